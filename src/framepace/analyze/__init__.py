@@ -1,0 +1,1 @@
+"""Analysis of traces: pure functions of numbers; no device, no clock, no files."""

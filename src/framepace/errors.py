@@ -1,0 +1,59 @@
+"""The errors a user can cause or meet; each says what, got, expected, and what to do."""
+
+from __future__ import annotations
+
+
+class FramepaceError(Exception):
+    """Base of every error framepace raises on purpose.
+
+    Args:
+        what: one sentence saying what went wrong.
+        got: what was found (a value, a path, a version).
+        expected: what would have been right; for an unknown name, the known ones.
+        fix: the next step for the user.
+    """
+
+    exit_code = 2
+
+    def __init__(self, what: str, *, got: object = None, expected: object = None, fix: str | None = None) -> None:
+        self.what, self.got, self.expected, self.fix = what, got, expected, fix
+        parts = [("got", got), ("expected", expected), ("what to do", fix)]
+        super().__init__("\n".join([what, *(f"  {name}: {value}" for name, value in parts if value is not None)]))
+
+
+class UsageError(FramepaceError):
+    """A command, option or setting that cannot mean anything."""
+
+
+class PlanError(FramepaceError):
+    """A plan file that is malformed or contradicts itself."""
+
+
+class ModelError(FramepaceError):
+    """A model file that cannot be read, or whose inputs are not fully described."""
+
+
+class BackendError(FramepaceError):
+    """A backend that cannot load or run a model."""
+
+
+class SourceError(FramepaceError):
+    """A video or stream that cannot be opened or read."""
+
+
+class StoreError(FramepaceError):
+    """A trace, plan or report that cannot be read or written."""
+
+
+class NotEnoughSamples(FramepaceError):
+    """A statistic that refuses to answer because the samples are too few."""
+
+
+def unknown(kind: str, name: object, known: object) -> UsageError:
+    """The error for a name that is not in the list of known ones, with the nearest known one as the hint."""
+    import difflib
+
+    names = sorted(str(k) for k in known)  # type: ignore[attr-defined]
+    near = difflib.get_close_matches(str(name), names, n=1)
+    fix = f"did you mean {near[0]!r}?" if near else f"use one of the known {kind}s"
+    return UsageError(f"unknown {kind} {str(name)!r}", got=name, expected="one of " + ", ".join(names), fix=fix)

@@ -1,0 +1,1 @@
+"""Touches devices, video and time: backends, sources, preparation, and the one pipeline."""

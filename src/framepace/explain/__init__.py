@@ -1,0 +1,1 @@
+"""Explaining: hypotheses, their interventions, and the loop that tries them."""

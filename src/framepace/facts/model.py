@@ -1,0 +1,31 @@
+"""What a model is: identity, inputs, outputs."""
+
+from __future__ import annotations
+
+from framepace.facts.base import Fact
+
+
+class TensorSpec(Fact, frozen=True, kw_only=True):
+    """One input or output tensor.
+
+    `shape` holds an int for a fixed dimension and a str (the symbol, or '?') for a dynamic one; `dtype` is the NumPy
+    name ('float32', 'uint8', 'int64').
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+class ModelSpec(Fact, frozen=True, kw_only=True):
+    """Identity and interface of a model file; `sha256` is over the file's bytes."""
+
+    name: str
+    location: str
+    sha256: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    format: str = "onnx"
+    opset: int | None = None
+    nodes: int | None = None
+    size_bytes: int | None = None

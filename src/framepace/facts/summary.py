@@ -1,0 +1,127 @@
+"""What analysis says of traces: numbers with their intervals, ready for any renderer."""
+
+from __future__ import annotations
+
+from framepace.facts.base import Fact
+
+
+class Estimate(Fact, frozen=True, kw_only=True):
+    """A number with its interval; `low`/`high` are None when the samples do not carry one."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+class Percentile(Fact, frozen=True, kw_only=True):
+    """A latency percentile in ns, or the reason why there is none."""
+
+    q: float
+    estimate: Estimate | None
+    refused: str | None = None
+
+
+class StageShare(Fact, frozen=True, kw_only=True):
+    """One stage of the way of a frame: median and mean in ns, share of the mean latency."""
+
+    name: str
+    median: float
+    mean: float
+    p99: float
+    share: float
+
+
+class Tier(Fact, frozen=True, kw_only=True):
+    """A stretch of requests at one latency level (or a ramp between two), with what stood beside it.
+
+    `first` and `last` are request numbers of the series, `last` inclusive; `beside` holds medians such as
+    'sm_clock_mhz', 'cpu_mhz', 'gap' over the stretch.
+    """
+
+    kind: str
+    first: int
+    last: int
+    level: float
+    level_end: float
+    beside: dict[str, float] = {}
+
+
+class Outlier(Fact, frozen=True, kw_only=True):
+    """One request far above its tier, and what coincided with it ('gc', 'page faults', 'preempted', '')."""
+
+    request: int
+    latency: float
+    excess: float
+    coincides: str
+
+
+class Scaling(Fact, frozen=True, kw_only=True):
+    """Batch cost t(b) = a + b*k in ns; `knee` is the batch beyond which images/s grow by under 10 % a doubling."""
+
+    batches: tuple[int, ...]
+    costs: tuple[float, ...]
+    a: float
+    k: float
+    residual: float
+    knee: int
+    throughput: tuple[float, ...]
+
+
+class ModelSummary(Fact, frozen=True, kw_only=True):
+    """One model of a trace: counts, percentiles, stages, tiers and outliers."""
+
+    model: str
+    requests: int
+    effective: int
+    warmup: int
+    outcomes: dict[str, int]
+    causes: dict[str, int]
+    mean: float
+    percentiles: tuple[Percentile, ...]
+    stages: tuple[StageShare, ...]
+    tiers: tuple[Tier, ...]
+    outliers: tuple[Outlier, ...]
+    outlier_share: float
+    cpu: float
+    marks: dict[str, int] = {}
+
+    def percentile(self, q: float) -> Percentile | None:
+        """The percentile `q` (0-100) if it was computed."""
+        return next((p for p in self.percentiles if p.q == q), None)
+
+
+class Summary(Fact, frozen=True, kw_only=True):
+    """A trace in numbers. Times in ns, `throughput` in frames a second, `process_cpu` in ns of CPU time a frame.
+
+    `frames` summarises whole frames (all models of a frame together: from due to the last delivery).
+    """
+
+    trace: str
+    scope: str
+    seconds: float
+    throughput: float
+    budget: float | None
+    missed: float | None
+    process_cpu: float | None
+    neighbours_cpu: float | None
+    pacer_error: dict[str, float]
+    frames: ModelSummary
+    models: tuple[ModelSummary, ...]
+    telemetry: dict[str, float] = {}
+    notes: tuple[str, ...] = ()
+
+
+class Comparison(Fact, frozen=True, kw_only=True):
+    """Two traces against each other; `verdict` is 'faster', 'slower', 'same' or 'undecided' (B against A).
+
+    `ratio` is B/A of the median latency with its interval; `stages` the difference of means in ns by stage.
+    """
+
+    a: str
+    b: str
+    verdict: str
+    reason: str
+    ratio: Estimate
+    p99_ratio: Estimate | None
+    stages: dict[str, float]
+    threshold: float

@@ -1,0 +1,160 @@
+"""The trace: one row a (frame, model), raw; telemetry beside it; and the environment it was measured in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from framepace.facts.base import Fact
+from framepace.facts.machine import Machine
+from framepace.facts.model import ModelSpec
+from framepace.facts.plan import Plan
+from framepace.facts.workload import Workload
+
+TRACE_FORMAT = "framepace.trace/1"
+
+# Every column is int64. Times are ns on one monotonic clock; -1 means 'not measured'.
+REQUEST_COLUMNS: Mapping[str, str] = {
+    "frame": "number of the frame over all sources, in order of arrival",
+    "source": "index into meta.sources",
+    "model": "index into meta.plan.models",
+    "worker": "index of the worker that ran it",
+    "batch_id": "number of the inference; rows with one batch_id shared it",
+    "batch_size": "frames in that inference",
+    "due": "when the load says the frame should start",
+    "available": "when the thread that takes the frame had finished the one before",
+    "captured": "when that thread took it",
+    "decoded": "when the picture was ready",
+    "queued": "when it was in the buffer",
+    "batched": "when a worker took it for this model",
+    "started": "when its input was prepared and the inference began",
+    "enqueued": "when the inference call returned to the host",
+    "finished": "when the outputs were on the host",
+    "delivered": "when the finish hook had returned",
+    "h2d": "device time of the copy to the device",
+    "compute": "device time of the kernels",
+    "d2h": "device time of the copy to the host",
+    "cpu": "CPU time of the worker's thread from batched to delivered",
+    "switched": "voluntary context switches of that thread in that span",
+    "preempted": "involuntary context switches of that thread in that span",
+    "faults": "page faults of that thread in that span (minor and major)",
+    "gc": "garbage-collector time in that span",
+    "outcome": "Outcome code",
+    "cause": "Cause code: why it was dropped or failed",
+    "marks": "bit set of Mark",
+}
+
+TELEMETRY_COLUMNS: Mapping[str, str] = {
+    "time": "when the sample was taken",
+    "device": "index of the GPU, -1 for the host",
+    "sm_clock_mhz": "SM clock",
+    "memory_clock_mhz": "memory clock",
+    "power_mw": "power",
+    "temperature_c": "temperature",
+    "utilisation": "per cent of time with any kernel running",
+    "event_reasons": "NVML clock-event reasons, bit set",
+    "pcie_rx_bytes_s": "bytes a second to the device",
+    "pcie_tx_bytes_s": "bytes a second from the device",
+    "sm_activity": "SMs active, per mille",
+    "tensor_activity": "tensor cores active, per mille",
+    "dram_activity": "DRAM bandwidth in use, per mille",
+    "device_memory_bytes": "device memory in use",
+    "cpu_mhz": "mean core frequency",
+    "process_cpu": "CPU time of this process and its workers since start, ns",
+    "system_busy": "CPU time of the whole machine since boot, all cores, ns",
+    "switched": "voluntary context switches of this process since start",
+    "preempted": "involuntary context switches of this process since start",
+    "faults_minor": "minor page faults since start",
+    "faults_major": "major page faults since start",
+    "gc_count": "garbage collections since start",
+    "gc": "garbage-collector time since start, ns",
+    "memory_bytes": "resident memory",
+    "run_delay": "time runnable threads of this process waited for a core, ns since start",
+    "threads": "threads of this process",
+}
+
+
+class Outcome:
+    """Codes of the column `outcome`."""
+
+    OK, LATE, DROPPED, FAILED = 0, 1, 2, 3
+    NAMES = ("ok", "late", "dropped", "failed")
+
+
+class Cause:
+    """Codes of the column `cause`."""
+
+    NONE, BUFFER_FULL, STALE, BACKEND, HOOK, SOURCE, STOPPED = 0, 1, 2, 3, 4, 5, 6
+    NAMES = ("", "buffer full", "stale", "inference failed", "hook failed", "source failed", "stopped")
+
+
+class Mark:
+    """Bits of the column `marks`: reasons to doubt a sample. Marked samples are kept."""
+
+    WARMUP, NAN, THROTTLED, INCOMPLETE = 1, 2, 4, 8
+    NAMES: Mapping[int, str] = {1: "warm-up", 2: "output not finite", 4: "clock under 75 %", 8: "incomplete"}
+
+
+Column = NDArray[np.int64]
+
+
+class TraceMeta(Fact, frozen=True, kw_only=True):
+    """What must be known to read a trace: versions, machine, models, plan and workload.
+
+    `startup` holds one-off costs in ns by name ('load detector', 'first inference detector'); `notes` sentences a
+    reader must see (a truncated video, non-finite outputs); `stopped` is 'running' until the run closes it.
+    """
+
+    id: str
+    created: str
+    machine: Machine
+    models: tuple[ModelSpec, ...]
+    plan: Plan
+    workload: Workload
+    sources: tuple[str, ...] = ()
+    clock: str = "monotonic"
+    stopped: str = "running"
+    warmup_stable: bool = True
+    overhead: dict[str, float] = {}
+    startup: dict[str, int] = {}
+    notes: tuple[str, ...] = ()
+    format: str = TRACE_FORMAT
+    framepace: str = ""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A measurement: `meta`, and `requests` and `telemetry` as equal-length int64 columns by name."""
+
+    meta: TraceMeta
+    requests: Mapping[str, Column]
+    telemetry: Mapping[str, Column]
+
+    def __len__(self) -> int:
+        return len(self.requests["due"])
+
+    def where(self, keep: NDArray[np.bool_]) -> Trace:
+        """The same trace with only the request rows for which `keep` (length: rows) is true."""
+        return Trace(self.meta, {name: column[keep] for name, column in self.requests.items()}, self.telemetry)
+
+    def measured(self, model: str | None = None) -> Trace:
+        """Rows that answer for latency: past warm-up, delivered (ok or late), of one model when named."""
+        r = self.requests
+        keep = ((r["marks"] & Mark.WARMUP) == 0) & (r["outcome"] <= Outcome.LATE)
+        if model is not None:
+            keep &= r["model"] == [m.name for m in self.meta.plan.models].index(model)
+        return self.where(keep)
+
+    @property
+    def latency(self) -> Column:
+        """Latency of each row in ns, counted from `due`."""
+        return self.requests["delivered"] - self.requests["due"]
+
+
+def table(columns: Sequence[str] | Mapping[str, Any], rows: NDArray[np.int64]) -> dict[str, Column]:
+    """Rows (n x len(columns)) as contiguous columns by name."""
+    return {name: np.ascontiguousarray(rows[:, i]) for i, name in enumerate(columns)}

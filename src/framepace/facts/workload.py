@@ -1,0 +1,106 @@
+"""The workload: the load, the scope and the stop rule of one measurement."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from framepace.facts.base import Fact
+from framepace.facts.plan import NonNegative, Positive, PositiveNumber
+
+Scope = Literal["model", "pipeline", "stream"]
+
+
+class _Load(Fact, frozen=True, kw_only=True, tag_field="kind"):
+    """Base of the loads."""
+
+
+class Closed(_Load, frozen=True, kw_only=True, tag="closed"):
+    """Closed loop: `concurrency` requests are in flight at any time; each starts when an earlier one is delivered."""
+
+    concurrency: Positive = 1
+
+
+class Delay(_Load, frozen=True, kw_only=True, tag="delay"):
+    """Fixed delay: the next request is due `delay_ms` after the last was delivered (what most scripts do)."""
+
+    delay_ms: NonNegative
+
+
+class Paced(_Load, frozen=True, kw_only=True, tag="paced"):
+    """`fps` requests a second on a fixed grid; `jitter` is the half-width of a uniform shift, in periods."""
+
+    fps: PositiveNumber
+    jitter: Annotated[float, Meta(ge=0, le=0.5)] = 0.0
+
+
+class Poisson(_Load, frozen=True, kw_only=True, tag="poisson"):
+    """Independent arrivals, `fps` a second on average."""
+
+    fps: PositiveNumber
+
+
+class Burst(_Load, frozen=True, kw_only=True, tag="burst"):
+    """`size` requests due together, `fps` a second on average."""
+
+    fps: PositiveNumber
+    size: Positive = 8
+
+
+class Replay(_Load, frozen=True, kw_only=True, tag="replay"):
+    """The due times of a recorded trace (its folder)."""
+
+    trace: str
+
+
+Load = Closed | Delay | Paced | Poisson | Burst | Replay
+
+
+class Stop(Fact, frozen=True, kw_only=True):
+    """When a measurement ends: whichever of the limits that are set is met first.
+
+    `precision` is the relative half-width wanted for the interval of the `percentile`; it is judged once `count_min`
+    requests are in.
+    """
+
+    count: Positive | None = None
+    seconds: PositiveNumber | None = None
+    precision: PositiveNumber | None = None
+    percentile: Annotated[float, Meta(gt=0, lt=100)] = 50.0
+    count_min: Positive = 100
+
+
+class Warmup(Fact, frozen=True, kw_only=True):
+    """Warm-up ends when the medians of consecutive windows of `window` requests agree within `tolerance`."""
+
+    window: Positive = 10
+    tolerance: PositiveNumber = 0.05
+    seconds_max: NonNegative = 3.0
+
+
+class Input(Fact, frozen=True, kw_only=True):
+    """Where frames come from: video paths or stream addresses, or synthetic frames of `size` (height, width).
+
+    `frames` bounds how many decoded frames are held in memory for the scopes 'model' and 'pipeline'.
+    """
+
+    videos: tuple[str, ...] = ()
+    size: tuple[Positive, Positive] = (720, 1280)
+    frames: Positive = 64
+
+
+class Workload(Fact, frozen=True, kw_only=True):
+    """One measurement: what is exercised (`scope`), how requests arrive (`load`) and when it ends (`stop`)."""
+
+    load: Load
+    scope: Scope = "stream"
+    input: Input = Input()
+    stop: Stop = Stop(seconds=10.0)
+    warmup: Warmup = Warmup()
+    seed: int = 0
+
+
+def load_fps(load: Load) -> float | None:
+    """Mean arrivals a second of an open load; None for closed loops and fixed delays."""
+    return load.fps if isinstance(load, Paced | Poisson | Burst) else None

@@ -1,0 +1,1 @@
+"""Measuring: loads, stop rules, telemetry, the machine, and the session that ties them to the pipeline."""
