@@ -11,6 +11,10 @@ NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 
 _DURATIONS = {"ns": 1, "us": NS_PER_US, "µs": NS_PER_US, "ms": NS_PER_MS, "s": NS_PER_S, "min": 60 * NS_PER_S}
+_SUFFIXES = {
+    **{unit: unit for unit in ("ns", "us", "ms", "s", "fps")},
+    **{"bytes": "bytes", "mhz": "MHz", "mw": "mW", "share": "share", "ratio": "x", "c": "°C", "seconds": "s"},
+}
 _DURATION = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*(ns|us|µs|ms|s|min)?\s*")
 
 
@@ -22,16 +26,47 @@ def parse_duration(text: str, default_unit: str = "ms") -> int:
     return round(float(match[1]) * _DURATIONS[match[2] or default_unit])
 
 
-def format_ms(ns: float) -> str:
-    """A duration in ns as text with the unit that keeps three significant digits readable ('412 us', '9.8 ms')."""
+def duration_scale(ns: float) -> tuple[int, str]:
+    """Divisor and name of the unit in which a duration of `ns` reads best."""
     size = abs(ns)
     if size < NS_PER_US:
-        return f"{ns:.0f} ns"
+        return 1, "ns"
     if size < NS_PER_MS:
-        return f"{_three(ns / NS_PER_US)} us"
-    if size < 10 * NS_PER_S:
-        return f"{_three(ns / NS_PER_MS)} ms"
-    return f"{_three(ns / NS_PER_S)} s"
+        return NS_PER_US, "us"
+    return (NS_PER_MS, "ms") if size < 10 * NS_PER_S else (NS_PER_S, "s")
+
+
+def format_ms(ns: float) -> str:
+    """A duration in ns as text with the unit that keeps three significant digits readable ('412 us', '9.8 ms')."""
+    divisor, name = duration_scale(ns)
+    return f"{ns:.0f} ns" if divisor == 1 else f"{_three(ns / divisor)} {name}"
+
+
+def format_quantity(value: float, unit: str) -> str:
+    """A number in `unit` as text; durations and bytes in the unit that reads best ('9.81 ms', '1.2 GiB')."""
+    return format_estimate(value, None, None, unit)
+
+
+def format_estimate(value: float, low: float | None, high: float | None, unit: str) -> str:
+    """A number with its interval in one scale: '9.81 ms [9.12, 10.6]'.
+
+    `unit` may carry words behind it ('ns a frame'); an interval with an end that is None is left out.
+    """
+    base, space, rest = unit.partition(" ")
+    divisor, name = _scale(value, base)
+    digits = f"{value:.0f}" if name in ("ns", "B") else _three(value / divisor)
+    text = f"{digits}{'' if name in ('x', '') else ' '}{name}{space}{rest}".rstrip()
+    if low is None or high is None:
+        return text
+    return f"{text} [{_three(low / divisor)}, {_three(high / divisor)}]"
+
+
+def split_unit(key: str) -> tuple[str, str]:
+    """The words and the unit of a key that ends in its unit: 'p99_ns' is ('p99', 'ns'); without one the unit is ''."""
+    head, _, tail = key.rpartition("_")
+    if head and tail in _SUFFIXES:
+        return head.replace("_", " "), _SUFFIXES[tail]
+    return key.replace("_", " "), ""
 
 
 def format_bytes(count: float) -> str:
@@ -41,6 +76,19 @@ def format_bytes(count: float) -> str:
             return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1024
     raise AssertionError("unreachable")
+
+
+def _scale(value: float, unit: str) -> tuple[float, str]:
+    """Divisor and name of the unit in which `value` of `unit` is shown."""
+    if unit in _DURATIONS and unit != "min":
+        divisor, name = duration_scale(value * _DURATIONS[unit])
+        return divisor / _DURATIONS[unit], name
+    if unit in ("B", "bytes"):
+        power = next((p for p in (0, 1, 2) if abs(value) < 1024 ** (p + 1)), 3)
+        return 1024**power, ("B", "KiB", "MiB", "GiB")[power]
+    if unit == "mW":
+        return (1000, "W") if abs(value) >= 1000 else (1, "mW")
+    return (0.01, "%") if unit == "share" else (1, unit)
 
 
 def _three(value: float) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import select
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -24,6 +26,11 @@ class Clock(Protocol):
         """Keep the core busy until `due` (ns)."""
 
 
+def _release_lock() -> Callable[[float], object]:
+    """A call that releases the interpreter lock and returns at once; poll objects are not shared between threads."""
+    return select.poll().poll if hasattr(select, "poll") else time.sleep
+
+
 class SystemClock:
     """The machine's monotonic clock (CLOCK_MONOTONIC on Linux)."""
 
@@ -37,9 +44,14 @@ class SystemClock:
             time.sleep(left / 1e9)
 
     def spin_until(self, due: int) -> None:
-        """Read the clock until `due`."""
+        """Read the clock until `due`, letting other Python threads run.
+
+        A bare loop would hold the interpreter lock for whole switch intervals: a second thread then wakes 5 ms late
+        (measured). `poll` with no descriptors releases the lock, keeps the core, and costs 0.3 us.
+        """
+        release = _release_lock()
         while time.perf_counter_ns() < due:
-            pass
+            release(0)
 
 
 def wait_until(clock: Clock, due: int, wait: str, spin_ns: int) -> None:

@@ -117,6 +117,7 @@ class TraceMeta(Fact, frozen=True, kw_only=True):
     workload: Workload
     sources: tuple[str, ...] = ()
     clock: str = "monotonic"
+    simulated: bool = False
     stopped: str = "running"
     warmup_stable: bool = True
     overhead: dict[str, float] = {}

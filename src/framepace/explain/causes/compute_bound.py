@@ -1,0 +1,46 @@
+"""FP008: the arithmetic of the model fills the cores."""
+
+from __future__ import annotations
+
+from framepace.explain.cause import Probe, Suspicion
+from framepace.explain.situation import Situation
+from framepace.explain.trial import INFERENCE, Blocks
+from framepace.facts.finding import Remedy
+from framepace.facts.settings import apply
+
+
+class ComputeBound:
+    """Inference takes most of the budget and follows the amount of arithmetic."""
+
+    code = "FP008"
+    title = "the model's arithmetic takes the budget"
+
+    def suspect(self, known: Situation) -> Suspicion | None:
+        """Back-to-back inference alone takes over half of the frame budget."""
+        alone = known.infer("gapless")
+        if known.budget is None or alone < 0.5 * known.budget:
+            return None
+        evidence = {"infer_gapless_ns": alone, "budget_ns": known.budget}
+        return Suspicion("inference alone takes over half of the budget", evidence, alone / known.latency)
+
+    def probe(self, known: Situation) -> Probe | str:
+        """Half as many pixels: arithmetic halves, the number of operators and threads stays."""
+        sizes = self._half(known)
+        if not sizes:
+            return "the models take one input size only"
+        base = apply(known.case, {"scope": "model", "concurrency": 1})
+        return Probe(base, sizes, INFERENCE)
+
+    def remedy(self, known: Situation, blocks: Blocks) -> Remedy:
+        """Fewer pixels, lower precision, or another model: each changes the answers, so a person decides."""
+        text = "use a smaller input, a lower precision or a smaller model; each changes the model's answers"
+        return Remedy(text=text, cost="accuracy: check it on your own frames")
+
+    @staticmethod
+    def _half(known: Situation) -> dict[str, str]:
+        sizes = {}
+        for plan in known.models:
+            if plan.size is not None and not plan.shapes and plan.model not in ("null",):
+                height, width = (max(32, round(side * 0.7071 / 32) * 32) for side in plan.size)
+                sizes[f"{plan.name}.size"] = f"{width}x{height}"
+        return sizes

@@ -1,0 +1,40 @@
+"""FP002: the host sleeps between frames and wakes slowly."""
+
+from __future__ import annotations
+
+from framepace.explain.cause import Probe, Suspicion
+from framepace.explain.situation import Situation
+from framepace.explain.trial import CPU, INFERENCE, Blocks
+from framepace.facts.finding import Remedy
+from framepace.facts.settings import apply
+
+
+class HostSleep:
+    """Cores halt in the gap between frames; the next inference pays for waking them, its caches and its clocks."""
+
+    code = "FP002"
+    title = "the host sleeps between frames and wakes slowly"
+
+    def suspect(self, known: Situation) -> Suspicion | None:
+        """Inference is slower with gaps than without, and a halting core may be why."""
+        gaps, gapless = known.infer("model"), known.infer("gapless")
+        share = (gaps - gapless) / known.latency if known.latency else 0.0
+        if share < 0.05:
+            return None
+        evidence = {"infer_with_gaps_ns": gaps, "infer_gapless_ns": gapless, "idle_driver": known.machine.idle_driver}
+        return Suspicion("inference is slower after a gap than back to back", evidence, share)
+
+    def probe(self, known: Situation) -> Probe | str:
+        """Spin through the whole gap instead of sleeping; nothing else changes."""
+        if known.case.plan.engine.wait == "spin":
+            return "the worker already spins through the gap"
+        base = apply(known.case, {"scope": "model"})
+        return Probe(base, {"wait": "spin"}, INFERENCE, also=(CPU,))
+
+    def remedy(self, known: Situation, blocks: Blocks) -> Remedy:
+        """Keep the worker's core awake: by a process of idle priority beside it, or by spinning."""
+        if known.cores > 1 and known.machine.system.lower().startswith("linux"):
+            cost = "one core never idles; other work takes it at once (SCHED_IDLE)"
+            return Remedy(text="keep the worker's core awake (keeper)", plan={"keeper": True}, cost=cost)
+        cost = f"{blocks.value(blocks.after, CPU).value / 1e6:.1f} ms of CPU time a frame"
+        return Remedy(text="spin through the gap", plan={"wait": "spin"}, cost=cost)

@@ -1,0 +1,35 @@
+"""FP013: idle threads of the backend spin."""
+
+from __future__ import annotations
+
+from framepace.explain.cause import Probe, Suspicion
+from framepace.explain.situation import Situation
+from framepace.explain.trial import CPU, LATENCY, Blocks
+from framepace.facts.finding import Remedy
+
+
+class IdleSpin:
+    """The backend's threads burn whole cores between frames, waiting actively for work that comes 30 times a second."""
+
+    code = "FP013"
+    title = "idle threads spin between frames"
+
+    def suspect(self, known: Situation) -> Suspicion | None:
+        """With gaps a frame costs far more CPU time than the same frame back to back."""
+        paced, alone = known.process_cpu("model"), known.process_cpu("gapless")
+        if not any(m.spinning for m in known.models) or paced is None or alone is None:
+            return None
+        if paced < 1.5 * alone:
+            return None
+        evidence = {"cpu_with_gaps_ns": paced, "cpu_gapless_ns": alone}
+        return Suspicion("a frame costs far more CPU time with gaps than without", evidence, 1 - alone / paced)
+
+    def probe(self, known: Situation) -> Probe | str:
+        """Spinning off."""
+        return Probe(known.case, {"spinning": False}, CPU, also=(LATENCY,))
+
+    def remedy(self, known: Situation, blocks: Blocks) -> Remedy:
+        """Spinning off; woken threads start later, and that is its cost."""
+        change = blocks.value(blocks.after, LATENCY).value - blocks.value(blocks.before, LATENCY).value
+        cost = f"median latency {change / 1e6:+.2f} ms" if abs(change) > 2e4 else None
+        return Remedy(text="turn spinning of idle threads off", plan={"spinning": False}, cost=cost)

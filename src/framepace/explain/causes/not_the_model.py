@@ -1,0 +1,49 @@
+"""FP011: decoding, preparation or the finish hook dominates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from framepace.explain.cause import Probe, Suspicion
+from framepace.explain.situation import Situation
+from framepace.explain.trial import LATENCY, Blocks
+from framepace.facts.finding import Remedy
+
+_CHANGES: dict[str, dict[str, Any]] = {
+    "decode": {"scope": "pipeline"},
+    "prepare": {"prepare-constant": True, "prepare-hook": None},
+    "finish": {"finish": None},
+}
+_ADVICE = {
+    "decode": "decode a smaller stream (substream of the camera), or on the GPU; more decoder threads add delay",
+    "prepare": "ask the source for the model's size, simplify the preparation hook, or fold preparation into the graph",
+    "finish": "make the finish hook cheaper, or hand its work to another thread or process",
+}
+
+
+class NotTheModel:
+    """A stage beside the model takes a large part of the latency."""
+
+    code = "FP011"
+    title = "decoding, preparation or finishing takes a large part"
+
+    def suspect(self, known: Situation) -> Suspicion | None:
+        """One of the three stages takes 30 % of the latency and 10 % of the budget."""
+        stage, share = self._largest(known)
+        mean = known.stage(stage)
+        if share < 0.30 or (known.budget is not None and mean < 0.1 * known.budget):
+            return None
+        return Suspicion(f"{stage} takes {share:.0%} of the latency", {"stage": stage, f"{stage}_ns": mean}, share)
+
+    def probe(self, known: Situation) -> Probe | str:
+        """The stage replaced by a constant."""
+        return Probe(known.case, _CHANGES[self._largest(known)[0]], LATENCY)
+
+    def remedy(self, known: Situation, blocks: Blocks) -> Remedy:
+        """Advice for the stage; what to change is the user's code or camera."""
+        return Remedy(text=_ADVICE[self._largest(known)[0]])
+
+    @staticmethod
+    def _largest(known: Situation) -> tuple[str, float]:
+        share, stage = max((known.stage(s) / max(known.latency, 1), s) for s in _CHANGES)
+        return stage, share

@@ -1,0 +1,125 @@
+"""From a workload to the feed that brings its frames: which pictures, from where, due when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import cycle
+from typing import Any
+
+import numpy as np
+
+from framepace.errors import UsageError
+from framepace.exec.batcher import BatchRule
+from framepace.exec.clock import Clock
+from framepace.exec.control import Control
+from framepace.exec.feed import Feed, InlineFeed, PictureSource, StreamFeed, Waiter
+from framepace.exec.frame import Frame
+from framepace.exec.pipeline import Sink, dropped_row
+from framepace.exec.source import decode_all, open_source
+from framepace.facts.plan import Plan
+from framepace.facts.workload import Replay, Workload
+from framepace.measure.load import Interleaved, Lane, arrivals
+from framepace.store import load_trace
+from framepace.units import NS_PER_MS
+
+SYNTHETIC = "synthetic"
+LEAD_NS = 20 * NS_PER_MS  # between the start of a run and its first due frame: threads are up by then
+
+
+class _Held:
+    """Pictures held in memory, again and again; reading one costs nothing."""
+
+    def __init__(self, pictures: list[Any]) -> None:
+        self.read: Callable[[], Any] = cycle(pictures).__next__
+
+
+class Frames:
+    """The pictures of a workload: held in memory, or sources that decode.
+
+    `sample` is one picture, from which the scope 'model' makes its input; `notes` what the sources had to say.
+    """
+
+    def __init__(self, names: tuple[str, ...], pictures: list[list[Any]], sources: list[Any]) -> None:
+        self.names, self._pictures, self._sources = names, pictures, sources
+        self.sample: Any = pictures[0][0] if pictures and pictures[0] else None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the sources reported (a truncated video, a reconnect)."""
+        return tuple(f"{s.name}: {note}" for s in self._sources for note in s.notes)
+
+    def feed(
+        self,
+        plan: Plan,
+        workload: Workload,
+        clock: Clock,
+        control: Control,
+        sink: Sink,
+        *,
+        start: int | None = None,
+        share: tuple[int, int] = (0, 1),
+    ) -> Feed:
+        """A new feed over these frames.
+
+        Args:
+            start: when the load begins (ns); a moment from now by default.
+            share: (i, n): only every n-th frame of an open load, from the i-th, for one of n processes.
+        """
+        rule = batch_rule(plan)
+        sources = self._readers(workload)
+        start = clock.now() + LEAD_NS if start is None else start
+        parts = arrivals(workload.load, start, len(sources), rule.size, workload.seed, _recorded(workload))
+        waiter = Waiter(plan.engine, clock, control)
+        if workload.scope != "stream" or plan.engine.decode == "inline" or clock.virtual:
+            merged = Interleaved(parts)
+            return InlineFeed(sources, merged if merged.bulk else Lane(merged, *share), rule, waiter)
+
+        def drop(frame: Frame, cause: int) -> None:
+            for model in range(len(plan.models)):
+                sink(dropped_row(frame, model, cause, clock.now(), control.warming))
+
+        return StreamFeed(sources, parts, rule, plan.source, waiter, drop)
+
+    def close(self) -> None:
+        """Close the sources."""
+        for source in self._sources:
+            source.close()
+
+    def _readers(self, workload: Workload) -> list[PictureSource]:
+        if workload.scope == "stream":
+            return list(self._sources)
+        if workload.scope == "model":
+            return [_Held([self.sample if self.sample is not None else np.zeros(0)])]
+        return [_Held(pictures) for pictures in self._pictures]
+
+
+def open_frames(workload: Workload, clock: Clock) -> Frames:
+    """Open what the workload names. Raises SourceError for a video that cannot be read.
+
+    The scope 'stream' decodes while it runs; the others hold up to `input.frames` decoded pictures of each source.
+    """
+    names = workload.input.videos or (SYNTHETIC,)
+    size, seed = workload.input.size, workload.seed
+    if workload.scope == "stream":
+        sources = [open_source(name, size=size, seed=seed, loop=True, clock=clock) for name in names]
+        return Frames(names, [decode_all(name, 1, size=size, seed=seed) for name in names[:1]], sources)
+    held = 1 if workload.scope == "model" else workload.input.frames
+    chosen = names[:1] if workload.scope == "model" else names
+    return Frames(chosen, [decode_all(name, held, size=size, seed=seed) for name in chosen], [])
+
+
+def batch_rule(plan: Plan) -> BatchRule:
+    """How frames are gathered for all models: the largest batch and window of any of them, within the budget."""
+    size = max(model.batch.max for model in plan.models)
+    window = max(model.batch.window_ms for model in plan.models)
+    budget = plan.target.budget_ms
+    return BatchRule(size, round(window * NS_PER_MS), None if budget is None else round(budget * NS_PER_MS))
+
+
+def _recorded(workload: Workload) -> Any:
+    if not isinstance(workload.load, Replay):
+        return None
+    due = np.unique(load_trace(workload.load.trace).requests["due"])
+    if len(due) == 0:
+        raise UsageError("the trace to replay has no requests", got=workload.load.trace, fix="name another trace")
+    return due

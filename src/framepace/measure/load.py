@@ -1,0 +1,129 @@
+"""Loads: when frames are due. Open loads (paced, Poisson, burst, replay) are computed ahead from a seed; closed loops
+and fixed delays follow the deliveries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from framepace.exec.control import Control
+from framepace.exec.feed import Arrivals
+from framepace.facts.workload import Burst, Closed, Delay, Load, Paced, Poisson
+from framepace.units import NS_PER_MS, NS_PER_S
+
+_CHUNK = 4096
+
+
+def offsets(load: Load, first: int, count: int, seed: int = 0) -> NDArray[np.int64]:
+    """Due times of frames `first`..`first+count-1` of an open load, in ns after its start.
+
+    Any chunk of the same load and seed gives the same times. Poisson gaps are exponential; the jitter of a paced load
+    is uniform within +-`jitter` periods around its grid.
+    """
+    number = np.arange(first, first + count, dtype=np.int64)
+    if isinstance(load, Poisson):
+        return _poisson(load, first + count, seed)[first:]
+    if isinstance(load, Burst):
+        return ((number // load.size) * (load.size * NS_PER_S / load.fps)).astype(np.int64)
+    assert isinstance(load, Paced)
+    grid = (number * (NS_PER_S / load.fps)).astype(np.int64)
+    if not load.jitter:
+        return grid
+    rng = np.random.default_rng(seed)
+    shift = rng.uniform(-1, 1, first + count)[first:] * load.jitter * NS_PER_S / load.fps
+    return np.maximum(grid + shift.astype(np.int64), 0)
+
+
+def _poisson(load: Poisson, count: int, seed: int) -> NDArray[np.int64]:
+    gaps = np.random.default_rng(seed).exponential(NS_PER_S / load.fps, count)
+    return np.cumsum(gaps).astype(np.int64)
+
+
+class Open:
+    """An open load starting at `start` (ns), its due times computed a chunk at a time, well before they are needed."""
+
+    bulk = False
+
+    def __init__(self, load: Load, start: int, seed: int = 0) -> None:
+        self._load, self._start, self._seed = load, start, seed
+        self._times: list[int] = []
+
+    def due(self, number: int, control: Control) -> int | None:
+        """See Arrivals; never waits."""
+        while number >= len(self._times):
+            size = max(_CHUNK, len(self._times))
+            chunk = offsets(self._load, len(self._times), size, self._seed)
+            self._times.extend((chunk + self._start).tolist())
+        return self._times[number]
+
+
+class Recorded:
+    """The due times of a recorded run (ns, ascending), moved to `start`."""
+
+    bulk = False
+
+    def __init__(self, due: NDArray[np.int64], start: int) -> None:
+        self._times: list[int] = (np.sort(due) - due.min() + start).tolist()
+
+    def due(self, number: int, control: Control) -> int | None:
+        """See Arrivals; never waits."""
+        return self._times[number] if number < len(self._times) else None
+
+
+class Feedback:
+    """Closed loop: a batch of `width` frames is due `delay` ns after the delivery of the batch `concurrency` before."""
+
+    bulk = True
+
+    def __init__(self, start: int, concurrency: int = 1, delay: int = 0, width: int = 1) -> None:
+        self._start, self._ahead, self._delay, self._width = start, concurrency, delay, width
+
+    def due(self, number: int, control: Control) -> int | None:
+        """See Arrivals; waits for the delivery it follows."""
+        before = number // self._width - self._ahead
+        if before < 0:
+            return self._start
+        done = control.completion((before + 1) * self._width - 1)
+        return None if done is None else done + self._delay
+
+
+class Lane:
+    """One source's share of arrivals that are counted over all sources: its frame k is arrival k * of + index."""
+
+    def __init__(self, arrivals: Arrivals, index: int, of: int) -> None:
+        self._arrivals, self._index, self._of, self.bulk = arrivals, index, of, arrivals.bulk
+
+    def due(self, number: int, control: Control) -> int | None:
+        """See Arrivals."""
+        return self._arrivals.due(number * self._of + self._index, control)
+
+
+class Interleaved:
+    """Several sources taken in turn by one feed: arrival n is frame n // sources of source n % sources."""
+
+    def __init__(self, parts: Sequence[Arrivals]) -> None:
+        self._parts, self.bulk = parts, parts[0].bulk
+
+    def due(self, number: int, control: Control) -> int | None:
+        """See Arrivals."""
+        frame, source = divmod(number, len(self._parts))
+        return self._parts[source].due(frame, control)
+
+
+def arrivals(
+    load: Load, start: int, sources: int = 1, width: int = 1, seed: int = 0, recorded: NDArray[np.int64] | None = None
+) -> list[Arrivals]:
+    """Arrivals for each of `sources`: open loads once a source (cameras out of phase), closed loops shared by all."""
+    if isinstance(load, Closed | Delay):
+        delay = round(load.delay_ms * NS_PER_MS) if isinstance(load, Delay) else 0
+        loop = Feedback(start, load.concurrency if isinstance(load, Closed) else 1, delay, width)
+        return [Lane(loop, i, sources) for i in range(sources)]
+    if recorded is not None:
+        return [Recorded(recorded, start) for _ in range(sources)]
+    phases = np.random.default_rng(seed).uniform(0, 1, sources)
+    phases[0] = 0.0
+    period = NS_PER_S / load.fps  # type: ignore[union-attr]
+    return [Open(load, start + int(phase * period), seed + i) for i, phase in enumerate(phases)]

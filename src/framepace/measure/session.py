@@ -1,0 +1,221 @@
+"""A measurement: plan and workload in, trace out. The only place where a run is started, timed and recorded."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import framepace
+from framepace.errors import StoreError
+from framepace.exec.clock import Clock, SystemClock
+from framepace.exec.control import Control
+from framepace.exec.engine import Engine
+from framepace.facts.plan import Plan
+from framepace.facts.trace import Trace, TraceMeta
+from framepace.facts.workload import Workload
+from framepace.measure import machine
+from framepace.measure.feeds import Frames, open_frames
+from framepace.measure.processes import run_processes
+from framepace.measure.stop import Enough, Steady
+from framepace.measure.telemetry import Telemetry
+from framepace.store import MemoryWriter, TraceWriter, trace_id
+
+_FLUSH_S = 0.25
+
+
+class Rows:
+    """Collects packed rows from any thread; `drain` takes what is there."""
+
+    def __init__(self) -> None:
+        self._rows: list[bytes] = []
+        self.add = self._rows.append
+
+    def drain(self) -> bytes:
+        """All rows so far, joined. Appending goes on meanwhile: only the part that was seen is removed."""
+        count = len(self._rows)
+        taken = b"".join(self._rows[:count])
+        del self._rows[:count]
+        return taken
+
+
+class _Flusher:
+    """Moves rows to the writer while the run goes on, and tells the progress; stops the run when writing fails."""
+
+    def __init__(
+        self, writer: MemoryWriter | TraceWriter, tables: dict[str, Rows], control: Control, tell: Callable[[], None]
+    ) -> None:
+        self._writer, self._tables, self._control, self._tell = writer, tables, control, tell
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="flusher", daemon=True)
+        self.error: StoreError | None = None
+
+    def __enter__(self) -> _Flusher:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+        self._flush()
+
+    def _loop(self) -> None:
+        while not self._end.wait(_FLUSH_S):
+            self._flush()
+            self._tell()
+
+    def _flush(self) -> None:
+        for name, rows in self._tables.items():
+            packed = rows.drain()
+            if packed and self.error is None:
+                try:
+                    self._writer.append(name, packed)
+                except StoreError as error:
+                    self.error = error
+                    self._control.stop("disk full")
+
+
+def measure(
+    plan: Plan,
+    workload: Workload,
+    *,
+    folder: Path | None = None,
+    clock: Clock | None = None,
+    engine: Engine | None = None,
+    frames: Frames | None = None,
+    progress: Callable[[float], None] | None = None,
+    telemetry: bool = True,
+    overwrite: bool = False,
+) -> Trace:
+    """Run `workload` on `plan` and return its trace.
+
+    Ctrl-C ends the run after the request in flight and keeps everything (`meta.stopped` is 'interrupted').
+
+    Args:
+        folder: where the trace is written while it is measured; None keeps it in memory.
+        engine, frames: loaded models and opened sources to use again; the caller closes them.
+        progress: called a few times a second with the share done.
+
+    Raises:
+        FramepaceError: the plan cannot be loaded, a source cannot be opened, or the disk is full (what was measured
+            is in `folder`).
+    """
+    clock = clock or SystemClock()
+    with ExitStack() as stack:
+        if engine is None:
+            engine = Engine(plan, clock)
+            stack.callback(engine.close)
+        if frames is None:
+            frames = open_frames(workload, clock)
+            stack.callback(frames.close)
+        return _Run(plan, workload, engine, frames, clock, folder, overwrite, telemetry, progress).run()
+
+
+class _Run:
+    """One measurement from its parts."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        workload: Workload,
+        engine: Engine,
+        frames: Frames,
+        clock: Clock,
+        folder: Path | None,
+        overwrite: bool,
+        telemetry: bool,
+        progress: Callable[[float], None] | None,
+    ) -> None:
+        self._plan, self._workload, self._engine, self._frames, self._clock = plan, workload, engine, frames, clock
+        self._warm, self._rule = Steady(workload.warmup), Enough(workload.stop)
+        self._control = Control(self._warm, self._rule)
+        self._progress, self._telemetry = progress, telemetry and not clock.virtual
+        self._rows = {"requests": Rows(), "telemetry": Rows()}
+        self._meta = self._describe()
+        self._writer = MemoryWriter(self._meta) if folder is None else TraceWriter(folder, self._meta, overwrite)
+
+    def run(self) -> Trace:
+        """Measure, and close the trace whatever happens."""
+        sampler = Telemetry(self._rows["telemetry"].add) if self._telemetry else None
+        errors: list[Exception] = []
+        try:
+            with self._flusher() as flusher, _interruptible(self._control), sampler or ExitStack():
+                errors = self._go()
+        except BaseException:
+            self._writer.close(self._closed("failed", errors, sampler))
+            raise
+        trace = self._writer.close(self._closed(self._control.stopped or "finished", errors, sampler))
+        if flusher.error is not None:
+            raise flusher.error
+        return trace
+
+    def _go(self) -> list[Exception]:
+        sink = self._rows["requests"].add
+        if self._plan.engine.strategy == "processes":
+            return run_processes(self._plan, self._workload, self._clock, self._control, sink)
+        feed = self._frames.feed(self._plan, self._workload, self._clock, self._control, sink)
+        errors = self._engine.run(self._workload.scope, feed, self._control, sink, self._frames.sample)
+        return errors + list(getattr(feed, "errors", {}).values())
+
+    def _flusher(self) -> _Flusher:
+        return _Flusher(self._writer, self._rows, self._control, self._tell)
+
+    def _tell(self) -> None:
+        if self._progress is not None:
+            self._progress(self._rule.progress(self._clock.now()))
+
+    def _describe(self) -> TraceMeta:
+        probed = machine.probe()
+        return TraceMeta(
+            id=trace_id(),
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            machine=_with_libraries(probed, self._engine.libraries),
+            models=self._engine.specs,
+            plan=self._plan,
+            workload=self._workload,
+            sources=self._frames.names,
+            clock="virtual" if self._clock.virtual else "monotonic",
+            simulated=self._engine.simulated,
+            startup=self._engine.startup,
+            framepace=framepace.__version__,
+        )
+
+    def _closed(self, stopped: str, errors: list[Exception], sampler: Telemetry | None) -> TraceMeta:
+        from msgspec.structs import replace
+
+        notes = [*self._frames.notes, *dict.fromkeys(str(e).splitlines()[0] for e in errors)]
+        if self._control.warming or not self._warm.stable:
+            notes.append("warm-up ended by its time limit: the latency level was not stable yet")
+        overhead = sampler.overhead if sampler is not None else {}
+        return replace(
+            self._meta, stopped=stopped, warmup_stable=self._warm.stable, notes=tuple(notes), overhead=overhead
+        )
+
+
+def _with_libraries(probed: Any, libraries: dict[str, str]) -> Any:
+    from msgspec.structs import replace
+
+    return replace(probed, libraries={**probed.libraries, **libraries})
+
+
+@contextmanager
+def _interruptible(control: Control) -> Iterator[None]:
+    """The first Ctrl-C stops the run and keeps it; a second one is Python's own."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def stop(signum: int, frame: Any) -> None:
+        control.stop("interrupted")
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
