@@ -36,9 +36,12 @@ def duration_scale(ns: float) -> tuple[int, str]:
     return (NS_PER_MS, "ms") if size < 10 * NS_PER_S else (NS_PER_S, "s")
 
 
-def format_ms(ns: float) -> str:
-    """A duration in ns as text with the unit that keeps three significant digits readable ('412 us', '9.8 ms')."""
-    divisor, name = duration_scale(ns)
+def format_ms(ns: float, like: float | None = None) -> str:
+    """A duration in ns as text with the unit that keeps three significant digits readable ('412 us', '9.8 ms').
+
+    `like` is a duration whose unit is taken instead, so that a column has one unit.
+    """
+    divisor, name = duration_scale(ns if like is None else like)
     return f"{ns:.0f} ns" if divisor == 1 else f"{_three(ns / divisor)} {name}"
 
 
@@ -47,13 +50,14 @@ def format_quantity(value: float, unit: str) -> str:
     return format_estimate(value, None, None, unit)
 
 
-def format_estimate(value: float, low: float | None, high: float | None, unit: str) -> str:
+def format_estimate(value: float, low: float | None, high: float | None, unit: str, like: float | None = None) -> str:
     """A number with its interval in one scale: '9.81 ms [9.12, 10.6]'.
 
-    `unit` may carry words behind it ('ns a frame'); an interval with an end that is None is left out.
+    `unit` may carry words behind it ('ns a frame'); an interval with an end that is None is left out; `like` is a
+    number whose scale is taken instead.
     """
     base, space, rest = unit.partition(" ")
-    divisor, name = _scale(value, base)
+    divisor, name = _scale(value if like is None else like, base)
     digits = f"{value:.0f}" if name in ("ns", "B") else _three(value / divisor)
     text = f"{digits}{'' if name in ('x', '') else ' '}{name}{space}{rest}".rstrip()
     if low is None or high is None:
@@ -92,6 +96,7 @@ def _scale(value: float, unit: str) -> tuple[float, str]:
 
 
 def _three(value: float) -> str:
-    if abs(value) >= 100:
-        return f"{value:.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    size = abs(value)
+    if 0 < size < 0.01:
+        return f"{value:.1g}"
+    return f"{value:,.0f}" if size >= 100 else f"{value:.1f}" if size >= 10 else f"{value:.2f}"

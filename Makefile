@@ -1,0 +1,52 @@
+# make demo   set up, then explain a built-in detector at 30 fps on this machine's CPU
+# make test   set up, then static checks and all tests
+# make bench  the project's own figures: overhead, pacing, calibration, report
+# Needs Python 3.10-3.13 with pip; everything else is installed into .venv.
+
+PYTHON ?= $(shell for v in 3.12 3.11 3.13 3.10; do p=$$(command -v python$$v) && "$$p" -m venv --help >/dev/null 2>&1 && { echo "$$p"; break; }; done; true)
+ifeq ($(strip $(PYTHON)),)
+PYTHON := python3
+endif
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: demo test check bench setup data browser clean
+
+demo: $(VENV)/.run
+	$(BIN)/framepace explain builtin:detector --fps 30 --out framepace-out/demo
+
+test: check data browser
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev
+	$(BIN)/python bench/overhead.py
+	$(BIN)/python bench/pacer.py
+	$(BIN)/python bench/calibration.py
+	$(BIN)/python bench/report.py
+
+setup: $(VENV)/.dev
+
+data: $(VENV)/.dev
+	$(BIN)/python tools/fetch_data.py
+
+browser:
+	sh tools/chromium.sh
+
+$(VENV)/.run: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.run constraints.txt
+	$(PIP) install -c constraints.txt -r requirements-dev.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis

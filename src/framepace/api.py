@@ -1,0 +1,174 @@
+"""The library: one function a verb. The commands call these and render what they return."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
+
+from framepace.analyze.compare import compare as compare_traces
+from framepace.analyze.summary import summarize
+from framepace.errors import UsageError
+from framepace.exec.clock import Clock
+from framepace.exec.models import inspect
+from framepace.explain.lab import Tell
+from framepace.explain.run import explain as explain_case
+from framepace.facts.check import Check
+from framepace.facts.finding import Explanation
+from framepace.facts.plan import ModelPlan, Plan, Target
+from framepace.facts.settings import Case, apply
+from framepace.facts.summary import Comparison, Summary
+from framepace.facts.sweep import Sweep
+from framepace.facts.trace import Trace
+from framepace.facts.workload import Closed, Input, Load, Paced, Scope, Stop, Workload
+from framepace.measure import doctor as checks
+from framepace.measure import machine
+from framepace.measure.session import measure
+from framepace.report import html
+from framepace.store import load_explanation, load_plan, load_trace, write_atomic
+from framepace.sweep import sweep as sweep_case
+
+DEFAULT_FPS = 30.0
+
+
+def make_case(
+    models: str | Sequence[str] | Plan,
+    *,
+    videos: Sequence[str] = (),
+    fps: float | None = DEFAULT_FPS,
+    load: Load | None = None,
+    p99_ms: float | None = None,
+    scope: Scope = "stream",
+    stop: Stop | None = None,
+    settings: Mapping[str, Any] | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    seed: int = 0,
+) -> Case:
+    """Plan and workload from what people name.
+
+    Args:
+        models: paths or 'builtin:NAME', or a plan.
+        videos: video files or stream addresses; none means synthetic frames.
+        fps: paced load, and the target; None with no `load` means back to back.
+        load: overrides the paced load.
+        p99_ms: frame budget; the frame period by default.
+        settings: setting name -> value (facts.settings.SETTINGS).
+        shapes: input name -> shape, for models whose inputs are not fully described.
+
+    Raises:
+        ModelError: a model cannot be read. UsageError: an unknown setting or a wrong value.
+    """
+    plan = models if isinstance(models, Plan) else _plan(models, shapes or {})
+    target = replace(plan.target, fps=fps or plan.target.fps, p99_ms=p99_ms or plan.target.p99_ms)
+    workload = Workload(
+        load=load or (Paced(fps=fps) if fps else Closed()),
+        scope=scope,
+        input=Input(videos=tuple(videos)),
+        stop=stop or Stop(seconds=10.0),
+        seed=seed,
+    )
+    return apply(Case(plan=replace(plan, target=target), workload=workload), settings or {})
+
+
+def _plan(models: str | Sequence[str], shapes: Mapping[str, tuple[int, ...]]) -> Plan:
+    locations = [models] if isinstance(models, str) else list(models)
+    if not locations:
+        raise UsageError("no model named", expected="a path to an .onnx file, or builtin:NAME")
+    if len(locations) == 1 and locations[0].endswith((".yaml", ".yml")):
+        return load_plan(Path(locations[0]))
+    names = _names(locations)
+    plans = [ModelPlan(name=name, model=where) for name, where in zip(names, locations, strict=True)]
+    return Plan(models=tuple(replace(p, shapes=_own(p.model, shapes)) for p in plans), target=Target())
+
+
+def _names(locations: Sequence[str]) -> list[str]:
+    """Short, unique names: the file's stem or the built-in's name, numbered when they clash."""
+    stems = [where.removeprefix("builtin:").rsplit("/", 1)[-1].removesuffix(".onnx") for where in locations]
+    return [s if stems.count(s) == 1 else f"{s}-{stems[: i + 1].count(s)}" for i, s in enumerate(stems)]
+
+
+def _own(location: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """The shapes that name inputs of this model."""
+    if not shapes:
+        return {}
+    inputs = {tensor.name for tensor in inspect(location).inputs}
+    return {name: shape for name, shape in shapes.items() if name in inputs}
+
+
+def bench(
+    models: str | Sequence[str] | Plan | Case,
+    *,
+    out: str | Path | None = None,
+    clock: Clock | None = None,
+    progress: Any = None,
+    **options: Any,
+) -> Trace:
+    """Measure under a stated load and return the trace; `out` is the folder it is written to.
+
+    `options` are those of `make_case`.
+    """
+    case = models if isinstance(models, Case) else make_case(models, **options)
+    folder = None if out is None else Path(out)
+    return measure(case.plan, case.workload, folder=folder, clock=clock, progress=progress, overwrite=True)
+
+
+def explain(
+    models: str | Sequence[str] | Plan | Case,
+    *,
+    out: str | Path | None = None,
+    time_limit: float = 90.0,
+    tell: Tell | None = None,
+    clock: Clock | None = None,
+    **options: Any,
+) -> Explanation:
+    """The causes of latency, each proven by an intervention. `out` is a folder for the traces of the scopes."""
+    case = models if isinstance(models, Case) else make_case(models, **options)
+    folder = None if out is None else Path(out)
+    return explain_case(case, time_limit=time_limit, folder=folder, tell=tell, clock=clock)
+
+
+def sweep(
+    models: str | Sequence[str] | Plan | Case,
+    vary: Mapping[str, Sequence[Any]],
+    *,
+    out: str | Path | None = None,
+    tell: Tell | None = None,
+    clock: Clock | None = None,
+    **options: Any,
+) -> Sweep:
+    """Measure every combination of `vary` (setting name -> values). `out` is the folder that makes it resumable."""
+    case = models if isinstance(models, Case) else make_case(models, **options)
+    return sweep_case(case, vary, folder=None if out is None else Path(out), tell=tell, clock=clock)
+
+
+def compare(a: Trace | str | Path, b: Trace | str | Path, *, threshold: float = 0.03) -> Comparison:
+    """Is B faster than A, slower, the same within `threshold`, or undecided? Unlike machines raise UsageError."""
+    return compare_traces(_trace(a), _trace(b), threshold)
+
+
+def summary(trace: Trace | str | Path) -> Summary:
+    """A trace in numbers."""
+    return summarize(_trace(trace))
+
+
+def doctor() -> list[Check]:
+    """What this machine can do, and what is set wrong on it."""
+    return checks.checks(machine.probe())
+
+
+def report(
+    traces: Sequence[Trace | str | Path], *, out: str | Path, explanation: Explanation | str | Path | None = None
+) -> Path:
+    """Write one self-contained HTML file about `traces` to `out` and return its path."""
+    loaded = [_trace(t) for t in traces]
+    if isinstance(explanation, str | Path):
+        explanation = load_explanation(Path(explanation))
+    page = html.render(loaded, [summarize(t) for t in loaded], explanation)
+    write_atomic(Path(out), page.encode())
+    return Path(out)
+
+
+def _trace(trace: Trace | str | Path) -> Trace:
+    return trace if isinstance(trace, Trace) else load_trace(Path(trace))

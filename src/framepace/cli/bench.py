@@ -1,0 +1,76 @@
+"""framepace bench."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from framepace.cli import options as o
+from framepace.cli.show import answer, give
+from framepace.facts.summary import Summary
+
+Scope = Annotated[str, typer.Option("--scope", help="model, pipeline or stream")]
+
+
+def command(
+    models: o.Models,
+    video: o.Video = [],
+    fps: o.Fps = None,
+    load: o.LoadText = None,
+    scope: Scope = "stream",
+    p99_ms: o.P99 = None,
+    size: o.Size = None,
+    shape: o.Shape = [],
+    layout: o.Layout = None,
+    set_: o.Settings = [],
+    seconds: o.Seconds = None,
+    count: o.Count = None,
+    precision: o.Precision = None,
+    seed: o.Seed = 0,
+    out: o.Out = None,
+    json: o.Json = False,
+) -> None:
+    """Measure models under a stated load; writes a trace. Without --fps or --load: back to back."""
+    from framepace import api
+    from framepace.errors import unknown
+    from framepace.report import document, terminal
+    from framepace.report.progress import Progress
+
+    if scope not in ("model", "pipeline", "stream"):
+        raise unknown("scope", scope, ("model", "pipeline", "stream"))
+    case = o.build_case(
+        models, video=video, fps=fps, p99_ms=p99_ms, size=size, shape=shape, layout=layout, settings=set_, seed=seed,
+        load=load, scope=scope, stop=o.stop_rule(seconds, count, precision),
+    )  # fmt: skip
+    folder = out or new_folder("bench")
+    with Progress() as progress:
+        names = ", ".join(m.name for m in case.plan.models)
+        trace = api.bench(case, out=folder, progress=lambda share: progress(f"measuring {names} ({scope})", share))
+    summary = api.summary(trace)
+    give(
+        json,
+        lambda: document.bench_document(summary, str(folder)),
+        lambda console: (
+            terminal.show_machine(console, trace.meta.machine),
+            terminal.show_summary(console, summary),
+            terminal.show_paths(console, {"trace": str(folder), "report": f"framepace report {folder}"}),
+        )[0],
+    )
+    answer(met(summary))
+
+
+def met(summary: Summary) -> bool:
+    """Whether the budget was met at p99, or at the highest percentile that the samples carry; true without a budget."""
+    answered = [p for p in summary.frames.percentiles if p.estimate is not None and p.q <= 99]
+    if summary.budget is None or not answered:
+        return True
+    highest = max(answered, key=lambda p: p.q).estimate
+    return highest is None or highest.value <= summary.budget
+
+
+def new_folder(verb: str) -> Path:
+    """A folder for this run that sorts by time."""
+    return o.DEFAULT_OUT / f"{verb}-{datetime.now():%Y%m%d-%H%M%S}"

@@ -1,0 +1,24 @@
+"""framepace compare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from framepace.cli import options as o
+from framepace.cli.show import answer, give
+
+Trace = Annotated[Path, typer.Argument(metavar="TRACE", help="folder of a trace", show_default=False)]
+Threshold = Annotated[float, typer.Option("--threshold", help="difference that counts, as a share")]
+
+
+def command(a: Trace, b: Trace, threshold: Threshold = 0.03, json: o.Json = False) -> None:
+    """Is B faster than A, slower, the same or undecided, and why. Exit code 1 when slower."""
+    from framepace import api
+    from framepace.report import document, terminal
+
+    result = api.compare(a, b, threshold=threshold)
+    give(json, lambda: document.compare_document(result), lambda console: terminal.show_comparison(console, result))
+    answer(result.verdict != "slower")

@@ -1,0 +1,145 @@
+"""Options that several commands share, and how they become a case."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from framepace.errors import UsageError
+from framepace.facts.settings import Case, parse_size
+from framepace.facts.workload import Burst, Closed, Delay, Load, Paced, Poisson, Replay, Scope, Stop
+
+_MODELS = "ONNX files, 'builtin:NAME', or one plan (.yaml)"
+Models = Annotated[list[str], typer.Argument(metavar="MODEL...", help=_MODELS, show_default=False)]
+Video = Annotated[list[str], typer.Option("--video", help="video file or stream address; again for more cameras")]
+Fps = Annotated[float | None, typer.Option("--fps", help="frames a second of each source: the load and the target")]
+P99 = Annotated[float | None, typer.Option("--p99-ms", help="frame budget in ms (default: the frame period)")]
+Size = Annotated[str | None, typer.Option("--size", help="WIDTHxHEIGHT of the image input")]
+Shape = Annotated[list[str], typer.Option("--shape", help="NAME=1x3x480x640 of an input that is not fully described")]
+Layout = Annotated[str | None, typer.Option("--layout", help="nchw or nhwc, where the model does not say")]
+Settings = Annotated[list[str], typer.Option("--set", help="NAME=VALUE of any setting (framepace settings lists them)")]
+Seed = Annotated[int, typer.Option("--seed", help="seed of the load and of random inputs")]
+Json = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
+Out = Annotated[Path | None, typer.Option("--out", help="folder for traces and reports", show_default=False)]
+Seconds = Annotated[float | None, typer.Option("--seconds", help="measure this long after warm-up")]
+Count = Annotated[int | None, typer.Option("--count", help="measure this many frames after warm-up")]
+Precision = Annotated[
+    float | None, typer.Option("--precision", help="stop when the median is known to +- this share, e.g. 0.01")
+]
+LoadText = Annotated[
+    str | None,
+    typer.Option("--load", help="closed[:N], delay:MS, paced:FPS, poisson:FPS, burst:FPS:SIZE or replay:TRACE"),
+]
+LOADS = ("closed", "delay", "paced", "poisson", "burst", "replay")
+DEFAULT_OUT = Path("framepace-out")
+
+
+def parse_load(text: str) -> Load:
+    """A load from 'closed:4', 'delay:20', 'paced:30', 'poisson:30', 'burst:30:8' or 'replay:TRACE'."""
+    from framepace.errors import unknown
+
+    kind, _, rest = text.partition(":")
+    if kind not in LOADS:
+        raise unknown("load", kind, LOADS)
+    if kind == "replay":
+        return Replay(trace=rest)
+    numbers = [_number(part, text) for part in rest.split(":")] if rest else []
+    if kind == "closed":
+        return Closed(concurrency=int(numbers[0]) if numbers else 1)
+    if not numbers:
+        raise UsageError(f"load {kind!r} needs a number", got=text, expected=f"{kind}:NUMBER, e.g. {kind}:30")
+    return _rated(kind, numbers)
+
+
+def _rated(kind: str, numbers: list[float]) -> Load:
+    first = numbers[0]
+    if kind == "delay":
+        return Delay(delay_ms=first)
+    if kind == "paced":
+        return Paced(fps=first, jitter=numbers[1] if len(numbers) > 1 else 0.0)
+    if kind == "poisson":
+        return Poisson(fps=first)
+    return Burst(fps=first, size=int(numbers[1]) if len(numbers) > 1 else 8)
+
+
+def _number(part: str, text: str) -> float:
+    try:
+        return float(part)
+    except ValueError:
+        raise UsageError("a load takes numbers", got=text, expected="e.g. paced:30 or burst:30:8") from None
+
+
+def parse_pairs(texts: list[str], option: str) -> dict[str, str]:
+    """'NAME=VALUE' texts as a dict."""
+    pairs = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name and equals):
+            raise UsageError(f"{option} needs NAME=VALUE", got=text, expected=f"{option} NAME=VALUE")
+        pairs[name.strip()] = value.strip()
+    return pairs
+
+
+def parse_shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:
+    """'x=1x3x480x640' texts as shapes by input name."""
+    shapes = {}
+    for name, value in parse_pairs(texts, "--shape").items():
+        parts = value.lower().split("x")
+        if not all(part.isdigit() and int(part) > 0 for part in parts):
+            raise UsageError("not a shape", got=f"{name}={value}", expected="NAME=1x3x480x640")
+        shapes[name] = tuple(int(part) for part in parts)
+    return shapes
+
+
+def build_case(
+    models: list[str],
+    *,
+    video: list[str],
+    fps: float | None,
+    p99_ms: float | None,
+    size: str | None,
+    shape: list[str],
+    layout: str | None,
+    settings: list[str],
+    seed: int,
+    load: str | None = None,
+    scope: Scope = "stream",
+    stop: Stop | None = None,
+) -> Case:
+    """The case that the shared options describe. Raises UsageError or ModelError before anything is loaded."""
+    from framepace.api import make_case
+
+    for option, value in (("--fps", fps), ("--p99-ms", p99_ms)):
+        if value is not None and value <= 0:
+            raise UsageError(f"{option} must be above 0", got=value, expected="e.g. 30")
+    changes: dict[str, Any] = parse_pairs(settings, "--set")
+    if size is not None:
+        changes["size"] = parse_size(size)
+    if layout is not None:
+        changes["layout"] = layout
+    chosen = None if load is None else parse_load(load)
+    rate = getattr(chosen, "fps", fps) if chosen is not None else fps
+    return make_case(
+        models,
+        videos=video,
+        fps=rate,
+        load=chosen,
+        p99_ms=p99_ms,
+        scope=scope,
+        stop=stop,
+        settings=changes,
+        shapes=parse_shapes(shape),
+        seed=seed,
+    )
+
+
+def stop_rule(seconds: float | None, count: int | None, precision: float | None) -> Stop:
+    """The stop rule of the options; ten seconds when none is given, a minute's ceiling on precision."""
+    for option, value in (("--seconds", seconds), ("--count", count), ("--precision", precision)):
+        if value is not None and value <= 0:
+            raise UsageError(f"{option} must be above 0", got=value)
+    if seconds is None and count is None:
+        seconds = 60.0 if precision is not None else 10.0
+    return Stop(seconds=seconds, count=count, precision=precision)

@@ -1,0 +1,31 @@
+"""framepace report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from framepace.cli import options as o
+from framepace.cli.show import give
+
+Traces = Annotated[list[Path], typer.Argument(metavar="TRACE...", help="folders of traces", show_default=False)]
+File = Annotated[Path | None, typer.Option("--out", help="the HTML file (default: report.html beside the first trace)")]
+
+
+def command(traces: Traces, out: File = None, json: o.Json = False) -> None:
+    """One self-contained HTML file about one or more traces."""
+    from framepace import api
+    from framepace.report import document, terminal
+    from framepace.store import load_trace
+
+    loaded = [load_trace(path) for path in traces]
+    beside = traces[0].parent / "explanation.json"
+    target = out or traces[0] / "report.html"
+    path = api.report(loaded, out=target, explanation=beside if beside.exists() else None)
+    give(
+        json,
+        lambda: document.report_document(str(path), loaded, [api.summary(t) for t in loaded]),
+        lambda console: terminal.show_paths(console, {"report": str(path)}),
+    )

@@ -1,0 +1,26 @@
+"""What every command does with its result: JSON or words on standard output."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+
+from framepace.report.document import dumps
+from framepace.report.terminal import console
+
+
+def give(json: bool, document: Callable[[], dict[str, Any]], words: Callable[[Console], None]) -> None:
+    """Print one JSON object, or show words to a person."""
+    if json:
+        sys.stdout.write(dumps(document()) + "\n")
+    else:
+        words(console())
+
+
+def answer(yes: bool) -> None:
+    """End with exit code 1 when the answer is no."""
+    if not yes:
+        sys.exit(1)

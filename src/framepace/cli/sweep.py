@@ -1,0 +1,61 @@
+"""framepace sweep."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from framepace.cli import options as o
+from framepace.cli.bench import Scope, new_folder
+from framepace.cli.show import give
+
+Vary = Annotated[list[str], typer.Option("--vary", help="SETTING=V1,V2,... or SETTING=1..8; again for a grid")]
+
+
+def command(
+    models: o.Models,
+    vary: Vary,
+    video: o.Video = [],
+    fps: o.Fps = None,
+    load: o.LoadText = None,
+    scope: Scope = "stream",
+    p99_ms: o.P99 = None,
+    size: o.Size = None,
+    shape: o.Shape = [],
+    layout: o.Layout = None,
+    set_: o.Settings = [],
+    seconds: o.Seconds = 5.0,
+    count: o.Count = None,
+    precision: o.Precision = None,
+    seed: o.Seed = 0,
+    out: o.Out = None,
+    json: o.Json = False,
+) -> None:
+    """A table over any settings. With --out, cells measured before are not measured again."""
+    from framepace import api
+    from framepace.errors import UsageError, unknown
+    from framepace.report import document, terminal
+    from framepace.report.progress import Progress
+    from framepace.sweep import parse_vary
+
+    if scope not in ("model", "pipeline", "stream"):
+        raise unknown("scope", scope, ("model", "pipeline", "stream"))
+    grid = parse_vary(vary)
+    if not grid:
+        raise UsageError("nothing to vary", expected="--vary SETTING=V1,V2,...")
+    case = o.build_case(
+        models, video=video, fps=fps, p99_ms=p99_ms, size=size, shape=shape, layout=layout, settings=set_, seed=seed,
+        load=load, scope=scope, stop=o.stop_rule(seconds, count, precision),
+    )  # fmt: skip
+    folder = out or new_folder("sweep")
+    with Progress() as progress:
+        result = api.sweep(case, grid, out=folder, tell=progress)
+    give(
+        json,
+        lambda: document.sweep_document(result),
+        lambda console: (
+            terminal.show_sweep(console, result),
+            terminal.show_paths(console, {"cells": str(folder)}),
+        )[0],
+    )

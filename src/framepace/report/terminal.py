@@ -1,0 +1,279 @@
+"""What people read in a terminal: dense, aligned, and the same words without colour, piped, or at 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import IO
+
+from rich.columns import Columns
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from typing import TYPE_CHECKING
+from framepace.facts.finding import Explanation
+from framepace.facts.machine import Machine
+from framepace.facts.summary import Comparison, Summary
+from framepace.facts.sweep import Sweep
+from framepace.report.causes import ExplanationView, FindingView, PartRow, explanation_view
+from framepace.report.grid import NUMBERS, sweep_view
+from framepace.report.view import ModelView, comparison_view, machine_line, summary_view
+
+BAR = 24  # cells of a bar; leaves room for name, value and interval at 80 columns
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+_STYLES = {"high": "bold red", "medium": "yellow", "low": "cyan", "info": "dim"}
+_STATES = {"ok": "green", "warn": "yellow", "bad": "bold red", "info": "dim"}
+_VERDICTS = {"faster": "bold green", "slower": "bold red", "same": "bold", "undecided": "bold yellow"}
+
+
+def console(file: IO[str] | None = None) -> Console:
+    """A console that prints names from outside as they are: no markup, no emoji, no guessed highlighting."""
+    return Console(file=file, markup=False, emoji=False, highlight=False)
+
+
+def show_machine(out: Console, machine: Machine) -> None:
+    """One line on the machine."""
+    out.print(Text(machine_line(machine), style="dim"))
+
+
+def show_summary(out: Console, summary: Summary) -> None:
+    """A trace in numbers: the sentence, key numbers, then each model with percentiles, stages, tiers and outliers."""
+    view = summary_view(summary)
+    out.print(Text(view.sentence, style=_met_style(view.met)))
+    out.print(Columns([Text(f"{name} {text}", style="dim") for name, text in view.numbers], padding=(0, 2)))
+    for model in view.models[:1]:
+        out.print()
+        out.print(_model(model, out))
+    if len(view.models) > 1:
+        out.print()
+        out.print(_models(view.models[1:], out))
+    _notes(out, view.notes)
+
+
+def show_explanation(
+    out: Console, explanation: Explanation, machine: Machine | None = None, paths: Mapping[str, str] | None = None
+) -> None:
+    """An explanation in the order people read it: machine, verdict, account, findings worst first, the rest, paths.
+
+    `paths` names what was written and the next command ('report' -> path), shown last and never wrapped.
+    """
+    view = explanation_view(explanation)
+    if machine is not None:
+        show_machine(out, machine)
+        out.print()
+    out.print(Text(view.verdict, style=_met_style(view.met)))
+    out.print()
+    out.print(_account(view, out))
+    out.print()
+    for part in _findings(view, out):
+        out.print(part)
+    _notes(out, view.notes)
+    show_paths(out, paths or {})
+
+
+def show_paths(out: Console, paths: Mapping[str, str]) -> None:
+    """Where things were written, one a line, never wrapped so that they can be copied."""
+    if paths:
+        out.print()
+    width = max((len(name) for name in paths), default=0)
+    for name, path in paths.items():
+        out.print(Text.assemble((f"{name:<{width}}  ", "dim"), path), soft_wrap=True)
+
+
+def show_comparison(out: Console, comparison: Comparison) -> None:
+    """Two traces against each other: the verdict, the ratios, the reason, and the change stage by stage."""
+    view = comparison_view(comparison)
+    ratios = ", ".join(f"{name} {text}" for name, text in view.ratios)
+    out.print(Text.assemble((view.verdict, _VERDICTS.get(view.verdict, "bold")), f"  B/A: {ratios}"))
+    out.print(Text(view.reason))
+    out.print(Text(f"A {view.a}\nB {view.b}", style="dim"), soft_wrap=True)
+    largest = max((abs(row.ns) for row in view.stages), default=0)
+    table = _grid("left", "right", "left")
+    for row in view.stages:
+        table.add_row(row.name, row.change, bar(0, abs(row.ns), largest, BAR, _ascii(out)))
+    if view.stages:
+        out.print()
+        out.print(_indent(table))
+
+
+def show_sweep(out: Console, sweep: Sweep) -> None:
+    """The cells of a sweep as a table; a cell that failed shows its error in place of numbers."""
+    view = sweep_view(sweep)
+    table = _table()
+    for name in view.names:
+        table.add_column(Text(name), justify="right")
+    for name in NUMBERS:
+        table.add_column(name, justify="right", style=None if name in ("p50", "p99", "fps") else "dim")
+    for row in view.rows:
+        texts = ("failed", *row.texts[1:]) if row.error else row.texts
+        style = "red" if row.error or row.met is False else "green" if row.met else ""
+        table.add_row(*map(Text, row.settings), *(Text(t, style=style) for t in texts))
+    out.print(table)
+    for row in view.rows:
+        if row.error:
+            named = " ".join(f"{n}={v}" for n, v in zip(view.names, row.settings, strict=True))
+            out.print(Text.assemble((named, "bold"), "  ", (row.error, "red")))
+    if view.interrupted:
+        out.print(Text("interrupted: the cells above are complete; the same command goes on from here", style="yellow"))
+
+
+def show_checks(out: Console, checks: Sequence[Check]) -> None:
+    """What this machine can do and what is set wrong on it, with the command that mends it."""
+    table = _grid("left", "left", "left")
+    for check in checks:
+        lines = Text(check.found)
+        if check.state in ("warn", "bad"):
+            lines.append(f"\n{check.why}", "dim")
+            lines.append(f"\nfix: {check.fix}" if check.fix else "")
+            lines.append(f"\nundo: {check.undo}" if check.fix and check.undo else "", "dim")
+        table.add_row(Text(check.state, style=_STATES.get(check.state, "")), Text(check.name), lines)
+    out.print(table)
+
+
+def bar(start: float, end: float, size: float, width: int, ascii_only: bool = False) -> str:
+    """A bar from `start` to `end` on a scale from 0 to `size` that is `width` cells wide.
+
+    Block elements give eighths of a cell at the end; a start is rounded to a cell. Without them '#' is used.
+    """
+    if size <= 0:
+        return ""
+    low, high = sorted((min(max(0.0, v / size), 1.0) * width for v in (start, end)))
+    first = min(round(low), width - 1)
+    if ascii_only:
+        return " " * first + "#" * max(round(high) - first, 1 if high > low else 0)
+    eighths = max(round((high - first) * 8), 1 if high > low else 0)
+    return " " * first + "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
+
+
+def _account(view: ExplanationView, out: Console) -> RenderableType:
+    scale = max((row.end for row in view.account), default=0)
+    table = _grid("left", "right", "left", "left")
+    for row in view.account:
+        table.add_row(*_part(row, scale, _ascii(out)))
+    head = Text.assemble(("where the time goes", "bold"), (f"  {view.unexplained} unexplained", "dim"))
+    return Group(head, _indent(table))
+
+
+def _part(row: PartRow, scale: float, ascii_only: bool) -> tuple[Text, Text, Text, Text]:
+    style = "" if row.total else "dim"
+    colour = "blue" if row.total else "magenta"
+    drawn = Text(bar(row.start, row.end, scale, BAR, ascii_only), style=colour)
+    name = row.name if row.total else f"  {row.name}"
+    return Text(name, style=style), Text(row.text, style="" if row.total else "bold"), drawn, Text(row.interval, "dim")
+
+
+def _findings(view: ExplanationView, out: Console) -> Iterable[RenderableType]:
+    if not view.causes:
+        yield Text("no cause found: nothing that was tried made it faster", style="green")
+    else:
+        count = len(view.causes)
+        yield Text(
+            f"{count} cause{'s' if count > 1 else ''}, worst first, each proven by switching it off", style="bold"
+        )
+    for finding in view.causes:
+        yield _indent(_finding(finding, out), below=1)
+    yield from _rest(view)
+
+
+def _finding(f: FindingView, out: Console) -> RenderableType:
+    head = Text.assemble((f"{f.code} ", "bold"), (f.title, "bold"), "  ", (f.severity, _STYLES.get(f.severity, "")))
+    table = _grid("left", "left")
+    arrow = "->" if _ascii(out) else "→"
+    proof = f"{f.before} {arrow} {f.after}  {f.moved}" if f.before else ""
+    rows = [(f.metric, proof, "bold"), ("tried", f.tested, "dim"), ("setting", f.setting, "green")]
+    rows += [("do", f.remedy, ""), ("run", f.command, "green"), ("undo", f.undo, "dim")]
+    rows += [("cost", f.cost, "yellow"), ("gain", f.gain, "")]
+    for name, text, style in rows:
+        if text:
+            table.add_row(Text(name, style="dim"), Text(text, style=style))
+    return Group(head, _indent(Group(Text(f.summary, style="dim"), table)))
+
+
+def _rest(view: ExplanationView) -> Iterable[RenderableType]:
+    """Undecided and not tested, in one dim line each."""
+    if view.undecided:
+        told = "; ".join(f"{f.code} {f.title}{f' ({f.moved})' if f.moved else ''}" for f in view.undecided)
+        yield Text(f"undecided: {told}", style="dim")
+    if view.refuted:
+        yield Text(f"ruled out: {'; '.join(f'{f.code} {f.title}' for f in view.refuted)}", style="dim")
+    if view.not_tested:
+        yield Text(f"not tested: {'; '.join(f'{code} {why}' for code, why in view.not_tested)}", style="dim")
+
+
+def _model(m: ModelView, out: Console) -> RenderableType:
+    head = Text.assemble((m.name, "bold"), (f"  {m.counts}", "dim"))
+    parts: list[RenderableType] = [head]
+    if m.percentiles:
+        parts.append(_indent(_percentiles(m)))
+    if m.stages:
+        parts.append(_indent(_stages(m, _ascii(out))))
+    told = (("tiers", m.tiers), *(("", line) for line in m.beside), ("outliers", m.outliers), ("doubtful", m.doubts))
+    words = _grid("left", "left")
+    for name, text in told:
+        if text:
+            words.add_row(Text(name, style="dim"), Text(text, style="dim" if not name else ""))
+    return Group(*parts, _indent(words))
+
+
+def _models(models: Sequence[ModelView], out: Console) -> RenderableType:
+    """Several models, one a line: what each adds to the whole frames above."""
+    quantiles = [p.label for p in models[0].percentiles]
+    table = _table("model", *quantiles, "largest stage")
+    for m in models:
+        values = [Text(p.value or "few samples", style="" if p.value else "dim") for p in m.percentiles]
+        largest = max(m.stages, key=lambda s: s.mean_ns, default=None)
+        table.add_row(Text(m.name), *values, f"{largest.name} {largest.mean}" if largest else "")
+    tiers = _grid("left", "left")
+    for m in models:
+        if m.beside:
+            tiers.add_row(Text(m.name), Text(m.tiers))
+    return Group(table, tiers) if tiers.row_count else table
+
+
+def _percentiles(m: ModelView) -> Table:
+    table = _grid("left", "right", "left")
+    for p in m.percentiles:
+        table.add_row(p.label, Text(p.value, style="bold"), Text(p.refused or p.interval, style="dim"))
+    return table
+
+
+def _stages(m: ModelView, ascii_only: bool) -> Table:
+    largest = max((abs(s.mean_ns) for s in m.stages), default=0)
+    table = _table("stage", "mean", "p50", "p99", "share")
+    table.add_column("", no_wrap=True)
+    for s in m.stages:
+        drawn = Text(bar(0, max(s.mean_ns, 0), largest, BAR, ascii_only), style="blue")
+        table.add_row(Text(s.name), s.mean, s.median, s.p99, f"{s.share:.0%}", drawn)
+    return table
+
+
+def _notes(out: Console, notes: Sequence[str]) -> None:
+    for note in notes:
+        out.print(Text.assemble(("note: ", "yellow"), note))
+
+
+def _table(*names: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for i, name in enumerate(names):
+        table.add_column(name, justify="right" if i else "left", no_wrap=True)
+    return table
+
+
+def _grid(*justify: str) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for i, side in enumerate(justify):
+        table.add_column(justify="right" if side == "right" else "left", no_wrap=i < len(justify) - 1)
+    return table
+
+
+def _indent(what: RenderableType, below: int = 0) -> Padding:
+    return Padding(what, (0, 0, below, 2), expand=False)
+
+
+def _ascii(out: Console) -> bool:
+    return out.options.ascii_only
+
+
+def _met_style(met: bool | None) -> str:
+    return {True: "bold green", False: "bold red", None: "bold"}[met]

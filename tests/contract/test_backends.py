@@ -1,0 +1,169 @@
+"""The contract of a backend: one suite for all of them. A new backend is one line in BACKENDS."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+from framepace.errors import BackendError, UsageError
+from framepace.exec.backend import Session, Tensors, Worker, get_backend
+from framepace.exec.builtin import model_bytes, names
+from framepace.exec.clock import SystemClock
+from framepace.facts.plan import Batching, ModelPlan
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A backend under test: `computes` when its outputs follow its inputs."""
+
+    backend: str
+    computes: bool = True
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+BACKENDS = [Subject("null", computes=False), Subject("onnxruntime")]
+pytestmark = pytest.mark.parametrize("subject", BACKENDS, ids=lambda s: s.backend)
+
+
+def plan(subject: Subject, model: str = "builtin:classifier", batch: int = 1, **options: Any) -> ModelPlan:
+    """A plan of one model, with one thread."""
+    chosen = {**subject.options, **options}
+    return ModelPlan(
+        name="m",
+        model=model,
+        backend=subject.backend,
+        batch=Batching(max=batch),
+        threads=1,
+        spinning=False,
+        options=chosen,
+    )
+
+
+def load(subject: Subject, **kwargs: Any) -> Session:
+    """The model loaded."""
+    return get_backend(subject.backend).load(plan(subject, **kwargs), SystemClock())
+
+
+def infer(worker: Worker, count: int = 1) -> Tensors:
+    """One inference, its outputs copied."""
+    worker.enqueue(0, count)
+    return {name: out.copy() for name, out in worker.wait(0).items()}
+
+
+def fill(worker: Worker, seed: int) -> None:
+    """Random input."""
+    for array in worker.staging(0).values():
+        array[...] = np.random.default_rng(seed).random(array.shape)
+
+
+def reference(worker: Worker, name: str) -> list[Any]:
+    """What onnx's own evaluator computes from the worker's staging."""
+    import onnx
+    from onnx.reference import ReferenceEvaluator
+
+    model = onnx.load_model_from_string(model_bytes(name))
+    result: list[Any] = ReferenceEvaluator(model).run(None, dict(worker.staging(0)))
+    return result
+
+
+@pytest.mark.parametrize("name", names())
+def test_staging_and_outputs_have_the_shapes_of_the_spec(subject: Subject, name: str) -> None:
+    """Every input of the spec has a staging array of its shape and dtype; every output comes back."""
+    session = load(subject, model=f"builtin:{name}", batch=2)
+    worker = session.worker()
+    staging = worker.staging(0)
+    assert {t.name: (t.shape, t.dtype) for t in session.spec.inputs} == {
+        n: (a.shape, a.dtype.name) for n, a in staging.items()
+    }
+    assert set(infer(worker, 2)) == {t.name for t in session.spec.outputs}
+
+
+def test_equal_inputs_give_equal_outputs(subject: Subject) -> None:
+    """Two runs on the same input are bit-identical."""
+    worker = load(subject).worker()
+    fill(worker, 1)
+    first, second = infer(worker), infer(worker)
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def test_outputs_follow_the_inputs_and_agree_with_the_reference(subject: Subject) -> None:
+    """Other inputs give other outputs, equal to onnx's reference evaluator within float32 rounding."""
+    worker = load(subject).worker()
+    fill(worker, 1)
+    first = infer(worker)["y0"]
+    expected = reference(worker, "classifier")[0]
+    fill(worker, 2)
+    second = infer(worker)["y0"]
+    if subject.computes:
+        assert not np.array_equal(first, second)
+        np.testing.assert_allclose(first, expected, rtol=1e-3, atol=1e-5)
+    else:
+        assert np.array_equal(first, second)
+
+
+def test_a_smaller_batch_runs_the_items_it_names(subject: Subject) -> None:
+    """Three of eight staged items give the outputs that the eight give for these three."""
+    worker = load(subject, batch=8).worker()
+    fill(worker, 3)
+    whole, part = infer(worker, 8)["y0"], infer(worker, 3)["y0"]
+    np.testing.assert_allclose(part[:3], whole[:3], rtol=1e-4, atol=1e-6)
+
+
+def test_two_workers_in_two_threads_do_not_disturb_each_other(subject: Subject) -> None:
+    """Each thread gets the outputs of its own inputs, fifty times."""
+    session = load(subject)
+    failures: list[int] = []
+
+    def work(seed: int) -> None:
+        worker = session.worker()
+        fill(worker, seed)
+        expected = infer(worker)["y0"]
+        failures.extend(seed for _ in range(50) if not np.array_equal(infer(worker)["y0"], expected))
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in (1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+
+
+def test_closing_twice_is_harmless_and_a_closed_session_says_so(subject: Subject) -> None:
+    """close() is idempotent; a worker after it is an error, not a crash."""
+    session = load(subject)
+    session.worker().close()
+    session.close()
+    session.close()
+    with pytest.raises(BackendError, match="closed"):
+        session.worker()
+
+
+def test_an_unknown_option_lists_the_known_ones(subject: Subject) -> None:
+    """A typo in the backend's options is answered with its options."""
+    with pytest.raises(UsageError) as error:
+        load(subject, latncy=1)
+    assert all(key in str(error.value) for key in get_backend(subject.backend).options)
+
+
+def test_a_failing_inference_raises_and_leaves_the_worker_usable(subject: Subject) -> None:
+    """After a BackendError the next inference works."""
+    worker = load(subject, **({"fail_at": 0} if subject.backend == "null" else {})).worker()
+    if subject.backend != "null":
+        broken = dict(worker.staging(0))
+        worker._inputs = {name: array[:, :1] for name, array in broken.items()}  # type: ignore[attr-defined]
+    with pytest.raises(BackendError):
+        worker.enqueue(0, 1)
+    if subject.backend != "null":
+        worker._inputs = broken  # type: ignore[attr-defined]
+    assert infer(worker)
+
+
+def test_the_backend_names_its_library(subject: Subject) -> None:
+    """Versions that travel with a trace are there."""
+    versions = get_backend(subject.backend).library()
+    assert all(versions.values())
+    assert bool(versions) == subject.computes

@@ -1,0 +1,54 @@
+"""Settings change cases by name."""
+
+from __future__ import annotations
+
+import pytest
+
+from framepace.errors import UsageError
+from framepace.facts.plan import ModelPlan, Plan
+from framepace.facts.settings import SETTINGS, Case, apply
+from framepace.facts.workload import Delay, Paced, Workload
+
+TWO = Plan(models=(ModelPlan(name="a", model="x"), ModelPlan(name="b", model="y")))
+CASE = Case(plan=TWO, workload=Workload(load=Paced(fps=30)))
+
+
+def test_a_setting_changes_every_model_and_a_named_one_changes_one() -> None:
+    """'threads' reaches all models, 'b.threads' only model b."""
+    assert [m.threads for m in apply(CASE, {"threads": "2"}).plan.models] == [2, 2]
+    assert [m.threads for m in apply(CASE, {"b.threads": 3}).plan.models] == [0, 3]
+
+
+def test_text_and_values_mean_the_same() -> None:
+    """A value typed on a command line and the same value from code give equal cases."""
+    typed = apply(CASE, {"spinning": "off", "batch": "4", "size": "640x384", "heartbeat-ms": "none", "delay-ms": "20"})
+    coded = apply(CASE, {"spinning": False, "batch": 4, "size": (384, 640), "heartbeat-ms": None, "delay-ms": 20.0})
+    assert typed == coded
+    assert typed.workload.load == Delay(delay_ms=20)
+
+
+def test_an_unknown_setting_lists_the_known_ones_and_the_nearest() -> None:
+    """A typo is answered with the list and a guess."""
+    with pytest.raises(UsageError) as error:
+        apply(CASE, {"batsh": 2})
+    assert all(name in str(error.value) for name in SETTINGS)
+    assert "did you mean 'batch'" in str(error.value)
+
+
+@pytest.mark.parametrize("change", [{"batch": 0}, {"fps": 0}, {"wait": "doze"}, {"batch": "many"}, {"size": "640"}])
+def test_a_value_out_of_range_is_refused(change: dict[str, object]) -> None:
+    """What a plan file could not hold, a setting cannot make."""
+    with pytest.raises(UsageError):
+        apply(CASE, change)
+
+
+def test_every_setting_leads_somewhere() -> None:
+    """Each row of the registry names a field that exists."""
+    for setting in SETTINGS.values():
+        part = {"models": TWO.models[0], "engine": TWO.engine, "source": TWO.source, "workload": CASE.workload}
+        if setting.part == "load":
+            continue
+        fact = part[setting.part]
+        for name in setting.field.split("."):
+            assert hasattr(fact, name), setting.name
+            fact = getattr(fact, name)

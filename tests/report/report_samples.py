@@ -1,0 +1,255 @@
+"""Made-up facts for the tests of report: every optional part is there, names from outside are hostile."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from framepace.facts.finding import Account, AccountLine, Explanation, Finding, Gain, Intervention, Remedy
+from framepace.facts.machine import Machine
+from framepace.facts.model import ModelSpec, TensorSpec
+from framepace.facts.plan import ModelPlan, Plan, Target
+from framepace.facts.summary import (
+    Comparison,
+    Estimate,
+    ModelSummary,
+    Outlier,
+    Percentile,
+    StageShare,
+    Summary,
+    Tier,
+)
+from framepace.facts.sweep import Cell, Sweep
+from framepace.facts.trace import REQUEST_COLUMNS, TELEMETRY_COLUMNS, Trace, TraceMeta
+from framepace.facts.workload import Paced, Workload
+
+MS = 1_000_000
+HOSTILE = "</script><img src=x onerror=alert(1)><b>net</b> [red]&amp;"
+MACHINE = Machine(
+    cpu="Example Xeon 6354 @ 3.00GHz",
+    cores_physical=2,
+    cores_logical=4,
+    memory_bytes=8 << 30,
+    system="Linux",
+    kernel="6.1.0",
+    python="3.11.9",
+    governor="powersave",
+    virtual="kvm",
+    container=True,
+    cpu_limit=2.0,
+    libraries={"onnxruntime": "1.23.0", "numpy": "2.4.6"},
+)
+
+
+def trace(rows: int = 600, models: tuple[str, ...] = ("detector",), seed: int = 0, telemetry: bool = True) -> Trace:
+    """`rows` frames at 30 fps through each model: 4.7 ms, a ramp from a tenth to a fifth of the run, then 10.1 ms."""
+    rng = np.random.default_rng(seed)
+    frame = np.repeat(np.arange(rows), len(models))
+    model = np.tile(np.arange(len(models)), rows)
+    level = np.interp(frame, [rows / 10, rows / 5], [4.7, 10.1]) * (1 + 0.03 * rng.standard_normal(len(frame)))
+    level[rng.random(len(frame)) < 0.005] *= 3
+    due = (frame * (1e9 / 30)).astype(np.int64) + 10**12
+    shares = {"captured": 0.02, "decoded": 0.25, "queued": 0.26, "batched": 0.3, "started": 0.45, "finished": 0.97}
+    columns = {name: np.full(len(frame), -1, np.int64) for name in REQUEST_COLUMNS}
+    columns |= {name: due + (level * MS * share).astype(np.int64) for name, share in shares.items()}
+    zero = np.zeros(len(frame), np.int64)
+    columns |= {name: zero.copy() for name in ("source", "worker", "outcome", "cause", "marks", "gc", "faults")}
+    columns |= {"frame": frame, "model": model, "due": due, "available": due - 20 * MS, "batch_size": zero + 1}
+    columns |= {"batch_id": np.arange(len(frame)), "delivered": due + (level * MS).astype(np.int64)}
+    columns["marks"][frame < rows // 100] = 1
+    meta = TraceMeta(
+        id=f"20260101-{seed}",
+        created="2026-01-01T12:00:00Z",
+        machine=MACHINE,
+        models=tuple(_spec(name) for name in models),
+        plan=Plan(models=tuple(ModelPlan(name=n, model=f"/models/{n}.onnx") for n in models), target=Target(fps=30)),
+        workload=Workload(load=Paced(fps=30)),
+        stopped="finished",
+        notes=("the video was cut off at frame 812",),
+        framepace="0.1.0",
+    )
+    return Trace(meta, columns, _telemetry(int(due[-1] - due[0])) if telemetry else _nothing())
+
+
+def _spec(name: str) -> ModelSpec:
+    image = TensorSpec(name="images", dtype="float32", shape=(1, 3, 320, 320))
+    return ModelSpec(
+        name=name, location=f"/models/{name}.onnx", sha256="ab" * 32, inputs=(image,), outputs=(), nodes=61
+    )
+
+
+def _nothing() -> dict[str, Any]:
+    return {name: np.zeros(0, np.int64) for name in TELEMETRY_COLUMNS}
+
+
+def _telemetry(span: int) -> dict[str, Any]:
+    n = max(2, min(200, span // (20 * MS)))
+    time = np.linspace(0, span, n).astype(np.int64)
+    columns = {name: np.full(n, -1, np.int64) for name in TELEMETRY_COLUMNS}
+    columns |= {"time": time + 10**12, "cpu_mhz": np.where(time < span // 5, 3400, 1800)}
+    return columns | {"process_cpu": time // 2, "system_busy": time // 2 + time // 8}
+
+
+def model_summary(name: str = "detector", refused: bool = False) -> ModelSummary:
+    """A model with two tiers and a ramp, five stages, and outliers."""
+    p99 = Percentile(q=99, estimate=Estimate(value=9.81 * MS, low=9.12 * MS, high=10.6 * MS))
+    few = Percentile(q=99, estimate=None, refused="needs 662 effective samples, has 83")
+    stages = {"wake-up": 0.09, "decode": 2.91, "prepare": 1.12, "infer": 5.12, "finish": 0.06}
+    return ModelSummary(
+        model=name,
+        requests=594,
+        effective=83 if refused else 540,
+        warmup=6,
+        outcomes={"ok": 590, "late": 3, "dropped": 1, "failed": 0},
+        causes={"buffer full": 1},
+        mean=9.3 * MS,
+        percentiles=(
+            Percentile(q=50, estimate=Estimate(value=9.2 * MS, low=9.1 * MS, high=9.3 * MS)),
+            Percentile(q=90, estimate=Estimate(value=9.6 * MS, low=9.5 * MS, high=9.75 * MS)),
+            few if refused else p99,
+            Percentile(q=99.9, estimate=None, refused="needs 6,636 effective samples, has 540"),
+        ),
+        stages=tuple(
+            StageShare(name=n, median=ms * MS, mean=ms * MS, p99=ms * 1.2 * MS, share=ms / 9.3)
+            for n, ms in stages.items()
+        ),
+        tiers=(
+            Tier(kind="level", first=0, last=60, level=4.7 * MS, level_end=4.7 * MS, beside={"cpu_mhz": 3400.0}),
+            Tier(kind="ramp", first=61, last=174, level=4.7 * MS, level_end=10.1 * MS),
+            Tier(kind="level", first=175, last=593, level=10.1 * MS, level_end=10.1 * MS, beside={"gap": 23.0 * MS}),
+        ),
+        outliers=(
+            Outlier(request=211, latency=41.9 * MS, excess=31.8 * MS, coincides="gc"),
+            Outlier(request=390, latency=30.2 * MS, excess=20.1 * MS, coincides=""),
+        ),
+        outlier_share=2 / 594,
+        cpu=6.4 * MS,
+        marks={"clock under 75 %": 4},
+    )
+
+
+def summary(
+    models: tuple[str, ...] = ("detector",), budget: float | None = 33.3 * MS, refused: bool = False
+) -> Summary:
+    """The summary of `trace()`, made up."""
+    return Summary(
+        trace="20260101-0",
+        scope="stream",
+        seconds=19.8,
+        throughput=29.98,
+        budget=budget,
+        missed=None if budget is None else 0.0017,
+        process_cpu=41.2 * MS,
+        neighbours_cpu=0.03,
+        pacer_error={"p50": 12_000.0, "p99": 210_000.0},
+        frames=model_summary("frames", refused),
+        models=tuple(model_summary(name, refused) for name in models),
+        telemetry={"cpu_mhz": 2400.0},
+        notes=("the video was cut off at frame 812",),
+    )
+
+
+def finding(code: str = "FP013", title: str = "idle threads spin", verdict: Any = "confirmed") -> Finding:
+    """A finding on CPU time, with a remedy that is a setting and a verified gain."""
+    ratio = {"confirmed": (0.147, 0.139, 0.158), "undecided": (0.97, 0.91, 1.04), "refuted": (1.0, 0.99, 1.01)}
+    value, low, high = ratio[verdict]
+    before = 41.2 * MS
+    return Finding(
+        code=code,
+        title=title,
+        verdict=verdict,
+        severity="high" if verdict == "confirmed" else "info",
+        summary="the process burns 41.2 ms of CPU a frame for 6 ms of work",
+        evidence={"process_cpu_ns": 41.2 * MS, "work_cpu_ns": 6.0 * MS, "threads": 4, "latency_before_ns": 9.8 * MS},
+        intervention=Intervention(
+            changed={"spinning": False},
+            metric="CPU time",
+            unit="ns",
+            before=Estimate(value=before, low=before * 0.98, high=before * 1.02),
+            after=Estimate(value=before * value, low=before * low, high=before * high),
+            ratio=Estimate(value=value, low=low, high=high),
+            rounds=4,
+        ),
+        remedy=Remedy(text="let idle threads of ONNX Runtime sleep", plan={"spinning": False}, cost="+0.2 ms at p99"),
+        gain=Gain(unit="ns", predicted=35.1 * MS, verified=34.8 * MS, interval=(34.1 * MS, 35.4 * MS)),
+        confidence=0.95,
+    )
+
+
+def command_finding() -> Finding:
+    """A finding whose remedy is a command for a person, and whose effect is under 2x."""
+    return Finding(
+        code="FP002",
+        title="the host sleeps between frames and wakes slowly",
+        verdict="confirmed",
+        severity="medium",
+        summary="inference takes 1.6x as long after a gap of 23 ms as back to back",
+        intervention=Intervention(
+            changed={"wait": "spin"},
+            metric="latency",
+            unit="ns",
+            before=Estimate(value=9.8 * MS, low=9.6 * MS, high=10.0 * MS),
+            after=Estimate(value=6.1 * MS, low=5.9 * MS, high=6.3 * MS),
+            ratio=Estimate(value=0.622, low=0.6, high=0.65),
+            rounds=6,
+        ),
+        remedy=Remedy(
+            text="run the cores at full clock",
+            command="sudo cpupower frequency-set -g performance",
+            undo="sudo cpupower frequency-set -g powersave",
+            cost="power",
+        ),
+        gain=Gain(unit="ns", predicted=3.7 * MS),
+    )
+
+
+def explanation(healthy: bool = False) -> Explanation:
+    """Two confirmed causes, one undecided, one refuted, one not tested; `healthy` has no confirmed one."""
+    rest = (finding("FP003", "caches cold after idle", "undecided"), finding("FP014", "interpreter lock", "refuted"))
+    lines = {"decode": 2.9, "prepare": 1.1, "wake-up": 0.5}
+    return Explanation(
+        verdict="budget 33.3 ms at 30 fps; p99 9.8 ms [9.1, 10.6], met; 4.7 ms of it is not the model",
+        bottleneck="healthy" if healthy else "host",
+        met=True,
+        account=Account(
+            model=5.1 * MS,
+            pipeline=6.3 * MS,
+            stream=9.8 * MS,
+            lines=tuple(
+                AccountLine(name=n, ns=v * MS, interval=(v * 0.9 * MS, v * 1.1 * MS)) for n, v in lines.items()
+            ),
+            unexplained=0.2 * MS,
+        ),
+        findings=rest if healthy else (finding(), command_finding(), *rest),
+        summaries={"stream": summary()},
+        plan=trace(10).meta.plan,
+        traces=("20260101-0",),
+        seconds=61.2,
+        not_tested={"FP012": "CPU oversubscribed: no time left (--time-limit)"},
+        notes=("the outputs of detector were not finite in 2 frames",),
+    )
+
+
+def comparison() -> Comparison:
+    """B is slower than A, by its inference."""
+    return Comparison(
+        a="out/a",
+        b="out/b",
+        verdict="slower",
+        reason="the whole interval is above +3 %; infer alone is +1.2 ms",
+        ratio=Estimate(value=1.12, low=1.08, high=1.16),
+        p99_ratio=Estimate(value=1.2, low=1.05, high=1.4),
+        stages={"decode": -0.1 * MS, "infer": 1.2 * MS, "finish": 0.0},
+        threshold=0.03,
+    )
+
+
+def sweep() -> Sweep:
+    """Three batches by two waits; one cell failed."""
+    grid = {"batch": ("1", "2", "4"), "wait": ("sleep", "spin")}
+    cells = [
+        Cell(settings={"batch": int(b), "wait": w}, summary=summary()) for b in grid["batch"] for w in grid["wait"]
+    ]
+    cells[-1] = Cell(settings={"batch": 4, "wait": "spin"}, error="the model has a fixed batch of 2\n  got: 4")
+    return Sweep(grid=grid, cells=tuple(cells))
