@@ -12,8 +12,12 @@ NS_PER_S = 1_000_000_000
 
 _DURATIONS = {"ns": 1, "us": NS_PER_US, "µs": NS_PER_US, "ms": NS_PER_MS, "s": NS_PER_S, "min": 60 * NS_PER_S}
 _SUFFIXES = {
-    **{unit: unit for unit in ("ns", "us", "ms", "s", "fps")},
-    **{"bytes": "bytes", "mhz": "MHz", "mw": "mW", "share": "share", "ratio": "x", "c": "°C", "seconds": "s"},
+    **{unit: unit for unit in ("ns", "us", "ms", "s", "fps", "bytes", "share")},
+    "seconds": "s",
+    "mhz": "MHz",
+    "mw": "mW",
+    "ratio": "x",
+    "c": "°C",
 }
 _DURATION = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*(ns|us|µs|ms|s|min)?\s*")
 

@@ -101,13 +101,14 @@ class _Children:
                 told = True
                 for pipe in running:
                     pipe.send("stop")
-            for pipe in wait(list(running), timeout=_SEND_S):
-                message = self._receive(running[pipe])  # type: ignore[index]
+            ready = set(wait(list(running), timeout=_SEND_S))
+            for child in [c for pipe, c in running.items() if pipe in ready]:
+                message = self._receive(child)
                 if isinstance(message, bytes):
-                    self._pass_on(message, self._children.index(running[pipe]), control, sink)  # type: ignore[index]
+                    self._pass_on(message, self._children.index(child), control, sink)
                 else:
                     errors.extend(message)
-                    del running[pipe]  # type: ignore[arg-type]
+                    del running[child.pipe]
         return errors
 
     def _receive(self, child: _Child) -> Any:

@@ -82,12 +82,13 @@ def explanation_view(e: Explanation) -> ExplanationView:
 
 
 def account_rows(a: Account) -> tuple[PartRow, ...]:
-    """The three scopes from zero, then each part of the difference where it begins and ends between model and stream."""
+    """The three scopes from zero, then each part of what lies between model and stream, where it begins and ends."""
     scopes = (("model alone", a.model), ("in the pipeline", a.pipeline), ("in the stream", a.stream))
     rows = [PartRow(name, format_ms(ns, a.stream), 0, ns, total=True) for name, ns in scopes]
     at = a.model
     for line in (*a.lines, AccountLine(name="unexplained", ns=a.unexplained)):
-        text, _, interval = format_estimate(line.ns, *(line.interval or (None, None)), "ns", a.stream).partition(" [")
+        low, high = line.interval or (None, None)
+        text, _, interval = format_estimate(line.ns, low, high, "ns", a.stream).partition(" [")
         sign = "+" if line.ns > 0 else ""
         rows.append(PartRow(line.name, sign + text, at, at + line.ns, interval=f"[{interval}" if interval else ""))
         at += line.ns

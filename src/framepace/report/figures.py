@@ -21,7 +21,7 @@ from framepace.units import NS_PER_S, duration_scale, format_ms, format_quantity
 
 Figure = dict[str, Any]
 _SERIES = tuple(f"--s{i}" for i in range(1, 9))
-_STAGES = ("backlog", "wake-up", "decode", "hand-over", "queue", "prepare", "infer", "finish")
+_STAGES = ("infer", "wake-up", "decode", "finish", "queue", "prepare", "backlog", "hand-over")  # in order of colours
 _TICKS = {1: "0", 2: "50", 10: "90", 100: "99", 1000: "99.9", 10_000: "99.99", 100_000: "99.999", 1_000_000: "99.9999"}
 _LOG_FROM = 10  # a largest value so many times the median would flatten everything else on a linear axis
 
@@ -53,7 +53,8 @@ def time_figure(trace: Trace, summary: Summary, points: int = POINTS) -> Figure 
     data: list[Figure] = []
     for i, s in enumerate(series):
         known = told.get(s.name) if len(told) == len(series) else told.get(s.name, summary.frames)
-        data += _one_series(s, start, divisor, unit, colour(i), min(points, POINTS), known)
+        inks = (colour(i), "--ink" if len(series) == 1 else colour(i))
+        data += _one_series(s, start, divisor, unit, inks, min(points, POINTS), known)
     end = max(int(s.due[-1]) for s in series) - start
     data += _budget(summary.budget, (0, end / NS_PER_S), divisor)
     panels = list(gauges(trace, start))
@@ -63,9 +64,9 @@ def time_figure(trace: Trace, summary: Summary, points: int = POINTS) -> Figure 
 
 
 def _one_series(
-    s: Latencies, start: int, divisor: int, unit: str, ink: str, points: int, known: ModelSummary | None
+    s: Latencies, start: int, divisor: int, unit: str, inks: tuple[str, str], points: int, known: ModelSummary | None
 ) -> Iterable[Figure]:
-    at = thin(s.latency, points)
+    at, (ink, line) = thin(s.latency, points), inks
     dots = {"size": 4 if len(at) < POINTS // 4 else 3, "color": ink, "opacity": 0.55}
     hover = f"%{{y:.3f}} {unit} at %{{x:.2f}} s<br>request %{{customdata:,}}<extra>{label(s.name)}</extra>"
     yield {
@@ -79,10 +80,10 @@ def _one_series(
         "hovertemplate": hover,
     }
     if known is not None and known.tiers:
-        yield _tiers(s, known.tiers, start, divisor)
+        yield _tiers(s, known.tiers, start, divisor, line)
 
 
-def _tiers(s: Latencies, tiers: Sequence[Tier], start: int, divisor: int) -> Figure:
+def _tiers(s: Latencies, tiers: Sequence[Tier], start: int, divisor: int, ink: str) -> Figure:
     """The levels as one line, broken between tiers; a tier's request numbers are turned into times."""
     x: list[float | None] = []
     y: list[float | None] = []
@@ -91,9 +92,8 @@ def _tiers(s: Latencies, tiers: Sequence[Tier], start: int, divisor: int) -> Fig
         ends = (min(t.first, last), min(t.last, last))
         x += [*((int(s.due[i]) - start) / NS_PER_S for i in ends), None]
         y += [t.level / divisor, t.level_end / divisor, None]
-    line = {"color": "--ink", "width": 2}
-    name = "level" if len(tiers) == 1 else "levels"
-    return {"type": "scatter", "mode": "lines", "name": name, "x": x, "y": y, "line": line, "hoverinfo": "skip"}
+    shown = {"showlegend": False, "hoverinfo": "skip", "line": {"color": ink, "width": 3}}
+    return {"type": "scatter", "mode": "lines", "x": x, "y": y, **shown}
 
 
 def _budget(budget: float | None, span: tuple[float, float], divisor: int) -> list[Figure]:
@@ -261,12 +261,10 @@ def finding_figure(trial: Intervention) -> Figure:
         "orientation": "h",
         "y": [name for name, _, _ in sides],
         "x": [e.value / divisor for _, e, _ in sides],
-        "text": [format_quantity(e.value, trial.unit) for _, e, _ in sides],
-        "textposition": "inside",
-        "insidetextanchor": "start",
+        "customdata": [format_quantity(e.value, trial.unit) for _, e, _ in sides],
         "error_x": _whiskers(spans, divisor, "--ink"),
         "marker": {"color": [ink for _, _, ink in sides]},
-        "hovertemplate": "%{y} %{text}<extra></extra>",
+        "hovertemplate": "%{y} %{customdata}<extra></extra>",
     }
     xaxis = {"title": {"text": label(f"{trial.metric} ({unit})")}, "rangemode": "tozero"}
     return {"data": [bars], "layout": {"height": 150, "showlegend": False, "xaxis": xaxis, "yaxis": _categories()}}
@@ -276,18 +274,21 @@ def change_figure(rows: Sequence[ChangeRow]) -> Figure | None:
     """What each stage gained or lost between two traces."""
     if not rows:
         return None
-    divisor, unit = duration_scale(max(abs(row.ns) for row in rows))
+    largest = max(abs(row.ns) for row in rows)
+    divisor, unit = duration_scale(largest)
+    reach = [-1.25 * largest * any(r.ns < 0 for r in rows), 1.25 * largest * any(r.ns > 0 for r in rows)]
     bars = {
         "type": "bar",
         "orientation": "h",
         "y": [label(row.name) for row in rows],
         "x": [row.ns / divisor for row in rows],
         "text": [row.change for row in rows],
-        "textposition": "auto",
+        "textposition": "outside",
+        "cliponaxis": False,
         "marker": {"color": ["--bad" if row.ns > 0 else "--good" for row in rows]},
         "hovertemplate": "%{y} %{text}<extra></extra>",
     }
-    xaxis = {"title": {"text": f"B less A, mean ({unit})"}, "zeroline": True}
+    xaxis = {"title": {"text": f"B less A, mean ({unit})"}, "range": [end / divisor for end in reach]}
     layout = {"height": 100 + 30 * len(rows), "showlegend": False, "xaxis": xaxis, "yaxis": _categories()}
     return {"data": [bars], "layout": layout}
 
@@ -335,4 +336,4 @@ def _sweep_lines(key: tuple[str, ...], rows: Sequence[CellRow], axis: int, divis
 
 def _categories() -> Figure:
     """A category axis that reads from top to bottom and leaves room for its names."""
-    return {"autorange": "reversed", "automargin": True, "type": "category"}
+    return {"autorange": "reversed", "automargin": True, "type": "category", "ticklabelstandoff": 8}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from html import escape
@@ -20,12 +21,13 @@ from framepace.facts.sweep import Sweep
 from framepace.facts.trace import Trace
 from framepace.facts.workload import load_fps
 from framepace.report import figures
-from framepace.report.causes import ExplanationView, FindingView, explanation_view, finding_view
+from framepace.report.causes import ExplanationView, FindingView, explanation_view
 from framepace.report.grid import NUMBERS, sweep_view
 from framepace.report.view import ModelView, comparison_view, machine_line, summary_view
 from framepace.units import format_bytes
 
 _POINTS_IN_ALL = 60_000  # drawn dots of all figures together; a browser stays quick, the file stays small
+_INTERVAL = re.compile(r"\[([^\[\],]+), ([^\[\],]+)\]")  # '[9.12, 10.6]', which a line end must not part
 _MET = {True: ("good", "budget met"), False: ("bad", "budget missed"), None: ("", "")}
 
 
@@ -94,7 +96,7 @@ class _Page:
         figure = ""
         if f.intervention is not None:
             figure = self.figure(figures.finding_figure(f.intervention), proof)
-            proof = f'<p class="proof">{escape(proof)} <b>{escape(f.moved)}</b></p>'
+            proof = f'<div class="proof">{_tag("span", proof)} {_tag("b", f.moved)}</div>'
         else:
             proof = ""
         evidence = _details("evidence", _rows(f.evidence)) if f.evidence else ""
@@ -115,7 +117,7 @@ class _Page:
         view = sweep_view(sweep)
         says = f"latency and throughput over {view.names[view.axis]}" if view.axis is not None else ""
         figure = self.figure(figures.sweep_figure(view), says)
-        rows = [[*r.settings, *((r.error, *r.texts[1:]) if r.error else r.texts)] for r in view.rows]
+        rows = [[*r.settings, *((r.error,) if r.error else r.texts)] for r in view.rows]
         names = [*view.names, *NUMBERS]
         note = _tag("p", "The sweep was interrupted; these cells are complete.") if view.interrupted else ""
         self.add(f'<section id="sweep"><h2>Sweep</h2>{note}{figure}{_table(names, rows)}</section>')
@@ -215,7 +217,7 @@ def _set_fields(value: Any) -> Any:
 
 
 def _default(field: msgspec.structs.FieldInfo) -> Any:
-    return field.default_factory() if field.default is msgspec.NODEFAULT else field.default  # type: ignore[misc]
+    return field.default_factory() if field.default is msgspec.NODEFAULT else field.default
 
 
 def _header(traces: Sequence[Trace], summaries: Sequence[Summary], explanation: Explanation | None) -> str:
@@ -301,7 +303,8 @@ def _code(text: str) -> str:
 def _tag(name: str, text: str, style: str = "") -> str:
     if not text:
         return ""
-    return f"<{name}{f' class={style}' if style else ''}>{text if isinstance(text, _Markup) else escape(text)}</{name}>"
+    text = text if isinstance(text, _Markup) else escape(_INTERVAL.sub("[\\1,\u00a0\\2]", text))
+    return f"<{name}{f' class={style}' if style else ''}>{text}</{name}>"
 
 
 def _rows(rows: Iterable[tuple[str, str]]) -> str:
@@ -316,9 +319,17 @@ def _numbers(numbers: Iterable[tuple[str, str]]) -> str:
 
 
 def _table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table; the last cell of a row that is too short takes the columns that are left."""
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    body = "".join(f"<tr>{''.join(_cells(row, len(names)))}</tr>" for row in rows)
     return f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _cells(row: Sequence[str], columns: int) -> Iterable[str]:
+    yield from (f"<td>{escape(cell)}</td>" for cell in row[:-1])
+    left = columns - len(row) + 1
+    span = f' class="rest" colspan="{left}"' if left > 1 else ""
+    yield f"<td{span}>{escape(row[-1])}</td>"
 
 
 def _details(title: str, body: str) -> str:

@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from typing import TYPE_CHECKING
+from framepace.facts.check import Check
 from framepace.facts.finding import Explanation
 from framepace.facts.machine import Machine
 from framepace.facts.summary import Comparison, Summary
@@ -138,7 +138,7 @@ def bar(start: float, end: float, size: float, width: int, ascii_only: bool = Fa
     """
     if size <= 0:
         return ""
-    low, high = sorted((min(max(0.0, v / size), 1.0) * width for v in (start, end)))
+    low, high = sorted(min(max(0.0, v / size), 1.0) * width for v in (start, end))
     first = min(round(low), width - 1)
     if ascii_only:
         return " " * first + "#" * max(round(high) - first, 1 if high > low else 0)

@@ -174,8 +174,7 @@ def _numbers(s: Summary) -> Iterable[tuple[str, str]]:
         yield "CPU a frame", format_ms(s.process_cpu)
     if s.neighbours_cpu is not None:
         yield "CPU of others", format_quantity(s.neighbours_cpu, "share")
-    if s.pacer_error:
-        yield "pacer error", ", ".join(f"{name} {format_ms(ns)}" for name, ns in s.pacer_error.items())
+    yield from ((f"pacer error {name}", format_ms(ns)) for name, ns in s.pacer_error.items())
 
 
 def model_view(m: ModelSummary, name: str | None = None) -> ModelView:

@@ -8,7 +8,7 @@
 
   // A string such as "--s1" is a custom property of the style sheet; typed arrays are strings that never start so.
   const resolve = (value, css) => {
-    if (typeof value === "string") return value.startsWith("--") ? css.getPropertyValue(value).trim() : value;
+    if (typeof value === "string") return (value.startsWith("--") && css.getPropertyValue(value).trim()) || value;
     if (Array.isArray(value)) return value.map((item) => resolve(item, css));
     if (value === null || typeof value !== "object") return value;
     return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, resolve(item, css)]));
@@ -23,7 +23,7 @@
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
       margin: { l: narrow ? 48 : 64, r: 16, t: 12, b: 44 },
-      legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom", xanchor: "left" },
+      legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom", xanchor: "left", traceorder: "normal" },
       hoverlabel: { bgcolor: css.getPropertyValue("--card").trim(), font: { color: ink }, bordercolor: line },
       bargap: 0.3,
       dragmode: touch ? false : "zoom",
