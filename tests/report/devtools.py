@@ -26,7 +26,7 @@ FLAGS = (
     "--disable-dev-shm-usage",
     "--remote-debugging-pipe",
 )
-PATIENCE = 60.0  # seconds; only a hang gets here
+PATIENCE = 40.0  # seconds; only a hang gets here
 
 
 class Page:

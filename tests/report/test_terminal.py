@@ -17,9 +17,7 @@ from framepace.report.progress import Progress
 from tests.report import samples
 
 CHECKS = [
-    Check(
-        name="governor", state="warn", found="powersave", why="clocks fall while idle", fix="cpupower -g performance"
-    ),
+    Check(name="governor", state="warn", found="powersave", why="clocks fall", fix="cpupower -g performance"),
     Check(name="python", state="ok", found="3.11.9", why="not shown when all is well"),
 ]
 PATHS = {"report": "/a/very/long/path/" + "x" * 90 + "/report.html", "plan": "out/plan.yaml"}

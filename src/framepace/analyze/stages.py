@@ -152,7 +152,8 @@ def _served(r: Mapping[str, Column], stamp: Mapping[str, Column]) -> Column:
 
 def _running_max(values: Column, new: NDArray[np.bool_]) -> Column:
     """Running maximum that starts again where `new` is true, by doubling steps within the short groups."""
-    result, group, step = values.copy(), np.cumsum(new), 1
+    result: Column = values.copy()
+    group, step = np.cumsum(new), 1
     while step < len(values) and (same := group[step:] == group[:-step]).any():
         result[step:] = np.where(same, np.maximum(result[step:], result[:-step]), result[step:])
         step *= 2

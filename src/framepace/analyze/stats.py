@@ -78,7 +78,7 @@ def percentiles(values: Values, qs: Iterable[float], confidence: float = 0.99) -
     Statistics, 3.2), taken at the effective size of the series 'is over the percentile' and scaled to all samples.
     Where even the extremes do not enclose it, the answer is refused.
     """
-    ordered = np.sort(values)
+    ordered = np.sort(np.asarray(values, dtype=np.float64))
     return tuple(_percentile(values, ordered, q, confidence) for q in qs)
 
 

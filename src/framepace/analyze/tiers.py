@@ -13,17 +13,19 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from framepace.analyze.stats import Values
 from framepace.facts.summary import Tier
-from framepace.facts.trace import Column, Trace
+from framepace.facts.trace import Trace
 
 Floats = NDArray[np.float64]
 
 _BLOCKS = 2500  # blocks at most: PELT stays under a tenth of a second
 _SHORTEST = 3  # blocks in a segment at least
 _MATERIAL = math.log(1.05)  # levels closer than 5 % are one
+_SLIVER = 5  # requests that make no level
 _GRID = 32  # places tried at once for each end of a ramp
 
 
@@ -48,14 +50,52 @@ def find_tiers(latency: Values) -> tuple[Tier, ...]:
     blocks = _medians(logs, size)
     penalty = _penalty(blocks)
     edges = _pelt(blocks, penalty)
-    spans = [(edges[i] * size, edges[j + 1] * size, ramp) for i, j, ramp in _transitions(blocks, edges, penalty)]
-    changes = [_refined(logs, first, last, ramp, size) for first, last, ramp in spans]
+    changes = [
+        _refined(logs, blocks, slice(edges[i], edges[j + 1]), size, ramp)
+        for i, j, ramp in _transitions(blocks, edges, penalty)
+    ]
     return _tiers(logs, _material(logs, changes))
 
 
 def settled(tiers: Sequence[Tier]) -> int | None:
     """The request from which the series stays on its last level; None when it ends in a ramp or has none."""
     return tiers[-1].first if tiers and tiers[-1].kind == "level" else None
+
+
+def with_beside(tiers: Sequence[Tier], trace: Trace) -> tuple[Tier, ...]:
+    """The tiers with medians of what stood beside them; `trace` has the series' requests in its order.
+
+    'gap' (ns from one delivery to the next capture), 'cpu' (ns of CPU time), 'sm_clock_mhz' and 'cpu_mhz', each only
+    where it was measured.
+    """
+    return tuple(replace(tier, beside=_beside(tier, trace)) for tier in tiers)
+
+
+def _beside(tier: Tier, trace: Trace) -> dict[str, float]:
+    r, rows = trace.requests, slice(tier.first, tier.last + 1)
+    found = {}
+    gaps = r["captured"][rows][1:] - r["delivered"][rows][:-1]
+    if len(gaps):
+        found["gap"] = max(0.0, float(np.median(gaps)))
+    cpu = r["cpu"][rows]
+    if cpu.min() >= 0:
+        found["cpu"] = float(np.median(cpu))
+    for name in ("sm_clock_mhz", "cpu_mhz"):
+        value = _during(trace, name, int(r["due"][rows.start]), int(r["delivered"][tier.last]))
+        if value is not None:
+            found[name] = value
+    return found
+
+
+def _during(trace: Trace, name: str, start: int, end: int) -> float | None:
+    """Median of a telemetry column between two times (ns), or its last sample before; None where there is none."""
+    measured = trace.telemetry[name] >= 0
+    times, values = trace.telemetry["time"][measured], trace.telemetry[name][measured]
+    inside = values[(times >= start) & (times <= end)]
+    if len(inside):
+        return float(np.median(inside))
+    before = values[times < start]
+    return float(before[-1]) if len(before) else None
 
 
 def _medians(values: Floats, size: int) -> Floats:
@@ -73,12 +113,13 @@ def _penalty(blocks: Floats) -> float:
 
     Variance and correlation of the noise come from robust differences at lags 1 to 3, which a few changes of level
     hardly touch, as if it were an AR(1) process (Romano, Rigaill, Runge and Fearnhead 2022): v(2) / v(1) = 1 + rho,
-    v(3) / v(1) = 1 + rho + rho^2. What chance alone gives is taken off rho, and it is kept under 0.6:
-    few blocks estimate it badly, and a level that lasts is no noise.
+    v(3) / v(1) = 1 + rho + rho^2. What chance alone gives is taken off rho, and few blocks
+    cannot prove a high one.
     """
     one, two, three = (_variogram(blocks, lag) for lag in (1, 2, 3))
     rho = (two / one - 1 + (math.sqrt(max(4 * three / one - 3, 0)) - 1) / 2) / 2
-    rho = min(max(rho - 1 / math.sqrt(len(blocks)), 0.0), 0.6)
+    chance = 1 / math.sqrt(len(blocks))
+    rho = max(0.0, min(rho - chance, 0.9 - 2 * chance))
     return one * (1 + rho) / (1 - rho) ** 2 * (4 * math.log(max(len(blocks), 2)) + 4)
 
 
@@ -129,17 +170,22 @@ def _is_ramp(blocks: Floats, edges: Sequence[int], penalty: float) -> bool:
     return float(rest @ rest) + 2 * penalty < stairs
 
 
-def _refined(logs: Floats, first: int, last: int, ramp: bool, size: int) -> _Change:
-    """The change within requests `first` to `last`, request by request; outliers are cut to the range of the levels."""
-    window = logs[first:last]
-    low, high = np.quantile(window, [0.05, 0.95])
-    noise = 3 * math.sqrt(_variogram(window, 1))
+def _refined(logs: Floats, blocks: Floats, span: slice, size: int, ramp: bool) -> _Change:
+    """The change within these blocks, request by request; outliers are cut to the range of the blocks and the noise."""
+    first, window = span.start * size, logs[span.start * size : span.stop * size]
+    low, high, noise = blocks[span].min(), blocks[span].max(), 2 * math.sqrt(_variogram(window, 1))
     window = np.exp(np.clip(window, low - noise, high + noise))
     change = _fit_ramp(window) if ramp else _fit_step(window)
-    if change.last - change.first <= size:
-        change = _fit_step(window)
-    low, high = (math.log(max(level, 1.0)) for level in (change.low, change.high))
-    return _Change(change.first + first, change.last + first, low, high)
+    short = change.last - change.first <= size
+    change = _fit_step(window) if short else _to_the_ends(change, len(window))
+    below, above = (math.log(max(level, 1.0)) for level in (change.low, change.high))
+    return _Change(change.first + first, change.last + first, below, above)
+
+
+def _to_the_ends(ramp: _Change, n: int) -> _Change:
+    """A ramp that all but reaches an end of its window reaches it: a level of a few requests is none."""
+    first = 0 if ramp.first < _SLIVER else ramp.first
+    return ramp._replace(first=first, last=n if n - ramp.last < _SLIVER else ramp.last)
 
 
 def _fit_step(values: Floats) -> _Change:
@@ -199,7 +245,7 @@ def _levelled(logs: Floats, changes: Sequence[_Change]) -> list[_Change]:
     """The changes between the medians of the levels around them; one that has no level at a side keeps its fit's."""
     edges = [0, *(e for c in changes for e in (_begin(c), c.last)), len(logs)]
     spans = [logs[i:j] for i, j in zip(edges[::2], edges[1::2], strict=True)]
-    levels = [float(np.median(span)) if len(span) >= 5 else None for span in spans]
+    levels = [float(np.median(span)) if len(span) >= _SLIVER else None for span in spans]
     return [
         c._replace(low=c.low if a is None else a, high=c.high if b is None else b)
         for c, (a, b) in zip(changes, pairwise(levels), strict=True)
@@ -208,7 +254,9 @@ def _levelled(logs: Floats, changes: Sequence[_Change]) -> list[_Change]:
 
 def _begin(change: _Change) -> int:
     """The first request that is no longer on the level before; the end of a fitted step is its first on the new one."""
-    return change.last if change.last - change.first <= 1 else change.first + 1
+    if change.last - change.first <= 1:
+        return change.last
+    return change.first + 1 if change.first else 0
 
 
 def _tiers(logs: Floats, changes: Sequence[_Change]) -> tuple[Tier, ...]:

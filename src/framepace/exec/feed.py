@@ -60,14 +60,17 @@ class Waiter:
         self.beat = round((engine.heartbeat_ms or 0) * NS_PER_MS)
 
     def until(self, due: int, idle: Idle | None) -> bool:
-        """Return at `due` (ns); false when the run was stopped before."""
+        """Return at `due` (ns); false when the run was stopped before. A beat that might still run at `due` is left."""
         now, step = self.clock.now, self.beat if idle and self.beat else _NAP_NS
-        while due - now() > step:
+        cost = 0
+        while due - now() > step + 2 * cost:
             wait_until(self.clock, now() + step, self._wait, 0)
             if self.control.stopped:
                 return False
             if idle is not None and self.beat:
+                began = now()
                 idle()
+                cost = now() - began
         wait_until(self.clock, due, self._wait, self._spin)
         return self.control.stopped is None
 

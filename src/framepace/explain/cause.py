@@ -28,7 +28,7 @@ class Probe:
     change: dict[str, Any]
     metric: Metric = LATENCY
     also: tuple[Metric, ...] = field(default=())
-    fewest: int = 40
+    fewest: int = 36
 
 
 class Cause(Protocol):

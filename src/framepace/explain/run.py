@@ -26,7 +26,9 @@ from framepace.facts.workload import Closed, load_fps
 
 _P99_REQUESTS = 520
 _SCOPE_SHARE = 0.30  # of the time limit for the stream run; the other scopes get a quarter of what it got
-_PAIRS = 2
+_PAIRS = 4  # with four pairs the t-interval is 3.2 standard errors; with two it would be 12.7
+_BLOCK_MIN_S = 0.7
+_BLOCK_COST_S = 0.6  # warm-up and start of a block
 
 
 @dataclass
@@ -121,16 +123,16 @@ def _try_causes(lab: Lab, known: Situation, causes: tuple[Cause, ...], found: Pr
 def _block_seconds(lab: Lab, probe: Probe, suspects: int) -> float | None:
     """Seconds a block: enough requests for a median, within a fair share of the time left; None if there is none."""
     fps = load_fps(probe.base.workload.load)
-    wanted = probe.fewest / fps if fps else 1.5
-    fair = lab.left / (suspects + 1) / (2 * _PAIRS) - 0.5
-    return min(wanted, max(fair, 0.8)) if lab.left > 2 * _PAIRS * 1.5 else None
+    wanted = probe.fewest / fps if fps else 1.0
+    fair = lab.left / (suspects + 1) / (2 * _PAIRS) - _BLOCK_COST_S
+    return min(wanted, max(fair, _BLOCK_MIN_S)) if lab.left > 2 * _PAIRS * (_BLOCK_MIN_S + _BLOCK_COST_S) else None
 
 
 def _try(lab: Lab, known: Situation, cause: Cause, suspicion: Suspicion, probe: Probe, seconds: float) -> Finding:
     text = f"{cause.code} {cause.title}? trying {_words(probe.change)}"
     blocks = run_trial(lab, probe.base, probe.change, seconds, _PAIRS, text)
     verdict = judge(blocks.ratio(probe.metric))
-    if verdict == "undecided" and lab.left > 4 * (seconds + 1):
+    if verdict == "undecided" and lab.left > 4 * _PAIRS * (seconds + _BLOCK_COST_S):
         blocks = _more(lab, probe, seconds, blocks, text)
         verdict = judge(blocks.ratio(probe.metric))
     record = intervention(blocks, probe.change, probe.metric)
@@ -172,7 +174,8 @@ def _verify(lab: Lab, known: Situation, found: Progressing) -> None:
     if not patch:
         return
     fps = load_fps(known.case.workload.load)
-    seconds = min(max(2.0, 60 / fps if fps else 2.0), max(1.0, lab.left / 4 - 1))
+    fair = lab.left / (2 * _PAIRS) - _BLOCK_COST_S
+    seconds = min(max(1.2, 40 / fps if fps else 1.2), max(_BLOCK_MIN_S, fair))
     blocks = run_trial(lab, known.case, patch, seconds, _PAIRS, "verifying the settings together")
     found.findings = [_verified(finding, blocks) for finding in found.findings]
 

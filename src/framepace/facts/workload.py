@@ -75,7 +75,7 @@ class Warmup(Fact, frozen=True, kw_only=True):
     """Warm-up ends when the medians of consecutive windows of `window` requests agree within `tolerance`."""
 
     window: Positive = 10
-    tolerance: PositiveNumber = 0.05
+    tolerance: PositiveNumber = 0.1
     seconds_max: NonNegative = 3.0
 
 

@@ -20,7 +20,7 @@ from framepace.exec.control import Control
 from framepace.exec.pipeline import Sink
 from framepace.facts.plan import Plan
 from framepace.facts.trace import REQUEST_COLUMNS, Mark
-from framepace.facts.workload import Closed, Stop, Workload
+from framepace.facts.workload import Closed, Stop, Warmup, Workload
 from framepace.measure.feeds import LEAD_NS, open_frames
 
 _COLUMNS = list(REQUEST_COLUMNS)
@@ -49,7 +49,9 @@ def _share(plan: Plan, workload: Workload, workers: int) -> tuple[Plan, Workload
     if isinstance(load, Closed):
         load = Closed(concurrency=max(1, load.concurrency // workers))
     engine = replace(plan.engine, workers=1, strategy="threads", decode="inline")
-    return replace(plan, engine=engine), replace(workload, load=load, stop=Stop(seconds=86400.0))
+    # Warm-up is the parent's to judge, over all processes.
+    warmup, forever = Warmup(seconds_max=0.0), Stop(seconds=86400.0)
+    return replace(plan, engine=engine), replace(workload, load=load, stop=forever, warmup=warmup)
 
 
 @dataclass

@@ -1,0 +1,91 @@
+"""Outliers: requests far above the level around them, and what happened at the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from framepace.analyze.stages import stages, take
+from framepace.facts.summary import Outlier, Tier
+from framepace.facts.trace import Trace
+
+_DEVIATIONS = 5.0  # robust standard deviations above the tier
+_RELATIVE = 1.3  # and 30 % above it: on a quiet machine five deviations are nothing
+_REPORTED = 20
+_BUSY = 0.25  # share of the machine that others take beyond their usual share
+
+
+def find_outliers(trace: Trace, tiers: Sequence[Tier]) -> tuple[tuple[Outlier, ...], float]:
+    """The worst 20 outliers, worst first, each with what coincides, and the share of requests that are outliers.
+
+    An outlier lies over 1.3 times its tier and over its tier by 5 robust standard deviations (1.4826 times the median
+    absolute deviation). What coincides is 'gc', 'page faults', 'preempted', 'neighbours' (others' CPU time), 'pacer'
+    (late wake-up), 'backlog' (behind a slow one) or '', the first that fits. It is a hint, no proof.
+
+    Args:
+        trace: requests in the order of the series that `tiers` describe.
+    """
+    latency = trace.latency.astype(np.float64)
+    level, limit = _levels(latency, tiers)
+    far = np.flatnonzero(latency > limit)
+    if not len(far):
+        return (), 0.0
+    worst = far[np.argsort(-(latency - level)[far], kind="stable")][:_REPORTED]
+    words = _coincidences(trace, worst, latency - level)
+    found = tuple(
+        Outlier(request=int(i), latency=float(latency[i]), excess=float(latency[i] - level[i]), coincides=word)
+        for i, word in zip(worst, words, strict=True)
+    )
+    return found, len(far) / len(latency)
+
+
+def _levels(latency: NDArray[np.float64], tiers: Sequence[Tier]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The tier's level at each request and the latency above which it is an outlier, ns."""
+    level, limit = np.empty_like(latency), np.empty_like(latency)
+    for tier in tiers:
+        rows = slice(tier.first, tier.last + 1)
+        level[rows] = np.linspace(tier.level, tier.level_end, tier.last + 1 - tier.first)
+        deviation = 1.4826 * float(np.median(np.abs(latency[rows] - level[rows])))
+        limit[rows] = np.maximum(level[rows] * _RELATIVE, level[rows] + _DEVIATIONS * deviation)
+    return level, limit
+
+
+def _coincidences(trace: Trace, worst: NDArray[np.intp], excess: NDArray[np.float64]) -> list[str]:
+    """What coincides with each of the requests `worst`."""
+    r, beyond = trace.requests, excess[worst]
+    stage = stages(take(trace, worst))
+    faults, preempted = np.median(r["faults"]), np.median(r["preempted"])
+    happened = {
+        "gc": r["gc"][worst] > 0.2 * beyond,
+        "page faults": r["faults"][worst] > 4 * faults + 16,
+        "preempted": r["preempted"][worst] > preempted,
+        "neighbours": _others(trace, worst),
+        "pacer": stage["wake-up"] > 0.5 * beyond,
+        "backlog": stage["backlog"] + stage["queue"] > 0.5 * beyond,
+    }
+    return [next((word for word, there in happened.items() if there[i]), "") for i in range(len(worst))]
+
+
+def _others(trace: Trace, worst: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Whether others took more of the CPU than usual around each request."""
+    times, share = others_share(trace)
+    if not len(share):
+        return np.zeros(len(worst), dtype=bool)
+    middle = (trace.requests["due"][worst] + trace.requests["delivered"][worst]) // 2
+    at = np.clip(np.searchsorted(times, middle, side="right") - 1, 0, len(share) - 1)
+    return np.asarray(share[at] > np.median(share) + _BUSY)
+
+
+def others_share(trace: Trace) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Starts (ns) of the spans between host samples, and the share of the machine's CPU time that others took in each.
+
+    The whole machine's busy time less that of this process, over all cores; empty where either was not measured.
+    """
+    t = trace.telemetry
+    host = (t["system_busy"] >= 0) & (t["process_cpu"] >= 0)
+    times = t["time"][host]
+    others = np.diff(t["system_busy"][host]) - np.diff(t["process_cpu"][host])
+    span = np.maximum(np.diff(times), 1) * trace.meta.machine.cores_logical
+    return times[:-1], np.clip(others / span, 0.0, 1.0)
