@@ -46,7 +46,7 @@ def format_ms(ns: float, like: float | None = None) -> str:
     `like` is a duration whose unit is taken instead, so that a column has one unit.
     """
     divisor, name = duration_scale(ns if like is None else like)
-    return f"{ns:.0f} ns" if divisor == 1 else f"{_three(ns / divisor)} {name}"
+    return f"{ns:.0f} ns" if divisor == 1 else f"{_three(ns / divisor, fine=like is None)} {name}"
 
 
 def format_quantity(value: float, unit: str) -> str:
@@ -62,7 +62,7 @@ def format_estimate(value: float, low: float | None, high: float | None, unit: s
     """
     base, space, rest = unit.partition(" ")
     divisor, name = _scale(value if like is None else like, base)
-    digits = f"{value:.0f}" if name in ("ns", "B") else _three(value / divisor)
+    digits = f"{value:.0f}" if name in ("ns", "B") else _three(value / divisor, fine=like is None)
     text = f"{digits}{'' if name in ('x', '') else ' '}{name}{space}{rest}".rstrip()
     if low is None or high is None:
         return text
@@ -99,8 +99,10 @@ def _scale(value: float, unit: str) -> tuple[float, str]:
     return (0.01, "%") if unit == "share" else (1, unit)
 
 
-def _three(value: float) -> str:
+def _three(value: float, fine: bool = True) -> str:
+    """Three digits; under 0.01 one digit of what is left when `fine`, so that a small number is not nothing."""
     size = abs(value)
-    if 0 < size < 0.01:
-        return f"{value:.1g}"
+    if fine and 0.0005 <= size < 0.01:
+        return f"{value:.3f}"
+    value = 0.0 if size < 0.005 else value
     return f"{value:,.0f}" if size >= 100 else f"{value:.1f}" if size >= 10 else f"{value:.2f}"

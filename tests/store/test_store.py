@@ -112,7 +112,7 @@ def test_no_room_for_parquet_leaves_the_journals(tmp_path: Path, monkeypatch: py
     def full(folder: Path, name: str) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(store, "_write_parquet", full)
+    monkeypatch.setattr(store.traces, "_write_parquet", full)
     assert len(writer.close(meta("finished"))) == 5
     assert len(load_trace(tmp_path / "t")) == 5
 

@@ -76,9 +76,7 @@ def _quantile(values: NDArray[np.int64], q: float) -> float:
     return float(np.quantile(values, q))
 
 
-def _verdict(
-    ratio: Estimate, threshold: float, before: dict[str, Column], after: dict[str, Column]
-) -> tuple[str, str]:
+def _verdict(ratio: Estimate, threshold: float, before: dict[str, Column], after: dict[str, Column]) -> tuple[str, str]:
     medians = " against ".join(format_ms(_quantile(f["latency"], 0.5)) for f in (after, before))
     low, high = 1 - threshold, 1 + threshold
     if ratio.low is None or ratio.high is None:

@@ -79,37 +79,34 @@ def frame_trace(trace: Trace) -> Trace:
     Counters and device times are sums (-1 where one was not measured), `cpu` so that `per_frame_cpu` is one, `marks`
     is the union, `outcome` and `cause` those of the worst model; the rest is that of the first model.
     """
-    order, first = _grouped(trace)
-    if len(first) == len(order):
-        return take(trace, _by_due(trace))
-    rows = {name: column[order] for name, column in trace.requests.items()}
+    rows, first = _grouped(trace)
+    if len(first) == len(trace):
+        return in_order(trace)
     whole = {name: column[first] for name, column in rows.items()}
     whole |= _laid(rows, first) | _totals(rows, first)
-    merged = Trace(trace.meta, whole, trace.telemetry)
-    return take(merged, _by_due(merged))
+    return in_order(Trace(trace.meta, whole, trace.telemetry))
 
 
-def take(trace: Trace, rows: NDArray[np.intp] | None) -> Trace:
-    """The trace with the request rows of these indices in this order; None keeps it as it is, without a copy."""
-    if rows is None:
-        return trace
+def take(trace: Trace, rows: NDArray[np.intp]) -> Trace:
+    """The trace with the request rows of these indices, in this order."""
     return Trace(trace.meta, {name: column[rows] for name, column in trace.requests.items()}, trace.telemetry)
 
 
-def _by_due(trace: Trace) -> NDArray[np.intp] | None:
-    """Row indices in order of due time, None when they are in it."""
+def in_order(trace: Trace) -> Trace:
+    """The trace with its rows in order of due time; itself when they are."""
     due = trace.requests["due"]
-    return None if (due[1:] >= due[:-1]).all() else np.argsort(due, kind="stable")
+    return trace if (due[1:] >= due[:-1]).all() else take(trace, np.argsort(due, kind="stable"))
 
 
-def _grouped(trace: Trace) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Row indices by frame and, within it, in the order the models ran; and where each frame starts in them."""
-    frame, batched = trace.requests["frame"], trace.requests["batched"]
-    if (frame[1:] > frame[:-1]).all():
-        order = np.arange(len(frame))
-        return order, order
-    order = np.lexsort((batched, frame))
-    return order, np.flatnonzero(np.diff(frame[order], prepend=frame.min() - 1))
+def _grouped(trace: Trace) -> tuple[Mapping[str, Column], NDArray[np.intp]]:
+    """Rows by frame and, within it, in the order its models ran; and where each frame starts in them."""
+    rows = trace.requests
+    frame, batched = rows["frame"], rows["batched"]
+    step = np.diff(frame)
+    if not ((step > 0) | ((step == 0) & (np.diff(batched) >= 0))).all():
+        order = np.lexsort((batched, frame))
+        rows = take(trace, order).requests
+    return rows, np.flatnonzero(np.diff(rows["frame"], prepend=-1))
 
 
 def _filled(r: Mapping[str, Column]) -> dict[str, Column]:

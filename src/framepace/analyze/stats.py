@@ -24,7 +24,8 @@ def autocorrelation_time(values: Values) -> float:
 
     tau = 1 + 2 * sum of rho(k) for k <= M, with the smallest M >= 5 tau(M): the automatic window of A. Sokal, "Monte
     Carlo Methods in Statistical Mechanics" (1997), section 3. A series that never reaches its window (a trend, a
-    step) has the time of its whole length. `values`: shape (n,).
+    step) has the time of its whole length. What chance alone gives independent samples, two standard errors of tau
+    (N. Madras and A. Sokal, J. Stat. Phys. 50, 1988), counts as 1. `values`: shape (n,).
     """
     n = len(values)
     if n < 4:
@@ -37,8 +38,11 @@ def autocorrelation_time(values: Values) -> float:
         return 1.0  # a constant series repeats itself by nature, not by memory
     taus = 2 * np.cumsum(covariance / covariance[0]) - 1
     enough = np.arange(n) >= _SOKAL_WINDOW * taus
-    tau = float(taus[np.argmax(enough)]) if enough.any() else float(n)
-    return min(max(tau, 1.0), float(n))
+    if not enough.any():
+        return float(n)
+    window = int(np.argmax(enough))
+    chance = 1 + 2 * math.sqrt(2 * (2 * window + 1) / n)
+    return min(float(taus[window]), float(n)) if taus[window] > chance else 1.0
 
 
 def effective_size(values: Values) -> int:
@@ -91,8 +95,9 @@ def _percentile(values: Values, ordered: Values, q: float, confidence: float) ->
     if size < want:
         refused = f"p{q:g} needs {want:,} independent requests, these {n:,} are worth {size:,}"
         return Percentile(q=q, estimate=None, refused=refused)
-    low, high = _ranks(size, q / 100, confidence)
-    estimate = Estimate(value=value, low=_at(ordered, low / size * n), high=_at(ordered, high / size * n))
+    # Rank k of `size` samples lies at k / (size + 1) on average (Weibull); for size n that is rank k itself.
+    low, high = (_at(ordered, rank * n / (size + 1)) for rank in _ranks(size, q / 100, confidence))
+    estimate = Estimate(value=value, low=low, high=high)
     return Percentile(q=q, estimate=estimate)
 
 

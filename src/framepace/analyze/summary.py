@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from framepace.analyze.outliers import find_outliers, others_share
-from framepace.analyze.stages import frame_trace, per_frame_cpu, stages, take
-from framepace.analyze.stats import effective_size, percentiles
+from framepace.analyze.stages import frame_trace, in_order, per_frame_cpu, stages, take
+from framepace.analyze.stats import Values, effective_size, percentiles
 from framepace.analyze.tiers import find_tiers, with_beside
 from framepace.facts.summary import ModelSummary, StageShare, Summary
 from framepace.facts.trace import Cause, Column, Mark, Outcome, Trace
@@ -19,24 +19,25 @@ from framepace.units import NS_PER_MS, NS_PER_S
 
 _PERCENTILES = (50, 90, 95, 99, 99.9)
 _ALWAYS = ("decode", "queue", "prepare", "infer", "finish")  # told even where they are 0
-# Telemetry counted since some start is told a second ('_s'); the rest as medians.
-_COUNTERS = frozenset(
-    "process_cpu system_busy switched preempted faults_minor faults_major gc_count gc run_delay".split()
-)
+# Telemetry counted since some start is told as a rate; the rest as medians.
+_FAULTS = ("faults_minor", "faults_major")
+_COUNTERS = ("process_cpu", "system_busy", "run_delay", "switched", "preempted", *_FAULTS, "gc_count", "gc")
+_NO_QUANTITY = ("time", "device", "event_reasons")
 
 
 def summarize(trace: Trace) -> Summary:
     """The trace in numbers (see facts.summary): percentiles, stages, tiers and outliers, of frames and each model.
 
-    Rows of warm-up are counted and left out. A trace with no measured request has zeros, refused percentiles and a
-    note. Times in ns.
+    Warm-up is counted and left out. `missed` is the share of frames not delivered within the budget, dropped and
+    failed ones included; `neighbours_cpu` the share of the machine's CPU time that others took; `pacer_error` how
+    late takers woke that were free before the frame was due. `telemetry` has medians, and rates a second ('_s') of
+    counters. A trace with no measured request has zeros and refused percentiles.
     """
     whole = frame_trace(trace)
-    past = whole.where((whole.requests["marks"] & Mark.WARMUP) == 0) if _has_warmup(whole) else whole
-    done = _measured(past)
+    past = _past_warmup(whole)
+    done = _delivered(past)
     frames = _model_summary("frames", whole, past, done)
-    seconds = _seconds(done)
-    budget = _budget(trace)
+    seconds, budget = _seconds(done), _budget(trace)
     return Summary(
         trace=trace.meta.id,
         scope=trace.meta.workload.scope,
@@ -50,17 +51,188 @@ def summarize(trace: Trace) -> Summary:
         frames=frames,
         models=_models(trace, frames),
         telemetry=_telemetry(done),
-        notes=_notes(trace, frames),
+        notes=tuple(_notes(trace, frames)),
     )
 
 
 def _models(trace: Trace, frames: ModelSummary) -> tuple[ModelSummary, ...]:
-    names = [m.name for m in trace.meta.plan.models]
+    names = [model.name for model in trace.meta.plan.models]
     if len(names) == 1:
         return (replace(frames, model=names[0]),)
-    split = stages_by_model(trace)
-    return tuple(_model_summary(name, *split[i]) for i, name in enumerate(names))
+    found = []
+    for index, name in enumerate(names):
+        rows = in_order(trace.where(trace.requests["model"] == index))
+        past = _past_warmup(rows)
+        found.append(_model_summary(name, rows, past, _delivered(past)))
+    return tuple(found)
 
 
-def _has_warmup(trace: Trace) -> bool:
-    return bool((trace.requests["marks"] & Mark.WARMUP).any())
+def _model_summary(name: str, rows: Trace, past: Trace, done: Trace) -> ModelSummary:
+    """One series of requests in order of due time: all of it, what is past warm-up, and what was delivered of that."""
+    latency = done.latency
+    tiers = find_tiers(latency)
+    outliers, share = find_outliers(done, tiers)
+    return ModelSummary(
+        model=name,
+        requests=len(done),
+        effective=effective_size(latency),
+        warmup=len(rows) - len(past),
+        outcomes=_counts(past.requests["outcome"], Outcome.NAMES) or {"ok": 0},
+        causes=_counts(past.requests["cause"], Cause.NAMES),
+        mean=_mean(latency),
+        percentiles=percentiles(latency, _PERCENTILES),
+        stages=_stages(done),
+        tiers=with_beside(tiers, done),
+        outliers=outliers,
+        outlier_share=share,
+        cpu=_mean(_cpu(done)),
+        marks=_marks(past.requests["marks"]),
+    )
+
+
+def _past_warmup(trace: Trace) -> Trace:
+    return _kept(trace, (trace.requests["marks"] & Mark.WARMUP) == 0)
+
+
+def _delivered(trace: Trace) -> Trace:
+    return _kept(trace, trace.requests["outcome"] <= Outcome.LATE)
+
+
+def _kept(trace: Trace, keep: NDArray[np.bool_]) -> Trace:
+    """The rows to keep; the trace itself when that is all, for a copy of a large one costs memory."""
+    return trace if keep.all() else take(trace, np.flatnonzero(keep))
+
+
+def _stages(done: Trace) -> tuple[StageShare, ...]:
+    if not len(done):
+        return ()
+    total = max(_mean(done.latency), 1.0)
+    return tuple(
+        _share(name, values, total) for name, values in stages(done).items() if name in _ALWAYS or values.any()
+    )
+
+
+def _share(name: str, values: Column, total: float) -> StageShare:
+    median, p99 = np.quantile(values, [0.5, 0.99])
+    mean = _mean(values)
+    return StageShare(name=name, median=float(median), mean=mean, p99=float(p99), share=mean / total)
+
+
+def _counts(codes: Column, names: tuple[str, ...]) -> dict[str, int]:
+    """How often each named code occurs; a code without a name is nothing to tell."""
+    found = np.bincount(codes, minlength=len(names)) if len(codes) else np.zeros(len(names), dtype=np.int64)
+    return {name: int(count) for name, count in zip(names, found, strict=False) if name and count}
+
+
+def _marks(marks: Column) -> dict[str, int]:
+    counts = {name: int(np.count_nonzero(marks & bit)) for bit, name in Mark.NAMES.items() if bit != Mark.WARMUP}
+    return {name: count for name, count in counts.items() if count}
+
+
+def _cpu(done: Trace) -> Column:
+    """CPU time a request of the rows where it was measured, ns."""
+    cpu = per_frame_cpu(done.requests)
+    return cpu[cpu >= 0]
+
+
+def _mean(values: Values) -> float:
+    return float(np.mean(values)) if len(values) else 0.0
+
+
+def _span(done: Trace) -> tuple[int, int]:
+    """From the first due time to the last delivery, ns."""
+    return int(done.requests["due"].min()), int(done.requests["delivered"].max())
+
+
+def _seconds(done: Trace) -> float:
+    if not len(done):
+        return 0.0
+    start, end = _span(done)
+    return (end - start) / NS_PER_S
+
+
+def _budget(trace: Trace) -> float | None:
+    """The frame budget in ns: the plan's target, else the period of the load."""
+    budget, fps = trace.meta.plan.target.budget_ms, load_fps(trace.meta.workload.load)
+    if budget is not None:
+        return budget * NS_PER_MS
+    return None if fps is None else NS_PER_S / fps
+
+
+def _missed(past: Trace, done: Trace, budget: float | None) -> float | None:
+    if budget is None or not len(past):
+        return None
+    return 1 - int(np.count_nonzero(done.latency <= budget)) / len(past)
+
+
+def _pacer_error(done: Trace) -> dict[str, float]:
+    r = done.requests
+    waited = (r["available"] >= 0) & (r["available"] <= r["due"]) & (r["captured"] >= 0)
+    error = stages(done)["wake-up"][waited]
+    if not len(error):
+        return {}
+    found = {"median": float(np.median(error)), "max": float(error.max())}
+    return found | ({"p99": float(np.quantile(error, 0.99))} if len(error) >= 100 else {})
+
+
+def _host(done: Trace) -> dict[str, Column]:
+    """Telemetry of the host while frames were measured; all of it when that is under two samples."""
+    t = done.telemetry
+    host = t["device"] < 0
+    if len(done):
+        start, end = _span(done)
+        inside = host & (t["time"] >= start) & (t["time"] <= end)
+        host = inside if np.count_nonzero(inside) >= 2 else host
+    return {name: column[host] for name, column in t.items()}
+
+
+def _process_cpu(done: Trace) -> float | None:
+    """CPU time of the process a frame, ns: by telemetry, else that of the workers' threads."""
+    host = _host(done)
+    used = host["process_cpu"]
+    if len(used) >= 2 and used.min() >= 0:
+        first, last = host["time"][[0, -1]]
+        frames = np.count_nonzero((done.requests["delivered"] > first) & (done.requests["delivered"] <= last))
+        if frames:
+            return float(used[-1] - used[0]) / float(frames)
+    cpu = _cpu(done)
+    return _mean(cpu) if len(cpu) else None
+
+
+def _neighbours(done: Trace) -> float | None:
+    _, share = others_share(Trace(done.meta, done.requests, _host(done)))
+    return _mean(share) if len(share) else None
+
+
+def _telemetry(done: Trace) -> dict[str, float]:
+    found: dict[str, float] = {}
+    host = _host(done)
+    for name, column in done.telemetry.items():
+        values = column[column >= 0]
+        if name in _COUNTERS:
+            found |= _rate(name, host)
+        elif name not in _NO_QUANTITY and len(values):
+            found[name] = float(np.median(values))
+    return found
+
+
+def _rate(name: str, host: Mapping[str, Column]) -> dict[str, float]:
+    values, times = host[name], host["time"]
+    if len(values) < 2 or values.min() < 0 or times[-1] <= times[0]:
+        return {}
+    return {f"{name}_s": float(values[-1] - values[0]) / float(times[-1] - times[0]) * NS_PER_S}
+
+
+def _notes(trace: Trace, frames: ModelSummary) -> Iterator[str]:
+    """Sentences a reader must see beside the numbers."""
+    yield from trace.meta.notes
+    if not trace.meta.warmup_stable:
+        yield "warm-up ran out of time before the latency was steady"
+    if trace.meta.stopped in ("running", "interrupted", "disk full", "failed"):
+        yield f"the run did not end as planned: {trace.meta.stopped}"
+    if not frames.requests:
+        yield "no request was measured"
+    for name, count in frames.marks.items():
+        yield f"{count:,} frames are marked: {name}"
+    if 0 < frames.effective < frames.requests / 10:
+        yield f"latencies of neighbours are alike: {frames.requests:,} frames are worth {frames.effective:,}"

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from framepace.cli import options as o
 from framepace.cli.show import answer, give
 from framepace.facts.summary import Summary
-
-Scope = Annotated[str, typer.Option("--scope", help="model, pipeline or stream")]
 
 
 def command(
@@ -20,7 +15,7 @@ def command(
     video: o.Video = [],
     fps: o.Fps = None,
     load: o.LoadText = None,
-    scope: Scope = "stream",
+    scope: o.ScopeName = "stream",
     p99_ms: o.P99 = None,
     size: o.Size = None,
     shape: o.Shape = [],
@@ -35,12 +30,9 @@ def command(
 ) -> None:
     """Measure models under a stated load; writes a trace. Without --fps or --load: back to back."""
     from framepace import api
-    from framepace.errors import unknown
     from framepace.report import document, terminal
     from framepace.report.progress import Progress
 
-    if scope not in ("model", "pipeline", "stream"):
-        raise unknown("scope", scope, ("model", "pipeline", "stream"))
     case = o.build_case(
         models, video=video, fps=fps, p99_ms=p99_ms, size=size, shape=shape, layout=layout, settings=set_, seed=seed,
         load=load, scope=scope, stop=o.stop_rule(seconds, count, precision),
@@ -53,11 +45,9 @@ def command(
     give(
         json,
         lambda: document.bench_document(summary, str(folder)),
-        lambda console: (
-            terminal.show_machine(console, trace.meta.machine),
-            terminal.show_summary(console, summary),
-            terminal.show_paths(console, {"trace": str(folder), "report": f"framepace report {folder}"}),
-        )[0],
+        lambda out: terminal.show_machine(out, trace.meta.machine),
+        lambda out: terminal.show_summary(out, summary),
+        lambda out: terminal.show_paths(out, {"trace": str(folder), "report": f"framepace report {folder}"}),
     )
     answer(met(summary))
 

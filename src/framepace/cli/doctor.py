@@ -16,5 +16,6 @@ def command(json: Json = False) -> None:
     give(
         json,
         lambda: document.doctor_document(checks, machine),
-        lambda out: (terminal.show_machine(out, machine), terminal.show_checks(out, checks))[0],
+        lambda out: terminal.show_machine(out, machine),
+        lambda out: terminal.show_checks(out, checks),
     )

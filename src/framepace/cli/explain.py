@@ -11,6 +11,7 @@ from framepace.cli import options as o
 from framepace.cli.bench import new_folder
 from framepace.cli.show import answer, give
 from framepace.facts.finding import Explanation
+from framepace.facts.settings import Case
 
 Limit = Annotated[float, typer.Option("--time-limit", help="seconds to stay within")]
 
@@ -54,10 +55,9 @@ def command(
     answer(explanation.met is not False)
 
 
-def explained_case(models: list[str], **options: object) -> o.Case:
+def explained_case(models: list[str], **options: object) -> Case:
     """The case to explain: built from the options, or that of a trace folder."""
     from framepace.errors import UsageError
-    from framepace.facts.settings import Case
     from framepace.store import is_trace, load_trace
 
     if len(models) == 1 and is_trace(Path(models[0])):

@@ -28,6 +28,9 @@ Count = Annotated[int | None, typer.Option("--count", help="measure this many fr
 Precision = Annotated[
     float | None, typer.Option("--precision", help="stop when the median is known to +- this share, e.g. 0.01")
 ]
+ScopeName = Annotated[
+    Scope, typer.Option("--scope", help="what is exercised: the model, what surrounds it, everything")
+]
 LoadText = Annotated[
     str | None,
     typer.Option("--load", help="closed[:N], delay:MS, paced:FPS, poisson:FPS, burst:FPS:SIZE or replay:TRACE"),

@@ -12,12 +12,14 @@ from framepace.report.document import dumps
 from framepace.report.terminal import console
 
 
-def give(json: bool, document: Callable[[], dict[str, Any]], words: Callable[[Console], None]) -> None:
-    """Print one JSON object, or show words to a person."""
+def give(json: bool, document: Callable[[], dict[str, Any]], *words: Callable[[Console], None]) -> None:
+    """Print one JSON object, or show words to a person, one part after the other."""
     if json:
         sys.stdout.write(dumps(document()) + "\n")
-    else:
-        words(console())
+        return
+    out = console()
+    for part in words:
+        part(out)
 
 
 def answer(yes: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from framepace.cli import options as o
-from framepace.cli.bench import Scope, new_folder
+from framepace.cli.bench import new_folder
 from framepace.cli.show import give
 
 Vary = Annotated[list[str], typer.Option("--vary", help="SETTING=V1,V2,... or SETTING=1..8; again for a grid")]
@@ -19,7 +19,7 @@ def command(
     video: o.Video = [],
     fps: o.Fps = None,
     load: o.LoadText = None,
-    scope: Scope = "stream",
+    scope: o.ScopeName = "stream",
     p99_ms: o.P99 = None,
     size: o.Size = None,
     shape: o.Shape = [],
@@ -34,13 +34,11 @@ def command(
 ) -> None:
     """A table over any settings. With --out, cells measured before are not measured again."""
     from framepace import api
-    from framepace.errors import UsageError, unknown
+    from framepace.errors import UsageError
     from framepace.report import document, terminal
     from framepace.report.progress import Progress
     from framepace.sweep import parse_vary
 
-    if scope not in ("model", "pipeline", "stream"):
-        raise unknown("scope", scope, ("model", "pipeline", "stream"))
     grid = parse_vary(vary)
     if not grid:
         raise UsageError("nothing to vary", expected="--vary SETTING=V1,V2,...")
@@ -54,8 +52,6 @@ def command(
     give(
         json,
         lambda: document.sweep_document(result),
-        lambda console: (
-            terminal.show_sweep(console, result),
-            terminal.show_paths(console, {"cells": str(folder)}),
-        )[0],
+        lambda out: terminal.show_sweep(out, result),
+        lambda out: terminal.show_paths(out, {"cells": str(folder)}),
     )

@@ -127,7 +127,7 @@ def finding_view(f: Finding) -> FindingView:
 def moved(trial: Intervention) -> str:
     """How far the intervention moved the metric: '6.81x less [6.12, 7.40]', or '-4.10 % [-6.20, -1.90]' under 2x."""
     r = trial.ratio
-    if r.value <= 0:
+    if not r.value > 0:
         return ""
     if 0.5 < r.value < 2:
         low, high = (None if end is None else end - 1 for end in (r.low, r.high))

@@ -22,6 +22,7 @@ from framepace.facts.trace import Trace
 from framepace.facts.workload import load_fps
 from framepace.report import figures
 from framepace.report.causes import ExplanationView, FindingView, explanation_view
+from framepace.report.document import plain
 from framepace.report.grid import NUMBERS, sweep_view
 from framepace.report.view import ModelView, comparison_view, machine_line, summary_view
 from framepace.units import format_bytes
@@ -342,7 +343,7 @@ def _height(figure: figures.Figure) -> int:
 
 def _in_script(value: Any) -> str:
     """Strict JSON that cannot end the script element it stands in."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(plain(value), allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 

@@ -91,7 +91,8 @@ def show_comparison(out: Console, comparison: Comparison) -> None:
     largest = max((abs(row.ns) for row in view.stages), default=0)
     table = _grid("left", "right", "left")
     for row in view.stages:
-        table.add_row(row.name, row.change, bar(0, abs(row.ns), largest, BAR, _ascii(out)))
+        drawn = bar(0, abs(row.ns), largest, BAR, _ascii(out))
+        table.add_row(Text(row.name), row.change, Text(drawn, style="red" if row.ns > 0 else "green"))
     if view.stages:
         out.print()
         out.print(_indent(table))

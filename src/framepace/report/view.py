@@ -8,7 +8,7 @@ from typing import Any
 
 from framepace.facts.machine import Machine
 from framepace.facts.summary import Comparison, Estimate, ModelSummary, Outlier, StageShare, Summary, Tier
-from framepace.units import NS_PER_S, format_bytes, format_estimate, format_ms, format_quantity, split_unit
+from framepace.units import format_bytes, format_estimate, format_ms, format_quantity, split_unit
 
 MANY = 6  # beyond so many, a list becomes its first and last members and a count
 
@@ -166,7 +166,7 @@ def budget_met(summary: Summary) -> bool | None:
 
 
 def _numbers(s: Summary) -> Iterable[tuple[str, str]]:
-    yield "frames", f"{s.frames.requests:,} in {format_ms(s.seconds * NS_PER_S)}"
+    yield "frames", f"{s.frames.requests:,} in {s.seconds:,.1f} s"
     yield "throughput", format_quantity(s.throughput, "fps")
     if s.missed is not None:
         yield "over budget", format_quantity(s.missed, "share")
@@ -174,7 +174,9 @@ def _numbers(s: Summary) -> Iterable[tuple[str, str]]:
         yield "CPU a frame", format_ms(s.process_cpu)
     if s.neighbours_cpu is not None:
         yield "CPU of others", format_quantity(s.neighbours_cpu, "share")
-    yield from ((f"pacer error {name}", format_ms(ns)) for name, ns in s.pacer_error.items())
+    if s.pacer_error:
+        shown = [name for name in ("median", "p99") if name in s.pacer_error]
+        yield f"pacer {' / '.join(shown)}", " / ".join(format_ms(s.pacer_error[name]) for name in shown)
 
 
 def model_view(m: ModelSummary, name: str | None = None) -> ModelView:

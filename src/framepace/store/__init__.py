@@ -1,0 +1,28 @@
+"""Reading and writing facts: traces, plans, explanations. Versioned, atomic, readable by other tools."""
+
+from framepace.store.files import load_explanation, save_json, write_atomic
+from framepace.store.plans import load_plan, save_plan
+from framepace.store.traces import (
+    MIGRATIONS,
+    MemoryWriter,
+    TraceWriter,
+    is_trace,
+    load_trace,
+    rows_to_columns,
+    trace_id,
+)
+
+__all__ = [
+    "MIGRATIONS",
+    "MemoryWriter",
+    "TraceWriter",
+    "is_trace",
+    "load_explanation",
+    "load_plan",
+    "load_trace",
+    "rows_to_columns",
+    "save_json",
+    "save_plan",
+    "trace_id",
+    "write_atomic",
+]
