@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from common import options, show
+from numpy.typing import ArrayLike
 
 from framepace.facts.trace import Trace
 from framepace.testing import make_trace
@@ -40,7 +41,7 @@ def long_trace(requests: int, seed: int) -> Trace:
         "system_busy": at // 2,
         "memory_bytes": rng.integers(1 << 28, 1 << 29, len(at)),
     }
-    stages = {"wake-up": 60_000, "decode": ms * 0.3 * NS_PER_MS, "prepare": ms * 0.05 * NS_PER_MS}
+    stages: dict[str, ArrayLike] = {"wake-up": 60_000, "decode": ms * 0.3 * NS_PER_MS, "prepare": ms * 0.05 * NS_PER_MS}
     return make_trace(ms * NS_PER_MS, stages=stages, models=MODELS, fps=FPS, telemetry=telemetry)
 
 

@@ -64,6 +64,7 @@ class Rows:
         self.packed: list[bytes] = []
 
     def __call__(self, row: bytes) -> None:
+        """Keep the row."""
         self.packed.append(row)
 
     @property

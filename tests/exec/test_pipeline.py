@@ -70,7 +70,7 @@ def test_stamps_follow_the_way_of_a_frame_exactly() -> None:
 
 
 def test_latency_counts_from_due_when_the_loop_is_late() -> None:
-    """An inference of 50 ms at 50 fps makes the next frames late: their latency includes the wait, they are not moved."""
+    """After an inference of 50 ms at 50 fps the next frames are late: their latency includes the wait."""
     run = Run(Paced(fps=50), 6, 50 * MS, 5 * MS)
     r = run.go()
     latency = r["delivered"] - r["due"]

@@ -146,10 +146,11 @@ def paired_ratio(
 ) -> Estimate:
     """Ratio after/before of a statistic over interleaved blocks (A B B A ...), with an interval that knows of drift.
 
-    Each pair gives the logarithm of its ratio; their t-interval counts whatever differs from pair to pair, drift
-    between blocks included, and is never narrower than the noise within the blocks allows. Exact for normal log
-    ratios, also for two pairs; one pair says nothing of drift and gets no interval. Alternating the order within
-    pairs cancels a linear trend.
+    A t-interval of the logarithms that counts whatever makes blocks differ, drift included, and is never narrower
+    than the noise within the blocks allows. From four pairs on it is that of the pairs' ratios. Two or three pairs
+    have too few degrees of freedom for that, so there the blocks of each side are pooled: exact for independent
+    blocks, wider than needed where drift makes pairs alike. One pair says nothing of drift and gets no interval. The
+    order A B B A cancels a linear trend.
 
     Args:
         before, after: one array a block, shape (n,), values > 0, same unit; pairs with an empty block are left out.
@@ -158,40 +159,49 @@ def paired_ratio(
     Returns:
         1 without an interval when no pair is left or a block's statistic is not positive.
     """
-    pairs = _pairs(before, after)
-    centres = np.array([[_centre(block, statistic) for block in pair] for pair in pairs]).reshape(-1, 2)
+    centres, errors = _blocks(before, after, statistic)
     if not len(centres) or (centres <= 0).any():
         return Estimate(value=1.0)
-    errors = [[_error(block, statistic) / _centre(block, statistic) for block in pair] for pair in pairs]
-    logs = np.log(centres[:, 1] / centres[:, 0])
-    return _exponential(_combine(logs, np.array(errors), confidence))
+    return _exponential(_effect(np.log(centres), errors / centres, confidence))
 
 
 def paired_difference(
     before: Sequence[Values], after: Sequence[Values], statistic: str = "median", confidence: float = 0.95
 ) -> Estimate:
     """Difference after - before of a statistic over interleaved blocks; see `paired_ratio`. 0 when no pair is left."""
-    pairs = _pairs(before, after)
-    if not pairs:
-        return Estimate(value=0.0)
-    centres = np.array([[_centre(block, statistic) for block in pair] for pair in pairs])
-    errors = np.array([[_error(block, statistic) for block in pair] for pair in pairs])
-    return _combine(centres[:, 1] - centres[:, 0], errors, confidence)
+    centres, errors = _blocks(before, after, statistic)
+    return _effect(centres, errors, confidence) if len(centres) else Estimate(value=0.0)
 
 
-def _pairs(before: Sequence[Values], after: Sequence[Values]) -> list[tuple[Values, Values]]:
-    return [(b, a) for b, a in zip(before, after, strict=True) if len(b) and len(a)]
+def _blocks(
+    before: Sequence[Values], after: Sequence[Values], statistic: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The statistic of each block and its standard error within the block, (pairs, 2) each: before, after."""
+    pairs = [(b, a) for b, a in zip(before, after, strict=True) if len(b) and len(a)]
+    centres = [[_centre(block, statistic) for block in pair] for pair in pairs]
+    errors = [[_error(block, statistic) for block in pair] for pair in pairs]
+    return np.array(centres).reshape(-1, 2), np.array(errors).reshape(-1, 2)
 
 
-def _combine(effects: NDArray[np.float64], errors: NDArray[np.float64], confidence: float) -> Estimate:
-    """The mean effect of pairs; `errors` (pairs x 2) are the standard errors of each side within its block."""
+def _effect(centres: NDArray[np.float64], errors: NDArray[np.float64], confidence: float) -> Estimate:
+    """The mean of after - before over pairs with its interval; shapes (pairs, 2)."""
+    effects = centres[:, 1] - centres[:, 0]
     count, value = len(effects), float(np.mean(effects))
     if count < 2:
         return Estimate(value=value)
-    between = _t(confidence, count - 1) * float(np.std(effects, ddof=1)) / math.sqrt(count)
     within = normal_quantile(confidence) * math.sqrt(float(np.sum(errors**2))) / count
-    half = max(between, within)
+    half = max(_between(centres, confidence), within)
     return Estimate(value=value, low=value - half, high=value + half)
+
+
+def _between(centres: NDArray[np.float64], confidence: float) -> float:
+    """Half-width of the t-interval that the differences between blocks give."""
+    count = len(centres)
+    if count < 4:
+        variance = float(np.sum(np.var(centres, axis=0, ddof=1)))
+        return _t(confidence, 2 * count - 2) * math.sqrt(variance / count)
+    effects = centres[:, 1] - centres[:, 0]
+    return _t(confidence, count - 1) * float(np.std(effects, ddof=1)) / math.sqrt(count)
 
 
 def _exponential(logs: Estimate) -> Estimate:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from framepace.exec.prepare import as_rgb
 from framepace.units import NS_PER_S
 
 SYNTHETIC = "synthetic"
-_RING = 8
+_SYNTHETIC_FPS = 30
 _HELD_BYTES = 256 << 20
 _OPEN_S, _READ_S = 10.0, 5.0
 _BACKOFF_S = (1, 2, 4, 8, 16, 30)
@@ -50,7 +50,7 @@ def open_source(
     Raises SourceError for what cannot be opened or holds no picture.
     """
     if spec == SYNTHETIC:
-        return Synthetic(size, seed)
+        return VideoFile(SYNTHETIC, loop, synthetic_video(size, seed))
     if "://" in spec:
         return LiveStream(spec, clock or SystemClock())
     return VideoFile(spec, loop)
@@ -69,53 +69,49 @@ def decode_all(spec: str, limit: int, *, size: tuple[int, int] = (720, 1280), se
         source.close()
 
 
-class Synthetic:
-    """A moving pattern, made once: reading costs nothing and never ends."""
-
-    live = False
-
-    def __init__(self, size: tuple[int, int], seed: int = 0) -> None:
-        self.name, self.fps = SYNTHETIC, cast("float | None", None)
-        self.notes: list[str] = []
-        self._ring = cycle(_pattern(size, seed))
-
-    def read(self) -> Any:
-        """See Source."""
-        return next(self._ring)
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-
 @lru_cache(maxsize=4)
-def _pattern(size: tuple[int, int], seed: int) -> list[Any]:
-    """Gradients, noise and a moving box, in the format that decoders give (yuv420p; odd sizes are RGB)."""
-    from av import VideoFrame
+def synthetic_video(size: tuple[int, int], seed: int = 0) -> bytes:
+    """A second of a moving pattern as an MPEG-4 file, so that a source without a video is decoded like one with."""
+    from fractions import Fraction
+    from io import BytesIO
 
+    import av
+
+    height, width = (max(2, side // 2 * 2) for side in size)
+    file = BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        stream: Any = container.add_stream("mpeg4", rate=_SYNTHETIC_FPS)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.bit_rate, stream.time_base = 4_000_000, Fraction(1, _SYNTHETIC_FPS)
+        for image in _pattern((height, width), seed):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    return file.getvalue()
+
+
+def _pattern(size: tuple[int, int], seed: int) -> Iterator[Any]:
+    """Gradients, noise and a moving box: uint8 RGB."""
     height, width = size
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width]
     base = np.stack([x * 255 // max(1, width - 1), y * 255 // max(1, height - 1), (x + y) % 256], axis=-1)
     base = np.clip(base + rng.integers(-20, 20, base.shape), 0, 255).astype(np.uint8)
-    frames = []
-    for step in range(_RING):
-        image = base.copy()
-        left = step * width // _RING
-        image[height // 4 : height // 2, left : left + width // 8] = rng.integers(0, 256, 3)
-        frame = VideoFrame.from_ndarray(image, format="rgb24")
-        frames.append(frame.reformat(format="yuv420p") if height % 2 == width % 2 == 0 else frame)
-    return frames
+    colour = rng.integers(0, 256, 3)
+    for step in range(_SYNTHETIC_FPS):
+        image, left = base.copy(), step * width // _SYNTHETIC_FPS
+        image[height // 4 : height // 2, left : left + max(1, width // 8)] = colour
+        yield image
 
 
 class VideoFile:
-    """A video file, from the start again at its end when `loop`. Display rotation is applied."""
+    """A video file (or its bytes), from the start again at its end when `loop`. Display rotation is applied."""
 
     live = False
 
-    def __init__(self, path: str, loop: bool = True) -> None:
-        self.name, self._loop, self._path = path, loop, path
+    def __init__(self, path: str, loop: bool = True, data: bytes | None = None) -> None:
+        self.name, self._loop, self._path, self._data = path, loop, path, data
         self.notes: list[str] = []
-        self._container = _open_file(path)
+        self._container = self._open()
         stream = _video_stream(self._container, path)
         self.fps = float(stream.average_rate) if stream.average_rate else None
         self._stream, self._expected = stream, int(stream.frames or 0)
@@ -127,7 +123,7 @@ class VideoFile:
 
     def read(self) -> Any:
         """See Source. A damaged file gives what could be read, then ends (or starts again), with a note."""
-        frame, self._first = self._first or self._next(), None
+        frame, self._first = (self._next() if self._first is None else self._first), None
         if frame is None and self._loop and self._count:
             self._rewind()
             frame = self._next()
@@ -136,6 +132,15 @@ class VideoFile:
     def close(self) -> None:
         """See Source."""
         self._container.close()
+
+    def _open(self) -> Any:
+        if self._data is None:
+            return _open_file(self._path)
+        from io import BytesIO
+
+        import av
+
+        return av.open(BytesIO(self._data))
 
     def _next(self) -> Any:
         frame = next(self._frames, None)
@@ -164,7 +169,7 @@ class VideoFile:
     def _rewind(self) -> None:
         """From the start again; opening anew is exact for every container, and costs about a millisecond."""
         self._container.close()
-        self._container = _open_file(self._path)
+        self._container = self._open()
         self._stream = _video_stream(self._container, self._path)
         self._count, self._frames = 0, self._decode()
 

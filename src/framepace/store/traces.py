@@ -181,7 +181,7 @@ def _read_parquet(path: Path, name: str) -> dict[str, Column]:
             columns = {column: np.full(file.metadata.num_rows, -1, np.int64) for column in COLUMNS[name]}
             known = [column for column in columns if column in file.schema_arrow.names]
             at = 0
-            for group in file.iter_batches(_BLOCK, columns=known, use_threads=False):
+            for group in file.iter_batches(_BLOCK, columns=known):
                 for column in known:
                     values = group[column].cast(pa.int64())
                     columns[column][at : at + len(group)] = values.to_numpy(zero_copy_only=True)

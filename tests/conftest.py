@@ -1,0 +1,49 @@
+"""Fixtures that all tests share: the real models and videos, and work in a folder of one's own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+DATA = Path(__file__).resolve().parent.parent / ".data"
+
+
+def real(name: str) -> Path:
+    """A file of the development data; without it the test is skipped, except in CI."""
+    path = DATA / name
+    if not path.exists():
+        how = "run: make data"
+        pytest.fail(f"{path} is missing; {how}") if os.environ.get("CI") else pytest.skip(f"no {name}; {how}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def detector_model() -> Path:
+    """A text detector, 3 x height x width, all dimensions dynamic."""
+    return real("detector.onnx")
+
+
+@pytest.fixture(scope="session")
+def classifier_model() -> Path:
+    """A text direction classifier, 3 x 48 x 192."""
+    return real("classifier.onnx")
+
+
+@pytest.fixture(scope="session")
+def recogniser_model() -> Path:
+    """A text recogniser, 3 x 48 x width."""
+    return real("recogniser.onnx")
+
+
+@pytest.fixture(scope="session")
+def bigbuckbunny() -> Path:
+    """132 frames of 1280x720, H.264."""
+    return real("bigbuckbunny.mp4")
+
+
+@pytest.fixture(scope="session")
+def bikes() -> Path:
+    """250 frames of 640x272, H.264."""
+    return real("bikes.mp4")
