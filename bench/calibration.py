@@ -1,6 +1,6 @@
 """Calibration: a null backend of known latency is measured; the tool must recover level, tail and change.
 
-Each seeded run passes real time: a level with 10 % noise and 1 % outliers, and in half of the runs a second tier that
+Each seeded run passes real time: a level with 10 % noise and 1 % outliers, and in some of the runs a second tier that
 is reached over a ramp. The truth of a run is the latency that the backend was told to take.
 """
 
@@ -20,9 +20,9 @@ from framepace.facts.plan import ModelPlan, Plan
 from framepace.facts.workload import Closed, Stop, Warmup, Workload
 from framepace.measure.session import measure
 
-REQUESTS = 1500
-CHANGE = 800
-NOISE = {"latency_us": 400, "noise": 0.1, "outlier_share": 0.01, "outlier_factor": 4.0}
+REQUESTS = 1000
+CHANGE = 500
+NOISE = {"latency_us": 1000, "noise": 0.1, "outlier_share": 0.01, "outlier_factor": 4.0}
 
 
 def run(seed: int, **more: Any) -> dict[str, Any]:
@@ -54,8 +54,8 @@ def main() -> None:
     """Measure and print."""
     args = options(__doc__ or "", runs=100)
     steady = [run(args.seed * 1000 + i) for i in range(args.runs)]
-    step = [run(args.seed * 1000 + i, tier_at=CHANGE, tier_factor=2.0) for i in range(args.runs // 2)]
-    ramp = [run(args.seed * 1000 + i, tier_at=CHANGE, tier_factor=2.0, ramp=150) for i in range(args.runs // 2)]
+    step = [run(args.seed * 1000 + i, tier_at=CHANGE, tier_factor=2.0) for i in range(args.runs // 4)]
+    ramp = [run(args.seed * 1000 + i, tier_at=CHANGE, tier_factor=2.0, ramp=150) for i in range(args.runs // 4)]
     mean = max(abs(r["mean_error"]) for r in steady + step)
     held = sum(r["p99_held"] for r in steady)
     off = [abs(r["change"] - CHANGE) if r["change"] is not None else REQUESTS for r in step]

@@ -66,7 +66,8 @@ def format_estimate(value: float, low: float | None, high: float | None, unit: s
     text = f"{digits}{'' if name in ('x', '') else ' '}{name}{space}{rest}".rstrip()
     if low is None or high is None:
         return text
-    return f"{text} [{_three(low / divisor)}, {_three(high / divisor)}]"
+    ends = (_three(end / divisor, fine=like is None) for end in (low, high))
+    return f"{text} [{', '.join(ends)}]"
 
 
 def split_unit(key: str) -> tuple[str, str]:

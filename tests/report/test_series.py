@@ -73,4 +73,5 @@ def test_telemetry_that_was_not_measured_is_skipped() -> None:
     assert set(found) == {("MHz", "CPU"), ("cores", "this process"), ("cores", "others")}
     assert found["cores", "this process"].values == pytest.approx(0.5, abs=1e-4)
     assert found["cores", "others"].values == pytest.approx(0.125, abs=1e-4)
+    assert all((g.seconds >= 0).all() for g in found.values())
     assert list(gauges(samples.trace(10, telemetry=False), 0)) == []

@@ -66,6 +66,13 @@ def test_a_refused_percentile_says_why() -> None:
     assert view.met is None
 
 
+def test_a_median_over_the_budget_is_a_miss() -> None:
+    """Without p99 a lower percentile that is wholly over the budget still answers; one under it cannot."""
+    s = samples.summary(refused=True, budget=8 * MS)
+    assert summary_view(s).met is False
+    assert summary_view(replace(s, budget=80 * MS)).met is None
+
+
 def test_one_model_is_told_once() -> None:
     """The whole frames of a single model are that model; several models get the whole frames and each of them."""
     assert [m.name for m in summary_view(samples.summary()).models] == ["detector"]
@@ -174,6 +181,14 @@ def test_a_finding_in_words() -> None:
     assert f.setting == "spinning=off"
     assert f.gain == "saves 34.8 ms [34.1, 35.4], verified (35.1 ms predicted)"
     assert ("threads", "4") in f.evidence
+
+
+def test_a_remedy_that_makes_it_worse_is_no_gain() -> None:
+    """A verified gain below zero is told as what it adds, its interval turned with it."""
+    f = samples.finding()
+    assert f.gain is not None
+    worse = replace(f.gain, verified=-1.09 * MS, interval=(-1.98 * MS, -0.36 * MS))
+    assert finding_view(replace(f, gain=worse)).gain == "none: adds 1.09 ms [0.36, 1.98], verified (35.1 ms predicted)"
 
 
 def test_a_sweep_finds_its_axis() -> None:

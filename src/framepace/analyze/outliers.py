@@ -21,8 +21,9 @@ def find_outliers(trace: Trace, tiers: Sequence[Tier]) -> tuple[tuple[Outlier, .
     """The worst 20 outliers, worst first, each with what coincides, and the share of requests that are outliers.
 
     An outlier lies over 1.3 times its tier and over its tier by 5 robust standard deviations (1.4826 times the median
-    absolute deviation). What coincides is 'gc', 'page faults', 'preempted', 'neighbours' (others' CPU time), 'pacer'
-    (late wake-up), 'backlog' (behind a slow one) or '', the first that fits. It is a hint, no proof.
+    absolute deviation). What coincides is 'gc', 'page faults', 'decode' (a picture that took long), 'backlog' (behind
+    a slow one), 'preempted', 'neighbours' (others' CPU time), 'pacer' (late wake-up) or '', the first that fits. It is
+    a hint, no proof.
 
     Args:
         trace: requests in the order of the series that `tiers` describe.
@@ -57,13 +58,15 @@ def _coincidences(trace: Trace, worst: NDArray[np.intp], excess: NDArray[np.floa
     r, beyond = trace.requests, excess[worst]
     stage = stages(take(trace, worst))
     faults, preempted = np.median(r["faults"]), np.median(r["preempted"])
+    decode = np.median(r["decoded"] - r["captured"])
     happened = {
         "gc": r["gc"][worst] > 0.2 * beyond,
         "page faults": r["faults"][worst] > 4 * faults + 16,
+        "decode": stage["decode"] - decode > 0.5 * beyond,
+        "backlog": stage["backlog"] + stage["queue"] > 0.5 * beyond,
         "preempted": r["preempted"][worst] > preempted,
         "neighbours": _others(trace, worst),
         "pacer": stage["wake-up"] > 0.5 * beyond,
-        "backlog": stage["backlog"] + stage["queue"] > 0.5 * beyond,
     }
     return [next((word for word, there in happened.items() if there[i]), "") for i in range(len(worst))]
 

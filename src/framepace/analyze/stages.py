@@ -28,20 +28,20 @@ def stages(trace: Trace) -> dict[str, Column]:
     """Stage durations of each row in ns, in order; they add up to `trace.latency` exactly.
 
     A stamp that was not measured (-1) is taken as the one before it: its stage is 0. For the second and later models
-    of a frame, the time its earlier models took is 'other models', not 'queue'.
+    of a frame, the time its earlier models took is 'other models', not 'queue'; so `trace` must have their rows.
     """
     r = trace.requests
     stamp = _filled(r)
     ready = np.maximum(r["due"], r["available"])
     taken = _taken(r, stamp["captured"])
-    served = _served(r, stamp)
+    waited, others = stamp["batched"] - stamp["queued"], _others(r, stamp)
     return {
         "backlog": ready - r["due"],
         "wake-up": taken - ready,
         "decode": stamp["decoded"] - taken,
         "hand-over": stamp["queued"] - stamp["decoded"],
-        "queue": stamp["batched"] - served,
-        "other models": served - stamp["queued"],
+        "queue": waited - others,
+        "other models": others,
         "prepare": stamp["started"] - stamp["batched"],
         "infer": stamp["finished"] - stamp["started"],
         "finish": r["delivered"] - stamp["finished"],
@@ -134,17 +134,18 @@ def _taken(r: Mapping[str, Column], captured: Column) -> Column:
     return taken
 
 
-def _served(r: Mapping[str, Column], stamp: Mapping[str, Column]) -> Column:
-    """When the models of the same frame that ran before were done, within the wait from queued to batched."""
+def _others(r: Mapping[str, Column], stamp: Mapping[str, Column]) -> Column:
+    """How long, of the wait from queued to batched, models of the same frame ran that came before."""
     queued, batched, frame = stamp["queued"], stamp["batched"], r["frame"]
+    others = np.zeros_like(queued)
     if len(frame) == 0 or r["model"].min() == r["model"].max():
-        return queued
+        return others
     order = np.lexsort((batched, frame))
-    new = np.diff(frame[order], prepend=frame[order[0]] - 1) != 0
-    before = np.roll(_running_max(r["delivered"][order], new), 1)
-    served = np.empty_like(queued)
-    served[order] = np.where(new, queued[order], before)
-    return np.clip(served, queued, np.maximum(batched, queued))
+    new = np.diff(frame[order], prepend=-1) != 0
+    first = np.maximum.accumulate(np.where(new, np.arange(len(new)), 0))
+    before = np.roll(_running_max(r["delivered"][order], new), 1) - batched[order][first]
+    others[order] = np.where(new, 0, before)
+    return np.clip(others, 0, np.maximum(batched - queued, 0))
 
 
 def _running_max(values: Column, new: NDArray[np.bool_]) -> Column:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from framepace.analyze.outliers import find_outliers, others_share
-from framepace.analyze.stages import frame_trace, in_order, per_frame_cpu, stages, take
+from framepace.analyze.stages import frame_trace, per_frame_cpu, stages, take
 from framepace.analyze.stats import Values, effective_size, percentiles
 from framepace.analyze.tiers import find_tiers, with_beside
 from framepace.facts.summary import ModelSummary, StageShare, Summary
@@ -33,10 +33,11 @@ def summarize(trace: Trace) -> Summary:
     late takers woke that were free before the frame was due. `telemetry` has medians, and rates a second ('_s') of
     counters. A trace with no measured request has zeros and refused percentiles.
     """
+    models = _models(trace)  # before the whole frames are made: of a long trace both at once would fill the memory
     whole = frame_trace(trace)
     past = _past_warmup(whole)
     done = _delivered(past)
-    frames = _model_summary("frames", whole, past, done)
+    frames = _model_summary("frames", len(whole), past, done, stages(done))
     seconds, budget = _seconds(done), _budget(trace)
     return Summary(
         trace=trace.meta.id,
@@ -49,26 +50,32 @@ def summarize(trace: Trace) -> Summary:
         neighbours_cpu=_neighbours(done),
         pacer_error=_pacer_error(done),
         frames=frames,
-        models=_models(trace, frames),
+        models=models or (replace(frames, model=trace.meta.plan.models[0].name),),
         telemetry=_telemetry(done),
         notes=tuple(_notes(trace, frames)),
     )
 
 
-def _models(trace: Trace, frames: ModelSummary) -> tuple[ModelSummary, ...]:
+def _models(trace: Trace) -> tuple[ModelSummary, ...]:
+    """Each of several models; none for a single one, whose requests are the frames."""
     names = [model.name for model in trace.meta.plan.models]
     if len(names) == 1:
-        return (replace(frames, model=names[0]),)
+        return ()
+    # Stages are of the whole trace: a model alone does not know that others of its frame ran before it.
+    stage, r = stages(trace), trace.requests
     found = []
     for index, name in enumerate(names):
-        rows = in_order(trace.where(trace.requests["model"] == index))
-        past = _past_warmup(rows)
-        found.append(_model_summary(name, rows, past, _delivered(past)))
+        rows = np.flatnonzero(r["model"] == index)
+        rows = rows[np.argsort(r["due"][rows], kind="stable")]
+        past = rows[(r["marks"][rows] & Mark.WARMUP) == 0]
+        done = past[r["outcome"][past] <= Outcome.LATE]
+        own = {stage_name: column[done] for stage_name, column in stage.items()}
+        found.append(_model_summary(name, len(rows), take(trace, past), take(trace, done), own))
     return tuple(found)
 
 
-def _model_summary(name: str, rows: Trace, past: Trace, done: Trace) -> ModelSummary:
-    """One series of requests in order of due time: all of it, what is past warm-up, and what was delivered of that."""
+def _model_summary(name: str, count: int, past: Trace, done: Trace, stage: Mapping[str, Column]) -> ModelSummary:
+    """One series of `count` requests in order of due time: what is past warm-up, and what was delivered of that."""
     latency = done.latency
     tiers = find_tiers(latency)
     outliers, share = find_outliers(done, tiers)
@@ -76,12 +83,12 @@ def _model_summary(name: str, rows: Trace, past: Trace, done: Trace) -> ModelSum
         model=name,
         requests=len(done),
         effective=effective_size(latency),
-        warmup=len(rows) - len(past),
+        warmup=count - len(past),
         outcomes=_counts(past.requests["outcome"], Outcome.NAMES) or {"ok": 0},
         causes=_counts(past.requests["cause"], Cause.NAMES),
         mean=_mean(latency),
         percentiles=percentiles(latency, _PERCENTILES),
-        stages=_stages(done),
+        stages=_stages(stage, latency),
         tiers=with_beside(tiers, done),
         outliers=outliers,
         outlier_share=share,
@@ -103,13 +110,11 @@ def _kept(trace: Trace, keep: NDArray[np.bool_]) -> Trace:
     return trace if keep.all() else take(trace, np.flatnonzero(keep))
 
 
-def _stages(done: Trace) -> tuple[StageShare, ...]:
-    if not len(done):
+def _stages(stage: Mapping[str, Column], latency: Column) -> tuple[StageShare, ...]:
+    if not len(latency):
         return ()
-    total = max(_mean(done.latency), 1.0)
-    return tuple(
-        _share(name, values, total) for name, values in stages(done).items() if name in _ALWAYS or values.any()
-    )
+    told = ((name, values) for name, values in stage.items() if name in _ALWAYS or values.any())
+    return tuple(_share(name, values, max(_mean(latency), 1.0)) for name, values in told)
 
 
 def _share(name: str, values: Column, total: float) -> StageShare:
@@ -120,7 +125,7 @@ def _share(name: str, values: Column, total: float) -> StageShare:
 
 def _counts(codes: Column, names: tuple[str, ...]) -> dict[str, int]:
     """How often each named code occurs; a code without a name is nothing to tell."""
-    found = np.bincount(codes, minlength=len(names)) if len(codes) else np.zeros(len(names), dtype=np.int64)
+    found = np.bincount(codes[codes >= 0], minlength=len(names))
     return {name: int(count) for name, count in zip(names, found, strict=False) if name and count}
 
 

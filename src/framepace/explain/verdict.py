@@ -22,20 +22,35 @@ _CLASSES = {
 }
 
 
+_LATE = 0.01
+
+
 def sentence(known: Situation, account: Account) -> tuple[bool | None, str]:
-    """Whether the budget is met (None: cannot be said), and the sentence that says so with its numbers."""
-    other = max(0.0, account.stream - account.model)
-    beside = f"{format_ms(other)} of it is not the model"
-    percentile = _highest(known)
-    if percentile is None or percentile.estimate is None:
-        return None, f"mean latency {format_ms(known.latency)}; too few frames for percentiles; {beside}"
-    value = f"p{percentile.q:g} {_with_interval(percentile)}"
+    """Whether the budget is met (None: there is none), and the sentence that says so with its numbers.
+
+    Met means that at most 1 % of frames came late, which is what a p99 within the budget says.
+    """
+    beside = f"{format_ms(max(0.0, account.stream - account.model))} of it is not the model"
     if known.budget is None:
-        return None, f"{value}; {beside}"
-    fps = known.case.plan.target.fps
-    at = f" at {fps:g} fps" if fps else ""
-    met = percentile.estimate.value <= known.budget and not known.overloaded
-    return met, f"budget {format_ms(known.budget)}{at}; {value}, {'met' if met else 'missed'}; {beside}"
+        return None, f"{_latency(known)}; {beside}"
+    fps, summary = known.case.plan.target.fps, known.summaries["stream"]
+    budget = f"budget {format_ms(known.budget)}" + (f" at {fps:g} fps" if fps else "")
+    if known.overloaded:
+        rate = f"{summary.throughput:.1f} of {fps:g} frames a second" if fps else "latency grows"
+        return False, f"{budget}; missed: the load is not kept up with ({rate}); {beside}"
+    met = (summary.missed or 0.0) <= _LATE
+    return met, f"{budget}; {_latency(known)}, {'met' if met else 'missed'}; {beside}"
+
+
+def _latency(known: Situation) -> str:
+    """The highest percentile up to p99 that the samples carry; below p99 with the share of late frames."""
+    answered = [p for p in known.frames.percentiles if p.estimate is not None and p.q <= 99]
+    highest = max(answered, key=lambda p: p.q, default=None)
+    missed = known.summaries["stream"].missed
+    late = "" if missed is None else f", {missed:.1%} of frames late"
+    if highest is None:
+        return f"mean {format_ms(known.latency)} (too few frames for percentiles){late}"
+    return f"p{highest.q:g} {_with_interval(highest)}" + ("" if highest.q == 99 else late)
 
 
 def bottleneck(known: Situation, confirmed: Sequence[Finding]) -> str:
@@ -51,11 +66,6 @@ def severity(record: Intervention, budget: float | None, cores: int) -> Severity
     else:
         share = worth / budget if budget else 1 - record.ratio.value
     return "high" if share >= 0.25 else "medium" if share >= 0.05 else "low"
-
-
-def _highest(known: Situation) -> Percentile | None:
-    answered = [p for p in known.frames.percentiles if p.estimate is not None and p.q <= 99]
-    return max(answered, key=lambda p: p.q, default=None)
 
 
 def _with_interval(percentile: Percentile) -> str:

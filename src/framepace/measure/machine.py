@@ -79,8 +79,8 @@ def hypervisor(root: Path = _ROOT) -> str | None:
         return None
     sources = ("sys/class/dmi/id/sys_vendor", "sys/class/dmi/id/product_name", "sys/hypervisor/type")
     named = next((name for source in sources if (name := text(root / source))), None)
-    guest = (root / "sys/devices/system/clocksource/clocksource0/available_clocksource").as_posix()
-    return named or ("KVM" if "kvm-clock" in (text(Path(guest)) or "") else "a hypervisor")
+    clocks = text(root / "sys/devices/system/clocksource/clocksource0/available_clocksource") or ""
+    return named or ("KVM" if "kvm-clock" in clocks else "a hypervisor")
 
 
 def in_container(root: Path = _ROOT) -> bool:
@@ -122,7 +122,8 @@ def _cpu_name(root: Path) -> str:
 def _system(root: Path) -> str:
     for line in (text(root / "etc/os-release") or "").splitlines():
         if line.startswith("PRETTY_NAME="):
-            return line.split("=", 1)[1].strip("\"' ")
+            name = line.split("=", 1)[1].strip("\"' ")
+            return f"Linux, {name}"
     return "Linux" if sys.platform == "linux" else f"{platform.system()} {platform.release()}"
 
 

@@ -146,7 +146,10 @@ def _gain(g: Gain) -> str:
     if g.verified is None:
         return f"{predicted}, not verified"
     low, high = g.interval or (None, None)
-    return f"saves {format_estimate(g.verified, low, high, g.unit)}, verified ({predicted})"
+    if g.verified >= 0:
+        return f"saves {format_estimate(g.verified, low, high, g.unit)}, verified ({predicted})"
+    low, high = (None if end is None else -end for end in (high, low))
+    return f"none: adds {format_estimate(-g.verified, low, high, g.unit)}, verified ({predicted})"
 
 
 def _pairs(rounds: int) -> str:

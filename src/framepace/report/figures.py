@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
@@ -21,9 +22,19 @@ from framepace.units import NS_PER_S, duration_scale, format_ms, format_quantity
 
 Figure = dict[str, Any]
 _SERIES = tuple(f"--s{i}" for i in range(1, 9))
-_STAGES = ("infer", "wake-up", "decode", "finish", "queue", "prepare", "backlog", "hand-over")  # in order of colours
+_STAGES = ("infer", "wake-up", "decode", "backlog", "queue", "prepare", "finish", "hand-over")  # in order of colours
 _TICKS = {1: "0", 2: "50", 10: "90", 100: "99", 1000: "99.9", 10_000: "99.99", 100_000: "99.999", 1_000_000: "99.9999"}
 _LOG_FROM = 10  # a largest value so many times the median would flatten everything else on a linear axis
+
+
+def value_axis(title: str, lowest: float, middle: float, highest: float) -> Figure:
+    """A linear axis from zero, or a logarithmic one where the highest value would flatten all others."""
+    axis: Figure = {"title": {"text": title}}
+    if highest <= _LOG_FROM * max(middle, 1e-9):
+        return {**axis, "type": "linear", "rangemode": "tozero"}
+    powers = range(math.floor(math.log10(max(lowest, 1e-9))), math.ceil(math.log10(highest)) + 1)
+    ticks = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
+    return {**axis, "type": "log", "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
 
 
 def packed(values: NDArray[Any], kind: str = "f4") -> Figure:
@@ -47,8 +58,7 @@ def time_figure(trace: Trace, summary: Summary, points: int = POINTS) -> Figure 
     if not series:
         return None
     start = min(int(s.due[0]) for s in series)
-    middle, highest = float(np.median(series[0].latency)), max(int(s.latency.max()) for s in series)
-    divisor, unit = duration_scale(middle)
+    divisor, unit = duration_scale(float(np.median(series[0].latency)))
     told = {m.model: m for m in summary.models}
     data: list[Figure] = []
     for i, s in enumerate(series):
@@ -59,8 +69,14 @@ def time_figure(trace: Trace, summary: Summary, points: int = POINTS) -> Figure 
     data += _budget(summary.budget, (0, end / NS_PER_S), divisor)
     panels = list(gauges(trace, start))
     data += _gauge_traces(panels)
-    kind = "log" if highest > _LOG_FROM * max(middle, 1) else "linear"
-    return {"data": data, "layout": _panel_layout(panels, {"title": {"text": f"latency ({unit})"}, "type": kind})}
+    axis = _latency_axis(series, divisor, unit)
+    return {"data": data, "layout": _panel_layout(panels, axis)}
+
+
+def _latency_axis(series: Sequence[Latencies], divisor: int, unit: str) -> Figure:
+    lowest, highest = min(int(s.latency.min()) for s in series), max(int(s.latency.max()) for s in series)
+    middle = float(np.median(series[0].latency))
+    return value_axis(f"latency ({unit})", lowest / divisor, middle / divisor, highest / divisor)
 
 
 def _one_series(
@@ -130,8 +146,6 @@ def _panel_layout(found: Sequence[Gauge], main: Figure) -> Figure:
         bottom = (len(panels) - 1 - i) * (low + gap)
         axis = {"domain": [bottom, bottom + low], "title": {"text": panel}, "rangemode": "tozero", "nticks": 4}
         layout[f"yaxis{i + 2}"] = axis
-    if main["type"] == "linear":
-        layout["yaxis"]["rangemode"] = "tozero"
     layout["xaxis"] = {"title": {"text": "time (s)"}, "anchor": f"y{len(panels) + 1}" if panels else "y"}
     return layout
 
@@ -156,8 +170,7 @@ def distribution_figure(named: Sequence[tuple[str, Trace, Summary]]) -> Figure |
     data += [t for b in budgets for t in _budget(b, (1, largest), divisor)]
     shown = {at: text for at, text in _TICKS.items() if at <= largest}
     xaxis = {"type": "log", "title": {"text": "percentile"}, "tickvals": list(shown), "ticktext": list(shown.values())}
-    spread = max(int(s.latency.max()) for _, s, _, _ in lines) / max(1.0, float(np.median(lines[0][1].latency)))
-    yaxis = {"title": {"text": f"latency ({unit})"}, "type": "log" if spread > _LOG_FROM else "linear"}
+    yaxis = _latency_axis([s for _, s, _, _ in lines], divisor, unit)
     return {"data": data, "layout": {"height": 340, "xaxis": xaxis, "yaxis": yaxis}}
 
 

@@ -28,7 +28,7 @@ from framepace.report.view import ModelView, comparison_view, machine_line, summ
 from framepace.units import format_bytes
 
 _POINTS_IN_ALL = 60_000  # drawn dots of all figures together; a browser stays quick, the file stays small
-_INTERVAL = re.compile(r"\[([^\[\],]+), ([^\[\],]+)\]")  # '[9.12, 10.6]', which a line end must not part
+_INTERVAL = re.compile(r"\[[^\[\],]+, [^\[\],]+\]")  # '[9.12, 10.6]', which a line end must not part
 _MET = {True: ("good", "budget met"), False: ("bad", "budget missed"), None: ("", "")}
 
 
@@ -304,8 +304,12 @@ def _code(text: str) -> str:
 def _tag(name: str, text: str, style: str = "") -> str:
     if not text:
         return ""
-    text = text if isinstance(text, _Markup) else escape(_INTERVAL.sub("[\\1,\u00a0\\2]", text))
+    text = text if isinstance(text, _Markup) else escape(_INTERVAL.sub(_together, text))
     return f"<{name}{f' class={style}' if style else ''}>{text}</{name}>"
+
+
+def _together(interval: re.Match[str]) -> str:
+    return interval[0].replace(" ", "\u00a0")
 
 
 def _rows(rows: Iterable[tuple[str, str]]) -> str:

@@ -14,6 +14,7 @@ from framepace.units import NS_PER_S
 Numbers = NDArray[np.float64]
 Columns = Mapping[str, Column]
 POINTS = 4000  # of one series; two a pixel of a wide screen
+_GAUGED = ("time", "device", "cpu_mhz", "sm_clock_mhz", "memory_clock_mhz", "utilisation", "process_cpu", "system_busy")
 _TAIL = 300  # points of a distribution
 
 
@@ -93,6 +94,7 @@ def tail(latency: Column) -> tuple[Numbers, Numbers]:
 def gauges(trace: Trace, start: int) -> Iterator[Gauge]:
     """What telemetry measured beside the latency: clocks in MHz, busy cores, GPU utilisation in per cent."""
     t = trace.telemetry
+    t = {name: column[t["time"] >= start] for name, column in t.items() if name in _GAUGED}
     host = t["device"] == -1
     yield from _level(t, host, "cpu_mhz", "CPU", "MHz", start)
     for device in np.unique(t["device"][~host]):
@@ -112,7 +114,8 @@ def _level(t: Columns, rows: NDArray[np.bool_], column: str, name: str, panel: s
 def _cores(t: Columns, host: NDArray[np.bool_], start: int) -> Iterator[Gauge]:
     """Cores busy with this process, and with everything else, from the differences of the cumulative CPU times."""
     known = host & (t["process_cpu"] >= 0)
-    time, own, system = (t[name][known] for name in ("time", "process_cpu", "system_busy"))
+    step = _stride(t["time"][known])
+    time, own, system = (t[name][known][::step] for name in ("time", "process_cpu", "system_busy"))
     if len(time) < 2:
         return
     passed = np.maximum(np.diff(time), 1)
@@ -120,6 +123,14 @@ def _cores(t: Columns, host: NDArray[np.bool_], start: int) -> Iterator[Gauge]:
     yield _gauge("this process", "cores", time[1:], own_cores, start)
     if (system >= 0).all():
         yield _gauge("others", "cores", time[1:], np.maximum(np.diff(system) / passed - own_cores, 0), start)
+
+
+def _stride(time: Column) -> int:
+    """Samples in a window of 0.2 s or a 300th of the run: the system counts CPU time in steps of 10 ms."""
+    if len(time) < 2:
+        return 1
+    span = max(1, int(time[-1] - time[0]))
+    return max(1, min(len(time) // 2, round(len(time) * max(0.2 * NS_PER_S, span / 300) / span)))
 
 
 def _gauge(name: str, panel: str, time: Column, values: Numbers, start: int) -> Gauge:

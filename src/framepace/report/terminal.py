@@ -149,19 +149,20 @@ def bar(start: float, end: float, size: float, width: int, ascii_only: bool = Fa
 
 def _account(view: ExplanationView, out: Console) -> RenderableType:
     scale = max((row.end for row in view.account), default=0)
+    words = (max(len(texts) for texts in column) for column in zip(*map(_part_words, view.account), strict=True))
+    width = max(8, min(BAR, out.width - 8 - sum(words)))
     table = _grid("left", "right", "left", "left")
     for row in view.account:
-        table.add_row(*_part(row, scale, _ascii(out)))
+        name, value, interval = _part_words(row)
+        drawn = Text(bar(row.start, row.end, scale, width, _ascii(out)), style="blue" if row.total else "magenta")
+        styles = ("", "") if row.total else ("dim", "bold")
+        table.add_row(Text(name, styles[0]), Text(value, styles[1]), drawn, Text(interval, "dim"))
     head = Text.assemble(("where the time goes", "bold"), (f"  {view.unexplained} unexplained", "dim"))
     return Group(head, _indent(table))
 
 
-def _part(row: PartRow, scale: float, ascii_only: bool) -> tuple[Text, Text, Text, Text]:
-    style = "" if row.total else "dim"
-    colour = "blue" if row.total else "magenta"
-    drawn = Text(bar(row.start, row.end, scale, BAR, ascii_only), style=colour)
-    name = row.name if row.total else f"  {row.name}"
-    return Text(name, style=style), Text(row.text, style="" if row.total else "bold"), drawn, Text(row.interval, "dim")
+def _part_words(row: PartRow) -> tuple[str, str, str]:
+    return row.name if row.total else f"  {row.name}", row.text, row.interval
 
 
 def _findings(view: ExplanationView, out: Console) -> Iterable[RenderableType]:
@@ -172,9 +173,10 @@ def _findings(view: ExplanationView, out: Console) -> Iterable[RenderableType]:
         yield Text(
             f"{count} cause{'s' if count > 1 else ''}, worst first, each proven by switching it off", style="bold"
         )
-    for finding in view.causes:
-        yield _indent(_finding(finding, out), below=1)
-    yield from _rest(view)
+    for i, finding in enumerate(view.causes):
+        yield _indent(_finding(finding, out), above=min(i, 1))
+    rest = list(_rest(view))
+    yield from ["", *rest] if rest and view.causes else rest
 
 
 def _finding(f: FindingView, out: Console) -> RenderableType:
@@ -268,8 +270,8 @@ def _grid(*justify: str) -> Table:
     return table
 
 
-def _indent(what: RenderableType, below: int = 0) -> Padding:
-    return Padding(what, (0, 0, below, 2), expand=False)
+def _indent(what: RenderableType, above: int = 0) -> Padding:
+    return Padding(what, (above, 0, 0, 2), expand=False)
 
 
 def _ascii(out: Console) -> bool:

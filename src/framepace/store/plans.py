@@ -75,8 +75,8 @@ def _without_defaults(fact: Any) -> Any:
         return [_without_defaults(item) for item in fact]
     if not isinstance(fact, msgspec.Struct):
         return msgspec.to_builtins(fact)
-    values = {field: getattr(fact, field.name) for field in msgspec.structs.fields(fact)}
-    return {f.name: _without_defaults(v) for f, v in values.items() if v != _default(f)}
+    values = ((field, getattr(fact, field.name)) for field in msgspec.structs.fields(fact))
+    return {field.name: _without_defaults(value) for field, value in values if value != _default(field)}
 
 
 def _default(field: msgspec.structs.FieldInfo) -> Any:

@@ -17,7 +17,7 @@ class HostSleep:
 
     def suspect(self, known: Situation) -> Suspicion | None:
         """Inference is slower with gaps than without, and a halting core may be why."""
-        gaps, gapless = known.infer("model"), known.infer("gapless")
+        gaps, gapless = known.infer("model") + known.stage("wake-up", "model"), known.infer("gapless")
         share = (gaps - gapless) / known.latency if known.latency else 0.0
         if share < 0.05:
             return None
