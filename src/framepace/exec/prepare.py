@@ -58,7 +58,7 @@ class Preparer:
     def __call__(self, picture: Any, out: NDArray[Any]) -> None:
         """Write `picture` (av.VideoFrame, or uint8 RGB height x width x 3) into `out`, (c, h, w) or (h, w, c)."""
         if self._hook is not None:
-            picture = self._hook(as_rgb(picture))
+            picture = self._hook(self._rgb(picture))
         frame = as_frame(picture)
         top, left, height, width = self._place(frame)
         scaled = self._scaler.reformat(
@@ -71,6 +71,10 @@ class Preparer:
             if (height, width) != self._size:
                 _pad(whole, top, left, height, width, self._pad[channel])
             _apply(_pixels(scaled.planes[plane]), whole[top : top + height, left : left + width], a, b)
+
+    def _rgb(self, picture: Any) -> NDArray[np.uint8]:
+        # Through a scaler of our own: a frame's own one is no thread's, and workers may hold the same frame.
+        return picture if isinstance(picture, np.ndarray) else as_rgb(self._scaler.reformat(picture, format="rgb24"))
 
     def _place(self, frame: Any) -> tuple[int, int, int, int]:
         if self._prepare.resize == "stretch":

@@ -190,6 +190,8 @@ class _Run:
         notes = [*self._frames.notes, *dict.fromkeys(str(e).splitlines()[0] for e in errors)]
         if self._control.warming or not self._warm.stable:
             notes.append("warm-up ended by its time limit: the latency level was not stable yet")
+        if sampler is not None:
+            notes += [f"telemetry without {name}: {why}" for name, why in sampler.failures.items()]
         overhead = sampler.overhead if sampler is not None else {}
         return replace(
             self._meta, stopped=stopped, warmup_stable=self._warm.stable, notes=tuple(notes), overhead=overhead
