@@ -6,6 +6,7 @@ The bare loop and framepace run in turn (A B B A ...), so that drift of the mach
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 from common import options, show
@@ -67,7 +68,7 @@ def main() -> None:
                 sides["period"].append(np.diff(r["delivered"]).astype(np.float64))
     infer, period = (paired_ratio(sides["bare"], sides[name]) for name in ("infer", "period"))
     cost = float(np.median(null)) / 1000
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"what": "null backend, a request (median)", "got": f"{cost:.1f} us", "goal": "<= 30 us", "met": cost <= 30},
         {"what": "bare ONNX Runtime loop (median)", "got": f"{np.median(sides['bare']) / 1e6:.3f} ms"},
         _row("inference seen by framepace / bare loop", infer.value, infer.low, infer.high, 0.03, both=True),
@@ -76,7 +77,7 @@ def main() -> None:
     show("overhead", args, rows, null_us=cost, infer_ratio=infer.value, loop_ratio=period.value)
 
 
-def _row(what: str, value: float, low: float | None, high: float | None, goal: float, both: bool) -> dict[str, object]:
+def _row(what: str, value: float, low: float | None, high: float | None, goal: float, both: bool) -> dict[str, Any]:
     met = abs(value - 1) <= goal if both else value - 1 <= goal
     interval = "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"
     return {"what": what, "got": f"{value:.3f}{interval}", "goal": f"within {goal:.0%}", "met": met}

@@ -25,7 +25,7 @@ def picture(height: int, width: int, seed: int = 0) -> np.ndarray[Any, np.dtype[
 
 def prepared(
     prepare: Prepare, image: Any, size: tuple[int, int], layout: str = "nchw", dtype: str = "float32", c: int = 3
-):
+) -> Any:
     """The input made of one picture."""
     out = np.full((c, *size) if layout == "nchw" else (*size, c), 99, dtype)
     Preparer(prepare, size, layout, c, dtype)(image, out)

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ QUICK = Warmup(seconds_max=0.05)
 CASE = Case(plan=NULL, workload=Workload(load=Paced(fps=500), scope="model", stop=Stop(count=100), warmup=QUICK))
 
 
-def run(folder: Path | None = None, **changes: object) -> Trace:
+def run(folder: Path | None = None, **changes: Any) -> Trace:
     """The case with changes, measured."""
     case = apply(CASE, changes)
     return measure(case.plan, case.workload, folder=folder)
@@ -72,7 +73,7 @@ def test_virtual_time_is_exact_and_takes_none() -> None:
 
 def test_a_failure_on_the_500th_request_is_a_row_and_the_499_before_it_are_kept() -> None:
     """One failed row with its cause, 499 good ones before it, and a note with the reason."""
-    trace = run(**{"option.fail_at": 499, "concurrency": 1, "scope": "model"})
+    trace = run(None, **{"option.fail_at": 499, "concurrency": 1, "scope": "model"})
     assert len(trace) > 0
     case = apply(CASE, {"option.fail_at": 499, "concurrency": 1})
     long = measure(case.plan, _counted(case.workload, 600))
@@ -92,7 +93,7 @@ def _counted(workload: Workload, count: int) -> Workload:
 
 def test_outputs_that_are_not_finite_are_marked_not_a_crash() -> None:
     """NaN from request 50 on marks those rows."""
-    trace = run(**{"option.nan_at": 50})
+    trace = run(None, **{"option.nan_at": 50})
     marks = trace.requests["marks"] & Mark.NAN
     assert not marks[:50].any()
     assert marks[50:].all()
@@ -113,6 +114,7 @@ def test_ctrl_c_ends_the_run_and_keeps_it(tmp_path: Path) -> None:
 _ENDLESS = """
 import sys
 from pathlib import Path
+from typing import Any
 from framepace.facts.plan import ModelPlan, Plan
 from framepace.facts.workload import Paced, Stop, Workload
 from framepace.measure.session import measure
@@ -165,7 +167,7 @@ def test_a_replay_has_the_gaps_of_the_recorded_run(tmp_path: Path) -> None:
     second = measure(NULL, workload)
     count = min(len(first), len(second))
     gaps = [np.diff(np.sort(t.requests["due"]))[: count - 1] for t in (first, second)]
-    assert np.array_equal(*gaps)
+    assert np.array_equal(gaps[0], gaps[1])
 
 
 def test_a_missing_hook_is_named_before_anything_runs() -> None:

@@ -6,7 +6,8 @@ see and a live stream would pay for (1280x720 H.264: 1.4 ms a frame with one thr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import cycle, islice
 from pathlib import Path
@@ -82,6 +83,7 @@ def synthetic_video(size: tuple[int, int], seed: int = 0) -> bytes:
     with av.open(file, "w", format="mp4") as container:
         stream: Any = container.add_stream("mpeg4", rate=_SYNTHETIC_FPS)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.gop_size = _SYNTHETIC_FPS
         stream.bit_rate, stream.time_base = 4_000_000, Fraction(1, _SYNTHETIC_FPS)
         for image in _pattern((height, width), seed):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
@@ -90,7 +92,7 @@ def synthetic_video(size: tuple[int, int], seed: int = 0) -> bytes:
 
 
 def _pattern(size: tuple[int, int], seed: int) -> Iterator[Any]:
-    """Gradients, noise and a moving box: uint8 RGB."""
+    """Gradients and noise that pan, and a box that moves: uint8 RGB."""
     height, width = size
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width]
@@ -98,54 +100,86 @@ def _pattern(size: tuple[int, int], seed: int) -> Iterator[Any]:
     base = np.clip(base + rng.integers(-20, 20, base.shape), 0, 255).astype(np.uint8)
     colour = rng.integers(0, 256, 3)
     for step in range(_SYNTHETIC_FPS):
-        image, left = base.copy(), step * width // _SYNTHETIC_FPS
+        image, left = np.roll(base, 4 * step, axis=1), step * width // _SYNTHETIC_FPS
         image[height // 4 : height // 2, left : left + max(1, width // 8)] = colour
         yield image
 
 
 class VideoFile:
-    """A video file (or its bytes), from the start again at its end when `loop`. Display rotation is applied."""
+    """A video file (or its bytes), from the start again at its end when `loop`. Display rotation is applied.
+
+    Starting again costs up to 10 ms of seeking and decoding ahead, which no camera has: so two reels take turns, and the
+    one that ended is wound back on a thread of its own while the other runs.
+    """
 
     live = False
 
     def __init__(self, path: str, loop: bool = True, data: bytes | None = None) -> None:
-        self.name, self._loop, self._path, self._data = path, loop, path, data
+        self.name = path
         self.notes: list[str] = []
-        self._container = self._open()
-        stream = _video_stream(self._container, path)
-        self.fps = float(stream.average_rate) if stream.average_rate else None
-        self._stream, self._expected = stream, int(stream.frames or 0)
-        self._count = 0
-        self._frames = self._decode()
-        self._first = self._next()
-        if self._first is None:
-            raise SourceError("the video holds no picture", got=path, fix="check it with a player")
+        self._reel = _Reel(path, data, self._note)
+        self.fps = self._reel.fps
+        self._spare = _Reel(path, data, self._note) if loop else None
+        self._winding: threading.Thread | None = None
 
     def read(self) -> Any:
         """See Source. A damaged file gives what could be read, then ends (or starts again), with a note."""
-        frame, self._first = (self._next() if self._first is None else self._first), None
-        if frame is None and self._loop and self._count:
-            self._rewind()
-            frame = self._next()
+        frame = self._reel.read()
+        if frame is None and self._spare is not None:
+            self._wait()
+            self._reel, self._spare = self._spare, self._reel
+            self._winding = threading.Thread(target=self._spare.rewind, name="rewind", daemon=True)
+            self._winding.start()
+            frame = self._reel.read()
         return frame
 
     def close(self) -> None:
         """See Source."""
-        self._container.close()
+        self._wait()
+        for reel in (self._reel, self._spare):
+            if reel is not None:
+                reel.container.close()
 
-    def _open(self) -> Any:
-        if self._data is None:
-            return _open_file(self._path)
-        from io import BytesIO
+    def _wait(self) -> None:
+        if self._winding is not None:
+            self._winding.join()
 
-        import av
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
 
-        return av.open(BytesIO(self._data))
+
+class _Reel:
+    """One decoder on a file, its first picture decoded ahead."""
+
+    def __init__(self, path: str, data: bytes | None, note: Callable[[str], None]) -> None:
+        self.container = _open_file(path) if data is None else _open_bytes(data)
+        self._stream = _video_stream(self.container, path)
+        self.fps = float(self._stream.average_rate) if self._stream.average_rate else None
+        self._expected, self._note = int(self._stream.frames or 0), note
+        self._begin()
+        if self._ahead is None:
+            raise SourceError("the video holds no picture", got=path, fix="check it with a player")
+
+    def read(self) -> Any:
+        """The next picture; None at the end."""
+        frame, self._ahead = self._ahead, None
+        return self._next() if frame is None else frame
+
+    def rewind(self) -> None:
+        """To the first picture."""
+        self.container.seek(0)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._count, self._frames = 0, self._decode()
+        self._ahead = self._next()
 
     def _next(self) -> Any:
         frame = next(self._frames, None)
         if frame is None:
-            self._check_length()
+            if self._count < self._expected:
+                self._note(f"ends after {self._count} of {self._expected} frames: truncated")
             return None
         self._count += 1
         return upright(frame)
@@ -154,24 +188,9 @@ class VideoFile:
         import av
 
         try:
-            yield from self._container.decode(self._stream)
+            yield from self.container.decode(self._stream)
         except av.FFmpegError as error:
             self._note(f"damaged after {self._count} frames: {error.strerror or error}")
-
-    def _check_length(self) -> None:
-        if self._count < self._expected:
-            self._note(f"ends after {self._count} of {self._expected} frames: truncated")
-
-    def _note(self, text: str) -> None:
-        if text not in self.notes:
-            self.notes.append(text)
-
-    def _rewind(self) -> None:
-        """From the start again; opening anew is exact for every container, and costs about a millisecond."""
-        self._container.close()
-        self._container = self._open()
-        self._stream = _video_stream(self._container, self._path)
-        self._count, self._frames = 0, self._decode()
 
 
 class LiveStream:
@@ -222,6 +241,14 @@ def upright(frame: Any) -> Any:
     """The frame turned as its display matrix says."""
     turns = round(getattr(frame, "rotation", 0) / 90) % 4
     return frame if turns == 0 else np.ascontiguousarray(np.rot90(as_rgb(frame), turns))
+
+
+def _open_bytes(data: bytes) -> Any:
+    from io import BytesIO
+
+    import av
+
+    return av.open(BytesIO(data))
 
 
 def _open_file(path: str) -> Any:
