@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from typing import Any
 
 
@@ -15,13 +16,9 @@ def slow(picture: Any) -> Any:
 
 
 _live: list[list[int]] = [[i] for i in range(400_000)]
-_calls = 0
+_recent: deque[list[list[int]]] = deque(maxlen=60)
 
 
 def garbage(model: str, outputs: Any, frame: int) -> None:
-    """Makes cyclic garbage; every full collection walks the objects above and stalls a frame."""
-    global _calls
-    _calls += 1
-    for _ in range(300):
-        cycle: list[Any] = []
-        cycle.append(cycle)
+    """Keeps objects for two seconds, so that full collections come often, walk the many above and stall a frame."""
+    _recent.append([[i] for i in range(4000)])

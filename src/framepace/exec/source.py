@@ -108,8 +108,8 @@ def _pattern(size: tuple[int, int], seed: int) -> Iterator[Any]:
 class VideoFile:
     """A video file (or its bytes), from the start again at its end when `loop`. Display rotation is applied.
 
-    Starting again costs up to 10 ms of seeking and decoding ahead, which no camera has: so two reels take turns, and the
-    one that ended is wound back on a thread of its own while the other runs.
+    Starting again costs up to 10 ms of seeking and decoding ahead, which no camera has: so two reels take turns, and
+    the one that ended is wound back on a thread of its own while the other runs.
     """
 
     live = False
@@ -157,6 +157,7 @@ class _Reel:
         self._stream = _video_stream(self.container, path)
         self.fps = float(self._stream.average_rate) if self._stream.average_rate else None
         self._expected, self._note = int(self._stream.frames or 0), note
+        self._ahead: Any = None
         self._begin()
         if self._ahead is None:
             raise SourceError("the video holds no picture", got=path, fix="check it with a player")
