@@ -24,6 +24,7 @@ def test_text_and_values_mean_the_same() -> None:
     typed = apply(CASE, {"spinning": "off", "batch": "4", "size": "640x384", "heartbeat-ms": "none", "delay-ms": "20"})
     coded = apply(CASE, {"spinning": False, "batch": 4, "size": (384, 640), "heartbeat-ms": None, "delay-ms": 20.0})
     assert typed == coded
+    assert apply(CASE, {"gc": "off"}).plan.engine.gc == "off"
     assert typed.workload.load == Delay(delay_ms=20)
 
 

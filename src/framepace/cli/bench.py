@@ -7,7 +7,6 @@ from pathlib import Path
 
 from framepace.cli import options as o
 from framepace.cli.show import answer, give
-from framepace.facts.summary import Summary
 
 
 def command(
@@ -49,16 +48,7 @@ def command(
         lambda out: terminal.show_summary(out, summary),
         lambda out: terminal.show_paths(out, {"trace": str(folder), "report": f"framepace report {folder}"}),
     )
-    answer(met(summary))
-
-
-def met(summary: Summary) -> bool:
-    """Whether the budget was met at p99, or at the highest percentile that the samples carry; true without a budget."""
-    answered = [p for p in summary.frames.percentiles if p.estimate is not None and p.q <= 99]
-    if summary.budget is None or not answered:
-        return True
-    highest = max(answered, key=lambda p: p.q).estimate
-    return highest is None or highest.value <= summary.budget
+    answer(summary.met is not False)
 
 
 def new_folder(verb: str) -> Path:

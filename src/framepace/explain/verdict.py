@@ -22,9 +22,6 @@ _CLASSES = {
 }
 
 
-_SURELY_LATE = 0.05
-
-
 def sentence(known: Situation, account: Account) -> tuple[bool | None, str]:
     """Whether the budget is met (None: there is none), and the sentence that says so with its numbers.
 
@@ -38,22 +35,9 @@ def sentence(known: Situation, account: Account) -> tuple[bool | None, str]:
     if known.overloaded:
         rate = f"{summary.throughput:.1f} of {fps:g} frames a second" if fps else "latency grows"
         return False, f"{budget}; missed: the load is not kept up with ({rate}); {beside}"
-    met = _met(known)
+    met = summary.met
     word = {True: "met", False: "missed", None: "undecided"}[met]
     return met, f"{budget}; {_latency(known)}, {word}; {beside}"
-
-
-def _met(known: Situation) -> bool | None:
-    """Met or missed at p99; undecided when too few frames carry a p99, unless none or far too many came late."""
-    p99, missed = known.frames.percentile(99), known.summaries["stream"].missed or 0.0
-    assert known.budget is not None
-    if p99 is None or p99.estimate is None:
-        return True if missed == 0 else False if missed > _SURELY_LATE else None
-    if p99.estimate.low is not None and p99.estimate.low > known.budget:
-        return False
-    if p99.estimate.high is not None and p99.estimate.high <= known.budget:
-        return True
-    return None
 
 
 def _latency(known: Situation) -> str:

@@ -7,7 +7,7 @@ others can too.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from msgspec.structs import replace
@@ -135,7 +135,7 @@ def _convert(setting: Setting, value: Any) -> Any:
 
 
 def _word(text: str, kind: Any) -> Any:
-    if kind is str:
+    if kind is str or text in get_args(kind):
         return text
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]

@@ -110,6 +110,26 @@ class Summary(Fact, frozen=True, kw_only=True):
     telemetry: dict[str, float] = {}
     notes: tuple[str, ...] = ()
 
+    @property
+    def met(self) -> bool | None:
+        """Whether p99 keeps the budget; None without a budget, or when too few frames decide it.
+
+        Decided when the whole interval of p99 (or of a lower percentile, if that is over already) is on one side, when
+        one frame in twenty came late and five of the effective ones, or when most came late.
+        """
+        if self.budget is None:
+            return None
+        late = self.missed or 0.0
+        if late > 0.5 or (late > 0.05 and late * self.frames.effective >= 5):
+            return False
+        known = [p for p in self.frames.percentiles if p.estimate is not None and p.q <= 99]
+        if not known:
+            return None
+        highest = max(known, key=lambda p: p.q)
+        e = highest.estimate or Estimate(value=0.0)
+        low, high = (e.value if end is None else end for end in (e.low, e.high))
+        return False if low > self.budget else True if high <= self.budget and highest.q >= 99 else None
+
 
 class Comparison(Fact, frozen=True, kw_only=True):
     """Two traces against each other; `verdict` is 'faster', 'slower', 'same' or 'undecided' (B against A).

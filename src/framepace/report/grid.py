@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from framepace.facts.summary import Summary
 from framepace.facts.sweep import Cell, Sweep
-from framepace.report.view import budget_met, settings
+from framepace.report.view import settings
 from framepace.units import format_ms, format_quantity
 
 NUMBERS = ("p50", "p99", "fps", "CPU a frame", "over budget")
@@ -58,7 +58,7 @@ def _row(cell: Cell, names: tuple[str, ...]) -> CellRow:
         "" if s.process_cpu is None else format_ms(s.process_cpu),
         "" if s.missed is None else format_quantity(s.missed, "share"),
     )
-    return CellRow(values, texts, p50, p99, s.throughput, budget_met(s), "")
+    return CellRow(values, texts, p50, p99, s.throughput, s.met, "")
 
 
 def _percentile(s: Summary, q: float) -> float | None:

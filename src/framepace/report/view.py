@@ -134,7 +134,7 @@ def summary_view(summary: Summary) -> SummaryView:
         trace=summary.trace,
         scope=summary.scope,
         sentence=budget_sentence(summary),
-        met=budget_met(summary),
+        met=summary.met,
         numbers=tuple(_numbers(summary)),
         models=tuple(models),
         notes=summary.notes,
@@ -147,20 +147,7 @@ def budget_sentence(summary: Summary) -> str:
     if summary.budget is None:
         return answer
     words = {True: ", met", False: ", missed", None: ", undecided"}
-    return f"budget {format_ms(summary.budget)}; {answer}{words[budget_met(summary)]}"
-
-
-def budget_met(summary: Summary) -> bool | None:
-    """Whether p99 keeps the budget; None when there is no budget, no p99, or its interval spans the budget.
-
-    A lower percentile that is over the budget with its whole interval is answer enough: p99 is at least as large.
-    """
-    highest = _highest(summary.frames)
-    if summary.budget is None or highest is None:
-        return None
-    q, e = highest
-    low, high = (e.value if end is None else end for end in (e.low, e.high))
-    return False if low > summary.budget else True if high <= summary.budget and q >= 99 else None
+    return f"budget {format_ms(summary.budget)}; {answer}{words[summary.met]}"
 
 
 def _highest(frames: ModelSummary) -> tuple[float, Estimate] | None:

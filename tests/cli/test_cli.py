@@ -1,0 +1,177 @@
+"""The commands as a user types them: what is printed where, exit codes, and wrong input."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMANDS = ("doctor", "bench", "explain", "sweep", "compare", "report", "settings")
+
+
+def framepace(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own."""
+    command = [sys.executable, "-m", "framepace.cli.main", *map(str, arguments)]
+    environment = {**os.environ, "COLUMNS": "100"}
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=200, check=False)
+
+
+def document(result: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """The one JSON object on standard output."""
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+@pytest.fixture(scope="module")
+def trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short run of the null backend."""
+    folder = tmp_path_factory.mktemp("cli") / "a"
+    options = ("--set", "backend=null", "--set", "option.latency_us=1000")
+    result = framepace("bench", "null", *options, "--fps", 200, "--seconds", 3, "--out", folder)
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+def test_bench_tells_the_numbers_and_writes_a_trace(trace: Path) -> None:
+    """`--json` has one object with rows of whole frames and models; the trace is where it says."""
+    result = framepace("bench", "null", "--set", "backend=null", "--count", 700, "--json", "--out", trace.parent / "b")
+    found = document(result)
+    assert found["schema"] == "framepace.bench/1"
+    assert {row["model"] for row in found["rows"]} >= {"frames"}
+    assert (Path(found["trace"]) / "requests.parquet").exists()
+
+
+def test_a_missed_budget_is_exit_code_1(tmp_path: Path) -> None:
+    """40 ms of work at 30 fps: the command did its work, and the answer is no."""
+    options = ("--set", "backend=null", "--set", "option.latency_us=40000", "--set", "option.cpu=sleep")
+    result = framepace("bench", "null", *options, "--fps", 30, "--seconds", 2, "--out", tmp_path / "t")
+    assert result.returncode == 1
+
+
+def test_sweep_is_a_grid_and_resumes(tmp_path: Path) -> None:
+    """Four cells; the second run reads them instead of measuring again."""
+    arguments = ("sweep", "null", "--set", "backend=null", "--vary", "batch=1,2", "--vary", "delay-ms=0,1")
+    results = [document(framepace(*arguments, "--seconds", 0.5, "--out", tmp_path, "--json")) for _ in range(2)]
+    first, second = ([row["trace"] for row in result["rows"]] for result in results)
+    assert len(first) == 4
+    assert first == second
+    metas = {path: (Path(path) / "meta.json").stat().st_mtime_ns for path in first}
+    assert document(framepace(*arguments, "--seconds", 0.5, "--out", tmp_path, "--json"))["rows"]
+    assert metas == {path: (Path(path) / "meta.json").stat().st_mtime_ns for path in first}
+
+
+def test_a_cell_that_fails_is_a_row_and_the_sweep_goes_on(tmp_path: Path) -> None:
+    """A size the model cannot have fails its cell alone."""
+    arguments = ("sweep", "builtin:detector", "--scope", "model", "--vary", "size=64x64,640x384", "--seconds", 0.5)
+    rows = document(framepace(*arguments, "--out", tmp_path, "--json"))["rows"]
+    assert rows[0]["error"]
+    assert rows[1]["error"] is None
+
+
+def test_compare_says_same_of_a_trace_and_itself(trace: Path) -> None:
+    """No difference is exit code 0; a slower one is 1."""
+    result = framepace("compare", trace, trace, "--json")
+    assert document(result)["verdict"] == "same"
+    assert result.returncode == 0
+
+
+def test_compare_says_slower_with_exit_code_1(trace: Path, tmp_path: Path) -> None:
+    """A backend that takes 3 ms against one that takes 1 ms."""
+    options = ("--set", "backend=null", "--set", "option.latency_us=3000", "--fps", 200, "--seconds", 3)
+    framepace("bench", "null", *options, "--out", tmp_path / "slow")
+    result = framepace("compare", trace, tmp_path / "slow", "--json")
+    assert document(result)["verdict"] == "slower"
+    assert result.returncode == 1
+
+
+def test_report_is_one_file(trace: Path, tmp_path: Path) -> None:
+    """The HTML is where it says, and names nothing outside itself."""
+    result = framepace("report", trace, "--out", tmp_path / "r.html")
+    assert result.returncode == 0, result.stderr
+    page = (tmp_path / "r.html").read_text()
+    assert page.lstrip().lower().startswith("<!doctype html>")
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)=.?https?:", page)
+
+
+def test_doctor_and_settings_answer() -> None:
+    """Both give a document."""
+    assert document(framepace("doctor", "--json"))["checks"]
+    assert len(document(framepace("settings", "--json"))["settings"]) > 20
+
+
+BROKEN = b"\x08\x09\x12\x04test:" + b"\xff" * 200
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("bench", "missing.onnx"), "cannot be read"),
+        (("bench", "text.onnx"), "no ONNX model"),
+        (("bench", "empty.onnx"), "empty"),
+        (("bench", "builtin:detektor"), "did you mean 'detector'"),
+        (("bench", "null", "--set", "backend=nul"), "did you mean 'null'"),
+        (("bench", "null", "--set", "backend=null", "--fps", "0"), "--fps must be above 0"),
+        (("bench", "null", "--set", "backend=null", "--load", "pased:30"), "did you mean 'paced'"),
+        (("bench", "null", "--set", "backend=null", "--load", "paced:fast"), "takes numbers"),
+        (("bench", "null", "--set", "bakend=null"), "did you mean 'backend'"),
+        (("bench", "null", "--set", "backend=null", "--video", "text.onnx"), "cannot be read"),
+        (("bench", "null", "--set", "backend=null", "--video", "none.mp4"), "no such video"),
+        (("bench", "null", "--set", "backend=null", "--set", "option.latncy=3"), "latency_us"),
+        (("sweep", "null", "--vary", "batch"), "--vary"),
+        (("sweep", "null", "--vary", "batsh=1"), "did you mean 'batch'"),
+        (("compare", "a", "b"), "no trace"),
+        (("report", "nowhere"), "no trace"),
+        (("explain", "plan.yaml"), "threads"),
+    ],
+)
+def test_wrong_input_is_a_sentence_and_exit_code_2(tmp_path: Path, arguments: tuple[str, ...], says: str) -> None:
+    """What, got, expected, what to do, on standard error; never a traceback."""
+    (tmp_path / "text.onnx").write_text("this is not a model " * 20)
+    (tmp_path / "empty.onnx").write_bytes(b"")
+    (tmp_path / "plan.yaml").write_text("models: [{name: m, model: m.onnx, thread: 2}]")
+    result = framepace(*arguments, cwd=tmp_path)
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert says in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_every_command_has_help() -> None:
+    """The commands that the README names are there, each with a sentence."""
+    for name in COMMANDS:
+        result = framepace(name, "--help")
+        assert result.returncode == 0
+        assert len(result.stdout.splitlines()) > 4
+
+
+def readme_commands() -> list[str]:
+    """The framepace commands in the README's shell blocks."""
+    blocks = re.findall(r"```(?:sh|console)\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    lines = [line.removeprefix("$ ").split("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line.startswith("framepace ")]
+
+
+@pytest.mark.real
+def test_the_commands_of_the_readme_run(
+    tmp_path: Path, detector_model: Path, classifier_model: Path, bikes: Path
+) -> None:
+    """Each is run as written, in its order, on the real files that stand for the reader's own, with short limits."""
+    commands = readme_commands()
+    assert len(commands) >= 8
+    for path, name in ((detector_model, "detector.onnx"), (classifier_model, "classifier.onnx"), (bikes, "video.mp4")):
+        (tmp_path / name).symlink_to(path)
+    for command in commands:
+        words = shlex.split(command)[1:]
+        if words[0] == "explain":
+            words += ["--time-limit", "12"]
+        elif words[0] in ("bench", "sweep"):
+            words += ["--seconds", "1"]
+        result = framepace(*words, cwd=tmp_path)
+        assert result.returncode in (0, 1), f"{command}\n{result.stdout}\n{result.stderr}"
