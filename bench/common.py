@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from framepace.measure.machine import probe
-from framepace.report.view import machine_line
+from framepace.reporting.view import machine_line
 
 
 def options(description: str, **defaults: int) -> argparse.Namespace:

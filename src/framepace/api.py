@@ -13,8 +13,8 @@ from framepace.analyze.summary import summarize
 from framepace.errors import UsageError
 from framepace.exec.clock import Clock
 from framepace.exec.models import inspect
-from framepace.explain.lab import Tell
-from framepace.explain.run import explain as explain_case
+from framepace.explaining.lab import Tell
+from framepace.explaining.run import explain as explain_case
 from framepace.facts.check import Check
 from framepace.facts.finding import Explanation
 from framepace.facts.plan import ModelPlan, Plan, Target
@@ -26,9 +26,9 @@ from framepace.facts.workload import Closed, Input, Load, Paced, Scope, Stop, Wo
 from framepace.measure import doctor as checks
 from framepace.measure import machine
 from framepace.measure.session import measure
-from framepace.report import html
+from framepace.reporting import html
 from framepace.store import load_explanation, load_plan, load_trace, write_atomic
-from framepace.sweep import sweep as sweep_case
+from framepace.sweeping import sweep as sweep_case
 
 DEFAULT_FPS = 30.0
 

@@ -12,7 +12,8 @@ import pytest
 
 from framepace.errors import SourceError
 from framepace.exec.prepare import as_rgb
-from framepace.exec.source import LiveStream, decode_all, open_source, synthetic_video
+from framepace.exec.live import LiveStream
+from framepace.exec.source import decode_all, open_source, synthetic_video
 from framepace.testing import FakeClock
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from framepace import api
-from framepace.explain.causes import CAUSES
-from framepace.explain.run import explain
+from framepace.explaining.causes import CAUSES
+from framepace.explaining.run import explain
 from framepace.facts.finding import Explanation, Finding
 from framepace.facts.plan import ModelPlan, Plan
 from framepace.facts.settings import Case
@@ -72,7 +72,7 @@ def test_the_account_adds_up() -> None:
 
 def test_ctrl_c_before_the_first_trace_is_an_interruption_and_later_keeps_what_was_found(tmp_path: Path) -> None:
     """SIGINT in the first scope raises Interrupted with the trace; the trace on disk is complete."""
-    from framepace.explain.lab import Interrupted
+    from framepace.explaining.lab import Interrupted
     from framepace.store import load_trace
 
     threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGINT)).start()

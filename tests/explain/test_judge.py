@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framepace.explain.trial import MATERIAL, judge
+from framepace.explaining.trial import MATERIAL, judge
 from framepace.facts.summary import Estimate
 
 ratios = st.floats(0.01, 3)

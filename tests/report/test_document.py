@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from framepace.report import document
+from framepace.reporting import document
 from tests.report import samples
 from tests.report.samples import MS
 

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 
 from framepace.facts.plan import Batching, EnginePlan, ModelPlan, Plan, Prepare
 from framepace.facts.trace import Trace
-from framepace.report.html import plan_text, render
-from framepace.report.series import POINTS
+from framepace.reporting.html import plan_text, render
+from framepace.reporting.series import POINTS
 from tests.report import samples
 from tests.report.devtools import browse
 from tests.report.samples import HOSTILE

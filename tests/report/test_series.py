@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from framepace.facts.trace import Mark, Outcome, Trace
-from framepace.report.series import gauges, latencies, tail, thin
+from framepace.reporting.series import gauges, latencies, tail, thin
 from tests.report import samples
 
 columns = arrays(np.int64, st.integers(1, 500), elements=st.integers(0, 10**9))

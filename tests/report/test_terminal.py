@@ -12,8 +12,8 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from framepace.facts.check import Check
-from framepace.report import terminal
-from framepace.report.progress import Progress
+from framepace.reporting import terminal
+from framepace.reporting.progress import Progress
 from tests.report import samples
 
 CHECKS = [

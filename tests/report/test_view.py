@@ -9,9 +9,9 @@ from msgspec.structs import replace
 
 from framepace.facts.finding import Account, AccountLine, Intervention
 from framepace.facts.summary import Estimate, Percentile, Tier
-from framepace.report.causes import account_rows, explanation_view, finding_view, moved
-from framepace.report.grid import sweep_view
-from framepace.report.view import MANY, few, machine_line, model_view, named, settings, summary_view, tier_sentence
+from framepace.reporting.causes import account_rows, explanation_view, finding_view, moved
+from framepace.reporting.grid import sweep_view
+from framepace.reporting.view import MANY, few, machine_line, model_view, named, settings, summary_view, tier_sentence
 from framepace.units import format_estimate, format_ms, format_quantity, parse_duration, split_unit
 from tests.report import samples
 from tests.report.samples import MS

@@ -29,8 +29,8 @@ def command(
 ) -> None:
     """Measure models under a stated load; writes a trace. Without --fps or --load: back to back."""
     from framepace import api
-    from framepace.report import document, terminal
-    from framepace.report.progress import Progress
+    from framepace.reporting import document, terminal
+    from framepace.reporting.progress import Progress
 
     case = o.build_case(
         models, video=video, fps=fps, p99_ms=p99_ms, size=size, shape=shape, layout=layout, settings=set_, seed=seed,

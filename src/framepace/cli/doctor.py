@@ -10,7 +10,7 @@ def command(json: Json = False) -> None:
     """What this machine can do, and what is set wrong on it."""
     from framepace import api
     from framepace.measure.machine import probe
-    from framepace.report import document, terminal
+    from framepace.reporting import document, terminal
 
     checks, machine = api.doctor(), probe()
     give(

@@ -33,8 +33,8 @@ def command(
 ) -> None:
     """The causes of latency, each proven by an intervention; the fix and its gain."""
     from framepace import api
-    from framepace.report import document, terminal
-    from framepace.report.progress import Progress
+    from framepace.reporting import document, terminal
+    from framepace.reporting.progress import Progress
     from framepace.store import load_trace
 
     case = explained_case(

@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
-from framepace.report.document import dumps
-from framepace.report.terminal import console
+from framepace.reporting.document import dumps
+from framepace.reporting.terminal import console
 
 
 def give(json: bool, document: Callable[[], dict[str, Any]], *words: Callable[[Console], None]) -> None:

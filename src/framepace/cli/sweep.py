@@ -35,9 +35,9 @@ def command(
     """A table over any settings. With --out, cells measured before are not measured again."""
     from framepace import api
     from framepace.errors import UsageError
-    from framepace.report import document, terminal
-    from framepace.report.progress import Progress
-    from framepace.sweep import parse_vary
+    from framepace.reporting import document, terminal
+    from framepace.reporting.progress import Progress
+    from framepace.sweeping import parse_vary
 
     grid = parse_vary(vary)
     if not grid:

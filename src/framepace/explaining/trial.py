@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from framepace.analyze.stages import frames, stages
 from framepace.analyze.stats import paired_ratio
-from framepace.explain.lab import Lab
+from framepace.explaining.lab import Lab
 from framepace.facts.finding import Intervention, Verdict
 from framepace.facts.settings import Case, apply
 from framepace.facts.summary import Estimate

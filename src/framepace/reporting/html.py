@@ -20,11 +20,11 @@ from framepace.facts.summary import Comparison, Summary
 from framepace.facts.sweep import Sweep
 from framepace.facts.trace import Trace
 from framepace.facts.workload import load_fps
-from framepace.report import figures
-from framepace.report.causes import ExplanationView, FindingView, explanation_view
-from framepace.report.document import plain
-from framepace.report.grid import NUMBERS, sweep_view
-from framepace.report.view import ModelView, comparison_view, machine_line, summary_view
+from framepace.reporting import figures
+from framepace.reporting.causes import ExplanationView, FindingView, explanation_view
+from framepace.reporting.document import plain
+from framepace.reporting.grid import NUMBERS, sweep_view
+from framepace.reporting.view import ModelView, comparison_view, machine_line, summary_view
 from framepace.units import format_bytes
 
 _POINTS_IN_ALL = 60_000  # drawn dots of all figures together; a browser stays quick, the file stays small
@@ -352,7 +352,7 @@ def _in_script(value: Any) -> str:
 
 
 def _asset(name: str) -> str:
-    return (files("framepace.report") / "assets" / name).read_text(encoding="utf-8")
+    return (files("framepace.reporting") / "assets" / name).read_text(encoding="utf-8")
 
 
 @lru_cache(maxsize=1)

@@ -13,12 +13,12 @@ from framepace.analyze.summary import summarize
 from framepace.errors import FramepaceError
 from framepace.exec.clock import Clock
 from framepace.exec.keeper import usable_cores
-from framepace.explain.cause import Cause, Probe, Suspicion
-from framepace.explain.causes import CAUSES
-from framepace.explain.lab import Interrupted, Lab, Tell
-from framepace.explain.situation import Situation
-from framepace.explain.trial import CPU, LATENCY, Blocks, Metric, intervention, judge, run_trial
-from framepace.explain.verdict import bottleneck, sentence, severity
+from framepace.explaining.cause import Cause, Probe, Suspicion
+from framepace.explaining.causes import CAUSES
+from framepace.explaining.lab import Interrupted, Lab, Tell
+from framepace.explaining.situation import Situation
+from framepace.explaining.trial import CPU, LATENCY, Blocks, Metric, intervention, judge, run_trial
+from framepace.explaining.verdict import bottleneck, sentence, severity
 from framepace.facts.finding import Account, Explanation, Finding, Gain
 from framepace.facts.settings import Case, apply
 from framepace.facts.trace import Trace

@@ -21,15 +21,18 @@ class Progress:
         text = TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True))
         columns = (SpinnerColumn(), text, BarColumn(bar_width=16), TimeElapsedColumn())
         silent = not self._console.is_terminal
-        self._bar = RichProgress(*columns, console=self._console, transient=True, expand=True, disable=silent)
+        # Drawn only when told: a thread that draws ten times a second would be seen in the latencies.
+        self._bar = RichProgress(
+            *columns, console=self._console, transient=True, expand=True, disable=silent, auto_refresh=False
+        )
         self._task = self._bar.add_task("", total=None)
 
     def __call__(self, text: str, share: float | None = None) -> None:
         """Show `text`, and how far along the whole is."""
         if share is None:
-            self._bar.update(self._task, description=text)
+            self._bar.update(self._task, description=text, refresh=True)
         else:
-            self._bar.update(self._task, description=text, total=1.0, completed=min(max(share, 0.0), 1.0))
+            self._bar.update(self._task, description=text, total=1.0, completed=min(max(share, 0.0), 1.0), refresh=True)
 
     def __enter__(self) -> Progress:
         self._bar.start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from framepace.facts.finding import Account, AccountLine, Explanation, Finding, Gain, Intervention
-from framepace.report.view import estimate, named, settings
+from framepace.reporting.view import estimate, named, settings
 from framepace.units import format_estimate, format_ms, format_quantity, split_unit
 
 

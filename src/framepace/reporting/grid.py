@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from framepace.facts.summary import Summary
 from framepace.facts.sweep import Cell, Sweep
-from framepace.report.view import settings
+from framepace.reporting.view import settings
 from framepace.units import format_ms, format_quantity
 
 NUMBERS = ("p50", "p99", "fps", "CPU a frame", "over budget")

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from framepace.facts.finding import Intervention
 from framepace.facts.summary import ModelSummary, Summary, Tier
 from framepace.facts.trace import Trace
-from framepace.report.causes import PartRow
-from framepace.report.grid import CellRow, SweepView
-from framepace.report.series import POINTS, Gauge, Latencies, gauges, latencies, tail, thin
-from framepace.report.view import ChangeRow
+from framepace.reporting.causes import PartRow
+from framepace.reporting.grid import CellRow, SweepView
+from framepace.reporting.series import POINTS, Gauge, Latencies, gauges, latencies, tail, thin
+from framepace.reporting.view import ChangeRow
 from framepace.units import NS_PER_S, duration_scale, format_ms, format_quantity
 
 Figure = dict[str, Any]

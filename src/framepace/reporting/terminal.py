@@ -16,9 +16,9 @@ from framepace.facts.finding import Explanation
 from framepace.facts.machine import Machine
 from framepace.facts.summary import Comparison, Summary
 from framepace.facts.sweep import Sweep
-from framepace.report.causes import ExplanationView, FindingView, PartRow, explanation_view
-from framepace.report.grid import NUMBERS, sweep_view
-from framepace.report.view import ModelView, comparison_view, machine_line, summary_view
+from framepace.reporting.causes import ExplanationView, FindingView, PartRow, explanation_view
+from framepace.reporting.grid import NUMBERS, sweep_view
+from framepace.reporting.view import ModelView, comparison_view, machine_line, summary_view
 
 BAR = 24  # cells of a bar; leaves room for name, value and interval at 80 columns
 _EIGHTHS = " ▏▎▍▌▋▊▉"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from framepace.explain.situation import Situation
-from framepace.explain.trial import LATENCY, Blocks, Metric
+from framepace.explaining.situation import Situation
+from framepace.explaining.trial import LATENCY, Blocks, Metric
 from framepace.facts.finding import Remedy
 from framepace.facts.settings import Case
 

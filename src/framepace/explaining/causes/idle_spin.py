@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from framepace.explain.cause import Probe, Suspicion
-from framepace.explain.situation import Situation
-from framepace.explain.trial import CPU, LATENCY, Blocks
+from framepace.explaining.cause import Probe, Suspicion
+from framepace.explaining.situation import Situation
+from framepace.explaining.trial import CPU, LATENCY, Blocks
 from framepace.facts.finding import Remedy
 
 

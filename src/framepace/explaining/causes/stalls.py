@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from framepace.explain.cause import Probe, Suspicion
-from framepace.explain.situation import Situation
-from framepace.explain.trial import TAIL, Blocks
+from framepace.explaining.cause import Probe, Suspicion
+from framepace.explaining.situation import Situation
+from framepace.explaining.trial import TAIL, Blocks
 from framepace.facts.finding import Remedy
 from framepace.facts.settings import apply
 

@@ -1,0 +1,26 @@
+"""The known causes, one small file each, in the order of their codes."""
+
+from __future__ import annotations
+
+from framepace.explaining.cause import Cause
+from framepace.explaining.causes.cold_caches import ColdCaches
+from framepace.explaining.causes.compute_bound import ComputeBound
+from framepace.explaining.causes.host_sleep import HostSleep
+from framepace.explaining.causes.idle_spin import IdleSpin
+from framepace.explaining.causes.interpreter_lock import InterpreterLock
+from framepace.explaining.causes.not_the_model import NotTheModel
+from framepace.explaining.causes.oversubscribed import Oversubscribed
+from framepace.explaining.causes.stalls import Stalls
+from framepace.explaining.causes.under_filled import UnderFilled
+
+CAUSES: tuple[Cause, ...] = (
+    HostSleep(),
+    ColdCaches(),
+    ComputeBound(),
+    UnderFilled(),
+    NotTheModel(),
+    Oversubscribed(),
+    IdleSpin(),
+    InterpreterLock(),
+    Stalls(),
+)
