@@ -21,7 +21,7 @@ _OPTIONS = {"rtsp": {"rtsp_transport": "tcp"}, "rtsps": {"rtsp_transport": "tcp"
 
 
 class LiveStream:
-    """A stream from the network. A connection that breaks is opened again after 1, 2, 4, ... 30 s (exponential backoff).
+    """A stream from the network; a connection that breaks is opened again, after 1, 2, 4, ... 30 s.
 
     The first connection must succeed: SourceError names what is wrong with the address. Later ones are tried until
     `close`, which any thread may call: a `read` under way then returns None, within `timeout` (open, data; seconds).

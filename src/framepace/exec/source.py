@@ -34,7 +34,7 @@ class Source(Protocol):
         """The next picture (av.VideoFrame, or uint8 RGB height x width x 3); None at the end."""
 
     def close(self) -> None:
-        """Stop reading; any thread may call it. Idempotent."""
+        """Stop reading, by the thread that reads (LiveStream: any). Idempotent."""
 
 
 def open_source(

@@ -1,7 +1,7 @@
 """Video files: every picture of them, upright, again and again.
 
-Decoded with one thread. Frame threading would hand a picture out one frame later for each thread more: with a file that
-lies ready nobody sees it (1280x720 H.264, paced: 0.1 ms a read, against 1.6 ms), a camera pays for it with a frame period.
+Decoded with one thread. Frame threading hands a picture out one frame later for each thread more: with a file that
+lies ready nobody sees it (1280x720 H.264, paced: 0.1 ms a read, against 1.6 ms), a camera pays a frame period for it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +158,7 @@ def _graph(frame: Any, filters: tuple[tuple[str, str | None], ...]) -> Any:
     base = frame.time_base or Fraction(1, 1000)
     start = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format.name, time_base=base)
     nodes = [start, *(graph.add(name, argument) for name, argument in filters), graph.add("buffersink")]
-    for one, other in zip(nodes, nodes[1:], strict=False):
+    for one, other in pairwise(nodes):
         one.link_to(other)
     graph.configure()
     return graph

@@ -10,7 +10,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import framepace
 from framepace.errors import StoreError
 from framepace.exec.clock import Clock, SystemClock
 from framepace.exec.control import Control
@@ -181,7 +180,7 @@ class _Run:
             clock="virtual" if self._clock.virtual else "monotonic",
             simulated=self._engine.simulated,
             startup=self._engine.startup,
-            framepace=framepace.__version__,
+            framepace=probed.libraries.get("framepace", ""),
         )
 
     def _closed(self, stopped: str, errors: list[Exception], sampler: Telemetry | None) -> TraceMeta:
