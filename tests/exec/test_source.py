@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 
 from framepace.errors import SourceError
-from framepace.exec.prepare import as_rgb
-from framepace.exec.live import LiveStream
-from framepace.exec.source import decode_all, open_source, synthetic_video
-from framepace.testing import FakeClock
+from framepace.exec.prepare import Preparer, as_rgb
+from framepace.exec.source import MemorySource, decode_all, open_source, synthetic_video
+from framepace.facts.plan import Prepare
 
 
 def count(source: Any, most: int = 10_000) -> int:
@@ -132,7 +131,94 @@ def test_what_is_no_video_is_a_sentence(tmp_path: Path, kind: str) -> None:
     assert error.value.got is not None
 
 
-def test_a_camera_that_does_not_answer_is_a_sentence() -> None:
-    """A refused connection names the address."""
-    with pytest.raises(SourceError, match="cannot be opened"):
-        LiveStream("rtsp://127.0.0.1:9/none", FakeClock())
+def test_pictures_in_memory_come_again_or_end() -> None:
+    """A looped memory source starts over, another ends, and none can be empty."""
+    pictures = [np.full((2, 2, 3), n, np.uint8) for n in range(3)]
+    looped, once = MemorySource(pictures), MemorySource(pictures, loop=False)
+    assert [int(looped.read()[0, 0, 0]) for _ in range(7)] == [0, 1, 2, 0, 1, 2, 0]
+    assert count(once) == 3
+    with pytest.raises(SourceError, match="no pictures"):
+        MemorySource([])
+
+
+def frames_of(path: Path, loops: int, frames: int) -> list[bytes]:
+    """The luma of every picture of `loops` rounds."""
+    source = open_source(str(path), loop=True)
+    seen = [bytes(source.read().planes[0]) for _ in range(loops * frames)]
+    source.close()
+    return seen
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts", "h264"])
+def test_every_round_of_a_loop_is_the_same_whatever_the_container(tmp_path: Path, bikes: Path, suffix: str) -> None:
+    """Three rounds of a video with B-frames are alike, picture by picture, even where the container cannot seek."""
+    path, formats = tmp_path / f"v.{suffix}", {"ts": "mpegts", "h264": "h264"}
+    with av.open(str(bikes)) as source, av.open(str(path), "w", format=formats.get(suffix)) as out:
+        stream = out.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(source.streams.video[0]):
+            if packet.dts is not None and (packet.pts or 0) < 60 * (packet.duration or 1):
+                packet.stream = stream
+                out.mux(packet)
+    frames = count(open_source(str(path), loop=False))
+    assert frames > 50
+    seen = frames_of(path, 3, frames)
+    assert seen[:frames] == seen[frames : 2 * frames] == seen[2 * frames :]
+    assert len(set(seen[:frames])) > 50
+
+
+def test_a_turned_picture_keeps_the_format_of_the_decoder(tmp_path: Path) -> None:
+    """Turning happens on the planes, so that preparation still resizes and converts in one pass."""
+    path = video(tmp_path / "v.mp4")
+    data = bytearray(path.read_bytes())
+    at = data.index(b"tkhd") + 4 + 40
+    data[at : at + 36] = struct.pack(">9i", 0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+    source = open_source(str(path))
+    picture = source.read()
+    source.close()
+    assert (picture.format.name, picture.width, picture.height) == ("yuv420p", 48, 64)
+
+
+@pytest.mark.parametrize("fmt", ["gray", "yuv420p10le", "yuv422p", "yuv444p"])
+def test_other_formats_are_read_and_prepared(tmp_path: Path, fmt: str) -> None:
+    """Grey, 10-bit and fuller chroma: a bright picture is bright in the model's input."""
+    path = tmp_path / "v.mkv"
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, fmt
+        white = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 200, np.uint8), format="rgb24")
+        container.mux(stream.encode(white.reformat(format=fmt)))
+        container.mux(stream.encode())
+    source, out = open_source(str(path)), np.zeros((3, 24, 32), np.float32)
+    Preparer(Prepare(), (24, 32), "nchw", 3, "float32")(source.read(), out)
+    source.close()
+    assert np.abs(out - 200 / 255).max() < 2.01 / 255
+
+
+def test_a_file_that_may_not_be_read_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Permission denied is told from damage, with the command that helps."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise av.error.PermissionError(13, "Permission denied")
+
+    path = video(tmp_path / "v.mp4")
+    monkeypatch.setattr(av, "open", refuse)
+    with pytest.raises(SourceError, match="may not be read") as error:
+        open_source(str(path))
+    assert "chmod" in str(error.value.fix)
+
+
+def test_an_index_that_is_missing_is_a_sentence(tmp_path: Path) -> None:
+    """An mp4 that broke off before its index was written cannot be read, and the error says why."""
+    path = tmp_path / "v.mp4"
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        container.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")))
+        container.mux(stream.encode())
+    data = path.read_bytes()
+    path.write_bytes(data[: data.index(b"moov")])
+    with pytest.raises(SourceError, match="cannot be read") as error:
+        open_source(str(path))
+    assert "index" in str(error.value.fix)

@@ -41,8 +41,8 @@ class LiveStream:
     @property
     def notes(self) -> list[str]:
         """What broke so far."""
-        broken = [f"reconnected {self._reconnects} times, last because {self._why}"] if self._reconnects else []
-        return broken + ([f"{self._damaged} damaged packets skipped"] if self._damaged else [])
+        broken = [f"reconnections: {self._reconnects}, the last because {self._why}"] if self._reconnects else []
+        return broken + ([f"damaged packets skipped: {self._damaged}"] if self._damaged else [])
 
     def read(self) -> Any:
         """See Source; None only after `close`."""

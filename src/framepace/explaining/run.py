@@ -106,12 +106,12 @@ def _situation(case: Case, found: Progressing) -> Situation:
 def _try_causes(lab: Lab, known: Situation, causes: tuple[Cause, ...], found: Progressing) -> None:
     """Try the suspected causes, those that may be worth most first."""
     suspects = [(s, cause) for cause in causes if (s := cause.suspect(known)) is not None]
-    for suspicion, cause in sorted(suspects, key=lambda pair: -pair[0].share):
+    for place, (suspicion, cause) in enumerate(sorted(suspects, key=lambda pair: -pair[0].share)):
         probe = cause.probe(known)
         if isinstance(probe, str):
             found.not_tested[cause.code] = f"{cause.title}: {probe}"
             continue
-        seconds = _block_seconds(lab, probe, len(suspects))
+        seconds = _block_seconds(lab, probe, len(suspects) - place)
         if seconds is None:
             found.not_tested[cause.code] = f"{cause.title}: no time left (--time-limit)"
             continue
@@ -122,18 +122,23 @@ def _try_causes(lab: Lab, known: Situation, causes: tuple[Cause, ...], found: Pr
 
 
 def _block_seconds(lab: Lab, probe: Probe, suspects: int) -> float | None:
-    """Seconds a block: enough requests for a median, within a fair share of the time left; None if there is none."""
+    """Seconds a block: enough requests for a median, within a fair share of the time left; None if there is none.
+
+    Time for the verification is kept back: a remedy that was not verified is half an answer.
+    """
     fps = load_fps(probe.base.workload.load)
     wanted = probe.fewest / fps if fps else 1.0
-    fair = lab.left / (suspects + 1) / (2 * _PAIRS) - _BLOCK_COST_S
-    return min(wanted, max(fair, _BLOCK_MIN_S)) if lab.left > 2 * _PAIRS * (_BLOCK_MIN_S + _BLOCK_COST_S) else None
+    shortest = 2 * _PAIRS * (_BLOCK_MIN_S + _BLOCK_COST_S)
+    usable = lab.left - shortest
+    fair = usable / suspects / (2 * _PAIRS) - _BLOCK_COST_S
+    return min(wanted, max(fair, _BLOCK_MIN_S)) if usable >= shortest else None
 
 
 def _try(lab: Lab, known: Situation, cause: Cause, suspicion: Suspicion, probe: Probe, seconds: float) -> Finding:
     text = f"{cause.code} {cause.title}? trying {_words(probe.change)}"
     blocks = run_trial(lab, probe.base, probe.change, seconds, _PAIRS, text)
     verdict = judge(blocks.ratio(probe.metric))
-    if verdict == "undecided" and lab.left > 4 * _PAIRS * (seconds + _BLOCK_COST_S):
+    if verdict == "undecided" and lab.left > 4 * _PAIRS * (seconds + _BLOCK_COST_S) + 10:
         blocks = _more(lab, probe, seconds, blocks, text)
         verdict = judge(blocks.ratio(probe.metric))
     record = intervention(blocks, probe.change, probe.metric)

@@ -86,7 +86,7 @@ class Input(Fact, frozen=True, kw_only=True):
     """
 
     videos: tuple[str, ...] = ()
-    size: tuple[Positive, Positive] = (720, 1280)
+    size: tuple[Positive, Positive] = (360, 640)
     frames: Positive = 64
 
 

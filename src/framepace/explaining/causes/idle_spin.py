@@ -31,5 +31,5 @@ class IdleSpin:
     def remedy(self, known: Situation, blocks: Blocks) -> Remedy:
         """Spinning off; woken threads start later, and that is its cost."""
         change = blocks.value(blocks.after, LATENCY).value - blocks.value(blocks.before, LATENCY).value
-        cost = f"median latency {change / 1e6:+.2f} ms" if abs(change) > 2e4 else None
+        cost = f"median latency {change / 1e6:+.2f} ms" if change > 2e4 else None
         return Remedy(text="turn spinning of idle threads off", plan={"spinning": False}, cost=cost)
