@@ -29,6 +29,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python bench/overhead.py
 	$(BIN)/python bench/pacer.py
 	$(BIN)/python bench/calibration.py
+	$(BIN)/python bench/healthy.py
 	$(BIN)/python bench/report.py
 
 setup: $(VENV)/.dev

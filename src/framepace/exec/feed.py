@@ -254,6 +254,8 @@ class StreamFeed:
 
     def _one(self, source: int, number: int, reader: PictureSource, arrivals: Arrivals) -> bool:
         available = self._clock.now()
+        if getattr(reader, "live", False):
+            return self._arrived(source, reader, available)
         due = arrivals.due(number, self._control)
         if due is None or not self._waiter.until(due, None):
             return False
@@ -262,6 +264,15 @@ class StreamFeed:
         if picture is None:
             return False
         frame = Frame(next(self._numbers), source, due, available, captured, self._clock.now(), 0, picture)
+        return self._put(self._buffers[source], frame)
+
+    def _arrived(self, source: int, reader: PictureSource, available: int) -> bool:
+        """A live picture comes when it comes: it is due when it is there, or latency would build up in the socket."""
+        picture = reader.read()
+        now = self._clock.now()
+        if picture is None or self._control.stopped is not None:
+            return False
+        frame = Frame(next(self._numbers), source, now, min(available, now), now, now, 0, picture)
         return self._put(self._buffers[source], frame)
 
     def _put(self, buffer: deque[Frame], frame: Frame) -> bool:

@@ -27,6 +27,7 @@ from framepace.facts.workload import Closed, Warmup, load_fps
 _P99_REQUESTS = 600  # p99 wants 528 effective ones
 _SCOPE_SHARE = 0.25  # of the time limit for the stream run; the other scopes get a fifth of what it got
 _SCOPE_WARMUP = Warmup(seconds_max=1.0)  # the stream run has warmed the models up
+_AROUND_S = 4.0  # for loading libraries before, and writing the report after
 _PAIRS = 4  # with four pairs the t-interval is 3.2 standard errors; with two it would be 12.7
 _BLOCK_MIN_S = 0.7
 _BLOCK_COST_S = 0.6  # warm-up and start of a block
@@ -65,7 +66,7 @@ def explain(
         Interrupted: Ctrl-C before the first trace was complete.
     """
     found = Progressing()
-    with Lab(time_limit, folder, tell, clock) as lab:
+    with Lab(time_limit - _AROUND_S, folder, tell, clock) as lab:
         try:
             _measure_scopes(lab, case, found)
             known = _situation(case, found)

@@ -102,7 +102,8 @@ def open_frames(workload: Workload, clock: Clock) -> Frames:
     size, seed = workload.input.size, workload.seed
     if workload.scope == "stream":
         sources = [open_source(name, size=size, seed=seed, loop=True, clock=clock) for name in names]
-        return Frames(names, [decode_all(name, 1, size=size, seed=seed) for name in names[:1]], sources)
+        # The sample is the first picture of the source itself: a camera is not asked for a second connection.
+        return Frames(tuple(source.name for source in sources), [[sources[0].read()]], sources)
     held = 1 if workload.scope == "model" else workload.input.frames
     chosen = names[:1] if workload.scope == "model" else names
     return Frames(chosen, [decode_all(name, held, size=size, seed=seed) for name in chosen], [])
