@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +34,7 @@ def command(
 ) -> None:
     """The causes of latency, each proven by an intervention; the fix and its gain."""
     from framepace import api
+    from framepace.explaining.lab import Interrupted
     from framepace.reporting import document, terminal
     from framepace.reporting.progress import Progress
     from framepace.store import load_trace
@@ -42,8 +44,12 @@ def command(
         load=load,
     )  # fmt: skip
     folder = out or new_folder("explain")
-    with Progress() as progress:
-        explanation = api.explain(case, out=folder, time_limit=time_limit, tell=progress)
+    try:
+        with Progress() as progress:
+            explanation = api.explain(case, out=folder, time_limit=time_limit, tell=progress)
+    except Interrupted:
+        print(f"interrupted before anything could be explained; what was measured is in {folder}", file=sys.stderr)
+        sys.exit(130)
     paths = save(folder, explanation)
     machine = load_trace(folder / "stream").meta.machine
     following = {"on your model": "framepace explain MODEL.onnx --video FILE --fps 30"}

@@ -99,7 +99,6 @@ class Scaler:
 
         self._format, self._make = format, VideoReformatter
         self._contexts: dict[tuple[int, int, str, str], Any] = {}
-        self._threads = _one_thread()
 
     def __call__(self, frame: Any, height: int, width: int) -> Any:
         """The frame at (height, width) in the scaler's format.
@@ -120,7 +119,7 @@ class Scaler:
         context = self._contexts.get(key)
         if context is None:
             context = self._contexts[key] = self._make()
-        return context.reformat(frame, width, height, format, interpolation=flags, **self._threads)
+        return context.reformat(frame, width, height, format, interpolation=flags, threads=1)
 
 
 def as_rgb(picture: Any) -> NDArray[np.uint8]:
@@ -146,13 +145,6 @@ def as_frame(picture: Any) -> Any:
 
 def _drawn(picture: NDArray[Any]) -> bool:
     return picture.shape[2] == 3 and picture.size > 0
-
-
-def _one_thread() -> dict[str, int]:
-    """The argument that keeps swscale to the calling thread; before PyAV 17 it has no other."""
-    import av
-
-    return {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
 
 
 def _affine(prepare: Prepare, channels: int) -> list[tuple[float, float]]:

@@ -239,7 +239,7 @@ def _conclude(case: Case, found: Progressing, seconds: float) -> Explanation:
         traces=traces,
         seconds=seconds,
         not_tested=found.not_tested,
-        notes=(*dict.fromkeys(note for t in found.traces.values() for note in t.meta.notes), *found.notes),
+        notes=(*dict.fromkeys(note for s in known.summaries.values() for note in s.notes), *found.notes),
     )
 
 
