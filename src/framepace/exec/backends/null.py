@@ -37,9 +37,10 @@ def durations(options: Mapping[str, Option], count: int) -> NDArray[np.int64]:
 
     The level goes linearly from 1 to tier_factor over `ramp` requests from `tier_at` on.
     """
-    rng = np.random.default_rng(int(options.get("seed", 0)))
-    noise = 1 + float(options.get("noise", 0.0)) * rng.standard_normal(count)
-    outlier = rng.random(count) < float(options.get("outlier_share", 0.0))
+    # A generator for each, so that the first requests are the same however many are drawn.
+    normal, uniform = (np.random.default_rng([int(options.get("seed", 0)), stream]) for stream in (0, 1))
+    noise = 1 + float(options.get("noise", 0.0)) * normal.standard_normal(count)
+    outlier = uniform.random(count) < float(options.get("outlier_share", 0.0))
     level = np.ones(count)
     if "tier_at" in options:
         ramp = max(1.0, float(options.get("ramp", 1)))
