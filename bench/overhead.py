@@ -16,6 +16,7 @@ from framepace.exec.backends.onnxruntime import _load
 from framepace.exec.clock import SystemClock
 from framepace.exec.engine import Engine
 from framepace.exec.models import inspect, resolve
+from framepace.explaining.trial import Samples
 from framepace.facts.plan import Batching, ModelPlan, Plan
 from framepace.facts.trace import Trace
 from framepace.facts.workload import Closed, Stop, Warmup, Workload
@@ -27,13 +28,13 @@ MODEL = ModelPlan(name="model", model="builtin:manykernels", threads=1, spinning
 QUICK = Warmup(seconds_max=0.3)
 
 
-def null_cost(seconds: float) -> np.ndarray:
+def null_cost(seconds: float) -> Samples:
     """Wall time a request of the null backend, ns: from one delivery to the next."""
     load = Workload(load=Closed(), scope="model", stop=Stop(seconds=seconds), warmup=QUICK)
     return np.diff(measure(NULL, load).measured().requests["delivered"])
 
 
-def bare(session: object, feed: dict[str, np.ndarray], names: list[str], count: int) -> np.ndarray:
+def bare(session: object, feed: dict[str, Any], names: list[str], count: int) -> Samples:
     """The loop that people write: run, and read the clock around it; ns."""
     run, now, times = session.run, time.perf_counter_ns, []  # type: ignore[attr-defined]
     for _ in range(count):
@@ -57,7 +58,7 @@ def main() -> None:
     engine, spec = Engine(plan, clock), inspect(MODEL.model)
     session = _load(MODEL, spec)
     feed = {n: np.random.default_rng(0).random(s, np.float32) for n, s in resolve(spec, MODEL).shapes.items()}
-    sides: dict[str, list[np.ndarray]] = {"bare": [], "infer": [], "period": []}
+    sides: dict[str, list[Samples]] = {"bare": [], "infer": [], "period": []}
     for pair in range(args.pairs):
         for side in ("bare", "ours") if pair % 2 == 0 else ("ours", "bare"):
             if side == "bare":

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 from common import options, show
 
+from framepace.explaining.trial import Samples
 from framepace.facts.plan import EnginePlan, ModelPlan, Plan
 from framepace.facts.workload import Paced, Stop, Warmup, Workload
 from framepace.measure.session import measure
 
 
-def error(fps: float, seconds: float, wait: str) -> np.ndarray:
+def error(fps: float, seconds: float, wait: str) -> Samples:
     """Start minus due of every request, ns."""
     engine = EnginePlan(wait=wait)  # type: ignore[arg-type]
     plan = Plan(models=(ModelPlan(name="null", model="null", backend="null"),), engine=engine)

@@ -154,7 +154,7 @@ def _rows(due: Column, spent: Mapping[str, Column], models: int) -> dict[str, Co
             shared = name in ("captured", "decoded", "queued") and model
             at = at if shared or (model and name == "batched") else at + spent.get(stage, zero)
             stamps[name][:, model] = stamps[name][:, 0] if shared else at
-    rows = {name: np.full(count * models, -1, dtype=np.int64) for name in REQUEST_COLUMNS}
+    rows: dict[str, Column] = {name: np.full(count * models, -1, dtype=np.int64) for name in REQUEST_COLUMNS}
     rows |= {name: values.ravel() for name, values in stamps.items()}
     rows |= {"due": np.repeat(due, models), "available": np.repeat(available, models), "enqueued": rows["finished"]}
     rows |= {"frame": np.repeat(np.arange(count), models), "batch_id": np.arange(count * models)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -16,7 +18,7 @@ def scope(seed: int, infer: float, n: int = 400, models: tuple[str, ...] = ("mod
     """A trace whose stages have these means (ms), 10 % noise and 1 % of inferences three times as long."""
     rng = np.random.default_rng(seed)
 
-    def noisy(mean: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    def noisy(mean: float) -> Any:
         return mean * MS * rng.normal(1, 0.1, n)
 
     slow = np.where(rng.random(n) < 0.01, 3.0, 1.0)

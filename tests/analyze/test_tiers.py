@@ -80,7 +80,7 @@ def test_stairs_are_levels() -> None:
 
 def test_pure_ramp_has_no_settle_point() -> None:
     """A series that only climbs is a ramp from its first request to its last."""
-    tiers = find_tiers(np.linspace(5e6, 20e6, 500))
+    tiers = find_tiers(np.linspace(5e6, 20e6, 500, dtype=np.float64))
     assert [(t.kind, t.first, t.last) for t in tiers] == [("ramp", 0, 499)]
     assert settled(tiers) is None
 

@@ -50,6 +50,14 @@ def test_a_host_that_wakes_late_is_found_and_the_gain_is_what_it_cost() -> None:
     assert finding.intervention.before.value - finding.intervention.after.value == pytest.approx(700_000, rel=0.1)
 
 
+def test_outputs_that_are_not_finite_and_failures_are_findings() -> None:
+    """NaN from the first request on and one failed request: both are named with their counts, nothing crashes."""
+    found = virtual(case(latency_us=2000, nan_at=0, fail_at=300))
+    counts = {f.code: f.evidence["requests"] for f in found.confirmed}
+    assert counts["FP100"] > 500
+    assert counts["FP101"] == 1
+
+
 def test_a_missed_budget_is_said() -> None:
     """40 ms of work at 30 fps cannot meet 33 ms."""
     found = virtual(case(latency_us=40_000))

@@ -51,7 +51,7 @@ def trace(rows: int = 600, models: tuple[str, ...] = ("detector",), seed: int = 
     level[rng.random(len(frame)) < 0.005] *= 3
     due = (frame * (1e9 / 30)).astype(np.int64) + 10**12
     shares = {"captured": 0.02, "decoded": 0.25, "queued": 0.26, "batched": 0.3, "started": 0.45, "finished": 0.97}
-    columns = {name: np.full(len(frame), -1, np.int64) for name in REQUEST_COLUMNS}
+    columns: dict[str, Any] = {name: np.full(len(frame), -1, np.int64) for name in REQUEST_COLUMNS}
     columns |= {name: due + (level * MS * share).astype(np.int64) for name, share in shares.items()}
     zero = np.zeros(len(frame), np.int64)
     columns |= {name: zero.copy() for name in ("source", "worker", "outcome", "cause", "marks", "gc", "faults")}
@@ -86,7 +86,7 @@ def _nothing() -> dict[str, Any]:
 def _telemetry(span: int) -> dict[str, Any]:
     n = max(2, min(200, span // (20 * MS)))
     time = np.linspace(0, span, n).astype(np.int64)
-    columns = {name: np.full(n, -1, np.int64) for name in TELEMETRY_COLUMNS}
+    columns: dict[str, Any] = {name: np.full(n, -1, np.int64) for name in TELEMETRY_COLUMNS}
     columns |= {"time": time + 10**12, "cpu_mhz": np.where(time < span // 5, 3400, 1800)}
     return columns | {"process_cpu": time // 2, "system_busy": time // 2 + time // 8}
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from framepace.facts.trace import Mark, Outcome, Trace
+from framepace.facts.trace import Column, Mark, Outcome, Trace
 from framepace.reporting.series import gauges, latencies, tail, thin
 from tests.report import samples
 
@@ -16,7 +16,7 @@ columns = arrays(np.int64, st.integers(1, 500), elements=st.integers(0, 10**9))
 
 
 @given(columns, st.integers(2, 60))
-def test_thinning_keeps_the_extremes_of_every_stretch(values: np.ndarray, points: int) -> None:
+def test_thinning_keeps_the_extremes_of_every_stretch(values: Column, points: int) -> None:
     """Few indices stay, ascending; the lowest and highest value and both ends are among them."""
     kept = thin(values, points)
     assert (np.diff(kept) > 0).all()
@@ -35,7 +35,7 @@ def test_thinning_keeps_each_of_a_few_outliers() -> None:
 
 
 @given(columns)
-def test_the_tail_is_the_sorted_sample(values: np.ndarray) -> None:
+def test_the_tail_is_the_sorted_sample(values: Column) -> None:
     """Each point is an order statistic at its rank, rising, and the last is the largest sample."""
     odds, latency = tail(values)
     ranks = np.rint((1 - 1 / odds) * len(values)).astype(int)

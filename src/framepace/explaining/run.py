@@ -16,6 +16,7 @@ from framepace.exec.keeper import usable_cores
 from framepace.explaining.cause import Cause, Probe, Suspicion
 from framepace.explaining.causes import CAUSES
 from framepace.explaining.lab import Interrupted, Lab, Tell
+from framepace.explaining.observed import observed
 from framepace.explaining.situation import Situation
 from framepace.explaining.trial import CPU, LATENCY, Blocks, Metric, intervention, judge, run_trial
 from framepace.explaining.verdict import bottleneck, sentence, severity
@@ -223,7 +224,7 @@ def _conclude(case: Case, found: Progressing, seconds: float) -> Explanation:
     known = _situation(case, found)
     order = {"confirmed": 0, "undecided": 1, "refuted": 2}
     ranks = {"high": 0, "medium": 1, "low": 2, "info": 3}
-    findings = sorted(found.findings, key=lambda f: (order[f.verdict], ranks[f.severity], f.code))
+    findings = sorted([*observed(known), *found.findings], key=lambda f: (order[f.verdict], ranks[f.severity], f.code))
     accounted: Account = account(found.traces["model"], found.traces["pipeline"], found.traces["stream"])
     met, verdict = sentence(known, accounted)
     patched = apply(case, found.patch).plan

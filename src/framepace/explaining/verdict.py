@@ -19,6 +19,8 @@ _CLASSES = {
     "FP013": "host",
     "FP014": "serialised",
     "FP015": "host",
+    "FP100": "wrong output",
+    "FP101": "failing",
 }
 
 

@@ -48,7 +48,8 @@ def thin(values: NDArray[np.generic], points: int) -> NDArray[np.intp]:
     kept = [starts + blocks.argmin(axis=1), starts + blocks.argmax(axis=1), np.array([0, n - 1])]
     if whole < n:
         kept.append(whole + np.array([values[whole:].argmin(), values[whole:].argmax()]))
-    return np.unique(np.concatenate(kept))
+    unique: NDArray[np.intp] = np.unique(np.concatenate(kept))
+    return unique
 
 
 def latencies(trace: Trace) -> list[Latencies]:
