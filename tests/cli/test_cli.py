@@ -35,7 +35,7 @@ def trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A short run of the null backend."""
     folder = tmp_path_factory.mktemp("cli") / "a"
     options = ("--set", "backend=null", "--set", "option.latency_us=1000")
-    result = framepace("bench", "null", *options, "--fps", 200, "--seconds", 3, "--out", folder)
+    result = framepace("bench", "null", *options, "--scope", "model", "--fps", 100, "--seconds", 4, "--out", folder)
     assert result.returncode == 0, result.stderr
     return folder
 
@@ -85,8 +85,8 @@ def test_compare_says_same_of_a_trace_and_itself(trace: Path) -> None:
 
 def test_compare_says_slower_with_exit_code_1(trace: Path, tmp_path: Path) -> None:
     """A backend that takes 3 ms against one that takes 1 ms."""
-    options = ("--set", "backend=null", "--set", "option.latency_us=3000", "--fps", 200, "--seconds", 3)
-    framepace("bench", "null", *options, "--out", tmp_path / "slow")
+    options = ("--set", "backend=null", "--set", "option.latency_us=3000", "--fps", 100, "--seconds", 4)
+    framepace("bench", "null", *options, "--scope", "model", "--out", tmp_path / "slow")
     result = framepace("compare", trace, tmp_path / "slow", "--json")
     assert document(result)["verdict"] == "slower"
     assert result.returncode == 1

@@ -89,7 +89,7 @@ def test_ctrl_c_before_the_first_trace_is_an_interruption_and_later_keeps_what_w
     assert load_trace(tmp_path / "stream").meta.stopped == "interrupted"
 
 
-def tried(code: str, model: str = "builtin:manykernels", limit: float = 45.0, **settings: Any) -> Finding:
+def tried(code: str, model: str = "builtin:manykernels", limit: float = 60.0, **settings: Any) -> Finding:
     """One cause tried on a real model at 30 fps, with one thread and no spinning unless told otherwise."""
     chosen = {"threads": 1, "spinning": False, **{k.replace("_", "-"): v for k, v in settings.items()}}
     subject = api.make_case(model, fps=30, settings=chosen)
