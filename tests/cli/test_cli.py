@@ -49,6 +49,7 @@ def test_bench_tells_the_numbers_and_writes_a_trace(trace: Path) -> None:
     assert (Path(found["trace"]) / "requests.parquet").exists()
 
 
+@pytest.mark.timing
 def test_a_missed_budget_is_exit_code_1(tmp_path: Path) -> None:
     """40 ms of work at 30 fps: the command did its work, and the answer is no."""
     options = ("--set", "backend=null", "--set", "option.latency_us=40000", "--set", "option.cpu=sleep")
@@ -76,6 +77,7 @@ def test_a_cell_that_fails_is_a_row_and_the_sweep_goes_on(tmp_path: Path) -> Non
     assert rows[1]["error"] is None
 
 
+@pytest.mark.timing
 def test_compare_says_same_of_a_trace_and_itself(trace: Path) -> None:
     """No difference is exit code 0; a slower one is 1."""
     result = framepace("compare", trace, trace, "--json")
@@ -83,6 +85,7 @@ def test_compare_says_same_of_a_trace_and_itself(trace: Path) -> None:
     assert result.returncode == 0
 
 
+@pytest.mark.timing
 def test_compare_says_slower_with_exit_code_1(trace: Path, tmp_path: Path) -> None:
     """A backend that takes 3 ms against one that takes 1 ms."""
     options = ("--set", "backend=null", "--set", "option.latency_us=3000", "--fps", 100, "--seconds", 4)

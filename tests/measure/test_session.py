@@ -124,6 +124,7 @@ measure(plan, load, folder=Path(sys.argv[1]), progress=lambda share: print("+", 
 """
 
 
+@pytest.mark.timing
 def test_a_killed_run_keeps_all_but_its_last_second(tmp_path: Path) -> None:
     """SIGKILL: the rows on disk reach to within a second of the kill."""
     process = subprocess.Popen([sys.executable, "-c", _ENDLESS, str(tmp_path / "t")], stdout=subprocess.PIPE)

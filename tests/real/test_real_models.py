@@ -16,6 +16,7 @@ from framepace.store import load_trace
 pytestmark = pytest.mark.real
 
 
+@pytest.mark.timing
 def test_three_models_a_frame_on_a_real_video(
     tmp_path: Path, detector_model: Path, classifier_model: Path, recogniser_model: Path, bikes: Path
 ) -> None:
@@ -45,6 +46,7 @@ def test_a_real_model_that_does_not_say_its_size_is_asked_about(detector_model: 
     assert "--size" in str(error.value)
 
 
+@pytest.mark.timing
 def test_explain_on_a_real_model_and_video(tmp_path: Path, classifier_model: Path, bikes: Path) -> None:
     """The account of the three scopes names real decoding and preparation, and nothing is left over 5 %."""
     found = api.explain(
