@@ -56,13 +56,15 @@ def main() -> None:
     steady = [run(args.seed * 1000 + i) for i in range(args.runs)]
     step = [run(args.seed * 1000 + i, tier_at=CHANGE, tier_factor=2.0) for i in range(args.runs // 4)]
     ramp = [run(args.seed * 1000 + i, tier_at=CHANGE, tier_factor=2.0, ramp=150) for i in range(args.runs // 4)]
-    mean = max(abs(r["mean_error"]) for r in steady + step)
+    means = sorted(abs(r["mean_error"]) for r in steady + step)
+    near = sum(error <= 0.02 for error in means)
     held = sum(r["p99_held"] for r in steady)
     off = [abs(r["change"] - CHANGE) if r["change"] is not None else REQUESTS for r in step]
     settled = [abs(r["change"] - CHANGE - 150) if r["change"] is not None else REQUESTS for r in ramp]
     false = sum(r["levels"] != 1 for r in steady)
     rows = [
-        _row("mean, worst of all runs", f"{mean:.2%} off", "within 2 %", mean <= 0.02),
+        _row("mean within 2 %, runs", f"{near} of {len(means)}", "all", near == len(means)),
+        _row("mean, median and worst of the runs", f"{np.median(means):.2%}, {means[-1]:.2%} off", "", None),
         _row("true p99 within its interval", f"{held} of {args.runs}", ">= 95 %", held >= 0.95 * args.runs),
         _row(
             "a step's place, runs within 5 requests", f"{sum(o <= 5 for o in off)} of {len(off)}", "all", max(off) <= 5
@@ -70,7 +72,7 @@ def main() -> None:
         _row("a ramp's end, median distance", f"{np.median(settled):.0f} requests", "", None),
         _row("a steady level taken for several", f"{false} of {args.runs}", "<= 2 %", false <= 0.02 * args.runs),
     ]
-    show("calibration", args, rows, mean_error=mean, p99_held=held, step_off=off, ramp_off=settled, false_tiers=false)
+    show("calibration", args, rows, mean_errors=means, p99_held=held, step_off=off, ramp_off=settled, false_tiers=false)
 
 
 def _row(what: str, got: str, goal: str, met: bool | None) -> dict[str, Any]:
