@@ -188,13 +188,18 @@ def _verify(lab: Lab, known: Situation, found: Progressing) -> None:
 
 
 def _settings(findings: list[Finding]) -> dict[str, Any]:
-    """The settings of all remedies that have not been seen to do harm in the whole stream."""
+    """The settings of all remedies worth applying that have not been seen to do harm in the whole stream."""
     patch: dict[str, Any] = {}
-    for finding in findings:
+    for finding in filter(_worth_applying, findings):
         harmful = finding.gain is not None and finding.gain.verified is not None and finding.gain.verified <= 0
         if finding.remedy is not None and not harmful:
             patch |= finding.remedy.plan
     return patch
+
+
+def _worth_applying(finding: Finding) -> bool:
+    """A cause worth under 5 % of the budget is told with its setting; whether to pay its cost is the user's say."""
+    return finding.severity in ("high", "medium")
 
 
 def _verify_seconds(lab: Lab, known: Situation) -> float | None:
@@ -209,6 +214,8 @@ def _verify_seconds(lab: Lab, known: Situation) -> float | None:
 def _verified(finding: Finding, blocks: Blocks) -> Finding:
     """The finding with its gain as the whole stream showed it."""
     if finding.gain is None or finding.intervention is None or not (finding.remedy and finding.remedy.plan):
+        return finding
+    if not _worth_applying(finding):
         return finding
     metric = CPU if finding.intervention.metric == CPU.name else LATENCY
     before, ratio = blocks.value(blocks.before, metric).value, blocks.ratio(metric)
