@@ -106,7 +106,7 @@ class Backend(ABC):
     def _load(self, model: ModelPlan, clock: Clock) -> Session:
         """The steps of `load`."""
 
-    def library(self) -> dict[str, str]:
+    def versions(self) -> dict[str, str]:
         """Versions of the libraries behind it, by name."""
         return {}
 

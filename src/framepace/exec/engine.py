@@ -77,7 +77,7 @@ class Engine:
         session = backend.load(model, self.clock)
         self._open.callback(session.close)
         self.startup[f"load {model.name}"] = self.clock.now() - began
-        self.libraries |= backend.library()
+        self.libraries |= backend.versions()
         self.simulated |= backend.simulated
         return session, resolve(inspect(model.model), model)
 

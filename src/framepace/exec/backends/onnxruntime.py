@@ -41,7 +41,7 @@ class OnnxRuntimeBackend(Backend):
             raise UsageError("the onnxruntime backend runs a file in its own precision", got=model.precision, fix=fix)
         return _OrtSession(model)
 
-    def library(self) -> dict[str, str]:
+    def versions(self) -> dict[str, str]:
         """Version of ONNX Runtime."""
         import onnxruntime
 
