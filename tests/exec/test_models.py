@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
@@ -61,6 +62,11 @@ def test_layout_and_size_follow_from_the_channels(
         (["n", "k"], {}, "--shape"),
         ([1, 3, 48, 64], {"size": (32, 32)}, "fixed size"),
         ([1, 3, 48, 64], {"batch": Batching(max=4)}, "batch"),
+        ([4, 3, 48, 64], {}, "use batch 4"),
+        (["n", 3, 48, 64], {"shapes": {"x": (2, 3, 48, 64)}}, "use batch 2"),
+        ([1, 3, 48, 64], {"shapes": {"x": (1, 3, 32, 64)}}, "cannot have that shape"),
+        ([1, 3, 48, 64], {"shapes": {"x": (1, 3)}}, "cannot have that shape"),
+        (["n", 3, "h", "w"], {"shapes": {"x": (1, 3, 48, 64)}, "size": (32, 32)}, "contradict"),
         ([1, 3, 48, 64], {"shapes": {"z": (1, 3, 48, 64)}}, "no input 'z'"),
     ],
 )
@@ -72,6 +78,83 @@ def test_what_is_not_clear_is_asked_not_guessed(
     with pytest.raises(ModelError) as error:
         resolve(inspect(location), plan(location, **changes))
     assert asks in str(error.value)
+
+
+def inputs(path: Path, **shapes: list[int | str | None] | None) -> str:
+    """An ONNX file with these float inputs; the first goes through a ReLU."""
+    given = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
+    made = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    graph = helper.make_graph([helper.make_node("Relu", [next(iter(shapes))], ["y"])], "g", given, [made])
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    proto.ir_version = 8
+    onnx.save(proto, str(path))
+    return str(path)
+
+
+def test_a_shape_for_one_frame_takes_any_batch(tmp_path: Path) -> None:
+    """The shape says 1, the batch is swept: a leading 1 over an open dimension is the batch."""
+    location = model(tmp_path / "m.onnx", ["n", 3, "h", "w"])
+    found = resolve(inspect(location), plan(location, shapes={"x": (1, 3, 8, 8)}, batch=Batching(max=4)))
+    assert found.shapes == {"x": (4, 3, 8, 8)}
+    assert found.batched == {"x"}
+
+
+def test_dimensions_of_one_name_have_one_size(tmp_path: Path) -> None:
+    """A length given for one input holds for the other that names it."""
+    location = inputs(tmp_path / "m.onnx", tokens=["n", "length"], mask=["n", "length"])
+    found = resolve(inspect(location), plan(location, shapes={"tokens": (1, 5)}, batch=Batching(max=2)))
+    assert found.shapes == {"tokens": (2, 5), "mask": (2, 5)}
+
+
+def test_a_side_input_need_not_follow_the_batch(tmp_path: Path) -> None:
+    """A threshold of shape [1] beside a picture: two of four staged items run, the threshold whole."""
+    location = inputs(tmp_path / "m.onnx", x=["n", 3, 8, 8], threshold=[1])
+    worker = get_backend("onnxruntime").load(plan(location, batch=Batching(max=4)), SystemClock()).worker()
+    worker.enqueue(0, 2)
+    assert worker.staging(0)["threshold"].shape == (1,)
+    assert worker.wait(0)["y"].shape == (2, 3, 8, 8)
+
+
+def test_an_input_of_unknown_rank_is_asked_about(tmp_path: Path) -> None:
+    """A file that does not say how many dimensions an input has gets no scalar, but a question."""
+    location = inputs(tmp_path / "m.onnx", x=None)
+    with pytest.raises(ModelError, match="--shape x="):
+        resolve(inspect(location), plan(location))
+    assert resolve(inspect(location), plan(location, shapes={"x": (1, 7)})).shapes == {"x": (1, 7)}
+
+
+def test_weights_that_are_missing_are_named(tmp_path: Path) -> None:
+    """The model's second file is gone: the error names it, and does not speak of opsets."""
+    weights = onnx.numpy_helper.from_array(np.ones((8, 8), np.float32), "w")
+    given = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])
+    made = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    graph = helper.make_graph([helper.make_node("Add", ["x", "w"], ["y"])], "g", [given], [made], [weights])
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    proto.ir_version = 8
+    location = str(tmp_path / "m.onnx")
+    onnx.save(proto, location, save_as_external_data=True, location="m.data", size_threshold=0)
+    get_backend("onnxruntime").load(plan(location), SystemClock()).close()
+    (tmp_path / "m.data").unlink()
+    with pytest.raises(ModelError, match=r"m\.data") as error:
+        get_backend("onnxruntime").load(plan(location), SystemClock())
+    assert error.value.fix is not None
+    assert "weights" in error.value.fix
+
+
+@pytest.mark.parametrize(
+    ("backend", "options"),
+    [
+        ("null", {"latency_us": "abc"}),
+        ("null", {"outlier_share": 2.0}),
+        ("null", {"seed": -1}),
+        ("onnxruntime", {"inter_threads": "abc"}),
+        ("onnxruntime", {"arena": "maybe"}),
+    ],
+)
+def test_an_option_of_the_wrong_type_is_a_sentence(backend: str, options: dict[str, object]) -> None:
+    """The error names the option; nothing is loaded, nothing is taken for true."""
+    with pytest.raises(UsageError, match=next(iter(options))):
+        get_backend(backend).load(plan("builtin:manykernels", backend=backend, options=options), SystemClock())
 
 
 def test_a_layout_that_is_given_is_taken(tmp_path: Path) -> None:

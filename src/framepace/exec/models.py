@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
-from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +16,7 @@ from framepace.facts.plan import ModelPlan
 Layout = Literal["nchw", "nhwc"]
 NULL = "null"
 _CHANNELS = (1, 3, 4)
-# The highest default-domain opset the oldest supported ONNX Runtime (1.20) runs is 21; newer ones say so themselves.
+_ANY_RANK = ("...",)  # the shape of a tensor whose file does not even say how many dimensions it has
 _NULL_SPEC = ModelSpec(
     name=NULL,
     location=NULL,
@@ -42,11 +41,11 @@ class Image:
 
 @dataclass(frozen=True)
 class Resolved:
-    """A model with every dimension known. `dynamic` tells whether smaller batches can run as they are."""
+    """A model with every dimension known. `batched` names the inputs that take any batch size."""
 
     inputs: tuple[TensorSpec, ...]
     image: Image | None
-    dynamic: bool
+    batched: frozenset[str]
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -120,8 +119,11 @@ def _tensor(value: Any, location: str) -> TensorSpec:
     kind = value.type.tensor_type
     if not kind.elem_type:
         raise ModelError(f"{value.name!r} is not a tensor", got=location, expected="tensors as inputs and outputs")
+    name = helper.tensor_dtype_to_np_dtype(kind.elem_type).name
+    if not kind.HasField("shape"):
+        return TensorSpec(name=value.name, dtype=name, shape=_ANY_RANK)
     dims = (d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else d.dim_param or "?" for d in kind.shape.dim)
-    return TensorSpec(name=value.name, dtype=helper.tensor_dtype_to_np_dtype(kind.elem_type).name, shape=tuple(dims))
+    return TensorSpec(name=value.name, dtype=name, shape=tuple(dims))
 
 
 def resolve(spec: ModelSpec, plan: ModelPlan) -> Resolved:
@@ -138,12 +140,21 @@ def resolve(spec: ModelSpec, plan: ModelPlan) -> Resolved:
     if len(images) > 1:
         names = ", ".join(t.name for t, image in zip(spec.inputs, found, strict=True) if image is not None)
         raise ModelError(f"model {plan.name!r} has several image inputs", got=names, expected="one image input")
-    inputs = tuple(_concrete(tensor, plan) for tensor in spec.inputs)
+    shapes = _bound(spec, [_given(tensor, plan) for tensor in spec.inputs])
+    leads = images[0][0] if images else None
+    inputs = tuple(_concrete(t, shape, plan, leads) for t, shape in zip(spec.inputs, shapes, strict=True))
     image = None
     if images:
-        tensor = next(t for t in inputs if t.name == images[0][0])
+        tensor = next(t for t in inputs if t.name == leads)
         image = _described(tensor, images[0][1])
-    return Resolved(inputs, image, all(isinstance(t.shape[0], str) for t in spec.inputs if t.shape))
+    return Resolved(inputs, image, _batched(spec, leads))
+
+
+def _batched(spec: ModelSpec, leads: str | None) -> frozenset[str]:
+    """Inputs whose first dimension is open; none when a fixed one of them would contradict a smaller batch."""
+    names = frozenset(t.name for t in spec.inputs if t.shape and isinstance(t.shape[0], str))
+    fixed = {t.name for t in spec.inputs if t.shape} - names
+    return frozenset() if (leads in fixed if leads else fixed) else names
 
 
 def _described(tensor: TensorSpec, layout: Layout) -> Image:
@@ -170,24 +181,55 @@ def _image(tensor: TensorSpec, plan: ModelPlan) -> tuple[str, Layout] | None:
     )
 
 
-def _concrete(tensor: TensorSpec, plan: ModelPlan) -> TensorSpec:
-    shape: tuple[int | str, ...] = plan.shapes.get(tensor.name, tensor.shape)
+def _given(tensor: TensorSpec, plan: ModelPlan) -> tuple[int | str, ...]:
+    """The shape with what the plan says of it filled in; raises ModelError where the plan contradicts the file."""
+    given = plan.shapes.get(tensor.name)
+    if given is None:
+        return _with_size(tensor, plan)
+    pairs = zip(tensor.shape, given, strict=False)
+    open_rank = tensor.shape == _ANY_RANK
+    if not open_rank and (len(given) != len(tensor.shape) or any(isinstance(d, int) and d != g for d, g in pairs)):
+        what = f"input {tensor.name!r} of model {plan.name!r} cannot have that shape"
+        raise ModelError(what, got=_text(given), expected=_text(tensor.shape), fix="correct --shape, or leave it out")
+    image = _image(tensor, plan)
+    first = 2 if image is not None and image[1] == "nchw" else 1
+    if image is not None and plan.size is not None and given[first : first + 2] != plan.size:
+        got = f"shape {_text(given)}, size {plan.size[1]}x{plan.size[0]}"
+        raise ModelError(
+            f"shape and size of model {plan.name!r} contradict each other", got=got, fix="give one of them"
+        )
+    return given
+
+
+def _bound(spec: ModelSpec, shapes: list[tuple[int | str, ...]]) -> list[tuple[int | str, ...]]:
+    """Dimensions that share a name share the value that one of them was given; the batch is decided later."""
+    pairs = [pair for t, shape in zip(spec.inputs, shapes, strict=True) for pair in _pairs(t.shape, shape)]
+    known = {name: size for name, size in pairs if isinstance(name, str) and name != "?" and isinstance(size, int)}
+    return [(*shape[:1], *(known.get(d, d) if isinstance(d, str) else d for d in shape[1:])) for shape in shapes]
+
+
+def _pairs(own: tuple[int | str, ...], given: tuple[int | str, ...]) -> list[tuple[int | str, int | str]]:
+    return [] if own == _ANY_RANK else list(zip(own[1:], given[1:], strict=True))
+
+
+def _concrete(tensor: TensorSpec, shape: tuple[int | str, ...], plan: ModelPlan, leads: str | None) -> TensorSpec:
+    """The tensor with its batch. An open first dimension is the batch; a 1 given for it stands for one frame."""
     if not shape:
         return tensor
-    batch = plan.batch.max
-    if tensor.name not in plan.shapes:
-        shape = _with_size(tensor, plan)
-        if isinstance(shape[0], str):
-            shape = (batch, *shape[1:])
+    batch, opened = plan.batch.max, isinstance(tensor.shape[0], str)
+    if opened and shape != _ANY_RANK and (isinstance(shape[0], str) or shape[0] == 1):
+        shape = (batch, *shape[1:])
     if any(isinstance(d, str) for d in shape):
-        fix = f"fix it with --shape {tensor.name}={'x'.join('?' if isinstance(d, str) else str(d) for d in shape)}"
+        wanted = "DIMxDIM..." if shape == _ANY_RANK else "x".join("?" if isinstance(d, str) else str(d) for d in shape)
+        fix = f"fix it with --shape {tensor.name}={wanted}"
         raise ModelError(f"input {tensor.name!r} of model {plan.name!r} has no fixed shape", got=_text(shape), fix=fix)
-    if shape[0] != batch and batch > 1:
-        got, fix = (
-            f"{_text(shape)} with batch {batch}",
-            f"use batch {shape[0]}, or export the model with a dynamic batch",
-        )
-        raise ModelError(f"input {tensor.name!r} of model {plan.name!r} has another batch", got=got, fix=fix)
+    # A fixed first dimension of a side input (a threshold, a table) need not be the batch; that of the image is.
+    must = opened or tensor.name == leads or (leads is None and batch > 1)
+    if must and shape[0] != batch:
+        got = f"{_text(shape)} with batch {batch}"
+        other = "give its shape for one frame" if opened else "export the model with a dynamic batch"
+        what = f"input {tensor.name!r} of model {plan.name!r} has another batch"
+        raise ModelError(what, got=got, fix=f"use batch {shape[0]}, or {other}")
     return TensorSpec(name=tensor.name, dtype=tensor.dtype, shape=shape)
 
 
@@ -204,15 +246,11 @@ def _with_size(tensor: TensorSpec, plan: ModelPlan) -> tuple[int | str, ...]:
             got = f"{plan.size[1]}x{plan.size[0]}" if plan.size else None
             raise ModelError(f"model {plan.name!r} has a fixed size", got=got, expected=_text(tensor.shape))
     if isinstance(shape[first], str) or isinstance(shape[first + 1], str):
-        fix = f"give its size: --size WIDTHxHEIGHT, or --shape {tensor.name}=1x3xHEIGHTxWIDTH"
+        order = "1x3xHEIGHTxWIDTH" if image[1] == "nchw" else "1xHEIGHTxWIDTHx3"
+        fix = f"give its size: --size WIDTHxHEIGHT, or --shape {tensor.name}={order}"
         raise ModelError(f"the image size of model {plan.name!r} is not fixed", got=_text(tensor.shape), fix=fix)
     return tuple(shape)
 
 
 def _text(shape: tuple[int | str, ...]) -> str:
     return "[" + ", ".join(str(d) for d in shape) + "]"
-
-
-def elements(tensor: TensorSpec) -> int:
-    """Number of elements of a concrete tensor."""
-    return prod(int(d) for d in tensor.shape)

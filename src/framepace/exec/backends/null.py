@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import count as counter
+from typing import Annotated
 
 import numpy as np
+from msgspec import Meta
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from framepace.errors import BackendError, UsageError
 from framepace.exec.backend import Backend, Session, Tensors, Worker
+from framepace.exec.backends.options import checked
 from framepace.exec.clock import Clock
 from framepace.exec.models import Resolved, inspect, resolve
+from framepace.facts.base import Fact
 from framepace.facts.model import ModelSpec, TensorSpec
-from framepace.facts.plan import ModelPlan, Option
+from framepace.facts.plan import ModelPlan, NonNegative, Option
 
 _DRAWN = 1 << 16  # durations drawn ahead; later requests start over
 OPTIONS: Mapping[str, str] = {
@@ -30,6 +35,24 @@ OPTIONS: Mapping[str, str] = {
     "fail_at": "request that fails",
     "nan_at": "request from which outputs are NaN",
 }
+
+_Count = Annotated[int, Meta(ge=0)]
+_Share = Annotated[float, Meta(ge=0, le=1)]
+
+
+class _Options(Fact, frozen=True, kw_only=True):
+    latency_us: NonNegative = 0.0
+    noise: NonNegative = 0.0
+    outlier_share: _Share = 0.0
+    outlier_factor: NonNegative = 5.0
+    tier_at: _Count = 0
+    tier_factor: NonNegative = 2.0
+    ramp: _Count = 1
+    batch_us: NonNegative = 0.0
+    cpu: str = "spin"
+    seed: _Count = 0
+    fail_at: _Count = 0
+    nan_at: _Count = 0
 
 
 def durations(options: Mapping[str, Option], count: int) -> NDArray[np.int64]:
@@ -57,6 +80,7 @@ class NullBackend(Backend):
     options = OPTIONS
 
     def _load(self, model: ModelPlan, clock: Clock) -> Session:
+        model = replace(model, options=checked(self.name, _Options, model.options))
         if model.options.get("cpu", "spin") not in ("spin", "sleep"):
             raise UsageError("option 'cpu' of backend null", got=model.options["cpu"], expected="spin or sleep")
         return _NullSession(model, clock)

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from msgspec import Meta
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from framepace.errors import BackendError, ModelError, UsageError, unknown
 from framepace.exec import builtin
 from framepace.exec.backend import Backend, Session, Tensors, Worker
+from framepace.exec.backends.options import checked
 from framepace.exec.clock import Clock
 from framepace.exec.models import Resolved, inspect, resolve
+from framepace.facts.base import Fact
 from framepace.facts.model import ModelSpec, TensorSpec
 from framepace.facts.plan import ModelPlan
 
 _LEVELS = {"off": "DISABLE_ALL", "basic": "ENABLE_BASIC", "extended": "ENABLE_EXTENDED", "all": "ENABLE_ALL"}
 _EXECUTION = {"sequential": "ORT_SEQUENTIAL", "parallel": "ORT_PARALLEL"}
-_LOG = logging.getLogger(__name__)
 OPTIONS: Mapping[str, str] = {
     "inter_threads": "threads that run independent nodes (with execution: parallel)",
     "execution": "sequential or parallel",
@@ -27,6 +29,14 @@ OPTIONS: Mapping[str, str] = {
     "mem_pattern": "plan memory ahead (true or false)",
     "arena": "keep freed memory for the next run (true or false)",
 }
+
+
+class _Options(Fact, frozen=True, kw_only=True):
+    inter_threads: Annotated[int, Meta(ge=0)] = 0
+    execution: str = "sequential"
+    optimisation: str = "all"
+    mem_pattern: bool = True
+    arena: bool = True
 
 
 class OnnxRuntimeBackend(Backend):
@@ -39,7 +49,7 @@ class OnnxRuntimeBackend(Backend):
         if model.precision != "fp32":
             fix = "convert the ONNX file to that precision and run it as it is"
             raise UsageError("the onnxruntime backend runs a file in its own precision", got=model.precision, fix=fix)
-        return _OrtSession(model)
+        return _OrtSession(replace(model, options=checked(self.name, _Options, model.options)))
 
     def versions(self) -> dict[str, str]:
         """Version of ONNX Runtime."""
@@ -105,18 +115,33 @@ def _load(model: ModelPlan, found: ModelSpec) -> Any:
     except (UsageError, ModelError):
         raise
     except Exception as error:  # ONNX Runtime raises many classes of its own, none of them public
-        got = str(error).splitlines()[0]
-        fix = f"opset {found.opset}: export with a lower opset, or install a newer onnxruntime ({ort.__version__} here)"
+        got = _message(error)
+        fix = _advice(got, found, ort.__version__)
         raise ModelError(f"ONNX Runtime cannot load {model.model}", got=got, fix=fix) from error
+
+
+def _message(error: Exception) -> str:
+    """All of the library's message on one line; what matters is often not in its first."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _advice(message: str, found: ModelSpec, version: str) -> str:
+    if "In Node" in message:
+        return f"export with another opset than {found.opset}, or install an onnxruntime that has it ({version} here)"
+    if "xternal" in message:
+        return "put the complete weights file that the model names beside it"
+    if "pset" in message or "IR version" in message:
+        return f"opset {found.opset}: export with a lower opset, or install a newer onnxruntime ({version} here)"
+    return "export it again; onnx.checker.check_model says more about the file"
 
 
 class _OrtWorker(Worker):
     """Inputs are bound once; a run of a smaller batch uses a slice where the model allows it."""
 
     def __init__(self, session: Any, resolved: Resolved, spec: ModelSpec) -> None:
-        self._session, self._dynamic = session, resolved.dynamic
+        self._session, self._batched = session, resolved.batched
         self._inputs = {t.name: _input(t, resolved) for t in resolved.inputs}
-        self._full = next((len(a) for a in self._inputs.values() if a.ndim), 1)
+        self._full = max((len(a) for name, a in self._inputs.items() if name in self._batched), default=0)
         self._names = [tensor.name for tensor in spec.outputs]
         self._outputs: dict[str, NDArray[Any]] = {}
 
@@ -125,12 +150,12 @@ class _OrtWorker(Worker):
 
     def enqueue(self, slot: int, count: int) -> None:
         feed = self._inputs
-        if count < self._full and self._dynamic:
-            feed = {name: array[:count] for name, array in feed.items()}
+        if count < self._full:
+            feed = {name: array[:count] if name in self._batched else array for name, array in feed.items()}
         try:
             results = self._session.run(self._names, feed)
         except Exception as error:  # as above
-            raise BackendError("inference failed in ONNX Runtime", got=str(error).splitlines()[0]) from error
+            raise BackendError("inference failed in ONNX Runtime", got=_message(error)) from error
         self._outputs = dict(zip(self._names, results, strict=True))
 
     def wait(self, slot: int) -> Tensors:
