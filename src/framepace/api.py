@@ -11,6 +11,8 @@ from msgspec.structs import replace
 from framepace.analyze.compare import compare as compare_traces
 from framepace.analyze.summary import summarize
 from framepace.errors import UsageError
+from framepace.exec.backend import Tell as LoadTell
+from framepace.exec.backend import silent
 from framepace.exec.clock import Clock
 from framepace.exec.models import inspect
 from framepace.explaining.lab import Tell
@@ -103,15 +105,27 @@ def bench(
     out: str | Path | None = None,
     clock: Clock | None = None,
     progress: Any = None,
+    tell: LoadTell | None = None,
+    layers: bool = False,
     **options: Any,
 ) -> Trace:
     """Measure under a stated load and return the trace; `out` is the folder it is written to.
 
-    `options` are those of `make_case`.
+    `options` are those of `make_case`; `tell` hears of what takes long before the run; `layers` measures each layer
+    too.
     """
     case = models if isinstance(models, Case) else make_case(models, **options)
     folder = None if out is None else Path(out)
-    return measure(case.plan, case.workload, folder=folder, clock=clock, progress=progress, overwrite=True)
+    return measure(
+        case.plan,
+        case.workload,
+        folder=folder,
+        clock=clock,
+        progress=progress,
+        overwrite=True,
+        tell=tell or silent,
+        layers=layers,
+    )
 
 
 def explain(

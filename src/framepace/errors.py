@@ -37,6 +37,14 @@ class BackendError(FramepaceError):
     """A backend that cannot load or run a model."""
 
 
+class DeviceMemoryError(BackendError):
+    """Too little memory on the device; what was taken for the model is freed again."""
+
+
+class DeviceLost(BackendError):
+    """The device no longer answers (fallen off the bus, reset, a sticky error): no later request can succeed."""
+
+
 class SourceError(FramepaceError):
     """A video or stream that cannot be opened or read."""
 

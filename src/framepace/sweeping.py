@@ -13,10 +13,12 @@ import msgspec
 
 from framepace.analyze.summary import summarize
 from framepace.errors import FramepaceError, UsageError
-from framepace.exec.clock import Clock
+from framepace.exec.backend import Tell as LoadTell
+from framepace.exec.clock import Clock, SystemClock
 from framepace.facts.settings import Case, apply
 from framepace.facts.sweep import Cell, Sweep
 from framepace.facts.trace import Trace
+from framepace.measure.engines import Engines
 from framepace.measure.session import measure
 from framepace.store import load_trace, write_atomic
 
@@ -67,24 +69,38 @@ def sweep(
     combinations = list(cells(grid))
     cases = [apply(case, combination) for combination in combinations]
     done: list[Cell] = []
-    for number, (settings, varied) in enumerate(zip(combinations, cases, strict=True)):
-        if tell is not None:
-            tell(", ".join(f"{k}={v}" for k, v in settings.items()), number / len(cases))
-        cell = _cell(settings, varied, folder, clock)
-        if cell is None:
-            return Sweep(grid=_text(grid), cells=tuple(done), interrupted=True)
-        done.append(cell)
-        if folder is not None:
-            write_atomic(folder / "sweep.json", msgspec.json.encode(Sweep(grid=_text(grid), cells=tuple(done))))
+    told = tell or (lambda text, share: None)
+    clock = clock or SystemClock()
+    with Engines(clock) as engines:
+        for number, (settings, varied) in enumerate(zip(combinations, cases, strict=True)):
+            named, share = ", ".join(f"{k}={v}" for k, v in settings.items()), number / len(cases)
+            told(named, share)
+            cell = _cell(settings, varied, folder, clock, engines, _prefixed(told, named, share))
+            if cell is None:
+                return Sweep(grid=_text(grid), cells=tuple(done), interrupted=True)
+            done.append(cell)
+            if folder is not None:
+                write_atomic(folder / "sweep.json", msgspec.json.encode(Sweep(grid=_text(grid), cells=tuple(done))))
     return Sweep(grid=_text(grid), cells=tuple(done))
 
 
-def _cell(settings: dict[str, Any], case: Case, folder: Path | None, clock: Clock | None) -> Cell | None:
+def _prefixed(tell: Tell, named: str, share: float) -> LoadTell:
+    """Tells of loading within a cell; the bar stays that of the sweep."""
+    return lambda text, _: tell(f"{named}: {text}", share)
+
+
+def _cell(
+    settings: dict[str, Any], case: Case, folder: Path | None, clock: Clock, engines: Engines, tell: LoadTell
+) -> Cell | None:
     path = None if folder is None else folder / f"cell-{_key(case)}"
     trace: Trace | None = _saved(path)
     try:
-        trace = trace or measure(case.plan, case.workload, folder=path, clock=clock, overwrite=True)
+        if trace is None:
+            engine = None if case.plan.engine.strategy == "processes" else engines.get(case.plan, tell)
+            trace = measure(case.plan, case.workload, folder=path, clock=clock, overwrite=True, engine=engine)
     except FramepaceError as error:
+        # A device that failed may hold what the cell took: the next one starts from nothing.
+        engines.clear()
         return Cell(settings=settings, error=str(error))
     if trace.meta.stopped == "interrupted":
         return None

@@ -1,4 +1,7 @@
-"""The contract of a backend: one suite for all of them. A new backend is one line in BACKENDS."""
+"""The contract of a backend: one suite for all of them. A new backend is one line in SUBJECTS.
+
+Those that need a GPU, or a library that is not installed, are skipped with the reason.
+"""
 
 from __future__ import annotations
 
@@ -13,33 +16,63 @@ from framepace.errors import BackendError, UsageError
 from framepace.exec.backend import Session, Tensors, Worker, get_backend
 from framepace.exec.builtin import model_bytes, names
 from framepace.exec.clock import SystemClock
+from framepace.exec.gpu import DeviceWorker
 from framepace.facts.plan import Batching, ModelPlan
+from tests.gpus import missing
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A backend under test: `computes` when its outputs follow its inputs."""
+    """A backend under test: `computes` when its outputs follow its inputs, within `rtol` and `atol` of float64."""
 
     backend: str
     computes: bool = True
+    device: str = "cpu"
+    settings: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
+    rtol: float = 1e-3
+    atol: float = 1e-5
+
+    def __str__(self) -> str:
+        words = [f"{k}={v}" for k, v in {**self.settings, **self.options}.items()]
+        return "-".join([self.backend, *([self.device] if self.device != "cpu" else []), *words])
 
 
-BACKENDS = [Subject("null", computes=False), Subject("onnxruntime")]
-pytestmark = pytest.mark.parametrize("subject", BACKENDS, ids=lambda s: s.backend)
+_TRT = {"tactics": "edge_mask_convolutions,jit_convolutions"}
+_EXACT = {"tf32": False}
+SUBJECTS = [
+    Subject("null", computes=False),
+    Subject("onnxruntime"),
+    Subject("torch"),
+    *(
+        Subject(backend, device="cuda", settings=settings, options=options)
+        for backend, options in (("onnxruntime", _EXACT), ("torch", _EXACT), ("tensorrt", {**_EXACT, **_TRT}))
+        for settings in ({}, {"graph": True}, {"slots": 1, "transfer": "pageable"}, {"spinning": False})
+    ),
+    Subject("onnxruntime", device="cuda", settings={"sms": 64}, options=_EXACT),
+    Subject("torch", device="cuda", settings={"sms": 64}, options=_EXACT),
+    Subject("tensorrt", device="cuda", settings={"sms": 64}, options={**_EXACT, **_TRT}),
+]
+
+
+@pytest.fixture(params=SUBJECTS, ids=str)
+def subject(request: pytest.FixtureRequest) -> Subject:
+    """Each backend in turn."""
+    chosen: Subject = request.param
+    reason = missing(chosen.backend, chosen.device)
+    if reason is not None:
+        pytest.skip(reason)
+    return chosen
 
 
 def plan(subject: Subject, model: str = "builtin:classifier", batch: int = 1, **options: Any) -> ModelPlan:
     """A plan of one model, with one thread."""
+    fields: dict[str, Any] = {"threads": 1, "spinning": False, "device": subject.device} | subject.settings
+    if subject.backend == "null":
+        fields.pop("device")
     chosen = {**subject.options, **options}
     return ModelPlan(
-        name="m",
-        model=model,
-        backend=subject.backend,
-        batch=Batching(max=batch),
-        threads=1,
-        spinning=False,
-        options=chosen,
+        name="m", model=model, backend=subject.backend, batch=Batching(max=batch), options=chosen, **fields
     )
 
 
@@ -100,7 +133,7 @@ def test_outputs_follow_the_inputs_and_agree_with_the_reference(subject: Subject
     second = infer(worker)["y0"]
     if subject.computes:
         assert not np.array_equal(first, second)
-        np.testing.assert_allclose(first, expected, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(first, expected, rtol=subject.rtol, atol=subject.atol)
     else:
         assert np.array_equal(first, second)
 
@@ -149,17 +182,51 @@ def test_an_unknown_option_lists_the_known_ones(subject: Subject) -> None:
     assert all(key in str(error.value) for key in get_backend(subject.backend).options)
 
 
-def test_a_failing_inference_raises_and_leaves_the_worker_usable(subject: Subject) -> None:
+def test_a_failing_inference_raises_and_leaves_the_worker_usable(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After a BackendError the next inference works."""
     worker = load(subject, **({"fail_at": 0} if subject.backend == "null" else {})).worker()
-    if subject.backend != "null":
-        broken = dict(worker.staging(0))
-        worker._inputs = {name: array[:, :1] for name, array in broken.items()}  # type: ignore[attr-defined]
-    with pytest.raises(BackendError):
-        worker.enqueue(0, 1)
-    if subject.backend != "null":
-        worker._inputs = broken  # type: ignore[attr-defined]
+    with monkeypatch.context() as broken:
+        if isinstance(worker, DeviceWorker):
+            broken.setattr(worker, "_run", lambda *_: 1 // 0)
+        elif subject.backend != "null":
+            inputs = {name: array[:, :1] for name, array in worker.staging(0).items()}
+            broken.setattr(worker, "_inputs", inputs)
+        with pytest.raises(BackendError):
+            worker.enqueue(0, 1)
     assert infer(worker)
+
+
+def test_slots_in_flight_give_each_its_own_outputs(subject: Subject) -> None:
+    """All slots are filled and enqueued before the first is waited for: outputs are those of one at a time."""
+    worker = load(subject).worker()
+    for slot in range(worker.slots):
+        for array in worker.staging(slot).values():
+            array[...] = np.random.default_rng(slot).random(array.shape)
+    alone = []
+    for slot in range(worker.slots):
+        worker.enqueue(slot, 1)
+        alone.append({name: out.copy() for name, out in worker.wait(slot).items()})
+    for slot in range(worker.slots):
+        worker.enqueue(slot, 1)
+    for slot in range(worker.slots):
+        for name, out in worker.wait(slot).items():
+            np.testing.assert_allclose(out, alone[slot][name], rtol=1e-5, atol=1e-7)
+
+
+def test_device_times_are_there_where_there_is_a_device(subject: Subject) -> None:
+    """On a GPU each request has durations above 0 and starts in order; on a CPU there are none."""
+    worker = load(subject).worker()
+    infer(worker)
+    infer(worker)
+    times = worker.times(0)
+    if subject.device == "cpu":
+        assert times is None
+        return
+    assert times is not None
+    assert min(times.h2d, times.compute, times.d2h) > 0
+    assert times.h2d_at < times.compute_at < times.d2h_at
 
 
 def test_the_backend_names_its_library(subject: Subject) -> None:

@@ -24,6 +24,9 @@ def command(
     count: o.Count = None,
     precision: o.Precision = None,
     seed: o.Seed = 0,
+    backend: o.Backend = None,
+    device: o.DeviceName = None,
+    layers: o.Layers = False,
     out: o.Out = None,
     json: o.Json = False,
 ) -> None:
@@ -34,12 +37,18 @@ def command(
 
     case = o.build_case(
         models, video=video, fps=fps, p99_ms=p99_ms, size=size, shape=shape, layout=layout, settings=set_, seed=seed,
-        load=load, scope=scope, stop=o.stop_rule(seconds, count, precision),
+        backend=backend, device=device, load=load, scope=scope, stop=o.stop_rule(seconds, count, precision),
     )  # fmt: skip
     folder = out or new_folder("bench")
     with Progress() as progress:
         names = ", ".join(m.name for m in case.plan.models)
-        trace = api.bench(case, out=folder, progress=lambda share: progress(f"measuring {names} ({scope})", share))
+        trace = api.bench(
+            case,
+            out=folder,
+            progress=lambda share: progress(f"measuring {names} ({scope})", share),
+            tell=progress,
+            layers=layers,
+        )
     summary = api.summary(trace)
     give(
         json,

@@ -28,6 +28,8 @@ def command(
     layout: o.Layout = None,
     set_: o.Settings = [],
     seed: o.Seed = 0,
+    backend: o.Backend = None,
+    device: o.DeviceName = None,
     time_limit: Limit = 90.0,
     out: o.Out = None,
     json: o.Json = False,
@@ -41,6 +43,7 @@ def command(
 
     case = explained_case(
         models, video=video, fps=fps, p99_ms=p99_ms, size=size, shape=shape, layout=layout, settings=set_, seed=seed,
+        backend=backend, device=device,
         load=load,
     )  # fmt: skip
     folder = out or new_folder("explain")

@@ -17,6 +17,9 @@ Video = Annotated[list[str], typer.Option("--video", help="video file or stream 
 Fps = Annotated[float | None, typer.Option("--fps", help="frames a second of each source: the load and the target")]
 P99 = Annotated[float | None, typer.Option("--p99-ms", help="frame budget in ms (default: the frame period)")]
 Size = Annotated[str | None, typer.Option("--size", help="WIDTHxHEIGHT of the image input")]
+Backend = Annotated[str | None, typer.Option("--backend", help="onnxruntime, tensorrt, torch, simulated or null")]
+DeviceName = Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:N")]
+Layers = Annotated[bool, typer.Option("--layers", help="measure each layer too, where the library can")]
 Shape = Annotated[list[str], typer.Option("--shape", help="NAME=1x3x480x640 of an input that is not fully described")]
 Layout = Annotated[str | None, typer.Option("--layout", help="nchw or nhwc, where the model does not say")]
 Settings = Annotated[list[str], typer.Option("--set", help="NAME=VALUE of any setting (framepace settings lists them)")]
@@ -50,7 +53,7 @@ def parse_load(text: str) -> Load:
         return Replay(trace=rest)
     numbers = [_number(part, text) for part in rest.split(":")] if rest else []
     if kind == "closed":
-        return Closed(concurrency=int(numbers[0]) if numbers else 1)
+        return Closed(concurrency=int(numbers[0]) if numbers else None)
     if not numbers:
         raise UsageError(f"load {kind!r} needs a number", got=text, expected=f"{kind}:NUMBER, e.g. {kind}:30")
     return _rated(kind, numbers)
@@ -107,6 +110,8 @@ def build_case(
     layout: str | None,
     settings: list[str],
     seed: int,
+    backend: str | None = None,
+    device: str | None = None,
     load: str | None = None,
     scope: Scope = "stream",
     stop: Stop | None = None,
@@ -120,8 +125,9 @@ def build_case(
     changes: dict[str, Any] = parse_pairs(settings, "--set")
     if size is not None:
         changes["size"] = parse_size(size)
-    if layout is not None:
-        changes["layout"] = layout
+    for name, value in (("layout", layout), ("backend", backend), ("device", device)):
+        if value is not None:
+            changes.setdefault(name, value)
     chosen = None if load is None else parse_load(load)
     rate = getattr(chosen, "fps", fps) if chosen is not None else fps
     return make_case(

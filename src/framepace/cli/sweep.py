@@ -29,6 +29,8 @@ def command(
     count: o.Count = None,
     precision: o.Precision = None,
     seed: o.Seed = 0,
+    backend: o.Backend = None,
+    device: o.DeviceName = None,
     out: o.Out = None,
     json: o.Json = False,
 ) -> None:
@@ -44,6 +46,7 @@ def command(
         raise UsageError("nothing to vary", expected="--vary SETTING=V1,V2,...")
     case = o.build_case(
         models, video=video, fps=fps, p99_ms=p99_ms, size=size, shape=shape, layout=layout, settings=set_, seed=seed,
+        backend=backend, device=device,
         load=load, scope=scope, stop=o.stop_rule(seconds, count, precision),
     )  # fmt: skip
     folder = out or new_folder("sweep")

@@ -1,14 +1,14 @@
 """Backend, Session, Worker: the narrow protocol behind which every inference library stands, and the registry.
 
 Life-cycle: `Backend.load` gives a Session (one loaded model); `Session.worker` gives a Worker (own execution context,
-own staging buffers), used by one thread only. A Worker has `slots` requests that may be in flight; for each the caller
-fills `staging(slot)`, calls `enqueue(slot, count)`, then `wait(slot)`.
+own stream, own staging buffers), made and used by one thread only. A Worker has `slots` requests that may be in flight;
+for each the caller fills `staging(slot)`, calls `enqueue(slot, count)`, then `wait(slot)`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import entry_points
@@ -18,19 +18,28 @@ from numpy.typing import NDArray
 
 from framepace.errors import BackendError, UsageError, unknown
 from framepace.exec.clock import Clock
-from framepace.facts.model import ModelSpec
+from framepace.exec.models import Resolved
+from framepace.facts.model import Layer, ModelSpec
 from framepace.facts.plan import ModelPlan
 
 Tensors = Mapping[str, NDArray[Any]]
+Tell = Callable[[str, float | None], None]  # what a long load is doing, and the share done where it is known
+
+
+def silent(text: str, share: float | None) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True)
 class DeviceTimes:
-    """Device durations of one inference in ns, from the device's own clock."""
+    """Device durations of one inference in ns, from the device's own clock, and when each part began (host clock)."""
 
     h2d: int
     compute: int
     d2h: int
+    h2d_at: int = -1
+    compute_at: int = -1
+    d2h_at: int = -1
 
 
 class Worker(ABC):
@@ -57,21 +66,40 @@ class Worker(ABC):
         """Device durations of the inference last waited for in `slot`; None where the backend has no device clock."""
         return None
 
+    def sm_clock(self) -> int:
+        """SM clock of the worker's device in MHz, -1 where it has none."""
+        return -1
+
     def close(self) -> None:  # noqa: B027 - most workers hold nothing
         """Free what the worker holds. Idempotent."""
 
 
 class Session(ABC):
-    """One loaded model. `spec` has the shapes as loaded, every dimension an int."""
+    """One loaded model.
+
+    `spec` is the identity of the model's file with the shapes as loaded; `resolved` the inputs as the worker's staging
+    has them (uint8 where preparation is folded in). `notes` are sentences a reader of the trace must see; `gpu` is the
+    PCI bus id of the device it runs on, None on a CPU.
+    """
 
     spec: ModelSpec
+    resolved: Resolved
+    notes: tuple[str, ...] = ()
+    gpu: str | None = None
     closed = False
 
-    def worker(self) -> Worker:
-        """A new worker; raises BackendError when the session is closed."""
+    def worker(self, index: int = 0) -> Worker:
+        """A new worker for the calling thread; `index` numbers the workers of a run (which share of the SMs it gets).
+
+        Raises BackendError when the session is closed.
+        """
         if self.closed:
             raise BackendError(f"model {self.spec.name!r} is closed", fix="load it again")
-        return self._worker()
+        return self._worker(index)
+
+    def layers(self) -> tuple[Layer, ...]:
+        """What each layer takes alone, from the library's own profiler; none where it has none. Runs inferences."""
+        return ()
 
     def close(self) -> None:
         """Free the model. Idempotent."""
@@ -80,7 +108,7 @@ class Session(ABC):
             self._close()
 
     @abstractmethod
-    def _worker(self) -> Worker:
+    def _worker(self, index: int) -> Worker:
         """The steps of `worker`."""
 
     def _close(self) -> None:  # noqa: B027 - most sessions hold nothing
@@ -88,22 +116,33 @@ class Session(ABC):
 
 
 class Backend(ABC):
-    """A library that runs models. `options` names the keys it takes in ModelPlan.options, each with a sentence."""
+    """A library that runs models. `options` names the keys it takes in ModelPlan.options, each with a sentence.
+
+    `devices` are the kinds of device it can run on, the one it takes by itself first.
+    """
 
     name: str
     options: Mapping[str, str] = {}
     simulated: bool = False
-    gpu: bool = False
+    devices: tuple[str, ...] = ("cpu",)
 
-    def load(self, model: ModelPlan, clock: Clock) -> Session:
-        """Load `model` as its plan says. Raises BackendError, ModelError or UsageError."""
+    def load(self, model: ModelPlan, clock: Clock, tell: Tell = silent) -> Session:
+        """Load `model` as its plan says, telling `tell` what takes long.
+
+        Raises BackendError, ModelError or UsageError.
+        """
         for key in model.options:
             if key not in self.options:
                 raise unknown(f"option of backend {self.name}", key, self.options or {"(it has none)"})
-        return self._load(model, clock)
+        kind = (model.device or self.devices[0]).partition(":")[0]
+        if kind not in self.devices:
+            raise UsageError(f"backend {self.name} cannot run on {kind}", expected=" or ".join(self.devices))
+        if kind == "cpu" and (model.graph or model.sms is not None):
+            raise UsageError("graph and sms are settings of a GPU", got=f"{self.name} on the CPU")
+        return self._load(model, clock, tell)
 
     @abstractmethod
-    def _load(self, model: ModelPlan, clock: Clock) -> Session:
+    def _load(self, model: ModelPlan, clock: Clock, tell: Tell) -> Session:
         """The steps of `load`."""
 
     def versions(self) -> dict[str, str]:

@@ -57,6 +57,12 @@ class Control:
                 self._done.wait(0.25)
             return self._completions[number - self._forgotten]
 
+    def known(self, number: int) -> int | None:
+        """When delivery `number` completed (ns), without waiting; None when it has not."""
+        with self._done:
+            place = number - self._forgotten
+            return self._completions[place] if place < len(self._completions) else None
+
     def _remember(self, now: int) -> None:
         self._completions.append(now)
         if len(self._completions) > _KEPT:

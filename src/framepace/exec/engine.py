@@ -13,30 +13,30 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from framepace.errors import ModelError, UsageError
-from framepace.exec.backend import Session, get_backend
+from framepace.exec.backend import Session, Tell, get_backend, silent
 from framepace.exec.clock import Clock
 from framepace.exec.control import Control
-from framepace.exec.feed import Feed
+from framepace.exec.feed import Feed, Idle
 from framepace.exec.hooks import load_hook
 from framepace.exec.keeper import kept_awake, usable_cores
-from framepace.exec.models import Resolved, inspect, resolve
+from framepace.exec.models import Resolved
 from framepace.exec.pipeline import Finish, Pipeline, Prepare, Sink, Step
 from framepace.exec.prepare import Preparer
 from framepace.exec.usage import GC_CLOCK
-from framepace.facts.model import ModelSpec
+from framepace.facts.model import Layer, ModelSpec
 from framepace.facts.plan import ModelPlan, Plan
 from framepace.facts.workload import Scope
 
 
 class Engine:
-    """A plan with its models loaded.
+    """A plan with its models loaded; `tell` hears of what takes long.
 
     Raises ModelError, BackendError or UsageError when a model cannot be loaded as the plan says; what was loaded
     before is freed. `startup` holds the load times in ns.
     """
 
-    def __init__(self, plan: Plan, clock: Clock) -> None:
-        self.plan, self.clock = plan, clock
+    def __init__(self, plan: Plan, clock: Clock, tell: Tell = silent) -> None:
+        self.plan, self.clock, self._tell = plan, clock, tell
         self.startup: dict[str, int] = {}
         self.libraries: dict[str, str] = {}
         self.simulated = False
@@ -50,7 +50,17 @@ class Engine:
     @property
     def specs(self) -> tuple[ModelSpec, ...]:
         """The models as loaded, every dimension an int."""
-        return tuple(session.spec for session, _ in self._models)
+        return tuple(session.spec for session in self._models)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the backends have to say of the models as loaded."""
+        return tuple(note for session in self._models for note in session.notes)
+
+    @property
+    def gpus(self) -> tuple[str, ...]:
+        """PCI bus ids of the GPUs in use."""
+        return tuple(sorted({session.gpu for session in self._models if session.gpu is not None}))
 
     def run(self, scope: Scope, feed: Feed, control: Control, sink: Sink, picture: Any = None) -> list[Exception]:
         """Run until the feed ends; returns the errors of failed requests (the first of each worker).
@@ -71,24 +81,36 @@ class Engine:
         """Free the models. Idempotent."""
         self._open.close()
 
-    def _load(self, model: ModelPlan) -> tuple[Session, Resolved]:
+    def _load(self, model: ModelPlan) -> Session:
         backend = get_backend(model.backend)
         began = self.clock.now()
-        session = backend.load(model, self.clock)
+        session = backend.load(model, self.clock, self._tell)
         self._open.callback(session.close)
         self.startup[f"load {model.name}"] = self.clock.now() - began
         self.libraries |= backend.versions()
         self.simulated |= backend.simulated
-        return session, resolve(inspect(model.model), model)
+        return session
 
-    def steps(self, scope: Scope, picture: Any) -> list[Step]:
-        """The models as one worker runs them; called in the worker's thread."""
-        return [self._step(i, scope, picture) for i in range(len(self._models))]
+    def layers(self) -> dict[str, tuple[Layer, ...]]:
+        """What each layer of each model takes, by model name, where its library tells. Runs inferences."""
+        names = [model.name for model in self.plan.models]
+        found = {name: session.layers() for name, session in zip(names, self._models, strict=True)}
+        return {name: layers for name, layers in found.items() if layers}
 
-    def _step(self, index: int, scope: Scope, picture: Any) -> Step:
-        session, resolved = self._models[index]
-        model = self.plan.models[index]
-        worker = session.worker()
+    def steps(self, scope: Scope, picture: Any, worker: int = 0) -> list[Step]:
+        """The models as worker number `worker` runs them; called in its thread."""
+        with ExitStack() as on_error:
+            steps = []
+            for index in range(len(self._models)):
+                steps.append(self._step(index, scope, picture, worker))
+                on_error.callback(steps[-1].worker.close)
+            on_error.pop_all()
+        return steps
+
+    def _step(self, index: int, scope: Scope, picture: Any, number: int) -> Step:
+        session = self._models[index]
+        model, resolved = self.plan.models[index], session.resolved
+        worker = session.worker(number)
         prepare = _preparer(model, resolved, scope)
         if prepare is None or resolved.image is None:
             return Step(index, model.name, worker, model.batch.max, None, None)
@@ -101,10 +123,12 @@ class Engine:
             return Step(index, model.name, worker, model.batch.max, None, None)
         return Step(index, model.name, worker, model.batch.max, name, prepare)
 
-    def pipeline(self, scope: Scope, picture: Any, control: Control, sink: Sink, **numbers: Any) -> Pipeline:
-        """A pipeline for the calling thread."""
-        finish = None if scope == "model" else self._finish
-        return Pipeline(self.steps(scope, picture), self.clock, control, sink, finish, **numbers)
+    def pipeline(
+        self, scope: Scope, picture: Any, control: Control, sink: Sink, worker: int, batch_ids: Iterator[int]
+    ) -> Pipeline:
+        """A pipeline for the calling thread, which is worker number `worker`."""
+        finish, steps = None if scope == "model" else self._finish, self.steps(scope, picture, worker)
+        return Pipeline(steps, self.clock, control, sink, finish, worker, batch_ids)
 
 
 def _preparer(model: ModelPlan, resolved: Resolved, scope: Scope) -> Prepare | None:
@@ -126,6 +150,7 @@ class _Crew:
         self._sink, self._picture = sink, picture
         self._batch_ids = itertools.count()
         self._fatal: list[BaseException] = []
+        self._ready: threading.Barrier | None = None
         self.errors: list[Exception] = []
 
     def run(self, workers: int) -> None:
@@ -138,6 +163,7 @@ class _Crew:
             raise self._fatal[0]
 
     def _threads(self, workers: int) -> None:
+        self._ready = threading.Barrier(workers)
         threads = [threading.Thread(target=self._guarded, args=(i,), name=f"worker-{i}") for i in range(workers)]
         for thread in threads:
             thread.start()
@@ -148,23 +174,36 @@ class _Crew:
         try:
             self._work(index)
         except BaseException as error:
-            self._fatal.append(error)
+            if not isinstance(error, threading.BrokenBarrierError):
+                self._fatal.append(error)
             self._control.stop("failed")
+            if self._ready is not None:
+                self._ready.abort()
 
     def _work(self, index: int) -> None:
         engine = self._engine.plan.engine
-        pipeline = self._engine.pipeline(
-            self._scope, self._picture, self._control, self._sink, worker=index, batch_ids=self._batch_ids
-        )
+        pipeline = self._engine.pipeline(self._scope, self._picture, self._control, self._sink, index, self._batch_ids)
         idle = pipeline.beat if engine.heartbeat_ms is not None else None
         with ExitStack() as stack:
             stack.callback(pipeline.close)
             if engine.keeper:
                 cores = usable_cores()
                 stack.enter_context(kept_awake(cores[-1 - index % len(cores)]))
-            while (frames := self._feed.take(idle)) is not None:
-                pipeline.process(frames)
+            # Nobody begins before all are set up: set-up allocates and captures, which disturbs what runs.
+            if self._ready is not None:
+                self._ready.wait()
+            _serve(pipeline, self._feed, idle)
         self.errors.extend(pipeline.errors)
+
+
+def _serve(pipeline: Pipeline, feed: Feed, idle: Idle | None) -> None:
+    """Until the feed ends: take what is ready while there is room, and collect what is in flight."""
+    while (frames := feed.take(idle, wait=not pipeline.flying)) is not None:
+        if frames:
+            pipeline.submit(frames)
+        if pipeline.full or not frames:
+            pipeline.collect()
+    pipeline.drain()
 
 
 @contextmanager

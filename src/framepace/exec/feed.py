@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import count
+from itertools import count, takewhile
 from typing import Any, Protocol
 
 from framepace.errors import FramepaceError
@@ -40,12 +40,19 @@ class Arrivals(Protocol):
     def due(self, number: int, control: Control) -> int | None:
         """Due time (ns) of frame `number`; waits where that depends on a delivery; None when there is no more."""
 
+    def known(self, number: int, control: Control) -> int | None:
+        """Due time (ns) of frame `number` as far as it is known now; None when it is not, or there is no more."""
+
 
 class Feed(Protocol):
     """Gives batches to workers."""
 
-    def take(self, idle: Idle | None) -> list[Frame] | None:
-        """The next batch, waiting for it; None when the run is over. `idle` is called every heartbeat meanwhile."""
+    def take(self, idle: Idle | None, wait: bool = True) -> list[Frame] | None:
+        """The next batch, waiting for it; None when the run is over. `idle` is called every heartbeat meanwhile.
+
+        Without `wait` (the worker has requests in flight to look after): an empty list when no batch is ready now. A
+        batch that may still grow is not: it stays open as long as the worker has something else to do.
+        """
 
     def close(self) -> None:
         """Stop the feed's threads."""
@@ -75,26 +82,67 @@ class Waiter:
         return self.control.stopped is None
 
 
+class _Numbers:
+    """0, 1, 2, ...: each drawn once, by any thread; one that was not used is put back and drawn first."""
+
+    def __init__(self) -> None:
+        self._next, self._returned = count(), list[int]()
+
+    def draw(self) -> int:
+        """The lowest number left; list and counter are atomic in CPython, and no number is ever in both."""
+        try:
+            return self._returned.pop()
+        except IndexError:
+            return next(self._next)
+
+    def put_back(self, number: int) -> None:
+        """Let `number` be drawn again."""
+        self._returned.append(number)
+
+    def start(self, number: int) -> None:
+        """Go on from `number`; for the caller that holds the lock of batches."""
+        self._next = count(number)
+
+
 class InlineFeed:
     """The worker waits for the due time and reads the source itself; frames arrive at the sources in turn."""
 
     def __init__(self, sources: Sequence[PictureSource], arrivals: Arrivals, rule: BatchRule, waiter: Waiter) -> None:
         self._sources, self._arrivals, self._rule, self._waiter = sources, arrivals, rule, waiter
         self._now, self._control = waiter.clock.now, waiter.control
-        self._numbers = count()
+        self._numbers = _Numbers()
         self._gather = threading.Lock()
         self._reads = [threading.Lock() for _ in sources]
 
-    def take(self, idle: Idle | None) -> list[Frame] | None:
+    def take(self, idle: Idle | None, wait: bool = True) -> list[Frame] | None:
         """See Feed. A single-frame batch needs no lock: each worker draws its own number."""
         if self._rule.size == 1:
-            frame = self._frame(next(self._numbers), idle)
+            number = self._numbers.draw()
+            if not wait and not self._ready(number, 1):
+                self._numbers.put_back(number)
+                return None if self._control.stopped is not None else []
+            frame = self._frame(number, idle)
             return None if frame is None else [frame]
         with self._gather:
-            return self._bulk(idle) if self._arrivals.bulk else self._window(idle)
+            number = self._numbers.draw()
+            if not wait and not self._ready(number * (self._rule.size if self._arrivals.bulk else 1), self._rule.size):
+                self._numbers.put_back(number)
+                return None if self._control.stopped is not None else []
+            return self._bulk(number, idle) if self._arrivals.bulk else self._window(number, idle)
 
     def close(self) -> None:
         """Nothing to stop."""
+
+    def _ready(self, number: int, size: int) -> bool:
+        """Whether a batch of up to `size` frames from `number` on could be taken now without waiting."""
+        now, first = self._now(), self._arrivals.known(number, self._control)
+        if first is None or first > now or self._control.stopped is not None:
+            return False
+        if size == 1 or self._arrivals.bulk:
+            return True
+        due = (self._arrivals.known(number + k, self._control) for k in range(1, size))
+        there = 1 + sum(1 for _ in takewhile(lambda t: t is not None and t <= now, due))
+        return self._rule.waits_until(now, first, there) is None
 
     def _frame(self, number: int, idle: Idle | None) -> Frame | None:
         available = self._now()
@@ -116,15 +164,14 @@ class InlineFeed:
             return None
         return Frame(number, source, due, available, captured, decoded, decoded, picture)
 
-    def _bulk(self, idle: Idle | None) -> list[Frame] | None:
-        frame = self._frame(next(self._numbers) * self._rule.size, idle)
+    def _bulk(self, number: int, idle: Idle | None) -> list[Frame] | None:
+        frame = self._frame(number * self._rule.size, idle)
         if frame is None:
             return None
         rest = (self._read(frame.number + k, frame.due, frame.available) for k in range(1, self._rule.size))
         return [frame, *(f for f in rest if f is not None)]
 
-    def _window(self, idle: Idle | None) -> list[Frame] | None:
-        number = next(self._numbers)
+    def _window(self, number: int, idle: Idle | None) -> list[Frame] | None:
         frame = self._frame(number, idle)
         if frame is None:
             return None
@@ -134,7 +181,7 @@ class InlineFeed:
             if extra is None:
                 break
             frames.append(extra)
-        self._numbers = count(number + len(frames))
+        self._numbers.start(number + len(frames))
         return frames
 
     def _joins(self, number: int, frames: list[Frame], idle: Idle | None) -> bool:
@@ -184,7 +231,7 @@ class StreamFeed:
         for thread in self._threads:
             thread.start()
 
-    def take(self, idle: Idle | None) -> list[Frame] | None:
+    def take(self, idle: Idle | None, wait: bool = True) -> list[Frame] | None:
         """See Feed."""
         with self._changed:
             frames: list[Frame] = []
@@ -196,6 +243,8 @@ class StreamFeed:
                     return frames
                 if not frames and self._over():
                     return None
+                if not wait:
+                    return self._put_back(frames)
                 self._nap(until, idle)
 
     def close(self) -> None:
@@ -224,6 +273,12 @@ class StreamFeed:
                 self._on_drop(frame, Cause.STALE)
             else:
                 frames.append(frame)
+
+    def _put_back(self, frames: list[Frame]) -> list[Frame]:
+        """Leave an open batch in the buffers, in order; no frames were taken."""
+        for frame in reversed(frames):
+            self._buffers[frame.source].appendleft(frame)
+        return []
 
     def _stale(self, frame: Frame) -> bool:
         limit = self._policy.stale_ms

@@ -15,17 +15,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from framepace.errors import BackendError, FramepaceError
+from framepace.errors import BackendError, DeviceLost, FramepaceError
 from framepace.exec.backend import DeviceTimes, Tensors, Worker
 from framepace.exec.clock import Clock
 from framepace.exec.control import Control
 from framepace.exec.frame import Frame
-from framepace.exec.usage import Usage, thread_usage
+from framepace.exec.usage import NOTHING, Usage, thread_usage
 from framepace.facts.trace import REQUEST_COLUMNS, Cause, Mark, Outcome
 
 _ROW = struct.Struct(f"<{len(REQUEST_COLUMNS)}q")
 _CHECK_EVERY = 64
 _CHECK_ALWAYS = 1024  # output elements up to which every output is checked for NaN and Inf: about 2 us
+
+_NO_TIMES = DeviceTimes(-1, -1, -1)
 
 Finish = Callable[[str, Mapping[str, NDArray[Any]], int], Any]
 Prepare = Callable[[Any, NDArray[Any]], None]
@@ -45,25 +47,46 @@ class Step:
 
 
 @dataclass(slots=True)
-class _Flight:
-    """A batch between enqueue and delivery."""
+class _Group:
+    """Frames taken together, until the last of their inferences is collected."""
 
+    frames: Sequence[Frame]
+    pending: int = 0
+    end: int = 0
+
+
+@dataclass(slots=True)
+class _Flight:
+    """A batch of one model between enqueue and delivery.
+
+    `before` is the thread's usage when the flight got its attention; `spent` what it had used before it was left alone.
+    """
+
+    step: Step
+    group: _Group
     frames: Sequence[Frame]
     slot: int
     batch_id: int
     before: Usage
     batched: int
+    clock_before: int
+    spent: Usage = NOTHING
     started: int = 0
     enqueued: int = 0
     finished: int = 0
     cause: int = Cause.NONE
     error: Exception | None = None
     times: DeviceTimes | None = None
+    clock_after: int = -1
     marks: int = 0
 
 
 class Pipeline:
     """Runs batches of frames through all models and packs one row a (frame, model) into `sink`.
+
+    A worker with several slots keeps that many inferences in flight: the caller submits while there is room (`full`),
+    and collects, oldest first. An inference of a worker with one slot is collected before anything else is begun, so
+    that a library that computes in the call is timed alone.
 
     Args:
         steps: the models in order; each worker belongs to the calling thread.
@@ -87,17 +110,50 @@ class Pipeline:
         self._now, self._usage = clock.now, thread_usage(clock)
         self._batch_ids = batch_ids if batch_ids is not None else counter()
         self._slots = [deque(range(step.worker.slots)) for step in steps]
+        self._flights: deque[_Flight] = deque()
         self._runs = 0
         self.errors: list[Exception] = []
 
+    @property
+    def flying(self) -> bool:
+        """Whether inferences are in flight."""
+        return bool(self._flights)
+
+    @property
+    def full(self) -> bool:
+        """Whether the next frames would have to wait for a slot."""
+        return bool(self._flights) and not all(self._slots)
+
     def process(self, frames: Sequence[Frame]) -> None:
-        """Run every model on `frames`; a failed inference is a failed row, and the frames go on to the next model."""
-        end = 0
-        for step in self._steps:
-            for first in range(0, len(frames), step.batch):
-                end = self._collect(step, self._submit(step, frames[first : first + step.batch]))
-        for frame in frames:
-            self._control.delivered(end - frame.due, end)
+        """Run every model on `frames` to the end."""
+        self.submit(frames)
+        self.drain()
+
+    def submit(self, frames: Sequence[Frame]) -> None:
+        """Start every model on `frames`; a failed inference is a failed row, and the frames go on to the next model."""
+        group = _Group(frames)
+        parts = [(step, first) for step in self._steps for first in range(0, len(frames), step.batch)]
+        group.pending = len(parts)
+        for step, first in parts:
+            while not self._slots[step.index]:
+                self.collect()
+            flight = self._start(step, group, frames[first : first + step.batch])
+            if step.worker.slots == 1:
+                self._collect(flight)
+            else:
+                flight.spent = self._usage().since(flight.before)
+                self._flights.append(flight)
+
+    def collect(self) -> None:
+        """Wait for the oldest inference in flight and deliver it."""
+        flight = self._flights.popleft()
+        flight.before = self._usage()
+        self._collect(flight)
+
+    def drain(self) -> None:
+        """Collect all that is in flight."""
+        while self._flights:
+            self.collect()
 
     def beat(self) -> None:
         """Run every model once on what its staging holds; nothing is recorded (keep-warm)."""
@@ -113,37 +169,45 @@ class Pipeline:
         for step in self._steps:
             step.worker.close()
 
-    def _submit(self, step: Step, frames: Sequence[Frame]) -> _Flight:
-        slot = self._slots[step.index].popleft()
-        flight = _Flight(frames, slot, next(self._batch_ids), self._usage(), self._now())
+    def _start(self, step: Step, group: _Group, frames: Sequence[Frame]) -> _Flight:
+        slot, worker = self._slots[step.index].popleft(), step.worker
+        clock = worker.sm_clock()
+        flight = _Flight(step, group, frames, slot, next(self._batch_ids), self._usage(), self._now(), clock)
         try:
             if step.prepare is not None and step.input is not None:
-                target = step.worker.staging(slot)[step.input]
+                target = worker.staging(slot)[step.input]
                 for place, frame in enumerate(frames):
                     step.prepare(frame.picture, target[place])
             flight.started = self._now()
-            step.worker.enqueue(slot, len(frames))
+            worker.enqueue(slot, len(frames))
         except Exception as error:
             flight.error, flight.cause = error, _cause(error)
         flight.enqueued = self._now()
         return flight
 
-    def _collect(self, step: Step, flight: _Flight) -> int:
-        outputs: Tensors = {}
+    def _collect(self, flight: _Flight) -> None:
+        step, outputs = flight.step, dict[str, Any]()
         try:
             if flight.error is None:
-                outputs = step.worker.wait(flight.slot)
+                outputs = dict(step.worker.wait(flight.slot))
                 flight.finished = self._now()
+                flight.clock_after = step.worker.sm_clock()
                 flight.times = step.worker.times(flight.slot)
                 self._hand_out(step, flight, outputs)
         except Exception as error:
             flight.error, flight.cause = error, _cause(error) if not flight.finished else Cause.HOOK
         delivered = self._now()
-        used = self._usage()
+        used = self._usage().since(flight.before)
         flight.marks |= self._check(outputs)
         self._slots[step.index].append(flight.slot)
-        self._record(step, flight, delivered, used)
-        return delivered
+        self._record(flight, delivered, used)
+        self._deliver(flight.group, delivered)
+
+    def _deliver(self, group: _Group, delivered: int) -> None:
+        group.pending, group.end = group.pending - 1, max(group.end, delivered)
+        if group.pending == 0:
+            for frame in group.frames:
+                self._control.delivered(group.end - frame.due, group.end)
 
     def _hand_out(self, step: Step, flight: _Flight, outputs: Tensors) -> None:
         if self._finish is None:
@@ -160,27 +224,30 @@ class Pipeline:
                 return Mark.NAN
         return 0
 
-    def _record(self, step: Step, flight: _Flight, delivered: int, used: Usage) -> None:
-        f, before, times = flight, flight.before, flight.times
+    def _record(self, flight: _Flight, delivered: int, used: Usage) -> None:
+        f, spent, times = flight, flight.spent, flight.times or _NO_TIMES
         failed = f.error is not None
         if f.error is not None:
             self._note(f.error)
         # A failed request never reached its later stages: they end where it failed.
         started, finished = f.started or f.enqueued, f.finished or delivered
-        h2d, compute, d2h = (times.h2d, times.compute, times.d2h) if times is not None else (-1, -1, -1)
         marks = f.marks | (Mark.WARMUP if self._control.warming else 0)
         tail = (
-            f.batched, started, f.enqueued, finished, delivered, h2d, compute, d2h,
-            used.cpu - before.cpu, used.switched - before.switched, used.preempted - before.preempted,
-            used.faults - before.faults, used.gc - before.gc,
+            f.batched, started, f.enqueued, finished, delivered,
+            times.h2d, times.compute, times.d2h, times.h2d_at, times.compute_at, times.d2h_at,
+            f.clock_before, f.clock_after,
+            used.cpu + spent.cpu, used.switched + spent.switched, used.preempted + spent.preempted,
+            used.faults + spent.faults, used.gc + spent.gc,
             Outcome.FAILED if failed else Outcome.OK, f.cause, marks,
         )  # fmt: skip
         for x in f.frames:
-            head = (x.number, x.source, step.index, self._worker, f.batch_id, len(f.frames))
+            head = (x.number, x.source, f.step.index, self._worker, f.batch_id, len(f.frames))
             stamps = (x.due, x.available, x.captured, x.decoded, x.queued)
             self._sink(_ROW.pack(*head, *stamps, *tail))
 
     def _note(self, error: Exception) -> None:
+        if isinstance(error, DeviceLost):
+            self._control.stop("device lost")
         if len(self.errors) < 20:
             self.errors.append(error)
 
@@ -190,8 +257,11 @@ def dropped_row(frame: Frame, model: int, cause: int, now: int, warming: bool) -
     marks = Mark.WARMUP if warming else 0
     head = (frame.number, frame.source, model, -1, -1, 0)
     stamps = (frame.due, frame.available, frame.captured, frame.decoded, frame.queued or now)
-    return _ROW.pack(*head, *stamps, *([now] * 5), -1, -1, -1, 0, 0, 0, 0, 0, Outcome.DROPPED, cause, marks)
+    device = [-1] * 8
+    return _ROW.pack(*head, *stamps, *([now] * 5), *device, 0, 0, 0, 0, 0, Outcome.DROPPED, cause, marks)
 
 
 def _cause(error: Exception) -> int:
+    if isinstance(error, DeviceLost):
+        return Cause.DEVICE
     return Cause.BACKEND if isinstance(error, BackendError) else Cause.HOOK

@@ -19,6 +19,13 @@ class Usage(NamedTuple):
     faults: int
     gc: int
 
+    def since(self, before: Usage) -> Usage:
+        """The difference to an earlier reading."""
+        return Usage(*(now - then for now, then in zip(self, before, strict=True)))
+
+
+NOTHING = Usage(0, 0, 0, 0, 0)
+
 
 class GcClock:
     """Counts Python's garbage collections and their time through gc.callbacks; `start` and `stop` nest."""

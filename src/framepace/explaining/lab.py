@@ -10,11 +10,10 @@ import msgspec
 from msgspec.structs import replace
 
 from framepace.exec.clock import Clock, SystemClock
-from framepace.exec.engine import Engine
-from framepace.facts.plan import Plan
 from framepace.facts.settings import Case
 from framepace.facts.trace import Trace
 from framepace.facts.workload import Stop, Warmup, Workload
+from framepace.measure.engines import Engines
 from framepace.measure.feeds import Frames, open_frames
 from framepace.measure.session import measure
 from framepace.units import NS_PER_S
@@ -42,9 +41,10 @@ class Lab:
         self.clock = clock or SystemClock()
         self._limit, self._folder, self._tell = limit_s, folder, tell or (lambda text, share: None)
         self._began = self.clock.now()
-        self._engines: dict[bytes, Engine] = {}
+        self._engines = Engines(self.clock, _ENGINES_KEPT)
         self._frames: dict[bytes, Frames] = {}
         self._open = ExitStack()
+        self._open.enter_context(self._engines)
 
     def __enter__(self) -> Lab:
         return self
@@ -78,23 +78,13 @@ class Lab:
             workload,
             folder=folder,
             clock=self.clock,
-            engine=self._engine(case.plan),
+            engine=self._engines.get(case.plan, lambda text, share: self.say(text)),
             frames=self._pictures(workload),
             overwrite=True,
         )
         if trace.meta.stopped == "interrupted":
             raise Interrupted(trace)
         return trace
-
-    def _engine(self, plan: Plan) -> Engine:
-        """The loaded models of `plan`, reused by every plan that loads them alike."""
-        key = msgspec.json.encode((plan.models, plan.engine))
-        if key not in self._engines:
-            if len(self._engines) >= _ENGINES_KEPT:
-                self._engines.pop(next(iter(self._engines))).close()
-            self._engines[key] = Engine(plan, self.clock)
-            self._open.callback(self._engines[key].close)
-        return self._engines[key]
 
     def _pictures(self, workload: Workload) -> Frames:
         key = msgspec.json.encode((workload.scope, workload.input, workload.seed))

@@ -8,7 +8,11 @@ from framepace.facts.base import Fact
 
 
 class Gpu(Fact, frozen=True, kw_only=True):
-    """One GPU as its driver describes it; memory in bytes, clocks in MHz, power in mW."""
+    """One GPU as its driver describes it; memory in bytes, clocks in MHz, power in mW, the PCIe link at its widest.
+
+    What the driver does not tell is None. `power_limit_mw` is the one in force, `compute_mode` one of NVML's: 'default',
+    'prohibited', 'exclusive process'.
+    """
 
     name: str
     memory_bytes: int
@@ -16,6 +20,17 @@ class Gpu(Fact, frozen=True, kw_only=True):
     compute_capability: str | None = None
     sm_clock_max_mhz: int | None = None
     power_limit_mw: int | None = None
+    uuid: str | None = None
+    pci_bus_id: str | None = None
+    ecc: bool | None = None
+    persistence: bool | None = None
+    power_limit_default_mw: int | None = None
+    memory_clock_max_mhz: int | None = None
+    sm_count: int | None = None
+    pcie_generation_max: int | None = None
+    pcie_lanes_max: int | None = None
+    mig: bool = False
+    compute_mode: str | None = None
 
 
 class Machine(Fact, frozen=True, kw_only=True):

@@ -29,3 +29,17 @@ class ModelSpec(Fact, frozen=True, kw_only=True):
     opset: int | None = None
     nodes: int | None = None
     size_bytes: int | None = None
+
+
+class Layer(Fact, frozen=True, kw_only=True):
+    """One layer as the library runs it: median time in ns alone, its kind, number format and where it runs.
+
+    `nodes` names the operators of the model file that were fused into it, where the library says.
+    """
+
+    name: str
+    time: float | None = None
+    kind: str = ""
+    precision: str = ""
+    place: str = ""
+    nodes: tuple[str, ...] = ()

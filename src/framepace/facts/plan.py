@@ -21,7 +21,8 @@ class Prepare(Fact, frozen=True, kw_only=True):
     """How a frame (uint8, RGB, height x width x 3) becomes a model input.
 
     value = (pixel * scale - mean) / std, per channel, after the resize. `constant` replaces the whole step by a
-    tensor made once, which is how its cost is proven.
+    tensor made once, which is how its cost is proven. `place` 'graph' folds the arithmetic into the model: its input
+    becomes uint8, a quarter of the bytes, and the host only resizes.
     """
 
     resize: Literal["stretch", "letterbox"] = "stretch"
@@ -33,6 +34,7 @@ class Prepare(Fact, frozen=True, kw_only=True):
     pad_value: Annotated[int, Meta(ge=0, le=255)] = 114
     hook: str | None = None
     constant: bool = False
+    place: Literal["host", "graph"] = "host"
 
 
 class Batching(Fact, frozen=True, kw_only=True):
@@ -47,7 +49,11 @@ class ModelPlan(Fact, frozen=True, kw_only=True):
 
     `model` is a path or 'builtin:NAME'. `shapes` fixes dynamic inputs by name, batch dimension included; `size` is
     (height, width) of the image input. `threads` 0 leaves the number to the backend. `options` belong to the backend,
-    which refuses the ones it does not know.
+    which refuses the ones it does not know. `calibration` is a video or folder of pictures for precision 'int8'.
+
+    On a GPU: `device` is 'cpu', 'cuda' or 'cuda:N' (None: the backend's own); `slots` are the requests a worker keeps in
+    flight, so that copies overlap computation; `transfer` is how inputs and outputs travel ('device': not at all, after
+    the first time); `graph` replays each inference as one CUDA graph; `sms` binds each worker to that many SMs.
     """
 
     name: str
@@ -60,6 +66,12 @@ class ModelPlan(Fact, frozen=True, kw_only=True):
     threads: Annotated[int, Meta(ge=0)] = 0
     spinning: bool = True
     prepare: Prepare = Prepare()
+    device: Annotated[str, Meta(pattern=r"^(cpu|cuda(:\d+)?)$")] | None = None
+    slots: Annotated[int, Meta(ge=1, le=8)] = 2
+    transfer: Literal["pinned", "pageable", "device"] = "pinned"
+    graph: bool = False
+    sms: Positive | None = None
+    calibration: str | None = None
     options: dict[str, Option] = {}
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from framepace.facts.base import Fact
 from framepace.facts.machine import Machine
-from framepace.facts.model import ModelSpec
+from framepace.facts.model import Layer, ModelSpec
 from framepace.facts.plan import Plan
 from framepace.facts.workload import Workload
 
@@ -38,6 +38,11 @@ REQUEST_COLUMNS: Mapping[str, str] = {
     "h2d": "device time of the copy to the device",
     "compute": "device time of the kernels",
     "d2h": "device time of the copy to the host",
+    "h2d_at": "when the copy to the device began, by the device's clock, laid on the host's (within 20 us)",
+    "compute_at": "when the kernels began, by the same clock",
+    "d2h_at": "when the copy to the host began, by the same clock",
+    "sm_clock_before": "SM clock in MHz when the worker took it",
+    "sm_clock_after": "SM clock in MHz when the outputs were on the host",
     "cpu": "CPU time of the worker's thread from batched to delivered",
     "switched": "voluntary context switches of that thread in that span",
     "preempted": "involuntary context switches of that thread in that span",
@@ -63,6 +68,9 @@ TELEMETRY_COLUMNS: Mapping[str, str] = {
     "tensor_activity": "tensor cores active, per mille",
     "dram_activity": "DRAM bandwidth in use, per mille",
     "device_memory_bytes": "device memory in use",
+    "pcie_generation": "generation of the PCIe link as it runs now",
+    "pcie_lanes": "lanes of the PCIe link as it runs now",
+    "energy_mj": "energy used since the driver was loaded, mJ",
     "cpu_mhz": "mean core frequency",
     "process_cpu": "CPU time of this process and its workers since start, ns",
     "system_busy": "CPU time of the whole machine since boot, all cores, ns",
@@ -88,8 +96,8 @@ class Outcome:
 class Cause:
     """Codes of the column `cause`."""
 
-    NONE, BUFFER_FULL, STALE, BACKEND, HOOK, SOURCE, STOPPED = 0, 1, 2, 3, 4, 5, 6
-    NAMES = ("", "buffer full", "stale", "inference failed", "hook failed", "source failed", "stopped")
+    NONE, BUFFER_FULL, STALE, BACKEND, HOOK, SOURCE, STOPPED, DEVICE = 0, 1, 2, 3, 4, 5, 6, 7
+    NAMES = ("", "buffer full", "stale", "inference failed", "hook failed", "source failed", "stopped", "device lost")
 
 
 class Mark:
@@ -106,7 +114,8 @@ class TraceMeta(Fact, frozen=True, kw_only=True):
     """What must be known to read a trace: versions, machine, models, plan and workload.
 
     `startup` holds one-off costs in ns by name ('load detector', 'first inference detector'); `notes` sentences a
-    reader must see (a truncated video, non-finite outputs); `stopped` is 'running' until the run closes it.
+    reader must see (a truncated video, non-finite outputs); `stopped` is 'running' until the run closes it. `layers`
+    holds, by model, what each layer takes alone, where that was asked for.
     """
 
     id: str
@@ -123,6 +132,7 @@ class TraceMeta(Fact, frozen=True, kw_only=True):
     overhead: dict[str, float] = {}
     startup: dict[str, int] = {}
     notes: tuple[str, ...] = ()
+    layers: dict[str, tuple[Layer, ...]] = {}
     format: str = TRACE_FORMAT
     framepace: str = ""
 

@@ -17,9 +17,12 @@ class _Load(Fact, frozen=True, kw_only=True, tag_field="kind"):
 
 
 class Closed(_Load, frozen=True, kw_only=True, tag="closed"):
-    """Closed loop: `concurrency` requests are in flight at any time; each starts when an earlier one is delivered."""
+    """Closed loop: `concurrency` requests are in flight at any time; each starts when an earlier one is delivered.
 
-    concurrency: Positive = 1
+    None means one for each worker.
+    """
+
+    concurrency: Positive | None = None
 
 
 class Delay(_Load, frozen=True, kw_only=True, tag="delay"):

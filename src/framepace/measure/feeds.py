@@ -68,7 +68,8 @@ class Frames:
         rule = batch_rule(plan)
         sources = self._readers(workload)
         start = clock.now() + LEAD_NS if start is None else start
-        parts = arrivals(workload.load, start, len(sources), rule.size, workload.seed, _recorded(workload))
+        recorded, workers = _recorded(workload), plan.engine.workers
+        parts = arrivals(workload.load, start, len(sources), rule.size, workload.seed, recorded, workers)
         waiter = Waiter(plan.engine, clock, control)
         if workload.scope != "stream" or plan.engine.decode == "inline" or clock.virtual:
             merged = Interleaved(parts)

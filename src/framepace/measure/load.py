@@ -4,7 +4,7 @@ and fixed delays follow the deliveries.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,10 @@ class Open:
         self._load, self._start, self._seed = load, start, seed
         self._times: list[int] = []
 
+    def known(self, number: int, control: Control) -> int | None:
+        """See Arrivals."""
+        return self.due(number, control)
+
     def due(self, number: int, control: Control) -> int | None:
         """See Arrivals; never waits."""
         while number >= len(self._times):
@@ -68,6 +72,10 @@ class Recorded:
     def __init__(self, due: NDArray[np.int64], start: int) -> None:
         self._times: list[int] = (np.sort(due) - due.min() + start).tolist()
 
+    def known(self, number: int, control: Control) -> int | None:
+        """See Arrivals."""
+        return self.due(number, control)
+
     def due(self, number: int, control: Control) -> int | None:
         """See Arrivals; never waits."""
         return self._times[number] if number < len(self._times) else None
@@ -81,12 +89,19 @@ class Feedback:
     def __init__(self, start: int, concurrency: int = 1, delay: int = 0, width: int = 1) -> None:
         self._start, self._ahead, self._delay, self._width = start, concurrency, delay, width
 
+    def known(self, number: int, control: Control) -> int | None:
+        """See Arrivals."""
+        return self._after(number, control.known)
+
     def due(self, number: int, control: Control) -> int | None:
         """See Arrivals; waits for the delivery it follows."""
+        return self._after(number, control.completion)
+
+    def _after(self, number: int, completed: Callable[[int], int | None]) -> int | None:
         before = number // self._width - self._ahead
         if before < 0:
             return self._start
-        done = control.completion((before + 1) * self._width - 1)
+        done = completed((before + 1) * self._width - 1)
         return None if done is None else done + self._delay
 
 
@@ -95,6 +110,10 @@ class Lane:
 
     def __init__(self, arrivals: Arrivals, index: int, of: int) -> None:
         self._arrivals, self._index, self._of, self.bulk = arrivals, index, of, arrivals.bulk
+
+    def known(self, number: int, control: Control) -> int | None:
+        """See Arrivals."""
+        return self._arrivals.known(number * self._of + self._index, control)
 
     def due(self, number: int, control: Control) -> int | None:
         """See Arrivals."""
@@ -107,6 +126,11 @@ class Interleaved:
     def __init__(self, parts: Sequence[Arrivals]) -> None:
         self._parts, self.bulk = parts, parts[0].bulk
 
+    def known(self, number: int, control: Control) -> int | None:
+        """See Arrivals."""
+        frame, source = divmod(number, len(self._parts))
+        return self._parts[source].known(frame, control)
+
     def due(self, number: int, control: Control) -> int | None:
         """See Arrivals."""
         frame, source = divmod(number, len(self._parts))
@@ -114,12 +138,18 @@ class Interleaved:
 
 
 def arrivals(
-    load: Load, start: int, sources: int = 1, width: int = 1, seed: int = 0, recorded: NDArray[np.int64] | None = None
+    load: Load,
+    start: int,
+    sources: int = 1,
+    width: int = 1,
+    seed: int = 0,
+    recorded: NDArray[np.int64] | None = None,
+    workers: int = 1,
 ) -> list[Arrivals]:
     """Arrivals for each of `sources`: open loads once a source (cameras out of phase), closed loops shared by all."""
     if isinstance(load, Closed | Delay):
         delay = round(load.delay_ms * NS_PER_MS) if isinstance(load, Delay) else 0
-        loop = Feedback(start, load.concurrency if isinstance(load, Closed) else 1, delay, width)
+        loop = Feedback(start, load.concurrency or workers if isinstance(load, Closed) else 1, delay, width)
         return [Lane(loop, i, sources) for i in range(sources)]
     if recorded is not None:
         return [Recorded(recorded, start) for _ in range(sources)]

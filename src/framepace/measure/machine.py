@@ -11,9 +11,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
 
+from framepace.exec.nvml import started
 from framepace.facts.machine import Gpu, Machine
 
 _LIBRARIES = ("framepace", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "av", "tensorrt", "torch")
+_COMPUTE_MODES = {0: "default", 1: "exclusive thread", 2: "prohibited", 3: "exclusive process"}
 _CONTAINERS = ("docker", "kubepods", "containerd", "libpod", "lxc")
 _ROOT = Path("/")
 _T = TypeVar("_T")
@@ -129,35 +131,51 @@ def _system(root: Path) -> str:
 
 def _gpus() -> tuple[Gpu, ...]:
     """GPUs as NVML sees them; none where there is no driver."""
-    try:
-        import pynvml
+    with started() as nvml:
+        if nvml is None:
+            return ()
+        found = (ask(nvml, nvml.nvmlDeviceGetHandleByIndex, i) for i in range(ask(nvml, nvml.nvmlDeviceGetCount) or 0))
+        return tuple(_gpu(nvml, handle) for handle in found if handle is not None)
 
-        pynvml.nvmlInit()
-    except Exception:  # no library, no driver, no permission: no GPU for us
-        return ()
+
+def ask(nvml: Any, question: Callable[..., _T], *args: Any) -> _T | None:
+    """What NVML answers; None where it does not: integrated and virtual devices do not know everything."""
     try:
-        return tuple(_gpu(pynvml, pynvml.nvmlDeviceGetHandleByIndex(i)) for i in range(pynvml.nvmlDeviceGetCount()))
-    except pynvml.NVMLError:
-        return ()
-    finally:
-        pynvml.nvmlShutdown()
+        return question(*args)
+    except nvml.NVMLError:
+        return None
+
+
+def pci_bus_id(nvml: Any, handle: Any) -> str | None:
+    """The address of a device on the bus as CUDA writes it ('0000:19:00.0'): NVML's domain has eight digits."""
+    info = ask(nvml, nvml.nvmlDeviceGetPciInfo, handle)
+    return None if info is None else f"{info.domain:04x}:{info.bus:02x}:{info.device:02x}.0"
 
 
 def _gpu(nvml: Any, handle: Any) -> Gpu:
-    def ask(question: Callable[[], _T]) -> _T | None:
-        try:
-            return question()
-        except nvml.NVMLError:  # not every device answers everything: integrated and virtual ones
-            return None
+    def told(name: str, *args: Any) -> Any:
+        return ask(nvml, getattr(nvml, name), handle, *args)
 
-    capability = ask(lambda: nvml.nvmlDeviceGetCudaComputeCapability(handle))
+    capability = told("nvmlDeviceGetCudaComputeCapability")
+    memory, ecc, persistence = (told(f"nvmlDeviceGet{n}") for n in ("MemoryInfo", "EccMode", "PersistenceMode"))
+    mig = told("nvmlDeviceGetMigMode")
     return Gpu(
-        name=str(nvml.nvmlDeviceGetName(handle)),
-        memory_bytes=ask(lambda: int(nvml.nvmlDeviceGetMemoryInfo(handle).total)) or 0,
-        driver=str(nvml.nvmlSystemGetDriverVersion()),
+        name=str(told("nvmlDeviceGetName") or "a GPU"),
+        memory_bytes=int(memory.total) if memory else 0,
+        driver=str(ask(nvml, nvml.nvmlSystemGetDriverVersion) or ""),
         compute_capability=".".join(map(str, capability)) if capability else None,
-        sm_clock_max_mhz=ask(lambda: int(nvml.nvmlDeviceGetMaxClockInfo(handle, nvml.NVML_CLOCK_SM))),
-        power_limit_mw=ask(lambda: int(nvml.nvmlDeviceGetEnforcedPowerLimit(handle))),
+        sm_clock_max_mhz=told("nvmlDeviceGetMaxClockInfo", nvml.NVML_CLOCK_SM),
+        power_limit_mw=told("nvmlDeviceGetEnforcedPowerLimit"),
+        uuid=told("nvmlDeviceGetUUID"),
+        pci_bus_id=pci_bus_id(nvml, handle),
+        ecc=None if ecc is None else bool(ecc[0]),
+        persistence=None if persistence is None else bool(persistence),
+        power_limit_default_mw=told("nvmlDeviceGetPowerManagementDefaultLimit"),
+        memory_clock_max_mhz=told("nvmlDeviceGetMaxClockInfo", nvml.NVML_CLOCK_MEM),
+        pcie_generation_max=told("nvmlDeviceGetMaxPcieLinkGeneration"),
+        pcie_lanes_max=told("nvmlDeviceGetMaxPcieLinkWidth"),
+        mig=bool(mig and mig[0]),
+        compute_mode=_COMPUTE_MODES.get(told("nvmlDeviceGetComputeMode")),
     )
 
 

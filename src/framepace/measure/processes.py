@@ -47,7 +47,7 @@ def _share(plan: Plan, workload: Workload, workers: int) -> tuple[Plan, Workload
     """What one process runs: one worker, its part of the load, until told to stop."""
     load = workload.load
     if isinstance(load, Closed):
-        load = Closed(concurrency=max(1, load.concurrency // workers))
+        load = Closed(concurrency=max(1, (load.concurrency or workers) // workers))
     engine = replace(plan.engine, workers=1, strategy="threads", decode="inline")
     # Warm-up is the parent's to judge, over all processes.
     warmup, forever = Warmup(seconds_max=0.0), Stop(seconds=86400.0)

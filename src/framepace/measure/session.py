@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from framepace.errors import StoreError
+from framepace.exec.backend import Tell, silent
 from framepace.exec.clock import Clock, SystemClock
 from framepace.exec.control import Control
 from framepace.exec.engine import Engine
@@ -19,6 +20,8 @@ from framepace.facts.trace import Trace, TraceMeta
 from framepace.facts.workload import Workload
 from framepace.measure import machine
 from framepace.measure.feeds import Frames, open_frames
+from framepace.measure.host import host_sampler
+from framepace.measure.nvml import gpu_samplers
 from framepace.measure.processes import run_processes
 from framepace.measure.stop import Enough, Steady
 from framepace.measure.telemetry import Telemetry
@@ -89,6 +92,8 @@ def measure(
     progress: Callable[[float], None] | None = None,
     telemetry: bool = True,
     overwrite: bool = False,
+    tell: Tell = silent,
+    layers: bool = False,
 ) -> Trace:
     """Run `workload` on `plan` and return its trace.
 
@@ -98,6 +103,8 @@ def measure(
         folder: where the trace is written while it is measured; None keeps it in memory.
         engine, frames: loaded models and opened sources to use again; the caller closes them.
         progress: called a few times a second with the share done.
+        tell: hears of what takes long before the run (loading, building engines).
+        layers: measure each layer too, after the run, where the library can.
 
     Raises:
         FramepaceError: the plan cannot be loaded, a source cannot be opened, or the disk is full (what was measured
@@ -106,12 +113,12 @@ def measure(
     clock = clock or SystemClock()
     with ExitStack() as stack:
         if engine is None:
-            engine = Engine(plan, clock)
+            engine = Engine(plan, clock, tell)
             stack.callback(engine.close)
         if frames is None:
             frames = open_frames(workload, clock)
             stack.callback(frames.close)
-        return _Run(plan, workload, engine, frames, clock, folder, overwrite, telemetry, progress).run()
+        return _Run(plan, workload, engine, frames, clock, folder, overwrite, telemetry, progress, layers).run()
 
 
 class _Run:
@@ -128,10 +135,12 @@ class _Run:
         overwrite: bool,
         telemetry: bool,
         progress: Callable[[float], None] | None,
+        layers: bool,
     ) -> None:
         self._plan, self._workload, self._engine, self._frames, self._clock = plan, workload, engine, frames, clock
         self._warm, self._rule = Steady(workload.warmup), Enough(workload.stop)
         self._control = Control(self._warm, self._rule)
+        self._layers = layers
         self._progress, self._telemetry = progress, telemetry and not clock.virtual
         self._rows = {"requests": Rows(), "telemetry": Rows()}
         self._meta = self._describe()
@@ -139,7 +148,7 @@ class _Run:
 
     def run(self) -> Trace:
         """Measure, and close the trace whatever happens."""
-        sampler = Telemetry(self._rows["telemetry"].add) if self._telemetry else None
+        sampler = self._sampler()
         errors: list[Exception] = []
         try:
             with self._flusher() as flusher, _interruptible(self._control), sampler or ExitStack():
@@ -151,6 +160,11 @@ class _Run:
         if flusher.error is not None:
             raise flusher.error
         return trace
+
+    def _sampler(self) -> Telemetry | None:
+        if not self._telemetry:
+            return None
+        return Telemetry(self._rows["telemetry"].add, samplers=[host_sampler(), *gpu_samplers(self._engine.gpus)])
 
     def _go(self) -> list[Exception]:
         sink = self._rows["requests"].add
@@ -186,14 +200,20 @@ class _Run:
     def _closed(self, stopped: str, errors: list[Exception], sampler: Telemetry | None) -> TraceMeta:
         from msgspec.structs import replace
 
-        notes = [*self._frames.notes, *dict.fromkeys(str(e).splitlines()[0] for e in errors)]
+        notes = [*self._frames.notes, *self._engine.notes, *dict.fromkeys(str(e).splitlines()[0] for e in errors)]
         if self._control.warming or not self._warm.stable:
             notes.append("warm-up ended by its time limit: the latency level was not stable yet")
         if sampler is not None:
             notes += [f"telemetry without {name}: {why}" for name, why in sampler.failures.items()]
         overhead = sampler.overhead if sampler is not None else {}
+        layers = self._engine.layers() if self._layers and stopped not in ("failed", "device lost") else {}
         return replace(
-            self._meta, stopped=stopped, warmup_stable=self._warm.stable, notes=tuple(notes), overhead=overhead
+            self._meta,
+            stopped=stopped,
+            warmup_stable=self._warm.stable,
+            notes=tuple(notes),
+            overhead=overhead,
+            layers=layers,
         )
 
 

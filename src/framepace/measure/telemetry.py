@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import repeat
+from itertools import count, repeat
 from typing import Protocol
 
 from framepace.exec.usage import GC_CLOCK
@@ -23,7 +23,10 @@ PERIOD_S = 0.02
 
 
 class Sampler(Protocol):
-    """Reads some columns of one device (-1: the host)."""
+    """Reads some columns of one device (-1: the host).
+
+    One with an attribute `period` (seconds) is read that often, others at the telemetry's own period.
+    """
 
     device: int
 
@@ -37,6 +40,7 @@ class Sampler(Protocol):
 class Telemetry:
     """Samples every `period` seconds and hands packed rows to `sink`; a context manager, entered once.
 
+    A device that is sampled more often sets the pace; the others are read at every so many of its samples.
     The first sample is taken before the run and the last after it, both by the caller's thread, so that differences
     cover all of it. `overhead` says what it cost. A sampler that fails is left out from then on, and `failures` says
     why, by the sampler's name.
@@ -45,8 +49,11 @@ class Telemetry:
     def __init__(
         self, sink: Callable[[bytes], None], period: float = PERIOD_S, samplers: Sequence[Sampler] | None = None
     ) -> None:
-        self._sink, self._period = sink, period
+        self._sink = sink
         self._samplers: list[Sampler] = [host_sampler()] if samplers is None else list(samplers)
+        periods = [getattr(sampler, "period", period) for sampler in self._samplers]
+        self._period = min(periods, default=period)
+        self._every = {id(s): max(1, round(p / self._period)) for s, p in zip(self._samplers, periods, strict=True)}
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="telemetry", daemon=True)
         self._costs: deque[int] = deque(maxlen=1 << 14)
@@ -71,8 +78,11 @@ class Telemetry:
 
     def sample(self) -> None:
         """Take one sample of every device."""
+        self._sample(tuple(self._samplers))
+
+    def _sample(self, samplers: Sequence[Sampler]) -> None:
         began = time.thread_time_ns()
-        for sampler in tuple(self._samplers):
+        for sampler in samplers:
             now = time.perf_counter_ns()
             try:
                 row = {"time": now, "device": sampler.device, **sampler.read()}
@@ -92,10 +102,19 @@ class Telemetry:
         return {"sample_us": costs[len(costs) // 2] / 1000, "core_share": self._total / wall if self._began else 0.0}
 
     def _loop(self) -> None:
-        while not self._end.wait(self._period):
-            self.sample()
+        due = time.monotonic()
+        for turn in count(1):
+            # On a grid, so that the rate is what it says. A sample that took longer than that is followed by a pause,
+            # and what it missed is not made up for.
+            now = time.monotonic()
+            due = due + self._period if due + self._period > now else now + self._period
+            if self._end.wait(due - now):
+                return
+            self._sample([sampler for sampler in self._samplers if turn % self._every[id(sampler)] == 0])
 
     def _give_up(self, sampler: Sampler, error: Exception) -> None:
-        self.failures[type(sampler).__name__] = f"{type(error).__name__}: {error}"
+        name = type(sampler).__name__
+        name = f"{name} (device {sampler.device})" if name in self.failures else name
+        self.failures[name] = f"{type(error).__name__}: {error}"
         self._samplers.remove(sampler)
         sampler.close()

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from framepace.errors import BackendError, UsageError
-from framepace.exec.backend import Backend, Session, Tensors, Worker
+from framepace.exec.backend import Backend, Session, Tell, Tensors, Worker
 from framepace.exec.backends.options import checked
 from framepace.exec.clock import Clock
 from framepace.exec.models import Resolved, inspect, resolve
@@ -79,7 +79,7 @@ class NullBackend(Backend):
     name = "null"
     options = OPTIONS
 
-    def _load(self, model: ModelPlan, clock: Clock) -> Session:
+    def _load(self, model: ModelPlan, clock: Clock, tell: Tell) -> Session:
         model = replace(model, options=checked(self.name, _Options, model.options))
         if model.options.get("cpu", "spin") not in ("spin", "sleep"):
             raise UsageError("option 'cpu' of backend null", got=model.options["cpu"], expected="spin or sleep")
@@ -90,18 +90,18 @@ class _NullSession(Session):
     def __init__(self, model: ModelPlan, clock: Clock) -> None:
         self._model, self._clock = model, clock
         found = inspect(model.model)
-        self._resolved = resolve(found, model)
+        self.resolved = resolve(found, model)
         self.spec = ModelSpec(
             name=found.name,
             location=found.location,
             sha256=found.sha256,
-            inputs=self._resolved.inputs,
+            inputs=self.resolved.inputs,
             outputs=tuple(_fixed(tensor, model.batch.max) for tensor in found.outputs),
             format=found.format,
         )
 
-    def _worker(self) -> Worker:
-        return _NullWorker(self._model, self._clock, self._resolved, self.spec)
+    def _worker(self, index: int) -> Worker:
+        return _NullWorker(self._model, self._clock, self.resolved, self.spec)
 
 
 def _fixed(tensor: TensorSpec, batch: int) -> TensorSpec:

@@ -1,23 +1,26 @@
-"""ONNX Runtime on the CPU."""
+"""ONNX Runtime: on the CPU here, on a GPU with what backends/ort_cuda.py brings."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from msgspec import Meta
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from framepace.errors import BackendError, ModelError, UsageError, unknown
-from framepace.exec import builtin
-from framepace.exec.backend import Backend, Session, Tensors, Worker
+from framepace.errors import BackendError, DeviceLost, DeviceMemoryError, ModelError, UsageError, unknown
+from framepace.exec import builtin, cuda
+from framepace.exec.backend import Backend, Session, Tell, Tensors, Worker
+from framepace.exec.backends import ort_cuda
 from framepace.exec.backends.options import checked
 from framepace.exec.clock import Clock
+from framepace.exec.gpu import staging_array
 from framepace.exec.models import Resolved, inspect, resolve
+from framepace.exec.variant import variant
 from framepace.facts.base import Fact
-from framepace.facts.model import ModelSpec, TensorSpec
+from framepace.facts.model import Layer, ModelSpec, TensorSpec
 from framepace.facts.plan import ModelPlan
 
 _LEVELS = {"off": "DISABLE_ALL", "basic": "ENABLE_BASIC", "extended": "ENABLE_EXTENDED", "all": "ENABLE_ALL"}
@@ -31,25 +34,39 @@ OPTIONS: Mapping[str, str] = {
 }
 
 
+_PRECISIONS = {"cpu": ("fp32", "int8"), "cuda": ("fp32", "fp16", "int8")}
+
+
 class _Options(Fact, frozen=True, kw_only=True):
     inter_threads: Annotated[int, Meta(ge=0)] = 0
     execution: str = "sequential"
     optimisation: str = "all"
     mem_pattern: bool = True
     arena: bool = True
+    algorithms: str = "exhaustive"
+    memory_mb: Annotated[int, Meta(ge=1)] = 1 << 20
+    tf32: bool = True
+    nhwc: bool = False
+    cpu_nodes: Literal["allow", "forbid"] = "allow"
 
 
 class OnnxRuntimeBackend(Backend):
-    """ONNX Runtime with the CPU execution provider."""
+    """ONNX Runtime with the CPU or the CUDA execution provider."""
 
     name = "onnxruntime"
-    options = OPTIONS
+    options = {**OPTIONS, **ort_cuda.OPTIONS}
+    devices = ("cpu", "cuda")
 
-    def _load(self, model: ModelPlan, clock: Clock) -> Session:
-        if model.precision != "fp32":
-            fix = "convert the ONNX file to that precision and run it as it is"
-            raise UsageError("the onnxruntime backend runs a file in its own precision", got=model.precision, fix=fix)
-        return _OrtSession(replace(model, options=checked(self.name, _Options, model.options)))
+    def _load(self, model: ModelPlan, clock: Clock, tell: Tell) -> Session:
+        gpu = (model.device or "cpu") != "cpu"
+        able = _PRECISIONS["cuda" if gpu else "cpu"]
+        if model.precision not in able:
+            fix = "use --set device=cuda, or the backend tensorrt or torch"
+            where = "GPU" if gpu else "CPU"
+            what = f"ONNX Runtime gains nothing from that precision on a {where}"
+            raise UsageError(what, got=model.precision, expected=" or ".join(able), fix=fix)
+        checked_plan = replace(model, options=checked(self.name, _Options, model.options))
+        return _CudaSession(checked_plan, tell) if gpu else _OrtSession(checked_plan, tell)
 
     def versions(self) -> dict[str, str]:
         """Version of ONNX Runtime."""
@@ -82,40 +99,80 @@ def _one_of(key: str, options: Mapping[str, Any], values: Mapping[str, str], def
     return values[chosen]
 
 
-class _OrtSession(Session):
-    def __init__(self, model: ModelPlan) -> None:
-        found = inspect(model.model)
-        self._resolved = resolve(found, model)
-        self._session = _load(model, found)
-        self.spec = ModelSpec(
-            name=found.name,
-            location=found.location,
-            sha256=found.sha256,
-            inputs=self._resolved.inputs,
-            outputs=found.outputs,
-            opset=found.opset,
-            nodes=found.nodes,
-            size_bytes=found.size_bytes,
-        )
+class _Loaded(Session):
+    """What both kinds of session know: the model's identity, and the file in the precision that is run."""
 
-    def _worker(self) -> Worker:
-        return _OrtWorker(self._session, self._resolved, self.spec)
+    def __init__(self, model: ModelPlan, tell: Tell) -> None:
+        found = inspect(model.model)
+        self._plan, self._file = model, variant(model, None if model.precision == "fp32" else model.precision, tell)
+        self.resolved = resolve(inspect(self._file), model)
+        self.spec = replace(found, inputs=resolve(found, model).inputs)
+
+
+class _OrtSession(_Loaded):
+    def __init__(self, model: ModelPlan, tell: Tell) -> None:
+        super().__init__(model, tell)
+        self._session = _load(self._file, model, self.spec, ["CPUExecutionProvider"])
+
+    def _worker(self, index: int) -> Worker:
+        return _OrtWorker(self._session, self.resolved, self.spec)
 
     def _close(self) -> None:
         self._session = None
 
 
-def _load(model: ModelPlan, found: ModelSpec) -> Any:
+class _CudaSession(_Loaded):
+    """The first session is made when the model is loaded: whatever is wrong with it is told then."""
+
+    def __init__(self, model: ModelPlan, tell: Tell) -> None:
+        import onnxruntime as ort
+
+        ort_cuda.preload(ort)
+        super().__init__(model, tell)
+        self._seats = ort_cuda.Seats(model, self.resolved, self._make)
+        self._seats.give_back(0, self._seats.take(0))
+        note = ort_cuda.fallen_back(self._seats.layers)
+        self.notes = (f"{model.name}: {note}",) if note else ()
+        self.gpu = cuda.identity(model.device)["pci_bus_id"]
+
+    def layers(self) -> tuple[Layer, ...]:
+        """Every node and where it runs; ONNX Runtime's profiler would slow the run, so no times."""
+        return self._seats.layers
+
+    def _make(self, provider: dict[str, Any]) -> Any:
+        import onnxruntime as ort
+
+        session = _load(self._file, self._plan, self.spec, [(ort_cuda.PROVIDER, provider)])
+        session.disable_fallback()
+        ort_cuda.check_provider(session, ort.__version__)
+        return session
+
+    def _worker(self, index: int) -> Worker:
+        return self._seats.worker(index)
+
+    def _close(self) -> None:
+        self._seats.close()
+
+
+def _load(location: str, model: ModelPlan, found: ModelSpec, providers: list[Any]) -> Any:
     import onnxruntime as ort
 
-    name = model.model.removeprefix("builtin:")
-    source = builtin.model_bytes(name) if model.model.startswith("builtin:") else model.model
+    name = location.removeprefix("builtin:")
+    source = builtin.model_bytes(name) if location.startswith("builtin:") else location
+    options = _session_options(model)
+    if providers != ["CPUExecutionProvider"]:
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        if model.options.get("cpu_nodes") == "forbid":
+            options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     try:
-        return ort.InferenceSession(source, _session_options(model), providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(source, options, providers=providers)
     except (UsageError, ModelError):
         raise
     except Exception as error:  # ONNX Runtime raises many classes of its own, none of them public
         got = _message(error)
+        trouble = cuda.translate(error, f"loading {model.name}")
+        if isinstance(trouble, DeviceMemoryError | DeviceLost):
+            raise trouble from error
         fix = _advice(got, found, ort.__version__)
         raise ModelError(f"ONNX Runtime cannot load {model.model}", got=got, fix=fix) from error
 
@@ -126,6 +183,8 @@ def _message(error: Exception) -> str:
 
 
 def _advice(message: str, found: ModelSpec, version: str) -> str:
+    if "fallback to CPU EP has been explicitly disabled" in message:
+        return "--set option.cpu_nodes=allow runs it and says which nodes run on the CPU"
     if "In Node" in message:
         return f"export with another opset than {found.opset}, or install an onnxruntime that has it ({version} here)"
     if "xternal" in message:
@@ -163,9 +222,6 @@ class _OrtWorker(Worker):
 
 
 def _input(tensor: TensorSpec, resolved: Resolved) -> NDArray[Any]:
-    """A staging array: random within what the dtype and an image allow, the same every time."""
-    rng = np.random.default_rng(0)
-    shape = resolved.shapes[tensor.name]
-    if np.dtype(tensor.dtype).kind == "f":
-        return rng.random(shape, dtype=np.float32).astype(tensor.dtype)
-    return rng.integers(0, 2, shape).astype(tensor.dtype)
+    array = np.empty(resolved.shapes[tensor.name], tensor.dtype)
+    staging_array(tensor, array)
+    return array

@@ -1,0 +1,99 @@
+"""The device layer's protocol: all that framepace asks of a GPU. exec/cuda.py is the real one.
+
+Everything is asynchronous and ordered by streams and events; nothing here waits for the whole device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from framepace.errors import FramepaceError
+
+
+class Event(Protocol):
+    """A point in a stream's order, with the device's time at which it was reached."""
+
+    def sync(self) -> None:
+        """Wait on the host until it is reached (spinning, or blocked if it was made so). Releases the interpreter."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it is reached."""
+
+
+class Stream(Protocol):
+    """Work in order. `handle` is the CUstream as an int, for libraries that take one."""
+
+    handle: int
+
+    def record(self, event: Event) -> None:
+        """Put `event` behind what was enqueued so far."""
+
+    def wait(self, event: Event) -> None:
+        """Hold back what comes after until `event`, which may be of another stream; the host goes on."""
+
+
+class Graph(Protocol):
+    """Captured work that is launched as one."""
+
+    def launch(self, stream: Stream) -> None:
+        """Enqueue it."""
+
+
+class Memory(Protocol):
+    """Device memory. `pointer` is its address as an int, `size` in bytes."""
+
+    pointer: int
+    size: int
+
+    def close(self) -> None:
+        """Free it. Idempotent."""
+
+
+class Device(Protocol):
+    """One GPU, or a part of its SMs, as one worker uses it. Made and used in the worker's thread.
+
+    Raises BackendError, DeviceMemoryError (with what was needed and what was free) or DeviceLost.
+    """
+
+    index: int
+    sms: int
+
+    def stream(self) -> Stream:
+        """A new stream, restricted to this device's SMs; independent of the default stream."""
+
+    def event(self, blocking: bool = False) -> Event:
+        """A new event with timing; `blocking` gives the core up while waiting for it."""
+
+    def host(self, shape: tuple[int, ...], dtype: str, pinned: bool) -> NDArray[Any]:
+        """A host array, page-locked or not."""
+
+    def memory(self, size: int) -> Memory:
+        """`size` bytes of device memory."""
+
+    def upload(self, memory: Memory, array: NDArray[Any], size: int, stream: Stream) -> None:
+        """Copy the first `size` bytes of `array` to the device."""
+
+    def download(self, array: NDArray[Any], memory: Memory, size: int, stream: Stream) -> None:
+        """Copy `size` bytes from the device into the start of `array`."""
+
+    def elapsed(self, first: Event, second: Event) -> float:
+        """Device time from one reached event to another, ns; exact to about 0.5 us, less over long spans."""
+
+    def at(self, event: Event) -> int:
+        """When `event`, reached a moment ago, was reached: the device's time laid on the host's clock, ns."""
+
+    def capture(self, work: Callable[[Stream], None]) -> Graph:
+        """The work that `work` enqueues on the stream it is given, captured in thread-local mode, one at a time."""
+
+    def error(self, error: Exception, doing: str) -> FramepaceError:
+        """What `error`, of the driver or of a library on top of it, means for framepace."""
+
+    def sm_clock(self) -> int:
+        """SM clock in MHz now, -1 where unknown."""
+
+    def close(self) -> None:
+        """Free streams and memory made here. Idempotent."""

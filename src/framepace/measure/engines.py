@@ -1,0 +1,51 @@
+"""Loaded engines kept between runs: loading, building and warming a model costs more than measuring it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from framepace.errors import DeviceMemoryError
+from framepace.exec.backend import Tell, silent
+from framepace.exec.clock import Clock
+from framepace.exec.engine import Engine
+from framepace.facts.plan import Plan
+
+
+class Engines:
+    """Up to `kept` engines by what they load; the oldest goes first. A context manager that closes them all."""
+
+    def __init__(self, clock: Clock, kept: int = 1) -> None:
+        self._clock, self._kept = clock, kept
+        self._engines: dict[bytes, Engine] = {}
+
+    def __enter__(self) -> Engines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.clear()
+
+    def get(self, plan: Plan, tell: Tell = silent) -> Engine:
+        """The engine of `plan`: that of an earlier plan that loads its models alike, or a new one.
+
+        Where the device's memory does not hold it beside the others, they are closed first. Raises what Engine does.
+        """
+        key = msgspec.json.encode((plan.models, plan.engine))
+        if key not in self._engines:
+            while len(self._engines) >= self._kept:
+                self._engines.pop(next(iter(self._engines))).close()
+            self._engines[key] = self._load(plan, tell)
+        return self._engines[key]
+
+    def clear(self) -> None:
+        """Close all."""
+        while self._engines:
+            self._engines.popitem()[1].close()
+
+    def _load(self, plan: Plan, tell: Tell) -> Engine:
+        try:
+            return Engine(plan, self._clock, tell)
+        except DeviceMemoryError:
+            if not self._engines:
+                raise
+            self.clear()
+            return Engine(plan, self._clock, tell)

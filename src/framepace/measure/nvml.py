@@ -1,0 +1,179 @@
+"""GPU telemetry through NVML: a sampler for each GPU that a plan uses.
+
+Clocks, power, energy and the reasons for a low clock are read at every sample, by readings that hold the interpreter
+lock where they are quick. The rest comes five times a second, and what blocks (PCIe throughput: 20 ms a counter, NVML
+reference, nvmlDeviceGetPcieThroughput) on a thread of its own, or from GPM.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from framepace.exec.nvml import Reading, find, started, stop
+from framepace.measure.gpm import open_gpm
+from framepace.units import NS_PER_S
+
+PERIOD_S = 0.01
+SLOW_S = 0.2
+_SM, _MEMORY = 1, 2  # NVML_CLOCK_SM, NVML_CLOCK_MEM
+_KB = 1000
+# Column, the C function (or those of older drivers after it), arguments, whether the number has 64 bits.
+_Quick = tuple[str, tuple[str, ...], tuple[int, ...], bool]
+_EVERY_SAMPLE: tuple[_Quick, ...] = (
+    ("sm_clock_mhz", ("nvmlDeviceGetClockInfo",), (_SM,), False),
+    ("memory_clock_mhz", ("nvmlDeviceGetClockInfo",), (_MEMORY,), False),
+    ("power_mw", ("nvmlDeviceGetPowerUsage",), (), False),
+    (
+        "event_reasons",
+        ("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons"),
+        (),
+        True,
+    ),
+    ("energy_mj", ("nvmlDeviceGetTotalEnergyConsumption",), (), True),
+)
+_SOMETIMES: tuple[_Quick, ...] = (
+    ("temperature_c", ("nvmlDeviceGetTemperature",), (0,), False),  # NVML_TEMPERATURE_GPU
+    ("pcie_generation", ("nvmlDeviceGetCurrPcieLinkGeneration",), (), False),
+    ("pcie_lanes", ("nvmlDeviceGetCurrPcieLinkWidth",), (), False),
+)
+
+
+def gpu_samplers(devices: Sequence[str] | Mapping[int, str], nvml: Any = None) -> list[NvmlSampler]:
+    """A sampler for each GPU; none without a driver, and none for a device that NVML does not know.
+
+    Args:
+        devices: PCI bus ids or UUIDs, as CUDA tells them. Their places, or the keys of a mapping, are the numbers in
+            the telemetry's column 'device'. A GPU that is named twice is sampled once.
+        nvml: a module to use instead of pynvml.
+    """
+    numbered = devices.items() if isinstance(devices, Mapping) else enumerate(devices)
+    with started(nvml) as module:
+        return [] if module is None else list(_samplers(module, numbered))
+
+
+def _samplers(nvml: Any, devices: Iterable[tuple[int, str]]) -> Iterator[NvmlSampler]:
+    seen = set()
+    for number, name in devices:
+        try:
+            handle = find(nvml, name)
+            uuid = nvml.nvmlDeviceGetUUID(handle)
+            if uuid not in seen:
+                seen.add(uuid)
+                yield NvmlSampler(nvml, handle, number)
+        except nvml.NVMLError:
+            continue
+
+
+class NvmlSampler:
+    """Samples one GPU; see telemetry.Sampler. What the device does not tell is left out.
+
+    Args:
+        nvml: the module pynvml or one like it; started once more and stopped with the sampler.
+        handle: NVML's, of the device.
+        device: the number in the column 'device'.
+        now: the time in ns.
+
+    `read` raises RuntimeError when a device that answered no longer does.
+    """
+
+    period = PERIOD_S
+
+    def __init__(self, nvml: Any, handle: Any, device: int, now: Callable[[], int] = time.perf_counter_ns) -> None:
+        nvml.nvmlInit()
+        self._nvml, self._handle, self.device, self._now = nvml, handle, device, now
+        self._quick, self._slow = _readings(nvml, handle, _EVERY_SAMPLE), _readings(nvml, handle, _SOMETIMES)
+        self._gpm = open_gpm(nvml, handle, now)
+        self._pcie = None if self._gpm else _open_throughput(nvml, handle)
+        self._held: dict[str, int] = {}
+        self._due = now()
+        self._open = True
+
+    def read(self) -> dict[str, int]:
+        """See Sampler; what is read five times a second is repeated in between."""
+        row = {column: reading.read() for column, reading in self._quick.items()}
+        if row and max(row.values()) < 0:
+            raise RuntimeError("the GPU no longer answers")
+        if self._now() >= self._due:
+            self._due = self._now() + int(SLOW_S * NS_PER_S)
+            self._held = self._read_slow()
+        row |= self._held
+        if self._gpm is not None:
+            row |= self._gpm.read()
+        return row
+
+    def close(self) -> None:
+        """See Sampler. Idempotent."""
+        if self._open:
+            self._open = False
+            for part in (self._gpm, self._pcie):
+                if part is not None:
+                    part.close()
+            stop(self._nvml)
+
+    def _read_slow(self) -> dict[str, int]:
+        row = {column: reading.read() for column, reading in self._slow.items()}
+        with suppress(self._nvml.NVMLError):  # a GPU in MIG mode has none
+            row["utilisation"] = int(self._nvml.nvmlDeviceGetUtilizationRates(self._handle).gpu)
+        with suppress(self._nvml.NVMLError):  # an integrated one has no memory of its own
+            row["device_memory_bytes"] = int(self._nvml.nvmlDeviceGetMemoryInfo(self._handle).used)
+        return row | (self._pcie.last if self._pcie is not None else {})
+
+
+class Throughput:
+    """PCIe traffic, read over and over on a thread of its own.
+
+    Args:
+        period: seconds between two readings.
+
+    Raises NVMLError where the device does not tell.
+    """
+
+    def __init__(self, nvml: Any, handle: Any, period: float = SLOW_S) -> None:
+        self._nvml, self._handle, self._period = nvml, handle, period
+        self.last = self._read()
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="pcie-throughput", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._end.set()
+        self._thread.join()
+
+    def _read(self) -> dict[str, int]:
+        def counter(kind: int) -> int:
+            return int(self._nvml.nvmlDeviceGetPcieThroughput(self._handle, kind)) * _KB
+
+        rx, tx = counter(self._nvml.NVML_PCIE_UTIL_RX_BYTES), counter(self._nvml.NVML_PCIE_UTIL_TX_BYTES)
+        return {"pcie_rx_bytes_s": rx, "pcie_tx_bytes_s": tx}
+
+    def _loop(self) -> None:
+        while not self._end.wait(self._period):
+            try:
+                self.last = self._read()
+            except self._nvml.NVMLError:
+                self.last = {}
+
+
+def _open_throughput(nvml: Any, handle: Any) -> Throughput | None:
+    try:
+        return Throughput(nvml, handle)
+    except nvml.NVMLError:
+        return None
+
+
+def _readings(nvml: Any, handle: Any, wanted: tuple[_Quick, ...]) -> dict[str, Reading]:
+    """Those that this driver has and this device answers."""
+    found = {}
+    for column, names, args, wide in wanted:
+        name = next((name for name in names if hasattr(nvml.nvmlLib, name)), None)
+        if name is None:
+            continue
+        reading = Reading(nvml, name, handle, *args, wide=wide)
+        if reading.read() >= 0:
+            found[column] = reading
+    return found
