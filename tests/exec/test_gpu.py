@@ -22,7 +22,7 @@ from framepace.facts.workload import Closed, Load, Paced
 from framepace.measure.load import Interleaved, arrivals
 from framepace.testing import FakeClock
 from tests.exec.doubles import MS, Rows, run_control
-from tests.exec.scripted_device import ScriptedDevice, ScriptedStream
+from tests.exec.scripted_device import ScriptedDevice
 
 BATCH = 4
 X = TensorSpec(name="x", dtype="float32", shape=(BATCH, 2))
@@ -219,7 +219,7 @@ def test_a_lost_device_ends_the_run_and_keeps_what_was_measured(clock: FakeClock
     net = Net(clock, slots=1, batch=Batching(max=1))
     original = net.launch
 
-    def launch(index: int, slot: Slot, count: int, stream: ScriptedStream) -> Mapping[str, Produced] | None:
+    def launch(index: int, slot: Slot, count: int, stream: Any) -> Mapping[str, Produced] | None:
         if net.launches == 3:
             raise DeviceLost("gone")
         return original(index, slot, count, stream)

@@ -8,14 +8,14 @@ import subprocess
 import sys
 import types
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
-from framepace.facts.machine import Machine
+from framepace.facts.machine import Gpu, Machine
 from framepace.measure import machine
 from framepace.measure.machine import cpu_groups, cpu_limit, hypervisor, in_container, probe
+from tests.measure.scripted_nvml import ScriptedNvml
 
 CORES = 8
 
@@ -138,62 +138,65 @@ def test_containers_are_recognised(tmp_path: Path, files: dict[str, str], found:
     assert in_container(made_up(tmp_path, files)) is found
 
 
-class FakeNvml(types.ModuleType):
-    """A driver with one device that does not answer every question, as integrated ones do."""
+INTEGRATED = {
+    "nvmlDeviceGetName": "Example GPU",
+    "nvmlDeviceGetCudaComputeCapability": (8, 7),
+    "nvmlDeviceGetMaxClockInfo": {1: 1300},
+}
+WHOLE = {
+    "nvmlDeviceGetName": "Example 9000",
+    "nvmlDeviceGetCudaComputeCapability": (9, 0),
+    "nvmlDeviceGetMaxClockInfo": {1: 1980, 2: 2619},
+    "nvmlDeviceGetMemoryInfo": types.SimpleNamespace(total=80 << 30, used=1 << 30),
+    "nvmlDeviceGetEnforcedPowerLimit": 500_000,
+    "nvmlDeviceGetPowerManagementDefaultLimit": 700_000,
+    "nvmlDeviceGetUUID": "GPU-0123",
+    "nvmlDeviceGetEccMode": [1, 0],
+    "nvmlDeviceGetPersistenceMode": 0,
+    "nvmlDeviceGetMaxPcieLinkGeneration": 5,
+    "nvmlDeviceGetMaxPcieLinkWidth": 16,
+    "nvmlDeviceGetMigMode": [1, 1],
+    "nvmlDeviceGetComputeMode": 3,
+}
 
-    NVML_CLOCK_SM = 1
-    closed = False
 
-    class NVMLError(Exception):
-        """What NVML raises."""
-
-    def nvmlInit(self) -> None:
-        """Start."""
-
-    def nvmlShutdown(self) -> None:
-        """End."""
-        self.closed = True
-
-    def __getattr__(self, name: str) -> Any:
-        answers = {
-            "nvmlDeviceGetCount": 1,
-            "nvmlDeviceGetHandleByIndex": "handle",
-            "nvmlDeviceGetName": "Example GPU",
-            "nvmlSystemGetDriverVersion": "550.1",
-            "nvmlDeviceGetCudaComputeCapability": (8, 7),
-            "nvmlDeviceGetMaxClockInfo": 1300,
-        }
-        if not name.startswith("nvml"):
-            raise AttributeError(name)
-
-        def call(*_: Any) -> Any:
-            if name not in answers:
-                raise FakeNvml.NVMLError("Not Supported")
-            return answers[name]
-
-        return call
+def gpus(monkeypatch: pytest.MonkeyPatch, nvml: ScriptedNvml) -> tuple[Gpu, ...]:
+    """The GPUs of a machine on which this is the driver."""
+    nvml.system["nvmlSystemGetDriverVersion"] = "550.1"
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    return machine._gpus()
 
 
 def test_a_device_that_answers_in_part_is_described_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the driver refuses is None; the library is closed again."""
-    nvml = FakeNvml("pynvml")
-    monkeypatch.setitem(sys.modules, "pynvml", nvml)
-    (gpu,) = machine._gpus()
-    assert (gpu.name, gpu.compute_capability, gpu.sm_clock_max_mhz) == ("Example GPU", "8.7", 1300)
-    assert (gpu.power_limit_mw, gpu.memory_bytes) == (None, 0)
-    assert nvml.closed
+    nvml = ScriptedNvml({"0000:01:00.0": INTEGRATED})
+    (gpu,) = gpus(monkeypatch, nvml)
+    assert (gpu.name, gpu.driver, gpu.compute_capability) == ("Example GPU", "550.1", "8.7")
+    assert (gpu.sm_clock_max_mhz, gpu.power_limit_mw, gpu.memory_bytes) == (1300, None, 0)
+    assert (gpu.ecc, gpu.persistence, gpu.mig, gpu.compute_mode) == (None, None, False, None)
+    assert nvml.running == 0
+
+
+def test_a_device_that_tells_all_is_described_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Identity, limits, modes and the link; ECC and MIG as they are, not as they will be after a restart."""
+    (gpu,) = gpus(monkeypatch, ScriptedNvml({"0001:c4:0f.0": WHOLE}))
+    assert (gpu.uuid, gpu.pci_bus_id) == ("GPU-0123", "0001:c4:0f.0")
+    assert (gpu.power_limit_mw, gpu.power_limit_default_mw) == (500_000, 700_000)
+    assert (gpu.sm_clock_max_mhz, gpu.memory_clock_max_mhz) == (1980, 2619)
+    assert (gpu.pcie_generation_max, gpu.pcie_lanes_max) == (5, 16)
+    assert (gpu.ecc, gpu.persistence, gpu.mig, gpu.compute_mode) == (True, False, True, "exclusive process")
 
 
 def test_without_a_driver_there_are_no_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """A driver that does not start is no error."""
-    nvml = FakeNvml("pynvml")
+    assert gpus(monkeypatch, ScriptedNvml({"0000:01:00.0": WHOLE}, error=9)) == ()
 
-    def fail() -> None:
-        raise FakeNvml.NVMLError("Driver Not Loaded")
 
-    monkeypatch.setattr(nvml, "nvmlInit", fail, raising=False)
-    monkeypatch.setitem(sys.modules, "pynvml", nvml)
-    assert machine._gpus() == ()
+def test_a_trace_of_before_is_read() -> None:
+    """A GPU that was described before there were more fields has the rest unknown."""
+    old = b'{"name": "T4", "memory_bytes": 16, "driver": "550", "sm_clock_max_mhz": 1590, "power_limit_mw": 70000}'
+    gpu = msgspec.json.decode(old, type=Gpu)
+    assert (gpu.power_limit_mw, gpu.uuid, gpu.mig) == (70_000, None, False)
 
 
 def test_versions_are_read_without_importing_the_libraries() -> None:

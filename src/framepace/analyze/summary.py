@@ -8,10 +8,12 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from framepace.analyze.device import device_summary
 from framepace.analyze.outliers import find_outliers, others_share
-from framepace.analyze.stages import frame_trace, per_frame_cpu, stages, take
+from framepace.analyze.stages import frame_trace, parts, per_frame_cpu, stages, take
 from framepace.analyze.stats import Values, effective_size, percentiles
 from framepace.analyze.tiers import find_tiers, with_beside
+from framepace.facts.model import TensorSpec
 from framepace.facts.summary import ModelSummary, StageShare, Summary
 from framepace.facts.trace import Cause, Column, Mark, Outcome, Trace
 from framepace.facts.workload import load_fps
@@ -22,6 +24,7 @@ _ALWAYS = ("decode", "queue", "prepare", "infer", "finish")  # told even where t
 # Telemetry counted since some start is told as a rate; the rest as medians.
 _FAULTS = ("faults_minor", "faults_major")
 _COUNTERS = ("process_cpu", "system_busy", "run_delay", "switched", "preempted", *_FAULTS, "gc_count", "gc")
+_DEVICE_PARTS = ("h2d", "compute", "d2h", "host")
 _NO_QUANTITY = ("time", "device", "event_reasons")
 
 
@@ -52,6 +55,7 @@ def summarize(trace: Trace) -> Summary:
         frames=frames,
         models=models or (replace(frames, model=trace.meta.plan.models[0].name),),
         telemetry=_telemetry(done),
+        devices=device_summary(trace, _sizes(trace)) if (trace.requests["compute"] >= 0).any() else (),
         notes=tuple(_notes(trace, frames)),
     )
 
@@ -93,8 +97,36 @@ def _model_summary(name: str, count: int, past: Trace, done: Trace, stage: Mappi
         outliers=outliers,
         outlier_share=share,
         cpu=_mean(_cpu(done)),
+        parts=_parts(done),
         marks=_marks(past.requests["marks"]),
     )
+
+
+def _parts(done: Trace) -> dict[str, float]:
+    """Means of the parts of 'infer', where every request has the device's times."""
+    found = parts(done)
+    return {name: _mean(found[name]) for name in _DEVICE_PARTS} if "compute" in found else {}
+
+
+def _sizes(trace: Trace) -> dict[str, tuple[int, int]]:
+    """Bytes to and from the device a frame, by model; 0 where a shape is not known."""
+    pairs = zip(trace.meta.plan.models, trace.meta.models, strict=True)
+    return {
+        plan.name: (
+            sum(_frame_bytes(t, plan.prepare.place == "graph") for t in spec.inputs) // plan.batch.max,
+            sum(_frame_bytes(t, False) for t in spec.outputs) // plan.batch.max,
+        )
+        for plan, spec in pairs
+        if plan.transfer != "device"
+    }
+
+
+def _frame_bytes(tensor: TensorSpec, folded: bool) -> int:
+    """Bytes of a tensor; an image input whose preparation is in the graph arrives as uint8."""
+    if not all(isinstance(d, int) for d in tensor.shape):
+        return 0
+    size = 1 if folded and len(tensor.shape) == 4 else np.dtype(tensor.dtype).itemsize
+    return size * int(np.prod([int(d) for d in tensor.shape]))
 
 
 def _past_warmup(trace: Trace) -> Trace:
@@ -212,7 +244,7 @@ def _neighbours(done: Trace) -> float | None:
 def _telemetry(done: Trace) -> dict[str, float]:
     found: dict[str, float] = {}
     host = _host(done)
-    for name, column in done.telemetry.items():
+    for name, column in host.items():
         values = column[column >= 0]
         if name in _COUNTERS:
             found |= _rate(name, host)

@@ -52,9 +52,10 @@ def command(
     summary = api.summary(trace)
     give(
         json,
-        lambda: document.bench_document(summary, str(folder)),
+        lambda: document.bench_document(summary, str(folder), trace.meta.layers),
         lambda out: terminal.show_machine(out, trace.meta.machine),
         lambda out: terminal.show_summary(out, summary),
+        lambda out: terminal.show_layers(out, trace.meta.layers),
         lambda out: terminal.show_paths(out, {"trace": str(folder), "report": f"framepace report {folder}"}),
     )
     answer(summary.met is not False)

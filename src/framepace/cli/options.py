@@ -125,9 +125,8 @@ def build_case(
     changes: dict[str, Any] = parse_pairs(settings, "--set")
     if size is not None:
         changes["size"] = parse_size(size)
-    for name, value in (("layout", layout), ("backend", backend), ("device", device)):
-        if value is not None:
-            changes.setdefault(name, value)
+    named = {"layout": layout, "backend": backend, "device": device}
+    changes = {name: text for name, text in named.items() if text is not None} | changes
     chosen = None if load is None else parse_load(load)
     rate = getattr(chosen, "fps", fps) if chosen is not None else fps
     return make_case(

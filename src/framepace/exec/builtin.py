@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from framepace.errors import unknown
+from framepace.facts.settings import parse_size
 
 _OPSET, _IR = 17, 8  # read by every ONNX Runtime from 1.13 on
 
@@ -43,10 +44,12 @@ class _Net:
         self.nodes.append(helper.make_node(kind, list(inputs), [name], name=f"{kind}_{len(self.nodes)}", **attributes))
         return name
 
-    def conv(self, x: str, cin: int, cout: int, k: int = 3, stride: int = 1, group: int = 1, act: bool = True) -> str:
-        """Convolution with 'same' padding, and ReLU."""
+    def conv(
+        self, x: str, cin: int, cout: int, k: int = 3, stride: int = 1, group: int = 1, act: bool = True, damp: int = 1
+    ) -> str:
+        """Convolution with 'same' padding, and ReLU; `damp` lowers the variance of its output that many times."""
         fan = cin // group * k * k
-        w, b = self.random(cout, cin // group, k, k, fan_in=fan), self.constant(np.zeros(cout, np.float32))
+        w, b = self.random(cout, cin // group, k, k, fan_in=fan * damp), self.constant(np.zeros(cout, np.float32))
         y = self.op("Conv", x, w, b, kernel_shape=[k, k], strides=[stride] * 2, pads=[k // 2] * 4, group=group)
         return self.op("Relu", y) if act else y
 
@@ -67,65 +70,85 @@ class _Net:
         return data
 
 
-def _detector() -> bytes:
-    """A detector: strided backbone with depthwise-separable blocks and heads at strides 8, 16 and 32; 640x384."""
+def _detector(height: int, width: int) -> bytes:
+    """A detector: strided backbone with depthwise-separable blocks and heads at strides 8, 16 and 32."""
     net = _Net(1)
     x = net.conv("images", 3, 16, stride=2)
     x = net.conv(x, 16, 32, stride=2)
     channels, heads = 32, []
-    for width, blocks in ((64, 2), (128, 2), (192, 1)):
+    for cout, blocks in ((64, 2), (128, 2), (192, 1)):
         x = net.conv(x, channels, channels, stride=2, group=channels)
-        x = net.conv(x, channels, width, k=1)
+        x = net.conv(x, channels, cout, k=1)
         for _ in range(blocks):
-            y = net.conv(x, width, width, group=width)
-            x = net.op("Add", x, net.conv(y, width, width, k=1, act=False))
-        channels = width
-        heads.append(net.conv(x, width, 24, k=1, act=False))
-    return net.finish("detector", ["batch", 3, 384, 640], [net.op("Sigmoid", h) for h in heads])
+            y = net.conv(x, cout, cout, group=cout)
+            x = net.op("Add", x, net.conv(y, cout, cout, k=1, act=False))
+        channels = cout
+        heads.append(net.conv(x, cout, 24, k=1, act=False))
+    return net.finish("detector", ["batch", 3, height, width], [net.op("Sigmoid", h) for h in heads])
 
 
-def _classifier() -> bytes:
-    """A ResNet-like classifier, 224x224, 100 classes."""
+def _classifier(height: int, width: int) -> bytes:
+    """A small ResNet-like classifier of 100 classes."""
     net = _Net(2)
     x = net.conv("images", 3, 16, k=7, stride=4)
     channels = 16
-    for width, blocks in ((32, 2), (64, 2), (128, 2)):
+    for cout, blocks in ((32, 2), (64, 2), (128, 2)):
         for block in range(blocks):
-            stride = 2 if block == 0 and width > 32 else 1
-            y = net.conv(net.conv(x, channels, width, stride=stride), width, width, act=False)
-            same = x if (channels, stride) == (width, 1) else net.conv(x, channels, width, 1, stride, act=False)
-            x, channels = net.op("Relu", net.op("Add", y, same)), width
+            stride = 2 if block == 0 and cout > 32 else 1
+            y = net.conv(net.conv(x, channels, cout, stride=stride), cout, cout, act=False)
+            same = x if (channels, stride) == (cout, 1) else net.conv(x, channels, cout, 1, stride, act=False)
+            x, channels = net.op("Relu", net.op("Add", y, same)), cout
     x = net.op("Flatten", net.op("GlobalAveragePool", x))
     bias = net.constant(np.zeros(100, np.float32))
     logits = net.op("Gemm", x, net.random(channels, 100, fan_in=channels), bias)
-    return net.finish("classifier", ["batch", 3, 224, 224], [net.op("Softmax", logits, axis=1)])
+    return net.finish("classifier", ["batch", 3, height, width], [net.op("Softmax", logits, axis=1)])
 
 
-def _manykernels() -> bytes:
+def _resnet50(height: int, width: int) -> bytes:
+    """ResNet-50 (He et al., 2015) with its batch normalisations folded away: 4.1 GMAC at 224x224, 25.5 M weights."""
+    net = _Net(5)
+    x = net.conv("images", 3, 64, k=7, stride=2)
+    x = net.op("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+    channels = 64
+    for cmid, blocks, first in ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)):
+        for block in range(blocks):
+            stride = first if block == 0 else 1
+            y = net.conv(net.conv(x, channels, cmid, k=1), cmid, cmid, stride=stride)
+            y = net.conv(y, cmid, 4 * cmid, k=1, act=False, damp=16)  # sixteen blocks add up: FP16 must hold them
+            same = net.conv(x, channels, 4 * cmid, 1, stride, act=False) if block == 0 else x
+            x, channels = net.op("Relu", net.op("Add", y, same)), 4 * cmid
+    x = net.op("Flatten", net.op("GlobalAveragePool", x))
+    weight, bias = net.random(channels, 1000, fan_in=channels), net.constant(np.zeros(1000, np.float32))
+    return net.finish("resnet50", ["batch", 3, height, width], [net.op("Gemm", x, weight, bias)])
+
+
+def _manykernels(height: int, width: int) -> bytes:
     """Three hundred small nodes that no optimiser fuses away: launching them is the work."""
     net = _Net(3)
     x = net.conv("images", 3, 8, k=1, stride=4)
     for _ in range(75):
         y = net.conv(x, 8, 8, k=1, act=False)
         x = net.op("Tanh", net.op("Add", x, net.op("Sigmoid", y)))
-    return net.finish("manykernels", ["batch", 3, 64, 64], [x])
+    return net.finish("manykernels", ["batch", 3, height, width], [x])
 
 
-def _membound() -> bytes:
+def _membound(height: int, width: int) -> bytes:
     """Elementwise work over large tensors: every step reads and writes them whole."""
     net = _Net(4)
     x = net.conv("images", 3, 16, k=1)
     for _ in range(6):
         scale = net.random(1, 16, 1, 1, fan_in=6)
         x = net.op("Abs", net.op("Add", net.op("Mul", x, scale), x))
-    return net.finish("membound", ["batch", 3, 384, 640], [net.op("ReduceMean", x, axes=[2, 3], keepdims=0)])
+    return net.finish("membound", ["batch", 3, height, width], [net.op("ReduceMean", x, axes=[2, 3], keepdims=0)])
 
 
-_NETS: dict[str, Callable[[], bytes]] = {
-    "detector": _detector,
-    "classifier": _classifier,
-    "manykernels": _manykernels,
-    "membound": _membound,
+# What makes the network, and the (height, width) of its input where none is asked for.
+_NETS: dict[str, tuple[Callable[[int, int], bytes], tuple[int, int]]] = {
+    "detector": (_detector, (384, 640)),
+    "classifier": (_classifier, (224, 224)),
+    "resnet50": (_resnet50, (224, 224)),
+    "manykernels": (_manykernels, (64, 64)),
+    "membound": (_membound, (384, 640)),
 }
 
 
@@ -134,9 +157,14 @@ def names() -> list[str]:
     return sorted(_NETS)
 
 
-@lru_cache
+@lru_cache(maxsize=8)
 def model_bytes(name: str) -> bytes:
-    """The ONNX file of a built-in model. Raises UsageError for a name that is not one."""
-    if name not in _NETS:
-        raise unknown("built-in model", name, _NETS)
-    return _NETS[name]()
+    """The ONNX file of a built-in model, 'NAME' or 'NAME@WIDTHxHEIGHT' for another input size.
+
+    Raises UsageError for a name that is not one, or a size that is none.
+    """
+    plain, at, size = name.partition("@")
+    if plain not in _NETS:
+        raise unknown("built-in model", plain, _NETS)
+    make, own = _NETS[plain]
+    return make(*(parse_size(size) if at else own))

@@ -238,8 +238,9 @@ class CudaDevice:
         if int(error) != 0:
             raise BackendError("no page-locked memory", got=f"{format_bytes(size)}: {error}", fix="transfer=pageable")
         self._open.callback(self._driver.cuMemFreeHost, address)
-        raw = (ctypes.c_byte * size).from_address(int(address))
-        return np.frombuffer(raw, kind, count=int(np.prod(shape))).reshape(shape)
+        raw: Any = (ctypes.c_byte * size).from_address(int(address))
+        whole: NDArray[Any] = np.frombuffer(raw, np.uint8)[: int(np.prod(shape)) * kind.itemsize]
+        return whole.view(kind).reshape(shape)
 
     def memory(self, size: int) -> _Memory:
         """See Device."""

@@ -7,8 +7,9 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
+_T = TypeVar("_T")
 _PCI_BUS_ID = re.compile(r"([0-9a-f]{4,8}:)?[0-9a-f]{2}:[0-9a-f]{2}(\.[0-9a-f])?", re.IGNORECASE)
 _QUICK_NS = 20_000
 _TRIES = 5
@@ -66,6 +67,20 @@ def find(nvml: Any, device: str) -> Any:
     if device.startswith("MIG-"):
         return nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(nvml.nvmlDeviceGetHandleByUUID(device))
     return nvml.nvmlDeviceGetHandleByUUID(device if device.startswith("GPU-") else f"GPU-{device}")
+
+
+def ask(nvml: Any, question: Callable[..., _T], *args: Any) -> _T | None:
+    """What NVML answers; None where it does not: integrated and virtual devices do not know everything."""
+    try:
+        return question(*args)
+    except nvml.NVMLError:
+        return None
+
+
+def pci_bus_id(nvml: Any, handle: Any) -> str | None:
+    """The address of a device on the bus as CUDA writes it ('0000:19:00.0'): NVML's domain has eight digits."""
+    info = ask(nvml, nvml.nvmlDeviceGetPciInfo, handle)
+    return None if info is None else f"{info.domain:04x}:{info.bus:02x}:{info.device:02x}.0"
 
 
 class Reading:

@@ -10,8 +10,8 @@ from framepace.facts.base import Fact
 class Gpu(Fact, frozen=True, kw_only=True):
     """One GPU as its driver describes it; memory in bytes, clocks in MHz, power in mW, the PCIe link at its widest.
 
-    What the driver does not tell is None. `power_limit_mw` is the one in force, `compute_mode` one of NVML's: 'default',
-    'prohibited', 'exclusive process'.
+    What the driver does not tell is None. `power_limit_mw` is the one in force; `compute_mode` is 'default',
+    'prohibited' or 'exclusive process'.
     """
 
     name: str

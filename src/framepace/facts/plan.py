@@ -51,9 +51,9 @@ class ModelPlan(Fact, frozen=True, kw_only=True):
     (height, width) of the image input. `threads` 0 leaves the number to the backend. `options` belong to the backend,
     which refuses the ones it does not know. `calibration` is a video or folder of pictures for precision 'int8'.
 
-    On a GPU: `device` is 'cpu', 'cuda' or 'cuda:N' (None: the backend's own); `slots` are the requests a worker keeps in
-    flight, so that copies overlap computation; `transfer` is how inputs and outputs travel ('device': not at all, after
-    the first time); `graph` replays each inference as one CUDA graph; `sms` binds each worker to that many SMs.
+    `device` is 'cpu', 'cuda' or 'cuda:N' (None: the backend's own). On a GPU, `slots` are the requests a worker keeps
+    in flight, so that copies overlap computation; `transfer` is how inputs and outputs travel ('device': not at all,
+    after the first time); `graph` replays each inference as one CUDA graph; `sms` binds each worker to that many SMs.
     """
 
     name: str

@@ -47,6 +47,7 @@ _MODEL, _ENGINE, _SOURCE = (
     {f.name: f.type for f in msgspec.structs.fields(t)} for t in (ModelPlan, EnginePlan, SourcePolicy)
 )
 _ROWS: tuple[tuple[str, str, str, Any, str], ...] = (
+    ("model", "models", "model", str, "path, or builtin:NAME, or builtin:NAME@WIDTHxHEIGHT"),
     ("batch", "models", "batch.max", int, "frames in one inference"),
     ("window-ms", "models", "batch.window_ms", float, "how long the oldest frame of a batch may wait"),
     ("threads", "models", "threads", int, "threads of the backend; 0 leaves it to the backend"),
@@ -57,7 +58,7 @@ _ROWS: tuple[tuple[str, str, str, Any, str], ...] = (
     ("resize", "models", "prepare.resize", str, "stretch or letterbox"),
     ("layout", "models", "prepare.layout", str, "nchw or nhwc"),
     ("prepare-constant", "models", "prepare.constant", bool, "replace preparation by a constant tensor"),
-    ("prepare-place", "models", "prepare.place", str, "host, or graph: folded into the model, whose input becomes uint8"),
+    ("prepare-place", "models", "prepare.place", str, "host, or graph: folded into the model (uint8 input)"),
     ("prepare-hook", "models", "prepare.hook", str | None, "module:function called on each frame before preparation"),
     ("device", "models", "device", str | None, "cpu, cuda or cuda:N"),
     ("slots", "models", "slots", int, "requests a worker keeps in flight on a GPU"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from framepace.facts.base import Fact
+from framepace.facts.device import DeviceSummary
 
 
 class Estimate(Fact, frozen=True, kw_only=True):
@@ -68,7 +69,10 @@ class Scaling(Fact, frozen=True, kw_only=True):
 
 
 class ModelSummary(Fact, frozen=True, kw_only=True):
-    """One model of a trace: counts, percentiles, stages, tiers and outliers."""
+    """One model of a trace: counts, percentiles, stages, tiers and outliers.
+
+    `parts` splits the mean of 'infer' where the device told its times: h2d, compute, d2h and host, ns.
+    """
 
     model: str
     requests: int
@@ -84,6 +88,7 @@ class ModelSummary(Fact, frozen=True, kw_only=True):
     outlier_share: float
     cpu: float
     marks: dict[str, int] = {}
+    parts: dict[str, float] = {}
 
     def percentile(self, q: float) -> Percentile | None:
         """The percentile `q` (0-100) if it was computed."""
@@ -108,6 +113,7 @@ class Summary(Fact, frozen=True, kw_only=True):
     frames: ModelSummary
     models: tuple[ModelSummary, ...]
     telemetry: dict[str, float] = {}
+    devices: tuple[DeviceSummary, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property

@@ -13,6 +13,7 @@ from pathlib import Path
 from framepace.exec.backend import backend_names
 from framepace.facts.check import Check
 from framepace.facts.machine import Machine
+from framepace.measure.gpudoctor import GpuLooks, judge_gpus, look_gpus
 from framepace.measure.machine import cpu_groups, text
 from framepace.units import NS_PER_MS, NS_PER_US, format_bytes, format_ms
 
@@ -21,7 +22,6 @@ _SLEEP_NS = 2 * NS_PER_MS
 _SLEEPS = 120
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "MKL_NUM_THREADS", "KMP_BLOCKTIME", "MALLOC_ARENA_MAX")
 _CODECS = ("h264", "hevc", "av1", "vp9", "mjpeg")
-_GPU_PROVIDERS = {"CUDAExecutionProvider", "TensorrtExecutionProvider"}
 _GIB = 1 << 30
 
 
@@ -51,6 +51,7 @@ class Looks:
     providers: tuple[str, ...] = ()
     codecs: tuple[str, ...] = _CODECS
     decoders: tuple[str, ...] = ()
+    gpu: GpuLooks = field(default_factory=GpuLooks)
 
 
 def checks(machine: Machine) -> list[Check]:
@@ -87,6 +88,7 @@ def look(root: Path = _ROOT) -> Looks:
         providers=_providers(),
         codecs=codecs,
         decoders=decoders,
+        gpu=look_gpus(root),
     )
 
 
@@ -96,7 +98,7 @@ def judge(machine: Machine, seen: Looks) -> Iterator[Check]:
     yield from _quota(machine, seen)
     yield from _timing(machine, seen)
     yield from _room(seen)
-    yield from _gpu(machine, seen)
+    yield from judge_gpus(machine, seen.gpu, seen.providers)
     yield from _libraries(machine, seen)
 
 
@@ -212,24 +214,6 @@ def _room(seen: Looks) -> Iterator[Check]:
         found=f"{format_bytes(seen.disk_free)} free",
         why=why if full else "",
     )
-
-
-def _gpu(machine: Machine, seen: Looks) -> Iterator[Check]:
-    if not machine.gpus:
-        yield Check(name="GPU", state="info", found="no NVIDIA driver answers")
-        return
-    for gpu in machine.gpus:
-        found = f"{gpu.name}, {format_bytes(gpu.memory_bytes)}, driver {gpu.driver}"
-        yield Check(name="GPU", state="info", found=found)
-    if not _GPU_PROVIDERS & set(seen.providers):
-        yield Check(
-            name="GPU in ONNX Runtime",
-            state="warn",
-            found=f"providers: {', '.join(seen.providers) or 'none'}",
-            why="models run on the CPU although there is a GPU",
-            fix="pip uninstall -y onnxruntime && pip install onnxruntime-gpu",
-            undo="pip uninstall -y onnxruntime-gpu && pip install onnxruntime",
-        )
 
 
 def _libraries(machine: Machine, seen: Looks) -> Iterator[Check]:

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from framepace.exec.nvml import started
+from framepace.exec.nvml import ask, started
 from framepace.facts.check import Check
 from framepace.facts.device import APPLICATION_CLOCKS, IDLE, LIMITING, reason_names
 from framepace.facts.machine import Gpu, Machine
-from framepace.measure.machine import ask, pci_bus_id, text
+from framepace.measure.machine import text
+from framepace.measure.nvml import Now, look_devices
 from framepace.units import format_bytes
 
 _ROOT = Path("/")
@@ -28,28 +29,21 @@ _PROVIDERS = {"CUDAExecutionProvider", "TensorrtExecutionProvider"}
 _DRIVERS = {11: "450", 12: "525", 13: "580"}
 _HARDWARE = 0x008 | 0x040 | 0x080  # slowdowns that the board itself orders, in facts.device.EVENT_REASONS
 _CUDA_LIBRARIES = re.compile(rb"lib(?:cudart|cublas|cublasLt|cufft|curand|cudnn|nvrtc)\.so\.\d+(?=\0)")
+_COMPUTE_MODES = {
+    "exclusive process": ("EXCLUSIVE_PROCESS", "one process at a time may use it: strategy=processes fails"),
+    "prohibited": ("PROHIBITED", "no process may use it"),
+}
+# Variables of CUDA that change what is measured, and why.
+_VARIABLES = {
+    "CUDA_LAUNCH_BLOCKING": "every kernel is waited for, and nothing overlaps",
+    "CUDA_VISIBLE_DEVICES": "it says which GPUs there are for CUDA, and in which order",
+    "CUDA_DEVICE_ORDER": "it says in which order CUDA numbers GPUs",
+}
 _NAMES_END = 16 << 20  # the names of needed libraries stand at the start of a library, before its code
 _BUILT_FOR = {
     "onnxruntime": ("capi/build_and_package_info.py", r"^cuda_version\s*=\s*['\"](\d+)\.(\d+)"),
     "torch": ("version.py", r"^cuda\b[^=]*=\s*['\"](\d+)\.(\d+)"),
 }
-
-
-@dataclass(frozen=True)
-class Now:
-    """What one GPU is doing now; clocks in MHz, temperatures in C, `processes` as (pid, name, bytes or None)."""
-
-    lanes: int | None = None
-    generation: int | None = None
-    reasons: int = IDLE
-    sm_clock: int | None = None
-    temperature: int | None = None
-    slowdown_at: int | None = None
-    application_clock: int | None = None
-    application_clock_default: int | None = None
-    memory_clock: int | None = None
-    uncorrected: int = 0
-    processes: tuple[tuple[int, str, int | None], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,6 +64,7 @@ class GpuLooks:
     missing: tuple[str, ...] = ()
     installed: tuple[str, ...] = ("cuda-core",)
     now: Mapping[str, Now] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 def look_gpus(root: Path = _ROOT, nvml: Any = None) -> GpuLooks:
@@ -81,7 +76,7 @@ def look_gpus(root: Path = _ROOT, nvml: Any = None) -> GpuLooks:
     """
     with started(nvml) as module:
         cuda = ask(module, module.nvmlSystemGetCudaDriverVersion_v2) if module else None
-        now = dict(_devices(module)) if module else {}
+        now = look_devices(module) if module else {}
     return GpuLooks(
         problem="" if module else _problem(nvml),
         module=_module_version(text(root / "proc/driver/nvidia/version") or ""),
@@ -89,8 +84,9 @@ def look_gpus(root: Path = _ROOT, nvml: Any = None) -> GpuLooks:
         cuda=(cuda // 1000, cuda % 1000 // 10) if cuda else None,
         built_for=built_for(),
         missing=missing_libraries(root),
-        installed=tuple(name for name in ("cuda-core", "tensorrt", "tensorrt-rtx", "torch") if _has(name)),
+        installed=_installed(),
         now=now,
+        variables={name: os.environ[name] for name in _VARIABLES if name in os.environ},
     )
 
 
@@ -105,28 +101,31 @@ def judge_gpus(machine: Machine, seen: GpuLooks, providers: tuple[str, ...]) -> 
         now = seen.now.get(gpu.pci_bus_id or "", Now())
         yield from _device(_One(name, f"sudo nvidia-smi -i {gpu.pci_bus_id or index}", gpu, now))
     yield from _libraries(seen, providers)
+    yield from _variables(seen)
 
 
 def _driver(machine: Machine, seen: GpuLooks) -> Check:
     """What stands between NVML and a GPU."""
     if seen.problem == "mismatch":
         why = "the driver was updated while its old kernel module ran on; CUDA cannot start until that is gone"
-        return Check(name="GPU", state="bad", found=f"kernel module {seen.module or '?'}, newer libraries", why=why,
-                     fix="sudo reboot")  # fmt: skip
+        return _bad(f"kernel module {seen.module or '?'}, newer libraries", why, "sudo reboot")
     if seen.problem == "no permission":
-        return Check(name="GPU", state="bad", found="the driver refuses this user", why="/dev/nvidia* must be readable")
-    if seen.module is not None and seen.problem == "no library":
-        why = "the kernel has the driver, its libraries (libnvidia-ml, libcuda) are not here"
+        return _bad("the driver refuses this user", "/dev/nvidia* must be readable and writable for it")
+    if seen.problem == "no library" and seen.module is not None:
+        why = "the kernel has the driver, but its libraries (libnvidia-ml, libcuda) are not here"
         fix = "docker run --gpus all ..." if machine.container else None
-        return Check(name="GPU", state="bad", found=f"driver {seen.module} without libraries", why=why, fix=fix)
+        return _bad(f"driver {seen.module} without libraries", why, fix)
     if seen.problem == "not loaded" and seen.on_bus:
-        return Check(name="GPU", state="bad", found="the kernel's driver is not loaded", why="nothing can use the GPU",
-                     fix="sudo modprobe nvidia", undo="sudo modprobe -r nvidia")  # fmt: skip
-    if seen.on_bus and seen.problem:
-        return Check(name="GPU", state="warn", found="an NVIDIA GPU without a driver",
-                     why="nothing can use it until NVIDIA's driver for this system is installed")  # fmt: skip
+        why = "nothing can use the GPU"
+        return _bad("the kernel's driver is not loaded", why, "sudo modprobe nvidia", "sudo modprobe -r nvidia")
+    if seen.problem == "no library" and seen.on_bus:
+        return _bad("an NVIDIA GPU without a driver", "nothing can use it until NVIDIA's driver is installed")
     known = seen.problem in ("", "no module", "no library", "not loaded")
     return Check(name="GPU", state="info", found="no NVIDIA driver answers" if known else f"NVML says: {seen.problem}")
+
+
+def _bad(found: str, why: str, fix: str | None = None, undo: str | None = None) -> Check:
+    return Check(name="GPU", state="bad", found=found, why=why, fix=fix, undo=undo)
 
 
 def _cuda(seen: GpuLooks) -> Iterator[Check]:
@@ -185,9 +184,8 @@ def _modes(one: _One) -> Iterator[Check]:
     if gpu.mig:
         why = "each instance has a part of the SMs and of the memory; clocks, power and PCIe are shared with the others"
         yield one.warn("MIG", "on", why, "-mig 0", "-mig 1")
-    if gpu.compute_mode not in (None, "default"):
-        word = "EXCLUSIVE_PROCESS" if gpu.compute_mode.startswith("exclusive") else "PROHIBITED"
-        why = "one process alone may use it, so that strategy=processes fails" if "x" in gpu.compute_mode else "no use"
+    if gpu.compute_mode in _COMPUTE_MODES:
+        word, why = _COMPUTE_MODES[gpu.compute_mode]
         yield one.warn("compute mode", gpu.compute_mode, why, "-c DEFAULT", f"-c {word}")
 
 
@@ -277,6 +275,15 @@ def _libraries(seen: GpuLooks, providers: tuple[str, ...]) -> Iterator[Check]:
     )
 
 
+def _variables(seen: GpuLooks) -> Iterator[Check]:
+    for name, value in seen.variables.items():
+        hidden = name == "CUDA_VISIBLE_DEVICES" and value.strip() in ("", "-1", "NoDevFiles")
+        wrong = hidden or (name == "CUDA_LAUNCH_BLOCKING" and value == "1")
+        why = "it hides every GPU from CUDA" if hidden else _VARIABLES[name]
+        state: Literal["warn", "info"] = "warn" if wrong else "info"
+        yield Check(name=name, state=state, found=value, why=why, fix=f"unset {name}", undo=f"export {name}={value}")
+
+
 def _packages(sonames: tuple[str, ...], major: int) -> list[str]:
     """The packages that bring libraries; of CUDA 13 and later only cuDNN's has the version in its name."""
     names = {"cudart": "cuda-runtime", "cublasLt": "cublas", "nvrtc": "cuda-nvrtc"}
@@ -312,8 +319,17 @@ def missing_libraries(root: Path = _ROOT) -> tuple[str, ...]:
     folders += [lib for path in sys.path for lib in Path(path).glob("nvidia/*/lib")]
     cache = root / "etc/ld.so.cache"
     known = cache.read_bytes() if cache.exists() else b""
-    here = (name for name in needed if name.encode() + b"\0" in known or any((f / name).exists() for f in folders))
-    return tuple(name for name in needed if name not in set(here))
+
+    def is_here(name: str) -> bool:
+        return name.encode() + b"\0" in known or any((folder / name).exists() for folder in folders)
+
+    return tuple(name for name in needed if not is_here(name))
+
+
+def _installed() -> tuple[str, ...]:
+    """What framepace runs models on GPUs with, beside ONNX Runtime; torch only where it is built for CUDA."""
+    names = ("cuda-core", "tensorrt", "tensorrt-rtx", "torch")
+    return tuple(name for name in names if _has(name) and (name != "torch" or name in built_for()))
 
 
 def _problem(nvml: Any = None) -> str:
@@ -334,49 +350,8 @@ def _problem(nvml: Any = None) -> str:
     return ""
 
 
-def _devices(nvml: Any) -> Iterator[tuple[str, Now]]:
-    for index in range(ask(nvml, nvml.nvmlDeviceGetCount) or 0):
-        handle = ask(nvml, nvml.nvmlDeviceGetHandleByIndex, index)
-        address = None if handle is None else pci_bus_id(nvml, handle)
-        if address is not None:
-            yield address, _now(nvml, handle)
-
-
-def _now(nvml: Any, handle: Any) -> Now:
-    def told(name: str, *args: Any) -> Any:
-        return ask(nvml, getattr(nvml, name), handle, *args)
-
-    sm = nvml.NVML_CLOCK_SM
-    return Now(
-        lanes=told("nvmlDeviceGetCurrPcieLinkWidth"),
-        generation=told("nvmlDeviceGetCurrPcieLinkGeneration"),
-        reasons=told("nvmlDeviceGetCurrentClocksThrottleReasons") or 0,  # the name that every driver knows
-        sm_clock=told("nvmlDeviceGetClockInfo", sm),
-        temperature=told("nvmlDeviceGetTemperature", 0),  # NVML_TEMPERATURE_GPU
-        slowdown_at=told("nvmlDeviceGetTemperatureThreshold", 1),  # NVML_TEMPERATURE_THRESHOLD_SLOWDOWN
-        application_clock=told("nvmlDeviceGetApplicationsClock", sm),
-        application_clock_default=told("nvmlDeviceGetDefaultApplicationsClock", sm),
-        memory_clock=told("nvmlDeviceGetApplicationsClock", nvml.NVML_CLOCK_MEM),
-        uncorrected=told("nvmlDeviceGetTotalEccErrors", 1, 0) or 0,  # uncorrected, since the last boot
-        processes=tuple(
-            _process(p) for p in told("nvmlDeviceGetComputeRunningProcesses") or [] if p.pid != os.getpid()
-        ),
-    )
-
-
-def _process(found: Any) -> tuple[int, str, int | None]:
-    """Of another container a process has neither a name here nor a number that is its own."""
-    import psutil
-
-    try:
-        name = psutil.Process(found.pid).name()
-    except (psutil.Error, ValueError):
-        name = "a process"
-    return int(found.pid), name, found.usedGpuMemory
-
-
 def _module_version(words: str) -> str | None:
-    match = re.search(r"Kernel Module\D*([\d.]+)", words)
+    match = re.search(r"Kernel Module.*?\s(\d+\.[\d.]+)", words)
     return match[1] if match else None
 
 

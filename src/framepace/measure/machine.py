@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
 
-from framepace.exec.nvml import started
+from framepace.exec.nvml import ask, pci_bus_id, started
 from framepace.facts.machine import Gpu, Machine
 
 _LIBRARIES = ("framepace", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "av", "tensorrt", "torch")
@@ -136,20 +136,6 @@ def _gpus() -> tuple[Gpu, ...]:
             return ()
         found = (ask(nvml, nvml.nvmlDeviceGetHandleByIndex, i) for i in range(ask(nvml, nvml.nvmlDeviceGetCount) or 0))
         return tuple(_gpu(nvml, handle) for handle in found if handle is not None)
-
-
-def ask(nvml: Any, question: Callable[..., _T], *args: Any) -> _T | None:
-    """What NVML answers; None where it does not: integrated and virtual devices do not know everything."""
-    try:
-        return question(*args)
-    except nvml.NVMLError:
-        return None
-
-
-def pci_bus_id(nvml: Any, handle: Any) -> str | None:
-    """The address of a device on the bus as CUDA writes it ('0000:19:00.0'): NVML's domain has eight digits."""
-    info = ask(nvml, nvml.nvmlDeviceGetPciInfo, handle)
-    return None if info is None else f"{info.domain:04x}:{info.bus:02x}:{info.device:02x}.0"
 
 
 def _gpu(nvml: Any, handle: Any) -> Gpu:

@@ -7,13 +7,16 @@ reference, nvmlDeviceGetPcieThroughput) on a thread of its own, or from GPM.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
-from framepace.exec.nvml import Reading, find, started, stop
+from framepace.exec.nvml import Reading, ask, find, pci_bus_id, started, stop
+from framepace.facts.device import IDLE
 from framepace.measure.gpm import open_gpm
 from framepace.units import NS_PER_S
 
@@ -66,6 +69,23 @@ def _samplers(nvml: Any, devices: Iterable[tuple[int, str]]) -> Iterator[NvmlSam
                 yield NvmlSampler(nvml, handle, number)
         except nvml.NVMLError:
             continue
+
+
+@dataclass(frozen=True)
+class Now:
+    """What one GPU is doing now; clocks in MHz, temperatures in C, `processes` as (pid, name, bytes or None)."""
+
+    lanes: int | None = None
+    generation: int | None = None
+    reasons: int = IDLE
+    sm_clock: int | None = None
+    temperature: int | None = None
+    slowdown_at: int | None = None
+    application_clock: int | None = None
+    application_clock_default: int | None = None
+    memory_clock: int | None = None
+    uncorrected: int = 0
+    processes: tuple[tuple[int, str, int | None], ...] = ()
 
 
 class NvmlSampler:
@@ -177,3 +197,48 @@ def _readings(nvml: Any, handle: Any, wanted: tuple[_Quick, ...]) -> dict[str, R
         if reading.read() >= 0:
             found[column] = reading
     return found
+
+
+def look_devices(nvml: Any) -> dict[str, Now]:
+    """What every GPU is doing, by PCI bus id. `nvml` is started."""
+    found = {}
+    for index in range(ask(nvml, nvml.nvmlDeviceGetCount) or 0):
+        handle = ask(nvml, nvml.nvmlDeviceGetHandleByIndex, index)
+        address = None if handle is None else pci_bus_id(nvml, handle)
+        if address is not None:
+            found[address] = _now(nvml, handle)
+    return found
+
+
+def _now(nvml: Any, handle: Any) -> Now:
+    def told(name: str, *args: Any) -> Any:
+        return ask(nvml, getattr(nvml, name), handle, *args)
+
+    running = told("nvmlDeviceGetComputeRunningProcesses") or []
+    reasons = told("nvmlDeviceGetCurrentClocksEventReasons")
+    if reasons is None:  # a driver before 535 knows the older name
+        reasons = told("nvmlDeviceGetCurrentClocksThrottleReasons")
+    return Now(
+        lanes=told("nvmlDeviceGetCurrPcieLinkWidth"),
+        generation=told("nvmlDeviceGetCurrPcieLinkGeneration"),
+        reasons=IDLE if reasons is None else reasons,
+        sm_clock=told("nvmlDeviceGetClockInfo", _SM),
+        temperature=told("nvmlDeviceGetTemperature", 0),  # NVML_TEMPERATURE_GPU
+        slowdown_at=told("nvmlDeviceGetTemperatureThreshold", 1),  # NVML_TEMPERATURE_THRESHOLD_SLOWDOWN
+        application_clock=told("nvmlDeviceGetApplicationsClock", _SM),
+        application_clock_default=told("nvmlDeviceGetDefaultApplicationsClock", _SM),
+        memory_clock=told("nvmlDeviceGetApplicationsClock", _MEMORY),
+        uncorrected=told("nvmlDeviceGetTotalEccErrors", 1, 0) or 0,  # uncorrected, since the last boot
+        processes=tuple(_process(process) for process in running if process.pid != os.getpid()),
+    )
+
+
+def _process(found: Any) -> tuple[int, str, int | None]:
+    """Of another container a process has neither a name here nor a number that is its own."""
+    import psutil
+
+    try:
+        name = psutil.Process(found.pid).name()
+    except (psutil.Error, ValueError):
+        name = "a process"
+    return int(found.pid), name, found.usedGpuMemory

@@ -12,7 +12,9 @@ import numpy as np
 
 from framepace.facts.base import Fact
 from framepace.facts.check import Check
+from framepace.facts.device import DeviceSummary, Spread
 from framepace.facts.finding import Account, AccountLine, Explanation, Finding, Intervention
+from framepace.facts.model import Layer
 from framepace.facts.summary import Comparison, ModelSummary, Outlier, Percentile, StageShare, Summary, Tier
 from framepace.facts.sweep import Sweep
 from framepace.facts.trace import Trace
@@ -25,7 +27,7 @@ _KEYS: Mapping[type, Mapping[str, str]] = {
     StageShare: {"median": "median_ns", "mean": "mean_ns", "p99": "p99_ns"},
     Tier: {"level": "level_ns", "level_end": "level_end_ns"},
     Outlier: {"latency": "latency_ns", "excess": "excess_ns"},
-    ModelSummary: {"mean": "mean_ns", "cpu": "cpu_ns"},
+    ModelSummary: {"mean": "mean_ns", "cpu": "cpu_ns", "parts": "parts_ns"},
     Summary: {
         "throughput": "throughput_fps",
         "budget": "budget_ns",
@@ -34,6 +36,9 @@ _KEYS: Mapping[type, Mapping[str, str]] = {
         "neighbours_cpu": "neighbours_cpu_share",
         "pacer_error": "pacer_error_ns",
     },
+    DeviceSummary: {"sm_clock": "sm_clock_mhz", "busy": "busy_share", "overlap": "overlap_share"},
+    Layer: {"time": "time_ns"},
+    Spread: {"median": "median_ns", "p99": "p99_ns"},
     AccountLine: {"interval": "interval_ns"},
     Account: {"model": "model_ns", "pipeline": "pipeline_ns", "stream": "stream_ns", "unexplained": "unexplained_ns"},
     Comparison: {"stages": "stages_ns"},
@@ -66,10 +71,13 @@ def explain_document(explanation: Explanation, trace: str | None = None, **paths
     }
 
 
-def bench_document(summary: Summary, trace: str | None = None, **paths: str) -> Document:
+def bench_document(
+    summary: Summary, trace: str | None = None, layers: Mapping[str, Sequence[Layer]] | None = None, **paths: str
+) -> Document:
     """framepace.bench/1: `rows` has one flat row for the whole frames and one for each model."""
     rows = [_row("frames", summary.frames), *(_row(m.model, m) for m in summary.models)]
-    return {"schema": "framepace.bench/1", "trace": trace, "rows": rows, "summary": plain(summary), "paths": paths}
+    told = {"rows": rows, "layers": plain(layers or {}), "summary": plain(summary), "paths": paths}
+    return {"schema": "framepace.bench/1", "trace": trace, **told}
 
 
 def sweep_document(sweep: Sweep) -> Document:
@@ -151,4 +159,5 @@ def _row(name: str, m: ModelSummary) -> Document:
 def _cell(s: Summary) -> Document:
     rest = {"throughput": s.throughput, "missed": s.missed, "process_cpu": s.process_cpu, "budget": s.budget}
     keys = _KEYS[Summary]
-    return {**_row("frames", s.frames), **{keys[name]: plain(value) for name, value in rest.items()}}
+    numbers = {keys[name]: plain(value) for name, value in rest.items()}
+    return {**_row("frames", s.frames), **numbers, "parts_ns": plain(s.frames.parts), "devices": plain(s.devices)}

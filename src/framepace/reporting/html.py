@@ -15,6 +15,7 @@ import msgspec
 from framepace.facts.base import Fact
 from framepace.facts.finding import Explanation
 from framepace.facts.machine import Machine
+from framepace.facts.model import Layer
 from framepace.facts.plan import Plan
 from framepace.facts.summary import Comparison, Summary
 from framepace.facts.sweep import Sweep
@@ -22,8 +23,9 @@ from framepace.facts.trace import Trace
 from framepace.facts.workload import load_fps
 from framepace.reporting import figures
 from framepace.reporting.causes import ExplanationView, FindingView, explanation_view
+from framepace.reporting.device import LAYER_COLUMNS, layer_rows
 from framepace.reporting.document import plain
-from framepace.reporting.grid import NUMBERS, sweep_view
+from framepace.reporting.grid import sweep_view
 from framepace.reporting.view import ModelView, comparison_view, machine_line, summary_view
 from framepace.units import format_bytes
 
@@ -119,7 +121,7 @@ class _Page:
         says = f"latency and throughput over {view.names[view.axis]}" if view.axis is not None else ""
         figure = self.figure(figures.sweep_figure(view), says)
         rows = [[*r.settings, *((r.error,) if r.error else r.texts)] for r in view.rows]
-        names = [*view.names, *NUMBERS]
+        names = [*view.names, *view.numbers]
         note = _tag("p", "The sweep was interrupted; these cells are complete.") if view.interrupted else ""
         self.add(f'<section id="sweep"><h2>Sweep</h2>{note}{figure}{_table(names, rows)}</section>')
 
@@ -162,6 +164,8 @@ class _Page:
                 f"<h3>Stages</h3>{stages}" if stages else "",
                 f"<h3>Distribution</h3>{spread}" if spread else "",
                 *(_model_tables(m) for m in view.models),
+                f"<h3>Device</h3>{_rows(view.devices)}" if view.devices else "",
+                *(_layer_table(model, layers) for model, layers in trace.meta.layers.items()),
                 "</section>",
             ]
         )
@@ -257,6 +261,12 @@ def _thinned(trace: Trace, points: int) -> str:
 def _told(m: ModelView) -> str:
     rows = [("tiers", m.tiers), *(("beside", b) for b in m.beside), ("outliers", m.outliers), ("doubtful", m.doubts)]
     return f'<p class="model"><b>{escape(m.name)}</b> {escape(m.counts)}</p>{_rows(rows)}'
+
+
+def _layer_table(model: str, layers: Sequence[Layer]) -> str:
+    """All layers of a model, slowest first, folded away."""
+    table = _table(LAYER_COLUMNS, layer_rows(layers, len(layers)))
+    return _details(f"{len(layers)} layers of {model}, as its library runs them", table)
 
 
 def _model_tables(m: ModelView) -> str:

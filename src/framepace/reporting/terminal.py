@@ -14,12 +14,15 @@ from rich.text import Text
 from framepace.facts.check import Check
 from framepace.facts.finding import Explanation
 from framepace.facts.machine import Machine
+from framepace.facts.model import Layer
 from framepace.facts.summary import Comparison, Summary
 from framepace.facts.sweep import Sweep
 from framepace.reporting.causes import ExplanationView, FindingView, PartRow, explanation_view
-from framepace.reporting.grid import NUMBERS, sweep_view
+from framepace.reporting.device import LAYERS_SHOWN, layer_rows
+from framepace.reporting.grid import sweep_view
 from framepace.reporting.view import ModelView, comparison_view, machine_line, summary_view
 
+_NAME = 48  # cells of a layer's name: fused layers are named by all they hold
 BAR = 24  # cells of a bar; leaves room for name, value and interval at 80 columns
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _STYLES = {"high": "bold red", "medium": "yellow", "low": "cyan", "info": "dim"}
@@ -48,7 +51,24 @@ def show_summary(out: Console, summary: Summary) -> None:
     if len(view.models) > 1:
         out.print()
         out.print(_models(view.models[1:], out))
+    if view.devices:
+        out.print()
+        out.print(_pairs(view.devices))
     _notes(out, view.notes)
+
+
+def show_layers(out: Console, layers: Mapping[str, Sequence[Layer]]) -> None:
+    """The slowest layers of each model, as its library runs them."""
+    for model, found in layers.items():
+        table = _table(f"layer of {model}")
+        for name in ("kind", "on", "time", "share"):
+            table.add_column(name, justify="left" if name in ("kind", "on") else "right", no_wrap=True)
+        for name, *rest in layer_rows(found):
+            table.add_row(Text(name if len(name) <= _NAME else name[: _NAME - 1] + "…"), *rest)
+        out.print()
+        out.print(table)
+        if len(found) > LAYERS_SHOWN:
+            out.print(Text(f"and {len(found) - LAYERS_SHOWN:,} more", style="dim"))
 
 
 def show_explanation(
@@ -104,7 +124,7 @@ def show_sweep(out: Console, sweep: Sweep) -> None:
     table = _table()
     for name in view.names:
         table.add_column(Text(name), justify="right")
-    for name in NUMBERS:
+    for name in view.numbers:
         table.add_column(name, justify="right", style=None if name in ("p50", "p99", "fps") else "dim")
     for row in view.rows:
         texts = ("failed", *row.texts[1:]) if row.error else row.texts
@@ -248,6 +268,13 @@ def _stages(m: ModelView, ascii_only: bool) -> Table:
     for s in m.stages:
         drawn = Text(bar(0, max(s.mean_ns, 0), largest, BAR, ascii_only), style="blue")
         table.add_row(Text(s.name), s.mean, s.median, s.p99, f"{s.share:.0%}", drawn)
+    return table
+
+
+def _pairs(rows: Iterable[tuple[str, str]]) -> RenderableType:
+    table = _grid("left", "left")
+    for name, text in rows:
+        table.add_row(Text(name, style="dim"), Text(text))
     return table
 
 

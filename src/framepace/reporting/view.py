@@ -8,6 +8,7 @@ from typing import Any
 
 from framepace.facts.machine import Machine
 from framepace.facts.summary import Comparison, Estimate, ModelSummary, Outlier, StageShare, Summary, Tier
+from framepace.reporting.device import device_rows
 from framepace.units import format_bytes, format_estimate, format_ms, format_quantity, split_unit
 
 MANY = 6  # beyond so many, a list becomes its first and last members and a count
@@ -59,6 +60,7 @@ class SummaryView:
     met: bool | None
     numbers: tuple[tuple[str, str], ...]
     models: tuple[ModelView, ...]
+    devices: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
 
 
@@ -137,6 +139,7 @@ def summary_view(summary: Summary) -> SummaryView:
         met=summary.met,
         numbers=tuple(_numbers(summary)),
         models=tuple(models),
+        devices=tuple(device_rows(summary)),
         notes=summary.notes,
     )
 

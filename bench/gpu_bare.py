@@ -1,0 +1,280 @@
+"""What bench/gpu.py compares with: a kernel of known length, and the plain loops people write around each library."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from framepace.exec import cuda
+from framepace.exec.backend import Backend, Session, Tell, Worker, register
+from framepace.exec.clock import Clock
+from framepace.exec.gpu import DeviceWorker, Produced, Slot
+from framepace.exec.models import inspect, resolve
+from framepace.facts.model import TensorSpec
+from framepace.facts.plan import ModelPlan, Plan
+from framepace.facts.workload import Closed, Stop, Workload
+
+_SOURCE = r"""
+extern "C" __global__ void spin(long long ns, long long* noted) {
+  long long began, now;
+  asm volatile("mov.u64 %0, %globaltimer;" : "=l"(began));
+  do { asm volatile("mov.u64 %0, %globaltimer;" : "=l"(now)); } while (now - began < ns);
+  noted[0] = began; noted[1] = now;
+}
+extern "C" __global__ void stray(long long* nowhere) { nowhere[0] = 1; }
+"""
+
+
+def _kernels() -> tuple[Any, Any]:
+    from cuda.core import Device, Program, ProgramOptions
+
+    arch = f"sm_{Device().arch}"
+    module = Program(_SOURCE, "c++", options=ProgramOptions(std="c++17", arch=arch)).compile("cubin")
+    return module.get_kernel("spin"), module.get_kernel("stray")
+
+
+class SpinBackend(Backend):
+    """A kernel that keeps one SM busy for `us` microseconds and notes when it began and ended by the device's timer."""
+
+    name = "spin"
+    options = {"us": "how long the kernel spins", "stray_at": "launch that writes where it may not"}
+    devices = ("cuda",)
+    outputs: list[NDArray[Any]] = []
+
+    def _load(self, model: ModelPlan, clock: Clock, tell: Tell) -> Session:
+        return _SpinSession(model)
+
+    @classmethod
+    def noted(cls) -> float:
+        """Median length of the last thousand kernels, ns, as they noted it themselves."""
+        ends = np.array(cls.outputs[-1000:])
+        cls.outputs.clear()
+        return float(np.median(ends[:, 1] - ends[:, 0]))
+
+
+class _SpinSession(Session):
+    def __init__(self, model: ModelPlan) -> None:
+        self._model, self.spec = model, inspect("null")
+        self.resolved = resolve(self.spec, model)
+        self.gpu = cuda.identity(model.device)["pci_bus_id"]
+
+    def _worker(self, index: int) -> Worker:
+        device = cuda.open_device(self._model.device, self._model.sms, index)
+        output = TensorSpec(name="noted", dtype="int64", shape=(2,))
+        launch = _SpinLaunch(self._model)
+        return _Noting(device, self._model, self.resolved, (output,), launch)
+
+
+class _SpinLaunch:
+    def __init__(self, model: ModelPlan) -> None:
+        from cuda.core import LaunchConfig, launch
+
+        self._launch, self._one = launch, LaunchConfig(grid=1, block=1)
+        self._spin, self._stray = _kernels()
+        self._ns, self._stray_at = int(model.options.get("us", 100)) * 1000, model.options.get("stray_at")
+        self._count = 0
+
+    def __call__(self, index: int, slot: Slot, count: int, stream: Any) -> Mapping[str, Produced] | None:
+        self._count += 1
+        if self._count == self._stray_at:
+            self._launch(stream.core, self._one, self._stray, np.int64(8))
+        self._launch(stream.core, self._one, self._spin, np.int64(self._ns), np.int64(slot.pointers["noted"]))
+        return None
+
+
+class _Noting(DeviceWorker):
+    def wait(self, slot: int) -> Any:
+        results = super().wait(slot)
+        SpinBackend.outputs.append(results["noted"].copy())
+        return results
+
+
+def lose_device(folder: str) -> None:
+    """Measure into `folder` while a kernel writes to address 8 at the 300th launch."""
+    from framepace.measure.session import measure
+
+    register(SpinBackend)
+    model = ModelPlan(name="spin", model="null", backend="spin", device="cuda", options={"us": 50, "stray_at": 300})
+    load = Workload(load=Closed(), scope="model", stop=Stop(seconds=20))
+    measure(Plan(models=(model,)), load, folder=Path(folder))
+
+
+@dataclass
+class Loop:
+    """A bare loop: `enqueue` runs the kernels on `stream`, with inputs on the device."""
+
+    device: Any
+    stream: Any
+    enqueue: Callable[[], Any]
+    copies: Sequence[tuple[Any, NDArray[Any], bool]]
+
+    def device_times(self, count: int) -> NDArray[np.float64]:
+        """Device time of the kernels by two events around them, ns."""
+        first, second, times = self.device.event(), self.device.event(), []
+        for _ in range(count):
+            self.stream.record(first)
+            self.enqueue()
+            self.stream.record(second)
+            second.sync()
+            times.append(self.device.elapsed(first, second))
+        return np.array(times[count // 5 :])
+
+    def wall_times(self, count: int) -> NDArray[np.float64]:
+        """Wall time of copy in, kernels, copy out and wait, ns."""
+        done, times = self.device.event(), []
+        for _ in range(count):
+            began = time.perf_counter_ns()
+            for memory, array, given in self.copies:
+                if given:
+                    self.device.upload(memory, array, array.nbytes, self.stream)
+            self.enqueue()
+            for memory, array, given in self.copies:
+                if not given:
+                    self.device.download(array, memory, array.nbytes, self.stream)
+            self.stream.record(done)
+            done.sync()
+            times.append(time.perf_counter_ns() - began)
+        return np.array(times[count // 5 :], dtype=np.float64)
+
+
+@contextmanager
+def loop(backend: str, engine: Any, plan: ModelPlan) -> Iterator[Loop]:
+    """The bare loop of a library, on the same model with the same settings."""
+    device = cuda.open_device("cuda")
+    try:
+        yield {"onnxruntime": _onnxruntime, "torch": _torch, "tensorrt": _tensorrt}[backend](device, engine, plan)
+    finally:
+        device.close()
+
+
+def _buffers(device: Any, tensors: Sequence[TensorSpec], given: bool) -> dict[str, tuple[Any, NDArray[Any], bool]]:
+    found = {}
+    for tensor in tensors:
+        array = device.host(tuple(int(d) for d in tensor.shape), tensor.dtype, True)
+        array[...] = 0.5
+        found[tensor.name] = (device.memory(array.nbytes), array, given)
+    return found
+
+
+def _onnxruntime(device: Any, engine: Any, plan: ModelPlan) -> Loop:
+    import onnxruntime as ort
+
+    from framepace.exec import builtin
+    from framepace.exec.backends import ort_cuda
+
+    stream = device.stream()
+    provider = (ort_cuda.PROVIDER, ort_cuda.provider_options(plan, stream.handle))
+    session = ort.InferenceSession(builtin.model_bytes(plan.model.removeprefix("builtin:")), providers=[provider])
+    inputs = engine._models[0].resolved.inputs
+    feed = {t.name: np.zeros([int(d) for d in t.shape], t.dtype) for t in inputs}
+    skip, options = ort.RunOptions(), ort.RunOptions()
+    skip.add_run_config_entry("gpu_graph_id", "-1")
+    options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+    results = session.run(None, feed, skip)
+    names = [out.name for out in session.get_outputs()]
+    made = [TensorSpec(name=n, dtype=r.dtype.name, shape=r.shape) for n, r in zip(names, results, strict=True)]
+    buffers = _buffers(device, inputs, True) | _buffers(device, made, False)
+    binding = session.io_binding()
+    for bind, tensors in ((binding.bind_input, inputs), (binding.bind_output, made)):
+        for t in tensors:
+            bind(t.name, "cuda", 0, t.dtype, [int(d) for d in t.shape], buffers[t.name][0].pointer)
+    return Loop(device, stream, lambda: session.run_with_iobinding(binding, options), list(buffers.values()))
+
+
+def _torch(device: Any, engine: Any, plan: ModelPlan) -> Loop:
+    import torch
+    from framepace.exec.torchnet import network
+
+    from framepace.exec import builtin
+
+    stream = device.stream()
+    outside = torch.cuda.ExternalStream(stream.handle)
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = bool(plan.options.get("tf32", True))
+    net = network(builtin.model_bytes(plan.model.removeprefix("builtin:"))).cuda().eval()
+    inputs = engine._models[0].resolved.inputs
+    buffers = _buffers(device, inputs, True)
+    given = [_tensor(torch, memory.pointer, array) for memory, array, _ in buffers.values()]
+    with torch.inference_mode(), torch.cuda.stream(outside):
+        for _ in range(3):
+            out = net(*given)
+        graph = torch.cuda.CUDAGraph() if plan.graph else None
+        if graph is not None:
+            torch.cuda.synchronize()
+            with torch.cuda.graph(graph, stream=outside):
+                out = net(*given)
+    outs = list(out) if isinstance(out, tuple | list) else list(out.values()) if isinstance(out, dict) else [out]
+
+    def enqueue() -> None:
+        if graph is not None:
+            with torch.cuda.stream(outside):
+                graph.replay()
+            return
+        with torch.inference_mode(), torch.cuda.stream(outside):
+            net(*given)
+
+    copies = list(buffers.values()) + [
+        (_Address(o.data_ptr()), device.host(tuple(o.shape), "float32", True), False) for o in outs
+    ]
+    return Loop(device, stream, enqueue, copies)
+
+
+@dataclass
+class _Address:
+    pointer: int
+
+
+def _tensor(torch: Any, pointer: int, array: NDArray[Any]) -> Any:
+    holder = type("Holder", (), {})()
+    holder.__cuda_array_interface__ = {
+        "shape": array.shape, "typestr": array.dtype.str, "data": (pointer, False), "version": 3
+    }  # fmt: skip
+    return torch.as_tensor(holder, device="cuda")
+
+
+def _tensorrt(device: Any, engine: Any, plan: ModelPlan) -> Loop:
+    built = engine._models[0].engine
+    context, stream = built.create_execution_context(), device.stream()
+    inputs = engine._models[0].resolved.inputs
+    for tensor in inputs:
+        context.set_input_shape(tensor.name, [int(d) for d in tensor.shape])
+    names = [built.get_tensor_name(i) for i in range(built.num_io_tensors)]
+    outs = [n for n in names if n not in {t.name for t in inputs}]
+    made = [TensorSpec(name=n, dtype="float32", shape=tuple(context.get_tensor_shape(n))) for n in outs]
+    buffers = _buffers(device, inputs, True) | _buffers(device, made, False)
+    for name, (memory, _, _) in buffers.items():
+        context.set_tensor_address(name, memory.pointer)
+
+    def run(on: Any) -> None:
+        if not context.execute_async_v3(on.handle):
+            raise RuntimeError("enqueue failed")
+
+    run(stream)
+    if not plan.graph:
+        return Loop(device, stream, lambda: run(stream), list(buffers.values()))
+    graph = device.capture(run)
+    return Loop(device, stream, lambda: graph.launch(stream), list(buffers.values()))
+
+
+def cupti_span(engine: Any, run: Callable[[], Any]) -> dict[str, float]:
+    """By CUPTI, of each inference: from its first kernel's start to its last one's end, and the sum of kernels, ns."""
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+        trace = run()
+    kernels = sorted(
+        (e.time_range.start, e.time_range.end)
+        for e in profiler.events()
+        if "CUDA" in str(e.device_type) and not e.name.startswith(("Memcpy", "Memset"))
+    )
+    each = round(len(kernels) / len(trace.requests["due"]))
+    groups = [kernels[i : i + each] for i in range(0, len(kernels) - each + 1, each)]
+    spans = [(group[-1][1] - group[0][0]) * 1e3 for group in groups]
+    sums = [sum(end - start for start, end in group) * 1e3 for group in groups]
+    return {"span": float(np.median(spans)), "sum": float(np.median(sums)), "kernels": float(each)}
