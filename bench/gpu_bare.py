@@ -262,7 +262,7 @@ def _tensorrt(device: Any, engine: Any, plan: ModelPlan) -> Loop:
     return Loop(device, stream, lambda: graph.launch(stream), list(buffers.values()))
 
 
-def cupti_span(engine: Any, run: Callable[[], Any]) -> dict[str, float]:
+def cupti_span(run: Callable[[], Any]) -> dict[str, float]:
     """By CUPTI, of each inference: from its first kernel's start to its last one's end, and the sum of kernels, ns."""
     from torch.profiler import ProfilerActivity, profile
 

@@ -6,22 +6,28 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gpu_bare
 import numpy as np
-from gpu_tables import LARGE, SMALL, Bench, failure, numbers
+from gpu_tables import LARGE, SMALL, Bench, failure
 
 from framepace import api
 from framepace.analyze.stats import paired_ratio
+from framepace.errors import FramepaceError
+from framepace.exec import cuda
 from framepace.exec.backend import register
 from framepace.exec.clock import SystemClock
 from framepace.exec.engine import Engine
-from framepace.facts.settings import Case
+from framepace.explaining.trial import Samples
+from framepace.facts.plan import Plan
+from framepace.facts.settings import apply
 from framepace.facts.trace import Trace
 from framepace.facts.workload import Closed, Stop, Warmup, Workload
 from framepace.measure.session import measure
+from framepace.store import load_trace
 
 Row = dict[str, Any]
 _QUICK = Warmup(seconds_max=0.5)
@@ -30,24 +36,13 @@ _ROOT = Path(__file__).resolve().parent.parent
 
 def contract(bench: Bench) -> list[Row]:
     """The contract suite over every backend that this Python has, on the GPU."""
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "tests/contract",
-        "-q",
-        "--no-header",
-        "-k",
-        "cuda",
-        "-p",
-        "no:cacheprovider",
-    ]
+    options = ["-q", "--no-header", "-k", "cuda", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "tests/contract", *options]
     done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True)
     lines = done.stdout.strip().splitlines()
     failed = [line for line in lines if line.startswith("FAILED")]
-    return [
-        {"what": "contract suite", "got": lines[-1] if lines else done.stderr[-200:], "met": done.returncode == 0}
-    ] + [{"what": line} for line in failed[:20]]
+    got = lines[-1] if lines else done.stderr[-200:]
+    return [{"what": "contract suite", "got": got, "met": done.returncode == 0}, *({"what": f} for f in failed[:20])]
 
 
 def calibration(bench: Bench) -> list[Row]:
@@ -55,112 +50,42 @@ def calibration(bench: Bench) -> list[Row]:
     register(gpu_bare.SpinBackend)
     rows = []
     for us in (200, 500, 1000, 2000, 5000, 10000):
-        case = _on(bench, "spin", options={"us": us})
+        case = bench.case("spin", "null", options={"us": us})
         trace, known = measure(case.plan, case.workload), gpu_bare.SpinBackend.noted()
-        compute = np.median(trace.measured().requests["compute"])
-        off = float(compute) / known - 1
-        rows.append(
-            {
-                "asked us": us,
-                "kernel's own us": known / 1e3,
-                "measured us": compute / 1e3,
-                "off": off,
-                "met": abs(off) < 0.01,
-            }
-        )
+        compute = float(np.median(trace.measured().requests["compute"]))
+        off = compute / known - 1
+        row = {"asked us": us, "kernel's own us": known / 1e3, "measured us": compute / 1e3, "off": off}
+        rows.append(row | {"met": abs(off) < 0.01})
     return rows
 
 
-def _on(bench: Bench, backend: str, model: str = SMALL, **fields: Any) -> Case:
-    case = bench.case("onnxruntime", model, **fields) if backend != "spin" else bench.case("spin", "null", **fields)
-    return case
-
-
-def _run(engine: Engine, count: int, concurrency: int = 1) -> Trace:
-    load = Workload(load=Closed(concurrency=concurrency), scope="model", stop=Stop(count=count), warmup=_QUICK)
-    return measure(engine.plan, load, engine=engine)
-
-
-def _pairs(engine: Engine, bare: Callable[[int], Any], pairs: int = 8, count: int = 300) -> tuple[list[Any], list[Any]]:
-    """Traces of framepace and what the bare loop says, in turn (A B B A ...)."""
-    ours: list[Any] = []
-    theirs: list[Any] = []
-    for pair in range(pairs):
-        steps = [lambda: ours.append(_run(engine, count)), lambda: theirs.append(bare(count))]
-        for step in steps if pair % 2 == 0 else steps[::-1]:
-            step()
-    return ours, theirs
-
-
 def instrument(bench: Bench) -> list[Row]:
-    """Device time of the trace against CUDA events in a bare loop, and against CUPTI's kernel sums for PyTorch."""
+    """Device time of the trace against CUDA events in a bare loop, and against CUPTI for PyTorch."""
     rows = []
     for backend in bench.backends:
         for model, graph in ((SMALL, False), (SMALL, True), (LARGE, False)):
             plan = bench.plan(backend, model, graph=graph, slots=1)
-            engine = Engine(_plan(plan), SystemClock())
-            with gpu_bare.loop(backend, engine, plan) as bare:
+            with _engine(plan) as engine, gpu_bare.loop(backend, engine, plan) as bare:
                 ours, theirs = _pairs(engine, bare.device_times)
-            a, b = [t.measured().requests["compute"].astype(float) for t in ours], theirs
-            ratio = paired_ratio(b, a, "median")
-            rows.append(_compared(backend, model, graph, "CUDA events, bare loop", b, a, ratio, 0.01))
-            engine.close()
-    if "torch" in bench.backends:
-        for model in (SMALL, LARGE):
-            plan = bench.plan("torch", model, graph=True, slots=1)
-            engine = Engine(_plan(plan), SystemClock())
-            ours = [t.measured().requests["compute"].astype(float) for t in (_run(engine, 200) for _ in range(4))]
-            kernels = gpu_bare.cupti_span(engine, lambda: _run(engine, 100))
-            ratio = float(np.median(np.concatenate(ours))) / kernels["span"]
-            rows.append(
-                {"backend": "torch", "model": model.removeprefix("builtin:"), "graph": True,
-                 "instrument": "CUPTI, first kernel to last", "theirs us": kernels["span"] / 1e3,
-                 "ours us": float(np.median(np.concatenate(ours))) / 1e3, "off": ratio - 1, "met": abs(ratio - 1) < 0.01,
-                 "sum of kernels us": kernels["sum"] / 1e3}
-            )  # fmt: skip
-            engine.close()
+            rows.append(_compared(plan, "CUDA events, bare loop", theirs, list(map(_compute, ours)), 0.01))
+    for model in (SMALL, LARGE) if "torch" in bench.backends else ():
+        with _engine(bench.plan("torch", model, graph=True, slots=1)) as engine:
+            median = float(np.median(np.concatenate([_compute(_run(engine, 200)) for _ in range(4)])))
+            rows += _against_cupti(model, median, gpu_bare.cupti_span(partial(_run, engine, 100)))
     return rows
-
-
-def _plan(model: Any) -> Any:
-    from framepace.facts.plan import Plan
-
-    return Plan(models=(model,))
-
-
-def _compared(
-    backend: str, model: str, graph: bool, name: str, theirs: list[Any], ours: list[Any], ratio: Any, goal: float
-) -> Row:
-    value = ratio.value - 1
-    return {
-        "backend": backend,
-        "model": model.removeprefix("builtin:"),
-        "graph": graph,
-        "instrument": name,
-        "theirs us": float(np.median(np.concatenate(theirs))) / 1e3,
-        "ours us": float(np.median(np.concatenate(ours))) / 1e3,
-        "off": value,
-        "interval": "" if ratio.low is None else f"[{ratio.low - 1:+.4f}, {ratio.high - 1:+.4f}]",
-        "met": abs(value) <= goal,
-    }
 
 
 def overhead(bench: Bench) -> list[Row]:
     """Wall time of a request, copies included: framepace's loop against a bare loop of the same library."""
     rows = []
     for backend in bench.backends:
-        for model, graph in ((SMALL, True), (SMALL, False), ("builtin:resnet50@448x256", True)):
+        for model, graph in ((SMALL, True), (SMALL, False), ("builtin:resnet50@448x256", True), (LARGE, True)):
             plan = bench.plan(backend, model, graph=graph, slots=1)
-            engine = Engine(_plan(plan), SystemClock())
-            with gpu_bare.loop(backend, engine, plan) as bare:
+            with _engine(plan) as engine, gpu_bare.loop(backend, engine, plan) as bare:
                 ours, theirs = _pairs(engine, bare.wall_times)
-            a = [np.diff(np.unique(t.measured().requests["delivered"])).astype(float) for t in ours]
-            ratio = paired_ratio(theirs, a, "median")
-            row = _compared(backend, model, graph, "bare loop, wall time", theirs, a, ratio, 0.03)
-            row["more us"] = row["ours us"] - row["theirs us"]
-            row["met"] = row["off"] <= 0.03 or (row["theirs us"] < 500 and row["more us"] <= 30)
-            rows.append(row)
-            engine.close()
+            row = _compared(plan, "bare loop, wall time", theirs, list(map(_period, ours)), 0.03)
+            more = row["ours us"] - row["theirs us"]
+            rows.append(row | {"more us": more, "met": row["off"] <= 0.03 or (row["theirs us"] < 500 and more <= 30)})
     return rows
 
 
@@ -168,54 +93,99 @@ def faults(bench: Bench) -> list[Row]:
     """Bad input and faults that need a GPU: each with the sentence a user sees."""
     rows: list[Row] = []
     for backend in bench.backends:
-        rows.append(_fault("no such device", failure(_device(bench.case(backend), "cuda:7"))))
-        huge = bench.case(backend, LARGE, slots=2)
-        huge = api.apply(huge, {"batch": 20000})
+        rows.append(_fault(f"{backend}: no such device", failure(apply(bench.case(backend), {"device": "cuda:7"}))))
+        huge = apply(bench.case(backend, LARGE), {"batch": 20000})
         rows.append(_fault(f"{backend}: too little memory", failure(huge)))
-        cells = api.sweep(api.apply(bench.case(backend), {"slots": 1}), {"batch": [1, 1 << 17, 2]}).cells
+        cells = api.sweep(apply(bench.case(backend), {"slots": 1}), {"batch": [1, 1 << 17, 2]}).cells
         went_on = [cell.error is None for cell in cells]
-        rows.append(
-            {
-                "what": f"{backend}: a sweep goes on after a cell without memory",
-                "got": str(went_on),
-                "met": went_on == [True, False, True],
-            }
-        )
-        rows.append({"what": f"{backend}: memory is free again", "got": _free(), "met": None})
-    rows.append(_lost())
-    return rows
-
-
-def _device(case: Case, device: str) -> Case:
-    return api.apply(case, {"device": device})
+        free, total = cuda.free_memory()
+        got = f"cells {went_on}, then {free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
+        what = f"{backend}: a sweep goes on after a cell without memory, and frees what it took"
+        rows.append({"what": what, "got": got, "met": went_on == [True, False, True]})
+    return [*rows, _lost()]
 
 
 def _fault(what: str, got: str | None) -> Row:
-    return {"what": what, "got": got, "met": (got is not None and "what to do" in got) or (got or "").count("/") > 0}
-
-
-def _free() -> str:
-    from framepace.exec import cuda
-
-    free, total = cuda.free_memory()
-    return f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
+    return {"what": what, "got": got, "met": got is not None}
 
 
 def _lost() -> Row:
-    """A kernel that writes where it may not, in mid-run: the process loses its device, the trace keeps what was measured."""
+    """A kernel writes where it may not, in mid-run: the process loses its device, the trace keeps what was measured."""
     code = "import sys; sys.path.insert(0, 'bench'); import gpu_bare; gpu_bare.lose_device(sys.argv[1])"
-    folder = f"/tmp/framepace-lost-{time.time_ns()}"
+    folder, what = f"/tmp/framepace-lost-{time.time_ns()}", "device lost in mid-run"
     done = subprocess.run([sys.executable, "-c", code, folder], cwd=_ROOT, capture_output=True, text=True)
     try:
-        trace = api.load_trace(Path(folder))
-        got = f"stopped: {trace.meta.stopped}; {len(trace.measured())} requests kept; {trace.meta.notes[:1]}"
-        return {
-            "what": "device lost in mid-run",
-            "got": got,
-            "met": trace.meta.stopped == "device lost" and len(trace.measured()) > 10,
-        }
-    except Exception as error:
-        return {"what": "device lost in mid-run", "got": f"{error} {done.stderr[-300:]}", "met": False}
+        trace = load_trace(Path(folder))
+    except FramepaceError as error:
+        return {"what": what, "got": f"{error} {done.stderr[-300:]}", "met": False}
+    kept, stopped = len(trace.measured()), trace.meta.stopped
+    got = f"stopped: {stopped}; {kept} requests kept; {' '.join(trace.meta.notes[:1])}"
+    return {"what": what, "got": got, "met": stopped == "device lost" and kept > 10}
 
 
-__all__ = ["calibration", "contract", "faults", "instrument", "numbers", "overhead"]
+class _engine:
+    """An engine of one model, closed at the end."""
+
+    def __init__(self, plan: Any) -> None:
+        self._engine = Engine(Plan(models=(plan,)), SystemClock())
+
+    def __enter__(self) -> Engine:
+        return self._engine
+
+    def __exit__(self, *_: object) -> None:
+        self._engine.close()
+
+
+def _run(engine: Engine, count: int) -> Trace:
+    load = Workload(load=Closed(concurrency=1), scope="model", stop=Stop(count=count), warmup=_QUICK)
+    return measure(engine.plan, load, engine=engine)
+
+
+def _compute(trace: Trace) -> Samples:
+    return trace.measured().requests["compute"].astype(np.float64)
+
+
+def _period(trace: Trace) -> Samples:
+    return np.diff(np.unique(trace.measured().requests["delivered"])).astype(np.float64)
+
+
+def _pairs(
+    engine: Engine, bare: Callable[[int], Samples], pairs: int = 8, count: int = 300
+) -> tuple[list[Trace], list[Samples]]:
+    """Traces of framepace and what the bare loop says, in turn (A B B A ...)."""
+    ours: list[Trace] = []
+    theirs: list[Samples] = []
+    for pair in range(pairs):
+        for side in ("ours", "bare") if pair % 2 == 0 else ("bare", "ours"):
+            if side == "ours":
+                ours.append(_run(engine, count))
+            else:
+                theirs.append(bare(count))
+    return ours, theirs
+
+
+def _compared(plan: Any, instrument: str, theirs: list[Samples], ours: list[Samples], goal: float) -> Row:
+    ratio = paired_ratio(theirs, ours, "median")
+    off = ratio.value - 1
+    known = ratio.low is not None and ratio.high is not None
+    return {
+        "backend": plan.backend,
+        "model": plan.model.removeprefix("builtin:"),
+        "graph": plan.graph,
+        "instrument": instrument,
+        "theirs us": float(np.median(np.concatenate(theirs))) / 1e3,
+        "ours us": float(np.median(np.concatenate(ours))) / 1e3,
+        "off": off,
+        "interval": f"[{ratio.low - 1:+.4f}, {ratio.high - 1:+.4f}]" if known else "",  # type: ignore[operator]
+        "met": abs(off) <= goal,
+    }
+
+
+def _against_cupti(model: str, ours: float, theirs: dict[str, float]) -> list[Row]:
+    head = {"backend": "torch", "model": model.removeprefix("builtin:"), "graph": True}
+    spans = (("CUPTI, first kernel to last", "span"), (f"CUPTI, sum of {theirs['kernels']:.0f} kernels", "sum"))
+    return [
+        {**head, "instrument": name, "theirs us": theirs[key] / 1e3, "ours us": ours / 1e3}
+        | {"off": ours / theirs[key] - 1, "met": abs(ours / theirs[key] - 1) <= 0.01}
+        for name, key in spans
+    ]

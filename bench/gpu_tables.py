@@ -11,7 +11,7 @@ from framepace import api
 from framepace.errors import FramepaceError
 from framepace.exec.backend import get_backend
 from framepace.facts.plan import ModelPlan, Plan
-from framepace.facts.settings import Case
+from framepace.facts.settings import Case, apply
 from framepace.facts.summary import Summary
 from framepace.facts.sweep import Cell
 from framepace.facts.workload import Closed, Input, Stop, Warmup, Workload
@@ -103,7 +103,7 @@ def delays(bench: Bench) -> list[Row]:
         for model, precision, graph in ((SMALL, "fp16", True), (LARGE, "fp32", False)):
             for wait in ("sleep", "spin"):
                 case = bench.case(backend, model, precision=precision, graph=graph)
-                case = api.apply(case, {"wait": wait})
+                case = apply(case, {"wait": wait})
                 rows += _sweep(case, vary, backend=backend, model=_short(model), precision=precision, wait=wait)
     return rows
 
@@ -163,7 +163,7 @@ def partition(bench: Bench) -> list[Row]:
     for backend in bench.backends:
         for workers, sms in ((1, [None, 8, 16, 32, 64, 128]), (2, [None, 64]), (4, [None, 32])):
             case = bench.case(backend, SMALL, 2 * workers, precision="fp16", graph=True)
-            case = api.apply(case, {"workers": workers})
+            case = apply(case, {"workers": workers})
             rows += _sweep(case, {"sms": sms}, backend=backend, workers=workers)
     return rows
 

@@ -42,7 +42,7 @@ def placed(trace: Trace, *devices: str | None) -> Trace:
 def frames(count: int, compute: int = 2 * NS_PER_MS, telemetry: dict[str, Any] | None = None, **columns: Any) -> Trace:
     """Frames every 10 ms, each copied in for 1 ms, computed and copied out for 1 ms, one after the other."""
     due = START + np.arange(count) * 10 * NS_PER_MS
-    device = {
+    device: dict[str, Any] = {
         "batch_id": np.arange(count),
         "started": due,
         "h2d_at": due + NS_PER_MS,
@@ -103,9 +103,7 @@ def brute(work: dict[str, Column]) -> tuple[int, ...]:
         after = t >= r["compute_at"] + r["compute"]
         return up or (r["d2h_at"] >= 0 and r["d2h_at"] <= t < r["d2h_at"] + r["d2h"] and after)
 
-    busy = whole = any_, kernels, copies = 0, 0, 0
-    busy, whole = 0, 0
-    any_, kernels, copies = 0, 0, 0
+    busy = whole = beside = kernels = copies = 0
     for t in range(80):
         busy += any(kernel(r, t) for r in rows)
         for i, r in enumerate(rows):

@@ -160,6 +160,15 @@ def test_a_device_that_is_lost_ends_its_sampling_with_a_reason() -> None:
     assert nvml.running == 0
 
 
+def test_of_two_lost_devices_both_are_named() -> None:
+    """The second does not hide the first."""
+    nvml = ScriptedNvml({FIRST: BUSY, SECOND: BUSY})
+    with Telemetry(lambda row: None, 60.0, gpu_samplers([FIRST, SECOND], nvml)) as telemetry:
+        nvml.devices = {FIRST: {}, SECOND: {}}
+        telemetry.sample()
+    assert list(telemetry.failures) == ["NvmlSampler", "NvmlSampler (device 1)"]
+
+
 def test_a_gpu_sets_the_pace_and_the_host_keeps_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a GPU at a period of 1 ms and a host at 4 ms, the host is read at every fourth sample of the GPU."""
     monkeypatch.setattr(NvmlSampler, "period", 0.001)

@@ -60,11 +60,11 @@ def inferences(trace: Trace) -> dict[str, Column]:
     Columns are those of requests that tell of the device, in the order of the kernels' start.
     """
     r = trace.requests
-    known = np.flatnonzero((r["compute_at"] >= 0) & (r["compute"] >= 0))
-    key = np.stack([r[name][known] for name in ("worker", "model", "batch_id", "compute_at")])
-    _, first = np.unique(key, axis=1, return_index=True)
-    rows = known[first]
-    rows = rows[np.argsort(r["compute_at"][rows], kind="stable")]
+    rows = np.flatnonzero((r["compute_at"] >= 0) & (r["compute"] >= 0))
+    keys = [r[name][rows] for name in ("worker", "model", "batch_id", "compute_at")]
+    order = np.lexsort(keys)  # by the last first: in order of the kernels' start
+    differs = [np.diff(key[order], prepend=key[order[:1]] - 1) != 0 for key in keys]
+    rows = rows[order[np.logical_or.reduce(differs)]]
     return {name: r[name][rows] for name in _TIMES}
 
 
