@@ -70,7 +70,7 @@ def _rows(part: Callable[[gpu_tables.Bench], list[Row]], bench: gpu_tables.Bench
         return part(bench)
     except Exception as error:  # one part that fails must not take the others with it
         traceback.print_exc()
-        return [{"what": "failed", "error": str(error).splitlines()[0]}]
+        return [{"what": "failed", "error": f"{type(error).__name__}: {error}"[:300]}]
 
 
 def _document(args: argparse.Namespace, bench: gpu_tables.Bench, done: dict[str, Any]) -> dict[str, Any]:

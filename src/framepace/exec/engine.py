@@ -16,6 +16,7 @@ from framepace.errors import ModelError, UsageError
 from framepace.exec.backend import Session, Tell, get_backend, silent
 from framepace.exec.clock import Clock
 from framepace.exec.control import Control
+from framepace.exec.cuda import ordinal
 from framepace.exec.feed import Feed, Idle
 from framepace.exec.hooks import load_hook
 from framepace.exec.keeper import kept_awake, usable_cores
@@ -58,9 +59,10 @@ class Engine:
         return tuple(note for session in self._models for note in session.notes)
 
     @property
-    def gpus(self) -> tuple[str, ...]:
-        """PCI bus ids of the GPUs in use."""
-        return tuple(sorted({session.gpu for session in self._models if session.gpu is not None}))
+    def gpus(self) -> dict[int, str]:
+        """PCI bus ids of the GPUs in use, by their number in the plan."""
+        pairs = zip(self.plan.models, self._models, strict=True)
+        return {ordinal(model.device): session.gpu for model, session in pairs if session.gpu is not None}
 
     def run(self, scope: Scope, feed: Feed, control: Control, sink: Sink, picture: Any = None) -> list[Exception]:
         """Run until the feed ends; returns the errors of failed requests (the first of each worker).

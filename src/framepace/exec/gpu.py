@@ -1,7 +1,8 @@
 """The worker that every GPU backend uses: staging, copies, events and graphs of its slots.
 
 A backend brings only the launch of its kernels. Three streams a worker (up, compute, down), held together by events,
-let the copy of one request overlap the computation of another; all durations come from those events.
+let the copy of one request overlap the computation of another; all durations come from those events. A worker with one
+slot has nothing to overlap: it keeps to one stream, which saves two waits between streams.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from framepace.exec.models import Resolved
 from framepace.facts.model import TensorSpec
 from framepace.facts.plan import ModelPlan
 
-_COMPUTED, _DONE = 3, 5  # places in Slot.events
+_BEFORE, _UPLOADED, _BEGAN, _COMPUTED, _READY, _DONE = range(6)  # places in Slot.events
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class Produced:
 class Slot:
     """The buffers of one request in flight. Addresses never change, so that a graph can hold them.
 
-    `events`: before the copy in, after it, before the kernels, after them, before the copy out, after it.
+    `events`: before the copy in, after it, before the kernels, after them, before the copy out, after it; on a single
+    stream the end of one part is the beginning of the next, and the same event.
     """
 
     host: dict[str, NDArray[Any]]
@@ -106,8 +108,10 @@ class DeviceWorker(Worker):
             stack.callback(device.close)
             if close is not None:
                 stack.callback(close)
-            self._up, self._down = device.stream(), device.stream()
             self._compute = compute or device.stream()
+            # Device-resident tensors are copied in the first request only, whose kernels are timed apart all the same.
+            self._single = self.slots == 1 and not self._resident
+            self._up, self._down = (self._compute if self._single else device.stream() for _ in range(2))
             self._slots = [self._slot(inputs, outputs, self._pinned, not plan.spinning) for _ in range(self.slots)]
             self._close = stack.pop_all()
 
@@ -125,22 +129,25 @@ class DeviceWorker(Worker):
     def _enqueue(self, slot: int, count: int) -> None:
         s = self._slots[slot]
         s.count, s.copied = count, not (self._resident and s.filled)
-        before, uploaded, began, computed, ready, done = s.events
+        events = s.events
         if s.copied:
-            self._up.record(before)
+            self._up.record(events[_BEFORE])
             for name in self._inputs:
                 array = s.host[name]
                 self._device.upload(s.device[name], array, self._part(name, array.nbytes, count), self._up)
-            self._up.record(uploaded)
-            self._compute.wait(uploaded)
-        self._compute.record(began)
+            self._up.record(events[_UPLOADED])
+        if events[_BEGAN] is not events[_UPLOADED]:
+            if s.copied:
+                self._compute.wait(events[_UPLOADED])
+            self._compute.record(events[_BEGAN])
         s.produced = self._run(slot, s, count)
-        self._compute.record(computed)
+        self._compute.record(events[_COMPUTED])
         if s.copied:
-            self._down.wait(computed)
-            self._down.record(ready)
+            if events[_READY] is not events[_COMPUTED]:
+                self._down.wait(events[_COMPUTED])
+                self._down.record(events[_READY])
             s.results = self._fetch(s, count)
-            self._down.record(done)
+            self._down.record(events[_DONE])
         s.filled = True
 
     def wait(self, slot: int) -> Tensors:
@@ -157,11 +164,13 @@ class DeviceWorker(Worker):
         """See Worker."""
         s, d = self._slots[slot], self._device
         before, uploaded, began, computed, ready, done = s.events
-        compute, compute_at = round(d.elapsed(began, computed)), d.at(began)
+        compute = round(d.elapsed(began, computed))
         if not s.copied:
-            return DeviceTimes(0, compute, 0, -1, compute_at, -1)
-        h2d, d2h = round(d.elapsed(before, uploaded)), round(d.elapsed(ready, done))
-        return DeviceTimes(h2d, compute, d2h, d.at(before), compute_at, d.at(ready))
+            return DeviceTimes(0, compute, 0, -1, d.at(began), -1)
+        h2d, d2h, h2d_at = round(d.elapsed(before, uploaded)), round(d.elapsed(ready, done)), d.at(before)
+        if began is uploaded:  # one part follows the other on its stream
+            return DeviceTimes(h2d, compute, d2h, h2d_at, h2d_at + h2d, h2d_at + h2d + compute)
+        return DeviceTimes(h2d, compute, d2h, h2d_at, d.at(began), d.at(ready))
 
     def sm_clock(self) -> int:
         """See Worker."""
@@ -207,7 +216,10 @@ class DeviceWorker(Worker):
         given = {tensor.name: host.pop(tensor.name) for tensor in outputs}
         for tensor in inputs.inputs:
             staging_array(tensor, host[tensor.name])
-        return Slot(host, device, given, [self._device.event(blocking) for _ in range(6)])
+        events = [self._device.event(blocking) for _ in range(6)]
+        if self._single:
+            events[_BEGAN], events[_READY] = events[_UPLOADED], events[_COMPUTED]
+        return Slot(host, device, given, events)
 
     def _room(self, slot: Slot, name: str, produced: Produced) -> NDArray[Any]:
         """A host array for an output that the library made; the one of before where it fits."""

@@ -191,13 +191,14 @@ class Pipeline:
             if flight.error is None:
                 outputs = dict(step.worker.wait(flight.slot))
                 flight.finished = self._now()
-                flight.clock_after = step.worker.sm_clock()
-                flight.times = step.worker.times(flight.slot)
                 self._hand_out(step, flight, outputs)
         except Exception as error:
             flight.error, flight.cause = error, _cause(error) if not flight.finished else Cause.HOOK
         delivered = self._now()
         used = self._usage().since(flight.before)
+        # What is only for the record is read when the frame has been delivered.
+        if flight.finished:
+            flight.times, flight.clock_after = step.worker.times(flight.slot), step.worker.sm_clock()
         flight.marks |= self._check(outputs)
         self._slots[step.index].append(flight.slot)
         self._record(flight, delivered, used)

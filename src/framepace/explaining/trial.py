@@ -37,10 +37,12 @@ def inference(trace: Trace) -> Samples:
 def cpu(trace: Trace) -> Samples:
     """CPU time of the whole process a frame, ns; one number a block."""
     t, n = trace.telemetry, len(latency(trace))
-    if len(t["time"]) < 2 or n == 0:
+    host = (t["device"] < 0) & (t["process_cpu"] >= 0)
+    used, times = t["process_cpu"][host], t["time"][host]
+    if len(times) < 2 or n == 0:
         return np.empty(0)
     span = trace.requests["delivered"].max() - trace.measured().requests["due"].min()
-    rate = (t["process_cpu"][-1] - t["process_cpu"][0]) / max(1, t["time"][-1] - t["time"][0])
+    rate = (used[-1] - used[0]) / max(1, times[-1] - times[0])
     return np.array([rate * span / n])
 
 

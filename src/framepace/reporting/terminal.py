@@ -19,7 +19,7 @@ from framepace.facts.summary import Comparison, Summary
 from framepace.facts.sweep import Sweep
 from framepace.reporting.causes import ExplanationView, FindingView, PartRow, explanation_view
 from framepace.reporting.device import LAYERS_SHOWN, layer_rows
-from framepace.reporting.grid import sweep_view
+from framepace.reporting.grid import SweepView, sweep_view
 from framepace.reporting.view import ModelView, comparison_view, machine_line, summary_view
 
 _NAME = 48  # cells of a layer's name: fused layers are named by all they hold
@@ -119,24 +119,52 @@ def show_comparison(out: Console, comparison: Comparison) -> None:
 
 
 def show_sweep(out: Console, sweep: Sweep) -> None:
-    """The cells of a sweep as a table; a cell that failed shows its error in place of numbers."""
+    """The cells of a sweep as a table; a cell that failed shows its error in place of numbers.
+
+    Where the terminal is too narrow for all numbers, the last ones are left out, and named.
+    """
     view = sweep_view(sweep)
+    shown = _fitting(view, out.width)
     table = _table()
     for name in view.names:
-        table.add_column(Text(name), justify="right")
-    for name in view.numbers:
-        table.add_column(name, justify="right", style=None if name in ("p50", "p99", "fps") else "dim")
+        table.add_column(Text(name), justify="right", no_wrap=True)
+    for name in shown:
+        table.add_column(name, justify="right", no_wrap=True, style=None if name in ("p50", "p99", "fps") else "dim")
     for row in view.rows:
         texts = ("failed", *row.texts[1:]) if row.error else row.texts
         style = "red" if row.error or row.met is False else "green" if row.met else ""
-        table.add_row(*map(Text, row.settings), *(Text(t, style=style) for t in texts))
+        told = (Text(t, style=style) for name, t in zip(view.numbers, texts, strict=True) if name in shown)
+        table.add_row(*map(Text, row.settings), *told)
     out.print(table)
+    if len(shown) < len(view.numbers):
+        hidden = ", ".join(name for name in view.numbers if name not in shown)
+        out.print(Text(f"no room for: {hidden} (a wider terminal or --json has them)", style="dim"))
     for row in view.rows:
         if row.error:
             named = " ".join(f"{n}={v}" for n, v in zip(view.names, row.settings, strict=True))
             out.print(Text.assemble((named, "bold"), "  ", (row.error, "red")))
     if view.interrupted:
         out.print(Text("interrupted: the cells above are complete; the same command goes on from here", style="yellow"))
+
+
+def _fitting(view: SweepView, width: int) -> list[str]:
+    """The numbers that fit beside the settings, in their order; those of the device before CPU time and misses."""
+    columns = [(n, [row.settings[i] for row in view.rows]) for i, n in enumerate(view.names)]
+    left = width - sum(_cells(name, texts) for name, texts in columns)
+    last = ("CPU a frame", "over budget")
+    order = [n for n in view.numbers if n not in last] + [n for n in view.numbers if n in last]
+    chosen = []
+    for name in order:
+        at = view.numbers.index(name)
+        left -= _cells(name, [row.texts[at] for row in view.rows])
+        if left < 0:
+            break
+        chosen.append(name)
+    return [name for name in view.numbers if name in chosen]
+
+
+def _cells(name: str, texts: Iterable[str]) -> int:
+    return max(len(name), *(len(text) for text in texts), 0) + 2
 
 
 def show_checks(out: Console, checks: Sequence[Check]) -> None:

@@ -9,7 +9,7 @@ import contextlib
 import itertools
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -175,7 +175,9 @@ class _Launch:
         self._ort, self._seat, self._plan, self._resolved = ort, seat, plan, resolved
         self._bindings: dict[tuple[int, int], tuple[Any, Any, int]] = {}
         self._names = [out.name for out in seat.session.get_outputs()]
-        self.outputs = _output_shapes(ort, seat, plan, resolved) if plan.graph else ()
+        # Outputs of known shape go to buffers bound once; the others wherever ONNX Runtime puts them, each time.
+        self._bound = plan.graph or all(_fixed(out.shape) for out in seat.session.get_outputs())
+        self.outputs = _output_shapes(ort, seat, resolved) if self._bound else ()
 
     def __call__(self, index: int, slot: Slot, count: int, stream: Stream) -> Mapping[str, Produced] | None:
         if (index, count) not in self._bindings:
@@ -185,7 +187,7 @@ class _Launch:
             self._seat.session.run_with_iobinding(binding, options)
         except Exception as error:  # ONNX Runtime raises many classes of its own, none of them public
             raise cuda.translate(error, "ONNX Runtime ran an inference") from error
-        if self._plan.graph:
+        if self._bound:
             return None
         return {name: _produced(value) for name, value in zip(self._names, binding.get_outputs(), strict=True)}
 
@@ -202,13 +204,11 @@ class _Launch:
         for tensor in self._resolved.inputs:
             shape = _cut(tensor, count, self._resolved)
             binding.bind_input(tensor.name, "cuda", device, tensor.dtype, shape, slot.pointers[tensor.name])
-        for name in self._names:
-            if self._plan.graph:
-                out = next(o for o in self.outputs if o.name == name)
-                shape = _cut(out, count, self._resolved, self._plan.batch.max)
-                binding.bind_output(name, "cuda", device, out.dtype, shape, slot.pointers[name])
-            else:
-                binding.bind_output(name, "cuda", device)
+        for out in self.outputs:
+            shape = _cut(out, count, self._resolved, self._plan.batch.max)
+            binding.bind_output(out.name, "cuda", device, out.dtype, shape, slot.pointers[out.name])
+        for name in () if self._bound else self._names:
+            binding.bind_output(name, "cuda", device)
         options = self._ort.RunOptions()
         options.add_run_config_entry(*_RUN_ASYNC)
         if self._plan.graph:
@@ -226,7 +226,12 @@ def _cut(tensor: TensorSpec, count: int, resolved: Resolved, full: int | None = 
     return [count, *shape[1:]] if batched else shape
 
 
-def _output_shapes(ort: Any, seat: Seat, plan: ModelPlan, resolved: Resolved) -> tuple[TensorSpec, ...]:
+def _fixed(shape: Sequence[Any]) -> bool:
+    """Whether all but the batch is known from the file."""
+    return bool(shape) and all(isinstance(d, int) for d in shape[1:])
+
+
+def _output_shapes(ort: Any, seat: Seat, resolved: Resolved) -> tuple[TensorSpec, ...]:
     """Outputs of the largest batch, from one run outside of any graph."""
     import numpy as np
 

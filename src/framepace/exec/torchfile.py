@@ -1,0 +1,270 @@
+"""PyTorch's model files, read without running anything in them.
+
+What PyTorch's own loaders would do with a file from outside (seen in 2.13, each tried with a prepared file):
+
+- `torch.export.load` unpickles the sample inputs with `weights_only=True` and, when that refuses, *again without*;
+  tensors and constants marked `use_pickle` are unpickled with `weights_only=False`, opaque constants with `pickle`;
+  the symbolic sizes in models/model.json are parsed by `sympy.sympify`, which is `eval`; `guards_code` is executed by
+  `ExportedProgram.module()`; a package may hold shared libraries (AOTInductor), which are loaded.
+- `torch.jit.load` unpickles in C++, without Python: a global of Python is an unknown type there. The model's code is
+  TorchScript, run by its own interpreter, whose operators can however write and map files (aten::save,
+  aten::from_file), call other hosts (prim::rpc_*) and make objects of C++ classes (torch.classes), even while loading.
+- `torch.load(weights_only=False)`, the way of plain checkpoints, runs whatever the file says.
+
+So framepace never calls `torch.export.load`: the graph is read as JSON, its nodes become calls of PyTorch's operators
+by name (exec/torchgraph.py), weights are raw bytes, and sample inputs, guards and libraries are not looked at. Older
+archives keep their weights pickled: these are read with `weights_only=True` alone. TorchScript goes to `torch.jit.load`
+as a new archive that holds only data, constants and code, after the code was searched for those operators. Pickled
+checkpoints are refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from framepace.errors import ModelError
+from framepace.facts.model import ModelSpec, TensorSpec
+
+SUFFIXES = (".pt2", ".pt", ".pth", ".ts", ".torchscript")
+Kind = Literal["torch-export", "torchscript"]
+
+# Operators of aten and its like compute; those of other namespaces talk to devices, hosts and profilers.
+NAMESPACES = ("aten", "prim", "prims", "quantized", "torchvision")
+FORBIDDEN = ("save", "from_file", "rpc_async", "rpc_sync", "rpc_remote")
+
+_MAJOR = 8  # of the schema of exported programs: PyTorch 2.5 to at least 2.13
+_OLD = "serialized_exported_program.json"
+_ANY_RANK = ("...",)
+_EXPORT = "torch.export.save(torch.export.export(model.eval(), (example,)), 'model.pt2')"
+_AGAIN = f"export it again: {_EXPORT}"
+_EXPECTED = "an exported program (.pt2) or a TorchScript file"
+# Codes of torch._export.serde.schema.ScalarType. NumPy has no bfloat16: such inputs are given as float32.
+DTYPES: Mapping[int, str] = {
+    1: "uint8", 2: "int8", 3: "int16", 4: "int32", 5: "int64", 6: "float16", 7: "float32", 8: "float64", 12: "bool",
+    13: "bfloat16",
+}  # fmt: skip
+_SCRIPT = re.compile(r"(data\.pkl|constants\.pkl|version|byteorder|(data|constants)/\d+|code/[\w/]+\.py)")
+_WORD = re.compile(rf"\b({'|'.join(FORBIDDEN)})\b|torch\W+(classes)\b|\bops\W+(?!(?:{'|'.join(NAMESPACES)})\b)(\w+)")
+_SYMBOL = re.compile(r"Symbol\('(\w+)'[^)]*\)")
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A model file of PyTorch: a zip whose members' names are given without the common folder."""
+
+    location: str
+    data: bytes
+    kind: Kind
+    members: Mapping[str, zipfile.ZipInfo]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.members
+
+    def read(self, name: str) -> bytes:
+        """A member's bytes. Raises ModelError when it is not there, or damaged."""
+        try:
+            with zipfile.ZipFile(io.BytesIO(self.data)) as file:
+                return file.read(self.members[name])
+        except (KeyError, zipfile.BadZipFile, OSError, ValueError) as error:
+            got = f"{self.location}: {name}: {error}"
+            raise ModelError("the model file is damaged", got=got, expected=_EXPECTED, fix=_AGAIN) from error
+
+    def json(self, name: str) -> Any:
+        """A member that is JSON."""
+        try:
+            return json.loads(self.read(name))
+        except ValueError as error:
+            raise ModelError("the model file is damaged", got=f"{self.location}: {name}", fix=_AGAIN) from error
+
+
+def open_archive(location: str) -> Archive:
+    """The model file at `location`. Raises ModelError for what is neither an exported program nor TorchScript."""
+    try:
+        data = Path(location).read_bytes()
+    except OSError as error:
+        got = f"{location}: {error.strerror}"
+        raise ModelError("the model cannot be read", got=got, fix="check the path") from error
+    if not data:
+        raise ModelError("the file is empty", got=location, expected=_EXPECTED, fix=_AGAIN)
+    members = _members(location, data)
+    return Archive(location, data, _kind(location, members), members)
+
+
+def _members(location: str, data: bytes) -> dict[str, zipfile.ZipInfo]:
+    try:
+        infos = zipfile.ZipFile(io.BytesIO(data)).infolist()
+    except (zipfile.BadZipFile, ValueError, OSError) as error:
+        if data.startswith(b"\x80"):
+            raise _checkpoint(location) from error
+        what = "the file is no PyTorch model, or is damaged"
+        got = f"{location} ({len(data)} bytes)"
+        raise ModelError(what, got=got, expected=_EXPECTED, fix=_AGAIN) from error
+    names = [info.filename for info in infos]
+    root = "" if _OLD in names or not names else names[0].partition("/")[0] + "/"
+    if len(set(names)) != len(names):
+        raise ModelError("the model file holds two members of one name", got=location, fix=_AGAIN)
+    return {info.filename.removeprefix(root): info for info in infos}
+
+
+def _kind(location: str, members: Mapping[str, Any]) -> Kind:
+    if _OLD in members or any(re.fullmatch(r"models/\w+\.json", name) for name in members):
+        return "torch-export"
+    if "data.pkl" in members and any(name.startswith("code/") for name in members):
+        return "torchscript"
+    if "data.pkl" in members:
+        raise _checkpoint(location)
+    if any(name.startswith("data/aotinductor/") for name in members):
+        what = "the file holds compiled libraries (AOTInductor), which framepace does not run"
+        raise ModelError(what, got=location, expected=_EXPECTED, fix=_AGAIN)
+    raise ModelError("the file is a zip, but no PyTorch model", got=location, expected=_EXPECTED, fix=_AGAIN)
+
+
+def _checkpoint(location: str) -> ModelError:
+    what = "the file is a pickled checkpoint: reading it would run code, and weights alone are no network"
+    fix = f"export the network where its class is known: {_EXPORT}"
+    return ModelError(what, got=location, expected=_EXPECTED, fix=fix)
+
+
+def inspect(location: str) -> ModelSpec:
+    """Identity and interface of an exported program or a TorchScript file.
+
+    Dynamic dimensions are strings. TorchScript knows neither shapes nor dtypes: its inputs have shape ('...',) and are
+    taken as float32; PyTorch is needed to read it. Raises ModelError.
+    """
+    path = Path(location)
+    return _inspect(location, path.stat().st_mtime_ns if path.is_file() else 0)
+
+
+@lru_cache(maxsize=64)
+def _inspect(location: str, modified: int) -> ModelSpec:
+    archive = open_archive(location)
+    nodes = None
+    if archive.kind == "torchscript":
+        from framepace.exec.torchscript import interface
+
+        inputs, outputs = interface(archive)
+    else:
+        program = document(archive)
+        with damaged(location):
+            inputs, outputs = signature(archive, program)
+            nodes = len(program["graph_module"]["graph"]["nodes"])
+    return ModelSpec(
+        name=Path(location).stem,
+        location=location,
+        sha256=hashlib.sha256(archive.data).hexdigest(),
+        inputs=inputs,
+        outputs=outputs,
+        format=archive.kind,
+        nodes=nodes,
+        size_bytes=len(archive.data),
+    )
+
+
+@contextmanager
+def damaged(location: str) -> Iterator[None]:
+    """Turns what goes wrong with a file that is not as it says into ModelError."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        got = f"{location}: {type(error).__name__}: {error}"
+        raise ModelError("the exported program is damaged, or of a kind not known here", got=got, fix=_AGAIN) from error
+
+
+def document(archive: Archive) -> dict[str, Any]:
+    """The exported program's JSON. Raises ModelError when there are several, or of a schema that is not known."""
+    names = [_OLD] if _OLD in archive else [name for name in archive.members if re.fullmatch(r"models/.+\.json", name)]
+    if len(names) > 1:
+        what = "the file holds several models"
+        raise ModelError(what, got=", ".join(names), expected="one", fix="save each in a file of its own")
+    program: dict[str, Any] = archive.json(names[0])
+    with damaged(archive.location):
+        major = program["schema_version"]["major"]
+    if major != _MAJOR:
+        got = f"schema {major}, of PyTorch {program.get('torch_version', '?')}"
+        what = "the exported program is of a format that framepace does not know"
+        raise ModelError(what, got=got, expected=f"schema {_MAJOR}", fix=_AGAIN)
+    return program
+
+
+def signature(archive: Archive, program: Mapping[str, Any]) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """Inputs and outputs of an exported program, which must be tensors; None and constants are left out."""
+    graph, given = program["graph_module"]["graph"], program["graph_module"]["signature"]
+    inputs = [_user(spec["user_input"]["arg"], "input") for spec in given["input_specs"] if "user_input" in spec]
+    outputs = []
+    for spec in given["output_specs"]:
+        ((kind, value),) = spec.items()
+        if kind != "user_output":
+            what = (
+                "the exported program changes its own state when it runs, so that two workers would disturb each other"
+            )
+            raise ModelError(what, got=f"{archive.location}: {kind}", fix="export the model in eval mode")
+        outputs.append(_user(value["arg"], "output"))
+    made = [name for name in outputs if name is not None]
+    named = made if len(set(made)) == len(made) else [f"y{i}" for i in range(len(made))]
+    values = graph["tensor_values"]
+    return (
+        tuple(_tensor(name, values[name]) for name in inputs if name is not None),
+        tuple(_tensor(name, values[own]) for name, own in zip(named, made, strict=True)),
+    )
+
+
+def _user(argument: Mapping[str, Any], role: str) -> str | None:
+    if "as_tensor" in argument:
+        return str(argument["as_tensor"]["name"])
+    if "as_none" in argument:
+        return None
+    got = ", ".join(argument)
+    raise ModelError(f"an {role} of the exported program is no tensor", got=got, expected="tensors", fix=_AGAIN)
+
+
+def _tensor(name: str, meta: Mapping[str, Any]) -> TensorSpec:
+    dtype = DTYPES.get(meta["dtype"])
+    if dtype is None:
+        what = f"tensor {name!r} of the exported program has a dtype that NumPy does not have"
+        raise ModelError(what, got=f"ScalarType {meta['dtype']}", expected=", ".join(DTYPES.values()))
+    shape = tuple(_dimension(size) for size in meta["sizes"])
+    return TensorSpec(name=name, dtype="float32" if dtype == "bfloat16" else dtype, shape=shape)
+
+
+def _dimension(size: Mapping[str, Any]) -> int | str:
+    """A fixed size, or the expression over the symbols of the export ('s77', '2*s77')."""
+    return int(size["as_int"]) if "as_int" in size else _SYMBOL.sub(r"\1", str(size["as_expr"]["expr_str"]))
+
+
+def script_archive(archive: Archive) -> io.BytesIO:
+    """A TorchScript file with its data, constants and code alone, for `torch.jit.load`.
+
+    Built anew so that what was searched is what is loaded. Raises ModelError when the code asks for an operator that
+    reaches outside of the computation.
+    """
+    kept = {name: archive.read(name) for name in archive.members if _SCRIPT.fullmatch(name)}
+    for name, content in kept.items():
+        if name.startswith("code/"):
+            _check_code(archive.location, name, content.decode("utf-8", "replace"))
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        for name, content in kept.items():
+            file.writestr(f"model/{name}", content)
+    buffer.seek(0)
+    return buffer
+
+
+def _check_code(location: str, name: str, code: str) -> None:
+    found = _WORD.search(code)
+    hidden = re.search(r"getattr\([^)]*\\", code)  # a name written with escapes
+    if found is None and hidden is None:
+        return
+    got = f"{location}: {name}: {(found or hidden or ['?'])[0]!r}"
+    what = "the TorchScript code uses files, hosts or classes outside of the computation, or a name that does"
+    fix = f"rename what has that name, or use an exported program: {_EXPORT}"
+    raise ModelError(what, got=got, expected="operators that compute", fix=fix)
