@@ -105,6 +105,10 @@ class ScriptedDevice:
         self.streams.append(ScriptedStream(self, len(self.streams) + 1))
         return self.streams[-1]
 
+    def shared_stream(self) -> ScriptedStream:
+        """See Device."""
+        return self.stream() if not self.streams else self.streams[0]
+
     def event(self, blocking: bool = False) -> ScriptedEvent:
         """See Device."""
         return ScriptedEvent(self, blocking)

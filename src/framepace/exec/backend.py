@@ -79,13 +79,14 @@ class Session(ABC):
 
     `spec` is the identity of the model's file with the shapes as loaded; `resolved` the inputs as the worker's staging
     has them (uint8 where preparation is folded in). `notes` are sentences a reader of the trace must see; `gpu` is the
-    PCI bus id of the device it runs on, None on a CPU.
+    PCI bus id of the device it runs on, None on a CPU; `placement` counts nodes by where they run ('cuda', 'cpu').
     """
 
     spec: ModelSpec
     resolved: Resolved
     notes: tuple[str, ...] = ()
     gpu: str | None = None
+    placement: Mapping[str, int] = {}
     closed = False
 
     def worker(self, index: int = 0) -> Worker:

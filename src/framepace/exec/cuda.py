@@ -221,6 +221,10 @@ class CudaDevice:
         self._open.callback(core.close)
         return _Stream(core)
 
+    def shared_stream(self) -> _Stream:
+        """See Device."""
+        return _shared_stream(self.index)
+
     def event(self, blocking: bool = False) -> Event:
         """See Device."""
         from cuda.core import EventOptions
@@ -355,6 +359,11 @@ class _Timeline:
                 best = (after - before, event, (before + after) // 2)
         assert best is not None
         self.anchor = best[1:]
+
+
+@lru_cache
+def _shared_stream(index: int) -> _Stream:
+    return _Stream(_physical(index).create_stream())
 
 
 @lru_cache

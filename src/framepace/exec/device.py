@@ -65,6 +65,9 @@ class Device(Protocol):
     def stream(self) -> Stream:
         """A new stream, restricted to this device's SMs; independent of the default stream."""
 
+    def shared_stream(self) -> Stream:
+        """The one stream that all workers of this device may share; never closed."""
+
     def event(self, blocking: bool = False) -> Event:
         """A new event with timing; `blocking` gives the core up while waiting for it."""
 

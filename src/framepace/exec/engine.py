@@ -59,6 +59,12 @@ class Engine:
         return tuple(note for session in self._models for note in session.notes)
 
     @property
+    def placement(self) -> dict[str, dict[str, int]]:
+        """Nodes by where they run, by model, where the library tells."""
+        pairs = zip(self.plan.models, self._models, strict=True)
+        return {model.name: dict(session.placement) for model, session in pairs if session.placement}
+
+    @property
     def gpus(self) -> dict[int, str]:
         """PCI bus ids of the GPUs in use, by their number in the plan."""
         pairs = zip(self.plan.models, self._models, strict=True)

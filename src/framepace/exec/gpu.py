@@ -108,9 +108,9 @@ class DeviceWorker(Worker):
             stack.callback(device.close)
             if close is not None:
                 stack.callback(close)
-            self._compute = compute or device.stream()
+            self._compute = compute or compute_stream(device, plan)
             # Device-resident tensors are copied in the first request only, whose kernels are timed apart all the same.
-            self._single = self.slots == 1 and not self._resident
+            self._single = self.slots == 1 and not self._resident and plan.stream == "own"
             self._up, self._down = (self._compute if self._single else device.stream() for _ in range(2))
             self._slots = [self._slot(inputs, outputs, self._pinned, not plan.spinning) for _ in range(self.slots)]
             self._close = stack.pop_all()
@@ -231,6 +231,11 @@ class DeviceWorker(Worker):
     def _part(self, name: str, size: int, count: int) -> int:
         """Bytes of the first `count` items; all of a tensor that has no batch."""
         return size if count == self._full or name not in self._batched else size * count // self._full
+
+
+def compute_stream(device: Device, plan: ModelPlan) -> Stream:
+    """The stream for the kernels of a worker, its own or the one that all share."""
+    return device.shared_stream() if plan.stream == "shared" else device.stream()
 
 
 def staging_array(tensor: TensorSpec, into: NDArray[Any]) -> None:

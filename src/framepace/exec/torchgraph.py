@@ -6,6 +6,7 @@ without what exec/torchfile.py says of its loader. Names from the file reach no 
 
 from __future__ import annotations
 
+import importlib
 import io
 import math
 import operator
@@ -37,6 +38,7 @@ _SYMBOLIC = (
 )  # fmt: skip
 _MATHS = ("ceil", "floor", "trunc", "sqrt")
 _FORMATS = {1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d, 4: torch.preserve_format}
+_BFLOAT16 = 13
 _FLOATS = {"Infinity": math.inf, "-Infinity": -math.inf, "NaN": math.nan}
 _LOWERED = (
     "conv1d", "conv2d", "conv3d", "convolution", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "linear",
@@ -144,7 +146,8 @@ def _main(graph: Mapping[str, Any], signature: Mapping[str, Any], tensors: Mappi
         if kind in _STATE:
             made.values[value["arg"]["name"]] = made.weight(tensors[value[_STATE[kind]]].detach())
         elif kind == "user_input" and "as_tensor" in value["arg"]:
-            made.input(value["arg"]["as_tensor"]["name"])
+            name = value["arg"]["as_tensor"]["name"]
+            made.input(name, graph["tensor_values"][name]["dtype"])
         elif kind not in ("user_input", "constant_input"):
             raise ModelError(f"the exported program has an input that is no tensor: {kind}", got=kind)
     made.run(graph["nodes"])
@@ -166,9 +169,12 @@ class _Builder:
         self._root.register_buffer(name, tensor)
         return self._graph.get_attr(name)
 
-    def input(self, name: str) -> None:
-        """The next input."""
-        self.values[name] = self._graph.placeholder(self._fresh("x"))
+    def input(self, name: str, dtype: int | None = None) -> None:
+        """The next input; one of bfloat16 comes as float32, since NumPy has none."""
+        given = self._graph.placeholder(self._fresh("x"))
+        if dtype == _BFLOAT16:
+            given = self._graph.call_function(torch.ops.aten.to.dtype, (given, torch.bfloat16))
+        self.values[name] = given
 
     def run(self, nodes: Sequence[Mapping[str, Any]]) -> None:
         """Add all nodes."""
@@ -292,7 +298,7 @@ def _operator(target: str) -> Any:
         return None
     if parts[2] == "torchvision":
         with suppress(ImportError):  # it registers its operators
-            import torchvision  # noqa: F401
+            importlib.import_module("torchvision")
     found = getattr(getattr(getattr(torch.ops, parts[2]), parts[3], None), parts[4], None)
     return found if isinstance(found, torch._ops.OpOverload) else None
 

@@ -34,7 +34,9 @@ def load(name: str, device: str) -> Any:
     for node in source.node:
         attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
         if node.op_type not in _OPERATORS:
-            raise BackendError(f"builtin:{name} uses the operator {node.op_type}, which the backend torch does not have")
+            raise BackendError(
+                f"builtin:{name} uses the operator {node.op_type}, which the backend torch does not have"
+            )
         values[node.output[0]] = _OPERATORS[node.op_type](graph, [values[i] for i in node.input], attributes)
     graph.output(tuple(values[made.name] for made in source.output))
     return fx.GraphModule(root, graph)

@@ -15,13 +15,15 @@ from framepace.facts.model import TensorSpec
 _LOWERED = ("Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "Linear")
 
 
-def load(archive: Archive) -> Any:
-    """The module, on the CPU, in eval mode. Raises ModelError when PyTorch cannot load it."""
+def load(archive: Archive, device: str) -> Any:
+    """The module on the device, in eval mode. Raises ModelError when PyTorch cannot load it."""
     source = script_archive(archive)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that TorchScript is deprecated
-            module = torch.jit.load(source, map_location="cpu")
+            module = torch.jit.load(source, map_location=device)
+    except torch.cuda.OutOfMemoryError:
+        raise
     except Exception as error:  # torch raises RuntimeError for most, whatever the cause
         got = f"{archive.location}: {first_line(error)}"
         fix = f"save it again with torch.jit.save; PyTorch here is {torch.__version__}"
@@ -35,7 +37,7 @@ def interface(archive: Archive) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpe
 
     Arguments with a default are left to it. Raises ModelError for one that is no tensor.
     """
-    schema = load(archive).forward.schema
+    schema = load(archive, "cpu").forward.schema
     arguments = [argument for argument in schema.arguments[1:] if not argument.has_default_value()]
     for argument in arguments:
         if argument.type.kind() != "TensorType":

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from framepace.analyze.stages import stages
+from framepace.facts.device import DeviceSummary
 from framepace.facts.machine import Machine
 from framepace.facts.plan import ModelPlan
 from framepace.facts.settings import Case
@@ -71,6 +72,35 @@ class Situation:
         models = trace.requests["model"]
         infer = stages(trace)["infer"]
         return float(sum(np.median(infer[models == m]) for m in np.unique(models)))
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether inferences told the device's times."""
+        return bool(self.summaries["model"].devices)
+
+    def device(self, scope: str) -> DeviceSummary | None:
+        """The GPU of a scope; the first where there are several."""
+        found = self.summaries[scope].devices
+        return found[0] if found else None
+
+    def part(self, name: str, scope: str = "model") -> float:
+        """Median of 'h2d', 'compute' or 'd2h' a frame over all models, ns; 0 where it is not known."""
+        rows = self.traces[scope].measured().requests
+        known = rows[name] >= 0
+        models = rows["model"][known]
+        return float(sum(np.median(rows[name][known][models == m]) for m in np.unique(models)))
+
+    def activity(self, name: str, scope: str = "gapless") -> float | None:
+        """'sm', 'tensor' or 'dram' activity as a share of 1; None where the device does not tell."""
+        device = self.device(scope)
+        value = None if device is None else device.medians.get(f"{name}_activity")
+        return None if value is None else value / 1000
+
+    def sm_clock(self, scope: str) -> float | None:
+        """Median SM clock as inferences began, MHz."""
+        clocks = self.traces[scope].measured().requests["sm_clock_before"]
+        clocks = clocks[clocks >= 0]
+        return float(np.median(clocks)) if len(clocks) else None
 
     def process_cpu(self, scope: str) -> float | None:
         """CPU time of the whole process a frame, ns."""

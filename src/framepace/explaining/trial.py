@@ -34,6 +34,12 @@ def inference(trace: Trace) -> Samples:
     return np.asarray(parts["infer"] + parts["wake-up"], dtype=np.float64)
 
 
+def compute(trace: Trace) -> Samples:
+    """Time of the kernels on the device, ns a (frame, model)."""
+    values = trace.measured().requests["compute"]
+    return np.asarray(values[values >= 0], dtype=np.float64)
+
+
 def cpu(trace: Trace) -> Samples:
     """CPU time of the whole process a frame, ns; one number a block."""
     t, n = trace.telemetry, len(latency(trace))
@@ -78,6 +84,7 @@ class Metric:
 LATENCY = Metric("latency", "ns", latency)
 INFERENCE = Metric("inference", "ns", inference)
 CPU = Metric("CPU time a frame", "ns", cpu, "mean")
+COMPUTE = Metric("kernels on the device", "ns", compute)
 INTERVAL = Metric("time between frames", "ns", interval, "mean")
 TAIL = Metric("slowest 5 % of frames", "ns", tail, "mean")
 

@@ -10,15 +10,22 @@ from framepace.facts.summary import Percentile
 from framepace.units import format_ms
 
 _CLASSES = {
+    "FP001": "clocks",
     "FP002": "host",
     "FP003": "host",
+    "FP004": "power",
+    "FP005": "launch",
+    "FP006": "transfer",
+    "FP007": "memory bandwidth",
     "FP008": "compute",
     "FP009": "under-filled",
+    "FP010": "serialised",
     "FP011": "decode/prepare",
     "FP012": "host",
     "FP013": "host",
     "FP014": "serialised",
     "FP015": "host",
+    "FP016": "host",
     "FP100": "wrong output",
     "FP101": "failing",
 }

@@ -53,7 +53,8 @@ class ModelPlan(Fact, frozen=True, kw_only=True):
 
     `device` is 'cpu', 'cuda' or 'cuda:N' (None: the backend's own). On a GPU, `slots` are the requests a worker keeps
     in flight, so that copies overlap computation; `transfer` is how inputs and outputs travel ('device': not at all,
-    after the first time); `graph` replays each inference as one CUDA graph; `sms` binds each worker to that many SMs.
+    after the first time); `graph` replays each inference as one CUDA graph; `sms` binds each worker to that many SMs;
+    `stream` 'shared' puts the kernels of all workers on one stream, as code on the default stream does.
     """
 
     name: str
@@ -70,6 +71,7 @@ class ModelPlan(Fact, frozen=True, kw_only=True):
     slots: Annotated[int, Meta(ge=1, le=8)] = 2
     transfer: Literal["pinned", "pageable", "device"] = "pinned"
     graph: bool = False
+    stream: Literal["own", "shared"] = "own"
     sms: Positive | None = None
     calibration: str | None = None
     options: dict[str, Option] = {}

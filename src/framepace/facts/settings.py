@@ -64,6 +64,7 @@ _ROWS: tuple[tuple[str, str, str, Any, str], ...] = (
     ("slots", "models", "slots", int, "requests a worker keeps in flight on a GPU"),
     ("transfer", "models", "transfer", _MODEL["transfer"], "pinned, pageable, or device: no copies"),
     ("graph", "models", "graph", bool, "replay each inference as one CUDA graph"),
+    ("stream", "models", "stream", _MODEL["stream"], "own: a CUDA stream for each worker; shared: one for all"),
     ("sms", "models", "sms", int | None, "SMs each worker may use (green context)"),
     ("calibration", "models", "calibration", str | None, "video or folder of pictures for precision int8"),
     ("workers", "engine", "workers", int, "workers that run inferences"),

@@ -115,7 +115,8 @@ class TraceMeta(Fact, frozen=True, kw_only=True):
 
     `startup` holds one-off costs in ns by name ('load detector', 'first inference detector'); `notes` sentences a
     reader must see (a truncated video, non-finite outputs); `stopped` is 'running' until the run closes it. `layers`
-    holds, by model, what each layer takes alone, where that was asked for.
+    holds, by model, what each layer takes alone, where that was asked for. `placement` counts, by model, the nodes that
+    run in each place ('cuda', 'cpu') where the library tells.
     """
 
     id: str
@@ -133,6 +134,7 @@ class TraceMeta(Fact, frozen=True, kw_only=True):
     startup: dict[str, int] = {}
     notes: tuple[str, ...] = ()
     layers: dict[str, tuple[Layer, ...]] = {}
+    placement: dict[str, dict[str, int]] = {}
     format: str = TRACE_FORMAT
     framepace: str = ""
 

@@ -194,6 +194,7 @@ class _Run:
             clock="virtual" if self._clock.virtual else "monotonic",
             simulated=self._engine.simulated,
             startup=self._engine.startup,
+            placement=self._engine.placement,
             framepace=probed.libraries.get("framepace", ""),
         )
 

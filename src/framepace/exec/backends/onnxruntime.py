@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -133,6 +134,7 @@ class _CudaSession(_Loaded):
         self._seats.give_back(0, self._seats.take(0))
         note = ort_cuda.fallen_back(self._seats.layers)
         self.notes = (f"{model.name}: {note}",) if note else ()
+        self.placement = Counter(layer.place for layer in self._seats.layers)
         self.gpu = cuda.identity(model.device)["pci_bus_id"]
 
     def layers(self) -> tuple[Layer, ...]:

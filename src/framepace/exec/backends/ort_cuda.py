@@ -17,7 +17,7 @@ from framepace.errors import BackendError, UsageError
 from framepace.exec import cuda
 from framepace.exec.backend import Worker
 from framepace.exec.device import Stream
-from framepace.exec.gpu import DeviceWorker, Produced, Slot
+from framepace.exec.gpu import DeviceWorker, Produced, Slot, compute_stream
 from framepace.exec.models import Resolved
 from framepace.facts.model import Layer, TensorSpec
 from framepace.facts.plan import ModelPlan
@@ -88,7 +88,7 @@ class Seats:
         device = cuda.open_device(self.plan.device, self.plan.sms, index)
         with contextlib.ExitStack() as on_error:
             on_error.callback(device.close)
-            stream = device.stream()
+            stream = compute_stream(device, self.plan)
             session = self.make(provider_options(self.plan, stream.handle))
             on_error.pop_all()
         self.layers = self.layers or placement(session)

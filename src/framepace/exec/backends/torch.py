@@ -11,8 +11,10 @@ and matrix products are converted once, when the model is loaded; inputs and out
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import Any, Literal
 
 import numpy as np
@@ -109,7 +111,7 @@ class TorchSession(Session):
 
     def example(self) -> list[Tensor]:
         """Inputs of the largest batch, on the device."""
-        return [torch.from_numpy(_staged(t, self.resolved)).to(self.device) for t in self.resolved.inputs]
+        return [torch.from_numpy(_staged(tensor)).to(self.device) for tensor in self.resolved.inputs]
 
     def layers(self) -> tuple[Layer, ...]:
         """Self time of each operator in one inference of the largest batch, from PyTorch's profiler: mean of ten."""
@@ -126,18 +128,20 @@ class TorchSession(Session):
         return _layers(profile, "cuda" if gpu else "cpu")
 
     def _prepared(self, found: ModelSpec, asked: Resolved, tell: Tell) -> Run:
-        module, names = _module(self.plan, found, self.device)
-        run = _runner(self.plan, module, asked, _casts(module, asked), names, found.outputs, self.device)
-        if self.plan.options.get("compile"):
-            if found.format == "torchscript":
-                fix = "compile an exported program (.pt2)"
-                raise UsageError("TorchScript cannot be compiled", got="compile=true", fix=fix)
+        compiled = bool(self.plan.options.get("compile"))
+        script = found.format == "torchscript"
+        if compiled and script:
+            raise UsageError(
+                "TorchScript cannot be compiled again", got="compile", fix="use an exported program (.pt2)"
+            )
+        run = _runner(self.plan, _module(self.plan, self.device), found, asked, self.device)
+        if compiled:
             tell(f"compiling {self.plan.name}", None)
             run = torch.compile(run, mode=str(self.plan.options.get("compile_mode", "default")))
-        if self.plan.options.get("compile") or found.format == "torchscript":
+        if compiled or script:
             with torch.inference_mode():
                 made = run(self.example())
-            self.spec = replace(self.spec, outputs=tuple(_spec(name, tensor) for name, tensor in made))
+            self.spec = replace(self.spec, outputs=tuple(_described(name, tensor) for name, tensor in made))
         return run
 
     def _close(self) -> None:
@@ -183,7 +187,9 @@ def _inspect(model: ModelPlan) -> ModelSpec:
         what = "PyTorch does not run ONNX files"
         raise ModelError(what, got=model.model, expected="an exported program (.pt2) or TorchScript", fix=fix)
     found = torchfile.inspect(model.model)
-    missing = [tensor.name for tensor in found.inputs if found.format == "torchscript" and tensor.name not in model.shapes]
+    missing = [
+        tensor.name for tensor in found.inputs if found.format == "torchscript" and tensor.name not in model.shapes
+    ]
     if missing:
         fix = " ".join(f"--shape {name}=1x3x480x640" for name in missing)
         what = f"TorchScript does not say the shapes of its inputs: {', '.join(missing)}"
@@ -206,13 +212,16 @@ def _check_limits(found: ModelSpec, asked: Resolved) -> None:
 
 
 def _folded(asked: Resolved, model: ModelPlan) -> Resolved:
-    """The inputs as the staging has them: a folded picture is uint8."""
-    if model.prepare.place == "host" or asked.image is None:
+    """The inputs as the staging has them: a picture that is normalised by PyTorch is uint8."""
+    if model.prepare.place == "host":
+        return asked
+    if asked.image is None:
+        raise ModelError(f"model {model.name!r} has no picture to normalise", fix="leave out place=graph")
+    if not asked.image.dtype.startswith("float"):
         return asked
     name = asked.image.name
     inputs = tuple(replace(t, dtype="uint8") if t.name == name else t for t in asked.inputs)
-    image = type(asked.image)(**{**vars(asked.image), "dtype": "uint8"})
-    return Resolved(inputs, image, asked.batched)
+    return Resolved(inputs, dataclasses.replace(asked.image, dtype="uint8"), asked.batched)
 
 
 def _set_up(model: ModelPlan) -> None:
@@ -224,53 +233,113 @@ def _set_up(model: ModelPlan) -> None:
     torch.backends.cudnn.benchmark = bool(model.options.get("cudnn_benchmark", False))
 
 
-def _module(model: ModelPlan, found: ModelSpec, device: str) -> tuple[Any, tuple[str, ...]]:
-    """The network on the device in its layout and precision, and the names of its outputs (none: its result names them)."""
-    names = tuple(tensor.name for tensor in found.outputs)
-    kind = torchgraph
+def _module(model: ModelPlan, device: str) -> Any:
+    """The network on the device, in its layout and precision."""
+    kind: Any = torchgraph
     if model.model.startswith("builtin:"):
         module = torchnet.load(model.model.removeprefix("builtin:"), device)
     else:
         archive = torchfile.open_archive(model.model)
-        if archive.kind == "torchscript":
-            module, names, kind = torchscript.load(archive).to(device), (), torchscript
-        else:
-            module = torchgraph.load(archive, device)
+        kind = torchscript if archive.kind == "torchscript" else torchgraph
+        module = kind.load(archive, device)
     if model.precision in _DTYPES:
         kind.lower(module, _DTYPES[model.precision])
     if model.options.get("channels_last"):
         module = module.to(memory_format=torch.channels_last)
-    return module, names
+    return module
 
 
-def _runner(
-    model: ModelPlan, module: Any, asked: Resolved, names: Sequence[str], outputs: Sequence[TensorSpec], device: str
-) -> Run:
-    """The inference: from tensors as the staging has them to contiguous tensors of dtypes that NumPy has."""
-    first = [_entry(model, asked, tensor, device) for tensor in asked.inputs]
-    last = {tensor.name: getattr(torch, tensor.dtype) for tensor in outputs} if names else {}
-    lowered = _DTYPES.get(model.precision)
-    kind = device.partition(":")[0]
-
-    def context() -> AbstractContextManager[Any]:
-        return torch.autocast(kind, dtype=lowered) if lowered is not None else nullcontext()
+def _runner(model: ModelPlan, module: Any, found: ModelSpec, asked: Resolved, device: str) -> Run:
+    """The inference: from tensors as the staging has them to contiguous ones, in dtypes that NumPy has."""
+    entries = [_entry(model, asked, tensor, device) for tensor in asked.inputs]
+    script, lowered = found.format == "torchscript", _DTYPES.get(model.precision)
+    names = [tensor.name for tensor in found.outputs]
+    dtypes = [getattr(torch, tensor.dtype) for tensor in found.outputs]
+    context = functools.partial(torch.autocast, device.partition(":")[0], lowered) if lowered else nullcontext
 
     def run(inputs: Sequence[Tensor]) -> list[tuple[str, Tensor]]:
-        given = [enter(tensor) for enter, tensor in zip(first, inputs, strict=True)]
         with context():
-            made = module(*given)
-        found = zip(names, made, strict=True) if names else torchscript.leaves(made)
-        return [(name, _out(tensor, last.get(name), lowered is not None)) for name, tensor in found]
+            made = module(*[enter(tensor) for enter, tensor in zip(entries, inputs, strict=True)])
+        if script:  # only its result says what it returns
+            return [(name, _readable(tensor, lowered)) for name, tensor in torchscript.leaves(made)]
+        tensors = [tensor.to(dtype).contiguous() for tensor, dtype in zip(made, dtypes, strict=True)]
+        return list(zip(names, tensors, strict=True))
 
     return run
 
 
-def _out(tensor: Tensor, dtype: Any, lowered: bool) -> Tensor:
-    if dtype is None:
-        low = tensor.dtype is torch.bfloat16 or (lowered and tensor.dtype is torch.float16)
-        dtype = torch.float32 if low else tensor.dtype
-    return tensor.to(dtype).contiguous()
+def _readable(tensor: Tensor, lowered: Any) -> Tensor:
+    if tensor.dtype is torch.bfloat16 or tensor.dtype is lowered:
+        tensor = tensor.float()
+    return tensor.contiguous()
 
 
 def _entry(model: ModelPlan, asked: Resolved, spec: TensorSpec, device: str) -> Callable[[Tensor], Tensor]:
-    raise NotImplementedError
+    """What happens to an input before the network: the arithmetic of exec/prepare.py, and the layout."""
+    picture = asked.image is not None and spec.name == asked.image.name
+    steps: list[Callable[[Tensor], Tensor]] = []
+    if picture and model.prepare.place == "graph" and spec.dtype.startswith("float"):
+        steps.append(_normalise(model, asked, device))
+    if picture and model.options.get("channels_last"):
+        steps.append(lambda tensor: tensor.contiguous(memory_format=torch.channels_last))
+    return functools.partial(functools.reduce, lambda tensor, step: step(tensor), steps) if steps else _same
+
+
+def _same(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+def _normalise(model: ModelPlan, asked: Resolved, device: str) -> Callable[[Tensor], Tensor]:
+    """uint8 to (pixel * scale - mean) / std, per channel, in float32, then in the model's dtype."""
+    assert asked.image is not None
+    affine = _affine(model.prepare, asked.image.channels)
+    side = (len(affine), 1, 1) if asked.image.layout == "nchw" else (len(affine),)
+    factor, offset = (torch.tensor(values, device=device).reshape(side) for values in zip(*affine, strict=True))
+    dtype = getattr(torch, asked.image.dtype)
+    return lambda pixels: (pixels.float() * factor + offset).to(dtype)
+
+
+def _staged(spec: TensorSpec) -> NDArray[Any]:
+    array = np.empty([int(d) for d in spec.shape], spec.dtype)
+    staging_array(spec, array)
+    return array
+
+
+def _described(name: str, tensor: Tensor) -> TensorSpec:
+    return TensorSpec(name=name, dtype=str(tensor.dtype).removeprefix("torch."), shape=tuple(tensor.shape))
+
+
+def _layers(profile: Any, place: str) -> tuple[Layer, ...]:
+    """Operators by self time; kernels appear with the operator that launched them."""
+    host = torch.autograd.DeviceType.CPU
+    key = "self_device_time_total" if place == "cuda" else "self_cpu_time_total"  # us
+    events = [event for event in profile.key_averages() if event.device_type == host and getattr(event, key) > 0]
+    events.sort(key=lambda event: -getattr(event, key))
+    return tuple(
+        Layer(name=e.key, time=getattr(e, key) * 1e3 / _PROFILED, kind="operator", place=place) for e in events
+    )
+
+
+class _CpuWorker(Worker):
+    """Computes in `enqueue`; a run of a smaller batch uses a slice where the model allows it."""
+
+    def __init__(self, session: TorchSession) -> None:
+        self._session, self._batched, self._full = session, session.resolved.batched, session.plan.batch.max
+        self._inputs = {tensor.name: _staged(tensor) for tensor in session.resolved.inputs}
+        self._outputs: dict[str, NDArray[Any]] = {}
+
+    def staging(self, slot: int) -> Tensors:
+        return self._inputs
+
+    def enqueue(self, slot: int, count: int) -> None:
+        part = count < self._full
+        arrays = [a[:count] if part and name in self._batched else a for name, a in self._inputs.items()]
+        try:
+            with torch.inference_mode():
+                made = self._session.run([torch.from_numpy(array) for array in arrays])
+        except Exception as error:  # torch raises RuntimeError for most, whatever the cause
+            raise self._session.error(error, "inference failed in PyTorch") from error
+        self._outputs = {name: tensor.numpy() for name, tensor in made}
+
+    def wait(self, slot: int) -> Tensors:
+        return self._outputs

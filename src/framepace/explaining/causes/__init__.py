@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 from framepace.explaining.cause import Cause
+from framepace.explaining.causes.clocks_fall import ClocksFall
 from framepace.explaining.causes.cold_caches import ColdCaches
 from framepace.explaining.causes.compute_bound import ComputeBound
 from framepace.explaining.causes.host_sleep import HostSleep
 from framepace.explaining.causes.idle_spin import IdleSpin
 from framepace.explaining.causes.interpreter_lock import InterpreterLock
+from framepace.explaining.causes.launch_bound import LaunchBound
+from framepace.explaining.causes.memory_bound import MemoryBound
 from framepace.explaining.causes.not_the_model import NotTheModel
 from framepace.explaining.causes.oversubscribed import Oversubscribed
+from framepace.explaining.causes.power_cap import PowerCap
+from framepace.explaining.causes.serialised import Serialised
 from framepace.explaining.causes.stalls import Stalls
+from framepace.explaining.causes.transfer_bound import TransferBound
 from framepace.explaining.causes.under_filled import UnderFilled
 
 CAUSES: tuple[Cause, ...] = (
+    ClocksFall(),
     HostSleep(),
     ColdCaches(),
+    PowerCap(),
+    LaunchBound(),
+    TransferBound(),
+    MemoryBound(),
     ComputeBound(),
     UnderFilled(),
+    Serialised(),
     NotTheModel(),
     Oversubscribed(),
     IdleSpin(),

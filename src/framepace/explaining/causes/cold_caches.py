@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from framepace.explaining.cause import Probe, Suspicion
+from framepace.explaining.causes.clocks_fall import FALLEN
+from framepace.explaining.gaps import beat, room_for_beats
 from framepace.explaining.situation import Situation
 from framepace.explaining.trial import CPU, INFERENCE, Blocks
 from framepace.facts.finding import Remedy
@@ -19,7 +21,7 @@ class ColdCaches:
         """Inference is slower with gaps than without."""
         gaps, gapless = known.infer("model"), known.infer("gapless")
         share = (gaps - gapless) / known.latency if known.latency else 0.0
-        if share < 0.05 or known.period is None:
+        if share < 0.05 or known.period is None or self._clock_fell(known):
             return None
         return Suspicion(
             "inference is slower after a gap", {"infer_with_gaps_ns": gaps, "infer_gapless_ns": gapless}, share
@@ -27,19 +29,19 @@ class ColdCaches:
 
     def probe(self, known: Situation) -> Probe | str:
         """Run the model on its last input through the gap. Both sides spin, so that only the caches differ."""
-        gap = (known.period or 0) - known.infer("gapless")
-        if gap <= 2 * known.infer("gapless"):
+        if not room_for_beats(known):
             return "the gap is too short for another inference"
         base = apply(known.case, {"scope": "model", "wait": "spin"})
-        return Probe(base, {"heartbeat-ms": self._beat(known)}, INFERENCE, also=(CPU,))
+        return Probe(base, {"heartbeat-ms": beat(known)}, INFERENCE, also=(CPU,))
 
     def remedy(self, known: Situation, blocks: Blocks) -> Remedy:
         """A heartbeat of the same model."""
         cost = f"{blocks.value(blocks.after, CPU).value / 1e6:.1f} ms of CPU time a frame"
-        plan = {"heartbeat-ms": self._beat(known)}
+        plan = {"heartbeat-ms": beat(known)}
         return Remedy(text="keep the model warm with a heartbeat", plan=plan, cost=cost)
 
     @staticmethod
-    def _beat(known: Situation) -> float:
-        """A beat a few inferences long, so that the last one before a frame is recent and rarely in its way."""
-        return round(max(2 * known.infer("gapless"), (known.period or 0) / 8) / 1e6, 2)
+    def _clock_fell(known: Situation) -> bool:
+        """A slower clock is FP001's: the same heartbeat would bring both back."""
+        after, before = known.sm_clock("model"), known.sm_clock("gapless")
+        return after is not None and before is not None and after <= FALLEN * before

@@ -1,0 +1,39 @@
+"""FP005: the host cannot launch kernels as fast as the device runs them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from framepace.explaining.cause import Probe, Suspicion
+from framepace.explaining.situation import Situation
+from framepace.explaining.trial import CPU, INFERENCE, Blocks
+from framepace.facts.finding import Remedy
+from framepace.facts.settings import apply
+
+
+class LaunchBound:
+    """Many short kernels: between them the device waits for the host."""
+
+    code = "FP005"
+    title = "launching kernels takes longer than running them"
+
+    def suspect(self, known: Situation) -> Suspicion | None:
+        """The call that enqueues an inference takes nearly as long as its kernels."""
+        if not known.on_gpu or all(model.graph for model in known.models):
+            return None
+        rows = known.traces["gapless"].measured().requests
+        call, kernels = float(np.median(rows["enqueued"] - rows["started"])), known.part("compute", "gapless")
+        if not kernels or call < 0.6 * kernels:
+            return None
+        evidence = {"enqueue_ns": call, "kernels_ns": kernels, "sm_activity": known.activity("sm")}
+        return Suspicion("enqueuing takes as long as the kernels run", evidence, min(1.0, kernels / known.latency))
+
+    def probe(self, known: Situation) -> Probe | str:
+        """One CUDA graph in place of the single launches."""
+        base = apply(known.case, {"scope": "model", "wait": "spin"})
+        return Probe(base, {"graph": True}, INFERENCE, also=(CPU,))
+
+    def remedy(self, known: Situation, blocks: Blocks) -> Remedy:
+        """Replay graphs."""
+        cost = "memory of the captured graphs; every batch size is captured when it first comes"
+        return Remedy(text="replay each inference as a CUDA graph", plan={"graph": True}, cost=cost)

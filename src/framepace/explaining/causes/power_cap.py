@@ -1,0 +1,45 @@
+"""FP004: power or heat holds the device's clocks down."""
+
+from __future__ import annotations
+
+from framepace.explaining.cause import Probe, Suspicion
+from framepace.explaining.situation import Situation
+from framepace.explaining.trial import COMPUTE, Blocks
+from framepace.facts.finding import Remedy
+from framepace.facts.settings import apply
+
+
+class PowerCap:
+    """Under load the device reaches its power or temperature limit and runs slower than it could."""
+
+    code = "FP004"
+    title = "power or heat holds the device's clocks down"
+
+    def suspect(self, known: Situation) -> Suspicion | None:
+        """Clock-event reasons of power or heat under this load, in a twentieth of the samples or more."""
+        device = known.device("stream")
+        if device is None or not device.limited or device.limited < 0.05:
+            return None
+        kernels = known.part("compute", "stream")
+        evidence = {"limited_share": device.limited, "reasons": device.reasons, "kernels_ns": kernels}
+        return Suspicion("the driver says that power or heat limits the clock", evidence, kernels / known.latency)
+
+    def probe(self, known: Situation) -> Probe | str:
+        """Half the duty: a pause as long as an inference after each, spun so that the host stays awake."""
+        pause = max(0.2, 1.5 * known.infer("gapless") / 1e6)
+        base = apply(known.case, {"scope": "model", "wait": "spin", "delay-ms": 0})
+        return Probe(base, {"delay-ms": round(pause, 2)}, COMPUTE)
+
+    def remedy(self, known: Situation, blocks: Blocks) -> Remedy:
+        """Less power an inference; a raised limit only where it stands below the board's own."""
+        gpu = next(iter(known.machine.gpus), None)
+        text = "spend less energy an inference: lower precision, smaller input, paced instead of back to back; cool it"
+        limit, own = (gpu.power_limit_mw, gpu.power_limit_default_mw) if gpu is not None else (None, None)
+        if not (limit and own and limit < own):
+            return Remedy(text=text, cost="accuracy, where precision or size change")
+        return Remedy(
+            text=f"{text}; or give back the power limit",
+            command=f"sudo nvidia-smi --power-limit={own // 1000}",
+            undo=f"sudo nvidia-smi --power-limit={limit // 1000}",
+            cost="power and heat",
+        )
