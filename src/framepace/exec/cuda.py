@@ -52,7 +52,7 @@ def translate(error: Exception, doing: str) -> FramepaceError:
     if any(f"CUDA_ERROR_{name}" in words for name in _LOST):
         fix = "look at `nvidia-smi` and the kernel log; start again, in a new process"
         return DeviceLost(f"the device was lost while {doing}", got=words, fix=fix)
-    return BackendError(f"CUDA failed while {doing}", got=words, fix=_advice(words))
+    return BackendError(f"CUDA failed while {doing}", got=words, fix=advice(words))
 
 
 # CUDA's, PyTorch's and TensorRT's words, and those of ONNX Runtime's arena at its limit.
@@ -67,7 +67,7 @@ _LESS = "use a smaller batch, fewer workers or slots, or a lower precision; `nvi
 
 
 def _advice(words: str) -> str | None:
-    if "INSUFFICIENT_DRIVER" in words or "SYSTEM_DRIVER_MISMATCH" in words:
+    if "INSUFFICIENT_DRIVER" in words or "driver version is insufficient" in words or "SYSTEM_DRIVER_MISMATCH" in words:
         return "install a newer NVIDIA driver, or libraries built for the CUDA version that `nvidia-smi` shows"
     if "NO_DEVICE" in words or "libcuda" in words or "NOT_INITIALIZED" in words:
         return "`framepace doctor` says what is missing; --set device=cpu runs without a GPU"
@@ -96,7 +96,7 @@ def _physical(index: int) -> Any:
         if index >= count > 0:
             raise UsageError(f"there is no device cuda:{index}", expected=f"cuda:0 to cuda:{count - 1}") from error
         words = " ".join(str(error).split()) or type(error).__name__
-        fix = _advice(words) or "`framepace doctor` says what is missing; --set device=cpu runs without a GPU"
+        fix = advice(words) or "`framepace doctor` says what is missing; --set device=cpu runs without a GPU"
         raise BackendError("no CUDA device can be used", got=words, fix=fix) from error
     return device
 

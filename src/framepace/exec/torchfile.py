@@ -42,9 +42,9 @@ Kind = Literal["torch-export", "torchscript"]
 NAMESPACES = ("aten", "prim", "prims", "quantized", "torchvision")
 FORBIDDEN = ("save", "from_file", "rpc_async", "rpc_sync", "rpc_remote")
 
-_MAJOR = 8  # of the schema of exported programs: PyTorch 2.5 to at least 2.13
+_MAJOR = 8  # of the schema of exported programs, as PyTorch 2.13 writes them (8.20)
 _OLD = "serialized_exported_program.json"
-_ANY_RANK = ("...",)
+_PICKLE = b"\x80"  # how a pickle of protocol 2 or later begins
 _EXPORT = "torch.export.save(torch.export.export(model.eval(), (example,)), 'model.pt2')"
 _AGAIN = f"export it again: {_EXPORT}"
 _EXPECTED = "an exported program (.pt2) or a TorchScript file"
@@ -55,7 +55,7 @@ DTYPES: Mapping[int, str] = {
 }  # fmt: skip
 _SCRIPT = re.compile(r"(data\.pkl|constants\.pkl|version|byteorder|(data|constants)/\d+|code/[\w/]+\.py)")
 _WORD = re.compile(rf"\b({'|'.join(FORBIDDEN)})\b|torch\W+(classes)\b|\bops\W+(?!(?:{'|'.join(NAMESPACES)})\b)(\w+)")
-_SYMBOL = re.compile(r"Symbol\('(\w+)'[^)]*\)")
+_SYMBOL = re.compile(r"Symbol\('(\w+)'[^)]*\)|Integer\((\d+)\)")
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class Archive:
     """A model file of PyTorch: a zip whose members' names are given without the common folder."""
 
     location: str
-    data: bytes
     kind: Kind
+    file: zipfile.ZipFile
     members: Mapping[str, zipfile.ZipInfo]
 
     def __contains__(self, name: str) -> bool:
@@ -73,8 +73,7 @@ class Archive:
     def read(self, name: str) -> bytes:
         """A member's bytes. Raises ModelError when it is not there, or damaged."""
         try:
-            with zipfile.ZipFile(io.BytesIO(self.data)) as file:
-                return file.read(self.members[name])
+            return self.file.read(self.members[name])
         except (KeyError, zipfile.BadZipFile, OSError, ValueError) as error:
             got = f"{self.location}: {name}: {error}"
             raise ModelError("the model file is damaged", got=got, expected=_EXPECTED, fix=_AGAIN) from error
@@ -89,31 +88,39 @@ class Archive:
 
 def open_archive(location: str) -> Archive:
     """The model file at `location`. Raises ModelError for what is neither an exported program nor TorchScript."""
+    path = Path(location)
+    if path.is_dir():
+        raise ModelError("a model is a file, not a folder", got=path, expected=_EXPECTED)
     try:
-        data = Path(location).read_bytes()
+        size, start = path.stat().st_size, _start(path)
     except OSError as error:
         got = f"{location}: {error.strerror}"
         raise ModelError("the model cannot be read", got=got, fix="check the path") from error
-    if not data:
+    if not size:
         raise ModelError("the file is empty", got=location, expected=_EXPECTED, fix=_AGAIN)
-    members = _members(location, data)
-    return Archive(location, data, _kind(location, members), members)
-
-
-def _members(location: str, data: bytes) -> dict[str, zipfile.ZipInfo]:
     try:
-        infos = zipfile.ZipFile(io.BytesIO(data)).infolist()
+        file = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, ValueError, OSError) as error:
-        if data.startswith(b"\x80"):
+        if start == _PICKLE:
             raise _checkpoint(location) from error
-        what = "the file is no PyTorch model, or is damaged"
-        got = f"{location} ({len(data)} bytes)"
+        what, got = "the file is no PyTorch model, or is damaged", f"{location} ({size} bytes)"
         raise ModelError(what, got=got, expected=_EXPECTED, fix=_AGAIN) from error
-    names = [info.filename for info in infos]
+    members = _members(location, file)
+    return Archive(location, _kind(location, members), file, members)
+
+
+def _start(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(1)
+
+
+def _members(location: str, file: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """Members by their names without the folder that all are in."""
+    names = file.namelist()
     root = "" if _OLD in names or not names else names[0].partition("/")[0] + "/"
     if len(set(names)) != len(names):
         raise ModelError("the model file holds two members of one name", got=location, fix=_AGAIN)
-    return {info.filename.removeprefix(root): info for info in infos}
+    return {info.filename.removeprefix(root): info for info in file.infolist()}
 
 
 def _kind(location: str, members: Mapping[str, Any]) -> Kind:
@@ -161,13 +168,21 @@ def _inspect(location: str, modified: int) -> ModelSpec:
     return ModelSpec(
         name=Path(location).stem,
         location=location,
-        sha256=hashlib.sha256(archive.data).hexdigest(),
+        sha256=_sha256(Path(location)),
         inputs=inputs,
         outputs=outputs,
         format=archive.kind,
         nodes=nodes,
-        size_bytes=len(archive.data),
+        size_bytes=Path(location).stat().st_size,
     )
+
+
+def _sha256(path: Path) -> str:
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            found.update(block)
+    return found.hexdigest()
 
 
 @contextmanager
@@ -238,7 +253,7 @@ def _tensor(name: str, meta: Mapping[str, Any]) -> TensorSpec:
 
 def _dimension(size: Mapping[str, Any]) -> int | str:
     """A fixed size, or the expression over the symbols of the export ('s77', '2*s77')."""
-    return int(size["as_int"]) if "as_int" in size else _SYMBOL.sub(r"\1", str(size["as_expr"]["expr_str"]))
+    return int(size["as_int"]) if "as_int" in size else _SYMBOL.sub(r"\1\2", str(size["as_expr"]["expr_str"]))
 
 
 def script_archive(archive: Archive) -> io.BytesIO:

@@ -184,6 +184,8 @@ class _Builder:
                 continue
             function = resolve(target)
             args, kwargs = self._arguments(function, node["inputs"])
+            if target.endswith("wrap_with_autocast"):
+                args = (self._device.type, *args[1:])
             self._bind(self._graph.call_function(function, args, kwargs), function, node)
 
     def finish(self, outputs: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +14,7 @@ from framepace.exec.torchfile import Archive, script_archive
 from framepace.facts.model import TensorSpec
 
 _LOWERED = ("Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "Linear")
+_RAISED = re.compile(r"(\w+\.)*\w*(Error|Exception): ")
 
 
 def load(archive: Archive, device: str) -> Any:
@@ -66,8 +68,7 @@ def lower(module: Any, dtype: Any) -> None:
 
 
 def first_line(error: Exception) -> str:
-    """What PyTorch says before it goes on about its own sources."""
+    """What PyTorch says before it goes on about its own sources; TorchScript says it last, after the model's code."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    skipped = ("The following operation failed", "Traceback of TorchScript", "Serialized", "File ", "~", "return ")
-    useful = [line for line in lines if not line.startswith(skipped)]
-    return (useful or lines or [type(error).__name__])[0]
+    said = [line for line in lines if _RAISED.match(line)] if lines[:1] and "TorchScript" in lines[0] else []
+    return _RAISED.sub("", said[-1]) if said else (lines or [type(error).__name__])[0]

@@ -7,6 +7,7 @@ copy on the other stream, and are used again on the stream that made them: no ev
 from __future__ import annotations
 
 import gc
+import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -46,13 +47,14 @@ class CudaSession(TorchSession):
         torch.cuda.current_stream(number).synchronize()
 
     def error(self, error: Exception, what: str) -> FramepaceError:
-        """See TorchSession."""
+        """See TorchSession; what the failed call held is freed, for its frames hold it as long as the error lives."""
+        traceback.clear_frames(error.__traceback__)
         torch.cuda.empty_cache()
         return translate(error, what)
 
     def _worker(self, index: int) -> Worker:
         device = cuda.open_device(self.plan.device, self.plan.sms, index)
-        launch = _Launch(self)
+        launch = _Launch(self, device.stream() if self.plan.graph else None)
         return DeviceWorker(device, self.plan, self.resolved, (), launch, close=launch.close)
 
     def _close(self) -> None:
@@ -106,21 +108,22 @@ class _Launch:
     """The launch of a worker. With `graph`, one CUDA graph for each (slot, count), all in one memory pool.
 
     The graphs are PyTorch's own, since its allocator must know of a capture. They may share a pool because a worker
-    replays them one after the other, on one stream, and their outputs are all kept.
+    replays them one after the other, on one stream, and their outputs are all kept. They are captured on a stream that
+    is used for nothing else (`aside`, None without `graph`): other workers may share that of the kernels.
     """
 
-    def __init__(self, session: TorchSession) -> None:
-        self._session, self._resolved = session, session.resolved
+    def __init__(self, session: TorchSession, aside: Stream | None) -> None:
+        self._session, self._resolved, self._aside = session, session.resolved, aside
         self._device = torch.device(session.device)
         self._streams: dict[int, Any] = {}
         self._inputs: dict[tuple[int, int], list[Tensor]] = {}
         self._graphs: dict[tuple[int, int], _Captured] = {}
-        self._pool = torch.cuda.graph_pool_handle() if session.plan.graph else None
+        self._pool = torch.cuda.graph_pool_handle() if aside is not None else None
 
     def __call__(self, index: int, slot: Slot, count: int, stream: Stream) -> Mapping[str, Produced]:
         try:
             with torch.inference_mode(), torch.cuda.stream(self._stream(stream.handle)):
-                made = self._replay(index, slot, count) if self._pool else self._run(index, slot, count)
+                made = self._replay(index, slot, count) if self._aside else self._run(index, slot, count)
                 return {name: self._produced(tensor) for name, tensor in made}
         except Exception as error:  # torch raises RuntimeError for most, whatever the cause
             raise translate(error, "inference failed in PyTorch") from error
@@ -141,26 +144,29 @@ class _Launch:
     def _replay(self, index: int, slot: Slot, count: int) -> list[tuple[str, Tensor]]:
         key = (index, count)
         if key not in self._graphs:
-            self._graphs[key] = self._capture(index, slot, count)
+            assert self._aside is not None
+            aside, inputs = self._stream(self._aside.handle), torch.cuda.current_stream(self._device)
+            with cuda.lock_setup(), torch.cuda.stream(aside):
+                aside.wait_stream(inputs)  # what is read there must have been copied
+                self._graphs[key] = self._capture(index, slot, count)
         captured = self._graphs[key]
         captured.graph.replay()
         return captured.outputs
 
     def _capture(self, index: int, slot: Slot, count: int) -> _Captured:
-        with cuda.lock_setup():
-            for _ in range(_WARM_UP):
-                self._run(index, slot, count)
-            torch.cuda.current_stream(self._device).synchronize()
-            gc.collect()  # what is freed while capturing could break it
-            graph = torch.cuda.CUDAGraph()
-            graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
-            try:
-                outputs = self._run(index, slot, count)
-            except Exception:
-                with suppress(Exception):  # the capture is broken; what broke it is what counts
-                    graph.capture_end()
-                raise
-            graph.capture_end()
+        for _ in range(_WARM_UP):
+            self._run(index, slot, count)
+        torch.cuda.current_stream(self._device).synchronize()
+        gc.collect()  # what is freed while capturing could break it
+        graph = torch.cuda.CUDAGraph()
+        graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
+        try:
+            outputs = self._run(index, slot, count)
+        except Exception:
+            with suppress(Exception):  # the capture is broken; what broke it is what counts
+                graph.capture_end()
+            raise
+        graph.capture_end()
         return _Captured(graph, outputs)
 
     def _wrapped(self, slot: Slot, count: int) -> list[Tensor]:

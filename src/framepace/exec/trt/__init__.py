@@ -1,0 +1,1 @@
+"""TensorRT: which library it is, building engines, and reading what is in them."""

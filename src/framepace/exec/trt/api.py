@@ -1,0 +1,119 @@
+"""Which TensorRT this is, and what it can do: the only place where versions are told apart.
+
+8.6 and 10 choose precision by builder flags. 11 and TensorRT-RTX build strongly typed networks: the ONNX file itself
+must have the precision. 8.6 needs a preview feature for several contexts to share an optimisation profile.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from framepace.errors import UsageError, unknown
+
+# Modules by the name people give in option.library, in the order they are looked for.
+_MODULES = {"tensorrt": ("tensorrt",), "tensorrt-rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings")}
+# TensorRT's number formats as NumPy names; what is not here cannot be an input or output of ours.
+_DTYPES = {
+    "FLOAT": "float32", "HALF": "float16", "INT8": "int8", "INT32": "int32", "INT64": "int64", "BOOL": "bool",
+    "UINT8": "uint8",
+}  # fmt: skip
+
+
+class Words:
+    """TensorRT's log: keeps its last errors and warnings, for the sentences of ours. Makes the logger of a library."""
+
+    def __init__(self) -> None:
+        self._errors: deque[str] = deque(maxlen=8)
+
+    def logger(self, trt: Any) -> Any:
+        """An ILogger that writes here; keep it as long as what was made with it."""
+        words, severity = self, trt.ILogger
+
+        class Logger(trt.ILogger):  # type: ignore[misc]
+            def __init__(self) -> None:
+                super().__init__()
+
+            def log(self, level: Any, message: str) -> None:
+                if level in (severity.INTERNAL_ERROR, severity.ERROR):
+                    words.add(message)
+
+        return Logger()
+
+    def add(self, message: str) -> None:
+        """Keep a message."""
+        self._errors.append(" ".join(message.split()))
+
+    def take(self) -> str:
+        """What was said since the last time, oldest first."""
+        said = "; ".join(dict.fromkeys(self._errors))
+        self._errors.clear()
+        return said or "TensorRT gave no reason"
+
+
+@dataclass(frozen=True)
+class Library:
+    """A TensorRT: its module, its name ('tensorrt' or 'tensorrt-rtx') and version, and one logger for all of it."""
+
+    trt: Any
+    name: str
+    version: str
+    words: Words
+    logger: Any
+
+    @property
+    def flagged(self) -> bool:
+        """Whether precision is chosen by builder flags; otherwise the ONNX file decides."""
+        return hasattr(self.trt.BuilderFlag, "FP16")
+
+    def precisions(self) -> tuple[str, ...]:
+        """What this version can run: by its flags, or as the file can be converted."""
+        if not self.flagged:
+            return ("fp32", "fp16", "int8")
+        named = {"fp16": "FP16", "bf16": "BF16", "int8": "INT8"}
+        return ("fp32", *(name for name, flag in named.items() if hasattr(self.trt.BuilderFlag, flag)))
+
+    def dtype(self, kind: Any) -> str:
+        """NumPy name of a TensorRT data type. Raises UsageError for one that NumPy has not."""
+        name = str(kind).rpartition(".")[2]
+        if name not in _DTYPES:
+            fix = "keep inputs and outputs in float32 or float16"
+            raise UsageError("the engine has an input or output of a type that cannot be copied", got=name, fix=fix)
+        return _DTYPES[name]
+
+
+@lru_cache
+def library(name: str | None = None) -> Library:
+    """The installed TensorRT, or that of `name`. Raises ImportError (the registry names the extra) or UsageError."""
+    if name is not None and name not in _MODULES:
+        raise unknown("library", name, _MODULES)
+    for chosen in (name,) if name is not None else _MODULES:
+        module = _first(_MODULES[chosen])
+        if module is not None:
+            words = Words()
+            return Library(module, chosen, str(module.__version__), words, words.logger(module))
+    raise ImportError("neither tensorrt nor tensorrt_rtx is installed")
+
+
+def _first(modules: Iterable[str]) -> Any:
+    for module in modules:
+        if find_spec(module) is not None:
+            _preload(module)
+            return importlib.import_module(module)
+    return None
+
+
+def _preload(module: str) -> None:
+    """The bare bindings of RTX do not find the libraries that come in a package beside them."""
+    libraries = find_spec("tensorrt_rtx_libs") if module == "tensorrt_rtx_bindings" else None
+    if libraries is None or libraries.origin is None:
+        return
+    for path in sorted(Path(libraries.origin).parent.glob("*.so*"), key=lambda p: "parser" in p.name):
+        ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
