@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 from framepace.errors import BackendError, DeviceLost, DeviceMemoryError, FramepaceError, ModelError, UsageError
-from framepace.exec import builtin, torchfile
+from framepace.exec import builtin, torchmodel
 from framepace.exec.backend import Session, Tensors, Worker, get_backend
 from framepace.exec.clock import SystemClock
 from framepace.exec.prepare import Preparer
@@ -520,7 +520,7 @@ def test_a_damaged_program_is_an_error_of_ours(tmp_path: Path, exported: str) ->
 
 def test_inspection_needs_no_shapes(exported: str, scripted: str) -> None:
     """Names, dtypes and the dynamic batch of a file, before any plan."""
-    program, script = torchfile.inspect(exported), torchfile.inspect(scripted)
+    program, script = torchmodel.inspect(exported), torchmodel.inspect(scripted)
     assert [t.name for t in program.inputs] == [t.name for t in script.inputs] == ["picture"]
     assert isinstance(program.inputs[0].shape[0], str)
     assert program.inputs[0].shape[1:] == (3, 8, 8)

@@ -66,7 +66,8 @@ _TOO_LITTLE = (
 _LESS = "use a smaller batch, fewer workers or slots, or a lower precision; `nvidia-smi` says who else holds memory"
 
 
-def _advice(words: str) -> str | None:
+def advice(words: str) -> str | None:
+    """What to do about a failure of CUDA that has a well-known remedy."""
     if "INSUFFICIENT_DRIVER" in words or "driver version is insufficient" in words or "SYSTEM_DRIVER_MISMATCH" in words:
         return "install a newer NVIDIA driver, or libraries built for the CUDA version that `nvidia-smi` shows"
     if "NO_DEVICE" in words or "libcuda" in words or "NOT_INITIALIZED" in words:

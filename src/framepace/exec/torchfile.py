@@ -20,7 +20,6 @@ checkpoints are refused.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import re
@@ -28,14 +27,12 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 from framepace.errors import ModelError
-from framepace.facts.model import ModelSpec, TensorSpec
+from framepace.facts.model import TensorSpec
 
-SUFFIXES = (".pt2", ".pt", ".pth", ".ts", ".torchscript")
 Kind = Literal["torch-export", "torchscript"]
 
 # Operators of aten and its like compute; those of other namespaces talk to devices, hosts and profilers.
@@ -140,49 +137,6 @@ def _checkpoint(location: str) -> ModelError:
     what = "the file is a pickled checkpoint: reading it would run code, and weights alone are no network"
     fix = f"export the network where its class is known: {_EXPORT}"
     return ModelError(what, got=location, expected=_EXPECTED, fix=fix)
-
-
-def inspect(location: str) -> ModelSpec:
-    """Identity and interface of an exported program or a TorchScript file.
-
-    Dynamic dimensions are strings. TorchScript knows neither shapes nor dtypes: its inputs have shape ('...',) and are
-    taken as float32; PyTorch is needed to read it. Raises ModelError.
-    """
-    path = Path(location)
-    return _inspect(location, path.stat().st_mtime_ns if path.is_file() else 0)
-
-
-@lru_cache(maxsize=64)
-def _inspect(location: str, modified: int) -> ModelSpec:
-    archive = open_archive(location)
-    nodes = None
-    if archive.kind == "torchscript":
-        from framepace.exec.torchscript import interface
-
-        inputs, outputs = interface(archive)
-    else:
-        program = document(archive)
-        with damaged(location):
-            inputs, outputs = signature(archive, program)
-            nodes = len(program["graph_module"]["graph"]["nodes"])
-    return ModelSpec(
-        name=Path(location).stem,
-        location=location,
-        sha256=_sha256(Path(location)),
-        inputs=inputs,
-        outputs=outputs,
-        format=archive.kind,
-        nodes=nodes,
-        size_bytes=Path(location).stat().st_size,
-    )
-
-
-def _sha256(path: Path) -> str:
-    found = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            found.update(block)
-    return found.hexdigest()
 
 
 @contextmanager

@@ -19,7 +19,7 @@ import torch
 from framepace.errors import BackendError, DeviceLost, FramepaceError
 from framepace.exec import cuda
 from framepace.exec.backend import Tell, Worker
-from framepace.exec.backends.torch import Tensor, TorchSession, cuda_missing
+from framepace.exec.backends.torch_session import Tensor, TorchSession, cuda_missing
 from framepace.exec.device import Stream
 from framepace.exec.gpu import DeviceWorker, Produced, Slot
 from framepace.exec.torchscript import first_line
