@@ -198,9 +198,9 @@ def _onnxruntime(device: Any, engine: Any, plan: ModelPlan) -> Loop:
 
 def _torch(device: Any, engine: Any, plan: ModelPlan) -> Loop:
     import torch
-    from framepace.exec.torchnet import network
 
     from framepace.exec import builtin
+    from framepace.exec.torchnet import network
 
     stream = device.stream()
     outside = torch.cuda.ExternalStream(stream.handle)

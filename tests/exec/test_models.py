@@ -201,4 +201,5 @@ PUBLISHED = {
     "detector": "0a45aff9a953db68",
     "manykernels": "94fc70aafe6b87a9",
     "membound": "31391506b30631a4",
+    "resnet50": "e567413bb0ed59f9",
 }

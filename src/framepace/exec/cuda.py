@@ -215,6 +215,7 @@ class CudaDevice:
         self._open = ExitStack()
         self._open.callback(self._timeline.close)
         self._closed = False
+        self._addresses: dict[int, tuple[int, NDArray[Any]]] = {}
 
     def stream(self) -> _Stream:
         """See Device."""
@@ -237,7 +238,7 @@ class CudaDevice:
         """See Device."""
         kind = np.dtype(dtype)
         if not pinned:
-            return np.empty(shape, kind)
+            return self._known(np.empty(shape, kind))
         size = max(1, int(np.prod(shape)) * kind.itemsize)
         error, address = self._driver.cuMemAllocHost(size)
         if int(error) != 0:
@@ -245,7 +246,16 @@ class CudaDevice:
         self._open.callback(self._driver.cuMemFreeHost, address)
         raw: Any = (ctypes.c_byte * size).from_address(int(address))
         whole: NDArray[Any] = np.frombuffer(raw, np.uint8)[: int(np.prod(shape)) * kind.itemsize]
-        return whole.view(kind).reshape(shape)
+        return self._known(whole.view(kind).reshape(shape))
+
+    def _known(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Remember where an array of ours is: NumPy takes a microsecond to say so. The array lives as long as this."""
+        self._addresses[id(array)] = (array.ctypes.data, array)
+        return array
+
+    def _address(self, array: NDArray[Any]) -> int:
+        known = self._addresses.get(id(array))
+        return known[0] if known is not None else int(array.ctypes.data)
 
     def memory(self, size: int) -> _Memory:
         """See Device."""
@@ -255,12 +265,12 @@ class CudaDevice:
 
     def upload(self, memory: Any, array: NDArray[Any], size: int, stream: Stream) -> None:
         """See Device."""
-        (error,) = self._driver.cuMemcpyHtoDAsync(memory.pointer, array.ctypes.data, size, stream.handle)
+        (error,) = self._driver.cuMemcpyHtoDAsync(memory.pointer, self._address(array), size, stream.handle)
         self._check(error)
 
     def download(self, array: NDArray[Any], memory: Any, size: int, stream: Stream) -> None:
         """See Device."""
-        (error,) = self._driver.cuMemcpyDtoHAsync(array.ctypes.data, memory.pointer, size, stream.handle)
+        (error,) = self._driver.cuMemcpyDtoHAsync(self._address(array), memory.pointer, size, stream.handle)
         self._check(error)
 
     def elapsed(self, first: Any, second: Any) -> float:

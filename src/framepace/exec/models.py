@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from framepace.errors import ModelError
-from framepace.exec import builtin
+from framepace.exec import builtin, torchmodel
 from framepace.facts.model import ModelSpec, TensorSpec
 from framepace.facts.plan import ModelPlan
 
@@ -54,7 +54,7 @@ class Resolved:
 
 
 def inspect(location: str) -> ModelSpec:
-    """Identity and interface of a model: a path to an ONNX file, 'builtin:NAME', or 'null'.
+    """Identity and interface of a model: a path to an ONNX file or a PyTorch program, 'builtin:NAME', or 'null'.
 
     Weights are not loaded. Raises ModelError when there is no such file or it is no ONNX model.
     """
@@ -64,6 +64,8 @@ def inspect(location: str) -> ModelSpec:
         name = location.removeprefix("builtin:")
         return _spec(name, location, builtin.model_bytes(name))
     path = Path(location)
+    if path.suffix in torchmodel.SUFFIXES:
+        return torchmodel.inspect(location)
     return _inspect_file(location, path.stat().st_mtime_ns if path.is_file() else 0)
 
 

@@ -55,7 +55,7 @@ class Preparer:
         self._prepare, self._size, self._last = prepare, size, layout == "nhwc"
         grey = channels == 1 or prepare.colour == "gray"
         self._planes = (0,) * channels if grey else _PLANES[prepare.colour]
-        self._affine = [(1.0, 0.0)] * channels if dtype == "uint8" else _affine(prepare, channels)
+        self._affine = [(1.0, 0.0)] * channels if dtype == "uint8" else affine(prepare, channels)
         self._pad = [prepare.pad_value * a + b for a, b in self._affine]
         self._hook = load_hook(prepare.hook) if prepare.hook else None
         self._scaler = Scaler("gray8" if grey else "gbrp")
@@ -147,7 +147,7 @@ def _drawn(picture: NDArray[Any]) -> bool:
     return picture.shape[2] == 3 and picture.size > 0
 
 
-def _affine(prepare: Prepare, channels: int) -> list[tuple[float, float]]:
+def affine(prepare: Prepare, channels: int) -> list[tuple[float, float]]:
     """(a, b) of each channel, so that value = pixel * a + b."""
     means, stds = (_each(values, channels) for values in (prepare.mean or (0.0,), prepare.std or (1.0,)))
     if 0 in stds:
