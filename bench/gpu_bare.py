@@ -199,13 +199,12 @@ def _onnxruntime(device: Any, engine: Any, plan: ModelPlan) -> Loop:
 def _torch(device: Any, engine: Any, plan: ModelPlan) -> Loop:
     import torch
 
-    from framepace.exec import builtin
-    from framepace.exec.torchnet import network
+    from framepace.exec import torchnet
 
     stream = device.stream()
     outside = torch.cuda.ExternalStream(stream.handle)
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = bool(plan.options.get("tf32", True))
-    net = network(builtin.model_bytes(plan.model.removeprefix("builtin:"))).cuda().eval()
+    net = torchnet.load(plan.model.removeprefix("builtin:"), "cuda")
     inputs = engine._models[0].resolved.inputs
     buffers = _buffers(device, inputs, True)
     given = [_tensor(torch, memory.pointer, array) for memory, array, _ in buffers.values()]

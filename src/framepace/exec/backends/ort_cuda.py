@@ -238,7 +238,10 @@ def _output_shapes(ort: Any, seat: Seat, resolved: Resolved) -> tuple[TensorSpec
     options = ort.RunOptions()
     options.add_run_config_entry("gpu_graph_id", "-1")
     feed = {t.name: np.zeros([int(d) for d in t.shape], t.dtype) for t in resolved.inputs}
-    results = seat.session.run(None, feed, options)
+    try:
+        results = seat.session.run(None, feed, options)
+    except Exception as error:  # ONNX Runtime raises many classes of its own, none of them public
+        raise cuda.translate(error, "its first inference") from error
     names = [out.name for out in seat.session.get_outputs()]
     return tuple(TensorSpec(name=n, dtype=r.dtype.name, shape=r.shape) for n, r in zip(names, results, strict=True))
 

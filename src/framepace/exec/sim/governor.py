@@ -26,7 +26,7 @@ class Governor:
         self.power_w, self.energy_mj, self.reasons = model.idle_w, 0.0, 0
         self.temperature_c = model.ambient_c + model.idle_w * model.heating_c_per_w
         self._cool = float(model.boost_mhz)
-        self._root: float = 1 / max(model.power_exponent, 1e-3)
+        self._root = 1 / max(model.power_exponent, 1e-3)
         self._fall, self._rise = (self._stride(ms) for ms in (model.fall_ms, model.rise_ms))
         self._loads, self._powers = (self._weight(ms) for ms in (model.load_window_ms, model.power_window_ms))
         self._heats = self._weight(model.heating_s * 1000)
@@ -71,7 +71,7 @@ class Governor:
         room, wish = model.power_limit_w - model.idle_w, model.dynamic_w * self._activity
         if not model.power_limit_w or wish <= room:
             return model.boost_mhz
-        return max(model.idle_mhz, model.boost_mhz * (max(room, 0.0) / wish) ** self._root)
+        return max(float(model.idle_mhz), model.boost_mhz * math.pow(max(room, 0.0) / wish, self._root))
 
     def _cooling(self) -> float:
         """The clock for the temperature: each tick a step lower above the limit, a step higher well below it."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from framepace.facts.trace import TELEMETRY_COLUMNS
 
 if TYPE_CHECKING:
+    from framepace.exec.sim.clock import VirtualClock
     from framepace.exec.sim.device import Device, Job
 
 _NAMES = tuple(TELEMETRY_COLUMNS)
@@ -80,3 +81,31 @@ def _pack(values: Iterable[tuple[int, Any]]) -> bytes:
     for place, value in values:
         row[place] = value
     return _ROW.pack(*row)
+
+
+class VirtualTelemetry:
+    """Stands for measure.telemetry.Telemetry on a virtual clock: a context manager over a run.
+
+    At the end of the run `sink` gets the rows of the devices and, from its beginning and its end, one of the host with
+    the CPU time of all threads.
+
+    Args:
+        fetch: packed rows of all devices since it was last called.
+    """
+
+    def __init__(self, sink: Callable[[bytes], None], clock: VirtualClock, fetch: Callable[[], bytes]) -> None:
+        self._sink, self._clock, self._fetch = sink, clock, fetch
+        self.failures: dict[str, str] = {}
+        self.overhead: dict[str, float] = {}
+
+    def __enter__(self) -> VirtualTelemetry:
+        self._fetch()  # what was before the run is not of it
+        self._host()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._sink(self._fetch())
+        self._host()
+
+    def _host(self) -> None:
+        self._sink(host_row(self._clock.now(), self._clock.process_cpu()))
