@@ -234,3 +234,12 @@ def test_overlapping_requests_do_not_count_each_others_cpu_time(clock: FakeClock
     """The thread's CPU time adds up over requests in flight together: nothing is counted twice."""
     r = run(clock, Net(clock, batch=Batching(max=1)), Closed(concurrency=2), 20)
     assert r["cpu"].sum() <= clock.cpu()
+
+
+def test_priming_runs_every_slot_once_and_captures_its_graph(clock: FakeClock) -> None:
+    """After prime() each slot's graph is there, so that no measured request pays for it."""
+    net = Net(clock, graph=True)
+    net.worker.prime()
+    assert [graph.launches for graph in net.device.graphs] == [1, 1]
+    net.worker.enqueue(0, BATCH)
+    assert len(net.device.graphs) == 2

@@ -62,6 +62,9 @@ class Worker(ABC):
     def wait(self, slot: int) -> Tensors:
         """Host outputs by name of the inference in `slot`; valid until the slot's next `enqueue`."""
 
+    def prime(self) -> None:  # noqa: B027 - most workers have nothing to do
+        """Do what only the first inference of a slot needs: load kernels, choose algorithms, capture graphs."""
+
     def times(self, slot: int) -> DeviceTimes | None:
         """Device durations of the inference last waited for in `slot`; None where the backend has no device clock."""
         return None

@@ -28,7 +28,7 @@ _LOST = (
     "MISALIGNED_ADDRESS", "INVALID_ADDRESS_SPACE", "INVALID_PC", "ECC_UNCORRECTABLE", "DEVICE_UNAVAILABLE", "CONTAINED",
     "NVLINK_UNCORRECTABLE", "UNKNOWN", "EXTERNAL_DEVICE", "TENSOR_IPC_LEAK", "MPS_CLIENT_TERMINATED",
 )  # fmt: skip
-_CAPTURING = threading.Lock()  # captures and the set-up of workers: one at a time in a process
+_CAPTURING = threading.RLock()  # captures and the set-up of workers: one at a time in a process
 _ANCHOR_S = 0.5
 
 
@@ -75,7 +75,7 @@ def advice(words: str) -> str | None:
     return None
 
 
-def lock_setup() -> threading.Lock:
+def lock_setup() -> Any:
     """Held while a worker is set up: a capture in one thread may not meet an allocation in another."""
     return _CAPTURING
 
@@ -242,7 +242,8 @@ class CudaDevice:
         size = max(1, int(np.prod(shape)) * kind.itemsize)
         error, address = self._driver.cuMemAllocHost(size)
         if int(error) != 0:
-            raise BackendError("no page-locked memory", got=f"{format_bytes(size)}: {error}", fix="transfer=pageable")
+            fix = "use a smaller batch or fewer slots; transfer=pageable needs none, and copies more slowly"
+            raise BackendError("the host cannot lock so much memory", got=f"{format_bytes(size)}: {error}", fix=fix)
         self._open.callback(self._driver.cuMemFreeHost, address)
         raw: Any = (ctypes.c_byte * size).from_address(int(address))
         whole: NDArray[Any] = np.frombuffer(raw, np.uint8)[: int(np.prod(shape)) * kind.itemsize]

@@ -16,7 +16,7 @@ from framepace.errors import ModelError, UsageError
 from framepace.exec.backend import Session, Tell, get_backend, silent
 from framepace.exec.clock import Clock
 from framepace.exec.control import Control
-from framepace.exec.cuda import ordinal
+from framepace.exec.cuda import lock_setup, ordinal
 from framepace.exec.feed import Feed, Idle
 from framepace.exec.hooks import load_hook
 from framepace.exec.keeper import kept_awake, usable_cores
@@ -198,6 +198,8 @@ class _Crew:
                 cores = usable_cores()
                 stack.enter_context(kept_awake(cores[-1 - index % len(cores)]))
             # Nobody begins before all are set up: set-up allocates and captures, which disturbs what runs.
+            with lock_setup():
+                pipeline.prime()
             if self._ready is not None:
                 self._ready.wait()
             _serve(pipeline, self._feed, idle)

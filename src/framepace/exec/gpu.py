@@ -160,6 +160,12 @@ class DeviceWorker(Worker):
         s.produced = None
         return s.results
 
+    def prime(self) -> None:
+        """See Worker: one inference of the largest batch in each slot."""
+        for slot in range(self.slots):
+            self.enqueue(slot, self._full)
+            self.wait(slot)
+
     def times(self, slot: int) -> DeviceTimes:
         """See Worker."""
         s, d = self._slots[slot], self._device

@@ -155,6 +155,11 @@ class Pipeline:
         while self._flights:
             self.collect()
 
+    def prime(self) -> None:
+        """Have every worker do what only its first inferences need; nothing is recorded."""
+        for step in self._steps:
+            step.worker.prime()
+
     def beat(self) -> None:
         """Run every model once on what its staging holds; nothing is recorded (keep-warm)."""
         for step in self._steps:
