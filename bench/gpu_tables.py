@@ -113,14 +113,21 @@ def delays(bench: Bench) -> list[Row]:
     return rows
 
 
-def precision(bench: Bench) -> list[Row]:
-    """Resolution x precision x model, one sweep a backend."""
+def precision_small(bench: Bench) -> list[Row]:
+    """Resolution x precision of the small network, one sweep a backend."""
+    return _precision(bench, ["classifier@1024x576", "classifier@768x448"])
+
+
+def precision_large(bench: Bench) -> list[Row]:
+    """The same of the large one, whose engines take minutes to build."""
+    return _precision(bench, ["resnet50@1024x576", "resnet50@768x448"])
+
+
+def _precision(bench: Bench, names: list[str]) -> list[Row]:
     rows = []
-    sizes = ["classifier@1024x576", "classifier@768x448", "resnet50@1024x576", "resnet50@768x448"]
     for backend in bench.backends:
-        vary = {"model": [f"builtin:{name}" for name in sizes], "precision": _precisions(backend)}
-        case = bench.case(backend, calibration="synthetic")
-        rows += _sweep(case, vary, backend=backend)
+        vary = {"model": [f"builtin:{name}" for name in names], "precision": _precisions(backend)}
+        rows += _sweep(bench.case(backend, calibration="synthetic"), vary, backend=backend)
     return rows
 
 
