@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import os
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,15 +15,14 @@ from msgspec.structs import replace
 from onnx import TensorProto, helper
 
 from framepace.errors import BackendError, ModelError, UsageError
-from framepace.exec.gpu import Slot
-from framepace.exec.models import Resolved, inspect, resolve
+from framepace.exec.models import inspect, resolve
 from framepace.exec.variant import variant
-from framepace.facts.model import Layer, TensorSpec
 from framepace.facts.plan import Batching, ModelPlan, Prepare
+from framepace.testing import FakeClock
 
 try:
     from framepace.exec.backends import tensorrt as backend
-    from framepace.exec.trt import api, build, engine
+    from framepace.exec.trt import api, build
 except ImportError:
     pytest.skip("no TensorRT is installed", allow_module_level=True)
 
@@ -32,10 +32,9 @@ needs_rtx = pytest.mark.skipif(LIB.name != "tensorrt-rtx", reason="only RTX buil
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cache of its own for each test."""
     monkeypatch.setenv("FRAMEPACE_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
 
 
 def plan(model: str = "builtin:classifier", **fields: Any) -> ModelPlan:
@@ -92,6 +91,69 @@ def test_progress_is_told_and_never_falls() -> None:
 
 
 @needs_rtx
+@pytest.mark.parametrize("raises", ["tell", "signal"])
+def test_a_build_is_ended_by_what_is_raised_meanwhile(raises: str) -> None:
+    """Ctrl-C, and an error of whoever is told, end the build and arrive as what they are; nothing is kept."""
+
+    def tell(text: str, share: float | None) -> None:
+        told.append(text)
+        if share is None:
+            return
+        if raises == "tell":
+            raise KeyboardInterrupt
+        os.kill(os.getpid(), signal.SIGINT)
+
+    told: list[str] = []
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        built(plan(), tell)
+    assert len(told) == 2
+    assert signal.getsignal(signal.SIGINT) is before
+    built(plan(), lambda text, share: told.append(text))
+    assert len(told) > 3
+
+
+@needs_rtx
+def test_the_profile_reaches_from_one_frame_to_the_largest_batch() -> None:
+    """As the builder holds it: least batch 1, optimal and largest that of the plan. The options are set too."""
+    model = plan(batch=Batching(max=6), options={"level": 1, "aux_streams": 2, "workspace_mb": 64, "tf32": False,
+                                                "verbosity": "names", "tactics": "jit_convolutions"})  # fmt: skip
+    trt, builder = LIB.trt, build.builder_of(LIB)
+    network = builder.create_network(LIB.network_flags)
+    build._parse(LIB, trt.OnnxParser(network, LIB.logger), model.model, model.name)
+    config = builder.create_builder_config()
+    build.configure(LIB, config, model, ABSENT)
+    resolved = resolve(inspect(model.model), model)
+    made = build.profile(builder, config, network, resolved, model.name)
+    (name, shape) = next(iter(resolved.shapes.items()))
+    assert [tuple(s) for s in made.get_shape(name)] == [(1, *shape[1:]), shape, shape]
+    assert shape[0] == 6
+    assert (config.builder_optimization_level, config.max_aux_streams) == (1, 2)
+    assert config.get_memory_pool_limit(trt.MemoryPoolType.WORKSPACE) == 64 << 20
+    assert not config.get_flag(trt.BuilderFlag.TF32)
+    assert config.profiling_verbosity == trt.ProfilingVerbosity.LAYER_NAMES_ONLY
+    assert config.get_tactic_sources() == 1 << int(trt.TacticSource.JIT_CONVOLUTIONS)
+    assert config.get_compute_capability(0) == trt.ComputeCapability.SM86
+
+
+@needs_rtx
+def test_other_weights_in_a_file_beside_the_model_are_another_engine(tmp_path: Path) -> None:
+    """The ONNX file is the same; the key is not."""
+    weights = helper.make_tensor("w", TensorProto.FLOAT, [64, 64], np.ones((64, 64), np.float32).tobytes(), raw=True)
+    node = helper.make_node("MatMul", ["x", "w"], ["y"], name="product")
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 64]) for name in "xy"]
+    graph = helper.make_graph([node], "g", values[:1], values[1:], [weights])
+    path = tmp_path / "net.onnx"
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(proto, path, save_as_external_data=True, location="net.data", size_threshold=0)
+    first, text = built(plan(str(path))), path.read_bytes()
+    data = tmp_path / "net.data"
+    data.write_bytes(data.read_bytes()[:-4] + b"\0\0\0\0")
+    assert path.read_bytes() == text
+    assert built(plan(str(path))) != first
+
+
+@needs_rtx
 def test_the_node_that_cannot_be_parsed_is_named(tmp_path: Path) -> None:
     """An operator that does not exist: the error has the node, the operator and what to do instead."""
     node = helper.make_node("NoSuchOperator", ["x"], ["y"], name="odd_7")
@@ -105,29 +167,10 @@ def test_the_node_that_cannot_be_parsed_is_named(tmp_path: Path) -> None:
     assert all(word in str(error.value) for word in ("odd_7", "NoSuchOperator", "onnxruntime"))
 
 
-def test_an_engine_of_another_version_is_refused(tmp_path: Path) -> None:
-    """Bytes that are no engine of this version: the error says so, with the path and the version."""
-    path = tmp_path / "old.engine"
-    path.write_bytes(b"ftrt" + bytes(100))
-    with pytest.raises(BackendError) as error:
-        engine.load(LIB, path)
-    assert str(path) in str(error.value)
-    assert LIB.version in str(error.value)
-
-
-def test_an_empty_or_missing_engine_is_a_sentence(tmp_path: Path) -> None:
-    """Neither reaches the library."""
-    (tmp_path / "empty.engine").write_bytes(b"")
-    with pytest.raises(ModelError, match="empty"):
-        engine.load(LIB, tmp_path / "empty.engine")
-    with pytest.raises(ModelError, match="cannot be read"):
-        engine.load(LIB, tmp_path / "none.engine")
-
-
-def library(*flags: str) -> api.Library:
+def library(*flags: str, version: str = "10.0", name: str = "tensorrt", **parts: Any) -> api.Library:
     """A library whose builder has these flags."""
-    trt = SimpleNamespace(BuilderFlag=SimpleNamespace(**dict.fromkeys(flags, 1)))
-    return api.Library(trt, "tensorrt", "10.0", api.Words(), None)
+    trt = SimpleNamespace(BuilderFlag=SimpleNamespace(**dict.fromkeys(flags, 1)), **parts)
+    return api.Library(trt, name, version, api.Words(), None)
 
 
 def test_precision_is_a_flag_where_there_are_flags_and_in_the_file_elsewhere() -> None:
@@ -156,113 +199,58 @@ def test_flags_are_set_for_the_precision_that_is_asked_for() -> None:
         assert len(given) == wanted
 
 
-def test_layers_are_read_from_the_inspectors_json_with_their_times() -> None:
-    """Fused names give their operators, formats the precision; times are medians, by name."""
-    detailed = {
-        "Name": "Conv_0 + Relu_1",
-        "LayerType": "CaskConvolution",
-        "Outputs": [{"Format/Datatype": "Channel major FP16 format where channel % 8 == 0"}],
-    }
-    text = json.dumps({"Layers": [detailed, "PWN(Sigmoid_2, Mul_3)"], "Bindings": ["images"]})
-    times = {"Conv_0 + Relu_1": [0.3, 0.1, 0.2], "Reformat": [0.05]}
-    layers = engine.with_times(engine.described(text), times)
-    assert layers == (
-        Layer(name="Conv_0 + Relu_1", time=0.2e6, kind="CaskConvolution", precision="fp16", place="cuda",
-              nodes=("Conv_0", "Relu_1")),
-        Layer(name="PWN(Sigmoid_2, Mul_3)", place="cuda", nodes=("Sigmoid_2", "Mul_3")),
-        Layer(name="Reformat", time=0.05e6, place="cuda", nodes=("Reformat",)),
-    )  # fmt: skip
-    assert engine.described("no json") == []
+def test_profiles_are_shared_by_a_preview_feature_in_8_6_alone() -> None:
+    """From 10 on it is always on; the name is there and deprecated."""
+    feature = SimpleNamespace(PROFILE_SHARING_0806="sharing")
+    assert library(version="8.6.0", PreviewFeature=feature).profile_sharing == "sharing"
+    assert library(version="10.3.0", PreviewFeature=feature).profile_sharing is None
+    assert library(version="8.6.0").profile_sharing is None
 
 
-class Context:
-    """An execution context that does what is scripted."""
-
-    def __init__(self, enqueues: bool = True, takes: bool = True) -> None:
-        self.enqueues, self.takes = enqueues, takes
-        self.shapes: list[tuple[int, ...]] = []
-        self.addresses: list[tuple[str, int]] = []
-
-    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
-        """Note the shape."""
-        self.shapes.append(tuple(shape))
-        return self.takes
-
-    def set_tensor_address(self, name: str, pointer: int) -> bool:
-        """Note the address."""
-        self.addresses.append((name, pointer))
-        return True
-
-    def execute_async_v3(self, stream: int) -> bool:
-        """As scripted."""
-        return self.enqueues
-
-    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
-        """An output whose last dimension the data decide."""
-        return (4, -1)
+def test_tactic_sources_are_bits_and_a_name_twice_is_one() -> None:
+    """As the builder takes them."""
+    trt = SimpleNamespace(TacticSource=SimpleNamespace(__members__={"CUBLAS": 0, "EDGE_MASK_CONVOLUTIONS": 3}))
+    assert build.tactics(trt, "edge_mask_convolutions, cublas,cublas") == 0b1001
 
 
-RESOLVED = Resolved((TensorSpec(name="x", dtype="float32", shape=(4, 2)),), None, frozenset({"x"}))
-STREAM: Any = SimpleNamespace(handle=1)
+def test_an_error_of_8_6_names_the_node_by_its_number() -> None:
+    """8.6 has no node_name: name and operator come from the graph; without a number the words are all there is."""
+    nodes = [helper.make_node("Relu", ["x"], ["y"], name="first"), helper.make_node("Odd", ["y"], ["z"], name="second")]
+    error = SimpleNamespace(node=lambda: 1, desc=lambda: "no importer\n registered")
+    assert build.described(error, nodes) == "node second (Odd): no importer registered"
+    assert build.described(SimpleNamespace(node=lambda: -1, desc=lambda: "bad file"), nodes) == "node -1: bad file"
 
 
-def slot(pointer: int) -> Slot:
-    """A slot whose input is at `pointer`."""
-    memory: Any = SimpleNamespace(pointer=pointer, size=32, close=lambda: None)
-    return Slot({"x": np.zeros((4, 2))}, {"x": memory}, {}, [])
-
-
-def test_an_enqueue_that_returns_false_is_a_failed_request() -> None:
-    """The return value is checked, and what the library logged is in the error."""
-    launch = backend._Launch(LIB, Context(enqueues=False), RESOLVED, 4)
-    LIB.words.add("profile 0 is in use by another context")
-    with pytest.raises(BackendError, match="profile 0 is in use"):
-        launch(0, slot(16), 4, STREAM)
-
-
-def test_shapes_and_addresses_are_set_when_they_change() -> None:
-    """Two slots and two counts: an address for each change of slot, a shape for each change of count."""
-    context = Context()
-    launch = backend._Launch(LIB, context, RESOLVED, 4)
-    slots = [slot(16), slot(32)]
-    for index, count in ((0, 4), (0, 4), (1, 4), (1, 2), (0, 2)):
-        launch(index, slots[index], count, STREAM)
-    assert context.shapes == [(4, 2), (2, 2)]
-    assert [pointer for _, pointer in context.addresses] == [16, 32, 16]
-
-
-def test_a_shape_that_the_engine_does_not_take_is_a_sentence() -> None:
-    """A count outside the profile is a BackendError, not a run with the shape of before."""
-    with pytest.raises(BackendError, match="does not take"):
-        backend._Launch(LIB, Context(takes=False), RESOLVED, 4)
-
-
-def test_outputs_whose_size_the_data_decide_are_refused() -> None:
-    """The error names the output and what to do."""
-    launch = backend._Launch(LIB, Context(), RESOLVED, 4)
-    with pytest.raises(ModelError, match="depends on the data"):
-        launch.outputs(["boxes"], SimpleNamespace(get_tensor_dtype=lambda name: "FLOAT"), "net")
-
-
-def test_an_engine_built_for_other_shapes_is_refused() -> None:
-    """Batch 8 on a profile up to 4."""
-    fake = SimpleNamespace(
-        get_tensor_shape=lambda name: (-1, 2), get_tensor_profile_shape=lambda name, i: ((1, 2), (4, 2), (4, 2))
-    )
-    engine.check_profile(fake, plan(), {"x": (4, 2)})
-    with pytest.raises(ModelError, match="other shapes"):
-        engine.check_profile(fake, plan(), {"x": (8, 2)})
+def test_errors_and_warnings_of_the_library_are_kept_apart() -> None:
+    """What was said before `take` explains no later failure."""
+    words = api.Words()
+    words.add("an\nerror")
+    words.warn("Using an engine plan file across different models of devices is not recommended")
+    assert len(words.warnings("different models")) == 1
+    assert words.take() == "an error"
+    assert words.take() == "TensorRT gave no reason"
+    assert words.warnings("different models") == ()
 
 
 def test_options_are_checked() -> None:
-    """A level above 5, an unknown verbosity and an unknown tactic source are sentences."""
+    """Texts become numbers; a level above 5, an unknown word, tactic source or option is a sentence."""
     from framepace.exec.backends.options import checked
 
-    for options in ({"level": 9}, {"verbosity": "loud"}):
+    assert checked("tensorrt", backend._Options, {"level": "4", "tf32": "false"}) == {"level": 4, "tf32": False}
+    for options in ({"level": 9}, {"verbosity": "loud"}, {"library": "tensorflow"}, {"workspace_mb": 0}):
         with pytest.raises(UsageError):
             checked("tensorrt", backend._Options, options)
     with pytest.raises(UsageError, match="tactic"):
-        build._tactics(LIB.trt, "no_such_source")
+        build.tactics(LIB.trt, "no_such_source")
+    with pytest.raises(UsageError, match="levels"):
+        backend.TensorRTBackend().load(plan(options={"levels": 3}), FakeClock())
+
+
+@needs_rtx
+def test_a_library_that_is_not_installed_is_a_sentence() -> None:
+    """Only RTX is here."""
+    with pytest.raises(UsageError, match="'tensorrt' cannot be used"):
+        backend.TensorRTBackend().load(plan(options={"library": "tensorrt"}), FakeClock())
 
 
 @needs_rtx

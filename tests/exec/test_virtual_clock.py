@@ -58,7 +58,7 @@ class PlainClock:
 
 
 def test_one_thread_passes_time_by_waiting_only() -> None:
-    """Sleeping and spinning end when they should; spinning is CPU time, sleeping halts the core unless it is kept up."""
+    """Sleeping and spinning end when they should; spinning is CPU time, sleeping halts the core unless kept."""
     clock = VirtualClock(start=100)
     clock.sleep_until(150)
     clock.spin_until(170)

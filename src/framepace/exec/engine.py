@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -70,19 +70,22 @@ class Engine:
         pairs = zip(self.plan.models, self._models, strict=True)
         return {ordinal(model.device): session.gpu for model, session in pairs if session.gpu is not None}
 
-    def run(self, scope: Scope, feed: Feed, control: Control, sink: Sink, picture: Any = None) -> list[Exception]:
+    def run(
+        self, scope: Scope, begin: Callable[[], Feed], control: Control, sink: Sink, picture: Any = None
+    ) -> list[Exception]:
         """Run until the feed ends; returns the errors of failed requests (the first of each worker).
 
         Args:
             scope: 'model' runs inference only, on inputs made once from `picture`.
+            begin: makes the feed; called once, when all workers are set up, so that the load begins then.
             sink: takes packed rows (facts.trace.REQUEST_COLUMNS); called from the worker threads.
         """
-        crew = _Crew(self, scope, feed, control, sink, picture)
+        crew = _Crew(self, scope, begin, control, sink, picture)
         with _interpreter(self.plan.engine.gc), _memory(self.plan.engine.lock_memory):
             try:
                 crew.run(self.plan.engine.workers)
             finally:
-                feed.close()
+                crew.close()
         return crew.errors
 
     def close(self) -> None:
@@ -153,12 +156,15 @@ def _preparer(model: ModelPlan, resolved: Resolved, scope: Scope) -> Prepare | N
 class _Crew:
     """The workers of one run: one in the calling thread, several in threads of their own."""
 
-    def __init__(self, engine: Engine, scope: Scope, feed: Feed, control: Control, sink: Sink, picture: Any) -> None:
-        self._engine, self._scope, self._feed, self._control = engine, scope, feed, control
+    def __init__(
+        self, engine: Engine, scope: Scope, begin: Callable[[], Feed], control: Control, sink: Sink, picture: Any
+    ) -> None:
+        self._engine, self._scope, self._begin, self._control = engine, scope, begin, control
         self._sink, self._picture = sink, picture
+        self._feed: Feed | None = None
         self._batch_ids = itertools.count()
         self._fatal: list[BaseException] = []
-        self._ready: threading.Barrier | None = None
+        self._together: threading.Barrier | None = None
         self.errors: list[Exception] = []
 
     def run(self, workers: int) -> None:
@@ -170,8 +176,17 @@ class _Crew:
         if self._fatal:
             raise self._fatal[0]
 
+    def close(self) -> None:
+        """End the feed, if the run came so far."""
+        if self._feed is not None:
+            self._feed.close()
+
+    def _start(self) -> None:
+        if self._feed is None:
+            self._feed = self._begin()
+
     def _threads(self, workers: int) -> None:
-        self._ready = threading.Barrier(workers)
+        self._together = threading.Barrier(workers, action=self._start)
         threads = [threading.Thread(target=self._guarded, args=(i,), name=f"worker-{i}") for i in range(workers)]
         for thread in threads:
             thread.start()
@@ -185,25 +200,36 @@ class _Crew:
             if not isinstance(error, threading.BrokenBarrierError):
                 self._fatal.append(error)
             self._control.stop("failed")
-            if self._ready is not None:
-                self._ready.abort()
+            if self._together is not None:
+                self._together.abort()
 
     def _work(self, index: int) -> None:
         engine = self._engine.plan.engine
-        pipeline = self._engine.pipeline(self._scope, self._picture, self._control, self._sink, index, self._batch_ids)
-        idle = pipeline.beat if engine.heartbeat_ms is not None else None
         with ExitStack() as stack:
-            stack.callback(pipeline.close)
+            with lock_setup():
+                pipeline = self._pipeline(index)
+                stack.callback(pipeline.close)
+                pipeline.prime()
             if engine.keeper:
                 cores = usable_cores()
                 stack.enter_context(kept_awake(cores[-1 - index % len(cores)]))
-            # Nobody begins before all are set up: set-up allocates and captures, which disturbs what runs.
-            with lock_setup():
-                pipeline.prime()
-            if self._ready is not None:
-                self._ready.wait()
-            _serve(pipeline, self._feed, idle)
+            # Nobody begins before all are set up, and nobody frees anything before all are done: allocating, capturing
+            # and freeing disturb what runs.
+            self._meet()
+            assert self._feed is not None
+            _serve(pipeline, self._feed, pipeline.beat if engine.heartbeat_ms is not None else None)
+            if self._together is not None:
+                self._together.wait()
         self.errors.extend(pipeline.errors)
+
+    def _pipeline(self, index: int) -> Pipeline:
+        return self._engine.pipeline(self._scope, self._picture, self._control, self._sink, index, self._batch_ids)
+
+    def _meet(self) -> None:
+        if self._together is None:
+            self._start()
+        else:
+            self._together.wait()
 
 
 def _serve(pipeline: Pipeline, feed: Feed, idle: Idle | None) -> None:

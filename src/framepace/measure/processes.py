@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing as mp
 import threading
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -151,7 +152,7 @@ def _child(pipe: Connection, plan: Plan, workload: Workload, index: int, of: int
         pipe.send("ready")
         begin = pipe.recv()
         control, rows = Control(Steady(workload.warmup), Enough(workload.stop)), Rows()
-        feed = frames.feed(plan, workload, clock, control, rows.add, start=begin, share=(index, of))
+        feed = partial(frames.feed, plan, workload, clock, control, rows.add, start=begin, share=(index, of))
         sender = threading.Thread(target=_send, args=(pipe, rows, control), daemon=True)
         sender.start()
         errors = engine.run(workload.scope, feed, control, rows.add, frames.sample)

@@ -15,6 +15,7 @@ from framepace.exec.backend import Tell, silent
 from framepace.exec.clock import Clock, SystemClock
 from framepace.exec.control import Control
 from framepace.exec.engine import Engine
+from framepace.exec.feed import Feed
 from framepace.facts.plan import Plan
 from framepace.facts.trace import Trace, TraceMeta
 from framepace.facts.workload import Workload
@@ -170,9 +171,14 @@ class _Run:
         sink = self._rows["requests"].add
         if self._plan.engine.strategy == "processes":
             return run_processes(self._plan, self._workload, self._clock, self._control, sink)
-        feed = self._frames.feed(self._plan, self._workload, self._clock, self._control, sink)
-        errors = self._engine.run(self._workload.scope, feed, self._control, sink, self._frames.sample)
-        return errors + list(getattr(feed, "errors", {}).values())
+        feeds: list[Feed] = []
+
+        def begin() -> Feed:
+            feeds.append(self._frames.feed(self._plan, self._workload, self._clock, self._control, sink))
+            return feeds[0]
+
+        errors = self._engine.run(self._workload.scope, begin, self._control, sink, self._frames.sample)
+        return errors + [error for feed in feeds for error in getattr(feed, "errors", {}).values()]
 
     def _flusher(self) -> _Flusher:
         return _Flusher(self._writer, self._rows, self._control, self._tell)

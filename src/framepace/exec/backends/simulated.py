@@ -89,6 +89,7 @@ class SimulatedSession(Session):
         self.network: NetworkModel = replace(estimate(plan.model, loaded.shapes), **given)
         self.model = device
         self._works: dict[int, Work] = {}
+        self._turns: dict[int, int] = {}
         self.works(1)
         if plan.sms is not None and plan.sms > device.sm_count:
             raise UsageError("the device has fewer SMs", got=plan.sms, expected=f"at most {device.sm_count}")
@@ -110,6 +111,11 @@ class SimulatedSession(Session):
             samples = list(self.shared.device.samples)
             self.shared.device.samples.clear()
         return packed(samples)
+
+    def turn(self, index: int) -> int:
+        """How many workers of that index there were before: each run has chances of its own."""
+        self._turns[index] = self._turns.get(index, -1) + 1
+        return self._turns[index]
 
     def _take_memory(self) -> None:
         device, room = self.shared.device, round(self.model.memory_gb * 1e9)
@@ -151,7 +157,7 @@ class SimulatedWorker(Worker):
         self._stream = self._device.shared if shared else Stream()
         self._group = None if plan.sms is None else index % (model.sm_count // plan.sms)
         self._host = Host(model, clock)
-        self._chance = _chance(model, index)
+        self._chance = _chance(model, index, session.turn(index))
         graph = plan.graph
         self._launch = round((model.graph_us if graph else model.launch_us) * 1000)
         self._launches = 1 if graph else session.network.kernels
@@ -190,6 +196,10 @@ class SimulatedWorker(Worker):
             self._finish(job)
             self._host.passed(working=True)
         return self._outputs[slot]
+
+    def prime(self) -> None:
+        """See Worker: resident inputs have been copied before the run; no time passes."""
+        self._filled = [True] * self.slots
 
     def times(self, slot: int) -> DeviceTimes | None:
         """See Worker."""
@@ -230,9 +240,9 @@ class SimulatedWorker(Worker):
             clock.spin_until(clock.now() + round(self._session.model.block_us * 1000))
 
 
-def _chance(model: DeviceModel, index: int) -> Iterator[tuple[float, int]]:
-    """For each request the factor on its kernels and the stall of its host (ns), from the seed."""
-    rng, stall = np.random.default_rng([model.seed, index]), round(model.stall_ms * 1e6)
+def _chance(model: DeviceModel, *stream: int) -> Iterator[tuple[float, int]]:
+    """For each request the factor on its kernels and the stall of its host (ns), from seed and stream."""
+    rng, stall = np.random.default_rng([model.seed, *stream]), round(model.stall_ms * 1e6)
     while True:
         factors = rng.lognormal(0.0, model.jitter, _DRAWN) if model.jitter else np.ones(_DRAWN)
         stalls = np.where(rng.random(_DRAWN) < model.stall_share, stall, 0)

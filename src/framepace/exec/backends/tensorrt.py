@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 from msgspec.structs import replace
 
-from framepace.errors import BackendError, DeviceMemoryError, ModelError, UsageError
+from framepace.errors import BackendError, DeviceLost, DeviceMemoryError, ModelError, UsageError
 from framepace.exec import cuda
-from framepace.exec.backend import Backend, Session, Tell
+from framepace.exec.backend import Backend, Session, Tell, Worker
 from framepace.exec.backends.options import checked
 from framepace.exec.clock import Clock
 from framepace.exec.device import Stream
@@ -20,6 +21,8 @@ from framepace.exec.gpu import DeviceWorker, Produced, Slot
 from framepace.exec.models import Resolved, inspect, resolve
 from framepace.exec.trt import build, engine
 from framepace.exec.trt.api import Library, library
+from framepace.exec.trt.contexts import Contexts, bind_streams
+from framepace.exec.trt.layers import inspected, profiler
 from framepace.exec.variant import variant
 from framepace.facts.base import Fact
 from framepace.facts.model import Layer, TensorSpec
@@ -32,9 +35,10 @@ OPTIONS: Mapping[str, str] = {
     "workspace_mb": "device memory a layer may take while it runs",
     "aux_streams": "streams beside its own on which one inference may run",
     "verbosity": "what the engine says of its layers: detailed, names or none",
-    "tf32": "let float32 products run in TF32 (true or false)",
+    "tf32": "let float32 products run in TF32, as the library does by itself (true or false)",
     "tactics": "tactic sources, e.g. 'edge_mask_convolutions,jit_convolutions'; the library's own by default",
 }
+_OF_BUILD = tuple(key for key in OPTIONS if key != "library")
 _PROFILED = 20  # inferences for the times of layers
 
 
@@ -55,19 +59,28 @@ class TensorRTBackend(Backend):
     options = OPTIONS
     devices = ("cuda",)
 
+    def __init__(self) -> None:
+        self._lib: Library | None = None
+
     def _load(self, model: ModelPlan, clock: Clock, tell: Tell) -> Session:
         chosen = replace(model, options=checked(self.name, _Options, model.options))
-        return _TrtSession(library(_named(chosen)), chosen, tell)
+        self._lib = chosen_library(chosen)
+        return _TrtSession(self._lib, chosen, tell)
 
     def versions(self) -> dict[str, str]:
-        """Version of the library that is found first."""
-        lib = library()
+        """Version of the library that loaded a model, or that is found first."""
+        lib = self._lib or library()
         return {lib.name: lib.version}
 
 
-def _named(model: ModelPlan) -> str | None:
-    chosen = model.options.get("library")
-    return None if chosen is None else str(chosen)
+def chosen_library(model: ModelPlan) -> Library:
+    """The library of option.library, else the one that is found first. Raises UsageError where it is not installed."""
+    name = model.options.get("library")
+    try:
+        return library(None if name is None else str(name))
+    except ImportError as error:
+        fix = f"install it: pip install 'framepace[{name}]', or leave option.library out"
+        raise UsageError(f"the library {name!r} cannot be used", got=error, fix=fix) from error
 
 
 class _TrtSession(Session):
@@ -78,69 +91,73 @@ class _TrtSession(Session):
         found = cuda.identity(model.device)
         cuda.open_device(model.device).close()  # the context is current in this thread from here on
         self._lib, self._plan, self.gpu = lib, model, found["pci_bus_id"]
-        path = self._path(lib, model, build.Target(found["name"], found["compute_capability"]), tell)
-        self.engine = engine.load(lib, path)
-        if engine.is_engine(model.model):
-            self.spec = engine.spec(lib, self.engine, path, engine.read(path))
-            resolved = resolve(self.spec, model)
-        else:
-            own = inspect(model.model)
-            self.spec = replace(own, inputs=resolve(own, model).inputs)
-            resolved = resolve(inspect(self._file), model)
-        engine.check_profile(self.engine, model, resolved.shapes)
-        self.resolved = replace_dtypes(lib, self.engine, resolved)
+        target = build.Target(found["name"], found["compute_capability"])
+        path, resolved = self._given() if engine.is_engine(model.model) else self._built(target, tell)
+        engine.check(lib, self.engine, model)
+        self.resolved = engine.with_dtypes(lib, self.engine, engine.fitted(self.engine, model, resolved))
+        self._contexts = Contexts(lib, self.engine, path, target)
 
     def layers(self) -> tuple[Layer, ...]:
-        """See Session: the inspector's description and the profiler's times."""
-        with contextlib.ExitStack() as stack:
-            worker = self._worker(0, profile=True)
-            stack.callback(worker.close)
-            for _ in range(_PROFILED):
-                worker.enqueue(0, self._plan.batch.max)
-                worker.wait(0)
-            return engine.layers(self._lib, self.engine, worker.profile.times)
+        """See Session: the inspector's description and the profiler's times; no times where memory does not suffice."""
+        if self.closed:
+            return ()
+        profile, context = profiler(self._lib), None
+        with contextlib.suppress(DeviceMemoryError):
+            worker, context = self._made(0, replace(self._plan, slots=1, graph=False))
+            context.profiler = profile
+            with contextlib.closing(worker):
+                for _ in range(_PROFILED):
+                    worker.enqueue(0, self._plan.batch.max)
+                    worker.wait(0)
+        return inspected(self._lib, self.engine, context, profile.times)
 
-    def _path(self, lib: Library, model: ModelPlan, target: build.Target, tell: Tell) -> Path:
-        if engine.is_engine(model.model):
-            if model.prepare.place == "graph":
-                fix = "build the engine from the ONNX file, or prepare on the host"
-                raise UsageError("preparation cannot be folded into an engine that is built", got=model.model, fix=fix)
-            return Path(model.model)
-        self._file = variant(model, file_precision(lib, model.precision), tell)
-        resolved = resolve(inspect(self._file), model)
-        return build.engine_file(lib, model, self._file, resolved, target, tell)
+    def _given(self) -> tuple[Path, Resolved]:
+        """Load the plan's engine file."""
+        engine.refuse(self._plan, _OF_BUILD)
+        path = Path(self._plan.model)
+        self.engine = engine.load(self._lib, path)
+        self.notes = tuple(f"{self._plan.name}: TensorRT warns: {text}" for text in engine.warned(self._lib))
+        self.spec = engine.spec(self._lib, self.engine, path)
+        return path, resolve(self.spec, self._plan)
 
-    def _worker(self, index: int, profile: bool = False) -> Any:
-        device = cuda.open_device(self._plan.device, self._plan.sms, index)
+    def _built(self, target: build.Target, tell: Tell) -> tuple[Path, Resolved]:
+        """Load the engine of the plan's ONNX file, built when it is not in the cache or what is there does not load."""
+        lib, plan = self._lib, self._plan
+        file = variant(plan, file_precision(lib, plan.precision), tell)
+        own, resolved = inspect(plan.model), resolve(inspect(file), plan)
+        self.spec = replace(own, inputs=resolve(own, plan).inputs)
+        path = build.engine_file(lib, plan, file, resolved, target, tell)
+        try:
+            self.engine = engine.load(lib, path)
+        except (DeviceMemoryError, DeviceLost):
+            raise
+        except BackendError:  # damaged, or from before a change that the key does not see
+            path = build.engine_file(lib, plan, file, resolved, target, tell, again=True)
+            self.engine = engine.load(lib, path)
+        return path, resolved
+
+    def _worker(self, index: int) -> Worker:
+        return self._made(index, self._plan)[0]
+
+    def _made(self, index: int, plan: ModelPlan) -> tuple[Worker, Any]:
+        """A worker, and the context that it runs on and closes."""
+        device = cuda.open_device(plan.device, plan.sms, index)
         with contextlib.ExitStack() as on_error:
             on_error.callback(device.close)
             with cuda.lock_setup():
-                context = self._context()
-            launch = _Launch(self._lib, context, self.resolved, self._plan.batch.max)
-            outputs = launch.outputs(engine.names(self._lib, self.engine)[1], self.engine, self._plan.name)
+                context = self._contexts.take()
+            if plan.sms is not None and plan.stream == "own":
+                bind_streams(self.engine, context, device)
+            launch = _Launch(self._lib, context, self.resolved, plan.batch.max)
+            outputs = launch.outputs(engine.names(self._lib, self.engine)[1], self.engine, plan.name)
             on_error.pop_all()
-        plan = replace(self._plan, slots=1) if profile else self._plan
-        graph = self._plan.graph and not profile
-        worker = DeviceWorker(device, plan, self.resolved, outputs, launch, graph=graph, close=launch.close)
-        if profile:
-            worker.profile = context.profiler = engine.profiler(self._lib)  # type: ignore[attr-defined]
-        return worker
-
-    def _context(self) -> Any:
-        self._lib.words.take()
-        context = self.engine.create_execution_context()
-        if context is None:
-            error = build.failed(self._lib, "making an execution context")
-            if isinstance(error, DeviceMemoryError):
-                free, total = cuda.free_memory()
-                got = f"{build.needed(self.engine)} needed, {free:,} of {total:,} bytes free"
-                raise DeviceMemoryError(
-                    "too little device memory for a worker", got=got, fix="fewer workers or a smaller batch"
-                )
-            raise error
-        return context
+        done = partial(self._contexts.give_back, context, again=plan is self._plan)
+        worker = DeviceWorker(device, plan, self.resolved, outputs, launch, graph=plan.graph, close=done)
+        return worker, context
 
     def _close(self) -> None:
+        self._contexts.save()
+        self._contexts.close()
         self.engine = None
 
 
@@ -149,14 +166,6 @@ def file_precision(lib: Library, precision: str) -> str | None:
     if precision == "int8":
         return "int8"
     return None if precision == "fp32" or lib.flagged else precision
-
-
-def replace_dtypes(lib: Library, built: Any, resolved: Resolved) -> Resolved:
-    """The inputs with the dtypes that the engine takes: some versions have no int64, and read int32 instead."""
-    import dataclasses
-
-    inputs = tuple(replace(t, dtype=lib.dtype(built.get_tensor_dtype(t.name))) for t in resolved.inputs)
-    return dataclasses.replace(resolved, inputs=inputs)
 
 
 class _Launch:
@@ -189,14 +198,13 @@ class _Launch:
             found.append(TensorSpec(name=name, dtype=self._lib.dtype(built.get_tensor_dtype(name)), shape=shape))
         return tuple(found)
 
-    def close(self) -> None:
-        """Free the context."""
-        self._context = None
-
     def _shape(self, count: int) -> None:
         for name, shape in self._resolved.shapes.items():
             wanted = (count, *shape[1:]) if name in self._resolved.batched else shape
             if not self._context.set_input_shape(name, wanted):
                 said = self._lib.words.take()
-                raise BackendError(f"the engine does not take {name} as {list(wanted)}", got=said)
+                fix = None
+                if "profile" in said.lower():  # 8.6 gives a profile to one context only, unless it was built to share
+                    fix = "use one worker, or give the ONNX file instead of the engine"
+                raise BackendError(f"the engine does not take {name} as {list(wanted)}", got=said, fix=fix)
         self._count = count

@@ -1,7 +1,8 @@
 """Which TensorRT this is, and what it can do: the only place where versions are told apart.
 
 8.6 and 10 choose precision by builder flags. 11 and TensorRT-RTX build strongly typed networks: the ONNX file itself
-must have the precision. 8.6 needs a preview feature for several contexts to share an optimisation profile.
+must have the precision. 8.6 needs a preview feature for several contexts to share an optimisation profile. RTX compiles
+kernels when a context is made and keeps no timings.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class Words:
 
     def __init__(self) -> None:
         self._errors: deque[str] = deque(maxlen=8)
+        self._warnings: deque[str] = deque(maxlen=32)
 
     def logger(self, trt: Any) -> Any:
         """An ILogger that writes here; keep it as long as what was made with it."""
@@ -44,18 +46,29 @@ class Words:
             def log(self, level: Any, message: str) -> None:
                 if level in (severity.INTERNAL_ERROR, severity.ERROR):
                     words.add(message)
+                elif level == severity.WARNING:
+                    words.warn(message)
 
         return Logger()
 
     def add(self, message: str) -> None:
-        """Keep a message."""
+        """Keep an error."""
         self._errors.append(" ".join(message.split()))
 
+    def warn(self, message: str) -> None:
+        """Keep a warning."""
+        self._warnings.append(" ".join(message.split()))
+
     def take(self) -> str:
-        """What was said since the last time, oldest first."""
-        said = "; ".join(dict.fromkeys(self._errors))
+        """The errors since the last time, oldest first; the warnings are forgotten with them."""
+        said = "; ".join(dict.fromkeys(list(self._errors)))
         self._errors.clear()
+        self._warnings.clear()
         return said or "TensorRT gave no reason"
+
+    def warnings(self, about: str) -> tuple[str, ...]:
+        """Warnings since `take` that contain these words."""
+        return tuple(dict.fromkeys(text for text in list(self._warnings) if about in text))
 
 
 @dataclass(frozen=True)
@@ -72,6 +85,28 @@ class Library:
     def flagged(self) -> bool:
         """Whether precision is chosen by builder flags; otherwise the ONNX file decides."""
         return hasattr(self.trt.BuilderFlag, "FP16")
+
+    @property
+    def major(self) -> int:
+        """The first number of the version; RTX counts on its own."""
+        return int(self.version.partition(".")[0])
+
+    @property
+    def network_flags(self) -> int:
+        """What a network is made with: 8.6 must be told that the batch is a dimension, later ones know nothing else."""
+        flags = self.trt.NetworkDefinitionCreationFlag
+        return 1 << int(flags.EXPLICIT_BATCH) if hasattr(flags, "EXPLICIT_BATCH") else 0
+
+    @property
+    def profile_sharing(self) -> Any:
+        """The preview feature with which several contexts share a profile; None where they always do (from 10 on)."""
+        feature = getattr(self.trt, "PreviewFeature", None)
+        return getattr(feature, "PROFILE_SHARING_0806", None) if self.major == 8 else None
+
+    @property
+    def compiles_late(self) -> bool:
+        """Whether kernels are compiled when a context is made (RTX), not measured while the engine is built."""
+        return self.name == "tensorrt-rtx"
 
     def precisions(self) -> tuple[str, ...]:
         """What this version can run: by its flags, or as the file can be converted."""
@@ -91,7 +126,10 @@ class Library:
 
 @lru_cache
 def library(name: str | None = None) -> Library:
-    """The installed TensorRT, or that of `name`. Raises ImportError (the registry names the extra) or UsageError."""
+    """The installed TensorRT, or that of `name`.
+
+    Raises ImportError (the registry names the extra), also where its shared libraries are missing; UsageError.
+    """
     if name is not None and name not in _MODULES:
         raise unknown("library", name, _MODULES)
     for chosen in (name,) if name is not None else _MODULES:
@@ -99,14 +137,18 @@ def library(name: str | None = None) -> Library:
         if module is not None:
             words = Words()
             return Library(module, chosen, str(module.__version__), words, words.logger(module))
-    raise ImportError("neither tensorrt nor tensorrt_rtx is installed")
+    modules = [module for wanted in ((name,) if name is not None else _MODULES) for module in _MODULES[wanted]]
+    raise ImportError(f"none of {', '.join(modules)} is installed")
 
 
 def _first(modules: Iterable[str]) -> Any:
     for module in modules:
         if find_spec(module) is not None:
-            _preload(module)
-            return importlib.import_module(module)
+            try:
+                _preload(module)
+                return importlib.import_module(module)
+            except OSError as error:  # a shared library that is missing, or of another version
+                raise ImportError(f"{module} is installed, but cannot be loaded: {error}") from error
     return None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,11 @@ from framepace.exec import builtin, cache, cuda
 from framepace.exec.backend import Tell, silent
 from framepace.exec.models import Resolved, inspect
 from framepace.exec.trt.api import Library
+from framepace.exec.trt.progress import watch
 from framepace.facts.plan import ModelPlan
-from framepace.units import format_bytes
+
+_VERBOSITIES = {"none": "NONE", "names": "LAYER_NAMES_ONLY", "detailed": "DETAILED"}
+_OTHERWISE = "use the backend onnxruntime, export with another opset, or simplify the model (onnxslim)"
 
 
 @dataclass(frozen=True)
@@ -24,54 +29,93 @@ class Target:
     absent: bool = False
 
 
-def engine_file(lib: Library, model: ModelPlan, location: str, resolved: Resolved, target: Target, tell: Tell) -> Path:
-    """The engine of `location` for `target` from the cache, built when it is not there.
+def engine_file(
+    lib: Library,
+    model: ModelPlan,
+    location: str,
+    resolved: Resolved,
+    target: Target,
+    tell: Tell = silent,
+    again: bool = False,
+) -> Path:
+    """The engine of `location` for `target` from the cache, built when it is not there, or `again`.
 
     Raises:
         ModelError: the file holds what TensorRT cannot parse. BackendError, DeviceMemoryError: building failed.
     """
-    name = f"engines/{model.name}-{engine_key(lib, model, location, target)}.engine"
+    name = f"engines/{Path(model.name).name}-{engine_key(lib, model, location, resolved, target)}.engine"
     path = cache.folder() / name
-    if path.is_file():
+    if path.is_file() and not again:
         return path
     tell(f"building {model.name} with {lib.name} {lib.version}", None)
     return cache.put(name, build(lib, model, location, resolved, target, tell))
 
 
-def engine_key(lib: Library, model: ModelPlan, location: str, target: Target) -> str:
-    """What an engine depends on, hashed: file, settings of the build, library version, device."""
-    settings = (model.precision, model.batch.max, model.size, sorted(model.shapes.items()))
-    options = sorted(model.options.items())
-    return cache.key(inspect(location).sha256, settings, options, lib.name, lib.version, target)
+def engine_key(lib: Library, model: ModelPlan, location: str, resolved: Resolved, target: Target) -> str:
+    """What an engine depends on, hashed: file and weights, shapes, settings of the build, library version, device."""
+    shapes = (sorted(resolved.shapes.items()), sorted(resolved.batched))
+    options = sorted((key, value) for key, value in model.options.items() if key != "library")
+    file = (inspect(location).sha256, *_weights(location))
+    return cache.key(file, shapes, model.precision, options, lib.name, lib.version, target)
+
+
+def _weights(location: str) -> list[str]:
+    """Hashes of the files beside an ONNX file that hold its weights: other weights are another engine."""
+    if location.startswith("builtin:"):
+        return []
+    from onnx import external_data_helper as external
+
+    outside = [tensor for tensor in _proto(location).graph.initializer if external.uses_external_data(tensor)]
+    names = {external.ExternalDataInfo(tensor).location for tensor in outside}
+    paths = (Path(location).parent / name for name in sorted(names))
+    return [_hash(path) for path in paths if path.is_file()]  # the parser says what is missing
+
+
+def _hash(path: Path) -> str:
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 24):
+            found.update(block)
+    return found.hexdigest()
+
+
+def _proto(location: str) -> Any:
+    import onnx
+
+    if location.startswith("builtin:"):
+        return onnx.load_model_from_string(builtin.model_bytes(location.removeprefix("builtin:")))
+    return onnx.load(location, load_external_data=False)
 
 
 def build(
     lib: Library, model: ModelPlan, location: str, resolved: Resolved, target: Target, tell: Tell = silent
 ) -> bytes:
-    """A serialised engine for batches from 1 to the plan's largest."""
-    trt = lib.trt
+    """A serialised engine for batches from 1 to the plan's largest. Raises as `engine_file` does."""
     lib.words.take()
-    builder = trt.Builder(lib.logger)
-    network = builder.create_network(_network_flags(trt))
-    parser = trt.OnnxParser(network, lib.logger)
+    builder = builder_of(lib)
+    network = builder.create_network(lib.network_flags)
+    parser = lib.trt.OnnxParser(network, lib.logger)
     _parse(lib, parser, location, model.name)
     config = builder.create_builder_config()
-    _configure(lib, config, model, target)
-    _profile(builder, config, network, resolved, model.batch.max)
+    configure(lib, config, model, target)
+    profile(builder, config, network, resolved, model.name)
     timing = _timing(lib, config, target)
-    monitor = _watch(lib, config, model.name, tell)
-    memory = builder.build_serialized_network(network, config)
-    del monitor
+    with watch(lib, config, model.name, tell):
+        memory = builder.build_serialized_network(network, config)
     if memory is None:
         raise failed(lib, f"building {model.name}", "try another precision or option.level, or the backend onnxruntime")
     if timing is not None:
         cache.put(timing, bytes(config.get_timing_cache().serialize()))
+    lib.words.take()  # what did not keep it from building is no reason for a later failure
     return bytes(memory)
 
 
-def _network_flags(trt: Any) -> int:
-    flags = trt.NetworkDefinitionCreationFlag
-    return 1 << int(flags.EXPLICIT_BATCH) if hasattr(flags, "EXPLICIT_BATCH") else 0
+def builder_of(lib: Library) -> Any:
+    """A builder. Raises BackendError where the library finds no device or driver that it can use."""
+    try:
+        return lib.trt.Builder(lib.logger)
+    except (TypeError, RuntimeError) as error:  # "factory function returned nullptr"
+        raise failed(lib, "making a builder") from error
 
 
 def _parse(lib: Library, parser: Any, location: str, name: str) -> None:
@@ -81,22 +125,27 @@ def _parse(lib: Library, parser: Any, location: str, name: str) -> None:
         good = parser.parse_from_file(str(Path(location).resolve()))  # finds weights in files beside it
     if good and parser.num_errors == 0:
         return
-    found = [_described(parser.get_error(i)) for i in range(parser.num_errors)] or [lib.words.take()]
+    nodes = _proto(location).graph.node
+    found = [described(parser.get_error(i), nodes) for i in range(parser.num_errors)] or [lib.words.take()]
     more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
-    fix = "use the backend onnxruntime, export with another opset, or simplify the model (onnxslim)"
-    raise ModelError(f"TensorRT {lib.version} cannot parse {name}", got="; ".join(found[:3]) + more, fix=fix)
+    what = f"{lib.name} {lib.version} cannot parse {name}"
+    raise ModelError(what, got="; ".join(found[:3]) + more, fix=_OTHERWISE)
 
 
-def _described(error: Any) -> str:
-    """'node Name (Operator): what is wrong'; older versions do not name the node in the error, but in its text."""
-    ask = (getattr(error, name, None) for name in ("node_name", "node_operator"))
-    node, operator = (str(a()) if callable(a) else "" for a in ask)
-    words = " ".join(str(error.desc()).split())
-    where = f"node {node or error.node()}" + (f" ({operator})" if operator else "")
-    return f"{where}: {words}"
+def described(error: Any, nodes: Sequence[Any]) -> str:
+    """'node Name (Operator): what is wrong'; 8.6 gives the node's number alone, so `nodes` of the graph name it."""
+    number = int(error.node())
+    known = nodes[number] if 0 <= number < len(nodes) else None
+    if hasattr(error, "node_name"):
+        node, operator = str(error.node_name()), str(error.node_operator())
+    else:
+        node, operator = (known.name, known.op_type) if known is not None else ("", "")
+    where = f"node {node or number}" + (f" ({operator})" if operator else "")
+    return f"{where}: {' '.join(str(error.desc()).split())}"
 
 
-def _configure(lib: Library, config: Any, model: ModelPlan, target: Target) -> None:
+def configure(lib: Library, config: Any, model: ModelPlan, target: Target) -> None:
+    """Set what the plan's precision and options ask for on a builder's configuration."""
     trt, chosen = lib.trt, model.options
     _precision(lib, config, model.precision)
     if not chosen.get("tf32", True):
@@ -108,19 +157,14 @@ def _configure(lib: Library, config: Any, model: ModelPlan, target: Target) -> N
     if "workspace_mb" in chosen:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, int(chosen["workspace_mb"]) << 20)
     if "tactics" in chosen:
-        config.set_tactic_sources(_tactics(trt, str(chosen["tactics"])))
+        config.set_tactic_sources(tactics(trt, str(chosen["tactics"])))
     verbosity = str(chosen.get("verbosity", "detailed"))
     config.profiling_verbosity = getattr(trt.ProfilingVerbosity, _VERBOSITIES[verbosity])
-    sharing = getattr(getattr(trt, "PreviewFeature", None), "PROFILE_SHARING_0806", None)
-    if sharing is not None and lib.version < "9":
-        config.set_preview_feature(sharing, True)
+    if lib.profile_sharing is not None:
+        config.set_preview_feature(lib.profile_sharing, True)
     if target.absent:
         config.num_compute_capabilities = 1
         config.set_compute_capability(_capability(trt, target), 0)
-
-
-_VERBOSITIES = {"none": "NONE", "names": "LAYER_NAMES_ONLY", "detailed": "DETAILED"}
-VERBOSITIES = tuple(_VERBOSITIES)
 
 
 def _precision(lib: Library, config: Any, precision: str) -> None:
@@ -130,10 +174,11 @@ def _precision(lib: Library, config: Any, precision: str) -> None:
         config.set_flag(getattr(lib.trt.BuilderFlag, name))
 
 
-def _tactics(trt: Any, text: str) -> int:
+def tactics(trt: Any, text: str) -> int:
+    """The bits of tactic sources named with commas. Raises UsageError for one that this version has not."""
     known = {name.lower(): int(value) for name, value in trt.TacticSource.__members__.items()}
-    names = [name.strip().lower() for name in text.split(",")]
-    wrong = [name for name in names if name not in known]
+    names = {name.strip().lower() for name in text.split(",")}
+    wrong = sorted(names - set(known))
     if wrong:
         raise UsageError("unknown tactic source", got=wrong[0], expected=", ".join(known))
     return sum(1 << known[name] for name in names)
@@ -141,21 +186,35 @@ def _tactics(trt: Any, text: str) -> int:
 
 def _capability(trt: Any, target: Target) -> Any:
     name = "SM" + target.compute_capability.replace(".", "")
-    known = getattr(trt.ComputeCapability, "__members__", {})
+    known = getattr(getattr(trt, "ComputeCapability", None), "__members__", {})
     if name not in known:
         raise UsageError("TensorRT cannot build for that device", got=target.compute_capability, expected=list(known))
     return known[name]
 
 
-def _profile(builder: Any, config: Any, network: Any, resolved: Resolved, batch: int) -> None:
-    """One optimisation profile: batches from 1 to the largest, for which it is optimised; all else as the plan says."""
-    if not any(-1 in tuple(network.get_input(i).shape) for i in range(network.num_inputs)):
-        return
-    profile = builder.create_optimization_profile()
-    for name, shape in resolved.shapes.items():
-        least = (1, *shape[1:]) if name in resolved.batched else shape
-        profile.set_shape(name, least, shape, shape)
-    config.add_optimization_profile(profile)
+def profile(builder: Any, config: Any, network: Any, resolved: Resolved, name: str) -> Any:
+    """One optimisation profile: batches from 1 to the largest, for which it is optimised; all else as the plan says.
+
+    None where every shape is fixed. Raises ModelError for an input whose values are shapes, which must be on the host.
+    """
+    given = [network.get_input(i) for i in range(network.num_inputs)]
+    if shapes := [tensor.name for tensor in given if tensor.is_shape_tensor]:
+        raise shape_values(name, shapes[0])
+    if not any(-1 in tuple(tensor.shape) for tensor in given):
+        return None
+    made = builder.create_optimization_profile()
+    for tensor, shape in resolved.shapes.items():
+        least = (1, *shape[1:]) if tensor in resolved.batched else shape
+        made.set_shape(tensor, least, shape, shape)
+    if config.add_optimization_profile(made) < 0:
+        raise ModelError(f"TensorRT does not take the shapes of {name}", got=resolved.shapes, fix=_OTHERWISE)
+    return made
+
+
+def shape_values(model: str, tensor: str) -> ModelError:
+    """The error for a tensor that TensorRT wants in host memory, since its values are shapes."""
+    fix = "make it a constant of the model, or use the backend onnxruntime"
+    return ModelError(f"{tensor!r} of {model} holds shapes: TensorRT wants it on the host", got=tensor, fix=fix)
 
 
 def _timing(lib: Library, config: Any, target: Target) -> str | None:
@@ -163,7 +222,7 @@ def _timing(lib: Library, config: Any, target: Target) -> str | None:
 
     Timings make the second build of any model faster, and builds alike.
     """
-    if lib.name != "tensorrt":  # RTX compiles when the engine is loaded
+    if lib.compiles_late:
         return None
     name = f"timing/{cache.key(lib.version, target)}.cache"
     path = cache.folder() / name
@@ -173,45 +232,13 @@ def _timing(lib: Library, config: Any, target: Target) -> str | None:
     return name
 
 
-def _watch(lib: Library, config: Any, name: str, tell: Tell) -> Any:
-    """A progress monitor that tells the share of the outermost phase; versions before 10 have none."""
-    base: Any = getattr(lib.trt, "IProgressMonitor", None)
-    if base is None or not hasattr(config, "progress_monitor"):
-        return None
-
-    class Monitor(base):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self._outer: dict[str, int] = {}
-
-        def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
-            if not parent:
-                self._outer[phase] = max(1, steps)
-
-        def step_complete(self, phase: str, step: int) -> bool:
-            if phase in self._outer:
-                tell(f"building {name}: {phase}", min(1.0, (step + 1) / self._outer[phase]))
-            return True
-
-        def phase_finish(self, phase: str) -> None:
-            self._outer.pop(phase, None)
-
-    config.progress_monitor = Monitor()
-    return config.progress_monitor
-
-
-def needed(engine: Any) -> str:
-    """What a context of this engine takes on the device, in words."""
-    size: Any = getattr(engine, "device_memory_size_v2", None) or getattr(engine, "device_memory_size", 0)
-    return f"{format_bytes(int(size))} for each worker"
-
-
 def refuse(lib: Library, precision: str) -> None:
     """Raise UsageError for a precision that this version cannot run."""
     able = lib.precisions()
     if precision not in able:
         what = f"{lib.name} {lib.version} cannot build in {precision}"
-        raise UsageError(what, got=precision, expected=", ".join(able), fix="the backend torch runs bf16 and fp16")
+        fix = "bf16: TensorRT 10, or the backend torch"
+        raise UsageError(what, got=precision, expected=", ".join(able), fix=fix)
 
 
 def failed(lib: Library, doing: str, fix: str | None = None) -> BackendError:
@@ -220,4 +247,4 @@ def failed(lib: Library, doing: str, fix: str | None = None) -> BackendError:
     trouble = cuda.translate(RuntimeError(said), doing)
     if isinstance(trouble, DeviceMemoryError | DeviceLost):
         return trouble
-    return BackendError(f"TensorRT failed while {doing}", got=said, fix=fix)
+    return BackendError(f"TensorRT failed while {doing}", got=said, fix=cuda.advice(said) or fix)

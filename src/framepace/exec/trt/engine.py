@@ -1,20 +1,23 @@
-"""What is in an engine: its inputs and outputs, its layers, and what each takes."""
+"""Engine files: loading them, their inputs and outputs, and what of a plan they cannot do."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-from framepace.errors import BackendError, DeviceMemoryError, ModelError
+from msgspec.structs import replace
+
+from framepace.errors import BackendError, DeviceLost, DeviceMemoryError, ModelError, UsageError
 from framepace.exec import cuda
+from framepace.exec.models import Resolved
 from framepace.exec.trt.api import Library
-from framepace.exec.trt.build import failed
-from framepace.facts.model import Layer, ModelSpec, TensorSpec
+from framepace.exec.trt.build import failed, shape_values
+from framepace.facts.model import ModelSpec, TensorSpec
 from framepace.facts.plan import ModelPlan
+from framepace.units import format_bytes
 
 SUFFIXES = (".engine", ".plan", ".trt")
 
@@ -27,20 +30,41 @@ def is_engine(location: str) -> bool:
 def load(lib: Library, path: Path) -> Any:
     """The engine in a file, on the current device; the runtime stays with it.
 
-    Raises BackendError: built for another device or version, or damaged; DeviceMemoryError.
+    Raises ModelError: no such file, or empty; BackendError: built for another device or version, or damaged;
+    DeviceMemoryError, DeviceLost.
     """
     data = read(path)
     lib.words.take()
-    runtime = lib.trt.Runtime(lib.logger)
-    engine = runtime.deserialize_cuda_engine(data)
+    try:
+        engine = lib.trt.Runtime(lib.logger).deserialize_cuda_engine(data)
+    except (TypeError, RuntimeError) as error:  # "factory function returned nullptr": no driver that it can use
+        raise failed(lib, "starting its runtime") from error
     if engine is None:
-        error = failed(lib, f"loading the engine {path.name}")
-        if isinstance(error, DeviceMemoryError):
-            raise error
-        fix = cuda.advice(str(error.got)) or "build it again from the ONNX file, on this device and with this version"
-        what = "TensorRT cannot load the engine: built for another device or version, or damaged"
-        raise BackendError(what, got=f"{path} with {lib.name} {lib.version}: {error.got}", fix=fix)
+        raise _unloadable(lib, path, len(data))
     return engine
+
+
+def _unloadable(lib: Library, path: Path, size: int) -> BackendError:
+    error = failed(lib, f"loading the engine {path.name}")
+    if isinstance(error, DeviceMemoryError):
+        return no_room(f"the engine {path.name}", f"{format_bytes(size)} or more", error)
+    if isinstance(error, DeviceLost):
+        return error
+    fix = error.fix or "build it again from the ONNX file, on this device and with this version"
+    what = "TensorRT cannot load the engine: built for another device or version, or damaged"
+    return BackendError(what, got=f"{path} with {lib.name} {lib.version}: {error.got}", fix=fix)
+
+
+def no_room(for_what: str, needed: str, error: DeviceMemoryError) -> DeviceMemoryError:
+    """The error for memory that TensorRT could not get, with what it needed and what is free."""
+    free, total = cuda.free_memory()
+    got = f"{needed} needed, {format_bytes(free)} of {format_bytes(total)} free"
+    return DeviceMemoryError(f"the device has too little memory for {for_what}", got=got, fix=error.fix)
+
+
+def warned(lib: Library) -> tuple[str, ...]:
+    """What TensorRT said when it loaded an engine that was built on another model of device; it runs, but slower."""
+    return lib.words.warnings("different models of devices")
 
 
 def read(path: Path) -> bytes:
@@ -54,6 +78,18 @@ def read(path: Path) -> bytes:
     return data
 
 
+def refuse(model: ModelPlan, builder_options: Sequence[str]) -> None:
+    """Raise UsageError for what a plan asks of a built engine: precision, folded preparation, options of the build."""
+    if model.prepare.place == "graph":
+        fix = "build the engine from the ONNX file, or prepare on the host"
+        raise UsageError("preparation cannot be folded into an engine that is built", got=model.model, fix=fix)
+    asked = [f"precision={model.precision}"] if model.precision != "fp32" else []
+    asked += [f"option.{key}" for key in model.options if key in builder_options]
+    if asked:
+        fix = "leave it out, or give the ONNX file instead of the engine"
+        raise UsageError("an engine that is built cannot be changed", got=", ".join(asked), fix=fix)
+
+
 def names(lib: Library, engine: Any) -> tuple[list[str], list[str]]:
     """Names of inputs and of outputs."""
     every = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
@@ -61,9 +97,10 @@ def names(lib: Library, engine: Any) -> tuple[list[str], list[str]]:
     return given, [name for name in every if name not in given]
 
 
-def spec(lib: Library, engine: Any, path: Path, data: bytes) -> ModelSpec:
+def spec(lib: Library, engine: Any, path: Path) -> ModelSpec:
     """Identity and interface of an engine file; a dimension is open where its profile leaves it open."""
     given, made = names(lib, engine)
+    data = read(path)
     return ModelSpec(
         name=path.stem,
         location=str(path),
@@ -84,9 +121,29 @@ def _tensor(lib: Library, engine: Any, name: str, given: bool) -> TensorSpec:
     return TensorSpec(name=name, dtype=lib.dtype(engine.get_tensor_dtype(name)), shape=dims)
 
 
-def check_profile(engine: Any, plan: ModelPlan, shapes: Mapping[str, Sequence[int]]) -> None:
-    """Raise ModelError when the engine's profile does not hold the shapes of the plan."""
-    for name, shape in shapes.items():
+def check(lib: Library, engine: Any, plan: ModelPlan) -> None:
+    """Raise ModelError for inputs and outputs that cannot be given as linear buffers on the device."""
+    if getattr(engine, "has_implicit_batch_dimension", False):
+        what = f"the engine of model {plan.name!r} has an implicit batch dimension"
+        raise ModelError(what, got=plan.model, fix="build it again from an ONNX file")
+    for name in (n for both in names(lib, engine) for n in both):
+        if engine.get_tensor_location(name) == lib.trt.TensorLocation.HOST:
+            raise shape_values(plan.name, name)
+        if engine.get_tensor_format(name) != lib.trt.TensorFormat.LINEAR:
+            got = str(engine.get_tensor_format(name)).rpartition(".")[2]
+            what = f"{name!r} of the engine of model {plan.name!r} has a vectorised format"
+            raise ModelError(
+                what, got=got, expected="LINEAR", fix="build it again without formats for inputs and outputs"
+            )
+
+
+def fitted(engine: Any, plan: ModelPlan, resolved: Resolved) -> Resolved:
+    """`resolved` with its batch fixed where the engine's profile does not take a single frame.
+
+    Raises ModelError when the profile does not hold the shapes of the plan.
+    """
+    whole = False
+    for name, shape in resolved.shapes.items():
         if -1 not in tuple(engine.get_tensor_shape(name)):
             continue
         least, _, most = (tuple(s) for s in engine.get_tensor_profile_shape(name, 0))
@@ -94,69 +151,19 @@ def check_profile(engine: Any, plan: ModelPlan, shapes: Mapping[str, Sequence[in
             fix = "use a batch and size within it, or build the engine again"
             what = f"the engine of model {plan.name!r} was built for other shapes of {name!r}"
             raise ModelError(what, got=list(shape), expected=f"from {list(least)} to {list(most)}", fix=fix)
+        whole |= name in resolved.batched and least[0] > 1
+    return dataclasses.replace(resolved, batched=frozenset()) if whole else resolved
 
 
-def layers(lib: Library, engine: Any, times: Mapping[str, Sequence[float]]) -> tuple[Layer, ...]:
-    """The engine's layers as its inspector describes them, with median times (ms given, ns kept) by name."""
-    inspector = engine.create_engine_inspector()
-    text = inspector.get_engine_information(lib.trt.LayerInformationFormat.JSON)
-    return with_times(described(text), times)
+def with_dtypes(lib: Library, engine: Any, resolved: Resolved) -> Resolved:
+    """The inputs with the dtypes that the engine takes: 8.6 has no int64 and reads int32 instead."""
+    kinds: Mapping[str, str] = {t.name: lib.dtype(engine.get_tensor_dtype(t.name)) for t in resolved.inputs}
+    inputs = tuple(replace(tensor, dtype=kinds[tensor.name]) for tensor in resolved.inputs)
+    image = resolved.image and dataclasses.replace(resolved.image, dtype=kinds[resolved.image.name])
+    return dataclasses.replace(resolved, inputs=inputs, image=image)
 
 
-def described(text: str) -> list[Layer]:
-    """Layers from the inspector's JSON: objects where the engine was built with detail, else names alone."""
-    try:
-        found = json.loads(text).get("Layers", [])
-    except (ValueError, AttributeError):
-        return []
-    return [_layer(entry) for entry in found]
-
-
-def _layer(entry: Any) -> Layer:
-    if isinstance(entry, str):
-        return Layer(name=entry, place="cuda", nodes=nodes_of(entry))
-    name = str(entry.get("Name", ""))
-    outputs = entry.get("Outputs") or [{}]
-    format_ = str(outputs[0].get("Format/Datatype", outputs[0].get("Datatype", "")))
-    kind = str(entry.get("LayerType", ""))
-    return Layer(name=name, kind=kind, precision=format_precision(format_), place="cuda", nodes=nodes_of(name))
-
-
-def format_precision(text: str) -> str:
-    """'fp16' from 'Channel major FP16 format where C % 8 == 0', as inspectors write it."""
-    words = text.lower().replace("float", "fp32").replace("half", "fp16")
-    return next((name for name in ("int8", "fp8", "fp16", "bf16", "fp32", "int32", "int64") if name in words), "")
-
-
-def nodes_of(name: str) -> tuple[str, ...]:
-    """Names of the operators that a fused layer is named after: 'Conv_0 + Relu_1', 'PWN(Sigmoid_2, Mul_3)'."""
-    inner = name.partition("(")[2].rpartition(")")[0] or name
-    parts = inner.replace("||", "+").replace(",", "+").split("+")
-    return tuple(part.strip() for part in parts if part.strip())
-
-
-def with_times(found: Iterable[Layer], times: Mapping[str, Sequence[float]]) -> tuple[Layer, ...]:
-    """Layers with the medians of their times; layers that only the profiler knows come last."""
-    from msgspec.structs import replace
-
-    listed = list(found)
-    known = {layer.name for layer in listed}
-    medians = {name: median(values) * 1e6 for name, values in times.items() if values}
-    timed = [replace(layer, time=medians.get(layer.name)) for layer in listed]
-    rest = [Layer(name=n, time=t, place="cuda", nodes=nodes_of(n)) for n, t in medians.items() if n not in known]
-    return (*timed, *rest)
-
-
-def profiler(lib: Library) -> Any:
-    """An IProfiler whose `times` collects the ms of each layer by name."""
-    base: Any = lib.trt.IProfiler
-
-    class Times(base):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self.times: dict[str, list[float]] = {}
-
-        def report_layer_time(self, name: str, ms: float) -> None:
-            self.times.setdefault(name, []).append(ms)
-
-    return Times()
+def device_memory(engine: Any) -> int:
+    """Bytes that a context of this engine takes on the device, beside its weights."""
+    size = getattr(engine, "device_memory_size_v2", None)
+    return int(engine.device_memory_size if size is None else size)
