@@ -32,8 +32,6 @@ MS, US = 1_000_000, 1000
 ONE_MS: dict[str, Any] = {
     "device": "ideal", "kernels": 1, "gflops": 5.0, "mbytes": 0, "weights_mb": 0, "blocks": 100, "efficiency": 0.5,
 }  # fmt: skip
-# 64 MB moved at 800 GB/s: 80 us.
-IN_MEMORY: dict[str, Any] = {"transfer": "device"}
 
 
 def plan(options: dict[str, Any], **fields: Any) -> ModelPlan:
@@ -179,7 +177,7 @@ def test_precision_raises_the_arithmetic_by_the_device_s_table() -> None:
 
 
 def test_copies_take_latency_and_bytes_and_none_when_resident() -> None:
-    """49,152 bytes in and 4 out: pinned at 10 GB/s, pageable at 5 GB/s, each copy 2 us on top; resident ones are free."""
+    """49,152 bytes in and 4 out: pinned at 10 GB/s, pageable at 5 GB/s, each copy 2 us on top; none on the device."""
     options = {**ONE_MS, "copy_us": 2}
     assert alone(options, transfer="pinned") == MS + 2 * 2 * US + round(49152 / 10)
     assert alone(options, transfer="pageable") == MS + 2 * 2 * US + round(49152 / 5) + 1
@@ -200,7 +198,7 @@ def test_bytes_folded_into_the_graph_are_a_quarter_of_the_input() -> None:
         copies.append(times.h2d)
     assert copies == [round(12288 / 10), round(49152 / 10)]
     assert folded.resolved.image is not None
-    assert (folded.resolved.image.dtype, folded.worker().staging(0)["x"].dtype) == ("uint8", np.uint8)
+    assert folded.resolved.image.dtype == folded.worker().staging(0)["x"].dtype.name == "uint8"
 
 
 def test_slots_overlap_copies_with_kernels_and_pageable_memory_does_not() -> None:
@@ -330,11 +328,12 @@ def test_on_a_t4_the_latency_climbs_after_fifty_requests_and_settles_at_twice() 
 
 
 def test_a_heartbeat_or_a_load_brings_the_clock_back() -> None:
-    """The same gaps with a heartbeat run faster; back to back the clock stays at boost or at what the power allows."""
-    gaps, beats = (
-        np.median(infer_ns(run(T4_NET, Delay(delay_ms=20), 400, **e))[300:]) for e in ({}, {"heartbeat_ms": 1.0})
-    )
+    """The same gaps with a heartbeat take less than 0.75 of the time; back to back the clock never falls."""
+    gaps = np.median(infer_ns(run(T4_NET, Delay(delay_ms=20), 400))[300:])
+    beats = np.median(infer_ns(run(T4_NET, Delay(delay_ms=20), 400, heartbeat_ms=1.0))[300:])
+    loaded = run(T4_NET, Closed(), 400).requests["sm_clock_after"]
     assert beats < 0.75 * gaps
+    assert loaded.min() > 1300
 
 
 def test_under_a_power_cap_back_to_back_is_slower_than_paced() -> None:
@@ -343,7 +342,7 @@ def test_under_a_power_cap_back_to_back_is_slower_than_paced() -> None:
         "device": "h200",
         "kernels": 50,
         "gflops": 80.0,
-        "mbytes": 2500,
+        "mbytes": 7500,
         "weights_mb": 10,
         "blocks": 13200,
         "jitter": 0,
@@ -354,8 +353,8 @@ def test_under_a_power_cap_back_to_back_is_slower_than_paced() -> None:
     assert paced.requests["sm_clock_after"].min() == 1980
 
 
-def test_heat_lowers_the_clock_step_by_step_and_says_so() -> None:
-    """A device that heats beyond its limit slows down until it cools; the thermal reason is in the telemetry."""
+def test_heat_lowers_the_clock_until_the_temperature_holds_and_says_so() -> None:
+    """A device near its limit slows down until it stays there, without swinging; telemetry has the thermal reason."""
     hot = {**ONE_MS, "boost_mhz": 1500, "idle_mhz": 500, "idle_w": 10, "dynamic_w": 100, "heating_c_per_w": 1.0,
            "heating_s": 1.0, "thermal_limit_c": 80, "dram_power_share": 0.0}  # fmt: skip
     clock = VirtualClock()
@@ -365,7 +364,8 @@ def test_heat_lowers_the_clock_step_by_step_and_says_so() -> None:
     rows = rows_of(session.telemetry())
     assert latencies[-1] > 1.2 * latencies[0]
     assert (rows["event_reasons"][-100:] & 0x20).any()
-    assert rows["temperature_c"].max() <= 83
+    assert 78 <= rows["temperature_c"][-100:].min() <= rows["temperature_c"].max() <= 81
+    assert np.ptp(rows["sm_clock_mhz"][-100:]) <= 15
     assert (rows["event_reasons"][:20] == 0).all()
 
 
@@ -477,7 +477,7 @@ def test_a_launch_bound_network_is_brought_down_by_a_graph() -> None:
 def test_on_a_device_transfers_order_as_they_should() -> None:
     """A 1.3 MB picture to an H200: pageable takes longer than pinned, pinned longer than none, and bytes save some."""
     options = {"device": "h200", "jitter": 0, "kernels": 20, "gflops": 0.5}
-    size = {"model": "builtin:detector@640x384", "graph": True}
+    size: dict[str, Any] = {"model": "builtin:detector@640x384", "graph": True}
     pageable, pinned, resident = (alone(options, transfer=t, **size) for t in ("pageable", "pinned", "device"))
     folded = alone(options, transfer="pinned", prepare=Prepare(place="graph"), **size)
     assert pageable > 1.5 * pinned
@@ -705,7 +705,7 @@ def test_presets_are_devices_that_can_run_every_built_in_network(name: str) -> N
 
 
 def test_the_network_is_estimated_from_its_file() -> None:
-    """ResNet-50: 8.2 GFLOP and 102 MB of weights (He et al.: 4.1 GMAC, 25.6 M weights); twice the pixels, twice the work."""
+    """ResNet-50: 8.2 GFLOP and 102 MB of weights (4.1 GMAC, 25.6 M weights in the paper); it grows with the pixels."""
     once = estimate("builtin:resnet50", {"images": (4, 3, 224, 224)})
     assert once.gflops == pytest.approx(8.2, rel=0.02)
     assert once.weights_mb == pytest.approx(102, rel=0.02)

@@ -373,7 +373,7 @@ def test_a_context_without_room_says_what_it_takes(monkeypatch: pytest.MonkeyPat
     contexts = Contexts(DOUBLES, Engine(), Path("net.engine"), ABSENT)
     monkeypatch.setattr(DOUBLES.words, "take", lambda: "OutOfMemory (no further information)")
     with pytest.raises(DeviceMemoryError, match="MiB"):
-        contexts.make()
+        contexts.take()
 
 
 def test_what_rtx_compiled_is_kept_for_the_next_session() -> None:
@@ -392,7 +392,7 @@ def test_what_rtx_compiled_is_kept_for_the_next_session() -> None:
     rtx: Any = SimpleNamespace(create_runtime_config=lambda: config, create_execution_context=context)
     for _ in range(2):
         contexts = Contexts(lib, rtx, Path("net.engine"), ABSENT)
-        contexts.make()
+        contexts.take()
         contexts.save()
     assert read == [b"kernels"]
     assert given == [config, config]

@@ -155,7 +155,7 @@ class SimulatedWorker(Worker):
         self._copies = len(inputs), len(outputs)
         shared = model.serialise or plan.stream == "shared"
         self._stream = self._device.shared if shared else Stream()
-        self._group = None if plan.sms is None else index % (model.sm_count // plan.sms)
+        self._group = None if plan.sms is None else (plan.sms, index % (model.sm_count // plan.sms))
         self._host = Host(model, clock)
         self._chance = _chance(model, index, session.turn(index))
         graph = plan.graph

@@ -22,6 +22,8 @@ from framepace.exec.sim.work import Work
 _SAMPLES_KEPT = 1 << 16
 NEVER = 1 << 62
 
+Group = tuple[int, int]  # a partition: how many SMs, and which of those of that size
+
 
 @dataclass(eq=False)
 class Tenant:
@@ -59,7 +61,7 @@ class Job:
     down_bytes: int = 0
     factor: float = 1.0
     depth: float = 0.0
-    group: int | None = None
+    group: Group | None = None
     h2d_at: int = -1
     ready: int = -1
     start: int = -1
@@ -208,18 +210,25 @@ class Device:
             w = job.work
             alone = max(w.compute * slow, w.memory, job.least, 1e-9)
             job.sm, job.dram = w.filled * w.compute * slow / alone, w.memory / alone
-        whole = sum(job.sm * job.work.part for job in self._running)
+        whole, groups = self._wanted()
         dram = sum(job.dram for job in self._running)
         for job in self._running:
             w = job.work
-            own = whole if job.group is None else max(whole, self._grouped(job.group))
+            own = whole if job.group is None else max(whole, groups[job.group])
             base = max(w.compute * slow * max(1.0, own), w.memory * max(1.0, dram), job.least)
             self._progress(job, base * job.factor + job.extra, now)
         self._activity.rates(self._running, whole, dram)
 
-    def _grouped(self, group: int) -> float:
-        """SMs wanted in a partition, as a share of its own."""
-        return sum(job.sm for job in self._running if job.group == group)
+    def _wanted(self) -> tuple[float, dict[Group, float]]:
+        """SMs that are wanted, as a share of all, and in each partition as a share of its own; it cannot have more."""
+        whole, groups, parts = 0.0, dict[Group, float](), dict[Group, float]()
+        for job in self._running:
+            if job.group is None:
+                whole += job.sm
+            else:
+                groups[job.group] = groups.get(job.group, 0.0) + job.sm
+                parts[job.group] = job.work.part
+        return whole + sum(min(1.0, wanted) * parts[group] for group, wanted in groups.items()), groups
 
     @staticmethod
     def _progress(job: Job, span: float, now: int) -> None:

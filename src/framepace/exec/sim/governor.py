@@ -7,7 +7,7 @@ import math
 from framepace.exec.sim.parameters import DeviceModel
 
 _IDLE, _POWER, _THERMAL = 0x001, 0x004, 0x020  # bits of facts.device.EVENT_REASONS
-_COOLED_C = 2.0  # so far below its limit the device gives the clock back
+_BAND_C = 5.0  # under its limit, in which the device begins to hold the temperature down
 
 
 class Governor:
@@ -25,7 +25,6 @@ class Governor:
         self._load, self._idle_ms, self._activity = 1.0, 0.0, 0.0
         self.power_w, self.energy_mj, self.reasons = model.idle_w, 0.0, 0
         self.temperature_c = model.ambient_c + model.idle_w * model.heating_c_per_w
-        self._cool = float(model.boost_mhz)
         self._root = 1 / max(model.power_exponent, 1e-3)
         self._fall, self._rise = (self._stride(ms) for ms in (model.fall_ms, model.rise_ms))
         self._loads, self._powers = (self._weight(ms) for ms in (model.load_window_ms, model.power_window_ms))
@@ -66,21 +65,25 @@ class Governor:
         return model.boost_mhz
 
     def _fitting(self) -> float:
-        """The highest clock at which the average activity stays within the power limit."""
+        """The clock for the power limit."""
         model = self._model
-        room, wish = model.power_limit_w - model.idle_w, model.dynamic_w * self._activity
-        if not model.power_limit_w or wish <= room:
-            return model.boost_mhz
-        return max(float(model.idle_mhz), model.boost_mhz * math.pow(max(room, 0.0) / wish, self._root))
+        return self._within(model.power_limit_w) if model.power_limit_w else model.boost_mhz
 
     def _cooling(self) -> float:
-        """The clock for the temperature: each tick a step lower above the limit, a step higher well below it."""
+        """The clock for the temperature: at the limit the power that holds it there, and more the further below."""
         model = self._model
-        if model.thermal_limit_c and self.temperature_c > model.thermal_limit_c:
-            self._cool = max(model.idle_mhz, self._cool - model.step_mhz)
-        elif self.temperature_c < model.thermal_limit_c - _COOLED_C:
-            self._cool = min(model.boost_mhz, self._cool + model.step_mhz)
-        return self._cool
+        if not model.thermal_limit_c or not model.heating_c_per_w:
+            return model.boost_mhz
+        holds = (model.thermal_limit_c - model.ambient_c) / model.heating_c_per_w
+        return self._within(holds + model.dynamic_w * (model.thermal_limit_c - self.temperature_c) / _BAND_C)
+
+    def _within(self, watts: float) -> float:
+        """The highest clock at which the average activity takes no more than `watts`."""
+        model = self._model
+        room, wish = watts - model.idle_w, model.dynamic_w * self._activity
+        if wish <= room:
+            return model.boost_mhz
+        return max(float(model.idle_mhz), model.boost_mhz * math.pow(max(room, 0.0) / wish, self._root))
 
     def _stepped(self) -> int:
         """The clock as the device sets it: boost, or a multiple of the step."""

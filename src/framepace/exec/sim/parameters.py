@@ -82,7 +82,7 @@ class DeviceModel(Fact, frozen=True, kw_only=True):
     block_us: Annotated[float, _least(0, "delay of a worker that gave its core up while it waited")] = 0.0
     cpu_gflops: Annotated[float, _above(0, "arithmetic of the host, for nodes that fall back to it")] = 100.0
     sleep_after_us: Annotated[float, _least(0, "shortest halt of the worker's core that counts as sleep")] = 200.0
-    doze_share: Annotated[float, _share("part of the sleep that comes at once; the rest is deep sleep")] = 0.5
+    doze_share: Annotated[float, _share("part of the sleep that comes at once; the rest is deep sleep")] = 0.42
     doze_ms: Annotated[float, _above(0, "time constant with which that part comes while the core is halted")] = 0.5
     sleep_ms: Annotated[float, _above(0, "time constant with which the deep sleep comes")] = 25.0
     awake_ms: Annotated[float, _above(0, "time constant with which a spinning core wakes")] = 8.0

@@ -13,9 +13,9 @@ from msgspec.structs import replace
 from framepace.errors import unknown
 from framepace.exec.sim.parameters import DeviceModel
 
-# What all have in common is assumed, but for the sleep of the host, which was fitted to what was measured on the host of
-# the H200 (others may differ): an inference of 0.116 ms takes 58 us longer after 20 ms of sleep than back to back, 78 us
-# after 50 ms, 39 us between heartbeats of 1 ms; of that 27, 35 and 19 us in the kernels.
+# What all have in common is assumed, but for the sleep of the host, which was fitted to what was measured on the host
+# of the H200 (others may differ): an inference of 0.116 ms takes 58 us longer after 20 ms of sleep than back to back,
+# 78 us after 50 ms, 39 us between heartbeats of 1 ms; of that 27, 35 and 19 us in the kernels.
 _HOST = DeviceModel(
     kernel_us=1.5,
     launch_us=2.5,
