@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -11,18 +12,18 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from msgspec.structs import replace
 from onnx import TensorProto, helper
 
 from framepace.errors import BackendError, ModelError, UsageError
 from framepace.exec.models import inspect, resolve
 from framepace.exec.variant import variant
+from framepace.facts.model import Layer
 from framepace.facts.plan import Batching, ModelPlan, Prepare
 from framepace.testing import FakeClock
 
 try:
     from framepace.exec.backends import tensorrt as backend
-    from framepace.exec.trt import api, build
+    from framepace.exec.trt import api, build, layers
 except ImportError:
     pytest.skip("no TensorRT is installed", allow_module_level=True)
 
@@ -232,6 +233,34 @@ def test_errors_and_warnings_of_the_library_are_kept_apart() -> None:
     assert words.warnings("different models") == ()
 
 
+def test_layers_are_read_from_the_inspectors_json_with_their_times() -> None:
+    """Fused names give their operators, formats the precision; times are medians, by name."""
+    half = "Channel major FP16 format where channel % 8 == 0"
+    old = {"Name": "Conv_0 + Relu_1", "LayerType": "CaskConvolution", "Outputs": [{"Format/Datatype": half}]}
+    new = {
+        "Name": "__myl_ConvAdd_0x1",
+        "LayerType": "fusion",
+        "Inputs": [{"Format/Datatype": "Int8"}],
+        "Outputs": [{"Format/Datatype": "Half"}],
+        "Metadata": "[ONNX Layer: /a/Conv]\x1e[ONNX Layer: /b/Add[1]]\x1f[ONNX Layer: /a/Conv]",
+    }
+    text = json.dumps({"Layers": [old, "/c/Conv + PWN(Sigmoid_2, Mul_3)", new], "Bindings": ["images"]})
+    copy = "Reformatting CopyNode for Input Tensor 0 to Conv_0 + Relu_1"
+    times = {"Conv_0 + Relu_1": [0.3, 0.1, 0.2], copy: [0.05], "never": []}
+    assert layers.with_times(layers.described(text), times) == (
+        Layer(name="Conv_0 + Relu_1", time=0.2e6, kind="CaskConvolution", precision="fp16", place="cuda",
+              nodes=("Conv_0", "Relu_1")),
+        Layer(name="/c/Conv + PWN(Sigmoid_2, Mul_3)", place="cuda", nodes=("/c/Conv", "Sigmoid_2", "Mul_3")),
+        Layer(name="__myl_ConvAdd_0x1", kind="fusion", precision="int8", place="cuda", nodes=("/a/Conv", "/b/Add[1]")),
+        Layer(name=copy, time=0.05e6, place="cuda"),
+    )  # fmt: skip
+    assert layers.described("no json") == layers.described("[]") == layers.described('{"Layers": null}') == []
+    assert layers.nodes_of("{ForeignNode[Transpose_0...Add_9]}") == ("Transpose_0", "Add_9")
+    words = ("Row major linear FP32", "BFloat16", "Half", "Thirty-two wide channel vectorized row major Int8 format.")
+    read = [layers._format([{"Format/Datatype": text}]) for text in words]
+    assert read == ["fp32", "bf16", "fp16", "int8"]
+
+
 def test_options_are_checked() -> None:
     """Texts become numbers; a level above 5, an unknown word, tactic source or option is a sentence."""
     from framepace.exec.backends.options import checked
@@ -256,11 +285,9 @@ def test_a_library_that_is_not_installed_is_a_sentence() -> None:
 @needs_rtx
 def test_without_a_driver_the_backend_says_what_is_missing() -> None:
     """Loading a model where no GPU can be used is a sentence, before anything is built."""
-    from framepace.exec.backend import get_backend
-    from framepace.exec.clock import SystemClock
     from tests.gpus import has_gpu
 
     if has_gpu():
         pytest.skip("there is a GPU")
     with pytest.raises((BackendError, UsageError), match=r"CUDA|cuda"):
-        get_backend("tensorrt").load(replace(plan(), device="cuda"), SystemClock())
+        backend.TensorRTBackend().load(plan(device="cuda"), FakeClock())

@@ -23,7 +23,7 @@ from tests.exec.scripted_device import ScriptedDevice
 
 try:
     from framepace.exec.backends import tensorrt as backend
-    from framepace.exec.trt import api, build, engine, layers
+    from framepace.exec.trt import api, build, engine
     from framepace.exec.trt.contexts import Contexts
 except ImportError:
     pytest.skip("no TensorRT is installed", allow_module_level=True)
@@ -99,34 +99,6 @@ def test_why_an_engine_does_not_load_decides_the_error(
         engine.load(lib, tmp_path / "net.engine")
     assert type(error.value) is kind
     assert not starts or words in str(error.value)
-
-
-def test_layers_are_read_from_the_inspectors_json_with_their_times() -> None:
-    """Fused names give their operators, formats the precision; times are medians, by name."""
-    half = "Channel major FP16 format where channel % 8 == 0"
-    old = {"Name": "Conv_0 + Relu_1", "LayerType": "CaskConvolution", "Outputs": [{"Format/Datatype": half}]}
-    new = {
-        "Name": "__myl_ConvAdd_0x1",
-        "LayerType": "fusion",
-        "Inputs": [{"Format/Datatype": "Int8"}],
-        "Outputs": [{"Format/Datatype": "Half"}],
-        "Metadata": "[ONNX Layer: /a/Conv]\x1e[ONNX Layer: /b/Add[1]]\x1f[ONNX Layer: /a/Conv]",
-    }
-    text = json.dumps({"Layers": [old, "/c/Conv + PWN(Sigmoid_2, Mul_3)", new], "Bindings": ["images"]})
-    copy = "Reformatting CopyNode for Input Tensor 0 to Conv_0 + Relu_1"
-    times = {"Conv_0 + Relu_1": [0.3, 0.1, 0.2], copy: [0.05], "never": []}
-    assert layers.with_times(layers.described(text), times) == (
-        Layer(name="Conv_0 + Relu_1", time=0.2e6, kind="CaskConvolution", precision="fp16", place="cuda",
-              nodes=("Conv_0", "Relu_1")),
-        Layer(name="/c/Conv + PWN(Sigmoid_2, Mul_3)", place="cuda", nodes=("/c/Conv", "Sigmoid_2", "Mul_3")),
-        Layer(name="__myl_ConvAdd_0x1", kind="fusion", precision="int8", place="cuda", nodes=("/a/Conv", "/b/Add[1]")),
-        Layer(name=copy, time=0.05e6, place="cuda"),
-    )  # fmt: skip
-    assert layers.described("no json") == layers.described("[]") == layers.described('{"Layers": null}') == []
-    assert layers.nodes_of("{ForeignNode[Transpose_0...Add_9]}") == ("Transpose_0", "Add_9")
-    words = ("Row major linear FP32", "BFloat16", "Half", "Thirty-two wide channel vectorized row major Int8 format.")
-    read = [layers._format([{"Format/Datatype": text}]) for text in words]
-    assert read == ["fp32", "bf16", "fp16", "int8"]
 
 
 class Context:
@@ -309,6 +281,20 @@ def test_the_layers_of_a_session_have_the_median_of_a_context_of_their_own(scrip
     session.worker(0)
     assert session.layers() == (Layer(name="double", time=0.25e6, place="cuda", nodes=("double",)),)
     assert [context.profiler is not None for context in scripted.made] == [False, True]
+
+
+def test_a_context_is_used_again_unless_it_has_a_profiler(scripted: Engine) -> None:
+    """A worker that closed leaves its context to the next; two at a time have one each."""
+    session = loaded()
+    first, second = session.worker(0), session.worker(1)
+    assert len(scripted.made) == 2
+    first.close()
+    session.worker(2)
+    assert len(scripted.made) == 2
+    second.close()
+    session.layers()
+    session.worker(3)
+    assert [context.profiler is not None for context in scripted.made] == [False, True, False]
 
 
 def test_auxiliary_streams_keep_to_the_workers_share_of_the_sms(scripted: Engine) -> None:

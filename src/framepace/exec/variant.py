@@ -1,10 +1,13 @@
 """Variants of a model: the ONNX file as the plan wants it run, with preparation folded in or in another precision.
 
-A variant is a file in the cache, named by the model's hash and what was changed; the model itself is never touched.
+A variant is a file in the cache, named by what it was made from: the model and the weights beside it, what was changed,
+the converters' versions, the frames of the calibration. The model itself is never touched.
 """
 
 from __future__ import annotations
 
+import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,12 +18,15 @@ from framepace.errors import ModelError, UsageError
 from framepace.exec import builtin, cache
 from framepace.exec.backend import Tell, silent
 from framepace.exec.calibration import calibration_key, prepared_inputs
-from framepace.exec.fold import fold
+from framepace.exec.fold import fold, folds
 from framepace.exec.models import Resolved, inspect, resolve
-from framepace.exec.precision import to_fp16, to_int8, versions
-from framepace.facts.plan import ModelPlan, Prepare
+from framepace.exec.precision import LARGEST, to_fp16, to_int8, versions, weight_bytes
+from framepace.facts.model import ModelSpec
+from framepace.facts.plan import ModelPlan
 
 _PRECISIONS = ("fp16", "int8")
+_MADE = 2  # to be raised when the same model would be converted differently
+_LONGEST_NAME = 60
 
 
 def variant(model: ModelPlan, precision: str | None = None, tell: Tell = silent) -> str:
@@ -36,35 +42,41 @@ def variant(model: ModelPlan, precision: str | None = None, tell: Tell = silent)
 
     Raises:
         ModelError: the model cannot be converted. UsageError: no calibration data, or a precision that cannot be
-            put into the file.
+            put into the file. SourceError: calibration data that cannot be read.
     """
-    if precision is None and model.prepare.place == "host":
-        return model.model
-    if precision is not None and precision not in _PRECISIONS:
-        fix = "use fp16, or a library that converts by itself: tensorrt 10, torch"
-        raise UsageError("an ONNX file cannot be converted to that precision", got=precision, fix=fix)
+    _check(model, precision)
     found = inspect(model.model)
+    if found.format != "onnx" or (precision is None and model.prepare.place == "host"):
+        return model.model
     resolved = resolve(found, model)
-    frames = _frames(model, resolved) if precision == "int8" else None
-    name = _name(model, found.sha256, precision)
+    folded = model.prepare.place == "graph" and folds(resolved, model.name)
+    if precision is None and not folded:
+        return model.model
+    name = _name(model, found, precision, folded)
     path = cache.folder() / name
     if path.is_file():
         return str(path)
-    tell(f"converting {model.name}: {' and '.join(_words(model, precision))}", None)
-    return str(cache.put(name, _converted(model, resolved, precision, frames)))
+    tell(f"converting {model.name}: {' and '.join(_words(precision, folded))}", None)
+    return str(_put(name, _converted(model, resolved, precision, folded, tell)))
 
 
-def _converted(model: ModelPlan, resolved: Resolved, precision: str | None, frames: Any) -> bytes:
+def _check(model: ModelPlan, precision: str | None) -> None:
+    if precision is not None and precision not in _PRECISIONS:
+        fix = "use fp16, or a library that converts by itself: tensorrt 10, torch"
+        raise UsageError("an ONNX file cannot be converted to that precision", got=precision, fix=fix)
+    if precision == "int8" and model.calibration is None:
+        fix = "--set calibration=VIDEO (frames of your own; 'synthetic' where only speed matters)"
+        raise UsageError(f"precision int8 of {model.name!r} needs frames to calibrate on", got="none", fix=fix)
+
+
+def _converted(model: ModelPlan, resolved: Resolved, precision: str | None, folded: bool, tell: Tell) -> Any:
     proto = load(model.model)
     # Quantisation comes first: it is calibrated on the inputs that the host prepares.
     if precision == "int8":
-        proto = to_int8(proto, frames, model.name)
+        proto = to_int8(proto, prepared_inputs(model, resolved), model.name, tell)
     elif precision == "fp16":
         proto = to_fp16(proto, model.name)
-    if model.prepare.place == "graph":
-        proto = fold(proto, resolved, model)
-    data: bytes = proto.SerializeToString()
-    return data
+    return fold(proto, resolved, model) if folded else proto
 
 
 def load(location: str) -> Any:
@@ -81,26 +93,61 @@ def load(location: str) -> Any:
         raise ModelError(f"{location} cannot be converted", got=got, fix=fix) from error
 
 
-def _frames(model: ModelPlan, resolved: Resolved) -> Iterator[dict[str, Any]]:
-    if model.calibration is None:
-        fix = "--set calibration=VIDEO (frames of your own; 'synthetic' where only speed matters)"
-        raise UsageError(f"precision int8 of {model.name!r} needs frames to calibrate on", got="none", fix=fix)
-    return prepared_inputs(replace(model, prepare=_on_host(model.prepare)), resolved)
+def weight_files(location: str) -> list[Path]:
+    """The files beside an ONNX file that hold its weights, missing ones too."""
+    import onnx
+    from onnx import external_data_helper as external
+
+    if location.startswith("builtin:"):
+        return []
+    graph = onnx.load(location, load_external_data=False).graph
+    constants = (attribute.t for node in graph.node if node.op_type == "Constant" for attribute in node.attribute)
+    outside = (tensor for tensor in (*graph.initializer, *constants) if external.uses_external_data(tensor))
+    names = {external.ExternalDataInfo(tensor).location for tensor in outside}
+    return [Path(location).parent / name for name in sorted(names)]
 
 
-def _on_host(prepare: Prepare) -> Prepare:
-    return replace(prepare, place="host")
+def _put(name: str, proto: Any) -> Path:
+    """The variant in the cache; what is larger than a file of ONNX may be has its weights in a second one.
+
+    The weights come first: a model that is there is complete.
+    """
+    import onnx
+
+    if weight_bytes(proto) <= LARGEST:
+        return cache.put(name, proto.SerializeToString())
+    beside = Path(f"{name}.data")
+    with tempfile.TemporaryDirectory(prefix="framepace-") as folder:
+        path = Path(folder) / "model.onnx"
+        onnx.save(proto, path, save_as_external_data=True, location=beside.name, convert_attribute=True)
+        cache.put(str(beside), path.with_name(beside.name).read_bytes())
+        return cache.put(name, path.read_bytes())
 
 
-def _name(model: ModelPlan, sha256: str, precision: str | None) -> str:
-    prepare = model.prepare if precision == "int8" or model.prepare.place == "graph" else None
-    frames = (calibration_key(model), model.size, model.batch.max) if precision == "int8" else None
-    key = cache.key(sha256, precision, prepare, frames, sorted(model.shapes.items()), versions())
-    return f"variants/{Path(model.name).name}-{'-'.join([precision or 'own', model.prepare.place])}-{key}.onnx"
+def _name(model: ModelPlan, found: ModelSpec, precision: str | None, folded: bool) -> str:
+    parts: list[object] = [_MADE, found.sha256, *_stamps(weight_files(model.model))]
+    prepare = model.prepare
+    if folded:
+        parts += ["folded", prepare.scale, prepare.mean, prepare.std, prepare.layout]
+    if precision is not None:
+        parts += [precision, *versions()]
+    if precision == "int8":
+        frames = replace(prepare, place="host", constant=False)
+        parts += [calibration_key(model), frames, model.size, model.batch.max, sorted(model.shapes.items())]
+    plain = re.sub(r"[^\w.-]", "_", model.name)[:_LONGEST_NAME]
+    changes = "-".join(word for word in (precision, "folded" if folded else None) if word)
+    return f"variants/{plain}-{changes}-{cache.key(*parts)}.onnx"
 
 
-def _words(model: ModelPlan, precision: str | None) -> Iterator[str]:
+def _stamps(files: list[Path]) -> Iterator[str]:
+    """Size and time of last change: weights may take long to read."""
+    for file in files:
+        if file.is_file():
+            yield f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}"
+
+
+def _words(precision: str | None, folded: bool) -> Iterator[str]:
     if precision is not None:
         yield precision
-    if model.prepare.place == "graph":
+    if folded:
         yield "preparation into the graph"

@@ -140,7 +140,7 @@ class _TrtSession(Session):
         return self._made(index, self._plan)[0]
 
     def _made(self, index: int, plan: ModelPlan) -> tuple[Worker, Any]:
-        """A worker, and the context that it runs on and closes."""
+        """A worker, and the context that it runs on until it closes."""
         device = cuda.open_device(plan.device, plan.sms, index)
         with contextlib.ExitStack() as on_error:
             on_error.callback(device.close)
