@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from framepace.exec.builtin import model_bytes
+from tests.gpus import has_gpu
+
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ("doctor", "bench", "explain", "sweep", "compare", "report", "settings")
 
@@ -161,12 +164,35 @@ def readme_commands() -> list[str]:
     return [line for line in lines if line.startswith("framepace ")]
 
 
+def wants_gpu(command: str) -> bool:
+    """Whether the command names a device or a backend that only a GPU has."""
+    return "--device cuda" in command or "--backend tensorrt" in command
+
+
+@pytest.mark.skipif(has_gpu(), reason="there is a GPU")
+def test_the_readmes_commands_for_a_gpu_say_what_is_missing_without_one(tmp_path: Path) -> None:
+    """Each is understood, and ends with code 2 and a sentence on what to install or that there is no device."""
+    commands = [command for command in readme_commands() if wants_gpu(command)]
+    assert len(commands) >= 5
+    (tmp_path / "resnet50.onnx").write_bytes(model_bytes("classifier"))
+    for command in commands:
+        words = shlex.split(command)[1:]
+        result = framepace(*words, cwd=tmp_path)
+        told = result.stdout + result.stderr
+        assert "Traceback" not in told, f"{command}\n{told}"
+        assert re.search(r"CUDA|cuda|framepace\[", told), f"{command}\n{told}"
+        assert result.returncode == 2 or words[0] == "sweep", f"{command}\n{told}"
+
+
 @pytest.mark.real
 def test_the_commands_of_the_readme_run(
     tmp_path: Path, detector_model: Path, classifier_model: Path, bikes: Path
 ) -> None:
-    """Each is run as written, in its order, on the real files that stand for the reader's own, with short limits."""
-    commands = readme_commands()
+    """Each is run as written, in its order, on the real files that stand for the reader's own, with short limits.
+
+    Those for a GPU have a test of their own.
+    """
+    commands = [command for command in readme_commands() if not wants_gpu(command)]
     assert len(commands) >= 8
     for path, name in ((detector_model, "detector.onnx"), (classifier_model, "classifier.onnx"), (bikes, "video.mp4")):
         (tmp_path / name).symlink_to(path)

@@ -11,6 +11,8 @@ from framepace.units import format_bytes, format_ms, format_quantity
 
 _PARTS = {"h2d": "copy in", "compute": "kernels", "d2h": "copy out", "host": "host"}
 _ACTIVITY = {"sm_activity": "SM", "tensor_activity": "tensor cores", "dram_activity": "DRAM"}
+# GB/s a lane one way, after the line code (PCI-SIG: 8, 16, 32 GT/s at 128b/130b; 2.5 and 5 GT/s at 8b/10b).
+_LANE_GB_S = {1: 0.25, 2: 0.5, 3: 0.985, 4: 1.969, 5: 3.938}
 LAYERS_SHOWN = 12
 LAYER_COLUMNS = ("layer", "kind", "on", "time", "share")
 
@@ -42,10 +44,20 @@ def _rows(d: DeviceSummary) -> Iterable[tuple[str, str]]:
     told = ((name, d.medians[key]) for key, name in _ACTIVITY.items() if key in d.medians)
     yield "activity", ", ".join(f"{name} {value / 10:.0f} %" for name, value in told)
     speeds = (("in", d.h2d_bytes_s), ("out", d.d2h_bytes_s))
-    yield "copies", ", ".join(f"{name} {format_bytes(speed)}/s" for name, speed in speeds if speed is not None)
+    known = [f"{name} {speed / 1e9:.3g} GB/s" for name, speed in speeds if speed is not None]
+    yield "copies", ", ".join(known) + _link(d) if known else ""
     yield "waits", _waits(d)
     if "device_memory_bytes" in d.medians:
         yield "memory", format_bytes(d.medians["device_memory_bytes"])
+
+
+def _link(d: DeviceSummary) -> str:
+    """What the PCIe link as it ran can carry one way, before packets and acknowledgements take their part."""
+    generation, lanes = (d.medians.get(f"pcie_{name}") for name in ("generation", "lanes"))
+    speed = _LANE_GB_S.get(int(generation or 0))
+    if speed is None or not lanes:
+        return ""
+    return f" of {speed * lanes:,.0f} GB/s that PCIe {generation:.0f}.0 x{lanes:.0f} carries"
 
 
 def _clock(d: DeviceSummary) -> str:
