@@ -14,12 +14,12 @@ import msgspec
 from framepace.analyze.summary import summarize
 from framepace.errors import FramepaceError, UsageError
 from framepace.exec.backend import Tell as LoadTell
-from framepace.exec.clock import Clock, SystemClock
+from framepace.exec.clock import Clock
 from framepace.facts.settings import Case, apply
 from framepace.facts.sweep import Cell, Sweep
 from framepace.facts.trace import Trace
 from framepace.measure.engines import Engines
-from framepace.measure.session import measure
+from framepace.measure.session import clock_for, measure
 from framepace.store import load_trace, write_atomic
 
 Tell = Callable[[str, float], None]
@@ -70,7 +70,7 @@ def sweep(
     cases = [apply(case, combination) for combination in combinations]
     done: list[Cell] = []
     told = tell or (lambda text, share: None)
-    clock = clock or SystemClock()
+    clock = clock or clock_for(case.plan)
     with Engines(clock) as engines:
         for number, (settings, varied) in enumerate(zip(combinations, cases, strict=True)):
             named, share = ", ".join(f"{k}={v}" for k, v in settings.items()), number / len(cases)

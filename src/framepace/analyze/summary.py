@@ -262,6 +262,8 @@ def _rate(name: str, host: Mapping[str, Column]) -> dict[str, float]:
 
 def _notes(trace: Trace, frames: ModelSummary) -> Iterator[str]:
     """Sentences a reader must see beside the numbers."""
+    if trace.meta.simulated:
+        yield "simulated: a model of a device made these durations, nothing was measured"
     yield from trace.meta.notes
     if not trace.meta.warmup_stable:
         yield "warm-up ran out of time before the latency was steady"

@@ -18,7 +18,9 @@ Fps = Annotated[float | None, typer.Option("--fps", help="frames a second of eac
 P99 = Annotated[float | None, typer.Option("--p99-ms", help="frame budget in ms (default: the frame period)")]
 Size = Annotated[str | None, typer.Option("--size", help="WIDTHxHEIGHT of the image input")]
 Backend = Annotated[str | None, typer.Option("--backend", help="onnxruntime, tensorrt, torch, simulated or null")]
-DeviceName = Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:N")]
+DeviceName = Annotated[
+    str | None, typer.Option("--device", help="cpu, cuda or cuda:N; simulated: t4, xavier, a100, h100, h200")
+]
 Layers = Annotated[bool, typer.Option("--layers", help="measure each layer too, where the library can")]
 Shape = Annotated[list[str], typer.Option("--shape", help="NAME=1x3x480x640 of an input that is not fully described")]
 Layout = Annotated[str | None, typer.Option("--layout", help="nchw or nhwc, where the model does not say")]
@@ -125,7 +127,9 @@ def build_case(
     changes: dict[str, Any] = parse_pairs(settings, "--set")
     if size is not None:
         changes["size"] = parse_size(size)
-    named = {"layout": layout, "backend": backend, "device": device}
+    # A simulated device is named like a real one: --backend simulated --device t4.
+    place = "option.device" if backend == "simulated" and device is not None else "device"
+    named = {"layout": layout, "backend": backend, place: device}
     changes = {name: text for name, text in named.items() if text is not None} | changes
     chosen = None if load is None else parse_load(load)
     rate = getattr(chosen, "fps", fps) if chosen is not None else fps

@@ -105,6 +105,10 @@ class Session(ABC):
         """What each layer takes alone, from the library's own profiler; none where it has none. Runs inferences."""
         return ()
 
+    def telemetry(self) -> bytes:
+        """Packed rows (facts.trace.TELEMETRY_COLUMNS) of a device that only the backend can see, since last asked."""
+        return b""
+
     def close(self) -> None:
         """Free the model. Idempotent."""
         if not self.closed:

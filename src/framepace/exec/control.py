@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from typing import Protocol
+from typing import Any, Protocol
+
+from framepace.exec.clock import Clock
 
 _KEPT = 65536  # deliveries a closed loop can look back on; more than any concurrency
 
@@ -18,12 +20,12 @@ class StopRule(Protocol):
 class Control:
     """Counts deliveries, ends warm-up when `warm` says so, and the run when `rule` does or somebody calls `stop`.
 
-    Deliveries are numbered from 0 in order of completion; closed loops wait on them.
+    Deliveries are numbered from 0 in order of completion; closed loops wait on them, on the clock if it is virtual.
     """
 
-    def __init__(self, warm: StopRule, rule: StopRule) -> None:
+    def __init__(self, warm: StopRule, rule: StopRule, clock: Clock | None = None) -> None:
         self._warm, self._rule = warm, rule
-        self._done = threading.Condition()
+        self._done: Any = getattr(clock, "condition", threading.Condition)()
         self._completions: list[int] = []
         self._forgotten = 0
         self.warming = True

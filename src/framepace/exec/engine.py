@@ -9,7 +9,7 @@ import gc
 import itertools
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 from framepace.errors import ModelError, UsageError
@@ -69,6 +69,10 @@ class Engine:
         """PCI bus ids of the GPUs in use, by their number in the plan."""
         pairs = zip(self.plan.models, self._models, strict=True)
         return {ordinal(model.device): session.gpu for model, session in pairs if session.gpu is not None}
+
+    def telemetry(self) -> bytes:
+        """Telemetry of devices that only the backends can see (simulated ones)."""
+        return b"".join(session.telemetry() for session in self._models)
 
     def run(
         self, scope: Scope, begin: Callable[[], Feed], control: Control, sink: Sink, picture: Any = None
@@ -211,13 +215,13 @@ class _Crew:
                 stack.callback(pipeline.close)
                 pipeline.prime()
             if engine.keeper:
-                cores = usable_cores()
-                stack.enter_context(kept_awake(cores[-1 - index % len(cores)]))
+                stack.enter_context(_kept_awake(self._engine.clock, index))
             # Nobody begins before all are set up, and nobody frees anything before all are done: allocating, capturing
             # and freeing disturb what runs.
             self._meet()
             assert self._feed is not None
-            _serve(pipeline, self._feed, pipeline.beat if engine.heartbeat_ms is not None else None)
+            with _on_the_clock(self._engine.clock, index, engine.workers):
+                _serve(pipeline, self._feed, pipeline.beat if engine.heartbeat_ms is not None else None)
             if self._together is not None:
                 self._together.wait()
         self.errors.extend(pipeline.errors)
@@ -230,6 +234,19 @@ class _Crew:
             self._start()
         else:
             self._together.wait()
+
+
+def _kept_awake(clock: Clock, index: int) -> AbstractContextManager[None]:
+    """The keeper beside a worker; on a virtual clock there is no core, but the clock knows."""
+    awake: Callable[[], AbstractContextManager[None]] | None = getattr(clock, "awake", None)
+    cores = usable_cores()
+    return awake() if awake is not None else kept_awake(cores[-1 - index % len(cores)])
+
+
+def _on_the_clock(clock: Clock, index: int, of: int) -> AbstractContextManager[None]:
+    """On a virtual clock that knows several threads, they take turns."""
+    thread: Callable[[int, int], AbstractContextManager[None]] | None = getattr(clock, "thread", None)
+    return thread(index, of) if thread is not None and of > 1 else nullcontext()
 
 
 def _serve(pipeline: Pipeline, feed: Feed, idle: Idle | None) -> None:

@@ -111,8 +111,8 @@ class InlineFeed:
         self._sources, self._arrivals, self._rule, self._waiter = sources, arrivals, rule, waiter
         self._now, self._control = waiter.clock.now, waiter.control
         self._numbers = _Numbers()
-        self._gather = threading.Lock()
-        self._reads = [threading.Lock() for _ in sources]
+        lock = getattr(waiter.clock, "lock", threading.Lock)
+        self._gather, self._reads = lock(), [lock() for _ in sources]
 
     def take(self, idle: Idle | None, wait: bool = True) -> list[Frame] | None:
         """See Feed. A single-frame batch needs no lock: each worker draws its own number."""

@@ -24,7 +24,7 @@ from framepace.exec.precision import LARGEST, to_fp16, to_int8, versions, weight
 from framepace.facts.model import ModelSpec
 from framepace.facts.plan import ModelPlan
 
-_PRECISIONS = ("fp16", "int8")
+_PRECISIONS = ("fp16", "int8", "int8+fp16")
 _MADE = 2  # to be raised when the same model would be converted differently
 _LONGEST_NAME = 60
 
@@ -38,7 +38,7 @@ def variant(model: ModelPlan, precision: str | None = None, tell: Tell = silent)
     Args:
         precision: 'fp16' or 'int8' to put into the file; None leaves its own (libraries that convert themselves).
             Inputs and outputs keep their dtype. 'int8' is Q/DQ (symmetric, per channel), calibrated on frames of
-            `model.calibration`.
+            `model.calibration`; 'int8+fp16' has the rest in float16, for libraries that run what the file says.
 
     Raises:
         ModelError: the model cannot be converted. UsageError: no calibration data, or a precision that cannot be
@@ -64,16 +64,21 @@ def _check(model: ModelPlan, precision: str | None) -> None:
     if precision is not None and precision not in _PRECISIONS:
         fix = "use fp16, or a library that converts by itself: tensorrt 10, torch"
         raise UsageError("an ONNX file cannot be converted to that precision", got=precision, fix=fix)
-    if precision == "int8" and model.calibration is None:
+    if _quantises(precision) and model.calibration is None:
         fix = "--set calibration=VIDEO (frames of your own; 'synthetic' where only speed matters)"
         raise UsageError(f"precision int8 of {model.name!r} needs frames to calibrate on", got="none", fix=fix)
+
+
+def _quantises(precision: str | None) -> bool:
+    return precision is not None and precision.startswith("int8")
 
 
 def _converted(model: ModelPlan, resolved: Resolved, precision: str | None, folded: bool, tell: Tell) -> Any:
     proto = load(model.model)
     # Quantisation comes first: it is calibrated on the inputs that the host prepares.
-    if precision == "int8":
-        proto = to_int8(proto, prepared_inputs(model, resolved), model.name, tell)
+    if _quantises(precision):
+        half = precision == "int8+fp16"
+        proto = to_int8(proto, prepared_inputs(model, resolved), model.name, tell, half=half)
     elif precision == "fp16":
         proto = to_fp16(proto, model.name)
     return fold(proto, resolved, model) if folded else proto
@@ -131,7 +136,7 @@ def _name(model: ModelPlan, found: ModelSpec, precision: str | None, folded: boo
         parts += ["folded", prepare.scale, prepare.mean, prepare.std, prepare.layout]
     if precision is not None:
         parts += [precision, *versions()]
-    if precision == "int8":
+    if _quantises(precision):
         frames = replace(prepare, place="host", constant=False)
         parts += [calibration_key(model), frames, model.size, model.batch.max, sorted(model.shapes.items())]
     plain = re.sub(r"[^\w.-]", "_", model.name)[:_LONGEST_NAME]

@@ -24,6 +24,7 @@ from framepace.facts.finding import Account, Explanation, Finding, Gain
 from framepace.facts.settings import Case, apply
 from framepace.facts.trace import Trace
 from framepace.facts.workload import Closed, Warmup, load_fps
+from framepace.measure.session import clock_for
 
 _P99_REQUESTS = 600  # p99 wants 528 effective ones
 _SCOPE_SHARE = 0.25  # of the time limit for the stream run; the other scopes get a fifth of what it got
@@ -67,7 +68,7 @@ def explain(
         Interrupted: Ctrl-C before the first trace was complete.
     """
     found = Progressing()
-    with Lab(time_limit - _AROUND_S, folder, tell, clock) as lab:
+    with Lab(time_limit - _AROUND_S, folder, tell, clock or clock_for(case.plan)) as lab:
         try:
             _measure_scopes(lab, case, found)
             known = _situation(case, found)

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from framepace.errors import StoreError
-from framepace.exec.backend import Tell, silent
+from framepace.exec.backend import Tell, get_backend, silent
 from framepace.exec.clock import Clock, SystemClock
 from framepace.exec.control import Control
 from framepace.exec.engine import Engine
 from framepace.exec.feed import Feed
+from framepace.exec.sim.clock import VirtualClock
+from framepace.exec.sim.telemetry import VirtualTelemetry
 from framepace.facts.plan import Plan
 from framepace.facts.trace import Trace, TraceMeta
 from framepace.facts.workload import Workload
@@ -111,7 +113,7 @@ def measure(
         FramepaceError: the plan cannot be loaded, a source cannot be opened, or the disk is full (what was measured
             is in `folder`).
     """
-    clock = clock or SystemClock()
+    clock = clock or clock_for(plan)
     with ExitStack() as stack:
         if engine is None:
             engine = Engine(plan, clock, tell)
@@ -120,6 +122,12 @@ def measure(
             frames = open_frames(workload, clock)
             stack.callback(frames.close)
         return _Run(plan, workload, engine, frames, clock, folder, overwrite, telemetry, progress, layers).run()
+
+
+def clock_for(plan: Plan) -> Clock:
+    """The clock of a run: virtual when every backend only simulates, else the system's."""
+    simulated = all(get_backend(model.backend).simulated for model in plan.models)
+    return VirtualClock() if simulated else SystemClock()
 
 
 class _Run:
@@ -140,9 +148,9 @@ class _Run:
     ) -> None:
         self._plan, self._workload, self._engine, self._frames, self._clock = plan, workload, engine, frames, clock
         self._warm, self._rule = Steady(workload.warmup), Enough(workload.stop)
-        self._control = Control(self._warm, self._rule)
+        self._control = Control(self._warm, self._rule, clock)
         self._layers = layers
-        self._progress, self._telemetry = progress, telemetry and not clock.virtual
+        self._progress, self._telemetry = progress, telemetry
         self._rows = {"requests": Rows(), "telemetry": Rows()}
         self._meta = self._describe()
         self._writer = MemoryWriter(self._meta) if folder is None else TraceWriter(folder, self._meta, overwrite)
@@ -162,8 +170,10 @@ class _Run:
             raise flusher.error
         return trace
 
-    def _sampler(self) -> Telemetry | None:
-        if not self._telemetry:
+    def _sampler(self) -> Telemetry | VirtualTelemetry | None:
+        if self._telemetry and isinstance(self._clock, VirtualClock):
+            return VirtualTelemetry(self._rows["telemetry"].add, self._clock, self._engine.telemetry)
+        if not self._telemetry or self._clock.virtual:
             return None
         return Telemetry(self._rows["telemetry"].add, samplers=[host_sampler(), *gpu_samplers(self._engine.gpus)])
 
@@ -204,7 +214,7 @@ class _Run:
             framepace=probed.libraries.get("framepace", ""),
         )
 
-    def _closed(self, stopped: str, errors: list[Exception], sampler: Telemetry | None) -> TraceMeta:
+    def _closed(self, stopped: str, errors: list[Exception], sampler: Telemetry | VirtualTelemetry | None) -> TraceMeta:
         from msgspec.structs import replace
 
         notes = [*self._frames.notes, *self._engine.notes, *dict.fromkeys(str(e).splitlines()[0] for e in errors)]
