@@ -54,18 +54,31 @@ def versions() -> tuple[str, str]:
 
 def weight_bytes(proto: Any) -> int:
     """Bytes of the weights in memory, without serialising the model, which fails above 2 GiB."""
-    constants = (a.t for node in proto.graph.node if node.op_type == "Constant" for a in node.attribute)
-    return sum(len(tensor.raw_data) + 4 * len(tensor.float_data) for tensor in (*proto.graph.initializer, *constants))
+    return sum(len(tensor.raw_data) + 4 * len(tensor.float_data) for tensor in _weights(proto))
+
+
+def _has_half(proto: Any) -> bool:
+    from onnx import TensorProto
+
+    return any(tensor.data_type == TensorProto.FLOAT16 for tensor in _weights(proto))
+
+
+def _weights(proto: Any) -> Iterator[Any]:
+    yield from proto.graph.initializer
+    yield from (a.t for node in proto.graph.node if node.op_type == "Constant" for a in node.attribute)
 
 
 def to_fp16(proto: Any, name: str) -> Any:
     """The model in float16, with inputs and outputs in their own dtypes. Raises ModelError.
 
-    Weights beyond float16's range become its largest number. Operators that lose too much in it (the converter's list:
+    A model with float16 weights stays as it is: somebody has decided what is in float16 and what is not. Weights
+    beyond float16's range become its largest number. Operators that lose too much in it (the converter's list:
     NonMaxSuppression, TopK, Min, Max, ...) stay in float32, between casts.
     """
     import onnx
 
+    if _has_half(proto):
+        return proto
     with _converting(name, "FP16") as folder:
         return _halved(onnx.load(_optimised(proto, folder)))
 
@@ -73,6 +86,8 @@ def to_fp16(proto: Any, name: str) -> Any:
 def _halved(proto: Any) -> Any:
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
+    if _has_half(proto):
+        return proto
     large = weight_bytes(proto) > LARGEST  # shapes were inferred, from a file
     return _in_order(convert_float_to_float16(proto, keep_io_types=True, disable_shape_infer=large))
 
@@ -83,16 +98,17 @@ def to_int8(proto: Any, frames: Sequence[dict[str, Any]], name: str, tell: Tell 
     `half` puts all the rest into float16 (which needs opset 19), for libraries that run what the file says: else the
     rest is float32.
 
-    Raises ModelError: what the converter cannot do, an earlier opset than 13 that cannot be raised, values on the
-    frames that are not finite.
+    Raises ModelError: what the converter cannot do, an earlier opset than 13 that cannot be raised, activations
+    that are not finite.
     """
     import onnx
     from onnxruntime import quantization
 
+    opset = _HALF_SCALE_OPSET if half or _has_half(proto) else _PER_CHANNEL_OPSET
     with _converting(name, "INT8") as folder:
         target = folder / "int8.onnx"
         quantization.quantize_static(
-            _optimised(_raised(proto, _HALF_SCALE_OPSET if half else _PER_CHANNEL_OPSET), folder),
+            _optimised(_raised(proto, opset), folder),
             target,
             _reader(quantization, frames, f"calibrating {name}", tell),
             quant_format=quantization.QuantFormat.QDQ,
@@ -112,7 +128,7 @@ def to_int8(proto: Any, frames: Sequence[dict[str, Any]], name: str, tell: Tell 
                 "CalibStridedMinMax": _stride(frames),
             },
         )
-        quantised = _checked(onnx.load(target), name)
+        quantised = onnx.load(target)
         # Not through the optimisation again: it would fold the weights' Q/DQ pairs away.
         return _halved(quantised) if half else quantised
 
@@ -137,13 +153,31 @@ def _optimised(proto: Any, folder: Path) -> Path:
     source, target = _saved(proto, folder / "source.onnx"), folder / "preprocessed.onnx"
     large = {"save_as_external_data": True, "all_tensors_to_one_file": True} if weight_bytes(proto) > LARGEST else {}
     quant_pre_process(source, target, skip_symbolic_shape=True, **large)
-    if not _domains(onnx.load(target, load_external_data=False)) <= _domains(proto):
+    optimised = onnx.load(target, load_external_data=False)
+    if not _domains(optimised) <= _domains(proto):
         quant_pre_process(source, target, skip_symbolic_shape=True, skip_optimization=True, **large)
+        optimised = onnx.load(target, load_external_data=False)
+    # ONNX Runtime names every set of operators it knows, in its own versions: other libraries need not know them.
+    kept = [o for o in optimised.opset_import if o.domain in ("", "ai.onnx", *_domains(optimised))]
+    del optimised.opset_import[:]
+    optimised.opset_import.extend(kept)
+    target.write_bytes(optimised.SerializeToString())
     return target
 
 
 def _domains(proto: Any) -> set[str]:
-    return {node.domain for node in proto.graph.node if node.domain != "ai.onnx"}
+    """Sets of operators that a model uses, in branches and functions too."""
+    nodes = [*proto.graph.node, *(node for function in proto.functions for node in function.node)]
+    return {node.domain for outer in nodes for node in _inner(outer) if node.domain != "ai.onnx"}
+
+
+def _inner(node: Any) -> Iterator[Any]:
+    """The node, and those of its branches."""
+    yield node
+    for attribute in node.attribute:
+        for graph in (attribute.g, *attribute.graphs):
+            for inner in graph.node:
+                yield from _inner(inner)
 
 
 def _saved(proto: Any, path: Path) -> Path:
@@ -165,7 +199,7 @@ def _in_order(proto: Any) -> Any:
     while waiting:
         late = []
         for node in waiting:
-            if all(name in done or name not in made for name in _reads(node)):
+            if all(name in done or name not in made for inner in _inner(node) for name in inner.input):
                 ordered.append(node)
                 done.update(node.output)
             else:
@@ -175,28 +209,6 @@ def _in_order(proto: Any) -> Any:
         waiting = late
     del proto.graph.node[:]
     proto.graph.node.extend(ordered)
-    return proto
-
-
-def _reads(node: Any) -> Iterator[str]:
-    """Names that a node reads; those of its branches too."""
-    yield from node.input
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            for inner in graph.node:
-                yield from _reads(inner)
-
-
-def _checked(proto: Any, name: str) -> Any:
-    """The quantised model when all scales are numbers: a NaN or infinity in an activation gives none."""
-    import numpy as np
-    from onnx import numpy_helper
-
-    scales = {node.input[1] for node in proto.graph.node if node.op_type == "QuantizeLinear"}
-    for tensor in proto.graph.initializer:
-        if tensor.name in scales and not np.isfinite(numpy_helper.to_array(tensor)).all():
-            fix = "check the preparation (mean, std, scale) and the model's outputs on these frames"
-            raise ModelError(f"model {name!r} gives values that are not finite", got=tensor.name, fix=fix)
     return proto
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from framepace.explaining.cause import Probe, Suspicion
-from framepace.explaining.gaps import beat
+from framepace.explaining.gaps import dense_beat
 from framepace.explaining.situation import Situation
 from framepace.explaining.trial import COMPUTE, CPU, Blocks
 from framepace.facts.finding import Remedy
 from framepace.facts.settings import apply
 
+_FEWEST = 120  # requests a block: a governor may take seconds to follow
 FALLEN = 0.97  # of the clock back to back; readings repeat within a step of 15 MHz
 
 
@@ -30,7 +31,7 @@ class ClocksFall:
     def probe(self, known: Situation) -> Probe | str:
         """Run the model through the gap. Both sides spin, so that only the device is kept from idling."""
         base = apply(known.case, {"scope": "model", "wait": "spin"})
-        return Probe(base, {"heartbeat-ms": beat(known)}, COMPUTE, also=(CPU,))
+        return Probe(base, {"heartbeat-ms": dense_beat(known)}, COMPUTE, also=(CPU,), fewest=_FEWEST)
 
     def remedy(self, known: Situation, blocks: Blocks) -> Remedy:
         """Locked clocks, by a person; a heartbeat is what framepace can do by itself."""
@@ -39,7 +40,7 @@ class ClocksFall:
         top = gpu.sm_clock_max_mhz if gpu is not None and gpu.sm_clock_max_mhz else round(clock or 0)
         return Remedy(
             text="keep the device busy with a heartbeat, or lock its clocks",
-            plan={"heartbeat-ms": beat(known)},
+            plan={"heartbeat-ms": dense_beat(known)},
             command=f"sudo nvidia-smi --lock-gpu-clocks={top},{top}",
             undo="sudo nvidia-smi --reset-gpu-clocks",
             cost=f"power; {blocks.value(blocks.after, CPU).value / 1e6:.1f} ms of CPU time a frame for the heartbeat",
