@@ -132,7 +132,8 @@ def test_int8_depends_on_frames_and_preparation(tmp_path: Path, bikes: Path, tol
     shutil.copyfile(bikes, video)
 
     def made(**fields: Any) -> str:
-        return variant(plan(**{"calibration": str(video), **fields}), "int8", lambda text, share: told.append(text))
+        model = plan(**{"model": "builtin:classifier@64x64", "calibration": str(video), **fields})
+        return variant(model, "int8", lambda text, share: told.append(text))
 
     first = made()
     others = [made(prepare=Prepare(mean=(0.5,))), made(batch=Batching(max=2)), made(calibration="synthetic")]
