@@ -23,11 +23,12 @@ from framepace.testing import FakeClock
 
 try:
     from framepace.exec.backends import tensorrt as backend
-    from framepace.exec.trt import api, build, layers
+    from framepace.exec.trt import build, layers
+    from framepace.exec.trt.api import Library, Words, find_library
 except ImportError:
     pytest.skip("no TensorRT is installed", allow_module_level=True)
 
-LIB = api.library()
+LIB = find_library()
 ABSENT = build.Target("a device that is not here", "8.6", absent=True)
 needs_rtx = pytest.mark.skipif(LIB.name != "tensorrt-rtx", reason="only RTX builds without a GPU")
 
@@ -172,10 +173,10 @@ def test_the_node_that_cannot_be_parsed_is_named(tmp_path: Path) -> None:
     assert all(word in str(error.value) for word in ("odd_7", "NoSuchOperator", "onnxruntime"))
 
 
-def library(*flags: str, version: str = "10.0", name: str = "tensorrt", **parts: Any) -> api.Library:
+def library(*flags: str, version: str = "10.0", name: str = "tensorrt", **parts: Any) -> Library:
     """A library whose builder has these flags."""
     trt = SimpleNamespace(BuilderFlag=SimpleNamespace(**dict.fromkeys(flags, 1)), **parts)
-    return api.Library(trt, name, version, api.Words(), None)
+    return Library(trt, name, version, Words(), None)
 
 
 def test_precision_is_a_flag_where_there_are_flags_and_in_the_file_elsewhere() -> None:
@@ -228,7 +229,7 @@ def test_an_error_of_8_6_names_the_node_by_its_number() -> None:
 
 def test_errors_and_warnings_of_the_library_are_kept_apart() -> None:
     """What was said before `take` explains no later failure."""
-    words = api.Words()
+    words = Words()
     words.add("an\nerror")
     words.warn("Using an engine plan file across different models of devices is not recommended")
     assert len(words.warnings("different models")) == 1
@@ -270,7 +271,7 @@ def test_options_are_checked() -> None:
     from framepace.exec.backends.options import checked
 
     assert checked("tensorrt", backend._Options, {"level": "4", "tf32": "false"}) == {"level": 4, "tf32": False}
-    for options in ({"level": 9}, {"verbosity": "loud"}, {"library": "tensorflow"}, {"workspace_mb": 0}):
+    for options in ({"level": 9}, {"verbosity": "loud"}, {"module": "tensorflow"}, {"workspace_mb": 0}):
         with pytest.raises(UsageError):
             checked("tensorrt", backend._Options, options)
     with pytest.raises(UsageError, match="tactic"):
@@ -283,7 +284,7 @@ def test_options_are_checked() -> None:
 def test_a_library_that_is_not_installed_is_a_sentence() -> None:
     """Only RTX is here."""
     with pytest.raises(UsageError, match="'tensorrt' cannot be used"):
-        backend.TensorRTBackend().load(plan(options={"library": "tensorrt"}), FakeClock())
+        backend.TensorRTBackend().load(plan(options={"module": "tensorrt"}), FakeClock())
 
 
 @needs_rtx

@@ -23,12 +23,13 @@ from tests.exec.scripted_device import ScriptedDevice
 
 try:
     from framepace.exec.backends import tensorrt as backend
-    from framepace.exec.trt import api, build, engine
+    from framepace.exec.trt import build, engine
+    from framepace.exec.trt.api import Library, Words, find_library
     from framepace.exec.trt.contexts import Contexts
 except ImportError:
     pytest.skip("no TensorRT is installed", allow_module_level=True)
 
-LIB = api.library()
+LIB = find_library()
 ABSENT = build.Target("a device that is not here", "8.6", absent=True)
 
 
@@ -43,10 +44,10 @@ def plan(model: str = "builtin:classifier", **fields: Any) -> ModelPlan:
     return ModelPlan(name="net", model=model, backend="tensorrt", **fields)
 
 
-def library(*flags: str, version: str = "10.0", name: str = "tensorrt", **parts: Any) -> api.Library:
+def library(*flags: str, version: str = "10.0", name: str = "tensorrt", **parts: Any) -> Library:
     """A library whose builder has these flags."""
     trt = SimpleNamespace(BuilderFlag=SimpleNamespace(**dict.fromkeys(flags, 1)), **parts)
-    return api.Library(trt, name, version, api.Words(), None)
+    return Library(trt, name, version, Words(), None)
 
 
 def test_an_engine_of_another_version_is_refused(tmp_path: Path) -> None:
@@ -247,7 +248,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Engine:
     found_as = {"name": "scripted", "pci_bus_id": "0000:01:00.0", "compute_capability": "9.0"}
     monkeypatch.setattr(cuda, "identity", lambda device: found_as)
     monkeypatch.setattr(cuda, "open_device", lambda *args: device)
-    monkeypatch.setattr(backend, "library", lambda name: DOUBLES)
+    monkeypatch.setattr(backend, "find_library", lambda name: DOUBLES)
     monkeypatch.setattr(engine, "load", lambda lib, path: found)
     (tmp_path / "net.engine").write_bytes(b"engine")
     monkeypatch.chdir(tmp_path)

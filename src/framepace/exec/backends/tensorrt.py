@@ -20,7 +20,7 @@ from framepace.exec.device import Stream
 from framepace.exec.gpu import DeviceWorker, Produced, Slot
 from framepace.exec.models import Resolved, inspect, resolve
 from framepace.exec.trt import build, engine
-from framepace.exec.trt.api import Library, library
+from framepace.exec.trt.api import Library, find_library
 from framepace.exec.trt.contexts import Contexts, bind_streams
 from framepace.exec.trt.layers import inspected, profiler
 from framepace.exec.variant import variant
@@ -28,9 +28,9 @@ from framepace.facts.base import Fact
 from framepace.facts.model import Layer, TensorSpec
 from framepace.facts.plan import ModelPlan
 
-library()  # no TensorRT: an ImportError, which the registry turns into the name of the extra
+find_library()  # no TensorRT: an ImportError, which the registry turns into the name of the extra
 OPTIONS: Mapping[str, str] = {
-    "library": "tensorrt or tensorrt-rtx, where both are installed",
+    "module": "tensorrt or tensorrt-rtx, where both are installed",
     "level": "builder optimisation level, 0 (quick) to 5 (thorough)",
     "workspace_mb": "device memory a layer may take while it runs",
     "aux_streams": "streams beside its own on which one inference may run",
@@ -38,12 +38,12 @@ OPTIONS: Mapping[str, str] = {
     "tf32": "let float32 products run in TF32, as the library does by itself (true or false)",
     "tactics": "tactic sources, e.g. 'edge_mask_convolutions,jit_convolutions'; the library's own by default",
 }
-_OF_BUILD = tuple(key for key in OPTIONS if key != "library")
+_OF_BUILD = tuple(key for key in OPTIONS if key != "module")
 _PROFILED = 20  # inferences for the times of layers
 
 
 class _Options(Fact, frozen=True, kw_only=True):
-    library: Literal["tensorrt", "tensorrt-rtx"] = "tensorrt"
+    module: Literal["tensorrt", "tensorrt-rtx"] = "tensorrt"
     level: Annotated[int, Meta(ge=0, le=5)] = 3
     workspace_mb: Annotated[int, Meta(ge=1)] = 1024
     aux_streams: Annotated[int, Meta(ge=0)] = 0
@@ -69,17 +69,17 @@ class TensorRTBackend(Backend):
 
     def versions(self) -> dict[str, str]:
         """Version of the library that loaded a model, or that is found first."""
-        lib = self._lib or library()
+        lib = self._lib or find_library()
         return {lib.name: lib.version}
 
 
 def chosen_library(model: ModelPlan) -> Library:
-    """The library of option.library, else the one that is found first. Raises UsageError where it is not installed."""
-    name = model.options.get("library")
+    """The library of option.module, else the one that is found first. Raises UsageError where it is not installed."""
+    name = model.options.get("module")
     try:
-        return library(None if name is None else str(name))
+        return find_library(None if name is None else str(name))
     except ImportError as error:
-        fix = f"install it: pip install 'framepace[{name}]', or leave option.library out"
+        fix = f"install it: pip install 'framepace[{name}]', or leave option.module out"
         raise UsageError(f"the library {name!r} cannot be used", got=error, fix=fix) from error
 
 

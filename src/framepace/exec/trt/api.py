@@ -19,7 +19,7 @@ from typing import Any
 
 from framepace.errors import UsageError, unknown
 
-# Modules by the name people give in option.library, in the order they are looked for.
+# Modules by the name people give in option.module, in the order they are looked for.
 _MODULES = {"tensorrt": ("tensorrt",), "tensorrt-rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings")}
 # TensorRT's number formats as NumPy names; what is not here cannot be an input or output of ours.
 _DTYPES = {
@@ -125,13 +125,13 @@ class Library:
 
 
 @lru_cache
-def library(name: str | None = None) -> Library:
+def find_library(name: str | None = None) -> Library:
     """The installed TensorRT, or that of `name`.
 
     Raises ImportError (the registry names the extra), also where its shared libraries are missing; UsageError.
     """
     if name is not None and name not in _MODULES:
-        raise unknown("library", name, _MODULES)
+        raise unknown("TensorRT module", name, _MODULES)
     for chosen in (name,) if name is not None else _MODULES:
         module = _first(_MODULES[chosen])
         if module is not None:

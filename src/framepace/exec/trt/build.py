@@ -54,7 +54,7 @@ def engine_file(
 def engine_key(lib: Library, model: ModelPlan, location: str, resolved: Resolved, target: Target) -> str:
     """What an engine depends on, hashed: file and weights, shapes, settings of the build, library version, device."""
     shapes = (sorted(resolved.shapes.items()), sorted(resolved.batched))
-    options = sorted((key, value) for key, value in model.options.items() if key != "library")
+    options = sorted((key, value) for key, value in model.options.items() if key != "module")
     file = (inspect(location).sha256, *_weights(location))
     return cache.key(file, shapes, model.precision, options, lib.name, lib.version, target)
 
