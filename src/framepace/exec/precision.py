@@ -41,6 +41,7 @@ _ALTERNATIVE = "another precision, or a backend that converts by itself (tensorr
 _OPERATORS = ["Conv", "ConvTranspose", "MatMul", "Gemm"]
 _PERCENTILE = 99.99
 _PER_CHANNEL_OPSET, _HALF_SCALE_OPSET = 13, 19
+_ERRORS = 3  # severity of ONNX Runtime's log
 _TOGETHER = 4  # pictures whose activations are in memory at once
 
 
@@ -144,25 +145,42 @@ def _raised(proto: Any, needed: int) -> Any:
 def _optimised(proto: Any, folder: Path) -> Path:
     """The file of the model after ONNX Runtime's basic optimisation and shape inference.
 
-    An optimisation that brings operators of ONNX Runtime's own is not used: the file is for other libraries too.
+    An optimisation that fails (operators that ONNX Runtime does not know) or that brings operators of ONNX Runtime's
+    own is not used: the file is for other libraries too.
     """
     import onnx
     from onnxruntime.quantization import quant_pre_process
 
-    # From a file: given a model whose weights are all Constant nodes, it skips the optimisation with a log line.
-    source, target = _saved(proto, folder / "source.onnx"), folder / "preprocessed.onnx"
-    large = {"save_as_external_data": True, "all_tensors_to_one_file": True} if weight_bytes(proto) > LARGEST else {}
-    quant_pre_process(source, target, skip_symbolic_shape=True, **large)
-    optimised = onnx.load(target, load_external_data=False)
-    if not _domains(optimised) <= _domains(proto):
-        quant_pre_process(source, target, skip_symbolic_shape=True, skip_optimization=True, **large)
-        optimised = onnx.load(target, load_external_data=False)
+    large, source, target = weight_bytes(proto) > LARGEST, folder / "source.onnx", folder / "preprocessed.onnx"
+    best = _by_runtime(_saved(proto, source), folder / "optimised.onnx", _domains(proto), large)
+    beside = {"save_as_external_data": True, "all_tensors_to_one_file": True} if large else {}
+    quant_pre_process(best, target, skip_optimization=True, skip_symbolic_shape=True, **beside)
     # ONNX Runtime names every set of operators it knows, in its own versions: other libraries need not know them.
-    kept = [o for o in optimised.opset_import if o.domain in ("", "ai.onnx", *_domains(optimised))]
-    del optimised.opset_import[:]
-    optimised.opset_import.extend(kept)
-    target.write_bytes(optimised.SerializeToString())
+    made = onnx.load(target, load_external_data=False)
+    kept = [o for o in made.opset_import if o.domain in ("", "ai.onnx", *_domains(made))]
+    del made.opset_import[:]
+    made.opset_import.extend(kept)
+    target.write_bytes(made.SerializeToString())
     return target
+
+
+def _by_runtime(source: Path, target: Path, domains: set[str], large: bool) -> Path:
+    """`target`, optimised; or `source` where that is no model for everybody."""
+    import onnx
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(target)
+    options.log_severity_level = _ERRORS
+    if large:
+        key = "session.optimized_model_external_initializers_file_name"
+        options.add_session_config_entry(key, f"{target.name}.data")
+    try:
+        ort.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
+    except Exception:  # ONNX Runtime raises classes of its own; the converter says what it cannot do with the model
+        return source
+    return target if _domains(onnx.load(target, load_external_data=False)) <= domains else source
 
 
 def _domains(proto: Any) -> set[str]:
