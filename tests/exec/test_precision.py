@@ -15,6 +15,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, checker, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 from framepace.errors import ModelError, SourceError
 from framepace.exec import builtin, precision
@@ -135,10 +136,14 @@ def test_a_model_in_fp16_stays_what_it_is() -> None:
 @pytest.mark.parametrize("half", [False, True])
 def test_int8_is_close_and_as_tensorrt_takes_it(half: bool) -> None:
     """Symmetric int8, weights per channel, no int32 anywhere; within a tenth of FP32; the rest float16 if asked."""
-    own, frames = load("builtin:classifier"), frames_of(plan())
+    model = plan("builtin:classifier@64x64")
+    own, frames = load(model.model), frames_of(model)
     proto = to_int8(copy.deepcopy(own), frames, "m", half=half)
     checker.check_model(proto, full_check=True)
-    assert 0 < error(own, proto, frames[::8]) < 0.1
+    # Not ONNX Runtime for the half: its older versions compute scales of float16 wrong.
+    got = ReferenceEvaluator(proto).run(None, frames[3])[0] if half else run(proto, frames[3])
+    wanted = run(own, frames[3])
+    assert 0 < np.linalg.norm(got - wanted) < 0.1 * np.linalg.norm(wanted)
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
     pairs = [node for node in proto.graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
     points = [weights[node.input[2]] for node in pairs]

@@ -38,7 +38,8 @@ def variant(model: ModelPlan, precision: str | None = None, tell: Tell = silent)
     Args:
         precision: 'fp16' or 'int8' to put into the file; None leaves its own (libraries that convert themselves).
             Inputs and outputs keep their dtype. 'int8' is Q/DQ (symmetric, per channel), calibrated on frames of
-            `model.calibration`; 'int8+fp16' has the rest in float16, for libraries that run what the file says.
+            `model.calibration`; 'int8+fp16' has the rest in float16, for libraries that run what the file says
+            (TensorRT 11 and RTX).
 
     Raises:
         ModelError: the model cannot be converted. UsageError: no calibration data, or a precision that cannot be
