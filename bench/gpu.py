@@ -35,6 +35,7 @@ PARTS: dict[str, Callable[[gpu_tables.Bench], list[Row]]] = {
     "streams": gpu_tables.streams,
     "batches": gpu_tables.batches,
     "transfers": gpu_tables.transfers,
+    "compiled": gpu_tables.compiled,
     "partition": gpu_tables.partition,
 }
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -95,14 +96,41 @@ def faults(bench: Bench) -> list[Row]:
     for backend in bench.backends:
         rows.append(_fault(f"{backend}: no such device", failure(apply(bench.case(backend), {"device": "cuda:7"}))))
         huge = apply(bench.case(backend, LARGE), {"batch": 20000})
-        rows.append(_fault(f"{backend}: too little memory", failure(huge)))
+        rows.append(_fault(f"{backend}: a batch that does not fit", failure(huge)))
         cells = api.sweep(apply(bench.case(backend), {"slots": 1}), {"batch": [1, 1 << 17, 2]}).cells
         went_on = [cell.error is None for cell in cells]
         free, total = cuda.free_memory()
         got = f"cells {went_on}, then {free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
-        what = f"{backend}: a sweep goes on after a cell without memory, and frees what it took"
+        what = f"{backend}: a sweep goes on after a cell that does not fit, and frees what it took"
         rows.append({"what": what, "got": got, "met": went_on == [True, False, True]})
+        rows += _crowded(bench, backend)
     return [*rows, _lost()]
+
+
+def _crowded(bench: Bench, backend: str) -> list[Row]:
+    """Nearly all memory is held by others: a model that ran before, one that is new, and workers until it is full."""
+    case = apply(bench.case(backend), {"batch": 8})
+    api.bench(case)  # engines are in the cache from here on
+    rows = []
+    with _held(all_but=32 << 20):
+        for what, changes in (("that ran before", {}), ("that is new", {"batch": 7})):
+            rows.append(_fault(f"{backend}: 32 MiB free, a model {what}", failure(apply(case, changes))))
+    with _held(all_but=1 << 30):
+        cells = api.sweep(case, {"workers": [1, 64, 2]}).cells
+    ran = [cell.error is None for cell in cells]
+    got = f"cells {ran}: {' / '.join(' / '.join((cell.error or '').splitlines()) for cell in cells[1:2])}"
+    return [
+        *rows,
+        {"what": f"{backend}: 1 GiB free, 1, 64 and 2 workers", "got": got, "met": ran == [True, False, True]},
+    ]
+
+
+@contextmanager
+def _held(all_but: int) -> Iterator[None]:
+    """So much device memory is left free, the rest is taken."""
+    with closing(cuda.open_device(None)) as device:
+        device.memory(cuda.free_memory()[0] - all_but)
+        yield
 
 
 def _fault(what: str, got: str | None) -> Row:

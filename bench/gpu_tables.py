@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -12,6 +13,7 @@ from msgspec.structs import replace
 from framepace import api
 from framepace.errors import FramepaceError
 from framepace.exec.backend import get_backend
+from framepace.exec.clock import SystemClock
 from framepace.facts.plan import ModelPlan, Plan
 from framepace.facts.settings import Case, apply
 from framepace.facts.summary import Summary
@@ -153,7 +155,7 @@ def batches(bench: Bench) -> list[Row]:
         for model in (SMALL, LARGE):
             case = bench.case(backend, model, precision="fp16", graph=True)
             # TensorRT builds an engine for each: minutes for the large network.
-            sizes = [1, 8, 32] if (backend, model) == ("tensorrt", LARGE) else [1, 2, 4, 8, 16, 32]
+            sizes = [1, 4, 8, 32] if (backend, model) == ("tensorrt", LARGE) else [1, 2, 4, 8, 16, 32]
             rows += _sweep(case, {"batch": sizes}, backend=backend, model=_short(model))
     return rows
 
@@ -169,6 +171,28 @@ def transfers(bench: Bench) -> list[Row]:
             case = bench.case(backend, model, 2)
             rows += _sweep(case, {"transfer": ["pinned"]}, backend=backend, model=_short(model), slots=2)
     return rows
+
+
+def compiled(bench: Bench) -> list[Row]:
+    """PyTorch's small network as it stands, in a CUDA graph, through torch.compile, and both; how long each loads."""
+    rows = []
+    vary = {"graph": [False, True]}
+    for precision in ("fp32", "fp16") if "torch" in bench.backends else ():
+        for options in ({}, {"channels_last": True}, {"compile": True}, {"compile": True, "channels_last": True}):
+            case = bench.case("torch", precision=precision, options=options)
+            head = {"precision": precision, "options": " ".join(options), "load s": _loading(case)}
+            rows += _sweep(case, vary, **head)
+    return rows
+
+
+def _loading(case: Case) -> float:
+    """Seconds until the model is loaded; PyTorch forgets what it compiled before, and so does not reach its limit."""
+    import torch
+
+    torch._dynamo.reset()
+    (model,), began = case.plan.models, time.monotonic()
+    get_backend(model.backend).load(model, SystemClock()).close()
+    return round(time.monotonic() - began, 1)
 
 
 def partition(bench: Bench) -> list[Row]:
