@@ -247,6 +247,22 @@ def test_compiled_outputs_are_those_of_the_module(exported: str, monkeypatch: py
         np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_every_compiled_model_of_a_process_is_compiled(exported: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch stops compiling one function after eight variants; every load is a function of its own."""
+    compiled = 0
+
+    def counting(graph: Any, inputs: Any) -> Any:
+        nonlocal compiled
+        compiled += 1
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=counting))
+    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 2, raising=False)
+    for _ in range(4):
+        load(exported, options={"compile": True}).close()
+    assert compiled >= 4
+
+
 @pytest.mark.parametrize(
     "prepare",
     [

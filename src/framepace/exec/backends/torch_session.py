@@ -82,6 +82,8 @@ class TorchSession(Session):
         run = _runner(self.plan, _module(self.plan, self.device), found, asked, self.device)
         if compiled:
             tell(f"compiling {self.plan.name}", None)
+            # PyTorch compiles one code object eight times, then runs it eagerly without a word: each load has its own.
+            run.__code__ = run.__code__.replace()
             run = torch.compile(run, mode=str(self.plan.options.get("compile_mode", "default")))
         if compiled or script:
             with torch.inference_mode():

@@ -247,4 +247,6 @@ def failed(lib: Library, doing: str, fix: str | None = None) -> BackendError:
     trouble = cuda.translate(RuntimeError(said), doing)
     if isinstance(trouble, DeviceMemoryError | DeviceLost):
         return trouble
+    if "volume exceeds" in said:  # a tensor of more than 2^31 - 1 values
+        fix = "use a smaller batch or input"
     return BackendError(f"TensorRT failed while {doing}", got=said, fix=cuda.advice(said) or fix)
