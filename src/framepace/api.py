@@ -16,8 +16,10 @@ from framepace.exec.backend import Tell as LoadTell
 from framepace.exec.backend import silent
 from framepace.exec.clock import Clock
 from framepace.exec.models import inspect
+from framepace.explaining.expect import said
 from framepace.explaining.lab import Tell
 from framepace.explaining.run import explain as explain_case
+from framepace.explaining.run import usual_limit
 from framepace.facts.check import Check
 from framepace.facts.finding import Explanation
 from framepace.facts.plan import ModelPlan, Plan, Target
@@ -139,15 +141,23 @@ def explain(
     models: str | Sequence[str] | Plan | Case,
     *,
     out: str | Path | None = None,
-    time_limit: float = 90.0,
+    time_limit: float | None = None,
     tell: Tell | None = None,
     clock: Clock | None = None,
+    expect: str | None = None,
+    expect_from: str | None = None,
     **options: Any,
 ) -> Explanation:
-    """The causes of latency, each proven by an intervention. `out` is a folder for the traces of the scopes."""
+    """The causes of latency, each proven by an intervention. `out` is a folder for the traces of the scopes.
+
+    `expect` is another tool's number ('5.1ms') and `expect_from` the tool (explaining.expect.TOOLS), which may carry
+    its requests in flight ('benchmark_app:4'): the difference to the stream's latency is then accounted for as well.
+    """
+    number = said(expect, expect_from)
     case = models if isinstance(models, Case) else make_case(models, **options)
     folder = None if out is None else Path(out)
-    return explain_case(case, time_limit=time_limit, folder=folder, tell=tell, clock=clock)
+    limit = time_limit or usual_limit(case.plan)
+    return explain_case(case, time_limit=limit, folder=folder, tell=tell, clock=clock, said=number)
 
 
 def sweep(

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
+from framepace.analyze.strategies import reasons
 from framepace.analyze.summary import summarize
 from framepace.errors import FramepaceError, UsageError
 from framepace.exec.backend import Tell as LoadTell
@@ -18,6 +20,7 @@ from framepace.exec.clock import Clock
 from framepace.facts.settings import Case, apply
 from framepace.facts.sweep import Cell, Sweep
 from framepace.facts.trace import Trace
+from framepace.measure.apart import measure_apart
 from framepace.measure.engines import Engines
 from framepace.measure.session import clock_for, measure
 from framepace.store import load_trace, write_atomic
@@ -77,11 +80,23 @@ def sweep(
             told(named, share)
             cell = _cell(settings, varied, folder, clock, engines, _prefixed(told, named, share))
             if cell is None:
-                return Sweep(grid=_text(grid), cells=tuple(done), interrupted=True)
+                return Sweep(grid=_text(grid), cells=reasoned(done), interrupted=True)
             done.append(cell)
             if folder is not None:
                 write_atomic(folder / "sweep.json", msgspec.json.encode(Sweep(grid=_text(grid), cells=tuple(done))))
-    return Sweep(grid=_text(grid), cells=tuple(done))
+    return Sweep(grid=_text(grid), cells=reasoned(done))
+
+
+def reasoned(done: Sequence[Cell]) -> tuple[Cell, ...]:
+    """The cells, each that varies in its strategy with the reason why it is faster or slower than the others."""
+    found = list(done)
+    rest = [{k: v for k, v in cell.settings.items() if k != "strategy"} for cell in found]
+    for i, cell in enumerate(found):
+        alike = [c for c, other in zip(done, rest, strict=True) if "strategy" in c.settings and other == rest[i]]
+        measured = {str(c.settings["strategy"]): c.summary for c in alike if c.summary is not None}
+        if cell.summary is not None and len(measured) > 1:
+            found[i] = replace(cell, why=reasons(measured).get(str(cell.settings["strategy"])))
+    return tuple(found)
 
 
 def _prefixed(tell: Tell, named: str, share: float) -> LoadTell:
@@ -96,8 +111,7 @@ def _cell(
     trace: Trace | None = _saved(path)
     try:
         if trace is None:
-            engine = None if case.plan.engine.strategy == "processes" else engines.get(case.plan, tell)
-            trace = measure(case.plan, case.workload, folder=path, clock=clock, overwrite=True, engine=engine)
+            trace = _measured(settings, case, path, clock, engines, tell)
     except FramepaceError as error:
         # A device that failed may hold what the cell took: the next one starts from nothing.
         engines.clear()
@@ -105,6 +119,16 @@ def _cell(
     if trace.meta.stopped == "interrupted":
         return None
     return Cell(settings=settings, trace=None if path is None else str(path), summary=summarize(trace))
+
+
+def _measured(
+    settings: dict[str, Any], case: Case, path: Path | None, clock: Clock, engines: Engines, tell: LoadTell
+) -> Trace:
+    """Strategies are compared by start-up and memory too, so each cell of theirs has a process of its own."""
+    if "strategy" in settings and not clock.virtual:
+        return measure_apart(case.plan, case.workload, path)
+    engine = None if case.plan.engine.strategy == "worker-processes" else engines.get(case.plan, tell)
+    return measure(case.plan, case.workload, folder=path, clock=clock, overwrite=True, engine=engine)
 
 
 def _saved(path: Path | None) -> Trace | None:

@@ -136,6 +136,9 @@ BROKEN = b"\x08\x09\x12\x04test:" + b"\xff" * 200
         (("compare", "a", "b"), "no trace"),
         (("report", "nowhere"), "no trace"),
         (("explain", "plan.yaml"), "threads"),
+        (("explain", "missing.onnx", "--expect", "5.1ms"), "--from is missing"),
+        (("explain", "missing.onnx", "--expect", "5.1ms", "--from", "benchmarkapp"), "did you mean 'benchmark_app'"),
+        (("explain", "missing.onnx", "--expect", "soon", "--from", "loop"), "not a duration"),
     ],
 )
 def test_wrong_input_is_a_sentence_and_exit_code_2(tmp_path: Path, arguments: tuple[str, ...], says: str) -> None:

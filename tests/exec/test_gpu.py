@@ -10,11 +10,11 @@ import pytest
 
 from framepace.errors import BackendError, DeviceLost, DeviceMemoryError
 from framepace.exec.batcher import BatchRule
-from framepace.exec.engine import _serve
 from framepace.exec.feed import InlineFeed, Waiter
 from framepace.exec.gpu import DeviceWorker, Produced, Slot
 from framepace.exec.models import Resolved
 from framepace.exec.pipeline import Pipeline, Step
+from framepace.exec.strategies import serve_overlapped
 from framepace.facts.model import TensorSpec
 from framepace.facts.plan import Batching, EnginePlan, ModelPlan
 from framepace.facts.trace import Cause, Column, Outcome
@@ -176,7 +176,7 @@ def run(clock: FakeClock, net: Net, load: Load, count: int) -> dict[str, Column]
     batch = net.plan.batch.max
     feed = InlineFeed([Source()], Interleaved(arrivals(load, clock.now(), width=batch)), BatchRule(batch), waiter)
     pipeline = Pipeline([Step(0, "m", net.worker, batch, None, None)], clock, control, rows)
-    _serve(pipeline, feed, None)
+    serve_overlapped(pipeline, feed, None)
     return rows.columns
 
 

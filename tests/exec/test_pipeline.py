@@ -165,6 +165,25 @@ def test_a_source_that_ends_ends_the_run() -> None:
     assert run.control.stopped == "source ended"
 
 
+def test_the_last_beat_ends_shortly_before_the_frame_and_never_after_it() -> None:
+    """Beats of 2 ms, the first of a gap twice as long: the last ends a tenth of a ms before the frame is due."""
+    clock = FakeClock()
+    waiter = Waiter(EnginePlan(heartbeat_ms=4.0, wait="spin"), clock, run_control(1000))
+    ended: list[int] = []
+
+    def beat() -> None:
+        clock.spin_until(clock.now() + (4 if not ended else 2) * MS)
+        ended.append(clock.now())
+
+    for number in range(1, 20):
+        due = number * 50_000_000
+        ended.clear()
+        assert waiter.until(due, beat)
+        assert clock.now() == due
+        assert due - ended[-1] == 100_000 or number < 3
+        assert len(ended) >= 5
+
+
 def test_the_heartbeat_runs_the_model_in_the_gap_and_records_nothing() -> None:
     """A beat every 5 ms in a gap of 20 ms adds inferences, not rows, and frames still start on time."""
     run = Run(Paced(fps=50), 4, MS)

@@ -17,7 +17,7 @@ IDEAL = {"option.device": "ideal"}
 def explained(load: dict[str, Any], settings: dict[str, Any]) -> Explanation:
     """The explanation of a made-up network on the simulated device, in virtual time."""
     chosen = {"backend": "simulated", "spinning": False, **settings}
-    return api.explain("null", settings=chosen, time_limit=200, **load)
+    return api.explain(load.get("model", "null"), settings=chosen, **{k: v for k, v in load.items() if k != "model"})
 
 
 def closed(concurrency: int) -> dict[str, Any]:
@@ -50,6 +50,31 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
         {**IDEAL, "option.mbytes": 2000.0, "option.gflops": 0.5, "option.dram_gb_s": 500.0},
         "FP007", "memory bandwidth",
     ),
+    "cold caches": (
+        PACED,
+        {**IDEAL, "option.gflops": 10.0, "option.cold_us": 4000.0, "option.cold_ms": 5.0},
+        "FP003", "host",
+    ),
+    "copies from pageable memory that hide launches": (
+        PACED,
+        {**IDEAL, "transfer": "pageable", "option.pageable_gb_s": 0.02, "option.gflops": 10.0, "option.launch_us": 1.0},
+        "FP006", "transfer",
+    ),
+    "arithmetic": (
+        {"fps": 30.0, "model": "builtin:resnet50@1280x704"},
+        {**IDEAL, "option.fp32_tflops": 15.0, "option.fp16_tflops": 60.0, "option.dram_gb_s": 8000.0},
+        "FP008", "compute",
+    ),
+    "a device with room": (
+        {"fps": 400.0},
+        {**IDEAL, "option.gflops": 10.0, "option.blocks": 40.0},
+        "FP009", "under-filled",
+    ),
+    "nodes on the CPU": (
+        PACED,
+        {**IDEAL, "option.gflops": 10.0, "option.fallback_share": 0.2},
+        "FP016", "host",
+    ),
     "shared stream": (
         closed(4),
         {**IDEAL, "workers": 2, "stream": "shared", "option.gflops": 2.5, "option.blocks": 50},
@@ -73,6 +98,25 @@ def test_a_healthy_device_has_no_cause(seed: int) -> None:
     found = explained(PACED, {**IDEAL, "option.jitter": 0.02, "option.seed": seed})
     assert found.confirmed == ()
     assert found.bottleneck == "healthy"
+
+
+def test_a_lower_clock_and_cold_caches_are_told_apart() -> None:
+    """Both are brought back by a heartbeat; each is judged by what the other cannot change, and both are named."""
+    clock = {"option.idle_delay_ms": 10.0, "option.idle_mhz": 700, "option.boost_mhz": 1000, "option.fall_ms": 5.0}
+    cold = {"option.gflops": 20.0, "option.cold_us": 5000.0, "option.cold_ms": 20.0}
+    found = {f.code: f for f in explained(PACED, {**IDEAL, **clock, **cold}).confirmed}
+    assert list(found) == ["FP003", "FP001"]
+    assert found["FP001"].intervention is not None
+    assert found["FP001"].intervention.ratio.value == pytest.approx(0.7, abs=0.03)
+
+
+def test_what_each_class_takes_of_the_budget_is_told() -> None:
+    """Two causes of two classes: the shares of the frame budget are their worth, worst first."""
+    clock = {"option.idle_delay_ms": 10.0, "option.idle_mhz": 600, "option.boost_mhz": 1000, "option.fall_ms": 5.0}
+    found = explained(PACED, {**IDEAL, **clock, "option.gflops": 15.0, "option.pinned_gb_s": 0.01})
+    assert list(found.shares) == ["transfer", "clocks"]
+    evidence = found.confirmed[0].evidence
+    assert found.shares["transfer"] == pytest.approx((evidence["h2d_ns"] + evidence["d2h_ns"]) * 30 / 1e9, rel=0.05)
 
 
 def test_an_explanation_of_a_simulated_device_says_so() -> None:

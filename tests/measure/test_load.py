@@ -93,3 +93,12 @@ def test_a_replay_repeats_the_gaps_and_ends() -> None:
     replay = Recorded(np.array([50, 20, 90]), start=1000)
     assert [replay.due(n, control()) for n in range(4)] == [1000, 1030, 1070, None]
     assert Open(Paced(fps=10), 5).due(0, control()) == 5
+
+
+def test_cameras_out_of_phase_are_due_in_the_order_of_their_numbers() -> None:
+    """Of eight cameras the frames of a period are due one after the other, the first of them at once."""
+    lanes = arrivals(Paced(fps=10), 1000, sources=8, seed=3)
+    dues = [lane.due(0, control()) or 0 for lane in lanes]
+    assert dues == sorted(dues)
+    assert dues[0] == 1000
+    assert dues[-1] < 1000 + 100_000_000

@@ -143,7 +143,7 @@ def test_a_killed_run_keeps_all_but_its_last_second(tmp_path: Path) -> None:
 
 def test_processes_share_an_open_load() -> None:
     """Two processes at 200 fps: each frame once, due on one grid, by two workers."""
-    case = apply(CASE, {"fps": 200, "workers": 2, "strategy": "processes"})
+    case = apply(CASE, {"fps": 200, "workers": 2, "strategy": "worker-processes"})
     r = measure(case.plan, case.workload).requests
     assert set(r["worker"].tolist()) == {0, 1}
     assert len(np.unique(r["frame"])) == len(r["frame"])
@@ -154,7 +154,7 @@ def test_processes_share_an_open_load() -> None:
 
 def test_a_case_that_processes_cannot_run_says_so() -> None:
     """A virtual clock cannot be shared by processes."""
-    case = apply(CASE, {"strategy": "processes"})
+    case = apply(CASE, {"strategy": "worker-processes"})
     with pytest.raises(UsageError, match="virtual clock"):
         measure(case.plan, case.workload, clock=FakeClock())
 

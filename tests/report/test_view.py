@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from framepace.facts.finding import Account, AccountLine, Intervention
 from framepace.facts.summary import Estimate, Percentile, Tier
 from framepace.reporting.causes import account_rows, explanation_view, finding_view, moved
-from framepace.reporting.grid import sweep_view
+from framepace.reporting.grid import NUMBERS, sweep_view
 from framepace.reporting.view import MANY, few, machine_line, model_view, named, settings, summary_view, tier_sentence
 from framepace.units import format_estimate, format_ms, format_quantity, parse_duration, split_unit
 from tests.report import samples
@@ -198,3 +198,11 @@ def test_a_sweep_finds_its_axis() -> None:
     assert view.axis == 0
     assert view.rows[-1].error == "the model has a fixed batch of 2"
     assert view.rows[0].met is True
+
+
+def test_a_sweep_in_which_all_failed_has_the_columns_of_one_that_did_not() -> None:
+    """Every row has a text for each of them."""
+    found = samples.sweep()
+    view = sweep_view(replace(found, cells=found.cells[-1:] * 2))
+    assert view.numbers == NUMBERS
+    assert [len(row.texts) for row in view.rows] == [len(NUMBERS)] * 2

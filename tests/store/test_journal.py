@@ -225,9 +225,11 @@ def test_a_trace_that_was_never_written_to_is_empty_and_not_damaged(tmp_path: Pa
 
 
 def test_the_first_format_is_still_read() -> None:
-    """A trace that the first release wrote: its rows, its meta, and -1 in columns that came later."""
+    """A trace that the first release wrote: its rows, its meta, and what its words mean now."""
     trace = load_trace(FIXTURES / "trace-1")
-    assert trace.meta.format == "framepace.trace/1"
+    assert trace.meta.format == "framepace.trace/2"
+    assert trace.meta.plan.format == "framepace.plan/2"
+    assert trace.meta.plan.engine.strategy == "workers"  # which was 'threads' then
     assert trace.requests["frame"].tolist() == [0, 27, 54]
     assert trace.requests["outcome"].tolist() == [24, 51, 78]
     assert trace.telemetry["device"].tolist() == [1, 27]

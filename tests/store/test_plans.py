@@ -63,7 +63,20 @@ def test_a_plan_file_is_short_and_says_its_format(tmp_path: Path) -> None:
     save_plan(Plan(models=(ModelPlan(name="a", model="a.onnx"),)), tmp_path / "p.yaml")
     lines = (tmp_path / "p.yaml").read_text().splitlines()
     assert lines[0].startswith("#")
-    assert lines[1:] == ["format: framepace.plan/1", "models:", "- name: a", "  model: a.onnx"]
+    assert lines[1:] == ["format: framepace.plan/2", "models:", "- name: a", "  model: a.onnx"]
+
+
+@pytest.mark.parametrize(
+    ("format", "word", "meaning"),
+    [(1, "threads", "workers"), (1, "processes", "worker-processes"), (2, "threads", "threads")],
+)
+def test_strategies_of_an_older_plan_keep_their_meaning(tmp_path: Path, format: int, word: str, meaning: str) -> None:
+    """Format 1 called workers 'threads' and 'processes'; format 2 means what it says."""
+    text = f"format: framepace.plan/{format}\nmodels: []\nengine:\n  strategy: {word}\n"
+    (tmp_path / "p.yaml").write_text(text)
+    plan = load_plan(tmp_path / "p.yaml")
+    assert plan.engine.strategy == meaning
+    assert plan.format == "framepace.plan/2"
 
 
 @pytest.mark.parametrize(("word", "meaning"), [("off", "off"), ("on", "on"), ("'off'", "off")])
@@ -83,7 +96,7 @@ def test_on_and_off_are_words(tmp_path: Path, word: str, meaning: str) -> None:
         ("models: []\nengine: {wait: nap}", "$.engine.wait"),
         ("models: []\nengine: 3", "$.engine"),
         ("target: {fps: 30}", "models"),
-        ("format: framepace.plan/2\nmodels: []", "framepace.plan/1 or older"),
+        ("format: framepace.plan/3\nmodels: []", "framepace.plan/2 or older"),
         ("format: framepace.trace/1\nmodels: []", "unknown format"),
         ("models: [}", "YAML"),
         ("\tmodels: []", "YAML"),

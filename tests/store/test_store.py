@@ -128,25 +128,25 @@ def test_pandas_reads_a_trace_without_framepace(tmp_path: Path) -> None:
 
 
 def test_a_newer_format_names_both_versions(tmp_path: Path) -> None:
-    """A trace of format 2 read by a framepace of format 1 asks for a newer framepace."""
+    """A trace of format 3 read by a framepace of format 2 asks for a newer framepace."""
     written(tmp_path / "t").close(meta("finished"))
     path = tmp_path / "t" / "meta.json"
-    path.write_text(path.read_text().replace("framepace.trace/1", "framepace.trace/2"))
+    path.write_text(path.read_text().replace("framepace.trace/2", "framepace.trace/3"))
     with pytest.raises(StoreError, match="newer framepace") as error:
         load_trace(tmp_path / "t")
+    assert "framepace.trace/3" in str(error.value)
     assert "framepace.trace/2" in str(error.value)
-    assert "framepace.trace/1" in str(error.value)
 
 
 def test_an_older_format_is_migrated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A registered migration is applied to meta.json before it is decoded."""
     written(tmp_path / "t").close(meta("finished"))
     path = tmp_path / "t" / "meta.json"
-    path.write_text(path.read_text().replace("framepace.trace/1", "framepace.trace/0").replace('"stopped"', '"ended"'))
+    path.write_text(path.read_text().replace("framepace.trace/2", "framepace.trace/0").replace('"stopped"', '"ended"'))
 
     def migrate(raw: dict[str, object]) -> dict[str, object]:
         raw["stopped"] = raw.pop("ended")
-        return {**raw, "format": "framepace.trace/1"}
+        return {**raw, "format": "framepace.trace/2"}
 
     monkeypatch.setitem(store.MIGRATIONS, "framepace.trace/0", migrate)
     assert load_trace(tmp_path / "t").meta.stopped == "finished"

@@ -24,17 +24,17 @@ def account(model: Trace, pipeline: Trace, stream: Trace) -> Account:
     median. What that leaves is `unexplained`. Each line has its 95 % interval; stages that are always 0 are left out.
     """
     alone, between, whole = (frames(t.measured()) for t in (model, pipeline, stream))
-    typical = _middle(whole, "latency")
-    apart = _minus(mean_interval(typical["infer"]), mean_interval(_middle(alone, "infer")["infer"]))
-    parts = {s: apart if s == "infer" else mean_interval(typical[s]) for s in STAGES if typical[s].any()}
+    usual = typical(whole, "latency")
+    apart = minus(mean_interval(usual["infer"]), mean_interval(typical(alone, "infer")["infer"]))
+    parts = {s: apart if s == "infer" else mean_interval(usual[s]) for s in STAGES if usual[s].any()}
     lines = tuple(_line(SLOWER if stage == "infer" else stage, part) for stage, part in parts.items())
     medians = [_median(alone["infer"]), _median(between["latency"]), _median(whole["latency"])]
     unexplained = medians[2] - medians[0] - sum(line.ns for line in lines) if lines else 0.0
     return Account(model=medians[0], pipeline=medians[1], stream=medians[2], lines=lines, unexplained=unexplained)
 
 
-def _middle(found: dict[str, Column], by: str) -> dict[str, Column]:
-    """The frames in the middle third by one column."""
+def typical(found: dict[str, Column], by: str) -> dict[str, Column]:
+    """The frames in the middle third by one of their columns (all of length n); all of them under nine."""
     values = found[by]
     if len(values) < 9:
         return found
@@ -43,7 +43,8 @@ def _middle(found: dict[str, Column], by: str) -> dict[str, Column]:
     return {name: column[keep] for name, column in found.items()}
 
 
-def _minus(a: Estimate, b: Estimate) -> Estimate:
+def minus(a: Estimate, b: Estimate) -> Estimate:
+    """a - b of two independent estimates; no interval unless both have one."""
     value = a.value - b.value
     if a.low is None or b.low is None:
         return Estimate(value=value)

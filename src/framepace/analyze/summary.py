@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from framepace.analyze.device import device_summary
 from framepace.analyze.outliers import find_outliers, others_share
+from framepace.analyze.padding import padding
 from framepace.analyze.stages import frame_trace, parts, per_frame_cpu, stages, take
 from framepace.analyze.stats import Values, effective_size, percentiles
+from framepace.analyze.strategies import cost
 from framepace.analyze.tiers import find_tiers, with_beside
 from framepace.facts.model import TensorSpec
 from framepace.facts.summary import ModelSummary, StageShare, Summary
@@ -24,6 +26,7 @@ _ALWAYS = ("decode", "queue", "prepare", "infer", "finish")  # told even where t
 # Telemetry counted since some start is told as a rate; the rest as medians.
 _FAULTS = ("faults_minor", "faults_major")
 _COUNTERS = ("process_cpu", "system_busy", "run_delay", "switched", "preempted", *_FAULTS, "gc_count", "gc")
+_PADDED = 0.05  # share of padding that is worth a sentence
 _DEVICE_PARTS = ("h2d", "compute", "d2h", "host")
 _NO_QUANTITY = ("time", "device", "event_reasons")
 
@@ -42,6 +45,7 @@ def summarize(trace: Trace) -> Summary:
     done = _delivered(past)
     frames = _model_summary("frames", len(whole), past, done, stages(done))
     seconds, budget = _seconds(done), _budget(trace)
+    measured, telemetry = trace.measured(), _telemetry(done)
     return Summary(
         trace=trace.meta.id,
         scope=trace.meta.workload.scope,
@@ -54,8 +58,10 @@ def summarize(trace: Trace) -> Summary:
         pacer_error=_pacer_error(done),
         frames=frames,
         models=models or (replace(frames, model=trace.meta.plan.models[0].name),),
-        telemetry=_telemetry(done),
+        telemetry=telemetry,
         devices=device_summary(trace, _sizes(trace)) if (trace.requests["compute"] >= 0).any() else (),
+        cost=cost(measured, _all_host(trace), telemetry) if len(measured) else None,
+        padding=padding(measured),
         notes=tuple(_notes(trace, frames)),
     )
 
@@ -212,6 +218,12 @@ def _pacer_error(done: Trace) -> dict[str, float]:
     return found | ({"p99": float(np.quantile(error, 0.99))} if len(error) >= 100 else {})
 
 
+def _all_host(trace: Trace) -> dict[str, Column]:
+    """All telemetry of the host."""
+    t = trace.telemetry
+    return {name: column[t["device"] < 0] for name, column in t.items()}
+
+
 def _host(done: Trace) -> dict[str, Column]:
     """Telemetry of the host while frames were measured; all of it when that is under two samples."""
     t = done.telemetry
@@ -231,7 +243,9 @@ def _process_cpu(done: Trace) -> float | None:
         first, last = host["time"][[0, -1]]
         frames = np.count_nonzero((done.requests["delivered"] > first) & (done.requests["delivered"] <= last))
         if frames:
-            return float(used[-1] - used[0]) / float(frames)
+            start, end = _span(done)  # samples may begin before the warm-up ended
+            within = (min(last, end) - max(first, start)) / max(1, last - first)
+            return float(used[-1] - used[0]) * float(within) / float(frames)
     cpu = _cpu(done)
     return _mean(cpu) if len(cpu) else None
 
@@ -273,5 +287,8 @@ def _notes(trace: Trace, frames: ModelSummary) -> Iterator[str]:
         yield "no request was measured"
     for name, count in frames.marks.items():
         yield f"{count:,} frames are marked: {name}"
+    for name, share in padding(trace.measured()).items():
+        if share >= _PADDED:
+            yield f"{name}: {share:.0%} of the work was padding: its batch is fixed, and often not full"
     if 0 < frames.effective < frames.requests / 10:
         yield f"latencies of neighbours are alike: {frames.requests:,} frames are worth {frames.effective:,}"

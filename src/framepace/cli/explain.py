@@ -14,7 +14,18 @@ from framepace.cli.show import answer, give
 from framepace.facts.finding import Explanation
 from framepace.facts.settings import Case
 
-Limit = Annotated[float, typer.Option("--time-limit", help="seconds to stay within")]
+Limit = Annotated[float | None, typer.Option("--time-limit", help="seconds to stay within [60 on a GPU, else 90]")]
+Expect = Annotated[
+    str | None, typer.Option("--expect", help="another tool's number, e.g. 5.1ms: what it leaves out, and what is real")
+]
+From = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        help="the tool that said it: trtexec-10 (and 8.6), trtexec-11, perf_analyzer, benchmark_app, loop; "
+        "':N' after it for N requests in flight (benchmark_app: nireq)",
+    ),
+]
 
 
 def command(
@@ -30,17 +41,21 @@ def command(
     seed: o.Seed = 0,
     backend: o.Backend = None,
     device: o.DeviceName = None,
-    time_limit: Limit = 90.0,
+    expect: Expect = None,
+    from_: From = None,
+    time_limit: Limit = None,
     out: o.Out = None,
     json: o.Json = False,
 ) -> None:
     """The causes of latency, each proven by an intervention; the fix and its gain."""
     from framepace import api
+    from framepace.explaining.expect import said
     from framepace.explaining.lab import Interrupted
     from framepace.reporting import document, terminal
     from framepace.reporting.progress import Progress
     from framepace.store import load_trace
 
+    said(expect, from_)  # a mistake there is told before anything is loaded
     case = explained_case(
         models, video=video, fps=fps, p99_ms=p99_ms, size=size, shape=shape, layout=layout, settings=set_, seed=seed,
         backend=backend, device=device,
@@ -49,7 +64,9 @@ def command(
     folder = out or new_folder("explain")
     try:
         with Progress() as progress:
-            explanation = api.explain(case, out=folder, time_limit=time_limit, tell=progress)
+            explanation = api.explain(
+                case, out=folder, time_limit=time_limit, tell=progress, expect=expect, expect_from=from_
+            )
     except Interrupted:
         print(f"interrupted before anything could be explained; what was measured is in {folder}", file=sys.stderr)
         sys.exit(130)

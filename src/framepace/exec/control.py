@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from framepace.exec.clock import Clock
+from framepace.exec.frame import Frame
 
 _KEPT = 65536  # deliveries a closed loop can look back on; more than any concurrency
 
@@ -17,10 +19,18 @@ class StopRule(Protocol):
         """Note a delivered frame (latency and time in ns); true when the run may end."""
 
 
+class Batches(Protocol):
+    """Wants to know what batches cost."""
+
+    def end(self, frames: Sequence[Frame], now: int, failed: bool) -> None:
+        """Note that a batch that a feed gave was delivered at `now` (ns), or failed."""
+
+
 class Control:
     """Counts deliveries, ends warm-up when `warm` says so, and the run when `rule` does or somebody calls `stop`.
 
     Deliveries are numbered from 0 in order of completion; closed loops wait on them, on the clock if it is virtual.
+    `batches` is set by a feed that gathers by what batches cost.
     """
 
     def __init__(self, warm: StopRule, rule: StopRule, clock: Clock | None = None) -> None:
@@ -31,6 +41,7 @@ class Control:
         self.warming = True
         self.stopped: str | None = None
         self.measured = 0
+        self.batches: Batches | None = None
 
     def delivered(self, latency: int, now: int) -> None:
         """Note that a frame was delivered at `now` (ns) with `latency` ns."""

@@ -5,25 +5,24 @@ Measuring and serving both run this; they differ in the feed they bring and the 
 
 from __future__ import annotations
 
-import gc
 import itertools
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
-from framepace.errors import ModelError, UsageError
 from framepace.exec.backend import Session, Tell, get_backend, silent
 from framepace.exec.clock import Clock
 from framepace.exec.control import Control
 from framepace.exec.cuda import lock_setup, ordinal
-from framepace.exec.feed import Feed, Idle
+from framepace.exec.feed import Feed
 from framepace.exec.hooks import load_hook
+from framepace.exec.interpreter import interpreter
 from framepace.exec.keeper import kept_awake, usable_cores
-from framepace.exec.models import Resolved
-from framepace.exec.pipeline import Finish, Pipeline, Prepare, Sink, Step
-from framepace.exec.prepare import Preparer
-from framepace.exec.usage import GC_CLOCK
+from framepace.exec.modelprocess import ModelProcess, Processes
+from framepace.exec.pipeline import Finish, Pipeline, Sink, Step
+from framepace.exec.steps import make_step
+from framepace.exec.strategies import IN_PROCESS, Strategy, check
 from framepace.facts.model import Layer, ModelSpec
 from framepace.facts.plan import ModelPlan, Plan
 from framepace.facts.workload import Scope
@@ -33,7 +32,7 @@ class Engine:
     """A plan with its models loaded; `tell` hears of what takes long.
 
     Raises ModelError, BackendError or UsageError when a model cannot be loaded as the plan says; what was loaded
-    before is freed. `startup` holds the load times in ns.
+    before is freed. `startup` holds what was spent before the load began (see facts.trace.TraceMeta).
     """
 
     def __init__(self, plan: Plan, clock: Clock, tell: Tell = silent) -> None:
@@ -45,7 +44,10 @@ class Engine:
         self._finish: Finish | None = load_hook(plan.engine.finish) if plan.engine.finish else None
         with ExitStack() as on_error:
             on_error.callback(self.close)
-            self._models = [self._load(model) for model in plan.models]
+            check(plan.engine, clock)
+            began = clock.now()
+            self._models: list[Session] = self._load_all()
+            self.startup["models"] = clock.now() - began
             on_error.pop_all()
 
     @property
@@ -63,6 +65,12 @@ class Engine:
         """Nodes by where they run, by model, where the library tells."""
         pairs = zip(self.plan.models, self._models, strict=True)
         return {model.name: dict(session.placement) for model, session in pairs if session.placement}
+
+    @property
+    def fixed_batches(self) -> dict[str, int]:
+        """The batch that every inference has, whatever frames there are, of models that take no smaller one."""
+        pairs = [(m, s) for m, s in zip(self.plan.models, self._models, strict=True) if m.batch.max > 1]
+        return {model.name: model.batch.max for model, session in pairs if not session.resolved.batched}
 
     @property
     def gpus(self) -> dict[int, str]:
@@ -85,7 +93,7 @@ class Engine:
             sink: takes packed rows (facts.trace.REQUEST_COLUMNS); called from the worker threads.
         """
         crew = _Crew(self, scope, begin, control, sink, picture)
-        with _interpreter(self.plan.engine.gc), _memory(self.plan.engine.lock_memory):
+        with interpreter(self.plan.engine):
             try:
                 crew.run(self.plan.engine.workers)
             finally:
@@ -122,39 +130,48 @@ class Engine:
             on_error.pop_all()
         return steps
 
-    def _step(self, index: int, scope: Scope, picture: Any, number: int) -> Step:
-        session = self._models[index]
-        model, resolved = self.plan.models[index], session.resolved
-        worker = session.worker(number)
-        prepare = _preparer(model, resolved, scope)
-        if prepare is None or resolved.image is None:
-            return Step(index, model.name, worker, model.batch.max, None, None)
-        name = resolved.image.name
-        for slot in range(worker.slots):
-            for place in worker.staging(slot)[name]:
-                if picture is not None:
-                    prepare(picture, place)
-        if scope == "model" or model.prepare.constant:
-            return Step(index, model.name, worker, model.batch.max, None, None)
-        return Step(index, model.name, worker, model.batch.max, name, prepare)
-
-    def pipeline(
+    def strategy(
         self, scope: Scope, picture: Any, control: Control, sink: Sink, worker: int, batch_ids: Iterator[int]
-    ) -> Pipeline:
-        """A pipeline for the calling thread, which is worker number `worker`."""
-        finish, steps = None if scope == "model" else self._finish, self.steps(scope, picture, worker)
-        return Pipeline(steps, self.clock, control, sink, finish, worker, batch_ids)
+    ) -> Strategy:
+        """The calling thread as worker number `worker`, set up as the plan's strategy says."""
+        processes = [model for model in self._models if isinstance(model, ModelProcess)]
+        if processes:
+            links = [process.links[worker] for process in processes]
+            return Processes(links, self.plan, scope, picture, worker, control, sink)
+        finish = None if scope == "model" else self._finish
 
+        def make(index: int | None) -> Pipeline:
+            whole, given = index is None, (scope, picture, worker)
+            with lock_setup(), ExitStack() as on_error:
+                steps = self.steps(*given) if index is None else [self._step(index, *given)]
+                pipeline = Pipeline(steps, self.clock, control, sink, finish, worker, batch_ids, whole)
+                on_error.callback(pipeline.close)
+                pipeline.prime()
+                on_error.pop_all()
+            return pipeline
 
-def _preparer(model: ModelPlan, resolved: Resolved, scope: Scope) -> Prepare | None:
-    image = resolved.image
-    if image is None:
-        if scope == "model":
-            return None
-        shapes = {i.name: i.shape for i in resolved.inputs}
-        fix = "measure it with --scope model, or say which layout its image input has with --layout"
-        raise ModelError(f"model {model.name!r} has no image input", got=shapes, expected="a rank-4 input", fix=fix)
-    return Preparer(model.prepare, (image.height, image.width), image.layout, image.channels, image.dtype)
+        return IN_PROCESS[self.plan.engine.strategy](make, len(self._models), control)
+
+    def _step(self, index: int, scope: Scope, picture: Any, number: int) -> Step:
+        return make_step(index, self.plan.models[index], self._models[index], scope, picture, number)
+
+    def _load_all(self) -> list[Session]:
+        if self.plan.engine.strategy == "processes":
+            return self._spawn()
+        return [self._load(model) for model in self.plan.models]
+
+    def _spawn(self) -> list[Session]:
+        """Processes that load their models side by side; 'start NAME' is what a process takes until it begins to."""
+        processes = []
+        for index in range(len(self.plan.models)):
+            processes.append(ModelProcess(self.plan, index))
+            self._open.callback(processes[-1].close)
+        for model, process in zip(self.plan.models, processes, strict=True):
+            loaded = process.wait(self._tell)
+            self.startup[f"start {model.name}"] = loaded.began - process.spawned
+            self.startup[f"load {model.name}"] = loaded.loading
+            self.libraries |= loaded.libraries
+        return list(processes)
 
 
 class _Crew:
@@ -173,7 +190,9 @@ class _Crew:
 
     def run(self, workers: int) -> None:
         """Work until the feed ends; raises what ended a worker."""
-        if workers == 1:
+        self._began = self._engine.clock.now()
+        # An event loop gets a thread of its own: the calling one may run a loop already (a notebook's does).
+        if workers == 1 and not self._engine.plan.engine.strategy.startswith("asyncio"):
             self._work(0)
         else:
             self._threads(workers)
@@ -187,6 +206,7 @@ class _Crew:
 
     def _start(self) -> None:
         if self._feed is None:
+            self._engine.startup["workers"] = self._engine.clock.now() - self._began
             self._feed = self._begin()
 
     def _threads(self, workers: int) -> None:
@@ -210,10 +230,8 @@ class _Crew:
     def _work(self, index: int) -> None:
         engine = self._engine.plan.engine
         with ExitStack() as stack:
-            with lock_setup():
-                pipeline = self._pipeline(index)
-                stack.callback(pipeline.close)
-                pipeline.prime()
+            strategy = self._strategy(index)
+            stack.callback(strategy.close)
             if engine.keeper:
                 stack.enter_context(_kept_awake(self._engine.clock, index))
             # Nobody begins before all are set up, and nobody frees anything before all are done: allocating, capturing
@@ -221,13 +239,13 @@ class _Crew:
             self._meet()
             assert self._feed is not None
             with _on_the_clock(self._engine.clock, index, engine.workers):
-                _serve(pipeline, self._feed, pipeline.beat if engine.heartbeat_ms is not None else None)
+                strategy.serve(self._feed, beats=engine.heartbeat_ms is not None)
             if self._together is not None:
                 self._together.wait()
-        self.errors.extend(pipeline.errors)
+        self.errors.extend(strategy.errors)
 
-    def _pipeline(self, index: int) -> Pipeline:
-        return self._engine.pipeline(self._scope, self._picture, self._control, self._sink, index, self._batch_ids)
+    def _strategy(self, index: int) -> Strategy:
+        return self._engine.strategy(self._scope, self._picture, self._control, self._sink, index, self._batch_ids)
 
     def _meet(self) -> None:
         if self._together is None:
@@ -247,46 +265,3 @@ def _on_the_clock(clock: Clock, index: int, of: int) -> AbstractContextManager[N
     """On a virtual clock that knows several threads, they take turns."""
     thread: Callable[[int, int], AbstractContextManager[None]] | None = getattr(clock, "thread", None)
     return thread(index, of) if thread is not None and of > 1 else nullcontext()
-
-
-def _serve(pipeline: Pipeline, feed: Feed, idle: Idle | None) -> None:
-    """Until the feed ends: take what is ready while there is room, and collect what is in flight."""
-    while (frames := feed.take(idle, wait=not pipeline.flying)) is not None:
-        if frames:
-            pipeline.submit(frames)
-        if pipeline.full or not frames:
-            pipeline.collect()
-    pipeline.drain()
-
-
-@contextmanager
-def _interpreter(mode: str) -> Iterator[None]:
-    """Garbage collection as the plan says, its time counted; what was garbage before is gone when the run begins."""
-    gc.collect()
-    GC_CLOCK.start()
-    enabled = gc.isenabled()
-    if mode == "off":
-        gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-        GC_CLOCK.stop()
-
-
-@contextmanager
-def _memory(lock: bool) -> Iterator[None]:
-    """All pages locked in memory for the time of the run, if asked (mlockall; Linux, needs the memlock limit)."""
-    if not lock:
-        yield
-        return
-    import ctypes
-
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mlockall(3) != 0:  # MCL_CURRENT | MCL_FUTURE
-        raise UsageError("memory cannot be locked", got=f"errno {ctypes.get_errno()}", fix="raise 'ulimit -l'")
-    try:
-        yield
-    finally:
-        libc.munlockall()

@@ -22,6 +22,8 @@ from framepace.facts.trace import Cause
 from framepace.units import NS_PER_MS
 
 Idle = Callable[[], None]
+_MARGIN = 1.05  # on the longest of the last beats: one that takes longer makes its frame wait
+_BEATS_KEPT = 8
 _NAP_NS = 500 * NS_PER_MS  # the longest a waiting thread goes without looking whether the run was stopped
 
 
@@ -58,6 +60,16 @@ class Feed(Protocol):
         """Stop the feed's threads."""
 
 
+class Batcher(Protocol):
+    """Decides which of the frames that wait go together, and when; called with the feed's lock held."""
+
+    def take(self, now: int, buffers: Sequence[deque[Frame]], must: bool) -> tuple[list[Frame], int | None]:
+        """The frames that go now, removed from their buffers; or none, and until when (ns) they wait for company.
+
+        With `must` they do not wait: nothing more can come.
+        """
+
+
 class Waiter:
     """Waits for a due time by the plan's policy, beating the heart meanwhile, and looking up when the run stops."""
 
@@ -65,21 +77,41 @@ class Waiter:
         self.clock, self.control = clock, control
         self._wait, self._spin = engine.wait, engine.spin_us * 1000
         self.beat = round((engine.heartbeat_ms or 0) * NS_PER_MS)
+        self._cold, self._warm = (deque[int]([0], maxlen=_BEATS_KEPT) for _ in range(2))
 
     def until(self, due: int, idle: Idle | None) -> bool:
-        """Return at `due` (ns); false when the run was stopped before. A beat that might still run at `due` is left."""
-        now, step = self.clock.now, self.beat if idle and self.beat else _NAP_NS
-        cost = 0
-        while due - now() > step + 2 * cost:
+        """Return at `due` (ns); false when the run was stopped before.
+
+        A beat that might still run at `due` is left. The last two end shortly before it, the first of them to warm up
+        what the second runs on: what a frame finds warm is what ran just now.
+        """
+        now, beating = self.clock.now, idle is not None and self.beat > 0
+        step = self.beat if beating else _NAP_NS
+        while due - now() > step + (self._leads()[0] if beating else 0):
             wait_until(self.clock, now() + step, self._wait, 0)
             if self.control.stopped:
                 return False
-            if idle is not None and self.beat:
-                began = now()
-                idle()
-                cost = now() - began
+            self._run(idle, self._cold)
+        for last, costs in enumerate((self._cold, self._warm) if beating else ()):
+            if 0 < (lead := self._leads()[last]) < due - now():
+                wait_until(self.clock, due - lead, self._wait, self._spin)
+                self._run(idle, costs)
         wait_until(self.clock, due, self._wait, self._spin)
         return self.control.stopped is None
+
+    def _leads(self) -> tuple[int, int]:
+        """How long before a frame the last two beats begin (ns): the longest that such took lately, and a bit more."""
+        cold = max(self._cold)
+        warm = max(self._warm) or cold
+        return round(_MARGIN * (cold + warm)), round(_MARGIN * warm)
+
+    def _run(self, idle: Idle | None, costs: deque[int]) -> None:
+        """One beat, if there are any; its time is what the next ones are planned with."""
+        if idle is None or not self.beat:
+            return
+        began = self.clock.now()
+        idle()
+        costs.append(self.clock.now() - began)
 
 
 class _Numbers:
@@ -204,8 +236,9 @@ class InlineFeed:
 class StreamFeed:
     """One thread a source decodes into a bounded buffer; workers take the frame that was due first.
 
-    `on_drop(frame, cause)` is told of every frame that is discarded. A source that fails ends alone: its error is
-    kept in `errors`, the others go on, and the run ends when none is left.
+    With a `batcher` frames stay in their buffers until it takes them; a full buffer ends the wait. `on_drop(frame,
+    cause)` is told of every frame that is discarded. A source that fails ends alone: its error is kept in `errors`, the
+    others go on, and the run ends when none is left.
     """
 
     def __init__(
@@ -216,8 +249,10 @@ class StreamFeed:
         policy: SourcePolicy,
         waiter: Waiter,
         on_drop: Callable[[Frame, int], None],
+        batcher: Batcher | None = None,
     ) -> None:
         self._rule, self._policy, self._waiter, self._on_drop = rule, policy, waiter, on_drop
+        self._batcher = batcher
         self._clock, self._control = waiter.clock, waiter.control
         self._numbers = count()
         self._buffers: list[deque[Frame]] = [deque() for _ in sources]
@@ -233,6 +268,8 @@ class StreamFeed:
 
     def take(self, idle: Idle | None, wait: bool = True) -> list[Frame] | None:
         """See Feed."""
+        if self._batcher is not None:
+            return self._take_batch(self._batcher, idle, wait)
         with self._changed:
             frames: list[Frame] = []
             while True:
@@ -254,6 +291,23 @@ class StreamFeed:
             self._changed.notify_all()
         for thread in self._threads:
             thread.join(timeout=5)
+
+    def _take_batch(self, batcher: Batcher, idle: Idle | None, wait: bool) -> list[Frame] | None:
+        with self._changed:
+            while True:
+                for buffer in self._buffers:
+                    while buffer and self._stale(buffer[0]):
+                        self._on_drop(buffer.popleft(), Cause.STALE)
+                must = self._over() or any(len(buffer) >= self._policy.buffer for buffer in self._buffers)
+                frames, until = batcher.take(self._clock.now(), self._buffers, must)
+                if frames:
+                    self._changed.notify_all()
+                    return frames
+                if self._over():
+                    return None
+                if not wait:
+                    return []
+                self._nap(until, idle)
 
     def _over(self) -> bool:
         return self._control.stopped is not None or self._alive == 0

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count as counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,13 +46,21 @@ class Step:
     prepare: Prepare | None
 
 
+class Delivered(NamedTuple):
+    """When the last inference of some frames was delivered (ns), and whether one failed."""
+
+    end: int
+    failed: bool
+
+
 @dataclass(slots=True)
-class _Group:
+class Group:
     """Frames taken together, until the last of their inferences is collected."""
 
     frames: Sequence[Frame]
     pending: int = 0
     end: int = 0
+    failed: bool = False
 
 
 @dataclass(slots=True)
@@ -63,7 +71,7 @@ class _Flight:
     """
 
     step: Step
-    group: _Group
+    group: Group
     frames: Sequence[Frame]
     slot: int
     batch_id: int
@@ -94,6 +102,7 @@ class Pipeline:
         control: told of every frame delivered, with the latency over all its models.
         worker: index of this worker, recorded.
         batch_ids: numbers inferences over all workers.
+        whole: these are all models of a frame; otherwise whoever runs the rest tells the control (`deliver`).
     """
 
     def __init__(
@@ -105,11 +114,13 @@ class Pipeline:
         finish: Finish | None = None,
         worker: int = 0,
         batch_ids: Iterator[int] | None = None,
+        whole: bool = True,
     ) -> None:
+        self._whole = whole
         self._steps, self._control, self._sink, self._finish, self._worker = steps, control, sink, finish, worker
         self._now, self._usage = clock.now, thread_usage(clock)
         self._batch_ids = batch_ids if batch_ids is not None else counter()
-        self._slots = [deque(range(step.worker.slots)) for step in steps]
+        self._slots = {step.index: deque(range(step.worker.slots)) for step in steps}
         self._flights: deque[_Flight] = deque()
         self._runs = 0
         self.errors: list[Exception] = []
@@ -122,16 +133,17 @@ class Pipeline:
     @property
     def full(self) -> bool:
         """Whether the next frames would have to wait for a slot."""
-        return bool(self._flights) and not all(self._slots)
+        return bool(self._flights) and not all(self._slots.values())
 
-    def process(self, frames: Sequence[Frame]) -> None:
+    def process(self, frames: Sequence[Frame]) -> Delivered:
         """Run every model on `frames` to the end."""
-        self.submit(frames)
+        group = self.submit(frames)
         self.drain()
+        return Delivered(group.end, group.failed)
 
-    def submit(self, frames: Sequence[Frame]) -> None:
+    def submit(self, frames: Sequence[Frame]) -> Group:
         """Start every model on `frames`; a failed inference is a failed row, and the frames go on to the next model."""
-        group = _Group(frames)
+        group = Group(frames)
         parts = [(step, first) for step in self._steps for first in range(0, len(frames), step.batch)]
         group.pending = len(parts)
         for step, first in parts:
@@ -143,6 +155,7 @@ class Pipeline:
             else:
                 flight.spent = self._usage().since(flight.before)
                 self._flights.append(flight)
+        return group
 
     def collect(self) -> None:
         """Wait for the oldest inference in flight and deliver it."""
@@ -174,7 +187,7 @@ class Pipeline:
         for step in self._steps:
             step.worker.close()
 
-    def _start(self, step: Step, group: _Group, frames: Sequence[Frame]) -> _Flight:
+    def _start(self, step: Step, group: Group, frames: Sequence[Frame]) -> _Flight:
         slot, worker = self._slots[step.index].popleft(), step.worker
         clock = worker.sm_clock()
         flight = _Flight(step, group, frames, slot, next(self._batch_ids), self._usage(), self._now(), clock)
@@ -207,13 +220,13 @@ class Pipeline:
         flight.marks |= self._check(outputs)
         self._slots[step.index].append(flight.slot)
         self._record(flight, delivered, used)
+        flight.group.failed |= flight.error is not None
         self._deliver(flight.group, delivered)
 
-    def _deliver(self, group: _Group, delivered: int) -> None:
+    def _deliver(self, group: Group, delivered: int) -> None:
         group.pending, group.end = group.pending - 1, max(group.end, delivered)
-        if group.pending == 0:
-            for frame in group.frames:
-                self._control.delivered(group.end - frame.due, group.end)
+        if self._whole and group.pending == 0:
+            deliver(self._control, group.frames, [Delivered(group.end, group.failed)])
 
     def _hand_out(self, step: Step, flight: _Flight, outputs: Tensors) -> None:
         if self._finish is None:
@@ -256,6 +269,15 @@ class Pipeline:
             self._control.stop("device lost")
         if len(self.errors) < 20:
             self.errors.append(error)
+
+
+def deliver(control: Control, frames: Sequence[Frame], parts: Sequence[Delivered]) -> None:
+    """Tell `control` that `frames` were delivered, whose models ran in `parts`."""
+    end = max(part.end for part in parts)
+    if control.batches is not None:
+        control.batches.end(frames, end, any(part.failed for part in parts))
+    for frame in frames:
+        control.delivered(end - frame.due, end)
 
 
 def dropped_row(frame: Frame, model: int, cause: int, now: int, warming: bool) -> bytes:

@@ -22,13 +22,17 @@ class Suspicion:
 
 @dataclass(frozen=True)
 class Probe:
-    """The trial of a cause: `base` against `base` with `change`, judged on `metric`; `also` is reported beside it."""
+    """The trial of a cause: `base` against `base` with `change`, judged on `metric`; `also` is reported beside it.
+
+    A block holds `fewest` requests where the time allows, and a third of that at least; it lasts `least_s` or longer.
+    """
 
     base: Case
     change: dict[str, Any]
     metric: Metric = LATENCY
     also: tuple[Metric, ...] = field(default=())
     fewest: int = 36
+    least_s: float = 0.0
 
 
 class Cause(Protocol):

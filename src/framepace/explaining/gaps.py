@@ -3,6 +3,35 @@
 from __future__ import annotations
 
 from framepace.explaining.situation import Situation
+from framepace.explaining.trial import CPU, POWER, Blocks
+
+FALLEN = 0.97  # of the clock back to back; readings repeat within a step of 15 MHz
+
+
+def slowed_by_clock(known: Situation) -> float:
+    """How much longer kernels take after a gap because the SM clock is lower, ns a frame; 0 where it is not.
+
+    Kernels bound by arithmetic take 1 / clock; those bound by memory do not, so never more than they were slower.
+    """
+    after, before = known.sm_clock("model"), known.sm_clock("gapless")
+    if after is None or before is None or after > FALLEN * before:
+        return 0.0
+    alone = known.part("compute", "gapless")
+    return max(0.0, min(alone * (before / after - 1), known.part("compute") - alone))
+
+
+def slower_at_the_same_clock(known: Situation) -> float:
+    """How much longer inference and the wake-up before it take after a gap, the clock's part left out, ns a frame."""
+    gaps = known.infer("model") + known.stage("wake-up", "model")
+    return gaps - known.infer("gapless") - slowed_by_clock(known)
+
+
+def beat_cost(blocks: Blocks) -> str:
+    """What a heartbeat costs: the device's power where it tells, else CPU time (which the spinning beside it hides)."""
+    before, after = (blocks.value(side, POWER).value / 1000 for side in (blocks.before, blocks.after))
+    if after:
+        return f"{after:.0f} W in place of {before:.0f} W"
+    return f"{blocks.value(blocks.after, CPU).value / 1e6:.1f} ms of CPU time a frame, waiting included"
 
 
 def beat(known: Situation) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -11,9 +12,10 @@ from framepace.analyze.stages import stages
 from framepace.facts.device import DeviceSummary
 from framepace.facts.machine import Machine
 from framepace.facts.plan import ModelPlan
-from framepace.facts.settings import Case
+from framepace.facts.settings import Case, apply
 from framepace.facts.summary import ModelSummary, Summary
 from framepace.facts.trace import Trace
+from framepace.facts.workload import Scope
 from framepace.units import NS_PER_MS
 
 
@@ -45,8 +47,11 @@ class Situation:
 
     @cached_property
     def latency(self) -> float:
-        """Mean latency of whole frames in the scope 'stream', ns."""
-        return self.frames.mean
+        """Mean latency of whole frames in the scope 'stream', ns; of a load that is not kept up with, without the wait
+        for those before.
+        """
+        waited = self.stage("backlog") + self.stage("queue") if self.overloaded else 0.0
+        return self.frames.mean - waited
 
     @property
     def period(self) -> float | None:
@@ -66,7 +71,7 @@ class Situation:
 
     def infer(self, scope: str) -> float:
         """Median inference time of a frame over all models, ns."""
-        trace = self.traces[scope].measured()
+        trace = self._settled(scope)
         if not len(trace):
             return 0.0
         models = trace.requests["model"]
@@ -85,7 +90,7 @@ class Situation:
 
     def part(self, name: str, scope: str = "model") -> float:
         """Median of 'h2d', 'compute' or 'd2h' a frame over all models, ns; 0 where it is not known."""
-        rows = self.traces[scope].measured().requests
+        rows = self._settled(scope).requests
         known = rows[name] >= 0
         models = rows["model"][known]
         return float(sum(np.median(rows[name][known][models == m]) for m in np.unique(models)))
@@ -98,13 +103,27 @@ class Situation:
 
     def sm_clock(self, scope: str) -> float | None:
         """Median SM clock as inferences began, MHz."""
-        clocks = self.traces[scope].measured().requests["sm_clock_before"]
+        clocks = self._settled(scope).requests["sm_clock_before"]
         clocks = clocks[clocks >= 0]
         return float(np.median(clocks)) if len(clocks) else None
+
+    def _settled(self, scope: str) -> Trace:
+        """The measured rows of a scope; back to back only the later half, as clocks follow the load with a delay."""
+        trace = self.traces[scope].measured()
+        return trace.where(np.arange(len(trace)) >= len(trace) // 2) if scope == "gapless" else trace
 
     def process_cpu(self, scope: str) -> float | None:
         """CPU time of the whole process a frame, ns."""
         return self.summaries[scope].process_cpu
+
+    def kept_up(self, scope: Scope) -> Case:
+        """The case in a scope under its load; back to back where that is not kept up with, since the length of a queue
+        says little about what fills it.
+        """
+        changes: dict[str, Any] = {"scope": scope}
+        if self.overloaded:
+            changes["concurrency"] = self.case.plan.engine.workers
+        return apply(self.case, changes)
 
     @property
     def overloaded(self) -> bool:

@@ -60,18 +60,45 @@ def _latency(known: Situation) -> str:
     return f"p{highest.q:g} {_with_interval(highest)}" + ("" if highest.q == 99 else late)
 
 
-def bottleneck(known: Situation, confirmed: Sequence[Finding]) -> str:
+def rank(finding: Finding) -> tuple[int, int, bool, float, str]:
+    """Sorts findings: confirmed ones first, the worst of them first; latency before CPU time."""
+    verdicts = {"confirmed": 0, "undecided": 1, "refuted": 2}
+    severities = {"high": 0, "medium": 1, "low": 2, "info": 3}
+    place = verdicts[finding.verdict], severities[finding.severity]
+    return (*place, _spends_cpu(finding), -(finding.share or 0.0), finding.code)
+
+
+def _spends_cpu(finding: Finding) -> bool:
+    return finding.intervention is not None and finding.intervention.metric.startswith("CPU")
+
+
+def bottleneck(confirmed: Sequence[Finding]) -> str:
     """The class of the worst confirmed cause, or 'healthy'."""
     return _CLASSES.get(confirmed[0].code, "host") if confirmed else "healthy"
 
 
-def severity(record: Intervention, budget: float | None, cores: int) -> Severity:
-    """By what the cause is worth: in latency against the budget, in CPU time against the machine in one budget."""
+def shares(confirmed: Sequence[Finding]) -> dict[str, float]:
+    """What each class of causes takes of the budget, in the order of the findings; CPU time is counted apart."""
+    found: dict[str, float] = {}
+    for finding in confirmed:
+        if finding.share is not None:
+            name = "CPU time" if _spends_cpu(finding) else _CLASSES.get(finding.code, "host")
+            found[name] = found.get(name, 0.0) + finding.share
+    return found
+
+
+def share_of_budget(record: Intervention, budget: float | None, cores: int) -> float:
+    """What the cause is worth: in latency against the budget, in CPU time against the machine in one budget; of
+    throughput what there could be more.
+    """
     worth = record.before.value - record.after.value
-    if record.metric.startswith("CPU"):
-        share = worth / (budget * cores) if budget else 1 - record.ratio.value
-    else:
-        share = worth / budget if budget else 1 - record.ratio.value
+    if not budget or record.metric.startswith("time between"):
+        return 1 - record.ratio.value
+    return worth / (budget * cores if record.metric.startswith("CPU") else budget)
+
+
+def severity(share: float) -> Severity:
+    """In words, what takes that share of the budget."""
     return "high" if share >= 0.25 else "medium" if share >= 0.05 else "low"
 
 

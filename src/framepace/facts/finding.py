@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from framepace.facts.base import Fact
+from framepace.facts.bounds import Bound
 from framepace.facts.plan import Plan
 from framepace.facts.summary import Estimate, Summary
 
 Verdict = Literal["confirmed", "refuted", "undecided"]
 Severity = Literal["high", "medium", "low", "info"]
+PartKind = Literal["left out", "load", "real", "unexplained"]
 
 
 class Intervention(Fact, frozen=True, kw_only=True):
@@ -47,7 +49,10 @@ class Gain(Fact, frozen=True, kw_only=True):
 
 
 class Finding(Fact, frozen=True, kw_only=True):
-    """One hypothesis after its trial. `evidence` holds the numbers that made it worth testing."""
+    """One hypothesis after its trial. `evidence` holds the numbers that made it worth testing.
+
+    `share` is what the cause takes of the frame budget (of the latency or CPU time itself where there is no budget).
+    """
 
     code: str
     title: str
@@ -59,6 +64,7 @@ class Finding(Fact, frozen=True, kw_only=True):
     remedy: Remedy | None = None
     gain: Gain | None = None
     confidence: float | None = None
+    share: float | None = None
     untested: str | None = None
 
 
@@ -80,9 +86,40 @@ class Account(Fact, frozen=True, kw_only=True):
     unexplained: float
 
 
+class ExpectationPart(Fact, frozen=True, kw_only=True):
+    """One step between another tool's number and the stream's latency, in ns; `how` says what was measured.
+
+    `kind` is 'left out' (the number does not count it), 'load' (it counts it, under another load), 'real'
+    (the tool ran something else) or 'unexplained'.
+    """
+
+    name: str
+    ns: float
+    kind: PartKind
+    how: str
+    interval: tuple[float, float] | None = None
+
+
+class Expectation(Fact, frozen=True, kw_only=True):
+    """Another tool's number beside what was measured here; `said` and its `parts` add up to `seen`, ns.
+
+    `counts` says what the number is, `reproduced` what the same number is here under the tool's load, `seen` is the
+    median latency of the stream.
+    """
+
+    tool: str
+    counts: str
+    said: float
+    reproduced: float
+    seen: float
+    parts: tuple[ExpectationPart, ...]
+
+
 class Explanation(Fact, frozen=True, kw_only=True):
     """All that `explain` found. `bottleneck` is the class in one word; `verdict` the sentence people read first.
 
+    `shares` is what each class of confirmed causes takes of the frame budget (of the latency where there is none),
+    worst first; 'CPU time' takes it of what the cores have in one budget.
     `findings` holds the confirmed, worst first, then the undecided, then the refuted ones.
     """
 
@@ -97,6 +134,9 @@ class Explanation(Fact, frozen=True, kw_only=True):
     seconds: float
     not_tested: dict[str, str] = {}
     notes: tuple[str, ...] = ()
+    shares: dict[str, float] = {}
+    expectation: Expectation | None = None
+    bounds: tuple[Bound, ...] = ()
 
     @property
     def confirmed(self) -> tuple[Finding, ...]:

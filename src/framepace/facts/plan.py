@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from framepace.facts.base import Fact
 
-PLAN_FORMAT = "framepace.plan/1"
+PLAN_FORMAT = "framepace.plan/2"
 
 Positive = Annotated[int, Meta(ge=1)]
 NonNegative = Annotated[float, Meta(ge=0)]
@@ -38,10 +38,16 @@ class Prepare(Fact, frozen=True, kw_only=True):
 
 
 class Batching(Fact, frozen=True, kw_only=True):
-    """How many frames share an inference, and how long the oldest may wait for company (ms)."""
+    """How many frames share an inference, and how long the oldest may wait for company.
+
+    `policy` 'window': up to `window_ms` after it was due. 'deadline': while the device is busy and the target's budget,
+    less what the batch was measured to cost, allows; batches of `sizes` that suit the hardware are then preferred.
+    """
 
     max: Positive = 1
     window_ms: NonNegative = 0.0
+    policy: Literal["window", "deadline"] = "window"
+    sizes: tuple[Positive, ...] = ()
 
 
 class ModelPlan(Fact, frozen=True, kw_only=True):
@@ -77,17 +83,28 @@ class ModelPlan(Fact, frozen=True, kw_only=True):
     options: dict[str, Option] = {}
 
 
+# How a worker runs the models of a frame (see EnginePlan).
+Strategy = Literal["workers", "serial", "threads", "processes", "asyncio", "asyncio-threads", "worker-processes"]
+
+
 class EnginePlan(Fact, frozen=True, kw_only=True):
     """How workers, waiting and the interpreter are run.
 
+    There are `workers` frames (or batches) in work at any time. `strategy` says how each is run: 'workers' by a thread
+    that keeps several inferences in flight where the device allows it; 'worker-processes' the same in a process of its
+    own, with its own models; 'serial' one model after the other; 'threads' each model on its own thread; 'processes'
+    each model in its own process, frames in shared memory; 'asyncio' coroutines that call the blocking inference;
+    'asyncio-threads' coroutines that hand it to threads.
+
     `wait` says how a worker passes the time to the next due frame: 'sleep', 'hybrid' (sleep, then spin the last
     `spin_us`) or 'spin' (the whole gap). `keeper` pins the worker to a core beside a spinning process of SCHED_IDLE
-    priority. `heartbeat_ms` runs the model on its last input that often while waiting. `finish` names a hook
+    priority. `nice` is the priority of the whole process (-20 first, 19 last; None: as it was started).
+    `heartbeat_ms` runs the model on its last input that often while waiting. `finish` names a hook
     'module:function' that receives each frame's outputs.
     """
 
     workers: Positive = 1
-    strategy: Literal["threads", "processes"] = "threads"
+    strategy: Strategy = "workers"
     decode: Literal["thread", "inline"] = "thread"
     wait: Literal["sleep", "hybrid", "spin"] = "hybrid"
     spin_us: Annotated[int, Meta(ge=0)] = 300
@@ -95,6 +112,7 @@ class EnginePlan(Fact, frozen=True, kw_only=True):
     heartbeat_ms: PositiveNumber | None = None
     gc: Literal["on", "off"] = "on"
     lock_memory: bool = False
+    nice: Annotated[int, Meta(ge=-20, le=19)] | None = None
     finish: str | None = None
 
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from framepace.errors import UsageError, unknown
 from framepace.facts.base import Fact
-from framepace.facts.plan import EnginePlan, ModelPlan, Plan, SourcePolicy
+from framepace.facts.plan import Batching, EnginePlan, ModelPlan, Plan, SourcePolicy
 from framepace.facts.workload import Closed, Delay, Paced, Workload
 
 
@@ -43,13 +43,15 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
-_MODEL, _ENGINE, _SOURCE = (
-    {f.name: f.type for f in msgspec.structs.fields(t)} for t in (ModelPlan, EnginePlan, SourcePolicy)
+_MODEL, _BATCH, _ENGINE, _SOURCE = (
+    {f.name: f.type for f in msgspec.structs.fields(t)} for t in (ModelPlan, Batching, EnginePlan, SourcePolicy)
 )
 _ROWS: tuple[tuple[str, str, str, Any, str], ...] = (
     ("model", "models", "model", str, "path, or builtin:NAME, or builtin:NAME@WIDTHxHEIGHT"),
     ("batch", "models", "batch.max", int, "frames in one inference"),
     ("window-ms", "models", "batch.window_ms", float, "how long the oldest frame of a batch may wait"),
+    ("batch-policy", "models", "batch.policy", _BATCH["policy"], "window, or deadline: as the target's budget allows"),
+    ("batch-sizes", "models", "batch.sizes", tuple[int, ...], "sizes preferred by policy deadline, e.g. 4+8"),
     ("threads", "models", "threads", int, "threads of the backend; 0 leaves it to the backend"),
     ("spinning", "models", "spinning", bool, "idle threads of the backend spin"),
     ("precision", "models", "precision", _MODEL["precision"], "number format of the model"),
@@ -68,7 +70,7 @@ _ROWS: tuple[tuple[str, str, str, Any, str], ...] = (
     ("sms", "models", "sms", int | None, "SMs each worker may use (green context)"),
     ("calibration", "models", "calibration", str | None, "video or folder of pictures for precision int8"),
     ("workers", "engine", "workers", int, "workers that run inferences"),
-    ("strategy", "engine", "strategy", _ENGINE["strategy"], "workers as threads or processes"),
+    ("strategy", "engine", "strategy", _ENGINE["strategy"], "how a worker runs the models of a frame"),
     ("decode", "engine", "decode", _ENGINE["decode"], "decode in a thread a source, or inline in the worker"),
     ("wait", "engine", "wait", _ENGINE["wait"], "how a worker waits: sleep, hybrid or spin"),
     ("spin-us", "engine", "spin_us", int, "length of the spin that ends a hybrid wait"),
@@ -76,6 +78,7 @@ _ROWS: tuple[tuple[str, str, str, Any, str], ...] = (
     ("heartbeat-ms", "engine", "heartbeat_ms", float | None, "run the model this often while waiting"),
     ("gc", "engine", "gc", _ENGINE["gc"], "Python garbage collection while running"),
     ("lock-memory", "engine", "lock_memory", bool, "lock pages in memory"),
+    ("nice", "engine", "nice", int | None, "priority of the process: -20 first, 19 last"),
     ("finish", "engine", "finish", str | None, "module:function that receives the outputs"),
     ("buffer", "source", "buffer", int, "frames buffered for each source"),
     ("drop", "source", "drop", _SOURCE["drop"], "never or oldest"),
@@ -135,6 +138,8 @@ def _resolve(plan: Plan, name: str) -> tuple[str | None, Setting]:
 def _convert(setting: Setting, value: Any) -> Any:
     if setting.field == "size" and isinstance(value, str):
         return parse_size(value)
+    if setting.field == "batch.sizes" and isinstance(value, str):
+        value = [] if value == "none" else value.replace(",", "+").split("+")
     if isinstance(value, str):
         value = _word(value, setting.type)
     try:

@@ -95,10 +95,33 @@ class ModelSummary(Fact, frozen=True, kw_only=True):
         return next((p for p in self.percentiles if p.q == q), None)
 
 
+class Cost(Fact, frozen=True, kw_only=True):
+    """What a run took of the machine; None is what was not measured.
+
+    `startup` is the time before the load began, ns; `models` the time each model was at work, from taking a batch to
+    delivering it, added up, ns; `computing` the CPU time of the threads that ran them, ns. `together` is how many
+    models were at work on average while any was, `busy` the share of the wall time in which one was. `cores` is the
+    CPU time a second of all processes, `waiting` how many of their threads waited for a core on average. `memory` is
+    the peak of what is resident of all processes (what they share counts in each), `device_memory` the peak in use on
+    the device, by anybody; bytes.
+    """
+
+    startup: float | None = None
+    models: dict[str, float] = {}
+    computing: float | None = None
+    together: float = 0.0
+    busy: float = 0.0
+    cores: float | None = None
+    waiting: float | None = None
+    memory: float | None = None
+    device_memory: float | None = None
+
+
 class Summary(Fact, frozen=True, kw_only=True):
     """A trace in numbers. Times in ns, `throughput` in frames a second, `process_cpu` in ns of CPU time a frame.
 
-    `frames` summarises whole frames (all models of a frame together: from due to the last delivery).
+    `padding` is the share of the work that was on frames that were not there, by model of a fixed batch; `frames`
+    summarises whole frames (all models of a frame together: from due to the last delivery).
     """
 
     trace: str
@@ -114,6 +137,8 @@ class Summary(Fact, frozen=True, kw_only=True):
     models: tuple[ModelSummary, ...]
     telemetry: dict[str, float] = {}
     devices: tuple[DeviceSummary, ...] = ()
+    cost: Cost | None = None
+    padding: dict[str, float] = {}
     notes: tuple[str, ...] = ()
 
     @property

@@ -9,12 +9,16 @@ from framepace.facts.summary import Summary
 
 
 class Cell(Fact, frozen=True, kw_only=True):
-    """One combination of settings: its summary, or the error that kept it from being measured."""
+    """One combination of settings: its summary, or the error that kept it from being measured.
+
+    `why` says why its strategy is faster or slower than another, where the sweep varies that.
+    """
 
     settings: dict[str, Any]
     summary: Summary | None = None
     trace: str | None = None
     error: str | None = None
+    why: str | None = None
 
 
 class Sweep(Fact, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from framepace.facts.model import Layer, ModelSpec
 from framepace.facts.plan import Plan
 from framepace.facts.workload import Workload
 
-TRACE_FORMAT = "framepace.trace/1"
+TRACE_FORMAT = "framepace.trace/2"
 
 # Every column is int64. Times are ns on one monotonic clock; -1 means 'not measured'.
 REQUEST_COLUMNS: Mapping[str, str] = {
@@ -80,9 +80,9 @@ TELEMETRY_COLUMNS: Mapping[str, str] = {
     "faults_major": "major page faults since start",
     "gc_count": "garbage collections since start",
     "gc": "garbage-collector time since start, ns",
-    "memory_bytes": "resident memory",
-    "run_delay": "time runnable threads of this process waited for a core, ns since start",
-    "threads": "threads of this process",
+    "memory_bytes": "resident memory of this process and its workers; what they share counts in each",
+    "run_delay": "time runnable threads of this process and its workers waited for a core, ns since start",
+    "threads": "threads of this process and its workers",
 }
 
 
@@ -113,9 +113,11 @@ Column = NDArray[np.int64]
 class TraceMeta(Fact, frozen=True, kw_only=True):
     """What must be known to read a trace: versions, machine, models, plan and workload.
 
-    `startup` holds one-off costs in ns by name ('load detector', 'first inference detector'); `notes` sentences a
+    `startup` holds what was spent before the load began, in ns: 'models' until all were loaded, 'workers' until all
+    workers were set up, and, within 'models', 'load NAME' and 'start NAME' (of its process). `notes` are sentences a
     reader must see (a truncated video, non-finite outputs); `stopped` is 'running' until the run closes it. `layers`
-    holds, by model, what each layer takes alone, where that was asked for. `placement` counts, by model, the nodes that
+    holds, by model, what each layer takes alone, where that was asked for. `fixed_batches` are those of models that run
+    no smaller batch: frames that lack are padding. `placement` counts, by model, the nodes that
     run in each place ('cuda', 'cpu') where the library tells.
     """
 
@@ -135,6 +137,7 @@ class TraceMeta(Fact, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     layers: dict[str, tuple[Layer, ...]] = {}
     placement: dict[str, dict[str, int]] = {}
+    fixed_batches: dict[str, int] = {}
     format: str = TRACE_FORMAT
     framepace: str = ""
 

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from framepace.errors import UsageError
-from framepace.exec.batcher import BatchRule
+from framepace.exec.batcher import BatchRule, DeadlineRule
 from framepace.exec.clock import Clock
 from framepace.exec.control import Control
 from framepace.exec.feed import Feed, InlineFeed, PictureSource, StreamFeed, Waiter
 from framepace.exec.frame import Frame
+from framepace.exec.gather import Gatherer, GatherFeed
 from framepace.exec.pipeline import Sink, dropped_row
 from framepace.exec.source import decode_all, open_source
 from framepace.facts.plan import Plan
@@ -71,7 +72,11 @@ class Frames:
         recorded, workers = _recorded(workload), plan.engine.workers
         parts = arrivals(workload.load, start, len(sources), rule.size, workload.seed, recorded, workers)
         waiter = Waiter(plan.engine, clock, control)
-        if workload.scope != "stream" or plan.engine.decode == "inline" or clock.virtual:
+        inline = workload.scope != "stream" or plan.engine.decode == "inline" or clock.virtual
+        control.batches = gatherer = _gatherer(plan, len(sources), parts[0].bulk)
+        if inline and gatherer is not None:
+            return GatherFeed(sources, [Lane(part, *share) for part in parts], gatherer, waiter)
+        if inline:
             merged = Interleaved(parts)
             return InlineFeed(sources, merged if merged.bulk else Lane(merged, *share), rule, waiter)
 
@@ -79,7 +84,7 @@ class Frames:
             for model in range(len(plan.models)):
                 sink(dropped_row(frame, model, cause, clock.now(), control.warming))
 
-        return StreamFeed(sources, parts, rule, plan.source, waiter, drop)
+        return StreamFeed(sources, parts, rule, plan.source, waiter, drop, gatherer)
 
     def close(self) -> None:
         """Close the sources."""
@@ -116,6 +121,28 @@ def batch_rule(plan: Plan) -> BatchRule:
     window = max(model.batch.window_ms for model in plan.models)
     budget = plan.target.budget_ms
     return BatchRule(size, round(window * NS_PER_MS), None if budget is None else round(budget * NS_PER_MS))
+
+
+def deadline_rule(plan: Plan) -> DeadlineRule:
+    """How frames of all models are gathered by deadline: the largest batch, and the sizes that any of them prefers.
+
+    Raises UsageError without a target, or where a preferred size is over the largest batch.
+    """
+    size, budget = max(model.batch.max for model in plan.models), plan.target.budget_ms
+    if budget is None:
+        fix = "give the plan a target: --fps or --p99-ms"
+        raise UsageError("batch-policy deadline needs a deadline", got="a plan without a target", fix=fix)
+    sizes = sorted({size for model in plan.models for size in model.batch.sizes})
+    if sizes and sizes[-1] > size:
+        raise UsageError("a preferred batch size is over the largest batch", got=sizes[-1], expected=f"at most {size}")
+    return DeadlineRule(size, round(budget * NS_PER_MS), tuple(sizes))
+
+
+def _gatherer(plan: Plan, sources: int, bulk: bool) -> Gatherer | None:
+    """For the policy 'deadline'; none where whole batches are due together, since there is nothing to gather."""
+    if bulk or all(model.batch.policy == "window" for model in plan.models):
+        return None
+    return Gatherer(deadline_rule(plan), sources)
 
 
 def _recorded(workload: Workload) -> Any:

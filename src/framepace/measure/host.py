@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from framepace.exec.usage import GC_CLOCK
@@ -41,9 +42,9 @@ class LinuxHost:
     device = -1
 
     def __init__(self, root: Path = Path("/"), workers: Callable[[], Iterable[int]] = worker_pids) -> None:
+        self._proc = str(root / "proc")
         self._stat = _Line(root / "proc/stat")
-        self._statm = _Line(root / "proc/self/statm")
-        self._workers, self._delay = _Workers(workers), _RunDelay(root / "proc/self/task")
+        self._workers, self._delay = _Workers(workers), _RunDelay(self._proc)
         self._frequency = _Frequency(root)
         self._tick, self._page = NS_PER_S // os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
         self._slow: dict[str, int] = {}
@@ -61,15 +62,14 @@ class LinuxHost:
 
     def close(self) -> None:
         """See Sampler."""
-        for part in (self._stat, self._statm, self._frequency):
+        for part in (self._stat, self._frequency):
             part.close()
 
     def _read_slow(self) -> dict[str, int]:
-        self._workers.find()
-        row = self._delay.read() | self._frequency.read()
-        if line := self._statm.read():
-            row["memory_bytes"] = int(line.split()[1]) * self._page
-        return row
+        processes = ["self", *map(str, self._workers.find())]
+        row = self._delay.read(processes) | self._frequency.read()
+        pages = [int(line.split()[1]) for p in processes if (line := _once(f"{self._proc}/{p}/statm"))]
+        return row | {"memory_bytes": sum(pages) * self._page} if pages else row
 
 
 class PortableHost:
@@ -166,8 +166,9 @@ class _Workers:
         self._running: list[int] = []
         self._used: dict[int, int] = {}
 
-    def find(self) -> None:
+    def find(self) -> list[int]:
         self._running = list(self._pids())
+        return self._running
 
     def cpu(self) -> int:
         for pid in self._running:
@@ -183,32 +184,31 @@ class _Workers:
 class _RunDelay:
     """How many threads there are, and how long they waited for a core while runnable: field 2 of schedstat, in ns."""
 
-    def __init__(self, tasks: Path) -> None:
-        self._tasks = str(tasks)
+    def __init__(self, proc: str) -> None:
+        self._proc = proc
         self._waited: dict[str, int] = {}
 
-    def read(self) -> dict[str, int]:
-        try:
-            threads = os.listdir(self._tasks)
-        except OSError:
+    def read(self, processes: Iterable[str]) -> dict[str, int]:
+        threads = [task for process in processes for task in self._tasks(process)]
+        if not threads:
             return {}
-        for thread in threads:
-            self._note(thread)
+        for task in threads:
+            self._note(task)
         row = {"threads": len(threads)}
         # A thread that ended keeps its part, so that the sum never falls.
         return row | {"run_delay": sum(self._waited.values())} if self._waited else row
 
-    def _note(self, thread: str) -> None:
+    def _tasks(self, process: str) -> list[str]:
+        folder = f"{self._proc}/{process}/task"
         try:
-            file = os.open(f"{self._tasks}/{thread}/schedstat", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:  # it has ended, or the kernel keeps no such statistics
-            return
-        try:
-            self._waited[thread] = int(os.read(file, 128).split()[1])
-        except (OSError, IndexError, ValueError):
-            pass
-        finally:
-            os.close(file)
+            return [f"{folder}/{thread}" for thread in os.listdir(folder)]
+        except OSError:
+            return []
+
+    def _note(self, task: str) -> None:
+        # No line: it has ended, or the kernel keeps no such statistics.
+        with suppress(IndexError, ValueError):
+            self._waited[task] = int(_once(f"{task}/schedstat").split()[1])
 
 
 class _Frequency:
@@ -230,6 +230,20 @@ class _Frequency:
     def close(self) -> None:
         for core in self._cores:
             core.close()
+
+
+def _once(path: str) -> bytes:
+    """The first bytes of a small file of the kernel, or none."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        return os.read(file, 128)
+    except OSError:
+        return b""
+    finally:
+        os.close(file)
 
 
 def _text(path: Path) -> str:

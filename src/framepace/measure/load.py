@@ -153,7 +153,8 @@ def arrivals(
         return [Lane(loop, i, sources) for i in range(sources)]
     if recorded is not None:
         return [Recorded(recorded, start) for _ in range(sources)]
-    phases = np.random.default_rng(seed).uniform(0, 1, sources)
+    # In the order of the sources: a feed that takes them in turn never waits for one while another's frame is there.
+    phases = np.sort(np.random.default_rng(seed).uniform(0, 1, sources))
     phases[0] = 0.0
     period = NS_PER_S / load.fps  # type: ignore[union-attr]
     return [Open(load, start + int(phase * period), seed + i) for i, phase in enumerate(phases)]

@@ -1,4 +1,4 @@
-"""The strategy 'processes': every worker is a process of its own with its own interpreter and its own models.
+"""The strategy 'worker-processes': every worker is a process of its own with its own interpreter and its own models.
 
 Open loads are dealt out in turn; a closed loop runs in each process. Rows come back through a pipe.
 """
@@ -29,18 +29,23 @@ _AT = {name: _COLUMNS.index(name) for name in ("frame", "worker", "batch_id", "d
 _SEND_S = 0.1
 
 
-def run_processes(plan: Plan, workload: Workload, clock: Clock, control: Control, sink: Sink) -> list[Exception]:
+def run_processes(
+    plan: Plan, workload: Workload, clock: Clock, control: Control, sink: Sink, startup: dict[str, int]
+) -> list[Exception]:
     """Run `workload` on `plan.engine.workers` processes; rows go to `sink`, deliveries to `control`.
+
+    `startup` is told when all were ready ('workers', ns).
 
     Raises UsageError where the case cannot be split; an error in a process is raised here.
     """
     workers = plan.engine.workers
     if clock.virtual:
-        raise UsageError("processes cannot share a virtual clock", fix="use strategy: threads")
-    context = mp.get_context("spawn")
+        raise UsageError("processes cannot share a virtual clock", fix="use strategy: workers")
+    began, context = clock.now(), mp.get_context("spawn")
     share = _share(plan, workload, workers)
     with _Children(context, share, workers) as children:
         children.start(clock)
+        startup["workers"] = clock.now() - began
         return children.collect(control, sink)
 
 
@@ -49,7 +54,7 @@ def _share(plan: Plan, workload: Workload, workers: int) -> tuple[Plan, Workload
     load = workload.load
     if isinstance(load, Closed):
         load = Closed(concurrency=max(1, (load.concurrency or workers) // workers))
-    engine = replace(plan.engine, workers=1, strategy="threads", decode="inline")
+    engine = replace(plan.engine, workers=1, strategy="workers", decode="inline")
     # Warm-up is the parent's to judge, over all processes.
     warmup, forever = Warmup(seconds_max=0.0), Stop(seconds=86400.0)
     return replace(plan, engine=engine), replace(workload, load=load, stop=forever, warmup=warmup)
@@ -68,6 +73,7 @@ class _Children:
     def __init__(self, context: Any, share: tuple[Plan, Workload], workers: int) -> None:
         self._children: list[_Child] = []
         plan, workload = share
+        self._last = len(plan.models) - 1
         for index in range(workers):
             ours, theirs = context.Pipe()
             process = context.Process(target=_child, args=(theirs, plan, workload, index, workers), daemon=True)
@@ -130,8 +136,7 @@ class _Children:
         rows[:, _AT["worker"]] = index
         rows[:, _AT["frame"]] = rows[:, _AT["frame"]] * count + index
         rows[:, _AT["batch_id"]] = rows[:, _AT["batch_id"]] * count + index
-        last = rows[:, _AT["model"]].max()
-        for row in rows[rows[:, _AT["model"]] == last]:
+        for row in rows[rows[:, _AT["model"]] == self._last]:
             control.delivered(int(row[_AT["delivered"]] - row[_AT["due"]]), int(row[_AT["delivered"]]))
         rows[:, _AT["marks"]] |= Mark.WARMUP if control.warming else 0
         sink(rows.tobytes())
@@ -153,10 +158,11 @@ def _child(pipe: Connection, plan: Plan, workload: Workload, index: int, of: int
         begin = pipe.recv()
         control, rows = Control(Steady(workload.warmup), Enough(workload.stop)), Rows()
         feed = partial(frames.feed, plan, workload, clock, control, rows.add, start=begin, share=(index, of))
-        sender = threading.Thread(target=_send, args=(pipe, rows, control), daemon=True)
+        over = threading.Event()
+        sender = threading.Thread(target=_send, args=(pipe, rows, control, over), daemon=True)
         sender.start()
         errors = engine.run(workload.scope, feed, control, rows.add, frames.sample)
-        control.stop("finished")
+        over.set()
         sender.join()
         pipe.send(errors)
         engine.close()
@@ -166,18 +172,17 @@ def _child(pipe: Connection, plan: Plan, workload: Workload, index: int, of: int
         pipe.send(error)
 
 
-def _send(pipe: Connection, rows: Any, control: Control) -> None:
-    """Send rows every moment; stop the run when the parent says so or is gone."""
-    while True:
+def _send(pipe: Connection, rows: Any, control: Control, over: threading.Event) -> None:
+    """Send rows every moment until the run is `over`; stop it when the parent says so or is gone."""
+    ended = False
+    while not ended:
+        ended = over.wait(_SEND_S)  # and then once more, for the rows of the frames that were in work
         try:
-            if pipe.poll(_SEND_S):
+            if pipe.poll():
                 pipe.recv()
                 control.stop("finished")
-        except EOFError:
+            if packed := rows.drain():
+                pipe.send(packed)
+        except (EOFError, OSError):
             control.stop("finished")
-        over = control.stopped is not None
-        packed = rows.drain()
-        if packed:
-            pipe.send(packed)
-        if over:
             return

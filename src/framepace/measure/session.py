@@ -179,8 +179,9 @@ class _Run:
 
     def _go(self) -> list[Exception]:
         sink = self._rows["requests"].add
-        if self._plan.engine.strategy == "processes":
-            return run_processes(self._plan, self._workload, self._clock, self._control, sink)
+        if self._plan.engine.strategy == "worker-processes":
+            startup = self._engine.startup
+            return run_processes(self._plan, self._workload, self._clock, self._control, sink, startup)
         feeds: list[Feed] = []
 
         def begin() -> Feed:
@@ -209,8 +210,8 @@ class _Run:
             sources=self._frames.names,
             clock="virtual" if self._clock.virtual else "monotonic",
             simulated=self._engine.simulated,
-            startup=self._engine.startup,
             placement=self._engine.placement,
+            fixed_batches=self._engine.fixed_batches,
             framepace=probed.libraries.get("framepace", ""),
         )
 
@@ -231,6 +232,7 @@ class _Run:
             notes=tuple(notes),
             overhead=overhead,
             layers=layers,
+            startup=dict(self._engine.startup),
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from framepace.facts.finding import Account, AccountLine, Explanation, Finding, Gain, Intervention
+from framepace.reporting.expect import ExpectationView, expectation_view
 from framepace.reporting.view import estimate, named, settings
 from framepace.units import format_estimate, format_ms, format_quantity, split_unit
 
@@ -51,6 +52,7 @@ class ExplanationView:
 
     verdict: str
     bottleneck: str
+    limit: str
     met: bool | None
     account: tuple[PartRow, ...]
     unexplained: str
@@ -60,6 +62,7 @@ class ExplanationView:
     not_tested: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
     seconds: str
+    expectation: ExpectationView | None
 
 
 def explanation_view(e: Explanation) -> ExplanationView:
@@ -69,6 +72,7 @@ def explanation_view(e: Explanation) -> ExplanationView:
     return ExplanationView(
         verdict=e.verdict,
         bottleneck=e.bottleneck,
+        limit=_limit(e),
         met=e.met,
         account=account_rows(e.account),
         unexplained=_unexplained(e.account),
@@ -78,7 +82,17 @@ def explanation_view(e: Explanation) -> ExplanationView:
         not_tested=tuple((code, reason) for code, reason in untested.items() if reason),
         notes=e.notes,
         seconds=format_quantity(e.seconds, "s"),
+        expectation=None if e.expectation is None else expectation_view(e.expectation),
     )
+
+
+def _limit(e: Explanation) -> str:
+    """The class of the bottleneck with what each class of causes takes: 'launch: 34 % of the frame budget; ...'."""
+    if not any(f.verdict == "confirmed" for f in e.findings):
+        return "healthy: no cause found"
+    of = "frame budget" if e.plan.target.budget_ms is not None else "latency"
+    told = [f"{name} {format_quantity(share, 'share')}" for name, share in e.shares.items()]
+    return f"bottleneck: {e.bottleneck}" + (f"; of the {of}: {', '.join(told)}" if told else "")
 
 
 def account_rows(a: Account) -> tuple[PartRow, ...]:
@@ -146,6 +160,8 @@ def _gain(g: Gain) -> str:
     if g.verified is None:
         return f"{predicted}, not verified"
     low, high = g.interval or (None, None)
+    if low is not None and low <= 0 <= g.verified:
+        return f"not sure: {format_estimate(g.verified, low, high, g.unit)} in the whole stream ({predicted})"
     if g.verified >= 0:
         return f"saves {format_estimate(g.verified, low, high, g.unit)}, verified ({predicted})"
     low, high = (None if end is None else -end for end in (high, low))

@@ -11,11 +11,20 @@ import msgspec
 import numpy as np
 
 from framepace.facts.base import Fact
+from framepace.facts.bounds import Bound, Ceilings, NodeBound
 from framepace.facts.check import Check
 from framepace.facts.device import DeviceSummary, Spread
-from framepace.facts.finding import Account, AccountLine, Explanation, Finding, Intervention
+from framepace.facts.finding import (
+    Account,
+    AccountLine,
+    Expectation,
+    ExpectationPart,
+    Explanation,
+    Finding,
+    Intervention,
+)
 from framepace.facts.model import Layer
-from framepace.facts.summary import Comparison, ModelSummary, Outlier, Percentile, StageShare, Summary, Tier
+from framepace.facts.summary import Comparison, Cost, ModelSummary, Outlier, Percentile, StageShare, Summary, Tier
 from framepace.facts.sweep import Sweep
 from framepace.facts.trace import Trace
 
@@ -36,12 +45,27 @@ _KEYS: Mapping[type, Mapping[str, str]] = {
         "neighbours_cpu": "neighbours_cpu_share",
         "pacer_error": "pacer_error_ns",
     },
+    Cost: {
+        "startup": "startup_ns",
+        "models": "models_ns",
+        "computing": "computing_ns",
+        "busy": "busy_share",
+        "cores": "cpu_cores",
+        "waiting": "waiting_threads",
+        "memory": "memory_bytes",
+        "device_memory": "device_memory_bytes",
+    },
     DeviceSummary: {"sm_clock": "sm_clock_mhz", "busy": "busy_share", "overlap": "overlap_share"},
     Layer: {"time": "time_ns"},
     Spread: {"median": "median_ns", "p99": "p99_ns"},
+    Expectation: {"said": "said_ns", "reproduced": "reproduced_ns", "seen": "seen_ns"},
+    ExpectationPart: {"interval": "interval_ns"},
     AccountLine: {"interval": "interval_ns"},
     Account: {"model": "model_ns", "pipeline": "pipeline_ns", "stream": "stream_ns", "unexplained": "unexplained_ns"},
     Comparison: {"stages": "stages_ns"},
+    Bound: {name: f"{name}_ns" for name in ("compute", "memory", "launches", "floor", "measured")},
+    NodeBound: {"floor": "floor_ns", "measured": "measured_ns"},
+    Ceilings: {"peaks": "peaks_flops_s", "bandwidth": "bandwidth_bytes_s", "launch": "launch_ns"},
 }
 
 
@@ -57,9 +81,12 @@ def explain_document(explanation: Explanation, trace: str | None = None, **paths
         "schema": "framepace.explain/1",
         "trace": trace,
         "class": e.bottleneck,
+        "shares": e.shares,
         "verdict": e.verdict,
         "met": e.met,
         "account": plain(e.account),
+        "expectation": plain(e.expectation),
+        "bounds": [{**plain(b), **_distance(b)} for b in e.bounds],
         "findings": [_finding(f) for f in e.findings],
         "not_tested": plain(e.not_tested),
         "plan": plain(e.plan),
@@ -87,6 +114,7 @@ def sweep_document(sweep: Sweep) -> Document:
             "settings": plain(cell.settings),
             "trace": cell.trace,
             "error": cell.error,
+            "why": cell.why,
             **({} if cell.summary is None else _cell(cell.summary)),
         }
         for cell in sweep.cells
@@ -126,6 +154,10 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
+def _distance(b: Bound) -> Document:
+    return {"times": plain(b.times), "peak_share": plain(b.peak_share), "bandwidth_share": plain(b.bandwidth_share)}
+
+
 def _finding(f: Finding) -> Document:
     document: Document = plain(f)
     return {**document, "intervention": None if f.intervention is None else _intervention(f.intervention)}
@@ -160,4 +192,5 @@ def _cell(s: Summary) -> Document:
     rest = {"throughput": s.throughput, "missed": s.missed, "process_cpu": s.process_cpu, "budget": s.budget}
     keys = _KEYS[Summary]
     numbers = {keys[name]: plain(value) for name, value in rest.items()}
+    numbers |= {"seconds": plain(s.seconds), "cost": plain(s.cost)}
     return {**_row("frames", s.frames), **numbers, "parts_ns": plain(s.frames.parts), "devices": plain(s.devices)}

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from framepace.facts.device import DeviceSummary
-from framepace.facts.summary import Summary
+from framepace.facts.summary import Cost, Summary
 from framepace.facts.sweep import Cell, Sweep
 from framepace.reporting.view import settings
-from framepace.units import format_ms, format_quantity
+from framepace.units import NS_PER_S, format_bytes, format_ms, format_quantity
 
 NUMBERS = ("p50", "p99", "fps", "CPU a frame", "over budget")
 DEVICE_NUMBERS = ("kernels", "SM MHz", "W", "overlap", "SM", "DRAM")
+COSTS = ("wall", "at once", "cores", "memory", "device memory", "start-up")  # and each model's time, with strategies
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class CellRow:
 class SweepView:
     """A sweep as a table; `numbers` names its columns after the settings.
 
-    `axis` is the only numeric setting that varies, whose figure can be drawn; else None.
+    `axis` is the only numeric setting that varies, whose figure can be drawn; else None. `reasons` are pairs of a
+    cell's settings and a sentence, where the strategy varies.
     """
 
     names: tuple[str, ...]
@@ -40,6 +42,7 @@ class SweepView:
     rows: tuple[CellRow, ...]
     axis: int | None
     interrupted: bool
+    reasons: tuple[tuple[str, str], ...] = ()
 
 
 def sweep_view(sweep: Sweep) -> SweepView:
@@ -47,28 +50,45 @@ def sweep_view(sweep: Sweep) -> SweepView:
     names = tuple(sweep.grid)
     varying = [i for i, name in enumerate(names) if len(sweep.grid[name]) > 1]
     numeric = [i for i in varying if all(_is_number(text) for text in sweep.grid[names[i]])]
-    known = {name for cell in sweep.cells for name, text in _numbers(cell) if text}
-    told = [name for name in (*NUMBERS, *DEVICE_NUMBERS) if name in known or name in NUMBERS]
-    rows = tuple(_row(cell, names, told) for cell in sweep.cells)
-    return SweepView(names, tuple(told), rows, numeric[0] if numeric else None, sweep.interrupted)
+    texts = [_texts(cell, "strategy" in sweep.grid) for cell in sweep.cells]
+    told = list(dict.fromkeys([*NUMBERS, *(name for each in texts for name, text in each.items() if text)]))
+    rows = tuple(_row(cell, names, told, each) for cell, each in zip(sweep.cells, texts, strict=True))
+    reasons = tuple((", ".join(_settings(cell, names)), cell.why) for cell in sweep.cells if cell.why)
+    return SweepView(names, tuple(told), rows, numeric[0] if numeric else None, sweep.interrupted, reasons)
 
 
-def _row(cell: Cell, names: tuple[str, ...], told: Sequence[str]) -> CellRow:
-    values = tuple(settings({name: cell.settings.get(name)}).partition("=")[2] for name in names)
-    s = cell.summary
+def _settings(cell: Cell, names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(settings({name: cell.settings.get(name)}).partition("=")[2] for name in names)
+
+
+def _row(cell: Cell, names: Sequence[str], told: Sequence[str], texts: Mapping[str, str]) -> CellRow:
+    values, s = _settings(cell, names), cell.summary
     if s is None:
         error = (cell.error or "not measured").splitlines()[0]
         return CellRow(values, ("",) * len(told), None, None, None, None, error)
-    texts = dict(_numbers(cell))
     p50, p99 = _percentile(s, 50), _percentile(s, 99)
-    return CellRow(values, tuple(texts[name] for name in told), p50, p99, s.throughput, s.met, "")
+    return CellRow(values, tuple(texts.get(name, "") for name in told), p50, p99, s.throughput, s.met, "")
 
 
-def _numbers(cell: Cell) -> Iterator[tuple[str, str]]:
-    """Texts by the names of NUMBERS and DEVICE_NUMBERS; nothing for a cell that failed."""
+def _texts(cell: Cell, costs: bool) -> dict[str, str]:
+    """Texts by the names of NUMBERS, DEVICE_NUMBERS and, with `costs`, of COSTS; nothing for a cell that failed."""
     s = cell.summary
     if s is None:
-        return
+        return {}
+    return dict(_numbers(s)) | (dict(_costs(s.cost, s.seconds)) if costs and s.cost is not None else {})
+
+
+def _costs(c: Cost, seconds: float) -> Iterator[tuple[str, str]]:
+    yield "wall", f"{seconds:.1f} s"
+    yield from ((name, f"{ns / NS_PER_S:.2f} s") for name, ns in c.models.items())
+    yield "at once", f"{c.together:.2f}"
+    yield "cores", "" if c.cores is None else f"{c.cores:.2f}"
+    yield "memory", "" if c.memory is None else format_bytes(c.memory)
+    yield "device memory", "" if c.device_memory is None else format_bytes(c.device_memory)
+    yield "start-up", "" if c.startup is None else format_ms(c.startup)
+
+
+def _numbers(s: Summary) -> Iterator[tuple[str, str]]:
     p50, p99 = _percentile(s, 50), _percentile(s, 99)
     yield "p50", format_ms(p50) if p50 is not None else ""
     yield "p99", format_ms(p99) if p99 is not None else "few samples"

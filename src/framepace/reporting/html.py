@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from framepace.facts.base import Fact
+from framepace.facts.bounds import Bound
 from framepace.facts.finding import Explanation
 from framepace.facts.machine import Machine
 from framepace.facts.model import Layer
@@ -25,7 +26,9 @@ from framepace.reporting import figures
 from framepace.reporting.causes import ExplanationView, FindingView, explanation_view
 from framepace.reporting.device import LAYER_COLUMNS, layer_rows
 from framepace.reporting.document import plain
+from framepace.reporting.expect import COLUMNS, ExpectationView
 from framepace.reporting.grid import sweep_view
+from framepace.reporting.roofline import ROOFLINE_CAPTION, floor_views, roofline_figure
 from framepace.reporting.view import ModelView, comparison_view, machine_line, summary_view
 from framepace.units import format_bytes
 
@@ -89,6 +92,22 @@ class _Page:
         caption = f"The same model in three scopes, and what lies between them. {view.unexplained} is unexplained."
         figure = self.figure(figures.account_figure(view.account), says, caption)
         self.add(f'<section id="account"><h2>Where the time goes</h2>{figure}</section>')
+        if view.expectation is not None:
+            self._expectation(view.expectation)
+        if explanation.bounds:
+            self._floors(explanation.bounds)
+
+    def _floors(self, bounds: Sequence[Bound]) -> None:
+        views = floor_views(bounds)
+        says = "; ".join(f"{view.model} {view.text}" for view in views)
+        figure = self.figure(roofline_figure(bounds), says, ROOFLINE_CAPTION)
+        told = _rows([(view.model, view.text) for view in views])
+        tables = (_details(f"hottest nodes of {v.model}", _table(v.columns, v.nodes)) for v in views if v.nodes)
+        self.add(f'<section id="floors"><h2>How far from the floor</h2>{told}{figure}{"".join(tables)}</section>')
+
+    def _expectation(self, view: ExpectationView) -> None:
+        table = f"{_tag('p', view.sentence)}{_table(COLUMNS, view.rows)}"
+        self.add(f'<section id="expectation"><h2>Another tool\'s number</h2>{table}</section>')
 
     def _finding(self, f: FindingView) -> str:
         rows = [("tried", f.tested), ("setting", _code(f.setting)), ("do", f.remedy), ("run", _code(f.command))]
@@ -123,7 +142,8 @@ class _Page:
         rows = [[*r.settings, *((r.error,) if r.error else r.texts)] for r in view.rows]
         names = [*view.names, *view.numbers]
         note = _tag("p", "The sweep was interrupted; these cells are complete.") if view.interrupted else ""
-        self.add(f'<section id="sweep"><h2>Sweep</h2>{note}{figure}{_table(names, rows)}</section>')
+        told = _table(names, rows) + _rows(view.reasons)
+        self.add(f'<section id="sweep"><h2>Sweep</h2>{note}{figure}{told}</section>')
 
     def measurements(self, traces: Sequence[Trace], summaries: Sequence[Summary]) -> None:
         """Each trace with its latency over time, stages and distribution; several also over one another."""
@@ -235,7 +255,12 @@ def _header(traces: Sequence[Trace], summaries: Sequence[Summary], explanation: 
     when = f"{traces[0].meta.created} · framepace {traces[0].meta.framepace}" if traces else ""
     brand = f'<p class="brand">framepace report{chip}</p>'
     lines = _tag("p", where, "meta") + _tag("p", when, "meta")
-    return f'<header class="top">{brand}{_tag("h1", verdict)}{_numbers(view.numbers) if view else ""}{lines}</header>'
+    numbers = _numbers(view.numbers) if view else ""
+    return f'<header class="top">{brand}{_tag("h1", verdict)}{_limit(explanation)}{numbers}{lines}</header>'
+
+
+def _limit(explanation: Explanation | None) -> str:
+    return _tag("p", explanation_view(explanation).limit, "limit") if explanation is not None else ""
 
 
 def _title(traces: Sequence[Trace], explanation: Explanation | None) -> str:

@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from framepace.facts.bounds import Bound
 from framepace.facts.check import Check
 from framepace.facts.finding import Explanation
 from framepace.facts.machine import Machine
@@ -19,7 +20,9 @@ from framepace.facts.summary import Comparison, Summary
 from framepace.facts.sweep import Sweep
 from framepace.reporting.causes import ExplanationView, FindingView, PartRow, explanation_view
 from framepace.reporting.device import LAYERS_SHOWN, layer_rows
+from framepace.reporting.expect import ExpectationView
 from framepace.reporting.grid import SweepView, sweep_view
+from framepace.reporting.roofline import floor_views
 from framepace.reporting.view import ModelView, comparison_view, machine_line, summary_view
 
 _NAME = 48  # cells of a layer's name: fused layers are named by all they hold
@@ -27,6 +30,7 @@ BAR = 24  # cells of a bar; leaves room for name, value and interval at 80 colum
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _STYLES = {"high": "bold red", "medium": "yellow", "low": "cyan", "info": "dim"}
 _STATES = {"ok": "green", "warn": "yellow", "bad": "bold red", "info": "dim"}
+_KINDS = {"real": "bold red", "load": "yellow", "left out": "cyan"}
 _VERDICTS = {"faster": "bold green", "slower": "bold red", "same": "bold", "undecided": "bold yellow"}
 
 
@@ -83,9 +87,16 @@ def show_explanation(
         show_machine(out, machine)
         out.print()
     out.print(Text(view.verdict, style=_met_style(view.met)))
+    out.print(Text(view.limit, style="bold"))
     out.print()
     out.print(_account(view, out))
     out.print()
+    if view.expectation is not None:
+        out.print(_expectation(view.expectation))
+        out.print()
+    if explanation.bounds:
+        out.print(_floors(explanation.bounds))
+        out.print()
     for part in _findings(view, out):
         out.print(part)
     _notes(out, view.notes)
@@ -143,6 +154,12 @@ def show_sweep(out: Console, sweep: Sweep) -> None:
         if row.error:
             named = " ".join(f"{n}={v}" for n, v in zip(view.names, row.settings, strict=True))
             out.print(Text.assemble((named, "bold"), "  ", (row.error, "red")))
+    if view.reasons:
+        table = _grid("left", "left")
+        for name, text in view.reasons:
+            table.add_row(Text(name, style="bold"), Text(text, style="dim"))
+        out.print()
+        out.print(table)
     if view.interrupted:
         out.print(Text("interrupted: the cells above are complete; the same command goes on from here", style="yellow"))
 
@@ -211,6 +228,21 @@ def _account(view: ExplanationView, out: Console) -> RenderableType:
 
 def _part_words(row: PartRow) -> tuple[str, str, str]:
     return row.name if row.total else f"  {row.name}", row.text, row.interval
+
+
+def _floors(bounds: Sequence[Bound]) -> RenderableType:
+    """How many times the least possible each model takes, a line each."""
+    rows = _pairs((view.model, view.text) for view in floor_views(bounds))
+    return Group(Text("how far from the floor", style="bold"), _indent(rows))
+
+
+def _expectation(view: ExpectationView) -> RenderableType:
+    table = _grid("left", "left", "right", "left")
+    for i, (name, kind, text, how) in enumerate(view.rows):
+        total = i in (0, len(view.rows) - 1)
+        step = Text(name if total else f"  {name}", "" if total else "dim")
+        table.add_row(step, Text(kind, _KINDS.get(kind, "")), Text(text, "" if total else "bold"), Text(how, "dim"))
+    return Group(Text(view.sentence, "bold"), _indent(table))
 
 
 def _findings(view: ExplanationView, out: Console) -> Iterable[RenderableType]:

@@ -12,6 +12,7 @@ import msgspec
 from framepace.errors import PlanError
 from framepace.facts.plan import PLAN_FORMAT, Plan
 from framepace.store.files import check_format, read, write_atomic
+from framepace.store.migrations import PLANS
 
 _HEADER = b"# A framepace plan. What is not written here has its default: framepace settings\n"
 
@@ -34,6 +35,8 @@ def load_plan(path: Path) -> Plan:
     if not isinstance(raw, dict):
         fix = "name a plan as `framepace explain` writes it"
         raise PlanError("the plan is no mapping", got=path, expected="a YAML mapping with `models`", fix=fix)
+    while raw.get("format") in PLANS:
+        raw = PLANS[raw["format"]](raw)
     check_format(str(raw.get("format", PLAN_FORMAT)), PLAN_FORMAT, path)
     try:
         return msgspec.convert(_switches(raw), Plan)

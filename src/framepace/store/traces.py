@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 from framepace.errors import StoreError
 from framepace.facts.trace import REQUEST_COLUMNS, TELEMETRY_COLUMNS, TRACE_FORMAT, Column, Trace, TraceMeta
 from framepace.store.files import cannot_write, check_format, decode, read, save_json
+from framepace.store.migrations import trace_1_to_2
 
 COLUMNS: Mapping[str, Mapping[str, str]] = {"requests": REQUEST_COLUMNS, "telemetry": TELEMETRY_COLUMNS}
 # Older format -> function from its decoded meta.json to the next one's. A column that a format lacks reads as -1.
-MIGRATIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+MIGRATIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"framepace.trace/1": trace_1_to_2}
 _BLOCK = 1 << 16  # rows held at once while a journal is turned into Parquet: 14 MB
 _NOT_CLOSED = "the run was killed, or had no room to close its trace: at most its last second is missing"
 _JOURNALS_KEPT = "there was no room for the Parquet files: the rows are in the journals"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from framepace.explaining.cause import Probe, Suspicion
+from framepace.explaining.gaps import slower_at_the_same_clock
 from framepace.explaining.situation import Situation
 from framepace.explaining.trial import CPU, INFERENCE, Blocks
 from framepace.facts.finding import Remedy
 from framepace.facts.settings import apply
+from framepace.facts.workload import Closed
 
 
 class HostSleep:
@@ -18,8 +20,9 @@ class HostSleep:
     def suspect(self, known: Situation) -> Suspicion | None:
         """Inference is slower with gaps than without, and a halting core may be why."""
         gaps, gapless = known.infer("model") + known.stage("wake-up", "model"), known.infer("gapless")
-        share = (gaps - gapless) / known.latency if known.latency else 0.0
-        if share < 0.05:
+        share = slower_at_the_same_clock(known) / known.latency if known.latency else 0.0
+        # Back to back there is no gap: inferences then differ by what else is in flight.
+        if share < 0.05 or isinstance(known.case.workload.load, Closed):
             return None
         evidence = {"infer_with_gaps_ns": gaps, "infer_gapless_ns": gapless, "idle_driver": known.machine.idle_driver}
         return Suspicion("inference is slower after a gap than back to back", evidence, share)

@@ -20,7 +20,7 @@ class InterpreterLock:
         workers = known.case.plan.engine.workers
         python = known.stage("prepare", "pipeline") + known.stage("finish", "pipeline")
         share = python / max(known.summaries["pipeline"].frames.mean, 1)
-        if workers < 2 or share < 0.2 or known.case.plan.engine.strategy != "threads":
+        if workers < 2 or share < 0.2 or known.case.plan.engine.strategy != "workers":
             return None
         return Suspicion(f"{workers} workers share one interpreter", {"python_stage_share": share}, share)
 
@@ -28,12 +28,12 @@ class InterpreterLock:
         """The same workers as processes; frames in memory, so that only the interpreter is no longer shared."""
         workers = known.case.plan.engine.workers
         base = apply(known.case, {"scope": "pipeline", "concurrency": workers})
-        return Probe(base, {"strategy": "processes"}, INTERVAL)
+        return Probe(base, {"strategy": "worker-processes"}, INTERVAL)
 
     def remedy(self, known: Situation, blocks: Blocks) -> Remedy:
         """Processes, where each can have sources of its own; otherwise fewer Python steps."""
         sources = len(known.traces["stream"].meta.sources)
         if sources >= known.case.plan.engine.workers:
             cost = "each process loads the models again"
-            return Remedy(text="run the workers as processes", plan={"strategy": "processes"}, cost=cost)
+            return Remedy(text="run the workers as processes", plan={"strategy": "worker-processes"}, cost=cost)
         return Remedy(text="move the hooks' work out of Python (NumPy, OpenCV), or run one process a camera")

@@ -26,11 +26,14 @@ class LaunchBound:
         if not kernels or call < 0.6 * kernels:
             return None
         evidence = {"enqueue_ns": call, "kernels_ns": kernels, "sm_activity": known.activity("sm")}
-        return Suspicion("enqueuing takes as long as the kernels run", evidence, min(1.0, kernels / known.latency))
+        share = min(1.0, kernels / known.latency)
+        # Pageable copies make the call wait for the kernels: that it is long says little.
+        waits = any(model.transfer == "pageable" for model in known.models)
+        return Suspicion("enqueuing takes as long as the kernels run", evidence, 0.2 * share if waits else share)
 
     def probe(self, known: Situation) -> Probe | str:
-        """One CUDA graph in place of the single launches."""
-        base = apply(known.case, {"scope": "model", "wait": "spin"})
+        """One CUDA graph in place of the single launches; back to back, so that gaps play no part."""
+        base = apply(known.case, {"scope": "model", "concurrency": 1})
         return Probe(base, {"graph": True}, INFERENCE, also=(CPU,))
 
     def remedy(self, known: Situation, blocks: Blocks) -> Remedy:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from framepace.explaining.cause import Probe, Suspicion
+from framepace.explaining.pixels import half_the_pixels
 from framepace.explaining.situation import Situation
 from framepace.explaining.trial import COMPUTE, Blocks
 from framepace.facts.finding import Remedy
 from framepace.facts.settings import apply
 
 NEAR = 0.5  # DRAM activity over a whole run, launches and gaps included, from which memory is the likely limit
+
+
+def memory_decides(known: Situation) -> bool:
+    """Whether DRAM is busy for half of the time and more than the tensor cores, back to back; false if not known."""
+    dram, tensor = known.activity("dram"), known.activity("tensor")
+    return dram is not None and dram >= NEAR and (tensor or 0.0) <= dram
 
 
 class MemoryBound:
@@ -19,19 +26,22 @@ class MemoryBound:
 
     def suspect(self, known: Situation) -> Suspicion | None:
         """DRAM is busy for half of the time and more than the tensor cores, back to back."""
-        dram, tensor = known.activity("dram"), known.activity("tensor")
-        if dram is None or dram < NEAR or (tensor or 0.0) > dram:
+        if not memory_decides(known):
             return None
-        evidence = {"dram_activity": dram, "tensor_activity": tensor, "sm_activity": known.activity("sm")}
+        evidence = {f"{name}_activity": known.activity(name) for name in ("dram", "tensor", "sm")}
         share = known.part("compute") / known.latency if known.latency else 0.0
         return Suspicion("DRAM is busy most of the time", evidence, share)
 
     def probe(self, known: Situation) -> Probe | str:
-        """Half the bytes: the same network in 16 bits."""
-        if any(model.precision != "fp32" for model in known.models):
-            return "the model runs in a lower precision already"
-        base = apply(known.case, {"scope": "model", "wait": "spin"})
-        return Probe(base, {"precision": "fp16"}, COMPUTE)
+        """Half the bytes: the same network in 16 bits, or of half the pixels where that changes nothing.
+
+        PyTorch's autocast leaves elementwise operators, which are often the ones in question, as they are.
+        """
+        base = apply(known.case, {"scope": "model", "concurrency": 1})
+        if all(model.precision == "fp32" and model.backend != "torch" for model in known.models):
+            return Probe(base, {"precision": "fp16"}, COMPUTE)
+        sizes = half_the_pixels(known)
+        return Probe(base, sizes, COMPUTE) if sizes else "neither precision nor input size can be lowered"
 
     def remedy(self, known: Situation, blocks: Blocks) -> Remedy:
         """Fewer bytes; precision changes the answers, so a person decides."""

@@ -6,9 +6,11 @@ from typing import Any
 
 from framepace.explaining.cause import Probe, Suspicion
 from framepace.explaining.situation import Situation
-from framepace.explaining.trial import LATENCY, Blocks
+from framepace.explaining.trial import INTERVAL, LATENCY, Blocks
 from framepace.facts.finding import Remedy
+from framepace.facts.settings import apply
 
+_SHARE = 0.20  # of the latency
 _CHANGES: dict[str, dict[str, Any]] = {
     "decode": {"scope": "pipeline"},
     "prepare": {"prepare-constant": True, "prepare-hook": None},
@@ -28,16 +30,20 @@ class NotTheModel:
     title = "decoding, preparation or finishing takes a large part"
 
     def suspect(self, known: Situation) -> Suspicion | None:
-        """One of the three stages takes 30 % of the latency and 10 % of the budget."""
+        """One of the three stages takes a fifth of the latency and a twentieth of the budget."""
         stage, share = self._largest(known)
         mean = known.stage(stage)
-        if share < 0.30 or (known.budget is not None and mean < 0.1 * known.budget):
+        if share < _SHARE or (known.budget is not None and mean < 0.05 * known.budget):
             return None
         return Suspicion(f"{stage} takes {share:.0%} of the latency", {"stage": stage, f"{stage}_ns": mean}, share)
 
     def probe(self, known: Situation) -> Probe | str:
-        """The stage replaced by a constant."""
-        return Probe(known.case, _CHANGES[self._largest(known)[0]], LATENCY)
+        """The stage replaced by a constant; all but decoding on frames in memory, back to back."""
+        stage = self._largest(known)[0]
+        if stage == "decode":
+            return Probe(known.kept_up("stream"), _CHANGES[stage], INTERVAL if known.overloaded else LATENCY)
+        workers = known.case.plan.engine.workers
+        return Probe(apply(known.case, {"scope": "pipeline", "concurrency": workers}), _CHANGES[stage], LATENCY)
 
     def remedy(self, known: Situation, blocks: Blocks) -> Remedy:
         """Advice for the stage; what to change is the user's code or camera."""

@@ -29,10 +29,10 @@ class TransferBound:
         return Suspicion("copies are a good part of the latency", evidence, copies / known.latency)
 
     def probe(self, known: Situation) -> Probe | str:
-        """Inputs and outputs stay on the device: all that copies cost is gone."""
+        """Inputs and outputs stay on the device: all that copies cost is gone. Back to back: gaps play no part."""
         if all(model.transfer == "device" for model in known.models):
             return "nothing is copied"
-        base = apply(known.case, {"scope": "model", "wait": "spin"})
+        base = apply(known.case, {"scope": "model", "concurrency": 1})
         return Probe(base, {"transfer": "device"}, INFERENCE)
 
     def remedy(self, known: Situation, blocks: Blocks) -> Remedy:

@@ -8,6 +8,8 @@ from framepace.explaining.trial import INTERVAL, LATENCY, Blocks
 from framepace.facts.finding import Remedy
 from framepace.facts.settings import apply
 
+_LIKELY = 0.5  # more workers come after what keeps each of them busy
+
 
 class UnderFilled:
     """The load is not kept up with while cores stand idle: more requests at once would fill them."""
@@ -17,13 +19,22 @@ class UnderFilled:
 
     def suspect(self, known: Situation) -> Suspicion | None:
         """The load outruns the pipeline, and the process uses less than 70 % of the cores."""
-        cpu, seconds = known.process_cpu("stream"), known.summaries["stream"].throughput
-        if cpu is None or not known.overloaded:
+        used = self._used(known)
+        if used is None or used > 0.7 or not known.overloaded:
             return None
-        used = cpu * seconds / 1e9 / known.cores
-        if used > 0.7:
-            return None
-        return Suspicion("the load is not kept up with while cores idle", {"cores_used": used}, 1 - used)
+        what = "the device" if known.on_gpu else "cores"
+        return Suspicion(f"the load is not kept up with while {what} idle", {"used": used}, _LIKELY * (1 - used))
+
+    @staticmethod
+    def _used(known: Situation) -> float | None:
+        """The share of the machine that works under this load: of the SMs or the memory on a GPU, else of the cores."""
+        device = known.device("stream")
+        if device is not None:
+            activities = [known.activity(name, "stream") for name in ("sm", "dram")]
+            told = [a for a in activities if a is not None]
+            return max(told) if told else device.busy
+        cpu = known.process_cpu("stream")
+        return None if cpu is None else cpu * known.summaries["stream"].throughput / 1e9 / known.cores
 
     def probe(self, known: Situation) -> Probe | str:
         """Twice the workers, as many requests in flight."""

@@ -1,0 +1,311 @@
+"""Labelled cases for bench/explain.py: a simulated device with known causes switched on, drawn from a seed.
+
+Every case starts from a device with all effects off. A cause is a set of parameters that costs about `strength` times
+the inference, and what it is really worth is found by running the same case without them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from framepace.api import make_case
+from framepace.exec.sim.clock import VirtualClock
+from framepace.exec.sim.parameters import DeviceModel
+from framepace.exec.sim.presets import preset
+from framepace.facts.settings import Case, apply
+from framepace.facts.workload import Closed
+
+Settings = dict[str, Any]
+STRENGTHS = (0.3, 0.6, 1.2)
+NOISES: tuple[Settings, ...] = (
+    {"option.jitter": 0.01},
+    {"option.jitter": 0.04, "option.stall_share": 0.002},
+    {"option.jitter": 0.1, "option.stall_share": 0.01},
+)
+QUIET: Settings = {"option.jitter": 0.0, "option.stall_share": 0.0}
+# All that could slow an inference down beside its arithmetic, switched off.
+_OFF: Settings = {
+    f"option.{name}": value
+    for name, value in {
+        "idle_delay_ms": 0, "load_share": 0, "power_limit_w": 0, "thermal_limit_c": 0, "wake_us": 0, "asleep_us": 0,
+        "asleep_factor": 0, "cold_us": 0, "evict_us": 0, "launch_us": 0.3, "kernel_us": 0.5, "block_us": 5,
+        "pinned_gb_s": 50, "pageable_gb_s": 50,
+    }.items()
+}  # fmt: skip
+_INPUT_MB = 0.049152  # what the model 'null' takes: 1x3x64x64 in float32
+FRAME_HOOK = "explain_cases:slow_hook"
+FINISH_HOOK = "explain_cases:slow_finish"
+
+
+@dataclass(frozen=True)
+class Base:
+    """A network on a device with nothing wrong: `ms` of arithmetic a frame."""
+
+    device: DeviceModel
+    settings: Settings
+    ms: float
+    fps: float
+
+    @property
+    def boost(self) -> int:
+        """The highest clock, MHz."""
+        return self.device.boost_mhz
+
+
+@dataclass(frozen=True)
+class Injected:
+    """What switches a cause on: settings, the load it needs, and time that hooks take (ns)."""
+
+    on: Settings
+    off: Settings
+    closed: int | None = None
+    hook_ns: int = 0
+    faster: float | None = None
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A case with its causes: code -> settings that take it away."""
+
+    name: str
+    case: Case
+    causes: dict[str, Settings]
+    hook_ns: int = 0
+    noise: int = 0
+    interval: bool = False
+    about: Settings = field(default_factory=dict)
+
+
+class Hooks:
+    """Time that hooks take, on the clock of the case that runs in this process."""
+
+    clock: VirtualClock | None = None
+    ns = 0
+
+
+def _pass_time() -> None:
+    clock = Hooks.clock
+    if clock is not None:
+        clock.spin_until(clock.now() + Hooks.ns)
+
+
+def slow_hook(picture: Any) -> Any:
+    """A preparation hook that takes the case's time."""
+    _pass_time()
+    return picture
+
+
+def slow_finish(model: str, outputs: Any, number: int) -> None:
+    """A finish hook that takes the case's time."""
+    _pass_time()
+
+
+def _clocks(base: Base, strength: float, rng: np.random.Generator) -> Injected:
+    low = round(base.boost / (1 + strength))
+    slow: Settings = {"option.base_mhz": low, "option.load_share": 0.6, "option.load_window_ms": 300.0}
+    idle = {"option.idle_delay_ms": 10.0}
+    on = slow if rng.random() < 0.5 else idle
+    rise = {"option.idle_mhz": low, "option.fall_ms": 40.0, "option.rise_ms": 100.0, "option.step_mhz": 5}
+    return Injected({**on, **rise}, {"option.idle_delay_ms": 0, "option.load_share": 0})
+
+
+def _sleeping(base: Base, strength: float, rng: np.random.Generator) -> Injected:
+    part = rng.uniform(0.3, 1.0)  # of it before the kernels, the rest in them
+    on = {
+        "option.wake_us": 1000 * base.ms * strength * part,
+        "option.asleep_us": 1000 * base.ms,
+        "option.asleep_factor": strength * (1 - part),
+    }
+    return Injected(on, {"option.wake_us": 0, "option.asleep_factor": 0})
+
+
+def _cold(base: Base, strength: float, rng: np.random.Generator) -> Injected:
+    on = {"option.cold_us": 1000 * base.ms * strength, "option.cold_ms": base.ms * rng.uniform(1, 3)}
+    return Injected(on, {"option.cold_us": 0})
+
+
+def _power(base: Base, strength: float, rng: np.random.Generator) -> Injected:
+    idle, dynamic = 50.0, 400.0
+    limit = idle + 0.7 * dynamic / (1 + strength) ** 2.5
+    on = {"option.idle_w": idle, "option.dynamic_w": dynamic, "option.power_limit_w": limit}
+    lower = {"option.idle_mhz": round(base.boost / 4), "option.base_mhz": round(base.boost / 3), "option.step_mhz": 5}
+    return Injected({**on, **lower, "option.dram_power_share": 0.3}, {"option.power_limit_w": 0}, closed=1)
+
+
+def _launches(base: Base, strength: float, rng: np.random.Generator) -> Injected:
+    kernels = int(rng.integers(150, 600))
+    each = 1000 * base.ms * (1 + strength) / kernels
+    on = {"option.kernels": kernels, "option.launch_us": each, "option.graph_us": 8.0}
+    return Injected(on, {"option.launch_us": 0.0})
+
+
+def _copies(base: Base, strength: float, rng: np.random.Generator) -> Injected:
+    speed = _INPUT_MB / (base.ms * strength)  # MB a ms are GB a s
+    if rng.random() < 0.5:
+        return Injected({"transfer": "pageable", "option.pageable_gb_s": speed}, {"option.pageable_gb_s": 1000.0})
+    return Injected({"option.pinned_gb_s": speed}, {"option.pinned_gb_s": 1000.0})
+
+
+def _memory(base: Base, strength: float, rng: np.random.Generator) -> Injected:
+    seconds = base.ms / 1000 * (1 + strength)
+    on = {"option.mbytes": seconds * base.device.dram_gb_s * 0.8 * 1000, "option.dram_efficiency": 0.8}
+    return Injected({**on, "option.weights_mb": 0.0}, {"option.mbytes": 1.0})
+
+
+def _compute(base: Base, strength: float, rng: np.random.Generator) -> Injected:
+    return Injected({}, {})  # made whole in _compute_case
+
+
+def _under_filled(base: Base, strength: float, rng: np.random.Generator) -> Injected:
+    share = 1 / (1 + strength) / 1.5
+    blocks = max(1, round(base.device.sm_count * share))
+    faster = 1000 / base.ms * (1 + min(0.7, strength))  # frames a second, more than one worker carries
+    return Injected({"option.blocks": blocks}, {"workers": 4}, faster=faster)
+
+
+def _serialised(base: Base, strength: float, rng: np.random.Generator) -> Injected:
+    workers = int(rng.integers(2, 5))
+    blocks = max(1, round(base.device.sm_count / (1 + strength) / 1.2))
+    on = {"workers": workers, "stream": "shared", "option.blocks": blocks}
+    return Injected(on, {"stream": "own"}, closed=2 * workers)
+
+
+def _host_stage(base: Base, strength: float, rng: np.random.Generator) -> Injected:
+    name, hook = ("prepare-hook", FRAME_HOOK) if rng.random() < 0.5 else ("finish", FINISH_HOOK)
+    return Injected({name: hook}, {name: None}, hook_ns=round(base.ms * (0.4 + strength) * 1e6))
+
+
+def _fallen_back(base: Base, strength: float, rng: np.random.Generator) -> Injected:
+    share = 0.05 + 0.1 * strength
+    arithmetic = base.settings["option.gflops"] * share / (base.ms * strength / 1000)
+    return Injected({"option.fallback_share": share, "option.cpu_gflops": arithmetic}, {"option.fallback_share": 0})
+
+
+Injection = Callable[[Base, float, np.random.Generator], Injected]
+CAUSES: dict[str, Injection] = {
+    "FP001": _clocks,
+    "FP002": _sleeping,
+    "FP003": _cold,
+    "FP004": _power,
+    "FP005": _launches,
+    "FP006": _copies,
+    "FP007": _memory,
+    "FP008": _compute,
+    "FP009": _under_filled,
+    "FP010": _serialised,
+    "FP011": _host_stage,
+    "FP016": _fallen_back,
+}
+# Causes that can be there at the same time, each worth the same as alone.
+_PAIRED = ("FP001", "FP002", "FP003", "FP006", "FP011")
+
+
+def draw(seed: int) -> Iterator[Labelled]:
+    """Every cause at three strengths and three noise levels, pairs of causes, and healthy controls."""
+    for place, code in enumerate(CAUSES):
+        for strength in STRENGTHS:
+            for noise in range(len(NOISES)):
+                rng = np.random.default_rng([seed, 1, place, round(10 * strength), noise])
+                make = _compute_case if code == "FP008" else _single
+                yield make(code, strength, noise, rng)
+    pairs = [(a, b) for i, a in enumerate(_PAIRED) for b in _PAIRED[i + 1 :]]
+    for place, pair in enumerate(pairs):
+        for number in range(5):
+            yield _pair(pair, number % len(NOISES), np.random.default_rng([seed, 2, place, number]))
+    for number in range(60):
+        yield _healthy(number % len(NOISES), np.random.default_rng([seed, 3, number]))
+
+
+def _base(rng: np.random.Generator, room: float) -> Base:
+    """A network whose inference fills 1 / `room` of the frame period at most."""
+    name = str(rng.choice(["t4", "xavier", "a100", "h100", "h200"]))
+    device = preset(name)
+    fps = float(rng.choice([10, 15, 25, 30, 60]))
+    ms = float(1000 / fps / room * rng.uniform(0.7, 1.0))
+    settings: Settings = {
+        "backend": "simulated", "spinning": bool(rng.random() < 0.3), "option.device": name, **_OFF,
+        "option.gflops": ms * device.fp32_tflops * 0.5, "option.efficiency": 0.5, "option.blocks": device.sm_count,
+        "option.kernels": int(rng.integers(20, 120)), "option.mbytes": 0.1 * ms * device.dram_gb_s,
+        "option.weights_mb": 0.05 * ms * device.dram_gb_s, "option.base_mhz": device.boost_mhz,
+        "option.seed": int(rng.integers(1 << 30)),
+    }  # fmt: skip
+    return Base(device, settings, ms, fps)
+
+
+def _noise(base: Base, level: int) -> Settings:
+    return {**NOISES[level], "option.stall_ms": 3 * base.ms}
+
+
+def _case(base: Base, settings: Settings, closed: int | None = None, fps: float | None = None) -> Case:
+    rate = fps or base.fps
+    if closed is not None:
+        return make_case("null", fps=None, load=Closed(concurrency=closed), settings=settings)
+    return make_case("null", fps=rate, settings=settings)
+
+
+def _single(code: str, strength: float, noise: int, rng: np.random.Generator) -> Labelled:
+    base = _base(rng, room=3.2 * (1 + strength))
+    made = CAUSES[code](base, strength, rng)
+    case = _case(base, {**base.settings, **_noise(base, noise), **made.on}, made.closed, made.faster)
+    interval = code in ("FP009", "FP010")
+    about = {"strength": strength, "ms": base.ms}
+    return Labelled(f"{code} {strength:g}", case, {code: made.off}, made.hook_ns, noise, interval, about)
+
+
+def _compute_case(code: str, strength: float, noise: int, rng: np.random.Generator) -> Labelled:
+    """A real network's arithmetic on a device so slow that it takes 0.6, 0.8 or 1.3 of the frame period."""
+    base = _base(rng, room=4.0)
+    name = str(rng.choice(["builtin:resnet50@1280x704", "builtin:detector@1920x1088"]))
+    share = {0.3: 0.6, 0.6: 0.8, 1.2: 1.3}[strength]
+    own = ("option.gflops", "option.blocks", "option.kernels", "option.mbytes", "option.weights_mb")
+    settings = {k: v for k, v in base.settings.items() if k not in own}
+    gflops, blocks = _asks(name)
+    waves = -(-blocks // base.device.sm_count) * base.device.sm_count / blocks
+    tflops = gflops * waves / 0.5 / (share / base.fps) / 1000
+    speeds = {"option.fp32_tflops": tflops, "option.fp16_tflops": 4 * tflops, "option.dram_gb_s": 8000.0}
+    case = make_case(name, fps=base.fps, settings={**settings, **speeds, **_noise(base, noise)})
+    return Labelled(f"{code} {strength:g}", case, {code: {"option.fp32_tflops": 1000.0}}, 0, noise, share > 1)
+
+
+def _asks(name: str) -> tuple[float, float]:
+    from framepace.exec.models import inspect
+    from framepace.exec.sim.network import estimate
+
+    shapes = {t.name: tuple(1 if not isinstance(d, int) else d for d in t.shape) for t in inspect(name).inputs}
+    found = estimate(name, shapes)
+    return found.gflops, found.blocks
+
+
+def _pair(codes: tuple[str, str], noise: int, rng: np.random.Generator) -> Labelled:
+    """Two causes, one worth at least twice the other."""
+    large, small = rng.permutation(codes)
+    strengths = {str(large): float(rng.uniform(0.7, 1.2)), str(small): float(rng.uniform(0.15, 0.35))}
+    base = _base(rng, room=3.2 * (1 + sum(strengths.values())))
+    settings, causes, hook_ns = {**base.settings, **_noise(base, noise)}, dict[str, Settings](), 0
+    for code, strength in strengths.items():
+        made = CAUSES[code](base, strength, rng)
+        settings |= made.on
+        causes[code] = made.off
+        hook_ns = max(hook_ns, made.hook_ns)
+    name = " + ".join(f"{code} {strength:.2f}" for code, strength in sorted(strengths.items()))
+    return Labelled(name, _case(base, settings), causes, hook_ns, noise, about={"ms": base.ms})
+
+
+def _healthy(noise: int, rng: np.random.Generator) -> Labelled:
+    """Nothing wrong, or effects of one hundredth of the inference."""
+    base = _base(rng, room=4.0)
+    settings = {**base.settings, **_noise(base, noise), "workers": int(rng.integers(1, 3))}
+    if rng.random() < 0.5:
+        settings |= {"option.wake_us": 10 * base.ms, "option.cold_us": 5 * base.ms, "option.launch_us": 0.5}
+    closed = 1 if rng.random() < 0.2 else None
+    return Labelled("healthy", _case(base, settings, closed), {}, 0, noise, about={"ms": base.ms})
+
+
+def without(labelled: Labelled, *codes: str) -> Case:
+    """The case with the causes `codes` away, and no noise."""
+    away = [labelled.causes[code] for code in codes]
+    return apply(labelled.case, {**QUIET, **{name: value for settings in away for name, value in settings.items()}})

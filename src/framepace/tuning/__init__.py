@@ -1,0 +1,1 @@
+"""Tuning: what a plan will do, predicted from a few measured primitives."""

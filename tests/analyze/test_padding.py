@@ -1,0 +1,27 @@
+"""Padding: what a fixed batch computes for nobody."""
+
+from __future__ import annotations
+
+import pytest
+
+from framepace.analyze.padding import padding
+from framepace.analyze.summary import summarize
+from framepace.testing import make_trace
+
+MS = 1_000_000
+
+
+def test_padding_is_counted_by_inference() -> None:
+    """A full batch of 4 and a batch of 2 and 1 of 4: of twelve items seven were frames."""
+    trace = make_trace([MS] * 7, columns={"batch_size": [4] * 4 + [2] * 2 + [1]}, fixed_batches={"model": 4})
+    assert padding(trace)["model"] == pytest.approx(5 / 12)
+    summary = summarize(trace)
+    assert summary.padding == padding(trace)
+    assert any("42% of the work was padding" in note for note in summary.notes)
+
+
+def test_models_that_run_smaller_batches_pad_nothing() -> None:
+    """Without a fixed batch there is no padding, nor a word of it."""
+    summary = summarize(make_trace([MS] * 3))
+    assert summary.padding == {}
+    assert not any("padding" in note for note in summary.notes)
