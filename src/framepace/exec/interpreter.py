@@ -12,6 +12,8 @@ from framepace.errors import UsageError
 from framepace.exec.usage import GC_CLOCK
 from framepace.facts.plan import EnginePlan
 
+_GROUP = Path("/proc/self/autogroup")
+
 
 @contextmanager
 def interpreter(engine: EnginePlan) -> Iterator[None]:
@@ -43,12 +45,27 @@ def _collection(mode: str) -> Iterator[None]:
 
 @contextmanager
 def _priority(nice: int) -> Iterator[None]:
-    """The nice value of all threads of this process; threads they start inherit it (setpriority(2), NOTES)."""
-    before = _set_nice(dict.fromkeys(_threads(), nice))
+    """The nice value of all threads of this process; threads they start inherit it (setpriority(2), NOTES).
+
+    Where the kernel groups tasks by login session, that of the group counts against other groups (sched(7)).
+    """
+    before, group = _set_nice(dict.fromkeys(_threads(), nice)), _set_group(nice)
     try:
         yield
     finally:
         _set_nice(before)
+        _set_group(group)
+
+
+def _set_group(nice: int | None) -> int | None:
+    """Set the nice value of this process's group; returns that before, None where there are no groups."""
+    try:
+        before = int(_GROUP.read_text().rpartition("nice")[2])
+        if nice is not None:
+            _GROUP.write_text(f"{nice}\n")
+    except (OSError, ValueError):
+        return None
+    return before
 
 
 def _threads() -> list[int]:

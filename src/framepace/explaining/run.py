@@ -29,6 +29,8 @@ from framepace.explaining.trial import (
     INTERVAL,
     LATENCY,
     MATERIAL,
+    MEAN_INFERENCE,
+    MEAN_LATENCY,
     TAIL,
     Blocks,
     Metric,
@@ -54,6 +56,7 @@ _PAIRS = 4  # with four pairs the t-interval is 3.2 standard errors; with two 12
 _BLOCK_MIN_S = 0.6
 _BLOCK_COST_S = 0.5  # warm-up and start of a block
 _KEPT_S = 2 * FEWEST_PAIRS * (_BLOCK_MIN_S + _BLOCK_COST_S)  # for the verification
+_VERIFIED_BY = {**{m.name: m for m in (CPU, INTERVAL, TAIL)}, MEAN_INFERENCE.name: MEAN_LATENCY}  # else the median
 _NOT_LATENCY = (CPU.name, INTERVAL.name, TAIL.name)
 
 
@@ -321,7 +324,7 @@ def _verified(finding: Finding, blocks: Blocks) -> Finding:
         return finding
     if not _worth_applying(finding):
         return finding
-    metric = {m.name: m for m in (CPU, INTERVAL, TAIL)}.get(finding.intervention.metric, LATENCY)
+    metric = _VERIFIED_BY.get(finding.intervention.metric, LATENCY)
     before, ratio = blocks.value(blocks.before, metric).value, blocks.ratio(metric)
     low = high = None
     if ratio.low is not None and ratio.high is not None:

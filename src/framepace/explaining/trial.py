@@ -119,9 +119,11 @@ class Metric:
 
 
 LATENCY = Metric("latency", "ns", latency)
+MEAN_LATENCY = Metric("mean latency", "ns", latency, "mean")
 INFERENCE = Metric("inference", "ns", inference)
 CPU = Metric("CPU time a frame", "ns", cpu, "mean")
 POWER = Metric("power", "mW", power, "mean")
+MEAN_INFERENCE = Metric("mean inference", "ns", inference, "mean")
 COMPUTE = Metric("kernels on the device", "ns", compute)
 INTERVAL = Metric("time between frames", "ns", interval, "mean")
 TAIL = Metric("slowest 5 % of frames", "ns", tail, "mean")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from framepace.explaining.cause import Probe, Suspicion
 from framepace.explaining.situation import Situation
-from framepace.explaining.trial import CPU, INFERENCE, INTERVAL, LATENCY, Blocks
+from framepace.explaining.trial import CPU, INTERVAL, LATENCY, MEAN_INFERENCE, Blocks
 from framepace.facts.finding import Remedy
 
 _WAITING = 0.1  # of the latency, spent runnable without a core, from which neighbours are suspected
@@ -30,11 +30,11 @@ class Oversubscribed:
         return self._neighbours(known)
 
     def probe(self, known: Situation) -> Probe | str:
-        """As many threads as cores; against neighbours a higher priority."""
+        """As many threads as cores; against neighbours a higher priority, judged by the mean: they hit some frames."""
         change = self._change(known)
         if "threads" in change:
             return Probe(known.kept_up("stream"), change, INTERVAL if known.overloaded else LATENCY, also=(CPU,))
-        return Probe(known.kept_up("model"), change, INFERENCE, also=(CPU,))
+        return Probe(known.kept_up("model"), change, MEAN_INFERENCE, also=(CPU,))
 
     def remedy(self, known: Situation, blocks: Blocks) -> Remedy:
         """Threads that fit the cores; or the priority, which only takes from the neighbours what they can miss."""
