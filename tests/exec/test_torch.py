@@ -623,3 +623,8 @@ def test_two_workers_capture_and_run_side_by_side(exported: str) -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_versions_can_be_stored() -> None:
+    """PyTorch's version is a subclass of str, which files do not take: ours is a plain one."""
+    assert {type(version) for version in get_backend("torch").versions().values()} == {str}

@@ -64,4 +64,4 @@ class TorchBackend(Backend):
     def versions(self) -> dict[str, str]:
         """Version of PyTorch, and of the CUDA that it was built for."""
         cuda = torch.version.cuda
-        return {"torch": torch.__version__} | ({"cuda": cuda} if cuda else {})
+        return {"torch": str(torch.__version__)} | ({"cuda": cuda} if cuda else {})
