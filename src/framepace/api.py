@@ -20,6 +20,7 @@ from framepace.explaining.expect import said
 from framepace.explaining.lab import Tell
 from framepace.explaining.run import explain as explain_case
 from framepace.explaining.run import usual_limit
+from framepace.facts.capacity import Capacity
 from framepace.facts.check import Check
 from framepace.facts.finding import Explanation
 from framepace.facts.plan import ModelPlan, Plan, Target
@@ -32,8 +33,11 @@ from framepace.measure import doctor as checks
 from framepace.measure import machine
 from framepace.measure.session import measure
 from framepace.reporting import html
+from framepace.sizing import MOST, TIME_LIMIT, Predict, size_up
 from framepace.store import load_explanation, load_plan, load_trace, write_atomic
 from framepace.sweeping import sweep as sweep_case
+from framepace.tuning.predict import predict as predict_trace
+from framepace.tuning.primitives import measure_primitives
 
 DEFAULT_FPS = 30.0
 _SUFFIXES = (".onnx", *torchmodel.SUFFIXES, ".engine", ".plan", ".trt")
@@ -172,6 +176,37 @@ def sweep(
     """Measure every combination of `vary` (setting name -> values). `out` is the folder that makes it resumable."""
     case = models if isinstance(models, Case) else make_case(models, **options)
     return sweep_case(case, vary, folder=None if out is None else Path(out), tell=tell, clock=clock)
+
+
+def capacity(
+    models: str | Sequence[str] | Plan | Case,
+    *,
+    most: int = MOST,
+    seconds: float | None = None,
+    time_limit: float = TIME_LIMIT,
+    out: str | Path | None = None,
+    tell: Tell | None = None,
+    clock: Clock | None = None,
+    predict: Predict | None = None,
+    **options: Any,
+) -> Capacity:
+    """How many cameras a plan carries at its target: measured, and predicted too with `predict(plan, workload)`.
+
+    `out` is the folder for the traces, one a count of cameras; the rest is that of `sizing.size_up` and `make_case`.
+    """
+    case = models if isinstance(models, Case) else make_case(models, **{"fps": None, **options})
+    folder = None if out is None else Path(out)
+    return size_up(
+        case, most=most, seconds=seconds, time_limit=time_limit, folder=folder, tell=tell, clock=clock, predict=predict
+    )
+
+
+def predictor(case: Case, *, tell: Tell | None = None, clock: Clock | None = None) -> Predict:
+    """A function that predicts runs of the models of `case`, from measuring each alone first."""
+    sizes = sorted({1, *(model.batch.max for model in case.plan.models)})
+    workers = max(2, case.plan.engine.workers)
+    known = measure_primitives(case, batches=sizes, workers=workers, clock=clock, tell=tell)
+    return lambda plan, workload: predict_trace(plan, workload, known)
 
 
 def compare(a: Trace | str | Path, b: Trace | str | Path, *, threshold: float = 0.03) -> Comparison:

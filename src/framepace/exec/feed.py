@@ -22,7 +22,7 @@ from framepace.facts.trace import Cause
 from framepace.units import NS_PER_MS
 
 Idle = Callable[[], None]
-_MARGIN = 1.05  # on the longest of the last beats: one that takes longer makes its frame wait
+_MARGIN = 1.05  # on what beats took: one that takes longer makes its frame wait
 _BEATS_KEPT = 8
 _NAP_NS = 500 * NS_PER_MS  # the longest a waiting thread goes without looking whether the run was stopped
 
@@ -100,9 +100,9 @@ class Waiter:
         return self.control.stopped is None
 
     def _leads(self) -> tuple[int, int]:
-        """How long before a frame the last two beats begin (ns): the longest that such took lately, and a bit more."""
-        cold = max(self._cold)
-        warm = max(self._warm) or cold
+        """How long before a frame the last two beats begin (ns): what such took lately, and a bit more."""
+        cold = _long(self._cold)
+        warm = _long(self._warm) or cold
         return round(_MARGIN * (cold + warm)), round(_MARGIN * warm)
 
     def _run(self, idle: Idle | None, costs: deque[int]) -> None:
@@ -112,6 +112,11 @@ class Waiter:
         began = self.clock.now()
         idle()
         costs.append(self.clock.now() - began)
+
+
+def _long(costs: Sequence[int]) -> int:
+    """The longest but one: a single stall must not open a gap before every frame."""
+    return sorted(costs)[-2] if len(costs) > 1 else costs[0]
 
 
 class _Numbers:

@@ -7,14 +7,14 @@ others can too.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import msgspec
 from msgspec.structs import replace
 
 from framepace.errors import UsageError, unknown
 from framepace.facts.base import Fact
-from framepace.facts.plan import Batching, EnginePlan, ModelPlan, Plan, SourcePolicy
+from framepace.facts.plan import Batching, EnginePlan, ModelPlan, Plan, Prepare, SourcePolicy
 from framepace.facts.workload import Closed, Delay, Paced, Workload
 
 
@@ -43,8 +43,9 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
-_MODEL, _BATCH, _ENGINE, _SOURCE = (
-    {f.name: f.type for f in msgspec.structs.fields(t)} for t in (ModelPlan, Batching, EnginePlan, SourcePolicy)
+_MODEL, _BATCH, _PREPARE, _ENGINE, _SOURCE = (
+    {f.name: f.type for f in msgspec.structs.fields(t)}
+    for t in (ModelPlan, Batching, Prepare, EnginePlan, SourcePolicy)
 )
 _ROWS: tuple[tuple[str, str, str, Any, str], ...] = (
     ("model", "models", "model", str, "path, or builtin:NAME, or builtin:NAME@WIDTHxHEIGHT"),
@@ -59,6 +60,11 @@ _ROWS: tuple[tuple[str, str, str, Any, str], ...] = (
     ("size", "models", "size", tuple[int, int], "WIDTHxHEIGHT of the image input"),
     ("resize", "models", "prepare.resize", str, "stretch or letterbox"),
     ("layout", "models", "prepare.layout", str, "nchw or nhwc"),
+    ("colour", "models", "prepare.colour", _PREPARE["colour"], "order of the channels: rgb, bgr or gray"),
+    ("scale", "models", "prepare.scale", float, "factor on pixels (0-255)"),
+    ("mean", "models", "prepare.mean", tuple[float, ...], "taken off each channel, e.g. 0.485+0.456+0.406"),
+    ("std", "models", "prepare.std", tuple[float, ...], "each channel is divided by it, e.g. 0.229+0.224+0.225"),
+    ("pad-value", "models", "prepare.pad_value", int, "grey level (0-255) around a letterboxed picture"),
     ("prepare-constant", "models", "prepare.constant", bool, "replace preparation by a constant tensor"),
     ("prepare-place", "models", "prepare.place", str, "host, or graph: folded into the model (uint8 input)"),
     ("prepare-hook", "models", "prepare.hook", str | None, "module:function called on each frame before preparation"),
@@ -86,6 +92,7 @@ _ROWS: tuple[tuple[str, str, str, Any, str], ...] = (
     ("scope", "workload", "scope", str, "model, pipeline or stream"),
     ("seed", "workload", "seed", int, "seed of the load and of random inputs"),
     ("frames", "workload", "input.frames", int, "decoded frames held in memory"),
+    ("cameras", "workload", "input.cameras", int | None, "number of sources, which take the videos in turn"),
     ("fps", "load", "fps", float, "paced load at this rate"),
     ("delay-ms", "load", "delay_ms", float, "fixed delay after each request"),
     ("concurrency", "load", "concurrency", int, "closed loop with this many requests in flight"),
@@ -138,7 +145,7 @@ def _resolve(plan: Plan, name: str) -> tuple[str | None, Setting]:
 def _convert(setting: Setting, value: Any) -> Any:
     if setting.field == "size" and isinstance(value, str):
         return parse_size(value)
-    if setting.field == "batch.sizes" and isinstance(value, str):
+    if get_origin(setting.type) is tuple and isinstance(value, str):
         value = [] if value == "none" else value.replace(",", "+").split("+")
     if isinstance(value, str):
         value = _word(value, setting.type)

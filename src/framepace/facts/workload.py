@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle, islice
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -10,6 +11,7 @@ from framepace.facts.base import Fact
 from framepace.facts.plan import NonNegative, Positive, PositiveNumber
 
 Scope = Literal["model", "pipeline", "stream"]
+SYNTHETIC = "synthetic"
 
 
 class _Load(Fact, frozen=True, kw_only=True, tag_field="kind"):
@@ -85,12 +87,20 @@ class Warmup(Fact, frozen=True, kw_only=True):
 class Input(Fact, frozen=True, kw_only=True):
     """Where frames come from: video paths or stream addresses, or synthetic frames of `size` (height, width).
 
-    `frames` bounds how many decoded frames are held in memory for the scopes 'model' and 'pipeline'.
+    `frames` bounds how many decoded frames are held in memory for the scopes 'model' and 'pipeline'. `cameras` is the
+    number of sources, which take the videos in turn; None means one a video.
     """
 
     videos: tuple[str, ...] = ()
     size: tuple[Positive, Positive] = (360, 640)
     frames: Positive = 64
+    cameras: Positive | None = None
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """What each source plays: a video's path, a stream's address, or 'synthetic'."""
+        names = self.videos or (SYNTHETIC,)
+        return tuple(islice(cycle(names), self.cameras or len(names)))
 
 
 class Workload(Fact, frozen=True, kw_only=True):

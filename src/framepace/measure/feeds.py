@@ -23,7 +23,6 @@ from framepace.measure.load import Interleaved, Lane, arrivals
 from framepace.store import load_trace
 from framepace.units import NS_PER_MS
 
-SYNTHETIC = "synthetic"
 LEAD_NS = 20 * NS_PER_MS  # between the start of a run and its first due frame: threads are up by then
 
 
@@ -104,7 +103,7 @@ def open_frames(workload: Workload, clock: Clock) -> Frames:
 
     The scope 'stream' decodes while it runs; the others hold up to `input.frames` decoded pictures of each source.
     """
-    names = workload.input.videos or (SYNTHETIC,)
+    names = workload.input.sources
     size, seed = workload.input.size, workload.seed
     if workload.scope == "stream":
         sources = [open_source(name, size=size, seed=seed, loop=True, clock=clock) for name in names]
@@ -112,7 +111,8 @@ def open_frames(workload: Workload, clock: Clock) -> Frames:
         return Frames(tuple(source.name for source in sources), [[sources[0].read()]], sources)
     held = 1 if workload.scope == "model" else workload.input.frames
     chosen = names[:1] if workload.scope == "model" else names
-    return Frames(chosen, [decode_all(name, held, size=size, seed=seed) for name in chosen], [])
+    pictures = {name: decode_all(name, held, size=size, seed=seed) for name in dict.fromkeys(chosen)}
+    return Frames(chosen, [pictures[name] for name in chosen], [])
 
 
 def batch_rule(plan: Plan) -> BatchRule:

@@ -12,6 +12,7 @@ import numpy as np
 
 from framepace.facts.base import Fact
 from framepace.facts.bounds import Bound, Ceilings, NodeBound
+from framepace.facts.capacity import Capacity, CapacityPoint
 from framepace.facts.check import Check
 from framepace.facts.device import DeviceSummary, Spread
 from framepace.facts.finding import (
@@ -65,6 +66,14 @@ _KEYS: Mapping[type, Mapping[str, str]] = {
     Comparison: {"stages": "stages_ns"},
     Bound: {name: f"{name}_ns" for name in ("compute", "memory", "launches", "floor", "measured")},
     NodeBound: {"floor": "floor_ns", "measured": "measured_ns"},
+    Capacity: {"budget": "budget_ns", "fps": "target_fps"},
+    CapacityPoint: {
+        "late": "late_share",
+        "lost": "lost_count",
+        "p99": "p99_ns",
+        "throughput": "throughput_fps",
+        "cpu": "cpu_cores",
+    },
     Ceilings: {"peaks": "peaks_flops_s", "bandwidth": "bandwidth_bytes_s", "launch": "launch_ns"},
 }
 
@@ -120,6 +129,12 @@ def sweep_document(sweep: Sweep) -> Document:
         for cell in sweep.cells
     ]
     return {"schema": "framepace.sweep/1", "grid": plain(sweep.grid), "rows": rows, "interrupted": sweep.interrupted}
+
+
+def capacity_document(capacity: Capacity) -> Document:
+    """framepace.capacity/1: the largest count of cameras that holds, and `points`, one for each count."""
+    told: Document = plain(capacity)
+    return {"schema": "framepace.capacity/1", **told, "fits": capacity.fits, "exact": capacity.exact}
 
 
 def compare_document(comparison: Comparison) -> Document:

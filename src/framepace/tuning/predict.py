@@ -28,7 +28,7 @@ from framepace.facts.plan import ModelPlan, Plan
 from framepace.facts.primitives import Primitives
 from framepace.facts.trace import Trace
 from framepace.facts.workload import Scope, Workload
-from framepace.measure.feeds import LEAD_NS, SYNTHETIC, Frames, batch_rule
+from framepace.measure.feeds import LEAD_NS, Frames, batch_rule
 from framepace.measure.load import arrivals
 from framepace.measure.session import measure
 
@@ -131,7 +131,7 @@ class _PredictedFrames(Frames):
     """Frames without pictures, decoded as the plan says: by the worker, or by a thread a source."""
 
     def __init__(self, workload: Workload, costs: Costs, clock: MachineClock) -> None:
-        names = workload.input.videos or (SYNTHETIC,)
+        names = workload.input.sources
         chosen = names[:1] if workload.scope == "model" else names
         decoders = [_Decoder(name, costs, clock, workload.seed + i) for i, name in enumerate(chosen)]
         super().__init__(chosen, [[_PICTURE] for _ in chosen], decoders)
