@@ -1,7 +1,7 @@
 """framepace: why a neural network on video misses its frame budget, proven by intervention, and fixed.
 
-One function a verb: `bench`, `explain`, `sweep`, `capacity`, `compare`, `report`, `doctor`, and `summary` of a trace.
-They are loaded when first used, so that importing framepace costs nothing.
+One function a verb: `bench`, `explain`, `sweep`, `tune`, `capacity`, `compare`, `report`, `doctor`; and `summary` of a
+trace. They are loaded when first used, so that importing framepace costs nothing.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from framepace.api import bench, capacity, compare, doctor, explain, make_case, report, summary, sweep
+    from framepace.api import bench, capacity, compare, doctor, explain, make_case, report, summary, sweep, tune
 
 __version__ = "0.1.0"
-__all__ = ["bench", "capacity", "compare", "doctor", "explain", "make_case", "report", "summary", "sweep"]
+__all__ = ["bench", "capacity", "compare", "doctor", "explain", "make_case", "report", "summary", "sweep", "tune"]
 
 
 def __getattr__(name: str) -> Any:

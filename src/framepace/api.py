@@ -28,6 +28,7 @@ from framepace.facts.settings import Case, apply
 from framepace.facts.summary import Comparison, Summary
 from framepace.facts.sweep import Sweep
 from framepace.facts.trace import Trace
+from framepace.facts.tuning import Objective, Tuning
 from framepace.facts.workload import Closed, Input, Load, Paced, Scope, Stop, Workload
 from framepace.measure import doctor as checks
 from framepace.measure import machine
@@ -36,8 +37,12 @@ from framepace.reporting import html
 from framepace.sizing import MOST, TIME_LIMIT, Predict, size_up
 from framepace.store import load_explanation, load_plan, load_trace, write_atomic
 from framepace.sweeping import sweep as sweep_case
+from framepace.tuning.gate import agreement
 from framepace.tuning.predict import predict as predict_trace
 from framepace.tuning.primitives import measure_primitives
+from framepace.tuning.results import save_tuned
+from framepace.tuning.tune import Gate, make_goal
+from framepace.tuning.tune import tune as tune_case
 
 DEFAULT_FPS = 30.0
 _SUFFIXES = (".onnx", *torchmodel.SUFFIXES, ".engine", ".plan", ".trt")
@@ -207,6 +212,51 @@ def predictor(case: Case, *, tell: Tell | None = None, clock: Clock | None = Non
     workers = max(2, case.plan.engine.workers)
     known = measure_primitives(case, batches=sizes, workers=workers, clock=clock, tell=tell)
     return lambda plan, workload: predict_trace(plan, workload, known)
+
+
+def tune(
+    models: str | Sequence[str] | Plan | Case,
+    *,
+    fps: float | None = None,
+    p99_ms: float | None = None,
+    cameras: int | None = None,
+    objective: Objective | None = None,
+    time_limit: float = 180.0,
+    precisions: Sequence[str] = (),
+    memory_mb: float | None = None,
+    vary: Mapping[str, Sequence[Any]] | None = None,
+    fixed: Sequence[str] = (),
+    gate: Gate | None = agreement,
+    out: str | Path | None = None,
+    tell: Tell | None = None,
+    clock: Clock | None = None,
+    **options: Any,
+) -> Tuning:
+    """The best plan for a target that is found within `time_limit` seconds, measured, and what else was tried.
+
+    Args:
+        fps: frames a second of each camera; those of the plan's target, or 30.
+        p99_ms: what 99 % of the frames must keep; the frame period by default.
+        cameras: how many must be carried; None: as many as possible.
+        objective: see facts.tuning.Goal; 'cameras', or 'p99' where `cameras` says how many.
+        precisions: 'fp16', 'bf16', 'int8', each where `gate` finds the answers to be those of FP32.
+        memory_mb: device memory that may be in use, MiB.
+        vary: setting name -> values, to try only these.
+        fixed: settings to leave as they are.
+        out: folder for plan.yaml, report.html and all that was measured; a tuning in it is gone on with.
+        options: those of `make_case`.
+
+    Raises FramepaceError when nothing can be measured.
+    """
+    case = models if isinstance(models, Case) else make_case(models, **{"fps": fps or DEFAULT_FPS, **options})
+    target = case.plan.target
+    goal = make_goal(objective, fps or target.fps or DEFAULT_FPS, p99_ms or target.p99_ms, cameras, memory_mb)
+    folder = None if out is None else Path(out)
+    found = tune_case(case, goal, time_limit=time_limit, folder=folder, precisions=precisions, grid=vary, fixed=fixed,
+                      gate=gate, tell=tell, clock=clock)  # fmt: skip
+    if folder is not None and found.plan is not None:
+        save_tuned(found, folder)
+    return found
 
 
 def compare(a: Trace | str | Path, b: Trace | str | Path, *, threshold: float = 0.03) -> Comparison:

@@ -17,7 +17,7 @@ from framepace.exec.builtin import model_bytes
 from tests.gpus import has_gpu
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ("doctor", "bench", "explain", "sweep", "compare", "report", "settings")
+COMMANDS = ("doctor", "bench", "explain", "sweep", "capacity", "plan", "compare", "report", "settings")
 
 
 def framepace(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -152,6 +152,38 @@ def test_wrong_input_is_a_sentence_and_exit_code_2(tmp_path: Path, arguments: tu
     assert "Traceback" not in result.stderr
 
 
+def test_capacity_answers_with_its_exit_code(tmp_path: Path) -> None:
+    """2 cameras at most are tried and hold: 0. A budget that no frame can keep: 1, and by how much it fails."""
+    plan = tmp_path / "plan.yaml"
+    options = "{device: ideal, kernels: 1, gflops: 5.0, mbytes: 0, weights_mb: 0, blocks: 100, efficiency: 0.5}"
+    model = f"{{name: net, model: 'null', backend: simulated, transfer: device, options: {options}}}"
+    plan.write_text(f"models: [{model}]\ntarget: {{fps: 100}}\n")
+    rest = ("--max", 2, "--scope", "pipeline", "--seconds", 1, "--out", tmp_path / "out")
+    held = framepace("capacity", plan, *rest, "--json")
+    assert held.returncode == 0, held.stderr
+    found = document(held)
+    assert (found["schema"], found["cameras"], found["missed"]) == ("framepace.capacity/1", 2, None)
+    assert all((Path(point["trace"]) / "meta.json").exists() for point in found["points"])
+    missed = framepace("capacity", plan, "--p99-ms", 0.5, *rest)
+    assert missed.returncode == 1
+    assert "not one camera" in missed.stdout
+    assert "100.0% of the frames are late" in missed.stdout
+
+
+def test_plan_show_explains_what_is_not_the_default(tmp_path: Path) -> None:
+    """A line for each such setting, the target, and a warning for a plan of another machine; JSON says the same."""
+    plan = tmp_path / "plan.yaml"
+    plan.write_text("models: [{name: net, model: net.onnx, threads: 2}]\nmachine: 0123456789ab\ntarget: {fps: 25}\n")
+    shown = framepace("plan", "show", plan)
+    assert shown.returncode == 0
+    assert "threads=2" in shown.stdout
+    assert "p99 within 40.0 ms" in shown.stdout
+    assert "made for another machine (0123456789ab)" in " ".join(shown.stdout.split())
+    found = document(framepace("plan", "show", plan, "--json"))
+    assert [line["setting"] for part in found["parts"] for line in part["lines"]] == ["threads"]
+    assert found["machine"] == {"made_for": "0123456789ab", "same": False}
+
+
 def test_every_command_has_help() -> None:
     """The commands that the README names are there, each with a sentence."""
     for name in COMMANDS:
@@ -201,7 +233,7 @@ def test_the_commands_of_the_readme_run(
         (tmp_path / name).symlink_to(path)
     for command in commands:
         words = shlex.split(command)[1:]
-        if words[0] == "explain":
+        if words[0] in ("explain", "capacity"):
             words += ["--time-limit", "12"]
         elif words[0] in ("bench", "sweep"):
             words += ["--seconds", "1"]

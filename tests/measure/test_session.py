@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -99,13 +98,18 @@ def test_outputs_that_are_not_finite_are_marked_not_a_crash() -> None:
     assert marks[50:].all()
 
 
+def interrupt(model: str, outputs: Any, number: int) -> None:
+    """A finish hook that presses Ctrl-C at frame 20."""
+    if number == 20:
+        os.kill(os.getpid(), signal.SIGINT)
+
+
 def test_ctrl_c_ends_the_run_and_keeps_it(tmp_path: Path) -> None:
     """SIGINT during a run of an hour: the trace is complete and says that it was interrupted."""
-    case = apply(CASE, {})
+    case = apply(CASE, {"finish": f"{__name__}:interrupt", "scope": "pipeline"})
     from msgspec.structs import replace
 
     workload = replace(case.workload, stop=Stop(seconds=3600.0))
-    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
     trace = measure(case.plan, workload, folder=tmp_path / "t")
     assert trace.meta.stopped == "interrupted"
     assert len(load_trace(tmp_path / "t")) == len(trace) > 10

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from framepace.facts.capacity import Capacity, CapacityPoint
 from framepace.facts.finding import Account, AccountLine, Explanation, Finding, Gain, Intervention, Remedy
 from framepace.facts.machine import Machine
 from framepace.facts.model import ModelSpec, TensorSpec
@@ -253,3 +254,17 @@ def sweep() -> Sweep:
     ]
     cells[-1] = Cell(settings={"batch": 4, "wait": "spin"}, error="the model has a fixed batch of 2\n  got: 4")
     return Sweep(grid=grid, cells=tuple(cells))
+
+
+def capacity() -> Capacity:
+    """2 cameras hold and 3 do not; one was foreseen, and 4 only foreseen."""
+    held = CapacityPoint(
+        cameras=2, holds=True, late=0.001, seconds=6.0, p99=Estimate(value=21 * MS, low=20 * MS, high=24 * MS), cpu=1.4,
+        throughput=60.0, trace="out/cameras-2",
+    )  # fmt: skip
+    missed = CapacityPoint(cameras=3, holds=False, late=0.4, seconds=2.0, lost=7, refused="p99 needs more", cpu=1.9)
+    foreseen = [CapacityPoint(cameras=n, holds=n < 4, late=0.0, seconds=2.0, measured=False) for n in (2, 4)]
+    return Capacity(
+        cameras=2, fps=30, budget=33.3 * MS, missed=3, limited_by="the CPU: 1.9 of 2 cores busy",
+        points=(held, missed, *foreseen), predicted=2,
+    )  # fmt: skip

@@ -19,6 +19,7 @@ DOCUMENTS: dict[str, document.Document] = {
     "explain": document.explain_document(samples.explanation(), "out/stream", report="out/report.html"),
     "bench": document.bench_document(samples.summary(("a", "b")), "out/trace"),
     "sweep": document.sweep_document(samples.sweep()),
+    "capacity": document.capacity_document(samples.capacity()),
     "compare": document.compare_document(samples.comparison()),
     "doctor": document.doctor_document([], samples.MACHINE),
     "report": document.report_document("r.html", [samples.trace(10)], [samples.summary()]),

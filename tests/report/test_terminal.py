@@ -12,7 +12,10 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from framepace.facts.check import Check
+from framepace.facts.plan import Batching, EnginePlan, ModelPlan, Plan, Target
 from framepace.reporting import terminal
+from framepace.reporting.capacity import show_capacity
+from framepace.reporting.plan import plan_view, show_plan
 from framepace.reporting.progress import Progress
 from tests.report import samples
 
@@ -21,11 +24,19 @@ CHECKS = [
     Check(name="python", state="ok", found="3.11.9", why="not shown when all is well"),
 ]
 PATHS = {"report": "/a/very/long/path/" + "x" * 90 + "/report.html", "plan": "out/plan.yaml"}
+PLAN = Plan(
+    models=(ModelPlan(name="net", model="net.onnx", batch=Batching(max=4), shapes={"x": (1, 3, 64, 64)}),),
+    engine=EnginePlan(wait="spin"),
+    target=Target(fps=30),
+    machine="0123456789ab",
+)
 SHOWN: dict[str, Callable[[Console], None]] = {
     "summary": lambda out: terminal.show_summary(out, samples.summary(("detector", "classifier"))),
     "explanation": lambda out: terminal.show_explanation(out, samples.explanation(), samples.MACHINE),
     "comparison": lambda out: terminal.show_comparison(out, samples.comparison()),
     "sweep": lambda out: terminal.show_sweep(out, samples.sweep()),
+    "capacity": lambda out: show_capacity(out, samples.capacity()),
+    "plan": lambda out: show_plan(out, plan_view(PLAN, samples.MACHINE)),
     "checks": lambda out: terminal.show_checks(out, CHECKS),
 }
 

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from framepace.cli import bench, capacity, compare, doctor, explain, plan, report, settings, sweep
+from framepace.cli import bench, capacity, compare, doctor, explain, plan, report, settings, sweep, tune
 from framepace.errors import FramepaceError
 
 app = typer.Typer(
@@ -18,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (doctor, bench, explain, sweep, capacity, compare, report, settings):
+for module in (doctor, bench, explain, sweep, tune, capacity, compare, report, settings):
     app.command(name=module.__name__.rsplit(".", 1)[-1])(module.command)
 app.add_typer(plan.app, name="plan")
 

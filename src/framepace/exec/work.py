@@ -125,7 +125,8 @@ class _Graph:
         self._graph, self._known = _inferred(model, inputs), set(self.weights)
         for value in (*self._graph.input, *self._graph.value_info, *self._graph.output):
             kind = value.type.tensor_type
-            self._shapes[value.name] = tuple(max(1, dim.dim_value) for dim in kind.shape.dim)
+            if kind.HasField("shape"):
+                self._shapes[value.name] = tuple(max(1, dim.dim_value) for dim in kind.shape.dim)
             self._dtypes[value.name] = kind.elem_type
             if kind.HasField("shape") and all(dim.dim_value > 0 for dim in kind.shape.dim):
                 self._known.add(value.name)
@@ -187,7 +188,7 @@ class _Graph:
             return float(2 * out * math.prod(second[1:]))
         if node.op_type == "ConvTranspose" and len(second) > 2:
             return float(2 * math.prod(first) * math.prod(second[1:]))
-        if node.op_type in ("Gemm", "MatMul", "MatMulInteger", "QLinearMatMul") and len(second) > 1:
+        if node.op_type in ("Gemm", "MatMul", "MatMulInteger", "QLinearMatMul") and len(second) > 1 and first:
             return float(2 * out * _inner(node, first))
         return 0.0
 

@@ -1,0 +1,138 @@
+"""The tuner against exhaustive search: what it reaches of the best there is, in which share of the measuring time.
+
+On simulated devices in virtual time, where a run is the same again; with `--cpu` on this machine, four small workloads,
+which takes long and wants quiet. Both search the same grid with runs of the same length. Times are those in which
+models were run, for primitives and for trials; predictions run none, and are told beside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from common import show
+
+from framepace.api import make_case
+from framepace.explaining.lab import Lab
+from framepace.facts.settings import Case, apply
+from framepace.facts.tuning import Figures, Goal, Trial, Tuning
+from framepace.measure.session import clock_for
+from framepace.tuning.objective import carried, case_at, figures, met, rate, scales, tried, value
+from framepace.tuning.search import came_out, next_level
+from framepace.tuning.space import combinations, grid_axes
+from framepace.tuning.surroundings import surroundings
+from framepace.tuning.tune import tune
+
+REACHED, SHARE = 0.98, 0.10
+GPU: dict[str, Sequence[Any]] = {
+    "graph": (False, True), "workers": (1, 2, 4), "batch": (1, 2, 4, 8, 16), "batch-policy": ("window", "deadline"),
+}  # fmt: skip
+CPU: dict[str, Sequence[Any]] = {
+    "threads": (1, 2), "workers": (1, 2, 3, 4), "batch": (1, 2, 4, 8), "batch-policy": ("window", "deadline"),
+}  # fmt: skip
+_SECONDS, _FRAMES = (1.5, 6.0), 300
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A model, where it runs, and what is asked."""
+
+    name: str
+    case: Case
+    goal: Goal
+    grid: dict[str, Sequence[Any]]
+
+
+def simulated(seed: int) -> Iterator[Workload]:
+    """Models on simulated devices; the most cameras, and the least p99 and CPU time for a number of them."""
+    asked = (("resnet50", "t4", 33.3, None, "cameras"), ("resnet50", "h200", 33.3, None, "cameras"),
+             ("detector", "t4", 10.0, 60, "p99"), ("resnet50", "t4", 33.3, 8, "cpu"))  # fmt: skip
+    for model, device, p99, cameras, aim in asked:
+        options = {"backend": "simulated", "option.device": device}
+        case = make_case(f"builtin:{model}", p99_ms=p99, scope="pipeline", settings=options, seed=seed)
+        goal = Goal(objective=aim, fps=30, p99_ms=p99, cameras=cameras)  # type: ignore[arg-type]
+        yield Workload(f"{aim}: {model} on {device}", case, goal, GPU)
+
+
+def on_cpu(seed: int) -> Iterator[Workload]:
+    """Small networks on this machine's CPU; rates that take some cameras."""
+    for model, fps in (("classifier", 15.0), ("detector", 10.0), ("manykernels", 15.0), ("tiny", 30.0)):
+        case = make_case(f"builtin:{model}", fps=fps, p99_ms=2000 / fps, scope="pipeline", seed=seed)
+        yield Workload(f"cameras: {model} on the CPU", case, Goal(fps=fps, p99_ms=2000 / fps), CPU)
+
+
+def exhaustive(asked: Workload) -> tuple[dict[str, tuple[Trial, ...]], float]:
+    """Every combination measured as far as needed; its trials by settings, and the seconds all took."""
+    around = surroundings(asked.case.plan)
+    found: dict[str, tuple[Trial, ...]] = {}
+    with Lab(1e9, clock=clock_for(asked.case.plan)) as lab:
+        for settings in combinations(asked.case, grid_axes(asked.grid), around):
+            trials = tuple(_trials(lab, apply(asked.case, settings), asked.goal))
+            found[str(settings)] = trials
+        return found, lab.spent
+
+
+def _trials(lab: Lab, case: Case, goal: Goal) -> Iterator[Trial]:
+    trials: list[Trial] = []
+    while True:
+        level = None if trials else goal.cameras
+        if scales(goal):
+            level = next_level(tried(trials), came_out(goal, trials) or 4)
+        if level is None:
+            return
+        seconds = min(_SECONDS[1], max(_SECONDS[0], _FRAMES / rate(goal, level)))
+        told: Figures = figures(lab.run(case_at(case, goal, level), seconds))
+        trials.append(Trial(level=level, figures=told, met=met(goal, told)))
+        yield trials[-1]
+
+
+def worth(goal: Goal, trials: Sequence[Trial]) -> float:
+    """What was reached, the larger the better; 0 where the constraints were not kept."""
+    if scales(goal):
+        return float(carried(trials))
+    kept = [t for t in trials if t.met]
+    return len(kept) / sum(value(goal, t.figures) for t in kept) if kept else 0.0
+
+
+def row(asked: Workload, time_limit: float) -> dict[str, Any]:
+    """Both searches; the tuner's plan is judged by what the exhaustive search measured of it."""
+    began = time.perf_counter()
+    found: Tuning = tune(asked.case, asked.goal, grid=asked.grid, time_limit=time_limit)
+    wall = time.perf_counter() - began
+    truth, seconds = exhaustive(asked)
+    best = max(worth(asked.goal, trials) for trials in truth.values())
+    assert found.best is not None
+    chosen = truth[str(found.candidates[found.best].settings)]
+    reached = worth(asked.goal, chosen) / best if best else 1.0
+    spent = found.seconds.get("primitives", 0.0) + found.seconds.get("measurements", 0.0)
+    if clock_for(asked.case.plan).virtual is False:
+        spent += found.seconds.get("predictions", 0.0)
+    return {
+        "what": asked.name,
+        "got": f"{reached:.1%} of the best in {spent / seconds:.1%} of the time",
+        "goal": f">= {REACHED:.0%} in <= {SHARE:.0%}",
+        "met": reached >= REACHED and spent <= SHARE * seconds,
+        "reached": reached, "share": spent / seconds, "tuning_s": spent, "exhaustive_s": seconds, "wall_s": wall,
+        "combinations": len(truth), "settings": found.candidates[found.best].settings,
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Search and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cpu", action="store_true", help="this machine's CPU instead of simulated devices")
+    parser.add_argument("--time-limit", type=float, default=300.0, help="of a tuning, seconds")
+    parser.add_argument("--only", type=int, help="only the workload of that number, from 0")
+    args = parser.parse_args()
+    asked = list(on_cpu(args.seed) if args.cpu else simulated(args.seed))
+    chosen = asked if args.only is None else [asked[args.only]]
+    show("tuner", args, [row(workload, args.time_limit) for workload in chosen])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""framepace capacity."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from framepace.cli import options as o
+from framepace.cli.bench import new_folder
+from framepace.cli.show import answer, give
+
+PLAN = "a plan (.yaml), or models as `bench` takes them"
+Plans = Annotated[list[str], typer.Argument(metavar="PLAN", help=PLAN, show_default=False)]
+Most = Annotated[int, typer.Option("--max", min=1, help="the most cameras to try")]
+Limit = Annotated[float, typer.Option("--time-limit", min=1, help="seconds for all")]
+Each = Annotated[float | None, typer.Option("--seconds", help="measure each count this long (default: as p99 wants)")]
+Predicted = Annotated[bool, typer.Option("--predict", help="predict it too, from what the models alone take")]
+
+
+def command(
+    models: Plans,
+    video: o.Video = [],
+    fps: o.Fps = None,
+    p99_ms: o.P99 = None,
+    most: Most = 256,
+    time_limit: Limit = 120.0,
+    seconds: Each = None,
+    predict: Predicted = False,
+    scope: o.ScopeName = "stream",
+    size: o.Size = None,
+    shape: o.Shape = [],
+    layout: o.Layout = None,
+    set_: o.Settings = [],
+    seed: o.Seed = 0,
+    backend: o.Backend = None,
+    device: o.DeviceName = None,
+    out: o.Out = None,
+    json: o.Json = False,
+) -> None:
+    """How many cameras a plan carries at its target, measured. Exit code 1 when it does not carry one."""
+    from framepace import api
+    from framepace.reporting import document
+    from framepace.reporting.capacity import show_capacity
+    from framepace.reporting.progress import Progress
+    from framepace.reporting.terminal import show_paths
+
+    o.stop_rule(seconds, None, None)
+    case = o.build_case(
+        models, video=video, fps=fps, p99_ms=p99_ms, size=size, shape=shape, layout=layout, settings=set_, seed=seed,
+        backend=backend, device=device, scope=scope,
+    )  # fmt: skip
+    folder = out or new_folder("capacity")
+    with Progress() as progress:
+        foresee = api.predictor(case, tell=progress) if predict else None
+        result = api.capacity(
+            case, most=most, seconds=seconds, time_limit=time_limit, out=folder, tell=progress, predict=foresee
+        )
+    give(
+        json,
+        lambda: document.capacity_document(result),
+        lambda out: show_capacity(out, result),
+        lambda out: show_paths(out, {"traces": str(folder)}),
+    )
+    answer(result.fits is not False)

@@ -1,0 +1,32 @@
+"""framepace plan: what is done with plans themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from framepace.cli import options as o
+from framepace.cli.show import give
+
+PlanFile = Annotated[Path, typer.Argument(metavar="PLAN", help="a plan (.yaml)", show_default=False)]
+
+app = typer.Typer(help="What a plan says, for people.", no_args_is_help=True)
+
+
+@app.callback()
+def group() -> None:
+    """What a plan says, for people."""
+
+
+@app.command()
+def show(plan: PlanFile, json: o.Json = False) -> None:
+    """Every setting that is not the default: what it does and why it may be there; target, machine and traces."""
+    from framepace.measure.machine import probe
+    from framepace.reporting.plan import plan_document, plan_view, show_plan
+    from framepace.store import load_plan
+
+    loaded = load_plan(plan)
+    view = plan_view(loaded, probe())
+    give(json, lambda: plan_document(view, loaded, str(plan)), lambda out: show_plan(out, view))

@@ -1,0 +1,72 @@
+"""framepace tune."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from framepace.cli import options as o
+from framepace.cli.bench import new_folder
+from framepace.cli.show import answer, give
+from framepace.facts.tuning import Objective
+
+Cameras = Annotated[int | None, typer.Option("--cameras", help="cameras that must be carried [as many as possible]")]
+Aim = Annotated[
+    Objective | None,
+    typer.Option("--objective", help="cameras (most), fps (highest), or p99, cpu, energy (least) [cameras, or p99]"),
+]
+Limit = Annotated[float, typer.Option("--time-limit", help="seconds to stay within")]
+Allow = Annotated[str | None, typer.Option("--allow-precision", help="fp16,bf16,int8: where the answers stay the same")]
+Vary = Annotated[list[str], typer.Option("--vary", help="SETTING=V1,V2,...: try only these; again for more settings")]
+Memory = Annotated[float | None, typer.Option("--memory-mb", help="device memory that may be in use, MiB")]
+
+
+def command(
+    models: o.Models,
+    fps: o.Fps = 30.0,
+    p99_ms: o.P99 = None,
+    cameras: Cameras = None,
+    objective: Aim = None,
+    time_limit: Limit = 180.0,
+    video: o.Video = [],
+    allow_precision: Allow = None,
+    memory_mb: Memory = None,
+    vary: Vary = [],
+    scope: o.ScopeName = "stream",
+    size: o.Size = None,
+    shape: o.Shape = [],
+    layout: o.Layout = None,
+    set_: o.Settings = [],
+    seed: o.Seed = 0,
+    backend: o.Backend = None,
+    device: o.DeviceName = None,
+    out: o.Out = None,
+    json: o.Json = False,
+) -> None:
+    """The best plan that meets the target. With the same --out, it goes on from where it ended."""
+    from framepace import api
+    from framepace.reporting import tuned, tunedpage
+    from framepace.reporting.progress import Progress
+    from framepace.sweeping import parse_vary
+
+    case = o.build_case(
+        models, video=video, fps=fps, p99_ms=p99_ms, size=size, shape=shape, layout=layout, settings=set_, seed=seed,
+        backend=backend, device=device, scope=scope,
+    )  # fmt: skip
+    folder = out or new_folder("tune")
+    with Progress() as progress:
+        result = api.tune(
+            case, cameras=cameras, objective=objective, time_limit=time_limit, memory_mb=memory_mb,
+            precisions=[p for p in (allow_precision or "").split(",") if p],
+            vary=parse_vary(vary) or None, fixed=sorted(o.parse_pairs(set_, "--set")), out=folder, tell=progress,
+        )  # fmt: skip
+    paths = {name: str(path) for name in ("report.html", "plan.yaml") if (path := Path(folder / name)).exists()}
+    give(
+        json,
+        lambda: tuned.tune_document(result, **{Path(name).stem: path for name, path in paths.items()}),
+        lambda console: tunedpage.show_tuning(console, result),
+        lambda console: console.print("\n".join(paths.values())),
+    )
+    answer(result.met is not False)

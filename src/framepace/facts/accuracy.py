@@ -1,0 +1,78 @@
+"""Accuracy: what a gate asks of a model's outputs, and how far they agree with those of its reference in FP32."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from framepace.facts.base import Fact
+from framepace.facts.plan import NonNegative, Positive
+
+_Share = Annotated[float, Meta(ge=0, le=1)]
+_Cosine = Annotated[float, Meta(ge=-1, le=1)]
+_Count = Annotated[int, Meta(ge=0)]
+
+
+class Gate(Fact, frozen=True, kw_only=True):
+    """What every output must reach, over all frames together; None asks nothing. See `default_gate` for INT8.
+
+    `cosine` and `relative_l2` hold for outputs of floats. `top1` is the least share of frames with the same top-1
+    class (None for a model whose output of rank 2 is no scores: an embedding), and the least share of equal elements
+    of outputs that are no floats. `finite`: no NaN or infinity where the reference has none. Where no value is off by
+    more than `negligible`, cosine and relative error are not asked for: an output of nearly zeros (a detector's, where
+    there is nothing to detect) has large relative errors that mean nothing. By default FP16's smallest normal number.
+    """
+
+    cosine: _Cosine | None = 0.999
+    relative_l2: NonNegative | None = 0.03
+    top1: _Share | None = 0.99
+    negligible: NonNegative = 2.0**-14
+    finite: bool = True
+
+
+def default_gate(precision: str) -> Gate:
+    """The gate of a precision ('fp32', 'fp16', 'bf16', 'int8') where the user asks for nothing else."""
+    return Gate(cosine=0.99, relative_l2=0.15) if precision == "int8" else Gate()
+
+
+class OutputAgreement(Fact, frozen=True, kw_only=True):
+    """How far one output agrees with the reference's, over all frames.
+
+    `compared` elements are finite in both; `nonfinite` are not finite where the reference's are; `undefined` are
+    those that are not finite in the reference itself. Of outputs of floats, over what was compared: `relative_l2`
+    |candidate - reference| / |reference|, `worst_l2` the same of the frame where it is largest, `cosine` similarity,
+    `max_abs` the largest difference. `top1` is the share of frames with the same top-1 class, of outputs of one row
+    of scores a frame; `equal` the share of equal elements of outputs that are no floats. `mismatch` names shapes that
+    differ (boxes that one of both did not find); such frames are not compared.
+    """
+
+    name: str
+    compared: _Count
+    nonfinite: _Count = 0
+    undefined: _Count = 0
+    relative_l2: float | None = None
+    worst_l2: float | None = None
+    cosine: float | None = None
+    max_abs: float | None = None
+    top1: float | None = None
+    equal: float | None = None
+    mismatch: str | None = None
+
+
+class Agreement(Fact, frozen=True, kw_only=True):
+    """Whether a way to run a model passed the `gate`, and `why` not: one sentence for each number that fell short.
+
+    `notes` say of outputs that passed only as negligible that these frames tell little about them.
+    """
+
+    frames: Positive
+    gate: Gate
+    outputs: tuple[OutputAgreement, ...]
+    why: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether all that the gate asks was reached."""
+        return not self.why

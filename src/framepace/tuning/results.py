@@ -1,0 +1,43 @@
+"""What a tuning leaves for people: the plan as a file with its numbers, and the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from framepace.errors import StoreError
+from framepace.facts.trace import Trace
+from framepace.facts.tuning import Tuning
+from framepace.reporting.tuned import tuning_view
+from framepace.reporting.tunedpage import render_tuning
+from framepace.store import load_trace, save_plan, write_atomic
+
+_TRACES = 2  # of the best plan that the report shows, the last ones measured
+
+
+def save_tuned(tuning: Tuning, folder: Path) -> None:
+    """Write plan.yaml and report.html into `folder`. Raises StoreError."""
+    if tuning.plan is not None:
+        save_plan(tuning.plan, folder / "plan.yaml")
+        write_atomic(folder / "plan.yaml", (_numbers(tuning) + (folder / "plan.yaml").read_text()).encode())
+    page = render_tuning(tuning, _traces(tuning, folder))
+    write_atomic(folder / "report.html", page.encode())
+
+
+def _numbers(tuning: Tuning) -> str:
+    """Measured and predicted numbers as comments, so that the plan says what it rests on."""
+    row = next((row for row in tuning_view(tuning).rows if row.best), None)
+    if row is None:
+        return ""
+    told = [("measured", row.reached), ("predicted", row.foretold), ("p99", row.texts[3]), ("a frame", row.cost_text)]
+    lines = [f"# {name}: {text}" for name, text in told if text]
+    return "\n".join([*lines, *(f"# missing: {text}" for text in tuning.shortfalls), ""])
+
+
+def _traces(tuning: Tuning, folder: Path) -> list[Trace]:
+    found = []
+    for path in sorted((folder / "runs").glob(f"{tuning.best}-at-*"), key=lambda p: p.stat().st_mtime)[-_TRACES:]:
+        try:
+            found.append(load_trace(path))
+        except StoreError:
+            continue
+    return found

@@ -1,0 +1,138 @@
+"""What to try next, given all that is known so far: pure decisions, no device and no time.
+
+Predictions are cheap and measurements decide. Candidates are predicted from the most hopeful downwards, each only as
+far as it may still be among the best; the best of them are measured in turn, and then what is one step away from the
+best measured so far. One run at the level above the best's is enough to see that another candidate is no better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from framepace.facts.tuning import Candidate, Goal, Trial
+from framepace.tuning.objective import best_of, carried, level_of, rate, scales, standing, tried
+
+Step = tuple[int, int]  # the number of a candidate and the level to try it at
+Neighbours = Callable[[Mapping[str, Any]], Sequence[Mapping[str, Any]]]
+FRONT = 5  # candidates that are measured because of what was predicted, beside the plan as given
+_CLOSE = 0.95  # of the best predicted level: how far down predictions are of interest
+_OVERLOADED = 0.97  # of the frames that come in go out
+_COARSE = 0.05  # of a level: how finely predictions are resolved
+_HOPE = 1.25  # times the predicted level: what a measurement may still bring
+_REPEATS = (3, 3, 2)  # trials of the first, second and third where several are needed to tell them apart
+
+
+def next_level(
+    done: Mapping[int, bool], guess: int, floor: int = 0, fine: float = 0.0, ceiling: int | None = None
+) -> int | None:
+    """The level to try next, to find the highest one above `floor` that is carried; None when it is known.
+
+    Args:
+        done: levels tried so far, and whether each was carried (the lower the level, the easier).
+        guess: about where it is expected.
+        floor: a level at or below which the answer is of no interest; one above it is tried first.
+        fine: the answer is known well enough when the levels around it are this share apart.
+        ceiling: the highest level there is.
+    """
+    low = max((level for level, kept in done.items() if kept), default=0)
+    high = min((level for level, kept in done.items() if not kept and level > low), default=None)
+    start = max(low, floor)
+    if high is None:
+        level = floor + 1 if floor and low <= floor else guess if guess > start else start + max(1, start // 8)
+        level = level if ceiling is None else min(level, ceiling)
+        return level if level > start else None
+    if high - start <= max(1.0, fine * start):
+        return None
+    return guess if start < guess < high and guess not in done else (start + high) // 2
+
+
+def next_prediction(goal: Goal, candidates: Sequence[Candidate]) -> Step | None:
+    """The prediction that is worth most now; None when all candidates are predicted as far as they matter."""
+    best = max((carried(c.predicted) for c in candidates), default=0)
+    hopeful = [n for n, c in enumerate(candidates) if c.bound is not None and c.error is None]
+    most = max((candidates[n].bound or 0.0 for n in hopeful), default=0.0)
+    for number in sorted(hopeful, key=lambda n: -(candidates[n].bound or 0.0)):
+        level = _predicted_level(goal, candidates[number], best, most)
+        if level is not None:
+            return number, level
+    return None
+
+
+def _predicted_level(goal: Goal, candidate: Candidate, best: int, most: float) -> int | None:
+    bound = candidate.bound or 0.0
+    highest = level_of(goal, bound)
+    if not scales(goal):
+        return None if candidate.predicted or bound < min(rate(goal, highest), most) else highest
+    floor = int(_CLOSE * best)
+    if 0 < highest <= floor:
+        return None
+    guess = min(highest, round(best / _CLOSE)) if best else round(0.8 * highest)
+    done = candidate.predicted
+    return next_level(tried(done), came_out(goal, done) or max(1, guess), floor, _COARSE, ceiling=max(1, highest))
+
+
+def came_out(goal: Goal, trials: Sequence[Trial]) -> int:
+    """The level that what came out of an overloaded run would be enough for: where its limit is; 0 where none was."""
+    through = [t.figures.throughput for t in trials if t.figures.throughput < _OVERLOADED * rate(goal, t.level)]
+    return level_of(goal, max(through)) if through else 0
+
+
+def next_trial(
+    goal: Goal, candidates: Sequence[Candidate], neighbours: Neighbours, *, repeats: bool = True
+) -> Step | None:
+    """The measurement that is worth most now; None when nothing is left that may be better than the best.
+
+    `repeats`: a run is not the same when it is run again, so that a comparison needs several.
+    """
+    front, best = _front(goal, candidates), best_of(goal, candidates)
+    around = set() if best is None else set(_among(candidates, neighbours(candidates[best].settings)))
+    for group in (front, sorted(around - set(front), key=lambda n: _order(goal, candidates[n]))):
+        levels = [(n, _trial_level(goal, candidates, n, repeats)) for n in group]
+        steps = [(n, level) for n, level in levels if level is not None]
+        if steps and scales(goal):  # one after the other: the first ones' level spares the others all but a trial
+            return steps[0]
+        if steps:  # in turn, so that a disturbance does not meet one alone
+            return min(steps, key=lambda step: len(candidates[step[0]].measured))
+    return None
+
+
+def _front(goal: Goal, candidates: Sequence[Candidate]) -> list[int]:
+    """The plan as given, and the best by prediction."""
+    known = [n for n, c in enumerate(candidates) if c.predicted and c.error is None]
+    ranked = sorted(known, key=lambda n: _order(goal, candidates[n]))[:FRONT]
+    return [*ranked, *([0] if candidates and candidates[0].error is None and 0 not in ranked else [])]
+
+
+def _order(goal: Goal, candidate: Candidate) -> tuple[float, ...]:
+    """Best predicted first; what was not predicted comes last, since only a measurement can tell."""
+    stands = standing(goal, candidate.predicted)
+    return (1.0,) if stands is None else (0.0, *(-part for part in stands))
+
+
+def _among(candidates: Sequence[Candidate], settings: Sequence[Mapping[str, Any]]) -> Iterator[int]:
+    return (n for n, c in enumerate(candidates) if c.error is None and c.settings in settings)
+
+
+def _trial_level(goal: Goal, candidates: Sequence[Candidate], number: int, repeats: bool) -> int | None:
+    candidate = candidates[number]
+    best = max((carried(c.measured) for c in candidates if c.error is None), default=0)
+    if not scales(goal):
+        return level_of(goal, 0.0) if len(candidate.measured) < _wanted(goal, candidates, number, repeats) else None
+    expected, done = carried(candidate.predicted), tried(candidate.measured)
+    guess = came_out(goal, candidate.measured) or expected or best + 1
+    if number == 0:  # what the best is told against
+        return next_level(done, guess, 0, _COARSE)
+    if candidate.predicted and not done and max(expected + 1, expected * _HOPE) <= best:
+        return None
+    return next_level(done, guess, 0 if carried(candidate.measured) == best else best)
+
+
+def _wanted(goal: Goal, candidates: Sequence[Candidate], number: int, repeats: bool) -> int:
+    """How many trials tell this candidate from the others: more of the best."""
+    if not repeats:
+        return 1
+    stands = [(s, -n) for n, c in enumerate(candidates) if c.error is None and (s := standing(goal, c.measured))]
+    ranked = [-minus for _, minus in sorted(stands, reverse=True)]
+    place = ranked.index(number) if number in ranked else len(ranked)
+    return _REPEATS[place] if place < len(_REPEATS) else 1

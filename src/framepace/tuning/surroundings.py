@@ -1,0 +1,38 @@
+"""What the machine offers a plan: cores, SMs, and the backends that are installed and can run its models."""
+
+from __future__ import annotations
+
+from framepace.errors import FramepaceError
+from framepace.exec.backend import backend_names, get_backend
+from framepace.exec.keeper import usable_cores
+from framepace.exec.models import inspect
+from framepace.facts.plan import ModelPlan, Plan
+from framepace.measure.machine import probe
+from framepace.tuning.space import Surroundings
+
+
+def surroundings(plan: Plan) -> Surroundings:
+    """See Surroundings. Backends that only simulate are never offered beside those that run models."""
+    gpus = probe().gpus
+    sms = min((gpu.sm_count or 1 for gpu in gpus), default=0)
+    return Surroundings(cores=len(usable_cores()), sms=sms, backends=_backends(plan, bool(gpus)))
+
+
+def _backends(plan: Plan, gpu: bool) -> tuple[str, ...]:
+    own = plan.models[0].backend
+    if any(m.backend != own or m.options for m in plan.models) or get_backend(own).simulated or own == "null":
+        return (own,)
+    others = (n for n in backend_names() if n not in (own, "null") and all(_runs(n, m, gpu) for m in plan.models))
+    return (own, *others)
+
+
+def _runs(name: str, model: ModelPlan, gpu: bool) -> bool:
+    """Whether a backend is installed, runs the model's kind of file, and has its device here."""
+    try:
+        backend = get_backend(name)
+        if backend.simulated or inspect(model.model).format != "onnx":
+            return False
+    except FramepaceError:
+        return False
+    kind = (model.device or backend.devices[0]).partition(":")[0]
+    return kind in backend.devices and (kind == "cpu" or gpu)

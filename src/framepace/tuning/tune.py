@@ -1,0 +1,346 @@
+"""`tune`: measure primitives, predict the space, measure the best few and what is around the best of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from framepace.analyze.summary import summarize
+from framepace.errors import BackendError, DeviceLost, FramepaceError, UsageError
+from framepace.exec.clock import Clock
+from framepace.explaining.lab import Interrupted, Lab, Tell
+from framepace.facts.accuracy import Agreement
+from framepace.facts.plan import ModelPlan
+from framepace.facts.primitives import comparable
+from framepace.facts.settings import Case, apply
+from framepace.facts.trace import Trace
+from framepace.facts.tuning import Figures, Goal, Objective, Trial, Tuning
+from framepace.facts.workload import Input, Stop, Warmup
+from framepace.measure.machine import probe
+from framepace.measure.session import clock_for
+from framepace.tuning.bound import bound
+from framepace.tuning.gate import agreement
+from framepace.tuning.known import Known, key_of
+from framepace.tuning.objective import best_of, carried, case_at, decisive, figures, met, rate, scales
+from framepace.tuning.predict import predict
+from framepace.tuning.primitives import measure_primitives
+from framepace.tuning.search import next_prediction, next_trial
+from framepace.tuning.space import axes, changed, combinations, grid_axes, neighbours
+from framepace.tuning.surroundings import surroundings
+from framepace.tuning.verdict import concluded, level_text, settings_text
+
+Gate = Callable[[ModelPlan, Input], Agreement]
+_KNOWING, _FORETELLING = 0.4, 0.2  # shares of the time limit for primitives, and for predictions after them
+_AROUND_S = 3.0  # for loading libraries before, and writing the report after
+_FRAMES, _THOROUGH = 300, 700  # frames of a trial, and of the one that confirms the best (p99 wants 662)
+_SECONDS, _THOROUGH_S = (1.5, 6.0), (4.0, 15.0)
+_PREDICTED, _PREDICTED_S = 300, (1.0, 10.0)
+_WARMUP = Warmup(tolerance=0.15, seconds_max=1.0)
+_QUIET = 0.05  # share of the CPU that neighbours may take before a miss is measured again
+_BATCHES = (1, 8)
+
+
+def make_goal(
+    objective: Objective | None, fps: float, p99_ms: float | None, cameras: int | None, memory_mb: float | None
+) -> Goal:
+    """The goal from what people say. Raises UsageError for what cannot be asked."""
+    for name, given in (("fps", fps), ("p99-ms", p99_ms), ("cameras", cameras), ("memory-mb", memory_mb)):
+        if given is not None and given <= 0:
+            raise UsageError(f"{name} must be above 0", got=given)
+    memory = None if memory_mb is None else round(memory_mb * 2**20)
+    aim: Objective = objective or ("cameras" if cameras is None else "p99")
+    return Goal(objective=aim, fps=fps, p99_ms=p99_ms or 1000 / fps, cameras=cameras, memory_bytes=memory)
+
+
+def tune(
+    case: Case,
+    goal: Goal,
+    *,
+    time_limit: float = 180.0,
+    folder: Path | None = None,
+    precisions: Sequence[str] = (),
+    grid: Mapping[str, Sequence[Any]] | None = None,
+    fixed: Sequence[str] = (),
+    gate: Gate | None = agreement,
+    tell: Tell | None = None,
+    clock: Clock | None = None,
+) -> Tuning:
+    """The best plan for `goal` that was found within `time_limit` seconds, starting from `case`.
+
+    Args:
+        folder: where everything is saved as it comes; a tuning of the same case that is there is gone on with.
+        precisions: allowed beside the plan's own, each where `gate` finds the answers to agree.
+        grid: setting name -> values: only these are tried; every sensible setting when None.
+        fixed: settings that are left as they are.
+        gate: what says whether a model in lower precision still answers the same; None lets all pass.
+        tell: called with what is being tried, the best so far, and the share of the time used.
+
+    Ctrl-C gives what was found so far.
+
+    Raises FramepaceError when nothing could be measured at all.
+    """
+    clock = clock or clock_for(case.plan)
+    with Lab(max(1.0, time_limit - _AROUND_S), folder, tell, clock) as lab:
+        return _Tuner(lab, case, goal, folder, tuple(precisions), grid, fixed, gate).run()
+
+
+class _Tuner:
+    """One tuning under way."""
+
+    def __init__(
+        self,
+        lab: Lab,
+        case: Case,
+        goal: Goal,
+        folder: Path | None,
+        precisions: tuple[str, ...],
+        grid: Mapping[str, Sequence[Any]] | None,
+        fixed: Sequence[str],
+        gate: Gate | None,
+    ) -> None:
+        self._lab, self._case, self._goal, self._limit = lab, case, goal, lab.left
+        self._around = surroundings(case.plan)
+        self._axes = grid_axes(grid) if grid is not None else axes(case, self._around, precisions, fixed, goal.p99_ms)
+        machine = probe()
+        key = key_of(case, goal, machine.fingerprint, [msgspec.to_builtins(vars(a)) for a in self._axes])
+        self._known = Known(goal, key, machine.fingerprint, folder)
+        self._gate, self._passed = gate, dict[bytes, str | None]()
+        self._seconds: dict[str, float] = {}
+        self._notes: list[str] = []
+        self._repeats = not lab.clock.virtual
+
+    def run(self) -> Tuning:
+        """See `tune`."""
+        interrupted = False
+        try:
+            for settings in combinations(self._case, self._axes, self._around):
+                self._known.number(settings)
+            with self._spending("primitives"):
+                self._know()
+            with self._spending("predictions"):
+                self._foretell()
+            with self._spending("measurements"):
+                self._measure()
+        except (Interrupted, KeyboardInterrupt):
+            interrupted = True
+        except DeviceLost as error:
+            self._notes.append(f"ended by the device: {str(error).splitlines()[0]}")
+        return self._result(interrupted)
+
+    @contextmanager
+    def _spending(self, what: str) -> Iterator[None]:
+        began = self._lab.spent
+        try:
+            yield
+        finally:
+            self._seconds[what] = self._seconds.get(what, 0.0) + self._lab.spent - began
+
+    def _case_of(self, number: int) -> Case:
+        return apply(self._case, self._known.candidates[number].settings)
+
+    # Knowing: primitives of each way to run the models, the plan's own first.
+
+    def _know(self) -> None:
+        order = sorted(range(len(self._known.candidates)), key=lambda n: self._distance(n))
+        ways = {self._way(n): n for n in reversed(order)}
+        longest = 0.0  # a way is begun only where there is time for one like the longest so far
+        for number in sorted(ways.values(), key=order.index):
+            if self._allowed(number) and not self._bounded(number) and self._within(_KNOWING, longest):
+                began = self._lab.spent
+                self._learn(number)
+                longest = max(longest, self._lab.spent - began)
+        for number in range(len(self._known.candidates)):
+            self._bounded(number)
+
+    def _distance(self, number: int) -> int:
+        return sum(name not in ("batch", "batch-policy", "workers") for name in self._known.candidates[number].settings)
+
+    def _way(self, number: int) -> bytes:
+        return msgspec.json.encode([comparable(model) for model in self._case_of(number).plan.models])
+
+    def _learn(self, number: int) -> None:
+        case = self._case_of(number)
+        told = settings_text(self._known.candidates[number].settings)
+        self._lab.say(f"measuring what a frame is made of: {told}")
+        seconds = 0.3 if self._lab.clock.virtual else _between(self._limit / 200, (0.25, 1.0))
+        try:
+            self._known.learn(measure_primitives(case, batches=_BATCHES, seconds=seconds, clock=self._lab.clock))
+        except FramepaceError as error:
+            self._fail(number, error)
+
+    def _bounded(self, number: int) -> bool:
+        """Whether the candidate can be predicted: its bound is then known."""
+        candidate, plan = self._known.candidates[number], self._case_of(number).plan
+        if self._known.primitives is None or candidate.error is not None or plan.engine.strategy != "workers":
+            return False
+        if candidate.bound is None:
+            try:
+                self._known.change(number, bound=bound(plan, self._known.primitives))
+            except FramepaceError:
+                return False
+        return True
+
+    def _within(self, share: float, needed: float = 0.0) -> bool:
+        return self._lab.spent + needed < share * self._limit
+
+    def _allowed(self, number: int) -> bool:
+        """Whether the candidate answers like the plan as given; told once a way, and why not."""
+        if self._known.candidates[number].error is not None:
+            return False
+        way = self._way(number)
+        if way not in self._passed:
+            self._passed[way] = self._judge(number)
+        if (why := self._passed[way]) is not None:
+            self._known.change(number, error=why)
+        return why is None
+
+    def _judge(self, number: int) -> str | None:
+        pairs = zip(self._case_of(number).plan.models, self._case.plan.models, strict=True)
+        for model, own in pairs:
+            if self._gate is None or (model.precision, model.backend) == (own.precision, own.backend):
+                continue
+            if model.backend == "simulated":
+                continue
+            self._lab.say(f"comparing the outputs of {model.name} in {model.precision} by {model.backend}")
+            try:
+                found = self._gate(model, self._case.workload.input)
+            except FramepaceError as error:
+                return str(error)
+            if not found.passed:
+                return f"accuracy: {'; '.join(found.why)}"
+        return None
+
+    # Foretelling: the candidates in virtual time, as far as each may be among the best.
+
+    def _foretell(self) -> None:
+        end = self._lab.spent + _FORETELLING * self._limit
+        while self._lab.clock.virtual or self._lab.spent < end:
+            step = next_prediction(self._goal, self._known.candidates)
+            if step is None:
+                return
+            self._predict(*step)
+
+    def _predict(self, number: int, level: int) -> None:
+        candidate = self._known.candidates[number]
+        self._say("predicting", number, level)
+        case = case_at(self._case_of(number), self._goal, level)
+        seconds = _between(_PREDICTED / rate(self._goal, level), _PREDICTED_S)
+        workload = replace(case.workload, stop=Stop(seconds=seconds), warmup=replace(_WARMUP, seconds_max=0.3))
+        assert self._known.primitives is not None
+        try:
+            trace = predict(case.plan, workload, self._known.primitives)
+        except FramepaceError as error:
+            self._notes.append(f"{settings_text(candidate.settings)} was not predicted: {str(error).splitlines()[0]}")
+            self._known.change(number, bound=None)
+            return
+        if trace.meta.stopped == "interrupted":
+            raise Interrupted(trace)
+        found = figures(trace)
+        trial = Trial(level=level, figures=found, met=met(self._goal, found))
+        self._known.change(number, predicted=(*candidate.predicted, trial))
+
+    # Measuring: the best by prediction, then around the best measured, then the best once more and longer.
+
+    def _measure(self) -> None:
+        while self._lab.left > self._confirming():
+            self._grow()
+            step = next_trial(self._goal, self._known.candidates, self._neighbours, repeats=self._repeats)
+            if step is not None and self._allowed(step[0]):
+                self._trial(*step, _FRAMES, _SECONDS)
+            elif step is None and not self._confirm():
+                return
+        self._confirm()
+
+    def _neighbours(self, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+        return neighbours(self._case, self._axes, self._around, settings)
+
+    def _grow(self) -> None:
+        """The candidates around the best, predicted where they can be."""
+        best = best_of(self._goal, self._known.candidates)
+        if best is None:
+            return
+        for settings in self._neighbours(self._known.candidates[best].settings):
+            self._bounded(self._known.number(changed(self._case, settings)))
+        self._foretell()
+
+    def _confirming(self) -> float:
+        """Seconds to keep for a last, longer look at the best."""
+        best = best_of(self._goal, self._known.candidates)
+        if best is None:
+            return 0.0
+        at = decisive(self._goal, self._known.candidates[best].measured)
+        return 0.0 if at is None else _between(_THOROUGH / rate(self._goal, at.level), _THOROUGH_S) + 2
+
+    def _confirm(self) -> bool:
+        """Measure the best for longer at the level it carries; False where that was done, or nothing is carried."""
+        best = best_of(self._goal, self._known.candidates)
+        at = None if best is None else decisive(self._goal, self._known.candidates[best].measured)
+        if best is None or at is None or not at.met or at.figures.frames >= _THOROUGH / 2 or not self._repeats:
+            return False
+        self._trial(best, at.level, _THOROUGH, _THOROUGH_S)
+        return True
+
+    def _trial(self, number: int, level: int, count: int, limits: tuple[float, float]) -> None:
+        seconds = _between(count / rate(self._goal, level), limits)
+        self._say("measuring", number, level)
+        try:
+            trial = self._run(number, level, seconds)
+            disturbed = (trial.figures.neighbours or 0.0) > _QUIET
+            if not trial.met and disturbed and self._lab.left > seconds:
+                again = self._run(number, level, seconds)
+                trial = min(trial, again, key=lambda t: (not t.met, t.figures.missed))
+        except (Interrupted, DeviceLost):
+            raise
+        except Exception as error:  # it fails alone, whatever its library raises
+            self._fail(number, error)
+            return
+        self._known.change(number, measured=(*self._known.candidates[number].measured, trial))
+
+    def _run(self, number: int, level: int, seconds: float) -> Trial:
+        case = case_at(self._case_of(number), self._goal, level)
+        taken = len(self._known.candidates[number].measured)
+        trace = self._lab.run(case, seconds, name=f"runs/{number}-at-{level}-{taken}", warmup=_WARMUP)
+        found = _checked(trace)
+        return Trial(level=level, figures=found, met=met(self._goal, found), trace=trace.meta.id)
+
+    def _fail(self, number: int, error: Exception) -> None:
+        self._known.change(number, error=str(error) or type(error).__name__)
+
+    def _say(self, doing: str, number: int, level: int) -> None:
+        best = best_of(self._goal, self._known.candidates)
+        so_far = best if best is not None else best_of(self._goal, self._known.candidates, measured=False)
+        told = f"{doing} {settings_text(self._known.candidates[number].settings)} at {level_text(self._goal, level)}"
+        if so_far is not None and scales(self._goal):
+            candidate = self._known.candidates[so_far]
+            kept = carried(candidate.measured if best is not None else candidate.predicted)
+            told += f"; best {'so far' if best is not None else 'predicted'} {level_text(self._goal, kept)}"
+        self._lab.say(told)
+
+    def _result(self, interrupted: bool) -> Tuning:
+        found = concluded(self._case, self._goal, self._known.candidates, self._known.machine)
+        if found.best is None and not interrupted:
+            errors = [c.error for c in self._known.candidates if c.error is not None]
+            raise BackendError("no plan could be measured", got=errors[0] if errors else "no time was left",
+                               fix="give it a longer --time-limit, or see the error")  # fmt: skip
+        result = replace(found, seconds=self._seconds, notes=tuple(dict.fromkeys(self._notes)),
+                         interrupted=interrupted, key=self._known.key)  # fmt: skip
+        self._known.save(result)
+        return result
+
+
+def _checked(trace: Trace) -> Figures:
+    """The figures of a run. Raises BackendError where most of its frames failed."""
+    summary = summarize(trace)
+    if summary.frames.outcomes.get("failed", 0) * 2 > sum(summary.frames.outcomes.values()):
+        why = trace.meta.notes[-1] if trace.meta.notes else None
+        raise BackendError("most frames failed", got=why)
+    return figures(trace, summary)
+
+
+def _between(value: float, limits: tuple[float, float]) -> float:
+    return min(limits[1], max(limits[0], value))

@@ -1,0 +1,105 @@
+"""Which settings a tuning tries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from framepace.facts.plan import Batching, EnginePlan, ModelPlan, Plan
+from framepace.facts.primitives import ModelCost, Primitives, comparable
+from framepace.facts.settings import Case, apply
+from framepace.facts.workload import Closed, Workload
+from framepace.tuning.bound import bound
+from framepace.tuning.space import Surroundings, axes, combinations, grid_axes, neighbours, sensible
+from tests.tuning.made import point
+
+plans = st.builds(
+    lambda threads, workers, batch, simulated, two: Plan(
+        models=tuple(
+            ModelPlan(name=name, model="null", threads=threads, batch=Batching(max=batch),
+                      backend="simulated" if simulated else "null")
+            for name in ("m", "n")[: 1 + two]
+        ),
+        engine=EnginePlan(workers=workers),
+    ),
+    st.integers(0, 5), st.integers(1, 5), st.integers(1, 20), st.booleans(), st.booleans(),
+)  # fmt: skip
+around_ = st.builds(Surroundings, cores=st.integers(1, 16), sms=st.sampled_from([0, 80]))
+
+
+def case_of(plan: Plan) -> Case:
+    """The case of a plan."""
+    return Case(plan=plan, workload=Workload(load=Closed()))
+
+
+@settings(deadline=None)
+@given(plans, around_)
+def test_combinations_make_sense(plan: Plan, around: Surroundings) -> None:
+    """The plan as given comes first, no combination comes twice or says what the plan says, and all make sense."""
+    case = case_of(plan)
+    found = combinations(case, axes(case, around), around)
+    cases = [apply(case, named) for named in found]
+    assert found[0] == {}
+    assert len({repr(c) for c in cases}) == len(cases)
+    assert all(sensible(c, around) for c in cases[1:])
+
+
+@settings(deadline=None)
+@given(plans, around_, st.data())
+def test_neighbours_are_a_step_away_and_back(plan: Plan, around: Surroundings, data: st.DataObject) -> None:
+    """What is one step away makes sense, differs, and changes at most two settings."""
+    case = case_of(plan)
+    found = axes(case, around)
+    named = data.draw(st.sampled_from(combinations(case, found, around)))
+    for other in neighbours(case, found, around, named):
+        names = [n for n in {*named, *other} if named.get(n) != other.get(n)]
+        assert 1 <= len(names) <= 2
+        assert not other or sensible(apply(case, other), around)
+
+
+def test_threads_do_not_crowd_the_cores() -> None:
+    """Threads times workers stay within twice the cores; 0 threads are as many as there are cores."""
+    case, around = case_of(Plan(models=(ModelPlan(name="m", model="null"),))), Surroundings(cores=4)
+    for named in combinations(case, axes(case, around), around):
+        plan = apply(case, named).plan
+        assert (plan.models[0].threads or 4) * plan.engine.workers <= 8
+
+
+@pytest.mark.parametrize("fixed", ["batch", "workers", "precision"])
+def test_what_is_fixed_stays(fixed: str) -> None:
+    """A setting that the user has made is no axis."""
+    case, around = case_of(Plan(models=(ModelPlan(name="m", model="null"),))), Surroundings(cores=4)
+    assert fixed not in [a.name for a in axes(case, around, ["int8"], [fixed])]
+    assert fixed in [a.name for a in axes(case, around, ["int8"])]
+
+
+def test_a_grid_is_all_there_is() -> None:
+    """With a grid, combinations and neighbours stay within it."""
+    case, around = case_of(Plan(models=(ModelPlan(name="m", model="null"),))), Surroundings(cores=4)
+    grid = grid_axes({"batch": [1, 4], "workers": [1, 2]})
+    found = combinations(case, grid, around)
+    assert sorted(map(str, found)) == sorted(map(str, [{}, {"batch": 4}, {"workers": 2}, {"batch": 4, "workers": 2}]))
+    for named in found:
+        steps: list[dict[str, Any]] = neighbours(case, grid, around, named)
+        assert [s for s in steps if s not in found and "batch-policy" not in s] == []
+
+
+def test_the_bound_is_that_of_the_best_batch() -> None:
+    """10 ms for one frame and 24 ms for four: 167 frames/s by batches, 100 without, and more workers add up."""
+    model = ModelPlan(name="m", model="null", threads=1)
+    points = (point(1, infer=10), point(4, infer=24), point(4, workers=2, infer=30))
+    known = Primitives(cores=2, scope="pipeline", costs=(ModelCost(model=comparable(model), points=points),))
+
+    def of(batch: int, workers: int) -> float:
+        from msgspec.structs import replace
+
+        return bound(
+            Plan(models=(replace(model, batch=Batching(max=batch)),), engine=EnginePlan(workers=workers)), known
+        )
+
+    assert of(4, 1) / of(1, 1) == pytest.approx((4 / 24) / (1 / 10))
+    assert of(4, 2) / of(4, 1) == pytest.approx((2 * 4 / 30) / (4 / 24))
+    assert 100 < of(1, 1) < 120

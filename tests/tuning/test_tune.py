@@ -1,0 +1,187 @@
+"""Tuning end to end: on simulated devices in virtual time, where the best plan is known by trying all, and on a CPU."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from framepace import api
+from framepace.cli.main import app
+from framepace.errors import BackendError, FramepaceError
+from framepace.exec.sim.clock import VirtualClock
+from framepace.explaining.lab import Lab
+from framepace.facts.accuracy import Agreement, Gate
+from framepace.facts.settings import Case, apply
+from framepace.facts.tuning import Goal, Trial, Tuning
+from framepace.reporting.pareto import pareto_figure
+from framepace.reporting.tuned import tuning_view
+from framepace.store import load_plan
+from framepace.tuning.known import load_tuning
+from framepace.tuning.objective import carried, case_at, figures, met, tried
+from framepace.tuning.search import came_out, next_level
+from framepace.tuning.space import combinations, grid_axes
+from framepace.tuning.surroundings import surroundings
+from framepace.tuning.tune import tune
+
+GRID = {"batch": (1, 4, 8), "workers": (1, 2)}
+GOAL = Goal(fps=120, p99_ms=33)
+
+
+def simulated(device: str, model: str = "resnet50") -> Case:
+    """A model on a simulated device, frames in memory."""
+    settings = {"backend": "simulated", "option.device": device}
+    return api.make_case(f"builtin:{model}", fps=120, p99_ms=33, scope="pipeline", settings=settings)
+
+
+def most(case: Case, goal: Goal) -> int:
+    """The most cameras of any combination of the grid, each tried as far as needed."""
+    found = 0
+    for settings in combinations(case, grid_axes(GRID), surroundings(case.plan)):
+        trials: list[Trial] = []
+        with Lab(1e9, clock=VirtualClock()) as lab:
+            while (level := next_level(tried(trials), came_out(goal, trials) or 4, found)) is not None:
+                told = figures(lab.run(case_at(apply(case, settings), goal, level), 1.5))
+                trials.append(Trial(level=level, figures=told, met=met(goal, told)))
+        found = max(found, carried(trials))
+    return found
+
+
+@pytest.mark.parametrize("device", ["t4", "h200"])
+def test_the_best_plan_of_a_small_space_is_found(device: str) -> None:
+    """At least 98 % of the cameras (or all but one) of the best of all combinations are reached."""
+    case, goal = simulated(device), Goal(fps=120 if device == "t4" else 600, p99_ms=33)
+    found = tune(case, goal, grid=GRID, time_limit=300)
+    assert found.best is not None
+    assert found.met
+    truth = most(case, goal)
+    assert carried(found.candidates[found.best].measured) >= min(truth - 1, 0.98 * truth)
+    assert found.plan is not None
+    assert found.plan.target.fps == goal.fps
+
+
+def test_the_same_again_gives_the_same(tmp_path: Path) -> None:
+    """A tuning in virtual time repeats itself; one that is complete is not measured again from its folder."""
+    first = tune(simulated("t4"), GOAL, grid=GRID, folder=tmp_path)
+    again = tune(simulated("t4"), GOAL, grid=GRID, folder=tmp_path)
+    assert [c.measured for c in again.candidates] == [c.measured for c in first.candidates]
+    assert sum(again.seconds.values()) == 0
+    assert load_tuning(tmp_path).best == first.best == again.best
+    other = tune(simulated("t4"), Goal(fps=100, p99_ms=33), grid={"batch": (1,)}, folder=tmp_path)
+    assert len(other.candidates) == 1, "another goal starts from nothing"
+
+
+def test_a_goal_out_of_reach_says_by_how_much() -> None:
+    """The closest plan comes with what is missing and what limits it."""
+    found = tune(simulated("t4"), Goal(objective="p99", fps=120, p99_ms=20, cameras=100), grid={"batch": (1, 8)})
+    assert found.met is False
+    assert found.plan is not None
+    assert "late" in found.shortfalls[0]
+    assert "frames/s come out where the cameras bring 12000" in found.limit
+
+
+def test_a_candidate_that_fails_fails_alone() -> None:
+    """One that cannot be loaded is told with its error; the others are tuned."""
+    found = tune(simulated("t4"), GOAL, grid={"batch": (1, 4), "option.device": ("t4", "nonsense")})
+    failed = [c for c in found.candidates if c.error is not None]
+    assert failed
+    assert all(c.settings["option.device"] == "nonsense" for c in failed)
+    assert found.met
+    assert "nonsense" in tuning_view(found).failed[0][0]
+
+
+def test_nothing_to_measure_is_an_error() -> None:
+    """Where every plan fails, the first error is told."""
+    case = apply(simulated("t4"), {"option.device": "nonsense"})
+    with pytest.raises(BackendError, match="nonsense"):
+        tune(case, GOAL, grid={"batch": (1, 4)})
+
+
+def test_ctrl_c_gives_the_best_so_far(tmp_path: Path) -> None:
+    """What was measured before is kept and told, and gone on with."""
+    told: list[str] = []
+
+    def tell(text: str, share: float) -> None:
+        told.append(text)
+        if sum(t.startswith("measuring batch") or t.startswith("measuring workers") for t in told) == 3:
+            raise KeyboardInterrupt
+
+    found = tune(simulated("t4"), GOAL, grid=GRID, tell=tell, folder=tmp_path)
+    assert found.interrupted
+    assert sum(len(c.measured) for c in found.candidates) >= 2
+    assert found.plan is not None
+    assert any("best so far" in text for text in told)
+    after = tune(simulated("t4"), GOAL, grid=GRID, folder=tmp_path)
+    assert not after.interrupted
+    assert sum(len(c.measured) for c in after.candidates) > sum(len(c.measured) for c in found.candidates)
+
+
+def test_precision_passes_the_gate_or_is_left_out() -> None:
+    """Lower precision is measured only where the gate finds the answers to agree; elsewhere it says why."""
+    case = api.make_case("builtin:classifier", fps=5, p99_ms=1000, scope="model")
+    asked: list[str] = []
+
+    def gate(model: Any, input: Any) -> Agreement:
+        asked.append(model.precision)
+        return Agreement(frames=1, gate=Gate(), outputs=(), why=("cosine 0.2, 0.999 wanted",))
+
+    found = tune(case, Goal(objective="cpu", fps=5, p99_ms=1000, cameras=1), time_limit=12, gate=gate,
+                 grid={"precision": ("fp32", "int8"), "threads": (1,)})  # fmt: skip
+    assert asked == ["int8"]
+    refused = [c for c in found.candidates if c.settings.get("precision") == "int8"]
+    assert refused
+    assert all(c.error == "accuracy: cosine 0.2, 0.999 wanted" and not c.measured for c in refused)
+    assert found.best is not None
+
+
+def test_a_short_real_tuning(tmp_path: Path) -> None:
+    """On this machine's CPU: a plan that was measured, written with its target, machine, traces and numbers."""
+    found = api.tune("builtin:classifier", fps=2.0, p99_ms=900, cameras=1, objective="cpu", scope="pipeline",
+                     vary={"threads": (1, 2)}, time_limit=15, out=tmp_path)  # fmt: skip
+    plan = load_plan(tmp_path / "plan.yaml")
+    assert plan == found.plan
+    assert plan.target.p99_ms == 900
+    assert plan.machine == found.machine
+    assert plan.traces
+    assert (tmp_path / "plan.yaml").read_text().startswith("# measured: ")
+    assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
+
+
+def test_the_command(tmp_path: Path) -> None:
+    """One JSON object with a row a candidate; exit code 1 when the goal is missed, 2 for what cannot be asked."""
+    common = ["tune", "builtin:resnet50", "--backend", "simulated", "--device", "t4", "--scope", "pipeline",
+              "--fps", "120", "--vary", "batch=1,4", "--json", "--out", str(tmp_path)]  # fmt: skip
+    done = CliRunner().invoke(app, common)
+    assert done.exit_code == 0
+    told = json.loads(done.stdout)
+    assert told["schema"] == "framepace.tune/1"
+    assert [row["settings"] for row in told["rows"]][0] == {}
+    assert sum(row["best"] for row in told["rows"]) == 1
+    assert told["rows"][0]["measured"][0]["p99_ns"] > 0
+    missed = CliRunner().invoke(app, [*common, "--cameras", "100"])
+    assert missed.exit_code == 1
+    assert json.loads(missed.stdout)["shortfalls"]
+    wrong = CliRunner().invoke(app, [*common, "--cameras", "0"])
+    assert isinstance(wrong.exception, FramepaceError)
+
+
+def test_the_figure_tells_measured_from_predicted() -> None:
+    """Measured dots are filled, predicted ones hollow, and the best has a colour of its own."""
+    figure = pareto_figure(tuning_view(_drawn()))
+    assert figure is not None
+    symbols = {trace["name"]: trace["marker"]["symbol"] for trace in figure["data"] if "marker" in trace}
+    assert symbols == {"measured": "circle", "predicted": "circle-open", "best": "circle"}
+
+
+def _drawn() -> Tuning:
+    from tests.tuning.test_search import Candidate, trial
+
+    made = (
+        Candidate(settings={}, measured=(trial(3, True),)),
+        Candidate(settings={"batch": 4}, measured=(trial(5, True),)),
+        Candidate(settings={"batch": 8}, predicted=(trial(6, True),)),
+    )
+    return Tuning(goal=Goal(), candidates=made, best=1, met=True)
