@@ -1,6 +1,6 @@
 # make demo   set up, then explain a built-in detector at 30 fps on this machine's CPU
 # make test   set up, then static checks and all tests
-# make bench  the project's own figures: overhead, pacing, calibration, report
+# make bench  the project's own figures: overhead, pacing, calibration, report, rightness, prediction, batching, strategies
 # Needs Python 3.10-3.13 with pip; everything else is installed into .venv.
 
 PYTHON ?= $(shell for v in 3.12 3.11 3.13 3.10; do p=$$(command -v python$$v) && "$$p" -m venv --help >/dev/null 2>&1 && { echo "$$p"; break; }; done; true)
@@ -31,6 +31,10 @@ bench: $(VENV)/.dev
 	$(BIN)/python bench/calibration.py
 	$(BIN)/python bench/healthy.py
 	$(BIN)/python bench/report.py
+	$(BIN)/python bench/explain.py
+	$(BIN)/python bench/prediction.py --simulated
+	$(BIN)/python bench/batching.py --pairs 0
+	$(BIN)/python bench/strategies.py
 
 setup: $(VENV)/.dev
 

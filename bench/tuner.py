@@ -59,7 +59,7 @@ def simulated(seed: int) -> Iterator[Workload]:
 
 def on_cpu(seed: int) -> Iterator[Workload]:
     """Small networks on this machine's CPU; rates that take some cameras."""
-    for model, fps in (("classifier", 15.0), ("detector", 10.0), ("manykernels", 15.0), ("tiny", 30.0)):
+    for model, fps in (("classifier", 15.0), ("detector", 10.0), ("manykernels", 15.0), ("membound", 5.0)):
         case = make_case(f"builtin:{model}", fps=fps, p99_ms=2000 / fps, scope="pipeline", seed=seed)
         yield Workload(f"cameras: {model} on the CPU", case, Goal(fps=fps, p99_ms=2000 / fps), CPU)
 

@@ -17,7 +17,7 @@ from framepace.exec.builtin import model_bytes
 from tests.gpus import has_gpu
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ("doctor", "bench", "explain", "sweep", "capacity", "plan", "compare", "report", "settings")
+COMMANDS = ("doctor", "bench", "explain", "sweep", "tune", "capacity", "plan", "compare", "report", "settings")
 
 
 def framepace(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -233,7 +233,7 @@ def test_the_commands_of_the_readme_run(
         (tmp_path / name).symlink_to(path)
     for command in commands:
         words = shlex.split(command)[1:]
-        if words[0] in ("explain", "capacity"):
+        if words[0] in ("explain", "tune", "capacity"):
             words += ["--time-limit", "12"]
         elif words[0] in ("bench", "sweep"):
             words += ["--seconds", "1"]

@@ -48,7 +48,7 @@ def test_the_highest_level_is_found(truth: int, guess: int) -> None:
 @settings(deadline=None)
 @given(st.integers(0, 300), levels, st.integers(1, 300))
 def test_what_is_no_better_costs_one_trial(truth: int, guess: int, floor: int) -> None:
-    """A candidate that does not carry more than the best is seen to by one trial at the level above; else it is found."""
+    """What does not carry more than the best is seen to by one trial at the level above; else it is found."""
     found = searched(truth, guess, floor)
     assert found[0] == floor + 1
     assert (len(found) == 1) == (truth <= floor)

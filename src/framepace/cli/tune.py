@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -62,6 +63,9 @@ def command(
             precisions=[p for p in (allow_precision or "").split(",") if p],
             vary=parse_vary(vary) or None, fixed=sorted(o.parse_pairs(set_, "--set")), out=folder, tell=progress,
         )  # fmt: skip
+    if result.plan is None:
+        print(f"interrupted before anything was measured; what is known is in {folder}", file=sys.stderr)
+        sys.exit(130)
     paths = {name: str(path) for name in ("report.html", "plan.yaml") if (path := Path(folder / name)).exists()}
     give(
         json,

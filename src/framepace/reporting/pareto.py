@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from framepace.reporting.figures import Figure, label
+from framepace.reporting.figures import Figure, label, value_axis
 from framepace.reporting.tuned import TunedRow, TuningView
 
 _SMALL, _LARGE = 9.0, 26.0  # diameters of the least and the most costly, px
@@ -24,11 +24,11 @@ def pareto_figure(view: TuningView) -> Figure | None:
     most = max((r.cost or 0.0 for r in drawn), default=0.0)
     data = [_dots(name, rows, ink, symbol, most) for name, rows, ink, symbol in groups if rows]
     line = {"color": "--bad", "width": 1.5, "dash": "dash"}
-    top = max(r.fps for r in drawn)
+    top, spread = max(r.fps for r in drawn), [r.p99_ms or 0.0 for r in drawn]
     budget = {"type": "scatter", "mode": "lines", "name": "budget", "x": [view.budget_ms] * 2, "y": [0, top]}
     layout = {
         "height": 420,
-        "xaxis": {"title": {"text": "p99 (ms)"}, "rangemode": "tozero"},
+        "xaxis": value_axis("p99 (ms)", min(spread), view.budget_ms, max(spread)),
         "yaxis": {"title": {"text": "frames/s of all cameras"}, "rangemode": "tozero"},
     }
     return {"data": [*data, {**budget, "line": line, "hoverinfo": "skip"}], "layout": layout}

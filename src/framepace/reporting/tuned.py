@@ -53,10 +53,11 @@ class TuningView:
 
 def tuning_view(tuning: Tuning) -> TuningView:
     """A tuning as people read it."""
-    made = [(c, _row(tuning, n, c)) for n, c in enumerate(tuning.candidates) if c.measured or c.predicted]
-    rows = sorted((row for c, row in made if c.error is None), key=lambda r: _order(tuning.goal, r))
+    known = [(n, c) for n, c in enumerate(tuning.candidates) if c.measured or c.predicted]
+    order = sorted((n for n, c in known if c.error is None), key=lambda n: _order(tuning, n))
+    rows = [_row(tuning, n, tuning.candidates[n]) for n in order]
     spent = ", ".join(f"{name} {s:.0f} s" for name, s in tuning.seconds.items() if s >= 0.5)
-    measured, predicted = sum(bool(c.measured) for c, _ in made), sum(bool(c.predicted) for c, _ in made)
+    measured, predicted = sum(bool(c.measured) for _, c in known), sum(bool(c.predicted) for _, c in known)
     counts = f"{measured} measured, {predicted} predicted"
     told = [("why", tuning.why), ("missing", "; ".join(tuning.shortfalls)), ("limited by", tuning.limit)]
     told += [("candidates", counts), ("time", spent), *(("note", note) for note in tuning.notes)]
@@ -77,14 +78,23 @@ def _sentence(tuning: Tuning, best: TunedRow | None) -> str:
     if best is None:
         return "nothing was measured"
     asked = f"p99 within {goal.p99_ms:.1f} ms"
-    load = f" at {goal.fps:g} frames/s each" if goal.objective == "cameras" else ""
+    each = f" at {goal.fps:g} frames/s each"
+    fixed = f" a frame with {goal.cameras or 1} camera{'s' if (goal.cameras or 1) > 1 else ''}{each}"
+    load = {"cameras": each, "fps": f" of each of {goal.cameras or 1}"}.get(goal.objective, fixed)
     if tuning.met is False:
         return f"the goal is not reached ({asked}); the closest plan: {best.settings}"
-    return f"{best.reached}{load}, {asked}: {best.settings}"
+    return f"{best.reached.lstrip('≥')}{load}, {asked}: {best.settings}"
 
 
-def _order(goal: Goal, row: TunedRow) -> tuple[Any, ...]:
-    return (not row.best, not row.measured, -row.fps, row.p99_ms if row.p99_ms is not None else math.inf)
+def _order(tuning: Tuning, number: int) -> tuple[Any, ...]:
+    """The best first; what was measured before what was not, what kept the budget before what did not."""
+    c, goal = tuning.candidates[number], tuning.goal
+    at = _decisive(c.measured) or _decisive(c.predicted)
+    assert at is not None
+    p99 = math.inf if at.figures.p99 is None else at.figures.p99
+    cost = {"cpu": at.figures.cpu, "energy": at.figures.energy}.get(goal.objective)
+    made_small = p99 if cost is None else cost
+    return (number != tuning.best, not c.measured, not at.met, -at.level if at.met else 0, made_small)
 
 
 def settings_words(settings: Any) -> str:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from framepace.analyze.summary import summarize
+from framepace.facts.summary import Summary
 from framepace.facts.trace import Trace
 from framepace.facts.tuning import Tuning
 from framepace.reporting.html import _Page, _rows, _table, _tag, plan_text
@@ -40,8 +40,8 @@ def show_tuning(out: Console, tuning: Tuning) -> None:
         out.print(Text("interrupted: the same command goes on from here", style="yellow"))
 
 
-def render_tuning(tuning: Tuning, traces: Sequence[Trace]) -> str:
-    """The whole page as text; `traces` are those of the best plan."""
+def render_tuning(tuning: Tuning, traces: Sequence[Trace], summaries: Sequence[Summary]) -> str:
+    """The whole page as text; `traces` are those of the best plan, `summaries` theirs."""
     view, page = tuning_view(tuning), _Page()
     style, word = _MET[view.met]
     chip = f'<span class="chip {style}">{word}</span>' if word else ""
@@ -54,5 +54,5 @@ def render_tuning(tuning: Tuning, traces: Sequence[Trace]) -> str:
     if tuning.plan is not None:
         code = escape(plan_text(tuning.plan))
         page.add(f'<section id="plan"><h2>The best plan</h2><pre><code>{code}</code></pre></section>')
-    page.measurements(traces, [summarize(trace) for trace in traces])
+    page.measurements(traces, summaries)
     return page.text("framepace tuning")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from framepace.analyze.summary import summarize
 from framepace.errors import StoreError
 from framepace.facts.trace import Trace
 from framepace.facts.tuning import Tuning
@@ -19,7 +20,8 @@ def save_tuned(tuning: Tuning, folder: Path) -> None:
     if tuning.plan is not None:
         save_plan(tuning.plan, folder / "plan.yaml")
         write_atomic(folder / "plan.yaml", (_numbers(tuning) + (folder / "plan.yaml").read_text()).encode())
-    page = render_tuning(tuning, _traces(tuning, folder))
+    traces = _traces(tuning, folder)
+    page = render_tuning(tuning, traces, [summarize(trace) for trace in traces])
     write_atomic(folder / "report.html", page.encode())
 
 

@@ -68,8 +68,8 @@ def _predicted_level(goal: Goal, candidate: Candidate, best: int, most: float) -
     if 0 < highest <= floor:
         return None
     guess = min(highest, round(best / _CLOSE)) if best else round(0.8 * highest)
-    done = candidate.predicted
-    return next_level(tried(done), came_out(goal, done) or max(1, guess), floor, _COARSE, ceiling=max(1, highest))
+    done, ceiling = candidate.predicted, highest + highest // 2 + 1  # the bound was measured too
+    return next_level(tried(done), came_out(goal, done) or max(1, guess), floor, _COARSE, ceiling)
 
 
 def came_out(goal: Goal, trials: Sequence[Trial]) -> int:
@@ -86,7 +86,7 @@ def next_trial(
     `repeats`: a run is not the same when it is run again, so that a comparison needs several.
     """
     front, best = _front(goal, candidates), best_of(goal, candidates)
-    around = set() if best is None else set(_among(candidates, neighbours(candidates[best].settings)))
+    around = set() if best is None else set(_around(goal, candidates, best, neighbours))
     for group in (front, sorted(around - set(front), key=lambda n: _order(goal, candidates[n]))):
         levels = [(n, _trial_level(goal, candidates, n, repeats)) for n in group]
         steps = [(n, level) for n, level in levels if level is not None]
@@ -110,8 +110,14 @@ def _order(goal: Goal, candidate: Candidate) -> tuple[float, ...]:
     return (1.0,) if stands is None else (0.0, *(-part for part in stands))
 
 
-def _among(candidates: Sequence[Candidate], settings: Sequence[Mapping[str, Any]]) -> Iterator[int]:
-    return (n for n, c in enumerate(candidates) if c.error is None and c.settings in settings)
+def _around(goal: Goal, candidates: Sequence[Candidate], best: int, neighbours: Neighbours) -> Iterator[int]:
+    """What is one step from the best; without levels, only what is not predicted to be worse."""
+    settings, own = neighbours(candidates[best].settings), standing(goal, candidates[best].predicted)
+    for n, c in enumerate(candidates):
+        told = standing(goal, c.predicted)
+        worse = not scales(goal) and own is not None and told is not None and told <= own
+        if c.error is None and c.settings in settings and not worse:
+            yield n
 
 
 def _trial_level(goal: Goal, candidates: Sequence[Candidate], number: int, repeats: bool) -> int | None:

@@ -146,7 +146,8 @@ def neighbours(case: Case, found: Sequence[Axis], around: Surroundings, settings
     if {"threads", "workers"} <= named.keys():
         pairs = [_steps(named[n], _value(case, settings, n)) for n in ("threads", "workers")]
         steps += [{"threads": t, "workers": w} for t in pairs[0] for w in pairs[1]]
-    steps += [{"batch": b, "batch-policy": "deadline"} for s in steps for b in [s.get("batch")] if b]
+    if {"batch", "batch-policy"} <= named.keys():  # from one frame to a batch, which alone has policies
+        steps += [{**s, "batch-policy": "deadline"} for s in steps if "batch" in s]
     reached = [changed(case, {**settings, **step}) for step in steps]
     unique = [s for i, s in enumerate(reached) if s not in reached[:i] and s != dict(settings)]
     return [s for s in unique if not s or sensible(apply(case, s), around)]

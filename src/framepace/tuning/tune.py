@@ -26,7 +26,7 @@ from framepace.measure.session import clock_for
 from framepace.tuning.bound import bound
 from framepace.tuning.gate import agreement
 from framepace.tuning.known import Known, key_of
-from framepace.tuning.objective import best_of, carried, case_at, decisive, figures, met, rate, scales
+from framepace.tuning.objective import best_of, carried, case_at, decisive, figures, level_of, met, rate, scales
 from framepace.tuning.predict import predict
 from framepace.tuning.primitives import measure_primitives
 from framepace.tuning.search import next_prediction, next_trial
@@ -39,10 +39,12 @@ _KNOWING, _FORETELLING = 0.4, 0.2  # shares of the time limit for primitives, an
 _AROUND_S = 3.0  # for loading libraries before, and writing the report after
 _FRAMES, _THOROUGH = 300, 700  # frames of a trial, and of the one that confirms the best (p99 wants 662)
 _SECONDS, _THOROUGH_S = (1.5, 6.0), (4.0, 15.0)
+_CONFIRMING = 0.25  # of the time limit at most, for that
 _PREDICTED, _PREDICTED_S = 300, (1.0, 10.0)
 _WARMUP = Warmup(tolerance=0.15, seconds_max=1.0)
 _QUIET = 0.05  # share of the CPU that neighbours may take before a miss is measured again
 _BATCHES = (1, 8)
+_RUNS = 4 * len(_BATCHES)  # of a model, for its primitives
 
 
 def make_goal(
@@ -148,7 +150,8 @@ class _Tuner:
     def _know(self) -> None:
         order = sorted(range(len(self._known.candidates)), key=lambda n: self._distance(n))
         ways = {self._way(n): n for n in reversed(order)}
-        longest = 0.0  # a way is begun only where there is time for one like the longest so far
+        # A way is begun only where there is time for one like the longest so far; at first, for the shortest there is.
+        longest = _RUNS * (self._point_seconds() + 0.5) * len(self._case.plan.models)
         for number in sorted(ways.values(), key=order.index):
             if self._allowed(number) and not self._bounded(number) and self._within(_KNOWING, longest):
                 began = self._lab.spent
@@ -167,11 +170,15 @@ class _Tuner:
         case = self._case_of(number)
         told = settings_text(self._known.candidates[number].settings)
         self._lab.say(f"measuring what a frame is made of: {told}")
-        seconds = 0.3 if self._lab.clock.virtual else _between(self._limit / 200, (0.25, 1.0))
         try:
-            self._known.learn(measure_primitives(case, batches=_BATCHES, seconds=seconds, clock=self._lab.clock))
+            self._known.learn(
+                measure_primitives(case, batches=_BATCHES, seconds=self._point_seconds(), clock=self._lab.clock)
+            )
         except FramepaceError as error:
             self._fail(number, error)
+
+    def _point_seconds(self) -> float:
+        return 0.3 if self._lab.clock.virtual else _between(self._limit / 200, (0.25, 1.0))
 
     def _bounded(self, number: int) -> bool:
         """Whether the candidate can be predicted: its bound is then known."""
@@ -254,7 +261,10 @@ class _Tuner:
                 self._trial(*step, _FRAMES, _SECONDS)
             elif step is None and not self._confirm():
                 return
-        self._confirm()
+        if best_of(self._goal, self._known.candidates) is None and self._allowed(0):  # an answer is due, however late
+            self._trial(0, max(1, level_of(self._goal, self._goal.fps)), _FRAMES, _SECONDS)
+        if self._lab.left >= _THOROUGH_S[0]:
+            self._confirm()
 
     def _neighbours(self, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
         return neighbours(self._case, self._axes, self._around, settings)
@@ -274,7 +284,8 @@ class _Tuner:
         if best is None:
             return 0.0
         at = decisive(self._goal, self._known.candidates[best].measured)
-        return 0.0 if at is None else _between(_THOROUGH / rate(self._goal, at.level), _THOROUGH_S) + 2
+        needed = 0.0 if at is None else _between(_THOROUGH / rate(self._goal, at.level), _THOROUGH_S) + 2
+        return min(needed, _CONFIRMING * self._limit)
 
     def _confirm(self) -> bool:
         """Measure the best for longer at the level it carries; False where that was done, or nothing is carried."""
@@ -286,7 +297,7 @@ class _Tuner:
         return True
 
     def _trial(self, number: int, level: int, count: int, limits: tuple[float, float]) -> None:
-        seconds = _between(count / rate(self._goal, level), limits)
+        seconds = min(_between(count / rate(self._goal, level), limits), max(limits[0], self._lab.left))
         self._say("measuring", number, level)
         try:
             trial = self._run(number, level, seconds)

@@ -8,7 +8,6 @@ from framepace.explaining.cause import Probe, Suspicion
 from framepace.explaining.situation import Situation
 from framepace.explaining.trial import INTERVAL, LATENCY, Blocks
 from framepace.facts.finding import Remedy
-from framepace.facts.settings import apply
 
 _SHARE = 0.20  # of the latency
 _CHANGES: dict[str, dict[str, Any]] = {
@@ -38,12 +37,13 @@ class NotTheModel:
         return Suspicion(f"{stage} takes {share:.0%} of the latency", {"stage": stage, f"{stage}_ns": mean}, share)
 
     def probe(self, known: Situation) -> Probe | str:
-        """The stage replaced by a constant; all but decoding on frames in memory, back to back."""
+        """The stage replaced by a constant; all but decoding on frames in memory.
+
+        Under the load, not back to back: there the stage is a gap between inferences, which may be worth something too.
+        """
         stage = self._largest(known)[0]
-        if stage == "decode":
-            return Probe(known.kept_up("stream"), _CHANGES[stage], INTERVAL if known.overloaded else LATENCY)
-        workers = known.case.plan.engine.workers
-        return Probe(apply(known.case, {"scope": "pipeline", "concurrency": workers}), _CHANGES[stage], LATENCY)
+        base = known.kept_up("stream" if stage == "decode" else "pipeline")
+        return Probe(base, _CHANGES[stage], INTERVAL if known.overloaded else LATENCY)
 
     def remedy(self, known: Situation, blocks: Blocks) -> Remedy:
         """Advice for the stage; what to change is the user's code or camera."""
