@@ -16,8 +16,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 demo: $(VENV)/.run
 	$(BIN)/framepace explain builtin:detector --fps 30 --out framepace-out/demo
 
+# Most tests on two processes; those that measure time alone, one after the other.
 test: check data browser
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not timing" --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -m timing
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
