@@ -18,9 +18,10 @@ from framepace.exec.batcher import BatchRule, DeadlineRule
 from framepace.exec.clock import Clock, SystemClock
 from framepace.exec.control import Control
 from framepace.exec.engine import Engine
-from framepace.exec.feed import Feed, InlineFeed, Waiter
+from framepace.exec.feed import Feed, InlineFeed
 from framepace.exec.gather import Gatherer, GatherFeed
 from framepace.exec.sim.clock import VirtualClock
+from framepace.exec.waiter import Waiter
 from framepace.facts.plan import Batching, EnginePlan, ModelPlan, Plan
 from framepace.facts.trace import REQUEST_COLUMNS, Mark, table
 from framepace.facts.workload import Paced, Stop, Warmup

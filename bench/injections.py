@@ -278,7 +278,7 @@ CUDA: dict[str, Injection] = {
         ),
     ),
 }
-_CUDA_LIMIT_S = 25.0  # a GPU is lent by the minute
+_CUDA_LIMIT_S = 25.0  # a GPU's time is dear
 INJECTIONS: dict[str, dict[str, Injection]] = {
     "cpu": CPU,
     "cuda": {name: dataclasses.replace(injection, limit=_CUDA_LIMIT_S) for name, injection in CUDA.items()},

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from framepace.exec.clock import SystemClock
 from framepace.exec.engine import Engine
-from framepace.exec.feed import Feed, Idle
+from framepace.exec.feed import Feed
 from framepace.exec.frame import Frame
+from framepace.exec.waiter import Idle
 from framepace.facts.plan import EnginePlan, ModelPlan, Plan
 from tests.exec.doubles import Rows, run_control
 

@@ -14,10 +14,11 @@ from framepace.errors import UsageError
 from framepace.exec.batcher import BatchRule, DeadlineRule
 from framepace.exec.control import Control
 from framepace.exec.engine import Engine
-from framepace.exec.feed import StreamFeed, Waiter
+from framepace.exec.feed import StreamFeed
 from framepace.exec.frame import Frame
 from framepace.exec.gather import Gatherer, GatherFeed
 from framepace.exec.sim.clock import VirtualClock
+from framepace.exec.waiter import Waiter
 from framepace.facts.plan import Batching, EnginePlan, Plan, SourcePolicy, Target
 from framepace.facts.settings import Case, apply
 from framepace.facts.trace import Cause, Column, Trace

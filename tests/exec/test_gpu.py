@@ -10,11 +10,12 @@ import pytest
 
 from framepace.errors import BackendError, DeviceLost, DeviceMemoryError
 from framepace.exec.batcher import BatchRule
-from framepace.exec.feed import InlineFeed, Waiter
+from framepace.exec.feed import InlineFeed
 from framepace.exec.gpu import DeviceWorker, Produced, Slot
 from framepace.exec.models import Resolved
 from framepace.exec.pipeline import Pipeline, Step
 from framepace.exec.strategies import serve_overlapped
+from framepace.exec.waiter import Waiter
 from framepace.facts.model import TensorSpec
 from framepace.facts.plan import Batching, EnginePlan, ModelPlan
 from framepace.facts.trace import Cause, Column, Outcome

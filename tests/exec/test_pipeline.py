@@ -7,8 +7,9 @@ import pytest
 
 from framepace.exec.batcher import BatchRule
 from framepace.exec.control import Control
-from framepace.exec.feed import InlineFeed, Waiter
+from framepace.exec.feed import InlineFeed
 from framepace.exec.pipeline import Pipeline
+from framepace.exec.waiter import Waiter
 from framepace.facts.plan import EnginePlan
 from framepace.facts.trace import Cause, Column, Mark, Outcome
 from framepace.facts.workload import Closed, Delay, Load, Paced

@@ -89,7 +89,7 @@ def test_ctrl_c_before_the_first_trace_is_an_interruption_and_later_keeps_what_w
     assert load_trace(tmp_path / "stream").meta.stopped == "interrupted"
 
 
-def tried(code: str, model: str = "builtin:manykernels", limit: float = 60.0, **settings: Any) -> Finding:
+def tried(code: str, model: str = "builtin:manykernels", limit: float = 36.0, **settings: Any) -> Finding:
     """One cause tried on a real model at 30 fps, with one thread and no spinning unless told otherwise."""
     chosen = {"threads": 1, "spinning": False, **{k.replace("_", "-"): v for k, v in settings.items()}}
     subject = api.make_case(model, fps=30, settings=chosen)
@@ -131,7 +131,7 @@ def test_too_many_threads_are_found() -> None:
 @pytest.mark.timing
 def test_workers_that_share_the_interpreter_are_found() -> None:
     """Two workers whose preparation is pure Python: FP014, confirmed by running them as processes."""
-    finding = tried("FP014", workers=2, prepare_hook="tests.explain.hooks:slow")
+    finding = tried("FP014", limit=60.0, workers=2, prepare_hook="tests.explain.hooks:slow")
     assert finding.verdict == "confirmed"
 
 

@@ -14,17 +14,12 @@ from typing import Any, Protocol
 
 from framepace.errors import FramepaceError
 from framepace.exec.batcher import BatchRule
-from framepace.exec.clock import Clock, wait_until
 from framepace.exec.control import Control
 from framepace.exec.frame import Frame
-from framepace.facts.plan import EnginePlan, SourcePolicy
+from framepace.exec.waiter import NAP_NS, Idle, Waiter
+from framepace.facts.plan import SourcePolicy
 from framepace.facts.trace import Cause
 from framepace.units import NS_PER_MS
-
-Idle = Callable[[], None]
-_MARGIN = 1.05  # on what beats took: one that takes longer makes its frame wait
-_BEATS_KEPT = 8
-_NAP_NS = 500 * NS_PER_MS  # the longest a waiting thread goes without looking whether the run was stopped
 
 
 class PictureSource(Protocol):
@@ -68,55 +63,6 @@ class Batcher(Protocol):
 
         With `must` they do not wait: nothing more can come.
         """
-
-
-class Waiter:
-    """Waits for a due time by the plan's policy, beating the heart meanwhile, and looking up when the run stops."""
-
-    def __init__(self, engine: EnginePlan, clock: Clock, control: Control) -> None:
-        self.clock, self.control = clock, control
-        self._wait, self._spin = engine.wait, engine.spin_us * 1000
-        self.beat = round((engine.heartbeat_ms or 0) * NS_PER_MS)
-        self._cold, self._warm = (deque[int]([0], maxlen=_BEATS_KEPT) for _ in range(2))
-
-    def until(self, due: int, idle: Idle | None) -> bool:
-        """Return at `due` (ns); false when the run was stopped before.
-
-        A beat that might still run at `due` is left. The last two end shortly before it, the first of them to warm up
-        what the second runs on: what a frame finds warm is what ran just now.
-        """
-        now, beating = self.clock.now, idle is not None and self.beat > 0
-        step = self.beat if beating else _NAP_NS
-        while due - now() > step + (self._leads()[0] if beating else 0):
-            wait_until(self.clock, now() + step, self._wait, 0)
-            if self.control.stopped:
-                return False
-            self._run(idle, self._cold)
-        for last, costs in enumerate((self._cold, self._warm) if beating else ()):
-            if 0 < (lead := self._leads()[last]) < due - now():
-                wait_until(self.clock, due - lead, self._wait, self._spin)
-                self._run(idle, costs)
-        wait_until(self.clock, due, self._wait, self._spin)
-        return self.control.stopped is None
-
-    def _leads(self) -> tuple[int, int]:
-        """How long before a frame the last two beats begin (ns): what such took lately, and a bit more."""
-        cold = _long(self._cold)
-        warm = _long(self._warm) or cold
-        return round(_MARGIN * (cold + warm)), round(_MARGIN * warm)
-
-    def _run(self, idle: Idle | None, costs: deque[int]) -> None:
-        """One beat, if there are any; its time is what the next ones are planned with."""
-        if idle is None or not self.beat:
-            return
-        began = self.clock.now()
-        idle()
-        costs.append(self.clock.now() - began)
-
-
-def _long(costs: Sequence[int]) -> int:
-    """The longest but one: a single stall must not open a gap before every frame."""
-    return sorted(costs)[-2] if len(costs) > 1 else costs[0]
 
 
 class _Numbers:
@@ -345,8 +291,8 @@ class StreamFeed:
 
     def _nap(self, until: int | None, idle: Idle | None) -> None:
         beat = self._waiter.beat if idle is not None else 0
-        left = (until - self._clock.now()) if until is not None else _NAP_NS
-        woken = self._changed.wait(max(0, min(left, beat or _NAP_NS)) / 1e9)
+        left = (until - self._clock.now()) if until is not None else NAP_NS
+        woken = self._changed.wait(max(0, min(left, beat or NAP_NS)) / 1e9)
         if beat and idle is not None and not woken:
             self._changed.release()
             try:
@@ -394,7 +340,7 @@ class StreamFeed:
             while len(buffer) >= self._policy.buffer and self._policy.drop == "never":
                 if self._control.stopped is not None:
                     return False
-                self._changed.wait(_NAP_NS / 1e9)
+                self._changed.wait(NAP_NS / 1e9)
             if len(buffer) >= self._policy.buffer:
                 self._on_drop(buffer.popleft(), Cause.BUFFER_FULL)
             frame.queued = self._clock.now()

@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 from framepace.exec.batcher import NEVER, DeadlineRule, in_order
 from framepace.exec.costs import CostModel
-from framepace.exec.feed import Arrivals, Idle, PictureSource, Waiter
+from framepace.exec.feed import Arrivals, PictureSource
 from framepace.exec.frame import Frame
+from framepace.exec.waiter import Idle, Waiter
 from framepace.units import NS_PER_MS
 
 _NAP_NS = 500 * NS_PER_MS  # the longest a worker waits without looking again

@@ -18,9 +18,10 @@ from typing import TypeVar
 from framepace.errors import UsageError
 from framepace.exec.clock import Clock
 from framepace.exec.control import Control
-from framepace.exec.feed import Feed, Idle
+from framepace.exec.feed import Feed
 from framepace.exec.frame import Frame
 from framepace.exec.pipeline import Delivered, Pipeline, deliver
+from framepace.exec.waiter import Idle
 from framepace.facts.plan import EnginePlan
 
 _T = TypeVar("_T")

@@ -12,11 +12,12 @@ from framepace.errors import UsageError
 from framepace.exec.batcher import BatchRule, DeadlineRule
 from framepace.exec.clock import Clock
 from framepace.exec.control import Control
-from framepace.exec.feed import Feed, InlineFeed, PictureSource, StreamFeed, Waiter
+from framepace.exec.feed import Feed, InlineFeed, PictureSource, StreamFeed
 from framepace.exec.frame import Frame
 from framepace.exec.gather import Gatherer, GatherFeed
 from framepace.exec.pipeline import Sink, dropped_row
 from framepace.exec.source import decode_all, open_source
+from framepace.exec.waiter import Waiter
 from framepace.facts.plan import Plan
 from framepace.facts.workload import Replay, Workload
 from framepace.measure.load import Interleaved, Lane, arrivals

@@ -17,13 +17,14 @@ from framepace.exec.clock import Clock
 from framepace.exec.control import Control
 from framepace.exec.cuda import ordinal
 from framepace.exec.engine import Engine
-from framepace.exec.feed import Arrivals, Feed, PictureSource, StreamFeed, Waiter
+from framepace.exec.feed import Arrivals, Feed, PictureSource, StreamFeed
 from framepace.exec.frame import Frame
 from framepace.exec.pipeline import Sink, Step, dropped_row
 from framepace.exec.sim.costs import Costs
 from framepace.exec.sim.device import Device
 from framepace.exec.sim.fitted import FittedSession, FittedWorker, fitted_device
 from framepace.exec.sim.machine import MachineClock, Task
+from framepace.exec.waiter import Waiter
 from framepace.facts.plan import ModelPlan, Plan
 from framepace.facts.primitives import Primitives
 from framepace.facts.trace import Trace
