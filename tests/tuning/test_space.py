@@ -76,6 +76,14 @@ def test_what_is_fixed_stays(fixed: str) -> None:
     assert fixed in [a.name for a in axes(case, around, ["int8"])]
 
 
+def test_a_model_of_a_fixed_batch_has_no_batches_to_try() -> None:
+    """Where frames cannot be batched, neither sizes nor policies nor windows are axes."""
+    case = case_of(Plan(models=(ModelPlan(name="m", model="null"),)))
+    names = {a.name for a in axes(case, Surroundings(cores=4, batches=False))}
+    assert names
+    assert not names & {"batch", "batch-policy", "window-ms"}
+
+
 def test_a_grid_is_all_there_is() -> None:
     """With a grid, combinations and neighbours stay within it."""
     case, around = case_of(Plan(models=(ModelPlan(name="m", model="null"),))), Surroundings(cores=4)

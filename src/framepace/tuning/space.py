@@ -30,11 +30,15 @@ class Axis:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What the machine offers: CPU cores, SMs of the smallest GPU (0: no GPU), backends that can run the models."""
+    """What a machine offers a plan: CPU cores, SMs of the smallest GPU (0: no GPU), backends that can run the models.
+
+    `batches` is whether the models take any number of frames at once.
+    """
 
     cores: int
     sms: int = 0
     backends: tuple[str, ...] = ()
+    batches: bool = True
 
 
 def on_gpu(model: ModelPlan, around: Surroundings) -> bool:
@@ -54,16 +58,13 @@ def axes(
     """The axes for a case. `precisions` are allowed beside the plan's own; `fixed` settings are left as they are."""
     model, engine = case.plan.models[0], case.plan.engine
     gpu = on_gpu(model, around)
-    window = round(budget_ms / 4, 1)
     found = [
         Axis("backend", around.backends, around.backends, ordered=False),
         Axis("precision", tuple(precisions), tuple(precisions), ordered=False),
         *(_gpu(around) if gpu else _cpu(around, model.threads)),
         Axis("workers", tuple(range(1, _CROWD * around.cores + 1)), _powers(_CROWD * around.cores)) if not gpu
         else Axis("workers", (1, 2, 3, 4, 6, 8), (1, 2, 4)),
-        Axis("batch", (1, 2, 3, 4, 6, 8, 12, 16, 24, 32), (1, 4, 8, 16, 32) if gpu else (1, 2, 4, 8)),
-        Axis("batch-policy", ("window", "deadline"), ("window", "deadline"), ordered=False),
-        Axis("window-ms", (0.0, window), (0.0,)),
+        *(_batching(gpu, round(budget_ms / 4, 1)) if around.batches else ()),
         Axis("prepare-place", ("host", "graph"), ordered=False),
         Axis("wait", ("hybrid", "sleep", "spin"), ordered=False),
         Axis("decode", ("thread", "inline"), ordered=False),
@@ -72,6 +73,12 @@ def axes(
     if len(case.plan.models) == 1 or engine.strategy != "workers":
         found.pop()
     return tuple(with_own(case, axis) for axis in found if axis.name not in fixed and axis.values)
+
+
+def _batching(gpu: bool, window: float) -> Iterator[Axis]:
+    yield Axis("batch", (1, 2, 3, 4, 6, 8, 12, 16, 24, 32), (1, 4, 8, 16, 32) if gpu else (1, 2, 4, 8))
+    yield Axis("batch-policy", ("window", "deadline"), ("window", "deadline"), ordered=False)
+    yield Axis("window-ms", (0.0, window), (0.0,))
 
 
 def _cpu(around: Surroundings, own: int) -> Iterator[Axis]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from framepace.errors import FramepaceError
 from framepace.exec.backend import backend_names, get_backend
 from framepace.exec.keeper import usable_cores
-from framepace.exec.models import inspect
+from framepace.exec.models import inspect, resolve
 from framepace.facts.plan import ModelPlan, Plan
 from framepace.measure.machine import probe
 from framepace.tuning.space import Surroundings
@@ -15,7 +15,16 @@ def surroundings(plan: Plan) -> Surroundings:
     """See Surroundings. Backends that only simulate are never offered beside those that run models."""
     gpus = probe().gpus
     sms = min((gpu.sm_count or 1 for gpu in gpus), default=0)
-    return Surroundings(cores=len(usable_cores()), sms=sms, backends=_backends(plan, bool(gpus)))
+    batches = all(map(_takes_batches, plan.models))
+    return Surroundings(cores=len(usable_cores()), sms=sms, backends=_backends(plan, bool(gpus)), batches=batches)
+
+
+def _takes_batches(model: ModelPlan) -> bool:
+    """False only for what is known to be fixed; what cannot be told says so when it is loaded."""
+    try:
+        return bool(resolve(inspect(model.model), model).batched)
+    except FramepaceError:
+        return True
 
 
 def _backends(plan: Plan, gpu: bool) -> tuple[str, ...]:

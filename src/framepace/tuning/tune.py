@@ -43,8 +43,8 @@ _CONFIRMING = 0.25  # of the time limit at most, for that
 _PREDICTED, _PREDICTED_S = 300, (1.0, 10.0)
 _WARMUP = Warmup(tolerance=0.15, seconds_max=1.0)
 _QUIET = 0.05  # share of the CPU that neighbours may take before a miss is measured again
-_BATCHES = (1, 8)
-_RUNS = 4 * len(_BATCHES)  # of a model, for its primitives
+_SPREAD = 8  # times the smallest batch: the largest that primitives are measured of
+_RUNS = 8  # of a model, for its primitives
 
 
 def make_goal(
@@ -149,16 +149,23 @@ class _Tuner:
 
     def _know(self) -> None:
         order = sorted(range(len(self._known.candidates)), key=lambda n: self._distance(n))
-        ways = {self._way(n): n for n in reversed(order)}
+        ways: dict[bytes, list[int]] = {}
+        for number in order:
+            ways.setdefault(self._way(number), []).append(number)
         # A way is begun only where there is time for one like the longest so far; at first, for the shortest there is.
         longest = _RUNS * (self._point_seconds() + 0.5) * len(self._case.plan.models)
-        for number in sorted(ways.values(), key=order.index):
-            if self._allowed(number) and not self._bounded(number) and self._within(_KNOWING, longest):
+        for first, *others in ways.values():
+            if self._allowed(first) and not self._bounded(first) and self._within(_KNOWING, longest):
                 began = self._lab.spent
-                self._learn(number)
+                self._learn(first, self._batches((first, *others)))
                 longest = max(longest, self._lab.spent - began)
         for number in range(len(self._known.candidates)):
             self._bounded(number)
+
+    def _batches(self, numbers: Sequence[int]) -> tuple[int, ...]:
+        """The smallest batch of these candidates, and a larger one, for a line through both."""
+        sizes = {model.batch.max for number in numbers for model in self._case_of(number).plan.models}
+        return min(sizes), max(size for size in sizes if size <= _SPREAD * min(sizes))
 
     def _distance(self, number: int) -> int:
         return sum(name not in ("batch", "batch-policy", "workers") for name in self._known.candidates[number].settings)
@@ -166,13 +173,13 @@ class _Tuner:
     def _way(self, number: int) -> bytes:
         return msgspec.json.encode([comparable(model) for model in self._case_of(number).plan.models])
 
-    def _learn(self, number: int) -> None:
+    def _learn(self, number: int, batches: Sequence[int]) -> None:
         case = self._case_of(number)
         told = settings_text(self._known.candidates[number].settings)
         self._lab.say(f"measuring what a frame is made of: {told}")
         try:
             self._known.learn(
-                measure_primitives(case, batches=_BATCHES, seconds=self._point_seconds(), clock=self._lab.clock)
+                measure_primitives(case, batches=batches, seconds=self._point_seconds(), clock=self._lab.clock)
             )
         except FramepaceError as error:
             self._fail(number, error)

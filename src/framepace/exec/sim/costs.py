@@ -64,9 +64,9 @@ def _ratios(samples: Sequence[int]) -> list[float]:
 
 
 def _on_line(batch: int, sizes: list[int], levels: list[float]) -> float:
-    """Straight lines through the measured batches, the last one going on."""
-    if len(sizes) > 1 and batch > sizes[-1]:
-        slope = (levels[-1] - levels[-2]) / (sizes[-1] - sizes[-2])
+    """Straight lines through the measured batches, the last one going on; from nothing, where there is but one."""
+    if batch > sizes[-1]:
+        slope = (levels[-1] - levels[-2]) / (sizes[-1] - sizes[-2]) if len(sizes) > 1 else levels[-1] / sizes[-1]
         return levels[-1] + slope * (batch - sizes[-1])
     return float(np.interp(batch, sizes, levels))
 
