@@ -85,7 +85,7 @@ def _trials(lab: Lab, case: Case, goal: Goal) -> Iterator[Trial]:
             return
         seconds = min(_SECONDS[1], max(_SECONDS[0], _FRAMES / rate(goal, level)))
         told: Figures = figures(lab.run(case_at(case, goal, level), seconds))
-        trials.append(Trial(level=level, figures=told, met=met(goal, told)))
+        trials.append(Trial(level=level, figures=told, met=met(goal, told, level)))
         yield trials[-1]
 
 

@@ -11,11 +11,10 @@ from msgspec.structs import replace
 from framepace.analyze.compare import compare as compare_traces
 from framepace.analyze.summary import summarize
 from framepace.errors import UsageError
-from framepace.exec import torchmodel
 from framepace.exec.backend import Tell as LoadTell
 from framepace.exec.backend import silent
 from framepace.exec.clock import Clock
-from framepace.exec.models import inspect
+from framepace.exec.models import inspect, stem
 from framepace.explaining.expect import said
 from framepace.explaining.lab import Tell
 from framepace.explaining.run import explain as explain_case
@@ -45,7 +44,6 @@ from framepace.tuning.tune import Gate, make_goal
 from framepace.tuning.tune import tune as tune_case
 
 DEFAULT_FPS = 30.0
-_SUFFIXES = (".onnx", *torchmodel.SUFFIXES, ".engine", ".plan", ".trt")
 
 
 def make_case(
@@ -100,13 +98,8 @@ def _plan(models: str | Sequence[str], shapes: Mapping[str, tuple[int, ...]]) ->
 
 def _names(locations: Sequence[str]) -> list[str]:
     """Short, unique names: the file's stem or the built-in's name, numbered when they clash."""
-    stems = [_stem(where) for where in locations]
+    stems = [stem(where) for where in locations]
     return [s if stems.count(s) == 1 else f"{s}-{stems[: i + 1].count(s)}" for i, s in enumerate(stems)]
-
-
-def _stem(location: str) -> str:
-    name = location.removeprefix("builtin:").rsplit("/", 1)[-1]
-    return next((name.removesuffix(s) for s in _SUFFIXES if name.endswith(s)), name)
 
 
 def _own(location: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:

@@ -80,8 +80,6 @@ def _loaded(case: Case) -> Case:
     fps = case.plan.target.fps or load_fps(case.workload.load)
     if fps is None:
         raise UsageError("how many cameras depends on their frame rate", got="a plan without a target", fix="add --fps")
-    if case.workload.scope == "model":
-        raise UsageError("the scope 'model' has no cameras", expected="the scope 'stream' or 'pipeline'")
     load = case.workload.load if load_fps(case.workload.load) is not None else Paced(fps=fps)
     plan = replace(case.plan, target=replace(case.plan.target, fps=fps))
     return Case(plan=plan, workload=replace(case.workload, load=load))

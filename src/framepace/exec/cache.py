@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from framepace.errors import StoreError
+
+_LONGEST_NAME = 60
 
 
 def folder() -> Path:
@@ -25,6 +28,11 @@ def folder() -> Path:
 def key(*parts: object) -> str:
     """A short name for what a file was made from: model hash, settings, versions, device."""
     return hashlib.sha256("\n".join(str(part) for part in parts).encode()).hexdigest()[:20]
+
+
+def plain(name: str) -> str:
+    """`name` as a part of a file's name: short, and without what a file system may refuse."""
+    return re.sub(r"[^\w.-]", "_", name)[:_LONGEST_NAME]
 
 
 def cached(name: str, make: Callable[[], bytes]) -> Path:

@@ -27,6 +27,9 @@ _NULL_SPEC = ModelSpec(
 )
 
 
+_SUFFIXES = (".onnx", *torchmodel.SUFFIXES, ".engine", ".plan", ".trt")
+
+
 @dataclass(frozen=True)
 class Image:
     """The input that takes the frame."""
@@ -51,6 +54,12 @@ class Resolved:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Input shapes by name."""
         return {tensor.name: tuple(int(d) for d in tensor.shape) for tensor in self.inputs}
+
+
+def stem(location: str) -> str:
+    """What a model is called when nobody gives it a name: its file's name without the suffix, or the built-in's."""
+    name = location.removeprefix("builtin:").rsplit("/", 1)[-1]
+    return next((name.removesuffix(s) for s in _SUFFIXES if name.endswith(s)), name)
 
 
 def inspect(location: str) -> ModelSpec:

@@ -6,7 +6,6 @@ the converters' versions, the frames of the calibration. The model itself is nev
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,14 +18,13 @@ from framepace.exec import builtin, cache
 from framepace.exec.backend import Tell, silent
 from framepace.exec.calibration import calibration_key, prepared_inputs
 from framepace.exec.fold import fold, folds
-from framepace.exec.models import Resolved, inspect, resolve
+from framepace.exec.models import Resolved, inspect, resolve, stem
 from framepace.exec.precision import LARGEST, to_fp16, to_int8, versions, weight_bytes
 from framepace.facts.model import ModelSpec
 from framepace.facts.plan import ModelPlan
 
 _PRECISIONS = ("fp16", "int8", "int8+fp16")
 _MADE = 2  # to be raised when the same model would be converted differently
-_LONGEST_NAME = 60
 
 
 def variant(model: ModelPlan, precision: str | None = None, tell: Tell = silent) -> str:
@@ -140,9 +138,8 @@ def _name(model: ModelPlan, found: ModelSpec, precision: str | None, folded: boo
     if _quantises(precision):
         frames = replace(prepare, place="host", constant=False)
         parts += [calibration_key(model), frames, model.size, model.batch.max, sorted(model.shapes.items())]
-    plain = re.sub(r"[^\w.-]", "_", model.name)[:_LONGEST_NAME]
     changes = "-".join(word for word in (precision, "folded" if folded else None) if word)
-    return f"variants/{plain}-{changes}-{cache.key(*parts)}.onnx"
+    return f"variants/{cache.plain(stem(model.model))}-{changes}-{cache.key(*parts)}.onnx"
 
 
 def _stamps(files: list[Path]) -> Iterator[str]:

@@ -88,7 +88,8 @@ class Input(Fact, frozen=True, kw_only=True):
     """Where frames come from: video paths or stream addresses, or synthetic frames of `size` (height, width).
 
     `frames` bounds how many decoded frames are held in memory for the scopes 'model' and 'pipeline'. `cameras` is the
-    number of sources, which take the videos in turn; None means one a video.
+    number of sources, which take the videos in turn; None means one a video. In the scope 'model', where all frames are
+    the same, it is how many loads there are, one without it.
     """
 
     videos: tuple[str, ...] = ()

@@ -95,7 +95,8 @@ class Frames:
         if workload.scope == "stream":
             return list(self._sources)
         if workload.scope == "model":
-            return [_Held([self.sample if self.sample is not None else np.zeros(0)])]
+            picture = self.sample if self.sample is not None else np.zeros(0)
+            return [_Held([picture]) for _ in range(workload.input.cameras or 1)]
         return [_Held(pictures) for pictures in self._pictures]
 
 
@@ -111,7 +112,7 @@ def open_frames(workload: Workload, clock: Clock) -> Frames:
         # The sample is the first picture of the source itself: a camera is not asked for a second connection.
         return Frames(tuple(source.name for source in sources), [[sources[0].read()]], sources)
     held = 1 if workload.scope == "model" else workload.input.frames
-    chosen = names[:1] if workload.scope == "model" else names
+    chosen = names[: workload.input.cameras or 1] if workload.scope == "model" else names
     pictures = {name: decode_all(name, held, size=size, seed=seed) for name in dict.fromkeys(chosen)}
     return Frames(chosen, [pictures[name] for name in chosen], [])
 

@@ -23,6 +23,7 @@ from framepace.facts.tuning import Candidate, Figures, Goal, Trial
 from framepace.facts.workload import Paced
 from framepace.units import NS_PER_MS
 
+_CAME = 0.8  # of the frames that a level asks for: with less, the run says nothing of that level
 STEP = 1.02  # between rates that are told apart
 Standing = tuple[float, float, float]
 
@@ -81,13 +82,13 @@ def figures(trace: Trace, summary: Summary | None = None) -> Figures:
     )
 
 
-def met(goal: Goal, found: Figures) -> bool:
-    """Whether a run kept the constraints."""
-    return not shortfalls(goal, found)
+def met(goal: Goal, found: Figures, level: int) -> bool:
+    """Whether a run at `level` kept the constraints."""
+    return not shortfalls(goal, found, level)
 
 
-def shortfalls(goal: Goal, found: Figures) -> tuple[str, ...]:
-    """A sentence for each constraint that a run did not keep, saying by how much."""
+def shortfalls(goal: Goal, found: Figures, level: int) -> tuple[str, ...]:
+    """A sentence for each constraint that a run at `level` did not keep, saying by how much."""
     told = []
     if found.missed > goal.late:
         late = f"{found.missed:.1%} of the frames were late, {goal.late:.0%} may be"
@@ -96,6 +97,8 @@ def shortfalls(goal: Goal, found: Figures) -> tuple[str, ...]:
     if goal.memory_bytes is not None and (found.device_memory or 0) > goal.memory_bytes:
         used, allowed = (found.device_memory or 0) / 2**20, goal.memory_bytes / 2**20
         told.append(f"{used:.0f} MiB of device memory in use, {allowed:.0f} MiB allowed")
+    if found.throughput < _CAME * (wanted := rate(goal, level)):
+        told.append(f"{found.throughput:.0f} frames/s came through, {wanted:.0f} were to come")
     return tuple(told)
 
 

@@ -133,7 +133,7 @@ class _PredictedFrames(Frames):
 
     def __init__(self, workload: Workload, costs: Costs, clock: MachineClock) -> None:
         names = workload.input.sources
-        chosen = names[:1] if workload.scope == "model" else names
+        chosen = names[: workload.input.cameras or 1] if workload.scope == "model" else names
         decoders = [_Decoder(name, costs, clock, workload.seed + i) for i, name in enumerate(chosen)]
         super().__init__(chosen, [[_PICTURE] for _ in chosen], decoders)
         self._machine, self.sample = clock, None

@@ -155,7 +155,8 @@ class _Tuner:
         # A way is begun only where there is time for one like the longest so far; at first, for the shortest there is.
         longest = _RUNS * (self._point_seconds() + 0.5) * len(self._case.plan.models)
         for first, *others in ways.values():
-            if self._allowed(first) and not self._bounded(first) and self._within(_KNOWING, longest):
+            timely = self._within(_KNOWING, longest)  # asked before the gate, which loads what is then measured
+            if self._within(_KNOWING) and self._allowed(first) and timely and not self._bounded(first):
                 began = self._lab.spent
                 self._learn(first, self._batches((first, *others)))
                 longest = max(longest, self._lab.spent - began)
@@ -255,7 +256,7 @@ class _Tuner:
         if trace.meta.stopped == "interrupted":
             raise Interrupted(trace)
         found = figures(trace)
-        trial = Trial(level=level, figures=found, met=met(self._goal, found))
+        trial = Trial(level=level, figures=found, met=met(self._goal, found, level))
         self._known.change(number, predicted=(*candidate.predicted, trial))
 
     # Measuring: the best by prediction, then around the best measured, then the best once more and longer.
@@ -324,7 +325,7 @@ class _Tuner:
         taken = len(self._known.candidates[number].measured)
         trace = self._lab.run(case, seconds, name=f"runs/{number}-at-{level}-{taken}", warmup=_WARMUP)
         found = _checked(trace)
-        return Trial(level=level, figures=found, met=met(self._goal, found), trace=trace.meta.id)
+        return Trial(level=level, figures=found, met=met(self._goal, found, level), trace=trace.meta.id)
 
     def _fail(self, number: int, error: Exception) -> None:
         self._known.change(number, error=str(error) or type(error).__name__)

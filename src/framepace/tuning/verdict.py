@@ -74,12 +74,10 @@ def _short(goal: Goal, chosen: Candidate) -> tuple[str, ...]:
     """What is missing to the goal."""
     at = decisive(goal, chosen.measured)
     if not scales(goal):
-        return () if at is None or _kept(goal, chosen) else shortfalls(goal, at.figures)
+        return () if at is None or _kept(goal, chosen) else _missing(goal, at)
     level = carried(chosen.measured)
     if level == 0:
-        return (
-            () if at is None else (f"not even {level_text(goal, at.level)}: {'; '.join(shortfalls(goal, at.figures))}",)
-        )
+        return () if at is None else (f"not even {level_text(goal, at.level)}: {'; '.join(_missing(goal, at))}",)
     if goal.objective == "cameras" and level < (goal.cameras or 1):
         return (f"{level_text(goal, level)} carried, {goal.cameras} wanted",)
     reached = rate(goal, level) / (goal.cameras or 1)
@@ -88,8 +86,12 @@ def _short(goal: Goal, chosen: Candidate) -> tuple[str, ...]:
     return ()
 
 
+def _missing(goal: Goal, at: Trial) -> tuple[str, ...]:
+    return shortfalls(goal, at.figures, at.level)
+
+
 def _kept(goal: Goal, chosen: Candidate) -> bool:
-    return sum(met(goal, t.figures) for t in chosen.measured) * 2 >= len(chosen.measured)
+    return sum(met(goal, t.figures, t.level) for t in chosen.measured) * 2 >= len(chosen.measured)
 
 
 def _limit(goal: Goal, chosen: Candidate) -> str:

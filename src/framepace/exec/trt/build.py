@@ -11,9 +11,10 @@ from typing import Any
 from framepace.errors import BackendError, DeviceLost, DeviceMemoryError, ModelError, UsageError
 from framepace.exec import builtin, cache, cuda
 from framepace.exec.backend import Tell, silent
-from framepace.exec.models import Resolved, inspect
+from framepace.exec.models import Resolved, inspect, stem
 from framepace.exec.trt.api import Library
 from framepace.exec.trt.progress import watch
+from framepace.exec.variant import weight_files
 from framepace.facts.plan import ModelPlan
 
 _VERBOSITIES = {"none": "NONE", "names": "LAYER_NAMES_ONLY", "detailed": "DETAILED"}
@@ -43,7 +44,7 @@ def engine_file(
     Raises:
         ModelError: the file holds what TensorRT cannot parse. BackendError, DeviceMemoryError: building failed.
     """
-    name = f"engines/{Path(model.name).name}-{engine_key(lib, model, location, resolved, target)}.engine"
+    name = f"engines/{cache.plain(stem(model.model))}-{engine_key(lib, model, location, resolved, target)}.engine"
     path = cache.folder() / name
     if path.is_file() and not again:
         return path
@@ -55,20 +56,9 @@ def engine_key(lib: Library, model: ModelPlan, location: str, resolved: Resolved
     """What an engine depends on, hashed: file and weights, shapes, settings of the build, library version, device."""
     shapes = (sorted(resolved.shapes.items()), sorted(resolved.batched))
     options = sorted((key, value) for key, value in model.options.items() if key != "module")
-    file = (inspect(location).sha256, *_weights(location))
+    weights = [_hash(path) for path in weight_files(location) if path.is_file()]  # the parser says what is missing
+    file = (inspect(location).sha256, *weights)
     return cache.key(file, shapes, model.precision, options, lib.name, lib.version, target)
-
-
-def _weights(location: str) -> list[str]:
-    """Hashes of the files beside an ONNX file that hold its weights: other weights are another engine."""
-    if location.startswith("builtin:"):
-        return []
-    from onnx import external_data_helper as external
-
-    outside = [tensor for tensor in _proto(location).graph.initializer if external.uses_external_data(tensor)]
-    names = {external.ExternalDataInfo(tensor).location for tensor in outside}
-    paths = (Path(location).parent / name for name in sorted(names))
-    return [_hash(path) for path in paths if path.is_file()]  # the parser says what is missing
 
 
 def _hash(path: Path) -> str:
