@@ -144,7 +144,7 @@ def test_precision_passes_the_gate_or_is_left_out() -> None:
         asked.append(model.precision)
         return Agreement(frames=1, gate=Gate(), outputs=(), why=("cosine 0.2, 0.999 wanted",))
 
-    found = tune(case, Goal(objective="cpu", fps=5, p99_ms=1000, cameras=1), time_limit=24, gate=gate,
+    found = tune(case, Goal(objective="cpu", fps=5, p99_ms=1000, cameras=1), time_limit=6, gate=gate,
                  grid={"precision": ("fp32", "int8"), "threads": (1,)})  # fmt: skip
     assert asked == ["int8"]
     refused = [c for c in found.candidates if c.settings.get("precision") == "int8"]

@@ -156,7 +156,7 @@ class _Tuner:
         longest = _RUNS * (self._point_seconds() + 0.5) * len(self._case.plan.models)
         for first, *others in ways.values():
             timely = self._within(_KNOWING, longest)  # asked before the gate, which loads what is then measured
-            if self._within(_KNOWING) and self._allowed(first) and timely and not self._bounded(first):
+            if self._allowed(first) and timely and not self._bounded(first):
                 began = self._lab.spent
                 self._learn(first, self._batches((first, *others)))
                 longest = max(longest, self._lab.spent - began)
