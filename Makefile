@@ -18,7 +18,7 @@ demo: $(VENV)/.run
 
 # Most tests on two processes; those that measure time alone, one after the other.
 test: check data browser
-	$(BIN)/python -m pytest -m "not timing" --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not timing" --numprocesses 2 --dist worksteal
 	$(BIN)/python -m pytest -m timing
 
 check: $(VENV)/.dev
