@@ -133,6 +133,12 @@ def test_the_least_is_measured_several_times(values: list[float]) -> None:
     assert all(set(tried(c.measured)) <= {4} for c in made)
 
 
+def test_what_is_predicted_far_off_costs_no_run() -> None:
+    """Without levels, a candidate of twice the best's value is not measured; one that may be as good is."""
+    made, _ = tuned(LEAST, [9.0, 5.0, 5.5, 10.0], [9.0, 5.0, 5.5, 10.0], {})
+    assert [bool(c.measured) for c in made] == [True, True, True, False]
+
+
 def test_what_failed_is_not_tried_again() -> None:
     """A candidate with an error is neither predicted nor measured, and is never the best."""
     made = [Candidate(settings={}, bound=100.0, error="out of memory", measured=(trial(3, True),))]

@@ -12,6 +12,7 @@ from typing import Any
 
 from framepace.facts.tuning import Candidate, Goal, Trial
 from framepace.tuning.objective import best_of, carried, level_of, rate, scales, standing, tried
+from framepace.units import NS_PER_MS
 
 Step = tuple[int, int]  # the number of a candidate and the level to try it at
 Neighbours = Callable[[Mapping[str, Any]], Sequence[Mapping[str, Any]]]
@@ -124,7 +125,8 @@ def _trial_level(goal: Goal, candidates: Sequence[Candidate], number: int, repea
     candidate = candidates[number]
     best = max((carried(c.measured) for c in candidates if c.error is None), default=0)
     if not scales(goal):
-        return level_of(goal, 0.0) if len(candidate.measured) < _wanted(goal, candidates, number, repeats) else None
+        idle = len(candidate.measured) >= _wanted(goal, candidates, number, repeats)
+        return None if idle or _hopeless(goal, candidates, number) else level_of(goal, 0.0)
     expected, done = carried(candidate.predicted), tried(candidate.measured)
     guess = came_out(goal, candidate.measured) or expected or best + 1
     if number == 0:  # what the best is told against
@@ -132,6 +134,17 @@ def _trial_level(goal: Goal, candidates: Sequence[Candidate], number: int, repea
     if candidate.predicted and not done and max(expected + 1, expected * _HOPE) <= best:
         return None
     return next_level(done, guess, 0 if carried(candidate.measured) == best else best)
+
+
+def _hopeless(goal: Goal, candidates: Sequence[Candidate], number: int) -> bool:
+    """Whether no measurement may still make of this candidate what the best has been measured to be."""
+    candidate, best = candidates[number], best_of(goal, candidates)
+    if number == 0 or best is None or candidate.measured or not candidate.predicted:
+        return False
+    own, reached = standing(goal, candidate.predicted), standing(goal, candidates[best].measured)
+    if own is None or reached is None or not reached[0]:
+        return False
+    return own[1] < _HOPE * reached[1] if own[0] else -own[2] > _HOPE * goal.p99_ms * NS_PER_MS
 
 
 def _wanted(goal: Goal, candidates: Sequence[Candidate], number: int, repeats: bool) -> int:
