@@ -47,6 +47,17 @@ def test_chance_has_the_distribution_that_was_seen() -> None:
     assert drawn[:100] == list(islice(stage.chance(1, 7), 100)) != list(islice(stage.chance(1, 8), 100))
 
 
+def test_what_comes_after_a_pause_has_the_chance_of_pauses() -> None:
+    """Steady back to back, and at times three times as long after a pause: so it is drawn, by the gap before it."""
+    steady, shaky = (2 * MS,) * 100, (2 * MS,) * 90 + (6 * MS,) * 10
+    points = [Point(batch=1, samples={"infer": steady})]
+    stage = Stage("infer", [*points, Point(batch=1, gap_ms=30.0, samples={"infer": shaky})])
+    assert set(islice(stage.chance(1, 7), 1000)) == {1.0}
+    assert np.mean(list(islice(stage.chance(1, 7, paused=True), 20_000))) == pytest.approx(1.2, abs=0.03)
+    assert stage.is_pause(30 * MS)
+    assert not stage.is_pause(0)
+
+
 def test_being_slower_than_the_share_of_the_cores_is_crowding() -> None:
     """Two at once on two cores that take 1.3 times as long are crowded; twice as long on one core are not."""
     alone, together = point(infer=2.0), point(workers=2, infer=2.6)

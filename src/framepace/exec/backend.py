@@ -134,6 +134,10 @@ class Backend(ABC):
     simulated: bool = False
     devices: tuple[str, ...] = ("cpu",)
 
+    def takes(self, location: str) -> bool:
+        """Whether it can run this kind of file, by its name alone."""
+        return True
+
     def load(self, model: ModelPlan, clock: Clock, tell: Tell = silent) -> Session:
         """Load `model` as its plan says, telling `tell` what takes long.
 

@@ -109,7 +109,12 @@ class _Bench:
         threads = replace(case.plan.engine, workers=workers, strategy="workers", decode="inline", wait="sleep")
         plan = Plan(models=(model,), engine=threads, source=case.plan.source)
         load = Delay(delay_ms=gap) if gap else Closed(concurrency=workers)
-        workload = replace(case.workload, load=load, stop=Stop(seconds=self._seconds), warmup=Warmup(seconds_max=1.0))
+        workload = replace(
+            case.workload,
+            load=load,
+            stop=Stop(seconds=self._seconds),
+            warmup=Warmup(seconds_max=min(1.0, self._seconds)),
+        )
         loaded = self._engines.get(plan)
         return measure(plan, workload, clock=loaded.clock, engine=loaded, frames=self._frames)
 

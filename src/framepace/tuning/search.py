@@ -19,7 +19,7 @@ Neighbours = Callable[[Mapping[str, Any]], Sequence[Mapping[str, Any]]]
 FRONT = 5  # candidates that are measured because of what was predicted, beside the plan as given
 _CLOSE = 0.95  # of the best predicted level: how far down predictions are of interest
 _OVERLOADED = 0.97  # of the frames that come in go out
-_COARSE = 0.05  # of a level: how finely predictions are resolved
+_COARSE = 0.05  # of a level: how finely predictions are resolved, and measurements at first
 _HOPE = 1.25  # times the predicted level: what a measurement may still bring
 _REPEATS = (3, 3, 2)  # trials of the first, second and third where several are needed to tell them apart
 
@@ -88,8 +88,10 @@ def next_trial(
     """
     front, best = _front(goal, candidates), best_of(goal, candidates)
     around = set() if best is None else set(_around(goal, candidates, best, neighbours))
-    for group in (front, sorted(around - set(front), key=lambda n: _order(goal, candidates[n]))):
-        levels = [(n, _trial_level(goal, candidates, n, repeats)) for n in group]
+    groups = (front, sorted(around - set(front), key=lambda n: _order(goal, candidates[n])))
+    # To a twentieth first: which candidate it is matters more than its last level.
+    for fine, group in ((fine, group) for fine in (_COARSE, 0.0) for group in groups):
+        levels = [(n, _trial_level(goal, candidates, n, repeats, fine)) for n in group]
         steps = [(n, level) for n, level in levels if level is not None]
         if steps and scales(goal):  # one after the other: the first ones' level spares the others all but a trial
             return steps[0]
@@ -121,7 +123,7 @@ def _around(goal: Goal, candidates: Sequence[Candidate], best: int, neighbours: 
             yield n
 
 
-def _trial_level(goal: Goal, candidates: Sequence[Candidate], number: int, repeats: bool) -> int | None:
+def _trial_level(goal: Goal, candidates: Sequence[Candidate], number: int, repeats: bool, fine: float) -> int | None:
     candidate = candidates[number]
     best = max((carried(c.measured) for c in candidates if c.error is None), default=0)
     if not scales(goal):
@@ -133,7 +135,7 @@ def _trial_level(goal: Goal, candidates: Sequence[Candidate], number: int, repea
         return next_level(done, guess, 0, _COARSE)
     if candidate.predicted and not done and max(expected + 1, expected * _HOPE) <= best:
         return None
-    return next_level(done, guess, 0 if carried(candidate.measured) == best else best)
+    return next_level(done, guess, 0 if carried(candidate.measured) == best else best, fine)
 
 
 def _hopeless(goal: Goal, candidates: Sequence[Candidate], number: int) -> bool:

@@ -39,7 +39,7 @@ def _runs(name: str, model: ModelPlan, gpu: bool) -> bool:
     """Whether a backend is installed, runs the model's kind of file, and has its device here."""
     try:
         backend = get_backend(name)
-        if backend.simulated or inspect(model.model).format != "onnx":
+        if backend.simulated or not backend.takes(model.model) or inspect(model.model).format != "onnx":
             return False
     except FramepaceError:
         return False

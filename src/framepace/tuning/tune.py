@@ -45,6 +45,7 @@ _WARMUP = Warmup(tolerance=0.15, seconds_max=1.0)
 _QUIET = 0.05  # share of the CPU that neighbours may take before a miss is measured again
 _SPREAD = 8  # times the smallest batch: the largest that primitives are measured of
 _RUNS = 8  # of a model, for its primitives
+_AROUND_RUN_S = 0.4  # for the warm-up of each
 
 
 def make_goal(
@@ -115,6 +116,7 @@ class _Tuner:
         self._seconds: dict[str, float] = {}
         self._notes: list[str] = []
         self._repeats = not lab.clock.virtual
+        self._point_seconds = 1.0
 
     def run(self) -> Tuning:
         """See `tune`."""
@@ -152,8 +154,9 @@ class _Tuner:
         ways: dict[bytes, list[int]] = {}
         for number in order:
             ways.setdefault(self._way(number), []).append(number)
+        self._share_out(len(ways))
         # A way is begun only where there is time for one like the longest so far; at first, for the shortest there is.
-        longest = _RUNS * (self._point_seconds() + 0.5) * len(self._case.plan.models)
+        longest = _RUNS * (self._point_seconds + _AROUND_RUN_S) * len(self._case.plan.models)
         for first, *others in ways.values():
             timely = self._within(_KNOWING, longest)  # asked before the gate, which loads what is then measured
             if self._allowed(first) and timely and not self._bounded(first):
@@ -180,13 +183,15 @@ class _Tuner:
         self._lab.say(f"measuring what a frame is made of: {told}")
         try:
             self._known.learn(
-                measure_primitives(case, batches=batches, seconds=self._point_seconds(), clock=self._lab.clock)
+                measure_primitives(case, batches=batches, seconds=self._point_seconds, clock=self._lab.clock)
             )
         except FramepaceError as error:
             self._fail(number, error)
 
-    def _point_seconds(self) -> float:
-        return 0.3 if self._lab.clock.virtual else _between(self._limit / 200, (0.25, 1.0))
+    def _share_out(self, ways: int) -> None:
+        """The length of a run for primitives, so that there is time for those of every way."""
+        each = _KNOWING * self._limit / (ways * _RUNS * len(self._case.plan.models)) - _AROUND_RUN_S
+        self._point_seconds = 0.3 if self._lab.clock.virtual else _between(each, (0.25, 1.0))
 
     def _bounded(self, number: int) -> bool:
         """Whether the candidate can be predicted: its bound is then known."""

@@ -53,6 +53,10 @@ class TorchBackend(Backend):
     def __init__(self) -> None:
         self.devices = ("cuda", "cpu") if torch.cuda.is_available() else ("cpu", "cuda")
 
+    def takes(self, location: str) -> bool:
+        """See Backend: built-in models are made of PyTorch's own layers."""
+        return location.startswith("builtin:") or not location.endswith(".onnx")
+
     def _load(self, model: ModelPlan, clock: Clock, tell: Tell) -> Session:
         kind = (model.device or self.devices[0]).partition(":")[0]
         if model.precision == "int8":

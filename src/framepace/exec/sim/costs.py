@@ -22,7 +22,8 @@ class Stage:
     """Durations of one stage: the level at any batch and pause, times chance.
 
     Levels are medians, between the measured ones on straight lines (of pauses over their logarithm). Chance is the
-    ratio of samples to their median, drawn in blocks of neighbours (Künsch 1989).
+    ratio of samples to their median, drawn in blocks of neighbours from a ring of them (Politis and Romano 1992); what
+    comes after a pause has the chance that was seen after pauses.
     """
 
     def __init__(self, name: str, points: Sequence[Point]) -> None:
@@ -30,7 +31,9 @@ class Stage:
         self._gaps = sorted({p.gap_ms for p in alone})
         self._levels = [_levels(name, [p for p in alone if p.gap_ms == gap]) for gap in self._gaps]
         self._logs = [float(np.log1p(gap)) for gap in self._gaps]
-        self._chance = {p.batch: _ratios(p.samples[name]) for p in alone if p.gap_ms == self._gaps[0]}
+        busy = [p for p in alone if p.gap_ms == self._gaps[0]]
+        self._chance = _ratios(name, busy)
+        self._paused = _ratios(name, [p for p in alone if p not in busy]) or self._chance
 
     def level(self, batch: int, gap: float = 0.0) -> float:
         """The usual duration (ns) with `gap` ns since the last one."""
@@ -39,17 +42,21 @@ class Stage:
         log = float(np.log1p(gap / NS_PER_MS))
         return float(np.interp(log, self._logs, [_on_line(batch, *levels) for levels in self._levels]))
 
-    def chance(self, batch: int, *seed: int) -> Iterator[float]:
-        """Factors, one for each time, of the measured batch that is nearest."""
-        return self._drawn(batch, seed) if self._chance else itertools.repeat(1.0)
+    def chance(self, batch: int, *seed: int, paused: bool = False) -> Iterator[float]:
+        """Factors, one for each time, of the measured batch that is nearest: back to back, or after pauses."""
+        known = self._paused if paused else self._chance
+        return _drawn(known[_nearest(known, batch)], (*seed, paused)) if known else itertools.repeat(1.0)
 
-    def _drawn(self, batch: int, seed: Sequence[int]) -> Iterator[float]:
-        ratios = self._chance[_nearest(self._chance, batch)]
-        rng = np.random.default_rng(seed)
-        while True:
-            first = rng.integers(0, max(1, len(ratios) - _BLOCK), _DRAWN // _BLOCK)
-            for start in first.tolist():
-                yield from ratios[start : start + _BLOCK]
+    def is_pause(self, gap: float) -> bool:
+        """Whether `gap` (ns) is nearer to a measured pause than to none."""
+        return len(self._gaps) > 1 and 2 * float(np.log1p(gap / NS_PER_MS)) > self._logs[0] + self._logs[1]
+
+
+def _drawn(ratios: Sequence[float], seed: Sequence[int]) -> Iterator[float]:
+    rng, ring = np.random.default_rng(seed), [*ratios, *ratios[:_BLOCK]]
+    while True:
+        for start in rng.integers(0, len(ratios), _DRAWN // _BLOCK).tolist():
+            yield from ring[start : start + _BLOCK]
 
 
 def _levels(name: str, points: Sequence[Point]) -> tuple[list[int], list[float]]:
@@ -57,10 +64,13 @@ def _levels(name: str, points: Sequence[Point]) -> tuple[list[int], list[float]]
     return [batch for batch, _ in found], [level for _, level in found]
 
 
-def _ratios(samples: Sequence[int]) -> list[float]:
-    values = np.asarray(samples, dtype=np.float64)
-    ratios: list[float] = (values / max(float(np.median(values)), 1.0)).tolist()
-    return ratios
+def _ratios(name: str, points: Sequence[Point]) -> dict[int, list[float]]:
+    """By batch, samples over the median of their point; those of one point stay together."""
+    found: dict[int, list[float]] = {}
+    for point in points:
+        values = np.asarray(point.samples[name], dtype=np.float64)
+        found.setdefault(point.batch, []).extend((values / max(float(np.median(values)), 1.0)).tolist())
+    return found
 
 
 def _on_line(batch: int, sizes: list[int], levels: list[float]) -> float:

@@ -63,14 +63,17 @@ class FittedWorker(Worker):
         self.session, self.clock, self.costs = session, session.clock, session.costs
         full = session.plan.batch.max
         self._chance = {
-            name: stage.chance(full, session.seed, index, place)
+            (name, paused): stage.chance(full, session.seed, index, place, paused=paused)
             for place, (name, stage) in enumerate(self.costs.stages.items())
+            for paused in (False, True)
         }
         self._staging, self._halted = _empty(session.resolved.inputs), self.clock.halted()
 
     def draw(self, name: str, batch: int, gap: float = 0.0) -> float:
         """A duration of a stage, ns."""
-        return self.costs.level(name, batch, gap) * next(self._chance[name]) if name in self._chance else 0.0
+        if (stage := self.costs.stages.get(name)) is None:
+            return 0.0
+        return stage.level(batch, gap) * next(self._chance[name, stage.is_pause(gap)])
 
     def pause(self) -> int:
         """For how long the worker's core halted since its last inference, ns: a wait that spins is no pause."""
