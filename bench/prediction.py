@@ -2,6 +2,7 @@
 
 On this machine by default: ONNX Runtime on the CPU, frames in memory, paced and closed loads. The runs of a plan are
 apart in time, so that a disturbance does not meet one plan alone, and are repeated where neighbours took CPU time.
+Primitives are measured before and between them, since a shared machine is faster at one time than at another.
 `--simulated` takes simulated devices (T4 and H200) for the truth, which needs no quiet machine.
 """
 
@@ -20,7 +21,7 @@ from msgspec.structs import replace
 from framepace.analyze.stages import frames
 from framepace.analyze.summary import summarize
 from framepace.facts.plan import ModelPlan, Plan
-from framepace.facts.primitives import Primitives
+from framepace.facts.primitives import Point, Primitives
 from framepace.facts.settings import Case, apply
 from framepace.facts.trace import Trace
 from framepace.facts.workload import Closed, Stop, Workload
@@ -36,16 +37,17 @@ _FRAMES = 600
 
 @dataclass
 class Trial:
-    """One drawn plan: what was predicted, and what was measured in several runs."""
+    """One drawn plan of a `way` to run a model, and what was measured in several runs."""
 
     settings: dict[str, Any]
     case: Case
-    predicted: Trace
+    way: int
     measured: list[Trace] = field(default_factory=list)
 
-    def row(self) -> dict[str, Any]:
+    def row(self, primitives: Primitives) -> dict[str, Any]:
         """Settings, figures and their relative errors."""
-        truth, told = figures(self.measured), figures([self.predicted])
+        predicted = predict(self.case.plan, self.case.workload, primitives)
+        truth, told = figures(self.measured), figures([predicted])
         errors = {name: told[name] / truth[name] - 1 for name in truth if truth[name] > 0}
         neighbours = float(np.median([summarize(trace).neighbours_cpu or 0.0 for trace in self.measured]))
         return {**self.settings, "measured": truth, "predicted": told, "error": errors, "neighbours": neighbours}
@@ -83,20 +85,42 @@ def drawn(rng: random.Random, base: Case, rate: float) -> tuple[dict[str, Any], 
     return {**settings, "cameras": cameras}, replace(case, workload=replace(case.workload, input=given))
 
 
-def trials(args: argparse.Namespace) -> Iterator[Trial]:
-    """Plans drawn evenly over the models, predicted."""
-    rng, chosen = random.Random(args.seed), models(args.simulated)
+def bases(args: argparse.Namespace) -> list[Case]:
+    """A case for each way to run a model, back to back."""
     workload = Workload(load=Closed(), scope="pipeline", stop=Stop(count=_FRAMES), seed=args.seed)
-    known: list[Primitives] = []
+    return [Case(plan=Plan(models=(model,)), workload=workload) for model in models(args.simulated)]
+
+
+def learnt(args: argparse.Namespace) -> list[Primitives]:
+    """Primitives of each way."""
+    seconds = 0.3 if args.simulated else 1.0
+    return [measure_primitives(base, batches=_BATCHES, seconds=seconds) for base in bases(args)]
+
+
+def trials(args: argparse.Namespace, known: Sequence[Primitives]) -> Iterator[Trial]:
+    """Plans drawn evenly over the ways."""
+    rng, chosen = random.Random(args.seed), bases(args)
     for number in range(args.plans):
-        model = chosen[number % len(chosen)]
-        base = Case(plan=Plan(models=(model,)), workload=workload)
-        if number < len(chosen):
-            known.append(measure_primitives(base, batches=_BATCHES, seconds=0.3 if args.simulated else 1.0))
-        primitives = known[number % len(chosen)]
-        settings, case = drawn(rng, base, primitives.costs[0].points[0].rate)
+        way = number % len(chosen)
+        (model,) = chosen[way].plan.models
+        settings, case = drawn(rng, chosen[way], known[way].costs[0].points[0].rate)
         named = {"model": model.name, "on": model.options.get("device", f"{model.threads} threads"), **settings}
-        yield Trial(named, case, predict(case.plan, case.workload, primitives))
+        yield Trial(named, case, way)
+
+
+def merged(one: Primitives, other: Primitives) -> Primitives:
+    """Both together: all samples, and the means of rates and CPU times."""
+    costs = []
+    for a, b in zip(one.costs, other.costs, strict=True):
+        pairs = zip(a.points, b.points, strict=True)
+        costs.append(replace(a, points=tuple(_both(p, q) for p, q in pairs)))
+    return replace(one, costs=tuple(costs))
+
+
+def _both(p: Point, q: Point) -> Point:
+    samples = {name: (*values, *q.samples.get(name, ())) for name, values in p.samples.items()}
+    cpu = None if p.cpu is None or q.cpu is None else (p.cpu + q.cpu) / 2
+    return replace(p, rate=(p.rate + q.rate) / 2, cpu=cpu, samples=samples)
 
 
 def undisturbed(run: Callable[[], Trace]) -> Trace:
@@ -108,12 +132,11 @@ def undisturbed(run: Callable[[], Trace]) -> Trace:
     return min(found, key=lambda pair: pair[0])[1]
 
 
-def measured(all_trials: Sequence[Trial], rounds: int) -> None:
-    """Measure each plan in `rounds` runs, forwards and backwards through the plans."""
-    for number in range(rounds):
-        for trial in all_trials if number % 2 == 0 else reversed(all_trials):
-            workload = replace(trial.case.workload, stop=Stop(count=_FRAMES // rounds))
-            trial.measured.append(undisturbed(lambda t=trial, w=workload: measure(t.case.plan, w)))  # type: ignore[misc]
+def measured(all_trials: Sequence[Trial], part: float) -> None:
+    """Measure each plan in a run of a `part` of the frames."""
+    for trial in all_trials:
+        workload = replace(trial.case.workload, stop=Stop(count=round(_FRAMES * part)))
+        trial.measured.append(undisturbed(lambda t=trial, w=workload: measure(t.case.plan, w)))  # type: ignore[misc]
 
 
 def rows_of(found: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -144,9 +167,13 @@ def main() -> None:
     parser.add_argument("--plans", type=int, default=32)
     parser.add_argument("--simulated", action="store_true", help="simulated devices are the truth")
     args = parser.parse_args()
-    chosen = list(trials(args))
-    measured(chosen, 1 if args.simulated else 2)
-    found = [trial.row() for trial in chosen]
+    known = learnt(args)
+    chosen = list(trials(args, known))
+    measured(chosen, 1.0 if args.simulated else 0.5)
+    if not args.simulated:
+        known = list(map(merged, known, learnt(args)))
+        measured(chosen[::-1], 0.5)
+    found = [trial.row(known[trial.way]) for trial in chosen]
     disturbed = float(np.median([row["neighbours"] for row in found]))
     quiet = {"what": "CPU time that neighbours took", "got": f"median {disturbed:.1%}", "goal": f"<= {_QUIET:.0%}"}
     show("prediction", args, [*rows_of(found), {**quiet, "met": disturbed <= _QUIET}], plans=found)

@@ -100,6 +100,12 @@ def next_trial(
     return None
 
 
+def settled(goal: Goal, candidates: Sequence[Candidate]) -> bool:
+    """Whether the level that the best candidate carries is known to a twentieth."""
+    best = best_of(goal, candidates)
+    return best is not None and scales(goal) and _trial_level(goal, candidates, best, True, _COARSE) is None
+
+
 def _front(goal: Goal, candidates: Sequence[Candidate]) -> list[int]:
     """The plan as given, and the best by prediction."""
     known = [n for n, c in enumerate(candidates) if c.predicted and c.error is None]

@@ -29,13 +29,14 @@ from framepace.tuning.known import Known, key_of
 from framepace.tuning.objective import best_of, carried, case_at, decisive, figures, level_of, met, rate, scales
 from framepace.tuning.predict import predict
 from framepace.tuning.primitives import measure_primitives
-from framepace.tuning.search import next_prediction, next_trial
+from framepace.tuning.search import next_prediction, next_trial, settled
 from framepace.tuning.space import axes, changed, combinations, grid_axes, neighbours
 from framepace.tuning.surroundings import surroundings
 from framepace.tuning.verdict import concluded, level_text, settings_text
 
 Gate = Callable[[ModelPlan, Input], Agreement]
-_KNOWING, _FORETELLING = 0.4, 0.2  # shares of the time limit for primitives, and for predictions after them
+_KNOWING, _KNOWING_MOST = 0.35, 0.5  # of the time limit for primitives: what is planned, and what they may take
+_FORETELLING = 0.2  # of it for predictions after them
 _AROUND_S = 3.0  # for loading libraries before, and writing the report after
 _FRAMES, _THOROUGH = 300, 700  # frames of a trial, and of the one that confirms the best (p99 wants 662)
 _SECONDS, _THOROUGH_S = (1.5, 6.0), (4.0, 15.0)
@@ -45,7 +46,7 @@ _WARMUP = Warmup(tolerance=0.15, seconds_max=1.0)
 _QUIET = 0.05  # share of the CPU that neighbours may take before a miss is measured again
 _SPREAD = 8  # times the smallest batch: the largest that primitives are measured of
 _RUNS = 8  # of a model, for its primitives
-_AROUND_RUN_S = 0.4  # for the warm-up of each
+_RUN_OF_POINT = 2.5  # times its length: with a warm-up, and again where neighbours disturb it
 
 
 def make_goal(
@@ -156,9 +157,9 @@ class _Tuner:
             ways.setdefault(self._way(number), []).append(number)
         self._share_out(len(ways))
         # A way is begun only where there is time for one like the longest so far; at first, for the shortest there is.
-        longest = _RUNS * (self._point_seconds + _AROUND_RUN_S) * len(self._case.plan.models)
+        longest = _RUNS * _RUN_OF_POINT * self._point_seconds * self._kinds()
         for first, *others in ways.values():
-            timely = self._within(_KNOWING, longest)  # asked before the gate, which loads what is then measured
+            timely = self._within(_KNOWING_MOST, longest)  # asked before the gate, which loads what is then measured
             if self._allowed(first) and timely and not self._bounded(first):
                 began = self._lab.spent
                 self._learn(first, self._batches((first, *others)))
@@ -188,10 +189,13 @@ class _Tuner:
         except FramepaceError as error:
             self._fail(number, error)
 
+    def _kinds(self) -> int:
+        return len({msgspec.json.encode(comparable(model)) for model in self._case.plan.models})
+
     def _share_out(self, ways: int) -> None:
         """The length of a run for primitives, so that there is time for those of every way."""
-        each = _KNOWING * self._limit / (ways * _RUNS * len(self._case.plan.models)) - _AROUND_RUN_S
-        self._point_seconds = 0.3 if self._lab.clock.virtual else _between(each, (0.25, 1.0))
+        each = _KNOWING * self._limit / (ways * _RUNS * self._kinds())
+        self._point_seconds = 0.3 if self._lab.clock.virtual else _between(each / _RUN_OF_POINT, (0.25, 1.0))
 
     def _bounded(self, number: int) -> bool:
         """Whether the candidate can be predicted: its bound is then known."""
@@ -269,6 +273,8 @@ class _Tuner:
     def _measure(self) -> None:
         while self._lab.left > self._confirming():
             self._grow()
+            if settled(self._goal, self._known.candidates) and self._confirm():
+                continue  # what the others are held against must not be a lucky run
             step = next_trial(self._goal, self._known.candidates, self._neighbours, repeats=self._repeats)
             if step is not None and self._allowed(step[0]):
                 self._trial(*step, _FRAMES, _SECONDS)
