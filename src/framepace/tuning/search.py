@@ -8,6 +8,7 @@ best measured so far. One run at the level above the best's is enough to see tha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from framepace.facts.tuning import Candidate, Goal, Trial
@@ -25,7 +26,12 @@ _REPEATS = (3, 3, 2)  # trials of the first, second and third where several are 
 
 
 def next_level(
-    done: Mapping[int, bool], guess: int, floor: int = 0, fine: float = 0.0, ceiling: int | None = None
+    done: Mapping[int, bool],
+    guess: int,
+    floor: int = 0,
+    fine: float = 0.0,
+    ceiling: int | None = None,
+    stands_for: Callable[[int], float] = float,
 ) -> int | None:
     """The level to try next, to find the highest one above `floor` that is carried; None when it is known.
 
@@ -33,19 +39,27 @@ def next_level(
         done: levels tried so far, and whether each was carried (the lower the level, the easier).
         guess: about where it is expected.
         floor: a level at or below which the answer is of no interest; one above it is tried first.
-        fine: the answer is known well enough when the levels around it are this share apart.
+        fine: the answer is known well enough when what the levels around it stand for is this share apart.
         ceiling: the highest level there is.
+        stands_for: the load of a level. One that was carried against expectation is followed by an eighth more.
     """
     low = max((level for level, kept in done.items() if kept), default=0)
     high = min((level for level, kept in done.items() if not kept and level > low), default=None)
     start = max(low, floor)
     if high is None:
-        level = floor + 1 if floor and low <= floor else guess if guess > start else start + max(1, start // 8)
+        level = floor + 1 if floor and low <= floor else guess if guess > start else _eighth_more(start, stands_for)
         level = level if ceiling is None else min(level, ceiling)
         return level if level > start else None
-    if high - start <= max(1.0, fine * start):
+    if high - start <= 1 or stands_for(high) <= (1 + fine) * stands_for(start):
         return None
     return guess if start < guess < high and guess not in done else (start + high) // 2
+
+
+def _eighth_more(level: int, stands_for: Callable[[int], float]) -> int:
+    more = level + 1
+    while stands_for(more + 1) <= 1.125 * stands_for(level):
+        more += 1
+    return more
 
 
 def next_prediction(goal: Goal, candidates: Sequence[Candidate]) -> Step | None:
@@ -65,12 +79,12 @@ def _predicted_level(goal: Goal, candidate: Candidate, best: int, most: float) -
     highest = level_of(goal, bound)
     if not scales(goal):
         return None if candidate.predicted or bound < min(rate(goal, highest), most) else highest
-    floor = int(_CLOSE * best)
+    floor = _times(goal, _CLOSE, best)
     if 0 < highest <= floor:
         return None
-    guess = min(highest, round(best / _CLOSE)) if best else round(0.8 * highest)
+    guess = min(highest, _times(goal, 1 / _CLOSE, best)) if best else _times(goal, 0.8, highest)
     done, ceiling = candidate.predicted, highest + highest // 2 + 1  # the bound was measured too
-    return next_level(tried(done), came_out(goal, done) or max(1, guess), floor, _COARSE, ceiling)
+    return next_level(tried(done), came_out(goal, done) or max(1, guess), floor, _COARSE, ceiling, partial(rate, goal))
 
 
 def came_out(goal: Goal, trials: Sequence[Trial]) -> int:
@@ -138,10 +152,16 @@ def _trial_level(goal: Goal, candidates: Sequence[Candidate], number: int, repea
     expected, done = carried(candidate.predicted), tried(candidate.measured)
     guess = came_out(goal, candidate.measured) or expected or best + 1
     if number == 0:  # what the best is told against
-        return next_level(done, guess, 0, _COARSE)
-    if candidate.predicted and not done and max(expected + 1, expected * _HOPE) <= best:
+        return next_level(done, guess, 0, _COARSE, stands_for=partial(rate, goal))
+    if candidate.predicted and not done and max(expected + 1, _times(goal, _HOPE, expected)) <= best:
         return None
-    return next_level(done, guess, 0 if carried(candidate.measured) == best else best, fine)
+    floor = 0 if carried(candidate.measured) == best else best
+    return next_level(done, guess, floor, fine, stands_for=partial(rate, goal))
+
+
+def _times(goal: Goal, share: float, level: int) -> int:
+    """The level of `share` times the load of another one; 0 stays 0."""
+    return level_of(goal, share * rate(goal, level)) if level else 0
 
 
 def _hopeless(goal: Goal, candidates: Sequence[Candidate], number: int) -> bool:
