@@ -21,6 +21,7 @@ FRONT = 5  # candidates that are measured because of what was predicted, beside 
 _CLOSE = 0.95  # of the best predicted level: how far down predictions are of interest
 _OVERLOADED = 0.97  # of the frames that come in go out
 _COARSE = 0.05  # of a level: how finely predictions are resolved, and measurements at first
+_ROUGH = 0.2  # likewise, of the plan as given where it is not the best
 _HOPE = 1.25  # times the predicted level: what a measurement may still bring
 _REPEATS = (3, 3, 2)  # trials of the first, second and third where several are needed to tell them apart
 
@@ -121,10 +122,11 @@ def settled(goal: Goal, candidates: Sequence[Candidate]) -> bool:
 
 
 def _front(goal: Goal, candidates: Sequence[Candidate]) -> list[int]:
-    """The plan as given, and the best by prediction."""
+    """The best by prediction, and second the plan as given, which the best is told against."""
     known = [n for n, c in enumerate(candidates) if c.predicted and c.error is None]
     ranked = sorted(known, key=lambda n: _order(goal, candidates[n]))[:FRONT]
-    return [*ranked, *([0] if candidates and candidates[0].error is None and 0 not in ranked else [])]
+    given = [0] if candidates and candidates[0].error is None and 0 not in ranked else []
+    return [*ranked[:1], *given, *ranked[1:]]
 
 
 def _order(goal: Goal, candidate: Candidate) -> tuple[float, ...]:
@@ -151,8 +153,8 @@ def _trial_level(goal: Goal, candidates: Sequence[Candidate], number: int, repea
         return None if idle or _hopeless(goal, candidates, number) else level_of(goal, 0.0)
     expected, done = carried(candidate.predicted), tried(candidate.measured)
     guess = came_out(goal, candidate.measured) or expected or best + 1
-    if number == 0:  # what the best is told against
-        return next_level(done, guess, 0, _COARSE, stands_for=partial(rate, goal))
+    if number == 0 and carried(candidate.measured) < best:
+        return next_level(done, guess, 0, _ROUGH, stands_for=partial(rate, goal))
     if candidate.predicted and not done and max(expected + 1, _times(goal, _HOPE, expected)) <= best:
         return None
     floor = 0 if carried(candidate.measured) == best else best
