@@ -224,7 +224,7 @@ def test_the_readmes_commands_for_a_gpu_say_what_is_missing_without_one(tmp_path
 
 @pytest.mark.real
 def test_the_commands_of_the_readme_run(
-    tmp_path: Path, detector_model: Path, classifier_model: Path, bikes: Path
+    tmp_path: Path, detector_model: Path, classifier_model: Path, recogniser_model: Path, bikes: Path
 ) -> None:
     """Each is run as written, in its order, on the real files that stand for the reader's own, with short limits.
 
@@ -232,12 +232,13 @@ def test_the_commands_of_the_readme_run(
     """
     commands = [command for command in readme_commands() if not wants_gpu(command)]
     assert len(commands) >= 8
-    for path, name in ((detector_model, "detector.onnx"), (classifier_model, "classifier.onnx"), (bikes, "video.mp4")):
+    models = {"detector.onnx": detector_model, "classifier.onnx": classifier_model, "recogniser.onnx": recogniser_model}
+    for name, path in {**models, "video.mp4": bikes}.items():
         (tmp_path / name).symlink_to(path)
     for command in commands:
         words = shlex.split(command)[1:]
         if words[0] in ("explain", "tune", "capacity"):
-            words += ["--time-limit", "12"]
+            words += ["--time-limit", "10"]
         elif words[0] in ("bench", "sweep"):
             words += ["--seconds", "1"]
         result = framepace(*words, cwd=tmp_path)

@@ -80,7 +80,8 @@ def _sentence(tuning: Tuning, best: TunedRow | None) -> str:
     asked = f"p99 within {goal.p99_ms:.1f} ms"
     each = f" at {goal.fps:g} frames/s each"
     fixed = f" a frame with {goal.cameras or 1} camera{'s' if (goal.cameras or 1) > 1 else ''}{each}"
-    load = {"cameras": each, "fps": f" of each of {goal.cameras or 1}"}.get(goal.objective, fixed)
+    several = f" of each of {goal.cameras} cameras" if (goal.cameras or 1) > 1 else ""
+    load = {"cameras": each, "fps": several}.get(goal.objective, fixed)
     if tuning.met is False:
         return f"the goal is not reached ({asked}); the closest plan: {best.settings}"
     return f"{best.reached.lstrip('≥')}{load}, {asked}: {best.settings}"

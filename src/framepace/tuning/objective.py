@@ -108,6 +108,11 @@ def value(goal: Goal, found: Figures) -> float:
     return math.inf if of is None else of
 
 
+def came(goal: Goal, at: Trial) -> float:
+    """Frames a second of each camera that came through in a trial."""
+    return min(rate(goal, at.level), at.figures.throughput) / (goal.cameras or 1)
+
+
 def tried(trials: Sequence[Trial]) -> dict[int, bool]:
     """The levels that were tried, and whether each is carried: what rests on the most frames decides."""
     decided: dict[int, Trial] = {}

@@ -13,6 +13,7 @@ from framepace.facts.tuning import Candidate, Goal, Trial, Tuning
 from framepace.tuning.objective import (
     STEP,
     best_of,
+    came,
     carried,
     decisive,
     met,
@@ -63,8 +64,8 @@ def concluded(case: Case, goal: Goal, candidates: Sequence[Candidate], machine: 
 
 
 def _plan(case: Case, goal: Goal, chosen: Candidate, machine: str) -> Plan:
-    level = carried(chosen.measured)
-    fps = rate(goal, level) / (goal.cameras or 1) if goal.objective == "fps" and level else goal.fps
+    at = decisive(goal, chosen.measured)
+    fps = came(goal, at) if goal.objective == "fps" and at is not None and at.met else goal.fps
     traces = tuple(t.trace for t in chosen.measured if t.trace is not None)
     target = Target(fps=fps, p99_ms=goal.p99_ms)
     return replace(apply(case, chosen.settings).plan, target=target, machine=machine, traces=traces)
@@ -80,9 +81,8 @@ def _short(goal: Goal, chosen: Candidate) -> tuple[str, ...]:
         return () if at is None else (f"not even {level_text(goal, at.level)}: {'; '.join(_missing(goal, at))}",)
     if goal.objective == "cameras" and level < (goal.cameras or 1):
         return (f"{level_text(goal, level)} carried, {goal.cameras} wanted",)
-    reached = rate(goal, level) / (goal.cameras or 1)
-    if goal.objective == "fps" and reached * STEP < goal.fps:
-        return (f"{reached:.4g} frames/s of each camera reached, {goal.fps:g} wanted",)
+    if goal.objective == "fps" and at is not None and came(goal, at) * STEP < goal.fps:
+        return (f"{came(goal, at):.4g} frames/s of each camera reached, {goal.fps:g} wanted",)
     return ()
 
 
@@ -121,8 +121,7 @@ def _reasons(goal: Goal, given: Candidate, best: Candidate) -> Iterator[str]:
     if a is None or b is None:
         return
     if scales(goal):
-        before, after = carried(given.measured), carried(best.measured)
-        yield f"{level_text(goal, after)} instead of {level_text(goal, before)} with {_AS_GIVEN}"
+        yield f"{_carries(goal, b)} instead of {_carries(goal, a)} with {_AS_GIVEN}"
     else:
         told = goal if _kept(goal, given) and _kept(goal, best) else replace(goal, objective="p99")
         yield f"{_value(told, b)} instead of {_value(told, a)} with {_AS_GIVEN}"
@@ -130,6 +129,12 @@ def _reasons(goal: Goal, given: Candidate, best: Candidate) -> Iterator[str]:
     if goal.objective != "cpu" and cpu_a and cpu_b and abs(cpu_b / cpu_a - 1) > _TOLD:
         yield f"A frame takes {cpu_b / NS_PER_MS:.2f} ms of CPU time instead of {cpu_a / NS_PER_MS:.2f}"
     yield from _stages(goal, given, best)
+
+
+def _carries(goal: Goal, at: Trial) -> str:
+    if not at.met:
+        return "none" if goal.objective == "cameras" else f"less than {level_text(goal, at.level)}"
+    return f"{came(goal, at):.4g} frames/s" if goal.objective == "fps" else level_text(goal, at.level)
 
 
 def _stages(goal: Goal, given: Candidate, best: Candidate) -> Iterator[str]:
