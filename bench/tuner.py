@@ -72,10 +72,12 @@ def exhaustive(asked: Workload) -> tuple[dict[str, tuple[Trial, ...]], float]:
     """Every combination measured as far as needed; its trials by settings, and the seconds all took."""
     around = surroundings(asked.case.plan)
     found: dict[str, tuple[Trial, ...]] = {}
+    guess = 4
     with Lab(1e9, clock=clock_for(asked.case.plan)) as lab:
         every = combinations(asked.case, grid_axes(asked.grid), around)
         for number, settings in enumerate(every):
-            found[str(settings)] = tuple(_trials(lab, apply(asked.case, settings), asked.goal))
+            found[str(settings)] = tuple(_trials(lab, apply(asked.case, settings), asked.goal, guess))
+            guess = carried(found[str(settings)]) or guess  # the next one is often like this one
             told = f"{worth(asked.goal, found[str(settings)]):g} with {settings}"
             print(f"{number + 1}/{len(every)} {asked.name}: {told}", file=sys.stderr, flush=True)
         return found, lab.spent
@@ -92,18 +94,19 @@ def judged(asked: Workload, truth: Mapping[str, tuple[Trial, ...]], chosen: Mapp
     with Lab(1e9, clock=clock_for(asked.case.plan)) as lab:
         for _ in range(_AGAIN):
             for name, worths in again.items():
-                trials = tuple(_trials(lab, apply(asked.case, settings[name]), asked.goal))
+                level = carried(truth[name]) or 1
+                trials = tuple(_trials(lab, apply(asked.case, settings[name]), asked.goal, level))
                 worths.append(worth(asked.goal, trials))
     print(f"{asked.name}: measured again: {again}", file=sys.stderr, flush=True)
     return median(again[str(chosen)]), max(map(median, again.values()))
 
 
-def _trials(lab: Lab, case: Case, goal: Goal) -> Iterator[Trial]:
+def _trials(lab: Lab, case: Case, goal: Goal, guess: int) -> Iterator[Trial]:
     trials: list[Trial] = []
     while True:
         level = None if trials else goal.cameras
         if scales(goal):
-            level = next_level(tried(trials), came_out(goal, trials) or 4)
+            level = next_level(tried(trials), came_out(goal, trials) or guess)
         if level is None:
             return
         seconds = min(_SECONDS[1], max(_SECONDS[0], _FRAMES / rate(goal, level)))
