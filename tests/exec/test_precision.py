@@ -24,7 +24,7 @@ from framepace.exec.models import inspect, resolve
 from framepace.exec.precision import to_fp16, to_int8
 from framepace.exec.prepare import Preparer
 from framepace.exec.source import SYNTHETIC, decode_all
-from framepace.exec.variant import load
+from framepace.exec.variant import load, variant
 from framepace.facts.plan import Batching, ModelPlan, Prepare
 
 OCR = Prepare(colour="bgr", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
@@ -250,6 +250,14 @@ def test_tensorrt_rtx_builds_what_is_converted(half: bool | None, name: str, tmp
     profile.set_shape("images", shape, shape, shape)
     config.add_optimization_profile(profile)
     assert builder.build_serialized_network(network, config) is not None
+
+
+def test_a_network_that_is_quantised_already_is_left_as_it_is(tmp_path: Path) -> None:
+    """Its own Q/DQ pairs are what int8 asks for: no frames to calibrate on, no other file."""
+    proto = to_int8(load("builtin:classifier"), frames_of(plan("builtin:classifier"))[:2], "classifier")
+    path = tmp_path / "quantised.onnx"
+    path.write_bytes(proto.SerializeToString())
+    assert variant(ModelPlan(name="m", model=str(path), precision="int8"), "int8") == str(path)
 
 
 def video(path: Path, count: int) -> str:

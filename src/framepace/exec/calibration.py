@@ -39,7 +39,7 @@ def prepared_inputs(model: ModelPlan, resolved: Resolved) -> PreparedInputs:
     A video counts for its first 3000 frames. Raises SourceError for what cannot be read, at once.
     """
     image = resolved.image
-    pictures = _pictures(model.calibration or "") if image is not None else [None] * FRAMES
+    pictures = pictures_of(model.calibration or "") if image is not None else [None] * FRAMES
     return PreparedInputs(model, resolved, pictures)
 
 
@@ -74,7 +74,8 @@ class PreparedInputs(Sequence[dict[str, Any]]):
         return inputs
 
 
-def _pictures(where: str) -> list[Any]:
+def pictures_of(where: str) -> list[Any]:
+    """Pictures of a video or a folder, those far apart first, so that a few stand for all. Raises SourceError."""
     path = Path(where)
     found = _folder(path) if path.is_dir() else _video(where)
     return [picture for start in range(_STEP) for picture in found[start::_STEP]]

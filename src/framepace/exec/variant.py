@@ -37,14 +37,16 @@ def variant(model: ModelPlan, precision: str | None = None, tell: Tell = silent)
         precision: 'fp16' or 'int8' to put into the file; None leaves its own (libraries that convert themselves).
             Inputs and outputs keep their dtype. 'int8' is Q/DQ (symmetric, per channel), calibrated on frames of
             `model.calibration`; 'int8+fp16' has the rest in float16, for libraries that run what the file says
-            (TensorRT 11 and RTX).
+            (TensorRT 11 and RTX). A file that has Q/DQ pairs already is what int8 asks for, and is left as it is.
 
     Raises:
         ModelError: the model cannot be converted. UsageError: no calibration data, or a precision that cannot be
             put into the file. SourceError: calibration data that cannot be read.
     """
-    _check(model, precision)
     found = inspect(model.model)
+    if _quantises(precision) and found.format == "onnx" and is_quantised(model.model):
+        precision = None
+    _check(model, precision)
     if found.format != "onnx" or (precision is None and model.prepare.place == "host"):
         return model.model
     resolved = resolve(found, model)
@@ -70,6 +72,16 @@ def _check(model: ModelPlan, precision: str | None) -> None:
 
 def _quantises(precision: str | None) -> bool:
     return precision is not None and precision.startswith("int8")
+
+
+def is_quantised(location: str) -> bool:
+    """Whether an ONNX file is a quantised network: whoever made it has calibrated it."""
+    import onnx
+
+    if location.startswith("builtin:"):
+        return False
+    nodes = onnx.load(location, load_external_data=False).graph.node
+    return any(node.op_type == "DequantizeLinear" for node in nodes)
 
 
 def _converted(model: ModelPlan, resolved: Resolved, precision: str | None, folded: bool, tell: Tell) -> Any:

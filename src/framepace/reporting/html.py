@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from html import escape
@@ -28,12 +27,12 @@ from framepace.reporting.device import LAYER_COLUMNS, layer_rows
 from framepace.reporting.document import plain
 from framepace.reporting.expect import COLUMNS, ExpectationView
 from framepace.reporting.grid import sweep_view
+from framepace.reporting.markup import details, grid, monospace, pairs, tag, tiles
 from framepace.reporting.roofline import ROOFLINE_CAPTION, floor_views, roofline_figure
 from framepace.reporting.view import ModelView, comparison_view, machine_line, summary_view
 from framepace.units import format_bytes
 
 _POINTS_IN_ALL = 60_000  # drawn dots of all figures together; a browser stays quick, the file stays small
-_INTERVAL = re.compile(r"\[[^\[\],]+, [^\[\],]+\]")  # '[9.12, 10.6]', which a line end must not part
 _MET = {True: ("good", "budget met"), False: ("bad", "budget missed"), None: ("", "")}
 
 
@@ -48,7 +47,7 @@ def render(
 
     It embeds plotly.js once (about 4.8 MB) and asks the network for nothing; everything from outside is escaped.
     """
-    page = _Page()
+    page = Page()
     page.add(_header(traces, summaries, explanation))
     if explanation is not None:
         page.explain(explanation)
@@ -61,7 +60,7 @@ def render(
     return page.text(_title(traces, explanation))
 
 
-class _Page:
+class Page:
     """The page while it is written: its parts in order, and the figures they hold."""
 
     def __init__(self) -> None:
@@ -69,6 +68,7 @@ class _Page:
         self._figures: list[figures.Figure] = []
 
     def add(self, *parts: str) -> None:
+        """Put HTML at the end."""
         self._parts += parts
 
     def figure(self, figure: figures.Figure | None, says: str, caption: str = "") -> str:
@@ -77,7 +77,7 @@ class _Page:
             return ""
         self._figures.append(figure)
         place = f'<div class="plot" role="img" aria-label="{escape(says)}" style="height:{_height(figure)}px"></div>'
-        return f"<figure>{place}{_tag('figcaption', caption) if caption else ''}</figure>"
+        return f"<figure>{place}{tag('figcaption', caption) if caption else ''}</figure>"
 
     def explain(self, explanation: Explanation) -> None:
         """Findings with before and after, then the account of the scopes."""
@@ -86,7 +86,7 @@ class _Page:
         title = f"{count} proven cause{'s' if count > 1 else ''}" if count else "No cause found"
         self.add(f'<section id="findings"><h2>{title}</h2>')
         if not count:
-            self.add(_tag("p", "Nothing that was tried made it faster."))
+            self.add(tag("p", "Nothing that was tried made it faster."))
         self.add(*(self._finding(f) for f in view.causes), _rest(view), "</section>")
         says = "; ".join(f"{row.name} {row.text}" for row in view.account)
         caption = f"The same model in three scopes, and what lies between them. {view.unexplained} is unexplained."
@@ -101,28 +101,28 @@ class _Page:
         views = floor_views(bounds)
         says = "; ".join(f"{view.model} {view.text}" for view in views)
         figure = self.figure(roofline_figure(bounds), says, ROOFLINE_CAPTION)
-        told = _rows([(view.model, view.text) for view in views])
-        tables = (_details(f"hottest nodes of {v.model}", _table(v.columns, v.nodes)) for v in views if v.nodes)
+        told = pairs([(view.model, view.text) for view in views])
+        tables = (details(f"hottest nodes of {v.model}", grid(v.columns, v.nodes)) for v in views if v.nodes)
         self.add(f'<section id="floors"><h2>How far from the floor</h2>{told}{figure}{"".join(tables)}</section>')
 
     def _expectation(self, view: ExpectationView) -> None:
-        table = f"{_tag('p', view.sentence)}{_table(COLUMNS, view.rows)}"
+        table = f"{tag('p', view.sentence)}{grid(COLUMNS, view.rows)}"
         self.add(f'<section id="expectation"><h2>Another tool\'s number</h2>{table}</section>')
 
     def _finding(self, f: FindingView) -> str:
-        rows = [("tried", f.tested), ("setting", _code(f.setting)), ("do", f.remedy), ("run", _code(f.command))]
-        rows += [("undo", _code(f.undo)), ("cost", f.cost), ("gain", f.gain)]
+        rows = [("tried", f.tested), ("setting", monospace(f.setting)), ("do", f.remedy), ("run", monospace(f.command))]
+        rows += [("undo", monospace(f.undo)), ("cost", f.cost), ("gain", f.gain)]
         chip = f'<span class="chip {escape(f.severity)}">{escape(f.severity)}</span>'
         head = f"<header><h3><code>{escape(f.code)}</code> {escape(f.title)}</h3>{chip}</header>"
         proof = f"{f.metric} {f.before} → {f.after}"
         figure = ""
         if f.intervention is not None:
             figure = self.figure(figures.finding_figure(f.intervention), proof)
-            proof = f'<div class="proof">{_tag("span", proof)} {_tag("b", f.moved)}</div>'
+            proof = f'<div class="proof">{tag("span", proof)} {tag("b", f.moved)}</div>'
         else:
             proof = ""
-        evidence = _details("evidence", _rows(f.evidence)) if f.evidence else ""
-        body = _tag("p", f.summary) + proof + figure + _rows(rows) + evidence
+        evidence = details("evidence", pairs(f.evidence)) if f.evidence else ""
+        body = tag("p", f.summary) + proof + figure + pairs(rows) + evidence
         return f'<article class="finding">{head}{body}</article>'
 
     def compare(self, comparison: Comparison) -> None:
@@ -131,8 +131,8 @@ class _Page:
         rows = [("A", view.a), ("B", view.b), *(("B/A " + name, text) for name, text in view.ratios)]
         says = "; ".join(f"{row.name} {row.change}" for row in view.stages)
         figure = self.figure(figures.change_figure(view.stages), says)
-        head = f"<h2>B against A: {escape(view.verdict)}</h2>{_tag('p', view.reason)}"
-        self.add(f'<section id="comparison">{head}{_rows(rows)}{figure}</section>')
+        head = f"<h2>B against A: {escape(view.verdict)}</h2>{tag('p', view.reason)}"
+        self.add(f'<section id="comparison">{head}{pairs(rows)}{figure}</section>')
 
     def sweep(self, sweep: Sweep) -> None:
         """The cells of a sweep: a figure over its numeric setting, and the table."""
@@ -141,8 +141,8 @@ class _Page:
         figure = self.figure(figures.sweep_figure(view), says)
         rows = [[*r.settings, *((r.error,) if r.error else r.texts)] for r in view.rows]
         names = [*view.names, *view.numbers]
-        note = _tag("p", "The sweep was interrupted; these cells are complete.") if view.interrupted else ""
-        told = _table(names, rows) + _rows(view.reasons)
+        note = tag("p", "The sweep was interrupted; these cells are complete.") if view.interrupted else ""
+        told = grid(names, rows) + pairs(view.reasons)
         self.add(f'<section id="sweep"><h2>Sweep</h2>{note}{figure}{told}</section>')
 
     def measurements(self, traces: Sequence[Trace], summaries: Sequence[Summary]) -> None:
@@ -176,15 +176,15 @@ class _Page:
         return "".join(
             [
                 f'<section class="trace"><h2>{escape(name)}</h2>',
-                _tag("p", view.sentence, "lead"),
-                _numbers(view.numbers),
-                *(_tag("p", note, "note") for note in view.notes),
+                tag("p", view.sentence, "lead"),
+                tiles(view.numbers),
+                *(tag("p", note, "note") for note in view.notes),
                 f"<h3>Latency over time</h3>{over_time}",
                 *(_told(m) for m in view.models),
                 f"<h3>Stages</h3>{stages}" if stages else "",
                 f"<h3>Distribution</h3>{spread}" if spread else "",
                 *(_model_tables(m) for m in view.models),
-                f"<h3>Device</h3>{_rows(view.devices)}" if view.devices else "",
+                f"<h3>Device</h3>{pairs(view.devices)}" if view.devices else "",
                 *(_layer_table(model, layers) for model, layers in trace.meta.layers.items()),
                 "</section>",
             ]
@@ -195,14 +195,14 @@ class _Page:
         if not traces:
             return
         for machine in {t.meta.machine.fingerprint: t.meta.machine for t in traces}.values():
-            self.add(f"<section><h2>Machine</h2>{_rows(_machine_rows(machine))}</section>")
+            self.add(f"<section><h2>Machine</h2>{pairs(_machine_rows(machine))}</section>")
         models = {m.sha256: m for t in traces for m in t.meta.models}
         rows = [
             [m.name, m.location, m.sha256[:12], "; ".join(f"{i.name} {i.dtype} {_shape(i.shape)}" for i in m.inputs)]
             for m in models.values()
         ]
         if rows:
-            self.add(f"<section><h2>Models</h2>{_table(['name', 'file', 'sha256', 'inputs'], rows)}</section>")
+            self.add(f"<section><h2>Models</h2>{grid(['name', 'file', 'sha256', 'inputs'], rows)}</section>")
         plan = explanation.plan if explanation is not None else traces[0].meta.plan
         title = "Plan with the verified settings" if explanation is not None else "Plan"
         self.add(f"<section><h2>{title}</h2><pre><code>{escape(plan_text(plan))}</code></pre></section>")
@@ -254,13 +254,13 @@ def _header(traces: Sequence[Trace], summaries: Sequence[Summary], explanation: 
     where = machine_line(traces[0].meta.machine) if traces else ""
     when = f"{traces[0].meta.created} · framepace {traces[0].meta.framepace}" if traces else ""
     brand = f'<p class="brand">framepace report{chip}</p>'
-    lines = _tag("p", where, "meta") + _tag("p", when, "meta")
-    numbers = _numbers(view.numbers) if view else ""
-    return f'<header class="top">{brand}{_tag("h1", verdict)}{_limit(explanation)}{numbers}{lines}</header>'
+    lines = tag("p", where, "meta") + tag("p", when, "meta")
+    numbers = tiles(view.numbers) if view else ""
+    return f'<header class="top">{brand}{tag("h1", verdict)}{_limit(explanation)}{numbers}{lines}</header>'
 
 
 def _limit(explanation: Explanation | None) -> str:
-    return _tag("p", explanation_view(explanation).limit, "limit") if explanation is not None else ""
+    return tag("p", explanation_view(explanation).limit, "limit") if explanation is not None else ""
 
 
 def _title(traces: Sequence[Trace], explanation: Explanation | None) -> str:
@@ -285,28 +285,28 @@ def _thinned(trace: Trace, points: int) -> str:
 
 def _told(m: ModelView) -> str:
     rows = [("tiers", m.tiers), *(("beside", b) for b in m.beside), ("outliers", m.outliers), ("doubtful", m.doubts)]
-    return f'<p class="model"><b>{escape(m.name)}</b> {escape(m.counts)}</p>{_rows(rows)}'
+    return f'<p class="model"><b>{escape(m.name)}</b> {escape(m.counts)}</p>{pairs(rows)}'
 
 
 def _layer_table(model: str, layers: Sequence[Layer]) -> str:
     """All layers of a model, slowest first, folded away."""
-    table = _table(LAYER_COLUMNS, layer_rows(layers, len(layers)))
-    return _details(f"{len(layers)} layers of {model}, as its library runs them", table)
+    table = grid(LAYER_COLUMNS, layer_rows(layers, len(layers)))
+    return details(f"{len(layers)} layers of {model}, as its library runs them", table)
 
 
 def _model_tables(m: ModelView) -> str:
     percentiles = [[p.label, p.value, p.interval or p.refused] for p in m.percentiles]
     stages = [[s.name, s.mean, s.median, s.p99, f"{s.share:.0%}"] for s in m.stages]
-    both = _table(["percentile", "latency", "interval"], percentiles)
-    both += _table(["stage", "mean", "p50", "p99", "share"], stages)
-    return _details(f"numbers: {m.name}", f'<div class="pair">{both}</div>')
+    both = grid(["percentile", "latency", "interval"], percentiles)
+    both += grid(["stage", "mean", "p50", "p99", "share"], stages)
+    return details(f"numbers: {m.name}", f'<div class="pair">{both}</div>')
 
 
 def _rest(view: ExplanationView) -> str:
     """Undecided, ruled out and not tested: small print, but never left out."""
     rows = [("undecided", _listed(view.undecided)), ("ruled out", _listed(view.refuted))]
     rows += [("not tested", f"{code} {why}") for code, why in view.not_tested]
-    return f'<div class="rest">{_rows(rows)}{"".join(_tag("p", note, "note") for note in view.notes)}</div>'
+    return f'<div class="rest">{pairs(rows)}{"".join(tag("p", note, "note") for note in view.notes)}</div>'
 
 
 def _listed(found: Iterable[FindingView]) -> str:
@@ -326,54 +326,6 @@ def _machine_rows(m: Machine) -> list[tuple[str, str]]:
 
 def _shape(shape: Sequence[int | str]) -> str:
     return "x".join(map(str, shape))
-
-
-class _Markup(str):
-    """Text that is HTML already."""
-
-
-def _code(text: str) -> str:
-    return _Markup(f"<code>{escape(text)}</code>") if text else ""
-
-
-def _tag(name: str, text: str, style: str = "") -> str:
-    if not text:
-        return ""
-    text = text if isinstance(text, _Markup) else escape(_INTERVAL.sub(_together, text))
-    return f"<{name}{f' class={style}' if style else ''}>{text}</{name}>"
-
-
-def _together(interval: re.Match[str]) -> str:
-    return interval[0].replace(" ", "\u00a0")
-
-
-def _rows(rows: Iterable[tuple[str, str]]) -> str:
-    """Pairs of a name and what is said of it; a pair with nothing to say is left out."""
-    told = "".join(_tag("dt", name) + _tag("dd", text) for name, text in rows if text)
-    return f"<dl>{told}</dl>" if told else ""
-
-
-def _numbers(numbers: Iterable[tuple[str, str]]) -> str:
-    tiles = "".join(f"<div>{_tag('dt', name)}{_tag('dd', text)}</div>" for name, text in numbers)
-    return f'<dl class="tiles">{tiles}</dl>'
-
-
-def _table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table; the last cell of a row that is too short takes the columns that are left."""
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
-    body = "".join(f"<tr>{''.join(_cells(row, len(names)))}</tr>" for row in rows)
-    return f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def _cells(row: Sequence[str], columns: int) -> Iterable[str]:
-    yield from (f"<td>{escape(cell)}</td>" for cell in row[:-1])
-    left = columns - len(row) + 1
-    span = f' class="rest" colspan="{left}"' if left > 1 else ""
-    yield f"<td{span}>{escape(row[-1])}</td>"
-
-
-def _details(title: str, body: str) -> str:
-    return f"<details>{_tag('summary', title)}{body}</details>"
 
 
 def _height(figure: figures.Figure) -> int:

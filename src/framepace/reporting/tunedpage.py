@@ -12,7 +12,8 @@ from rich.text import Text
 from framepace.facts.summary import Summary
 from framepace.facts.trace import Trace
 from framepace.facts.tuning import Tuning
-from framepace.reporting.html import _Page, _rows, _table, _tag, plan_text
+from framepace.reporting.html import Page, plan_text
+from framepace.reporting.markup import grid, pairs, tag
 from framepace.reporting.pareto import CAPTION, pareto_figure
 from framepace.reporting.tuned import COLUMNS, tuning_view
 from framepace.reporting.view import machine_line
@@ -42,15 +43,15 @@ def show_tuning(out: Console, tuning: Tuning) -> None:
 
 def render_tuning(tuning: Tuning, traces: Sequence[Trace], summaries: Sequence[Summary]) -> str:
     """The whole page as text; `traces` are those of the best plan, `summaries` theirs."""
-    view, page = tuning_view(tuning), _Page()
+    view, page = tuning_view(tuning), Page()
     style, word = _MET[view.met]
     chip = f'<span class="chip {style}">{word}</span>' if word else ""
-    where = _tag("p", machine_line(traces[0].meta.machine), "meta") if traces else ""
-    head = f'<p class="brand">framepace tuning{chip}</p>{_tag("h1", view.sentence)}{where}'
+    where = tag("p", machine_line(traces[0].meta.machine), "meta") if traces else ""
+    head = f'<p class="brand">framepace tuning{chip}</p>{tag("h1", view.sentence)}{where}'
     page.add(f'<header class="top">{head}</header>')
     figure = page.figure(pareto_figure(view), view.sentence, CAPTION.format(cost=view.cost))
-    table = _table(COLUMNS, [row.texts for row in view.rows])
-    page.add(f'<section id="tuning"><h2>Candidates</h2>{_rows(view.told)}{figure}{table}{_rows(view.failed)}</section>')
+    table = grid(COLUMNS, [row.texts for row in view.rows])
+    page.add(f'<section id="tuning"><h2>Candidates</h2>{pairs(view.told)}{figure}{table}{pairs(view.failed)}</section>')
     if tuning.plan is not None:
         code = escape(plan_text(tuning.plan))
         page.add(f'<section id="plan"><h2>The best plan</h2><pre><code>{code}</code></pre></section>')

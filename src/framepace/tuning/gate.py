@@ -22,7 +22,7 @@ from framepace.exec.models import inspect
 from framepace.exec.prepare import Preparer
 from framepace.exec.source import SYNTHETIC, decode_all
 from framepace.exec.trt.engine import is_engine
-from framepace.exec.variant import weight_files
+from framepace.exec.variant import is_quantised, weight_files
 from framepace.facts.accuracy import Agreement, Gate, OutputAgreement, default_gate
 from framepace.facts.plan import Batching, ModelPlan
 from framepace.facts.workload import Input
@@ -100,9 +100,13 @@ def _check(model: ModelPlan, frames: int) -> None:
     if get_backend(model.backend).simulated:
         fix = "use a backend that runs the model"
         raise UsageError("a simulated device computes no outputs to compare", got=model.backend, fix=fix)
-    if model.precision == "int8" and model.calibration is None and not is_engine(model.model):
+    if model.precision == "int8" and model.calibration is None and not _calibrated(model.model):
         fix = "--set calibration=VIDEO|FOLDER (frames of your own)"
         raise UsageError(f"precision int8 of {model.name!r} needs frames to calibrate on", got="none", fix=fix)
+
+
+def _calibrated(location: str) -> bool:
+    return is_engine(location) or (inspect(location).format == "onnx" and is_quantised(location))
 
 
 def _pictures(input: Input, count: int, seed: int) -> list[Any]:
@@ -116,7 +120,7 @@ def _pictures(input: Input, count: int, seed: int) -> list[Any]:
 def _of(name: str, input: Input, count: int, seed: int) -> Sequence[Any]:
     if name == SYNTHETIC or _live(name):
         return decode_all(name, count, size=input.size, seed=seed)
-    return calibration._pictures(name)
+    return calibration.pictures_of(name)
 
 
 def _live(name: str) -> bool:
