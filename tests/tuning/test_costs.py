@@ -58,6 +58,14 @@ def test_what_comes_after_a_pause_has_the_chance_of_pauses() -> None:
     assert not stage.is_pause(0)
 
 
+def test_a_point_without_inferences_says_nothing() -> None:
+    """A run too short for a slow model is left out, and spoils nothing."""
+    empty = Point(batch=8, samples={"infer": ()})
+    known = costs(point(infer=2.0), point(workers=2, infer=2.6), empty, replace(empty, workers=2))
+    assert known.level("infer", 1) == 2 * MS
+    assert known.task(1, 8).crowded == pytest.approx(1.3)
+
+
 def test_being_slower_than_the_share_of_the_cores_is_crowding() -> None:
     """Two at once on two cores that take 1.3 times as long are crowded; twice as long on one core are not."""
     alone, together = point(infer=2.0), point(workers=2, infer=2.6)

@@ -28,6 +28,7 @@ Tell = Callable[[str, float], None]
 GAPS_MS = (1.0, 30.0)
 _QUIET, _PATIENCE = 0.05, 2
 _SECONDS = 1.0
+_LEAST, _LONGEST_S = 4, 16.0  # inferences of a run, and how long it may become to have them
 _BY_FRAME = {"prepare": ("batched", "started"), "finish": ("finished", "delivered")}
 _DEVICE = ("h2d", "compute", "d2h")
 
@@ -96,13 +97,21 @@ class _Bench:
         return max(2, workers)
 
     def _point(self, batch: int, workers: int, gap: float) -> Point:
-        """The point, measured again while neighbours disturb it, a few times; the least disturbed counts."""
+        """The point, measured again while neighbours disturb it, a few times; the least disturbed counts.
+
+        Runs are longer where the model is so slow that there would be no inferences to speak of.
+        """
         found: list[Point] = []
+        seconds = self._seconds
         while not found or (min(map(_disturbed, found)) > _QUIET and len(found) < _PATIENCE):
-            found.append(_told(self._run(batch, workers, gap), batch, workers, gap))
+            point = _told(self._run(batch, workers, gap, seconds), batch, workers, gap)
+            if len(point.samples.get("after", ())) >= _LEAST or seconds >= _LONGEST_S:
+                found.append(point)
+            else:
+                seconds = min(_LONGEST_S, 4 * seconds)
         return min(found, key=_disturbed)
 
-    def _run(self, batch: int, workers: int, gap: float) -> Trace:
+    def _run(self, batch: int, workers: int, gap: float, seconds: float) -> Trace:
         case = self._case
         model = replace(self._model, batch=Batching(max=batch), slots=1)
         # Sleeping, so that a pause is one, and waking up late is seen.
@@ -112,8 +121,8 @@ class _Bench:
         workload = replace(
             case.workload,
             load=load,
-            stop=Stop(seconds=self._seconds),
-            warmup=Warmup(seconds_max=min(1.0, self._seconds)),
+            stop=Stop(seconds=seconds),
+            warmup=Warmup(seconds_max=min(1.0, seconds)),
         )
         loaded = self._engines.get(plan)
         return measure(plan, workload, clock=loaded.clock, engine=loaded, frames=self._frames)

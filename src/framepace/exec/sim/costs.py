@@ -89,12 +89,13 @@ class Costs:
     """
 
     def __init__(self, cost: ModelCost, cores: int) -> None:
-        self.model, self.points, self._cores = cost.model, cost.points, cores
-        self.stages = {name: Stage(name, cost.points) for name in sorted({n for p in cost.points for n in p.samples})}
+        points = tuple(p for p in cost.points if any(p.samples.values()))  # of the others nothing is known
+        self.model, self.points, self._cores = cost.model, points, cores
+        self.stages = {name: Stage(name, points) for name in sorted({n for p in points for n in p.samples})}
         self.on_device = "compute" in self.stages
         self.demand = 1 if self.on_device or not cores else min(cost.model.threads or cores, cores)
-        self._alone = {p.batch: p for p in cost.points if p.workers == 1 and not p.gap_ms}
-        self._together = {p.batch: p for p in cost.points if p.workers > 1 and p.batch in self._alone}
+        self._alone = {p.batch: p for p in points if p.workers == 1 and not p.gap_ms}
+        self._together = {p.batch: p for p in points if p.workers > 1 and p.batch in self._alone}
         self._crowding: dict[int, tuple[float, float]] = {}
         if cores and not self.on_device:
             self._crowding = {b: self._crowded(self._alone[b], point) for b, point in self._together.items()}
