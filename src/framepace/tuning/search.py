@@ -21,7 +21,7 @@ FRONT = 5  # candidates that are measured because of what was predicted, beside 
 _CLOSE = 0.95  # of the best predicted level: how far down predictions are of interest
 _OVERLOADED = 0.97  # of the frames that come in go out
 _COARSE = 0.05  # of a level: how finely predictions are resolved, and measurements at first
-_ROUGH = 0.2  # likewise, of the plan as given where it is not the best
+_ROUGH = 0.2  # likewise, of the plan as given where it is not the best so far
 _HOPE = 1.25  # times the predicted level: what a measurement may still bring
 _REPEATS = (3, 3, 2)  # trials of the first, second and third where several are needed to tell them apart
 
@@ -153,7 +153,7 @@ def _trial_level(goal: Goal, candidates: Sequence[Candidate], number: int, repea
         return None if idle or _hopeless(goal, candidates, number) else level_of(goal, 0.0)
     expected, done = carried(candidate.predicted), tried(candidate.measured)
     guess = came_out(goal, candidate.measured) or expected or best + 1
-    if number == 0 and carried(candidate.measured) < best:
+    if number == 0 and fine and carried(candidate.measured) < best:
         return next_level(done, guess, 0, _ROUGH, stands_for=partial(rate, goal))
     if candidate.predicted and not done and max(expected + 1, _times(goal, _HOPE, expected)) <= best:
         return None
