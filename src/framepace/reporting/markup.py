@@ -38,8 +38,8 @@ def pairs(rows: Iterable[tuple[str, str]]) -> str:
 
 def tiles(numbers: Iterable[tuple[str, str]]) -> str:
     """Numbers with their names, side by side."""
-    tiles = "".join(f"<div>{tag('dt', name)}{tag('dd', text)}</div>" for name, text in numbers)
-    return f'<dl class="tiles">{tiles}</dl>'
+    told = "".join(f"<div>{tag('dt', name)}{tag('dd', text)}</div>" for name, text in numbers)
+    return f'<dl class="tiles">{told}</dl>'
 
 
 def grid(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
