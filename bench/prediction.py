@@ -3,7 +3,7 @@
 On this machine by default: ONNX Runtime on the CPU, frames in memory, paced and closed loads. The runs of a plan are
 apart in time, so that a disturbance does not meet one plan alone, and are repeated where neighbours took CPU time.
 Primitives are measured before and between them, since a shared machine is faster at one time than at another.
-`--simulated` takes simulated devices (T4 and H200) for the truth, which needs no quiet machine.
+`--cuda BACKEND` takes a GPU instead, and `--simulated` simulated devices (T4 and H200), which need no quiet machine.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from framepace.tuning.primitives import measure_primitives
 GOALS = {"p99": 0.15, "throughput": 0.08}
 _BATCHES = (1, 4, 8)  # measured as primitives; plans have others too
 _QUIET, _PATIENCE = 0.05, 2
-_FRAMES = 600
+_FRAMES, _FRAMES_CUDA = 600, 2000
 
 
 @dataclass
@@ -64,10 +64,13 @@ def figures(traces: Sequence[Trace]) -> dict[str, float]:
     }
 
 
-def models(simulated: bool) -> list[ModelPlan]:
+def models(args: argparse.Namespace) -> list[ModelPlan]:
     """The ways to run models that plans are drawn from."""
     names = ("classifier", "detector")
-    if simulated:
+    if args.cuda:
+        ways = [(n, graph) for n in ("resnet50", "detector") for graph in (False, True)]
+        return [ModelPlan(name=n, model=f"builtin:{n}", backend=args.cuda, device="cuda", graph=g) for n, g in ways]
+    if args.simulated:
         made = [(n, d) for n in names for d in ("t4", "h200")]
         return [ModelPlan(name=n, model=f"builtin:{n}", backend="simulated", options={"device": d}) for n, d in made]
     return [ModelPlan(name=n, model=f"builtin:{n}", threads=threads) for n in names for threads in (1, 2)]
@@ -87,13 +90,14 @@ def drawn(rng: random.Random, base: Case, rate: float) -> tuple[dict[str, Any], 
 
 def bases(args: argparse.Namespace) -> list[Case]:
     """A case for each way to run a model, back to back."""
-    workload = Workload(load=Closed(), scope="pipeline", stop=Stop(count=_FRAMES), seed=args.seed)
-    return [Case(plan=Plan(models=(model,)), workload=workload) for model in models(args.simulated)]
+    stop = Stop(count=_FRAMES_CUDA if args.cuda else _FRAMES)
+    workload = Workload(load=Closed(), scope="pipeline", stop=stop, seed=args.seed)
+    return [Case(plan=Plan(models=(model,)), workload=workload) for model in models(args)]
 
 
 def learnt(args: argparse.Namespace) -> list[Primitives]:
     """Primitives of each way."""
-    seconds = 0.3 if args.simulated else 1.0
+    seconds = 0.3 if args.simulated or args.cuda else 1.0
     return [measure_primitives(base, batches=_BATCHES, seconds=seconds) for base in bases(args)]
 
 
@@ -104,8 +108,14 @@ def trials(args: argparse.Namespace, known: Sequence[Primitives]) -> Iterator[Tr
         way = number % len(chosen)
         (model,) = chosen[way].plan.models
         settings, case = drawn(rng, chosen[way], known[way].costs[0].points[0].rate)
-        named = {"model": model.name, "on": model.options.get("device", f"{model.threads} threads"), **settings}
+        named = {"model": model.name, "on": _on(model), **settings}
         yield Trial(named, case, way)
+
+
+def _on(model: ModelPlan) -> str:
+    if model.device is not None:
+        return "graph" if model.graph else "no graph"
+    return str(model.options.get("device", f"{model.threads} threads"))
 
 
 def merged(one: Primitives, other: Primitives) -> Primitives:
@@ -135,7 +145,8 @@ def undisturbed(run: Callable[[], Trace]) -> Trace:
 def measured(all_trials: Sequence[Trial], part: float) -> None:
     """Measure each plan in a run of a `part` of the frames."""
     for trial in all_trials:
-        workload = replace(trial.case.workload, stop=Stop(count=round(_FRAMES * part)))
+        frames_of_all = trial.case.workload.stop.count or _FRAMES
+        workload = replace(trial.case.workload, stop=Stop(count=round(frames_of_all * part)))
         trial.measured.append(undisturbed(lambda t=trial, w=workload: measure(t.case.plan, w)))  # type: ignore[misc]
 
 
@@ -165,12 +176,15 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--plans", type=int, default=32)
-    parser.add_argument("--simulated", action="store_true", help="simulated devices are the truth")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--simulated", action="store_true", help="simulated devices are the truth")
+    where.add_argument("--cuda", metavar="BACKEND", help="a GPU and this backend are the truth")
     args = parser.parse_args()
     known = learnt(args)
     chosen = list(trials(args, known))
-    measured(chosen, 1.0 if args.simulated else 0.5)
-    if not args.simulated:
+    apart = not (args.simulated or args.cuda)  # a GPU has no neighbours here
+    measured(chosen, 0.5 if apart else 1.0)
+    if apart:
         known = list(map(merged, known, learnt(args)))
         measured(chosen[::-1], 0.5)
     found = [trial.row(known[trial.way]) for trial in chosen]

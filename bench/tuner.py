@@ -1,9 +1,10 @@
 """The tuner against exhaustive search: what it reaches of the best there is, in which share of the measuring time.
 
 On simulated devices in virtual time, where a run is the same again; with `--cpu` on this machine, four small workloads,
-which takes long and wants quiet. Both search the same grid with runs of the same length. On a real machine the best of
-many runs is in part luck: there the tuner's plan and the best few of the exhaustive search are measured again, in turn,
-and the medians count. Times are those in which models were run, for primitives and for trials; predictions run none.
+which takes long and wants quiet; with `--cuda` two on its GPU. Both search the same grid with runs of the same length.
+On a real machine the best of many runs is in part luck: there the tuner's plan and the best few of the exhaustive
+search are measured again, in turn, and the medians of those new runs count. Times are those in which models were
+loaded and run, for primitives and for trials; predictions run none.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from framepace.api import make_case
 from framepace.explaining.lab import Lab
 from framepace.facts.settings import Case, apply
 from framepace.facts.tuning import Figures, Goal, Trial, Tuning
+from framepace.facts.workload import Warmup
 from framepace.measure.session import clock_for
 from framepace.tuning.objective import carried, case_at, figures, met, rate, scales, tried, value
 from framepace.tuning.search import came_out, next_level
@@ -36,8 +38,9 @@ GPU: dict[str, Sequence[Any]] = {
 CPU: dict[str, Sequence[Any]] = {
     "threads": (1, 2), "workers": (1, 2, 3, 4), "batch": (1, 2, 4, 8), "batch-policy": ("window", "deadline"),
 }  # fmt: skip
-_SECONDS, _FRAMES = (1.5, 6.0), 300
-_FINALISTS, _AGAIN = 3, 2  # how many of the best are measured again, and how often
+CUDA = {**GPU, "batch": (1, 4, 16)}
+_SECONDS, _FRAMES, _WARMUP = (1.5, 6.0), 300, Warmup(tolerance=0.15, seconds_max=1.0)  # as the tuner's own
+_FINALISTS = 3  # how many of the best are measured again
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,17 @@ def on_cpu(seed: int) -> Iterator[Workload]:
         yield Workload(f"cameras: {model} on the CPU", case, Goal(fps=fps, p99_ms=2000 / fps), CPU)
 
 
+def on_cuda(seed: int) -> Iterator[Workload]:
+    """A large network and a small one on this machine's GPU, inputs on the host."""
+    for model, backend, options in (
+        ("resnet50", "onnxruntime", {"option.algorithms": "heuristic"}),
+        ("detector", "torch", {}),
+    ):
+        settings = {"backend": backend, "device": "cuda", **options}
+        case = make_case(f"builtin:{model}", p99_ms=33.3, scope="model", settings=settings, seed=seed)
+        yield Workload(f"cameras: {model} by {backend}", case, Goal(fps=30, p99_ms=33.3), CUDA)
+
+
 def exhaustive(asked: Workload) -> tuple[dict[str, tuple[Trial, ...]], float]:
     """Every combination measured as far as needed; its trials by settings, and the seconds all took."""
     around = surroundings(asked.case.plan)
@@ -83,16 +97,20 @@ def exhaustive(asked: Workload) -> tuple[dict[str, tuple[Trial, ...]], float]:
         return found, lab.spent
 
 
-def judged(asked: Workload, truth: Mapping[str, tuple[Trial, ...]], chosen: Mapping[str, Any]) -> tuple[float, float]:
-    """What the chosen settings and the best of all are worth; on a real machine by medians of runs in turn."""
+def judged(
+    asked: Workload, truth: Mapping[str, tuple[Trial, ...]], chosen: Mapping[str, Any], count: int
+) -> tuple[float, float]:
+    """What the chosen settings and the best of all are worth; on a real machine by medians of `count` runs in turn."""
     first = {name: worth(asked.goal, trials) for name, trials in truth.items()}
     if clock_for(asked.case.plan).virtual:
         return first[str(chosen)], max(first.values())
     around = surroundings(asked.case.plan)
     settings = {str(s): s for s in combinations(asked.case, grid_axes(asked.grid), around)}
-    again = {name: [first[name]] for name in (*sorted(first, key=lambda n: -first[n])[:_FINALISTS], str(chosen))}
+    again: dict[str, list[float]] = {
+        name: [] for name in (*sorted(first, key=lambda n: -first[n])[:_FINALISTS], str(chosen))
+    }
     with Lab(1e9, clock=clock_for(asked.case.plan)) as lab:
-        for _ in range(_AGAIN):
+        for _ in range(count):
             for name, worths in again.items():
                 level = carried(truth[name]) or 1
                 trials = tuple(_trials(lab, apply(asked.case, settings[name]), asked.goal, level))
@@ -110,7 +128,7 @@ def _trials(lab: Lab, case: Case, goal: Goal, guess: int) -> Iterator[Trial]:
         if level is None:
             return
         seconds = min(_SECONDS[1], max(_SECONDS[0], _FRAMES / rate(goal, level)))
-        told: Figures = figures(lab.run(case_at(case, goal, level), seconds))
+        told: Figures = figures(lab.run(case_at(case, goal, level), seconds, warmup=_WARMUP))
         trials.append(Trial(level=level, figures=told, met=met(goal, told, level)))
         yield trials[-1]
 
@@ -123,14 +141,14 @@ def worth(goal: Goal, trials: Sequence[Trial]) -> float:
     return len(kept) / sum(value(goal, t.figures) for t in kept) if kept else 0.0
 
 
-def row(asked: Workload, time_limit: float) -> dict[str, Any]:
+def row(asked: Workload, time_limit: float, again: int) -> dict[str, Any]:
     """Both searches; the tuner's plan is judged by what the exhaustive search measured of it."""
     began = time.perf_counter()
     found: Tuning = tune(asked.case, asked.goal, grid=asked.grid, time_limit=time_limit)
     wall = time.perf_counter() - began
     truth, seconds = exhaustive(asked)
     assert found.best is not None
-    own, best = judged(asked, truth, found.candidates[found.best].settings)
+    own, best = judged(asked, truth, found.candidates[found.best].settings, again)
     reached = own / best if best else 1.0
     spent = found.seconds.get("primitives", 0.0) + found.seconds.get("measurements", 0.0)
     if clock_for(asked.case.plan).virtual is False:
@@ -150,13 +168,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--cpu", action="store_true", help="this machine's CPU instead of simulated devices")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--cpu", action="store_true", help="this machine's CPU instead of simulated devices")
+    where.add_argument("--cuda", action="store_true", help="this machine's GPU instead of simulated devices")
+    parser.add_argument("--again", type=int, default=3, help="times that the best few are measured again")
     parser.add_argument("--time-limit", type=float, default=300.0, help="of a tuning, seconds")
     parser.add_argument("--only", type=int, help="only the workload of that number, from 0")
     args = parser.parse_args()
-    asked = list(on_cpu(args.seed) if args.cpu else simulated(args.seed))
+    asked = list((on_cpu if args.cpu else on_cuda if args.cuda else simulated)(args.seed))
     chosen = asked if args.only is None else [asked[args.only]]
-    show("tuner", args, [row(workload, args.time_limit) for workload in chosen])
+    show("tuner", args, [row(workload, args.time_limit, args.again) for workload in chosen])
 
 
 if __name__ == "__main__":

@@ -111,3 +111,21 @@ def test_the_bound_is_that_of_the_best_batch() -> None:
     assert of(4, 1) / of(1, 1) == pytest.approx((4 / 24) / (1 / 10))
     assert of(4, 2) / of(4, 1) == pytest.approx((2 * 4 / 30) / (4 / 24))
     assert 100 < of(1, 1) < 120
+
+
+def test_the_layout_of_tensor_cores_is_tried_by_those_who_know_it() -> None:
+    """On a GPU the layout option of a backend is an axis, and never given to a backend that does not know it."""
+    known = {"onnxruntime": {"nhwc"}, "torch": {"channels_last"}, "tensorrt": {"level"}}
+    around = Surroundings(cores=4, sms=80, backends=tuple(known), options=known)
+    case = case_of(Plan(models=(ModelPlan(name="m", model="null", backend="onnxruntime"),)))
+    found = axes(case, around)
+    told = neighbours(case, found, around, {"backend": "torch"})
+    assert {"backend": "torch", "option.channels_last": True} in told
+    assert {"option.nhwc": True} in neighbours(case, found, around, {})
+    assert not any("option.nhwc" in settings for settings in told if settings.get("backend") == "torch")
+
+
+def test_an_option_can_be_left_to_the_backend_again() -> None:
+    """None takes an option out of the plan."""
+    case = case_of(Plan(models=(ModelPlan(name="m", model="null"),)))
+    assert apply(apply(case, {"option.nhwc": True}), {"option.nhwc": None}) == case

@@ -109,8 +109,8 @@ _WORDS = {"on": True, "off": False, "true": True, "false": False, "yes": True, "
 def apply(case: Case, changes: Mapping[str, Any]) -> Case:
     """The case with `changes` (setting name -> value or its text) made.
 
-    'MODEL.NAME' changes one model only; 'option.KEY' sets an option of the backend. Raises UsageError for an unknown
-    setting (listing the known ones) or a value of the wrong type.
+    'MODEL.NAME' changes one model only; 'option.KEY' sets an option of the backend (None: the backend's default).
+    Raises UsageError for an unknown setting (listing the known ones) or a value of the wrong type.
     """
     for name, value in changes.items():
         case = _apply_one(case, name, value)
@@ -174,8 +174,13 @@ def _set(fact: Any, path: str, value: Any) -> Any:
     head, _, rest = path.partition(".")
     current = getattr(fact, head)
     if rest:
-        value = {**current, rest: value} if isinstance(current, dict) else _set(current, rest, value)
+        value = _with(current, rest, value) if isinstance(current, dict) else _set(current, rest, value)
     return _valid(replace(fact, **{head: value}), head)
+
+
+def _with(options: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """The options with one changed; None leaves it to the backend again."""
+    return {name: each for name, each in {**options, key: value}.items() if each is not None}
 
 
 def _valid(fact: Any, changed: str) -> Any:

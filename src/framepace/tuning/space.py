@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from framepace.facts.plan import ModelPlan, Plan
 from framepace.facts.settings import Case, apply
 
 Settings = dict[str, Any]
+_LAYOUTS = ("nhwc", "channels_last")  # options with which backends keep pictures as tensor cores like them
 _CROWD = 2  # threads x workers is at most this many times the cores
 
 
@@ -32,13 +34,14 @@ class Axis:
 class Surroundings:
     """What a machine offers a plan: CPU cores, SMs of the smallest GPU (0: no GPU), backends that can run the models.
 
-    `batches` is whether the models take any number of frames at once.
+    `batches` is whether the models take any number of frames at once; `options` are those that each backend knows.
     """
 
     cores: int
     sms: int = 0
     backends: tuple[str, ...] = ()
     batches: bool = True
+    options: Mapping[str, Collection[str]] = dataclasses.field(default_factory=dict)
 
 
 def on_gpu(model: ModelPlan, around: Surroundings) -> bool:
@@ -93,6 +96,9 @@ def _gpu(around: Surroundings) -> Iterator[Axis]:
     yield Axis("graph", (False, True), (False, True), ordered=False)
     yield Axis("slots", (1, 2, 3), (2,))
     yield Axis("stream", ("own", "shared"), ordered=False)
+    known = {option for options in around.options.values() for option in options}
+    for option in filter(known.__contains__, _LAYOUTS):
+        yield Axis(f"option.{option}", (None, True), ordered=False)
     if around.sms:
         yield Axis("sms", (None, *(max(1, around.sms // n) for n in (2, 4))), ordered=False)
 
@@ -123,6 +129,9 @@ def _own(plan: Plan, name: str) -> Any:
     """The value of a setting in the plan (of its first model)."""
     from framepace.facts.settings import SETTINGS
 
+    kind, _, option = name.partition(".")
+    if kind == "option":
+        return plan.models[0].options.get(option)
     setting = SETTINGS.get(name)
     if setting is None or setting.part not in ("models", "engine", "source"):
         return _Missing()
@@ -177,8 +186,13 @@ def changed(case: Case, settings: Mapping[str, Any]) -> Settings:
 
 
 def sensible(case: Case, around: Surroundings) -> bool:
-    """Whether a plan can be better than all that are simpler: no policy without a batch, no crowd of threads."""
+    """Whether a plan can be better than all that are simpler: no policy without a batch, no crowd of threads.
+
+    Nor is it sensible to tell a backend what only another one understands.
+    """
     plan = case.plan
+    if any(option not in around.options.get(m.backend, m.options) for m in plan.models for option in m.options):
+        return False
     batch = plan.models[0].batch
     if batch.max == 1 and (batch.policy != "window" or batch.window_ms):
         return False

@@ -15,8 +15,9 @@ def surroundings(plan: Plan) -> Surroundings:
     """See Surroundings. Backends that only simulate are never offered beside those that run models."""
     gpus = probe().gpus
     sms = min((gpu.sm_count or 1 for gpu in gpus), default=0)
-    batches = all(map(_takes_batches, plan.models))
-    return Surroundings(cores=len(usable_cores()), sms=sms, backends=_backends(plan, bool(gpus)), batches=batches)
+    batches, backends = all(map(_takes_batches, plan.models)), _backends(plan, bool(gpus))
+    options = {name: frozenset(get_backend(name).options) for name in backends}
+    return Surroundings(cores=len(usable_cores()), sms=sms, backends=backends, batches=batches, options=options)
 
 
 def _takes_batches(model: ModelPlan) -> bool:
