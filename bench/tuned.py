@@ -31,7 +31,6 @@ ENGINE = ("workers", "worker-processes", TUNED, ACROSS)  # framepace's own
 BETTER_ACROSS = 4.0
 FOUR = ("builtin:resnet50@224x224",) * 4
 GRID: dict[str, tuple[Any, ...]] = {"precision": ("fp16",), "graph": (True,), "workers": (1, 2, 4)}
-BATCHES = (16, 32)
 LAYOUTS: dict[str, dict[str, tuple[Any, ...]]] = {
     "onnxruntime": {"option.nhwc": (None, True)},
     "torch": {"option.channels_last": (None, True)},
@@ -57,7 +56,8 @@ def on_gpu(args: argparse.Namespace) -> tuple[Case, dict[str, Tuning]]:
     return given, {
         name: api.tune(given, fps=30, p99_ms=args.p99_ms, objective="cameras", time_limit=args.time_limit,
                        vary=grid | more, out=args.out and args.out / folder, tell=_tell)
-        for name, folder, more in ((TUNED, "tuned", {}), (ACROSS, "across", {"batch": BATCHES}))
+        for name, folder, more in ((TUNED, "tuned", {}), (ACROSS, "across", {"batch": tuple(args.batches)}))
+        if folder in args.tunings
     }  # fmt: skip
 
 
@@ -112,6 +112,14 @@ def main() -> None:
         default=["onnxruntime"],
         help="on a GPU: that of the plain strategies, and what may be tuned to; 'simulated' needs none",
     )
+    parser.add_argument(
+        "--tunings",
+        nargs="+",
+        choices=["tuned", "across"],
+        default=["tuned", "across"],
+        help="on a GPU: with the batch as given, and with batches over cameras",
+    )
+    parser.add_argument("--batches", nargs="+", type=int, default=[16, 32], help="of those over cameras")
     parser.add_argument("--simulate", default="h200", help="the device that backend simulated stands for")
     parser.add_argument("--plain", nargs="+", default=list(PLAIN), help="the strategies to compare with")
     parser.add_argument("--p99-ms", type=float, default=100.0, help="what 99 %% of the frames must keep on a GPU")

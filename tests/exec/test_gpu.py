@@ -40,7 +40,10 @@ class Net:
         self.plan = ModelPlan(name="m", model="m.onnx", **{"batch": Batching(max=BATCH), **plan})
         inputs = Resolved((X, TABLE), None, frozenset({"x"}))
         outputs = () if produced else (Y,)
-        self.worker = DeviceWorker(self.device, self.plan, inputs, outputs, self.launch, graph=self.plan.graph)
+        sizes = self.plan.batch.sizes
+        self.worker = DeviceWorker(
+            self.device, self.plan, inputs, outputs, self.launch, graph=self.plan.graph, sizes=sizes
+        )
 
     def launch(self, index: int, slot: Slot, count: int, stream: Any) -> Mapping[str, Produced] | None:
         """Double x."""
@@ -101,6 +104,27 @@ def test_a_smaller_batch_copies_only_its_items(clock: FakeClock) -> None:
     net.worker.wait(0)
     assert net.device.uploads == [8, 12]
     assert net.device.downloads == [8]
+
+
+def test_a_batch_between_two_sizes_is_padded_to_the_larger(clock: FakeClock) -> None:
+    """With sizes 2 and 4, three frames are copied and run as four and one as two; their outputs are theirs."""
+    net = Net(clock, batch=Batching(max=BATCH, sizes=(2, 4)))
+    net.worker.staging(0)["x"][...] = 3
+    for count in (3, 1):
+        net.worker.enqueue(0, count)
+        assert (net.worker.wait(0)["y"][:count] == 6).all()
+    assert net.device.uploads == [32, 12, 16, 12]
+
+
+def test_all_sizes_are_set_up_before_the_first_frame(clock: FakeClock) -> None:
+    """Priming captures a graph for each size of each slot; no batch afterwards captures another."""
+    net = Net(clock, graph=True, batch=Batching(max=BATCH, sizes=(1, 2, 4)))
+    net.worker.prime()
+    assert len(net.device.graphs) == 6
+    for count in range(1, BATCH + 1):
+        net.worker.enqueue(count % 2, count)
+        net.worker.wait(count % 2)
+    assert len(net.device.graphs) == 6
 
 
 def test_device_resident_tensors_are_copied_once(clock: FakeClock) -> None:

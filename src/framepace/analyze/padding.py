@@ -1,4 +1,4 @@
-"""Padding: what a model of a fixed batch computes for frames that are not there."""
+"""Padding: what a model that runs batches of some sizes only computes for frames that are not there."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from framepace.facts.trace import Trace
 
 
 def padding(measured: Trace) -> dict[str, float]:
-    """The share of what was computed that was padding, by name of the models that run no smaller batch.
+    """The share of what was computed that was padding, by name of the models that run batches of some sizes only.
 
     Rows of the trace are delivered requests; each inference of b frames has b of them.
     """
     r, names = measured.requests, [model.name for model in measured.meta.plan.models]
     found = {}
-    for name, full in measured.meta.fixed_batches.items():
-        sizes = r["batch_size"][r["model"] == names.index(name)]
-        if len(sizes):
-            found[name] = max(0.0, 1 - len(sizes) / (full * float(np.sum(1 / sizes))))
+    for name, made in measured.meta.batch_sizes.items():
+        frames = r["batch_size"][r["model"] == names.index(name)]
+        if len(frames):
+            run = np.asarray(made)[np.searchsorted(made, frames).clip(max=len(made) - 1)]
+            found[name] = max(0.0, 1 - len(frames) / float(np.sum(run / frames)))
     return found

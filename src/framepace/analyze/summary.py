@@ -289,6 +289,7 @@ def _notes(trace: Trace, frames: ModelSummary) -> Iterator[str]:
         yield f"{count:,} frames are marked: {name}"
     for name, share in padding(trace.measured()).items():
         if share >= _PADDED:
-            yield f"{name}: {share:.0%} of the work was padding: its batch is fixed, and often not full"
+            sizes = ", ".join(map(str, trace.meta.batch_sizes[name]))
+            yield f"{name}: {share:.0%} of the work was padding: it runs batches of {sizes}, often not full"
     if 0 < frames.effective < frames.requests / 10:
         yield f"latencies of neighbours are alike: {frames.requests:,} frames are worth {frames.effective:,}"

@@ -8,7 +8,7 @@ for each the caller fills `staging(slot)`, calls `enqueue(slot, count)`, then `w
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import entry_points
@@ -83,6 +83,7 @@ class Session(ABC):
     `spec` is the identity of the model's file with the shapes as loaded; `resolved` the inputs as the worker's staging
     has them (uint8 where preparation is folded in). `notes` are sentences a reader of the trace must see; `gpu` is the
     PCI bus id of the device it runs on, None on a CPU; `placement` counts nodes by where they run ('cuda', 'cpu').
+    `batch_sizes` are those that its workers run (see Backend.batch_sizes); empty: any.
     """
 
     spec: ModelSpec
@@ -90,6 +91,7 @@ class Session(ABC):
     notes: tuple[str, ...] = ()
     gpu: str | None = None
     placement: Mapping[str, int] = {}
+    batch_sizes: tuple[int, ...] = ()
     closed = False
 
     def worker(self, index: int = 0) -> Worker:
@@ -134,6 +136,14 @@ class Backend(ABC):
     simulated: bool = False
     devices: tuple[str, ...] = ("cpu",)
 
+    def batch_sizes(self, model: ModelPlan) -> tuple[int, ...]:
+        """The batch sizes that are set up before the load begins; a batch between two is padded to the larger one.
+
+        Empty where any size runs at once: what a new size takes (capturing a graph, searching for algorithms) would
+        otherwise be a stall of its first frame.
+        """
+        return ()
+
     def takes(self, location: str) -> bool:
         """Whether it can run this kind of file, by its name alone."""
         return True
@@ -151,7 +161,9 @@ class Backend(ABC):
             raise UsageError(f"backend {self.name} cannot run on {kind}", expected=" or ".join(self.devices))
         if kind == "cpu" and (model.graph or model.sms is not None):
             raise UsageError("graph and sms are settings of a GPU", got=f"{self.name} on the CPU")
-        return self._load(model, clock, tell)
+        session = self._load(model, clock, tell)
+        session.batch_sizes = run_sizes(self, model, session.resolved)
+        return session
 
     @abstractmethod
     def _load(self, model: ModelPlan, clock: Clock, tell: Tell) -> Session:
@@ -160,6 +172,18 @@ class Backend(ABC):
     def versions(self) -> dict[str, str]:
         """Versions of the libraries behind it, by name."""
         return {}
+
+
+def run_sizes(backend: Backend, model: ModelPlan, resolved: Resolved) -> tuple[int, ...]:
+    """The batch sizes that a model is run at; empty: any up to the largest. One without a batch runs whole."""
+    if model.batch.max == 1:
+        return ()
+    return backend.batch_sizes(model) if resolved.batched else (model.batch.max,)
+
+
+def padded(count: int, sizes: Sequence[int]) -> int:
+    """The size at which `count` frames are run: the smallest of `sizes` (ascending) that holds them."""
+    return next((size for size in sizes if size >= count), count)
 
 
 GROUP = "framepace.backends"

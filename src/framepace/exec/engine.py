@@ -67,10 +67,10 @@ class Engine:
         return {model.name: dict(session.placement) for model, session in pairs if session.placement}
 
     @property
-    def fixed_batches(self) -> dict[str, int]:
-        """The batch that every inference has, whatever frames there are, of models that take no smaller one."""
-        pairs = [(m, s) for m, s in zip(self.plan.models, self._models, strict=True) if m.batch.max > 1]
-        return {model.name: model.batch.max for model, session in pairs if not session.resolved.batched}
+    def batch_sizes(self) -> dict[str, tuple[int, ...]]:
+        """The sizes to which batches are padded, of models that do not run any number of frames."""
+        pairs = zip(self.plan.models, self._models, strict=True)
+        return {model.name: session.batch_sizes for model, session in pairs if session.batch_sizes}
 
     @property
     def gpus(self) -> dict[int, str]:

@@ -7,6 +7,7 @@ slot has nothing to overlap: it keeps to one stream, which saves two waits betwe
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from framepace.exec.backend import DeviceTimes, Tensors, Worker
+from framepace.exec.backend import DeviceTimes, Tensors, Worker, padded
 from framepace.exec.device import Device, Event, Graph, Memory, Stream
 from framepace.exec.models import Resolved
 from framepace.facts.model import TensorSpec
@@ -81,6 +82,7 @@ class DeviceWorker(Worker):
         launch: see Launch; called in the thread that made the worker.
         graph: capture the launch of each (slot, count) once, after one plain run, and replay it.
         compute: the stream of the kernels, where the backend needed one before; made here otherwise.
+        sizes: the only batch sizes that are launched, ascending; others are padded to the next. Empty: any.
         close: frees what the backend made for this worker.
 
     Raises what the device does; nothing is left taken then.
@@ -96,10 +98,11 @@ class DeviceWorker(Worker):
         graph: bool = False,
         compute: Stream | None = None,
         close: Callable[[], None] | None = None,
+        sizes: Sequence[int] = (),
     ) -> None:
         self.slots, self._device, self._launch = plan.slots, device, launch
         self._resident, self._pinned, self._graph = plan.transfer == "device", plan.transfer != "pageable", graph
-        self._full = plan.batch.max
+        self._full, self._sizes = plan.batch.max, tuple(sizes)
         # Outputs of a batched model have its batch; only theirs and the batched inputs' bytes follow the count.
         self._batched = inputs.batched | {t.name for t in outputs if inputs.batched and t.shape[:1] == (self._full,)}
         self._graphs: dict[tuple[int, int], Graph] = {}
@@ -127,7 +130,7 @@ class DeviceWorker(Worker):
             raise self._device.error(error, "an inference was started") from error
 
     def _enqueue(self, slot: int, count: int) -> None:
-        s = self._slots[slot]
+        s, count = self._slots[slot], padded(count, self._sizes)
         s.count, s.copied = count, not (self._resident and s.filled)
         events = s.events
         if s.copied:
@@ -161,9 +164,9 @@ class DeviceWorker(Worker):
         return s.results
 
     def prime(self) -> None:
-        """See Worker: one inference of the largest batch in each slot."""
-        for slot in range(self.slots):
-            self.enqueue(slot, self._full)
+        """See Worker: one inference of each size in each slot, the largest first (its memory serves the others)."""
+        for slot, size in itertools.product(range(self.slots), self._sizes[::-1] or (self._full,)):
+            self.enqueue(slot, size)
             self.wait(slot)
 
     def times(self, slot: int) -> DeviceTimes:

@@ -50,6 +50,7 @@ class Loaded:
     notes: tuple[str, ...]
     placement: dict[str, int]
     gpu: str | None
+    batch_sizes: tuple[int, ...]
     libraries: dict[str, str]
     began: int
     loading: int
@@ -135,7 +136,7 @@ class ModelProcess(Session):
         """What was loaded, once it is. Raises what loading raised, and BackendError when the process has died."""
         found = self.links[0].loaded(tell)
         self.spec, self.resolved, self.notes = found.spec, found.resolved, found.notes
-        self.placement, self.gpu = found.placement, found.gpu
+        self.placement, self.gpu, self.batch_sizes = found.placement, found.gpu, found.batch_sizes
         return found
 
     def layers(self) -> tuple[Layer, ...]:
@@ -241,7 +242,7 @@ def _load(model: ModelPlan, tell: Tell) -> tuple[Session, Loaded]:
     clock = SystemClock()
     began, backend = clock.now(), get_backend(model.backend)
     s = backend.load(model, clock, tell)
-    said = (s.spec, s.resolved, s.notes, dict(s.placement), s.gpu, backend.versions())
+    said = (s.spec, s.resolved, s.notes, dict(s.placement), s.gpu, s.batch_sizes, backend.versions())
     return s, Loaded(*said, began=began, loading=clock.now() - began)
 
 

@@ -120,8 +120,8 @@ class Cost(Fact, frozen=True, kw_only=True):
 class Summary(Fact, frozen=True, kw_only=True):
     """A trace in numbers. Times in ns, `throughput` in frames a second, `process_cpu` in ns of CPU time a frame.
 
-    `padding` is the share of the work that was on frames that were not there, by model of a fixed batch; `frames`
-    summarises whole frames (all models of a frame together: from due to the last delivery).
+    `padding` is the share of the work that was on frames that were not there, by model that runs batches of some sizes
+    only; `frames` summarises whole frames (all models of a frame together: from due to the last delivery).
     """
 
     trace: str

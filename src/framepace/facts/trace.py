@@ -116,9 +116,9 @@ class TraceMeta(Fact, frozen=True, kw_only=True):
     `startup` holds what was spent before the load began, in ns: 'models' until all were loaded, 'workers' until all
     workers were set up, and, within 'models', 'load NAME' and 'start NAME' (of its process). `notes` are sentences a
     reader must see (a truncated video, non-finite outputs); `stopped` is 'running' until the run closes it. `layers`
-    holds, by model, what each layer takes alone, where that was asked for. `fixed_batches` are those of models that run
-    no smaller batch: frames that lack are padding. `placement` counts, by model, the nodes that
-    run in each place ('cuda', 'cpu') where the library tells.
+    holds, by model, what each layer takes alone, where that was asked for. `batch_sizes` are those of models that do
+    not run any number of frames: a batch is padded to the next. `placement` counts, by model, the nodes that run in
+    each place ('cuda', 'cpu') where the library tells.
     """
 
     id: str
@@ -137,7 +137,7 @@ class TraceMeta(Fact, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     layers: dict[str, tuple[Layer, ...]] = {}
     placement: dict[str, dict[str, int]] = {}
-    fixed_batches: dict[str, int] = {}
+    batch_sizes: dict[str, tuple[int, ...]] = {}
     format: str = TRACE_FORMAT
     framepace: str = ""
 

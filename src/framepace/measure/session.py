@@ -211,7 +211,7 @@ class _Run:
             clock="virtual" if self._clock.virtual else "monotonic",
             simulated=self._engine.simulated,
             placement=self._engine.placement,
-            fixed_batches=self._engine.fixed_batches,
+            batch_sizes=self._engine.batch_sizes,
             framepace=probed.libraries.get("framepace", ""),
         )
 

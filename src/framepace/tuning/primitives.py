@@ -113,7 +113,7 @@ class _Bench:
 
     def _run(self, batch: int, workers: int, gap: float, seconds: float) -> Trace:
         case = self._case
-        model = replace(self._model, batch=Batching(max=batch), slots=1)
+        model = replace(self._model, batch=Batching(max=batch, sizes=(batch,)), slots=1)
         # Sleeping, so that a pause is one, and waking up late is seen.
         threads = replace(case.plan.engine, workers=workers, strategy="workers", decode="inline", wait="sleep")
         plan = Plan(models=(model,), engine=threads, source=case.plan.source)

@@ -152,7 +152,8 @@ def _trial_level(goal: Goal, candidates: Sequence[Candidate], number: int, repea
         idle = len(candidate.measured) >= _wanted(goal, candidates, number, repeats)
         return None if idle or _hopeless(goal, candidates, number) else level_of(goal, 0.0)
     expected, done = carried(candidate.predicted), tried(candidate.measured)
-    guess = came_out(goal, candidate.measured) or expected or best + 1
+    # Without a prediction: one above the best is of interest, and what comes after it is anybody's guess.
+    guess = came_out(goal, candidate.measured) or expected or (0 if done else best + 1)
     if number == 0 and fine and carried(candidate.measured) < best:
         return next_level(done, guess, 0, _ROUGH, stands_for=partial(rate, goal))
     if candidate.predicted and not done and max(expected + 1, _times(goal, _HOPE, expected)) <= best:

@@ -69,6 +69,10 @@ class OnnxRuntimeBackend(Backend):
         checked_plan = replace(model, options=checked(self.name, _Options, model.options))
         return _CudaSession(checked_plan, tell) if gpu else _OrtSession(checked_plan, tell)
 
+    def batch_sizes(self, model: ModelPlan) -> tuple[int, ...]:
+        """See Backend: on a GPU cuDNN's algorithms are searched for each size, and graphs captured."""
+        return model.batch.steps if (model.device or "cpu") != "cpu" else ()
+
     def versions(self) -> dict[str, str]:
         """Version of ONNX Runtime."""
         import onnxruntime
@@ -150,7 +154,7 @@ class _CudaSession(_Loaded):
         return session
 
     def _worker(self, index: int) -> Worker:
-        return self._seats.worker(index)
+        return self._seats.worker(index, self.batch_sizes)
 
     def _close(self) -> None:
         self._seats.close()

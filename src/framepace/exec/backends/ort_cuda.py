@@ -71,8 +71,8 @@ class Seats:
         while self.free:
             _free(self.free.popitem()[1])
 
-    def worker(self, index: int) -> Worker:
-        """A worker on its seat, with buffers of its own."""
+    def worker(self, index: int, sizes: Sequence[int]) -> Worker:
+        """A worker on its seat, with buffers of its own; `sizes` as DeviceWorker takes them."""
         device, seat = cuda.open_device(self.plan.device, self.plan.sms, index), self.take(index)
         launch = _Launch(seat, self.plan, self.resolved)
 
@@ -81,7 +81,7 @@ class Seats:
             self.give_back(index, seat)
 
         return DeviceWorker(
-            device, self.plan, self.resolved, launch.outputs, launch, compute=seat.stream, close=release
+            device, self.plan, self.resolved, launch.outputs, launch, compute=seat.stream, close=release, sizes=sizes
         )
 
     def _new(self, index: int) -> Seat:

@@ -67,6 +67,10 @@ class TensorRTBackend(Backend):
         self._lib = chosen_library(chosen)
         return _TrtSession(self._lib, chosen, tell)
 
+    def batch_sizes(self, model: ModelPlan) -> tuple[int, ...]:
+        """See Backend: graphs are captured."""
+        return model.batch.steps if model.graph else ()
+
     def versions(self) -> dict[str, str]:
         """Version of the library that loaded a model, or that is found first."""
         lib = self._lib or find_library()
@@ -152,7 +156,9 @@ class _TrtSession(Session):
             outputs = launch.outputs(engine.names(self._lib, self.engine)[1], self.engine, plan.name)
             on_error.pop_all()
         done = partial(self._contexts.give_back, context, again=plan is self._plan)
-        worker = DeviceWorker(device, plan, self.resolved, outputs, launch, graph=plan.graph, close=done)
+        worker = DeviceWorker(
+            device, plan, self.resolved, outputs, launch, graph=plan.graph, close=done, sizes=self.batch_sizes
+        )
         return worker, context
 
     def _close(self) -> None:

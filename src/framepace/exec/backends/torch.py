@@ -65,6 +65,11 @@ class TorchBackend(Backend):
         plan = replace(model, options=checked(self.name, _Options, model.options))
         return CudaSession(plan, tell) if kind == "cuda" else CpuSession(plan, tell)
 
+    def batch_sizes(self, model: ModelPlan) -> tuple[int, ...]:
+        """See Backend: graphs are captured, and cuDNN's algorithms searched where that was asked for."""
+        gpu = (model.device or self.devices[0]) != "cpu"
+        return model.batch.steps if gpu and (model.graph or model.options.get("cudnn_benchmark")) else ()
+
     def versions(self) -> dict[str, str]:
         """Version of PyTorch, and of the CUDA that it was built for."""
         cuda = torch.version.cuda

@@ -55,7 +55,7 @@ class CudaSession(TorchSession):
     def _worker(self, index: int) -> Worker:
         device = cuda.open_device(self.plan.device, self.plan.sms, index)
         launch = _Launch(self, device.stream() if self.plan.graph else None)
-        return DeviceWorker(device, self.plan, self.resolved, (), launch, close=launch.close)
+        return DeviceWorker(device, self.plan, self.resolved, (), launch, close=launch.close, sizes=self.batch_sizes)
 
     def _close(self) -> None:
         super()._close()

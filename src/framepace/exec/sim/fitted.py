@@ -15,8 +15,9 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from framepace.exec.backend import DeviceTimes, Session, Tensors, Worker
-from framepace.exec.models import inspect, resolve
+from framepace.errors import UsageError
+from framepace.exec.backend import DeviceTimes, Session, Tensors, Worker, get_backend, padded, run_sizes
+from framepace.exec.models import Resolved, inspect, resolve
 from framepace.exec.sim.clock import pass_until
 from framepace.exec.sim.costs import Costs
 from framepace.exec.sim.device import Device, Job, Stream, Tenant
@@ -39,6 +40,7 @@ class FittedSession(Session):
         self.resolved = resolve(found, plan)
         self.spec = replace(found, inputs=self.resolved.inputs)
         self.plan, self.costs, self.clock, self.device, self.seed = plan, costs, clock, device, seed
+        self.batch_sizes = _sizes(plan, self.resolved)
         self.tenant = Tenant()
         self._running, self._spinner = 0, Task(math.inf, costs.demand - 1, costs.demand - 1.0, press=False)
 
@@ -106,6 +108,7 @@ class FittedWorker(Worker):
 class _CpuWorker(FittedWorker):
     def enqueue(self, slot: int, count: int) -> None:
         """See Worker: an inference on the cores."""
+        count = padded(count, self.session.batch_sizes)
         self.session.compute(count, self.draw("infer", count, self.pause()))
         self.awake()
 
@@ -120,7 +123,7 @@ class _DeviceWorker(FittedWorker):
 
     def enqueue(self, slot: int, count: int) -> None:
         """See Worker: the host's part of it; the device goes on by itself."""
-        now = self.clock.now()
+        now, count = self.clock.now(), padded(count, self.session.batch_sizes)
         gap, idle = self.pause(), now - (self.session.tenant.last_end or now)
         h2d, d2h = (round(self.draw(name, count)) for name in ("h2d", "d2h"))
         launched = now + round(self.draw("lag", count, gap))
@@ -144,6 +147,14 @@ class _DeviceWorker(FittedWorker):
         super().times(slot)
         job = self._jobs[slot]
         return DeviceTimes(job.h2d, job.end - job.start, job.d2h, job.h2d_at, job.start, job.d2h_at)
+
+
+def _sizes(plan: ModelPlan, resolved: Resolved) -> tuple[int, ...]:
+    """See Session; those of a library that is not installed here are not known."""
+    try:
+        return run_sizes(get_backend(plan.backend), plan, resolved)
+    except UsageError:
+        return ()
 
 
 def _work(ns: float, filled: float) -> Work:
