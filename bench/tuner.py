@@ -66,10 +66,16 @@ def simulated(seed: int) -> Iterator[Workload]:
 
 
 def on_cpu(seed: int) -> Iterator[Workload]:
-    """Small networks on this machine's CPU; rates that take some cameras."""
-    for model, fps in (("classifier", 15.0), ("detector", 10.0), ("manykernels", 15.0), ("membound", 5.0)):
-        case = make_case(f"builtin:{model}", fps=fps, p99_ms=2000 / fps, scope="pipeline", seed=seed)
-        yield Workload(f"cameras: {model} on the CPU", case, Goal(fps=fps, p99_ms=2000 / fps), CPU)
+    """Small networks on this machine's CPU; rates so low that a camera is less than what is asked of the tuner."""
+    asked = (
+        ("classifier", 5.0, 130.0),
+        ("detector", 4.0, 200.0),
+        ("manykernels", 15.0, 130.0),
+        ("membound", 0.5, 400.0),
+    )
+    for model, fps, p99 in asked:
+        case = make_case(f"builtin:{model}", fps=fps, p99_ms=p99, scope="pipeline", seed=seed)
+        yield Workload(f"cameras: {model} on the CPU", case, Goal(fps=fps, p99_ms=p99), CPU)
 
 
 def on_cuda(seed: int) -> Iterator[Workload]:

@@ -56,13 +56,14 @@ class Primitives(Fact, frozen=True, kw_only=True):
     """What plans on one machine are predicted from.
 
     `cores` is the number of CPU cores (0: as many as are wanted, as beside a simulated device); `machine` the
-    fingerprint of the machine.
+    fingerprint of the machine; `loading` the seconds that went into loading models, beside the runs.
     """
 
     cores: int
     scope: Scope
     costs: tuple[ModelCost, ...]
     machine: str | None = None
+    loading: NonNegative = 0.0
     format: str = PRIMITIVES_FORMAT
 
     def of(self, model: ModelPlan) -> ModelCost:

@@ -15,7 +15,7 @@ class Engines:
     """Up to `kept` engines by what they load; the oldest goes first. A context manager that closes them all."""
 
     def __init__(self, clock: Clock, kept: int = 1) -> None:
-        self._clock, self._kept = clock, kept
+        self.clock, self._kept = clock, kept
         self._engines: dict[bytes, Engine] = {}
 
     def __enter__(self) -> Engines:
@@ -43,9 +43,9 @@ class Engines:
 
     def _load(self, plan: Plan, tell: Tell) -> Engine:
         try:
-            return Engine(plan, self._clock, tell)
+            return Engine(plan, self.clock, tell)
         except DeviceMemoryError:
             if not self._engines:
                 raise
             self.clear()
-            return Engine(plan, self._clock, tell)
+            return Engine(plan, self.clock, tell)

@@ -23,6 +23,7 @@ from framepace.measure.engines import Engines
 from framepace.measure.feeds import Frames, open_frames
 from framepace.measure.machine import probe
 from framepace.measure.session import clock_for, measure
+from framepace.units import NS_PER_S
 
 Tell = Callable[[str, float], None]
 GAPS_MS = (1.0, 30.0)
@@ -61,26 +62,35 @@ def measure_primitives(
             chosen.append(model)
     clock = clock or clock_for(replace(case.plan, models=tuple(chosen)))
     cores = 0 if all(get_backend(m.backend).simulated for m in chosen) else len(usable_cores())
-    costs = []
+    costs, loading = [], 0
     with ExitStack() as stack:
-        engines, frames = stack.enter_context(Engines(clock)), open_frames(case.workload, clock)
+        # Each batch size alone and beside itself, so that what comes back to it after others is not loaded again.
+        engines = stack.enter_context(Engines(clock, kept=2 * len(set(batches))))
+        frames = open_frames(case.workload, clock)
         stack.callback(frames.close)
         for number, model in enumerate(chosen):
             if tell is not None:
                 tell(f"primitives of {model.name}", number / len(chosen))
             bench = _Bench(case, model, engines, frames, cores, seconds)
             costs.append(ModelCost(model=comparable(model), points=tuple(bench.points(batches, workers))))
-    return Primitives(cores=cores, scope=case.workload.scope, costs=tuple(costs), machine=probe().fingerprint)
+            loading += bench.loading
+    return Primitives(
+        cores=cores,
+        scope=case.workload.scope,
+        costs=tuple(costs),
+        machine=probe().fingerprint,
+        loading=loading / NS_PER_S,
+    )
 
 
 class _Bench:
-    """The runs of one model."""
+    """The runs of one model; `loading` is the time (ns) that went into loading it."""
 
     def __init__(
         self, case: Case, model: ModelPlan, engines: Engines, frames: Frames, cores: int, seconds: float
     ) -> None:
         self._case, self._model, self._engines, self._frames = case, model, engines, frames
-        self._cores, self._seconds = cores, seconds
+        self._cores, self._seconds, self.loading = cores, seconds, 0
 
     def points(self, batches: Sequence[int], workers: int) -> Iterator[Point]:
         """Every point."""
@@ -124,7 +134,9 @@ class _Bench:
             stop=Stop(seconds=seconds),
             warmup=Warmup(seconds_max=min(1.0, seconds)),
         )
+        began = self._engines.clock.now()
         loaded = self._engines.get(plan)
+        self.loading += self._engines.clock.now() - began
         return measure(plan, workload, clock=loaded.clock, engine=loaded, frames=self._frames)
 
 

@@ -156,14 +156,13 @@ class _Tuner:
         for number in order:
             ways.setdefault(self._way(number), []).append(number)
         self._share_out(len(ways))
-        # A way is begun only where there is time for one like the longest so far; at first, for the shortest there is.
+        # A way is begun only where there is time for the runs of one like the longest so far; at first, for the
+        # shortest there is. Loading does not count: what took minutes to build once is there afterwards.
         longest = _RUNS * _RUN_OF_POINT * self._point_seconds * self._kinds()
         for first, *others in ways.values():
             timely = self._within(_KNOWING_MOST, longest)  # asked before the gate, which loads what is then measured
             if self._allowed(first) and timely and not self._bounded(first):
-                began = self._lab.spent
-                self._learn(first, self._batches((first, *others)))
-                longest = max(longest, self._lab.spent - began)
+                longest = max(longest, self._learn(first, self._batches((first, *others))))
         for number in range(len(self._known.candidates)):
             self._bounded(number)
 
@@ -178,16 +177,19 @@ class _Tuner:
     def _way(self, number: int) -> bytes:
         return msgspec.json.encode([comparable(model) for model in self._case_of(number).plan.models])
 
-    def _learn(self, number: int, batches: Sequence[int]) -> None:
+    def _learn(self, number: int, batches: Sequence[int]) -> float:
+        """Measure the primitives of a candidate's models; the seconds that took, without loading."""
+        began, loading = self._lab.spent, 0.0
         case = self._case_of(number)
         told = settings_text(self._known.candidates[number].settings)
         self._lab.say(f"measuring what a frame is made of: {told}")
         try:
-            self._known.learn(
-                measure_primitives(case, batches=batches, seconds=self._point_seconds, clock=self._lab.clock)
-            )
+            found = measure_primitives(case, batches=batches, seconds=self._point_seconds, clock=self._lab.clock)
+            self._known.learn(found)
+            loading = found.loading
         except FramepaceError as error:
             self._fail(number, error)
+        return self._lab.spent - began - loading
 
     def _kinds(self) -> int:
         return len({msgspec.json.encode(comparable(model)) for model in self._case.plan.models})
