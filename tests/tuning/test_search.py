@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hypothesis import given, settings
@@ -43,6 +43,17 @@ def test_the_highest_level_is_found(truth: int, guess: int) -> None:
     assert max((level for level in found if level <= truth), default=0) == truth
     assert truth + 1 in found
     assert len(found) <= 10 * math.log2(max(truth, guess) + 2) + 3
+
+
+@settings(deadline=None)
+@given(st.integers(8, 300), st.integers(1, 8))
+def test_a_guess_far_too_low_is_left_at_a_gallop(truth: int, guess: int) -> None:
+    """Steps grow while all is carried: the truth is passed after few of them, however low the guess."""
+    climbed = [level for level in searched(truth, guess) if level <= truth]
+    high = next(level for level in searched(truth, guess) if level > truth)
+    before = searched(truth, guess).index(high)
+    assert climbed[:before] == sorted(climbed[:before])
+    assert before <= math.log2(truth / guess) + 6
 
 
 @settings(deadline=None)
@@ -137,6 +148,25 @@ def test_what_is_predicted_far_off_costs_no_run() -> None:
     """Without levels, a candidate of twice the best's value is not measured; one that may be as good is."""
     made, _ = tuned(LEAST, [9.0, 5.0, 5.5, 10.0], [9.0, 5.0, 5.5, 10.0], {})
     assert [bool(c.measured) for c in made] == [True, True, True, False]
+
+
+def test_what_was_never_predicted_climbs_in_steps() -> None:
+    """Without a prediction, what carries one level above the best is tried an eighth higher next, not one higher."""
+    first = Candidate(settings={}, predicted=(trial(40, True),), measured=(trial(40, True), trial(41, False)))
+    other = Candidate(settings={"n": 1}, measured=(trial(41, True),))
+    assert next_trial(Goal(), [first, other], lambda settings: [{"n": 1}]) == (1, 46)
+
+
+def test_a_near_miss_above_the_best_has_a_second_chance() -> None:
+    """What failed one above the best by a few late frames is tried there once more, where runs differ; once only."""
+    near = replace(trial(41, False).figures, missed=0.03)
+    best = Candidate(settings={}, measured=(trial(40, True, frames=700), trial(41, False)))
+    other = Candidate(settings={"n": 1}, measured=(Trial(level=41, figures=near, met=False),))
+    around: Callable[[Any], list[dict[str, int]]] = lambda settings: [{"n": 1}]  # noqa: E731
+    assert next_trial(CAMERAS, [best, other], around) == (1, 41)
+    assert next_trial(CAMERAS, [best, other], around, repeats=False) is None
+    assert next_trial(CAMERAS, [best, replace(other, measured=other.measured * 2)], around) is None
+    assert next_trial(CAMERAS, [best, replace(other, measured=(trial(41, False),))], around) is None
 
 
 def test_what_failed_is_not_tried_again() -> None:

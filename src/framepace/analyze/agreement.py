@@ -97,6 +97,18 @@ def judged(frames: int, outputs: Sequence[OutputAgreement], gate: Gate) -> Agree
     return Agreement(frames=frames, gate=gate, outputs=tuple(outputs), why=tuple(why), notes=tuple(notes))
 
 
+def agreed(found: Agreement) -> str:
+    """The numbers of the output that agrees least, in a few words."""
+    outs = found.outputs
+    worst = max((o.relative_l2 for o in outs if o.relative_l2 is not None), default=None)
+    cosine = min((o.cosine for o in outs if o.cosine is not None), default=None)
+    same = [share for o in outs for share in (o.top1, o.equal) if share is not None]
+    told = [] if worst is None else [f"relative L2 error {worst:.2g}"]
+    told += [] if cosine is None else [f"cosine {cosine:.6f}"]
+    told += [f"{min(same):.0%} the same"] if same else []
+    return f"{', '.join(told)} over {found.frames} frames"
+
+
 def _wrong(out: OutputAgreement, gate: Gate) -> Iterator[str]:
     """What no size of the values excuses."""
     if out.mismatch is not None:

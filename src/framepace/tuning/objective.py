@@ -24,6 +24,7 @@ from framepace.facts.workload import Paced
 from framepace.units import NS_PER_MS
 
 _CAME = 0.8  # of the frames that a level asks for: with less, the run says nothing of that level
+_ALIKE = 1.5  # runs with up to that many times the frames of another say as much
 STEP = 1.02  # between rates that are told apart
 Standing = tuple[float, float, float]
 
@@ -114,13 +115,20 @@ def came(goal: Goal, at: Trial) -> float:
 
 
 def tried(trials: Sequence[Trial]) -> dict[int, bool]:
-    """The levels that were tried, and whether each is carried: what rests on the most frames decides."""
+    """The levels that were tried, and whether each is carried: what rests on the most frames decides, then success."""
     decided: dict[int, Trial] = {}
     for trial in trials:
         before = decided.get(trial.level)
-        if before is None or (trial.figures.frames, trial.met) > (before.figures.frames, before.met):
+        if before is None or _outweighs(trial, before):
             decided[trial.level] = trial
     return {level: trial.met for level, trial in decided.items()}
+
+
+def _outweighs(trial: Trial, before: Trial) -> bool:
+    frames, others = trial.figures.frames, before.figures.frames
+    if _ALIKE * frames < others or _ALIKE * others < frames:
+        return frames > others
+    return trial.met or not before.met
 
 
 def carried(trials: Sequence[Trial]) -> int:

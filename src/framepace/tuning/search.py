@@ -23,6 +23,7 @@ _OVERLOADED = 0.97  # of the frames that come in go out
 _COARSE = 0.05  # of a level: how finely predictions are resolved, and measurements at first
 _ROUGH = 0.2  # likewise, of the plan as given where it is not the best so far
 _HOPE = 1.25  # times the predicted level: what a measurement may still bring
+_NEAR = 5  # times the frames that may be late: a level missed by no more is tried a second time
 _REPEATS = (3, 3, 2)  # trials of the first, second and third where several are needed to tell them apart
 
 
@@ -42,13 +43,16 @@ def next_level(
         floor: a level at or below which the answer is of no interest; one above it is tried first.
         fine: the answer is known well enough when what the levels around it stand for is this share apart.
         ceiling: the highest level there is.
-        stands_for: the load of a level. One that was carried against expectation is followed by an eighth more.
+        stands_for: the load of a level. One that was carried against expectation is followed by an eighth more, then
+            by a quarter more, by half as much again, and by twice as much as long as all are carried (galloping search:
+            Bentley and Yao, 1976).
     """
     low = max((level for level, kept in done.items() if kept), default=0)
     high = min((level for level, kept in done.items() if not kept and level > low), default=None)
     start = max(low, floor)
     if high is None:
-        level = floor + 1 if floor and low <= floor else guess if guess > start else _eighth_more(start, stands_for)
+        further = guess if guess > start else _further(start, len(done), stands_for)
+        level = floor + 1 if floor and low <= floor else further
         level = level if ceiling is None else min(level, ceiling)
         return level if level > start else None
     if high - start <= 1 or stands_for(high) <= (1 + fine) * stands_for(start):
@@ -56,9 +60,10 @@ def next_level(
     return guess if start < guess < high and guess not in done else (start + high) // 2
 
 
-def _eighth_more(level: int, stands_for: Callable[[int], float]) -> int:
-    more = level + 1
-    while stands_for(more + 1) <= 1.125 * stands_for(level):
+def _further(level: int, carried: int, stands_for: Callable[[int], float]) -> int:
+    """The next level to try where all of the `carried` ones so far were."""
+    share, more = min(1.0, 2.0**carried / 16), level + 1
+    while stands_for(more + 1) <= (1 + share) * stands_for(level):
         more += 1
     return more
 
@@ -112,7 +117,8 @@ def next_trial(
             return steps[0]
         if steps:  # in turn, so that a disturbance does not meet one alone
             return min(steps, key=lambda step: len(candidates[step[0]].measured))
-    return None
+    again = (n for group in groups for n in group if repeats and _near_miss(goal, candidates, n))
+    return next(((n, _bar(candidates) + 1) for n in again), None)
 
 
 def settled(goal: Goal, candidates: Sequence[Candidate]) -> bool:
@@ -146,8 +152,7 @@ def _around(goal: Goal, candidates: Sequence[Candidate], best: int, neighbours: 
 
 
 def _trial_level(goal: Goal, candidates: Sequence[Candidate], number: int, repeats: bool, fine: float) -> int | None:
-    candidate = candidates[number]
-    best = max((carried(c.measured) for c in candidates if c.error is None), default=0)
+    candidate, best = candidates[number], _bar(candidates)
     if not scales(goal):
         idle = len(candidate.measured) >= _wanted(goal, candidates, number, repeats)
         return None if idle or _hopeless(goal, candidates, number) else level_of(goal, 0.0)
@@ -160,6 +165,18 @@ def _trial_level(goal: Goal, candidates: Sequence[Candidate], number: int, repea
         return None
     floor = 0 if carried(candidate.measured) == best else best
     return next_level(done, guess, floor, fine, stands_for=partial(rate, goal))
+
+
+def _near_miss(goal: Goal, candidates: Sequence[Candidate], number: int) -> bool:
+    """Whether the only trial of a candidate above the best's level failed by so little that chance may have done it."""
+    above = _bar(candidates) + 1
+    at = [t for t in candidates[number].measured if t.level == above]
+    return scales(goal) and len(at) == 1 and not at[0].met and at[0].figures.missed <= _NEAR * goal.late
+
+
+def _bar(candidates: Sequence[Candidate]) -> int:
+    """The level that the best carries."""
+    return max((carried(c.measured) for c in candidates if c.error is None), default=0)
 
 
 def _times(goal: Goal, share: float, level: int) -> int:

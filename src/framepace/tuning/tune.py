@@ -10,9 +10,11 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from framepace.analyze.agreement import agreed
 from framepace.analyze.summary import summarize
 from framepace.errors import BackendError, DeviceLost, FramepaceError, UsageError
 from framepace.exec.clock import Clock
+from framepace.exec.models import stem
 from framepace.explaining.lab import Interrupted, Lab, Tell
 from framepace.facts.accuracy import Agreement
 from framepace.facts.plan import ModelPlan
@@ -239,6 +241,8 @@ class _Tuner:
                 return str(error)
             if not found.passed:
                 return f"accuracy: {'; '.join(found.why)}"
+            how = f"{stem(model.model)} in {model.precision} by {model.backend}"
+            self._notes.append(f"{how} answers as it should: {agreed(found)}")
         return None
 
     # Foretelling: the candidates in virtual time, as far as each may be among the best.
