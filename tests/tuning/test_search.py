@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hypothesis import given, settings
@@ -162,7 +162,10 @@ def test_a_near_miss_above_the_best_has_a_second_chance() -> None:
     near = replace(trial(41, False).figures, missed=0.03)
     best = Candidate(settings={}, measured=(trial(40, True, frames=700), trial(41, False)))
     other = Candidate(settings={"n": 1}, measured=(Trial(level=41, figures=near, met=False),))
-    around: Callable[[Any], list[dict[str, int]]] = lambda settings: [{"n": 1}]  # noqa: E731
+
+    def around(named: Mapping[str, Any]) -> list[dict[str, int]]:
+        return [{"n": 1}]
+
     assert next_trial(CAMERAS, [best, other], around) == (1, 41)
     assert next_trial(CAMERAS, [best, other], around, repeats=False) is None
     assert next_trial(CAMERAS, [best, replace(other, measured=other.measured * 2)], around) is None

@@ -66,9 +66,8 @@ class TorchBackend(Backend):
         return CudaSession(plan, tell) if kind == "cuda" else CpuSession(plan, tell)
 
     def batch_sizes(self, model: ModelPlan) -> tuple[int, ...]:
-        """See Backend: graphs are captured, and cuDNN's algorithms searched where that was asked for."""
-        gpu = (model.device or self.devices[0]) != "cpu"
-        return model.batch.steps if gpu and (model.graph or model.options.get("cudnn_benchmark")) else ()
+        """See Backend: on a GPU cuDNN's plans are made for each size, by each thread (PyTorch's Conv_v8.cpp)."""
+        return model.batch.steps if (model.device or self.devices[0]) != "cpu" else ()
 
     def versions(self) -> dict[str, str]:
         """Version of PyTorch, and of the CUDA that it was built for."""
