@@ -169,7 +169,10 @@ def test_a_near_miss_above_the_best_has_a_second_chance() -> None:
     assert next_trial(CAMERAS, [best, other], around) == (1, 41)
     assert next_trial(CAMERAS, [best, other], around, repeats=False) is None
     assert next_trial(CAMERAS, [best, replace(other, measured=other.measured * 2)], around) is None
-    assert next_trial(CAMERAS, [best, replace(other, measured=(trial(41, False),))], around) is None
+    far = replace(other, measured=(trial(41, False),))
+    assert next_trial(CAMERAS, [best, far], around) is None
+    alike = [replace(c, predicted=(trial(level, True),)) for c, level in ((best, 40), (far, 39))]
+    assert next_trial(CAMERAS, alike, around) == (1, 41), "predictions do not tell it from the best"
 
 
 def test_what_failed_is_not_tried_again() -> None:

@@ -168,10 +168,17 @@ def _trial_level(goal: Goal, candidates: Sequence[Candidate], number: int, repea
 
 
 def _near_miss(goal: Goal, candidates: Sequence[Candidate], number: int) -> bool:
-    """Whether the only trial of a candidate above the best's level failed by so little that chance may have done it."""
-    above = _bar(candidates) + 1
+    """Whether the only trial of a candidate above the best's level may have failed by chance.
+
+    It may where few frames were late, and where predictions do not tell the candidate from the best.
+    """
+    best, above = best_of(goal, candidates), _bar(candidates) + 1
     at = [t for t in candidates[number].measured if t.level == above]
-    return scales(goal) and len(at) == 1 and not at[0].met and at[0].figures.missed <= _NEAR * goal.late
+    if best is None or not scales(goal) or len(at) != 1 or at[0].met:
+        return False
+    own, others = (carried(candidates[n].predicted) for n in (number, best))
+    alike = number != best and 0 < _times(goal, _CLOSE, others) <= own
+    return alike or at[0].figures.missed <= _NEAR * goal.late
 
 
 def _bar(candidates: Sequence[Candidate]) -> int:
