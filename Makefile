@@ -1,6 +1,6 @@
 # make demo   set up, then explain a built-in detector at 30 fps on this machine's CPU
 # make test   set up, then static checks and all tests
-# make bench  the project's own figures: overhead, pacing, calibration, report, rightness, prediction, batching, strategies
+# make bench  the project's own figures: overhead, pacing, calibration, report, rightness, prediction, batching, strategies, tuning
 # Needs Python 3.10-3.13 with pip; everything else is installed into .venv.
 
 PYTHON ?= $(shell for v in 3.12 3.11 3.13 3.10; do p=$$(command -v python$$v) && "$$p" -m venv --help >/dev/null 2>&1 && { echo "$$p"; break; }; done; true)
@@ -37,6 +37,8 @@ bench: $(VENV)/.dev
 	$(BIN)/python bench/prediction.py --simulated
 	$(BIN)/python bench/batching.py --pairs 0
 	$(BIN)/python bench/strategies.py
+	$(BIN)/python bench/tuner.py --only 0
+	$(BIN)/python bench/tuned.py
 
 setup: $(VENV)/.dev
 
