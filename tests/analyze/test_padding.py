@@ -32,3 +32,11 @@ def test_models_that_run_smaller_batches_pad_nothing() -> None:
     summary = summarize(make_trace([MS] * 3))
     assert summary.padding == {}
     assert not any("padding" in note for note in summary.notes)
+
+
+def test_models_that_pad_alike_share_a_sentence() -> None:
+    """Two models with the same sizes and the same share of padding are named in one note."""
+    sizes = {"a": (4,), "b": (4,)}
+    trace = make_trace([MS] * 6, models=("a", "b"), columns={"batch_size": 3}, batch_sizes=sizes)
+    told = [note for note in summarize(trace).notes if "padding" in note]
+    assert told == ["a, b: 25% of the work was padding: batches of 4 are run, often not full"]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from framepace.analyze.device import device_summary
 from framepace.analyze.outliers import find_outliers, others_share
-from framepace.analyze.padding import padding
+from framepace.analyze.padding import padding, padding_notes
 from framepace.analyze.stages import frame_trace, parts, per_frame_cpu, stages, take
 from framepace.analyze.stats import Values, effective_size, percentiles
 from framepace.analyze.strategies import cost
@@ -26,7 +26,6 @@ _ALWAYS = ("decode", "queue", "prepare", "infer", "finish")  # told even where t
 # Telemetry counted since some start is told as a rate; the rest as medians.
 _FAULTS = ("faults_minor", "faults_major")
 _COUNTERS = ("process_cpu", "system_busy", "run_delay", "switched", "preempted", *_FAULTS, "gc_count", "gc")
-_PADDED = 0.05  # share of padding that is worth a sentence
 _DEVICE_PARTS = ("h2d", "compute", "d2h", "host")
 _NO_QUANTITY = ("time", "device", "event_reasons")
 
@@ -287,9 +286,6 @@ def _notes(trace: Trace, frames: ModelSummary) -> Iterator[str]:
         yield "no request was measured"
     for name, count in frames.marks.items():
         yield f"{count:,} frames are marked: {name}"
-    for name, share in padding(trace.measured()).items():
-        if share >= _PADDED:
-            sizes = ", ".join(map(str, trace.meta.batch_sizes[name]))
-            yield f"{name}: {share:.0%} of the work was padding: it runs batches of {sizes}, often not full"
+    yield from padding_notes(trace)
     if 0 < frames.effective < frames.requests / 10:
         yield f"latencies of neighbours are alike: {frames.requests:,} frames are worth {frames.effective:,}"
