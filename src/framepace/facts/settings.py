@@ -57,7 +57,7 @@ _ROWS: tuple[tuple[str, str, str, Any, str], ...] = (
         "models",
         "batch.sizes",
         tuple[int, ...],
-        "sizes preferred by policy deadline, and set up with CUDA graphs: 4+8",
+        "sizes preferred by policy deadline, and set up on a GPU, e.g. 4+8",
     ),
     ("threads", "models", "threads", int, "threads of the backend; 0 leaves it to the backend"),
     ("spinning", "models", "spinning", bool, "idle threads of the backend spin"),

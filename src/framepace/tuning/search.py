@@ -60,9 +60,9 @@ def next_level(
     return guess if start < guess < high and guess not in done else (start + high) // 2
 
 
-def _further(level: int, carried: int, stands_for: Callable[[int], float]) -> int:
-    """The next level to try where all of the `carried` ones so far were."""
-    share, more = min(1.0, 2.0**carried / 16), level + 1
+def _further(level: int, count: int, stands_for: Callable[[int], float]) -> int:
+    """The next level to try where all of the `count` ones so far were carried."""
+    share, more = min(1.0, 2.0**count / 16), level + 1
     while stands_for(more + 1) <= (1 + share) * stands_for(level):
         more += 1
     return more
