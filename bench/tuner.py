@@ -12,12 +12,15 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from typing import Any
 
+import msgspec
 from common import show
+from msgspec.structs import replace
 
 from framepace.api import make_case
 from framepace.explaining.lab import Lab
@@ -25,6 +28,7 @@ from framepace.facts.settings import Case, apply
 from framepace.facts.tuning import Figures, Goal, Trial, Tuning
 from framepace.facts.workload import Warmup
 from framepace.measure.session import clock_for
+from framepace.store import save_json
 from framepace.tuning.objective import carried, case_at, figures, met, rate, scales, tried, value
 from framepace.tuning.search import came_out, next_level
 from framepace.tuning.space import combinations, grid_axes
@@ -42,6 +46,20 @@ CUDA: dict[str, Sequence[Any]] = {"graph": (False, True), "workers": (1, 2, 4), 
 _SECONDS, _FRAMES, _WARMUP = (1.5, 6.0), 300, Warmup(tolerance=0.15, seconds_max=1.0)  # as the tuner's own
 _FINE = 0.01  # of a level: finer than what is asked
 _FINALISTS = 3  # how many of the best are measured again
+
+
+class Known(msgspec.Struct, frozen=True):
+    """What is known so far of a workload."""
+
+    chosen: dict[str, Any] | None = None
+    tuning_s: float = 0.0
+    wall_s: float = 0.0
+    truth: dict[str, tuple[Trial, ...]] = {}
+    exhaustive_s: float = 0.0
+    again: dict[str, list[float]] = msgspec.field(default_factory=dict)
+
+
+Save = Callable[[Known], None]
 
 
 @dataclass(frozen=True)
@@ -86,41 +104,58 @@ def on_cuda(seed: int) -> Iterator[Workload]:
         yield Workload(f"cameras: {model} by PyTorch", case, Goal(fps=30, p99_ms=33.3), CUDA)
 
 
-def exhaustive(asked: Workload) -> tuple[dict[str, tuple[Trial, ...]], float]:
-    """Every combination measured as far as needed; its trials by settings, and the seconds all took."""
-    around = surroundings(asked.case.plan)
-    found: dict[str, tuple[Trial, ...]] = {}
+def tuned(asked: Workload, known: Known, time_limit: float) -> Known:
+    """The tuner's plan, and what it took."""
+    if known.chosen is not None:
+        return known
+    began = time.perf_counter()
+    found: Tuning = tune(asked.case, asked.goal, grid=asked.grid, time_limit=time_limit)
+    assert found.best is not None
+    spent = sum(found.seconds.get(part, 0.0) for part in ("primitives", "measurements"))
+    if not clock_for(asked.case.plan).virtual:
+        spent += found.seconds.get("predictions", 0.0)
+    chosen = found.candidates[found.best]
+    say(asked, f"tuned in {spent:.1f} s to {carried(chosen.measured)} with {chosen.settings}")
+    return replace(known, chosen=dict(chosen.settings), tuning_s=spent, wall_s=time.perf_counter() - began)
+
+
+def exhaustive(asked: Workload, known: Known, save: Save) -> Known:
+    """Every combination measured as far as needed."""
+    every = combinations(asked.case, grid_axes(asked.grid), surroundings(asked.case.plan))
     guess = 4
-    with Lab(1e9, clock=clock_for(asked.case.plan)) as lab:
-        every = combinations(asked.case, grid_axes(asked.grid), around)
-        for number, settings in enumerate(every):
-            found[str(settings)] = tuple(_trials(lab, apply(asked.case, settings), asked.goal, guess))
-            guess = carried(found[str(settings)]) or guess  # the next one is often like this one
-            told = f"{worth(asked.goal, found[str(settings)]):g} with {settings}"
-            print(f"{number + 1}/{len(every)} {asked.name}: {told}", file=sys.stderr, flush=True)
-        return found, lab.spent
+    for number, settings in enumerate(every):
+        if str(settings) not in known.truth:
+            with Lab(1e9, clock=clock_for(asked.case.plan)) as lab:
+                trials = tuple(_trials(lab, apply(asked.case, settings), asked.goal, guess))
+                truth, seconds = {**known.truth, str(settings): trials}, known.exhaustive_s + lab.spent
+            known = replace(known, truth=truth, exhaustive_s=seconds)
+            save(known)
+            say(asked, f"{number + 1}/{len(every)}: {worth(asked.goal, trials):g} with {settings}")
+        guess = carried(known.truth[str(settings)]) or guess  # the next one is often like this one
+    return known
 
 
-def judged(
-    asked: Workload, truth: Mapping[str, tuple[Trial, ...]], chosen: Mapping[str, Any], count: int
-) -> tuple[float, float]:
-    """What the chosen settings and the best of all are worth; on a real machine by medians of `count` runs in turn."""
-    first = {name: worth(asked.goal, trials) for name, trials in truth.items()}
-    if clock_for(asked.case.plan).virtual:
-        return first[str(chosen)], max(first.values())
-    around = surroundings(asked.case.plan)
-    settings = {str(s): s for s in combinations(asked.case, grid_axes(asked.grid), around)}
-    again: dict[str, list[float]] = {
-        name: [] for name in (*sorted(first, key=lambda n: -first[n])[:_FINALISTS], str(chosen))
-    }
-    with Lab(1e9, clock=clock_for(asked.case.plan)) as lab:
-        for _ in range(count):
-            for name, worths in again.items():
-                level = carried(truth[name]) or 1
-                trials = tuple(_trials(lab, apply(asked.case, settings[name]), asked.goal, level))
-                worths.append(worth(asked.goal, trials))
-    print(f"{asked.name}: measured again: {again}", file=sys.stderr, flush=True)
-    return median(again[str(chosen)]), max(map(median, again.values()))
+def judged(asked: Workload, known: Known, save: Save, count: int) -> Known:
+    """The chosen settings and the best few of all, measured `count` times more, in turn."""
+    every = combinations(asked.case, grid_axes(asked.grid), surroundings(asked.case.plan))
+    settings = {str(s): s for s in every}
+    ranked = sorted(known.truth, key=lambda name: -worth(asked.goal, known.truth[name]))
+    for name in dict.fromkeys((*ranked[:_FINALISTS], str(known.chosen))) if count else ():
+        known.again.setdefault(name, [])
+    while any(len(worths) < count for worths in known.again.values()):
+        name = min(known.again, key=lambda n: len(known.again[n]))
+        with Lab(1e9, clock=clock_for(asked.case.plan)) as lab:
+            level = carried(known.truth[name]) or 1
+            trials = tuple(_trials(lab, apply(asked.case, settings[name]), asked.goal, level))
+        known.again[name].append(worth(asked.goal, trials))
+        save(known)
+        say(asked, f"again {known.again[name][-1]:g} with {name}")
+    return known
+
+
+def say(asked: Workload, text: str) -> None:
+    """A line of progress."""
+    print(f"{asked.name}: {text}", file=sys.stderr, flush=True)
 
 
 def _trials(lab: Lab, case: Case, goal: Goal, guess: int) -> Iterator[Trial]:
@@ -145,25 +180,29 @@ def worth(goal: Goal, trials: Sequence[Trial]) -> float:
     return len(kept) / sum(value(goal, t.figures) for t in kept) if kept else 0.0
 
 
-def row(asked: Workload, time_limit: float, again: int) -> dict[str, Any]:
-    """Both searches; the tuner's plan is judged by what the exhaustive search measured of it."""
-    began = time.perf_counter()
-    found: Tuning = tune(asked.case, asked.goal, grid=asked.grid, time_limit=time_limit)
-    wall = time.perf_counter() - began
-    truth, seconds = exhaustive(asked)
-    assert found.best is not None
-    own, best = judged(asked, truth, found.candidates[found.best].settings, again)
-    reached = own / best if best else 1.0
-    spent = found.seconds.get("primitives", 0.0) + found.seconds.get("measurements", 0.0)
-    if clock_for(asked.case.plan).virtual is False:
-        spent += found.seconds.get("predictions", 0.0)
+def row(asked: Workload, file: Path | None, time_limit: float, again: int) -> dict[str, Any]:
+    """Both searches; the tuner's plan is judged by what the exhaustive search measured of it, or by new runs."""
+    known = msgspec.json.decode(file.read_bytes(), type=Known) if file is not None and file.exists() else Known()
+
+    def save(known: Known) -> None:
+        if file is not None:
+            save_json(known, file)
+
+    known = tuned(asked, known, time_limit)
+    save(known)
+    known = exhaustive(asked, known, save)
+    known = judged(asked, known, save, 0 if clock_for(asked.case.plan).virtual else again)
+    values = {name: median(worths) for name, worths in known.again.items()}
+    values = values or {name: worth(asked.goal, trials) for name, trials in known.truth.items()}
+    own, best = values[str(known.chosen)], max(values.values())
+    reached, share = own / best if best else 1.0, known.tuning_s / known.exhaustive_s
     return {
         "what": asked.name,
-        "got": f"{reached:.1%} of the best in {spent / seconds:.1%} of the time",
+        "got": f"{reached:.1%} of the best in {share:.1%} of the time",
         "goal": f">= {REACHED:.0%} in <= {SHARE:.0%}",
-        "met": reached >= REACHED and spent <= SHARE * seconds,
-        "reached": reached, "share": spent / seconds, "tuning_s": spent, "exhaustive_s": seconds, "wall_s": wall,
-        "combinations": len(truth), "settings": found.candidates[found.best].settings,
+        "met": reached >= REACHED and share <= SHARE,
+        "reached": reached, "share": share, "tuning_s": known.tuning_s, "exhaustive_s": known.exhaustive_s,
+        "wall_s": known.wall_s, "combinations": len(known.truth), "settings": known.chosen, "again": known.again,
     }  # fmt: skip
 
 
@@ -177,11 +216,13 @@ def main() -> None:
     where.add_argument("--cuda", action="store_true", help="this machine's GPU instead of simulated devices")
     parser.add_argument("--again", type=int, default=3, help="times that the best few are measured again")
     parser.add_argument("--time-limit", type=float, default=300.0, help="of a tuning, seconds")
+    parser.add_argument("--out", type=Path, help="folder where all is kept as it comes; a search there is gone on with")
     parser.add_argument("--only", type=int, help="only the workload of that number, from 0")
     args = parser.parse_args()
     asked = list((on_cpu if args.cpu else on_cuda if args.cuda else simulated)(args.seed))
-    chosen = asked if args.only is None else [asked[args.only]]
-    show("tuner", args, [row(workload, args.time_limit, args.again) for workload in chosen])
+    chosen = range(len(asked)) if args.only is None else [args.only]
+    files = {n: args.out / f"{n}.json" if args.out else None for n in chosen}
+    show("tuner", args, [row(asked[n], files[n], args.time_limit, args.again) for n in chosen])
 
 
 if __name__ == "__main__":

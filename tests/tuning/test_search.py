@@ -150,6 +150,16 @@ def test_what_is_predicted_far_off_costs_no_run() -> None:
     assert [bool(c.measured) for c in made] == [True, True, True, False]
 
 
+def test_a_disappointing_trial_passes_the_turn_on() -> None:
+    """Of candidates predicted alike, one whose overloaded run says less waits until the others had their trial."""
+    alike = [Candidate(settings={"n": n}, predicted=(trial(100 - n, True),)) for n in range(3)]
+    given = replace(alike[0], predicted=(trial(50, True),), measured=(trial(50, True), trial(60, False)))
+    low = replace(alike[1], measured=(trial(99, False, through=30 * 70.0),))
+    assert next_trial(CAMERAS, [given, low, alike[2]], lambda _: []) == (2, 98)
+    carries = replace(alike[2], measured=(trial(60, True), trial(98, False, through=30 * 61.0)))
+    assert next_trial(CAMERAS, [given, low, carries], lambda _: []) == (1, 70), "now it is the most hopeful again"
+
+
 def test_what_was_never_predicted_climbs_in_steps() -> None:
     """Without a prediction, what carries one level above the best is tried an eighth higher next, not one higher."""
     first = Candidate(settings={}, predicted=(trial(40, True),), measured=(trial(40, True), trial(41, False)))

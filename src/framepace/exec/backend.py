@@ -60,7 +60,10 @@ class Worker(ABC):
 
     @abstractmethod
     def wait(self, slot: int) -> Tensors:
-        """Host outputs by name of the inference in `slot`; valid until the slot's next `enqueue`."""
+        """Host outputs by name of the inference in `slot`; valid until the slot's next `enqueue`.
+
+        A batched output may have more rows than the inference had items: only the first of them are its answers.
+        """
 
     def prime(self) -> None:  # noqa: B027 - most workers have nothing to do
         """Do what only the first inference of a slot needs: load kernels, choose algorithms, capture graphs."""

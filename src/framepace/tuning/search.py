@@ -7,6 +7,7 @@ best measured so far. One run at the level above the best's is enough to see tha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -113,8 +114,8 @@ def next_trial(
     for fine, group in ((fine, group) for fine in (_COARSE, 0.0) for group in groups):
         levels = [(n, _trial_level(goal, candidates, n, repeats, fine)) for n in group]
         steps = [(n, level) for n, level in levels if level is not None]
-        if steps and scales(goal):  # one after the other: the first ones' level spares the others all but a trial
-            return steps[0]
+        if steps and scales(goal):  # the most hopeful first: its level spares the others all but a trial
+            return max(steps, key=lambda step: _hope(goal, candidates, step[0]))
         if steps:  # in turn, so that a disturbance does not meet one alone
             return min(steps, key=lambda step: len(candidates[step[0]].measured))
     again = (n for group in groups for n in group if repeats and _near_miss(goal, candidates, n))
@@ -160,11 +161,31 @@ def _trial_level(goal: Goal, candidates: Sequence[Candidate], number: int, repea
     # Without a prediction: one above the best is of interest, and what comes after it is anybody's guess.
     guess = came_out(goal, candidate.measured) or expected or (0 if done else best + 1)
     if number == 0 and fine and carried(candidate.measured) < best:
-        return next_level(done, guess, 0, _ROUGH, stands_for=partial(rate, goal))
+        return _rough_level(goal, candidates)
     if candidate.predicted and not done and max(expected + 1, _times(goal, _HOPE, expected)) <= best:
         return None
     floor = 0 if carried(candidate.measured) == best else best
     return next_level(done, guess, floor, fine, stands_for=partial(rate, goal))
+
+
+def _rough_level(goal: Goal, candidates: Sequence[Candidate]) -> int | None:
+    """The level at which to try the plan as given where another is better; None when its own is roughly known."""
+    given, around = candidates[0], _bar(candidates) + 1
+    bound = around if given.bound is None else level_of(goal, given.bound)
+    guess = came_out(goal, given.measured) or carried(given.predicted) or (0 if given.measured else bound)
+    return next_level(tried(given.measured), guess, 0, _ROUGH, stands_for=partial(rate, goal))
+
+
+def _hope(goal: Goal, candidates: Sequence[Candidate], number: int) -> float:
+    """The level that a candidate may carry: by what came out of its trials, without any by what is predicted.
+
+    Optimism in the face of uncertainty (Lai and Robbins, 1985): one trial that disappoints passes the turn on.
+    """
+    candidate = candidates[number]
+    if number == 0 and carried(candidate.measured) < _bar(candidates) and _rough_level(goal, candidates) is not None:
+        return math.inf  # what the best is told against is due
+    expected = came_out(goal, candidate.measured) or carried(candidate.predicted)
+    return max(carried(candidate.measured), expected)
 
 
 def _near_miss(goal: Goal, candidates: Sequence[Candidate], number: int) -> bool:
