@@ -155,7 +155,7 @@ def test_a_disappointing_trial_passes_the_turn_on() -> None:
     alike = [Candidate(settings={"n": n}, predicted=(trial(100 - n, True),)) for n in range(3)]
     given = replace(alike[0], predicted=(trial(50, True),), measured=(trial(50, True), trial(60, False)))
     low = replace(alike[1], measured=(trial(99, False, through=30 * 70.0),))
-    assert next_trial(CAMERAS, [given, low, alike[2]], lambda _: []) == (2, 98)
+    assert next_trial(CAMERAS, [given, low, alike[2]], lambda _: []) == (2, 51)
     carries = replace(alike[2], measured=(trial(60, True), trial(98, False, through=30 * 61.0)))
     assert next_trial(CAMERAS, [given, low, carries], lambda _: []) == (1, 70), "now it is the most hopeful again"
 
