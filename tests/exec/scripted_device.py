@@ -91,6 +91,7 @@ class ScriptedDevice:
     sms: int = 8
     held: int = 0
     syncs: int = 0
+    hosts: int = 0
     lost: bool = False
     closed: bool = False
     streams: list[ScriptedStream] = field(default_factory=list)
@@ -115,6 +116,7 @@ class ScriptedDevice:
 
     def host(self, shape: tuple[int, ...], dtype: str, pinned: bool) -> NDArray[Any]:
         """See Device."""
+        self.hosts += 1
         return np.zeros(shape, dtype)
 
     def memory(self, size: int) -> ScriptedMemory:

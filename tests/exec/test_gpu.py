@@ -163,6 +163,17 @@ def test_outputs_that_the_library_places_itself_are_fetched_from_there(clock: Fa
         assert (out == 6).all()
 
 
+def test_outputs_of_changing_size_take_host_memory_once(clock: FakeClock) -> None:
+    """Locked memory is slow to get and freed with the device: batches of changing size use the same, however many."""
+    net = Net(clock, produced=True)
+    net.worker.prime()
+    before = net.device.hosts
+    for count in (4, 2, 1, 3) * 5:
+        net.worker.enqueue(0, count)
+        assert net.worker.wait(0)["y"].shape == (count, 2)
+    assert net.device.hosts == before
+
+
 def test_a_failed_launch_is_an_error_and_the_slot_goes_on(clock: FakeClock) -> None:
     """The request fails with the library's words; the next one on that slot works."""
     net = Net(clock)

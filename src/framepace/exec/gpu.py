@@ -48,7 +48,8 @@ class Slot:
     """The buffers of one request in flight. Addresses never change, so that a graph can hold them.
 
     `events`: before the copy in, after it, before the kernels, after them, before the copy out, after it; on a single
-    stream the end of one part is the beginning of the next, and the same event.
+    stream the end of one part is the beginning of the next, and the same event. `rooms`: host memory for outputs that
+    the library produces, by name.
     """
 
     host: dict[str, NDArray[Any]]
@@ -59,6 +60,7 @@ class Slot:
     filled: bool = False
     produced: Mapping[str, Produced] | None = None
     results: dict[str, NDArray[Any]] = field(default_factory=dict)
+    rooms: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
     copied: bool = True
 
     @property
@@ -231,11 +233,18 @@ class DeviceWorker(Worker):
         return Slot(host, device, given, events)
 
     def _room(self, slot: Slot, name: str, produced: Produced) -> NDArray[Any]:
-        """A host array for an output that the library made; the one of before where it fits."""
+        """A host array for an output that the library made: a view of memory that only grows, for locking it is slow.
+
+        Locked memory is freed with the device, so what grows at least doubles.
+        """
         out = slot.results.get(name)
-        if out is None or out.shape != produced.shape or out.dtype != produced.dtype:
-            out = self._device.host(produced.shape, produced.dtype, self._pinned)
-        return out
+        if out is not None and out.shape == produced.shape and out.dtype == produced.dtype:
+            return out
+        room = slot.rooms.get(name)
+        if room is None or room.nbytes < produced.size:
+            size = produced.size if room is None else max(produced.size, 2 * room.nbytes)
+            room = slot.rooms[name] = self._device.host((size,), "uint8", self._pinned)
+        return room[: produced.size].view(produced.dtype).reshape(produced.shape)
 
     def _part(self, name: str, size: int, count: int) -> int:
         """Bytes of the first `count` items; all of a tensor that has no batch."""
