@@ -109,7 +109,14 @@ def tuned(asked: Workload, known: Known, time_limit: float) -> Known:
     if known.chosen is not None:
         return known
     began = time.perf_counter()
-    found: Tuning = tune(asked.case, asked.goal, grid=asked.grid, time_limit=time_limit)
+    told = [""]
+
+    def tell(text: str, _: float) -> None:
+        if text != told[0]:
+            say(asked, f"{time.perf_counter() - began:.1f} s: {text}")
+        told[0] = text
+
+    found: Tuning = tune(asked.case, asked.goal, grid=asked.grid, time_limit=time_limit, tell=tell)
     assert found.best is not None
     spent = sum(found.seconds.get(part, 0.0) for part in ("primitives", "measurements"))
     if not clock_for(asked.case.plan).virtual:

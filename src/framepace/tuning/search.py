@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from framepace.facts.tuning import Candidate, Goal, Trial
+from framepace.facts.tuning import Candidate, Figures, Goal, Trial
 from framepace.tuning.objective import best_of, carried, level_of, rate, scales, standing, tried
 from framepace.units import NS_PER_MS
 
@@ -22,7 +22,7 @@ FRONT = 5  # candidates that are measured because of what was predicted, beside 
 _CLOSE = 0.95  # of the best predicted level: how far down predictions are of interest
 _OVERLOADED = 0.97  # of the frames that come in go out
 _COARSE = 0.05  # of a level: how finely predictions are resolved, and measurements at first
-_ROUGH = 0.2  # likewise, of the plan as given where it is not the best so far
+_ROUGH = 0.25  # likewise, of the plan as given where it is not the best so far
 _HOPE = 1.25  # times the predicted level: what a measurement may still bring
 _NEAR = 5  # times the frames that may be late: a level missed by no more is tried a second time
 _REPEATS = (3, 3, 2)  # trials of the first, second and third where several are needed to tell them apart
@@ -46,7 +46,7 @@ def next_level(
         ceiling: the highest level there is.
         stands_for: the load of a level. One that was carried against expectation is followed by an eighth more, then
             by a quarter more, by half as much again, and by twice as much as long as all are carried (galloping search:
-            Bentley and Yao, 1976).
+            Bentley and Yao, 1976); one that was not, by an eighth less, a quarter less, and half as long as none is.
     """
     low = max((level for level, kept in done.items() if kept), default=0)
     high = min((level for level, kept in done.items() if not kept and level > low), default=None)
@@ -58,7 +58,17 @@ def next_level(
         return level if level > start else None
     if high - start <= 1 or stands_for(high) <= (1 + fine) * stands_for(start):
         return None
-    return guess if start < guess < high and guess not in done else (start + high) // 2
+    if start < guess < high and guess not in done:
+        return guess
+    return _below(high, len(done), stands_for) if start == 0 else (start + high) // 2
+
+
+def _below(level: int, count: int, stands_for: Callable[[int], float]) -> int:
+    """The next level to try where none of the `count` ones so far was carried; half the highest at least."""
+    share, less = max(0.5, 1 - 2.0**count / 16), level - 1
+    while less > level // 2 and stands_for(less) > share * stands_for(level):
+        less -= 1
+    return max(1, less)
 
 
 def _further(level: int, count: int, stands_for: Callable[[int], float]) -> int:
@@ -91,13 +101,19 @@ def _predicted_level(goal: Goal, candidate: Candidate, best: int, most: float) -
         return None
     guess = min(highest, _times(goal, 1 / _CLOSE, best)) if best else _times(goal, 0.8, highest)
     done, ceiling = candidate.predicted, highest + highest // 2 + 1  # the bound was measured too
-    return next_level(tried(done), came_out(goal, done) or max(1, guess), floor, _COARSE, ceiling, partial(rate, goal))
+    expected = came_out(goal, done) or (0 if done else max(1, guess))
+    return next_level(tried(done), expected, floor, _COARSE, ceiling, partial(rate, goal))
 
 
 def came_out(goal: Goal, trials: Sequence[Trial]) -> int:
     """The level that what came out of an overloaded run would be enough for: where its limit is; 0 where none was."""
-    through = [t.figures.throughput for t in trials if t.figures.throughput < _OVERLOADED * rate(goal, t.level)]
+    through = [t.figures.throughput for t in trials if overloaded(goal, t.figures, t.level)]
     return level_of(goal, max(through)) if through else 0
+
+
+def overloaded(goal: Goal, found: Figures, level: int) -> bool:
+    """Whether fewer frames came out of a run than came in."""
+    return found.throughput < _OVERLOADED * rate(goal, level)
 
 
 def next_trial(

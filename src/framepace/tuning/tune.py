@@ -31,7 +31,7 @@ from framepace.tuning.known import Known, key_of
 from framepace.tuning.objective import best_of, carried, case_at, decisive, figures, level_of, met, rate, scales
 from framepace.tuning.predict import predict
 from framepace.tuning.primitives import measure_primitives
-from framepace.tuning.search import next_prediction, next_trial, settled
+from framepace.tuning.search import next_prediction, next_trial, overloaded, settled
 from framepace.tuning.space import axes, changed, combinations, grid_axes, neighbours
 from framepace.tuning.surroundings import surroundings
 from framepace.tuning.verdict import concluded, level_text, settings_text
@@ -43,10 +43,11 @@ _AROUND_S = 3.0  # for loading libraries before, and writing the report after
 _FRAMES, _THOROUGH = 300, 700  # frames of a trial, and of the one that confirms the best (p99 wants 662)
 _SECONDS, _THOROUGH_S = (1.5, 6.0), (4.0, 15.0)
 _CONFIRMING = 0.25  # of the time limit at most, for that
-_PREDICTED, _PREDICTED_S = 300, (1.0, 10.0)
+_PREDICTED, _PREDICTED_S = 300, (0.4, 10.0)
+_BUDGETS = 8  # latency budgets that a predicted run lasts at least
 _WARMUP = Warmup(tolerance=0.15, seconds_max=1.0)
 _QUIET = 0.05  # share of the CPU that neighbours may take before a miss is measured again
-_SPREAD = 8  # times the smallest batch: the largest that primitives are measured of
+_SPREAD = 8  # times the smallest batch: the largest that primitives are measured of on a CPU
 _RUNS = 8  # of a model, for its primitives
 _RUN_OF_POINT = 2.5  # times its length: with a warm-up, and again where neighbours disturb it
 
@@ -169,9 +170,14 @@ class _Tuner:
             self._bounded(number)
 
     def _batches(self, numbers: Sequence[int]) -> tuple[int, ...]:
-        """The smallest batch of these candidates, and a larger one, for a line through both."""
-        sizes = {model.batch.max for number in numbers for model in self._case_of(number).plan.models}
-        return min(sizes), max(size for size in sizes if size <= _SPREAD * min(sizes))
+        """The smallest batch of these candidates, and a larger one, for a line through both.
+
+        On a GPU the largest: small batches are bound by launches there, and say nothing of what arithmetic takes.
+        """
+        models = [model for number in numbers for model in self._case_of(number).plan.models]
+        sizes = {model.batch.max for model in models}
+        most = _SPREAD * min(sizes) if all((m.device or "cpu") == "cpu" for m in models) else max(sizes)
+        return min(sizes), max(size for size in sizes if size <= most)
 
     def _distance(self, number: int) -> int:
         return sum(name not in ("batch", "batch-policy", "workers") for name in self._known.candidates[number].settings)
@@ -259,7 +265,8 @@ class _Tuner:
         candidate = self._known.candidates[number]
         self._say("predicting", number, level)
         case = case_at(self._case_of(number), self._goal, level)
-        seconds = _between(_PREDICTED / rate(self._goal, level), _PREDICTED_S)
+        least = max(_BUDGETS * self._goal.p99_ms / 1000, _PREDICTED / rate(self._goal, level))
+        seconds = _between(least, _PREDICTED_S)
         workload = replace(case.workload, stop=Stop(seconds=seconds), warmup=replace(_WARMUP, seconds_max=0.3))
         assert self._known.primitives is not None
         try:
@@ -271,7 +278,9 @@ class _Tuner:
         if trace.meta.stopped == "interrupted":
             raise Interrupted(trace)
         found = figures(trace)
-        trial = Trial(level=level, figures=found, met=met(self._goal, found, level))
+        # Too short for a queue to grow over the budget: what is overloaded shows in what came out, which is exact here.
+        kept = met(self._goal, found, level) and not overloaded(self._goal, found, level)
+        trial = Trial(level=level, figures=found, met=kept)
         self._known.change(number, predicted=(*candidate.predicted, trial))
 
     # Measuring: the best by prediction, then around the best measured, then the best once more and longer.
