@@ -66,6 +66,17 @@ def test_streams_on_a_device_share_what_they_fill() -> None:
     assert rates[2] == pytest.approx(500, rel=0.05)
 
 
+@pytest.mark.parametrize("workers", [1, 4])
+def test_workers_that_wait_for_the_interpreter_are_foretold_so(workers: int) -> None:
+    """Four workers were measured to reach twice the rate of one, for the host's stages took longer: so they do."""
+    stages: dict[str, Any] = {"lag": 0.0, "h2d": 0.0, "d2h": 0.0, "compute": 0.05}
+    alone = point(enqueue=0.2, after=0.1, tail=0.0, **stages)
+    together = replace(point(workers=4, enqueue=0.6, after=0.3, tail=0.0, **stages), rate=4 / 0.9 * 1000)
+    known = primitives(replace(alone, rate=1 / 0.3e-3), together, cores=16)
+    found = foretold(known, Closed(), workers=workers, plan=model(slots=1), count=2000)
+    assert found.throughput == pytest.approx({1: 3333, 4: 4444}[workers], rel=0.05)
+
+
 def test_slots_overlap_copies_and_kernels() -> None:
     """With two requests in flight, 2 ms copies hide behind 4 ms of kernels."""
     stages: dict[str, Any] = {"enqueue": 0.1, "lag": 0.0, "h2d": 2.0, "compute": 4.0, "d2h": 0.0, "tail": 0.0}

@@ -160,6 +160,25 @@ def test_a_disappointing_trial_passes_the_turn_on() -> None:
     assert next_trial(CAMERAS, [given, low, carries], lambda _: []) == (1, 70), "now it is the most hopeful again"
 
 
+def test_a_limit_that_was_seen_is_tried_just_above() -> None:
+    """Where what came out of a failed level is what is carried already, one trial a twentieth above ends the search."""
+    done = {100: True, 160: False}
+    assert next_level(done, 98, fine=0.05) == 105
+    assert next_level({**done, 105: False}, 98, fine=0.05) is None
+    assert next_level({**done, 105: True}, 98, fine=0.05) == 132, "it was wrong: halves again"
+    assert next_level(done, 0, fine=0.05) == 130, "nothing is known"
+
+
+def test_predictions_are_believed_as_far_as_they_came_true() -> None:
+    """After a trial that came to half of what was predicted, the next candidate is first tried at half of its own."""
+    first = Candidate(settings={}, predicted=(trial(100, True),), measured=(trial(100, False, through=30 * 50.0),))
+    other = Candidate(settings={"n": 1}, predicted=(trial(96, True),))
+    assert next_trial(CAMERAS, [first, other], lambda _: []) == (0, 50)
+    spent = replace(first, measured=(*first.measured, *(trial(n, False, through=30.0 * n) for n in (50, 44, 33, 17))))
+    assert next_trial(CAMERAS, [spent, other], lambda _: [])[0] == 1  # type: ignore[index]
+    assert 40 <= next_trial(CAMERAS, [spent, other], lambda _: [])[1] <= 50  # type: ignore[index]
+
+
 def test_what_was_never_predicted_climbs_in_steps() -> None:
     """Without a prediction, what carries one level above the best is tried an eighth higher next, not one higher."""
     first = Candidate(settings={}, predicted=(trial(40, True),), measured=(trial(40, True), trial(41, False)))

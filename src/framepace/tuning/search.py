@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from statistics import median
 from typing import Any
 
 from framepace.facts.tuning import Candidate, Figures, Goal, Trial
@@ -40,7 +41,8 @@ def next_level(
 
     Args:
         done: levels tried so far, and whether each was carried (the lower the level, the easier).
-        guess: about where it is expected.
+        guess: about where it is expected. Where that much was carried and more was not, the level just above what was
+            carried is tried next, once: with `fine`, that ends the search.
         floor: a level at or below which the answer is of no interest; one above it is tried first.
         fine: the answer is known well enough when what the levels around it stand for is this share apart.
         ceiling: the highest level there is.
@@ -60,7 +62,17 @@ def next_level(
         return None
     if start < guess < high and guess not in done:
         return guess
+    if low and low <= (1 + fine) * guess and guess <= start and start == low:
+        return _finest(start, high, fine, stands_for)
     return _below(high, len(done), stands_for) if start == 0 else (start + high) // 2
+
+
+def _finest(low: int, high: int, fine: float, stands_for: Callable[[int], float]) -> int:
+    """The lowest level above `low` whose failing says that `low` is the answer; between both."""
+    level = low + 1
+    while level + 1 < high and stands_for(level + 1) <= (1 + fine) * stands_for(low):
+        level += 1
+    return level
 
 
 def _below(level: int, count: int, stands_for: Callable[[int], float]) -> int:
@@ -174,8 +186,9 @@ def _trial_level(goal: Goal, candidates: Sequence[Candidate], number: int, repea
         idle = len(candidate.measured) >= _wanted(goal, candidates, number, repeats)
         return None if idle or _hopeless(goal, candidates, number) else level_of(goal, 0.0)
     expected, done = carried(candidate.predicted), tried(candidate.measured)
+    likely = _times(goal, _trust(goal, candidates), expected)
     # Without a prediction: one above the best is of interest, and what comes after it is anybody's guess.
-    guess = came_out(goal, candidate.measured) or expected or (0 if done else best + 1)
+    guess = came_out(goal, candidate.measured) or likely or (0 if done else best + 1)
     if number == 0 and fine and carried(candidate.measured) < best:
         return _rough_level(goal, candidates)
     if candidate.predicted and not done and max(expected + 1, _times(goal, _HOPE, expected)) <= best:
@@ -200,8 +213,19 @@ def _hope(goal: Goal, candidates: Sequence[Candidate], number: int) -> float:
     candidate = candidates[number]
     if number == 0 and carried(candidate.measured) < _bar(candidates) and _rough_level(goal, candidates) is not None:
         return math.inf  # what the best is told against is due
-    expected = came_out(goal, candidate.measured) or carried(candidate.predicted)
-    return max(carried(candidate.measured), expected)
+    likely = _times(goal, _trust(goal, candidates), carried(candidate.predicted))
+    missed = min((level for level, kept in tried(candidate.measured).items() if not kept), default=math.inf)
+    return max(carried(candidate.measured), min(came_out(goal, candidate.measured) or likely, missed - 1))
+
+
+def _trust(goal: Goal, candidates: Sequence[Candidate]) -> float:
+    """The share of what was predicted that measurements have come to, where their limit was seen; 1 at most."""
+    shares = [
+        rate(goal, max(carried(c.measured), came_out(goal, c.measured))) / rate(goal, carried(c.predicted))
+        for c in candidates
+        if carried(c.predicted) and any(not t.met for t in c.measured)
+    ]
+    return min(1.0, median(shares)) if shares else 1.0
 
 
 def _near_miss(goal: Goal, candidates: Sequence[Candidate], number: int) -> bool:

@@ -44,7 +44,8 @@ _FRAMES, _THOROUGH = 300, 700  # frames of a trial, and of the one that confirms
 _SECONDS, _THOROUGH_S = (1.5, 6.0), (4.0, 15.0)
 _CONFIRMING = 0.25  # of the time limit at most, for that
 _PREDICTED, _PREDICTED_S = 300, (0.4, 10.0)
-_BUDGETS = 8  # latency budgets that a predicted run lasts at least
+_PREDICTED_WARMUP_S = 0.3  # at most
+_BUDGETS = 8  # latency budgets that a predicted run lasts at least; half as many for its warm-up
 _WARMUP = Warmup(tolerance=0.15, seconds_max=1.0)
 _QUIET = 0.05  # share of the CPU that neighbours may take before a miss is measured again
 _SPREAD = 8  # times the smallest batch: the largest that primitives are measured of on a CPU
@@ -267,7 +268,9 @@ class _Tuner:
         case = case_at(self._case_of(number), self._goal, level)
         least = max(_BUDGETS * self._goal.p99_ms / 1000, _PREDICTED / rate(self._goal, level))
         seconds = _between(least, _PREDICTED_S)
-        workload = replace(case.workload, stop=Stop(seconds=seconds), warmup=replace(_WARMUP, seconds_max=0.3))
+        workload = replace(
+            case.workload, stop=Stop(seconds=seconds), warmup=replace(_WARMUP, seconds_max=_PREDICTED_WARMUP_S)
+        )
         assert self._known.primitives is not None
         try:
             trace = predict(case.plan, workload, self._known.primitives)

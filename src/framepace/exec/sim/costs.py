@@ -15,6 +15,7 @@ from framepace.units import NS_PER_MS, NS_PER_S
 _BLOCK = 16  # neighbouring samples drawn together: what disturbs one often disturbs the next
 _DRAWN = 1 << 12
 _STREAMS = {name: number for number, name in enumerate(STAGES)}
+_HOST = ("prepare", "finish", "after", "enqueue", "tail")  # stages of Python, which hold its lock for a part
 _FREE = 1.05  # kernels that take less longer than that do not share the device
 
 
@@ -99,6 +100,7 @@ class Costs:
         self._crowding: dict[int, tuple[float, float]] = {}
         if cores and not self.on_device:
             self._crowding = {b: self._crowded(self._alone[b], point) for b, point in self._together.items()}
+        self._beside = {b: _contended(self._alone[b], p) for b, p in self._together.items()} if self.on_device else {}
         self._pool = self.demand if cost.model.spinning else 1
         self._cpu = {b: _cpu(point, self._pool) for b, point in self._alone.items() if point.cpu is not None}
         self.spin, self.background = (0.0, 0.0) if self.on_device else self._idle()
@@ -116,6 +118,18 @@ class Costs:
         """What takes `ns` alone on `demand` cores, with the crowding that was seen with that batch."""
         crowded, dearer = self._crowding[_nearest(self._crowding, batch)] if self._crowding else (1.0, 1.0)
         return Task(ns, demand, cpu, crowded, dearer)
+
+    def beside(self, name: str, batch: int, busy: int) -> float:
+        """How much longer a stage of the host takes while `busy` workers feed the device, as was seen with several.
+
+        They wait for the interpreter and for the driver, which each serves one at a time. Linear between one and as
+        many as were measured.
+        """
+        if busy < 2 or not self._beside or name not in _HOST:
+            return 1.0
+        size = _nearest(self._beside, batch)
+        others = self._together[size].workers - 1
+        return 1 + (self._beside[size].get(name, 1.0) - 1) * min(busy - 1, others) / others
 
     def filled(self, batch: int) -> float:
         """The part of the device that the kernels of a batch fill.
@@ -150,6 +164,11 @@ class Costs:
         if self.model.spinning and self.demand > 1:
             return extra / (self.demand - 1), 0.0
         return 0.0, extra / (paused.gap_ms * NS_PER_MS)
+
+
+def _contended(alone: Point, together: Point) -> dict[str, float]:
+    """By stage of the host, how many times as long it takes with several workers."""
+    return {n: max(1.0, _mean(together, n) / own) for n in _HOST if (own := _mean(alone, n)) > 0}
 
 
 def _nearest(known: Iterable[int], batch: int) -> int:

@@ -75,7 +75,8 @@ class FittedWorker(Worker):
         """A duration of a stage, ns."""
         if (stage := self.costs.stages.get(name)) is None:
             return 0.0
-        return stage.level(batch, gap) * next(self._chance[name, stage.is_pause(gap)])
+        beside = self.costs.beside(name, batch, len(self.clock.feeding))
+        return beside * stage.level(batch, gap) * next(self._chance[name, stage.is_pause(gap)])
 
     def pause(self) -> int:
         """For how long the worker's core halted since its last inference, ns: a wait that spins is no pause."""
@@ -117,6 +118,7 @@ class _DeviceWorker(FittedWorker):
     def __init__(self, session: FittedSession, index: int) -> None:
         super().__init__(session, index)
         assert session.device is not None
+        self._index = index
         self._device, self.slots = session.device, session.plan.slots
         self._stream = session.device.shared if session.plan.stream == "shared" else Stream()
         self._jobs: dict[int, Job] = {}
@@ -124,6 +126,7 @@ class _DeviceWorker(FittedWorker):
     def enqueue(self, slot: int, count: int) -> None:
         """See Worker: the host's part of it; the device goes on by itself."""
         now, count = self.clock.now(), padded(count, self.session.batch_sizes)
+        self.clock.feeding.add(self._index)
         gap, idle = self.pause(), now - (self.session.tenant.last_end or now)
         h2d, d2h = (round(self.draw(name, count)) for name in ("h2d", "d2h"))
         launched = now + round(self.draw("lag", count, gap))
@@ -145,6 +148,7 @@ class _DeviceWorker(FittedWorker):
     def times(self, slot: int) -> DeviceTimes | None:
         """See Worker."""
         super().times(slot)
+        self.clock.feeding.discard(self._index)
         job = self._jobs[slot]
         return DeviceTimes(job.h2d, job.end - job.start, job.d2h, job.h2d_at, job.start, job.d2h_at)
 

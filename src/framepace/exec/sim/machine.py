@@ -119,13 +119,14 @@ class MachineClock(VirtualClock):
     """Virtual time on a machine with `cores` cores (0: as many as are wanted); see Clock.
 
     `wake` gives the time (ns) after which a thread that was notified or whose sleep is over is awake; `background` is
-    CPU time a ns that passes whatever the workers do.
+    CPU time a ns that passes whatever the workers do; `feeding` are the workers that are at work for a device.
     """
 
     def __init__(self, cores: int, wake: Callable[[], int] = lambda: 0) -> None:
         super().__init__()
         self._wake, self.cores, self.background = wake, Cores(cores, self.now()), 0.0
         self._sources = 0
+        self.feeding: set[int] = set()
 
     def process_cpu(self) -> int:
         """CPU time of the whole process so far, ns: of what ran, and of the threads that watch it."""
