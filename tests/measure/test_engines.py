@@ -17,10 +17,13 @@ class Loaded:
     made: int = 0
     room: int = 100
 
-    def __init__(self, plan: Plan, clock: object, tell: object) -> None:
+    def __init__(self, plan: Plan, clock: object, tell: object, keep: bool) -> None:
         if Loaded.alive >= Loaded.room:
             raise DeviceMemoryError("too little memory")
         Loaded.alive, Loaded.made = Loaded.alive + 1, Loaded.made + 1
+
+    def rest(self) -> None:
+        """Nothing is kept."""
 
     def close(self) -> None:
         """Leave."""

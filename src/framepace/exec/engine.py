@@ -21,6 +21,7 @@ from framepace.exec.interpreter import interpreter
 from framepace.exec.keeper import kept_awake, usable_cores
 from framepace.exec.modelprocess import ModelProcess, Processes
 from framepace.exec.pipeline import Finish, Pipeline, Sink, Step
+from framepace.exec.seats import Seats
 from framepace.exec.steps import make_step
 from framepace.exec.strategies import IN_PROCESS, Strategy, check
 from framepace.facts.model import Layer, ModelSpec
@@ -31,12 +32,16 @@ from framepace.facts.workload import Scope
 class Engine:
     """A plan with its models loaded; `tell` hears of what takes long.
 
+    With `keep`, what the workers set up in a run stays for the next one, until `rest`: short runs then follow each
+    other sooner, but are no independent set-ups. In virtual time nothing is kept, so that each run is the same.
+
     Raises ModelError, BackendError or UsageError when a model cannot be loaded as the plan says; what was loaded
     before is freed. `startup` holds what was spent before the load began (see facts.trace.TraceMeta).
     """
 
-    def __init__(self, plan: Plan, clock: Clock, tell: Tell = silent) -> None:
+    def __init__(self, plan: Plan, clock: Clock, tell: Tell = silent, keep: bool = False) -> None:
         self.plan, self.clock, self._tell = plan, clock, tell
+        self._keep, self.seats = keep and not clock.virtual, Seats()
         self.startup: dict[str, int] = {}
         self.libraries: dict[str, str] = {}
         self.simulated = False
@@ -92,16 +97,26 @@ class Engine:
             begin: makes the feed; called once, when all workers are set up, so that the load begins then.
             sink: takes packed rows (facts.trace.REQUEST_COLUMNS); called from the worker threads.
         """
-        crew = _Crew(self, scope, begin, control, sink, picture)
-        with interpreter(self.plan.engine):
-            try:
-                crew.run(self.plan.engine.workers)
-            finally:
-                crew.close()
+        crew, kept = _Crew(self, scope, begin, control, sink, picture), False
+        try:
+            with interpreter(self.plan.engine):
+                try:
+                    crew.run(self.plan.engine.workers)
+                finally:
+                    crew.close()
+            kept = self._keep and not crew.errors
+        finally:
+            if not kept:
+                self.rest()
         return crew.errors
+
+    def rest(self) -> None:
+        """Free what was kept from the runs so far, other than the models."""
+        self.seats.close()
 
     def close(self) -> None:
         """Free the models. Idempotent."""
+        self.rest()
         self._open.close()
 
     def _load(self, model: ModelPlan) -> Session:
@@ -139,12 +154,19 @@ class Engine:
             links = [process.links[worker] for process in processes]
             return Processes(links, self.plan, scope, picture, worker, control, sink)
         finish = None if scope == "model" else self._finish
+        kept = self.plan.engine.strategy == "workers"  # the threads of the others end with them
+
+        def free(step: Step) -> None:
+            if kept:
+                self.seats.leave(self._models[step.index], worker, step.worker)
+            else:
+                step.worker.close()
 
         def make(index: int | None) -> Pipeline:
             whole, given = index is None, (scope, picture, worker)
             with lock_setup(), ExitStack() as on_error:
                 steps = self.steps(*given) if index is None else [self._step(index, *given)]
-                pipeline = Pipeline(steps, self.clock, control, sink, finish, worker, batch_ids, whole)
+                pipeline = Pipeline(steps, self.clock, control, sink, finish, worker, batch_ids, whole, free)
                 on_error.callback(pipeline.close)
                 pipeline.prime()
                 on_error.pop_all()
@@ -153,7 +175,8 @@ class Engine:
         return IN_PROCESS[self.plan.engine.strategy](make, len(self._models), control)
 
     def _step(self, index: int, scope: Scope, picture: Any, number: int) -> Step:
-        return make_step(index, self.plan.models[index], self._models[index], scope, picture, number)
+        session = self._models[index]
+        return make_step(index, self.plan.models[index], session, scope, picture, self.seats.worker(session, number))
 
     def _load_all(self) -> list[Session]:
         if self.plan.engine.strategy == "processes":
@@ -211,11 +234,7 @@ class _Crew:
 
     def _threads(self, workers: int) -> None:
         self._together = threading.Barrier(workers, action=self._start)
-        threads = [threading.Thread(target=self._guarded, args=(i,), name=f"worker-{i}") for i in range(workers)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        self._engine.seats.run(workers, self._guarded)
 
     def _guarded(self, index: int) -> None:
         try:

@@ -273,7 +273,7 @@ class _Served:
         picture = self._reader.get(places)[0] if places else None
         finish = None if scope == "model" else self._finish
         with lock_setup():
-            step = make_step(self._index, self._model, self._session, scope, picture, worker)
+            step = make_step(self._index, self._model, self._session, scope, picture, self._session.worker(worker))
             self._control = Control(_Never(), _Never())
             given = (self._control, self._rows.append, finish, worker, self._ids)
             self._pipeline, self._told = Pipeline([step], SystemClock(), *given, whole=False), 0

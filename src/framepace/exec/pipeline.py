@@ -103,6 +103,7 @@ class Pipeline:
         worker: index of this worker, recorded.
         batch_ids: numbers inferences over all workers.
         whole: these are all models of a frame; otherwise whoever runs the rest tells the control (`deliver`).
+        free: what becomes of a step's worker when the pipeline is closed.
     """
 
     def __init__(
@@ -115,8 +116,9 @@ class Pipeline:
         worker: int = 0,
         batch_ids: Iterator[int] | None = None,
         whole: bool = True,
+        free: Callable[[Step], None] = lambda step: step.worker.close(),
     ) -> None:
-        self._whole = whole
+        self._whole, self._free = whole, free
         self._steps, self._control, self._sink, self._finish, self._worker = steps, control, sink, finish, worker
         self._now, self._usage = clock.now, thread_usage(clock)
         self._batch_ids = batch_ids if batch_ids is not None else counter()
@@ -183,9 +185,9 @@ class Pipeline:
                 self._note(error)
 
     def close(self) -> None:
-        """Free the workers' buffers."""
+        """Free the workers' buffers, or leave them to whoever keeps them."""
         for step in self._steps:
-            step.worker.close()
+            self._free(step)
 
     def _start(self, step: Step, group: Group, frames: Sequence[Frame]) -> _Flight:
         slot, worker = self._slots[step.index].popleft(), step.worker

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from framepace.errors import ModelError
-from framepace.exec.backend import Session
+from framepace.exec.backend import Session, Worker
 from framepace.exec.models import Resolved
 from framepace.exec.pipeline import Prepare, Step
 from framepace.exec.prepare import Preparer
@@ -13,12 +13,11 @@ from framepace.facts.plan import ModelPlan
 from framepace.facts.workload import Scope
 
 
-def make_step(index: int, model: ModelPlan, session: Session, scope: Scope, picture: Any, number: int) -> Step:
-    """Model `index` as worker `number` runs it; its staging holds `picture`. Called in the worker's thread.
+def make_step(index: int, model: ModelPlan, session: Session, scope: Scope, picture: Any, worker: Worker) -> Step:
+    """Model `index` as a worker of its session runs it; its staging holds `picture`. Called in the worker's thread.
 
-    Raises ModelError for a model without an image input that is to be fed pictures.
+    Raises ModelError for a model without an image input that is to be fed pictures; the worker is closed then.
     """
-    worker = session.worker(number)
     try:
         prepare = _preparer(model, session.resolved, scope)
         image = session.resolved.image

@@ -33,15 +33,22 @@ class Lab:
         limit_s: seconds after which `left` is zero; the lab itself never refuses a run.
         folder: where saved runs go (one folder a name); None keeps all in memory.
         tell: called with what is being tried and the share of the limit that is used.
+        keep_workers: runs of one plan that follow each other share what its workers set up (see Engine): they are
+            over sooner, and are no independent set-ups.
     """
 
     def __init__(
-        self, limit_s: float, folder: Path | None = None, tell: Tell | None = None, clock: Clock | None = None
+        self,
+        limit_s: float,
+        folder: Path | None = None,
+        tell: Tell | None = None,
+        clock: Clock | None = None,
+        keep_workers: bool = False,
     ) -> None:
         self.clock = clock or SystemClock()
         self._limit, self._folder, self._tell = limit_s, folder, tell or (lambda text, share: None)
         self._began = self.clock.now()
-        self._engines = Engines(self.clock, _ENGINES_KEPT)
+        self._engines = Engines(self.clock, _ENGINES_KEPT, keep_workers)
         self._frames: dict[bytes, Frames] = {}
         self._open = ExitStack()
         self._open.enter_context(self._engines)

@@ -12,10 +12,13 @@ from framepace.facts.plan import Plan
 
 
 class Engines:
-    """Up to `kept` engines by what they load; the oldest goes first. A context manager that closes them all."""
+    """Up to `kept` engines by what they load; the oldest goes first. A context manager that closes them all.
 
-    def __init__(self, clock: Clock, kept: int = 1) -> None:
-        self.clock, self._kept = clock, kept
+    With `workers`, the one used last keeps what its workers set up (see Engine).
+    """
+
+    def __init__(self, clock: Clock, kept: int = 1, workers: bool = False) -> None:
+        self.clock, self._kept, self._workers = clock, kept, workers
         self._engines: dict[bytes, Engine] = {}
 
     def __enter__(self) -> Engines:
@@ -30,6 +33,8 @@ class Engines:
         Where the device's memory does not hold it beside the others, they are closed first. Raises what Engine does.
         """
         key = msgspec.json.encode((plan.models, plan.engine))
+        for other in self._engines.keys() - {key}:  # its memory is not that of the plan that is measured now
+            self._engines[other].rest()
         if key not in self._engines:
             while len(self._engines) >= self._kept:
                 self._engines.pop(next(iter(self._engines))).close()
@@ -43,9 +48,9 @@ class Engines:
 
     def _load(self, plan: Plan, tell: Tell) -> Engine:
         try:
-            return Engine(plan, self.clock, tell)
+            return Engine(plan, self.clock, tell, self._workers)
         except DeviceMemoryError:
             if not self._engines:
                 raise
             self.clear()
-            return Engine(plan, self.clock, tell)
+            return Engine(plan, self.clock, tell, self._workers)

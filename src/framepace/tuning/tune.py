@@ -93,7 +93,7 @@ def tune(
     Raises FramepaceError when nothing could be measured at all.
     """
     clock = clock or clock_for(case.plan)
-    with Lab(max(1.0, time_limit - _AROUND_S), folder, tell, clock) as lab:
+    with Lab(max(1.0, time_limit - _AROUND_S), folder, tell, clock, keep_workers=True) as lab:
         return _Tuner(lab, case, goal, folder, tuple(precisions), grid, fixed, gate).run()
 
 
