@@ -13,6 +13,7 @@ from framepace.exec.clock import Clock, SystemClock
 from framepace.exec.engine import Engine
 from framepace.exec.feed import Feed
 from framepace.exec.frame import Frame
+from framepace.exec.seats import Seats
 from framepace.exec.sim.clock import VirtualClock
 from framepace.facts.plan import EnginePlan, ModelPlan, Plan
 from framepace.measure.engines import Engines
@@ -97,6 +98,19 @@ def test_workers_that_failed_are_not_kept() -> None:
     assert len(watched.closed) == 1
     watched.run()
     assert len(watched.made) == 2
+
+
+def test_an_interrupt_while_workers_run_stops_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever hits the thread that waits for the workers is raised, and the run is over for them."""
+    engine, control = Engine(plan(2), SystemClock()), run_control(100)
+
+    def interrupted(self: Seats, count: int, work: Callable[[int], None]) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Seats, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        engine.run("model", lambda: Few(3), control, Rows())
+    assert control.stopped == "interrupted"
 
 
 def test_strategies_with_threads_of_their_own_keep_nothing() -> None:

@@ -234,7 +234,11 @@ class _Crew:
 
     def _threads(self, workers: int) -> None:
         self._together = threading.Barrier(workers, action=self._start)
-        self._engine.seats.run(workers, self._guarded)
+        try:
+            self._engine.seats.run(workers, self._guarded)
+        except BaseException:
+            self._control.stop("interrupted")  # the threads end before what they use is freed
+            raise
 
     def _guarded(self, index: int) -> None:
         try:
