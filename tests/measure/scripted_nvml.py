@@ -195,3 +195,18 @@ class _Request:
         self.sample1: dict[str, int] = {}
         self.sample2: dict[str, int] = {}
         self.metrics = [types.SimpleNamespace(metricId=0, nvmlReturn=0, value=0.0) for _ in range(16)]
+
+
+class Clock:
+    """A time that tests set, ns."""
+
+    def __init__(self) -> None:
+        self.time = 10**9
+
+    def __call__(self) -> int:
+        """The time now."""
+        return self.time
+
+    def pass_ms(self, ms: float) -> None:
+        """Let time go by."""
+        self.time += round(ms * 1e6)
