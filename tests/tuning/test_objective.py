@@ -10,9 +10,10 @@ from msgspec.structs import replace
 from framepace.errors import UsageError
 from framepace.facts.plan import ModelPlan, Plan
 from framepace.facts.settings import Case
-from framepace.facts.tuning import Candidate, Figures, Goal, Objective
+from framepace.facts.tuning import Candidate, Figures, Goal, Objective, Trial, Tuning, carried, decisive
 from framepace.facts.workload import Closed, Paced, Workload
-from framepace.tuning.objective import best_of, carried, case_at, level_of, met, rate, shortfalls, standing
+from framepace.reporting.tuned import tuning_view
+from framepace.tuning.objective import best_of, case_at, level_of, met, rate, shortfalls, standing
 from framepace.tuning.tune import make_goal
 from tests.tuning.test_search import trial
 
@@ -88,3 +89,17 @@ def test_what_people_ask() -> None:
     assert make_goal(None, 30, None, 8, None) == Goal(objective="p99", fps=30, p99_ms=1000 / 30, cameras=8)
     with pytest.raises(UsageError, match="cameras"):
         make_goal(None, 30, None, 0, None)
+
+
+def test_a_candidate_is_reported_by_the_trials_that_decide() -> None:
+    """A short run that was kept where a long one was not is neither what is carried nor what people read."""
+
+    def run(level: int, kept: bool, count: int) -> Trial:
+        return trial(level, kept, frames=count)
+
+    short, long, below = run(28, True, 279), run(28, False, 652), run(26, True, 587)
+    assert decisive([short, long, below]) is below
+    alike = run(28, False, 300)
+    assert decisive([short, alike]) is decisive([alike, short]) is short, "of runs that say as much, the one kept"
+    candidate = Candidate(settings={}, measured=(short, long, below))
+    assert tuning_view(Tuning(goal=Goal(), candidates=(candidate,), best=0)).rows[0].reached == "26 cameras"

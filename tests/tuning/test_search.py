@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from framepace.facts.tuning import Candidate, Figures, Goal, Trial
-from framepace.tuning.objective import best_of, carried, rate, tried
+from framepace.facts.tuning import Candidate, Figures, Goal, Trial, carried, tried
+from framepace.tuning.objective import best_of, rate
 from framepace.tuning.search import FRONT, came_out, next_level, next_prediction, next_trial
 
 CAMERAS = Goal(objective="cameras", fps=30, p99_ms=33)

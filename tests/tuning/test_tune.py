@@ -16,12 +16,12 @@ from framepace.exec.sim.clock import VirtualClock
 from framepace.explaining.lab import Lab
 from framepace.facts.accuracy import Agreement, Gate, OutputAgreement
 from framepace.facts.settings import Case, apply
-from framepace.facts.tuning import Candidate, Goal, Trial, Tuning
+from framepace.facts.tuning import Candidate, Goal, Trial, Tuning, carried, tried
 from framepace.reporting.pareto import pareto_figure
 from framepace.reporting.tuned import tuning_view
 from framepace.store import load_plan
 from framepace.tuning.known import load_tuning
-from framepace.tuning.objective import carried, case_at, figures, met, tried
+from framepace.tuning.objective import case_at, figures, met
 from framepace.tuning.search import came_out, next_level
 from framepace.tuning.space import combinations, grid_axes
 from framepace.tuning.surroundings import surroundings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
@@ -11,6 +12,7 @@ from framepace.facts.plan import NonNegative, Plan, Positive, PositiveNumber
 
 Objective = Literal["cameras", "fps", "p99", "cpu", "energy"]
 TUNING_FORMAT = "framepace.tuning/1"
+_ALIKE = 1.5  # runs with up to that many times the frames of another say as much
 
 
 class Goal(Fact, frozen=True, kw_only=True):
@@ -57,6 +59,39 @@ class Trial(Fact, frozen=True, kw_only=True):
     figures: Figures
     met: bool
     trace: str | None = None
+
+
+def decided(trials: Sequence[Trial]) -> dict[int, Trial]:
+    """By level, the trial that counts: what rests on the most frames, then success."""
+    found: dict[int, Trial] = {}
+    for trial in trials:
+        before = found.get(trial.level)
+        if before is None or _outweighs(trial, before):
+            found[trial.level] = trial
+    return found
+
+
+def _outweighs(trial: Trial, before: Trial) -> bool:
+    frames, others = trial.figures.frames, before.figures.frames
+    if _ALIKE * frames < others or _ALIKE * others < frames:
+        return frames > others
+    return (trial.met, frames) >= (before.met, others)
+
+
+def tried(trials: Sequence[Trial]) -> dict[int, bool]:
+    """The levels that were tried, and whether each is carried."""
+    return {level: trial.met for level, trial in decided(trials).items()}
+
+
+def carried(trials: Sequence[Trial]) -> int:
+    """The highest level that is carried; 0 where none is."""
+    return max((level for level, kept in tried(trials).items() if kept), default=0)
+
+
+def decisive(trials: Sequence[Trial]) -> Trial | None:
+    """The trial a candidate is reported by: at the level it carries, or at its lowest level."""
+    counts = decided(trials)
+    return counts.get(carried(trials) or min(counts, default=0))
 
 
 class Candidate(Fact, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from framepace.facts.tuning import Candidate, Figures, Goal, Trial, Tuning
+from framepace.facts.tuning import Candidate, Figures, Goal, Trial, Tuning, decisive
 from framepace.reporting.document import plain
 from framepace.units import NS_PER_MS
 
@@ -90,7 +90,7 @@ def _sentence(tuning: Tuning, best: TunedRow | None) -> str:
 def _order(tuning: Tuning, number: int) -> tuple[Any, ...]:
     """The best first; what was measured before what was not, what kept the budget before what did not."""
     c, goal = tuning.candidates[number], tuning.goal
-    at = _decisive(c.measured) or _decisive(c.predicted)
+    at = decisive(c.measured) or decisive(c.predicted)
     assert at is not None
     p99 = math.inf if at.figures.p99 is None else at.figures.p99
     cost = {"cpu": at.figures.cpu, "energy": at.figures.energy}.get(goal.objective)
@@ -107,7 +107,7 @@ def settings_words(settings: Any) -> str:
 
 def _row(tuning: Tuning, number: int, c: Candidate) -> TunedRow:
     goal = tuning.goal
-    measured, predicted = _decisive(c.measured), _decisive(c.predicted)
+    measured, predicted = decisive(c.measured), decisive(c.predicted)
     at = measured or predicted
     assert at is not None
     cost = _cost(goal, at.figures)
@@ -130,12 +130,6 @@ def _cost(goal: Goal, f: Figures) -> float | None:
     if goal.objective == "energy":
         return None if f.energy is None else f.energy * 1000
     return None if f.cpu is None else f.cpu / NS_PER_MS
-
-
-def _decisive(trials: Sequence[Trial]) -> Trial | None:
-    """The longest trial at the highest level that was kept, else at the lowest."""
-    level = max((t.level for t in trials if t.met), default=min((t.level for t in trials), default=0))
-    return max((t for t in trials if t.level == level), key=lambda t: t.figures.frames, default=None)
 
 
 def _reached(goal: Goal, at: Trial | None, trials: Sequence[Trial]) -> str:

@@ -19,12 +19,11 @@ from framepace.facts.plan import Target
 from framepace.facts.settings import Case
 from framepace.facts.summary import Summary
 from framepace.facts.trace import Trace
-from framepace.facts.tuning import Candidate, Figures, Goal, Trial
+from framepace.facts.tuning import Candidate, Figures, Goal, Trial, carried
 from framepace.facts.workload import Paced
 from framepace.units import NS_PER_MS
 
 _CAME = 0.8  # of the frames that a level asks for: with less, the run says nothing of that level
-_ALIKE = 1.5  # runs with up to that many times the frames of another say as much
 STEP = 1.02  # between rates that are told apart
 Standing = tuple[float, float, float]
 
@@ -114,28 +113,6 @@ def came(goal: Goal, at: Trial) -> float:
     return min(rate(goal, at.level), at.figures.throughput) / (goal.cameras or 1)
 
 
-def tried(trials: Sequence[Trial]) -> dict[int, bool]:
-    """The levels that were tried, and whether each is carried: what rests on the most frames decides, then success."""
-    decided: dict[int, Trial] = {}
-    for trial in trials:
-        before = decided.get(trial.level)
-        if before is None or _outweighs(trial, before):
-            decided[trial.level] = trial
-    return {level: trial.met for level, trial in decided.items()}
-
-
-def _outweighs(trial: Trial, before: Trial) -> bool:
-    frames, others = trial.figures.frames, before.figures.frames
-    if _ALIKE * frames < others or _ALIKE * others < frames:
-        return frames > others
-    return trial.met or not before.met
-
-
-def carried(trials: Sequence[Trial]) -> int:
-    """The highest level that is carried; 0 where none is."""
-    return max((level for level, kept in tried(trials).items() if kept), default=0)
-
-
 def standing(goal: Goal, trials: Sequence[Trial]) -> Standing | None:
     """How good a candidate is by these trials, the larger the better; None without any.
 
@@ -166,9 +143,3 @@ def best_of(goal: Goal, candidates: Sequence[Candidate], *, measured: bool = Tru
         if c.error is None and (stands := standing(goal, c.measured if measured else c.predicted)) is not None
     ]
     return -max(ranked)[1] if ranked else None
-
-
-def decisive(goal: Goal, trials: Sequence[Trial]) -> Trial | None:
-    """The trial a candidate is reported by: the longest at the level it carries, or at its lowest level."""
-    level = carried(trials) or min((t.level for t in trials), default=0)
-    return max((t for t in trials if t.level == level), key=lambda t: t.figures.frames, default=None)

@@ -13,8 +13,8 @@ from functools import partial
 from statistics import median
 from typing import Any
 
-from framepace.facts.tuning import Candidate, Figures, Goal, Trial
-from framepace.tuning.objective import best_of, carried, level_of, rate, scales, standing, tried
+from framepace.facts.tuning import Candidate, Figures, Goal, Trial, carried, tried
+from framepace.tuning.objective import best_of, level_of, rate, scales, standing
 from framepace.units import NS_PER_MS
 
 Step = tuple[int, int]  # the number of a candidate and the level to try it at

@@ -21,14 +21,14 @@ from framepace.facts.plan import ModelPlan
 from framepace.facts.primitives import comparable
 from framepace.facts.settings import Case, apply
 from framepace.facts.trace import Trace
-from framepace.facts.tuning import Figures, Goal, Objective, Trial, Tuning
+from framepace.facts.tuning import Figures, Goal, Objective, Trial, Tuning, carried, decisive
 from framepace.facts.workload import Input, Stop, Warmup
 from framepace.measure.machine import probe
 from framepace.measure.session import clock_for
 from framepace.tuning.bound import bound
 from framepace.tuning.gate import agreement
 from framepace.tuning.known import Known, key_of
-from framepace.tuning.objective import best_of, carried, case_at, decisive, figures, level_of, met, rate, scales
+from framepace.tuning.objective import best_of, case_at, figures, level_of, met, rate, scales
 from framepace.tuning.predict import predict
 from framepace.tuning.primitives import measure_primitives
 from framepace.tuning.search import next_prediction, next_trial, overloaded, settled
@@ -320,14 +320,14 @@ class _Tuner:
         best = best_of(self._goal, self._known.candidates)
         if best is None:
             return 0.0
-        at = decisive(self._goal, self._known.candidates[best].measured)
+        at = decisive(self._known.candidates[best].measured)
         needed = 0.0 if at is None else _between(_THOROUGH / rate(self._goal, at.level), _THOROUGH_S) + 2
         return min(needed, _CONFIRMING * self._limit)
 
     def _confirm(self) -> bool:
         """Measure the best for longer at the level it carries; False where that was done, or nothing is carried."""
         best = best_of(self._goal, self._known.candidates)
-        at = None if best is None else decisive(self._goal, self._known.candidates[best].measured)
+        at = None if best is None else decisive(self._known.candidates[best].measured)
         if best is None or at is None or not at.met or at.figures.frames >= _THOROUGH / 2 or not self._repeats:
             return False
         self._trial(best, at.level, _THOROUGH, _THOROUGH_S)

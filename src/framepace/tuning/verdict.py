@@ -9,19 +9,8 @@ from msgspec.structs import replace
 
 from framepace.facts.plan import Plan, Target
 from framepace.facts.settings import Case, apply
-from framepace.facts.tuning import Candidate, Goal, Trial, Tuning
-from framepace.tuning.objective import (
-    STEP,
-    best_of,
-    came,
-    carried,
-    decisive,
-    met,
-    rate,
-    scales,
-    shortfalls,
-    value,
-)
+from framepace.facts.tuning import Candidate, Goal, Trial, Tuning, carried, decisive
+from framepace.tuning.objective import STEP, best_of, came, met, rate, scales, shortfalls, value
 from framepace.units import NS_PER_MS
 
 _TOLD = 0.05  # a difference below that share is not told
@@ -64,7 +53,7 @@ def concluded(case: Case, goal: Goal, candidates: Sequence[Candidate], machine: 
 
 
 def _plan(case: Case, goal: Goal, chosen: Candidate, machine: str) -> Plan:
-    at = decisive(goal, chosen.measured)
+    at = decisive(chosen.measured)
     fps = came(goal, at) if goal.objective == "fps" and at is not None and at.met else goal.fps
     traces = tuple(t.trace for t in chosen.measured if t.trace is not None)
     target = Target(fps=fps, p99_ms=goal.p99_ms)
@@ -73,7 +62,7 @@ def _plan(case: Case, goal: Goal, chosen: Candidate, machine: str) -> Plan:
 
 def _short(goal: Goal, chosen: Candidate) -> tuple[str, ...]:
     """What is missing to the goal."""
-    at = decisive(goal, chosen.measured)
+    at = decisive(chosen.measured)
     if not scales(goal):
         return () if at is None or _kept(goal, chosen) else _missing(goal, at)
     level = carried(chosen.measured)
@@ -117,7 +106,7 @@ def _mostly(at: Trial) -> str:
 def _reasons(goal: Goal, given: Candidate, best: Candidate) -> Iterator[str]:
     if best.settings == given.settings or not given.measured:
         return
-    a, b = decisive(goal, given.measured), decisive(goal, best.measured)
+    a, b = decisive(given.measured), decisive(best.measured)
     if a is None or b is None:
         return
     if scales(goal):
