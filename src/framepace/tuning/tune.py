@@ -307,9 +307,9 @@ class _Tuner:
         return neighbours(self._case, self._axes, self._around, settings)
 
     def _grow(self) -> None:
-        """The candidates around the best, predicted where they can be."""
+        """The candidates around the best, predicted where they can be; not before it carries anything."""
         best = best_of(self._goal, self._known.candidates)
-        if best is None:
+        if best is None or (scales(self._goal) and not carried(self._known.candidates[best].measured)):
             return
         for settings in self._neighbours(self._known.candidates[best].settings):
             self._bounded(self._known.number(changed(self._case, settings)))
