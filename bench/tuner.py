@@ -187,8 +187,9 @@ def worth(goal: Goal, trials: Sequence[Trial]) -> float:
     return len(kept) / sum(value(goal, t.figures) for t in kept) if kept else 0.0
 
 
-def row(asked: Workload, file: Path | None, time_limit: float, again: int) -> dict[str, Any]:
+def row(asked: Workload, folder: Path | None, time_limit: float, again: int) -> dict[str, Any]:
     """Both searches; the tuner's plan is judged by what the exhaustive search measured of it, or by new runs."""
+    file = None if folder is None else folder / f"{asked.name.replace(': ', '-').replace(' ', '-')}.json"
     known = msgspec.json.decode(file.read_bytes(), type=Known) if file is not None and file.exists() else Known()
 
     def save(known: Known) -> None:
@@ -228,8 +229,7 @@ def main() -> None:
     args = parser.parse_args()
     asked = list((on_cpu if args.cpu else on_cuda if args.cuda else simulated)(args.seed))
     chosen = range(len(asked)) if args.only is None else [args.only]
-    files = {n: args.out / f"{n}.json" if args.out else None for n in chosen}
-    show("tuner", args, [row(asked[n], files[n], args.time_limit, args.again) for n in chosen])
+    show("tuner", args, [row(asked[n], args.out, args.time_limit, args.again) for n in chosen])
 
 
 if __name__ == "__main__":

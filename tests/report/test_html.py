@@ -59,7 +59,7 @@ def test_every_figure_is_one_that_plotly_knows() -> None:
         text = json.dumps(figure)
         for token in ("ink", "good", "bad", "muted", "on-series", *(f"s{i}" for i in range(1, 9))):
             text = text.replace(f'"--{token}"', '"#123456"')
-        Figure(json.loads(text))
+        assert len(Figure(json.loads(text)).data) == len(figure["data"]) > 0
 
 
 def test_every_figure_has_its_place() -> None:
@@ -162,3 +162,4 @@ def test_paper_is_light(chromium: str, tmp_path: Path) -> None:
         page.wait(f"{INK} !== {json.dumps(dark)}")
         page.evaluate("dispatchEvent(new Event('afterprint'))")
         page.wait(f"{INK} === {json.dumps(dark)}")
+        assert page.evaluate(INK) == dark

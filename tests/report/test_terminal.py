@@ -62,7 +62,7 @@ def test_a_pipe_gets_80_columns_and_no_escape_codes(name: str) -> None:
 @pytest.mark.parametrize("name", SHOWN)
 def test_an_ascii_terminal_gets_ascii(name: str) -> None:
     """Where only ASCII can be written, bars and arrows are ASCII, and nothing fails."""
-    printed(SHOWN[name], "ascii")
+    assert printed(SHOWN[name], "ascii").strip()
 
 
 def test_an_explanation_is_told_in_its_order() -> None:

@@ -185,14 +185,13 @@ def _trial_level(goal: Goal, candidates: Sequence[Candidate], number: int, repea
     if not scales(goal):
         idle = len(candidate.measured) >= _wanted(goal, candidates, number, repeats)
         return None if idle or _hopeless(goal, candidates, number) else level_of(goal, 0.0)
-    expected, done = carried(candidate.predicted), tried(candidate.measured)
-    likely = _times(goal, _trust(goal, candidates), expected)
-    # Without a prediction: one above the best is of interest, and what comes after it is anybody's guess.
-    guess = came_out(goal, candidate.measured) or likely or (0 if done else best + 1)
     if number == 0 and fine and carried(candidate.measured) < best:
         return _rough_level(goal, candidates)
-    if candidate.predicted and not done and max(expected + 1, _times(goal, _HOPE, expected)) <= best:
+    foretold, done = carried(candidate.predicted), tried(candidate.measured)
+    if candidate.predicted and not done and max(foretold + 1, _times(goal, _HOPE, foretold)) <= best:
         return None
+    # Without a prediction: one above the best is of interest, and what comes after it is anybody's guess.
+    guess = _expected(goal, candidates, number) or (0 if done else best + 1)
     floor = 0 if carried(candidate.measured) == best else best
     return next_level(done, guess, floor, fine, stands_for=partial(rate, goal))
 
@@ -201,21 +200,27 @@ def _rough_level(goal: Goal, candidates: Sequence[Candidate]) -> int | None:
     """The level at which to try the plan as given where another is better; None when its own is roughly known."""
     given, around = candidates[0], _bar(candidates) + 1
     bound = around if given.bound is None else level_of(goal, given.bound)
-    guess = came_out(goal, given.measured) or carried(given.predicted) or (0 if given.measured else bound)
+    guess = _expected(goal, candidates, 0) or (0 if given.measured else bound)
     return next_level(tried(given.measured), guess, 0, _ROUGH, stands_for=partial(rate, goal))
 
 
 def _hope(goal: Goal, candidates: Sequence[Candidate], number: int) -> float:
-    """The level that a candidate may carry: by what came out of its trials, without any by what is predicted.
+    """The level that a candidate may carry: what is expected of it, under what it was seen to miss.
 
     Optimism in the face of uncertainty (Lai and Robbins, 1985): one trial that disappoints passes the turn on.
     """
     candidate = candidates[number]
     if number == 0 and carried(candidate.measured) < _bar(candidates) and _rough_level(goal, candidates) is not None:
         return math.inf  # what the best is told against is due
-    likely = _times(goal, _trust(goal, candidates), carried(candidate.predicted))
     missed = min((level for level, kept in tried(candidate.measured).items() if not kept), default=math.inf)
-    return max(carried(candidate.measured), min(came_out(goal, candidate.measured) or likely, missed - 1))
+    return max(carried(candidate.measured), min(_expected(goal, candidates, number), missed - 1))
+
+
+def _expected(goal: Goal, candidates: Sequence[Candidate], number: int) -> int:
+    """What came out of a candidate's overloaded trials, or what is predicted as far as that came true; 0: not known."""
+    candidate = candidates[number]
+    likely = _times(goal, _trust(goal, candidates), carried(candidate.predicted))
+    return came_out(goal, candidate.measured) or likely
 
 
 def _trust(goal: Goal, candidates: Sequence[Candidate]) -> float:
@@ -223,7 +228,7 @@ def _trust(goal: Goal, candidates: Sequence[Candidate]) -> float:
     shares = [
         rate(goal, max(carried(c.measured), came_out(goal, c.measured))) / rate(goal, carried(c.predicted))
         for c in candidates
-        if carried(c.predicted) and any(not t.met for t in c.measured)
+        if any(not t.met for t in c.measured) and carried(c.predicted)
     ]
     return min(1.0, median(shares)) if shares else 1.0
 
