@@ -16,8 +16,7 @@ from framepace.exec.sim.clock import VirtualClock
 from framepace.explaining.lab import Lab
 from framepace.facts.accuracy import Agreement, Gate, OutputAgreement
 from framepace.facts.settings import Case, apply
-from framepace.facts.tuning import Candidate, Goal, Trial, Tuning, carried, tried
-from framepace.reporting.pareto import pareto_figure
+from framepace.facts.tuning import Goal, Trial, Tuning, carried, tried
 from framepace.reporting.tuned import tuning_view
 from framepace.store import load_plan
 from framepace.tuning.known import load_tuning
@@ -26,7 +25,6 @@ from framepace.tuning.search import came_out, next_level
 from framepace.tuning.space import combinations, grid_axes
 from framepace.tuning.surroundings import surroundings
 from framepace.tuning.tune import tune
-from tests.tuning.test_search import trial
 
 GRID = {"batch": (1, 4, 8), "workers": (1, 2)}
 GOAL = Goal(fps=120, p99_ms=33)
@@ -198,20 +196,3 @@ def test_the_command(tmp_path: Path) -> None:
     assert json.loads(missed.stdout)["shortfalls"]
     wrong = CliRunner().invoke(app, [*common, "--cameras", "0"])
     assert isinstance(wrong.exception, FramepaceError)
-
-
-def test_the_figure_tells_measured_from_predicted() -> None:
-    """Measured dots are filled, predicted ones hollow, and the best has a colour of its own."""
-    figure = pareto_figure(tuning_view(_drawn()))
-    assert figure is not None
-    symbols = {trace["name"]: trace["marker"]["symbol"] for trace in figure["data"] if "marker" in trace}
-    assert symbols == {"measured": "circle", "predicted": "circle-open", "best": "circle"}
-
-
-def _drawn() -> Tuning:
-    made = (
-        Candidate(settings={}, measured=(trial(3, True),)),
-        Candidate(settings={"batch": 4}, measured=(trial(5, True),)),
-        Candidate(settings={"batch": 8}, predicted=(trial(6, True),)),
-    )
-    return Tuning(goal=Goal(), candidates=made, best=1, met=True)

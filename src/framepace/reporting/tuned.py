@@ -17,14 +17,19 @@ _UNIT = {"p99": "ns", "cpu": "ns", "energy": "j", "power": "w", "device_memory":
 
 @dataclass(frozen=True)
 class TunedRow:
-    """A candidate: texts for people, numbers for the figure (p99 in ms, cost in ms of CPU time or mJ a frame)."""
+    """A candidate: texts for people, numbers for the figure.
+
+    `p99_ms`; `load` in the unit of TuningView.load; `cost` in ms of CPU time or mJ a frame; `power_w` in W, None where
+    it was not measured, as of all predictions.
+    """
 
     settings: str
     reached: str
     foretold: str
     p99_ms: float | None
-    fps: float
+    load: float
     cost: float | None
+    power_w: float | None
     cost_text: str
     measured: bool
     best: bool
@@ -39,13 +44,17 @@ class TunedRow:
 
 @dataclass(frozen=True)
 class TuningView:
-    """A tuning in words: the verdict, and its candidates, the best first; `failed` are settings and errors."""
+    """A tuning in words: the verdict, and its candidates, the best first; `failed` are settings and errors.
+
+    `load` names what candidates differ by in the figure, `cost` what a frame of them takes.
+    """
 
     sentence: str
     met: bool | None
     told: tuple[tuple[str, str], ...]
     rows: tuple[TunedRow, ...]
     failed: tuple[tuple[str, str], ...]
+    load: str
     cost: str
     budget_ms: float
     interrupted: bool
@@ -67,6 +76,7 @@ def tuning_view(tuning: Tuning) -> TuningView:
         told=tuple((name, text) for name, text in told if text),
         rows=tuple(rows),
         failed=tuple((settings_words(c.settings), c.error) for c in tuning.candidates if c.error is not None),
+        load="cameras" if tuning.goal.objective == "cameras" else "frames/s of all cameras",
         cost="energy" if tuning.goal.objective == "energy" else "CPU time",
         budget_ms=tuning.goal.p99_ms,
         interrupted=tuning.interrupted,
@@ -117,8 +127,9 @@ def _row(tuning: Tuning, number: int, c: Candidate) -> TunedRow:
         reached=_reached(goal, measured, c.measured),
         foretold=_reached(goal, predicted, c.predicted),
         p99_ms=None if at.figures.p99 is None else at.figures.p99 / NS_PER_MS,
-        fps=at.figures.throughput,
+        load=at.figures.throughput / (goal.fps if goal.objective == "cameras" else 1),
         cost=cost,
+        power_w=at.figures.power,
         cost_text="" if cost is None else f"{cost:.2f} {unit}",
         measured=measured is not None,
         best=number == tuning.best,

@@ -14,7 +14,7 @@ from framepace.facts.trace import Trace
 from framepace.facts.tuning import Tuning
 from framepace.reporting.html import Page, plan_text
 from framepace.reporting.markup import grid, pairs, tag
-from framepace.reporting.pareto import CAPTION, pareto_figure
+from framepace.reporting.pareto import pareto_caption, pareto_figure
 from framepace.reporting.tuned import COLUMNS, tuning_view
 from framepace.reporting.view import machine_line
 
@@ -49,7 +49,7 @@ def render_tuning(tuning: Tuning, traces: Sequence[Trace], summaries: Sequence[S
     where = tag("p", machine_line(traces[0].meta.machine), "meta") if traces else ""
     head = f'<p class="brand">framepace tuning{chip}</p>{tag("h1", view.sentence)}{where}'
     page.add(f'<header class="top">{head}</header>')
-    figure = page.figure(pareto_figure(view), view.sentence, CAPTION.format(cost=view.cost))
+    figure = page.figure(pareto_figure(view), view.sentence, pareto_caption(view))
     table = grid(COLUMNS, [row.texts for row in view.rows])
     page.add(f'<section id="tuning"><h2>Candidates</h2>{pairs(view.told)}{figure}{table}{pairs(view.failed)}</section>')
     if tuning.plan is not None:
