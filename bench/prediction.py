@@ -4,12 +4,14 @@ On this machine by default: ONNX Runtime on the CPU, frames in memory, paced and
 apart in time, so that a disturbance does not meet one plan alone, and are repeated where neighbours took CPU time.
 Primitives are measured before and between them, since a shared machine is faster at one time than at another.
 `--cuda BACKEND` takes a GPU instead, and `--simulated` simulated devices (T4 and H200), which need no quiet machine.
+Ctrl-C ends it with the plans that were measured by then.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,7 +34,9 @@ from framepace.tuning.primitives import measure_primitives
 GOALS = {"p99": 0.15, "throughput": 0.08}
 _BATCHES = (1, 4, 8)  # measured as primitives; plans have others too
 _QUIET, _PATIENCE = 0.05, 2
-_FRAMES, _FRAMES_CUDA = 600, 2000
+_FRAMES, _FRAMES_CUDA = 1500, 2000  # enough that a few stalls do not decide a p99
+_SECONDS_CUDA = 6.0  # of a run at most
+_DRAWS = 2  # predictions of each run
 
 
 @dataclass
@@ -46,11 +50,18 @@ class Trial:
 
     def row(self, primitives: Primitives) -> dict[str, Any]:
         """Settings, figures and their relative errors."""
-        predicted = predict(self.case.plan, self.case.workload, primitives)
-        truth, told = figures(self.measured), figures([predicted])
+        predicted = [predict(self.case.plan, workload, primitives) for workload in self._alike()]
+        truth, told = figures(self.measured), figures(predicted)
         errors = {name: told[name] / truth[name] - 1 for name in truth if truth[name] > 0}
         neighbours = float(np.median([summarize(trace).neighbours_cpu or 0.0 for trace in self.measured]))
-        return {**self.settings, "measured": truth, "predicted": told, "error": errors, "neighbours": neighbours}
+        runs = [figures([trace]) for trace in self.measured]
+        return {**self.settings, "measured": truth, "predicted": told, "error": errors, "neighbours": neighbours,
+                "runs": runs}  # fmt: skip
+
+    def _alike(self) -> Iterator[Workload]:
+        """The measured runs, as long as they were: queues at the limit grow for as long as a run lasts."""
+        for number, trace in enumerate(self.measured * _DRAWS):
+            yield replace(trace.meta.workload, seed=trace.meta.workload.seed + number)
 
 
 def figures(traces: Sequence[Trace]) -> dict[str, float]:
@@ -90,14 +101,14 @@ def drawn(rng: random.Random, base: Case, rate: float) -> tuple[dict[str, Any], 
 
 def bases(args: argparse.Namespace) -> list[Case]:
     """A case for each way to run a model, back to back."""
-    stop = Stop(count=_FRAMES_CUDA if args.cuda else _FRAMES)
+    stop = Stop(count=_FRAMES_CUDA, seconds=_SECONDS_CUDA) if args.cuda else Stop(count=_FRAMES)
     workload = Workload(load=Closed(), scope="pipeline", stop=stop, seed=args.seed)
     return [Case(plan=Plan(models=(model,)), workload=workload) for model in models(args)]
 
 
 def learnt(args: argparse.Namespace) -> list[Primitives]:
     """Primitives of each way."""
-    seconds = 0.3 if args.simulated or args.cuda else 1.0
+    seconds = 0.3 if args.simulated or args.cuda else 2.0
     return [measure_primitives(base, batches=_BATCHES, seconds=seconds) for base in bases(args)]
 
 
@@ -138,16 +149,22 @@ def undisturbed(run: Callable[[], Trace]) -> Trace:
     found: list[tuple[float, Trace]] = []
     while not found or (min(share for share, _ in found) > _QUIET and len(found) < _PATIENCE):
         trace = run()
+        if trace.meta.stopped == "interrupted":
+            return trace
         found.append((summarize(trace).neighbours_cpu or 0.0, trace))
     return min(found, key=lambda pair: pair[0])[1]
 
 
 def measured(all_trials: Sequence[Trial], part: float) -> None:
     """Measure each plan in a run of a `part` of the frames."""
-    for trial in all_trials:
-        frames_of_all = trial.case.workload.stop.count or _FRAMES
-        workload = replace(trial.case.workload, stop=Stop(count=round(frames_of_all * part)))
-        trial.measured.append(undisturbed(lambda t=trial, w=workload: measure(t.case.plan, w)))  # type: ignore[misc]
+    for number, trial in enumerate(all_trials, 1):
+        print(f"{number}/{len(all_trials)} measuring {trial.settings}", file=sys.stderr, flush=True)
+        stop = trial.case.workload.stop
+        workload = replace(trial.case.workload, stop=replace(stop, count=round((stop.count or _FRAMES) * part)))
+        trace = undisturbed(lambda t=trial, w=workload: measure(t.case.plan, w))  # type: ignore[misc]
+        if trace.meta.stopped == "interrupted":  # a run that is cut short says little of a p99
+            raise KeyboardInterrupt
+        trial.measured.append(trace)
 
 
 def rows_of(found: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -165,6 +182,10 @@ def rows_of(found: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
             "goal": "" if goal is None else f"median <= {goal:.0%}",
             "met": None if goal is None else bool(middle <= goal),
         }
+    pairs = [[run["p99"] for run in row["runs"]] for row in found if len(row["runs"]) == 2]
+    if pairs:
+        again = np.median([abs(first / second - 1) for first, second in pairs])
+        yield {"what": "p99 of a plan's first run against its second", "got": f"median {again:.1%}"}
     closed = [abs(row["error"]["throughput"]) for row in found if "fps" not in row]
     if closed:
         yield {"what": f"throughput of the {len(closed)} closed loops", "got": f"median {np.median(closed):.1%}"}
@@ -183,11 +204,16 @@ def main() -> None:
     known = learnt(args)
     chosen = list(trials(args, known))
     apart = not (args.simulated or args.cuda)  # a GPU has no neighbours here
-    measured(chosen, 0.5 if apart else 1.0)
-    if apart:
-        known = list(map(merged, known, learnt(args)))
-        measured(chosen[::-1], 0.5)
-    found = [trial.row(known[trial.way]) for trial in chosen]
+    try:
+        measured(chosen, 0.5 if apart else 1.0)
+        if apart:
+            known = list(map(merged, known, learnt(args)))
+            measured(chosen[::-1], 0.5)
+    except KeyboardInterrupt:
+        print("interrupted: what was done so far", file=sys.stderr)
+    found = [trial.row(known[trial.way]) for trial in chosen if trial.measured]
+    if not found:
+        sys.exit("no plan was measured")
     disturbed = float(np.median([row["neighbours"] for row in found]))
     quiet = {"what": "CPU time that neighbours took", "got": f"median {disturbed:.1%}", "goal": f"<= {_QUIET:.0%}"}
     show("prediction", args, [*rows_of(found), {**quiet, "met": disturbed <= _QUIET}], plans=found)

@@ -6,7 +6,9 @@ Those that need a GPU, or a library that is not installed, are skipped with the 
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -196,6 +198,20 @@ def test_a_failing_inference_raises_and_leaves_the_worker_usable(
         with pytest.raises(BackendError):
             worker.enqueue(0, 1)
     assert infer(worker)
+
+
+def test_batches_that_change_in_size_take_no_longer_than_full_ones(subject: Subject) -> None:
+    """No batch size is set up again when it comes back: in the median at most three times as long as one size alone."""
+    worker = load(subject, batch=4).worker()
+    worker.prime()
+
+    def took(count: int) -> float:
+        began = time.perf_counter()
+        infer(worker, count)
+        return time.perf_counter() - began
+
+    alone = median([took(4) for _ in range(12)])
+    assert median([took(count) for count in (1, 4, 2, 3) * 3]) <= 3 * alone
 
 
 def test_slots_in_flight_give_each_its_own_outputs(subject: Subject) -> None:

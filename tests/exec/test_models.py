@@ -14,7 +14,7 @@ from framepace.errors import FramepaceError, ModelError, UsageError
 from framepace.exec import builtin
 from framepace.exec.backend import get_backend
 from framepace.exec.clock import SystemClock
-from framepace.exec.models import inspect, resolve
+from framepace.exec.models import inspect, operators, resolve
 from framepace.facts.plan import Batching, ModelPlan, Prepare
 
 
@@ -104,6 +104,29 @@ def test_dimensions_of_one_name_have_one_size(tmp_path: Path) -> None:
     location = inputs(tmp_path / "m.onnx", tokens=["n", "length"], mask=["n", "length"])
     found = resolve(inspect(location), plan(location, shapes={"tokens": (1, 5)}, batch=Batching(max=2)))
     assert found.shapes == {"tokens": (2, 5), "mask": (2, 5)}
+
+
+def test_operators_inside_branches_count(tmp_path: Path) -> None:
+    """A network's operators are those of its branches too."""
+    value = [helper.make_tensor_value_info("b", TensorProto.FLOAT, None)]
+    branches = [helper.make_graph([helper.make_node(kind, ["x"], ["b"])], kind, [], value) for kind in ("Neg", "Exp")]
+    given = [helper.make_tensor_value_info("c", TensorProto.BOOL, []),
+             helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])]  # fmt: skip
+    choice = helper.make_node("If", ["c"], ["y"], then_branch=branches[0], else_branch=branches[1])
+    made = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    onnx.save(helper.make_model(helper.make_graph([choice], "g", given, [made])), str(tmp_path / "m.onnx"))
+    assert operators(str(tmp_path / "m.onnx")) == {"If", "Neg", "Exp"}
+
+
+def test_onnx_runtime_runs_convolutions_at_one_size_on_a_gpu(tmp_path: Path) -> None:
+    """Its convolutions keep cuDNN's plan of one size: full batches only, where no graph of each size is captured."""
+    sizes = get_backend("onnxruntime").batch_sizes
+    without = model(tmp_path / "m.onnx", ["n", 3, 8, 8])
+    asked = {"device": "cuda", "batch": Batching(max=8)}
+    assert sizes(plan("builtin:classifier", **asked)) == (8,)
+    assert sizes(plan("builtin:classifier", graph=True, **asked)) == (1, 2, 4, 8)
+    assert sizes(plan(without, **asked)) == (1, 2, 4, 8)
+    assert sizes(plan("builtin:classifier", batch=Batching(max=8))) == ()
 
 
 def test_a_side_input_need_not_follow_the_batch(tmp_path: Path) -> None:

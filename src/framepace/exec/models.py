@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -89,6 +90,30 @@ def _inspect_file(location: str, modified: int) -> ModelSpec:
         fix = "check the path; the networks framepace brings are builtin:" + ", builtin:".join(builtin.names())
         raise ModelError("the model cannot be read", got=f"{path}: {error.strerror}", fix=fix) from error
     return _spec(path.stem, str(path), data)
+
+
+def operators(location: str) -> frozenset[str]:
+    """The operators of a network (a path to an ONNX file or 'builtin:NAME'), those inside If and Loop too.
+
+    Weights are not loaded. Raises ModelError as `inspect`.
+    """
+    inspect(location)  # what is wrong with the file is said there
+    return _operators(location, 0 if location.startswith("builtin:") else Path(location).stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _operators(location: str, modified: int) -> frozenset[str]:
+    builtin_name = location.removeprefix("builtin:") if location.startswith("builtin:") else None
+    data = Path(location).read_bytes() if builtin_name is None else builtin.model_bytes(builtin_name)
+    return frozenset(_kinds(_parse(location, data)[0]))
+
+
+def _kinds(graph: Any) -> Iterator[str]:
+    for node in graph.node:
+        yield node.op_type
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _kinds(inner)
 
 
 def _spec(name: str, location: str, data: bytes) -> ModelSpec:

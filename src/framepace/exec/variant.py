@@ -18,7 +18,7 @@ from framepace.exec import builtin, cache
 from framepace.exec.backend import Tell, silent
 from framepace.exec.calibration import calibration_key, prepared_inputs
 from framepace.exec.fold import fold, folds
-from framepace.exec.models import Resolved, inspect, resolve, stem
+from framepace.exec.models import Resolved, inspect, operators, resolve, stem
 from framepace.exec.precision import LARGEST, to_fp16, to_int8, versions, weight_bytes
 from framepace.facts.model import ModelSpec
 from framepace.facts.plan import ModelPlan
@@ -76,12 +76,7 @@ def _quantises(precision: str | None) -> bool:
 
 def is_quantised(location: str) -> bool:
     """Whether an ONNX file is a quantised network: whoever made it has calibrated it."""
-    import onnx
-
-    if location.startswith("builtin:"):
-        return False
-    nodes = onnx.load(location, load_external_data=False).graph.node
-    return any(node.op_type == "DequantizeLinear" for node in nodes)
+    return "DequantizeLinear" in operators(location)
 
 
 def _converted(model: ModelPlan, resolved: Resolved, precision: str | None, folded: bool, tell: Tell) -> Any:

@@ -18,7 +18,7 @@ from framepace.exec.backends import ort_cuda
 from framepace.exec.backends.options import checked
 from framepace.exec.clock import Clock
 from framepace.exec.gpu import staging_array
-from framepace.exec.models import Resolved, inspect, resolve
+from framepace.exec.models import Resolved, inspect, operators, resolve
 from framepace.exec.variant import variant
 from framepace.facts.base import Fact
 from framepace.facts.model import Layer, ModelSpec, TensorSpec
@@ -33,8 +33,7 @@ OPTIONS: Mapping[str, str] = {
     "mem_pattern": "plan memory ahead (true or false)",
     "arena": "keep freed memory for the next run (true or false)",
 }
-
-
+_CONVOLUTIONS = {"Conv", "ConvTranspose", "FusedConv"}
 _PRECISIONS = {"cpu": ("fp32", "int8"), "cuda": ("fp32", "fp16", "int8")}
 
 
@@ -70,8 +69,14 @@ class OnnxRuntimeBackend(Backend):
         return _CudaSession(checked_plan, tell) if gpu else _OrtSession(checked_plan, tell)
 
     def batch_sizes(self, model: ModelPlan) -> tuple[int, ...]:
-        """See Backend: on a GPU cuDNN's algorithms are searched for each size, and graphs captured."""
-        return model.batch.steps if (model.device or "cpu") != "cpu" else ()
+        """See Backend: on a GPU graphs are captured; without, a convolution remembers cuDNN's plan of one size only.
+
+        It is made anew at every change of the size (onnxruntime/core/providers/cuda/nn/conv.cc, Conv::UpdateState).
+        """
+        if (model.device or "cpu") == "cpu":
+            return ()
+        one = not model.graph and not _CONVOLUTIONS.isdisjoint(operators(model.model))
+        return (model.batch.max,) if one else model.batch.steps
 
     def versions(self) -> dict[str, str]:
         """Version of ONNX Runtime."""
