@@ -1,8 +1,8 @@
 """Prediction: plans that were not fitted, predicted from primitives and then measured.
 
-On this machine by default: ONNX Runtime on the CPU, frames in memory, paced and closed loads. The runs of a plan are
-apart in time, so that a disturbance does not meet one plan alone, and are repeated where neighbours took CPU time.
-Primitives are measured before and between them, since a shared machine is faster at one time than at another.
+On this machine by default: ONNX Runtime on the CPU, frames in memory, paced and closed loads. Each way to run a model
+is a block of some minutes, since a shared machine is faster at one time than at another: primitives, a run of each
+plan, primitives, a second run of each in reverse order, primitives. Runs are repeated where neighbours took CPU time.
 `--cuda BACKEND` takes a GPU instead, and `--simulated` simulated devices (T4 and H200), which need no quiet machine.
 Ctrl-C ends it with the plans that were measured by then.
 """
@@ -41,11 +41,10 @@ _DRAWS = 2  # predictions of each run
 
 @dataclass
 class Trial:
-    """One drawn plan of a `way` to run a model, and what was measured in several runs."""
+    """One drawn plan, and what was measured in several runs."""
 
     settings: dict[str, Any]
     case: Case
-    way: int
     measured: list[Trace] = field(default_factory=list)
 
     def row(self, primitives: Primitives) -> dict[str, Any]:
@@ -62,6 +61,19 @@ class Trial:
         """The measured runs, as long as they were: queues at the limit grow for as long as a run lasts."""
         for number, trace in enumerate(self.measured * _DRAWS):
             yield replace(trace.meta.workload, seed=trace.meta.workload.seed + number)
+
+
+@dataclass
+class Block:
+    """A way to run a model: the plans with it, and its primitives, measured several times."""
+
+    plans: list[Trial]
+    known: list[Primitives]
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Of the plans that were measured."""
+        known = merged(self.known)
+        yield from (trial.row(known) for trial in self.plans if trial.measured)
 
 
 def figures(traces: Sequence[Trace]) -> dict[str, float]:
@@ -106,21 +118,18 @@ def bases(args: argparse.Namespace) -> list[Case]:
     return [Case(plan=Plan(models=(model,)), workload=workload) for model in models(args)]
 
 
-def learnt(args: argparse.Namespace) -> list[Primitives]:
-    """Primitives of each way."""
+def learnt(args: argparse.Namespace, base: Case) -> Primitives:
+    """Primitives of a way."""
     seconds = 0.3 if args.simulated or args.cuda else 2.0
-    return [measure_primitives(base, batches=_BATCHES, seconds=seconds) for base in bases(args)]
+    return measure_primitives(base, batches=_BATCHES, seconds=seconds)
 
 
-def trials(args: argparse.Namespace, known: Sequence[Primitives]) -> Iterator[Trial]:
-    """Plans drawn evenly over the ways."""
-    rng, chosen = random.Random(args.seed), bases(args)
-    for number in range(args.plans):
-        way = number % len(chosen)
-        (model,) = chosen[way].plan.models
-        settings, case = drawn(rng, chosen[way], known[way].costs[0].points[0].rate)
-        named = {"model": model.name, "on": _on(model), **settings}
-        yield Trial(named, case, way)
+def trials(rng: random.Random, base: Case, known: Primitives, count: int) -> Iterator[Trial]:
+    """Plans of a way."""
+    (model,) = base.plan.models
+    for _ in range(count):
+        settings, case = drawn(rng, base, known.costs[0].points[0].rate)
+        yield Trial({"model": model.name, "on": _on(model), **settings}, case)
 
 
 def _on(model: ModelPlan) -> str:
@@ -129,19 +138,20 @@ def _on(model: ModelPlan) -> str:
     return str(model.options.get("device", f"{model.threads} threads"))
 
 
-def merged(one: Primitives, other: Primitives) -> Primitives:
-    """Both together: all samples, and the means of rates and CPU times."""
+def merged(parts: Sequence[Primitives]) -> Primitives:
+    """All together: all samples, and the means of rates and CPU times."""
     costs = []
-    for a, b in zip(one.costs, other.costs, strict=True):
-        pairs = zip(a.points, b.points, strict=True)
-        costs.append(replace(a, points=tuple(_both(p, q) for p, q in pairs)))
-    return replace(one, costs=tuple(costs))
+    for same in zip(*(part.costs for part in parts), strict=True):
+        points = zip(*(cost.points for cost in same), strict=True)
+        costs.append(replace(same[0], points=tuple(map(_pooled, points))))
+    return replace(parts[0], costs=tuple(costs))
 
 
-def _both(p: Point, q: Point) -> Point:
-    samples = {name: (*values, *q.samples.get(name, ())) for name, values in p.samples.items()}
-    cpu = None if p.cpu is None or q.cpu is None else (p.cpu + q.cpu) / 2
-    return replace(p, rate=(p.rate + q.rate) / 2, cpu=cpu, samples=samples)
+def _pooled(points: Sequence[Point]) -> Point:
+    samples = {name: tuple(x for p in points for x in p.samples.get(name, ())) for name in points[0].samples}
+    cpu = [p.cpu for p in points if p.cpu is not None]
+    mean = float(np.mean(cpu)) if len(cpu) == len(points) else None
+    return replace(points[0], rate=float(np.mean([p.rate for p in points])), cpu=mean, samples=samples)
 
 
 def undisturbed(run: Callable[[], Trace]) -> Trace:
@@ -155,16 +165,32 @@ def undisturbed(run: Callable[[], Trace]) -> Trace:
     return min(found, key=lambda pair: pair[0])[1]
 
 
-def measured(all_trials: Sequence[Trial], part: float) -> None:
+def measured(plans: Sequence[Trial], part: float) -> None:
     """Measure each plan in a run of a `part` of the frames."""
-    for number, trial in enumerate(all_trials, 1):
-        print(f"{number}/{len(all_trials)} measuring {trial.settings}", file=sys.stderr, flush=True)
+    for trial in plans:
+        print(f"measuring {trial.settings}", file=sys.stderr, flush=True)
         stop = trial.case.workload.stop
         workload = replace(trial.case.workload, stop=replace(stop, count=round((stop.count or _FRAMES) * part)))
         trace = undisturbed(lambda t=trial, w=workload: measure(t.case.plan, w))  # type: ignore[misc]
         if trace.meta.stopped == "interrupted":  # a run that is cut short says little of a p99
             raise KeyboardInterrupt
         trial.measured.append(trace)
+
+
+def gone_through(args: argparse.Namespace, blocks: list[Block]) -> None:
+    """Add a block of each way, as far as it goes."""
+    rng, ways = random.Random(args.seed), bases(args)
+    for number, base in enumerate(ways):
+        known = learnt(args, base)
+        plans = list(trials(rng, base, known, len(range(number, args.plans, len(ways)))))
+        blocks.append(Block(plans, [known]))
+        print(f"way {number + 1}/{len(ways)}: {len(plans)} plans", file=sys.stderr, flush=True)
+        if args.simulated or args.cuda:  # no neighbours there
+            measured(plans, 1.0)
+            continue
+        for order in (plans, plans[::-1]):
+            measured(order, 0.5)
+            blocks[-1].known.append(learnt(args, base))
 
 
 def rows_of(found: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -201,17 +227,12 @@ def main() -> None:
     where.add_argument("--simulated", action="store_true", help="simulated devices are the truth")
     where.add_argument("--cuda", metavar="BACKEND", help="a GPU and this backend are the truth")
     args = parser.parse_args()
-    known = learnt(args)
-    chosen = list(trials(args, known))
-    apart = not (args.simulated or args.cuda)  # a GPU has no neighbours here
+    blocks: list[Block] = []
     try:
-        measured(chosen, 0.5 if apart else 1.0)
-        if apart:
-            known = list(map(merged, known, learnt(args)))
-            measured(chosen[::-1], 0.5)
+        gone_through(args, blocks)
     except KeyboardInterrupt:
         print("interrupted: what was done so far", file=sys.stderr)
-    found = [trial.row(known[trial.way]) for trial in chosen if trial.measured]
+    found = [row for block in blocks for row in block.rows()]
     if not found:
         sys.exit("no plan was measured")
     disturbed = float(np.median([row["neighbours"] for row in found]))

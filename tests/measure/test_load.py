@@ -73,6 +73,22 @@ def test_a_closed_loop_ends_with_its_run() -> None:
     assert Feedback(start=10).due(1, run) is None
 
 
+def test_ctrl_c_counts_after_the_end_of_a_run_too() -> None:
+    """The first reason to stop stays, but whoever presses Ctrl-C while a run ends wants nothing after it."""
+    over = Control(Steady(Warmup(seconds_max=0)), Enough(Stop(count=1)))
+    over.delivered(5, 100)
+    over.delivered(5, 200)
+    assert over.stopped == "finished"
+    over.stop("failed")
+    assert over.stopped == "finished"
+    over.stop("interrupted")
+    assert over.stopped == "interrupted"
+    lost = control()
+    lost.stop("device lost")
+    lost.stop("interrupted")
+    assert lost.stopped == "device lost"
+
+
 def test_sources_of_an_open_load_are_out_of_phase_and_of_a_closed_loop_share_it() -> None:
     """Two cameras at 30 fps give two grids; two sources of a closed loop take its frames in turn."""
     run = control()

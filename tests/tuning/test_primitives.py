@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import Any
 
 import msgspec
@@ -56,6 +58,18 @@ def test_plans_that_were_not_measured_are_predicted(known: Primitives, changes: 
     truth, told = measure(case.plan, case.workload), predict(case.plan, case.workload, known)
     assert _p99(told) == pytest.approx(_p99(truth), rel=0.15)
     assert summarize(told).throughput == pytest.approx(summarize(truth).throughput, rel=0.08)
+
+
+def interrupt(model: str, outputs: Any, number: int) -> None:
+    """A finish hook: somebody presses Ctrl-C at the third frame."""
+    if number == 2:
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_ctrl_c_ends_the_measuring_of_primitives() -> None:
+    """It is not taken for the end of one of its runs: nothing goes on from there."""
+    with pytest.raises(KeyboardInterrupt):
+        measure_primitives(apply(_CASE, {"finish": f"{__name__}:interrupt"}), batches=(1,), seconds=0.5)
 
 
 def test_primitives_are_a_file(known: Primitives) -> None:

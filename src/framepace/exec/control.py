@@ -56,8 +56,12 @@ class Control:
             self._done.notify_all()
 
     def stop(self, reason: str) -> None:
-        """End the run after the requests in flight; the first reason stays."""
-        self.stopped = self.stopped or reason
+        """End the run after the requests in flight; the first reason stays.
+
+        But Ctrl-C counts after the run's own end too: what follows it is not wanted either.
+        """
+        own_end = self.stopped == "finished" and reason == "interrupted"
+        self.stopped = reason if self.stopped is None or own_end else self.stopped
         with self._done:
             self._done.notify_all()
 

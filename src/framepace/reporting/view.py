@@ -114,6 +114,9 @@ def settings(changes: Mapping[str, Any]) -> str:
     return " ".join(f"{k}={words[v] if v is None or isinstance(v, bool) else v}" for k, v in changes.items())
 
 
+_TOLD = ("onnxruntime", "onnxruntime-gpu")  # where both are installed, either may be the one that runs
+
+
 def machine_line(machine: Machine) -> str:
     """The machine in one line: processor, memory, GPUs, system, libraries that matter, and what limits it."""
     cores = f"{machine.cores_logical} cores"
@@ -121,7 +124,9 @@ def machine_line(machine: Machine) -> str:
         cores += f" (limited to {machine.cpu_limit:g})"
     parts = [machine.cpu, cores, format_bytes(machine.memory_bytes), *(g.name for g in machine.gpus)]
     parts.append(machine.system)
-    parts += [f"{name} {machine.libraries[name]}" for name in ("onnxruntime", "onnxruntime-gpu") if name in machine.libraries]
+    parts += [
+        f"{name} {machine.libraries[name]}" for name in ("onnxruntime", "onnxruntime-gpu") if name in machine.libraries
+    ]
     parts += [f"governor {machine.governor}"] if machine.governor else []
     parts += [f"virtual ({machine.virtual})"] if machine.virtual else []
     return ", ".join([*parts, *(["container"] if machine.container else [])])

@@ -54,7 +54,7 @@ def measure_primitives(
         workers: workers at once on a GPU; on a CPU as many as fill its cores.
         seconds: length of a run after its warm-up; there are four for each batch size of a model.
 
-    Raises FramepaceError where a model cannot be loaded as asked.
+    Raises FramepaceError where a model cannot be loaded as asked, KeyboardInterrupt after Ctrl-C.
     """
     chosen: list[ModelPlan] = []
     for model in models or case.plan.models:
@@ -137,7 +137,10 @@ class _Bench:
         began = self._engines.clock.now()
         loaded = self._engines.get(plan)
         self.loading += self._engines.clock.now() - began
-        return measure(plan, workload, clock=loaded.clock, engine=loaded, frames=self._frames)
+        trace = measure(plan, workload, clock=loaded.clock, engine=loaded, frames=self._frames)
+        if trace.meta.stopped == "interrupted":
+            raise KeyboardInterrupt
+        return trace
 
 
 def _disturbed(point: Point) -> float:
