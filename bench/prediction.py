@@ -2,7 +2,8 @@
 
 On this machine by default: ONNX Runtime on the CPU, frames in memory, paced and closed loads. Each way to run a model
 is a block of some minutes, since a shared machine is faster at one time than at another: primitives, a run of each
-plan, primitives, a second run of each in reverse order, primitives. Runs are repeated where neighbours took CPU time.
+plan, primitives, a second run of each in reverse order, primitives. A run is repeated where neighbours took CPU time,
+and where the machine's pace (one worker back to back, before and after) is not what it was beside the primitives.
 `--cuda BACKEND` takes a GPU instead, and `--simulated` simulated devices (T4 and H200), which need no quiet machine.
 Ctrl-C ends it with the plans that were measured by then.
 """
@@ -25,26 +26,28 @@ from framepace.analyze.summary import summarize
 from framepace.facts.plan import ModelPlan, Plan
 from framepace.facts.primitives import Point, Primitives
 from framepace.facts.settings import Case, apply
+from framepace.facts.summary import Summary
 from framepace.facts.trace import Trace
-from framepace.facts.workload import Closed, Stop, Workload
+from framepace.facts.workload import Closed, Stop, Warmup, Workload
 from framepace.measure.session import measure
 from framepace.tuning.predict import predict
 from framepace.tuning.primitives import measure_primitives
 
 GOALS = {"p99": 0.15, "throughput": 0.08}
 _BATCHES = (1, 4, 8)  # measured as primitives; plans have others too
-_QUIET, _PATIENCE = 0.05, 2
+_QUIET, _STEADY, _PATIENCE = 0.05, 0.07, 3
 _FRAMES, _FRAMES_CUDA = 1000, 2000  # enough that a few stalls do not decide a p99
 _SECONDS_CUDA = 6.0  # of a run at most
 
 
 @dataclass
 class Trial:
-    """One drawn plan, and what was measured in several runs."""
+    """One drawn plan, and what was measured in several runs; `paces` are the machine's then, less what is usual."""
 
     settings: dict[str, Any]
     case: Case
     measured: list[Trace] = field(default_factory=list)
+    paces: list[float] = field(default_factory=list)
 
     def row(self, primitives: Primitives) -> dict[str, Any]:
         """Settings, figures and their relative errors."""
@@ -55,15 +58,27 @@ class Trial:
         neighbours = float(np.median([summarize(trace).neighbours_cpu or 0.0 for trace in self.measured]))
         runs = [figures([trace]) for trace in self.measured]
         return {**self.settings, "measured": truth, "predicted": told, "error": errors, "neighbours": neighbours,
-                "runs": runs}  # fmt: skip
+                "runs": runs, "paces": self.paces}  # fmt: skip
 
 
 @dataclass
 class Block:
-    """A way to run a model: the plans with it, and its primitives, measured several times."""
+    """A way to run a model: the plans with it, its primitives, measured several times, and the paces beside those."""
 
-    plans: list[Trial]
-    known: list[Primitives]
+    base: Case
+    known: list[Primitives] = field(default_factory=list)
+    paces: list[float] = field(default_factory=list)
+    plans: list[Trial] = field(default_factory=list)
+
+    def learn(self, seconds: float) -> None:
+        """Measure the primitives once more."""
+        self.paces.append(pace(self.base))
+        self.known.append(measure_primitives(self.base, batches=_BATCHES, seconds=seconds))
+        self.paces.append(pace(self.base))
+
+    def off(self) -> float:
+        """By which share the machine is faster now than it was beside the primitives."""
+        return pace(self.base) / float(np.mean(self.paces)) - 1
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Of the plans that were measured."""
@@ -113,10 +128,17 @@ def bases(args: argparse.Namespace) -> list[Case]:
     return [Case(plan=Plan(models=(model,)), workload=workload) for model in models(args)]
 
 
-def learnt(args: argparse.Namespace, base: Case) -> Primitives:
-    """Primitives of a way."""
-    seconds = 0.3 if args.simulated or args.cuda else 2.0
-    return measure_primitives(base, batches=_BATCHES, seconds=seconds)
+def pace(base: Case) -> float:
+    """Frames a second of one worker at batch 1, back to back."""
+    workload = replace(base.workload, stop=Stop(seconds=0.4), warmup=Warmup(seconds_max=0.3))
+    return unbroken(measure(base.plan, workload)).throughput
+
+
+def unbroken(trace: Trace) -> Summary:
+    """The figures of a run. Raises KeyboardInterrupt where it was cut short: it says little of a p99."""
+    if trace.meta.stopped == "interrupted":
+        raise KeyboardInterrupt
+    return summarize(trace)
 
 
 def trials(rng: random.Random, base: Case, known: Primitives, count: int) -> Iterator[Trial]:
@@ -149,43 +171,46 @@ def _pooled(points: Sequence[Point]) -> Point:
     return replace(points[0], rate=float(np.mean([p.rate for p in points])), cpu=mean, samples=samples)
 
 
-def undisturbed(run: Callable[[], Trace]) -> Trace:
-    """A run, again while neighbours disturb it, a few times; the least disturbed counts."""
-    found: list[tuple[float, Trace]] = []
-    while not found or (min(share for share, _ in found) > _QUIET and len(found) < _PATIENCE):
+def undisturbed(run: Callable[[], Trace], off: Callable[[], float]) -> tuple[float, Trace]:
+    """A run and the pace beside it, again while it is disturbed, a few times; the least disturbed counts."""
+    found: list[tuple[float, float, Trace]] = []
+    before = off()
+    while not found or (min(disturbed for disturbed, *_ in found) > 1 and len(found) < _PATIENCE):
         trace = run()
-        if trace.meta.stopped == "interrupted":
-            return trace
-        found.append((summarize(trace).neighbours_cpu or 0.0, trace))
-    return min(found, key=lambda pair: pair[0])[1]
+        neighbours, after = unbroken(trace).neighbours_cpu or 0.0, off()
+        beside = (before + after) / 2
+        found.append((max(neighbours / _QUIET, abs(beside) / _STEADY), beside, trace))
+        before = after
+    _, beside, trace = min(found, key=lambda x: x[0])
+    return beside, trace
 
 
-def measured(plans: Sequence[Trial], part: float) -> None:
+def measured(plans: Sequence[Trial], part: float, off: Callable[[], float]) -> None:
     """Measure each plan in a run of a `part` of the frames."""
     for trial in plans:
         print(f"measuring {trial.settings}", file=sys.stderr, flush=True)
         stop = trial.case.workload.stop
         workload = replace(trial.case.workload, stop=replace(stop, count=round((stop.count or _FRAMES) * part)))
-        trace = undisturbed(lambda t=trial, w=workload: measure(t.case.plan, w))  # type: ignore[misc]
-        if trace.meta.stopped == "interrupted":  # a run that is cut short says little of a p99
-            raise KeyboardInterrupt
+        beside, trace = undisturbed(lambda t=trial, w=workload: measure(t.case.plan, w), off)  # type: ignore[misc]
         trial.measured.append(trace)
+        trial.paces.append(beside)
 
 
 def gone_through(args: argparse.Namespace, blocks: list[Block]) -> None:
     """Add a block of each way, as far as it goes."""
-    rng, ways = random.Random(args.seed), bases(args)
+    rng, ways, alone = random.Random(args.seed), bases(args), args.simulated or args.cuda
     for number, base in enumerate(ways):
-        known = learnt(args, base)
-        plans = list(trials(rng, base, known, len(range(number, args.plans, len(ways)))))
-        blocks.append(Block(plans, [known]))
-        print(f"way {number + 1}/{len(ways)}: {len(plans)} plans", file=sys.stderr, flush=True)
-        if args.simulated or args.cuda:  # no neighbours there
-            measured(plans, 1.0)
+        block = Block(base)
+        block.learn(0.3 if alone else 2.0)
+        block.plans += trials(rng, base, block.known[0], len(range(number, args.plans, len(ways))))
+        blocks.append(block)
+        print(f"way {number + 1}/{len(ways)}: {len(block.plans)} plans", file=sys.stderr, flush=True)
+        if alone:  # no neighbours there
+            measured(block.plans, 1.0, lambda: 0.0)
             continue
-        for order in (plans, plans[::-1]):
-            measured(order, 0.5)
-            blocks[-1].known.append(learnt(args, base))
+        for order in (block.plans, block.plans[::-1]):
+            measured(order, 0.5, block.off)
+            block.learn(2.0)
 
 
 def rows_of(found: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -203,6 +228,10 @@ def rows_of(found: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
             "goal": "" if goal is None else f"median <= {goal:.0%}",
             "met": None if goal is None else bool(middle <= goal),
         }
+    steady = [abs(row["error"]["p99"]) for row in found if max(map(abs, row["paces"])) <= _STEADY]
+    if 0 < len(steady) < len(found):
+        what = f"p99 of the {len(steady)} plans that met the machine at its pace beside the primitives"
+        yield {"what": what, "got": f"median {np.median(steady):.1%}"}
     pairs = [[run["p99"] for run in row["runs"]] for row in found if len(row["runs"]) == 2]
     if pairs:
         again = np.median([abs(first / second - 1) for first, second in pairs])
