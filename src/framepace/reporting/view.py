@@ -124,9 +124,7 @@ def machine_line(machine: Machine) -> str:
         cores += f" (limited to {machine.cpu_limit:g})"
     parts = [machine.cpu, cores, format_bytes(machine.memory_bytes), *(g.name for g in machine.gpus)]
     parts.append(machine.system)
-    parts += [
-        f"{name} {machine.libraries[name]}" for name in ("onnxruntime", "onnxruntime-gpu") if name in machine.libraries
-    ]
+    parts += [f"{name} {machine.libraries[name]}" for name in _TOLD if name in machine.libraries]
     parts += [f"governor {machine.governor}"] if machine.governor else []
     parts += [f"virtual ({machine.virtual})"] if machine.virtual else []
     return ", ".join([*parts, *(["container"] if machine.container else [])])
