@@ -36,7 +36,7 @@ from framepace.tuning.primitives import measure_primitives
 GOALS = {"p99": 0.15, "throughput": 0.08}
 _BATCHES = (1, 4, 8)  # measured as primitives; plans have others too
 _QUIET, _STEADY, _PATIENCE = 0.05, 0.07, 3
-_FRAMES, _FRAMES_CUDA = 1000, 2000  # enough that a few stalls do not decide a p99
+_FRAMES, _FRAMES_CUDA = 1000, 2000  # a p99 of fewer is that of a few stalls
 _SECONDS_CUDA = 6.0  # of a run at most
 
 

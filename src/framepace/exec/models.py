@@ -103,8 +103,8 @@ def operators(location: str) -> frozenset[str]:
 
 @lru_cache(maxsize=64)
 def _operators(location: str, modified: int) -> frozenset[str]:
-    builtin_name = location.removeprefix("builtin:") if location.startswith("builtin:") else None
-    data = Path(location).read_bytes() if builtin_name is None else builtin.model_bytes(builtin_name)
+    name = location.removeprefix("builtin:")
+    data = builtin.model_bytes(name) if name != location else Path(location).read_bytes()
     return frozenset(_kinds(_parse(location, data)[0]))
 
 

@@ -50,7 +50,6 @@ def _dots(
     view: TuningView, name: str, rows: Sequence[TunedRow], weights: Mapping[TunedRow, float], ink: str, symbol: str
 ) -> Figure:
     most = max(weights.values()) or 1.0
-    unit = "frames/s" if view.load.startswith("frames/s") else view.load
     return {
         "type": "scatter",
         "mode": "markers",
@@ -64,7 +63,7 @@ def _dots(
             "symbol": symbol,
             "opacity": 0.75,
         },
-        "hovertemplate": f"%{{customdata}}<br>p99 %{{x:.1f}} ms, %{{y:.0f}} {unit}<extra></extra>",
+        "hovertemplate": f"%{{customdata}}<br>p99 %{{x:.1f}} ms, %{{y:.0f}} {view.load}<extra></extra>",
     }
 
 
