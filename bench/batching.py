@@ -14,17 +14,17 @@ from typing import Any
 import numpy as np
 from common import options, show
 
-from framepace.exec.batcher import BatchRule, DeadlineRule
-from framepace.exec.clock import Clock, SystemClock
-from framepace.exec.control import Control
-from framepace.exec.engine import Engine
-from framepace.exec.feed import Feed, InlineFeed
-from framepace.exec.gather import Gatherer, GatherFeed
-from framepace.exec.sim.clock import VirtualClock
-from framepace.exec.waiter import Waiter
+from framepace.clock.system import Clock, SystemClock
+from framepace.clock.virtual import VirtualClock
+from framepace.engine.engine import Engine
 from framepace.facts.plan import Batching, EnginePlan, ModelPlan, Plan
 from framepace.facts.trace import REQUEST_COLUMNS, Mark, table
 from framepace.facts.workload import Paced, Stop, Warmup
+from framepace.feeds.batchrules import BatchRule, DeadlineRule
+from framepace.feeds.deadline import Gatherer, GatherFeed
+from framepace.feeds.feed import Feed, InlineFeed
+from framepace.feeds.pacer import Waiter
+from framepace.feeds.runstate import Control
 from framepace.measure.load import Interleaved, Open
 from framepace.measure.stop import Enough, Steady
 from framepace.units import NS_PER_MS, NS_PER_S

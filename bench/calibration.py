@@ -13,9 +13,9 @@ from common import options, show
 
 from framepace.analyze.stats import percentile
 from framepace.analyze.summary import summarize
-from framepace.exec.backends.null import durations
-from framepace.exec.clock import SystemClock
-from framepace.exec.engine import Engine
+from framepace.backends.null import durations
+from framepace.clock.system import SystemClock
+from framepace.engine.engine import Engine
 from framepace.facts.plan import ModelPlan, Plan
 from framepace.facts.workload import Closed, Stop, Warmup, Workload
 from framepace.measure.session import measure

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from framepace.measure.machine import probe
-from framepace.reporting.view import machine_line
+from framepace.recording.machine import probe
+from framepace.reporting.views.measurement import machine_line
 
 
 def options(description: str, **defaults: int) -> argparse.Namespace:

@@ -23,16 +23,16 @@ import numpy as np
 from explain_cases import QUIET, Hooks, Labelled, draw, without
 from msgspec.structs import replace
 
+from framepace.clock.virtual import VirtualClock
 from framepace.errors import FramepaceError
-from framepace.exec.sim.clock import VirtualClock
 from framepace.explaining.run import explain
 from framepace.explaining.trial import interval, latency
 from framepace.facts.finding import Explanation
 from framepace.facts.settings import Case, apply
 from framepace.facts.workload import Stop
-from framepace.measure.machine import probe
 from framepace.measure.session import measure
-from framepace.reporting.view import machine_line
+from framepace.recording.machine import probe
+from framepace.reporting.views.measurement import machine_line
 
 _EQUAL = 0.8  # of the largest worth: causes that are nearly as large are as right
 _HALVED = ("FP007", "FP008", "FP009")  # the trial makes these smaller, it does not switch them off

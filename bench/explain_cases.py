@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from framepace.api import make_case
-from framepace.exec.sim.clock import VirtualClock
-from framepace.exec.sim.parameters import DeviceModel
-from framepace.exec.sim.presets import preset
+from framepace.clock.virtual import VirtualClock
 from framepace.facts.settings import Case, apply
 from framepace.facts.workload import Closed
+from framepace.simulate.parameters import DeviceModel
+from framepace.simulate.presets import preset
 
 Settings = dict[str, Any]
 STRENGTHS = (0.3, 0.6, 1.2)
@@ -272,8 +272,8 @@ def _compute_case(code: str, strength: float, noise: int, rng: np.random.Generat
 
 
 def _asks(name: str) -> tuple[float, float]:
-    from framepace.exec.models import inspect
-    from framepace.exec.sim.network import estimate
+    from framepace.models.spec import inspect
+    from framepace.simulate.network import estimate
 
     shapes = {t.name: tuple(1 if not isinstance(d, int) else d for d in t.shape) for t in inspect(name).inputs}
     found = estimate(name, shapes)

@@ -18,9 +18,9 @@ from typing import Any
 import gpu_checks
 import gpu_tables
 
-from framepace.exec import cuda
-from framepace.measure.machine import probe
-from framepace.reporting.view import machine_line
+from framepace.devices import cuda
+from framepace.recording.machine import probe
+from framepace.reporting.views.measurement import machine_line
 
 Row = dict[str, Any]
 PARTS: dict[str, Callable[[gpu_tables.Bench], list[Row]]] = {

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from framepace.exec import cuda
-from framepace.exec.backend import Backend, Session, Tell, Worker, register
-from framepace.exec.clock import Clock
-from framepace.exec.gpu import DeviceWorker, Produced, Slot
-from framepace.exec.models import inspect, resolve
+from framepace.backends.base import Backend, Session, Tell, Worker, register
+from framepace.backends.deviceworker import DeviceWorker, Produced, Slot
+from framepace.clock.system import Clock
+from framepace.devices import cuda
 from framepace.facts.model import TensorSpec
 from framepace.facts.plan import ModelPlan, Plan
 from framepace.facts.workload import Closed, Stop, Workload
+from framepace.models.spec import inspect, resolve
 
 _SOURCE = r"""
 extern "C" __global__ void spin(long long ns, long long* noted) {
@@ -198,7 +198,7 @@ def _onnxruntime(device: Any, engine: Any, plan: ModelPlan) -> Loop:
 def _torch(device: Any, engine: Any, plan: ModelPlan) -> Loop:
     import torch
 
-    from framepace.exec import torchnet
+    from framepace.models.torch import builtin as torchnet
 
     stream = device.stream()
     outside = torch.cuda.ExternalStream(stream.handle)

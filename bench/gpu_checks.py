@@ -17,11 +17,11 @@ from gpu_tables import LARGE, SMALL, Bench, failure
 
 from framepace import api
 from framepace.analyze.stats import paired_ratio
+from framepace.backends.base import register
+from framepace.clock.system import SystemClock
+from framepace.devices import cuda
+from framepace.engine.engine import Engine
 from framepace.errors import FramepaceError
-from framepace.exec import cuda
-from framepace.exec.backend import register
-from framepace.exec.clock import SystemClock
-from framepace.exec.engine import Engine
 from framepace.explaining.trial import Samples
 from framepace.facts.plan import Plan
 from framepace.facts.settings import apply

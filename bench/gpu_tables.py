@@ -11,9 +11,9 @@ from typing import Any
 from msgspec.structs import replace
 
 from framepace import api
+from framepace.backends.base import get_backend
+from framepace.clock.system import SystemClock
 from framepace.errors import FramepaceError
-from framepace.exec.backend import get_backend
-from framepace.exec.clock import SystemClock
 from framepace.facts.plan import ModelPlan, Plan
 from framepace.facts.settings import Case, apply
 from framepace.facts.summary import Summary

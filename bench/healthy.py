@@ -11,11 +11,11 @@ from typing import Any
 from common import options, show
 
 from framepace.api import make_case
-from framepace.explaining.lab import Lab
 from framepace.explaining.run import explain
 from framepace.explaining.trial import LATENCY, Blocks, judge
 from framepace.facts.plan import ModelPlan, Option, Plan
 from framepace.facts.settings import Case, apply
+from framepace.lab.lab import Lab
 from framepace.testing import FakeClock
 
 NOISES: tuple[dict[str, Option], ...] = (

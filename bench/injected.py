@@ -24,11 +24,11 @@ from rich.table import Table
 
 from framepace import api
 from framepace.errors import FramepaceError
-from framepace.explaining.lab import Interrupted
 from framepace.facts.finding import Explanation, Finding
 from framepace.facts.settings import apply
-from framepace.measure.machine import probe
-from framepace.reporting.view import machine_line
+from framepace.lab.lab import Interrupted
+from framepace.recording.machine import probe
+from framepace.reporting.views.measurement import machine_line
 
 Row = dict[str, Any]
 _PATIENCE_S = 600  # beyond its limit, before a repetition is ended: engines may be built in it

@@ -19,8 +19,7 @@ from gpu_tables import Bench
 from msgspec.structs import replace
 
 from framepace import api
-from framepace.exec.keeper import usable_cores
-from framepace.explaining.lab import Lab
+from framepace.engine.corekeeper import usable_cores
 from framepace.explaining.trial import CPU as CPU_TIME
 from framepace.explaining.trial import LATENCY, Blocks
 from framepace.facts.finding import Explanation, Finding
@@ -28,6 +27,7 @@ from framepace.facts.plan import Plan, Target
 from framepace.facts.settings import Case, apply
 from framepace.facts.trace import Trace
 from framepace.facts.workload import Closed, Input, Load, Warmup
+from framepace.lab.lab import Lab
 from framepace.measure.session import clock_for
 
 _SPIN = """

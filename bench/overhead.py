@@ -12,15 +12,15 @@ import numpy as np
 from common import options, show
 
 from framepace.analyze.stats import paired_ratio
-from framepace.exec.backends.onnxruntime import _load
-from framepace.exec.clock import SystemClock
-from framepace.exec.engine import Engine
-from framepace.exec.models import inspect, resolve
+from framepace.backends.onnxruntime.backend import _load
+from framepace.clock.system import SystemClock
+from framepace.engine.engine import Engine
 from framepace.explaining.trial import Samples
 from framepace.facts.plan import Batching, ModelPlan, Plan
 from framepace.facts.trace import Trace
 from framepace.facts.workload import Closed, Stop, Warmup, Workload
 from framepace.measure.session import measure
+from framepace.models.spec import inspect, resolve
 
 NULL = Plan(models=(ModelPlan(name="null", model="null", backend="null"),))
 # Two items of the many-kernel net take about a millisecond on one core.

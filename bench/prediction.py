@@ -30,8 +30,8 @@ from framepace.facts.summary import Summary
 from framepace.facts.trace import Trace
 from framepace.facts.workload import Closed, Stop, Warmup, Workload
 from framepace.measure.session import measure
-from framepace.tuning.predict import predict
-from framepace.tuning.primitives import measure_primitives
+from framepace.predicting.predict import predict
+from framepace.predicting.primitives import measure_primitives
 
 GOALS = {"p99": 0.15, "throughput": 0.08}
 _BATCHES = (1, 4, 8)  # measured as primitives; plans have others too

@@ -23,16 +23,16 @@ from common import show
 from msgspec.structs import replace
 
 from framepace.api import make_case
-from framepace.explaining.lab import Lab
 from framepace.facts.settings import Case, apply
 from framepace.facts.tuning import Figures, Goal, Trial, Tuning, carried, tried
 from framepace.facts.workload import Warmup
+from framepace.lab.lab import Lab
 from framepace.measure.session import clock_for
 from framepace.store import save_json
+from framepace.tuning.machineoptions import surroundings
 from framepace.tuning.objective import case_at, figures, met, rate, scales, value
 from framepace.tuning.search import came_out, next_level
 from framepace.tuning.space import combinations, grid_axes
-from framepace.tuning.surroundings import surroundings
 from framepace.tuning.tune import tune
 
 REACHED, SHARE = 0.98, 0.10

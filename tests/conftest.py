@@ -54,3 +54,19 @@ def bigbuckbunny() -> Path:
 def bikes() -> Path:
     """250 frames of 640x272, H.264."""
     return real("bikes.mp4")
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A small network as PyTorch's exported program; for tests that skip without PyTorch."""
+    from tests.doubles.torchnets import save_export
+
+    return save_export(tmp_path_factory.mktemp("torch") / "net.pt2")
+
+
+@pytest.fixture(scope="session")
+def scripted(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The same as TorchScript."""
+    from tests.doubles.torchnets import save_script
+
+    return save_script(tmp_path_factory.mktemp("torch") / "net.pt")

@@ -12,7 +12,7 @@ import pytest
 def has_gpu() -> bool:
     """A CUDA device and the device layer's library."""
     try:
-        from framepace.exec import cuda
+        from framepace.devices import cuda
 
         return bool(cuda.identity(None)["name"])
     except Exception:

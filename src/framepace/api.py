@@ -10,13 +10,12 @@ from msgspec.structs import replace
 
 from framepace.analyze.compare import compare as compare_traces
 from framepace.analyze.summary import summarize
+from framepace.backends.base import Tell as LoadTell
+from framepace.backends.base import silent
+from framepace.clock.system import Clock
+from framepace.doctoring import host as checks
 from framepace.errors import UsageError
-from framepace.exec.backend import Tell as LoadTell
-from framepace.exec.backend import silent
-from framepace.exec.clock import Clock
-from framepace.exec.models import inspect, stem
 from framepace.explaining.expect import said
-from framepace.explaining.lab import Tell
 from framepace.explaining.run import explain as explain_case
 from framepace.explaining.run import usual_limit
 from framepace.facts.capacity import Capacity
@@ -29,16 +28,17 @@ from framepace.facts.sweep import Sweep
 from framepace.facts.trace import Trace
 from framepace.facts.tuning import Objective, Tuning
 from framepace.facts.workload import Closed, Input, Load, Paced, Scope, Stop, Workload
-from framepace.measure import doctor as checks
-from framepace.measure import machine
+from framepace.lab.lab import Tell
 from framepace.measure.session import measure
-from framepace.reporting import html
+from framepace.models.spec import inspect, stem
+from framepace.numerics.gate import agreement
+from framepace.predicting.predict import predict as predict_trace
+from framepace.predicting.primitives import measure_primitives
+from framepace.recording import machine
+from framepace.reporting.page import html
 from framepace.sizing import MOST, TIME_LIMIT, Predict, size_up
 from framepace.store import load_explanation, load_plan, load_trace, write_atomic
 from framepace.sweeping import sweep as sweep_case
-from framepace.tuning.gate import agreement
-from framepace.tuning.predict import predict as predict_trace
-from framepace.tuning.primitives import measure_primitives
 from framepace.tuning.results import save_tuned
 from framepace.tuning.tune import Gate, make_goal
 from framepace.tuning.tune import tune as tune_case

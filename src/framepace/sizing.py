@@ -8,14 +8,14 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from framepace.analyze.capacity import capacity, capacity_point, next_count, next_step
+from framepace.clock.system import Clock
 from framepace.errors import FramepaceError, UsageError
-from framepace.exec.clock import Clock
 from framepace.facts.capacity import Capacity, CapacityPoint
 from framepace.facts.plan import Plan
 from framepace.facts.settings import Case
 from framepace.facts.trace import Trace
 from framepace.facts.workload import Paced, Stop, Workload, load_fps
-from framepace.measure.engines import Engines
+from framepace.lab.enginepool import Engines
 from framepace.measure.session import clock_for, measure
 from framepace.units import NS_PER_MS, NS_PER_S
 

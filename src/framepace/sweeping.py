@@ -14,14 +14,14 @@ from msgspec.structs import replace
 
 from framepace.analyze.strategies import reasons
 from framepace.analyze.summary import summarize
+from framepace.backends.base import Tell as LoadTell
+from framepace.clock.system import Clock
 from framepace.errors import FramepaceError, UsageError
-from framepace.exec.backend import Tell as LoadTell
-from framepace.exec.clock import Clock
 from framepace.facts.settings import Case, apply
 from framepace.facts.sweep import Cell, Sweep
 from framepace.facts.trace import Trace
-from framepace.measure.apart import measure_apart
-from framepace.measure.engines import Engines
+from framepace.lab.enginepool import Engines
+from framepace.lab.freshprocess import measure_apart
 from framepace.measure.session import clock_for, measure
 from framepace.store import load_trace, write_atomic
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from framepace import api
-from framepace.exec.builtin import model_bytes
 from framepace.facts.workload import Stop
+from framepace.models.builtin import model_bytes
 from tests.gpus import has_gpu
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from framepace.backends.base import Session, Tensors, Worker, get_backend
+from framepace.backends.deviceworker import DeviceWorker
+from framepace.clock.system import SystemClock
 from framepace.errors import BackendError, UsageError
-from framepace.exec.backend import Session, Tensors, Worker, get_backend
-from framepace.exec.builtin import model_bytes, names
-from framepace.exec.clock import SystemClock
-from framepace.exec.gpu import DeviceWorker
 from framepace.facts.plan import Batching, ModelPlan
+from framepace.models.builtin import model_bytes, names
 from tests.gpus import missing
 
 

@@ -16,7 +16,6 @@ import pytest
 from framepace.analyze.strategies import reasons
 from framepace.analyze.summary import summarize
 from framepace.errors import BackendError, UsageError
-from framepace.exec import sharedframes
 from framepace.facts.plan import ModelPlan, Plan, Strategy
 from framepace.facts.settings import Case, apply
 from framepace.facts.trace import Cause, Column, Mark, Outcome, Trace
@@ -24,6 +23,7 @@ from framepace.facts.workload import Closed, Input, Stop, Warmup, Workload
 from framepace.measure.session import measure
 from framepace.store import load_trace
 from framepace.testing import FakeClock
+from framepace.video import sharedframes
 from tests.contract import hooks
 
 ALL: Sequence[str] = get_args(Strategy)

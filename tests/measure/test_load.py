@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from framepace.exec.control import Control
 from framepace.facts.workload import Burst, Closed, Delay, Load, Paced, Poisson, Stop, Warmup
+from framepace.feeds.runstate import Control
 from framepace.measure.load import Feedback, Open, Recorded, arrivals, offsets
 from framepace.measure.stop import Enough, Steady
 

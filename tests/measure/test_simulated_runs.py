@@ -9,8 +9,8 @@ import pytest
 
 from framepace import api
 from framepace.analyze.summary import summarize
-from framepace.exec.clock import SystemClock
-from framepace.exec.sim.clock import VirtualClock
+from framepace.clock.system import SystemClock
+from framepace.clock.virtual import VirtualClock
 from framepace.facts.plan import ModelPlan, Plan
 from framepace.facts.trace import Trace
 from framepace.facts.workload import Closed, Stop

@@ -9,8 +9,8 @@ import pytest
 
 from framepace import api
 from framepace.errors import ModelError
-from framepace.exec.models import inspect
 from framepace.facts.workload import Stop
+from framepace.models.spec import inspect
 from framepace.store import load_trace
 
 pytestmark = pytest.mark.real

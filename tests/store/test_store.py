@@ -15,7 +15,7 @@ from framepace.errors import PlanError, StoreError
 from framepace.facts.plan import Batching, EnginePlan, ModelPlan, Plan, Target
 from framepace.facts.trace import REQUEST_COLUMNS, TELEMETRY_COLUMNS, TraceMeta
 from framepace.facts.workload import Paced, Workload
-from framepace.measure.machine import probe
+from framepace.recording.machine import probe
 from framepace.store import MemoryWriter, TraceWriter, load_plan, load_trace, save_plan
 
 WIDTH = len(REQUEST_COLUMNS)

@@ -12,7 +12,7 @@ from framepace.facts.plan import ModelPlan, Plan
 from framepace.facts.settings import Case
 from framepace.facts.tuning import Candidate, Figures, Goal, Objective, Trial, Tuning, carried, decisive
 from framepace.facts.workload import Closed, Paced, Workload
-from framepace.reporting.tuned import tuning_view
+from framepace.reporting.views.tuning import tuning_view
 from framepace.tuning.objective import best_of, case_at, level_of, met, rate, shortfalls, standing
 from framepace.tuning.tune import make_goal
 from tests.tuning.test_search import trial

@@ -5,8 +5,8 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from framepace.facts.tuning import Candidate, Goal, Trial, Tuning
-from framepace.reporting.pareto import pareto_caption, pareto_figure
-from framepace.reporting.tuned import tuning_view
+from framepace.reporting.page.pareto import pareto_caption, pareto_figure
+from framepace.reporting.views.tuning import tuning_view
 from tests.tuning.test_search import trial
 
 

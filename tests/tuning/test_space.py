@@ -12,9 +12,9 @@ from framepace.facts.plan import Batching, EnginePlan, ModelPlan, Plan
 from framepace.facts.primitives import ModelCost, Primitives, comparable
 from framepace.facts.settings import Case, apply
 from framepace.facts.workload import Closed, Workload
-from framepace.tuning.bound import bound
+from framepace.predicting.bound import bound
 from framepace.tuning.space import Surroundings, axes, combinations, grid_axes, neighbours, sensible
-from tests.tuning.made import point
+from tests.doubles.primitives import point
 
 plans = st.builds(
     lambda threads, workers, batch, simulated, two: Plan(

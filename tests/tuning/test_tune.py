@@ -11,19 +11,19 @@ from typer.testing import CliRunner
 
 from framepace import api
 from framepace.cli.main import app
+from framepace.clock.virtual import VirtualClock
 from framepace.errors import BackendError, FramepaceError
-from framepace.exec.sim.clock import VirtualClock
-from framepace.explaining.lab import Lab
 from framepace.facts.accuracy import Agreement, Gate, OutputAgreement
 from framepace.facts.settings import Case, apply
 from framepace.facts.tuning import Goal, Trial, Tuning, carried, tried
-from framepace.reporting.tuned import tuning_view
+from framepace.lab.lab import Lab
+from framepace.reporting.views.tuning import tuning_view
 from framepace.store import load_plan
-from framepace.tuning.known import load_tuning
+from framepace.tuning.journal import load_tuning
+from framepace.tuning.machineoptions import surroundings
 from framepace.tuning.objective import case_at, figures, met
 from framepace.tuning.search import came_out, next_level
 from framepace.tuning.space import combinations, grid_axes
-from framepace.tuning.surroundings import surroundings
 from framepace.tuning.tune import tune
 
 GRID = {"batch": (1, 4, 8), "workers": (1, 2)}

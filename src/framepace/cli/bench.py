@@ -32,8 +32,9 @@ def command(
 ) -> None:
     """Measure models under a stated load; writes a trace. Without --fps or --load: back to back."""
     from framepace import api
-    from framepace.reporting import document, terminal
-    from framepace.reporting.progress import Progress
+    from framepace.reporting import documents as document
+    from framepace.reporting.terminal import show as terminal
+    from framepace.reporting.terminal.progress import Progress
 
     case = o.build_case(
         models, video=video, fps=fps, p99_ms=p99_ms, size=size, shape=shape, layout=layout, settings=set_, seed=seed,

@@ -40,10 +40,10 @@ def command(
 ) -> None:
     """How many cameras a plan carries at its target, measured. Exit code 1 when it does not carry one."""
     from framepace import api
-    from framepace.reporting import document
-    from framepace.reporting.capacity import show_capacity
-    from framepace.reporting.progress import Progress
-    from framepace.reporting.terminal import show_paths
+    from framepace.reporting import documents as document
+    from framepace.reporting.terminal.progress import Progress
+    from framepace.reporting.terminal.show import show_paths
+    from framepace.reporting.views.capacity import show_capacity
 
     o.stop_rule(seconds, None, None)
     case = o.build_case(

@@ -9,8 +9,9 @@ from framepace.cli.show import give
 def command(json: Json = False) -> None:
     """What this machine can do, and what is set wrong on it."""
     from framepace import api
-    from framepace.measure.machine import probe
-    from framepace.reporting import document, terminal
+    from framepace.recording.machine import probe
+    from framepace.reporting import documents as document
+    from framepace.reporting.terminal import show as terminal
 
     checks, machine = api.doctor(), probe()
     give(

@@ -50,9 +50,10 @@ def command(
     """The causes of latency, each proven by an intervention; the fix and its gain."""
     from framepace import api
     from framepace.explaining.expect import said
-    from framepace.explaining.lab import Interrupted
-    from framepace.reporting import document, terminal
-    from framepace.reporting.progress import Progress
+    from framepace.lab.lab import Interrupted
+    from framepace.reporting import documents as document
+    from framepace.reporting.terminal import show as terminal
+    from framepace.reporting.terminal.progress import Progress
     from framepace.store import load_trace
 
     said(expect, from_)  # a mistake there is told before anything is loaded

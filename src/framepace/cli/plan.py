@@ -23,8 +23,8 @@ def group() -> None:
 @app.command()
 def show(plan: PlanFile, json: o.Json = False) -> None:
     """Every setting that is not the default: what it does and why it may be there; target, machine and traces."""
-    from framepace.measure.machine import probe
-    from framepace.reporting.plan import plan_document, plan_view, show_plan
+    from framepace.recording.machine import probe
+    from framepace.reporting.views.plan import plan_document, plan_view, show_plan
     from framepace.store import load_plan
 
     loaded = load_plan(plan)

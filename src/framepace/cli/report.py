@@ -17,7 +17,8 @@ File = Annotated[Path | None, typer.Option("--out", help="the HTML file (default
 def command(traces: Traces, out: File = None, json: o.Json = False) -> None:
     """One self-contained HTML file about one or more traces."""
     from framepace import api
-    from framepace.reporting import document, terminal
+    from framepace.reporting import documents as document
+    from framepace.reporting.terminal import show as terminal
     from framepace.store import load_trace
 
     loaded = [load_trace(path) for path in traces]

@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
-from framepace.reporting.document import dumps
-from framepace.reporting.terminal import console
+from framepace.reporting.documents import dumps
+from framepace.reporting.terminal.show import console
 
 
 def give(json: bool, document: Callable[[], dict[str, Any]], *words: Callable[[Console], None]) -> None:

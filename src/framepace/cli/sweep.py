@@ -37,8 +37,9 @@ def command(
     """A table over any settings. With --out, cells measured before are not measured again."""
     from framepace import api
     from framepace.errors import UsageError
-    from framepace.reporting import document, terminal
-    from framepace.reporting.progress import Progress
+    from framepace.reporting import documents as document
+    from framepace.reporting.terminal import show as terminal
+    from framepace.reporting.terminal.progress import Progress
     from framepace.sweeping import parse_vary
 
     grid = parse_vary(vary)

@@ -48,8 +48,9 @@ def command(
 ) -> None:
     """The best plan that meets the target. With the same --out, it goes on from where it ended."""
     from framepace import api
-    from framepace.reporting import tuned, tunedpage
-    from framepace.reporting.progress import Progress
+    from framepace.reporting.page import tuning as tunedpage
+    from framepace.reporting.terminal.progress import Progress
+    from framepace.reporting.views import tuning as tuned
     from framepace.sweeping import parse_vary
 
     case = o.build_case(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from framepace.explaining.situation import Situation
+from framepace.explaining.evidence import Situation
 from framepace.explaining.trial import LATENCY, Blocks, Metric
 from framepace.facts.finding import Remedy
 from framepace.facts.settings import Case

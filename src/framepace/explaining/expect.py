@@ -10,13 +10,13 @@ from msgspec.structs import replace
 
 from framepace.analyze.expect import Counts, expected
 from framepace.errors import FramepaceError, UsageError, unknown
-from framepace.explaining.lab import Lab
-from framepace.explaining.situation import Situation
+from framepace.explaining.evidence import Situation
 from framepace.facts.finding import Expectation
 from framepace.facts.settings import Case, apply
 from framepace.facts.trace import Trace
 from framepace.facts.workload import Closed, Warmup
-from framepace.reporting import view
+from framepace.lab.lab import Lab
+from framepace.reporting.views import measurement as view
 from framepace.units import parse_duration
 
 _SECONDS = 2.0

@@ -6,13 +6,13 @@ import numpy as np
 
 from framepace.analyze.bounds import bound, inference_ns
 from framepace.errors import FramepaceError
-from framepace.exec.models import NULL, inspect, resolve
-from framepace.exec.work import model_work
-from framepace.explaining.lab import Interrupted, Lab
 from framepace.facts.bounds import Bound, Ceilings, ModelWork
 from framepace.facts.plan import ModelPlan
 from framepace.facts.trace import Trace
-from framepace.measure.ceilings import known_ceilings, measure_ceilings
+from framepace.lab.ceilings import known_ceilings, measure_ceilings
+from framepace.lab.lab import Interrupted, Lab
+from framepace.models.operations import model_work
+from framepace.models.spec import NULL, inspect, resolve
 
 _SECONDS = 10.0  # that must be left for a calibration of up to 5 s to leave trials their time
 

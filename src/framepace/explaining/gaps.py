@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from framepace.explaining.situation import Situation
+from framepace.explaining.evidence import Situation
 from framepace.explaining.trial import CPU, POWER, Blocks
 
 FALLEN = 0.97  # of the clock back to back; readings repeat within a step of 15 MHz

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from framepace.explaining.situation import Situation
+from framepace.explaining.evidence import Situation
 from framepace.facts.model import ModelSpec
 from framepace.facts.plan import ModelPlan
 

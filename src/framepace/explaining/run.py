@@ -12,17 +12,16 @@ from msgspec.structs import replace
 
 from framepace.analyze.account import account
 from framepace.analyze.summary import summarize
+from framepace.backends.base import get_backend
+from framepace.clock.system import Clock
+from framepace.engine.corekeeper import usable_cores
 from framepace.errors import FramepaceError
-from framepace.exec.backend import get_backend
-from framepace.exec.clock import Clock
-from framepace.exec.keeper import usable_cores
 from framepace.explaining.cause import Cause, Probe, Suspicion
 from framepace.explaining.causes import CAUSES
+from framepace.explaining.evidence import Situation
 from framepace.explaining.expect import Said, check_model, compare
 from framepace.explaining.floors import bounds
-from framepace.explaining.lab import Interrupted, Lab, Tell
 from framepace.explaining.observed import observed
-from framepace.explaining.situation import Situation
 from framepace.explaining.trial import (
     CPU,
     FEWEST_PAIRS,
@@ -45,6 +44,7 @@ from framepace.facts.plan import Plan
 from framepace.facts.settings import Case, apply
 from framepace.facts.trace import Trace
 from framepace.facts.workload import Closed, Warmup, load_fps
+from framepace.lab.lab import Interrupted, Lab, Tell
 from framepace.measure.session import clock_for
 
 _P99_REQUESTS = 600  # p99 wants 528 effective ones

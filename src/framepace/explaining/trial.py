@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from framepace.analyze.stages import frames, stages
 from framepace.analyze.stats import paired_ratio
-from framepace.explaining.lab import Lab
 from framepace.facts.finding import Intervention, Verdict
 from framepace.facts.settings import Case, apply
 from framepace.facts.summary import Estimate
 from framepace.facts.trace import Trace
 from framepace.facts.workload import Warmup
+from framepace.lab.lab import Lab
 
 Samples = NDArray[np.float64]
 MATERIAL = 0.05  # an effect under 5 % of the metric is not reported as a cause

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from framepace.explaining.situation import Situation
+from framepace.explaining.evidence import Situation
 from framepace.facts.finding import Account, Finding, Intervention, Severity
 from framepace.facts.summary import Percentile
 from framepace.units import format_ms

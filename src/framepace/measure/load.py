@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from framepace.exec.control import Control
-from framepace.exec.feed import Arrivals
 from framepace.facts.workload import Burst, Closed, Delay, Load, Paced, Poisson
+from framepace.feeds.feed import Arrivals
+from framepace.feeds.runstate import Control
 from framepace.units import NS_PER_MS, NS_PER_S
 
 _CHUNK = 4096

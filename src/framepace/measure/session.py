@@ -10,24 +10,24 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from framepace.backends.base import Tell, get_backend, silent
+from framepace.clock.system import Clock, SystemClock
+from framepace.clock.virtual import VirtualClock
+from framepace.engine.engine import Engine
 from framepace.errors import StoreError
-from framepace.exec.backend import Tell, get_backend, silent
-from framepace.exec.clock import Clock, SystemClock
-from framepace.exec.control import Control
-from framepace.exec.engine import Engine
-from framepace.exec.feed import Feed
-from framepace.exec.sim.clock import VirtualClock
-from framepace.exec.sim.telemetry import VirtualTelemetry
 from framepace.facts.plan import Plan
 from framepace.facts.trace import Trace, TraceMeta
 from framepace.facts.workload import Workload
-from framepace.measure import machine
-from framepace.measure.feeds import Frames, open_frames
-from framepace.measure.host import host_sampler
-from framepace.measure.nvml import gpu_samplers
-from framepace.measure.processes import run_processes
+from framepace.feeds.feed import Feed
+from framepace.feeds.runstate import Control
+from framepace.measure.frames import Frames, open_frames
 from framepace.measure.stop import Enough, Steady
-from framepace.measure.telemetry import Telemetry
+from framepace.measure.workerprocesses import run_processes
+from framepace.recording import machine
+from framepace.recording.gpu import gpu_samplers
+from framepace.recording.host import host_sampler
+from framepace.recording.telemetry import Telemetry
+from framepace.simulate.telemetry import VirtualTelemetry
 from framepace.store import MemoryWriter, TraceWriter, trace_id
 
 _FLUSH_S = 0.25

@@ -8,8 +8,8 @@ from framepace.analyze.summary import summarize
 from framepace.errors import StoreError
 from framepace.facts.trace import Trace
 from framepace.facts.tuning import Tuning
-from framepace.reporting.tuned import tuning_view
-from framepace.reporting.tunedpage import render_tuning
+from framepace.reporting.page.tuning import render_tuning
+from framepace.reporting.views.tuning import tuning_view
 from framepace.store import load_trace, save_plan, write_atomic
 
 _TRACES = 2  # of the best plan that the report shows, the last ones measured

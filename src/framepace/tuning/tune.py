@@ -12,10 +12,8 @@ from msgspec.structs import replace
 
 from framepace.analyze.agreement import agreed
 from framepace.analyze.summary import summarize
+from framepace.clock.system import Clock
 from framepace.errors import BackendError, DeviceLost, FramepaceError, UsageError
-from framepace.exec.clock import Clock
-from framepace.exec.models import stem
-from framepace.explaining.lab import Interrupted, Lab, Tell
 from framepace.facts.accuracy import Agreement
 from framepace.facts.plan import ModelPlan
 from framepace.facts.primitives import comparable
@@ -23,17 +21,19 @@ from framepace.facts.settings import Case, apply
 from framepace.facts.trace import Trace
 from framepace.facts.tuning import Figures, Goal, Objective, Trial, Tuning, carried, decisive
 from framepace.facts.workload import Input, Stop, Warmup
-from framepace.measure.machine import probe
+from framepace.lab.lab import Interrupted, Lab, Tell
 from framepace.measure.session import clock_for
-from framepace.tuning.bound import bound
-from framepace.tuning.gate import agreement
-from framepace.tuning.known import Known, key_of
+from framepace.models.spec import stem
+from framepace.numerics.gate import agreement
+from framepace.predicting.bound import bound
+from framepace.predicting.predict import predict
+from framepace.predicting.primitives import measure_primitives
+from framepace.recording.machine import probe
+from framepace.tuning.journal import Known, key_of
+from framepace.tuning.machineoptions import surroundings
 from framepace.tuning.objective import best_of, case_at, figures, level_of, met, rate, scales
-from framepace.tuning.predict import predict
-from framepace.tuning.primitives import measure_primitives
 from framepace.tuning.search import next_prediction, next_trial, overloaded, settled
 from framepace.tuning.space import axes, changed, combinations, grid_axes, neighbours
-from framepace.tuning.surroundings import surroundings
 from framepace.tuning.verdict import concluded, level_text, settings_text
 
 Gate = Callable[[ModelPlan, Input], Agreement]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from framepace.explaining.cause import Probe, Suspicion
+from framepace.explaining.evidence import Situation
 from framepace.explaining.gaps import beat_cost, dense_beat, slowed_by_clock
-from framepace.explaining.situation import Situation
 from framepace.explaining.trial import COMPUTE, CPU, Blocks, at_clock
 from framepace.facts.finding import Remedy
 from framepace.facts.settings import apply

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from framepace.explaining.cause import Probe, Suspicion
+from framepace.explaining.evidence import Situation
 from framepace.explaining.gaps import (
     beat,
     beat_cost,
@@ -11,7 +12,6 @@ from framepace.explaining.gaps import (
     slowed_by_clock,
     slower_at_the_same_clock,
 )
-from framepace.explaining.situation import Situation
 from framepace.explaining.trial import CPU, INFERENCE, Blocks, beside_clock
 from framepace.facts.finding import Remedy
 from framepace.facts.settings import apply

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from framepace.explaining.cause import Probe, Suspicion
 from framepace.explaining.causes.memory_bound import memory_decides
+from framepace.explaining.evidence import Situation
 from framepace.explaining.pixels import half_the_pixels
-from framepace.explaining.situation import Situation
 from framepace.explaining.trial import INFERENCE, Blocks
 from framepace.facts.finding import Remedy
 from framepace.facts.settings import apply

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from framepace.explaining.cause import Probe, Suspicion
+from framepace.explaining.evidence import Situation
 from framepace.explaining.gaps import slower_at_the_same_clock
-from framepace.explaining.situation import Situation
 from framepace.explaining.trial import CPU, INFERENCE, Blocks
 from framepace.facts.finding import Remedy
 from framepace.facts.settings import apply

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from framepace.explaining.cause import Probe, Suspicion
-from framepace.explaining.situation import Situation
+from framepace.explaining.evidence import Situation
 from framepace.explaining.trial import INTERVAL, Blocks
 from framepace.facts.finding import Remedy
 from framepace.facts.settings import apply

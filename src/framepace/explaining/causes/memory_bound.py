@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from framepace.explaining.cause import Probe, Suspicion
+from framepace.explaining.evidence import Situation
 from framepace.explaining.pixels import half_the_pixels
-from framepace.explaining.situation import Situation
 from framepace.explaining.trial import COMPUTE, Blocks
 from framepace.facts.finding import Remedy
 from framepace.facts.settings import apply

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from framepace.explaining.cause import Probe, Suspicion
-from framepace.explaining.situation import Situation
+from framepace.explaining.evidence import Situation
 from framepace.explaining.trial import CPU, INTERVAL, LATENCY, MEAN_INFERENCE, Blocks
 from framepace.facts.finding import Remedy
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from framepace.explaining.cause import Probe, Suspicion
-from framepace.explaining.situation import Situation
+from framepace.explaining.evidence import Situation
 from framepace.explaining.trial import INFERENCE, Blocks
 from framepace.facts.finding import Remedy
 from framepace.facts.settings import apply

@@ -1,0 +1,1 @@
+"""Backends: how a model is loaded and run by a library."""

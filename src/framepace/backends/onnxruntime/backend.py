@@ -1,0 +1,239 @@
+"""ONNX Runtime: on the CPU here, on a GPU with what backends/ort_cuda.py brings."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from msgspec import Meta
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from framepace.backends.base import Backend, Session, Tell, Tensors, Worker
+from framepace.backends.deviceworker import staging_array
+from framepace.backends.onnxruntime import cuda as ort_cuda
+from framepace.backends.options import checked
+from framepace.clock.system import Clock
+from framepace.devices import cuda
+from framepace.errors import BackendError, DeviceLost, DeviceMemoryError, ModelError, UsageError, unknown
+from framepace.facts.base import Fact
+from framepace.facts.model import Layer, ModelSpec, TensorSpec
+from framepace.facts.plan import ModelPlan
+from framepace.models import builtin
+from framepace.models.convert.variant import variant
+from framepace.models.spec import Resolved, inspect, operators, resolve
+
+_LEVELS = {"off": "DISABLE_ALL", "basic": "ENABLE_BASIC", "extended": "ENABLE_EXTENDED", "all": "ENABLE_ALL"}
+_EXECUTION = {"sequential": "ORT_SEQUENTIAL", "parallel": "ORT_PARALLEL"}
+OPTIONS: Mapping[str, str] = {
+    "inter_threads": "threads that run independent nodes (with execution: parallel)",
+    "execution": "sequential or parallel",
+    "optimisation": "off, basic, extended or all",
+    "mem_pattern": "plan memory ahead (true or false)",
+    "arena": "keep freed memory for the next run (true or false)",
+}
+_CONVOLUTIONS = {"Conv", "ConvTranspose", "FusedConv"}
+_PRECISIONS = {"cpu": ("fp32", "int8"), "cuda": ("fp32", "fp16", "int8")}
+
+
+class _Options(Fact, frozen=True, kw_only=True):
+    inter_threads: Annotated[int, Meta(ge=0)] = 0
+    execution: str = "sequential"
+    optimisation: str = "all"
+    mem_pattern: bool = True
+    arena: bool = True
+    algorithms: str = "exhaustive"
+    memory_mb: Annotated[int, Meta(ge=1)] = 1 << 20
+    tf32: bool = True
+    nhwc: bool = False
+    cpu_nodes: Literal["allow", "forbid"] = "allow"
+
+
+class OnnxRuntimeBackend(Backend):
+    """ONNX Runtime with the CPU or the CUDA execution provider."""
+
+    name = "onnxruntime"
+    options = {**OPTIONS, **ort_cuda.OPTIONS}
+    devices = ("cpu", "cuda")
+
+    def _load(self, model: ModelPlan, clock: Clock, tell: Tell) -> Session:
+        gpu = (model.device or "cpu") != "cpu"
+        able = _PRECISIONS["cuda" if gpu else "cpu"]
+        if model.precision not in able:
+            fix = "use --set device=cuda, or the backend tensorrt or torch"
+            where = "GPU" if gpu else "CPU"
+            what = f"ONNX Runtime gains nothing from that precision on a {where}"
+            raise UsageError(what, got=model.precision, expected=" or ".join(able), fix=fix)
+        checked_plan = replace(model, options=checked(self.name, _Options, model.options))
+        return _CudaSession(checked_plan, tell) if gpu else _OrtSession(checked_plan, tell)
+
+    def batch_sizes(self, model: ModelPlan) -> tuple[int, ...]:
+        """See Backend: on a GPU graphs are captured; without, a convolution remembers cuDNN's plan of one size only.
+
+        It is made anew at every change of the size (onnxruntime/core/providers/cuda/nn/conv.cc, Conv::UpdateState).
+        """
+        if (model.device or "cpu") == "cpu":
+            return ()
+        one = not model.graph and not _CONVOLUTIONS.isdisjoint(operators(model.model))
+        return (model.batch.max,) if one else model.batch.steps
+
+    def versions(self) -> dict[str, str]:
+        """Version of ONNX Runtime."""
+        import onnxruntime
+
+        return {"onnxruntime": onnxruntime.__version__}
+
+
+def _session_options(model: ModelPlan) -> Any:
+    import onnxruntime as ort
+
+    options, chosen = ort.SessionOptions(), model.options
+    options.log_severity_level = 3
+    options.intra_op_num_threads = model.threads
+    for pool in ("intra_op", "inter_op"):
+        options.add_session_config_entry(f"session.{pool}.allow_spinning", "1" if model.spinning else "0")
+    options.inter_op_num_threads = int(chosen.get("inter_threads", 0))
+    options.enable_mem_pattern = bool(chosen.get("mem_pattern", True))
+    options.enable_cpu_mem_arena = bool(chosen.get("arena", True))
+    options.execution_mode = getattr(ort.ExecutionMode, _one_of("execution", chosen, _EXECUTION, "sequential"))
+    level = _one_of("optimisation", chosen, _LEVELS, "all")
+    options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, f"ORT_{level}")
+    return options
+
+
+def _one_of(key: str, options: Mapping[str, Any], values: Mapping[str, str], default: str) -> str:
+    chosen = str(options.get(key, default))
+    if chosen not in values:
+        raise unknown(key, chosen, values)
+    return values[chosen]
+
+
+class _Loaded(Session):
+    """What both kinds of session know: the model's identity, and the file in the precision that is run."""
+
+    def __init__(self, model: ModelPlan, tell: Tell) -> None:
+        found = inspect(model.model)
+        self._plan, self._file = model, variant(model, None if model.precision == "fp32" else model.precision, tell)
+        self.resolved = resolve(inspect(self._file), model)
+        self.spec = replace(found, inputs=resolve(found, model).inputs)
+
+
+class _OrtSession(_Loaded):
+    def __init__(self, model: ModelPlan, tell: Tell) -> None:
+        super().__init__(model, tell)
+        self._session = _load(self._file, model, self.spec, ["CPUExecutionProvider"])
+
+    def _worker(self, index: int) -> Worker:
+        return _OrtWorker(self._session, self.resolved, self.spec)
+
+    def _close(self) -> None:
+        self._session = None
+
+
+class _CudaSession(_Loaded):
+    """The first session is made when the model is loaded: whatever is wrong with it is told then."""
+
+    def __init__(self, model: ModelPlan, tell: Tell) -> None:
+        import onnxruntime as ort
+
+        ort_cuda.preload(ort)
+        super().__init__(model, tell)
+        self._seats = ort_cuda.Seats(model, self.resolved, self._make)
+        self._seats.give_back(0, self._seats.take(0))
+        note = ort_cuda.fallen_back(self._seats.layers)
+        self.notes = (f"{model.name}: {note}",) if note else ()
+        self.placement = Counter(layer.place for layer in self._seats.layers)
+        self.gpu = cuda.identity(model.device)["pci_bus_id"]
+
+    def layers(self) -> tuple[Layer, ...]:
+        """Every node and where it runs; ONNX Runtime's profiler would slow the run, so no times."""
+        return self._seats.layers
+
+    def _make(self, provider: dict[str, Any]) -> Any:
+        import onnxruntime as ort
+
+        session = _load(self._file, self._plan, self.spec, [(ort_cuda.PROVIDER, provider)])
+        session.disable_fallback()
+        ort_cuda.check_provider(session, ort.__version__)
+        return session
+
+    def _worker(self, index: int) -> Worker:
+        return self._seats.worker(index, self.batch_sizes)
+
+    def _close(self) -> None:
+        self._seats.close()
+
+
+def _load(location: str, model: ModelPlan, found: ModelSpec, providers: list[Any]) -> Any:
+    import onnxruntime as ort
+
+    name = location.removeprefix("builtin:")
+    source = builtin.model_bytes(name) if location.startswith("builtin:") else location
+    options = _session_options(model)
+    if providers != ["CPUExecutionProvider"]:
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        if model.options.get("cpu_nodes") == "forbid":
+            options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    try:
+        return ort.InferenceSession(source, options, providers=providers)
+    except (UsageError, ModelError):
+        raise
+    except Exception as error:  # ONNX Runtime raises many classes of its own, none of them public
+        got = _message(error)
+        trouble = cuda.translate(error, f"loading {model.name}")
+        if isinstance(trouble, DeviceMemoryError | DeviceLost):
+            raise trouble from error
+        fix = _advice(got, found, ort.__version__)
+        raise ModelError(f"ONNX Runtime cannot load {model.model}", got=got, fix=fix) from error
+
+
+def _message(error: Exception) -> str:
+    """All of the library's message on one line; what matters is often not in its first."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _advice(message: str, found: ModelSpec, version: str) -> str:
+    if "fallback to CPU EP has been explicitly disabled" in message:
+        return "--set option.cpu_nodes=allow runs it and says which nodes run on the CPU"
+    if "In Node" in message:
+        return f"export with another opset than {found.opset}, or install an onnxruntime that has it ({version} here)"
+    if "xternal" in message:
+        return "put the complete weights file that the model names beside it"
+    if "pset" in message or "IR version" in message:
+        return f"opset {found.opset}: export with a lower opset, or install a newer onnxruntime ({version} here)"
+    return "export it again; onnx.checker.check_model says more about the file"
+
+
+class _OrtWorker(Worker):
+    """Inputs are bound once; a run of a smaller batch uses a slice where the model allows it."""
+
+    def __init__(self, session: Any, resolved: Resolved, spec: ModelSpec) -> None:
+        self._session, self._batched = session, resolved.batched
+        self._inputs = {t.name: _input(t, resolved) for t in resolved.inputs}
+        self._full = max((len(a) for name, a in self._inputs.items() if name in self._batched), default=0)
+        self._names = [tensor.name for tensor in spec.outputs]
+        self._outputs: dict[str, NDArray[Any]] = {}
+
+    def staging(self, slot: int) -> Tensors:
+        return self._inputs
+
+    def enqueue(self, slot: int, count: int) -> None:
+        feed = self._inputs
+        if count < self._full:
+            feed = {name: array[:count] if name in self._batched else array for name, array in feed.items()}
+        try:
+            results = self._session.run(self._names, feed)
+        except Exception as error:  # as above
+            raise BackendError("inference failed in ONNX Runtime", got=_message(error)) from error
+        self._outputs = dict(zip(self._names, results, strict=True))
+
+    def wait(self, slot: int) -> Tensors:
+        return self._outputs
+
+
+def _input(tensor: TensorSpec, resolved: Resolved) -> NDArray[Any]:
+    array = np.empty(resolved.shapes[tensor.name], tensor.dtype)
+    staging_array(tensor, array)
+    return array

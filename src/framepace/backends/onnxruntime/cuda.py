@@ -1,0 +1,251 @@
+"""ONNX Runtime on a GPU: the CUDA execution provider with I/O binding on a worker's own stream.
+
+Each worker has a session of its own, because a session's kernels go to one stream. Sessions stay for the next run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from framepace.backends.base import Worker
+from framepace.backends.deviceworker import DeviceWorker, Produced, Slot, compute_stream
+from framepace.devices import cuda
+from framepace.devices.protocol import Stream
+from framepace.errors import BackendError, UsageError
+from framepace.facts.model import Layer, TensorSpec
+from framepace.facts.plan import ModelPlan
+from framepace.models.spec import Resolved
+
+PROVIDER = "CUDAExecutionProvider"
+OPTIONS: Mapping[str, str] = {
+    "algorithms": "search of cuDNN convolution algorithms: exhaustive, heuristic or default",
+    "memory_mb": "limit of the device memory that the session takes",
+    "tf32": "let float32 products run in TF32 (true or false)",
+    "nhwc": "prefer the NHWC layout (true or false)",
+    "cpu_nodes": "allow (and say which) or forbid: nodes that only the CPU can run",
+}
+_CUDNN_SEARCH = {"exhaustive": "EXHAUSTIVE", "heuristic": "HEURISTIC", "default": "DEFAULT"}
+_DTYPES = {"float": "float32", "double": "float64"}
+_RUN_ASYNC = ("disable_synchronize_execution_providers", "1")
+_graph_ids = itertools.count(1)
+
+
+@dataclass
+class Seat:
+    """A device, its compute stream and the session on it, for one worker at a time."""
+
+    device: cuda.CudaDevice
+    stream: Stream
+    session: Any
+
+
+@dataclass
+class Seats:
+    """The sessions of one model, one a worker; `make` makes an InferenceSession from provider options."""
+
+    plan: ModelPlan
+    resolved: Resolved
+    make: Callable[[dict[str, Any]], Any]
+    free: dict[int, Seat] = field(default_factory=dict)
+    layers: tuple[Layer, ...] = ()
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def take(self, index: int) -> Seat:
+        """The seat of worker `index`, made on its first use."""
+        with self._lock, cuda.lock_setup():
+            return self.free.pop(index, None) or self._new(index)
+
+    def give_back(self, index: int, seat: Seat) -> None:
+        """Keep the seat for the next run, unless there is one of that number already."""
+        if self.free.setdefault(index, seat) is not seat:
+            _free(seat)
+
+    def close(self) -> None:
+        """Free all."""
+        while self.free:
+            _free(self.free.popitem()[1])
+
+    def worker(self, index: int, sizes: Sequence[int]) -> Worker:
+        """A worker on its seat, with buffers of its own; `sizes` as DeviceWorker takes them."""
+        device, seat = cuda.open_device(self.plan.device, self.plan.sms, index), self.take(index)
+        launch = _Launch(seat, self.plan, self.resolved)
+
+        def release() -> None:
+            launch.close()
+            self.give_back(index, seat)
+
+        return DeviceWorker(
+            device, self.plan, self.resolved, launch.outputs, launch, compute=seat.stream, close=release, sizes=sizes
+        )
+
+    def _new(self, index: int) -> Seat:
+        device = cuda.open_device(self.plan.device, self.plan.sms, index)
+        with contextlib.ExitStack() as on_error:
+            on_error.callback(device.close)
+            stream = compute_stream(device, self.plan)
+            session = self.make(provider_options(self.plan, stream.handle))
+            on_error.pop_all()
+        self.layers = self.layers or placement(session)
+        return Seat(device, stream, session)
+
+
+def _free(seat: Seat) -> None:
+    seat.session = None
+    seat.device.close()
+
+
+def provider_options(plan: ModelPlan, stream: int) -> dict[str, Any]:
+    """Options of the CUDA execution provider for a worker's stream."""
+    chosen = plan.options
+    search = str(chosen.get("algorithms", "exhaustive"))
+    if search not in _CUDNN_SEARCH:
+        raise UsageError("algorithms cannot be that", got=search, expected=", ".join(_CUDNN_SEARCH))
+    options = {
+        "device_id": str(cuda.ordinal(plan.device)),
+        "user_compute_stream": str(stream),
+        "cudnn_conv_algo_search": _CUDNN_SEARCH[search],
+        "use_tf32": "1" if chosen.get("tf32", True) else "0",
+        "prefer_nhwc": "1" if chosen.get("nhwc", False) else "0",
+        "enable_cuda_graph": "1" if plan.graph else "0",
+        "arena_extend_strategy": "kSameAsRequested",
+    }
+    if "memory_mb" in chosen:
+        options["gpu_mem_limit"] = str(int(chosen["memory_mb"]) << 20)
+    return options
+
+
+def preload(ort: Any) -> None:
+    """Load the CUDA and cuDNN libraries that other packages brought. Raises UsageError where the provider is missing.
+
+    The packages onnxruntime and onnxruntime-gpu install the same module: of two, the one installed last is there.
+    """
+    if PROVIDER not in ort.get_available_providers():
+        fix = (
+            "pip uninstall onnxruntime onnxruntime-gpu && pip install 'framepace[cuda]' && "
+            "pip install --force-reinstall --no-deps onnxruntime-gpu"
+        )
+        raise UsageError("this onnxruntime has no CUDA provider", got=f"onnxruntime {ort.__version__}", fix=fix)
+    ort.set_default_logger_severity(4)  # its errors come as exceptions too
+    with contextlib.suppress(Exception), contextlib.redirect_stdout(None):
+        ort.preload_dlls()
+
+
+def check_provider(session: Any, version: str) -> None:
+    """Raise BackendError when the session silently went without the GPU: its libraries could not be loaded."""
+    if PROVIDER in session.get_providers():
+        return
+    fix = "`framepace doctor` says which; ONNX Runtime needs the CUDA and cuDNN it was built with"
+    got = f"onnxruntime {version} with {', '.join(session.get_providers())}"
+    raise BackendError("ONNX Runtime could not load its CUDA provider and fell back to the CPU", got=got, fix=fix)
+
+
+def placement(session: Any) -> tuple[Layer, ...]:
+    """Where each node runs, as ONNX Runtime assigned it; empty where this version does not tell."""
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        return ()
+    places = {"CUDAExecutionProvider": "cuda", "CPUExecutionProvider": "cpu"}
+    return tuple(
+        Layer(name=node.name, kind=node.op_type, place=places.get(part.ep_name, part.ep_name), nodes=(node.name,))
+        for part in session.get_provider_graph_assignment_info()
+        for node in part.get_nodes()
+    )
+
+
+def fallen_back(layers: tuple[Layer, ...]) -> str | None:
+    """A sentence on the nodes that run on the CPU, or None when all run on the GPU."""
+    kinds = Counter(layer.kind for layer in layers if layer.place == "cpu")
+    if not kinds:
+        return None
+    named = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(6))
+    return f"{sum(kinds.values())} of {len(layers)} nodes run on the CPU: {named}"
+
+
+class _Launch:
+    """The launch of a seat: one I/O binding for each (slot, count), on the slot's buffers."""
+
+    def __init__(self, seat: Seat, plan: ModelPlan, resolved: Resolved) -> None:
+        import onnxruntime as ort
+
+        self._ort, self._seat, self._plan, self._resolved = ort, seat, plan, resolved
+        self._bindings: dict[tuple[int, int], tuple[Any, Any, int]] = {}
+        self._names = [out.name for out in seat.session.get_outputs()]
+        # Outputs of known shape go to buffers bound once; the others wherever ONNX Runtime puts them, each time.
+        self._bound = plan.graph or all(_fixed(out.shape) for out in seat.session.get_outputs())
+        self.outputs = _output_shapes(ort, seat, resolved) if self._bound else ()
+
+    def __call__(self, index: int, slot: Slot, count: int, stream: Stream) -> Mapping[str, Produced] | None:
+        if (index, count) not in self._bindings:
+            self._bindings[index, count] = self._bind(slot, count)
+        binding, options, _ = self._bindings[index, count]
+        try:
+            self._seat.session.run_with_iobinding(binding, options)
+        except Exception as error:  # ONNX Runtime raises many classes of its own, none of them public
+            raise cuda.translate(error, "ONNX Runtime ran an inference") from error
+        if self._bound:
+            return None
+        return {name: _produced(value) for name, value in zip(self._names, binding.get_outputs(), strict=True)}
+
+    def close(self) -> None:
+        """Forget bindings and captured graphs."""
+        for _, _, graph in self._bindings.values():
+            with contextlib.suppress(Exception):
+                self._seat.session.release_captured_graph(graph)
+        self._bindings.clear()
+
+    def _bind(self, slot: Slot, count: int) -> tuple[Any, Any, int]:
+        binding, graph = self._seat.session.io_binding(), next(_graph_ids)
+        device = self._seat.device.index
+        for tensor in self._resolved.inputs:
+            shape = _cut(tensor, count, self._resolved)
+            binding.bind_input(tensor.name, "cuda", device, tensor.dtype, shape, slot.pointers[tensor.name])
+        for out in self.outputs:
+            shape = _cut(out, count, self._resolved, self._plan.batch.max)
+            binding.bind_output(out.name, "cuda", device, out.dtype, shape, slot.pointers[out.name])
+        for name in () if self._bound else self._names:
+            binding.bind_output(name, "cuda", device)
+        options = self._ort.RunOptions()
+        options.add_run_config_entry(*_RUN_ASYNC)
+        if self._plan.graph:
+            options.add_run_config_entry("gpu_graph_id", str(graph))
+            with cuda.lock_setup():  # the second run captures, in a mode that forbids others to allocate
+                for _ in range(2):
+                    self._seat.session.run_with_iobinding(binding, options)
+        return binding, options, graph
+
+
+def _cut(tensor: TensorSpec, count: int, resolved: Resolved, full: int | None = None) -> list[int]:
+    """The shape for `count` items of the batch."""
+    shape = [int(d) for d in tensor.shape]
+    batched = tensor.name in resolved.batched if full is None else bool(resolved.batched) and shape[:1] == [full]
+    return [count, *shape[1:]] if batched else shape
+
+
+def _fixed(shape: Sequence[Any]) -> bool:
+    """Whether all but the batch is known from the file."""
+    return bool(shape) and all(isinstance(d, int) for d in shape[1:])
+
+
+def _output_shapes(ort: Any, seat: Seat, resolved: Resolved) -> tuple[TensorSpec, ...]:
+    """Outputs of the largest batch, from one run outside of any graph."""
+    import numpy as np
+
+    options = ort.RunOptions()
+    options.add_run_config_entry("gpu_graph_id", "-1")
+    feed = {t.name: np.zeros([int(d) for d in t.shape], t.dtype) for t in resolved.inputs}
+    try:
+        results = seat.session.run(None, feed, options)
+    except Exception as error:  # ONNX Runtime raises many classes of its own, none of them public
+        raise cuda.translate(error, "its first inference") from error
+    names = [out.name for out in seat.session.get_outputs()]
+    return tuple(TensorSpec(name=n, dtype=r.dtype.name, shape=r.shape) for n, r in zip(names, results, strict=True))
+
+
+def _produced(value: Any) -> Produced:
+    kind = value.data_type().removeprefix("tensor(").removesuffix(")")
+    return Produced(value.data_ptr(), tuple(value.shape()), _DTYPES.get(kind, kind), value)

@@ -1,0 +1,1 @@
+"""TensorRT, versions 8 to RTX."""

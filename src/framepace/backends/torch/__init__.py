@@ -1,0 +1,1 @@
+"""PyTorch on CPUs and GPUs."""

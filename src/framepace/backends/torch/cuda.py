@@ -1,0 +1,191 @@
+"""PyTorch on a GPU: the module runs on the worker's stream, on the worker's own input buffers; outputs stay where made.
+
+PyTorch's allocator keeps its blocks by stream. Outputs are freed when the request has been waited for, thus after their
+copy on the other stream, and are used again on the stream that made them: no event of the allocator is needed.
+"""
+
+from __future__ import annotations
+
+import gc
+import traceback
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from framepace.backends.base import Tell, Worker
+from framepace.backends.deviceworker import DeviceWorker, Produced, Slot
+from framepace.backends.torch.session import Tensor, TorchSession, cuda_missing
+from framepace.devices import cuda
+from framepace.devices.protocol import Stream
+from framepace.errors import BackendError, DeviceLost, FramepaceError
+from framepace.facts.plan import ModelPlan
+from framepace.models.torch.script import first_line
+
+_WARM_UP = 3  # before a capture: libraries choose their algorithms and allocate their workspaces
+# CUDA's texts (cudaGetErrorString) of the errors after which the context is of no use.
+_LOST = (
+    "illegal memory access", "unspecified launch failure", "device-side assert", "misaligned address",
+    "illegal instruction", "hardware stack error", "invalid program counter", "launch timed out",
+    "uncorrectable ECC", "uncorrectable NVLink", "device is unavailable", "GPU is lost", "unknown error",
+)  # fmt: skip
+
+
+class CudaSession(TorchSession):
+    """On one GPU; all workers share the weights."""
+
+    def __init__(self, model: ModelPlan, tell: Tell) -> None:
+        if (reason := cuda_missing()) is not None:
+            raise BackendError("PyTorch cannot use a GPU here", got=reason, expected="CUDA", fix=_advice(reason))
+        self.gpu = cuda.identity(model.device)["pci_bus_id"]
+        number = cuda.ordinal(model.device)
+        super().__init__(model, f"cuda:{number}", tell)
+        # The weights were copied on PyTorch's stream, the workers read them on theirs.
+        torch.cuda.current_stream(number).synchronize()
+
+    def error(self, error: Exception, what: str) -> FramepaceError:
+        """See TorchSession; what the failed call held is freed, for its frames hold it as long as the error lives."""
+        traceback.clear_frames(error.__traceback__)
+        torch.cuda.empty_cache()
+        return translate(error, what)
+
+    def _worker(self, index: int) -> Worker:
+        device = cuda.open_device(self.plan.device, self.plan.sms, index)
+        launch = _Launch(self, device.stream() if self.plan.graph else None)
+        return DeviceWorker(device, self.plan, self.resolved, (), launch, close=launch.close, sizes=self.batch_sizes)
+
+    def _close(self) -> None:
+        super()._close()
+        torch.cuda.empty_cache()
+
+
+def _advice(reason: str) -> str:
+    if "without CUDA" in reason or "not compiled" in reason:
+        return "install a CUDA build of PyTorch (pytorch.org/get-started), or use --set device=cpu"
+    if "too old" in reason or "insufficient" in reason:
+        return "install a newer NVIDIA driver, or a PyTorch built for the CUDA version that `nvidia-smi` shows"
+    return "`framepace doctor` says what is missing; --set device=cpu runs without a GPU"
+
+
+def translate(error: Exception, what: str) -> FramepaceError:
+    """The error of ours for one of PyTorch: too little memory, a lost device, or a failure."""
+    if isinstance(error, FramepaceError):
+        return error
+    words = first_line(error)
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        return cuda.translate(error, what)
+    if any(text.lower() in words.lower() for text in _LOST):
+        return DeviceLost(what, got=words, fix="look at `nvidia-smi` and the kernel log; start again, in a new process")
+    return BackendError(what, got=words)
+
+
+@dataclass(frozen=True)
+class _Address:
+    """Device memory as PyTorch takes it without a copy (the CUDA array interface of Numba, version 3)."""
+
+    pointer: int
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        kind = np.dtype(self.dtype).str
+        return {"version": 3, "shape": self.shape, "typestr": kind, "data": (self.pointer, False), "stream": None}
+
+
+@dataclass(frozen=True)
+class _Captured:
+    """A graph and the tensors that its replay fills; they live as long as it does."""
+
+    graph: Any
+    outputs: list[tuple[str, Tensor]]
+
+
+class _Launch:
+    """The launch of a worker. With `graph`, one CUDA graph for each (slot, count), all in one memory pool.
+
+    The graphs are PyTorch's own, since its allocator must know of a capture. They may share a pool because a worker
+    replays them one after the other, on one stream, and their outputs are all kept. They are captured on a stream that
+    is used for nothing else (`aside`, None without `graph`): other workers may share that of the kernels.
+    """
+
+    def __init__(self, session: TorchSession, aside: Stream | None) -> None:
+        self._session, self._resolved, self._aside = session, session.resolved, aside
+        self._device = torch.device(session.device)
+        self._streams: dict[int, Any] = {}
+        self._inputs: dict[tuple[int, int], list[Tensor]] = {}
+        self._graphs: dict[tuple[int, int], _Captured] = {}
+        self._pool = torch.cuda.graph_pool_handle() if aside is not None else None
+
+    def __call__(self, index: int, slot: Slot, count: int, stream: Stream) -> Mapping[str, Produced]:
+        try:
+            with torch.inference_mode(), torch.cuda.stream(self._stream(stream.handle)):
+                made = self._replay(index, slot, count) if self._aside else self._run(index, slot, count)
+                return {name: self._produced(tensor) for name, tensor in made}
+        except Exception as error:  # torch raises RuntimeError for most, whatever the cause
+            raise translate(error, "inference failed in PyTorch") from error
+
+    def close(self) -> None:
+        """Free graphs and buffers, and what the allocator keeps for the worker's stream."""
+        self._graphs.clear()
+        self._inputs.clear()
+        with suppress(Exception):  # on a lost device
+            torch.cuda.empty_cache()
+
+    def _run(self, index: int, slot: Slot, count: int) -> list[tuple[str, Tensor]]:
+        key = (index, count)
+        if key not in self._inputs:
+            self._inputs[key] = self._wrapped(slot, count)
+        return self._session.run(self._inputs[key])
+
+    def _replay(self, index: int, slot: Slot, count: int) -> list[tuple[str, Tensor]]:
+        key = (index, count)
+        if key not in self._graphs:
+            assert self._aside is not None
+            aside, inputs = self._stream(self._aside.handle), torch.cuda.current_stream(self._device)
+            with cuda.lock_setup(), torch.cuda.stream(aside):
+                aside.wait_stream(inputs)  # what is read there must have been copied
+                self._graphs[key] = self._capture(index, slot, count)
+        captured = self._graphs[key]
+        captured.graph.replay()
+        return captured.outputs
+
+    def _capture(self, index: int, slot: Slot, count: int) -> _Captured:
+        for _ in range(_WARM_UP):
+            self._run(index, slot, count)
+        torch.cuda.current_stream(self._device).synchronize()
+        gc.collect()  # what is freed while capturing could break it
+        graph = torch.cuda.CUDAGraph()
+        graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
+        try:
+            outputs = self._run(index, slot, count)
+        except Exception:
+            with suppress(Exception):  # the capture is broken; what broke it is what counts
+                graph.capture_end()
+            raise
+        graph.capture_end()
+        return _Captured(graph, outputs)
+
+    def _wrapped(self, slot: Slot, count: int) -> list[Tensor]:
+        tensors = []
+        for tensor in self._resolved.inputs:
+            shape = tuple(int(d) for d in tensor.shape)
+            address = _Address(slot.pointers[tensor.name], shape, tensor.dtype)
+            whole = torch.as_tensor(address, device=self._device)
+            tensors.append(whole[:count] if tensor.name in self._resolved.batched else whole)
+        return tensors
+
+    def _stream(self, handle: int) -> Any:
+        if handle not in self._streams:
+            self._streams[handle] = torch.cuda.ExternalStream(handle, device=self._device)
+        return self._streams[handle]
+
+    def _produced(self, tensor: Tensor) -> Produced:
+        if tensor.device != self._device:
+            fix = "export the model without fixed devices"
+            raise BackendError("the model leaves an output on the CPU", got=str(tensor.device), fix=fix)
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        return Produced(tensor.data_ptr(), tuple(tensor.shape), dtype, tensor)

@@ -1,0 +1,1 @@
+"""GPUs: what is asked of one, and CUDA and NVML behind it."""

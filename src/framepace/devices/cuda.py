@@ -1,0 +1,394 @@
+"""The device layer on CUDA, through cuda-core: streams, events, buffers, copies, graphs, green contexts.
+
+Nothing waits for the whole device. Clocks are read through NVML.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from framepace.devices.protocol import Event, Stream
+from framepace.errors import BackendError, DeviceLost, DeviceMemoryError, FramepaceError, UsageError
+from framepace.units import format_bytes
+
+# Errors after which no call in this process's context succeeds any more (CUDA driver API, "CUresult": each of these
+# "leaves the process in an inconsistent state").
+_LOST = (
+    "ILLEGAL_ADDRESS", "LAUNCH_FAILED", "LAUNCH_TIMEOUT", "HARDWARE_STACK_ERROR", "ILLEGAL_INSTRUCTION", "ASSERT",
+    "MISALIGNED_ADDRESS", "INVALID_ADDRESS_SPACE", "INVALID_PC", "ECC_UNCORRECTABLE", "DEVICE_UNAVAILABLE", "CONTAINED",
+    "NVLINK_UNCORRECTABLE", "UNKNOWN", "EXTERNAL_DEVICE", "TENSOR_IPC_LEAK", "MPS_CLIENT_TERMINATED",
+)  # fmt: skip
+_CAPTURING = threading.RLock()  # captures and the set-up of workers: one at a time in a process
+_ANCHOR_S = 0.5
+
+
+def require_cuda() -> Any:
+    """The module cuda.core. Raises UsageError naming the extra where it is not installed."""
+    try:
+        from cuda import core
+    except ImportError as error:
+        fix = "install it: pip install 'framepace[cuda]'"
+        raise UsageError("running on a GPU needs cuda-core, which is not installed", got=error, fix=fix) from error
+    return core
+
+
+def translate(error: Exception, doing: str) -> FramepaceError:
+    """The error of ours for one of CUDA or of a library that passes CUDA's words on."""
+    if isinstance(error, FramepaceError):
+        return error
+    words = " ".join(str(error).split()) or type(error).__name__
+    if any(word in words.lower() for word in _TOO_LITTLE):
+        return DeviceMemoryError(f"the device has too little memory for {doing}", got=words, fix=_LESS)
+    if any(f"CUDA_ERROR_{name}" in words for name in _LOST):
+        fix = "look at `nvidia-smi` and the kernel log; start again, in a new process"
+        return DeviceLost(f"the device was lost while {doing}", got=words, fix=fix)
+    return BackendError(f"CUDA failed while {doing}", got=words, fix=advice(words))
+
+
+# CUDA's, PyTorch's and TensorRT's words, and those of ONNX Runtime's arena at its limit.
+_TOO_LITTLE = (
+    "out_of_memory",
+    "out of memory",
+    "outofmemory",
+    "smaller than requested bytes",
+    "failed to allocate memory",
+)
+_LESS = "use a smaller batch, fewer workers or slots, or a lower precision; `nvidia-smi` says who else holds memory"
+
+
+def advice(words: str) -> str | None:
+    """What to do about a failure of CUDA that has a well-known remedy."""
+    if "INSUFFICIENT_DRIVER" in words or "driver version is insufficient" in words or "SYSTEM_DRIVER_MISMATCH" in words:
+        return "install a newer NVIDIA driver, or libraries built for the CUDA version that `nvidia-smi` shows"
+    if "NO_DEVICE" in words or "libcuda" in words or "NOT_INITIALIZED" in words:
+        return "`framepace doctor` says what is missing; --set device=cpu runs without a GPU"
+    return None
+
+
+def lock_setup() -> Any:
+    """Held while a worker is set up: a capture in one thread may not meet an allocation in another."""
+    return _CAPTURING
+
+
+def ordinal(device: str | None) -> int:
+    """The CUDA ordinal of 'cuda' or 'cuda:N'."""
+    return int((device or "cuda").partition(":")[2] or 0)
+
+
+@lru_cache
+def _physical(index: int) -> Any:
+    """The GPU, initialised. Raises BackendError when there is none of that number."""
+    core = require_cuda()
+    try:
+        device = core.Device(index)
+        device.set_current()
+    except Exception as error:  # no driver, no such device: cuda-core raises several kinds
+        count = _count(core)
+        if index >= count > 0:
+            raise UsageError(f"there is no device cuda:{index}", expected=f"cuda:0 to cuda:{count - 1}") from error
+        words = " ".join(str(error).split()) or type(error).__name__
+        fix = advice(words) or "`framepace doctor` says what is missing; --set device=cpu runs without a GPU"
+        raise BackendError("no CUDA device can be used", got=words, fix=fix) from error
+    return device
+
+
+def _count(core: Any) -> int:
+    try:
+        return len(core.Device.get_all_devices())
+    except Exception:  # no driver
+        return 0
+
+
+def identity(device: str | None) -> dict[str, str]:
+    """'name', 'pci_bus_id' and 'compute_capability' ('9.0') of a device, for caches and telemetry."""
+    found = _physical(ordinal(device))
+    capability = found.compute_capability
+    return {
+        "name": str(found.name),
+        "pci_bus_id": str(found.pci_bus_id),
+        "compute_capability": f"{capability.major}.{capability.minor}",
+    }
+
+
+def free_memory() -> tuple[int, int]:
+    """Free and total bytes of the current device; zeros where it does not answer."""
+    from cuda.bindings import driver
+
+    error, free, total = driver.cuMemGetInfo()
+    return (int(free), int(total)) if int(error) == 0 else (0, 0)
+
+
+def open_device(device: str | None, sms: int | None = None, index: int = 0) -> CudaDevice:
+    """A device for one worker, current in the calling thread.
+
+    With `sms`, worker `index` gets that many SMs of its own; there are as many partitions as fit, shared in turn.
+    """
+    number = ordinal(device)
+    physical = _physical(number)
+    physical.set_current()  # contexts are current a thread
+    return CudaDevice(number, physical, _partition(number, sms, index) if sms is not None else None)
+
+
+@lru_cache
+def _groups(number: int, sms: int) -> tuple[Any, ...]:
+    """Green contexts of `sms` SMs each, as many as the device has room for."""
+    core, device = require_cuda(), _physical(number)
+    whole = device.resources.sm
+    count = whole.sm_count // sms
+    if count < 1:
+        raise UsageError("the device has fewer SMs", got=sms, expected=f"at most {whole.sm_count}")
+    try:
+        groups, _ = whole.split(core.SMResourceOptions(count=[sms] * count))
+        return tuple(device.create_context(core.ContextOptions(resources=[group])) for group in groups)
+    except Exception as error:
+        size = getattr(whole, "min_partition_size", "?")
+        fix = f"partitions are multiples of {size} SMs here"
+        raise UsageError("the device cannot be split like that", got=f"{sms} SMs: {error}", fix=fix) from error
+
+
+def _partition(number: int, sms: int, index: int) -> Any:
+    groups = _groups(number, sms)
+    return groups[index % len(groups)]
+
+
+class _Stream:
+    """See device.Stream."""
+
+    __slots__ = ("core", "handle", "record", "wait")
+
+    def __init__(self, core: Any) -> None:
+        self.core, self.handle = core, int(core.handle)
+        self.record, self.wait = core.record, core.wait
+
+
+class _Graph:
+    """See device.Graph."""
+
+    def __init__(self, core: Any) -> None:
+        self._core = core
+
+    def launch(self, stream: Any) -> None:
+        self._core.launch(stream.core)
+
+
+class _Memory:
+    """See device.Memory; plain memory of the driver, not of a pool, so that what is freed is free to everyone."""
+
+    def __init__(self, size: int) -> None:
+        from cuda.bindings import driver
+
+        self._driver, self.size = driver, size
+        error, pointer = driver.cuMemAlloc(max(1, size))
+        if int(error) != 0:
+            free, total = free_memory()
+            got = f"{format_bytes(size)} needed, {format_bytes(free)} of {format_bytes(total)} free"
+            raise DeviceMemoryError("the device has too little memory for a worker's buffers", got=got, fix=_LESS)
+        self.pointer = int(pointer)
+
+    def close(self) -> None:
+        if self.pointer:
+            self._driver.cuMemFree(self.pointer)
+            self.pointer = 0
+
+
+class CudaDevice:
+    """See device.Device."""
+
+    def __init__(self, index: int, core: Any, context: Any = None) -> None:
+        from cuda.bindings import driver
+
+        self.index, self._core, self._context, self._driver = index, core, context, driver
+        self.sms = int((core.resources if context is None else context.resources).sm.sm_count)
+        self._clock = _clock_reader(str(core.pci_bus_id))
+        self._timeline = _timeline(index)
+        self._timeline.open()
+        self._open = ExitStack()
+        self._open.callback(self._timeline.close)
+        self._closed = False
+        self._addresses: dict[int, tuple[int, NDArray[Any]]] = {}
+
+    def stream(self) -> _Stream:
+        """See Device."""
+        core = self._core.create_stream() if self._context is None else self._context.create_stream()
+        self._open.callback(core.close)
+        return _Stream(core)
+
+    def shared_stream(self) -> _Stream:
+        """See Device."""
+        return _shared_stream(self.index)
+
+    def event(self, blocking: bool = False) -> Event:
+        """See Device."""
+        from cuda.core import EventOptions
+
+        event: Event = self._core.create_event(EventOptions(timing_enabled=True, blocking_sync=blocking))
+        return event
+
+    def host(self, shape: tuple[int, ...], dtype: str, pinned: bool) -> NDArray[Any]:
+        """See Device."""
+        kind = np.dtype(dtype)
+        if not pinned:
+            return self._known(np.empty(shape, kind))
+        size = max(1, int(np.prod(shape)) * kind.itemsize)
+        error, address = self._driver.cuMemAllocHost(size)
+        if int(error) != 0:
+            fix = "use a smaller batch or fewer slots; transfer=pageable needs none, and copies more slowly"
+            raise BackendError("the host cannot lock so much memory", got=f"{format_bytes(size)}: {error}", fix=fix)
+        self._open.callback(self._driver.cuMemFreeHost, address)
+        raw: Any = (ctypes.c_byte * size).from_address(int(address))
+        whole: NDArray[Any] = np.frombuffer(raw, np.uint8)[: int(np.prod(shape)) * kind.itemsize]
+        return self._known(whole.view(kind).reshape(shape))
+
+    def _known(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Remember where an array of ours is: NumPy takes a microsecond to say so. The array lives as long as this."""
+        self._addresses[id(array)] = (array.ctypes.data, array)
+        return array
+
+    def _address(self, array: NDArray[Any]) -> int:
+        known = self._addresses.get(id(array))
+        return known[0] if known is not None else int(array.ctypes.data)
+
+    def memory(self, size: int) -> _Memory:
+        """See Device."""
+        memory = _Memory(size)
+        self._open.callback(memory.close)
+        return memory
+
+    def upload(self, memory: Any, array: NDArray[Any], size: int, stream: Stream) -> None:
+        """See Device."""
+        (error,) = self._driver.cuMemcpyHtoDAsync(memory.pointer, self._address(array), size, stream.handle)
+        self._check(error)
+
+    def download(self, array: NDArray[Any], memory: Any, size: int, stream: Stream) -> None:
+        """See Device."""
+        (error,) = self._driver.cuMemcpyDtoHAsync(self._address(array), memory.pointer, size, stream.handle)
+        self._check(error)
+
+    def elapsed(self, first: Any, second: Any) -> float:
+        """See Device."""
+        return float(second - first) * 1e6
+
+    def at(self, event: Any) -> int:
+        """See Device."""
+        anchor, host = self._timeline.anchor
+        return host + round(float(event - anchor) * 1e6)
+
+    def capture(self, work: Callable[[Stream], None]) -> _Graph:
+        """See Device."""
+        with _CAPTURING:
+            builder = self.stream().core.create_graph_builder()
+            builder.begin_building(mode="thread_local")
+            try:
+                work(_Stream(builder.stream))
+            finally:
+                builder.end_building()
+            return _Graph(builder.complete())
+
+    def error(self, error: Exception, doing: str) -> FramepaceError:
+        """See Device."""
+        return translate(error, doing)
+
+    def sm_clock(self) -> int:
+        """See Device."""
+        return self._clock()
+
+    def close(self) -> None:
+        """See Device."""
+        if not self._closed:
+            self._closed = True
+            with suppress(Exception):  # freeing what a lost device held fails, and nothing is left to do
+                self._open.close()
+
+    def _check(self, error: Any) -> None:
+        if int(error) != 0:
+            raise RuntimeError(f"{error.name} ({int(error)})")
+
+
+class _Timeline:
+    """The device's clock laid on the host's: an event whose host time is known, renewed twice a second.
+
+    Devices drift by some 10 us a second against the host, and an event's distance is a float of milliseconds, so the
+    anchor must be near. Its host time is that of the quickest of a few record-and-wait rounds, half their length exact.
+    """
+
+    def __init__(self, index: int) -> None:
+        self._index, self._users, self._lock = index, 0, threading.Lock()
+        self._end = threading.Event()
+        self.anchor: tuple[Any, int] = (None, 0)
+
+    def open(self) -> None:
+        """Start renewing; the first anchor is there on return."""
+        with self._lock:
+            self._users += 1
+            if self._users == 1:
+                self._end = threading.Event()
+                stream, events = self._make()
+                self._renew(stream, events)
+                args = (self._end, stream, events)
+                threading.Thread(target=self._loop, args=args, name="device-clock", daemon=True).start()
+
+    def close(self) -> None:
+        """Stop renewing when nobody is left."""
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                self._end.set()
+
+    def _make(self) -> tuple[Any, deque[Any]]:
+        from cuda.core import EventOptions
+
+        device = _physical(self._index)
+        # Several events in turn: a reader may hold the one before while the next is recorded.
+        events = deque(device.create_event(EventOptions(timing_enabled=True)) for _ in range(8))
+        return device.create_stream(), events
+
+    def _loop(self, end: threading.Event, stream: Any, events: deque[Any]) -> None:
+        with suppress(Exception):  # a lost device is the workers' to report
+            _physical(self._index).set_current()
+            while not end.wait(_ANCHOR_S):
+                self._renew(stream, events)
+
+    def _renew(self, stream: Any, events: deque[Any]) -> None:
+        best: tuple[int, Any, int] | None = None
+        for _ in range(3):
+            event = events[0]
+            events.rotate(-1)
+            before = time.perf_counter_ns()
+            stream.record(event)
+            event.sync()
+            after = time.perf_counter_ns()
+            if best is None or after - before < best[0]:
+                best = (after - before, event, (before + after) // 2)
+        assert best is not None
+        self.anchor = best[1:]
+
+
+@lru_cache
+def _shared_stream(index: int) -> _Stream:
+    return _Stream(_physical(index).create_stream())
+
+
+@lru_cache
+def _timeline(index: int) -> _Timeline:
+    return _Timeline(index)
+
+
+@lru_cache
+def _clock_reader(pci_bus_id: str) -> Callable[[], int]:
+    """Reads the SM clock in MHz; -1 without NVML."""
+    try:
+        from framepace.devices.nvml import ClockReader
+
+        return ClockReader(pci_bus_id).mhz
+    except Exception:  # no NVML beside the CUDA driver: containers may have one without the other
+        return lambda: -1

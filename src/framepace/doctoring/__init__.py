@@ -1,0 +1,1 @@
+"""What is set wrong on this machine."""

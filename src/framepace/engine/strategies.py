@@ -1,0 +1,231 @@
+"""Strategies: how one worker runs the models of its frames. All of them run pipelines, and write the same rows.
+
+'workers' keeps several inferences in flight in one thread. The others are what people write: a frame's models one
+after the other ('serial', 'asyncio'), each on a thread of its own ('threads', 'asyncio-threads') or in a process of its
+own ('processes', see modelprocess.py); the next frame is taken when the last model is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from typing import TypeVar
+
+from framepace.clock.system import Clock
+from framepace.engine.pipeline import Delivered, Pipeline, deliver
+from framepace.errors import UsageError
+from framepace.facts.plan import EnginePlan
+from framepace.feeds.feed import Feed
+from framepace.feeds.pacer import Idle
+from framepace.feeds.runstate import Control
+from framepace.video.frame import Frame
+
+_T = TypeVar("_T")
+Make = Callable[[int | None], Pipeline]  # the pipeline of one model, or of all, for the calling thread; primed
+# These wait for other threads or processes, which a virtual clock does not see, and their worker runs no model itself.
+_ELSEWHERE = ("threads", "asyncio-threads", "processes")
+
+
+def check(engine: EnginePlan, clock: Clock) -> None:
+    """Raise UsageError for what a strategy cannot do."""
+    able = "workers, serial or asyncio"
+    if engine.strategy in _ELSEWHERE and clock.virtual:
+        raise UsageError("a simulated device runs in virtual time, in which this strategy cannot wait",
+                         got=f"strategy {engine.strategy}", expected=able)  # fmt: skip
+    if engine.strategy in _ELSEWHERE and engine.keeper:
+        raise UsageError("the keeper is for workers that run their models themselves",
+                         got=f"strategy {engine.strategy}", expected=able)  # fmt: skip
+
+
+class Strategy(ABC):
+    """One worker, set up. The thread that made it serves and closes it."""
+
+    @abstractmethod
+    def serve(self, feed: Feed, beats: bool) -> None:
+        """Take frames and run their models until the feed ends; with `beats`, the heart beats while it waits."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free what the worker holds."""
+
+    @property
+    @abstractmethod
+    def errors(self) -> list[Exception]:
+        """The first errors of failed requests."""
+
+
+class Overlapped(Strategy):
+    """Several inferences in flight."""
+
+    def __init__(self, make: Make, models: int, control: Control) -> None:
+        self._pipeline = make(None)
+
+    @property
+    def errors(self) -> list[Exception]:
+        """See Strategy."""
+        return self._pipeline.errors
+
+    def serve(self, feed: Feed, beats: bool) -> None:
+        """See Strategy."""
+        serve_overlapped(self._pipeline, feed, self._pipeline.beat if beats else None)
+
+    def close(self) -> None:
+        """See Strategy."""
+        self._pipeline.close()
+
+
+def serve_overlapped(pipeline: Pipeline, feed: Feed, idle: Idle | None) -> None:
+    """Until the feed ends: take what is ready while there is room, and collect what is in flight, oldest first."""
+    while (frames := feed.take(idle, wait=not pipeline.flying)) is not None:
+        if frames:
+            pipeline.submit(frames)
+        if pipeline.full or not frames:
+            pipeline.collect()
+    pipeline.drain()
+
+
+class FrameByFrame(Strategy):
+    """All models of a frame, then the next frame."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+        self._open = ExitStack()
+
+    def serve(self, feed: Feed, beats: bool) -> None:
+        """See Strategy."""
+        idle = self.beat if beats else None
+        while (frames := feed.take(idle)) is not None:
+            deliver(self._control, frames, self.run(frames))
+
+    def close(self) -> None:
+        """See Strategy."""
+        self._open.close()
+
+    @abstractmethod
+    def run(self, frames: Sequence[Frame]) -> Sequence[Delivered]:
+        """Run every model on `frames` to the end."""
+
+    @abstractmethod
+    def beat(self) -> None:
+        """Run every model once on what it had last (keep-warm)."""
+
+
+class Serial(FrameByFrame):
+    """One model after the other."""
+
+    def __init__(self, make: Make, models: int, control: Control) -> None:
+        super().__init__(control)
+        self._parts: list[Pipeline] = []
+        with self._open as on_error:
+            for model in range(models):
+                self._parts.append(make(model))
+                on_error.callback(self._parts[-1].close)
+            self._open = on_error.pop_all()
+
+    @property
+    def errors(self) -> list[Exception]:
+        """See Strategy."""
+        return [error for part in self._parts for error in part.errors]
+
+    def run(self, frames: Sequence[Frame]) -> Sequence[Delivered]:
+        """See FrameByFrame."""
+        return [part.process(frames) for part in self._parts]
+
+    def beat(self) -> None:
+        """See FrameByFrame."""
+        for part in self._parts:
+            part.beat()
+
+
+class Threads(FrameByFrame):
+    """Each model on a thread of its own."""
+
+    def __init__(self, make: Make, models: int, control: Control) -> None:
+        super().__init__(control)
+        self._threads: list[_ModelThread] = []
+        with self._open as on_error:
+            for model in range(models):
+                self._threads.append(_ModelThread(partial(make, model)))
+                on_error.callback(self._threads[-1].close)
+            self._open = on_error.pop_all()
+
+    @property
+    def errors(self) -> list[Exception]:
+        """See Strategy."""
+        return [error for thread in self._threads for error in thread.part.errors]
+
+    def run(self, frames: Sequence[Frame]) -> Sequence[Delivered]:
+        """See FrameByFrame."""
+        return _all([thread.pool.submit(thread.part.process, frames) for thread in self._threads])
+
+    def beat(self) -> None:
+        """See FrameByFrame."""
+        _all([thread.pool.submit(thread.part.beat) for thread in self._threads])
+
+
+class _ModelThread:
+    """A thread that makes, runs and closes the pipeline of one model: contexts and streams belong to a thread."""
+
+    def __init__(self, make: Callable[[], Pipeline]) -> None:
+        with ExitStack() as on_error:
+            self.pool = ThreadPoolExecutor(1, "model")
+            on_error.callback(self.pool.shutdown)
+            self.part = self.pool.submit(make).result()
+            on_error.pop_all()
+
+    def close(self) -> None:
+        self.pool.submit(self.part.close).result()
+        self.pool.shutdown()
+
+
+class _Loop(FrameByFrame):
+    """The same in coroutines, one for each model of a frame; the loop has nothing else to do while a frame is taken."""
+
+    def serve(self, feed: Feed, beats: bool) -> None:
+        """See Strategy."""
+        asyncio.run(self._serve(feed, beats))
+
+    async def _serve(self, feed: Feed, beats: bool) -> None:
+        idle = self.beat if beats else None
+        while (frames := feed.take(idle)) is not None:
+            deliver(self._control, frames, await asyncio.gather(*self._inferences(frames)))
+
+    @abstractmethod
+    def _inferences(self, frames: Sequence[Frame]) -> Sequence[Awaitable[Delivered]]:
+        """What is awaited for each model."""
+
+
+class Asyncio(_Loop, Serial):
+    """Coroutines that call the blocking inference: it blocks the loop, so they run one after the other."""
+
+    def _inferences(self, frames: Sequence[Frame]) -> Sequence[Awaitable[Delivered]]:
+        return [_blocking(part, frames) for part in self._parts]
+
+
+class AsyncioThreads(_Loop, Threads):
+    """Coroutines that await an inference on a thread, as asyncio.to_thread makes them; a model keeps its thread."""
+
+    def _inferences(self, frames: Sequence[Frame]) -> Sequence[Awaitable[Delivered]]:
+        hand = asyncio.get_running_loop().run_in_executor
+        return [hand(thread.pool, thread.part.process, frames) for thread in self._threads]
+
+
+async def _blocking(part: Pipeline, frames: Sequence[Frame]) -> Delivered:
+    return part.process(frames)
+
+
+def _all(futures: Sequence[Future[_T]]) -> list[_T]:
+    return [future.result() for future in futures]
+
+
+IN_PROCESS: Mapping[str, Callable[[Make, int, Control], Strategy]] = {
+    "workers": Overlapped,
+    "serial": Serial,
+    "threads": Threads,
+    "asyncio": Asyncio,
+    "asyncio-threads": AsyncioThreads,
+}

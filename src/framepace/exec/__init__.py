@@ -1,1 +1,0 @@
-"""Touches devices, video and time: backends, sources, preparation, and the one pipeline."""

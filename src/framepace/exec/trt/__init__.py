@@ -1,1 +1,0 @@
-"""TensorRT: which library it is, building engines, and reading what is in them."""

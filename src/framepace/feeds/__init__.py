@@ -1,0 +1,1 @@
+"""Feeds: which frame goes next, with which others, and when."""

@@ -1,0 +1,141 @@
+"""Which frames go into one inference, and until when the oldest waits for company. Pure: numbers in, numbers out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from framepace.feeds.batchcosts import CostModel
+
+NEVER = 1 << 62  # later than any time
+
+
+@dataclass(frozen=True)
+class BatchRule:
+    """At most `size` frames; the oldest waits no longer than `window` ns, nor past its deadline less `cost` ns.
+
+    `budget` is the time from due to deadline in ns (None: no deadline); `cost` the measured duration of the batch.
+    """
+
+    size: int
+    window: int = 0
+    budget: int | None = None
+    cost: int = 0
+
+    def closes_at(self, oldest_due: int) -> int:
+        """When a batch whose oldest frame was due at `oldest_due` stops waiting (ns)."""
+        closes = oldest_due + self.window
+        if self.budget is not None:
+            closes = min(closes, oldest_due + self.budget - self.cost)
+        return max(closes, oldest_due)
+
+    def waits_until(self, now: int, oldest_due: int, count: int) -> int | None:
+        """The time (ns) until which a batch of `count` frames waits for the next; None: take it as it is.
+
+        A batch that is full, or whose oldest frame has waited long enough, is taken; a frame that is there already
+        joins without waiting, so the caller adds what is due before it asks.
+        """
+        closes = self.closes_at(oldest_due)
+        return None if count >= self.size or now >= closes else closes
+
+
+@dataclass(frozen=True)
+class DeadlineRule:
+    """At most `size` frames, each to be delivered `budget` ns after it was due; batches of `sizes` are preferred.
+
+    A batch grows while others keep the device busy and a larger one is worth more than one beside them, for as long as
+    no deadline is missed by that. With none in flight nothing is gained by waiting.
+    """
+
+    size: int
+    budget: int
+    sizes: tuple[int, ...] = ()
+
+    def waits_until(self, now: int, dues: Sequence[int], costs: CostModel, flying: int, free: int) -> int | None:
+        """The time (ns) until which the frames that are there wait, unless a batch ends before; None: take them now.
+
+        They do not wait where one of them would be on time if it went now, beside the `flying` batches, and late if it
+        waited until one of those ends (expected at `free`, ns); nor where the budget is under the cost of one frame.
+        Until when: the oldest deadline that waiting can meet, less the cost of the batch with one frame more.
+
+        Args:
+            dues: when the frames that are there were due (ns).
+        """
+        count = len(dues)
+        if not flying or count >= self.full or not costs.grows(count) or self.budget < costs.limit(1):
+            return None
+        after = costs.limit(count + 1, flying - 1) - self.budget
+        lost, saved = max(now, free) + after, now + costs.limit(count, flying) - self.budget
+        if any(saved <= due <= lost for due in dues):
+            return None
+        return min((due for due in dues if due > lost), default=NEVER) - after
+
+    def takes(self, now: int, dues: Sequence[int], costs: CostModel, flying: int) -> int:
+        """How many of the frames that are there are taken; `dues` (ns) in the order in which they go.
+
+        So many that the fewest miss their deadlines, the rest being the next batch; then the largest preferred size,
+        then the largest.
+        """
+        there = min(len(dues), self.size)
+        fewer = {size for size in self.sizes if size <= there}
+        if not fewer and dues[0] + self.budget >= now + costs.cost(there, flying):
+            return there
+        choices = {there, self._fits(dues[0] + self.budget - now, there, costs, flying), *fewer}
+        missed = {size: self._missed(now, dues[:there], size, costs, flying) for size in choices}
+        return min(missed, key=lambda size: (missed[size], size not in fewer, -size))
+
+    @property
+    def full(self) -> int:
+        """The count at which nothing is waited for."""
+        return max(self.sizes, default=self.size)
+
+    def late(self, now: int, costs: CostModel, flying: int) -> int:
+        """Frames that were due before that (ns) cannot be on time any more."""
+        return now + costs.limit(1, flying) - self.budget
+
+    def _fits(self, left: int, there: int, costs: CostModel, flying: int) -> int:
+        """The most frames whose batch takes no longer than `left` ns, from 1 to `there`."""
+        fits = there
+        while fits > 1 and costs.cost(fits, flying) > left:
+            fits -= 1
+        return fits
+
+    def _missed(self, now: int, dues: Sequence[int], size: int, costs: CostModel, flying: int) -> int:
+        """How many miss their deadlines when `size` of them go now and the rest after them."""
+        first = now - self.budget + costs.cost(size, flying)
+        second = first + costs.cost(len(dues) - size, flying)
+        return sum(due < first for due in dues[:size]) + sum(due < second for due in dues[size:])
+
+
+def in_order(
+    waiting: Sequence[Sequence[int]], count: int, late: int, turns: Sequence[int], given: int = 0
+) -> list[tuple[int, int]]:
+    """The next `count` frames at most, as (due, source): the oldest deadline first, each source in its own order.
+
+    A frame due before `late` goes behind those that can still be on time, or one source that floods would make all
+    others late; but each source has its turn once in as many frames as there are sources with frames.
+
+    Args:
+        waiting: due times (ns) of each source's frames, in its order.
+        turns: for each source, how many frames had been given in all when it had its last one.
+        given: how many were given so far.
+    """
+    if all(not dues or dues[0] >= late for dues in waiting):
+        frames = [(due, source) for source, dues in enumerate(waiting) for due in dues]
+        return sorted(frames)[:count]
+    heads = {source: 0 for source, dues in enumerate(waiting) if dues}
+    last, chosen = list(turns), list[tuple[int, int]]()
+
+    def rank(source: int) -> tuple[bool, int]:
+        due = waiting[source][heads[source]]
+        return due < late and given - last[source] < len(heads) - 1, due
+
+    while heads and len(chosen) < count:
+        source = min(heads, key=rank)
+        chosen.append((waiting[source][heads[source]], source))
+        given += 1
+        last[source] = given
+        heads[source] += 1
+        if heads[source] == len(waiting[source]):
+            del heads[source]
+    return chosen

@@ -1,0 +1,1 @@
+"""Models rewritten: preparation folded in, lower precision."""

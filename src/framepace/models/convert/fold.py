@@ -1,0 +1,111 @@
+"""Preparation folded into the model: a uint8 input, and the arithmetic in the graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from framepace.errors import ModelError
+from framepace.facts.plan import ModelPlan
+from framepace.models.spec import Image, Resolved
+from framepace.video.prepare import affine
+
+_HOST = "prepare on the host"
+_DTYPES = ("float16", "float32", "float64")
+_BROADCAST_OPSET = 7  # earlier, Mul and Add did not broadcast, and Cast named its dtype by a string
+
+
+def folds(resolved: Resolved, name: str) -> bool:
+    """Whether there is anything to fold: not where the model takes uint8 already.
+
+    Raises ModelError: no image input, or one that is neither uint8 nor a float.
+    """
+    image = resolved.image
+    if image is None:
+        raise ModelError(f"model {name!r} has no image input to fold preparation into", got="none", fix=_HOST)
+    if image.dtype not in ("uint8", *_DTYPES):
+        what = f"preparation cannot be folded into image input {image.name!r} of model {name!r}"
+        raise ModelError(what, got=image.dtype, expected=", ".join(_DTYPES))
+    return image.dtype != "uint8"
+
+
+def fold(proto: Any, resolved: Resolved, model: ModelPlan) -> Any:
+    """The model (changed in place) with an image input of uint8, same name and shape: x becomes x * a + b inside.
+
+    a and b, one a channel, are those of `prepare.affine`. The arithmetic is the host's: in float32, rounded once for a
+    float16 input; in float64 for that. Results differ by rounding only. A factor of 1 and a shift of 0 are left out.
+
+    Raises ModelError: as `folds`; an opset before 7; an image input that is an output as well.
+    """
+    image = resolved.image
+    if not folds(resolved, model.name) or image is None:
+        return proto
+    _check(proto, image, model.name)
+    graph = proto.graph
+    value = next(v for v in graph.input if v.name == image.name)
+    own = value.type.tensor_type.elem_type
+    # Converters name what they add after the tensor too ('images_scale').
+    inner = f"framepace_{image.name}_prepared"
+    _rename(graph, image.name, inner)
+    nodes, weights = _arithmetic(model, image, own, inner)
+    value.type.tensor_type.elem_type = _uint8()
+    graph.initializer.extend(weights)
+    for place, node in enumerate(nodes):
+        graph.node.insert(place, node)
+    return proto
+
+
+def _check(proto: Any, image: Image, name: str) -> None:
+    opset = next((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), 0)
+    if opset < _BROADCAST_OPSET:
+        what = f"preparation cannot be folded into model {name!r}"
+        raise ModelError(what, got=f"opset {opset}", expected=f"opset {_BROADCAST_OPSET} or later", fix=_HOST)
+    if any(output.name == image.name for output in proto.graph.output):
+        raise ModelError(f"the image input of model {name!r} is an output as well", got=image.name, fix=_HOST)
+
+
+def _arithmetic(model: ModelPlan, image: Image, own: int, result: str) -> tuple[list[Any], list[Any]]:
+    """Nodes from the uint8 input to `result`, of the model's own type, and their constants."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    inside = "float64" if image.dtype == "float64" else "float32"
+    shape = (1, image.channels, 1, 1) if image.layout == "nchw" else (1, 1, 1, image.channels)
+    scale, shift = (np.array(v).reshape(shape) for v in zip(*affine(model.prepare, image.channels), strict=True))
+    kind = TensorProto.DOUBLE if inside == "float64" else TensorProto.FLOAT
+    steps: list[tuple[str, Any]] = [("Cast", kind)]
+    steps += [("Mul", scale)] if (scale != 1).any() else []
+    steps += [("Add", shift)] if (shift != 0).any() else []
+    steps += [("Cast", own)] if own != kind else []
+    nodes, weights, last = [], [], image.name
+    for place, (kind_of, what) in enumerate(steps):
+        name = f"framepace_{image.name}_{place}_{kind_of.lower()}"
+        out = result if place == len(steps) - 1 else name
+        if kind_of == "Cast":
+            nodes.append(helper.make_node("Cast", [last], [out], name=name, to=what))
+        else:
+            weights.append(numpy_helper.from_array(what.astype(inside), f"{name}_by"))
+            nodes.append(helper.make_node(kind_of, [last, f"{name}_by"], [out], name=name))
+        last = out
+    return nodes, weights
+
+
+def _rename(graph: Any, name: str, to: str) -> None:
+    """All readers of a tensor read another; readers within branches and loops too, and what is said about it."""
+    for value in graph.value_info:
+        if value.name == name:
+            value.name = to
+    for node in graph.node:
+        for place, given in enumerate(node.input):
+            if given == name:
+                node.input[place] = to
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                if inner.node:
+                    _rename(inner, name, to)
+
+
+def _uint8() -> int:
+    from onnx import TensorProto
+
+    return int(TensorProto.UINT8)

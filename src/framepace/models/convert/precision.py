@@ -1,0 +1,284 @@
+"""Lower precision put into an ONNX file, by ONNX Runtime's own converters.
+
+Both convert what ONNX Runtime's basic optimisation made of the model: constants folded, batch normalisations in the
+convolutions. It matters: PP-OCRv4's text detector has a variance of 9.8e7 that FP16 cannot hold; converted as it is its
+output is off by 804 % (relative L2 over frames of a real video), optimised by 0.5 %.
+
+FP16: `onnxruntime.transformers.float16`. It gives the same numbers as onnxconverter-common 1.16, which is where it came
+from, knows the operators whose inputs must stay float32 (Resize's scales) and comes with ONNX Runtime.
+
+INT8: `onnxruntime.quantization`, Q/DQ pairs, symmetric, weights per channel, no quantised bias, as TensorRT takes it.
+Only what multiplies is quantised. Relative L2 error on other frames of the calibrated video | on another video, in
+percent:
+
+    network                fp16          int8: min-max   entropy        99.99 %        99.99 %, and Add, pools
+    builtin:classifier     0.07 | 0.07    3.8 |  3.1      4.9 |  4.6     4.0 |  3.4     4.7 |  4.4
+    builtin:detector       0.05 | 0.05    4.6 |  4.6      4.6 |  4.5     4.0 |  4.1     4.0 |  4.1
+    builtin:resnet50       0.04 | 0.04    2.2 |  2.1      2.2 |  2.1     2.2 |  2.1     2.4 |  2.3
+    PP-OCR direction       0.55 | 0.15   21.4 | 20.5     22.4 | 15.0    12.9 | 16.2    14.7 | 21.5
+    PP-OCRv4 recogniser    4.94 | 0.42   24.0 | 16.2     24.6 | 16.5    21.7 | 14.9    24.4 | 15.3
+
+So ranges hold 99.99 % of the values. PP-OCRv4's text detector (hard sigmoids, squeeze and excitation) does not survive
+INT8 with any of them (43 to 101 %).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from framepace.backends.base import Tell, silent
+from framepace.errors import FramepaceError, ModelError
+
+# A protobuf message cannot be larger than 2 GiB; graph and names need room beside the weights.
+LARGEST = (2 << 30) - (64 << 20)
+_ALTERNATIVE = "another precision, or a backend that converts by itself (tensorrt 10, torch)"
+_OPERATORS = ["Conv", "ConvTranspose", "MatMul", "Gemm"]
+_PERCENTILE = 99.99
+_PER_CHANNEL_OPSET, _HALF_SCALE_OPSET = 13, 19
+_ERRORS = 3  # severity of ONNX Runtime's log
+_TOGETHER = 4  # pictures whose activations are in memory at once
+
+
+def versions() -> tuple[str, str]:
+    """Versions of the converters: another one may convert differently."""
+    import onnx
+    import onnxruntime
+
+    return onnx.__version__, onnxruntime.__version__
+
+
+def weight_bytes(proto: Any) -> int:
+    """Bytes of the weights in memory, without serialising the model, which fails above 2 GiB."""
+    return sum(len(tensor.raw_data) + 4 * len(tensor.float_data) for tensor in _weights(proto))
+
+
+def _has_half(proto: Any) -> bool:
+    from onnx import TensorProto
+
+    return any(tensor.data_type == TensorProto.FLOAT16 for tensor in _weights(proto))
+
+
+def _weights(proto: Any) -> Iterator[Any]:
+    yield from proto.graph.initializer
+    yield from (a.t for node in proto.graph.node if node.op_type == "Constant" for a in node.attribute)
+
+
+def to_fp16(proto: Any, name: str) -> Any:
+    """The model in float16, with inputs and outputs in their own dtypes. Raises ModelError.
+
+    A model with float16 weights stays as it is: somebody has decided what is in float16 and what is not. Weights
+    beyond float16's range become its largest number. Operators that lose too much in it (the converter's list:
+    NonMaxSuppression, TopK, Min, Max, ...) stay in float32, between casts.
+    """
+    import onnx
+
+    if _has_half(proto):
+        return proto
+    with _converting(name, "FP16") as folder:
+        return _halved(onnx.load(_optimised(proto, folder)))
+
+
+def _halved(proto: Any) -> Any:
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    if _has_half(proto):
+        return proto
+    large = weight_bytes(proto) > LARGEST  # shapes were inferred, from a file
+    return _in_order(convert_float_to_float16(proto, keep_io_types=True, disable_shape_infer=large))
+
+
+def to_int8(proto: Any, frames: Sequence[dict[str, Any]], name: str, tell: Tell = silent, *, half: bool = False) -> Any:
+    """The model with Q/DQ pairs around what runs in int8, calibrated on `frames` (inputs by name).
+
+    `half` puts all the rest into float16 (which needs opset 19), for libraries that run what the file says: else the
+    rest is float32. Such a file is for GPUs: on the CPU, ONNX Runtime up to 1.23 computes it wrong (30 % off, where
+    1.31 and onnx's reference evaluator agree).
+
+    Raises ModelError: what the converter cannot do, an earlier opset than 13 that cannot be raised, activations
+    that are not finite.
+    """
+    import onnx
+    from onnxruntime import quantization
+
+    opset = _HALF_SCALE_OPSET if half or _has_half(proto) else _PER_CHANNEL_OPSET
+    with _converting(name, "INT8") as folder:
+        target = folder / "int8.onnx"
+        quantization.quantize_static(
+            _optimised(_raised(proto, opset), folder),
+            target,
+            _reader(quantization, frames, f"calibrating {name}", tell),
+            quant_format=quantization.QuantFormat.QDQ,
+            op_types_to_quantize=_OPERATORS,
+            per_channel=True,
+            activation_type=quantization.QuantType.QInt8,
+            weight_type=quantization.QuantType.QInt8,
+            use_external_data_format=weight_bytes(proto) > LARGEST,
+            calibrate_method=quantization.CalibrationMethod.Percentile,
+            extra_options={
+                "ActivationSymmetric": True,
+                "WeightSymmetric": True,
+                "QuantizeBias": False,
+                "AddQDQPairToWeight": True,
+                "DedicatedQDQPair": False,
+                "CalibPercentile": _PERCENTILE,
+                "CalibStridedMinMax": _stride(frames),
+            },
+        )
+        quantised = onnx.load(target)
+        # Not through the optimisation again: it would fold the weights' Q/DQ pairs away.
+        return _halved(quantised) if half else quantised
+
+
+def _raised(proto: Any, needed: int) -> Any:
+    """The model in an opset that has what quantisation needs: scales per channel, scales in float16."""
+    from onnx import version_converter
+
+    opset = next((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), 0)
+    return proto if opset >= needed else version_converter.convert_version(proto, needed)
+
+
+def _optimised(proto: Any, folder: Path) -> Path:
+    """The file of the model after ONNX Runtime's basic optimisation and shape inference.
+
+    An optimisation that fails (operators that ONNX Runtime does not know) or that brings operators of ONNX Runtime's
+    own is not used: the file is for other libraries too.
+    """
+    import onnx
+    from onnx.shape_inference import infer_shapes_path
+
+    large, source, target = weight_bytes(proto) > LARGEST, folder / "source.onnx", folder / "shaped.onnx"
+    best = _by_runtime(_saved(proto, source), folder / "optimised.onnx", _domains(proto), large)
+    infer_shapes_path(str(best), str(target))
+    # ONNX Runtime names every set of operators it knows, in its own versions: other libraries need not know them.
+    made = onnx.load(target, load_external_data=False)
+    kept = [o for o in made.opset_import if o.domain in ("", "ai.onnx", *_domains(made))]
+    del made.opset_import[:]
+    made.opset_import.extend(kept)
+    target.write_bytes(made.SerializeToString())
+    return target
+
+
+def _by_runtime(source: Path, target: Path, domains: set[str], large: bool) -> Path:
+    """`target`, optimised; or `source` where that is no model for everybody."""
+    import onnx
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(target)
+    options.log_severity_level = _ERRORS
+    if large:
+        key = "session.optimized_model_external_initializers_file_name"
+        options.add_session_config_entry(key, f"{target.name}.data")
+    try:
+        ort.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
+    except Exception:  # ONNX Runtime raises classes of its own; the converter says what it cannot do with the model
+        return source
+    return target if _domains(onnx.load(target, load_external_data=False)) <= domains else source
+
+
+def _domains(proto: Any) -> set[str]:
+    """Sets of operators that a model uses, in branches and functions too."""
+    nodes = [*proto.graph.node, *(node for function in proto.functions for node in function.node)]
+    return {node.domain for outer in nodes for node in _inner(outer) if node.domain != "ai.onnx"}
+
+
+def _inner(node: Any) -> Iterator[Any]:
+    """The node, and those of its branches."""
+    yield node
+    for attribute in node.attribute:
+        for graph in (attribute.g, *attribute.graphs):
+            for inner in graph.node:
+                yield from _inner(inner)
+
+
+def _saved(proto: Any, path: Path) -> Path:
+    """The model as a file; weights that do not fit lie beside it. `proto` keeps its weights."""
+    import onnx
+
+    if weight_bytes(proto) <= LARGEST:
+        onnx.save(proto, path)
+        return path
+    onnx.save(proto, path, save_as_external_data=True, location=f"{path.name}.data", convert_attribute=True)
+    onnx.load_external_data_for_model(proto, str(path.parent))
+    return path
+
+
+def _in_order(proto: Any) -> Any:
+    """Nodes after what they read: the converter puts its casts at the end, which the ONNX standard forbids."""
+    made = {name for node in proto.graph.node for name in node.output}
+    waiting, done, ordered = list(proto.graph.node), set[str](), []
+    while waiting:
+        late = []
+        for node in waiting:
+            if all(name in done or name not in made for inner in _inner(node) for name in inner.input):
+                ordered.append(node)
+                done.update(node.output)
+            else:
+                late.append(node)
+        if len(late) == len(waiting):
+            raise ValueError("the graph has a cycle")
+        waiting = late
+    del proto.graph.node[:]
+    proto.graph.node.extend(ordered)
+    return proto
+
+
+def _stride(frames: Sequence[dict[str, Any]]) -> int:
+    """Batches whose activations are held together."""
+    image = max((array for array in frames[0].values()), key=lambda array: array.ndim)
+    return max(1, _TOGETHER // len(image)) if image.ndim else 1
+
+
+def _reader(quantization: Any, frames: Sequence[dict[str, Any]], text: str, tell: Tell) -> Any:
+    stride = _stride(frames)
+
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self._next, self._end = 0, len(frames)
+
+        def __len__(self) -> int:
+            return -(-len(frames) // stride) * stride  # what the calibrator divides into strides
+
+        def set_range(self, start_index: int, end_index: int) -> None:
+            self._next, self._end = start_index, min(end_index, len(frames))
+
+        def get_next(self) -> dict[str, Any] | None:
+            if self._next >= self._end:
+                return None
+            self._next += 1
+            tell(text, self._next / len(frames))
+            return frames[self._next - 1]
+
+    return Reader()
+
+
+@contextlib.contextmanager
+def _converting(name: str, precision: str) -> Iterator[Path]:
+    """A folder for the converter's files; its chatter is not shown, its failures are ModelErrors."""
+    with tempfile.TemporaryDirectory(prefix="framepace-") as folder, _quiet():
+        try:
+            yield Path(folder)
+        except FramepaceError:
+            raise
+        except Exception as error:  # the converter raises what it stumbles over
+            got = " ".join(str(error).split()) or type(error).__name__
+            raise ModelError(f"model {name!r} cannot be converted to {precision}", got=got, fix=_ALTERNATIVE) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Converters print and log what no user of ours asked for."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.disable(before)

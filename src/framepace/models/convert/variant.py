@@ -1,0 +1,164 @@
+"""Variants of a model: the ONNX file as the plan wants it run, with preparation folded in or in another precision.
+
+A variant is a file in the cache, named by what it was made from: the model and the weights beside it, what was changed,
+the converters' versions, the frames of the calibration. The model itself is never touched.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
+
+from framepace.backends.base import Tell, silent
+from framepace.errors import ModelError, UsageError
+from framepace.facts.model import ModelSpec
+from framepace.facts.plan import ModelPlan
+from framepace.models import builtin
+from framepace.models.convert.calibration import calibration_key, prepared_inputs
+from framepace.models.convert.fold import fold, folds
+from framepace.models.convert.precision import LARGEST, to_fp16, to_int8, versions, weight_bytes
+from framepace.models.spec import Resolved, inspect, operators, resolve, stem
+from framepace.store import cache
+
+_PRECISIONS = ("fp16", "int8", "int8+fp16")
+_MADE = 2  # to be raised when the same model would be converted differently
+
+
+def variant(model: ModelPlan, precision: str | None = None, tell: Tell = silent) -> str:
+    """Location of the ONNX file to load: `model.model` itself when nothing is changed, else a file of the cache.
+
+    `model.prepare.place` 'graph' folds normalisation into the graph: the image input becomes uint8 (same name, layout
+    and size), the values within float rounding of those that the host would have prepared.
+
+    Args:
+        precision: 'fp16' or 'int8' to put into the file; None leaves its own (libraries that convert themselves).
+            Inputs and outputs keep their dtype. 'int8' is Q/DQ (symmetric, per channel), calibrated on frames of
+            `model.calibration`; 'int8+fp16' has the rest in float16, for libraries that run what the file says
+            (TensorRT 11 and RTX). A file that has Q/DQ pairs already is what int8 asks for, and is left as it is.
+
+    Raises:
+        ModelError: the model cannot be converted. UsageError: no calibration data, or a precision that cannot be
+            put into the file. SourceError: calibration data that cannot be read.
+    """
+    found = inspect(model.model)
+    if _quantises(precision) and found.format == "onnx" and is_quantised(model.model):
+        precision = None
+    _check(model, precision)
+    if found.format != "onnx" or (precision is None and model.prepare.place == "host"):
+        return model.model
+    resolved = resolve(found, model)
+    folded = model.prepare.place == "graph" and folds(resolved, model.name)
+    if precision is None and not folded:
+        return model.model
+    name = _name(model, found, precision, folded)
+    path = cache.folder() / name
+    if path.is_file():
+        return str(path)
+    tell(f"converting {model.name}: {' and '.join(_words(precision, folded))}", None)
+    return str(_put(name, _converted(model, resolved, precision, folded, tell)))
+
+
+def _check(model: ModelPlan, precision: str | None) -> None:
+    if precision is not None and precision not in _PRECISIONS:
+        fix = "use fp16, or a library that converts by itself: tensorrt 10, torch"
+        raise UsageError("an ONNX file cannot be converted to that precision", got=precision, fix=fix)
+    if _quantises(precision) and model.calibration is None:
+        fix = "--set calibration=VIDEO (frames of your own; 'synthetic' where only speed matters)"
+        raise UsageError(f"precision int8 of {model.name!r} needs frames to calibrate on", got="none", fix=fix)
+
+
+def _quantises(precision: str | None) -> bool:
+    return precision is not None and precision.startswith("int8")
+
+
+def is_quantised(location: str) -> bool:
+    """Whether an ONNX file is a quantised network: whoever made it has calibrated it."""
+    return "DequantizeLinear" in operators(location)
+
+
+def _converted(model: ModelPlan, resolved: Resolved, precision: str | None, folded: bool, tell: Tell) -> Any:
+    proto = load(model.model)
+    # Quantisation comes first: it is calibrated on the inputs that the host prepares.
+    if _quantises(precision):
+        half = precision == "int8+fp16"
+        proto = to_int8(proto, prepared_inputs(model, resolved), model.name, tell, half=half)
+    elif precision == "fp16":
+        proto = to_fp16(proto, model.name)
+    return fold(proto, resolved, model) if folded else proto
+
+
+def load(location: str) -> Any:
+    """The ModelProto with all its weights."""
+    import onnx
+
+    if location.startswith("builtin:"):
+        return onnx.load_model_from_string(builtin.model_bytes(location.removeprefix("builtin:")))
+    try:
+        return onnx.load(location)
+    except Exception as error:  # damaged files, weights that are missing beside it: onnx raises many classes
+        got = " ".join(str(error).split())
+        fix = "put the complete weights file that the model names beside it"
+        raise ModelError(f"{location} cannot be converted", got=got, fix=fix) from error
+
+
+def weight_files(location: str) -> list[Path]:
+    """The files beside an ONNX file that hold its weights, missing ones too."""
+    import onnx
+    from onnx import external_data_helper as external
+
+    if location.startswith("builtin:"):
+        return []
+    graph = onnx.load(location, load_external_data=False).graph
+    constants = (attribute.t for node in graph.node if node.op_type == "Constant" for attribute in node.attribute)
+    outside = (tensor for tensor in (*graph.initializer, *constants) if external.uses_external_data(tensor))
+    names = {external.ExternalDataInfo(tensor).location for tensor in outside}
+    return [Path(location).parent / name for name in sorted(names)]
+
+
+def _put(name: str, proto: Any) -> Path:
+    """The variant in the cache; what is larger than a file of ONNX may be has its weights in a second one.
+
+    The weights come first: a model that is there is complete.
+    """
+    import onnx
+
+    if weight_bytes(proto) <= LARGEST:
+        return cache.put(name, proto.SerializeToString())
+    beside = Path(f"{name}.data")
+    with tempfile.TemporaryDirectory(prefix="framepace-") as folder:
+        path = Path(folder) / "model.onnx"
+        onnx.save(proto, path, save_as_external_data=True, location=beside.name, convert_attribute=True)
+        cache.put(str(beside), path.with_name(beside.name).read_bytes())
+        return cache.put(name, path.read_bytes())
+
+
+def _name(model: ModelPlan, found: ModelSpec, precision: str | None, folded: bool) -> str:
+    parts: list[object] = [_MADE, found.sha256, *_stamps(weight_files(model.model))]
+    prepare = model.prepare
+    if folded:
+        parts += ["folded", prepare.scale, prepare.mean, prepare.std, prepare.layout]
+    if precision is not None:
+        parts += [precision, *versions()]
+    if _quantises(precision):
+        frames = replace(prepare, place="host", constant=False)
+        parts += [calibration_key(model), frames, model.size, model.batch.max, sorted(model.shapes.items())]
+    changes = "-".join(word for word in (precision, "folded" if folded else None) if word)
+    return f"variants/{cache.plain(stem(model.model))}-{changes}-{cache.key(*parts)}.onnx"
+
+
+def _stamps(files: list[Path]) -> Iterator[str]:
+    """Size and time of last change: weights may take long to read."""
+    for file in files:
+        if file.is_file():
+            yield f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}"
+
+
+def _words(precision: str | None, folded: bool) -> Iterator[str]:
+    if precision is not None:
+        yield precision
+    if folded:
+        yield "preparation into the graph"

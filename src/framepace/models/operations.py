@@ -1,0 +1,228 @@
+"""What a network asks for, from its ONNX file: operations, and the elements that each of its kernels moves.
+
+Operations are those of convolutions and matrix products, by their shapes; every kernel reads and writes its tensors
+once; activation functions and normalisations right after them count as fused, quantisation as part of what it feeds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from framepace.facts.bounds import ModelWork, Moved, NodeWork
+from framepace.models import builtin
+
+_FUSED = ("Relu", "LeakyRelu", "Clip", "BatchNormalization")
+_FREE = ("Identity", "Constant", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Shape", "Dropout")
+_QUANTISING = ("QuantizeLinear", "DequantizeLinear")
+_KEPT = 1024  # elements up to which a weight may be a shape that inference needs
+_SECOND = {"QLinearConv": 3, "QLinearMatMul": 3}  # the place of the second operand, after scales and zero points
+_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}
+_PRECISIONS = {"float16": "fp16", "bfloat16": "bf16", "int8": "int8", "uint8": "int8"}
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor that a kernel moves; `name` is of the memory it is in, which reshapes and fused activations share."""
+
+    name: str
+    elements: int
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A node that needs a kernel: its operations (0 where it is no convolution or product) and what it moves.
+
+    `elements` are those of its output, dimensions that are not `known` counted as 1; `dtype` is of its first input.
+    """
+
+    name: str
+    kind: str
+    dtype: str
+    flops: float
+    elements: int
+    known: bool
+    reads: tuple[Tensor, ...]
+    writes: tuple[Tensor, ...]
+    weights: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Network:
+    """The kernels of a file in its order, and the elements of all its weights."""
+
+    kernels: tuple[Kernel, ...]
+    weights: int
+
+
+def network(location: str, inputs: Shapes) -> Network:
+    """The network in an ONNX file (a path or 'builtin:NAME') for inputs of these shapes, by name; read once."""
+    changed = 0 if location.startswith("builtin:") else Path(location).stat().st_mtime_ns
+    return _network(location, changed, tuple(sorted(inputs.items())))
+
+
+def model_work(location: str, inputs: Shapes, precision: str, model: str = "", batch: int = 1) -> ModelWork:
+    """What an inference asks for in a precision, bytes by each tensor's dtype.
+
+    Float32 tensors count as the precision has them; in int8 all do, which is the least a library may move.
+    """
+    kernels = network(location, inputs).kernels
+    nodes = tuple(_node(kernel, precision) for kernel in kernels)
+    unknown = sum(not kernel.known for kernel in kernels)
+    return ModelWork(model=model, precision=precision, batch=batch, nodes=nodes, unknown=unknown)
+
+
+def _node(kernel: Kernel, precision: str) -> NodeWork:
+    return NodeWork(
+        name=kernel.name,
+        kind=kernel.kind,
+        precision=_PRECISIONS.get(kernel.dtype, precision),
+        flops=kernel.flops,
+        reads=_moved(kernel.reads, precision),
+        writes=_moved(kernel.writes, precision),
+        weights=_moved(kernel.weights, precision),
+    )
+
+
+def _moved(tensors: Iterable[Tensor], precision: str) -> Moved:
+    return tuple(
+        (t.name, t.elements * (_BYTES[precision] if t.dtype == "float32" else _width(t.dtype))) for t in tensors
+    )
+
+
+@lru_cache(maxsize=64)
+def _width(dtype: str) -> int:
+    """Bytes of an element; those that NumPy does not know are narrow floats."""
+    import numpy as np
+
+    try:
+        return np.dtype(dtype).itemsize
+    except TypeError:
+        return 2 if dtype == "bfloat16" else 1
+
+
+@lru_cache(maxsize=64)
+def _network(location: str, changed: int, inputs: tuple[tuple[str, tuple[int, ...]], ...]) -> Network:
+    graph = _Graph(location, dict(inputs))
+    return Network(tuple(graph.kernels()), sum(math.prod(shape) for shape in graph.weights.values()))
+
+
+class _Graph:
+    """A file's graph with the shapes and dtypes of its tensors as far as they can be inferred."""
+
+    def __init__(self, location: str, inputs: Shapes) -> None:
+        model = _load(location)
+        self.weights = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+        self._dtypes = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+        self._shapes = dict(self.weights)
+        self._graph, self._known = _inferred(model, inputs), set(self.weights)
+        for value in (*self._graph.input, *self._graph.value_info, *self._graph.output):
+            kind = value.type.tensor_type
+            if kind.HasField("shape"):
+                self._shapes[value.name] = tuple(max(1, dim.dim_value) for dim in kind.shape.dim)
+            self._dtypes[value.name] = kind.elem_type
+            if kind.HasField("shape") and all(dim.dim_value > 0 for dim in kind.shape.dim):
+                self._known.add(value.name)
+        self._memory: dict[str, Tensor] = {}
+
+    def kernels(self) -> Iterable[Kernel]:
+        """Those nodes that are no part of another's kernel."""
+        for node in self._graph.node:
+            if node.op_type in (*_FUSED, *_FREE, *_QUANTISING):
+                self._pass_on(node)
+            else:
+                yield self._kernel(node)
+
+    def _kernel(self, node: Any) -> Kernel:
+        given = [self._tensor(name) for name in node.input]
+        known = [tensor for tensor in given if tensor.elements]
+        return Kernel(
+            name=node.name or node.output[0],
+            kind=node.op_type,
+            dtype=given[0].dtype if given else "",
+            flops=self._flops(node),
+            elements=self._size(node.output[0]),
+            known=node.output[0] in self._known,
+            reads=tuple(tensor for tensor in known if tensor.name not in self.weights),
+            writes=tuple(self._tensor(name) for name in node.output if self._size(name)),
+            weights=tuple(tensor for tensor in known if tensor.name in self.weights),
+        )
+
+    def _pass_on(self, node: Any) -> None:
+        """The output is the input's memory; quantised on the way, it is as narrow as it ever was."""
+        if not node.input:
+            return
+        source, quantising = self._tensor(node.input[0]), node.op_type in _QUANTISING
+        if source.name in self.weights and not quantising:
+            return
+        for name in node.output:
+            own = self._dtype(name)
+            narrow = min(source.dtype, own, key=_width) if quantising and source.dtype and own else own
+            self._memory[name] = Tensor(source.name, self._size(name), narrow or source.dtype)
+
+    def _tensor(self, name: str) -> Tensor:
+        return self._memory.get(name) or Tensor(name, self._size(name), self._dtype(name))
+
+    def _size(self, name: str) -> int:
+        return math.prod(self._shapes[name]) if name in self._shapes else 0
+
+    def _dtype(self, name: str) -> str:
+        from onnx import helper
+
+        kind = self._dtypes.get(name, 0)
+        return str(helper.tensor_dtype_to_np_dtype(kind).name) if kind else ""
+
+    def _flops(self, node: Any) -> float:
+        """Operations of a convolution or product, 0 of anything else."""
+        place = _SECOND.get(node.op_type, 1)
+        second = self._shapes.get(node.input[place], ()) if len(node.input) > place else ()
+        out, first = self._size(node.output[0]), self._shapes.get(node.input[0], (0,)) if node.input else (0,)
+        if node.op_type in ("Conv", "ConvInteger", "QLinearConv") and len(second) > 2:
+            return float(2 * out * math.prod(second[1:]))
+        if node.op_type == "ConvTranspose" and len(second) > 2:
+            return float(2 * math.prod(first) * math.prod(second[1:]))
+        if node.op_type in ("Gemm", "MatMul", "MatMulInteger", "QLinearMatMul") and len(second) > 1 and first:
+            return float(2 * out * _inner(node, first))
+        return 0.0
+
+
+def _inner(node: Any, first: tuple[int, ...]) -> int:
+    """The length of the sums of a matrix product."""
+    flipped = any(a.name == "transA" and a.i for a in node.attribute)
+    return first[0 if flipped else -1]
+
+
+def _load(location: str) -> Any:
+    import onnx
+
+    if location.startswith("builtin:"):
+        return onnx.load_model_from_string(builtin.model_bytes(location.removeprefix("builtin:")))
+    return onnx.load(location, load_external_data=False)
+
+
+def _inferred(model: Any, inputs: Shapes) -> Any:
+    """The graph with all shapes that can be inferred from those of the inputs."""
+    import onnx
+
+    graph = model.graph
+    for tensor in graph.initializer:
+        if math.prod(tensor.dims) > _KEPT:  # inference copies the model: without the weights that costs nothing
+            tensor.ClearField("raw_data")
+            tensor.ClearField("float_data")
+    for value in graph.input:
+        for dim, size in zip(value.type.tensor_type.shape.dim, inputs.get(value.name, ()), strict=False):
+            dim.dim_value = size
+    for value in graph.output:
+        value.type.tensor_type.ClearField("shape")
+    del graph.value_info[:]
+    try:
+        return onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    except Exception:  # whatever onnx finds wrong: the work is then of what is known
+        return graph

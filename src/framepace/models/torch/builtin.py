@@ -1,0 +1,102 @@
+"""The networks of exec/builtin.py as modules: their ONNX nodes as calls of PyTorch, with the weights of the file.
+
+Only the operators that those networks use, in the forms in which they use them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import fx
+from torch.nn import functional
+
+from framepace.errors import BackendError
+from framepace.models.builtin import model_bytes
+
+_Attributes = Mapping[str, Any]
+_Emit = Callable[[fx.Graph, list[Any], _Attributes], Any]
+
+
+def load(name: str, device: str) -> Any:
+    """The built-in network as a module with its weights on `device`: NCHW float32 in, a tuple of tensors out."""
+    import onnx
+    from onnx import numpy_helper
+
+    source = onnx.load_model_from_string(model_bytes(name)).graph
+    root, graph = torch.nn.Module(), fx.Graph()
+    values: dict[str, Any] = {given.name: graph.placeholder(given.name) for given in source.input}
+    for tensor in source.initializer:
+        weight = torch.from_numpy(numpy_helper.to_array(tensor).copy()).to(device)
+        root.register_buffer(tensor.name, weight)
+        values[tensor.name] = graph.get_attr(tensor.name)
+    for node in source.node:
+        attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        if node.op_type not in _OPERATORS:
+            raise BackendError(
+                f"builtin:{name} uses the operator {node.op_type}, which the backend torch does not have"
+            )
+        values[node.output[0]] = _OPERATORS[node.op_type](graph, [values[i] for i in node.input], attributes)
+    graph.output(tuple(values[made.name] for made in source.output))
+    return fx.GraphModule(root, graph)
+
+
+def _call(function: Any) -> _Emit:
+    """An operator that takes its inputs as they are."""
+    return lambda graph, inputs, _: graph.call_function(function, tuple(inputs))
+
+
+def _identity(graph: fx.Graph, inputs: list[Any], attributes: _Attributes) -> Any:
+    return inputs[0]
+
+
+def _conv(graph: fx.Graph, inputs: list[Any], attributes: _Attributes) -> Any:
+    """A convolution whose padding is the same before and after."""
+    padding = tuple(attributes["pads"][:2])
+    settings = {"stride": tuple(attributes["strides"]), "padding": padding, "groups": attributes["group"]}
+    return graph.call_function(functional.conv2d, tuple(inputs), settings)
+
+
+def _gemm(graph: fx.Graph, inputs: list[Any], attributes: _Attributes) -> Any:
+    x, weight, bias = inputs
+    return graph.call_function(torch.addmm, (bias, x, weight))
+
+
+def _max_pool(graph: fx.Graph, inputs: list[Any], attributes: _Attributes) -> Any:
+    window = [tuple(attributes[key][:2]) for key in ("kernel_shape", "strides", "pads")]
+    return graph.call_function(functional.max_pool2d, (inputs[0], *window))
+
+
+def _pool(graph: fx.Graph, inputs: list[Any], attributes: _Attributes) -> Any:
+    return graph.call_function(functional.adaptive_avg_pool2d, (inputs[0], 1))
+
+
+def _flatten(graph: fx.Graph, inputs: list[Any], attributes: _Attributes) -> Any:
+    return graph.call_function(torch.flatten, (inputs[0], attributes.get("axis", 1)))
+
+
+def _softmax(graph: fx.Graph, inputs: list[Any], attributes: _Attributes) -> Any:
+    return graph.call_function(torch.softmax, (inputs[0], attributes["axis"]))
+
+
+def _mean(graph: fx.Graph, inputs: list[Any], attributes: _Attributes) -> Any:
+    return graph.call_function(torch.mean, (inputs[0], list(attributes["axes"]), bool(attributes["keepdims"])))
+
+
+_OPERATORS: Mapping[str, _Emit] = {
+    "Abs": _call(torch.abs),
+    "Add": _call(torch.add),
+    "Conv": _conv,
+    "Flatten": _flatten,
+    "Gemm": _gemm,
+    "GlobalAveragePool": _pool,
+    "Identity": _identity,
+    "MaxPool": _max_pool,
+    "Mul": _call(torch.mul),
+    "ReduceMean": _mean,
+    "Relu": _call(torch.relu),
+    "Sigmoid": _call(torch.sigmoid),
+    "Softmax": _softmax,
+    "Tanh": _call(torch.tanh),
+}

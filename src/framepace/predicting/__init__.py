@@ -1,0 +1,1 @@
+"""Prediction: plans that were not run, from primitives that were measured."""

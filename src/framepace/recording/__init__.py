@@ -1,0 +1,1 @@
+"""Recording: rows, telemetry and the machine that a run was on."""

@@ -1,0 +1,1 @@
+"""View-models: facts as rows of text."""

@@ -1,0 +1,70 @@
+"""What an inference asks of the device: from the network, the plan and the batch to times by resource (pure)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from framepace.errors import UsageError
+from framepace.simulate.parameters import DeviceModel, NetworkModel
+
+_BYTES = {"fp32": 1.0, "fp16": 0.5, "bf16": 0.5, "int8": 0.25}  # of those in fp32
+
+
+@dataclass(frozen=True)
+class Work:
+    """One inference of a batch, alone on the device.
+
+    `compute` is the time of the arithmetic at the boost clock, `memory` that of the bytes, `kernels` the least that so
+    many kernels take (ns); the inference takes the longest of them. `filled` is the part of the SMs at its disposal
+    that its blocks occupy on average, `part` that of all SMs.
+    """
+
+    compute: float
+    memory: float
+    least: float
+    filled: float
+    part: float
+    kernels: int
+    tensor: bool
+
+
+def work(device: DeviceModel, network: NetworkModel, precision: str, batch: int, sms: int | None = None) -> Work:
+    """The work of a batch: blocks run in whole waves over the SMs, a wave takes as long as one block.
+
+    Raises UsageError where the device does not have the precision.
+    """
+    rate = device.peak(precision) * network.efficiency / device.sm_count  # of one SM
+    if rate <= 0:
+        able = ", ".join(name for name in _BYTES if device.peak(name) > 0)
+        raise UsageError("the simulated device does not have that precision", got=precision, expected=able)
+    count = min(sms or device.sm_count, device.sm_count)
+    blocks = batch * network.blocks
+    waves = math.ceil(blocks / count)
+    on_device = 1 - network.fallback_share
+    block = network.gflops * 1e9 * on_device / network.blocks / rate
+    moved = (network.weights_mb + batch * network.mbytes) * 1e6 * _BYTES[precision] * on_device
+    return Work(
+        compute=waves * block * 1e9,
+        memory=moved / (device.dram_gb_s * network.dram_efficiency),
+        least=network.kernels * device.kernel_us * 1000,
+        filled=blocks / (waves * count),
+        part=count / device.sm_count,
+        kernels=network.kernels,
+        tensor=precision != "fp32",
+    )
+
+
+def copy_ns(device: DeviceModel, size: int, pinned: bool, copies: int = 1) -> int:
+    """Time of `copies` copies of `size` bytes together, ns; 0 where there is nothing to copy."""
+    if not size:
+        return 0
+    return round(copies * device.copy_us * 1000 + size / (device.pinned_gb_s if pinned else device.pageable_gb_s))
+
+
+def fallback_ns(device: DeviceModel, network: NetworkModel, batch: int) -> int:
+    """Time of the nodes that the host runs, and of the copies there and back, ns."""
+    if not network.fallback_share:
+        return 0
+    arithmetic = batch * network.gflops * network.fallback_share / device.cpu_gflops * 1e9
+    return round(arithmetic) + 2 * copy_ns(device, round(batch * network.mbytes * 1e6 * network.fallback_share), True)

@@ -1,0 +1,256 @@
+"""The device: streams, SMs, memory and copy engines shared by the inferences in flight, exact to the nanosecond.
+
+Time goes from event to event: kernels begin, kernels end, the governor ticks. Between two events every running
+inference progresses at a constant rate, that of the resource it waits for most:
+
+    time = max(compute * boost / clock * max(1, wanted SMs), memory * max(1, wanted bandwidth), kernels) + refills
+
+so that inferences which leave SMs free overlap fully, and those that fill the device share it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+
+from framepace.simulate.demand import Work
+from framepace.simulate.governor import Governor
+from framepace.simulate.parameters import DeviceModel
+from framepace.simulate.telemetry import Activity, Sample, sample
+
+_SAMPLES_KEPT = 1 << 16
+NEVER = 1 << 62
+
+Group = tuple[int, int]  # a partition: how many SMs, and which of those of that size
+
+
+@dataclass(eq=False)
+class Tenant:
+    """A model on the device: when its last kernels ended (ns), from which its caches grow cold, and its memory."""
+
+    memory: int = 0
+    last_end: int | None = None
+
+
+@dataclass(eq=False)
+class Stream:
+    """Inferences in order, the first of them perhaps running; `free` is when the last one's kernels ended (ns)."""
+
+    jobs: deque[Job] = field(default_factory=deque)
+    free: int = 0
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """One inference on the device; times in ns, -1 while unknown.
+
+    Set by the caller: `launched`, when the host has launched the first kernel, and `fed`, when the last; `h2d` and
+    `d2h`, how long the copies take; `factor`, the chance on the kernels' time; `depth`, the host's sleep; `group`, the
+    partition of the SMs it is bound to. The device sets the rest; `finished` is when all of it is over.
+    """
+
+    tenant: Tenant
+    stream: Stream
+    work: Work
+    launched: int
+    fed: int
+    h2d: int = 0
+    d2h: int = 0
+    up_bytes: int = 0
+    down_bytes: int = 0
+    factor: float = 1.0
+    depth: float = 0.0
+    group: Group | None = None
+    h2d_at: int = -1
+    ready: int = -1
+    start: int = -1
+    end: int = -1
+    d2h_at: int = -1
+    finished: int = -1
+    # While it runs: how much of it is done since when, how long all of it takes at the present rate, and its demands.
+    done: float = 0.0
+    since: int = 0
+    span: float = -1.0
+    extra: float = 0.0
+    least: float = 0.0
+    sm: float = 0.0
+    dram: float = 0.0
+    until: int = NEVER
+
+
+class Device:
+    """The state of one device at a moment of virtual time. Not thread-safe; `now` must never go back.
+
+    Args:
+        index: its number in telemetry.
+        start: the time at which it begins (ns), at its boost clock and with nothing to do.
+    """
+
+    def __init__(self, model: DeviceModel, index: int = 0, start: int = 0) -> None:
+        self.model, self.index = model, index
+        self.governor = Governor(model)
+        self.samples: deque[Sample] = deque(maxlen=_SAMPLES_KEPT)
+        self.shared = Stream()
+        self.memory = 0
+        self._running: list[Job] = []
+        self._streams: list[Stream] = []
+        self._up_free = self._down_free = start
+        self._last: Tenant | None = None
+        self._slow = model.boost_mhz / self.governor.mhz
+        self._tick_ns = round(model.tick_ms * 1e6)
+        self._tick_at, self._at = start + self._tick_ns, start
+        self._activity = Activity()
+        self.next = self._tick_at
+
+    def submit(self, job: Job, now: int) -> None:
+        """Enqueue an inference whose host reached the device at `now`."""
+        self.advance(now)
+        job.h2d_at = max(now, self._up_free) if job.h2d else -1
+        if job.h2d:
+            self._up_free = job.h2d_at + job.h2d
+            self._activity.up += job.up_bytes
+        job.ready = max(job.launched, self._up_free if job.h2d else now)
+        if not job.stream.jobs:
+            self._streams.append(job.stream)
+        job.stream.jobs.append(job)
+        self._plan()
+
+    def advance(self, now: int) -> None:
+        """Let everything happen that happens up to `now`."""
+        while self.next <= now:
+            self._step(self.next)
+
+    def finish(self, job: Job, now: int) -> int:
+        """When `job` is over, or the next moment at which to ask again (ns)."""
+        self.advance(now)
+        return self.next if job.finished < 0 else job.finished
+
+    def _step(self, now: int) -> None:
+        if not self._streams:  # nothing can end or begin: the common case in a gap
+            self._at = now
+            self._tick(now)
+            self.next = self._tick_at
+            return
+        self._account(now)
+        changed = self._end(now) | self._begin(now)
+        if now >= self._tick_at:
+            changed |= self._tick(now)
+        if changed:
+            self._share(now)
+        self._plan()
+
+    def _plan(self) -> None:
+        """The next event."""
+        soon = self._tick_at
+        for job in self._running:
+            if job.until < soon:
+                soon = job.until
+        for stream in self._streams:
+            head = stream.jobs[0]
+            if head.start < 0:
+                soon = min(soon, max(head.ready, stream.free))
+        self.next = max(soon, self._at)
+
+    def _end(self, now: int) -> bool:
+        over = [job for job in self._running if job.until <= now]
+        for job in over:
+            self._running.remove(job)
+            job.end = job.stream.free = job.tenant.last_end = now
+            job.d2h_at = max(now, self._down_free) if job.d2h else -1
+            job.finished = job.d2h_at + job.d2h if job.d2h else now
+            if job.d2h:
+                self._down_free = job.finished
+                self._activity.down += job.down_bytes
+            self._last = job.tenant
+            job.stream.jobs.popleft()
+            if not job.stream.jobs:
+                self._streams.remove(job.stream)
+        return bool(over)
+
+    def _begin(self, now: int) -> bool:
+        begun = False
+        for stream in self._streams:
+            job = stream.jobs[0]
+            if job.start < 0 and max(job.ready, stream.free) <= now:
+                job.start = job.since = now
+                self._ask(job, now)
+                self._running.append(job)
+                begun = True
+        return begun
+
+    def _ask(self, job: Job, now: int) -> None:
+        """What a beginning inference wants: its least time, its refills, its demands on SMs and memory."""
+        model, w = self.model, job.work
+        alone = max(w.compute * self._slow, w.memory, w.least)
+        # The last kernel cannot begin before it is launched.
+        starved = job.fed + alone / w.kernels - now if w.kernels > 1 else 0.0
+        job.least = max(w.least, starved)
+        slept = job.depth * model.asleep_factor * min(max(alone, starved), model.asleep_us * 1000)
+        job.extra = slept + self._cold(job.tenant, now)
+
+    def _cold(self, tenant: Tenant, now: int) -> float:
+        """Time to refill what was lost since the model's last run, ns."""
+        model, cost = self.model, 0.0
+        if any(job.tenant is tenant for job in self._running):
+            return cost
+        if model.cold_us:
+            pause = math.inf if tenant.last_end is None else now - tenant.last_end
+            cost = model.cold_us * 1000 * (1 - math.exp(-pause / (model.cold_ms * 1e6)))
+        evicted = self._last is not None and self._last is not tenant
+        return cost + (model.evict_us * 1000 if evicted else 0.0)
+
+    def _share(self, now: int) -> None:
+        """Rates from now on, after an inference began or ended or the clock changed."""
+        if not self._running:
+            self._activity.rates((), 0.0, 0.0)
+            return
+        slow = self._slow
+        for job in self._running:
+            w = job.work
+            alone = max(w.compute * slow, w.memory, job.least, 1e-9)
+            job.sm, job.dram = w.filled * w.compute * slow / alone, w.memory / alone
+        whole, groups = self._wanted()
+        dram = sum(job.dram for job in self._running)
+        for job in self._running:
+            w = job.work
+            own = whole if job.group is None else max(whole, groups[job.group])
+            base = max(w.compute * slow * max(1.0, own), w.memory * max(1.0, dram), job.least)
+            self._progress(job, base * job.factor + job.extra, now)
+        self._activity.rates(self._running, whole, dram)
+
+    def _wanted(self) -> tuple[float, dict[Group, float]]:
+        """SMs that are wanted, as a share of all, and in each partition as a share of its own; it cannot have more."""
+        whole, groups, parts = 0.0, dict[Group, float](), dict[Group, float]()
+        for job in self._running:
+            if job.group is None:
+                whole += job.sm
+            else:
+                groups[job.group] = groups.get(job.group, 0.0) + job.sm
+                parts[job.group] = job.work.part
+        return whole + sum(min(1.0, wanted) * parts[group] for group, wanted in groups.items()), groups
+
+    @staticmethod
+    def _progress(job: Job, span: float, now: int) -> None:
+        if span == job.span:
+            return
+        if now > job.since:
+            job.done += (now - job.since) / job.span
+        job.since, job.span = now, span
+        job.until = now + max(0, round((1 - job.done) * span))
+
+    def _account(self, now: int) -> None:
+        if now > self._at:
+            self._activity.pass_time(now - self._at)
+            self._at = now
+
+    def _tick(self, now: int) -> bool:
+        """The governor's turn; whether it changed the clock."""
+        activity, governor, before = self._activity, self.governor, self.governor.mhz
+        length = self._tick_ns
+        governor.tick(activity.busy / length, activity.sm / length, activity.dram / length)
+        self.samples.append(sample(now, self, activity, length))
+        activity.clear()
+        self._tick_at = now + length
+        self._slow = self.model.boost_mhz / governor.mhz
+        return governor.mhz != before

@@ -1,0 +1,111 @@
+"""Telemetry of the simulated device: what it was doing, tick by tick, as rows of facts.trace.TELEMETRY_COLUMNS."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from framepace.facts.trace import TELEMETRY_COLUMNS
+
+if TYPE_CHECKING:
+    from framepace.clock.virtual import VirtualClock
+    from framepace.simulate.device import Device, Job
+
+_NAMES = tuple(TELEMETRY_COLUMNS)
+_ROW = struct.Struct(f"<{len(_NAMES)}q")
+# The columns of a sample, in this order.
+SAMPLED = (
+    "time", "device", "sm_clock_mhz", "memory_clock_mhz", "power_mw", "temperature_c", "utilisation", "event_reasons",
+    "pcie_rx_bytes_s", "pcie_tx_bytes_s", "sm_activity", "tensor_activity", "dram_activity", "device_memory_bytes",
+    "pcie_generation", "pcie_lanes", "energy_mj",
+)  # fmt: skip
+_PLACES = tuple(_NAMES.index(name) for name in SAMPLED)
+Sample = tuple[int, ...]
+
+
+class Activity:
+    """What the device did since the last tick: busy time of its parts in ns (SMs and memory by share), bytes copied."""
+
+    __slots__ = ("_busy", "_dram", "_sm", "_tensor", "busy", "down", "dram", "sm", "tensor", "up")
+
+    def __init__(self) -> None:
+        self._busy, self._sm, self._tensor, self._dram = False, 0.0, 0.0, 0.0
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin the next tick; what runs goes on."""
+        self.busy = self.up = self.down = 0
+        self.sm = self.tensor = self.dram = 0.0
+
+    def rates(self, running: Sequence[Job], sm: float, dram: float) -> None:
+        """From now on the device runs these, which want this much of its SMs and memory."""
+        self._busy, self._sm, self._dram = bool(running), min(1.0, sm), min(1.0, dram)
+        tensor = sum(job.sm * job.work.part for job in running if job.work.tensor)
+        self._tensor = min(1.0, tensor)
+
+    def pass_time(self, ns: int) -> None:
+        """Go on for `ns`."""
+        if self._busy:
+            self.busy += ns
+            self.sm += ns * self._sm
+            self.tensor += ns * self._tensor
+            self.dram += ns * self._dram
+
+
+def sample(now: int, device: Device, activity: Activity, length: int) -> Sample:
+    """The columns SAMPLED at `now`, for the `length` ns before."""
+    model, governor = device.model, device.governor
+    return (
+        now, device.index, governor.mhz, model.memory_mhz, int(governor.power_w * 1000), round(governor.temperature_c),
+        round(100 * activity.busy / length), governor.reasons,
+        activity.up * 1_000_000_000 // length, activity.down * 1_000_000_000 // length,
+        round(1000 * activity.sm / length), round(1000 * activity.tensor / length),
+        round(1000 * activity.dram / length), device.memory,
+        model.pcie_generation or -1, model.pcie_lanes or -1, int(governor.energy_mj),
+    )  # fmt: skip
+
+
+def packed(samples: Iterable[Sample]) -> bytes:
+    """Samples as packed rows; columns that a device does not have are -1."""
+    return b"".join(_pack(zip(_PLACES, values, strict=True)) for values in samples)
+
+
+def host_row(now: int, process_cpu: int) -> bytes:
+    """A packed row of the virtual host: CPU time of all threads so far, ns."""
+    return _pack([(_NAMES.index("time"), now), (_NAMES.index("process_cpu"), process_cpu)])
+
+
+def _pack(values: Iterable[tuple[int, Any]]) -> bytes:
+    row = [-1] * len(_NAMES)
+    for place, value in values:
+        row[place] = value
+    return _ROW.pack(*row)
+
+
+class VirtualTelemetry:
+    """Stands for measure.telemetry.Telemetry on a virtual clock: a context manager over a run.
+
+    At the end of the run `sink` gets the rows of the devices and, from its beginning and its end, one of the host with
+    the CPU time of all threads.
+
+    Args:
+        fetch: packed rows of all devices since it was last called.
+    """
+
+    def __init__(self, sink: Callable[[bytes], None], clock: VirtualClock, fetch: Callable[[], bytes]) -> None:
+        self._sink, self._clock, self._fetch = sink, clock, fetch
+        self.failures: dict[str, str] = {}
+        self.overhead: dict[str, float] = {}
+
+    def __enter__(self) -> VirtualTelemetry:
+        self._fetch()  # what was before the run is not of it
+        self._host()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._sink(self._fetch())
+        self._host()
+
+    def _host(self) -> None:
+        self._sink(host_row(self._clock.now(), self._clock.process_cpu()))

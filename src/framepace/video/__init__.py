@@ -1,0 +1,1 @@
+"""Pictures: files, live streams, their preparation, and their way between processes."""

@@ -1,0 +1,124 @@
+"""Sources: pictures from video files, live streams, memory and a generator, one `read` at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import cycle, islice
+from typing import Any, Protocol
+
+import numpy as np
+
+from framepace.clock.system import Clock, SystemClock
+from framepace.errors import SourceError
+from framepace.video.file import VideoFile
+from framepace.video.live import LiveStream
+
+SYNTHETIC = "synthetic"
+_SYNTHETIC_FPS = 30
+_HELD_BYTES = 256 << 20
+
+
+class Source(Protocol):
+    """Pictures of one camera or file. `notes` collects what a reader of the trace must know."""
+
+    name: str
+    live: bool
+    fps: float | None
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences on what broke so far."""
+
+    def read(self) -> Any:
+        """The next picture (av.VideoFrame, or uint8 RGB height x width x 3); None at the end."""
+
+    def close(self) -> None:
+        """Stop reading, by the thread that reads (LiveStream: any). Idempotent."""
+
+
+def open_source(
+    spec: str, *, size: tuple[int, int] = (720, 1280), seed: int = 0, loop: bool = True, clock: Clock | None = None
+) -> Source:
+    """A source from a video file's path, a stream's address (with '://') or 'synthetic' (frames of `size`).
+
+    Raises SourceError for what cannot be opened or holds no picture.
+    """
+    if spec == SYNTHETIC:
+        return VideoFile(SYNTHETIC, loop, synthetic_video(size, seed))
+    if "://" in spec and not spec.startswith("file://"):
+        return LiveStream(spec, clock or SystemClock())
+    return VideoFile(spec.removeprefix("file://"), loop)
+
+
+def decode_all(spec: str, limit: int, *, size: tuple[int, int] = (720, 1280), seed: int = 0) -> list[Any]:
+    """Up to `limit` pictures from the start of `spec`, held in memory (256 MiB at most)."""
+    source = open_source(spec, size=size, seed=seed, loop=False)
+    try:
+        pictures = list(islice(iter(source.read, None), 1))
+        if not pictures:
+            raise SourceError("the video holds no picture", got=spec, fix="check it with a player")
+        room = max(1, _HELD_BYTES // _bytes(pictures[0]))
+        return pictures + list(islice(iter(source.read, None), min(limit, room) - 1))
+    finally:
+        source.close()
+
+
+class MemorySource:
+    """Pictures held in memory, again and again when `loop`; reading one costs nothing."""
+
+    live, fps = False, None
+
+    def __init__(self, pictures: Sequence[Any], loop: bool = True, name: str = "memory") -> None:
+        if not pictures:
+            raise SourceError("there are no pictures", got="an empty list", expected="one picture or more")
+        self.name = name
+        self.notes: list[str] = []
+        self._pictures: Iterator[Any] = cycle(pictures) if loop else iter(pictures)
+
+    def read(self) -> Any:
+        """See Source."""
+        return next(self._pictures, None)
+
+    def close(self) -> None:
+        """See Source."""
+        self._pictures = iter(())
+
+
+@lru_cache(maxsize=4)
+def synthetic_video(size: tuple[int, int], seed: int = 0) -> bytes:
+    """A second of a moving pattern as an MPEG-4 file, so that a source without a video is decoded like one with."""
+    from fractions import Fraction
+    from io import BytesIO
+
+    import av
+
+    height, width = (max(2, side // 2 * 2) for side in size)
+    file = BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        stream: Any = container.add_stream("mpeg4", rate=_SYNTHETIC_FPS)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.gop_size = _SYNTHETIC_FPS
+        stream.bit_rate, stream.time_base = 4_000_000, Fraction(1, _SYNTHETIC_FPS)
+        for image in _pattern((height, width), seed):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    return file.getvalue()
+
+
+def _pattern(size: tuple[int, int], seed: int) -> Iterator[Any]:
+    """Gradients and noise that pan, and a box that moves: uint8 RGB."""
+    height, width = size
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width]
+    base = np.stack([x * 255 // max(1, width - 1), y * 255 // max(1, height - 1), (x + y) % 256], axis=-1)
+    base = np.clip(base + rng.integers(-20, 20, base.shape), 0, 255).astype(np.uint8)
+    colour = rng.integers(0, 256, 3)
+    for step in range(_SYNTHETIC_FPS):
+        image, left = np.roll(base, 4 * step, axis=1), step * width // _SYNTHETIC_FPS
+        image[height // 4 : height // 2, left : left + max(1, width // 8)] = colour
+        yield image
+
+
+def _bytes(picture: Any) -> int:
+    return picture.nbytes if isinstance(picture, np.ndarray) else sum(p.buffer_size for p in picture.planes)

@@ -1,0 +1,169 @@
+"""A double of the device layer: streams in virtual time, memory that holds bytes, copies of known length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from framepace.devices.protocol import Event, Stream
+from framepace.errors import BackendError, DeviceLost, DeviceMemoryError, FramepaceError
+from framepace.testing import FakeClock
+
+
+class ScriptedEvent:
+    """A point in device time; reached when the host's clock is there."""
+
+    def __init__(self, device: ScriptedDevice, blocking: bool) -> None:
+        self.device, self.blocking, self.time = device, blocking, 0
+
+    def sync(self) -> None:
+        """Spin until it is reached."""
+        if self.device.lost:
+            raise RuntimeError("CUDA_ERROR_LAUNCH_FAILED")
+        self.device.syncs += 1
+        self.device.clock.spin_until(self.time)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it is reached."""
+        return self.device.clock.now() >= self.time
+
+
+class ScriptedStream:
+    """Work in order: `free` is when the last of it ends."""
+
+    def __init__(self, device: ScriptedDevice, handle: int) -> None:
+        self.device, self.handle, self.free = device, handle, 0
+
+    def run(self, duration: int) -> None:
+        """Enqueue work of `duration` ns."""
+        self.free = max(self.free, self.device.clock.now()) + duration
+
+    def record(self, event: Any) -> None:
+        """See Stream."""
+        event.time = self.free = max(self.free, self.device.clock.now())
+
+    def wait(self, event: Any) -> None:
+        """See Stream."""
+        self.free = max(self.free, event.time)
+
+
+class ScriptedMemory:
+    """Device memory as an array of bytes."""
+
+    def __init__(self, device: ScriptedDevice, size: int) -> None:
+        device.held += size
+        self._device, self.size, self.data = device, size, np.zeros(size, np.uint8)
+        self.pointer = id(self.data)
+        device.addresses[self.pointer] = self.data
+
+    def close(self) -> None:
+        """See Memory."""
+        self._device.held -= self.size
+        self.size = 0
+
+
+class ScriptedGraph:
+    """Work that was captured."""
+
+    def __init__(self, work: Callable[[Any], None]) -> None:
+        self._work, self.launches = work, 0
+
+    def launch(self, stream: Stream) -> None:
+        """See Graph."""
+        self.launches += 1
+        self._work(stream)
+
+
+@dataclass
+class ScriptedDevice:
+    """See Device. `upload_ns` and `download_ns` are taken a copy; more than `room` bytes cannot be held."""
+
+    clock: FakeClock
+    upload_ns: int = 0
+    download_ns: int = 0
+    room: int = 1 << 40
+    index: int = 0
+    sms: int = 8
+    held: int = 0
+    syncs: int = 0
+    hosts: int = 0
+    lost: bool = False
+    closed: bool = False
+    streams: list[ScriptedStream] = field(default_factory=list)
+    uploads: list[int] = field(default_factory=list)
+    downloads: list[int] = field(default_factory=list)
+    graphs: list[ScriptedGraph] = field(default_factory=list)
+    addresses: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
+    memories: list[ScriptedMemory] = field(default_factory=list)
+
+    def stream(self) -> ScriptedStream:
+        """See Device."""
+        self.streams.append(ScriptedStream(self, len(self.streams) + 1))
+        return self.streams[-1]
+
+    def shared_stream(self) -> ScriptedStream:
+        """See Device."""
+        return self.stream() if not self.streams else self.streams[0]
+
+    def event(self, blocking: bool = False) -> ScriptedEvent:
+        """See Device."""
+        return ScriptedEvent(self, blocking)
+
+    def host(self, shape: tuple[int, ...], dtype: str, pinned: bool) -> NDArray[Any]:
+        """See Device."""
+        self.hosts += 1
+        return np.zeros(shape, dtype)
+
+    def memory(self, size: int) -> ScriptedMemory:
+        """See Device."""
+        if self.held + size > self.room:
+            raise DeviceMemoryError("too little memory", got=size)
+        self.memories.append(ScriptedMemory(self, size))
+        return self.memories[-1]
+
+    def upload(self, memory: Any, array: NDArray[Any], size: int, stream: Any) -> None:
+        """See Device."""
+        memory.data[:size] = np.ascontiguousarray(array).view(np.uint8).reshape(-1)[:size]
+        self.uploads.append(size)
+        stream.run(self.upload_ns)
+
+    def download(self, array: NDArray[Any], memory: Any, size: int, stream: Any) -> None:
+        """See Device."""
+        array.view(np.uint8).reshape(-1)[:size] = self.addresses[memory.pointer][:size]
+        self.downloads.append(size)
+        stream.run(self.download_ns)
+
+    def elapsed(self, first: Event, second: Event) -> float:
+        """See Device."""
+        return float(second.time - first.time)  # type: ignore[attr-defined]
+
+    def at(self, event: Event) -> int:
+        """See Device."""
+        return int(event.time)  # type: ignore[attr-defined]
+
+    def capture(self, work: Callable[[Any], None]) -> ScriptedGraph:
+        """See Device."""
+        self.graphs.append(ScriptedGraph(work))
+        return self.graphs[-1]
+
+    def error(self, error: Exception, doing: str) -> FramepaceError:
+        """See Device."""
+        if isinstance(error, FramepaceError):
+            return error
+        kind = DeviceLost if "LAUNCH_FAILED" in str(error) else BackendError
+        return kind(str(error))
+
+    def sm_clock(self) -> int:
+        """See Device."""
+        return 1980
+
+    def close(self) -> None:
+        """See Device."""
+        self.closed = True
+        for memory in self.memories:
+            memory.close()

@@ -1,0 +1,48 @@
+"""When a run begins: not before its workers are set up."""
+
+from __future__ import annotations
+
+from framepace.clock.system import SystemClock
+from framepace.engine.engine import Engine
+from framepace.facts.plan import EnginePlan, ModelPlan, Plan
+from framepace.feeds.feed import Feed
+from framepace.feeds.pacer import Idle
+from framepace.video.frame import Frame
+from tests.doubles.engine import Rows, run_control
+
+
+class Ended:
+    """A feed that is over."""
+
+    closed = 0
+
+    def take(self, idle: Idle | None, wait: bool = True) -> list[Frame] | None:
+        """Nothing."""
+        return None
+
+    def close(self) -> None:
+        """Count."""
+        self.closed += 1
+
+
+def test_the_load_begins_once_when_all_workers_are_set_up() -> None:
+    """Three workers are primed before the feed is made, which is made once and closed once."""
+    plan = Plan(models=(ModelPlan(name="null", model="null", backend="null"),), engine=EnginePlan(workers=3))
+    engine, feed, events = Engine(plan, SystemClock()), Ended(), list[str]()
+    for session in engine._models:
+        make = session._worker
+
+        def primed(index: int, make: object = make) -> object:
+            worker = make(index)  # type: ignore[operator]
+            worker.prime = lambda: events.append("primed")
+            return worker
+
+        session._worker = primed  # type: ignore[method-assign, assignment]
+
+    def begin() -> Feed:
+        events.append("begun")
+        return feed
+
+    engine.run("model", begin, run_control(1), Rows())
+    assert events == ["primed"] * 3 + ["begun"]
+    assert feed.closed == 1

@@ -1,0 +1,186 @@
+"""The batcher's decisions, over all inputs."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from framepace.feeds.batchcosts import CostModel
+from framepace.feeds.batchrules import BatchRule, DeadlineRule, in_order
+
+MS = 1_000_000
+rules = st.builds(
+    BatchRule,
+    size=st.integers(1, 64),
+    window=st.integers(0, 10**9),
+    budget=st.none() | st.integers(0, 10**9),
+    cost=st.integers(0, 10**9),
+)
+times = st.integers(0, 10**12)
+
+
+@given(rules, times, times, st.integers(1, 64))
+def test_a_batch_never_waits_past_its_window_nor_past_what_its_deadline_allows(
+    rule: BatchRule, now: int, due: int, count: int
+) -> None:
+    """Whatever it waits for ends by oldest due + window, and by the deadline less the batch's cost if that is later."""
+    until = rule.waits_until(now, due, count)
+    if until is not None:
+        assert now < until <= due + rule.window
+        if rule.budget is not None:
+            assert until <= max(due, due + rule.budget - rule.cost)
+
+
+@given(rules, times, times)
+def test_a_full_batch_is_taken_at_once(rule: BatchRule, now: int, due: int) -> None:
+    """At the maximum there is nothing to wait for."""
+    assert rule.waits_until(now, due, rule.size) is None
+
+
+@given(rules, times, times, st.integers(1, 64))
+def test_waiting_ends(rule: BatchRule, now: int, due: int, count: int) -> None:
+    """Asked again at the time it named, the batch is taken: nobody starves."""
+    until = rule.waits_until(now, due, count)
+    if until is not None:
+        assert rule.waits_until(until, due, count) is None
+
+
+def test_without_a_window_nobody_waits() -> None:
+    """Window 0 takes what is there."""
+    assert BatchRule(8).waits_until(now=100, oldest_due=100, count=1) is None
+
+
+# --- by deadline ------------------------------------------------------------------------------------------------------
+
+NOW = 100 * MS
+models = st.builds(
+    CostModel,
+    a=st.floats(0, 20 * MS),
+    k=st.floats(1000, 5 * MS),
+    residual=st.floats(0, 0.5),
+    sharing=st.floats(0, 1),
+)
+by_deadline = st.builds(
+    DeadlineRule,
+    size=st.integers(1, 16),
+    budget=st.integers(MS, 80 * MS),
+    sizes=st.lists(st.integers(1, 16), max_size=3, unique=True).map(tuple),
+)
+ages = st.lists(st.integers(0, 90 * MS), min_size=1, max_size=24)
+flights = st.integers(0, 4)
+
+
+def dues(waited: list[int]) -> list[int]:
+    """Due times of frames that have waited so long, oldest first."""
+    return sorted(NOW - age for age in waited)
+
+
+@given(by_deadline, ages, models, flights, st.integers(-50 * MS, 50 * MS))
+def test_no_deadline_is_missed_by_waiting(
+    rule: DeadlineRule, waited: list[int], costs: CostModel, flying: int, left: int
+) -> None:
+    """A frame that would be on time if it went now still is when a worker is free, and at the end of the wait."""
+    waiting = dues(waited)
+    until = rule.waits_until(NOW, waiting, costs, flying, NOW + left)
+    if until is None:
+        return
+    now_done = NOW + costs.limit(len(waiting), flying)
+    for begin in (max(NOW, NOW + left), until):
+        later_done = begin + costs.limit(len(waiting) + 1, flying - 1)
+        for due in waiting:
+            assert later_done <= due + rule.budget or now_done > due + rule.budget
+
+
+@given(by_deadline, ages, models, flights, st.integers(-50 * MS, 50 * MS))
+def test_a_wait_is_ahead_and_only_beside_others(
+    rule: DeadlineRule, waited: list[int], costs: CostModel, flying: int, left: int
+) -> None:
+    """It ends after now; with none in flight, a full batch, or a budget that one frame exceeds, there is none."""
+    waiting = dues(waited)
+    until = rule.waits_until(NOW, waiting, costs, flying, NOW + left)
+    assert until is None or until > NOW
+    if not flying or len(waiting) >= rule.full or rule.budget < costs.limit(1):
+        assert until is None
+
+
+@given(by_deadline, ages, models, flights)
+def test_what_is_taken_is_within_the_maximum_and_misses_no_more_than_all_would(
+    rule: DeadlineRule, waited: list[int], costs: CostModel, flying: int
+) -> None:
+    """At least one frame, at most the size; no more deadlines are missed than by taking as many as fit."""
+    waiting = dues(waited)
+    taken, there = rule.takes(NOW, waiting, costs, flying), min(len(waiting), rule.size)
+    assert 1 <= taken <= there
+    assert missed(rule, waiting[:there], taken, costs, flying) <= missed(rule, waiting[:there], there, costs, flying)
+
+
+def missed(rule: DeadlineRule, waiting: list[int], size: int, costs: CostModel, flying: int) -> int:
+    """How many are late when `size` go now and the rest when those are done."""
+    done = [NOW + costs.cost(size, flying)] * size
+    done += [done[0] + costs.cost(len(waiting) - size, flying)] * (len(waiting) - size)
+    return sum(end > due + rule.budget for end, due in zip(done, waiting, strict=True))
+
+
+def test_a_preferred_size_is_taken_unless_a_deadline_would_be_missed_by_it() -> None:
+    """Of six frames four go, the largest preferred size; all six when the two left behind would then be late."""
+    rule, costs = DeadlineRule(8, 30 * MS, (2, 4, 8)), CostModel(4 * MS, MS)
+    assert rule.takes(NOW, [NOW] * 6, costs, 0) == 4
+    assert rule.takes(NOW, [NOW - 19 * MS] * 6, costs, 0) == 6
+    assert DeadlineRule(8, 30 * MS).takes(NOW, [NOW] * 6, costs, 0) == 6
+
+
+def test_a_batch_is_cut_where_that_saves_the_oldest() -> None:
+    """The oldest has 7 ms left, enough for three frames; the other five have time for the batch after it."""
+    rule, costs = DeadlineRule(8, 30 * MS), CostModel(4 * MS, MS)
+    assert rule.takes(NOW, [NOW - 23 * MS] + [NOW] * 7, costs, 0) == 3
+
+
+def test_a_batch_grows_beside_others_only_where_that_is_worth_it() -> None:
+    """A device that runs batches side by side, or one that gains nothing by larger ones, is given them at once."""
+    rule = DeadlineRule(8, 50 * MS)
+    shared, free, linear = CostModel(4 * MS, MS), CostModel(4 * MS, MS, sharing=0.0), CostModel(0, MS, sharing=0.3)
+    assert rule.waits_until(NOW, [NOW], shared, 1, NOW + 5 * MS) == NOW + 50 * MS - 6 * MS
+    assert rule.waits_until(NOW, [NOW], free, 1, NOW + 5 * MS) is None
+    assert rule.waits_until(NOW, [NOW], linear, 1, NOW + 5 * MS) is None
+
+
+queues = st.lists(st.lists(times, max_size=6).map(sorted), min_size=1, max_size=6).filter(any)
+
+
+@given(queues, st.integers(1, 20), times, st.integers(0, 50))
+def test_frames_are_chosen_in_the_order_of_their_source(
+    waiting: list[list[int]], count: int, late: int, given_so_far: int
+) -> None:
+    """What is chosen of a source is the beginning of its queue; as many as are there, up to `count`."""
+    chosen = in_order(waiting, count, late, [0] * len(waiting), given_so_far)
+    assert len(chosen) == min(count, sum(map(len, waiting)))
+    for source, queue in enumerate(waiting):
+        own = [due for due, of in chosen if of == source]
+        assert own == queue[: len(own)]
+
+
+@given(queues, st.integers(1, 20))
+def test_the_oldest_deadline_goes_first_while_all_can_be_met(waiting: list[list[int]], count: int) -> None:
+    """With nobody late the choice is the `count` oldest of all."""
+    chosen = in_order(waiting, count, 0, [0] * len(waiting))
+    assert [due for due, _ in chosen] == sorted(due for queue in waiting for due in queue)[:count]
+
+
+def test_who_can_still_be_on_time_goes_before_who_cannot() -> None:
+    """A frame that is late already does not make a second one late, but has its turn after that."""
+    assert [source for _, source in in_order([[10, 11, 12], [100, 101]], 5, 50, [5, 4], 5)] == [1, 0, 1, 0, 0]
+
+
+@given(st.lists(st.integers(1, 1000), min_size=1, max_size=6), st.integers(0, 2000))
+def test_no_source_starves(steps: list[int], late: int) -> None:
+    """However far behind another one is: of sources that always have frames each is given one in two rounds at most."""
+    waiting = [deque(step * i for i in range(120)) for step in steps]
+    turns, last, sources = [0] * len(steps), [0] * len(steps), len(steps)
+    for turn in range(1, 100):
+        [(_, source)] = in_order(waiting, 1, late * turn, turns, turn - 1)
+        waiting[source].popleft()
+        turns[source] = last[source] = turn
+        behind = [i for i in range(sources) if waiting[i][0] < late * turn]
+        assert all(turn - last[i] < 2 * sources for i in behind)

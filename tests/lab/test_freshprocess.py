@@ -1,0 +1,90 @@
+"""Measurements in processes of their own, and a sweep over strategies, which are made of them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from framepace.errors import BackendError, UsageError
+from framepace.facts.plan import EnginePlan, ModelPlan, Plan
+from framepace.facts.settings import Case
+from framepace.facts.workload import Closed, Stop, Warmup, Workload
+from framepace.lab.freshprocess import measure_apart
+from framepace.reporting.views.sweep import COSTS, sweep_view
+from framepace.store import load_trace
+from framepace.sweeping import sweep
+
+PLAN = Plan(models=tuple(ModelPlan(name=n, model="null", backend="null", options={"latency_us": 300}) for n in "ab"))
+WORK = Workload(load=Closed(), scope="model", stop=Stop(count=50), warmup=Warmup(seconds_max=0.05))
+
+
+def test_a_trace_comes_back_with_and_without_a_folder(tmp_path: Path) -> None:
+    """Measured elsewhere, the same rows here and on disk, and no process left."""
+    inline, stored = measure_apart(PLAN, WORK), measure_apart(PLAN, WORK, tmp_path / "t")
+    assert len(inline) >= 100
+    assert inline.meta.stopped == stored.meta.stopped == "finished"
+    assert load_trace(tmp_path / "t").requests["due"].tolist() == stored.requests["due"].tolist()
+    assert not multiprocessing.active_children()
+
+
+def test_what_goes_wrong_there_is_raised_here() -> None:
+    """A wrong option is the same UsageError; a process that ends without a word is a BackendError with its code."""
+    wrong = Plan(models=(ModelPlan(name="a", model="null", backend="null", options={"latency": 1}),))
+    with pytest.raises(UsageError, match="latency"):
+        measure_apart(wrong, WORK)
+    hook = Plan(models=PLAN.models, engine=EnginePlan(finish="tests.contract.hooks:die"))
+    with pytest.raises(BackendError, match="died") as error:
+        measure_apart(hook, Workload(load=Closed(), scope="pipeline", stop=Stop(count=50), warmup=WORK.warmup))
+    assert "exit code 7" in str(error.value)
+    assert not multiprocessing.active_children()
+
+
+def test_ctrl_c_is_passed_on_and_the_run_kept(tmp_path: Path) -> None:
+    """SIGINT here, once rows are on disk there: the trace says that it was interrupted."""
+    folder, over = tmp_path / "t", threading.Event()
+
+    def watch() -> None:
+        journal = folder / "requests.journal"
+        while not over.wait(0.05):
+            if journal.exists() and journal.stat().st_size:
+                os.kill(os.getpid(), signal.SIGINT)
+                return
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        endless = Workload(load=Closed(), scope="model", stop=Stop(seconds=3600.0))
+        assert measure_apart(PLAN, endless, folder).meta.stopped == "interrupted"
+    finally:
+        over.set()
+        watcher.join()
+    assert len(load_trace(folder)) > 0
+
+
+def test_a_sweep_over_strategies_is_one_table_with_reasons(tmp_path: Path) -> None:
+    """Each model's time, wall time, memory, cores and start-up a row, why each is where it is, and resumed for free."""
+    case, grid = Case(plan=PLAN, workload=WORK), {"strategy": ["serial", "threads", "processes"]}
+    found = sweep(case, grid, folder=tmp_path)
+    view = sweep_view(found)
+    assert {"a", "b", "wall", "at once", "cores", "memory", "start-up"} <= set(view.numbers)
+    assert "device memory" not in view.numbers  # there is none
+    assert [name for name, _ in view.reasons] == grid["strategy"]
+    costs = [cell.summary.cost for cell in found.cells if cell.summary is not None]
+    assert all(c is not None and c.memory and c.startup for c in costs)
+    assert costs[2] is not None
+    assert costs[0] is not None
+    assert (costs[2].memory or 0) > 1.5 * (costs[0].memory or 0)  # two more interpreters
+    assert sweep(case, grid, folder=tmp_path) == found
+
+
+def test_costs_are_columns_of_a_sweep_over_strategies_only() -> None:
+    """Another sweep keeps its table."""
+    found = sweep(Case(plan=PLAN, workload=WORK), {"workers": [1, 2]})
+    assert not set(COSTS) & set(sweep_view(found).numbers)
+    assert sweep_view(found).reasons == ()
+    assert all(cell.summary is not None and cell.summary.cost is not None for cell in found.cells)

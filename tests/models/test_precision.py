@@ -1,0 +1,378 @@
+"""FP16 and INT8 put into files: close to FP32, valid, and what TensorRT takes."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import av
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, checker, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from framepace.errors import ModelError, SourceError
+from framepace.facts.plan import Batching, ModelPlan, Prepare
+from framepace.models import builtin
+from framepace.models.convert import precision
+from framepace.models.convert.calibration import FRAMES, PreparedInputs, calibration_key, prepared_inputs
+from framepace.models.convert.precision import to_fp16, to_int8
+from framepace.models.convert.variant import load, variant
+from framepace.models.spec import inspect, resolve
+from framepace.video.prepare import Preparer
+from framepace.video.source import SYNTHETIC, decode_all
+
+OCR = Prepare(colour="bgr", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+
+
+def plan(model: str = "builtin:classifier", **fields: Any) -> ModelPlan:
+    """A plan of the model, calibrated on the synthetic video."""
+    return ModelPlan(**{"name": "m", "model": model, "calibration": SYNTHETIC, **fields})
+
+
+def frames_of(model: ModelPlan) -> PreparedInputs:
+    """Its inputs for calibration."""
+    return prepared_inputs(model, resolve(inspect(model.model), model))
+
+
+def run(proto: Any, inputs: dict[str, Any]) -> Any:
+    """First output of ONNX Runtime on the CPU."""
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, inputs)[0]
+
+
+def error(proto: Any, other: Any, frames: Sequence[dict[str, Any]]) -> float:
+    """Relative L2 distance of the first outputs, over all frames."""
+    pairs = [(run(proto, frame), run(other, frame)) for frame in frames]
+    return float(np.sqrt(sum(((a - b) ** 2).sum() for a, b in pairs) / sum((a**2).sum() for a, _ in pairs)))
+
+
+def small(*nodes: Any, weights: Sequence[Any] = (), opset: int = 17, shape: Sequence[Any] = (1, 3, 8, 8)) -> Any:
+    """A float model from 'x' to 'y', of 8x8 pictures."""
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, s) for name, s in (("x", shape), ("y", None))]
+    graph = helper.make_graph(list(nodes), "g", values[:1], values[1:], list(weights))
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+    model.ir_version = 8
+    return model
+
+
+def noise(*shape: int) -> Any:
+    """Random values, the same every time."""
+    return np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+
+
+def kinds(proto: Any) -> list[str]:
+    """Operators of the model."""
+    return [node.op_type for node in proto.graph.node]
+
+
+@pytest.mark.parametrize("name", ["classifier", "detector"])
+def test_fp16_is_close_valid_and_half_as_large(name: str) -> None:
+    """Less than 0.2 % off on real inputs, accepted by ONNX's checker, the interface as it was."""
+    own, frames = load(f"builtin:{name}"), frames_of(plan(f"builtin:{name}"))
+    half = to_fp16(copy.deepcopy(own), name)
+    checker.check_model(half, full_check=True)
+    assert [o.domain for o in half.opset_import] == [""]
+    assert 0 < error(own, half, frames[::30]) < 0.002
+    assert half.ByteSize() < 0.55 * own.ByteSize()
+    assert half.graph.input[0].type.tensor_type.elem_type == TensorProto.FLOAT
+    assert half.graph.output[0].type.tensor_type.elem_type == TensorProto.FLOAT
+
+
+def test_fp16_of_a_model_whose_statistics_do_not_fit(detector_model: Path, bikes: Path) -> None:
+    """A real network with a variance of 9.8e7: folded into the convolution first, it is 2 % off instead of useless."""
+    model = plan(str(detector_model), size=(288, 640), prepare=OCR, calibration=str(bikes))
+    own, frames = load(model.model), frames_of(model)
+    assert error(own, to_fp16(copy.deepcopy(own), "m"), frames[8::16]) < 0.05
+
+
+def test_fp16_leaves_alone_what_loses_too_much_and_what_must_be_float32() -> None:
+    """Resize's scales and TopK stay float32 between casts; results are the same within FP16's rounding."""
+    scales, count = numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "s"), np.array([5])
+    proto = small(
+        helper.make_node("Resize", ["x", "", "s"], ["big"], mode="nearest"),
+        helper.make_node("Mul", ["big", "big"], ["square"]),
+        helper.make_node("TopK", ["square", "k"], ["y", "places"]),
+        weights=[scales, numpy_helper.from_array(count, "k")],
+    )
+    half, x = to_fp16(copy.deepcopy(proto), "m"), {"x": noise(1, 3, 8, 8)}
+    checker.check_model(half, full_check=True)
+    assert next(t for t in half.graph.initializer if t.name == "s").data_type == TensorProto.FLOAT
+    np.testing.assert_allclose(run(half, x), run(proto, x), rtol=0.002)
+
+
+def test_fp16_of_a_model_with_branches_is_in_order_and_right() -> None:
+    """Casts that a branch reads come before it: the checker accepts the graph, and both branches are close."""
+    value = [helper.make_tensor_value_info("b", TensorProto.FLOAT, [1, 3, 8, 8])]
+    branches = [helper.make_graph([helper.make_node(kind, ["x"], ["b"])], kind, [], value) for kind in ("Neg", "Exp")]
+    proto = small(
+        helper.make_node("ReduceSum", ["x"], ["sum"], keepdims=0),
+        helper.make_node("Greater", ["sum", "zero"], ["positive"]),
+        helper.make_node("If", ["positive"], ["y"], then_branch=branches[0], else_branch=branches[1]),
+        weights=[numpy_helper.from_array(np.float32(0), "zero")],
+    )
+    half = to_fp16(copy.deepcopy(proto), "m")
+    checker.check_model(half, full_check=True)
+    for sign in (1, -1):
+        x = {"x": sign * np.abs(noise(1, 3, 8, 8))}
+        np.testing.assert_allclose(run(half, x), run(proto, x), rtol=0.005, atol=1e-4)
+
+
+def test_a_model_in_fp16_stays_what_it_is() -> None:
+    """Converted again, it is the same file; quantised, it gets scales in float16 and an opset that has them."""
+    once, frames = to_fp16(load("builtin:classifier"), "m"), frames_of(plan())
+    assert to_fp16(copy.deepcopy(once), "m") == once
+    for half in (False, True):
+        proto = to_int8(copy.deepcopy(once), frames, "m", half=half)
+        checker.check_model(proto, full_check=True)
+        assert 0 < error(load("builtin:classifier"), proto, frames[::8]) < 0.1
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_int8_is_close_and_as_tensorrt_takes_it(half: bool) -> None:
+    """Symmetric int8, weights per channel, no int32 anywhere; within a tenth of FP32; the rest float16 if asked."""
+    model = plan("builtin:classifier@64x64")
+    own, frames = load(model.model), frames_of(model)
+    proto = to_int8(copy.deepcopy(own), frames, "m", half=half)
+    checker.check_model(proto, full_check=True)
+    # Not ONNX Runtime for the half: its older versions compute scales of float16 wrong.
+    got = ReferenceEvaluator(proto).run(None, frames[3])[0] if half else run(proto, frames[3])
+    wanted = run(own, frames[3])
+    assert 0 < np.linalg.norm(got - wanted) < 0.1 * np.linalg.norm(wanted)
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
+    pairs = [node for node in proto.graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    points = [weights[node.input[2]] for node in pairs]
+    assert all(point.dtype == np.int8 and not point.any() for point in points)
+    assert sum(point.ndim == 1 and point.size > 1 for point in points) >= 2 * kinds(own).count("Conv")
+    convolutions = [node for node in proto.graph.node if node.op_type == "Conv"]
+    assert {weights[node.input[2]].dtype.name for node in convolutions} == {"float16" if half else "float32"}
+
+
+def test_int8_of_constants_and_an_early_opset(classifier_model: Path, bikes: Path) -> None:
+    """A real network of opset 11 with its weights in Constant nodes: folded, raised, per channel; still a likeness."""
+    prepare = Prepare(colour="bgr", mean=(0.5,), std=(0.5,))
+    model = plan(str(classifier_model), size=(48, 192), prepare=prepare, calibration=str(bikes))
+    own, frames = load(model.model), frames_of(model)
+    proto = to_int8(copy.deepcopy(own), frames, "m")
+    assert "BatchNormalization" not in kinds(proto)
+    assert next(o.version for o in proto.opset_import if o.domain == "") >= 13
+    assert any(a.name == "axis" for n in proto.graph.node if n.op_type == "QuantizeLinear" for a in n.attribute)
+    assert error(own, proto, frames[::8]) < 0.3
+
+
+def test_a_weight_is_clipped_on_the_frames_that_were_shown() -> None:
+    """Ranges come from the frames: calibrated on a tenth of the values, large ones saturate; on all, they do not."""
+    weight = numpy_helper.from_array(np.eye(3, dtype=np.float32).reshape(3, 3, 1, 1), "w")
+    proto = small(helper.make_node("Conv", ["x", "w"], ["y"], kernel_shape=[1, 1]), weights=[weight])
+    x = {"x": np.linspace(-1, 1, 192, dtype=np.float32).reshape(1, 3, 8, 8)}
+    small_range, whole = (to_int8(copy.deepcopy(proto), [{"x": x["x"] * f}], "m") for f in (0.1, 1))
+    assert np.abs(run(small_range, x)).max() == pytest.approx(0.1, rel=0.05)
+    np.testing.assert_allclose(run(whole, x), x["x"], atol=0.02)
+
+
+def test_values_that_are_not_finite_are_told() -> None:
+    """A network that gives infinities on the frames has no scale: an error, not a file of NaN."""
+    weight = numpy_helper.from_array(np.full((3, 3, 1, 1), 3e38, np.float32), "w")
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["big"], kernel_shape=[1, 1]),
+        helper.make_node("Conv", ["big", "w"], ["y"], kernel_shape=[1, 1]),
+    ]
+    with pytest.raises(ModelError, match=r"finite|range"):
+        to_int8(small(*nodes, weights=[weight]), [{"x": np.ones((1, 3, 8, 8), np.float32)}], "m")
+
+
+def test_what_a_converter_stumbles_over_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its words, the model's name and another way are in the error; the original is its cause."""
+
+    def broken(*given: Any, **settings: Any) -> None:
+        raise AssertionError("node X:\n  no such thing")
+
+    monkeypatch.setattr("onnxruntime.transformers.float16.convert_float_to_float16", broken)
+    with pytest.raises(ModelError, match=r"'net' cannot be converted to FP16(.|\n)*node X: no such thing") as found:
+        to_fp16(load("builtin:classifier"), "net")
+    assert "tensorrt" in str(found.value)
+    assert isinstance(found.value.__cause__, AssertionError)
+
+
+def test_converting_says_nothing_but_its_progress(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nothing on standard output or error, no file left behind, logging as it was; shares rise to 1."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    shares: list[float | None] = []
+    to_int8(load("builtin:classifier"), frames_of(plan()), "m", lambda text, share: shares.append(share))
+    to_fp16(load("builtin:classifier"), "m")
+    assert capfd.readouterr() == ("", "")
+    assert list(tmp_path.iterdir()) == []
+    assert logging.root.manager.disable == logging.NOTSET
+    assert shares == sorted(shares, key=lambda share: share or 0)
+    assert shares[-1] == 1
+
+
+def test_only_a_few_frames_are_prepared_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is asked for once, in order, and none is kept by the reader."""
+    asked: list[int] = []
+
+    class Counting(PreparedInputs):
+        def __getitem__(self, index: Any) -> Any:
+            asked.append(index)
+            return super().__getitem__(index)
+
+    model = plan(batch=Batching(max=3))
+    resolved = resolve(inspect(model.model), model)
+    to_int8(load(model.model), Counting(model, resolved, decode_all(SYNTHETIC, 7)), "m")
+    assert [index for index, before in zip(asked, [None, *asked], strict=False) if index != before][-3:] == [0, 1, 2]
+    assert set(asked) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("half", [None, False, True])
+@pytest.mark.parametrize("name", ["classifier", "detector"])
+def test_tensorrt_rtx_builds_what_is_converted(half: bool | None, name: str, tmp_path: Path) -> None:
+    """FP16, INT8, and INT8 with the rest in FP16 parse and build for a device that is not here."""
+    trt = pytest.importorskip("tensorrt_rtx_bindings")
+    proto, frames = load(f"builtin:{name}"), frames_of(plan(f"builtin:{name}"))[:2]
+    proto = to_fp16(proto, name) if half is None else to_int8(proto, frames, name, half=half)
+    logger = trt.Logger(trt.Logger.ERROR)
+    builder = trt.Builder(logger)
+    network = builder.create_network(0)
+    parser = trt.OnnxParser(network, logger)
+    assert parser.parse(proto.SerializeToString()), [str(parser.get_error(i)) for i in range(parser.num_errors)]
+    config, profile = builder.create_builder_config(), builder.create_optimization_profile()
+    config.num_compute_capabilities = 1
+    config.set_compute_capability(trt.ComputeCapability.SM80, 0)
+    shape = (1, *network.get_input(0).shape[1:])
+    profile.set_shape("images", shape, shape, shape)
+    config.add_optimization_profile(profile)
+    assert builder.build_serialized_network(network, config) is not None
+
+
+def test_a_network_that_is_quantised_already_is_left_as_it_is(tmp_path: Path) -> None:
+    """Its own Q/DQ pairs are what int8 asks for: no frames to calibrate on, no other file."""
+    proto = to_int8(load("builtin:classifier"), frames_of(plan("builtin:classifier"))[:2], "classifier")
+    path = tmp_path / "quantised.onnx"
+    path.write_bytes(proto.SerializeToString())
+    assert variant(ModelPlan(name="m", model=str(path), precision="int8"), "int8") == str(path)
+
+
+def video(path: Path, count: int) -> str:
+    """A lossless video of `count` frames, each of one grey: its number."""
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("ffv1", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "gray"
+        for number in range(count):
+            image = np.full((32, 32), number % 256, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="gray")))
+        container.mux(stream.encode())
+    return str(path)
+
+
+def greys(frames: PreparedInputs) -> list[int]:
+    """Which frames of `video` these are."""
+    return [round(float(frame["images"].mean()) * 255) for frame in frames]
+
+
+def test_frames_are_spread_over_the_video(tmp_path: Path) -> None:
+    """Of 250 frames: 64, from the first to the last two per cent, evenly; the first few come from all over it."""
+    frames = frames_of(plan(calibration=video(tmp_path / "v.mkv", 250)))
+    numbers = greys(frames)
+    assert len(frames) == len(set(numbers)) == FRAMES
+    assert min(numbers) == 0
+    assert max(numbers) >= 245
+    assert np.diff(sorted(numbers)).max() <= 6
+    assert max(numbers[:4]) - min(numbers[:4]) > 150
+
+
+def test_a_large_video_holds_fewer_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With room for twenty pictures, ten to twenty are taken, still from all of the video."""
+    one = 32 * 32
+    monkeypatch.setattr("framepace.models.convert.calibration._HELD_BYTES", 20 * one)
+    numbers = greys(frames_of(plan(calibration=video(tmp_path / "v.mkv", 250))))
+    assert 5 <= len(numbers) <= 20
+    assert max(numbers) >= 200
+
+
+def test_a_short_video_gives_each_frame_once(tmp_path: Path) -> None:
+    """Five frames are five inputs; in batches of two, three, the last filled up with the first."""
+    where = video(tmp_path / "v.mkv", 5)
+    assert sorted(greys(frames_of(plan(calibration=where)))) == [0, 1, 2, 3, 4]
+    frames = frames_of(plan(calibration=where, batch=Batching(max=2)))
+    assert len(frames) == 3
+    items = [round(float(item.mean()) * 255) for frame in frames for item in frame["images"]]
+    assert items == [0, 1, 2, 3, 4, 0]
+
+
+def test_inputs_are_those_that_the_plan_prepares(bikes: Path) -> None:
+    """The first input is the first picture through the plan's own preparation, bit by bit."""
+    model = plan(prepare=OCR, calibration=str(bikes))
+    expected = np.empty((3, 224, 224), np.float32)
+    Preparer(OCR, (224, 224), "nchw", 3, "float32")(decode_all(str(bikes), 1)[0], expected)
+    np.testing.assert_array_equal(frames_of(model)[0]["images"][0], expected)
+
+
+def test_a_folder_of_pictures_calibrates_too(tmp_path: Path) -> None:
+    """Pictures are taken by name, other files are not; another picture is another key; none is an error."""
+    for number in range(3):
+        image = av.VideoFrame.from_ndarray(np.full((16, 16, 3), 40 * number, np.uint8), format="rgb24")
+        with av.open(str(tmp_path / f"{number}.png"), "w", format="image2") as container:
+            stream: Any = container.add_stream("png", rate=1)
+            stream.width = stream.height = 16
+            stream.pix_fmt = "rgb24"
+            container.mux(stream.encode(image))
+            container.mux(stream.encode())
+    model = plan(calibration=str(tmp_path))
+    before = calibration_key(model)
+    (tmp_path / "notes.txt").write_text("none")
+    assert calibration_key(model) == before
+    assert greys(frames_of(model)) == [0, 40, 80]
+    (tmp_path / "2.png").unlink()
+    assert calibration_key(model) != before
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SourceError, match="no pictures"):
+        frames_of(plan(calibration=str(tmp_path / "empty")))
+
+
+@pytest.mark.parametrize("where", ["nowhere.mp4", "rtsp://camera/1"])
+def test_calibration_data_that_cannot_be_read_is_told_at_once(where: str) -> None:
+    """No such file, or a live stream: a SourceError before anything is converted."""
+    with pytest.raises(SourceError):
+        frames_of(plan(calibration=where))
+
+
+def test_operators_of_one_runtime_do_not_get_into_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An optimisation that goes as far as operators of ONNX Runtime's own (fused convolutions) is left out."""
+    level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    monkeypatch.setattr("onnxruntime.GraphOptimizationLevel", SimpleNamespace(ORT_ENABLE_BASIC=level))
+    half = to_fp16(load("builtin:classifier"), "m")
+    assert {node.domain for node in half.graph.node} == {""}
+    assert kinds(half).count("Conv") == kinds(load("builtin:classifier")).count("Conv")
+
+
+def test_operators_that_onnx_runtime_does_not_know_stay() -> None:
+    """A plugin's operator cannot be optimised, but what is around it is converted."""
+    nodes = [helper.make_node("Neg", ["x"], ["n"]), helper.make_node("Plugin", ["n"], ["y"], domain="mine")]
+    proto = small(*nodes)
+    proto.opset_import.append(helper.make_opsetid("mine", 1))
+    half = to_fp16(proto, "m")
+    assert {"Cast", "Neg", "Plugin"} == set(kinds(half))
+    assert {o.domain for o in half.opset_import} == {"", "mine"}
+
+
+def test_weights_that_do_not_fit_into_one_message_go_beside_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With the limit lowered, the same numbers come out of the same conversions by way of files."""
+    own, frames = builtin.model_bytes("classifier"), frames_of(plan())
+    x = frames[0]
+    expected = [
+        run(to_fp16(onnx.load_from_string(own), "m"), x),
+        run(to_int8(onnx.load_from_string(own), frames, "m"), x),
+    ]
+    monkeypatch.setattr(precision, "LARGEST", 1 << 20)
+    got = [run(to_fp16(onnx.load_from_string(own), "m"), x), run(to_int8(onnx.load_from_string(own), frames, "m"), x)]
+    np.testing.assert_allclose(got[0], expected[0], atol=1e-4)
+    np.testing.assert_allclose(got[1], expected[1], atol=1e-4)

@@ -1,0 +1,165 @@
+"""The HTML file: self-contained, escaped, and drawn by a real browser."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from framepace.facts.plan import Batching, EnginePlan, ModelPlan, Plan, Prepare
+from framepace.facts.trace import Trace
+from framepace.reporting.page.html import plan_text, render
+from framepace.reporting.page.series import POINTS
+from tests.reporting import samples
+from tests.reporting.devtools import browse
+from tests.reporting.samples import HOSTILE
+
+SOURCES = ("src", "href", "data", "action", "poster", "srcset")
+
+
+class Tags(HTMLParser):
+    """The tags of a page and what they point to."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.names: list[str] = []
+        self.links: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note the tag and its links."""
+        self.names.append(tag)
+        self.links += [value or "" for name, value in attrs if name in SOURCES]
+
+
+def whole_page(name: str = "detector") -> str:
+    """A page with every part."""
+    traces = [samples.trace(300, (name, "classifier")), samples.trace(300, (name,), seed=1)]
+    summaries = [samples.summary((name, "classifier")), samples.summary((name,))]
+    return render(traces, summaries, samples.explanation(), samples.comparison(), samples.sweep())
+
+
+def figures(page: str) -> list[dict[str, Any]]:
+    """The figures of a page."""
+    text = page.partition('<script type="application/json" id="figures">')[2].partition("</script>")[0]
+    found: list[dict[str, Any]] = json.loads(text)
+    return found
+
+
+def test_every_figure_is_one_that_plotly_knows() -> None:
+    """Plotly's own schema accepts all traces and layouts, once colour names are colours."""
+    from plotly.graph_objects import Figure
+
+    for figure in figures(whole_page()):
+        text = json.dumps(figure)
+        for token in ("ink", "good", "bad", "muted", "on-series", *(f"s{i}" for i in range(1, 9))):
+            text = text.replace(f'"--{token}"', '"#123456"')
+        assert len(Figure(json.loads(text)).data) == len(figure["data"]) > 0
+
+
+def test_every_figure_has_its_place() -> None:
+    """There are as many places as figures, each with words for those who cannot see it."""
+    page = whole_page()
+    assert page.count('class="plot" role="img" aria-label="') == len(figures(page)) == 12
+
+
+def test_nothing_is_loaded_from_anywhere() -> None:
+    """No tag points outside the file, and the policy forbids what a script might try."""
+    page = whole_page()
+    assert set(Tags(page).links) == {"data:,"}
+    assert "default-src 'none'" in page
+
+
+def test_names_from_outside_stay_text() -> None:
+    """A model name full of markup adds no element to the page and ends no script."""
+    plain, hostile = Tags(whole_page()), Tags(whole_page(HOSTILE))
+    assert hostile.names == plain.names
+
+
+def test_figures_cannot_end_their_script() -> None:
+    """The data of the figures holds no angle bracket, whatever the names are."""
+    data = whole_page(HOSTILE).partition('id="figures">')[2].partition("</script>")[0]
+    assert len(json.loads(data)) == 12
+    assert "<" not in data
+
+
+def test_size_does_not_grow_with_the_trace() -> None:
+    """Forty times the requests add only the points that are drawn."""
+    small, large = (len(render([samples.trace(n)], [samples.summary()])) for n in (POINTS + 1, 40 * POINTS))
+    assert large - small < 100_000
+    assert large < 8_000_000
+
+
+def test_a_trace_without_answers_still_makes_a_page() -> None:
+    """A run whose every request failed has no figure of latency but tells its outcome."""
+    trace = samples.trace(20)
+    failed = {name: column.copy() for name, column in trace.requests.items()}
+    failed["outcome"][:] = 3
+    empty = replace(samples.model_summary(), requests=0, percentiles=(), stages=(), tiers=(), outliers=())
+    summary = replace(samples.summary(), frames=empty, models=(empty,), throughput=0.0)
+    page = render([Trace(trace.meta, failed, trace.telemetry)], [summary])
+    assert "no frame was delivered" in page
+    assert figures(page) == []
+
+
+def test_the_plan_on_the_page_is_the_plan() -> None:
+    """The YAML shown leaves out defaults and reads back as the same plan."""
+    model = ModelPlan(
+        name="n", model="m.onnx", batch=Batching(max=4), prepare=Prepare(mean=(0.5, 0.5, 0.5)), size=(2, 3)
+    )
+    plan = Plan(models=(model,), engine=EnginePlan(workers=2))
+    assert msgspec.yaml.decode(plan_text(plan), type=Plan, strict=False) == plan
+    assert "spinning" not in plan_text(plan)
+
+
+DRAWN = "[...document.querySelectorAll('.plot')].map(p => p.querySelectorAll('.trace, .point, path.js-line').length)"
+WIDTH = "document.documentElement.scrollWidth"
+LEGEND = "[...document.querySelectorAll('.legendtext')].map(text => text.textContent)"
+INK = "getComputedStyle(document.querySelector('.plot .xtick text')).fill"
+
+
+@pytest.mark.browser
+def test_a_browser_draws_it_all(chromium: str, tmp_path: Path) -> None:
+    """Every figure has marks, on a wide and a narrow screen; nothing is fetched, nothing is said on the console.
+
+    The figures follow the colour scheme, no text sticks out of a phone's screen, hostile names are shown as they are.
+    """
+    path = tmp_path / "report.html"
+    path.write_text(whole_page(HOSTILE), encoding="utf-8")
+    with browse(chromium, tmp_path / "profile") as page:
+        page.screen(1100, 900)
+        page.open(path)
+        light = page.evaluate(INK)
+        assert page.evaluate("document.documentElement.dataset.drawn") == "12"
+        assert all(page.evaluate(DRAWN))
+        page.screen(390, 800, dark=True)
+        page.wait(f"{INK} !== {json.dumps(light)}")
+        assert all(page.evaluate(DRAWN))
+        assert page.evaluate(WIDTH) == 390
+        assert HOSTILE in page.evaluate(LEGEND)
+        assert page.evaluate("document.images.length") == 0
+        requested = [event["request"]["url"] for event in page.named("Network.requestWillBeSent")]
+        assert [url for url in requested if not url.startswith(("data:", "blob:"))] == [path.as_uri()]
+        for complaint in ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded"):
+            assert page.named(complaint) == []
+
+
+@pytest.mark.browser
+def test_paper_is_light(chromium: str, tmp_path: Path) -> None:
+    """Printing from a dark screen draws the figures in the ink of the light one, and puts the dark one back."""
+    path = tmp_path / "report.html"
+    path.write_text(render([samples.trace(100)], [samples.summary()]), encoding="utf-8")
+    with browse(chromium, tmp_path / "profile") as page:
+        page.screen(1100, 900, dark=True)
+        page.open(path)
+        dark = page.evaluate(INK)
+        page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        page.wait(f"{INK} !== {json.dumps(dark)}")
+        page.evaluate("dispatchEvent(new Event('afterprint'))")
+        page.wait(f"{INK} === {json.dumps(dark)}")
+        assert page.evaluate(INK) == dark

@@ -1,0 +1,144 @@
+"""The terminal: the same words at 80 columns, without colour, and where only ASCII can be printed."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from rich.console import Console
+
+from framepace.facts.check import Check
+from framepace.facts.plan import Batching, EnginePlan, ModelPlan, Plan, Target
+from framepace.reporting.terminal import show as terminal
+from framepace.reporting.terminal.progress import Progress
+from framepace.reporting.views.capacity import show_capacity
+from framepace.reporting.views.plan import plan_view, show_plan
+from tests.reporting import samples
+
+CHECKS = [
+    Check(name="governor", state="warn", found="powersave", why="clocks fall", fix="cpupower -g performance"),
+    Check(name="python", state="ok", found="3.11.9", why="not shown when all is well"),
+]
+PATHS = {"report": "/a/very/long/path/" + "x" * 90 + "/report.html", "plan": "out/plan.yaml"}
+PLAN = Plan(
+    models=(ModelPlan(name="net", model="net.onnx", batch=Batching(max=4), shapes={"x": (1, 3, 64, 64)}),),
+    engine=EnginePlan(wait="spin"),
+    target=Target(fps=30),
+    machine="0123456789ab",
+)
+SHOWN: dict[str, Callable[[Console], None]] = {
+    "summary": lambda out: terminal.show_summary(out, samples.summary(("detector", "classifier"))),
+    "explanation": lambda out: terminal.show_explanation(out, samples.explanation(), samples.MACHINE),
+    "comparison": lambda out: terminal.show_comparison(out, samples.comparison()),
+    "sweep": lambda out: terminal.show_sweep(out, samples.sweep()),
+    "capacity": lambda out: show_capacity(out, samples.capacity()),
+    "plan": lambda out: show_plan(out, plan_view(PLAN, samples.MACHINE)),
+    "checks": lambda out: terminal.show_checks(out, CHECKS),
+}
+
+
+def printed(show: Callable[[Console], None], encoding: str = "utf-8") -> str:
+    """What `show` writes to a pipe."""
+    raw = io.BytesIO()
+    file = io.TextIOWrapper(raw, encoding=encoding)
+    show(terminal.console(file))
+    file.flush()
+    return raw.getvalue().decode(encoding)
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_pipe_gets_80_columns_and_no_escape_codes(name: str) -> None:
+    """Every line fits 80 columns and holds no control sequence."""
+    text = printed(SHOWN[name])
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert "\x1b" not in text
+    assert text.strip()
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_an_ascii_terminal_gets_ascii(name: str) -> None:
+    """Where only ASCII can be written, bars and arrows are ASCII, and nothing fails."""
+    assert printed(SHOWN[name], "ascii").strip()
+
+
+def test_an_explanation_is_told_in_its_order() -> None:
+    """Machine, verdict, account, causes worst first with setting and gain, the undecided, the untested, the paths."""
+    text = printed(lambda out: terminal.show_explanation(out, samples.explanation(), samples.MACHINE, PATHS))
+    order = ["Example Xeon", "budget 33.3 ms at 30 fps", "model alone", "in the stream", "FP013", "41.2 ms → 6.06 ms"]
+    order += ["spinning=off", "saves 34.8 ms", "FP002", "undecided: FP003", "ruled out: FP014", "not tested: FP012"]
+    order += ["report", "plan"]
+    places = [text.index(part) for part in order]
+    assert places == sorted(places)
+
+
+def test_paths_are_never_wrapped() -> None:
+    """A path longer than the line stays in one piece, so that it can be copied."""
+    text = printed(lambda out: terminal.show_paths(out, PATHS))
+    assert f"report  {PATHS['report']}\n" in text
+
+
+def test_no_cause_is_said_in_words() -> None:
+    """A healthy configuration says that nothing was found rather than showing an empty list."""
+    assert "no cause found" in printed(lambda out: terminal.show_explanation(out, samples.explanation(healthy=True)))
+
+
+def test_names_from_outside_are_printed_as_they_are() -> None:
+    """Square brackets and colons in names are no markup and no emoji."""
+    hostile = replace(samples.finding(), title="[red]x[/red] :smile: [link=http://x]y")
+    explained = replace(samples.explanation(), findings=(hostile,))
+    assert hostile.title in printed(lambda out: terminal.show_explanation(out, explained))
+
+
+def test_several_models_take_one_line_each() -> None:
+    """The whole frames are told in full, the models in a table."""
+    text = printed(SHOWN["summary"])
+    assert text.count("decode  ") == 1
+    assert sum(line.startswith("classifier") for line in text.splitlines()) >= 1
+
+
+def test_a_failed_cell_shows_its_error() -> None:
+    """A cell that could not be measured says so in its row, and why below the table."""
+    text = printed(SHOWN["sweep"])
+    assert "failed" in text
+    assert "batch=4 wait=spin  the model has a fixed batch of 2" in text
+    interrupted = replace(samples.sweep(), interrupted=True)
+    assert "interrupted" in printed(lambda out: terminal.show_sweep(out, interrupted))
+
+
+def test_a_check_that_is_well_stays_short() -> None:
+    """Why and the command appear only for what is set wrong."""
+    text = printed(SHOWN["checks"])
+    assert "fix: cpupower -g performance" in text
+    assert "not shown" not in text
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.integers(4, 60), st.booleans())
+def test_bars_fit_and_show_what_is_there(a: float, b: float, width: int, ascii_only: bool) -> None:
+    """A bar never exceeds its width, shows at least a sliver of anything above zero, and starts where it should."""
+    start, end = sorted((a, b))
+    drawn = terminal.bar(start, end, 1.0, width, ascii_only)
+    assert len(drawn) <= width + 1
+    assert bool(drawn.strip()) or end - start < 1e-9
+    assert len(drawn) - len(drawn.lstrip()) <= round(start * width)
+    whole = terminal.bar(0, end, 1.0, width, ascii_only)
+    assert len(whole) <= len(terminal.bar(0, 1.0, 1.0, width, ascii_only))
+
+
+def test_progress_is_silent_in_a_pipe() -> None:
+    """Nothing is written when standard error is not a terminal."""
+    raw = io.StringIO()
+    with Progress(Console(file=raw)) as tell:
+        tell("FP013 idle threads spin? trying spinning=off", 0.4)
+    assert raw.getvalue() == ""
+
+
+def test_progress_says_what_is_tried() -> None:
+    """On a terminal the line shows the text as it is, brackets included."""
+    raw = io.StringIO()
+    with Progress(Console(file=raw, force_terminal=True, width=80, markup=False)) as tell:
+        tell("trying [batch]=2, because {it} scales", 0.4)
+    assert "trying [batch]=2, because {it} scales" in raw.getvalue()

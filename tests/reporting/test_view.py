@@ -1,0 +1,217 @@
+"""The view-model: what is said, and with which numbers."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from framepace.facts.finding import Account, AccountLine, Intervention
+from framepace.facts.summary import Estimate, Percentile, Tier
+from framepace.reporting.views.explanation import account_rows, explanation_view, finding_view, moved
+from framepace.reporting.views.measurement import (
+    MANY,
+    few,
+    machine_line,
+    model_view,
+    named,
+    settings,
+    summary_view,
+    tier_sentence,
+)
+from framepace.reporting.views.sweep import NUMBERS, sweep_view
+from framepace.units import format_estimate, format_ms, format_quantity, parse_duration, split_unit
+from tests.reporting import samples
+from tests.reporting.samples import MS
+
+
+def level(first: int, last: int, ms: float) -> Tier:
+    """A level of `ms`."""
+    return Tier(kind="level", first=first, last=last, level=ms * MS, level_end=ms * MS)
+
+
+def test_tiers_are_told_as_one_sentence() -> None:
+    """Level, ramp and level read as in the design: until a request, ramp, from a request."""
+    expected = "level 4.70 ms until request 60, ramp, 10.1 ms from request 175"
+    assert tier_sentence(samples.model_summary().tiers) == expected
+    assert tier_sentence([level(0, 99, 4.7)]) == "level 4.70 ms throughout"
+    assert tier_sentence([]) == ""
+
+
+def test_many_tiers_keep_the_first_and_the_last() -> None:
+    """A sentence with too many tiers names its beginning and its end and shows that some are left out."""
+    told = tier_sentence([level(i * 10, i * 10 + 9, i + 1) for i in range(40)])
+    assert told.startswith("level 1.00 ms until request 9,")
+    assert told.endswith("..., 40.0 ms from request 390")
+
+
+@given(st.lists(st.integers(), max_size=30))
+def test_few_never_exceeds_its_limit(items: list[int]) -> None:
+    """`few` keeps at most MANY entries, the last among them."""
+    kept = few(items)
+    assert len(kept) <= MANY
+    assert not items or kept[-1] == items[-1]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "met"), [(9.0, 10.0, True), (34.0, 40.0, False), (30.0, 36.0, None)], ids=["met", "missed", "both"]
+)
+def test_a_budget_inside_the_interval_is_undecided(low: float, high: float, met: bool | None) -> None:
+    """The sentence says met or missed only when the whole interval of p99 is on one side of the budget."""
+    s = samples.summary()
+    p99 = Percentile(q=99, estimate=Estimate(value=(low + high) / 2 * MS, low=low * MS, high=high * MS))
+    view = summary_view(replace(s, frames=replace(s.frames, percentiles=(p99,))))
+    assert view.met is met
+    assert {True: ", met", False: ", missed", None: ", undecided"}[met] in view.sentence
+
+
+def test_a_refused_percentile_says_why() -> None:
+    """Too few samples give a reason in place of a number, and the sentence claims no p99."""
+    view = summary_view(samples.summary(refused=True))
+    row = next(p for p in view.models[0].percentiles if p.label == "p99")
+    assert (row.value, row.refused) == ("", "needs 662 effective samples, has 83")
+    assert "too few samples for p99" in view.sentence
+    assert view.met is None
+
+
+def test_a_median_over_the_budget_is_a_miss() -> None:
+    """Without p99 a lower percentile that is wholly over the budget still answers; one under it cannot."""
+    s = samples.summary(refused=True, budget=8 * MS)
+    assert summary_view(s).met is False
+    assert summary_view(replace(s, budget=80 * MS)).met is None
+
+
+def test_one_model_is_told_once() -> None:
+    """The whole frames of a single model are that model; several models get the whole frames and each of them."""
+    assert [m.name for m in summary_view(samples.summary()).models] == ["detector"]
+    several = summary_view(samples.summary(("a", "b"))).models
+    assert [m.name for m in several] == ["whole frames", "a", "b"]
+
+
+def test_drops_and_doubts_are_counted() -> None:
+    """Dropped and late requests, their causes and doubtful samples are named with their counts."""
+    view = model_view(samples.model_summary())
+    assert "3 late" in view.counts
+    assert "1 dropped (1 buffer full)" in view.counts
+    assert view.doubts == "4 clock under 75 %"
+    assert "worst 41.9 ms at request 211" in view.outliers
+    assert "1 gc" in view.outliers
+
+
+def test_the_machine_line_names_its_limits() -> None:
+    """Cores that a container may not use, the governor and the virtual machine are said."""
+    line = machine_line(samples.MACHINE)
+    for part in ("4 cores (limited to 2)", "8.0 GiB", "governor powersave", "virtual (kvm)", "container"):
+        assert part in line
+
+
+@given(st.floats(1, 1e13))
+def test_a_formatted_duration_reads_back(ns: float) -> None:
+    """What format_ms writes, parse_duration reads as the same duration within the three digits shown."""
+    assert parse_duration(format_ms(ns).replace(",", "")) == pytest.approx(ns, rel=0.006, abs=0.6)
+
+
+@given(st.floats(1e3, 1e12), st.floats(0.5, 1.0), st.floats(1.0, 2.0))
+def test_an_interval_shares_the_unit_of_its_value(value: float, low: float, high: float) -> None:
+    """The numbers in brackets are in the unit of the number before them, and enclose it but for rounding."""
+    text, _, rest = format_estimate(value, value * low, value * high, "ns").partition(" [")
+    ends = [float(end.replace(",", "")) for end in rest.rstrip("]").split(", ")]
+    number = float(text.split()[0].replace(",", ""))
+    assert ends[0] * 0.99 <= number <= ends[1] * 1.01
+
+
+def test_units_come_from_the_ends_of_keys() -> None:
+    """A key's last word is its unit where it is a known one."""
+    assert split_unit("process_cpu_ns") == ("process cpu", "ns")
+    assert split_unit("sm_clock_mhz") == ("sm clock", "MHz")
+    assert split_unit("threads") == ("threads", "")
+    assert named("threads", 4) == "4"
+    assert named("gap_ns", 23e6) == "23.0 ms"
+    assert named("spinning", False) == "off"
+    assert named("size_bytes", 12 << 20) == "12.0 MiB"
+    assert format_quantity(0.0017, "share") == "0.17 %"
+    assert format_quantity(41.2e6, "ns a frame") == "41.2 ms a frame"
+
+
+def test_settings_are_written_the_way_they_are_typed() -> None:
+    """Booleans and None become the words that --set takes."""
+    typed = settings({"spinning": False, "keeper": True, "heartbeat-ms": None, "threads": 1, "wait": "spin"})
+    assert typed == "spinning=off keeper=on heartbeat-ms=none threads=1 wait=spin"
+
+
+parts = st.lists(st.floats(-5e6, 5e6), max_size=8)
+
+
+@given(parts, st.floats(-1e6, 1e6))
+def test_the_waterfall_leads_from_the_model_to_the_stream(lines: list[float], unexplained: float) -> None:
+    """Each part begins where the one before ended; the last ends at model + parts + unexplained."""
+    named_lines = tuple(AccountLine(name=str(i), ns=ns) for i, ns in enumerate(lines))
+    stream = 30e6 + sum(lines) + unexplained
+    account = Account(model=30e6, pipeline=31e6, stream=stream, lines=named_lines, unexplained=unexplained)
+    floating = [row for row in account_rows(account) if not row.total]
+    starts = [30e6, *(row.end for row in floating[:-1])]
+    assert [row.start for row in floating] == starts
+    assert floating[-1].end == pytest.approx(stream)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text"),
+    [
+        (Estimate(value=0.147, low=0.139, high=0.158), "6.80x less [6.33, 7.19]"),
+        (Estimate(value=3.0, low=2.5, high=3.5), "3.00x more [2.50, 3.50]"),
+        (Estimate(value=0.622, low=0.6, high=0.65), "-37.8 % [-40.0, -35.0]"),
+        (Estimate(value=1.1), "+10.0 %"),
+        (Estimate(value=0.2), "5.00x less"),
+        (Estimate(value=0.0), ""),
+    ],
+)
+def test_how_far_an_intervention_moved_the_metric(ratio: Estimate, text: str) -> None:
+    """Twofold and more is a factor, less is a signed percentage; the interval is turned with it."""
+    trial = samples.finding().intervention
+    assert isinstance(trial, Intervention)
+    assert moved(replace(trial, ratio=ratio)) == text
+
+
+def test_findings_are_sorted_by_verdict() -> None:
+    """Confirmed causes, undecided, refuted and not tested are kept apart, in the order they came."""
+    view = explanation_view(samples.explanation())
+    assert [f.code for f in view.causes] == ["FP013", "FP002"]
+    assert [f.code for f in view.undecided] == ["FP003"]
+    assert [f.code for f in view.refuted] == ["FP014"]
+    assert [code for code, _ in view.not_tested] == ["FP012"]
+    assert view.unexplained == "2.04 %"
+
+
+def test_a_finding_in_words() -> None:
+    """Before, after, the setting that does it and the verified gain carry their intervals and units."""
+    f = finding_view(samples.finding())
+    assert (f.before, f.after) == ("41.2 ms", "6.06 ms [5.73, 6.51]")
+    assert f.setting == "spinning=off"
+    assert f.gain == "saves 34.8 ms [34.1, 35.4], verified (35.1 ms predicted)"
+    assert ("threads", "4") in f.evidence
+
+
+def test_a_remedy_that_makes_it_worse_is_no_gain() -> None:
+    """A verified gain below zero is told as what it adds, its interval turned with it."""
+    f = samples.finding()
+    assert f.gain is not None
+    worse = replace(f.gain, verified=-1.09 * MS, interval=(-1.98 * MS, -0.36 * MS))
+    assert finding_view(replace(f, gain=worse)).gain == "none: adds 1.09 ms [0.36, 1.98], verified (35.1 ms predicted)"
+
+
+def test_a_sweep_finds_its_axis() -> None:
+    """The first setting with several numeric values is the axis; a failed cell keeps the first line of its error."""
+    view = sweep_view(samples.sweep())
+    assert view.names == ("batch", "wait")
+    assert view.axis == 0
+    assert view.rows[-1].error == "the model has a fixed batch of 2"
+    assert view.rows[0].met is True
+
+
+def test_a_sweep_in_which_all_failed_has_the_columns_of_one_that_did_not() -> None:
+    """Every row has a text for each of them."""
+    found = samples.sweep()
+    view = sweep_view(replace(found, cells=found.cells[-1:] * 2))
+    assert view.numbers == NUMBERS
+    assert [len(row.texts) for row in view.rows] == [len(NUMBERS)] * 2
