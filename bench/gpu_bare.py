@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from framepace.backends.base import Backend, Session, Tell, Worker, register
+from framepace.backends.base import Backend, Session, Worker, register
 from framepace.backends.deviceworker import DeviceWorker, Produced, Slot
 from framepace.clock.system import Clock
 from framepace.devices import cuda
@@ -20,6 +20,7 @@ from framepace.facts.model import TensorSpec
 from framepace.facts.plan import ModelPlan, Plan
 from framepace.facts.workload import Closed, Stop, Workload
 from framepace.models.spec import inspect, resolve
+from framepace.progress import Tell
 
 _SOURCE = r"""
 extern "C" __global__ void spin(long long ns, long long* noted) {

@@ -96,7 +96,7 @@ def _verdict(what: str, ratio: Estimate, aim: float | None) -> dict[str, Any]:
     return {"what": what, "got": got, "ratio": ratio.value, **goal}
 
 
-def _tell(text: str, share: float) -> None:
+def _tell(text: str, share: float | None) -> None:
     print(f"{share:4.0%} {text}", file=sys.stderr, flush=True)
 
 

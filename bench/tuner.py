@@ -111,7 +111,7 @@ def tuned(asked: Workload, known: Known, time_limit: float) -> Known:
     began = time.perf_counter()
     told = [""]
 
-    def tell(text: str, _: float) -> None:
+    def tell(text: str, _: float | None) -> None:
         if text != told[0]:
             say(asked, f"{time.perf_counter() - began:.1f} s: {text}")
         told[0] = text

@@ -10,8 +10,6 @@ from msgspec.structs import replace
 
 from framepace.analyze.compare import compare as compare_traces
 from framepace.analyze.summary import summarize
-from framepace.backends.base import Tell as LoadTell
-from framepace.backends.base import silent
 from framepace.clock.system import Clock
 from framepace.doctoring import host as checks
 from framepace.errors import UsageError
@@ -28,12 +26,12 @@ from framepace.facts.sweep import Sweep
 from framepace.facts.trace import Trace
 from framepace.facts.tuning import Objective, Tuning
 from framepace.facts.workload import Closed, Input, Load, Paced, Scope, Stop, Workload
-from framepace.lab.lab import Tell
 from framepace.measure.session import measure
 from framepace.models.spec import inspect, stem
 from framepace.numerics.gate import agreement
 from framepace.predicting.predict import predict as predict_trace
 from framepace.predicting.primitives import measure_primitives
+from framepace.progress import Tell, silent
 from framepace.recording import machine
 from framepace.reporting.page import html
 from framepace.sizing import MOST, TIME_LIMIT, Predict, size_up
@@ -116,7 +114,7 @@ def bench(
     out: str | Path | None = None,
     clock: Clock | None = None,
     progress: Any = None,
-    tell: LoadTell | None = None,
+    tell: Tell | None = None,
     layers: bool = False,
     **options: Any,
 ) -> Trace:

@@ -17,9 +17,9 @@ from framepace.facts.trace import Trace
 from framepace.facts.workload import Paced, Stop, Workload, load_fps
 from framepace.lab.enginepool import Engines
 from framepace.measure.session import clock_for, measure
+from framepace.progress import Tell
 from framepace.units import NS_PER_MS, NS_PER_S
 
-Tell = Callable[[str, float], None]
 Predict = Callable[[Plan, Workload], Trace]
 MOST = 256
 TIME_LIMIT = 120.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from msgspec.structs import replace
 
 from framepace.analyze.strategies import reasons
 from framepace.analyze.summary import summarize
-from framepace.backends.base import Tell as LoadTell
 from framepace.clock.system import Clock
 from framepace.errors import FramepaceError, UsageError
 from framepace.facts.settings import Case, apply
@@ -23,9 +22,8 @@ from framepace.facts.trace import Trace
 from framepace.lab.enginepool import Engines
 from framepace.lab.freshprocess import measure_apart
 from framepace.measure.session import clock_for, measure
+from framepace.progress import Tell
 from framepace.store import load_trace, write_atomic
-
-Tell = Callable[[str, float], None]
 
 
 def parse_vary(texts: Sequence[str]) -> dict[str, list[str]]:
@@ -99,13 +97,13 @@ def reasoned(done: Sequence[Cell]) -> tuple[Cell, ...]:
     return tuple(found)
 
 
-def _prefixed(tell: Tell, named: str, share: float) -> LoadTell:
+def _prefixed(tell: Tell, named: str, share: float) -> Tell:
     """Tells of loading within a cell; the bar stays that of the sweep."""
     return lambda text, _: tell(f"{named}: {text}", share)
 
 
 def _cell(
-    settings: dict[str, Any], case: Case, folder: Path | None, clock: Clock, engines: Engines, tell: LoadTell
+    settings: dict[str, Any], case: Case, folder: Path | None, clock: Clock, engines: Engines, tell: Tell
 ) -> Cell | None:
     path = None if folder is None else folder / f"cell-{_key(case)}"
     trace: Trace | None = _saved(path)
@@ -122,7 +120,7 @@ def _cell(
 
 
 def _measured(
-    settings: dict[str, Any], case: Case, path: Path | None, clock: Clock, engines: Engines, tell: LoadTell
+    settings: dict[str, Any], case: Case, path: Path | None, clock: Clock, engines: Engines, tell: Tell
 ) -> Trace:
     """Strategies are compared by start-up and memory too, so each cell of theirs has a process of its own."""
     if "strategy" in settings and not clock.virtual:

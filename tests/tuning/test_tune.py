@@ -117,7 +117,7 @@ def test_ctrl_c_gives_the_best_so_far(tmp_path: Path) -> None:
     """What was measured before is kept and told, and gone on with."""
     told: list[str] = []
 
-    def tell(text: str, share: float) -> None:
+    def tell(text: str, share: float | None) -> None:
         told.append(text)
         if sum(t.startswith("measuring") and " at " in t for t in told) == 4:
             raise KeyboardInterrupt

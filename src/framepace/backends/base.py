@@ -8,7 +8,7 @@ for each the caller fills `staging(slot)`, calls `enqueue(slot, count)`, then `w
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import entry_points
@@ -21,13 +21,9 @@ from framepace.errors import BackendError, UsageError, unknown
 from framepace.facts.model import Layer, ModelSpec
 from framepace.facts.plan import ModelPlan
 from framepace.models.spec import Resolved
+from framepace.progress import Tell, silent
 
 Tensors = Mapping[str, NDArray[Any]]
-Tell = Callable[[str, float | None], None]  # what a long load is doing, and the share done where it is known
-
-
-def silent(text: str, share: float | None) -> None:
-    """Tell nobody."""
 
 
 @dataclass(frozen=True)

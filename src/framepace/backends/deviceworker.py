@@ -20,6 +20,7 @@ from framepace.backends.base import DeviceTimes, Tensors, Worker, padded
 from framepace.devices.protocol import Device, Event, Graph, Memory, Stream
 from framepace.facts.model import TensorSpec
 from framepace.facts.plan import ModelPlan
+from framepace.models.inputs import staging_array
 from framepace.models.spec import Resolved
 
 _BEFORE, _UPLOADED, _BEGAN, _COMPUTED, _READY, _DONE = range(6)  # places in Slot.events
@@ -254,12 +255,3 @@ class DeviceWorker(Worker):
 def compute_stream(device: Device, plan: ModelPlan) -> Stream:
     """The stream for the kernels of a worker, its own or the one that all share."""
     return device.shared_stream() if plan.stream == "shared" else device.stream()
-
-
-def staging_array(tensor: TensorSpec, into: NDArray[Any]) -> None:
-    """Fill a staging array: random within what the dtype and an image allow, the same every time."""
-    rng = np.random.default_rng(0)
-    if into.dtype.kind == "f":
-        into[...] = rng.random(into.shape, dtype=np.float32)
-    else:
-        into[...] = rng.integers(0, 2, into.shape)

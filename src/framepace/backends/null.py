@@ -11,7 +11,7 @@ from msgspec import Meta
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from framepace.backends.base import Backend, Session, Tell, Tensors, Worker
+from framepace.backends.base import Backend, Session, Tensors, Worker
 from framepace.backends.options import checked
 from framepace.clock.system import Clock
 from framepace.errors import BackendError, UsageError
@@ -19,6 +19,7 @@ from framepace.facts.base import Fact
 from framepace.facts.model import ModelSpec, TensorSpec
 from framepace.facts.plan import ModelPlan, NonNegative, Option
 from framepace.models.spec import Resolved, inspect, resolve
+from framepace.progress import Tell
 
 _DRAWN = 1 << 16  # durations drawn ahead; later requests start over
 OPTIONS: Mapping[str, str] = {

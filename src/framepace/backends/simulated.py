@@ -16,7 +16,7 @@ import numpy as np
 from msgspec.structs import fields, replace
 from numpy.typing import NDArray
 
-from framepace.backends.base import Backend, DeviceTimes, Session, Tell, Tensors, Worker
+from framepace.backends.base import Backend, DeviceTimes, Session, Tensors, Worker
 from framepace.backends.options import checked
 from framepace.clock.system import Clock
 from framepace.clock.virtual import pass_until
@@ -25,6 +25,7 @@ from framepace.errors import BackendError, DeviceMemoryError, UsageError
 from framepace.facts.model import ModelSpec, TensorSpec
 from framepace.facts.plan import ModelPlan
 from framepace.models.spec import Resolved, inspect, resolve
+from framepace.progress import Tell
 from framepace.simulate.demand import Work, copy_ns, fallback_ns, work
 from framepace.simulate.device import Device, Job, Stream, Tenant
 from framepace.simulate.host import Host

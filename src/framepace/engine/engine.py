@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
-from framepace.backends.base import Session, Tell, get_backend, silent
+from framepace.backends.base import Session, get_backend
 from framepace.clock.system import Clock
 from framepace.devices.cuda import lock_setup, ordinal
 from framepace.engine.corekeeper import kept_awake, usable_cores
@@ -27,6 +27,7 @@ from framepace.facts.workload import Scope
 from framepace.feeds.feed import Feed
 from framepace.feeds.runstate import Control
 from framepace.hooks import load_hook
+from framepace.progress import Tell, silent
 
 
 class Engine:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from framepace.backends.base import Session, Tell, Worker, get_backend
+from framepace.backends.base import Session, Worker, get_backend
 from framepace.clock.system import SystemClock
 from framepace.devices.cuda import lock_setup
 from framepace.engine.pipeline import Delivered, Pipeline, Sink
@@ -33,6 +33,7 @@ from framepace.facts.workload import Scope
 from framepace.feeds.runstate import Control
 from framepace.hooks import load_hook
 from framepace.models.spec import Resolved
+from framepace.progress import Tell
 from framepace.video.frame import Frame
 from framepace.video.sharedframes import Reader, Shared, Writer
 

@@ -44,8 +44,9 @@ from framepace.facts.plan import Plan
 from framepace.facts.settings import Case, apply
 from framepace.facts.trace import Trace
 from framepace.facts.workload import Closed, Warmup, load_fps
-from framepace.lab.lab import Interrupted, Lab, Tell
+from framepace.lab.lab import Interrupted, Lab
 from framepace.measure.session import clock_for
+from framepace.progress import Tell
 
 _P99_REQUESTS = 600  # p99 wants 528 effective ones
 _SCOPE_SHARE = 0.25  # of the time limit for the stream run; the other scopes get a fifth of what it got

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from framepace.backends.base import Tell, silent
 from framepace.clock.system import Clock
 from framepace.engine.engine import Engine
 from framepace.errors import DeviceMemoryError
 from framepace.facts.plan import Plan
+from framepace.progress import Tell, silent
 
 
 class Engines:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,9 +15,9 @@ from framepace.facts.workload import Stop, Warmup, Workload
 from framepace.lab.enginepool import Engines
 from framepace.measure.frames import Frames, open_frames
 from framepace.measure.session import measure
+from framepace.progress import Tell
 from framepace.units import NS_PER_S
 
-Tell = Callable[[str, float], None]
 _ENGINES_KEPT = 6
 
 

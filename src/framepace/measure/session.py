@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from framepace.backends.base import Tell, get_backend, silent
+from framepace.backends.base import get_backend
 from framepace.clock.system import Clock, SystemClock
 from framepace.clock.virtual import VirtualClock
 from framepace.engine.engine import Engine
@@ -23,6 +23,7 @@ from framepace.feeds.runstate import Control
 from framepace.measure.frames import Frames, open_frames
 from framepace.measure.stop import Enough, Steady
 from framepace.measure.workerprocesses import run_processes
+from framepace.progress import Tell, silent
 from framepace.recording import machine
 from framepace.recording.gpu import gpu_samplers
 from framepace.recording.host import host_sampler

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from framepace.analyze.agreement import Tally, judged
-from framepace.backends.base import Session, Tell, Tensors, Worker, get_backend, silent
+from framepace.backends.base import Session, Tensors, Worker, get_backend
 from framepace.backends.tensorrt.engine import is_engine
 from framepace.clock.system import SystemClock
 from framepace.devices.cuda import lock_setup
@@ -24,6 +24,7 @@ from framepace.facts.workload import Input
 from framepace.models.convert import calibration
 from framepace.models.convert.variant import is_quantised, weight_files
 from framepace.models.spec import inspect
+from framepace.progress import Tell, silent
 from framepace.recording.machine import probe
 from framepace.store import cache
 from framepace.video.prepare import Preparer

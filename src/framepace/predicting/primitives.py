@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 
 import numpy as np
@@ -22,10 +22,10 @@ from framepace.lab.enginepool import Engines
 from framepace.measure.frames import Frames, open_frames
 from framepace.measure.session import clock_for, measure
 from framepace.predicting.machine import crowd
+from framepace.progress import Tell
 from framepace.recording.machine import probe
 from framepace.units import NS_PER_S
 
-Tell = Callable[[str, float], None]
 GAPS_MS = (1.0, 30.0)
 _QUIET, _PATIENCE = 0.05, 2
 _SECONDS = 1.0

@@ -21,13 +21,14 @@ from framepace.facts.settings import Case, apply
 from framepace.facts.trace import Trace
 from framepace.facts.tuning import Figures, Goal, Objective, Trial, Tuning, carried, decisive
 from framepace.facts.workload import Input, Stop, Warmup
-from framepace.lab.lab import Interrupted, Lab, Tell
+from framepace.lab.lab import Interrupted, Lab
 from framepace.measure.session import clock_for
 from framepace.models.spec import stem
 from framepace.numerics.gate import agreement
 from framepace.predicting.bound import bound
 from framepace.predicting.predict import predict
 from framepace.predicting.primitives import measure_primitives
+from framepace.progress import Tell
 from framepace.recording.machine import probe
 from framepace.tuning.journal import Known, key_of
 from framepace.tuning.machineoptions import surroundings

@@ -11,8 +11,7 @@ from msgspec import Meta
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from framepace.backends.base import Backend, Session, Tell, Tensors, Worker
-from framepace.backends.deviceworker import staging_array
+from framepace.backends.base import Backend, Session, Tensors, Worker
 from framepace.backends.onnxruntime import cuda as ort_cuda
 from framepace.backends.options import checked
 from framepace.clock.system import Clock
@@ -23,7 +22,9 @@ from framepace.facts.model import Layer, ModelSpec, TensorSpec
 from framepace.facts.plan import ModelPlan
 from framepace.models import builtin
 from framepace.models.convert.variant import variant
+from framepace.models.inputs import staging_array
 from framepace.models.spec import Resolved, inspect, operators, resolve
+from framepace.progress import Tell
 
 _LEVELS = {"off": "DISABLE_ALL", "basic": "ENABLE_BASIC", "extended": "ENABLE_EXTENDED", "all": "ENABLE_ALL"}
 _EXECUTION = {"sequential": "ORT_SEQUENTIAL", "parallel": "ORT_PARALLEL"}

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 from msgspec.structs import replace
 
-from framepace.backends.base import Backend, Session, Tell, Worker
+from framepace.backends.base import Backend, Session, Worker
 from framepace.backends.deviceworker import DeviceWorker, Produced, Slot
 from framepace.backends.options import checked
 from framepace.backends.tensorrt import build, engine
@@ -27,6 +27,7 @@ from framepace.facts.model import Layer, TensorSpec
 from framepace.facts.plan import ModelPlan
 from framepace.models.convert.variant import variant
 from framepace.models.spec import Resolved, inspect, resolve
+from framepace.progress import Tell
 
 find_library()  # no TensorRT: an ImportError, which the registry turns into the name of the extra
 OPTIONS: Mapping[str, str] = {

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from framepace.backends.base import Tell, silent
 from framepace.backends.tensorrt.api import Library
 from framepace.backends.tensorrt.progress import watch
 from framepace.devices import cuda
@@ -17,6 +16,7 @@ from framepace.facts.plan import ModelPlan
 from framepace.models import builtin
 from framepace.models.convert.variant import weight_files
 from framepace.models.spec import Resolved, inspect, stem
+from framepace.progress import Tell, silent
 from framepace.store import cache
 
 _VERBOSITIES = {"none": "NONE", "names": "LAYER_NAMES_ONLY", "detailed": "DETAILED"}

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from framepace.backends.base import Tell
 from framepace.backends.tensorrt.api import Library
+from framepace.progress import Tell
 
 
 @contextmanager

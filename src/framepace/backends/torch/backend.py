@@ -17,7 +17,7 @@ from typing import Literal
 import torch
 from msgspec.structs import replace
 
-from framepace.backends.base import Backend, Session, Tell
+from framepace.backends.base import Backend, Session
 from framepace.backends.options import checked
 from framepace.backends.torch.cuda import CudaSession
 from framepace.backends.torch.session import CpuSession
@@ -25,6 +25,7 @@ from framepace.clock.system import Clock
 from framepace.errors import UsageError
 from framepace.facts.base import Fact
 from framepace.facts.plan import ModelPlan
+from framepace.progress import Tell
 
 OPTIONS: Mapping[str, str] = {
     "channels_last": "keep pictures and weights of convolutions in the NHWC layout (true or false)",

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from framepace.backends.base import Tell, Worker
+from framepace.backends.base import Worker
 from framepace.backends.deviceworker import DeviceWorker, Produced, Slot
 from framepace.backends.torch.session import Tensor, TorchSession, cuda_missing
 from framepace.devices import cuda
@@ -24,6 +24,7 @@ from framepace.devices.protocol import Stream
 from framepace.errors import BackendError, DeviceLost, FramepaceError
 from framepace.facts.plan import ModelPlan
 from framepace.models.torch.script import first_line
+from framepace.progress import Tell
 
 _WARM_UP = 3  # before a capture: libraries choose their algorithms and allocate their workspaces
 # CUDA's texts (cudaGetErrorString) of the errors after which the context is of no use.

@@ -13,12 +13,12 @@ import torch
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from framepace.backends.base import Session, Tell, Tensors, Worker
-from framepace.backends.deviceworker import staging_array
+from framepace.backends.base import Session, Tensors, Worker
 from framepace.errors import BackendError, FramepaceError, ModelError, UsageError
 from framepace.facts.model import Layer, ModelSpec, TensorSpec
 from framepace.facts.plan import ModelPlan
 from framepace.models import spec as models
+from framepace.models.inputs import staging_array
 from framepace.models.spec import Resolved
 from framepace.models.torch import builtin as torchnet
 from framepace.models.torch import file as torchfile
@@ -26,6 +26,7 @@ from framepace.models.torch import graph as torchgraph
 from framepace.models.torch import script as torchscript
 from framepace.models.torch import spec as torchmodel
 from framepace.models.torch.script import first_line
+from framepace.progress import Tell
 from framepace.video.prepare import affine
 
 _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}

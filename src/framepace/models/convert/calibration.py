@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from framepace.backends.deviceworker import staging_array
 from framepace.errors import SourceError
 from framepace.facts.plan import ModelPlan
+from framepace.models.inputs import staging_array
 from framepace.models.spec import Resolved
 from framepace.video.prepare import Preparer
 from framepace.video.source import decode_all, open_source

@@ -32,8 +32,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from framepace.backends.base import Tell, silent
 from framepace.errors import FramepaceError, ModelError
+from framepace.progress import Tell, silent
 
 # A protobuf message cannot be larger than 2 GiB; graph and names need room beside the weights.
 LARGEST = (2 << 30) - (64 << 20)

@@ -13,7 +13,6 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from framepace.backends.base import Tell, silent
 from framepace.errors import ModelError, UsageError
 from framepace.facts.model import ModelSpec
 from framepace.facts.plan import ModelPlan
@@ -22,6 +21,7 @@ from framepace.models.convert.calibration import calibration_key, prepared_input
 from framepace.models.convert.fold import fold, folds
 from framepace.models.convert.precision import LARGEST, to_fp16, to_int8, versions, weight_bytes
 from framepace.models.spec import Resolved, inspect, operators, resolve, stem
+from framepace.progress import Tell, silent
 from framepace.store import cache
 
 _PRECISIONS = ("fp16", "int8", "int8+fp16")
