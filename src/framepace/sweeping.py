@@ -133,7 +133,7 @@ def _saved(path: Path | None) -> Trace | None:
     if path is None or not (path / "requests.parquet").exists():
         return None
     trace = load_trace(path)
-    return trace if trace.meta.stopped in {"finished", "source ended"} else None
+    return trace if trace.meta.whole else None
 
 
 def _key(case: Case) -> str:

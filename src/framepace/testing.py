@@ -73,18 +73,29 @@ def make_model(name: str = "model", **changes: Any) -> ModelSpec:
 
 
 def make_meta(models: Sequence[str] = ("model",), **changes: Any) -> TraceMeta:
-    """Meta-data of a finished run of `models` at 30 fps in scope 'stream'; `changes` are fields of TraceMeta."""
+    """Meta-data of a finished run of `models` at 30 fps in scope 'stream'.
+
+    `changes` are fields of TraceMeta, and `plan` or `program`, the subject.
+    """
+    program = changes.pop("program", None)
+    plan = changes.pop("plan", None) or _plan(models)
     fields: dict[str, Any] = {
         "id": "made-up",
         "created": "2026-01-01T00:00:00Z",
         "machine": make_machine(),
         "models": tuple(make_model(name) for name in models),
-        "plan": Plan(models=tuple(ModelPlan(name=n, model=f"{n}.onnx") for n in models), target=Target(fps=30.0)),
         "workload": Workload(load=Paced(fps=30.0)),
         "sources": ("synthetic",),
-        "stopped": "count",
+        "stopped": "finished",
     }
-    return TraceMeta(**fields | changes)
+    if program is not None:
+        return TraceMeta(subject_program=program, **fields | changes)
+    return TraceMeta(subject_plan=plan, **fields | changes)
+
+
+def _plan(models: Sequence[str]) -> Plan:
+    """A plan of `models` for 30 fps."""
+    return Plan(models=tuple(ModelPlan(name=n, model=f"{n}.onnx") for n in models), target=Target(fps=30.0))
 
 
 _STAGE_STAMPS = ("captured", "decoded", "queued", "batched", "started", "finished", "delivered")

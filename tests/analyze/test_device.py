@@ -36,7 +36,7 @@ def placed(trace: Trace, *devices: str | None) -> Trace:
     """The trace with its models on these devices."""
     plan = trace.meta.plan
     models = tuple(replace(m, device=d) for m, d in zip(plan.models, devices, strict=True))
-    return Trace(replace(trace.meta, plan=replace(plan, models=models)), trace.requests, trace.telemetry)
+    return Trace(replace(trace.meta, subject_plan=replace(plan, models=models)), trace.requests, trace.telemetry)
 
 
 def frames(count: int, compute: int = 2 * NS_PER_MS, telemetry: dict[str, Any] | None = None, **columns: Any) -> Trace:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from framepace.analyze.summary import summarize
 from framepace.facts.plan import ModelPlan, Plan, Target
 from framepace.facts.summary import Summary
-from framepace.facts.trace import Cause, Mark, Outcome
+from framepace.facts.trace import DropCause, Mark, Outcome
 from framepace.testing import make_trace
 
 MS = 1_000_000
@@ -66,8 +66,8 @@ def test_warm_up_is_counted_and_left_out() -> None:
 def test_failures_and_drops_are_counted_and_miss_the_budget() -> None:
     """Failed and dropped frames have no latency, but they are counted by cause, and they missed their budget."""
     outcome, cause = np.zeros(100), np.zeros(100)
-    outcome[:20], cause[:20] = Outcome.FAILED, Cause.BACKEND
-    outcome[20:30], cause[20:30] = Outcome.DROPPED, Cause.STALE
+    outcome[:20], cause[:20] = Outcome.FAILED, DropCause.BACKEND
+    outcome[20:30], cause[20:30] = Outcome.DROPPED, DropCause.STALE
     found = summarize(make_trace(np.full(100, 5 * MS), columns={"outcome": outcome, "cause": cause}))
     assert found.frames.outcomes == {"ok": 70, "dropped": 10, "failed": 20}
     assert found.frames.causes == {"stale": 10, "inference failed": 20}
@@ -138,7 +138,7 @@ def test_any_trace_has_a_summary_that_can_be_stored(count: int, models: int, see
     rng, rows = np.random.default_rng(seed), count * models
     columns = {name: np.where(rng.random(rows) < 0.2, -1, rng.integers(0, 10**7, rows)) for name in
                ("available", "captured", "queued", "batched", "cpu", "h2d")}  # fmt: skip
-    columns |= {"outcome": rng.integers(0, 4, rows), "marks": rng.integers(0, 16, rows)}
+    columns |= {"outcome": rng.choice(list(Outcome.NAMES), rows), "marks": rng.integers(0, 16, rows)}
     columns |= {"batch_size": rng.integers(0, 5, rows), "cause": rng.integers(0, 7, rows)}
     names = [f"m{i}" for i in range(models)]
     found = summarize(make_trace(rng.integers(0, 10**7, count), models=names, columns=columns))

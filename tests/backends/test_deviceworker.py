@@ -14,7 +14,7 @@ from framepace.engine.strategies import serve_overlapped
 from framepace.errors import BackendError, DeviceLost, DeviceMemoryError
 from framepace.facts.model import TensorSpec
 from framepace.facts.plan import Batching, EnginePlan, ModelPlan
-from framepace.facts.trace import Cause, Column, Outcome
+from framepace.facts.trace import Column, DropCause, Outcome
 from framepace.facts.workload import Closed, Load, Paced
 from framepace.feeds.batchrules import BatchRule
 from framepace.feeds.feed import InlineFeed
@@ -263,7 +263,7 @@ def test_a_lost_device_ends_the_run_and_keeps_what_was_measured(clock: FakeClock
     net.worker._launch = launch
     r = run(clock, net, Closed(), 100)
     assert r["outcome"].tolist() == [Outcome.OK] * 3 + [Outcome.FAILED]
-    assert r["cause"][-1] == Cause.DEVICE
+    assert r["cause"][-1] == DropCause.DEVICE
 
 
 def test_overlapping_requests_do_not_count_each_others_cpu_time(clock: FakeClock) -> None:

@@ -18,7 +18,7 @@ from framepace.analyze.summary import summarize
 from framepace.errors import BackendError, UsageError
 from framepace.facts.plan import ModelPlan, Plan, Strategy
 from framepace.facts.settings import Case, apply
-from framepace.facts.trace import Cause, Column, Mark, Outcome, Trace
+from framepace.facts.trace import Column, DropCause, Mark, Outcome, Trace
 from framepace.facts.workload import Closed, Input, Stop, Warmup, Workload
 from framepace.measure.session import measure
 from framepace.store import load_trace
@@ -154,7 +154,7 @@ def test_a_model_that_fails_is_a_failed_row_and_nothing_else(strategy: str) -> N
         rows = of(trace, model)
         failed = rows["frame"][rows["outcome"] == Outcome.FAILED]
         assert failed.tolist() == ([4] if model == 1 else [])
-        assert set(rows["cause"][rows["outcome"] == Outcome.FAILED].tolist()) <= {Cause.BACKEND}
+        assert set(rows["cause"][rows["outcome"] == Outcome.FAILED].tolist()) <= {DropCause.BACKEND}
     assert len(np.unique(trace.requests["frame"])) >= 30
     assert any("fails here" in note for note in trace.meta.notes)
 

@@ -7,7 +7,7 @@ import pytest
 
 from framepace.engine.pipeline import Pipeline
 from framepace.facts.plan import EnginePlan
-from framepace.facts.trace import Cause, Column, Mark, Outcome
+from framepace.facts.trace import Column, DropCause, Mark, Outcome
 from framepace.facts.workload import Closed, Delay, Load, Paced
 from framepace.feeds.batchrules import BatchRule
 from framepace.feeds.feed import InlineFeed
@@ -92,7 +92,7 @@ def test_a_failed_inference_is_a_row_and_the_run_goes_on() -> None:
     """The third of six fails: six rows, one failed with its cause."""
     r = Run(Closed(), 5, MS, MS, -1, MS).go()
     assert r["outcome"].tolist() == [Outcome.OK, Outcome.OK, Outcome.FAILED, *[Outcome.OK] * 3]
-    assert r["cause"][2] == Cause.BACKEND
+    assert r["cause"][2] == DropCause.BACKEND
 
 
 def test_a_failing_hook_is_told_from_a_failing_backend() -> None:
@@ -101,7 +101,7 @@ def test_a_failing_hook_is_told_from_a_failing_backend() -> None:
     def hook(*_: object) -> None:
         raise ValueError("user code")
 
-    assert set(Run(Closed(), 3, MS).go(finish=hook)["cause"].tolist()) == {Cause.HOOK}
+    assert set(Run(Closed(), 3, MS).go(finish=hook)["cause"].tolist()) == {DropCause.HOOK}
 
 
 def test_outputs_that_are_not_finite_are_marked() -> None:

@@ -15,7 +15,7 @@ from framepace.engine.engine import Engine
 from framepace.errors import UsageError
 from framepace.facts.plan import Batching, EnginePlan, Plan, SourcePolicy, Target
 from framepace.facts.settings import Case, apply
-from framepace.facts.trace import Cause, Column, Trace
+from framepace.facts.trace import Column, DropCause, Trace
 from framepace.facts.workload import Input, Paced, Stop, Warmup, Workload
 from framepace.feeds.batchrules import BatchRule, DeadlineRule
 from framepace.feeds.deadline import Gatherer, GatherFeed
@@ -258,7 +258,7 @@ def test_stale_frames_are_dropped_before_a_batch_is_made() -> None:
     drops: list[int] = []
     feed = streams(Asked(), 4, SourcePolicy(buffer=64, stale_ms=100.0), drops)
     assert taken_of(feed) == []
-    assert drops == [Cause.STALE] * 8
+    assert drops == [DropCause.STALE] * 8
 
 
 def test_an_open_batch_is_not_ready_for_a_worker_that_has_other_work() -> None:

@@ -16,7 +16,7 @@ import pytest
 from framepace.errors import PlanError, UsageError
 from framepace.facts.plan import EnginePlan, ModelPlan, Plan
 from framepace.facts.settings import Case, apply
-from framepace.facts.trace import Cause, Mark, Outcome, Trace
+from framepace.facts.trace import DropCause, Mark, Outcome, Trace
 from framepace.facts.workload import Closed, Paced, Replay, Stop, Warmup, Workload
 from framepace.measure.session import measure
 from framepace.store import load_trace
@@ -79,7 +79,7 @@ def test_a_failure_on_the_500th_request_is_a_row_and_the_499_before_it_are_kept(
     outcome = long.requests["outcome"]
     assert outcome[:499].max() == Outcome.OK
     assert outcome[499] == Outcome.FAILED
-    assert long.requests["cause"][499] == Cause.BACKEND
+    assert long.requests["cause"][499] == DropCause.BACKEND
     assert outcome[500:].max() == Outcome.OK
     assert any("fails" in note for note in long.meta.notes)
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from framepace.errors import UsageError
 from framepace.facts.plan import Batching, EnginePlan, Plan, SourcePolicy
-from framepace.facts.trace import Cause
+from framepace.facts.trace import DropCause
 from framepace.facts.workload import Closed, Delay, Input, Paced, Stop, Warmup, Workload
 from framepace.predicting.predict import predict
 from tests.doubles.primitives import MS, foretold, model, point, primitives
@@ -106,7 +106,7 @@ def test_a_live_policy_drops_in_a_prediction_too() -> None:
     """Two cameras at 200 a second against an inference of 4 ms: a third or more is dropped, with its cause."""
     known = primitives(point(decode=0.1, infer=4.0), scope="stream")
     trace = predict(*_stream(1, 200, 2, drop="oldest", buffer=1), known)
-    dropped = np.count_nonzero(trace.requests["cause"] == Cause.BUFFER_FULL)
+    dropped = np.count_nonzero(trace.requests["cause"] == DropCause.BUFFER_FULL)
     assert dropped / len(trace) == pytest.approx(0.375, abs=0.03)
 
 

@@ -64,7 +64,7 @@ def trace(rows: int = 600, models: tuple[str, ...] = ("detector",), seed: int = 
         created="2026-01-01T12:00:00Z",
         machine=MACHINE,
         models=tuple(_spec(name) for name in models),
-        plan=Plan(models=tuple(ModelPlan(name=n, model=f"/models/{n}.onnx") for n in models), target=Target(fps=30)),
+        subject_plan=Plan(models=tuple(ModelPlan(name=n, model=f"/models/{n}.onnx") for n in models), target=Target(fps=30)),
         workload=Workload(load=Paced(fps=30)),
         stopped="finished",
         notes=("the video was cut off at frame 812",),

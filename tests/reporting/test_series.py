@@ -59,10 +59,10 @@ def test_warm_up_and_failures_are_not_drawn() -> None:
     requests["marks"][:] = 0
     requests["marks"][:5] = Mark.WARMUP
     requests["outcome"][10] = Outcome.FAILED
-    requests["outcome"][11] = Outcome.LATE
+    requests["outcome"][11] = Outcome.DROPPED
     shuffled = Trace(trace.meta, {name: column[::-1] for name, column in requests.items()}, trace.telemetry)
     (series,) = latencies(shuffled)
-    assert len(series.due) == 40 - 5 - 1
+    assert len(series.due) == 40 - 5 - 2
     assert (np.diff(series.due) > 0).all()
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from framepace import store
 from framepace.errors import PlanError, StoreError
 from framepace.facts.plan import Batching, EnginePlan, ModelPlan, Plan, Target
-from framepace.facts.trace import REQUEST_COLUMNS, TELEMETRY_COLUMNS, TraceMeta
+from framepace.facts.trace import REQUEST_COLUMNS, TELEMETRY_COLUMNS, Stopped, TraceMeta
 from framepace.facts.workload import Paced, Workload
 from framepace.recording.machine import probe
 from framepace.store import MemoryWriter, TraceWriter, load_plan, load_trace, save_plan
@@ -21,7 +21,7 @@ from framepace.store import MemoryWriter, TraceWriter, load_plan, load_trace, sa
 WIDTH = len(REQUEST_COLUMNS)
 
 
-def meta(stopped: str = "running") -> TraceMeta:
+def meta(stopped: Stopped = "running") -> TraceMeta:
     """The meta of a small run."""
     plan = Plan(models=(ModelPlan(name="m", model="null", backend="null"),))
     return TraceMeta(
@@ -29,7 +29,7 @@ def meta(stopped: str = "running") -> TraceMeta:
         created="",
         machine=probe(),
         models=(),
-        plan=plan,
+        subject_plan=plan,
         workload=Workload(load=Paced(fps=30)),
         stopped=stopped,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -42,16 +42,23 @@ def device_summary(trace: Trace, sizes: Sizes | None = None) -> tuple[DeviceSumm
     """
     measured = trace.measured()
     work = inferences(measured)
-    models = trace.meta.plan.models
-    place = np.array([ordinal(model) for model in models], dtype=np.int64)[work["model"]]
+    names = trace.meta.names
+    place = _devices_of_models(trace)[work["model"]]
     sampled = np.unique(trace.telemetry["device"][trace.telemetry["device"] >= 0])
     if len(sampled) == 1 and len(np.unique(place)) == 1:
         place = np.full_like(place, sampled[0])
     span = _span(measured)
     return tuple(
-        _summary(device, _telemetry(trace, device, span), _where(work, place == device), span, models, sizes or {})
+        _summary(device, _telemetry(trace, device, span), _where(work, place == device), span, names, sizes or {})
         for device in np.unique(np.concatenate([sampled, place])).tolist()
     )
+
+
+def _devices_of_models(trace: Trace) -> Column:
+    """The number of the GPU of each model; 0 where a program's trace does not say."""
+    if not trace.meta.is_plan:
+        return np.zeros(len(trace.meta.names), np.int64)
+    return np.array([ordinal(model) for model in trace.meta.plan.models], dtype=np.int64)
 
 
 def inferences(trace: Trace) -> dict[str, Column]:
@@ -115,10 +122,10 @@ def _intervals(work: Rows) -> tuple[Column, Column]:
 
 
 def _summary(
-    device: int, t: Rows, work: Rows, span: tuple[int, int], models: tuple[ModelPlan, ...], sizes: Sizes
+    device: int, t: Rows, work: Rows, span: tuple[int, int], names: Sequence[str], sizes: Sizes
 ) -> DeviceSummary:
     found = overlap(work)
-    up, down = (_bandwidth(work, name, models, sizes) for name in ("h2d", "d2h"))
+    up, down = (_bandwidth(work, name, names, sizes) for name in ("h2d", "d2h"))
     whole, kernels = max(1, span[1] - span[0]), max(1, found.compute)
     known = len(work["compute"]) > 0
     return DeviceSummary(
@@ -147,9 +154,9 @@ def _device_end(work: Rows) -> Column:
     return np.where(copied, work["d2h_at"] + work["d2h"], work["compute_at"] + work["compute"])
 
 
-def _bandwidth(work: Rows, name: str, models: tuple[ModelPlan, ...], sizes: Sizes) -> float | None:
+def _bandwidth(work: Rows, name: str, names: Sequence[str], sizes: Sizes) -> float | None:
     """Bytes a second of the copies of one direction, of the models whose sizes are known."""
-    each = np.array([sizes.get(model.name, (0, 0))[name == "d2h"] for model in models], dtype=np.int64)[work["model"]]
+    each = np.array([sizes.get(model, (0, 0))[name == "d2h"] for model in names], dtype=np.int64)[work["model"]]
     rows = (work[name] > 0) & (work[f"{name}_at"] >= 0) & (each > 0)
     spent = int(work[name][rows].sum())
     return float((each * work["batch_size"])[rows].sum()) / spent * NS_PER_S if spent else None

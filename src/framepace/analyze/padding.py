@@ -16,7 +16,7 @@ def padding(measured: Trace) -> dict[str, float]:
 
     Rows of the trace are delivered requests; each inference of b frames has b of them.
     """
-    r, names = measured.requests, [model.name for model in measured.meta.plan.models]
+    r, names = measured.requests, measured.meta.names
     found = {}
     for name, made in measured.meta.batch_sizes.items():
         frames = r["batch_size"][r["model"] == names.index(name)]

@@ -35,7 +35,7 @@ def cost(done: Trace, host: Mapping[str, Column], rates: Mapping[str, float]) ->
     """
     work = _inferences(done)
     took = work["delivered"] - work["batched"]
-    names = [model.name for model in done.meta.plan.models]
+    names = done.meta.names
     union, startup, t = _union(work["batched"], work["delivered"]), done.meta.startup, done.telemetry
     return Cost(
         startup=float(startup["models"] + startup.get("workers", 0)) if "models" in startup else None,

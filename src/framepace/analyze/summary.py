@@ -17,7 +17,7 @@ from framepace.analyze.strategies import cost
 from framepace.analyze.tiers import find_tiers, with_beside
 from framepace.facts.model import TensorSpec
 from framepace.facts.summary import ModelSummary, StageShare, Summary
-from framepace.facts.trace import Cause, Column, Mark, Outcome, Trace
+from framepace.facts.trace import Column, DropCause, Mark, Outcome, Trace
 from framepace.facts.workload import load_fps
 from framepace.units import NS_PER_MS, NS_PER_S
 
@@ -56,7 +56,7 @@ def summarize(trace: Trace) -> Summary:
         neighbours_cpu=_neighbours(done),
         pacer_error=_pacer_error(done),
         frames=frames,
-        models=models or (replace(frames, model=trace.meta.plan.models[0].name),),
+        models=models or (replace(frames, model=next(iter(trace.meta.names), "frames")),),
         telemetry=telemetry,
         devices=device_summary(trace, _sizes(trace)) if (trace.requests["compute"] >= 0).any() else (),
         cost=cost(measured, _all_host(trace), telemetry) if len(measured) else None,
@@ -67,8 +67,8 @@ def summarize(trace: Trace) -> Summary:
 
 def _models(trace: Trace) -> tuple[ModelSummary, ...]:
     """Each of several models; none for a single one, whose requests are the frames."""
-    names = [model.name for model in trace.meta.plan.models]
-    if len(names) == 1:
+    names = trace.meta.names
+    if len(names) <= 1:
         return ()
     # Stages are of the whole trace: a model alone does not know that others of its frame ran before it.
     stage, r = stages(trace), trace.requests
@@ -77,7 +77,7 @@ def _models(trace: Trace) -> tuple[ModelSummary, ...]:
         rows = np.flatnonzero(r["model"] == index)
         rows = rows[np.argsort(r["due"][rows], kind="stable")]
         past = rows[(r["marks"][rows] & Mark.WARMUP) == 0]
-        done = past[r["outcome"][past] <= Outcome.LATE]
+        done = past[r["outcome"][past] == Outcome.OK]
         own = {stage_name: column[done] for stage_name, column in stage.items()}
         found.append(_model_summary(name, len(rows), take(trace, past), take(trace, done), own))
     return tuple(found)
@@ -94,7 +94,7 @@ def _model_summary(name: str, count: int, past: Trace, done: Trace, stage: Mappi
         effective=effective_size(latency),
         warmup=count - len(past),
         outcomes=_counts(past.requests["outcome"], Outcome.NAMES) or {"ok": 0},
-        causes=_counts(past.requests["cause"], Cause.NAMES),
+        causes=_counts(past.requests["cause"], DropCause.NAMES),
         mean=_mean(latency),
         percentiles=percentiles(latency, _PERCENTILES),
         stages=_stages(stage, latency),
@@ -115,6 +115,8 @@ def _parts(done: Trace) -> dict[str, float]:
 
 def _sizes(trace: Trace) -> dict[str, tuple[int, int]]:
     """Bytes to and from the device a frame, by model; 0 where a shape is not known."""
+    if not trace.meta.is_plan:
+        return {}
     pairs = zip(trace.meta.plan.models, trace.meta.models, strict=True)
     return {
         plan.name: (
@@ -139,7 +141,7 @@ def _past_warmup(trace: Trace) -> Trace:
 
 
 def _delivered(trace: Trace) -> Trace:
-    return _kept(trace, trace.requests["outcome"] <= Outcome.LATE)
+    return _kept(trace, trace.requests["outcome"] == Outcome.OK)
 
 
 def _kept(trace: Trace, keep: NDArray[np.bool_]) -> Trace:
@@ -160,10 +162,10 @@ def _share(name: str, values: Column, total: float) -> StageShare:
     return StageShare(name=name, median=float(median), mean=mean, p99=float(p99), share=mean / total)
 
 
-def _counts(codes: Column, names: tuple[str, ...]) -> dict[str, int]:
-    """How often each named code occurs; a code without a name is nothing to tell."""
-    found = np.bincount(codes[codes >= 0], minlength=len(names))
-    return {name: int(count) for name, count in zip(names, found, strict=False) if name and count}
+def _counts(codes: Column, names: Mapping[int, str]) -> dict[str, int]:
+    """How often each code occurs, by its name; codes without a name are left out."""
+    counts = np.bincount(codes[codes >= 0], minlength=max(names) + 1)
+    return {name: int(counts[code]) for code, name in names.items() if name and counts[code]}
 
 
 def _marks(marks: Column) -> dict[str, int]:
@@ -194,8 +196,8 @@ def _seconds(done: Trace) -> float:
 
 
 def _budget(trace: Trace) -> float | None:
-    """The frame budget in ns: the plan's target, else the period of the load."""
-    budget, fps = trace.meta.plan.target.budget_ms, load_fps(trace.meta.workload.load)
+    """The frame budget in ns: the subject's target, else the period of the load."""
+    budget, fps = trace.meta.subject.target.budget_ms, load_fps(trace.meta.workload.load)
     if budget is not None:
         return budget * NS_PER_MS
     return None if fps is None else NS_PER_S / fps
@@ -280,7 +282,7 @@ def _notes(trace: Trace, frames: ModelSummary) -> Iterator[str]:
     yield from trace.meta.notes
     if not trace.meta.warmup_stable:
         yield "warm-up ran out of time before the latency was steady"
-    if trace.meta.stopped in ("running", "interrupted", "disk full", "failed"):
+    if not trace.meta.whole:
         yield f"the run did not end as planned: {trace.meta.stopped}"
     if not frames.requests:
         yield "no request was measured"

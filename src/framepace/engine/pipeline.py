@@ -19,7 +19,7 @@ from framepace.backends.base import DeviceTimes, Tensors, Worker
 from framepace.clock.system import Clock
 from framepace.clock.usage import NOTHING, Usage, thread_usage
 from framepace.errors import BackendError, DeviceLost, FramepaceError
-from framepace.facts.trace import REQUEST_COLUMNS, Cause, Mark, Outcome
+from framepace.facts.trace import REQUEST_COLUMNS, DropCause, Mark, Outcome
 from framepace.feeds.runstate import Control
 from framepace.video.frame import Frame
 
@@ -82,7 +82,7 @@ class _Flight:
     started: int = 0
     enqueued: int = 0
     finished: int = 0
-    cause: int = Cause.NONE
+    cause: int = DropCause.NONE
     error: Exception | None = None
     times: DeviceTimes | None = None
     clock_after: int = -1
@@ -213,7 +213,7 @@ class Pipeline:
                 flight.finished = self._now()
                 self._hand_out(step, flight, outputs)
         except Exception as error:
-            flight.error, flight.cause = error, _cause(error) if not flight.finished else Cause.HOOK
+            flight.error, flight.cause = error, _cause(error) if not flight.finished else DropCause.HOOK
         delivered = self._now()
         used = self._usage().since(flight.before)
         # What is only for the record is read when the frame has been delivered.
@@ -293,5 +293,5 @@ def dropped_row(frame: Frame, model: int, cause: int, now: int, warming: bool) -
 
 def _cause(error: Exception) -> int:
     if isinstance(error, DeviceLost):
-        return Cause.DEVICE
-    return Cause.BACKEND if isinstance(error, BackendError) else Cause.HOOK
+        return DropCause.DEVICE
+    return DropCause.BACKEND if isinstance(error, BackendError) else DropCause.HOOK

@@ -160,3 +160,8 @@ class Plan(Fact, frozen=True, kw_only=True):
     format: str = PLAN_FORMAT
     machine: str | None = None
     traces: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the models, in the order in which they run."""
+        return tuple(model.name for model in self.models)

@@ -1,18 +1,21 @@
-"""The trace: one row a (frame, model), raw; telemetry beside it; and the environment it was measured in."""
+"""The trace: one raw row per (frame, model), telemetry beside it, and the environment it was measured in."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
+from msgspec import UNSET, UnsetType, field
 from numpy.typing import NDArray
 
+from framepace.errors import UsageError
 from framepace.facts.base import Fact
 from framepace.facts.machine import Machine
 from framepace.facts.model import Layer, ModelSpec
 from framepace.facts.plan import Plan
+from framepace.facts.program import Program
 from framepace.facts.workload import Workload
 
 TRACE_FORMAT = "framepace.trace/2"
@@ -21,7 +24,7 @@ TRACE_FORMAT = "framepace.trace/2"
 REQUEST_COLUMNS: Mapping[str, str] = {
     "frame": "number of the frame over all sources, in order of arrival",
     "source": "index into meta.sources",
-    "model": "index into meta.plan.models",
+    "model": "index into meta.names",
     "worker": "index of the worker that ran it",
     "batch_id": "number of the inference; rows with one batch_id shared it",
     "batch_size": "frames in that inference",
@@ -49,7 +52,7 @@ REQUEST_COLUMNS: Mapping[str, str] = {
     "faults": "page faults of that thread in that span (minor and major)",
     "gc": "garbage-collector time in that span",
     "outcome": "Outcome code",
-    "cause": "Cause code: why it was dropped or failed",
+    "cause": "DropCause code: why it was dropped or failed",
     "marks": "bit set of Mark",
 }
 
@@ -62,8 +65,8 @@ TELEMETRY_COLUMNS: Mapping[str, str] = {
     "temperature_c": "temperature",
     "utilisation": "per cent of time with any kernel running",
     "event_reasons": "NVML clock-event reasons, bit set",
-    "pcie_rx_bytes_s": "bytes a second to the device",
-    "pcie_tx_bytes_s": "bytes a second from the device",
+    "pcie_rx_bytes_s": "bytes per second to the device",
+    "pcie_tx_bytes_s": "bytes per second from the device",
     "sm_activity": "SMs active, per mille",
     "tensor_activity": "tensor cores active, per mille",
     "dram_activity": "DRAM bandwidth in use, per mille",
@@ -87,50 +90,75 @@ TELEMETRY_COLUMNS: Mapping[str, str] = {
 
 
 class Outcome:
-    """Codes of the column `outcome`."""
+    """Codes of the column `outcome`. 1 is reserved; that a frame came late follows from its stamps."""
 
-    OK, LATE, DROPPED, FAILED = 0, 1, 2, 3
-    NAMES = ("ok", "late", "dropped", "failed")
+    OK = 0
+    DROPPED = 2
+    FAILED = 3
+    NAMES: Mapping[int, str] = {OK: "ok", DROPPED: "dropped", FAILED: "failed"}
 
 
-class Cause:
-    """Codes of the column `cause`."""
+class DropCause:
+    """Codes of the column `cause`: why a frame was dropped or failed. 5 and 6 are reserved."""
 
-    NONE, BUFFER_FULL, STALE, BACKEND, HOOK, SOURCE, STOPPED, DEVICE = 0, 1, 2, 3, 4, 5, 6, 7
-    NAMES = ("", "buffer full", "stale", "inference failed", "hook failed", "source failed", "stopped", "device lost")
+    NONE = 0
+    BUFFER_FULL = 1
+    STALE = 2
+    BACKEND = 3
+    HOOK = 4
+    DEVICE = 7
+    NAMES: Mapping[int, str] = {
+        NONE: "",
+        BUFFER_FULL: "buffer full",
+        STALE: "stale",
+        BACKEND: "inference failed",
+        HOOK: "hook failed",
+        DEVICE: "device lost",
+    }
 
 
 class Mark:
-    """Bits of the column `marks`: reasons to doubt a sample. Marked samples are kept."""
+    """Bits of the column `marks`: reasons to doubt a sample. Marked samples are kept. 4 and 8 are reserved."""
 
-    WARMUP, NAN, THROTTLED, INCOMPLETE = 1, 2, 4, 8
-    NAMES: Mapping[int, str] = {1: "warm-up", 2: "output not finite", 4: "clock under 75 %", 8: "incomplete"}
+    WARMUP = 1
+    NAN = 2
+    NAMES: Mapping[int, str] = {WARMUP: "warm-up", NAN: "output not finite"}
 
+
+# How a run ended. 'rotated': the segment was full and the run went on in the next one. 'running': it has not ended
+# yet; 'killed': it ended without closing its trace.
+Stopped: TypeAlias = Literal[
+    "running", "finished", "source ended", "rotated", "interrupted", "disk full", "device lost", "failed", "killed"
+]
+AS_PLANNED: tuple[Stopped, ...] = ("finished", "source ended", "rotated")
 
 Column = NDArray[np.int64]
 
 
 class TraceMeta(Fact, frozen=True, kw_only=True):
-    """What must be known to read a trace: versions, machine, models, plan and workload.
+    """What must be known to read a trace: versions, machine, models, subject and workload.
+
+    The subject is what ran: a plan (`subject_plan`, on disk `plan`) or a program (`subject_program`, on disk
+    `program`); exactly one is set. `models` describes the model files, which a program's trace may lack.
 
     `startup` holds what was spent before the load began, in ns: 'models' until all were loaded, 'workers' until all
     workers were set up, and, within 'models', 'load NAME' and 'start NAME' (of its process). `notes` are sentences a
     reader must see (a truncated video, non-finite outputs); `stopped` is 'running' until the run closes it. `layers`
-    holds, by model, what each layer takes alone, where that was asked for. `batch_sizes` are those of models that do
-    not run any number of frames: a batch is padded to the next. `placement` counts, by model, the nodes that run in
-    each place ('cuda', 'cpu') where the library tells.
+    holds, by model, how long each layer takes alone, where that was asked for. `batch_sizes` are those of models that
+    do not run any number of frames: a batch is padded to the next. `placement` counts, by model, the nodes that run in
+    each place ('cuda', 'cpu') where the library says.
     """
 
     id: str
     created: str
     machine: Machine
     models: tuple[ModelSpec, ...]
-    plan: Plan
+    subject_plan: Plan | UnsetType = field(default=UNSET, name="plan")
     workload: Workload
     sources: tuple[str, ...] = ()
-    clock: str = "monotonic"
+    clock: Literal["monotonic", "virtual"] = "monotonic"
     simulated: bool = False
-    stopped: str = "running"
+    stopped: Stopped = "running"
     warmup_stable: bool = True
     overhead: dict[str, float] = {}
     startup: dict[str, int] = {}
@@ -140,6 +168,42 @@ class TraceMeta(Fact, frozen=True, kw_only=True):
     batch_sizes: dict[str, tuple[int, ...]] = {}
     format: str = TRACE_FORMAT
     framepace: str = ""
+    subject_program: Program | UnsetType = field(default=UNSET, name="program")
+
+    def __post_init__(self) -> None:
+        if (self.subject_plan is UNSET) == (self.subject_program is UNSET):
+            raise ValueError("a trace is of a plan or of a program: one of the two")
+
+    @property
+    def subject(self) -> Plan | Program:
+        """What ran."""
+        if self.subject_program is not UNSET:
+            return self.subject_program
+        return self.plan
+
+    @property
+    def plan(self) -> Plan:
+        """The plan that ran. Raises UsageError for the trace of a program."""
+        if self.subject_plan is UNSET:
+            got = f"the trace {self.id} of a program: {', '.join(self.names)}"
+            fix = "name a trace that `framepace bench` measured, or models"
+            raise UsageError("this needs the trace of a plan", got=got, fix=fix)
+        return self.subject_plan
+
+    @property
+    def is_plan(self) -> bool:
+        """Whether the subject is a plan."""
+        return self.subject_plan is not UNSET
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the subject's models, which the column 'model' of the requests counts."""
+        return self.subject.names
+
+    @property
+    def whole(self) -> bool:
+        """Whether the run ended as planned."""
+        return self.stopped in AS_PLANNED
 
 
 @dataclass(frozen=True)
@@ -158,11 +222,11 @@ class Trace:
         return Trace(self.meta, {name: column[keep] for name, column in self.requests.items()}, self.telemetry)
 
     def measured(self, model: str | None = None) -> Trace:
-        """Rows that answer for latency: past warm-up, delivered (ok or late), of one model when named."""
+        """Rows that count for latency: past warm-up, delivered, of one model when named."""
         r = self.requests
-        keep = ((r["marks"] & Mark.WARMUP) == 0) & (r["outcome"] <= Outcome.LATE)
+        keep = ((r["marks"] & Mark.WARMUP) == 0) & (r["outcome"] == Outcome.OK)
         if model is not None:
-            keep &= r["model"] == [m.name for m in self.meta.plan.models].index(model)
+            keep &= r["model"] == self.meta.names.index(model)
         return self.where(keep)
 
     @property

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from framepace.errors import FramepaceError
 from framepace.facts.plan import SourcePolicy
-from framepace.facts.trace import Cause
+from framepace.facts.trace import DropCause
 from framepace.feeds.batchrules import BatchRule
 from framepace.feeds.pacer import NAP_NS, Idle, Waiter
 from framepace.feeds.runstate import Control
@@ -248,7 +248,7 @@ class StreamFeed:
             while True:
                 for buffer in self._buffers:
                     while buffer and self._stale(buffer[0]):
-                        self._on_drop(buffer.popleft(), Cause.STALE)
+                        self._on_drop(buffer.popleft(), DropCause.STALE)
                 must = self._over() or any(len(buffer) >= self._policy.buffer for buffer in self._buffers)
                 frames, until = batcher.take(self._clock.now(), self._buffers, must)
                 if frames:
@@ -275,7 +275,7 @@ class StreamFeed:
                 return
             frame = min(waiting, key=lambda b: b[0].due).popleft()
             if self._stale(frame):
-                self._on_drop(frame, Cause.STALE)
+                self._on_drop(frame, DropCause.STALE)
             else:
                 frames.append(frame)
 
@@ -342,7 +342,7 @@ class StreamFeed:
                     return False
                 self._changed.wait(NAP_NS / 1e9)
             if len(buffer) >= self._policy.buffer:
-                self._on_drop(buffer.popleft(), Cause.BUFFER_FULL)
+                self._on_drop(buffer.popleft(), DropCause.BUFFER_FULL)
             frame.queued = self._clock.now()
             buffer.append(frame)
             self._changed.notify_all()

@@ -206,7 +206,7 @@ class _Run:
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             machine=_with_libraries(probed, self._engine.libraries),
             models=self._engine.specs,
-            plan=self._plan,
+            subject_plan=self._plan,
             workload=self._workload,
             sources=self._frames.names,
             clock="virtual" if self._clock.virtual else "monotonic",

@@ -53,7 +53,7 @@ def predict(plan: Plan, workload: Workload, primitives: Primitives) -> Trace:
         trace = measure(fitted, workload, clock=clock, engine=engine, frames=frames)
     finally:
         engine.close()
-    meta = replace(trace.meta, plan=plan, notes=(NOTE, *trace.meta.notes), simulated=True)
+    meta = replace(trace.meta, subject_plan=plan, notes=(NOTE, *trace.meta.notes), simulated=True)
     return Trace(meta, trace.requests, trace.telemetry)
 
 

@@ -17,6 +17,7 @@ from framepace.facts.finding import Explanation
 from framepace.facts.machine import Machine
 from framepace.facts.model import Layer
 from framepace.facts.plan import Plan
+from framepace.facts.program import Program
 from framepace.facts.summary import Comparison, Summary
 from framepace.facts.sweep import Sweep
 from framepace.facts.trace import Trace
@@ -151,7 +152,7 @@ class Page:
         if len(named) > 1:
             figure = self.figure(figures.distribution_figure(named), "latency by percentile of all traces")
             self.add(f'<section id="together"><h2>Latency by percentile, all traces</h2>{figure}</section>')
-        points = _POINTS_IN_ALL // max(1, sum(1 + len(t.meta.plan.models) for t in traces))
+        points = _POINTS_IN_ALL // max(1, sum(1 + len(t.meta.names) for t in traces))
         for name, trace, summary in named:
             self.add(self._measurement(name, trace, summary, max(200, points)))
 
@@ -203,9 +204,8 @@ class Page:
         ]
         if rows:
             self.add(f"<section><h2>Models</h2>{grid(['name', 'file', 'sha256', 'inputs'], rows)}</section>")
-        plan = explanation.plan if explanation is not None else traces[0].meta.plan
-        title = "Plan with the verified settings" if explanation is not None else "Plan"
-        self.add(f"<section><h2>{title}</h2><pre><code>{escape(plan_text(plan))}</code></pre></section>")
+        title, subject = _subject(traces[0], explanation)
+        self.add(f"<section><h2>{title}</h2><pre><code>{escape(plan_text(subject))}</code></pre></section>")
 
     def text(self, title: str) -> str:
         """The page, with its style, its script, plotly.js and the data of the figures."""
@@ -227,9 +227,17 @@ Percentiles carry order-statistic intervals and are left out where samples are t
 switching it off, in interleaved pairs of runs, moved the number. Made by framepace.</p></footer>"""
 
 
-def plan_text(plan: Plan) -> str:
-    """The plan as YAML, with only what differs from the defaults."""
-    return msgspec.yaml.encode(_set_fields(plan)).decode()
+def _subject(trace: Trace, explanation: Explanation | None) -> tuple[str, Plan | Program]:
+    """What ran, or the plan that an explanation proposes, with its title."""
+    if explanation is not None:
+        return "Plan with the verified settings", explanation.plan
+    title = "Plan" if trace.meta.is_plan else "Program"
+    return title, trace.meta.subject
+
+
+def plan_text(subject: Plan | Program) -> str:
+    """The plan or program as YAML, with only what differs from the defaults."""
+    return msgspec.yaml.encode(_set_fields(subject)).decode()
 
 
 def _set_fields(value: Any) -> Any:
@@ -264,7 +272,7 @@ def _limit(explanation: Explanation | None) -> str:
 
 
 def _title(traces: Sequence[Trace], explanation: Explanation | None) -> str:
-    names = ", ".join(m.name for m in traces[0].meta.plan.models) if traces else ""
+    names = ", ".join(traces[0].meta.names) if traces else ""
     return f"framepace: {names or 'report'}" + (f" ({explanation.bottleneck})" if explanation else "")
 
 

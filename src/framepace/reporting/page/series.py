@@ -58,9 +58,8 @@ def latencies(trace: Trace) -> list[Latencies]:
     Only the columns that are drawn are copied: a million requests must not be held twice.
     """
     r = trace.requests
-    keep = ((r["marks"] & Mark.WARMUP) == 0) & (r["outcome"] <= Outcome.LATE)
-    names = [m.name for m in trace.meta.plan.models]
-    each = [_series(name, r, keep & (r["model"] == i)) for i, name in enumerate(names)]
+    keep = ((r["marks"] & Mark.WARMUP) == 0) & (r["outcome"] == Outcome.OK)
+    each = [_series(name, r, keep & (r["model"] == i)) for i, name in enumerate(trace.meta.names)]
     found = [s for s in each if len(s.due)]
     return [_whole_frames(r, keep), *found] if len(found) > 1 else found
 

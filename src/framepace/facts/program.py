@@ -1,0 +1,47 @@
+"""The program: somebody's own code as the subject of a trace, where a plan would say how models run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from framepace.facts.base import Fact
+from framepace.facts.plan import Target
+
+HIDDEN = "***"
+_USER_IN_ADDRESS = re.compile(r"(\w+://)[^/@\s]+@")
+_SECRET_OPTION = re.compile(r"^(-{0,2}[\w-]*(?:password|passwd|secret|token|credential|api-?key)[\w-]*)(=|$)", re.I)
+
+
+class Program(Fact, frozen=True, kw_only=True):
+    """A program that was observed instead of run from a plan.
+
+    `command` is its command line without secrets (see `without_secrets`), `folder` the name of its working directory
+    (not the path), `names` its models or stages in the order in which they first appeared: the column 'model' of the
+    requests is an index into them. `libraries` are versions by name. The environment is not kept: it may hold secrets.
+    """
+
+    command: tuple[str, ...]
+    folder: str = ""
+    names: tuple[str, ...] = ()
+    libraries: dict[str, str] = {}
+    target: Target = Target()
+
+
+def without_secrets(command: Sequence[str]) -> tuple[str, ...]:
+    """A command line with user names and passwords in addresses, and values of options such as --token, hidden."""
+    shown: list[str] = []
+    hide_next = False
+    for argument in command:
+        option = _SECRET_OPTION.match(argument)
+        if hide_next:
+            shown.append(HIDDEN)
+            hide_next = False
+        elif option is None:
+            shown.append(_USER_IN_ADDRESS.sub(rf"\1{HIDDEN}@", argument))
+        elif option[2]:
+            shown.append(f"{option[1]}={HIDDEN}")
+        else:
+            shown.append(argument)
+            hide_next = argument.startswith("-")
+    return tuple(shown)
