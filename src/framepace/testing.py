@@ -35,6 +35,10 @@ class FakeClock:
         """Virtual CPU time in ns."""
         return self._cpu
 
+    def process_cpu(self) -> int:
+        """Virtual CPU time of the one thread there is, in ns."""
+        return self._cpu
+
     def sleep_until(self, due: int) -> None:
         """Advance to `due` plus the oversleep."""
         if due > self._now:

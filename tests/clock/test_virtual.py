@@ -46,6 +46,10 @@ class PlainClock:
         """Virtual time."""
         return self.time
 
+    def process_cpu(self) -> int:
+        """None passes."""
+        return 0
+
     def cpu(self) -> int:
         """No CPU time."""
         return 0

@@ -78,11 +78,12 @@ def test_ctrl_c_counts_after_the_end_of_a_run_too() -> None:
     over = Control(Steady(Warmup(seconds_max=0)), Enough(Stop(count=1)))
     over.delivered(5, 100)
     over.delivered(5, 200)
-    assert over.stopped == "finished"
+    reasons = [over.stopped]
     over.stop("failed")
-    assert over.stopped == "finished"
+    reasons.append(over.stopped)
     over.stop("interrupted")
-    assert over.stopped == "interrupted"
+    reasons.append(over.stopped)
+    assert reasons == ["finished", "finished", "interrupted"]
     lost = control()
     lost.stop("device lost")
     lost.stop("interrupted")

@@ -202,7 +202,7 @@ def test_a_trace_of_before_is_read() -> None:
 def test_versions_are_read_without_importing_the_libraries() -> None:
     """Probing leaves onnxruntime and av unloaded."""
     code = (
-        "import json, sys\nfrom framepace.measure.machine import probe\nfound = probe().libraries\n"
+        "import json, sys\nfrom framepace.recording.machine import probe\nfound = probe().libraries\n"
         "print(json.dumps([found, [m for m in ('av', 'onnxruntime', 'onnx', 'torch') if m in sys.modules]]))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

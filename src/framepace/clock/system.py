@@ -19,6 +19,9 @@ class Clock(Protocol):
     def cpu(self) -> int:
         """CPU time of the calling thread in ns."""
 
+    def process_cpu(self) -> int:
+        """CPU time of all threads of the process in ns."""
+
     def sleep_until(self, due: int) -> None:
         """Give up the core until `due` (ns); may return late, never early."""
 
@@ -37,6 +40,7 @@ class SystemClock:
     virtual = False
     now = staticmethod(time.perf_counter_ns)
     cpu = staticmethod(time.thread_time_ns)
+    process_cpu = staticmethod(time.process_time_ns)
 
     def sleep_until(self, due: int) -> None:
         """Sleep until `due`, again if the system woke the thread early."""

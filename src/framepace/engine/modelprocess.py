@@ -28,7 +28,7 @@ from framepace.engine.strategies import FrameByFrame
 from framepace.errors import BackendError
 from framepace.facts.model import Layer, ModelSpec
 from framepace.facts.plan import EnginePlan, ModelPlan, Plan
-from framepace.facts.trace import REQUEST_COLUMNS, Mark
+from framepace.facts.trace import REQUEST_COLUMNS, Mark, Stopped
 from framepace.facts.workload import Scope
 from framepace.feeds.runstate import Control
 from framepace.hooks import load_hook
@@ -63,7 +63,7 @@ class Done(NamedTuple):
     delivered: Delivered
     rows: bytes
     errors: list[Exception]
-    stopped: str | None
+    stopped: Stopped | None
 
 
 class Link:

@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from itertools import count, islice
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from framepace.feeds.batchcosts import CostModel
 from framepace.feeds.batchrules import NEVER, DeadlineRule, in_order
@@ -20,7 +20,7 @@ from framepace.units import NS_PER_MS
 from framepace.video.frame import Frame
 
 _NAP_NS = 500 * NS_PER_MS  # the longest a worker waits without looking again
-_ENDED = "source ended"
+_ENDED: Literal["source ended"] = "source ended"
 
 
 class _Flight(NamedTuple):

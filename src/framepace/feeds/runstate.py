@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from framepace.clock.system import Clock
+from framepace.facts.trace import Stopped
 from framepace.video.frame import Frame
 
 _KEPT = 65536  # deliveries a closed loop can look back on; more than any concurrency
@@ -39,7 +40,7 @@ class Control:
         self._completions: list[int] = []
         self._forgotten = 0
         self.warming = True
-        self.stopped: str | None = None
+        self.stopped: Stopped | None = None
         self.measured = 0
         self.batches: Batches | None = None
 
@@ -55,7 +56,7 @@ class Control:
                     self.stopped = self.stopped or "finished"
             self._done.notify_all()
 
-    def stop(self, reason: str) -> None:
+    def stop(self, reason: Stopped) -> None:
         """End the run after the requests in flight; the first reason stays.
 
         But Ctrl-C counts after the run's own end too: what follows it is not wanted either.

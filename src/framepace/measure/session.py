@@ -1,14 +1,17 @@
-"""A measurement: plan and workload in, trace out. The only place where a run is started, timed and recorded."""
+"""A measurement: plan and workload in, trace out."""
 
 from __future__ import annotations
 
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from framepace.backends.base import get_backend
 from framepace.clock.system import Clock, SystemClock
@@ -16,7 +19,7 @@ from framepace.clock.virtual import VirtualClock
 from framepace.engine.engine import Engine
 from framepace.errors import StoreError
 from framepace.facts.plan import Plan
-from framepace.facts.trace import Trace, TraceMeta
+from framepace.facts.trace import Stopped, Trace, TraceMeta
 from framepace.facts.workload import Workload
 from framepace.feeds.feed import Feed
 from framepace.feeds.runstate import Control
@@ -24,65 +27,11 @@ from framepace.measure.frames import Frames, open_frames
 from framepace.measure.stop import Enough, Steady
 from framepace.measure.workerprocesses import run_processes
 from framepace.progress import Tell, silent
-from framepace.recording import machine
-from framepace.recording.gpu import gpu_samplers
-from framepace.recording.host import host_sampler
-from framepace.recording.telemetry import Telemetry
-from framepace.simulate.telemetry import VirtualTelemetry
+from framepace.recording.machine import probe
+from framepace.recording.recorder import Recorder, Sink, Writer, sampling_for
 from framepace.store import MemoryWriter, TraceWriter, trace_id
 
-_FLUSH_S = 0.25
-
-
-class Rows:
-    """Collects packed rows from any thread; `drain` takes what is there."""
-
-    def __init__(self) -> None:
-        self._rows: list[bytes] = []
-        self.add = self._rows.append
-
-    def drain(self) -> bytes:
-        """All rows so far, joined. Appending goes on meanwhile: only the part that was seen is removed."""
-        count = len(self._rows)
-        taken = b"".join(self._rows[:count])
-        del self._rows[:count]
-        return taken
-
-
-class _Flusher:
-    """Moves rows to the writer while the run goes on, and tells the progress; stops the run when writing fails."""
-
-    def __init__(
-        self, writer: MemoryWriter | TraceWriter, tables: dict[str, Rows], control: Control, tell: Callable[[], None]
-    ) -> None:
-        self._writer, self._tables, self._control, self._tell = writer, tables, control, tell
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="flusher", daemon=True)
-        self.error: StoreError | None = None
-
-    def __enter__(self) -> _Flusher:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self._thread.join()
-        self._flush()
-
-    def _loop(self) -> None:
-        while not self._end.wait(_FLUSH_S):
-            self._flush()
-            self._tell()
-
-    def _flush(self) -> None:
-        for name, rows in self._tables.items():
-            packed = rows.drain()
-            if packed and self.error is None:
-                try:
-                    self._writer.append(name, packed)
-                except StoreError as error:
-                    self.error = error
-                    self._control.stop("disk full")
+_UNSTABLE = "warm-up ended by its time limit: the latency level was not stable yet"
 
 
 def measure(
@@ -107,7 +56,9 @@ def measure(
         folder: where the trace is written while it is measured; None keeps it in memory.
         engine, frames: loaded models and opened sources to use again; the caller closes them.
         progress: called a few times a second with the share done.
-        tell: hears of what takes long before the run (loading, building engines).
+        telemetry: whether the machine is sampled beside the run.
+        overwrite: whether a trace that is in `folder` may be replaced.
+        tell: called before the run with what takes long (loading, building engines).
         layers: measure each layer too, after the run, where the library can.
 
     Raises:
@@ -122,125 +73,112 @@ def measure(
         if frames is None:
             frames = open_frames(workload, clock)
             stack.callback(frames.close)
-        return _Run(plan, workload, engine, frames, clock, folder, overwrite, telemetry, progress, layers).run()
+        run = _Run(plan, workload, engine, frames, clock)
+        recorder = Recorder(
+            _writer(folder, run.meta, overwrite),
+            sampling_for(clock, engine.gpus, engine.telemetry) if telemetry else None,
+            on_failure=lambda: run.control.stop("disk full"),
+            on_flush=lambda: progress(run.share_done) if progress is not None else None,
+        )
+        return run.record(recorder, layers)
 
 
 def clock_for(plan: Plan) -> Clock:
     """The clock of a run: virtual when every backend only simulates, else the system's."""
-    simulated = all(get_backend(model.backend).simulated for model in plan.models)
-    return VirtualClock() if simulated else SystemClock()
+    if all(get_backend(model.backend).simulated for model in plan.models):
+        return VirtualClock()
+    return SystemClock()
 
 
+def _writer(folder: Path | None, meta: TraceMeta, overwrite: bool) -> Writer:
+    if folder is None:
+        return MemoryWriter(meta)
+    return TraceWriter(folder, meta, overwrite)
+
+
+@dataclass
 class _Run:
-    """One measurement from its parts."""
+    """One measurement: an engine that is loaded, the frames it gets, and when it has measured enough."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        workload: Workload,
-        engine: Engine,
-        frames: Frames,
-        clock: Clock,
-        folder: Path | None,
-        overwrite: bool,
-        telemetry: bool,
-        progress: Callable[[float], None] | None,
-        layers: bool,
-    ) -> None:
-        self._plan, self._workload, self._engine, self._frames, self._clock = plan, workload, engine, frames, clock
-        self._warm, self._rule = Steady(workload.warmup), Enough(workload.stop)
-        self._control = Control(self._warm, self._rule, clock)
-        self._layers = layers
-        self._progress, self._telemetry = progress, telemetry
-        self._rows = {"requests": Rows(), "telemetry": Rows()}
-        self._meta = self._describe()
-        self._writer = MemoryWriter(self._meta) if folder is None else TraceWriter(folder, self._meta, overwrite)
+    plan: Plan
+    workload: Workload
+    engine: Engine
+    frames: Frames
+    clock: Clock
+    warm: Steady = field(init=False)
+    rule: Enough = field(init=False)
+    control: Control = field(init=False)
+    meta: TraceMeta = field(init=False)
 
-    def run(self) -> Trace:
-        """Measure, and close the trace whatever happens."""
-        sampler = self._sampler()
+    def __post_init__(self) -> None:
+        self.warm = Steady(self.workload.warmup)
+        self.rule = Enough(self.workload.stop)
+        self.control = Control(self.warm, self.rule, self.clock)
+        self.meta = self._describe()
+
+    @property
+    def share_done(self) -> float:
+        """0 to 1, by the stop rule."""
+        return self.rule.progress(self.clock.now())
+
+    def record(self, recorder: Recorder, layers: bool) -> Trace:
+        """Run into `recorder` and close the trace, whatever happens."""
         errors: list[Exception] = []
         try:
-            with self._flusher() as flusher, _interruptible(self._control), sampler or ExitStack():
-                errors = self._go()
+            with _interruptible(self.control), recorder:
+                errors = self._run(recorder.sink)
         except BaseException:
-            self._writer.close(self._closed("failed", errors, sampler))
+            with suppress(StoreError):  # the error that ended the run says more
+                recorder.close(self._ended("failed", errors))
             raise
-        trace = self._writer.close(self._closed(self._control.stopped or "finished", errors, sampler))
-        if flusher.error is not None:
-            raise flusher.error
-        return trace
+        meta = self._ended(self.control.stopped or "finished", errors)
+        if layers and self.control.stopped not in ("failed", "device lost"):
+            meta = replace(meta, layers=self.engine.layers())
+        return recorder.close(meta)
 
-    def _sampler(self) -> Telemetry | VirtualTelemetry | None:
-        if self._telemetry and isinstance(self._clock, VirtualClock):
-            return VirtualTelemetry(self._rows["telemetry"].add, self._clock, self._engine.telemetry)
-        if not self._telemetry or self._clock.virtual:
-            return None
-        return Telemetry(self._rows["telemetry"].add, samplers=[host_sampler(), *gpu_samplers(self._engine.gpus)])
-
-    def _go(self) -> list[Exception]:
-        sink = self._rows["requests"].add
-        if self._plan.engine.strategy == "worker-processes":
-            startup = self._engine.startup
-            return run_processes(self._plan, self._workload, self._clock, self._control, sink, startup)
+    def _run(self, sink: Sink) -> list[Exception]:
+        """Run to the end; the errors of failed requests and sources."""
+        if self.plan.engine.strategy == "worker-processes":
+            return run_processes(self.plan, self.workload, self.clock, self.control, sink, self.engine.startup)
         feeds: list[Feed] = []
 
         def begin() -> Feed:
-            feeds.append(self._frames.feed(self._plan, self._workload, self._clock, self._control, sink))
+            feeds.append(self.frames.feed(self.plan, self.workload, self.clock, self.control, sink))
             return feeds[0]
 
-        errors = self._engine.run(self._workload.scope, begin, self._control, sink, self._frames.sample)
+        errors = self.engine.run(self.workload.scope, begin, self.control, sink, self.frames.sample)
         return errors + [error for feed in feeds for error in getattr(feed, "errors", {}).values()]
 
-    def _flusher(self) -> _Flusher:
-        return _Flusher(self._writer, self._rows, self._control, self._tell)
-
-    def _tell(self) -> None:
-        if self._progress is not None:
-            self._progress(self._rule.progress(self._clock.now()))
-
     def _describe(self) -> TraceMeta:
-        probed = machine.probe()
+        machine = probe()
         return TraceMeta(
             id=trace_id(),
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            machine=_with_libraries(probed, self._engine.libraries),
-            models=self._engine.specs,
-            subject_plan=self._plan,
-            workload=self._workload,
-            sources=self._frames.names,
-            clock="virtual" if self._clock.virtual else "monotonic",
-            simulated=self._engine.simulated,
-            placement=self._engine.placement,
-            batch_sizes=self._engine.batch_sizes,
-            framepace=probed.libraries.get("framepace", ""),
+            machine=replace(machine, libraries={**machine.libraries, **self.engine.libraries}),
+            models=self.engine.specs,
+            subject_plan=self.plan,
+            workload=self.workload,
+            sources=self.frames.names,
+            clock="virtual" if self.clock.virtual else "monotonic",
+            simulated=self.engine.simulated,
+            placement=self.engine.placement,
+            batch_sizes=self.engine.batch_sizes,
+            framepace=machine.libraries.get("framepace", ""),
         )
 
-    def _closed(self, stopped: str, errors: list[Exception], sampler: Telemetry | VirtualTelemetry | None) -> TraceMeta:
-        from msgspec.structs import replace
-
-        notes = [*self._frames.notes, *self._engine.notes, *dict.fromkeys(str(e).splitlines()[0] for e in errors)]
-        if self._control.warming or not self._warm.stable:
-            notes.append("warm-up ended by its time limit: the latency level was not stable yet")
-        if sampler is not None:
-            notes += [f"telemetry without {name}: {why}" for name, why in sampler.failures.items()]
-        overhead = sampler.overhead if sampler is not None else {}
-        layers = self._engine.layers() if self._layers and stopped not in ("failed", "device lost") else {}
+    def _ended(self, stopped: Stopped, errors: list[Exception]) -> TraceMeta:
+        """The meta of the run as it ended."""
+        first_lines = dict.fromkeys(str(error).splitlines()[0] for error in errors)
+        notes = [*self.frames.notes, *self.engine.notes, *first_lines]
+        if self.control.warming or not self.warm.stable:
+            notes.append(_UNSTABLE)
         return replace(
-            self._meta,
+            self.meta,
             stopped=stopped,
-            warmup_stable=self._warm.stable,
+            warmup_stable=self.warm.stable,
             notes=tuple(notes),
-            overhead=overhead,
-            layers=layers,
-            startup=dict(self._engine.startup),
+            startup=dict(self.engine.startup),
         )
-
-
-def _with_libraries(probed: Any, libraries: dict[str, str]) -> Any:
-    from msgspec.structs import replace
-
-    return replace(probed, libraries={**probed.libraries, **libraries})
 
 
 @contextmanager

@@ -147,8 +147,8 @@ def _child(pipe: Connection, plan: Plan, workload: Workload, index: int, of: int
     import signal
 
     from framepace.engine.engine import Engine
-    from framepace.measure.session import Rows
     from framepace.measure.stop import Enough, Steady
+    from framepace.recording.recorder import Rows
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     clock = SystemClock()

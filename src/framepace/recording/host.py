@@ -98,7 +98,9 @@ class PortableHost:
 
     def _busy(self) -> int:
         times = self._psutil.cpu_times()
-        return int((times.user + times.system + getattr(times, "nice", 0.0)) * NS_PER_S)
+        # These exist on some systems only; busy_ticks counts them too.
+        others = sum(getattr(times, name, 0.0) for name in ("nice", "irq", "softirq", "steal"))
+        return int((times.user + times.system + others) * NS_PER_S)
 
     def _read_slow(self) -> dict[str, int]:
         for pid in self._pids():

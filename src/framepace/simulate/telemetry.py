@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from framepace.facts.trace import TELEMETRY_COLUMNS
 
 if TYPE_CHECKING:
-    from framepace.clock.virtual import VirtualClock
+    from framepace.clock.system import Clock
     from framepace.simulate.device import Device, Job
 
 _NAMES = tuple(TELEMETRY_COLUMNS)
@@ -84,22 +84,24 @@ def _pack(values: Iterable[tuple[int, Any]]) -> bytes:
 
 
 class VirtualTelemetry:
-    """Stands for measure.telemetry.Telemetry on a virtual clock: a context manager over a run.
+    """The telemetry of a run on a virtual clock (see recording.recorder.Sampling): nothing runs beside it.
 
-    At the end of the run `sink` gets the rows of the devices and, from its beginning and its end, one of the host with
-    the CPU time of all threads.
+    `sink` gets a row of the host with the CPU time of all threads at both ends of the run, and at its end the rows of
+    the simulated devices.
 
     Args:
-        fetch: packed rows of all devices since it was last called.
+        fetch: packed rows of all devices since the last call.
     """
 
-    def __init__(self, sink: Callable[[bytes], None], clock: VirtualClock, fetch: Callable[[], bytes]) -> None:
-        self._sink, self._clock, self._fetch = sink, clock, fetch
+    def __init__(self, sink: Callable[[bytes], None], clock: Clock, fetch: Callable[[], bytes]) -> None:
+        self._sink = sink
+        self._clock = clock
+        self._fetch = fetch
         self.failures: dict[str, str] = {}
         self.overhead: dict[str, float] = {}
 
     def __enter__(self) -> VirtualTelemetry:
-        self._fetch()  # what was before the run is not of it
+        self._fetch()  # drops the rows from before the run
         self._host()
         return self
 

@@ -2,6 +2,7 @@
 
 from framepace.store.files import load_explanation, save_json, write_atomic
 from framepace.store.plans import load_plan, save_plan
+from framepace.store.rotation import RotatingWriter, Rotation, segments
 from framepace.store.traces import (
     MIGRATIONS,
     MemoryWriter,
@@ -15,6 +16,8 @@ from framepace.store.traces import (
 __all__ = [
     "MIGRATIONS",
     "MemoryWriter",
+    "RotatingWriter",
+    "Rotation",
     "TraceWriter",
     "is_trace",
     "load_explanation",
@@ -23,6 +26,7 @@ __all__ = [
     "rows_to_columns",
     "save_json",
     "save_plan",
+    "segments",
     "trace_id",
     "write_atomic",
 ]

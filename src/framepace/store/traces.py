@@ -30,7 +30,7 @@ MIGRATIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"framepace.
 _BLOCK = 1 << 16  # rows held at once while a journal is turned into Parquet: 14 MB
 _NOT_CLOSED = "the run was killed, or had no room to close its trace: at most its last second is missing"
 _JOURNALS_KEPT = "there was no room for the Parquet files: the rows are in the journals"
-_ROWS_LOST = "writing failed during the run: later rows are missing"
+ROWS_LOST = "writing failed during the run: later rows are missing"
 
 
 def trace_id() -> str:
@@ -57,7 +57,7 @@ class TraceWriter:
         except OSError as error:
             raise cannot_write(folder, error) from error
 
-    def append(self, name: str, rows: bytes) -> None:
+    def append(self, name: str, rows: bytes | memoryview) -> None:
         """Append packed rows to 'requests' or 'telemetry', from any thread.
 
         Raises StoreError when they cannot be written, and from then on: a row may be torn, so nothing can follow it.
@@ -74,13 +74,18 @@ class TraceWriter:
                 raise self._error from error
 
     def close(self, meta: TraceMeta) -> Trace:
-        """Turn the journals into Parquet files and return the trace, whose meta is `meta` and its notes.
+        """Turn the journals into Parquet files and return the trace, described by `meta` and by notes of the writer.
 
         Where there is no room for the Parquet files the journals stay; `load_trace` reads either.
         """
+        meta = self.finish(meta)
+        return Trace(meta, *_load_tables(self.folder))
+
+    def finish(self, meta: TraceMeta) -> TraceMeta:
+        """`close` without loading the trace again; returns its meta."""
         self.abort()
         if self._error is not None:
-            meta = replace(meta, notes=(*meta.notes, _ROWS_LOST))
+            meta = replace(meta, notes=(*meta.notes, ROWS_LOST))
         try:
             for name in COLUMNS:
                 _write_parquet(self.folder, name)
@@ -91,7 +96,7 @@ class TraceWriter:
             save_json(meta, self.folder / "meta.json")
         if _JOURNALS_KEPT not in meta.notes:
             _remove(self.folder, "journal")
-        return Trace(meta, *_load_tables(self.folder))
+        return meta
 
     def abort(self) -> None:
         """Stop writing and leave what is written as a killed run would."""
@@ -119,10 +124,15 @@ class MemoryWriter:
             parts.clear()
 
 
+def row_bytes(name: str) -> int:
+    """The size of a packed row of 'requests' or 'telemetry'."""
+    return 8 * len(COLUMNS[name])
+
+
 def rows_to_columns(name: str, packed: bytes) -> dict[str, Column]:
     """Packed rows of 'requests' or 'telemetry' as contiguous columns; an incomplete last row is cut off."""
     width = len(COLUMNS[name])
-    values = np.frombuffer(packed, "<i8", len(packed) // (8 * width) * width).reshape(-1, width)
+    values = np.frombuffer(packed, "<i8", len(packed) // row_bytes(name) * width).reshape(-1, width)
     return _gather(name, len(values), (values[i : i + _BLOCK] for i in range(0, len(values), _BLOCK)))
 
 
@@ -138,7 +148,7 @@ def load_trace(path: Path | str) -> Trace:
     """
     folder = Path(path)
     if not is_trace(folder):
-        fix = "name the folder that `framepace bench --out` wrote"
+        fix = "name the folder that `framepace bench --out` wrote, or one of its segments"
         raise StoreError("there is no trace", got=folder, expected="a folder with meta.json", fix=fix)
     meta = _load_meta(folder / "meta.json")
     if meta.stopped == "running":
@@ -232,7 +242,7 @@ def _gather(name: str, count: int, blocks: Iterator[NDArray[np.int64]]) -> dict[
 
 
 def _row_count(journal: Path, name: str) -> int:
-    return journal.stat().st_size // (8 * len(COLUMNS[name]))
+    return journal.stat().st_size // row_bytes(name)
 
 
 def _file(folder: Path, name: str, kind: str) -> Path:

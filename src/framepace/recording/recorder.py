@@ -1,0 +1,163 @@
+"""Recording a run: rows from any thread and telemetry beside them, written while the run goes on.
+
+Whoever runs an engine, or observes a program, records it in the same way: measuring, serving, running for good.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from framepace.clock.system import Clock
+from framepace.errors import StoreError
+from framepace.facts.trace import Trace, TraceMeta
+from framepace.recording.gpu import gpu_samplers
+from framepace.recording.host import host_sampler
+from framepace.recording.telemetry import Telemetry
+from framepace.simulate.telemetry import VirtualTelemetry
+
+FLUSH_S = 0.25
+
+Sink = Callable[[bytes], None]
+
+
+class Writer(Protocol):
+    """Where rows go: MemoryWriter, TraceWriter or RotatingWriter of the package store."""
+
+    def append(self, name: str, rows: bytes) -> None:
+        """Append packed rows to the table 'requests' or 'telemetry'. Raises StoreError."""
+
+    def close(self, meta: TraceMeta) -> Trace:
+        """End the trace, described by `meta`, and return it."""
+
+
+class Sampling(Protocol):
+    """Telemetry of one run: samples from when it is entered until it is left."""
+
+    failures: dict[str, str]
+
+    @property
+    def overhead(self) -> dict[str, float]:
+        """What sampling cost, by name (see Telemetry)."""
+
+    def __enter__(self) -> object: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class Rows:
+    """Collects packed rows from any thread; `drain` takes them out."""
+
+    def __init__(self) -> None:
+        self._rows: list[bytes] = []
+        self.add: Sink = self._rows.append
+
+    def drain(self) -> bytes:
+        """All rows so far, joined. Threads may append meanwhile: only what was counted is removed."""
+        count = len(self._rows)
+        packed = b"".join(self._rows[:count])
+        del self._rows[:count]
+        return packed
+
+
+def sampling_for(clock: Clock, gpus: Mapping[int, str], simulated: Callable[[], bytes]) -> Callable[[Sink], Sampling]:
+    """What samples a run: host and GPUs of the machine, or on a virtual clock the simulated devices.
+
+    Args:
+        gpus: PCI bus ids by the number in the column 'device'.
+        simulated: packed telemetry rows of simulated devices since the last call.
+    """
+    if clock.virtual:
+        return lambda sink: VirtualTelemetry(sink, clock, simulated)
+    return lambda sink: Telemetry(sink, samplers=[host_sampler(), *gpu_samplers(gpus)])
+
+
+class Recorder:
+    """Records one run: a context manager around the run, then `close`.
+
+    `sink` takes packed request rows (facts.trace.REQUEST_COLUMNS) from any thread. A thread moves them to the writer
+    four times a second. When writing fails, `on_failure` is called once, rows from then on are dropped, and `close`
+    raises the error.
+
+    Args:
+        sampling: makes the telemetry from the sink of its rows; None records none.
+        on_failure: ends the run; called by the flushing thread.
+        on_flush: called after every flush while the run goes on, by the same thread.
+    """
+
+    def __init__(
+        self,
+        writer: Writer,
+        sampling: Callable[[Sink], Sampling] | None = None,
+        *,
+        on_failure: Callable[[], None] = lambda: None,
+        on_flush: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._writer = writer
+        # Telemetry first: a segment that ends with these requests then has the samples taken beside them.
+        self._tables = {"telemetry": Rows(), "requests": Rows()}
+        self._on_failure = on_failure
+        self._on_flush = on_flush
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._flush_until_ended, name="flusher", daemon=True)
+        self._open = ExitStack()
+        self._sampling: Sampling | None = None
+        if sampling is not None:
+            self._sampling = sampling(self._tables["telemetry"].add)
+        self.sink: Sink = self._tables["requests"].add
+        self.error: StoreError | None = None
+
+    def __enter__(self) -> Recorder:
+        self._thread.start()
+        self._open.callback(self._stop_flushing)
+        if self._sampling is not None:
+            try:
+                self._open.enter_context(self._sampling)
+            except BaseException:
+                self._open.close()
+                raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def close(self, meta: TraceMeta) -> Trace:
+        """End the trace, described by `meta` and what telemetry adds to it; called after the run.
+
+        Raises StoreError when writing failed during the run; what was written before is kept.
+        """
+        trace = self._writer.close(self._with_telemetry(meta))
+        if self.error is not None:
+            raise self.error
+        return trace
+
+    def _with_telemetry(self, meta: TraceMeta) -> TraceMeta:
+        """`meta` with what sampling cost, and why some of it is missing."""
+        if self._sampling is None:
+            return meta
+        notes = [f"telemetry without {name}: {why}" for name, why in self._sampling.failures.items()]
+        return replace(meta, notes=(*meta.notes, *notes), overhead=self._sampling.overhead)
+
+    def _stop_flushing(self) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._flush()
+
+    def _flush_until_ended(self) -> None:
+        while not self._ended.wait(FLUSH_S):
+            self._flush()
+            self._on_flush()
+
+    def _flush(self) -> None:
+        for name, rows in self._tables.items():
+            packed = rows.drain()
+            if packed and self.error is None:
+                try:
+                    self._writer.append(name, packed)
+                except StoreError as error:
+                    self.error = error
+                    self._on_failure()
