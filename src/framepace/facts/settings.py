@@ -123,6 +123,19 @@ def apply(case: Case, changes: Mapping[str, Any]) -> Case:
     return case
 
 
+def text(changes: Mapping[str, Any]) -> str:
+    """Settings the way they are typed after `--set`: 'spinning=off threads=1'; the inverse of `apply`."""
+    return " ".join(f"{name}={_value_text(value)}" for name, value in changes.items())
+
+
+def _value_text(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return str(value)
+
+
 def _apply_one(case: Case, name: str, value: Any) -> Case:
     only, setting = _resolve(case.plan, name)
     value = _convert(setting, value)
