@@ -79,7 +79,7 @@ def make_model(name: str = "model", **changes: Any) -> ModelSpec:
 def make_meta(models: Sequence[str] = ("model",), **changes: Any) -> TraceMeta:
     """Meta-data of a finished run of `models` at 30 fps in scope 'stream'.
 
-    `changes` are fields of TraceMeta, and `plan` or `program`, the subject.
+    `changes` are fields of TraceMeta, and `plan` or `program`, the subject. Of a program no model file is known.
     """
     program = changes.pop("program", None)
     plan = changes.pop("plan", None) or _plan(models)
@@ -93,7 +93,7 @@ def make_meta(models: Sequence[str] = ("model",), **changes: Any) -> TraceMeta:
         "stopped": "finished",
     }
     if program is not None:
-        return TraceMeta(subject_program=program, **fields | changes)
+        return TraceMeta(subject_program=program, **fields | {"models": ()} | changes)
     return TraceMeta(subject_plan=plan, **fields | changes)
 
 

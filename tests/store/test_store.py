@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,10 +14,12 @@ from hypothesis import strategies as st
 from framepace import store
 from framepace.errors import PlanError, StoreError
 from framepace.facts.plan import Batching, EnginePlan, ModelPlan, Plan, Target
+from framepace.facts.program import Program
 from framepace.facts.trace import REQUEST_COLUMNS, TELEMETRY_COLUMNS, Stopped, TraceMeta
 from framepace.facts.workload import Paced, Workload
 from framepace.recording.machine import probe
 from framepace.store import MemoryWriter, TraceWriter, load_plan, load_trace, save_plan
+from framepace.testing import make_meta
 
 WIDTH = len(REQUEST_COLUMNS)
 
@@ -208,3 +211,27 @@ def test_a_wrong_plan_says_what_to_mend(tmp_path: Path, text: str, says: str) ->
     with pytest.raises((PlanError, StoreError)) as error:
         load_plan(path)
     assert says in str(error.value)
+
+
+def test_the_trace_of_a_program_is_stored_and_read_back(tmp_path: Path) -> None:
+    """Its subject, its names and its rows."""
+    program = Program(command=("python", "app.py"), folder="shop", names=("detect",), libraries={"numpy": "2.0"})
+    running = make_meta(program=program, stopped="running")
+    writer = TraceWriter(tmp_path / "t", running)
+    writer.append("requests", rows(2))
+    writer.close(make_meta(program=program))
+    again = load_trace(tmp_path / "t")
+    assert again.meta.subject == program
+    assert again.meta.whole
+    assert len(again) == 2
+
+
+def test_the_trace_of_a_plan_can_be_read_by_older_versions(tmp_path: Path) -> None:
+    """Its meta.json has the format and the fields that it had before programs could be a subject."""
+    written(tmp_path / "t").close(meta("finished"))
+    raw = msgspec.json.decode((tmp_path / "t" / "meta.json").read_bytes())
+    assert raw["format"] == "framepace.trace/2"
+    assert set(raw) == {
+        "id", "created", "machine", "models", "plan", "workload", "sources", "clock", "simulated", "stopped",
+        "warmup_stable", "overhead", "startup", "notes", "layers", "placement", "batch_sizes", "format", "framepace",
+    }  # fmt: skip
