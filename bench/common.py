@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from framepace.recording.machine import probe
-from framepace.reporting.views.measurement import machine_line
+from framepace.reporting.views.machine import machine_line
 
 
 def options(description: str, **defaults: int) -> argparse.Namespace:

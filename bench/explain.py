@@ -32,7 +32,7 @@ from framepace.facts.settings import Case, apply
 from framepace.facts.workload import Stop
 from framepace.measure.session import measure
 from framepace.recording.machine import probe
-from framepace.reporting.views.measurement import machine_line
+from framepace.reporting.views.machine import machine_line
 
 _EQUAL = 0.8  # of the largest worth: causes that are nearly as large are as right
 _HALVED = ("FP007", "FP008", "FP009")  # the trial makes these smaller, it does not switch them off

@@ -20,7 +20,7 @@ import gpu_tables
 
 from framepace.devices import cuda
 from framepace.recording.machine import probe
-from framepace.reporting.views.measurement import machine_line
+from framepace.reporting.views.machine import machine_line
 
 Row = dict[str, Any]
 PARTS: dict[str, Callable[[gpu_tables.Bench], list[Row]]] = {

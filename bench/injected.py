@@ -28,7 +28,7 @@ from framepace.facts.finding import Explanation, Finding
 from framepace.facts.settings import apply
 from framepace.lab.lab import Interrupted
 from framepace.recording.machine import probe
-from framepace.reporting.views.measurement import machine_line
+from framepace.reporting.views.machine import machine_line
 
 Row = dict[str, Any]
 _PATIENCE_S = 600  # beyond its limit, before a repetition is ended: engines may be built in it

@@ -60,7 +60,7 @@ def write(folder: Path, requests: int, seed: int) -> None:
 def read(folder: Path) -> dict[str, float]:
     """Seconds of loading, analysing and rendering; peak memory of the process and size of the page in bytes."""
     from framepace.analyze.summary import summarize
-    from framepace.reporting.page.html import render
+    from framepace.reporting.page.report import render
     from framepace.store import load_trace
 
     seconds: dict[str, float] = {}

@@ -33,7 +33,7 @@ from framepace.predicting.predict import predict as predict_trace
 from framepace.predicting.primitives import measure_primitives
 from framepace.progress import Tell, silent
 from framepace.recording import machine
-from framepace.reporting.page import html
+from framepace.reporting.page.report import render
 from framepace.sizing import MOST, TIME_LIMIT, Predict, size_up
 from framepace.store import load_explanation, load_plan, load_trace, write_atomic
 from framepace.sweeping import sweep as sweep_case
@@ -272,7 +272,7 @@ def report(
     loaded = [_trace(t) for t in traces]
     if isinstance(explanation, str | Path):
         explanation = load_explanation(Path(explanation))
-    page = html.render(loaded, [summarize(t) for t in loaded], explanation)
+    page = render(loaded, [summarize(t) for t in loaded], explanation)
     write_atomic(Path(out), page.encode())
     return Path(out)
 

@@ -64,13 +64,19 @@ def trace(rows: int = 600, models: tuple[str, ...] = ("detector",), seed: int = 
         created="2026-01-01T12:00:00Z",
         machine=MACHINE,
         models=tuple(_spec(name) for name in models),
-        subject_plan=Plan(models=tuple(ModelPlan(name=n, model=f"/models/{n}.onnx") for n in models), target=Target(fps=30)),
+        subject_plan=Plan(
+            models=tuple(ModelPlan(name=n, model=f"/models/{n}.onnx") for n in models), target=Target(fps=30)
+        ),
         workload=Workload(load=Paced(fps=30)),
         stopped="finished",
         notes=("the video was cut off at frame 812",),
         framepace="0.1.0",
     )
     return Trace(meta, columns, _telemetry(int(due[-1] - due[0])) if telemetry else _nothing())
+
+
+def _plan(models: tuple[str, ...]) -> Plan:
+    return Plan(models=tuple(ModelPlan(name=n, model=f"/models/{n}.onnx") for n in models), target=Target(fps=30))
 
 
 def _spec(name: str) -> ModelSpec:

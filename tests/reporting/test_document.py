@@ -11,25 +11,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from framepace.reporting import documents as document
+from framepace.reporting import documents
 from tests.reporting import samples
 from tests.reporting.samples import MS
 
-DOCUMENTS: dict[str, document.Document] = {
-    "explain": document.explain_document(samples.explanation(), "out/stream", report="out/report.html"),
-    "bench": document.bench_document(samples.summary(("a", "b")), "out/trace"),
-    "sweep": document.sweep_document(samples.sweep()),
-    "capacity": document.capacity_document(samples.capacity()),
-    "compare": document.compare_document(samples.comparison()),
-    "doctor": document.doctor_document([], samples.MACHINE),
-    "report": document.report_document("r.html", [samples.trace(10)], [samples.summary()]),
+DOCUMENTS: dict[str, documents.Document] = {
+    "explain": documents.explain_document(samples.explanation(), "out/stream", report="out/report.html"),
+    "bench": documents.bench_document(samples.summary(("a", "b")), "out/trace"),
+    "sweep": documents.sweep_document(samples.sweep()),
+    "capacity": documents.capacity_document(samples.capacity()),
+    "compare": documents.compare_document(samples.comparison()),
+    "doctor": documents.doctor_document([], samples.MACHINE),
+    "report": documents.report_document("r.html", [samples.trace(10)], [samples.summary()]),
 }
 
 
 @pytest.mark.parametrize("verb", DOCUMENTS)
 def test_every_document_names_its_schema(verb: str) -> None:
     """The text is JSON that reads back as the document, and its schema is the verb's."""
-    read = json.loads(document.dumps(DOCUMENTS[verb]))
+    read = json.loads(documents.dumps(DOCUMENTS[verb]))
     assert read == DOCUMENTS[verb]
     assert read["schema"] == f"framepace.{verb}/1"
 
@@ -79,7 +79,7 @@ anything = st.recursive(
 @given(anything)
 def test_whatever_the_evidence_holds_is_strict_json(evidence: Any) -> None:
     """NaN, infinities, bytes, odd keys: the text is always strict JSON."""
-    text = document.dumps({"evidence": document.plain(evidence)})
+    text = documents.dumps({"evidence": documents.plain(evidence)})
     constants = list[str]()  # NaN and Infinity, which strict JSON has not
     assert list(json.loads(text, parse_constant=constants.append)) == ["evidence"]
     assert not constants
@@ -89,5 +89,5 @@ def test_numbers_of_numpy_are_numbers() -> None:
     """Arrays become lists, scalars numbers, and what is not finite null."""
     evidence = {"a": np.float64(1.5), "b": np.array([1.0, np.nan]), "c": np.int64(3), "d": float("inf")}
     explained = replace(samples.explanation(), findings=(replace(samples.finding(), evidence=evidence),))
-    told = document.explain_document(explained)["findings"][0]["evidence"]
+    told = documents.explain_document(explained)["findings"][0]["evidence"]
     assert told == {"a": 1.5, "b": [1.0, None], "c": 3, "d": None}

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from framepace.facts.finding import Expectation, ExpectationPart, Explanation
 from framepace.reporting.documents import explain_document
-from framepace.reporting.page import html
-from framepace.reporting.terminal import show as terminal
+from framepace.reporting.page.report import render
+from framepace.reporting.terminal.explanation import show_explanation
 from framepace.reporting.views.expectation import expectation_view
 from tests.reporting.samples import MS, explanation, summary, trace
 
@@ -48,7 +48,7 @@ def test_the_sentence_adds_up_each_kind() -> None:
 def test_the_terminal_has_a_row_a_step_between_both_numbers() -> None:
     """At 80 columns nothing is cut: said first, seen last, each step with its kind and time."""
     out = io.StringIO()
-    terminal.show_explanation(Console(file=out, width=80, markup=False, emoji=False, highlight=False), told())
+    show_explanation(Console(file=out, width=80, markup=False, emoji=False, highlight=False), told())
     text = out.getvalue()
     places = [
         text.index(words) for words in ("trtexec-10 said  ", "another set-up", "transfers", "in the stream      ")
@@ -63,16 +63,16 @@ def test_the_terminal_has_a_row_a_step_between_both_numbers() -> None:
 def terminal_text(subject: Explanation) -> str:
     """What the terminal shows."""
     out = io.StringIO()
-    terminal.show_explanation(Console(file=out, width=80), subject)
+    show_explanation(Console(file=out, width=80), subject)
     return out.getvalue()
 
 
 def test_html_has_the_table_and_escapes_it() -> None:
     """A section of its own, and none without an expectation."""
-    page = html.render([trace()], [summary()], told())
+    page = render([trace()], [summary()], told())
     assert 'id="expectation"' in page
     assert "&lt;b&gt;copies" in page
-    assert 'id="expectation"' not in html.render([trace()], [summary()], explanation())
+    assert 'id="expectation"' not in render([trace()], [summary()], explanation())
 
 
 def test_json_has_units_in_its_keys() -> None:

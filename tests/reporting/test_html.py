@@ -13,7 +13,8 @@ from msgspec.structs import replace
 
 from framepace.facts.plan import Batching, EnginePlan, ModelPlan, Plan, Prepare
 from framepace.facts.trace import Trace
-from framepace.reporting.page.html import plan_text, render
+from framepace.reporting.page.origin import subject_text
+from framepace.reporting.page.report import render
 from framepace.reporting.page.series import POINTS
 from tests.reporting import samples
 from tests.reporting.devtools import browse
@@ -113,8 +114,8 @@ def test_the_plan_on_the_page_is_the_plan() -> None:
         name="n", model="m.onnx", batch=Batching(max=4), prepare=Prepare(mean=(0.5, 0.5, 0.5)), size=(2, 3)
     )
     plan = Plan(models=(model,), engine=EnginePlan(workers=2))
-    assert msgspec.yaml.decode(plan_text(plan), type=Plan, strict=False) == plan
-    assert "spinning" not in plan_text(plan)
+    assert msgspec.yaml.decode(subject_text(plan), type=Plan, strict=False) == plan
+    assert "spinning" not in subject_text(plan)
 
 
 DRAWN = "[...document.querySelectorAll('.plot')].map(p => p.querySelectorAll('.trace, .point, path.js-line').length)"

@@ -7,7 +7,7 @@ import numpy as np
 from framepace.analyze.compare import compare
 from framepace.analyze.summary import summarize
 from framepace.facts.program import Program
-from framepace.reporting.page.html import render
+from framepace.reporting.page.report import render
 from framepace.testing import make_trace
 from framepace.units import NS_PER_MS
 

@@ -13,9 +13,10 @@ from rich.console import Console
 
 from framepace.facts.bounds import Bound, Ceilings, NodeBound
 from framepace.reporting.documents import dumps, explain_document
-from framepace.reporting.page.html import render
-from framepace.reporting.terminal.show import show_explanation
-from framepace.reporting.views.roofline import floor_text, floor_views, roofline_figure
+from framepace.reporting.page.report import render
+from framepace.reporting.page.roofline import roofline_figure
+from framepace.reporting.terminal.explanation import show_explanation
+from framepace.reporting.views.roofline import floor_text, floor_views
 from tests.reporting import samples
 from tests.reporting.devtools import browse
 from tests.reporting.samples import HOSTILE, MS

@@ -13,10 +13,16 @@ from rich.console import Console
 
 from framepace.facts.check import Check
 from framepace.facts.plan import Batching, EnginePlan, ModelPlan, Plan, Target
-from framepace.reporting.terminal import show as terminal
+from framepace.reporting.terminal.capacity import show_capacity
+from framepace.reporting.terminal.comparison import show_comparison
+from framepace.reporting.terminal.doctor import show_checks
+from framepace.reporting.terminal.explanation import show_explanation
+from framepace.reporting.terminal.layout import bar, console, show_paths
+from framepace.reporting.terminal.measurement import show_summary
+from framepace.reporting.terminal.plan import show_plan
 from framepace.reporting.terminal.progress import Progress
-from framepace.reporting.views.capacity import show_capacity
-from framepace.reporting.views.plan import plan_view, show_plan
+from framepace.reporting.terminal.sweep import show_sweep
+from framepace.reporting.views.plan import plan_view
 from tests.reporting import samples
 
 CHECKS = [
@@ -31,13 +37,13 @@ PLAN = Plan(
     machine="0123456789ab",
 )
 SHOWN: dict[str, Callable[[Console], None]] = {
-    "summary": lambda out: terminal.show_summary(out, samples.summary(("detector", "classifier"))),
-    "explanation": lambda out: terminal.show_explanation(out, samples.explanation(), samples.MACHINE),
-    "comparison": lambda out: terminal.show_comparison(out, samples.comparison()),
-    "sweep": lambda out: terminal.show_sweep(out, samples.sweep()),
+    "summary": lambda out: show_summary(out, samples.summary(("detector", "classifier"))),
+    "explanation": lambda out: show_explanation(out, samples.explanation(), samples.MACHINE),
+    "comparison": lambda out: show_comparison(out, samples.comparison()),
+    "sweep": lambda out: show_sweep(out, samples.sweep()),
     "capacity": lambda out: show_capacity(out, samples.capacity()),
     "plan": lambda out: show_plan(out, plan_view(PLAN, samples.MACHINE)),
-    "checks": lambda out: terminal.show_checks(out, CHECKS),
+    "checks": lambda out: show_checks(out, CHECKS),
 }
 
 
@@ -45,7 +51,7 @@ def printed(show: Callable[[Console], None], encoding: str = "utf-8") -> str:
     """What `show` writes to a pipe."""
     raw = io.BytesIO()
     file = io.TextIOWrapper(raw, encoding=encoding)
-    show(terminal.console(file))
+    show(console(file))
     file.flush()
     return raw.getvalue().decode(encoding)
 
@@ -67,7 +73,7 @@ def test_an_ascii_terminal_gets_ascii(name: str) -> None:
 
 def test_an_explanation_is_told_in_its_order() -> None:
     """Machine, verdict, account, causes worst first with setting and gain, the undecided, the untested, the paths."""
-    text = printed(lambda out: terminal.show_explanation(out, samples.explanation(), samples.MACHINE, PATHS))
+    text = printed(lambda out: show_explanation(out, samples.explanation(), samples.MACHINE, PATHS))
     order = ["Example Xeon", "budget 33.3 ms at 30 fps", "model alone", "in the stream", "FP013", "41.2 ms → 6.06 ms"]
     order += ["spinning=off", "saves 34.8 ms", "FP002", "undecided: FP003", "ruled out: FP014", "not tested: FP012"]
     order += ["report", "plan"]
@@ -77,20 +83,20 @@ def test_an_explanation_is_told_in_its_order() -> None:
 
 def test_paths_are_never_wrapped() -> None:
     """A path longer than the line stays in one piece, so that it can be copied."""
-    text = printed(lambda out: terminal.show_paths(out, PATHS))
+    text = printed(lambda out: show_paths(out, PATHS))
     assert f"report  {PATHS['report']}\n" in text
 
 
 def test_no_cause_is_said_in_words() -> None:
     """A healthy configuration says that nothing was found rather than showing an empty list."""
-    assert "no cause found" in printed(lambda out: terminal.show_explanation(out, samples.explanation(healthy=True)))
+    assert "no cause found" in printed(lambda out: show_explanation(out, samples.explanation(healthy=True)))
 
 
 def test_names_from_outside_are_printed_as_they_are() -> None:
     """Square brackets and colons in names are no markup and no emoji."""
     hostile = replace(samples.finding(), title="[red]x[/red] :smile: [link=http://x]y")
     explained = replace(samples.explanation(), findings=(hostile,))
-    assert hostile.title in printed(lambda out: terminal.show_explanation(out, explained))
+    assert hostile.title in printed(lambda out: show_explanation(out, explained))
 
 
 def test_several_models_take_one_line_each() -> None:
@@ -106,7 +112,7 @@ def test_a_failed_cell_shows_its_error() -> None:
     assert "failed" in text
     assert "batch=4 wait=spin  the model has a fixed batch of 2" in text
     interrupted = replace(samples.sweep(), interrupted=True)
-    assert "interrupted" in printed(lambda out: terminal.show_sweep(out, interrupted))
+    assert "interrupted" in printed(lambda out: show_sweep(out, interrupted))
 
 
 def test_a_check_that_is_well_stays_short() -> None:
@@ -120,12 +126,12 @@ def test_a_check_that_is_well_stays_short() -> None:
 def test_bars_fit_and_show_what_is_there(a: float, b: float, width: int, ascii_only: bool) -> None:
     """A bar never exceeds its width, shows at least a sliver of anything above zero, and starts where it should."""
     start, end = sorted((a, b))
-    drawn = terminal.bar(start, end, 1.0, width, ascii_only)
+    drawn = bar(start, end, 1.0, width, ascii_only)
     assert len(drawn) <= width + 1
     assert bool(drawn.strip()) or end - start < 1e-9
     assert len(drawn) - len(drawn.lstrip()) <= round(start * width)
-    whole = terminal.bar(0, end, 1.0, width, ascii_only)
-    assert len(whole) <= len(terminal.bar(0, 1.0, 1.0, width, ascii_only))
+    whole = bar(0, end, 1.0, width, ascii_only)
+    assert len(whole) <= len(bar(0, 1.0, 1.0, width, ascii_only))
 
 
 def test_progress_is_silent_in_a_pipe() -> None:

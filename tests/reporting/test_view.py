@@ -7,20 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from framepace.facts import settings
 from framepace.facts.finding import Account, AccountLine, Intervention
 from framepace.facts.summary import Estimate, Percentile, Tier
-from framepace.reporting.views.explanation import account_rows, explanation_view, finding_view, moved
-from framepace.reporting.views.measurement import (
-    MANY,
-    few,
-    machine_line,
-    model_view,
-    named,
-    settings,
-    summary_view,
-    tier_sentence,
-)
+from framepace.reporting.views.explanation import account_rows, explanation_view
+from framepace.reporting.views.finding import finding_view, moved
+from framepace.reporting.views.machine import machine_line
+from framepace.reporting.views.measurement import model_view, summary_view, tier_sentence
 from framepace.reporting.views.sweep import NUMBERS, sweep_view
+from framepace.reporting.views.text import MANY, first_and_last, named
 from framepace.units import format_estimate, format_ms, format_quantity, parse_duration, split_unit
 from tests.reporting import samples
 from tests.reporting.samples import MS
@@ -49,7 +44,7 @@ def test_many_tiers_keep_the_first_and_the_last() -> None:
 @given(st.lists(st.integers(), max_size=30))
 def test_few_never_exceeds_its_limit(items: list[int]) -> None:
     """`few` keeps at most MANY entries, the last among them."""
-    kept = few(items)
+    kept = first_and_last(items)
     assert len(kept) <= MANY
     assert not items or kept[-1] == items[-1]
 
@@ -136,7 +131,7 @@ def test_units_come_from_the_ends_of_keys() -> None:
 
 def test_settings_are_written_the_way_they_are_typed() -> None:
     """Booleans and None become the words that --set takes."""
-    typed = settings({"spinning": False, "keeper": True, "heartbeat-ms": None, "threads": 1, "wait": "spin"})
+    typed = settings.text({"spinning": False, "keeper": True, "heartbeat-ms": None, "threads": 1, "wait": "spin"})
     assert typed == "spinning=off keeper=on heartbeat-ms=none threads=1 wait=spin"
 
 

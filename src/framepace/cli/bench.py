@@ -32,8 +32,9 @@ def command(
 ) -> None:
     """Measure models under a stated load; writes a trace. Without --fps or --load: back to back."""
     from framepace import api
-    from framepace.reporting import documents as document
-    from framepace.reporting.terminal import show as terminal
+    from framepace.reporting import documents
+    from framepace.reporting.terminal.layout import show_paths
+    from framepace.reporting.terminal.measurement import show_layers, show_machine, show_summary
     from framepace.reporting.terminal.progress import Progress
 
     case = o.build_case(
@@ -53,11 +54,11 @@ def command(
     summary = api.summary(trace)
     give(
         json,
-        lambda: document.bench_document(summary, str(folder), trace.meta.layers),
-        lambda out: terminal.show_machine(out, trace.meta.machine),
-        lambda out: terminal.show_summary(out, summary),
-        lambda out: terminal.show_layers(out, trace.meta.layers),
-        lambda out: terminal.show_paths(out, {"trace": str(folder), "report": f"framepace report {folder}"}),
+        lambda: documents.bench_document(summary, str(folder), trace.meta.layers),
+        lambda out: show_machine(out, trace.meta.machine),
+        lambda out: show_summary(out, summary),
+        lambda out: show_layers(out, trace.meta.layers),
+        lambda out: show_paths(out, {"trace": str(folder), "report": f"framepace report {folder}"}),
     )
     answer(summary.met is not False)
 

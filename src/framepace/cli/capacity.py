@@ -40,10 +40,10 @@ def command(
 ) -> None:
     """How many cameras a plan carries at its target, measured. Exit code 1 when it does not carry one."""
     from framepace import api
-    from framepace.reporting import documents as document
+    from framepace.reporting import documents
+    from framepace.reporting.terminal.capacity import show_capacity
+    from framepace.reporting.terminal.layout import show_paths
     from framepace.reporting.terminal.progress import Progress
-    from framepace.reporting.terminal.show import show_paths
-    from framepace.reporting.views.capacity import show_capacity
 
     o.stop_rule(seconds, None, None)
     case = o.build_case(
@@ -58,7 +58,7 @@ def command(
         )
     give(
         json,
-        lambda: document.capacity_document(result),
+        lambda: documents.capacity_document(result),
         lambda out: show_capacity(out, result),
         lambda out: show_paths(out, {"traces": str(folder)}),
     )

@@ -17,9 +17,9 @@ Threshold = Annotated[float, typer.Option("--threshold", help="difference that c
 def command(a: Trace, b: Trace, threshold: Threshold = 0.03, json: o.Json = False) -> None:
     """Is B faster than A, slower, the same or undecided, and why. Exit code 1 when slower."""
     from framepace import api
-    from framepace.reporting import documents as document
-    from framepace.reporting.terminal import show as terminal
+    from framepace.reporting import documents
+    from framepace.reporting.terminal.comparison import show_comparison
 
     result = api.compare(a, b, threshold=threshold)
-    give(json, lambda: document.compare_document(result), lambda console: terminal.show_comparison(console, result))
+    give(json, lambda: documents.compare_document(result), lambda console: show_comparison(console, result))
     answer(result.verdict != "slower")

@@ -10,13 +10,14 @@ def command(json: Json = False) -> None:
     """What this machine can do, and what is set wrong on it."""
     from framepace import api
     from framepace.recording.machine import probe
-    from framepace.reporting import documents as document
-    from framepace.reporting.terminal import show as terminal
+    from framepace.reporting import documents
+    from framepace.reporting.terminal.doctor import show_checks
+    from framepace.reporting.terminal.measurement import show_machine
 
     checks, machine = api.doctor(), probe()
     give(
         json,
-        lambda: document.doctor_document(checks, machine),
-        lambda out: terminal.show_machine(out, machine),
-        lambda out: terminal.show_checks(out, checks),
+        lambda: documents.doctor_document(checks, machine),
+        lambda out: show_machine(out, machine),
+        lambda out: show_checks(out, checks),
     )

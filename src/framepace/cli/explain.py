@@ -51,8 +51,8 @@ def command(
     from framepace import api
     from framepace.explaining.expect import said
     from framepace.lab.lab import Interrupted
-    from framepace.reporting import documents as document
-    from framepace.reporting.terminal import show as terminal
+    from framepace.reporting import documents
+    from framepace.reporting.terminal.explanation import show_explanation
     from framepace.reporting.terminal.progress import Progress
     from framepace.store import load_trace
 
@@ -76,8 +76,8 @@ def command(
     following = {"on your model": "framepace explain MODEL.onnx --video FILE --fps 30"}
     give(
         json,
-        lambda: document.explain_document(explanation, str(folder / "stream"), **paths),
-        lambda console: terminal.show_explanation(console, explanation, machine, {**paths, **following}),
+        lambda: documents.explain_document(explanation, str(folder / "stream"), **paths),
+        lambda console: show_explanation(console, explanation, machine, {**paths, **following}),
     )
     answer(explanation.met is not False)
 

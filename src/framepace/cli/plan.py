@@ -24,7 +24,9 @@ def group() -> None:
 def show(plan: PlanFile, json: o.Json = False) -> None:
     """Every setting that is not the default: what it does and why it may be there; target, machine and traces."""
     from framepace.recording.machine import probe
-    from framepace.reporting.views.plan import plan_document, plan_view, show_plan
+    from framepace.reporting.documents import plan_document
+    from framepace.reporting.terminal.plan import show_plan
+    from framepace.reporting.views.plan import plan_view
     from framepace.store import load_plan
 
     loaded = load_plan(plan)

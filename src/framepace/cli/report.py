@@ -17,8 +17,8 @@ File = Annotated[Path | None, typer.Option("--out", help="the HTML file (default
 def command(traces: Traces, out: File = None, json: o.Json = False) -> None:
     """One self-contained HTML file about one or more traces."""
     from framepace import api
-    from framepace.reporting import documents as document
-    from framepace.reporting.terminal import show as terminal
+    from framepace.reporting import documents
+    from framepace.reporting.terminal.layout import show_paths
     from framepace.store import load_trace
 
     loaded = [load_trace(path) for path in traces]
@@ -27,6 +27,6 @@ def command(traces: Traces, out: File = None, json: o.Json = False) -> None:
     path = api.report(loaded, out=target, explanation=beside if beside.exists() else None)
     give(
         json,
-        lambda: document.report_document(str(path), loaded, [api.summary(t) for t in loaded]),
-        lambda console: terminal.show_paths(console, {"report": str(path)}),
+        lambda: documents.report_document(str(path), loaded, [api.summary(t) for t in loaded]),
+        lambda console: show_paths(console, {"report": str(path)}),
     )

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from framepace.reporting.documents import dumps
-from framepace.reporting.terminal.show import console
+from framepace.reporting.terminal.layout import console
 
 
 def give(json: bool, document: Callable[[], dict[str, Any]], *words: Callable[[Console], None]) -> None:

@@ -37,9 +37,10 @@ def command(
     """A table over any settings. With --out, cells measured before are not measured again."""
     from framepace import api
     from framepace.errors import UsageError
-    from framepace.reporting import documents as document
-    from framepace.reporting.terminal import show as terminal
+    from framepace.reporting import documents
+    from framepace.reporting.terminal.layout import show_paths
     from framepace.reporting.terminal.progress import Progress
+    from framepace.reporting.terminal.sweep import show_sweep
     from framepace.sweeping import parse_vary
 
     grid = parse_vary(vary)
@@ -55,7 +56,7 @@ def command(
         result = api.sweep(case, grid, out=folder, tell=progress)
     give(
         json,
-        lambda: document.sweep_document(result),
-        lambda out: terminal.show_sweep(out, result),
-        lambda out: terminal.show_paths(out, {"cells": str(folder)}),
+        lambda: documents.sweep_document(result),
+        lambda out: show_sweep(out, result),
+        lambda out: show_paths(out, {"cells": str(folder)}),
     )

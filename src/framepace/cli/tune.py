@@ -48,9 +48,9 @@ def command(
 ) -> None:
     """The best plan that meets the target. With the same --out, it goes on from where it ended."""
     from framepace import api
-    from framepace.reporting.page import tuning as tunedpage
+    from framepace.reporting.documents import tune_document
     from framepace.reporting.terminal.progress import Progress
-    from framepace.reporting.views import tuning as tuned
+    from framepace.reporting.terminal.tuning import show_tuning
     from framepace.sweeping import parse_vary
 
     case = o.build_case(
@@ -70,8 +70,8 @@ def command(
     paths = {name: str(path) for name in ("report.html", "plan.yaml") if (path := Path(folder / name)).exists()}
     give(
         json,
-        lambda: tuned.tune_document(result, **{Path(name).stem: path for name, path in paths.items()}),
-        lambda console: tunedpage.show_tuning(console, result),
+        lambda: tune_document(result, **{Path(name).stem: path for name, path in paths.items()}),
+        lambda console: show_tuning(console, result),
         lambda console: console.print("\n".join(paths.values())),
     )
     answer(result.met is not False)

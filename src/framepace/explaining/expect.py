@@ -13,10 +13,10 @@ from framepace.errors import FramepaceError, UsageError, unknown
 from framepace.explaining.evidence import Situation
 from framepace.facts.finding import Expectation
 from framepace.facts.settings import Case, apply
+from framepace.facts.settings import text as settings_text
 from framepace.facts.trace import Trace
 from framepace.facts.workload import Closed, Warmup
 from framepace.lab.lab import Lab
-from framepace.reporting.views import measurement as view
 from framepace.units import parse_duration
 
 _SECONDS = 2.0
@@ -116,11 +116,11 @@ def compare(lab: Lab, known: Situation, what: Said) -> Expectation:
     flights, own = requests * tool.ahead, known.case.plan.engine.workers
     runs, failed = dict(known.traces), list[str]()
     for name, changes in _wanted(tool, settings, flights != own).items():
-        lab.say(f"measuring what {what.tool} measures: {view.settings(changes)}, {flights} in flight")
+        lab.say(f"measuring what {what.tool} measures: {settings_text(changes)}, {flights} in flight")
         try:
             runs[name] = _run(lab, known.case, changes, flights, name)
         except FramepaceError as error:
-            failed.append(f"{view.settings(changes)} does not run here ({str(error).splitlines()[0]})")
+            failed.append(f"{settings_text(changes)} does not run here ({str(error).splitlines()[0]})")
     if tool.counts in ("device", "compute") and not known.on_gpu:
         failed.append("no CUDA events here: the whole call is taken")
     told = {
@@ -141,7 +141,7 @@ def _wanted(tool: Tool, settings: Settings, other_load: bool) -> dict[str, Setti
 
 
 def _told(tool: Tool, settings: Settings, load: str) -> dict[str, str]:
-    words = view.settings(settings)
+    words = settings_text(settings)
     if tool.spread:
         return {"load": ", ".join(filter(None, (words, load)))}
     return {"settings": f"{words} there", "load": load}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import msgspec
@@ -25,11 +26,25 @@ from framepace.facts.finding import (
     Intervention,
 )
 from framepace.facts.model import Layer
-from framepace.facts.summary import Comparison, Cost, ModelSummary, Outlier, Percentile, StageShare, Summary, Tier
-from framepace.facts.sweep import Sweep
+from framepace.facts.plan import Plan
+from framepace.facts.summary import (
+    Comparison,
+    Cost,
+    Estimate,
+    ModelSummary,
+    Outlier,
+    Percentile,
+    StageShare,
+    Summary,
+    Tier,
+)
+from framepace.facts.sweep import Cell, Sweep
 from framepace.facts.trace import Trace
+from framepace.facts.tuning import Candidate, Figures, Trial, Tuning
+from framepace.reporting.views.plan import PlanView
 
 Document = dict[str, Any]
+_NO_ESTIMATE = Estimate(value=math.nan)  # null in JSON
 
 # Facts hold base units under short names; a reader of JSON sees the unit in the key.
 _KEYS: Mapping[type, Mapping[str, str]] = {
@@ -74,6 +89,17 @@ _KEYS: Mapping[type, Mapping[str, str]] = {
         "throughput": "throughput_fps",
         "cpu": "cpu_cores",
     },
+    Figures: {
+        "p99": "p99_ns",
+        "cpu": "cpu_ns",
+        "energy": "energy_j",
+        "power": "power_w",
+        "device_memory": "device_memory_bytes",
+        "missed": "missed_share",
+        "throughput": "throughput_fps",
+        "neighbours": "neighbours_cpu_share",
+        "stages": "stages_ns",
+    },
     Ceilings: {"peaks": "peaks_flops_s", "bandwidth": "bandwidth_bytes_s", "launch": "launch_ns"},
 }
 
@@ -85,24 +111,23 @@ def dumps(document: Document) -> str:
 
 def explain_document(explanation: Explanation, trace: str | None = None, **paths: str) -> Document:
     """framepace.explain/1. `trace` is the path of the stream's trace; `paths` name what else was written."""
-    e = explanation
     return {
         "schema": "framepace.explain/1",
         "trace": trace,
-        "class": e.bottleneck,
-        "shares": e.shares,
-        "verdict": e.verdict,
-        "met": e.met,
-        "account": plain(e.account),
-        "expectation": plain(e.expectation),
-        "bounds": [{**plain(b), **_distance(b)} for b in e.bounds],
-        "findings": [_finding(f) for f in e.findings],
-        "not_tested": plain(e.not_tested),
-        "plan": plain(e.plan),
-        "summaries": plain(e.summaries),
-        "traces": list(e.traces),
-        "seconds": plain(e.seconds),
-        "notes": list(e.notes),
+        "class": explanation.bottleneck,
+        "shares": explanation.shares,
+        "verdict": explanation.verdict,
+        "met": explanation.met,
+        "account": plain(explanation.account),
+        "expectation": plain(explanation.expectation),
+        "bounds": [{**plain(bound), **_distance(bound)} for bound in explanation.bounds],
+        "findings": [_finding(finding) for finding in explanation.findings],
+        "not_tested": plain(explanation.not_tested),
+        "plan": plain(explanation.plan),
+        "summaries": plain(explanation.summaries),
+        "traces": list(explanation.traces),
+        "seconds": plain(explanation.seconds),
+        "notes": list(explanation.notes),
         "paths": paths,
     }
 
@@ -111,30 +136,37 @@ def bench_document(
     summary: Summary, trace: str | None = None, layers: Mapping[str, Sequence[Layer]] | None = None, **paths: str
 ) -> Document:
     """framepace.bench/1: `rows` has one flat row for the whole frames and one for each model."""
-    rows = [_row("frames", summary.frames), *(_row(m.model, m) for m in summary.models)]
-    told = {"rows": rows, "layers": plain(layers or {}), "summary": plain(summary), "paths": paths}
-    return {"schema": "framepace.bench/1", "trace": trace, **told}
+    return {
+        "schema": "framepace.bench/1",
+        "trace": trace,
+        "rows": [_row("frames", summary.frames), *(_row(model.model, model) for model in summary.models)],
+        "layers": plain(layers or {}),
+        "summary": plain(summary),
+        "paths": paths,
+    }
 
 
 def sweep_document(sweep: Sweep) -> Document:
-    """framepace.sweep/1: one flat row a cell, its settings and then its numbers or its error."""
-    rows = [
-        {
-            "settings": plain(cell.settings),
-            "trace": cell.trace,
-            "error": cell.error,
-            "why": cell.why,
-            **({} if cell.summary is None else _cell(cell.summary)),
-        }
-        for cell in sweep.cells
-    ]
+    """framepace.sweep/1: a flat row per cell, its settings and then its numbers or its error."""
+    rows = [_sweep_row(cell) for cell in sweep.cells]
     return {"schema": "framepace.sweep/1", "grid": plain(sweep.grid), "rows": rows, "interrupted": sweep.interrupted}
+
+
+def _sweep_row(cell: Cell) -> Document:
+    row = {"settings": plain(cell.settings), "trace": cell.trace, "error": cell.error, "why": cell.why}
+    if cell.summary is not None:
+        row |= _cell_numbers(cell.summary)
+    return row
 
 
 def capacity_document(capacity: Capacity) -> Document:
     """framepace.capacity/1: the largest count of cameras that holds, and `points`, one for each count."""
-    told: Document = plain(capacity)
-    return {"schema": "framepace.capacity/1", **told, "fits": capacity.fits, "exact": capacity.exact}
+    return {
+        "schema": "framepace.capacity/1",
+        **plain(capacity),
+        "fits": capacity.fits,
+        "exact": capacity.exact,
+    }
 
 
 def compare_document(comparison: Comparison) -> Document:
@@ -149,63 +181,144 @@ def doctor_document(checks: Sequence[Check], machine: Fact | None = None) -> Doc
 
 def report_document(report: str, traces: Sequence[Trace], summaries: Sequence[Summary]) -> Document:
     """framepace.report/1: where the HTML is, and what is in it."""
-    told = [{"trace": t.meta.id, "summary": plain(s)} for t, s in zip(traces, summaries, strict=True)]
-    return {"schema": "framepace.report/1", "report": report, "traces": told}
+    pairs = zip(traces, summaries, strict=True)
+    rows = [{"trace": trace.meta.id, "summary": plain(summary)} for trace, summary in pairs]
+    return {"schema": "framepace.report/1", "report": report, "traces": rows}
 
 
 def plain(value: Any) -> Any:
     """Facts, arrays and numbers as what strict JSON can hold; keys get their units, non-finite numbers become null."""
-    if isinstance(value, Fact):
-        keys = _KEYS.get(type(value), {})
-        return {keys.get(f.name, f.encode_name): plain(getattr(value, f.name)) for f in msgspec.structs.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
-        return plain(value.tolist())
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, bool | int | str) else str(value)
+    match value:
+        case Fact():
+            return _plain_fact(value)
+        case Mapping():
+            return {str(key): plain(item) for key, item in value.items()}
+        case np.ndarray() | np.generic():
+            return plain(value.tolist())
+        case list() | tuple() | set() | frozenset():
+            return [plain(item) for item in value]
+        case float():
+            return value if math.isfinite(value) else None
+        case None | bool() | int() | str():
+            return value
+    return str(value)
 
 
-def _distance(b: Bound) -> Document:
-    return {"times": plain(b.times), "peak_share": plain(b.peak_share), "bandwidth_share": plain(b.bandwidth_share)}
+def _plain_fact(fact: Fact) -> Document:
+    keys = _KEYS.get(type(fact), {})
+    fields = msgspec.structs.fields(fact)
+    return {keys.get(field.name, field.encode_name): plain(getattr(fact, field.name)) for field in fields}
 
 
-def _finding(f: Finding) -> Document:
-    document: Document = plain(f)
-    return {**document, "intervention": None if f.intervention is None else _intervention(f.intervention)}
-
-
-def _intervention(i: Intervention) -> Document:
+def _distance(bound: Bound) -> Document:
     return {
-        "changed": plain(i.changed),
-        "metric": i.metric,
-        "unit": i.unit,
-        "before": plain(i.before.value),
-        "before_interval": plain((i.before.low, i.before.high)),
-        "after": plain(i.after.value),
-        "interval": plain((i.after.low, i.after.high)),
-        "ratio": plain(i.ratio.value),
-        "ratio_interval": plain((i.ratio.low, i.ratio.high)),
-        "rounds": i.rounds,
+        "times": plain(bound.times),
+        "peak_share": plain(bound.peak_share),
+        "bandwidth_share": plain(bound.bandwidth_share),
     }
 
 
-def _row(name: str, m: ModelSummary) -> Document:
-    row = {"model": name, "requests": m.requests, "effective": m.effective, "mean_ns": plain(m.mean)}
-    row["outlier_share"] = plain(m.outlier_share)
-    for p in m.percentiles:
-        key = f"p{p.q:g}"
-        for end, field in (("", "value"), ("_low", "low"), ("_high", "high")):
-            row[f"{key}{end}_ns"] = None if p.estimate is None else plain(getattr(p.estimate, field))
-    return row | {f"{name}_count": count for name, count in m.outcomes.items()}
+def _finding(finding: Finding) -> Document:
+    document: Document = plain(finding)
+    if finding.intervention is not None:
+        document["intervention"] = _intervention(finding.intervention)
+    return document
 
 
-def _cell(s: Summary) -> Document:
-    rest = {"throughput": s.throughput, "missed": s.missed, "process_cpu": s.process_cpu, "budget": s.budget}
-    keys = _KEYS[Summary]
-    numbers = {keys[name]: plain(value) for name, value in rest.items()}
-    numbers |= {"seconds": plain(s.seconds), "cost": plain(s.cost)}
-    return {**_row("frames", s.frames), **numbers, "parts_ns": plain(s.frames.parts), "devices": plain(s.devices)}
+def _intervention(trial: Intervention) -> Document:
+    return {
+        "changed": plain(trial.changed),
+        "metric": trial.metric,
+        "unit": trial.unit,
+        "before": plain(trial.before.value),
+        "before_interval": plain((trial.before.low, trial.before.high)),
+        "after": plain(trial.after.value),
+        "interval": plain((trial.after.low, trial.after.high)),
+        "ratio": plain(trial.ratio.value),
+        "ratio_interval": plain((trial.ratio.low, trial.ratio.high)),
+        "rounds": trial.rounds,
+    }
+
+
+def _row(name: str, model: ModelSummary) -> Document:
+    row = {
+        "model": name,
+        "requests": model.requests,
+        "effective": model.effective,
+        "mean_ns": plain(model.mean),
+        "outlier_share": plain(model.outlier_share),
+    }
+    for percentile in model.percentiles:
+        row |= _percentile(percentile)
+    return row | {f"{outcome}_count": count for outcome, count in model.outcomes.items()}
+
+
+def _percentile(percentile: Percentile) -> Document:
+    name = f"p{percentile.q:g}"
+    value = percentile.estimate or _NO_ESTIMATE
+    return {f"{name}_ns": plain(value.value), f"{name}_low_ns": plain(value.low), f"{name}_high_ns": plain(value.high)}
+
+
+def _cell_numbers(summary: Summary) -> Document:
+    return {
+        **_row("frames", summary.frames),
+        "throughput_fps": plain(summary.throughput),
+        "missed_share": plain(summary.missed),
+        "process_cpu_ns": plain(summary.process_cpu),
+        "budget_ns": plain(summary.budget),
+        "seconds": plain(summary.seconds),
+        "cost": plain(summary.cost),
+        "parts_ns": plain(summary.frames.parts),
+        "devices": plain(summary.devices),
+    }
+
+
+def plan_document(view: PlanView, plan: Plan, path: str) -> Document:
+    """framepace.plan-show/1: the plan, and a line for each setting that is not the default."""
+    same_machine = None if plan.machine is None else not view.warning
+    return {
+        "schema": "framepace.plan-show/1",
+        "path": path,
+        "format": plan.format,
+        "target": {"fps": plan.target.fps, "p99_ms": plan.target.p99_ms, "budget_ms": plan.target.budget_ms},
+        "machine": {"made_for": plan.machine, "same": same_machine},
+        "warning": view.warning or None,
+        "traces": list(plan.traces),
+        "parts": [asdict(part) for part in view.parts],
+    }
+
+
+def tune_document(tuning: Tuning, **paths: str) -> Document:
+    """framepace.tune/1: the goal, whether it is met, the best plan, and a row per candidate."""
+    rows = [_candidate(candidate, number == tuning.best) for number, candidate in enumerate(tuning.candidates)]
+    return {
+        "schema": "framepace.tune/1",
+        "goal": plain(tuning.goal),
+        "met": tuning.met,
+        "why": tuning.why,
+        "shortfalls": list(tuning.shortfalls),
+        "limit": tuning.limit,
+        "plan": plain(tuning.plan),
+        "rows": rows,
+        "notes": list(tuning.notes),
+        "seconds": plain(tuning.seconds),
+        "interrupted": tuning.interrupted,
+        "paths": paths,
+    }
+
+
+def _candidate(candidate: Candidate, best: bool) -> Document:
+    return {
+        "settings": plain(candidate.settings),
+        "state": candidate.state,
+        "best": best,
+        "bound_fps": plain(candidate.bound),
+        "measured": [_trial(trial) for trial in candidate.measured],
+        "predicted": [_trial(trial) for trial in candidate.predicted],
+        "error": candidate.error,
+    }
+
+
+def _trial(trial: Trial) -> Document:
+    figures = plain(trial.figures)
+    return {"level": trial.level, "met": trial.met, "trace": trial.trace, **figures}

@@ -15,35 +15,46 @@ class Markup(str):
 
 def monospace(text: str) -> str:
     """Text as code; nothing where there is none."""
-    return Markup(f"<code>{escape(text)}</code>") if text else ""
+    if not text:
+        return ""
+    return Markup(f"<code>{escape(text)}</code>")
 
 
 def tag(name: str, text: str, style: str = "") -> str:
     """An element around text, which is escaped; nothing around nothing."""
     if not text:
         return ""
-    text = text if isinstance(text, Markup) else escape(_INTERVAL.sub(_together, text))
-    return f"<{name}{f' class={style}' if style else ''}>{text}</{name}>"
+    if not isinstance(text, Markup):
+        text = escape(_INTERVAL.sub(_without_breaks, text))
+    attributes = f" class={style}" if style else ""
+    return f"<{name}{attributes}>{text}</{name}>"
 
 
-def _together(interval: re.Match[str]) -> str:
+def _without_breaks(interval: re.Match[str]) -> str:
     return interval[0].replace(" ", "\u00a0")
 
 
+def chip(style: str, word: str) -> str:
+    """A word in a coloured box; nothing where there is none."""
+    if not word:
+        return ""
+    return f'<span class="chip {escape(style)}">{escape(word)}</span>'
+
+
 def pairs(rows: Iterable[tuple[str, str]]) -> str:
-    """Pairs of a name and what is said of it; a pair with nothing to say is left out."""
-    told = "".join(tag("dt", name) + tag("dd", text) for name, text in rows if text)
-    return f"<dl>{told}</dl>" if told else ""
+    """Names and their texts; a name without a text is left out."""
+    items = "".join(tag("dt", name) + tag("dd", text) for name, text in rows if text)
+    return f"<dl>{items}</dl>" if items else ""
 
 
 def tiles(numbers: Iterable[tuple[str, str]]) -> str:
     """Numbers with their names, side by side."""
-    told = "".join(f"<div>{tag('dt', name)}{tag('dd', text)}</div>" for name, text in numbers)
-    return f'<dl class="tiles">{told}</dl>'
+    items = "".join(f"<div>{tag('dt', name)}{tag('dd', text)}</div>" for name, text in numbers)
+    return f'<dl class="tiles">{items}</dl>'
 
 
 def grid(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table; the last cell of a row that is too short takes the columns that are left."""
+    """A table; the last cell of a row that is too short takes the remaining columns."""
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
     body = "".join(f"<tr>{''.join(_cells(row, len(names)))}</tr>" for row in rows)
     return f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
@@ -51,9 +62,9 @@ def grid(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _cells(row: Sequence[str], columns: int) -> Iterable[str]:
     yield from (f"<td>{escape(cell)}</td>" for cell in row[:-1])
-    left = columns - len(row) + 1
-    span = f' class="rest" colspan="{left}"' if left > 1 else ""
-    yield f"<td{span}>{escape(row[-1])}</td>"
+    span = columns - len(row) + 1
+    attributes = f' class="rest" colspan="{span}"' if span > 1 else ""
+    yield f"<td{attributes}>{escape(row[-1])}</td>"
 
 
 def details(title: str, body: str) -> str:

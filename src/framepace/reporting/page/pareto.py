@@ -2,71 +2,108 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from framepace.reporting.page.figures import Figure, label, value_axis
+from framepace.reporting.page.plot import Figure, label, value_axis
 from framepace.reporting.views.tuning import TunedRow, TuningView
 
-_SMALL, _LARGE = 9.0, 26.0  # diameters of the least and the most costly, px
+_SMALLEST_PX = 9.0
+_LARGEST_PX = 26.0
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Candidates that are drawn alike."""
+
+    name: str
+    rows: Sequence[TunedRow]
+    ink: str
+    symbol: str
 
 
 def pareto_caption(view: TuningView) -> str:
     """What the dots of `pareto_figure` say."""
-    larger = f"{view.cost} a frame takes" if not _powered(view) else "power the GPU draws (not known of predictions)"
-    return f"The larger a dot, the more {larger}. Filled: measured; hollow: predicted only."
+    size = f"{view.cost} a frame takes"
+    if _power_known(view):
+        size = "power the GPU draws (not known of predictions)"
+    return f"The larger a dot, the more {size}. Filled: measured; hollow: predicted only."
 
 
 def pareto_figure(view: TuningView) -> Figure | None:
-    """What is carried against p99; the size of a dot is the power, or where none is measured its cost a frame.
+    """What is carried against p99; the size of a dot is the power, or where none is measured its cost per frame.
 
     None with under two dots.
     """
     drawn = [row for row in view.rows if row.p99_ms is not None]
     if len(drawn) < 2:
         return None
-    groups = (
-        ("measured", [r for r in drawn if r.measured and not r.best], "--s1", "circle"),
-        ("predicted", [r for r in drawn if not r.measured], "--s1", "circle-open"),
-        ("best", [r for r in drawn if r.best], "--good", "circle"),
-    )
-    weights = {row: (row.power_w if _powered(view) else row.cost) or 0.0 for row in drawn}
-    data = [_dots(view, name, rows, weights, ink, symbol) for name, rows, ink, symbol in groups if rows]
-    line = {"color": "--bad", "width": 1.5, "dash": "dash"}
-    top, spread = max(r.load for r in drawn), [r.p99_ms or 0.0 for r in drawn]
-    budget = {"type": "scatter", "mode": "lines", "name": "budget", "x": [view.budget_ms] * 2, "y": [0, top]}
+    sizes = _diameters(view, drawn)
+    data = [_dots(view, group, sizes) for group in _groups(drawn)]
+    data.append(_budget(view, max(row.load for row in drawn)))
+    latencies = [row.p99_ms or 0.0 for row in drawn]
     layout = {
         "height": 420,
-        "xaxis": value_axis("p99 (ms)", min(spread), view.budget_ms, max(spread)),
+        "xaxis": value_axis("p99 (ms)", min(latencies), view.budget_ms, max(latencies)),
         "yaxis": {"title": {"text": view.load}, "rangemode": "tozero"},
     }
-    return {"data": [*data, {**budget, "line": line, "hoverinfo": "skip"}], "layout": layout}
+    return {"data": data, "layout": layout}
 
 
-def _powered(view: TuningView) -> bool:
+def _groups(drawn: Sequence[TunedRow]) -> Iterator[_Group]:
+    groups = (
+        _Group("measured", [row for row in drawn if row.measured and not row.best], "--s1", "circle"),
+        _Group("predicted", [row for row in drawn if not row.measured], "--s1", "circle-open"),
+        _Group("best", [row for row in drawn if row.best], "--good", "circle"),
+    )
+    yield from (group for group in groups if group.rows)
+
+
+def _power_known(view: TuningView) -> bool:
     return any(row.power_w for row in view.rows)
 
 
-def _dots(
-    view: TuningView, name: str, rows: Sequence[TunedRow], weights: Mapping[TunedRow, float], ink: str, symbol: str
-) -> Figure:
-    most = max(weights.values()) or 1.0
+def _diameters(view: TuningView, drawn: Sequence[TunedRow]) -> Mapping[TunedRow, float]:
+    """Pixels by candidate, in proportion to its power or cost."""
+    by_power = _power_known(view)
+    weights = {row: (row.power_w if by_power else row.cost) or 0.0 for row in drawn}
+    largest = max(weights.values()) or 1.0
+    return {row: _SMALLEST_PX + (_LARGEST_PX - _SMALLEST_PX) * weight / largest for row, weight in weights.items()}
+
+
+def _dots(view: TuningView, group: _Group, sizes: Mapping[TunedRow, float]) -> Figure:
+    marker = {
+        "size": [sizes[row] for row in group.rows],
+        "color": group.ink,
+        "symbol": group.symbol,
+        "opacity": 0.75,
+    }
     return {
         "type": "scatter",
         "mode": "markers",
-        "name": name,
-        "x": [r.p99_ms for r in rows],
-        "y": [r.load for r in rows],
-        "customdata": [label(_told(r)) for r in rows],
-        "marker": {
-            "size": [_SMALL + (_LARGE - _SMALL) * weights[r] / most for r in rows],
-            "color": ink,
-            "symbol": symbol,
-            "opacity": 0.75,
-        },
+        "name": group.name,
+        "x": [row.p99_ms for row in group.rows],
+        "y": [row.load for row in group.rows],
+        "customdata": [label(_words(row)) for row in group.rows],
+        "marker": marker,
         "hovertemplate": f"%{{customdata}}<br>p99 %{{x:.1f}} ms, %{{y:.0f}} {view.load}<extra></extra>",
     }
 
 
-def _told(row: TunedRow) -> str:
-    power = "" if row.power_w is None else f", {row.power_w:.0f} W"
-    return f"{row.settings}: {row.reached or row.foretold}, {row.cost_text}{power}"
+def _budget(view: TuningView, top: float) -> Figure:
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": "budget",
+        "x": [view.budget_ms] * 2,
+        "y": [0, top],
+        "line": {"color": "--bad", "width": 1.5, "dash": "dash"},
+        "hoverinfo": "skip",
+    }
+
+
+def _words(row: TunedRow) -> str:
+    words = f"{row.settings}: {row.reached or row.foretold}, {row.cost_text}"
+    if row.power_w is not None:
+        words += f", {row.power_w:.0f} W"
+    return words

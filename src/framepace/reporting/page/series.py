@@ -12,10 +12,13 @@ from framepace.facts.trace import Column, Mark, Outcome, Trace
 from framepace.units import NS_PER_S
 
 Numbers = NDArray[np.float64]
+Rows = NDArray[np.bool_]
 Columns = Mapping[str, Column]
-POINTS = 4000  # of one series; two a pixel of a wide screen
+POINTS = 4000  # of one series; two per pixel of a wide screen
 _GAUGED = ("time", "device", "cpu_mhz", "sm_clock_mhz", "memory_clock_mhz", "utilisation", "process_cpu", "system_busy")
 _TAIL = 300  # points of a distribution
+_STEP_NS = 0.2 * NS_PER_S  # the system counts CPU time in steps of 10 ms
+_STEPS = 300
 
 
 @dataclass(frozen=True)
@@ -39,45 +42,52 @@ class Gauge:
 
 def thin(values: NDArray[np.generic], points: int) -> NDArray[np.intp]:
     """Indices, ascending, of at most `points` + 2 values: the ends, and the lowest and highest of equal stretches."""
-    n = len(values)
-    if n <= points:
-        return np.arange(n)
-    size = -(-n // max(1, points // 2))
-    whole = n // size * size
-    blocks, starts = values[:whole].reshape(-1, size), np.arange(0, whole, size)
-    kept = [starts + blocks.argmin(axis=1), starts + blocks.argmax(axis=1), np.array([0, n - 1])]
-    if whole < n:
-        kept.append(whole + np.array([values[whole:].argmin(), values[whole:].argmax()]))
+    count = len(values)
+    if count <= points:
+        return np.arange(count)
+    size = -(-count // max(1, points // 2))
+    whole = count // size * size
+    stretches = values[:whole].reshape(-1, size)
+    starts = np.arange(0, whole, size)
+    kept = [starts + stretches.argmin(axis=1), starts + stretches.argmax(axis=1), np.array([0, count - 1])]
+    remainder = values[whole:]
+    if len(remainder):
+        kept.append(whole + np.array([remainder.argmin(), remainder.argmax()]))
     unique: NDArray[np.intp] = np.unique(np.concatenate(kept))
     return unique
 
 
 def latencies(trace: Trace) -> list[Latencies]:
-    """One series a model; with several models the whole frames come first. Warm-up and what failed are left out.
+    """One series per model; with several models the whole frames come first. Warm-up and what failed are left out.
 
     Only the columns that are drawn are copied: a million requests must not be held twice.
     """
-    r = trace.requests
-    keep = ((r["marks"] & Mark.WARMUP) == 0) & (r["outcome"] == Outcome.OK)
-    each = [_series(name, r, keep & (r["model"] == i)) for i, name in enumerate(trace.meta.names)]
-    found = [s for s in each if len(s.due)]
-    return [_whole_frames(r, keep), *found] if len(found) > 1 else found
+    rows = trace.requests
+    keep = ((rows["marks"] & Mark.WARMUP) == 0) & (rows["outcome"] == Outcome.OK)
+    models = [_series(name, rows, keep & (rows["model"] == i)) for i, name in enumerate(trace.meta.names)]
+    delivered = [series for series in models if len(series.due)]
+    if len(delivered) > 1:
+        return [_whole_frames(rows, keep), *delivered]
+    return delivered
 
 
-def _series(name: str, r: Columns, rows: NDArray[np.bool_]) -> Latencies:
-    due, delivered = r["due"][rows], r["delivered"][rows]
+def _series(name: str, rows: Columns, keep: Rows) -> Latencies:
+    return _in_order(name, rows["due"][keep], rows["delivered"][keep])
+
+
+def _in_order(name: str, due: Column, delivered: Column) -> Latencies:
     order = np.argsort(due, kind="stable")
     return Latencies(name, due[order], (delivered - due)[order])
 
 
-def _whole_frames(r: Columns, keep: NDArray[np.bool_]) -> Latencies:
+def _whole_frames(rows: Columns, keep: Rows) -> Latencies:
     """From the first due to the last delivery over all models of each frame."""
-    frame, due, delivered = (r[name][keep] for name in ("frame", "due", "delivered"))
+    frame = rows["frame"][keep]
     order = np.argsort(frame, kind="stable")
     starts = np.flatnonzero(np.diff(frame[order], prepend=-1))
-    due, delivered = np.minimum.reduceat(due[order], starts), np.maximum.reduceat(delivered[order], starts)
-    order = np.argsort(due, kind="stable")
-    return Latencies("whole frames", due[order], (delivered - due)[order])
+    due = np.minimum.reduceat(rows["due"][keep][order], starts)
+    delivered = np.maximum.reduceat(rows["delivered"][keep][order], starts)
+    return _in_order("whole frames", due, delivered)
 
 
 def tail(latency: Column) -> tuple[Numbers, Numbers]:
@@ -85,54 +95,58 @@ def tail(latency: Column) -> tuple[Numbers, Numbers]:
 
     The axis is that of G. Tene's HdrHistogram percentile plots; it ends at the largest sample.
     """
-    n = len(latency)
-    odds = np.geomspace(1, max(n, 2), _TAIL)
-    ranks = np.unique(np.minimum(np.ceil((1 - 1 / odds) * n).astype(np.intp), n - 1))
-    return n / np.maximum(n - ranks, 1).astype(np.float64), np.sort(latency)[ranks].astype(np.float64)
+    count = len(latency)
+    odds = np.geomspace(1, max(count, 2), _TAIL)
+    ranks = np.unique(np.minimum(np.ceil((1 - 1 / odds) * count).astype(np.intp), count - 1))
+    return count / np.maximum(count - ranks, 1).astype(np.float64), np.sort(latency)[ranks].astype(np.float64)
 
 
 def gauges(trace: Trace, start: int) -> Iterator[Gauge]:
     """What telemetry measured beside the latency: clocks in MHz, busy cores, GPU utilisation in per cent."""
-    t = trace.telemetry
-    t = {name: column[t["time"] >= start] for name, column in t.items() if name in _GAUGED}
-    host = t["device"] == -1
-    yield from _level(t, host, "cpu_mhz", "CPU", "MHz", start)
-    for device in np.unique(t["device"][~host]):
-        rows = t["device"] == device
-        yield from _level(t, rows, "sm_clock_mhz", f"GPU {device} SM", "MHz", start)
-        yield from _level(t, rows, "memory_clock_mhz", f"GPU {device} memory", "MHz", start)
-        yield from _level(t, rows, "utilisation", f"GPU {device} busy", "%", start)
-    yield from _cores(t, host, start)
+    during = trace.telemetry["time"] >= start
+    samples = {name: trace.telemetry[name][during] for name in _GAUGED}
+    host = samples["device"] == -1
+    yield from _level(samples, host, "cpu_mhz", "CPU", "MHz", start)
+    for device in np.unique(samples["device"][~host]):
+        rows = samples["device"] == device
+        yield from _level(samples, rows, "sm_clock_mhz", f"GPU {device} SM", "MHz", start)
+        yield from _level(samples, rows, "memory_clock_mhz", f"GPU {device} memory", "MHz", start)
+        yield from _level(samples, rows, "utilisation", f"GPU {device} busy", "%", start)
+    yield from _cores(samples, host, start)
 
 
-def _level(t: Columns, rows: NDArray[np.bool_], column: str, name: str, panel: str, start: int) -> Iterator[Gauge]:
-    known = rows & (t[column] >= 0)
-    if known.any():
-        yield _gauge(name, panel, t["time"][known], t[column][known].astype(np.float64), start)
+def _level(samples: Columns, rows: Rows, column: str, name: str, panel: str, start: int) -> Iterator[Gauge]:
+    measured = rows & (samples[column] >= 0)
+    if measured.any():
+        yield _gauge(name, panel, samples["time"][measured], samples[column][measured].astype(np.float64), start)
 
 
-def _cores(t: Columns, host: NDArray[np.bool_], start: int) -> Iterator[Gauge]:
+def _cores(samples: Columns, host: Rows, start: int) -> Iterator[Gauge]:
     """Cores busy with this process, and with everything else, from the differences of the cumulative CPU times."""
-    known = host & (t["process_cpu"] >= 0)
-    step = _stride(t["time"][known])
-    time, own, system = (t[name][known][::step] for name in ("time", "process_cpu", "system_busy"))
+    rows = np.flatnonzero(host & (samples["process_cpu"] >= 0))
+    rows = rows[:: _stride(samples["time"][rows])]
+    time = samples["time"][rows]
+    process = samples["process_cpu"][rows]
+    system = samples["system_busy"][rows]
     if len(time) < 2:
         return
     passed = np.maximum(np.diff(time), 1)
-    own_cores = np.diff(own) / passed
-    yield _gauge("this process", "cores", time[1:], own_cores, start)
+    process_cores = np.diff(process) / passed
+    yield _gauge("this process", "cores", time[1:], process_cores, start)
     if (system >= 0).all():
-        yield _gauge("others", "cores", time[1:], np.maximum(np.diff(system) / passed - own_cores, 0), start)
+        other_cores = np.maximum(np.diff(system) / passed - process_cores, 0)
+        yield _gauge("others", "cores", time[1:], other_cores, start)
 
 
 def _stride(time: Column) -> int:
-    """Samples in a window of 0.2 s or a 300th of the run: the system counts CPU time in steps of 10 ms."""
+    """Samples in a window of 0.2 s or a 300th of the run, whichever is longer."""
     if len(time) < 2:
         return 1
     span = max(1, int(time[-1] - time[0]))
-    return max(1, min(len(time) // 2, round(len(time) * max(0.2 * NS_PER_S, span / 300) / span)))
+    samples = round(len(time) * max(_STEP_NS, span / _STEPS) / span)
+    return max(1, min(len(time) // 2, samples))
 
 
 def _gauge(name: str, panel: str, time: Column, values: Numbers, start: int) -> Gauge:
-    at = thin(values, POINTS // 4)
-    return Gauge(name, panel, (time[at] - start) / NS_PER_S, values[at])
+    drawn = thin(values, POINTS // 4)
+    return Gauge(name, panel, (time[drawn] - start) / NS_PER_S, values[drawn])

@@ -1,10 +1,11 @@
-"""The view-model of another tool's number: from what it said to the stream's latency, a row a step."""
+"""The view-model of another tool's number: from that number to the stream's latency, a row per step."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from framepace.facts.finding import Expectation, ExpectationPart
+from framepace.reporting.views.text import signed
 from framepace.units import format_ms
 
 COLUMNS = ("step", "kind", "time", "how")
@@ -13,32 +14,30 @@ _KINDS = {"left out": "left out by its number", "load": "from its load", "real":
 
 @dataclass(frozen=True)
 class ExpectationView:
-    """`sentence` is read first; `rows` hold step, kind, time and how, what was said first and what was seen last."""
+    """`sentence` is read first; `rows` hold step, kind, time and how: the tool's number first, the stream's last."""
 
     sentence: str
     rows: tuple[tuple[str, str, str, str], ...]
 
 
-def expectation_view(e: Expectation) -> ExpectationView:
+def expectation_view(expectation: Expectation) -> ExpectationView:
     """Another tool's number in words and rows, all times in one unit."""
-    like = max(e.said, e.seen)
-    head = (f"{e.tool} said", "", format_ms(e.said, like), e.counts)
-    end = ("in the stream", "", format_ms(e.seen, like), "median latency, from when a frame was due")
-    return ExpectationView(_sentence(e, like), (head, *(_row(part, like) for part in e.parts), end))
+    like = max(expectation.said, expectation.seen)
+    first = (f"{expectation.tool} said", "", format_ms(expectation.said, like), expectation.counts)
+    last = ("in the stream", "", format_ms(expectation.seen, like), "median latency, from when a frame was due")
+    steps = (_row(part, like) for part in expectation.parts)
+    return ExpectationView(_sentence(expectation, like), (first, *steps, last))
 
 
 def _row(part: ExpectationPart, like: float) -> tuple[str, str, str, str]:
     kind = "" if part.kind == "unexplained" else part.kind
-    return part.name, kind, _signed(part.ns, like), part.how
+    return part.name, kind, signed(part.ns, like), part.how
 
 
-def _sentence(e: Expectation, like: float) -> str:
-    sums = {kind: [part.ns for part in e.parts if part.kind == kind] for kind in _KINDS}
-    told = ", ".join(f"{_signed(sum(sums[kind]), like)} {words}" for kind, words in _KINDS.items() if sums[kind])
-    said, seen = format_ms(e.said, like), format_ms(e.seen, like)
-    return f"{e.tool} said {said}, the stream takes {seen}: {told}"
-
-
-def _signed(ns: float, like: float) -> str:
-    text = format_ms(ns, like)
-    return text if text.startswith("-") or not ns > 0 else f"+{text}"
+def _sentence(expectation: Expectation, like: float) -> str:
+    parts_by_kind = {kind: [part.ns for part in expectation.parts if part.kind == kind] for kind in _KINDS}
+    sums = {kind: sum(parts) for kind, parts in parts_by_kind.items() if parts}
+    differences = ", ".join(f"{signed(ns, like)} {_KINDS[kind]}" for kind, ns in sums.items())
+    number = format_ms(expectation.said, like)
+    latency = format_ms(expectation.seen, like)
+    return f"{expectation.tool} said {number}, the stream takes {latency}: {differences}"

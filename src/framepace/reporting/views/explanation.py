@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from framepace.facts.finding import Account, AccountLine, Explanation, Finding, Gain, Intervention
+from framepace.facts.finding import Account, AccountLine, Explanation
 from framepace.reporting.views.expectation import ExpectationView, expectation_view
-from framepace.reporting.views.measurement import estimate, named, settings
-from framepace.units import format_estimate, format_ms, format_quantity, split_unit
+from framepace.reporting.views.finding import FindingView, finding_view
+from framepace.reporting.views.text import share, split_interval
+from framepace.units import format_estimate, format_ms, format_quantity
 
 
 @dataclass(frozen=True)
@@ -20,30 +22,6 @@ class PartRow:
     end: float
     total: bool = False
     interval: str = ""
-
-
-@dataclass(frozen=True)
-class FindingView:
-    """One finding in words; empty where there is nothing to say."""
-
-    code: str
-    title: str
-    severity: str
-    verdict: str
-    summary: str
-    metric: str
-    before: str
-    after: str
-    moved: str
-    tested: str
-    setting: str
-    remedy: str
-    command: str
-    undo: str
-    cost: str
-    gain: str
-    evidence: tuple[tuple[str, str], ...]
-    intervention: Intervention | None
 
 
 @dataclass(frozen=True)
@@ -65,108 +43,80 @@ class ExplanationView:
     expectation: ExpectationView | None
 
 
-def explanation_view(e: Explanation) -> ExplanationView:
+def explanation_view(explanation: Explanation) -> ExplanationView:
     """An explanation as rows."""
-    findings = [finding_view(f) for f in e.findings]
-    untested = {**{f.code: f.untested for f in e.findings if f.untested}, **e.not_tested}
+    findings = [finding_view(finding) for finding in explanation.findings]
+    untested = _untested(explanation)
+    expectation = explanation.expectation
     return ExplanationView(
-        verdict=e.verdict,
-        bottleneck=e.bottleneck,
-        limit=_limit(e),
-        met=e.met,
-        account=account_rows(e.account),
-        unexplained=_unexplained(e.account),
+        verdict=explanation.verdict,
+        bottleneck=explanation.bottleneck,
+        limit=_limit(explanation),
+        met=explanation.met,
+        account=account_rows(explanation.account),
+        unexplained=_unexplained(explanation.account),
         causes=tuple(f for f in findings if f.verdict == "confirmed"),
         undecided=tuple(f for f in findings if f.verdict == "undecided" and f.code not in untested),
         refuted=tuple(f for f in findings if f.verdict == "refuted"),
         not_tested=tuple((code, reason) for code, reason in untested.items() if reason),
-        notes=e.notes,
-        seconds=format_quantity(e.seconds, "s"),
-        expectation=None if e.expectation is None else expectation_view(e.expectation),
+        notes=explanation.notes,
+        seconds=format_quantity(explanation.seconds, "s"),
+        expectation=None if expectation is None else expectation_view(expectation),
     )
 
 
-def _limit(e: Explanation) -> str:
+def _untested(explanation: Explanation) -> dict[str, str]:
+    """Reasons by the code of the cause."""
+    reasons = {finding.code: finding.untested for finding in explanation.findings if finding.untested}
+    return {**reasons, **explanation.not_tested}
+
+
+def _limit(explanation: Explanation) -> str:
     """The class of the bottleneck with what each class of causes takes: 'launch: 34 % of the frame budget; ...'."""
-    if not any(f.verdict == "confirmed" for f in e.findings):
+    if not any(finding.verdict == "confirmed" for finding in explanation.findings):
         return "healthy: no cause found"
-    of = "frame budget" if e.plan.target.budget_ms is not None else "latency"
-    told = [f"{name} {format_quantity(share, 'share')}" for name, share in e.shares.items()]
-    return f"bottleneck: {e.bottleneck}" + (f"; of the {of}: {', '.join(told)}" if told else "")
+    head = f"bottleneck: {explanation.bottleneck}"
+    if not explanation.shares:
+        return head
+    whole = "latency" if explanation.plan.target.budget_ms is None else "frame budget"
+    return f"{head}; of the {whole}: {', '.join(f'{name} {share(part)}' for name, part in explanation.shares.items())}"
 
 
-def account_rows(a: Account) -> tuple[PartRow, ...]:
+def account_rows(account: Account) -> tuple[PartRow, ...]:
     """The three scopes from zero, then each part of what lies between model and stream, where it begins and ends."""
-    scopes = (("model alone", a.model), ("in the pipeline", a.pipeline), ("in the stream", a.stream))
-    rows = [PartRow(name, format_ms(ns, a.stream), 0, ns, total=True) for name, ns in scopes]
-    at = a.model
-    for line in (*a.lines, AccountLine(name="unexplained", ns=a.unexplained)):
-        low, high = line.interval or (None, None)
-        text, _, interval = format_estimate(line.ns, low, high, "ns", a.stream).partition(" [")
-        sign = "+" if line.ns > 0 else ""
-        rows.append(PartRow(line.name, sign + text, at, at + line.ns, interval=f"[{interval}" if interval else ""))
-        at += line.ns
-    return tuple(rows)
-
-
-def _unexplained(a: Account) -> str:
-    return format_quantity(abs(a.unexplained) / a.stream if a.stream else 0.0, "share")
-
-
-def finding_view(f: Finding) -> FindingView:
-    """One finding in words."""
-    trial, remedy = f.intervention, f.remedy
-    return FindingView(
-        code=f.code,
-        title=f.title,
-        severity=f.severity,
-        verdict=f.verdict,
-        summary=f.summary,
-        metric=split_unit(trial.metric)[0] if trial else "",
-        before=format_quantity(trial.before.value, trial.unit) if trial else "",
-        after=estimate(trial.after, trial.unit) if trial else "",
-        moved=moved(trial) if trial else "",
-        tested=f"{settings(trial.changed)}, {_pairs(trial.rounds)}" if trial else "",
-        setting=settings(remedy.plan) if remedy else "",
-        remedy=remedy.text if remedy else "",
-        command=(remedy.command or "") if remedy else "",
-        undo=(remedy.undo or "") if remedy else "",
-        cost=(remedy.cost or "") if remedy else "",
-        gain=_gain(f.gain) if f.gain else "",
-        evidence=tuple((split_unit(key)[0], named(key, value)) for key, value in f.evidence.items()),
-        intervention=trial,
+    scopes = (
+        ("model alone", account.model),
+        ("in the pipeline", account.pipeline),
+        ("in the stream", account.stream),
     )
+    totals = (PartRow(name, format_ms(ns, account.stream), 0, ns, total=True) for name, ns in scopes)
+    lines = (*account.lines, AccountLine(name="unexplained", ns=account.unexplained))
+    return (*totals, *_line_rows(lines, account))
 
 
-def moved(trial: Intervention) -> str:
-    """How far the intervention moved the metric: '6.81x less [6.12, 7.40]', or '-4.10 % [-6.20, -1.90]' under 2x."""
-    r = trial.ratio
-    if not r.value > 0:
-        return ""
-    if 0.5 < r.value < 2:
-        low, high = (None if end is None else end - 1 for end in (r.low, r.high))
-        return f"{'+' if r.value > 1 else ''}{format_estimate(r.value - 1, low, high, 'share')}"
-    way, ends = ("more", (r.low, r.high)) if r.value > 1 else ("less", (_inverse(r.high), _inverse(r.low)))
-    value, bracket, interval = format_estimate(max(r.value, 1 / r.value), *ends, "x").partition(" [")
-    return f"{value} {way}{bracket}{interval}"
+def _line_rows(lines: Iterable[AccountLine], account: Account) -> Iterator[PartRow]:
+    start = account.model
+    for line in lines:
+        end = start + line.ns
+        low, high = line.interval or (None, None)
+        text, interval = split_interval(format_estimate(line.ns, low, high, "ns", account.stream))
+        if line.ns > 0:
+            text = f"+{text}"
+        yield PartRow(line.name, text, start, end, interval=interval)
+        start = end
 
 
-def _inverse(value: float | None) -> float | None:
-    return 1 / value if value else None
+def _unexplained(account: Account) -> str:
+    if not account.stream:
+        return share(0.0)
+    return share(abs(account.unexplained) / account.stream)
 
 
-def _gain(g: Gain) -> str:
-    predicted = f"{format_quantity(g.predicted, g.unit)} predicted"
-    if g.verified is None:
-        return f"{predicted}, not verified"
-    low, high = g.interval or (None, None)
-    if low is not None and low <= 0 <= g.verified:
-        return f"not sure: {format_estimate(g.verified, low, high, g.unit)} in the whole stream ({predicted})"
-    if g.verified >= 0:
-        return f"saves {format_estimate(g.verified, low, high, g.unit)}, verified ({predicted})"
-    low, high = (None if end is None else -end for end in (high, low))
-    return f"none: adds {format_estimate(-g.verified, low, high, g.unit)}, verified ({predicted})"
+def listed(findings: Iterable[FindingView]) -> str:
+    """Findings in a line: 'FP003 cold caches (-2.10 % [-5.20, 1.10]); ...'."""
+    return "; ".join(_listed(finding) for finding in findings)
 
 
-def _pairs(rounds: int) -> str:
-    return f"{rounds} interleaved pair{'' if rounds == 1 else 's'}"
+def _listed(finding: FindingView) -> str:
+    name = f"{finding.code} {finding.title}"
+    return f"{name} ({finding.moved})" if finding.moved else name

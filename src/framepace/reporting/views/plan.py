@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from framepace.facts.machine import Machine
 from framepace.facts.plan import EnginePlan, ModelPlan, Plan, SourcePolicy
 from framepace.facts.settings import SETTINGS, Setting
 from framepace.facts.why import why
-from framepace.reporting.views.measurement import machine_line
+from framepace.reporting.views.machine import machine_line
 from framepace.units import NS_PER_MS, format_ms
 
-_BY_FIELD = {(s.part, s.field): s for s in SETTINGS.values()}
+_BY_FIELD = {(setting.part, setting.field): setting for setting in SETTINGS.values()}
 
 
 @dataclass(frozen=True)
@@ -56,67 +53,28 @@ class PlanView:
     traces: tuple[str, ...]
 
 
-def plan_view(plan: Plan, here: Machine) -> PlanView:
-    """What `plan` says beyond the defaults, seen from the machine `here`."""
-    parts = [_model(model, len(plan.models) > 1) for model in plan.models]
-    engine = PlanPart("engine", "how workers run and wait", tuple(_lines("engine", plan.engine, EnginePlan(), "")))
-    source = PlanPart("source", "frames between sources and workers", _source(plan))
-    machine, warning = _machine(plan, here)
-    return PlanView((*parts, engine, source), _target(plan), machine, warning, plan.traces)
-
-
-def plan_document(view: PlanView, plan: Plan, path: str) -> dict[str, Any]:
-    """framepace.plan-show/1: the plan, and a line for each setting that is not the default."""
-    told = asdict(view)
-    return {
-        "schema": "framepace.plan-show/1",
-        "path": path,
-        "format": plan.format,
-        "target": {"fps": plan.target.fps, "p99_ms": plan.target.p99_ms, "budget_ms": plan.target.budget_ms},
-        "machine": {"made_for": plan.machine, "same": None if plan.machine is None else not view.warning},
-        "warning": view.warning or None,
-        "traces": list(plan.traces),
-        "parts": told["parts"],
-    }
-
-
-def show_plan(out: Console, view: PlanView) -> None:
-    """The plan part by part, a setting a line with its reason below."""
-    for part in view.parts:
-        out.print(Text.assemble((part.name, "bold"), (f"  {part.title}", "dim")))
-        table = Table.grid(padding=(0, 2, 0, 2))
-        for line in part.lines:
-            words = Text.assemble(line.help, (f"; default {line.default}" if line.default else "", "dim"))
-            words.append(f"\n{line.why}" if line.why else "", "dim")
-            table.add_row(Text(f"{line.setting or line.field}={line.value}", "green"), words)
-        out.print(table if part.lines else Text("  all as by default", "dim"))
-        out.print()
-    rest = Table.grid(padding=(0, 2, 0, 0))
-    for name, text in (
-        ("target", view.target),
-        ("machine", view.machine),
-        ("traces", ", ".join(view.traces) or "none"),
-    ):
-        rest.add_row(Text(name, "bold"), Text(text))
-    out.print(rest)
-    if view.warning:
-        out.print(Text.assemble(("warning: ", "bold yellow"), view.warning))
+def plan_view(plan: Plan, this: Machine) -> PlanView:
+    """What `plan` says beyond the defaults, seen from the machine `this`."""
+    models = [_model(model, several=len(plan.models) > 1) for model in plan.models]
+    engine = PlanPart("engine", "how workers run and wait", tuple(_lines("engine", plan.engine, EnginePlan())))
+    source_lines = tuple(_lines("source", plan.source, SourcePolicy()))
+    source = PlanPart("source", "frames between sources and workers", source_lines)
+    machine, warning = _machine(plan, this)
+    return PlanView((*models, engine, source), _target(plan), machine, warning, plan.traces)
 
 
 def _model(model: ModelPlan, several: bool) -> PlanPart:
-    plain = ModelPlan(name=model.name, model=model.model)
-    lines = tuple(_lines("models", model, plain, f"{model.name}." if several else ""))
+    default = ModelPlan(name=model.name, model=model.model)
+    prefix = f"{model.name}." if several else ""
+    lines = tuple(_lines("models", model, default, prefix))
     return PlanPart(f"model {model.name}", f"{model.model}, run by {model.backend} in {model.precision}", lines)
 
 
-def _source(plan: Plan) -> tuple[PlanLine, ...]:
-    return tuple(_lines("source", plan.source, SourcePolicy(), ""))
-
-
-def _lines(part: str, fact: Any, plain: Any, prefix: str, path: str = "") -> Iterator[PlanLine]:
-    """A line for each field of `fact` that is not as in `plain`, in the order of the record."""
+def _lines(part: str, fact: Any, defaults: Any, prefix: str = "", path: str = "") -> Iterator[PlanLine]:
+    """A line for each field of `fact` that differs from `defaults`, in the order of the record."""
     for field in msgspec.structs.fields(fact):
-        value, default = getattr(fact, field.name), getattr(plain, field.name)
+        value = getattr(fact, field.name)
+        default = getattr(defaults, field.name)
         name = f"{path}{field.name}"
         if value == default:
             continue
@@ -125,53 +83,59 @@ def _lines(part: str, fact: Any, plain: Any, prefix: str, path: str = "") -> Ite
         elif isinstance(value, dict):
             yield from (_entry(name, key, item, prefix) for key, item in value.items())
         else:
-            yield _line(_BY_FIELD.get((part, name)), name, value, default, prefix)
+            yield _line(_BY_FIELD.get((part, name)), name, _text(value, name), _text(default, name), prefix)
 
 
-def _line(setting: Setting | None, name: str, value: Any, default: Any, prefix: str) -> PlanLine:
-    told, plain = _text(value, name), _text(default, name)
+def _line(setting: Setting | None, name: str, value: str, default: str, prefix: str) -> PlanLine:
     if setting is None:
-        return PlanLine(name, "", told, plain, name.replace("_", " "), "")
-    return PlanLine(name, f"{prefix}{setting.name}", told, plain, setting.help, why(setting.name, told))
+        return PlanLine(name, "", value, default, name.replace("_", " "), "")
+    return PlanLine(name, f"{prefix}{setting.name}", value, default, setting.help, why(setting.name, value))
 
 
 def _entry(name: str, key: str, value: Any, prefix: str) -> PlanLine:
     if name == "options":
         return PlanLine(f"options.{key}", f"{prefix}option.{key}", _text(value, ""), "", "option of the backend", "")
-    open_ = "the model leaves this open"
-    return PlanLine(f"{name}.{key}", "", "x".join(map(str, value)), "", f"shape of input {key}, batch included", open_)
+    shape = "x".join(map(str, value))
+    help_text = f"shape of input {key}, batch included"
+    return PlanLine(f"{name}.{key}", "", shape, "", help_text, "the model leaves this open")
 
 
 def _text(value: Any, field: str) -> str:
     """A value as it is typed after `--set`."""
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, tuple):
-        if field == "size":
-            return f"{value[1]}x{value[0]}"
-        return "+".join(f"{v:g}" for v in value) or "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    match value:
+        case None | ():
+            return "none"
+        case bool():
+            return "on" if value else "off"
+        case (height, width) if field == "size":
+            return f"{width}x{height}"
+        case tuple():
+            return "+".join(f"{item:g}" for item in value)
+        case float():
+            return f"{value:g}"
+    return str(value)
 
 
 def _target(plan: Plan) -> str:
-    fps, budget = plan.target.fps, plan.target.budget_ms
-    if budget is None:
+    budget_ms = plan.target.budget_ms
+    if budget_ms is None:
         return "none: a budget makes it possible to say whether a run meets it (--fps, --p99-ms)"
-    rate = "" if fps is None else f"{fps:g} frames a second of each camera, "
-    whose = " (the frame period)" if plan.target.p99_ms is None else ""
-    return f"{rate}p99 within {format_ms(budget * NS_PER_MS)}{whose}"
+    target = f"p99 within {format_ms(budget_ms * NS_PER_MS)}"
+    if plan.target.p99_ms is None:
+        target += " (the frame period)"
+    if plan.target.fps is not None:
+        target = f"{plan.target.fps:g} frames a second of each camera, {target}"
+    return target
 
 
-def _machine(plan: Plan, here: Machine) -> tuple[str, str]:
+def _machine(plan: Plan, this: Machine) -> tuple[str, str]:
     """What it was made for, and the warning where that is not this machine."""
     if plan.machine is None:
         return "not named: the plan was not measured, or written by hand", ""
-    if plan.machine == here.fingerprint:
-        return f"this one ({machine_line(here)})", ""
+    if plan.machine == this.fingerprint:
+        return f"this one ({machine_line(this)})", ""
     warning = (
-        f"made for another machine ({plan.machine}) than this one ({here.fingerprint}: {machine_line(here)}); "
+        f"made for another machine ({plan.machine}) than this one ({this.fingerprint}: {machine_line(this)}); "
         "threads, workers, waiting and batches may be wrong here: measure again with framepace bench or explain"
     )
     return f"another one ({plan.machine})", warning

@@ -1,14 +1,15 @@
-"""The view-model of sweeps: one row a cell, the settings that vary and the numbers people choose by."""
+"""The view-model of sweeps: a row per cell, the settings that vary and the numbers people choose by."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from framepace.facts import settings
 from framepace.facts.device import DeviceSummary
 from framepace.facts.summary import Cost, Summary
 from framepace.facts.sweep import Cell, Sweep
-from framepace.reporting.views.measurement import settings
+from framepace.reporting.views.text import optional, share
 from framepace.units import NS_PER_S, format_bytes, format_ms, format_quantity
 
 NUMBERS = ("p50", "p99", "fps", "CPU a frame", "over budget")
@@ -33,8 +34,8 @@ class CellRow:
 class SweepView:
     """A sweep as a table; `numbers` names its columns after the settings.
 
-    `axis` is the only numeric setting that varies, whose figure can be drawn; else None. `reasons` are pairs of a
-    cell's settings and a sentence, where the strategy varies.
+    `axis` is the first numeric setting that varies, over which a figure can be drawn; else None. `reasons` are pairs
+    of a cell's settings and a sentence, where the strategy varies.
     """
 
     names: tuple[str, ...]
@@ -48,70 +49,108 @@ class SweepView:
 def sweep_view(sweep: Sweep) -> SweepView:
     """A sweep as rows, in the order of its grid."""
     names = tuple(sweep.grid)
-    varying = [i for i, name in enumerate(names) if len(sweep.grid[name]) > 1]
-    numeric = [i for i in varying if all(_is_number(text) for text in sweep.grid[names[i]])]
     texts = [_texts(cell, "strategy" in sweep.grid) for cell in sweep.cells]
-    told = list(dict.fromkeys([*NUMBERS, *(name for each in texts for name, text in each.items() if text)]))
-    rows = tuple(_row(cell, names, told, each) for cell, each in zip(sweep.cells, texts, strict=True))
-    reasons = tuple((", ".join(_settings(cell, names)), cell.why) for cell in sweep.cells if cell.why)
-    return SweepView(names, tuple(told), rows, numeric[0] if numeric else None, sweep.interrupted, reasons)
+    numbers = _numbers_with_text(texts)
+    return SweepView(
+        names=names,
+        numbers=numbers,
+        rows=tuple(_row(*pair, names, numbers) for pair in zip(sweep.cells, texts, strict=True)),
+        axis=_axis(sweep.grid),
+        interrupted=sweep.interrupted,
+        reasons=tuple((", ".join(_settings(cell, names)), cell.why) for cell in sweep.cells if cell.why),
+    )
+
+
+def _axis(grid: Mapping[str, Sequence[str]]) -> int | None:
+    for number, values in enumerate(grid.values()):
+        if len(values) > 1 and all(_is_number(text) for text in values):
+            return number
+    return None
+
+
+def _numbers_with_text(rows: Sequence[Mapping[str, str]]) -> tuple[str, ...]:
+    """Names of the columns: those that all sweeps have, then those that any cell has a text for."""
+    others = [name for row in rows for name, text in row.items() if text]
+    return tuple(dict.fromkeys([*NUMBERS, *others]))
 
 
 def _settings(cell: Cell, names: Sequence[str]) -> tuple[str, ...]:
-    return tuple(settings({name: cell.settings.get(name)}).partition("=")[2] for name in names)
+    return tuple(settings.text({name: cell.settings.get(name)}).partition("=")[2] for name in names)
 
 
-def _row(cell: Cell, names: Sequence[str], told: Sequence[str], texts: Mapping[str, str]) -> CellRow:
-    values, s = _settings(cell, names), cell.summary
-    if s is None:
+def _row(cell: Cell, texts: Mapping[str, str], names: Sequence[str], numbers: Sequence[str]) -> CellRow:
+    values = _settings(cell, names)
+    summary = cell.summary
+    if summary is None:
         error = (cell.error or "not measured").splitlines()[0]
-        return CellRow(values, ("",) * len(told), None, None, None, None, error)
-    p50, p99 = _percentile(s, 50), _percentile(s, 99)
-    return CellRow(values, tuple(texts.get(name, "") for name in told), p50, p99, s.throughput, s.met, "")
+        return CellRow(values, ("",) * len(numbers), None, None, None, None, error)
+    return CellRow(
+        settings=values,
+        texts=tuple(texts.get(name, "") for name in numbers),
+        p50_ns=_percentile(summary, 50),
+        p99_ns=_percentile(summary, 99),
+        throughput_fps=summary.throughput,
+        met=summary.met,
+        error="",
+    )
 
 
-def _texts(cell: Cell, costs: bool) -> dict[str, str]:
-    """Texts by the names of NUMBERS, DEVICE_NUMBERS and, with `costs`, of COSTS; nothing for a cell that failed."""
-    s = cell.summary
-    if s is None:
+def _texts(cell: Cell, with_costs: bool) -> dict[str, str]:
+    """Texts by the names of NUMBERS, DEVICE_NUMBERS and, if asked, COSTS; nothing for a cell that failed."""
+    summary = cell.summary
+    if summary is None:
         return {}
-    return dict(_numbers(s)) | (dict(_costs(s.cost, s.seconds)) if costs and s.cost is not None else {})
+    texts = dict(_numbers(summary))
+    if with_costs and summary.cost is not None:
+        texts |= _costs(summary.cost, summary.seconds)
+    return texts
 
 
-def _costs(c: Cost, seconds: float) -> Iterator[tuple[str, str]]:
-    yield "wall", f"{seconds:.1f} s"
-    yield from ((name, f"{ns / NS_PER_S:.2f} s") for name, ns in c.models.items())
-    yield "at once", f"{c.together:.2f}"
-    yield "cores", "" if c.cores is None else f"{c.cores:.2f}"
-    yield "memory", "" if c.memory is None else format_bytes(c.memory)
-    yield "device memory", "" if c.device_memory is None else format_bytes(c.device_memory)
-    yield "start-up", "" if c.startup is None else format_ms(c.startup)
+def _costs(cost: Cost, seconds: float) -> dict[str, str]:
+    return {
+        "wall": f"{seconds:.1f} s",
+        **{name: f"{ns / NS_PER_S:.2f} s" for name, ns in cost.models.items()},
+        "at once": f"{cost.together:.2f}",
+        "cores": optional(cost.cores, "{:.2f}".format),
+        "memory": optional(cost.memory, format_bytes),
+        "device memory": optional(cost.device_memory, format_bytes),
+        "start-up": optional(cost.startup, format_ms),
+    }
 
 
-def _numbers(s: Summary) -> Iterator[tuple[str, str]]:
-    p50, p99 = _percentile(s, 50), _percentile(s, 99)
-    yield "p50", format_ms(p50) if p50 is not None else ""
-    yield "p99", format_ms(p99) if p99 is not None else "few samples"
-    yield "fps", format_quantity(s.throughput, "")
-    yield "CPU a frame", "" if s.process_cpu is None else format_ms(s.process_cpu)
-    yield "over budget", "" if s.missed is None else format_quantity(s.missed, "share")
-    yield "kernels", format_ms(s.frames.parts["compute"]) if "compute" in s.frames.parts else ""
-    yield from _device_numbers(s.devices[0] if s.devices else None)
+def _numbers(summary: Summary) -> Iterator[tuple[str, str]]:
+    yield "p50", optional(_percentile(summary, 50), format_ms)
+    yield "p99", optional(_percentile(summary, 99), format_ms) or "few samples"
+    yield "fps", format_quantity(summary.throughput, "")
+    yield "CPU a frame", optional(summary.process_cpu, format_ms)
+    yield "over budget", optional(summary.missed, share)
+    yield "kernels", optional(summary.frames.parts.get("compute"), format_ms)
+    if summary.devices:
+        yield from _device_numbers(summary.devices[0])
 
 
-def _device_numbers(d: DeviceSummary | None) -> Iterator[tuple[str, str]]:
-    medians = {} if d is None else d.medians
-    clock, power = medians.get("sm_clock_mhz"), medians.get("power_mw")
-    yield "SM MHz", "" if clock is None else f"{clock:,.0f}"
-    yield "W", "" if power is None else f"{power / 1000:,.0f}"
-    yield "overlap", "" if d is None or d.overlap is None else format_quantity(d.overlap, "share")
-    for name, key in (("SM", "sm_activity"), ("DRAM", "dram_activity")):
-        yield name, f"{medians[key] / 10:.0f} %" if key in medians else ""
+def _device_numbers(device: DeviceSummary) -> Iterator[tuple[str, str]]:
+    medians = device.medians
+    yield "SM MHz", optional(medians.get("sm_clock_mhz"), "{:,.0f}".format)
+    yield "W", optional(medians.get("power_mw"), _watts)
+    yield "overlap", optional(device.overlap, share)
+    yield "SM", optional(medians.get("sm_activity"), _per_cent)
+    yield "DRAM", optional(medians.get("dram_activity"), _per_cent)
 
 
-def _percentile(s: Summary, q: float) -> float | None:
-    found = s.frames.percentile(q)
-    return found.estimate.value if found is not None and found.estimate is not None else None
+def _watts(milliwatts: float) -> str:
+    return f"{milliwatts / 1000:,.0f}"
+
+
+def _per_cent(per_mille: float) -> str:
+    return f"{per_mille / 10:.0f} %"
+
+
+def _percentile(summary: Summary, q: float) -> float | None:
+    percentile = summary.frames.percentile(q)
+    if percentile is None or percentile.estimate is None:
+        return None
+    return percentile.estimate.value
 
 
 def _is_number(text: str) -> bool:

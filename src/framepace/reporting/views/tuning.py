@@ -1,26 +1,27 @@
-"""The view-model of tunings: the best candidates, measured and predicted beside each other, and the `--json` object."""
+"""The view-model of tunings: the best candidates, measured and predicted beside each other."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from framepace.facts import settings
 from framepace.facts.tuning import Candidate, Figures, Goal, Trial, Tuning, decisive
-from framepace.reporting.documents import plain
+from framepace.reporting.views.text import plural
 from framepace.units import NS_PER_MS
 
 COLUMNS = ("settings", "measured", "predicted", "p99", "cost a frame")
-_UNIT = {"p99": "ns", "cpu": "ns", "energy": "j", "power": "w", "device_memory": "bytes"}
+_MJ_PER_J = 1000
 
 
 @dataclass(frozen=True)
 class TunedRow:
     """A candidate: texts for people, numbers for the figure.
 
-    `p99_ms`; `load` in the unit of TuningView.load; `cost` in ms of CPU time or mJ a frame; `power_w` in W, None where
-    it was not measured, as of all predictions.
+    `p99_ms`; `load` in the unit of TuningView.load; `cost` in ms of CPU time or mJ per frame; `power_w` in W, None
+    where it was not measured, as of all predictions.
     """
 
     settings: str
@@ -46,12 +47,13 @@ class TunedRow:
 class TuningView:
     """A tuning in words: the verdict, and its candidates, the best first; `failed` are settings and errors.
 
-    `load` names what candidates differ by in the figure, `cost` what a frame of them takes.
+    `facts` are pairs of a name and a text, `load` names what candidates differ by in the figure, `cost` what a frame
+    of them takes.
     """
 
     sentence: str
     met: bool | None
-    told: tuple[tuple[str, str], ...]
+    facts: tuple[tuple[str, str], ...]
     rows: tuple[TunedRow, ...]
     failed: tuple[tuple[str, str], ...]
     load: str
@@ -62,20 +64,14 @@ class TuningView:
 
 def tuning_view(tuning: Tuning) -> TuningView:
     """A tuning as people read it."""
-    known = [(n, c) for n, c in enumerate(tuning.candidates) if c.measured or c.predicted]
-    order = sorted((n for n, c in known if c.error is None), key=lambda n: _order(tuning, n))
-    rows = [_row(tuning, n, tuning.candidates[n]) for n in order]
-    spent = ", ".join(f"{name} {s:.0f} s" for name, s in tuning.seconds.items() if s >= 0.5)
-    measured, predicted = sum(bool(c.measured) for _, c in known), sum(bool(c.predicted) for _, c in known)
-    counts = f"{measured} measured, {predicted} predicted"
-    told = [("why", tuning.why), ("missing", "; ".join(tuning.shortfalls)), ("limited by", tuning.limit)]
-    told += [("candidates", counts), ("time", spent), *(("note", note) for note in tuning.notes)]
+    rows = tuple(_row(tuning, number) for number in _ranked(tuning))
+    best = next((row for row in rows if row.best), None)
     return TuningView(
-        sentence=_sentence(tuning, next((r for r in rows if r.best), None)),
+        sentence=_sentence(tuning, best),
         met=tuning.met,
-        told=tuple((name, text) for name, text in told if text),
-        rows=tuple(rows),
-        failed=tuple((settings_words(c.settings), c.error) for c in tuning.candidates if c.error is not None),
+        facts=tuple((name, text) for name, text in _facts(tuning) if text),
+        rows=rows,
+        failed=tuple(_failures(tuning.candidates)),
         load="cameras" if tuning.goal.objective == "cameras" else "frames/s of all cameras",
         cost="energy" if tuning.goal.objective == "energy" else "CPU time",
         budget_ms=tuning.goal.p99_ms,
@@ -83,118 +79,143 @@ def tuning_view(tuning: Tuning) -> TuningView:
     )
 
 
-def _sentence(tuning: Tuning, best: TunedRow | None) -> str:
-    goal = tuning.goal
-    if best is None:
-        return "nothing was measured"
-    asked = f"p99 within {goal.p99_ms:.1f} ms"
-    each = f" at {goal.fps:g} frames/s each"
-    fixed = f" a frame with {goal.cameras or 1} camera{'s' if (goal.cameras or 1) > 1 else ''}{each}"
-    several = f" of each of {goal.cameras} cameras" if (goal.cameras or 1) > 1 else ""
-    load = {"cameras": each, "fps": several}.get(goal.objective, fixed)
-    if tuning.met is False:
-        return f"the goal is not reached ({asked}); the closest plan: {best.settings}"
-    return f"{best.reached.lstrip('≥')}{load}, {asked}: {best.settings}"
+def _ranked(tuning: Tuning) -> list[int]:
+    """Numbers of the candidates that have a trial and no error, the best first."""
+    numbers = [n for n, c in enumerate(tuning.candidates) if c.error is None and (c.measured or c.predicted)]
+    return sorted(numbers, key=lambda number: _order(tuning, number))
 
 
 def _order(tuning: Tuning, number: int) -> tuple[Any, ...]:
     """The best first; what was measured before what was not, what kept the budget before what did not."""
-    c, goal = tuning.candidates[number], tuning.goal
-    at = decisive(c.measured) or decisive(c.predicted)
-    assert at is not None
-    p99 = math.inf if at.figures.p99 is None else at.figures.p99
-    cost = {"cpu": at.figures.cpu, "energy": at.figures.energy}.get(goal.objective)
-    made_small = p99 if cost is None else cost
-    return (number != tuning.best, not c.measured, not at.met, -at.level if at.met else 0, made_small)
+    candidate = tuning.candidates[number]
+    trial = _decisive_trial(candidate)
+    level = trial.level if trial.met else 0
+    return (number != tuning.best, not candidate.measured, not trial.met, -level, _minimised(tuning.goal, trial))
 
 
-def settings_words(settings: Any) -> str:
-    """'workers=2 batch=4'."""
-    words = {True: "on", False: "off"}
-    told = (f"{n}={words[v] if isinstance(v, bool) else v}" for n, v in settings.items())
-    return " ".join(told) or "the plan as given"
+def _minimised(goal: Goal, trial: Trial) -> float:
+    """What decides between candidates at one level: the goal's cost, or p99."""
+    costs = {"cpu": trial.figures.cpu, "energy": trial.figures.energy}
+    cost = costs.get(goal.objective)
+    if cost is not None:
+        return cost
+    return math.inf if trial.figures.p99 is None else trial.figures.p99
 
 
-def _row(tuning: Tuning, number: int, c: Candidate) -> TunedRow:
+def _decisive_trial(candidate: Candidate) -> Trial:
+    trial = decisive(candidate.measured) or decisive(candidate.predicted)
+    assert trial is not None
+    return trial
+
+
+def _facts(tuning: Tuning) -> Iterator[tuple[str, str]]:
+    measured = sum(bool(candidate.measured) for candidate in tuning.candidates)
+    predicted = sum(bool(candidate.predicted) for candidate in tuning.candidates)
+    yield "why", tuning.why
+    yield "missing", "; ".join(tuning.shortfalls)
+    yield "limited by", tuning.limit
+    yield "candidates", f"{measured} measured, {predicted} predicted"
+    yield "time", ", ".join(f"{name} {seconds:.0f} s" for name, seconds in tuning.seconds.items() if seconds >= 0.5)
+    yield from (("note", note) for note in tuning.notes)
+
+
+def _failures(candidates: Iterable[Candidate]) -> Iterator[tuple[str, str]]:
+    for candidate in candidates:
+        if candidate.error is not None:
+            yield candidate_settings(candidate.settings), candidate.error
+
+
+def _sentence(tuning: Tuning, best: TunedRow | None) -> str:
+    if best is None:
+        return "nothing was measured"
+    budget = f"p99 within {tuning.goal.p99_ms:.1f} ms"
+    if tuning.met is False:
+        return f"the goal is not reached ({budget}); the closest plan: {best.settings}"
+    return f"{best.reached.lstrip('≥')}{_load_words(tuning.goal)}, {budget}: {best.settings}"
+
+
+def _load_words(goal: Goal) -> str:
+    """The load at which the best was reached, to follow its number."""
+    cameras = goal.cameras or 1
+    rate = f" at {goal.fps:g} frames/s each"
+    if goal.objective == "cameras":
+        return rate
+    if goal.objective == "fps":
+        return f" of each of {cameras} cameras" if cameras > 1 else ""
+    return f" a frame with {plural(cameras, 'camera')}{rate}"
+
+
+def candidate_settings(changes: Mapping[str, Any]) -> str:
+    """'workers=2 batch=4', or that nothing was changed."""
+    return settings.text(changes) or "the plan as given"
+
+
+def _row(tuning: Tuning, number: int) -> TunedRow:
     goal = tuning.goal
-    measured, predicted = decisive(c.measured), decisive(c.predicted)
-    at = measured or predicted
-    assert at is not None
-    cost = _cost(goal, at.figures)
-    unit = "mJ" if goal.objective == "energy" else "ms CPU"
+    candidate = tuning.candidates[number]
+    figures = _decisive_trial(candidate).figures
+    cost = _cost(goal, figures)
     return TunedRow(
-        settings=settings_words(c.settings),
-        reached=_reached(goal, measured, c.measured),
-        foretold=_reached(goal, predicted, c.predicted),
-        p99_ms=None if at.figures.p99 is None else at.figures.p99 / NS_PER_MS,
-        load=at.figures.throughput / (goal.fps if goal.objective == "cameras" else 1),
+        settings=candidate_settings(candidate.settings),
+        reached=_reached(goal, candidate.measured),
+        foretold=_reached(goal, candidate.predicted),
+        p99_ms=_in_ms(figures.p99),
+        load=figures.throughput / (goal.fps if goal.objective == "cameras" else 1),
         cost=cost,
-        power_w=at.figures.power,
-        cost_text="" if cost is None else f"{cost:.2f} {unit}",
-        measured=measured is not None,
+        power_w=figures.power,
+        cost_text=_cost_text(goal, cost),
+        measured=decisive(candidate.measured) is not None,
         best=number == tuning.best,
-        error=c.error or "",
+        error=candidate.error or "",
     )
 
 
-def _cost(goal: Goal, f: Figures) -> float | None:
+def _in_ms(ns: float | None) -> float | None:
+    return None if ns is None else ns / NS_PER_MS
+
+
+def _in_mj(joules: float | None) -> float | None:
+    return None if joules is None else joules * _MJ_PER_J
+
+
+def _cost(goal: Goal, figures: Figures) -> float | None:
+    """Energy in mJ or CPU time in ms, per frame."""
     if goal.objective == "energy":
-        return None if f.energy is None else f.energy * 1000
-    return None if f.cpu is None else f.cpu / NS_PER_MS
+        return _in_mj(figures.energy)
+    return _in_ms(figures.cpu)
 
 
-def _reached(goal: Goal, at: Trial | None, trials: Sequence[Trial]) -> str:
-    if at is None:
+def _cost_text(goal: Goal, cost: float | None) -> str:
+    if cost is None:
         return ""
-    if goal.objective in ("p99", "cpu", "energy"):
-        late = "" if at.met else f", {at.figures.missed:.0%} late"
-        return f"{_small(goal, at.figures)}{late}"
-    beyond = [t.level for t in trials if not t.met]
-    under = "<" if not at.met else "≥" if not any(level > at.level for level in beyond) else ""
+    unit = "mJ" if goal.objective == "energy" else "ms CPU"
+    return f"{cost:.2f} {unit}"
+
+
+def _reached(goal: Goal, trials: Sequence[Trial]) -> str:
+    trial = decisive(trials)
+    if trial is None:
+        return ""
+    if goal.objective == "cameras":
+        return f"{_relation(trial, trials)}{plural(trial.level, 'camera')}"
     if goal.objective == "fps":
-        return f"{under}{at.figures.throughput / (goal.cameras or 1):.1f} frames/s"
-    return f"{under}{at.level} camera{'' if at.level == 1 else 's'}"
+        return f"{_relation(trial, trials)}{trial.figures.throughput / (goal.cameras or 1):.1f} frames/s"
+    small = _small(goal, trial.figures)
+    return small if trial.met else f"{small}, {trial.figures.missed:.0%} late"
 
 
-def _small(goal: Goal, f: Figures) -> str:
+def _relation(trial: Trial, trials: Sequence[Trial]) -> str:
+    """'<' before a level that was missed, '≥' before one that was kept while no higher one was tried in vain."""
+    if not trial.met:
+        return "<"
+    missed_above = any(not other.met and other.level > trial.level for other in trials)
+    return "" if missed_above else "≥"
+
+
+def _small(goal: Goal, figures: Figures) -> str:
+    """The number that the goal makes small."""
     if goal.objective == "energy":
-        return "not known" if f.energy is None else f"{f.energy * 1000:.1f} mJ"
-    found = f.p99 if goal.objective == "p99" else f.cpu
-    return "not known" if found is None else f"{found / NS_PER_MS:.2f} ms"
-
-
-def tune_document(tuning: Tuning, **paths: str) -> dict[str, Any]:
-    """framepace.tune/1: the goal, whether it is met, the best plan, and one row a candidate."""
-    rows = [
-        {
-            "settings": plain(c.settings),
-            "state": c.state,
-            "best": n == tuning.best,
-            "bound_fps": plain(c.bound),
-            "measured": [_trial(t) for t in c.measured],
-            "predicted": [_trial(t) for t in c.predicted],
-            "error": c.error,
-        }
-        for n, c in enumerate(tuning.candidates)
-    ]
-    told = {"why": tuning.why, "shortfalls": list(tuning.shortfalls), "limit": tuning.limit}
-    return {
-        "schema": "framepace.tune/1",
-        "goal": plain(tuning.goal),
-        "met": tuning.met,
-        **told,
-        "plan": plain(tuning.plan),
-        "rows": rows,
-        "notes": list(tuning.notes),
-        "seconds": plain(tuning.seconds),
-        "interrupted": tuning.interrupted,
-        "paths": paths,
-    }
-
-
-def _trial(t: Trial) -> dict[str, Any]:
-    numbers: dict[str, Any] = {name: plain(getattr(t.figures, name)) for name in t.figures.__struct_fields__}
-    numbers["missed_share"], numbers["throughput_fps"] = numbers.pop("missed"), numbers.pop("throughput")
-    numbers["neighbours_cpu_share"], numbers["stages_ns"] = numbers.pop("neighbours"), numbers.pop("stages")
-    named = {f"{name}_{_UNIT[name]}" if name in _UNIT else name: value for name, value in numbers.items()}
-    return {"level": t.level, "met": t.met, "trace": t.trace, **named}
+        value = _in_mj(figures.energy)
+        return "not known" if value is None else f"{value:.1f} mJ"
+    value = _in_ms(figures.p99 if goal.objective == "p99" else figures.cpu)
+    return "not known" if value is None else f"{value:.2f} ms"

@@ -1,0 +1,149 @@
+"""Latency over time, with clocks and busy cores under it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from framepace.facts.summary import ModelSummary, Summary, Tier
+from framepace.facts.trace import Trace
+from framepace.reporting.page.plot import Figure, budget_line, colour, label, packed, value_axis
+from framepace.reporting.page.series import POINTS, Gauge, Latencies, gauges, latencies, thin
+from framepace.units import NS_PER_S, duration_scale
+
+_FEW = POINTS // 4  # so few dots are drawn larger
+_MAIN_PX = 300
+_PANEL_PX = 76
+_GAP_PX = 24
+_AROUND_PX = 90
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """Where time begins (ns), and the unit of latencies."""
+
+    start: int
+    divisor: int
+    unit: str
+
+    def seconds(self, time: int) -> float:
+        return (time - self.start) / NS_PER_S
+
+
+def time_figure(trace: Trace, summary: Summary, points: int = POINTS) -> Figure | None:
+    """Latency over time with tiers, outliers kept, and the budget; clocks and busy cores under it where measured."""
+    series = latencies(trace)
+    if not series:
+        return None
+    scale = _scale(series)
+    data = [*_dots(series, scale, min(points, POINTS)), *_levels(series, summary, scale)]
+    if summary.budget is not None:
+        end = scale.seconds(max(int(s.due[-1]) for s in series))
+        data.append(budget_line(summary.budget, (0, end), scale.divisor))
+    panels = list(gauges(trace, scale.start))
+    data += _gauge_lines(panels)
+    axis = latency_axis(series, scale.divisor, scale.unit)
+    return {"data": data, "layout": _panel_layout(panels, axis)}
+
+
+def _scale(series: Sequence[Latencies]) -> _Scale:
+    divisor, unit = duration_scale(float(np.median(series[0].latency)))
+    return _Scale(min(int(s.due[0]) for s in series), divisor, unit)
+
+
+def latency_axis(series: Sequence[Latencies], divisor: int, unit: str) -> Figure:
+    """An axis that all the series fit."""
+    lowest = min(int(s.latency.min()) for s in series)
+    highest = max(int(s.latency.max()) for s in series)
+    middle = float(np.median(series[0].latency))
+    return value_axis(f"latency ({unit})", lowest / divisor, middle / divisor, highest / divisor)
+
+
+def _dots(series: Sequence[Latencies], scale: _Scale, points: int) -> Iterator[Figure]:
+    for i, s in enumerate(series):
+        drawn = thin(s.latency, points)
+        size = 4 if len(drawn) < _FEW else 3
+        where = f"%{{y:.3f}} {scale.unit} at %{{x:.2f}} s<br>request %{{customdata:,}}"
+        yield {
+            "type": "scatter",
+            "mode": "markers",
+            "name": label(s.name),
+            "x": packed((s.due[drawn] - scale.start) / NS_PER_S),
+            "y": packed(s.latency[drawn] / scale.divisor),
+            "customdata": packed(drawn, "i4"),
+            "marker": {"size": size, "color": colour(i), "opacity": 0.55},
+            "hovertemplate": f"{where}<extra>{label(s.name)}</extra>",
+        }
+
+
+def _levels(series: Sequence[Latencies], summary: Summary, scale: _Scale) -> Iterator[Figure]:
+    models = {model.model: model for model in summary.models}
+    for i, s in enumerate(series):
+        model = _model_of(s.name, models, len(series), summary)
+        if model is not None and model.tiers:
+            ink = "--ink" if len(series) == 1 else colour(i)
+            yield _tiers(s, model.tiers, scale, ink)
+
+
+def _model_of(name: str, models: Mapping[str, ModelSummary], series: int, summary: Summary) -> ModelSummary | None:
+    """The model of a series; a series that is no model's is that of whole frames, where models have their own."""
+    if len(models) == series:
+        return models.get(name)
+    return models.get(name, summary.frames)
+
+
+def _tiers(s: Latencies, tiers: Sequence[Tier], scale: _Scale, ink: str) -> Figure:
+    """The levels as one line, broken between tiers; a tier's request numbers are turned into times."""
+    x: list[float | None] = []
+    y: list[float | None] = []
+    last = len(s.due) - 1
+    for tier in tiers:
+        ends = (min(tier.first, last), min(tier.last, last))
+        x += [*(scale.seconds(int(s.due[end])) for end in ends), None]
+        y += [tier.level / scale.divisor, tier.level_end / scale.divisor, None]
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": x,
+        "y": y,
+        "showlegend": False,
+        "hoverinfo": "skip",
+        "line": {"color": ink, "width": 3},
+    }
+
+
+def _gauge_lines(lines: Sequence[Gauge]) -> Iterable[Figure]:
+    panels = _panels(lines)
+    for i, gauge in enumerate(lines):
+        yield {
+            "type": "scatter",
+            "mode": "lines",
+            "name": gauge.name,
+            "x": packed(gauge.seconds),
+            "y": packed(gauge.values),
+            "yaxis": f"y{panels.index(gauge.panel) + 2}",
+            "line": {"color": colour(i + 2), "width": 1.5, "shape": "hv"},
+            "hovertemplate": f"%{{y:.2f}} {gauge.panel} at %{{x:.2f}} s<extra>{gauge.name}</extra>",
+        }
+
+
+def _panels(lines: Sequence[Gauge]) -> list[str]:
+    return list(dict.fromkeys(gauge.panel for gauge in lines))
+
+
+def _panel_layout(lines: Sequence[Gauge], main: Figure) -> Figure:
+    """One tall panel for latency and a low one under it for each unit of telemetry, on one time axis."""
+    panels = _panels(lines)
+    height = _MAIN_PX + (_PANEL_PX + _GAP_PX) * len(panels)
+    panel = _PANEL_PX / height
+    step = panel + _GAP_PX / height
+    layout: Figure = {"height": height + _AROUND_PX, "yaxis": {**main, "domain": [len(panels) * step, 1]}}
+    for i, name in enumerate(panels):
+        bottom = (len(panels) - 1 - i) * step
+        domain = [bottom, bottom + panel]
+        layout[f"yaxis{i + 2}"] = {"domain": domain, "title": {"text": name}, "rangemode": "tozero", "nticks": 4}
+    lowest = f"y{len(panels) + 1}" if panels else "y"
+    layout["xaxis"] = {"title": {"text": "time (s)"}, "anchor": lowest}
+    return layout

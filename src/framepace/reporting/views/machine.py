@@ -1,0 +1,54 @@
+"""The machine in a line, and in rows."""
+
+from __future__ import annotations
+
+from framepace.facts.machine import Machine
+from framepace.units import format_bytes
+
+_RUNTIMES = ("onnxruntime", "onnxruntime-gpu")  # where both are installed, either may be the one that runs
+
+
+def machine_line(machine: Machine) -> str:
+    """The machine in one line: processor, memory, GPUs, system, libraries that matter, and what limits it."""
+    parts = [machine.cpu, _cores(machine), format_bytes(machine.memory_bytes)]
+    parts += [gpu.name for gpu in machine.gpus]
+    parts.append(machine.system)
+    parts += [f"{name} {machine.libraries[name]}" for name in _RUNTIMES if name in machine.libraries]
+    if machine.governor:
+        parts.append(f"governor {machine.governor}")
+    if machine.virtual:
+        parts.append(f"virtual ({machine.virtual})")
+    if machine.container:
+        parts.append("container")
+    return ", ".join(parts)
+
+
+def _cores(machine: Machine) -> str:
+    cores = f"{machine.cores_logical} cores"
+    if machine.cpu_limit is not None and machine.cpu_limit < machine.cores_logical:
+        cores += f" (limited to {machine.cpu_limit:g})"
+    return cores
+
+
+def machine_rows(machine: Machine) -> list[tuple[str, str]]:
+    """Everything that was probed, a row for each property."""
+    cores = f"{machine.cores_physical} physical, {machine.cores_logical} logical"
+    if machine.cpu_limit is not None:
+        cores += f", limited to {machine.cpu_limit:g}"
+    libraries = ", ".join(f"{name} {version}" for name, version in machine.libraries.items())
+    container = {True: "yes", False: "no"}[bool(machine.container)]
+    gpus = [("GPU", f"{gpu.name}, {format_bytes(gpu.memory_bytes)}, driver {gpu.driver}") for gpu in machine.gpus]
+    return [
+        ("processor", machine.cpu),
+        ("cores", cores),
+        ("memory", format_bytes(machine.memory_bytes)),
+        ("system", f"{machine.system}, kernel {machine.kernel}"),
+        ("governor", machine.governor or "not visible"),
+        ("idle driver", machine.idle_driver or "not visible"),
+        ("virtual", machine.virtual or "no"),
+        ("container", container),
+        *gpus,
+        ("Python", machine.python),
+        ("libraries", libraries),
+        ("fingerprint", machine.fingerprint),
+    ]
