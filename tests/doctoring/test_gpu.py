@@ -11,20 +11,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from framepace.doctoring import gpu as gpudoctor
-from framepace.doctoring.gpu import GpuLooks, judge_gpus, look_gpus
+from framepace.doctoring.gpu import DriverState, judge_gpus, observe_gpus
+from framepace.doctoring.gpulibraries import built_for, missing_libraries
 from framepace.facts.check import Check
-from framepace.recording.gpu import Now
+from framepace.recording.gpu import GpuStatus
 from framepace.testing import make_machine
 from tests.doubles.machines import BUS, CUDA, GPU, made_up
 from tests.doubles.nvml import ScriptedNvml
 
 
-def gpu_checks(gpu: dict[str, Any] | None = None, now: dict[str, Any] | None = None, **seen: Any) -> list[Check]:
+def gpu_checks(gpu: dict[str, Any] | None = None, now: dict[str, Any] | None = None, **changes: Any) -> list[Check]:
     """The checks of a machine with one GPU, healthy but for these differences."""
     machine = make_machine(gpus=(msgspec.structs.replace(GPU, **(gpu or {})),))
-    looks = GpuLooks(**{"cuda": (12, 4), "now": {BUS: Now(**(now or {}))}, **seen})
-    return list(judge_gpus(machine, looks, CUDA))
+    state = DriverState(**{"cuda": (12, 4), "status": {BUS: GpuStatus(**(now or {}))}, **changes})
+    return list(judge_gpus(machine, state, CUDA))
 
 
 def test_a_healthy_gpu_has_nothing_to_mend() -> None:
@@ -89,8 +89,8 @@ def test_a_clock_that_does_not_fall_while_idle_is_told() -> None:
 def test_of_several_gpus_each_is_named() -> None:
     """Checks carry the number, commands the address, and what one GPU does is not said of the other."""
     second = msgspec.structs.replace(GPU, pci_bus_id="0000:3b:00.0", persistence=False)
-    looks = GpuLooks(now={BUS: Now(lanes=4)})
-    found = list(judge_gpus(make_machine(gpus=(GPU, second)), looks, CUDA))
+    state = DriverState(status={BUS: GpuStatus(lanes=4)})
+    found = list(judge_gpus(make_machine(gpus=(GPU, second)), state, CUDA))
     wrong = [(c.name, c.fix) for c in found if c.state == "warn"]
     assert wrong == [("GPU 0 PCIe lanes", None), ("GPU 1 persistence mode", "sudo nvidia-smi -i 0000:3b:00.0 -pm 1")]
 
@@ -168,7 +168,7 @@ DRIVERS: list[tuple[dict[str, Any], str, str]] = [
 @pytest.mark.parametrize(("seen", "state", "found"), DRIVERS)
 def test_why_no_driver_answers_is_said(seen: dict[str, Any], state: str, found: str) -> None:
     """Nothing there is no fault; a GPU that cannot be reached is, and each fault has a name of its own."""
-    (told,) = judge_gpus(make_machine(), GpuLooks(**seen), ())
+    (told,) = judge_gpus(make_machine(), DriverState(**seen), ())
     assert (told.name, told.state) == ("GPU", state)
     assert found in told.found
     assert bool(told.why) == (state == "bad")
@@ -176,14 +176,9 @@ def test_why_no_driver_answers_is_said(seen: dict[str, Any], state: str, found: 
 
 def test_a_container_without_the_driver_is_told_how_to_get_it() -> None:
     """The kernel's driver is visible in a container that was started without GPUs."""
-    seen = GpuLooks(problem="no library", module="580.1")
+    seen = DriverState(problem="no library", module="580.1")
     fixes = [next(judge_gpus(make_machine(container=inside), seen, ())).fix for inside in (True, False)]
     assert fixes == ["docker run --gpus all ...", None]
-
-
-def looked(nvml: ScriptedNvml, root: Path) -> GpuLooks:
-    """What is seen of a machine with this driver and these kernel files."""
-    return look_gpus(root, nvml)
 
 
 @pytest.mark.parametrize("module", ["x86_64 Kernel Module", "Open Kernel Module for x86_64"])
@@ -198,7 +193,7 @@ def test_the_driver_is_asked_why_it_does_not_answer(tmp_path: Path, module: str,
         "sys/bus/pci/devices/0000:19:00.0/vendor": "0x10de\n",
         "sys/bus/pci/devices/0000:19:00.0/class": "0x030200\n",
     }
-    seen = looked(ScriptedNvml(error=error), made_up(tmp_path, files))
+    seen = observe_gpus(made_up(tmp_path, files), ScriptedNvml(error=error))
     assert (seen.problem, seen.module, seen.on_bus) == (problem, "580.95.05", True)
 
 
@@ -206,7 +201,7 @@ def test_other_devices_of_the_same_maker_are_no_gpus(tmp_path: Path) -> None:
     """A network card or a sound device of NVIDIA, and a GPU of somebody else."""
     pci = "sys/bus/pci/devices/"
     files = {f"{pci}1/vendor": "0x10de", f"{pci}1/class": "0x040300", f"{pci}2/vendor": "0x1002"}
-    seen = looked(ScriptedNvml(error=12), made_up(tmp_path, files | {f"{pci}2/class": "0x030000"}))
+    seen = observe_gpus(made_up(tmp_path, files | {f"{pci}2/class": "0x030000"}), ScriptedNvml(error=12))
     assert not seen.on_bus
     assert seen.module is None
 
@@ -224,14 +219,21 @@ def test_the_gpus_are_looked_at(tmp_path: Path) -> None:
     }
     nvml = ScriptedNvml({BUS: device, "0000:3b:00.0": {}})
     nvml.system["nvmlSystemGetCudaDriverVersion_v2"] = 12080
-    seen = looked(nvml, tmp_path)
-    now = seen.now[BUS]
+    seen = observe_gpus(tmp_path, nvml)
+    now = seen.status[BUS]
     assert (seen.problem, seen.cuda) == ("", (12, 8))
     assert (now.lanes, now.reasons, now.sm_clock, now.slowdown_at, now.uncorrected) == (8, 0x20, 1200, 95, 3)
     assert [pid for pid, _, _ in now.processes] == [os.getppid(), 1 << 30]
     assert now.processes[1][1:] == ("a process", 1 << 30)
-    assert seen.now["0000:3b:00.0"] == Now()
+    assert seen.status["0000:3b:00.0"] == GpuStatus()
     assert nvml.running == 0
+
+
+def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the packages in `folder` be the ones that Python finds."""
+    for name in ("onnxruntime", "torch"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
 
 
 def test_what_libraries_were_built_for_stands_in_their_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,11 +244,10 @@ def test_what_libraries_were_built_for_stands_in_their_files(tmp_path: Path, mon
         "torch/__init__.py": "raise RuntimeError('imported')",
         "torch/version.py": "debug = False\ncuda: Optional[str] = '13.0'\nhip: Optional[str] = None\n",
     }
-    made_up(tmp_path, files)
-    monkeypatch.setattr(gpudoctor, "_folder", lambda name: tmp_path / name)
-    assert gpudoctor.built_for() == {"onnxruntime": (12, 8), "torch": (13, 0)}
+    install(made_up(tmp_path, files), monkeypatch)
+    assert built_for() == {"onnxruntime": (12, 8), "torch": (13, 0)}
     made_up(tmp_path, {"torch/version.py": "cuda: Optional[str] = None\n"})
-    assert gpudoctor.built_for() == {"onnxruntime": (12, 8)}
+    assert built_for() == {"onnxruntime": (12, 8)}
 
 
 def test_needed_libraries_are_looked_for_where_they_would_be_loaded(
@@ -254,15 +255,15 @@ def test_needed_libraries_are_looked_for_where_they_would_be_loaded(
 ) -> None:
     """Packages, LD_LIBRARY_PATH and the system's cache; the names are those the provider was linked against."""
     needed = ["libcublas.so.12", "libcudart.so.12", "libcudnn.so.9", "libcufft.so.11", "libm.so.6"]
-    provider = tmp_path / "ort/capi/libonnxruntime_providers_cuda.so"
+    provider = tmp_path / "site/onnxruntime/capi/libonnxruntime_providers_cuda.so"
     provider.parent.mkdir(parents=True)
+    (tmp_path / "site/onnxruntime/__init__.py").touch()
     provider.write_bytes(b"\x7fELF\0" + b"\0".join(name.encode() for name in needed) + b"\0libcublasXt\0")
     made_up(tmp_path, {"etc/ld.so.cache": "libcudnn.so.9\0", "site/nvidia/cublas/lib/libcublas.so.12": "", "own/x": ""})
-    monkeypatch.setattr(gpudoctor, "_folder", lambda name: tmp_path / "ort")
-    monkeypatch.setattr(sys, "path", [str(tmp_path / "site")])
+    install(tmp_path / "site", monkeypatch)
     monkeypatch.setenv("LD_LIBRARY_PATH", f":{tmp_path / 'own'}")
-    assert gpudoctor.missing_libraries(tmp_path) == ("libcudart.so.12", "libcufft.so.11")
+    assert missing_libraries(tmp_path) == ("libcudart.so.12", "libcufft.so.11")
     made_up(tmp_path, {"own/libcudart.so.12": ""})
-    assert gpudoctor.missing_libraries(tmp_path) == ("libcufft.so.11",)
+    assert missing_libraries(tmp_path) == ("libcufft.so.11",)
     provider.unlink()
-    assert gpudoctor.missing_libraries(tmp_path) == ()
+    assert missing_libraries(tmp_path) == ()

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from framepace.doctoring import host as doctor
-from framepace.doctoring.host import Looks, judge, steal_share, throttled, wake_latency
+from framepace.doctoring.host import HostState, judge, observe, steal_share, throttled, wake_latency
 from framepace.facts.check import Check
 from framepace.testing import make_machine
 from tests.doubles.machines import CUDA, GPU, made_up
@@ -17,17 +16,17 @@ from tests.doubles.machines import CUDA, GPU, made_up
 HEALTHY = make_machine(governor="performance", idle_driver="intel_idle", libraries={"onnxruntime": "1.20"})
 
 
-def check(name: str, machine: dict[str, Any] | None = None, **seen: Any) -> Check | None:
+def check(name: str, machine: dict[str, Any] | None = None, **state: Any) -> Check | None:
     """The check of that name on a healthy machine with these differences."""
     changed = make_machine(
         **{"governor": "performance", "libraries": {"onnxruntime": "1.20"}, **(machine or {})},
     )
-    return next((c for c in judge(changed, replace(Looks(), **seen)) if c.name == name), None)
+    return next((c for c in judge(changed, replace(HostState(), **state)) if c.name == name), None)
 
 
 def test_a_healthy_machine_has_nothing_to_mend() -> None:
     """No warning, nothing to do."""
-    found = list(judge(HEALTHY, Looks()))
+    found = list(judge(HEALTHY, HostState()))
     assert {c.state for c in found} == {"ok", "info"}
     assert not any(c.fix for c in found)
 
@@ -144,9 +143,8 @@ def test_stolen_time_is_a_share_of_all_time() -> None:
 
 def test_looking_at_this_machine_finds_its_timer_and_its_tools(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sleeps end after they are due, reading the clock takes time, the built-in backends are there."""
-    monkeypatch.setattr(doctor, "_SLEEPS", 10)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    seen = doctor.look()
+    seen = observe(sleeps=10)
     assert 0 < seen.oversleep_p50 <= seen.oversleep_p99
     assert seen.clock_read > 0
     assert seen.variables["OMP_NUM_THREADS"] == "3"

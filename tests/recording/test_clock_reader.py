@@ -109,7 +109,7 @@ def test_the_real_module_is_called_as_it_wants_to_be(pynvml: Any) -> None:
     """Handles, 64-bit numbers, a function that fails, those that are missing, and the structure of GPM."""
     clock, running = Clock(), ctypes.c_int.in_dll(pynvml.nvmlLib, "running")
     before = running.value
-    (gpu,) = gpu_samplers([FIRST, "0000:1a:00.0"])
+    (gpu,) = gpu_samplers({0: FIRST, 1: "0000:1a:00.0"})
     assert gpu.read() == {"sm_clock_mhz": 1100, "memory_clock_mhz": 1200, "energy_mj": 1 << 40}
     gpm = open_gpm(pynvml, find(pynvml, FIRST), clock)
     assert gpm is not None

@@ -31,29 +31,29 @@ def test_a_device_is_found_by_what_cuda_calls_it(name: str) -> None:
 
 
 def test_numbers_are_the_callers_and_not_those_of_nvml() -> None:
-    """CUDA's second device may be NVML's first: the place in the list, or the key, is the telemetry's number."""
+    """CUDA's second device may be NVML's first: the key is the telemetry's number."""
     nvml = ScriptedNvml({FIRST: BUSY, SECOND: {**BUSY, "nvmlDeviceGetPowerUsage": 70_000}})
-    listed = gpu_samplers([SECOND, FIRST], nvml)
-    keyed = gpu_samplers({1: SECOND}, nvml)
-    assert [(s.device, s.read()["power_mw"]) for s in listed] == [(0, 70_000), (1, 310_500)]
-    assert [(s.device, s.read()["power_mw"]) for s in keyed] == [(1, 70_000)]
-    for s in listed + keyed:
+    both = gpu_samplers({0: SECOND, 1: FIRST}, nvml)
+    second = gpu_samplers({1: SECOND}, nvml)
+    assert [(s.device, s.read()["power_mw"]) for s in both] == [(0, 70_000), (1, 310_500)]
+    assert [(s.device, s.read()["power_mw"]) for s in second] == [(1, 70_000)]
+    for s in both + second:
         s.close()
 
 
 def test_what_is_not_there_is_not_sampled() -> None:
     """Unknown devices are left out, one that is named twice is sampled once, and no driver means no samplers."""
     nvml = ScriptedNvml({FIRST: BUSY})
-    found = gpu_samplers(["0000:ff:00.0", FIRST, f"GPU-{FIRST.replace(':', '-')}"], nvml)
+    found = gpu_samplers({0: "0000:ff:00.0", 1: FIRST, 2: f"GPU-{FIRST.replace(':', '-')}"}, nvml)
     assert [s.device for s in found] == [1]
     found[0].close()
-    assert gpu_samplers([FIRST], ScriptedNvml(error=9)) == []
+    assert gpu_samplers({0: FIRST}, ScriptedNvml(error=9)) == []
 
 
 def test_every_start_of_the_library_is_undone() -> None:
     """NVML counts starts: after the last sampler is closed, twice even, none is left."""
     nvml = ScriptedNvml({FIRST: BUSY, SECOND: BUSY})
-    found = gpu_samplers([FIRST, SECOND, "0000:ff:00.0"], nvml)
+    found = gpu_samplers({0: FIRST, 1: SECOND, 2: "0000:ff:00.0"}, nvml)
     assert nvml.running == 2
     for s in found * 2:
         s.close()
@@ -141,7 +141,7 @@ def test_a_device_that_is_lost_ends_its_sampling_with_a_reason() -> None:
 def test_of_two_lost_devices_both_are_named() -> None:
     """The second does not hide the first."""
     nvml = ScriptedNvml({FIRST: BUSY, SECOND: BUSY})
-    with Telemetry(lambda row: None, 60.0, gpu_samplers([FIRST, SECOND], nvml)) as telemetry:
+    with Telemetry(lambda row: None, 60.0, gpu_samplers({0: FIRST, 1: SECOND}, nvml)) as telemetry:
         nvml.devices = {FIRST: {}, SECOND: {}}
         telemetry.sample()
     assert list(telemetry.failures) == ["NvmlSampler", "NvmlSampler (device 1)"]
@@ -155,6 +155,7 @@ def test_a_gpu_sets_the_pace_and_the_host_keeps_its_own(monkeypatch: pytest.Monk
 
     class Host:
         device = -1
+        period: float | None = None
 
         def read(self) -> dict[str, int]:
             return {}

@@ -164,7 +164,7 @@ def gpus(monkeypatch: pytest.MonkeyPatch, nvml: ScriptedNvml) -> tuple[Gpu, ...]
     """The GPUs of a machine on which this is the driver."""
     nvml.system["nvmlSystemGetDriverVersion"] = "550.1"
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
-    return machine._gpus()
+    return machine.gpus()
 
 
 def test_a_device_that_answers_in_part_is_described_in_part(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,8 @@ linux = pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="reads
 class Fixed:
     """A sampler of one device that says the same each time."""
 
+    period: float | None = None
+
     def __init__(self, device: int, **row: int) -> None:
         self.device, self.row, self.closed = device, row, False
 

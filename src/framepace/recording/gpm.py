@@ -11,7 +11,8 @@ from framepace.units import NS_PER_MS
 
 # Two samples must be more than 100 ms apart: the device refreshes them no faster (NVML reference, nvmlGpmMetricsGet).
 INTERVAL_NS = 120 * NS_PER_MS
-_PER_MILLE_OF_PER_CENT, _MIB = 10, 1 << 20
+_PER_MILLE_OF_PER_CENT = 10
+_MIB = 1 << 20
 # Column, NVML's name of the metric, and what one of its units is in the column's; units as nvml.h has them.
 _METRICS = (
     ("sm_activity", "NVML_GPM_METRIC_SM_UTIL", _PER_MILLE_OF_PER_CENT),
@@ -43,7 +44,9 @@ class Gpm:
     """
 
     def __init__(self, nvml: Any, handle: Any, now: Callable[[], int] = time.perf_counter_ns) -> None:
-        self._nvml, self._handle, self._now = nvml, handle, now
+        self._nvml = nvml
+        self._handle = handle
+        self._now = now
         self._samples: list[Any] = []
         self._last: dict[str, int] = {}
         try:
@@ -81,16 +84,17 @@ class Gpm:
     def _compute(self) -> dict[str, int]:
         self._request.sample1, self._request.sample2 = self._samples
         self._nvml.nvmlGpmMetricsGet(self._request)
-        found = {}
+        row = {}
         for (column, _, factor), metric in zip(_METRICS, self._request.metrics, strict=False):
             if metric.nvmlReturn == 0 and math.isfinite(metric.value):
-                found[column] = round(metric.value * factor)
-        return found
+                row[column] = round(metric.value * factor)
+        return row
 
 
 def _request(nvml: Any) -> Any:
     request = nvml.c_nvmlGpmMetricsGet_t()
-    request.version, request.numMetrics = nvml.NVML_GPM_METRICS_GET_VERSION, len(_METRICS)
+    request.version = nvml.NVML_GPM_METRICS_GET_VERSION
+    request.numMetrics = len(_METRICS)
     for i, (_, name, _) in enumerate(_METRICS):
         request.metrics[i].metricId = getattr(nvml, name)
     return request

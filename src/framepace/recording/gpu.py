@@ -1,8 +1,8 @@
 """GPU telemetry through NVML: a sampler for each GPU that a plan uses.
 
 Clocks, power and the reasons for a low clock are read at every sample, by readings that hold the interpreter lock
-where they are quick. The rest comes five times a second, energy once (3.3 ms a reading on an H200), and what blocks
-(PCIe throughput: 20 ms a counter, NVML reference, nvmlDeviceGetPcieThroughput) on a thread of its own, or from GPM.
+where they are quick. The others come five times per second, energy once (3.3 ms per reading on an H200), and what
+blocks (PCIe throughput: 20 ms per counter, NVML reference, nvmlDeviceGetPcieThroughput) on a thread, or from GPM.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +23,8 @@ from framepace.units import NS_PER_S
 PERIOD_S = 0.01
 SLOW_S = 0.2
 _SELDOM_EVERY = 5  # slow readings
-_SM, _MEMORY = 1, 2  # NVML_CLOCK_SM, NVML_CLOCK_MEM
+_SM = 1  # NVML_CLOCK_SM
+_MEMORY = 2  # NVML_CLOCK_MEM
 _KB = 1000
 # Column, the C function (or those of older drivers after it), arguments, whether the number has 64 bits.
 _Quick = tuple[str, tuple[str, ...], tuple[int, ...], bool]
@@ -46,35 +47,39 @@ _SOMETIMES: tuple[_Quick, ...] = (
 _SELDOM: tuple[_Quick, ...] = (("energy_mj", ("nvmlDeviceGetTotalEnergyConsumption",), (), True),)
 
 
-def gpu_samplers(devices: Sequence[str] | Mapping[int, str], nvml: Any = None) -> list[NvmlSampler]:
+def gpu_samplers(devices: Mapping[int, str], nvml: Any = None) -> list[NvmlSampler]:
     """A sampler for each GPU; none without a driver, and none for a device that NVML does not know.
 
     Args:
-        devices: PCI bus ids or UUIDs, as CUDA tells them. Their places, or the keys of a mapping, are the numbers in
-            the telemetry's column 'device'. A GPU that is named twice is sampled once.
+        devices: PCI bus ids or UUIDs, as CUDA has them, by the number in the telemetry's column 'device'. A GPU that
+            is named twice is sampled once.
         nvml: a module to use instead of pynvml.
     """
-    numbered = devices.items() if isinstance(devices, Mapping) else enumerate(devices)
     with started(nvml) as module:
-        return [] if module is None else list(_samplers(module, numbered))
+        if module is None:
+            return []
+        return list(_samplers(module, devices.items()))
 
 
 def _samplers(nvml: Any, devices: Iterable[tuple[int, str]]) -> Iterator[NvmlSampler]:
-    seen = set()
+    sampled = set()
     for number, name in devices:
         try:
             handle = find(nvml, name)
             uuid = nvml.nvmlDeviceGetUUID(handle)
-            if uuid not in seen:
-                seen.add(uuid)
+            if uuid not in sampled:
+                sampled.add(uuid)
                 yield NvmlSampler(nvml, handle, number)
         except nvml.NVMLError:
             continue
 
 
 @dataclass(frozen=True)
-class Now:
-    """What one GPU is doing now; clocks in MHz, temperatures in C, `processes` as (pid, name, bytes or None)."""
+class GpuStatus:
+    """What one GPU is doing now; clocks in MHz, temperatures in C, `processes` as (pid, name, bytes or None).
+
+    What the driver does not tell is None; `uncorrected` counts memory errors since the last boot.
+    """
 
     lanes: int | None = None
     generation: int | None = None
@@ -90,7 +95,7 @@ class Now:
 
 
 class NvmlSampler:
-    """Samples one GPU; see telemetry.Sampler. What the device does not tell is left out.
+    """Samples one GPU; see telemetry.Sampler. Columns that the device does not tell are left out.
 
     Args:
         nvml: the module pynvml or one like it; started once more and stopped with the sampler.
@@ -101,28 +106,30 @@ class NvmlSampler:
     `read` raises RuntimeError when a device that answered no longer does.
     """
 
-    period = PERIOD_S
+    period: float | None = PERIOD_S
 
     def __init__(self, nvml: Any, handle: Any, device: int, now: Callable[[], int] = time.perf_counter_ns) -> None:
         nvml.nvmlInit()
-        self._nvml, self._handle, self.device, self._now = nvml, handle, device, now
-        self._quick, self._slow = _readings(nvml, handle, _EVERY_SAMPLE), _readings(nvml, handle, _SOMETIMES)
-        self._seldom, self._round = _readings(nvml, handle, _SELDOM), 0
+        self._nvml = nvml
+        self._handle = handle
+        self.device = device
+        self._now = now
+        self._quick = _readings(nvml, handle, _EVERY_SAMPLE)
         self._gpm = open_gpm(nvml, handle, now)
-        self._pcie = None if self._gpm else _open_throughput(nvml, handle)
-        self._held: dict[str, int] = {}
+        self._slow = _SlowColumns(nvml, handle, has_gpm=self._gpm is not None)
+        self._slow_row: dict[str, int] = {}
         self._due = now()
         self._open = True
 
     def read(self) -> dict[str, int]:
-        """See Sampler; what is read five times a second is repeated in between."""
-        row = {column: reading.read() for column, reading in self._quick.items()}
+        """See Sampler; slow columns repeat their last values in between."""
+        row = _read(self._quick)
         if row and max(row.values()) < 0:
             raise RuntimeError("the GPU no longer answers")
         if self._now() >= self._due:
             self._due = self._now() + int(SLOW_S * NS_PER_S)
-            self._held |= self._read_slow()
-        row |= self._held
+            self._slow_row |= self._slow.read()
+        row |= self._slow_row
         if self._gpm is not None:
             row |= self._gpm.read()
         return row
@@ -131,21 +138,43 @@ class NvmlSampler:
         """See Sampler. Idempotent."""
         if self._open:
             self._open = False
-            for part in (self._gpm, self._pcie):
-                if part is not None:
-                    part.close()
+            if self._gpm is not None:
+                self._gpm.close()
+            self._slow.close()
             stop(self._nvml)
 
-    def _read_slow(self) -> dict[str, int]:
-        row = {column: reading.read() for column, reading in self._slow.items()}
+
+class _SlowColumns:
+    """Columns that are read five times per second, and energy once."""
+
+    def __init__(self, nvml: Any, handle: Any, has_gpm: bool) -> None:
+        self._nvml = nvml
+        self._handle = handle
+        self._slow = _readings(nvml, handle, _SOMETIMES)
+        self._seldom = _readings(nvml, handle, _SELDOM)
+        self._round = 0
+        self._pcie: Throughput | None = None
+        if not has_gpm:
+            self._pcie = _open_throughput(nvml, handle)
+
+    def close(self) -> None:
+        """End the thread of the PCIe counters."""
+        if self._pcie is not None:
+            self._pcie.close()
+
+    def read(self) -> dict[str, int]:
+        """Columns by name; those that the device refuses are left out."""
+        row = _read(self._slow)
         if self._round % _SELDOM_EVERY == 0:
-            row |= {column: reading.read() for column, reading in self._seldom.items()}
+            row |= _read(self._seldom)
         self._round += 1
         with suppress(self._nvml.NVMLError):  # a GPU in MIG mode has none
             row["utilisation"] = int(self._nvml.nvmlDeviceGetUtilizationRates(self._handle).gpu)
         with suppress(self._nvml.NVMLError):  # an integrated one has no memory of its own
             row["device_memory_bytes"] = int(self._nvml.nvmlDeviceGetMemoryInfo(self._handle).used)
-        return row | (self._pcie.last if self._pcie is not None else {})
+        if self._pcie is not None:
+            row |= self._pcie.last
+        return row
 
 
 class Throughput:
@@ -158,7 +187,9 @@ class Throughput:
     """
 
     def __init__(self, nvml: Any, handle: Any, period: float = SLOW_S) -> None:
-        self._nvml, self._handle, self._period = nvml, handle, period
+        self._nvml = nvml
+        self._handle = handle
+        self._period = period
         self.last = self._read()
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="pcie-throughput", daemon=True)
@@ -170,11 +201,13 @@ class Throughput:
         self._thread.join()
 
     def _read(self) -> dict[str, int]:
-        def counter(kind: int) -> int:
-            return int(self._nvml.nvmlDeviceGetPcieThroughput(self._handle, kind)) * _KB
+        return {
+            "pcie_rx_bytes_s": self._counter(self._nvml.NVML_PCIE_UTIL_RX_BYTES),
+            "pcie_tx_bytes_s": self._counter(self._nvml.NVML_PCIE_UTIL_TX_BYTES),
+        }
 
-        rx, tx = counter(self._nvml.NVML_PCIE_UTIL_RX_BYTES), counter(self._nvml.NVML_PCIE_UTIL_TX_BYTES)
-        return {"pcie_rx_bytes_s": rx, "pcie_tx_bytes_s": tx}
+    def _counter(self, kind: int) -> int:
+        return int(self._nvml.nvmlDeviceGetPcieThroughput(self._handle, kind)) * _KB
 
     def _loop(self) -> None:
         while not self._end.wait(self._period):
@@ -193,57 +226,77 @@ def _open_throughput(nvml: Any, handle: Any) -> Throughput | None:
 
 def _readings(nvml: Any, handle: Any, wanted: tuple[_Quick, ...]) -> dict[str, Reading]:
     """Those that this driver has and this device answers."""
-    found = {}
+    readings = {}
     for column, names, args, wide in wanted:
         name = next((name for name in names if hasattr(nvml.nvmlLib, name)), None)
         if name is None:
             continue
         reading = Reading(nvml, name, handle, *args, wide=wide)
         if reading.read() >= 0:
-            found[column] = reading
-    return found
+            readings[column] = reading
+    return readings
 
 
-def look_devices(nvml: Any) -> dict[str, Now]:
+def _read(readings: Mapping[str, Reading]) -> dict[str, int]:
+    return {column: reading.read() for column, reading in readings.items()}
+
+
+def gpu_statuses(nvml: Any) -> dict[str, GpuStatus]:
     """What every GPU is doing, by PCI bus id. `nvml` is started."""
-    found = {}
+    statuses = {}
     for index in range(ask(nvml, nvml.nvmlDeviceGetCount) or 0):
         handle = ask(nvml, nvml.nvmlDeviceGetHandleByIndex, index)
-        address = None if handle is None else pci_bus_id(nvml, handle)
+        if handle is None:
+            continue
+        address = pci_bus_id(nvml, handle)
         if address is not None:
-            found[address] = _now(nvml, handle)
-    return found
+            statuses[address] = _status(nvml, handle)
+    return statuses
 
 
-def _now(nvml: Any, handle: Any) -> Now:
-    def told(name: str, *args: Any) -> Any:
-        return ask(nvml, getattr(nvml, name), handle, *args)
+def _status(nvml: Any, handle: Any) -> GpuStatus:
+    def device(name: str, *args: Any) -> Any:
+        return ask(nvml, getattr(nvml, f"nvmlDeviceGet{name}"), handle, *args)
 
-    running = told("nvmlDeviceGetComputeRunningProcesses") or []
-    reasons = told("nvmlDeviceGetCurrentClocksEventReasons")
-    if reasons is None:  # a driver before 535 knows the older name
-        reasons = told("nvmlDeviceGetCurrentClocksThrottleReasons")
-    return Now(
-        lanes=told("nvmlDeviceGetCurrPcieLinkWidth"),
-        generation=told("nvmlDeviceGetCurrPcieLinkGeneration"),
-        reasons=IDLE if reasons is None else reasons,
-        sm_clock=told("nvmlDeviceGetClockInfo", _SM),
-        temperature=told("nvmlDeviceGetTemperature", 0),  # NVML_TEMPERATURE_GPU
-        slowdown_at=told("nvmlDeviceGetTemperatureThreshold", 1),  # NVML_TEMPERATURE_THRESHOLD_SLOWDOWN
-        application_clock=told("nvmlDeviceGetApplicationsClock", _SM),
-        application_clock_default=told("nvmlDeviceGetDefaultApplicationsClock", _SM),
-        memory_clock=told("nvmlDeviceGetApplicationsClock", _MEMORY),
-        uncorrected=told("nvmlDeviceGetTotalEccErrors", 1, 0) or 0,  # uncorrected, since the last boot
-        processes=tuple(_process(process) for process in running if process.pid != os.getpid()),
+    return GpuStatus(
+        lanes=device("CurrPcieLinkWidth"),
+        generation=device("CurrPcieLinkGeneration"),
+        reasons=_event_reasons(nvml, handle),
+        sm_clock=device("ClockInfo", _SM),
+        temperature=device("Temperature", 0),  # NVML_TEMPERATURE_GPU
+        slowdown_at=device("TemperatureThreshold", 1),  # NVML_TEMPERATURE_THRESHOLD_SLOWDOWN
+        application_clock=device("ApplicationsClock", _SM),
+        application_clock_default=device("DefaultApplicationsClock", _SM),
+        memory_clock=device("ApplicationsClock", _MEMORY),
+        uncorrected=_uncorrected_errors(nvml, handle),
+        processes=_other_processes(device("ComputeRunningProcesses") or []),
     )
 
 
-def _process(found: Any) -> tuple[int, str, int | None]:
-    """Of another container a process has neither a name here nor a number that is its own."""
+def _uncorrected_errors(nvml: Any, handle: Any) -> int:
+    return ask(nvml, nvml.nvmlDeviceGetTotalEccErrors, handle, 1, 0) or 0  # uncorrected, since the last boot
+
+
+def _event_reasons(nvml: Any, handle: Any) -> int:
+    """Why the clock is not higher, a bit set; that the GPU is idle where nothing is known."""
+    reasons = ask(nvml, nvml.nvmlDeviceGetCurrentClocksEventReasons, handle)
+    if reasons is None:  # a driver before 535 has the older name only
+        reasons = ask(nvml, nvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle)
+    if reasons is None:
+        return IDLE
+    return int(reasons)
+
+
+def _other_processes(running: Iterable[Any]) -> tuple[tuple[int, str, int | None], ...]:
+    return tuple(_process(process) for process in running if process.pid != os.getpid())
+
+
+def _process(process: Any) -> tuple[int, str, int | None]:
+    """(pid, name, bytes); a process of another container has neither a name here nor a number that is its own."""
     import psutil
 
     try:
-        name = psutil.Process(found.pid).name()
+        name = psutil.Process(process.pid).name()
     except (psutil.Error, ValueError):
         name = "a process"
-    return int(found.pid), name, found.usedGpuMemory
+    return int(process.pid), name, process.usedGpuMemory

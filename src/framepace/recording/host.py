@@ -2,7 +2,7 @@
 
 Python's garbage collections are in it as GC_CLOCK counted them. The sampling thread shares the interpreter lock with
 the workers: every read that releases it may wait a whole switch interval (5 ms) to get it back while a worker computes
-in Python. So a sample makes one such read, and the rest come five times a second.
+in Python. So a sample makes one such read, and the others come five times per second.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ def worker_pids() -> list[int]:
 
 def host_sampler() -> LinuxHost | PortableHost:
     """The sampler for this system."""
-    return LinuxHost() if os.path.exists("/proc/self/statm") else PortableHost()
+    if os.path.exists("/proc/self/statm"):
+        return LinuxHost()
+    return PortableHost()
 
 
 class LinuxHost:
@@ -36,17 +38,20 @@ class LinuxHost:
 
     Args:
         root: where `proc` and `sys` are.
-        workers: finds the worker processes, asked five times a second. What a worker used stays counted when it ends.
+        workers: finds the worker processes, five times per second. CPU time of one that ended stays counted.
     """
 
     device = -1
+    period: float | None = None
 
     def __init__(self, root: Path = Path("/"), workers: Callable[[], Iterable[int]] = worker_pids) -> None:
         self._proc = str(root / "proc")
         self._stat = _Line(root / "proc/stat")
-        self._workers, self._delay = _Workers(workers), _RunDelay(self._proc)
+        self._workers = _Workers(workers)
+        self._delay = _RunDelay(self._proc)
         self._frequency = _Frequency(root)
-        self._tick, self._page = NS_PER_S // os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
+        self._tick_ns = NS_PER_S // os.sysconf("SC_CLK_TCK")
+        self._page_bytes = os.sysconf("SC_PAGE_SIZE")
         self._slow: dict[str, int] = {}
         self._round = 0
 
@@ -57,7 +62,7 @@ class LinuxHost:
         self._round += 1
         row = {**self._slow, **_resources(), "process_cpu": time.process_time_ns() + self._workers.cpu()}
         if line := self._stat.read():
-            row["system_busy"] = busy_ticks(line) * self._tick
+            row["system_busy"] = busy_ticks(line) * self._tick_ns
         return row
 
     def close(self) -> None:
@@ -69,18 +74,23 @@ class LinuxHost:
         processes = ["self", *map(str, self._workers.find())]
         row = self._delay.read(processes) | self._frequency.read()
         pages = [int(line.split()[1]) for p in processes if (line := _once(f"{self._proc}/{p}/statm"))]
-        return row | {"memory_bytes": sum(pages) * self._page} if pages else row
+        if pages:
+            row["memory_bytes"] = sum(pages) * self._page_bytes
+        return row
 
 
 class PortableHost:
     """The same through psutil, for other systems: no run-queue delay, and workers' time every fifth of a second."""
 
     device = -1
+    period: float | None = None
 
     def __init__(self, workers: Callable[[], Iterable[int]] = worker_pids) -> None:
         import psutil
 
-        self._psutil, self._process, self._pids = psutil, psutil.Process(), workers
+        self._psutil = psutil
+        self._process = psutil.Process()
+        self._pids = workers
         self._workers: dict[int, int] = {}
         self._slow: dict[str, int] = {}
         self._round = 0
@@ -124,7 +134,9 @@ def busy_ticks(stat: bytes) -> int:
 def mean_mhz(cpuinfo: str) -> int:
     """Mean of the 'cpu MHz' lines of /proc/cpuinfo, -1 without one."""
     values = [float(line.split(":")[1]) for line in cpuinfo.splitlines() if line.startswith("cpu MHz")]
-    return round(sum(values) / len(values)) if values else -1
+    if not values:
+        return -1
+    return round(sum(values) / len(values))
 
 
 def _resources() -> dict[str, int]:
@@ -149,8 +161,10 @@ class _Line:
 
     def read(self) -> bytes:
         """The first bytes, or none where there is no such file."""
+        if self._file is None:
+            return b""
         try:
-            return b"" if self._file is None else os.pread(self._file, 512, 0)
+            return os.pread(self._file, 512, 0)
         except OSError:
             return b""
 
@@ -198,7 +212,9 @@ class _RunDelay:
             self._note(task)
         row = {"threads": len(threads)}
         # A thread that ended keeps its part, so that the sum never falls.
-        return row | {"run_delay": sum(self._waited.values())} if self._waited else row
+        if self._waited:
+            row["run_delay"] = sum(self._waited.values())
+        return row
 
     def _tasks(self, process: str) -> list[str]:
         folder = f"{self._proc}/{process}/task"
@@ -227,7 +243,9 @@ class _Frequency:
         if self._counted:
             return {"cpu_mhz": mean_mhz(_text(self._cpuinfo))}
         khz = [int(value) for core in self._cores if (value := core.read().strip()).isdigit()]
-        return {"cpu_mhz": sum(khz) // len(khz) // 1000} if khz else {}
+        if not khz:
+            return {}
+        return {"cpu_mhz": sum(khz) // len(khz) // 1000}
 
     def close(self) -> None:
         for core in self._cores:

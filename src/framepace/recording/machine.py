@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -44,7 +45,7 @@ def probe(root: Path = _ROOT) -> Machine:
         virtual=hypervisor(root),
         container=in_container(root),
         cpu_limit=cpu_limit(cores, root),
-        gpus=_gpus(),
+        gpus=gpus(),
         libraries=_versions(),
     )
 
@@ -55,9 +56,18 @@ def cpu_limit(cores: int, root: Path = _ROOT) -> float | None:
     The tightest quota of the process's control group and of those above it holds (cgroup v2: cpu.max; v1:
     cpu.cfs_quota_us and cpu.cfs_period_us).
     """
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
-    limit = min([float(allowed), *(quota for group in cpu_groups(root) if (quota := _quota(group)) is not None)])
-    return limit if limit < cores else None
+    quotas = [_quota(group) for group in cpu_groups(root)]
+    limit = min([float(_cores_of_affinity(cores)), *(quota for quota in quotas if quota is not None)])
+    if limit >= cores:
+        return None
+    return limit
+
+
+def _cores_of_affinity(cores: int) -> int:
+    """How many cores the scheduler may run this process on; all where the system has no affinity."""
+    if not hasattr(os, "sched_getaffinity"):
+        return cores
+    return len(os.sched_getaffinity(0))
 
 
 def cpu_groups(root: Path = _ROOT) -> Iterator[Path]:
@@ -68,7 +78,9 @@ def cpu_groups(root: Path = _ROOT) -> Iterator[Path]:
         names = controllers.split(",")
         if controllers and "cpu" not in names:
             continue
-        top = mount / ("cpu" if controllers else "")
+        top = mount
+        if controllers:  # version 1 has a tree for each controller
+            top = mount / "cpu"
         # In a container the path may be the host's, which is not mounted here; its ancestors then lead to the top.
         group = top / path.strip("/")
         yield group
@@ -81,8 +93,12 @@ def hypervisor(root: Path = _ROOT) -> str | None:
         return None
     sources = ("sys/class/dmi/id/sys_vendor", "sys/class/dmi/id/product_name", "sys/hypervisor/type")
     named = next((name for source in sources if (name := text(root / source))), None)
+    if named is not None:
+        return named
     clocks = text(root / "sys/devices/system/clocksource/clocksource0/available_clocksource") or ""
-    return named or ("KVM" if "kvm-clock" in clocks else "a hypervisor")
+    if "kvm-clock" in clocks:
+        return "KVM"
+    return "a hypervisor"
 
 
 def in_container(root: Path = _ROOT) -> bool:
@@ -104,14 +120,16 @@ def text(path: Path) -> str | None:
 
 def _quota(group: Path) -> float | None:
     """Cores that one control group allows, or None without a limit."""
-    both = (text(group / "cpu.max") or "").split()
-    if len(both) != 2:
-        both = [text(group / f"cpu.cfs_{name}_us") or "" for name in ("quota", "period")]
+    numbers = (text(group / "cpu.max") or "").split()
+    if len(numbers) != 2:
+        numbers = [text(group / f"cpu.cfs_{name}_us") or "" for name in ("quota", "period")]
     try:
-        quota, period = float(both[0]), float(both[1])
+        quota, period = map(float, numbers)
     except ValueError:  # 'max', or no such file
         return None
-    return quota / period if quota > 0 and period > 0 else None
+    if quota <= 0 or period <= 0:
+        return None
+    return quota / period
 
 
 def _cpu_name(root: Path) -> str:
@@ -126,50 +144,65 @@ def _system(root: Path) -> str:
         if line.startswith("PRETTY_NAME="):
             name = line.split("=", 1)[1].strip("\"' ")
             return f"Linux, {name}"
-    return "Linux" if sys.platform == "linux" else f"{platform.system()} {platform.release()}"
+    if sys.platform == "linux":
+        return "Linux"
+    return f"{platform.system()} {platform.release()}"
 
 
-def _gpus() -> tuple[Gpu, ...]:
+def gpus() -> tuple[Gpu, ...]:
     """GPUs as NVML sees them; none where there is no driver."""
     with started() as nvml:
         if nvml is None:
             return ()
-        found = (ask(nvml, nvml.nvmlDeviceGetHandleByIndex, i) for i in range(ask(nvml, nvml.nvmlDeviceGetCount) or 0))
-        return tuple(_gpu(nvml, handle) for handle in found if handle is not None)
+        count = ask(nvml, nvml.nvmlDeviceGetCount) or 0
+        handles = [ask(nvml, nvml.nvmlDeviceGetHandleByIndex, index) for index in range(count)]
+        return tuple(_gpu(nvml, handle) for handle in handles if handle is not None)
 
 
 def _gpu(nvml: Any, handle: Any) -> Gpu:
-    def told(name: str, *args: Any) -> Any:
-        return ask(nvml, getattr(nvml, name), handle, *args)
+    def device(name: str, *args: Any) -> Any:
+        return ask(nvml, getattr(nvml, f"nvmlDeviceGet{name}"), handle, *args)
 
-    capability = told("nvmlDeviceGetCudaComputeCapability")
-    memory, ecc, persistence = (told(f"nvmlDeviceGet{n}") for n in ("MemoryInfo", "EccMode", "PersistenceMode"))
-    mig = told("nvmlDeviceGetMigMode")
+    memory = device("MemoryInfo")
     return Gpu(
-        name=str(told("nvmlDeviceGetName") or "a GPU"),
-        memory_bytes=int(memory.total) if memory else 0,
+        name=str(device("Name") or "a GPU"),
+        memory_bytes=int(memory.total if memory else 0),
         driver=str(ask(nvml, nvml.nvmlSystemGetDriverVersion) or ""),
-        compute_capability=".".join(map(str, capability)) if capability else None,
-        sm_clock_max_mhz=told("nvmlDeviceGetMaxClockInfo", nvml.NVML_CLOCK_SM),
-        power_limit_mw=told("nvmlDeviceGetEnforcedPowerLimit"),
-        uuid=told("nvmlDeviceGetUUID"),
+        compute_capability=_dotted(device("CudaComputeCapability")),
+        sm_clock_max_mhz=device("MaxClockInfo", nvml.NVML_CLOCK_SM),
+        power_limit_mw=device("EnforcedPowerLimit"),
+        uuid=device("UUID"),
         pci_bus_id=pci_bus_id(nvml, handle),
-        ecc=None if ecc is None else bool(ecc[0]),
-        persistence=None if persistence is None else bool(persistence),
-        power_limit_default_mw=told("nvmlDeviceGetPowerManagementDefaultLimit"),
-        memory_clock_max_mhz=told("nvmlDeviceGetMaxClockInfo", nvml.NVML_CLOCK_MEM),
-        pcie_generation_max=told("nvmlDeviceGetMaxPcieLinkGeneration"),
-        pcie_lanes_max=told("nvmlDeviceGetMaxPcieLinkWidth"),
-        mig=bool(mig and mig[0]),
-        compute_mode=_COMPUTE_MODES.get(told("nvmlDeviceGetComputeMode")),
+        ecc=_switch(device("EccMode")),
+        persistence=_switch(device("PersistenceMode")),
+        power_limit_default_mw=device("PowerManagementDefaultLimit"),
+        memory_clock_max_mhz=device("MaxClockInfo", nvml.NVML_CLOCK_MEM),
+        pcie_generation_max=device("MaxPcieLinkGeneration"),
+        pcie_lanes_max=device("MaxPcieLinkWidth"),
+        mig=bool(_switch(device("MigMode"))),
+        compute_mode=_COMPUTE_MODES.get(device("ComputeMode")),
     )
 
 
+def _dotted(version: tuple[int, ...] | None) -> str | None:
+    """(8, 6) as '8.6'."""
+    if not version:
+        return None
+    return ".".join(map(str, version))
+
+
+def _switch(mode: int | Sequence[int] | None) -> bool | None:
+    """Whether a mode of NVML is on: a number, or a pair of the mode now and after the next boot."""
+    if mode is None:
+        return None
+    if isinstance(mode, Sequence):
+        return bool(mode[0])
+    return bool(mode)
+
+
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in _LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions

@@ -1,6 +1,6 @@
 """Telemetry: what the machine and the process do while a run goes on, sampled on a thread of its own.
 
-Samplers fill columns; the host's are in measure/host.py, a GPU's stand beside them in the same list.
+Samplers fill columns: one for the host (recording/host.py) and one for each GPU (recording/gpu.py).
 """
 
 from __future__ import annotations
@@ -23,15 +23,13 @@ PERIOD_S = 0.02
 
 
 class Sampler(Protocol):
-    """Reads some columns of one device (-1: the host).
-
-    One with an attribute `period` (seconds) is read that often, others at the telemetry's own period.
-    """
+    """Reads some columns of one device (-1: the host), every `period` seconds (None: at the telemetry's own)."""
 
     device: int
+    period: float | None
 
     def read(self) -> dict[str, int]:
-        """Columns by name; the rest of the row is -1."""
+        """Columns by name; the others are -1 in the row."""
 
     def close(self) -> None:
         """Free what the sampler holds."""
@@ -40,24 +38,27 @@ class Sampler(Protocol):
 class Telemetry:
     """Samples every `period` seconds and hands packed rows to `sink`; a context manager, entered once.
 
-    A device that is sampled more often sets the pace; the others are read at every so many of its samples.
+    The sampler with the shortest period sets the pace; the others are read at every so many of its samples.
     The first sample is taken before the run and the last after it, both by the caller's thread, so that differences
-    cover all of it. `overhead` says what it cost. A sampler that fails is left out from then on, and `failures` says
-    why, by the sampler's name.
+    cover all of it. A sampler that fails is left out from then on; `failures` has the reason by the sampler's name.
     """
 
     def __init__(
         self, sink: Callable[[bytes], None], period: float = PERIOD_S, samplers: Sequence[Sampler] | None = None
     ) -> None:
         self._sink = sink
-        self._samplers: list[Sampler] = [host_sampler()] if samplers is None else list(samplers)
-        periods = [getattr(sampler, "period", period) for sampler in self._samplers]
-        self._period = min(periods, default=period)
-        self._every = {id(s): max(1, round(p / self._period)) for s, p in zip(self._samplers, periods, strict=True)}
+        if samplers is None:
+            samplers = [host_sampler()]
+        self._samplers = list(samplers)
+        periods = {id(sampler): sampler.period or period for sampler in samplers}
+        self._period = min(periods.values(), default=period)
+        self._every = {key: max(1, round(own_period / self._period)) for key, own_period in periods.items()}
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="telemetry", daemon=True)
         self._costs: deque[int] = deque(maxlen=1 << 14)
-        self._total, self._began, self._ended = 0, 0, 0
+        self._total_cost = 0
+        self._began = 0
+        self._ended = 0
         self.failures: dict[str, str] = {}
 
     def __enter__(self) -> Telemetry:
@@ -91,30 +92,36 @@ class Telemetry:
             else:
                 self._sink(_ROW.pack(*map(row.get, _NAMES, repeat(-1))))
         cost = time.thread_time_ns() - began
-        self._total += cost
+        self._total_cost += cost
         self._costs.append(cost)
 
     @property
     def overhead(self) -> dict[str, float]:
         """CPU time of the sampling: 'sample_us', the median of one sample, and 'core_share', of one core's time."""
         costs = sorted(self._costs) or [0]
+        sample_us = costs[len(costs) // 2] / 1000
+        if not self._began:
+            return {"sample_us": sample_us, "core_share": 0.0}
         wall = max(1, (self._ended or time.perf_counter_ns()) - self._began)
-        return {"sample_us": costs[len(costs) // 2] / 1000, "core_share": self._total / wall if self._began else 0.0}
+        return {"sample_us": sample_us, "core_share": self._total_cost / wall}
 
     def _loop(self) -> None:
         due = time.monotonic()
         for turn in count(1):
-            # On a grid, so that the rate is what it says. A sample that took longer than that is followed by a pause,
-            # and what it missed is not made up for.
+            # On a grid, so that the rate is what it says. After a sample that took longer than a period a new grid
+            # begins: samples that were missed are not made up for.
             now = time.monotonic()
-            due = due + self._period if due + self._period > now else now + self._period
+            due += self._period
+            if due <= now:
+                due = now + self._period
             if self._end.wait(due - now):
                 return
             self._sample([sampler for sampler in self._samplers if turn % self._every[id(sampler)] == 0])
 
     def _give_up(self, sampler: Sampler, error: Exception) -> None:
         name = type(sampler).__name__
-        name = f"{name} (device {sampler.device})" if name in self.failures else name
+        if name in self.failures:
+            name = f"{name} (device {sampler.device})"
         self.failures[name] = f"{type(error).__name__}: {error}"
         self._samplers.remove(sampler)
         sampler.close()
