@@ -38,7 +38,7 @@ def time_figure(trace: Trace, summary: Summary, points: int = POINTS) -> Figure 
     if not series:
         return None
     scale = _scale(series)
-    data = [*_dots(series, scale, min(points, POINTS)), *_levels(series, summary, scale)]
+    data = list(_series_traces(series, summary, scale, min(points, POINTS)))
     if summary.budget is not None:
         end = scale.seconds(max(int(s.due[-1]) for s in series))
         data.append(budget_line(summary.budget, (0, end), scale.divisor))
@@ -61,30 +61,31 @@ def latency_axis(series: Sequence[Latencies], divisor: int, unit: str) -> Figure
     return value_axis(f"latency ({unit})", lowest / divisor, middle / divisor, highest / divisor)
 
 
-def _dots(series: Sequence[Latencies], scale: _Scale, points: int) -> Iterator[Figure]:
-    for i, s in enumerate(series):
-        drawn = thin(s.latency, points)
-        size = 4 if len(drawn) < _FEW else 3
-        where = f"%{{y:.3f}} {scale.unit} at %{{x:.2f}} s<br>request %{{customdata:,}}"
-        yield {
-            "type": "scatter",
-            "mode": "markers",
-            "name": label(s.name),
-            "x": packed((s.due[drawn] - scale.start) / NS_PER_S),
-            "y": packed(s.latency[drawn] / scale.divisor),
-            "customdata": packed(drawn, "i4"),
-            "marker": {"size": size, "color": colour(i), "opacity": 0.55},
-            "hovertemplate": f"{where}<extra>{label(s.name)}</extra>",
-        }
-
-
-def _levels(series: Sequence[Latencies], summary: Summary, scale: _Scale) -> Iterator[Figure]:
+def _series_traces(series: Sequence[Latencies], summary: Summary, scale: _Scale, points: int) -> Iterator[Figure]:
+    """Dots of each series, and its levels over them."""
     models = {model.model: model for model in summary.models}
     for i, s in enumerate(series):
+        yield _dots(s, scale, points, colour(i))
         model = _model_of(s.name, models, len(series), summary)
         if model is not None and model.tiers:
             ink = "--ink" if len(series) == 1 else colour(i)
             yield _tiers(s, model.tiers, scale, ink)
+
+
+def _dots(s: Latencies, scale: _Scale, points: int, ink: str) -> Figure:
+    drawn = thin(s.latency, points)
+    size = 4 if len(drawn) < _FEW else 3
+    where = f"%{{y:.3f}} {scale.unit} at %{{x:.2f}} s<br>request %{{customdata:,}}"
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": label(s.name),
+        "x": packed((s.due[drawn] - scale.start) / NS_PER_S),
+        "y": packed(s.latency[drawn] / scale.divisor),
+        "customdata": packed(drawn, "i4"),
+        "marker": {"size": size, "color": ink, "opacity": 0.55},
+        "hovertemplate": f"{where}<extra>{label(s.name)}</extra>",
+    }
 
 
 def _model_of(name: str, models: Mapping[str, ModelSummary], series: int, summary: Summary) -> ModelSummary | None:
