@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ import numpy as np
 
 from framepace.errors import StoreError
 from framepace.facts.finding import Explanation
+from framepace.store.migrations import Raw, explanation_with_kinds
 
 _T = TypeVar("_T")
 _NO_ROOM = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG}
@@ -41,7 +43,7 @@ def save_json(fact: Any, path: Path) -> None:
 
 def load_explanation(path: Path) -> Explanation:
     """Read an explanation that `save_json` wrote. Raises StoreError."""
-    return decode(read(path), Explanation, path)
+    return decode(read(path), Explanation, path, explanation_with_kinds)
 
 
 def read(path: Path) -> bytes:
@@ -52,28 +54,34 @@ def read(path: Path) -> bytes:
         raise StoreError("the file cannot be read", got=f"{path}: {error.strerror}", fix="check the path") from error
 
 
-def decode(data: bytes, kind: type[_T], path: Path) -> _T:
-    """The fact of type `kind` in JSON `data`, which came from `path`. Raises StoreError."""
+def decode(data: bytes, kind: type[_T], path: Path, migrate: Callable[[Raw], Raw] | None = None) -> _T:
+    """The fact of type `kind` in JSON `data`, which came from `path`; `migrate` is applied to its raw contents first.
+
+    Raises StoreError.
+    """
     try:
+        if migrate is not None:
+            data = msgspec.json.encode(migrate(msgspec.json.decode(data, type=dict[str, Any])))
         return msgspec.json.decode(data, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise StoreError("the file is damaged", got=f"{path}: {error}", expected=kind.__name__) from error
 
 
-def check_format(found: str, known: str, path: Path) -> None:
-    """Pass when the file's format `found` is the `known` one ('NAME/VERSION'). Raises StoreError naming both."""
-    if found == known:
+def check_format(format: str, expected: str, path: Path) -> None:
+    """Raise StoreError, naming both, unless the file's format is the expected one ('NAME/VERSION')."""
+    if format == expected:
         return
-    name, version = known.split("/")
-    other, _, number = found.partition("/")
+    name, version = expected.split("/")
+    other, _, number = format.partition("/")
     if other == name and number.isdigit() and int(number) > int(version):
+        older = f"{expected} or older"
         fix = "install a newer framepace: pip install -U framepace"
-        raise StoreError(f"{path} was written by a newer framepace", got=found, expected=f"{known} or older", fix=fix)
-    raise StoreError(f"{path} has an unknown format", got=found, expected=known, fix="name another file")
+        raise StoreError(f"{path} was written by a newer framepace", got=format, expected=older, fix=fix)
+    raise StoreError(f"{path} has an unknown format", got=format, expected=expected, fix="name another file")
 
 
 def cannot_write(path: Path, error: OSError) -> StoreError:
-    """What to tell when writing `path` failed."""
+    """The error for a failed write to `path`."""
     if error.errno in _NO_ROOM:
         fix = "free some space or name another folder; what was written before is kept"
         return StoreError("the disk is full", got=f"{path}: {error.strerror}", fix=fix)

@@ -18,23 +18,17 @@ _HEADER = b"# A framepace plan. What is not written here has its default: framep
 
 
 def save_plan(plan: Plan, path: Path) -> None:
-    """Write a plan as YAML for people to edit; what has its default is left out. Raises StoreError."""
+    """Write a plan as YAML for people to edit; settings at their defaults are left out. Raises StoreError."""
     write_atomic(path, _HEADER + msgspec.yaml.encode({"format": plan.format, **_without_defaults(plan)}))
 
 
 def load_plan(path: Path) -> Plan:
     """Read a plan.
 
-    Raises PlanError for what is no YAML, unknown keys (naming the nearest known), wrong values; StoreError for a
+    Raises PlanError for a file that is not YAML, unknown keys (naming the nearest), wrong values; StoreError for a
     missing file or a newer format.
     """
-    try:
-        raw = msgspec.yaml.decode(read(path))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise PlanError("the plan is not YAML", got=f"{path}: {error}", fix="check its indentation") from error
-    if not isinstance(raw, dict):
-        fix = "name a plan as `framepace explain` writes it"
-        raise PlanError("the plan is no mapping", got=path, expected="a YAML mapping with `models`", fix=fix)
+    raw = _mapping(path)
     while raw.get("format") in PLANS:
         raw = PLANS[raw["format"]](raw)
     check_format(str(raw.get("format", PLAN_FORMAT)), PLAN_FORMAT, path)
@@ -42,6 +36,17 @@ def load_plan(path: Path) -> Plan:
         return msgspec.convert(_switches(raw), Plan)
     except msgspec.ValidationError as error:
         raise PlanError(f"the plan {path} is not valid", got=error, fix=_advice(str(error))) from error
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    try:
+        raw = msgspec.yaml.decode(read(path))
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise PlanError("the plan is not YAML", got=f"{path}: {error}", fix="check its indentation") from error
+    if not isinstance(raw, dict):
+        fix = "name a plan as `framepace explain` writes it"
+        raise PlanError("the plan is no mapping", got=path, expected="a YAML mapping with `models`", fix=fix)
+    return raw
 
 
 def _switches(raw: dict[str, Any]) -> dict[str, Any]:
@@ -53,14 +58,17 @@ def _switches(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def _advice(message: str) -> str:
-    """What to do about a validation error: for an unknown key, the nearest known one of that place."""
+    """The fix for a validation error: for an unknown key, the nearest valid one of that record."""
     unknown = re.search(r"unknown field `(.*?)`", message)
     if unknown is None:
         return "correct the value; `framepace settings` says what each means"
     place = re.search(r"at `\$(.*)`", message)
-    known = sorted(field.name for field in msgspec.structs.fields(_record(place[1] if place else "")))
-    near = difflib.get_close_matches(unknown[1], known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"remove it; known there: {', '.join(known)}"
+    record = Plan if place is None else _record(place[1])
+    names = sorted(field.name for field in msgspec.structs.fields(record))
+    near = difflib.get_close_matches(unknown[1], names, n=1)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"remove it; known there: {', '.join(names)}"
 
 
 def _record(place: str) -> Any:
@@ -83,4 +91,6 @@ def _without_defaults(fact: Any) -> Any:
 
 
 def _default(field: msgspec.structs.FieldInfo) -> Any:
-    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+    if field.default_factory is msgspec.NODEFAULT:
+        return field.default
+    return field.default_factory()

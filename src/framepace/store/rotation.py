@@ -156,4 +156,6 @@ def _segment_id(meta: TraceMeta, number: int) -> str:
 
 def _last_number(folder: Path) -> int:
     paths = segments(folder)
-    return int(paths[-1].name.removeprefix("segment-")) if paths else 0
+    if not paths:
+        return 0
+    return int(paths[-1].name.removeprefix("segment-"))
