@@ -21,10 +21,10 @@ from framepace.facts.plan import Batching, EnginePlan, ModelPlan, Plan
 from framepace.facts.trace import REQUEST_COLUMNS, Mark, table
 from framepace.facts.workload import Paced, Stop, Warmup
 from framepace.feeds.batchrules import BatchRule, DeadlineRule
-from framepace.feeds.deadline import Gatherer, GatherFeed
+from framepace.feeds.deadline import DeadlineBatcher, DeadlineFeed
 from framepace.feeds.feed import Feed, InlineFeed
-from framepace.feeds.pacer import Waiter
-from framepace.feeds.runstate import Control
+from framepace.feeds.pacer import Pacer
+from framepace.feeds.runstate import RunState
 from framepace.measure.load import Interleaved, Open
 from framepace.measure.stop import Enough, Steady
 from framepace.units import NS_PER_MS, NS_PER_S
@@ -79,31 +79,31 @@ def run(
 ) -> dict[str, float]:  # fmt: skip
     """One measurement past two seconds of warm-up: latencies in ms, misses, mean batch, frames/s, padding."""
     loaded = engine or Engine(setup.plan(), clock)
-    control = Control(Steady(Warmup(seconds_max=2.0, window=10**6)), Enough(Stop(seconds=seconds)), clock)
+    state = RunState(Steady(Warmup(seconds_max=2.0, window=10**6)), Enough(Stop(seconds=seconds)), clock)
     rows: list[bytes] = []
 
     def begin() -> Feed:
-        return _feed(setup, cameras, policy, seed, clock, control, sizes)
+        return _feed(setup, cameras, policy, seed, clock, state, sizes)
 
-    loaded.run("model", begin, control, rows.append)
+    loaded.run("model", begin, state, rows.append)
     if engine is None:
         loaded.close()
     return _figures(b"".join(rows), setup.step)
 
 
 def _feed(
-    setup: Setup, cameras: int, policy: tuple[str, float], seed: int, clock: Clock, control: Control,
+    setup: Setup, cameras: int, policy: tuple[str, float], seed: int, clock: Clock, state: RunState,
     sizes: tuple[int, ...],
 ) -> Feed:  # fmt: skip
     start, size = clock.now() + 20 * NS_PER_MS, setup.model.batch.max
     phases = np.sort(np.random.default_rng(seed).uniform(0, 1, cameras)) / FPS * NS_PER_S
     parts = [Open(Paced(fps=FPS), start + int(phase), seed) for phase in phases]
-    waiter, sources = Waiter(setup.plan().engine, clock, control), [_Pictures() for _ in parts]
+    pacer, sources = Pacer(setup.plan().engine, clock, state), [_Pictures() for _ in parts]
     kind, window = policy
     if kind == "window":
-        return InlineFeed(sources, Interleaved(parts), BatchRule(size, round(window * NS_PER_MS)), waiter)
-    control.batches = gatherer = Gatherer(DeadlineRule(size, round(BUDGET_MS * NS_PER_MS), sizes), cameras)
-    return GatherFeed(sources, parts, gatherer, waiter)
+        return InlineFeed(sources, Interleaved(parts), BatchRule(size, round(window * NS_PER_MS)), pacer)
+    state.batches = batcher = DeadlineBatcher(DeadlineRule(size, round(BUDGET_MS * NS_PER_MS), sizes), cameras)
+    return DeadlineFeed(sources, parts, batcher, pacer)
 
 
 class _Pictures:

@@ -18,12 +18,12 @@ from framepace.facts.trace import Column, DropCause, Outcome
 from framepace.facts.workload import Closed, Load, Paced
 from framepace.feeds.batchrules import BatchRule
 from framepace.feeds.feed import InlineFeed
-from framepace.feeds.pacer import Waiter
+from framepace.feeds.pacer import Pacer
 from framepace.measure.load import Interleaved, arrivals
 from framepace.models.spec import Resolved
 from framepace.testing import FakeClock
 from tests.doubles.device import ScriptedDevice
-from tests.doubles.engine import MS, Rows, run_control
+from tests.doubles.engine import MS, Rows, run_state
 
 BATCH = 4
 X = TensorSpec(name="x", dtype="float32", shape=(BATCH, 2))
@@ -207,11 +207,11 @@ def test_only_events_of_the_request_are_waited_for(clock: FakeClock) -> None:
 
 def run(clock: FakeClock, net: Net, load: Load, count: int) -> dict[str, Column]:
     """The engine's own loop over an inline feed."""
-    control, rows = run_control(count), Rows()
-    waiter = Waiter(EnginePlan(wait="spin"), clock, control)
+    state, rows = run_state(count), Rows()
+    pacer = Pacer(EnginePlan(wait="spin"), clock, state)
     batch = net.plan.batch.max
-    feed = InlineFeed([Source()], Interleaved(arrivals(load, clock.now(), width=batch)), BatchRule(batch), waiter)
-    pipeline = Pipeline([Step(0, "m", net.worker, batch, None, None)], clock, control, rows)
+    feed = InlineFeed([Source()], Interleaved(arrivals(load, clock.now(), width=batch)), BatchRule(batch), pacer)
+    pipeline = Pipeline([Step(0, "m", net.worker, batch, None, None)], clock, state, rows)
     serve_overlapped(pipeline, feed, None)
     return rows.columns
 

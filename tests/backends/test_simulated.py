@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from framepace.clock.virtual import VirtualClock
 from framepace.errors import UsageError
 from framepace.facts.plan import Batching, Prepare
-from framepace.simulate.demand import work
+from framepace.simulate.demand import demand
 from framepace.simulate.parameters import DeviceModel, NetworkModel
 from tests.doubles.simulation import MS, ONE_MS, US, alone, infer, load, primed, together
 
@@ -53,7 +53,7 @@ def test_enqueue_takes_the_launches_and_the_rest_is_waited_for() -> None:
 @given(st.integers(1, 300), st.integers(1, 64))
 def test_batches_run_in_whole_waves_over_the_sms(blocks: int, batch: int) -> None:
     """b * blocks over 100 SMs: whole waves, each as long as one block, so nothing is free and nothing is twice paid."""
-    found = work(DeviceModel(), NetworkModel(**{**_network(), "blocks": blocks}), "fp32", batch)
+    found = demand(DeviceModel(), NetworkModel(**{**_network(), "blocks": blocks}), "fp32", batch)
     waves = -(-batch * blocks // 100)
     assert found.compute == pytest.approx(waves * MS * 100 / blocks)
     assert found.filled == pytest.approx(batch * blocks / (waves * 100))

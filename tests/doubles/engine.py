@@ -12,7 +12,7 @@ from framepace.engine.pipeline import Step
 from framepace.errors import BackendError
 from framepace.facts.trace import REQUEST_COLUMNS, Column, table
 from framepace.facts.workload import Stop, Warmup
-from framepace.feeds.runstate import Control
+from framepace.feeds.runstate import RunState
 from framepace.measure.stop import Enough, Steady
 
 MS = 1_000_000
@@ -74,6 +74,6 @@ class Rows:
         return table(REQUEST_COLUMNS, rows)
 
 
-def run_control(count: int, warmup: float = 0.0) -> Control:
-    """A control that ends after `count` frames (one more while warm-up is zero seconds long)."""
-    return Control(Steady(Warmup(seconds_max=warmup)), Enough(Stop(count=count)))
+def run_state(count: int, warmup: float = 0.0) -> RunState:
+    """A state that ends after `count` frames (one more while warm-up is zero seconds long)."""
+    return RunState(Steady(Warmup(seconds_max=warmup)), Enough(Stop(count=count)))

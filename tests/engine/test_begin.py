@@ -8,7 +8,7 @@ from framepace.facts.plan import EnginePlan, ModelPlan, Plan
 from framepace.feeds.feed import Feed
 from framepace.feeds.pacer import Idle
 from framepace.video.frame import Frame
-from tests.doubles.engine import Rows, run_control
+from tests.doubles.engine import Rows, run_state
 
 
 class Ended:
@@ -43,6 +43,6 @@ def test_the_load_begins_once_when_all_workers_are_set_up() -> None:
         events.append("begun")
         return feed
 
-    engine.run("model", begin, run_control(1), Rows())
+    engine.run("model", begin, run_state(1), Rows())
     assert events == ["primed"] * 3 + ["begun"]
     assert feed.closed == 1

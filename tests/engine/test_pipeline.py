@@ -11,11 +11,11 @@ from framepace.facts.trace import Column, DropCause, Mark, Outcome
 from framepace.facts.workload import Closed, Delay, Load, Paced
 from framepace.feeds.batchrules import BatchRule
 from framepace.feeds.feed import InlineFeed
-from framepace.feeds.pacer import Waiter
-from framepace.feeds.runstate import Control
+from framepace.feeds.pacer import Pacer
+from framepace.feeds.runstate import RunState
 from framepace.measure.load import Interleaved, arrivals
 from framepace.testing import FakeClock
-from tests.doubles.engine import MS, Rows, ScriptedWorker, run_control, step
+from tests.doubles.engine import MS, Rows, ScriptedWorker, run_state, step
 
 
 class Numbers:
@@ -37,7 +37,7 @@ class Run:
     def __init__(self, load: Load, count: int, *durations: int, batch: int = 1, window: int = 0, read_ns: int = 0):
         self.clock = FakeClock(start=1000)
         self.worker = ScriptedWorker(self.clock, durations)
-        self.control: Control = run_control(count)
+        self.state: RunState = run_state(count)
         self.rows = Rows()
         self.engine = EnginePlan(wait="hybrid", spin_us=100)
         self.batch, self.window, self.read_ns, self.load = batch, window, read_ns, load
@@ -45,14 +45,14 @@ class Run:
 
     def go(self, prepare_ns: int = 0, finish: object = None, models: int = 1) -> dict[str, Column]:
         """Run to the end and give the columns."""
-        waiter = Waiter(self.engine, self.clock, self.control)
+        pacer = Pacer(self.engine, self.clock, self.state)
         parts = Interleaved(arrivals(self.load, 1000, width=self.batch))
         source = Numbers(self.clock, self.read_ns, self.last)
-        feed = InlineFeed([source], parts, BatchRule(self.batch, self.window), waiter)
+        feed = InlineFeed([source], parts, BatchRule(self.batch, self.window), pacer)
         steps = [
             step(self.worker, index=i, batch=self.batch, clock=self.clock, prepare_ns=prepare_ns) for i in range(models)
         ]
-        pipeline = Pipeline(steps, self.clock, self.control, self.rows, finish)  # type: ignore[arg-type]
+        pipeline = Pipeline(steps, self.clock, self.state, self.rows, finish)  # type: ignore[arg-type]
         while (frames := feed.take(None)) is not None:
             pipeline.process(frames)
         return self.rows.columns
@@ -116,7 +116,7 @@ def test_outputs_that_are_not_finite_are_marked() -> None:
 def test_warm_up_rows_are_kept_and_marked() -> None:
     """The frames before the level is steady carry the warm-up mark; the count is of the frames after it."""
     run = Run(Closed(), 20, *[10 * MS - i * 100_000 for i in range(60)], 4 * MS)
-    run.control = run_control(20, warmup=100.0)
+    run.state = run_state(20, warmup=100.0)
     warm = (run.go()["marks"] & Mark.WARMUP) > 0
     assert warm[:60].all()
     assert (~warm).sum() == 20
@@ -163,13 +163,13 @@ def test_a_source_that_ends_ends_the_run() -> None:
     run = Run(Paced(fps=50), 100, MS)
     run.last = 5
     assert len(run.go()["due"]) == 5
-    assert run.control.stopped == "source ended"
+    assert run.state.stopped == "source ended"
 
 
 def test_the_last_beat_ends_shortly_before_the_frame_and_never_after_it() -> None:
     """Beats of 2 ms, the first of a gap twice as long: the last ends a tenth of a ms before the frame is due."""
     clock = FakeClock()
-    waiter = Waiter(EnginePlan(heartbeat_ms=4.0, wait="spin"), clock, run_control(1000))
+    pacer = Pacer(EnginePlan(heartbeat_ms=4.0, wait="spin"), clock, run_state(1000))
     ended: list[int] = []
 
     def beat() -> None:
@@ -179,7 +179,7 @@ def test_the_last_beat_ends_shortly_before_the_frame_and_never_after_it() -> Non
     for number in range(1, 20):
         due = number * 50_000_000
         ended.clear()
-        assert waiter.until(due, beat)
+        assert pacer.until(due, beat)
         assert clock.now() == due
         assert due - ended[-1] == 100_000 or number < 3
         assert len(ended) >= 5
@@ -189,9 +189,9 @@ def test_the_heartbeat_runs_the_model_in_the_gap_and_records_nothing() -> None:
     """A beat every 5 ms in a gap of 20 ms adds inferences, not rows, and frames still start on time."""
     run = Run(Paced(fps=50), 4, MS)
     run.engine = EnginePlan(heartbeat_ms=5.0)
-    waiter = Waiter(run.engine, run.clock, run.control)
-    feed = InlineFeed([Numbers(run.clock)], Interleaved(arrivals(run.load, 1000)), BatchRule(1), waiter)
-    pipeline = Pipeline([step(run.worker)], run.clock, run.control, run.rows)
+    pacer = Pacer(run.engine, run.clock, run.state)
+    feed = InlineFeed([Numbers(run.clock)], Interleaved(arrivals(run.load, 1000)), BatchRule(1), pacer)
+    pipeline = Pipeline([step(run.worker)], run.clock, run.state, run.rows)
     while (frames := feed.take(pipeline.beat)) is not None:
         pipeline.process(frames)
     r = run.rows.columns
@@ -206,5 +206,5 @@ def test_waiting_costs_the_cpu_time_its_policy_says(wait: str) -> None:
     run.engine = EnginePlan(wait=wait, spin_us=100)  # type: ignore[arg-type]
     run.go()
     burnt = run.clock.cpu()
-    gaps = run.control.measured
+    gaps = run.state.measured
     assert burnt == {"sleep": 0, "hybrid": gaps * 100_000, "spin": gaps * 20 * MS}[wait]

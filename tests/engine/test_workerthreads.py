@@ -15,9 +15,9 @@ from framepace.engine.engine import Engine
 from framepace.engine.workerthreads import Seats
 from framepace.facts.plan import EnginePlan, ModelPlan, Plan
 from framepace.feeds.feed import Feed
-from framepace.lab.enginepool import Engines
+from framepace.lab.enginepool import EnginePool
 from framepace.video.frame import Frame
-from tests.doubles.engine import Rows, run_control
+from tests.doubles.engine import Rows, run_state
 
 from .test_begin import Ended
 
@@ -66,7 +66,7 @@ class Watched:
         def begin() -> Feed:
             return Few(frames)
 
-        return self.engine.run("model", begin, run_control(100), Rows())
+        return self.engine.run("model", begin, run_state(100), Rows())
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -102,15 +102,15 @@ def test_workers_that_failed_are_not_kept() -> None:
 
 def test_an_interrupt_while_workers_run_stops_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever hits the thread that waits for the workers is raised, and the run is over for them."""
-    engine, control = Engine(plan(2), SystemClock()), run_control(100)
+    engine, state = Engine(plan(2), SystemClock()), run_state(100)
 
     def interrupted(self: Seats, count: int, work: Callable[[int], None]) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Seats, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        engine.run("model", lambda: Few(3), control, Rows())
-    assert control.stopped == "interrupted"
+        engine.run("model", lambda: Few(3), state, Rows())
+    assert state.stopped == "interrupted"
 
 
 def test_strategies_with_threads_of_their_own_keep_nothing() -> None:
@@ -130,9 +130,9 @@ def test_nothing_is_kept_in_virtual_time() -> None:
 
 def test_of_several_engines_only_the_one_in_use_keeps_its_workers() -> None:
     """Another plan's memory must not count in a run: its workers are freed when the next plan is asked for."""
-    with Engines(SystemClock(), kept=2, workers=True) as engines:
+    with EnginePool(SystemClock(), size=2, workers=True) as engines:
         first = engines.get(plan())
-        first.run("model", lambda: Few(1), run_control(100), Rows())
+        first.run("model", lambda: Few(1), run_state(100), Rows())
         assert first.seats._idle
         assert engines.get(plan()) is first
         assert first.seats._idle

@@ -7,7 +7,7 @@ from collections import deque
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framepace.feeds.batchcosts import CostModel
+from framepace.feeds.batchcosts import BatchCosts
 from framepace.feeds.batchrules import BatchRule, DeadlineRule, in_order
 
 MS = 1_000_000
@@ -56,7 +56,7 @@ def test_without_a_window_nobody_waits() -> None:
 
 NOW = 100 * MS
 models = st.builds(
-    CostModel,
+    BatchCosts,
     a=st.floats(0, 20 * MS),
     k=st.floats(1000, 5 * MS),
     residual=st.floats(0, 0.5),
@@ -79,7 +79,7 @@ def dues(waited: list[int]) -> list[int]:
 
 @given(by_deadline, ages, models, flights, st.integers(-50 * MS, 50 * MS))
 def test_no_deadline_is_missed_by_waiting(
-    rule: DeadlineRule, waited: list[int], costs: CostModel, flying: int, left: int
+    rule: DeadlineRule, waited: list[int], costs: BatchCosts, flying: int, left: int
 ) -> None:
     """A frame that would be on time if it went now still is when a worker is free, and at the end of the wait."""
     waiting = dues(waited)
@@ -95,7 +95,7 @@ def test_no_deadline_is_missed_by_waiting(
 
 @given(by_deadline, ages, models, flights, st.integers(-50 * MS, 50 * MS))
 def test_a_wait_is_ahead_and_only_beside_others(
-    rule: DeadlineRule, waited: list[int], costs: CostModel, flying: int, left: int
+    rule: DeadlineRule, waited: list[int], costs: BatchCosts, flying: int, left: int
 ) -> None:
     """It ends after now; with none in flight, a full batch, or a budget that one frame exceeds, there is none."""
     waiting = dues(waited)
@@ -107,7 +107,7 @@ def test_a_wait_is_ahead_and_only_beside_others(
 
 @given(by_deadline, ages, models, flights)
 def test_what_is_taken_is_within_the_maximum_and_misses_no_more_than_all_would(
-    rule: DeadlineRule, waited: list[int], costs: CostModel, flying: int
+    rule: DeadlineRule, waited: list[int], costs: BatchCosts, flying: int
 ) -> None:
     """At least one frame, at most the size; no more deadlines are missed than by taking as many as fit."""
     waiting = dues(waited)
@@ -116,7 +116,7 @@ def test_what_is_taken_is_within_the_maximum_and_misses_no_more_than_all_would(
     assert missed(rule, waiting[:there], taken, costs, flying) <= missed(rule, waiting[:there], there, costs, flying)
 
 
-def missed(rule: DeadlineRule, waiting: list[int], size: int, costs: CostModel, flying: int) -> int:
+def missed(rule: DeadlineRule, waiting: list[int], size: int, costs: BatchCosts, flying: int) -> int:
     """How many are late when `size` go now and the rest when those are done."""
     done = [NOW + costs.cost(size, flying)] * size
     done += [done[0] + costs.cost(len(waiting) - size, flying)] * (len(waiting) - size)
@@ -125,7 +125,7 @@ def missed(rule: DeadlineRule, waiting: list[int], size: int, costs: CostModel, 
 
 def test_a_preferred_size_is_taken_unless_a_deadline_would_be_missed_by_it() -> None:
     """Of six frames four go, the largest preferred size; all six when the two left behind would then be late."""
-    rule, costs = DeadlineRule(8, 30 * MS, (2, 4, 8)), CostModel(4 * MS, MS)
+    rule, costs = DeadlineRule(8, 30 * MS, (2, 4, 8)), BatchCosts(4 * MS, MS)
     assert rule.takes(NOW, [NOW] * 6, costs, 0) == 4
     assert rule.takes(NOW, [NOW - 19 * MS] * 6, costs, 0) == 6
     assert DeadlineRule(8, 30 * MS).takes(NOW, [NOW] * 6, costs, 0) == 6
@@ -133,14 +133,14 @@ def test_a_preferred_size_is_taken_unless_a_deadline_would_be_missed_by_it() -> 
 
 def test_a_batch_is_cut_where_that_saves_the_oldest() -> None:
     """The oldest has 7 ms left, enough for three frames; the other five have time for the batch after it."""
-    rule, costs = DeadlineRule(8, 30 * MS), CostModel(4 * MS, MS)
+    rule, costs = DeadlineRule(8, 30 * MS), BatchCosts(4 * MS, MS)
     assert rule.takes(NOW, [NOW - 23 * MS] + [NOW] * 7, costs, 0) == 3
 
 
 def test_a_batch_grows_beside_others_only_where_that_is_worth_it() -> None:
     """A device that runs batches side by side, or one that gains nothing by larger ones, is given them at once."""
     rule = DeadlineRule(8, 50 * MS)
-    shared, free, linear = CostModel(4 * MS, MS), CostModel(4 * MS, MS, sharing=0.0), CostModel(0, MS, sharing=0.3)
+    shared, free, linear = BatchCosts(4 * MS, MS), BatchCosts(4 * MS, MS, sharing=0.0), BatchCosts(0, MS, sharing=0.3)
     assert rule.waits_until(NOW, [NOW], shared, 1, NOW + 5 * MS) == NOW + 50 * MS - 6 * MS
     assert rule.waits_until(NOW, [NOW], free, 1, NOW + 5 * MS) is None
     assert rule.waits_until(NOW, [NOW], linear, 1, NOW + 5 * MS) is None

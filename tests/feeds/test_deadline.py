@@ -18,15 +18,15 @@ from framepace.facts.settings import Case, apply
 from framepace.facts.trace import Column, DropCause, Trace
 from framepace.facts.workload import Input, Paced, Stop, Warmup, Workload
 from framepace.feeds.batchrules import BatchRule, DeadlineRule
-from framepace.feeds.deadline import Gatherer, GatherFeed
+from framepace.feeds.deadline import DeadlineBatcher, DeadlineFeed
 from framepace.feeds.feed import StreamFeed
-from framepace.feeds.pacer import Waiter
-from framepace.feeds.runstate import Control
+from framepace.feeds.pacer import Pacer
+from framepace.feeds.runstate import RunState
 from framepace.measure.load import Open, Recorded
 from framepace.measure.session import measure
 from framepace.testing import FakeClock
 from framepace.video.frame import Frame
-from tests.doubles.engine import Rows, run_control
+from tests.doubles.engine import Rows, run_state
 from tests.doubles.simulation import MS, ONE_MS, plan
 
 # Bandwidth-bound: 4 ms, and 0.5 ms an image; batches side by side gain nothing.
@@ -126,21 +126,21 @@ def flooded(budget: int) -> dict[str, Column]:
     clock = VirtualClock()
     model = plan(SHARED, batch=Batching(max=4), slots=1)
     engine = Engine(Plan(models=(model,), engine=EnginePlan(wait="sleep")), clock)
-    control = Control(*run_control_parts(3.0), clock)
+    state = RunState(*run_state_parts(3.0), clock)
     rows = Rows()
 
-    def begin() -> GatherFeed:
+    def begin() -> DeadlineFeed:
         rates = (2000.0, 30.0, 30.0, 30.0, 30.0)
         parts = [Open(Paced(fps=fps), i * 7 * MS, 0) for i, fps in enumerate(rates)]
-        control.batches = gatherer = Gatherer(DeadlineRule(4, budget), len(parts))
-        return GatherFeed([_Endless() for _ in parts], parts, gatherer, Waiter(engine.plan.engine, clock, control))
+        state.batches = batcher = DeadlineBatcher(DeadlineRule(4, budget), len(parts))
+        return DeadlineFeed([_Endless() for _ in parts], parts, batcher, Pacer(engine.plan.engine, clock, state))
 
-    engine.run("model", begin, control, rows)
+    engine.run("model", begin, state, rows)
     engine.close()
     return rows.columns
 
 
-def run_control_parts(seconds: float) -> tuple[Any, Any]:
+def run_state_parts(seconds: float) -> tuple[Any, Any]:
     """No warm-up, and that long."""
     from framepace.measure.stop import Enough, Steady
 
@@ -157,33 +157,33 @@ class _Endless:
 
 def test_the_end_of_a_recording_is_the_end() -> None:
     """Three frames, of which the last two wait for the batch in flight: all are delivered, and the run ends."""
-    clock, control = FakeClock(), run_control(100)
-    gatherer = Gatherer(DeadlineRule(8, 50 * MS), 1)
-    feed = GatherFeed([_Endless()], [Recorded(np.array([0, MS, 2 * MS]), 0)], gatherer,
-                      Waiter(EnginePlan(), clock, control))  # fmt: skip
+    clock, state = FakeClock(), run_state(100)
+    batcher = DeadlineBatcher(DeadlineRule(8, 50 * MS), 1)
+    feed = DeadlineFeed([_Endless()], [Recorded(np.array([0, MS, 2 * MS]), 0)], batcher,
+                      Pacer(EnginePlan(), clock, state))  # fmt: skip
     taken = []
     while frames := feed.take(None):
         taken.append([frame.due for frame in frames])
         clock.spin_until(clock.now() + 5 * MS)
-        gatherer.end(frames, clock.now(), failed=False)
+        batcher.end(frames, clock.now(), failed=False)
     assert taken == [[0], [MS, 2 * MS]]
 
 
 def test_a_source_that_ends_ends_the_run() -> None:
     """Three pictures at 1000 fps and a batch of 5 ms: what was read while it ran is delivered, then it ends."""
-    clock, control = FakeClock(), run_control(100)
-    gatherer = Gatherer(DeadlineRule(8, 50 * MS), 1)
-    feed = GatherFeed([_Ending(3)], [Open(Paced(fps=1000), 0)], gatherer, Waiter(EnginePlan(), clock, control))
+    clock, state = FakeClock(), run_state(100)
+    batcher = DeadlineBatcher(DeadlineRule(8, 50 * MS), 1)
+    feed = DeadlineFeed([_Ending(3)], [Open(Paced(fps=1000), 0)], batcher, Pacer(EnginePlan(), clock, state))
     first = feed.take(None)
     assert first is not None
     assert feed.take(None, wait=False) == []
     clock.spin_until(2 * MS)
     assert feed.take(None, wait=False) == []
     clock.spin_until(5 * MS)
-    gatherer.end(first, clock.now(), failed=False)
+    batcher.end(first, clock.now(), failed=False)
     assert [frame.due for frame in feed.take(None) or []] == [MS, 2 * MS]
     assert feed.take(None) is None
-    assert control.stopped == "source ended"
+    assert state.stopped == "source ended"
 
 
 class _Ending:
@@ -221,7 +221,7 @@ def streams(batcher: Any, frames: int, policy: SourcePolicy, drops: list[int]) -
     clock = FakeClock(start=10**9)
     parts = [Recorded(np.arange(frames), 0) for _ in range(2)]
     return StreamFeed(
-        [_Ending(frames) for _ in parts], parts, BatchRule(3), policy, Waiter(EnginePlan(), clock, run_control(10**6)),
+        [_Ending(frames) for _ in parts], parts, BatchRule(3), policy, Pacer(EnginePlan(), clock, run_state(10**6)),
         lambda frame, cause: drops.append(cause), batcher,
     )  # fmt: skip
 

@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from framepace.facts.workload import Burst, Closed, Delay, Load, Paced, Poisson, Stop, Warmup
-from framepace.feeds.runstate import Control
+from framepace.feeds.runstate import RunState
 from framepace.measure.load import Feedback, Open, Recorded, arrivals, offsets
 from framepace.measure.stop import Enough, Steady
 
 
-def control() -> Control:
+def state() -> RunState:
     """A run that never stops by itself."""
-    return Control(Steady(Warmup(seconds_max=0)), Enough(Stop()))
+    return RunState(Steady(Warmup(seconds_max=0)), Enough(Stop()))
 
 
 @given(st.integers(0, 5000), st.integers(1, 50), st.floats(1, 1000), st.integers(0, 9))
@@ -48,7 +48,7 @@ def test_poisson_gaps_are_exponential() -> None:
 
 def test_a_closed_loop_follows_its_deliveries() -> None:
     """With two in flight, frame n is due when delivery n-2 came; with a delay, that much later."""
-    run = control()
+    run = state()
     loop = Feedback(start=10, concurrency=2)
     assert [loop.due(n, run) for n in range(2)] == [10, 10]
     run.delivered(5, 100)
@@ -59,7 +59,7 @@ def test_a_closed_loop_follows_its_deliveries() -> None:
 
 def test_a_closed_loop_of_batches_waits_for_whole_batches() -> None:
     """With batches of three, frames 3-5 are due when delivery 2, the last of the first batch, came."""
-    run = control()
+    run = state()
     for now in (100, 101, 102):
         run.delivered(5, now)
     loop = Feedback(start=10, width=3)
@@ -68,14 +68,14 @@ def test_a_closed_loop_of_batches_waits_for_whole_batches() -> None:
 
 def test_a_closed_loop_ends_with_its_run() -> None:
     """Waiting for a delivery that never comes ends when the run is stopped."""
-    run = control()
+    run = state()
     run.stop("interrupted")
     assert Feedback(start=10).due(1, run) is None
 
 
 def test_ctrl_c_counts_after_the_end_of_a_run_too() -> None:
     """The first reason to stop stays, but whoever presses Ctrl-C while a run ends wants nothing after it."""
-    over = Control(Steady(Warmup(seconds_max=0)), Enough(Stop(count=1)))
+    over = RunState(Steady(Warmup(seconds_max=0)), Enough(Stop(count=1)))
     over.delivered(5, 100)
     over.delivered(5, 200)
     reasons = [over.stopped]
@@ -84,7 +84,7 @@ def test_ctrl_c_counts_after_the_end_of_a_run_too() -> None:
     over.stop("interrupted")
     reasons.append(over.stopped)
     assert reasons == ["finished", "finished", "interrupted"]
-    lost = control()
+    lost = state()
     lost.stop("device lost")
     lost.stop("interrupted")
     assert lost.stopped == "device lost"
@@ -92,7 +92,7 @@ def test_ctrl_c_counts_after_the_end_of_a_run_too() -> None:
 
 def test_sources_of_an_open_load_are_out_of_phase_and_of_a_closed_loop_share_it() -> None:
     """Two cameras at 30 fps give two grids; two sources of a closed loop take its frames in turn."""
-    run = control()
+    run = state()
     first, second = arrivals(Paced(fps=30), 0, sources=2, seed=3)
     due = [part.due(0, run) for part in (first, second)]
     assert due[0] == 0
@@ -108,14 +108,14 @@ def test_sources_of_an_open_load_are_out_of_phase_and_of_a_closed_loop_share_it(
 def test_a_replay_repeats_the_gaps_and_ends() -> None:
     """Recorded due times move to the start and stop after the last."""
     replay = Recorded(np.array([50, 20, 90]), start=1000)
-    assert [replay.due(n, control()) for n in range(4)] == [1000, 1030, 1070, None]
-    assert Open(Paced(fps=10), 5).due(0, control()) == 5
+    assert [replay.due(n, state()) for n in range(4)] == [1000, 1030, 1070, None]
+    assert Open(Paced(fps=10), 5).due(0, state()) == 5
 
 
 def test_cameras_out_of_phase_are_due_in_the_order_of_their_numbers() -> None:
     """Of eight cameras the frames of a period are due one after the other, the first of them at once."""
     lanes = arrivals(Paced(fps=10), 1000, sources=8, seed=3)
-    dues = [lane.due(0, control()) or 0 for lane in lanes]
+    dues = [lane.due(0, state()) or 0 for lane in lanes]
     assert dues == sorted(dues)
     assert dues[0] == 1000
     assert dues[-1] < 1000 + 100_000_000

@@ -26,7 +26,7 @@ from framepace.facts.model import ModelSpec, TensorSpec
 from framepace.facts.plan import ModelPlan
 from framepace.models.spec import Resolved, inspect, resolve
 from framepace.progress import Tell
-from framepace.simulate.demand import Work, copy_ns, fallback_ns, work
+from framepace.simulate.demand import Demand, copy_ns, demand, fallback_ns
 from framepace.simulate.device import Device, Job, Stream, Tenant
 from framepace.simulate.host import Host
 from framepace.simulate.network import estimate
@@ -89,9 +89,9 @@ class SimulatedSession(Session):
         self.spec = replace(found, inputs=loaded.inputs, outputs=outputs)
         self.network: NetworkModel = replace(estimate(plan.model, loaded.shapes), **given)
         self.model = device
-        self._works: dict[int, Work] = {}
+        self._demands: dict[int, Demand] = {}
         self._turns: dict[int, int] = {}
-        self.works(1)
+        self.demand(1)
         if plan.sms is not None and plan.sms > device.sm_count:
             raise UsageError("the device has fewer SMs", got=plan.sms, expected=f"at most {device.sm_count}")
         self.shared = _shared(clock, device, ordinal(plan.device))
@@ -99,11 +99,11 @@ class SimulatedSession(Session):
         self._take_memory()
         self._fall_back(found)
 
-    def works(self, batch: int) -> Work:
-        """The work of a batch, computed once."""
-        if batch not in self._works:
-            self._works[batch] = work(self.model, self.network, self._plan.precision, batch, self._plan.sms)
-        return self._works[batch]
+    def demand(self, batch: int) -> Demand:
+        """The demand of a batch, computed once."""
+        if batch not in self._demands:
+            self._demands[batch] = demand(self.model, self.network, self._plan.precision, batch, self._plan.sms)
+        return self._demands[batch]
 
     def telemetry(self) -> bytes:
         """Packed rows (facts.trace.TELEMETRY_COLUMNS) of the device up to now, since this was last asked."""
@@ -217,7 +217,7 @@ class SimulatedWorker(Worker):
 
     def _job(self, slot: int, count: int, now: int, fed: int) -> Job:
         session = self._session
-        job = Job(session.tenant, self._stream, session.works(count), now + self._launch, fed, group=self._group)
+        job = Job(session.tenant, self._stream, session.demand(count), now + self._launch, fed, group=self._group)
         if self._plan.transfer != "device" or not self._filled[slot]:
             pinned = self._plan.transfer != "pageable"
             # Bytes of a batch: what every inference has, and what each item adds.

@@ -15,7 +15,7 @@ from framepace.backends.base import Session, get_backend
 from framepace.clock.system import Clock
 from framepace.devices.cuda import lock_setup, ordinal
 from framepace.engine.corekeeper import kept_awake, usable_cores
-from framepace.engine.modelprocess import ModelProcess, Processes
+from framepace.engine.modelprocess import ModelProcesses
 from framepace.engine.pipeline import Finish, Pipeline, Sink, Step
 from framepace.engine.processstate import interpreter
 from framepace.engine.steps import make_step
@@ -23,9 +23,10 @@ from framepace.engine.strategies import IN_PROCESS, Strategy, check
 from framepace.engine.workerthreads import Seats
 from framepace.facts.model import Layer, ModelSpec
 from framepace.facts.plan import ModelPlan, Plan
+from framepace.facts.strategy import strategy_of
 from framepace.facts.workload import Scope
 from framepace.feeds.feed import Feed
-from framepace.feeds.runstate import Control
+from framepace.feeds.runstate import RunState
 from framepace.hooks import load_hook
 from framepace.progress import Tell, silent
 
@@ -46,6 +47,8 @@ class Engine:
         self.startup: dict[str, int] = {}
         self.libraries: dict[str, str] = {}
         self.simulated = False
+        self._kind = strategy_of(plan.engine)
+        self._processes: ModelProcesses | None = None
         self._open = ExitStack()
         self._finish: Finish | None = load_hook(plan.engine.finish) if plan.engine.finish else None
         with ExitStack() as on_error:
@@ -89,7 +92,7 @@ class Engine:
         return b"".join(session.telemetry() for session in self._models)
 
     def run(
-        self, scope: Scope, begin: Callable[[], Feed], control: Control, sink: Sink, picture: Any = None
+        self, scope: Scope, begin: Callable[[], Feed], state: RunState, sink: Sink, picture: Any = None
     ) -> list[Exception]:
         """Run until the feed ends; returns the errors of failed requests (the first of each worker).
 
@@ -98,7 +101,7 @@ class Engine:
             begin: makes the feed; called once, when all workers are set up, so that the load begins then.
             sink: takes packed rows (facts.trace.REQUEST_COLUMNS); called from the worker threads.
         """
-        crew, kept = _Crew(self, scope, begin, control, sink, picture), False
+        crew, kept = _Crew(self, scope, begin, state, sink, picture), False
         try:
             with interpreter(self.plan.engine):
                 try:
@@ -147,15 +150,13 @@ class Engine:
         return steps
 
     def strategy(
-        self, scope: Scope, picture: Any, control: Control, sink: Sink, worker: int, batch_ids: Iterator[int]
+        self, scope: Scope, picture: Any, state: RunState, sink: Sink, worker: int, batch_ids: Iterator[int]
     ) -> Strategy:
         """The calling thread as worker number `worker`, set up as the plan's strategy says."""
-        processes = [model for model in self._models if isinstance(model, ModelProcess)]
-        if processes:
-            links = [process.links[worker] for process in processes]
-            return Processes(links, self.plan, scope, picture, worker, control, sink)
+        if self._processes is not None:
+            return self._processes.strategy(scope, picture, state, sink, worker)
         finish = None if scope == "model" else self._finish
-        kept = self.plan.engine.strategy == "workers"  # the threads of the others end with them
+        kept = self._kind.keeps_workers
 
         def free(step: Step) -> None:
             if kept:
@@ -167,44 +168,35 @@ class Engine:
             whole, given = index is None, (scope, picture, worker)
             with lock_setup(), ExitStack() as on_error:
                 steps = self.steps(*given) if index is None else [self._step(index, *given)]
-                pipeline = Pipeline(steps, self.clock, control, sink, finish, worker, batch_ids, whole, free)
+                pipeline = Pipeline(steps, self.clock, state, sink, finish, worker, batch_ids, whole, free)
                 on_error.callback(pipeline.close)
                 pipeline.prime()
                 on_error.pop_all()
             return pipeline
 
-        return IN_PROCESS[self.plan.engine.strategy](make, len(self._models), control)
+        return IN_PROCESS[self.plan.engine.strategy](make, len(self._models), state)
 
     def _step(self, index: int, scope: Scope, picture: Any, number: int) -> Step:
         session = self._models[index]
         return make_step(index, self.plan.models[index], session, scope, picture, self.seats.worker(session, number))
 
     def _load_all(self) -> list[Session]:
-        if self.plan.engine.strategy == "processes":
-            return self._spawn()
-        return [self._load(model) for model in self.plan.models]
-
-    def _spawn(self) -> list[Session]:
-        """Processes that load their models side by side; 'start NAME' is what a process takes until it begins to."""
-        processes = []
-        for index in range(len(self.plan.models)):
-            processes.append(ModelProcess(self.plan, index))
-            self._open.callback(processes[-1].close)
-        for model, process in zip(self.plan.models, processes, strict=True):
-            loaded = process.wait(self._tell)
-            self.startup[f"start {model.name}"] = loaded.began - process.spawned
-            self.startup[f"load {model.name}"] = loaded.loading
-            self.libraries |= loaded.libraries
-        return list(processes)
+        if not self._kind.spawns_models:
+            return [self._load(model) for model in self.plan.models]
+        self._processes = ModelProcesses(self.plan, self._tell)
+        self._open.callback(self._processes.close)
+        self.startup |= self._processes.startup
+        self.libraries |= self._processes.libraries
+        return self._processes.sessions
 
 
 class _Crew:
     """The workers of one run: one in the calling thread, several in threads of their own."""
 
     def __init__(
-        self, engine: Engine, scope: Scope, begin: Callable[[], Feed], control: Control, sink: Sink, picture: Any
+        self, engine: Engine, scope: Scope, begin: Callable[[], Feed], state: RunState, sink: Sink, picture: Any
     ) -> None:
-        self._engine, self._scope, self._begin, self._control = engine, scope, begin, control
+        self._engine, self._scope, self._begin, self._state = engine, scope, begin, state
         self._sink, self._picture = sink, picture
         self._feed: Feed | None = None
         self._batch_ids = itertools.count()
@@ -216,7 +208,7 @@ class _Crew:
         """Work until the feed ends; raises what ended a worker."""
         self._began = self._engine.clock.now()
         # An event loop gets a thread of its own: the calling one may run a loop already (a notebook's does).
-        if workers == 1 and not self._engine.plan.engine.strategy.startswith("asyncio"):
+        if workers == 1 and not strategy_of(self._engine.plan.engine).needs_own_loop:
             self._work(0)
         else:
             self._threads(workers)
@@ -238,7 +230,7 @@ class _Crew:
         try:
             self._engine.seats.run(workers, self._guarded)
         except BaseException:
-            self._control.stop("interrupted")  # the threads end before what they use is freed
+            self._state.stop("interrupted")  # the threads end before what they use is freed
             raise
 
     def _guarded(self, index: int) -> None:
@@ -247,7 +239,7 @@ class _Crew:
         except BaseException as error:
             if not isinstance(error, threading.BrokenBarrierError):
                 self._fatal.append(error)
-            self._control.stop("failed")
+            self._state.stop("failed")
             if self._together is not None:
                 self._together.abort()
 
@@ -269,7 +261,7 @@ class _Crew:
         self.errors.extend(strategy.errors)
 
     def _strategy(self, index: int) -> Strategy:
-        return self._engine.strategy(self._scope, self._picture, self._control, self._sink, index, self._batch_ids)
+        return self._engine.strategy(self._scope, self._picture, self._state, self._sink, index, self._batch_ids)
 
     def _meet(self) -> None:
         if self._together is None:

@@ -20,7 +20,7 @@ from framepace.clock.system import Clock
 from framepace.clock.usage import NOTHING, Usage, thread_usage
 from framepace.errors import BackendError, DeviceLost, FramepaceError
 from framepace.facts.trace import REQUEST_COLUMNS, DropCause, Mark, Outcome
-from framepace.feeds.runstate import Control
+from framepace.feeds.runstate import RunState
 from framepace.video.frame import Frame
 
 _ROW = struct.Struct(f"<{len(REQUEST_COLUMNS)}q")
@@ -99,10 +99,10 @@ class Pipeline:
     Args:
         steps: the models in order; each worker belongs to the calling thread.
         finish: receives (model, outputs of one frame, frame number) after each inference, or None.
-        control: told of every frame delivered, with the latency over all its models.
+        state: told of every frame delivered, with the latency over all its models.
         worker: index of this worker, recorded.
         batch_ids: numbers inferences over all workers.
-        whole: these are all models of a frame; otherwise whoever runs the rest tells the control (`deliver`).
+        whole: these are all models of a frame; otherwise whoever runs the rest tells the state (`deliver`).
         free: what becomes of a step's worker when the pipeline is closed.
     """
 
@@ -110,7 +110,7 @@ class Pipeline:
         self,
         steps: Sequence[Step],
         clock: Clock,
-        control: Control,
+        state: RunState,
         sink: Sink,
         finish: Finish | None = None,
         worker: int = 0,
@@ -119,7 +119,7 @@ class Pipeline:
         free: Callable[[Step], None] = lambda step: step.worker.close(),
     ) -> None:
         self._whole, self._free = whole, free
-        self._steps, self._control, self._sink, self._finish, self._worker = steps, control, sink, finish, worker
+        self._steps, self._state, self._sink, self._finish, self._worker = steps, state, sink, finish, worker
         self._now, self._usage = clock.now, thread_usage(clock)
         self._batch_ids = batch_ids if batch_ids is not None else counter()
         self._slots = {step.index: deque(range(step.worker.slots)) for step in steps}
@@ -228,7 +228,7 @@ class Pipeline:
     def _deliver(self, group: Group, delivered: int) -> None:
         group.pending, group.end = group.pending - 1, max(group.end, delivered)
         if self._whole and group.pending == 0:
-            deliver(self._control, group.frames, [Delivered(group.end, group.failed)])
+            deliver(self._state, group.frames, [Delivered(group.end, group.failed)])
 
     def _hand_out(self, step: Step, flight: _Flight, outputs: Tensors) -> None:
         if self._finish is None:
@@ -252,7 +252,7 @@ class Pipeline:
             self._note(f.error)
         # A failed request never reached its later stages: they end where it failed.
         started, finished = f.started or f.enqueued, f.finished or delivered
-        marks = f.marks | (Mark.WARMUP if self._control.warming else 0)
+        marks = f.marks | (Mark.WARMUP if self._state.warming else 0)
         tail = (
             f.batched, started, f.enqueued, finished, delivered,
             times.h2d, times.compute, times.d2h, times.h2d_at, times.compute_at, times.d2h_at,
@@ -268,18 +268,18 @@ class Pipeline:
 
     def _note(self, error: Exception) -> None:
         if isinstance(error, DeviceLost):
-            self._control.stop("device lost")
+            self._state.stop("device lost")
         if len(self.errors) < 20:
             self.errors.append(error)
 
 
-def deliver(control: Control, frames: Sequence[Frame], parts: Sequence[Delivered]) -> None:
-    """Tell `control` that `frames` were delivered, whose models ran in `parts`."""
+def deliver(state: RunState, frames: Sequence[Frame], parts: Sequence[Delivered]) -> None:
+    """Tell `state` that `frames` were delivered, whose models ran in `parts`."""
     end = max(part.end for part in parts)
-    if control.batches is not None:
-        control.batches.end(frames, end, any(part.failed for part in parts))
+    if state.batches is not None:
+        state.batches.end(frames, end, any(part.failed for part in parts))
     for frame in frames:
-        control.delivered(end - frame.due, end)
+        state.delivered(end - frame.due, end)
 
 
 def dropped_row(frame: Frame, model: int, cause: int, now: int, warming: bool) -> bytes:

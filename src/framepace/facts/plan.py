@@ -43,7 +43,7 @@ class Batching(Fact, frozen=True, kw_only=True):
     `policy` 'window': up to `window_ms` after it was due. 'deadline': while the device is busy and the target's budget,
     less what the batch was measured to cost, allows; batches of `sizes` that suit the hardware are then preferred.
 
-    Where each size has to be set up (CUDA graphs, searched algorithms), `steps` are set up and others padded.
+    Where each size has to be set up (CUDA graphs, searched algorithms), `prepared_sizes` are set up and others padded.
     """
 
     max: Positive = 1
@@ -52,7 +52,7 @@ class Batching(Fact, frozen=True, kw_only=True):
     sizes: tuple[Positive, ...] = ()
 
     @property
-    def steps(self) -> tuple[int, ...]:
+    def prepared_sizes(self) -> tuple[int, ...]:
         """`sizes` and the largest; where none are given, powers of two up to the largest."""
         given = self.sizes or tuple(2**power for power in range(self.max.bit_length()))
         return tuple(sorted({size for size in given if size < self.max} | {self.max}))

@@ -12,7 +12,7 @@ _PRIOR = 1e-3  # weight of the prior against all that was measured
 _SAFE = 4.0  # mean deviations kept in hand, as retransmission timers do (Jacobson 1988; RFC 6298)
 
 
-class CostModel:
+class BatchCosts:
     """What a batch of b frames takes, t(b) = a + b * k in ns, learnt from batches as they are delivered.
 
     The line of analyze.scaling.fit_scaling, by the same least squares of relative residuals with Huber's weights (Huber

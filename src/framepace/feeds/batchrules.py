@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from framepace.feeds.batchcosts import CostModel
+from framepace.feeds.batchcosts import BatchCosts
 
 NEVER = 1 << 62  # later than any time
 
@@ -51,7 +51,7 @@ class DeadlineRule:
     budget: int
     sizes: tuple[int, ...] = ()
 
-    def waits_until(self, now: int, dues: Sequence[int], costs: CostModel, flying: int, free: int) -> int | None:
+    def waits_until(self, now: int, dues: Sequence[int], costs: BatchCosts, flying: int, free: int) -> int | None:
         """The time (ns) until which the frames that are there wait, unless a batch ends before; None: take them now.
 
         They do not wait where one of them would be on time if it went now, beside the `flying` batches, and late if it
@@ -70,7 +70,7 @@ class DeadlineRule:
             return None
         return min((due for due in dues if due > lost), default=NEVER) - after
 
-    def takes(self, now: int, dues: Sequence[int], costs: CostModel, flying: int) -> int:
+    def takes(self, now: int, dues: Sequence[int], costs: BatchCosts, flying: int) -> int:
         """How many of the frames that are there are taken; `dues` (ns) in the order in which they go.
 
         So many that the fewest miss their deadlines, the rest being the next batch; then the largest preferred size,
@@ -89,18 +89,18 @@ class DeadlineRule:
         """The count at which nothing is waited for."""
         return max(self.sizes, default=self.size)
 
-    def late(self, now: int, costs: CostModel, flying: int) -> int:
+    def late(self, now: int, costs: BatchCosts, flying: int) -> int:
         """Frames that were due before that (ns) cannot be on time any more."""
         return now + costs.limit(1, flying) - self.budget
 
-    def _fits(self, left: int, there: int, costs: CostModel, flying: int) -> int:
+    def _fits(self, left: int, there: int, costs: BatchCosts, flying: int) -> int:
         """The most frames whose batch takes no longer than `left` ns, from 1 to `there`."""
         fits = there
         while fits > 1 and costs.cost(fits, flying) > left:
             fits -= 1
         return fits
 
-    def _missed(self, now: int, dues: Sequence[int], size: int, costs: CostModel, flying: int) -> int:
+    def _missed(self, now: int, dues: Sequence[int], size: int, costs: BatchCosts, flying: int) -> int:
         """How many miss their deadlines when `size` of them go now and the rest after them."""
         first = now - self.budget + costs.cost(size, flying)
         second = first + costs.cost(len(dues) - size, flying)

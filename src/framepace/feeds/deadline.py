@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from itertools import count, islice
 from typing import Literal, NamedTuple
 
-from framepace.feeds.batchcosts import CostModel
+from framepace.feeds.batchcosts import BatchCosts
 from framepace.feeds.batchrules import NEVER, DeadlineRule, in_order
 from framepace.feeds.feed import Arrivals, PictureSource
-from framepace.feeds.pacer import Idle, Waiter
+from framepace.feeds.pacer import Idle, Pacer
 from framepace.units import NS_PER_MS
 from framepace.video.frame import Frame
 
@@ -32,15 +32,15 @@ class _Flight(NamedTuple):
     overlap: float
 
 
-class Gatherer:
+class DeadlineBatcher:
     """Gathers the batches of one run: `costs` and the batches in flight are shared by all its workers.
 
     A frame stays in its source's buffer until a worker takes it, so a batch grows up to that moment. Callers hold one
     lock around `take`; `end` is called by the worker that delivered.
     """
 
-    def __init__(self, rule: DeadlineRule, sources: int, costs: CostModel | None = None) -> None:
-        self.rule, self.costs = rule, costs or CostModel()
+    def __init__(self, rule: DeadlineRule, sources: int, costs: BatchCosts | None = None) -> None:
+        self.rule, self.costs = rule, costs or BatchCosts()
         self._turns, self._given = [0] * sources, 0
         self._flights: dict[int, _Flight] = {}
         self._overlap, self._at = 0.0, 0
@@ -93,7 +93,7 @@ class Gatherer:
         return sources
 
 
-class GatherFeed:
+class DeadlineFeed:
     """Workers read the sources themselves, and take frames of all of them by deadline.
 
     A worker that is free waits for the next due time, reads the picture and lets it wait for company; several workers
@@ -101,12 +101,12 @@ class GatherFeed:
     """
 
     def __init__(
-        self, sources: Sequence[PictureSource], arrivals: Sequence[Arrivals], gatherer: Gatherer, waiter: Waiter
+        self, sources: Sequence[PictureSource], arrivals: Sequence[Arrivals], batcher: DeadlineBatcher, pacer: Pacer
     ) -> None:
-        self._sources, self._arrivals, self._gatherer, self._waiter = sources, arrivals, gatherer, waiter
-        self._now, self._control, self._numbers = waiter.clock.now, waiter.control, count()
-        lock = getattr(waiter.clock, "lock", threading.Lock)
-        self._turn, self._state = lock(), lock()
+        self._sources, self._arrivals, self._batcher, self._pacer = sources, arrivals, batcher, pacer
+        self._now, self._state, self._numbers = pacer.clock.now, pacer.state, count()
+        lock = getattr(pacer.clock, "lock", threading.Lock)
+        self._turn, self._guard = lock(), lock()
         self._buffers: list[deque[Frame]] = [deque() for _ in sources]
         self._upcoming: list[tuple[int, int, int]] = []
         for source in range(len(sources)):
@@ -119,7 +119,7 @@ class GatherFeed:
         if frames or until is None or not wait:
             return frames or (None if until is None else [])
         with self._turn:  # one waits, or all would wake for every frame
-            while not frames and until is not None and self._waiter.until(until, idle):
+            while not frames and until is not None and self._pacer.until(until, idle):
                 frames, until = self._look(available)
         return frames or None
 
@@ -128,11 +128,11 @@ class GatherFeed:
 
     def _look(self, available: int) -> tuple[list[Frame], int | None]:
         """The batch that is taken now; none, and when to look again (ns); neither when the run is over."""
-        with self._state:
-            while self._control.stopped in (None, _ENDED):
+        with self._guard:
+            while self._state.stopped in (None, _ENDED):
                 self._arrive(available)
                 now, must = self._now(), not self._upcoming
-                frames, until = self._gatherer.take(now, self._buffers, must)
+                frames, until = self._batcher.take(now, self._buffers, must)
                 if frames:
                     frames = [frame for frame in frames if self._read(frame)]
                 elif must:
@@ -152,7 +152,7 @@ class GatherFeed:
             self._expect(source, number + 1)
 
     def _expect(self, source: int, number: int) -> None:
-        due = self._arrivals[source].known(number, self._control)
+        due = self._arrivals[source].peek(number, self._state)
         if due is not None:
             heapq.heappush(self._upcoming, (due, source, number))
 
@@ -172,6 +172,6 @@ class GatherFeed:
 
     def _end(self) -> None:
         """What was read is still delivered."""
-        self._control.stop(_ENDED)
+        self._state.stop(_ENDED)
         self._upcoming.clear()
         self._buffers = [deque(frame for frame in buffer if frame.picture is not None) for buffer in self._buffers]

@@ -16,8 +16,8 @@ from framepace.errors import FramepaceError
 from framepace.facts.plan import SourcePolicy
 from framepace.facts.trace import DropCause
 from framepace.feeds.batchrules import BatchRule
-from framepace.feeds.pacer import NAP_NS, Idle, Waiter
-from framepace.feeds.runstate import Control
+from framepace.feeds.pacer import NAP_NS, Idle, Pacer
+from framepace.feeds.runstate import RunState
 from framepace.units import NS_PER_MS
 from framepace.video.frame import Frame
 
@@ -34,10 +34,10 @@ class Arrivals(Protocol):
 
     bulk: bool
 
-    def due(self, number: int, control: Control) -> int | None:
+    def due(self, number: int, state: RunState) -> int | None:
         """Due time (ns) of frame `number`; waits where that depends on a delivery; None when there is no more."""
 
-    def known(self, number: int, control: Control) -> int | None:
+    def peek(self, number: int, state: RunState) -> int | None:
         """Due time (ns) of frame `number` as far as it is known now; None when it is not, or there is no more."""
 
 
@@ -90,11 +90,11 @@ class _Numbers:
 class InlineFeed:
     """The worker waits for the due time and reads the source itself; frames arrive at the sources in turn."""
 
-    def __init__(self, sources: Sequence[PictureSource], arrivals: Arrivals, rule: BatchRule, waiter: Waiter) -> None:
-        self._sources, self._arrivals, self._rule, self._waiter = sources, arrivals, rule, waiter
-        self._now, self._control = waiter.clock.now, waiter.control
+    def __init__(self, sources: Sequence[PictureSource], arrivals: Arrivals, rule: BatchRule, pacer: Pacer) -> None:
+        self._sources, self._arrivals, self._rule, self._pacer = sources, arrivals, rule, pacer
+        self._now, self._state = pacer.clock.now, pacer.state
         self._numbers = _Numbers()
-        lock = getattr(waiter.clock, "lock", threading.Lock)
+        lock = getattr(pacer.clock, "lock", threading.Lock)
         self._gather, self._reads = lock(), [lock() for _ in sources]
 
     def take(self, idle: Idle | None, wait: bool = True) -> list[Frame] | None:
@@ -103,14 +103,14 @@ class InlineFeed:
             number = self._numbers.draw()
             if not wait and not self._ready(number, 1):
                 self._numbers.put_back(number)
-                return None if self._control.stopped is not None else []
+                return None if self._state.stopped is not None else []
             frame = self._frame(number, idle)
             return None if frame is None else [frame]
         with self._gather:
             number = self._numbers.draw()
             if not wait and not self._ready(number * (self._rule.size if self._arrivals.bulk else 1), self._rule.size):
                 self._numbers.put_back(number)
-                return None if self._control.stopped is not None else []
+                return None if self._state.stopped is not None else []
             return self._bulk(number, idle) if self._arrivals.bulk else self._window(number, idle)
 
     def close(self) -> None:
@@ -118,21 +118,21 @@ class InlineFeed:
 
     def _ready(self, number: int, size: int) -> bool:
         """Whether a batch of up to `size` frames from `number` on could be taken now without waiting."""
-        now, first = self._now(), self._arrivals.known(number, self._control)
-        if first is None or first > now or self._control.stopped is not None:
+        now, first = self._now(), self._arrivals.peek(number, self._state)
+        if first is None or first > now or self._state.stopped is not None:
             return False
         if size == 1 or self._arrivals.bulk:
             return True
-        due = (self._arrivals.known(number + k, self._control) for k in range(1, size))
+        due = (self._arrivals.peek(number + k, self._state) for k in range(1, size))
         there = 1 + sum(1 for _ in takewhile(lambda t: t is not None and t <= now, due))
         return self._rule.waits_until(now, first, there) is None
 
     def _frame(self, number: int, idle: Idle | None) -> Frame | None:
         available = self._now()
-        if self._control.stopped is not None:
+        if self._state.stopped is not None:
             return None
-        due = self._arrivals.due(number, self._control)
-        if due is None or (due > available and not self._waiter.until(due, idle)):
+        due = self._arrivals.due(number, self._state)
+        if due is None or (due > available and not self._pacer.until(due, idle)):
             return None
         return self._read(number, due, available)
 
@@ -143,7 +143,7 @@ class InlineFeed:
             picture = self._sources[source].read()
         decoded = self._now()
         if picture is None:
-            self._control.stop("source ended")
+            self._state.stop("source ended")
             return None
         return Frame(number, source, due, available, captured, decoded, decoded, picture)
 
@@ -171,7 +171,7 @@ class InlineFeed:
         """Whether arrival `number` joins the batch; otherwise the batch's waiting time has passed on return."""
         if len(frames) >= self._rule.size:
             return False
-        due, now = self._arrivals.due(number, self._control), self._now()
+        due, now = self._arrivals.due(number, self._state), self._now()
         if due is not None and due <= now:
             return True
         closes = self._rule.waits_until(now, frames[0].due, len(frames))
@@ -180,7 +180,7 @@ class InlineFeed:
         if due is not None and due <= closes:
             return True
         # No frame comes in time, but a batcher does not know the future: it waits its window out.
-        self._waiter.until(closes, idle)
+        self._pacer.until(closes, idle)
         return False
 
 
@@ -198,13 +198,13 @@ class StreamFeed:
         arrivals: Sequence[Arrivals],
         rule: BatchRule,
         policy: SourcePolicy,
-        waiter: Waiter,
+        pacer: Pacer,
         on_drop: Callable[[Frame, int], None],
         batcher: Batcher | None = None,
     ) -> None:
-        self._rule, self._policy, self._waiter, self._on_drop = rule, policy, waiter, on_drop
+        self._rule, self._policy, self._pacer, self._on_drop = rule, policy, pacer, on_drop
         self._batcher = batcher
-        self._clock, self._control = waiter.clock, waiter.control
+        self._clock, self._state = pacer.clock, pacer.state
         self._numbers = count()
         self._buffers: list[deque[Frame]] = [deque() for _ in sources]
         self._changed = threading.Condition()
@@ -237,7 +237,7 @@ class StreamFeed:
 
     def close(self) -> None:
         """Stop the source threads and wait for the read each is in."""
-        self._control.stop("finished")
+        self._state.stop("finished")
         with self._changed:
             self._changed.notify_all()
         for thread in self._threads:
@@ -261,7 +261,7 @@ class StreamFeed:
                 self._nap(until, idle)
 
     def _over(self) -> bool:
-        return self._control.stopped is not None or self._alive == 0
+        return self._state.stopped is not None or self._alive == 0
 
     def _until(self, frames: list[Frame]) -> int | None:
         if not frames or self._over():
@@ -290,7 +290,7 @@ class StreamFeed:
         return limit is not None and self._clock.now() - frame.due > limit * NS_PER_MS
 
     def _nap(self, until: int | None, idle: Idle | None) -> None:
-        beat = self._waiter.beat if idle is not None else 0
+        beat = self._pacer.beat if idle is not None else 0
         left = (until - self._clock.now()) if until is not None else NAP_NS
         woken = self._changed.wait(max(0, min(left, beat or NAP_NS)) / 1e9)
         if beat and idle is not None and not woken:
@@ -316,8 +316,8 @@ class StreamFeed:
         available = self._clock.now()
         if getattr(reader, "live", False):
             return self._arrived(source, reader, available)
-        due = arrivals.due(number, self._control)
-        if due is None or not self._waiter.until(due, None):
+        due = arrivals.due(number, self._state)
+        if due is None or not self._pacer.until(due, None):
             return False
         captured = self._clock.now()
         picture = reader.read()
@@ -330,7 +330,7 @@ class StreamFeed:
         """A live picture comes when it comes: it is due when it is there, or latency would build up in the socket."""
         picture = reader.read()
         now = self._clock.now()
-        if picture is None or self._control.stopped is not None:
+        if picture is None or self._state.stopped is not None:
             return False
         frame = Frame(next(self._numbers), source, now, min(available, now), now, now, 0, picture)
         return self._put(self._buffers[source], frame)
@@ -338,7 +338,7 @@ class StreamFeed:
     def _put(self, buffer: deque[Frame], frame: Frame) -> bool:
         with self._changed:
             while len(buffer) >= self._policy.buffer and self._policy.drop == "never":
-                if self._control.stopped is not None:
+                if self._state.stopped is not None:
                     return False
                 self._changed.wait(NAP_NS / 1e9)
             if len(buffer) >= self._policy.buffer:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from framepace.clock.system import Clock, wait_until
 from framepace.facts.plan import EnginePlan
-from framepace.feeds.runstate import Control
+from framepace.feeds.runstate import RunState
 from framepace.units import NS_PER_MS
 
 Idle = Callable[[], None]
@@ -16,11 +16,11 @@ _MARGIN = 1.05  # on what beats took: one that takes longer makes its frame wait
 _BEATS_KEPT = 8
 
 
-class Waiter:
+class Pacer:
     """Waits for a due time by the plan's policy, beating the heart meanwhile, and looking up when the run stops."""
 
-    def __init__(self, engine: EnginePlan, clock: Clock, control: Control) -> None:
-        self.clock, self.control = clock, control
+    def __init__(self, engine: EnginePlan, clock: Clock, state: RunState) -> None:
+        self.clock, self.state = clock, state
         self._wait, self._spin = engine.wait, engine.spin_us * 1000
         self.beat = round((engine.heartbeat_ms or 0) * NS_PER_MS)
         self._cold, self._warm = (deque[int]([0], maxlen=_BEATS_KEPT) for _ in range(2))
@@ -35,7 +35,7 @@ class Waiter:
         step = self.beat if beating else NAP_NS
         while due - now() > step + (self._leads()[0] if beating else 0):
             wait_until(self.clock, now() + step, self._wait, 0)
-            if self.control.stopped:
+            if self.state.stopped:
                 return False
             self._run(idle, self._cold)
         for last, costs in enumerate((self._cold, self._warm) if beating else ()):
@@ -43,7 +43,7 @@ class Waiter:
                 wait_until(self.clock, due - lead, self._wait, self._spin)
                 self._run(idle, costs)
         wait_until(self.clock, due, self._wait, self._spin)
-        return self.control.stopped is None
+        return self.state.stopped is None
 
     def _leads(self) -> tuple[int, int]:
         """How long before a frame the last two beats begin (ns): what such took lately, and a bit more."""

@@ -27,7 +27,7 @@ class Batches(Protocol):
         """Note that a batch that a feed gave was delivered at `now` (ns), or failed."""
 
 
-class Control:
+class RunState:
     """Counts deliveries, ends warm-up when `warm` says so, and the run when `rule` does or somebody calls `stop`.
 
     Deliveries are numbered from 0 in order of completion; closed loops wait on them, on the clock if it is virtual.
@@ -75,7 +75,7 @@ class Control:
                 self._done.wait(0.25)
             return self._completions[number - self._forgotten]
 
-    def known(self, number: int) -> int | None:
+    def peek(self, number: int) -> int | None:
         """When delivery `number` completed (ns), without waiting; None when it has not."""
         with self._done:
             place = number - self._forgotten

@@ -14,10 +14,10 @@ from framepace.errors import UsageError
 from framepace.facts.plan import Plan
 from framepace.facts.workload import Replay, Workload
 from framepace.feeds.batchrules import BatchRule, DeadlineRule
-from framepace.feeds.deadline import Gatherer, GatherFeed
+from framepace.feeds.deadline import DeadlineBatcher, DeadlineFeed
 from framepace.feeds.feed import Feed, InlineFeed, PictureSource, StreamFeed
-from framepace.feeds.pacer import Waiter
-from framepace.feeds.runstate import Control
+from framepace.feeds.pacer import Pacer
+from framepace.feeds.runstate import RunState
 from framepace.measure.load import Interleaved, Lane, arrivals
 from framepace.store import load_trace
 from framepace.units import NS_PER_MS
@@ -54,7 +54,7 @@ class Frames:
         plan: Plan,
         workload: Workload,
         clock: Clock,
-        control: Control,
+        state: RunState,
         sink: Sink,
         *,
         start: int | None = None,
@@ -71,20 +71,20 @@ class Frames:
         start = clock.now() + LEAD_NS if start is None else start
         recorded, workers = _recorded(workload), plan.engine.workers
         parts = arrivals(workload.load, start, len(sources), rule.size, workload.seed, recorded, workers)
-        waiter = Waiter(plan.engine, clock, control)
+        pacer = Pacer(plan.engine, clock, state)
         inline = workload.scope != "stream" or plan.engine.decode == "inline" or clock.virtual
-        control.batches = gatherer = _gatherer(plan, len(sources), parts[0].bulk)
-        if inline and gatherer is not None:
-            return GatherFeed(sources, [Lane(part, *share) for part in parts], gatherer, waiter)
+        state.batches = batcher = _batcher(plan, len(sources), parts[0].bulk)
+        if inline and batcher is not None:
+            return DeadlineFeed(sources, [Lane(part, *share) for part in parts], batcher, pacer)
         if inline:
             merged = Interleaved(parts)
-            return InlineFeed(sources, merged if merged.bulk else Lane(merged, *share), rule, waiter)
+            return InlineFeed(sources, merged if merged.bulk else Lane(merged, *share), rule, pacer)
 
         def drop(frame: Frame, cause: int) -> None:
             for model in range(len(plan.models)):
-                sink(dropped_row(frame, model, cause, clock.now(), control.warming))
+                sink(dropped_row(frame, model, cause, clock.now(), state.warming))
 
-        return StreamFeed(sources, parts, rule, plan.source, waiter, drop, gatherer)
+        return StreamFeed(sources, parts, rule, plan.source, pacer, drop, batcher)
 
     def close(self) -> None:
         """Close the sources."""
@@ -140,11 +140,11 @@ def deadline_rule(plan: Plan) -> DeadlineRule:
     return DeadlineRule(size, round(budget * NS_PER_MS), tuple(sizes))
 
 
-def _gatherer(plan: Plan, sources: int, bulk: bool) -> Gatherer | None:
+def _batcher(plan: Plan, sources: int, bulk: bool) -> DeadlineBatcher | None:
     """For the policy 'deadline'; none where whole batches are due together, since there is nothing to gather."""
     if bulk or all(model.batch.policy == "window" for model in plan.models):
         return None
-    return Gatherer(deadline_rule(plan), sources)
+    return DeadlineBatcher(deadline_rule(plan), sources)
 
 
 def _recorded(workload: Workload) -> Any:

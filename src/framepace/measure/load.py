@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from framepace.facts.workload import Burst, Closed, Delay, Load, Paced, Poisson
 from framepace.feeds.feed import Arrivals
-from framepace.feeds.runstate import Control
+from framepace.feeds.runstate import RunState
 from framepace.units import NS_PER_MS, NS_PER_S
 
 _CHUNK = 4096
@@ -51,11 +51,11 @@ class Open:
         self._load, self._start, self._seed = load, start, seed
         self._times: list[int] = []
 
-    def known(self, number: int, control: Control) -> int | None:
+    def peek(self, number: int, state: RunState) -> int | None:
         """See Arrivals."""
-        return self.due(number, control)
+        return self.due(number, state)
 
-    def due(self, number: int, control: Control) -> int | None:
+    def due(self, number: int, state: RunState) -> int | None:
         """See Arrivals; never waits."""
         while number >= len(self._times):
             size = max(_CHUNK, len(self._times))
@@ -72,11 +72,11 @@ class Recorded:
     def __init__(self, due: NDArray[np.int64], start: int) -> None:
         self._times: list[int] = (np.sort(due) - due.min() + start).tolist()
 
-    def known(self, number: int, control: Control) -> int | None:
+    def peek(self, number: int, state: RunState) -> int | None:
         """See Arrivals."""
-        return self.due(number, control)
+        return self.due(number, state)
 
-    def due(self, number: int, control: Control) -> int | None:
+    def due(self, number: int, state: RunState) -> int | None:
         """See Arrivals; never waits."""
         return self._times[number] if number < len(self._times) else None
 
@@ -89,13 +89,13 @@ class Feedback:
     def __init__(self, start: int, concurrency: int = 1, delay: int = 0, width: int = 1) -> None:
         self._start, self._ahead, self._delay, self._width = start, concurrency, delay, width
 
-    def known(self, number: int, control: Control) -> int | None:
+    def peek(self, number: int, state: RunState) -> int | None:
         """See Arrivals."""
-        return self._after(number, control.known)
+        return self._after(number, state.known)
 
-    def due(self, number: int, control: Control) -> int | None:
+    def due(self, number: int, state: RunState) -> int | None:
         """See Arrivals; waits for the delivery it follows."""
-        return self._after(number, control.completion)
+        return self._after(number, state.completion)
 
     def _after(self, number: int, completed: Callable[[int], int | None]) -> int | None:
         before = number // self._width - self._ahead
@@ -111,13 +111,13 @@ class Lane:
     def __init__(self, arrivals: Arrivals, index: int, of: int) -> None:
         self._arrivals, self._index, self._of, self.bulk = arrivals, index, of, arrivals.bulk
 
-    def known(self, number: int, control: Control) -> int | None:
+    def peek(self, number: int, state: RunState) -> int | None:
         """See Arrivals."""
-        return self._arrivals.known(number * self._of + self._index, control)
+        return self._arrivals.peek(number * self._of + self._index, state)
 
-    def due(self, number: int, control: Control) -> int | None:
+    def due(self, number: int, state: RunState) -> int | None:
         """See Arrivals."""
-        return self._arrivals.due(number * self._of + self._index, control)
+        return self._arrivals.due(number * self._of + self._index, state)
 
 
 class Interleaved:
@@ -126,15 +126,15 @@ class Interleaved:
     def __init__(self, parts: Sequence[Arrivals]) -> None:
         self._parts, self.bulk = parts, parts[0].bulk
 
-    def known(self, number: int, control: Control) -> int | None:
+    def peek(self, number: int, state: RunState) -> int | None:
         """See Arrivals."""
         frame, source = divmod(number, len(self._parts))
-        return self._parts[source].known(frame, control)
+        return self._parts[source].peek(frame, state)
 
-    def due(self, number: int, control: Control) -> int | None:
+    def due(self, number: int, state: RunState) -> int | None:
         """See Arrivals."""
         frame, source = divmod(number, len(self._parts))
-        return self._parts[source].due(frame, control)
+        return self._parts[source].due(frame, state)
 
 
 def arrivals(

@@ -22,7 +22,7 @@ from framepace.facts.plan import Plan
 from framepace.facts.trace import Stopped, Trace, TraceMeta
 from framepace.facts.workload import Workload
 from framepace.feeds.feed import Feed
-from framepace.feeds.runstate import Control
+from framepace.feeds.runstate import RunState
 from framepace.measure.frames import Frames, open_frames
 from framepace.measure.stop import Enough, Steady
 from framepace.measure.workerprocesses import run_processes
@@ -77,7 +77,7 @@ def measure(
         recorder = Recorder(
             _writer(folder, run.meta, overwrite),
             sampling_for(clock, engine.gpus, engine.telemetry) if telemetry else None,
-            on_failure=lambda: run.control.stop("disk full"),
+            on_failure=lambda: run.state.stop("disk full"),
             on_flush=lambda: progress(run.share_done) if progress is not None else None,
         )
         return run.record(recorder, layers)
@@ -107,13 +107,13 @@ class _Run:
     clock: Clock
     warm: Steady = field(init=False)
     rule: Enough = field(init=False)
-    control: Control = field(init=False)
+    state: RunState = field(init=False)
     meta: TraceMeta = field(init=False)
 
     def __post_init__(self) -> None:
         self.warm = Steady(self.workload.warmup)
         self.rule = Enough(self.workload.stop)
-        self.control = Control(self.warm, self.rule, self.clock)
+        self.state = RunState(self.warm, self.rule, self.clock)
         self.meta = self._describe()
 
     @property
@@ -125,28 +125,28 @@ class _Run:
         """Run into `recorder` and close the trace, whatever happens."""
         errors: list[Exception] = []
         try:
-            with _interruptible(self.control), recorder:
+            with _interruptible(self.state), recorder:
                 errors = self._run(recorder.sink)
         except BaseException:
             with suppress(StoreError):  # the error that ended the run says more
                 recorder.close(self._ended("failed", errors))
             raise
-        meta = self._ended(self.control.stopped or "finished", errors)
-        if layers and self.control.stopped not in ("failed", "device lost"):
+        meta = self._ended(self.state.stopped or "finished", errors)
+        if layers and self.state.stopped not in ("failed", "device lost"):
             meta = replace(meta, layers=self.engine.layers())
         return recorder.close(meta)
 
     def _run(self, sink: Sink) -> list[Exception]:
         """Run to the end; the errors of failed requests and sources."""
         if self.plan.engine.strategy == "worker-processes":
-            return run_processes(self.plan, self.workload, self.clock, self.control, sink, self.engine.startup)
+            return run_processes(self.plan, self.workload, self.clock, self.state, sink, self.engine.startup)
         feeds: list[Feed] = []
 
         def begin() -> Feed:
-            feeds.append(self.frames.feed(self.plan, self.workload, self.clock, self.control, sink))
+            feeds.append(self.frames.feed(self.plan, self.workload, self.clock, self.state, sink))
             return feeds[0]
 
-        errors = self.engine.run(self.workload.scope, begin, self.control, sink, self.frames.sample)
+        errors = self.engine.run(self.workload.scope, begin, self.state, sink, self.frames.sample)
         return errors + [error for feed in feeds for error in getattr(feed, "errors", {}).values()]
 
     def _describe(self) -> TraceMeta:
@@ -170,7 +170,7 @@ class _Run:
         """The meta of the run as it ended."""
         first_lines = dict.fromkeys(str(error).splitlines()[0] for error in errors)
         notes = [*self.frames.notes, *self.engine.notes, *first_lines]
-        if self.control.warming or not self.warm.stable:
+        if self.state.warming or not self.warm.stable:
             notes.append(_UNSTABLE)
         return replace(
             self.meta,
@@ -182,7 +182,7 @@ class _Run:
 
 
 @contextmanager
-def _interruptible(control: Control) -> Iterator[None]:
+def _interruptible(state: RunState) -> Iterator[None]:
     """The first Ctrl-C stops the run and keeps it; a second one is Python's own."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -190,7 +190,7 @@ def _interruptible(control: Control) -> Iterator[None]:
     before = signal.getsignal(signal.SIGINT)
 
     def stop(signum: int, frame: Any) -> None:
-        control.stop("interrupted")
+        state.stop("interrupted")
         signal.signal(signal.SIGINT, before)
 
     signal.signal(signal.SIGINT, stop)

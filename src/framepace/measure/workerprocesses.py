@@ -21,7 +21,7 @@ from framepace.errors import BackendError, UsageError
 from framepace.facts.plan import Plan
 from framepace.facts.trace import REQUEST_COLUMNS, Mark
 from framepace.facts.workload import Closed, Stop, Warmup, Workload
-from framepace.feeds.runstate import Control
+from framepace.feeds.runstate import RunState
 from framepace.measure.frames import LEAD_NS, open_frames
 
 _COLUMNS = list(REQUEST_COLUMNS)
@@ -30,9 +30,9 @@ _SEND_S = 0.1
 
 
 def run_processes(
-    plan: Plan, workload: Workload, clock: Clock, control: Control, sink: Sink, startup: dict[str, int]
+    plan: Plan, workload: Workload, clock: Clock, state: RunState, sink: Sink, startup: dict[str, int]
 ) -> list[Exception]:
-    """Run `workload` on `plan.engine.workers` processes; rows go to `sink`, deliveries to `control`.
+    """Run `workload` on `plan.engine.workers` processes; rows go to `sink`, deliveries to `state`.
 
     `startup` is told when all were ready ('workers', ns).
 
@@ -46,7 +46,7 @@ def run_processes(
     with _Children(context, share, workers) as children:
         children.start(clock)
         startup["workers"] = clock.now() - began
-        return children.collect(control, sink)
+        return children.collect(state, sink)
 
 
 def _share(plan: Plan, workload: Workload, workers: int) -> tuple[Plan, Workload]:
@@ -100,13 +100,13 @@ class _Children:
         for child in self._children:
             child.pipe.send(begin)
 
-    def collect(self, control: Control, sink: Sink) -> list[Exception]:
-        """Pass rows on until the control stops the run, then what is left."""
+    def collect(self, state: RunState, sink: Sink) -> list[Exception]:
+        """Pass rows on until the state stops the run, then what is left."""
         errors: list[Exception] = []
         running = {child.pipe: child for child in self._children}
         told = False
         while running:
-            if control.stopped is not None and not told:
+            if state.stopped is not None and not told:
                 told = True
                 for pipe in running:
                     pipe.send("stop")
@@ -114,7 +114,7 @@ class _Children:
             for child in [c for pipe, c in running.items() if pipe in ready]:
                 message = self._receive(child)
                 if isinstance(message, bytes):
-                    self._pass_on(message, self._children.index(child), control, sink)
+                    self._pass_on(message, self._children.index(child), state, sink)
                 else:
                     errors.extend(message)
                     del running[child.pipe]
@@ -130,15 +130,15 @@ class _Children:
             raise message
         return message
 
-    def _pass_on(self, packed: bytes, index: int, control: Control, sink: Sink) -> None:
+    def _pass_on(self, packed: bytes, index: int, state: RunState, sink: Sink) -> None:
         rows = np.frombuffer(packed, np.int64).reshape(-1, len(_COLUMNS)).copy()
         count = len(self._children)
         rows[:, _AT["worker"]] = index
         rows[:, _AT["frame"]] = rows[:, _AT["frame"]] * count + index
         rows[:, _AT["batch_id"]] = rows[:, _AT["batch_id"]] * count + index
         for row in rows[rows[:, _AT["model"]] == self._last]:
-            control.delivered(int(row[_AT["delivered"]] - row[_AT["due"]]), int(row[_AT["delivered"]]))
-        rows[:, _AT["marks"]] |= Mark.WARMUP if control.warming else 0
+            state.delivered(int(row[_AT["delivered"]] - row[_AT["due"]]), int(row[_AT["delivered"]]))
+        rows[:, _AT["marks"]] |= Mark.WARMUP if state.warming else 0
         sink(rows.tobytes())
 
 
@@ -156,12 +156,12 @@ def _child(pipe: Connection, plan: Plan, workload: Workload, index: int, of: int
         engine, frames = Engine(plan, clock), open_frames(workload, clock)
         pipe.send("ready")
         begin = pipe.recv()
-        control, rows = Control(Steady(workload.warmup), Enough(workload.stop)), Rows()
-        feed = partial(frames.feed, plan, workload, clock, control, rows.add, start=begin, share=(index, of))
+        state, rows = RunState(Steady(workload.warmup), Enough(workload.stop)), Rows()
+        feed = partial(frames.feed, plan, workload, clock, state, rows.add, start=begin, share=(index, of))
         over = threading.Event()
-        sender = threading.Thread(target=_send, args=(pipe, rows, control, over), daemon=True)
+        sender = threading.Thread(target=_send, args=(pipe, rows, state, over), daemon=True)
         sender.start()
-        errors = engine.run(workload.scope, feed, control, rows.add, frames.sample)
+        errors = engine.run(workload.scope, feed, state, rows.add, frames.sample)
         over.set()
         sender.join()
         pipe.send(errors)
@@ -172,7 +172,7 @@ def _child(pipe: Connection, plan: Plan, workload: Workload, index: int, of: int
         pipe.send(error)
 
 
-def _send(pipe: Connection, rows: Any, control: Control, over: threading.Event) -> None:
+def _send(pipe: Connection, rows: Any, state: RunState, over: threading.Event) -> None:
     """Send rows every moment until the run is `over`; stop it when the parent says so or is gone."""
     ended = False
     while not ended:
@@ -180,9 +180,9 @@ def _send(pipe: Connection, rows: Any, control: Control, over: threading.Event) 
         try:
             if pipe.poll():
                 pipe.recv()
-                control.stop("finished")
+                state.stop("finished")
             if packed := rows.drain():
                 pipe.send(packed)
         except (EOFError, OSError):
-            control.stop("finished")
+            state.stop("finished")
             return

@@ -23,7 +23,7 @@ from framepace.facts.plan import ModelPlan
 from framepace.models.spec import Resolved, inspect, resolve
 from framepace.predicting.machine import MachineClock, Task
 from framepace.predicting.modelcosts import Costs
-from framepace.simulate.demand import Work
+from framepace.simulate.demand import Demand
 from framepace.simulate.device import Device, Job, Stream, Tenant
 from framepace.simulate.parameters import DeviceModel
 
@@ -130,8 +130,8 @@ class _DeviceWorker(FittedWorker):
         gap, idle = self.pause(), now - (self.session.tenant.last_end or now)
         h2d, d2h = (round(self.draw(name, count)) for name in ("h2d", "d2h"))
         launched = now + round(self.draw("lag", count, gap))
-        work = _work(self.draw("compute", count, idle), self.costs.filled(count))
-        job = Job(self.session.tenant, self._stream, work, launched, launched, h2d, d2h)
+        demand = _demand(self.draw("compute", count, idle), self.costs.filled(count))
+        job = Job(self.session.tenant, self._stream, demand, launched, launched, h2d, d2h)
         self._device.submit(job, now)
         self._jobs[slot] = job
         self.clock.work(Task(self.draw("enqueue", count, gap)))
@@ -161,8 +161,8 @@ def _sizes(plan: ModelPlan, resolved: Resolved) -> tuple[int, ...]:
         return ()
 
 
-def _work(ns: float, filled: float) -> Work:
-    return Work(compute=ns, memory=0.0, least=0.0, filled=filled, part=1.0, kernels=1, tensor=False)
+def _demand(ns: float, filled: float) -> Demand:
+    return Demand(compute=ns, memory=0.0, least=0.0, filled=filled, part=1.0, kernels=1, tensor=False)
 
 
 def fitted_device(index: int) -> Device:

@@ -22,8 +22,8 @@ from framepace.facts.trace import Trace
 from framepace.facts.workload import Scope, Workload
 from framepace.feeds.batchrules import BatchRule
 from framepace.feeds.feed import Arrivals, Feed, PictureSource, StreamFeed
-from framepace.feeds.pacer import Waiter
-from framepace.feeds.runstate import Control
+from framepace.feeds.pacer import Pacer
+from framepace.feeds.runstate import RunState
 from framepace.measure.frames import LEAD_NS, Frames, batch_rule
 from framepace.measure.load import arrivals
 from framepace.measure.session import measure
@@ -138,19 +138,19 @@ class _PredictedFrames(Frames):
         super().__init__(chosen, [[_PICTURE] for _ in chosen], decoders)
         self._machine, self.sample = clock, None
 
-    def feed(self, plan: Plan, workload: Workload, clock: Clock, control: Control, sink: Sink, **given: Any) -> Feed:
+    def feed(self, plan: Plan, workload: Workload, clock: Clock, state: RunState, sink: Sink, **given: Any) -> Feed:
         """See Frames."""
         if workload.scope != "stream" or plan.engine.decode == "inline":
-            return super().feed(plan, workload, clock, control, sink, **given)
+            return super().feed(plan, workload, clock, state, sink, **given)
         rule, start = batch_rule(plan), clock.now() + LEAD_NS
         parts = arrivals(workload.load, start, len(self._sources), rule.size, workload.seed, None, plan.engine.workers)
 
         def drop(frame: Frame, cause: int) -> None:
             for model in range(len(plan.models)):
-                sink(dropped_row(frame, model, cause, clock.now(), control.warming))
+                sink(dropped_row(frame, model, cause, clock.now(), state.warming))
 
-        waiter = Waiter(plan.engine, clock, control)
-        return _VirtualStreamFeed(self._sources, parts, rule, plan, waiter, drop, self._machine)
+        pacer = Pacer(plan.engine, clock, state)
+        return _VirtualStreamFeed(self._sources, parts, rule, plan, pacer, drop, self._machine)
 
 
 class _VirtualStreamFeed(StreamFeed):
@@ -162,20 +162,20 @@ class _VirtualStreamFeed(StreamFeed):
         parts: Sequence[Arrivals],
         rule: BatchRule,
         plan: Plan,
-        waiter: Waiter,
+        pacer: Pacer,
         on_drop: Callable[[Frame, int], None],
         clock: MachineClock,
     ) -> None:
         self._machine, self._workers, self._alone = clock, plan.engine.workers, ExitStack()
         clock.expect(len(sources))
-        super().__init__(sources, parts, rule, plan.source, waiter, on_drop)
+        super().__init__(sources, parts, rule, plan.source, pacer, on_drop)
         self._changed: Any = clock.condition()  # no source goes on before its workers have come
         if self._workers == 1:  # the engine registers only workers that are several
             self._alone.enter_context(clock.thread(0, 1))
 
     def close(self) -> None:
         """See StreamFeed: the sources end in virtual time, without whoever closes."""
-        self._control.stop("finished")
+        self._state.stop("finished")
         self._alone.close()
         super().close()
 

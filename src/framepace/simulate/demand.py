@@ -12,7 +12,7 @@ _BYTES = {"fp32": 1.0, "fp16": 0.5, "bf16": 0.5, "int8": 0.25}  # of those in fp
 
 
 @dataclass(frozen=True)
-class Work:
+class Demand:
     """One inference of a batch, alone on the device.
 
     `compute` is the time of the arithmetic at the boost clock, `memory` that of the bytes, `kernels` the least that so
@@ -29,8 +29,8 @@ class Work:
     tensor: bool
 
 
-def work(device: DeviceModel, network: NetworkModel, precision: str, batch: int, sms: int | None = None) -> Work:
-    """The work of a batch: blocks run in whole waves over the SMs, a wave takes as long as one block.
+def demand(device: DeviceModel, network: NetworkModel, precision: str, batch: int, sms: int | None = None) -> Demand:
+    """What a batch asks of the device: blocks run in whole waves over the SMs, a wave takes as long as one block.
 
     Raises UsageError where the device does not have the precision.
     """
@@ -44,7 +44,7 @@ def work(device: DeviceModel, network: NetworkModel, precision: str, batch: int,
     on_device = 1 - network.fallback_share
     block = network.gflops * 1e9 * on_device / network.blocks / rate
     moved = (network.weights_mb + batch * network.mbytes) * 1e6 * _BYTES[precision] * on_device
-    return Work(
+    return Demand(
         compute=waves * block * 1e9,
         memory=moved / (device.dram_gb_s * network.dram_efficiency),
         least=network.kernels * device.kernel_us * 1000,

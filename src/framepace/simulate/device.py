@@ -14,7 +14,7 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 
-from framepace.simulate.demand import Work
+from framepace.simulate.demand import Demand
 from framepace.simulate.governor import Governor
 from framepace.simulate.parameters import DeviceModel
 from framepace.simulate.telemetry import Activity, Sample, sample
@@ -52,7 +52,7 @@ class Job:
 
     tenant: Tenant
     stream: Stream
-    work: Work
+    demand: Demand
     launched: int
     fed: int
     h2d: int = 0
@@ -181,7 +181,7 @@ class Device:
 
     def _ask(self, job: Job, now: int) -> None:
         """What a beginning inference wants: its least time, its refills, its demands on SMs and memory."""
-        model, w = self.model, job.work
+        model, w = self.model, job.demand
         alone = max(w.compute * self._slow, w.memory, w.least)
         # The last kernel cannot begin before it is launched.
         starved = job.fed + alone / w.kernels - now if w.kernels > 1 else 0.0
@@ -207,13 +207,13 @@ class Device:
             return
         slow = self._slow
         for job in self._running:
-            w = job.work
+            w = job.demand
             alone = max(w.compute * slow, w.memory, job.least, 1e-9)
             job.sm, job.dram = w.filled * w.compute * slow / alone, w.memory / alone
         whole, groups = self._wanted()
         dram = sum(job.dram for job in self._running)
         for job in self._running:
-            w = job.work
+            w = job.demand
             own = whole if job.group is None else max(whole, groups[job.group])
             base = max(w.compute * slow * max(1.0, own), w.memory * max(1.0, dram), job.least)
             self._progress(job, base * job.factor + job.extra, now)
@@ -227,7 +227,7 @@ class Device:
                 whole += job.sm
             else:
                 groups[job.group] = groups.get(job.group, 0.0) + job.sm
-                parts[job.group] = job.work.part
+                parts[job.group] = job.demand.part
         return whole + sum(min(1.0, wanted) * parts[group] for group, wanted in groups.items()), groups
 
     @staticmethod

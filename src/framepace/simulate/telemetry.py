@@ -41,7 +41,7 @@ class Activity:
     def rates(self, running: Sequence[Job], sm: float, dram: float) -> None:
         """From now on the device runs these, which want this much of its SMs and memory."""
         self._busy, self._sm, self._dram = bool(running), min(1.0, sm), min(1.0, dram)
-        tensor = sum(job.sm * job.work.part for job in running if job.work.tensor)
+        tensor = sum(job.sm * job.demand.part for job in running if job.demand.tensor)
         self._tensor = min(1.0, tensor)
 
     def pass_time(self, ns: int) -> None:

@@ -78,7 +78,7 @@ class OnnxRuntimeBackend(Backend):
         if (model.device or "cpu") == "cpu":
             return ()
         one = not model.graph and not _CONVOLUTIONS.isdisjoint(operators(model.model))
-        return (model.batch.max,) if one else model.batch.steps
+        return (model.batch.max,) if one else model.batch.prepared_sizes
 
     def versions(self) -> dict[str, str]:
         """Version of ONNX Runtime."""

@@ -70,7 +70,7 @@ class TensorRTBackend(Backend):
 
     def batch_sizes(self, model: ModelPlan) -> tuple[int, ...]:
         """See Backend: graphs are captured."""
-        return model.batch.steps if model.graph else ()
+        return model.batch.prepared_sizes if model.graph else ()
 
     def versions(self) -> dict[str, str]:
         """Version of the library that loaded a model, or that is found first."""

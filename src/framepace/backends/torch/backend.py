@@ -68,7 +68,7 @@ class TorchBackend(Backend):
 
     def batch_sizes(self, model: ModelPlan) -> tuple[int, ...]:
         """See Backend: on a GPU cuDNN's plans are made for each size, by each thread (PyTorch's Conv_v8.cpp)."""
-        return model.batch.steps if (model.device or self.devices[0]) != "cpu" else ()
+        return model.batch.prepared_sizes if (model.device or self.devices[0]) != "cpu" else ()
 
     def versions(self) -> dict[str, str]:
         """Version of PyTorch, and of the CUDA that it was built for."""
