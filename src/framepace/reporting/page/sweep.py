@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from framepace.reporting.page.plot import Figure, colour, label
 from framepace.reporting.views.sweep import CellRow, SweepView
+from framepace.reporting.views.text import maybe
 from framepace.units import duration_scale
 
 
@@ -41,9 +42,12 @@ def _groups(rows: Sequence[CellRow], axis: int) -> dict[str, list[CellRow]]:
 
 
 def _lines(name: str, rows: Sequence[CellRow], axis: int, divisor: int, ink: str) -> Iterable[Figure]:
+    def scaled(ns: float) -> float:
+        return ns / divisor
+
     columns = (
-        ("p50", [_scaled(row.p50_ns, divisor) for row in rows], "solid", "y"),
-        ("p99", [_scaled(row.p99_ns, divisor) for row in rows], "dot", "y"),
+        ("p50", [maybe(row.p50_ns, scaled) for row in rows], "solid", "y"),
+        ("p99", [maybe(row.p99_ns, scaled) for row in rows], "dot", "y"),
         ("frames/s", [row.throughput_fps for row in rows], "solid", "y2"),
     )
     for number, values, dash, yaxis in columns:
@@ -57,7 +61,3 @@ def _lines(name: str, rows: Sequence[CellRow], axis: int, divisor: int, ink: str
             "showlegend": yaxis == "y",
             "line": {"color": ink, "dash": dash, "width": 2},
         }
-
-
-def _scaled(ns: float | None, divisor: int) -> float | None:
-    return None if ns is None else ns / divisor

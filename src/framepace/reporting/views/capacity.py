@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from framepace.facts.capacity import Capacity, CapacityPoint
-from framepace.reporting.views.text import estimate, optional, plural, split_interval
+from framepace.reporting.views.text import estimate, maybe, optional, plural, split_interval
 from framepace.units import format_ms, format_quantity
 
 COLUMNS = ("cameras", "p99", "late", "lost", "fps", "cores", "predicted", "late")
@@ -89,7 +89,7 @@ def _row(cameras: int, measured: CapacityPoint | None, predicted: CapacityPoint 
     texts = [str(cameras)]
     texts += _NOT_MEASURED if measured is None else _texts(measured)
     texts += _NOT_PREDICTED if predicted is None else (split_interval(_p99(predicted))[0], f"{predicted.late:.1%}")
-    return CapacityRow(tuple(texts), None if measured is None else measured.holds)
+    return CapacityRow(tuple(texts), maybe(measured, lambda point: point.holds))
 
 
 def _texts(point: CapacityPoint) -> tuple[str, ...]:
@@ -98,7 +98,7 @@ def _texts(point: CapacityPoint) -> tuple[str, ...]:
 
 
 def _p99(point: CapacityPoint) -> str:
-    return "unknown" if point.p99 is None else estimate(point.p99, "ns")
+    return optional(point.p99, lambda p99: estimate(p99, "ns")) or "unknown"
 
 
 def _notes(capacity: Capacity) -> Iterator[str]:

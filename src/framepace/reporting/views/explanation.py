@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from framepace.facts.finding import Account, AccountLine, Explanation
 from framepace.reporting.views.expectation import ExpectationView, expectation_view
 from framepace.reporting.views.finding import FindingView, finding_view
-from framepace.reporting.views.text import share, split_interval
+from framepace.reporting.views.text import maybe, share, split_interval
 from framepace.units import format_estimate, format_ms, format_quantity
 
 
@@ -47,7 +47,6 @@ def explanation_view(explanation: Explanation) -> ExplanationView:
     """An explanation as rows."""
     findings = [finding_view(finding) for finding in explanation.findings]
     untested = _untested(explanation)
-    expectation = explanation.expectation
     return ExplanationView(
         verdict=explanation.verdict,
         bottleneck=explanation.bottleneck,
@@ -61,7 +60,7 @@ def explanation_view(explanation: Explanation) -> ExplanationView:
         not_tested=tuple((code, reason) for code, reason in untested.items() if reason),
         notes=explanation.notes,
         seconds=format_quantity(explanation.seconds, "s"),
-        expectation=None if expectation is None else expectation_view(expectation),
+        expectation=maybe(explanation.expectation, expectation_view),
     )
 
 

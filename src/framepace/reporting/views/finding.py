@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import neg
 
 from framepace.facts import settings
 from framepace.facts.finding import Finding, Gain, Intervention, Remedy
 from framepace.facts.summary import Estimate
-from framepace.reporting.views.text import estimate, named, optional, plural, split_interval
+from framepace.reporting.views.text import estimate, maybe, named, optional, plural, split_interval
 from framepace.units import format_estimate, format_quantity, split_unit
 
 
@@ -121,13 +122,9 @@ def moved(trial: Intervention) -> str:
 
 
 def _change_in_per_cent(ratio: Estimate) -> str:
-    low, high = (_less_one(end) for end in (ratio.low, ratio.high))
+    low, high = (maybe(end, lambda value: value - 1) for end in (ratio.low, ratio.high))
     text = format_estimate(ratio.value - 1, low, high, "share")
     return f"+{text}" if ratio.value > 1 else text
-
-
-def _less_one(value: float | None) -> float | None:
-    return None if value is None else value - 1
 
 
 def _inverse(value: float | None) -> float | None:
@@ -143,9 +140,5 @@ def _gain(gain: Gain) -> str:
         return f"not sure: {format_estimate(gain.verified, low, high, gain.unit)} in the whole stream ({predicted})"
     if gain.verified >= 0:
         return f"saves {format_estimate(gain.verified, low, high, gain.unit)}, verified ({predicted})"
-    added = format_estimate(-gain.verified, _negative(high), _negative(low), gain.unit)
+    added = format_estimate(-gain.verified, maybe(high, neg), maybe(low, neg), gain.unit)
     return f"none: adds {added}, verified ({predicted})"
-
-
-def _negative(value: float | None) -> float | None:
-    return None if value is None else -value

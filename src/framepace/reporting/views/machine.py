@@ -36,7 +36,7 @@ def machine_rows(machine: Machine) -> list[tuple[str, str]]:
     if machine.cpu_limit is not None:
         cores += f", limited to {machine.cpu_limit:g}"
     libraries = ", ".join(f"{name} {version}" for name, version in machine.libraries.items())
-    container = {True: "yes", False: "no"}[bool(machine.container)]
+    container = "yes" if machine.container else "no"
     gpus = [("GPU", f"{gpu.name}, {format_bytes(gpu.memory_bytes)}, driver {gpu.driver}") for gpu in machine.gpus]
     return [
         ("processor", machine.cpu),

@@ -9,6 +9,7 @@ from framepace.facts.summary import Estimate
 from framepace.units import format_estimate, format_ms, format_quantity, split_unit
 
 T = TypeVar("T")
+U = TypeVar("U")
 MANY = 6  # beyond this many, a list becomes its first and last members
 
 
@@ -17,6 +18,13 @@ def optional(value: T | None, text: Callable[[T], str]) -> str:
     if value is None:
         return ""
     return text(value)
+
+
+def maybe(value: T | None, function: Callable[[T], U]) -> U | None:
+    """`function(value)`, or None for None."""
+    if value is None:
+        return None
+    return function(value)
 
 
 def share(value: float) -> str:

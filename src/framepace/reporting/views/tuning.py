@@ -9,11 +9,12 @@ from typing import Any
 
 from framepace.facts import settings
 from framepace.facts.tuning import Candidate, Figures, Goal, Trial, Tuning, decisive
-from framepace.reporting.views.text import plural
+from framepace.reporting.views.text import maybe, optional, plural
 from framepace.units import NS_PER_MS
 
 COLUMNS = ("settings", "measured", "predicted", "p99", "cost a frame")
 _MJ_PER_J = 1000
+_NOT_KNOWN = "not known"
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class TunedRow:
     @property
     def texts(self) -> tuple[str, ...]:
         """The cells, in the order of COLUMNS."""
-        p99 = "" if self.p99_ms is None else f"{self.p99_ms:.1f} ms"
+        p99 = optional(self.p99_ms, "{:.1f} ms".format)
         return (self.settings, self.reached, self.foretold, p99, self.cost_text)
 
 
@@ -171,11 +172,11 @@ def _row(tuning: Tuning, number: int) -> TunedRow:
 
 
 def _in_ms(ns: float | None) -> float | None:
-    return None if ns is None else ns / NS_PER_MS
+    return maybe(ns, lambda ns: ns / NS_PER_MS)
 
 
 def _in_mj(joules: float | None) -> float | None:
-    return None if joules is None else joules * _MJ_PER_J
+    return maybe(joules, lambda joules: joules * _MJ_PER_J)
 
 
 def _cost(goal: Goal, figures: Figures) -> float | None:
@@ -216,6 +217,6 @@ def _small(goal: Goal, figures: Figures) -> str:
     """The number that the goal makes small."""
     if goal.objective == "energy":
         value = _in_mj(figures.energy)
-        return "not known" if value is None else f"{value:.1f} mJ"
+        return optional(value, "{:.1f} mJ".format) or _NOT_KNOWN
     value = _in_ms(figures.p99 if goal.objective == "p99" else figures.cpu)
-    return "not known" if value is None else f"{value:.2f} ms"
+    return optional(value, "{:.2f} ms".format) or _NOT_KNOWN
