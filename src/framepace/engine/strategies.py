@@ -19,26 +19,32 @@ from framepace.clock.system import Clock
 from framepace.engine.pipeline import Delivered, Pipeline, deliver
 from framepace.errors import UsageError
 from framepace.facts.plan import EnginePlan
+from framepace.facts.plan import Strategy as StrategyName
+from framepace.facts.strategy import STRATEGIES, strategy_of
 from framepace.feeds.feed import Feed
 from framepace.feeds.pacer import Idle
-from framepace.feeds.runstate import Control
+from framepace.feeds.runstate import RunState
 from framepace.video.frame import Frame
 
 _T = TypeVar("_T")
-Make = Callable[[int | None], Pipeline]  # the pipeline of one model, or of all, for the calling thread; primed
-# These wait for other threads or processes, which a virtual clock does not see, and their worker runs no model itself.
-_ELSEWHERE = ("threads", "asyncio-threads", "processes")
+MakePipeline = Callable[[int | None], Pipeline]
+"""The primed pipeline of one model, by number, or of all (None), for the calling thread."""
 
 
 def check(engine: EnginePlan, clock: Clock) -> None:
     """Raise UsageError for what a strategy cannot do."""
-    able = "workers, serial or asyncio"
-    if engine.strategy in _ELSEWHERE and clock.virtual:
-        raise UsageError("a simulated device runs in virtual time, in which this strategy cannot wait",
-                         got=f"strategy {engine.strategy}", expected=able)  # fmt: skip
-    if engine.strategy in _ELSEWHERE and engine.keeper:
-        raise UsageError("the keeper is for workers that run their models themselves",
-                         got=f"strategy {engine.strategy}", expected=able)  # fmt: skip
+    if not strategy_of(engine).waits_elsewhere:
+        return
+    if clock.virtual:
+        raise _cannot("a simulated device runs in virtual time, in which this strategy cannot wait", engine)
+    if engine.keeper:
+        raise _cannot("the keeper is for workers that run their models themselves", engine)
+
+
+def _cannot(problem: str, engine: EnginePlan) -> UsageError:
+    able = [name for name, kind in STRATEGIES.items() if kind.models_run == "in the worker"]
+    expected = f"{', '.join(able[:-1])} or {able[-1]}"
+    return UsageError(problem, got=f"strategy {engine.strategy}", expected=expected)
 
 
 class Strategy(ABC):
@@ -61,7 +67,7 @@ class Strategy(ABC):
 class Overlapped(Strategy):
     """Several inferences in flight."""
 
-    def __init__(self, make: Make, models: int, control: Control) -> None:
+    def __init__(self, make: MakePipeline, models: int, state: RunState) -> None:
         self._pipeline = make(None)
 
     @property
@@ -91,15 +97,15 @@ def serve_overlapped(pipeline: Pipeline, feed: Feed, idle: Idle | None) -> None:
 class FrameByFrame(Strategy):
     """All models of a frame, then the next frame."""
 
-    def __init__(self, control: Control) -> None:
-        self._control = control
+    def __init__(self, state: RunState) -> None:
+        self._state = state
         self._open = ExitStack()
 
     def serve(self, feed: Feed, beats: bool) -> None:
         """See Strategy."""
         idle = self.beat if beats else None
         while (frames := feed.take(idle)) is not None:
-            deliver(self._control, frames, self.run(frames))
+            deliver(self._state, frames, self.run(frames))
 
     def close(self) -> None:
         """See Strategy."""
@@ -117,8 +123,8 @@ class FrameByFrame(Strategy):
 class Serial(FrameByFrame):
     """One model after the other."""
 
-    def __init__(self, make: Make, models: int, control: Control) -> None:
-        super().__init__(control)
+    def __init__(self, make: MakePipeline, models: int, state: RunState) -> None:
+        super().__init__(state)
         self._parts: list[Pipeline] = []
         with self._open as on_error:
             for model in range(models):
@@ -144,8 +150,8 @@ class Serial(FrameByFrame):
 class Threads(FrameByFrame):
     """Each model on a thread of its own."""
 
-    def __init__(self, make: Make, models: int, control: Control) -> None:
-        super().__init__(control)
+    def __init__(self, make: MakePipeline, models: int, state: RunState) -> None:
+        super().__init__(state)
         self._threads: list[_ModelThread] = []
         with self._open as on_error:
             for model in range(models):
@@ -192,7 +198,7 @@ class _Loop(FrameByFrame):
     async def _serve(self, feed: Feed, beats: bool) -> None:
         idle = self.beat if beats else None
         while (frames := feed.take(idle)) is not None:
-            deliver(self._control, frames, await asyncio.gather(*self._inferences(frames)))
+            deliver(self._state, frames, await asyncio.gather(*self._inferences(frames)))
 
     @abstractmethod
     def _inferences(self, frames: Sequence[Frame]) -> Sequence[Awaitable[Delivered]]:
@@ -222,10 +228,11 @@ def _all(futures: Sequence[Future[_T]]) -> list[_T]:
     return [future.result() for future in futures]
 
 
-IN_PROCESS: Mapping[str, Callable[[Make, int, Control], Strategy]] = {
+IN_PROCESS: Mapping[StrategyName, Callable[[MakePipeline, int, RunState], Strategy]] = {
     "workers": Overlapped,
     "serial": Serial,
     "threads": Threads,
     "asyncio": Asyncio,
     "asyncio-threads": AsyncioThreads,
 }
+"""The strategies whose models run in the process of the engine: made from pipelines, the number of models, state."""

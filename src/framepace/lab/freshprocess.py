@@ -1,19 +1,16 @@
-"""A measurement in a process of its own, so that its memory and start-up are its own and nothing is left of others."""
+"""A measurement in a process of its own: its memory and start-up are its own, and nothing of other runs is left."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from framepace.engine.modelprocess import GUARD, sendable
-from framepace.errors import BackendError
+from framepace.engine.childprocess import ChildProcess, sendable
 from framepace.facts.plan import Plan
 from framepace.facts.trace import Trace
 from framepace.facts.workload import Workload
@@ -26,55 +23,42 @@ def measure_apart(plan: Plan, workload: Workload, folder: Path | None = None) ->
 
     Raises what `measure` does, and BackendError when the process dies.
     """
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_measure, args=(theirs, plan, workload, folder), name="measurement")
-    process.start()
-    theirs.close()
+    child = ChildProcess("the measuring process", _measure, plan, workload, folder, takes_interrupts=True, daemon=False)
     try:
-        with _forwarded(process), ours:
-            found = ours.recv()
-    except EOFError:
-        process.join()
-        fix = f"see its message above; {GUARD}"
-        raise BackendError("the measuring process died", got=f"exit code {process.exitcode}", fix=fix) from None
+        with _interrupts_passed_to(child):
+            trace: Trace | None = child.channel.receive()
+    except (KeyboardInterrupt, SystemExit):
+        child.kill()
+        raise
     finally:
-        process.join()
-    if isinstance(found, BaseException):
-        raise found
-    return load_trace(folder) if folder is not None else found
+        child.end()
+    if trace is not None:
+        return trace
+    assert folder is not None
+    return load_trace(folder)
 
 
-def _measure(pipe: Connection, plan: Plan, workload: Workload, folder: Path | None) -> None:
-    """The body of the process."""
-    if hasattr(os, "setpgid"):  # Ctrl-C is the parent's, which passes it on: twice would end the run without its trace
-        os.setpgid(0, 0)
+def _measure(pipes: list[Connection], plan: Plan, workload: Workload, folder: Path | None) -> None:
+    """The body of the process. A trace that is in `folder` is not sent."""
     try:
         trace = measure(plan, workload, folder=folder, overwrite=True)
-        pipe.send(None if folder is not None else trace)
+        pipes[0].send(None if folder is not None else trace)
     except Exception as error:
-        pipe.send(sendable(error))
+        pipes[0].send(sendable(error))
 
 
 @contextmanager
-def _forwarded(process: Any) -> Iterator[None]:
-    """Ctrl-C goes to `process`, from the main thread; whatever else ends the wait ends the process."""
-    main = threading.current_thread() is threading.main_thread()
-    before = signal.getsignal(signal.SIGINT) if main else None
+def _interrupts_passed_to(child: ChildProcess) -> Iterator[None]:
+    """In the main thread, SIGINT goes to `child`."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
     def forward(signum: int, frame: Any) -> None:
-        with suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGINT)
+        child.interrupt()
 
-    if main:
-        signal.signal(signal.SIGINT, forward)
+    before = signal.signal(signal.SIGINT, forward)
     try:
         yield
-    except EOFError:
-        raise
-    except BaseException:
-        process.kill()
-        raise
     finally:
-        if main:
-            signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, before)
