@@ -9,32 +9,28 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from framepace.facts.workload import Burst, Closed, Delay, Load, Paced, Poisson
+from framepace.facts.workload import Burst, Closed, Delay, Load, Paced, Poisson, Replay
 from framepace.feeds.feed import Arrivals
 from framepace.feeds.runstate import RunState
 from framepace.units import NS_PER_MS, NS_PER_S
 
 _CHUNK = 4096
 
+OpenLoad = Paced | Poisson | Burst
 
-def offsets(load: Load, first: int, count: int, seed: int = 0) -> NDArray[np.int64]:
+
+def offsets(load: OpenLoad, first: int, count: int, seed: int = 0) -> NDArray[np.int64]:
     """Due times of frames `first`..`first+count-1` of an open load, in ns after its start.
 
     Any chunk of the same load and seed gives the same times. Poisson gaps are exponential; the jitter of a paced load
     is uniform within +-`jitter` periods around its grid.
     """
-    number = np.arange(first, first + count, dtype=np.int64)
     if isinstance(load, Poisson):
         return _poisson(load, first + count, seed)[first:]
     if isinstance(load, Burst):
+        number = np.arange(first, first + count, dtype=np.int64)
         return ((number // load.size) * (load.size * NS_PER_S / load.fps)).astype(np.int64)
-    assert isinstance(load, Paced)
-    grid = (number * (NS_PER_S / load.fps)).astype(np.int64)
-    if not load.jitter:
-        return grid
-    rng = np.random.default_rng(seed)
-    shift = rng.uniform(-1, 1, first + count)[first:] * load.jitter * NS_PER_S / load.fps
-    return np.maximum(grid + shift.astype(np.int64), 0)
+    return _paced(load, first, count, seed)
 
 
 def _poisson(load: Poisson, count: int, seed: int) -> NDArray[np.int64]:
@@ -42,13 +38,26 @@ def _poisson(load: Poisson, count: int, seed: int) -> NDArray[np.int64]:
     return np.cumsum(gaps).astype(np.int64)
 
 
+def _paced(load: Paced, first: int, count: int, seed: int) -> NDArray[np.int64]:
+    period = NS_PER_S / load.fps
+    grid = (np.arange(first, first + count, dtype=np.int64) * period).astype(np.int64)
+    if not load.jitter:
+        return grid
+    # From the beginning for every chunk, so that a frame's shift does not depend on how frames are cut into chunks.
+    shares = np.random.default_rng(seed).uniform(-1, 1, first + count)[first:]
+    shift = shares * load.jitter * NS_PER_S / load.fps
+    return np.maximum(grid + shift.astype(np.int64), 0)
+
+
 class Open:
     """An open load starting at `start` (ns), its due times computed a chunk at a time, well before they are needed."""
 
     bulk = False
 
-    def __init__(self, load: Load, start: int, seed: int = 0) -> None:
-        self._load, self._start, self._seed = load, start, seed
+    def __init__(self, load: OpenLoad, start: int, seed: int = 0) -> None:
+        self._load = load
+        self._start = start
+        self._seed = seed
         self._times: list[int] = []
 
     def peek(self, number: int, state: RunState) -> int | None:
@@ -78,38 +87,48 @@ class Recorded:
 
     def due(self, number: int, state: RunState) -> int | None:
         """See Arrivals; never waits."""
-        return self._times[number] if number < len(self._times) else None
+        if number >= len(self._times):
+            return None
+        return self._times[number]
 
 
 class Feedback:
-    """Closed loop: a batch of `width` frames is due `delay` ns after the delivery of the batch `concurrency` before."""
+    """Closed loop: a batch of `width` frames is due `delay` ns after the batch `concurrency` before it was delivered."""
 
     bulk = True
 
     def __init__(self, start: int, concurrency: int = 1, delay: int = 0, width: int = 1) -> None:
-        self._start, self._ahead, self._delay, self._width = start, concurrency, delay, width
+        self._start = start
+        self._concurrency = concurrency
+        self._delay = delay
+        self._width = width
 
     def peek(self, number: int, state: RunState) -> int | None:
         """See Arrivals."""
-        return self._after(number, state.known)
+        return self._after(number, state.peek)
 
     def due(self, number: int, state: RunState) -> int | None:
         """See Arrivals; waits for the delivery it follows."""
         return self._after(number, state.completion)
 
     def _after(self, number: int, completed: Callable[[int], int | None]) -> int | None:
-        before = number // self._width - self._ahead
-        if before < 0:
+        batch = number // self._width - self._concurrency
+        if batch < 0:
             return self._start
-        done = completed((before + 1) * self._width - 1)
-        return None if done is None else done + self._delay
+        done = completed((batch + 1) * self._width - 1)
+        if done is None:
+            return None
+        return done + self._delay
 
 
 class Lane:
     """One source's share of arrivals that are counted over all sources: its frame k is arrival k * of + index."""
 
     def __init__(self, arrivals: Arrivals, index: int, of: int) -> None:
-        self._arrivals, self._index, self._of, self.bulk = arrivals, index, of, arrivals.bulk
+        self._arrivals = arrivals
+        self._index = index
+        self._of = of
+        self.bulk = arrivals.bulk
 
     def peek(self, number: int, state: RunState) -> int | None:
         """See Arrivals."""
@@ -124,7 +143,8 @@ class Interleaved:
     """Several sources taken in turn by one feed: arrival n is frame n // sources of source n % sources."""
 
     def __init__(self, parts: Sequence[Arrivals]) -> None:
-        self._parts, self.bulk = parts, parts[0].bulk
+        self._parts = parts
+        self.bulk = parts[0].bulk
 
     def peek(self, number: int, state: RunState) -> int | None:
         """See Arrivals."""
@@ -146,15 +166,27 @@ def arrivals(
     recorded: NDArray[np.int64] | None = None,
     workers: int = 1,
 ) -> list[Arrivals]:
-    """Arrivals for each of `sources`: open loads once a source (cameras out of phase), closed loops shared by all."""
-    if isinstance(load, Closed | Delay):
-        delay = round(load.delay_ms * NS_PER_MS) if isinstance(load, Delay) else 0
-        loop = Feedback(start, load.concurrency or workers if isinstance(load, Closed) else 1, delay, width)
-        return [Lane(loop, i, sources) for i in range(sources)]
-    if recorded is not None:
+    """Arrivals for each of `sources`: open loads once per source (cameras out of phase), closed loops shared by all.
+
+    Args:
+        start: when the load begins, ns.
+        width: frames per batch, which closed loops bring together.
+        recorded: the due times to replay, ns.
+        workers: the requests in flight of a closed loop without a concurrency.
+    """
+    if isinstance(load, Closed):
+        return _shared(Feedback(start, load.concurrency or workers, 0, width), sources)
+    if isinstance(load, Delay):
+        return _shared(Feedback(start, 1, round(load.delay_ms * NS_PER_MS), width), sources)
+    if isinstance(load, Replay):
+        assert recorded is not None
         return [Recorded(recorded, start) for _ in range(sources)]
     # In the order of the sources: a feed that takes them in turn never waits for one while another's frame is there.
     phases = np.sort(np.random.default_rng(seed).uniform(0, 1, sources))
     phases[0] = 0.0
-    period = NS_PER_S / load.fps  # type: ignore[union-attr]
+    period = NS_PER_S / load.fps
     return [Open(load, start + int(phase * period), seed + i) for i, phase in enumerate(phases)]
+
+
+def _shared(loop: Feedback, sources: int) -> list[Arrivals]:
+    return [Lane(loop, index, sources) for index in range(sources)]
