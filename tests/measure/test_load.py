@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from framepace.facts.workload import Burst, Closed, Delay, Load, Paced, Poisson, Stop, Warmup
+from framepace.facts.workload import Burst, Closed, Delay, OpenLoad, Paced, Poisson, Stop, Warmup
 from framepace.feeds.runstate import RunState
 from framepace.measure.load import Feedback, Open, Recorded, arrivals, offsets
 from framepace.measure.stop import Enough, Steady
@@ -22,14 +22,14 @@ def state() -> RunState:
 @settings(max_examples=50)
 def test_any_chunk_of_an_open_load_gives_the_same_times(first: int, count: int, fps: float, seed: int) -> None:
     """Due times depend on load, seed and number alone, so chunks can be computed ahead."""
-    loads: list[Load] = [Paced(fps=fps), Paced(fps=fps, jitter=0.3), Poisson(fps=fps), Burst(fps=fps, size=4)]
+    loads: list[OpenLoad] = [Paced(fps=fps), Paced(fps=fps, jitter=0.3), Poisson(fps=fps), Burst(fps=fps, size=4)]
     for load in loads:
         whole = offsets(load, 0, first + count, seed)
         assert np.array_equal(offsets(load, first, count, seed), whole[first:])
 
 
 @pytest.mark.parametrize("load", [Paced(fps=50), Paced(fps=50, jitter=0.5), Poisson(fps=50), Burst(fps=50, size=10)])
-def test_an_open_load_keeps_its_mean_rate(load: Load) -> None:
+def test_an_open_load_keeps_its_mean_rate(load: OpenLoad) -> None:
     """20,000 frames at 50 fps take 400 s, within 3 % for the random ones."""
     times = offsets(load, 0, 20_000, seed=1)
     assert times[-1] / 1e9 == pytest.approx(400, rel=0.03)

@@ -1,4 +1,4 @@
-"""What a machine is: the environment that travels with every trace."""
+"""The machine that measured: the environment that travels with every trace."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from framepace.facts.base import Fact
 class Gpu(Fact, frozen=True, kw_only=True):
     """One GPU as its driver describes it; memory in bytes, clocks in MHz, power in mW, the PCIe link at its widest.
 
-    What the driver does not tell is None. `power_limit_mw` is the one in force; `compute_mode` is 'default',
+    Values that the driver does not give are None. `power_limit_mw` is the one in force; `compute_mode` is 'default',
     'prohibited' or 'exclusive process'.
     """
 
@@ -53,6 +53,6 @@ class Machine(Fact, frozen=True, kw_only=True):
 
     @property
     def fingerprint(self) -> str:
-        """What must be equal for two traces to be compared as the same machine: CPU, cores and GPUs, hashed."""
+        """A hash of CPU, cores and GPUs: traces with the same one can be compared."""
         parts = [self.cpu, str(self.cores_logical), str(self.cpu_limit), *(g.name for g in self.gpus)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""What a model is: identity, inputs, outputs."""
+"""The model: identity, inputs, outputs and layers."""
 
 from __future__ import annotations
 

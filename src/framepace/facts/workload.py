@@ -21,33 +21,33 @@ class _Load(Fact, frozen=True, kw_only=True, tag_field="kind"):
 class Closed(_Load, frozen=True, kw_only=True, tag="closed"):
     """Closed loop: `concurrency` requests are in flight at any time; each starts when an earlier one is delivered.
 
-    None means one for each worker.
+    None means one per worker.
     """
 
     concurrency: Positive | None = None
 
 
 class Delay(_Load, frozen=True, kw_only=True, tag="delay"):
-    """Fixed delay: the next request is due `delay_ms` after the last was delivered (what most scripts do)."""
+    """Fixed delay: the next request is due `delay_ms` after the last was delivered, as in most scripts."""
 
     delay_ms: NonNegative
 
 
 class Paced(_Load, frozen=True, kw_only=True, tag="paced"):
-    """`fps` requests a second on a fixed grid; `jitter` is the half-width of a uniform shift, in periods."""
+    """`fps` requests per second on a fixed grid; `jitter` is the half-width of a uniform shift, in periods."""
 
     fps: PositiveNumber
     jitter: Annotated[float, Meta(ge=0, le=0.5)] = 0.0
 
 
 class Poisson(_Load, frozen=True, kw_only=True, tag="poisson"):
-    """Independent arrivals, `fps` a second on average."""
+    """Independent arrivals, `fps` per second on average."""
 
     fps: PositiveNumber
 
 
 class Burst(_Load, frozen=True, kw_only=True, tag="burst"):
-    """`size` requests due together, `fps` a second on average."""
+    """`size` requests due together, `fps` per second on average."""
 
     fps: PositiveNumber
     size: Positive = 8
@@ -59,7 +59,8 @@ class Replay(_Load, frozen=True, kw_only=True, tag="replay"):
     trace: str
 
 
-Load = Closed | Delay | Paced | Poisson | Burst | Replay
+OpenLoad = Paced | Poisson | Burst
+Load = Closed | Delay | OpenLoad | Replay
 
 
 class Stop(Fact, frozen=True, kw_only=True):
@@ -88,8 +89,8 @@ class Input(Fact, frozen=True, kw_only=True):
     """Where frames come from: video paths or stream addresses, or synthetic frames of `size` (height, width).
 
     `frames` bounds how many decoded frames are held in memory for the scopes 'model' and 'pipeline'. `cameras` is the
-    number of sources, which take the videos in turn; None means one a video. In the scope 'model', where all frames are
-    the same, it is how many loads there are, one without it.
+    number of sources, which take the videos in turn; None means one per video. In the scope 'model', where all frames
+    are the same, it is how many loads there are, one without it.
     """
 
     videos: tuple[str, ...] = ()
@@ -99,13 +100,13 @@ class Input(Fact, frozen=True, kw_only=True):
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """What each source plays: a video's path, a stream's address, or 'synthetic'."""
+        """The video's path, stream's address or 'synthetic' that each source plays."""
         names = self.videos or (SYNTHETIC,)
         return tuple(islice(cycle(names), self.cameras or len(names)))
 
 
 class Workload(Fact, frozen=True, kw_only=True):
-    """One measurement: what is exercised (`scope`), how requests arrive (`load`) and when it ends (`stop`)."""
+    """One measurement: which part runs (`scope`), how requests arrive (`load`) and when it ends (`stop`)."""
 
     load: Load
     scope: Scope = "stream"
@@ -116,5 +117,7 @@ class Workload(Fact, frozen=True, kw_only=True):
 
 
 def load_fps(load: Load) -> float | None:
-    """Mean arrivals a second of an open load; None for closed loops and fixed delays."""
-    return load.fps if isinstance(load, Paced | Poisson | Burst) else None
+    """Mean arrivals per second of an open load; None for closed loops, fixed delays and replays."""
+    if isinstance(load, OpenLoad):
+        return load.fps
+    return None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import cycle
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,34 +14,31 @@ from framepace.facts.plan import Plan
 from framepace.facts.workload import Replay, Workload
 from framepace.feeds.batchrules import BatchRule, DeadlineRule
 from framepace.feeds.deadline import DeadlineBatcher, DeadlineFeed
-from framepace.feeds.feed import Feed, InlineFeed, PictureSource, StreamFeed
+from framepace.feeds.feed import Arrivals, Feed, InlineFeed, PictureSource, StreamFeed
 from framepace.feeds.pacer import Pacer
 from framepace.feeds.runstate import RunState
 from framepace.measure.load import Interleaved, Lane, arrivals
 from framepace.store import load_trace
 from framepace.units import NS_PER_MS
 from framepace.video.frame import Frame
-from framepace.video.source import decode_all, open_source
+from framepace.video.source import MemorySource, decode_all, open_source
 
 LEAD_NS = 20 * NS_PER_MS  # between the start of a run and its first due frame: threads are up by then
-
-
-class _Held:
-    """Pictures held in memory, again and again; reading one costs nothing."""
-
-    def __init__(self, pictures: list[Any]) -> None:
-        self.read: Callable[[], Any] = cycle(pictures).__next__
 
 
 class Frames:
     """The pictures of a workload: held in memory, or sources that decode.
 
-    `sample` is one picture, from which the scope 'model' makes its input; `notes` what the sources had to say.
+    `sample` is one picture, from which the scope 'model' makes its input.
     """
 
     def __init__(self, names: tuple[str, ...], pictures: list[list[Any]], sources: list[Any]) -> None:
-        self.names, self._pictures, self._sources = names, pictures, sources
-        self.sample: Any = pictures[0][0] if pictures and pictures[0] else None
+        self.names = names
+        self.sample: Any = None
+        self._pictures = pictures
+        self._sources = sources
+        if pictures and pictures[0]:
+            self.sample = pictures[0][0]
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -66,25 +62,19 @@ class Frames:
             start: when the load begins (ns); a moment from now by default.
             share: (i, n): only every n-th frame of an open load, from the i-th, for one of n processes.
         """
-        rule = batch_rule(plan)
         sources = self._readers(workload)
-        start = clock.now() + LEAD_NS if start is None else start
-        recorded, workers = _recorded(workload), plan.engine.workers
-        parts = arrivals(workload.load, start, len(sources), rule.size, workload.seed, recorded, workers)
+        if start is None:
+            start = clock.now() + LEAD_NS
+        parts = source_arrivals(plan, workload, start, len(sources))
         pacer = Pacer(plan.engine, clock, state)
-        inline = workload.scope != "stream" or plan.engine.decode == "inline" or clock.virtual
-        state.batches = batcher = _batcher(plan, len(sources), parts[0].bulk)
-        if inline and batcher is not None:
+        batcher = _deadline_batcher(plan, len(sources), parts[0].bulk)
+        state.batches = batcher
+        if decodes_in_threads(plan, workload, clock):
+            drop = drops(plan, sink, clock, state)
+            return StreamFeed(sources, parts, batch_rule(plan), plan.source, pacer, drop, batcher)
+        if batcher is not None:
             return DeadlineFeed(sources, [Lane(part, *share) for part in parts], batcher, pacer)
-        if inline:
-            merged = Interleaved(parts)
-            return InlineFeed(sources, merged if merged.bulk else Lane(merged, *share), rule, pacer)
-
-        def drop(frame: Frame, cause: int) -> None:
-            for model in range(len(plan.models)):
-                sink(dropped_row(frame, model, cause, clock.now(), state.warming))
-
-        return StreamFeed(sources, parts, rule, plan.source, pacer, drop, batcher)
+        return InlineFeed(sources, _merged(parts, share), batch_rule(plan), pacer)
 
     def close(self) -> None:
         """Close the sources."""
@@ -95,9 +85,11 @@ class Frames:
         if workload.scope == "stream":
             return list(self._sources)
         if workload.scope == "model":
-            picture = self.sample if self.sample is not None else np.zeros(0)
-            return [_Held([picture]) for _ in range(workload.input.cameras or 1)]
-        return [_Held(pictures) for pictures in self._pictures]
+            picture = self.sample
+            if picture is None:
+                picture = np.zeros(0)
+            return [MemorySource([picture]) for _ in range(workload.input.cameras or 1)]
+        return [MemorySource(pictures) for pictures in self._pictures]
 
 
 def open_frames(workload: Workload, clock: Clock) -> Frames:
@@ -105,24 +97,69 @@ def open_frames(workload: Workload, clock: Clock) -> Frames:
 
     The scope 'stream' decodes while it runs; the others hold up to `input.frames` decoded pictures of each source.
     """
-    names = workload.input.sources
-    size, seed = workload.input.size, workload.seed
     if workload.scope == "stream":
-        sources = [open_source(name, size=size, seed=seed, loop=True, clock=clock) for name in names]
-        # The sample is the first picture of the source itself: a camera is not asked for a second connection.
-        return Frames(tuple(source.name for source in sources), [[sources[0].read()]], sources)
-    held = 1 if workload.scope == "model" else workload.input.frames
-    chosen = names[: workload.input.cameras or 1] if workload.scope == "model" else names
-    pictures = {name: decode_all(name, held, size=size, seed=seed) for name in dict.fromkeys(chosen)}
-    return Frames(chosen, [pictures[name] for name in chosen], [])
+        return _open_sources(workload, clock)
+    if workload.scope == "model":
+        return _decode(workload, workload.input.sources[: workload.input.cameras or 1], count=1)
+    return _decode(workload, workload.input.sources, workload.input.frames)
+
+
+def _open_sources(workload: Workload, clock: Clock) -> Frames:
+    size = workload.input.size
+    sources = [
+        open_source(name, size=size, seed=workload.seed, loop=True, clock=clock) for name in workload.input.sources
+    ]
+    # The sample is the first picture of the source itself: a camera is not asked for a second connection.
+    return Frames(tuple(source.name for source in sources), [[sources[0].read()]], sources)
+
+
+def _decode(workload: Workload, names: tuple[str, ...], count: int) -> Frames:
+    """Up to `count` pictures of each source; a video that several play is decoded once."""
+    size = workload.input.size
+    pictures = {name: decode_all(name, count, size=size, seed=workload.seed) for name in dict.fromkeys(names)}
+    return Frames(names, [pictures[name] for name in names], [])
+
+
+def decodes_in_threads(plan: Plan, workload: Workload, clock: Clock) -> bool:
+    """Whether each source has a thread that decodes, rather than the workers; never in virtual time."""
+    return workload.scope == "stream" and plan.engine.decode == "thread" and not clock.virtual
+
+
+def source_arrivals(plan: Plan, workload: Workload, start: int, sources: int) -> list[Arrivals]:
+    """Arrivals at each of `sources` from `start` (ns) on.
+
+    Raises StoreError or UsageError for a trace to replay that cannot be read or has no requests.
+    """
+    width = batch_rule(plan).size
+    return arrivals(workload.load, start, sources, width, workload.seed, _recorded(workload), plan.engine.workers)
+
+
+def drops(plan: Plan, sink: Sink, clock: Clock, state: RunState) -> Callable[[Frame, int], None]:
+    """What a feed calls with a frame that it drops, and the DropCause: a row for each model."""
+
+    def drop(frame: Frame, cause: int) -> None:
+        for model in range(len(plan.models)):
+            sink(dropped_row(frame, model, cause, clock.now(), state.warming))
+
+    return drop
+
+
+def _merged(parts: Sequence[Arrivals], share: tuple[int, int]) -> Arrivals:
+    """All sources taken in turn, for workers that read them; of an open load only a share."""
+    merged = Interleaved(parts)
+    if merged.bulk:
+        return merged
+    return Lane(merged, *share)
 
 
 def batch_rule(plan: Plan) -> BatchRule:
     """How frames are gathered for all models: the largest batch and window of any of them, within the budget."""
     size = max(model.batch.max for model in plan.models)
     window = max(model.batch.window_ms for model in plan.models)
-    budget = plan.target.budget_ms
-    return BatchRule(size, round(window * NS_PER_MS), None if budget is None else round(budget * NS_PER_MS))
+    budget_ns = None
+    if plan.target.budget_ms is not None:
+        budget_ns = round(plan.target.budget_ms * NS_PER_MS)
+    return BatchRule(size, round(window * NS_PER_MS), budget_ns)
 
 
 def deadline_rule(plan: Plan) -> DeadlineRule:
@@ -130,7 +167,8 @@ def deadline_rule(plan: Plan) -> DeadlineRule:
 
     Raises UsageError without a target, or where a preferred size is over the largest batch.
     """
-    size, budget = max(model.batch.max for model in plan.models), plan.target.budget_ms
+    size = max(model.batch.max for model in plan.models)
+    budget = plan.target.budget_ms
     if budget is None:
         fix = "give the plan a target: --fps or --p99-ms"
         raise UsageError("batch-policy deadline needs a deadline", got="a plan without a target", fix=fix)
@@ -140,7 +178,7 @@ def deadline_rule(plan: Plan) -> DeadlineRule:
     return DeadlineRule(size, round(budget * NS_PER_MS), tuple(sizes))
 
 
-def _batcher(plan: Plan, sources: int, bulk: bool) -> DeadlineBatcher | None:
+def _deadline_batcher(plan: Plan, sources: int, bulk: bool) -> DeadlineBatcher | None:
     """For the policy 'deadline'; none where whole batches are due together, since there is nothing to gather."""
     if bulk or all(model.batch.policy == "window" for model in plan.models):
         return None

@@ -9,14 +9,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from framepace.facts.workload import Burst, Closed, Delay, Load, Paced, Poisson, Replay
+from framepace.facts.workload import Burst, Closed, Delay, Load, OpenLoad, Paced, Poisson, Replay
 from framepace.feeds.feed import Arrivals
 from framepace.feeds.runstate import RunState
 from framepace.units import NS_PER_MS, NS_PER_S
 
 _CHUNK = 4096
-
-OpenLoad = Paced | Poisson | Burst
 
 
 def offsets(load: OpenLoad, first: int, count: int, seed: int = 0) -> NDArray[np.int64]:
@@ -93,7 +91,7 @@ class Recorded:
 
 
 class Feedback:
-    """Closed loop: a batch of `width` frames is due `delay` ns after the batch `concurrency` before it was delivered."""
+    """Closed loop: a batch of `width` frames is due `delay` ns after the batch `concurrency` before it."""
 
     bulk = True
 
@@ -175,18 +173,23 @@ def arrivals(
         workers: the requests in flight of a closed loop without a concurrency.
     """
     if isinstance(load, Closed):
-        return _shared(Feedback(start, load.concurrency or workers, 0, width), sources)
+        return _shared(Feedback(start, load.concurrency or workers, width=width), sources)
     if isinstance(load, Delay):
-        return _shared(Feedback(start, 1, round(load.delay_ms * NS_PER_MS), width), sources)
+        return _shared(Feedback(start, delay=round(load.delay_ms * NS_PER_MS), width=width), sources)
     if isinstance(load, Replay):
         assert recorded is not None
-        return [Recorded(recorded, start) for _ in range(sources)]
+        return [Recorded(recorded, start)] * sources
+    return _out_of_phase(load, start, sources, seed)
+
+
+def _shared(loop: Feedback, sources: int) -> list[Arrivals]:
+    return [Lane(loop, index, sources) for index in range(sources)]
+
+
+def _out_of_phase(load: OpenLoad, start: int, sources: int, seed: int) -> list[Arrivals]:
+    """The same open load for each source, the first without a delay and the others at random within a period."""
     # In the order of the sources: a feed that takes them in turn never waits for one while another's frame is there.
     phases = np.sort(np.random.default_rng(seed).uniform(0, 1, sources))
     phases[0] = 0.0
     period = NS_PER_S / load.fps
     return [Open(load, start + int(phase * period), seed + i) for i, phase in enumerate(phases)]
-
-
-def _shared(loop: Feedback, sources: int) -> list[Arrivals]:
-    return [Lane(loop, index, sources) for index in range(sources)]

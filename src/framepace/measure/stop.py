@@ -27,7 +27,8 @@ class Steady:
 
     def add(self, latency: int, now: int) -> bool:
         """See StopRule."""
-        self._start = now - latency if self._start is None else self._start
+        if self._start is None:
+            self._start = now - latency
         self._window.append(latency)
         if len(self._window) == self._warmup.window:
             self._medians.append(median(self._window))
@@ -36,15 +37,16 @@ class Steady:
         return self.stable or now - self._start >= self._warmup.seconds_max * NS_PER_S
 
     def _agree(self) -> bool:
-        low, high = min(self._medians), max(self._medians)
-        return len(self._medians) == 3 and high - low <= self._warmup.tolerance * max(low, 1)
+        low = min(self._medians)
+        spread = max(self._medians) - low
+        return len(self._medians) == 3 and spread <= self._warmup.tolerance * max(low, 1)
 
 
 class Enough:
     """The stop rule of a workload: count, duration or precision, whichever is met first.
 
     Precision uses order statistics: the ranks n*q -+ 2.58*sqrt(n*q*(1-q)) enclose the percentile with 99 % confidence
-    (normal approximation of the binomial; Conover, Practical Nonparametric Statistics).
+    (normal approximation of the binomial distribution; Conover, Practical Nonparametric Statistics).
     """
 
     def __init__(self, stop: Stop) -> None:
@@ -56,7 +58,8 @@ class Enough:
     def add(self, latency: int, now: int) -> bool:
         """See StopRule."""
         stop = self._stop
-        self._start = now - latency if self._start is None else self._start
+        if self._start is None:
+            self._start = now - latency
         self._count += 1
         if stop.count is not None and self._count >= stop.count:
             return True
@@ -80,11 +83,13 @@ class Enough:
 
     def _precise(self, latency: int, wanted: float) -> bool:
         self._latencies.append(latency)
-        n, q = len(self._latencies), self._stop.percentile / 100
+        n = len(self._latencies)
+        q = self._stop.percentile / 100
         if n < self._stop.count_min or n % _JUDGE_EVERY:
             return False
         spread = 2.58 * math.sqrt(n * q * (1 - q))
-        low, high = math.floor(n * q - spread), math.ceil(n * q + spread)
+        low = math.floor(n * q - spread)
+        high = math.ceil(n * q + spread)
         if low < 0 or high >= n:
             return False
         ordered = sorted(self._latencies)

@@ -49,6 +49,10 @@ class Sampling(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
+# Makes the telemetry of one run from the sink of its rows.
+MakeSampling = Callable[[Sink], Sampling]
+
+
 class Rows:
     """Collects packed rows from any thread; `drain` takes them out."""
 
@@ -64,7 +68,7 @@ class Rows:
         return packed
 
 
-def sampling_for(clock: Clock, gpus: Mapping[int, str], simulated: Callable[[], bytes]) -> Callable[[Sink], Sampling]:
+def sampling_for(clock: Clock, gpus: Mapping[int, str], simulated: Callable[[], bytes]) -> MakeSampling:
     """What samples a run: host and GPUs of the machine, or on a virtual clock the simulated devices.
 
     Args:
@@ -84,7 +88,7 @@ class Recorder:
     raises the error.
 
     Args:
-        sampling: makes the telemetry from the sink of its rows; None records none.
+        sampling: makes the telemetry; None records none.
         on_failure: ends the run; called by the flushing thread.
         on_flush: called after every flush while the run goes on, by the same thread.
     """
@@ -92,7 +96,7 @@ class Recorder:
     def __init__(
         self,
         writer: Writer,
-        sampling: Callable[[Sink], Sampling] | None = None,
+        sampling: MakeSampling | None = None,
         *,
         on_failure: Callable[[], None] = lambda: None,
         on_flush: Callable[[], None] = lambda: None,
