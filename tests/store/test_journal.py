@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import subprocess
 import sys
 import threading
 import tracemalloc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +18,7 @@ from framepace.errors import StoreError
 from framepace.facts.trace import REQUEST_COLUMNS, TELEMETRY_COLUMNS
 from framepace.store import MemoryWriter, TraceWriter, load_trace, rows_to_columns, save_json, traces
 from framepace.testing import make_meta
+from tests.store.limits import largest_file, no_room_for_parquet
 
 WIDTH = len(REQUEST_COLUMNS)
 RUNNING, DONE = make_meta(stopped="running"), make_meta(stopped="finished")
@@ -30,19 +28,6 @@ FIXTURES = Path(__file__).parent / "fixtures"
 def rows(count: int, width: int = WIDTH, first: int = 0) -> bytes:
     """Packed rows of distinct values, the first of which is `first`."""
     return np.arange(first, first + count * width, dtype="<i8").tobytes()
-
-
-@contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    """Writing beyond `size` bytes of a file fails as on a full disk: a short write, then an error."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, before)
 
 
 def test_a_disk_that_fills_in_the_middle_of_a_row_keeps_the_rows_before(tmp_path: Path) -> None:
@@ -77,14 +62,7 @@ def test_a_full_disk_at_the_end_leaves_the_journals_and_no_debris(tmp_path: Path
     """The second Parquet file does not fit: the first is removed, the journals stay, the meta is final."""
     writer = TraceWriter(tmp_path / "t", RUNNING)
     writer.append("requests", rows(5))
-    real = traces._write_parquet
-
-    def full(folder: Path, name: str) -> None:
-        if name == "telemetry":
-            raise OSError(28, "No space left on device")
-        real(folder, name)
-
-    monkeypatch.setattr(traces, "_write_parquet", full)
+    no_room_for_parquet(monkeypatch, "telemetry")
     writer.close(DONE)
     left = sorted(path.name for path in (tmp_path / "t").iterdir())
     assert left == ["meta.json", "requests.journal", "telemetry.journal"]
@@ -137,7 +115,7 @@ def test_rows_are_appended_before_the_run_ends(tmp_path: Path) -> None:
 
 def test_a_trace_of_many_blocks_is_put_together_in_order(tmp_path: Path, monkeypatch: Any) -> None:
     """Journal to Parquet to columns with blocks of 7 rows gives what one block gives, the last one short."""
-    monkeypatch.setattr(traces, "_BLOCK", 7)
+    monkeypatch.setattr(traces, "BLOCK_ROWS", 7)
     writer = TraceWriter(tmp_path / "t", RUNNING)
     writer.append("requests", rows(40))
     trace, straight = writer.close(DONE), rows_to_columns("requests", rows(40))
@@ -147,7 +125,7 @@ def test_a_trace_of_many_blocks_is_put_together_in_order(tmp_path: Path, monkeyp
 
 def test_loading_holds_the_rows_once(tmp_path: Path, monkeypatch: Any) -> None:
     """The peak memory of reading a trace, from journals or from Parquet, is its columns and little more."""
-    monkeypatch.setattr(traces, "_BLOCK", 1024)
+    monkeypatch.setattr(traces, "BLOCK_ROWS", 1024)
     writer, size = TraceWriter(tmp_path / "t", RUNNING), 40_000 * WIDTH * 8
     writer.append("requests", rows(40_000))
     for finish in (writer.abort, lambda: writer.close(DONE)):
@@ -250,3 +228,22 @@ def test_an_explanation_cannot_be_saved_over_a_folder(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="cannot write"):
         save_json(DONE, tmp_path / "out.json")
     assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
+
+
+def test_the_second_format_is_the_one_that_plans_still_have() -> None:
+    """A trace that was written before programs could be a subject: a plan's, with all that it had."""
+    trace = load_trace(FIXTURES / "trace-2")
+    assert trace.meta.is_plan
+    assert trace.meta.names == ("a", "b")
+    assert trace.meta.plan.target.fps == 30.0
+    assert (trace.meta.stopped, trace.meta.whole) == ("source ended", True)
+    assert trace.meta.notes == ("a note",)
+    assert trace.requests["frame"].tolist() == [0, 0, 1, 1, 2, 2]
+    assert len(trace.telemetry["time"]) == 2
+
+
+def test_a_trace_written_now_has_the_json_of_the_second_format(tmp_path: Path) -> None:
+    """Loaded and written again, the meta of the old file has the same fields and values."""
+    old = FIXTURES / "trace-2" / "meta.json"
+    save_json(load_trace(FIXTURES / "trace-2").meta, tmp_path / "meta.json")
+    assert (tmp_path / "meta.json").read_bytes() == old.read_bytes()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from pathlib import Path
 
 import msgspec
@@ -20,6 +19,7 @@ from framepace.facts.workload import Paced, Workload
 from framepace.recording.machine import probe
 from framepace.store import MemoryWriter, TraceWriter, load_plan, load_trace, save_plan
 from framepace.testing import make_meta
+from tests.store.limits import largest_file, no_room_for_parquet
 
 WIDTH = len(REQUEST_COLUMNS)
 
@@ -82,29 +82,21 @@ def test_a_torn_row_is_cut_off(cut: int) -> None:
 
 def test_a_killed_run_is_recovered_from_its_journals(tmp_path: Path) -> None:
     """Journals without Parquet are read; the trace says that it was killed."""
-    writer = written(tmp_path / "t", 7)
-    writer._files["requests"].write(b"torn")
+    written(tmp_path / "t", 7)
+    with (tmp_path / "t" / "requests.journal").open("ab") as journal:
+        journal.write(b"torn")
     trace = load_trace(tmp_path / "t")
     assert len(trace) == 7
     assert trace.meta.stopped == "killed"
     assert any("killed" in note for note in trace.meta.notes)
 
 
-def test_a_full_disk_is_an_error_that_keeps_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_an_error_that_keeps_the_rows(tmp_path: Path) -> None:
     """Appending to a full disk raises StoreError, and what was written before is read back."""
     writer = written(tmp_path / "t", 5)
-
-    class Full:
-        def write(self, data: bytes) -> int:
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-        def close(self) -> None:
-            pass
-
-    real, writer._files["requests"] = writer._files["requests"], Full()  # type: ignore[assignment]
-    with pytest.raises(StoreError, match="No space left"):
+    with largest_file(5 * WIDTH * 8), pytest.raises(StoreError, match="disk is full"):
         writer.append("requests", rows(1))
-    real.close()
+    writer.abort()
     assert len(load_trace(tmp_path / "t")) == 5
 
 
@@ -112,10 +104,7 @@ def test_no_room_for_parquet_leaves_the_journals(tmp_path: Path, monkeypatch: py
     """When closing cannot write, nothing is lost: the journals are what is loaded."""
     writer = written(tmp_path / "t", 5)
 
-    def full(folder: Path, name: str) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(store.traces, "_write_parquet", full)
+    no_room_for_parquet(monkeypatch)
     assert len(writer.close(meta("finished"))) == 5
     assert len(load_trace(tmp_path / "t")) == 5
 

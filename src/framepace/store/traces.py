@@ -27,7 +27,7 @@ from framepace.store.migrations import trace_1_to_2
 COLUMNS: Mapping[str, Mapping[str, str]] = {"requests": REQUEST_COLUMNS, "telemetry": TELEMETRY_COLUMNS}
 # Older format -> function from its decoded meta.json to the next one's. A column that a format lacks reads as -1.
 MIGRATIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"framepace.trace/1": trace_1_to_2}
-_BLOCK = 1 << 16  # rows held at once while a journal is turned into Parquet: 14 MB
+BLOCK_ROWS = 1 << 16  # held at once while a journal is turned into Parquet: 14 MB
 # Stamps grow steadily: deltas are a third of the size of zstd alone and read ten times as fast.
 _PARQUET_OPTIONS = {"compression": "snappy", "use_dictionary": False, "column_encoding": "DELTA_BINARY_PACKED"}
 _NOT_CLOSED = "the run was killed, or had no room to close its trace: at most its last second is missing"
@@ -135,7 +135,7 @@ def rows_to_columns(name: str, packed: bytes) -> dict[str, Column]:
     """Packed rows of 'requests' or 'telemetry' as contiguous columns; an incomplete last row is cut off."""
     width = len(COLUMNS[name])
     values = np.frombuffer(packed, "<i8", len(packed) // row_bytes(name) * width).reshape(-1, width)
-    return _gather(name, len(values), (values[i : i + _BLOCK] for i in range(0, len(values), _BLOCK)))
+    return _gather(name, len(values), (values[i : i + BLOCK_ROWS] for i in range(0, len(values), BLOCK_ROWS)))
 
 
 def is_trace(path: Path) -> bool:
@@ -206,7 +206,7 @@ def _columns(file: Any, name: str) -> dict[str, Column]:
     columns = {column: np.full(file.metadata.num_rows, -1, np.int64) for column in COLUMNS[name]}
     stored = [column for column in columns if column in file.schema_arrow.names]
     start = 0
-    for group in file.iter_batches(_BLOCK, columns=stored):
+    for group in file.iter_batches(BLOCK_ROWS, columns=stored):
         for column in stored:
             values = group[column].cast(pa.int64())
             columns[column][start : start + len(group)] = values.to_numpy(zero_copy_only=True)
@@ -238,12 +238,12 @@ def _schema(name: str) -> Any:
 
 
 def _blocks(journal: Path, name: str) -> Iterator[NDArray[np.int64]]:
-    """The whole rows of a journal, up to _BLOCK at a time, shape (rows, columns)."""
+    """The whole rows of a journal, up to BLOCK_ROWS at a time, shape (rows, columns)."""
     width = len(COLUMNS[name])
     remaining = _row_count(journal, name)
     with journal.open("rb") as file:
         while remaining > 0:
-            rows = np.fromfile(file, "<i8", min(remaining, _BLOCK) * width).reshape(-1, width)
+            rows = np.fromfile(file, "<i8", min(remaining, BLOCK_ROWS) * width).reshape(-1, width)
             remaining -= len(rows)
             yield rows.astype(np.int64, copy=False)
 
