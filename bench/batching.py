@@ -79,7 +79,7 @@ def run(
 ) -> dict[str, float]:  # fmt: skip
     """One measurement past two seconds of warm-up: latencies in ms, misses, mean batch, frames/s, padding."""
     loaded = engine or Engine(setup.plan(), clock)
-    state = RunState(Steady(Warmup(seconds_max=2.0, window=10**6)), Enough(Stop(seconds=seconds)), clock)
+    state = RunState(clock, Steady(Warmup(seconds_max=2.0, window=10**6)), Enough(Stop(seconds=seconds)))
     rows: list[bytes] = []
 
     def begin() -> Feed:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from framepace.clock.virtual import VirtualClock
 from framepace.facts.machine import Machine
 from framepace.facts.model import ModelSpec, TensorSpec
 from framepace.facts.plan import ModelPlan, Plan, Target
@@ -15,40 +16,8 @@ from framepace.facts.trace import REQUEST_COLUMNS, TELEMETRY_COLUMNS, Column, Tr
 from framepace.facts.workload import Closed, Paced, Workload
 from framepace.units import NS_PER_MS, NS_PER_S
 
-
-class FakeClock:
-    """A virtual clock: time passes only when someone waits, so tests assert exact times.
-
-    `oversleep` ns are added to every sleep, as a system's timer does. CPU time passes while spinning only.
-    """
-
-    virtual = True
-
-    def __init__(self, start: int = 0, oversleep: int = 0) -> None:
-        self._now, self._cpu, self.oversleep = start, 0, oversleep
-
-    def now(self) -> int:
-        """Virtual time in ns."""
-        return self._now
-
-    def cpu(self) -> int:
-        """Virtual CPU time in ns."""
-        return self._cpu
-
-    def process_cpu(self) -> int:
-        """Virtual CPU time of the one thread there is, in ns."""
-        return self._cpu
-
-    def sleep_until(self, due: int) -> None:
-        """Advance to `due` plus the oversleep."""
-        if due > self._now:
-            self._now = due + self.oversleep
-
-    def spin_until(self, due: int) -> None:
-        """Advance to `due`, counting the time as CPU time."""
-        if due > self._now:
-            self._cpu += due - self._now
-            self._now = due
+FakeClock = VirtualClock
+"""A virtual clock: time passes only when someone waits, so tests assert exact times. FakeClock(start, oversleep)."""
 
 
 def make_machine(**changes: Any) -> Machine:

@@ -207,7 +207,7 @@ def test_a_late_comer_slows_what_is_left_of_a_request() -> None:
     ends = [0, 0]
 
     def body(index: int) -> None:
-        with clock.thread(index, 2):
+        with clock.joined(index, 2):
             clock.sleep_until(index * MS // 2)
             infer(workers[index], clock)
             ends[index] = clock.now()

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from framepace.clock.virtual import NEVER, VirtualClock, pass_until
+from framepace.clock.system import Clock, SystemClock
+from framepace.clock.virtual import NEVER, VirtualClock
 
 Work = Callable[[], None]
 
@@ -20,7 +21,7 @@ def crew(clock: VirtualClock, *works: Work) -> list[BaseException]:
 
     def body(index: int) -> None:
         try:
-            with clock.thread(index, len(works)):
+            with clock.joined(index, len(works)):
                 works[index]()
         except BaseException as error:
             raised[index] = error
@@ -32,33 +33,6 @@ def crew(clock: VirtualClock, *works: Work) -> list[BaseException]:
         thread.join(timeout=20)
     assert not any(thread.is_alive() for thread in threads)
     return [raised[index] for index in sorted(raised)]
-
-
-class PlainClock:
-    """A clock that has nothing but the protocol."""
-
-    virtual = True
-
-    def __init__(self) -> None:
-        self.time = 0
-
-    def now(self) -> int:
-        """Virtual time."""
-        return self.time
-
-    def process_cpu(self) -> int:
-        """None passes."""
-        return 0
-
-    def cpu(self) -> int:
-        """No CPU time."""
-        return 0
-
-    def sleep_until(self, due: int) -> None:
-        """Advance."""
-        self.time = max(self.time, due)
-
-    spin_until = sleep_until
 
 
 def test_one_thread_passes_time_by_waiting_only() -> None:
@@ -136,14 +110,14 @@ def test_nobody_goes_on_before_all_have_come() -> None:
     log = list[str]()
 
     def first() -> None:
-        with clock.thread(0, 2):
+        with clock.joined(0, 2):
             log.append("first")
             clock.sleep_until(10)
 
     def second() -> None:
         second_may.wait(20)
         log.append("registers")
-        with clock.thread(1, 2):
+        with clock.joined(1, 2):
             clock.sleep_until(5)
             log.append("second")
 
@@ -275,14 +249,50 @@ def test_a_stranger_cannot_pass_the_time_of_registered_threads() -> None:
         thread.join(timeout=20)
         clock.sleep_until(10)
 
-    assert not crew(clock, member)
+    assert not crew(clock, member, lambda: clock.sleep_until(5))
     assert "without being one" in strange[0]
     assert clock.now() == 10
 
 
-def test_any_clock_can_wait_for_a_changing_time() -> None:
-    """A clock with nothing but the protocol asks again after each wait."""
-    clock = PlainClock()
-    pass_until(clock, lambda: 10 if clock.now() < 10 else 25, spins=True)
-    assert clock.now() == 25
+@pytest.mark.parametrize("clock", [VirtualClock(), SystemClock()])
+@pytest.mark.parametrize("spins", [True, False])
+def test_any_clock_waits_for_a_changing_time(clock: Clock, spins: bool) -> None:
+    """Both clocks ask again after each wait."""
+    began = clock.now()
+    clock.pass_until(lambda: began + (10 if clock.now() < began + 10 else 25), spins)
+    assert clock.now() >= began + 25
     assert NEVER > 10**18
+
+
+def test_nobody_goes_on_before_the_reserved_threads_have_come() -> None:
+    """A worker alone waits for the two threads beside it; at equal times the worker goes first, then by number."""
+    clock, log = VirtualClock(), list[tuple[int, str]]()
+    places = clock.reserve(2)
+
+    def beside(number: int) -> None:
+        with places[number]:
+            clock.sleep_until(10)
+            log.append((clock.now(), f"beside {number}"))
+
+    threads = [threading.Thread(target=beside, args=(number,), daemon=True) for number in (1, 0)]
+    for thread in threads:
+        thread.start()
+    with clock.joined(0, 1):
+        clock.sleep_until(10)
+        log.append((clock.now(), "worker"))
+        clock.sleep_until(20)
+    for thread in threads:
+        thread.join(timeout=20)
+    assert log == [(10, "worker"), (10, "beside 0"), (10, "beside 1")]
+    assert clock.now() == 20
+
+
+def test_on_the_system_s_clock_nobody_waits_for_anybody() -> None:
+    """Joining, reserving and waking ask nothing; locks and conditions are those of `threading`."""
+    clock = SystemClock()
+    with clock.joined(1, 2), clock.reserve(1)[0], clock.awake(), clock.lock():
+        assert clock.halted() <= clock.now()
+    condition = clock.condition()
+    with condition:
+        condition.notify_all()
+        assert not condition.wait(0.0)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from framepace.backends.base import Tensors, Worker
-from framepace.clock.system import Clock
+from framepace.clock.system import Clock, SystemClock
 from framepace.engine.pipeline import Step
 from framepace.errors import BackendError
 from framepace.facts.trace import REQUEST_COLUMNS, Column, table
@@ -76,4 +76,4 @@ class Rows:
 
 def run_state(count: int, warmup: float = 0.0) -> RunState:
     """A state that ends after `count` frames (one more while warm-up is zero seconds long)."""
-    return RunState(Steady(Warmup(seconds_max=warmup)), Enough(Stop(count=count)))
+    return RunState(SystemClock(), Steady(Warmup(seconds_max=warmup)), Enough(Stop(count=count)))

@@ -65,7 +65,7 @@ def together(sessions: Sequence[Session], clock: VirtualClock, count: int = 1, r
     workers = [primed(session, index) for index, session in enumerate(sessions)]
 
     def body(index: int) -> None:
-        with clock.thread(index, len(sessions)):
+        with clock.joined(index, len(sessions)):
             latencies[index] = [infer(workers[index], clock, count) for _ in range(requests)]
 
     threads = [threading.Thread(target=body, args=(index,), daemon=True) for index in range(len(sessions))]

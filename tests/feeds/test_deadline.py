@@ -126,7 +126,7 @@ def flooded(budget: int) -> dict[str, Column]:
     clock = VirtualClock()
     model = plan(SHARED, batch=Batching(max=4), slots=1)
     engine = Engine(Plan(models=(model,), engine=EnginePlan(wait="sleep")), clock)
-    state = RunState(*run_state_parts(3.0), clock)
+    state = RunState(clock, *run_state_parts(3.0))
     rows = Rows()
 
     def begin() -> DeadlineFeed:

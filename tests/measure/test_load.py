@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from framepace.clock.system import SystemClock
 from framepace.facts.workload import Burst, Closed, Delay, OpenLoad, Paced, Poisson, Stop, Warmup
 from framepace.feeds.runstate import RunState
 from framepace.measure.load import Feedback, Open, Recorded, arrivals, offsets
@@ -15,7 +16,7 @@ from framepace.measure.stop import Enough, Steady
 
 def state() -> RunState:
     """A run that never stops by itself."""
-    return RunState(Steady(Warmup(seconds_max=0)), Enough(Stop()))
+    return RunState(SystemClock(), Steady(Warmup(seconds_max=0)), Enough(Stop()))
 
 
 @given(st.integers(0, 5000), st.integers(1, 50), st.floats(1, 1000), st.integers(0, 9))
@@ -75,7 +76,7 @@ def test_a_closed_loop_ends_with_its_run() -> None:
 
 def test_ctrl_c_counts_after_the_end_of_a_run_too() -> None:
     """The first reason to stop stays, but whoever presses Ctrl-C while a run ends wants nothing after it."""
-    over = RunState(Steady(Warmup(seconds_max=0)), Enough(Stop(count=1)))
+    over = RunState(SystemClock(), Steady(Warmup(seconds_max=0)), Enough(Stop(count=1)))
     over.delivered(5, 100)
     over.delivered(5, 200)
     reasons = [over.stopped]

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from framepace.backends.base import Backend, DeviceTimes, Session, Tensors, Worker
 from framepace.backends.options import checked
 from framepace.clock.system import Clock
-from framepace.clock.virtual import pass_until
 from framepace.devices.cuda import ordinal
 from framepace.errors import BackendError, DeviceMemoryError, UsageError
 from framepace.facts.model import ModelSpec, TensorSpec
@@ -236,7 +235,7 @@ class SimulatedWorker(Worker):
             with lock:
                 return device.finish(job, clock.now())
 
-        pass_until(clock, when, spins)
+        clock.pass_until(when, spins)
         if waited and not spins:
             clock.spin_until(clock.now() + round(self._session.model.block_us * 1000))
 

@@ -1,15 +1,35 @@
-"""The clock is a parameter: everything that reads or passes time takes one."""
+"""The clock is a parameter: everything that reads or passes time takes one, and locks and waits by it."""
 
 from __future__ import annotations
 
 import select
+import threading
 import time
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal, Protocol
+
+When = Callable[[], int]
+WaitPolicy = Literal["sleep", "spin", "hybrid"]
+
+
+class Condition(AbstractContextManager[Any], Protocol):
+    """What is used of threading.Condition; within it the lock is held."""
+
+    def notify_all(self) -> None:
+        """Wake every thread that waits; called with the lock held."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Release the lock until notified or `timeout` seconds have passed; whether it was notified."""
 
 
 class Clock(Protocol):
-    """Time in ns. `virtual` clocks advance only when someone waits on them."""
+    """Time in ns, and what threads need to wait for each other in that time.
+
+    A `virtual` clock advances only when every thread that takes part waits on it: locks and conditions that are held
+    while time passes come from the clock, and threads say that they take part (`joined`, `reserve`). On the system's
+    clock these are threading's, and nobody needs to say anything.
+    """
 
     virtual: bool
 
@@ -22,30 +42,67 @@ class Clock(Protocol):
     def process_cpu(self) -> int:
         """CPU time of all threads of the process in ns."""
 
+    def halted(self) -> int:
+        """Time in ns for which the core of the calling thread had nothing to run and halted."""
+
     def sleep_until(self, due: int) -> None:
         """Give up the core until `due` (ns); may return late, never early."""
 
     def spin_until(self, due: int) -> None:
         """Keep the core busy until `due` (ns)."""
 
+    def pass_until(self, when: When, spins: bool) -> None:
+        """Wait until the time `when()` (ns), spinning or sleeping. `when` is called again whenever a wait ends."""
 
-def _release_lock() -> Callable[[float], object]:
+    def lock(self) -> AbstractContextManager[Any]:
+        """A lock that may be held while time passes. Not re-entrant."""
+
+    def condition(self) -> Condition:
+        """A condition on which threads wait for each other."""
+
+    def joined(self, index: int, of: int) -> AbstractContextManager[None]:
+        """Within it the calling thread takes part as worker number `index` of `of`; none continues before all joined.
+
+        A thread that never comes would hold back the others: enter when nothing can fail any more before it.
+        """
+
+    def reserve(self, count: int) -> Sequence[AbstractContextManager[None]]:
+        """Places for `count` threads beside the workers, such as those of a feed; each thread enters its own.
+
+        To be called before the workers join, who then also wait for these threads.
+        """
+
+    def awake(self) -> AbstractContextManager[None]:
+        """Within it the core of the calling thread does not halt while the thread sleeps.
+
+        Only a virtual clock can do this by itself: real cores are kept awake by engine.corekeeper.
+        """
+
+
+def _interpreter_lock_release() -> Callable[[float], object]:
     """A call that releases the interpreter lock and returns at once; poll objects are not shared between threads."""
-    return select.poll().poll if hasattr(select, "poll") else time.sleep
+    if hasattr(select, "poll"):
+        return select.poll().poll
+    return time.sleep
 
 
 class SystemClock:
-    """The machine's monotonic clock (CLOCK_MONOTONIC on Linux)."""
+    """The machine's monotonic clock (CLOCK_MONOTONIC on Linux), with the locks of `threading`."""
 
     virtual = False
     now = staticmethod(time.perf_counter_ns)
     cpu = staticmethod(time.thread_time_ns)
     process_cpu = staticmethod(time.process_time_ns)
+    lock = staticmethod(threading.Lock)
+
+    def halted(self) -> int:
+        """All time that is not CPU time of the calling thread."""
+        return time.perf_counter_ns() - time.thread_time_ns()
 
     def sleep_until(self, due: int) -> None:
         """Sleep until `due`, again if the system woke the thread early."""
-        while (left := due - time.perf_counter_ns()) > 0:
-            time.sleep(left / 1e9)
+        while (remaining := due - time.perf_counter_ns()) > 0:
+            time.sleep(remaining / 1e9)
 
     def spin_until(self, due: int) -> None:
         """Read the clock until `due`, letting other Python threads run.
@@ -53,16 +110,42 @@ class SystemClock:
         A bare loop would hold the interpreter lock for whole switch intervals: a second thread then wakes 5 ms late
         (measured). `poll` with no descriptors releases the lock, keeps the core, and costs 0.3 us.
         """
-        release = _release_lock()
+        release = _interpreter_lock_release()
         while time.perf_counter_ns() < due:
             release(0)
 
+    def pass_until(self, when: When, spins: bool) -> None:
+        """See Clock."""
+        while (due := when()) > time.perf_counter_ns():
+            if spins:
+                self.spin_until(due)
+            else:
+                self.sleep_until(due)
 
-def wait_until(clock: Clock, due: int, wait: str, spin_ns: int) -> None:
-    """Pass the time until `due` by policy `wait`: 'sleep', 'spin', or 'hybrid' (sleep, then spin the last `spin_ns`).
+    def condition(self) -> Condition:
+        """See Clock."""
+        return threading.Condition()
+
+    def joined(self, index: int, of: int) -> AbstractContextManager[None]:
+        """Nothing to do: time passes for every thread."""
+        return nullcontext()
+
+    def reserve(self, count: int) -> Sequence[AbstractContextManager[None]]:
+        """Places that ask nothing of who enters them."""
+        return [nullcontext() for _ in range(count)]
+
+    def awake(self) -> AbstractContextManager[None]:
+        """Nothing: see engine.corekeeper."""
+        return nullcontext()
+
+
+def wait_until(clock: Clock, due: int, policy: WaitPolicy, spin_ns: int) -> None:
+    """Pass the time until `due` by `policy`; 'hybrid' sleeps, then spins the last `spin_ns`.
 
     A sleeping thread wakes 50 to 200 us late on common systems, so the end of a hybrid wait is spun.
     """
-    if wait != "spin":
-        clock.sleep_until(due if wait == "sleep" else due - spin_ns)
+    if policy == "sleep":
+        clock.sleep_until(due)
+    elif policy == "hybrid":
+        clock.sleep_until(due - spin_ns)
     clock.spin_until(due)

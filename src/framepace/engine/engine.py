@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 from framepace.backends.base import Session, get_backend
@@ -254,7 +254,7 @@ class _Crew:
             # and freeing disturb what runs.
             self._meet()
             assert self._feed is not None
-            with _on_the_clock(self._engine.clock, index, engine.workers):
+            with self._engine.clock.joined(index, engine.workers):
                 strategy.serve(self._feed, beats=engine.heartbeat_ms is not None)
             if self._together is not None:
                 self._together.wait()
@@ -271,13 +271,8 @@ class _Crew:
 
 
 def _kept_awake(clock: Clock, index: int) -> AbstractContextManager[None]:
-    """The keeper beside a worker; on a virtual clock there is no core, but the clock knows."""
-    awake: Callable[[], AbstractContextManager[None]] | None = getattr(clock, "awake", None)
+    """The keeper beside worker `index`; a virtual clock has no cores, but knows whether they would halt."""
+    if clock.virtual:
+        return clock.awake()
     cores = usable_cores()
-    return awake() if awake is not None else kept_awake(cores[-1 - index % len(cores)])
-
-
-def _on_the_clock(clock: Clock, index: int, of: int) -> AbstractContextManager[None]:
-    """On a virtual clock that knows several threads, they take turns."""
-    thread: Callable[[int, int], AbstractContextManager[None]] | None = getattr(clock, "thread", None)
-    return thread(index, of) if thread is not None and of > 1 else nullcontext()
+    return kept_awake(cores[-1 - index % len(cores)])

@@ -282,13 +282,12 @@ class _Served:
         finish = None if scope == "model" else self._finish
         with lock_setup():
             step = make_step(self._index, self._model, self._session, scope, picture, self._session.worker(worker))
-            self._state = RunState(_Never(), _Never())
+            self._state = RunState(SystemClock())  # the parent decides on warm-up and end
             self._pipeline = Pipeline(
                 [step], SystemClock(), self._state, self._rows.append, finish, worker, self._batch_ids, whole=False
             )
             self._errors_sent = 0
             self._pipeline.prime()
-        self._state.warming = False  # the parent decides
 
     def run(self, frames: Sequence[Frame], places: Sequence[Shared] | None) -> Done:
         """Run the model on frames whose pictures are at `places`."""
@@ -313,11 +312,3 @@ class _Served:
             self._pipeline.close()
             self._pipeline = None
         self._reader.close()
-
-
-class _Never:
-    """A rule that ends nothing."""
-
-    def add(self, latency: int, now: int) -> bool:
-        """See StopRule."""
-        return False

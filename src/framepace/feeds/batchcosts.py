@@ -5,7 +5,7 @@ from __future__ import annotations
 _KEEP = 1 - 1 / 256  # what an observation still counts one batch later
 _FIRST = 8  # batches that run alone, where they can, before any are tried side by side
 _ALONE = 0.05  # share of a batch's time in which others may be in flight, and it still counts as alone
-_WORTH = 0.10  # growth of frames/s that makes something worth it, as in analyze.scaling
+_WORTH = 0.10  # growth of frames/s that makes something worth it
 _GAIN = 1 / 16  # share of a new deviation in the running mean of them
 _ROBUST = 1.345 * 1.25  # Huber's limit in mean deviations: 1.345 robust ones, a robust one being 1.25 mean ones
 _PRIOR = 1e-3  # weight of the prior against all that was measured
@@ -15,8 +15,7 @@ _SAFE = 4.0  # mean deviations kept in hand, as retransmission timers do (Jacobs
 class BatchCosts:
     """What a batch of b frames takes, t(b) = a + b * k in ns, learnt from batches as they are delivered.
 
-    The line of analyze.scaling.fit_scaling, by the same least squares of relative residuals with Huber's weights (Huber
-    1964), but one batch at a time, old ones counting less. Where only one size was seen, half its cost is taken as
+    Least squares of relative residuals with Huber's weights (Huber 1964), one batch at a time, old ones counting less. Where only one size was seen, half its cost is taken as
     fixed. `residual` is the mean relative deviation from the line. `sharing` tells what batches side by side gain: 0
     where the device runs n of them in the time of one, 1 where they take as long as one after the other. It falls
     slowly while none run so, and then they are tried again.

@@ -105,7 +105,7 @@ class DeadlineFeed:
     ) -> None:
         self._sources, self._arrivals, self._batcher, self._pacer = sources, arrivals, batcher, pacer
         self._now, self._state, self._numbers = pacer.clock.now, pacer.state, count()
-        lock = getattr(pacer.clock, "lock", threading.Lock)
+        lock = pacer.clock.lock
         self._turn, self._guard = lock(), lock()
         self._buffers: list[deque[Frame]] = [deque() for _ in sources]
         self._upcoming: list[tuple[int, int, int]] = []

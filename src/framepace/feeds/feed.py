@@ -94,7 +94,7 @@ class InlineFeed:
         self._sources, self._arrivals, self._rule, self._pacer = sources, arrivals, rule, pacer
         self._now, self._state = pacer.clock.now, pacer.state
         self._numbers = _Numbers()
-        lock = getattr(pacer.clock, "lock", threading.Lock)
+        lock = pacer.clock.lock
         self._gather, self._reads = lock(), [lock() for _ in sources]
 
     def take(self, idle: Idle | None, wait: bool = True) -> list[Frame] | None:
@@ -207,7 +207,7 @@ class StreamFeed:
         self._clock, self._state = pacer.clock, pacer.state
         self._numbers = count()
         self._buffers: list[deque[Frame]] = [deque() for _ in sources]
-        self._changed = threading.Condition()
+        self._changed: Any = pacer.clock.condition()
         self._alive = len(sources)
         self.errors: dict[int, FramepaceError] = {}
         self._threads = [

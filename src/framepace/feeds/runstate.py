@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from framepace.clock.system import Clock
 from framepace.facts.trace import Stopped
 from framepace.video.frame import Frame
 
-_KEPT = 65536  # deliveries a closed loop can look back on; more than any concurrency
+_DELIVERIES_KEPT = 65536  # a closed loop can look back on these; more than any concurrency
+_LOOK_S = 0.25  # the longest a closed loop waits without looking whether the run was stopped
 
 
 class StopRule(Protocol):
@@ -20,39 +20,41 @@ class StopRule(Protocol):
         """Note a delivered frame (latency and time in ns); true when the run may end."""
 
 
-class Batches(Protocol):
-    """Wants to know what batches cost."""
+class BatchObserver(Protocol):
+    """Learns what batches cost."""
 
     def end(self, frames: Sequence[Frame], now: int, failed: bool) -> None:
-        """Note that a batch that a feed gave was delivered at `now` (ns), or failed."""
+        """Note that a batch from the feed was delivered at `now` (ns), or failed."""
 
 
 class RunState:
     """Counts deliveries, ends warm-up when `warm` says so, and the run when `rule` does or somebody calls `stop`.
 
-    Deliveries are numbered from 0 in order of completion; closed loops wait on them, on the clock if it is virtual.
-    `batches` is set by a feed that gathers by what batches cost.
+    Without `warm` there is no warm-up; without `rule` the run goes on until it is stopped. Deliveries are numbered from
+    0 in order of completion; closed loops wait for them on `clock`. `batches` is set by a feed whose batches depend on
+    what earlier ones cost.
     """
 
-    def __init__(self, warm: StopRule, rule: StopRule, clock: Clock | None = None) -> None:
-        self._warm, self._rule = warm, rule
-        self._done: Any = getattr(clock, "condition", threading.Condition)()
+    def __init__(self, clock: Clock, warm: StopRule | None = None, rule: StopRule | None = None) -> None:
+        self._warm = warm
+        self._rule = rule
+        self._done = clock.condition()
         self._completions: list[int] = []
         self._forgotten = 0
-        self.warming = True
+        self.warming = warm is not None
         self.stopped: Stopped | None = None
         self.measured = 0
-        self.batches: Batches | None = None
+        self.batches: BatchObserver | None = None
 
     def delivered(self, latency: int, now: int) -> None:
         """Note that a frame was delivered at `now` (ns) with `latency` ns."""
         with self._done:
             self._remember(now)
             if self.warming:
-                self.warming = not self._warm.add(latency, now)
+                self.warming = self._warm is not None and not self._warm.add(latency, now)
             else:
                 self.measured += 1
-                if self._rule.add(latency, now):
+                if self._rule is not None and self._rule.add(latency, now):
                     self.stopped = self.stopped or "finished"
             self._done.notify_all()
 
@@ -61,8 +63,9 @@ class RunState:
 
         But Ctrl-C counts after the run's own end too: what follows it is not wanted either.
         """
-        own_end = self.stopped == "finished" and reason == "interrupted"
-        self.stopped = reason if self.stopped is None or own_end else self.stopped
+        ended_by_itself = self.stopped == "finished" and reason == "interrupted"
+        if self.stopped is None or ended_by_itself:
+            self.stopped = reason
         with self._done:
             self._done.notify_all()
 
@@ -72,17 +75,19 @@ class RunState:
             while self._forgotten + len(self._completions) <= number:
                 if self.stopped is not None:
                     return None
-                self._done.wait(0.25)
+                self._done.wait(_LOOK_S)
             return self._completions[number - self._forgotten]
 
     def peek(self, number: int) -> int | None:
         """When delivery `number` completed (ns), without waiting; None when it has not."""
         with self._done:
             place = number - self._forgotten
-            return self._completions[place] if place < len(self._completions) else None
+            if place < len(self._completions):
+                return self._completions[place]
+            return None
 
     def _remember(self, now: int) -> None:
         self._completions.append(now)
-        if len(self._completions) > _KEPT:
-            del self._completions[: _KEPT // 2]
-            self._forgotten += _KEPT // 2
+        if len(self._completions) > _DELIVERIES_KEPT:
+            del self._completions[: _DELIVERIES_KEPT // 2]
+            self._forgotten += _DELIVERIES_KEPT // 2

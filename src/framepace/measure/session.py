@@ -21,14 +21,13 @@ from framepace.errors import StoreError
 from framepace.facts.plan import Plan
 from framepace.facts.trace import Stopped, Trace, TraceMeta
 from framepace.facts.workload import Workload
-from framepace.feeds.feed import Feed
 from framepace.feeds.runstate import RunState
 from framepace.measure.frames import Frames, open_frames
+from framepace.measure.runner import Execute, Loaded, opened
 from framepace.measure.stop import Enough, Steady
-from framepace.measure.workerprocesses import run_processes
 from framepace.progress import Tell, silent
 from framepace.recording.machine import probe
-from framepace.recording.recorder import Recorder, Sink, Writer, sampling_for
+from framepace.recording.recorder import MakeSampling, Recorder, Writer, sampling_for
 from framepace.store import MemoryWriter, TraceWriter, trace_id
 
 _UNSTABLE = "warm-up ended by its time limit: the latency level was not stable yet"
@@ -67,18 +66,16 @@ def measure(
     """
     clock = clock or clock_for(plan)
     with ExitStack() as stack:
-        if engine is None:
-            engine = Engine(plan, clock, tell)
-            stack.callback(engine.close)
         if frames is None:
             frames = open_frames(workload, clock)
             stack.callback(frames.close)
-        run = _Run(plan, workload, engine, frames, clock)
+        loaded, execute = stack.enter_context(opened(plan, workload, clock, frames, engine, tell))
+        run = _Run(plan, workload, loaded, execute, frames, clock, progress)
         recorder = Recorder(
             _writer(folder, run.meta, overwrite),
-            sampling_for(clock, engine.gpus, engine.telemetry) if telemetry else None,
-            on_failure=lambda: run.state.stop("disk full"),
-            on_flush=lambda: progress(run.share_done) if progress is not None else None,
+            _sampling(telemetry, loaded, clock),
+            on_failure=run.disk_full,
+            on_flush=run.show_progress,
         )
         return run.record(recorder, layers)
 
@@ -96,15 +93,23 @@ def _writer(folder: Path | None, meta: TraceMeta, overwrite: bool) -> Writer:
     return TraceWriter(folder, meta, overwrite)
 
 
+def _sampling(telemetry: bool, loaded: Loaded, clock: Clock) -> MakeSampling | None:
+    if not telemetry:
+        return None
+    return sampling_for(clock, loaded.gpus, loaded.telemetry)
+
+
 @dataclass
 class _Run:
-    """One measurement: an engine that is loaded, the frames it gets, and when it has measured enough."""
+    """One measurement: models that are loaded, the frames they get, and when it has measured enough."""
 
     plan: Plan
     workload: Workload
-    engine: Engine
+    loaded: Loaded
+    execute: Execute
     frames: Frames
     clock: Clock
+    progress: Callable[[float], None] | None
     warm: Steady = field(init=False)
     rule: Enough = field(init=False)
     state: RunState = field(init=False)
@@ -113,63 +118,54 @@ class _Run:
     def __post_init__(self) -> None:
         self.warm = Steady(self.workload.warmup)
         self.rule = Enough(self.workload.stop)
-        self.state = RunState(self.warm, self.rule, self.clock)
+        self.state = RunState(self.clock, self.warm, self.rule)
         self.meta = self._describe()
 
-    @property
-    def share_done(self) -> float:
-        """0 to 1, by the stop rule."""
-        return self.rule.progress(self.clock.now())
+    def disk_full(self) -> None:
+        """End the run: its rows cannot be written any more."""
+        self.state.stop("disk full")
+
+    def show_progress(self) -> None:
+        """Report the share done, by the stop rule."""
+        if self.progress is not None:
+            self.progress(self.rule.progress(self.clock.now()))
 
     def record(self, recorder: Recorder, layers: bool) -> Trace:
         """Run into `recorder` and close the trace, whatever happens."""
         errors: list[Exception] = []
         try:
             with _interruptible(self.state), recorder:
-                errors = self._run(recorder.sink)
+                errors = self.execute(self.state, recorder.sink)
         except BaseException:
             with suppress(StoreError):  # the error that ended the run says more
                 recorder.close(self._ended("failed", errors))
             raise
         meta = self._ended(self.state.stopped or "finished", errors)
         if layers and self.state.stopped not in ("failed", "device lost"):
-            meta = replace(meta, layers=self.engine.layers())
+            meta = replace(meta, layers=self.loaded.layers())
         return recorder.close(meta)
-
-    def _run(self, sink: Sink) -> list[Exception]:
-        """Run to the end; the errors of failed requests and sources."""
-        if self.plan.engine.strategy == "worker-processes":
-            return run_processes(self.plan, self.workload, self.clock, self.state, sink, self.engine.startup)
-        feeds: list[Feed] = []
-
-        def begin() -> Feed:
-            feeds.append(self.frames.feed(self.plan, self.workload, self.clock, self.state, sink))
-            return feeds[0]
-
-        errors = self.engine.run(self.workload.scope, begin, self.state, sink, self.frames.sample)
-        return errors + [error for feed in feeds for error in getattr(feed, "errors", {}).values()]
 
     def _describe(self) -> TraceMeta:
         machine = probe()
         return TraceMeta(
             id=trace_id(),
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            machine=replace(machine, libraries={**machine.libraries, **self.engine.libraries}),
-            models=self.engine.specs,
+            machine=replace(machine, libraries={**machine.libraries, **self.loaded.libraries}),
+            models=self.loaded.specs,
             subject_plan=self.plan,
             workload=self.workload,
             sources=self.frames.names,
             clock="virtual" if self.clock.virtual else "monotonic",
-            simulated=self.engine.simulated,
-            placement=self.engine.placement,
-            batch_sizes=self.engine.batch_sizes,
+            simulated=self.loaded.simulated,
+            placement=self.loaded.placement,
+            batch_sizes=self.loaded.batch_sizes,
             framepace=machine.libraries.get("framepace", ""),
         )
 
     def _ended(self, stopped: Stopped, errors: list[Exception]) -> TraceMeta:
         """The meta of the run as it ended."""
         first_lines = dict.fromkeys(str(error).splitlines()[0] for error in errors)
-        notes = [*self.frames.notes, *self.engine.notes, *first_lines]
+        notes = [*self.frames.notes, *self.loaded.notes, *first_lines]
         if self.state.warming or not self.warm.stable:
             notes.append(_UNSTABLE)
         return replace(
@@ -177,7 +173,7 @@ class _Run:
             stopped=stopped,
             warmup_stable=self.warm.stable,
             notes=tuple(notes),
-            startup=dict(self.engine.startup),
+            startup=dict(self.loaded.startup),
         )
 
 

@@ -1,182 +1,226 @@
 """The strategy 'worker-processes': every worker is a process of its own with its own interpreter and its own models.
 
-Open loads are dealt out in turn; a closed loop runs in each process. Rows come back through a pipe.
+Open loads are dealt out in turn; a closed loop runs in each process. Rows come back through a pipe. The measuring
+process loads no model.
 """
 
 from __future__ import annotations
 
-import multiprocessing as mp
 import threading
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection, wait
-from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from framepace.clock.system import Clock, SystemClock
+from framepace.engine.childprocess import ChildProcess, Progress, end_all, sendable
+from framepace.engine.engine import Engine
+from framepace.engine.packedrows import mark_warmup, unpacked
 from framepace.engine.pipeline import Sink
-from framepace.errors import BackendError, UsageError
+from framepace.errors import UsageError
+from framepace.facts.model import Layer, ModelSpec
 from framepace.facts.plan import Plan
-from framepace.facts.trace import REQUEST_COLUMNS, Mark
+from framepace.facts.trace import REQUEST_COLUMNS
 from framepace.facts.workload import Closed, Stop, Warmup, Workload
 from framepace.feeds.runstate import RunState
-from framepace.measure.frames import LEAD_NS, open_frames
+from framepace.measure.frames import LEAD_NS, Frames, open_frames
+from framepace.measure.stop import Enough, Steady
+from framepace.progress import Tell
+from framepace.recording.recorder import Rows
 
-_COLUMNS = list(REQUEST_COLUMNS)
-_AT = {name: _COLUMNS.index(name) for name in ("frame", "worker", "batch_id", "due", "delivered", "marks", "model")}
-_SEND_S = 0.1
+_AT = {name: index for index, name in enumerate(REQUEST_COLUMNS)}
+_POLL_S = 0.1  # rows are sent, and the end of the run is noticed, that often
+_FOREVER_S = 86400.0
+_STOP = "stop"
+_LAYERS = "layers"
 
 
-def run_processes(
-    plan: Plan, workload: Workload, clock: Clock, state: RunState, sink: Sink, startup: dict[str, int]
-) -> list[Exception]:
-    """Run `workload` on `plan.engine.workers` processes; rows go to `sink`, deliveries to `state`.
+@dataclass(frozen=True)
+class LoadedEngine:
+    """What a worker process sends of its engine when it has loaded it (see Engine)."""
 
-    `startup` is told when all were ready ('workers', ns).
+    specs: tuple[ModelSpec, ...]
+    notes: tuple[str, ...]
+    placement: dict[str, dict[str, int]]
+    batch_sizes: dict[str, tuple[int, ...]]
+    gpus: dict[int, str]
+    libraries: dict[str, str]
+    simulated: bool
+    startup: dict[str, int]
 
-    Raises UsageError where the case cannot be split; an error in a process is raised here.
+
+class WorkerProcesses:
+    """The processes of one measurement, with their models loaded. Says of them what an Engine does.
+
+    The first process loads before the others start: what it builds and caches (TensorRT engines, converted models),
+    they find. `startup` is that of the first, with 'workers' for what the others took (ns).
+
+    Raises UsageError where the case cannot be split, and what loading raises; no process is left then.
     """
-    workers = plan.engine.workers
-    if clock.virtual:
-        raise UsageError("processes cannot share a virtual clock", fix="use strategy: workers")
-    began, context = clock.now(), mp.get_context("spawn")
-    share = _share(plan, workload, workers)
-    with _Children(context, share, workers) as children:
-        children.start(clock)
-        startup["workers"] = clock.now() - began
-        return children.collect(state, sink)
+
+    def __init__(self, plan: Plan, workload: Workload, clock: Clock, tell: Tell) -> None:
+        if clock.virtual:
+            raise UsageError("processes cannot share a virtual clock", fix="use strategy: workers")
+        self._clock = clock
+        self._last_model = len(plan.models) - 1
+        self._children: list[ChildProcess] = []
+        workers = plan.engine.workers
+        part = _part(plan, workload, workers)
+        with ExitStack() as on_error:
+            on_error.callback(self.close)
+            began = clock.now()
+            self._children.append(_start(*part, 0, workers))
+            loaded: LoadedEngine = self._children[0].channel.receive(tell)
+            first_loaded = clock.now()
+            self._children += [_start(*part, index, workers) for index in range(1, workers)]
+            for child in self._children[1:]:
+                child.channel.receive()
+            on_error.pop_all()
+        self.specs = loaded.specs
+        self.notes = loaded.notes
+        self.placement = loaded.placement
+        self.batch_sizes = loaded.batch_sizes
+        self.gpus = loaded.gpus
+        self.libraries = loaded.libraries
+        self.simulated = loaded.simulated
+        self.startup = loaded.startup | {"models": first_loaded - began, "workers": clock.now() - first_loaded}
+
+    def telemetry(self) -> bytes:
+        """Nothing: devices that are simulated have a virtual clock, which processes cannot share."""
+        return b""
+
+    def run(self, state: RunState, sink: Sink) -> list[Exception]:
+        """Let all begin at one time; rows go to `sink`, deliveries to `state`, until it stops the run.
+
+        Returns the errors of failed requests. Raises what ended a process, and BackendError when one has died.
+        """
+        begin = self._clock.now() + LEAD_NS
+        for child in self._children:
+            child.channel.send(begin)
+        errors: list[Exception] = []
+        running = dict(enumerate(child.channel for child in self._children))
+        stopping = False
+        while running:
+            if state.stopped is not None and not stopping:
+                stopping = True
+                for channel in running.values():
+                    channel.send(_STOP)
+            ready = wait([channel.pipe for channel in running.values()], timeout=_POLL_S)
+            for index in [index for index, channel in running.items() if channel.pipe in ready]:
+                message = running[index].receive()
+                if isinstance(message, bytes):
+                    self._record(message, index, state, sink)
+                else:
+                    errors.extend(message)
+                    del running[index]
+        return errors
+
+    def layers(self) -> dict[str, tuple[Layer, ...]]:
+        """See Engine; after the run."""
+        channel = self._children[0].channel
+        channel.send(_LAYERS)
+        layers: dict[str, tuple[Layer, ...]] = channel.receive()
+        return layers
+
+    def close(self) -> None:
+        """End the processes. Idempotent."""
+        end_all(self._children)
+
+    def _record(self, packed: bytes, index: int, state: RunState, sink: Sink) -> None:
+        """Rows of process number `index`, numbered as those of one run."""
+        rows = self._renumbered(unpacked(packed), index)
+        last = rows[rows[:, _AT["model"]] == self._last_model]
+        for due, delivered in last[:, [_AT["due"], _AT["delivered"]]].tolist():
+            state.delivered(delivered - due, delivered)
+        if state.warming:
+            mark_warmup(rows)
+        sink(rows.tobytes())
+
+    def _renumbered(self, rows: NDArray[np.int64], index: int) -> NDArray[np.int64]:
+        rows[:, _AT["worker"]] = index
+        for column in (_AT["frame"], _AT["batch_id"]):
+            rows[:, column] = rows[:, column] * len(self._children) + index
+        return rows
 
 
-def _share(plan: Plan, workload: Workload, workers: int) -> tuple[Plan, Workload]:
-    """What one process runs: one worker, its part of the load, until told to stop."""
+def _part(plan: Plan, workload: Workload, workers: int) -> tuple[Plan, Workload]:
+    """What one process runs: one worker, its part of the load, until it is told to stop."""
     load = workload.load
     if isinstance(load, Closed):
         load = Closed(concurrency=max(1, (load.concurrency or workers) // workers))
     engine = replace(plan.engine, workers=1, strategy="workers", decode="inline")
-    # Warm-up is the parent's to judge, over all processes.
-    warmup, forever = Warmup(seconds_max=0.0), Stop(seconds=86400.0)
-    return replace(plan, engine=engine), replace(workload, load=load, stop=forever, warmup=warmup)
+    no_warmup = Warmup(seconds_max=0.0)  # the parent judges it, over all processes
+    stop = Stop(seconds=_FOREVER_S)
+    return replace(plan, engine=engine), replace(workload, load=load, stop=stop, warmup=no_warmup)
 
 
-@dataclass
-class _Child:
-    process: Any
-    pipe: Connection
-    ready: bool = False
+def _start(plan: Plan, workload: Workload, index: int, workers: int) -> ChildProcess:
+    return ChildProcess(f"worker process {index}", _serve, plan, workload, index, workers)
 
 
-class _Children:
-    """The processes of one run; leaving the context ends them whatever happened."""
-
-    def __init__(self, context: Any, share: tuple[Plan, Workload], workers: int) -> None:
-        self._children: list[_Child] = []
-        plan, workload = share
-        self._last = len(plan.models) - 1
-        for index in range(workers):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_child, args=(theirs, plan, workload, index, workers), daemon=True)
-            process.start()
-            theirs.close()
-            self._children.append(_Child(process, ours))
-
-    def __enter__(self) -> _Children:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for child in self._children:
-            child.pipe.close()
-            child.process.join(timeout=2)
-            if child.process.is_alive():
-                child.process.kill()
-                child.process.join()
-
-    def start(self, clock: Clock) -> None:
-        """Wait until every process has loaded its models, then let all begin at one time on the common clock."""
-        for child in self._children:
-            self._receive(child)
-        begin = clock.now() + LEAD_NS
-        for child in self._children:
-            child.pipe.send(begin)
-
-    def collect(self, state: RunState, sink: Sink) -> list[Exception]:
-        """Pass rows on until the state stops the run, then what is left."""
-        errors: list[Exception] = []
-        running = {child.pipe: child for child in self._children}
-        told = False
-        while running:
-            if state.stopped is not None and not told:
-                told = True
-                for pipe in running:
-                    pipe.send("stop")
-            ready = set(wait(list(running), timeout=_SEND_S))
-            for child in [c for pipe, c in running.items() if pipe in ready]:
-                message = self._receive(child)
-                if isinstance(message, bytes):
-                    self._pass_on(message, self._children.index(child), state, sink)
-                else:
-                    errors.extend(message)
-                    del running[child.pipe]
-        return errors
-
-    def _receive(self, child: _Child) -> Any:
-        try:
-            message = child.pipe.recv()
-        except EOFError:
-            child.process.join(timeout=2)
-            raise BackendError("a worker process died", got=f"exit code {child.process.exitcode}") from None
-        if isinstance(message, BaseException):
-            raise message
-        return message
-
-    def _pass_on(self, packed: bytes, index: int, state: RunState, sink: Sink) -> None:
-        rows = np.frombuffer(packed, np.int64).reshape(-1, len(_COLUMNS)).copy()
-        count = len(self._children)
-        rows[:, _AT["worker"]] = index
-        rows[:, _AT["frame"]] = rows[:, _AT["frame"]] * count + index
-        rows[:, _AT["batch_id"]] = rows[:, _AT["batch_id"]] * count + index
-        for row in rows[rows[:, _AT["model"]] == self._last]:
-            state.delivered(int(row[_AT["delivered"]] - row[_AT["due"]]), int(row[_AT["delivered"]]))
-        rows[:, _AT["marks"]] |= Mark.WARMUP if state.warming else 0
-        sink(rows.tobytes())
-
-
-def _child(pipe: Connection, plan: Plan, workload: Workload, index: int, of: int) -> None:
-    """The body of a worker process: load, report ready, run until told to stop, sending rows all the while."""
-    import signal
-
-    from framepace.engine.engine import Engine
-    from framepace.measure.stop import Enough, Steady
-    from framepace.recording.recorder import Rows
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+def _serve(pipes: list[Connection], plan: Plan, workload: Workload, index: int, workers: int) -> None:
+    """The body of a worker process: load, report it, run until told to stop; then layers are measured when asked."""
+    pipe = pipes[0]
     clock = SystemClock()
+    with ExitStack() as stack:
+        try:
+            engine = Engine(plan, clock, lambda text, share: pipe.send(Progress(text, share)))
+            stack.callback(engine.close)
+            frames = open_frames(workload, clock)
+            stack.callback(frames.close)
+            pipe.send(_describe(engine))
+            pipe.send(_run(pipe, engine, frames, workload, (index, workers)))
+            while pipe.recv() != _LAYERS:  # a stop that came when the run was over
+                pass
+            pipe.send(engine.layers())
+            pipe.recv()
+        except (EOFError, BrokenPipeError):
+            return
+        except Exception as error:
+            pipe.send(sendable(error))
+
+
+def _describe(engine: Engine) -> LoadedEngine:
+    return LoadedEngine(
+        specs=engine.specs,
+        notes=engine.notes,
+        placement=engine.placement,
+        batch_sizes=engine.batch_sizes,
+        gpus=engine.gpus,
+        libraries=engine.libraries,
+        simulated=engine.simulated,
+        startup=engine.startup,
+    )
+
+
+def _run(
+    pipe: Connection, engine: Engine, frames: Frames, workload: Workload, share: tuple[int, int]
+) -> list[Exception]:
+    """Wait for the time to begin; run, sending rows, until the parent says so. The errors of failed requests."""
+    begin: int = pipe.recv()
+    state = RunState(engine.clock, Steady(workload.warmup), Enough(workload.stop))
+    rows = Rows()
+    over = threading.Event()
+    sender = threading.Thread(target=_send_rows, args=(pipe, rows, state, over), daemon=True)
+    sender.start()
+    feed = partial(frames.feed, engine.plan, workload, engine.clock, state, rows.add, start=begin, share=share)
     try:
-        engine, frames = Engine(plan, clock), open_frames(workload, clock)
-        pipe.send("ready")
-        begin = pipe.recv()
-        state, rows = RunState(Steady(workload.warmup), Enough(workload.stop)), Rows()
-        feed = partial(frames.feed, plan, workload, clock, state, rows.add, start=begin, share=(index, of))
-        over = threading.Event()
-        sender = threading.Thread(target=_send, args=(pipe, rows, state, over), daemon=True)
-        sender.start()
         errors = engine.run(workload.scope, feed, state, rows.add, frames.sample)
+    finally:
         over.set()
         sender.join()
-        pipe.send(errors)
-        engine.close()
-    except (EOFError, BrokenPipeError):
-        return
-    except BaseException as error:
-        pipe.send(error)
+    return [sendable(error) for error in errors]
 
 
-def _send(pipe: Connection, rows: Any, state: RunState, over: threading.Event) -> None:
+def _send_rows(pipe: Connection, rows: Rows, state: RunState, over: threading.Event) -> None:
     """Send rows every moment until the run is `over`; stop it when the parent says so or is gone."""
     ended = False
     while not ended:
-        ended = over.wait(_SEND_S)  # and then once more, for the rows of the frames that were in work
+        ended = over.wait(_POLL_S)  # and then once more, for the rows of the frames that were in work
         try:
             if pipe.poll():
                 pipe.recv()

@@ -16,7 +16,6 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from framepace.backends.base import DeviceTimes, Session, Tensors, Worker, get_backend, padded, run_sizes
-from framepace.clock.virtual import pass_until
 from framepace.errors import UsageError
 from framepace.facts.model import TensorSpec
 from framepace.facts.plan import ModelPlan
@@ -140,7 +139,7 @@ class _DeviceWorker(FittedWorker):
     def wait(self, slot: int) -> Tensors:
         """See Worker."""
         job = self._jobs[slot]
-        pass_until(self.clock, lambda: self._device.finish(job, self.clock.now()), self.session.plan.spinning)
+        self.clock.pass_until(lambda: self._device.finish(job, self.clock.now()), self.session.plan.spinning)
         self.clock.work(Task(self._after))
         self.awake()
         return {}

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from framepace.clock.virtual import VirtualClock, VirtualCondition, When
+from framepace.clock.system import When
+from framepace.clock.virtual import VirtualClock, VirtualCondition
 
 
 @dataclass(eq=False, slots=True)
@@ -125,7 +125,6 @@ class MachineClock(VirtualClock):
     def __init__(self, cores: int, wake: Callable[[], int] = lambda: 0) -> None:
         super().__init__()
         self._wake, self.cores, self.background = wake, Cores(cores, self.now()), 0.0
-        self._sources = 0
         self.feeding: set[int] = set()
 
     def process_cpu(self) -> int:
@@ -158,18 +157,6 @@ class MachineClock(VirtualClock):
     def condition(self) -> VirtualCondition:
         """A condition whose threads wake as late as threads do here."""
         return _Condition(self, self._wake)
-
-    def expect(self, sources: int) -> None:
-        """That many more threads will come, by `source`; none goes on before all have."""
-        self._sources = sources
-
-    def source(self, index: int, workers: int) -> AbstractContextManager[None]:
-        """Register the calling thread as a source's."""
-        return super().thread(workers + index, workers + self._sources)
-
-    def thread(self, index: int, of: int) -> AbstractContextManager[None]:  # type: ignore[override]
-        """Register the calling thread as worker number `index` of `of`."""
-        return super().thread(index, of + self._sources)
 
     def _run(self, task: Task, when: Callable[[], int]) -> None:
         self.cores.add(task, self.now())

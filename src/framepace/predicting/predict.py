@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import random
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -166,19 +165,9 @@ class _VirtualStreamFeed(StreamFeed):
         on_drop: Callable[[Frame, int], None],
         clock: MachineClock,
     ) -> None:
-        self._machine, self._workers, self._alone = clock, plan.engine.workers, ExitStack()
-        clock.expect(len(sources))
+        self._places = clock.reserve(len(sources))
         super().__init__(sources, parts, rule, plan.source, pacer, on_drop)
-        self._changed: Any = clock.condition()  # no source goes on before its workers have come
-        if self._workers == 1:  # the engine registers only workers that are several
-            self._alone.enter_context(clock.thread(0, 1))
-
-    def close(self) -> None:
-        """See StreamFeed: the sources end in virtual time, without whoever closes."""
-        self._state.stop("finished")
-        self._alone.close()
-        super().close()
 
     def _serve(self, source: int, reader: PictureSource, parts: Arrivals) -> None:
-        with self._machine.source(source, self._workers):
+        with self._places[source]:
             super()._serve(source, reader, parts)

@@ -8,7 +8,6 @@ of it; one that sleeps between inferences a millisecond apart shows half.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import exp
 
 from framepace.clock.system import Clock
@@ -24,7 +23,8 @@ class Host:
     """
 
     def __init__(self, model: DeviceModel, clock: Clock) -> None:
-        self._clock, self._halted = clock, _halted(clock)
+        self._clock = clock
+        self._halted = clock.halted
         times = (model.doze_ms, model.sleep_ms, model.awake_ms, model.work_ms)
         self._doze_ns, self._sleep_ns, self._awake_ns, self._work_ns = (ms * NS_PER_MS for ms in times)
         self._share, self._after = model.doze_share, model.sleep_after_us * 1000
@@ -50,9 +50,3 @@ class Host:
             self._doze *= left
             self._sleep *= left
         return self.depth
-
-
-def _halted(clock: Clock) -> Callable[[], int]:
-    """Time (ns) for which the calling thread's core was halted so far: all but its CPU time, where no clock tells."""
-    own: Callable[[], int] | None = getattr(clock, "halted", None)
-    return own if own is not None else lambda: clock.now() - clock.cpu()
