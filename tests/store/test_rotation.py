@@ -103,6 +103,7 @@ def test_a_later_run_goes_on_with_the_numbers(tmp_path: Path) -> None:
         writer.close(make_meta())
     assert frames(tmp_path) == [[0], [1], [2]]
     writer = rotating(tmp_path, rows=1, keep=2)
+    assert frames(tmp_path) == [[1], [2], []]
     writer.append("requests", rows(3, 4))
     writer.close(make_meta())
     assert frames(tmp_path) == [[2], [3], [4]]

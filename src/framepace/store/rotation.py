@@ -68,6 +68,7 @@ class RotatingWriter:
         self._now = now
         self._lock = threading.Lock()
         self._error: StoreError | None = None
+        self._remove_old()
         self._start_segment(_last_number(folder) + 1)
 
     def append(self, name: str, rows: bytes) -> None:
@@ -136,7 +137,7 @@ class RotatingWriter:
         return self._rotation.rows * row_bytes(name) - self._sizes[name]
 
     def _remove_old(self) -> None:
-        """Remove the oldest segments, so that with the one that is now full `keep` are left."""
+        """Remove the oldest segments, so that `keep` of those that are not written any more are left."""
         if self._rotation.keep is not None:
             for path in segments(self.folder)[: -self._rotation.keep]:
                 shutil.rmtree(path, ignore_errors=True)  # one that is in use is removed next time
