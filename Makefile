@@ -1,6 +1,7 @@
 # make demo   set up, then explain a built-in detector at 30 fps on this machine's CPU
 # make test   set up, then static checks and all tests
 # make bench  the project's own figures: overhead, pacing, calibration, report, rightness, prediction, batching, strategies, tuning
+# make docs   build the documentation into build/site, in an environment of its own (.venv-docs)
 # Needs Python 3.10-3.13 with pip; everything else is installed into .venv.
 
 PYTHON ?= $(shell for v in 3.12 3.11 3.13 3.10; do p=$$(command -v python$$v) && "$$p" -m venv --help >/dev/null 2>&1 && { echo "$$p"; break; }; done; true)
@@ -8,10 +9,11 @@ ifeq ($(strip $(PYTHON)),)
 PYTHON := python3
 endif
 VENV := .venv
+DOCS_VENV := .venv-docs
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check bench setup data browser clean
+.PHONY: demo test check bench docs setup data browser clean
 
 demo: $(VENV)/.run
 	$(BIN)/framepace explain builtin:detector --fps 30 --out framepace-out/demo
@@ -40,6 +42,11 @@ bench: $(VENV)/.dev
 	$(BIN)/python bench/tuner.py --only 0
 	$(BIN)/python bench/tuned.py
 
+docs: $(VENV)/.run $(DOCS_VENV)/.docs
+	$(BIN)/python tools/reference.py docs/reference
+	$(DOCS_VENV)/bin/mkdocs build --strict --quiet
+	@echo build/site/index.html
+
 setup: $(VENV)/.dev
 
 data: $(VENV)/.dev
@@ -57,5 +64,10 @@ $(VENV)/.dev: $(VENV)/.run constraints.txt
 	$(PIP) install -c constraints.txt -r requirements-dev.txt
 	touch $@
 
+$(DOCS_VENV)/.docs: requirements-docs.txt
+	$(PYTHON) -m venv $(DOCS_VENV)
+	$(DOCS_VENV)/bin/python -m pip --disable-pip-version-check --quiet install -r requirements-docs.txt
+	touch $@
+
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(DOCS_VENV) docs/reference build/site .mypy_cache .ruff_cache .import_linter_cache .hypothesis

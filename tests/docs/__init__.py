@@ -1,0 +1,1 @@
+"""The documents: links, commands, the reference and the site."""

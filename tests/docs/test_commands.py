@@ -1,0 +1,152 @@
+"""The commands and programs that the documents name: each is run, or says why not."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from framepace.cli.main import app
+from framepace.facts.settings import SETTINGS
+from framepace.models.builtin import model_bytes
+from tests.docs.pages import MARKS, PAGES, Block, blocks, name
+from tests.gpus import has_gpu
+
+BLOCKS = [block for page in PAGES for block in blocks(page)]
+# Appended to a command, so that the last value counts: enough to see that it works.
+SHORT = {
+    "explain": ("--time-limit", "10"),
+    "tune": ("--time-limit", "10"),
+    "capacity": ("--time-limit", "10"),
+    "bench": ("--seconds", "1"),
+    "sweep": ("--seconds", "1"),
+}
+
+
+def pages_with(*marks: str) -> list[Path]:
+    """The pages that have blocks with one of the marks."""
+    return sorted({block.page for block in BLOCKS if block.mark in marks})
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Words in a width of their own, and a cache that nobody else uses."""
+    return {**os.environ, "COLUMNS": "100", "FRAMEPACE_CACHE": str(tmp_path_factory.mktemp("cache"))}
+
+
+def run(words: Sequence[str], folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """A program in a process of its own."""
+    return subprocess.run(
+        [sys.executable, *words], capture_output=True, text=True, cwd=folder, env=environment, timeout=200, check=False
+    )
+
+
+def run_block(block: Block, folder: Path, environment: dict[str, str]) -> None:
+    """Every command of the block ends with code 0 or 1, and a program with 0."""
+    if block.language == "python":
+        file = re.match(r"# (\w+\.py)\n", block.text)
+        if file:
+            (folder / file[1]).write_text(block.text)
+            return
+        result = run(["-c", block.text], folder, environment)
+        assert result.returncode == 0, f"{name(block.page)}:{block.line}\n{result.stdout}\n{result.stderr}"
+        return
+    for command in block.commands:
+        result = run(framepace(command), folder, environment)
+        assert result.returncode in (0, 1), f"{command}\n{result.stdout}\n{result.stderr}"
+        assert "Traceback" not in result.stderr, f"{command}\n{result.stderr}"
+
+
+def framepace(command: str) -> list[str]:
+    """A `framepace ...` line as words for Python, kept short."""
+    words = shlex.split(command)[1:]
+    return ["-m", "framepace", *words, *SHORT.get(words[0], ())]
+
+
+@pytest.mark.parametrize("page", pages_with(""), ids=name)
+def test_the_commands_of_a_page_run(page: Path, tmp_path: Path, environment: dict[str, str]) -> None:
+    """Those without a mark, in their order, in one folder, with short limits."""
+    for block in blocks(page):
+        if block.mark == "":
+            run_block(block, tmp_path, environment)
+
+
+@pytest.mark.long
+@pytest.mark.real
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("page", pages_with("long"), ids=name)
+def test_all_commands_of_a_page_run(
+    page: Path, tmp_path: Path, environment: dict[str, str], stand_ins: dict[str, Path]
+) -> None:
+    """Those that take long too; real files stand for the reader's own."""
+    for file, path in stand_ins.items():
+        (tmp_path / file).symlink_to(path)
+    for block in blocks(page):
+        if block.mark in ("", "long"):
+            run_block(block, tmp_path, environment)
+
+
+@pytest.fixture
+def stand_ins(detector_model: Path, classifier_model: Path, recogniser_model: Path, bikes: Path) -> dict[str, Path]:
+    """The files that the documents name."""
+    models = {"detector.onnx": detector_model, "classifier.onnx": classifier_model, "recogniser.onnx": recogniser_model}
+    return {**models, "video.mp4": bikes}
+
+
+@pytest.mark.parametrize("page", pages_with("gpu"), ids=name)
+def test_commands_for_a_gpu_run_or_say_what_is_missing(
+    page: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """With a GPU they run. Without one each ends with code 2 and says what to install, or that there is no device."""
+    (tmp_path / "resnet50.onnx").write_bytes(model_bytes("classifier"))
+    for block in blocks(page):
+        if block.mark != "gpu":
+            continue
+        if has_gpu():
+            run_block(block, tmp_path, environment)
+            continue
+        for command in block.commands:
+            result = run(framepace(command), tmp_path, environment)
+            output = result.stdout + result.stderr
+            assert "Traceback" not in output, f"{command}\n{output}"
+            assert re.search(r"CUDA|cuda|framepace\[", output), f"{command}\n{output}"
+            assert result.returncode == 2 or " sweep " in command, f"{command}\n{output}"
+
+
+def test_every_block_is_run_or_says_why_not() -> None:
+    """Marks are the known ones, what is not run has a reason, and what is run is a command of framepace."""
+    for block in BLOCKS:
+        place = f"{name(block.page)}:{block.line}"
+        assert block.mark in MARKS, place
+        assert (block.mark == "not run") == bool(block.reason), place
+        if block.language == "sh" and block.mark != "not run":
+            assert all(command.startswith("framepace ") for command in block.commands), place
+
+
+def framepace_commands() -> Iterator[tuple[str, list[str]]]:
+    """Place and words of every framepace command in a shell block, run or not."""
+    for block in BLOCKS:
+        for command in block.commands if block.language == "sh" else ():
+            if command.startswith("framepace "):
+                yield f"{name(block.page)}:{block.line} {command}", shlex.split(command)[1:]
+
+
+def test_every_option_and_setting_that_is_named_exists() -> None:
+    """Also in blocks that are not run."""
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    for place, words in framepace_commands():
+        command = commands[words[0]]
+        command = command.commands[words[1]] if words[0] == "plan" else command
+        options = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+        assert {word for word in words if word.startswith("--")} <= options, place
+        changes = [words[i + 1] for i, word in enumerate(words) if word in ("--set", "--vary")]
+        for setting in (change.partition("=")[0] for change in changes):
+            head, _, tail = setting.partition(".")
+            assert setting in SETTINGS or head == "option" or tail in SETTINGS, place

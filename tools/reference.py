@@ -1,0 +1,507 @@
+"""The reference pages of the documentation, written from the code: `make docs` runs it before MkDocs.
+
+    python tools/reference.py [FOLDER]    default: docs/reference
+
+Settings, causes, commands, `--json` objects, trace columns, exit codes, backends and the library. The pages are not
+committed. The `--json` objects are those of short runs in virtual time, so that a page takes seconds to make.
+"""
+
+from __future__ import annotations
+
+import enum
+import inspect
+import re
+import sys
+import types
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import msgspec
+
+ROOT = Path(__file__).resolve().parent.parent
+SIMULATED = {"backend": "simulated", "option.device": "t4"}
+SITE_PATHS = {"docs/": "../", "CONTRIBUTING.md": "contributing.md", "SECURITY.md": "security.md"}
+SITE_PATHS |= {"CHANGELOG.md": "changelog.md", "README.md": "../index.md"}
+
+
+ROOT_PAGES = ("CHANGELOG", "CONTRIBUTING", "SECURITY")
+
+
+def main(folder: Path) -> None:
+    """Write every page into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, write in PAGES.items():
+        (folder / f"{name}.md").write_text(write(), encoding="utf-8")
+    for name in ROOT_PAGES:
+        (folder / f"{name.lower()}.md").write_text(for_site((ROOT / f"{name}.md").read_text()), encoding="utf-8")
+
+
+def generated_names() -> tuple[str, ...]:
+    """The pages that are written, by name."""
+    return (*PAGES, *(name.lower() for name in ROOT_PAGES))
+
+
+# Text
+
+
+def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A Markdown table; bars and line breaks in cells are escaped."""
+    lines = [header, tuple("---" for _ in header), *rows]
+    return "\n".join("| " + " | ".join(cell_text(cell) for cell in line) + " |" for line in lines) + "\n"
+
+
+def cell_text(text: str) -> str:
+    """A text that fits into a cell."""
+    return re.sub(r"\s*\n\s*", " ", text).replace("|", "\\|")
+
+
+def code(text: object) -> str:
+    """As code, or nothing."""
+    return f"`{text}`" if str(text) else ""
+
+
+def page(title: str, intro: str, *parts: str) -> str:
+    """A page with its title and first sentences."""
+    return "\n".join([f"# {title}\n", f"{intro}\n", *parts])
+
+
+def doc(thing: object) -> str:
+    """The docstring as one paragraph per blank line."""
+    return inspect.getdoc(thing) or ""
+
+
+def first(text: str) -> str:
+    """The first paragraph."""
+    return text.partition("\n\n")[0].replace("\n", " ")
+
+
+def for_site(text: str) -> str:
+    """A page of the repository's root with its links as the site needs them; links to source files become text."""
+
+    def link(match: re.Match[str]) -> str:
+        words, target = match.groups()
+        if re.match(r"https?:|#|mailto:", target):
+            return match.group()
+        for prefix, place in SITE_PATHS.items():
+            if target.startswith(prefix):
+                return f"[{words}]({place}{target.removeprefix(prefix)})"
+        return words if "`" in words else f"`{target}`"
+
+    return re.sub(r"\[([^\]]+)\]\(([^)\s]+)\)", link, text)
+
+
+# Types
+
+
+def type_text(kind: Any) -> str:
+    """A type as users write its values."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return type_text(parts[0]) + limits_text(parts[1:])
+    if origin is Literal:
+        return ", ".join(code(value) for value in parts)
+    if origin in (Union, types.UnionType):
+        texts = [type_text(part) for part in parts if part is not type(None)]
+        return " or ".join(texts + (["`none`"] if type(None) in parts else []))
+    if origin is tuple:
+        return "WIDTHxHEIGHT" if len(parts) == 2 and parts[1] is not Ellipsis else f"{type_text(parts[0])}s joined by +"
+    words = {bool: "`on`, `off`", int: "whole number", float: "number", str: "text", Path: "path"}
+    return words.get(kind, getattr(kind, "__name__", str(kind)))
+
+
+def limits_text(metas: tuple[Any, ...]) -> str:
+    """The limits that annotations state."""
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    limits = [
+        f"{sign} {getattr(meta, name)}"
+        for meta in metas
+        if isinstance(meta, msgspec.Meta)
+        for name, sign in signs.items()
+        if getattr(meta, name) is not None
+    ]
+    return f" ({', '.join(limits)})" if limits else ""
+
+
+def field_at(fact: Any, path: str) -> tuple[Any, Any]:
+    """Default value and annotated type of the field at a dotted path of a fact."""
+    head, _, tail = path.partition(".")
+    if tail:
+        return field_at(getattr(fact, head), tail)
+    kinds = {field.name: field.type for field in msgspec.structs.fields(type(fact))}
+    return getattr(fact, head), kinds[head]
+
+
+def value_text(value: Any) -> str:
+    """A default as a user would type it."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if value is None:
+        return "none"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, tuple):
+        return "+".join(str(item) for item in value) or "none"
+    return str(value)
+
+
+# Pages
+
+
+PARTS = {
+    "models": ("Models", "One value for all models, or `MODEL.NAME=VALUE` for one of them (`detector.threads=2`)."),
+    "engine": ("Engine", "How workers run, wait and hand over."),
+    "source": ("Sources", "What waits between a source and the workers."),
+    "workload": ("Workload", "What is exercised, and with which frames. These are of the measurement, not of the plan."),
+    "load": ("Load", "How requests arrive. `--load` has more kinds."),
+}
+
+
+def settings_page() -> str:
+    """Every setting with type, default, help and reason."""
+    from framepace.facts.settings import SETTINGS
+
+    parts = []
+    for part, (title, sentence) in PARTS.items():
+        rows = [setting_row(s) for s in SETTINGS.values() if s.part == part]
+        parts += [f"## {title}\n", f"{sentence}\n", table(("setting", "values", "default", "what it is", "why"), rows)]
+    intro = (
+        "What `--set NAME=VALUE`, `--vary NAME=V1,V2,...`, `settings={...}` in Python and the interventions of "
+        "`explain` can change. `framepace settings` prints the short form. `option.KEY` sets an "
+        "[option of the backend](backends.md); `none` gives an option or an optional setting back to its default."
+    )
+    return page("Settings", intro, *parts)
+
+
+def setting_row(setting: Any) -> tuple[str, ...]:
+    """One row of the settings' tables."""
+    default, kind = setting_default(setting)
+    shown = "" if default is ... else code(value_text(default))
+    anchor = f'<span id="{setting.name}"></span>`{setting.name}`'
+    return anchor, type_text(kind), shown, setting.help, reasons(setting.name, kind)
+
+
+def setting_default(setting: Any) -> tuple[Any, Any]:
+    """Default (... where there is none) and type of a setting."""
+    from framepace.facts.plan import ModelPlan, Plan
+    from framepace.facts.workload import Closed, Workload
+
+    if setting.part == "load" or setting.field == "model":
+        return ..., setting.type
+    plan = Plan(models=(ModelPlan(name="m", model="m.onnx"),))
+    roots = {"models": plan.models[0], "workload": Workload(load=Closed())}
+    root = roots.get(setting.part) or getattr(plan, setting.part)
+    default, kind = field_at(root, setting.field)
+    return default, setting.type if type_text(setting.type) == "WIDTHxHEIGHT" else kind
+
+
+def reasons(name: str, kind: Any) -> str:
+    """Why a plan may have the setting: for each of its values where they differ in what they are for."""
+    from framepace.facts.settings import SETTINGS
+
+    words = get_args(kind) if get_origin(kind) is Literal else ()
+    values = [value_text(value) for value in words] or (["on", "off"] if kind is bool else ["", "1"])
+    texts = {value: SETTINGS[name].reason(value) for value in values}
+    if len(set(texts.values())) == 1:
+        return texts[values[0]]
+    return "<br>".join(f"`{value}`: {text}" for value, text in texts.items() if text)
+
+
+def causes_page() -> str:
+    """Every cause: what it says, evidence, intervention and remedy."""
+    from framepace.explaining.causes import CAUSES
+
+    sections = []
+    for cause in CAUSES:
+        rows = [
+            ("suspected when", doc(cause.suspect)),
+            ("switched off by", doc(cause.probe)),
+            ("remedy", doc(cause.remedy)),
+            ("class", getattr(cause, "bottleneck", "")),
+        ]
+        body = table(("", ""), [row for row in rows if row[1]])
+        sections += [f"## {cause.code}: {cause.title}\n", f"{doc(type(cause))}\n", body]
+    sections += ["## FP016: part of the model runs on the CPU\n", FP016]
+    overview = table(("code", "cause"), [(f"[{c.code}](#{slug(c)})", c.title) for c in CAUSES])
+    intro = (
+        "`explain` suspects a cause from what it measured, switches it off in interleaved runs, and reports it only when "
+        "the change of the metric is sure (the whole interval) and at least 5 %. See [explain](../guides/explain.md)."
+    )
+    return page("Causes", intro, overview, *sections)
+
+
+FP016 = """Read from the library's own report of where each node runs; nothing is switched off. The remedy names the nodes.
+"""
+
+
+def slug(cause: Any) -> str:
+    """The anchor of a cause's heading."""
+    return re.sub(r"[^\w\- ]", "", f"{cause.code}: {cause.title}".lower()).replace(" ", "-")
+
+
+def cli_page() -> str:
+    """Every command with its arguments and options."""
+    from typer.main import get_command
+
+    from framepace.cli.main import app
+
+    sections = [section for name, command in commands(get_command(app)) for section in command_section(name, command)]
+    intro = "Also `python -m framepace`. Every command takes `--help`. Exit codes: [exit codes](exit-codes.md)."
+    return page("Commands", intro, *sections)
+
+
+def commands(group: Any, prefix: str = "framepace") -> Iterator[tuple[str, Any]]:
+    """All commands by their full name."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{prefix} {name}")
+        else:
+            yield f"{prefix} {name}", command
+
+
+def command_section(name: str, command: Any) -> list[str]:
+    """Heading, usage, sentence and options of a command."""
+    arguments = [p for p in command.params if p.param_type_name == "argument"]
+    options = [p for p in command.params if p.param_type_name == "option"]
+    usage = " ".join([name, *(p.metavar or p.name.upper() for p in arguments), "[OPTIONS]"])
+    rows = [(code(", ".join(p.opts)), option_type(p), option_default(p), p.help or "") for p in options]
+    rows = [(code(p.metavar or p.name.upper()), "", "", p.help or "") for p in arguments] + rows
+    header = ("", "takes", "default", "")
+    return [f"## {name}\n", f"{command.help}\n", f"```text\n{usage}\n```\n", table(header, rows)]
+
+
+def option_type(option: Any) -> str:
+    """What an option takes."""
+    if option.is_flag:
+        return ""
+    kind = option.type_descriptor.annotation
+    if get_origin(kind) is list:
+        return f"{option_words(get_args(kind)[0])}, repeatable"
+    return option_words(kind)
+
+
+def option_words(kind: Any) -> str:
+    """The type of an option's value; whether it may be left out is in its default."""
+    return type_text(kind).removesuffix(" or `none`")
+
+
+def option_default(option: Any) -> str:
+    """The default, where there is one worth telling."""
+    default = option.default
+    if default in (None, False, [], ()) or callable(default) or type(default).__name__ == "Sentinel":
+        return ""
+    return code(getattr(default, "value", default))
+
+
+def json_page() -> str:
+    """The `--json` object of every command: each key with its type and one value."""
+    sections = []
+    for command, document in json_documents().items():
+        rows = [(code(path), kind, example) for path, (kind, example) in shapes(document).items()]
+        heading = f"## framepace {command} --json: {document['schema']}\n"
+        sections += [heading, table(("key", "type", "for example"), rows)]
+    intro = (
+        "One object on standard output, everything else on standard error. Keys name their units; a number that JSON "
+        "cannot hold is null. A schema's number rises when a key changes its meaning or goes away; new keys may come at "
+        "any time. `[]` stands for each item of a list, `*` for each key of a map. The examples are of runs on the "
+        "simulated T4; `null` as a type means that the value was absent there."
+    )
+    return page("`--json`", intro, *sections)
+
+
+def json_documents() -> dict[str, dict[str, Any]]:
+    """One real document for each command, from runs in virtual time."""
+    import framepace
+    from framepace.facts.workload import Stop
+    from framepace.reporting import documents as d
+
+    model = "builtin:classifier"
+    with TemporaryDirectory() as folder:
+        options: dict[str, Any] = {"settings": SIMULATED, "stop": Stop(count=300), "out": Path(folder, "a")}
+        trace = framepace.bench(model, fps=30, **options)
+        summary = framepace.summary(trace)
+        sweep = framepace.sweep(model, {"batch": [1, 2]}, fps=30, scope="model", settings=SIMULATED)
+        capacity = framepace.capacity(model, fps=30, most=2, settings=SIMULATED)
+        explain = {"expect": "3.4ms", "expect_from": "trtexec-10", "settings": SIMULATED | {"transfer": "pageable"}}
+        explanation = framepace.explain(model, fps=30, **explain)
+        return {
+            "bench": d.bench_document(summary, str(options["out"])),
+            "explain": d.explain_document(explanation, None, report="report.html", plan="plan.yaml"),
+            "sweep": d.sweep_document(sweep),
+            "capacity": d.capacity_document(capacity),
+            "compare": d.compare_document(framepace.compare(trace, trace)),
+            "report": d.report_document("report.html", [trace], [summary]),
+            "doctor": d.doctor_document(framepace.doctor(), trace.meta.machine),
+        }
+
+
+FREE_KEYS = re.compile(r"(parts_ns|layers|options|shapes|telemetry|overhead|startup|changed|evidence|settings|shares)$")
+
+
+def shapes(value: Any, path: str = "") -> dict[str, tuple[str, str]]:
+    """Path -> (type, example) of everything in a document; equal paths are merged, types of several items joined."""
+    if isinstance(value, Mapping) and value:
+        star = FREE_KEYS.search(path) is not None
+        inner = [shapes(item, f"{path}.{'*' if star else key}".lstrip(".")) for key, item in value.items()]
+        return merged(inner)
+    if isinstance(value, list) and value:
+        return merged([shapes(item, f"{path}[]") for item in value])
+    names = {str: "text", bool: "boolean", int: "integer", float: "number", type(None): "null"}
+    kind = names.get(type(value), "object" if isinstance(value, Mapping) else "list")
+    example = "" if value is None or kind in ("object", "list") else code(shortened(value))
+    return {path: (kind, example)}
+
+
+def merged(parts: list[dict[str, tuple[str, str]]]) -> dict[str, tuple[str, str]]:
+    """Several shapes as one."""
+    result: dict[str, tuple[str, str]] = {}
+    for part in parts:
+        for path, (kind, example) in part.items():
+            old_kind, old_example = result.get(path, (kind, ""))
+            kinds = dict.fromkeys([*old_kind.split(" or "), kind])
+            result[path] = (" or ".join(kinds), old_example or example)
+    return result
+
+
+def shortened(value: Any) -> str:
+    """An example that fits into a cell."""
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    text = text.replace("\n", " ").replace("`", "'")
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def trace_page() -> str:
+    """The files of a trace and their columns."""
+    from framepace.facts.trace import REQUEST_COLUMNS, TELEMETRY_COLUMNS, TRACE_FORMAT, TraceMeta
+
+    def columns(named: Mapping[str, str]) -> str:
+        return table(("column", "what it holds"), [(code(name), text) for name, text in named.items()])
+
+    fields = [(code(f.encode_name), type_name(f.type)) for f in msgspec.structs.fields(TraceMeta)]
+    intro = (
+        f"A trace is a folder: `meta.json`, `requests.parquet` with one row per frame and model, and "
+        f"`telemetry.parquet`. Format `{TRACE_FORMAT}`. Every column is int64; times are ns on one monotonic clock, and "
+        "-1 means that a value was not measured. `pandas.read_parquet` reads both tables."
+    )
+    meta = ["## meta.json\n", f"{doc(TraceMeta)}\n", table(("field", "type"), fields)]
+    requests = ["## requests.parquet\n", columns(REQUEST_COLUMNS), code_tables()]
+    return page("Traces", intro, *requests, "## telemetry.parquet\n", columns(TELEMETRY_COLUMNS), *meta)
+
+
+def code_tables() -> str:
+    """The codes of the columns outcome, cause and marks."""
+    from framepace.facts import trace
+
+    parts = []
+    for kind in (trace.Outcome, trace.DropCause, trace.Mark):
+        rows = [(str(number), name or "none") for number, name in kind.NAMES.items()]
+        parts += [f"### {kind.__name__}\n", f"{doc(kind)}\n", table(("code", "meaning"), rows)]
+    return "\n".join(parts)
+
+
+def type_name(kind: Any) -> str:
+    """A type as Python writes it, without module names."""
+    text = kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)
+    return code(re.sub(r"\b(?:[a-z_]\w*\.)+(?=[A-Za-z])", "", text).replace(" | UnsetType", ""))
+
+
+def exit_codes_page() -> str:
+    """Exit codes and errors."""
+    from framepace import errors
+
+    kinds = [
+        kind
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.FramepaceError) and not issubclass(kind, enum.Enum)
+    ]
+    rows = [(code(kind.__name__), str(kind.exit_code), first(doc(kind))) for kind in kinds]
+    intro = "Every command ends with one of these; with `--json` the answer is on standard output in the first two cases."
+    text = "Each prints one sentence, what was got, what was expected and what to do, on standard error."
+    return page("Exit codes and errors", intro, table(("code", "meaning"), EXIT_CODES), "## Errors\n", f"{text}\n",
+                table(("error", "exit code", "when"), rows))  # fmt: skip
+
+
+EXIT_CODES = [
+    ("0", "done, and the answer is yes"),
+    ("1", "done, and the answer is no: the budget is missed, B is slower, not one camera fits, the goal is not met"),
+    ("2", "the command was wrong, or a model, video, backend or file could not be used"),
+    ("130", "interrupted by Ctrl-C before there was anything to answer"),
+    ("141", "whoever read the output went away, as `head` does"),
+]
+
+
+def backends_page() -> str:
+    """The backends and their options."""
+    from framepace.backends.null import NullBackend
+    from framepace.backends.onnxruntime.backend import OnnxRuntimeBackend
+    from framepace.backends.simulated import SimulatedBackend
+    from framepace.backends.tensorrt.backend import TensorRTBackend
+    from framepace.backends.torch.backend import TorchBackend
+
+    sections = []
+    for backend in (OnnxRuntimeBackend, TensorRTBackend, TorchBackend, SimulatedBackend, NullBackend):
+        rows = [(f"`option.{name}`", text) for name, text in backend.options.items()]
+        sections += [f"## {backend.name}\n", f"{doc(backend)}\n", table(("option", "what it is"), rows)]
+    intro = "`--backend NAME`; options are set with `--set option.KEY=VALUE`, and a backend refuses those it does not know."
+    return page("Backends", intro, *sections)
+
+
+def library_page() -> str:
+    """The public functions with their signatures and docstrings."""
+    import framepace
+
+    sections = []
+    for name in framepace.__all__:
+        function = getattr(framepace, name)
+        if callable(function):
+            sections += [f"## framepace.{name}\n", f"```python\n{signature(name, function)}\n```\n", docstring(function)]
+    intro = "One function per command. All are loaded when first used. See [from Python](../guides/library.md)."
+    return page("Library", intro, *sections)
+
+
+def signature(name: str, function: Callable[..., Any]) -> str:
+    """The signature, one parameter per line."""
+    parameters = inspect.signature(function).parameters.values()
+    lines, keywords = [], False
+    for parameter in parameters:
+        if parameter.kind is parameter.KEYWORD_ONLY and not keywords:
+            keywords = True
+            lines.append("    *,")
+        lines.append(f"    {plain_parameter(str(parameter))},")
+    returns = str(inspect.signature(function).return_annotation).strip("'")
+    return "\n".join([f"{name}(", *lines, f") -> {returns}"]).replace("'", "")
+
+
+def plain_parameter(text: str) -> str:
+    """A parameter whose default is a function, by its name."""
+    return re.sub(r"<function (\w+) at 0x[0-9a-f]+>", r"\1", text)
+
+
+def docstring(function: Callable[..., Any]) -> str:
+    """A Google-style docstring as Markdown."""
+    lines = []
+    for line in doc(function).splitlines():
+        argument = re.match(r"    (\w+): (.*)", line)
+        if argument:
+            lines.append(f"- `{argument[1]}`: {argument[2]}")
+        elif re.fullmatch(r"(Args|Raises|Returns):", line):
+            lines += [f"**{line.rstrip(':')}**", ""]
+        else:
+            lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "settings": settings_page,
+    "causes": causes_page,
+    "cli": cli_page,
+    "json": json_page,
+    "trace": trace_page,
+    "exit-codes": exit_codes_page,
+    "backends": backends_page,
+    "library": library_page,
+}
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "reference")
