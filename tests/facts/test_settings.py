@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from framepace.errors import UsageError
 from framepace.facts.plan import ModelPlan, Plan
-from framepace.facts.settings import SETTINGS, Case, apply
+from framepace.facts.settings import SETTINGS, Case, Setting, apply, text
 from framepace.facts.workload import Delay, Paced, Workload
 
 TWO = Plan(models=(ModelPlan(name="a", model="x"), ModelPlan(name="b", model="y")))
@@ -53,3 +58,43 @@ def test_every_setting_leads_somewhere() -> None:
         for name in setting.field.split("."):
             assert hasattr(fact, name), setting.name
             fact = getattr(fact, name)
+
+
+TABLE = msgspec.json.decode((Path(__file__).parent / "settings.json").read_bytes())
+
+
+def test_the_settings_have_the_names_order_and_words_that_people_know() -> None:
+    """The registry that is read from the fields has the rows of the table it once was, in their order."""
+    rows = [
+        {"name": s.name, "part": s.part, "field": s.field, "help": s.help, "why": reasons(s)} for s in SETTINGS.values()
+    ]
+    assert rows == TABLE
+
+
+def reasons(setting: Setting) -> dict[str, str]:
+    """The reasons of a setting by value, '' for all others."""
+    return {value: reason for value, reason in {"": setting.why, **setting.why_value}.items() if reason}
+
+
+def test_a_reason_for_a_value_is_of_a_value_that_can_be() -> None:
+    """A reason for a value that nobody can type would never be shown."""
+    for setting in SETTINGS.values():
+        for value in setting.why_value:
+            assert setting.reason(value) == setting.why_value[value]
+            if setting.part != "load":
+                apply(CASE, {setting.name: value})
+
+
+TYPED = {
+    "size": (384, 640), "mean": (0.485, 0.456, 0.406), "std": (), "scale": 1 / 255, "batch": 4, "spinning": False,
+    "batch-sizes": (2, 4), "heartbeat-ms": None, "gc": "off", "window-ms": 2.5, "layout": None, "b.threads": 3,
+    "device": "cuda:1", "cameras": None, "concurrency": 3, "option.level": 3,
+}  # fmt: skip
+
+
+@given(st.sets(st.sampled_from(sorted(TYPED))))
+def test_the_text_of_settings_is_the_inverse_of_applying_them(names: set[str]) -> None:
+    """What is printed can be typed after --set, and changes the case as the values did."""
+    changes = {name: TYPED[name] for name in sorted(names)}
+    typed = dict(word.split("=", 1) for word in text(changes).split())
+    assert apply(CASE, typed) == apply(CASE, changes)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from framepace.facts.plan import ModelPlan, Plan, Prepare, Target
 from framepace.facts.settings import SETTINGS, Case, apply
-from framepace.facts.why import _WHY
 from framepace.facts.workload import Closed, Workload
 from framepace.reporting.views.plan import PlanLine, plan_view
 from tests.reporting.samples import MACHINE
@@ -50,12 +48,6 @@ def test_the_lines_typed_as_settings_give_the_plan_back(names: set[str]) -> None
     """What is shown is all that differs: set on the default plan it is the plan that was shown."""
     plan = changed(TWO, {name: VALUES[name] for name in sorted(names)})
     assert changed(TWO, {line.setting: line.value for line in lines(plan)}) == plan
-
-
-@pytest.mark.parametrize("name", sorted({key.partition("=")[0] for key in _WHY}))
-def test_every_reason_belongs_to_a_setting(name: str) -> None:
-    """A reason under a name that no setting has would never be shown."""
-    assert name in SETTINGS
 
 
 def test_reasons_are_those_of_the_value() -> None:

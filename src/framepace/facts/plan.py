@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from framepace.facts.base import Fact
+from framepace.facts.base import Fact, Setting
 
 PLAN_FORMAT = "framepace.plan/2"
 
@@ -15,6 +15,9 @@ NonNegative = Annotated[float, Meta(ge=0)]
 PositiveNumber = Annotated[float, Meta(gt=0)]
 Size = tuple[Positive, Positive]
 Option = str | int | float | bool
+
+_TRAINED = "as the model was trained"
+_FORMULA = f"{_TRAINED}: (pixel * scale - mean) / std"
 
 
 class Prepare(Fact, frozen=True, kw_only=True):
@@ -25,16 +28,53 @@ class Prepare(Fact, frozen=True, kw_only=True):
     becomes uint8, a quarter of the bytes, and the host only resizes.
     """
 
-    resize: Literal["stretch", "letterbox"] = "stretch"
-    colour: Literal["rgb", "bgr", "gray"] = "rgb"
-    scale: float = 1 / 255
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    layout: Literal["nchw", "nhwc"] | None = None
-    pad_value: Annotated[int, Meta(ge=0, le=255)] = 114
-    hook: str | None = None
-    constant: bool = False
-    place: Literal["host", "graph"] = "host"
+    resize: Annotated[
+        Literal["stretch", "letterbox"],
+        Setting(
+            help="stretch or letterbox", why_value={"letterbox": "keeps the proportions, as the model was trained"}
+        ),
+    ] = "stretch"
+    colour: Annotated[
+        Literal["rgb", "bgr", "gray"], Setting(help="order of the channels: rgb, bgr or gray", why=_TRAINED)
+    ] = "rgb"
+    scale: Annotated[float, Setting(help="factor on pixels (0-255)", why=_FORMULA)] = 1 / 255
+    mean: Annotated[
+        tuple[float, ...], Setting(help="taken off each channel, e.g. 0.485+0.456+0.406", why=_FORMULA)
+    ] = ()
+    std: Annotated[
+        tuple[float, ...], Setting(help="each channel is divided by it, e.g. 0.229+0.224+0.225", why=_FORMULA)
+    ] = ()
+    layout: Annotated[
+        Literal["nchw", "nhwc"] | None,
+        Setting(help="nchw or nhwc", why="as the model was exported, where it does not say so itself"),
+    ] = None
+    pad_value: Annotated[
+        int, Meta(ge=0, le=255), Setting(help="grey level (0-255) around a letterboxed picture", why=_TRAINED)
+    ] = 114
+    hook: Annotated[
+        str | None,
+        Setting(
+            "prepare-hook",
+            help="module:function called on each frame before preparation",
+            why="preparation of your own",
+        ),
+    ] = None
+    constant: Annotated[
+        bool,
+        Setting(
+            "prepare-constant",
+            help="replace preparation by a constant tensor",
+            why_value={"on": "for measuring only: shows what preparation costs, the model sees no frame"},
+        ),
+    ] = False
+    place: Annotated[
+        Literal["host", "graph"],
+        Setting(
+            "prepare-place",
+            help="host, or graph: folded into the model (uint8 input)",
+            why_value={"graph": "a quarter of the bytes to copy, and the arithmetic on the device"},
+        ),
+    ] = "host"
 
 
 class Batching(Fact, frozen=True, kw_only=True):
@@ -46,16 +86,45 @@ class Batching(Fact, frozen=True, kw_only=True):
     Where each size has to be set up (CUDA graphs, searched algorithms), `prepared_sizes` are set up and others padded.
     """
 
-    max: Positive = 1
-    window_ms: NonNegative = 0.0
-    policy: Literal["window", "deadline"] = "window"
-    sizes: tuple[Positive, ...] = ()
+    max: Annotated[
+        Positive,
+        Setting(
+            "batch",
+            help="frames in one inference",
+            why="more frames a second where one does not fill the device; a frame waits for its company",
+        ),
+    ] = 1
+    window_ms: Annotated[
+        NonNegative,
+        Setting(
+            help="how long the oldest frame of a batch may wait",
+            why="fuller batches; each frame may wait so long for them",
+        ),
+    ] = 0.0
+    policy: Annotated[
+        Literal["window", "deadline"],
+        Setting(
+            "batch-policy",
+            help="window, or deadline: as the target's budget allows",
+            why_value={
+                "deadline": "full batches without a window to choose: a batch waits only while the device is busy"
+            },
+        ),
+    ] = "window"
+    sizes: Annotated[
+        tuple[Positive, ...],
+        Setting(
+            "batch-sizes",
+            help="sizes preferred by policy deadline, and set up on a GPU, e.g. 4+8",
+            why="sizes that the hardware runs well",
+        ),
+    ] = ()
 
     @property
     def prepared_sizes(self) -> tuple[int, ...]:
         """`sizes` and the largest; where none are given, powers of two up to the largest."""
-        given = self.sizes or tuple(2**power for power in range(self.max.bit_length()))
-        return tuple(sorted({size for size in given if size < self.max} | {self.max}))
+        candidates = self.sizes or tuple(2**power for power in range(self.max.bit_length()))
+        return tuple(sorted({size for size in candidates if size < self.max} | {self.max}))
 
 
 class ModelPlan(Fact, frozen=True, kw_only=True):
@@ -72,22 +141,92 @@ class ModelPlan(Fact, frozen=True, kw_only=True):
     """
 
     name: str
-    model: str
-    backend: str = "onnxruntime"
-    precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
-    size: Size | None = None
+    model: Annotated[str, Setting(help="path, or builtin:NAME, or builtin:NAME@WIDTHxHEIGHT")]
+    backend: Annotated[str, Setting(help="library that runs the model")] = "onnxruntime"
+    precision: Annotated[
+        Literal["fp32", "fp16", "bf16", "int8"],
+        Setting(
+            help="number format of the model",
+            why="fewer bytes and faster arithmetic; outputs change a little, which is to be checked",
+        ),
+    ] = "fp32"
+    size: Annotated[
+        Size | None,
+        Setting(
+            help="WIDTHxHEIGHT of the image input",
+            why="the model leaves it open, or a smaller one is faster; what is recognised changes with it",
+        ),
+    ] = None
     shapes: dict[str, tuple[Positive, ...]] = {}
     batch: Batching = Batching()
-    threads: Annotated[int, Meta(ge=0)] = 0
-    spinning: bool = True
+    threads: Annotated[
+        int,
+        Meta(ge=0),
+        Setting(
+            help="threads of the backend; 0 leaves it to the backend",
+            why="more: a model alone is faster; fewer: models, workers and decoding do not fight for cores",
+        ),
+    ] = 0
+    spinning: Annotated[
+        bool,
+        Setting(
+            help="idle threads of the backend spin",
+            why_value={
+                "off": "idle threads leave their cores to decoding and to others; each inference has to wake them up"
+            },
+        ),
+    ] = True
     prepare: Prepare = Prepare()
-    device: Annotated[str, Meta(pattern=r"^(cpu|cuda(:\d+)?)$")] | None = None
-    slots: Annotated[int, Meta(ge=1, le=8)] = 2
-    transfer: Literal["pinned", "pageable", "device"] = "pinned"
-    graph: bool = False
-    stream: Literal["own", "shared"] = "own"
-    sms: Positive | None = None
-    calibration: str | None = None
+    device: Annotated[
+        Annotated[str, Meta(pattern=r"^(cpu|cuda(:\d+)?)$")] | None,
+        Setting(help="cpu, cuda or cuda:N", why="where the model runs"),
+    ] = None
+    slots: Annotated[
+        int,
+        Meta(ge=1, le=8),
+        Setting(
+            help="requests a worker keeps in flight on a GPU",
+            why="copies of one request overlap the kernels of others; each waits for those before it",
+            why_value={"1": "no request waits behind another on the device; copies and kernels no longer overlap"},
+        ),
+    ] = 2
+    transfer: Annotated[
+        Literal["pinned", "pageable", "device"],
+        Setting(
+            help="pinned, pageable, or device: no copies",
+            why_value={
+                "pageable": "for comparison: copies as plain code makes them, slower than from pinned memory",
+                "device": "for measuring only: the same input again and again, nothing is copied",
+            },
+        ),
+    ] = "pinned"
+    graph: Annotated[
+        bool,
+        Setting(
+            help="replay each inference as one CUDA graph",
+            why_value={"on": "many short kernels are launched at once: less of the host's time for each inference"},
+        ),
+    ] = False
+    stream: Annotated[
+        Literal["own", "shared"],
+        Setting(
+            help="own: a CUDA stream for each worker; shared: one for all",
+            why_value={
+                "shared": "for comparison: as code on the default stream runs, where workers wait for each other"
+            },
+        ),
+    ] = "own"
+    sms: Annotated[
+        Positive | None,
+        Setting(
+            help="SMs each worker may use (green context)",
+            why="workers do not disturb each other; each has only a part of the device",
+        ),
+    ] = None
+    calibration: Annotated[
+        str | None,
+        Setting(help="video or folder of pictures for precision int8", why="int8 needs frames like those it will see"),
+    ] = None
     options: dict[str, Option] = {}
 
 
@@ -111,17 +250,90 @@ class EnginePlan(Fact, frozen=True, kw_only=True):
     'module:function' that receives each frame's outputs.
     """
 
-    workers: Positive = 1
-    strategy: Strategy = "workers"
-    decode: Literal["thread", "inline"] = "thread"
-    wait: Literal["sleep", "hybrid", "spin"] = "hybrid"
-    spin_us: Annotated[int, Meta(ge=0)] = 300
-    keeper: bool = False
-    heartbeat_ms: PositiveNumber | None = None
-    gc: Literal["on", "off"] = "on"
-    lock_memory: bool = False
-    nice: Annotated[int, Meta(ge=-20, le=19)] | None = None
-    finish: str | None = None
+    workers: Annotated[
+        Positive,
+        Setting(
+            help="workers that run inferences",
+            why="several frames are worked on at once; each worker takes memory of its own",
+        ),
+    ] = 1
+    strategy: Annotated[
+        Strategy,
+        Setting(
+            help="how a worker runs the models of a frame",
+            why_value={
+                "serial": "for comparison: the models of a frame one after the other",
+                "threads": "the models of a frame side by side; they share the interpreter's lock",
+                "processes": "the models of a frame side by side without a common interpreter lock; more memory",
+                "asyncio": "for comparison: coroutines around calls that block, one after the other",
+                "asyncio-threads": "the models of a frame side by side, from code that awaits them",
+                "worker-processes": "workers without a common interpreter lock; each loads all models again",
+            },
+        ),
+    ] = "workers"
+    decode: Annotated[
+        Literal["thread", "inline"],
+        Setting(
+            help="decode in a thread a source, or inline in the worker",
+            why_value={"inline": "no hand-over between threads; decoding takes the worker's time"},
+        ),
+    ] = "thread"
+    wait: Annotated[
+        Literal["sleep", "hybrid", "spin"],
+        Setting(
+            help="how a worker waits: sleep, hybrid or spin",
+            why_value={
+                "sleep": "no CPU time while waiting; frames start as late as the system wakes up",
+                "spin": "no late wake-up and no core that fell asleep; one core a worker is always busy",
+            },
+        ),
+    ] = "hybrid"
+    spin_us: Annotated[
+        int,
+        Meta(ge=0),
+        Setting(
+            help="length of the spin that ends a hybrid wait",
+            why="as long as the machine oversleeps: shorter saves CPU time, longer starts frames on time",
+        ),
+    ] = 300
+    keeper: Annotated[
+        bool,
+        Setting(
+            help="keep the worker's core awake with an idle-priority process",
+            why_value={"on": "the core does not fall asleep between frames and is still there for others; costs power"},
+        ),
+    ] = False
+    heartbeat_ms: Annotated[
+        PositiveNumber | None,
+        Setting(
+            help="run the model this often while waiting",
+            why="clocks and caches stay between frames as they are during them; costs power",
+        ),
+    ] = None
+    gc: Annotated[
+        Literal["on", "off"],
+        Setting(
+            help="Python garbage collection while running",
+            why_value={"off": "the interpreter does not pause while frames run; memory in cycles is not given back"},
+        ),
+    ] = "on"
+    lock_memory: Annotated[
+        bool,
+        Setting(
+            help="lock pages in memory",
+            why_value={"on": "no page faults once it runs; needs the right to lock so much memory"},
+        ),
+    ] = False
+    nice: Annotated[
+        Annotated[int, Meta(ge=-20, le=19)] | None,
+        Setting(
+            help="priority of the process: -20 first, 19 last",
+            why="before (or behind) neighbours on the machine; below 0 needs a privilege",
+        ),
+    ] = None
+    finish: Annotated[
+        str | None, Setting(help="module:function that receives the outputs", why="what is done with the outputs")
+    ] = None
 
 
 class SourcePolicy(Fact, frozen=True, kw_only=True):
@@ -131,9 +343,26 @@ class SourcePolicy(Fact, frozen=True, kw_only=True):
     older than that when a worker takes them.
     """
 
-    buffer: Positive = 2
-    drop: Literal["never", "oldest"] = "never"
-    stale_ms: PositiveNumber | None = None
+    buffer: Annotated[
+        Positive,
+        Setting(
+            help="frames buffered for each source",
+            why="more: a short stall loses no frame; fewer: frames are younger when they are taken",
+        ),
+    ] = 2
+    drop: Annotated[
+        Literal["never", "oldest"],
+        Setting(
+            help="never or oldest",
+            why_value={"oldest": "a live stream stays live; what does not fit is lost, and counted"},
+        ),
+    ] = "never"
+    stale_ms: Annotated[
+        PositiveNumber | None,
+        Setting(
+            help="discard frames older than this", why="a frame so old is not worth the work; it is lost, and counted"
+        ),
+    ] = None
 
 
 class Target(Fact, frozen=True, kw_only=True):

@@ -1,21 +1,26 @@
 """Settings by name: the one way a word such as 'batch' or 'delay-ms' changes a plan or a workload.
 
 `sweep --vary`, `--set`, interventions and remedies all go through `apply`, so whatever one of them can change the
-others can too.
+others can too. A setting is a field of a plan or workload that carries a `facts.base.Setting`; the registry is read
+from there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, get_args, get_origin
+import types
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, TypeGuard, Union, get_args, get_origin
 
 import msgspec
 from msgspec.structs import replace
 
 from framepace.errors import UsageError, unknown
+from framepace.facts import base
 from framepace.facts.base import Fact
-from framepace.facts.plan import Batching, EnginePlan, ModelPlan, Plan, Prepare, SourcePolicy
-from framepace.facts.workload import Closed, Delay, Paced, Workload
+from framepace.facts.plan import EnginePlan, ModelPlan, Plan, SourcePolicy
+from framepace.facts.workload import Closed, Delay, Load, Paced, Workload
+
+Part = Literal["models", "engine", "source", "workload", "load"]
 
 
 class Case(Fact, frozen=True, kw_only=True):
@@ -26,13 +31,22 @@ class Case(Fact, frozen=True, kw_only=True):
 
 
 class Setting(Fact, frozen=True, kw_only=True):
-    """One setting: where it lives ('models', 'engine', 'source' or 'workload'), its field, its type and a sentence."""
+    """One setting: the part it lives in, its field there (dotted), the type of its values, and what it is.
+
+    `why` is what a plan gains from it and what it pays, `why_value` the same for single values as they are typed.
+    """
 
     name: str
-    part: str
+    part: Part
     field: str
     type: Any
     help: str
+    why: str = ""
+    why_value: dict[str, str] = {}
+
+    def reason(self, value: str) -> str:
+        """Why a plan may have `value` (as typed after `--set`); '' where `help` says all."""
+        return self.why_value.get(value, self.why)
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -43,72 +57,67 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
-_MODEL, _BATCH, _PREPARE, _ENGINE, _SOURCE = (
-    {f.name: f.type for f in msgspec.structs.fields(t)}
-    for t in (ModelPlan, Batching, Prepare, EnginePlan, SourcePolicy)
-)
-_ROWS: tuple[tuple[str, str, str, Any, str], ...] = (
-    ("model", "models", "model", str, "path, or builtin:NAME, or builtin:NAME@WIDTHxHEIGHT"),
-    ("batch", "models", "batch.max", int, "frames in one inference"),
-    ("window-ms", "models", "batch.window_ms", float, "how long the oldest frame of a batch may wait"),
-    ("batch-policy", "models", "batch.policy", _BATCH["policy"], "window, or deadline: as the target's budget allows"),
-    (
-        "batch-sizes",
-        "models",
-        "batch.sizes",
-        tuple[int, ...],
-        "sizes preferred by policy deadline, and set up on a GPU, e.g. 4+8",
-    ),
-    ("threads", "models", "threads", int, "threads of the backend; 0 leaves it to the backend"),
-    ("spinning", "models", "spinning", bool, "idle threads of the backend spin"),
-    ("precision", "models", "precision", _MODEL["precision"], "number format of the model"),
-    ("backend", "models", "backend", str, "library that runs the model"),
-    ("size", "models", "size", tuple[int, int], "WIDTHxHEIGHT of the image input"),
-    ("resize", "models", "prepare.resize", str, "stretch or letterbox"),
-    ("layout", "models", "prepare.layout", str, "nchw or nhwc"),
-    ("colour", "models", "prepare.colour", _PREPARE["colour"], "order of the channels: rgb, bgr or gray"),
-    ("scale", "models", "prepare.scale", float, "factor on pixels (0-255)"),
-    ("mean", "models", "prepare.mean", tuple[float, ...], "taken off each channel, e.g. 0.485+0.456+0.406"),
-    ("std", "models", "prepare.std", tuple[float, ...], "each channel is divided by it, e.g. 0.229+0.224+0.225"),
-    ("pad-value", "models", "prepare.pad_value", int, "grey level (0-255) around a letterboxed picture"),
-    ("prepare-constant", "models", "prepare.constant", bool, "replace preparation by a constant tensor"),
-    ("prepare-place", "models", "prepare.place", str, "host, or graph: folded into the model (uint8 input)"),
-    ("prepare-hook", "models", "prepare.hook", str | None, "module:function called on each frame before preparation"),
-    ("device", "models", "device", str | None, "cpu, cuda or cuda:N"),
-    ("slots", "models", "slots", int, "requests a worker keeps in flight on a GPU"),
-    ("transfer", "models", "transfer", _MODEL["transfer"], "pinned, pageable, or device: no copies"),
-    ("graph", "models", "graph", bool, "replay each inference as one CUDA graph"),
-    ("stream", "models", "stream", _MODEL["stream"], "own: a CUDA stream for each worker; shared: one for all"),
-    ("sms", "models", "sms", int | None, "SMs each worker may use (green context)"),
-    ("calibration", "models", "calibration", str | None, "video or folder of pictures for precision int8"),
-    ("workers", "engine", "workers", int, "workers that run inferences"),
-    ("strategy", "engine", "strategy", _ENGINE["strategy"], "how a worker runs the models of a frame"),
-    ("decode", "engine", "decode", _ENGINE["decode"], "decode in a thread a source, or inline in the worker"),
-    ("wait", "engine", "wait", _ENGINE["wait"], "how a worker waits: sleep, hybrid or spin"),
-    ("spin-us", "engine", "spin_us", int, "length of the spin that ends a hybrid wait"),
-    ("keeper", "engine", "keeper", bool, "keep the worker's core awake with an idle-priority process"),
-    ("heartbeat-ms", "engine", "heartbeat_ms", float | None, "run the model this often while waiting"),
-    ("gc", "engine", "gc", _ENGINE["gc"], "Python garbage collection while running"),
-    ("lock-memory", "engine", "lock_memory", bool, "lock pages in memory"),
-    ("nice", "engine", "nice", int | None, "priority of the process: -20 first, 19 last"),
-    ("finish", "engine", "finish", str | None, "module:function that receives the outputs"),
-    ("buffer", "source", "buffer", int, "frames buffered for each source"),
-    ("drop", "source", "drop", _SOURCE["drop"], "never or oldest"),
-    ("stale-ms", "source", "stale_ms", float | None, "discard frames older than this"),
-    ("scope", "workload", "scope", str, "model, pipeline or stream"),
-    ("seed", "workload", "seed", int, "seed of the load and of random inputs"),
-    ("frames", "workload", "input.frames", int, "decoded frames held in memory"),
-    ("cameras", "workload", "input.cameras", int | None, "number of sources, which take the videos in turn"),
-    ("fps", "load", "fps", float, "paced load at this rate"),
-    ("delay-ms", "load", "delay_ms", float, "fixed delay after each request"),
-    ("concurrency", "load", "concurrency", int, "closed loop with this many requests in flight"),
-)
-SETTINGS: Mapping[str, Setting] = {r[0]: Setting(name=r[0], part=r[1], field=r[2], type=r[3], help=r[4]) for r in _ROWS}
-_LOADS: Mapping[str, Callable[[Any], Any]] = {
-    "fps": lambda v: Paced(fps=v),
-    "delay_ms": lambda v: Delay(delay_ms=v),
-    "concurrency": lambda v: Closed(concurrency=v),
-}
+# The order in which people read the settings; a new one that is not named here comes after these.
+_READING_ORDER = (
+    "model", "batch", "window-ms", "batch-policy", "batch-sizes", "threads", "spinning", "precision", "backend",
+    "size", "resize", "layout", "colour", "scale", "mean", "std", "pad-value", "prepare-constant", "prepare-place",
+    "prepare-hook", "device", "slots", "transfer", "graph", "stream", "sms", "calibration", "workers", "strategy",
+    "decode", "wait", "spin-us", "keeper", "heartbeat-ms", "gc", "lock-memory", "nice", "finish", "buffer", "drop",
+    "stale-ms", "scope", "seed", "frames", "cameras", "fps", "delay-ms", "concurrency",
+)  # fmt: skip
+# Loads that a single number describes; setting that number chooses the load.
+_LOADS: Mapping[str, type[Load]] = {"fps": Paced, "delay_ms": Delay, "concurrency": Closed}
+
+
+def _read_settings(part: Part, kind: Any, path: str = "") -> Iterator[Setting]:
+    """The settings of a fact and of the facts in it, in the order of the fields."""
+    for field in msgspec.structs.fields(kind):
+        if _is_fact(field.type):
+            yield from _read_settings(part, field.type, f"{path}{field.name}.")
+            continue
+        for mark in getattr(field.type, "__metadata__", ()):
+            if isinstance(mark, base.Setting):
+                yield Setting(
+                    name=mark.name or field.name.replace("_", "-"),
+                    part=part,
+                    field=f"{path}{field.name}",
+                    type=_without_limits(field.type),
+                    help=mark.help,
+                    why=mark.why,
+                    why_value=dict(mark.why_value),
+                )
+
+
+def _is_fact(kind: Any) -> TypeGuard[type[Fact]]:
+    return isinstance(kind, type) and issubclass(kind, Fact)
+
+
+def _without_limits(kind: Any) -> Any:
+    """The type without annotations: ranges are judged where the whole fact is."""
+    origin = get_origin(kind)
+    if origin is Annotated:
+        return _without_limits(get_args(kind)[0])
+    if origin in (Union, types.UnionType):
+        return Union[tuple(_without_limits(part) for part in get_args(kind))]  # noqa: UP007 - of a computed tuple
+    if origin is tuple:
+        return tuple[tuple(_without_limits(part) for part in get_args(kind))]  # type: ignore[misc]
+    return kind
+
+
+def _registry() -> dict[str, Setting]:
+    parts: tuple[tuple[Part, Any], ...] = (
+        ("models", ModelPlan),
+        ("engine", EnginePlan),
+        ("source", SourcePolicy),
+        ("workload", Workload),
+        *(("load", load) for load in _LOADS.values()),
+    )  # fmt: skip
+    settings = {setting.name: setting for part, kind in parts for setting in _read_settings(part, kind)}
+    ordered = [name for name in _READING_ORDER if name in settings]
+    return {name: settings[name] for name in [*ordered, *(name for name in settings if name not in ordered)]}
+
+
+SETTINGS: Mapping[str, Setting] = _registry()
 _WORDS = {"on": True, "off": False, "true": True, "false": False, "yes": True, "no": False, "none": None}
 
 
@@ -125,53 +134,84 @@ def apply(case: Case, changes: Mapping[str, Any]) -> Case:
 
 def text(changes: Mapping[str, Any]) -> str:
     """Settings the way they are typed after `--set`: 'spinning=off threads=1'; the inverse of `apply`."""
-    return " ".join(f"{name}={_value_text(value)}" for name, value in changes.items())
+    return " ".join(f"{name}={value_text(name, value)}" for name, value in changes.items())
 
 
-def _value_text(value: Any) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "on" if value else "off"
+def value_text(name: str, value: Any) -> str:
+    """The value of setting `name` the way it is typed: 'off', 'none', '640x384', '0.5+0.5+0.5', '2.5'."""
+    match value:
+        case None | () | []:
+            return "none"
+        case bool():
+            return "on" if value else "off"
+        case float():
+            return _number_text(value)
+        case (height, width) if name.rpartition(".")[2] == "size":
+            return f"{width}x{height}"
+        case tuple() | list():
+            return "+".join(value_text(name, item) for item in value)
     return str(value)
 
 
+def _number_text(value: float) -> str:
+    """The shortest text that is read as the same number."""
+    short = f"{value:g}"
+    if float(short) == value:
+        return short
+    return repr(value)
+
+
 def _apply_one(case: Case, name: str, value: Any) -> Case:
-    only, setting = _resolve(case.plan, name)
+    model, setting = _resolve(case.plan, name)
     value = _convert(setting, value)
     if setting.part == "models":
-        chosen = [m.name for m in case.plan.models] if only is None else [only]
-        models = tuple(_set(m, setting.field, value) if m.name in chosen else m for m in case.plan.models)
-        return replace(case, plan=replace(case.plan, models=models))
+        return replace(case, plan=_set_in_models(case.plan, model, setting, value))
     if setting.part == "workload":
         return replace(case, workload=_set(case.workload, setting.field, value))
     if setting.part == "load":
-        return replace(case, workload=_valid(replace(case.workload, load=_LOADS[setting.field](value)), setting.name))
+        load = _LOADS[setting.field](**{setting.field: value})
+        return replace(case, workload=_valid(replace(case.workload, load=load), setting.name))
     return replace(case, plan=_set(case.plan, f"{setting.part}.{setting.field}", value))
 
 
+def _set_in_models(plan: Plan, name: str | None, setting: Setting, value: Any) -> Plan:
+    """The plan with the setting changed in the model called `name`, or in all when it is None."""
+    models = []
+    for model in plan.models:
+        if name in (None, model.name):
+            model = _set(model, setting.field, value)
+        models.append(model)
+    return replace(plan, models=tuple(models))
+
+
 def _resolve(plan: Plan, name: str) -> tuple[str | None, Setting]:
-    head, _, rest = name.partition(".")
-    if rest and head in {m.name for m in plan.models}:
-        return head, _resolve(plan, rest)[1]
-    if head == "option" and rest:
-        return None, Setting(name=name, part="models", field=f"options.{rest}", type=Any, help="option of the backend")
+    """The model that 'MODEL.NAME' names (None: all of them) and the setting."""
+    head, _, tail = name.partition(".")
+    if tail and head in plan.names:
+        return head, _resolve(plan, tail)[1]
+    if head == "option" and tail:
+        return None, Setting(name=name, part="models", field=f"options.{tail}", type=Any, help="option of the backend")
     if name not in SETTINGS:
         raise unknown("setting", name, SETTINGS)
     return None, SETTINGS[name]
 
 
 def _convert(setting: Setting, value: Any) -> Any:
-    if setting.field == "size" and isinstance(value, str):
-        return parse_size(value)
-    if get_origin(setting.type) is tuple and isinstance(value, str):
-        value = [] if value == "none" else value.replace(",", "+").split("+")
     if isinstance(value, str):
-        value = _word(value, setting.type)
+        value = _parse(setting, value)
     try:
         return msgspec.convert(value, setting.type, strict=False)
     except msgspec.ValidationError as error:
         raise UsageError(f"setting {setting.name!r} cannot be {value!r}", got=value, expected=setting.help) from error
+
+
+def _parse(setting: Setting, text: str) -> Any:
+    """What the text of a value stands for; msgspec reads the numbers."""
+    if setting.field == "size" and text != "none":
+        return parse_size(text)
+    if get_origin(setting.type) is tuple:
+        return () if text == "none" else tuple(text.replace(",", "+").split("+"))
+    return _word(text, setting.type)
 
 
 def _word(text: str, kind: Any) -> Any:
@@ -190,16 +230,18 @@ def _word(text: str, kind: Any) -> Any:
 
 def _set(fact: Any, path: str, value: Any) -> Any:
     """`fact` with the field at the dotted `path` replaced, and validated as if read from a file."""
-    head, _, rest = path.partition(".")
+    head, _, tail = path.partition(".")
     current = getattr(fact, head)
-    if rest:
-        value = _with(current, rest, value) if isinstance(current, dict) else _set(current, rest, value)
+    if tail and isinstance(current, dict):
+        value = _with_option(current, tail, value)
+    elif tail:
+        value = _set(current, tail, value)
     return _valid(replace(fact, **{head: value}), head)
 
 
-def _with(options: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
+def _with_option(options: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
     """The options with one changed; None leaves it to the backend again."""
-    return {name: each for name, each in {**options, key: value}.items() if each is not None}
+    return {name: option for name, option in {**options, key: value}.items() if option is not None}
 
 
 def _valid(fact: Any, changed: str) -> Any:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from framepace.facts.base import Fact
+from framepace.facts.base import Fact, Setting
 from framepace.facts.plan import NonNegative, Positive, PositiveNumber
 
 Scope = Literal["model", "pipeline", "stream"]
@@ -24,19 +24,19 @@ class Closed(_Load, frozen=True, kw_only=True, tag="closed"):
     None means one per worker.
     """
 
-    concurrency: Positive | None = None
+    concurrency: Annotated[Positive | None, Setting(help="closed loop with this many requests in flight")] = None
 
 
 class Delay(_Load, frozen=True, kw_only=True, tag="delay"):
     """Fixed delay: the next request is due `delay_ms` after the last was delivered, as in most scripts."""
 
-    delay_ms: NonNegative
+    delay_ms: Annotated[NonNegative, Setting(help="fixed delay after each request")]
 
 
 class Paced(_Load, frozen=True, kw_only=True, tag="paced"):
     """`fps` requests per second on a fixed grid; `jitter` is the half-width of a uniform shift, in periods."""
 
-    fps: PositiveNumber
+    fps: Annotated[PositiveNumber, Setting(help="paced load at this rate")]
     jitter: Annotated[float, Meta(ge=0, le=0.5)] = 0.0
 
 
@@ -95,8 +95,8 @@ class Input(Fact, frozen=True, kw_only=True):
 
     videos: tuple[str, ...] = ()
     size: tuple[Positive, Positive] = (360, 640)
-    frames: Positive = 64
-    cameras: Positive | None = None
+    frames: Annotated[Positive, Setting(help="decoded frames held in memory")] = 64
+    cameras: Annotated[Positive | None, Setting(help="number of sources, which take the videos in turn")] = None
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -109,11 +109,11 @@ class Workload(Fact, frozen=True, kw_only=True):
     """One measurement: which part runs (`scope`), how requests arrive (`load`) and when it ends (`stop`)."""
 
     load: Load
-    scope: Scope = "stream"
+    scope: Annotated[Scope, Setting(help="model, pipeline or stream")] = "stream"
     input: Input = Input()
     stop: Stop = Stop(seconds=10.0)
     warmup: Warmup = Warmup()
-    seed: int = 0
+    seed: Annotated[int, Setting(help="seed of the load and of random inputs")] = 0
 
 
 def load_fps(load: Load) -> float | None:

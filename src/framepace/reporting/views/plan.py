@@ -10,12 +10,11 @@ import msgspec
 
 from framepace.facts.machine import Machine
 from framepace.facts.plan import EnginePlan, ModelPlan, Plan, SourcePolicy
-from framepace.facts.settings import SETTINGS, Setting
-from framepace.facts.why import why
+from framepace.facts.settings import SETTINGS, Setting, value_text
 from framepace.reporting.views.machine import machine_line
 from framepace.units import NS_PER_MS, format_ms
 
-_BY_FIELD = {(setting.part, setting.field): setting for setting in SETTINGS.values()}
+_BY_FIELD: dict[tuple[str, str], Setting] = {(setting.part, setting.field): setting for setting in SETTINGS.values()}
 
 
 @dataclass(frozen=True)
@@ -83,37 +82,23 @@ def _lines(part: str, fact: Any, defaults: Any, prefix: str = "", path: str = ""
         elif isinstance(value, dict):
             yield from (_entry(name, key, item, prefix) for key, item in value.items())
         else:
-            yield _line(_BY_FIELD.get((part, name)), name, _text(value, name), _text(default, name), prefix)
+            yield _line(_BY_FIELD.get((part, name)), name, value_text(name, value), value_text(name, default), prefix)
 
 
 def _line(setting: Setting | None, name: str, value: str, default: str, prefix: str) -> PlanLine:
     if setting is None:
         return PlanLine(name, "", value, default, name.replace("_", " "), "")
-    return PlanLine(name, f"{prefix}{setting.name}", value, default, setting.help, why(setting.name, value))
+    return PlanLine(name, f"{prefix}{setting.name}", value, default, setting.help, setting.reason(value))
 
 
 def _entry(name: str, key: str, value: Any, prefix: str) -> PlanLine:
     if name == "options":
-        return PlanLine(f"options.{key}", f"{prefix}option.{key}", _text(value, ""), "", "option of the backend", "")
+        return PlanLine(
+            f"options.{key}", f"{prefix}option.{key}", value_text(key, value), "", "option of the backend", ""
+        )
     shape = "x".join(map(str, value))
     help_text = f"shape of input {key}, batch included"
     return PlanLine(f"{name}.{key}", "", shape, "", help_text, "the model leaves this open")
-
-
-def _text(value: Any, field: str) -> str:
-    """A value as it is typed after `--set`."""
-    match value:
-        case None | ():
-            return "none"
-        case bool():
-            return "on" if value else "off"
-        case (height, width) if field == "size":
-            return f"{width}x{height}"
-        case tuple():
-            return "+".join(f"{item:g}" for item in value)
-        case float():
-            return f"{value:g}"
-    return str(value)
 
 
 def _target(plan: Plan) -> str:
