@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from framepace.facts.plan import Plan, Target
-from framepace.facts.settings import Case, apply
+from framepace.facts.settings import Case, apply, text
 from framepace.facts.tuning import Candidate, Goal, Trial, Tuning, carried, decisive
 from framepace.tuning.objective import STEP, best_of, came, met, rate, scales, shortfalls, value
 from framepace.units import NS_PER_MS
@@ -19,11 +19,7 @@ _AS_GIVEN = "the plan as given"
 
 def settings_text(settings: Mapping[str, Any]) -> str:
     """'workers=2 batch=4', or that nothing differs from the plan as given."""
-    return " ".join(f"{name}={_word(v)}" for name, v in settings.items()) or _AS_GIVEN
-
-
-def _word(value: Any) -> str:
-    return {True: "on", False: "off"}.get(value, str(value)) if isinstance(value, bool) else f"{value}"
+    return text(settings) or _AS_GIVEN
 
 
 def level_text(goal: Goal, level: int) -> str:
