@@ -5,19 +5,24 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Sequence
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import psutil
 import pytest
 
 from framepace.analyze.strategies import reasons
 from framepace.analyze.summary import summarize
+from framepace.backends.null import NullBackend
 from framepace.errors import BackendError, UsageError
 from framepace.facts.plan import ModelPlan, Plan, Strategy
 from framepace.facts.settings import Case, apply
+from framepace.facts.strategy import STRATEGIES
 from framepace.facts.trace import Column, DropCause, Mark, Outcome, Trace
 from framepace.facts.workload import Closed, Input, Stop, Warmup, Workload
 from framepace.measure.session import measure
@@ -25,6 +30,7 @@ from framepace.store import load_trace
 from framepace.testing import FakeClock
 from framepace.video import sharedframes
 from tests.contract import hooks
+from tests.doubles.processes import runs, waited_for
 
 ALL: Sequence[str] = get_args(Strategy)
 IN_TURN = ("workers", "serial", "asyncio")
@@ -40,6 +46,15 @@ BATCH: dict[str, Any] = {"b.batch": 3}
 BEATS: dict[str, Any] = {"heartbeat-ms": 5.0}
 WRONG: dict[str, Any] = {"b.option.latency_uss": 3}
 QUICK = Warmup(seconds_max=0.05)
+
+ENDLESS = """
+from tests.contract.test_strategies import case
+from framepace.lab.freshprocess import measure_apart
+
+if __name__ == "__main__":
+    endless = case(count=10**9, strategy="{strategy}")
+    measure_apart(endless.plan, endless.workload)
+"""
 
 
 def case(models: Sequence[ModelPlan] = NULLS, count: int = 30, **changes: Any) -> Case:
@@ -211,6 +226,43 @@ def test_a_process_that_dies_is_a_sentence_and_leaves_nothing(shared: list[str])
     assert "exit code 7" in str(error.value)
     assert shared
     assert nothing_left(shared)
+
+
+def test_worker_processes_leave_the_parent_without_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The backend fails in this process alone: nobody asks it, and the trace still says what was loaded."""
+
+    def fail(*_: Any) -> Any:
+        raise BackendError("loaded in the parent")
+
+    monkeypatch.setattr(NullBackend, "_load", fail)
+    trace = run(case(strategy="worker-processes", workers=2))
+    assert [spec.name for spec in trace.meta.models] == [model.model for model in NULLS]
+    assert set(trace.requests["worker"].tolist()) == {0, 1}
+    with pytest.raises(BackendError, match="in the parent"):
+        run(case(strategy="serial"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("strategy", ["processes", "worker-processes"])
+def test_a_killed_measurement_leaves_no_process(strategy: str) -> None:
+    """SIGKILL of a program that measures in a fresh process, which has processes of its own: all of them end."""
+    with subprocess.Popen([sys.executable, "-c", ENDLESS.format(strategy=strategy)]) as program:
+        process = psutil.Process(program.pid)
+        processes = 1 + 3 * (strategy == "processes") + (strategy == "worker-processes")
+        descendants = waited_for(lambda: measuring(process, processes))
+        program.kill()
+    assert waited_for(lambda: not any(map(runs, descendants)))
+
+
+def measuring(parent: psutil.Process, count: int) -> list[psutil.Process]:
+    """The descendants of `parent` once `count` of them measure (beside the tracker of shared memory); else none."""
+    children = [child for child in parent.children(recursive=True) if "spawn_main" in " ".join(child.cmdline())]
+    return children if len(children) >= count else []
+
+
+def test_every_strategy_has_a_row_in_the_table() -> None:
+    """What a plan may name is what the table describes."""
+    assert set(STRATEGIES) == set(ALL)
 
 
 def test_a_model_that_a_process_cannot_load_is_the_same_error() -> None:

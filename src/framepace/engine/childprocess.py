@@ -13,7 +13,8 @@ import pickle
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -141,14 +142,26 @@ class ChildProcess:
         """End it at once."""
         self._process.kill()
 
-    def end(self) -> None:
-        """Close the channels, which ends a child that listens; kill it when it has not ended in time. Idempotent."""
-        for channel in self.channels:
-            channel.pipe.close()
-        self._process.join(timeout=PATIENCE_S)
+    def wait_or_kill(self, patience_s: float) -> None:
+        """Wait until it has ended; kill it after `patience_s`."""
+        self._process.join(timeout=patience_s)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
+
+    def end(self) -> None:
+        """Close the channels, which ends a child that listens; kill it when it has not ended in time. Idempotent."""
+        end_all([self])
+
+
+def end_all(children: Sequence[ChildProcess]) -> None:
+    """`end` several children at once."""
+    for child in children:
+        for channel in child.channels:
+            channel.pipe.close()
+    deadline = time.monotonic() + PATIENCE_S
+    for child in children:
+        child.wait_or_kill(max(0.0, deadline - time.monotonic()))
 
 
 def serve_calls(pipe: Connection, methods: Mapping[str, Callable[..., Any]]) -> None:

@@ -1,0 +1,90 @@
+"""What a measurement runs: an engine of this process, or worker processes with engines of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from typing import Protocol
+
+from framepace.clock.system import Clock
+from framepace.engine.engine import Engine
+from framepace.engine.pipeline import Sink
+from framepace.facts.model import Layer, ModelSpec
+from framepace.facts.plan import Plan
+from framepace.facts.strategy import strategy_of
+from framepace.facts.workload import Workload
+from framepace.feeds.feed import Feed
+from framepace.feeds.runstate import RunState
+from framepace.measure.frames import Frames
+from framepace.measure.workerprocesses import WorkerProcesses
+from framepace.progress import Tell
+
+Execute = Callable[[RunState, Sink], list[Exception]]
+"""Runs to the end, which the state decides; returns the errors of failed requests and sources."""
+
+
+class Loaded(Protocol):
+    """What a trace says of the models, whoever has loaded them (see Engine)."""
+
+    startup: dict[str, int]
+    libraries: dict[str, str]
+    simulated: bool
+
+    @property
+    def specs(self) -> tuple[ModelSpec, ...]:
+        """See Engine."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """See Engine."""
+
+    @property
+    def placement(self) -> dict[str, dict[str, int]]:
+        """See Engine."""
+
+    @property
+    def batch_sizes(self) -> dict[str, tuple[int, ...]]:
+        """See Engine."""
+
+    @property
+    def gpus(self) -> dict[int, str]:
+        """See Engine."""
+
+    def telemetry(self) -> bytes:
+        """See Engine."""
+
+    def layers(self) -> dict[str, tuple[Layer, ...]]:
+        """See Engine."""
+
+
+@contextmanager
+def opened(
+    plan: Plan, workload: Workload, clock: Clock, frames: Frames, engine: Engine | None, tell: Tell
+) -> Iterator[tuple[Loaded, Execute]]:
+    """The models of `plan`, loaded, and what runs them; freed at the end.
+
+    A loaded `engine` of the plan is used and left open. Where the strategy has engines in processes of their own, no
+    model is loaded here.
+    """
+    if strategy_of(plan.engine).spawns_engines:
+        with closing(WorkerProcesses(plan, workload, clock, tell)) as processes:
+            yield processes, processes.run
+    elif engine is not None:
+        yield engine, partial(_run_here, engine, plan, workload, frames)
+    else:
+        with closing(Engine(plan, clock, tell)) as own_engine:
+            yield own_engine, partial(_run_here, own_engine, plan, workload, frames)
+
+
+def _run_here(
+    engine: Engine, plan: Plan, workload: Workload, frames: Frames, state: RunState, sink: Sink
+) -> list[Exception]:
+    feeds: list[Feed] = []
+
+    def begin() -> Feed:
+        feeds.append(frames.feed(plan, workload, engine.clock, state, sink))
+        return feeds[0]
+
+    errors = engine.run(workload.scope, begin, state, sink, frames.sample)
+    return errors + [error for feed in feeds for error in getattr(feed, "errors", {}).values()]
