@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from framepace.facts.plan import ModelPlan, Plan
+from framepace.facts.plan import EnginePlan, ModelPlan, Plan
 from framepace.facts.settings import Case, apply
 
 Settings = dict[str, Any]
@@ -73,7 +73,7 @@ def axes(
         Axis("decode", ("thread", "inline"), ordered=False),
         Axis("strategy", ("workers", "serial", "threads", "processes"), ordered=False),
     ]  # fmt: skip
-    if len(case.plan.models) == 1 or engine.strategy != "workers":
+    if len(case.plan.models) == 1 or engine.strategy != EnginePlan().strategy:
         found.pop()
     return tuple(with_own(case, axis) for axis in found if axis.name not in fixed and axis.values)
 
