@@ -44,7 +44,7 @@ bench: $(VENV)/.dev
 
 docs: $(VENV)/.run $(DOCS_VENV)/.docs
 	$(BIN)/python tools/reference.py docs/reference
-	$(DOCS_VENV)/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict --quiet
 	@echo build/site/index.html
 
 setup: $(VENV)/.dev

@@ -106,7 +106,10 @@ def type_text(kind: Any) -> str:
         texts = [type_text(part) for part in parts if part is not type(None)]
         return " or ".join(texts + (["`none`"] if type(None) in parts else []))
     if origin is tuple:
-        return "WIDTHxHEIGHT" if len(parts) == 2 and parts[1] is not Ellipsis else f"{type_text(parts[0])}s joined by +"
+        if parts[-1] is not Ellipsis:
+            return "WIDTHxHEIGHT"
+        number, _, limits = type_text(parts[0]).partition(" (")
+        return f"{number}s joined by +" + (f" ({limits}" if limits else "")
     words = {bool: "`on`, `off`", int: "whole number", float: "number", str: "text", Path: "path"}
     return words.get(kind, getattr(kind, "__name__", str(kind)))
 
@@ -179,7 +182,7 @@ def setting_row(setting: Any) -> tuple[str, ...]:
     default, kind = setting_default(setting)
     shown = "" if default is ... else code(value_text(default))
     anchor = f'<span id="{setting.name}"></span>`{setting.name}`'
-    return anchor, type_text(kind), shown, setting.help, reasons(setting.name, kind)
+    return anchor, type_text(kind), shown, setting.help, reasons(setting)
 
 
 def setting_default(setting: Any) -> tuple[Any, Any]:
@@ -196,16 +199,10 @@ def setting_default(setting: Any) -> tuple[Any, Any]:
     return default, setting.type if type_text(setting.type) == "WIDTHxHEIGHT" else kind
 
 
-def reasons(name: str, kind: Any) -> str:
-    """Why a plan may have the setting: for each of its values where they differ in what they are for."""
-    from framepace.facts.settings import SETTINGS
-
-    words = get_args(kind) if get_origin(kind) is Literal else ()
-    values = [value_text(value) for value in words] or (["on", "off"] if kind is bool else ["", "1"])
-    texts = {value: SETTINGS[name].reason(value) for value in values}
-    if len(set(texts.values())) == 1:
-        return texts[values[0]]
-    return "<br>".join(f"`{value}`: {text}" for value, text in texts.items() if text)
+def reasons(setting: Any) -> str:
+    """Why a plan may have the setting, and then each value that has a reason of its own."""
+    values = [f"`{value}`: {text}" for value, text in setting.why_value.items()]
+    return "<br>".join([*([setting.why] if setting.why else []), *values])
 
 
 def causes_page() -> str:
