@@ -25,8 +25,8 @@ from msgspec.structs import replace
 
 from framepace.clock.virtual import VirtualClock
 from framepace.errors import FramepaceError
+from framepace.explaining.metrics import interval, latency
 from framepace.explaining.run import explain
-from framepace.explaining.trial import interval, latency
 from framepace.facts.finding import Explanation
 from framepace.facts.settings import Case, apply
 from framepace.facts.workload import Stop

@@ -22,7 +22,7 @@ from framepace.clock.system import SystemClock
 from framepace.devices import cuda
 from framepace.engine.engine import Engine
 from framepace.errors import FramepaceError
-from framepace.explaining.trial import Samples
+from framepace.explaining.metrics import Samples
 from framepace.facts.plan import Plan
 from framepace.facts.settings import apply
 from framepace.facts.trace import Trace

@@ -11,8 +11,9 @@ from typing import Any
 from common import options, show
 
 from framepace.api import make_case
+from framepace.explaining.metrics import LATENCY
 from framepace.explaining.run import explain
-from framepace.explaining.trial import LATENCY, Blocks, judge
+from framepace.explaining.trial import Blocks, judge
 from framepace.facts.plan import ModelPlan, Option, Plan
 from framepace.facts.settings import Case, apply
 from framepace.lab.lab import Lab

@@ -26,7 +26,6 @@ from framepace import api
 from framepace.errors import FramepaceError
 from framepace.facts.finding import Explanation, Finding
 from framepace.facts.settings import apply
-from framepace.lab.lab import Interrupted
 from framepace.recording.machine import probe
 from framepace.reporting.views.machine import machine_line
 
@@ -102,7 +101,7 @@ def repetition(name: str, args: argparse.Namespace) -> Row:
         return judged(injection, found, injection.after(case, found))
     except FramepaceError as error:
         return {"error": " / ".join(str(error).split("\n"))}
-    except (Interrupted, KeyboardInterrupt):
+    except KeyboardInterrupt:
         return {"error": "interrupted"}
 
 

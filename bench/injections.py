@@ -20,8 +20,9 @@ from msgspec.structs import replace
 
 from framepace import api
 from framepace.engine.corekeeper import usable_cores
-from framepace.explaining.trial import CPU as CPU_TIME
-from framepace.explaining.trial import LATENCY, Blocks
+from framepace.explaining.metrics import CPU as CPU_TIME
+from framepace.explaining.metrics import LATENCY
+from framepace.explaining.trial import Blocks
 from framepace.facts.finding import Explanation, Finding
 from framepace.facts.plan import Plan, Target
 from framepace.facts.settings import Case, apply

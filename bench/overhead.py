@@ -15,7 +15,7 @@ from framepace.analyze.stats import paired_ratio
 from framepace.backends.onnxruntime.backend import _load
 from framepace.clock.system import SystemClock
 from framepace.engine.engine import Engine
-from framepace.explaining.trial import Samples
+from framepace.explaining.metrics import Samples
 from framepace.facts.plan import Batching, ModelPlan, Plan
 from framepace.facts.trace import Trace
 from framepace.facts.workload import Closed, Stop, Warmup, Workload

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from common import options, show
 
-from framepace.explaining.trial import Samples
+from framepace.explaining.metrics import Samples
 from framepace.facts.plan import EnginePlan, ModelPlan, Plan
 from framepace.facts.workload import Paced, Stop, Warmup, Workload
 from framepace.measure.session import measure

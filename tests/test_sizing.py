@@ -16,7 +16,7 @@ from framepace.facts.settings import Case
 from framepace.facts.trace import Trace
 from framepace.facts.workload import Input, Workload
 from framepace.lab import enginepool as engines
-from framepace.sizing import size_up
+from framepace.sizing import find_capacity
 from framepace.store import load_trace
 
 ONE_MS: dict[str, Any] = {
@@ -50,7 +50,7 @@ def test_a_frame_slower_than_its_budget_fits_nowhere() -> None:
 
 def test_max_and_the_time_limit_leave_the_answer_open() -> None:
     """At least 4 where no more are asked for; at least 1 where the time is over after one run."""
-    most, early = found(most=4), found(time_limit=1.0)
+    most, early = found(max_cameras=4), found(time_limit=1.0)
     assert (most.cameras, most.missed, most.stopped) == (4, None, "")
     assert (early.cameras, early.missed, early.stopped) == (1, None, "time limit")
 
@@ -64,7 +64,7 @@ def test_the_models_are_loaded_once_and_the_traces_kept(tmp_path: Path, monkeypa
         return made[-1]
 
     monkeypatch.setattr(engines, "Engine", counted)
-    result = found(out=tmp_path, most=4)
+    result = found(out=tmp_path, max_cameras=4)
     traces = [load_trace(p.trace or "") for p in result.points]
     assert [len(t.meta.sources) for t in traces] == [p.cameras for p in result.points] == [1, 2, 4]
     assert len(made) == 1
@@ -113,7 +113,7 @@ def test_cameras_are_a_setting() -> None:
     assert rates == [pytest.approx(100, rel=0.05), pytest.approx(300, rel=0.05)]
 
 
-def test_size_up_needs_no_api() -> None:
+def test_find_capacity_needs_no_api() -> None:
     """The case as it is: the plan's own target."""
     case = api.make_case("null", fps=100, p99_ms=10.0, scope="pipeline", settings=ONE_MS)
-    assert size_up(case, most=2).cameras == 2
+    assert find_capacity(case, max_cameras=2).cameras == 2

@@ -19,10 +19,9 @@ from framepace.errors import FramepaceError, UsageError
 from framepace.facts.settings import Case, apply
 from framepace.facts.sweep import Cell, Sweep
 from framepace.facts.trace import Trace
-from framepace.lab.enginepool import Engines
-from framepace.lab.freshprocess import measure_apart
-from framepace.measure.session import clock_for, measure
-from framepace.progress import Tell
+from framepace.lab.lab import FRESH_PROCESS, HERE, Lab
+from framepace.measure.session import clock_for
+from framepace.progress import Tell, silent, within
 from framepace.store import load_trace, write_atomic
 
 
@@ -62,74 +61,84 @@ def sweep(
 ) -> Sweep:
     """Measure `case` with every combination of `grid` (setting name -> values).
 
-    A cell that fails is a row with its error and the sweep goes on. With `folder`, cells measured before under the
+    A cell that fails is a row with its error, and the sweep continues. With `folder`, cells measured before under the
     same case are read instead of measured again. Ctrl-C keeps the cells that are complete.
 
     Raises UsageError for an unknown setting or a value it cannot have, before anything is measured.
     """
     combinations = list(cells(grid))
-    cases = [apply(case, combination) for combination in combinations]
-    done: list[Cell] = []
-    told = tell or (lambda text, share: None)
-    clock = clock or clock_for(case.plan)
-    with Engines(clock) as engines:
-        for number, (settings, varied) in enumerate(zip(combinations, cases, strict=True)):
-            named, share = ", ".join(f"{k}={v}" for k, v in settings.items()), number / len(cases)
-            told(named, share)
-            cell = _cell(settings, varied, folder, clock, engines, _prefixed(told, named, share))
-            if cell is None:
-                return Sweep(grid=_text(grid), cells=reasoned(done), interrupted=True)
-            done.append(cell)
-            if folder is not None:
-                write_atomic(folder / "sweep.json", msgspec.json.encode(Sweep(grid=_text(grid), cells=tuple(done))))
-    return Sweep(grid=_text(grid), cells=reasoned(done))
+    cases = [apply(case, settings) for settings in combinations]
+    progress = _Progress(grid, folder)
+    tell = tell or silent
+    with Lab(folder=folder, clock=clock or clock_for(case.plan), engines=1, keep_videos=False) as lab:
+        try:
+            for number, (settings, varied) in enumerate(zip(combinations, cases, strict=True)):
+                name = ", ".join(f"{setting}={value}" for setting, value in settings.items())
+                share = number / len(cases)
+                tell(name, share)
+                progress.add(_cell(lab, settings, varied, within(tell, f"{name}: ", share)))
+        except KeyboardInterrupt:
+            return progress.sweep(interrupted=True)
+    return progress.sweep()
+
+
+class _Progress:
+    """The cells of a sweep as they come in, saved in its folder after each."""
+
+    def __init__(self, grid: Mapping[str, Sequence[Any]], folder: Path | None) -> None:
+        self._grid = {name: tuple(str(value) for value in values) for name, values in grid.items()}
+        self._folder = folder
+        self._cells: list[Cell] = []
+
+    def add(self, cell: Cell) -> None:
+        """Append a cell."""
+        self._cells.append(cell)
+        if self._folder is not None:
+            unfinished = Sweep(grid=self._grid, cells=tuple(self._cells))
+            write_atomic(self._folder / "sweep.json", msgspec.json.encode(unfinished))
+
+    def sweep(self, interrupted: bool = False) -> Sweep:
+        """The sweep with the cells so far."""
+        return Sweep(grid=self._grid, cells=reasoned(self._cells), interrupted=interrupted)
 
 
 def reasoned(done: Sequence[Cell]) -> tuple[Cell, ...]:
-    """The cells, each that varies in its strategy with the reason why it is faster or slower than the others."""
-    found = list(done)
-    rest = [{k: v for k, v in cell.settings.items() if k != "strategy"} for cell in found]
-    for i, cell in enumerate(found):
-        alike = [c for c, other in zip(done, rest, strict=True) if "strategy" in c.settings and other == rest[i]]
-        measured = {str(c.settings["strategy"]): c.summary for c in alike if c.summary is not None}
-        if cell.summary is not None and len(measured) > 1:
-            found[i] = replace(cell, why=reasons(measured).get(str(cell.settings["strategy"])))
-    return tuple(found)
+    """The cells; where only their strategy differs, each with the reason why it is faster or slower than the others."""
+    return tuple(_with_reason(cell, done) for cell in done)
 
 
-def _prefixed(tell: Tell, named: str, share: float) -> Tell:
-    """Tells of loading within a cell; the bar stays that of the sweep."""
-    return lambda text, _: tell(f"{named}: {text}", share)
+def _with_reason(cell: Cell, done: Sequence[Cell]) -> Cell:
+    if cell.summary is None or "strategy" not in cell.settings:
+        return cell
+    alternatives = [c for c in done if "strategy" in c.settings and _other_settings(c) == _other_settings(cell)]
+    summaries = {str(c.settings["strategy"]): c.summary for c in alternatives if c.summary is not None}
+    if len(summaries) < 2:
+        return cell
+    return replace(cell, why=reasons(summaries).get(str(cell.settings["strategy"])))
 
 
-def _cell(
-    settings: dict[str, Any], case: Case, folder: Path | None, clock: Clock, engines: Engines, tell: Tell
-) -> Cell | None:
-    path = None if folder is None else folder / f"cell-{_key(case)}"
-    trace: Trace | None = _saved(path)
+def _other_settings(cell: Cell) -> dict[str, Any]:
+    return {name: value for name, value in cell.settings.items() if name != "strategy"}
+
+
+def _cell(lab: Lab, settings: dict[str, Any], case: Case, tell: Tell) -> Cell:
+    """Measure or read one cell."""
+    name = f"cell-{_key(case)}"
+    path = lab.path(name)
     try:
+        trace = _saved(path)
         if trace is None:
-            trace = _measured(settings, case, path, clock, engines, tell)
+            # Strategies are compared by start-up and memory too, so each of their cells has a process of its own.
+            where = FRESH_PROCESS if "strategy" in settings else HERE
+            trace = lab.run(case, where=where, name=name, tell=tell)
     except FramepaceError as error:
-        # A device that failed may hold what the cell took: the next one starts from nothing.
-        engines.clear()
+        lab.clear()  # a device that failed may hold what the cell took: the next one starts from nothing
         return Cell(settings=settings, error=str(error))
-    if trace.meta.stopped == "interrupted":
-        return None
     return Cell(settings=settings, trace=None if path is None else str(path), summary=summarize(trace))
 
 
-def _measured(
-    settings: dict[str, Any], case: Case, path: Path | None, clock: Clock, engines: Engines, tell: Tell
-) -> Trace:
-    """Strategies are compared by start-up and memory too, so each cell of theirs has a process of its own."""
-    if "strategy" in settings and not clock.virtual:
-        return measure_apart(case.plan, case.workload, path)
-    engine = None if case.plan.engine.strategy == "worker-processes" else engines.get(case.plan, tell)
-    return measure(case.plan, case.workload, folder=path, clock=clock, overwrite=True, engine=engine)
-
-
 def _saved(path: Path | None) -> Trace | None:
+    """The trace that is in the folder `path`, if it ended as planned."""
     if path is None or not (path / "requests.parquet").exists():
         return None
     trace = load_trace(path)
@@ -137,9 +146,5 @@ def _saved(path: Path | None) -> Trace | None:
 
 
 def _key(case: Case) -> str:
-    """Cells are found again by what was measured, so that a changed case is never mistaken for an old one."""
+    """Names a cell by all that was measured in it, so that a changed case is never mistaken for an old one."""
     return hashlib.sha256(json.dumps(msgspec.to_builtins(case), sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _text(grid: Mapping[str, Sequence[Any]]) -> dict[str, tuple[str, ...]]:
-    return {name: tuple(str(v) for v in values) for name, values in grid.items()}

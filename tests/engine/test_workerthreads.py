@@ -15,6 +15,7 @@ from framepace.engine.engine import Engine
 from framepace.engine.workerthreads import Seats
 from framepace.facts.plan import EnginePlan, ModelPlan, Plan
 from framepace.feeds.feed import Feed
+from framepace.feeds.pacer import Idle
 from framepace.lab.enginepool import EnginePool
 from framepace.video.frame import Frame
 from tests.doubles.engine import Rows, run_state
@@ -29,7 +30,7 @@ class Few(Ended):
         self._frames = [Frame(number, 0, 0, 0, 0, 0, 0) for number in range(count)]
         self._lock = threading.Lock()
 
-    def take(self, idle: object, wait: bool = True) -> list[Frame] | None:
+    def take(self, idle: Idle | None, wait: bool = True) -> list[Frame] | None:
         """The next frame."""
         with self._lock:
             return [self._frames.pop()] if self._frames else None

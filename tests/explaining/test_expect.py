@@ -10,7 +10,7 @@ from framepace import api
 from framepace.backends.base import Worker
 from framepace.backends.simulated import SimulatedSession
 from framepace.errors import BackendError, UsageError
-from framepace.explaining.expect import Said, said
+from framepace.explaining.expect import ToolNumber, parse_tool_number
 from framepace.explaining.run import explain
 from framepace.facts.finding import Expectation
 from framepace.facts.plan import ModelPlan, Plan
@@ -27,7 +27,7 @@ T4 = {"option.device": "t4", "option.wake_us": 0.0, "option.asleep_us": 0.0, "op
 def asked(tool: str, ms: float, settings: dict[str, Any], limit: float = 20) -> Expectation:
     """The expectation for a made-up network on the simulated device."""
     case = api.make_case("null", fps=50, settings={"backend": "simulated", "spinning": False, **settings})
-    found = explain(case, time_limit=limit, causes=(), said=said(f"{ms}ms", tool)).expectation
+    found = explain(case, time_limit=limit, causes=(), tool_number=parse_tool_number(f"{ms}ms", tool)).expectation
     assert found is not None
     assert found.said + sum(part.ns for part in found.parts) == pytest.approx(found.seen, abs=1.0)
     return found
@@ -103,7 +103,9 @@ def test_a_backlog_is_what_counting_from_the_send_leaves_out() -> None:
     """40 ms of work at 30 fps: perf_analyzer says 40 ms, and the frames wait ever longer for their turn."""
     plan = Plan(models=(ModelPlan(name="m", model="null", backend="null", options={"latency_us": 40_000}),))
     case = api.make_case(plan, fps=30)
-    found = explain(case, time_limit=60, causes=(), said=Said("perf_analyzer", 40 * MS), clock=FakeClock()).expectation
+    found = explain(
+        case, time_limit=60, causes=(), tool_number=ToolNumber("perf_analyzer", 40 * MS), clock=FakeClock()
+    ).expectation
     assert found is not None
     backlog = next(part for part in found.parts if part.name == "backlog")
     assert backlog.kind == "left out"
@@ -145,15 +147,15 @@ def test_settings_that_do_not_run_are_said_and_the_rest_is_answered(
 def test_mistakes_are_told(number: str | None, tool: str | None, says: str) -> None:
     """What is missing, the nearest tool, what a number looks like."""
     with pytest.raises(UsageError, match=says):
-        said(number, tool)
+        parse_tool_number(number, tool)
 
 
 @pytest.mark.parametrize("text", ["5.1ms", "5100us", "0.0051s", "5.1"])
 def test_durations_are_read_in_every_unit(text: str) -> None:
     """One number, written four ways; a bare one is ms."""
-    assert said(text, "loop") == Said("loop", 5_100_000)
-    assert said(text, "benchmark_app:8") == Said("benchmark_app", 5_100_000, 8)
-    assert said(None, None) is None
+    assert parse_tool_number(text, "loop") == ToolNumber("loop", 5_100_000)
+    assert parse_tool_number(text, "benchmark_app:8") == ToolNumber("benchmark_app", 5_100_000, 8)
+    assert parse_tool_number(None, None) is None
 
 
 def test_a_number_about_two_models_is_refused_before_anything_runs() -> None:
@@ -161,7 +163,7 @@ def test_a_number_about_two_models_is_refused_before_anything_runs() -> None:
     models = tuple(ModelPlan(name=name, model="null", backend="null") for name in ("a", "b"))
     case: Case = api.make_case(Plan(models=models), fps=30)
     with pytest.raises(UsageError, match="a, b"):
-        explain(case, said=Said("loop", MS), clock=FakeClock())
+        explain(case, tool_number=ToolNumber("loop", MS), clock=FakeClock())
 
 
 def test_the_library_takes_the_words_of_the_command() -> None:

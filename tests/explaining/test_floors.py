@@ -14,7 +14,7 @@ from framepace.explaining.floors import bounds
 from framepace.facts.bounds import Bound
 from framepace.facts.trace import Trace
 from framepace.facts.workload import Closed, Stop
-from framepace.lab.lab import Interrupted, Lab
+from framepace.lab.lab import Lab
 from framepace.testing import FakeClock
 
 IDEAL: dict[str, Any] = {"backend": "simulated", "option.device": "ideal"}
@@ -74,7 +74,7 @@ def test_ctrl_c_while_calibrating_keeps_what_was_measured(monkeypatch: pytest.Mo
         raise KeyboardInterrupt
 
     monkeypatch.setattr(floors, "measure_ceilings", interrupts)
-    with pytest.raises(Interrupted):
+    with pytest.raises(KeyboardInterrupt):
         found(traced("builtin:classifier"))
     explained = api.explain("builtin:classifier", fps=30.0, settings=IDEAL, time_limit=100)
     assert explained.notes[-1] == "interrupted: what was found until then"

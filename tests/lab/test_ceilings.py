@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from framepace.facts.bounds import Ceilings
 from framepace.facts.plan import ModelPlan
-from framepace.lab import ceilings
+from framepace.lab.ceilingmodels import Sizes
 from framepace.lab.ceilings import known_ceilings, measure_ceilings
 from framepace.simulate.parameters import NetworkModel
 from framepace.simulate.presets import preset
@@ -64,18 +65,21 @@ def test_a_simulated_device_is_asked_each_time() -> None:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModelPlan:
-    """A plan on this CPU, an empty cache, and a calibration of a few milliseconds."""
-    sizes = ceilings._Sizes(rows=32, width=32, products=2, floats=1024, items=4)
+    """A plan on this CPU, and an empty cache."""
     monkeypatch.setenv("FRAMEPACE_CACHE", str(tmp_path))
-    monkeypatch.setattr(ceilings, "_on_cpu", lambda threads: sizes)
-    monkeypatch.setattr(ceilings, "_SECONDS", 0.01)
     return ModelPlan(name="m", model="m.onnx", threads=1)
+
+
+def measured(model: ModelPlan, precisions: list[str]) -> Ceilings:
+    """A calibration of a few milliseconds."""
+    sizes = Sizes(rows=32, width=32, products=2, floats=1024, items=4)
+    return measure_ceilings(model, precisions, MACHINE, sizes=sizes, seconds=0.01)
 
 
 def test_what_was_measured_on_a_cpu_is_known_from_then_on(small: ModelPlan) -> None:
     """Kept by machine, precision and the settings that matter: not by the model."""
     assert known_ceilings(small, ["fp32", "int8"], MACHINE) is None
-    found = measure_ceilings(small, ["int8", "fp32"], MACHINE)
+    found = measured(small, ["int8", "fp32"])
     assert known_ceilings(replace(small, model="other.onnx", name="o"), ["fp32", "int8"], MACHINE) == found
     others = (replace(small, threads=2), ["fp32", "int8"], MACHINE), (small, ["fp32"], MACHINE)
     assert [known_ceilings(*other) for other in others] == [None, None]
@@ -89,16 +93,16 @@ def test_a_later_calibration_never_lowers_what_was_reached(small: ModelPlan, tmp
     """A peak that is in the cache stays, however busy the machine is the next time."""
     import msgspec
 
-    found = measure_ceilings(small, ["fp32"], MACHINE)
+    found = measured(small, ["fp32"])
     (path,) = tmp_path.glob("ceilings/*.json")
     path.write_bytes(msgspec.json.encode(replace(found, peaks={"fp32": 1e18})))
-    assert measure_ceilings(small, ["fp32"], MACHINE).peaks == {"fp32": 1e18}
+    assert measured(small, ["fp32"]).peaks == {"fp32": 1e18}
     assert known_ceilings(small, ["fp32"], MACHINE) is not None
 
 
 def test_a_damaged_file_in_the_cache_is_as_none(small: ModelPlan, tmp_path: Path) -> None:
     """It is measured anew and not fatal."""
-    measure_ceilings(small, ["fp32"], MACHINE)
+    measured(small, ["fp32"])
     (path,) = tmp_path.glob("ceilings/*.json")
     path.write_bytes(path.read_bytes()[:20])
     assert known_ceilings(small, ["fp32"], MACHINE) is None
@@ -106,7 +110,5 @@ def test_a_damaged_file_in_the_cache_is_as_none(small: ModelPlan, tmp_path: Path
 
 def test_on_a_cpu_another_backend_is_calibrated_by_onnx_runtime(small: ModelPlan) -> None:
     """Its options are not ONNX Runtime's and do not travel."""
-    found = measure_ceilings(
-        replace(small, backend="torch", device="cpu", options={"compile": True}), ["fp32"], MACHINE
-    )
+    found = measured(replace(small, backend="torch", device="cpu", options={"compile": True}), ["fp32"])
     assert (found.backend, found.device) == ("onnxruntime", "cpu")

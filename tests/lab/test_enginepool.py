@@ -6,7 +6,7 @@ import pytest
 
 from framepace.errors import DeviceMemoryError
 from framepace.facts.plan import ModelPlan, Plan
-from framepace.lab.enginepool import Engines
+from framepace.lab.enginepool import EnginePool
 from framepace.testing import FakeClock
 
 
@@ -44,7 +44,7 @@ def plan(name: str) -> Plan:
 
 def test_a_plan_that_loads_alike_uses_the_same_engine() -> None:
     """The same plan twice is loaded once; another one closes the oldest when there is no room to keep it."""
-    with Engines(FakeClock(), kept=2) as kept:
+    with EnginePool(FakeClock(), size=2) as kept:
         first = kept.get(plan("a"))
         assert kept.get(plan("a")) is first
         kept.get(plan("b"))
@@ -55,7 +55,7 @@ def test_a_plan_that_loads_alike_uses_the_same_engine() -> None:
 
 def test_others_make_room_on_a_full_device() -> None:
     """Where a model does not fit beside those kept, they are closed and it is loaded; alone it is an error."""
-    with Engines(FakeClock(), kept=5) as kept:
+    with EnginePool(FakeClock(), size=5) as kept:
         Loaded.room = 2
         for name in "abc":
             kept.get(plan(name))

@@ -49,14 +49,13 @@ def command(
 ) -> None:
     """The causes of latency, each proven by an intervention; the fix and its gain."""
     from framepace import api
-    from framepace.explaining.expect import said
-    from framepace.lab.lab import Interrupted
+    from framepace.explaining.expect import parse_tool_number
     from framepace.reporting import documents
     from framepace.reporting.terminal.explanation import show_explanation
     from framepace.reporting.terminal.progress import Progress
     from framepace.store import load_trace
 
-    said(expect, from_)  # a mistake there is told before anything is loaded
+    parse_tool_number(expect, from_)  # a mistake is reported before anything is loaded
     case = explained_case(
         models, video=video, fps=fps, p99_ms=p99_ms, size=size, shape=shape, layout=layout, settings=set_, seed=seed,
         backend=backend, device=device,
@@ -68,7 +67,7 @@ def command(
             explanation = api.explain(
                 case, out=folder, time_limit=time_limit, tell=progress, expect=expect, expect_from=from_
             )
-    except Interrupted:
+    except KeyboardInterrupt:
         print(f"interrupted before anything could be explained; what was measured is in {folder}", file=sys.stderr)
         sys.exit(130)
     paths = save(folder, explanation)

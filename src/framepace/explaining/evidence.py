@@ -1,4 +1,4 @@
-"""What is known before the causes are tried: the case, and its traces in the three scopes and without gaps."""
+"""The evidence from which causes are suspected: the case, and its traces in the three scopes and without gaps."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from framepace.facts.plan import ModelPlan
 from framepace.facts.settings import Case, apply
 from framepace.facts.summary import ModelSummary, Summary
 from framepace.facts.trace import Trace
-from framepace.facts.workload import Scope
-from framepace.units import NS_PER_MS
+from framepace.facts.workload import Scope, load_fps
+from framepace.units import NS_PER_MS, NS_PER_S
 
 
 @dataclass(frozen=True)
-class Situation:
+class Evidence:
     """The case with its measurements: scopes 'stream', 'pipeline', 'model' under its load, and 'gapless', the scope
-    'model' in a closed loop. `summaries` are of the same names.
+    'model' in a closed loop. `summaries` have the same keys as `traces`; `cores` are those that framepace may use.
     """
 
     case: Case
@@ -47,17 +47,16 @@ class Situation:
 
     @cached_property
     def latency(self) -> float:
-        """Mean latency of whole frames in the scope 'stream', ns; of a load that is not kept up with, without the wait
-        for those before.
-        """
-        waited = self.stage("backlog") + self.stage("queue") if self.overloaded else 0.0
-        return self.frames.mean - waited
+        """Mean latency of whole frames in the scope 'stream', ns; under overload without waiting for earlier ones."""
+        if not self.overloaded:
+            return self.frames.mean
+        return self.frames.mean - (self.stage("backlog") + self.stage("queue"))
 
     @property
     def period(self) -> float | None:
         """The frame period in ns, when the load has a rate."""
-        fps = getattr(self.case.workload.load, "fps", None)
-        return None if fps is None else 1000 * NS_PER_MS / fps
+        fps = load_fps(self.case.workload.load)
+        return None if fps is None else NS_PER_S / fps
 
     @property
     def budget(self) -> float | None:
@@ -80,26 +79,27 @@ class Situation:
 
     @property
     def on_gpu(self) -> bool:
-        """Whether inferences told the device's times."""
+        """Whether the device reported times of inferences."""
         return bool(self.summaries["model"].devices)
 
     def device(self, scope: str) -> DeviceSummary | None:
         """The GPU of a scope; the first where there are several."""
-        found = self.summaries[scope].devices
-        return found[0] if found else None
+        return next(iter(self.summaries[scope].devices), None)
 
     def part(self, name: str, scope: str = "model") -> float:
-        """Median of 'h2d', 'compute' or 'd2h' a frame over all models, ns; 0 where it is not known."""
+        """Median of 'h2d', 'compute' or 'd2h' per frame over all models, ns; 0 where no device reported it."""
         rows = self._settled(scope).requests
-        known = rows[name] >= 0
-        models = rows["model"][known]
-        return float(sum(np.median(rows[name][known][models == m]) for m in np.unique(models)))
+        reported = rows[name] >= 0
+        times = rows[name][reported]
+        models = rows["model"][reported]
+        return float(sum(np.median(times[models == m]) for m in np.unique(models)))
 
     def activity(self, name: str, scope: str = "gapless") -> float | None:
-        """'sm', 'tensor' or 'dram' activity as a share of 1; None where the device does not tell."""
+        """'sm', 'tensor' or 'dram' activity as a share of 1; None where the device does not report it."""
         device = self.device(scope)
-        value = None if device is None else device.medians.get(f"{name}_activity")
-        return None if value is None else value / 1000
+        if device is None or (permille := device.medians.get(f"{name}_activity")) is None:
+            return None
+        return permille / 1000
 
     def sm_clock(self, scope: str) -> float | None:
         """Median SM clock as inferences began, MHz."""
@@ -110,15 +110,17 @@ class Situation:
     def _settled(self, scope: str) -> Trace:
         """The measured rows of a scope; back to back only the later half, as clocks follow the load with a delay."""
         trace = self.traces[scope].measured()
-        return trace.where(np.arange(len(trace)) >= len(trace) // 2) if scope == "gapless" else trace
+        if scope != "gapless":
+            return trace
+        return trace.where(np.arange(len(trace)) >= len(trace) // 2)
 
     def process_cpu(self, scope: str) -> float | None:
-        """CPU time of the whole process a frame, ns."""
+        """CPU time of the whole process per frame, ns."""
         return self.summaries[scope].process_cpu
 
     def kept_up(self, scope: Scope) -> Case:
-        """The case in a scope under its load; back to back where that is not kept up with, since the length of a queue
-        says little about what fills it.
+        """The case in a scope under its load; back to back under overload, as the length of a queue says little about
+        what fills it.
         """
         changes: dict[str, Any] = {"scope": scope}
         if self.overloaded:
@@ -127,5 +129,5 @@ class Situation:
 
     @property
     def overloaded(self) -> bool:
-        """Whether the load is not kept up with: inference and what goes with it take longer than the period."""
+        """Whether the load is not kept up with: frames wait for longer than the period."""
         return self.period is not None and self.stage("backlog") + self.stage("queue") > self.period

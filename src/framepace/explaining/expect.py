@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from framepace.analyze.expect import Counts, expected
 from framepace.errors import FramepaceError, UsageError, unknown
-from framepace.explaining.evidence import Situation
+from framepace.explaining.evidence import Evidence
 from framepace.facts.finding import Expectation
 from framepace.facts.settings import Case, apply
 from framepace.facts.settings import text as settings_text
@@ -19,7 +19,8 @@ from framepace.facts.workload import Closed, Warmup
 from framepace.lab.lab import Lab
 from framepace.units import parse_duration
 
-_SECONDS = 2.0
+_LONGEST_S = 2.0
+_SHORTEST_S = 0.5
 _WARMUP = Warmup(seconds_max=1.0)
 _GPU_REQUESTS = 4  # benchmark_app on a GPU: two streams of two requests each
 
@@ -28,11 +29,14 @@ Settings = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Tool:
-    """What a tool's latency is, and how it makes it.
+    """What a tool's latency counts, and the load and settings under which it measures it.
 
-    `ahead` requests are in flight on each of its workers; `settings` hold what it does on a GPU whatever the plan says;
-    `spread`: its default is throughput, with as many requests in flight as the machine has room for. `note` is
-    told beside its number.
+    Attributes:
+        counts: the part of a request that the number covers.
+        ahead: requests in flight on each of its workers.
+        settings: what it does on a GPU, whatever the plan says.
+        spread: its default is throughput, with as many requests in flight as the machine has room for.
+        note: printed beside its number.
     """
 
     counts: Counts
@@ -67,108 +71,149 @@ TOOLS: Mapping[str, Tool] = {
 
 
 @dataclass(frozen=True)
-class Said:
-    """What another tool said: its number in ns, and how many requests it had in flight if that was told."""
+class ToolNumber:
+    """The number that another tool printed, in ns, and how many requests it had in flight if that is known."""
 
     tool: str
     ns: int
     requests: int | None = None
 
 
-def said(number: str | None, tool: str | None) -> Said | None:
-    """What `--expect` and `--from` say: '5.1ms' and 'trtexec-10', or 'benchmark_app:4' with its requests in flight.
+def parse_tool_number(number: str | None, tool: str | None) -> ToolNumber | None:
+    """The number in `--expect` and `--from`: '5.1ms' and 'trtexec-10', or 'benchmark_app:4' with requests in flight.
 
     None when both are None. Raises UsageError when one is, for a number that is no duration and an unknown tool.
     """
     if number is None and tool is None:
         return None
-    if number is None or tool is None:
-        missing, given = ("--expect", f"--from {tool}") if number is None else ("--from", f"--expect {number}")
-        expected = "--expect 5.1ms --from " + "|".join(TOOLS)
-        fix = f"add {missing}: numbers of different tools leave out different things"
-        raise UsageError(f"{missing} is missing", got=given, expected=expected, fix=fix)
-    name, colon, count = tool.partition(":")
-    if name not in TOOLS:
-        raise unknown("tool", name, TOOLS)
-    if colon and not (count.isdigit() and int(count)):
-        raise UsageError("not a number of requests in flight", got=tool, expected=f"{name} or {name}:4")
+    if number is None:
+        raise _missing("--expect", f"--from {tool}")
+    if tool is None:
+        raise _missing("--from", f"--expect {number}")
+    name, requests = _parse_tool(tool)
     ns = parse_duration(number)
     if ns <= 0:
         raise UsageError("--expect must be above 0", got=number, expected="e.g. 5.1ms")
-    return Said(name, ns, int(count) if colon else None)
+    return ToolNumber(name, ns, requests)
+
+
+def _missing(option: str, got: str) -> UsageError:
+    expected = "--expect 5.1ms --from " + "|".join(TOOLS)
+    fix = f"add {option}: numbers of different tools leave out different things"
+    return UsageError(f"{option} is missing", got=got, expected=expected, fix=fix)
+
+
+def _parse_tool(text: str) -> tuple[str, int | None]:
+    """Name and requests in flight of 'NAME' or 'NAME:COUNT'."""
+    name, colon, count = text.partition(":")
+    if name not in TOOLS:
+        raise unknown("tool", name, TOOLS)
+    if not colon:
+        return name, None
+    if not (count.isdigit() and int(count)):
+        raise UsageError("not a number of requests in flight", got=text, expected=f"{name} or {name}:4")
+    return name, int(count)
 
 
 def check_model(case: Case) -> None:
-    """Pass when the case has the one model that another tool's number is about. Raises UsageError."""
+    """Raise UsageError unless the case has one model, which another tool's number is about."""
     if len(case.plan.models) > 1:
         names = ", ".join(model.name for model in case.plan.models)
         raise UsageError("another tool's number is about one model", got=names, fix="explain that model alone")
 
 
-def compare(lab: Lab, known: Situation, what: Said) -> Expectation:
+def compare(lab: Lab, evidence: Evidence, number: ToolNumber) -> Expectation:
     """Run the tool's load with its settings and with the plan's, where they differ, and account for the difference.
 
     Raises Interrupted after Ctrl-C.
     """
-    tool = TOOLS[what.tool]
-    requests = what.requests or _requests(tool, known)
-    settings = _differing(known.case, _settings(tool, known, requests))
-    flights, own = requests * tool.ahead, known.case.plan.engine.workers
-    runs, failed = dict(known.traces), list[str]()
-    for name, changes in _wanted(tool, settings, flights != own).items():
-        lab.say(f"measuring what {what.tool} measures: {settings_text(changes)}, {flights} in flight")
-        try:
-            runs[name] = _run(lab, known.case, changes, flights, name)
-        except FramepaceError as error:
-            failed.append(f"{settings_text(changes)} does not run here ({str(error).splitlines()[0]})")
-    if tool.counts in ("device", "compute") and not known.on_gpu:
-        failed.append("no CUDA events here: the whole call is taken")
-    told = {
-        "set-up": "; ".join(filter(None, (tool.note, *failed))),
-        **_told(tool, settings, f"{flights} in flight there, {own} here"),
-    }
-    return expected(what.tool, tool.counts, what.ns, runs, told)
+    comparison = _Comparison(TOOLS[number.tool], number, evidence)
+    comparison.run(lab)
+    return expected(number.tool, comparison.tool.counts, number.ns, comparison.runs, comparison.explanations())
 
 
-def _wanted(tool: Tool, settings: Settings, other_load: bool) -> dict[str, Settings]:
-    """The runs that are needed (see analyze.expect), with their changes to the plan.
+class _Comparison:
+    """The runs that stand between a tool's number and the case; `runs` are those of the evidence and the tool's."""
 
-    Where the tool's settings are how it makes its load, both are one step.
-    """
-    if tool.spread:
-        return {"ahead": settings} if settings or other_load else {}
-    return ({"ahead": {}} if other_load else {}) | ({"tool": settings} if settings else {})
+    def __init__(self, tool: Tool, number: ToolNumber, evidence: Evidence) -> None:
+        self.tool = tool
+        self.runs = dict(evidence.traces)
+        self._name = number.tool
+        self._evidence = evidence
+        requests = number.requests or _usual_requests(tool, evidence)
+        self._settings = _differing(evidence.case, _tool_settings(tool, evidence, requests))
+        self._flights = requests * tool.ahead
+        self._workers = evidence.case.plan.engine.workers
+        self._failed: list[str] = []
+
+    def run(self, lab: Lab) -> None:
+        """Measure what is needed; what does not run here is noted."""
+        for name, changes in self._needed().items():
+            settings = settings_text(changes)
+            lab.say(f"measuring what {self._name} measures: {settings}, {self._flights} in flight")
+            try:
+                self.runs[name] = _run(lab, self._evidence.case, changes, self._flights, name)
+            except FramepaceError as error:
+                self._failed.append(f"{settings} does not run here ({str(error).splitlines()[0]})")
+
+    def explanations(self) -> dict[str, str]:
+        """How the steps of the account came about, by step."""
+        setup = [self.tool.note, *self._failed]
+        if self.tool.counts in ("device", "compute") and not self._evidence.on_gpu:
+            setup.append("no CUDA events here: the whole call is taken")
+        settings = settings_text(self._settings)
+        load = f"{self._flights} in flight there, {self._workers} here"
+        if self.tool.spread:
+            return {"set-up": _joined(setup, "; "), "load": _joined((settings, load), ", ")}
+        return {"set-up": _joined(setup, "; "), "settings": f"{settings} there", "load": load}
+
+    def _needed(self) -> dict[str, Settings]:
+        """The runs that are needed (see analyze.expect), with their changes to the plan.
+
+        Where the tool's settings are how it makes its load, both are one step.
+        """
+        other_load = self._flights != self._workers
+        needed: dict[str, Settings] = {}
+        if self.tool.spread:
+            if self._settings or other_load:
+                needed["ahead"] = self._settings
+            return needed
+        if other_load:
+            needed["ahead"] = {}
+        if self._settings:
+            needed["tool"] = self._settings
+        return needed
 
 
-def _told(tool: Tool, settings: Settings, load: str) -> dict[str, str]:
-    words = settings_text(settings)
-    if tool.spread:
-        return {"load": ", ".join(filter(None, (words, load)))}
-    return {"settings": f"{words} there", "load": load}
+def _joined(texts: Sequence[str], separator: str) -> str:
+    return separator.join(text for text in texts if text)
 
 
-def _requests(tool: Tool, known: Situation) -> int:
+def _usual_requests(tool: Tool, evidence: Evidence) -> int:
+    """Requests in flight by the tool's default."""
     if not tool.spread:
         return 1
-    return _GPU_REQUESTS if known.on_gpu else known.cores
+    return _GPU_REQUESTS if evidence.on_gpu else evidence.cores
 
 
-def _settings(tool: Tool, known: Situation, requests: int) -> Settings:
+def _tool_settings(tool: Tool, evidence: Evidence, requests: int) -> Settings:
     """The settings that stand for what the tool does: its workers, and on a GPU those of its device."""
-    always: dict[str, Any] = {"heartbeat-ms": None, "keeper": False}
+    settings: dict[str, Any] = {"heartbeat-ms": None, "keeper": False}
     if tool.spread:
-        threads = {} if known.on_gpu else {"threads": max(1, known.cores // requests)}
-        return {**always, "workers": requests, **threads}
-    if not known.on_gpu or not tool.settings:
-        return always
-    return {**always, "workers": requests, **tool.settings}
+        settings["workers"] = requests
+        if not evidence.on_gpu:
+            settings["threads"] = max(1, evidence.cores // requests)
+    elif evidence.on_gpu and tool.settings:
+        settings |= {"workers": requests, **tool.settings}
+    return settings
 
 
 def _differing(case: Case, settings: Settings) -> dict[str, Any]:
+    """Those of the settings that the case does not have already."""
     return {name: value for name, value in settings.items() if apply(case, {name: value}) != case}
 
 
 def _run(lab: Lab, case: Case, settings: Settings, flights: int, name: str) -> Trace:
     scoped = apply(case, {"scope": "model", **settings})
     scoped = replace(scoped, workload=replace(scoped.workload, load=Closed(concurrency=flights)))
-    return lab.run(scoped, min(_SECONDS, max(0.5, lab.left / 20)), name=name, warmup=_WARMUP)
+    return lab.run(scoped, min(_LONGEST_S, max(_SHORTEST_S, lab.left / 20)), name=name, warmup=_WARMUP)

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from framepace.explaining.evidence import Situation
-from framepace.explaining.trial import CPU, POWER, Blocks
+from framepace.explaining.evidence import Evidence
+from framepace.explaining.metrics import CPU, POWER
+from framepace.explaining.trial import Blocks
 
 FALLEN = 0.97  # of the clock back to back; readings repeat within a step of 15 MHz
 
 
-def slowed_by_clock(known: Situation) -> float:
+def slowed_by_clock(evidence: Evidence) -> float:
     """How much longer kernels take after a gap because the SM clock is lower, ns a frame; 0 where it is not.
 
     Kernels bound by arithmetic take 1 / clock; those bound by memory do not, so never more than they were slower.
     """
-    after, before = known.sm_clock("model"), known.sm_clock("gapless")
+    after, before = evidence.sm_clock("model"), evidence.sm_clock("gapless")
     if after is None or before is None or after > FALLEN * before:
         return 0.0
-    alone = known.part("compute", "gapless")
-    return max(0.0, min(alone * (before / after - 1), known.part("compute") - alone))
+    alone = evidence.part("compute", "gapless")
+    return max(0.0, min(alone * (before / after - 1), evidence.part("compute") - alone))
 
 
-def slower_at_the_same_clock(known: Situation) -> float:
+def slower_at_the_same_clock(evidence: Evidence) -> float:
     """How much longer inference and the wake-up before it take after a gap, the clock's part left out, ns a frame."""
-    gaps = known.infer("model") + known.stage("wake-up", "model")
-    return gaps - known.infer("gapless") - slowed_by_clock(known)
+    gaps = evidence.infer("model") + evidence.stage("wake-up", "model")
+    return gaps - evidence.infer("gapless") - slowed_by_clock(evidence)
 
 
 def beat_cost(blocks: Blocks) -> str:
@@ -34,17 +35,17 @@ def beat_cost(blocks: Blocks) -> str:
     return f"{blocks.value(blocks.after, CPU).value / 1e6:.1f} ms of CPU time a frame, waiting included"
 
 
-def beat(known: Situation) -> float:
+def beat(evidence: Evidence) -> float:
     """A heartbeat in ms: a few inferences long, so that the last one before a frame is recent and rarely in its way."""
-    return round(max(2 * known.infer("gapless"), (known.period or 0) / 8) / 1e6, 2)
+    return round(max(2 * evidence.infer("gapless"), (evidence.period or 0) / 8) / 1e6, 2)
 
 
-def dense_beat(known: Situation) -> float:
+def dense_beat(evidence: Evidence) -> float:
     """A heartbeat in ms that fills four fifths of the gap: a clock that follows the load must see a load."""
-    return round(max(0.1, 0.25 * known.infer("gapless") / 1e6), 2)
+    return round(max(0.1, 0.25 * evidence.infer("gapless") / 1e6), 2)
 
 
-def room_for_beats(known: Situation) -> bool:
+def room_for_beats(evidence: Evidence) -> bool:
     """Whether the gap holds another inference at all."""
-    alone = known.infer("gapless")
-    return known.period is not None and known.period - alone > 2 * alone
+    alone = evidence.infer("gapless")
+    return evidence.period is not None and evidence.period - alone > 2 * alone

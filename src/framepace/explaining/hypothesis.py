@@ -1,22 +1,23 @@
-"""A cause: evidence that makes it worth testing, the intervention that switches it off, and the remedy."""
+"""A hypothesis: evidence that makes a cause worth testing, the intervention that switches it off, and the remedy."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from framepace.explaining.evidence import Situation
-from framepace.explaining.trial import LATENCY, Blocks, Metric
-from framepace.facts.finding import Remedy
+from framepace.explaining.evidence import Evidence
+from framepace.explaining.metrics import LATENCY, Metric
+from framepace.explaining.trial import Blocks
+from framepace.facts.finding import Bottleneck, Remedy
 from framepace.facts.settings import Case
 
 
 @dataclass(frozen=True)
 class Suspicion:
-    """Why a cause is worth a trial: a sentence, the numbers, and the share of the metric it may be worth (0-1)."""
+    """Why a cause is worth a trial: a sentence, its numbers, and the share of the metric it may be worth (0-1)."""
 
     sentence: str
-    evidence: dict[str, Any]
+    numbers: dict[str, Any]
     share: float
 
 
@@ -35,17 +36,18 @@ class Probe:
     least_s: float = 0.0
 
 
-class Cause(Protocol):
-    """One hypothesis (FP0xx). All but `title` and `code` are pure functions of what was measured."""
+class Hypothesis(Protocol):
+    """One possible cause (FP0xx), its title and its class. The methods are pure functions of what was measured."""
 
     code: str
     title: str
+    bottleneck: Bottleneck
 
-    def suspect(self, known: Situation) -> Suspicion | None:
-        """Evidence that the cause is at work, or None."""
+    def suspect(self, evidence: Evidence) -> Suspicion | None:
+        """Why the cause may be at work, or None."""
 
-    def probe(self, known: Situation) -> Probe | str:
+    def probe(self, evidence: Evidence) -> Probe | str:
         """The trial that switches it off; a str says why this case or backend cannot be tried."""
 
-    def remedy(self, known: Situation, blocks: Blocks) -> Remedy:
-        """What to do once it is confirmed, its cost taken from the trial."""
+    def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
+        """What to do once the cause is confirmed; `blocks` are those of the trial, from which its cost is taken."""

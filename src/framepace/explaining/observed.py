@@ -2,50 +2,62 @@
 
 from __future__ import annotations
 
-from framepace.explaining.evidence import Situation
-from framepace.facts.finding import Finding, Remedy
+import numpy as np
+from numpy.typing import NDArray
+
+from framepace.explaining.evidence import Evidence
+from framepace.facts.finding import Bottleneck, Finding, Remedy
 from framepace.facts.trace import Mark, Outcome
 
+_NAN_ADVICE = "check the input's range (scale, mean, std) and the precision of the model"
+_FAILED_ADVICE = "the notes below say why"
+_CPU_NODES_ADVICE = (
+    "export with another opset, replace these operators, or use another backend; option.cpu_nodes=forbid refuses"
+)
 
-def observed(known: Situation) -> list[Finding]:
-    """Outputs that are not finite, and requests that failed, in the scope 'stream'."""
-    r = known.traces["stream"].requests
-    total = max(1, len(r["due"]))
-    found = (
-        ("FP100", "outputs are NaN or infinite", int((r["marks"] & Mark.NAN > 0).sum()), _NAN),
-        ("FP101", "requests failed", int((r["outcome"] == Outcome.FAILED).sum()), _FAILED),
+
+def observed(evidence: Evidence) -> list[Finding]:
+    """Outputs that are not finite, and requests that failed, in the scope 'stream'; nodes that run on the CPU."""
+    rows = evidence.traces["stream"].requests
+    not_finite = rows["marks"] & Mark.NAN > 0
+    failed = rows["outcome"] == Outcome.FAILED
+    candidates = (
+        _finding("FP100", "outputs are NaN or infinite", "wrong output", not_finite, _NAN_ADVICE),
+        _finding("FP101", "requests failed", "failing", failed, _FAILED_ADVICE),
     )
-    seen = [_finding(code, title, count, total, advice) for code, title, count, advice in found if count]
-    placed = known.traces["stream"].meta.placement
-    return seen + [_fallen_back(model, places) for model, places in placed.items() if places.get("cpu")]
+    placed = evidence.traces["stream"].meta.placement
+    fallen_back = [_fallen_back(model, places) for model, places in placed.items() if places.get("cpu")]
+    return [finding for finding in candidates if finding is not None] + fallen_back
 
 
-_NAN = "check the input's range (scale, mean, std) and the precision of the model"
-_FAILED = "the notes below say why"
+def _finding(code: str, title: str, bottleneck: Bottleneck, affected: NDArray[np.bool_], advice: str) -> Finding | None:
+    """The finding about the requests that are `affected`; None where there are none."""
+    count = int(affected.sum())
+    if not count:
+        return None
+    return Finding(
+        code=code,
+        title=title,
+        bottleneck=bottleneck,
+        verdict="confirmed",
+        severity="high",
+        summary=f"{count:,} of {len(affected):,} requests",
+        evidence={"requests": count, "of": len(affected)},
+        remedy=Remedy(text=advice),
+    )
 
 
 def _fallen_back(model: str, places: dict[str, int]) -> Finding:
-    """Nodes that the library placed on the CPU by itself; it said so when it was asked, so nothing is left to try."""
-    on_cpu, total = places["cpu"], sum(places.values())
-    text = "export with another opset, replace these operators, or use another backend; option.cpu_nodes=forbid refuses"
+    """Nodes that the library placed on the CPU by itself; it reports them, so that nothing has to be tried."""
+    on_cpu = places["cpu"]
+    total = sum(places.values())
     return Finding(
         code="FP016",
         title="part of the model runs on the CPU",
+        bottleneck="host",
         verdict="confirmed",
         severity="high" if on_cpu > 0.1 * total else "medium",
         summary=f"{on_cpu:,} of {total:,} nodes of {model} run on the CPU; each change of place copies tensors",
         evidence={"nodes_on_cpu": on_cpu, "nodes": total},
-        remedy=Remedy(text=text),
-    )
-
-
-def _finding(code: str, title: str, count: int, total: int, advice: str) -> Finding:
-    return Finding(
-        code=code,
-        title=title,
-        verdict="confirmed",
-        severity="high",
-        summary=f"{count:,} of {total:,} requests",
-        evidence={"requests": count, "of": total},
-        remedy=Remedy(text=advice),
+        remedy=Remedy(text=_CPU_NODES_ADVICE),
     )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from framepace.explaining.evidence import Situation
+from framepace.explaining.evidence import Evidence
 from framepace.facts.model import ModelSpec
 from framepace.facts.plan import ModelPlan
 
 
-def half_the_pixels(known: Situation) -> dict[str, str]:
+def half_the_pixels(evidence: Evidence) -> dict[str, str]:
     """The setting of each model that halves its pixels; none for a model that takes one size only."""
-    specs = known.traces["model"].meta.models
-    pairs = ((plan, _smaller(plan, spec)) for plan, spec in zip(known.models, specs, strict=True))
+    specs = evidence.traces["model"].meta.models
+    pairs = ((plan, _smaller(plan, spec)) for plan, spec in zip(evidence.models, specs, strict=True))
     return {f"{plan.name}.{change[0]}": change[1] for plan, change in pairs if change is not None}
 
 

@@ -12,16 +12,36 @@ from framepace.facts.summary import Estimate, Summary
 Verdict = Literal["confirmed", "refuted", "undecided"]
 Severity = Literal["high", "medium", "low", "info"]
 PartKind = Literal["left out", "load", "real", "unexplained"]
+MetricKind = Literal["latency", "tail", "cpu", "throughput", "power"]
+"""What a metric measures: typical latency or a part of it, the latency of the slowest frames, CPU time per frame, time
+between frames (the inverse of throughput), or power."""
+Bottleneck = Literal[
+    "clocks",
+    "host",
+    "power",
+    "launch",
+    "transfer",
+    "memory bandwidth",
+    "compute",
+    "under-filled",
+    "serialised",
+    "decode/prepare",
+    "wrong output",
+    "failing",
+]
+"""What kind of thing a cause is; several causes may share one."""
 
 
 class Intervention(Fact, frozen=True, kw_only=True):
     """What was switched off and what came back: `before` and `after` in `unit`, `ratio` after/before.
 
-    `changed` holds the settings that were changed; `rounds` the number of interleaved pairs.
+    `changed` holds the settings that were changed, `metric` the printed name of what was compared and `kind` what it
+    measures, `rounds` the number of interleaved pairs.
     """
 
     changed: dict[str, Any]
     metric: str
+    kind: MetricKind = "latency"
     unit: str
     before: Estimate
     after: Estimate
@@ -30,7 +50,7 @@ class Intervention(Fact, frozen=True, kw_only=True):
 
 
 class Remedy(Fact, frozen=True, kw_only=True):
-    """What to do: settings (`plan`) that framepace applied itself, or a `command` for a person, with its `undo`."""
+    """What to do: settings (`plan`) that framepace can apply, or a `command` for a person, with its `undo`."""
 
     text: str
     plan: dict[str, Any] = {}
@@ -51,11 +71,13 @@ class Gain(Fact, frozen=True, kw_only=True):
 class Finding(Fact, frozen=True, kw_only=True):
     """One hypothesis after its trial. `evidence` holds the numbers that made it worth testing.
 
-    `share` is what the cause takes of the frame budget (of the latency or CPU time itself where there is no budget).
+    `bottleneck` is the class of the cause; None in files of versions that did not store it. `share` is what the cause
+    takes of the frame budget (of the latency or CPU time itself where there is no budget).
     """
 
     code: str
     title: str
+    bottleneck: Bottleneck | None = None
     verdict: Verdict
     severity: Severity
     summary: str
@@ -101,10 +123,10 @@ class ExpectationPart(Fact, frozen=True, kw_only=True):
 
 
 class Expectation(Fact, frozen=True, kw_only=True):
-    """Another tool's number beside what was measured here; `said` and its `parts` add up to `seen`, ns.
+    """Another tool's number beside what was measured here, ns: `said` and the `parts` add up to `seen`.
 
-    `counts` says what the number is, `reproduced` what the same number is here under the tool's load, `seen` is the
-    median latency of the stream.
+    `said` is the tool's number, `counts` what that tool counts, `reproduced` the same quantity measured here under the
+    tool's load, and `seen` the median latency of the stream.
     """
 
     tool: str
@@ -116,15 +138,15 @@ class Expectation(Fact, frozen=True, kw_only=True):
 
 
 class Explanation(Fact, frozen=True, kw_only=True):
-    """All that `explain` found. `bottleneck` is the class in one word; `verdict` the sentence people read first.
+    """The answer of `explain`. `bottleneck` is the class of the worst cause; `verdict` the sentence people read first.
 
     `shares` is what each class of confirmed causes takes of the frame budget (of the latency where there is none),
-    worst first; 'CPU time' takes it of what the cores have in one budget.
-    `findings` holds the confirmed, worst first, then the undecided, then the refuted ones.
+    worst first; the share of 'CPU time' is that of what all cores offer in one budget.
+    `findings` holds the confirmed causes, worst first, then the undecided, then the refuted ones.
     """
 
     verdict: str
-    bottleneck: str
+    bottleneck: Bottleneck | Literal["healthy"]
     met: bool | None
     account: Account
     findings: tuple[Finding, ...]

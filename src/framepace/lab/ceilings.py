@@ -15,52 +15,31 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 from msgspec.structs import fields, replace
 
 from framepace.analyze.bounds import highest
 from framepace.backends.base import Backend, DeviceTimes, Worker, get_backend
 from framepace.clock.system import Clock
-from framepace.engine.corekeeper import usable_cores
 from framepace.facts.bounds import Ceilings
 from framepace.facts.machine import Machine
 from framepace.facts.plan import Batching, ModelPlan, Plan, Prepare
+from framepace.lab.ceilingmodels import CHAIN, ON_DEVICE, Sizes, copy, products, sizes_on_cpu
 from framepace.measure.session import clock_for
 from framepace.simulate.parameters import NetworkModel
 from framepace.store import cache
 from framepace.units import NS_PER_S
 
-_MADE = 1  # to be raised when the same device would be measured differently
-_RUNS, _FEWEST, _SECONDS = 50, 3, 0.25  # at most and at least so many runs, and about so long, for each number
-_CHAIN, _TINY = 64, 32
-_OPSET, _IR = 17, 8
-_KEPT = ("efficiency", "dram_efficiency")  # parameters of a simulated network that hold for any network
-
-
-@dataclass(frozen=True)
-class _Sizes:
-    """(rows, width) x (width, width) for each of the products; items of so many floats for the copy, in a batch."""
-
-    rows: int
-    width: int
-    products: int
-    floats: int
-    items: int
-
-
-# Products large enough to fill a device to 98 %; copies from what its caches hold to several times as much.
-_ON_DEVICE = _Sizes(rows=16384, width=2048, products=2, floats=1 << 20, items=32)
-
-
-def _on_cpu(threads: int) -> _Sizes:
-    # About a millisecond: of short runs some escape what else the machine does.
-    rows = min(max(256 * (threads or len(usable_cores())), 512), 8192)
-    return _Sizes(rows=rows, width=512, products=2, floats=1 << 17, items=128)
+_VERSION = 1  # to be raised when the same device would be measured differently
+_SECONDS = 0.25  # of runs, for each number
+_MOST_RUNS = 50
+_FEWEST_RUNS = 3
+_OF_ANY_NETWORK = ("efficiency", "dram_efficiency")  # parameters of a simulated network that hold for any network
 
 
 def known_ceilings(model: ModelPlan, precisions: Iterable[str], machine: Machine) -> Ceilings | None:
     """The ceilings that were measured before for what `model` runs on; None when they were not."""
-    probe, path = _probe(model), _path(model, precisions, machine)
+    probe = _probe(model)
+    path = _path(probe, precisions, machine)
     if get_backend(probe.backend).simulated or not path.is_file():
         return None
     try:
@@ -70,42 +49,67 @@ def known_ceilings(model: ModelPlan, precisions: Iterable[str], machine: Machine
 
 
 def measure_ceilings(
-    model: ModelPlan, precisions: Iterable[str], machine: Machine, clock: Clock | None = None
+    model: ModelPlan,
+    precisions: Iterable[str],
+    machine: Machine,
+    clock: Clock | None = None,
+    *,
+    sizes: Sizes | None = None,
+    seconds: float = _SECONDS,
 ) -> Ceilings:
     """Measure what the device of `model` can do, in about 3 s on a CPU and 5 s on a GPU, and keep it in the cache.
 
     On a CPU ONNX Runtime measures, whatever the backend, with the model's threads. What an earlier calibration reached
-    stays reached. Raises what the backend does.
+    is never lowered.
+
+    Args:
+        sizes: of the models that are run; by default what fills the device.
+        seconds: of runs for each number.
+
+    Raises what the backend does.
     """
     probe = _probe(model)
-    backend, device = get_backend(probe.backend), _device(probe)
-    rig = _Rig(backend, probe, clock or clock_for(Plan(models=(probe,))))
-    sizes = _on_cpu(probe.threads) if device == "cpu" else _ON_DEVICE
-    peaks = {precision: rig.peak(sizes, precision) for precision in sorted(set(precisions))}
+    precisions = sorted(set(precisions))
+    ceilings = _measured(probe, precisions, clock, sizes or _sizes(probe), seconds)
+    if get_backend(probe.backend).simulated:
+        return ceilings
+    earlier = known_ceilings(model, precisions, machine)
+    if earlier is not None:
+        ceilings = highest(ceilings, earlier)
+    path = _path(probe, precisions, machine)
+    cache.put(str(path.relative_to(cache.folder())), msgspec.json.encode(ceilings))
+    return ceilings
+
+
+def _measured(
+    probe: ModelPlan, precisions: Iterable[str], clock: Clock | None, sizes: Sizes, seconds: float
+) -> Ceilings:
+    clock = clock or clock_for(Plan(models=(probe,)))
+    rig = _Rig(get_backend(probe.backend), probe, clock, seconds)
+    peaks = {precision: rig.peak(sizes, precision) for precision in precisions}
     bandwidth, copies = rig.copies(sizes)
-    found = Ceilings(
-        backend=probe.backend, device=device, peaks=peaks, bandwidth=bandwidth, launch=rig.launch(), **copies
+    return Ceilings(
+        backend=probe.backend, device=_device(probe), peaks=peaks, bandwidth=bandwidth, launch=rig.launch(), **copies
     )
-    if backend.simulated:
-        return found
-    if (before := known_ceilings(model, precisions, machine)) is not None:
-        found = highest(found, before)
-    cache.put(str(_path(model, precisions, machine).relative_to(cache.folder())), msgspec.json.encode(found))
-    return found
 
 
 def _device(model: ModelPlan) -> str:
     return model.device or get_backend(model.backend).devices[0]
 
 
+def _sizes(probe: ModelPlan) -> Sizes:
+    return sizes_on_cpu(probe.threads) if _device(probe) == "cpu" else ON_DEVICE
+
+
 def _probe(model: ModelPlan) -> ModelPlan:
     """The plan of the calibration: backend, device and settings of `model`, and nothing that belongs to its file."""
-    options = dict(model.options)
     backend = model.backend
+    options = dict(model.options)
     if _device(model).partition(":")[0] == "cpu" and backend != "onnxruntime":
-        backend, options = "onnxruntime", {}
+        backend = "onnxruntime"
+        options = {}
     if get_backend(backend).simulated:
-        of_network = {field.name for field in fields(NetworkModel)} - set(_KEPT)
+        of_network = {field.name for field in fields(NetworkModel)} - set(_OF_ANY_NETWORK)
         options = {key: value for key, value in options.items() if key not in of_network}
     return ModelPlan(
         name="ceilings",
@@ -122,118 +126,79 @@ def _probe(model: ModelPlan) -> ModelPlan:
     )
 
 
-def _path(model: ModelPlan, precisions: Iterable[str], machine: Machine) -> Path:
-    probe = _probe(model)
+def _path(probe: ModelPlan, precisions: Iterable[str], machine: Machine) -> Path:
     versions = sorted(get_backend(probe.backend).versions().items())
-    parts = (_MADE, machine.fingerprint, versions, sorted(set(precisions)), msgspec.json.encode(probe))
+    parts = (_VERSION, machine.fingerprint, versions, sorted(set(precisions)), msgspec.json.encode(probe))
     return cache.folder() / f"ceilings/{cache.key(*parts)}.json"
 
 
+@dataclass(frozen=True)
 class _Rig:
-    """A backend and the clock that its runs are timed with where it has no device clock."""
+    """A backend with the plan of the calibration; `clock` times the runs where it has no device clock."""
 
-    def __init__(self, backend: Backend, plan: ModelPlan, clock: Clock) -> None:
-        self._backend, self._plan, self._clock = backend, plan, clock
+    backend: Backend
+    plan: ModelPlan
+    clock: Clock
+    seconds: float
 
-    def peak(self, sizes: _Sizes, precision: str) -> float:
-        """Operations a second of large matrix products."""
-        flops = 2.0 * sizes.rows * sizes.width**2 * sizes.products
+    def peak(self, sizes: Sizes, precision: str) -> float:
+        """Operations per second of large matrix products."""
         # ONNX Runtime computes in the precision that the file is in, the others take it from the plan as well.
-        asked = "fp32" if self._plan.backend == "onnxruntime" else precision
-        with self._worker(_products(sizes, precision), transfer="device", precision=asked) as worker:
-            return flops / self._best(worker).compute * NS_PER_S
+        asked = "fp32" if self.plan.backend == "onnxruntime" else precision
+        with self._worker(products(sizes, precision), transfer="device", precision=asked) as worker:
+            return sizes.flops / self._best(worker).compute * NS_PER_S
 
-    def copies(self, sizes: _Sizes) -> tuple[tuple[tuple[int, float], ...], dict[str, float]]:
-        """Bytes a second that a kernel moves, by how many it moves; and those of copies to and from the device."""
-        item, table = 4 * sizes.floats, []
-        with self._worker(_copy(sizes.floats), batch=Batching(max=sizes.items)) as worker:
+    def copies(self, sizes: Sizes) -> tuple[tuple[tuple[int, float], ...], dict[str, float]]:
+        """Bytes per second that a kernel moves, by how many it moves; and those of copies to and from the device."""
+        table = []
+        with self._worker(copy(sizes), batch=Batching(max=sizes.items)) as worker:
             for count in _doubling(sizes.items):
                 times = self._best(worker, count)
-                table.append((2 * item * count, 2 * item * count / times.compute * NS_PER_S))
-        ways = (("h2d_bytes_s", times.h2d), ("d2h_bytes_s", times.d2h))
-        return tuple(table), {name: item * sizes.items / ns * NS_PER_S for name, ns in ways if ns > 0}
+                moved = 2 * sizes.item_bytes * count
+                table.append((moved, moved / times.compute * NS_PER_S))
+        ways = {"h2d_bytes_s": times.h2d, "d2h_bytes_s": times.d2h}
+        whole = sizes.item_bytes * sizes.items
+        return tuple(table), {name: whole / ns * NS_PER_S for name, ns in ways.items() if ns > 0}
 
     def launch(self) -> float:
         """The least time of a kernel among others, ns."""
-        sizes = _Sizes(rows=_TINY, width=_TINY, products=_CHAIN, floats=0, items=0)
-        with self._worker(_products(sizes, "fp32"), transfer="device") as worker:
-            return self._best(worker).compute / _CHAIN
+        with self._worker(products(CHAIN, "fp32"), transfer="device") as worker:
+            return self._best(worker).compute / CHAIN.products
 
     @contextmanager
     def _worker(self, model: Any, **changes: Any) -> Iterator[Worker]:
         with tempfile.TemporaryDirectory(prefix="framepace-") as folder:
             path = Path(folder) / "ceilings.onnx"
             path.write_bytes(model.SerializeToString())
-            plan = replace(self._plan, model=str(path), **changes)
-            with closing(self._backend.load(plan, self._clock)) as session, closing(session.worker()) as worker:
+            plan = replace(self.plan, model=str(path), **changes)
+            with closing(self.backend.load(plan, self.clock)) as session, closing(session.worker()) as worker:
                 worker.prime()
                 yield worker
 
     def _best(self, worker: Worker, count: int = 1) -> DeviceTimes:
         """The shortest of each part over several runs."""
-        found: list[DeviceTimes] = []
-        end = self._clock.now() + round(_SECONDS * NS_PER_S)
-        while len(found) < _FEWEST or (len(found) < _RUNS and self._clock.now() < end):
-            began = self._clock.now()
-            worker.enqueue(0, count)
-            worker.wait(0)
-            took = self._clock.now() - began
-            found.append(worker.times(0) or DeviceTimes(h2d=0, compute=took, d2h=0))
-        return DeviceTimes(*(max(0, min(getattr(t, part) for t in found)) for part in ("h2d", "compute", "d2h")))
+        runs: list[DeviceTimes] = []
+        end = self.clock.now() + round(self.seconds * NS_PER_S)
+        while len(runs) < _FEWEST_RUNS or (len(runs) < _MOST_RUNS and self.clock.now() < end):
+            runs.append(self._times(worker, count))
+        return DeviceTimes(
+            h2d=max(0, min(run.h2d for run in runs)),
+            compute=max(0, min(run.compute for run in runs)),
+            d2h=max(0, min(run.d2h for run in runs)),
+        )
+
+    def _times(self, worker: Worker, count: int) -> DeviceTimes:
+        """One run: the device's own times, or the whole call."""
+        began = self.clock.now()
+        worker.enqueue(0, count)
+        worker.wait(0)
+        took = self.clock.now() - began
+        return worker.times(0) or DeviceTimes(h2d=0, compute=took, d2h=0)
 
 
-def _doubling(most: int) -> Iterator[int]:
+def _doubling(largest: int) -> Iterator[int]:
+    """1, 2, 4, ... up to `largest`."""
     count = 1
-    while count <= most:
+    while count <= largest:
         yield count
         count *= 2
-
-
-def _products(sizes: _Sizes, precision: str) -> Any:
-    """x W W ...: weights keep the variance; in float16, in int8 between Q/DQ pairs, else in float32."""
-    shape = [1, sizes.rows, sizes.width]  # the first dimension is the batch
-    weights = np.random.default_rng(0).uniform(-1, 1, (sizes.width, sizes.width)) * np.sqrt(3 / sizes.width)
-    if precision == "int8":
-        return _quantised(shape, np.round(weights / np.abs(weights).max() * 127).astype(np.int8), sizes.products)
-    dtype = np.float16 if precision == "fp16" else np.float32
-    names = ["x", *(f"t{i}" for i in range(1, sizes.products)), "y"]
-    nodes = [("MatMul", [names[i], "w"], names[i + 1]) for i in range(sizes.products)]
-    return _model(nodes, shape, shape, {"w": weights.astype(dtype)}, dtype)
-
-
-def _quantised(shape: list[int], weights: Any, products: int) -> Any:
-    nodes = [("QuantizeLinear", ["x", "s", "z"], "q0"), ("DequantizeLinear", ["w", "s", "z"], "dw")]
-    for i in range(products):
-        nodes += [
-            ("DequantizeLinear", [f"q{i}", "s", "z"], f"d{i}"),
-            ("MatMul", [f"d{i}", "dw"], f"t{i}"),
-            ("QuantizeLinear", [f"t{i}", "s", "z"], f"q{i + 1}"),
-        ]
-    nodes.append(("DequantizeLinear", [f"q{products}", "s", "z"], "y"))
-    constants = {"w": weights, "s": np.array(1 / 127, np.float32), "z": np.array(0, np.int8)}
-    return _model(nodes, shape, shape, constants, np.float32)
-
-
-def _copy(floats: int) -> Any:
-    """A kernel that reads and writes a tensor once."""
-    shape = ["batch", floats]
-    return _model([("Neg", ["x"], "y")], shape, shape, {}, np.float32)
-
-
-def _model(
-    nodes: list[tuple[str, list[str], str]], given: Any, made: Any, constants: dict[str, Any], dtype: Any
-) -> Any:
-    from onnx import helper, numpy_helper
-
-    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-    value = helper.make_tensor_value_info
-    graph = helper.make_graph(
-        [helper.make_node(op, inputs, [output], name=output) for op, inputs, output in nodes],
-        "ceilings",
-        [value("x", kind, given)],
-        [value("y", kind, made)],
-        [numpy_helper.from_array(array, name) for name, array in constants.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], producer_name="framepace")
-    model.ir_version = _IR
-    return model

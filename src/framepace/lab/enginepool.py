@@ -11,17 +11,19 @@ from framepace.facts.plan import Plan
 from framepace.progress import Tell, silent
 
 
-class Engines:
-    """Up to `kept` engines by what they load; the oldest goes first. A context manager that closes them all.
+class EnginePool:
+    """Up to `size` engines, keyed by what they load; the oldest is closed first. A context manager that closes all.
 
-    With `workers`, the one used last keeps what its workers set up (see Engine).
+    With `workers`, the engine used last keeps what its workers set up (see Engine).
     """
 
-    def __init__(self, clock: Clock, kept: int = 1, workers: bool = False) -> None:
-        self.clock, self._kept, self._workers = clock, kept, workers
+    def __init__(self, clock: Clock, size: int = 1, workers: bool = False) -> None:
+        self.clock = clock
+        self._size = size
+        self._workers = workers
         self._engines: dict[bytes, Engine] = {}
 
-    def __enter__(self) -> Engines:
+    def __enter__(self) -> EnginePool:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -33,16 +35,16 @@ class Engines:
         Where the device's memory does not hold it beside the others, they are closed first. Raises what Engine does.
         """
         key = msgspec.json.encode((plan.models, plan.engine))
-        for other in self._engines.keys() - {key}:  # its memory is not that of the plan that is measured now
+        for other in self._engines.keys() - {key}:  # their memory would be counted as that of the plan measured now
             self._engines[other].rest()
         if key not in self._engines:
-            while len(self._engines) >= self._kept:
+            while len(self._engines) >= self._size:
                 self._engines.pop(next(iter(self._engines))).close()
             self._engines[key] = self._load(plan, tell)
         return self._engines[key]
 
     def clear(self) -> None:
-        """Close all."""
+        """Close all engines."""
         while self._engines:
             self._engines.popitem()[1].close()
 

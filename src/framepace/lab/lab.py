@@ -1,62 +1,89 @@
-"""The lab: runs cases within a time limit, keeping loaded models and opened videos between runs."""
+"""The lab: runs cases within a time limit, here or in a fresh process, for every verb that runs more than one."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import math
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from msgspec.structs import replace
 
 from framepace.clock.system import Clock, SystemClock
+from framepace.engine.engine import Engine
+from framepace.facts.plan import Plan
 from framepace.facts.settings import Case
+from framepace.facts.strategy import strategy_of
 from framepace.facts.trace import Trace
 from framepace.facts.workload import Stop, Warmup, Workload
-from framepace.lab.enginepool import Engines
+from framepace.lab.enginepool import EnginePool
+from framepace.lab.freshprocess import measure_apart
 from framepace.measure.frames import Frames, open_frames
 from framepace.measure.session import measure
-from framepace.progress import Tell
+from framepace.progress import Tell, silent
 from framepace.units import NS_PER_S
 
+Where = Literal["here", "fresh process"]
+HERE: Where = "here"
+FRESH_PROCESS: Where = "fresh process"
 _ENGINES_KEPT = 6
+_VIDEOS_KEPT = 6
 
 
-class Interrupted(Exception):
-    """Ctrl-C: what was measured so far is kept, nothing more is run."""
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during a run; `trace` is what the run measured until then.
+
+    It is a KeyboardInterrupt, so that Ctrl-C between two runs, while a model loads for instance, is caught alike.
+    """
+
+    def __init__(self, trace: Trace) -> None:
+        super().__init__("interrupted")
+        self.trace = trace
 
 
 class Lab:
-    """Runs cases and counts the time.
+    """Runs cases and counts the time. A context manager that closes what is kept between runs.
 
     Args:
-        limit_s: seconds after which `left` is zero; the lab itself never refuses a run.
-        folder: where saved runs go (one folder a name); None keeps all in memory.
+        limit_s: seconds after which `left` is zero; the lab itself never refuses a run. Infinity: no limit.
+        folder: where named runs are saved, one folder per name; None keeps all in memory.
         tell: called with what is being tried and the share of the limit that is used.
-        keep_workers: runs of one plan that follow each other share what its workers set up (see Engine): they are
-            over sooner, and are no independent set-ups.
+        clock: the system's by default.
+        keep_workers: consecutive runs of one plan share what its workers set up (see Engine): they are over sooner,
+            and are no independent set-ups.
+        engines: how many loaded engines are kept for later runs.
+        keep_videos: opened sources are kept for later runs, which go on where the last one stopped; otherwise each run
+            opens them anew and sees the same frames.
     """
 
     def __init__(
         self,
-        limit_s: float,
+        limit_s: float = math.inf,
         folder: Path | None = None,
         tell: Tell | None = None,
         clock: Clock | None = None,
         keep_workers: bool = False,
+        *,
+        engines: int = _ENGINES_KEPT,
+        keep_videos: bool = True,
     ) -> None:
         self.clock = clock or SystemClock()
-        self._limit, self._folder, self._tell = limit_s, folder, tell or (lambda text, share: None)
+        self.loading = 0.0
+        """Seconds spent on loading engines."""
+        self._limit = limit_s
+        self._folder = folder
+        self._tell = tell or silent
         self._began = self.clock.now()
-        self._engines = Engines(self.clock, _ENGINES_KEPT, keep_workers)
+        self._engines = EnginePool(self.clock, engines, keep_workers)
+        self._keep_videos = keep_videos
         self._frames: dict[bytes, Frames] = {}
-        self._open = ExitStack()
-        self._open.enter_context(self._engines)
 
     def __enter__(self) -> Lab:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._open.close()
+        self._close_videos(0)
+        self._engines.clear()
 
     @property
     def spent(self) -> float:
@@ -68,33 +95,85 @@ class Lab:
         """Seconds left of the limit."""
         return max(0.0, self._limit - self.spent)
 
+    def fits(self, seconds: float) -> bool:
+        """Whether so much time is left."""
+        return self.left >= seconds
+
     def say(self, text: str) -> None:
         """Tell the user what is being tried and why."""
-        self._tell(text, min(1.0, self.spent / self._limit))
+        share = self.spent / self._limit if self._limit > 0 else 1.0
+        self._tell(text, min(1.0, share))
 
-    def run(self, case: Case, seconds: float, *, name: str | None = None, warmup: Warmup | None = None) -> Trace:
-        """Measure `case` for `seconds` after warm-up; saved under `name` when the lab has a folder.
+    def path(self, name: str) -> Path | None:
+        """The folder of the run `name`; None where the lab saves nothing."""
+        return None if self._folder is None else self._folder / name
 
-        Raises Interrupted after Ctrl-C, with the trace of the run as its argument.
+    def run(
+        self,
+        case: Case,
+        seconds: float | None = None,
+        *,
+        where: Where = HERE,
+        name: str | None = None,
+        warmup: Warmup | None = None,
+        tell: Tell | None = None,
+    ) -> Trace:
+        """Measure `case`; the trace is saved under `name` when the lab has a folder, over one that is there.
+
+        Args:
+            seconds: how long to measure after the warm-up; None: as the workload says.
+            where: FRESH_PROCESS gives the run a process of its own, whose start-up and memory are not those of earlier
+                runs. Virtual time has neither: there it runs here.
+            warmup: in place of the workload's.
+            tell: called with what takes long before the run; `say` by default.
+
+        Raises Interrupted after Ctrl-C, and what `measure` does.
         """
-        workload = replace(case.workload, stop=Stop(seconds=seconds), warmup=warmup or case.workload.warmup)
-        folder = self._folder / name if self._folder is not None and name is not None else None
-        trace = measure(
-            case.plan,
-            workload,
-            folder=folder,
-            clock=self.clock,
-            engine=self._engines.get(case.plan, lambda text, share: self.say(text)),
-            frames=self._pictures(workload),
-            overwrite=True,
+        workload = _timed(case.workload, seconds, warmup)
+        folder = None if name is None else self.path(name)
+        if where == FRESH_PROCESS and not self.clock.virtual:
+            return uninterrupted(measure_apart(case.plan, workload, folder))
+        tell = tell or (lambda text, share: self.say(text))
+        return uninterrupted(self._run_here(case.plan, workload, folder, tell))
+
+    def clear(self) -> None:
+        """Close the engines that are kept, so that the next run loads its own on a free device."""
+        self._engines.clear()
+
+    def _run_here(self, plan: Plan, workload: Workload, folder: Path | None, tell: Tell) -> Trace:
+        # Beside workers that load the models in processes of their own, an engine kept here would be in the way.
+        engine = None if strategy_of(plan.engine).spawns_engines else self._loaded(plan, tell)
+        frames = self._pictures(workload) if self._keep_videos else None
+        return measure(
+            plan, workload, folder=folder, clock=self.clock, engine=engine, frames=frames, overwrite=True, tell=tell
         )
-        if trace.meta.stopped == "interrupted":
-            raise Interrupted(trace)
-        return trace
+
+    def _loaded(self, plan: Plan, tell: Tell) -> Engine:
+        began = self.clock.now()
+        engine = self._engines.get(plan, tell)
+        self.loading += (self.clock.now() - began) / NS_PER_S
+        return engine
 
     def _pictures(self, workload: Workload) -> Frames:
         key = msgspec.json.encode((workload.scope, workload.input, workload.seed))
         if key not in self._frames:
+            self._close_videos(_VIDEOS_KEPT - 1)
             self._frames[key] = open_frames(workload, self.clock)
-            self._open.callback(self._frames[key].close)
         return self._frames[key]
+
+    def _close_videos(self, kept: int) -> None:
+        """Close the oldest opened videos but `kept` of them."""
+        while len(self._frames) > kept:
+            self._frames.pop(next(iter(self._frames))).close()
+
+
+def uninterrupted(trace: Trace) -> Trace:
+    """The trace. Raises Interrupted when Ctrl-C ended it."""
+    if trace.meta.stopped == "interrupted":
+        raise Interrupted(trace)
+    return trace
+
+
+def _timed(workload: Workload, seconds: float | None, warmup: Warmup | None) -> Workload:
+    stop = workload.stop if seconds is None else Stop(seconds=seconds)
+    return replace(workload, stop=stop, warmup=warmup or workload.warmup)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 
+import msgspec
 import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
@@ -17,21 +17,20 @@ from framepace.facts.plan import Batching, ModelPlan, Plan
 from framepace.facts.primitives import ModelCost, Point, Primitives, comparable
 from framepace.facts.settings import Case
 from framepace.facts.trace import Column, Trace
-from framepace.facts.workload import Closed, Delay, Stop, Warmup
-from framepace.lab.enginepool import Engines
-from framepace.measure.frames import Frames, open_frames
-from framepace.measure.session import clock_for, measure
+from framepace.facts.workload import Closed, Delay, Load, Warmup
+from framepace.lab.lab import Lab
+from framepace.measure.session import clock_for
 from framepace.predicting.machine import crowd
-from framepace.progress import Tell
+from framepace.progress import Tell, silent
 from framepace.recording.machine import probe
-from framepace.units import NS_PER_S
 
 GAPS_MS = (1.0, 30.0)
-_QUIET, _PATIENCE = 0.05, 2
-_SECONDS = 1.0
-_LEAST, _LONGEST_S = 4, 16.0  # inferences of a run, and how long it may become to have them
-_BY_FRAME = {"prepare": ("batched", "started"), "finish": ("finished", "delivered")}
-_DEVICE = ("h2d", "compute", "d2h")
+_RUN_S = 1.0
+_LONGEST_RUN_S = 16.0
+_LEAST_INFERENCES = 4  # in a run; a slow model gets longer runs until it has them
+_QUIET = 0.05  # the share of the cores that neighbours may take before a run is repeated
+_ATTEMPTS = 2
+_DEVICE_PARTS = ("h2d", "compute", "d2h")
 
 
 def measure_primitives(
@@ -40,7 +39,7 @@ def measure_primitives(
     *,
     batches: Sequence[int] = (1, 8),
     workers: int = 4,
-    seconds: float = _SECONDS,
+    seconds: float = _RUN_S,
     clock: Clock | None = None,
     tell: Tell | None = None,
 ) -> Primitives:
@@ -56,52 +55,61 @@ def measure_primitives(
 
     Raises FramepaceError where a model cannot be loaded as asked, KeyboardInterrupt after Ctrl-C.
     """
-    chosen: list[ModelPlan] = []
-    for model in models or case.plan.models:
-        if comparable(model) not in map(comparable, chosen):
-            chosen.append(model)
-    clock = clock or clock_for(replace(case.plan, models=tuple(chosen)))
-    cores = 0 if all(get_backend(m.backend).simulated for m in chosen) else len(usable_cores())
-    costs, loading = [], 0
-    with ExitStack() as stack:
-        # Each batch size alone and beside itself, so that what comes back to it after others is not loaded again.
-        engines = stack.enter_context(Engines(clock, kept=2 * len(set(batches))))
-        frames = open_frames(case.workload, clock)
-        stack.callback(frames.close)
-        for number, model in enumerate(chosen):
-            if tell is not None:
-                tell(f"primitives of {model.name}", number / len(chosen))
-            bench = _Bench(case, model, engines, frames, cores, seconds)
-            costs.append(ModelCost(model=comparable(model), points=tuple(bench.points(batches, workers))))
-            loading += bench.loading
+    ways = _distinct(models or case.plan.models)
+    cores = _cores(ways)
+    tell = tell or silent
+    clock = clock or clock_for(replace(case.plan, models=ways))
+    costs = []
+    # Each batch size alone and beside itself, so that what comes back to it after others is not loaded again.
+    with Lab(clock=clock, engines=2 * len(set(batches))) as lab:
+        for number, model in enumerate(ways):
+            tell(f"primitives of {model.name}", number / len(ways))
+            runs = _ModelRuns(lab, case, model, cores, seconds)
+            costs.append(ModelCost(model=comparable(model), points=tuple(runs.points(batches, workers))))
     return Primitives(
         cores=cores,
         scope=case.workload.scope,
         costs=tuple(costs),
         machine=probe().fingerprint,
-        loading=loading / NS_PER_S,
+        loading=lab.loading,
     )
 
 
-class _Bench:
-    """The runs of one model; `loading` is the time (ns) that went into loading it."""
+def _distinct(models: Sequence[ModelPlan]) -> tuple[ModelPlan, ...]:
+    """The models without those that are run the same way as one before."""
+    distinct: dict[bytes, ModelPlan] = {}
+    for model in models:
+        distinct.setdefault(msgspec.json.encode(comparable(model)), model)
+    return tuple(distinct.values())
 
-    def __init__(
-        self, case: Case, model: ModelPlan, engines: Engines, frames: Frames, cores: int, seconds: float
-    ) -> None:
-        self._case, self._model, self._engines, self._frames = case, model, engines, frames
-        self._cores, self._seconds, self.loading = cores, seconds, 0
+
+def _cores(models: Sequence[ModelPlan]) -> int:
+    """Cores that the models share; 0 where every device is simulated."""
+    if all(get_backend(model.backend).simulated for model in models):
+        return 0
+    return len(usable_cores())
+
+
+class _ModelRuns:
+    """The runs of one model."""
+
+    def __init__(self, lab: Lab, case: Case, model: ModelPlan, cores: int, seconds: float) -> None:
+        self._lab = lab
+        self._case = case
+        self._model = model
+        self._cores = cores
+        self._seconds = seconds
 
     def points(self, batches: Sequence[int], workers: int) -> Iterator[Point]:
         """Every point."""
-        together = self._together(workers)
         # Back to back first: a pause may leave the clocks low for seconds.
-        situations = [(1, 0.0), (together, 0.0), *((1, gap) for gap in GAPS_MS)]
+        situations = [(1, 0.0), (self._filling(workers), 0.0), *((1, gap) for gap in GAPS_MS)]
         for count, gap in situations:
             for batch in sorted(set(batches)):
                 yield self._point(batch, count, gap)
 
-    def _together(self, workers: int) -> int:
+    def _filling(self, workers: int) -> int:
+        """Workers that fill the cores; on a GPU `workers`."""
         if self._cores and (self._model.device or "cpu") == "cpu":
             return crowd(self._cores, min(self._model.threads or self._cores, self._cores))
         return max(2, workers)
@@ -109,93 +117,103 @@ class _Bench:
     def _point(self, batch: int, workers: int, gap: float) -> Point:
         """The point, measured again while neighbours disturb it, a few times; the least disturbed counts.
 
-        Runs are longer where the model is so slow that there would be no inferences to speak of.
+        Runs are longer where the model is so slow that there would hardly be any inferences.
         """
-        found: list[Point] = []
+        points: list[Point] = []
         seconds = self._seconds
-        while not found or (min(map(_disturbed, found)) > _QUIET and len(found) < _PATIENCE):
-            point = _told(self._run(batch, workers, gap, seconds), batch, workers, gap)
-            if len(point.samples.get("after", ())) >= _LEAST or seconds >= _LONGEST_S:
-                found.append(point)
+        while not points or (min(map(_disturbed, points)) > _QUIET and len(points) < _ATTEMPTS):
+            trace = self._run(batch, workers, gap, seconds)
+            point = _point(trace, batch, workers, gap)
+            if len(point.samples.get("after", ())) >= _LEAST_INFERENCES or seconds >= _LONGEST_RUN_S:
+                points.append(point)
             else:
-                seconds = min(_LONGEST_S, 4 * seconds)
-        return min(found, key=_disturbed)
+                seconds = min(_LONGEST_RUN_S, 4 * seconds)
+        return min(points, key=_disturbed)
 
     def _run(self, batch: int, workers: int, gap: float, seconds: float) -> Trace:
         case = self._case
         model = replace(self._model, batch=Batching(max=batch, sizes=(batch,)), slots=1)
         # Sleeping, so that a pause is one, and waking up late is seen.
-        threads = replace(case.plan.engine, workers=workers, strategy="workers", decode="inline", wait="sleep")
-        plan = Plan(models=(model,), engine=threads, source=case.plan.source)
-        load = Delay(delay_ms=gap) if gap else Closed(concurrency=workers)
-        workload = replace(
-            case.workload,
-            load=load,
-            stop=Stop(seconds=seconds),
-            warmup=Warmup(seconds_max=min(1.0, seconds)),
-        )
-        began = self._engines.clock.now()
-        loaded = self._engines.get(plan)
-        self.loading += self._engines.clock.now() - began
-        trace = measure(plan, workload, clock=loaded.clock, engine=loaded, frames=self._frames)
-        if trace.meta.stopped == "interrupted":
-            raise KeyboardInterrupt
-        return trace
+        engine = replace(case.plan.engine, workers=workers, strategy="workers", decode="inline", wait="sleep")
+        plan = Plan(models=(model,), engine=engine, source=case.plan.source)
+        load: Load = Delay(delay_ms=gap) if gap else Closed(concurrency=workers)
+        warmup = Warmup(seconds_max=min(1.0, seconds))
+        alone = Case(plan=plan, workload=replace(case.workload, load=load))
+        return self._lab.run(alone, seconds, warmup=warmup)
 
 
 def _disturbed(point: Point) -> float:
     return point.neighbours or 0.0
 
 
-def _told(trace: Trace, batch: int, workers: int, gap: float) -> Point:
-    found = summarize(trace)
+def _point(trace: Trace, batch: int, workers: int, gap: float) -> Point:
+    summary = summarize(trace)
+    cpu = summary.process_cpu
     return Point(
         batch=batch,
         workers=workers,
         gap_ms=gap,
-        rate=found.throughput / batch,
-        cpu=None if found.process_cpu is None else found.process_cpu * batch,
-        neighbours=found.neighbours_cpu,
+        rate=summary.throughput / batch,
+        cpu=None if cpu is None else cpu * batch,
+        neighbours=summary.neighbours_cpu,
         samples=samples(trace),
     )
 
 
 def samples(trace: Trace) -> dict[str, tuple[int, ...]]:
     """The stages (facts.primitives.STAGES) of each inference of a trace of one model, in order; ns."""
-    r = trace.requests
-    order = np.lexsort((r["frame"], r["batched"], r["worker"]))
-    done = Trace(trace.meta, {name: column[order] for name, column in r.items()}, trace.telemetry).measured()
-    r = done.requests
-    if not len(done):
+    rows = _in_order(trace)
+    if not len(rows["due"]):
         return {}
-    first = np.flatnonzero(np.diff(r["batch_id"], prepend=-1))
-    last = np.append(first[1:], len(r["due"])) - 1
-    size = r["batch_size"][first]
-    found = {name: (r[end] - r[begin])[first] // size for name, (begin, end) in _BY_FRAME.items()}
+    first = np.flatnonzero(np.diff(rows["batch_id"], prepend=-1))
+    last = np.append(first[1:], len(rows["due"])) - 1
+    stages = _per_frame(rows, first)
     if trace.meta.workload.scope == "stream":
-        found["decode"] = (r["decoded"] - r["captured"])[first]
-    found |= _device(r, first) if (r["compute"][first] >= 0).all() else {"infer": (r["finished"] - r["started"])[first]}
-    found["after"] = _around(r, first, last)
-    waited = r["available"][first] < r["due"][first]
+        stages["decode"] = (rows["decoded"] - rows["captured"])[first]
+    if (rows["compute"][first] >= 0).all():
+        stages |= _device(rows, first)
+    else:
+        stages["infer"] = (rows["finished"] - rows["started"])[first]
+    stages["after"] = _around(rows, first, last)
+    waited = rows["available"][first] < rows["due"][first]
     if waited.any():
-        found["wake"] = np.maximum(0, (r["captured"] - r["due"])[first][waited])
-    return {name: tuple(values.tolist()) for name, values in found.items()}
+        stages["wake"] = np.maximum(0, (rows["captured"] - rows["due"])[first][waited])
+    return {name: tuple(values.tolist()) for name, values in stages.items()}
 
 
-def _around(r: Mapping[str, Column], first: NDArray[np.intp], last: NDArray[np.intp]) -> Column:
-    """What the worker does between two batches beside waiting and decoding."""
-    available, delivered, worker = (r[name][first] for name in ("available", "delivered", "worker"))
-    before = r["batched"][first] - r["queued"][last]
+def _in_order(trace: Trace) -> Mapping[str, Column]:
+    """The measured rows, worker by worker and batch by batch."""
+    rows = trace.requests
+    order = np.lexsort((rows["frame"], rows["batched"], rows["worker"]))
+    sorted_trace = Trace(trace.meta, {name: column[order] for name, column in rows.items()}, trace.telemetry)
+    return sorted_trace.measured().requests
+
+
+def _per_frame(rows: Mapping[str, Column], first: NDArray[np.intp]) -> dict[str, Column]:
+    """Stages whose time grows with the batch, per frame of it; `first` are the first rows of the batches."""
+    size = rows["batch_size"][first]
+    return {
+        "prepare": (rows["started"] - rows["batched"])[first] // size,
+        "finish": (rows["delivered"] - rows["finished"])[first] // size,
+    }
+
+
+def _around(rows: Mapping[str, Column], first: NDArray[np.intp], last: NDArray[np.intp]) -> Column:
+    """Time of the worker between two batches beside waiting and decoding."""
+    available, delivered, worker = (rows[name][first] for name in ("available", "delivered", "worker"))
+    before = rows["batched"][first] - rows["queued"][last]
     around = before[1:] + np.maximum(0, available[1:] - delivered[:-1])
     return np.asarray(around[worker[1:] == worker[:-1]])
 
 
-def _device(r: Mapping[str, Column], first: NDArray[np.intp]) -> dict[str, Column]:
-    found = {name: r[name][first] for name in _DEVICE}
-    ended = np.maximum(r["compute_at"] + r["compute"], r["d2h_at"] + r["d2h"])[first]
-    started, finished = r["started"][first], r["finished"][first]
-    return found | {
-        "enqueue": (r["enqueued"] - r["started"])[first],
-        "lag": np.maximum(0, r["compute_at"][first] - started - found["h2d"]),
-        "tail": np.maximum(0, finished - np.maximum(ended, r["enqueued"][first])),
+def _device(rows: Mapping[str, Column], first: NDArray[np.intp]) -> dict[str, Column]:
+    """The device's own times, and the call around them: until it starts ('lag') and after it has ended ('tail')."""
+    parts = {name: rows[name][first] for name in _DEVICE_PARTS}
+    ended = np.maximum(rows["compute_at"] + rows["compute"], rows["d2h_at"] + rows["d2h"])[first]
+    started = rows["started"][first]
+    enqueued = rows["enqueued"][first]
+    return parts | {
+        "enqueue": enqueued - started,
+        "lag": np.maximum(0, rows["compute_at"][first] - started - parts["h2d"]),
+        "tail": np.maximum(0, rows["finished"][first] - np.maximum(ended, enqueued)),
     }

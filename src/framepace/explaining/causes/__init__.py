@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from framepace.explaining.cause import Cause
 from framepace.explaining.causes.clocks_fall import ClocksFall
 from framepace.explaining.causes.cold_caches import ColdCaches
 from framepace.explaining.causes.compute_bound import ComputeBound
@@ -18,8 +17,9 @@ from framepace.explaining.causes.serialised import Serialised
 from framepace.explaining.causes.stalls import Stalls
 from framepace.explaining.causes.transfer_bound import TransferBound
 from framepace.explaining.causes.under_filled import UnderFilled
+from framepace.explaining.hypothesis import Hypothesis
 
-CAUSES: tuple[Cause, ...] = (
+CAUSES: tuple[Hypothesis, ...] = (
     ClocksFall(),
     HostSleep(),
     ColdCaches(),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from framepace.explaining.cause import Probe, Suspicion
 from framepace.explaining.causes.memory_bound import memory_decides
-from framepace.explaining.evidence import Situation
+from framepace.explaining.evidence import Evidence
+from framepace.explaining.hypothesis import Probe, Suspicion
+from framepace.explaining.metrics import INFERENCE
 from framepace.explaining.pixels import half_the_pixels
-from framepace.explaining.trial import INFERENCE, Blocks
-from framepace.facts.finding import Remedy
+from framepace.explaining.trial import Blocks
+from framepace.facts.finding import Bottleneck, Remedy
 from framepace.facts.settings import apply
 
 
@@ -16,26 +17,27 @@ class ComputeBound:
 
     code = "FP008"
     title = "the model's arithmetic takes the budget"
+    bottleneck: Bottleneck = "compute"
 
-    def suspect(self, known: Situation) -> Suspicion | None:
+    def suspect(self, evidence: Evidence) -> Suspicion | None:
         """Back-to-back inference alone takes over half of the frame budget."""
-        alone = known.infer("gapless")
-        if known.budget is None or alone < 0.5 * known.budget:
+        alone = evidence.infer("gapless")
+        if evidence.budget is None or alone < 0.5 * evidence.budget:
             return None
-        if memory_decides(known):
+        if memory_decides(evidence):
             return None
-        evidence = {"infer_gapless_ns": alone, "budget_ns": known.budget}
-        return Suspicion("inference alone takes over half of the budget", evidence, alone / known.latency)
+        numbers = {"infer_gapless_ns": alone, "budget_ns": evidence.budget}
+        return Suspicion("inference alone takes over half of the budget", numbers, alone / evidence.latency)
 
-    def probe(self, known: Situation) -> Probe | str:
+    def probe(self, evidence: Evidence) -> Probe | str:
         """Half as many pixels: arithmetic halves, the number of operators and threads stays."""
-        sizes = half_the_pixels(known)
+        sizes = half_the_pixels(evidence)
         if not sizes:
             return "the models take one input size only"
-        base = apply(known.case, {"scope": "model", "concurrency": 1})
+        base = apply(evidence.case, {"scope": "model", "concurrency": 1})
         return Probe(base, sizes, INFERENCE)
 
-    def remedy(self, known: Situation, blocks: Blocks) -> Remedy:
+    def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
         """Fewer pixels, lower precision, or another model: each changes the answers, so a person decides."""
         text = "use a smaller input, a lower precision or a smaller model; each changes the model's answers"
         return Remedy(text=text, cost="accuracy: check it on your own frames")

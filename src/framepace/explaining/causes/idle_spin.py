@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from framepace.explaining.cause import Probe, Suspicion
-from framepace.explaining.evidence import Situation
-from framepace.explaining.trial import CPU, LATENCY, Blocks
-from framepace.facts.finding import Remedy
+from framepace.explaining.evidence import Evidence
+from framepace.explaining.hypothesis import Probe, Suspicion
+from framepace.explaining.metrics import CPU, LATENCY
+from framepace.explaining.trial import Blocks
+from framepace.facts.finding import Bottleneck, Remedy
 
 
 class IdleSpin:
@@ -13,32 +14,33 @@ class IdleSpin:
 
     code = "FP013"
     title = "idle threads spin between frames"
+    bottleneck: Bottleneck = "host"
 
-    def suspect(self, known: Situation) -> Suspicion | None:
+    def suspect(self, evidence: Evidence) -> Suspicion | None:
         """With gaps a frame costs far more CPU time than the same frame back to back."""
-        paced, alone = known.process_cpu("model"), known.process_cpu("gapless")
-        if not any(m.spinning for m in known.models) or paced is None or alone is None:
+        paced, alone = evidence.process_cpu("model"), evidence.process_cpu("gapless")
+        if not any(m.spinning for m in evidence.models) or paced is None or alone is None:
             return None
-        paced -= self._pacing(known)
+        paced -= self._pacing(evidence)
         # On a GPU a worker may spin while it waits for the kernels, and be slower after a gap: no thread is idle then.
-        if paced < 1.5 * alone or (known.on_gpu and paced < 2 * known.infer("model")):
+        if paced < 1.5 * alone or (evidence.on_gpu and paced < 2 * evidence.infer("model")):
             return None
-        evidence = {"cpu_with_gaps_ns": paced, "cpu_gapless_ns": alone}
+        numbers = {"cpu_with_gaps_ns": paced, "cpu_gapless_ns": alone}
         # In the latency's currency: of what the cores have in one budget. What is tried last is still worth a trial.
-        share = (paced - alone) / (known.budget * known.cores) if known.budget else 1 - alone / paced
-        return Suspicion("a frame costs far more CPU time with gaps than without", evidence, max(0.05, share))
+        share = (paced - alone) / (evidence.budget * evidence.cores) if evidence.budget else 1 - alone / paced
+        return Suspicion("a frame costs far more CPU time with gaps than without", numbers, max(0.05, share))
 
     @staticmethod
-    def _pacing(known: Situation) -> float:
+    def _pacing(evidence: Evidence) -> float:
         """CPU time that framepace itself spins away before a frame, ns: the worker's, no idle thread's."""
-        engine = known.case.plan.engine
-        return {"sleep": 0.0, "hybrid": 1e3 * engine.spin_us, "spin": known.period or 0.0}[engine.wait]
+        engine = evidence.case.plan.engine
+        return {"sleep": 0.0, "hybrid": 1e3 * engine.spin_us, "spin": evidence.period or 0.0}[engine.wait]
 
-    def probe(self, known: Situation) -> Probe | str:
+    def probe(self, evidence: Evidence) -> Probe | str:
         """Spinning off."""
-        return Probe(known.case, {"spinning": False}, CPU, also=(LATENCY,))
+        return Probe(evidence.case, {"spinning": False}, CPU, also=(LATENCY,))
 
-    def remedy(self, known: Situation, blocks: Blocks) -> Remedy:
+    def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
         """Spinning off; woken threads start later, and that is its cost."""
         change = blocks.value(blocks.after, LATENCY).value - blocks.value(blocks.before, LATENCY).value
         cost = f"median latency {change / 1e6:+.2f} ms" if change > 2e4 else None

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from framepace.explaining.cause import Probe, Suspicion
-from framepace.explaining.evidence import Situation
-from framepace.explaining.trial import INTERVAL, Blocks
-from framepace.facts.finding import Remedy
+from typing import Any
+
+from framepace.explaining.evidence import Evidence
+from framepace.explaining.hypothesis import Probe, Suspicion
+from framepace.explaining.metrics import INTERVAL
+from framepace.explaining.trial import Blocks
+from framepace.facts.finding import Bottleneck, Remedy
 from framepace.facts.settings import apply
+from framepace.facts.strategy import strategy_of
 
 
 class InterpreterLock:
@@ -14,26 +18,33 @@ class InterpreterLock:
 
     code = "FP014"
     title = "workers wait for Python's interpreter lock"
+    bottleneck: Bottleneck = "serialised"
 
-    def suspect(self, known: Situation) -> Suspicion | None:
+    def suspect(self, evidence: Evidence) -> Suspicion | None:
         """Several workers, and Python stages that take a good part of their time."""
-        workers = known.case.plan.engine.workers
-        python = known.stage("prepare", "pipeline") + known.stage("finish", "pipeline")
-        share = python / max(known.summaries["pipeline"].frames.mean, 1)
-        if workers < 2 or share < 0.2 or known.case.plan.engine.strategy != "workers":
+        workers = evidence.case.plan.engine.workers
+        python = evidence.stage("prepare", "pipeline") + evidence.stage("finish", "pipeline")
+        share = python / max(evidence.summaries["pipeline"].frames.mean, 1)
+        if workers < 2 or share < 0.2 or not _as_processes(evidence):
             return None
         return Suspicion(f"{workers} workers share one interpreter", {"python_stage_share": share}, share)
 
-    def probe(self, known: Situation) -> Probe | str:
+    def probe(self, evidence: Evidence) -> Probe | str:
         """The same workers as processes; frames in memory, so that only the interpreter is no longer shared."""
-        workers = known.case.plan.engine.workers
-        base = apply(known.case, {"scope": "pipeline", "concurrency": workers})
-        return Probe(base, {"strategy": "worker-processes"}, INTERVAL)
+        workers = evidence.case.plan.engine.workers
+        base = apply(evidence.case, {"scope": "pipeline", "concurrency": workers})
+        return Probe(base, _as_processes(evidence), INTERVAL)
 
-    def remedy(self, known: Situation, blocks: Blocks) -> Remedy:
+    def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
         """Processes, where each can have sources of its own; otherwise fewer Python steps."""
-        sources = len(known.traces["stream"].meta.sources)
-        if sources >= known.case.plan.engine.workers:
+        sources = len(evidence.traces["stream"].meta.sources)
+        if sources >= evidence.case.plan.engine.workers:
             cost = "each process loads the models again"
-            return Remedy(text="run the workers as processes", plan={"strategy": "worker-processes"}, cost=cost)
-        return Remedy(text="move the hooks' work out of Python (NumPy, OpenCV), or run one process a camera")
+            return Remedy(text="run the workers as processes", plan=_as_processes(evidence), cost=cost)
+        return Remedy(text="move the hooks' work out of Python (NumPy, OpenCV), or run one process per camera")
+
+
+def _as_processes(evidence: Evidence) -> dict[str, Any]:
+    """The setting that makes a process of each worker; empty where the strategy has no such variant."""
+    strategy = strategy_of(evidence.case.plan.engine).in_processes
+    return {} if strategy is None else {"strategy": strategy}

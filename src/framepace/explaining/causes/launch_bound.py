@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from framepace.explaining.cause import Probe, Suspicion
-from framepace.explaining.evidence import Situation
-from framepace.explaining.trial import CPU, INFERENCE, Blocks
-from framepace.facts.finding import Remedy
+from framepace.explaining.evidence import Evidence
+from framepace.explaining.hypothesis import Probe, Suspicion
+from framepace.explaining.metrics import CPU, INFERENCE
+from framepace.explaining.trial import Blocks
+from framepace.facts.finding import Bottleneck, Remedy
 from framepace.facts.settings import apply
 
 
@@ -16,27 +17,28 @@ class LaunchBound:
 
     code = "FP005"
     title = "launching kernels takes longer than running them"
+    bottleneck: Bottleneck = "launch"
 
-    def suspect(self, known: Situation) -> Suspicion | None:
+    def suspect(self, evidence: Evidence) -> Suspicion | None:
         """The call that enqueues an inference takes nearly as long as its kernels."""
-        if not known.on_gpu or all(model.graph for model in known.models):
+        if not evidence.on_gpu or all(model.graph for model in evidence.models):
             return None
-        rows = known.traces["gapless"].measured().requests
-        call, kernels = float(np.median(rows["enqueued"] - rows["started"])), known.part("compute", "gapless")
+        rows = evidence.traces["gapless"].measured().requests
+        call, kernels = float(np.median(rows["enqueued"] - rows["started"])), evidence.part("compute", "gapless")
         if not kernels or call < 0.6 * kernels:
             return None
-        evidence = {"enqueue_ns": call, "kernels_ns": kernels, "sm_activity": known.activity("sm")}
-        share = min(1.0, kernels / known.latency)
+        numbers = {"enqueue_ns": call, "kernels_ns": kernels, "sm_activity": evidence.activity("sm")}
+        share = min(1.0, kernels / evidence.latency)
         # Pageable copies make the call wait for the kernels: that it is long says little.
-        waits = any(model.transfer == "pageable" for model in known.models)
-        return Suspicion("enqueuing takes as long as the kernels run", evidence, 0.2 * share if waits else share)
+        waits = any(model.transfer == "pageable" for model in evidence.models)
+        return Suspicion("enqueuing takes as long as the kernels run", numbers, 0.2 * share if waits else share)
 
-    def probe(self, known: Situation) -> Probe | str:
+    def probe(self, evidence: Evidence) -> Probe | str:
         """One CUDA graph in place of the single launches; back to back, so that gaps play no part."""
-        base = apply(known.case, {"scope": "model", "concurrency": 1})
+        base = apply(evidence.case, {"scope": "model", "concurrency": 1})
         return Probe(base, {"graph": True}, INFERENCE, also=(CPU,))
 
-    def remedy(self, known: Situation, blocks: Blocks) -> Remedy:
+    def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
         """Replay graphs."""
         cost = "memory of the captured graphs; every batch size is captured when it first comes"
         return Remedy(text="replay each inference as a CUDA graph", plan={"graph": True}, cost=cost)

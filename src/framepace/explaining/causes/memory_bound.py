@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from framepace.explaining.cause import Probe, Suspicion
-from framepace.explaining.evidence import Situation
+from framepace.explaining.evidence import Evidence
+from framepace.explaining.hypothesis import Probe, Suspicion
+from framepace.explaining.metrics import COMPUTE
 from framepace.explaining.pixels import half_the_pixels
-from framepace.explaining.trial import COMPUTE, Blocks
-from framepace.facts.finding import Remedy
+from framepace.explaining.trial import Blocks
+from framepace.facts.finding import Bottleneck, Remedy
 from framepace.facts.settings import apply
 
 NEAR = 0.5  # DRAM activity over a whole run, launches and gaps included, from which memory is the likely limit
 
 
-def memory_decides(known: Situation) -> bool:
-    """Whether DRAM is busy for half of the time and more than the tensor cores, back to back; false if not known."""
-    dram, tensor = known.activity("dram"), known.activity("tensor")
+def memory_decides(evidence: Evidence) -> bool:
+    """Whether DRAM is busy for half of the time and more than the tensor cores, back to back; false if not evidence."""
+    dram, tensor = evidence.activity("dram"), evidence.activity("tensor")
     return dram is not None and dram >= NEAR and (tensor or 0.0) <= dram
 
 
@@ -23,27 +24,28 @@ class MemoryBound:
 
     code = "FP007"
     title = "the device's memory bandwidth is the limit"
+    bottleneck: Bottleneck = "memory bandwidth"
 
-    def suspect(self, known: Situation) -> Suspicion | None:
+    def suspect(self, evidence: Evidence) -> Suspicion | None:
         """DRAM is busy for half of the time and more than the tensor cores, back to back."""
-        if not memory_decides(known):
+        if not memory_decides(evidence):
             return None
-        evidence = {f"{name}_activity": known.activity(name) for name in ("dram", "tensor", "sm")}
-        share = known.part("compute") / known.latency if known.latency else 0.0
-        return Suspicion("DRAM is busy most of the time", evidence, share)
+        numbers = {f"{name}_activity": evidence.activity(name) for name in ("dram", "tensor", "sm")}
+        share = evidence.part("compute") / evidence.latency if evidence.latency else 0.0
+        return Suspicion("DRAM is busy most of the time", numbers, share)
 
-    def probe(self, known: Situation) -> Probe | str:
+    def probe(self, evidence: Evidence) -> Probe | str:
         """Half the bytes: the same network in 16 bits, or of half the pixels where that changes nothing.
 
         PyTorch's autocast leaves elementwise operators, which are often the ones in question, as they are.
         """
-        base = apply(known.case, {"scope": "model", "concurrency": 1})
-        if all(model.precision == "fp32" and model.backend != "torch" for model in known.models):
+        base = apply(evidence.case, {"scope": "model", "concurrency": 1})
+        if all(model.precision == "fp32" and model.backend != "torch" for model in evidence.models):
             return Probe(base, {"precision": "fp16"}, COMPUTE)
-        sizes = half_the_pixels(known)
+        sizes = half_the_pixels(evidence)
         return Probe(base, sizes, COMPUTE) if sizes else "neither precision nor input size can be lowered"
 
-    def remedy(self, known: Situation, blocks: Blocks) -> Remedy:
+    def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
         """Fewer bytes; precision changes the answers, so a person decides."""
         text = "lower precision (--set precision=fp16), or a library that fuses elementwise layers (tensorrt)"
         return Remedy(text=text, cost="accuracy: check it on your own frames")

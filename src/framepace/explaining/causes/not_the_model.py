@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from framepace.explaining.cause import Probe, Suspicion
-from framepace.explaining.evidence import Situation
-from framepace.explaining.trial import INTERVAL, LATENCY, Blocks
-from framepace.facts.finding import Remedy
+from framepace.explaining.evidence import Evidence
+from framepace.explaining.hypothesis import Probe, Suspicion
+from framepace.explaining.metrics import INTERVAL, LATENCY
+from framepace.explaining.trial import Blocks
+from framepace.facts.finding import Bottleneck, Remedy
 
 _SHARE = 0.20  # of the latency
 _CHANGES: dict[str, dict[str, Any]] = {
@@ -27,29 +28,30 @@ class NotTheModel:
 
     code = "FP011"
     title = "decoding, preparation or finishing takes a large part"
+    bottleneck: Bottleneck = "decode/prepare"
 
-    def suspect(self, known: Situation) -> Suspicion | None:
+    def suspect(self, evidence: Evidence) -> Suspicion | None:
         """One of the three stages takes a fifth of the latency and a twentieth of the budget."""
-        stage, share = self._largest(known)
-        mean = known.stage(stage)
-        if share < _SHARE or (known.budget is not None and mean < 0.05 * known.budget):
+        stage, share = self._largest(evidence)
+        mean = evidence.stage(stage)
+        if share < _SHARE or (evidence.budget is not None and mean < 0.05 * evidence.budget):
             return None
         return Suspicion(f"{stage} takes {share:.0%} of the latency", {"stage": stage, f"{stage}_ns": mean}, share)
 
-    def probe(self, known: Situation) -> Probe | str:
+    def probe(self, evidence: Evidence) -> Probe | str:
         """The stage replaced by a constant; all but decoding on frames in memory.
 
         Under the load, not back to back: there the stage is a gap between inferences, which may be worth something too.
         """
-        stage = self._largest(known)[0]
-        base = known.kept_up("stream" if stage == "decode" else "pipeline")
-        return Probe(base, _CHANGES[stage], INTERVAL if known.overloaded else LATENCY)
+        stage = self._largest(evidence)[0]
+        base = evidence.kept_up("stream" if stage == "decode" else "pipeline")
+        return Probe(base, _CHANGES[stage], INTERVAL if evidence.overloaded else LATENCY)
 
-    def remedy(self, known: Situation, blocks: Blocks) -> Remedy:
+    def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
         """Advice for the stage; what to change is the user's code or camera."""
-        return Remedy(text=_ADVICE[self._largest(known)[0]])
+        return Remedy(text=_ADVICE[self._largest(evidence)[0]])
 
     @staticmethod
-    def _largest(known: Situation) -> tuple[str, float]:
-        share, stage = max((known.stage(s) / max(known.latency, 1), s) for s in _CHANGES)
+    def _largest(evidence: Evidence) -> tuple[str, float]:
+        share, stage = max((evidence.stage(s) / max(evidence.latency, 1), s) for s in _CHANGES)
         return stage, share

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from framepace.explaining.cause import Probe, Suspicion
-from framepace.explaining.evidence import Situation
-from framepace.explaining.trial import CPU, INTERVAL, LATENCY, MEAN_INFERENCE, Blocks
-from framepace.facts.finding import Remedy
+from framepace.explaining.evidence import Evidence
+from framepace.explaining.hypothesis import Probe, Suspicion
+from framepace.explaining.metrics import CPU, INTERVAL, LATENCY, MEAN_INFERENCE
+from framepace.explaining.trial import Blocks
+from framepace.facts.finding import Bottleneck, Remedy
 
 _WAITING = 0.1  # of the latency, spent runnable without a core, from which neighbours are suspected
 _NEIGHBOURS = 0.1  # of the cores' time that other processes take
@@ -18,52 +19,53 @@ class Oversubscribed:
 
     code = "FP012"
     title = "threads wait for a core"
+    bottleneck: Bottleneck = "host"
 
-    def suspect(self, known: Situation) -> Suspicion | None:
+    def suspect(self, evidence: Evidence) -> Suspicion | None:
         """Workers times threads exceed the cores (0 threads means one a core), or other processes are busy."""
-        if known.on_gpu:
+        if evidence.on_gpu:
             return None
-        wanted = _wanted(known)
-        if wanted > known.cores:
-            evidence = {"threads": wanted, "cores": known.cores, "preempted": self._preempted(known)}
-            return Suspicion(f"{wanted} threads on {known.cores} cores", evidence, 1 - known.cores / wanted)
-        return self._neighbours(known)
+        wanted = _wanted(evidence)
+        if wanted > evidence.cores:
+            numbers = {"threads": wanted, "cores": evidence.cores, "preempted": self._preempted(evidence)}
+            return Suspicion(f"{wanted} threads on {evidence.cores} cores", numbers, 1 - evidence.cores / wanted)
+        return self._neighbours(evidence)
 
-    def probe(self, known: Situation) -> Probe | str:
+    def probe(self, evidence: Evidence) -> Probe | str:
         """As many threads as cores; against neighbours a higher priority, judged by the mean: they hit some frames."""
-        change = self._change(known)
+        change = self._change(evidence)
         if "threads" in change:
-            return Probe(known.kept_up("stream"), change, INTERVAL if known.overloaded else LATENCY, also=(CPU,))
-        return Probe(known.kept_up("model"), change, MEAN_INFERENCE, also=(CPU,))
+            return Probe(evidence.kept_up("stream"), change, INTERVAL if evidence.overloaded else LATENCY, also=(CPU,))
+        return Probe(evidence.kept_up("model"), change, MEAN_INFERENCE, also=(CPU,))
 
-    def remedy(self, known: Situation, blocks: Blocks) -> Remedy:
+    def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
         """Threads that fit the cores; or the priority, which only takes from the neighbours what they can miss."""
-        change = self._change(known)
+        change = self._change(evidence)
         if "threads" in change:
             return Remedy(text=f"give each worker {change['threads']} thread(s)", plan=change)
         text = "raise the priority, or give the neighbours other cores (taskset, cpusets)"
         return Remedy(text=text, plan=change, cost="the neighbours run later; needs CAP_SYS_NICE")
 
-    def _neighbours(self, known: Situation) -> Suspicion | None:
-        stream = known.summaries["stream"]
+    def _neighbours(self, evidence: Evidence) -> Suspicion | None:
+        stream = evidence.summaries["stream"]
         waited = stream.telemetry.get("run_delay_s", 0.0) / max(stream.throughput, 1e-9)
-        share, others = waited / max(known.latency, 1), stream.neighbours_cpu or 0.0
+        share, others = waited / max(evidence.latency, 1), stream.neighbours_cpu or 0.0
         if share < _WAITING or others < _NEIGHBOURS:
             return None
-        evidence = {"waited_for_a_core_ns": waited, "others_share": others, "preempted": self._preempted(known)}
-        return Suspicion(f"other processes take {others:.0%} of the cores", evidence, _LIKELY * min(1.0, share))
+        numbers = {"waited_for_a_core_ns": waited, "others_share": others, "preempted": self._preempted(evidence)}
+        return Suspicion(f"other processes take {others:.0%} of the cores", numbers, _LIKELY * min(1.0, share))
 
     @staticmethod
-    def _change(known: Situation) -> dict[str, int]:
-        if _wanted(known) > known.cores:
-            return {"threads": max(1, known.cores // known.case.plan.engine.workers)}
+    def _change(evidence: Evidence) -> dict[str, int]:
+        if _wanted(evidence) > evidence.cores:
+            return {"threads": max(1, evidence.cores // evidence.case.plan.engine.workers)}
         return {"nice": _NICE}
 
     @staticmethod
-    def _preempted(known: Situation) -> int:
-        return int(known.traces["stream"].measured().requests["preempted"].sum())
+    def _preempted(evidence: Evidence) -> int:
+        return int(evidence.traces["stream"].measured().requests["preempted"].sum())
 
 
-def _wanted(known: Situation) -> int:
+def _wanted(evidence: Evidence) -> int:
     """Threads that want to run at once."""
-    return max((m.threads or known.cores) for m in known.models) * known.case.plan.engine.workers
+    return max((m.threads or evidence.cores) for m in evidence.models) * evidence.case.plan.engine.workers

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from framepace.explaining.cause import Probe, Suspicion
-from framepace.explaining.evidence import Situation
-from framepace.explaining.trial import COMPUTE, Blocks
-from framepace.facts.finding import Remedy
+from framepace.explaining.evidence import Evidence
+from framepace.explaining.hypothesis import Probe, Suspicion
+from framepace.explaining.metrics import COMPUTE
+from framepace.explaining.trial import Blocks
+from framepace.facts.finding import Bottleneck, Remedy
 from framepace.facts.settings import apply
 
 
@@ -14,25 +15,26 @@ class PowerCap:
 
     code = "FP004"
     title = "power or heat holds the device's clocks down"
+    bottleneck: Bottleneck = "power"
 
-    def suspect(self, known: Situation) -> Suspicion | None:
+    def suspect(self, evidence: Evidence) -> Suspicion | None:
         """Clock-event reasons of power or heat under this load, in a twentieth of the samples or more."""
-        device = known.device("stream")
+        device = evidence.device("stream")
         if device is None or not device.limited or device.limited < 0.05:
             return None
-        kernels = known.part("compute", "stream")
-        evidence = {"limited_share": device.limited, "reasons": device.reasons, "kernels_ns": kernels}
-        return Suspicion("the driver says that power or heat limits the clock", evidence, kernels / known.latency)
+        kernels = evidence.part("compute", "stream")
+        numbers = {"limited_share": device.limited, "reasons": device.reasons, "kernels_ns": kernels}
+        return Suspicion("the driver says that power or heat limits the clock", numbers, kernels / evidence.latency)
 
-    def probe(self, known: Situation) -> Probe | str:
+    def probe(self, evidence: Evidence) -> Probe | str:
         """Half the duty: a pause as long as an inference after each, spun so that the host stays awake."""
-        pause = max(0.2, 1.5 * known.infer("gapless") / 1e6)
-        base = apply(known.case, {"scope": "model", "wait": "spin", "delay-ms": 0})
+        pause = max(0.2, 1.5 * evidence.infer("gapless") / 1e6)
+        base = apply(evidence.case, {"scope": "model", "wait": "spin", "delay-ms": 0})
         return Probe(base, {"delay-ms": round(pause, 2)}, COMPUTE)
 
-    def remedy(self, known: Situation, blocks: Blocks) -> Remedy:
+    def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
         """Less power an inference; a raised limit only where it stands below the board's own."""
-        gpu = next(iter(known.machine.gpus), None)
+        gpu = next(iter(evidence.machine.gpus), None)
         text = "spend less energy an inference: lower precision, smaller input, paced instead of back to back; cool it"
         limit, own = (gpu.power_limit_mw, gpu.power_limit_default_mw) if gpu is not None else (None, None)
         if not (limit and own and limit < own):

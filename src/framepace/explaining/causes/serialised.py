@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from framepace.explaining.cause import Probe, Suspicion
-from framepace.explaining.evidence import Situation
-from framepace.explaining.trial import INTERVAL, LATENCY, Blocks
-from framepace.facts.finding import Remedy
+from framepace.explaining.evidence import Evidence
+from framepace.explaining.hypothesis import Probe, Suspicion
+from framepace.explaining.metrics import INTERVAL, LATENCY
+from framepace.explaining.trial import Blocks
+from framepace.facts.finding import Bottleneck, Remedy
 from framepace.facts.settings import apply
 
 
@@ -14,22 +15,23 @@ class Serialised:
 
     code = "FP010"
     title = "workers wait for each other on the device"
+    bottleneck: Bottleneck = "serialised"
 
-    def suspect(self, known: Situation) -> Suspicion | None:
+    def suspect(self, evidence: Evidence) -> Suspicion | None:
         """More than one worker, and hardly any of their kernels ran at the same time though requests waited."""
-        workers, device = known.case.plan.engine.workers, known.device("gapless")
+        workers, device = evidence.case.plan.engine.workers, evidence.device("gapless")
         if workers < 2 or device is None or device.overlap_kernels is None or device.overlap_kernels > 0.05:
             return None
-        evidence = {"workers": workers, "overlap_kernels": device.overlap_kernels, "busy": device.busy}
-        return Suspicion("kernels of different workers hardly ever overlap", evidence, 1 - 1 / workers)
+        numbers = {"workers": workers, "overlap_kernels": device.overlap_kernels, "busy": device.busy}
+        return Suspicion("kernels of different workers hardly ever overlap", numbers, 1 - 1 / workers)
 
-    def probe(self, known: Situation) -> Probe | str:
+    def probe(self, evidence: Evidence) -> Probe | str:
         """A stream of its own for each worker."""
-        if all(model.stream == "own" for model in known.models):
+        if all(model.stream == "own" for model in evidence.models):
             return "each worker has a context and a stream of its own: one inference fills the device, or the host does"
-        base = apply(known.case, {"scope": "model", "concurrency": 2 * known.case.plan.engine.workers})
+        base = apply(evidence.case, {"scope": "model", "concurrency": 2 * evidence.case.plan.engine.workers})
         return Probe(base, {"stream": "own"}, INTERVAL, also=(LATENCY,))
 
-    def remedy(self, known: Situation, blocks: Blocks) -> Remedy:
+    def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
         """Streams of their own."""
         return Remedy(text="give each worker a stream of its own", plan={"stream": "own"})

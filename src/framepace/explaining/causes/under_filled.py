@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from framepace.explaining.cause import Probe, Suspicion
-from framepace.explaining.evidence import Situation
-from framepace.explaining.trial import INTERVAL, LATENCY, Blocks
-from framepace.facts.finding import Remedy
+from framepace.explaining.evidence import Evidence
+from framepace.explaining.hypothesis import Probe, Suspicion
+from framepace.explaining.metrics import INTERVAL, LATENCY
+from framepace.explaining.trial import Blocks
+from framepace.facts.finding import Bottleneck, Remedy
 from framepace.facts.settings import apply
 
 _LIKELY = 0.5  # more workers come after what keeps each of them busy
@@ -16,33 +17,34 @@ class UnderFilled:
 
     code = "FP009"
     title = "one request at a time does not fill the machine"
+    bottleneck: Bottleneck = "under-filled"
 
-    def suspect(self, known: Situation) -> Suspicion | None:
+    def suspect(self, evidence: Evidence) -> Suspicion | None:
         """The load outruns the pipeline, and the process uses less than 70 % of the cores."""
-        used = self._used(known)
-        if used is None or used > 0.7 or not known.overloaded:
+        used = self._used(evidence)
+        if used is None or used > 0.7 or not evidence.overloaded:
             return None
-        what = "the device" if known.on_gpu else "cores"
+        what = "the device" if evidence.on_gpu else "cores"
         return Suspicion(f"the load is not kept up with while {what} idle", {"used": used}, _LIKELY * (1 - used))
 
     @staticmethod
-    def _used(known: Situation) -> float | None:
+    def _used(evidence: Evidence) -> float | None:
         """The share of the machine that works under this load: of the SMs or the memory on a GPU, else of the cores."""
-        device = known.device("stream")
+        device = evidence.device("stream")
         if device is not None:
-            activities = [known.activity(name, "stream") for name in ("sm", "dram")]
+            activities = [evidence.activity(name, "stream") for name in ("sm", "dram")]
             told = [a for a in activities if a is not None]
             return max(told) if told else device.busy
-        cpu = known.process_cpu("stream")
-        return None if cpu is None else cpu * known.summaries["stream"].throughput / 1e9 / known.cores
+        cpu = evidence.process_cpu("stream")
+        return None if cpu is None else cpu * evidence.summaries["stream"].throughput / 1e9 / evidence.cores
 
-    def probe(self, known: Situation) -> Probe | str:
+    def probe(self, evidence: Evidence) -> Probe | str:
         """Twice the workers, as many requests in flight."""
-        workers = known.case.plan.engine.workers
-        base = apply(known.case, {"scope": "pipeline", "concurrency": 2 * workers})
+        workers = evidence.case.plan.engine.workers
+        base = apply(evidence.case, {"scope": "pipeline", "concurrency": 2 * workers})
         return Probe(base, {"workers": 2 * workers}, INTERVAL, also=(LATENCY,))
 
-    def remedy(self, known: Situation, blocks: Blocks) -> Remedy:
+    def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
         """More workers."""
-        workers = 2 * known.case.plan.engine.workers
+        workers = 2 * evidence.case.plan.engine.workers
         return Remedy(text=f"run {workers} workers", plan={"workers": workers}, cost="memory of one more context each")

@@ -1,0 +1,46 @@
+"""The conclusion: the draft of an explanation, ranked and put into words."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from framepace.analyze.account import account
+from framepace.explaining.draft import Draft
+from framepace.explaining.evidence import Evidence
+from framepace.explaining.observed import observed
+from framepace.explaining.verdict import rank, sentence, shares, worst
+from framepace.facts.finding import Explanation
+from framepace.facts.settings import apply
+
+
+def conclude(evidence: Evidence, draft: Draft, seconds: float) -> Explanation:
+    """The explanation that the draft amounts to; `seconds` is the time it took."""
+    findings = sorted([*observed(evidence), *draft.findings], key=rank)
+    confirmed = [finding for finding in findings if finding.verdict == "confirmed"]
+    traces = evidence.traces
+    accounted = account(traces["model"], traces["pipeline"], traces["stream"])
+    met, verdict = sentence(evidence, accounted)
+    ids = tuple(trace.meta.id for trace in traces.values())
+    plan = apply(evidence.case, draft.patch).plan
+    return Explanation(
+        verdict=verdict,
+        bottleneck=worst(confirmed),
+        shares=shares(confirmed),
+        met=met,
+        account=accounted,
+        findings=tuple(findings),
+        summaries=evidence.summaries,
+        plan=replace(plan, machine=evidence.machine.fingerprint, traces=ids),
+        traces=ids,
+        seconds=seconds,
+        not_tested=draft.not_tested,
+        notes=_notes(evidence, draft),
+        expectation=draft.expectation,
+        bounds=draft.bounds,
+    )
+
+
+def _notes(evidence: Evidence, draft: Draft) -> tuple[str, ...]:
+    """The notes of the runs, each once, then those of the explanation."""
+    of_runs = dict.fromkeys(note for summary in evidence.summaries.values() for note in summary.notes)
+    return (*of_runs, *draft.notes)

@@ -1,0 +1,53 @@
+"""The explanation under way: what has been measured and tried so far, and what is left to try."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from framepace.explaining.metrics import Metric
+from framepace.explaining.trial import Blocks
+from framepace.facts.bounds import Bound
+from framepace.facts.finding import Expectation, Finding
+from framepace.facts.trace import Trace
+
+
+@dataclass
+class Draft:
+    """An explanation under way; Ctrl-C leaves it as it is.
+
+    Attributes:
+        traces: by scope.
+        not_tested: code of a cause -> why it was not tried.
+        patch: the settings that were verified together.
+        trials: the blocks of trials that were run, by what was tried.
+        metrics: code of a cause -> what its trial was judged on.
+        least_s: seconds per block that the slowest effect needed.
+    """
+
+    traces: dict[str, Trace] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    not_tested: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    patch: dict[str, Any] = field(default_factory=dict)
+    trials: dict[bytes, Blocks] = field(default_factory=dict)
+    metrics: dict[str, Metric] = field(default_factory=dict)
+    least_s: float = 0.0
+    expectation: Expectation | None = None
+    bounds: tuple[Bound, ...] = ()
+
+
+def worth_applying(finding: Finding) -> bool:
+    """Whether the cause is worth 5 % of the budget; below that the user decides whether to pay the remedy's cost."""
+    return finding.severity in ("high", "medium")
+
+
+def settings_to_apply(findings: Iterable[Finding]) -> dict[str, Any]:
+    """The settings of all remedies worth applying, but those that did harm in the whole stream."""
+    patch: dict[str, Any] = {}
+    for finding in filter(worth_applying, findings):
+        harmful = finding.gain is not None and finding.gain.verified is not None and finding.gain.verified <= 0
+        if finding.remedy is not None and not harmful:
+            patch |= finding.remedy.plan
+    return patch

@@ -1,0 +1,64 @@
+"""The measurements before any trial: the case in three scopes under its load, and the model back to back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from framepace.analyze.summary import summarize
+from framepace.engine.corekeeper import usable_cores
+from framepace.explaining.draft import Draft
+from framepace.explaining.evidence import Evidence
+from framepace.facts.settings import Case, apply
+from framepace.facts.workload import Closed, Warmup, load_fps
+from framepace.lab.lab import Lab
+
+SCOPES = ("stream", "pipeline", "model", "gapless")
+_P99_REQUESTS = 600  # p99 needs 528 effective ones
+_STREAM_SHARE = 0.25  # of the time limit, at most, for the stream; the other scopes get a fifth of its time
+_CLOSED_STREAM_S = 5.0
+_SHORTEST_S = 1.2
+_GAPLESS_S = 4.0  # a clock that follows the load takes seconds to come up again
+_WARMUP = Warmup(seconds_max=1.0)  # after the stream, which has warmed the models up
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One of the measurements: its name, the case, its length and what it shows."""
+
+    name: str
+    case: Case
+    seconds: float
+    text: str
+
+
+def measure_scopes(lab: Lab, case: Case, draft: Draft) -> None:
+    """Measure `case` in every scope, into `draft.traces`. Raises Interrupted after Ctrl-C."""
+    for run in _runs(case, lab.left):
+        lab.say(f"measuring the scope {run.name}: {run.text}")
+        warmup = None if run.name == "stream" else _WARMUP
+        draft.traces[run.name] = lab.run(run.case, run.seconds, name=run.name, warmup=warmup)
+
+
+def gather_evidence(case: Case, draft: Draft) -> Evidence:
+    """The case with the traces of the draft and their summaries."""
+    summaries = {name: summarize(trace) for name, trace in draft.traces.items()}
+    return Evidence(case, dict(draft.traces), summaries, len(usable_cores()))
+
+
+def _runs(case: Case, time_s: float) -> tuple[_Run, ...]:
+    """The measurements that fit into an explanation of `time_s` seconds."""
+    fps = load_fps(case.workload.load)
+    wanted = _P99_REQUESTS / fps if fps else _CLOSED_STREAM_S
+    stream_s = min(time_s * _STREAM_SHARE, wanted)
+    short_s = max(_SHORTEST_S, stream_s / 5)
+    stream, pipeline, model = (apply(case, {"scope": scope}) for scope in ("stream", "pipeline", "model"))
+    back_to_back = Closed(concurrency=case.plan.engine.workers)
+    gapless = replace(model, workload=replace(model.workload, load=back_to_back))
+    return (
+        _Run("stream", stream, stream_s, "everything as in production: decode, prepare, infer, finish"),
+        _Run("pipeline", pipeline, short_s, "the same without decoding"),
+        _Run("model", model, short_s, "the model alone, with the same gaps"),
+        _Run("gapless", gapless, min(_GAPLESS_S, time_s / 15), "the model alone, back to back"),
+    )

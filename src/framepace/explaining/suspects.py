@@ -1,0 +1,172 @@
+"""Suspected causes: which of them are tried, in which order and for how long, and what their trials say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import msgspec
+from msgspec.structs import replace
+
+from framepace.errors import FramepaceError
+from framepace.explaining.draft import Draft, settings_to_apply
+from framepace.explaining.evidence import Evidence
+from framepace.explaining.hypothesis import Hypothesis, Probe, Suspicion
+from framepace.explaining.metrics import Metric
+from framepace.explaining.trial import (
+    BLOCK_COST_S,
+    FEWEST_PAIRS,
+    MATERIAL,
+    PAIRS,
+    SHORTEST_BLOCK_S,
+    Blocks,
+    Length,
+    intervention,
+    judge,
+    run_trial,
+)
+from framepace.explaining.verdict import severity, share_of_budget
+from framepace.explaining.verification import SHORTEST_S as VERIFICATION_S
+from framepace.facts.finding import Finding, Gain, Remedy
+from framepace.facts.settings import text as settings_text
+from framepace.facts.workload import load_fps
+from framepace.lab.lab import Lab
+
+_SPARE_S = 10.0  # that must be left beside a repeated trial
+
+
+@dataclass(frozen=True)
+class _Suspect:
+    """A cause with the reason to suspect it and its trial. Suspects with the same `key` share one trial."""
+
+    cause: Hypothesis
+    suspicion: Suspicion
+    probe: Probe
+
+    @property
+    def key(self) -> bytes:
+        return msgspec.json.encode((self.probe.base, self.probe.change))
+
+
+def try_causes(lab: Lab, evidence: Evidence, causes: tuple[Hypothesis, ...], draft: Draft) -> None:
+    """Try the suspected causes until nothing above 5 % is left to explain.
+
+    First those whose trial was run for another cause, then those that may be worth the most. Raises Interrupted after
+    Ctrl-C.
+    """
+    suspects = list(_suspects(evidence, causes, draft))
+    while suspects:
+        suspect = max(suspects, key=lambda s: (s.key in draft.trials, s.suspicion.share))
+        suspects.remove(suspect)
+        reason = _not_worth_a_trial(evidence, suspect, draft)
+        if reason is None and suspect.key not in draft.trials:
+            reason = _try(lab, suspect, len(suspects) + 1, draft)
+        if reason is None:
+            draft.metrics[suspect.cause.code] = suspect.probe.metric
+            draft.findings.append(_finding(evidence, suspect, draft.trials[suspect.key]))
+        else:
+            draft.not_tested[suspect.cause.code] = f"{suspect.cause.title}: {reason}"
+
+
+def _suspects(evidence: Evidence, causes: tuple[Hypothesis, ...], draft: Draft) -> Iterator[_Suspect]:
+    for cause in causes:
+        suspicion = cause.suspect(evidence)
+        if suspicion is None:
+            continue
+        probe = cause.probe(evidence)
+        if isinstance(probe, str):
+            draft.not_tested[cause.code] = f"{cause.title}: {probe}"
+        else:
+            yield _Suspect(cause, suspicion, probe)
+
+
+def _not_worth_a_trial(evidence: Evidence, suspect: _Suspect, draft: Draft) -> str | None:
+    """Why a trial could not bring anything, or None."""
+    if suspect.suspicion.share < MATERIAL:
+        return f"it can hardly be worth {MATERIAL:.0%}"
+    if _unexplained(evidence, suspect.probe.metric, draft) < MATERIAL:
+        return f"what was confirmed explains all but {MATERIAL:.0%}"
+    return None
+
+
+def _unexplained(evidence: Evidence, metric: Metric, draft: Draft) -> float:
+    """The share of the mean latency that the confirmed causes do not account for; 1 for a metric of another kind."""
+    if metric.kind != "latency":
+        return 1.0
+    records = [f.intervention for f in draft.findings if f.verdict == "confirmed" and f.intervention is not None]
+    worth = sum(r.before.value - r.after.value for r in records if r.kind == "latency")
+    return 1 - worth / evidence.latency
+
+
+def _try(lab: Lab, suspect: _Suspect, suspects: int, draft: Draft) -> str | None:
+    """Run the trial of a cause into `draft.trials`, or say why it was not run; so many `suspects` share the time."""
+    probe = suspect.probe
+    kept = VERIFICATION_S if settings_to_apply(draft.findings) else 0.0
+    length = _affordable(probe, lab.left - kept, suspects)
+    if length is None:
+        return "no time left (--time-limit)"
+    text = f"{suspect.cause.code} {suspect.cause.title}? trying {settings_text(probe.change)}"
+    is_clear = partial(Blocks.is_clear, metric=probe.metric)
+    try:
+        blocks = run_trial(lab, probe.base, probe.change, length, text, is_clear)
+        if not is_clear(blocks) and lab.left > 4 * PAIRS * (length.seconds + BLOCK_COST_S) + _SPARE_S:
+            again = Length(length.seconds, PAIRS)
+            extra = run_trial(lab, probe.base, probe.change, again, f"{text}, once more")
+            blocks = Blocks(blocks.before + extra.before, blocks.after + extra.after)
+    except FramepaceError as error:
+        return str(error).splitlines()[0]
+    draft.trials[suspect.key] = blocks
+    draft.least_s = max(draft.least_s, probe.least_s)
+    return None
+
+
+def _affordable(probe: Probe, usable_s: float, suspects: int) -> Length | None:
+    """The length of a trial that fits this suspect's share of `usable_s` seconds; None when the minimum does not fit.
+
+    A block holds enough requests for a median where the time allows.
+    """
+    fps = load_fps(probe.base.workload.load)
+    wanted = max(probe.fewest / fps if fps else 1.0, probe.least_s)
+    least = max(SHORTEST_BLOCK_S, wanted / 3, probe.least_s)
+    fair = usable_s / suspects / (2 * PAIRS) - BLOCK_COST_S
+    seconds = min(wanted, max(fair, least))
+    pairs = min(PAIRS, int(usable_s / 2 / (seconds + BLOCK_COST_S)))
+    return Length(seconds, pairs) if pairs >= FEWEST_PAIRS else None
+
+
+def _finding(evidence: Evidence, suspect: _Suspect, blocks: Blocks) -> Finding:
+    """The verdict of its trial on a cause."""
+    cause = suspect.cause
+    probe = suspect.probe
+    finding = Finding(
+        code=cause.code,
+        title=cause.title,
+        bottleneck=cause.bottleneck,
+        verdict=judge(blocks.ratio(probe.metric)),
+        severity="info",
+        summary=suspect.suspicion.sentence,
+        evidence={**suspect.suspicion.numbers, **_beside(blocks, probe.also)},
+        intervention=intervention(blocks, probe.change, probe.metric),
+    )
+    if finding.verdict != "confirmed":
+        return finding
+    return _confirmed(finding, evidence, cause.remedy(evidence, blocks))
+
+
+def _confirmed(finding: Finding, evidence: Evidence, remedy: Remedy) -> Finding:
+    record = finding.intervention
+    assert record is not None
+    share = share_of_budget(record, evidence.budget, evidence.cores)
+    gain = Gain(unit=record.unit, predicted=record.before.value - record.after.value)
+    return replace(finding, share=share, severity=severity(share), remedy=remedy, gain=gain)
+
+
+def _beside(blocks: Blocks, metrics: tuple[Metric, ...]) -> dict[str, float]:
+    """Other metrics of both sides of a trial, by a name that ends in their unit."""
+    sides = (("before", blocks.before), ("after", blocks.after))
+    return {
+        f"{metric.name.replace(' ', '_')}_{name}_{metric.unit}": blocks.value(side, metric).value
+        for metric in metrics
+        for name, side in sides
+    }

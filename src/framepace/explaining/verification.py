@@ -1,0 +1,68 @@
+"""Verification: all remedies that are settings, applied together and measured in the whole stream."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from framepace.explaining.draft import Draft, settings_to_apply, worth_applying
+from framepace.explaining.evidence import Evidence
+from framepace.explaining.metrics import Metric
+from framepace.explaining.trial import BLOCK_COST_S, FEWEST_PAIRS, PAIRS, SHORTEST_BLOCK_S, Blocks, Length, run_trial
+from framepace.facts.finding import Finding
+from framepace.facts.workload import load_fps
+from framepace.lab.lab import Lab
+
+SHORTEST_S = 2 * FEWEST_PAIRS * (SHORTEST_BLOCK_S + BLOCK_COST_S)
+"""Seconds that a verification takes at least. They are kept while trials run: a remedy not verified is half an
+answer."""
+_BLOCK_S = 1.2
+_BLOCK_REQUESTS = 36
+_CONFIDENCE = 0.95
+
+
+def verify(lab: Lab, evidence: Evidence, draft: Draft) -> None:
+    """Apply all remedies that are settings, together, and measure the whole stream before and after.
+
+    Settings that did harm are left out, and the rest is verified again. Raises Interrupted after Ctrl-C.
+    """
+    while patch := settings_to_apply(draft.findings):
+        if not lab.fits(SHORTEST_S):
+            draft.notes.append("no time was left to verify the settings together (--time-limit)")
+            return
+        blocks = _try_patch(lab, evidence, patch, _block_s(lab, evidence, draft.least_s))
+        draft.findings = [_verified(finding, draft.metrics[finding.code], blocks) for finding in draft.findings]
+        draft.patch = settings_to_apply(draft.findings)
+        if draft.patch == patch:
+            return
+
+
+def _try_patch(lab: Lab, evidence: Evidence, patch: dict[str, Any], seconds: float) -> Blocks:
+    """Blocks of the whole stream without and with `patch`, as many pairs as the time allows."""
+    pair_s = 2 * (seconds + BLOCK_COST_S)
+    text = "verifying the settings together"
+    return run_trial(lab, evidence.case, patch, Length(seconds, PAIRS), text, lambda _: not lab.fits(pair_s))
+
+
+def _block_s(lab: Lab, evidence: Evidence, least_s: float) -> float:
+    """Seconds per block, `least_s` where the time allows."""
+    fps = load_fps(evidence.case.workload.load)
+    wanted = max(_BLOCK_S, _BLOCK_REQUESTS / fps if fps else _BLOCK_S, least_s)
+    fair = lab.left / (2 * PAIRS) - BLOCK_COST_S
+    longest = lab.left / (2 * FEWEST_PAIRS) - BLOCK_COST_S
+    return min(wanted, max(SHORTEST_BLOCK_S, fair, min(least_s, longest)))
+
+
+def _verified(finding: Finding, metric: Metric, blocks: Blocks) -> Finding:
+    """The finding with its gain as the whole stream showed it."""
+    if finding.gain is None or finding.remedy is None or not finding.remedy.plan or not worth_applying(finding):
+        return finding
+    metric = metric.verified_by or metric
+    before = blocks.value(blocks.before, metric).value
+    ratio = blocks.ratio(metric)
+    interval = None
+    if ratio.low is not None and ratio.high is not None:
+        interval = (before * (1 - ratio.high), before * (1 - ratio.low))
+    gain = replace(finding.gain, verified=before * (1 - ratio.value), interval=interval)
+    return replace(finding, gain=gain, confidence=_CONFIDENCE)
