@@ -59,8 +59,8 @@ def test_the_models_are_loaded_once_and_the_traces_kept(tmp_path: Path, monkeypa
     """Each count has its trace, with so many sources; all of them one engine."""
     made: list[Engine] = []
 
-    def counted(*args: Any) -> Engine:
-        made.append(Engine(*args))
+    def counted(*args: Any, **options: Any) -> Engine:
+        made.append(Engine(*args, **options))
         return made[-1]
 
     monkeypatch.setattr(engines, "Engine", counted)

@@ -1,7 +1,8 @@
 """framepace: why a neural network on video misses its frame budget, proven by intervention, and fixed.
 
-One function a verb: `bench`, `explain`, `sweep`, `tune`, `capacity`, `compare`, `report`, `doctor`; and `summary` of a
-trace. They are loaded when first used, so that importing framepace costs nothing.
+One function per verb: `bench`, `explain`, `sweep`, `tune`, `capacity`, `compare`, `report`, `doctor`; `summary` of a
+trace, and `make_case` for what several of them take. Beside them stand the records that they take and return, and the
+errors. Everything is loaded when it is first used, so that importing framepace costs nothing.
 """
 
 from __future__ import annotations
@@ -9,15 +10,134 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from framepace.api import bench, capacity, compare, doctor, explain, make_case, report, summary, sweep, tune
+    from framepace.api import (
+        bench,
+        capacity,
+        compare,
+        doctor,
+        explain,
+        make_case,
+        predictor,
+        report,
+        summary,
+        sweep,
+        tune,
+    )
+    from framepace.cases import CaseOptions, Models, RunOptions
+    from framepace.errors import (
+        BackendError,
+        DeviceLost,
+        DeviceMemoryError,
+        FramepaceError,
+        ModelError,
+        NotEnoughSamples,
+        PlanError,
+        SourceError,
+        StoreError,
+        UsageError,
+    )
+    from framepace.facts.capacity import Capacity
+    from framepace.facts.check import Check
+    from framepace.facts.finding import Explanation, Finding
+    from framepace.facts.plan import Batching, EnginePlan, ModelPlan, Plan, Prepare, SourcePolicy, Target
+    from framepace.facts.settings import Case
+    from framepace.facts.summary import Comparison, Summary
+    from framepace.facts.sweep import Sweep
+    from framepace.facts.trace import Trace
+    from framepace.facts.tuning import Candidate, Goal, Tuning
+    from framepace.facts.workload import Burst, Closed, Delay, Input, Paced, Poisson, Replay, Stop, Warmup, Workload
+    from framepace.store import load_explanation, load_plan, load_trace, save_plan
 
 __version__ = "0.1.0"
-__all__ = ["bench", "capacity", "compare", "doctor", "explain", "make_case", "report", "summary", "sweep", "tune"]
+
+# What is exported, by the module that has it.
+_EXPORTS = {
+    "api": "bench capacity compare doctor explain make_case predictor report summary sweep tune",
+    "cases": "CaseOptions Models RunOptions",
+    "errors": "BackendError DeviceLost DeviceMemoryError FramepaceError ModelError NotEnoughSamples PlanError "
+    "SourceError StoreError UsageError",
+    "facts.capacity": "Capacity",
+    "facts.check": "Check",
+    "facts.finding": "Explanation Finding",
+    "facts.plan": "Batching EnginePlan ModelPlan Plan Prepare SourcePolicy Target",
+    "facts.settings": "Case",
+    "facts.summary": "Comparison Summary",
+    "facts.sweep": "Sweep",
+    "facts.trace": "Trace",
+    "facts.tuning": "Candidate Goal Tuning",
+    "facts.workload": "Burst Closed Delay Input Paced Poisson Replay Stop Warmup Workload",
+    "store": "load_explanation load_plan load_trace save_plan",
+}
+_MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in names.split()}
+
+__all__ = [
+    "BackendError",
+    "Batching",
+    "Burst",
+    "Candidate",
+    "Capacity",
+    "Case",
+    "CaseOptions",
+    "Check",
+    "Closed",
+    "Comparison",
+    "Delay",
+    "DeviceLost",
+    "DeviceMemoryError",
+    "EnginePlan",
+    "Explanation",
+    "Finding",
+    "FramepaceError",
+    "Goal",
+    "Input",
+    "ModelError",
+    "ModelPlan",
+    "Models",
+    "NotEnoughSamples",
+    "Paced",
+    "Plan",
+    "PlanError",
+    "Poisson",
+    "Prepare",
+    "Replay",
+    "RunOptions",
+    "SourceError",
+    "SourcePolicy",
+    "Stop",
+    "StoreError",
+    "Summary",
+    "Sweep",
+    "Target",
+    "Trace",
+    "Tuning",
+    "UsageError",
+    "Warmup",
+    "Workload",
+    "bench",
+    "capacity",
+    "compare",
+    "doctor",
+    "explain",
+    "load_explanation",
+    "load_plan",
+    "load_trace",
+    "make_case",
+    "predictor",
+    "report",
+    "save_plan",
+    "summary",
+    "sweep",
+    "tune",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'framepace' has no attribute {name!r}")
-    from framepace import api
+    from importlib import import_module
 
-    return getattr(api, name)
+    return getattr(import_module(f"framepace.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

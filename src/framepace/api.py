@@ -1,134 +1,97 @@
-"""The library: one function a verb. The commands call these and render what they return."""
+"""The library: one function per verb. The commands call these and render what they return."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-from msgspec.structs import replace
+from typing import TYPE_CHECKING, Any
 
 from framepace.analyze.compare import compare as compare_traces
 from framepace.analyze.summary import summarize
+from framepace.cases import DEFAULT_FPS, CaseOptions, Models, RunOptions, case_of, make_case
 from framepace.clock.system import Clock
 from framepace.doctoring import host as checks
-from framepace.errors import UsageError
-from framepace.explaining.expect import said
+from framepace.explaining.expect import parse_tool_number
 from framepace.explaining.run import explain as explain_case
 from framepace.explaining.run import usual_limit
 from framepace.facts.capacity import Capacity
 from framepace.facts.check import Check
 from framepace.facts.finding import Explanation
-from framepace.facts.plan import ModelPlan, Plan, Target
-from framepace.facts.settings import Case, apply
+from framepace.facts.settings import Case
 from framepace.facts.summary import Comparison, Summary
 from framepace.facts.sweep import Sweep
 from framepace.facts.trace import Trace
 from framepace.facts.tuning import Objective, Tuning
-from framepace.facts.workload import Closed, Input, Load, Paced, Scope, Stop, Workload
 from framepace.measure.session import measure
-from framepace.models.spec import inspect, stem
 from framepace.numerics.gate import agreement
 from framepace.predicting.predict import predict as predict_trace
 from framepace.predicting.primitives import measure_primitives
 from framepace.progress import Tell, silent
 from framepace.recording import machine
 from framepace.reporting.page.report import render
-from framepace.sizing import MOST, TIME_LIMIT, Predict, size_up
-from framepace.store import load_explanation, load_plan, load_trace, write_atomic
+from framepace.sizing import MAX_CAMERAS, TIME_LIMIT, Predict, find_capacity
+from framepace.store import load_explanation, load_trace, write_atomic
 from framepace.sweeping import sweep as sweep_case
 from framepace.tuning.results import save_tuned
 from framepace.tuning.tune import Gate, make_goal
 from framepace.tuning.tune import tune as tune_case
 
-DEFAULT_FPS = 30.0
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
-
-def make_case(
-    models: str | Sequence[str] | Plan,
-    *,
-    videos: Sequence[str] = (),
-    fps: float | None = DEFAULT_FPS,
-    load: Load | None = None,
-    p99_ms: float | None = None,
-    scope: Scope = "stream",
-    stop: Stop | None = None,
-    settings: Mapping[str, Any] | None = None,
-    shapes: Mapping[str, tuple[int, ...]] | None = None,
-    seed: int = 0,
-) -> Case:
-    """Plan and workload from what people name.
-
-    Args:
-        models: paths or 'builtin:NAME', or a plan.
-        videos: video files or stream addresses; none means synthetic frames.
-        fps: paced load, and the target; None with no `load` means back to back.
-        load: overrides the paced load.
-        p99_ms: frame budget; the frame period by default.
-        settings: setting name -> value (facts.settings.SETTINGS).
-        shapes: input name -> shape, for models whose inputs are not fully described.
-
-    Raises:
-        ModelError: a model cannot be read. UsageError: an unknown setting or a wrong value.
-    """
-    plan = models if isinstance(models, Plan) else _plan(models, shapes or {})
-    target = replace(plan.target, fps=fps or plan.target.fps, p99_ms=p99_ms or plan.target.p99_ms)
-    workload = Workload(
-        load=load or (Paced(fps=fps) if fps else Closed()),
-        scope=scope,
-        input=Input(videos=tuple(videos)),
-        stop=stop or Stop(seconds=10.0),
-        seed=seed,
-    )
-    return apply(Case(plan=replace(plan, target=target), workload=workload), settings or {})
-
-
-def _plan(models: str | Sequence[str], shapes: Mapping[str, tuple[int, ...]]) -> Plan:
-    locations = [models] if isinstance(models, str) else list(models)
-    if not locations:
-        raise UsageError("no model named", expected="a path to an .onnx file, or builtin:NAME")
-    if len(locations) == 1 and locations[0].endswith((".yaml", ".yml")):
-        return load_plan(Path(locations[0]))
-    names = _names(locations)
-    plans = [ModelPlan(name=name, model=where) for name, where in zip(names, locations, strict=True)]
-    return Plan(models=tuple(replace(p, shapes=_own(p.model, shapes)) for p in plans), target=Target())
-
-
-def _names(locations: Sequence[str]) -> list[str]:
-    """Short, unique names: the file's stem or the built-in's name, numbered when they clash."""
-    stems = [stem(where) for where in locations]
-    return [s if stems.count(s) == 1 else f"{s}-{stems[: i + 1].count(s)}" for i, s in enumerate(stems)]
-
-
-def _own(location: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    """The shapes that name inputs of this model."""
-    if not shapes:
-        return {}
-    inputs = {tensor.name for tensor in inspect(location).inputs}
-    return {name: shape for name, shape in shapes.items() if name in inputs}
+__all__ = [
+    "CaseOptions",
+    "Models",
+    "RunOptions",
+    "bench",
+    "capacity",
+    "compare",
+    "doctor",
+    "explain",
+    "make_case",
+    "predictor",
+    "report",
+    "summary",
+    "sweep",
+    "tune",
+]
 
 
 def bench(
-    models: str | Sequence[str] | Plan | Case,
+    models: Models,
     *,
     out: str | Path | None = None,
     clock: Clock | None = None,
-    progress: Any = None,
+    progress: Callable[[float], None] | None = None,
     tell: Tell | None = None,
     layers: bool = False,
-    **options: Any,
+    **options: Unpack[CaseOptions],
 ) -> Trace:
-    """Measure under a stated load and return the trace; `out` is the folder it is written to.
+    """Measure models under a stated load.
 
-    `options` are those of `make_case`; `tell` hears of what takes long before the run; `layers` measures each layer
-    too.
+    Args:
+        models: paths or 'builtin:NAME', one plan file (.yaml), a plan or a case.
+        out: folder the trace is written to; an older trace there is replaced. None keeps it in memory.
+        clock: what time is; the machine's, or virtual time on a simulated device, by default.
+        progress: called a few times per second with the share (0-1) of the run that is done.
+        tell: called with what takes long before the run, such as building an engine.
+        layers: measure each layer too, where the backend can.
+        options: see `CaseOptions`.
+
+    Returns:
+        One row per frame and model, with telemetry and the machine beside them.
+
+    Raises:
+        ModelError: a model cannot be read.
+        BackendError: the backend cannot load or run it.
+        SourceError: a video cannot be opened.
+        UsageError: an option or setting that cannot be.
     """
-    case = models if isinstance(models, Case) else make_case(models, **options)
-    folder = None if out is None else Path(out)
+    case = case_of("bench", models, **options)
     return measure(
         case.plan,
         case.workload,
-        folder=folder,
+        folder=_folder(out),
         clock=clock,
         progress=progress,
         overwrite=True,
@@ -138,7 +101,7 @@ def bench(
 
 
 def explain(
-    models: str | Sequence[str] | Plan | Case,
+    models: Models,
     *,
     out: str | Path | None = None,
     time_limit: float | None = None,
@@ -146,67 +109,131 @@ def explain(
     clock: Clock | None = None,
     expect: str | None = None,
     expect_from: str | None = None,
-    **options: Any,
+    **options: Unpack[CaseOptions],
 ) -> Explanation:
-    """The causes of latency, each proven by an intervention. `out` is a folder for the traces of the scopes.
+    """The causes of latency, each confirmed by an intervention.
 
-    `expect` is another tool's number ('5.1ms') and `expect_from` the tool (explaining.expect.TOOLS), which may carry
-    its requests in flight ('benchmark_app:4'): the difference to the stream's latency is then accounted for as well.
+    Args:
+        models: paths or 'builtin:NAME', one plan file (.yaml), a plan or a case.
+        out: folder for the traces of the scopes; None keeps none.
+        time_limit: seconds to stay within; by default 60 on a GPU and 90 elsewhere.
+        tell: called with what is being tried, and the share (0-1) of the time used.
+        clock: what time is; the machine's, or virtual time on a simulated device, by default.
+        expect: another tool's number, such as '5.1ms'; its difference to the stream's latency is accounted for.
+        expect_from: the tool that printed it ('trtexec-10'), and its requests in flight ('benchmark_app:4').
+        options: see `CaseOptions`.
+
+    Returns:
+        The account of the scopes, the findings with their gains, and what was not tested.
+
+    Raises:
+        FramepaceError: nothing can be measured; see `bench` for its kinds.
+        KeyboardInterrupt: Ctrl-C before anything could be explained; later it ends with what was found.
     """
-    number = said(expect, expect_from)
-    case = models if isinstance(models, Case) else make_case(models, **options)
-    folder = None if out is None else Path(out)
+    tool_number = parse_tool_number(expect, expect_from)
+    case = case_of("explain", models, **options)
     limit = time_limit or usual_limit(case.plan)
-    return explain_case(case, time_limit=limit, folder=folder, tell=tell, clock=clock, said=number)
+    return explain_case(case, time_limit=limit, folder=_folder(out), tell=tell, clock=clock, tool_number=tool_number)
 
 
 def sweep(
-    models: str | Sequence[str] | Plan | Case,
+    models: Models,
     vary: Mapping[str, Sequence[Any]],
     *,
     out: str | Path | None = None,
     tell: Tell | None = None,
     clock: Clock | None = None,
-    **options: Any,
+    **options: Unpack[CaseOptions],
 ) -> Sweep:
-    """Measure every combination of `vary` (setting name -> values). `out` is the folder that makes it resumable."""
-    case = models if isinstance(models, Case) else make_case(models, **options)
-    return sweep_case(case, vary, folder=None if out is None else Path(out), tell=tell, clock=clock)
+    """Measure every combination of some settings.
+
+    Args:
+        models: paths or 'builtin:NAME', one plan file (.yaml), a plan or a case.
+        vary: setting name -> values.
+        out: folder of the cells' traces; cells that are there already are not measured again.
+        tell: called with the cell that is measured, and the share (0-1) of the cells that are done.
+        clock: what time is; the machine's, or virtual time on a simulated device, by default.
+        options: see `CaseOptions`.
+
+    Returns:
+        One cell per combination: its summary, or the error that kept it from being measured.
+
+    Raises:
+        UsageError: an unknown setting or a value it cannot have, before anything is measured.
+    """
+    case = case_of("sweep", models, **options)
+    return sweep_case(case, vary, folder=_folder(out), tell=tell, clock=clock)
 
 
 def capacity(
-    models: str | Sequence[str] | Plan | Case,
+    models: Models,
     *,
-    most: int = MOST,
+    max_cameras: int = MAX_CAMERAS,
     seconds: float | None = None,
     time_limit: float = TIME_LIMIT,
     out: str | Path | None = None,
     tell: Tell | None = None,
     clock: Clock | None = None,
     predict: Predict | None = None,
-    **options: Any,
+    **options: Unpack[CaseOptions],
 ) -> Capacity:
-    """How many cameras a plan carries at its target: measured, and predicted too with `predict(plan, workload)`.
+    """How many cameras a plan carries at its target, measured.
 
-    `out` is the folder for the traces, one a count of cameras; the rest is that of `sizing.size_up` and `make_case`.
+    Args:
+        models: paths or 'builtin:NAME', one plan file (.yaml), a plan or a case.
+        max_cameras: the largest number of cameras to try.
+        seconds: length of each run after its warm-up; by default as long as a p99 takes.
+        time_limit: seconds for all runs together.
+        out: folder for one trace per camera count; None keeps none.
+        tell: called with the count that is measured, and the share (0-1) of the time used.
+        clock: what time is; the machine's, or virtual time on a simulated device, by default.
+        predict: predicts the trace of a plan and workload (see `predictor`); the search is repeated with it.
+        options: see `CaseOptions`; without `fps` the rate is that of the plan's target.
+
+    Returns:
+        The number of cameras, the runs it rests on, and what limits it.
+
+    Raises:
+        UsageError: the plan has no target and `fps` is not given.
+        FramepaceError: not even one camera can be run; see `bench` for its kinds.
+        KeyboardInterrupt: Ctrl-C before anything was measured.
     """
-    case = models if isinstance(models, Case) else make_case(models, **{"fps": None, **options})
-    folder = None if out is None else Path(out)
-    return size_up(
-        case, most=most, seconds=seconds, time_limit=time_limit, folder=folder, tell=tell, clock=clock, predict=predict
+    if not isinstance(models, Case):
+        options.setdefault("fps", None)
+    return find_capacity(
+        case_of("capacity", models, **options),
+        max_cameras=max_cameras,
+        seconds=seconds,
+        time_limit=time_limit,
+        folder=_folder(out),
+        tell=tell,
+        clock=clock,
+        predict=predict,
     )
 
 
 def predictor(case: Case, *, tell: Tell | None = None, clock: Clock | None = None) -> Predict:
-    """A function that predicts runs of the models of `case`, from measuring each alone first."""
+    """Measure each model of a case alone, so that runs of all of them can be predicted.
+
+    Args:
+        case: the models, and the most workers and frames per batch that will be predicted.
+        tell: called with what is measured, and the share (0-1) that is done.
+        clock: what time is; the machine's, or virtual time on a simulated device, by default.
+
+    Returns:
+        A function of a plan and a workload that returns the predicted trace, made for `capacity(predict=...)`.
+
+    Raises:
+        FramepaceError: a model cannot be measured; see `bench` for its kinds.
+    """
     sizes = sorted({1, *(model.batch.max for model in case.plan.models)})
     workers = max(2, case.plan.engine.workers)
-    known = measure_primitives(case, batches=sizes, workers=workers, clock=clock, tell=tell)
-    return lambda plan, workload: predict_trace(plan, workload, known)
+    primitives = measure_primitives(case, batches=sizes, workers=workers, clock=clock, tell=tell)
+    return lambda plan, workload: predict_trace(plan, workload, primitives)
 
 
 def tune(
-    models: str | Sequence[str] | Plan | Case,
+    models: Models,
     *,
     fps: float | None = None,
     p99_ms: float | None = None,
@@ -221,61 +248,129 @@ def tune(
     out: str | Path | None = None,
     tell: Tell | None = None,
     clock: Clock | None = None,
-    **options: Any,
+    **options: Unpack[RunOptions],
 ) -> Tuning:
-    """The best plan for a target that is found within `time_limit` seconds, measured, and what else was tried.
+    """The best plan for a target that can be found in a time limit, measured.
 
     Args:
-        fps: frames a second of each camera; those of the plan's target, or 30.
-        p99_ms: what 99 % of the frames must keep; the frame period by default.
+        models: paths or 'builtin:NAME', one plan file (.yaml), a plan or a case.
+        fps: frames per second of each camera; those of the plan's target, or 30, by default.
+        p99_ms: the latency that 99 % of the frames must keep, ms; the frame period by default.
         cameras: how many must be carried; None: as many as possible.
-        objective: see facts.tuning.Goal; 'cameras', or 'p99' where `cameras` says how many.
-        precisions: 'fp16', 'bf16', 'int8', each where `gate` finds the answers to be those of FP32.
+        objective: see `facts.tuning.Goal`; 'cameras', or 'p99' where `cameras` says how many.
+        time_limit: seconds to stay within.
+        precisions: 'fp16', 'bf16', 'int8', each where `gate` says that the answers are those of FP32.
         memory_mb: device memory that may be in use, MiB.
         vary: setting name -> values, to try only these.
         fixed: settings to leave as they are.
-        out: folder for plan.yaml, report.html and all that was measured; a tuning in it is gone on with.
-        options: those of `make_case`.
+        gate: judges whether a model in lower precision still answers the same; None lets all pass.
+        out: folder for plan.yaml, report.html and every measurement; a tuning that is there is continued.
+        tell: called with what is being tried, and the share (0-1) of the time used.
+        clock: what time is; the machine's, or virtual time on a simulated device, by default.
+        options: see `RunOptions`.
 
-    Raises FramepaceError when nothing can be measured.
+    Returns:
+        The best plan, whether it meets the goal, and every candidate that was tried. After Ctrl-C, what there is.
+
+    Raises:
+        FramepaceError: nothing can be measured; see `bench` for its kinds.
     """
-    case = models if isinstance(models, Case) else make_case(models, **{"fps": fps or DEFAULT_FPS, **options})
+    case = models
+    if not isinstance(case, Case):
+        case = case_of("tune", models, fps=fps or DEFAULT_FPS, **options)
+    elif options:
+        case = case_of("tune", models, **options)
     target = case.plan.target
-    goal = make_goal(objective, fps or target.fps or DEFAULT_FPS, p99_ms or target.p99_ms, cameras, memory_mb)
-    folder = None if out is None else Path(out)
-    found = tune_case(case, goal, time_limit=time_limit, folder=folder, precisions=precisions, grid=vary, fixed=fixed,
-                      gate=gate, tell=tell, clock=clock)  # fmt: skip
-    if folder is not None and found.plan is not None:
-        save_tuned(found, folder)
-    return found
+    tuning = tune_case(
+        case,
+        make_goal(objective, fps or target.fps or DEFAULT_FPS, p99_ms or target.p99_ms, cameras, memory_mb),
+        time_limit=time_limit,
+        folder=_folder(out),
+        precisions=precisions,
+        grid=vary,
+        fixed=fixed,
+        gate=gate,
+        tell=tell,
+        clock=clock,
+    )
+    if out is not None and tuning.plan is not None:
+        save_tuned(tuning, Path(out))
+    return tuning
 
 
 def compare(a: Trace | str | Path, b: Trace | str | Path, *, threshold: float = 0.03) -> Comparison:
-    """Is B faster than A, slower, the same within `threshold`, or undecided? Unlike machines raise UsageError."""
+    """Is B faster than A, slower, the same, or undecided?
+
+    Args:
+        a: a trace or its folder.
+        b: the trace that is judged, or its folder.
+        threshold: the share of the latency up to which a difference counts as none.
+
+    Returns:
+        The verdict with the differences and their intervals.
+
+    Raises:
+        UsageError: the traces are of unlike machines.
+        StoreError: a trace cannot be read.
+    """
     return compare_traces(_trace(a), _trace(b), threshold)
 
 
 def summary(trace: Trace | str | Path) -> Summary:
-    """A trace in numbers."""
+    """A trace in numbers: latency with intervals, stages, drops, outliers and cost.
+
+    Args:
+        trace: a trace or its folder.
+
+    Returns:
+        The summary of the frames and of each model.
+
+    Raises:
+        StoreError: the trace cannot be read.
+    """
     return summarize(_trace(trace))
 
 
 def doctor() -> list[Check]:
-    """What this machine can do, and what is set wrong on it."""
+    """What this machine can do, and what is set wrong on it.
+
+    Returns:
+        One check per fact; those to mend carry the command that mends it, which framepace never runs.
+    """
     return checks.checks(machine.probe())
 
 
 def report(
     traces: Sequence[Trace | str | Path], *, out: str | Path, explanation: Explanation | str | Path | None = None
 ) -> Path:
-    """Write one self-contained HTML file about `traces` to `out` and return its path."""
-    loaded = [_trace(t) for t in traces]
+    """Write one self-contained HTML file about traces.
+
+    Args:
+        traces: traces or their folders.
+        out: the file.
+        explanation: the explanation that the traces belong to, or its file (explanation.json).
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        StoreError: a trace or explanation cannot be read, or the file cannot be written.
+    """
+    loaded = [_trace(trace) for trace in traces]
     if isinstance(explanation, str | Path):
         explanation = load_explanation(Path(explanation))
-    page = render(loaded, [summarize(t) for t in loaded], explanation)
+    page = render(loaded, [summarize(trace) for trace in loaded], explanation)
     write_atomic(Path(out), page.encode())
     return Path(out)
 
 
+def _folder(out: str | Path | None) -> Path | None:
+    if out is None:
+        return None
+    return Path(out)
+
+
 def _trace(trace: Trace | str | Path) -> Trace:
-    return trace if isinstance(trace, Trace) else load_trace(Path(trace))
+    if isinstance(trace, Trace):
+        return trace
+    return load_trace(Path(trace))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class FramepaceError(Exception):
     """Base of every error framepace raises on purpose.
@@ -16,7 +18,10 @@ class FramepaceError(Exception):
     exit_code = 2
 
     def __init__(self, what: str, *, got: object = None, expected: object = None, fix: str | None = None) -> None:
-        self.what, self.got, self.expected, self.fix = what, got, expected, fix
+        self.what = what
+        self.got = got
+        self.expected = expected
+        self.fix = fix
         parts = [("got", got), ("expected", expected), ("what to do", fix)]
         super().__init__("\n".join([what, *(f"  {name}: {value}" for name, value in parts if value is not None)]))
 
@@ -57,11 +62,13 @@ class NotEnoughSamples(FramepaceError):
     """A statistic that refuses to answer because the samples are too few."""
 
 
-def unknown(kind: str, name: object, known: object) -> UsageError:
-    """The error for a name that is not in the list of known ones, with the nearest known one as the hint."""
+def unknown(kind: str, name: object, names: Iterable[object]) -> UsageError:
+    """The error for a name that is none of `names`, with the nearest of them as the hint."""
     import difflib
 
-    names = sorted(str(k) for k in known)  # type: ignore[attr-defined]
-    near = difflib.get_close_matches(str(name), names, n=1)
-    fix = f"did you mean {near[0]!r}?" if near else f"use one of the known {kind}s"
+    names = sorted(str(candidate) for candidate in names)
+    similar = difflib.get_close_matches(str(name), names, n=1)
+    fix = f"use one of the known {kind}s"
+    if similar:
+        fix = f"did you mean {similar[0]!r}?"
     return UsageError(f"unknown {kind} {str(name)!r}", got=name, expected="one of " + ", ".join(names), fix=fix)

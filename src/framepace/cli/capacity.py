@@ -54,7 +54,7 @@ def command(
     with Progress() as progress:
         foresee = api.predictor(case, tell=progress) if predict else None
         result = api.capacity(
-            case, most=most, seconds=seconds, time_limit=time_limit, out=folder, tell=progress, predict=foresee
+            case, max_cameras=most, seconds=seconds, time_limit=time_limit, out=folder, tell=progress, predict=foresee
         )
     give(
         json,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 
+from framepace import __version__
 from framepace.cli import bench, capacity, compare, doctor, explain, plan, report, settings, sweep, tune
 from framepace.errors import FramepaceError
 
@@ -18,6 +20,27 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"framepace {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option(
+        "--version", "-V", callback=_print_version, is_eager=True, help="show the version and exit", expose_value=False
+    ),
+]
+
+
+@app.callback()
+def framepace(version: Version = False) -> None:
+    """Why a neural network on video misses its frame budget: measured, proven by intervention, fixed."""
+
+
 for module in (doctor, bench, explain, sweep, tune, capacity, compare, report, settings):
     app.command(name=module.__name__.rsplit(".", 1)[-1])(module.command)
 app.add_typer(plan.app, name="plan")

@@ -1,0 +1,168 @@
+"""What is measured, from what people name: models, videos, a rate, a budget and settings become a case."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from msgspec.structs import replace
+
+from framepace.errors import UsageError, unknown
+from framepace.facts.plan import ModelPlan, Plan, Target
+from framepace.facts.settings import Case, apply
+from framepace.facts.workload import Closed, Input, Load, Paced, Scope, Stop, Workload
+from framepace.models.spec import inspect, stem
+from framepace.store import load_plan
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+DEFAULT_FPS = 30.0
+DEFAULT_STOP = Stop(seconds=10.0)
+
+Models = str | Sequence[str] | Plan | Case
+"""Paths of models or 'builtin:NAME', one plan file (.yaml), a plan, or a case that is complete already."""
+
+
+class RunOptions(TypedDict, total=False):
+    """How models are run and what with; every verb takes these as keywords.
+
+    Attributes:
+        videos: video files or stream addresses; none means synthetic frames.
+        load: how requests arrive, in place of `fps` frames per second.
+        scope: 'model', 'pipeline' or 'stream': the model alone, with preparation, or from the video on.
+        stop: when a run ends; after 10 s by default.
+        settings: setting name -> value, as `framepace settings` lists them.
+        shapes: input name -> shape with the batch, for models whose inputs are not fully described.
+        seed: of the load and of random inputs.
+    """
+
+    videos: Sequence[str]
+    load: Load | None
+    scope: Scope
+    stop: Stop | None
+    settings: Mapping[str, Any] | None
+    shapes: Mapping[str, tuple[int, ...]] | None
+    seed: int
+
+
+class CaseOptions(RunOptions, total=False):
+    """The options of a run, with its rate and its budget.
+
+    Attributes:
+        fps: frames per second of each source: the load and the target. None with no `load`: back to back.
+        p99_ms: the frame budget in ms; the frame period by default.
+    """
+
+    fps: float | None
+    p99_ms: float | None
+
+
+def make_case(
+    models: str | Sequence[str] | Plan,
+    *,
+    videos: Sequence[str] = (),
+    fps: float | None = DEFAULT_FPS,
+    load: Load | None = None,
+    p99_ms: float | None = None,
+    scope: Scope = "stream",
+    stop: Stop | None = None,
+    settings: Mapping[str, Any] | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    seed: int = 0,
+) -> Case:
+    """Plan and workload from what people name.
+
+    Args:
+        models: paths or 'builtin:NAME', one plan file (.yaml), or a plan.
+        videos: video files or stream addresses; none means synthetic frames.
+        fps: frames per second of each source: the load and the target; None with no `load` means back to back.
+        load: how requests arrive, in place of `fps` frames per second.
+        p99_ms: the frame budget in ms; the frame period by default.
+        scope: 'model', 'pipeline' or 'stream': the model alone, with preparation, or from the video on.
+        stop: when a run ends; after 10 s by default.
+        settings: setting name -> value, as `framepace settings` lists them.
+        shapes: input name -> shape with the batch, for models whose inputs are not fully described.
+        seed: of the load and of random inputs.
+
+    Returns:
+        The case that every verb takes in place of models and options.
+
+    Raises:
+        ModelError: a model cannot be read.
+        UsageError: no model is named, a setting is unknown, or a value is wrong.
+        PlanError: the plan file is malformed.
+    """
+    plan = models
+    if not isinstance(plan, Plan):
+        plan = _make_plan(plan, shapes or {})
+    target = replace(plan.target, fps=fps or plan.target.fps, p99_ms=p99_ms or plan.target.p99_ms)
+    workload = Workload(
+        load=load or _load_at(fps),
+        scope=scope,
+        input=Input(videos=tuple(videos)),
+        stop=stop or DEFAULT_STOP,
+        seed=seed,
+    )
+    return apply(Case(plan=replace(plan, target=target), workload=workload), settings or {})
+
+
+def case_of(verb: str, models: Models, **options: Unpack[CaseOptions]) -> Case:
+    """The case that a verb was called with: `models` itself when it is one, else made from `models` and `options`.
+
+    Raises UsageError for an option that does not exist, or for options beside a complete case.
+    """
+    for name in options:
+        if name not in CaseOptions.__optional_keys__:
+            raise unknown(f"{verb}() option", name, CaseOptions.__optional_keys__)
+    if not isinstance(models, Case):
+        return make_case(models, **options)
+    if options:
+        raise UsageError(
+            f"{verb}() takes a case as it is",
+            got=", ".join(options),
+            expected="a case without further options",
+            fix="give these options to make_case",
+        )
+    return models
+
+
+def _load_at(fps: float | None) -> Load:
+    if fps:
+        return Paced(fps=fps)
+    return Closed()
+
+
+def _make_plan(models: str | Sequence[str], shapes: Mapping[str, tuple[int, ...]]) -> Plan:
+    locations = list(models)
+    if isinstance(models, str):
+        locations = [models]
+    if not locations:
+        raise UsageError("no model named", expected="a path to an .onnx file, or builtin:NAME")
+    if len(locations) == 1 and locations[0].endswith((".yaml", ".yml")):
+        return load_plan(Path(locations[0]))
+    plans = [
+        ModelPlan(name=name, model=location, shapes=_shapes_of(location, shapes))
+        for name, location in zip(_unique_names(locations), locations, strict=True)
+    ]
+    return Plan(models=tuple(plans), target=Target())
+
+
+def _unique_names(locations: Sequence[str]) -> list[str]:
+    """Short names: the file's stem or the built-in's name, numbered when they clash."""
+    names = []
+    stems = [stem(location) for location in locations]
+    for index, name in enumerate(stems):
+        if stems.count(name) > 1:
+            name = f"{name}-{stems[: index + 1].count(name)}"
+        names.append(name)
+    return names
+
+
+def _shapes_of(location: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """The shapes that name inputs of this model."""
+    if not shapes:
+        return {}
+    inputs = {tensor.name for tensor in inspect(location).inputs}
+    return {name: shape for name, shape in shapes.items() if name in inputs}
