@@ -26,13 +26,16 @@ def stage_figure(models: Sequence[ModelSummary], names: Sequence[str]) -> Figure
     bars = [_stage_bar(stage, _stage_colour(stage, i), models, divisor) for i, stage in enumerate(stages)]
     labels = [label(name) for name in names]
     data = [{**bar, "y": labels, "hovertemplate": _stage_hover(bar["name"], unit)} for bar in bars]
-    layout = {
+    return {"data": data, "layout": _stage_layout(len(models), unit)}
+
+
+def _stage_layout(models: int, unit: str) -> Figure:
+    return {
         "barmode": "stack",
-        "height": 130 + 46 * len(models),
+        "height": 130 + 46 * models,
         "xaxis": {"title": {"text": f"mean ({unit})"}},
         "yaxis": category_axis(),
     }
-    return {"data": data, "layout": layout}
 
 
 def _stage_hover(name: str, unit: str) -> str:

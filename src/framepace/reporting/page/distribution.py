@@ -39,9 +39,13 @@ def distribution_figure(named: Sequence[Named]) -> Figure | None:
     divisor, unit = duration_scale(float(np.median(lines[0].series.latency)))
     largest = max(len(line.series.latency) for line in lines)
     data = [trace for line in lines for trace in _traces(line, divisor, unit)]
-    budgets = dict.fromkeys(summary.budget for _, _, summary in named if summary.budget is not None)
-    data += [budget_line(budget, (1, largest), divisor) for budget in budgets]
+    data += [budget_line(budget, (1, largest), divisor) for budget in _budgets(named)]
     return {"data": data, "layout": _layout([line.series for line in lines], divisor, unit, largest)}
+
+
+def _budgets(named: Sequence[Named]) -> list[float]:
+    """The budgets of the traces, each once."""
+    return list(dict.fromkeys(summary.budget for _, _, summary in named if summary.budget is not None))
 
 
 def _layout(series: Sequence[Latencies], divisor: int, unit: str, largest: int) -> Figure:

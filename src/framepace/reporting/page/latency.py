@@ -13,7 +13,9 @@ from framepace.reporting.page.plot import Figure, budget_line, colour, label, pa
 from framepace.reporting.page.series import POINTS, Gauge, Latencies, gauges, latencies, thin
 from framepace.units import NS_PER_S, duration_scale
 
+_LEVELS = {"type": "scatter", "mode": "lines", "showlegend": False, "hoverinfo": "skip"}
 _FEW = POINTS // 4  # so few dots are drawn larger
+_PANEL_AXIS = {"rangemode": "tozero", "nticks": 4}
 _MAIN_PX = 300
 _PANEL_PX = 76
 _GAP_PX = 24
@@ -40,8 +42,7 @@ def time_figure(trace: Trace, summary: Summary, points: int = POINTS) -> Figure 
     scale = _scale(series)
     data = list(_series_traces(series, summary, scale, min(points, POINTS)))
     if summary.budget is not None:
-        end = scale.seconds(max(int(s.due[-1]) for s in series))
-        data.append(budget_line(summary.budget, (0, end), scale.divisor))
+        data.append(budget_line(summary.budget, (0, _end(series, scale)), scale.divisor))
     panels = list(gauges(trace, scale.start))
     data += _gauge_lines(panels)
     axis = latency_axis(series, scale.divisor, scale.unit)
@@ -51,6 +52,10 @@ def time_figure(trace: Trace, summary: Summary, points: int = POINTS) -> Figure 
 def _scale(series: Sequence[Latencies]) -> _Scale:
     divisor, unit = duration_scale(float(np.median(series[0].latency)))
     return _Scale(min(int(s.due[0]) for s in series), divisor, unit)
+
+
+def _end(series: Sequence[Latencies], scale: _Scale) -> float:
+    return scale.seconds(max(int(s.due[-1]) for s in series))
 
 
 def latency_axis(series: Sequence[Latencies], divisor: int, unit: str) -> Figure:
@@ -104,15 +109,7 @@ def _tiers(s: Latencies, tiers: Sequence[Tier], scale: _Scale, ink: str) -> Figu
         ends = (min(tier.first, last), min(tier.last, last))
         x += [*(scale.seconds(int(s.due[end])) for end in ends), None]
         y += [tier.level / scale.divisor, tier.level_end / scale.divisor, None]
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "x": x,
-        "y": y,
-        "showlegend": False,
-        "hoverinfo": "skip",
-        "line": {"color": ink, "width": 3},
-    }
+    return {**_LEVELS, "x": x, "y": y, "line": {"color": ink, "width": 3}}
 
 
 def _gauge_lines(lines: Sequence[Gauge]) -> Iterable[Figure]:
@@ -143,8 +140,7 @@ def _panel_layout(lines: Sequence[Gauge], main: Figure) -> Figure:
     layout: Figure = {"height": height + _AROUND_PX, "yaxis": {**main, "domain": [len(panels) * step, 1]}}
     for i, name in enumerate(panels):
         bottom = (len(panels) - 1 - i) * step
-        domain = [bottom, bottom + panel]
-        layout[f"yaxis{i + 2}"] = {"domain": domain, "title": {"text": name}, "rangemode": "tozero", "nticks": 4}
+        layout[f"yaxis{i + 2}"] = {**_PANEL_AXIS, "domain": [bottom, bottom + panel], "title": {"text": name}}
     lowest = f"y{len(panels) + 1}" if panels else "y"
     layout["xaxis"] = {"title": {"text": "time (s)"}, "anchor": lowest}
     return layout

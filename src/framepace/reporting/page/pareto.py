@@ -41,13 +41,16 @@ def pareto_figure(view: TuningView) -> Figure | None:
     sizes = _diameters(view, drawn)
     data = [_dots(view, group, sizes) for group in _groups(drawn)]
     data.append(_budget(view, max(row.load for row in drawn)))
+    return {"data": data, "layout": _layout(view, drawn)}
+
+
+def _layout(view: TuningView, drawn: Sequence[TunedRow]) -> Figure:
     latencies = [row.p99_ms or 0.0 for row in drawn]
-    layout = {
+    return {
         "height": 420,
         "xaxis": value_axis("p99 (ms)", min(latencies), view.budget_ms, max(latencies)),
         "yaxis": {"title": {"text": view.load}, "rangemode": "tozero"},
     }
-    return {"data": data, "layout": layout}
 
 
 def _groups(drawn: Sequence[TunedRow]) -> Iterator[_Group]:

@@ -44,14 +44,17 @@ def roofline_figure(bounds: Sequence[Bound]) -> Figure | None:
     span = _span(shown, machines)
     data = [_line(roof, span) for bound in machines for roof in _roofs(bound)]
     data += [trace for i, bound in enumerate(shown) for trace in _marks(bound, colour(i))]
+    return {"data": data, "layout": _layout(span, data)}
+
+
+def _layout(span: Point, data: Iterable[Figure]) -> Figure:
     axes = {"type": "log", "exponentformat": "SI", "dtick": "D2"}
     x_ends = [math.log10(end) for end in span]
-    layout = {
+    return {
         "height": 440,
         "xaxis": {**axes, "title": {"text": "operations a byte"}, "range": x_ends},
         "yaxis": {**axes, "title": {"text": "operations a second"}, "range": _height(data)},
     }
-    return {"data": data, "layout": layout}
 
 
 def _machine_key(bound: Bound) -> tuple[Any, ...]:

@@ -16,6 +16,7 @@ Rows = NDArray[np.bool_]
 Columns = Mapping[str, Column]
 POINTS = 4000  # of one series; two per pixel of a wide screen
 _GAUGED = ("time", "device", "cpu_mhz", "sm_clock_mhz", "memory_clock_mhz", "utilisation", "process_cpu", "system_busy")
+_GPU_LINES = (("sm_clock_mhz", "SM", "MHz"), ("memory_clock_mhz", "memory", "MHz"), ("utilisation", "busy", "%"))
 _TAIL = 300  # points of a distribution
 _STEP_NS = 0.2 * NS_PER_S  # the system counts CPU time in steps of 10 ms
 _STEPS = 300
@@ -47,14 +48,19 @@ def thin(values: NDArray[np.generic], points: int) -> NDArray[np.intp]:
         return np.arange(count)
     size = -(-count // max(1, points // 2))
     whole = count // size * size
-    stretches = values[:whole].reshape(-1, size)
-    starts = np.arange(0, whole, size)
-    kept = [starts + stretches.argmin(axis=1), starts + stretches.argmax(axis=1), np.array([0, count - 1])]
-    remainder = values[whole:]
-    if len(remainder):
-        kept.append(whole + np.array([remainder.argmin(), remainder.argmax()]))
-    unique: NDArray[np.intp] = np.unique(np.concatenate(kept))
+    ends = np.array([0, count - 1])
+    extremes = [_extremes(values[:whole], size)]
+    if whole < count:
+        extremes.append(whole + _extremes(values[whole:], count - whole))
+    unique: NDArray[np.intp] = np.unique(np.concatenate([ends, *extremes]))
     return unique
+
+
+def _extremes(values: NDArray[np.generic], size: int) -> NDArray[np.intp]:
+    """Indices of the lowest and the highest value of each stretch of `size`; they fill `values`."""
+    stretches = values.reshape(-1, size)
+    starts = np.arange(0, len(values), size)
+    return np.concatenate([starts + stretches.argmin(axis=1), starts + stretches.argmax(axis=1)])
 
 
 def latencies(trace: Trace) -> list[Latencies]:
@@ -109,9 +115,8 @@ def gauges(trace: Trace, start: int) -> Iterator[Gauge]:
     yield from _level(samples, host, "cpu_mhz", "CPU", "MHz", start)
     for device in np.unique(samples["device"][~host]):
         rows = samples["device"] == device
-        yield from _level(samples, rows, "sm_clock_mhz", f"GPU {device} SM", "MHz", start)
-        yield from _level(samples, rows, "memory_clock_mhz", f"GPU {device} memory", "MHz", start)
-        yield from _level(samples, rows, "utilisation", f"GPU {device} busy", "%", start)
+        for column, name, panel in _GPU_LINES:
+            yield from _level(samples, rows, column, f"GPU {device} {name}", panel, start)
     yield from _cores(samples, host, start)
 
 
