@@ -13,7 +13,7 @@ from framepace.units import NS_PER_MS
 INTERVAL_NS = 120 * NS_PER_MS
 _PER_MILLE_OF_PER_CENT = 10
 _MIB = 1 << 20
-# Column, NVML's name of the metric, and what one of its units is in the column's; units as nvml.h has them.
+# Column, NVML's name of the metric, and the factor from its unit (see nvml.h) to the column's.
 _METRICS = (
     ("sm_activity", "NVML_GPM_METRIC_SM_UTIL", _PER_MILLE_OF_PER_CENT),
     ("tensor_activity", "NVML_GPM_METRIC_ANY_TENSOR_UTIL", _PER_MILLE_OF_PER_CENT),

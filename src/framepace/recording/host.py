@@ -123,7 +123,7 @@ class PortableHost:
 
 
 def busy_ticks(stat: bytes) -> int:
-    """Ticks that the cores were not idle since boot, from /proc/stat; what a hypervisor took away (steal) counts.
+    """Ticks that the cores were not idle since boot, from /proc/stat; time that a hypervisor took (steal) counts.
 
     The first line is: cpu user nice system idle iowait irq softirq steal guest guest_nice; guest time is in user.
     """

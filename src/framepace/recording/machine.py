@@ -24,10 +24,10 @@ _T = TypeVar("_T")
 
 @lru_cache
 def probe(root: Path = _ROOT) -> Machine:
-    """This machine; never an error: what cannot be found out is None.
+    """Describe this machine. Never raises: values that cannot be found out are None.
 
     Args:
-        root: where `proc`, `sys` and `etc` are; other files than the system's own describe another machine to tests.
+        root: the folder of `proc`, `sys` and `etc`; tests describe other machines with files of their own.
     """
     import psutil
 
@@ -71,7 +71,7 @@ def _cores_of_affinity(cores: int) -> int:
 
 
 def cpu_groups(root: Path = _ROOT) -> Iterator[Path]:
-    """Folders of the control groups that rule this process's CPU time, from its own up to the root, v1 and v2."""
+    """Folders of the control groups that limit this process's CPU time, from its own up to the root, v1 and v2."""
     mount = root / "sys/fs/cgroup"
     for line in (text(root / "proc/self/cgroup") or "").splitlines():
         _, controllers, path = line.split(":", 2)
@@ -88,7 +88,7 @@ def cpu_groups(root: Path = _ROOT) -> Iterator[Path]:
 
 
 def hypervisor(root: Path = _ROOT) -> str | None:
-    """Who runs this virtual machine, or None on bare metal, from what systemd-detect-virt looks at too."""
+    """The hypervisor of this virtual machine, None on bare metal; from the files that systemd-detect-virt reads."""
     if " hypervisor" not in (text(root / "proc/cpuinfo") or ""):
         return None
     sources = ("sys/class/dmi/id/sys_vendor", "sys/class/dmi/id/product_name", "sys/hypervisor/type")
@@ -111,7 +111,7 @@ def in_container(root: Path = _ROOT) -> bool:
 
 
 def text(path: Path) -> str | None:
-    """What a file of the kernel says, stripped; None where it is missing, unreadable or empty."""
+    """The contents of a file of the kernel, stripped; None where it is missing, unreadable or empty."""
     try:
         return path.read_text(errors="replace").strip() or None
     except OSError:

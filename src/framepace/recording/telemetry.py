@@ -1,4 +1,4 @@
-"""Telemetry: what the machine and the process do while a run goes on, sampled on a thread of its own.
+"""Telemetry: machine and process while a run goes on, sampled on a thread of its own.
 
 Samplers fill columns: one for the host (recording/host.py) and one for each GPU (recording/gpu.py).
 """
@@ -32,7 +32,7 @@ class Sampler(Protocol):
         """Columns by name; the others are -1 in the row."""
 
     def close(self) -> None:
-        """Free what the sampler holds."""
+        """Free handles and files."""
 
 
 class Telemetry:

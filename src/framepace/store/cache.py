@@ -1,4 +1,4 @@
-"""The cache: files that are costly to make (engines, converted models, timing caches), found again by a key.
+"""The cache: files that take long to make (engines, converted models, timing caches), named by a key.
 
 In $FRAMEPACE_CACHE, else in the system's cache folder of the user. Written atomically, so that an interrupted or a
 second process never leaves half a file. Removing the folder loses time, nothing else.
@@ -26,7 +26,7 @@ def folder() -> Path:
 
 
 def key(*parts: object) -> str:
-    """A short name for what a file was made from: model hash, settings, versions, device."""
+    """A short name made of everything a file depends on: model hash, settings, versions, device."""
     return hashlib.sha256("\n".join(str(part) for part in parts).encode()).hexdigest()[:20]
 
 

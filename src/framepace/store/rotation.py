@@ -97,7 +97,7 @@ class RotatingWriter:
             return self._writer.close(self._of_segment(meta))
 
     def abort(self) -> None:
-        """Stop writing and leave what is written as a killed run would."""
+        """Stop writing and leave the files as a killed run would."""
         with self._lock:
             self._writer.abort()
 

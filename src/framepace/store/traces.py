@@ -101,7 +101,7 @@ class TraceWriter:
         return meta
 
     def abort(self) -> None:
-        """Stop writing and leave what is written as a killed run would."""
+        """Stop writing and leave the files as a killed run would."""
         for file in self._files.values():
             file.close()
 
