@@ -1,7 +1,7 @@
 """The worker that every GPU backend uses: staging, copies, events and graphs of its slots.
 
-A backend brings only the launch of its kernels. Three streams a worker (up, compute, down), held together by events,
-let the copy of one request overlap the computation of another; all durations come from those events. A worker with one
+A backend brings only the launch of its kernels. Three streams per worker (up, compute, down), ordered by events, let
+the copy of one request overlap the computation of another; all durations come from those events. A worker with one
 slot has nothing to overlap: it keeps to one stream, which saves two waits between streams.
 """
 
@@ -24,11 +24,12 @@ from framepace.models.inputs import staging_array
 from framepace.models.spec import Resolved
 
 _BEFORE, _UPLOADED, _BEGAN, _COMPUTED, _READY, _DONE = range(6)  # places in Slot.events
+_EVENTS = 6
 
 
 @dataclass(frozen=True)
 class Produced:
-    """Where a library put an output by itself: address, shape and dtype, and what must live until it is copied."""
+    """An output at a place of the library's choice: address, shape and dtype, and what must live until it is copied."""
 
     pointer: int
     shape: tuple[int, ...]
@@ -49,7 +50,7 @@ class Slot:
     """The buffers of one request in flight. Addresses never change, so that a graph can hold them.
 
     `events`: before the copy in, after it, before the kernels, after them, before the copy out, after it; on a single
-    stream the end of one part is the beginning of the next, and the same event. `rooms`: host memory for outputs that
+    stream the end of one part is the beginning of the next, and the same event. `buffers`: host memory for outputs that
     the library produces, by name.
     """
 
@@ -61,7 +62,7 @@ class Slot:
     filled: bool = False
     produced: Mapping[str, Produced] | None = None
     results: dict[str, NDArray[Any]] = field(default_factory=dict)
-    rooms: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
+    buffers: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
     copied: bool = True
 
     @property
@@ -71,7 +72,7 @@ class Slot:
 
 
 # What a backend brings: enqueue the inference of the first `count` items of slot `index` on the stream. Inputs are at
-# `slot.pointers`; outputs go there too, or are told where they were produced. Nothing in it may wait for the device.
+# `slot.pointers`; outputs go there too, or it returns where they were produced. Nothing in it may wait for the device.
 Launch = Callable[[int, Slot, int, Stream], Mapping[str, Produced] | None]
 
 
@@ -103,11 +104,15 @@ class DeviceWorker(Worker):
         close: Callable[[], None] | None = None,
         sizes: Sequence[int] = (),
     ) -> None:
-        self.slots, self._device, self._launch = plan.slots, device, launch
-        self._resident, self._pinned, self._graph = plan.transfer == "device", plan.transfer != "pageable", graph
-        self._full, self._sizes = plan.batch.max, tuple(sizes)
-        # Outputs of a batched model have its batch; only theirs and the batched inputs' bytes follow the count.
-        self._batched = inputs.batched | {t.name for t in outputs if inputs.batched and t.shape[:1] == (self._full,)}
+        self.slots = plan.slots
+        self._device = device
+        self._launch = launch
+        self._resident = plan.transfer == "device"
+        self._pinned = plan.transfer != "pageable"
+        self._graph = graph
+        self._full = plan.batch.max
+        self._sizes = tuple(sizes)
+        self._batched = _batched(inputs, outputs, self._full)
         self._graphs: dict[tuple[int, int], Graph] = {}
         self._inputs = tuple(tensor.name for tensor in inputs.inputs)
         with ExitStack() as stack:
@@ -133,38 +138,46 @@ class DeviceWorker(Worker):
             raise self._device.error(error, "an inference was started") from error
 
     def _enqueue(self, slot: int, count: int) -> None:
-        s, count = self._slots[slot], padded(count, self._sizes)
-        s.count, s.copied = count, not (self._resident and s.filled)
-        events = s.events
-        if s.copied:
-            self._up.record(events[_BEFORE])
-            for name in self._inputs:
-                array = s.host[name]
-                self._device.upload(s.device[name], array, self._part(name, array.nbytes, count), self._up)
-            self._up.record(events[_UPLOADED])
+        buffers = self._slots[slot]
+        events = buffers.events
+        buffers.count = padded(count, self._sizes)
+        buffers.copied = not (self._resident and buffers.filled)
+        if buffers.copied:
+            self._copy_in(buffers)
         if events[_BEGAN] is not events[_UPLOADED]:
-            if s.copied:
+            if buffers.copied:
                 self._compute.wait(events[_UPLOADED])
             self._compute.record(events[_BEGAN])
-        s.produced = self._run(slot, s, count)
+        buffers.produced = self._run(slot, buffers, buffers.count)
         self._compute.record(events[_COMPUTED])
-        if s.copied:
-            if events[_READY] is not events[_COMPUTED]:
-                self._down.wait(events[_COMPUTED])
-                self._down.record(events[_READY])
-            s.results = self._fetch(s, count)
-            self._down.record(events[_DONE])
-        s.filled = True
+        if buffers.copied:
+            self._copy_out(buffers)
+        buffers.filled = True
+
+    def _copy_in(self, slot: Slot) -> None:
+        self._up.record(slot.events[_BEFORE])
+        for name in self._inputs:
+            array = slot.host[name]
+            self._device.upload(slot.device[name], array, self._part(name, array.nbytes, slot.count), self._up)
+        self._up.record(slot.events[_UPLOADED])
+
+    def _copy_out(self, slot: Slot) -> None:
+        events = slot.events
+        if events[_READY] is not events[_COMPUTED]:
+            self._down.wait(events[_COMPUTED])
+            self._down.record(events[_READY])
+        slot.results = self._fetch(slot, slot.count)
+        self._down.record(events[_DONE])
 
     def wait(self, slot: int) -> Tensors:
         """See Worker: waits for this request's last event, nothing else."""
-        s = self._slots[slot]
+        buffers = self._slots[slot]
         try:
-            s.events[_DONE if s.copied else _COMPUTED].sync()
+            buffers.events[_DONE if buffers.copied else _COMPUTED].sync()
         except Exception as error:
             raise self._device.error(error, "an inference ran") from error
-        s.produced = None
-        return s.results
+        buffers.produced = None
+        return buffers.results
 
     def prime(self) -> None:
         """See Worker: one inference of each size in each slot, the largest first (its memory serves the others)."""
@@ -174,15 +187,17 @@ class DeviceWorker(Worker):
 
     def times(self, slot: int) -> DeviceTimes:
         """See Worker."""
-        s, d = self._slots[slot], self._device
-        before, uploaded, began, computed, ready, done = s.events
-        compute = round(d.elapsed(began, computed))
-        if not s.copied:
-            return DeviceTimes(0, compute, 0, -1, d.at(began), -1)
-        h2d, d2h, h2d_at = round(d.elapsed(before, uploaded)), round(d.elapsed(ready, done)), d.at(before)
+        device = self._device
+        before, uploaded, began, computed, ready, done = self._slots[slot].events
+        compute = round(device.elapsed(began, computed))
+        if not self._slots[slot].copied:
+            return DeviceTimes(0, compute, 0, -1, device.at(began), -1)
+        h2d = round(device.elapsed(before, uploaded))
+        d2h = round(device.elapsed(ready, done))
+        h2d_at = device.at(before)
         if began is uploaded:  # one part follows the other on its stream
             return DeviceTimes(h2d, compute, d2h, h2d_at, h2d_at + h2d, h2d_at + h2d + compute)
-        return DeviceTimes(h2d, compute, d2h, h2d_at, d.at(began), d.at(ready))
+        return DeviceTimes(h2d, compute, d2h, h2d_at, device.at(began), device.at(ready))
 
     def sm_clock(self) -> int:
         """See Worker."""
@@ -214,26 +229,31 @@ class DeviceWorker(Worker):
             self._device.download(out, slot.device[name], self._part(name, out.nbytes, count), self._down)
             results[name] = out
         for name, produced in (slot.produced or {}).items():
-            out = self._room(slot, name, produced)
+            out = self._host_array(slot, name, produced)
             self._device.download(out, produced, produced.size, self._down)  # type: ignore[arg-type]
             results[name] = out
         return results
 
     def _slot(self, inputs: Resolved, outputs: Sequence[TensorSpec], pinned: bool, blocking: bool) -> Slot:
-        host, device = {}, {}
+        host: dict[str, NDArray[Any]] = {}
+        device: dict[str, Memory] = {}
         for tensor in (*inputs.inputs, *outputs):
             shape = tuple(int(d) for d in tensor.shape)
             host[tensor.name] = self._device.host(shape, tensor.dtype, pinned)
             device[tensor.name] = self._device.memory(host[tensor.name].nbytes)
-        given = {tensor.name: host.pop(tensor.name) for tensor in outputs}
+        host_outputs = {tensor.name: host.pop(tensor.name) for tensor in outputs}
         for tensor in inputs.inputs:
             staging_array(tensor, host[tensor.name])
-        events = [self._device.event(blocking) for _ in range(6)]
-        if self._single:
-            events[_BEGAN], events[_READY] = events[_UPLOADED], events[_COMPUTED]
-        return Slot(host, device, given, events)
+        return Slot(host, device, host_outputs, self._events(blocking))
 
-    def _room(self, slot: Slot, name: str, produced: Produced) -> NDArray[Any]:
+    def _events(self, blocking: bool) -> list[Event]:
+        events = [self._device.event(blocking) for _ in range(_EVENTS)]
+        if self._single:
+            events[_BEGAN] = events[_UPLOADED]
+            events[_READY] = events[_COMPUTED]
+        return events
+
+    def _host_array(self, slot: Slot, name: str, produced: Produced) -> NDArray[Any]:
         """A host array for an output that the library made: a view of memory that only grows, for locking it is slow.
 
         Locked memory is freed with the device, so what grows at least doubles.
@@ -241,15 +261,26 @@ class DeviceWorker(Worker):
         out = slot.results.get(name)
         if out is not None and out.shape == produced.shape and out.dtype == produced.dtype:
             return out
-        room = slot.rooms.get(name)
-        if room is None or room.nbytes < produced.size:
-            size = produced.size if room is None else max(produced.size, 2 * room.nbytes)
-            room = slot.rooms[name] = self._device.host((size,), "uint8", self._pinned)
-        return room[: produced.size].view(produced.dtype).reshape(produced.shape)
+        buffer = slot.buffers.get(name)
+        if buffer is None:
+            buffer = slot.buffers[name] = self._device.host((produced.size,), "uint8", self._pinned)
+        elif buffer.nbytes < produced.size:
+            size = max(produced.size, 2 * buffer.nbytes)
+            buffer = slot.buffers[name] = self._device.host((size,), "uint8", self._pinned)
+        return buffer[: produced.size].view(produced.dtype).reshape(produced.shape)
 
     def _part(self, name: str, size: int, count: int) -> int:
         """Bytes of the first `count` items; all of a tensor that has no batch."""
-        return size if count == self._full or name not in self._batched else size * count // self._full
+        if count == self._full or name not in self._batched:
+            return size
+        return size * count // self._full
+
+
+def _batched(inputs: Resolved, outputs: Sequence[TensorSpec], full: int) -> frozenset[str]:
+    """Names of the tensors whose bytes follow the count; outputs of a batched model have its batch."""
+    if not inputs.batched:
+        return frozenset()
+    return inputs.batched | {tensor.name for tensor in outputs if tensor.shape[:1] == (full,)}
 
 
 def compute_stream(device: Device, plan: ModelPlan) -> Stream:

@@ -1,27 +1,34 @@
-"""The null backend: no computation, durations as asked. It measures framepace's own cost and calibrates it."""
+"""The null backend: no computation, durations as its options say. It shows framepace's own cost and calibrates it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import count as counter
 from typing import Annotated
 
 import numpy as np
-from msgspec import Meta
+from msgspec import Meta, convert
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from framepace.backends.base import Backend, Session, Tensors, Worker
+from framepace.backends.fixedoutputs import fixed_outputs
 from framepace.backends.options import checked
 from framepace.clock.system import Clock
 from framepace.errors import BackendError, UsageError
 from framepace.facts.base import Fact
-from framepace.facts.model import ModelSpec, TensorSpec
+from framepace.facts.model import ModelSpec
 from framepace.facts.plan import ModelPlan, NonNegative, Option
 from framepace.models.spec import Resolved, inspect, resolve
 from framepace.progress import Tell
+from framepace.units import NS_PER_US
 
 _DRAWN = 1 << 16  # durations drawn ahead; later requests start over
+_LEAST_NOISE = 0.05  # no inference takes less than that share of its level
+_PASS_TIME: Mapping[str, Callable[[Clock], Callable[[int], None]]] = {
+    "spin": lambda clock: clock.spin_until,
+    "sleep": lambda clock: clock.sleep_until,
+}
 OPTIONS: Mapping[str, str] = {
     "latency_us": "duration of an inference",
     "noise": "relative standard deviation of the duration",
@@ -61,64 +68,61 @@ def durations(options: Mapping[str, Option], count: int) -> NDArray[np.int64]:
 
     The level goes linearly from 1 to tier_factor over `ramp` requests from `tier_at` on.
     """
+    chosen = convert(dict(options), _Options, strict=False)
     # A generator for each, so that the first requests are the same however many are drawn.
-    normal, uniform = (np.random.default_rng([int(options.get("seed", 0)), stream]) for stream in (0, 1))
-    noise = 1 + float(options.get("noise", 0.0)) * normal.standard_normal(count)
-    outlier = uniform.random(count) < float(options.get("outlier_share", 0.0))
+    normal, uniform = (np.random.default_rng([chosen.seed, stream]) for stream in (0, 1))
+    noise = np.maximum(1 + chosen.noise * normal.standard_normal(count), _LEAST_NOISE)
+    is_outlier = uniform.random(count) < chosen.outlier_share
     level = np.ones(count)
     if "tier_at" in options:
-        ramp = max(1.0, float(options.get("ramp", 1)))
-        progress = np.clip((np.arange(count) - float(options["tier_at"]) + 1) / ramp, 0, 1)
-        level += progress * (float(options.get("tier_factor", 2.0)) - 1)
-    factor = level * np.maximum(noise, 0.05) * np.where(outlier, float(options.get("outlier_factor", 5.0)), 1.0)
-    return np.asarray(factor * float(options.get("latency_us", 0.0)) * 1000, dtype=np.int64)
+        progress = np.clip((np.arange(count) - chosen.tier_at + 1) / max(1, chosen.ramp), 0, 1)
+        level += progress * (chosen.tier_factor - 1)
+    factor = level * noise * np.where(is_outlier, chosen.outlier_factor, 1.0)
+    return np.asarray(factor * chosen.latency_us * NS_PER_US, dtype=np.int64)
 
 
 class NullBackend(Backend):
-    """Passes the time it is told to."""
+    """Passes time instead of computing."""
 
     name = "null"
     options = OPTIONS
 
     def _load(self, model: ModelPlan, clock: Clock, tell: Tell) -> Session:
         model = replace(model, options=checked(self.name, _Options, model.options))
-        if model.options.get("cpu", "spin") not in ("spin", "sleep"):
-            raise UsageError("option 'cpu' of backend null", got=model.options["cpu"], expected="spin or sleep")
+        if model.options.get("cpu", "spin") not in _PASS_TIME:
+            raise UsageError("option 'cpu' of backend null", got=model.options["cpu"], expected=" or ".join(_PASS_TIME))
         return _NullSession(model, clock)
 
 
 class _NullSession(Session):
     def __init__(self, model: ModelPlan, clock: Clock) -> None:
-        self._model, self._clock = model, clock
-        found = inspect(model.model)
-        self.resolved = resolve(found, model)
+        self._model = model
+        self._clock = clock
+        file_spec = inspect(model.model)
+        self.resolved = resolve(file_spec, model)
         self.spec = ModelSpec(
-            name=found.name,
-            location=found.location,
-            sha256=found.sha256,
+            name=file_spec.name,
+            location=file_spec.location,
+            sha256=file_spec.sha256,
             inputs=self.resolved.inputs,
-            outputs=tuple(_fixed(tensor, model.batch.max) for tensor in found.outputs),
-            format=found.format,
+            outputs=fixed_outputs(file_spec.outputs, model.batch.max),
+            format=file_spec.format,
         )
 
     def _worker(self, index: int) -> Worker:
         return _NullWorker(self._model, self._clock, self.resolved, self.spec)
 
 
-def _fixed(tensor: TensorSpec, batch: int) -> TensorSpec:
-    """Unknown output dimensions are 1: nobody reads what nobody computed."""
-    shape = tuple(d if isinstance(d, int) else batch if i == 0 else 1 for i, d in enumerate(tensor.shape))
-    return TensorSpec(name=tensor.name, dtype=tensor.dtype, shape=shape)
-
-
 class _NullWorker(Worker):
     def __init__(self, model: ModelPlan, clock: Clock, resolved: Resolved, spec: ModelSpec) -> None:
         options = model.options
-        self._clock, self._runs = clock, counter()
-        self._pass_time = clock.sleep_until if options.get("cpu") == "sleep" else clock.spin_until
+        self._clock = clock
+        self._runs = counter()
+        self._pass_time = _PASS_TIME[str(options.get("cpu", "spin"))](clock)
         self._durations = durations(options, _DRAWN).tolist()
-        self._extra = round(float(options.get("batch_us", 0.0)) * 1000)
-        self._fail_at, self._nan_at = options.get("fail_at"), options.get("nan_at")
+        self._ns_per_item = round(float(options.get("batch_us", 0.0)) * NS_PER_US)
+        self._fail_at = options.get("fail_at")
+        self._nan_at = options.get("nan_at")
         self._inputs = {t.name: np.zeros(resolved.shapes[t.name], t.dtype) for t in resolved.inputs}
         self._outputs = {t.name: np.zeros([int(d) for d in t.shape], t.dtype) for t in spec.outputs}
 
@@ -126,15 +130,20 @@ class _NullWorker(Worker):
         return self._inputs
 
     def enqueue(self, slot: int, count: int) -> None:
-        run, now = next(self._runs), self._clock.now()
-        duration = self._durations[run % _DRAWN] + self._extra * (count - 1)
+        run = next(self._runs)
+        now = self._clock.now()
+        duration = self._durations[run % _DRAWN] + self._ns_per_item * (count - 1)
         if duration > 0:
             self._pass_time(now + duration)
         if run == self._fail_at:
             raise BackendError("the null backend fails here", got=f"request {run}", fix="remove the option fail_at")
         if self._nan_at is not None and run >= int(self._nan_at):
-            for out in self._outputs.values():
-                out.fill(np.nan if out.dtype.kind == "f" else 0)
+            self._spoil_outputs()
 
     def wait(self, slot: int) -> Tensors:
         return self._outputs
+
+    def _spoil_outputs(self) -> None:
+        for out in self._outputs.values():
+            if out.dtype.kind == "f":
+                out.fill(np.nan)

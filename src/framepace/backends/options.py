@@ -1,4 +1,4 @@
-"""The options of a backend, checked before it starts: a wrong value is a sentence, never a traceback."""
+"""The options of a backend, checked before it starts: a wrong value is a UsageError, never a traceback."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from framepace.facts.plan import Option
 
 
 def checked(backend: str, kinds: type[Any], options: Mapping[str, Option]) -> dict[str, Option]:
-    """The given options with the types of the struct `kinds`; texts such as '5' and 'true' are converted.
+    """`options` with the types of the struct `kinds`; texts such as '5' and 'true' are converted.
 
     Raises UsageError for a value that is out of range or of another type.
     """
     try:
         typed = msgspec.convert(dict(options), kinds, strict=False)
     except msgspec.ValidationError as error:
-        what = f"an option of backend {backend} cannot have that value"
-        raise UsageError(what, got=dict(options), expected=str(error)) from error
+        problem = f"an option of backend {backend} cannot have that value"
+        raise UsageError(problem, got=dict(options), expected=str(error)) from error
     return {key: getattr(typed, key) for key in options}

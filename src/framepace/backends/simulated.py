@@ -1,4 +1,4 @@
-"""The simulated device: no computation, durations as a modelled GPU would take them (see exec/sim).
+"""The simulated device: no computation, durations as a modelled GPU would take them (see framepace.simulate).
 
 In virtual time an hour takes seconds and two runs are equal to the nanosecond; with the system's clock the durations
 are waited for. Sessions on one clock with the same device parameters share the device, as models on one GPU do.
@@ -17,11 +17,12 @@ from msgspec.structs import fields, replace
 from numpy.typing import NDArray
 
 from framepace.backends.base import Backend, DeviceTimes, Session, Tensors, Worker
+from framepace.backends.fixedoutputs import fixed_outputs
 from framepace.backends.options import checked
 from framepace.clock.system import Clock
 from framepace.devices.cuda import ordinal
 from framepace.errors import BackendError, DeviceMemoryError, UsageError
-from framepace.facts.model import ModelSpec, TensorSpec
+from framepace.facts.model import TensorSpec
 from framepace.facts.plan import ModelPlan
 from framepace.models.spec import Resolved, inspect, resolve
 from framepace.progress import Tell
@@ -32,6 +33,7 @@ from framepace.simulate.network import estimate
 from framepace.simulate.parameters import DeviceModel, NetworkModel, described
 from framepace.simulate.presets import PRESETS, preset
 from framepace.simulate.telemetry import packed
+from framepace.units import NS_PER_MS, NS_PER_US
 
 _DRAWN = 4096  # random numbers drawn at once
 _DEFAULT = "h200"
@@ -46,7 +48,8 @@ class _Shared:
     """A device that all sessions of one clock use, and the lock that its real threads need."""
 
     def __init__(self, model: DeviceModel, index: int, clock: Clock) -> None:
-        self.device, self.lock = Device(model, index, clock.now()), threading.Lock()
+        self.device = Device(model, index, clock.now())
+        self.lock = threading.Lock()
 
 
 _Key = tuple[DeviceModel, int]
@@ -67,27 +70,33 @@ class SimulatedBackend(Backend):
     simulated = True
     devices = ("cuda",)
 
+    def device_setting(self, device: str) -> str:
+        """A simulated device is named like a real one: `--device t4` is an option, `--device cuda:1` a place."""
+        if device.partition(":")[0] in self.devices:
+            return "device"
+        return "option.device"
+
     def _load(self, model: ModelPlan, clock: Clock, tell: Tell) -> Session:
-        given = dict(model.options)
-        device = preset(str(given.pop("device", _DEFAULT)))
+        options = dict(model.options)
+        device = preset(str(options.pop("device", _DEFAULT)))
         names = {field.name for field in fields(DeviceModel)}
-        ours = checked(self.name, DeviceModel, {k: v for k, v in given.items() if k in names})
-        theirs = checked(self.name, NetworkModel, {k: v for k, v in given.items() if k not in names})
-        return SimulatedSession(model, clock, replace(device, **ours), theirs)
+        of_device = checked(self.name, DeviceModel, {k: v for k, v in options.items() if k in names})
+        of_network = checked(self.name, NetworkModel, {k: v for k, v in options.items() if k not in names})
+        return SimulatedSession(model, clock, replace(device, **of_device), of_network)
 
 
 class SimulatedSession(Session):
-    """One network on the simulated device."""
+    """One network on the simulated device; `network_options` are given parameters of it, the others are estimated."""
 
-    def __init__(self, plan: ModelPlan, clock: Clock, device: DeviceModel, given: Mapping[str, Any]) -> None:
-        self._plan, self._clock = plan, clock
-        found = inspect(plan.model)
-        loaded = resolve(found, plan)
-        self.resolved = _folded(loaded) if plan.prepare.place == "graph" else loaded
-        outputs = tuple(_fixed(tensor, plan.batch.max) for tensor in found.outputs)
-        self.spec = replace(found, inputs=loaded.inputs, outputs=outputs)
-        self.network: NetworkModel = replace(estimate(plan.model, loaded.shapes), **given)
+    def __init__(self, plan: ModelPlan, clock: Clock, device: DeviceModel, network_options: Mapping[str, Any]) -> None:
+        self._plan = plan
+        self._clock = clock
         self.model = device
+        file_spec = inspect(plan.model)
+        resolved = resolve(file_spec, plan)
+        self.resolved = _as_staged(resolved, plan)
+        self.spec = replace(file_spec, inputs=resolved.inputs, outputs=fixed_outputs(file_spec.outputs, plan.batch.max))
+        self.network: NetworkModel = replace(estimate(plan.model, resolved.shapes), **network_options)
         self._demands: dict[int, Demand] = {}
         self._turns: dict[int, int] = {}
         self.demand(1)
@@ -96,7 +105,7 @@ class SimulatedSession(Session):
         self.shared = _shared(clock, device, ordinal(plan.device))
         self.tenant = Tenant(_memory(self.network, plan))
         self._take_memory()
-        self._fall_back(found)
+        self._place_nodes(file_spec.nodes or self.network.kernels)
 
     def demand(self, batch: int) -> Demand:
         """The demand of a batch, computed once."""
@@ -118,18 +127,19 @@ class SimulatedSession(Session):
         return self._turns[index]
 
     def _take_memory(self) -> None:
-        device, room = self.shared.device, round(self.model.memory_gb * 1e9)
-        if device.memory + self.tenant.memory > room:
-            free = room - device.memory
+        device = self.shared.device
+        size = round(self.model.memory_gb * 1e9)
+        if device.memory + self.tenant.memory > size:
+            free = size - device.memory
             got = f"{self.tenant.memory / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free"
             raise DeviceMemoryError("the simulated device's memory is full", got=got, fix="use a smaller batch")
         device.memory += self.tenant.memory
 
-    def _fall_back(self, found: ModelSpec) -> None:
-        nodes = found.nodes or self.network.kernels
+    def _place_nodes(self, nodes: int) -> None:
         on_cpu = round(nodes * self.network.fallback_share)
-        self.placement = {"cuda": nodes - on_cpu, "cpu": on_cpu} if on_cpu else {"cuda": nodes}
+        self.placement = {"cuda": nodes - on_cpu}
         if on_cpu:
+            self.placement["cpu"] = on_cpu
             self.notes = (f"{self._plan.name}: {on_cpu} of {nodes} nodes run on the CPU (simulated)",)
 
     def _worker(self, index: int) -> Worker:
@@ -143,24 +153,23 @@ class SimulatedWorker(Worker):
     """A host thread and its stream on the simulated device. Outputs are zeros."""
 
     def __init__(self, session: SimulatedSession, plan: ModelPlan, clock: Clock, index: int) -> None:
-        self._session, self._plan, self._clock = session, plan, clock
-        self._device, self._lock = session.shared.device, session.shared.lock
-        self.slots, model = plan.slots, session.model
-        inputs, outputs = session.resolved.inputs, session.spec.outputs
-        self._staging = [_arrays(inputs) for _ in range(self.slots)]
-        self._outputs = [_arrays(outputs) for _ in range(self.slots)]
+        self._session = session
+        self._plan = plan
+        self._clock = clock
+        self._device = session.shared.device
+        self._lock = session.shared.lock
+        self.slots = plan.slots
+        self._staging = [_arrays(session.resolved.inputs) for _ in range(self.slots)]
+        self._outputs = [_arrays(session.spec.outputs) for _ in range(self.slots)]
         self._jobs: list[Job | None] = [None] * self.slots
         self._filled = [False] * self.slots
-        self._sizes = [(_bytes(inputs, plan, count), _bytes(outputs, plan, count)) for count in (0, 1)]
-        self._copies = len(inputs), len(outputs)
-        shared = model.serialise or plan.stream == "shared"
-        self._stream = self._device.shared if shared else Stream()
-        self._group = None if plan.sms is None else (plan.sms, index % (model.sm_count // plan.sms))
-        self._host = Host(model, clock)
-        self._chance = _chance(model, index, session.turn(index))
-        graph = plan.graph
-        self._launch = round((model.graph_us if graph else model.launch_us) * 1000)
-        self._launches = 1 if graph else session.network.kernels
+        self._upload = _Transfer.of(session.resolved.inputs, plan)
+        self._download = _Transfer.of(session.spec.outputs, plan)
+        self._stream = _stream(self._device, session.model, plan)
+        self._group = _share_of_sms(session.model, plan, index)
+        self._host = Host(session.model, clock)
+        self._chance = _chance(session.model, index, session.turn(index))
+        self._launch_ns, self._launches = _launching(session.model, session.network, plan)
         self._runs = 0
 
     def staging(self, slot: int) -> Tensors:
@@ -169,23 +178,19 @@ class SimulatedWorker(Worker):
 
     def enqueue(self, slot: int, count: int) -> None:
         """See Worker: takes the host's time to wake and to launch; with pageable memory, until all is over."""
-        clock, session, run = self._clock, self._session, self._runs
-        self._runs += 1
-        if run == session.network.fail_at:
-            raise BackendError("the simulated device fails here", got=f"request {run}", fix="remove option fail_at")
-        factor, stall = next(self._chance)
+        self._count_run()
+        factor, stall_ns = next(self._chance)
         depth = self._host.passed(working=False)
-        late = round(depth * session.model.wake_us * 1000) + stall + fallback_ns(session.model, session.network, count)
-        if late:
-            clock.spin_until(clock.now() + late)
-        now = clock.now()
-        fed = now + self._launches * self._launch
+        self._pass_host_time(depth, stall_ns, count)
+        now = self._clock.now()
+        fed = now + self._launches * self._launch_ns
         job = self._job(slot, count, now, fed)
-        job.factor, job.depth = factor, depth
+        job.factor = factor
+        job.depth = depth
         with self._lock:
             self._device.submit(job, now)
         self._jobs[slot] = job
-        clock.spin_until(fed)
+        self._clock.spin_until(fed)
         if self._plan.transfer == "pageable":
             self._finish(job)
 
@@ -216,19 +221,35 @@ class SimulatedWorker(Worker):
 
     def _job(self, slot: int, count: int, now: int, fed: int) -> Job:
         session = self._session
-        job = Job(session.tenant, self._stream, session.demand(count), now + self._launch, fed, group=self._group)
+        job = Job(session.tenant, self._stream, session.demand(count), now + self._launch_ns, fed, group=self._group)
         if self._plan.transfer != "device" or not self._filled[slot]:
             pinned = self._plan.transfer != "pageable"
-            # Bytes of a batch: what every inference has, and what each item adds.
-            (up, down), (more_up, more_down) = self._sizes
-            job.up_bytes, job.down_bytes = up + count * (more_up - up), down + count * (more_down - down)
-            job.h2d = copy_ns(session.model, job.up_bytes, pinned, self._copies[0])
-            job.d2h = copy_ns(session.model, job.down_bytes, pinned, self._copies[1])
+            job.up_bytes = self._upload.bytes(count)
+            job.down_bytes = self._download.bytes(count)
+            job.h2d = copy_ns(session.model, job.up_bytes, pinned, self._upload.copies)
+            job.d2h = copy_ns(session.model, job.down_bytes, pinned, self._download.copies)
         self._filled[slot] = True
         return job
 
+    def _count_run(self) -> None:
+        """Raises BackendError in the run that is to fail."""
+        run = self._runs
+        self._runs += 1
+        if run == self._session.network.fail_at:
+            raise BackendError("the simulated device fails here", got=f"request {run}", fix="remove option fail_at")
+
+    def _pass_host_time(self, depth: float, stall_ns: int, count: int) -> None:
+        """What the host takes before it launches: to wake from `depth`, to stall, to compute what fell back to it."""
+        model = self._session.model
+        late = round(depth * model.wake_us * NS_PER_US) + stall_ns + fallback_ns(model, self._session.network, count)
+        if late:
+            self._clock.spin_until(self._clock.now() + late)
+
     def _finish(self, job: Job) -> None:
-        clock, device, lock, spins = self._clock, self._device, self._lock, self._plan.spinning
+        clock = self._clock
+        device = self._device
+        lock = self._lock
+        spins = self._plan.spinning
         waited = job.finished < 0 or job.finished > clock.now()
 
         def when() -> int:
@@ -237,31 +258,63 @@ class SimulatedWorker(Worker):
 
         clock.pass_until(when, spins)
         if waited and not spins:
-            clock.spin_until(clock.now() + round(self._session.model.block_us * 1000))
+            clock.spin_until(clock.now() + round(self._session.model.block_us * NS_PER_US))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Transfer:
+    """The copies of one direction: how many, and the bytes that every inference has and that each item adds."""
+
+    copies: int
+    fixed_bytes: int
+    bytes_per_item: int
+
+    @staticmethod
+    def of(tensors: tuple[TensorSpec, ...], plan: ModelPlan) -> _Transfer:
+        fixed = _bytes(tensors, plan, 0)
+        return _Transfer(len(tensors), fixed, _bytes(tensors, plan, 1) - fixed)
+
+    def bytes(self, count: int) -> int:
+        return self.fixed_bytes + count * self.bytes_per_item
+
+
+def _stream(device: Device, model: DeviceModel, plan: ModelPlan) -> Stream:
+    if model.serialise or plan.stream == "shared":
+        return device.shared
+    return Stream()
+
+
+def _share_of_sms(model: DeviceModel, plan: ModelPlan, index: int) -> tuple[int, int] | None:
+    """The SMs of worker number `index`: how many, and which share of the device they are; None: all."""
+    if plan.sms is None:
+        return None
+    return plan.sms, index % (model.sm_count // plan.sms)
+
+
+def _launching(model: DeviceModel, network: NetworkModel, plan: ModelPlan) -> tuple[int, int]:
+    """ns per launch, and launches per inference."""
+    if plan.graph:
+        return round(model.graph_us * NS_PER_US), 1
+    return round(model.launch_us * NS_PER_US), network.kernels
 
 
 def _chance(model: DeviceModel, *stream: int) -> Iterator[tuple[float, int]]:
     """For each request the factor on its kernels and the stall of its host (ns), from seed and stream."""
-    rng, stall = np.random.default_rng([model.seed, *stream]), round(model.stall_ms * 1e6)
+    rng = np.random.default_rng([model.seed, *stream])
+    stall = round(model.stall_ms * NS_PER_MS)
     while True:
-        factors = rng.lognormal(0.0, model.jitter, _DRAWN) if model.jitter else np.ones(_DRAWN)
+        factors = np.ones(_DRAWN)
+        if model.jitter:
+            factors = rng.lognormal(0.0, model.jitter, _DRAWN)
         stalls = np.where(rng.random(_DRAWN) < model.stall_share, stall, 0)
         yield from zip(factors.tolist(), stalls.tolist(), strict=True)
 
 
-def _folded(resolved: Resolved) -> Resolved:
-    """The inputs with preparation folded into the graph: the image comes as bytes."""
-    image = resolved.image
-    if image is None:
+def _as_staged(resolved: Resolved, plan: ModelPlan) -> Resolved:
+    """The inputs as the staging has them: with preparation folded into the graph, the image comes as bytes."""
+    if plan.prepare.place == "host" or resolved.image is None:
         return resolved
-    inputs = tuple(replace(t, dtype="uint8") if t.name == image.name else t for t in resolved.inputs)
-    return Resolved(inputs, dataclasses.replace(image, dtype="uint8"), resolved.batched)
-
-
-def _fixed(tensor: TensorSpec, batch: int) -> TensorSpec:
-    """Unknown output dimensions are 1: nobody reads what nobody computed."""
-    shape = tuple(d if isinstance(d, int) else batch if i == 0 else 1 for i, d in enumerate(tensor.shape))
-    return replace(tensor, shape=shape)
+    return resolved.with_image_bytes()
 
 
 def _arrays(tensors: tuple[TensorSpec, ...]) -> dict[str, NDArray[Any]]:
@@ -274,7 +327,9 @@ def _bytes(tensors: tuple[TensorSpec, ...], plan: ModelPlan, count: int) -> int:
     for tensor in tensors:
         shape = [int(d) for d in tensor.shape]
         size = int(np.prod(shape, dtype=np.int64)) * np.dtype(tensor.dtype).itemsize
-        total += size * count // plan.batch.max if shape[:1] == [plan.batch.max] else size
+        if shape[:1] == [plan.batch.max]:
+            size = size * count // plan.batch.max
+        total += size
     return total
 
 

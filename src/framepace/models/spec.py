@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
+
+from msgspec.structs import replace
 
 from framepace.errors import ModelError
 from framepace.facts.model import ModelSpec, TensorSpec
@@ -56,6 +59,15 @@ class Resolved:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Input shapes by name."""
         return {tensor.name: tuple(int(d) for d in tensor.shape) for tensor in self.inputs}
+
+    def with_image_bytes(self) -> Resolved:
+        """The same with a uint8 image, as a backend that normalises it takes it. There must be an image."""
+        assert self.image is not None
+        image = dataclasses.replace(self.image, dtype="uint8")
+        inputs = tuple(
+            replace(tensor, dtype="uint8") if tensor.name == image.name else tensor for tensor in self.inputs
+        )
+        return Resolved(inputs, image, self.batched)
 
 
 def stem(location: str) -> str:
