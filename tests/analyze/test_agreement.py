@@ -31,7 +31,7 @@ def tallied(*frames: tuple[Any, Any], name: str = "y") -> OutputAgreement:
     tally = Tally(name)
     for reference, candidate in frames:
         tally.add(np.asarray(reference), np.asarray(candidate))
-    return tally.found()
+    return tally.result()
 
 
 def why(out: OutputAgreement, **gate: Any) -> tuple[str, ...]:

@@ -164,7 +164,7 @@ def test_a_batch_carries_the_bytes_of_all_its_frames() -> None:
     """Two inferences of four frames: eight times the bytes over twice the time."""
     trace = frames(2, batch_size=4)
     assert only(device_summary(trace, {"model": (1000, 0)})).h2d_bytes_s == pytest.approx(8000 / 2e-3)
-    assert only(device_summary(trace)).h2d_bytes_s is None
+    assert only(device_summary(trace.measured())).h2d_bytes_s is None
 
 
 def test_without_copies_the_wake_up_is_after_the_kernels() -> None:
@@ -177,7 +177,7 @@ def test_without_copies_the_wake_up_is_after_the_kernels() -> None:
 
 def test_pipelined_frames_overlap() -> None:
     """Kernels of 9.5 ms every 10 ms: of each, half a millisecond at either end is beside a neighbour's copy."""
-    found = only(device_summary(frames(50, compute=9 * NS_PER_MS + NS_PER_MS // 2)))
+    found = only(device_summary(frames(50, compute=9 * NS_PER_MS + NS_PER_MS // 2).measured()))
     assert found.overlap == pytest.approx(1.0 / 9.5, rel=0.03)
     assert found.overlap_kernels == 0
     assert found.overlap_copies == found.overlap
@@ -187,7 +187,7 @@ def test_warm_up_and_failures_do_not_count() -> None:
     """Only measured requests, and the time they span."""
     marks = np.where(np.arange(20) < 10, Mark.WARMUP, 0)
     outcome = np.where(np.arange(20) >= 18, Outcome.FAILED, Outcome.OK)
-    found = only(device_summary(frames(20, marks=marks, outcome=outcome)))
+    found = only(device_summary(frames(20, marks=marks, outcome=outcome).measured()))
     assert found.inferences == 8
     assert found.busy == pytest.approx(16 / 77)
 
@@ -200,7 +200,7 @@ def sampled(count: int, device: int = 0, **columns: Any) -> dict[str, Any]:
 def test_medians_leave_out_what_was_not_measured() -> None:
     """-1 is no value, and a column without values is not told."""
     telemetry = sampled(5, sm_clock_mhz=[1000, 2000, -1, 1800, 345], power_mw=[-1, 100, 300, 200, -1])
-    found = only(device_summary(frames(5, telemetry=telemetry)))
+    found = only(device_summary(frames(5, telemetry=telemetry).measured()))
     assert found.samples == 5
     assert found.medians == {"sm_clock_mhz": 1400, "power_mw": 200}
     assert found.sm_clock == (345, 2000)
@@ -210,7 +210,7 @@ def test_the_host_is_no_device_and_its_columns_are_not_the_gpus() -> None:
     """Rows of device -1 are left out."""
     telemetry = sampled(4, sm_clock_mhz=[1000, 1, 1200, 1], cpu_mhz=[-1, 3000, -1, 3000])
     telemetry["device"] = np.array([0, -1, 0, -1])
-    found = only(device_summary(frames(4, telemetry=telemetry)))
+    found = only(device_summary(frames(4, telemetry=telemetry).measured()))
     assert (found.samples, found.medians) == (2, {"sm_clock_mhz": 1100})
 
 
@@ -218,7 +218,7 @@ def test_only_samples_of_the_measured_span_count() -> None:
     """What the device did before the first measured frame was due is not in it."""
     marks = np.where(np.arange(10) < 5, Mark.WARMUP, 0)
     telemetry = sampled(10, sm_clock_mhz=np.where(np.arange(10) < 5, 345, 1980), energy_mj=np.arange(10) * 1000)
-    found = only(device_summary(frames(10, marks=marks, telemetry=telemetry)))
+    found = only(device_summary(frames(10, marks=marks, telemetry=telemetry).measured()))
     assert found.sm_clock == (1980, 1980)
     assert found.energy_mj == 4000
 
@@ -226,7 +226,7 @@ def test_only_samples_of_the_measured_span_count() -> None:
 def test_reasons_are_shares_of_the_samples_in_words() -> None:
     """A sample may have several; 'limited' counts those with any that takes speed away, once."""
     telemetry = sampled(5, event_reasons=[0, 1, 4, 0x44, -1])
-    found = only(device_summary(frames(5, telemetry=telemetry)))
+    found = only(device_summary(frames(5, telemetry=telemetry).measured()))
     assert found.reasons == {"idle": 0.25, "software power cap": 0.5, "hardware thermal slowdown": 0.25}
     assert found.limited == 0.5
 
@@ -257,7 +257,7 @@ def test_models_on_different_gpus_do_not_overlap() -> None:
 def test_the_only_gpu_that_was_sampled_is_the_only_one_in_use() -> None:
     """A model on cuda:1 alone may be sampled as the first of the GPUs in use."""
     trace = placed(frames(5, telemetry=sampled(5, sm_clock_mhz=1500)), "cuda:1")
-    found = only(device_summary(trace))
+    found = only(device_summary(trace.measured()))
     assert (found.device, found.samples, found.inferences) == (0, 5, 5)
 
 

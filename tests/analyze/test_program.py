@@ -67,5 +67,5 @@ def test_two_runs_of_a_program_are_compared() -> None:
 def test_a_program_that_says_when_its_kernels_ran_has_devices() -> None:
     """Its models are those of the first GPU: nothing says otherwise."""
     trace = observed(("app",), 20, columns={"compute": MS, "compute_at": np.arange(20) * 10 * MS, "batch_size": 1})
-    assert [device.device for device in device_summary(trace)] == [0]
+    assert [device.device for device in device_summary(trace.measured())] == [0]
     assert summarize(trace).devices[0].inferences == 20

@@ -16,7 +16,6 @@ from framepace.analyze.stats import (
     effective_size,
     mean_interval,
     needed,
-    paired_difference,
     paired_ratio,
     percentile,
     percentiles,
@@ -167,16 +166,6 @@ def test_paired_ratio_finds_a_large_effect_in_two_pairs() -> None:
     assert sum(high is not None and high < 0.95 for high in highs) >= 48
 
 
-def test_paired_difference_covers_the_effect() -> None:
-    """The interval of the difference holds an effect of -0.5 ms."""
-    rng = np.random.default_rng(0)
-    held = 0
-    for _ in range(100):
-        before, after = blocks(rng, 3, 1.0, 0.01)
-        held += _holds(paired_difference(before, [a - 5e5 for a in after]), -5e5)
-    assert held >= 92
-
-
 def test_one_pair_has_no_interval() -> None:
     """One pair says nothing about drift: a value, no interval."""
     ratio = paired_ratio([np.full(10, 10.0)], [np.full(10, 5.0)])
@@ -188,7 +177,6 @@ def test_empty_and_zero_blocks_are_no_answer() -> None:
     """Blocks without samples are left out; a zero has no ratio; nothing left is 1 without an interval."""
     assert paired_ratio([np.empty(0)], [np.ones(3)]) == Estimate(value=1.0)
     assert paired_ratio([np.zeros(3)], [np.ones(3)]) == Estimate(value=1.0)
-    assert paired_difference([], []) == Estimate(value=0.0)
 
 
 def test_unknown_statistic_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from framepace.facts.summary import Estimate
 from framepace.facts.trace import Column, Trace
 
 SLOWER = "inference slower than alone"
+_FEWEST = 9  # frames of which a third is worth taking
 
 
 def account(model: Trace, pipeline: Trace, stream: Trace) -> Account:
@@ -21,26 +23,41 @@ def account(model: Trace, pipeline: Trace, stream: Trace) -> Account:
     `model` is the median inference of a frame in the scope 'model', `pipeline` and `stream` are median latencies of
     whole frames. Medians of stages do not add up to a median, and means belong to the outliers; so the lines are means
     over the typical frames, the third in the middle by latency, where stages add up and the sum is all but the
-    median. What that leaves is `unexplained`. Each line has its 95 % interval; stages that are always 0 are left out.
+    median. The difference that is left is `unexplained`. Each line has its 95 % interval; stages that are always 0 are
+    left out.
     """
     alone, between, whole = (frames(t.measured()) for t in (model, pipeline, stream))
-    usual = typical(whole, "latency")
-    apart = minus(mean_interval(usual["infer"]), mean_interval(typical(alone, "infer")["infer"]))
-    parts = {s: apart if s == "infer" else mean_interval(usual[s]) for s in STAGES if usual[s].any()}
-    lines = tuple(_line(SLOWER if stage == "infer" else stage, part) for stage, part in parts.items())
-    medians = [_median(alone["infer"]), _median(between["latency"]), _median(whole["latency"])]
-    unexplained = medians[2] - medians[0] - sum(line.ns for line in lines) if lines else 0.0
-    return Account(model=medians[0], pipeline=medians[1], stream=medians[2], lines=lines, unexplained=unexplained)
+    lines = _lines(typical(alone, "infer"), typical(whole, "latency"))
+    model_ns = _median(alone["infer"])
+    stream_ns = _median(whole["latency"])
+    unexplained = 0.0
+    if lines:
+        unexplained = stream_ns - model_ns - sum(line.ns for line in lines)
+    return Account(
+        model=model_ns,
+        pipeline=_median(between["latency"]),
+        stream=stream_ns,
+        lines=lines,
+        unexplained=unexplained,
+    )
 
 
-def typical(found: dict[str, Column], by: str) -> dict[str, Column]:
-    """The frames in the middle third by one of their columns (all of length n); all of them under nine."""
-    values = found[by]
-    if len(values) < 9:
-        return found
+def _lines(alone: Mapping[str, Column], stream: Mapping[str, Column]) -> tuple[AccountLine, ...]:
+    """The stages of the stream's typical frames, the inference as what it takes beyond that of the model alone."""
+    parts = {stage: mean_interval(stream[stage]) for stage in STAGES if stream[stage].any()}
+    if "infer" in parts:
+        parts["infer"] = minus(parts["infer"], mean_interval(alone["infer"]))
+    return tuple(_line({"infer": SLOWER}.get(stage, stage), part) for stage, part in parts.items())
+
+
+def typical(columns: dict[str, Column], by: str) -> dict[str, Column]:
+    """The frames in the middle third by one of their columns (all of length n); all frames of under nine."""
+    values = columns[by]
+    if len(values) < _FEWEST:
+        return columns
     low, high = np.quantile(values, [1 / 3, 2 / 3])
     keep = (values >= low) & (values <= high)
-    return {name: column[keep] for name, column in found.items()}
+    return {name: column[keep] for name, column in columns.items()}
 
 
 def minus(a: Estimate, b: Estimate) -> Estimate:
@@ -53,9 +70,18 @@ def minus(a: Estimate, b: Estimate) -> Estimate:
 
 
 def _line(name: str, part: Estimate) -> AccountLine:
-    interval = None if part.low is None or part.high is None else (part.low, part.high)
-    return AccountLine(name=name, ns=part.value, interval=interval)
+    return AccountLine(name=name, ns=part.value, interval=ends(part))
+
+
+def ends(part: Estimate) -> tuple[float, float] | None:
+    """The interval of an estimate that has one."""
+    if part.low is None or part.high is None:
+        return None
+    return part.low, part.high
 
 
 def _median(values: Values) -> float:
-    return float(np.median(values)) if len(values) else 0.0
+    """The median; 0 of no values."""
+    if not len(values):
+        return 0.0
+    return float(np.median(values))

@@ -1,4 +1,4 @@
-"""Agreement of a model's outputs with those of a reference: the numbers, frame by frame, and the verdict on them."""
+"""Agreement of a model's outputs with those of a reference: the numbers over all frames, and the verdict."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ _LARGEST = 1e140
 
 
 class Tally:
-    """Adds up how one output agrees; nothing of a frame is kept, so that large outputs need no memory."""
+    """Running sums of how one output agrees; no frame is kept, so that large outputs need no memory."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._squares = np.zeros(3)  # of the reference, of the candidate, of their difference
-        self._dot, self._max_abs, self._worst = 0.0, 0.0, 0.0
+        self._dot = self._max_abs = self._worst = 0.0
         self._compared = self._nonfinite = self._undefined = 0
         self._rows = self._hits = self._equal = 0
-        self._exact, self._mismatch = False, ""
+        self._exact = False
+        self._mismatch = ""
 
     def add(self, reference: NDArray[Any], candidate: NDArray[Any]) -> None:
-        """One frame's output: of the same shape in both, or that is noted and nothing compared."""
+        """Add one frame's output. Where the shapes differ, that is noted and nothing is compared."""
         if reference.shape != candidate.shape:
             self._mismatch = self._mismatch or f"{_text(candidate)} instead of {_text(reference)}"
         elif _exact(reference) or _exact(candidate):
@@ -36,21 +37,23 @@ class Tally:
         else:
             self._add(reference.astype(np.float64), candidate.astype(np.float64))
 
-    def found(self) -> OutputAgreement:
+    def result(self) -> OutputAgreement:
         """The numbers over all frames so far."""
-        counts: dict[str, Any] = {
-            "compared": self._compared,
-            "nonfinite": self._nonfinite,
-            "undefined": self._undefined,
-        }
-        numbers = self._numbers() if self._compared else {}
-        return OutputAgreement(name=self._name, **counts, **numbers, mismatch=self._mismatch or None)
+        return OutputAgreement(
+            name=self._name,
+            compared=self._compared,
+            nonfinite=self._nonfinite,
+            undefined=self._undefined,
+            mismatch=self._mismatch or None,
+            **self._numbers(),
+        )
 
     def _add(self, reference: NDArray[Any], candidate: NDArray[Any]) -> None:
-        defined, finite = np.abs(reference) < _LARGEST, np.abs(candidate) < _LARGEST  # NaN is neither
+        defined = np.abs(reference) < _LARGEST  # NaN is not
+        finite = np.abs(candidate) < _LARGEST
         self._undefined += reference.size - int(np.count_nonzero(defined))
         self._nonfinite += int(np.count_nonzero(defined & ~finite))
-        if reference.ndim == 2 and reference.shape[0] == 1 < reference.shape[1] and not np.isnan(reference).any():
+        if _are_scores(reference):
             self._rows += 1
             self._hits += same_top(reference[0], candidate[0])
         both = defined & finite
@@ -67,15 +70,24 @@ class Tally:
         self._worst = max(self._worst, _relative(squares))
 
     def _numbers(self) -> dict[str, Any]:
+        if not self._compared:
+            return {}
         if self._exact:
             return {"equal": self._equal / self._compared}
-        return {
+        numbers = {
             "relative_l2": _relative(self._squares),
             "worst_l2": self._worst,
             "cosine": _cosine(self._dot, self._squares),
             "max_abs": self._max_abs,
-            "top1": self._hits / self._rows if self._rows else None,
         }
+        if self._rows:
+            numbers["top1"] = self._hits / self._rows
+        return numbers
+
+
+def _are_scores(output: NDArray[Any]) -> bool:
+    """Whether a frame's output is one row of scores, so that it has a top-1 class."""
+    return output.ndim == 2 and output.shape[0] == 1 < output.shape[1] and not bool(np.isnan(output).any())
 
 
 def same_top(reference: NDArray[Any], candidate: NDArray[Any]) -> bool:
@@ -85,41 +97,56 @@ def same_top(reference: NDArray[Any], candidate: NDArray[Any]) -> bool:
 
 def judged(frames: int, outputs: Sequence[OutputAgreement], gate: Gate) -> Agreement:
     """The numbers of `frames` frames held against a gate."""
-    why, notes = list[str](), list[str]()
-    for out in outputs:
-        off = list(_off(out, gate))
-        negligible = out.max_abs is not None and out.max_abs <= gate.negligible
-        why += [f"output {out.name!r}: {reason}" for reason in (*_wrong(out, gate), *([] if negligible else off))]
-        if negligible and off:
-            small = f"no value is off by more than {out.max_abs:.2g}"
-            advice = "it is nearly zero on these frames, so use frames in which the model finds something"
-            notes.append(f"output {out.name!r}: {off[0]}, but {small}; {advice}")
+    why: list[str] = []
+    notes: list[str] = []
+    for output in outputs:
+        reasons = list(_wrong(output, gate))
+        off = list(_off(output, gate))
+        if output.max_abs is None or output.max_abs > gate.negligible:
+            reasons += off
+        elif off:
+            notes.append(f"output {output.name!r}: {off[0]}, but {_negligible(output.max_abs)}")
+        why += [f"output {output.name!r}: {reason}" for reason in reasons]
     return Agreement(frames=frames, gate=gate, outputs=tuple(outputs), why=tuple(why), notes=tuple(notes))
 
 
-def agreed(found: Agreement) -> str:
+def _negligible(max_abs: float) -> str:
+    small = f"no value is off by more than {max_abs:.2g}"
+    return f"{small}; it is nearly zero on these frames, so use frames in which the model finds something"
+
+
+def agreement_text(agreement: Agreement) -> str:
     """The numbers of the output that agrees least, in a few words."""
-    outs = found.outputs
-    worst = max((o.relative_l2 for o in outs if o.relative_l2 is not None), default=None)
-    cosine = min((o.cosine for o in outs if o.cosine is not None), default=None)
-    same = [share for o in outs for share in (o.top1, o.equal) if share is not None]
-    told = [] if worst is None else [f"relative L2 error {worst:.2g}"]
-    told += [] if cosine is None else [f"cosine {cosine:.6f}"]
-    told += [f"{min(same):.0%} the same"] if same else []
-    return f"{', '.join(told)} over {found.frames} frames"
+    return f"{', '.join(_least(agreement.outputs))} over {agreement.frames} frames"
+
+
+def _least(outputs: Sequence[OutputAgreement]) -> Iterator[str]:
+    errors = [output.relative_l2 for output in outputs if output.relative_l2 is not None]
+    cosines = [output.cosine for output in outputs if output.cosine is not None]
+    shares = [share for output in outputs for share in (output.top1, output.equal) if share is not None]
+    if errors:
+        yield f"relative L2 error {max(errors):.2g}"
+    if cosines:
+        yield f"cosine {min(cosines):.6f}"
+    if shares:
+        yield f"{min(shares):.0%} the same"
 
 
 def _wrong(out: OutputAgreement, gate: Gate) -> Iterator[str]:
-    """What no size of the values excuses."""
+    """Reasons that hold however small the values are."""
     if out.mismatch is not None:
         yield f"has the shape {out.mismatch} on a frame"
     if gate.finite and out.nonfinite:
         yield f"{out.nonfinite} of {out.nonfinite + out.compared} values are NaN or infinite"
     if not out.compared and (out.nonfinite or out.undefined):
         yield "has no value that is finite in both and could be compared"
-    for share, what in ((out.top1, "of the frames have the same top-1 class"), (out.equal, "of the values are equal")):
-        if gate.top1 is not None and share is not None and share < gate.top1:
-            yield f"{share:.1%} {what}, not {gate.top1:.1%}"
+    yield from _too_few(out.top1, gate.top1, "of the frames have the same top-1 class")
+    yield from _too_few(out.equal, gate.top1, "of the values are equal")
+
+
+def _too_few(share: float | None, least: float | None, text: str) -> Iterator[str]:
+    if least is not None and share is not None and share < least:
+        yield f"{share:.1%} {text}, not {least:.1%}"
 
 
 def _off(out: OutputAgreement, gate: Gate) -> Iterator[str]:
@@ -130,13 +157,13 @@ def _off(out: OutputAgreement, gate: Gate) -> Iterator[str]:
 
 
 def _relative(squares: NDArray[Any]) -> float:
-    """|difference| / |reference|; of a reference of zeros, of the candidate's own length (1), or 0 without an error."""
+    """|difference| / |reference|; for a reference of zeros, over the candidate's length (1), or 0 without an error."""
     reference, candidate, difference = np.sqrt(squares)
     return float(difference / (reference or candidate or 1.0))
 
 
 def _cosine(dot: float, squares: NDArray[Any]) -> float:
-    """Cosine of the angle between both: 1 where they are equal (zeros too), 0 between zeros and anything else."""
+    """Cosine of the angle between them: 1 where they are equal (zeros too), 0 between zeros and anything else."""
     reference, candidate, difference = np.sqrt(squares)
     if not difference or not reference or not candidate:
         return float(not difference)
@@ -144,7 +171,7 @@ def _cosine(dot: float, squares: NDArray[Any]) -> float:
 
 
 def _exact(values: NDArray[Any]) -> bool:
-    """Integers, booleans and strings name things; bfloat16 is of NumPy's kind 'V'."""
+    """Whether values must be equal: integers, booleans and strings name things. bfloat16 is of NumPy's kind 'V'."""
     return values.dtype.kind not in "fV"
 
 

@@ -9,7 +9,7 @@ roofline model, IEEE CAL 13/1, 2014).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import get_args
+from typing import TypeVar, get_args
 
 import numpy as np
 from msgspec.structs import replace
@@ -20,25 +20,36 @@ from framepace.facts.model import Layer
 from framepace.facts.trace import Trace
 
 HOTTEST = 8
+_RESOURCES: tuple[Resource, ...] = get_args(Resource)
 
 
 def bandwidth(ceilings: Ceilings, moved: float) -> float:
-    """Bytes a second of a kernel that moves so many: the best seen at the next smaller measured size or any above."""
+    """Bytes per second of a kernel that moves `moved` bytes: the best at the next smaller measured size or above."""
     start = max((size for size, _ in ceilings.bandwidth if size <= moved), default=0)
     return max(speed for size, speed in ceilings.bandwidth if size >= start)
 
 
 def highest(a: Ceilings, b: Ceilings) -> Ceilings:
-    """The better of two calibrations of one device in everything: what else ran there only ever lowers a ceiling."""
-    peaks = {name: max(c.peaks.get(name, 0.0) for c in (a, b)) for name in {**a.peaks, **b.peaks}}
-    speeds = [dict(c.bandwidth) for c in (a, b)]
-    sizes = sorted({size for known in speeds for size in known})
-    copies = {
-        way: max((speed for c in (a, b) if (speed := getattr(c, way)) is not None), default=None)
-        for way in ("h2d_bytes_s", "d2h_bytes_s")
-    }
-    bandwidth = tuple((size, max(known.get(size, 0.0) for known in speeds)) for size in sizes)
-    return replace(a, peaks=peaks, bandwidth=bandwidth, launch=min(a.launch, b.launch), **copies)
+    """The better of two calibrations of one device in everything: whatever else ran there only lowers a ceiling."""
+    return replace(
+        a,
+        peaks=_larger(a.peaks, b.peaks),
+        bandwidth=tuple(sorted(_larger(dict(a.bandwidth), dict(b.bandwidth)).items())),
+        launch=min(a.launch, b.launch),
+        h2d_bytes_s=_larger_number(a.h2d_bytes_s, b.h2d_bytes_s),
+        d2h_bytes_s=_larger_number(a.d2h_bytes_s, b.d2h_bytes_s),
+    )
+
+
+Key = TypeVar("Key", str, int)
+
+
+def _larger(a: Mapping[Key, float], b: Mapping[Key, float]) -> dict[Key, float]:
+    return {key: max(a.get(key, 0.0), b.get(key, 0.0)) for key in {**a, **b}}
+
+
+def _larger_number(a: float | None, b: float | None) -> float | None:
+    return max((number for number in (a, b) if number is not None), default=None)
 
 
 def node_times(node: NodeWork, ceilings: Ceilings) -> dict[Resource, float]:
@@ -54,21 +65,21 @@ def node_times(node: NodeWork, ceilings: Ceilings) -> dict[Resource, float]:
 def model_times(work: ModelWork, ceilings: Ceilings) -> dict[Resource, float]:
     """The least time of an inference by each resource, ns.
 
-    Products are kernels of their own, whatever is fused into them: so many launches there are at least. Launches,
-    copies and arithmetic of different kernels overlap, so the longest counts, not the sum.
+    Each convolution or matrix product is a kernel of its own, whatever is fused into it, so there are at least that
+    many launches. Launches, copies and arithmetic of different kernels overlap, so the longest counts, not the sum.
     """
-    found = [node_times(node, ceilings) for node in work.nodes]
+    of_nodes = [node_times(node, ceilings) for node in work.nodes]
     return {
-        "compute": sum(times["compute"] for times in found),
-        "memory": sum(times["memory"] for times in found),
+        "compute": sum(times["compute"] for times in of_nodes),
+        "memory": sum(times["memory"] for times in of_nodes),
         "launches": max(1, sum(node.flops > 0 for node in work.nodes)) * ceilings.launch,
     }
 
 
 def bound(work: ModelWork, ceilings: Ceilings, measured: float, layers: Sequence[Layer] = ()) -> Bound:
-    """How far an inference of `measured` ns is from its floor; `layers` with times tell which of them are far."""
+    """How far an inference of `measured` ns is from its floor; where `layers` have times, which layers are far."""
     times = model_times(work, ceilings)
-    limit = max(_resources(), key=lambda name: times[name])
+    limit = max(_RESOURCES, key=lambda name: times[name])
     hottest = _layers(work, ceilings, layers) or _nodes(work, ceilings)
     return Bound(
         model=work.model,
@@ -87,60 +98,72 @@ def bound(work: ModelWork, ceilings: Ceilings, measured: float, layers: Sequence
 
 
 def inference_ns(trace: Trace, model: str) -> float | None:
-    """Median time of an inference: of its kernels where the device told it, else of the whole call; None without."""
+    """Median time of an inference: of its kernels where it was measured, else of the whole call; None without any."""
     rows = trace.measured(model)
+    if not len(rows):
+        return None
     compute = rows.requests["compute"]
-    known = compute[compute >= 0] if len(rows) else compute
-    if len(known):
-        return float(np.median(known))
-    return float(np.median(stages(rows)["infer"])) if len(rows) else None
+    kernels = compute[compute >= 0]
+    if len(kernels):
+        return float(np.median(kernels))
+    return float(np.median(stages(rows)["infer"]))
 
 
 def fused(work: ModelWork, names: Iterable[str]) -> NodeWork | None:
-    """The nodes of these names as one kernel: what they hand to each other alone is not moved; None of no node."""
+    """The nodes of these names as one kernel; None where no node has one of the names.
+
+    Tensors that only these nodes exchange are not moved.
+    """
     chosen = set(names)
     inside = [node for node in work.nodes if node.name in chosen]
     if not inside:
         return None
-    made = {name for node in inside for name, _ in node.writes}
-    outside = {name for node in work.nodes if node.name not in chosen for name, _ in node.reads}
-    within = {name for node in inside for name, _ in node.reads}
-    largest = max(inside, key=lambda node: node.flops)
-    return NodeWork(
-        name=largest.name,
-        kind=largest.kind,
-        precision=largest.precision,
-        flops=sum(node.flops for node in inside),
-        reads=_once((p for node in inside for p in node.reads), made),
-        writes=_once((p for node in inside for p in node.writes), within - outside),
-        weights=_once((p for node in inside for p in node.weights), set()),
+    read_elsewhere = _names(node.reads for node in work.nodes if node.name not in chosen)
+    return _kernel(inside, read_elsewhere)
+
+
+def _kernel(nodes: Sequence[NodeWork], read_elsewhere: set[str]) -> NodeWork:
+    """These nodes as one, named after that with the most operations."""
+    read = _names(node.reads for node in nodes)
+    written = _names(node.writes for node in nodes)
+    return replace(
+        max(nodes, key=lambda node: node.flops),
+        flops=sum(node.flops for node in nodes),
+        reads=_once((node.reads for node in nodes), without=written),
+        writes=_once((node.writes for node in nodes), without=read - read_elsewhere),
+        weights=_once((node.weights for node in nodes), without=set()),
     )
 
 
-def _once(moved: Iterable[tuple[str, int]], without: set[str]) -> Moved:
-    return tuple({name: size for name, size in moved if name not in without}.items())
+def _names(moved: Iterable[Moved]) -> set[str]:
+    return {name for tensors in moved for name, _ in tensors}
+
+
+def _once(moved: Iterable[Moved], *, without: set[str]) -> Moved:
+    """Each tensor once, but for those `without`."""
+    return tuple({name: size for tensors in moved for name, size in tensors if name not in without}.items())
 
 
 def _layers(work: ModelWork, ceilings: Ceilings, layers: Sequence[Layer]) -> list[NodeBound]:
-    """The layers whose nodes the file knows and whose times the library told, slowest first."""
+    """The layers whose nodes are in the file and whose times the library reports, slowest first."""
     timed = [(layer.time, layer, fused(work, layer.nodes)) for layer in layers if layer.time]
     total = sum(time for time, _, _ in timed)
-    found = [_node(node, ceilings, time / total, layer.name, time) for time, layer, node in timed if node is not None]
-    return sorted(found, key=lambda node: -(node.measured or 0.0))
+    bounds = [_node(node, ceilings, time / total, layer.name, time) for time, layer, node in timed if node is not None]
+    return sorted(bounds, key=lambda node: -(node.measured or 0.0))
 
 
 def _nodes(work: ModelWork, ceilings: Ceilings) -> list[NodeBound]:
     """The nodes, highest floor first."""
     floors = [max(node_times(node, ceilings).values()) for node in work.nodes]
-    found = [_node(node, ceilings, floor / sum(floors)) for node, floor in zip(work.nodes, floors, strict=True)]
-    return sorted(found, key=lambda node: -node.floor)
+    bounds = [_node(node, ceilings, floor / sum(floors)) for node, floor in zip(work.nodes, floors, strict=True)]
+    return sorted(bounds, key=lambda node: -node.floor)
 
 
 def _node(
     node: NodeWork, ceilings: Ceilings, share: float, name: str | None = None, measured: float | None = None
 ) -> NodeBound:
     times: Mapping[Resource, float] = node_times(node, ceilings)
-    limit = max(_resources(), key=lambda resource: times[resource])
+    limit = max(_RESOURCES, key=lambda resource: times[resource])
     return NodeBound(
         name=name or node.name,
         kind=node.kind,
@@ -152,8 +175,3 @@ def _node(
         share=share,
         measured=measured,
     )
-
-
-def _resources() -> tuple[Resource, ...]:
-    found: tuple[Resource, ...] = get_args(Resource)
-    return found

@@ -1,4 +1,4 @@
-"""How many cameras a plan carries: which count to try next, whether it holds, and what is in the way where it does not.
+"""How many cameras a plan carries: the count to try next, whether it holds, and what limits it where it does not.
 
 Doubling to the first miss, then halving the gap between what holds and what does not.
 """
@@ -8,30 +8,38 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from msgspec.structs import replace
+
 from framepace.analyze.summary import summarize
 from framepace.facts.capacity import Capacity, CapacityPoint
 from framepace.facts.machine import Machine
-from framepace.facts.summary import Summary
+from framepace.facts.summary import Cost, Percentile, Summary
 from framepace.facts.trace import Trace
-from framepace.units import format_ms
+from framepace.units import NS_PER_S, format_ms
 
 LATE = 0.01  # share of frames that may be late where there are too few for a p99: the same claim
 _GREY = 0.05  # beyond this share nobody doubts a miss
 _BUSY = 0.9  # share from which a resource is used up
-_NEIGHBOURS = 0.1  # share from which others are worth a word
+_NEIGHBOURS = 0.1  # share of the machine from which other processes are mentioned
 _WAITING = ("backlog", "hand-over", "queue", "other models")  # stages in which a frame waits for others
 
 
-def next_count(known: Mapping[int, bool], most: int) -> int | None:
-    """The count to try next, by which counts held; None when the largest that holds is known, or `most` holds."""
-    missed = min((count for count, holds in known.items() if not holds), default=None)
-    held = max((count for count, holds in known.items() if holds and count < (missed or most + 1)), default=0)
-    if missed is None:
-        return None if held >= most else min(max(1, 2 * held), most)
-    return (held + missed) // 2 if missed - held > 1 else None
+def next_count(holds: Mapping[int, bool], highest: int) -> int | None:
+    """The count to try next; None when the largest that holds is known, or `highest` holds.
+
+    `holds` says of the counts tried so far whether each held.
+    """
+    failed = [count for count, held in holds.items() if not held]
+    missed = min(failed, default=highest + 1)
+    largest = max((count for count, held in holds.items() if held and count < missed), default=0)
+    if missed - largest <= 1:
+        return None
+    if failed:
+        return (largest + missed) // 2
+    return min(max(1, 2 * largest), highest)
 
 
-def next_step(points: Sequence[CapacityPoint], most: int) -> tuple[int, bool] | None:
+def next_step(points: Sequence[CapacityPoint], highest: int) -> tuple[int, bool] | None:
     """The count to measure next and whether for long; None when the answer is known. `points` in order of time.
 
     A count of which another run might say otherwise, and the answer itself, are measured a second time, for long.
@@ -40,17 +48,19 @@ def next_step(points: Sequence[CapacityPoint], most: int) -> tuple[int, bool] | 
     if points and not points[-1].sure and runs[points[-1].cameras] == 1:
         return points[-1].cameras, True
     last = decisive(points)
-    count = next_count({p.cameras: p.holds for p in last}, most)
+    count = next_count({p.cameras: p.holds for p in last}, highest)
     if count is not None:
         return count, False
     best = carried(last)
-    return (best, True) if runs[best] == 1 else None
+    if runs[best] == 1:
+        return best, True
+    return None
 
 
 def decisive(points: Iterable[CapacityPoint]) -> tuple[CapacityPoint, ...]:
-    """One point for each count, the last run of it, by count."""
-    found = {point.cameras: point for point in points}
-    return tuple(found[count] for count in sorted(found))
+    """One point per count, the last run of it, by count."""
+    last = {point.cameras: point for point in points}
+    return tuple(last[count] for count in sorted(last))
 
 
 def carried(points: Iterable[CapacityPoint]) -> int:
@@ -64,15 +74,19 @@ def carried(points: Iterable[CapacityPoint]) -> int:
 
 
 def capacity_point(trace: Trace, cameras: int, *, measured: bool = True, path: str | None = None) -> CapacityPoint:
-    """What a run with so many cameras says.
+    """The result of a run with `cameras` cameras.
 
     A count holds when p99 meets the budget with its whole interval; where the interval or the number of frames does
     not decide, when at most one frame in a hundred is late; and never when a frame is dropped or fails.
     """
     s = summarize(trace)
-    late, lost = 1.0 if s.missed is None else s.missed, sum(s.frames.outcomes.get(n, 0) for n in ("dropped", "failed"))
-    holds = lost == 0 and s.frames.requests > 0 and (s.met if s.met is not None else late <= LATE)
-    p99 = s.frames.percentile(99)
+    late = _late(s)
+    lost = sum(s.frames.outcomes.get(outcome, 0) for outcome in ("dropped", "failed"))
+    holds = lost == 0 and s.frames.requests > 0 and _in_budget(s)
+    p99 = s.frames.percentile(99) or Percentile(q=99, estimate=None)
+    limited_by = ""
+    if not holds:
+        limited_by = limit(s, cameras, trace.meta.plan.engine.workers, trace.meta.machine)
     return CapacityPoint(
         cameras=cameras,
         holds=holds,
@@ -80,51 +94,71 @@ def capacity_point(trace: Trace, cameras: int, *, measured: bool = True, path: s
         seconds=s.seconds,
         sure=s.met is not None or lost > 0 or not 0 < late <= _GREY,
         lost=lost,
-        p99=p99.estimate if p99 is not None else None,
-        refused=p99.refused if p99 is not None else None,
+        p99=p99.estimate,
+        refused=p99.refused,
         throughput=s.throughput,
-        cpu=s.cost.cores if s.cost is not None else None,
-        limited_by="" if holds else limit(s, cameras, trace.meta.plan.engine.workers, trace.meta.machine),
+        cpu=(s.cost or Cost()).cores,
+        limited_by=limited_by,
         measured=measured,
         trace=path,
     )
+
+
+def _late(s: Summary) -> float:
+    """The share of late frames; all of them where none was measured."""
+    if s.missed is None:
+        return 1.0
+    return s.missed
+
+
+def _in_budget(s: Summary) -> bool:
+    """Whether p99 is within the budget, or few enough frames are late where too few decide that."""
+    if s.met is None:
+        return _late(s) <= LATE
+    return s.met
 
 
 def capacity(
     points: Sequence[CapacityPoint], fps: float, budget: float, *, stopped: str = "", simulated: bool = False
 ) -> Capacity:
     """The verdict of `points`; `budget` in ns."""
-    measured, predicted = (decisive(p for p in points if p.measured is kind) for kind in (True, False))
-    missed = next((p for p in measured if not p.holds), None)
-    return Capacity(
+    measured = decisive(p for p in points if p.measured)
+    predicted = decisive(p for p in points if not p.measured)
+    result = Capacity(
         cameras=carried(measured),
         fps=fps,
         budget=budget,
-        missed=None if missed is None else missed.cameras,
-        limited_by="" if missed is None else missed.limited_by,
         points=measured + predicted,
-        predicted=carried(predicted) if predicted else None,
         stopped=stopped,
         simulated=simulated,
     )
+    if predicted:
+        result = replace(result, predicted=carried(predicted))
+    for point in measured:
+        if not point.holds:
+            return replace(result, missed=point.cameras, limited_by=point.limited_by)
+    return result
 
 
 def limit(s: Summary, cameras: int, workers: int, machine: Machine) -> str:
-    """What is in the way, in words: the frame itself, the GPU, the CPU, the workers, or where the slowest wait."""
+    """What limits the count, in words: the frame itself, the GPU, the CPU, the workers, or where the slowest wait."""
     if not s.frames.stages:
         return "no frame was delivered"
     itself = _slow(s)
-    return (cameras == 1 and itself) or _full(s, workers, machine) or itself or _longest(s)
+    if cameras == 1 and itself:
+        return itself
+    return _full(s, workers, machine) or itself or _longest(s)
 
 
 def _slow(s: Summary) -> str:
-    """How much a frame takes that waits for no other, where that is over the budget; else ''."""
+    """How long a frame takes that waits for no other, where that is over the budget; else ''."""
     alone = [stage for stage in s.frames.stages if stage.name not in _WAITING]
-    own, largest = sum(stage.median for stage in alone), max(alone, key=lambda stage: stage.median)
-    if s.budget is None or own <= s.budget:
+    total = sum(stage.median for stage in alone)
+    if s.budget is None or total <= s.budget:
         return ""
+    largest = max(alone, key=lambda stage: stage.median)
     part = f"{largest.name} {format_ms(largest.median)}"
-    return f"the way of a frame: {format_ms(own)} without waiting for others ({part})"
+    return f"the way of a frame: {format_ms(total)} without waiting for others ({part})"
 
 
 def _full(s: Summary, workers: int, machine: Machine) -> str:
@@ -137,13 +171,19 @@ def _full(s: Summary, workers: int, machine: Machine) -> str:
     cores = machine.cpu_limit or machine.cores_logical
     if s.cost.cores is not None and s.cost.cores >= _BUSY * cores:
         return f"the CPU: {s.cost.cores:.1f} of {cores:g} cores busy"
-    at_work = sum(s.cost.models.values()) / max(1.0, s.seconds * 1e9 * workers)
-    named = "the worker: at work" if workers == 1 else f"the {workers} workers: at work"
-    return f"{named} {min(at_work, 1.0):.0%} of the time" if at_work >= _BUSY else ""
+    at_work = sum(s.cost.models.values()) / max(1.0, s.seconds * NS_PER_S * workers)
+    if at_work < _BUSY:
+        return ""
+    subject = "the worker"
+    if workers != 1:
+        subject = f"the {workers} workers"
+    return f"{subject}: at work {min(at_work, 1.0):.0%} of the time"
 
 
 def _longest(s: Summary) -> str:
     stage = max(s.frames.stages, key=lambda stage: stage.p99)
     others = s.neighbours_cpu or 0.0
-    beside = f", while others used {others:.0%} of the machine's CPU time" if others >= _NEIGHBOURS else ""
-    return f"{stage.name}: {format_ms(stage.p99)} in the slowest of a hundred frames{beside}"
+    text = f"{stage.name}: {format_ms(stage.p99)} in the slowest of a hundred frames"
+    if others >= _NEIGHBOURS:
+        text += f", while others used {others:.0%} of the machine's CPU time"
+    return text

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
-from numpy.typing import NDArray
 
 from framepace.analyze.stages import STAGES, frames
 from framepace.analyze.stats import ratio_interval
 from framepace.errors import NotEnoughSamples, UsageError
-from framepace.facts.summary import Comparison, Estimate
+from framepace.facts.summary import Comparison, Estimate, Verdict
 from framepace.facts.trace import Column, Trace
 from framepace.units import format_ms
 
@@ -30,23 +31,39 @@ def compare(a: Trace, b: Trace, threshold: float = 0.03, *, allow_unlike: bool =
         raise UsageError("threshold out of range", got=threshold, expected="a share between 0 and 1, e.g. 0.03")
     if not allow_unlike:
         _check_machines(a, b)
-    before, after = _measured_frames(a), _measured_frames(b)
-    ratio = _ratio(before, after, 0.5)
-    verdict, reason = _verdict(ratio, threshold, before, after)
+    return _compared(a, b, threshold)
+
+
+def _compared(a: Trace, b: Trace, threshold: float) -> Comparison:
+    before = _measured_frames(a)
+    after = _measured_frames(b)
+    ratio = _ratio_of_medians(before["latency"], after["latency"])
+    verdict, reason = _verdict(ratio, threshold)
     return Comparison(
         a=a.meta.id,
         b=b.meta.id,
         verdict=verdict,
-        reason="; ".join([reason, *_differences(a, b)]),
+        reason="; ".join([f"{_medians(before, after)}, {reason}", *_differences(a, b)]),
         ratio=ratio,
         p99_ratio=ratio_interval(before["latency"], after["latency"], 0.99, _CONFIDENCE),
-        stages={s: float(np.mean(after[s]) - np.mean(before[s])) for s in STAGES if before[s].any() or after[s].any()},
+        stages=_changes(before, after),
         threshold=threshold,
     )
 
 
+def _medians(before: Mapping[str, Column], after: Mapping[str, Column]) -> str:
+    return "median " + " against ".join(format_ms(float(np.median(frames["latency"]))) for frames in (after, before))
+
+
+def _changes(before: Mapping[str, Column], after: Mapping[str, Column]) -> dict[str, float]:
+    """The difference of the means of each stage that is not always 0, ns."""
+    stages = [stage for stage in STAGES if before[stage].any() or after[stage].any()]
+    return {stage: float(np.mean(after[stage]) - np.mean(before[stage])) for stage in stages}
+
+
 def _check_machines(a: Trace, b: Trace) -> None:
-    one, other = a.meta.machine, b.meta.machine
+    one = a.meta.machine
+    other = b.meta.machine
     if one.fingerprint != other.fingerprint:
         raise UsageError(
             "the traces come from unlike machines",
@@ -57,31 +74,28 @@ def _check_machines(a: Trace, b: Trace) -> None:
 
 
 def _measured_frames(trace: Trace) -> dict[str, Column]:
-    found = frames(trace.measured())
-    if not len(found["due"]):
+    columns = frames(trace.measured())
+    if not len(columns["due"]):
         fix = "measure longer, or look at why every request failed"
         raise NotEnoughSamples("nothing to compare", got=f"no measured frame in trace {trace.meta.id}", fix=fix)
-    return found
+    return columns
 
 
-def _ratio(before: dict[str, Column], after: dict[str, Column], q: float) -> Estimate:
-    """Ratio of quantiles with its interval, or without one where the samples are too few."""
-    found = ratio_interval(before["latency"], after["latency"], q, _CONFIDENCE)
-    if found is not None:
-        return found
-    return Estimate(value=_quantile(after["latency"], q) / max(_quantile(before["latency"], q), 1.0))
+def _ratio_of_medians(before: Column, after: Column) -> Estimate:
+    """The ratio with its interval, or without one where the samples are too few; latencies in ns."""
+    ratio = ratio_interval(before, after, 0.5, _CONFIDENCE)
+    if ratio is not None:
+        return ratio
+    return Estimate(value=float(np.median(after)) / max(float(np.median(before)), 1.0))
 
 
-def _quantile(values: NDArray[np.int64], q: float) -> float:
-    return float(np.quantile(values, q))
-
-
-def _verdict(ratio: Estimate, threshold: float, before: dict[str, Column], after: dict[str, Column]) -> tuple[str, str]:
-    medians = " against ".join(format_ms(_quantile(f["latency"], 0.5)) for f in (after, before))
-    low, high = 1 - threshold, 1 + threshold
+def _verdict(ratio: Estimate, threshold: float) -> tuple[Verdict, str]:
+    """The verdict and its reason."""
+    low = 1 - threshold
+    high = 1 + threshold
     if ratio.low is None or ratio.high is None:
-        return "undecided", f"median {medians}, but too few independent frames for an interval: measure longer"
-    shown = f"median {medians}, ratio {ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
+        return "undecided", "but too few independent frames for an interval: measure longer"
+    shown = f"ratio {ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
     if ratio.high < low:
         return "faster", f"{shown}, all of it under {low:g}"
     if ratio.low > high:
@@ -92,16 +106,21 @@ def _verdict(ratio: Estimate, threshold: float, before: dict[str, Column], after
 
 
 def _differences(a: Trace, b: Trace) -> list[str]:
-    """What else differs between the traces, which a reader must know to read the verdict."""
-    found = []
-    if [m.sha256 for m in a.meta.models] != [m.sha256 for m in b.meta.models]:
-        names = (", ".join(m.name for m in t.meta.models) for t in (a, b))
-        found.append("the models differ: {} and {}".format(*names))
-    one, other = a.meta.workload, b.meta.workload
-    if one.scope != other.scope:
-        found.append(f"the scopes differ: {one.scope} and {other.scope}")
-    if one.load != other.load:
-        found.append(f"the loads differ: {one.load} and {other.load}")
-    if a.meta.machine.fingerprint != b.meta.machine.fingerprint:
-        found.append(f"the machines differ: {a.meta.machine.cpu} and {b.meta.machine.cpu}")
-    return found
+    """Other differences between the traces that a reader must know with the verdict."""
+    subjects = zip(_identity(a), _identity(b), strict=True)
+    return [
+        f"the {name} differ: {text} and {other_text}"
+        for (name, identity, text), (_, other, other_text) in subjects
+        if identity != other
+    ]
+
+
+def _identity(trace: Trace) -> list[tuple[str, object, object]]:
+    """(what it is, what must be equal in both traces, its text) of all that should not differ."""
+    meta = trace.meta
+    return [
+        ("models", [model.sha256 for model in meta.models], ", ".join(model.name for model in meta.models)),
+        ("scopes", meta.workload.scope, meta.workload.scope),
+        ("loads", meta.workload.load, meta.workload.load),
+        ("machines", meta.machine.fingerprint, meta.machine.cpu),
+    ]

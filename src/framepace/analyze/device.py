@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from framepace.units import NS_PER_S
 
 _OF_DEVICE = tuple(TELEMETRY_COLUMNS)[2 : tuple(TELEMETRY_COLUMNS).index("cpu_mhz")]
 _NO_QUANTITY = ("event_reasons", "energy_mj")
+_STEPS = ((1, 0), (-1, 0), (0, 1), (0, -1))  # kernels and copies that run more, where one starts or ends
 _TIMES = ("started", "finished", "h2d", "compute", "d2h", "h2d_at", "compute_at", "d2h_at", "model", "batch_size")
 
 Sizes = Mapping[str, tuple[int, int]]
@@ -31,27 +32,40 @@ class Overlap(NamedTuple):
     beside_copies: int
 
 
-def device_summary(trace: Trace, sizes: Sizes | None = None) -> tuple[DeviceSummary, ...]:
+def device_summary(measured: Trace, sizes: Sizes | None = None) -> tuple[DeviceSummary, ...]:
     """Each GPU that telemetry sampled or a model ran on (see facts.device), past warm-up, in order of its number.
 
     Models without a device in the plan are those of device 0. Telemetry of a single GPU is that of the only one in
     use, whatever their numbers.
 
     Args:
-        sizes: bytes to and from the device a frame, by model, for the bandwidth of the copies.
+        measured: the delivered rows past warm-up (`Trace.measured`).
+        sizes: bytes to and from the device per frame, by model, for the bandwidth of the copies.
     """
-    measured = trace.measured()
     work = inferences(measured)
-    names = trace.meta.names
-    place = _devices_of_models(trace)[work["model"]]
-    sampled = np.unique(trace.telemetry["device"][trace.telemetry["device"] >= 0])
-    if len(sampled) == 1 and len(np.unique(place)) == 1:
-        place = np.full_like(place, sampled[0])
+    devices = measured.telemetry["device"]
+    sampled = np.unique(devices[devices >= 0])
+    place = _places(measured, work, sampled)
     span = _span(measured)
+    bytes_per_frame = _bytes_per_frame(measured, sizes or {})
     return tuple(
-        _summary(device, _telemetry(trace, device, span), _where(work, place == device), span, names, sizes or {})
+        _summary(device, _telemetry(measured, device, span), _where(work, place == device), span, bytes_per_frame)
         for device in np.unique(np.concatenate([sampled, place])).tolist()
     )
+
+
+def _bytes_per_frame(measured: Trace, sizes: Sizes) -> Column:
+    """A row (to the device, from it) per model; zeros where the sizes are not known."""
+    pairs = [sizes.get(model, (0, 0)) for model in measured.meta.names]
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+
+def _places(measured: Trace, work: Rows, sampled: Column) -> Column:
+    """The number of the GPU of each inference; `sampled` are those that telemetry knows."""
+    place = _devices_of_models(measured)[work["model"]]
+    if len(sampled) == 1 and len(np.unique(place)) == 1:
+        return np.full_like(place, sampled[0])
+    return place
 
 
 def _devices_of_models(trace: Trace) -> Column:
@@ -64,7 +78,7 @@ def _devices_of_models(trace: Trace) -> Column:
 def inferences(trace: Trace) -> dict[str, Column]:
     """Inferences whose time on the device is known, one row each: the rows of a batch share theirs.
 
-    Columns are those of requests that tell of the device, in the order of the kernels' start.
+    Columns are the requests' times on the device, in the order of the kernels' start.
     """
     r = trace.requests
     rows = np.flatnonzero((r["compute_at"] >= 0) & (r["compute"] >= 0))
@@ -81,7 +95,7 @@ def ordinal(model: ModelPlan) -> int:
 
 
 def overlap(work: Rows) -> Overlap:
-    """How kernels shared the time of one device with what other inferences had on it, exactly, in O(n log n).
+    """How kernels shared the time of one device with other inferences' work, exactly, in O(n log n).
 
     A sweep over the ends of all intervals: between two of them, c kernels and p copies run, and each of the c has
     company when c + p > 1. An inference's own copies come before and after its kernels (their stamps may say
@@ -91,43 +105,45 @@ def overlap(work: Rows) -> Overlap:
         work: columns as `inferences` has them, of one device.
     """
     kernels, copies = _intervals(work)
-    # Each end of an interval is an event: where it is, and by how much it changes the kernels and the copies running.
-    steps = ((kernels[:, 0], 1, 0), (kernels[:, 1], -1, 0), (copies[:, 0], 0, 1), (copies[:, 1], 0, -1))
-    at = np.concatenate([times for times, _, _ in steps])
-    change = np.concatenate([np.full((len(times), 2), (c, p)) for times, c, p in steps])
-    order = np.argsort(at, kind="stable")
-    c, p = np.cumsum(change[order], axis=0)[:-1].T if len(at) else np.empty((2, 0), dtype=np.int64)
-    length = np.diff(at[order])
-
-    def kernel_time(where: NDArray[np.bool_]) -> int:
-        return int((length * c)[where].sum())
-
+    length, c, p = _running(kernels, copies)
+    kernel_time = length * c
     return Overlap(
         busy=int(length[c > 0].sum()),
         compute=int((kernels[:, 1] - kernels[:, 0]).sum()),
-        beside_any=kernel_time(c + p > 1),
-        beside_kernels=kernel_time(c > 1),
-        beside_copies=kernel_time(p > 0),
+        beside_any=int(kernel_time[c + p > 1].sum()),
+        beside_kernels=int(kernel_time[c > 1].sum()),
+        beside_copies=int(kernel_time[p > 0].sum()),
     )
 
 
+def _running(kernels: Column, copies: Column) -> tuple[Column, Column, Column]:
+    """The spans between two ends of intervals: their lengths (ns), and the kernels and the copies that run in each."""
+    # Each end of an interval is an event: where it is, and by how much it changes the kernels and the copies running.
+    at = np.concatenate([kernels.T.ravel(), copies.T.ravel()])
+    change = np.repeat(_STEPS, np.repeat([len(kernels), len(copies)], 2), axis=0)
+    order = np.argsort(at, kind="stable")
+    c, p = np.cumsum(change[order], axis=0)[:-1].T
+    return np.diff(at[order]), c, p
+
+
 def _intervals(work: Rows) -> tuple[Column, Column]:
-    """Kernels and copies as (n, 2) starts and ends; copies that are none left out."""
-    began, ended = work["compute_at"], work["compute_at"] + work["compute"]
-    up = np.stack([work["h2d_at"], np.minimum(work["h2d_at"] + work["h2d"], began)], axis=1)
-    down = np.stack([np.maximum(work["d2h_at"], ended), work["d2h_at"] + work["d2h"]], axis=1)
-    known = np.concatenate([work["h2d_at"] >= 0, work["d2h_at"] >= 0])
-    copies = np.concatenate([up, down])
-    return np.stack([began, ended], axis=1), copies[known & (copies[:, 1] > copies[:, 0])]
+    """Kernels and copies as (n, 2) starts and ends; empty copies are left out."""
+    up, kernels, down = (_interval(work, name) for name in ("h2d", "compute", "d2h"))
+    up[:, 1] = np.minimum(up[:, 1], kernels[:, 0])
+    down[:, 0] = np.maximum(down[:, 0], kernels[:, 1])
+    copies = np.concatenate([up[work["h2d_at"] >= 0], down[work["d2h_at"] >= 0]])
+    return kernels, copies[copies[:, 1] > copies[:, 0]]
 
 
-def _summary(
-    device: int, t: Rows, work: Rows, span: tuple[int, int], names: Sequence[str], sizes: Sizes
-) -> DeviceSummary:
-    found = overlap(work)
-    up, down = (_bandwidth(work, name, names, sizes) for name in ("h2d", "d2h"))
-    whole, kernels = max(1, span[1] - span[0]), max(1, found.compute)
-    known = len(work["compute"]) > 0
+def _interval(work: Rows, name: str) -> Column:
+    """(n, 2) starts and ends of one part of the inferences."""
+    start = work[f"{name}_at"]
+    return np.stack([start, start + work[name]], axis=1)
+
+
+def _summary(device: int, t: Rows, work: Rows, span: tuple[int, int], bytes_per_frame: Column) -> DeviceSummary:
+    """One GPU; `bytes_per_frame` has a row (to the device, from it) per model."""
+    sizes = bytes_per_frame[work["model"]]
     return DeviceSummary(
         device=device,
         samples=len(t["time"]),
@@ -137,15 +153,26 @@ def _summary(
         reasons=_reasons(t["event_reasons"]),
         limited=_share(t["event_reasons"], LIMITING),
         inferences=len(work["compute"]),
-        busy=min(1.0, found.busy / whole) if known else None,
-        overlap=found.beside_any / kernels if known else None,
-        overlap_kernels=found.beside_kernels / kernels if known else None,
-        overlap_copies=found.beside_copies / kernels if known else None,
-        h2d_bytes_s=up,
-        d2h_bytes_s=down,
-        launch_delay=_spread(work["compute_at"] - work["started"], work["started"] >= 0),
-        wake_up=_spread(work["finished"] - _device_end(work), work["finished"] >= 0),
+        **_shares(work, span),
+        h2d_bytes_s=_bandwidth(work, "h2d", sizes[:, 0]),
+        d2h_bytes_s=_bandwidth(work, "d2h", sizes[:, 1]),
+        launch_delay=_spread((work["compute_at"] - work["started"])[work["started"] >= 0]),
+        wake_up=_spread((work["finished"] - _device_end(work))[work["finished"] >= 0]),
     )
+
+
+def _shares(work: Rows, span: tuple[int, int]) -> dict[str, float]:
+    """How much of the span any kernel ran, and how much of the kernels' time they shared; empty without inferences."""
+    if not len(work["compute"]):
+        return {}
+    shared = overlap(work)
+    kernels = max(1, shared.compute)
+    return {
+        "busy": min(1.0, shared.busy / max(1, span[1] - span[0])),
+        "overlap": shared.beside_any / kernels,
+        "overlap_kernels": shared.beside_kernels / kernels,
+        "overlap_copies": shared.beside_copies / kernels,
+    }
 
 
 def _device_end(work: Rows) -> Column:
@@ -154,16 +181,16 @@ def _device_end(work: Rows) -> Column:
     return np.where(copied, work["d2h_at"] + work["d2h"], work["compute_at"] + work["compute"])
 
 
-def _bandwidth(work: Rows, name: str, names: Sequence[str], sizes: Sizes) -> float | None:
-    """Bytes a second of the copies of one direction, of the models whose sizes are known."""
-    each = np.array([sizes.get(model, (0, 0))[name == "d2h"] for model in names], dtype=np.int64)[work["model"]]
-    rows = (work[name] > 0) & (work[f"{name}_at"] >= 0) & (each > 0)
+def _bandwidth(work: Rows, name: str, size: Column) -> float | None:
+    """Bytes per second of the copies of one direction; `size` is bytes per frame, 0 where it is not known."""
+    rows = (work[name] > 0) & (work[f"{name}_at"] >= 0) & (size > 0)
     spent = int(work[name][rows].sum())
-    return float((each * work["batch_size"])[rows].sum()) / spent * NS_PER_S if spent else None
+    if not spent:
+        return None
+    return float((size * work["batch_size"])[rows].sum()) / spent * NS_PER_S
 
 
-def _spread(values: Column, known: NDArray[np.bool_]) -> Spread | None:
-    values = values[known]
+def _spread(values: Column) -> Spread | None:
     if not len(values):
         return None
     median, p99 = np.quantile(values, [0.5, 0.99])
@@ -176,16 +203,19 @@ def _where(columns: Rows, keep: NDArray[np.bool_]) -> dict[str, Column]:
 
 def _span(measured: Trace) -> tuple[int, int]:
     """From the first due time to the last delivery, ns."""
-    r = measured.requests
-    return (int(r["due"].min()), int(r["delivered"].max())) if len(measured) else (0, 0)
+    if not len(measured):
+        return 0, 0
+    return int(measured.requests["due"].min()), int(measured.requests["delivered"].max())
 
 
 def _telemetry(trace: Trace, device: int, span: tuple[int, int]) -> dict[str, Column]:
     """Samples of a device within the span; all of them when that is under two."""
     t = trace.telemetry
-    own = t["device"] == device
-    inside = own & (t["time"] >= span[0]) & (t["time"] <= span[1])
-    return _where(t, inside if np.count_nonzero(inside) >= 2 else own)
+    samples = t["device"] == device
+    inside = samples & (t["time"] >= span[0]) & (t["time"] <= span[1])
+    if np.count_nonzero(inside) >= 2:
+        samples = inside
+    return _where(t, samples)
 
 
 def _medians(t: Rows) -> dict[str, float]:
@@ -194,13 +224,17 @@ def _medians(t: Rows) -> dict[str, float]:
 
 
 def _range(values: Column) -> tuple[int, int] | None:
-    known = values[values >= 0]
-    return (int(known.min()), int(known.max())) if len(known) else None
+    values = values[values >= 0]
+    if not len(values):
+        return None
+    return int(values.min()), int(values.max())
 
 
 def _energy(values: Column) -> int | None:
-    known = values[values >= 0]
-    return int(known[-1] - known[0]) if len(known) >= 2 else None
+    values = values[values >= 0]
+    if len(values) < 2:
+        return None
+    return int(values[-1] - values[0])
 
 
 def _reasons(bits: Column) -> dict[str, float]:
@@ -209,5 +243,7 @@ def _reasons(bits: Column) -> dict[str, float]:
 
 
 def _share(bits: Column, mask: int) -> float | None:
-    known = bits[bits >= 0]
-    return float(np.mean((known & mask) != 0)) if len(known) else None
+    bits = bits[bits >= 0]
+    if not len(bits):
+        return None
+    return float(np.mean((bits & mask) != 0))

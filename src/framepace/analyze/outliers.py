@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from framepace.analyze.stages import stages, take
-from framepace.facts.summary import Outlier, Tier
+from framepace.facts.summary import Coincidence, Outlier, Tier
 from framepace.facts.trace import Trace
 
 _DEVIATIONS = 5.0  # robust standard deviations above the tier
 _RELATIVE = 1.3  # and 30 % above it: on a quiet machine five deviations are nothing
 _REPORTED = 20
 _BUSY = 0.25  # share of the machine that others take beyond their usual share
+_COINCIDENCES: tuple[Coincidence, ...] = get_args(Coincidence)  # the first that fits is named
+Floats = NDArray[np.float64]
 
 
 def find_outliers(trace: Trace, tiers: Sequence[Tier]) -> tuple[tuple[Outlier, ...], float]:
@@ -29,46 +32,65 @@ def find_outliers(trace: Trace, tiers: Sequence[Tier]) -> tuple[tuple[Outlier, .
         trace: requests in the order of the series that `tiers` describe.
     """
     latency = trace.latency.astype(np.float64)
-    level, limit = _levels(latency, tiers)
-    far = np.flatnonzero(latency > limit)
+    level = _levels(latency, tiers)
+    far = np.flatnonzero(latency > _limits(latency, level, tiers))
     if not len(far):
         return (), 0.0
-    worst = far[np.argsort(-(latency - level)[far], kind="stable")][:_REPORTED]
-    words = _coincidences(trace, worst, latency - level)
-    found = tuple(
-        Outlier(request=int(i), latency=float(latency[i]), excess=float(latency[i] - level[i]), coincides=word)
-        for i, word in zip(worst, words, strict=True)
+    excess = latency - level
+    worst = far[np.argsort(-excess[far], kind="stable")][:_REPORTED]
+    causes = _coincidences(trace, worst, excess)
+    return _outliers(worst, latency, excess, causes), len(far) / len(latency)
+
+
+def _outliers(
+    worst: NDArray[np.intp], latency: Floats, excess: Floats, causes: Sequence[Coincidence | Literal[""]]
+) -> tuple[Outlier, ...]:
+    return tuple(
+        Outlier(request=int(i), latency=float(latency[i]), excess=float(excess[i]), coincides=cause)
+        for i, cause in zip(worst, causes, strict=True)
     )
-    return found, len(far) / len(latency)
 
 
-def _levels(latency: NDArray[np.float64], tiers: Sequence[Tier]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The tier's level at each request and the latency above which it is an outlier, ns."""
-    level, limit = np.empty_like(latency), np.empty_like(latency)
+def _levels(latency: Floats, tiers: Sequence[Tier]) -> Floats:
+    """The tier's level at each request, ns."""
+    level = np.empty_like(latency)
+    for tier in tiers:
+        count = tier.last + 1 - tier.first
+        level[tier.first : tier.last + 1] = np.linspace(tier.level, tier.level_end, count)
+    return level
+
+
+def _limits(latency: Floats, level: Floats, tiers: Sequence[Tier]) -> Floats:
+    """The latency above which each request is an outlier, ns."""
+    limit = np.empty_like(latency)
     for tier in tiers:
         rows = slice(tier.first, tier.last + 1)
-        level[rows] = np.linspace(tier.level, tier.level_end, tier.last + 1 - tier.first)
         deviation = 1.4826 * float(np.median(np.abs(latency[rows] - level[rows])))
         limit[rows] = np.maximum(level[rows] * _RELATIVE, level[rows] + _DEVIATIONS * deviation)
-    return level, limit
+    return limit
 
 
-def _coincidences(trace: Trace, worst: NDArray[np.intp], excess: NDArray[np.float64]) -> list[str]:
-    """What coincides with each of the requests `worst`."""
-    r, beyond = trace.requests, excess[worst]
-    stage = stages(take(trace, worst))
-    faults, preempted = np.median(r["faults"]), np.median(r["preempted"])
-    decode = np.median(r["decoded"] - r["captured"])
-    happened = {
-        "gc": r["gc"][worst] > 0.2 * beyond,
-        "page faults": r["faults"][worst] > 4 * faults + 16,
-        "decode": stage["decode"] - decode > 0.5 * beyond,
+def _coincidences(trace: Trace, worst: NDArray[np.intp], excess: Floats) -> list[Coincidence | Literal[""]]:
+    """What coincides with each of the requests `worst`; `excess` (ns, all requests) is the latency over the level."""
+    rows = take(trace, worst)
+    happened = _events(rows, excess[worst], trace)
+    happened["neighbours"] = _others(trace, worst)
+    return [next((word for word in _COINCIDENCES if happened[word][i]), "") for i in range(len(worst))]
+
+
+def _events(rows: Trace, beyond: Floats, trace: Trace) -> dict[Coincidence, NDArray[np.bool_]]:
+    """What happened to each of the requests `rows`, which took `beyond` ns more than their level."""
+    r = rows.requests
+    every = trace.requests
+    stage = stages(rows)
+    return {
+        "gc": r["gc"] > 0.2 * beyond,
+        "page faults": r["faults"] > 4 * np.median(every["faults"]) + 16,
+        "decode": stage["decode"] - np.median(every["decoded"] - every["captured"]) > 0.5 * beyond,
         "backlog": stage["backlog"] + stage["queue"] > 0.5 * beyond,
-        "preempted": r["preempted"][worst] > preempted,
-        "neighbours": _others(trace, worst),
+        "preempted": r["preempted"] > np.median(every["preempted"]),
         "pacer": stage["wake-up"] > 0.5 * beyond,
     }
-    return [next((word for word, there in happened.items() if there[i]), "") for i in range(len(worst))]
 
 
 def _others(trace: Trace, worst: NDArray[np.intp]) -> NDArray[np.bool_]:

@@ -32,15 +32,14 @@ def stages(trace: Trace) -> dict[str, Column]:
     """
     r = trace.requests
     stamp = _filled(r)
-    ready = np.maximum(r["due"], r["available"])
     taken = _taken(r, stamp["captured"])
-    waited, others = stamp["batched"] - stamp["queued"], _others(r, stamp)
+    others = _others(r, stamp)
     return {
-        "backlog": ready - r["due"],
-        "wake-up": taken - ready,
+        "backlog": stamp["ready"] - r["due"],
+        "wake-up": taken - stamp["ready"],
         "decode": stamp["decoded"] - taken,
         "hand-over": stamp["queued"] - stamp["decoded"],
-        "queue": waited - others,
+        "queue": stamp["batched"] - stamp["queued"] - others,
         "other models": others,
         "prepare": stamp["started"] - stamp["batched"],
         "infer": stamp["finished"] - stamp["started"],
@@ -54,12 +53,12 @@ def parts(trace: Trace) -> dict[str, Column]:
     Always 'enqueue' (the call) and 'device wait' (after it). Where every row has device times, also 'h2d', 'compute',
     'd2h' and 'host' (the remainder: launch, synchronisation, wake-up).
     """
-    r, stamp = trace.requests, _filled(trace.requests)
-    found = {"enqueue": stamp["enqueued"] - stamp["started"], "device wait": stamp["finished"] - stamp["enqueued"]}
-    device = {name: r[name] for name in ("h2d", "compute", "d2h")}
+    stamp = _filled(trace.requests)
+    call = {"enqueue": stamp["enqueued"] - stamp["started"], "device wait": stamp["finished"] - stamp["enqueued"]}
+    device = {name: trace.requests[name] for name in ("h2d", "compute", "d2h")}
     if not len(trace) or min(int(column.min()) for column in device.values()) < 0:
-        return found
-    return found | device | {"host": stamp["finished"] - stamp["started"] - sum(device.values())}
+        return call
+    return call | device | {"host": stamp["finished"] - stamp["started"] - sum(device.values())}
 
 
 def frames(trace: Trace) -> dict[str, Column]:
@@ -73,17 +72,17 @@ def frames(trace: Trace) -> dict[str, Column]:
 
 
 def frame_trace(trace: Trace) -> Trace:
-    """The trace with one row a frame, in order of due time, its stamps laid so that stages of all models are added up.
+    """The trace with one row per frame, in order of due time; each stage is the sum of that stage over the models.
 
     Models that ran one after the other follow each other; where models of a frame overlap, the time is counted once.
     Counters and device times are sums (-1 where one was not measured), `cpu` so that `per_frame_cpu` is one, `marks`
-    is the union, `outcome` and `cause` those of the worst model; the rest is that of the first model.
+    is the union, `outcome` and `cause` those of the worst model; other columns are those of the first model.
     """
     rows, first = _grouped(trace)
     if len(first) == len(trace):
         return in_order(trace)
     whole = {name: column[first] for name, column in rows.items()}
-    whole |= _laid(rows, first) | _totals(rows, first)
+    whole |= _end_to_end(rows, first) | _totals(rows, first)
     return in_order(Trace(trace.meta, whole, trace.telemetry))
 
 
@@ -93,15 +92,18 @@ def take(trace: Trace, rows: NDArray[np.intp]) -> Trace:
 
 
 def in_order(trace: Trace) -> Trace:
-    """The trace with its rows in order of due time; itself when they are."""
+    """The trace with its rows in order of due time; the trace itself when they are."""
     due = trace.requests["due"]
-    return trace if (due[1:] >= due[:-1]).all() else take(trace, np.argsort(due, kind="stable"))
+    if (due[1:] >= due[:-1]).all():
+        return trace
+    return take(trace, np.argsort(due, kind="stable"))
 
 
 def _grouped(trace: Trace) -> tuple[Mapping[str, Column], NDArray[np.intp]]:
     """Rows by frame and, within it, in the order its models ran; and where each frame starts in them."""
     rows = trace.requests
-    frame, batched = rows["frame"], rows["batched"]
+    frame = rows["frame"]
+    batched = rows["batched"]
     step = np.diff(frame)
     if not ((step > 0) | ((step == 0) & (np.diff(batched) >= 0))).all():
         order = np.lexsort((batched, frame))
@@ -110,8 +112,12 @@ def _grouped(trace: Trace) -> tuple[Mapping[str, Column], NDArray[np.intp]]:
 
 
 def _filled(r: Mapping[str, Column]) -> dict[str, Column]:
-    """The stamps after `due`; one that was not measured is the one before it."""
-    stamps, last = {}, np.maximum(r["due"], r["available"])
+    """The stamps after `due`, from 'ready' on, when both the frame and its taker were there.
+
+    One that was not measured is the one before it.
+    """
+    last = np.maximum(r["due"], r["available"])
+    stamps = {"ready": last}
     for name in _STAMPS:
         last = np.where(r[name] < 0, last, r[name])
         stamps[name] = last
@@ -122,56 +128,88 @@ def _taken(r: Mapping[str, Column], captured: Column) -> Column:
     """When the taker began with the frame: for frames taken together, when it began with the first of them.
 
     The worker that decodes a batch itself takes its frames one after the other: they share worker, available and due,
-    and waiting for the pictures before one's own is decoding, not waking up.
+    and waiting for the pictures of the frames before is decoding, not waking up.
     """
     if len(captured) == 0 or r["batch_size"].max() <= 1:
         return captured
     order = np.lexsort((captured, r["due"], r["available"], r["worker"]))
     keys = np.stack([r[name][order] for name in ("worker", "available", "due")])
-    new = np.any(np.diff(keys, prepend=keys[:, :1] - 1), axis=0) | (keys[1] < 0)
+    available_unknown = keys[1] < 0
     taken = np.empty_like(captured)
-    taken[order] = captured[order][np.maximum.accumulate(np.where(new, np.arange(len(new)), 0))]
+    taken[order] = captured[order][_group_starts(_changes(keys) | available_unknown)]
     return taken
+
+
+def _changes(keys: Column) -> NDArray[np.bool_]:
+    """Where any of the keys (rows) differs from the column before; true at the first column."""
+    return np.asarray(np.any(np.diff(keys, prepend=keys[:, :1] - 1), axis=0))
+
+
+def _group_starts(new: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """For each row, the row where its group starts; `new` is true at the first row of each group."""
+    return np.maximum.accumulate(np.where(new, np.arange(len(new)), 0))
 
 
 def _others(r: Mapping[str, Column], stamp: Mapping[str, Column]) -> Column:
     """How long, of the wait from queued to batched, models of the same frame ran that came before."""
-    queued, batched, frame = stamp["queued"], stamp["batched"], r["frame"]
-    others = np.zeros_like(queued)
+    batched = stamp["batched"]
+    frame = r["frame"]
+    others = np.zeros_like(batched)
     if len(frame) == 0 or r["model"].min() == r["model"].max():
         return others
     order = np.lexsort((batched, frame))
-    new = np.diff(frame[order], prepend=-1) != 0
-    first = np.maximum.accumulate(np.where(new, np.arange(len(new)), 0))
-    before = np.roll(_running_max(r["delivered"][order], new), 1) - batched[order][first]
-    others[order] = np.where(new, 0, before)
-    return np.clip(others, 0, np.maximum(batched - queued, 0))
+    others[order] = _ran_before(frame[order], batched[order], r["delivered"][order])
+    return np.clip(others, 0, np.maximum(batched - stamp["queued"], 0))
+
+
+def _ran_before(frame: Column, batched: Column, delivered: Column) -> Column:
+    """From when the first model of a frame took it until the last of the models before each row delivered.
+
+    Rows are by frame and, within it, in the order its models ran; 0 for the first model.
+    """
+    new = np.diff(frame, prepend=-1) != 0
+    delivered_before = np.roll(_running_max(delivered, new), 1)
+    return np.where(new, 0, delivered_before - batched[_group_starts(new)])
 
 
 def _running_max(values: Column, new: NDArray[np.bool_]) -> Column:
-    """Running maximum that starts again where `new` is true, by doubling steps within the short groups."""
+    """Running maximum that starts again where `new` is true.
+
+    NumPy has no accumulate by groups. After the pass with step s, each row holds the maximum of the last 2 s rows of
+    its group (Hillis and Steele 1986). A group is a frame and its rows are the models, so that two or three passes are
+    enough whatever the length.
+    """
     result: Column = values.copy()
-    group, step = np.cumsum(new), 1
+    group = np.cumsum(new)
+    step = 1
     while step < len(values) and (same := group[step:] == group[:-step]).any():
         result[step:] = np.where(same, np.maximum(result[step:], result[:-step]), result[step:])
         step *= 2
     return result
 
 
-def _laid(rows: Mapping[str, Column], first: NDArray[np.intp]) -> dict[str, Column]:
-    """Stamps from batched to delivered of each frame, with the stages of its models laid end to end."""
+def _end_to_end(rows: Mapping[str, Column], first: NDArray[np.intp]) -> dict[str, Column]:
+    """Stamps from batched to delivered of each frame, so that each stage is the sum of that stage over its models.
+
+    A model's first stage begins where the models before it had delivered (for the first model: at 'queued'). Stamps
+    before that are moved up to it, so that time in which models overlap counts once, for the earlier model. `reached`
+    then rises from stamp to stamp in each row. `reduceat` at the frames' first rows adds up what a stage took of all
+    models of a frame, and the stamps of the frame are the running sum of those.
+    """
     new = np.zeros(len(rows["due"]), dtype=bool)
     new[first] = True
     stamp = _filled(rows) | {"delivered": rows["delivered"]}
-    before = np.roll(_running_max(stamp["delivered"], new), 1)
-    last = np.where(new, stamp["queued"], before)
-    end = np.where(new, np.iinfo(np.int64).min, before)
-    laid, at = {}, stamp["queued"][first]
+    delivered_before = np.roll(_running_max(stamp["delivered"], new), 1)
+    last = np.where(new, stamp["queued"], delivered_before)
+    earliest = np.where(new, np.iinfo(np.int64).min, delivered_before)
+    stamps = {}
+    at = stamp["queued"][first]
     for name in ("batched", "started", "enqueued", "finished", "delivered"):
-        reached = np.maximum(stamp[name], end)
+        reached = np.maximum(stamp[name], earliest)
         at = at + np.add.reduceat(reached - last, first)
-        laid[name], last = at, reached
-    return laid
+        stamps[name] = at
+        last = reached
+    return stamps
 
 
 def _totals(rows: Mapping[str, Column], first: NDArray[np.intp]) -> dict[str, Column]:

@@ -30,24 +30,36 @@ def autocorrelation_time(values: Values) -> float:
     n = len(values)
     if n < 4:
         return 1.0
-    centred = values - np.mean(values)
-    size = 1 << (2 * n - 1).bit_length()
-    spectrum = np.fft.rfft(centred, size)
-    covariance = np.fft.irfft(spectrum.real**2 + spectrum.imag**2, size)[:n]
+    covariance = _autocovariance(values)
     if covariance[0] <= 1e-12 * n * max(float(np.mean(values)) ** 2, 1e-300):
         return 1.0  # a constant series repeats itself by nature, not by memory
-    taus = 2 * np.cumsum(covariance / covariance[0]) - 1
+    return _windowed(2 * np.cumsum(covariance / covariance[0]) - 1)
+
+
+def _windowed(taus: NDArray[np.float64]) -> float:
+    """The autocorrelation time; `taus` has the sum up to each lag."""
+    n = len(taus)
     enough = np.arange(n) >= _SOKAL_WINDOW * taus
     if not enough.any():
         return float(n)
     window = int(np.argmax(enough))
-    summed = (2 * window + 1) / n
-    return min(float(taus[window]) * (1 + summed), float(n)) if taus[window] > 1 + math.sqrt(2 * summed) else 1.0
+    bias = (2 * window + 1) / n
+    if taus[window] <= 1 + math.sqrt(2 * bias):
+        return 1.0
+    return min(float(taus[window]) * (1 + bias), float(n))
+
+
+def _autocovariance(values: Values) -> NDArray[np.float64]:
+    """n times the autocovariance at lags 0 to n - 1, by FFT; padded so that it does not wrap around."""
+    n = len(values)
+    size = 1 << (2 * n - 1).bit_length()
+    spectrum = np.fft.rfft(values - np.mean(values), size)
+    return np.asarray(np.fft.irfft(spectrum.real**2 + spectrum.imag**2, size)[:n])
 
 
 def effective_size(values: Values) -> int:
     """How many independent samples carry as much information on the mean as `values`; 0 for none."""
-    return int(len(values) / autocorrelation_time(values)) if len(values) else 0
+    return int(len(values) / autocorrelation_time(values))
 
 
 def needed(q: float, confidence: float = 0.99, over: int = 0) -> int:
@@ -58,12 +70,18 @@ def needed(q: float, confidence: float = 0.99, over: int = 0) -> int:
     """
     from scipy.special import bdtr
 
-    p, low, high = 1 - q / 100, over, over + 1
-    while bdtr(over, high, p) > 1 - confidence:
-        low, high = high, 2 * high
+    above = 1 - q / 100
+    low = over
+    high = over + 1
+    while bdtr(over, high, above) > 1 - confidence:
+        low = high
+        high *= 2
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if bdtr(over, middle, p) <= 1 - confidence else (middle, high)
+        if bdtr(over, middle, above) <= 1 - confidence:
+            high = middle
+        else:
+            low = middle
     return high
 
 
@@ -87,22 +105,31 @@ def percentiles(values: Values, qs: Iterable[float], confidence: float = 0.99) -
 
 
 def _percentile(values: Values, ordered: Values, q: float, confidence: float) -> Percentile:
-    n, want = len(values), needed(max(q, 100 - q), 1 - (1 - confidence) / 2)
-    if n < want:
-        return Percentile(q=q, estimate=None, refused=f"p{q:g} needs {want:,} requests, there are {n:,}")
+    n = len(values)
+    least = needed(max(q, 100 - q), 1 - (1 - confidence) / 2)
+    if n < least:
+        return _refused(q, f"needs {least:,} requests, there are {n:,}")
     value = _at(ordered, q / 100 * n)
     size = int(n / autocorrelation_time((values > value).astype(np.float64)))
-    if size < want:
-        refused = f"p{q:g} needs {want:,} independent requests, these {n:,} are worth {size:,}"
-        return Percentile(q=q, estimate=None, refused=refused)
+    if size < least:
+        return _refused(q, f"needs {least:,} independent requests, these {n:,} are worth {size:,}")
+    low, high = _interval(ordered, q, size, confidence)
+    return Percentile(q=q, estimate=Estimate(value=value, low=low, high=high))
+
+
+def _interval(ordered: Values, q: float, size: int, confidence: float) -> tuple[float, float]:
+    """The samples that enclose percentile `q` of a series that is worth `size` independent samples."""
     # Rank k of `size` samples lies at k / (size + 1) on average (Weibull); for size n that is rank k itself.
-    low, high = (_at(ordered, rank * n / (size + 1)) for rank in _ranks(size, q / 100, confidence))
-    estimate = Estimate(value=value, low=low, high=high)
-    return Percentile(q=q, estimate=estimate)
+    low, high = (_at(ordered, rank * len(ordered) / (size + 1)) for rank in _ranks(size, q / 100, confidence))
+    return low, high
+
+
+def _refused(q: float, reason: str) -> Percentile:
+    return Percentile(q=q, estimate=None, refused=f"p{q:g} {reason}")
 
 
 def _ranks(n: int, q: float, confidence: float) -> tuple[int, int]:
-    """Ranks (1-based) l < u with P(X(l) <= percentile <= X(u)) >= confidence, both tails under half the rest."""
+    """Ranks (1-based) l < u with P(X(l) <= percentile <= X(u)) >= confidence, and equal tails at most."""
     from scipy.special import bdtrik
 
     tail = (1 - confidence) / 2
@@ -121,7 +148,8 @@ def mean_interval(values: Values, confidence: float = 0.95) -> Estimate:
     """
     if not len(values):
         return Estimate(value=0.0)
-    mean, size = float(np.mean(values)), effective_size(values)
+    mean = float(np.mean(values))
+    size = effective_size(values)
     if size < 2:
         return Estimate(value=mean)
     half = _t(confidence, size - 1) * float(np.std(values, ddof=1)) / math.sqrt(size)
@@ -144,16 +172,16 @@ def normal_quantile(confidence: float) -> float:
 def paired_ratio(
     before: Sequence[Values], after: Sequence[Values], statistic: str = "median", confidence: float = 0.95
 ) -> Estimate:
-    """Ratio after/before of a statistic over interleaved blocks (A B B A ...), with an interval that knows of drift.
+    """Ratio after/before of a statistic over interleaved blocks (A B B A ...), with an interval that includes drift.
 
-    A t-interval of the logarithms that counts whatever makes blocks differ, drift included, and is never narrower
-    than the noise within the blocks allows. From four pairs on it is that of the pairs' ratios. Two or three pairs
-    have too few degrees of freedom for that, so there the blocks of each side are pooled: exact for independent
-    blocks, wider than needed where drift makes pairs alike. One pair says nothing of drift and gets no interval. The
-    order A B B A cancels a linear trend.
+    A t-interval of the logarithms. It counts whatever makes blocks differ, drift included, and is never narrower than
+    the noise within the blocks. From four pairs on it is that of the pairs' ratios. Two or three pairs have too few
+    degrees of freedom for that, so their blocks are pooled by side: exact for independent blocks, wider than needed
+    where drift makes pairs alike. One pair says nothing about drift and gets no interval. The order A B B A cancels a
+    linear trend.
 
     Args:
-        before, after: one array a block, shape (n,), values > 0, same unit; pairs with an empty block are left out.
+        before, after: one array per block, shape (n,), values > 0, same unit; pairs with an empty block are left out.
         statistic: 'median', 'mean' or a percentile such as 'p90'.
 
     Returns:
@@ -163,14 +191,6 @@ def paired_ratio(
     if not len(centres) or (centres <= 0).any():
         return Estimate(value=1.0)
     return _exponential(_effect(np.log(centres), errors / centres, confidence))
-
-
-def paired_difference(
-    before: Sequence[Values], after: Sequence[Values], statistic: str = "median", confidence: float = 0.95
-) -> Estimate:
-    """Difference after - before of a statistic over interleaved blocks; see `paired_ratio`. 0 when no pair is left."""
-    centres, errors = _blocks(before, after, statistic)
-    return _effect(centres, errors, confidence) if len(centres) else Estimate(value=0.0)
 
 
 def _blocks(
@@ -186,7 +206,8 @@ def _blocks(
 def _effect(centres: NDArray[np.float64], errors: NDArray[np.float64], confidence: float) -> Estimate:
     """The mean of after - before over pairs with its interval; shapes (pairs, 2)."""
     effects = centres[:, 1] - centres[:, 0]
-    count, value = len(effects), float(np.mean(effects))
+    count = len(effects)
+    value = float(np.mean(effects))
     if count < 2:
         return Estimate(value=value)
     within = normal_quantile(confidence) * math.sqrt(float(np.sum(errors**2))) / count
@@ -208,14 +229,16 @@ def _exponential(logs: Estimate) -> Estimate:
     value = math.exp(logs.value)
     if logs.low is None or logs.high is None:
         return Estimate(value=value)
-    # An interval beyond e^+-700 says nothing more than 'anything'.
+    # e^+-700 is as good as no limit, and exp does not overflow.
     return Estimate(value=value, low=math.exp(max(logs.low, -700)), high=math.exp(min(logs.high, 700)))
 
 
 def _quantile_of(statistic: str) -> float | None:
     """The quantile (0-1) a statistic's name means; None for the mean."""
-    if statistic in ("mean", "median"):
-        return None if statistic == "mean" else 0.5
+    if statistic == "mean":
+        return None
+    if statistic == "median":
+        return 0.5
     try:
         q = float(statistic.removeprefix("p")) / 100
     except ValueError:
@@ -227,11 +250,13 @@ def _quantile_of(statistic: str) -> float | None:
 
 def _centre(values: Values, statistic: str) -> float:
     q = _quantile_of(statistic)
-    return float(np.mean(values)) if q is None else float(np.quantile(values, q))
+    if q is None:
+        return float(np.mean(values))
+    return float(np.quantile(values, q))
 
 
 def _error(values: Values, statistic: str) -> float:
-    """Standard error of a statistic of one correlated series; 0 where a single sample cannot tell."""
+    """Standard error of a statistic of one correlated series; 0 for under three samples."""
     if len(values) < 3:
         return 0.0
     q = _quantile_of(statistic)
@@ -253,12 +278,14 @@ def quantile_error(values: Values, q: float) -> float:
 
 def ratio_interval(a: Values, b: Values, q: float, confidence: float) -> Estimate | None:
     """Ratio b/a of quantile `q` (0-1) of two independent series, or None where one has too few effective samples."""
-    logs, variance = [], 0.0
+    logs = []
+    variance = 0.0
     for values in (a, b):
-        found = percentile(values, 100 * q, confidence).estimate
-        if found is None or found.value <= 0:
+        estimate = percentile(values, 100 * q, confidence).estimate
+        if estimate is None or estimate.value <= 0:
             return None
-        logs.append(math.log(found.value))
-        variance += (quantile_error(values, q) / found.value) ** 2
-    half, value = normal_quantile(confidence) * math.sqrt(variance), logs[1] - logs[0]
+        logs.append(math.log(estimate.value))
+        variance += (quantile_error(values, q) / estimate.value) ** 2
+    value = logs[1] - logs[0]
+    half = normal_quantile(confidence) * math.sqrt(variance)
     return _exponential(Estimate(value=value, low=value - half, high=value + half))

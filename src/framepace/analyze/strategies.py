@@ -1,121 +1,186 @@
-"""What a strategy costs, and why one beats another: where the time of its models went.
+"""The cost of a strategy, and why one beats another: where the time of its models went.
 
 With n frames in a wall time T, models at work for W ns in all, `together` of them at once on average while any was,
 which was a share `busy` of T:   n / T = together * busy / (W / n).   So a strategy wins by running models side by side,
-and loses by what each then takes longer, and by the time in which none is at work (hand-over, decoding, waiting).
+and loses where each then takes longer, and by the time in which none is at work (hand-over, decoding, waiting).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from framepace.facts.strategy import STRATEGIES
 from framepace.facts.summary import Cost, Summary
 from framepace.facts.trace import Column, Trace
 from framepace.units import NS_PER_MS, NS_PER_S, format_bytes, format_ms
 
-_SAME = 0.05  # a difference below that share is not told
-_PART = 0.15  # of what models take longer: a smaller part is not told
+_SAME = 0.05  # share below which a difference is not mentioned
+_PART = 0.15  # of the time that models take longer: a smaller part is not mentioned
 _NEIGHBOURS = 0.2  # of the machine's CPU time
-_ALIKE = ("serial", "workers")  # what the others are held against, the first that was measured
-_LOCK, _BLOCKED = "the interpreter lock", ": a blocking call holds the event loop"
-_SHARES_LOCK = ("threads", "asyncio-threads")
-_ELSEWHERE = ("threads", "asyncio-threads", "processes")
+_PLAIN = ("serial", "workers")  # the first of these that was measured is the base of the comparison
+_LOCK = "the interpreter lock"
+_SHARES_LOCK = frozenset(name for name, kind in STRATEGIES.items() if kind.shares_interpreter)
+_ELSEWHERE = frozenset(name for name, kind in STRATEGIES.items() if kind.waits_elsewhere)
+_BLOCKS_LOOP = frozenset(name for name, kind in STRATEGIES.items() if kind.blocks_loop)
 
 
 def cost(done: Trace, host: Mapping[str, Column], rates: Mapping[str, float]) -> Cost:
-    """What the run took of the machine.
+    """What the run used of the machine.
 
     Args:
         done: the delivered rows past warm-up.
         host: the host's telemetry of the run.
-        rates: counters of the host's telemetry a second ('process_cpu_s', 'run_delay_s').
+        rates: counters of the host's telemetry per second ('process_cpu_s', 'run_delay_s').
     """
     work = _inferences(done)
-    took = work["delivered"] - work["batched"]
+    durations = work["delivered"] - work["batched"]
+    busy_ns = _union(work["batched"], work["delivered"])
     names = done.meta.names
-    union, startup, t = _union(work["batched"], work["delivered"]), done.meta.startup, done.telemetry
+    devices = done.telemetry["device"] >= 0
     return Cost(
-        startup=float(startup["models"] + startup.get("workers", 0)) if "models" in startup else None,
-        models={name: float(took[work["model"] == i].sum()) for i, name in enumerate(names)},
-        computing=float(work["cpu"].sum()) if (work["cpu"] >= 0).all() else None,
-        together=float(took.sum()) / union if union else 0.0,
-        busy=union / _wall(done) if union else 0.0,
+        startup=_startup(done.meta.startup),
+        models={name: float(durations[work["model"] == i].sum()) for i, name in enumerate(names)},
+        computing=_computing(work["cpu"]),
+        together=float(durations.sum()) / max(1, busy_ns),
+        busy=busy_ns / _wall(done),
         cores=_rate(rates, "process_cpu_s"),
         waiting=_rate(rates, "run_delay_s"),
         memory=_peak(host["memory_bytes"]),
-        device_memory=_peak(t["device_memory_bytes"][t["device"] >= 0]),
+        device_memory=_peak(done.telemetry["device_memory_bytes"][devices]),
     )
 
 
+def _startup(startup: Mapping[str, int]) -> float | None:
+    """Time before the load began, ns."""
+    if "models" not in startup:
+        return None
+    return float(startup["models"] + startup.get("workers", 0))
+
+
+def _computing(cpu: Column) -> float | None:
+    """CPU time of all inferences, ns; None where one was not measured."""
+    if (cpu < 0).any():
+        return None
+    return float(cpu.sum())
+
+
 def reasons(summaries: Mapping[str, Summary]) -> dict[str, str]:
-    """One sentence a strategy, by name: how it compares with the plainest one measured, and why."""
-    base = next((name for name in (*_ALIKE, *summaries) if name in summaries and summaries[name].cost), None)
-    if base is None:
+    """One sentence per strategy, by name: how it compares with the plainest one measured, and why."""
+    measured = {name: summary for name, summary in summaries.items() if summary.cost}
+    base_name = next((name for name in (*_PLAIN, *measured) if name in measured), None)
+    if base_name is None:
         return {}
-    told = {name: ", ".join(_reason(name, s, base, summaries[base])) for name, s in summaries.items() if s.cost}
-    return {name: text[:1].upper() + text[1:] + "." for name, text in told.items()}
+    base = measured[base_name]
+    reasons = {name: _sentence(_reason(name, summary, base_name, base)) for name, summary in measured.items()}
+    return reasons | {base_name: _sentence(_base_text(base))}
 
 
-def _reason(name: str, own: Summary, base_name: str, base: Summary) -> Iterator[str]:
-    a, b = own.cost or Cost(), base.cost or Cost()
-    if name == base_name:
-        yield f"what the others are held against: {a.together:.1f} models at work at once, {_idle(a)}"
-        if (others := base.neighbours_cpu or 0.0) > _NEIGHBOURS:
-            yield f"while others used {others:.0%} of the machine, so that small differences mean nothing"
-        return
-    yield _compared(own, base, base_name)
-    if abs(a.together / max(b.together, 1e-9) - 1) > _SAME:
-        yield f"{a.together:.1f} models at work at once, not {b.together:.1f}"
-    elif name != "workers" and a.together < 1 + _SAME:
-        yield "one model after the other here too" + (_BLOCKED if name == "asyncio" else "")
-    yield from _longer(name, own, base)
+def _sentence(parts: Iterable[str]) -> str:
+    text = ", ".join(parts)
+    return text[:1].upper() + text[1:] + "."
+
+
+def _base_text(base: Summary) -> Iterator[str]:
+    cost = base.cost or Cost()
+    yield f"what the others are held against: {cost.together:.1f} models at work at once, {_idle(cost)}"
+    if (others := base.neighbours_cpu or 0.0) > _NEIGHBOURS:
+        yield f"while others used {others:.0%} of the machine, so that small differences mean nothing"
+
+
+def _reason(name: str, summary: Summary, base_name: str, base: Summary) -> Iterator[str]:
+    a = summary.cost or Cost()
+    b = base.cost or Cost()
+    yield _compared(summary, base, base_name)
+    yield from _overlap(name, a, b)
+    yield from _longer(name, summary, base)
     if b.busy - a.busy > _SAME:
-        yield f"{_idle(a)}{' (frames and results are handed over)' if name in _ELSEWHERE else ''}"
+        idle = _idle(a)
+        if name in _ELSEWHERE:
+            idle += " (frames and results are handed over)"
+        yield idle
     yield from _price(a, b)
 
 
-def _compared(own: Summary, base: Summary, base_name: str) -> str:
-    """Frames a second where they differ, else, as under a paced load, the mean latency."""
-    rate, time = own.throughput / max(base.throughput, 1e-9), own.frames.mean / max(base.frames.mean, 1e-9)
+def _overlap(name: str, a: Cost, b: Cost) -> Iterator[str]:
+    """Whether the strategy runs more or fewer models at once than the base."""
+    if abs(a.together / max(b.together, 1e-9) - 1) > _SAME:
+        yield f"{a.together:.1f} models at work at once, not {b.together:.1f}"
+    elif name in _BLOCKS_LOOP and a.together < 1 + _SAME:
+        yield "one model after the other here too: a blocking call holds the event loop"
+    elif name != "workers" and a.together < 1 + _SAME:
+        yield "one model after the other here too"
+
+
+def _compared(summary: Summary, base: Summary, base_name: str) -> str:
+    """Frames per second where they differ, else, as under a paced load, the mean latency."""
+    rate = summary.throughput / max(base.throughput, 1e-9)
+    time = summary.frames.mean / max(base.frames.mean, 1e-9)
     if abs(rate - 1) > _SAME:
         return f"{rate:.2f} times the frames/s of {base_name}"
-    latency = f", each in {time:.2f} times its time" if abs(time - 1) > _SAME else ""
-    return f"as many frames/s as {base_name}{latency}"
+    if abs(time - 1) > _SAME:
+        return f"as many frames/s as {base_name}, each in {time:.2f} times its time"
+    return f"as many frames/s as {base_name}"
 
 
-def _longer(name: str, own: Summary, base: Summary) -> Iterator[str]:
-    """What the models take longer than in the base, and for what."""
-    a, b = _a_frame(own), _a_frame(base)
-    longer = a["work"] - b["work"]
-    if abs(longer) <= _SAME * b["work"]:
+def _longer(name: str, summary: Summary, base: Summary) -> Iterator[str]:
+    """By how much the models take longer than in the base, and why."""
+    a = _per_frame(summary)
+    b = _per_frame(base)
+    longer = a.work - b.work
+    if abs(longer) <= _SAME * b.work:
         return
-    parts = _parts(name, own, longer, a, b) if longer > 0 else {}
-    told = " and ".join(f"{format_ms(ns)} {what}" for what, ns in parts.items() if ns > _PART * longer)
-    yield f"its models take {a['work'] / b['work']:.2f} times the time{f': a frame {told}' if told else ''}"
+    text = f"its models take {a.work / b.work:.2f} times the time"
+    if longer > 0:
+        parts = _parts(a, b, _bottleneck(name, summary))
+        causes = " and ".join(f"{format_ms(ns)} {cause}" for cause, ns in parts.items() if ns > _PART * longer)
+        text += f": a frame {causes}"
+    yield text
 
 
-def _parts(name: str, own: Summary, longer: float, a: dict[str, float], b: dict[str, float]) -> dict[str, float]:
-    """What models take `longer` (ns a frame) as parts: first their own CPU time, then the cores', then what is left."""
-    device = own.devices[0] if own.devices else None
-    rest = _LOCK if name in _SHARES_LOCK else "memory or other threads"
-    if device is not None:
-        overlap = device.overlap_kernels
-        rest = "the device" if overlap is None else f"the device, whose kernels overlap {overlap:.0%}"
-    if own.cost is None or own.cost.waiting is None:
-        rest = f"a core or {rest}"
-    computed = min(longer, max(0.0, a["computing"] - b["computing"]))
-    core = min(longer - computed, max(0.0, a["waiting"] - b["waiting"]))
-    return {"computing more": computed, "waiting for a core": core, f"waiting for {rest}": longer - computed - core}
+def _parts(a: _PerFrame, b: _PerFrame, bottleneck: str) -> dict[str, float]:
+    """The time that models take longer, ns per frame: their CPU time first, then waiting for cores, then the others."""
+    longer = a.work - b.work
+    computing = min(longer, max(0.0, a.computing - b.computing))
+    waiting = min(longer - computing, max(0.0, a.waiting - b.waiting))
+    return {
+        "computing more": computing,
+        "waiting for a core": waiting,
+        f"waiting for {bottleneck}": longer - computing - waiting,
+    }
 
 
-def _a_frame(s: Summary) -> dict[str, float]:
-    """ns a frame: models at work, their threads computing, threads waiting for a core."""
-    c, frames = s.cost or Cost(), max(1, s.frames.requests)
-    waiting = (c.waiting or 0.0) * NS_PER_S / max(s.throughput, 1e-9)
-    return {"work": sum(c.models.values()) / frames, "computing": (c.computing or 0.0) / frames, "waiting": waiting}
+def _bottleneck(name: str, summary: Summary) -> str:
+    """What models wait for that is neither measured nor a core."""
+    text = "memory or other threads"
+    if name in _SHARES_LOCK:
+        text = _LOCK
+    if summary.devices:
+        overlap = summary.devices[0].overlap_kernels
+        text = "the device"
+        if overlap is not None:
+            text = f"the device, whose kernels overlap {overlap:.0%}"
+    if summary.cost is None or summary.cost.waiting is None:
+        return f"a core or {text}"
+    return text
+
+
+class _PerFrame(NamedTuple):
+    """ns per frame: models at work, their threads computing, threads waiting for a core."""
+
+    work: float
+    computing: float
+    waiting: float
+
+
+def _per_frame(s: Summary) -> _PerFrame:
+    cost = s.cost or Cost()
+    frames = max(1, s.frames.requests)
+    waiting = (cost.waiting or 0.0) * NS_PER_S / max(s.throughput, 1e-9)
+    return _PerFrame(sum(cost.models.values()) / frames, (cost.computing or 0.0) / frames, waiting)
 
 
 def _price(a: Cost, b: Cost) -> Iterator[str]:
@@ -133,7 +198,7 @@ def _idle(c: Cost) -> str:
 
 
 def _inferences(done: Trace) -> dict[str, Column]:
-    """One row an inference: the rows of a batch share theirs."""
+    """One row per inference: the rows of a batch share theirs."""
     r = done.requests
     keys = [r[name] for name in ("worker", "model", "batch_id")]
     order = np.lexsort(keys)
@@ -157,8 +222,12 @@ def _wall(done: Trace) -> int:
 
 
 def _rate(rates: Mapping[str, float], name: str) -> float | None:
-    return rates[name] / NS_PER_S if name in rates else None
+    if name not in rates:
+        return None
+    return rates[name] / NS_PER_S
 
 
 def _peak(values: Column) -> float | None:
-    return float(values.max()) if len(values) and values.max() > 0 else None
+    if not len(values) or values.max() <= 0:
+        return None
+    return float(values.max())

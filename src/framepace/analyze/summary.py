@@ -1,8 +1,9 @@
-"""The summary of a trace: whole frames and each model, with what stood beside them."""
+"""The summary of a trace: whole frames and each model, with telemetry, devices and costs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 from msgspec.structs import replace
@@ -15,19 +16,32 @@ from framepace.analyze.stages import frame_trace, parts, per_frame_cpu, stages, 
 from framepace.analyze.stats import Values, effective_size, percentiles
 from framepace.analyze.strategies import cost
 from framepace.analyze.tiers import find_tiers, with_beside
+from framepace.facts.device import DeviceSummary
 from framepace.facts.model import TensorSpec
-from framepace.facts.summary import ModelSummary, StageShare, Summary
+from framepace.facts.summary import Cost, ModelSummary, StageShare, Summary
 from framepace.facts.trace import Column, DropCause, Mark, Outcome, Trace
 from framepace.facts.workload import load_fps
 from framepace.units import NS_PER_MS, NS_PER_S
 
 _PERCENTILES = (50, 90, 95, 99, 99.9)
-_ALWAYS = ("decode", "queue", "prepare", "infer", "finish")  # told even where they are 0
-# Telemetry counted since some start is told as a rate; the rest as medians.
+_ALWAYS = ("decode", "queue", "prepare", "infer", "finish")  # listed even where they are 0
+_SAMPLES_OF_P99 = 100
+# Telemetry that counts since some start is summarised as a rate; other columns as medians.
 _FAULTS = ("faults_minor", "faults_major")
 _COUNTERS = ("process_cpu", "system_busy", "run_delay", "switched", "preempted", *_FAULTS, "gc_count", "gc")
 _DEVICE_PARTS = ("h2d", "compute", "d2h", "host")
 _NO_QUANTITY = ("time", "device", "event_reasons")
+
+
+class _Frames(NamedTuple):
+    """Whole frames past warm-up, in order of due time, and what the host's telemetry says of their time."""
+
+    total: int
+    """How many there are with those of the warm-up."""
+    past: Trace
+    done: Trace
+    """Those that were delivered."""
+    host: Mapping[str, Column]
 
 
 def summarize(trace: Trace) -> Summary:
@@ -35,34 +49,65 @@ def summarize(trace: Trace) -> Summary:
 
     Warm-up is counted and left out. `missed` is the share of frames not delivered within the budget, dropped and
     failed ones included; `neighbours_cpu` the share of the machine's CPU time that others took; `pacer_error` how
-    late takers woke that were free before the frame was due. `telemetry` has medians, and rates a second ('_s') of
+    late takers woke that were free before the frame was due. `telemetry` has medians, and rates per second ('_s') of
     counters. A trace with no measured request has zeros and refused percentiles.
     """
-    models = _models(trace)  # before the whole frames are made: of a long trace both at once would fill the memory
-    whole = frame_trace(trace)
-    past = _past_warmup(whole)
-    done = _delivered(past)
-    frames = _model_summary("frames", len(whole), past, done, stages(done))
-    seconds, budget = _seconds(done), _budget(trace)
-    measured, telemetry = trace.measured(), _telemetry(done)
+    models = _models(trace)  # before frame_trace: a long trace held twice would not fit in memory
+    summary = _of_frames(trace)
+    if not models:
+        models = (replace(summary.frames, model=next(iter(trace.meta.names), "frames")),)
+    measured = trace.measured()
+    shares = padding(measured)
+    return replace(
+        summary,
+        models=models,
+        devices=_devices(trace, measured),
+        cost=_cost(trace, measured, summary.telemetry),
+        padding=shares,
+        notes=tuple(_notes(trace, summary.frames, shares)),
+    )
+
+
+def _of_frames(trace: Trace) -> Summary:
+    """The summary of whole frames, without models, devices, cost, padding and notes."""
+    frames = _frames(trace)
+    of_stages = stages(frames.done)
+    budget = _budget(trace)
     return Summary(
         trace=trace.meta.id,
         scope=trace.meta.workload.scope,
-        seconds=seconds,
-        throughput=len(done) / seconds if seconds else 0.0,
+        seconds=_seconds(frames.done),
+        throughput=_throughput(frames.done),
         budget=budget,
-        missed=_missed(past, done, budget),
-        process_cpu=_process_cpu(done),
-        neighbours_cpu=_neighbours(done),
-        pacer_error=_pacer_error(done),
-        frames=frames,
-        models=models or (replace(frames, model=next(iter(trace.meta.names), "frames")),),
-        telemetry=telemetry,
-        devices=device_summary(trace, _sizes(trace)) if (trace.requests["compute"] >= 0).any() else (),
-        cost=cost(measured, _all_host(trace), telemetry) if len(measured) else None,
-        padding=padding(measured),
-        notes=tuple(_notes(trace, frames)),
+        missed=_missed(frames, budget),
+        process_cpu=_process_cpu(frames),
+        neighbours_cpu=_neighbours(frames),
+        pacer_error=_pacer_error(frames.done, of_stages["wake-up"]),
+        frames=_model_summary("frames", frames.total, frames.past, frames.done, of_stages),
+        models=(),
+        telemetry=_telemetry(frames.host),
     )
+
+
+def _frames(trace: Trace) -> _Frames:
+    whole = frame_trace(trace)
+    past = _past_warmup(whole)
+    done = _delivered(past)
+    return _Frames(len(whole), past, done, _host_during(done))
+
+
+def _devices(trace: Trace, measured: Trace) -> tuple[DeviceSummary, ...]:
+    """The GPUs, where requests have device times."""
+    if not (trace.requests["compute"] >= 0).any():
+        return ()
+    return device_summary(measured, _sizes(trace))
+
+
+def _cost(trace: Trace, measured: Trace, rates: Mapping[str, float]) -> Cost | None:
+    if not len(measured):
+        return None
+    host = trace.telemetry["device"] < 0
+    return cost(measured, {name: column[host] for name, column in trace.telemetry.items()}, rates)
 
 
 def _models(trace: Trace) -> tuple[ModelSummary, ...]:
@@ -70,21 +115,30 @@ def _models(trace: Trace) -> tuple[ModelSummary, ...]:
     names = trace.meta.names
     if len(names) <= 1:
         return ()
-    # Stages are of the whole trace: a model alone does not know that others of its frame ran before it.
-    stage, r = stages(trace), trace.requests
-    found = []
-    for index, name in enumerate(names):
-        rows = np.flatnonzero(r["model"] == index)
-        rows = rows[np.argsort(r["due"][rows], kind="stable")]
-        past = rows[(r["marks"][rows] & Mark.WARMUP) == 0]
-        done = past[r["outcome"][past] == Outcome.OK]
-        own = {stage_name: column[done] for stage_name, column in stage.items()}
-        found.append(_model_summary(name, len(rows), take(trace, past), take(trace, done), own))
-    return tuple(found)
+    # Stages are of the whole trace: the rows of one model do not say that others of the frame ran before it.
+    of_stages = stages(trace)
+    return tuple(_model(trace, of_stages, index, name) for index, name in enumerate(names))
 
 
-def _model_summary(name: str, count: int, past: Trace, done: Trace, stage: Mapping[str, Column]) -> ModelSummary:
-    """One series of `count` requests in order of due time: what is past warm-up, and what was delivered of that."""
+def _model(trace: Trace, of_stages: Mapping[str, Column], index: int, name: str) -> ModelSummary:
+    r = trace.requests
+    rows = np.flatnonzero(r["model"] == index)
+    rows = rows[np.argsort(r["due"][rows], kind="stable")]
+    past = rows[(r["marks"][rows] & Mark.WARMUP) == 0]
+    done = past[r["outcome"][past] == Outcome.OK]
+    of_model = {stage: column[done] for stage, column in of_stages.items()}
+    return _model_summary(name, len(rows), take(trace, past), take(trace, done), of_model)
+
+
+def _model_summary(name: str, count: int, past: Trace, done: Trace, of_stages: Mapping[str, Column]) -> ModelSummary:
+    """One series in order of due time.
+
+    Args:
+        count: requests with those of the warm-up.
+        past: the requests past warm-up.
+        done: those of them that were delivered.
+        of_stages: the stages of `done`.
+    """
     latency = done.latency
     tiers = find_tiers(latency)
     outliers, share = find_outliers(done, tiers)
@@ -97,7 +151,7 @@ def _model_summary(name: str, count: int, past: Trace, done: Trace, stage: Mappi
         causes=_counts(past.requests["cause"], DropCause.NAMES),
         mean=_mean(latency),
         percentiles=percentiles(latency, _PERCENTILES),
-        stages=_stages(stage, latency),
+        stages=_stages(of_stages, latency),
         tiers=with_beside(tiers, done),
         outliers=outliers,
         outlier_share=share,
@@ -109,12 +163,14 @@ def _model_summary(name: str, count: int, past: Trace, done: Trace, stage: Mappi
 
 def _parts(done: Trace) -> dict[str, float]:
     """Means of the parts of 'infer', where every request has the device's times."""
-    found = parts(done)
-    return {name: _mean(found[name]) for name in _DEVICE_PARTS} if "compute" in found else {}
+    columns = parts(done)
+    if "compute" not in columns:
+        return {}
+    return {name: _mean(columns[name]) for name in _DEVICE_PARTS}
 
 
 def _sizes(trace: Trace) -> dict[str, tuple[int, int]]:
-    """Bytes to and from the device a frame, by model; 0 where a shape is not known."""
+    """Bytes to and from the device per frame, by model; 0 where a shape is not known."""
     if not trace.meta.is_plan:
         return {}
     pairs = zip(trace.meta.plan.models, trace.meta.models, strict=True)
@@ -132,7 +188,9 @@ def _frame_bytes(tensor: TensorSpec, folded: bool) -> int:
     """Bytes of a tensor; an image input whose preparation is in the graph arrives as uint8."""
     if not all(isinstance(d, int) for d in tensor.shape):
         return 0
-    size = 1 if folded and len(tensor.shape) == 4 else np.dtype(tensor.dtype).itemsize
+    size = np.dtype(tensor.dtype).itemsize
+    if folded and len(tensor.shape) == 4:
+        size = 1
     return size * int(np.prod([int(d) for d in tensor.shape]))
 
 
@@ -145,15 +203,18 @@ def _delivered(trace: Trace) -> Trace:
 
 
 def _kept(trace: Trace, keep: NDArray[np.bool_]) -> Trace:
-    """The rows to keep; the trace itself when that is all, for a copy of a large one costs memory."""
-    return trace if keep.all() else take(trace, np.flatnonzero(keep))
+    """The rows to keep; the trace itself when that is all of it, since a copy of a large one costs memory."""
+    if keep.all():
+        return trace
+    return take(trace, np.flatnonzero(keep))
 
 
-def _stages(stage: Mapping[str, Column], latency: Column) -> tuple[StageShare, ...]:
+def _stages(of_stages: Mapping[str, Column], latency: Column) -> tuple[StageShare, ...]:
     if not len(latency):
         return ()
-    told = ((name, values) for name, values in stage.items() if name in _ALWAYS or values.any())
-    return tuple(_share(name, values, max(_mean(latency), 1.0)) for name, values in told)
+    total = max(_mean(latency), 1.0)
+    listed = ((name, values) for name, values in of_stages.items() if name in _ALWAYS or values.any())
+    return tuple(_share(name, values, total) for name, values in listed)
 
 
 def _share(name: str, values: Column, total: float) -> StageShare:
@@ -174,13 +235,30 @@ def _marks(marks: Column) -> dict[str, int]:
 
 
 def _cpu(done: Trace) -> Column:
-    """CPU time a request of the rows where it was measured, ns."""
+    """CPU time per request of the rows where it was measured, ns."""
     cpu = per_frame_cpu(done.requests)
     return cpu[cpu >= 0]
 
 
 def _mean(values: Values) -> float:
-    return float(np.mean(values)) if len(values) else 0.0
+    """The mean; 0 of no values."""
+    if not len(values):
+        return 0.0
+    return float(np.mean(values))
+
+
+def _mean_or_none(values: Values) -> float | None:
+    if not len(values):
+        return None
+    return float(np.mean(values))
+
+
+def _throughput(done: Trace) -> float:
+    """Frames per second; 0 where no time passed."""
+    seconds = _seconds(done)
+    if not seconds:
+        return 0.0
+    return len(done) / seconds
 
 
 def _span(done: Trace) -> tuple[int, int]:
@@ -197,86 +275,96 @@ def _seconds(done: Trace) -> float:
 
 def _budget(trace: Trace) -> float | None:
     """The frame budget in ns: the subject's target, else the period of the load."""
-    budget, fps = trace.meta.subject.target.budget_ms, load_fps(trace.meta.workload.load)
-    if budget is not None:
-        return budget * NS_PER_MS
-    return None if fps is None else NS_PER_S / fps
-
-
-def _missed(past: Trace, done: Trace, budget: float | None) -> float | None:
-    if budget is None or not len(past):
+    budget_ms = trace.meta.subject.target.budget_ms
+    if budget_ms is not None:
+        return budget_ms * NS_PER_MS
+    fps = load_fps(trace.meta.workload.load)
+    if fps is None:
         return None
-    return 1 - int(np.count_nonzero(done.latency <= budget)) / len(past)
+    return NS_PER_S / fps
 
 
-def _pacer_error(done: Trace) -> dict[str, float]:
+def _missed(frames: _Frames, budget: float | None) -> float | None:
+    if budget is None or not len(frames.past):
+        return None
+    return 1 - int(np.count_nonzero(frames.done.latency <= budget)) / len(frames.past)
+
+
+def _pacer_error(done: Trace, wake_up: Column) -> dict[str, float]:
+    """How late takers woke that were free before the frame was due, ns; `wake_up` is that stage of `done`."""
     r = done.requests
-    waited = (r["available"] >= 0) & (r["available"] <= r["due"]) & (r["captured"] >= 0)
-    error = stages(done)["wake-up"][waited]
+    error = wake_up[(r["available"] >= 0) & (r["available"] <= r["due"]) & (r["captured"] >= 0)]
     if not len(error):
         return {}
-    found = {"median": float(np.median(error)), "max": float(error.max())}
-    return found | ({"p99": float(np.quantile(error, 0.99))} if len(error) >= 100 else {})
+    numbers = {"median": float(np.median(error)), "max": float(error.max())}
+    if len(error) >= _SAMPLES_OF_P99:
+        numbers["p99"] = float(np.quantile(error, 0.99))
+    return numbers
 
 
-def _all_host(trace: Trace) -> dict[str, Column]:
-    """All telemetry of the host."""
-    t = trace.telemetry
-    return {name: column[t["device"] < 0] for name, column in t.items()}
-
-
-def _host(done: Trace) -> dict[str, Column]:
+def _host_during(done: Trace) -> dict[str, Column]:
     """Telemetry of the host while frames were measured; all of it when that is under two samples."""
     t = done.telemetry
     host = t["device"] < 0
     if len(done):
         start, end = _span(done)
         inside = host & (t["time"] >= start) & (t["time"] <= end)
-        host = inside if np.count_nonzero(inside) >= 2 else host
+        if np.count_nonzero(inside) >= 2:
+            host = inside
     return {name: column[host] for name, column in t.items()}
 
 
-def _process_cpu(done: Trace) -> float | None:
-    """CPU time of the process a frame, ns: by telemetry, else that of the workers' threads."""
-    host = _host(done)
-    used = host["process_cpu"]
-    if len(used) >= 2 and used.min() >= 0:
-        first, last = host["time"][[0, -1]]
-        frames = np.count_nonzero((done.requests["delivered"] > first) & (done.requests["delivered"] <= last))
-        if frames:
-            start, end = _span(done)  # samples may begin before the warm-up ended
-            within = (min(last, end) - max(first, start)) / max(1, last - first)
-            return float(used[-1] - used[0]) * float(within) / float(frames)
-    cpu = _cpu(done)
-    return _mean(cpu) if len(cpu) else None
+def _process_cpu(frames: _Frames) -> float | None:
+    """CPU time of the process per frame, ns: by telemetry, else that of the workers' threads."""
+    sampled = _sampled_cpu(frames)
+    if sampled is not None:
+        return sampled
+    return _mean_or_none(_cpu(frames.done))
 
 
-def _neighbours(done: Trace) -> float | None:
-    _, share = others_share(Trace(done.meta, done.requests, _host(done)))
-    return _mean(share) if len(share) else None
+def _sampled_cpu(frames: _Frames) -> float | None:
+    """CPU time of the process per frame by telemetry, ns; None where no frame was delivered between two samples."""
+    used = frames.host["process_cpu"]
+    if len(used) < 2 or used.min() < 0:
+        return None
+    first, last = frames.host["time"][[0, -1]]
+    delivered = frames.done.requests["delivered"]
+    count = np.count_nonzero((delivered > first) & (delivered <= last))
+    if not count:
+        return None
+    start, end = _span(frames.done)  # samples may begin before the warm-up ended
+    within = (min(last, end) - max(first, start)) / max(1, last - first)
+    return float(used[-1] - used[0]) * float(within) / float(count)
 
 
-def _telemetry(done: Trace) -> dict[str, float]:
-    found: dict[str, float] = {}
-    host = _host(done)
+def _neighbours(frames: _Frames) -> float | None:
+    """The share of the machine's CPU time that other processes took."""
+    _, share = others_share(Trace(frames.done.meta, frames.done.requests, frames.host))
+    return _mean_or_none(share)
+
+
+def _telemetry(host: Mapping[str, Column]) -> dict[str, float]:
+    """Medians, and rates per second of counters."""
+    numbers: dict[str, float] = {}
     for name, column in host.items():
         values = column[column >= 0]
         if name in _COUNTERS:
-            found |= _rate(name, host)
+            numbers |= _rate(name, host)
         elif name not in _NO_QUANTITY and len(values):
-            found[name] = float(np.median(values))
-    return found
+            numbers[name] = float(np.median(values))
+    return numbers
 
 
 def _rate(name: str, host: Mapping[str, Column]) -> dict[str, float]:
-    values, times = host[name], host["time"]
+    values = host[name]
+    times = host["time"]
     if len(values) < 2 or values.min() < 0 or times[-1] <= times[0]:
         return {}
     return {f"{name}_s": float(values[-1] - values[0]) / float(times[-1] - times[0]) * NS_PER_S}
 
 
-def _notes(trace: Trace, frames: ModelSummary) -> Iterator[str]:
-    """Sentences a reader must see beside the numbers."""
+def _notes(trace: Trace, frames: ModelSummary, shares: Mapping[str, float]) -> Iterator[str]:
+    """Sentences that a reader must see with the numbers."""
     if trace.meta.simulated:
         yield "simulated: a model of a device made these durations, nothing was measured"
     yield from trace.meta.notes
@@ -288,6 +376,6 @@ def _notes(trace: Trace, frames: ModelSummary) -> Iterator[str]:
         yield "no request was measured"
     for name, count in frames.marks.items():
         yield f"{count:,} frames are marked: {name}"
-    yield from padding_notes(trace)
+    yield from padding_notes(shares, trace.meta.batch_sizes)
     if 0 < frames.effective < frames.requests / 10:
         yield f"latencies of neighbours are alike: {frames.requests:,} frames are worth {frames.effective:,}"

@@ -1,9 +1,15 @@
-"""What analysis says of traces: numbers with their intervals, ready for any renderer."""
+"""The numbers of traces and comparisons, with their intervals, ready for any renderer."""
 
 from __future__ import annotations
 
+from typing import Literal
+
 from framepace.facts.base import Fact
 from framepace.facts.device import DeviceSummary
+
+TierKind = Literal["level", "ramp"]
+Coincidence = Literal["gc", "page faults", "decode", "backlog", "preempted", "neighbours", "pacer"]
+Verdict = Literal["faster", "slower", "same", "undecided"]
 
 
 class Estimate(Fact, frozen=True, kw_only=True):
@@ -12,6 +18,13 @@ class Estimate(Fact, frozen=True, kw_only=True):
     value: float
     low: float | None = None
     high: float | None = None
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The ends of the interval; the value twice where there is none."""
+        if self.low is None or self.high is None:
+            return self.value, self.value
+        return self.low, self.high
 
 
 class Percentile(Fact, frozen=True, kw_only=True):
@@ -23,7 +36,7 @@ class Percentile(Fact, frozen=True, kw_only=True):
 
 
 class StageShare(Fact, frozen=True, kw_only=True):
-    """One stage of the way of a frame: median and mean in ns, share of the mean latency."""
+    """One stage of a frame: median, mean and p99 in ns, `share` of the mean latency."""
 
     name: str
     median: float
@@ -33,13 +46,13 @@ class StageShare(Fact, frozen=True, kw_only=True):
 
 
 class Tier(Fact, frozen=True, kw_only=True):
-    """A stretch of requests at one latency level (or a ramp between two), with what stood beside it.
+    """A stretch of requests at one latency level (or a ramp between two), with other measurements of that time.
 
-    `first` and `last` are request numbers of the series, `last` inclusive; `beside` holds medians such as
-    'sm_clock_mhz', 'cpu_mhz', 'gap' over the stretch.
+    `first` and `last` are request numbers of the series, `last` inclusive. `level` and `level_end` are in ns. `beside`
+    holds medians such as 'sm_clock_mhz', 'cpu_mhz', 'gap' over the stretch.
     """
 
-    kind: str
+    kind: TierKind
     first: int
     last: int
     level: float
@@ -48,30 +61,18 @@ class Tier(Fact, frozen=True, kw_only=True):
 
 
 class Outlier(Fact, frozen=True, kw_only=True):
-    """One request far above its tier, and what coincided with it ('gc', 'page faults', 'preempted', '')."""
+    """One request far above its tier, and what coincided with it ('' for nothing that was measured)."""
 
     request: int
     latency: float
     excess: float
-    coincides: str
-
-
-class Scaling(Fact, frozen=True, kw_only=True):
-    """Batch cost t(b) = a + b*k in ns; `knee` is the batch beyond which images/s grow by under 10 % a doubling."""
-
-    batches: tuple[int, ...]
-    costs: tuple[float, ...]
-    a: float
-    k: float
-    residual: float
-    knee: int
-    throughput: tuple[float, ...]
+    coincides: Coincidence | Literal[""]
 
 
 class ModelSummary(Fact, frozen=True, kw_only=True):
     """One model of a trace: counts, percentiles, stages, tiers and outliers.
 
-    `parts` splits the mean of 'infer' where the device told its times: h2d, compute, d2h and host, ns.
+    `parts` splits the mean of 'infer' where device times were measured: h2d, compute, d2h and host, ns.
     """
 
     model: str
@@ -96,13 +97,13 @@ class ModelSummary(Fact, frozen=True, kw_only=True):
 
 
 class Cost(Fact, frozen=True, kw_only=True):
-    """What a run took of the machine; None is what was not measured.
+    """What a run used of the machine; None where it was not measured.
 
     `startup` is the time before the load began, ns; `models` the time each model was at work, from taking a batch to
     delivering it, added up, ns; `computing` the CPU time of the threads that ran them, ns. `together` is how many
     models were at work on average while any was, `busy` the share of the wall time in which one was. `cores` is the
-    CPU time a second of all processes, `waiting` how many of their threads waited for a core on average. `memory` is
-    the peak of what is resident of all processes (what they share counts in each), `device_memory` the peak in use on
+    CPU time per second of all processes, `waiting` how many of their threads waited for a core on average. `memory` is
+    the peak of the resident memory of all processes (shared pages count in each), `device_memory` the peak in use on
     the device, by anybody; bytes.
     """
 
@@ -118,9 +119,9 @@ class Cost(Fact, frozen=True, kw_only=True):
 
 
 class Summary(Fact, frozen=True, kw_only=True):
-    """A trace in numbers. Times in ns, `throughput` in frames a second, `process_cpu` in ns of CPU time a frame.
+    """A trace in numbers. Times in ns, `throughput` in frames per second, `process_cpu` in ns of CPU time per frame.
 
-    `padding` is the share of the work that was on frames that were not there, by model that runs batches of some sizes
+    `padding` is the share of the work that was on frames that were not there, by model that runs fixed batch sizes
     only; `frames` summarises whole frames (all models of a frame together: from due to the last delivery).
     """
 
@@ -146,31 +147,34 @@ class Summary(Fact, frozen=True, kw_only=True):
         """Whether p99 keeps the budget; None without a budget, or when too few frames decide it.
 
         Decided when the whole interval of p99 (or of a lower percentile, if that is over already) is on one side, when
-        one frame in twenty came late and five of the effective ones, or when most came late.
+        one frame in twenty came late and five of the effective ones, or when more than half came late.
         """
         if self.budget is None:
             return None
         late = self.missed or 0.0
         if late > 0.5 or (late > 0.05 and late * self.frames.effective >= 5):
             return False
-        known = [p for p in self.frames.percentiles if p.estimate is not None and p.q <= 99]
-        if not known:
+        answered = [p for p in self.frames.percentiles if p.estimate is not None and p.q <= 99]
+        if not answered:
             return None
-        highest = max(known, key=lambda p: p.q)
-        e = highest.estimate or Estimate(value=0.0)
-        low, high = (e.value if end is None else end for end in (e.low, e.high))
-        return False if low > self.budget else True if high <= self.budget and highest.q >= 99 else None
+        highest = max(answered, key=lambda p: p.q)
+        low, high = (highest.estimate or Estimate(value=0.0)).interval
+        if low > self.budget:
+            return False
+        if high <= self.budget and highest.q >= 99:
+            return True
+        return None
 
 
 class Comparison(Fact, frozen=True, kw_only=True):
-    """Two traces against each other; `verdict` is 'faster', 'slower', 'same' or 'undecided' (B against A).
+    """Two traces against each other; `verdict` is that on B against A.
 
     `ratio` is B/A of the median latency with its interval; `stages` the difference of means in ns by stage.
     """
 
     a: str
     b: str
-    verdict: str
+    verdict: Verdict
     reason: str
     ratio: Estimate
     p99_ratio: Estimate | None

@@ -140,7 +140,7 @@ def _compare(models: tuple[ModelPlan, ...], input: Input, frames: int, seed: int
         for number, (wanted, got) in enumerate(zip(*outputs, strict=True)):
             _add(tallies, wanted, got)
             tell("comparing outputs", (number + 1) / len(pictures))
-    return _Found(len(pictures), tuple(tally.found() for tally in tallies.values()))
+    return _Found(len(pictures), tuple(tally.result() for tally in tallies.values()))
 
 
 def _add(tallies: dict[str, Tally], wanted: Tensors, got: Tensors) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from framepace.analyze.line import Line
 from framepace.facts.primitives import STAGES, ModelCost, Point
 from framepace.predicting.machine import Task
 from framepace.units import NS_PER_MS, NS_PER_S
@@ -41,7 +42,7 @@ class Stage:
         if not self._gaps:
             return 0.0
         log = float(np.log1p(gap / NS_PER_MS))
-        return float(np.interp(log, self._logs, [_on_line(batch, *levels) for levels in self._levels]))
+        return float(np.interp(log, self._logs, [levels.at(batch) for levels in self._levels]))
 
     def chance(self, batch: int, *seed: int, paused: bool = False) -> Iterator[float]:
         """Factors, one for each time, of the measured batch that is nearest: back to back, or after pauses."""
@@ -60,9 +61,9 @@ def _drawn(ratios: Sequence[float], seed: Sequence[int]) -> Iterator[float]:
             yield from ring[start : start + _BLOCK]
 
 
-def _levels(name: str, points: Sequence[Point]) -> tuple[list[int], list[float]]:
-    found = sorted((p.batch, float(np.median(p.samples[name]))) for p in points)
-    return [batch for batch, _ in found], [level for _, level in found]
+def _levels(name: str, points: Sequence[Point]) -> Line:
+    """The median of a stage by batch size."""
+    return Line.through((p.batch, float(np.median(p.samples[name]))) for p in points)
 
 
 def _ratios(name: str, points: Sequence[Point]) -> dict[int, list[float]]:
@@ -72,14 +73,6 @@ def _ratios(name: str, points: Sequence[Point]) -> dict[int, list[float]]:
         values = np.asarray(point.samples[name], dtype=np.float64)
         found.setdefault(point.batch, []).extend((values / max(float(np.median(values)), 1.0)).tolist())
     return found
-
-
-def _on_line(batch: int, sizes: list[int], levels: list[float]) -> float:
-    """Straight lines through the measured batches, the last one going on; from nothing, where there is but one."""
-    if batch > sizes[-1]:
-        slope = (levels[-1] - levels[-2]) / (sizes[-1] - sizes[-2]) if len(sizes) > 1 else levels[-1] / sizes[-1]
-        return levels[-1] + slope * (batch - sizes[-1])
-    return float(np.interp(batch, sizes, levels))
 
 
 class Costs:
@@ -136,9 +129,13 @@ class Costs:
 
         Fill times duration is what they ask of the whole device: that goes with the batch, though neither of both does.
         """
-        sizes = sorted(self._together)
-        asked = [self.level("compute", b) * _filled(self._alone[b], self._together[b]) for b in sizes]
-        return min(1.0, _on_line(batch, sizes, asked) / max(1.0, self.level("compute", batch))) if sizes else 1.0
+        if not self._together:
+            return 1.0
+        asked = Line.through(
+            (size, self.level("compute", size) * _filled(self._alone[size], together))
+            for size, together in self._together.items()
+        )
+        return min(1.0, asked.at(batch) / max(1.0, self.level("compute", batch)))
 
     def cpu(self, batch: int) -> float:
         """CPU time a ns of inference alone."""

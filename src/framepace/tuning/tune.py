@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from framepace.analyze.agreement import agreed
+from framepace.analyze.agreement import agreement_text
 from framepace.analyze.summary import summarize
 from framepace.clock.system import Clock
 from framepace.errors import BackendError, DeviceLost, FramepaceError, UsageError
@@ -18,6 +18,7 @@ from framepace.facts.accuracy import Agreement
 from framepace.facts.plan import ModelPlan
 from framepace.facts.primitives import comparable
 from framepace.facts.settings import Case, apply
+from framepace.facts.strategy import strategy_of
 from framepace.facts.trace import Trace
 from framepace.facts.tuning import Figures, Goal, Objective, Trial, Tuning, carried, decisive
 from framepace.facts.workload import Input, Stop, Warmup
@@ -212,7 +213,7 @@ class _Tuner:
     def _bounded(self, number: int) -> bool:
         """Whether the candidate can be predicted: its bound is then known."""
         candidate, plan = self._known.candidates[number], self._case_of(number).plan
-        if self._known.primitives is None or candidate.error is not None or plan.engine.strategy != "workers":
+        if self._known.primitives is None or candidate.error is not None or not strategy_of(plan.engine).predictable:
             return False
         if candidate.bound is None:
             try:
@@ -250,7 +251,7 @@ class _Tuner:
             if not found.passed:
                 return f"accuracy: {'; '.join(found.why)}"
             how = f"{stem(model.model)} in {model.precision} by {model.backend}"
-            self._notes.append(f"{how} answers as it should: {agreed(found)}")
+            self._notes.append(f"{how} answers as it should: {agreement_text(found)}")
         return None
 
     # Foretelling: the candidates in virtual time, as far as each may be among the best.
