@@ -20,12 +20,13 @@ from framepace.engine.engine import Engine
 from framepace.facts.plan import Batching, EnginePlan, ModelPlan, Plan
 from framepace.facts.trace import REQUEST_COLUMNS, Mark, table
 from framepace.facts.workload import Paced, Stop, Warmup
+from framepace.feeds.arrivals import Interleaved
 from framepace.feeds.batchrules import BatchRule, DeadlineRule
 from framepace.feeds.deadline import DeadlineBatcher, DeadlineFeed
 from framepace.feeds.feed import Feed, InlineFeed
 from framepace.feeds.pacer import Pacer
 from framepace.feeds.runstate import RunState
-from framepace.measure.load import Interleaved, Open
+from framepace.measure.load import Open
 from framepace.measure.stop import Enough, Steady
 from framepace.units import NS_PER_MS, NS_PER_S
 
@@ -108,6 +109,8 @@ def _feed(
 
 class _Pictures:
     """The scope 'model' does not look at its pictures."""
+
+    live = False
 
     def __init__(self) -> None:
         self.read = cycle([()]).__next__

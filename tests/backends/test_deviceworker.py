@@ -9,17 +9,18 @@ import numpy as np
 import pytest
 
 from framepace.backends.deviceworker import DeviceWorker, Produced, Slot
-from framepace.engine.pipeline import Pipeline, Step
+from framepace.engine.pipeline import Pipeline, Run, Step
 from framepace.engine.strategies import serve_overlapped
 from framepace.errors import BackendError, DeviceLost, DeviceMemoryError
 from framepace.facts.model import TensorSpec
 from framepace.facts.plan import Batching, EnginePlan, ModelPlan
 from framepace.facts.trace import Column, DropCause, Outcome
 from framepace.facts.workload import Closed, Load, Paced
+from framepace.feeds.arrivals import Interleaved
 from framepace.feeds.batchrules import BatchRule
 from framepace.feeds.feed import InlineFeed
 from framepace.feeds.pacer import Pacer
-from framepace.measure.load import Interleaved, arrivals
+from framepace.measure.load import arrivals
 from framepace.models.spec import Resolved
 from framepace.testing import FakeClock
 from tests.doubles.device import ScriptedDevice
@@ -211,13 +212,15 @@ def run(clock: FakeClock, net: Net, load: Load, count: int) -> dict[str, Column]
     pacer = Pacer(EnginePlan(wait="spin"), clock, state)
     batch = net.plan.batch.max
     feed = InlineFeed([Source()], Interleaved(arrivals(load, clock.now(), width=batch)), BatchRule(batch), pacer)
-    pipeline = Pipeline([Step(0, "m", net.worker, batch, None, None)], clock, state, rows)
+    pipeline = Pipeline([Step(0, "m", net.worker, batch, None)], clock, Run("model", state, rows))
     serve_overlapped(pipeline, feed, None)
     return rows.columns
 
 
 class Source:
     """Pictures without end."""
+
+    live = False
 
     def read(self) -> int:
         """The next picture."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from framepace.backends.base import Worker
 from framepace.clock.system import SystemClock
 from framepace.engine.engine import Engine
 from framepace.facts.plan import EnginePlan, ModelPlan, Plan
 from framepace.feeds.feed import Feed
 from framepace.feeds.pacer import Idle
 from framepace.video.frame import Frame
-from tests.doubles.engine import Rows, run_state
+from tests.doubles.engine import Rows, run_state, watched
 
 
-class Ended:
+class Ended(Feed):
     """A feed that is over."""
 
     closed = 0
@@ -20,24 +21,21 @@ class Ended:
         """Nothing."""
         return None
 
-    def close(self) -> None:
+    def __exit__(self, *_: object) -> None:
         """Count."""
         self.closed += 1
+
+
+def _primed(worker: Worker, events: list[str]) -> None:
+    worker.prime = lambda: events.append("primed")  # type: ignore[method-assign]
 
 
 def test_the_load_begins_once_when_all_workers_are_set_up() -> None:
     """Three workers are primed before the feed is made, which is made once and closed once."""
     plan = Plan(models=(ModelPlan(name="null", model="null", backend="null"),), engine=EnginePlan(workers=3))
-    engine, feed, events = Engine(plan, SystemClock()), Ended(), list[str]()
-    for session in engine._models:
-        make = session._worker
-
-        def primed(index: int, make: object = make) -> object:
-            worker = make(index)  # type: ignore[operator]
-            worker.prime = lambda: events.append("primed")
-            return worker
-
-        session._worker = primed  # type: ignore[method-assign, assignment]
+    events: list[str] = []
+    feed = Ended()
+    engine = Engine(plan, SystemClock(), load=watched(lambda worker: _primed(worker, events)))
 
     def begin() -> Feed:
         events.append("begun")

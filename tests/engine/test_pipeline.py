@@ -5,21 +5,24 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from framepace.engine.pipeline import Pipeline
+from framepace.engine.pipeline import Finish, Pipeline
 from framepace.facts.plan import EnginePlan
 from framepace.facts.trace import Column, DropCause, Mark, Outcome
 from framepace.facts.workload import Closed, Delay, Load, Paced
+from framepace.feeds.arrivals import Interleaved
 from framepace.feeds.batchrules import BatchRule
 from framepace.feeds.feed import InlineFeed
 from framepace.feeds.pacer import Pacer
 from framepace.feeds.runstate import RunState
-from framepace.measure.load import Interleaved, arrivals
+from framepace.measure.load import arrivals
 from framepace.testing import FakeClock
-from tests.doubles.engine import MS, Rows, ScriptedWorker, run_state, step
+from tests.doubles.engine import MS, Rows, ScriptedWorker, run_of, run_state, step
 
 
 class Numbers:
     """A source whose pictures are 0, 1, 2, ... and take `read_ns` each; it ends after `last`."""
+
+    live = False
 
     def __init__(self, clock: FakeClock, read_ns: int = 0, last: int = 10**9) -> None:
         self.clock, self.read_ns, self.count, self.last = clock, read_ns, 0, last
@@ -43,7 +46,7 @@ class Run:
         self.batch, self.window, self.read_ns, self.load = batch, window, read_ns, load
         self.last = 10**9
 
-    def go(self, prepare_ns: int = 0, finish: object = None, models: int = 1) -> dict[str, Column]:
+    def go(self, prepare_ns: int = 0, finish: Finish | None = None, models: int = 1) -> dict[str, Column]:
         """Run to the end and give the columns."""
         pacer = Pacer(self.engine, self.clock, self.state)
         parts = Interleaved(arrivals(self.load, 1000, width=self.batch))
@@ -52,7 +55,7 @@ class Run:
         steps = [
             step(self.worker, index=i, batch=self.batch, clock=self.clock, prepare_ns=prepare_ns) for i in range(models)
         ]
-        pipeline = Pipeline(steps, self.clock, self.state, self.rows, finish)  # type: ignore[arg-type]
+        pipeline = Pipeline(steps, self.clock, run_of(self.state, self.rows, finish))
         while (frames := feed.take(None)) is not None:
             pipeline.process(frames)
         return self.rows.columns
@@ -191,7 +194,7 @@ def test_the_heartbeat_runs_the_model_in_the_gap_and_records_nothing() -> None:
     run.engine = EnginePlan(heartbeat_ms=5.0)
     pacer = Pacer(run.engine, run.clock, run.state)
     feed = InlineFeed([Numbers(run.clock)], Interleaved(arrivals(run.load, 1000)), BatchRule(1), pacer)
-    pipeline = Pipeline([step(run.worker)], run.clock, run.state, run.rows)
+    pipeline = Pipeline([step(run.worker)], run.clock, run_of(run.state, run.rows))
     while (frames := feed.take(pipeline.beat)) is not None:
         pipeline.process(frames)
     r = run.rows.columns

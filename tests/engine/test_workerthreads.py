@@ -12,13 +12,13 @@ from framepace.backends.base import Worker
 from framepace.clock.system import Clock, SystemClock
 from framepace.clock.virtual import VirtualClock
 from framepace.engine.engine import Engine
-from framepace.engine.workerthreads import Seats
+from framepace.engine.workerthreads import WorkerThreads
 from framepace.facts.plan import EnginePlan, ModelPlan, Plan
 from framepace.feeds.feed import Feed
 from framepace.feeds.pacer import Idle
 from framepace.lab.enginepool import EnginePool
 from framepace.video.frame import Frame
-from tests.doubles.engine import Rows, run_state
+from tests.doubles.engine import Rows, run_state, watched
 
 from .test_begin import Ended
 
@@ -43,23 +43,20 @@ def plan(workers: int = 1, strategy: Any = "workers", **options: Any) -> Plan:
 
 
 class Watched:
-    """An engine whose workers tell in which thread they were made and closed."""
+    """An engine whose workers record in which thread they were made and closed."""
 
     def __init__(self, chosen: Plan, keep: bool, clock: Clock | None = None) -> None:
-        self.engine = Engine(chosen, clock or SystemClock(), keep=keep)
-        self.made: list[tuple[int, threading.Thread]] = []
-        self.closed: list[tuple[int, threading.Thread]] = []
-        for session in self.engine._models:
-            session._worker = self._watched(session._worker)  # type: ignore[method-assign, assignment]
+        clock = clock or SystemClock()
+        self.made: list[tuple[Worker, threading.Thread]] = []
+        self.closed: list[tuple[Worker, threading.Thread]] = []
+        self.engine = Engine(chosen, clock, load=watched(self._watch, clock), keep=keep)
 
-    def _watched(self, make: Callable[[int], Worker]) -> Callable[[int], Worker]:
-        def made(index: int) -> Worker:
-            worker = make(index)
-            self.made.append((index, threading.current_thread()))
-            worker.close = lambda: self.closed.append((index, threading.current_thread()))  # type: ignore[method-assign]
-            return worker
+    def _watch(self, worker: Worker) -> None:
+        def close() -> None:
+            self.closed.append((worker, threading.current_thread()))
 
-        return made
+        self.made.append((worker, threading.current_thread()))
+        worker.close = close  # type: ignore[method-assign]
 
     def run(self, frames: int = 3) -> list[Exception]:
         """One run."""
@@ -73,42 +70,42 @@ class Watched:
 @pytest.mark.parametrize("workers", [1, 3])
 def test_a_kept_engine_sets_its_workers_up_once(workers: int) -> None:
     """Three runs use the same workers, which are closed with the engine, each in the thread that made it."""
-    watched = Watched(plan(workers), keep=True)
+    runs = Watched(plan(workers), keep=True)
     for _ in range(3):
-        assert watched.run() == []
-    assert sorted(index for index, _ in watched.made) == list(range(workers))
-    assert watched.closed == []
-    watched.engine.close()
-    assert sorted(watched.closed) == sorted(watched.made)
+        assert runs.run() == []
+    assert len(runs.made) == workers
+    assert runs.closed == []
+    runs.engine.close()
+    assert sorted(runs.closed, key=str) == sorted(runs.made, key=str)
 
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_otherwise_every_run_sets_up_its_own(workers: int) -> None:
     """Two runs make workers of their own and free them at the end, each in the thread that made it."""
-    watched = Watched(plan(workers), keep=False)
+    runs = Watched(plan(workers), keep=False)
     for run in (1, 2):
-        watched.run()
-        assert len(watched.made) == len(watched.closed) == run * workers
-    assert sorted(watched.closed, key=str) == sorted(watched.made, key=str)
+        runs.run()
+        assert len(runs.made) == len(runs.closed) == run * workers
+    assert sorted(runs.closed, key=str) == sorted(runs.made, key=str)
 
 
 def test_workers_that_failed_are_not_kept() -> None:
     """After a run with a failed request the next one begins with workers of its own."""
-    watched = Watched(plan(fail_at=1), keep=True)
-    assert len(watched.run()) == 1
-    assert len(watched.closed) == 1
-    watched.run()
-    assert len(watched.made) == 2
+    runs = Watched(plan(fail_at=1), keep=True)
+    assert len(runs.run()) == 1
+    assert len(runs.closed) == 1
+    runs.run()
+    assert len(runs.made) == 2
 
 
 def test_an_interrupt_while_workers_run_stops_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever hits the thread that waits for the workers is raised, and the run is over for them."""
     engine, state = Engine(plan(2), SystemClock()), run_state(100)
 
-    def interrupted(self: Seats, count: int, work: Callable[[int], None]) -> None:
+    def interrupted(self: WorkerThreads, count: int, work: Callable[[int], None]) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Seats, "run", interrupted)
+    monkeypatch.setattr(WorkerThreads, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         engine.run("model", lambda: Few(3), state, Rows())
     assert state.stopped == "interrupted"
@@ -116,17 +113,17 @@ def test_an_interrupt_while_workers_run_stops_them(monkeypatch: pytest.MonkeyPat
 
 def test_strategies_with_threads_of_their_own_keep_nothing() -> None:
     """What belongs to threads that end with the run is freed with it."""
-    watched = Watched(plan(strategy="threads"), keep=True)
-    watched.run()
-    assert len(watched.made) == len(watched.closed) == 1
+    runs = Watched(plan(strategy="threads"), keep=True)
+    runs.run()
+    assert len(runs.made) == len(runs.closed) == 1
 
 
 def test_nothing_is_kept_in_virtual_time() -> None:
     """There a run must be the same again, so that each begins anew."""
-    watched = Watched(plan(), keep=True, clock=VirtualClock())
+    runs = Watched(plan(), keep=True, clock=VirtualClock())
     for _ in range(2):
-        watched.run()
-    assert len(watched.made) == len(watched.closed) == 2
+        runs.run()
+    assert len(runs.made) == len(runs.closed) == 2
 
 
 def test_of_several_engines_only_the_one_in_use_keeps_its_workers() -> None:
@@ -134,8 +131,8 @@ def test_of_several_engines_only_the_one_in_use_keeps_its_workers() -> None:
     with EnginePool(SystemClock(), size=2, workers=True) as engines:
         first = engines.get(plan())
         first.run("model", lambda: Few(1), run_state(100), Rows())
-        assert first.seats._idle
+        assert first.threads.parked
         assert engines.get(plan()) is first
-        assert first.seats._idle
+        assert first.threads.parked
         engines.get(plan(workers=2))
-        assert not first.seats._idle
+        assert not first.threads.parked

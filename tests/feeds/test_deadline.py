@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,19 +11,17 @@ from msgspec.structs import replace
 from framepace.clock.virtual import VirtualClock
 from framepace.engine.engine import Engine
 from framepace.errors import UsageError
-from framepace.facts.plan import Batching, EnginePlan, Plan, SourcePolicy, Target
+from framepace.facts.plan import Batching, EnginePlan, Plan, Target
 from framepace.facts.settings import Case, apply
-from framepace.facts.trace import Column, DropCause, Trace
+from framepace.facts.trace import Column, Trace
 from framepace.facts.workload import Input, Paced, Stop, Warmup, Workload
-from framepace.feeds.batchrules import BatchRule, DeadlineRule
+from framepace.feeds.batchrules import DeadlineRule
 from framepace.feeds.deadline import DeadlineBatcher, DeadlineFeed
-from framepace.feeds.feed import StreamFeed
 from framepace.feeds.pacer import Pacer
 from framepace.feeds.runstate import RunState
 from framepace.measure.load import Open, Recorded
 from framepace.measure.session import measure
 from framepace.testing import FakeClock
-from framepace.video.frame import Frame
 from tests.doubles.engine import Rows, run_state
 from tests.doubles.simulation import MS, ONE_MS, plan
 
@@ -150,6 +146,8 @@ def run_state_parts(seconds: float) -> tuple[Any, Any]:
 class _Endless:
     """Any number of pictures."""
 
+    live = False
+
     def read(self) -> int:
         """A picture."""
         return 1
@@ -187,6 +185,8 @@ def test_a_source_that_ends_ends_the_run() -> None:
 
 
 class _Ending:
+    live = False
+
     def __init__(self, count: int) -> None:
         self.left = count
 
@@ -194,84 +194,6 @@ class _Ending:
         """A picture, while there are some."""
         self.left -= 1
         return 1 if self.left >= 0 else None
-
-
-# --- threads a source -------------------------------------------------------------------------------------------------
-
-
-class Asked:
-    """A batcher that takes three frames when there are three, or all when it must; it keeps what it was asked."""
-
-    def __init__(self) -> None:
-        self.musts: list[bool] = []
-
-    def take(self, now: int, buffers: Sequence[deque[Frame]], must: bool) -> tuple[list[Frame], int | None]:
-        """See Batcher."""
-        self.musts.append(must)
-        there = sorted((frame for buffer in buffers for frame in buffer), key=lambda frame: frame.due)
-        if len(there) < 3 and not must:
-            return [], None
-        for frame in there[:3]:
-            buffers[frame.source].popleft()
-        return there[:3], None
-
-
-def streams(batcher: Any, frames: int, policy: SourcePolicy, drops: list[int]) -> StreamFeed:
-    """Two sources whose frames were due at the start."""
-    clock = FakeClock(start=10**9)
-    parts = [Recorded(np.arange(frames), 0) for _ in range(2)]
-    return StreamFeed(
-        [_Ending(frames) for _ in parts], parts, BatchRule(3), policy, Pacer(EnginePlan(), clock, run_state(10**6)),
-        lambda frame, cause: drops.append(cause), batcher,
-    )  # fmt: skip
-
-
-def taken_of(feed: StreamFeed) -> list[list[Frame]]:
-    """All batches to the end."""
-    batches = []
-    while frames := feed.take(None):
-        batches.append(frames)
-    feed.close()
-    return batches
-
-
-def test_frames_stay_in_their_buffers_until_the_batcher_takes_them() -> None:
-    """Sixty frames of two sources come in batches of three, each source in order, the rest at the end."""
-    batches = taken_of(streams(Asked(), 30, SourcePolicy(buffer=64), []))
-    assert [len(frames) for frames in batches] == [3] * 20
-    for source in range(2):
-        own = [frame.due for frames in batches for frame in frames if frame.source == source]
-        assert own == sorted(own)
-        assert len(own) == 30
-
-
-def test_a_full_buffer_is_not_waited_on() -> None:
-    """With room for one frame a source no third one can come: the batcher is told that it must."""
-    asked = Asked()
-    batches = taken_of(streams(asked, 5, SourcePolicy(buffer=1), []))
-    assert sum(map(len, batches)) == 10
-    assert any(asked.musts[:-1])
-
-
-def test_stale_frames_are_dropped_before_a_batch_is_made() -> None:
-    """Frames due a second ago, with a limit of 100 ms: all are dropped with that cause."""
-    drops: list[int] = []
-    feed = streams(Asked(), 4, SourcePolicy(buffer=64, stale_ms=100.0), drops)
-    assert taken_of(feed) == []
-    assert drops == [DropCause.STALE] * 8
-
-
-def test_an_open_batch_is_not_ready_for_a_worker_that_has_other_work() -> None:
-    """Without `wait`, a batch that may still grow is left where it is, for whoever is free first."""
-    feed = streams(_Holding(), 1000, SourcePolicy(buffer=4), [])
-    assert feed.take(None, wait=False) == []
-    feed.close()
-
-
-class _Holding:
-    def take(self, now: int, buffers: Sequence[deque[Frame]], must: bool) -> tuple[list[Frame], int | None]:
-        """Never ready."""
-        return [], now + MS
 
 
 # --- from a plan ------------------------------------------------------------------------------------------------------

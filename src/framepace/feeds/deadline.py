@@ -1,6 +1,6 @@
 """Deadline-aware batching at work: what waits, what is in flight, what it cost; and the feed that reads in the worker.
 
-The decisions are those of `exec.batcher`; here is what they need to be told.
+The decisions are those of batchrules.py; here is what they need to know.
 """
 
 from __future__ import annotations
@@ -12,19 +12,18 @@ from collections.abc import Sequence
 from itertools import count, islice
 from typing import Literal, NamedTuple
 
+from framepace.feeds.arrivals import Arrivals
 from framepace.feeds.batchcosts import BatchCosts
 from framepace.feeds.batchrules import NEVER, DeadlineRule, in_order
-from framepace.feeds.feed import Arrivals, PictureSource
-from framepace.feeds.pacer import Idle, Pacer
-from framepace.units import NS_PER_MS
+from framepace.feeds.feed import Feed, PictureSource
+from framepace.feeds.pacer import NAP_NS, Idle, Pacer
 from framepace.video.frame import Frame
 
-_NAP_NS = 500 * NS_PER_MS  # the longest a worker waits without looking again
 _ENDED: Literal["source ended"] = "source ended"
 
 
 class _Flight(NamedTuple):
-    """A batch that was taken and is not delivered yet; `overlap` is that of the run when it was taken."""
+    """A batch that was taken and is not delivered yet; times in ns, `overlap` is that of the run when it was taken."""
 
     size: int
     began: int
@@ -33,67 +32,79 @@ class _Flight(NamedTuple):
 
 
 class DeadlineBatcher:
-    """Gathers the batches of one run: `costs` and the batches in flight are shared by all its workers.
+    """Makes the batches of one run by a DeadlineRule: `costs` and the batches in flight are shared by all its workers.
 
     A frame stays in its source's buffer until a worker takes it, so a batch grows up to that moment. Callers hold one
     lock around `take`; `end` is called by the worker that delivered.
     """
 
     def __init__(self, rule: DeadlineRule, sources: int, costs: BatchCosts | None = None) -> None:
-        self.rule, self.costs = rule, costs or BatchCosts()
-        self._turns, self._given = [0] * sources, 0
-        self._flights: dict[int, _Flight] = {}
-        self._overlap, self._at = 0.0, 0
+        self.rule = rule
+        self.costs = costs or BatchCosts()
+        self._turns = [0] * sources  # for each source, how many frames had been taken when it had its last one
+        self._taken = 0
+        self._flights: dict[int, _Flight] = {}  # by the number of the first frame
+        self._overlap = 0.0  # integral of (n - 1) / n over the run, n batches being in flight (ns)
+        self._counted_to = 0
         self._lock = threading.Lock()
 
-    def take(self, now: int, buffers: Sequence[deque[Frame]], must: bool) -> tuple[list[Frame], int | None]:
-        """The frames that go now, removed from their buffers; none, and until when (ns) they wait, if they may grow.
-
-        With `must` they do not wait: nothing more can come.
-        """
+    def take(
+        self, now: int, buffers: Sequence[deque[Frame]], over: bool, full: bool = False
+    ) -> tuple[list[Frame], int | None]:
+        """See Batcher. A full buffer ends the wait: waiting must not make drops."""
         # More of one source than a batch holds changes nothing.
         waiting = [[frame.due for frame in islice(buffer, self.rule.size)] for buffer in buffers]
-        dues = [due for queue in waiting for due in queue]
-        if not dues:
+        if not any(waiting):
             return [], None
         with self._lock:
-            flying, free = len(self._flights), min((f.ends for f in self._flights.values()), default=now)
-            until = None if must else self.rule.waits_until(now, dues, self.costs, flying, free)
-            if until is not None:
-                return [], until
-            frames = [buffers[source].popleft() for source in self._chosen(now, waiting, flying)]
-            self._pass(now)
-            ends = now + self.costs.cost(len(frames), flying)
-            self._flights[frames[0].number] = _Flight(len(frames), now, ends, self._overlap)
+            if not over and not full:
+                until = self._waits_until(now, waiting)
+                if until is not None:
+                    return [], until
+            frames = [buffers[source].popleft() for source in self._chosen(now, waiting)]
+            self._take_off(now, frames)
         return frames, None
 
     def end(self, frames: Sequence[Frame], now: int, failed: bool) -> None:
-        """The batch that begins with the first of `frames` was delivered at `now`, or failed."""
+        """The batch that begins with the first of `frames` was delivered at `now` (ns), or failed."""
         with self._lock:
-            self._pass(now)
+            self._count_overlap(now)
             flight = self._flights.pop(frames[0].number, None)
             if flight is not None and now > flight.began and not failed:
                 self.costs.add(flight.size, now - flight.began, self._overlap - flight.overlap)
 
-    def _pass(self, now: int) -> None:
-        """Count the time in which several were in flight."""
-        flying = len(self._flights)
-        if flying > 1 and now > self._at:
-            self._overlap += (now - self._at) * (flying - 1) / flying
-        self._at = max(now, self._at)
+    def _waits_until(self, now: int, waiting: Sequence[Sequence[int]]) -> int | None:
+        dues = [due for queue in waiting for due in queue]
+        first_end = min((flight.ends for flight in self._flights.values()), default=now)
+        return self.rule.waits_until(now, dues, self.costs, len(self._flights), first_end)
 
-    def _chosen(self, now: int, waiting: Sequence[Sequence[int]], flying: int) -> list[int]:
+    def _take_off(self, now: int, frames: Sequence[Frame]) -> None:
+        """The batch is in flight from now on."""
+        self._count_overlap(now)
+        ends = now + self.costs.cost(len(frames), len(self._flights))
+        self._flights[frames[0].number] = _Flight(len(frames), now, ends, self._overlap)
+
+    def _count_overlap(self, now: int) -> None:
+        """Add the time in which several were in flight, up to now."""
+        flying = len(self._flights)
+        if flying > 1 and now > self._counted_to:
+            self._overlap += (now - self._counted_to) * (flying - 1) / flying
+        self._counted_to = max(now, self._counted_to)
+
+    def _chosen(self, now: int, waiting: Sequence[Sequence[int]]) -> list[int]:
         """The sources whose next frames are taken, in order."""
-        rule, late = self.rule, self.rule.late(now, self.costs, flying)
-        order = in_order(waiting, rule.size, late, self._turns, self._given)
-        sources = [source for _, source in order[: rule.takes(now, [due for due, _ in order], self.costs, flying)]]
+        flying = len(self._flights)
+        late = self.rule.late(now, self.costs, flying)
+        order = in_order(waiting, self.rule.size, late, self._turns, self._taken)
+        size = self.rule.takes(now, [due for due, _ in order], self.costs, flying)
+        sources = [source for _, source in order[:size]]
         for source in sources:
-            self._given += 1
-            self._turns[source] = self._given
+            self._taken += 1
+            self._turns[source] = self._taken
         return sources
 
 
-class DeadlineFeed:
+class DeadlineFeed(Feed):
     """Workers read the sources themselves, and take frames of all of them by deadline.
 
     A worker that is free waits for the next due time, reads the picture and lets it wait for company; several workers
@@ -103,12 +114,17 @@ class DeadlineFeed:
     def __init__(
         self, sources: Sequence[PictureSource], arrivals: Sequence[Arrivals], batcher: DeadlineBatcher, pacer: Pacer
     ) -> None:
-        self._sources, self._arrivals, self._batcher, self._pacer = sources, arrivals, batcher, pacer
-        self._now, self._state, self._numbers = pacer.clock.now, pacer.state, count()
-        lock = pacer.clock.lock
-        self._turn, self._guard = lock(), lock()
+        self._sources = sources
+        self._arrivals = arrivals
+        self._batcher = batcher
+        self._pacer = pacer
+        self._now = pacer.clock.now
+        self._state = pacer.state
+        self._numbers = count()
+        self._turn = pacer.clock.lock()  # of the worker that waits
+        self._guard = pacer.clock.lock()  # of buffers and upcoming frames
         self._buffers: list[deque[Frame]] = [deque() for _ in sources]
-        self._upcoming: list[tuple[int, int, int]] = []
+        self._upcoming: list[tuple[int, int, int]] = []  # a heap of (due, source, number)
         for source in range(len(sources)):
             self._expect(source, 0)
 
@@ -116,29 +132,31 @@ class DeadlineFeed:
         """See Feed."""
         available = self._now()
         frames, until = self._look(available)
-        if frames or until is None or not wait:
-            return frames or (None if until is None else [])
+        if frames:
+            return frames
+        if until is None:
+            return None
+        if not wait:
+            return []
         with self._turn:  # one waits, or all would wake for every frame
             while not frames and until is not None and self._pacer.until(until, idle):
                 frames, until = self._look(available)
         return frames or None
-
-    def close(self) -> None:
-        """Nothing to stop."""
 
     def _look(self, available: int) -> tuple[list[Frame], int | None]:
         """The batch that is taken now; none, and when to look again (ns); neither when the run is over."""
         with self._guard:
             while self._state.stopped in (None, _ENDED):
                 self._arrive(available)
-                now, must = self._now(), not self._upcoming
-                frames, until = self._batcher.take(now, self._buffers, must)
+                now = self._now()
+                over = not self._upcoming
+                frames, until = self._batcher.take(now, self._buffers, over)
                 if frames:
                     frames = [frame for frame in frames if self._read(frame)]
-                elif must:
+                elif over:
                     break
-                elif self._read_all():
-                    return [], min(until or NEVER, self._upcoming[0][0], now + _NAP_NS)
+                elif self._read_waiting():
+                    return [], min(until or NEVER, self._upcoming[0][0], now + NAP_NS)
                 if frames:
                     return frames, None
             return [], None
@@ -156,12 +174,12 @@ class DeadlineFeed:
         if due is not None:
             heapq.heappush(self._upcoming, (due, source, number))
 
-    def _read_all(self) -> bool:
-        """Whether all that wait have their pictures."""
+    def _read_waiting(self) -> bool:
+        """Read the frames that wait; false when a source ended."""
         return all(self._read(frame) for buffer in self._buffers for frame in buffer)
 
     def _read(self, frame: Frame) -> bool:
-        """Whether the frame has its picture, which is read now if it was not; a source that ends, ends the run."""
+        """Read the picture of the frame unless it has one; false when its source ended, which ends the run."""
         if frame.captured < 0:
             frame.captured = self._now()
             frame.picture = self._sources[frame.source].read()

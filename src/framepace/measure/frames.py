@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from framepace.clock.system import Clock
-from framepace.engine.pipeline import Sink, dropped_row
+from framepace.engine.pipeline import Sink, drop_rows
 from framepace.errors import UsageError
 from framepace.facts.plan import Plan
 from framepace.facts.workload import Replay, Workload
-from framepace.feeds.batchrules import BatchRule, DeadlineRule
-from framepace.feeds.deadline import DeadlineBatcher, DeadlineFeed
-from framepace.feeds.feed import Arrivals, Feed, InlineFeed, PictureSource, StreamFeed
+from framepace.feeds.arrivals import Arrivals
+from framepace.feeds.build import batch_rule, build_feed
+from framepace.feeds.feed import Feed, PictureSource
 from framepace.feeds.pacer import Pacer
 from framepace.feeds.runstate import RunState
-from framepace.measure.load import Interleaved, Lane, arrivals
+from framepace.measure.load import arrivals
 from framepace.store import load_trace
 from framepace.units import NS_PER_MS
-from framepace.video.frame import Frame
 from framepace.video.source import MemorySource, decode_all, open_source
 
 LEAD_NS = 20 * NS_PER_MS  # between the start of a run and its first due frame: threads are up by then
@@ -29,14 +27,18 @@ LEAD_NS = 20 * NS_PER_MS  # between the start of a run and its first due frame: 
 class Frames:
     """The pictures of a workload: held in memory, or sources that decode.
 
-    `sample` is one picture, from which the scope 'model' makes its input.
+    `sample` is one picture, from which the scope 'model' makes its input. `timed`: reading the sources takes time on a
+    virtual clock too, so that threads of their own make a difference there.
     """
 
-    def __init__(self, names: tuple[str, ...], pictures: list[list[Any]], sources: list[Any]) -> None:
+    def __init__(
+        self, names: tuple[str, ...], pictures: list[list[Any]], sources: list[Any], timed: bool = False
+    ) -> None:
         self.names = names
         self.sample: Any = None
         self._pictures = pictures
         self._sources = sources
+        self._timed = timed
         if pictures and pictures[0]:
             self.sample = pictures[0][0]
 
@@ -65,16 +67,11 @@ class Frames:
         sources = self._readers(workload)
         if start is None:
             start = clock.now() + LEAD_NS
-        parts = source_arrivals(plan, workload, start, len(sources))
+        parts = _source_arrivals(plan, workload, start, len(sources))
         pacer = Pacer(plan.engine, clock, state)
-        batcher = _deadline_batcher(plan, len(sources), parts[0].bulk)
-        state.batches = batcher
-        if decodes_in_threads(plan, workload, clock):
-            drop = drops(plan, sink, clock, state)
-            return StreamFeed(sources, parts, batch_rule(plan), plan.source, pacer, drop, batcher)
-        if batcher is not None:
-            return DeadlineFeed(sources, [Lane(part, *share) for part in parts], batcher, pacer)
-        return InlineFeed(sources, _merged(parts, share), batch_rule(plan), pacer)
+        on_drop = drop_rows(len(plan.models), sink, clock, state)
+        threads = workload.scope == "stream" and plan.engine.decode == "thread" and (self._timed or not clock.virtual)
+        return build_feed(plan, sources, parts, pacer, on_drop, threads=threads, share=share)
 
     def close(self) -> None:
         """Close the sources."""
@@ -120,69 +117,13 @@ def _decode(workload: Workload, names: tuple[str, ...], count: int) -> Frames:
     return Frames(names, [pictures[name] for name in names], [])
 
 
-def decodes_in_threads(plan: Plan, workload: Workload, clock: Clock) -> bool:
-    """Whether each source has a thread that decodes, rather than the workers; never in virtual time."""
-    return workload.scope == "stream" and plan.engine.decode == "thread" and not clock.virtual
-
-
-def source_arrivals(plan: Plan, workload: Workload, start: int, sources: int) -> list[Arrivals]:
+def _source_arrivals(plan: Plan, workload: Workload, start: int, sources: int) -> list[Arrivals]:
     """Arrivals at each of `sources` from `start` (ns) on.
 
     Raises StoreError or UsageError for a trace to replay that cannot be read or has no requests.
     """
     width = batch_rule(plan).size
     return arrivals(workload.load, start, sources, width, workload.seed, _recorded(workload), plan.engine.workers)
-
-
-def drops(plan: Plan, sink: Sink, clock: Clock, state: RunState) -> Callable[[Frame, int], None]:
-    """What a feed calls with a frame that it drops, and the DropCause: a row for each model."""
-
-    def drop(frame: Frame, cause: int) -> None:
-        for model in range(len(plan.models)):
-            sink(dropped_row(frame, model, cause, clock.now(), state.warming))
-
-    return drop
-
-
-def _merged(parts: Sequence[Arrivals], share: tuple[int, int]) -> Arrivals:
-    """All sources taken in turn, for workers that read them; of an open load only a share."""
-    merged = Interleaved(parts)
-    if merged.bulk:
-        return merged
-    return Lane(merged, *share)
-
-
-def batch_rule(plan: Plan) -> BatchRule:
-    """How frames are gathered for all models: the largest batch and window of any of them, within the budget."""
-    size = max(model.batch.max for model in plan.models)
-    window = max(model.batch.window_ms for model in plan.models)
-    budget_ns = None
-    if plan.target.budget_ms is not None:
-        budget_ns = round(plan.target.budget_ms * NS_PER_MS)
-    return BatchRule(size, round(window * NS_PER_MS), budget_ns)
-
-
-def deadline_rule(plan: Plan) -> DeadlineRule:
-    """How frames of all models are gathered by deadline: the largest batch, and the sizes that any of them prefers.
-
-    Raises UsageError without a target, or where a preferred size is over the largest batch.
-    """
-    size = max(model.batch.max for model in plan.models)
-    budget = plan.target.budget_ms
-    if budget is None:
-        fix = "give the plan a target: --fps or --p99-ms"
-        raise UsageError("batch-policy deadline needs a deadline", got="a plan without a target", fix=fix)
-    sizes = sorted({size for model in plan.models for size in model.batch.sizes})
-    if sizes and sizes[-1] > size:
-        raise UsageError("a preferred batch size is over the largest batch", got=sizes[-1], expected=f"at most {size}")
-    return DeadlineRule(size, round(budget * NS_PER_MS), tuple(sizes))
-
-
-def _deadline_batcher(plan: Plan, sources: int, bulk: bool) -> DeadlineBatcher | None:
-    """For the policy 'deadline'; none where whole batches are due together, since there is nothing to gather."""
-    if bulk or all(model.batch.policy == "window" for model in plan.models):
-        return None
-    return DeadlineBatcher(deadline_rule(plan), sources)
 
 
 def _recorded(workload: Workload) -> Any:

@@ -4,13 +4,13 @@ and fixed delays follow the deliveries.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from framepace.facts.workload import Burst, Closed, Delay, Load, OpenLoad, Paced, Poisson, Replay
-from framepace.feeds.feed import Arrivals
+from framepace.feeds.arrivals import Arrivals, Lane
 from framepace.feeds.runstate import RunState
 from framepace.units import NS_PER_MS, NS_PER_S
 
@@ -119,42 +119,6 @@ class Feedback:
         return done + self._delay
 
 
-class Lane:
-    """One source's share of arrivals that are counted over all sources: its frame k is arrival k * of + index."""
-
-    def __init__(self, arrivals: Arrivals, index: int, of: int) -> None:
-        self._arrivals = arrivals
-        self._index = index
-        self._of = of
-        self.bulk = arrivals.bulk
-
-    def peek(self, number: int, state: RunState) -> int | None:
-        """See Arrivals."""
-        return self._arrivals.peek(number * self._of + self._index, state)
-
-    def due(self, number: int, state: RunState) -> int | None:
-        """See Arrivals."""
-        return self._arrivals.due(number * self._of + self._index, state)
-
-
-class Interleaved:
-    """Several sources taken in turn by one feed: arrival n is frame n // sources of source n % sources."""
-
-    def __init__(self, parts: Sequence[Arrivals]) -> None:
-        self._parts = parts
-        self.bulk = parts[0].bulk
-
-    def peek(self, number: int, state: RunState) -> int | None:
-        """See Arrivals."""
-        frame, source = divmod(number, len(self._parts))
-        return self._parts[source].peek(frame, state)
-
-    def due(self, number: int, state: RunState) -> int | None:
-        """See Arrivals."""
-        frame, source = divmod(number, len(self._parts))
-        return self._parts[source].due(frame, state)
-
-
 def arrivals(
     load: Load,
     start: int,
@@ -172,18 +136,19 @@ def arrivals(
         recorded: the due times to replay, ns.
         workers: the requests in flight of a closed loop without a concurrency.
     """
-    if isinstance(load, Closed):
-        return _shared(Feedback(start, load.concurrency or workers, width=width), sources)
-    if isinstance(load, Delay):
-        return _shared(Feedback(start, delay=round(load.delay_ms * NS_PER_MS), width=width), sources)
+    if isinstance(load, Closed | Delay):
+        loop = _feedback(load, start, width, workers)
+        return [Lane(loop, index, sources) for index in range(sources)]
     if isinstance(load, Replay):
         assert recorded is not None
         return [Recorded(recorded, start)] * sources
     return _out_of_phase(load, start, sources, seed)
 
 
-def _shared(loop: Feedback, sources: int) -> list[Arrivals]:
-    return [Lane(loop, index, sources) for index in range(sources)]
+def _feedback(load: Closed | Delay, start: int, width: int, workers: int) -> Feedback:
+    if isinstance(load, Delay):
+        return Feedback(start, delay=round(load.delay_ms * NS_PER_MS), width=width)
+    return Feedback(start, load.concurrency or workers, width=width)
 
 
 def _out_of_phase(load: OpenLoad, start: int, sources: int, seed: int) -> list[Arrivals]:

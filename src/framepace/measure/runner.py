@@ -28,8 +28,14 @@ class Loaded(Protocol):
     """What a trace says of the models, whoever has loaded them (see Engine)."""
 
     startup: dict[str, int]
-    libraries: dict[str, str]
-    simulated: bool
+
+    @property
+    def libraries(self) -> dict[str, str]:
+        """See Engine."""
+
+    @property
+    def simulated(self) -> bool:
+        """See Engine."""
 
     @property
     def specs(self) -> tuple[ModelSpec, ...]:
@@ -73,7 +79,7 @@ def opened(
     elif engine is not None:
         yield engine, partial(_run_here, engine, plan, workload, frames)
     else:
-        with closing(Engine(plan, clock, tell)) as own_engine:
+        with closing(Engine(plan, clock, tell=tell)) as own_engine:
             yield own_engine, partial(_run_here, own_engine, plan, workload, frames)
 
 
@@ -87,4 +93,4 @@ def _run_here(
         return feeds[0]
 
     errors = engine.run(workload.scope, begin, state, sink, frames.sample)
-    return errors + [error for feed in feeds for error in getattr(feed, "errors", {}).values()]
+    return errors + [error for feed in feeds for error in feed.errors.values()]

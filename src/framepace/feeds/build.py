@@ -1,0 +1,88 @@
+"""From sources and a plan's policies to a feed; when frames are due is the caller's to say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from framepace.errors import UsageError
+from framepace.facts.plan import Plan
+from framepace.feeds.arrivals import Arrivals, Interleaved, Lane
+from framepace.feeds.batchrules import BatchRule, DeadlineRule
+from framepace.feeds.deadline import DeadlineBatcher, DeadlineFeed
+from framepace.feeds.feed import Feed, InlineFeed, OnDrop, PictureSource
+from framepace.feeds.pacer import Pacer
+from framepace.feeds.stream import StreamFeed
+from framepace.feeds.window import WindowBatcher
+from framepace.units import NS_PER_MS
+
+
+def build_feed(
+    plan: Plan,
+    sources: Sequence[PictureSource],
+    arrivals: Sequence[Arrivals] | None,
+    pacer: Pacer,
+    on_drop: OnDrop,
+    *,
+    threads: bool,
+    share: tuple[int, int] = (0, 1),
+) -> Feed:
+    """A feed of `sources` with the plan's batching and buffers; `pacer` waits, and its run state learns what ends.
+
+    Args:
+        arrivals: when the frames of each source are due; None where all are live, which then have threads.
+        on_drop: receives every frame that is discarded.
+        threads: each source has a thread that reads ahead; otherwise the workers read.
+        share: (i, n): only every n-th frame, from the i-th, for one of n processes that read for themselves. A bulk
+            load is not shared out.
+
+    Raises:
+        UsageError: the batching contradicts the plan's target, or a source that is not live has no arrivals.
+    """
+    if arrivals is None and not all(source.live for source in sources):
+        raise UsageError("only live sources bring their own pace", got="a file without arrivals", fix="give it a rate")
+    batcher = _deadline_batcher(plan, len(sources), arrivals)
+    pacer.state.batches = batcher
+    if arrivals is None or threads:
+        by_window = WindowBatcher(batch_rule(plan))
+        return StreamFeed(sources, arrivals, batcher or by_window, plan.source, pacer, on_drop)
+    if batcher is not None:
+        return DeadlineFeed(sources, [Lane(part, *share) for part in arrivals], batcher, pacer)
+    merged: Arrivals = Interleaved(arrivals)
+    if not merged.bulk:
+        merged = Lane(merged, *share)
+    return InlineFeed(sources, merged, batch_rule(plan), pacer)
+
+
+def batch_rule(plan: Plan) -> BatchRule:
+    """How frames are batched for all models: the largest batch and window of any of them, within the budget."""
+    size = max(model.batch.max for model in plan.models)
+    window = max(model.batch.window_ms for model in plan.models)
+    budget_ns = None
+    if plan.target.budget_ms is not None:
+        budget_ns = round(plan.target.budget_ms * NS_PER_MS)
+    return BatchRule(size, round(window * NS_PER_MS), budget_ns)
+
+
+def deadline_rule(plan: Plan) -> DeadlineRule:
+    """How frames of all models are batched by deadline: the largest batch, and the sizes that any of them prefers.
+
+    Raises UsageError without a target, or where a preferred size is over the largest batch.
+    """
+    size = max(model.batch.max for model in plan.models)
+    budget = plan.target.budget_ms
+    if budget is None:
+        fix = "give the plan a target: --fps or --p99-ms"
+        raise UsageError("batch-policy deadline needs a deadline", got="a plan without a target", fix=fix)
+    sizes = sorted({size for model in plan.models for size in model.batch.sizes})
+    if sizes and sizes[-1] > size:
+        raise UsageError("a preferred batch size is over the largest batch", got=sizes[-1], expected=f"at most {size}")
+    return DeadlineRule(size, round(budget * NS_PER_MS), tuple(sizes))
+
+
+def _deadline_batcher(plan: Plan, sources: int, arrivals: Sequence[Arrivals] | None) -> DeadlineBatcher | None:
+    """For the policy 'deadline'; none where whole batches are due together, since there is nothing to wait for."""
+    if all(model.batch.policy == "window" for model in plan.models):
+        return None
+    if arrivals is not None and arrivals[0].bulk:
+        return None
+    return DeadlineBatcher(deadline_rule(plan), sources)

@@ -1,0 +1,45 @@
+"""Batches by window at work: the oldest frame first, waiting for company up to a fixed time."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from framepace.feeds.batchrules import BatchRule
+from framepace.video.frame import Frame
+
+
+class WindowBatcher:
+    """Batches of one run by a BatchRule; one batch is open at a time, whichever worker takes it.
+
+    Frames leave their buffers as soon as they join the open batch, so a buffer may be smaller than a batch.
+    """
+
+    def __init__(self, rule: BatchRule) -> None:
+        self._rule = rule
+        self._open: list[Frame] = []
+
+    def take(
+        self, now: int, buffers: Sequence[deque[Frame]], over: bool, full: bool = False
+    ) -> tuple[list[Frame], int | None]:
+        """See Batcher. That a buffer is full means nothing here: it is emptied into the open batch."""
+        self._fill(buffers)
+        frames = self._open
+        if not frames:
+            return [], None
+        until = self._rule.waits_until(now, frames[0].due, len(frames))
+        if until is not None and not over:
+            return [], until
+        self._open = []
+        return frames, None
+
+    def _fill(self, buffers: Sequence[deque[Frame]]) -> None:
+        while len(self._open) < self._rule.size:
+            waiting = [buffer for buffer in buffers if buffer]
+            if not waiting:
+                return
+            self._open.append(min(waiting, key=_oldest_due).popleft())
+
+
+def _oldest_due(buffer: deque[Frame]) -> int:
+    return buffer[0].due

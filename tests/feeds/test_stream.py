@@ -1,0 +1,220 @@
+"""Sources with threads of their own, and feeds built from a plan without a workload."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+
+from framepace.clock.system import SystemClock
+from framepace.clock.virtual import VirtualClock
+from framepace.errors import SourceError, UsageError
+from framepace.facts.plan import EnginePlan, Plan, SourcePolicy
+from framepace.facts.trace import DropCause
+from framepace.feeds.arrivals import Grid
+from framepace.feeds.batchrules import BatchRule
+from framepace.feeds.build import build_feed
+from framepace.feeds.pacer import Pacer
+from framepace.feeds.runstate import RunState
+from framepace.feeds.stream import StreamFeed
+from framepace.feeds.window import WindowBatcher
+from framepace.measure.load import Recorded
+from framepace.video.frame import Frame
+from tests.doubles.engine import run_state
+from tests.doubles.simulation import MS, ONE_MS, plan
+
+
+class _Ending:
+    live = False
+
+    def __init__(self, count: int) -> None:
+        self.left = count
+
+    def read(self) -> int | None:
+        """A picture, while there are some."""
+        self.left -= 1
+        return 1 if self.left >= 0 else None
+
+
+class Asked:
+    """A batcher that takes three frames when there are three, or all when it must; it keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.musts: list[bool] = []
+
+    def take(
+        self, now: int, buffers: Sequence[deque[Frame]], over: bool, full: bool = False
+    ) -> tuple[list[Frame], int | None]:
+        """See Batcher."""
+        must = over or full
+        self.musts.append(must)
+        there = sorted((frame for buffer in buffers for frame in buffer), key=lambda frame: frame.due)
+        if len(there) < 3 and not must:
+            return [], None
+        for frame in there[:3]:
+            buffers[frame.source].popleft()
+        return there[:3], None
+
+
+@contextmanager
+def streams(batcher: Any, frames: int, policy: SourcePolicy, drops: list[int]) -> Iterator[StreamFeed]:
+    """Two sources whose frames were due at the start; the calling thread is the only worker."""
+    clock = VirtualClock(start=10**9)
+    parts = [Recorded(np.arange(frames), 0) for _ in range(2)]
+    pacer = Pacer(EnginePlan(), clock, run_state(10**6))
+    with StreamFeed(
+        [_Ending(frames) for _ in parts], parts, batcher, policy, pacer, lambda frame, cause: drops.append(cause)
+    ) as feed, clock.joined(0, 1):  # fmt: skip
+        yield feed
+
+
+def batches(batcher: Any, frames: int, policy: SourcePolicy, drops: list[int]) -> list[list[Frame]]:
+    """All batches to the end."""
+    with streams(batcher, frames, policy, drops) as feed:
+        return list(iter(lambda: feed.take(None) or [], []))
+
+
+def test_frames_stay_in_their_buffers_until_the_batcher_takes_them() -> None:
+    """Sixty frames of two sources come in batches of three, each source in order, the rest at the end."""
+    taken = batches(Asked(), 30, SourcePolicy(buffer=64), [])
+    assert [len(frames) for frames in taken] == [3] * 20
+    for source in range(2):
+        own = [frame.due for frames in taken for frame in frames if frame.source == source]
+        assert own == sorted(own)
+        assert len(own) == 30
+
+
+def test_a_full_buffer_is_not_waited_on() -> None:
+    """With room for one frame a source no third one can come: the batcher is told that it must."""
+    asked = Asked()
+    taken = batches(asked, 5, SourcePolicy(buffer=1, drop="never"), [])
+    assert sum(map(len, taken)) == 10
+    assert any(asked.musts[:-1])
+
+
+def test_a_window_gathers_more_frames_than_a_buffer_holds() -> None:
+    """Frames join the open batch as they come, so batches of five come from buffers of one frame; none is dropped."""
+    drops: list[int] = []
+    window = WindowBatcher(BatchRule(5, window=10**10))
+    taken = batches(window, 10, SourcePolicy(buffer=1, drop="never"), drops)
+    assert [len(frames) for frames in taken] == [5] * 4
+    assert not drops
+
+
+def test_a_window_without_company_is_waited_out() -> None:
+    """One frame, and the next one 50 ms after the window has closed: each goes alone, when its window ends."""
+    clock = VirtualClock()
+    state = run_state(100)
+    feed = StreamFeed([_Ending(2)], [Recorded(np.array([0, 70 * MS]), 0)], WindowBatcher(BatchRule(2, 20 * MS)),
+                      SourcePolicy(), Pacer(EnginePlan(wait="sleep"), clock, state), ignored)  # fmt: skip
+    taken = []
+    with feed, clock.joined(0, 1):
+        while frames := feed.take(None):
+            taken.append((len(frames), clock.now()))
+    assert taken[0] == (1, 20 * MS)
+    assert [count for count, _ in taken] == [1, 1]
+
+
+def test_stale_frames_are_dropped_before_a_batch_is_made() -> None:
+    """Frames due a second ago, with a limit of 100 ms: all are dropped with that cause."""
+    drops: list[int] = []
+    assert batches(Asked(), 4, SourcePolicy(buffer=64, stale_ms=100.0), drops) == []
+    assert drops == [DropCause.STALE] * 8
+
+
+def test_an_open_batch_is_not_ready_for_a_worker_that_has_other_work() -> None:
+    """Without `wait`, a batch that may still grow is left where it is, for whoever is free first."""
+    with streams(_Holding(), 1000, SourcePolicy(buffer=4), []) as feed:
+        assert feed.take(None, wait=False) == []
+
+
+class _Holding:
+    def take(
+        self, now: int, buffers: Sequence[deque[Frame]], over: bool, full: bool = False
+    ) -> tuple[list[Frame], int | None]:
+        """Never ready."""
+        return [], now + MS
+
+
+class _Broken(_Ending):
+    """A source that fails when it has no picture left."""
+
+    def read(self) -> int | None:
+        """A picture, while there are some."""
+        picture = super().read()
+        if picture is None:
+            raise SourceError("broken")
+        return picture
+
+
+def test_a_source_that_fails_ends_alone() -> None:
+    """The other one is read to its end; the error is kept by the number of its source."""
+    clock = VirtualClock()
+    parts = [Recorded(np.arange(6), 0)] * 2
+    feed = StreamFeed([_Ending(6), _Broken(2)], parts, Asked(), SourcePolicy(buffer=64),
+                      Pacer(EnginePlan(), clock, run_state(100)), ignored)  # fmt: skip
+    with feed, clock.joined(0, 1):
+        taken = list(iter(lambda: feed.take(None) or [], []))
+    assert [frame.source for frames in taken for frame in frames].count(0) == 6
+    assert [str(error) for error in feed.errors.values()] == ["broken"]
+    assert list(feed.errors) == [1]
+
+
+def test_nothing_is_read_before_a_feed_is_entered_nor_after_it_is_left() -> None:
+    """Threads are made on entering and have ended on leaving."""
+    source = _Ending(10**9)
+    feed = StreamFeed([source], [Recorded(np.arange(10**5), 0)], Asked(), SourcePolicy(buffer=4),
+                      Pacer(EnginePlan(), SystemClock(), run_state(10**6)), ignored)  # fmt: skip
+    assert source.left == 10**9
+    with feed:
+        assert feed.take(None)
+    left = source.left
+    assert left < 10**9
+    assert not [thread for thread in threading.enumerate() if thread.name == "source-0"]
+
+
+# --- built from a plan ------------------------------------------------------------------------------------------------
+
+
+class _Camera(_Ending):
+    live = True
+
+
+def test_live_sources_need_no_load() -> None:
+    """Without arrivals each picture is due when it is there, whatever the workload would say."""
+    clock = VirtualClock(start=5 * MS)
+    whole = Plan(models=(plan(ONE_MS),))
+    feed = build_feed(whole, [_Camera(3)], None, Pacer(EnginePlan(), clock, RunState(clock)), ignored, threads=False)
+    with feed, clock.joined(0, 1):
+        taken = list(iter(lambda: feed.take(None) or [], []))
+    assert [frame.due for frames in taken for frame in frames] == [5 * MS] * len(taken)
+    assert taken
+
+
+def test_a_file_plays_at_its_own_rate_without_a_load() -> None:
+    """On a grid of 50 fps: a frame is due each 20 ms, and the end of the file is the end of the run."""
+    clock = VirtualClock()
+    state = RunState(clock)
+    whole = Plan(models=(plan(ONE_MS),))
+    feed = build_feed(whole, [_Ending(3)], [Grid(50.0, 0)], Pacer(EnginePlan(), clock, state), ignored, threads=False)
+    with feed:
+        taken = list(iter(lambda: feed.take(None) or [], []))
+    assert [frames[0].due for frames in taken] == [0, 20 * MS, 40 * MS]
+    assert state.stopped == "source ended"
+
+
+def test_a_file_without_arrivals_is_refused() -> None:
+    """Nobody would know when its frames are due."""
+    clock = VirtualClock()
+    with pytest.raises(UsageError, match="only live sources"):
+        build_feed(Plan(models=(plan(ONE_MS),)), [_Ending(3)], None, Pacer(EnginePlan(), clock, RunState(clock)),
+                   ignored, threads=True)  # fmt: skip
+
+
+def ignored(frame: Frame, cause: int) -> None:
+    """Nobody counts the drops."""
