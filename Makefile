@@ -43,9 +43,9 @@ bench: $(VENV)/.dev
 	$(BIN)/python bench/tuned.py
 
 docs: $(VENV)/.run $(DOCS_VENV)/.docs
-	$(BIN)/python tools/reference.py docs/reference
+	$(BIN)/python -m tools.reference docs/reference
 	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict --quiet
-	@echo build/site/index.html
+	@echo "build/site/index.html; with the search: $(BIN)/python -m http.server -d build/site"
 
 setup: $(VENV)/.dev
 

@@ -1,6 +1,6 @@
 """The reference pages of the documentation, written from the code: `make docs` runs it before MkDocs.
 
-    python tools/reference.py [FOLDER]    default: docs/reference
+    python -m tools.reference [FOLDER]   default: docs/reference
 
 Settings, causes, commands, `--json` objects, trace columns, exit codes, backends and the library. The pages are not
 committed. The `--json` objects are those of short runs in virtual time, so that a page takes seconds to make.
@@ -8,20 +8,38 @@ committed. The `--json` objects are those of short runs in virtual time, so that
 
 from __future__ import annotations
 
-import enum
+import dataclasses
 import inspect
+import io
+import json
+import os
 import re
+import shlex
 import sys
-import types
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any, get_args, get_origin, is_typeddict
 
 import msgspec
 
+from tools.markdown import (
+    code,
+    doc,
+    docstring,
+    first,
+    page,
+    plain_type,
+    shapes,
+    signature,
+    table,
+    type_name,
+    type_text,
+    value_text,
+)
+
 ROOT = Path(__file__).resolve().parent.parent
-SIMULATED = {"backend": "simulated", "option.device": "t4"}
 SITE_PATHS = {"docs/": "../", "CONTRIBUTING.md": "contributing.md", "SECURITY.md": "security.md"}
 SITE_PATHS |= {"CHANGELOG.md": "changelog.md", "README.md": "../index.md"}
 
@@ -43,40 +61,6 @@ def generated_names() -> tuple[str, ...]:
     return (*PAGES, *(name.lower() for name in ROOT_PAGES))
 
 
-# Text
-
-
-def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """A Markdown table; bars and line breaks in cells are escaped."""
-    lines = [header, tuple("---" for _ in header), *rows]
-    return "\n".join("| " + " | ".join(cell_text(cell) for cell in line) + " |" for line in lines) + "\n"
-
-
-def cell_text(text: str) -> str:
-    """A text that fits into a cell."""
-    return re.sub(r"\s*\n\s*", " ", text).replace("|", "\\|")
-
-
-def code(text: object) -> str:
-    """As code, or nothing."""
-    return f"`{text}`" if str(text) else ""
-
-
-def page(title: str, intro: str, *parts: str) -> str:
-    """A page with its title and first sentences."""
-    return "\n".join([f"# {title}\n", f"{intro}\n", *parts])
-
-
-def doc(thing: object) -> str:
-    """The docstring as one paragraph per blank line."""
-    return inspect.getdoc(thing) or ""
-
-
-def first(text: str) -> str:
-    """The first paragraph."""
-    return text.partition("\n\n")[0].replace("\n", " ")
-
-
 def for_site(text: str) -> str:
     """A page of the repository's root with its links as the site needs them; links to source files become text."""
 
@@ -92,71 +76,14 @@ def for_site(text: str) -> str:
     return re.sub(r"\[([^\]]+)\]\(([^)\s]+)\)", link, text)
 
 
-# Types
-
-
-def type_text(kind: Any) -> str:
-    """A type as users write its values."""
-    origin, parts = get_origin(kind), get_args(kind)
-    if origin is Annotated:
-        return type_text(parts[0]) + limits_text(parts[1:])
-    if origin is Literal:
-        return ", ".join(code(value) for value in parts)
-    if origin in (Union, types.UnionType):
-        texts = [type_text(part) for part in parts if part is not type(None)]
-        return " or ".join(texts + (["`none`"] if type(None) in parts else []))
-    if origin is tuple:
-        if parts[-1] is not Ellipsis:
-            return "WIDTHxHEIGHT"
-        number, _, limits = type_text(parts[0]).partition(" (")
-        return f"{number}s joined by +" + (f" ({limits}" if limits else "")
-    words = {bool: "`on`, `off`", int: "whole number", float: "number", str: "text", Path: "path"}
-    return words.get(kind, getattr(kind, "__name__", str(kind)))
-
-
-def limits_text(metas: tuple[Any, ...]) -> str:
-    """The limits that annotations state."""
-    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
-    limits = [
-        f"{sign} {getattr(meta, name)}"
-        for meta in metas
-        if isinstance(meta, msgspec.Meta)
-        for name, sign in signs.items()
-        if getattr(meta, name) is not None
-    ]
-    return f" ({', '.join(limits)})" if limits else ""
-
-
-def field_at(fact: Any, path: str) -> tuple[Any, Any]:
-    """Default value and annotated type of the field at a dotted path of a fact."""
-    head, _, tail = path.partition(".")
-    if tail:
-        return field_at(getattr(fact, head), tail)
-    kinds = {field.name: field.type for field in msgspec.structs.fields(type(fact))}
-    return getattr(fact, head), kinds[head]
-
-
-def value_text(value: Any) -> str:
-    """A default as a user would type it."""
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if value is None:
-        return "none"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, tuple):
-        return "+".join(str(item) for item in value) or "none"
-    return str(value)
-
-
-# Pages
-
-
 PARTS = {
     "models": ("Models", "One value for all models, or `MODEL.NAME=VALUE` for one of them (`detector.threads=2`)."),
     "engine": ("Engine", "How workers run, wait and hand over."),
     "source": ("Sources", "What waits between a source and the workers."),
-    "workload": ("Workload", "What is exercised, and with which frames. These are of the measurement, not of the plan."),
+    "workload": (
+        "Workload",
+        "What is exercised, with which frames. These are of the measurement, not of the plan.",
+    ),
     "load": ("Load", "How requests arrive. `--load` has more kinds."),
 }
 
@@ -174,7 +101,7 @@ def settings_page() -> str:
         "`explain` can change. `framepace settings` prints the short form. `option.KEY` sets an "
         "[option of the backend](backends.md); `none` gives an option or an optional setting back to its default."
     )
-    return page("Settings", intro, *parts)
+    return "---\nhide: [toc]\n---\n" + page("Settings", intro, *parts)
 
 
 def setting_row(setting: Any) -> tuple[str, ...]:
@@ -205,6 +132,15 @@ def reasons(setting: Any) -> str:
     return "<br>".join([*([setting.why] if setting.why else []), *values])
 
 
+def field_at(fact: Any, path: str) -> tuple[Any, Any]:
+    """Default value and annotated type of the field at a dotted path of a fact."""
+    head, _, tail = path.partition(".")
+    if tail:
+        return field_at(getattr(fact, head), tail)
+    kinds = {field.name: field.type for field in msgspec.structs.fields(type(fact))}
+    return getattr(fact, head), kinds[head]
+
+
 def causes_page() -> str:
     """Every cause: what it says, evidence, intervention and remedy."""
     from framepace.explaining.causes import CAUSES
@@ -222,14 +158,14 @@ def causes_page() -> str:
     sections += ["## FP016: part of the model runs on the CPU\n", FP016]
     overview = table(("code", "cause"), [(f"[{c.code}](#{slug(c)})", c.title) for c in CAUSES])
     intro = (
-        "`explain` suspects a cause from what it measured, switches it off in interleaved runs, and reports it only when "
-        "the change of the metric is sure (the whole interval) and at least 5 %. See [explain](../guides/explain.md)."
+        "`explain` suspects a cause from what it measured, switches it off in interleaved runs, and reports it only "
+        "when the whole interval of the change is below 1 and the effect at least 5 %. See "
+        "[explain](../guides/explain.md)."
     )
     return page("Causes", intro, overview, *sections)
 
 
-FP016 = """Read from the library's own report of where each node runs; nothing is switched off. The remedy names the nodes.
-"""
+FP016 = "The library says where each node runs, so nothing is switched off; the finding counts the nodes on the CPU.\n"
 
 
 def slug(cause: Any) -> str:
@@ -300,72 +236,50 @@ def json_page() -> str:
         sections += [heading, table(("key", "type", "for example"), rows)]
     intro = (
         "One object on standard output, everything else on standard error. Keys name their units; a number that JSON "
-        "cannot hold is null. A schema's number rises when a key changes its meaning or goes away; new keys may come at "
-        "any time. `[]` stands for each item of a list, `*` for each key of a map. The examples are of runs on the "
+        "cannot hold is null. A schema's number rises when a key changes its meaning or goes away; new keys may come "
+        "at any time. `[]` stands for each item of a list, `*` for each key of a map. The examples are of runs on the "
         "simulated T4; `null` as a type means that the value was absent there."
     )
     return page("`--json`", intro, *sections)
 
 
+# Run in this order in one folder; the object of each is what its page shows.
+JSON_COMMANDS = {
+    "bench": "bench builtin:classifier {device} --fps 30 --count 300 --out runs/a",
+    "explain": "explain builtin:classifier {device} --fps 30 --set transfer=pageable --expect 3.4ms --from trtexec-10 "
+    "--out runs/e",
+    "sweep": "sweep builtin:classifier {device} --scope model --vary batch=1,2 --seconds 1",
+    "tune": "tune builtin:classifier {device} --fps 30 --scope model --vary workers=1,2 --time-limit 3 --out runs/t",
+    "capacity": "capacity builtin:classifier {device} --fps 30 --max 2",
+    "compare": "compare runs/a runs/a",
+    "report": "report runs/a --out report.html",
+    "plan show": "plan show runs/t/plan.yaml",
+    "doctor": "doctor",
+    "settings": "settings",
+}
+
+
 def json_documents() -> dict[str, dict[str, Any]]:
-    """One real document for each command, from runs in virtual time."""
-    import framepace
-    from framepace.facts.workload import Stop
-    from framepace.reporting import documents as d
-
-    model = "builtin:classifier"
+    """The object that each command prints, from runs in virtual time."""
+    before = Path.cwd()
     with TemporaryDirectory() as folder:
-        options: dict[str, Any] = {"settings": SIMULATED, "stop": Stop(count=300), "out": Path(folder, "a")}
-        trace = framepace.bench(model, fps=30, **options)
-        summary = framepace.summary(trace)
-        sweep = framepace.sweep(model, {"batch": [1, 2]}, fps=30, scope="model", settings=SIMULATED)
-        capacity = framepace.capacity(model, fps=30, most=2, settings=SIMULATED)
-        explain = {"expect": "3.4ms", "expect_from": "trtexec-10", "settings": SIMULATED | {"transfer": "pageable"}}
-        explanation = framepace.explain(model, fps=30, **explain)
-        return {
-            "bench": d.bench_document(summary, str(options["out"])),
-            "explain": d.explain_document(explanation, None, report="report.html", plan="plan.yaml"),
-            "sweep": d.sweep_document(sweep),
-            "capacity": d.capacity_document(capacity),
-            "compare": d.compare_document(framepace.compare(trace, trace)),
-            "report": d.report_document("report.html", [trace], [summary]),
-            "doctor": d.doctor_document(framepace.doctor(), trace.meta.machine),
-        }
+        os.chdir(folder)
+        try:
+            return {name: json_document(line) for name, line in JSON_COMMANDS.items()}
+        finally:
+            os.chdir(before)
 
 
-FREE_KEYS = re.compile(r"(parts_ns|layers|options|shapes|telemetry|overhead|startup|changed|evidence|settings|shares)$")
+def json_document(line: str) -> dict[str, Any]:
+    """What one command prints with `--json`. Its exit code is its answer, which does not matter here."""
+    from framepace.cli.main import app
 
-
-def shapes(value: Any, path: str = "") -> dict[str, tuple[str, str]]:
-    """Path -> (type, example) of everything in a document; equal paths are merged, types of several items joined."""
-    if isinstance(value, Mapping) and value:
-        star = FREE_KEYS.search(path) is not None
-        inner = [shapes(item, f"{path}.{'*' if star else key}".lstrip(".")) for key, item in value.items()]
-        return merged(inner)
-    if isinstance(value, list) and value:
-        return merged([shapes(item, f"{path}[]") for item in value])
-    names = {str: "text", bool: "boolean", int: "integer", float: "number", type(None): "null"}
-    kind = names.get(type(value), "object" if isinstance(value, Mapping) else "list")
-    example = "" if value is None or kind in ("object", "list") else code(shortened(value))
-    return {path: (kind, example)}
-
-
-def merged(parts: list[dict[str, tuple[str, str]]]) -> dict[str, tuple[str, str]]:
-    """Several shapes as one."""
-    result: dict[str, tuple[str, str]] = {}
-    for part in parts:
-        for path, (kind, example) in part.items():
-            old_kind, old_example = result.get(path, (kind, ""))
-            kinds = dict.fromkeys([*old_kind.split(" or "), kind])
-            result[path] = (" or ".join(kinds), old_example or example)
-    return result
-
-
-def shortened(value: Any) -> str:
-    """An example that fits into a cell."""
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    text = text.replace("\n", " ").replace("`", "'")
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    words = shlex.split(line.format(device="--backend simulated --device t4"))
+    output = io.StringIO()
+    with redirect_stdout(output), redirect_stderr(io.StringIO()), suppress(SystemExit):
+        app([*words, "--json"], standalone_mode=False)
+    document: dict[str, Any] = json.loads(output.getvalue())
+    return document
 
 
 def trace_page() -> str:
@@ -378,8 +292,8 @@ def trace_page() -> str:
     fields = [(code(f.encode_name), type_name(f.type)) for f in msgspec.structs.fields(TraceMeta)]
     intro = (
         f"A trace is a folder: `meta.json`, `requests.parquet` with one row per frame and model, and "
-        f"`telemetry.parquet`. Format `{TRACE_FORMAT}`. Every column is int64; times are ns on one monotonic clock, and "
-        "-1 means that a value was not measured. `pandas.read_parquet` reads both tables."
+        f"`telemetry.parquet`. Format `{TRACE_FORMAT}`. Every column is int64; times are ns on one monotonic clock, "
+        "and -1 means that a value was not measured. `pandas.read_parquet` reads both tables."
     )
     meta = ["## meta.json\n", f"{doc(TraceMeta)}\n", table(("field", "type"), fields)]
     requests = ["## requests.parquet\n", columns(REQUEST_COLUMNS), code_tables()]
@@ -397,23 +311,15 @@ def code_tables() -> str:
     return "\n".join(parts)
 
 
-def type_name(kind: Any) -> str:
-    """A type as Python writes it, without module names."""
-    text = kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)
-    return code(re.sub(r"\b(?:[a-z_]\w*\.)+(?=[A-Za-z])", "", text).replace(" | UnsetType", ""))
-
-
 def exit_codes_page() -> str:
     """Exit codes and errors."""
     from framepace import errors
 
     kinds = [
-        kind
-        for kind in vars(errors).values()
-        if isinstance(kind, type) and issubclass(kind, errors.FramepaceError) and not issubclass(kind, enum.Enum)
+        kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.FramepaceError)
     ]
     rows = [(code(kind.__name__), str(kind.exit_code), first(doc(kind))) for kind in kinds]
-    intro = "Every command ends with one of these; with `--json` the answer is on standard output in the first two cases."
+    intro = "Every command ends with one of these; with `--json` the answer of the first two is on standard output."
     text = "Each prints one sentence, what was got, what was expected and what to do, on standard error."
     return page("Exit codes and errors", intro, table(("code", "meaning"), EXIT_CODES), "## Errors\n", f"{text}\n",
                 table(("error", "exit code", "when"), rows))  # fmt: skip
@@ -440,53 +346,46 @@ def backends_page() -> str:
     for backend in (OnnxRuntimeBackend, TensorRTBackend, TorchBackend, SimulatedBackend, NullBackend):
         rows = [(f"`option.{name}`", text) for name, text in backend.options.items()]
         sections += [f"## {backend.name}\n", f"{doc(backend)}\n", table(("option", "what it is"), rows)]
-    intro = "`--backend NAME`; options are set with `--set option.KEY=VALUE`, and a backend refuses those it does not know."
+    intro = "`--backend NAME`; options are set with `--set option.KEY=VALUE`. A backend refuses those it does not know."
     return page("Backends", intro, *sections)
 
 
 def library_page() -> str:
-    """The public functions with their signatures and docstrings."""
+    """What `import framepace` offers: functions with signatures, options, and the records with their fields."""
     import framepace
 
-    sections = []
-    for name in framepace.__all__:
-        function = getattr(framepace, name)
-        if callable(function):
-            sections += [f"## framepace.{name}\n", f"```python\n{signature(name, function)}\n```\n", docstring(function)]
+    exported = {name: getattr(framepace, name) for name in framepace.__all__}
+    functions = {name: thing for name, thing in exported.items() if inspect.isfunction(thing)}
+    options = {name: thing for name, thing in exported.items() if is_typeddict(thing)}
+    records = {name: thing for name, thing in exported.items() if is_record(thing)}
+    parts = ["## Functions\n", *(function_text(name, function) for name, function in functions.items())]
+    parts += ["## Options\n", *(f"### {name}\n\n{docstring(thing)}" for name, thing in options.items())]
+    parts += ["## Records\n", "Frozen; fields by keyword.\n", *(record_text(n, r) for n, r in records.items())]
     intro = "One function per command. All are loaded when first used. See [from Python](../guides/library.md)."
-    return page("Library", intro, *sections)
+    return page("Library", intro, *parts)
 
 
-def signature(name: str, function: Callable[..., Any]) -> str:
-    """The signature, one parameter per line."""
-    parameters = inspect.signature(function).parameters.values()
-    lines, keywords = [], False
-    for parameter in parameters:
-        if parameter.kind is parameter.KEYWORD_ONLY and not keywords:
-            keywords = True
-            lines.append("    *,")
-        lines.append(f"    {plain_parameter(str(parameter))},")
-    returns = str(inspect.signature(function).return_annotation).strip("'")
-    return "\n".join([f"{name}(", *lines, f") -> {returns}"]).replace("'", "")
+def is_record(thing: Any) -> bool:
+    """Whether it is a record with fields."""
+    return isinstance(thing, type) and (issubclass(thing, msgspec.Struct) or dataclasses.is_dataclass(thing))
 
 
-def plain_parameter(text: str) -> str:
-    """A parameter whose default is a function, by its name."""
-    return re.sub(r"<function (\w+) at 0x[0-9a-f]+>", r"\1", text)
+def function_text(name: str, function: Callable[..., Any]) -> str:
+    """A function with its signature."""
+    return f"### framepace.{name}\n\n```python\n{signature(name, function)}\n```\n\n{docstring(function)}"
 
 
-def docstring(function: Callable[..., Any]) -> str:
-    """A Google-style docstring as Markdown."""
-    lines = []
-    for line in doc(function).splitlines():
-        argument = re.match(r"    (\w+): (.*)", line)
-        if argument:
-            lines.append(f"- `{argument[1]}`: {argument[2]}")
-        elif re.fullmatch(r"(Args|Raises|Returns):", line):
-            lines += [f"**{line.rstrip(':')}**", ""]
-        else:
-            lines.append(line)
-    return "\n".join(lines) + "\n"
+def record_text(name: str, record: Any) -> str:
+    """A record with its fields."""
+    rows = [(code(field), type_name(kind)) for field, kind in record_fields(record).items()]
+    return f"### {name}\n\n{docstring(record)}\n{table(('field', 'type'), rows)}"
+
+
+def record_fields(record: Any) -> dict[str, Any]:
+    """The fields of a record with their types."""
+    if dataclasses.is_dataclass(record):
+        return {field.name: field.type for field in dataclasses.fields(record)}
+    return {field.name: plain_type(field.type) for field in msgspec.structs.fields(record)}
 
 
 PAGES: Mapping[str, Callable[[], str]] = {

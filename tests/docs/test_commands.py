@@ -101,9 +101,7 @@ def stand_ins(detector_model: Path, classifier_model: Path, recogniser_model: Pa
 
 
 @pytest.mark.parametrize("page", pages_with("gpu"), ids=name)
-def test_commands_for_a_gpu_run_or_say_what_is_missing(
-    page: Path, tmp_path: Path, environment: dict[str, str]
-) -> None:
+def test_commands_for_a_gpu_run_or_say_what_is_missing(page: Path, tmp_path: Path, environment: dict[str, str]) -> None:
     """With a GPU they run. Without one each ends with code 2 and says what to install, or that there is no device."""
     (tmp_path / "resnet50.onnx").write_bytes(model_bytes("classifier"))
     for block in blocks(page):

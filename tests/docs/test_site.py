@@ -14,7 +14,7 @@ from framepace.explaining.causes import CAUSES
 from framepace.facts.settings import SETTINGS
 from framepace.facts.trace import REQUEST_COLUMNS, TELEMETRY_COLUMNS
 from tests.docs.pages import ROOT
-from tools import reference
+from tools import markdown, reference
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_every_cause_says_what_is_evidence_and_how_it_is_switched_off() -> None:
     """The docstrings that the reference is made of are there."""
     for cause in CAUSES:
         for part in (type(cause), cause.suspect, cause.probe, cause.remedy):
-            assert reference.doc(part), cause.code
+            assert markdown.doc(part), cause.code
 
 
 def mkdocs() -> list[str]:
