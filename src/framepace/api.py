@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from framepace.analyze.compare import compare as compare_traces
 from framepace.analyze.summary import summarize
+from framepace.backends.base import get_backend
 from framepace.cases import DEFAULT_FPS, CaseOptions, Models, RunOptions, case_of, make_case
 from framepace.clock.system import Clock
 from framepace.doctoring import host as checks
@@ -17,6 +18,7 @@ from framepace.explaining.run import usual_limit
 from framepace.facts.capacity import Capacity
 from framepace.facts.check import Check
 from framepace.facts.finding import Explanation
+from framepace.facts.machine import Machine
 from framepace.facts.settings import Case
 from framepace.facts.summary import Comparison, Summary
 from framepace.facts.sweep import Sweep
@@ -46,6 +48,7 @@ __all__ = [
     "bench",
     "capacity",
     "compare",
+    "device_setting",
     "doctor",
     "explain",
     "make_case",
@@ -53,6 +56,7 @@ __all__ = [
     "report",
     "summary",
     "sweep",
+    "this_machine",
     "tune",
 ]
 
@@ -337,7 +341,32 @@ def doctor() -> list[Check]:
     Returns:
         One check per fact; those to mend carry the command that mends it, which framepace never runs.
     """
-    return checks.checks(machine.probe())
+    return checks.checks(this_machine())
+
+
+def this_machine() -> Machine:
+    """The machine that this runs on, as traces and plans name it.
+
+    Returns:
+        Processors, memory, GPUs, driver and system, with the fingerprint of what decides how fast it is.
+    """
+    return machine.probe()
+
+
+def device_setting(backend: str, device: str) -> str:
+    """The name of the setting that `--device` stands for on a backend: 'device', or an option of the backend.
+
+    Args:
+        backend: name of the backend.
+        device: what was typed, such as 'cuda:1' or 't4'.
+
+    Returns:
+        A setting as `make_case` takes it.
+
+    Raises:
+        UsageError: there is no such backend, or its library is not installed.
+    """
+    return get_backend(backend).device_setting(device)
 
 
 def report(

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from framepace.analyze.strategies import reasons
 from framepace.analyze.summary import summarize
 from framepace.clock.system import Clock
-from framepace.errors import FramepaceError, UsageError
+from framepace.errors import FramepaceError
 from framepace.facts.settings import Case, apply
 from framepace.facts.sweep import Cell, Sweep
 from framepace.facts.trace import Trace
@@ -23,26 +23,6 @@ from framepace.lab.lab import FRESH_PROCESS, HERE, Lab
 from framepace.measure.session import clock_for
 from framepace.progress import Tell, silent, within
 from framepace.store import load_trace, write_atomic
-
-
-def parse_vary(texts: Sequence[str]) -> dict[str, list[str]]:
-    """'batch=1,2,4' and 'workers=1..8' as lists of values by setting. Raises UsageError for anything else."""
-    grid: dict[str, list[str]] = {}
-    for text in texts:
-        name, equals, values = text.partition("=")
-        if not (equals and name and values):
-            raise UsageError("--vary needs a setting and its values", got=text, expected="NAME=V1,V2,... or NAME=1..8")
-        grid[name.strip()] = list(itertools.chain.from_iterable(map(_range, values.split(","))))
-    return grid
-
-
-def _range(text: str) -> list[str]:
-    first, dots, last = text.strip().partition("..")
-    if not dots:
-        return [text.strip()]
-    if not (first.isdigit() and last.isdigit() and int(first) <= int(last)):
-        raise UsageError("not a range", got=text, expected="FIRST..LAST, e.g. 1..8")
-    return [str(n) for n in range(int(first), int(last) + 1)]
 
 
 def cells(grid: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
@@ -66,17 +46,12 @@ def sweep(
 
     Raises UsageError for an unknown setting or a value it cannot have, before anything is measured.
     """
-    combinations = list(cells(grid))
-    cases = [apply(case, settings) for settings in combinations]
+    planned = [(settings, apply(case, settings)) for settings in cells(grid)]
     progress = _Progress(grid, folder)
-    tell = tell or silent
     with Lab(folder=folder, clock=clock or clock_for(case.plan), engines=1, keep_videos=False) as lab:
         try:
-            for number, (settings, varied) in enumerate(zip(combinations, cases, strict=True)):
-                name = ", ".join(f"{setting}={value}" for setting, value in settings.items())
-                share = number / len(cases)
-                tell(name, share)
-                progress.add(_cell(lab, settings, varied, within(tell, f"{name}: ", share)))
+            for number, (settings, varied) in enumerate(planned):
+                progress.add(_cell(lab, settings, varied, tell or silent, number / len(planned)))
         except KeyboardInterrupt:
             return progress.sweep(interrupted=True)
     return progress.sweep()
@@ -121,20 +96,20 @@ def _other_settings(cell: Cell) -> dict[str, Any]:
     return {name: value for name, value in cell.settings.items() if name != "strategy"}
 
 
-def _cell(lab: Lab, settings: dict[str, Any], case: Case, tell: Tell) -> Cell:
-    """Measure or read one cell."""
+def _cell(lab: Lab, settings: dict[str, Any], case: Case, tell: Tell, share: float) -> Cell:
+    """Measure or read one cell; `share` of the sweep is done before it."""
+    title = ", ".join(f"{setting}={value}" for setting, value in settings.items())
+    tell(title, share)
+    # Strategies are compared by start-up and memory too, so each of their cells has a process of its own.
+    where = FRESH_PROCESS if "strategy" in settings else HERE
     name = f"cell-{_key(case)}"
     path = lab.path(name)
     try:
-        trace = _saved(path)
-        if trace is None:
-            # Strategies are compared by start-up and memory too, so each of their cells has a process of its own.
-            where = FRESH_PROCESS if "strategy" in settings else HERE
-            trace = lab.run(case, where=where, name=name, tell=tell)
+        trace = _saved(path) or lab.run(case, where=where, name=name, tell=within(tell, f"{title}: ", share))
     except FramepaceError as error:
         lab.clear()  # a device that failed may hold what the cell took: the next one starts from nothing
         return Cell(settings=settings, error=str(error))
-    return Cell(settings=settings, trace=None if path is None else str(path), summary=summarize(trace))
+    return Cell(settings=settings, trace=path and str(path), summary=summarize(trace))
 
 
 def _saved(path: Path | None) -> Trace | None:
@@ -142,7 +117,9 @@ def _saved(path: Path | None) -> Trace | None:
     if path is None or not (path / "requests.parquet").exists():
         return None
     trace = load_trace(path)
-    return trace if trace.meta.whole else None
+    if not trace.meta.whole:
+        return None
+    return trace
 
 
 def _key(case: Case) -> str:

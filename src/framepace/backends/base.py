@@ -2,13 +2,14 @@
 
 Life-cycle: `Backend.load` gives a Session (one loaded model); `Session.worker` gives a Worker (own execution context,
 own stream, own staging buffers), made and used by one thread only. A Worker has `slots` requests that may be in flight;
-for each the caller fills `staging(slot)`, calls `enqueue(slot, count)`, then `wait(slot)`.
+for each the caller fills `staging(slot)`, calls `enqueue(slot, count)`, then `wait(slot)`. `Session.preparer` gives the
+function that fills the staging from a frame.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import entry_points
@@ -17,13 +18,18 @@ from typing import Any
 from numpy.typing import NDArray
 
 from framepace.clock.system import Clock
-from framepace.errors import BackendError, UsageError, unknown
+from framepace.errors import BackendError, ModelError, UsageError, unknown
 from framepace.facts.model import Layer, ModelSpec
 from framepace.facts.plan import ModelPlan
-from framepace.models.spec import Resolved
+from framepace.models.spec import Image, Resolved
 from framepace.progress import Tell, silent
+from framepace.video.frame import Frame
+from framepace.video.prepare import Preparer
 
 Tensors = Mapping[str, NDArray[Any]]
+"""Arrays by the name of the model's input or output."""
+Prepare = Callable[[Frame, Tensors, int], None]
+"""Writes a frame into place `int` of the batch: inputs by name, (batch.max, ...), as `Worker.staging` gives them."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +85,15 @@ class Worker(ABC):
 class Session(ABC):
     """One loaded model.
 
-    `spec` is the identity of the model's file with the shapes as loaded; `resolved` the inputs as the worker's staging
-    has them (uint8 where preparation is folded in). `notes` are sentences a reader of the trace must see; `gpu` is the
-    PCI bus id of the device it runs on, None on a CPU; `placement` counts nodes by where they run ('cuda', 'cpu').
-    `batch_sizes` are those that its workers run (see Backend.batch_sizes); empty: any.
+    Attributes:
+        spec: the identity of the model's file, with the shapes as loaded.
+        resolved: the inputs as the staging of its workers has them (uint8 where preparation is folded in).
+        notes: sentences that a reader of the trace must see.
+        gpu: PCI bus id of the device it runs on; None on a CPU.
+        placement: number of nodes by where they run ('cuda', 'cpu').
+        batch_sizes: the sizes that its workers run (see Backend.batch_sizes); empty: any.
+        libraries: versions of the libraries that run it, by name.
+        simulated: no model is computed, only time passes.
     """
 
     spec: ModelSpec
@@ -91,10 +102,12 @@ class Session(ABC):
     gpu: str | None = None
     placement: Mapping[str, int] = {}
     batch_sizes: tuple[int, ...] = ()
-    closed = False
+    libraries: Mapping[str, str] = {}
+    simulated: bool = False
+    closed: bool = False
 
     def worker(self, index: int = 0) -> Worker:
-        """A new worker for the calling thread; `index` numbers the workers of a run (which share of the SMs it gets).
+        """A new worker for the calling thread; `index` numbers the workers of a run and chooses its share of the SMs.
 
         Raises BackendError when the session is closed.
         """
@@ -102,12 +115,27 @@ class Session(ABC):
             raise BackendError(f"model {self.spec.name!r} is closed", fix="load it again")
         return self._worker(index)
 
+    def preparer(self, model: ModelPlan, index: int = 0) -> Prepare:
+        """The function that writes frames into the inputs of worker `index`; used by the worker's thread only.
+
+        By default the picture of a frame becomes the image input, as `model.prepare` says. Raises ModelError for a
+        model that has no image input, or one that preparation cannot make.
+        """
+        image = image_input(model, self.resolved)
+        name = image.name
+        write = Preparer(model.prepare, (image.height, image.width), image.layout, image.channels, image.dtype)
+
+        def prepare(frame: Frame, inputs: Tensors, place: int) -> None:
+            write(frame.picture, inputs[name][place])
+
+        return prepare
+
     def layers(self) -> tuple[Layer, ...]:
-        """What each layer takes alone, from the library's own profiler; none where it has none. Runs inferences."""
+        """Durations of each layer alone, from the library's own profiler; empty where it has none. Runs inferences."""
         return ()
 
     def telemetry(self) -> bytes:
-        """Packed rows (facts.trace.TELEMETRY_COLUMNS) of a device that only the backend can see, since last asked."""
+        """New packed rows (facts.trace.TELEMETRY_COLUMNS) of a device that only the backend can see."""
         return b""
 
     def close(self) -> None:
@@ -125,9 +153,12 @@ class Session(ABC):
 
 
 class Backend(ABC):
-    """A library that runs models. `options` names the keys it takes in ModelPlan.options, each with a sentence.
+    """A library that runs models.
 
-    `devices` are the kinds of device it can run on, the one it takes by itself first.
+    Attributes:
+        options: keys that it takes in ModelPlan.options, each with a sentence.
+        simulated: it computes nothing, and runs in virtual time.
+        devices: kinds of device that it can run on, its default first.
     """
 
     name: str
@@ -138,17 +169,21 @@ class Backend(ABC):
     def batch_sizes(self, model: ModelPlan) -> tuple[int, ...]:
         """The batch sizes that are set up before the load begins; a batch between two is padded to the larger one.
 
-        Empty where any size runs at once: what a new size takes (capturing a graph, searching for algorithms) would
-        otherwise be a stall of its first frame.
+        Empty where any size runs at once. Elsewhere the first batch of a new size would stall while its graph is
+        captured or its algorithms are searched.
         """
         return ()
 
     def takes(self, location: str) -> bool:
-        """Whether it can run this kind of file, by its name alone."""
+        """Whether it can run this kind of file, judged by the name only."""
         return True
 
+    def device_setting(self, device: str) -> str:
+        """The setting that the option `--device` stands for: 'device', or an option of the backend."""
+        return "device"
+
     def load(self, model: ModelPlan, clock: Clock, tell: Tell = silent) -> Session:
-        """Load `model` as its plan says, telling `tell` what takes long.
+        """Load `model` as its plan says; `tell` receives the progress of what takes long.
 
         Raises BackendError, ModelError or UsageError.
         """
@@ -162,6 +197,8 @@ class Backend(ABC):
             raise UsageError("graph and sms are settings of a GPU", got=f"{self.name} on the CPU")
         session = self._load(model, clock, tell)
         session.batch_sizes = run_sizes(self, model, session.resolved)
+        session.libraries = self.versions()
+        session.simulated = self.simulated
         return session
 
     @abstractmethod
@@ -173,8 +210,17 @@ class Backend(ABC):
         return {}
 
 
+def image_input(model: ModelPlan, resolved: Resolved) -> Image:
+    """The input that takes pictures. Raises ModelError for a model without one."""
+    if resolved.image is not None:
+        return resolved.image
+    shapes = {tensor.name: tensor.shape for tensor in resolved.inputs}
+    fix = "measure it with --scope model, or say which layout its image input has with --layout"
+    raise ModelError(f"model {model.name!r} has no image input", got=shapes, expected="a rank-4 input", fix=fix)
+
+
 def run_sizes(backend: Backend, model: ModelPlan, resolved: Resolved) -> tuple[int, ...]:
-    """The batch sizes that a model is run at; empty: any up to the largest. One without a batch runs whole."""
+    """The batch sizes that a model runs; empty: any up to the largest. One without a batch dimension runs whole."""
     if model.batch.max == 1:
         return ()
     return backend.batch_sizes(model) if resolved.batched else (model.batch.max,)
@@ -190,7 +236,7 @@ _registered: dict[str, type[Backend]] = {}
 
 
 def register(backend: type[Backend]) -> type[Backend]:
-    """Make a backend known by its name in this process (tests, plug-ins without an entry point)."""
+    """Make a backend available by its name in this process (tests, plug-ins without an entry point)."""
     _registered[backend.name] = backend
     return backend
 
@@ -201,12 +247,12 @@ def _entry_points() -> dict[str, Any]:
 
 
 def backend_names() -> list[str]:
-    """Known backends: installed entry points of the group 'framepace.backends', and registered ones."""
+    """Names of backends: installed entry points of the group 'framepace.backends', and registered ones."""
     return sorted({*_entry_points(), *_registered})
 
 
 def get_backend(name: str) -> Backend:
-    """The backend of that name. Raises UsageError listing the known ones, or saying which extra is missing."""
+    """The backend of that name. Raises UsageError that lists the names, or says which extra is missing."""
     if name in _registered:
         return _registered[name]()
     points = _entry_points()

@@ -12,7 +12,7 @@ from framepace.cli.show import answer, give
 
 PLAN = "a plan (.yaml), or models as `bench` takes them"
 Plans = Annotated[list[str], typer.Argument(metavar="PLAN", help=PLAN, show_default=False)]
-Most = Annotated[int, typer.Option("--max", min=1, help="the most cameras to try")]
+MaxCameras = Annotated[int, typer.Option("--max", min=1, help="the most cameras to try")]
 Limit = Annotated[float, typer.Option("--time-limit", min=1, help="seconds for all")]
 Each = Annotated[float | None, typer.Option("--seconds", help="measure each count this long (default: as p99 wants)")]
 Predicted = Annotated[bool, typer.Option("--predict", help="predict it too, from what the models alone take")]
@@ -23,7 +23,7 @@ def command(
     video: o.Video = [],
     fps: o.Fps = None,
     p99_ms: o.P99 = None,
-    most: Most = 256,
+    max_cameras: MaxCameras = 256,
     time_limit: Limit = 120.0,
     seconds: Each = None,
     predict: Predicted = False,
@@ -52,9 +52,17 @@ def command(
     )  # fmt: skip
     folder = out or new_folder("capacity")
     with Progress() as progress:
-        foresee = api.predictor(case, tell=progress) if predict else None
+        predictor = None
+        if predict:
+            predictor = api.predictor(case, tell=progress)
         result = api.capacity(
-            case, max_cameras=most, seconds=seconds, time_limit=time_limit, out=folder, tell=progress, predict=foresee
+            case,
+            max_cameras=max_cameras,
+            seconds=seconds,
+            time_limit=time_limit,
+            out=folder,
+            tell=progress,
+            predict=predictor,
         )
     give(
         json,

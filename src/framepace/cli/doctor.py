@@ -9,12 +9,12 @@ from framepace.cli.show import give
 def command(json: Json = False) -> None:
     """What this machine can do, and what is set wrong on it."""
     from framepace import api
-    from framepace.recording.machine import probe
     from framepace.reporting import documents
     from framepace.reporting.terminal.doctor import show_checks
     from framepace.reporting.terminal.measurement import show_machine
 
-    checks, machine = api.doctor(), probe()
+    checks = api.doctor()
+    machine = api.this_machine()
     give(
         json,
         lambda: documents.doctor_document(checks, machine),

@@ -49,13 +49,11 @@ def command(
 ) -> None:
     """The causes of latency, each proven by an intervention; the fix and its gain."""
     from framepace import api
-    from framepace.explaining.expect import parse_tool_number
     from framepace.reporting import documents
     from framepace.reporting.terminal.explanation import show_explanation
     from framepace.reporting.terminal.progress import Progress
     from framepace.store import load_trace
 
-    parse_tool_number(expect, from_)  # a mistake is reported before anything is loaded
     case = explained_case(
         models, video=video, fps=fps, p99_ms=p99_ms, size=size, shape=shape, layout=layout, settings=set_, seed=seed,
         backend=backend, device=device,

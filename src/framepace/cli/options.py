@@ -9,7 +9,7 @@ import typer
 
 from framepace.errors import UsageError
 from framepace.facts.settings import Case, parse_size
-from framepace.facts.workload import Burst, Closed, Delay, Load, Paced, Poisson, Replay, Scope, Stop
+from framepace.facts.workload import Burst, Closed, Delay, Load, Paced, Poisson, Replay, Scope, Stop, load_fps
 
 _MODELS = "ONNX files, 'builtin:NAME', or one plan (.yaml)"
 Models = Annotated[list[str], typer.Argument(metavar="MODEL...", help=_MODELS, show_default=False)]
@@ -42,34 +42,37 @@ LoadText = Annotated[
 ]
 LOADS = ("closed", "delay", "paced", "poisson", "burst", "replay")
 DEFAULT_OUT = Path("framepace-out")
+USUAL_S = 10.0
+LONGEST_S = 60.0  # where a precision is to be reached
 
 
 def parse_load(text: str) -> Load:
     """A load from 'closed:4', 'delay:20', 'paced:30', 'poisson:30', 'burst:30:8' or 'replay:TRACE'."""
     from framepace.errors import unknown
 
-    kind, _, rest = text.partition(":")
+    kind, _, parameters = text.partition(":")
     if kind not in LOADS:
         raise unknown("load", kind, LOADS)
     if kind == "replay":
-        return Replay(trace=rest)
-    numbers = [_number(part, text) for part in rest.split(":")] if rest else []
+        return Replay(trace=parameters)
+    numbers = [_number(part, text) for part in parameters.split(":") if parameters]
     if kind == "closed":
         return Closed(concurrency=int(numbers[0]) if numbers else None)
     if not numbers:
         raise UsageError(f"load {kind!r} needs a number", got=text, expected=f"{kind}:NUMBER, e.g. {kind}:30")
-    return _rated(kind, numbers)
+    return _open_load(kind, numbers)
 
 
-def _rated(kind: str, numbers: list[float]) -> Load:
+def _open_load(kind: str, numbers: list[float]) -> Load:
+    """The load of that kind with its one or two numbers."""
     first = numbers[0]
     if kind == "delay":
         return Delay(delay_ms=first)
-    if kind == "paced":
-        return Paced(fps=first, jitter=numbers[1] if len(numbers) > 1 else 0.0)
     if kind == "poisson":
         return Poisson(fps=first)
-    return Burst(fps=first, size=int(numbers[1]) if len(numbers) > 1 else 8)
+    if kind == "burst":
+        return Burst(fps=first, size=int(numbers[1] if len(numbers) > 1 else 8))
+    return Paced(fps=first, jitter=numbers[1] if len(numbers) > 1 else 0.0)
 
 
 def _number(part: str, text: str) -> float:
@@ -101,6 +104,27 @@ def parse_shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+def parse_vary(texts: list[str]) -> dict[str, list[str]]:
+    """'batch=1,2,4' and 'workers=1..8' as lists of values by setting. Raises UsageError for anything else."""
+    grid: dict[str, list[str]] = {}
+    for text in texts:
+        name, equals, values = text.partition("=")
+        if not (equals and name and values):
+            raise UsageError("--vary needs a setting and its values", got=text, expected="NAME=V1,V2,... or NAME=1..8")
+        grid[name.strip()] = [value for part in values.split(",") for value in _parse_range(part)]
+    return grid
+
+
+def _parse_range(text: str) -> list[str]:
+    """'1..3' as '1', '2', '3'; any other text is one value."""
+    first, dots, last = text.strip().partition("..")
+    if not dots:
+        return [text.strip()]
+    if not (first.isdigit() and last.isdigit() and int(first) <= int(last)):
+        raise UsageError("not a range", got=text, expected="FIRST..LAST, e.g. 1..8")
+    return [str(number) for number in range(int(first), int(last) + 1)]
+
+
 def build_case(
     models: list[str],
     *,
@@ -124,27 +148,41 @@ def build_case(
     for option, value in (("--fps", fps), ("--p99-ms", p99_ms)):
         if value is not None and value <= 0:
             raise UsageError(f"{option} must be above 0", got=value, expected="e.g. 30")
-    changes: dict[str, Any] = parse_pairs(settings, "--set")
-    if size is not None:
-        changes["size"] = parse_size(size)
-    # A simulated device is named like a real one: --backend simulated --device t4.
-    place = "option.device" if backend == "simulated" and device is not None else "device"
-    named = {"layout": layout, "backend": backend, place: device}
-    changes = {name: text for name, text in named.items() if text is not None} | changes
-    chosen = None if load is None else parse_load(load)
-    rate = getattr(chosen, "fps", fps) if chosen is not None else fps
+    arrivals = None
+    if load is not None:
+        arrivals = parse_load(load)
+        fps = load_fps(arrivals) or fps
     return make_case(
         models,
         videos=video,
-        fps=rate,
-        load=chosen,
+        fps=fps,
+        load=arrivals,
         p99_ms=p99_ms,
         scope=scope,
         stop=stop,
-        settings=changes,
+        settings=_changes(settings, size=size, layout=layout, backend=backend, device=device),
         shapes=parse_shapes(shape),
         seed=seed,
     )
+
+
+def _changes(
+    settings: list[str], *, size: str | None, layout: str | None, backend: str | None, device: str | None
+) -> dict[str, Any]:
+    """The settings that options of their own and --set change; --set wins, except over --size."""
+    from framepace.api import device_setting
+
+    typed: dict[str, Any] = parse_pairs(settings, "--set")
+    changes: dict[str, Any] = {"layout": layout, "backend": backend}
+    if device is not None:
+        name = "device"
+        if backend is not None:
+            name = device_setting(backend, device)
+        changes[name] = device
+    changes = {name: value for name, value in changes.items() if value is not None} | typed
+    if size is not None:
+        changes["size"] = parse_size(size)
+    return changes
 
 
 def stop_rule(seconds: float | None, count: int | None, precision: float | None) -> Stop:
@@ -153,5 +191,7 @@ def stop_rule(seconds: float | None, count: int | None, precision: float | None)
         if value is not None and value <= 0:
             raise UsageError(f"{option} must be above 0", got=value)
     if seconds is None and count is None:
-        seconds = 60.0 if precision is not None else 10.0
+        seconds = LONGEST_S
+        if precision is None:
+            seconds = USUAL_S
     return Stop(seconds=seconds, count=count, precision=precision)

@@ -23,12 +23,12 @@ def group() -> None:
 @app.command()
 def show(plan: PlanFile, json: o.Json = False) -> None:
     """Every setting that is not the default: what it does and why it may be there; target, machine and traces."""
-    from framepace.recording.machine import probe
+    from framepace import api
     from framepace.reporting.documents import plan_document
     from framepace.reporting.terminal.plan import show_plan
     from framepace.reporting.views.plan import plan_view
     from framepace.store import load_plan
 
     loaded = load_plan(plan)
-    view = plan_view(loaded, probe())
+    view = plan_view(loaded, api.this_machine())
     give(json, lambda: plan_document(view, loaded, str(plan)), lambda out: show_plan(out, view))

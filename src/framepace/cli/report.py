@@ -22,9 +22,11 @@ def command(traces: Traces, out: File = None, json: o.Json = False) -> None:
     from framepace.store import load_trace
 
     loaded = [load_trace(path) for path in traces]
+    explanation = None
     beside = traces[0].parent / "explanation.json"
-    target = out or traces[0] / "report.html"
-    path = api.report(loaded, out=target, explanation=beside if beside.exists() else None)
+    if beside.exists():
+        explanation = beside
+    path = api.report(loaded, out=out or traces[0] / "report.html", explanation=explanation)
     give(
         json,
         lambda: documents.report_document(str(path), loaded, [api.summary(t) for t in loaded]),

@@ -41,9 +41,8 @@ def command(
     from framepace.reporting.terminal.layout import show_paths
     from framepace.reporting.terminal.progress import Progress
     from framepace.reporting.terminal.sweep import show_sweep
-    from framepace.sweeping import parse_vary
 
-    grid = parse_vary(vary)
+    grid = o.parse_vary(vary)
     if not grid:
         raise UsageError("nothing to vary", expected="--vary SETTING=V1,V2,...")
     case = o.build_case(

@@ -51,7 +51,6 @@ def command(
     from framepace.reporting.documents import tune_document
     from framepace.reporting.terminal.progress import Progress
     from framepace.reporting.terminal.tuning import show_tuning
-    from framepace.sweeping import parse_vary
 
     case = o.build_case(
         models, video=video, fps=fps, p99_ms=p99_ms, size=size, shape=shape, layout=layout, settings=set_, seed=seed,
@@ -62,7 +61,7 @@ def command(
         result = api.tune(
             case, cameras=cameras, objective=objective, time_limit=time_limit, memory_mb=memory_mb,
             precisions=[p for p in (allow_precision or "").split(",") if p],
-            vary=parse_vary(vary) or None, fixed=sorted(o.parse_pairs(set_, "--set")), out=folder, tell=progress,
+            vary=o.parse_vary(vary) or None, fixed=sorted(o.parse_pairs(set_, "--set")), out=folder, tell=progress,
         )  # fmt: skip
     if result.plan is None:
         print(f"interrupted before anything was measured; what is known is in {folder}", file=sys.stderr)
