@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from framepace.backends.base import Tensors, Worker
+from framepace.backends.base import Session, Tensors, Worker, get_backend
 from framepace.clock.system import Clock, SystemClock
-from framepace.engine.pipeline import Step
+from framepace.engine.engine import Load
+from framepace.engine.pipeline import Finish, Run, Sink, Step
 from framepace.errors import BackendError
+from framepace.facts.plan import ModelPlan
 from framepace.facts.trace import REQUEST_COLUMNS, Column, table
 from framepace.facts.workload import Stop, Warmup
 from framepace.feeds.runstate import RunState
 from framepace.measure.stop import Enough, Steady
+from framepace.video.frame import Frame
 
 MS = 1_000_000
+
+
+def watched(made: Callable[[Worker], None], clock: Clock | None = None) -> Load:
+    """What loads models for an engine, as their backends do, and calls `made` with every worker they make."""
+
+    def load(model: ModelPlan) -> Session:
+        session = get_backend(model.backend).load(model, clock or SystemClock())
+        make = session.worker
+
+        def worker(index: int = 0) -> Worker:
+            worker = make(index)
+            made(worker)
+            return worker
+
+        session.worker = worker  # type: ignore[method-assign]
+        return session
+
+    return load
 
 
 class ScriptedWorker(Worker):
@@ -49,12 +70,17 @@ class ScriptedWorker(Worker):
 def step(worker: Worker, *, index: int = 0, batch: int = 1, clock: Clock | None = None, prepare_ns: int = 0) -> Step:
     """A step whose preparation copies the picture's number and takes `prepare_ns`."""
 
-    def prepare(picture: object, out: object) -> None:
+    def prepare(frame: Frame, inputs: Tensors, place: int) -> None:
         if clock is not None:
             clock.spin_until(clock.now() + prepare_ns)
-        out[0] = picture  # type: ignore[index]
+        inputs["x"][place, 0] = frame.picture
 
-    return Step(index, f"model-{index}", worker, batch, "x", prepare)
+    return Step(index, f"model-{index}", worker, batch, prepare)
+
+
+def run_of(state: RunState, sink: Sink, finish: Finish | None = None) -> Run:
+    """A run of whole frames."""
+    return Run("pipeline", state, sink, finish=finish)
 
 
 class Rows:

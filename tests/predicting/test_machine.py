@@ -40,8 +40,8 @@ def test_no_work_is_lost_or_won_however_tasks_come_and_go(cores: int, works: lis
 
 
 def test_neighbours_slow_a_task_as_much_as_was_measured() -> None:
-    """`crowded` counts in full when the cores are full, and not at all alone."""
-    machine, task = Cores(2, 0), Task(1000, crowded=1.5)
+    """`slowdown` counts in full when the cores are full, and not at all alone."""
+    machine, task = Cores(2, 0), Task(1000, slowdown=1.5)
     machine.add(task, 0)
     assert machine.due(task, 0) == 1000
     machine.add(Task(10**9), 0)
@@ -81,6 +81,6 @@ def test_a_spinning_wait_keeps_a_core_busy() -> None:
 
 def test_threads_wake_as_late_as_told() -> None:
     """A sleep ends that much after it is due."""
-    clock = MachineClock(1, wake=lambda: 30)
+    clock = MachineClock(1, wake_delay=lambda: 30)
     clock.sleep_until(100)
     assert clock.now() == 130

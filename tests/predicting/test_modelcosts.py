@@ -1,4 +1,4 @@
-"""Costs go through the measured points and are sensible between them."""
+"""Durations go through the measured points and are sensible between them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from framepace.facts.primitives import ModelCost, Point, comparable
-from framepace.predicting.modelcosts import Costs, Stage
+from framepace.predicting.modelcosts import ModelDurations, Stage
 from tests.doubles.primitives import MS, model, point
 
 
-def costs(*points: Point, cores: int = 2, **fields: object) -> Costs:
+def costs(*points: Point, cores: int = 2, **fields: object) -> ModelDurations:
     """Of one model."""
-    return Costs(ModelCost(model=comparable(model(**fields)), points=points), cores)
+    return ModelDurations(ModelCost(model=comparable(model(**fields)), points=points), cores)
 
 
 @given(st.floats(0.1, 5), st.floats(0.1, 5), st.integers(1, 16))
@@ -40,10 +40,10 @@ def test_chance_has_the_distribution_that_was_seen() -> None:
     """The quantiles of many draws are those of the samples, and a seed gives the same draws again."""
     seen = (np.random.default_rng(0).lognormal(0, 0.3, 400) * MS).astype(int)
     stage = Stage("infer", [Point(batch=1, samples={"infer": tuple(seen.tolist())})])
-    drawn = list(islice(stage.chance(1, 7), 20_000))
+    drawn = list(islice(stage.scatter(1, 7), 20_000))
     for q in (0.5, 0.9, 0.99):
         assert np.quantile(drawn, q) == pytest.approx(np.quantile(seen, q) / np.median(seen), rel=0.05)
-    assert drawn[:100] == list(islice(stage.chance(1, 7), 100)) != list(islice(stage.chance(1, 8), 100))
+    assert drawn[:100] == list(islice(stage.scatter(1, 7), 100)) != list(islice(stage.scatter(1, 8), 100))
 
 
 def test_what_comes_after_a_pause_has_the_chance_of_pauses() -> None:
@@ -51,8 +51,8 @@ def test_what_comes_after_a_pause_has_the_chance_of_pauses() -> None:
     steady, shaky = (2 * MS,) * 100, (2 * MS,) * 90 + (6 * MS,) * 10
     points = [Point(batch=1, samples={"infer": steady})]
     stage = Stage("infer", [*points, Point(batch=1, gap_ms=30.0, samples={"infer": shaky})])
-    assert set(islice(stage.chance(1, 7), 1000)) == {1.0}
-    assert np.mean(list(islice(stage.chance(1, 7, paused=True), 20_000))) == pytest.approx(1.2, abs=0.03)
+    assert set(islice(stage.scatter(1, 7), 1000)) == {1.0}
+    assert np.mean(list(islice(stage.scatter(1, 7, paused=True), 20_000))) == pytest.approx(1.2, abs=0.03)
     assert stage.is_pause(30 * MS)
     assert not stage.is_pause(0)
 
@@ -62,14 +62,14 @@ def test_a_point_without_inferences_says_nothing() -> None:
     empty = Point(batch=8, samples={"infer": ()})
     known = costs(point(infer=2.0), point(workers=2, infer=2.6), empty, replace(empty, workers=2))
     assert known.level("infer", 1) == 2 * MS
-    assert known.task(1, 8).crowded == pytest.approx(1.3)
+    assert known.task(1, 8).slowdown == pytest.approx(1.3)
 
 
 def test_being_slower_than_the_share_of_the_cores_is_crowding() -> None:
     """Two at once on two cores that take 1.3 times as long are crowded; twice as long on one core are not."""
     alone, together = point(infer=2.0), point(workers=2, infer=2.6)
-    assert costs(alone, together).task(1, 1).crowded == pytest.approx(1.3)
-    assert costs(alone, point(workers=2, infer=4.0), cores=1).task(1, 1).crowded == pytest.approx(1.0)
+    assert costs(alone, together).task(1, 1).slowdown == pytest.approx(1.3)
+    assert costs(alone, point(workers=2, infer=4.0), cores=1).task(1, 1).slowdown == pytest.approx(1.0)
 
 
 def test_cpu_time_of_an_inference_is_what_the_process_took_beside_the_rest() -> None:

@@ -1,95 +1,126 @@
 """The engine: a plan loaded and run. Workers pull batches from a feed and put them through the pipeline.
 
-Measuring and serving both run this; they differ in the feed they bring and the sink that takes the rows.
+Measuring, predicting and serving run this; they differ in the feed they bring, the sink that takes the rows, who loads
+the models and who receives their outputs.
 """
 
 from __future__ import annotations
 
-import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from typing import Any
 
-from framepace.backends.base import Session, get_backend
+from framepace.backends.base import Session, Worker, get_backend
 from framepace.clock.system import Clock
 from framepace.devices.cuda import lock_setup, ordinal
 from framepace.engine.corekeeper import kept_awake, usable_cores
 from framepace.engine.modelprocess import ModelProcesses
-from framepace.engine.pipeline import Finish, Pipeline, Sink, Step
+from framepace.engine.pipeline import Finish, Pipeline, Run, Sink, Step, finish_hook, make_step
 from framepace.engine.processstate import interpreter
-from framepace.engine.steps import make_step
 from framepace.engine.strategies import IN_PROCESS, Strategy, check
-from framepace.engine.workerthreads import Seats
+from framepace.engine.workerthreads import WorkerThreads
 from framepace.facts.model import Layer, ModelSpec
 from framepace.facts.plan import ModelPlan, Plan
 from framepace.facts.strategy import strategy_of
 from framepace.facts.workload import Scope
 from framepace.feeds.feed import Feed
 from framepace.feeds.runstate import RunState
-from framepace.hooks import load_hook
 from framepace.progress import Tell, silent
+
+Load = Callable[[ModelPlan], Session]
+"""Loads a model as its plan says."""
 
 
 class Engine:
-    """A plan with its models loaded; `tell` hears of what takes long.
+    """A plan with its models loaded.
 
-    With `keep`, what the workers set up in a run stays for the next one, until `rest`: short runs then follow each
-    other sooner, but are no independent set-ups. In virtual time nothing is kept, so that each run is the same.
+    Args:
+        load: loads each model, unless the strategy loads them in processes of their own; by default the model's backend
+            does. The engine closes what it loads.
+        outputs: receives the outputs of each frame; by default the hook that the plan names, if it names one.
+        tell: receives the progress of loading.
+        keep: what the workers set up in a run stays for the next one, until `release_workers`. Short runs then follow
+            each other sooner, but are not independent. In virtual time nothing is kept: there each run is the same.
+
+    Attributes:
+        sessions: the loaded models, in the order of the plan.
+        startup: durations of what came before the load began, in ns (see facts.trace.TraceMeta).
 
     Raises ModelError, BackendError or UsageError when a model cannot be loaded as the plan says; what was loaded
-    before is freed. `startup` holds what was spent before the load began (see facts.trace.TraceMeta).
+    before is freed.
     """
 
-    def __init__(self, plan: Plan, clock: Clock, tell: Tell = silent, keep: bool = False) -> None:
-        self.plan, self.clock, self._tell = plan, clock, tell
-        self._keep, self.seats = keep and not clock.virtual, Seats()
+    def __init__(
+        self,
+        plan: Plan,
+        clock: Clock,
+        *,
+        load: Load | None = None,
+        outputs: Finish | None = None,
+        tell: Tell = silent,
+        keep: bool = False,
+    ) -> None:
+        self.plan = plan
+        self.clock = clock
         self.startup: dict[str, int] = {}
-        self.libraries: dict[str, str] = {}
-        self.simulated = False
-        self._kind = strategy_of(plan.engine)
+        self.threads = WorkerThreads()
+        self._keeps = keep and not clock.virtual
+        self._finish = outputs or finish_hook(plan.engine.finish)
         self._processes: ModelProcesses | None = None
         self._open = ExitStack()
-        self._finish: Finish | None = load_hook(plan.engine.finish) if plan.engine.finish else None
         with ExitStack() as on_error:
             on_error.callback(self.close)
             check(plan.engine, clock)
             began = clock.now()
-            self._models: list[Session] = self._load_all()
+            self.sessions = self._load_all(load, tell)
             self.startup["models"] = clock.now() - began
             on_error.pop_all()
 
     @property
     def specs(self) -> tuple[ModelSpec, ...]:
         """The models as loaded, every dimension an int."""
-        return tuple(session.spec for session in self._models)
+        return tuple(session.spec for session in self.sessions)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the backends have to say of the models as loaded."""
-        return tuple(note for session in self._models for note in session.notes)
+        """Sentences of the backends on the models as loaded."""
+        return tuple(note for session in self.sessions for note in session.notes)
 
     @property
     def placement(self) -> dict[str, dict[str, int]]:
-        """Nodes by where they run, by model, where the library tells."""
-        pairs = zip(self.plan.models, self._models, strict=True)
-        return {model.name: dict(session.placement) for model, session in pairs if session.placement}
+        """Number of nodes by where they run, per model name, where the library reports it."""
+        return {model.name: dict(session.placement) for model, session in self._loaded() if session.placement}
 
     @property
     def batch_sizes(self) -> dict[str, tuple[int, ...]]:
-        """The sizes to which batches are padded, of models that do not run any number of frames."""
-        pairs = zip(self.plan.models, self._models, strict=True)
-        return {model.name: session.batch_sizes for model, session in pairs if session.batch_sizes}
+        """The sizes to which batches are padded, per model name; models that run any size are left out."""
+        return {model.name: session.batch_sizes for model, session in self._loaded() if session.batch_sizes}
 
     @property
     def gpus(self) -> dict[int, str]:
         """PCI bus ids of the GPUs in use, by their number in the plan."""
-        pairs = zip(self.plan.models, self._models, strict=True)
-        return {ordinal(model.device): session.gpu for model, session in pairs if session.gpu is not None}
+        return {ordinal(model.device): session.gpu for model, session in self._loaded() if session.gpu is not None}
+
+    @property
+    def libraries(self) -> dict[str, str]:
+        """Versions of the libraries that run the models, by name."""
+        return {name: version for session in self.sessions for name, version in session.libraries.items()}
+
+    @property
+    def simulated(self) -> bool:
+        """Whether any model is not computed."""
+        return any(session.simulated for session in self.sessions)
 
     def telemetry(self) -> bytes:
         """Telemetry of devices that only the backends can see (simulated ones)."""
-        return b"".join(session.telemetry() for session in self._models)
+        return b"".join(session.telemetry() for session in self.sessions)
+
+    def layers(self) -> dict[str, tuple[Layer, ...]]:
+        """Durations of the layers of each model, by model name, where its library reports them. Runs inferences."""
+        layers = {model.name: session.layers() for model, session in self._loaded()}
+        return {name: rows for name, rows in layers.items() if rows}
 
     def run(
         self, scope: Scope, begin: Callable[[], Feed], state: RunState, sink: Sink, picture: Any = None
@@ -101,108 +132,114 @@ class Engine:
             begin: makes the feed; called once, when all workers are set up, so that the load begins then.
             sink: takes packed rows (facts.trace.REQUEST_COLUMNS); called from the worker threads.
         """
-        crew, kept = _Crew(self, scope, begin, state, sink, picture), False
+        finish = self._finish
+        if scope == "model":
+            finish = None
+        crew = _Crew(self, Run(scope, state, sink, picture, finish), begin)
+        keep = False
         try:
-            with interpreter(self.plan.engine):
-                try:
-                    crew.run(self.plan.engine.workers)
-                finally:
-                    crew.close()
-            kept = self._keep and not crew.errors
+            with interpreter(self.plan.engine), crew:
+                crew.run(self.plan.engine.workers)
+            keep = self._keeps and not crew.errors
         finally:
-            if not kept:
-                self.rest()
+            if not keep:
+                self.release_workers()
         return crew.errors
 
-    def rest(self) -> None:
-        """Free what was kept from the runs so far, other than the models."""
-        self.seats.close()
+    def strategy(self, run: Run, worker: int) -> Strategy:
+        """The calling thread as worker number `worker` of a run, set up as the plan's strategy says."""
+        if self._processes is not None:
+            return self._processes.strategy(run, worker)
+        make = IN_PROCESS[self.plan.engine.strategy]
+        return make(partial(self._pipeline, run, worker), len(self.sessions), run.state)
+
+    def release_workers(self) -> None:
+        """Free the workers that were kept from earlier runs; the models stay."""
+        self.threads.close()
 
     def close(self) -> None:
         """Free the models. Idempotent."""
-        self.rest()
+        self.release_workers()
         self._open.close()
 
-    def _load(self, model: ModelPlan) -> Session:
-        backend = get_backend(model.backend)
-        began = self.clock.now()
-        session = backend.load(model, self.clock, self._tell)
-        self._open.callback(session.close)
-        self.startup[f"load {model.name}"] = self.clock.now() - began
-        self.libraries |= backend.versions()
-        self.simulated |= backend.simulated
-        return session
+    def _loaded(self) -> Iterator[tuple[ModelPlan, Session]]:
+        return zip(self.plan.models, self.sessions, strict=True)
 
-    def layers(self) -> dict[str, tuple[Layer, ...]]:
-        """What each layer of each model takes, by model name, where its library tells. Runs inferences."""
-        names = [model.name for model in self.plan.models]
-        found = {name: session.layers() for name, session in zip(names, self._models, strict=True)}
-        return {name: layers for name, layers in found.items() if layers}
+    def _pipeline(self, run: Run, worker: int, index: int | None) -> Pipeline:
+        """The pipeline of model `index`, or of all (None), for the calling thread; primed."""
+        indices: Sequence[int] = range(len(self.sessions))
+        if index is not None:
+            indices = [index]
 
-    def steps(self, scope: Scope, picture: Any, worker: int = 0) -> list[Step]:
-        """The models as worker number `worker` runs them; called in its thread."""
+        def free(step: Step) -> None:
+            self._free(self.sessions[step.index], worker, step.worker)
+
+        with lock_setup(), ExitStack() as on_error:
+            steps = self._steps(indices, run, worker)
+            pipeline = Pipeline(steps, self.clock, run, worker, whole=index is None, free=free)
+            on_error.callback(pipeline.close)
+            pipeline.prime()
+            on_error.pop_all()
+        return pipeline
+
+    def _steps(self, indices: Sequence[int], run: Run, number: int) -> list[Step]:
+        """The models as worker `number` runs them; called in its thread."""
+        steps: list[Step] = []
         with ExitStack() as on_error:
-            steps = []
-            for index in range(len(self._models)):
-                steps.append(self._step(index, scope, picture, worker))
-                on_error.callback(steps[-1].worker.close)
+            for index in indices:
+                session = self.sessions[index]
+                worker = self.threads.worker(session, number)
+                steps.append(make_step(index, self.plan.models[index], session, worker, run, number))
+                on_error.callback(worker.close)
             on_error.pop_all()
         return steps
 
-    def strategy(
-        self, scope: Scope, picture: Any, state: RunState, sink: Sink, worker: int, batch_ids: Iterator[int]
-    ) -> Strategy:
-        """The calling thread as worker number `worker`, set up as the plan's strategy says."""
-        if self._processes is not None:
-            return self._processes.strategy(scope, picture, state, sink, worker)
-        finish = None if scope == "model" else self._finish
-        kept = self._kind.keeps_workers
+    def _free(self, session: Session, number: int, worker: Worker) -> None:
+        if strategy_of(self.plan.engine).keeps_workers:
+            self.threads.park(session, number, worker)
+        else:
+            worker.close()
 
-        def free(step: Step) -> None:
-            if kept:
-                self.seats.leave(self._models[step.index], worker, step.worker)
-            else:
-                step.worker.close()
-
-        def make(index: int | None) -> Pipeline:
-            whole, given = index is None, (scope, picture, worker)
-            with lock_setup(), ExitStack() as on_error:
-                steps = self.steps(*given) if index is None else [self._step(index, *given)]
-                pipeline = Pipeline(steps, self.clock, state, sink, finish, worker, batch_ids, whole, free)
-                on_error.callback(pipeline.close)
-                pipeline.prime()
-                on_error.pop_all()
-            return pipeline
-
-        return IN_PROCESS[self.plan.engine.strategy](make, len(self._models), state)
-
-    def _step(self, index: int, scope: Scope, picture: Any, number: int) -> Step:
-        session = self._models[index]
-        return make_step(index, self.plan.models[index], session, scope, picture, self.seats.worker(session, number))
-
-    def _load_all(self) -> list[Session]:
-        if not self._kind.spawns_models:
-            return [self._load(model) for model in self.plan.models]
-        self._processes = ModelProcesses(self.plan, self._tell)
+    def _load_all(self, load: Load | None, tell: Tell) -> Sequence[Session]:
+        if not strategy_of(self.plan.engine).spawns_models:
+            if load is None:
+                load = partial(_load_by_backend, clock=self.clock, tell=tell)
+            return [self._load(model, load) for model in self.plan.models]
+        self._processes = ModelProcesses(self.plan, tell)
         self._open.callback(self._processes.close)
         self.startup |= self._processes.startup
-        self.libraries |= self._processes.libraries
         return self._processes.sessions
+
+    def _load(self, model: ModelPlan, load: Load) -> Session:
+        began = self.clock.now()
+        session = load(model)
+        self._open.callback(session.close)
+        self.startup[f"load {model.name}"] = self.clock.now() - began
+        return session
+
+
+def _load_by_backend(model: ModelPlan, clock: Clock, tell: Tell) -> Session:
+    return get_backend(model.backend).load(model, clock, tell)
 
 
 class _Crew:
-    """The workers of one run: one in the calling thread, several in threads of their own."""
+    """The workers of one run: one in the calling thread, several in threads of their own. The end closes the feed."""
 
-    def __init__(
-        self, engine: Engine, scope: Scope, begin: Callable[[], Feed], state: RunState, sink: Sink, picture: Any
-    ) -> None:
-        self._engine, self._scope, self._begin, self._state = engine, scope, begin, state
-        self._sink, self._picture = sink, picture
+    def __init__(self, engine: Engine, run: Run, begin: Callable[[], Feed]) -> None:
+        self._engine = engine
+        self._run = run
+        self._begin = begin
         self._feed: Feed | None = None
-        self._batch_ids = itertools.count()
+        self._open = ExitStack()
+        self._barrier: threading.Barrier | None = None  # for several workers
         self._fatal: list[BaseException] = []
-        self._together: threading.Barrier | None = None
         self.errors: list[Exception] = []
+
+    def __enter__(self) -> _Crew:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
 
     def run(self, workers: int) -> None:
         """Work until the feed ends; raises what ended a worker."""
@@ -211,68 +248,64 @@ class _Crew:
         if workers == 1 and not strategy_of(self._engine.plan.engine).needs_own_loop:
             self._work(0)
         else:
-            self._threads(workers)
+            self._run_threads(workers)
         if self._fatal:
             raise self._fatal[0]
 
-    def close(self) -> None:
-        """End the feed, if the run came so far."""
-        if self._feed is not None:
-            self._feed.close()
-
     def _start(self) -> None:
+        """Begin the load, when all workers are set up; nothing to do when they meet again at the end."""
         if self._feed is None:
             self._engine.startup["workers"] = self._engine.clock.now() - self._began
-            self._feed = self._begin()
+            self._feed = self._open.enter_context(self._begin())
 
-    def _threads(self, workers: int) -> None:
-        self._together = threading.Barrier(workers, action=self._start)
+    def _run_threads(self, workers: int) -> None:
+        self._barrier = threading.Barrier(workers, action=self._start)
         try:
-            self._engine.seats.run(workers, self._guarded)
+            self._engine.threads.run(workers, self._guarded)
         except BaseException:
-            self._state.stop("interrupted")  # the threads end before what they use is freed
+            self._run.state.stop("interrupted")  # the threads end before anything they use is freed
             raise
 
-    def _guarded(self, index: int) -> None:
+    def _guarded(self, number: int) -> None:
+        """Work; an error ends the other workers too."""
         try:
-            self._work(index)
+            self._work(number)
         except BaseException as error:
             if not isinstance(error, threading.BrokenBarrierError):
                 self._fatal.append(error)
-            self._state.stop("failed")
-            if self._together is not None:
-                self._together.abort()
+            self._run.state.stop("failed")
+            if self._barrier is not None:
+                self._barrier.abort()
 
-    def _work(self, index: int) -> None:
-        engine = self._engine.plan.engine
+    def _work(self, number: int) -> None:
+        plan = self._engine.plan.engine
+        clock = self._engine.clock
         with ExitStack() as stack:
-            strategy = self._strategy(index)
+            strategy = self._engine.strategy(self._run, number)
             stack.callback(strategy.close)
-            if engine.keeper:
-                stack.enter_context(_kept_awake(self._engine.clock, index))
+            if plan.keeper:
+                stack.enter_context(_kept_awake(clock, number))
             # Nobody begins before all are set up, and nobody frees anything before all are done: allocating, capturing
             # and freeing disturb what runs.
             self._meet()
             assert self._feed is not None
-            with self._engine.clock.joined(index, engine.workers):
-                strategy.serve(self._feed, beats=engine.heartbeat_ms is not None)
-            if self._together is not None:
-                self._together.wait()
+            with clock.joined(number, plan.workers):
+                strategy.serve(self._feed, beats=plan.heartbeat_ms is not None)
+            if self._barrier is not None:
+                self._barrier.wait()
         self.errors.extend(strategy.errors)
 
-    def _strategy(self, index: int) -> Strategy:
-        return self._engine.strategy(self._scope, self._picture, self._state, self._sink, index, self._batch_ids)
-
     def _meet(self) -> None:
-        if self._together is None:
+        """Wait until all workers are set up; the last one makes the feed."""
+        if self._barrier is None:
             self._start()
         else:
-            self._together.wait()
+            self._barrier.wait()
 
 
-def _kept_awake(clock: Clock, index: int) -> AbstractContextManager[None]:
-    """The keeper beside worker `index`; a virtual clock has no cores, but knows whether they would halt."""
+def _kept_awake(clock: Clock, number: int) -> AbstractContextManager[None]:
+    """The keeper beside worker `number`; a virtual clock has no cores, but knows whether they would halt."""
     if clock.virtual:
         return clock.awake()
     cores = usable_cores()
-    return kept_awake(cores[-1 - index % len(cores)])
+    return kept_awake(cores[-1 - number % len(cores)])

@@ -18,9 +18,8 @@ from framepace.clock.system import SystemClock
 from framepace.devices.cuda import lock_setup
 from framepace.engine.childprocess import Channel, ChildProcess, Progress, sendable, serve_calls
 from framepace.engine.packedrows import marked_warmup
-from framepace.engine.pipeline import Delivered, Finish, Pipeline, Sink
+from framepace.engine.pipeline import Delivered, Finish, Pipeline, Run, finish_hook, make_step
 from framepace.engine.processstate import interpreter
-from framepace.engine.steps import make_step
 from framepace.engine.strategies import FrameByFrame, Strategy
 from framepace.errors import BackendError
 from framepace.facts.model import Layer, ModelSpec
@@ -28,7 +27,6 @@ from framepace.facts.plan import EnginePlan, ModelPlan, Plan
 from framepace.facts.trace import Stopped
 from framepace.facts.workload import Scope
 from framepace.feeds.runstate import RunState
-from framepace.hooks import load_hook
 from framepace.models.spec import Resolved
 from framepace.progress import Tell
 from framepace.video.frame import Frame
@@ -85,6 +83,7 @@ class ModelProcess(Session):
         self.placement = loaded.placement
         self.gpu = loaded.gpu
         self.batch_sizes = loaded.batch_sizes
+        self.libraries = loaded.libraries
         return loaded
 
     def layers(self) -> tuple[Layer, ...]:
@@ -103,15 +102,14 @@ class ModelProcess(Session):
 class ModelProcesses:
     """The models of a plan, loaded side by side by processes of their own.
 
-    `startup` holds for each model 'start NAME', what its process took until it began to load, and 'load NAME', in ns;
-    `libraries` the versions of what loaded them. Raises what loading a model raises; no process is left then.
+    `startup` holds for each model 'start NAME', what its process took until it began to load, and 'load NAME', in ns.
+    Raises what loading a model raises; no process is left then.
     """
 
     def __init__(self, plan: Plan, tell: Tell) -> None:
         self._plan = plan
         self._processes: list[ModelProcess] = []
         self.startup: dict[str, int] = {}
-        self.libraries: dict[str, str] = {}
         with ExitStack() as on_error:
             on_error.callback(self.close)
             for index in range(len(plan.models)):
@@ -120,7 +118,6 @@ class ModelProcesses:
                 loaded = process.wait(tell)
                 self.startup[f"start {model.name}"] = loaded.began - process.spawned
                 self.startup[f"load {model.name}"] = loaded.loading
-                self.libraries |= loaded.libraries
             on_error.pop_all()
 
     @property
@@ -128,10 +125,10 @@ class ModelProcesses:
         """The models, in the order of the plan."""
         return list(self._processes)
 
-    def strategy(self, scope: Scope, picture: Any, state: RunState, sink: Sink, worker: int) -> Strategy:
+    def strategy(self, run: Run, worker: int) -> Strategy:
         """Worker number `worker`, set up for the calling thread."""
         channels = [process.channels[worker] for process in self._processes]
-        return Processes(channels, self._plan, scope, picture, worker, state, sink)
+        return Processes(channels, self._plan, run, worker)
 
     def close(self) -> None:
         """End the processes. Idempotent."""
@@ -142,27 +139,18 @@ class ModelProcesses:
 class Processes(FrameByFrame):
     """A worker whose models run in processes: it decodes, and waits for them."""
 
-    def __init__(
-        self,
-        channels: Sequence[Channel],
-        plan: Plan,
-        scope: Scope,
-        picture: Any,
-        worker: int,
-        state: RunState,
-        sink: Sink,
-    ) -> None:
-        super().__init__(state)
+    def __init__(self, channels: Sequence[Channel], plan: Plan, run: Run, worker: int) -> None:
+        super().__init__(run.state)
         self._channels = channels
-        self._sink = sink
+        self._sink = run.sink
         self._writer = Writer()
         self._errors: list[Exception] = []
-        self._sends_pictures = scope != "model" and any(not model.prepare.constant for model in plan.models)
+        self._sends_pictures = run.scope != "model" and any(not model.prepare.constant for model in plan.models)
         with ExitStack() as on_error:
             on_error.callback(self._writer.close)
             for channel in channels:
                 on_error.callback(channel.hang_up, "close")
-            self._set_up(scope, picture, worker)
+            self._set_up(run.scope, run.picture, worker)
             self._open = on_error.pop_all()
 
     @property
@@ -210,7 +198,7 @@ def _serve_model(pipes: list[Connection], model: ModelPlan, engine: EnginePlan, 
             session, loaded = _load(model, lambda text, share: first.send(Progress(text, share)))
             stack.callback(session.close)
             stack.enter_context(interpreter(engine))
-            finish = load_hook(engine.finish) if engine.finish else None
+            finish = finish_hook(engine.finish)
         except Exception as error:
             first.send(sendable(error))
             return
@@ -228,8 +216,7 @@ def _serve_model(pipes: list[Connection], model: ModelPlan, engine: EnginePlan, 
 def _load(model: ModelPlan, tell: Tell) -> tuple[Session, Loaded]:
     clock = SystemClock()
     began = clock.now()
-    backend = get_backend(model.backend)
-    session = backend.load(model, clock, tell)
+    session = get_backend(model.backend).load(model, clock, tell)
     loaded = Loaded(
         spec=session.spec,
         resolved=session.resolved,
@@ -237,7 +224,7 @@ def _load(model: ModelPlan, tell: Tell) -> tuple[Session, Loaded]:
         placement=dict(session.placement),
         gpu=session.gpu,
         batch_sizes=session.batch_sizes,
-        libraries=backend.versions(),
+        libraries=dict(session.libraries),
         began=began,
         loading=clock.now() - began,
     )
@@ -281,11 +268,10 @@ class _Served:
         picture = self._reader.get(places)[0] if places else None
         finish = None if scope == "model" else self._finish
         with lock_setup():
-            step = make_step(self._index, self._model, self._session, scope, picture, self._session.worker(worker))
             self._state = RunState(SystemClock())  # the parent decides on warm-up and end
-            self._pipeline = Pipeline(
-                [step], SystemClock(), self._state, self._rows.append, finish, worker, self._batch_ids, whole=False
-            )
+            run = Run(scope, self._state, self._rows.append, picture, finish, self._batch_ids)
+            step = make_step(self._index, self._model, self._session, self._session.worker(worker), run, worker)
+            self._pipeline = Pipeline([step], SystemClock(), run, worker, whole=False)
             self._errors_sent = 0
             self._pipeline.prime()
 

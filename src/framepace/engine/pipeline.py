@@ -7,42 +7,65 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import count as counter
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from framepace.backends.base import DeviceTimes, Tensors, Worker
+from framepace.backends.base import DeviceTimes, Prepare, Session, Tensors, Worker
 from framepace.clock.system import Clock
 from framepace.clock.usage import NOTHING, Usage, thread_usage
 from framepace.errors import BackendError, DeviceLost, FramepaceError
+from framepace.facts.plan import ModelPlan
 from framepace.facts.trace import REQUEST_COLUMNS, DropCause, Mark, Outcome
+from framepace.facts.workload import Scope
 from framepace.feeds.runstate import RunState
+from framepace.hooks import load_hook
 from framepace.video.frame import Frame
 
 _ROW = struct.Struct(f"<{len(REQUEST_COLUMNS)}q")
-_CHECK_EVERY = 64
-_CHECK_ALWAYS = 1024  # output elements up to which every output is checked for NaN and Inf: about 2 us
+_CHECK_EVERY = 64  # inferences between two checks of large outputs
+_CHECK_ALWAYS_ELEMENTS = 1024  # outputs up to this size are checked for NaN and Inf every time: about 2 us
+_ERRORS_KEPT = 20
 
 _NO_TIMES = DeviceTimes(-1, -1, -1)
 
-Finish = Callable[[str, Mapping[str, NDArray[Any]], int], Any]
-Prepare = Callable[[Any, NDArray[Any]], None]
+Finish = Callable[[str, Tensors, Frame], Any]
+"""Receives the name of a model, its outputs of one frame (first dimension 1 where batched), and the frame."""
 Sink = Callable[[bytes], None]
 
 
 @dataclass(frozen=True)
+class Run:
+    """What all workers of one run share.
+
+    Attributes:
+        scope: 'model' runs inference only, on inputs made once from `picture`.
+        state: counts deliveries and decides when the run ends.
+        sink: takes packed rows (facts.trace.REQUEST_COLUMNS); called from the threads of the workers.
+        picture: fills the inputs before the run; None leaves them as the worker made them.
+        finish: receives the outputs of every frame; None in the scope 'model'.
+        batch_ids: numbers the inferences of all workers.
+    """
+
+    scope: Scope
+    state: RunState
+    sink: Sink
+    picture: Any = None
+    finish: Finish | None = None
+    batch_ids: Iterator[int] = field(default_factory=counter)
+
+
+@dataclass(frozen=True)
 class Step:
-    """One model of the pipeline as a worker runs it: `input` is filled by `prepare` for each frame, if there is one."""
+    """One model of the pipeline as a worker runs it; `prepare` writes each frame into its inputs, if anything does."""
 
     index: int
     name: str
     worker: Worker
     batch: int
-    input: str | None
     prepare: Prepare | None
 
 
@@ -90,7 +113,7 @@ class _Flight:
 
 
 class Pipeline:
-    """Runs batches of frames through all models and packs one row a (frame, model) into `sink`.
+    """Runs batches of frames through all models and packs one row per frame and model into the run's sink.
 
     A worker with several slots keeps that many inferences in flight: the caller submits while there is room (`full`),
     and collects, oldest first. An inference of a worker with one slot is collected before anything else is begun, so
@@ -98,33 +121,36 @@ class Pipeline:
 
     Args:
         steps: the models in order; each worker belongs to the calling thread.
-        finish: receives (model, outputs of one frame, frame number) after each inference, or None.
-        state: told of every frame delivered, with the latency over all its models.
-        worker: index of this worker, recorded.
-        batch_ids: numbers inferences over all workers.
-        whole: these are all models of a frame; otherwise whoever runs the rest tells the state (`deliver`).
-        free: what becomes of a step's worker when the pipeline is closed.
+        run: its state is told of every frame delivered, with the latency over all models of the frame.
+        number: of the worker, recorded.
+        whole: `steps` are all models of a frame; otherwise whoever runs the others tells the state (`deliver`).
+        free: called with each step when the pipeline is closed; closes its worker by default.
     """
 
     def __init__(
         self,
         steps: Sequence[Step],
         clock: Clock,
-        state: RunState,
-        sink: Sink,
-        finish: Finish | None = None,
-        worker: int = 0,
-        batch_ids: Iterator[int] | None = None,
+        run: Run,
+        number: int = 0,
+        *,
         whole: bool = True,
         free: Callable[[Step], None] = lambda step: step.worker.close(),
     ) -> None:
-        self._whole, self._free = whole, free
-        self._steps, self._state, self._sink, self._finish, self._worker = steps, state, sink, finish, worker
-        self._now, self._usage = clock.now, thread_usage(clock)
-        self._batch_ids = batch_ids if batch_ids is not None else counter()
+        self._steps = steps
+        self._number = number
+        self._whole = whole
+        self._free = free
+        # Bound once: looked up for every request.
+        self._state = run.state
+        self._sink = run.sink
+        self._finish = run.finish
+        self._batch_ids = run.batch_ids
+        self._now = clock.now
+        self._usage = thread_usage(clock)
         self._slots = {step.index: deque(range(step.worker.slots)) for step in steps}
         self._flights: deque[_Flight] = deque()
-        self._runs = 0
+        self._inferences = 0
         self.errors: list[Exception] = []
 
     @property
@@ -185,40 +211,47 @@ class Pipeline:
                 self._note(error)
 
     def close(self) -> None:
-        """Free the workers' buffers, or leave them to whoever keeps them."""
+        """Free the workers of all steps, or hand them to whoever keeps them."""
         for step in self._steps:
             self._free(step)
 
     def _start(self, step: Step, group: Group, frames: Sequence[Frame]) -> _Flight:
-        slot, worker = self._slots[step.index].popleft(), step.worker
+        worker = step.worker
+        slot = self._slots[step.index].popleft()
         clock = worker.sm_clock()
         flight = _Flight(step, group, frames, slot, next(self._batch_ids), self._usage(), self._now(), clock)
         try:
-            if step.prepare is not None and step.input is not None:
-                target = worker.staging(slot)[step.input]
+            prepare = step.prepare
+            if prepare is not None:
+                inputs = worker.staging(slot)
                 for place, frame in enumerate(frames):
-                    step.prepare(frame.picture, target[place])
+                    prepare(frame, inputs, place)
             flight.started = self._now()
             worker.enqueue(slot, len(frames))
         except Exception as error:
-            flight.error, flight.cause = error, _cause(error)
+            flight.error = error
+            flight.cause = _cause(error)
         flight.enqueued = self._now()
         return flight
 
     def _collect(self, flight: _Flight) -> None:
-        step, outputs = flight.step, dict[str, Any]()
+        step = flight.step
+        outputs: Tensors = {}
         try:
             if flight.error is None:
                 outputs = dict(step.worker.wait(flight.slot))
                 flight.finished = self._now()
                 self._hand_out(step, flight, outputs)
         except Exception as error:
-            flight.error, flight.cause = error, _cause(error) if not flight.finished else DropCause.HOOK
+            flight.error = error
+            # Once the outputs are there, whatever fails is the user's.
+            flight.cause = DropCause.HOOK if flight.finished else _cause(error)
         delivered = self._now()
         used = self._usage().since(flight.before)
-        # What is only for the record is read when the frame has been delivered.
+        # Read when the frame has been delivered: these are only for the record.
         if flight.finished:
-            flight.times, flight.clock_after = step.worker.times(flight.slot), step.worker.sm_clock()
+            flight.times = step.worker.times(flight.slot)
+            flight.clock_after = step.worker.sm_clock()
         flight.marks |= self._check(outputs)
         self._slots[step.index].append(flight.slot)
         self._record(flight, delivered, used)
@@ -226,7 +259,8 @@ class Pipeline:
         self._deliver(flight.group, delivered)
 
     def _deliver(self, group: Group, delivered: int) -> None:
-        group.pending, group.end = group.pending - 1, max(group.end, delivered)
+        group.pending -= 1
+        group.end = max(group.end, delivered)
         if self._whole and group.pending == 0:
             deliver(self._state, group.frames, [Delivered(group.end, group.failed)])
 
@@ -234,43 +268,51 @@ class Pipeline:
         if self._finish is None:
             return
         for place, frame in enumerate(flight.frames):
-            self._finish(step.name, {name: out[place : place + 1] for name, out in outputs.items()}, frame.number)
+            self._finish(step.name, {name: out[place : place + 1] for name, out in outputs.items()}, frame)
 
     def _check(self, outputs: Tensors) -> int:
         """Mark.NAN if an output is not finite; large outputs are checked now and then, after the stamps."""
-        self._runs += 1
+        self._inferences += 1
         for out in outputs.values():
-            checked = out.size <= _CHECK_ALWAYS or self._runs % _CHECK_EVERY == 1
+            checked = out.size <= _CHECK_ALWAYS_ELEMENTS or self._inferences % _CHECK_EVERY == 1
             if checked and out.dtype.kind == "f" and not np.isfinite(out).all():
                 return Mark.NAN
         return 0
 
     def _record(self, flight: _Flight, delivered: int, used: Usage) -> None:
-        f, spent, times = flight, flight.spent, flight.times or _NO_TIMES
-        failed = f.error is not None
-        if f.error is not None:
-            self._note(f.error)
-        # A failed request never reached its later stages: they end where it failed.
-        started, finished = f.started or f.enqueued, f.finished or delivered
-        marks = f.marks | (Mark.WARMUP if self._state.warming else 0)
-        tail = (
-            f.batched, started, f.enqueued, finished, delivered,
-            times.h2d, times.compute, times.d2h, times.h2d_at, times.compute_at, times.d2h_at,
-            f.clock_before, f.clock_after,
-            used.cpu + spent.cpu, used.switched + spent.switched, used.preempted + spent.preempted,
-            used.faults + spent.faults, used.gc + spent.gc,
-            Outcome.FAILED if failed else Outcome.OK, f.cause, marks,
-        )  # fmt: skip
-        for x in f.frames:
-            head = (x.number, x.source, f.step.index, self._worker, f.batch_id, len(f.frames))
-            stamps = (x.due, x.available, x.captured, x.decoded, x.queued)
+        if flight.error is not None:
+            self._note(flight.error)
+        marks = flight.marks
+        if self._state.warming:
+            marks |= Mark.WARMUP
+        tail = _tail(flight, delivered, used, marks)
+        for frame in flight.frames:
+            head = (frame.number, frame.source, flight.step.index, self._number, flight.batch_id, len(flight.frames))
+            stamps = (frame.due, frame.available, frame.captured, frame.decoded, frame.queued)
             self._sink(_ROW.pack(*head, *stamps, *tail))
 
     def _note(self, error: Exception) -> None:
         if isinstance(error, DeviceLost):
             self._state.stop("device lost")
-        if len(self.errors) < 20:
+        if len(self.errors) < _ERRORS_KEPT:
             self.errors.append(error)
+
+
+def _tail(flight: _Flight, delivered: int, used: Usage, marks: int) -> tuple[int, ...]:
+    """The columns from 'batched' on, which all frames of a batch share."""
+    spent = flight.spent
+    times = flight.times or _NO_TIMES
+    outcome = Outcome.OK if flight.error is None else Outcome.FAILED
+    return (
+        flight.batched,
+        # A failed request never reached its later stages: they end where it failed.
+        flight.started or flight.enqueued, flight.enqueued, flight.finished or delivered, delivered,
+        times.h2d, times.compute, times.d2h, times.h2d_at, times.compute_at, times.d2h_at,
+        flight.clock_before, flight.clock_after,
+        used.cpu + spent.cpu, used.switched + spent.switched, used.preempted + spent.preempted,
+        used.faults + spent.faults, used.gc + spent.gc,
+        outcome, flight.cause, marks,
+    )  # fmt: skip
 
 
 def deliver(state: RunState, frames: Sequence[Frame], parts: Sequence[Delivered]) -> None:
@@ -291,7 +333,55 @@ def dropped_row(frame: Frame, model: int, cause: int, now: int, warming: bool) -
     return _ROW.pack(*head, *stamps, *([now] * 5), *device, 0, 0, 0, 0, 0, Outcome.DROPPED, cause, marks)
 
 
+def drop_rows(models: int, sink: Sink, clock: Clock, state: RunState) -> Callable[[Frame, int], None]:
+    """A receiver of dropped frames and their DropCause (see feeds.feed.OnDrop): one row per model goes to `sink`."""
+
+    def drop(frame: Frame, cause: int) -> None:
+        for model in range(models):
+            sink(dropped_row(frame, model, cause, clock.now(), state.warming))
+
+    return drop
+
+
 def _cause(error: Exception) -> int:
     if isinstance(error, DeviceLost):
         return DropCause.DEVICE
     return DropCause.BACKEND if isinstance(error, BackendError) else DropCause.HOOK
+
+
+def make_step(index: int, model: ModelPlan, session: Session, worker: Worker, run: Run, number: int) -> Step:
+    """Build the step of model `index` for worker `number`; called in the worker's thread.
+
+    Every slot's input is first filled with the picture of the run, if there is one. Raises ModelError for a model that
+    is to be fed pictures and cannot take them; `worker` is closed then.
+    """
+    prepare: Prepare | None = None
+    image = session.resolved.image
+    try:
+        if run.scope != "model" or image is not None:
+            prepare = session.preparer(model, number)
+        if prepare is not None and image is not None and run.picture is not None:
+            _fill(worker, image.name, prepare, run.picture)
+    except BaseException:
+        worker.close()
+        raise
+    if run.scope == "model" or model.prepare.constant:
+        prepare = None
+    return Step(index, model.name, worker, model.batch.max, prepare)
+
+
+def _fill(worker: Worker, name: str, prepare: Prepare, picture: Any) -> None:
+    """Put `picture` into every place of input `name` of every slot."""
+    frame = Frame(0, 0, 0, 0, 0, 0, 0, picture)
+    for slot in range(worker.slots):
+        inputs = worker.staging(slot)
+        for place in range(len(inputs[name])):
+            prepare(frame, inputs, place)
+
+
+def finish_hook(name: str | None) -> Finish | None:
+    """The user's hook `name` ('module:function'), which takes (model, outputs, frame number). Raises PlanError."""
+    if name is None:
+        return None
+    hook = load_hook(name)
+    return lambda model, outputs, frame: hook(model, outputs, frame.number)

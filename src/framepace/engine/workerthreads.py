@@ -1,7 +1,7 @@
-"""Seats: the threads of an engine's workers, and what stays with them from run to run.
+"""The threads of an engine's workers, and the workers parked between runs.
 
-What a worker has set up (contexts, graphs, chosen algorithms) belongs to its thread, and setting it up may take longer
-than a short run.
+A worker's contexts, graphs and chosen algorithms belong to the thread that set them up, and setting them up may take
+longer than a short run.
 """
 
 from __future__ import annotations
@@ -12,50 +12,60 @@ from concurrent.futures import ThreadPoolExecutor
 
 from framepace.backends.base import Session, Worker
 
+_Parked = dict[tuple[int, int], Worker]  # by id of the session and number of the worker
 
-class Seats:
-    """Threads by worker number, and the workers of models that nobody uses now, by the thread that made them."""
+
+class WorkerThreads:
+    """Threads by worker number, and parked workers by the thread that made them."""
 
     def __init__(self) -> None:
-        self._threads: list[ThreadPoolExecutor] = []
-        self._homes: dict[threading.Thread, ThreadPoolExecutor] = {}
-        self._idle: dict[threading.Thread, dict[tuple[int, int], Worker]] = {}
+        self._executors: list[ThreadPoolExecutor] = []
+        self._executor_of: dict[threading.Thread, ThreadPoolExecutor] = {}
+        self._parked: dict[threading.Thread, _Parked] = {}
+
+    @property
+    def parked(self) -> int:
+        """How many workers are parked."""
+        return sum(len(workers) for workers in self._parked.values())
 
     def run(self, count: int, work: Callable[[int], None]) -> None:
-        """Call `work` with each number below `count`, each in its own thread, the same in every run."""
-        while len(self._threads) < count:
-            self._threads.append(ThreadPoolExecutor(1, f"worker-{len(self._threads)}"))
-        running = [thread.submit(self._seated, thread, work, i) for i, thread in enumerate(self._threads[:count])]
-        for each in running:
-            each.result()
+        """Call `work` with each number below `count`, each in its own thread, the same one in every run."""
+        while len(self._executors) < count:
+            self._executors.append(ThreadPoolExecutor(1, f"worker-{len(self._executors)}"))
+        futures = [
+            executor.submit(self._work, executor, work, number)
+            for number, executor in enumerate(self._executors[:count])
+        ]
+        for future in futures:
+            future.result()
 
     def worker(self, session: Session, number: int) -> Worker:
-        """Worker `number` of a model for the calling thread: the one that it left, or a new one."""
-        left = self._idle.get(threading.current_thread(), {})
-        return left.pop((id(session), number), None) or session.worker(number)
+        """Worker `number` of a model for the calling thread: the parked one, or a new one."""
+        parked = self._parked.get(threading.current_thread(), {})
+        return parked.pop((id(session), number), None) or session.worker(number)
 
-    def leave(self, session: Session, number: int, worker: Worker) -> None:
-        """The calling thread does not use the worker any more."""
-        self._idle.setdefault(threading.current_thread(), {})[id(session), number] = worker
+    def park(self, session: Session, number: int, worker: Worker) -> None:
+        """Park `worker` for this thread's next run."""
+        self._parked.setdefault(threading.current_thread(), {})[id(session), number] = worker
 
     def close(self) -> None:
-        """Free all that was left, each in its own thread, and end the threads. Idempotent; a next run begins anew."""
-        for thread, left in self._idle.items():
-            home = self._homes.get(thread)
-            if home is None:
-                _free(left)
+        """Free all parked workers, each in its own thread, and end the threads. Idempotent; a new run starts anew."""
+        for thread, parked in self._parked.items():
+            executor = self._executor_of.get(thread)
+            if executor is None:
+                _close_all(parked)
             else:
-                home.submit(_free, left).result()
-        self._idle.clear()
-        self._homes.clear()
-        while self._threads:
-            self._threads.pop().shutdown()
+                executor.submit(_close_all, parked).result()
+        self._parked.clear()
+        self._executor_of.clear()
+        while self._executors:
+            self._executors.pop().shutdown()
 
-    def _seated(self, home: ThreadPoolExecutor, work: Callable[[int], None], number: int) -> None:
-        self._homes[threading.current_thread()] = home
+    def _work(self, executor: ThreadPoolExecutor, work: Callable[[int], None], number: int) -> None:
+        self._executor_of[threading.current_thread()] = executor
         work(number)
 
 
-def _free(left: dict[tuple[int, int], Worker]) -> None:
-    while left:
-        left.popitem()[1].close()
+def _close_all(parked: _Parked) -> None:
+    while parked:
+        parked.popitem()[1].close()

@@ -36,7 +36,7 @@ class EnginePool:
         """
         key = msgspec.json.encode((plan.models, plan.engine))
         for other in self._engines.keys() - {key}:  # their memory would be counted as that of the plan measured now
-            self._engines[other].rest()
+            self._engines[other].release_workers()
         if key not in self._engines:
             while len(self._engines) >= self._size:
                 self._engines.pop(next(iter(self._engines))).close()
@@ -50,9 +50,9 @@ class EnginePool:
 
     def _load(self, plan: Plan, tell: Tell) -> Engine:
         try:
-            return Engine(plan, self.clock, tell, self._workers)
+            return Engine(plan, self.clock, tell=tell, keep=self._workers)
         except DeviceMemoryError:
             if not self._engines:
                 raise
             self.clear()
-            return Engine(plan, self.clock, tell, self._workers)
+            return Engine(plan, self.clock, tell=tell, keep=self._workers)

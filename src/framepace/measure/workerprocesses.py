@@ -168,7 +168,7 @@ def _serve(pipes: list[Connection], plan: Plan, workload: Workload, index: int, 
     clock = SystemClock()
     with ExitStack() as stack:
         try:
-            engine = Engine(plan, clock, lambda text, share: pipe.send(Progress(text, share)))
+            engine = Engine(plan, clock, tell=lambda text, share: pipe.send(Progress(text, share)))
             stack.callback(engine.close)
             frames = open_frames(workload, clock)
             stack.callback(frames.close)

@@ -1,7 +1,7 @@
-"""A model that takes what it was measured to take: levels by batch and pause, chance as it was seen, in virtual time.
+"""A model that takes the time it was measured to take: levels by batch and pause, with the measured scatter.
 
-On a CPU an inference runs on the cores of the machine (exec/sim/machine.py), on a GPU on a simulated device
-(exec/sim/device.py) of which one thing is fitted: how much of it an inference fills.
+On a CPU an inference runs on the cores of the machine (predicting.machine), on a GPU on a simulated device
+(simulate.device) of which one thing is fitted: how much of it an inference fills.
 """
 
 from __future__ import annotations
@@ -15,89 +15,133 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from framepace.backends.base import DeviceTimes, Session, Tensors, Worker, get_backend, padded, run_sizes
+from framepace.backends.base import (
+    DeviceTimes,
+    Prepare,
+    Session,
+    Tensors,
+    Worker,
+    get_backend,
+    image_input,
+    padded,
+    run_sizes,
+)
 from framepace.errors import UsageError
 from framepace.facts.model import TensorSpec
 from framepace.facts.plan import ModelPlan
 from framepace.models.spec import Resolved, inspect, resolve
 from framepace.predicting.machine import MachineClock, Task
-from framepace.predicting.modelcosts import Costs
+from framepace.predicting.modelcosts import ModelDurations
 from framepace.simulate.demand import Demand
 from framepace.simulate.device import Device, Job, Stream, Tenant
 from framepace.simulate.parameters import DeviceModel
+from framepace.video.frame import Frame
 
 
 class FittedSession(Session):
-    """One model with its measured costs.
+    """One model with its measured durations.
 
     Args:
-        device: what its kernels run on, where it runs on a GPU.
+        device: runs its kernels; None where it runs on the cores.
+        seed: of the scatter of its durations.
     """
 
-    def __init__(self, plan: ModelPlan, costs: Costs, clock: MachineClock, device: Device | None, seed: int) -> None:
-        found = inspect(plan.model)
-        self.resolved = resolve(found, plan)
-        self.spec = replace(found, inputs=self.resolved.inputs)
-        self.plan, self.costs, self.clock, self.device, self.seed = plan, costs, clock, device, seed
+    simulated = True
+
+    def __init__(
+        self, plan: ModelPlan, durations: ModelDurations, clock: MachineClock, device: Device | None, seed: int
+    ) -> None:
+        spec = inspect(plan.model)
+        self.resolved = resolve(spec, plan)
+        self.spec = replace(spec, inputs=self.resolved.inputs)
         self.batch_sizes = _sizes(plan, self.resolved)
+        self.plan = plan
+        self.durations = durations
+        self.clock = clock
+        self.device = device
+        self.seed = seed
         self.tenant = Tenant()
-        self._running, self._spinner = 0, Task(math.inf, costs.demand - 1, costs.demand - 1.0, press=False)
+        self._inferences = 0  # running now
+        idle_threads = durations.demand - 1
+        self._spinner = Task(math.inf, idle_threads, float(idle_threads), slows_others=False)
 
     def compute(self, count: int, ns: float) -> None:
         """Run an inference on the cores; between inferences the threads of its pool spin for a while."""
-        costs, clock = self.costs, self.clock
-        clock.cores.end_idle(self._spinner, clock.now())
-        self._running += 1
-        clock.work(costs.task(ns, count, costs.demand, costs.cpu(count)))
-        self._running -= 1
-        if costs.spin and not self._running:
-            clock.cores.idle(self._spinner, clock.now(), clock.now() + round(costs.spin))
+        durations = self.durations
+        cores = self.clock.cores
+        cores.end_idle(self._spinner, self.clock.now())
+        self._inferences += 1
+        self.clock.work(durations.task(ns, count, durations.demand, durations.cpu(count)))
+        self._inferences -= 1
+        if durations.spin and not self._inferences:
+            now = self.clock.now()
+            cores.idle(self._spinner, now, now + round(durations.spin))
+
+    def preparer(self, model: ModelPlan, index: int = 0) -> Prepare:
+        """See Session: preparation takes its time and does nothing."""
+        image_input(model, self.resolved)
+        draw = Draws(self, index)
+        full = model.batch.max
+
+        def prepare(frame: Frame, inputs: Tensors, place: int) -> None:
+            self.clock.work(self.durations.task(draw("prepare", full), full))
+
+        return prepare
 
     def _worker(self, index: int) -> Worker:
-        return (_CpuWorker if self.device is None else _DeviceWorker)(self, index)
+        if self.device is None:
+            return _CpuWorker(self, index)
+        return _DeviceWorker(self, index, self.device)
+
+
+class Draws:
+    """Draws durations of stages for one worker of a model."""
+
+    def __init__(self, session: FittedSession, index: int) -> None:
+        self._durations = session.durations
+        self._feeding = session.clock.feeding
+        self._scatter = {
+            (name, paused): stage.scatter(session.plan.batch.max, session.seed, index, number, paused=paused)
+            for number, (name, stage) in enumerate(session.durations.stages.items())
+            for paused in (False, True)
+        }
+
+    def __call__(self, name: str, batch: int, gap: float = 0.0) -> float:
+        """The next duration (ns) of a stage that comes `gap` ns after the last one; 0 where it was not measured."""
+        stage = self._durations.stages.get(name)
+        if stage is None:
+            return 0.0
+        contention = self._durations.contention(name, batch, len(self._feeding))
+        return contention * stage.level(batch, gap) * next(self._scatter[name, stage.is_pause(gap)])
 
 
 class FittedWorker(Worker):
-    """What both kinds have in common: the host's stages."""
+    """The stages of the host, which models on cores and on devices share."""
 
     def __init__(self, session: FittedSession, index: int) -> None:
-        self.session, self.clock, self.costs = session, session.clock, session.costs
-        full = session.plan.batch.max
-        self._chance = {
-            (name, paused): stage.chance(full, session.seed, index, place, paused=paused)
-            for place, (name, stage) in enumerate(self.costs.stages.items())
-            for paused in (False, True)
-        }
-        self._staging, self._halted = _empty(session.resolved.inputs), self.clock.halted()
-
-    def draw(self, name: str, batch: int, gap: float = 0.0) -> float:
-        """A duration of a stage, ns."""
-        if (stage := self.costs.stages.get(name)) is None:
-            return 0.0
-        beside = self.costs.beside(name, batch, len(self.clock.feeding))
-        return beside * stage.level(batch, gap) * next(self._chance[name, stage.is_pause(gap)])
-
-    def pause(self) -> int:
-        """For how long the worker's core halted since its last inference, ns: a wait that spins is no pause."""
-        return self.clock.halted() - self._halted
-
-    def awake(self) -> None:
-        """An inference is over: pauses count from here."""
+        self.session = session
+        self.clock = session.clock
+        self.durations = session.durations
+        self.draw = Draws(session, index)
+        self._staging = _empty(session.resolved.inputs)
         self._halted = self.clock.halted()
 
-    def prepare(self, picture: Any, place: NDArray[Any]) -> None:
-        """Stands for the preparation of a frame (a pipeline's Prepare)."""
-        full = self.session.plan.batch.max
-        self.clock.work(self.costs.task(self.draw("prepare", full), full))
+    def pause(self) -> int:
+        """For how long (ns) the worker's core has halted since its last inference: a wait that spins is no pause."""
+        return self.clock.halted() - self._halted
+
+    def end_inference(self) -> None:
+        """Pauses count from here."""
+        self._halted = self.clock.halted()
 
     def staging(self, slot: int) -> Tensors:
         """See Worker."""
         return self._staging
 
     def times(self, slot: int) -> DeviceTimes | None:
-        """See Worker: asked when the frames are delivered, which is when the record is written."""
+        """See Worker: called when the frames are delivered, which is when the record is written."""
         full = self.session.plan.batch.max
-        self.clock.work(self.costs.task(self.draw("after", full), full))
+        self.clock.work(self.durations.task(self.draw("after", full), full))
         return None
 
     def wait(self, slot: int) -> Tensors:
@@ -106,42 +150,51 @@ class FittedWorker(Worker):
 
 
 class _CpuWorker(FittedWorker):
+    """Runs inferences on the cores."""
+
     def enqueue(self, slot: int, count: int) -> None:
         """See Worker: an inference on the cores."""
-        count = padded(count, self.session.batch_sizes)
-        self.session.compute(count, self.draw("infer", count, self.pause()))
-        self.awake()
+        size = padded(count, self.session.batch_sizes)
+        self.session.compute(size, self.draw("infer", size, self.pause()))
+        self.end_inference()
 
 
 class _DeviceWorker(FittedWorker):
-    def __init__(self, session: FittedSession, index: int) -> None:
+    """Submits inferences to the device."""
+
+    def __init__(self, session: FittedSession, index: int, device: Device) -> None:
         super().__init__(session, index)
-        assert session.device is not None
+        self.slots = session.plan.slots
         self._index = index
-        self._device, self.slots = session.device, session.plan.slots
-        self._stream = session.device.shared if session.plan.stream == "shared" else Stream()
+        self._device = device
+        self._stream = Stream()
+        if session.plan.stream == "shared":
+            self._stream = device.shared
         self._jobs: dict[int, Job] = {}
 
     def enqueue(self, slot: int, count: int) -> None:
-        """See Worker: the host's part of it; the device goes on by itself."""
-        now, count = self.clock.now(), padded(count, self.session.batch_sizes)
+        """See Worker: the part of the host; the device continues by itself."""
+        now = self.clock.now()
+        size = padded(count, self.session.batch_sizes)
         self.clock.feeding.add(self._index)
-        gap, idle = self.pause(), now - (self.session.tenant.last_end or now)
-        h2d, d2h = (round(self.draw(name, count)) for name in ("h2d", "d2h"))
-        launched = now + round(self.draw("lag", count, gap))
-        demand = _demand(self.draw("compute", count, idle), self.costs.filled(count))
+        gap = self.pause()
+        device_gap = now - (self.session.tenant.last_end or now)
+        h2d = round(self.draw("h2d", size))
+        d2h = round(self.draw("d2h", size))
+        launched = now + round(self.draw("lag", size, gap))
+        demand = _demand(self.draw("compute", size, device_gap), self.durations.filled(size))
         job = Job(self.session.tenant, self._stream, demand, launched, launched, h2d, d2h)
         self._device.submit(job, now)
         self._jobs[slot] = job
-        self.clock.work(Task(self.draw("enqueue", count, gap)))
-        self._after = round(self.draw("tail", count, gap))
+        self.clock.work(Task(self.draw("enqueue", size, gap)))
+        self._tail = round(self.draw("tail", size, gap))
 
     def wait(self, slot: int) -> Tensors:
         """See Worker."""
         job = self._jobs[slot]
         self.clock.pass_until(lambda: self._device.finish(job, self.clock.now()), self.session.plan.spinning)
-        self.clock.work(Task(self._after))
-        self.awake()
+        self.clock.work(Task(self._tail))
+        self.end_inference()
         return {}
 
     def times(self, slot: int) -> DeviceTimes | None:
@@ -153,7 +206,7 @@ class _DeviceWorker(FittedWorker):
 
 
 def _sizes(plan: ModelPlan, resolved: Resolved) -> tuple[int, ...]:
-    """See Session; those of a library that is not installed here are not known."""
+    """See Session; empty for a library that is not installed here."""
     try:
         return run_sizes(get_backend(plan.backend), plan, resolved)
     except UsageError:
@@ -165,7 +218,7 @@ def _demand(ns: float, filled: float) -> Demand:
 
 
 def fitted_device(index: int) -> Device:
-    """A device without any effect of its own: what it takes is in the costs of the models on it."""
+    """A device without effects of its own: they are in the measured durations of the models on it."""
     return Device(DeviceModel(), index)
 
 

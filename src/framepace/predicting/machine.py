@@ -13,33 +13,42 @@ from dataclasses import dataclass
 from framepace.clock.system import When
 from framepace.clock.virtual import VirtualClock, VirtualCondition
 
+_UNLIMITED = 1 << 30
+
 
 @dataclass(eq=False, slots=True)
 class Task:
-    """Something that runs: `left` ns of work if it were alone, on `demand` cores.
+    """Something that runs on the cores.
 
-    `cpu` is the CPU time it takes a ns of its work. Beside as many others as fill the cores it takes `crowded` times as
-    long and `dearer` times the CPU time, for no other reason than that they are there; one that does not `press` (a
-    spinning thread) takes cores and does nothing else to others.
+    Beside enough others to fill the cores it runs `slowdown` times longer and uses `cpu_factor` times the CPU time
+    (shared caches and memory).
+
+    Attributes:
+        remaining: ns of work if it ran alone.
+        demand: cores it runs on.
+        cpu: CPU time per ns of its work.
+        slows_others: a spinning thread does not: it takes cores, and neither caches nor memory.
+        stretch: ns per ns of its work, as it runs now; set by `Cores`.
+        cpu_rate: CPU time per ns of its work, as it runs now; set by `Cores`.
     """
 
-    left: float
+    remaining: float
     demand: int = 1
     cpu: float = 1.0
-    crowded: float = 1.0
-    dearer: float = 1.0
-    press: bool = True
-    slow: float = 1.0
-    rate: float = 1.0
+    slowdown: float = 1.0
+    cpu_factor: float = 1.0
+    slows_others: bool = True
+    stretch: float = 1.0
+    cpu_rate: float = 1.0
 
 
 class Cores:
-    """Tasks on `count` cores (0: as many as are wanted). `cpu` is the CPU time used so far, ns."""
+    """Tasks on `count` cores (0: as many as are asked for). `cpu` is the CPU time used so far, ns."""
 
     def __init__(self, count: int, now: int) -> None:
-        self._count = count or 1 << 30
+        self._count = count or _UNLIMITED
         self._tasks: list[Task] = []
-        self._ending: list[tuple[int, Task]] = []
+        self._ending: list[tuple[int, Task]] = []  # tasks nobody waits for, by their end (ns)
         self._at = now
         self.cpu = 0.0
 
@@ -50,7 +59,7 @@ class Cores:
         self._share()
 
     def remove(self, task: Task, now: int) -> None:
-        """End a task, whatever is left of it."""
+        """End a task, finished or not."""
         self._advance(now)
         self._tasks.remove(task)
         self._share()
@@ -70,10 +79,12 @@ class Cores:
     def due(self, task: Task, now: int) -> int:
         """When the task will be over, or the next moment at which to ask again (ns)."""
         self._advance(now)
-        if task.left < 0.5:
+        if task.remaining < 0.5:
             return now
-        over = now + math.ceil(task.left * task.slow)
-        return min(over, self._ending[0][0]) if self._ending else over
+        end = now + math.ceil(task.remaining * task.stretch)
+        if self._ending:
+            end = min(end, self._ending[0][0])
+        return end
 
     def _advance(self, now: int) -> None:
         while self._ending and self._ending[0][0] <= now:
@@ -88,52 +99,60 @@ class Cores:
         if passed:
             self._at = now
             for task in self._tasks:
-                done = passed / task.slow
-                task.left -= done
-                self.cpu += done * task.rate
+                done = passed / task.stretch
+                task.remaining -= done
+                self.cpu += done * task.cpu_rate
 
     def _share(self) -> None:
+        """Set the rates of all tasks, after one came or went."""
         stretch = max(1.0, sum(task.demand for task in self._tasks) / self._count)
-        pressing = sum(task.demand for task in self._tasks if task.press)
+        slowing = sum(task.demand for task in self._tasks if task.slows_others)
         for task in self._tasks:
-            beside = self._beside(task, pressing)
-            task.slow = stretch * (1 + (task.crowded - 1) * beside)
-            task.rate = task.cpu * (1 + (task.dearer - 1) * beside)
+            crowding = self._crowding(task, slowing)
+            task.stretch = stretch * (1 + (task.slowdown - 1) * crowding)
+            task.cpu_rate = task.cpu * (1 + (task.cpu_factor - 1) * crowding)
 
-    def _beside(self, task: Task, pressing: int) -> float:
-        """How crowded it is beside a task, 1 being the situation in which `crowded` was measured."""
-        others = max(0, pressing - task.demand)
-        return min(1.0, others / ((crowd(self._count, task.demand) - 1) * task.demand))
+    def _crowding(self, task: Task, slowing: int) -> float:
+        """0 (alone) to 1, at which `slowdown` was measured; `slowing` cores run tasks that slow others."""
+        others = max(0, slowing - task.demand)
+        return min(1.0, others / ((tasks_to_fill(self._count, task.demand) - 1) * task.demand))
 
 
-def crowd(cores: int, demand: int) -> int:
-    """How many tasks of `demand` cores fill a machine, two at least."""
+def tasks_to_fill(cores: int, demand: int) -> int:
+    """How many tasks of `demand` cores fill a machine; at least two."""
     return max(2, cores // demand)
 
 
 def _spinning() -> Task:
-    return Task(math.inf, press=False)
+    return Task(math.inf, slows_others=False)
 
 
 class MachineClock(VirtualClock):
-    """Virtual time on a machine with `cores` cores (0: as many as are wanted); see Clock.
+    """Virtual time on a machine with `cores` cores (0: as many as are asked for); see Clock.
 
-    `wake` gives the time (ns) after which a thread that was notified or whose sleep is over is awake; `background` is
-    CPU time a ns that passes whatever the workers do; `feeding` are the workers that are at work for a device.
+    Args:
+        wake_delay: draws how late (ns) a thread wakes when it is notified or its sleep is over.
+
+    Attributes:
+        cores: the cores and the tasks on them.
+        background: CPU time per ns that passes whatever the workers do.
+        feeding: numbers of the workers that prepare work for a device now.
     """
 
-    def __init__(self, cores: int, wake: Callable[[], int] = lambda: 0) -> None:
+    def __init__(self, cores: int, wake_delay: Callable[[], int] = lambda: 0) -> None:
         super().__init__()
-        self._wake, self.cores, self.background = wake, Cores(cores, self.now()), 0.0
+        self.cores = Cores(cores, self.now())
+        self.background = 0.0
         self.feeding: set[int] = set()
+        self._wake_delay = wake_delay
 
     def process_cpu(self) -> int:
-        """CPU time of the whole process so far, ns: of what ran, and of the threads that watch it."""
+        """CPU time of the whole process so far, ns: of the tasks, and of the threads that sample beside them."""
         return round(self.cores.cpu + self.background * self.now())
 
     def work(self, task: Task) -> None:
         """Run a task to its end."""
-        if task.left > 0:
+        if task.remaining > 0:
             self._run(task, lambda: self.cores.due(task, self.now()))
 
     def spin_until(self, due: int) -> None:
@@ -151,12 +170,12 @@ class MachineClock(VirtualClock):
     def sleep_until(self, due: int) -> None:
         """Sleep until `due` (ns) and wake as late as threads do here."""
         if due > self.now():
-            late = self._wake()
-            self._pass(lambda: due + late, spins=False)
+            awake = due + self._wake_delay()
+            self._pass(lambda: awake, spins=False)
 
     def condition(self) -> VirtualCondition:
         """A condition whose threads wake as late as threads do here."""
-        return _Condition(self, self._wake)
+        return _LateCondition(self, self._wake_delay)
 
     def _run(self, task: Task, when: Callable[[], int]) -> None:
         self.cores.add(task, self.now())
@@ -164,12 +183,13 @@ class MachineClock(VirtualClock):
         self.cores.remove(task, self.now())
 
 
-class _Condition(VirtualCondition):
-    """Notified threads need a moment."""
+class _LateCondition(VirtualCondition):
+    """A condition whose notified threads wake with a delay."""
 
-    def __init__(self, clock: MachineClock, wake: Callable[[], int]) -> None:
+    def __init__(self, clock: MachineClock, wake_delay: Callable[[], int]) -> None:
         super().__init__(clock)
-        self._machine, self._late = clock, wake
+        self._machine = clock
+        self._wake_delay = wake_delay
 
     def wait(self, timeout: float | None = None) -> bool:
         """See VirtualCondition."""
@@ -177,9 +197,8 @@ class _Condition(VirtualCondition):
         if notified:
             self._lock.release()
             try:
-                now = self._machine.now()
-                late = now + self._late()
-                self._machine.pass_until(lambda: late, spins=False)
+                awake = self._machine.now() + self._wake_delay()
+                self._machine.pass_until(lambda: awake, spins=False)
             finally:
                 self._lock.acquire()
         return notified

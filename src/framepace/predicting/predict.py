@@ -2,172 +2,109 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 
 import numpy as np
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
-from framepace.backends.base import Session
-from framepace.clock.system import Clock
+from framepace.backends.base import Session, Tensors
 from framepace.devices.cuda import ordinal
 from framepace.engine.engine import Engine
-from framepace.engine.pipeline import Sink, Step, dropped_row
-from framepace.facts.plan import ModelPlan, Plan
+from framepace.facts.plan import EnginePlan, ModelPlan, Plan
 from framepace.facts.primitives import Primitives
+from framepace.facts.strategy import strategy_of
 from framepace.facts.trace import Trace
-from framepace.facts.workload import Scope, Workload
-from framepace.feeds.batchrules import BatchRule
-from framepace.feeds.feed import Arrivals, Feed, PictureSource, StreamFeed
-from framepace.feeds.pacer import Pacer
-from framepace.feeds.runstate import RunState
-from framepace.measure.frames import LEAD_NS, Frames, batch_rule
-from framepace.measure.load import arrivals
+from framepace.facts.workload import Workload
+from framepace.measure.frames import Frames
 from framepace.measure.session import measure
-from framepace.predicting.fitted import FittedSession, FittedWorker, fitted_device
+from framepace.predicting.fitted import FittedSession, fitted_device
 from framepace.predicting.machine import MachineClock, Task
-from framepace.predicting.modelcosts import Costs
+from framepace.predicting.modelcosts import ModelDurations
 from framepace.simulate.device import Device
 from framepace.video.frame import Frame
+from framepace.video.source import MemorySource
 
 NOTE = "predicted from measured primitives; the plan itself was not run"
-_PICTURE = np.zeros(1, np.uint8)
+_PICTURE = np.zeros(1, np.uint8)  # nobody looks at it
 
 
 def predict(plan: Plan, workload: Workload, primitives: Primitives) -> Trace:
-    """The trace that `plan` would give under `workload`; `meta.simulated` is set, and a note says where it is from.
+    """The trace that `plan` would give under `workload`; `meta.simulated` is set, and a note says that it is predicted.
 
-    The engine, the feeds, the batcher and the policies are those that run for real; what takes time takes virtual
-    time, as long as it was measured to take. Seeded by `workload.seed`.
+    The engine, the feeds, the batcher and the policies are the real ones; whatever takes time takes as much virtual
+    time as it was measured to take. Strategies that wait for other threads or processes are predicted as 'workers'.
+    Seeded by `workload.seed`.
 
     Raises UsageError where primitives of one of the plan's models are missing.
     """
-    clock = MachineClock(primitives.cores, _wake(primitives, workload.seed))
-    fitted = _virtual(plan)
-    engine = PredictedEngine(fitted, clock, primitives, workload.seed)
-    frames = _PredictedFrames(workload, engine.costs[0], clock)
-    try:
-        trace = measure(fitted, workload, clock=clock, engine=engine, frames=frames)
-    finally:
-        engine.close()
+    clock = MachineClock(primitives.cores, _wake_delay(primitives, workload.seed))
+    durations = {model.name: ModelDurations(primitives.of(model), primitives.cores) for model in plan.models}
+    virtual_plan = _virtual_plan(plan)
+    frames = _frames(workload, durations[plan.models[0].name], clock)
+    with closing(_engine(virtual_plan, durations, clock, workload.seed)) as engine:
+        trace = measure(virtual_plan, workload, clock=clock, engine=engine, frames=frames)
     meta = replace(trace.meta, subject_plan=plan, notes=(NOTE, *trace.meta.notes), simulated=True)
     return Trace(meta, trace.requests, trace.telemetry)
 
 
-def _virtual(plan: Plan) -> Plan:
+def _virtual_plan(plan: Plan) -> Plan:
     """The plan without what would touch the real machine: processes, hooks, collections, memory locks."""
-    engine = replace(plan.engine, strategy="workers", finish=None, gc="on", lock_memory=False, heartbeat_ms=None)
-    models = tuple(replace(m, prepare=replace(m.prepare, hook=None)) for m in plan.models)
+    engine = replace(plan.engine, finish=None, gc="on", lock_memory=False, heartbeat_ms=None)
+    if strategy_of(engine).models_run != "in the worker":  # a virtual clock does not see what others run
+        engine = replace(engine, strategy=EnginePlan().strategy)
+    models = tuple(replace(model, prepare=replace(model.prepare, hook=None)) for model in plan.models)
     return replace(plan, engine=engine, models=models)
 
 
-def _wake(primitives: Primitives, seed: int) -> Callable[[], int]:
-    """How late threads wake from a sleep: as late as they did after the longest pauses."""
+def _wake_delay(primitives: Primitives, seed: int) -> Callable[[], int]:
+    """Draws how late (ns) a thread wakes from a sleep, from the delays after the longest pauses."""
     points = [point for cost in primitives.costs for point in cost.points if point.samples.get("wake")]
     longest = max((point.gap_ms for point in points), default=0.0)
-    seen = [late for point in points if point.gap_ms == longest for late in point.samples["wake"]] or [0]
+    delays = [delay for point in points if point.gap_ms == longest for delay in point.samples["wake"]] or [0]
     draw = random.Random(seed).choice
-    return lambda: draw(seen)
+    return lambda: draw(delays)
 
 
-class PredictedEngine(Engine):
-    """The engine with models that take what they were measured to take."""
+def _engine(plan: Plan, durations: Mapping[str, ModelDurations], clock: MachineClock, seed: int) -> Engine:
+    """The engine with models that take the measured time, as does the finish hook. `durations` by model name."""
+    devices: dict[int, Device] = {}
+    finishing = {
+        name: model.durations("finish", seed, number) for number, (name, model) in enumerate(durations.items(), 1)
+    }
 
-    def __init__(self, plan: Plan, clock: MachineClock, primitives: Primitives, seed: int) -> None:
-        self._primitives, self._machine, self._seed = primitives, clock, seed
-        self._devices: dict[int, Device] = {}
-        self.costs: list[Costs] = []
-        self._finishing: dict[str, Iterator[float]] = {}
-        super().__init__(plan, clock)
-        self._finish = self._pass_finish
+    def load(model: ModelPlan) -> Session:
+        device = None
+        if durations[model.name].on_device:
+            index = ordinal(model.device)
+            device = devices.setdefault(index, fitted_device(index))
+        return FittedSession(model, durations[model.name], clock, device, seed)
 
-    def _pass_finish(self, model: str, outputs: Any, number: int) -> None:
-        """Stands for the finish hook."""
-        self._machine.work(Task(next(self._finishing[model])))
+    def finish(model: str, outputs: Tensors, frame: Frame) -> None:
+        clock.work(Task(next(finishing[model])))
 
-    def steps(self, scope: Scope, picture: Any, worker: int = 0) -> list[Step]:
-        """See Engine: preparation takes its time and does nothing."""
-        return [_timed(step) for step in super().steps(scope, None, worker)]
-
-    def _load(self, model: ModelPlan) -> Session:
-        costs = Costs(self._primitives.of(model), self._primitives.cores)
-        self.costs.append(costs)
-        self._finishing[model.name] = costs.durations("finish", self._seed, len(self.costs))
-        self._machine.background = max(self._machine.background, costs.background)
-        index = ordinal(model.device)
-        device = self._devices.setdefault(index, fitted_device(index)) if costs.on_device else None
-        self.simulated = True
-        return FittedSession(model, costs, self._machine, device, self._seed)
+    clock.background = max(model.background for model in durations.values())
+    return Engine(plan, clock, load=load, outputs=finish)
 
 
-def _timed(step: Step) -> Step:
-    assert isinstance(step.worker, FittedWorker)
-    return step if step.prepare is None else dataclasses.replace(step, prepare=step.worker.prepare)
+def _frames(workload: Workload, durations: ModelDurations, clock: MachineClock) -> Frames:
+    """Frames without pictures, which take the measured time to decode where the scope is 'stream'."""
+    names = workload.input.sources
+    if workload.scope == "model":
+        names = names[: workload.input.cameras or 1]
+    sources = [
+        MemorySource(_decoded(durations, clock, workload.seed + number), loop=False, name=name)
+        for number, name in enumerate(names)
+    ]
+    frames = Frames(names, [[_PICTURE] for _ in names], sources, timed=True)
+    frames.sample = None  # setting up takes no time: nothing is prepared before the run
+    return frames
 
 
-class _Decoder:
-    """A source whose pictures take as long as they were measured to take."""
-
-    live = False
-    notes: tuple[str, ...] = ()
-
-    def __init__(self, name: str, costs: Costs, clock: MachineClock, seed: int) -> None:
-        self.name = name
-        taken = costs.durations("decode", seed)
-        self._pass: Callable[[], None] = lambda: clock.work(costs.task(next(taken), 1))
-
-    def read(self) -> Any:
-        """A picture."""
-        self._pass()
-        return _PICTURE
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-
-class _PredictedFrames(Frames):
-    """Frames without pictures, decoded as the plan says: by the worker, or by a thread a source."""
-
-    def __init__(self, workload: Workload, costs: Costs, clock: MachineClock) -> None:
-        names = workload.input.sources
-        chosen = names[: workload.input.cameras or 1] if workload.scope == "model" else names
-        decoders = [_Decoder(name, costs, clock, workload.seed + i) for i, name in enumerate(chosen)]
-        super().__init__(chosen, [[_PICTURE] for _ in chosen], decoders)
-        self._machine, self.sample = clock, None
-
-    def feed(self, plan: Plan, workload: Workload, clock: Clock, state: RunState, sink: Sink, **given: Any) -> Feed:
-        """See Frames."""
-        if workload.scope != "stream" or plan.engine.decode == "inline":
-            return super().feed(plan, workload, clock, state, sink, **given)
-        rule, start = batch_rule(plan), clock.now() + LEAD_NS
-        parts = arrivals(workload.load, start, len(self._sources), rule.size, workload.seed, None, plan.engine.workers)
-
-        def drop(frame: Frame, cause: int) -> None:
-            for model in range(len(plan.models)):
-                sink(dropped_row(frame, model, cause, clock.now(), state.warming))
-
-        pacer = Pacer(plan.engine, clock, state)
-        return _VirtualStreamFeed(self._sources, parts, rule, plan, pacer, drop, self._machine)
-
-
-class _VirtualStreamFeed(StreamFeed):
-    """The feed of sources with threads of their own, on a virtual clock: they are its threads too."""
-
-    def __init__(
-        self,
-        sources: Sequence[PictureSource],
-        parts: Sequence[Arrivals],
-        rule: BatchRule,
-        plan: Plan,
-        pacer: Pacer,
-        on_drop: Callable[[Frame, int], None],
-        clock: MachineClock,
-    ) -> None:
-        self._places = clock.reserve(len(sources))
-        super().__init__(sources, parts, rule, plan.source, pacer, on_drop)
-
-    def _serve(self, source: int, reader: PictureSource, parts: Arrivals) -> None:
-        with self._places[source]:
-            super()._serve(source, reader, parts)
+def _decoded(durations: ModelDurations, clock: MachineClock, seed: int) -> Iterator[NDArray[np.uint8]]:
+    """Pictures, each of which takes as long as decoding was measured to take."""
+    for ns in durations.durations("decode", seed):
+        clock.work(durations.task(ns, 1))
+        yield _PICTURE

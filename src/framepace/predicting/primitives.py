@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 import numpy as np
 from msgspec.structs import replace
-from numpy.typing import NDArray
 
 from framepace.analyze.summary import summarize
 from framepace.backends.base import get_backend
@@ -20,7 +19,7 @@ from framepace.facts.trace import Column, Trace
 from framepace.facts.workload import Closed, Delay, Load, Warmup
 from framepace.lab.lab import Lab
 from framepace.measure.session import clock_for
-from framepace.predicting.machine import crowd
+from framepace.predicting.machine import tasks_to_fill
 from framepace.progress import Tell, silent
 from framepace.recording.machine import probe
 
@@ -111,7 +110,7 @@ class _ModelRuns:
     def _filling(self, workers: int) -> int:
         """Workers that fill the cores; on a GPU `workers`."""
         if self._cores and (self._model.device or "cpu") == "cpu":
-            return crowd(self._cores, min(self._model.threads or self._cores, self._cores))
+            return tasks_to_fill(self._cores, min(self._model.threads or self._cores, self._cores))
         return max(2, workers)
 
     def _point(self, batch: int, workers: int, gap: float) -> Point:
@@ -131,15 +130,17 @@ class _ModelRuns:
         return min(points, key=_disturbed)
 
     def _run(self, batch: int, workers: int, gap: float, seconds: float) -> Trace:
-        case = self._case
+        load: Load = Delay(delay_ms=gap) if gap else Closed(concurrency=workers)
+        case = Case(plan=self._alone(batch, workers), workload=replace(self._case.workload, load=load))
+        return self._lab.run(case, seconds, warmup=Warmup(seconds_max=min(1.0, seconds)))
+
+    def _alone(self, batch: int, workers: int) -> Plan:
+        """The plan of the model alone."""
+        plan = self._case.plan
         model = replace(self._model, batch=Batching(max=batch, sizes=(batch,)), slots=1)
         # Sleeping, so that a pause is one, and waking up late is seen.
-        engine = replace(case.plan.engine, workers=workers, strategy="workers", decode="inline", wait="sleep")
-        plan = Plan(models=(model,), engine=engine, source=case.plan.source)
-        load: Load = Delay(delay_ms=gap) if gap else Closed(concurrency=workers)
-        warmup = Warmup(seconds_max=min(1.0, seconds))
-        alone = Case(plan=plan, workload=replace(case.workload, load=load))
-        return self._lab.run(alone, seconds, warmup=warmup)
+        engine = replace(plan.engine, workers=workers, strategy="workers", decode="inline", wait="sleep")
+        return Plan(models=(model,), engine=engine, source=plan.source)
 
 
 def _disturbed(point: Point) -> float:
@@ -167,17 +168,15 @@ def samples(trace: Trace) -> dict[str, tuple[int, ...]]:
         return {}
     first = np.flatnonzero(np.diff(rows["batch_id"], prepend=-1))
     last = np.append(first[1:], len(rows["due"])) - 1
-    stages = _per_frame(rows, first)
+    # All that follows looks at the first frame of each batch, but for the time after it.
+    batches = {name: column[first] for name, column in rows.items()}
+    stages = _per_frame(batches) | _inference(batches)
     if trace.meta.workload.scope == "stream":
-        stages["decode"] = (rows["decoded"] - rows["captured"])[first]
-    if (rows["compute"][first] >= 0).all():
-        stages |= _device(rows, first)
-    else:
-        stages["infer"] = (rows["finished"] - rows["started"])[first]
-    stages["after"] = _around(rows, first, last)
-    waited = rows["available"][first] < rows["due"][first]
+        stages["decode"] = batches["decoded"] - batches["captured"]
+    stages["after"] = _around(batches, rows["queued"][last])
+    waited = batches["available"] < batches["due"]
     if waited.any():
-        stages["wake"] = np.maximum(0, (rows["captured"] - rows["due"])[first][waited])
+        stages["wake"] = np.maximum(0, (batches["captured"] - batches["due"])[waited])
     return {name: tuple(values.tolist()) for name, values in stages.items()}
 
 
@@ -189,31 +188,37 @@ def _in_order(trace: Trace) -> Mapping[str, Column]:
     return sorted_trace.measured().requests
 
 
-def _per_frame(rows: Mapping[str, Column], first: NDArray[np.intp]) -> dict[str, Column]:
-    """Stages whose time grows with the batch, per frame of it; `first` are the first rows of the batches."""
-    size = rows["batch_size"][first]
+def _per_frame(batches: Mapping[str, Column]) -> dict[str, Column]:
+    """Stages whose time grows with the batch, per frame of it."""
+    size = batches["batch_size"]
     return {
-        "prepare": (rows["started"] - rows["batched"])[first] // size,
-        "finish": (rows["delivered"] - rows["finished"])[first] // size,
+        "prepare": (batches["started"] - batches["batched"]) // size,
+        "finish": (batches["delivered"] - batches["finished"]) // size,
     }
 
 
-def _around(rows: Mapping[str, Column], first: NDArray[np.intp], last: NDArray[np.intp]) -> Column:
-    """Time of the worker between two batches beside waiting and decoding."""
-    available, delivered, worker = (rows[name][first] for name in ("available", "delivered", "worker"))
-    before = rows["batched"][first] - rows["queued"][last]
-    around = before[1:] + np.maximum(0, available[1:] - delivered[:-1])
+def _inference(batches: Mapping[str, Column]) -> dict[str, Column]:
+    """The whole call; or, where the device reports its own times, those and the call around them.
+
+    'lag' is the time until the device starts, 'tail' that after it has ended.
+    """
+    started = batches["started"]
+    if (batches["compute"] < 0).any():
+        return {"infer": batches["finished"] - started}
+    compute_ends = batches["compute_at"] + batches["compute"]
+    ended = np.maximum(compute_ends, batches["d2h_at"] + batches["d2h"])
+    return {
+        **{name: batches[name] for name in _DEVICE_PARTS},
+        "enqueue": batches["enqueued"] - started,
+        "lag": np.maximum(0, batches["compute_at"] - started - batches["h2d"]),
+        "tail": np.maximum(0, batches["finished"] - np.maximum(ended, batches["enqueued"])),
+    }
+
+
+def _around(batches: Mapping[str, Column], queued: Column) -> Column:
+    """Time of the worker between two batches beside waiting and decoding; `queued` is when a batch had all frames."""
+    before = batches["batched"] - queued
+    between = batches["available"][1:] - batches["delivered"][:-1]
+    around = before[1:] + np.maximum(0, between)
+    worker = batches["worker"]
     return np.asarray(around[worker[1:] == worker[:-1]])
-
-
-def _device(rows: Mapping[str, Column], first: NDArray[np.intp]) -> dict[str, Column]:
-    """The device's own times, and the call around them: until it starts ('lag') and after it has ended ('tail')."""
-    parts = {name: rows[name][first] for name in _DEVICE_PARTS}
-    ended = np.maximum(rows["compute_at"] + rows["compute"], rows["d2h_at"] + rows["d2h"])[first]
-    started = rows["started"][first]
-    enqueued = rows["enqueued"][first]
-    return parts | {
-        "enqueue": enqueued - started,
-        "lag": np.maximum(0, rows["compute_at"][first] - started - parts["h2d"]),
-        "tail": np.maximum(0, rows["finished"][first] - np.maximum(ended, enqueued)),
-    }

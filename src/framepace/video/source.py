@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache, partial
 from itertools import cycle, islice
 from typing import Any, Protocol
@@ -69,7 +69,7 @@ class MemorySource:
 
     live, fps = False, None
 
-    def __init__(self, pictures: Sequence[Any], loop: bool = True, name: str = "memory") -> None:
+    def __init__(self, pictures: Iterable[Any], loop: bool = True, name: str = "memory") -> None:
         if not pictures:
             raise SourceError("there are no pictures", got="an empty list", expected="one picture or more")
         self.name = name
