@@ -1,4 +1,4 @@
-"""ONNX Runtime: on the CPU here, on a GPU with what backends/ort_cuda.py brings."""
+"""ONNX Runtime: on the CPU here, on a GPU by cuda.py."""
 
 from __future__ import annotations
 
@@ -16,7 +16,15 @@ from framepace.backends.onnxruntime import cuda as ort_cuda
 from framepace.backends.options import checked
 from framepace.clock.system import Clock
 from framepace.devices import cuda
-from framepace.errors import BackendError, DeviceLost, DeviceMemoryError, ModelError, UsageError, unknown
+from framepace.errors import (
+    BackendError,
+    DeviceLost,
+    DeviceMemoryError,
+    FramepaceError,
+    ModelError,
+    UsageError,
+    unknown,
+)
 from framepace.facts.base import Fact
 from framepace.facts.model import Layer, ModelSpec, TensorSpec
 from framepace.facts.plan import ModelPlan
@@ -26,7 +34,12 @@ from framepace.models.inputs import staging_array
 from framepace.models.spec import Resolved, inspect, operators, resolve
 from framepace.progress import Tell
 
-_LEVELS = {"off": "DISABLE_ALL", "basic": "ENABLE_BASIC", "extended": "ENABLE_EXTENDED", "all": "ENABLE_ALL"}
+_LEVELS = {
+    "off": "ORT_DISABLE_ALL",
+    "basic": "ORT_ENABLE_BASIC",
+    "extended": "ORT_ENABLE_EXTENDED",
+    "all": "ORT_ENABLE_ALL",
+}
 _EXECUTION = {"sequential": "ORT_SEQUENTIAL", "parallel": "ORT_PARALLEL"}
 OPTIONS: Mapping[str, str] = {
     "inter_threads": "threads that run independent nodes (with execution: parallel)",
@@ -37,6 +50,7 @@ OPTIONS: Mapping[str, str] = {
 }
 _CONVOLUTIONS = {"Conv", "ConvTranspose", "FusedConv"}
 _PRECISIONS = {"cpu": ("fp32", "int8"), "cuda": ("fp32", "fp16", "int8")}
+_DEVICES = {"cpu": "CPU", "cuda": "GPU"}
 
 
 class _Options(Fact, frozen=True, kw_only=True):
@@ -60,15 +74,13 @@ class OnnxRuntimeBackend(Backend):
     devices = ("cpu", "cuda")
 
     def _load(self, model: ModelPlan, clock: Clock, tell: Tell) -> Session:
-        gpu = (model.device or "cpu") != "cpu"
-        able = _PRECISIONS["cuda" if gpu else "cpu"]
-        if model.precision not in able:
+        kind = (model.device or "cpu").partition(":")[0]
+        if model.precision not in _PRECISIONS[kind]:
             fix = "use --set device=cuda, or the backend tensorrt or torch"
-            where = "GPU" if gpu else "CPU"
-            what = f"ONNX Runtime gains nothing from that precision on a {where}"
-            raise UsageError(what, got=model.precision, expected=" or ".join(able), fix=fix)
+            problem = f"ONNX Runtime gains nothing from that precision on a {_DEVICES[kind]}"
+            raise UsageError(problem, got=model.precision, expected=" or ".join(_PRECISIONS[kind]), fix=fix)
         checked_plan = replace(model, options=checked(self.name, _Options, model.options))
-        return _CudaSession(checked_plan, tell) if gpu else _OrtSession(checked_plan, tell)
+        return _SESSIONS[kind](checked_plan, tell)
 
     def batch_sizes(self, model: ModelPlan) -> tuple[int, ...]:
         """See Backend: on a GPU graphs are captured; without, a convolution remembers cuDNN's plan of one size only.
@@ -77,8 +89,9 @@ class OnnxRuntimeBackend(Backend):
         """
         if (model.device or "cpu") == "cpu":
             return ()
-        one = not model.graph and not _CONVOLUTIONS.isdisjoint(operators(model.model))
-        return (model.batch.max,) if one else model.batch.prepared_sizes
+        if not model.graph and not _CONVOLUTIONS.isdisjoint(operators(model.model)):
+            return (model.batch.max,)
+        return model.batch.prepared_sizes
 
     def versions(self) -> dict[str, str]:
         """Version of ONNX Runtime."""
@@ -90,17 +103,19 @@ class OnnxRuntimeBackend(Backend):
 def _session_options(model: ModelPlan) -> Any:
     import onnxruntime as ort
 
-    options, chosen = ort.SessionOptions(), model.options
+    chosen = model.options
+    options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = model.threads
     for pool in ("intra_op", "inter_op"):
-        options.add_session_config_entry(f"session.{pool}.allow_spinning", "1" if model.spinning else "0")
+        options.add_session_config_entry(f"session.{pool}.allow_spinning", str(int(model.spinning)))
     options.inter_op_num_threads = int(chosen.get("inter_threads", 0))
     options.enable_mem_pattern = bool(chosen.get("mem_pattern", True))
     options.enable_cpu_mem_arena = bool(chosen.get("arena", True))
-    options.execution_mode = getattr(ort.ExecutionMode, _one_of("execution", chosen, _EXECUTION, "sequential"))
+    execution = _one_of("execution", chosen, _EXECUTION, "sequential")
+    options.execution_mode = getattr(ort.ExecutionMode, execution)
     level = _one_of("optimisation", chosen, _LEVELS, "all")
-    options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, f"ORT_{level}")
+    options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, level)
     return options
 
 
@@ -111,46 +126,48 @@ def _one_of(key: str, options: Mapping[str, Any], values: Mapping[str, str], def
     return values[chosen]
 
 
-class _Loaded(Session):
-    """What both kinds of session know: the model's identity, and the file in the precision that is run."""
+class _FileSession(Session):
+    """What both kinds of session have: the model's identity, and the file in the precision that is run."""
 
     def __init__(self, model: ModelPlan, tell: Tell) -> None:
-        found = inspect(model.model)
-        self._plan, self._file = model, variant(model, None if model.precision == "fp32" else model.precision, tell)
+        self._plan = model
+        original = inspect(model.model)
+        self._file = variant(model, None if model.precision == "fp32" else model.precision, tell)
         self.resolved = resolve(inspect(self._file), model)
-        self.spec = replace(found, inputs=resolve(found, model).inputs)
+        self.spec = replace(original, inputs=resolve(original, model).inputs)
 
 
-class _OrtSession(_Loaded):
+class _CpuSession(_FileSession):
     def __init__(self, model: ModelPlan, tell: Tell) -> None:
         super().__init__(model, tell)
         self._session = _load(self._file, model, self.spec, ["CPUExecutionProvider"])
 
     def _worker(self, index: int) -> Worker:
-        return _OrtWorker(self._session, self.resolved, self.spec)
+        return _CpuWorker(self._session, self.resolved, self.spec)
 
     def _close(self) -> None:
         self._session = None
 
 
-class _CudaSession(_Loaded):
-    """The first session is made when the model is loaded: whatever is wrong with it is told then."""
+class _CudaSession(_FileSession):
+    """The first session is made when the model is loaded: whatever is wrong with it is an error then."""
 
     def __init__(self, model: ModelPlan, tell: Tell) -> None:
         import onnxruntime as ort
 
         ort_cuda.preload(ort)
         super().__init__(model, tell)
-        self._seats = ort_cuda.Seats(model, self.resolved, self._make)
-        self._seats.give_back(0, self._seats.take(0))
-        note = ort_cuda.fallen_back(self._seats.layers)
-        self.notes = (f"{model.name}: {note}",) if note else ()
-        self.placement = Counter(layer.place for layer in self._seats.layers)
+        self._sessions = ort_cuda.WorkerSessions(model, self.resolved, self._make)
+        self._sessions.give_back(0, self._sessions.take(0))
+        note = ort_cuda.fallen_back(self._sessions.layers)
+        if note is not None:
+            self.notes = (f"{model.name}: {note}",)
+        self.placement = Counter(layer.place for layer in self._sessions.layers)
         self.gpu = cuda.identity(model.device)["pci_bus_id"]
 
     def layers(self) -> tuple[Layer, ...]:
         """Every node and where it runs; ONNX Runtime's profiler would slow the run, so no times."""
-        return self._seats.layers
+        return self._sessions.layers
 
     def _make(self, provider: dict[str, Any]) -> Any:
         import onnxruntime as ort
@@ -161,17 +178,22 @@ class _CudaSession(_Loaded):
         return session
 
     def _worker(self, index: int) -> Worker:
-        return self._seats.worker(index, self.batch_sizes)
+        return self._sessions.worker(index, self.batch_sizes)
 
     def _close(self) -> None:
-        self._seats.close()
+        self._sessions.close()
 
 
-def _load(location: str, model: ModelPlan, found: ModelSpec, providers: list[Any]) -> Any:
+_SESSIONS: Mapping[str, type[_FileSession]] = {"cpu": _CpuSession, "cuda": _CudaSession}
+
+
+def _load(location: str, model: ModelPlan, spec: ModelSpec, providers: list[Any]) -> Any:
+    """An InferenceSession. Raises ModelError, DeviceMemoryError or DeviceLost."""
     import onnxruntime as ort
 
-    name = location.removeprefix("builtin:")
-    source = builtin.model_bytes(name) if location.startswith("builtin:") else location
+    source: str | bytes = location
+    if location.startswith("builtin:"):
+        source = builtin.model_bytes(location.removeprefix("builtin:"))
     options = _session_options(model)
     if providers != ["CPUExecutionProvider"]:
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
@@ -182,12 +204,16 @@ def _load(location: str, model: ModelPlan, found: ModelSpec, providers: list[Any
     except (UsageError, ModelError):
         raise
     except Exception as error:  # ONNX Runtime raises many classes of its own, none of them public
-        got = _message(error)
-        trouble = cuda.translate(error, f"loading {model.name}")
-        if isinstance(trouble, DeviceMemoryError | DeviceLost):
-            raise trouble from error
-        fix = _advice(got, found, ort.__version__)
-        raise ModelError(f"ONNX Runtime cannot load {model.model}", got=got, fix=fix) from error
+        raise _loading_error(error, model, spec, ort.__version__) from error
+
+
+def _loading_error(error: Exception, model: ModelPlan, spec: ModelSpec, version: str) -> FramepaceError:
+    device_error = cuda.translate(error, f"loading {model.name}")
+    if isinstance(device_error, DeviceMemoryError | DeviceLost):
+        return device_error
+    message = _message(error)
+    fix = _advice(message, spec, version)
+    return ModelError(f"ONNX Runtime cannot load {model.model}", got=message, fix=fix)
 
 
 def _message(error: Exception) -> str:
@@ -195,23 +221,24 @@ def _message(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _advice(message: str, found: ModelSpec, version: str) -> str:
+def _advice(message: str, spec: ModelSpec, version: str) -> str:
     if "fallback to CPU EP has been explicitly disabled" in message:
         return "--set option.cpu_nodes=allow runs it and says which nodes run on the CPU"
     if "In Node" in message:
-        return f"export with another opset than {found.opset}, or install an onnxruntime that has it ({version} here)"
+        return f"export with another opset than {spec.opset}, or install an onnxruntime that has it ({version} here)"
     if "xternal" in message:
         return "put the complete weights file that the model names beside it"
     if "pset" in message or "IR version" in message:
-        return f"opset {found.opset}: export with a lower opset, or install a newer onnxruntime ({version} here)"
+        return f"opset {spec.opset}: export with a lower opset, or install a newer onnxruntime ({version} here)"
     return "export it again; onnx.checker.check_model says more about the file"
 
 
-class _OrtWorker(Worker):
+class _CpuWorker(Worker):
     """Inputs are bound once; a run of a smaller batch uses a slice where the model allows it."""
 
     def __init__(self, session: Any, resolved: Resolved, spec: ModelSpec) -> None:
-        self._session, self._batched = session, resolved.batched
+        self._session = session
+        self._batched = resolved.batched
         self._inputs = {t.name: _input(t, resolved) for t in resolved.inputs}
         self._full = max((len(a) for name, a in self._inputs.items() if name in self._batched), default=0)
         self._names = [tensor.name for tensor in spec.outputs]

@@ -1,6 +1,6 @@
 """ONNX Runtime on a GPU: the CUDA execution provider with I/O binding on a worker's own stream.
 
-Each worker has a session of its own, because a session's kernels go to one stream. Sessions stay for the next run.
+Each worker has a session of its own, because a session's kernels go to one stream. Sessions are kept for the next run.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _graph_ids = itertools.count(1)
 
 
 @dataclass
-class Seat:
+class WorkerSession:
     """A device, its compute stream and the session on it, for one worker at a time."""
 
     device: cuda.CudaDevice
@@ -46,25 +46,25 @@ class Seat:
 
 
 @dataclass
-class Seats:
-    """The sessions of one model, one a worker; `make` makes an InferenceSession from provider options."""
+class WorkerSessions:
+    """The sessions of one model, one per worker; `make` makes an InferenceSession from provider options."""
 
     plan: ModelPlan
     resolved: Resolved
     make: Callable[[dict[str, Any]], Any]
-    free: dict[int, Seat] = field(default_factory=dict)
+    free: dict[int, WorkerSession] = field(default_factory=dict)
     layers: tuple[Layer, ...] = ()
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def take(self, index: int) -> Seat:
-        """The seat of worker `index`, made on its first use."""
+    def take(self, index: int) -> WorkerSession:
+        """The session of worker `index`, made on its first use."""
         with self._lock, cuda.lock_setup():
             return self.free.pop(index, None) or self._new(index)
 
-    def give_back(self, index: int, seat: Seat) -> None:
-        """Keep the seat for the next run, unless there is one of that number already."""
-        if self.free.setdefault(index, seat) is not seat:
-            _free(seat)
+    def give_back(self, index: int, session: WorkerSession) -> None:
+        """Keep the session for the next run, unless there is one of that number already."""
+        if self.free.setdefault(index, session) is not session:
+            _free(session)
 
     def close(self) -> None:
         """Free all."""
@@ -72,19 +72,27 @@ class Seats:
             _free(self.free.popitem()[1])
 
     def worker(self, index: int, sizes: Sequence[int]) -> Worker:
-        """A worker on its seat, with buffers of its own; `sizes` as DeviceWorker takes them."""
-        device, seat = cuda.open_device(self.plan.device, self.plan.sms, index), self.take(index)
-        launch = _Launch(seat, self.plan, self.resolved)
+        """A worker on its session, with buffers of its own; `sizes` as DeviceWorker takes them."""
+        device = cuda.open_device(self.plan.device, self.plan.sms, index)
+        session = self.take(index)
+        launch = _Launch(session, self.plan, self.resolved)
 
         def release() -> None:
             launch.close()
-            self.give_back(index, seat)
+            self.give_back(index, session)
 
         return DeviceWorker(
-            device, self.plan, self.resolved, launch.outputs, launch, compute=seat.stream, close=release, sizes=sizes
+            device,
+            self.plan,
+            self.resolved,
+            launch.outputs,
+            launch,
+            compute=session.stream,
+            close=release,
+            sizes=sizes,
         )
 
-    def _new(self, index: int) -> Seat:
+    def _new(self, index: int) -> WorkerSession:
         device = cuda.open_device(self.plan.device, self.plan.sms, index)
         with contextlib.ExitStack() as on_error:
             on_error.callback(device.close)
@@ -92,27 +100,24 @@ class Seats:
             session = self.make(provider_options(self.plan, stream.handle))
             on_error.pop_all()
         self.layers = self.layers or placement(session)
-        return Seat(device, stream, session)
+        return WorkerSession(device, stream, session)
 
 
-def _free(seat: Seat) -> None:
-    seat.session = None
-    seat.device.close()
+def _free(worker_session: WorkerSession) -> None:
+    worker_session.session = None
+    worker_session.device.close()
 
 
 def provider_options(plan: ModelPlan, stream: int) -> dict[str, Any]:
     """Options of the CUDA execution provider for a worker's stream."""
     chosen = plan.options
-    search = str(chosen.get("algorithms", "exhaustive"))
-    if search not in _CUDNN_SEARCH:
-        raise UsageError("algorithms cannot be that", got=search, expected=", ".join(_CUDNN_SEARCH))
     options = {
         "device_id": str(cuda.ordinal(plan.device)),
         "user_compute_stream": str(stream),
-        "cudnn_conv_algo_search": _CUDNN_SEARCH[search],
-        "use_tf32": "1" if chosen.get("tf32", True) else "0",
-        "prefer_nhwc": "1" if chosen.get("nhwc", False) else "0",
-        "enable_cuda_graph": "1" if plan.graph else "0",
+        "cudnn_conv_algo_search": _cudnn_search(str(chosen.get("algorithms", "exhaustive"))),
+        "use_tf32": _flag(chosen.get("tf32", True)),
+        "prefer_nhwc": _flag(chosen.get("nhwc", False)),
+        "enable_cuda_graph": _flag(plan.graph),
         "arena_extend_strategy": "kSameAsRequested",
     }
     if "memory_mb" in chosen:
@@ -120,10 +125,20 @@ def provider_options(plan: ModelPlan, stream: int) -> dict[str, Any]:
     return options
 
 
+def _cudnn_search(name: str) -> str:
+    if name not in _CUDNN_SEARCH:
+        raise UsageError("algorithms cannot be that", got=name, expected=", ".join(_CUDNN_SEARCH))
+    return _CUDNN_SEARCH[name]
+
+
+def _flag(value: object) -> str:
+    return str(int(bool(value)))
+
+
 def preload(ort: Any) -> None:
     """Load the CUDA and cuDNN libraries that other packages brought. Raises UsageError where the provider is missing.
 
-    The packages onnxruntime and onnxruntime-gpu install the same module: of two, the one installed last is there.
+    The packages onnxruntime and onnxruntime-gpu install the same module: of two, the last one installed stays.
     """
     if PROVIDER not in ort.get_available_providers():
         fix = (
@@ -146,7 +161,7 @@ def check_provider(session: Any, version: str) -> None:
 
 
 def placement(session: Any) -> tuple[Layer, ...]:
-    """Where each node runs, as ONNX Runtime assigned it; empty where this version does not tell."""
+    """Where each node runs, as ONNX Runtime assigned it; empty where this version cannot say."""
     if not hasattr(session, "get_provider_graph_assignment_info"):
         return ()
     places = {"CUDAExecutionProvider": "cuda", "CPUExecutionProvider": "cpu"}
@@ -167,24 +182,30 @@ def fallen_back(layers: tuple[Layer, ...]) -> str | None:
 
 
 class _Launch:
-    """The launch of a seat: one I/O binding for each (slot, count), on the slot's buffers."""
+    """The launch of a worker: one I/O binding for each (slot, count), on the slot's buffers."""
 
-    def __init__(self, seat: Seat, plan: ModelPlan, resolved: Resolved) -> None:
+    def __init__(self, worker_session: WorkerSession, plan: ModelPlan, resolved: Resolved) -> None:
         import onnxruntime as ort
 
-        self._ort, self._seat, self._plan, self._resolved = ort, seat, plan, resolved
+        self._ort = ort
+        self._on = worker_session  # which lets go of its session before its device is closed
+        self._plan = plan
+        self._resolved = resolved
         self._bindings: dict[tuple[int, int], tuple[Any, Any, int]] = {}
-        self._names = [out.name for out in seat.session.get_outputs()]
+        file_outputs = worker_session.session.get_outputs()
+        self._names = [out.name for out in file_outputs]
         # Outputs of known shape go to buffers bound once; the others wherever ONNX Runtime puts them, each time.
-        self._bound = plan.graph or all(_fixed(out.shape) for out in seat.session.get_outputs())
-        self.outputs = _output_shapes(ort, seat, resolved) if self._bound else ()
+        self._bound = plan.graph or all(_fixed(out.shape) for out in file_outputs)
+        self.outputs: tuple[TensorSpec, ...] = ()
+        if self._bound:
+            self.outputs = _largest_outputs(ort, worker_session.session, resolved)
 
     def __call__(self, index: int, slot: Slot, count: int, stream: Stream) -> Mapping[str, Produced] | None:
         if (index, count) not in self._bindings:
             self._bindings[index, count] = self._bind(slot, count)
         binding, options, _ = self._bindings[index, count]
         try:
-            self._seat.session.run_with_iobinding(binding, options)
+            self._on.session.run_with_iobinding(binding, options)
         except Exception as error:  # ONNX Runtime raises many classes of its own, none of them public
             raise cuda.translate(error, "ONNX Runtime ran an inference") from error
         if self._bound:
@@ -195,35 +216,47 @@ class _Launch:
         """Forget bindings and captured graphs."""
         for _, _, graph in self._bindings.values():
             with contextlib.suppress(Exception):
-                self._seat.session.release_captured_graph(graph)
+                self._on.session.release_captured_graph(graph)
         self._bindings.clear()
 
     def _bind(self, slot: Slot, count: int) -> tuple[Any, Any, int]:
-        binding, graph = self._seat.session.io_binding(), next(_graph_ids)
-        device = self._seat.device.index
-        for tensor in self._resolved.inputs:
-            shape = _cut(tensor, count, self._resolved)
-            binding.bind_input(tensor.name, "cuda", device, tensor.dtype, shape, slot.pointers[tensor.name])
-        for out in self.outputs:
-            shape = _cut(out, count, self._resolved, self._plan.batch.max)
-            binding.bind_output(out.name, "cuda", device, out.dtype, shape, slot.pointers[out.name])
-        for name in () if self._bound else self._names:
-            binding.bind_output(name, "cuda", device)
+        binding = self._on.session.io_binding()
+        graph = next(_graph_ids)
+        self._bind_inputs(binding, slot, count)
+        self._bind_outputs(binding, slot, count)
         options = self._ort.RunOptions()
         options.add_run_config_entry(*_RUN_ASYNC)
         if self._plan.graph:
             options.add_run_config_entry("gpu_graph_id", str(graph))
             with cuda.lock_setup():  # the second run captures, in a mode that forbids others to allocate
                 for _ in range(2):
-                    self._seat.session.run_with_iobinding(binding, options)
+                    self._on.session.run_with_iobinding(binding, options)
         return binding, options, graph
 
+    def _bind_inputs(self, binding: Any, slot: Slot, count: int) -> None:
+        device = self._on.device.index
+        for tensor in self._resolved.inputs:
+            shape = _shape(tensor, count, batched=tensor.name in self._resolved.batched)
+            binding.bind_input(tensor.name, "cuda", device, tensor.dtype, shape, slot.pointers[tensor.name])
 
-def _cut(tensor: TensorSpec, count: int, resolved: Resolved, full: int | None = None) -> list[int]:
+    def _bind_outputs(self, binding: Any, slot: Slot, count: int) -> None:
+        device = self._on.device.index
+        if not self._bound:
+            for name in self._names:
+                binding.bind_output(name, "cuda", device)
+            return
+        full = self._plan.batch.max
+        for out in self.outputs:
+            shape = _shape(out, count, batched=bool(self._resolved.batched) and out.shape[:1] == (full,))
+            binding.bind_output(out.name, "cuda", device, out.dtype, shape, slot.pointers[out.name])
+
+
+def _shape(tensor: TensorSpec, count: int, batched: bool) -> list[int]:
     """The shape for `count` items of the batch."""
     shape = [int(d) for d in tensor.shape]
-    batched = tensor.name in resolved.batched if full is None else bool(resolved.batched) and shape[:1] == [full]
-    return [count, *shape[1:]] if batched else shape
+    if batched:
+        shape[0] = count
+    return shape
 
 
 def _fixed(shape: Sequence[Any]) -> bool:
@@ -231,7 +264,7 @@ def _fixed(shape: Sequence[Any]) -> bool:
     return bool(shape) and all(isinstance(d, int) for d in shape[1:])
 
 
-def _output_shapes(ort: Any, seat: Seat, resolved: Resolved) -> tuple[TensorSpec, ...]:
+def _largest_outputs(ort: Any, session: Any, resolved: Resolved) -> tuple[TensorSpec, ...]:
     """Outputs of the largest batch, from one run outside of any graph."""
     import numpy as np
 
@@ -239,11 +272,13 @@ def _output_shapes(ort: Any, seat: Seat, resolved: Resolved) -> tuple[TensorSpec
     options.add_run_config_entry("gpu_graph_id", "-1")
     feed = {t.name: np.zeros([int(d) for d in t.shape], t.dtype) for t in resolved.inputs}
     try:
-        results = seat.session.run(None, feed, options)
+        results = session.run(None, feed, options)
     except Exception as error:  # ONNX Runtime raises many classes of its own, none of them public
         raise cuda.translate(error, "its first inference") from error
-    names = [out.name for out in seat.session.get_outputs()]
-    return tuple(TensorSpec(name=n, dtype=r.dtype.name, shape=r.shape) for n, r in zip(names, results, strict=True))
+    return tuple(
+        TensorSpec(name=out.name, dtype=array.dtype.name, shape=array.shape)
+        for out, array in zip(session.get_outputs(), results, strict=True)
+    )
 
 
 def _produced(value: Any) -> Produced:
