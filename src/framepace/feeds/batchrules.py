@@ -36,7 +36,9 @@ class BatchRule:
         joins without waiting, so the caller adds what is due before it asks.
         """
         closes = self.closes_at(oldest_due)
-        return None if count >= self.size or now >= closes else closes
+        if count >= self.size or now >= closes:
+            return None
+        return closes
 
 
 @dataclass(frozen=True)
@@ -52,37 +54,44 @@ class DeadlineRule:
     sizes: tuple[int, ...] = ()
 
     def waits_until(self, now: int, dues: Sequence[int], costs: BatchCosts, flying: int, free: int) -> int | None:
-        """The time (ns) until which the frames that are there wait, unless a batch ends before; None: take them now.
+        """The time (ns) until which the waiting frames wait, unless a batch ends before; None: take them now.
 
         They do not wait where one of them would be on time if it went now, beside the `flying` batches, and late if it
         waited until one of those ends (expected at `free`, ns); nor where the budget is under the cost of one frame.
         Until when: the oldest deadline that waiting can meet, less the cost of the batch with one frame more.
 
         Args:
-            dues: when the frames that are there were due (ns).
+            dues: when the waiting frames were due (ns).
         """
         count = len(dues)
-        if not flying or count >= self.full or not costs.grows(count) or self.budget < costs.limit(1):
+        if not flying or not self._may_grow(count, costs):
             return None
+        # A frame due before `late_if_waiting` misses its deadline by waiting, one due from `on_time_now` on can go now.
         after = costs.limit(count + 1, flying - 1) - self.budget
-        lost, saved = max(now, free) + after, now + costs.limit(count, flying) - self.budget
-        if any(saved <= due <= lost for due in dues):
+        late_if_waiting = max(now, free) + after
+        on_time_now = now + costs.limit(count, flying) - self.budget
+        if any(on_time_now <= due <= late_if_waiting for due in dues):
             return None
-        return min((due for due in dues if due > lost), default=NEVER) - after
+        return min((due for due in dues if due > late_if_waiting), default=NEVER) - after
 
     def takes(self, now: int, dues: Sequence[int], costs: BatchCosts, flying: int) -> int:
-        """How many of the frames that are there are taken; `dues` (ns) in the order in which they go.
+        """How many of the waiting frames are taken; `dues` (ns) in the order in which they go.
 
-        So many that the fewest miss their deadlines, the rest being the next batch; then the largest preferred size,
+        So many that the fewest miss their deadlines, the others being the next batch; then the largest preferred size,
         then the largest.
         """
-        there = min(len(dues), self.size)
-        fewer = {size for size in self.sizes if size <= there}
-        if not fewer and dues[0] + self.budget >= now + costs.cost(there, flying):
-            return there
-        choices = {there, self._fits(dues[0] + self.budget - now, there, costs, flying), *fewer}
-        missed = {size: self._missed(now, dues[:there], size, costs, flying) for size in choices}
-        return min(missed, key=lambda size: (missed[size], size not in fewer, -size))
+        dues = dues[: self.size]
+        largest = len(dues)
+        preferred = {size for size in self.sizes if size <= largest}
+        fitting = self._fits(dues[0] + self.budget - now, largest, costs, flying)
+        if not preferred and fitting == largest:
+            return largest
+        choices = {largest, fitting, *preferred}
+        missed = {size: self._missed(now, dues, size, costs, flying) for size in choices}
+        return min(missed, key=lambda size: (missed[size], size not in preferred, -size))
+
+    def _may_grow(self, count: int, costs: BatchCosts) -> bool:
+        return count < self.full and costs.grows(count) and self.budget >= costs.limit(1)
 
     @property
     def full(self) -> int:
@@ -93,22 +102,22 @@ class DeadlineRule:
         """Frames that were due before that (ns) cannot be on time any more."""
         return now + costs.limit(1, flying) - self.budget
 
-    def _fits(self, left: int, there: int, costs: BatchCosts, flying: int) -> int:
-        """The most frames whose batch takes no longer than `left` ns, from 1 to `there`."""
-        fits = there
-        while fits > 1 and costs.cost(fits, flying) > left:
+    def _fits(self, time: int, largest: int, costs: BatchCosts, flying: int) -> int:
+        """The most frames whose batch takes no longer than `time` (ns), from 1 to `largest`."""
+        fits = largest
+        while fits > 1 and costs.cost(fits, flying) > time:
             fits -= 1
         return fits
 
     def _missed(self, now: int, dues: Sequence[int], size: int, costs: BatchCosts, flying: int) -> int:
-        """How many miss their deadlines when `size` of them go now and the rest after them."""
+        """How many miss their deadlines when `size` of them go now and the others after them."""
         first = now - self.budget + costs.cost(size, flying)
         second = first + costs.cost(len(dues) - size, flying)
         return sum(due < first for due in dues[:size]) + sum(due < second for due in dues[size:])
 
 
 def in_order(
-    waiting: Sequence[Sequence[int]], count: int, late: int, turns: Sequence[int], given: int = 0
+    waiting: Sequence[Sequence[int]], count: int, late: int, turns: Sequence[int], taken: int = 0
 ) -> list[tuple[int, int]]:
     """The next `count` frames at most, as (due, source): the oldest deadline first, each source in its own order.
 
@@ -117,25 +126,33 @@ def in_order(
 
     Args:
         waiting: due times (ns) of each source's frames, in its order.
-        turns: for each source, how many frames had been given in all when it had its last one.
-        given: how many were given so far.
+        turns: for each source, how many frames had been taken in all when it had its last one.
+        taken: how many were taken so far.
     """
     if all(not dues or dues[0] >= late for dues in waiting):
         frames = [(due, source) for source, dues in enumerate(waiting) for due in dues]
         return sorted(frames)[:count]
-    heads = {source: 0 for source, dues in enumerate(waiting) if dues}
-    last, chosen = list(turns), list[tuple[int, int]]()
+    return _in_turn(waiting, count, late, list(turns), taken)
+
+
+def _in_turn(
+    waiting: Sequence[Sequence[int]], count: int, late: int, turns: list[int], taken: int
+) -> list[tuple[int, int]]:
+    """The order of `in_order` where a source's next frame is late; `turns` is updated."""
+    heads = {source: 0 for source, dues in enumerate(waiting) if dues}  # how many of a source's frames are in the order
+    order: list[tuple[int, int]] = []
 
     def rank(source: int) -> tuple[bool, int]:
         due = waiting[source][heads[source]]
-        return due < late and given - last[source] < len(heads) - 1, due
+        may_wait = taken - turns[source] < len(heads) - 1
+        return due < late and may_wait, due
 
-    while heads and len(chosen) < count:
+    while heads and len(order) < count:
         source = min(heads, key=rank)
-        chosen.append((waiting[source][heads[source]], source))
-        given += 1
-        last[source] = given
+        order.append((waiting[source][heads[source]], source))
+        taken += 1
+        turns[source] = taken
         heads[source] += 1
         if heads[source] == len(waiting[source]):
             del heads[source]
-    return chosen
+    return order

@@ -123,9 +123,9 @@ class DeadlineFeed(Feed):
         self._numbers = count()
         self._turn = pacer.clock.lock()  # of the worker that waits
         self._guard = pacer.clock.lock()  # of buffers and upcoming frames
-        self._buffers: list[deque[Frame]] = [deque() for _ in sources]
+        self._buffers = [deque[Frame]() for _ in sources]
         self._upcoming: list[tuple[int, int, int]] = []  # a heap of (due, source, number)
-        for source in range(len(sources)):
+        for source, _ in enumerate(sources):
             self._expect(source, 0)
 
     def take(self, idle: Idle | None, wait: bool = True) -> list[Frame] | None:

@@ -65,12 +65,12 @@ class StreamFeed(Feed):
         self._clock = pacer.clock
         self._state = pacer.state
         self._numbers = count()
-        self._buffers: list[deque[Frame]] = [deque() for _ in sources]
+        self._buffers = [deque[Frame]() for _ in sources]
         self._changed = pacer.clock.condition()
         self._alive = len(sources)
         self._held_up = 0  # sources that wait for room in their buffers
-        self._errors: dict[int, FramepaceError] = {}
-        self._threads: list[threading.Thread] = []
+        self._errors = dict[int, FramepaceError]()
+        self._threads = list[threading.Thread]()
 
     @property
     def errors(self) -> dict[int, FramepaceError]:
