@@ -1,4 +1,4 @@
-"""What an inference asks of the device: from the network, the plan and the batch to times by resource (pure)."""
+"""What an inference asks of the device: from the network, the plan and the batch to times per resource (pure)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _BYTES = {"fp32": 1.0, "fp16": 0.5, "bf16": 0.5, "int8": 0.25}  # of those in fp
 class Demand:
     """One inference of a batch, alone on the device.
 
-    `compute` is the time of the arithmetic at the boost clock, `memory` that of the bytes, `kernels` the least that so
-    many kernels take (ns); the inference takes the longest of them. `filled` is the part of the SMs at its disposal
-    that its blocks occupy on average, `part` that of all SMs.
+    `compute` is the time of the arithmetic at the boost clock, `memory` that of the bytes, `least` the minimum that so
+    many kernels take (ns); the inference takes the longest of them. `part` is the share of all SMs that it may use,
+    `filled` the share of those that its blocks occupy on average.
     """
 
     compute: float
@@ -30,36 +30,47 @@ class Demand:
 
 
 def demand(device: DeviceModel, network: NetworkModel, precision: str, batch: int, sms: int | None = None) -> Demand:
-    """What a batch asks of the device: blocks run in whole waves over the SMs, a wave takes as long as one block.
+    """What a batch asks of the device: blocks run in whole waves over the SMs; a wave takes as long as one block.
 
     Raises UsageError where the device does not have the precision.
     """
-    rate = device.peak(precision) * network.efficiency / device.sm_count  # of one SM
-    if rate <= 0:
-        able = ", ".join(name for name in _BYTES if device.peak(name) > 0)
-        raise UsageError("the simulated device does not have that precision", got=precision, expected=able)
-    count = min(sms or device.sm_count, device.sm_count)
+    usable_sms = min(sms or device.sm_count, device.sm_count)
     blocks = batch * network.blocks
-    waves = math.ceil(blocks / count)
-    on_device = 1 - network.fallback_share
-    block = network.gflops * 1e9 * on_device / network.blocks / rate
-    moved = (network.weights_mb + batch * network.mbytes) * 1e6 * _BYTES[precision] * on_device
+    waves = math.ceil(blocks / usable_sms)
     return Demand(
-        compute=waves * block * 1e9,
-        memory=moved / (device.dram_gb_s * network.dram_efficiency),
+        compute=waves * _block_s(device, network, precision) * 1e9,
+        memory=_moved_bytes(network, precision, batch) / (device.dram_gb_s * network.dram_efficiency),
         least=network.kernels * device.kernel_us * 1000,
-        filled=blocks / (waves * count),
-        part=count / device.sm_count,
+        filled=blocks / (waves * usable_sms),
+        part=usable_sms / device.sm_count,
         kernels=network.kernels,
         tensor=precision != "fp32",
     )
+
+
+def _block_s(device: DeviceModel, network: NetworkModel, precision: str) -> float:
+    """Time of the arithmetic of one thread block on one SM at the boost clock, s."""
+    rate = device.peak(precision) * network.efficiency / device.sm_count
+    if rate <= 0:
+        able = ", ".join(name for name in _BYTES if device.peak(name) > 0)
+        raise UsageError("the simulated device does not have that precision", got=precision, expected=able)
+    return network.gflops * 1e9 * (1 - network.fallback_share) / network.blocks / rate
+
+
+def _moved_bytes(network: NetworkModel, precision: str, batch: int) -> float:
+    """Bytes that a batch reads and writes in the device's memory."""
+    in_fp32 = (network.weights_mb + batch * network.mbytes) * 1e6
+    return in_fp32 * _BYTES[precision] * (1 - network.fallback_share)
 
 
 def copy_ns(device: DeviceModel, size: int, pinned: bool, copies: int = 1) -> int:
     """Time of `copies` copies of `size` bytes together, ns; 0 where there is nothing to copy."""
     if not size:
         return 0
-    return round(copies * device.copy_us * 1000 + size / (device.pinned_gb_s if pinned else device.pageable_gb_s))
+    gb_s = device.pageable_gb_s
+    if pinned:
+        gb_s = device.pinned_gb_s
+    return round(copies * device.copy_us * 1000 + size / gb_s)
 
 
 def fallback_ns(device: DeviceModel, network: NetworkModel, batch: int) -> int:

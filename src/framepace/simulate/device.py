@@ -88,29 +88,32 @@ class Device:
     """
 
     def __init__(self, model: DeviceModel, index: int = 0, start: int = 0) -> None:
-        self.model, self.index = model, index
+        self.model = model
+        self.index = index
         self.governor = Governor(model)
-        self.samples: deque[Sample] = deque(maxlen=_SAMPLES_KEPT)
+        self.samples = deque[Sample](maxlen=_SAMPLES_KEPT)
         self.shared = Stream()
         self.memory = 0
-        self._running: list[Job] = []
-        self._streams: list[Stream] = []
+        self._running = list[Job]()
+        self._streams = list[Stream]()
         self._up_free = self._down_free = start
         self._last: Tenant | None = None
         self._slow = model.boost_mhz / self.governor.mhz
         self._tick_ns = round(model.tick_ms * 1e6)
-        self._tick_at, self._at = start + self._tick_ns, start
+        self._tick_at = start + self._tick_ns
+        self._at = start
         self._activity = Activity()
         self.next = self._tick_at
 
     def submit(self, job: Job, now: int) -> None:
         """Enqueue an inference whose host reached the device at `now`."""
         self.advance(now)
-        job.h2d_at = max(now, self._up_free) if job.h2d else -1
+        job.ready = max(job.launched, now)
         if job.h2d:
+            job.h2d_at = max(now, self._up_free)
             self._up_free = job.h2d_at + job.h2d
             self._activity.up += job.up_bytes
-        job.ready = max(job.launched, self._up_free if job.h2d else now)
+            job.ready = max(job.launched, self._up_free)
         if not job.stream.jobs:
             self._streams.append(job.stream)
         job.stream.jobs.append(job)
@@ -124,7 +127,9 @@ class Device:
     def finish(self, job: Job, now: int) -> int:
         """When `job` is over, or the next moment at which to ask again (ns)."""
         self.advance(now)
-        return self.next if job.finished < 0 else job.finished
+        if job.finished < 0:
+            return self.next
+        return job.finished
 
     def _step(self, now: int) -> None:
         if not self._streams:  # nothing can end or begin: the common case in a gap
@@ -157,16 +162,20 @@ class Device:
         for job in over:
             self._running.remove(job)
             job.end = job.stream.free = job.tenant.last_end = now
-            job.d2h_at = max(now, self._down_free) if job.d2h else -1
-            job.finished = job.d2h_at + job.d2h if job.d2h else now
-            if job.d2h:
-                self._down_free = job.finished
-                self._activity.down += job.down_bytes
+            self._copy_down(job, now)
             self._last = job.tenant
             job.stream.jobs.popleft()
             if not job.stream.jobs:
                 self._streams.remove(job.stream)
         return bool(over)
+
+    def _copy_down(self, job: Job, now: int) -> None:
+        """The outputs of an inference whose kernels ended go to the host, if any do; then it is finished."""
+        job.finished = now
+        if job.d2h:
+            job.d2h_at = max(now, self._down_free)
+            job.finished = self._down_free = job.d2h_at + job.d2h
+            self._activity.down += job.down_bytes
 
     def _begin(self, now: int) -> bool:
         begun = False
@@ -181,47 +190,66 @@ class Device:
 
     def _ask(self, job: Job, now: int) -> None:
         """What a beginning inference wants: its least time, its refills, its demands on SMs and memory."""
-        model, w = self.model, job.demand
-        alone = max(w.compute * self._slow, w.memory, w.least)
-        # The last kernel cannot begin before it is launched.
-        starved = job.fed + alone / w.kernels - now if w.kernels > 1 else 0.0
-        job.least = max(w.least, starved)
+        model = self.model
+        demand = job.demand
+        alone = max(demand.compute * self._slow, demand.memory, demand.least)
+        starved = 0.0
+        if demand.kernels > 1:  # the last kernel cannot begin before it is launched
+            starved = job.fed + alone / demand.kernels - now
+        job.least = max(demand.least, starved)
         slept = job.depth * model.asleep_factor * min(max(alone, starved), model.asleep_us * 1000)
         job.extra = slept + self._cold(job.tenant, now)
 
     def _cold(self, tenant: Tenant, now: int) -> float:
         """Time to refill what was lost since the model's last run, ns."""
-        model, cost = self.model, 0.0
+        model = self.model
         if any(job.tenant is tenant for job in self._running):
-            return cost
+            return 0.0
+        refill = 0.0
         if model.cold_us:
-            pause = math.inf if tenant.last_end is None else now - tenant.last_end
-            cost = model.cold_us * 1000 * (1 - math.exp(-pause / (model.cold_ms * 1e6)))
-        evicted = self._last is not None and self._last is not tenant
-        return cost + (model.evict_us * 1000 if evicted else 0.0)
+            pause = math.inf
+            if tenant.last_end is not None:
+                pause = now - tenant.last_end
+            refill = model.cold_us * 1000 * (1 - math.exp(-pause / (model.cold_ms * 1e6)))
+        if self._last is not None and self._last is not tenant:
+            refill += model.evict_us * 1000
+        return refill
 
     def _share(self, now: int) -> None:
         """Rates from now on, after an inference began or ended or the clock changed."""
         if not self._running:
             self._activity.rates((), 0.0, 0.0)
             return
-        slow = self._slow
         for job in self._running:
-            w = job.demand
-            alone = max(w.compute * slow, w.memory, job.least, 1e-9)
-            job.sm, job.dram = w.filled * w.compute * slow / alone, w.memory / alone
+            self._want(job)
         whole, groups = self._wanted()
         dram = sum(job.dram for job in self._running)
         for job in self._running:
-            w = job.demand
-            own = whole if job.group is None else max(whole, groups[job.group])
-            base = max(w.compute * slow * max(1.0, own), w.memory * max(1.0, dram), job.least)
-            self._progress(job, base * job.factor + job.extra, now)
+            sm = whole
+            if job.group is not None:
+                sm = max(whole, groups[job.group])
+            self._progress(job, self._span(job, sm, dram), now)
         self._activity.rates(self._running, whole, dram)
 
+    def _span(self, job: Job, sm: float, dram: float) -> float:
+        """How long all of an inference takes where these shares of SMs and memory bandwidth are wanted, ns."""
+        demand = job.demand
+        compute = demand.compute * self._slow * max(1.0, sm)
+        slowest = max(compute, demand.memory * max(1.0, dram), job.least)
+        return slowest * job.factor + job.extra
+
+    def _want(self, job: Job) -> None:
+        """The shares of SMs and memory bandwidth that an inference would use if it were alone."""
+        demand = job.demand
+        alone = max(demand.compute * self._slow, demand.memory, job.least, 1e-9)
+        job.sm = demand.filled * demand.compute * self._slow / alone
+        job.dram = demand.memory / alone
+
     def _wanted(self) -> tuple[float, dict[Group, float]]:
-        """SMs that are wanted, as a share of all, and in each partition as a share of its own; it cannot have more."""
-        whole, groups, parts = 0.0, dict[Group, float](), dict[Group, float]()
+        """SMs that are wanted, as a share of all, and per partition as a share of its own; it cannot have more."""
+        whole = 0.0
+        groups: dict[Group, float] = {}
+        parts: dict[Group, float] = {}
         for job in self._running:
             if job.group is None:
                 whole += job.sm
@@ -236,7 +264,8 @@ class Device:
             return
         if now > job.since:
             job.done += (now - job.since) / job.span
-        job.since, job.span = now, span
+        job.since = now
+        job.span = span
         job.until = now + max(0, round((1 - job.done) * span))
 
     def _account(self, now: int) -> None:
@@ -246,7 +275,9 @@ class Device:
 
     def _tick(self, now: int) -> bool:
         """The governor's turn; whether it changed the clock."""
-        activity, governor, before = self._activity, self.governor, self.governor.mhz
+        activity = self._activity
+        governor = self.governor
+        before = governor.mhz
         length = self._tick_ns
         governor.tick(activity.busy / length, activity.sm / length, activity.dram / length)
         self.samples.append(sample(now, self, activity, length))

@@ -1,4 +1,4 @@
-"""The governor: what clock the device runs at, from its load, its power and its temperature; once a tick."""
+"""The governor: what clock the device runs at, from its load, its power and its temperature; once per tick."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import math
 
 from framepace.simulate.parameters import DeviceModel
 
-_IDLE, _POWER, _THERMAL = 0x001, 0x004, 0x020  # bits of facts.device.EVENT_REASONS
+# Bits of facts.device.EVENT_REASONS
+_IDLE = 0x001
+_POWER = 0x004
+_THERMAL = 0x020
 _BAND_C = 5.0  # under its limit, in which the device begins to hold the temperature down
 
 
@@ -21,39 +24,60 @@ class Governor:
 
     def __init__(self, model: DeviceModel) -> None:
         self._model = model
-        self.mhz, self._clock = model.boost_mhz, float(model.boost_mhz)
-        self._load, self._idle_ms, self._activity = 1.0, 0.0, 0.0
-        self.power_w, self.energy_mj, self.reasons = model.idle_w, 0.0, 0
+        self.mhz = model.boost_mhz
+        self.power_w = model.idle_w
+        self.energy_mj = 0.0
+        self.reasons = 0
         self.temperature_c = model.ambient_c + model.idle_w * model.heating_c_per_w
-        self._root = 1 / max(model.power_exponent, 1e-3)
-        self._fall, self._rise = (self._stride(ms) for ms in (model.fall_ms, model.rise_ms))
-        self._loads, self._powers = (self._weight(ms) for ms in (model.load_window_ms, model.power_window_ms))
-        self._heats = self._weight(model.heating_s * 1000)
+        self._clock = float(model.boost_mhz)
+        self._load = 1.0
+        self._idle_ms = 0.0
+        self._activity = 0.0
+        self._load_weight = self._weight(model.load_window_ms)
+        self._power_weight = self._weight(model.power_window_ms)
+        self._heating_weight = self._weight(model.heating_s * 1000)
 
     def tick(self, busy: float, sm: float, dram: float) -> None:
-        """Go on by one tick in which the device was `busy`, its SMs and memory active for these shares of the time."""
-        model = self._model
+        """Advance by one tick; the device was `busy`, its SMs and memory active for these shares of the tick."""
         self._spend(sm, dram)
-        self._load += (busy - self._load) * self._loads
-        self._idle_ms = 0.0 if busy else self._idle_ms + model.tick_ms
+        self._load += (busy - self._load) * self._load_weight
+        self._idle_ms += self._model.tick_ms
+        if busy:
+            self._idle_ms = 0.0
         wanted = self._wanted()
-        fits, cool = self._fitting(), self._cooling()
-        target = min(wanted, fits, cool)
-        self._clock = min(max(target, self._clock - self._fall), self._clock + self._rise)
+        fits = self._fitting()
+        cool = self._cooling()
+        self._move(min(wanted, fits, cool))
+        self.reasons = self._limits(wanted, fits, cool)
+
+    def _move(self, target: float) -> None:
+        """Let the clock go towards `target`, as far as it can in a tick."""
+        lowest = self._clock - self._stride(self._model.fall_ms)
+        highest = self._clock + self._stride(self._model.rise_ms)
+        self._clock = min(max(target, lowest), highest)
         self.mhz = self._stepped()
-        limits = (_POWER if fits < min(wanted, cool) else 0) | (_THERMAL if cool < min(wanted, fits) else 0)
-        self.reasons = limits | (_IDLE if wanted == model.idle_mhz < model.boost_mhz else 0)
+
+    def _limits(self, wanted: float, fits: float, cool: float) -> int:
+        """Why the clock is not higher, as bits of EVENT_REASONS."""
+        reasons = 0
+        if fits < min(wanted, cool):
+            reasons |= _POWER
+        if cool < min(wanted, fits):
+            reasons |= _THERMAL
+        if wanted == self._model.idle_mhz < self._model.boost_mhz:
+            reasons |= _IDLE
+        return reasons
 
     def _spend(self, sm: float, dram: float) -> None:
         model = self._model
         part = model.dram_power_share
         activity = (1 - part) * sm + part * dram
         watts = model.idle_w + model.dynamic_w * activity * (self.mhz / model.boost_mhz) ** model.power_exponent
-        self._activity += (activity - self._activity) * self._powers
-        self.power_w += (watts - self.power_w) * self._powers
+        self._activity += (activity - self._activity) * self._power_weight
+        self.power_w += (watts - self.power_w) * self._power_weight
         self.energy_mj += watts * model.tick_ms
         warm = model.ambient_c + model.heating_c_per_w * self.power_w
-        self.temperature_c += (warm - self.temperature_c) * self._heats
+        self.temperature_c += (warm - self.temperature_c) * self._heating_weight
 
     def _wanted(self) -> float:
         """The clock that the load asks for."""
@@ -66,8 +90,9 @@ class Governor:
 
     def _fitting(self) -> float:
         """The clock for the power limit."""
-        model = self._model
-        return self._within(model.power_limit_w) if model.power_limit_w else model.boost_mhz
+        if not self._model.power_limit_w:
+            return self._model.boost_mhz
+        return self._within(self._model.power_limit_w)
 
     def _cooling(self) -> float:
         """The clock for the temperature: at the limit the power that holds it there, and more the further below."""
@@ -80,10 +105,12 @@ class Governor:
     def _within(self, watts: float) -> float:
         """The highest clock at which the average activity takes no more than `watts`."""
         model = self._model
-        room, wish = watts - model.idle_w, model.dynamic_w * self._activity
-        if wish <= room:
+        available = watts - model.idle_w
+        needed = model.dynamic_w * self._activity
+        if needed <= available:
             return model.boost_mhz
-        return max(float(model.idle_mhz), model.boost_mhz * math.pow(max(room, 0.0) / wish, self._root))
+        root = 1 / max(model.power_exponent, 1e-3)
+        return max(float(model.idle_mhz), model.boost_mhz * math.pow(max(available, 0.0) / needed, root))
 
     def _stepped(self) -> int:
         """The clock as the device sets it: boost, or a multiple of the step."""
@@ -95,8 +122,12 @@ class Governor:
     def _stride(self, ms: float) -> float:
         """The largest change of the clock in a tick when it takes `ms` over all its range."""
         model = self._model
-        return (model.boost_mhz - model.idle_mhz) * model.tick_ms / ms if ms else math.inf
+        if not ms:
+            return math.inf
+        return (model.boost_mhz - model.idle_mhz) * model.tick_ms / ms
 
     def _weight(self, ms: float) -> float:
         """The weight of a new tick in an average with the time constant `ms`."""
-        return 1 - math.exp(-self._model.tick_ms / ms) if ms else 1.0
+        if not ms:
+            return 1.0
+        return 1 - math.exp(-self._model.tick_ms / ms)

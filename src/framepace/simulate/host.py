@@ -25,28 +25,44 @@ class Host:
     def __init__(self, model: DeviceModel, clock: Clock) -> None:
         self._clock = clock
         self._halted = clock.halted
-        times = (model.doze_ms, model.sleep_ms, model.awake_ms, model.work_ms)
-        self._doze_ns, self._sleep_ns, self._awake_ns, self._work_ns = (ms * NS_PER_MS for ms in times)
-        self._share, self._after = model.doze_share, model.sleep_after_us * 1000
-        self._at, self._was = clock.now(), self._halted()
-        self._doze = self._sleep = 0.0
+        self._model = model
+        self._sleep_after_ns = model.sleep_after_us * 1000
+        self._last_now = clock.now()
+        self._last_halted = clock.halted()
+        self._doze = 0.0
+        self._sleep = 0.0
 
     @property
     def depth(self) -> float:
         """How deeply it sleeps, 0 to 1."""
-        return self._share * self._doze + (1 - self._share) * self._sleep
+        share = self._model.doze_share
+        return share * self._doze + (1 - share) * self._sleep
 
     def passed(self, working: bool) -> float:
         """The depth of sleep now; the time since the last call was an inference (`working`) or a gap."""
-        now, halted = self._clock.now(), self._halted()
-        asleep, awake = halted - self._was, now - self._at
-        self._at, self._was = now, halted
-        if asleep > self._after:
-            self._doze = 1 - (1 - self._doze) * exp(-asleep / self._doze_ns)
-            self._sleep = 1 - (1 - self._sleep) * exp(-asleep / self._sleep_ns)
+        now = self._clock.now()
+        halted = self._halted()
+        asleep = halted - self._last_halted
+        awake = now - self._last_now
+        self._last_now = now
+        self._last_halted = halted
+        if asleep > self._sleep_after_ns:
+            self._fall_asleep(asleep)
             awake -= asleep
         if awake > 0 and self._sleep:
-            left = exp(-awake / (self._work_ns if working else self._awake_ns))
-            self._doze *= left
-            self._sleep *= left
+            self._wake(awake, working)
         return self.depth
+
+    def _fall_asleep(self, halt: int) -> None:
+        """A halt of that length (ns)."""
+        self._doze = 1 - (1 - self._doze) * exp(-halt / (self._model.doze_ms * NS_PER_MS))
+        self._sleep = 1 - (1 - self._sleep) * exp(-halt / (self._model.sleep_ms * NS_PER_MS))
+
+    def _wake(self, awake: int, working: bool) -> None:
+        """The core was awake for that long (ns)."""
+        constant_ms = self._model.awake_ms
+        if working:
+            constant_ms = self._model.work_ms
+        remaining = exp(-awake / (constant_ms * NS_PER_MS))
+        self._doze *= remaining
+        self._sleep *= remaining

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from framepace.facts.trace import TELEMETRY_COLUMNS
+from framepace.units import NS_PER_S
 
 if TYPE_CHECKING:
     from framepace.clock.system import Clock
@@ -30,7 +31,10 @@ class Activity:
     __slots__ = ("_busy", "_dram", "_sm", "_tensor", "busy", "down", "dram", "sm", "tensor", "up")
 
     def __init__(self) -> None:
-        self._busy, self._sm, self._tensor, self._dram = False, 0.0, 0.0, 0.0
+        self._busy = False
+        self._sm = 0.0
+        self._tensor = 0.0
+        self._dram = 0.0
         self.clear()
 
     def clear(self) -> None:
@@ -40,7 +44,9 @@ class Activity:
 
     def rates(self, running: Sequence[Job], sm: float, dram: float) -> None:
         """From now on the device runs these, which want this much of its SMs and memory."""
-        self._busy, self._sm, self._dram = bool(running), min(1.0, sm), min(1.0, dram)
+        self._busy = bool(running)
+        self._sm = min(1.0, sm)
+        self._dram = min(1.0, dram)
         tensor = sum(job.sm * job.demand.part for job in running if job.demand.tensor)
         self._tensor = min(1.0, tensor)
 
@@ -55,15 +61,20 @@ class Activity:
 
 def sample(now: int, device: Device, activity: Activity, length: int) -> Sample:
     """The columns SAMPLED at `now`, for the `length` ns before."""
-    model, governor = device.model, device.governor
+    model = device.model
+    governor = device.governor
     return (
         now, device.index, governor.mhz, model.memory_mhz, int(governor.power_w * 1000), round(governor.temperature_c),
         round(100 * activity.busy / length), governor.reasons,
-        activity.up * 1_000_000_000 // length, activity.down * 1_000_000_000 // length,
+        _per_second(activity.up, length), _per_second(activity.down, length),
         round(1000 * activity.sm / length), round(1000 * activity.tensor / length),
         round(1000 * activity.dram / length), device.memory,
         model.pcie_generation or -1, model.pcie_lanes or -1, int(governor.energy_mj),
     )  # fmt: skip
+
+
+def _per_second(size: int, ns: int) -> int:
+    return size * NS_PER_S // ns
 
 
 def packed(samples: Iterable[Sample]) -> bytes:
