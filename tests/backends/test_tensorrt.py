@@ -200,7 +200,7 @@ def test_flags_are_set_for_the_precision_that_is_asked_for() -> None:
         (library("TF32"), "fp16", 0),
     ):
         given: list[Any] = []
-        build._precision(lib, SimpleNamespace(set_flag=given.append), precision)
+        build.set_precision(lib, SimpleNamespace(set_flag=given.append), precision)
         assert len(given) == wanted
 
 

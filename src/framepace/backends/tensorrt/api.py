@@ -29,7 +29,7 @@ _DTYPES = {
 
 
 class Words:
-    """TensorRT's log: keeps its last errors and warnings, for the sentences of ours. Makes the logger of a library."""
+    """TensorRT's log: keeps its last errors and warnings for our error messages. Makes the logger of a library."""
 
     def __init__(self) -> None:
         self._errors: deque[str] = deque(maxlen=8)
@@ -37,7 +37,8 @@ class Words:
 
     def logger(self, trt: Any) -> Any:
         """An ILogger that writes here; keep it as long as what was made with it."""
-        words, severity = self, trt.ILogger
+        words = self
+        severity = trt.ILogger
 
         class Logger(trt.ILogger):  # type: ignore[misc]
             def __init__(self) -> None:
@@ -60,11 +61,11 @@ class Words:
         self._warnings.append(" ".join(message.split()))
 
     def take(self) -> str:
-        """The errors since the last time, oldest first; the warnings are forgotten with them."""
-        said = "; ".join(dict.fromkeys(list(self._errors)))
+        """The errors since the last call, oldest first; errors and warnings are cleared."""
+        errors = "; ".join(dict.fromkeys(list(self._errors)))
         self._errors.clear()
         self._warnings.clear()
-        return said or "TensorRT gave no reason"
+        return errors or "TensorRT gave no reason"
 
     def warnings(self, about: str) -> tuple[str, ...]:
         """Warnings since `take` that contain these words."""
@@ -95,13 +96,17 @@ class Library:
     def network_flags(self) -> int:
         """What a network is made with: 8.6 must be told that the batch is a dimension, later ones know nothing else."""
         flags = self.trt.NetworkDefinitionCreationFlag
-        return 1 << int(flags.EXPLICIT_BATCH) if hasattr(flags, "EXPLICIT_BATCH") else 0
+        if hasattr(flags, "EXPLICIT_BATCH"):
+            return 1 << int(flags.EXPLICIT_BATCH)
+        return 0
 
     @property
     def profile_sharing(self) -> Any:
         """The preview feature with which several contexts share a profile; None where they always do (from 10 on)."""
+        if self.major != 8:
+            return None
         feature = getattr(self.trt, "PreviewFeature", None)
-        return getattr(feature, "PROFILE_SHARING_0806", None) if self.major == 8 else None
+        return getattr(feature, "PROFILE_SHARING_0806", None)
 
     @property
     def compiles_late(self) -> bool:
@@ -116,7 +121,7 @@ class Library:
         return ("fp32", *(name for name, flag in named.items() if hasattr(self.trt.BuilderFlag, flag)))
 
     def dtype(self, kind: Any) -> str:
-        """NumPy name of a TensorRT data type. Raises UsageError for one that NumPy has not."""
+        """NumPy name of a TensorRT data type. Raises UsageError for one that NumPy does not have."""
         name = str(kind).rpartition(".")[2]
         if name not in _DTYPES:
             fix = "keep inputs and outputs in float32 or float16"
@@ -132,12 +137,15 @@ def find_library(name: str | None = None) -> Library:
     """
     if name is not None and name not in _MODULES:
         raise unknown("TensorRT module", name, _MODULES)
-    for chosen in (name,) if name is not None else _MODULES:
-        module = _first(_MODULES[chosen])
+    candidates = tuple(_MODULES)
+    if name is not None:
+        candidates = (name,)
+    for candidate in candidates:
+        module = _first(_MODULES[candidate])
         if module is not None:
             words = Words()
-            return Library(module, chosen, str(module.__version__), words, words.logger(module))
-    modules = [module for wanted in ((name,) if name is not None else _MODULES) for module in _MODULES[wanted]]
+            return Library(module, candidate, str(module.__version__), words, words.logger(module))
+    modules = [module for candidate in candidates for module in _MODULES[candidate]]
     raise ImportError(f"none of {', '.join(modules)} is installed")
 
 
@@ -154,7 +162,9 @@ def _first(modules: Iterable[str]) -> Any:
 
 def _preload(module: str) -> None:
     """The bare bindings of RTX do not find the libraries that come in a package beside them."""
-    libraries = find_spec("tensorrt_rtx_libs") if module == "tensorrt_rtx_bindings" else None
+    if module != "tensorrt_rtx_bindings":
+        return
+    libraries = find_spec("tensorrt_rtx_libs")
     if libraries is None or libraries.origin is None:
         return
     for path in sorted(Path(libraries.origin).parent.glob("*.so*"), key=lambda p: "parser" in p.name):

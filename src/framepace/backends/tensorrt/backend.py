@@ -93,11 +93,16 @@ class _TrtSession(Session):
 
     def __init__(self, lib: Library, model: ModelPlan, tell: Tell) -> None:
         build.refuse(lib, model.precision)
-        found = cuda.identity(model.device)
+        identity = cuda.identity(model.device)
         cuda.open_device(model.device).close()  # the context is current in this thread from here on
-        self._lib, self._plan, self.gpu = lib, model, found["pci_bus_id"]
-        target = build.Target(found["name"], found["compute_capability"])
-        path, resolved = self._given() if engine.is_engine(model.model) else self._built(target, tell)
+        self._lib = lib
+        self._plan = model
+        self.gpu = identity["pci_bus_id"]
+        target = build.Target(identity["name"], identity["compute_capability"])
+        if engine.is_engine(model.model):
+            path, resolved = self._load_file()
+        else:
+            path, resolved = self._load_built(target, tell)
         engine.check(lib, self.engine, model)
         self.resolved = engine.with_dtypes(lib, self.engine, engine.fitted(self.engine, model, resolved))
         self._contexts = Contexts(lib, self.engine, path, target)
@@ -106,9 +111,10 @@ class _TrtSession(Session):
         """See Session: the inspector's description and the profiler's times; no times where memory does not suffice."""
         if self.closed:
             return ()
-        profile, context = profiler(self._lib), None
+        profile = profiler(self._lib)
+        context = None
         with contextlib.suppress(DeviceMemoryError):
-            worker, context = self._made(0, replace(self._plan, slots=1, graph=False))
+            worker, context = self._make_worker(0, replace(self._plan, slots=1, graph=False))
             context.profiler = profile
             with contextlib.closing(worker):
                 for _ in range(_PROFILED):
@@ -116,7 +122,7 @@ class _TrtSession(Session):
                     worker.wait(0)
         return inspected(self._lib, self.engine, context, profile.times)
 
-    def _given(self) -> tuple[Path, Resolved]:
+    def _load_file(self) -> tuple[Path, Resolved]:
         """Load the plan's engine file."""
         engine.refuse(self._plan, _OF_BUILD)
         path = Path(self._plan.model)
@@ -125,42 +131,48 @@ class _TrtSession(Session):
         self.spec = engine.spec(self._lib, self.engine, path)
         return path, resolve(self.spec, self._plan)
 
-    def _built(self, target: build.Target, tell: Tell) -> tuple[Path, Resolved]:
+    def _load_built(self, target: build.Target, tell: Tell) -> tuple[Path, Resolved]:
         """Load the engine of the plan's ONNX file, built when it is not in the cache or what is there does not load."""
-        lib, plan = self._lib, self._plan
-        file = variant(plan, file_precision(lib, plan.precision), tell)
-        own, resolved = inspect(plan.model), resolve(inspect(file), plan)
-        self.spec = replace(own, inputs=resolve(own, plan).inputs)
-        path = build.engine_file(lib, plan, file, resolved, target, tell)
+        plan = self._plan
+        file = variant(plan, file_precision(self._lib, plan.precision), tell)
+        original = inspect(plan.model)
+        resolved = resolve(inspect(file), plan)
+        self.spec = replace(original, inputs=resolve(original, plan).inputs)
+        engine_file = partial(build.engine_file, self._lib, plan, file, resolved, target, tell)
+        path = engine_file()
         try:
-            self.engine = engine.load(lib, path)
+            self.engine = engine.load(self._lib, path)
         except (DeviceMemoryError, DeviceLost):
             raise
         except BackendError:  # damaged, or from before a change that the key does not see
-            path = build.engine_file(lib, plan, file, resolved, target, tell, again=True)
-            self.engine = engine.load(lib, path)
+            path = engine_file(again=True)
+            self.engine = engine.load(self._lib, path)
         return path, resolved
 
     def _worker(self, index: int) -> Worker:
-        return self._made(index, self._plan)[0]
+        return self._make_worker(index, self._plan)[0]
 
-    def _made(self, index: int, plan: ModelPlan) -> tuple[Worker, Any]:
+    def _make_worker(self, index: int, plan: ModelPlan) -> tuple[Worker, Any]:
         """A worker, and the context that it runs on until it closes."""
         device = cuda.open_device(plan.device, plan.sms, index)
         with contextlib.ExitStack() as on_error:
             on_error.callback(device.close)
-            with cuda.lock_setup():
-                context = self._contexts.take()
-            if plan.sms is not None and plan.stream == "own":
-                bind_streams(self.engine, context, device)
+            context = self._take_context(plan, device)
             launch = _Launch(self._lib, context, self.resolved, plan.batch.max)
             outputs = launch.outputs(engine.names(self._lib, self.engine)[1], self.engine, plan.name)
             on_error.pop_all()
-        done = partial(self._contexts.give_back, context, again=plan is self._plan)
+        give_back = partial(self._contexts.give_back, context, again=plan is self._plan)
         worker = DeviceWorker(
-            device, plan, self.resolved, outputs, launch, graph=plan.graph, close=done, sizes=self.batch_sizes
+            device, plan, self.resolved, outputs, launch, graph=plan.graph, close=give_back, sizes=self.batch_sizes
         )
         return worker, context
+
+    def _take_context(self, plan: ModelPlan, device: cuda.CudaDevice) -> Any:
+        with cuda.lock_setup():
+            context = self._contexts.take()
+        if plan.sms is not None and plan.stream == "own":
+            bind_streams(self.engine, context, device)
+        return context
 
     def _close(self) -> None:
         self._contexts.save()
@@ -172,20 +184,25 @@ def file_precision(lib: Library, precision: str) -> str | None:
     """The precision that the ONNX file must have itself: INT8 always (Q/DQ), the others where there are no flags."""
     if precision == "int8":
         return "int8"
-    return None if precision == "fp32" or lib.flagged else precision
+    if precision == "fp32" or lib.flagged:
+        return None
+    return precision
 
 
 class _Launch:
     """Enqueues inferences on one context; shapes are set when the count changes, addresses when the slot does."""
 
     def __init__(self, lib: Library, context: Any, resolved: Resolved, full: int) -> None:
-        self._lib, self._context, self._resolved, self._full = lib, context, resolved, full
-        self._slot = self._count = -1
-        self._shape(full)
+        self._lib = lib
+        self._context = context
+        self._resolved = resolved
+        self._slot = -1
+        self._count = -1
+        self._set_shapes(full)
 
     def __call__(self, index: int, slot: Slot, count: int, stream: Stream) -> Mapping[str, Produced] | None:
         if count != self._count:
-            self._shape(count)
+            self._set_shapes(count)
         if index != self._slot:
             for name, pointer in slot.pointers.items():
                 self._context.set_tensor_address(name, pointer)
@@ -196,22 +213,22 @@ class _Launch:
 
     def outputs(self, names: list[str], built: Any, model: str) -> tuple[TensorSpec, ...]:
         """Shapes of the outputs for the largest batch. Raises ModelError where the data decide them."""
-        found = []
+        outputs = []
         for name in names:
             shape = tuple(int(d) for d in self._context.get_tensor_shape(name))
             if -1 in shape:
                 fix = "use the backend onnxruntime, or export with a fixed number of results (top-k, padded NMS)"
                 raise ModelError(f"the shape of output {name!r} of {model} depends on the data", got=shape, fix=fix)
-            found.append(TensorSpec(name=name, dtype=self._lib.dtype(built.get_tensor_dtype(name)), shape=shape))
-        return tuple(found)
+            outputs.append(TensorSpec(name=name, dtype=self._lib.dtype(built.get_tensor_dtype(name)), shape=shape))
+        return tuple(outputs)
 
-    def _shape(self, count: int) -> None:
-        for name, shape in self._resolved.shapes.items():
-            wanted = (count, *shape[1:]) if name in self._resolved.batched else shape
-            if not self._context.set_input_shape(name, wanted):
-                said = self._lib.words.take()
+    def _set_shapes(self, count: int) -> None:
+        for name, largest in self._resolved.shapes.items():
+            shape = (count, *largest[1:]) if name in self._resolved.batched else largest
+            if not self._context.set_input_shape(name, shape):
+                message = self._lib.words.take()
                 fix = None
-                if "profile" in said.lower():  # 8.6 gives a profile to one context only, unless it was built to share
+                if "profile" in message.lower():  # 8.6 gives a profile to one context only, unless built to share
                     fix = "use one worker, or give the ONNX file instead of the engine"
-                raise BackendError(f"the engine does not take {name} as {list(wanted)}", got=said, fix=fix)
+                raise BackendError(f"the engine does not take {name} as {list(shape)}", got=message, fix=fix)
         self._count = count

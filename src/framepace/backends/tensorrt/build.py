@@ -20,6 +20,8 @@ from framepace.progress import Tell, silent
 from framepace.store import cache
 
 _VERBOSITIES = {"none": "NONE", "names": "LAYER_NAMES_ONLY", "detailed": "DETAILED"}
+_BLOCK_BYTES = 1 << 24
+_ERRORS_SHOWN = 3
 _OTHERWISE = "use the backend onnxruntime, export with another opset, or simplify the model (onnxslim)"
 
 
@@ -55,7 +57,7 @@ def engine_file(
 
 
 def engine_key(lib: Library, model: ModelPlan, location: str, resolved: Resolved, target: Target) -> str:
-    """What an engine depends on, hashed: file and weights, shapes, settings of the build, library version, device."""
+    """A hash of all that an engine depends on: file and weights, shapes, build settings, library version, device."""
     shapes = (sorted(resolved.shapes.items()), sorted(resolved.batched))
     options = sorted((key, value) for key, value in model.options.items() if key != "module")
     weights = [_hash(path) for path in weight_files(location) if path.is_file()]  # the parser says what is missing
@@ -64,11 +66,11 @@ def engine_key(lib: Library, model: ModelPlan, location: str, resolved: Resolved
 
 
 def _hash(path: Path) -> str:
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(1 << 24):
-            found.update(block)
-    return found.hexdigest()
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _proto(location: str) -> Any:
@@ -112,76 +114,94 @@ def builder_of(lib: Library) -> Any:
 
 def _parse(lib: Library, parser: Any, location: str, name: str) -> None:
     if location.startswith("builtin:"):
-        good = parser.parse(builtin.model_bytes(location.removeprefix("builtin:")))
+        parsed = parser.parse(builtin.model_bytes(location.removeprefix("builtin:")))
     else:
-        good = parser.parse_from_file(str(Path(location).resolve()))  # finds weights in files beside it
-    if good and parser.num_errors == 0:
+        parsed = parser.parse_from_file(str(Path(location).resolve()))  # finds weights in files beside it
+    if parsed and parser.num_errors == 0:
         return
+    errors = _parser_errors(parser, location) or [lib.words.take()]
+    text = "; ".join(errors[:_ERRORS_SHOWN])
+    if len(errors) > _ERRORS_SHOWN:
+        text += f" (and {len(errors) - _ERRORS_SHOWN} more)"
+    raise ModelError(f"{lib.name} {lib.version} cannot parse {name}", got=text, fix=_OTHERWISE)
+
+
+def _parser_errors(parser: Any, location: str) -> list[str]:
     nodes = _proto(location).graph.node
-    found = [described(parser.get_error(i), nodes) for i in range(parser.num_errors)] or [lib.words.take()]
-    more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
-    what = f"{lib.name} {lib.version} cannot parse {name}"
-    raise ModelError(what, got="; ".join(found[:3]) + more, fix=_OTHERWISE)
+    return [described(parser.get_error(i), nodes) for i in range(parser.num_errors)]
 
 
 def described(error: Any, nodes: Sequence[Any]) -> str:
     """'node Name (Operator): what is wrong'; 8.6 gives the node's number alone, so `nodes` of the graph name it."""
+    name, operator = _node(error, nodes)
+    place = f"node {name}"
+    if operator:
+        place += f" ({operator})"
+    return f"{place}: {' '.join(str(error.desc()).split())}"
+
+
+def _node(error: Any, nodes: Sequence[Any]) -> tuple[str, str]:
+    """Name of the node, or its number, and its operator, or ''."""
     number = int(error.node())
-    known = nodes[number] if 0 <= number < len(nodes) else None
     if hasattr(error, "node_name"):
-        node, operator = str(error.node_name()), str(error.node_operator())
-    else:
-        node, operator = (known.name, known.op_type) if known is not None else ("", "")
-    where = f"node {node or number}" + (f" ({operator})" if operator else "")
-    return f"{where}: {' '.join(str(error.desc()).split())}"
+        return str(error.node_name()) or str(number), str(error.node_operator())
+    if 0 <= number < len(nodes):
+        return nodes[number].name or str(number), nodes[number].op_type
+    return str(number), ""
 
 
 def configure(lib: Library, config: Any, model: ModelPlan, target: Target) -> None:
     """Set what the plan's precision and options ask for on a builder's configuration."""
-    trt, chosen = lib.trt, model.options
-    _precision(lib, config, model.precision)
-    if not chosen.get("tf32", True):
-        config.clear_flag(trt.BuilderFlag.TF32)
-    if "level" in chosen:
-        config.builder_optimization_level = int(chosen["level"])
-    if "aux_streams" in chosen:
-        config.max_aux_streams = int(chosen["aux_streams"])
-    if "workspace_mb" in chosen:
-        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, int(chosen["workspace_mb"]) << 20)
-    if "tactics" in chosen:
-        config.set_tactic_sources(tactics(trt, str(chosen["tactics"])))
-    verbosity = str(chosen.get("verbosity", "detailed"))
-    config.profiling_verbosity = getattr(trt.ProfilingVerbosity, _VERBOSITIES[verbosity])
+    set_precision(lib, config, model.precision)
+    _set_options(lib.trt, config, model)
     if lib.profile_sharing is not None:
         config.set_preview_feature(lib.profile_sharing, True)
     if target.absent:
         config.num_compute_capabilities = 1
-        config.set_compute_capability(_capability(trt, target), 0)
+        config.set_compute_capability(_capability(lib.trt, target), 0)
 
 
-def _precision(lib: Library, config: Any, precision: str) -> None:
+def _set_options(trt: Any, config: Any, model: ModelPlan) -> None:
+    options = model.options
+    if not options.get("tf32", True):
+        config.clear_flag(trt.BuilderFlag.TF32)
+    if "level" in options:
+        config.builder_optimization_level = int(options["level"])
+    if "aux_streams" in options:
+        config.max_aux_streams = int(options["aux_streams"])
+    if "workspace_mb" in options:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, int(options["workspace_mb"]) << 20)
+    if "tactics" in options:
+        config.set_tactic_sources(tactics(trt, str(options["tactics"])))
+    verbosity = str(options.get("verbosity", "detailed"))
+    config.profiling_verbosity = getattr(trt.ProfilingVerbosity, _VERBOSITIES[verbosity])
+
+
+def set_precision(lib: Library, config: Any, precision: str) -> None:
     """Flags of the versions that have them. INT8 engines may run in FP16 what is not quantised."""
-    wanted = {"fp16": ("FP16",), "bf16": ("BF16",), "int8": ("INT8", "FP16")}.get(precision, ())
-    for name in wanted if lib.flagged else ():
+    if not lib.flagged:
+        return
+    flags = {"fp16": ("FP16",), "bf16": ("BF16",), "int8": ("INT8", "FP16")}.get(precision, ())
+    for name in flags:
         config.set_flag(getattr(lib.trt.BuilderFlag, name))
 
 
 def tactics(trt: Any, text: str) -> int:
-    """The bits of tactic sources named with commas. Raises UsageError for one that this version has not."""
-    known = {name.lower(): int(value) for name, value in trt.TacticSource.__members__.items()}
+    """The bits of tactic sources separated by commas. Raises UsageError for one that this version does not have."""
+    sources = {name.lower(): int(value) for name, value in trt.TacticSource.__members__.items()}
     names = {name.strip().lower() for name in text.split(",")}
-    wrong = sorted(names - set(known))
-    if wrong:
-        raise UsageError("unknown tactic source", got=wrong[0], expected=", ".join(known))
-    return sum(1 << known[name] for name in names)
+    unknown_names = sorted(names - set(sources))
+    if unknown_names:
+        raise UsageError("unknown tactic source", got=unknown_names[0], expected=", ".join(sources))
+    return sum(1 << sources[name] for name in names)
 
 
 def _capability(trt: Any, target: Target) -> Any:
     name = "SM" + target.compute_capability.replace(".", "")
-    known = getattr(getattr(trt, "ComputeCapability", None), "__members__", {})
-    if name not in known:
-        raise UsageError("TensorRT cannot build for that device", got=target.compute_capability, expected=list(known))
-    return known[name]
+    members = getattr(getattr(trt, "ComputeCapability", None), "__members__", {})
+    if name not in members:
+        raise UsageError("TensorRT cannot build for that device", got=target.compute_capability, expected=list(members))
+    return members[name]
 
 
 def profile(builder: Any, config: Any, network: Any, resolved: Resolved, name: str) -> Any:
@@ -189,18 +209,19 @@ def profile(builder: Any, config: Any, network: Any, resolved: Resolved, name: s
 
     None where every shape is fixed. Raises ModelError for an input whose values are shapes, which must be on the host.
     """
-    given = [network.get_input(i) for i in range(network.num_inputs)]
-    if shapes := [tensor.name for tensor in given if tensor.is_shape_tensor]:
+    inputs = [network.get_input(i) for i in range(network.num_inputs)]
+    if shapes := [tensor.name for tensor in inputs if tensor.is_shape_tensor]:
         raise shape_values(name, shapes[0])
-    if not any(-1 in tuple(tensor.shape) for tensor in given):
+    if not any(-1 in tuple(tensor.shape) for tensor in inputs):
         return None
-    made = builder.create_optimization_profile()
+    shape_profile = builder.create_optimization_profile()
     for tensor, shape in resolved.shapes.items():
-        least = (1, *shape[1:]) if tensor in resolved.batched else shape
-        made.set_shape(tensor, least, shape, shape)
-    if config.add_optimization_profile(made) < 0:
+        smallest = (1, *shape[1:]) if tensor in resolved.batched else shape
+        shape_profile.set_shape(tensor, smallest, shape, shape)
+    number = config.add_optimization_profile(shape_profile)
+    if number < 0:
         raise ModelError(f"TensorRT does not take the shapes of {name}", got=resolved.shapes, fix=_OTHERWISE)
-    return made
+    return shape_profile
 
 
 def shape_values(model: str, tensor: str) -> ModelError:
@@ -210,7 +231,7 @@ def shape_values(model: str, tensor: str) -> ModelError:
 
 
 def _timing(lib: Library, config: Any, target: Target) -> str | None:
-    """Load the timing cache of this version and device, and say under which name to keep it; None where there is none.
+    """Load the timing cache of this version and device; the name to save it under, or None where there is none.
 
     Timings make the second build of any model faster, and builds alike.
     """
@@ -218,7 +239,8 @@ def _timing(lib: Library, config: Any, target: Target) -> str | None:
         return None
     name = f"timing/{cache.key(lib.version, target)}.cache"
     path = cache.folder() / name
-    timings = config.create_timing_cache(path.read_bytes() if path.is_file() else b"")
+    saved = path.read_bytes() if path.is_file() else b""
+    timings = config.create_timing_cache(saved)
     if timings is None or not config.set_timing_cache(timings, ignore_mismatch=False):
         config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
     return name
@@ -228,17 +250,17 @@ def refuse(lib: Library, precision: str) -> None:
     """Raise UsageError for a precision that this version cannot run."""
     able = lib.precisions()
     if precision not in able:
-        what = f"{lib.name} {lib.version} cannot build in {precision}"
+        problem = f"{lib.name} {lib.version} cannot build in {precision}"
         fix = "bf16: TensorRT 10, or the backend torch"
-        raise UsageError(what, got=precision, expected=", ".join(able), fix=fix)
+        raise UsageError(problem, got=precision, expected=", ".join(able), fix=fix)
 
 
 def failed(lib: Library, doing: str, fix: str | None = None) -> BackendError:
     """The error for a call of TensorRT that returned nothing, with what it logged."""
-    said = lib.words.take()
-    trouble = cuda.translate(RuntimeError(said), doing)
-    if isinstance(trouble, DeviceMemoryError | DeviceLost):
-        return trouble
-    if "volume exceeds" in said:  # a tensor of more than 2^31 - 1 values
+    message = lib.words.take()
+    device_error = cuda.translate(RuntimeError(message), doing)
+    if isinstance(device_error, DeviceMemoryError | DeviceLost):
+        return device_error
+    if "volume exceeds" in message:  # a tensor of more than 2^31 - 1 values
         fix = "use a smaller batch or input"
-    return BackendError(f"TensorRT failed while {doing}", got=said, fix=cuda.advice(said) or fix)
+    return BackendError(f"TensorRT failed while {doing}", got=message, fix=cuda.advice(message) or fix)

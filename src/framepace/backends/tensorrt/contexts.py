@@ -1,4 +1,4 @@
-"""Execution contexts, one a worker: auxiliary streams of the worker's; for RTX, compiled kernels that are kept."""
+"""Execution contexts, one per worker: auxiliary streams of the worker's own; for RTX, compiled kernels are kept."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from framepace.units import format_bytes
 
 
 class Contexts:
-    """The contexts of one engine; what a worker gives back is the next one's, and all live as long as the engine.
+    """The contexts of one engine; a worker gives its own back for the next one, and all live as long as the engine.
 
     In 8.6, freeing a context while another one on the same profile went on left that one with an illegal address.
 
@@ -25,7 +25,8 @@ class Contexts:
     """
 
     def __init__(self, lib: Library, engine: Any, path: Path, target: Target) -> None:
-        self._lib, self._engine = lib, engine
+        self._lib = lib
+        self._engine = engine
         self._free: list[Any] = []
         self._kept: list[Any] = []
         self._config: Any = None
@@ -36,11 +37,16 @@ class Contexts:
 
     def take(self) -> Any:
         """A context. Raises DeviceMemoryError with what one takes and what is free, or BackendError."""
-        return self._free.pop() if self._free else self._make()
+        if self._free:
+            return self._free.pop()
+        return self._make()
 
     def give_back(self, context: Any, again: bool = True) -> None:
         """Keep a context for the next worker; not `again`: until the engine goes (a profiler stays on it)."""
-        (self._free if again else self._kept).append(context)
+        if again:
+            self._free.append(context)
+        else:
+            self._kept.append(context)
 
     def close(self) -> None:
         """Forget all contexts."""
@@ -49,13 +55,15 @@ class Contexts:
 
     def _make(self) -> Any:
         self._lib.words.take()
-        engine, config = self._engine, self._config
-        context = engine.create_execution_context(*(() if config is None else (config,)))
+        if self._config is None:
+            context = self._engine.create_execution_context()
+        else:
+            context = self._engine.create_execution_context(self._config)
         if context is not None:
             return context
         error = failed(self._lib, "making an execution context")
         if isinstance(error, DeviceMemoryError):
-            raise no_room("a worker", f"{format_bytes(device_memory(engine))} for each", error)
+            raise no_room("a worker", f"{format_bytes(device_memory(self._engine))} for each", error)
         raise error
 
     def save(self) -> None:
@@ -66,7 +74,8 @@ class Contexts:
                 cache.put(self._name, bytes(memory))
 
     def _configured(self, config: Any) -> Any:
-        trt, path = self._lib.trt, cache.folder() / self._name
+        trt = self._lib.trt
+        path = cache.folder() / self._name
         self._compiled = config.create_runtime_cache()
         if path.is_file():
             self._compiled.deserialize(path.read_bytes())  # refuses one of another driver or version, and stays empty

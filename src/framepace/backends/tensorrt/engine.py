@@ -1,4 +1,4 @@
-"""Engine files: loading them, their inputs and outputs, and what of a plan they cannot do."""
+"""Engine files: loading them, their inputs and outputs, and what they cannot do of a plan."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def _unloadable(lib: Library, path: Path, size: int) -> BackendError:
     if isinstance(error, DeviceLost):
         return error
     fix = error.fix or "build it again from the ONNX file, on this device and with this version"
-    what = "TensorRT cannot load the engine: built for another device or version, or damaged"
-    return BackendError(what, got=f"{path} with {lib.name} {lib.version}: {error.got}", fix=fix)
+    problem = "TensorRT cannot load the engine: built for another device or version, or damaged"
+    return BackendError(problem, got=f"{path} with {lib.name} {lib.version}: {error.got}", fix=fix)
 
 
 def no_room(for_what: str, needed: str, error: DeviceMemoryError) -> DeviceMemoryError:
@@ -83,58 +83,70 @@ def refuse(model: ModelPlan, builder_options: Sequence[str]) -> None:
     if model.prepare.place == "graph":
         fix = "build the engine from the ONNX file, or prepare on the host"
         raise UsageError("preparation cannot be folded into an engine that is built", got=model.model, fix=fix)
-    asked = [f"precision={model.precision}"] if model.precision != "fp32" else []
-    asked += [f"option.{key}" for key in model.options if key in builder_options]
-    if asked:
+    settings = [f"option.{key}" for key in model.options if key in builder_options]
+    if model.precision != "fp32":
+        settings.insert(0, f"precision={model.precision}")
+    if settings:
         fix = "leave it out, or give the ONNX file instead of the engine"
-        raise UsageError("an engine that is built cannot be changed", got=", ".join(asked), fix=fix)
+        raise UsageError("an engine that is built cannot be changed", got=", ".join(settings), fix=fix)
 
 
 def names(lib: Library, engine: Any) -> tuple[list[str], list[str]]:
     """Names of inputs and of outputs."""
-    every = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
-    given = [name for name in every if engine.get_tensor_mode(name) == lib.trt.TensorIOMode.INPUT]
-    return given, [name for name in every if name not in given]
+    tensors = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
+    inputs = [name for name in tensors if engine.get_tensor_mode(name) == lib.trt.TensorIOMode.INPUT]
+    return inputs, [name for name in tensors if name not in inputs]
 
 
 def spec(lib: Library, engine: Any, path: Path) -> ModelSpec:
     """Identity and interface of an engine file; a dimension is open where its profile leaves it open."""
-    given, made = names(lib, engine)
+    inputs, outputs = names(lib, engine)
     data = read(path)
     return ModelSpec(
         name=path.stem,
         location=str(path),
         sha256=hashlib.sha256(data).hexdigest(),
-        inputs=tuple(_tensor(lib, engine, name, True) for name in given),
-        outputs=tuple(_tensor(lib, engine, name, False) for name in made),
+        inputs=tuple(_tensor(lib, engine, name, _input_shape(engine, name)) for name in inputs),
+        outputs=tuple(_tensor(lib, engine, name, tuple(engine.get_tensor_shape(name))) for name in outputs),
         format="tensorrt",
         size_bytes=len(data),
     )
 
 
-def _tensor(lib: Library, engine: Any, name: str, given: bool) -> TensorSpec:
+def _profile_range(engine: Any, name: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The smallest and the largest shape of an input in the engine's first profile."""
+    smallest, _, largest = (tuple(shape) for shape in engine.get_tensor_profile_shape(name, 0))
+    return smallest, largest
+
+
+def _input_shape(engine: Any, name: str) -> tuple[int, ...]:
+    """The shape of an input; -1 only where the profile leaves a choice."""
     shape = tuple(engine.get_tensor_shape(name))
-    if given and -1 in shape:
-        least, _, most = (tuple(s) for s in engine.get_tensor_profile_shape(name, 0))
-        shape = tuple(a if d == -1 and a == b else d for d, a, b in zip(shape, least, most, strict=True))
-    dims = tuple(("batch" if i == 0 else "?") if d == -1 else int(d) for i, d in enumerate(shape))
+    if -1 not in shape:
+        return shape
+    smallest, largest = _profile_range(engine, name)
+    return tuple(low if d == -1 and low == high else d for d, low, high in zip(shape, smallest, largest, strict=True))
+
+
+def _tensor(lib: Library, engine: Any, name: str, shape: tuple[int, ...]) -> TensorSpec:
+    open_names = ["batch", *["?"] * len(shape)]
+    dims = tuple(open_name if d == -1 else int(d) for d, open_name in zip(shape, open_names, strict=False))
     return TensorSpec(name=name, dtype=lib.dtype(engine.get_tensor_dtype(name)), shape=dims)
 
 
 def check(lib: Library, engine: Any, plan: ModelPlan) -> None:
     """Raise ModelError for inputs and outputs that cannot be given as linear buffers on the device."""
     if getattr(engine, "has_implicit_batch_dimension", False):
-        what = f"the engine of model {plan.name!r} has an implicit batch dimension"
-        raise ModelError(what, got=plan.model, fix="build it again from an ONNX file")
+        problem = f"the engine of model {plan.name!r} has an implicit batch dimension"
+        raise ModelError(problem, got=plan.model, fix="build it again from an ONNX file")
     for name in (n for both in names(lib, engine) for n in both):
         if engine.get_tensor_location(name) == lib.trt.TensorLocation.HOST:
             raise shape_values(plan.name, name)
         if engine.get_tensor_format(name) != lib.trt.TensorFormat.LINEAR:
             got = str(engine.get_tensor_format(name)).rpartition(".")[2]
-            what = f"{name!r} of the engine of model {plan.name!r} has a vectorised format"
-            raise ModelError(
-                what, got=got, expected="LINEAR", fix="build it again without formats for inputs and outputs"
-            )
+            problem = f"{name!r} of the engine of model {plan.name!r} has a vectorised format"
+            fix = "build it again without formats for inputs and outputs"
+            raise ModelError(problem, got=got, expected="LINEAR", fix=fix)
 
 
 def fitted(engine: Any, plan: ModelPlan, resolved: Resolved) -> Resolved:
@@ -142,17 +154,19 @@ def fitted(engine: Any, plan: ModelPlan, resolved: Resolved) -> Resolved:
 
     Raises ModelError when the profile does not hold the shapes of the plan.
     """
-    whole = False
+    fixed_batch = False
     for name, shape in resolved.shapes.items():
         if -1 not in tuple(engine.get_tensor_shape(name)):
             continue
-        least, _, most = (tuple(s) for s in engine.get_tensor_profile_shape(name, 0))
-        if any(d < a or d > b for d, a, b in zip(shape, least, most, strict=True)):
+        smallest, largest = _profile_range(engine, name)
+        if any(not low <= d <= high for d, low, high in zip(shape, smallest, largest, strict=True)):
             fix = "use a batch and size within it, or build the engine again"
-            what = f"the engine of model {plan.name!r} was built for other shapes of {name!r}"
-            raise ModelError(what, got=list(shape), expected=f"from {list(least)} to {list(most)}", fix=fix)
-        whole |= name in resolved.batched and least[0] > 1
-    return dataclasses.replace(resolved, batched=frozenset()) if whole else resolved
+            problem = f"the engine of model {plan.name!r} was built for other shapes of {name!r}"
+            raise ModelError(problem, got=list(shape), expected=f"from {list(smallest)} to {list(largest)}", fix=fix)
+        fixed_batch |= name in resolved.batched and smallest[0] > 1
+    if fixed_batch:
+        return dataclasses.replace(resolved, batched=frozenset())
+    return resolved
 
 
 def with_dtypes(lib: Library, engine: Any, resolved: Resolved) -> Resolved:
@@ -166,4 +180,6 @@ def with_dtypes(lib: Library, engine: Any, resolved: Resolved) -> Resolved:
 def device_memory(engine: Any) -> int:
     """Bytes that a context of this engine takes on the device, beside its weights."""
     size = getattr(engine, "device_memory_size_v2", None)
-    return int(engine.device_memory_size if size is None else size)
+    if size is None:
+        size = engine.device_memory_size
+    return int(size)

@@ -1,4 +1,4 @@
-"""What an engine's layers are, as its inspector says, and what each takes, as its profiler says."""
+"""The layers of an engine as its inspector describes them, with the times that its profiler measures."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from framepace.backends.tensorrt.api import Library
 from framepace.facts.model import Layer
+from framepace.units import NS_PER_MS
 
 # Formats as inspectors write them: 'Channel major FP16 format where C % 8 == 0' (8.6), 'Half' (from 10 on).
 _FORMATS = {
@@ -35,19 +36,24 @@ def inspected(lib: Library, engine: Any, context: Any, times: Mapping[str, Seque
 def described(text: str) -> list[Layer]:
     """Layers from the inspector's JSON: objects where the engine was built with detail, else names alone."""
     try:
-        found = json.loads(text).get("Layers") or []
+        entries = json.loads(text).get("Layers") or []
     except (ValueError, AttributeError):
         return []
-    return [_layer(entry) for entry in found]
+    return [_layer(entry) for entry in entries]
 
 
 def _layer(entry: Any) -> Layer:
     if not isinstance(entry, dict):
         return Layer(name=str(entry), place="cuda", nodes=nodes_of(str(entry)))
-    name, kind = str(entry.get("Name", "")), str(entry.get("LayerType", ""))
-    noted = _OPERATOR.findall(str(entry.get("Metadata", "")))
-    nodes = tuple(dict.fromkeys(noted)) or nodes_of(name)
-    return Layer(name=name, kind=kind, precision=_precision(entry), place="cuda", nodes=nodes)
+    name = str(entry.get("Name", ""))
+    operators = _OPERATOR.findall(str(entry.get("Metadata", "")))
+    return Layer(
+        name=name,
+        kind=str(entry.get("LayerType", "")),
+        precision=_precision(entry),
+        place="cuda",
+        nodes=tuple(dict.fromkeys(operators)) or nodes_of(name),
+    )
 
 
 def _precision(entry: Mapping[str, Any]) -> str:
@@ -57,8 +63,9 @@ def _precision(entry: Mapping[str, Any]) -> str:
 
 
 def _format(tensors: Any) -> str:
-    first = tensors[0] if isinstance(tensors, list) and tensors else {}
-    words = str(first.get("Format/Datatype", "")).lower() if isinstance(first, dict) else ""
+    words = ""
+    if isinstance(tensors, list) and tensors and isinstance(tensors[0], dict):
+        words = str(tensors[0].get("Format/Datatype", "")).lower()
     return next((name for word, name in _FORMATS.items() if re.search(rf"\b{word}\b", words)), "")
 
 
@@ -71,14 +78,17 @@ def nodes_of(name: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in parts if part.strip(" +,"))
 
 
-def with_times(found: Iterable[Layer], times: Mapping[str, Sequence[float]]) -> tuple[Layer, ...]:
-    """Layers with the medians of their times; layers that only the profiler knows come last."""
-    listed = list(found)
-    known = {layer.name for layer in listed}
-    medians = {name: median(values) * 1e6 for name, values in times.items() if values}
-    timed = [replace(layer, time=medians.get(layer.name)) for layer in listed]
-    rest = [Layer(name=n, time=t, place="cuda", nodes=nodes_of(n)) for n, t in medians.items() if n not in known]
-    return (*timed, *rest)
+def with_times(layers: Iterable[Layer], times: Mapping[str, Sequence[float]]) -> tuple[Layer, ...]:
+    """Layers with the medians of their times (`times`: ms); layers that only the profiler knows come last."""
+    medians = {name: median(values) * NS_PER_MS for name, values in times.items() if values}
+    timed = [replace(layer, time=medians.get(layer.name)) for layer in layers]
+    names = {layer.name for layer in timed}
+    unlisted = [
+        Layer(name=name, time=time, place="cuda", nodes=nodes_of(name))
+        for name, time in medians.items()
+        if name not in names
+    ]
+    return (*timed, *unlisted)
 
 
 def profiler(lib: Library) -> Any:

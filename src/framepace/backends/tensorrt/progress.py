@@ -1,4 +1,4 @@
-"""How far a build is, told as TensorRT tells it; versions before 10 do not."""
+"""How far a build is, as TensorRT reports it; versions before 10 do not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from framepace.progress import Tell
 
 @contextmanager
 def watch(lib: Library, config: Any, name: str, tell: Tell) -> Iterator[None]:
-    """Within, a build under `config` tells the share of its outermost phase.
+    """In this context, a build under `config` reports the share of its outermost phase to `tell`.
 
     What `tell` or Ctrl-C raises meanwhile ends the build, and is raised again on leaving.
     """
