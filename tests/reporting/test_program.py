@@ -19,7 +19,8 @@ def test_a_report_on_a_program_shows_its_command_instead_of_a_plan() -> None:
     latency = np.arange(100) % 7 * NS_PER_MS + 10 * NS_PER_MS
     columns = dict.fromkeys(("available", "decoded", "queued", "enqueued"), -1)
     traces = [make_trace(latency * k, models=PROGRAM.names, columns=columns, program=PROGRAM) for k in (1, 2)]
-    page = render(traces, [summarize(trace) for trace in traces], None, compare(*traces))
+    comparison = compare(traces[0], traces[1])
+    page = render(traces, [summarize(trace) for trace in traces], None, comparison)
     assert "<title>framepace: detect, track</title>" in page
     assert "<h2>Program</h2>" in page
     assert "app.py" in page
