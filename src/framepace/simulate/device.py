@@ -98,12 +98,11 @@ class Device:
         self._streams = list[Stream]()
         self._up_free = self._down_free = start
         self._last: Tenant | None = None
-        self._slow = model.boost_mhz / self.governor.mhz
+        self._slow = 1.0  # boost clock over the present one
         self._tick_ns = round(model.tick_ms * 1e6)
-        self._tick_at = start + self._tick_ns
+        self.next = self._tick_at = start + self._tick_ns
         self._at = start
         self._activity = Activity()
-        self.next = self._tick_at
 
     def submit(self, job: Job, now: int) -> None:
         """Enqueue an inference whose host reached the device at `now`."""
