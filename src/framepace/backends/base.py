@@ -158,6 +158,7 @@ class Backend(ABC):
     Attributes:
         options: keys that it takes in ModelPlan.options, each with a sentence.
         simulated: it computes nothing, and runs in virtual time.
+        computes: its outputs are those of the model.
         devices: kinds of device that it can run on, its default first.
     """
 
@@ -165,6 +166,11 @@ class Backend(ABC):
     options: Mapping[str, str] = {}
     simulated: bool = False
     devices: tuple[str, ...] = ("cpu",)
+
+    @property
+    def computes(self) -> bool:
+        """Whether it computes outputs; one that only takes time is never offered in place of one that does."""
+        return not self.simulated
 
     def batch_sizes(self, model: ModelPlan) -> tuple[int, ...]:
         """The batch sizes that are set up before the load begins; a batch between two is padded to the larger one.
@@ -178,6 +184,10 @@ class Backend(ABC):
         """Whether it can run this kind of file, judged by the name only."""
         return True
 
+    def is_built(self, location: str) -> bool:
+        """Whether this file was built by the library in one precision, so that it holds no FP32 original."""
+        return False
+
     def device_setting(self, device: str) -> str:
         """The setting that the option `--device` stands for: 'device', or an option of the backend."""
         return "device"
@@ -187,6 +197,15 @@ class Backend(ABC):
 
         Raises BackendError, ModelError or UsageError.
         """
+        self._check(model)
+        session = self._load(model, clock, tell)
+        session.batch_sizes = run_sizes(self, model, session.resolved)
+        session.libraries = self.versions()
+        session.simulated = self.simulated
+        return session
+
+    def _check(self, model: ModelPlan) -> None:
+        """Raise UsageError for options and devices that the backend does not have."""
         for key in model.options:
             if key not in self.options:
                 raise unknown(f"option of backend {self.name}", key, self.options or {"(it has none)"})
@@ -195,11 +214,6 @@ class Backend(ABC):
             raise UsageError(f"backend {self.name} cannot run on {kind}", expected=" or ".join(self.devices))
         if kind == "cpu" and (model.graph or model.sms is not None):
             raise UsageError("graph and sms are settings of a GPU", got=f"{self.name} on the CPU")
-        session = self._load(model, clock, tell)
-        session.batch_sizes = run_sizes(self, model, session.resolved)
-        session.libraries = self.versions()
-        session.simulated = self.simulated
-        return session
 
     @abstractmethod
     def _load(self, model: ModelPlan, clock: Clock, tell: Tell) -> Session:

@@ -1,6 +1,6 @@
 """The keeper: a spinning process of SCHED_IDLE priority beside a pinned worker, so that the worker's core never halts.
 
-The kernel takes the core from a SCHED_IDLE task the moment the worker wakes; the cost is idle time and power only.
+The kernel preempts a SCHED_IDLE task the moment the worker wakes, so the keeper costs only idle time and power.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 
 from framepace.errors import UsageError
 
-# Ends by itself when its parent is gone, however that ended.
+# Ends by itself when its parent is gone, however the parent ended.
 _SPIN = """
 import os, sys
 parent = os.getppid()
@@ -28,12 +28,17 @@ while os.getppid() == parent:
 
 def usable_cores() -> list[int]:
     """Cores this process may run on."""
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+    if not hasattr(os, "sched_getaffinity"):
+        return list(range(os.cpu_count() or 1))
+    return sorted(os.sched_getaffinity(0))
 
 
 @contextmanager
 def kept_awake(core: int) -> Iterator[None]:
-    """Pin the calling thread to `core` and keep that core awake; both are undone at the end. Linux only."""
+    """Pin the calling thread to `core` and keep that core awake; both are undone at the end.
+
+    Raises UsageError where the system has no SCHED_IDLE (it is Linux's), or the keeper does not start.
+    """
     if not hasattr(os, "SCHED_IDLE"):
         raise UsageError("the keeper needs Linux's SCHED_IDLE", got=sys.platform, fix="use wait: spin")
     before = os.sched_getaffinity(0)

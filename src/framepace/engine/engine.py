@@ -70,13 +70,14 @@ class Engine:
         self._finish = outputs or finish_hook(plan.engine.finish)
         self._processes: ModelProcesses | None = None
         self._open = ExitStack()
-        with ExitStack() as on_error:
-            on_error.callback(self.close)
-            check(plan.engine, clock)
-            began = clock.now()
+        check(plan.engine, clock)
+        began = clock.now()
+        try:
             self.sessions = self._load_all(load, tell)
-            self.startup["models"] = clock.now() - began
-            on_error.pop_all()
+        except BaseException:
+            self.close()
+            raise
+        self.startup["models"] = clock.now() - began
 
     @property
     def specs(self) -> tuple[ModelSpec, ...]:

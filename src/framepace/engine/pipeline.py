@@ -105,11 +105,19 @@ class _Flight:
     started: int = 0
     enqueued: int = 0
     finished: int = 0
+    outcome: int = Outcome.OK
     cause: int = DropCause.NONE
     error: Exception | None = None
     times: DeviceTimes | None = None
     clock_after: int = -1
     marks: int = 0
+
+    def fail(self, error: Exception) -> None:
+        self.outcome = Outcome.FAILED
+        self.error = error
+        self.cause = DropCause.HOOK  # once the outputs are there, only the user's code can fail
+        if not self.finished:
+            self.cause = _cause(error)
 
 
 class Pipeline:
@@ -221,16 +229,12 @@ class Pipeline:
         clock = worker.sm_clock()
         flight = _Flight(step, group, frames, slot, next(self._batch_ids), self._usage(), self._now(), clock)
         try:
-            prepare = step.prepare
-            if prepare is not None:
-                inputs = worker.staging(slot)
-                for place, frame in enumerate(frames):
-                    prepare(frame, inputs, place)
+            if step.prepare is not None:
+                _prepare_all(step.prepare, frames, worker.staging(slot))
             flight.started = self._now()
             worker.enqueue(slot, len(frames))
         except Exception as error:
-            flight.error = error
-            flight.cause = _cause(error)
+            flight.fail(error)
         flight.enqueued = self._now()
         return flight
 
@@ -243,9 +247,7 @@ class Pipeline:
                 flight.finished = self._now()
                 self._hand_out(step, flight, outputs)
         except Exception as error:
-            flight.error = error
-            # Once the outputs are there, whatever fails is the user's.
-            flight.cause = DropCause.HOOK if flight.finished else _cause(error)
+            flight.fail(error)
         delivered = self._now()
         used = self._usage().since(flight.before)
         # Read when the frame has been delivered: these are only for the record.
@@ -298,11 +300,15 @@ class Pipeline:
             self.errors.append(error)
 
 
+def _prepare_all(prepare: Prepare, frames: Sequence[Frame], inputs: Tensors) -> None:
+    for place, frame in enumerate(frames):
+        prepare(frame, inputs, place)
+
+
 def _tail(flight: _Flight, delivered: int, used: Usage, marks: int) -> tuple[int, ...]:
     """The columns from 'batched' on, which all frames of a batch share."""
     spent = flight.spent
     times = flight.times or _NO_TIMES
-    outcome = Outcome.OK if flight.error is None else Outcome.FAILED
     return (
         flight.batched,
         # A failed request never reached its later stages: they end where it failed.
@@ -311,7 +317,7 @@ def _tail(flight: _Flight, delivered: int, used: Usage, marks: int) -> tuple[int
         flight.clock_before, flight.clock_after,
         used.cpu + spent.cpu, used.switched + spent.switched, used.preempted + spent.preempted,
         used.faults + spent.faults, used.gc + spent.gc,
-        outcome, flight.cause, marks,
+        flight.outcome, flight.cause, marks,
     )  # fmt: skip
 
 

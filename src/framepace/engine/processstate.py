@@ -1,4 +1,4 @@
-"""The interpreter and the memory of this process for the time of a run, as the plan says."""
+"""Garbage collection, locked memory and priority of this process while a run lasts, as the plan says."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from framepace.errors import UsageError
 from framepace.facts.plan import EnginePlan
 
 _GROUP = Path("/proc/self/autogroup")
+_MCL_CURRENT_FUTURE = 3  # mlockall(2)
 
 
 @contextmanager
@@ -29,7 +30,7 @@ def interpreter(engine: EnginePlan) -> Iterator[None]:
 
 @contextmanager
 def _collection(mode: str) -> Iterator[None]:
-    """Garbage collection as the plan says, its time counted; what was garbage before is gone when the run begins."""
+    """Garbage collection as the plan says, with its time counted; earlier garbage is collected before the run."""
     gc.collect()
     GC_CLOCK.start()
     enabled = gc.isenabled()
@@ -45,11 +46,12 @@ def _collection(mode: str) -> Iterator[None]:
 
 @contextmanager
 def _priority(nice: int) -> Iterator[None]:
-    """The nice value of all threads of this process; threads they start inherit it (setpriority(2), NOTES).
+    """Set the nice value of all threads of this process; threads they start inherit it (setpriority(2), NOTES).
 
-    Where the kernel groups tasks by login session, that of the group counts against other groups (sched(7)).
+    Where the kernel groups tasks by login session, only the nice value of the group counts between groups (sched(7)).
     """
-    before, group = _set_nice(dict.fromkeys(_threads(), nice)), _set_group(nice)
+    before = _set_nice(dict.fromkeys(_threads(), nice))
+    group = _set_group(nice)
     try:
         yield
     finally:
@@ -58,7 +60,7 @@ def _priority(nice: int) -> Iterator[None]:
 
 
 def _set_group(nice: int | None) -> int | None:
-    """Set the nice value of this process's group; returns that before, None where there are no groups."""
+    """Set the nice value of this process's group; returns the one before, None where there are no groups."""
     try:
         before = int(_GROUP.read_text().rpartition("nice")[2])
         if nice is not None:
@@ -71,11 +73,13 @@ def _set_group(nice: int | None) -> int | None:
 def _threads() -> list[int]:
     """The ids of this process's threads: on Linux each has a nice value of its own."""
     tasks = Path("/proc/self/task")
-    return [int(task.name) for task in tasks.iterdir()] if tasks.is_dir() else [0]
+    if not tasks.is_dir():
+        return [0]
+    return [int(task.name) for task in tasks.iterdir()]
 
 
 def _set_nice(wanted: Mapping[int, int]) -> dict[int, int]:
-    """Set nice values by thread; returns those before. A thread that has ended meanwhile is left out."""
+    """Set nice values by thread; returns those before, without threads that have ended meanwhile."""
     before: dict[int, int] = {}
     for thread, nice in wanted.items():
         try:
@@ -92,11 +96,11 @@ def _set_nice(wanted: Mapping[int, int]) -> dict[int, int]:
 
 @contextmanager
 def _locked_memory() -> Iterator[None]:
-    """All pages locked in memory for the time of the run (mlockall; Linux, needs the memlock limit)."""
+    """Lock all pages in memory (mlockall; Linux, needs the memlock limit)."""
     import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mlockall(3) != 0:  # MCL_CURRENT | MCL_FUTURE
+    if libc.mlockall(_MCL_CURRENT_FUTURE) != 0:
         raise UsageError("memory cannot be locked", got=f"errno {ctypes.get_errno()}", fix="raise 'ulimit -l'")
     try:
         yield

@@ -174,20 +174,23 @@ class _DeviceWorker(FittedWorker):
 
     def enqueue(self, slot: int, count: int) -> None:
         """See Worker: the part of the host; the device continues by itself."""
-        now = self.clock.now()
         size = padded(count, self.session.batch_sizes)
         self.clock.feeding.add(self._index)
         gap = self.pause()
-        device_gap = now - (self.session.tenant.last_end or now)
+        self._jobs[slot] = self._job(size, self.clock.now(), gap)
+        self._device.submit(self._jobs[slot], self.clock.now())
+        self.clock.work(Task(self.draw("enqueue", size, gap)))
+        self._tail = round(self.draw("tail", size, gap))
+
+    def _job(self, size: int, now: int, gap: int) -> Job:
+        """An inference of `size` frames that begins `gap` ns after the worker's last one."""
+        tenant = self.session.tenant
+        device_gap = now - (tenant.last_end or now)
         h2d = round(self.draw("h2d", size))
         d2h = round(self.draw("d2h", size))
         launched = now + round(self.draw("lag", size, gap))
         demand = _demand(self.draw("compute", size, device_gap), self.durations.filled(size))
-        job = Job(self.session.tenant, self._stream, demand, launched, launched, h2d, d2h)
-        self._device.submit(job, now)
-        self._jobs[slot] = job
-        self.clock.work(Task(self.draw("enqueue", size, gap)))
-        self._tail = round(self.draw("tail", size, gap))
+        return Job(tenant, self._stream, demand, launched, launched, h2d, d2h)
 
     def wait(self, slot: int) -> Tensors:
         """See Worker."""

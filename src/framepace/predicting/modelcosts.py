@@ -30,14 +30,13 @@ class Stage:
     """
 
     def __init__(self, name: str, points: Sequence[Point]) -> None:
-        alone = [point for point in points if point.workers == 1 and point.samples.get(name)]
+        alone = _alone(name, points)
         self._gaps = sorted({point.gap_ms for point in alone})
-        self._lines = [_medians(name, [point for point in alone if point.gap_ms == gap]) for gap in self._gaps]
         self._logs = [float(np.log1p(gap)) for gap in self._gaps]
-        busy = [point for point in alone if point.gap_ms == self._gaps[0]]
-        paused = [point for point in alone if point not in busy]
+        self._lines = [_medians(name, _after(gap, alone)) for gap in self._gaps]
+        busy = _after(min(self._gaps, default=0.0), alone)
         self._busy_ratios = _ratios(name, busy)
-        self._paused_ratios = _ratios(name, paused) or self._busy_ratios
+        self._paused_ratios = _ratios(name, [point for point in alone if point not in busy])
 
     def level(self, batch: int, gap: float = 0.0) -> float:
         """The usual duration (ns) with `gap` ns since the last one."""
@@ -49,7 +48,7 @@ class Stage:
     def scatter(self, batch: int, *seed: int, paused: bool = False) -> Iterator[float]:
         """Factors, one per duration, from the nearest measured batch: back to back, or after pauses."""
         ratios = self._busy_ratios
-        if paused:
+        if paused and self._paused_ratios:
             ratios = self._paused_ratios
         if not ratios:
             return itertools.repeat(1.0)
@@ -66,6 +65,14 @@ def _drawn(ratios: Sequence[float], seed: Sequence[int]) -> Iterator[float]:
     while True:
         for start in rng.integers(0, len(ratios), _DRAWN // _BLOCK).tolist():
             yield from ring[start : start + _BLOCK]
+
+
+def _alone(name: str, points: Iterable[Point]) -> list[Point]:
+    return [point for point in points if point.workers == 1 and point.samples.get(name)]
+
+
+def _after(gap_ms: float, points: Iterable[Point]) -> list[Point]:
+    return [point for point in points if point.gap_ms == gap_ms]
 
 
 def _medians(name: str, points: Sequence[Point]) -> Line:
@@ -94,29 +101,19 @@ class ModelDurations:
     """
 
     def __init__(self, cost: ModelCost, cores: int) -> None:
-        points = tuple(point for point in cost.points if any(point.samples.values()))  # the others measured nothing
-        self.stages = {name: Stage(name, points) for name in sorted({n for point in points for n in point.samples})}
+        points = [point for point in cost.points if any(point.samples.values())]  # the others measured nothing
+        self.stages = _stages(points)
         self.on_device = "compute" in self.stages
         self.demand = _demand(cost, cores, self.on_device)
-        self._points = points
         self._cores = cores
         self._pool_spins = cost.model.spinning
-        # Points back to back by batch size: of one worker, and of several beside each other.
-        self._alone = {point.batch: point for point in points if point.workers == 1 and not point.gap_ms}
-        self._together = {p.batch: p for p in points if p.workers > 1 and p.batch in self._alone}
-        # How much others cost: through the cores, and for a model on a device through interpreter and driver.
-        self._crowding: dict[int, tuple[float, float]] = {}
-        self._contention: dict[int, dict[str, float]] = {}
-        for batch, together in self._together.items():
-            if self.on_device:
-                self._contention[batch] = _contention(self._alone[batch], together)
-            elif cores:
-                self._crowding[batch] = self._crowded(self._alone[batch], together)
+        # Points back to back, by batch size: of one worker, and of several beside each other.
+        self._alone, self._together = _back_to_back(points)
         self._cpu = self._cpu_by_batch()
-        self.spin = 0.0
-        self.background = 0.0
-        if not self.on_device:
-            self._fit_pauses()
+        # What others cost, by batch size: through the cores; on a device, through the interpreter and the driver.
+        self._crowding = self._crowding_by_batch()
+        self._contention = self._contention_by_batch()
+        self.spin, self.background = self._pause_costs(points)
 
     def level(self, name: str, batch: int, gap: float = 0.0) -> float:
         """The usual duration of a stage (ns); 0 where it was not measured."""
@@ -169,6 +166,16 @@ class ModelDurations:
             return float(self.demand)
         return self._cpu[_nearest(self._cpu, batch)]
 
+    def _crowding_by_batch(self) -> dict[int, tuple[float, float]]:
+        if self.on_device or not self._cores:
+            return {}
+        return {size: self._crowded(self._alone[size], together) for size, together in self._together.items()}
+
+    def _contention_by_batch(self) -> dict[int, dict[str, float]]:
+        if not self.on_device:
+            return {}
+        return {size: _contention(self._alone[size], together) for size, together in self._together.items()}
+
     def _crowded(self, alone: Point, together: Point) -> tuple[float, float]:
         """How much longer everything takes with several workers, beyond their share of the cores; and its CPU time.
 
@@ -194,16 +201,28 @@ class ModelDurations:
             if point.cpu is not None
         }
 
-    def _fit_pauses(self) -> None:
-        """The cost of the longest pause beside the inference before it: threads that spin, or those that sample."""
-        paused = max((p for p in self._points if p.gap_ms and p.cpu), key=lambda p: p.gap_ms, default=None)
-        if paused is None or paused.batch not in self._alone:
-            return
+    def _pause_costs(self, points: Iterable[Point]) -> tuple[float, float]:
+        """`spin` and `background`: from the CPU time of the longest pause beside the inference before it."""
+        paused = max((p for p in points if p.gap_ms and p.cpu), key=lambda p: p.gap_ms, default=None)
+        if self.on_device or paused is None or paused.batch not in self._alone:
+            return 0.0, 0.0
         extra = max(0.0, (paused.cpu or 0.0) - (self._alone[paused.batch].cpu or 0.0))
         if self._pool_spins and self.demand > 1:
-            self.spin = extra / (self.demand - 1)
-        else:
-            self.background = extra / (paused.gap_ms * NS_PER_MS)
+            return extra / (self.demand - 1), 0.0
+        return 0.0, extra / (paused.gap_ms * NS_PER_MS)
+
+
+def _stages(points: Sequence[Point]) -> dict[str, Stage]:
+    """All that were measured, by name."""
+    names = {name for point in points for name in point.samples}
+    return {name: Stage(name, points) for name in sorted(names)}
+
+
+def _back_to_back(points: Sequence[Point]) -> tuple[dict[int, Point], dict[int, Point]]:
+    """Points without a pause by batch size: of one worker, and of several; the latter only where one worker was."""
+    alone = {point.batch: point for point in points if point.workers == 1 and not point.gap_ms}
+    together = {point.batch: point for point in points if point.workers > 1 and point.batch in alone}
+    return alone, together
 
 
 def _demand(cost: ModelCost, cores: int, on_device: bool) -> int:

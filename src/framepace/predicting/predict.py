@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import numpy as np
@@ -41,12 +41,12 @@ def predict(plan: Plan, workload: Workload, primitives: Primitives) -> Trace:
     Raises UsageError where primitives of one of the plan's models are missing.
     """
     clock = MachineClock(primitives.cores, _wake_delay(primitives, workload.seed))
-    durations = {model.name: ModelDurations(primitives.of(model), primitives.cores) for model in plan.models}
+    models = _FittedModels(primitives, clock, workload.seed)
     virtual_plan = _virtual_plan(plan)
-    frames = _frames(workload, durations[plan.models[0].name], clock)
-    with closing(_engine(virtual_plan, durations, clock, workload.seed)) as engine:
+    with closing(Engine(virtual_plan, clock, load=models.load, outputs=models.finish)) as engine:
+        frames = _frames(workload, models.durations[plan.models[0].name], clock)
         trace = measure(virtual_plan, workload, clock=clock, engine=engine, frames=frames)
-    meta = replace(trace.meta, subject_plan=plan, notes=(NOTE, *trace.meta.notes), simulated=True)
+    meta = replace(trace.meta, subject_plan=plan, notes=(NOTE, *trace.meta.notes))
     return Trace(meta, trace.requests, trace.telemetry)
 
 
@@ -68,25 +68,36 @@ def _wake_delay(primitives: Primitives, seed: int) -> Callable[[], int]:
     return lambda: draw(delays)
 
 
-def _engine(plan: Plan, durations: Mapping[str, ModelDurations], clock: MachineClock, seed: int) -> Engine:
-    """The engine with models that take the measured time, as does the finish hook. `durations` by model name."""
-    devices: dict[int, Device] = {}
-    finishing = {
-        name: model.durations("finish", seed, number) for number, (name, model) in enumerate(durations.items(), 1)
-    }
+class _FittedModels:
+    """Models and a finish hook that take the measured time. `durations` are those of the loaded models, by name."""
 
-    def load(model: ModelPlan) -> Session:
+    def __init__(self, primitives: Primitives, clock: MachineClock, seed: int) -> None:
+        self.durations: dict[str, ModelDurations] = {}
+        self._primitives = primitives
+        self._clock = clock
+        self._seed = seed
+        self._devices: dict[int, Device] = {}
+        self._finishing: dict[str, Iterator[float]] = {}
+
+    def load(self, model: ModelPlan) -> Session:
+        """See engine.Load; models of one device share it. Raises UsageError where its primitives are missing."""
+        durations = ModelDurations(self._primitives.of(model), self._primitives.cores)
+        self.durations[model.name] = durations
+        self._finishing[model.name] = durations.durations("finish", self._seed, len(self.durations))
+        self._clock.background = max(self._clock.background, durations.background)
         device = None
-        if durations[model.name].on_device:
-            index = ordinal(model.device)
-            device = devices.setdefault(index, fitted_device(index))
-        return FittedSession(model, durations[model.name], clock, device, seed)
+        if durations.on_device:
+            device = self._device(ordinal(model.device))
+        return FittedSession(model, durations, self._clock, device, self._seed)
 
-    def finish(model: str, outputs: Tensors, frame: Frame) -> None:
-        clock.work(Task(next(finishing[model])))
+    def finish(self, model: str, outputs: Tensors, frame: Frame) -> None:
+        """See pipeline.Finish."""
+        self._clock.work(Task(next(self._finishing[model])))
 
-    clock.background = max(model.background for model in durations.values())
-    return Engine(plan, clock, load=load, outputs=finish)
+    def _device(self, index: int) -> Device:
+        if index not in self._devices:
+            self._devices[index] = fitted_device(index)
+        return self._devices[index]
 
 
 def _frames(workload: Workload, durations: ModelDurations, clock: MachineClock) -> Frames:
