@@ -1,6 +1,6 @@
 """PyTorch: exported programs, TorchScript and the built-in networks, on a GPU or the CPU.
 
-What a model file may and may not do is said in exec/torchfile.py.
+What a model file may and may not do: see framepace.models.torch.file.
 
 Settings of PyTorch that hold for the whole process are set when a model is loaded, and set back when the next one does
 not name them: the number of threads, TF32, the search of cuDNN. Of two models in one process the later one decides.
@@ -52,7 +52,9 @@ class TorchBackend(Backend):
     options = OPTIONS
 
     def __init__(self) -> None:
-        self.devices = ("cuda", "cpu") if torch.cuda.is_available() else ("cpu", "cuda")
+        self.devices = ("cpu", "cuda")
+        if torch.cuda.is_available():
+            self.devices = ("cuda", "cpu")
 
     def takes(self, location: str) -> bool:
         """See Backend: built-in models are made of PyTorch's own layers."""
@@ -64,13 +66,19 @@ class TorchBackend(Backend):
             fix = "use the backend onnxruntime or tensorrt, or a model that is quantised already"
             raise UsageError("the backend torch does not quantise", got="int8", expected="fp32, fp16, bf16", fix=fix)
         plan = replace(model, options=checked(self.name, _Options, model.options))
-        return CudaSession(plan, tell) if kind == "cuda" else CpuSession(plan, tell)
+        if kind == "cuda":
+            return CudaSession(plan, tell)
+        return CpuSession(plan, tell)
 
     def batch_sizes(self, model: ModelPlan) -> tuple[int, ...]:
         """See Backend: on a GPU cuDNN's plans are made for each size, by each thread (PyTorch's Conv_v8.cpp)."""
-        return model.batch.prepared_sizes if (model.device or self.devices[0]) != "cpu" else ()
+        if (model.device or self.devices[0]) == "cpu":
+            return ()
+        return model.batch.prepared_sizes
 
     def versions(self) -> dict[str, str]:
         """Version of PyTorch, and of the CUDA that it was built for."""
-        cuda = torch.version.cuda
-        return {"torch": str(torch.__version__)} | ({"cuda": cuda} if cuda else {})
+        versions = {"torch": str(torch.__version__)}
+        if torch.version.cuda:
+            versions["cuda"] = torch.version.cuda
+        return versions

@@ -1,7 +1,7 @@
 """PyTorch on a GPU: the module runs on the worker's stream, on the worker's own input buffers; outputs stay where made.
 
-PyTorch's allocator keeps its blocks by stream. Outputs are freed when the request has been waited for, thus after their
-copy on the other stream, and are used again on the stream that made them: no event of the allocator is needed.
+PyTorch's allocator keeps its blocks by stream. Outputs are freed once the request has been waited for, thus after their
+copy on the other stream, and are reused on the stream that made them: no event of the allocator is needed.
 """
 
 from __future__ import annotations
@@ -47,15 +47,16 @@ class CudaSession(TorchSession):
         # The weights were copied on PyTorch's stream, the workers read them on theirs.
         torch.cuda.current_stream(number).synchronize()
 
-    def error(self, error: Exception, what: str) -> FramepaceError:
+    def error(self, error: Exception, problem: str) -> FramepaceError:
         """See TorchSession; what the failed call held is freed, for its frames hold it as long as the error lives."""
         traceback.clear_frames(error.__traceback__)
         torch.cuda.empty_cache()
-        return translate(error, what)
+        return translate(error, problem)
 
     def _worker(self, index: int) -> Worker:
         device = cuda.open_device(self.plan.device, self.plan.sms, index)
-        launch = _Launch(self, device.stream() if self.plan.graph else None)
+        capture_stream = device.stream() if self.plan.graph else None
+        launch = _Launch(self, capture_stream)
         return DeviceWorker(device, self.plan, self.resolved, (), launch, close=launch.close, sizes=self.batch_sizes)
 
     def _close(self) -> None:
@@ -71,16 +72,17 @@ def _advice(reason: str) -> str:
     return "`framepace doctor` says what is missing; --set device=cpu runs without a GPU"
 
 
-def translate(error: Exception, what: str) -> FramepaceError:
-    """The error of ours for one of PyTorch: too little memory, a lost device, or a failure."""
+def translate(error: Exception, problem: str) -> FramepaceError:
+    """Our error for one of PyTorch: too little memory, a lost device, or a failure."""
     if isinstance(error, FramepaceError):
         return error
-    words = first_line(error)
+    message = first_line(error)
     if isinstance(error, torch.cuda.OutOfMemoryError):
-        return cuda.translate(error, what)
-    if any(text.lower() in words.lower() for text in _LOST):
-        return DeviceLost(what, got=words, fix="look at `nvidia-smi` and the kernel log; start again, in a new process")
-    return BackendError(what, got=words)
+        return cuda.translate(error, problem)
+    if any(text.lower() in message.lower() for text in _LOST):
+        fix = "look at `nvidia-smi` and the kernel log; start again, in a new process"
+        return DeviceLost(problem, got=message, fix=fix)
+    return BackendError(problem, got=message)
 
 
 @dataclass(frozen=True)
@@ -110,22 +112,26 @@ class _Launch:
 
     The graphs are PyTorch's own, since its allocator must know of a capture. They may share a pool because a worker
     replays them one after the other, on one stream, and their outputs are all kept. They are captured on a stream that
-    is used for nothing else (`aside`, None without `graph`): other workers may share that of the kernels.
+    is used for nothing else (`capture_stream`, None without `graph`): other workers may share that of the kernels.
     """
 
-    def __init__(self, session: TorchSession, aside: Stream | None) -> None:
-        self._session, self._resolved, self._aside = session, session.resolved, aside
+    def __init__(self, session: TorchSession, capture_stream: Stream | None) -> None:
+        self._session = session
+        self._resolved = session.resolved
+        self._capture_stream = capture_stream
         self._device = torch.device(session.device)
         self._streams: dict[int, Any] = {}
         self._inputs: dict[tuple[int, int], list[Tensor]] = {}
         self._graphs: dict[tuple[int, int], _Captured] = {}
-        self._pool = torch.cuda.graph_pool_handle() if aside is not None else None
+        self._pool: Any = None
+        if capture_stream is not None:
+            self._pool = torch.cuda.graph_pool_handle()
 
     def __call__(self, index: int, slot: Slot, count: int, stream: Stream) -> Mapping[str, Produced]:
         try:
             with torch.inference_mode(), torch.cuda.stream(self._stream(stream.handle)):
-                made = self._replay(index, slot, count) if self._aside else self._run(index, slot, count)
-                return {name: self._produced(tensor) for name, tensor in made}
+                run = self._replay if self._capture_stream else self._run
+                return {name: self._produced(tensor) for name, tensor in run(index, slot, count)}
         except Exception as error:  # torch raises RuntimeError for most, whatever the cause
             raise translate(error, "inference failed in PyTorch") from error
 
@@ -139,16 +145,17 @@ class _Launch:
     def _run(self, index: int, slot: Slot, count: int) -> list[tuple[str, Tensor]]:
         key = (index, count)
         if key not in self._inputs:
-            self._inputs[key] = self._wrapped(slot, count)
+            self._inputs[key] = self._input_tensors(slot, count)
         return self._session.run(self._inputs[key])
 
     def _replay(self, index: int, slot: Slot, count: int) -> list[tuple[str, Tensor]]:
         key = (index, count)
         if key not in self._graphs:
-            assert self._aside is not None
-            aside, inputs = self._stream(self._aside.handle), torch.cuda.current_stream(self._device)
-            with cuda.lock_setup(), torch.cuda.stream(aside):
-                aside.wait_stream(inputs)  # what is read there must have been copied
+            assert self._capture_stream is not None
+            capture_stream = self._stream(self._capture_stream.handle)
+            compute_stream = torch.cuda.current_stream(self._device)
+            with cuda.lock_setup(), torch.cuda.stream(capture_stream):
+                capture_stream.wait_stream(compute_stream)  # the inputs must have been copied
                 self._graphs[key] = self._capture(index, slot, count)
         captured = self._graphs[key]
         captured.graph.replay()
@@ -170,13 +177,16 @@ class _Launch:
         graph.capture_end()
         return _Captured(graph, outputs)
 
-    def _wrapped(self, slot: Slot, count: int) -> list[Tensor]:
+    def _input_tensors(self, slot: Slot, count: int) -> list[Tensor]:
+        """The slot's device buffers as tensors."""
         tensors = []
         for tensor in self._resolved.inputs:
             shape = tuple(int(d) for d in tensor.shape)
             address = _Address(slot.pointers[tensor.name], shape, tensor.dtype)
-            whole = torch.as_tensor(address, device=self._device)
-            tensors.append(whole[:count] if tensor.name in self._resolved.batched else whole)
+            items = torch.as_tensor(address, device=self._device)
+            if tensor.name in self._resolved.batched:
+                items = items[:count]
+            tensors.append(items)
         return tensors
 
     def _stream(self, handle: int) -> Any:

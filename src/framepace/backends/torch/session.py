@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -17,16 +16,13 @@ from framepace.backends.base import Session, Tensors, Worker
 from framepace.errors import BackendError, FramepaceError, ModelError, UsageError
 from framepace.facts.model import Layer, ModelSpec, TensorSpec
 from framepace.facts.plan import ModelPlan
-from framepace.models import spec as models
 from framepace.models.inputs import staging_array
-from framepace.models.spec import Resolved
-from framepace.models.torch import builtin as torchnet
-from framepace.models.torch import file as torchfile
-from framepace.models.torch import graph as torchgraph
-from framepace.models.torch import script as torchscript
-from framepace.models.torch import spec as torchmodel
+from framepace.models.spec import Resolved, inspect, resolve
+from framepace.models.torch import builtin, file, graph, script
+from framepace.models.torch import spec as program
 from framepace.models.torch.script import first_line
 from framepace.progress import Tell
+from framepace.units import NS_PER_US
 from framepace.video.prepare import affine
 
 _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
@@ -38,27 +34,28 @@ Run = Callable[[Sequence[Tensor]], list[tuple[str, Tensor]]]
 
 
 class TorchSession(Session):
-    """What both kinds of session do: the model on `device`, behind one function from input tensors to named outputs."""
+    """The model on `device`, behind one function `run` from input tensors to named outputs."""
 
     def __init__(self, model: ModelPlan, device: str, tell: Tell) -> None:
-        self.plan, self.device = model, device
-        found = _inspect(model)
-        asked = models.resolve(found, model)
-        _check_limits(found, asked)
-        self.spec = replace(found, inputs=asked.inputs)
-        self.resolved = _folded(asked, model)
+        self.plan = model
+        self.device = device
+        file_spec = _inspect(model)
+        resolved = resolve(file_spec, model)
+        _check_limits(file_spec, resolved)
+        self.spec = replace(file_spec, inputs=resolved.inputs)
+        self.resolved = _as_staged(resolved, model)
         _set_up(model)
         tell(f"loading {model.name}", None)
         try:
-            self.run = self._prepared(found, asked, tell)
+            self.run = self._make_run(file_spec, resolved, tell)
         except FramepaceError:
             raise
         except Exception as error:  # torch raises RuntimeError for most, whatever the cause
             raise self.error(error, f"PyTorch cannot run {model.model}") from error
 
-    def error(self, error: Exception, what: str) -> FramepaceError:
-        """The error of ours for one of PyTorch."""
-        return BackendError(what, got=first_line(error))
+    def error(self, error: Exception, problem: str) -> FramepaceError:
+        """Our error for one of PyTorch."""
+        return BackendError(problem, got=first_line(error))
 
     def example(self) -> list[Tensor]:
         """Inputs of the largest batch, on the device."""
@@ -66,7 +63,8 @@ class TorchSession(Session):
 
     def layers(self) -> tuple[Layer, ...]:
         """Self time of each operator in one inference of the largest batch, from PyTorch's profiler: mean of ten."""
-        gpu = self.device != "cpu"
+        place = self.device.partition(":")[0]
+        gpu = place == "cuda"
         kinds = [torch.profiler.ProfilerActivity.CPU] + [torch.profiler.ProfilerActivity.CUDA] * gpu
         inputs = self.example()
         with torch.inference_mode():
@@ -76,26 +74,29 @@ class TorchSession(Session):
                     self.run(inputs)
                 if gpu:
                     torch.cuda.current_stream(self.device).synchronize()
-        return _layers(profile, "cuda" if gpu else "cpu")
+        return _layers(profile, place)
 
-    def _prepared(self, found: ModelSpec, asked: Resolved, tell: Tell) -> Run:
+    def _make_run(self, file_spec: ModelSpec, resolved: Resolved, tell: Tell) -> Run:
         compiled = bool(self.plan.options.get("compile"))
-        script = found.format == "torchscript"
-        if compiled and script:
-            raise UsageError(
-                "TorchScript cannot be compiled again", got="compile", fix="use an exported program (.pt2)"
-            )
-        run = _runner(self.plan, _module(self.plan, self.device), found, asked, self.device)
+        is_script = file_spec.format == "torchscript"
+        if compiled and is_script:
+            fix = "use an exported program (.pt2)"
+            raise UsageError("TorchScript cannot be compiled again", got="compile", fix=fix)
+        run = _runner(self.plan, _module(self.plan, self.device), file_spec, resolved, self.device)
         if compiled:
-            tell(f"compiling {self.plan.name}", None)
-            # PyTorch compiles one code object eight times, then runs it eagerly without a word: each load has its own.
-            run.__code__ = run.__code__.replace()
-            run = torch.compile(run, mode=str(self.plan.options.get("compile_mode", "default")))
-        if compiled or script:
+            run = self._compiled(run, tell)
+        if compiled or is_script:
             with torch.inference_mode():
-                made = run(self.example())
-            self.spec = replace(self.spec, outputs=tuple(_described(name, tensor) for name, tensor in made))
+                outputs = run(self.example())
+            self.spec = replace(self.spec, outputs=tuple(_tensor_spec(name, tensor) for name, tensor in outputs))
         return run
+
+    def _compiled(self, run: Run, tell: Tell) -> Run:
+        tell(f"compiling {self.plan.name}", None)
+        # PyTorch compiles one code object eight times, then runs it eagerly without a word: each load has its own.
+        run.__code__ = run.__code__.replace()
+        compiled: Run = torch.compile(run, mode=str(self.plan.options.get("compile_mode", "default")))
+        return compiled
 
     def _close(self) -> None:
         self.run = _closed
@@ -134,66 +135,67 @@ def cuda_missing() -> str | None:
 def _inspect(model: ModelPlan) -> ModelSpec:
     """What the model is. Raises ModelError for what PyTorch cannot run, and for TorchScript without shapes."""
     if model.model.startswith("builtin:"):
-        return models.inspect(model.model)
+        return inspect(model.model)
     if model.model.endswith(".onnx"):
         fix = "use the backend onnxruntime or tensorrt, or export the model with torch.export"
-        what = "PyTorch does not run ONNX files"
-        raise ModelError(what, got=model.model, expected="an exported program (.pt2) or TorchScript", fix=fix)
-    found = torchmodel.inspect(model.model)
-    missing = [
-        tensor.name for tensor in found.inputs if found.format == "torchscript" and tensor.name not in model.shapes
-    ]
+        expected = "an exported program (.pt2) or TorchScript"
+        raise ModelError("PyTorch does not run ONNX files", got=model.model, expected=expected, fix=fix)
+    file_spec = program.inspect(model.model)
+    if file_spec.format == "torchscript":
+        _check_shapes_given(file_spec, model)
+    return file_spec
+
+
+def _check_shapes_given(file_spec: ModelSpec, model: ModelPlan) -> None:
+    missing = [tensor.name for tensor in file_spec.inputs if tensor.name not in model.shapes]
     if missing:
-        fix = " ".join(f"--shape {name}=1x3x480x640" for name in missing)
-        what = f"TorchScript does not say the shapes of its inputs: {', '.join(missing)}"
-        raise ModelError(what, got=model.model, fix=f"give them, with your numbers: {fix}")
-    return found
+        settings = " ".join(f"--shape {name}=1x3x480x640" for name in missing)
+        problem = f"TorchScript does not say the shapes of its inputs: {', '.join(missing)}"
+        raise ModelError(problem, got=model.model, fix=f"give them, with your numbers: {settings}")
 
 
-def _check_limits(found: ModelSpec, asked: Resolved) -> None:
+def _check_limits(file_spec: ModelSpec, resolved: Resolved) -> None:
     """Raise ModelError where a size is outside of what the model was exported for."""
-    if found.format != "torch-export":
+    if file_spec.format != "torch-export":
         return
-    limits = torchgraph.limits(torchfile.document(torchfile.open_archive(found.location)))
-    for own, given in zip(found.inputs, asked.inputs, strict=True):
-        for symbol, size in zip(own.shape, given.shape, strict=True):
+    limits = graph.limits(file.document(file.open_archive(file_spec.location)))
+    for exported, tensor in zip(file_spec.inputs, resolved.inputs, strict=True):
+        for symbol, size in zip(exported.shape, tensor.shape, strict=True):
             low, high = limits.get(str(symbol), (0, float("inf")))
             if not low <= int(size) <= high:
-                what = f"input {own.name!r} was exported for other sizes"
+                problem = f"input {exported.name!r} was exported for other sizes"
                 fix = "export it with dynamic_shapes that allow it"
-                raise ModelError(what, got=size, expected=f"{low:g} to {high:g}", fix=fix)
+                raise ModelError(problem, got=size, expected=f"{low:g} to {high:g}", fix=fix)
 
 
-def _folded(asked: Resolved, model: ModelPlan) -> Resolved:
+def _as_staged(resolved: Resolved, model: ModelPlan) -> Resolved:
     """The inputs as the staging has them: a picture that is normalised by PyTorch is uint8."""
     if model.prepare.place == "host":
-        return asked
-    if asked.image is None:
+        return resolved
+    if resolved.image is None:
         raise ModelError(f"model {model.name!r} has no picture to normalise", fix="leave out place=graph")
-    if not asked.image.dtype.startswith("float"):
-        return asked
-    name = asked.image.name
-    inputs = tuple(replace(t, dtype="uint8") if t.name == name else t for t in asked.inputs)
-    return Resolved(inputs, dataclasses.replace(asked.image, dtype="uint8"), asked.batched)
+    if not resolved.image.dtype.startswith("float"):
+        return resolved
+    return resolved.with_image_bytes()
 
 
 def _set_up(model: ModelPlan) -> None:
-    """What holds for the whole process; what the plan does not name gets PyTorch's own value again."""
+    """Set what holds for the whole process; what the plan does not name gets PyTorch's own value again."""
     torch.set_num_threads(model.threads or _default_threads)
-    tf32 = model.options.get("tf32")
-    torch.backends.cuda.matmul.allow_tf32 = bool(tf32)
-    torch.backends.cudnn.allow_tf32 = True if tf32 is None else bool(tf32)
+    torch.backends.cuda.matmul.allow_tf32 = bool(model.options.get("tf32", False))
+    torch.backends.cudnn.allow_tf32 = bool(model.options.get("tf32", True))
     torch.backends.cudnn.benchmark = bool(model.options.get("cudnn_benchmark", False))
 
 
 def _module(model: ModelPlan, device: str) -> Any:
     """The network on the device, in its layout and precision."""
-    kind: Any = torchgraph
+    kind: Any = graph
     if model.model.startswith("builtin:"):
-        module = torchnet.load(model.model.removeprefix("builtin:"), device)
+        module = builtin.load(model.model.removeprefix("builtin:"), device)
     else:
-        archive = torchfile.open_archive(model.model)
-        kind = torchscript if archive.kind == "torchscript" else torchgraph
+        archive = file.open_archive(model.model)
+        if archive.kind == "torchscript":
+            kind = script
         module = kind.load(archive, device)
     if model.precision in _DTYPES:
         kind.lower(module, _DTYPES[model.precision])
@@ -202,23 +204,38 @@ def _module(model: ModelPlan, device: str) -> Any:
     return module
 
 
-def _runner(model: ModelPlan, module: Any, found: ModelSpec, asked: Resolved, device: str) -> Run:
+def _runner(model: ModelPlan, module: Any, file_spec: ModelSpec, resolved: Resolved, device: str) -> Run:
     """The inference: from tensors as the staging has them to contiguous ones, in dtypes that NumPy has."""
-    entries = [_entry(model, asked, tensor, device) for tensor in asked.inputs]
-    script, lowered = found.format == "torchscript", _DTYPES.get(model.precision)
-    names = [tensor.name for tensor in found.outputs]
-    dtypes = [getattr(torch, tensor.dtype) for tensor in found.outputs]
-    context = functools.partial(torch.autocast, device.partition(":")[0], lowered) if lowered else nullcontext
+    entries = [_entry(model, resolved, tensor, device) for tensor in resolved.inputs]
+    lowered = _DTYPES.get(model.precision)
+    context: Any = nullcontext
+    if lowered:
+        context = functools.partial(torch.autocast, device.partition(":")[0], lowered)
+    name_outputs = _named_leaves(lowered) if file_spec.format == "torchscript" else _as_exported(file_spec)
 
     def run(inputs: Sequence[Tensor]) -> list[tuple[str, Tensor]]:
         with context():
-            made = module(*[enter(tensor) for enter, tensor in zip(entries, inputs, strict=True)])
-        if script:  # only its result says what it returns
-            return [(name, _readable(tensor, lowered)) for name, tensor in torchscript.leaves(made)]
-        tensors = [tensor.to(dtype).contiguous() for tensor, dtype in zip(made, dtypes, strict=True)]
-        return list(zip(names, tensors, strict=True))
+            outputs = module(*[enter(tensor) for enter, tensor in zip(entries, inputs, strict=True)])
+        return name_outputs(outputs)
 
     return run
+
+
+def _named_leaves(lowered: Any) -> Callable[[Any], list[tuple[str, Tensor]]]:
+    """For TorchScript: only its result says what it returns."""
+    return lambda outputs: [(name, _readable(tensor, lowered)) for name, tensor in script.leaves(outputs)]
+
+
+def _as_exported(file_spec: ModelSpec) -> Callable[[Any], list[tuple[str, Tensor]]]:
+    """For exported programs: names and dtypes are those of the file."""
+    names = [tensor.name for tensor in file_spec.outputs]
+    dtypes = [getattr(torch, tensor.dtype) for tensor in file_spec.outputs]
+
+    def name_outputs(outputs: Any) -> list[tuple[str, Tensor]]:
+        tensors = [tensor.to(dtype).contiguous() for tensor, dtype in zip(outputs, dtypes, strict=True)]
+        return list(zip(names, tensors, strict=True))
+
+    return name_outputs
 
 
 def _readable(tensor: Tensor, lowered: Any) -> Tensor:
@@ -227,28 +244,31 @@ def _readable(tensor: Tensor, lowered: Any) -> Tensor:
     return tensor.contiguous()
 
 
-def _entry(model: ModelPlan, asked: Resolved, spec: TensorSpec, device: str) -> Callable[[Tensor], Tensor]:
-    """What happens to an input before the network: the arithmetic of exec/prepare.py, and the layout."""
-    picture = asked.image is not None and spec.name == asked.image.name
+def _entry(model: ModelPlan, resolved: Resolved, spec: TensorSpec, device: str) -> Callable[[Tensor], Tensor]:
+    """What happens to an input before the network: the arithmetic of video/prepare.py, and the layout."""
+    if resolved.image is None or spec.name != resolved.image.name:
+        return _same
     steps: list[Callable[[Tensor], Tensor]] = []
-    if picture and model.prepare.place == "graph" and spec.dtype.startswith("float"):
-        steps.append(_normalise(model, asked, device))
-    if picture and model.options.get("channels_last"):
+    if model.prepare.place == "graph" and spec.dtype.startswith("float"):
+        steps.append(_normalise(model, resolved, device))
+    if model.options.get("channels_last"):
         steps.append(lambda tensor: tensor.contiguous(memory_format=torch.channels_last))
-    return functools.partial(functools.reduce, lambda tensor, step: step(tensor), steps) if steps else _same
+    if not steps:
+        return _same
+    return functools.partial(functools.reduce, lambda tensor, step: step(tensor), steps)
 
 
 def _same(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def _normalise(model: ModelPlan, asked: Resolved, device: str) -> Callable[[Tensor], Tensor]:
+def _normalise(model: ModelPlan, resolved: Resolved, device: str) -> Callable[[Tensor], Tensor]:
     """uint8 to (pixel * scale - mean) / std, per channel, in float32, then in the model's dtype."""
-    assert asked.image is not None
-    pairs = affine(model.prepare, asked.image.channels)
-    side = (len(pairs), 1, 1) if asked.image.layout == "nchw" else (len(pairs),)
-    factor, offset = (torch.tensor(values, device=device).reshape(side) for values in zip(*pairs, strict=True))
-    dtype = getattr(torch, asked.image.dtype)
+    assert resolved.image is not None
+    pairs = affine(model.prepare, resolved.image.channels)
+    per_channel = {"nchw": (len(pairs), 1, 1), "nhwc": (len(pairs),)}[resolved.image.layout]
+    factor, offset = (torch.tensor(values, device=device).reshape(per_channel) for values in zip(*pairs, strict=True))
+    dtype = getattr(torch, resolved.image.dtype)
     return lambda pixels: (pixels.float() * factor + offset).to(dtype)
 
 
@@ -258,18 +278,18 @@ def _staged(spec: TensorSpec) -> NDArray[Any]:
     return array
 
 
-def _described(name: str, tensor: Tensor) -> TensorSpec:
+def _tensor_spec(name: str, tensor: Tensor) -> TensorSpec:
     return TensorSpec(name=name, dtype=str(tensor.dtype).removeprefix("torch."), shape=tuple(tensor.shape))
 
 
 def _layers(profile: Any, place: str) -> tuple[Layer, ...]:
     """Operators by self time; kernels appear with the operator that launched them."""
     host = torch.autograd.DeviceType.CPU
-    key = "self_device_time_total" if place == "cuda" else "self_cpu_time_total"  # us
+    key = {"cuda": "self_device_time_total", "cpu": "self_cpu_time_total"}[place]  # us
     events = [event for event in profile.key_averages() if event.device_type == host and getattr(event, key) > 0]
     events.sort(key=lambda event: -getattr(event, key))
     return tuple(
-        Layer(name=e.key, time=getattr(e, key) * 1e3 / _PROFILED, kind="operator", place=place) for e in events
+        Layer(name=e.key, time=getattr(e, key) * NS_PER_US / _PROFILED, kind="operator", place=place) for e in events
     )
 
 
@@ -277,7 +297,9 @@ class _CpuWorker(Worker):
     """Computes in `enqueue`; a run of a smaller batch uses a slice where the model allows it."""
 
     def __init__(self, session: TorchSession) -> None:
-        self._session, self._batched, self._full = session, session.resolved.batched, session.plan.batch.max
+        self._session = session
+        self._batched = session.resolved.batched
+        self._full = session.plan.batch.max
         self._inputs = {tensor.name: _staged(tensor) for tensor in session.resolved.inputs}
         self._outputs: dict[str, NDArray[Any]] = {}
 
@@ -285,14 +307,18 @@ class _CpuWorker(Worker):
         return self._inputs
 
     def enqueue(self, slot: int, count: int) -> None:
-        part = count < self._full
-        arrays = [a[:count] if part and name in self._batched else a for name, a in self._inputs.items()]
         try:
             with torch.inference_mode():
-                made = self._session.run([torch.from_numpy(array) for array in arrays])
+                outputs = self._session.run([torch.from_numpy(array) for array in self._arrays(count)])
         except Exception as error:  # torch raises RuntimeError for most, whatever the cause
             raise self._session.error(error, "inference failed in PyTorch") from error
-        self._outputs = {name: tensor.numpy() for name, tensor in made}
+        self._outputs = {name: tensor.numpy() for name, tensor in outputs}
 
     def wait(self, slot: int) -> Tensors:
         return self._outputs
+
+    def _arrays(self, count: int) -> list[NDArray[Any]]:
+        """The inputs, cut to `count` items where they have a batch."""
+        if count == self._full:
+            return list(self._inputs.values())
+        return [array[:count] if name in self._batched else array for name, array in self._inputs.items()]
