@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import threading
-import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import lru_cache
@@ -18,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from framepace.devices.protocol import Event, Stream
+from framepace.devices.timeline import Timeline
 from framepace.errors import BackendError, DeviceLost, DeviceMemoryError, FramepaceError, UsageError
 from framepace.units import format_bytes
 
@@ -29,7 +28,6 @@ _LOST = (
     "NVLINK_UNCORRECTABLE", "UNKNOWN", "EXTERNAL_DEVICE", "TENSOR_IPC_LEAK", "MPS_CLIENT_TERMINATED",
 )  # fmt: skip
 _CAPTURING = threading.RLock()  # captures and the set-up of workers: one at a time in a process
-_ANCHOR_S = 0.5
 
 
 def require_cuda() -> Any:
@@ -111,11 +109,11 @@ def _count(core: Any) -> int:
 
 def identity(device: str | None) -> dict[str, str]:
     """'name', 'pci_bus_id' and 'compute_capability' ('9.0') of a device, for caches and telemetry."""
-    found = _physical(ordinal(device))
-    capability = found.compute_capability
+    physical = _physical(ordinal(device))
+    capability = physical.compute_capability
     return {
-        "name": str(found.name),
-        "pci_bus_id": str(found.pci_bus_id),
+        "name": str(physical.name),
+        "pci_bus_id": str(physical.pci_bus_id),
         "compute_capability": f"{capability.major}.{capability.minor}",
     }
 
@@ -125,7 +123,9 @@ def free_memory() -> tuple[int, int]:
     from cuda.bindings import driver
 
     error, free, total = driver.cuMemGetInfo()
-    return (int(free), int(total)) if int(error) == 0 else (0, 0)
+    if int(error) != 0:
+        return 0, 0
+    return int(free), int(total)
 
 
 def open_device(device: str | None, sms: int | None = None, index: int = 0) -> CudaDevice:
@@ -135,14 +135,18 @@ def open_device(device: str | None, sms: int | None = None, index: int = 0) -> C
     """
     number = ordinal(device)
     physical = _physical(number)
-    physical.set_current()  # contexts are current a thread
-    return CudaDevice(number, physical, _partition(number, sms, index) if sms is not None else None)
+    physical.set_current()  # contexts are current per thread
+    context = None
+    if sms is not None:
+        context = _partition(number, sms, index)
+    return CudaDevice(number, physical, context)
 
 
 @lru_cache
 def _groups(number: int, sms: int) -> tuple[Any, ...]:
     """Green contexts of `sms` SMs each, as many as the device has room for."""
-    core, device = require_cuda(), _physical(number)
+    core = require_cuda()
+    device = _physical(number)
     whole = device.resources.sm
     count = whole.sm_count // sms
     if count < 1:
@@ -167,8 +171,10 @@ class _Stream:
     __slots__ = ("core", "handle", "record", "wait")
 
     def __init__(self, core: Any) -> None:
-        self.core, self.handle = core, int(core.handle)
-        self.record, self.wait = core.record, core.wait
+        self.core = core
+        self.handle = int(core.handle)
+        self.record = core.record
+        self.wait = core.wait
 
 
 class _Graph:
@@ -187,7 +193,8 @@ class _Memory:
     def __init__(self, size: int) -> None:
         from cuda.bindings import driver
 
-        self._driver, self.size = driver, size
+        self._driver = driver
+        self.size = size
         error, pointer = driver.cuMemAlloc(max(1, size))
         if int(error) != 0:
             free, total = free_memory()
@@ -207,8 +214,11 @@ class CudaDevice:
     def __init__(self, index: int, core: Any, context: Any = None) -> None:
         from cuda.bindings import driver
 
-        self.index, self._core, self._context, self._driver = index, core, context, driver
-        self.sms = int((core.resources if context is None else context.resources).sm.sm_count)
+        self.index = index
+        self._core = core
+        self._context = core if context is None else context  # where streams are made: the device, or a part of it
+        self._driver = driver
+        self.sms = int(self._context.resources.sm.sm_count)
         self._clock = _clock_reader(str(core.pci_bus_id))
         self._timeline = _timeline(index)
         self._timeline.open()
@@ -219,7 +229,7 @@ class CudaDevice:
 
     def stream(self) -> _Stream:
         """See Device."""
-        core = self._core.create_stream() if self._context is None else self._context.create_stream()
+        core = self._context.create_stream()
         self._open.callback(core.close)
         return _Stream(core)
 
@@ -238,25 +248,31 @@ class CudaDevice:
         """See Device."""
         kind = np.dtype(dtype)
         if not pinned:
-            return self._known(np.empty(shape, kind))
-        size = max(1, int(np.prod(shape)) * kind.itemsize)
+            return self._remember(np.empty(shape, kind))
+        size = int(np.prod(shape)) * kind.itemsize
+        return self._remember(self._pinned(size)[:size].view(kind).reshape(shape))
+
+    def _pinned(self, size: int) -> NDArray[Any]:
+        """Page-locked bytes, one at least. Raises BackendError where the host cannot lock so many."""
+        size = max(1, size)
         error, address = self._driver.cuMemAllocHost(size)
         if int(error) != 0:
             fix = "use a smaller batch or fewer slots; transfer=pageable needs none, and copies more slowly"
             raise BackendError("the host cannot lock so much memory", got=f"{format_bytes(size)}: {error}", fix=fix)
         self._open.callback(self._driver.cuMemFreeHost, address)
         raw: Any = (ctypes.c_byte * size).from_address(int(address))
-        whole: NDArray[Any] = np.frombuffer(raw, np.uint8)[: int(np.prod(shape)) * kind.itemsize]
-        return self._known(whole.view(kind).reshape(shape))
+        return np.frombuffer(raw, np.uint8)
 
-    def _known(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Remember where an array of ours is: NumPy takes a microsecond to say so. The array lives as long as this."""
+    def _remember(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Keep the address of an array: NumPy takes a microsecond to tell it. The array lives as long as this."""
         self._addresses[id(array)] = (array.ctypes.data, array)
         return array
 
     def _address(self, array: NDArray[Any]) -> int:
-        known = self._addresses.get(id(array))
-        return known[0] if known is not None else int(array.ctypes.data)
+        entry = self._addresses.get(id(array))
+        if entry is None:
+            return int(array.ctypes.data)
+        return entry[0]
 
     def memory(self, size: int) -> _Memory:
         """See Device."""
@@ -314,73 +330,14 @@ class CudaDevice:
             raise RuntimeError(f"{error.name} ({int(error)})")
 
 
-class _Timeline:
-    """The device's clock laid on the host's: an event whose host time is known, renewed twice a second.
-
-    Devices drift by some 10 us a second against the host, and an event's distance is a float of milliseconds, so the
-    anchor must be near. Its host time is that of the quickest of a few record-and-wait rounds, half their length exact.
-    """
-
-    def __init__(self, index: int) -> None:
-        self._index, self._users, self._lock = index, 0, threading.Lock()
-        self._end = threading.Event()
-        self.anchor: tuple[Any, int] = (None, 0)
-
-    def open(self) -> None:
-        """Start renewing; the first anchor is there on return."""
-        with self._lock:
-            self._users += 1
-            if self._users == 1:
-                self._end = threading.Event()
-                stream, events = self._make()
-                self._renew(stream, events)
-                args = (self._end, stream, events)
-                threading.Thread(target=self._loop, args=args, name="device-clock", daemon=True).start()
-
-    def close(self) -> None:
-        """Stop renewing when nobody is left."""
-        with self._lock:
-            self._users -= 1
-            if self._users == 0:
-                self._end.set()
-
-    def _make(self) -> tuple[Any, deque[Any]]:
-        from cuda.core import EventOptions
-
-        device = _physical(self._index)
-        # Several events in turn: a reader may hold the one before while the next is recorded.
-        events = deque(device.create_event(EventOptions(timing_enabled=True)) for _ in range(8))
-        return device.create_stream(), events
-
-    def _loop(self, end: threading.Event, stream: Any, events: deque[Any]) -> None:
-        with suppress(Exception):  # a lost device is the workers' to report
-            _physical(self._index).set_current()
-            while not end.wait(_ANCHOR_S):
-                self._renew(stream, events)
-
-    def _renew(self, stream: Any, events: deque[Any]) -> None:
-        best: tuple[int, Any, int] | None = None
-        for _ in range(3):
-            event = events[0]
-            events.rotate(-1)
-            before = time.perf_counter_ns()
-            stream.record(event)
-            event.sync()
-            after = time.perf_counter_ns()
-            if best is None or after - before < best[0]:
-                best = (after - before, event, (before + after) // 2)
-        assert best is not None
-        self.anchor = best[1:]
-
-
 @lru_cache
 def _shared_stream(index: int) -> _Stream:
     return _Stream(_physical(index).create_stream())
 
 
 @lru_cache
-def _timeline(index: int) -> _Timeline:
-    return _Timeline(index)
+def _timeline(index: int) -> Timeline:
+    return Timeline(_physical(index))
 
 
 @lru_cache

@@ -44,12 +44,12 @@ def stop(nvml: Any) -> None:
 @contextmanager
 def started(nvml: Any = None) -> Iterator[Any | None]:
     """`start` and `stop` around a block; None where no driver answers."""
-    found = start(nvml)
+    driver = start(nvml)
     try:
-        yield found
+        yield driver
     finally:
-        if found is not None:
-            stop(found)
+        if driver is not None:
+            stop(driver)
 
 
 def find(nvml: Any, device: str) -> Any:

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from framepace.errors import unknown
 from framepace.facts.settings import parse_size
 
-_OPSET, _IR = 17, 8  # read by every ONNX Runtime from 1.13 on
+# Read by every ONNX Runtime from 1.13 on.
+_OPSET = 17
+_IR_VERSION = 8
 
 
 class _Net:
@@ -31,6 +33,10 @@ class _Net:
         self.weights.append(numpy_helper.from_array(values, name))
         return name
 
+    def zeros(self, count: int) -> str:
+        """A bias of nothing."""
+        return self.constant(np.zeros(count, np.float32))
+
     def random(self, *shape: int, fan_in: int) -> str:
         """Uniform weights with the variance of He et al. (2015), from integers so that they are equal everywhere."""
         whole = self._rng.integers(-(2**15), 2**15, shape)
@@ -48,26 +54,47 @@ class _Net:
         self, x: str, cin: int, cout: int, k: int = 3, stride: int = 1, group: int = 1, act: bool = True, damp: int = 1
     ) -> str:
         """Convolution with 'same' padding, and ReLU; `damp` lowers the variance of its output that many times."""
-        fan = cin // group * k * k
-        w, b = self.random(cout, cin // group, k, k, fan_in=fan * damp), self.constant(np.zeros(cout, np.float32))
-        y = self.op("Conv", x, w, b, kernel_shape=[k, k], strides=[stride] * 2, pads=[k // 2] * 4, group=group)
-        return self.op("Relu", y) if act else y
+        fan_in = cin // group * k * k * damp
+        weight = self.random(cout, cin // group, k, k, fan_in=fan_in)
+        bias = self.zeros(cout)
+        y = self.op("Conv", x, weight, bias, kernel_shape=[k, k], strides=[stride] * 2, pads=[k // 2] * 4, group=group)
+        if act:
+            y = self.op("Relu", y)
+        return y
+
+    def add_relu(self, x: str, y: str) -> str:
+        """The end of a residual block."""
+        return self.op("Relu", self.op("Add", x, y))
+
+    def linear(self, x: str, weight: str, bias: str) -> str:
+        """A matrix product with a bias."""
+        return self.op("Gemm", x, weight, bias)
+
+    def pooled(self, x: str) -> str:
+        """The mean of each channel."""
+        return self.op("Flatten", self.op("GlobalAveragePool", x))
 
     def finish(self, name: str, shape: list[Any], outputs: list[str]) -> bytes:
         """The model's bytes; `outputs` become 'y0', 'y1', ..."""
         from onnx import TensorProto, helper
 
-        self.nodes += [helper.make_node("Identity", [t], [f"y{i}"]) for i, t in enumerate(outputs)]
-        value = helper.make_tensor_value_info
-        given = [value("images", TensorProto.FLOAT, shape)]
-        made = [value(f"y{i}", TensorProto.FLOAT, None) for i in range(len(outputs))]
-        graph = helper.make_graph(self.nodes, name, given, made, self.weights)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], producer_name="framepace")
-        model.ir_version = _IR
-        from onnx.shape_inference import infer_shapes
+        values = [helper.make_tensor_value_info("images", TensorProto.FLOAT, shape)]
+        for index, tensor in enumerate(outputs):
+            output = f"y{index}"
+            self.nodes.append(helper.make_node("Identity", [tensor], [output]))
+            values.append(helper.make_tensor_value_info(output, TensorProto.FLOAT, None))
+        graph = helper.make_graph(self.nodes, name, values[:1], values[1:], self.weights)
+        return _serialised(graph)
 
-        data: bytes = infer_shapes(model).SerializeToString(deterministic=True)
-        return data
+
+def _serialised(graph: Any) -> bytes:
+    from onnx import helper
+    from onnx.shape_inference import infer_shapes
+
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], producer_name="framepace")
+    model.ir_version = _IR_VERSION
+    data: bytes = infer_shapes(model).SerializeToString(deterministic=True)
+    return data
 
 
 def _detector(height: int, width: int) -> bytes:
@@ -75,16 +102,23 @@ def _detector(height: int, width: int) -> bytes:
     net = _Net(1)
     x = net.conv("images", 3, 16, stride=2)
     x = net.conv(x, 16, 32, stride=2)
-    channels, heads = 32, []
+    channels = 32
+    heads = []
     for cout, blocks in ((64, 2), (128, 2), (192, 1)):
-        x = net.conv(x, channels, channels, stride=2, group=channels)
-        x = net.conv(x, channels, cout, k=1)
-        for _ in range(blocks):
-            y = net.conv(x, cout, cout, group=cout)
-            x = net.op("Add", x, net.conv(y, cout, cout, k=1, act=False))
+        x = _separable_stage(net, x, channels, cout, blocks)
         channels = cout
         heads.append(net.conv(x, cout, 24, k=1, act=False))
     return net.finish("detector", ["batch", 3, height, width], [net.op("Sigmoid", h) for h in heads])
+
+
+def _separable_stage(net: _Net, x: str, cin: int, cout: int, blocks: int) -> str:
+    """Halve the resolution, then residual blocks, all of depthwise-separable convolutions."""
+    x = net.conv(x, cin, cin, stride=2, group=cin)
+    x = net.conv(x, cin, cout, k=1)
+    for _ in range(blocks):
+        y = net.conv(x, cout, cout, group=cout)
+        x = net.op("Add", x, net.conv(y, cout, cout, k=1, act=False))
+    return x
 
 
 def _classifier(height: int, width: int) -> bytes:
@@ -92,16 +126,21 @@ def _classifier(height: int, width: int) -> bytes:
     net = _Net(2)
     x = net.conv("images", 3, 16, k=7, stride=4)
     channels = 16
-    for cout, blocks in ((32, 2), (64, 2), (128, 2)):
-        for block in range(blocks):
-            stride = 2 if block == 0 and cout > 32 else 1
-            y = net.conv(net.conv(x, channels, cout, stride=stride), cout, cout, act=False)
-            same = x if (channels, stride) == (cout, 1) else net.conv(x, channels, cout, 1, stride, act=False)
-            x, channels = net.op("Relu", net.op("Add", y, same)), cout
-    x = net.op("Flatten", net.op("GlobalAveragePool", x))
-    bias = net.constant(np.zeros(100, np.float32))
-    logits = net.op("Gemm", x, net.random(channels, 100, fan_in=channels), bias)
+    for cout, blocks, first_stride in ((32, 2, 1), (64, 2, 2), (128, 2, 2)):
+        for stride in (first_stride, *[1] * (blocks - 1)):
+            x = _basic_block(net, x, channels, cout, stride)
+            channels = cout
+    bias = net.zeros(100)
+    logits = net.linear(net.pooled(x), net.random(channels, 100, fan_in=channels), bias)
     return net.finish("classifier", ["batch", 3, height, width], [net.op("Softmax", logits, axis=1)])
+
+
+def _basic_block(net: _Net, x: str, cin: int, cout: int, stride: int) -> str:
+    """Two 3x3 convolutions, and a way around them of the same shape."""
+    y = net.conv(net.conv(x, cin, cout, stride=stride), cout, cout, act=False)
+    if (cin, stride) != (cout, 1):
+        x = net.conv(x, cin, cout, 1, stride, act=False)
+    return net.add_relu(y, x)
 
 
 def _resnet50(height: int, width: int) -> bytes:
@@ -110,16 +149,23 @@ def _resnet50(height: int, width: int) -> bytes:
     x = net.conv("images", 3, 64, k=7, stride=2)
     x = net.op("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
     channels = 64
-    for cmid, blocks, first in ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)):
-        for block in range(blocks):
-            stride = first if block == 0 else 1
-            y = net.conv(net.conv(x, channels, cmid, k=1), cmid, cmid, stride=stride)
-            y = net.conv(y, cmid, 4 * cmid, k=1, act=False, damp=16)  # sixteen blocks add up: FP16 must hold them
-            same = net.conv(x, channels, 4 * cmid, 1, stride, act=False) if block == 0 else x
-            x, channels = net.op("Relu", net.op("Add", y, same)), 4 * cmid
-    x = net.op("Flatten", net.op("GlobalAveragePool", x))
-    weight, bias = net.random(channels, 1000, fan_in=channels), net.constant(np.zeros(1000, np.float32))
-    return net.finish("resnet50", ["batch", 3, height, width], [net.op("Gemm", x, weight, bias)])
+    for cmid, blocks, stride in ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)):
+        x = _bottleneck(net, x, channels, cmid, stride)
+        channels = 4 * cmid
+        for _ in range(blocks - 1):
+            x = _bottleneck(net, x, channels, cmid, 1)
+    weight = net.random(channels, 1000, fan_in=channels)
+    logits = net.linear(net.pooled(x), weight, net.zeros(1000))
+    return net.finish("resnet50", ["batch", 3, height, width], [logits])
+
+
+def _bottleneck(net: _Net, x: str, cin: int, cmid: int, stride: int) -> str:
+    """1x1, 3x3 and 1x1 convolutions to 4 * cmid channels, and a way around them of the same shape."""
+    y = net.conv(net.conv(x, cin, cmid, k=1), cmid, cmid, stride=stride)
+    y = net.conv(y, cmid, 4 * cmid, k=1, act=False, damp=16)  # sixteen blocks add up: FP16 must hold them
+    if cin != 4 * cmid:
+        x = net.conv(x, cin, 4 * cmid, 1, stride, act=False)
+    return net.add_relu(y, x)
 
 
 def _manykernels(height: int, width: int) -> bytes:
@@ -163,8 +209,10 @@ def model_bytes(name: str) -> bytes:
 
     Raises UsageError for a name that is not one, or a size that is none.
     """
-    plain, at, size = name.partition("@")
+    plain, at, size_text = name.partition("@")
     if plain not in _NETS:
         raise unknown("built-in model", plain, _NETS)
-    make, own = _NETS[plain]
-    return make(*(parse_size(size) if at else own))
+    make, size = _NETS[plain]
+    if at:
+        size = parse_size(size_text)
+    return make(*size)

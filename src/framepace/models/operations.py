@@ -19,8 +19,11 @@ from framepace.models import builtin
 _FUSED = ("Relu", "LeakyRelu", "Clip", "BatchNormalization")
 _FREE = ("Identity", "Constant", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Shape", "Dropout")
 _QUANTISING = ("QuantizeLinear", "DequantizeLinear")
-_KEPT = 1024  # elements up to which a weight may be a shape that inference needs
-_SECOND = {"QLinearConv": 3, "QLinearMatMul": 3}  # the place of the second operand, after scales and zero points
+_SHAPE_ELEMENTS = 1024  # elements up to which a weight may be a shape that inference needs
+_SECOND_OPERAND = {
+    "QLinearConv": 3,
+    "QLinearMatMul": 3,
+}  # its place, after scales and zero points
 _BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}
 _PRECISIONS = {"float16": "fp16", "bfloat16": "bf16", "int8": "int8", "uint8": "int8"}
 
@@ -64,8 +67,10 @@ class Network:
 
 def network(location: str, inputs: Shapes) -> Network:
     """The network in an ONNX file (a path or 'builtin:NAME') for inputs of these shapes, by name; read once."""
-    changed = 0 if location.startswith("builtin:") else Path(location).stat().st_mtime_ns
-    return _network(location, changed, tuple(sorted(inputs.items())))
+    modified = 0
+    if not location.startswith("builtin:"):
+        modified = Path(location).stat().st_mtime_ns
+    return _network(location, modified, tuple(sorted(inputs.items())))
 
 
 def model_work(location: str, inputs: Shapes, precision: str, model: str = "", batch: int = 1) -> ModelWork:
@@ -92,9 +97,8 @@ def _node(kernel: Kernel, precision: str) -> NodeWork:
 
 
 def _moved(tensors: Iterable[Tensor], precision: str) -> Moved:
-    return tuple(
-        (t.name, t.elements * (_BYTES[precision] if t.dtype == "float32" else _width(t.dtype))) for t in tensors
-    )
+    widths = {"float32": _BYTES[precision]}
+    return tuple((t.name, t.elements * (widths.get(t.dtype) or _width(t.dtype))) for t in tensors)
 
 
 @lru_cache(maxsize=64)
@@ -102,14 +106,16 @@ def _width(dtype: str) -> int:
     """Bytes of an element; those that NumPy does not know are narrow floats."""
     import numpy as np
 
+    if dtype == "bfloat16":
+        return 2
     try:
         return np.dtype(dtype).itemsize
     except TypeError:
-        return 2 if dtype == "bfloat16" else 1
+        return 1
 
 
 @lru_cache(maxsize=64)
-def _network(location: str, changed: int, inputs: tuple[tuple[str, tuple[int, ...]], ...]) -> Network:
+def _network(location: str, modified: int, inputs: tuple[tuple[str, tuple[int, ...]], ...]) -> Network:
     graph = _Graph(location, dict(inputs))
     return Network(tuple(graph.kernels()), sum(math.prod(shape) for shape in graph.weights.values()))
 
@@ -122,15 +128,21 @@ class _Graph:
         self.weights = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
         self._dtypes = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
         self._shapes = dict(self.weights)
-        self._graph, self._known = _inferred(model, inputs), set(self.weights)
+        self._complete = set(self.weights)  # tensors without an open dimension
+        self._graph = _inferred(model, inputs)
         for value in (*self._graph.input, *self._graph.value_info, *self._graph.output):
-            kind = value.type.tensor_type
-            if kind.HasField("shape"):
-                self._shapes[value.name] = tuple(max(1, dim.dim_value) for dim in kind.shape.dim)
-            self._dtypes[value.name] = kind.elem_type
-            if kind.HasField("shape") and all(dim.dim_value > 0 for dim in kind.shape.dim):
-                self._known.add(value.name)
+            self._note(value.name, value.type.tensor_type)
         self._memory: dict[str, Tensor] = {}
+
+    def _note(self, name: str, kind: Any) -> None:
+        """Remember a tensor's dtype, and its shape as far as it is known."""
+        self._dtypes[name] = kind.elem_type
+        if not kind.HasField("shape"):
+            return
+        sizes = [dim.dim_value for dim in kind.shape.dim]
+        self._shapes[name] = tuple(max(1, size) for size in sizes)
+        if all(size > 0 for size in sizes):
+            self._complete.add(name)
 
     def kernels(self) -> Iterable[Kernel]:
         """Those nodes that are no part of another's kernel."""
@@ -141,62 +153,77 @@ class _Graph:
                 yield self._kernel(node)
 
     def _kernel(self, node: Any) -> Kernel:
-        given = [self._tensor(name) for name in node.input]
-        known = [tensor for tensor in given if tensor.elements]
+        output = node.output[0]
+        inputs = [self._tensor(name) for name in node.input]
+        sized = [tensor for tensor in inputs if tensor.elements]
         return Kernel(
-            name=node.name or node.output[0],
+            name=node.name or output,
             kind=node.op_type,
-            dtype=given[0].dtype if given else "",
+            dtype=next((tensor.dtype for tensor in inputs), ""),
             flops=self._flops(node),
-            elements=self._size(node.output[0]),
-            known=node.output[0] in self._known,
-            reads=tuple(tensor for tensor in known if tensor.name not in self.weights),
+            elements=self._size(output),
+            known=output in self._complete,
+            reads=tuple(tensor for tensor in sized if tensor.name not in self.weights),
             writes=tuple(self._tensor(name) for name in node.output if self._size(name)),
-            weights=tuple(tensor for tensor in known if tensor.name in self.weights),
+            weights=tuple(tensor for tensor in sized if tensor.name in self.weights),
         )
 
     def _pass_on(self, node: Any) -> None:
         """The output is the input's memory; quantised on the way, it is as narrow as it ever was."""
         if not node.input:
             return
-        source, quantising = self._tensor(node.input[0]), node.op_type in _QUANTISING
+        source = self._tensor(node.input[0])
+        quantising = node.op_type in _QUANTISING
         if source.name in self.weights and not quantising:
             return
         for name in node.output:
-            own = self._dtype(name)
-            narrow = min(source.dtype, own, key=_width) if quantising and source.dtype and own else own
-            self._memory[name] = Tensor(source.name, self._size(name), narrow or source.dtype)
+            dtype = self._dtype(name) or source.dtype
+            if quantising and source.dtype:
+                dtype = min(source.dtype, dtype, key=_width)
+            self._memory[name] = Tensor(source.name, self._size(name), dtype)
 
     def _tensor(self, name: str) -> Tensor:
         return self._memory.get(name) or Tensor(name, self._size(name), self._dtype(name))
 
     def _size(self, name: str) -> int:
-        return math.prod(self._shapes[name]) if name in self._shapes else 0
+        return math.prod(self._shapes.get(name, (0,)))
 
     def _dtype(self, name: str) -> str:
         from onnx import helper
 
         kind = self._dtypes.get(name, 0)
-        return str(helper.tensor_dtype_to_np_dtype(kind).name) if kind else ""
+        if not kind:
+            return ""
+        return str(helper.tensor_dtype_to_np_dtype(kind).name)
 
     def _flops(self, node: Any) -> float:
-        """Operations of a convolution or product, 0 of anything else."""
-        place = _SECOND.get(node.op_type, 1)
-        second = self._shapes.get(node.input[place], ()) if len(node.input) > place else ()
-        out, first = self._size(node.output[0]), self._shapes.get(node.input[0], (0,)) if node.input else (0,)
+        """Operations of a convolution or product: twice its multiplications; 0 of anything else."""
+        return 2.0 * self._multiplications(node)
+
+    def _multiplications(self, node: Any) -> int:
+        first = self._operand_shape(node, 0, (0,))
+        second = self._operand_shape(node, _SECOND_OPERAND.get(node.op_type, 1), ())
+        outputs = self._size(node.output[0])
         if node.op_type in ("Conv", "ConvInteger", "QLinearConv") and len(second) > 2:
-            return float(2 * out * math.prod(second[1:]))
+            return outputs * math.prod(second[1:])
         if node.op_type == "ConvTranspose" and len(second) > 2:
-            return float(2 * math.prod(first) * math.prod(second[1:]))
+            return math.prod(first) * math.prod(second[1:])
         if node.op_type in ("Gemm", "MatMul", "MatMulInteger", "QLinearMatMul") and len(second) > 1 and first:
-            return float(2 * out * _inner(node, first))
-        return 0.0
+            return outputs * _sum_length(node, first)
+        return 0
+
+    def _operand_shape(self, node: Any, place: int, default: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of an input; `default` where it is not there or its shape is not known."""
+        if len(node.input) <= place:
+            return default
+        shape: tuple[int, ...] = self._shapes.get(node.input[place], default)
+        return shape
 
 
-def _inner(node: Any, first: tuple[int, ...]) -> int:
-    """The length of the sums of a matrix product."""
-    flipped = any(a.name == "transA" and a.i for a in node.attribute)
-    return first[0 if flipped else -1]
+def _sum_length(node: Any, first: tuple[int, ...]) -> int:
+    """The length of the sums of a matrix product, from the shape of its first operand."""
+    transposed = any(a.name == "transA" and a.i for a in node.attribute)
+    return first[0 if transposed else -1]
 
 
 def _load(location: str) -> Any:
@@ -213,7 +240,7 @@ def _inferred(model: Any, inputs: Shapes) -> Any:
 
     graph = model.graph
     for tensor in graph.initializer:
-        if math.prod(tensor.dims) > _KEPT:  # inference copies the model: without the weights that costs nothing
+        if math.prod(tensor.dims) > _SHAPE_ELEMENTS:  # inference copies the model, cheap without weights
             tensor.ClearField("raw_data")
             tensor.ClearField("float_data")
     for value in graph.input:

@@ -16,11 +16,13 @@ from framepace.errors import ModelError
 from framepace.facts.model import ModelSpec, TensorSpec
 from framepace.facts.plan import ModelPlan
 from framepace.models import builtin
-from framepace.models.torch import spec as torchmodel
+from framepace.models.torch import spec as torchspec
 
 Layout = Literal["nchw", "nhwc"]
+Shape = tuple[int | str, ...]  # the names of open dimensions are strings
 NULL = "null"
 _CHANNELS = (1, 3, 4)
+_SIDES = {"nchw": slice(2, 4), "nhwc": slice(1, 3)}  # height and width in a shape
 _ANY_RANK = ("...",)  # the shape of a tensor whose file does not even say how many dimensions it has
 _NULL_SPEC = ModelSpec(
     name=NULL,
@@ -30,9 +32,7 @@ _NULL_SPEC = ModelSpec(
     outputs=(TensorSpec(name="y", dtype="float32", shape=("batch", 1)),),
     format=NULL,
 )
-
-
-_SUFFIXES = (".onnx", *torchmodel.SUFFIXES, ".engine", ".plan", ".trt")
+_SUFFIXES = (".onnx", *torchspec.SUFFIXES, ".engine", ".plan", ".trt")
 
 
 @dataclass(frozen=True)
@@ -64,16 +64,18 @@ class Resolved:
         """The same with a uint8 image, as a backend that normalises it takes it. There must be an image."""
         assert self.image is not None
         image = dataclasses.replace(self.image, dtype="uint8")
-        inputs = tuple(
-            replace(tensor, dtype="uint8") if tensor.name == image.name else tensor for tensor in self.inputs
-        )
-        return Resolved(inputs, image, self.batched)
+        inputs = []
+        for tensor in self.inputs:
+            if tensor.name == image.name:
+                tensor = replace(tensor, dtype="uint8")
+            inputs.append(tensor)
+        return Resolved(tuple(inputs), image, self.batched)
 
 
 def stem(location: str) -> str:
     """What a model is called when nobody gives it a name: its file's name without the suffix, or the built-in's."""
     name = location.removeprefix("builtin:").rsplit("/", 1)[-1]
-    return next((name.removesuffix(s) for s in _SUFFIXES if name.endswith(s)), name)
+    return next((name.removesuffix(suffix) for suffix in _SUFFIXES if name.endswith(suffix)), name)
 
 
 def inspect(location: str) -> ModelSpec:
@@ -86,10 +88,9 @@ def inspect(location: str) -> ModelSpec:
     if location.startswith("builtin:"):
         name = location.removeprefix("builtin:")
         return _spec(name, location, builtin.model_bytes(name))
-    path = Path(location)
-    if path.suffix in torchmodel.SUFFIXES:
-        return torchmodel.inspect(location)
-    return _inspect_file(location, path.stat().st_mtime_ns if path.is_file() else 0)
+    if Path(location).suffix in torchspec.SUFFIXES:
+        return torchspec.inspect(location)
+    return _inspect_file(location, torchspec.modified(location))
 
 
 @lru_cache(maxsize=64)
@@ -111,14 +112,17 @@ def operators(location: str) -> frozenset[str]:
     Weights are not loaded. Raises ModelError as `inspect`.
     """
     inspect(location)  # what is wrong with the file is said there
-    return _operators(location, 0 if location.startswith("builtin:") else Path(location).stat().st_mtime_ns)
+    return _operators(location, torchspec.modified(location))
 
 
 @lru_cache(maxsize=64)
 def _operators(location: str, modified: int) -> frozenset[str]:
-    name = location.removeprefix("builtin:")
-    data = builtin.model_bytes(name) if name != location else Path(location).read_bytes()
-    return frozenset(_kinds(_parse(location, data)[0]))
+    if location.startswith("builtin:"):
+        data = builtin.model_bytes(location.removeprefix("builtin:"))
+    else:
+        data = Path(location).read_bytes()
+    graph, _ = _parse(location, data)
+    return frozenset(_kinds(graph))
 
 
 def _kinds(graph: Any) -> Iterator[str]:
@@ -145,21 +149,29 @@ def _spec(name: str, location: str, data: bytes) -> ModelSpec:
 
 
 def _parse(location: str, data: bytes) -> tuple[Any, int]:
-    import onnx
-    from google.protobuf.message import DecodeError
-
+    """The graph and its opset."""
     expected = "an ONNX model"
-    try:
-        model = onnx.load_model_from_string(data)
-    except (DecodeError, ValueError) as error:
-        what = "the file is empty" if not data else "the file is no ONNX model, or is damaged"
-        fix = "export it again; compare its size with the original if it was downloaded"
-        raise ModelError(what, got=f"{location} ({len(data)} bytes)", expected=expected, fix=fix) from error
+    model = _decode(location, data)
     opsets = {o.domain: o.version for o in model.opset_import}
     if not model.graph.node or not model.graph.output or not opsets:
         got = f"{location}: {len(model.graph.node)} nodes, {len(model.graph.output)} outputs"
         raise ModelError("the file holds no complete graph: truncated, or no ONNX model", got=got, expected=expected)
     return model.graph, opsets.get("", opsets.get("ai.onnx", 0))
+
+
+def _decode(location: str, data: bytes) -> Any:
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        return onnx.load_model_from_string(data)
+    except (DecodeError, ValueError) as error:
+        message = "the file is no ONNX model, or is damaged"
+        if not data:
+            message = "the file is empty"
+        got = f"{location} ({len(data)} bytes)"
+        fix = "export it again; compare its size with the original if it was downloaded"
+        raise ModelError(message, got=got, expected="an ONNX model", fix=fix) from error
 
 
 def _tensor(value: Any, location: str) -> TensorSpec:
@@ -171,8 +183,14 @@ def _tensor(value: Any, location: str) -> TensorSpec:
     name = helper.tensor_dtype_to_np_dtype(kind.elem_type).name
     if not kind.HasField("shape"):
         return TensorSpec(name=value.name, dtype=name, shape=_ANY_RANK)
-    dims = (d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else d.dim_param or "?" for d in kind.shape.dim)
-    return TensorSpec(name=value.name, dtype=name, shape=tuple(dims))
+    return TensorSpec(name=value.name, dtype=name, shape=tuple(_dimension(dim) for dim in kind.shape.dim))
+
+
+def _dimension(dim: Any) -> int | str:
+    """A size, or the name of an open one."""
+    if dim.HasField("dim_value") and dim.dim_value > 0:
+        return int(dim.dim_value)
+    return dim.dim_param or "?"
 
 
 def resolve(spec: ModelSpec, plan: ModelPlan) -> Resolved:
@@ -180,48 +198,64 @@ def resolve(spec: ModelSpec, plan: ModelPlan) -> Resolved:
 
     Nothing is guessed: raises ModelError where layout, size or batch are not determined, saying how to give them.
     """
-    unknown = set(plan.shapes) - {tensor.name for tensor in spec.inputs}
-    if unknown:
-        known = ", ".join(tensor.name for tensor in spec.inputs)
-        raise ModelError(f"model {plan.name!r} has no input {min(unknown)!r}", got=min(unknown), expected=known)
-    found = [_image(tensor, plan) for tensor in spec.inputs]
-    images = [image for image in found if image is not None]
-    if len(images) > 1:
-        names = ", ".join(t.name for t, image in zip(spec.inputs, found, strict=True) if image is not None)
+    _check_names(spec, plan)
+    layouts = _image_layouts(spec, plan)
+    image_name = next(iter(layouts), None)
+    shapes = _bind(spec, [_planned_shape(tensor, plan) for tensor in spec.inputs])
+    inputs = tuple(_concrete(t, shape, plan, image_name) for t, shape in zip(spec.inputs, shapes, strict=True))
+    images = [_image_of(tensor, layouts[tensor.name]) for tensor in inputs if tensor.name in layouts]
+    return Resolved(inputs, next(iter(images), None), _batched(spec, image_name))
+
+
+def _check_names(spec: ModelSpec, plan: ModelPlan) -> None:
+    """Raises ModelError where the plan has the shape of an input that the model does not have."""
+    names = [tensor.name for tensor in spec.inputs]
+    for name in sorted(set(plan.shapes) - set(names)):
+        raise ModelError(f"model {plan.name!r} has no input {name!r}", got=name, expected=", ".join(names))
+
+
+def _image_layouts(spec: ModelSpec, plan: ModelPlan) -> dict[str, Layout]:
+    """Name and layout of the image input, if there is one. Raises ModelError where there are several."""
+    candidates = {tensor.name: _image_layout(tensor, plan) for tensor in spec.inputs}
+    layouts = {name: layout for name, layout in candidates.items() if layout is not None}
+    if len(layouts) > 1:
+        names = ", ".join(layouts)
         raise ModelError(f"model {plan.name!r} has several image inputs", got=names, expected="one image input")
-    shapes = _bound(spec, [_given(tensor, plan) for tensor in spec.inputs])
-    leads = images[0][0] if images else None
-    inputs = tuple(_concrete(t, shape, plan, leads) for t, shape in zip(spec.inputs, shapes, strict=True))
-    image = None
-    if images:
-        tensor = next(t for t in inputs if t.name == leads)
-        image = _described(tensor, images[0][1])
-    return Resolved(inputs, image, _batched(spec, leads))
+    return layouts
 
 
-def _batched(spec: ModelSpec, leads: str | None) -> frozenset[str]:
+def _batched(spec: ModelSpec, image_name: str | None) -> frozenset[str]:
     """Inputs whose first dimension is open; none when a fixed one of them would contradict a smaller batch."""
     names = frozenset(t.name for t in spec.inputs if t.shape and isinstance(t.shape[0], str))
     fixed = {t.name for t in spec.inputs if t.shape} - names
-    return frozenset() if (leads in fixed if leads else fixed) else names
+    if image_name is not None:
+        fixed &= {image_name}
+    if fixed:
+        return frozenset()
+    return names
 
 
-def _described(tensor: TensorSpec, layout: Layout) -> Image:
-    _, *rest = (int(d) for d in tensor.shape)
-    channels, height, width = rest if layout == "nchw" else (rest[2], rest[0], rest[1])
+def _image_of(tensor: TensorSpec, layout: Layout) -> Image:
+    sides = [int(size) for size in tensor.shape[1:]]
+    if layout == "nhwc":
+        sides = [sides[2], sides[0], sides[1]]
+    channels, height, width = sides
     return Image(tensor.name, layout, channels, height, width, tensor.dtype)
 
 
-def _image(tensor: TensorSpec, plan: ModelPlan) -> tuple[str, Layout] | None:
-    """Name and layout of the tensor when it can take a picture; None when it cannot."""
+def _image_layout(tensor: TensorSpec, plan: ModelPlan) -> Layout | None:
+    """The layout of a tensor that can take a picture; None when it cannot."""
     shape = plan.shapes.get(tensor.name, tensor.shape)
     if len(shape) != 4:
         return None
-    nchw, nhwc = shape[1] in _CHANNELS, shape[3] in _CHANNELS
     if plan.prepare.layout is not None:
-        return tensor.name, plan.prepare.layout
-    if nchw != nhwc:
-        return tensor.name, "nchw" if nchw else "nhwc"
+        return plan.prepare.layout
+    channels_first = shape[1] in _CHANNELS
+    channels_last = shape[3] in _CHANNELS
+    if channels_first and not channels_last:
+        return "nchw"
+    if channels_last and not channels_first:
+        return "nhwc"
     raise ModelError(
         f"the layout of input {tensor.name!r} of model {plan.name!r} is not clear",
         got=_text(tensor.shape),
@@ -230,76 +264,94 @@ def _image(tensor: TensorSpec, plan: ModelPlan) -> tuple[str, Layout] | None:
     )
 
 
-def _given(tensor: TensorSpec, plan: ModelPlan) -> tuple[int | str, ...]:
-    """The shape with what the plan says of it filled in; raises ModelError where the plan contradicts the file."""
-    given = plan.shapes.get(tensor.name)
-    if given is None:
+def _planned_shape(tensor: TensorSpec, plan: ModelPlan) -> Shape:
+    """The shape with the plan's shape or size filled in; raises ModelError where the plan contradicts the file."""
+    shape = plan.shapes.get(tensor.name)
+    if shape is None:
         return _with_size(tensor, plan)
-    pairs = zip(tensor.shape, given, strict=False)
-    open_rank = tensor.shape == _ANY_RANK
-    if not open_rank and (len(given) != len(tensor.shape) or any(isinstance(d, int) and d != g for d, g in pairs)):
-        what = f"input {tensor.name!r} of model {plan.name!r} cannot have that shape"
-        raise ModelError(what, got=_text(given), expected=_text(tensor.shape), fix="correct --shape, or leave it out")
-    image = _image(tensor, plan)
-    first = 2 if image is not None and image[1] == "nchw" else 1
-    if image is not None and plan.size is not None and given[first : first + 2] != plan.size:
-        got = f"shape {_text(given)}, size {plan.size[1]}x{plan.size[0]}"
-        raise ModelError(
-            f"shape and size of model {plan.name!r} contradict each other", got=got, fix="give one of them"
-        )
-    return given
+    if not _fits(shape, tensor.shape):
+        message = f"input {tensor.name!r} of model {plan.name!r} cannot have that shape"
+        fix = "correct --shape, or leave it out"
+        raise ModelError(message, got=_text(shape), expected=_text(tensor.shape), fix=fix)
+    layout = _image_layout(tensor, plan)
+    if layout is not None and plan.size is not None and shape[_SIDES[layout]] != plan.size:
+        got = f"shape {_text(shape)}, size {plan.size[1]}x{plan.size[0]}"
+        message = f"shape and size of model {plan.name!r} contradict each other"
+        raise ModelError(message, got=got, fix="give one of them")
+    return shape
 
 
-def _bound(spec: ModelSpec, shapes: list[tuple[int | str, ...]]) -> list[tuple[int | str, ...]]:
-    """Dimensions that share a name share the value that one of them was given; the batch is decided later."""
-    pairs = [pair for t, shape in zip(spec.inputs, shapes, strict=True) for pair in _pairs(t.shape, shape)]
-    known = {name: size for name, size in pairs if isinstance(name, str) and name != "?" and isinstance(size, int)}
-    return [(*shape[:1], *(known.get(d, d) if isinstance(d, str) else d for d in shape[1:])) for shape in shapes]
+def _fits(shape: tuple[int, ...], declared: Shape) -> bool:
+    """Whether a shape is one that the file allows."""
+    if declared == _ANY_RANK:
+        return True
+    if len(shape) != len(declared):
+        return False
+    return all(isinstance(dim, str) or dim == size for dim, size in zip(declared, shape, strict=True))
 
 
-def _pairs(own: tuple[int | str, ...], given: tuple[int | str, ...]) -> list[tuple[int | str, int | str]]:
-    return [] if own == _ANY_RANK else list(zip(own[1:], given[1:], strict=True))
+def _bind(spec: ModelSpec, shapes: list[Shape]) -> list[Shape]:
+    """Dimensions that share a name share the value that the plan has for one of them; the batch is decided later."""
+    sizes: dict[int | str, int] = {}
+    for tensor, shape in zip(spec.inputs, shapes, strict=True):
+        if tensor.shape == _ANY_RANK:
+            continue
+        for name, size in zip(tensor.shape[1:], shape[1:], strict=True):
+            if isinstance(name, str) and name != "?" and isinstance(size, int):
+                sizes[name] = size
+    return [(*shape[:1], *(sizes.get(dim, dim) for dim in shape[1:])) for shape in shapes]
 
 
-def _concrete(tensor: TensorSpec, shape: tuple[int | str, ...], plan: ModelPlan, leads: str | None) -> TensorSpec:
-    """The tensor with its batch. An open first dimension is the batch; a 1 given for it stands for one frame."""
+def _concrete(tensor: TensorSpec, shape: Shape, plan: ModelPlan, image_name: str | None) -> TensorSpec:
+    """The tensor with its batch. An open first dimension is the batch; a 1 in the plan stands for one frame."""
     if not shape:
         return tensor
-    batch, opened = plan.batch.max, isinstance(tensor.shape[0], str)
-    if opened and shape != _ANY_RANK and (isinstance(shape[0], str) or shape[0] == 1):
+    batch = plan.batch.max
+    is_open = isinstance(tensor.shape[0], str)
+    if is_open and shape != _ANY_RANK and (isinstance(shape[0], str) or shape[0] == 1):
         shape = (batch, *shape[1:])
-    if any(isinstance(d, str) for d in shape):
-        wanted = "DIMxDIM..." if shape == _ANY_RANK else "x".join("?" if isinstance(d, str) else str(d) for d in shape)
-        fix = f"fix it with --shape {tensor.name}={wanted}"
-        raise ModelError(f"input {tensor.name!r} of model {plan.name!r} has no fixed shape", got=_text(shape), fix=fix)
+    _check_closed(tensor, shape, plan)
     # A fixed first dimension of a side input (a threshold, a table) need not be the batch; that of the image is.
-    must = opened or tensor.name == leads or (leads is None and batch > 1)
-    if must and shape[0] != batch:
-        got = f"{_text(shape)} with batch {batch}"
-        other = "give its shape for one frame" if opened else "export the model with a dynamic batch"
-        what = f"input {tensor.name!r} of model {plan.name!r} has another batch"
-        raise ModelError(what, got=got, fix=f"use batch {shape[0]}, or {other}")
+    must_match = is_open or tensor.name == image_name or (image_name is None and batch > 1)
+    if must_match and shape[0] != batch:
+        alternative = "export the model with a dynamic batch"
+        if is_open:
+            alternative = "give its shape for one frame"
+        message = f"input {tensor.name!r} of model {plan.name!r} has another batch"
+        fix = f"use batch {shape[0]}, or {alternative}"
+        raise ModelError(message, got=f"{_text(shape)} with batch {batch}", fix=fix)
     return TensorSpec(name=tensor.name, dtype=tensor.dtype, shape=shape)
 
 
-def _with_size(tensor: TensorSpec, plan: ModelPlan) -> tuple[int | str, ...]:
-    image = _image(tensor, plan)
-    if image is None:
+def _check_closed(tensor: TensorSpec, shape: Shape, plan: ModelPlan) -> None:
+    """Raises ModelError where a dimension is still open."""
+    if not any(isinstance(dim, str) for dim in shape):
+        return
+    example = "x".join("?" if isinstance(dim, str) else str(dim) for dim in shape)
+    if shape == _ANY_RANK:
+        example = "DIMxDIM..."
+    message = f"input {tensor.name!r} of model {plan.name!r} has no fixed shape"
+    raise ModelError(message, got=_text(shape), fix=f"fix it with --shape {tensor.name}={example}")
+
+
+def _with_size(tensor: TensorSpec, plan: ModelPlan) -> Shape:
+    """The shape of an image input at the plan's size; any other as it is."""
+    layout = _image_layout(tensor, plan)
+    if layout is None:
         return tensor.shape
     shape = list(tensor.shape)
-    first = 2 if image[1] == "nchw" else 1
-    for axis, side in zip((first, first + 1), plan.size or (None, None), strict=True):
-        if isinstance(shape[axis], str) and side is not None:
-            shape[axis] = side
-        elif side is not None and shape[axis] != side:
-            got = f"{plan.size[1]}x{plan.size[0]}" if plan.size else None
+    sides = shape[_SIDES[layout]]
+    if plan.size is not None:
+        if any(isinstance(side, int) and side != size for side, size in zip(sides, plan.size, strict=True)):
+            got = f"{plan.size[1]}x{plan.size[0]}"
             raise ModelError(f"model {plan.name!r} has a fixed size", got=got, expected=_text(tensor.shape))
-    if isinstance(shape[first], str) or isinstance(shape[first + 1], str):
-        order = "1x3xHEIGHTxWIDTH" if image[1] == "nchw" else "1xHEIGHTxWIDTHx3"
+        shape[_SIDES[layout]] = plan.size
+    elif any(isinstance(side, str) for side in sides):
+        order = {"nchw": "1x3xHEIGHTxWIDTH", "nhwc": "1xHEIGHTxWIDTHx3"}[layout]
         fix = f"give its size: --size WIDTHxHEIGHT, or --shape {tensor.name}={order}"
         raise ModelError(f"the image size of model {plan.name!r} is not fixed", got=_text(tensor.shape), fix=fix)
     return tuple(shape)
 
 
-def _text(shape: tuple[int | str, ...]) -> str:
+def _text(shape: Shape) -> str:
     return "[" + ", ".join(str(d) for d in shape) + "]"

@@ -1,7 +1,7 @@
 """Video files: every picture of them, upright, again and again.
 
-Decoded with one thread. Frame threading hands a picture out one frame later for each thread more: with a file that
-lies ready nobody sees it (1280x720 H.264, paced: 0.1 ms a read, against 1.6 ms), a camera pays a frame period for it.
+Decoded with one thread. Frame threading returns a picture one frame later per additional thread: nobody notices with a
+file (1280x720 H.264, paced: 0.1 ms per read, against 1.6 ms), but with a camera it costs a frame period.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ class VideoFile:
         self.notes: list[str] = []
         self._reel = _Reel(path, data, self._note)
         self.fps = self._reel.fps
-        self._spare = _Reel(path, data, self._note) if loop else None
+        self._spare: _Reel | None = None
+        if loop:
+            self._spare = _Reel(path, data, self._note)
         self._winding: threading.Thread | None = None
 
     def read(self) -> Any:
@@ -46,8 +48,10 @@ class VideoFile:
         frame = self._reel.read()
         if frame is None and self._spare is not None:
             self._wait()
-            self._reel, self._spare = self._spare, self._reel
-            self._winding = threading.Thread(target=self._spare.rewind, name="rewind", daemon=True)
+            ended = self._reel
+            self._reel = self._spare
+            self._spare = ended
+            self._winding = threading.Thread(target=ended.rewind, name="rewind", daemon=True)
             self._winding.start()
             frame = self._reel.read()
         return frame
@@ -72,7 +76,10 @@ class _Reel:
     """One decoder on a file, its first picture decoded ahead."""
 
     def __init__(self, path: str, data: bytes | None, note: Callable[[str], None]) -> None:
-        self._path, self._data, self._note, self._upright = path, data, note, Upright()
+        self._path = path
+        self._data = data
+        self._note = note
+        self._upright = Upright()
         self._ahead: Any = None
         self._open()
         if self._ahead is None:
@@ -81,8 +88,11 @@ class _Reel:
 
     def read(self) -> Any:
         """The next picture; None at the end."""
-        frame, self._ahead = self._ahead, None
-        return self._next() if frame is None else frame
+        frame = self._ahead
+        if frame is None:
+            return self._next()
+        self._ahead = None
+        return frame
 
     def rewind(self) -> None:
         """To the first picture; a file that cannot be wound back (raw H.264) is opened again."""
@@ -106,13 +116,15 @@ class _Reel:
             self._note(f"cannot be read again: {error.what}")
 
     def _open(self) -> None:
-        self._container = _open_file(self._path) if self._data is None else _open_bytes(self._data)
+        self._container = _open_container(self._path, self._data)
         self._stream = video_stream(self._container, self._path)
-        self._expected, self.fps = int(self._stream.frames or 0), stream_fps(self._stream)
+        self._expected = int(self._stream.frames or 0)
+        self.fps = stream_fps(self._stream)
         self._begin()
 
     def _begin(self) -> None:
-        self._count, self._frames = 0, self._decode()
+        self._count = 0
+        self._frames = self._decode()
         self._ahead = self._next()
 
     def _next(self) -> Any:
@@ -181,31 +193,36 @@ def video_stream(container: Any, name: str) -> Any:
 
 
 def stream_fps(stream: Any) -> float | None:
-    """Frames a second as the container states them; None when it does not."""
-    return float(stream.average_rate) if stream.average_rate else None
+    """Frames per second as the container states them; None when it does not."""
+    if not stream.average_rate:
+        return None
+    return float(stream.average_rate)
 
 
-def _open_bytes(data: bytes) -> Any:
+def _open_container(path: str, data: bytes | None) -> Any:
+    """The bytes of a video, or the file at `path` where there are none. Raises SourceError."""
     import av
 
-    return av.open(BytesIO(data))
-
-
-def _open_file(path: str) -> Any:
-    import av
-
-    found = Path(path)
-    fix = "name a video file, a stream's address, or 'synthetic'"
-    if not found.exists():
-        raise SourceError("there is no such video", got=path, expected="the path of a video file", fix=fix)
-    if found.is_dir():
-        raise SourceError("a video is a file, not a folder", got=path, expected="the path of a video file", fix=fix)
-    if found.is_file() and found.stat().st_size == 0:
-        raise SourceError("the video is empty", got=f"{path}: 0 bytes", expected="a video", fix="record it again")
+    if data is not None:
+        return av.open(BytesIO(data))
+    _check_file(path)
     try:
         return av.open(path)
     except (av.FFmpegError, OSError) as error:
         raise _unreadable(path, error) from error
+
+
+def _check_file(path: str) -> None:
+    """What can be said about a file without opening it."""
+    file = Path(path)
+    expected = "the path of a video file"
+    fix = "name a video file, a stream's address, or 'synthetic'"
+    if not file.exists():
+        raise SourceError("there is no such video", got=path, expected=expected, fix=fix)
+    if file.is_dir():
+        raise SourceError("a video is a file, not a folder", got=path, expected=expected, fix=fix)
+    if file.is_file() and file.stat().st_size == 0:
+        raise SourceError("the video is empty", got=f"{path}: 0 bytes", expected="a video", fix="record it again")
 
 
 def _unreadable(path: str, error: Exception) -> SourceError:

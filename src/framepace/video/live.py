@@ -31,9 +31,16 @@ class LiveStream:
     live = True
 
     def __init__(self, address: str, clock: Clock, timeout: tuple[float, float] = TIMEOUT_S) -> None:
-        self.name, self._address, self._clock, self._timeout = public(address), address, clock, timeout
-        self._closed, self._failures, self._reconnects, self._damaged = False, 0, 0, 0
-        self._why, self._upright = "", Upright()
+        self.name = public(address)
+        self._address = address
+        self._clock = clock
+        self._timeout = timeout
+        self._closed = False
+        self._failures = 0
+        self._reconnects = 0
+        self._damaged = 0
+        self._why = ""
+        self._upright = Upright()
         self._owner = threading.Lock()  # a container that is closed under a thread that reads it crashes the process
         self._connect()
         self.fps = stream_fps(self._stream)
@@ -41,8 +48,12 @@ class LiveStream:
     @property
     def notes(self) -> list[str]:
         """What broke so far."""
-        broken = [f"reconnections: {self._reconnects}, the last because {self._why}"] if self._reconnects else []
-        return broken + ([f"damaged packets skipped: {self._damaged}"] if self._damaged else [])
+        notes = []
+        if self._reconnects:
+            notes.append(f"reconnections: {self._reconnects}, the last because {self._why}")
+        if self._damaged:
+            notes.append(f"damaged packets skipped: {self._damaged}")
+        return notes
 
     def read(self) -> Any:
         """See Source; None only after `close`."""
@@ -67,7 +78,8 @@ class LiveStream:
     def _connect(self) -> None:
         container = _open_stream(self._address, self._timeout)
         self._stream = video_stream(container, self.name)
-        self._container, self._packets = container, container.demux(self._stream)
+        self._container = container
+        self._packets = container.demux(self._stream)
         self._ready: deque[Any] = deque()
 
     def _next(self) -> Any:
@@ -86,9 +98,9 @@ class LiveStream:
         try:
             packet = next(self._packets, None)
         except av.FFmpegError as error:
-            # PyAV's timeout interrupts FFmpeg, which then says 'exit requested'.
-            late = isinstance(error, av.error.ExitError)
-            self._why = f"no data came for {self._timeout[1]:g} s" if late else f"of: {error.strerror or error}"
+            self._why = f"of: {error.strerror or error}"
+            if _timed_out(error):
+                self._why = f"no data came for {self._timeout[1]:g} s"
             return None
         if packet is None:
             self._why = "the stream ended"
@@ -106,7 +118,7 @@ class LiveStream:
     def _reconnect(self) -> None:
         self._container.close()
         for pause in self._pauses():
-            if not self._rest(pause):
+            if not self._wait(pause):
                 return
             try:
                 self._connect()
@@ -122,8 +134,8 @@ class LiveStream:
             self._failures += 1
             yield pause
 
-    def _rest(self, seconds: int) -> bool:
-        """Pass the time; false when closed meanwhile."""
+    def _wait(self, seconds: int) -> bool:
+        """Pass the time; False when closed meanwhile."""
         until = self._clock.now() + seconds * NS_PER_S
         while not self._closed and (now := self._clock.now()) < until:
             self._clock.sleep_until(min(until, now + _NAP_NS))
@@ -135,6 +147,13 @@ def public(address: str) -> str:
     return re.sub(r"://([^/@:]*):[^/@]*@", r"://\1:***@", address)
 
 
+def _timed_out(error: Exception) -> bool:
+    """PyAV's timeout interrupts FFmpeg, which then says 'exit requested'."""
+    import av
+
+    return isinstance(error, av.error.ExitError)
+
+
 def _open_stream(address: str, timeout: tuple[float, float]) -> Any:
     import av
 
@@ -142,8 +161,10 @@ def _open_stream(address: str, timeout: tuple[float, float]) -> Any:
     try:
         return av.open(address, options=options, timeout=timeout)
     except (av.FFmpegError, OSError) as error:
-        late = isinstance(error, av.error.ExitError)
-        got = f"{public(address)}: {f'no answer in {timeout[0]:g} s' if late else error.strerror or error}"
+        reason = error.strerror or error
+        if _timed_out(error):
+            reason = f"no answer in {timeout[0]:g} s"
+        got = f"{public(address)}: {reason}"
         fix = "check the address, and that the camera answers"
         expected = "a stream that answers (rtsp, rtmp, http, udp, ...)"
         raise SourceError("the stream cannot be opened", got=got, expected=expected, fix=fix) from error

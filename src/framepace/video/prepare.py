@@ -1,4 +1,4 @@
-"""Preparation: a picture becomes a model input, in one swscale pass and one pass of arithmetic a channel.
+"""Preparation: a picture becomes a model input, in one swscale pass and one pass of arithmetic per channel.
 
 swscale (through PyAV) resizes and converts colour straight from the decoder's format to planar RGB, and both passes
 release the interpreter lock. 1280x720 H.264 to 640x384 float32 on one core: 0.53 ms + 0.14 ms, on average within 0.4
@@ -19,7 +19,10 @@ from framepace.facts.plan import Prepare
 from framepace.hooks import load_hook
 
 # Flags of libswscale (swscale.h): how to resize, how to be exact. Not every PyAV has names for all of them.
-_BILINEAR, _FULL_CHROMA, _ACCURATE_ROUNDING = 0x2, 0x2000 | 0x4000, 0x40000
+_BILINEAR = 0x2
+_FULL_CHROMA = 0x2000 | 0x4000
+_ACCURATE_ROUNDING = 0x40000
+_RESIZE = _BILINEAR | _FULL_CHROMA | _ACCURATE_ROUNDING
 _Normalise = Callable[[NDArray[np.uint8], NDArray[Any], float, float], None]
 # Planes of swscale's 'gbrp' in the order that a model wants its channels.
 _PLANES = {"rgb": (2, 0, 1), "bgr": (1, 0, 2)}
@@ -30,7 +33,8 @@ _VECTOR_PIXELS = 32
 def letterbox(size: tuple[int, int], into: tuple[int, int]) -> tuple[int, int, int, int]:
     """(top, left, height, width) of a picture of `size` (height, width) fitted into `into`: aspect kept, centred."""
     scale = min(into[0] / size[0], into[1] / size[1])
-    height, width = (max(1, min(side, round(own * scale))) for side, own in zip(into, size, strict=True))
+    height = max(1, min(into[0], round(size[0] * scale)))
+    width = max(1, min(into[1], round(size[1] * scale)))
     return (into[0] - height) // 2, (into[1] - width) // 2, height, width
 
 
@@ -38,7 +42,7 @@ class Preparer:
     """Writes one picture into one item of a model's input.
 
     value = (pixel * scale - mean) / std in the model's channel order; an integer input takes the pixels as they are.
-    Not thread-safe: one preparer a worker.
+    Not thread-safe: one preparer per worker.
 
     Args:
         prepare: the plan's description.
@@ -48,37 +52,43 @@ class Preparer:
     """
 
     def __init__(self, prepare: Prepare, size: tuple[int, int], layout: str, channels: int, dtype: str) -> None:
-        if channels not in (1, 3):
-            raise ModelError("preparation makes 1 or 3 channels", got=channels, expected="a grey or RGB input")
-        if dtype != "uint8" and not dtype.startswith("float"):
-            raise ModelError("preparation cannot make this dtype", got=dtype, expected="uint8 or a float")
-        self._prepare, self._size, self._last = prepare, size, layout == "nhwc"
-        grey = channels == 1 or prepare.colour == "gray"
-        self._planes = (0,) * channels if grey else _PLANES[prepare.colour]
-        self._affine = [(1.0, 0.0)] * channels if dtype == "uint8" else affine(prepare, channels)
+        _check_input(channels, dtype)
+        self._prepare = prepare
+        self._size = size
+        self._channels_last = layout == "nhwc"
+        self._hook: Callable[..., Any] | None = None
+        if prepare.hook:
+            self._hook = load_hook(prepare.hook)
+        self._planes, self._scaler = _planes(prepare, channels)
+        self._affine = [(1.0, 0.0)] * channels
+        if dtype != "uint8":
+            self._affine = affine(prepare, channels)
         self._pad = [prepare.pad_value * a + b for a, b in self._affine]
-        self._hook = load_hook(prepare.hook) if prepare.hook else None
-        self._scaler = Scaler("gray8" if grey else "gbrp")
-        self._normalise = _normaliser(dtype, size, contiguous=not self._last or channels == 1)
+        self._normalise = _normaliser(dtype, size, contiguous=not self._channels_last or channels == 1)
 
     def __call__(self, picture: Any, out: NDArray[Any]) -> None:
         """Write `picture` (av.VideoFrame, or uint8 RGB height x width x 3) into `out`, (c, h, w) or (h, w, c)."""
-        frame = as_frame(picture if self._hook is None else self._hooked(picture))
-        top, left, height, width = self._place(frame)
+        if self._hook is not None:
+            picture = self._call_hook(self._hook, picture)
+        frame = as_frame(picture)
+        top, start, height, width = self._place(frame)
         scaled = self._scaler(frame, height, width)
-        channels_first = out.transpose(2, 0, 1) if self._last else out
-        for channel, plane in enumerate(self._planes):
-            whole = channels_first[channel]
-            if (height, width) != self._size:
-                _pad(whole, top, left, height, width, self._pad[channel])
-            part = whole[top : top + height, left : left + width]
-            self._normalise(_pixels(scaled.planes[plane]), part, *self._affine[channel])
+        if self._channels_last:
+            out = out.transpose(2, 0, 1)
+        if (height, width) != self._size:
+            for channel, value in zip(out, self._pad, strict=True):
+                _pad(channel, top, start, height, width, value)
+        parts = out[:, top : top + height, start : start + width]
+        for part, plane, factors in zip(parts, self._planes, self._affine, strict=True):
+            self._normalise(_pixels(scaled.planes[plane]), part, *factors)
 
-    def _hooked(self, picture: Any) -> Any:
-        # Through a scaler of our own: a frame's own one is no thread's, and workers may hold the same frame.
-        rgb = picture if isinstance(picture, np.ndarray) else as_rgb(self._scaler.to_rgb(picture))
+    def _call_hook(self, hook: Callable[..., Any], picture: Any) -> Any:
+        """What the hook makes of the picture, which it gets as uint8 RGB."""
+        if not isinstance(picture, np.ndarray):
+            # Through this scaler: the frame's own belongs to no thread, and several workers may hold the same frame.
+            picture = as_rgb(self._scaler.to_rgb(picture))
         try:
-            return self._hook(rgb) if self._hook else rgb
+            return hook(picture)
         except Exception as error:  # whatever the user's function raises
             raise PlanError(f"the hook {self._prepare.hook!r} failed on a frame", got=repr(error)) from error
 
@@ -88,16 +98,32 @@ class Preparer:
         return letterbox((frame.height, frame.width), self._size)
 
 
-class Scaler:
-    """swscale for one thread: one context for each size and format that comes in, made once.
+def _check_input(channels: int, dtype: str) -> None:
+    if channels not in (1, 3):
+        raise ModelError("preparation makes 1 or 3 channels", got=channels, expected="a grey or RGB input")
+    if dtype != "uint8" and not dtype.startswith("float"):
+        raise ModelError("preparation cannot make this dtype", got=dtype, expected="uint8 or a float")
 
-    A context for every picture of another camera would cost 2 ms; swscale's own threads would run beside the model.
+
+def _planes(prepare: Prepare, channels: int) -> tuple[tuple[int, ...], Scaler]:
+    """The plane of each channel, and the scaler that makes the planes."""
+    if channels == 1 or prepare.colour == "gray":
+        return (0,) * channels, Scaler("gray8")
+    return _PLANES[prepare.colour], Scaler("gbrp")
+
+
+class Scaler:
+    """swscale for one thread: one context per size and format of the pictures, made once.
+
+    A new context whenever another camera's picture comes would cost 2 ms; swscale's own threads would compete with the
+    model.
     """
 
     def __init__(self, format: str) -> None:
         from av.video.reformatter import VideoReformatter
 
-        self._format, self._make = format, VideoReformatter
+        self._format = format
+        self._make = VideoReformatter
         self._contexts: dict[tuple[int, int, str, str], Any] = {}
 
     def __call__(self, frame: Any, height: int, width: int) -> Any:
@@ -106,8 +132,9 @@ class Scaler:
         Full chroma makes the resize of RGB 1.6 times faster. Without a resize the quick converters run, which truncate
         (1.1 levels darker, as decoders to packed RGB do) and take a third of the time.
         """
-        resized = (frame.height, frame.width) != (height, width)
-        flags = _BILINEAR | _FULL_CHROMA | _ACCURATE_ROUNDING if resized else _BILINEAR
+        flags = _RESIZE
+        if (frame.height, frame.width) == (height, width):
+            flags = _BILINEAR
         return self._run(frame, self._format, flags, height, width)
 
     def to_rgb(self, frame: Any) -> Any:
@@ -136,29 +163,39 @@ def as_frame(picture: Any) -> Any:
 
     if isinstance(picture, VideoFrame):
         return picture
-    if not (isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.ndim == 3 and _drawn(picture)):
+    if not _is_picture(picture):
         got = f"{type(picture).__name__} {getattr(picture, 'dtype', '')} {getattr(picture, 'shape', '')}"
         raise PlanError("a picture is a uint8 array, height x width x 3", got=got, fix="check the preparation hook")
-    wrap = picture.shape[1] % _VECTOR_PIXELS == 0
-    return (VideoFrame.from_numpy_buffer if wrap else VideoFrame.from_ndarray)(np.ascontiguousarray(picture), "rgb24")
+    picture = np.ascontiguousarray(picture)
+    if picture.shape[1] % _VECTOR_PIXELS == 0:
+        return VideoFrame.from_numpy_buffer(picture, "rgb24")
+    return VideoFrame.from_ndarray(picture, "rgb24")
 
 
-def _drawn(picture: NDArray[Any]) -> bool:
+def _is_picture(picture: Any) -> bool:
+    """Whether it is a uint8 RGB array, height x width x 3."""
+    if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.ndim != 3:
+        return False
     return picture.shape[2] == 3 and picture.size > 0
 
 
 def affine(prepare: Prepare, channels: int) -> list[tuple[float, float]]:
     """(a, b) of each channel, so that value = pixel * a + b."""
-    means, stds = (_each(values, channels) for values in (prepare.mean or (0.0,), prepare.std or (1.0,)))
+    means = _per_channel(prepare.mean or (0.0,), channels)
+    stds = _per_channel(prepare.std or (1.0,), channels)
     if 0 in stds:
         raise PlanError("std cannot be 0", got=prepare.std)
     return [(prepare.scale / std, -mean / std) for mean, std in zip(means, stds, strict=True)]
 
 
-def _each(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+def _per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    """The values as they are, or the only one for each channel."""
     if len(values) not in (1, channels):
-        raise PlanError("mean and std take one number, or one a channel", got=values, expected=f"{channels} numbers")
-    return values * channels if len(values) == 1 else values
+        message = "mean and std take one number, or one per channel"
+        raise PlanError(message, got=values, expected=f"{channels} numbers")
+    if len(values) == 1:
+        return values * channels
+    return values
 
 
 def _pixels(plane: Any) -> NDArray[np.uint8]:
@@ -167,9 +204,9 @@ def _pixels(plane: Any) -> NDArray[np.uint8]:
 
 
 def _normaliser(dtype: str, size: tuple[int, int], contiguous: bool) -> _Normalise:
-    """What writes `pixels * a + b` into a part of one channel.
+    """The function that writes `pixels * a + b` into a part of one channel.
 
-    Only float32 has fast arithmetic in NumPy (0.05 ms a channel of 640x384): a float16 is looked up among its 256
+    Only float32 has fast arithmetic in NumPy (0.05 ms per channel of 640x384): a float16 is looked up among its 256
     values (0.2 ms, against 1.6 ms). Interleaved channels are worked out in a plane of their own, then copied.
     """
     if dtype == "uint8":
@@ -203,6 +240,9 @@ def _multiply_add(pixels: NDArray[np.uint8], out: NDArray[Any], a: float, b: flo
         np.add(out, np.float32(b), out=out)
 
 
-def _pad(whole: NDArray[Any], top: int, left: int, height: int, width: int, value: float) -> None:
-    whole[:top] = whole[top + height :] = value
-    whole[:, :left] = whole[:, left + width :] = value
+def _pad(channel: NDArray[Any], top: int, start: int, height: int, width: int, value: float) -> None:
+    """Fill what a picture at row `top`, column `start` leaves free."""
+    channel[:top] = value
+    channel[top + height :] = value
+    channel[:, :start] = value
+    channel[:, start + width :] = value

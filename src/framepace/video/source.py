@@ -16,6 +16,7 @@ from framepace.video.live import LiveStream
 
 SYNTHETIC = "synthetic"
 _SYNTHETIC_FPS = 30
+_SYNTHETIC_BITS_PER_S = 4_000_000
 _HELD_BYTES = 256 << 20
 
 
@@ -67,7 +68,8 @@ def decode_all(spec: str, limit: int, *, size: tuple[int, int] = (720, 1280), se
 class MemorySource:
     """Pictures held in memory, again and again when `loop`; reading one costs nothing."""
 
-    live, fps = False, None
+    live = False
+    fps = None
 
     def __init__(self, pictures: Iterable[Any], loop: bool = True, name: str = "memory") -> None:
         if not pictures:
@@ -95,9 +97,12 @@ def synthetic_video(size: tuple[int, int], seed: int = 0) -> bytes:
     file = BytesIO()
     with av.open(file, "w", format="mp4") as container:
         stream: Any = container.add_stream("mpeg4", rate=_SYNTHETIC_FPS)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.width = width
+        stream.height = height
+        stream.pix_fmt = "yuv420p"
         stream.gop_size = _SYNTHETIC_FPS
-        stream.bit_rate, stream.time_base = 4_000_000, Fraction(1, _SYNTHETIC_FPS)
+        stream.bit_rate = _SYNTHETIC_BITS_PER_S
+        stream.time_base = Fraction(1, _SYNTHETIC_FPS)
         for image in _pattern((height, width), seed):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
@@ -108,15 +113,23 @@ def _pattern(size: tuple[int, int], seed: int) -> Iterator[Any]:
     """Gradients and noise that pan, and a box that moves: uint8 RGB."""
     height, width = size
     rng = np.random.default_rng(seed)
-    y, x = np.mgrid[0:height, 0:width]
-    base = np.stack([x * 255 // max(1, width - 1), y * 255 // max(1, height - 1), (x + y) % 256], axis=-1)
-    base = np.clip(base + rng.integers(-20, 20, base.shape), 0, 255).astype(np.uint8)
+    background = _gradients(height, width)
+    background = np.clip(background + rng.integers(-20, 20, background.shape), 0, 255).astype(np.uint8)
     colour = rng.integers(0, 256, 3)
     for step in range(_SYNTHETIC_FPS):
-        image, left = np.roll(base, 4 * step, axis=1), step * width // _SYNTHETIC_FPS
-        image[height // 4 : height // 2, left : left + max(1, width // 8)] = colour
+        image = np.roll(background, 4 * step, axis=1)
+        start = step * width // _SYNTHETIC_FPS
+        image[height // 4 : height // 2, start : start + max(1, width // 8)] = colour
         yield image
 
 
+def _gradients(height: int, width: int) -> Any:
+    """Red along the rows, green along the columns, blue along the diagonal."""
+    y, x = np.mgrid[0:height, 0:width]
+    return np.stack([x * 255 // max(1, width - 1), y * 255 // max(1, height - 1), (x + y) % 256], axis=-1)
+
+
 def _bytes(picture: Any) -> int:
-    return picture.nbytes if isinstance(picture, np.ndarray) else sum(p.buffer_size for p in picture.planes)
+    if isinstance(picture, np.ndarray):
+        return picture.nbytes
+    return sum(int(plane.buffer_size) for plane in picture.planes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,18 +19,22 @@ from framepace.video.source import decode_all, open_source
 FRAMES = 64
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 _HELD_BYTES = 512 << 20
-# A minute and a half at 30 fps. Sought pictures would start at key frames, which are not what the others look like.
-_READ = 3000
+# A minute and a half at 30 fps. Pictures found by seeking would all be key frames, which do not look like the others.
+_FRAMES_READ = 3000
 # Every 16th picture first: calibrators take the scale of their histograms from the first few.
 _STEP = 16
 
 
 def calibration_key(model: ModelPlan) -> str:
-    """What the frames are: another file, or the same one changed, calibrates anew."""
-    where = model.calibration or ""
-    path = Path(where)
-    files = _files(path) if path.is_dir() else [path] if path.is_file() else []
-    return "\n".join([where, *(f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files)])
+    """A text that changes with the frames: another file, or the same one changed, calibrates anew."""
+    location = model.calibration or ""
+    path = Path(location)
+    files: list[Path] = []
+    if path.is_dir():
+        files = _files(path)
+    elif path.is_file():
+        files = [path]
+    return "\n".join([location, *(f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files)])
 
 
 def prepared_inputs(model: ModelPlan, resolved: Resolved) -> PreparedInputs:
@@ -38,8 +42,9 @@ def prepared_inputs(model: ModelPlan, resolved: Resolved) -> PreparedInputs:
 
     A video counts for its first 3000 frames. Raises SourceError for what cannot be read, at once.
     """
-    image = resolved.image
-    pictures = pictures_of(model.calibration or "") if image is not None else [None] * FRAMES
+    pictures = [None] * FRAMES
+    if resolved.image is not None:
+        pictures = pictures_of(model.calibration or "")
     return PreparedInputs(model, resolved, pictures)
 
 
@@ -50,8 +55,11 @@ class PreparedInputs(Sequence[dict[str, Any]]):
     """
 
     def __init__(self, model: ModelPlan, resolved: Resolved, pictures: Sequence[Any]) -> None:
-        self._resolved, self._pictures, image = resolved, pictures, resolved.image
-        self._batch, self._prepare = 1, None
+        self._resolved = resolved
+        self._pictures = pictures
+        self._batch = 1
+        self._prepare: Preparer | None = None
+        image = resolved.image
         if image is not None:
             self._batch = resolved.shapes[image.name][0]
             size = (image.height, image.width)
@@ -68,20 +76,25 @@ class PreparedInputs(Sequence[dict[str, Any]]):
         inputs = {t.name: np.empty(self._resolved.shapes[t.name], t.dtype) for t in self._resolved.inputs}
         for tensor in self._resolved.inputs:
             staging_array(tensor, inputs[tensor.name])
-        if self._resolved.image is not None and self._prepare is not None:
-            for place, item in enumerate(inputs[self._resolved.image.name]):
-                self._prepare(self._pictures[(index * self._batch + place) % len(self._pictures)], item)
+        self._fill_image(inputs, index * self._batch)
         return inputs
 
+    def _fill_image(self, inputs: dict[str, Any], first: int) -> None:
+        """Prepare pictures from number `first` on into the image input, if there is one."""
+        if self._resolved.image is None or self._prepare is None:
+            return
+        for place, item in enumerate(inputs[self._resolved.image.name]):
+            self._prepare(self._pictures[(first + place) % len(self._pictures)], item)
 
-def pictures_of(where: str) -> list[Any]:
+
+def pictures_of(location: str) -> list[Any]:
     """Pictures of a video or a folder, those far apart first, so that a few stand for all. Raises SourceError."""
-    path = Path(where)
-    found = _folder(path) if path.is_dir() else _video(where)
-    return [picture for start in range(_STEP) for picture in found[start::_STEP]]
+    path = Path(location)
+    pictures = _read_folder(path) if path.is_dir() else _read_video(location)
+    return [picture for start in range(_STEP) for picture in pictures[start::_STEP]]
 
 
-def _folder(path: Path) -> list[Any]:
+def _read_folder(path: Path) -> list[Any]:
     files = _files(path)
     if not files:
         raise SourceError("the folder holds no pictures", got=path, expected=", ".join(_PICTURES))
@@ -92,27 +105,36 @@ def _files(path: Path) -> list[Path]:
     return sorted(file for file in path.iterdir() if file.suffix.lower() in _PICTURES)
 
 
-def _video(where: str) -> list[Any]:
-    """Every nth frame; n doubles whenever as many are held as may be, since nobody knows how many will come."""
-    if "://" in where and not where.startswith("file://"):
+def _read_video(location: str) -> list[Any]:
+    if "://" in location and not location.startswith("file://"):
         fix = "record a minute of it"
-        raise SourceError("a stream cannot be calibrated on", got=where, expected="a video file", fix=fix)
-    source, kept, step, most = open_source(where, loop=False), list[Any](), 1, 2 * FRAMES
+        raise SourceError("a stream cannot be calibrated on", got=location, expected="a video file", fix=fix)
+    source = open_source(location, loop=False)
     try:
-        for number, picture in enumerate(islice(iter(source.read, None), _READ)):
-            if number % step == 0:
-                kept.append(picture)
-            if number == 0:
-                most = max(2, min(most, _HELD_BYTES // _bytes(picture)))
-            if len(kept) >= most:
-                kept, step = kept[::2], step * 2
+        return _spread(_thin_out(islice(iter(source.read, None), _FRAMES_READ)))
     finally:
         source.close()
-    return _spread(kept)
 
 
-def _spread(found: list[Any]) -> list[Any]:
-    return [found[i] for i in np.linspace(0, len(found) - 1, min(FRAMES, len(found))).astype(int)]
+def _thin_out(pictures: Iterator[Any]) -> list[Any]:
+    """Every nth picture; n doubles whenever memory is full, since nobody knows how many will come."""
+    kept: list[Any] = []
+    step = 1
+    capacity = 2 * FRAMES
+    for number, picture in enumerate(pictures):
+        if number == 0:
+            capacity = max(2, min(capacity, _HELD_BYTES // _bytes(picture)))
+        if number % step == 0:
+            kept.append(picture)
+        if len(kept) >= capacity:
+            kept = kept[::2]
+            step *= 2
+    return kept
+
+
+def _spread(items: list[Any]) -> list[Any]:
+    """Up to FRAMES items at equal distances."""
+    return [items[i] for i in np.linspace(0, len(items) - 1, min(FRAMES, len(items))).astype(int)]
 
 
 def _bytes(picture: Any) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from framepace.errors import ModelError
 from framepace.facts.plan import ModelPlan
@@ -33,7 +34,7 @@ def folds(resolved: Resolved, name: str) -> bool:
 def fold(proto: Any, resolved: Resolved, model: ModelPlan) -> Any:
     """The model (changed in place) with an image input of uint8, same name and shape: x becomes x * a + b inside.
 
-    a and b, one a channel, are those of `prepare.affine`. The arithmetic is the host's: in float32, rounded once for a
+    a and b, one per channel, are those of `prepare.affine`. The arithmetic is the host's: float32, rounded once for a
     float16 input; in float64 for that. Results differ by rounding only. A factor of 1 and a shift of 0 are left out.
 
     Raises ModelError: as `folds`; an opset before 7; an image input that is an output as well.
@@ -44,12 +45,12 @@ def fold(proto: Any, resolved: Resolved, model: ModelPlan) -> Any:
     _check(proto, image, model.name)
     graph = proto.graph
     value = next(v for v in graph.input if v.name == image.name)
-    own = value.type.tensor_type.elem_type
+    tensor_type = value.type.tensor_type
     # Converters name what they add after the tensor too ('images_scale').
     inner = f"framepace_{image.name}_prepared"
     _rename(graph, image.name, inner)
-    nodes, weights = _arithmetic(model, image, own, inner)
-    value.type.tensor_type.elem_type = _uint8()
+    nodes, weights = _arithmetic(model, image, tensor_type.elem_type, inner)
+    tensor_type.elem_type = _uint8()
     graph.initializer.extend(weights)
     for place, node in enumerate(nodes):
         graph.node.insert(place, node)
@@ -65,39 +66,62 @@ def _check(proto: Any, image: Image, name: str) -> None:
         raise ModelError(f"the image input of model {name!r} is an output as well", got=image.name, fix=_HOST)
 
 
-def _arithmetic(model: ModelPlan, image: Image, own: int, result: str) -> tuple[list[Any], list[Any]]:
-    """Nodes from the uint8 input to `result`, of the model's own type, and their constants."""
-    from onnx import TensorProto, helper, numpy_helper
+def _arithmetic(model: ModelPlan, image: Image, elem_type: int, result: str) -> tuple[list[Any], list[Any]]:
+    """Nodes from the uint8 input to `result` of type `elem_type`, and their constants."""
+    from onnx import helper, numpy_helper
 
-    inside = "float64" if image.dtype == "float64" else "float32"
-    shape = (1, image.channels, 1, 1) if image.layout == "nchw" else (1, 1, 1, image.channels)
-    scale, shift = (np.array(v).reshape(shape) for v in zip(*affine(model.prepare, image.channels), strict=True))
-    kind = TensorProto.DOUBLE if inside == "float64" else TensorProto.FLOAT
-    steps: list[tuple[str, Any]] = [("Cast", kind)]
-    steps += [("Mul", scale)] if (scale != 1).any() else []
-    steps += [("Add", shift)] if (shift != 0).any() else []
-    steps += [("Cast", own)] if own != kind else []
-    nodes, weights, last = [], [], image.name
-    for place, (kind_of, what) in enumerate(steps):
-        name = f"framepace_{image.name}_{place}_{kind_of.lower()}"
-        out = result if place == len(steps) - 1 else name
-        if kind_of == "Cast":
-            nodes.append(helper.make_node("Cast", [last], [out], name=name, to=what))
+    steps = _steps(model, image, elem_type)
+    nodes = []
+    weights = []
+    source = image.name
+    for place, (operator, operand) in enumerate(steps):
+        name = f"framepace_{image.name}_{place}_{operator.lower()}"
+        target = name
+        if place == len(steps) - 1:
+            target = result
+        if operator == "Cast":
+            nodes.append(helper.make_node("Cast", [source], [target], name=name, to=operand))
         else:
-            weights.append(numpy_helper.from_array(what.astype(inside), f"{name}_by"))
-            nodes.append(helper.make_node(kind_of, [last, f"{name}_by"], [out], name=name))
-        last = out
+            weights.append(numpy_helper.from_array(operand, f"{name}_by"))
+            nodes.append(helper.make_node(operator, [source, f"{name}_by"], [target], name=name))
+        source = target
     return nodes, weights
 
 
+def _steps(model: ModelPlan, image: Image, elem_type: int) -> list[tuple[str, Any]]:
+    """Operators with what they take: the type of a Cast, the constant of a Mul or Add."""
+    from onnx import TensorProto
+
+    dtype = "float32"
+    inner_type = int(TensorProto.FLOAT)
+    if image.dtype == "float64":
+        dtype = "float64"
+        inner_type = int(TensorProto.DOUBLE)
+    scale, shift = _constants(model, image)
+    steps: list[tuple[str, Any]] = [("Cast", inner_type)]
+    if (scale != 1).any():
+        steps.append(("Mul", scale.astype(dtype)))
+    if (shift != 0).any():
+        steps.append(("Add", shift.astype(dtype)))
+    if elem_type != inner_type:
+        steps.append(("Cast", elem_type))
+    return steps
+
+
+def _constants(model: ModelPlan, image: Image) -> NDArray[np.float64]:
+    """a and b of each channel, in the shape that broadcasts over the image."""
+    shape = {"nchw": (1, image.channels, 1, 1), "nhwc": (1, 1, 1, image.channels)}[image.layout]
+    return np.array(affine(model.prepare, image.channels)).T.reshape(2, *shape)
+
+
 def _rename(graph: Any, name: str, to: str) -> None:
-    """All readers of a tensor read another; readers within branches and loops too, and what is said about it."""
+    """Make all readers of a tensor read another, those within branches and loops too; its value_info moves along."""
     for value in graph.value_info:
         if value.name == name:
             value.name = to
     for node in graph.node:
-        for place, given in enumerate(node.input):
-            if given == name:
+        for place, source in enumerate(node.input):
+            if source == name:
                 node.input[place] = to
         for attribute in node.attribute:
             for inner in (attribute.g, *attribute.graphs):

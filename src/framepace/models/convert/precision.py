@@ -40,9 +40,10 @@ LARGEST = (2 << 30) - (64 << 20)
 _ALTERNATIVE = "another precision, or a backend that converts by itself (tensorrt 10, torch)"
 _OPERATORS = ["Conv", "ConvTranspose", "MatMul", "Gemm"]
 _PERCENTILE = 99.99
-_PER_CHANNEL_OPSET, _HALF_SCALE_OPSET = 13, 19
-_ERRORS = 3  # severity of ONNX Runtime's log
-_TOGETHER = 4  # pictures whose activations are in memory at once
+_PER_CHANNEL_OPSET = 13
+_HALF_SCALE_OPSET = 19
+_LOG_ERRORS = 3  # severity of ONNX Runtime's log
+_PICTURES_IN_MEMORY = 4  # whose activations are held at once
 
 
 def versions() -> tuple[str, str]:
@@ -106,33 +107,43 @@ def to_int8(proto: Any, frames: Sequence[dict[str, Any]], name: str, tell: Tell 
     import onnx
     from onnxruntime import quantization
 
-    opset = _HALF_SCALE_OPSET if half or _has_half(proto) else _PER_CHANNEL_OPSET
+    opset = _PER_CHANNEL_OPSET
+    if half or _has_half(proto):
+        opset = _HALF_SCALE_OPSET
     with _converting(name, "INT8") as folder:
         target = folder / "int8.onnx"
         quantization.quantize_static(
             _optimised(_raised(proto, opset), folder),
             target,
-            _reader(quantization, frames, f"calibrating {name}", tell),
-            quant_format=quantization.QuantFormat.QDQ,
-            op_types_to_quantize=_OPERATORS,
-            per_channel=True,
-            activation_type=quantization.QuantType.QInt8,
-            weight_type=quantization.QuantType.QInt8,
+            _make_reader(quantization, frames, f"calibrating {name}", tell),
             use_external_data_format=weight_bytes(proto) > LARGEST,
-            calibrate_method=quantization.CalibrationMethod.Percentile,
-            extra_options={
-                "ActivationSymmetric": True,
-                "WeightSymmetric": True,
-                "QuantizeBias": False,
-                "AddQDQPairToWeight": True,
-                "DedicatedQDQPair": False,
-                "CalibPercentile": _PERCENTILE,
-                "CalibStridedMinMax": _stride(frames),
-            },
+            **_quantisation_options(quantization, frames),
         )
         quantised = onnx.load(target)
-        # Not through the optimisation again: it would fold the weights' Q/DQ pairs away.
-        return _halved(quantised) if half else quantised
+        if half:  # not through the optimisation again: it would fold the weights' Q/DQ pairs away
+            quantised = _halved(quantised)
+        return quantised
+
+
+def _quantisation_options(quantization: Any, frames: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Arguments of `quantize_static`; the head of this module says why these."""
+    return {
+        "quant_format": quantization.QuantFormat.QDQ,
+        "op_types_to_quantize": _OPERATORS,
+        "per_channel": True,
+        "activation_type": quantization.QuantType.QInt8,
+        "weight_type": quantization.QuantType.QInt8,
+        "calibrate_method": quantization.CalibrationMethod.Percentile,
+        "extra_options": {
+            "ActivationSymmetric": True,
+            "WeightSymmetric": True,
+            "QuantizeBias": False,
+            "AddQDQPairToWeight": True,
+            "DedicatedQDQPair": False,
+            "CalibPercentile": _PERCENTILE,
+            "CalibStridedMinMax": _stride(frames),
+        },
+    }
 
 
 def _raised(proto: Any, needed: int) -> Any:
@@ -140,7 +151,9 @@ def _raised(proto: Any, needed: int) -> Any:
     from onnx import version_converter
 
     opset = next((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), 0)
-    return proto if opset >= needed else version_converter.convert_version(proto, needed)
+    if opset >= needed:
+        return proto
+    return version_converter.convert_version(proto, needed)
 
 
 def _optimised(proto: Any, folder: Path) -> Path:
@@ -152,15 +165,17 @@ def _optimised(proto: Any, folder: Path) -> Path:
     import onnx
     from onnx.shape_inference import infer_shapes_path
 
-    large, source, target = weight_bytes(proto) > LARGEST, folder / "source.onnx", folder / "shaped.onnx"
-    best = _by_runtime(_saved(proto, source), folder / "optimised.onnx", _domains(proto), large)
-    infer_shapes_path(str(best), str(target))
+    target = folder / "shaped.onnx"
+    source = _saved(proto, folder / "source.onnx")
+    large = weight_bytes(proto) > LARGEST
+    optimised = _by_runtime(source, folder / "optimised.onnx", _domains(proto), large)
+    infer_shapes_path(str(optimised), str(target))
     # ONNX Runtime names every set of operators it knows, in its own versions: other libraries need not know them.
-    made = onnx.load(target, load_external_data=False)
-    kept = [o for o in made.opset_import if o.domain in ("", "ai.onnx", *_domains(made))]
-    del made.opset_import[:]
-    made.opset_import.extend(kept)
-    target.write_bytes(made.SerializeToString())
+    shaped = onnx.load(target, load_external_data=False)
+    opsets = [o for o in shaped.opset_import if o.domain in ("", "ai.onnx", *_domains(shaped))]
+    del shaped.opset_import[:]
+    shaped.opset_import.extend(opsets)
+    target.write_bytes(shaped.SerializeToString())
     return target
 
 
@@ -172,7 +187,7 @@ def _by_runtime(source: Path, target: Path, domains: set[str], large: bool) -> P
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(target)
-    options.log_severity_level = _ERRORS
+    options.log_severity_level = _LOG_ERRORS
     if large:
         key = "session.optimized_model_external_initializers_file_name"
         options.add_session_config_entry(key, f"{target.name}.data")
@@ -180,7 +195,9 @@ def _by_runtime(source: Path, target: Path, domains: set[str], large: bool) -> P
         ort.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
     except Exception:  # ONNX Runtime raises classes of its own; the converter says what it cannot do with the model
         return source
-    return target if _domains(onnx.load(target, load_external_data=False)) <= domains else source
+    if _domains(onnx.load(target, load_external_data=False)) <= domains:
+        return target
+    return source
 
 
 def _domains(proto: Any) -> set[str]:
@@ -212,19 +229,20 @@ def _saved(proto: Any, path: Path) -> Path:
 
 def _in_order(proto: Any) -> Any:
     """Nodes after what they read: the converter puts its casts at the end, which the ONNX standard forbids."""
-    made = {name for node in proto.graph.node for name in node.output}
-    waiting, done, ordered = list(proto.graph.node), set[str](), []
-    while waiting:
-        late = []
-        for node in waiting:
-            if all(name in done or name not in made for inner in _inner(node) for name in inner.input):
-                ordered.append(node)
-                done.update(node.output)
-            else:
-                late.append(node)
-        if len(late) == len(waiting):
+    nodes = list(proto.graph.node)
+    missing = {name for node in nodes for name in node.output}
+    ordered: list[Any] = []
+    while nodes:
+        blocked = []
+        for node in nodes:
+            if any(name in missing for inner in _inner(node) for name in inner.input):
+                blocked.append(node)
+                continue
+            ordered.append(node)
+            missing.difference_update(node.output)
+        if len(blocked) == len(nodes):
             raise ValueError("the graph has a cycle")
-        waiting = late
+        nodes = blocked
     del proto.graph.node[:]
     proto.graph.node.extend(ordered)
     return proto
@@ -233,28 +251,31 @@ def _in_order(proto: Any) -> Any:
 def _stride(frames: Sequence[dict[str, Any]]) -> int:
     """Batches whose activations are held together."""
     image = max((array for array in frames[0].values()), key=lambda array: array.ndim)
-    return max(1, _TOGETHER // len(image)) if image.ndim else 1
+    if not image.ndim:
+        return 1
+    return max(1, _PICTURES_IN_MEMORY // len(image))
 
 
-def _reader(quantization: Any, frames: Sequence[dict[str, Any]], text: str, tell: Tell) -> Any:
+def _make_reader(quantization: Any, frames: Sequence[dict[str, Any]], text: str, tell: Tell) -> Any:
+    """The calibrator's source of frames; it reports how many it has taken."""
+    count = len(frames)
     stride = _stride(frames)
 
     class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
-            self._next, self._end = 0, len(frames)
+            self._range = iter(range(count))
 
         def __len__(self) -> int:
-            return -(-len(frames) // stride) * stride  # what the calibrator divides into strides
+            return -(-count // stride) * stride  # what the calibrator divides into strides
 
         def set_range(self, start_index: int, end_index: int) -> None:
-            self._next, self._end = start_index, min(end_index, len(frames))
+            self._range = iter(range(start_index, min(end_index, count)))
 
         def get_next(self) -> dict[str, Any] | None:
-            if self._next >= self._end:
-                return None
-            self._next += 1
-            tell(text, self._next / len(frames))
-            return frames[self._next - 1]
+            for index in self._range:
+                tell(text, (index + 1) / count)
+                return frames[index]
+            return None
 
     return Reader()
 

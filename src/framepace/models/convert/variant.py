@@ -25,7 +25,7 @@ from framepace.progress import Tell, silent
 from framepace.store import cache
 
 _PRECISIONS = ("fp16", "int8", "int8+fp16")
-_MADE = 2  # to be raised when the same model would be converted differently
+_REVISION = 2  # to be raised when the same model would be converted differently
 
 
 def variant(model: ModelPlan, precision: str | None = None, tell: Tell = silent) -> str:
@@ -44,22 +44,22 @@ def variant(model: ModelPlan, precision: str | None = None, tell: Tell = silent)
         ModelError: the model cannot be converted. UsageError: no calibration data, or a precision that cannot be
             put into the file. SourceError: calibration data that cannot be read.
     """
-    found = inspect(model.model)
-    if _quantises(precision) and found.format == "onnx" and is_quantised(model.model):
+    spec = inspect(model.model)
+    if _quantises(precision) and spec.format == "onnx" and is_quantised(model.model):
         precision = None
     _check(model, precision)
-    if found.format != "onnx" or (precision is None and model.prepare.place == "host"):
+    if spec.format != "onnx" or (precision is None and model.prepare.place == "host"):
         return model.model
-    resolved = resolve(found, model)
+    resolved = resolve(spec, model)
     folded = model.prepare.place == "graph" and folds(resolved, model.name)
     if precision is None and not folded:
         return model.model
-    name = _name(model, found, precision, folded)
+    name = _file_name(model, spec, precision, folded)
     path = cache.folder() / name
-    if path.is_file():
-        return str(path)
-    tell(f"converting {model.name}: {' and '.join(_words(precision, folded))}", None)
-    return str(_put(name, _converted(model, resolved, precision, folded, tell)))
+    if not path.is_file():
+        tell(f"converting {model.name}: {' and '.join(_changes(precision, folded))}", None)
+        path = _put(name, _converted(model, resolved, precision, folded, tell))
+    return str(path)
 
 
 def _check(model: ModelPlan, precision: str | None) -> None:
@@ -88,7 +88,9 @@ def _converted(model: ModelPlan, resolved: Resolved, precision: str | None, fold
         proto = to_int8(proto, prepared_inputs(model, resolved), model.name, tell, half=half)
     elif precision == "fp16":
         proto = to_fp16(proto, model.name)
-    return fold(proto, resolved, model) if folded else proto
+    if folded:
+        proto = fold(proto, resolved, model)
+    return proto
 
 
 def load(location: str) -> Any:
@@ -136,18 +138,26 @@ def _put(name: str, proto: Any) -> Path:
         return cache.put(name, path.read_bytes())
 
 
-def _name(model: ModelPlan, found: ModelSpec, precision: str | None, folded: bool) -> str:
-    parts: list[object] = [_MADE, found.sha256, *_stamps(weight_files(model.model))]
-    prepare = model.prepare
+def _file_name(model: ModelPlan, spec: ModelSpec, precision: str | None, folded: bool) -> str:
+    """The variant's place in the cache, by everything that it is made from."""
+    parts: list[object] = [_REVISION, spec.sha256, *_stamps(weight_files(model.model))]
+    words = []
     if folded:
+        prepare = model.prepare
         parts += ["folded", prepare.scale, prepare.mean, prepare.std, prepare.layout]
+        words.append("folded")
     if precision is not None:
         parts += [precision, *versions()]
+        words.insert(0, precision)
     if _quantises(precision):
-        frames = replace(prepare, place="host", constant=False)
-        parts += [calibration_key(model), frames, model.size, model.batch.max, sorted(model.shapes.items())]
-    changes = "-".join(word for word in (precision, "folded" if folded else None) if word)
-    return f"variants/{cache.plain(stem(model.model))}-{changes}-{cache.key(*parts)}.onnx"
+        parts += _calibration_parts(model)
+    return f"variants/{cache.plain(stem(model.model))}-{'-'.join(words)}-{cache.key(*parts)}.onnx"
+
+
+def _calibration_parts(model: ModelPlan) -> list[object]:
+    """What the inputs of a calibration depend on."""
+    prepare = replace(model.prepare, place="host", constant=False)
+    return [calibration_key(model), prepare, model.size, model.batch.max, sorted(model.shapes.items())]
 
 
 def _stamps(files: list[Path]) -> Iterator[str]:
@@ -157,7 +167,7 @@ def _stamps(files: list[Path]) -> Iterator[str]:
             yield f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}"
 
 
-def _words(precision: str | None, folded: bool) -> Iterator[str]:
+def _changes(precision: str | None, folded: bool) -> Iterator[str]:
     if precision is not None:
         yield precision
     if folded:

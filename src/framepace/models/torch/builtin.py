@@ -1,4 +1,4 @@
-"""The networks of exec/builtin.py as modules: their ONNX nodes as calls of PyTorch, with the weights of the file.
+"""The networks of models/builtin.py as modules: their ONNX nodes as calls of PyTorch, with the weights of the file.
 
 Only the operators that those networks use, in the forms in which they use them.
 """
@@ -25,21 +25,26 @@ def load(name: str, device: str) -> Any:
     from onnx import numpy_helper
 
     source = onnx.load_model_from_string(model_bytes(name)).graph
-    root, graph = torch.nn.Module(), fx.Graph()
-    values: dict[str, Any] = {given.name: graph.placeholder(given.name) for given in source.input}
+    root = torch.nn.Module()
+    graph = fx.Graph()
+    values: dict[str, Any] = {value.name: graph.placeholder(value.name) for value in source.input}
     for tensor in source.initializer:
-        weight = torch.from_numpy(numpy_helper.to_array(tensor).copy()).to(device)
-        root.register_buffer(tensor.name, weight)
-        values[tensor.name] = graph.get_attr(tensor.name)
+        root.register_buffer(tensor.name, torch.from_numpy(numpy_helper.to_array(tensor).copy()).to(device))
+    values |= {tensor.name: graph.get_attr(tensor.name) for tensor in source.initializer}
     for node in source.node:
-        attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-        if node.op_type not in _OPERATORS:
-            raise BackendError(
-                f"builtin:{name} uses the operator {node.op_type}, which the backend torch does not have"
-            )
-        values[node.output[0]] = _OPERATORS[node.op_type](graph, [values[i] for i in node.input], attributes)
-    graph.output(tuple(values[made.name] for made in source.output))
+        values[node.output[0]] = _emit(graph, name, node, [values[i] for i in node.input])
+    graph.output(tuple(values[output.name] for output in source.output))
     return fx.GraphModule(root, graph)
+
+
+def _emit(graph: fx.Graph, name: str, node: Any, inputs: list[Any]) -> Any:
+    """The call that stands for an ONNX node."""
+    from onnx.helper import get_attribute_value
+
+    if node.op_type not in _OPERATORS:
+        raise BackendError(f"builtin:{name} uses the operator {node.op_type}, which the backend torch does not have")
+    attributes = {attribute.name: get_attribute_value(attribute) for attribute in node.attribute}
+    return _OPERATORS[node.op_type](graph, inputs, attributes)
 
 
 def _call(function: Any) -> _Emit:

@@ -12,7 +12,7 @@ What PyTorch's own loaders would do with a file from outside (seen in 2.13, each
 - `torch.load(weights_only=False)`, the way of plain checkpoints, runs whatever the file says.
 
 So framepace never calls `torch.export.load`: the graph is read as JSON, its nodes become calls of PyTorch's operators
-by name (exec/torchgraph.py), weights are raw bytes, and sample inputs, guards and libraries are not looked at. Older
+by name (models/torch/graph.py), weights are raw bytes, and sample inputs, guards and libraries are not looked at. Older
 archives keep their weights pickled: these are read with `weights_only=True` alone. TorchScript goes to `torch.jit.load`
 as a new archive that holds only data, constants and code, after the code was searched for those operators. Pickled
 checkpoints are refused.
@@ -88,33 +88,37 @@ def open_archive(location: str) -> Archive:
     path = Path(location)
     if path.is_dir():
         raise ModelError("a model is a file, not a folder", got=path, expected=_EXPECTED)
-    try:
-        size, start = path.stat().st_size, _start(path)
-    except OSError as error:
-        got = f"{location}: {error.strerror}"
-        raise ModelError("the model cannot be read", got=got, fix="check the path") from error
-    if not size:
+    first_byte = _first_byte(path)
+    if not first_byte:
         raise ModelError("the file is empty", got=location, expected=_EXPECTED, fix=_AGAIN)
     try:
         file = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, ValueError, OSError) as error:
-        if start == _PICKLE:
+        if first_byte == _PICKLE:
             raise _checkpoint(location) from error
-        what, got = "the file is no PyTorch model, or is damaged", f"{location} ({size} bytes)"
-        raise ModelError(what, got=got, expected=_EXPECTED, fix=_AGAIN) from error
+        got = f"{location} ({path.stat().st_size} bytes)"
+        message = "the file is no PyTorch model, or is damaged"
+        raise ModelError(message, got=got, expected=_EXPECTED, fix=_AGAIN) from error
     members = _members(location, file)
     return Archive(location, _kind(location, members), file, members)
 
 
-def _start(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(1)
+def _first_byte(path: Path) -> bytes:
+    """The first byte of the file, b'' of an empty one. Raises ModelError where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(1)
+    except OSError as error:
+        got = f"{path}: {error.strerror}"
+        raise ModelError("the model cannot be read", got=got, fix="check the path") from error
 
 
 def _members(location: str, file: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     """Members by their names without the folder that all are in."""
     names = file.namelist()
-    root = "" if _OLD in names or not names else names[0].partition("/")[0] + "/"
+    root = ""
+    if names and _OLD not in names:
+        root = names[0].partition("/")[0] + "/"
     if len(set(names)) != len(names):
         raise ModelError("the model file holds two members of one name", got=location, fix=_AGAIN)
     return {info.filename.removeprefix(root): info for info in file.infolist()}
@@ -128,15 +132,15 @@ def _kind(location: str, members: Mapping[str, Any]) -> Kind:
     if "data.pkl" in members:
         raise _checkpoint(location)
     if any(name.startswith("data/aotinductor/") for name in members):
-        what = "the file holds compiled libraries (AOTInductor), which framepace does not run"
-        raise ModelError(what, got=location, expected=_EXPECTED, fix=_AGAIN)
+        message = "the file holds compiled libraries (AOTInductor), which framepace does not run"
+        raise ModelError(message, got=location, expected=_EXPECTED, fix=_AGAIN)
     raise ModelError("the file is a zip, but no PyTorch model", got=location, expected=_EXPECTED, fix=_AGAIN)
 
 
 def _checkpoint(location: str) -> ModelError:
-    what = "the file is a pickled checkpoint: reading it would run code, and weights alone are no network"
+    message = "the file is a pickled checkpoint: reading it would run code, and weights alone are no network"
     fix = f"export the network where its class is known: {_EXPORT}"
-    return ModelError(what, got=location, expected=_EXPECTED, fix=fix)
+    return ModelError(message, got=location, expected=_EXPECTED, fix=fix)
 
 
 @contextmanager
@@ -151,40 +155,54 @@ def damaged(location: str) -> Iterator[None]:
 
 def document(archive: Archive) -> dict[str, Any]:
     """The exported program's JSON. Raises ModelError when there are several, or of a schema that is not known."""
-    names = [_OLD] if _OLD in archive else [name for name in archive.members if re.fullmatch(r"models/.+\.json", name)]
+    names = [name for name in archive.members if re.fullmatch(r"models/.+\.json", name)]
+    if _OLD in archive:
+        names = [_OLD]
     if len(names) > 1:
-        what = "the file holds several models"
-        raise ModelError(what, got=", ".join(names), expected="one", fix="save each in a file of its own")
+        message = "the file holds several models"
+        raise ModelError(message, got=", ".join(names), expected="one", fix="save each in a file of its own")
     program: dict[str, Any] = archive.json(names[0])
     with damaged(archive.location):
         major = program["schema_version"]["major"]
     if major != _MAJOR:
         got = f"schema {major}, of PyTorch {program.get('torch_version', '?')}"
-        what = "the exported program is of a format that framepace does not know"
-        raise ModelError(what, got=got, expected=f"schema {_MAJOR}", fix=_AGAIN)
+        message = "the exported program is of a format that framepace does not know"
+        raise ModelError(message, got=got, expected=f"schema {_MAJOR}", fix=_AGAIN)
     return program
 
 
 def signature(archive: Archive, program: Mapping[str, Any]) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
     """Inputs and outputs of an exported program, which must be tensors; None and constants are left out."""
-    graph, given = program["graph_module"]["graph"], program["graph_module"]["signature"]
-    inputs = [_user(spec["user_input"]["arg"], "input") for spec in given["input_specs"] if "user_input" in spec]
-    outputs = []
-    for spec in given["output_specs"]:
-        ((kind, value),) = spec.items()
-        if kind != "user_output":
-            what = (
-                "the exported program changes its own state when it runs, so that two workers would disturb each other"
-            )
-            raise ModelError(what, got=f"{archive.location}: {kind}", fix="export the model in eval mode")
-        outputs.append(_user(value["arg"], "output"))
-    made = [name for name in outputs if name is not None]
-    named = made if len(set(made)) == len(made) else [f"y{i}" for i in range(len(made))]
-    values = graph["tensor_values"]
-    return (
-        tuple(_tensor(name, values[name]) for name in inputs if name is not None),
-        tuple(_tensor(name, values[own]) for name, own in zip(named, made, strict=True)),
-    )
+    module = program["graph_module"]
+    specs = module["signature"]
+    arguments = [_user(spec["user_input"]["arg"], "input") for spec in specs["input_specs"] if "user_input" in spec]
+    results = [_output(archive.location, spec) for spec in specs["output_specs"]]
+    inputs = [name for name in arguments if name is not None]
+    outputs = [name for name in results if name is not None]
+    values = module["graph"]["tensor_values"]
+    return _tensors(inputs, inputs, values), _tensors(_output_names(outputs), outputs, values)
+
+
+def _output_names(values: list[str]) -> list[str]:
+    """The names of the tensors; by place where one tensor is returned twice."""
+    if len(set(values)) == len(values):
+        return values
+    return [f"y{place}" for place in range(len(values))]
+
+
+def _tensors(names: list[str], values: list[str], metas: Mapping[str, Any]) -> tuple[TensorSpec, ...]:
+    return tuple(_tensor(name, metas[value]) for name, value in zip(names, values, strict=True))
+
+
+def _output(location: str, spec: Mapping[str, Any]) -> str | None:
+    """The name of an output's tensor; None for an output that is None."""
+    ((kind, value),) = spec.items()
+    if kind != "user_output":
+        message = (
+            "the exported program changes its own state when it runs, so that two workers would disturb each other"
+        )
+        raise ModelError(message, got=f"{location}: {kind}", fix="export the model in eval mode")
+    return _user(value["arg"], "output")
 
 
 def _user(argument: Mapping[str, Any], role: str) -> str | None:
@@ -199,15 +217,18 @@ def _user(argument: Mapping[str, Any], role: str) -> str | None:
 def _tensor(name: str, meta: Mapping[str, Any]) -> TensorSpec:
     dtype = DTYPES.get(meta["dtype"])
     if dtype is None:
-        what = f"tensor {name!r} of the exported program has a dtype that NumPy does not have"
-        raise ModelError(what, got=f"ScalarType {meta['dtype']}", expected=", ".join(DTYPES.values()))
-    shape = tuple(_dimension(size) for size in meta["sizes"])
-    return TensorSpec(name=name, dtype="float32" if dtype == "bfloat16" else dtype, shape=shape)
+        message = f"tensor {name!r} of the exported program has a dtype that NumPy does not have"
+        raise ModelError(message, got=f"ScalarType {meta['dtype']}", expected=", ".join(DTYPES.values()))
+    if dtype == "bfloat16":
+        dtype = "float32"
+    return TensorSpec(name=name, dtype=dtype, shape=tuple(_dimension(size) for size in meta["sizes"]))
 
 
 def _dimension(size: Mapping[str, Any]) -> int | str:
     """A fixed size, or the expression over the symbols of the export ('s77', '2*s77')."""
-    return int(size["as_int"]) if "as_int" in size else _SYMBOL.sub(r"\1\2", str(size["as_expr"]["expr_str"]))
+    if "as_int" in size:
+        return int(size["as_int"])
+    return _SYMBOL.sub(r"\1\2", str(size["as_expr"]["expr_str"]))
 
 
 def script_archive(archive: Archive) -> io.BytesIO:
@@ -229,11 +250,11 @@ def script_archive(archive: Archive) -> io.BytesIO:
 
 
 def _check_code(location: str, name: str, code: str) -> None:
-    found = _WORD.search(code)
-    hidden = re.search(r"getattr\([^)]*\\", code)  # a name written with escapes
-    if found is None and hidden is None:
+    escaped_name = re.search(r"getattr\([^)]*\\", code)
+    match = _WORD.search(code) or escaped_name
+    if match is None:
         return
-    got = f"{location}: {name}: {(found or hidden or ['?'])[0]!r}"
-    what = "the TorchScript code uses files, hosts or classes outside of the computation, or a name that does"
+    got = f"{location}: {name}: {match[0]!r}"
+    message = "the TorchScript code uses files, hosts or classes outside of the computation, or a name that does"
     fix = f"rename what has that name, or use an exported program: {_EXPORT}"
-    raise ModelError(what, got=got, expected="operators that compute", fix=fix)
+    raise ModelError(message, got=got, expected="operators that compute", fix=fix)

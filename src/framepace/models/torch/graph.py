@@ -1,7 +1,7 @@
 """Exported programs as modules: the JSON graph becomes a torch.fx graph of PyTorch's own operators.
 
 The same calls in the same order as `torch.export.load(file).module()` makes, without its guards and assertions, and
-without what exec/torchfile.py says of its loader. Names from the file reach no source text.
+without what models/torch/file.py says of its loader. Names from the file reach no source text.
 """
 
 from __future__ import annotations
@@ -37,6 +37,22 @@ _SYMBOLIC = (
     "sym_float", "sym_int", "sym_ite", "sym_max", "sym_min", "sym_not", "sym_sum", "_sym_sqrt",
 )  # fmt: skip
 _MATHS = ("ceil", "floor", "trunc", "sqrt")
+# What may be called, by module.
+_MODULES: Mapping[str, tuple[Any, Sequence[str]]] = {
+    "_operator": (operator, _ARITHMETIC),
+    "math": (math, _MATHS),
+    "torch": (torch, _SYMBOLIC),
+    "torch.sym": (torch, _SYMBOLIC),
+    "torch.ops.higher_order": (torch.ops.higher_order, _HIGHER),
+}
+# Codes of torch._export.serde.schema.ArgumentKind.
+_POSITIONAL = 1
+_KEYWORD = 2
+# Members with pickled tensors in archives of older versions.
+_PICKLED = (
+    "data/weights/model.pt", "data/constants/model.pt", "serialized_state_dict.json", "serialized_state_dict.pt",
+    "serialized_constants.json", "serialized_constants.pt",
+)  # fmt: skip
 _FORMATS = {1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d, 4: torch.preserve_format}
 _BFLOAT16 = 13
 _FLOATS = {"Infinity": math.inf, "-Infinity": -math.inf, "NaN": math.nan}
@@ -53,10 +69,9 @@ def load(archive: Archive, device: str) -> Any:
     """
     program = document(archive)
     with damaged(archive.location):
-        graph, signature = program["graph_module"]["graph"], program["graph_module"]["signature"]
         try:
             tensors = {name: tensor.to(device) for name, tensor in _state(archive).items()}
-            return _main(graph, signature, tensors, device)
+            return _main(program["graph_module"], tensors, device)
         except RuntimeError as error:  # storage too small, a type of tensor that this PyTorch does not know
             if isinstance(error, torch.cuda.OutOfMemoryError):
                 raise
@@ -70,7 +85,9 @@ def limits(program: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
 
 
 def _bound(value: int | None, otherwise: float) -> float:
-    return otherwise if value is None or (otherwise == 0 and value <= 2) else value
+    if value is None or (otherwise == 0 and value <= 2):
+        return otherwise
+    return value
 
 
 def lower(module: Any, dtype: Any) -> None:
@@ -88,14 +105,15 @@ def _name(node: Any) -> str:
 
 def _state(archive: Archive) -> dict[str, Any]:
     """Parameters, buffers and constants by name."""
-    if (order := "byteorder") in archive and archive.read(order) != b"little":
+    if "byteorder" in archive and archive.read("byteorder") != b"little":
         raise ModelError("the weights are of a big-endian machine", got=archive.location, expected="little-endian")
     state: dict[str, Any] = {}
     for name in archive.members:
         if name.startswith(("data/weights/", "data/constants/")) and name.endswith("_config.json"):
-            folder, config = name.rpartition("/")[0], archive.json(name)["config"]
+            folder = name.rpartition("/")[0]
+            config = archive.json(name)["config"]
             state |= {key: _raw(archive, folder, key, payload) for key, payload in config.items()}
-        elif name in ("data/weights/model.pt", "data/constants/model.pt") or name.startswith("serialized_"):
+        elif name in _PICKLED:
             state |= _pickled(archive, name)
     return state
 
@@ -103,28 +121,24 @@ def _state(archive: Archive) -> dict[str, Any]:
 def _raw(archive: Archive, folder: str, key: str, payload: Mapping[str, Any]) -> Any:
     """A tensor from the bytes of its storage."""
     if payload["use_pickle"] is not False or payload["tensor_meta"] is None:
-        what = f"{key!r} is a pickled object, and reading it would run code"
-        raise ModelError(what, got=archive.location, expected="plain tensors", fix="export without tensor subclasses")
-    meta, data = payload["tensor_meta"], bytearray(archive.read(f"{folder}/{payload['path_name']}"))
+        message = f"{key!r} is a pickled object, and reading it would run code"
+        fix = "export without tensor subclasses"
+        raise ModelError(message, got=archive.location, expected="plain tensors", fix=fix)
+    return _tensor(bytearray(archive.read(f"{folder}/{payload['path_name']}")), payload["tensor_meta"])
+
+
+def _tensor(data: bytearray, meta: Mapping[str, Any]) -> Any:
+    """The tensor over the bytes of a storage."""
     dtype = _dtype(meta["dtype"])
-    shape, strides = ([int(d["as_int"]) for d in meta[part]] for part in ("sizes", "strides"))
+    shape = [int(size["as_int"]) for size in meta["sizes"]]
     if not data:
         return torch.zeros(shape, dtype=dtype)
+    strides = [int(size["as_int"]) for size in meta["strides"]]
     return torch.frombuffer(data, dtype=dtype).as_strided(shape, strides, int(meta["storage_offset"]["as_int"]))
 
 
 def _pickled(archive: Archive, name: str) -> dict[str, Any]:
     """Tensors of an older archive; sample inputs are not looked at. Nothing but tensors is unpickled."""
-    if not name.endswith(
-        (
-            "model.pt",
-            "serialized_state_dict.json",
-            "serialized_state_dict.pt",
-            "serialized_constants.json",
-            "serialized_constants.pt",
-        )
-    ):
-        return {}
     data = archive.read(name)
     if not data:
         return {}
@@ -133,33 +147,45 @@ def _pickled(archive: Archive, name: str) -> dict[str, Any]:
             raise ValueError("not a zip")
         loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # pickle.UnpicklingError, and whatever a damaged file brings about
-        what = "the weights of the exported program are pickled objects, and reading them would run code"
+        message = "the weights of the exported program are pickled objects, and reading them would run code"
         fix = "load and save it again with PyTorch 2.9 or later"
-        raise ModelError(what, got=f"{archive.location}: {name}", expected="plain tensors", fix=fix) from error
+        raise ModelError(message, got=f"{archive.location}: {name}", expected="plain tensors", fix=fix) from error
     return {str(key): value for key, value in loaded.items() if isinstance(value, torch.Tensor)}
 
 
-def _main(graph: Mapping[str, Any], signature: Mapping[str, Any], tensors: Mapping[str, Any], device: str) -> Any:
-    made = _Builder(device)
+def _main(module: Mapping[str, Any], tensors: Mapping[str, Any], device: str) -> Any:
+    """The whole graph of the program as a module."""
+    graph = module["graph"]
+    signature = module["signature"]
+    builder = _Builder(device)
     for spec in signature["input_specs"]:
-        ((kind, value),) = spec.items()
-        if kind in _STATE:
-            made.values[value["arg"]["name"]] = made.weight(tensors[value[_STATE[kind]]].detach())
-        elif kind == "user_input" and "as_tensor" in value["arg"]:
-            name = value["arg"]["as_tensor"]["name"]
-            made.input(name, graph["tensor_values"][name]["dtype"])
-        elif kind not in ("user_input", "constant_input"):
-            raise ModelError(f"the exported program has an input that is no tensor: {kind}", got=kind)
-    made.run(graph["nodes"])
+        _add_input(builder, spec, graph["tensor_values"], tensors)
+    builder.run(graph["nodes"])
     outputs = [spec["user_output"]["arg"] for spec in signature["output_specs"]]
-    return made.finish(tuple(made.argument(arg) for arg in outputs if "as_none" not in arg))
+    return builder.finish(tuple(builder.argument(arg) for arg in outputs if "as_none" not in arg))
+
+
+def _add_input(
+    builder: _Builder, spec: Mapping[str, Any], values: Mapping[str, Any], tensors: Mapping[str, Any]
+) -> None:
+    """A tensor of the model, or one that the user gives; inputs that are no tensors are constants."""
+    ((kind, value),) = spec.items()
+    if kind in _STATE:
+        builder.values[value["arg"]["name"]] = builder.weight(tensors[value[_STATE[kind]]].detach())
+    elif kind == "user_input" and "as_tensor" in value["arg"]:
+        name = value["arg"]["as_tensor"]["name"]
+        builder.input(name, values[name]["dtype"])
+    elif kind not in ("user_input", "constant_input"):
+        raise ModelError(f"the exported program has an input that is no tensor: {kind}", got=kind)
 
 
 class _Builder:
     """A torch.fx graph under construction: `values` are its nodes by the names of the file."""
 
     def __init__(self, device: str) -> None:
-        self._device, self._root, self._graph = torch.device(device), torch.nn.Module(), fx.Graph()
+        self._device = torch.device(device)
+        self._root = torch.nn.Module()
+        self._graph = fx.Graph()
         self._count = 0
         self.values: dict[str, Any] = {}
 
@@ -171,10 +197,10 @@ class _Builder:
 
     def input(self, name: str, dtype: int | None = None) -> None:
         """The next input; one of bfloat16 comes as float32, since NumPy has none."""
-        given = self._graph.placeholder(self._fresh("x"))
+        value = self._graph.placeholder(self._fresh("x"))
         if dtype == _BFLOAT16:
-            given = self._graph.call_function(torch.ops.aten.to.dtype, (given, torch.bfloat16))
-        self.values[name] = given
+            value = self._graph.call_function(torch.ops.aten.to.dtype, (value, torch.bfloat16))
+        self.values[name] = value
 
     def run(self, nodes: Sequence[Mapping[str, Any]]) -> None:
         """Add all nodes."""
@@ -215,55 +241,72 @@ class _Builder:
         for key, value in held.items():
             if key in ("name", "as_name"):
                 return self.values[value]
-            return None if key == "as_none" else _number(value)
+            if key == "as_none":
+                return None
+            return _number(value)
         raise ValueError("an empty argument")
 
     def _arguments(self, function: Any, inputs: Sequence[Mapping[str, Any]]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Positional and keyword arguments: as the file marks them, or by their place in the schema."""
         args: list[Any] = []
         kwargs: dict[str, Any] = {}
-        schema = getattr(function, "_schema", None)
-        expected = [] if schema is None else [a.name for a in schema.arguments if not a.kwarg_only]
-        for given in inputs:
-            kind, name, value = given.get("kind"), given["name"], self.argument(given["arg"])
-            in_place = schema is None or expected[len(args) : len(args) + 1] == [name]
-            if kind == 1 or (kind != 2 and not kwargs and in_place):
+        names = _positional_names(function)
+        for spec in inputs:
+            value = self.argument(spec["arg"])
+            kind = spec.get("kind")
+            in_order = names is None or names[len(args) : len(args) + 1] == [spec["name"]]
+            if kind == _POSITIONAL or (kind != _KEYWORD and not kwargs and in_order):
                 args.append(value)
             else:
-                kwargs[name] = value
+                kwargs[spec["name"]] = value
         return tuple(args), kwargs
 
-    def _bind(self, made: Any, function: Any, node: Mapping[str, Any]) -> None:
+    def _bind(self, result: Any, function: Any, node: Mapping[str, Any]) -> None:
         """Give the node's results their names."""
         outputs = node["outputs"]
         if len(outputs) == 1 and _is_single(function, node):
-            self._name(outputs[0], made)
+            self._name(outputs[0], result)
             return
         if len(outputs) == 1 and "as_tensors" in outputs[0]:
             outputs = [{"as_tensor": tensor} for tensor in outputs[0]["as_tensors"]]
         for place, output in enumerate(outputs):
             if "as_none" not in output:
-                self._name(output, self._graph.call_function(operator.getitem, (made, place)))
+                self._name(output, self._graph.call_function(operator.getitem, (result, place)))
 
-    def _name(self, output: Mapping[str, Any], made: Any) -> None:
-        ((_, held),) = output.items()
-        held = held.get("as_tensor", held)
-        self.values[held.get("name", held.get("as_name"))] = made
+    def _name(self, output: Mapping[str, Any], result: Any) -> None:
+        self.values[_name_in(output)] = result
 
     def _part(self, graph: Mapping[str, Any]) -> Any:
         """A part of the graph, as control flow takes it."""
         part = _Builder(str(self._device))
-        for given in graph["inputs"]:
-            ((_, held),) = given.items()
-            part.input(held.get("name", held.get("as_name")))
+        for value in graph["inputs"]:
+            part.input(_name_in(value))
         part.run(graph["nodes"])
-        outputs = tuple(part.argument(output) for output in graph["outputs"])
+        outputs: Any = tuple(part.argument(output) for output in graph["outputs"])
+        if graph.get("is_single_tensor_return"):
+            (outputs, *_) = outputs
         name = self._fresh("part")
-        self._root.add_module(name, part.finish(outputs[0] if graph.get("is_single_tensor_return") else outputs))
+        self._root.add_module(name, part.finish(outputs))
         return self._graph.get_attr(name)
 
     def _fresh(self, prefix: str) -> str:
         self._count += 1
         return f"{prefix}{self._count}"
+
+
+def _name_in(value: Mapping[str, Any]) -> str:
+    """The name of the tensor or size that a value of the file stands for."""
+    ((_, held),) = value.items()
+    held = held.get("as_tensor", held)
+    return str(held.get("name", held.get("as_name")))
+
+
+def _positional_names(function: Any) -> list[str] | None:
+    """Names of the arguments of an operator that may be positional; None where it has no schema."""
+    schema = getattr(function, "_schema", None)
+    if schema is None:
+        return None
+    return [argument.name for argument in schema.arguments if not argument.kwarg_only]
 
 
 def _is_single(function: Any, node: Mapping[str, Any]) -> bool:
@@ -278,20 +321,13 @@ def _is_single(function: Any, node: Mapping[str, Any]) -> bool:
 def resolve(target: str) -> Any:
     """The operator of that name. Raises ModelError for anything but operators that compute."""
     place, _, name = target.rpartition(".")
-    known: dict[str, tuple[Any, Sequence[str]]] = {
-        "_operator": (operator, _ARITHMETIC),
-        "math": (math, _MATHS),
-        "torch": (torch, _SYMBOLIC),
-        "torch.sym": (torch, _SYMBOLIC),
-        "torch.ops.higher_order": (torch.ops.higher_order, _HIGHER),
-    }
-    module, names = known.get(place, (None, ()))
-    found = getattr(module, name, None) if name in names else _operator(target)
-    if found is None:
-        what = "the exported program uses an operator that framepace does not run"
+    module, names = _MODULES.get(place, (None, ()))
+    function = getattr(module, name, None) if name in names else _operator(target)
+    if function is None:
+        message = "the exported program uses an operator that framepace does not run"
         fix = "use the backend onnxruntime or tensorrt with an ONNX export of the model"
-        raise ModelError(what, got=target, expected="operators of PyTorch that compute", fix=fix)
-    return found
+        raise ModelError(message, got=target, expected="operators of PyTorch that compute", fix=fix)
+    return function
 
 
 def _operator(target: str) -> Any:
@@ -301,8 +337,10 @@ def _operator(target: str) -> Any:
     if parts[2] == "torchvision":
         with suppress(ImportError):  # it registers its operators
             importlib.import_module("torchvision")
-    found = getattr(getattr(getattr(torch.ops, parts[2]), parts[3], None), parts[4], None)
-    return found if isinstance(found, torch._ops.OpOverload) else None
+    overload = getattr(getattr(getattr(torch.ops, parts[2]), parts[3], None), parts[4], None)
+    if not isinstance(overload, torch._ops.OpOverload):
+        return None
+    return overload
 
 
 def _dtype(code: int) -> Any:
@@ -310,7 +348,9 @@ def _dtype(code: int) -> Any:
 
 
 def _number(value: Any) -> Any:
-    return _FLOATS.get(value, value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return _FLOATS.get(value, value)
+    return value
 
 
 def _floats(values: Sequence[Any]) -> list[Any]:

@@ -1,10 +1,10 @@
-"""TorchScript: loading what exec/torchfile.py let through, and what its schema says."""
+"""TorchScript: loading what models/torch/file.py let through, and what its schema says."""
 
 from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -42,22 +42,37 @@ def interface(archive: Archive) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpe
     schema = load(archive, "cpu").forward.schema
     arguments = [argument for argument in schema.arguments[1:] if not argument.has_default_value()]
     for argument in arguments:
-        if argument.type.kind() != "TensorType":
-            what = f"input {argument.name!r} of the TorchScript model is no tensor"
-            raise ModelError(what, got=str(argument.type), expected="tensors", fix="wrap the model and script that")
-    returned = schema.returns[0].type
-    count = len(returned.elements()) if returned.kind() == "TupleType" else 1
-    names = ([argument.name for argument in arguments], [f"y{i}" for i in range(count)])
-    made = (tuple(TensorSpec(name=name, dtype="float32", shape=("...",)) for name in part) for part in names)
-    return next(made), next(made)
+        _check_tensor(argument)
+    count = 1
+    result = schema.returns[0].type
+    if result.kind() == "TupleType":
+        count = len(result.elements())
+    return _unknown_tensors(argument.name for argument in arguments), _unknown_tensors(f"y{i}" for i in range(count))
+
+
+def _check_tensor(argument: Any) -> None:
+    if argument.type.kind() != "TensorType":
+        message = f"input {argument.name!r} of the TorchScript model is no tensor"
+        raise ModelError(message, got=str(argument.type), expected="tensors", fix="wrap the model and script that")
+
+
+def _unknown_tensors(names: Iterable[str]) -> tuple[TensorSpec, ...]:
+    """Tensors of unknown shape, taken as float32."""
+    return tuple(TensorSpec(name=name, dtype="float32", shape=("...",)) for name in names)
 
 
 def leaves(value: Any, name: str = "") -> list[tuple[str, Any]]:
     """Tensors of a result with their names: 'y0', 'y1', ... by place, or the keys of a dict."""
     if isinstance(value, torch.Tensor):
-        return [(f"y{name}" if name[:1].isdigit() else name or "y0", value)]
-    pairs = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, tuple | list) else ()
-    return [leaf for key, item in pairs for leaf in leaves(item, f"{name}.{key}" if name else str(key))]
+        if name[:1].isdigit():
+            name = f"y{name}"
+        return [(name or "y0", value)]
+    pairs: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, Mapping):
+        pairs = value.items()
+    elif isinstance(value, tuple | list):
+        pairs = enumerate(value)
+    return [leaf for key, item in pairs for leaf in leaves(item, f"{name}.{key}".lstrip("."))]
 
 
 def lower(module: Any, dtype: Any) -> None:
@@ -68,7 +83,11 @@ def lower(module: Any, dtype: Any) -> None:
 
 
 def first_line(error: Exception) -> str:
-    """What PyTorch says before it goes on about its own sources; TorchScript says it last, after the model's code."""
+    """PyTorch's message without its own sources; TorchScript prints it last, after the model's code."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = [line for line in lines if _RAISED.match(line)] if lines[:1] and "TorchScript" in lines[0] else []
-    return _RAISED.sub("", said[-1]) if said else (lines or [type(error).__name__])[0]
+    if not lines:
+        return type(error).__name__
+    messages = [line for line in lines if _RAISED.match(line)]
+    if messages and "TorchScript" in lines[0]:
+        return _RAISED.sub("", messages[-1])
+    return lines[0]

@@ -18,18 +18,25 @@ def inspect(location: str) -> ModelSpec:
     Dynamic dimensions are strings. TorchScript knows neither shapes nor dtypes: its inputs have shape ('...',) and are
     taken as float32; PyTorch is needed to read it. Raises ModelError.
     """
+    return _inspect(location, modified(location))
+
+
+def modified(location: str) -> int:
+    """When the file was last changed, ns; 0 for what is no file."""
     path = Path(location)
-    return _inspect(location, path.stat().st_mtime_ns if path.is_file() else 0)
+    if not path.is_file():
+        return 0
+    return path.stat().st_mtime_ns
 
 
 @lru_cache(maxsize=64)
-def _inspect(location: str, modified: int) -> ModelSpec:
+def _inspect(location: str, version: int) -> ModelSpec:
     archive = open_archive(location)
     nodes = None
     if archive.kind == "torchscript":
-        from framepace.models.torch import script as torchscript
+        from framepace.models.torch.script import interface
 
-        inputs, outputs = torchscript.interface(archive)
+        inputs, outputs = interface(archive)
     else:
         program = document(archive)
         with damaged(location):
@@ -48,8 +55,8 @@ def _inspect(location: str, modified: int) -> ModelSpec:
 
 
 def _sha256(path: Path) -> str:
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
-            found.update(block)
-    return found.hexdigest()
+            digest.update(block)
+    return digest.hexdigest()
