@@ -1,5 +1,6 @@
 # make demo   set up, then explain a built-in detector at 30 fps on this machine's CPU
 # make test   set up, then static checks and all tests
+# make test-long  set up, then the tests that take minutes
 # make bench  the project's own figures: overhead, pacing, calibration, report, rightness, prediction, batching, strategies, tuning
 # make docs   build the documentation into build/site, in an environment of its own (.venv-docs)
 # Needs Python 3.10-3.13 with pip; everything else is installed into .venv.
@@ -13,15 +14,18 @@ DOCS_VENV := .venv-docs
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check bench docs setup data browser clean
+.PHONY: demo test test-long check bench docs setup data browser clean
 
 demo: $(VENV)/.run
 	$(BIN)/framepace explain builtin:detector --fps 30 --out framepace-out/demo
 
 # Most tests on two processes; those that measure time alone, one after the other.
 test: check data browser
-	$(BIN)/python -m pytest -m "not timing" --numprocesses 2 --dist worksteal
-	$(BIN)/python -m pytest -m timing
+	$(BIN)/python -m pytest -m "not timing and not long" --numprocesses 2 --dist worksteal
+	$(BIN)/python -m pytest -m "timing and not long"
+
+test-long: check data
+	$(BIN)/python -m pytest -m long
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -24,7 +24,7 @@ BLOCKS = [block for page in PAGES for block in blocks(page)]
 SHORT = {
     "explain": ("--time-limit", "10"),
     "tune": ("--time-limit", "10"),
-    "capacity": ("--time-limit", "10"),
+    "capacity": ("--time-limit", "10", "--max", "2"),
     "bench": ("--seconds", "1"),
     "sweep": ("--seconds", "1"),
 }
