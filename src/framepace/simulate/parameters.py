@@ -28,8 +28,8 @@ def _share(text: str) -> Meta:
 class DeviceModel(Fact, frozen=True, kw_only=True):
     """A GPU and the host it hangs on. The defaults are a device with every effect off: an ideal one at one clock.
 
-    Units are in the names: MHz, ms, us, W, GB/s (10^9 bytes a second), TFLOPS (10^12 a second; a multiplication and an
-    addition count as two).
+    Units are in the names: MHz, ms, us, W, GB/s (10^9 bytes per second), TFLOPS (10^12 per second; a multiplication and
+    an addition count as two).
     """
 
     # What it can do
@@ -102,7 +102,7 @@ class DeviceModel(Fact, frozen=True, kw_only=True):
     seed: Annotated[int, _least(0, "seed of jitter and stalls")] = 0
 
     def peak(self, precision: str) -> float:
-        """Operations a second in a precision at the boost clock; 0 where the device has none."""
+        """Operations per second in a precision at the boost clock; 0 where the device has none."""
         rates = {"fp32": self.fp32_tflops, "fp16": self.fp16_tflops, "bf16": self.bf16_tflops, "int8": self.int8_tops}
         return rates[precision] * 1e12
 

@@ -33,7 +33,7 @@ _HOST = DeviceModel(
 # Accelerator' product brief PB-09256-001, tables 1 and 2; [TU] 'NVIDIA Turing GPU Architecture' whitepaper, appendix A.
 T4 = replace(
     _HOST,
-    sm_count=40,  # [TU]: 2,560 CUDA cores, 64 an SM
+    sm_count=40,  # [TU]: 2,560 CUDA cores, 64 per SM
     fp32_tflops=8.1,  # [T4]
     fp16_tflops=65.0,  # [T4], mixed precision
     bf16_tflops=0.0,  # [TU]: Turing's tensor cores have FP16, INT8 and INT4
@@ -57,7 +57,7 @@ T4 = replace(
     ambient_c=35.0,
     heating_c_per_w=0.6,
     thermal_limit_c=85.0,
-    pinned_gb_s=12.6,  # PCIe 3.0 x16 [T4]: 15.75 GB/s a direction
+    pinned_gb_s=12.6,  # PCIe 3.0 x16 [T4]: 15.75 GB/s per direction
     pageable_gb_s=5.0,
     pcie_generation=3,
     launch_us=4.0,
@@ -67,7 +67,7 @@ T4 = replace(
 # [AGXB] NVIDIA developer blog 'Jetson AGX Xavier Delivers 32 TeraOps for New Era of AI in Robotics' (2018), table 1.
 XAVIER = replace(
     _HOST,
-    sm_count=8,  # [AGX]: 512 CUDA cores, 64 an SM
+    sm_count=8,  # [AGX]: 512 CUDA cores, 64 per SM
     fp32_tflops=1.41,  # 512 cores at 1377 MHz, two operations each
     fp16_tflops=11.0,  # [AGXB]
     bf16_tflops=0.0,  # Volta has none
@@ -122,7 +122,7 @@ A100 = replace(
     power_limit_w=400.0,  # [A]
     heating_c_per_w=0.1,
     thermal_limit_c=85.0,
-    pinned_gb_s=25.0,  # PCIe 4.0 x16 [A]: 31.5 GB/s a direction
+    pinned_gb_s=25.0,  # PCIe 4.0 x16 [A]: 31.5 GB/s per direction
     pageable_gb_s=8.0,
     pcie_generation=4,
 )
@@ -151,7 +151,7 @@ H100 = replace(
     power_limit_w=700.0,  # [H]
     heating_c_per_w=0.06,
     thermal_limit_c=87.0,
-    pinned_gb_s=50.0,  # PCIe 5.0 x16 [H]: 63 GB/s a direction
+    pinned_gb_s=50.0,  # PCIe 5.0 x16 [H]: 63 GB/s per direction
     pageable_gb_s=10.0,
     pcie_generation=5,
 )
