@@ -176,8 +176,8 @@ def _onnxruntime(device: Any, engine: Any, plan: ModelPlan) -> Loop:
     """On the very session that framepace uses: another one may have chosen other cuDNN algorithms."""
     import onnxruntime as ort
 
-    seat = engine._models[0]._seats.free[0]
-    session, stream, inputs = seat.session, seat.stream, engine._models[0].resolved.inputs
+    seat = engine.sessions[0]._sessions.free[0]
+    session, stream, inputs = seat.session, seat.stream, engine.sessions[0].resolved.inputs
     feed = {t.name: np.zeros([int(d) for d in t.shape], t.dtype) for t in inputs}
     skip, options = ort.RunOptions(), ort.RunOptions()
     skip.add_run_config_entry("gpu_graph_id", "-1")
@@ -205,7 +205,7 @@ def _torch(device: Any, engine: Any, plan: ModelPlan) -> Loop:
     outside = torch.cuda.ExternalStream(stream.handle)
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = bool(plan.options.get("tf32", True))
     net = torchnet.load(plan.model.removeprefix("builtin:"), "cuda")
-    inputs = engine._models[0].resolved.inputs
+    inputs = engine.sessions[0].resolved.inputs
     buffers = _buffers(device, inputs, True)
     given = [_tensor(torch, memory.pointer, array) for memory, array, _ in buffers.values()]
     with torch.inference_mode(), torch.cuda.stream(outside):
@@ -246,9 +246,9 @@ def _tensor(torch: Any, pointer: int, array: NDArray[Any]) -> Any:
 
 
 def _tensorrt(device: Any, engine: Any, plan: ModelPlan) -> Loop:
-    built = engine._models[0].engine
+    built = engine.sessions[0].engine
     context, stream = built.create_execution_context(), device.stream()
-    inputs = engine._models[0].resolved.inputs
+    inputs = engine.sessions[0].resolved.inputs
     for tensor in inputs:
         context.set_input_shape(tensor.name, [int(d) for d in tensor.shape])
     names = [built.get_tensor_name(i) for i in range(built.num_io_tensors)]

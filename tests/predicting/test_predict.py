@@ -110,6 +110,18 @@ def test_a_live_policy_drops_in_a_prediction_too() -> None:
     assert dropped / len(trace) == pytest.approx(0.375, abs=0.03)
 
 
+@pytest.mark.parametrize("strategy", ["serial", "asyncio"])
+def test_a_strategy_that_virtual_time_allows_is_predicted_as_it_runs(strategy: str) -> None:
+    """2 ms of copies and 4 ms of kernels: two slots overlap them, a frame at a time waits for both."""
+    stages: dict[str, Any] = {"enqueue": 0.1, "lag": 0.0, "h2d": 2.0, "compute": 4.0, "d2h": 0.0, "tail": 0.0}
+    known = primitives(point(**stages), cores=8)
+    plan = model(slots=2)
+    overlapped = foretold(known, Closed(concurrency=2), plan=plan).throughput
+    one_by_one = foretold(known, Closed(concurrency=2), plan=plan, strategy=strategy).throughput
+    assert overlapped == pytest.approx(250, rel=0.02)
+    assert one_by_one == pytest.approx(1000 / 6, rel=0.02)
+
+
 def test_a_prediction_says_that_it_is_one_and_repeats() -> None:
     """The trace is marked, has the plan that was asked about, and the same seed gives the same rows."""
     plan = Plan(models=(model(batch=Batching(max=2)),), engine=EnginePlan(strategy="processes", workers=2))

@@ -71,13 +71,7 @@ class Engine:
         self._processes: ModelProcesses | None = None
         self._open = ExitStack()
         check(plan.engine, clock)
-        began = clock.now()
-        try:
-            self.sessions = self._load_all(load, tell)
-        except BaseException:
-            self.close()
-            raise
-        self.startup["models"] = clock.now() - began
+        self.sessions = self._load_all(load, tell)
 
     @property
     def specs(self) -> tuple[ModelSpec, ...]:
@@ -133,10 +127,7 @@ class Engine:
             begin: makes the feed; called once, when all workers are set up, so that the load begins then.
             sink: takes packed rows (facts.trace.REQUEST_COLUMNS); called from the worker threads.
         """
-        finish = self._finish
-        if scope == "model":
-            finish = None
-        crew = _Crew(self, Run(scope, state, sink, picture, finish), begin)
+        crew = _Crew(self, Run(scope, state, sink, picture, self._finish), begin)
         keep = False
         try:
             with interpreter(self.plan.engine), crew:
@@ -202,6 +193,17 @@ class Engine:
             worker.close()
 
     def _load_all(self, load: Load | None, tell: Tell) -> Sequence[Session]:
+        """Load the models in turn, or all in processes side by side; after an error none stays loaded."""
+        began = self.clock.now()
+        try:
+            sessions = self._load_sessions(load, tell)
+        except BaseException:
+            self.close()
+            raise
+        self.startup["models"] = self.clock.now() - began
+        return sessions
+
+    def _load_sessions(self, load: Load | None, tell: Tell) -> Sequence[Session]:
         if not strategy_of(self.plan.engine).spawns_models:
             if load is None:
                 load = partial(_load_by_backend, clock=self.clock, tell=tell)

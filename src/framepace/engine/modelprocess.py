@@ -266,10 +266,9 @@ class _Served:
     def set_up(self, scope: Scope, places: Sequence[Shared] | None, worker: int) -> None:
         """Make the pipeline and prime it."""
         picture = self._reader.get(places)[0] if places else None
-        finish = None if scope == "model" else self._finish
         with lock_setup():
             self._state = RunState(SystemClock())  # the parent decides on warm-up and end
-            run = Run(scope, self._state, self._rows.append, picture, finish, self._batch_ids)
+            run = Run(scope, self._state, self._rows.append, picture, self._finish, self._batch_ids)
             step = make_step(self._index, self._model, self._session, self._session.worker(worker), run, worker)
             self._pipeline = Pipeline([step], SystemClock(), run, worker, whole=False)
             self._errors_sent = 0

@@ -46,7 +46,7 @@ class Run:
         state: counts deliveries and decides when the run ends.
         sink: takes packed rows (facts.trace.REQUEST_COLUMNS); called from the threads of the workers.
         picture: fills the inputs before the run; None leaves them as the worker made them.
-        finish: receives the outputs of every frame; None in the scope 'model'.
+        finish: receives the outputs of every frame, except in the scope 'model'.
         batch_ids: numbers the inferences of all workers.
     """
 
@@ -56,6 +56,13 @@ class Run:
     picture: Any = None
     finish: Finish | None = None
     batch_ids: Iterator[int] = field(default_factory=counter)
+
+    @property
+    def receiver(self) -> Finish | None:
+        """What the outputs of frames go to, if anything: in the scope 'model' there are no frames."""
+        if self.scope == "model":
+            return None
+        return self.finish
 
 
 @dataclass(frozen=True)
@@ -152,7 +159,7 @@ class Pipeline:
         # Bound once: looked up for every request.
         self._state = run.state
         self._sink = run.sink
-        self._finish = run.finish
+        self._finish = run.receiver
         self._batch_ids = run.batch_ids
         self._now = clock.now
         self._usage = thread_usage(clock)

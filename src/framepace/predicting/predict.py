@@ -46,6 +46,11 @@ def predict(plan: Plan, workload: Workload, primitives: Primitives) -> Trace:
     with closing(Engine(virtual_plan, clock, load=models.load, outputs=models.finish)) as engine:
         frames = _frames(workload, models.durations[plan.models[0].name], clock)
         trace = measure(virtual_plan, workload, clock=clock, engine=engine, frames=frames)
+    return _predicted(trace, plan)
+
+
+def _predicted(trace: Trace, plan: Plan) -> Trace:
+    """The trace with the plan that was asked about, and a note."""
     meta = replace(trace.meta, subject_plan=plan, notes=(NOTE, *trace.meta.notes))
     return Trace(meta, trace.requests, trace.telemetry)
 
