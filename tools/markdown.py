@@ -156,12 +156,17 @@ def docstring(function: Callable[..., Any]) -> str:
         if argument:
             lines.append(f"- `{argument[1]}`: {argument[2]}")
         elif re.fullmatch(r"(Args|Attributes|Raises|Returns):", line):
-            lines += [f"**{line.rstrip(':')}**", ""]
+            lines += [f"**{line.rstrip(':').replace('Args', 'Arguments')}**", ""]
         else:
-            lines.append(line)
+            lines.append(line.removeprefix("    "))
     return "\n".join(lines) + "\n"
 
 
 def plain_type(kind: Any) -> Any:
     """A type without its annotations."""
     return plain_type(get_args(kind)[0]) if get_origin(kind) is Annotated else kind
+
+
+def slug(heading: str) -> str:
+    """The anchor of a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")

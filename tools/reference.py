@@ -33,6 +33,7 @@ from tools.markdown import (
     plain_type,
     shapes,
     signature,
+    slug,
     table,
     type_name,
     type_text,
@@ -147,16 +148,18 @@ def causes_page() -> str:
 
     sections = []
     for cause in CAUSES:
-        rows = [
+        parts = [
             ("suspected when", doc(cause.suspect)),
             ("switched off by", doc(cause.probe)),
             ("remedy", doc(cause.remedy)),
             ("class", getattr(cause, "bottleneck", "")),
         ]
-        body = table(("", ""), [row for row in rows if row[1]])
+        body = table(("", ""), [part for part in parts if part[1]])
         sections += [f"## {cause.code}: {cause.title}\n", f"{doc(type(cause))}\n", body]
-    sections += ["## FP016: part of the model runs on the CPU\n", FP016]
-    overview = table(("code", "cause"), [(f"[{c.code}](#{slug(c)})", c.title) for c in CAUSES])
+    sections += [f"## FP016: {FP016}\n", FP016_TEXT]
+    titles = {cause.code: cause.title for cause in CAUSES} | {"FP016": FP016}
+    rows = [(f"[{name}](#{slug(f'{name}: {title}')})", title) for name, title in titles.items()]
+    overview = table(("code", "cause"), rows)
     intro = (
         "`explain` suspects a cause from what it measured, switches it off in interleaved runs, and reports it only "
         "when the whole interval of the change is below 1 and the effect at least 5 %. See "
@@ -165,12 +168,8 @@ def causes_page() -> str:
     return page("Causes", intro, overview, *sections)
 
 
-FP016 = "The library says where each node runs, so nothing is switched off; the finding counts the nodes on the CPU.\n"
-
-
-def slug(cause: Any) -> str:
-    """The anchor of a cause's heading."""
-    return re.sub(r"[^\w\- ]", "", f"{cause.code}: {cause.title}".lower()).replace(" ", "-")
+FP016 = "part of the model runs on the CPU"
+FP016_TEXT = "The library says where each node runs, so nothing is switched off; nodes on the CPU are counted.\n"
 
 
 def cli_page() -> str:
