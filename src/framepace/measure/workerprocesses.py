@@ -7,6 +7,7 @@ process loads no model.
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +18,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from framepace.clock.system import Clock, SystemClock
-from framepace.engine.childprocess import ChildProcess, Progress, end_all, sendable
+from framepace.engine.childprocess import Channel, ChildProcess, Progress, end_all, sendable
 from framepace.engine.engine import Engine
 from framepace.engine.packedrows import mark_warmup, unpacked
 from framepace.engine.pipeline import Sink
@@ -29,7 +30,7 @@ from framepace.facts.workload import Closed, Stop, Warmup, Workload
 from framepace.feeds.runstate import RunState
 from framepace.measure.frames import LEAD_NS, Frames, open_frames
 from framepace.measure.stop import Enough, Steady
-from framepace.progress import Tell
+from framepace.progress import Tell, silent
 from framepace.recording.recorder import Rows
 
 _AT = {name: index for index, name in enumerate(REQUEST_COLUMNS)}
@@ -73,12 +74,9 @@ class WorkerProcesses:
         with ExitStack() as on_error:
             on_error.callback(self.close)
             began = clock.now()
-            self._children.append(_start(*part, 0, workers))
-            loaded: LoadedEngine = self._children[0].channel.receive(tell)
+            loaded = self._start(part, range(1), workers, tell)[0]
             first_loaded = clock.now()
-            self._children += [_start(*part, index, workers) for index in range(1, workers)]
-            for child in self._children[1:]:
-                child.channel.receive()
+            self._start(part, range(1, workers), workers, silent)
             on_error.pop_all()
         self.specs = loaded.specs
         self.notes = loaded.notes
@@ -88,6 +86,12 @@ class WorkerProcesses:
         self.libraries = loaded.libraries
         self.simulated = loaded.simulated
         self.startup = loaded.startup | {"models": first_loaded - began, "workers": clock.now() - first_loaded}
+
+    def _start(self, part: tuple[Plan, Workload], indices: range, workers: int, tell: Tell) -> list[LoadedEngine]:
+        """Start processes and wait until all of them have loaded their models."""
+        children = [ChildProcess(f"worker process {index}", _serve, *part, index, workers) for index in indices]
+        self._children += children
+        return [child.channel.receive(tell) for child in children]
 
     def telemetry(self) -> bytes:
         """Nothing: devices that are simulated have a virtual clock, which processes cannot share."""
@@ -109,8 +113,7 @@ class WorkerProcesses:
                 stopping = True
                 for channel in running.values():
                     channel.send(_STOP)
-            ready = wait([channel.pipe for channel in running.values()], timeout=_POLL_S)
-            for index in [index for index, channel in running.items() if channel.pipe in ready]:
+            for index in _ready(running):
                 message = running[index].receive()
                 if isinstance(message, bytes):
                     self._record(message, index, state, sink)
@@ -147,6 +150,12 @@ class WorkerProcesses:
         return rows
 
 
+def _ready(channels: Mapping[int, Channel]) -> list[int]:
+    """Keys of the channels with a message; none after a moment without."""
+    pipes = wait([channel.pipe for channel in channels.values()], timeout=_POLL_S)
+    return [key for key, channel in channels.items() if channel.pipe in pipes]
+
+
 def _part(plan: Plan, workload: Workload, workers: int) -> tuple[Plan, Workload]:
     """What one process runs: one worker, its part of the load, until it is told to stop."""
     load = workload.load
@@ -156,10 +165,6 @@ def _part(plan: Plan, workload: Workload, workers: int) -> tuple[Plan, Workload]
     no_warmup = Warmup(seconds_max=0.0)  # the parent judges it, over all processes
     stop = Stop(seconds=_FOREVER_S)
     return replace(plan, engine=engine), replace(workload, load=load, stop=stop, warmup=no_warmup)
-
-
-def _start(plan: Plan, workload: Workload, index: int, workers: int) -> ChildProcess:
-    return ChildProcess(f"worker process {index}", _serve, plan, workload, index, workers)
 
 
 def _serve(pipes: list[Connection], plan: Plan, workload: Workload, index: int, workers: int) -> None:

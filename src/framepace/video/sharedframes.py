@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,7 +21,7 @@ _LINE = 64  # bytes: pictures begin at cache lines
 class Shared:
     """Where a picture is: an array of `dtype` and `shape`, or, with a pixel format of FFmpeg, a frame (height, width).
 
-    `planes` are (rows, bytes a row), one after the other; `colours` the colour space and range of a frame.
+    `planes` are (rows, bytes per row), one after the other; `colours` the colour space and range of a frame.
     """
 
     memory: str
@@ -39,19 +40,18 @@ class Writer:
         self._memory: SharedMemory | None = None
 
     def put(self, pictures: Sequence[Any]) -> list[Shared]:
-        """Copy `pictures` (av.VideoFrame, or uint8 height x width x 3) over those of before; where they are."""
-        plain = [_plain(picture) for picture in pictures]
-        parts = [_parts(picture) for picture in plain]
-        starts = np.cumsum([0, *(_rounded(sum(part.nbytes for part in each)) for each in parts)]).tolist()
-        memory = self._room(starts[-1])
-        for each, at in zip(parts, starts, strict=False):
-            for part in each:
-                np.ndarray(part.shape, part.dtype, memory.buf, at)[...] = part
-                at += part.nbytes
-        return [_described(memory.name, *given) for given in zip(starts, plain, parts, strict=False)]
+        """Copy `pictures` (av.VideoFrame, or uint8 height x width x 3) over the previous ones; returns their places."""
+        readable = [_readable(picture) for picture in pictures]
+        planes = [_planes(picture) for picture in readable]
+        sizes = [_rounded(sum(plane.nbytes for plane in picture_planes)) for picture_planes in planes]
+        *starts, end = itertools.accumulate(sizes, initial=0)
+        memory = self._room(end)
+        for start, picture_planes in zip(starts, planes, strict=True):
+            _copy(picture_planes, memory, start)
+        return [_place(memory.name, *parts) for parts in zip(starts, readable, planes, strict=True)]
 
     def close(self) -> None:
-        """Give the memory back to the system. Idempotent."""
+        """Free the memory. Idempotent."""
         if self._memory is not None:
             self._memory.close()
             self._memory.unlink()
@@ -72,11 +72,11 @@ class Reader:
         self._frames: dict[tuple[Any, ...], Any] = {}
 
     def get(self, places: Sequence[Shared]) -> list[Any]:
-        """The pictures: arrays are seen in place, decoded frames copied into frames of this process."""
+        """The pictures: arrays are views of the memory, decoded frames are copied into frames of this process."""
         return [self._picture(number, place) for number, place in enumerate(places)]
 
     def close(self) -> None:
-        """Leave the memory. Idempotent."""
+        """Detach from the memory. Idempotent."""
         if self._memory is not None:
             self._memory.close()
             self._memory = None
@@ -88,12 +88,11 @@ class Reader:
         buffer: Any = self._memory.buf
         if place.pixels is None:
             return np.ndarray(place.shape, place.dtype, buffer, place.offset)
-        frame, at = self._frame(number, place, place.pixels), place.offset
-        for plane, (rows, row) in zip(frame.planes, place.planes, strict=True):
-            into = np.frombuffer(plane, np.uint8).reshape(rows, -1)
-            width = min(row, into.shape[1])  # each allocator pads its rows as it likes
-            into[:, :width] = np.ndarray((rows, row), np.uint8, buffer, at)[:, :width]
-            at += rows * row
+        frame = self._frame(number, place, place.pixels)
+        start = place.offset
+        for plane, (rows, row_bytes) in zip(frame.planes, place.planes, strict=True):
+            _fill(plane, np.ndarray((rows, row_bytes), np.uint8, buffer, start))
+            start += rows * row_bytes
         return frame
 
     def _frame(self, number: int, place: Shared, pixels: str) -> Any:
@@ -106,6 +105,20 @@ class Reader:
         return frame
 
 
+def _copy(planes: Sequence[NDArray[Any]], memory: SharedMemory, start: int) -> None:
+    """One plane after the other, from `start` bytes on."""
+    for plane in planes:
+        np.ndarray(plane.shape, plane.dtype, memory.buf, start)[...] = plane
+        start += plane.nbytes
+
+
+def _fill(plane: Any, rows: NDArray[np.uint8]) -> None:
+    """Copy `rows` (rows, bytes per row) into a plane of a frame, whose rows may be padded otherwise."""
+    target = np.frombuffer(plane, np.uint8).reshape(len(rows), -1)
+    width = min(rows.shape[1], target.shape[1])
+    target[:, :width] = rows[:, :width]
+
+
 def _empty(pixels: str, height: int, width: int) -> Any:
     """A frame whose chroma lies where decoders of video say, on the left: swscale heeds that, PyAV does not tell it."""
     import av.filter
@@ -115,34 +128,39 @@ def _empty(pixels: str, height: int, width: int) -> Any:
         return frame
     graph: Any = av.filter.Graph()
     source = graph.add_buffer(width=width, height=height, format=pixels, time_base=Fraction(1, 1000))
-    left, sink = graph.add("setparams", "chroma_location=left"), graph.add("buffersink")
-    source.link_to(left)
-    left.link_to(sink)
+    chroma_left = graph.add("setparams", "chroma_location=left")
+    source.link_to(chroma_left)
+    chroma_left.link_to(graph.add("buffersink"))
     graph.configure()
     graph.push(frame)
     return graph.pull()
 
 
-def _plain(picture: Any) -> Any:
+def _readable(picture: Any) -> Any:
     """The picture, or, where its rows lie backwards (a flipped frame), its pixels."""
-    if isinstance(picture, np.ndarray):
+    if isinstance(picture, np.ndarray) or all(plane.line_size > 0 for plane in picture.planes):
         return picture
-    return picture if all(plane.line_size > 0 for plane in picture.planes) else as_rgb(picture)
+    return as_rgb(picture)
 
 
-def _parts(picture: Any) -> list[NDArray[Any]]:
-    """The picture's memory: the array, or the planes as arrays (rows, bytes a row)."""
+def _planes(picture: Any) -> list[NDArray[Any]]:
+    """The picture's memory: the array, or the planes as arrays (rows, bytes per row)."""
     if isinstance(picture, np.ndarray):
         return [picture]
     return [np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size) for plane in picture.planes]
 
 
-def _described(name: str, start: int, picture: Any, parts: list[NDArray[Any]]) -> Shared:
+def _place(name: str, start: int, picture: Any, planes: list[NDArray[Any]]) -> Shared:
     if isinstance(picture, np.ndarray):
         return Shared(name, start, picture.shape, picture.dtype.str)
-    planes = tuple((part.shape[0], part.shape[1]) for part in parts)
-    colours = int(picture.colorspace), int(picture.color_range)
-    return Shared(name, start, (picture.height, picture.width), "u1", picture.format.name, planes, colours)
+    return Shared(
+        name,
+        start,
+        (picture.height, picture.width),
+        pixels=picture.format.name,
+        planes=tuple((plane.shape[0], plane.shape[1]) for plane in planes),
+        colours=(int(picture.colorspace), int(picture.color_range)),
+    )
 
 
 def _rounded(size: int) -> int:
