@@ -188,7 +188,7 @@ def test_wrong_numbers_are_refused_as_on_the_host(tmp_path: Path) -> None:
     """Two means for three channels are a PlanError in both places."""
     prepare = Prepare(mean=(0.1, 0.2))
     own = network([1, 3, 8, 8])
-    with pytest.raises(PlanError, match="one a channel"):
+    with pytest.raises(PlanError, match="one per channel"):
         fold(own, described(own, plan(prepare), tmp_path), plan(prepare))
-    with pytest.raises(PlanError, match="one a channel"):
+    with pytest.raises(PlanError, match="one per channel"):
         Preparer(prepare, (8, 8), "nchw", 3, "float32")
