@@ -218,3 +218,15 @@ def test_a_file_without_arrivals_is_refused() -> None:
 
 def ignored(frame: Frame, cause: int) -> None:
     """Nobody counts the drops."""
+
+
+def test_an_open_batch_is_one_for_all_workers() -> None:
+    """A worker that looks and leaves has not taken the frames: the next to look continues with the same batch."""
+    batcher = WindowBatcher(BatchRule(3, window=20 * MS))
+    buffers = [deque([Frame(0, 0, 0, 0, 0, 0, 0)]), deque([Frame(1, 1, 5 * MS, 0, 0, 0, 0)])]
+    assert batcher.take(5 * MS, buffers, over=False) == ([], 20 * MS)
+    assert not any(buffers)
+    buffers[0].append(Frame(2, 0, 10 * MS, 0, 0, 0, 0))
+    frames, until = batcher.take(10 * MS, buffers, over=False)
+    assert [frame.number for frame in frames] == [0, 1, 2]
+    assert until is None
