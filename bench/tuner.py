@@ -29,7 +29,7 @@ from framepace.facts.workload import Warmup
 from framepace.lab.lab import Lab
 from framepace.measure.session import clock_for
 from framepace.store import save_json
-from framepace.tuning.machineoptions import surroundings
+from framepace.tuning.machineoptions import machine_options
 from framepace.tuning.objective import case_at, figures, met, rate, scales, value
 from framepace.tuning.search import came_out, next_level
 from framepace.tuning.space import combinations, grid_axes
@@ -128,7 +128,7 @@ def tuned(asked: Workload, known: Known, time_limit: float) -> Known:
 
 def exhaustive(asked: Workload, known: Known, save: Save) -> Known:
     """Every combination measured as far as needed."""
-    every = combinations(asked.case, grid_axes(asked.grid), surroundings(asked.case.plan))
+    every = combinations(asked.case, grid_axes(asked.grid), machine_options(asked.case.plan))
     guess = 4
     for number, settings in enumerate(every):
         if str(settings) not in known.truth:
@@ -144,7 +144,7 @@ def exhaustive(asked: Workload, known: Known, save: Save) -> Known:
 
 def judged(asked: Workload, known: Known, save: Save, count: int) -> Known:
     """The chosen settings and the best few of all, measured `count` times more, in turn."""
-    every = combinations(asked.case, grid_axes(asked.grid), surroundings(asked.case.plan))
+    every = combinations(asked.case, grid_axes(asked.grid), machine_options(asked.case.plan))
     settings = {str(s): s for s in every}
     ranked = sorted(known.truth, key=lambda name: -worth(asked.goal, known.truth[name]))
     for name in dict.fromkeys((*ranked[:_FINALISTS], str(known.chosen))) if count else ():

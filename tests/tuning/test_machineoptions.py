@@ -9,7 +9,7 @@ import pytest
 
 from framepace import api
 from framepace.models.builtin import model_bytes
-from framepace.tuning.machineoptions import surroundings
+from framepace.tuning.machineoptions import machine_options
 
 
 @pytest.mark.parametrize(("fixed", "batches"), [(False, True), (True, False)])
@@ -20,4 +20,4 @@ def test_whether_frames_can_be_batched_is_read_from_the_file(tmp_path: Path, fix
         for value in (*model.graph.input, *model.graph.output):
             value.type.tensor_type.shape.dim[0].dim_value = 1
     onnx.save(model, tmp_path / "m.onnx")
-    assert surroundings(api.make_case(str(tmp_path / "m.onnx")).plan).batches is batches
+    assert machine_options(api.make_case(str(tmp_path / "m.onnx")).plan).batches is batches

@@ -13,7 +13,7 @@ from framepace.facts.primitives import ModelCost, Primitives, comparable
 from framepace.facts.settings import Case, apply
 from framepace.facts.workload import Closed, Workload
 from framepace.predicting.bound import bound
-from framepace.tuning.space import Surroundings, axes, combinations, grid_axes, neighbours, sensible
+from framepace.tuning.space import MachineOptions, axes, combinations, grid_axes, neighbours, sensible
 from tests.doubles.primitives import point
 
 plans = st.builds(
@@ -27,7 +27,7 @@ plans = st.builds(
     ),
     st.integers(0, 5), st.integers(1, 5), st.integers(1, 20), st.booleans(), st.booleans(),
 )  # fmt: skip
-around_ = st.builds(Surroundings, cores=st.integers(1, 16), sms=st.sampled_from([0, 80]))
+around_ = st.builds(MachineOptions, cores=st.integers(1, 16), sms=st.sampled_from([0, 80]))
 
 
 def case_of(plan: Plan) -> Case:
@@ -37,7 +37,7 @@ def case_of(plan: Plan) -> Case:
 
 @settings(deadline=None)
 @given(plans, around_)
-def test_combinations_make_sense(plan: Plan, around: Surroundings) -> None:
+def test_combinations_make_sense(plan: Plan, around: MachineOptions) -> None:
     """The plan as given comes first, no combination comes twice or says what the plan says, and all make sense."""
     case = case_of(plan)
     found = combinations(case, axes(case, around), around)
@@ -49,7 +49,7 @@ def test_combinations_make_sense(plan: Plan, around: Surroundings) -> None:
 
 @settings(deadline=None)
 @given(plans, around_, st.data())
-def test_neighbours_are_a_step_away_and_back(plan: Plan, around: Surroundings, data: st.DataObject) -> None:
+def test_neighbours_are_a_step_away_and_back(plan: Plan, around: MachineOptions, data: st.DataObject) -> None:
     """What is one step away makes sense, differs, and changes at most two settings."""
     case = case_of(plan)
     found = axes(case, around)
@@ -62,7 +62,7 @@ def test_neighbours_are_a_step_away_and_back(plan: Plan, around: Surroundings, d
 
 def test_threads_do_not_crowd_the_cores() -> None:
     """Threads times workers stay within twice the cores; 0 threads are as many as there are cores."""
-    case, around = case_of(Plan(models=(ModelPlan(name="m", model="null"),))), Surroundings(cores=4)
+    case, around = case_of(Plan(models=(ModelPlan(name="m", model="null"),))), MachineOptions(cores=4)
     for named in combinations(case, axes(case, around), around):
         plan = apply(case, named).plan
         assert (plan.models[0].threads or 4) * plan.engine.workers <= 8
@@ -71,7 +71,7 @@ def test_threads_do_not_crowd_the_cores() -> None:
 @pytest.mark.parametrize("fixed", ["batch", "workers", "precision"])
 def test_what_is_fixed_stays(fixed: str) -> None:
     """A setting that the user has made is no axis."""
-    case, around = case_of(Plan(models=(ModelPlan(name="m", model="null"),))), Surroundings(cores=4)
+    case, around = case_of(Plan(models=(ModelPlan(name="m", model="null"),))), MachineOptions(cores=4)
     assert fixed not in [a.name for a in axes(case, around, ["int8"], [fixed])]
     assert fixed in [a.name for a in axes(case, around, ["int8"])]
 
@@ -79,14 +79,14 @@ def test_what_is_fixed_stays(fixed: str) -> None:
 def test_a_model_of_a_fixed_batch_has_no_batches_to_try() -> None:
     """Where frames cannot be batched, neither sizes nor policies nor windows are axes."""
     case = case_of(Plan(models=(ModelPlan(name="m", model="null"),)))
-    names = {a.name for a in axes(case, Surroundings(cores=4, batches=False))}
+    names = {a.name for a in axes(case, MachineOptions(cores=4, batches=False))}
     assert names
     assert not names & {"batch", "batch-policy", "window-ms"}
 
 
 def test_a_grid_is_all_there_is() -> None:
     """With a grid, combinations and neighbours stay within it."""
-    case, around = case_of(Plan(models=(ModelPlan(name="m", model="null"),))), Surroundings(cores=4)
+    case, around = case_of(Plan(models=(ModelPlan(name="m", model="null"),))), MachineOptions(cores=4)
     grid = grid_axes({"batch": [1, 4], "workers": [1, 2]})
     found = combinations(case, grid, around)
     assert sorted(map(str, found)) == sorted(map(str, [{}, {"batch": 4}, {"workers": 2}, {"batch": 4, "workers": 2}]))
@@ -116,7 +116,7 @@ def test_the_bound_is_that_of_the_best_batch() -> None:
 def test_the_layout_of_tensor_cores_is_tried_by_those_who_know_it() -> None:
     """On a GPU the layout option of a backend is an axis, and never given to a backend that does not know it."""
     known = {"onnxruntime": {"nhwc"}, "torch": {"channels_last"}, "tensorrt": {"level"}}
-    around = Surroundings(cores=4, sms=80, backends=tuple(known), options=known)
+    around = MachineOptions(cores=4, sms=80, backends=tuple(known), options=known)
     case = case_of(Plan(models=(ModelPlan(name="m", model="null", backend="onnxruntime"),)))
     found = axes(case, around)
     told = neighbours(case, found, around, {"backend": "torch"})

@@ -20,7 +20,7 @@ from framepace.lab.lab import Lab
 from framepace.reporting.views.tuning import tuning_view
 from framepace.store import load_plan
 from framepace.tuning.journal import load_tuning
-from framepace.tuning.machineoptions import surroundings
+from framepace.tuning.machineoptions import machine_options
 from framepace.tuning.objective import case_at, figures, met
 from framepace.tuning.search import came_out, next_level
 from framepace.tuning.space import combinations, grid_axes
@@ -39,7 +39,7 @@ def simulated(device: str, model: str = "resnet50") -> Case:
 def most(case: Case, goal: Goal) -> int:
     """The most cameras of any combination of the grid, each tried as far as needed."""
     found = 0
-    for settings in combinations(case, grid_axes(GRID), surroundings(case.plan)):
+    for settings in combinations(case, grid_axes(GRID), machine_options(case.plan)):
         trials: list[Trial] = []
         with Lab(1e9, clock=VirtualClock()) as lab:
             while (level := next_level(tried(trials), came_out(goal, trials) or 4, found)) is not None:

@@ -86,6 +86,7 @@ class NullBackend(Backend):
 
     name = "null"
     options = OPTIONS
+    computes = False
 
     def _load(self, model: ModelPlan, clock: Clock, tell: Tell) -> Session:
         model = replace(model, options=checked(self.name, _Options, model.options))

@@ -33,7 +33,9 @@ class Gate(Fact, frozen=True, kw_only=True):
 
 def default_gate(precision: str) -> Gate:
     """The gate of a precision ('fp32', 'fp16', 'bf16', 'int8') where the user asks for nothing else."""
-    return Gate(cosine=0.99, relative_l2=0.15) if precision == "int8" else Gate()
+    if precision == "int8":
+        return Gate(cosine=0.99, relative_l2=0.15)
+    return Gate()
 
 
 class OutputAgreement(Fact, frozen=True, kw_only=True):
@@ -43,8 +45,8 @@ class OutputAgreement(Fact, frozen=True, kw_only=True):
     those that are not finite in the reference itself. Of outputs of floats, over what was compared: `relative_l2`
     |candidate - reference| / |reference|, `worst_l2` the same of the frame where it is largest, `cosine` similarity,
     `max_abs` the largest difference. `top1` is the share of frames with the same top-1 class, of outputs of one row
-    of scores a frame; `equal` the share of equal elements of outputs that are no floats. `mismatch` names shapes that
-    differ (boxes that one of both did not find); such frames are not compared.
+    of scores per frame; `equal` the share of equal elements of outputs that are no floats. `mismatch` names shapes that
+    differ (boxes that only one of the two finds); such frames are not compared.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Bounds: what a network asks for, what the machine can do, and how far a measurement is from the least it can take."""
+"""Bounds: the work of a network, the ceilings of the machine, and how far a measurement is from the least time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class NodeWork(Fact, frozen=True, kw_only=True):
 
 
 class ModelWork(Fact, frozen=True, kw_only=True):
-    """What one inference of a batch asks for; `unknown` counts the nodes whose shapes the file does not tell."""
+    """The work of one inference of a batch; `unknown` counts the nodes whose shapes are not in the file."""
 
     model: str
     precision: str
@@ -56,11 +56,11 @@ class ModelWork(Fact, frozen=True, kw_only=True):
 
 
 class Ceilings(Fact, frozen=True, kw_only=True):
-    """What a device reached at its best through one backend.
+    """The best that a device reached through one backend.
 
-    `peaks` are operations a second by precision, of matrix products; `bandwidth` pairs of the bytes that one kernel
-    moved and of bytes a second at that size, smallest first (small ones stay in caches); `launch` is the least time of
-    a kernel among others, ns; `h2d_bytes_s` and `d2h_bytes_s` the bandwidths of copies, None without a device.
+    `peaks` are operations per second by precision, of matrix products; `bandwidth` pairs of the bytes that one kernel
+    moved and of bytes per second at that size, smallest first (small ones stay in caches); `launch` is the least time
+    of a kernel among others, ns; `h2d_bytes_s` and `d2h_bytes_s` the bandwidths of copies, None without a device.
     """
 
     backend: str
@@ -115,14 +115,20 @@ class Bound(Fact, frozen=True, kw_only=True):
     @property
     def times(self) -> float:
         """How many times the floor it takes."""
-        return self.measured / self.floor if self.floor else 0.0
+        if not self.floor:
+            return 0.0
+        return self.measured / self.floor
 
     @property
     def peak_share(self) -> float:
         """Share of the measured peak arithmetic that it reaches."""
-        return self.compute / self.measured if self.measured else 0.0
+        if not self.measured:
+            return 0.0
+        return self.compute / self.measured
 
     @property
     def bandwidth_share(self) -> float:
         """Share of the measured bandwidth that it would need if every tensor were moved."""
-        return self.memory / self.measured if self.measured else 0.0
+        if not self.measured:
+            return 0.0
+        return self.memory / self.measured

@@ -1,4 +1,4 @@
-"""The capacity of a plan: how many cameras it carries, and what was seen at each count."""
+"""The capacity of a plan: how many cameras it carries, and the result at each count."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class CapacityPoint(Fact, frozen=True, kw_only=True):
     `holds`: the budget was met and nothing was dropped; `sure` is False where so few frames decide that another run
     might say otherwise. `late` is the share of frames that were not delivered within the budget, dropped and failed
     ones included, and `lost` the number of those. `p99` in ns, or why there is none in `refused`; `throughput` in
-    frames a second, `cpu` in cores busy. `limited_by` says what is in the way here, `trace` where the trace is.
+    frames per second, `cpu` in cores busy. `limited_by` says what limits this count, `trace` where the trace is.
     """
 
     cameras: Positive
@@ -36,10 +36,10 @@ class CapacityPoint(Fact, frozen=True, kw_only=True):
 
 
 class Capacity(Fact, frozen=True, kw_only=True):
-    """The most `cameras` at `fps` frames a second each that a plan was seen to carry within `budget` (ns).
+    """The most `cameras` at `fps` frames per second each that a plan carried within `budget` (ns).
 
-    `missed` is the smallest count that did not hold, None where none was found: then there may be more. `limited_by`
-    says what is in the way there. `points` has one for each count, predicted ones after measured ones; `predicted` is
+    `missed` is the smallest count that did not hold, None where all held: then more may be possible. `limited_by`
+    says what limits it there. `points` has one for each count, predicted ones after measured ones; `predicted` is
     the capacity by prediction. `stopped` says why the search ended early ('' where it did not).
     """
 
@@ -56,9 +56,13 @@ class Capacity(Fact, frozen=True, kw_only=True):
     @property
     def fits(self) -> bool | None:
         """Whether the plan carries one camera; None where nothing was measured."""
-        return True if self.cameras else None if self.missed is None else False
+        if self.cameras:
+            return True
+        if self.missed is None:
+            return None
+        return False
 
     @property
     def exact(self) -> bool:
-        """Whether one camera more was seen not to hold."""
+        """Whether one camera more was measured and did not hold."""
         return self.missed == self.cameras + 1

@@ -1,4 +1,4 @@
-"""A tuning: what was asked, every way to run the models that was predicted or measured, and the best of them."""
+"""A tuning: the goal, every way to run the models that was predicted or measured, and the best of them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _ALIKE = 1.5  # runs with up to that many times the frames of another say as muc
 
 
 class Goal(Fact, frozen=True, kw_only=True):
-    """What a plan must reach and what makes one better than another.
+    """What a plan must reach, and what makes one plan better than another.
 
-    'cameras': the most cameras at `fps` frames a second each. 'fps': the highest rate of each of `cameras`. 'p99',
-    'cpu', 'energy': the least of that a frame with `cameras` at `fps`. In all of them at most `late` of the frames take
-    longer than `p99_ms`, and the device's memory in use stays under `memory_bytes`.
+    'cameras': the most cameras at `fps` frames per second each. 'fps': the highest rate of each of `cameras`. 'p99',
+    'cpu', 'energy': the least of that per frame with `cameras` at `fps`. In all of them at most `late` of the frames
+    take longer than `p99_ms`, and the device's memory in use stays under `memory_bytes`.
     """
 
     objective: Objective = "cameras"
@@ -32,7 +32,7 @@ class Goal(Fact, frozen=True, kw_only=True):
 
 
 class Figures(Fact, frozen=True, kw_only=True):
-    """One run in the numbers that decide. Times in ns a frame, `energy` in J a frame; None is what was not measured.
+    """One run in the numbers that decide. Times in ns per frame, `energy` in J per frame; None: not measured.
 
     `missed` is the share of frames that were not delivered within the budget; `stages` are means by stage.
     """
@@ -62,20 +62,21 @@ class Trial(Fact, frozen=True, kw_only=True):
 
 
 def decided(trials: Sequence[Trial]) -> dict[int, Trial]:
-    """By level, the trial that counts: what rests on the most frames, then success."""
-    found: dict[int, Trial] = {}
+    """By level, the trial that counts: the one with the most frames, then a success."""
+    by_level: dict[int, Trial] = {}
     for trial in trials:
-        before = found.get(trial.level)
+        before = by_level.get(trial.level)
         if before is None or _outweighs(trial, before):
-            found[trial.level] = trial
-    return found
+            by_level[trial.level] = trial
+    return by_level
 
 
 def _outweighs(trial: Trial, before: Trial) -> bool:
-    frames, others = trial.figures.frames, before.figures.frames
-    if _ALIKE * frames < others or _ALIKE * others < frames:
-        return frames > others
-    return (trial.met, frames) >= (before.met, others)
+    frames = trial.figures.frames
+    frames_before = before.figures.frames
+    if _ALIKE * frames < frames_before or _ALIKE * frames_before < frames:
+        return frames > frames_before
+    return (trial.met, frames) >= (before.met, frames_before)
 
 
 def tried(trials: Sequence[Trial]) -> dict[int, bool]:
@@ -97,8 +98,8 @@ def decisive(trials: Sequence[Trial]) -> Trial | None:
 class Candidate(Fact, frozen=True, kw_only=True):
     """One way to run the models: settings on top of the plan as given.
 
-    `bound` is the frames a second that no load gets out of it, by what its models were measured to take. `error` is why
-    it cannot be run, or why it is not wanted (the accuracy gate).
+    `bound` is the highest rate it can have in frames per second, by what its models were measured to take. `error` is
+    why it cannot be run, or why it is not wanted (the accuracy gate).
     """
 
     settings: dict[str, Any]
@@ -112,7 +113,11 @@ class Candidate(Fact, frozen=True, kw_only=True):
         """How far it has come."""
         if self.error is not None:
             return "failed"
-        return "measured" if self.measured else "predicted" if self.predicted else "new"
+        if self.measured:
+            return "measured"
+        if self.predicted:
+            return "predicted"
+        return "new"
 
 
 class Tuning(Fact, frozen=True, kw_only=True):

@@ -1,8 +1,9 @@
-"""The accuracy gate: a way to run a model beside its reference in FP32, on the same frames of the user's source."""
+"""The accuracy gate: a way to run a model against its reference in FP32, on the same frames of the user's source."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ from numpy.typing import NDArray
 
 from framepace.analyze.agreement import Tally, judged
 from framepace.backends.base import Session, Tensors, Worker, get_backend
-from framepace.backends.tensorrt.engine import is_engine
 from framepace.clock.system import SystemClock
 from framepace.devices.cuda import lock_setup
 from framepace.errors import ModelError, UsageError
@@ -30,12 +30,13 @@ from framepace.store import cache
 from framepace.video.prepare import Preparer
 from framepace.video.source import SYNTHETIC, decode_all
 
+Fill = Callable[[Any, int], None]  # writes the inputs of a picture (or of its number) at a place of the batch
 FRAMES = 32
-_MADE = 1  # to be raised when the same plans would be compared differently
+_VERSION = 1  # of the comparison, part of the cache key: raise it when the same plans would be compared differently
 
 
-class _Found(msgspec.Struct):
-    """What the cache keeps: the numbers, so that another gate asks for no other run."""
+class _Numbers(msgspec.Struct):
+    """The numbers in the cache, without a verdict, so that another gate needs no other run."""
 
     frames: int
     outputs: tuple[OutputAgreement, ...]
@@ -51,7 +52,7 @@ def agreement(
     seed: int = 0,
     tell: Tell = silent,
 ) -> Agreement:
-    """Whether `candidate` answers as its reference in FP32 does, on the same frames, each prepared for either.
+    """Whether the outputs of `candidate` agree with its reference in FP32, on the same frames, prepared for each.
 
     Both are loaded at once. A model without an image input gets seeded random inputs. The numbers are kept in the
     cache by models, settings, frames and machine, but those of live streams and of hooks are not. FP16 is compared
@@ -71,14 +72,13 @@ def agreement(
     _check(candidate, frames)
     reference = reference or reference_of(candidate)
     _check(reference, frames)
-    name = _name(candidate, reference, input, frames, seed)
-    found = _kept(name)
-    if found is None:
+    name = _cache_name(candidate, reference, input, frames, seed)
+    numbers = _cached(name)
+    if numbers is None:
         tell(f"comparing outputs of {candidate.name}", None)
-        found = _compare((reference, candidate), input, frames, seed, tell)
-        if name is not None:
-            cache.put(name, msgspec.json.encode(found))
-    return judged(found.frames, found.outputs, gate or default_gate(candidate.precision))
+        numbers = _compare((reference, candidate), input, frames, seed, tell)
+        _keep(name, numbers)
+    return judged(numbers.frames, numbers.outputs, gate or default_gate(candidate.precision))
 
 
 def reference_of(model: ModelPlan) -> ModelPlan:
@@ -86,14 +86,17 @@ def reference_of(model: ModelPlan) -> ModelPlan:
 
     Preparation is the host's. Raises UsageError for a built engine, which holds no FP32 original.
     """
-    if is_engine(model.model):
+    backend = get_backend(model.backend)
+    if backend.is_built(model.model):
         fix = "name the ONNX file that it was built from as the reference"
         raise UsageError("an engine cannot be run in another precision", got=model.model, fix=fix)
     plain = replace(model, precision="fp32", prepare=replace(model.prepare, place="host"), graph=False, sms=None)
     if inspect(model.model).format == "onnx":
         return replace(plain, backend="onnxruntime", device="cpu", options={}, calibration=None)
-    exact = {"tf32": False} if "tf32" in get_backend(model.backend).options else {}
-    return replace(plain, options=exact, calibration=None)
+    plain = replace(plain, options={}, calibration=None)
+    if "tf32" in backend.options:
+        return replace(plain, options={"tf32": False})
+    return plain
 
 
 def _check(model: ModelPlan, frames: int) -> None:
@@ -102,24 +105,27 @@ def _check(model: ModelPlan, frames: int) -> None:
     if get_backend(model.backend).simulated:
         fix = "use a backend that runs the model"
         raise UsageError("a simulated device computes no outputs to compare", got=model.backend, fix=fix)
-    if model.precision == "int8" and model.calibration is None and not _calibrated(model.model):
+    if model.precision == "int8" and model.calibration is None and not _calibrated(model):
         fix = "--set calibration=VIDEO|FOLDER (frames of your own)"
         raise UsageError(f"precision int8 of {model.name!r} needs frames to calibrate on", got="none", fix=fix)
 
 
-def _calibrated(location: str) -> bool:
-    return is_engine(location) or (inspect(location).format == "onnx" and is_quantised(location))
+def _calibrated(model: ModelPlan) -> bool:
+    """Whether the file holds its scales already."""
+    if get_backend(model.backend).is_built(model.model):
+        return True
+    return inspect(model.model).format == "onnx" and is_quantised(model.model)
 
 
 def _pictures(input: Input, count: int, seed: int) -> list[Any]:
     """Up to `count` pictures, as many of each source. Raises SourceError."""
     names = input.videos or (SYNTHETIC,)
-    each = -(-count // len(names))
-    found = (_of(name, input, count, seed)[:each] for name in names)
-    return [picture for pictures in found for picture in pictures][:count]
+    share = math.ceil(count / len(names))
+    by_source = (_pictures_of(name, input, count, seed)[:share] for name in names)
+    return [picture for pictures in by_source for picture in pictures][:count]
 
 
-def _of(name: str, input: Input, count: int, seed: int) -> Sequence[Any]:
+def _pictures_of(name: str, input: Input, count: int, seed: int) -> Sequence[Any]:
     if name == SYNTHETIC or _live(name):
         return decode_all(name, count, size=input.size, seed=seed)
     return calibration.pictures_of(name)
@@ -129,28 +135,34 @@ def _live(name: str) -> bool:
     return "://" in name and not name.startswith("file://")
 
 
-def _compare(models: tuple[ModelPlan, ...], input: Input, frames: int, seed: int, tell: Tell) -> _Found:
+def _compare(models: tuple[ModelPlan, ModelPlan], input: Input, frames: int, seed: int, tell: Tell) -> _Numbers:
     """The numbers; `models` are the reference and the candidate."""
     with ExitStack() as stack:
-        sides = [_Side(model, stack, tell) for model in models]
-        _alike(*sides)
-        pictures = _pictures(input, frames, seed) if sides[0].takes_pictures else range(frames)
-        tallies: dict[str, Tally] = {}
-        outputs = (side.outputs(pictures, seed) for side in sides)
-        for number, (wanted, got) in enumerate(zip(*outputs, strict=True)):
-            _add(tallies, wanted, got)
-            tell("comparing outputs", (number + 1) / len(pictures))
-    return _Found(len(pictures), tuple(tally.result() for tally in tallies.values()))
+        reference, candidate = (_LoadedModel(model, stack, tell) for model in models)
+        _check_inputs(reference, candidate)
+        pictures = _pictures(input, frames, seed) if reference.takes_pictures else range(frames)
+        outputs = zip(reference.outputs(pictures, seed), candidate.outputs(pictures, seed), strict=True)
+        return _Numbers(len(pictures), _tallied(outputs, len(pictures), tell))
 
 
-def _add(tallies: dict[str, Tally], wanted: Tensors, got: Tensors) -> None:
-    if wanted.keys() != got.keys():
-        raise ModelError("the outputs have other names than the reference's", got=list(got), expected=list(wanted))
-    for name, values in wanted.items():
-        tallies.setdefault(name, Tally(name)).add(values, got[name])
+def _tallied(outputs: Iterable[tuple[Tensors, Tensors]], count: int, tell: Tell) -> tuple[OutputAgreement, ...]:
+    """The numbers of all outputs; `outputs` are pairs of the reference's and the candidate's for each frame."""
+    tallies: dict[str, Tally] = {}
+    for done, (expected, actual) in enumerate(outputs, 1):
+        _add(tallies, expected, actual)
+        tell("comparing outputs", done / count)
+    return tuple(tally.result() for tally in tallies.values())
 
 
-class _Side:
+def _add(tallies: dict[str, Tally], expected: Tensors, actual: Tensors) -> None:
+    if expected.keys() != actual.keys():
+        problem = "the outputs have other names than the reference's"
+        raise ModelError(problem, got=list(actual), expected=list(expected))
+    for name, values in expected.items():
+        tallies.setdefault(name, Tally(name)).add(values, actual[name])
+
+
+class _LoadedModel:
     """A model loaded as its plan says, fed frame by frame; closed with `stack`."""
 
     def __init__(self, model: ModelPlan, stack: ExitStack, tell: Tell) -> None:
@@ -168,18 +180,21 @@ class _Side:
         return self.session.resolved.image is not None
 
     def outputs(self, pictures: Sequence[Any], seed: int) -> Iterator[dict[str, NDArray[Any]]]:
-        """The outputs of each picture; a last batch is filled up with the first pictures, and those left out."""
+        """The outputs per picture. A last batch is filled up with the first pictures, whose outputs are left out."""
         size = self._plan.batch.max
-        fill = self._prepared() if self.takes_pictures else self._drawn(seed)
+        fill = self._preparation() if self.takes_pictures else self._random(seed)
         for first in range(0, len(pictures), size):
             for place in range(size):
                 fill(pictures[(first + place) % len(pictures)], place)
-            self._worker.enqueue(0, size)
-            made = self._worker.wait(0)
+            outputs = self._infer(size)
             for place in range(min(size, len(pictures) - first)):
-                yield {name: _of_frame(values, place, size) for name, values in made.items()}
+                yield {name: _of_frame(values, place, size) for name, values in outputs.items()}
 
-    def _prepared(self) -> Any:
+    def _infer(self, size: int) -> Tensors:
+        self._worker.enqueue(0, size)
+        return self._worker.wait(0)
+
+    def _preparation(self) -> Fill:
         image = self.session.resolved.image
         assert image is not None
         size = (image.height, image.width)
@@ -187,8 +202,8 @@ class _Side:
         into = self._worker.staging(0)[image.name]
         return lambda picture, place: prepare(picture, into[place])
 
-    def _drawn(self, seed: int) -> Any:
-        """Inputs of the frame's number and name, so that they are the same for both sides."""
+    def _random(self, seed: int) -> Fill:
+        """Random inputs, seeded by the frame's number and the input's name: the same for both models."""
         staging = self._worker.staging(0)
 
         def fill(number: int, place: int) -> None:
@@ -199,7 +214,7 @@ class _Side:
 
 
 def _answering(model: ModelPlan) -> ModelPlan:
-    """The plan without what only decides how fast it answers, so that one comparison serves many plans.
+    """The plan without settings that affect speed only, so that one comparison serves many plans.
 
     Inputs that stay on the device (`transfer`) would be those of the first frame.
     """
@@ -208,57 +223,74 @@ def _answering(model: ModelPlan) -> ModelPlan:
 
 
 def _draw(into: NDArray[Any], place: int, size: int, rng: np.random.Generator) -> None:
-    """One item of a batch; what has no batch is drawn with the first. Within what `staging_array` allows itself."""
+    """Fill one item of a batch; an input without a batch is filled with the first. Values are as in `staging_array`."""
     if into.shape[:1] == (size,):
         into = into[place]
     elif place:
         return
-    shape = into.shape
-    into[...] = rng.random(shape, dtype=np.float32) if into.dtype.kind in "fV" else rng.integers(0, 2, shape)
+    if into.dtype.kind in "fV":
+        into[...] = rng.random(into.shape, dtype=np.float32)
+    else:
+        into[...] = rng.integers(0, 2, into.shape)
 
 
 def _of_frame(values: Any, place: int, size: int) -> NDArray[Any]:
-    """The part of an output that is of one frame; all of it where it has no batch."""
+    """The part of an output that belongs to one frame; all of it where it has no batch."""
     array = np.asarray(values)
-    return array[place : place + 1] if array.shape[:1] == (size,) else array
+    if array.shape[:1] != (size,):
+        return array
+    return array[place : place + 1]
 
 
-def _alike(reference: _Side, candidate: _Side) -> None:
-    wanted, got = (sorted(side.session.resolved.shapes) for side in (reference, candidate))
-    if wanted != got:
+def _check_inputs(reference: _LoadedModel, candidate: _LoadedModel) -> None:
+    expected, actual = (sorted(model.session.resolved.shapes) for model in (reference, candidate))
+    if expected != actual:
         fix = "compare two forms of the same model"
-        raise ModelError("the inputs have other names than the reference's", got=got, expected=wanted, fix=fix)
+        raise ModelError("the inputs have other names than the reference's", got=actual, expected=expected, fix=fix)
 
 
-def _name(candidate: ModelPlan, reference: ModelPlan, input: Input, frames: int, seed: int) -> str | None:
-    """Where the cache keeps the numbers; None where nobody knows whether the frames are the same again."""
-    sides = (candidate, reference)
-    if any(map(_live, input.videos)) or any(side.prepare.hook for side in sides):
+def _cache_name(candidate: ModelPlan, reference: ModelPlan, input: Input, frames: int, seed: int) -> str | None:
+    """The name of the numbers in the cache; None where the frames may be different the next time."""
+    models = (candidate, reference)
+    if any(map(_live, input.videos)) or any(model.prepare.hook for model in models):
         return None
-    shown = [calibration.calibration_key(replace(candidate, calibration=name)) for name in input.videos]
-    parts = [part for side in sides for part in _settings(side)]
-    return f"agreements/{cache.key(_MADE, probe().fingerprint, *parts, input.size, *shown, frames, seed)}.json"
+    videos = [calibration.calibration_key(replace(candidate, calibration=name)) for name in input.videos]
+    parts = [part for model in models for part in _settings(model)]
+    return f"agreements/{cache.key(_VERSION, probe().fingerprint, *parts, input.size, *videos, frames, seed)}.json"
 
 
 def _settings(model: ModelPlan) -> Iterator[object]:
-    """All that decides what a model answers."""
-    yield from (msgspec.json.encode(replace(_answering(model), name="")), get_backend(model.backend).versions())
-    if is_engine(model.model):
+    """All that decides the outputs of a model."""
+    backend = get_backend(model.backend)
+    yield msgspec.json.encode(replace(_answering(model), name=""))
+    yield backend.versions()
+    if backend.is_built(model.model):
         yield _stamp(Path(model.model))
         return
-    found = inspect(model.model)
-    yield found.sha256
-    yield from map(_stamp, weight_files(model.model) if found.format == "onnx" else ())
+    spec = inspect(model.model)
+    yield spec.sha256
+    if spec.format == "onnx":
+        yield from map(_stamp, weight_files(model.model))
     yield calibration.calibration_key(model)
 
 
 def _stamp(path: Path) -> str:
-    return f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}" if path.is_file() else str(path)
+    """A text that changes with the file."""
+    if not path.is_file():
+        return str(path)
+    return f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}"
 
 
-def _kept(name: str | None) -> _Found | None:
+def _cached(name: str | None) -> _Numbers | None:
     path = cache.folder() / (name or "")
+    if name is None or not path.is_file():
+        return None
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_Found) if name and path.is_file() else None
+        return msgspec.json.decode(path.read_bytes(), type=_Numbers)
     except (OSError, msgspec.DecodeError):  # damaged: it is made again
         return None
+
+
+def _keep(name: str | None, numbers: _Numbers) -> None:
+    if name is not None:
+        cache.put(name, msgspec.json.encode(numbers))

@@ -1,68 +1,83 @@
-"""What a tuning knows, and where it keeps it: candidates and primitives, saved as they come in, found again."""
+"""Candidates and primitives of one tuning, saved as they arrive and reloaded by the same command."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
-from framepace.facts.primitives import Primitives
+from framepace.facts.primitives import ModelCost, Primitives
 from framepace.facts.settings import Case
 from framepace.facts.tuning import Candidate, Goal, Tuning
 from framepace.store import write_atomic
 
-TUNING, PRIMITIVES = "tuning.json", "primitives.json"
+TUNING = "tuning.json"
+PRIMITIVES = "primitives.json"
 
 
 def key_of(case: Case, goal: Goal, machine: str, *parts: Any) -> str:
-    """What must be alike for a tuning to go on from where another one ended."""
-    told = msgspec.json.encode(msgspec.to_builtins([case, goal, machine, *parts]), order="sorted")
-    return hashlib.sha256(told).hexdigest()[:12]
+    """The hash of all that must be equal for a tuning to go on from where another one ended."""
+    text = msgspec.json.encode(msgspec.to_builtins([case, goal, machine, *parts]), order="sorted")
+    return hashlib.sha256(text).hexdigest()[:12]
 
 
-class Known:
-    """Candidates by number, and primitives; in `folder` too, where there is one."""
+class TuningJournal:
+    """Candidates by number, and primitives; in `folder` too, where there is one.
+
+    An earlier tuning in the folder is continued where its key is the same; a damaged or other file counts as none.
+    """
 
     def __init__(self, goal: Goal, key: str, machine: str, folder: Path | None) -> None:
-        self.goal, self.key, self.machine, self._folder = goal, key, machine, folder
+        self.key = key
+        self.machine = machine
         self.candidates: list[Candidate] = []
         self.primitives: Primitives | None = None
+        self._goal = goal
+        self._folder = folder
         self._load()
 
-    def number(self, settings: Mapping[str, Any]) -> int:
-        """The candidate with these settings; a new one where there is none."""
-        found = next((n for n, c in enumerate(self.candidates) if c.settings == settings), None)
-        if found is not None:
-            return found
+    def number_of(self, settings: Mapping[str, Any]) -> int:
+        """The number of the candidate with these settings; a new one where there is none."""
+        for number, candidate in enumerate(self.candidates):
+            if candidate.settings == settings:
+                return number
         self.candidates.append(Candidate(settings=dict(settings)))
         return len(self.candidates) - 1
 
     def change(self, number: int, **fields: Any) -> None:
-        """Replace fields of a candidate; what was measured or predicted is saved."""
+        """Replace fields of a candidate; measurements and predictions are saved."""
         self.candidates[number] = replace(self.candidates[number], **fields)
         if fields.keys() & {"measured", "predicted"}:
-            self.save(Tuning(goal=self.goal, candidates=tuple(self.candidates)))
+            self.save(Tuning(goal=self._goal, candidates=tuple(self.candidates)))
 
-    def learn(self, more: Primitives) -> None:
-        """Add primitives."""
-        before: Sequence[Any] = () if self.primitives is None else self.primitives.costs
-        costs = (*(c for c in before if c.model not in [m.model for m in more.costs]), *more.costs)
-        self.primitives = replace(more, costs=tuple(costs))
+    def fail(self, number: int, error: Exception) -> None:
+        """Record that a candidate cannot be run, and why."""
+        self.change(number, error=str(error) or type(error).__name__)
+
+    def add_primitives(self, primitives: Primitives) -> None:
+        """Add primitives, in place of older ones of the same models."""
+        models = [cost.model for cost in primitives.costs]
+        older = [cost for cost in self._costs() if cost.model not in models]
+        self.primitives = replace(primitives, costs=(*older, *primitives.costs))
         if self._folder is not None:
             write_atomic(self._folder / PRIMITIVES, msgspec.json.encode(self.primitives))
 
     def save(self, tuning: Tuning) -> None:
         """Write the tuning as it is."""
         if self._folder is not None:
-            told = replace(tuning, key=self.key, machine=self.machine)
-            write_atomic(self._folder / TUNING, msgspec.json.encode(told))
+            stamped = replace(tuning, key=self.key, machine=self.machine)
+            write_atomic(self._folder / TUNING, msgspec.json.encode(stamped))
+
+    def _costs(self) -> tuple[ModelCost, ...]:
+        if self.primitives is None:
+            return ()
+        return self.primitives.costs
 
     def _load(self) -> None:
-        """What an earlier run with the same key left; a damaged or other file counts as none."""
         if self._folder is None or not (self._folder / TUNING).is_file():
             return
         try:

@@ -8,20 +8,24 @@ from framepace.errors import FramepaceError
 from framepace.facts.plan import ModelPlan, Plan
 from framepace.models.spec import inspect, resolve
 from framepace.recording.machine import probe
-from framepace.tuning.space import Surroundings
+from framepace.tuning.space import MachineOptions
 
 
-def surroundings(plan: Plan) -> Surroundings:
-    """See Surroundings. Backends that only simulate are never offered beside those that run models."""
+def machine_options(plan: Plan) -> MachineOptions:
+    """See MachineOptions. Backends that compute nothing are never offered beside those that run models."""
     gpus = probe().gpus
-    sms = min((gpu.sm_count or 1 for gpu in gpus), default=0)
-    batches, backends = all(map(_takes_batches, plan.models)), _backends(plan, bool(gpus))
-    options = {name: frozenset(get_backend(name).options) for name in backends}
-    return Surroundings(cores=len(usable_cores()), sms=sms, backends=backends, batches=batches, options=options)
+    backends = _backends(plan, bool(gpus))
+    return MachineOptions(
+        cores=len(usable_cores()),
+        sms=min((gpu.sm_count or 1 for gpu in gpus), default=0),
+        backends=backends,
+        batches=all(map(_takes_batches, plan.models)),
+        options={name: frozenset(get_backend(name).options) for name in backends},
+    )
 
 
 def _takes_batches(model: ModelPlan) -> bool:
-    """False only for what is known to be fixed; what cannot be told says so when it is loaded."""
+    """False only where the batch size is known to be fixed; otherwise loading will say."""
     try:
         return bool(resolve(inspect(model.model), model).batched)
     except FramepaceError:
@@ -29,18 +33,19 @@ def _takes_batches(model: ModelPlan) -> bool:
 
 
 def _backends(plan: Plan, gpu: bool) -> tuple[str, ...]:
-    own = plan.models[0].backend
-    if any(m.backend != own or m.options for m in plan.models) or get_backend(own).simulated or own == "null":
-        return (own,)
-    others = (n for n in backend_names() if n not in (own, "null") and all(_runs(n, m, gpu) for m in plan.models))
-    return (own, *others)
+    """The plan's own backend, and others that run all of its models."""
+    current = plan.models[0].backend
+    if not get_backend(current).computes or any(m.backend != current or m.options for m in plan.models):
+        return (current,)
+    others = (name for name in backend_names() if name != current)
+    return (current, *(name for name in others if all(_runs(name, model, gpu) for model in plan.models)))
 
 
 def _runs(name: str, model: ModelPlan, gpu: bool) -> bool:
     """Whether a backend is installed, runs the model's kind of file, and has its device here."""
     try:
         backend = get_backend(name)
-        if backend.simulated or not backend.takes(model.model) or inspect(model.model).format != "onnx":
+        if not backend.computes or not backend.takes(model.model) or inspect(model.model).format != "onnx":
             return False
     except FramepaceError:
         return False

@@ -1,14 +1,14 @@
-"""What a goal asks, as pure arithmetic: the load at a level, the numbers of a run, and which candidate is better.
+"""Goals as pure arithmetic: the load at a level, the numbers of a run, and which candidate is better.
 
-Goals that ask for the most of something ('cameras', 'fps') are searched over levels: whole numbers that stand for ever
-heavier loads. Level n is n cameras, or a rate of 1.02^n frames a second of each camera. The other goals have one level,
-the number of cameras.
+Goals that ask for the most of something ('cameras', 'fps') are searched over levels: whole numbers, each a heavier load
+than the one before. Level n is n cameras, or a rate of 1.02^n frames per second of each camera. The other goals have
+one level, the number of cameras.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from msgspec.structs import replace
@@ -17,14 +17,14 @@ from framepace.analyze.stages import frames
 from framepace.analyze.summary import summarize
 from framepace.facts.plan import Target
 from framepace.facts.settings import Case
-from framepace.facts.summary import Summary
+from framepace.facts.summary import Cost, Summary
 from framepace.facts.trace import Trace
 from framepace.facts.tuning import Candidate, Figures, Goal, Trial, carried
 from framepace.facts.workload import Paced
 from framepace.units import NS_PER_MS
 
-_CAME = 0.8  # of the frames that a level asks for: with less, the run says nothing of that level
-STEP = 1.02  # between rates that are told apart
+_CAME = 0.8  # of the frames that a level asks for: with fewer, the run says nothing about that level
+STEP = 1.02  # ratio of rates that are distinguished
 Standing = tuple[float, float, float]
 
 
@@ -34,14 +34,14 @@ def scales(goal: Goal) -> bool:
 
 
 def rate(goal: Goal, level: int) -> float:
-    """Frames a second of all cameras together at `level`."""
+    """Frames per second of all cameras together at `level`."""
     if goal.objective == "fps":
         return (goal.cameras or 1) * float(STEP**level)
     return level * goal.fps
 
 
 def level_of(goal: Goal, fps: float) -> int:
-    """The highest level whose cameras together bring no more than `fps` frames a second; 0 where none does."""
+    """The highest level whose cameras together bring no more than `fps` frames per second; 0 where none does."""
     if not scales(goal):
         return goal.cameras or 1
     if goal.objective == "fps":
@@ -51,95 +51,131 @@ def level_of(goal: Goal, fps: float) -> int:
 
 def case_at(case: Case, goal: Goal, level: int) -> Case:
     """The case under the load of `level`."""
-    cameras = level if goal.objective == "cameras" else goal.cameras or 1
-    each = rate(goal, level) / cameras
-    workload = replace(case.workload, load=Paced(fps=each), input=replace(case.workload.input, cameras=cameras))
-    plan = replace(case.plan, target=Target(fps=each, p99_ms=goal.p99_ms))
+    cameras = goal.cameras or 1
+    if goal.objective == "cameras":
+        cameras = level
+    fps = rate(goal, level) / cameras
+    workload = replace(case.workload, load=Paced(fps=fps), input=replace(case.workload.input, cameras=cameras))
+    plan = replace(case.plan, target=Target(fps=fps, p99_ms=goal.p99_ms))
     return Case(plan=plan, workload=workload)
 
 
 def figures(trace: Trace, summary: Summary | None = None) -> Figures:
-    """The numbers of a run that decide. p99 is the quantile of what was delivered, without an interval."""
+    """The numbers of a run that decide. p99 is the quantile of the delivered frames, without an interval."""
     s = summary or summarize(trace)
     latency = frames(trace.measured())["latency"]
-    used = [d.energy_mj for d in s.devices if d.energy_mj is not None]
-    powers = [d.medians["power_mw"] for d in s.devices if "power_mw" in d.medians]
-    power = sum(powers) / 1000 if powers else None
-    energy = sum(used) / 1000 / len(latency) if used and len(latency) else None
-    if energy is None and power is not None and s.throughput > 0:
-        energy = power / s.throughput
-    return Figures(
+    common = Figures(
         frames=len(latency),
-        p99=float(np.quantile(latency, 0.99)) if len(latency) else None,
-        missed=s.missed or 0.0 if len(latency) else 1.0,
+        missed=1.0,
         throughput=s.throughput,
         cpu=s.process_cpu,
-        energy=energy,
-        power=power,
-        device_memory=s.cost.device_memory if s.cost is not None else None,
+        energy=_energy(s, len(latency)),
+        power=_power(s),
+        device_memory=(s.cost or Cost()).device_memory,
         neighbours=s.neighbours_cpu,
         stages={stage.name: stage.mean for stage in s.frames.stages},
     )
+    if not len(latency):
+        return common
+    return replace(common, p99=float(np.quantile(latency, 0.99)), missed=s.missed or 0.0)
 
 
-def met(goal: Goal, found: Figures, level: int) -> bool:
+def _power(s: Summary) -> float | None:
+    """Power of all GPUs together, W."""
+    powers = [device.medians["power_mw"] for device in s.devices if "power_mw" in device.medians]
+    if not powers:
+        return None
+    return sum(powers) / 1000
+
+
+def _energy(s: Summary, frames: int) -> float | None:
+    """Energy of all GPUs per frame, J: by their counters, else by the power."""
+    counters = [device.energy_mj for device in s.devices if device.energy_mj is not None]
+    if counters and frames:
+        return sum(counters) / 1000 / frames
+    power = _power(s)
+    if power is None or s.throughput <= 0:
+        return None
+    return power / s.throughput
+
+
+def met(goal: Goal, result: Figures, level: int) -> bool:
     """Whether a run at `level` kept the constraints."""
-    return not shortfalls(goal, found, level)
+    return not shortfalls(goal, result, level)
 
 
-def shortfalls(goal: Goal, found: Figures, level: int) -> tuple[str, ...]:
+def shortfalls(goal: Goal, result: Figures, level: int) -> tuple[str, ...]:
     """A sentence for each constraint that a run at `level` did not keep, saying by how much."""
-    told = []
-    if found.missed > goal.late:
-        late = f"{found.missed:.1%} of the frames were late, {goal.late:.0%} may be"
-        over = "" if found.p99 is None else f" (p99 {found.p99 / NS_PER_MS:.1f} ms, allowed {goal.p99_ms:.1f} ms)"
-        told.append(late + over)
-    if goal.memory_bytes is not None and (found.device_memory or 0) > goal.memory_bytes:
-        used, allowed = (found.device_memory or 0) / 2**20, goal.memory_bytes / 2**20
-        told.append(f"{used:.0f} MiB of device memory in use, {allowed:.0f} MiB allowed")
-    if found.throughput < _CAME * (wanted := rate(goal, level)):
-        told.append(f"{found.throughput:.0f} frames/s came through, {wanted:.0f} were to come")
-    return tuple(told)
+    return tuple(_shortfalls(goal, result, rate(goal, level)))
 
 
-def value(goal: Goal, found: Figures) -> float:
-    """What a goal without levels makes small; infinite where it was not measured."""
-    of = {"p99": found.p99, "cpu": found.cpu, "energy": found.energy}.get(goal.objective)
-    return math.inf if of is None else of
+def _shortfalls(goal: Goal, result: Figures, fps: float) -> Iterator[str]:
+    if result.missed > goal.late:
+        late = f"{result.missed:.1%} of the frames were late, {goal.late:.0%} may be"
+        if result.p99 is not None:
+            late += f" (p99 {result.p99 / NS_PER_MS:.1f} ms, allowed {goal.p99_ms:.1f} ms)"
+        yield late
+    used = result.device_memory or 0
+    if goal.memory_bytes is not None and used > goal.memory_bytes:
+        yield f"{used / 2**20:.0f} MiB of device memory in use, {goal.memory_bytes / 2**20:.0f} MiB allowed"
+    if result.throughput < _CAME * fps:
+        yield f"{result.throughput:.0f} frames/s came through, {fps:.0f} were to come"
 
 
-def came(goal: Goal, at: Trial) -> float:
-    """Frames a second of each camera that came through in a trial."""
-    return min(rate(goal, at.level), at.figures.throughput) / (goal.cameras or 1)
+def value(goal: Goal, result: Figures) -> float:
+    """The number that a goal without levels minimises; infinite where it was not measured."""
+    numbers = {"p99": result.p99, "cpu": result.cpu, "energy": result.energy}
+    return _or_infinite(numbers.get(goal.objective))
+
+
+def came(goal: Goal, trial: Trial) -> float:
+    """Frames per second of each camera that came through in a trial."""
+    return min(rate(goal, trial.level), trial.figures.throughput) / (goal.cameras or 1)
 
 
 def standing(goal: Goal, trials: Sequence[Trial]) -> Standing | None:
     """How good a candidate is by these trials, the larger the better; None without any.
 
-    With levels: the level carried, then how few frames were late and how small p99 was there (or at the lowest level,
-    where none is carried). Without: whether the constraints were kept in half of the trials, then the median of what
-    is made small, by p99 where they were not kept.
+    With levels: the level carried, then the share of late frames and p99 there, both negated (at the lowest level,
+    where none is carried). Without: whether the constraints were kept in half of the trials, then the median of the
+    number to minimise, negated; of p99 where they were not kept.
     """
     if not trials:
         return None
     if scales(goal):
-        level = carried(trials)
-        at = [t for t in trials if t.level == (level or min(x.level for x in trials))]
-        return (float(level), -_middle([t.figures.missed for t in at]), -_middle([t.figures.p99 for t in at]))
-    kept = sum(t.met for t in trials) * 2 >= len(trials)
-    made_small = [value(goal, t.figures) if kept else t.figures.p99 for t in trials]
-    return (float(kept), -_middle(made_small), -_middle([t.figures.p99 for t in trials]))
+        return _standing_by_level(trials)
+    kept = sum(trial.met for trial in trials) * 2 >= len(trials)
+    p99 = _median([trial.figures.p99 for trial in trials])
+    if not kept:  # numbers of runs that break a constraint say little; p99 says how far off they are
+        return (0.0, -p99, -p99)
+    return (1.0, -_median([value(goal, trial.figures) for trial in trials]), -p99)
 
 
-def _middle(values: Sequence[float | None]) -> float:
-    return float(np.median([math.inf if v is None else v for v in values]))
+def _standing_by_level(trials: Sequence[Trial]) -> Standing:
+    # A median over all trials of that level, not the last one: a single run may be lucky or disturbed.
+    level = carried(trials)
+    lowest = min(trial.level for trial in trials)
+    figures = [trial.figures for trial in trials if trial.level == (level or lowest)]
+    return (float(level), -_median([f.missed for f in figures]), -_median([f.p99 for f in figures]))
+
+
+def _median(values: Sequence[float | None]) -> float:
+    return float(np.median([_or_infinite(number) for number in values]))
+
+
+def _or_infinite(number: float | None) -> float:
+    if number is None:
+        return math.inf
+    return number
 
 
 def best_of(goal: Goal, candidates: Sequence[Candidate], *, measured: bool = True) -> int | None:
-    """The number of the best candidate by what was measured (or predicted); None where nothing was."""
-    ranked = [
-        (stands, -number)
-        for number, c in enumerate(candidates)
-        if c.error is None and (stands := standing(goal, c.measured if measured else c.predicted)) is not None
-    ]
-    return -max(ranked)[1] if ranked else None
+    """The number of the best candidate by its measurements (or predictions); None where there are none."""
+    ranked = []
+    for number, candidate in enumerate(candidates):
+        stands = standing(goal, candidate.measured if measured else candidate.predicted)
+        if candidate.error is None and stands is not None:
+            ranked.append((stands, -number))
+    if not ranked:
+        return None
+    return -max(ranked)[1]

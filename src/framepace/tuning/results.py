@@ -1,4 +1,4 @@
-"""What a tuning leaves for people: the plan as a file with its numbers, and the report."""
+"""The files of a tuning for people: the plan with its numbers, and the report."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ def save_tuned(tuning: Tuning, folder: Path) -> None:
 
 
 def _numbers(tuning: Tuning) -> str:
-    """Measured and predicted numbers as comments, so that the plan says what it rests on."""
+    """Measured and predicted numbers as comments, so that the plan file says what it is based on."""
     row = next((row for row in tuning_view(tuning).rows if row.best), None)
     if row is None:
         return ""
-    told = [("measured", row.reached), ("predicted", row.foretold), ("p99", row.texts[3]), ("a frame", row.cost_text)]
-    lines = [f"# {name}: {text}" for name, text in told if text]
+    texts = {"measured": row.reached, "predicted": row.foretold, "p99": row.texts[3], "a frame": row.cost_text}
+    lines = [f"# {name}: {text}" for name, text in texts.items() if text]
     return "\n".join([*lines, *(f"# missing: {text}" for text in tuning.shortfalls), ""])
 
 
 def _traces(tuning: Tuning, folder: Path) -> list[Trace]:
-    found = []
+    traces = []
     for path in sorted((folder / "runs").glob(f"{tuning.best}-at-*"), key=lambda p: p.stat().st_mtime)[-_TRACES:]:
         try:
-            found.append(load_trace(path))
+            traces.append(load_trace(path))
         except StoreError:
             continue
-    return found
+    return traces

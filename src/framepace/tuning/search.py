@@ -1,7 +1,7 @@
-"""What to try next, given all that is known so far: pure decisions, no device and no time.
+"""The step to try next, from all trials so far: pure decisions, no device and no time.
 
 Predictions are cheap and measurements decide. Candidates are predicted from the most hopeful downwards, each only as
-far as it may still be among the best; the best of them are measured in turn, and then what is one step away from the
+far as it may still be among the best; the best of them are measured in turn, and then those one step away from the
 best measured so far. One run at the level above the best's is enough to see that another candidate is no better.
 """
 
@@ -19,14 +19,15 @@ from framepace.units import NS_PER_MS
 
 Step = tuple[int, int]  # the number of a candidate and the level to try it at
 Neighbours = Callable[[Mapping[str, Any]], Sequence[Mapping[str, Any]]]
-FRONT = 5  # candidates that are measured because of what was predicted, beside the plan as given
-_CLOSE = 0.95  # of the best predicted level: how far down predictions are of interest
-_OVERLOADED = 0.97  # of the frames that come in go out
+FRONT = 5  # candidates that are measured because of their predictions, beside the plan as given
+_CLOSE = 0.95  # of the best predicted level: candidates below it are of no interest
+_OVERLOADED = 0.97  # share of the frames that must come out
+_FAR = 0.8  # of the bound: the first guess, where nothing was predicted yet
 _COARSE = 0.05  # of a level: how finely predictions are resolved, and measurements at first
 _ROUGH = 0.25  # likewise, of the plan as given where it is not the best so far
-_HOPE = 1.25  # times the predicted level: what a measurement may still bring
+_HOPE = 1.25  # times the predicted level: the most that a measurement may still bring
 _NEAR = 5  # times the frames that may be late: a level missed by no more is tried a second time
-_REPEATS = (3, 3, 2)  # trials of the first, second and third where several are needed to tell them apart
+_REPEATS = (3, 3, 2)  # trials of the first, second and third where runs differ when repeated
 
 
 def next_level(
@@ -41,10 +42,10 @@ def next_level(
 
     Args:
         done: levels tried so far, and whether each was carried (the lower the level, the easier).
-        guess: about where it is expected. Where that much was carried and more was not, the level just above what was
+        guess: the level that is expected. Where it was carried and a higher one was not, the level just above the one
             carried is tried next, once: with `fine`, that ends the search.
         floor: a level at or below which the answer is of no interest; one above it is tried first.
-        fine: the answer is known well enough when what the levels around it stand for is this share apart.
+        fine: the answer is known well enough when the loads of the levels around it are this share apart.
         ceiling: the highest level there is.
         stands_for: the load of a level. One that was carried against expectation is followed by an eighth more, then
             by a quarter more, by half as much again, and by twice as much as long as all are carried (galloping search:
@@ -53,22 +54,44 @@ def next_level(
     low = max((level for level, kept in done.items() if kept), default=0)
     high = min((level for level, kept in done.items() if not kept and level > low), default=None)
     start = max(low, floor)
+    # 1. Nothing has failed above `low`: upwards.
     if high is None:
-        further = guess if guess > start else _further(start, len(done), stands_for)
-        level = floor + 1 if floor and low <= floor else further
-        level = level if ceiling is None else min(level, ceiling)
-        return level if level > start else None
+        return _upwards(low, guess, floor, ceiling, len(done), stands_for)
+    # 2. The answer is between neighbours, or between levels that `fine` does not distinguish.
     if high - start <= 1 or stands_for(high) <= (1 + fine) * stands_for(start):
         return None
+    # 3. The expectation lies between and was not tried.
     if start < guess < high and guess not in done:
         return guess
+    # 4. The expectation was carried, and no more than that: one failure just above it is proof enough.
     if low and low <= (1 + fine) * guess and guess <= start and start == low:
         return _finest(start, high, fine, stands_for)
-    return _below(high, len(done), stands_for) if start == 0 else (start + high) // 2
+    # 5. Nothing was carried: downwards, in growing steps.
+    if start == 0:
+        return _below(high, len(done), stands_for)
+    # 6. Halve the gap.
+    return (start + high) // 2
+
+
+def _upwards(
+    low: int, guess: int, floor: int, ceiling: int | None, count: int, stands_for: Callable[[int], float]
+) -> int | None:
+    """The next level where all `count` levels so far were carried, up to `low`; None at the ceiling."""
+    start = max(low, floor)
+    level = guess
+    if floor and low <= floor:
+        level = floor + 1  # is it better than the best at all?
+    elif guess <= start:
+        level = _further(start, count, stands_for)
+    if ceiling is not None:
+        level = min(level, ceiling)
+    if level <= start:
+        return None
+    return level
 
 
 def _finest(low: int, high: int, fine: float, stands_for: Callable[[int], float]) -> int:
-    """The lowest level above `low` whose failing says that `low` is the answer; between both."""
+    """The level above `low` and below `high` whose failure proves that `low` is the answer, to within `fine`."""
     level = low + 1
     while level + 1 < high and stands_for(level + 1) <= (1 + fine) * stands_for(low):
         level += 1
@@ -77,55 +100,76 @@ def _finest(low: int, high: int, fine: float, stands_for: Callable[[int], float]
 
 def _below(level: int, count: int, stands_for: Callable[[int], float]) -> int:
     """The next level to try where none of the `count` ones so far was carried; half the highest at least."""
-    share, less = max(0.5, 1 - 2.0**count / 16), level - 1
-    while less > level // 2 and stands_for(less) > share * stands_for(level):
-        less -= 1
-    return max(1, less)
+    share = max(0.5, 1 - 2.0**count / 16)
+    lower = level - 1
+    while lower > level // 2 and stands_for(lower) > share * stands_for(level):
+        lower -= 1
+    return max(1, lower)
 
 
 def _further(level: int, count: int, stands_for: Callable[[int], float]) -> int:
     """The next level to try where all of the `count` ones so far were carried."""
-    share, more = min(1.0, 2.0**count / 16), level + 1
-    while stands_for(more + 1) <= (1 + share) * stands_for(level):
-        more += 1
-    return more
+    share = min(1.0, 2.0**count / 16)
+    higher = level + 1
+    while stands_for(higher + 1) <= (1 + share) * stands_for(level):
+        higher += 1
+    return higher
 
 
 def next_prediction(goal: Goal, candidates: Sequence[Candidate]) -> Step | None:
     """The prediction that is worth most now; None when all candidates are predicted as far as they matter."""
-    best = max((carried(c.predicted) for c in candidates), default=0)
-    hopeful = [n for n, c in enumerate(candidates) if c.bound is not None and c.error is None]
-    most = max((candidates[n].bound or 0.0 for n in hopeful), default=0.0)
-    for number in sorted(hopeful, key=lambda n: -(candidates[n].bound or 0.0)):
-        level = _predicted_level(goal, candidates[number], best, most)
+    best = _predicted_bar(candidates)
+    bounds = {n: c.bound for n, c in enumerate(candidates) if c.bound is not None and c.error is None}
+    highest_bound = max(bounds.values(), default=0.0)
+    for number, bound in sorted(bounds.items(), key=lambda item: -item[1]):
+        if scales(goal):
+            level = _predicted_level(goal, candidates[number], bound, best)
+        else:
+            level = _only_level(goal, candidates[number], bound, highest_bound)
         if level is not None:
             return number, level
     return None
 
 
-def _predicted_level(goal: Goal, candidate: Candidate, best: int, most: float) -> int | None:
-    bound = candidate.bound or 0.0
+def _only_level(goal: Goal, candidate: Candidate, bound: float, highest_bound: float) -> int | None:
+    """The level of a goal without levels, where the candidate is not predicted and its bound is high enough."""
+    level = level_of(goal, bound)
+    if candidate.predicted or bound < min(rate(goal, level), highest_bound):
+        return None
+    return level
+
+
+def _predicted_level(goal: Goal, candidate: Candidate, bound: float, best: int) -> int | None:
+    """The level to predict a candidate at; None where it is known well enough, or cannot come near `best`."""
     highest = level_of(goal, bound)
-    if not scales(goal):
-        return None if candidate.predicted or bound < min(rate(goal, highest), most) else highest
     floor = _times(goal, _CLOSE, best)
     if 0 < highest <= floor:
         return None
-    guess = min(highest, _times(goal, 1 / _CLOSE, best)) if best else _times(goal, 0.8, highest)
-    done, ceiling = candidate.predicted, highest + highest // 2 + 1  # the bound was measured too
-    expected = came_out(goal, done) or (0 if done else max(1, guess))
-    return next_level(tried(done), expected, floor, _COARSE, ceiling, partial(rate, goal))
+    trials = candidate.predicted
+    expected = came_out(goal, trials)
+    if not trials:
+        expected = max(1, _first_guess(goal, highest, best))
+    ceiling = highest + highest // 2 + 1  # beyond the bound, which has the error of a measurement
+    return next_level(tried(trials), expected, floor, _COARSE, ceiling, partial(rate, goal))
+
+
+def _first_guess(goal: Goal, highest: int, best: int) -> int:
+    if best:
+        return min(highest, _times(goal, 1 / _CLOSE, best))
+    return _times(goal, _FAR, highest)
 
 
 def came_out(goal: Goal, trials: Sequence[Trial]) -> int:
-    """The level that what came out of an overloaded run would be enough for: where its limit is; 0 where none was."""
+    """The level that the throughput of an overloaded run is enough for: its limit; 0 where no run was overloaded."""
     through = [t.figures.throughput for t in trials if overloaded(goal, t.figures, t.level)]
-    return level_of(goal, max(through)) if through else 0
+    if not through:
+        return 0
+    return level_of(goal, max(through))
 
 
-def overloaded(goal: Goal, found: Figures, level: int) -> bool:
+def overloaded(goal: Goal, result: Figures, level: int) -> bool:
     """Whether fewer frames came out of a run than came in."""
-    return found.throughput < _OVERLOADED * rate(goal, level)
+    return result.throughput < _OVERLOADED * rate(goal, level)
 
 
 def next_trial(
@@ -135,19 +179,32 @@ def next_trial(
 
     `repeats`: a run is not the same when it is run again, so that a comparison needs several.
     """
-    front, best = _front(goal, candidates), best_of(goal, candidates)
-    around = set() if best is None else set(_around(goal, candidates, best, neighbours))
-    groups = (front, sorted(around - set(front), key=lambda n: _order(goal, candidates[n])))
+    front = _front(goal, candidates)
+    around = sorted(set(_around(goal, candidates, neighbours)) - set(front), key=lambda n: _order(goal, candidates[n]))
     # To a twentieth first: which candidate it is matters more than its last level.
-    for fine, group in ((fine, group) for fine in (_COARSE, 0.0) for group in groups):
-        levels = [(n, _trial_level(goal, candidates, n, repeats, fine)) for n in group]
-        steps = [(n, level) for n, level in levels if level is not None]
-        if steps and scales(goal):  # the most hopeful first: its level spares the others all but a trial
-            return max(steps, key=lambda step: _hope(goal, candidates, step[0]))
-        if steps:  # in turn, so that a disturbance does not meet one alone
-            return min(steps, key=lambda step: len(candidates[step[0]].measured))
-    again = (n for group in groups for n in group if repeats and _near_miss(goal, candidates, n))
-    return next(((n, _bar(candidates) + 1) for n in again), None)
+    for fine in (_COARSE, 0.0):
+        for group in (front, around):
+            step = _next_of(goal, candidates, group, repeats, fine)
+            if step is not None:
+                return step
+    for number in (*front, *around):
+        if repeats and _near_miss(goal, candidates, number):
+            return number, _bar(candidates) + 1
+    return None
+
+
+def _next_of(
+    goal: Goal, candidates: Sequence[Candidate], group: Sequence[int], repeats: bool, fine: float
+) -> Step | None:
+    """The measurement of one of these candidates that is worth most; None where none is needed."""
+    levels = [(n, _trial_level(goal, candidates, n, repeats, fine)) for n in group]
+    steps = [(n, level) for n, level in levels if level is not None]
+    if not steps:
+        return None
+    if scales(goal):  # the most hopeful first: its level spares the others all but a trial
+        return max(steps, key=lambda step: _hope(goal, candidates, step[0]))
+    # In turn, so that a disturbance does not meet one alone.
+    return min(steps, key=lambda step: len(candidates[step[0]].measured))
 
 
 def settled(goal: Goal, candidates: Sequence[Candidate]) -> bool:
@@ -157,80 +214,110 @@ def settled(goal: Goal, candidates: Sequence[Candidate]) -> bool:
 
 
 def _front(goal: Goal, candidates: Sequence[Candidate]) -> list[int]:
-    """The best by prediction, and second the plan as given, which the best is told against."""
-    known = [n for n, c in enumerate(candidates) if c.predicted and c.error is None]
-    ranked = sorted(known, key=lambda n: _order(goal, candidates[n]))[:FRONT]
-    given = [0] if candidates and candidates[0].error is None and 0 not in ranked else []
-    return [*ranked[:1], *given, *ranked[1:]]
+    """The best by prediction, and second the plan as given, with which the best is compared."""
+    predicted = [n for n, c in enumerate(candidates) if c.predicted and c.error is None]
+    ranked = sorted(predicted, key=lambda n: _order(goal, candidates[n]))[:FRONT]
+    if candidates and candidates[0].error is None and 0 not in ranked:
+        ranked.insert(1, 0)
+    return ranked
 
 
 def _order(goal: Goal, candidate: Candidate) -> tuple[float, ...]:
-    """Best predicted first; what was not predicted comes last, since only a measurement can tell."""
+    """Best predicted first; candidates without a prediction come last, since only a measurement can decide."""
     stands = standing(goal, candidate.predicted)
-    return (1.0,) if stands is None else (0.0, *(-part for part in stands))
+    if stands is None:
+        return (1.0,)
+    return (0.0, *(-part for part in stands))
 
 
-def _around(goal: Goal, candidates: Sequence[Candidate], best: int, neighbours: Neighbours) -> Iterator[int]:
-    """What is one step from the best; without levels, only what is not predicted to be worse."""
-    settings, own = neighbours(candidates[best].settings), standing(goal, candidates[best].predicted)
-    for n, c in enumerate(candidates):
-        told = standing(goal, c.predicted)
-        worse = not scales(goal) and own is not None and told is not None and told <= own
-        if c.error is None and c.settings in settings and not worse:
-            yield n
+def _around(goal: Goal, candidates: Sequence[Candidate], neighbours: Neighbours) -> Iterator[int]:
+    """Candidates one step from the best; without levels, only those that are not predicted to be worse."""
+    best = best_of(goal, candidates)
+    if best is None:
+        return
+    near = neighbours(candidates[best].settings)
+    for number, candidate in enumerate(candidates):
+        if candidate.error is None and candidate.settings in near and not _worse(goal, candidate, candidates[best]):
+            yield number
+
+
+def _worse(goal: Goal, candidate: Candidate, best: Candidate) -> bool:
+    """Whether a candidate is predicted to be no better than the best, by a goal without levels."""
+    stands = standing(goal, candidate.predicted)
+    reference = standing(goal, best.predicted)
+    return not scales(goal) and stands is not None and reference is not None and stands <= reference
 
 
 def _trial_level(goal: Goal, candidates: Sequence[Candidate], number: int, repeats: bool, fine: float) -> int | None:
-    candidate, best = candidates[number], _bar(candidates)
+    """The level to measure a candidate at; None when nothing more is to be known of it."""
+    candidate = candidates[number]
     if not scales(goal):
-        idle = len(candidate.measured) >= _wanted(goal, candidates, number, repeats)
-        return None if idle or _hopeless(goal, candidates, number) else level_of(goal, 0.0)
-    if number == 0 and fine and carried(candidate.measured) < best:
+        needed = _wanted(goal, candidates, number, repeats)
+        if len(candidate.measured) >= needed or _hopeless(goal, candidates, number):
+            return None
+        return level_of(goal, 0.0)
+    if number == 0 and fine and carried(candidate.measured) < _bar(candidates):
         return _rough_level(goal, candidates)
-    foretold, done = carried(candidate.predicted), tried(candidate.measured)
-    if candidate.predicted and not done and max(foretold + 1, _times(goal, _HOPE, foretold)) <= best:
+    return _level_above(goal, candidates, number, fine)
+
+
+def _level_above(goal: Goal, candidates: Sequence[Candidate], number: int, fine: float) -> int | None:
+    """The level to measure a candidate at, to see whether it carries more than the best."""
+    candidate = candidates[number]
+    best = _bar(candidates)
+    predicted = carried(candidate.predicted)
+    done = tried(candidate.measured)
+    if candidate.predicted and not done and max(predicted + 1, _times(goal, _HOPE, predicted)) <= best:
         return None
-    # Without a prediction: one above the best is of interest, and what comes after it is anybody's guess.
-    guess = _expected(goal, candidates, number) or (0 if done else best + 1)
-    floor = 0 if carried(candidate.measured) == best else best
+    guess = _expected(goal, candidates, number)
+    if not guess and not done:
+        guess = best + 1  # without a prediction: one above the best is of interest, and then nobody knows
+    floor = best
+    if carried(candidate.measured) == best:
+        floor = 0
     return next_level(done, guess, floor, fine, stands_for=partial(rate, goal))
 
 
 def _rough_level(goal: Goal, candidates: Sequence[Candidate]) -> int | None:
-    """The level at which to try the plan as given where another is better; None when its own is roughly known."""
-    given, around = candidates[0], _bar(candidates) + 1
-    bound = around if given.bound is None else level_of(goal, given.bound)
-    guess = _expected(goal, candidates, 0) or (0 if given.measured else bound)
-    return next_level(tried(given.measured), guess, 0, _ROUGH, stands_for=partial(rate, goal))
+    """The level at which to try the plan as given where another is better; None when its limit is roughly known."""
+    as_given = candidates[0]
+    guess = _expected(goal, candidates, 0)
+    if not guess and not as_given.measured:
+        guess = _bar(candidates) + 1
+        if as_given.bound is not None:
+            guess = level_of(goal, as_given.bound)
+    return next_level(tried(as_given.measured), guess, 0, _ROUGH, stands_for=partial(rate, goal))
 
 
 def _hope(goal: Goal, candidates: Sequence[Candidate], number: int) -> float:
-    """The level that a candidate may carry: what is expected of it, under what it was seen to miss.
+    """The level that a candidate may carry: the expected one, below any that it missed.
 
     Optimism in the face of uncertainty (Lai and Robbins, 1985): one trial that disappoints passes the turn on.
     """
     candidate = candidates[number]
     if number == 0 and carried(candidate.measured) < _bar(candidates) and _rough_level(goal, candidates) is not None:
-        return math.inf  # what the best is told against is due
+        return math.inf  # the plan with which the best is compared is due
     missed = min((level for level, kept in tried(candidate.measured).items() if not kept), default=math.inf)
     return max(carried(candidate.measured), min(_expected(goal, candidates, number), missed - 1))
 
 
 def _expected(goal: Goal, candidates: Sequence[Candidate], number: int) -> int:
-    """What came out of a candidate's overloaded trials, or what is predicted as far as that came true; 0: not known."""
+    """The level of a candidate's overloaded throughput, or the predicted one, corrected by `_trust`; 0: not known."""
     candidate = candidates[number]
     likely = _times(goal, _trust(goal, candidates), carried(candidate.predicted))
     return came_out(goal, candidate.measured) or likely
 
 
 def _trust(goal: Goal, candidates: Sequence[Candidate]) -> float:
-    """The share of what was predicted that measurements have come to, where their limit was seen; 1 at most."""
+    """Measured over predicted rates of candidates whose limit was reached, in the median; 1 at most."""
     shares = [
         rate(goal, max(carried(c.measured), came_out(goal, c.measured))) / rate(goal, carried(c.predicted))
         for c in candidates
         if any(not t.met for t in c.measured) and carried(c.predicted)
     ]
-    return min(1.0, median(shares)) if shares else 1.0
+    if not shares:
+        return 1.0
+    return min(1.0, median(shares))
 
 
 def _near_miss(goal: Goal, candidates: Sequence[Candidate], number: int) -> bool:
@@ -238,13 +325,14 @@ def _near_miss(goal: Goal, candidates: Sequence[Candidate], number: int) -> bool
 
     It may where few frames were late, and where predictions do not tell the candidate from the best.
     """
-    best, above = best_of(goal, candidates), _bar(candidates) + 1
-    at = [t for t in candidates[number].measured if t.level == above]
-    if best is None or not scales(goal) or len(at) != 1 or at[0].met:
+    best = best_of(goal, candidates)
+    above = _bar(candidates) + 1
+    trials = [trial for trial in candidates[number].measured if trial.level == above]
+    if best is None or not scales(goal) or len(trials) != 1 or trials[0].met:
         return False
-    own, others = (carried(candidates[n].predicted) for n in (number, best))
-    alike = number != best and 0 < _times(goal, _CLOSE, others) <= own
-    return alike or at[0].figures.missed <= _NEAR * goal.late
+    predicted, predicted_best = (carried(candidates[n].predicted) for n in (number, best))
+    alike = number != best and 0 < _times(goal, _CLOSE, predicted_best) <= predicted
+    return alike or trials[0].figures.missed <= _NEAR * goal.late
 
 
 def _bar(candidates: Sequence[Candidate]) -> int:
@@ -252,27 +340,41 @@ def _bar(candidates: Sequence[Candidate]) -> int:
     return max((carried(c.measured) for c in candidates if c.error is None), default=0)
 
 
+def _predicted_bar(candidates: Sequence[Candidate]) -> int:
+    """The highest level that is predicted to be carried."""
+    return max((carried(c.predicted) for c in candidates), default=0)
+
+
 def _times(goal: Goal, share: float, level: int) -> int:
     """The level of `share` times the load of another one; 0 stays 0."""
-    return level_of(goal, share * rate(goal, level)) if level else 0
+    if not level:
+        return 0
+    return level_of(goal, share * rate(goal, level))
 
 
 def _hopeless(goal: Goal, candidates: Sequence[Candidate], number: int) -> bool:
-    """Whether no measurement may still make of this candidate what the best has been measured to be."""
-    candidate, best = candidates[number], best_of(goal, candidates)
-    if number == 0 or best is None or candidate.measured or not candidate.predicted:
+    """Whether a candidate that was not measured is predicted so far from the best that no measurement may bring it."""
+    candidate = candidates[number]
+    best = best_of(goal, candidates)
+    if number == 0 or best is None or candidate.measured:
         return False
-    own, reached = standing(goal, candidate.predicted), standing(goal, candidates[best].measured)
-    if own is None or reached is None or not reached[0]:
+    predicted = standing(goal, candidate.predicted)
+    reached = standing(goal, candidates[best].measured)
+    if predicted is None or reached is None or not reached[0]:
         return False
-    return own[1] < _HOPE * reached[1] if own[0] else -own[2] > _HOPE * goal.p99_ms * NS_PER_MS
+    kept, negated, negated_p99 = predicted
+    if kept:
+        return negated < _HOPE * reached[1]
+    return -negated_p99 > _HOPE * goal.p99_ms * NS_PER_MS
 
 
 def _wanted(goal: Goal, candidates: Sequence[Candidate], number: int, repeats: bool) -> int:
-    """How many trials tell this candidate from the others: more of the best."""
+    """How many trials a candidate needs to be compared with the others: more of the best."""
     if not repeats:
         return 1
     stands = [(s, -n) for n, c in enumerate(candidates) if c.error is None and (s := standing(goal, c.measured))]
     ranked = [-minus for _, minus in sorted(stands, reverse=True)]
-    place = ranked.index(number) if number in ranked else len(ranked)
-    return _REPEATS[place] if place < len(_REPEATS) else 1
+    place = [*ranked, number].index(number)  # one that was not measured comes last
+    if place >= len(_REPEATS):
+        return 1
+    return _REPEATS[place]

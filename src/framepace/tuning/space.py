@@ -1,27 +1,30 @@
-"""Which settings a tuning tries: axes of values, the combinations that make sense, and what is one step from one."""
+"""The settings that a tuning tries: axes of values, the combinations that make sense, and the steps from one."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from framepace.facts.plan import EnginePlan, ModelPlan, Plan
-from framepace.facts.settings import Case, apply
+from framepace.backends.base import get_backend
+from framepace.facts.plan import Batching, EnginePlan, ModelPlan, Plan
+from framepace.facts.settings import SETTINGS, Case, apply
 
 Settings = dict[str, Any]
 _LAYOUTS = ("nhwc", "channels_last")  # options with which backends keep pictures as tensor cores like them
 _CROWD = 2  # threads x workers is at most this many times the cores
+_MISSING = object()
 
 
 @dataclass(frozen=True)
 class Axis:
     """The values of one setting.
 
-    `first` are those that are predicted in all combinations; the others are reached from the best by steps. Values
-    that are `ordered` are gone through step by step; of the others, each is one step from each.
+    `first` are those that are predicted in all combinations; the others are reached from the best by steps. From an
+    `ordered` value a step leads to the next one up or down; otherwise to any other value.
     """
 
     name: str
@@ -31,10 +34,15 @@ class Axis:
 
 
 @dataclass(frozen=True)
-class Surroundings:
-    """What a machine offers a plan: CPU cores, SMs of the smallest GPU (0: no GPU), backends that can run the models.
+class MachineOptions:
+    """What a machine offers a plan.
 
-    `batches` is whether the models take any number of frames at once; `options` are those that each backend knows.
+    Attributes:
+        cores: usable CPU cores.
+        sms: SMs of the smallest GPU; 0 without a GPU.
+        backends: those that can run the models.
+        batches: whether the models take any number of frames at once.
+        options: the options that each backend knows.
     """
 
     cores: int
@@ -44,101 +52,123 @@ class Surroundings:
     options: Mapping[str, Collection[str]] = dataclasses.field(default_factory=dict)
 
 
-def on_gpu(model: ModelPlan, around: Surroundings) -> bool:
+@lru_cache
+def _is_simulated(backend: str) -> bool:
+    return get_backend(backend).simulated
+
+
+def on_gpu(model: ModelPlan, machine: MachineOptions) -> bool:
     """Whether the settings of a GPU matter to a model: it runs on one, or a simulated one."""
-    if model.backend == "simulated":
+    if machine.sms > 0 and (model.device or "cuda") != "cpu":
         return True
-    return around.sms > 0 and (model.device or "cuda") != "cpu"
+    return _is_simulated(model.backend)
 
 
 def axes(
     case: Case,
-    around: Surroundings,
+    machine: MachineOptions,
     precisions: Sequence[str] = (),
     fixed: Collection[str] = (),
     budget_ms: float = 1000 / 30,
 ) -> tuple[Axis, ...]:
     """The axes for a case. `precisions` are allowed beside the plan's own; `fixed` settings are left as they are."""
-    model, engine = case.plan.models[0], case.plan.engine
-    gpu = on_gpu(model, around)
-    found = [
-        Axis("backend", around.backends, around.backends, ordered=False),
+    tried = [
+        Axis("backend", machine.backends, machine.backends, ordered=False),
         Axis("precision", tuple(precisions), tuple(precisions), ordered=False),
-        *(_gpu(around) if gpu else _cpu(around, model.threads)),
-        Axis("workers", tuple(range(1, _CROWD * around.cores + 1)), _powers(_CROWD * around.cores)) if not gpu
-        else Axis("workers", (1, 2, 3, 4, 6, 8), (1, 2, 4)),
-        *(_batching(gpu, round(budget_ms / 4, 1)) if around.batches else ()),
-        Axis("prepare-place", ("host", "graph"), ordered=False),
-        Axis("wait", ("hybrid", "sleep", "spin"), ordered=False),
-        Axis("decode", ("thread", "inline"), ordered=False),
-        Axis("strategy", ("workers", "serial", "threads", "processes"), ordered=False),
-    ]  # fmt: skip
-    if len(case.plan.models) == 1 or engine.strategy != EnginePlan().strategy:
-        found.pop()
-    return tuple(with_own(case, axis) for axis in found if axis.name not in fixed and axis.values)
+        *_of_device(case.plan.models[0], machine, budget_ms),
+        *_anywhere(case.plan),
+    ]
+    return tuple(_with_current(case, axis) for axis in tried if axis.name not in fixed and axis.values)
 
 
-def _batching(gpu: bool, window: float) -> Iterator[Axis]:
-    yield Axis("batch", (1, 2, 3, 4, 6, 8, 12, 16, 24, 32), (1, 4, 8, 16, 32) if gpu else (1, 2, 4, 8))
+def _of_device(model: ModelPlan, machine: MachineOptions, budget_ms: float) -> Iterator[Axis]:
+    """Axes whose values depend on whether the model runs on a GPU."""
+    gpu = on_gpu(model, machine)
+    if gpu:
+        yield from _gpu(machine)
+    else:
+        yield from _cpu(machine, model.threads)
+    if machine.batches:
+        yield from _batching(gpu, round(budget_ms / 4, 1))
+
+
+def _batching(gpu: bool, window_ms: float) -> Iterator[Axis]:
+    first = (1, 4, 8, 16, 32) if gpu else (1, 2, 4, 8)
+    yield Axis("batch", (1, 2, 3, 4, 6, 8, 12, 16, 24, 32), first)
     yield Axis("batch-policy", ("window", "deadline"), ("window", "deadline"), ordered=False)
-    yield Axis("window-ms", (0.0, window), (0.0,))
+    yield Axis("window-ms", (0.0, window_ms), (0.0,))
 
 
-def _cpu(around: Surroundings, own: int) -> Iterator[Axis]:
+def _anywhere(plan: Plan) -> Iterator[Axis]:
+    """Axes that make sense on a CPU and on a GPU."""
+    yield Axis("prepare-place", ("host", "graph"), ordered=False)
+    yield Axis("wait", ("hybrid", "sleep", "spin"), ordered=False)
+    yield Axis("decode", ("thread", "inline"), ordered=False)
+    if len(plan.models) > 1 and plan.engine.strategy == EnginePlan().strategy:
+        yield Axis("strategy", ("workers", "serial", "threads", "processes"), ordered=False)
+
+
+def _cpu(machine: MachineOptions, threads: int) -> Iterator[Axis]:
     """Threads 0 is the backend's choice: as many as there are cores."""
-    cores = around.cores
-    first = tuple(dict.fromkeys((*_powers(cores - 1), own if own == 0 else cores)))
-    yield Axis("threads", (*range(1, cores), own if own == 0 else cores), first)
+    cores = machine.cores
+    all_cores = cores
+    if threads == 0:
+        all_cores = 0
+    yield Axis("threads", (*range(1, cores), all_cores), tuple(dict.fromkeys((*_powers(cores - 1), all_cores))))
     yield Axis("spinning", (True, False), ordered=False)
+    yield Axis("workers", tuple(range(1, _CROWD * cores + 1)), _powers(_CROWD * cores))
 
 
-def _gpu(around: Surroundings) -> Iterator[Axis]:
+def _gpu(machine: MachineOptions) -> Iterator[Axis]:
     yield Axis("graph", (False, True), (False, True), ordered=False)
     yield Axis("slots", (1, 2, 3), (2,))
     yield Axis("stream", ("own", "shared"), ordered=False)
-    known = {option for options in around.options.values() for option in options}
-    for option in filter(known.__contains__, _LAYOUTS):
-        yield Axis(f"option.{option}", (None, True), ordered=False)
-    if around.sms:
-        yield Axis("sms", (None, *(max(1, around.sms // n) for n in (2, 4))), ordered=False)
+    yield from _layouts(machine)
+    if machine.sms:
+        yield Axis("sms", (None, *(max(1, machine.sms // n) for n in (2, 4))), ordered=False)
+    yield Axis("workers", (1, 2, 3, 4, 6, 8), (1, 2, 4))
 
 
-def _powers(most: int) -> tuple[int, ...]:
-    return tuple(itertools.takewhile(lambda n: n <= most, (2**i for i in range(16))))
+def _layouts(machine: MachineOptions) -> Iterator[Axis]:
+    """Layouts of pictures that a backend can choose."""
+    options = set(itertools.chain.from_iterable(machine.options.values()))
+    for option in _LAYOUTS:
+        if option in options:
+            yield Axis(f"option.{option}", (None, True), ordered=False)
 
 
-def with_own(case: Case, axis: Axis) -> Axis:
-    """The axis with the plan's own value in it, so that the plan as given is one of its combinations."""
-    if not isinstance(own := _own(case.plan, axis.name), _Missing) and own not in axis.values:
-        values = (*axis.values, own)
-        if axis.ordered and all(isinstance(v, int | float) for v in values):
+def _powers(highest: int) -> tuple[int, ...]:
+    """Powers of two up to `highest`."""
+    return tuple(itertools.takewhile(lambda n: n <= highest, (2**i for i in range(16))))
+
+
+def _with_current(case: Case, axis: Axis) -> Axis:
+    """The axis with the plan's value in it, so that the plan as given is one of its combinations."""
+    current = _value_in(case.plan, axis.name)
+    values = axis.values
+    if current is not _MISSING and current not in values:
+        values = (*values, current)
+        if axis.ordered and all(isinstance(value, int | float) for value in values):
             values = tuple(sorted(values, key=float))
-        axis = Axis(axis.name, values, axis.first, axis.ordered)
-    return axis if axis.first else Axis(axis.name, axis.values, _only(own), axis.ordered)
+    first = axis.first
+    if not first and current is not _MISSING:
+        first = (current,)
+    return Axis(axis.name, values, first, axis.ordered)
 
 
-class _Missing:
-    """No value."""
-
-
-def _only(own: Any) -> tuple[Any, ...]:
-    return () if isinstance(own, _Missing) else (own,)
-
-
-def _own(plan: Plan, name: str) -> Any:
-    """The value of a setting in the plan (of its first model)."""
-    from framepace.facts.settings import SETTINGS
-
+def _value_in(plan: Plan, name: str) -> Any:
+    """The value of a setting in the plan (of its first model); _MISSING for a setting of the workload."""
     kind, _, option = name.partition(".")
     if kind == "option":
         return plan.models[0].options.get(option)
     setting = SETTINGS.get(name)
-    if setting is None or setting.part not in ("models", "engine", "source"):
-        return _Missing()
-    part = plan.models[0] if setting.part == "models" else getattr(plan, setting.part)
+    parts = {"models": plan.models[0], "engine": plan.engine, "source": plan.source}
+    if setting is None or setting.part not in parts:
+        return _MISSING
+    value: Any = parts[setting.part]
     for field in setting.field.split("."):
-        part = getattr(part, field)
-    return part
+        value = getattr(value, field)
+    return value
 
 
 def grid_axes(grid: Mapping[str, Sequence[Any]]) -> tuple[Axis, ...]:
@@ -146,38 +176,54 @@ def grid_axes(grid: Mapping[str, Sequence[Any]]) -> tuple[Axis, ...]:
     return tuple(Axis(name, tuple(values), tuple(values)) for name, values in grid.items())
 
 
-def combinations(case: Case, found: Sequence[Axis], around: Surroundings) -> list[Settings]:
+def combinations(case: Case, space: Sequence[Axis], machine: MachineOptions) -> list[Settings]:
     """Every combination of the axes' first values that makes sense; the plan as given ({}) is the first."""
-    crossed = (dict(zip((a.name for a in found), v, strict=True)) for v in itertools.product(*(a.first for a in found)))
-    kept = [{}, *(changed(case, settings) for settings in crossed)]
-    return [s for i, s in enumerate(kept) if s not in kept[:i] and (not s or sensible(apply(case, s), around))]
+    names = [axis.name for axis in space]
+    crossed = itertools.product(*(axis.first for axis in space))
+    every = [{}, *(changed(case, dict(zip(names, values, strict=True))) for values in crossed)]
+    return _sensible(case, _unique(every), machine)
 
 
-def neighbours(case: Case, found: Sequence[Axis], around: Surroundings, settings: Mapping[str, Any]) -> list[Settings]:
-    """What is one step on one axis, or one step up and one down on threads and workers, from `settings`."""
-    steps = [
-        {axis.name: value} for axis in found for value in _steps(axis, _value(case, settings, axis.name))
-    ]  # fmt: skip
-    named = {axis.name: axis for axis in found}
-    if {"threads", "workers"} <= named.keys():
-        pairs = [_steps(named[n], _value(case, settings, n)) for n in ("threads", "workers")]
-        steps += [{"threads": t, "workers": w} for t in pairs[0] for w in pairs[1]]
-    if {"batch", "batch-policy"} <= named.keys():  # from one frame to a batch, which alone has policies
-        steps += [{**s, "batch-policy": "deadline"} for s in steps if "batch" in s]
-    reached = [changed(case, {**settings, **step}) for step in steps]
-    unique = [s for i, s in enumerate(reached) if s not in reached[:i] and s != dict(settings)]
-    return [s for s in unique if not s or sensible(apply(case, s), around)]
+def neighbours(
+    case: Case, space: Sequence[Axis], machine: MachineOptions, settings: Mapping[str, Any]
+) -> list[Settings]:
+    """The settings one step from `settings`: on one axis, or up on one and down on the other of threads and workers."""
+    steps = {axis.name: _steps(axis, _value(case, settings, axis.name)) for axis in space}
+    changes: list[Settings] = [{name: value} for name, values in steps.items() for value in values]
+    if {"threads", "workers"} <= steps.keys():
+        changes += [{"threads": t, "workers": w} for t in steps["threads"] for w in steps["workers"]]
+    if {"batch", "batch-policy"} <= steps.keys():  # from one frame to a batch, which alone has policies
+        changes += [{**change, "batch-policy": "deadline"} for change in changes if "batch" in change]
+    reached = _unique(changed(case, {**settings, **change}) for change in changes)
+    return _sensible(case, [other for other in reached if other != dict(settings)], machine)
 
 
-def _steps(axis: Axis, own: Any) -> list[Any]:
-    if not axis.ordered or own not in axis.values:
-        return [value for value in axis.values if value != own]
-    at = axis.values.index(own)
+def _unique(every: Iterable[Settings]) -> list[Settings]:
+    """Each of the settings once, in order."""
+    unique: list[Settings] = []
+    for settings in every:
+        if settings not in unique:
+            unique.append(settings)
+    return unique
+
+
+def _sensible(case: Case, every: Iterable[Settings], machine: MachineOptions) -> list[Settings]:
+    """Those that make sense; the plan as given always does."""
+    return [settings for settings in every if not settings or sensible(apply(case, settings), machine)]
+
+
+def _steps(axis: Axis, current: Any) -> list[Any]:
+    """The values one step from the current one."""
+    if not axis.ordered or current not in axis.values:
+        return [value for value in axis.values if value != current]
+    at = axis.values.index(current)
     return [axis.values[i] for i in (at - 1, at + 1) if 0 <= i < len(axis.values)]
 
 
 def _value(case: Case, settings: Mapping[str, Any], name: str) -> Any:
-    return settings[name] if name in settings else _own(case.plan, name)
+    if name in settings:
+        return settings[name]
+    return _value_in(case.plan, name)
 
 
 def changed(case: Case, settings: Mapping[str, Any]) -> Settings:
@@ -185,22 +231,31 @@ def changed(case: Case, settings: Mapping[str, Any]) -> Settings:
     return {name: value for name, value in settings.items() if apply(case, {name: value}) != case}
 
 
-def sensible(case: Case, around: Surroundings) -> bool:
-    """Whether a plan can be better than all that are simpler: no policy without a batch, no crowd of threads.
+def sensible(case: Case, machine: MachineOptions) -> bool:
+    """Whether a plan can be better than all simpler ones: no policy without a batch, no crowd of threads.
 
-    Nor is it sensible to tell a backend what only another one understands.
+    Nor does it make sense to give a backend an option that only another one knows.
     """
-    plan = case.plan
-    if any(option not in around.options.get(m.backend, m.options) for m in plan.models for option in m.options):
-        return False
-    batch = plan.models[0].batch
-    if batch.max == 1 and (batch.policy != "window" or batch.window_ms):
-        return False
-    if batch.policy == "deadline" and batch.window_ms:
-        return False
-    return all(on_gpu(m, around) or _threads(m, around) * plan.engine.workers <= _CROWD * around.cores
-               for m in plan.models)  # fmt: skip
+    models = case.plan.models
+    return (
+        all(_options_fit(model, machine) for model in models)
+        and _policy_fits(models[0].batch)
+        and all(_threads_fit(model, case.plan.engine.workers, machine) for model in models)
+    )
 
 
-def _threads(model: ModelPlan, around: Surroundings) -> int:
-    return model.threads or around.cores
+def _options_fit(model: ModelPlan, machine: MachineOptions) -> bool:
+    return all(option in machine.options.get(model.backend, model.options) for option in model.options)
+
+
+def _policy_fits(batch: Batching) -> bool:
+    """Whether the policy of batches does anything."""
+    if batch.max == 1:
+        return batch.policy == "window" and not batch.window_ms
+    return batch.policy != "deadline" or not batch.window_ms
+
+
+def _threads_fit(model: ModelPlan, workers: int, machine: MachineOptions) -> bool:
+    """Whether the threads of all workers do not crowd the cores."""
+    threads = model.threads or machine.cores
+    return on_gpu(model, machine) or threads * workers <= _CROWD * machine.cores

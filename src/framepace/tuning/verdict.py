@@ -1,4 +1,4 @@
-"""What a tuning found, in words and as a plan: the best, why it is, or by how much the goal is missed."""
+"""The result of a tuning, in words and as a plan: the best, why it is, or by how much the goal is missed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from framepace.facts.tuning import Candidate, Goal, Trial, Tuning, carried, deci
 from framepace.tuning.objective import STEP, best_of, came, met, rate, scales, shortfalls, value
 from framepace.units import NS_PER_MS
 
-_TOLD = 0.05  # a difference below that share is not told
+_MENTIONED = 0.05  # share from which a difference is mentioned
 _AS_GIVEN = "the plan as given"
 
 
@@ -26,53 +26,57 @@ def level_text(goal: Goal, level: int) -> str:
     """'9 cameras', or the rate of each camera."""
     if goal.objective == "fps":
         return f"{rate(goal, level) / (goal.cameras or 1):.4g} frames/s"
-    return f"{level} camera{'' if level == 1 else 's'}"
+    if level == 1:
+        return "1 camera"
+    return f"{level} cameras"
 
 
 def concluded(case: Case, goal: Goal, candidates: Sequence[Candidate], machine: str) -> Tuning:
     """The tuning with its best candidate, plan and reasons."""
     best = best_of(goal, candidates)
-    found = Tuning(goal=goal, candidates=tuple(candidates), machine=machine)
+    tuning = Tuning(goal=goal, candidates=tuple(candidates), machine=machine)
     if best is None:
-        return found
+        return tuning
     chosen = candidates[best]
-    short = _short(goal, chosen)
-    return replace(
-        found,
+    tuning = replace(
+        tuning,
         best=best,
         plan=_plan(case, goal, chosen, machine),
-        met=not short,
+        met=True,
         why=". ".join(_reasons(goal, candidates[0], chosen)),
-        shortfalls=short,
-        limit=_limit(goal, chosen) if short else "",
     )
+    missing = _missing(goal, chosen)
+    if not missing:
+        return tuning
+    return replace(tuning, met=False, shortfalls=missing, limit=_limit(goal, chosen))
 
 
 def _plan(case: Case, goal: Goal, chosen: Candidate, machine: str) -> Plan:
-    at = decisive(chosen.measured)
-    fps = came(goal, at) if goal.objective == "fps" and at is not None and at.met else goal.fps
+    trial = decisive(chosen.measured)
+    fps = goal.fps
+    if goal.objective == "fps" and trial is not None and trial.met:
+        fps = came(goal, trial)
     traces = tuple(t.trace for t in chosen.measured if t.trace is not None)
     target = Target(fps=fps, p99_ms=goal.p99_ms)
     return replace(apply(case, chosen.settings).plan, target=target, machine=machine, traces=traces)
 
 
-def _short(goal: Goal, chosen: Candidate) -> tuple[str, ...]:
-    """What is missing to the goal."""
-    at = decisive(chosen.measured)
+def _missing(goal: Goal, chosen: Candidate) -> tuple[str, ...]:
+    """By how much the goal is missed; empty where it is met."""
+    trial = decisive(chosen.measured)
+    if trial is None:
+        return ()
+    reasons = shortfalls(goal, trial.figures, trial.level)
     if not scales(goal):
-        return () if at is None or _kept(goal, chosen) else _missing(goal, at)
+        return () if _kept(goal, chosen) else reasons
     level = carried(chosen.measured)
     if level == 0:
-        return () if at is None else (f"not even {level_text(goal, at.level)}: {'; '.join(_missing(goal, at))}",)
+        return (f"not even {level_text(goal, trial.level)}: {'; '.join(reasons)}",)
     if goal.objective == "cameras" and level < (goal.cameras or 1):
         return (f"{level_text(goal, level)} carried, {goal.cameras} wanted",)
-    if goal.objective == "fps" and at is not None and came(goal, at) * STEP < goal.fps:
-        return (f"{came(goal, at):.4g} frames/s of each camera reached, {goal.fps:g} wanted",)
+    if goal.objective == "fps" and came(goal, trial) * STEP < goal.fps:
+        return (f"{came(goal, trial):.4g} frames/s of each camera reached, {goal.fps:g} wanted",)
     return ()
-
-
-def _missing(goal: Goal, at: Trial) -> tuple[str, ...]:
-    return shortfalls(goal, at.figures, at.level)
 
 
 def _kept(goal: Goal, chosen: Candidate) -> bool:
@@ -80,64 +84,88 @@ def _kept(goal: Goal, chosen: Candidate) -> bool:
 
 
 def _limit(goal: Goal, chosen: Candidate) -> str:
-    """What stands in the way: the highest load that was not carried, in the words of its stages."""
-    failed = [t for t in chosen.measured if not t.met]
+    """What limits the plan: throughput or latency at the lowest load that was not carried, and its longest stage."""
+    failed = [trial for trial in chosen.measured if not trial.met]
     if not failed:
         return ""
-    at = min(failed, key=lambda t: t.level)
-    wanted, got = rate(goal, at.level), at.figures.throughput
-    if got < (1 - _TOLD) * wanted:
-        return f"throughput: {got:.0f} frames/s come out where the cameras bring {wanted:.0f}{_mostly(at)}"
-    return f"latency{_mostly(at)}"
+    trial = min(failed, key=lambda trial: trial.level)
+    fps = rate(goal, trial.level)
+    throughput = trial.figures.throughput
+    if throughput < (1 - _MENTIONED) * fps:
+        text = f"throughput: {throughput:.0f} frames/s come out where the cameras bring {fps:.0f}"
+        return text + _longest_stage(trial)
+    return f"latency{_longest_stage(trial)}"
 
 
-def _mostly(at: Trial) -> str:
-    work = {n: ns for n, ns in at.figures.stages.items() if n not in ("queue", "backlog")}
+def _longest_stage(trial: Trial) -> str:
+    work = {n: ns for n, ns in trial.figures.stages.items() if n not in ("queue", "backlog")}
     if not work:
         return ""
     name = max(work, key=lambda n: work[n])
     return f"; of the work on a frame, {name} takes most ({work[name] / NS_PER_MS:.1f} ms)"
 
 
-def _reasons(goal: Goal, given: Candidate, best: Candidate) -> Iterator[str]:
-    if best.settings == given.settings or not given.measured:
+def _reasons(goal: Goal, as_given: Candidate, best: Candidate) -> Iterator[str]:
+    """Why the best is better than the plan as given."""
+    if best.settings == as_given.settings:
         return
-    a, b = decisive(given.measured), decisive(best.measured)
-    if a is None or b is None:
+    before = decisive(as_given.measured)
+    after = decisive(best.measured)
+    if before is None or after is None:
         return
     if scales(goal):
-        yield f"{_carries(goal, b)} instead of {_carries(goal, a)} with {_AS_GIVEN}"
+        yield f"{_carries(goal, after)} instead of {_carries(goal, before)} with {_AS_GIVEN}"
     else:
-        told = goal if _kept(goal, given) and _kept(goal, best) else replace(goal, objective="p99")
-        yield f"{_value(told, b)} instead of {_value(told, a)} with {_AS_GIVEN}"
-    cpu_a, cpu_b = a.figures.cpu, b.figures.cpu
-    if goal.objective != "cpu" and cpu_a and cpu_b and abs(cpu_b / cpu_a - 1) > _TOLD:
-        yield f"A frame takes {cpu_b / NS_PER_MS:.2f} ms of CPU time instead of {cpu_a / NS_PER_MS:.2f}"
-    yield from _stages(goal, given, best)
+        compared = goal
+        if not _kept(goal, as_given) or not _kept(goal, best):
+            compared = replace(goal, objective="p99")
+        yield f"{_value(compared, after)} instead of {_value(compared, before)} with {_AS_GIVEN}"
+    if goal.objective != "cpu":
+        yield from _cpu(before, after)
+    yield from _stages(goal, as_given, best)
 
 
-def _carries(goal: Goal, at: Trial) -> str:
-    if not at.met:
-        return "none" if goal.objective == "cameras" else f"less than {level_text(goal, at.level)}"
-    return f"{came(goal, at):.4g} frames/s" if goal.objective == "fps" else level_text(goal, at.level)
+def _cpu(before: Trial, after: Trial) -> Iterator[str]:
+    a = before.figures.cpu
+    b = after.figures.cpu
+    if a and b and abs(b / a - 1) > _MENTIONED:
+        yield f"A frame takes {b / NS_PER_MS:.2f} ms of CPU time instead of {a / NS_PER_MS:.2f}"
 
 
-def _stages(goal: Goal, given: Candidate, best: Candidate) -> Iterator[str]:
-    """The two stages that changed most, at the heaviest load that both were measured at."""
-    common = {t.level for t in given.measured} & {t.level for t in best.measured}
-    if not common:
-        return
-    a, b = (next(t for t in c.measured if t.level == max(common)).figures.stages for c in (given, best))
-    moved = sorted(a.keys() & b.keys(), key=lambda n: -abs(b[n] - a[n]))[:2]
-    told = [
-        f"{n} {a[n] / NS_PER_MS:.2f} to {b[n] / NS_PER_MS:.2f} ms" for n in moved if abs(b[n] - a[n]) > _TOLD * a[n]
-    ]
-    if told:
-        yield f"At {level_text(goal, max(common))}: {', '.join(told)}"
+def _carries(goal: Goal, trial: Trial) -> str:
+    if goal.objective == "fps" and trial.met:
+        return f"{came(goal, trial):.4g} frames/s"
+    if trial.met:
+        return level_text(goal, trial.level)
+    if goal.objective == "cameras":
+        return "none"
+    return f"less than {level_text(goal, trial.level)}"
 
 
-def _value(goal: Goal, at: Trial) -> str:
-    found = value(goal, at.figures)
+def _stages(goal: Goal, as_given: Candidate, best: Candidate) -> Iterator[str]:
+    """The two stages that changed most, at the heaviest load at which both were measured."""
+    common = {trial.level for trial in as_given.measured} & {trial.level for trial in best.measured}
+    if common:
+        level = max(common)
+        changes = list(_changes(_stages_at(as_given, level), _stages_at(best, level)))
+        if changes:
+            yield f"At {level_text(goal, level)}: {', '.join(changes)}"
+
+
+def _stages_at(candidate: Candidate, level: int) -> Mapping[str, float]:
+    return next(trial for trial in candidate.measured if trial.level == level).figures.stages
+
+
+def _changes(a: Mapping[str, float], b: Mapping[str, float]) -> Iterator[str]:
+    for name in sorted(a.keys() & b.keys(), key=lambda name: -abs(b[name] - a[name]))[:2]:
+        if abs(b[name] - a[name]) > _MENTIONED * a[name]:
+            yield f"{name} {a[name] / NS_PER_MS:.2f} to {b[name] / NS_PER_MS:.2f} ms"
+
+
+def _value(goal: Goal, trial: Trial) -> str:
+    number = value(goal, trial.figures)
     if goal.objective == "energy":
-        return f"energy a frame of {found * 1000:.1f} mJ"
-    return f"{'a p99 of' if goal.objective == 'p99' else 'CPU time a frame of'} {found / NS_PER_MS:.2f} ms"
+        return f"energy a frame of {number * 1000:.1f} mJ"
+    if goal.objective == "p99":
+        return f"a p99 of {number / NS_PER_MS:.2f} ms"
+    return f"CPU time a frame of {number / NS_PER_MS:.2f} ms"

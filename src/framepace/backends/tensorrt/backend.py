@@ -68,6 +68,10 @@ class TensorRTBackend(Backend):
         self._lib = chosen_library(chosen)
         return _TrtSession(self._lib, chosen, tell)
 
+    def is_built(self, location: str) -> bool:
+        """Whether it names an engine."""
+        return engine.is_engine(location)
+
     def batch_sizes(self, model: ModelPlan) -> tuple[int, ...]:
         """See Backend: graphs are captured."""
         return model.batch.prepared_sizes if model.graph else ()

@@ -1,0 +1,61 @@
+"""Which ways to run the models answer like the plan as given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from framepace.analyze.agreement import agreement_text
+from framepace.backends.base import get_backend
+from framepace.errors import FramepaceError
+from framepace.facts.accuracy import Agreement
+from framepace.facts.plan import ModelPlan
+from framepace.facts.workload import Input
+from framepace.models.spec import stem
+from framepace.tuning.state import TuningState
+
+Gate = Callable[[ModelPlan, Input], Agreement]
+
+
+class Accuracy:
+    """Lets candidates pass whose outputs agree with those of the plan as given; each way is compared once."""
+
+    def __init__(self, state: TuningState, gate: Gate | None) -> None:
+        self._state = state
+        self._gate = gate
+        self._objections: dict[bytes, str | None] = {}
+
+    def admit(self, number: int) -> bool:
+        """Whether a candidate may be measured. One whose outputs do not agree fails, with the reason."""
+        if self._state.candidates[number].error is not None:
+            return False
+        way = self._state.way_of(number)
+        if way not in self._objections:
+            self._objections[way] = self._accuracy_objection(number)
+        objection = self._objections[way]
+        if objection is not None:
+            self._state.journal.change(number, error=objection)
+        return objection is None
+
+    def _accuracy_objection(self, number: int) -> str | None:
+        """Why the outputs of a candidate's models are not accepted; None where they are."""
+        pairs = zip(self._state.case_of(number).plan.models, self._state.case.plan.models, strict=True)
+        for model, as_given in pairs:
+            if (model.precision, model.backend) != (as_given.precision, as_given.backend):
+                objection = self._objection_to(model)
+                if objection is not None:
+                    return objection
+        return None
+
+    def _objection_to(self, model: ModelPlan) -> str | None:
+        if self._gate is None or get_backend(model.backend).simulated:
+            return None
+        self._state.lab.say(f"comparing the outputs of {model.name} in {model.precision} by {model.backend}")
+        try:
+            agreement = self._gate(model, self._state.case.workload.input)
+        except FramepaceError as error:
+            return str(error)
+        if not agreement.passed:
+            return f"accuracy: {'; '.join(agreement.why)}"
+        way = f"{stem(model.model)} in {model.precision} by {model.backend}"
+        self._state.notes.append(f"{way} answers as it should: {agreement_text(agreement)}")
+        return None
