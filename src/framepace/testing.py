@@ -72,6 +72,8 @@ def _plan(models: Sequence[str]) -> Plan:
 
 
 _STAGE_STAMPS = ("captured", "decoded", "queued", "batched", "started", "finished", "delivered")
+_READING = ("captured", "decoded", "queued")
+_ZERO_COLUMNS = ("source", "worker", "switched", "preempted", "faults", "gc", "outcome", "cause", "marks")
 _STAGE_NAMES = ("wake-up", "decode", "hand-over", "queue", "prepare", "infer", "finish")
 
 
@@ -96,7 +98,7 @@ def make_trace(
             the latency is their sum.
         due: ns, shape (frames,); by default on the grid of `fps`, or, when that is None, each frame when the one
             before is delivered (a closed loop).
-        columns: request columns that replace the made-up ones: a number, or one value a row (frame by frame, models
+        columns: request columns that replace the made-up ones: a number, or one value per row (frame by frame, models
             within).
         telemetry: telemetry columns, all of one length; those left out are -1, or the host for 'device'.
         meta: fields of TraceMeta that replace those of `make_meta`.
@@ -105,8 +107,8 @@ def make_trace(
     count = max([np.size(v) for v in spent.values()] + [0 if latency is None else np.size(latency)])
     spent = {name: np.broadcast_to(values, count) for name, values in spent.items()}
     if latency is not None:
-        rest = np.broadcast_to(np.asarray(latency, dtype=np.int64), count) - _once(spent, len(models))
-        spent["infer"] = spent.get("infer", 0) + rest // len(models)
+        remainder = np.broadcast_to(np.asarray(latency, dtype=np.int64), count) - _once(spent, len(models))
+        spent["infer"] = spent.get("infer", 0) + remainder // len(models)
     whole = _once(spent, len(models))
     times = np.asarray(_due(whole, fps) if due is None else due, dtype=np.int64)
     if fps is None and "workload" not in meta:
@@ -129,26 +131,41 @@ def _due(latency: NDArray[np.int64] | int, fps: float | None) -> NDArray[np.int6
 
 
 def _rows(due: Column, spent: Mapping[str, Column], models: int) -> dict[str, Column]:
-    count, zero = len(due), np.zeros(len(due), dtype=np.int64)
-    backlog = spent.get("backlog", zero)
-    available = np.where(backlog > 0, due + backlog, due - NS_PER_MS // 10)
-    stamps, at = {name: np.empty((count, models), dtype=np.int64) for name in _STAGE_STAMPS}, due + backlog
+    """All request columns, frame by frame, models within."""
+    count = len(due)
+    backlog = spent.get("backlog", np.zeros(count, dtype=np.int64))
+    early = due - NS_PER_MS // 10  # the worker was there a moment before
+    available = np.where(backlog > 0, due + backlog, early)
+    rows: dict[str, Column] = {name: np.full(count * models, -1, dtype=np.int64) for name in REQUEST_COLUMNS}
+    rows |= _stamps(due + backlog, spent, models)
+    rows |= {name: np.zeros(count * models, dtype=np.int64) for name in _ZERO_COLUMNS}
+    rows["due"] = np.repeat(due, models)
+    rows["available"] = np.repeat(available, models)
+    rows["enqueued"] = rows["finished"]
+    rows["frame"] = np.repeat(np.arange(count), models)
+    rows["model"] = np.tile(np.arange(models), count)
+    rows["batch_id"] = np.arange(count * models)
+    rows["batch_size"] = np.ones(count * models, dtype=np.int64)
+    rows["cpu"] = rows["delivered"] - rows["batched"]
+    return rows
+
+
+def _stamps(begin: Column, spent: Mapping[str, Column], models: int) -> dict[str, Column]:
+    """The stamps that stages end with: a frame is read once, then put through its models in turn."""
+    stamps = {name: np.empty((len(begin), models), dtype=np.int64) for name in _STAGE_STAMPS}
+    at = begin
     for model in range(models):
         for name, stage in zip(_STAGE_STAMPS, _STAGE_NAMES, strict=True):
-            shared = name in ("captured", "decoded", "queued") and model
-            at = at if shared or (model and name == "batched") else at + spent.get(stage, zero)
-            stamps[name][:, model] = stamps[name][:, 0] if shared else at
-    rows: dict[str, Column] = {name: np.full(count * models, -1, dtype=np.int64) for name in REQUEST_COLUMNS}
-    rows |= {name: values.ravel() for name, values in stamps.items()}
-    rows |= {"due": np.repeat(due, models), "available": np.repeat(available, models), "enqueued": rows["finished"]}
-    rows |= {"frame": np.repeat(np.arange(count), models), "batch_id": np.arange(count * models)}
-    rows |= {"model": np.tile(np.arange(models), count), "batch_size": np.ones(count * models, dtype=np.int64)}
-    plain = ("source", "worker", "switched", "preempted", "faults", "gc", "outcome", "cause", "marks")
-    rows |= {name: np.zeros(count * models, dtype=np.int64) for name in plain}
-    return rows | {"cpu": rows["delivered"] - rows["batched"]}
+            if model and name in _READING:
+                stamps[name][:, model] = stamps[name][:, 0]
+                continue
+            if not model or name != "batched":  # the later models begin where the one before ended
+                at = at + spent.get(stage, 0)
+            stamps[name][:, model] = at
+    return {name: values.ravel() for name, values in stamps.items()}
 
 
 def _telemetry(columns: Mapping[str, ArrayLike]) -> dict[str, Column]:
     count = max((np.size(v) for v in columns.values()), default=0)
-    given = {name: np.broadcast_to(np.asarray(v, dtype=np.int64), count) for name, v in columns.items()}
-    return {name: given.get(name, np.full(count, -1, dtype=np.int64)) for name in TELEMETRY_COLUMNS}
+    filled = {name: np.broadcast_to(np.asarray(v, dtype=np.int64), count) for name, v in columns.items()}
+    return {name: filled.get(name, np.full(count, -1, dtype=np.int64)) for name in TELEMETRY_COLUMNS}
