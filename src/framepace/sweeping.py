@@ -100,16 +100,21 @@ def _cell(lab: Lab, settings: dict[str, Any], case: Case, tell: Tell, share: flo
     """Measure or read one cell; `share` of the sweep is done before it."""
     title = ", ".join(f"{setting}={value}" for setting, value in settings.items())
     tell(title, share)
-    # Strategies are compared by start-up and memory too, so each of their cells has a process of its own.
-    where = FRESH_PROCESS if "strategy" in settings else HERE
-    name = f"cell-{_key(case)}"
-    path = lab.path(name)
+    path = lab.path(_name(case))
     try:
-        trace = _saved(path) or lab.run(case, where=where, name=name, tell=within(tell, f"{title}: ", share))
+        trace = _saved(path)
+        if trace is None:
+            trace = _measured(lab, settings, case, within(tell, f"{title}: ", share))
     except FramepaceError as error:
         lab.clear()  # a device that failed may hold what the cell took: the next one starts from nothing
         return Cell(settings=settings, error=str(error))
-    return Cell(settings=settings, trace=path and str(path), summary=summarize(trace))
+    return Cell(settings=settings, trace=None if path is None else str(path), summary=summarize(trace))
+
+
+def _measured(lab: Lab, settings: dict[str, Any], case: Case, tell: Tell) -> Trace:
+    # Strategies are compared by start-up and memory too, so each of their cells has a process of its own.
+    where = FRESH_PROCESS if "strategy" in settings else HERE
+    return lab.run(case, where=where, name=_name(case), tell=tell)
 
 
 def _saved(path: Path | None) -> Trace | None:
@@ -122,6 +127,7 @@ def _saved(path: Path | None) -> Trace | None:
     return trace
 
 
-def _key(case: Case) -> str:
-    """Names a cell by all that was measured in it, so that a changed case is never mistaken for an old one."""
-    return hashlib.sha256(json.dumps(msgspec.to_builtins(case), sort_keys=True).encode()).hexdigest()[:12]
+def _name(case: Case) -> str:
+    """Names a cell by all that is measured in it, so that a changed case is never mistaken for an old one."""
+    content = json.dumps(msgspec.to_builtins(case), sort_keys=True)
+    return f"cell-{hashlib.sha256(content.encode()).hexdigest()[:12]}"

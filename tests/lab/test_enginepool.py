@@ -22,7 +22,7 @@ class Loaded:
             raise DeviceMemoryError("too little memory")
         Loaded.alive, Loaded.made = Loaded.alive + 1, Loaded.made + 1
 
-    def rest(self) -> None:
+    def release_workers(self) -> None:
         """Nothing is kept."""
 
     def close(self) -> None:

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from framepace import api
+from framepace.clock.system import Clock
 from framepace.facts.plan import ModelPlan, Plan
 from framepace.facts.settings import Case, apply
-from framepace.facts.workload import Stop
+from framepace.facts.workload import Stop, Workload
 from framepace.lab.lab import FRESH_PROCESS, Interrupted, Lab, uninterrupted
+from framepace.measure.frames import Frames, open_frames
 from framepace.store import load_trace
 from framepace.testing import FakeClock, make_trace
 
@@ -114,16 +116,15 @@ def test_a_trace_that_was_not_interrupted_passes() -> None:
 
 def test_opened_videos_are_kept_or_opened_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once for all runs of a workload, or once per run where each is to see the same frames."""
-    opened: list[str] = []
-    from framepace.lab import lab as module
+    opened: list[Frames] = []
 
-    def counted(*args: Any) -> Any:
-        opened.append("lab")
-        return module_open(*args)
+    def counted(workload: Workload, clock: Clock) -> Frames:
+        opened.append(open_frames(workload, clock))
+        return opened[-1]
 
-    module_open = module.open_frames
-    monkeypatch.setattr(module, "open_frames", counted)
-    for keep, expected in ((True, 1), (False, 0)):
+    monkeypatch.setattr("framepace.lab.lab.open_frames", counted)
+    monkeypatch.setattr("framepace.measure.session.open_frames", counted)
+    for keep, expected in ((True, 1), (False, 2)):
         opened.clear()
         with Lab(10.0, clock=FakeClock(), keep_videos=keep) as lab:
             lab.run(case())

@@ -8,20 +8,22 @@ from framepace.analyze.account import account
 from framepace.explaining.draft import Draft
 from framepace.explaining.evidence import Evidence
 from framepace.explaining.observed import observed
+from framepace.explaining.scopes import gather_evidence
 from framepace.explaining.verdict import rank, sentence, shares, worst
 from framepace.facts.finding import Explanation
-from framepace.facts.settings import apply
+from framepace.facts.settings import Case, apply
 
 
-def conclude(evidence: Evidence, draft: Draft, seconds: float) -> Explanation:
+def conclude(case: Case, draft: Draft, seconds: float) -> Explanation:
     """The explanation that the draft amounts to; `seconds` is the time it took."""
+    evidence = gather_evidence(case, draft)
     findings = sorted([*observed(evidence), *draft.findings], key=rank)
     confirmed = [finding for finding in findings if finding.verdict == "confirmed"]
     traces = evidence.traces
     accounted = account(traces["model"], traces["pipeline"], traces["stream"])
     met, verdict = sentence(evidence, accounted)
     ids = tuple(trace.meta.id for trace in traces.values())
-    plan = apply(evidence.case, draft.patch).plan
+    plan = apply(case, draft.patch).plan
     return Explanation(
         verdict=verdict,
         bottleneck=worst(confirmed),

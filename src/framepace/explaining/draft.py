@@ -37,6 +37,11 @@ class Draft:
     expectation: Expectation | None = None
     bounds: tuple[Bound, ...] = ()
 
+    def add(self, finding: Finding, metric: Metric) -> None:
+        """Add the finding of a trial that was judged on `metric`."""
+        self.findings.append(finding)
+        self.metrics[finding.code] = metric
+
 
 def worth_applying(finding: Finding) -> bool:
     """Whether the cause is worth 5 % of the budget; below that the user decides whether to pay the remedy's cost."""

@@ -1,4 +1,4 @@
-"""What the causes that live in the gap between frames share."""
+"""What the causes in the gap between frames have in common."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ FALLEN = 0.97  # of the clock back to back; readings repeat within a step of 15 
 
 
 def slowed_by_clock(evidence: Evidence) -> float:
-    """How much longer kernels take after a gap because the SM clock is lower, ns a frame; 0 where it is not.
+    """How much longer kernels take after a gap because the SM clock is lower, ns per frame; 0 where it is not.
 
     Kernels bound by arithmetic take 1 / clock; those bound by memory do not, so never more than they were slower.
     """
-    after, before = evidence.sm_clock("model"), evidence.sm_clock("gapless")
+    after = evidence.sm_clock("model")
+    before = evidence.sm_clock("gapless")
     if after is None or before is None or after > FALLEN * before:
         return 0.0
     alone = evidence.part("compute", "gapless")
@@ -22,7 +23,7 @@ def slowed_by_clock(evidence: Evidence) -> float:
 
 
 def slower_at_the_same_clock(evidence: Evidence) -> float:
-    """How much longer inference and the wake-up before it take after a gap, the clock's part left out, ns a frame."""
+    """How much longer inference and the wake-up before it take after a gap, without the clock's part, ns per frame."""
     gaps = evidence.infer("model") + evidence.stage("wake-up", "model")
     return gaps - evidence.infer("gapless") - slowed_by_clock(evidence)
 
@@ -32,11 +33,11 @@ def beat_cost(blocks: Blocks) -> str:
     before, after = (blocks.value(side, POWER).value / 1000 for side in (blocks.before, blocks.after))
     if after:
         return f"{after:.0f} W in place of {before:.0f} W"
-    return f"{blocks.value(blocks.after, CPU).value / 1e6:.1f} ms of CPU time a frame, waiting included"
+    return f"{blocks.value(blocks.after, CPU).value / 1e6:.1f} ms of CPU time per frame, waiting included"
 
 
 def beat(evidence: Evidence) -> float:
-    """A heartbeat in ms: a few inferences long, so that the last one before a frame is recent and rarely in its way."""
+    """A heartbeat in ms: a few inferences long, so that the last one before a frame is recent and rarely delays it."""
     return round(max(2 * evidence.infer("gapless"), (evidence.period or 0) / 8) / 1e6, 2)
 
 

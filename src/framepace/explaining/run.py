@@ -57,10 +57,10 @@ def explain(
         try:
             _fill(draft, lab, case, causes, tool_number)
         except KeyboardInterrupt:
-            if not set(SCOPES) <= set(draft.traces):
+            if SCOPES - draft.traces.keys():
                 raise
             draft.notes.append("interrupted: what was found until then")
-        return conclude(gather_evidence(case, draft), draft, lab.spent)
+        return conclude(case, draft, lab.spent)
 
 
 def _fill(draft: Draft, lab: Lab, case: Case, causes: tuple[Hypothesis, ...], tool_number: ToolNumber | None) -> None:

@@ -14,7 +14,7 @@ from framepace.facts.settings import Case, apply
 from framepace.facts.workload import Closed, Warmup, load_fps
 from framepace.lab.lab import Lab
 
-SCOPES = ("stream", "pipeline", "model", "gapless")
+SCOPES = frozenset(("stream", "pipeline", "model", "gapless"))
 _P99_REQUESTS = 600  # p99 needs 528 effective ones
 _STREAM_SHARE = 0.25  # of the time limit, at most, for the stream; the other scopes get a fifth of its time
 _CLOSED_STREAM_S = 5.0

@@ -63,8 +63,7 @@ def try_causes(lab: Lab, evidence: Evidence, causes: tuple[Hypothesis, ...], dra
         if reason is None and suspect.key not in draft.trials:
             reason = _try(lab, suspect, len(suspects) + 1, draft)
         if reason is None:
-            draft.metrics[suspect.cause.code] = suspect.probe.metric
-            draft.findings.append(_finding(evidence, suspect, draft.trials[suspect.key]))
+            draft.add(_finding(evidence, suspect, draft.trials[suspect.key]), suspect.probe.metric)
         else:
             draft.not_tested[suspect.cause.code] = f"{suspect.cause.title}: {reason}"
 
@@ -107,18 +106,23 @@ def _try(lab: Lab, suspect: _Suspect, suspects: int, draft: Draft) -> str | None
     if length is None:
         return "no time left (--time-limit)"
     text = f"{suspect.cause.code} {suspect.cause.title}? trying {settings_text(probe.change)}"
-    is_clear = partial(Blocks.is_clear, metric=probe.metric)
     try:
-        blocks = run_trial(lab, probe.base, probe.change, length, text, is_clear)
-        if not is_clear(blocks) and lab.left > 4 * PAIRS * (length.seconds + BLOCK_COST_S) + _SPARE_S:
-            again = Length(length.seconds, PAIRS)
-            extra = run_trial(lab, probe.base, probe.change, again, f"{text}, once more")
-            blocks = Blocks(blocks.before + extra.before, blocks.after + extra.after)
+        draft.trials[suspect.key] = _blocks(lab, probe, length, text)
     except FramepaceError as error:
         return str(error).splitlines()[0]
-    draft.trials[suspect.key] = blocks
     draft.least_s = max(draft.least_s, probe.least_s)
     return None
+
+
+def _blocks(lab: Lab, probe: Probe, length: Length, text: str) -> Blocks:
+    """The blocks of a trial; twice as many where they show nothing clear and there is plenty of time."""
+    is_clear = partial(Blocks.is_clear, metric=probe.metric)
+    blocks = run_trial(lab, probe.base, probe.change, length, text, is_clear)
+    if is_clear(blocks) or lab.left <= 4 * PAIRS * (length.seconds + BLOCK_COST_S) + _SPARE_S:
+        return blocks
+    again = Length(length.seconds, PAIRS)
+    extra = run_trial(lab, probe.base, probe.change, again, f"{text}, once more")
+    return Blocks(blocks.before + extra.before, blocks.after + extra.after)
 
 
 def _affordable(probe: Probe, usable_s: float, suspects: int) -> Length | None:

@@ -72,15 +72,15 @@ def run_trial(
     """
     blocks = Blocks()
     changed = apply(base, change)
-    for pair in range(length.pairs):
-        if pair >= FEWEST_PAIRS and enough is not None and enough(blocks):
+    count = 2 * length.pairs
+    for number in range(count):
+        pair, second = divmod(number, 2)
+        if not second and pair >= FEWEST_PAIRS and enough is not None and enough(blocks):
             break
-        order = [(blocks.before, base), (blocks.after, changed)]
-        if pair % 2:
-            order.reverse()
-        for number, (side, case) in enumerate(order, start=2 * pair + 1):
-            lab.say(f"{text} ({number}/{2 * length.pairs})")
-            side.append(lab.run(case, length.seconds, warmup=_BLOCK_WARMUP))
+        lab.say(f"{text} ({number + 1}/{count})")
+        with_change = (pair + second) % 2 == 1
+        case, side = (changed, blocks.after) if with_change else (base, blocks.before)
+        side.append(lab.run(case, length.seconds, warmup=_BLOCK_WARMUP))
     return blocks
 
 

@@ -10,7 +10,7 @@ from framepace.explaining.draft import Draft, settings_to_apply, worth_applying
 from framepace.explaining.evidence import Evidence
 from framepace.explaining.metrics import Metric
 from framepace.explaining.trial import BLOCK_COST_S, FEWEST_PAIRS, PAIRS, SHORTEST_BLOCK_S, Blocks, Length, run_trial
-from framepace.facts.finding import Finding
+from framepace.facts.finding import Finding, Gain
 from framepace.facts.workload import load_fps
 from framepace.lab.lab import Lab
 
@@ -58,11 +58,14 @@ def _verified(finding: Finding, metric: Metric, blocks: Blocks) -> Finding:
     """The finding with its gain as the whole stream showed it."""
     if finding.gain is None or finding.remedy is None or not finding.remedy.plan or not worth_applying(finding):
         return finding
-    metric = metric.verified_by or metric
+    gain = _verified_gain(finding.gain, blocks, metric.verified_by or metric)
+    return replace(finding, gain=gain, confidence=_CONFIDENCE)
+
+
+def _verified_gain(gain: Gain, blocks: Blocks, metric: Metric) -> Gain:
     before = blocks.value(blocks.before, metric).value
     ratio = blocks.ratio(metric)
     interval = None
     if ratio.low is not None and ratio.high is not None:
         interval = (before * (1 - ratio.high), before * (1 - ratio.low))
-    gain = replace(finding.gain, verified=before * (1 - ratio.value), interval=interval)
-    return replace(finding, gain=gain, confidence=_CONFIDENCE)
+    return replace(gain, verified=before * (1 - ratio.value), interval=interval)

@@ -54,34 +54,47 @@ def sizes_on_cpu(threads: int) -> Sizes:
 
 
 def products(sizes: Sizes, precision: str) -> Any:
-    """x W W ...: weights keep the variance; in float16, in int8 between Q/DQ pairs, else in float32."""
+    """x W W ...: in float16, in int8 between Q/DQ pairs, else in float32."""
     shape = [1, sizes.rows, sizes.width]  # the first dimension is the batch
-    weights = np.random.default_rng(0).uniform(-1, 1, (sizes.width, sizes.width)) * np.sqrt(3 / sizes.width)
-    if precision == "int8":
-        return _quantised(shape, weights, sizes.products)
-    dtype = np.float32
-    if precision == "fp16":
-        dtype = np.float16
-    names = ["x", *(f"t{i}" for i in range(1, sizes.products)), "y"]
-    nodes: list[Node] = [("MatMul", [names[i], "w"], names[i + 1]) for i in range(sizes.products)]
-    return _model(nodes, shape, {"w": weights.astype(dtype)}, dtype)
+    weights = _weights(sizes.width)
+    match precision:
+        case "int8":
+            return _model(_quantised_chain(sizes.products), shape, _quantised(weights), np.float32)
+        case "fp16":
+            return _model(_chain(sizes.products), shape, {"w": weights.astype(np.float16)}, np.float16)
+        case _:
+            return _model(_chain(sizes.products), shape, {"w": weights.astype(np.float32)}, np.float32)
 
 
-def _quantised(shape: list[int], weights: NDArray[np.float64], count: int) -> Any:
+def _weights(width: int) -> NDArray[np.float64]:
+    """(width, width) random weights that keep the variance of what is multiplied with them."""
+    return np.asarray(np.random.default_rng(0).uniform(-1, 1, (width, width)) * np.sqrt(3 / width))
+
+
+def _quantised(weights: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
+    """The constants of a quantised chain: weights in int8, scale and zero point."""
     whole = np.round(weights / np.abs(weights).max() * 127).astype(np.int8)
+    return {"w": whole, "s": np.array(_INT8_SCALE, np.float32), "z": np.array(0, np.int8)}
+
+
+def _chain(count: int) -> list[Node]:
+    """x w w ... = y."""
+    names = ["x", *(f"t{i}" for i in range(1, count)), "y"]
+    return [("MatMul", [names[i], "w"], names[i + 1]) for i in range(count)]
+
+
+def _quantised_chain(count: int) -> list[Node]:
+    """The same with a Q/DQ pair before each product and after the last."""
     nodes: list[Node] = [
         ("QuantizeLinear", ["x", "s", "z"], "q0"),
         ("DequantizeLinear", ["w", "s", "z"], "dw"),
     ]
     for i in range(count):
-        nodes += [
-            ("DequantizeLinear", [f"q{i}", "s", "z"], f"d{i}"),
-            ("MatMul", [f"d{i}", "dw"], f"t{i}"),
-            ("QuantizeLinear", [f"t{i}", "s", "z"], f"q{i + 1}"),
-        ]
+        nodes.append(("DequantizeLinear", [f"q{i}", "s", "z"], f"d{i}"))
+        nodes.append(("MatMul", [f"d{i}", "dw"], f"t{i}"))
+        nodes.append(("QuantizeLinear", [f"t{i}", "s", "z"], f"q{i + 1}"))
     nodes.append(("DequantizeLinear", [f"q{count}", "s", "z"], "y"))
-    constants = {"w": whole, "s": np.array(_INT8_SCALE, np.float32), "z": np.array(0, np.int8)}
-    return _model(nodes, shape, constants, np.float32)
+    return nodes
 
 
 def copy(sizes: Sizes) -> Any:

@@ -39,7 +39,7 @@ _OF_ANY_NETWORK = ("efficiency", "dram_efficiency")  # parameters of a simulated
 def known_ceilings(model: ModelPlan, precisions: Iterable[str], machine: Machine) -> Ceilings | None:
     """The ceilings that were measured before for what `model` runs on; None when they were not."""
     probe = _probe(model)
-    path = _path(probe, precisions, machine)
+    path = cache.folder() / _cache_name(probe, precisions, machine)
     if get_backend(probe.backend).simulated or not path.is_file():
         return None
     try:
@@ -76,8 +76,7 @@ def measure_ceilings(
     earlier = known_ceilings(model, precisions, machine)
     if earlier is not None:
         ceilings = highest(ceilings, earlier)
-    path = _path(probe, precisions, machine)
-    cache.put(str(path.relative_to(cache.folder())), msgspec.json.encode(ceilings))
+    cache.put(_cache_name(probe, precisions, machine), msgspec.json.encode(ceilings))
     return ceilings
 
 
@@ -104,13 +103,10 @@ def _sizes(probe: ModelPlan) -> Sizes:
 def _probe(model: ModelPlan) -> ModelPlan:
     """The plan of the calibration: backend, device and settings of `model`, and nothing that belongs to its file."""
     backend = model.backend
-    options = dict(model.options)
+    options = _without_network(model)
     if _device(model).partition(":")[0] == "cpu" and backend != "onnxruntime":
         backend = "onnxruntime"
         options = {}
-    if get_backend(backend).simulated:
-        of_network = {field.name for field in fields(NetworkModel)} - set(_OF_ANY_NETWORK)
-        options = {key: value for key, value in options.items() if key not in of_network}
     return ModelPlan(
         name="ceilings",
         model="",
@@ -126,10 +122,18 @@ def _probe(model: ModelPlan) -> ModelPlan:
     )
 
 
-def _path(probe: ModelPlan, precisions: Iterable[str], machine: Machine) -> Path:
+def _without_network(model: ModelPlan) -> dict[str, Any]:
+    """The options of the backend, without those that describe a simulated network."""
+    if not get_backend(model.backend).simulated:
+        return dict(model.options)
+    of_network = {field.name for field in fields(NetworkModel)} - set(_OF_ANY_NETWORK)
+    return {key: value for key, value in model.options.items() if key not in of_network}
+
+
+def _cache_name(probe: ModelPlan, precisions: Iterable[str], machine: Machine) -> str:
     versions = sorted(get_backend(probe.backend).versions().items())
     parts = (_VERSION, machine.fingerprint, versions, sorted(set(precisions)), msgspec.json.encode(probe))
-    return cache.folder() / f"ceilings/{cache.key(*parts)}.json"
+    return f"ceilings/{cache.key(*parts)}.json"
 
 
 @dataclass(frozen=True)
@@ -146,19 +150,17 @@ class _Rig:
         # ONNX Runtime computes in the precision that the file is in, the others take it from the plan as well.
         asked = "fp32" if self.plan.backend == "onnxruntime" else precision
         with self._worker(products(sizes, precision), transfer="device", precision=asked) as worker:
-            return sizes.flops / self._best(worker).compute * NS_PER_S
+            return _per_second(sizes.flops, self._best(worker).compute)
 
     def copies(self, sizes: Sizes) -> tuple[tuple[tuple[int, float], ...], dict[str, float]]:
         """Bytes per second that a kernel moves, by how many it moves; and those of copies to and from the device."""
-        table = []
         with self._worker(copy(sizes), batch=Batching(max=sizes.items)) as worker:
-            for count in _doubling(sizes.items):
-                times = self._best(worker, count)
-                moved = 2 * sizes.item_bytes * count
-                table.append((moved, moved / times.compute * NS_PER_S))
-        ways = {"h2d_bytes_s": times.h2d, "d2h_bytes_s": times.d2h}
-        whole = sizes.item_bytes * sizes.items
-        return tuple(table), {name: whole / ns * NS_PER_S for name, ns in ways.items() if ns > 0}
+            times = {sizes.item_bytes * count: self._best(worker, count) for count in _doubling(sizes.items)}
+        # A kernel reads and writes; a copy to or from the device moves the tensor once.
+        bandwidth = tuple((2 * size, _per_second(2 * size, t.compute)) for size, t in times.items())
+        size, largest = max(times.items())
+        copied = {"h2d_bytes_s": largest.h2d, "d2h_bytes_s": largest.d2h}
+        return bandwidth, {name: _per_second(size, ns) for name, ns in copied.items() if ns > 0}
 
     def launch(self) -> float:
         """The least time of a kernel among others, ns."""
@@ -194,6 +196,10 @@ class _Rig:
         worker.wait(0)
         took = self.clock.now() - began
         return worker.times(0) or DeviceTimes(h2d=0, compute=took, d2h=0)
+
+
+def _per_second(amount: float, ns: float) -> float:
+    return amount / ns * NS_PER_S
 
 
 def _doubling(largest: int) -> Iterator[int]:

@@ -14,7 +14,7 @@ _BLOCK_S = 4.0  # a governor may take seconds to follow
 
 
 class ClocksFall:
-    """An idle device lowers its clocks; the next inference runs at what is left of them, and waits for the rest."""
+    """An idle device lowers its clocks; the next inference runs at the low clock until it has come up again."""
 
     code = "FP001"
     title = "the device's clocks fall between frames"
@@ -22,10 +22,14 @@ class ClocksFall:
 
     def suspect(self, evidence: Evidence) -> Suspicion | None:
         """Kernels take longer after a gap, and the SM clock is lower than back to back."""
-        after, before, slower = evidence.sm_clock("model"), evidence.sm_clock("gapless"), slowed_by_clock(evidence)
+        slower = slowed_by_clock(evidence)
         if slower < 0.05 * evidence.latency or not slower:
             return None
-        numbers = {"sm_clock_with_gaps_mhz": after, "sm_clock_gapless_mhz": before, "kernels_slower_ns": slower}
+        numbers = {
+            "sm_clock_with_gaps_mhz": evidence.sm_clock("model"),
+            "sm_clock_gapless_mhz": evidence.sm_clock("gapless"),
+            "kernels_slower_ns": slower,
+        }
         return Suspicion(
             "kernels are slower after a gap, and the SM clock is lower", numbers, slower / evidence.latency
         )
@@ -42,8 +46,9 @@ class ClocksFall:
     def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
         """Locked clocks, by a person; a heartbeat is what framepace can do by itself."""
         gpu = next(iter(evidence.machine.gpus), None)
-        seen = int(evidence.traces["gapless"].requests["sm_clock_before"].max())
-        top = gpu.sm_clock_max_mhz if gpu is not None and gpu.sm_clock_max_mhz else seen
+        top = int(evidence.traces["gapless"].requests["sm_clock_before"].max())
+        if gpu is not None and gpu.sm_clock_max_mhz:
+            top = gpu.sm_clock_max_mhz
         return Remedy(
             text="keep the device busy with a heartbeat, or lock its clocks",
             plan={"heartbeat-ms": dense_beat(evidence)},

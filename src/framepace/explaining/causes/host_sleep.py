@@ -21,12 +21,16 @@ class HostSleep:
 
     def suspect(self, evidence: Evidence) -> Suspicion | None:
         """Inference is slower with gaps than without, and a halting core may be why."""
-        gaps, gapless = evidence.infer("model") + evidence.stage("wake-up", "model"), evidence.infer("gapless")
+        with_gaps = evidence.infer("model") + evidence.stage("wake-up", "model")
         share = slower_at_the_same_clock(evidence) / evidence.latency if evidence.latency else 0.0
         # Back to back there is no gap: inferences then differ by what else is in flight.
         if share < 0.05 or isinstance(evidence.case.workload.load, Closed):
             return None
-        numbers = {"infer_with_gaps_ns": gaps, "infer_gapless_ns": gapless, "idle_driver": evidence.machine.idle_driver}
+        numbers = {
+            "infer_with_gaps_ns": with_gaps,
+            "infer_gapless_ns": evidence.infer("gapless"),
+            "idle_driver": evidence.machine.idle_driver,
+        }
         return Suspicion("inference is slower after a gap than back to back", numbers, share)
 
     def probe(self, evidence: Evidence) -> Probe | str:
@@ -41,5 +45,5 @@ class HostSleep:
         if evidence.cores > 1 and evidence.machine.system.lower().startswith("linux"):
             cost = "one core never idles; other work takes it at once (SCHED_IDLE)"
             return Remedy(text="keep the worker's core awake (keeper)", plan={"keeper": True}, cost=cost)
-        cost = f"{blocks.value(blocks.after, CPU).value / 1e6:.1f} ms of CPU time a frame"
+        cost = f"{blocks.value(blocks.after, CPU).value / 1e6:.1f} ms of CPU time per frame"
         return Remedy(text="spin through the gap", plan={"wait": "spin"}, cost=cost)

@@ -18,7 +18,8 @@ class IdleSpin:
 
     def suspect(self, evidence: Evidence) -> Suspicion | None:
         """With gaps a frame costs far more CPU time than the same frame back to back."""
-        paced, alone = evidence.process_cpu("model"), evidence.process_cpu("gapless")
+        paced = evidence.process_cpu("model")
+        alone = evidence.process_cpu("gapless")
         if not any(m.spinning for m in evidence.models) or paced is None or alone is None:
             return None
         paced -= self._pacing(evidence)
@@ -27,12 +28,14 @@ class IdleSpin:
             return None
         numbers = {"cpu_with_gaps_ns": paced, "cpu_gapless_ns": alone}
         # In the latency's currency: of what the cores have in one budget. What is tried last is still worth a trial.
-        share = (paced - alone) / (evidence.budget * evidence.cores) if evidence.budget else 1 - alone / paced
+        share = 1 - alone / paced
+        if evidence.budget:
+            share = (paced - alone) / (evidence.budget * evidence.cores)
         return Suspicion("a frame costs far more CPU time with gaps than without", numbers, max(0.05, share))
 
     @staticmethod
     def _pacing(evidence: Evidence) -> float:
-        """CPU time that framepace itself spins away before a frame, ns: the worker's, no idle thread's."""
+        """CPU time that framepace's own worker spends spinning before a frame, ns."""
         engine = evidence.case.plan.engine
         return {"sleep": 0.0, "hybrid": 1e3 * engine.spin_us, "spin": evidence.period or 0.0}[engine.wait]
 

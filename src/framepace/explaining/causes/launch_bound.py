@@ -24,14 +24,13 @@ class LaunchBound:
         if not evidence.on_gpu or all(model.graph for model in evidence.models):
             return None
         rows = evidence.traces["gapless"].measured().requests
-        call, kernels = float(np.median(rows["enqueued"] - rows["started"])), evidence.part("compute", "gapless")
+        call = float(np.median(rows["enqueued"] - rows["started"]))
+        kernels = evidence.part("compute", "gapless")
         if not kernels or call < 0.6 * kernels:
             return None
         numbers = {"enqueue_ns": call, "kernels_ns": kernels, "sm_activity": evidence.activity("sm")}
-        share = min(1.0, kernels / evidence.latency)
-        # Pageable copies make the call wait for the kernels: that it is long says little.
-        waits = any(model.transfer == "pageable" for model in evidence.models)
-        return Suspicion("enqueuing takes as long as the kernels run", numbers, 0.2 * share if waits else share)
+        share = _likelihood(evidence) * min(1.0, kernels / evidence.latency)
+        return Suspicion("enqueuing takes as long as the kernels run", numbers, share)
 
     def probe(self, evidence: Evidence) -> Probe | str:
         """One CUDA graph in place of the single launches; back to back, so that gaps play no part."""
@@ -42,3 +41,9 @@ class LaunchBound:
         """Replay graphs."""
         cost = "memory of the captured graphs; every batch size is captured when it first comes"
         return Remedy(text="replay each inference as a CUDA graph", plan={"graph": True}, cost=cost)
+
+
+def _likelihood(evidence: Evidence) -> float:
+    """How much a long call says: pageable copies make it wait for the kernels anyway."""
+    waits = any(model.transfer == "pageable" for model in evidence.models)
+    return 0.2 if waits else 1.0

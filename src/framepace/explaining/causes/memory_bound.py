@@ -15,8 +15,9 @@ NEAR = 0.5  # DRAM activity over a whole run, launches and gaps included, from w
 
 def memory_decides(evidence: Evidence) -> bool:
     """Whether DRAM is busy for half of the time and more than the tensor cores, back to back; false if not evidence."""
-    dram, tensor = evidence.activity("dram"), evidence.activity("tensor")
-    return dram is not None and dram >= NEAR and (tensor or 0.0) <= dram
+    dram = evidence.activity("dram")
+    tensor = evidence.activity("tensor") or 0.0
+    return dram is not None and dram >= NEAR and tensor <= dram
 
 
 class MemoryBound:

@@ -22,7 +22,7 @@ class Oversubscribed:
     bottleneck: Bottleneck = "host"
 
     def suspect(self, evidence: Evidence) -> Suspicion | None:
-        """Workers times threads exceed the cores (0 threads means one a core), or other processes are busy."""
+        """Workers times threads exceed the cores (0 threads means one per core), or other processes are busy."""
         if evidence.on_gpu:
             return None
         wanted = _wanted(evidence)
@@ -39,7 +39,7 @@ class Oversubscribed:
         return Probe(evidence.kept_up("model"), change, MEAN_INFERENCE, also=(CPU,))
 
     def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
-        """Threads that fit the cores; or the priority, which only takes from the neighbours what they can miss."""
+        """Threads that fit the cores; or a higher priority, at the expense of the neighbours."""
         change = self._change(evidence)
         if "threads" in change:
             return Remedy(text=f"give each worker {change['threads']} thread(s)", plan=change)
@@ -49,7 +49,8 @@ class Oversubscribed:
     def _neighbours(self, evidence: Evidence) -> Suspicion | None:
         stream = evidence.summaries["stream"]
         waited = stream.telemetry.get("run_delay_s", 0.0) / max(stream.throughput, 1e-9)
-        share, others = waited / max(evidence.latency, 1), stream.neighbours_cpu or 0.0
+        share = waited / max(evidence.latency, 1)
+        others = stream.neighbours_cpu or 0.0
         if share < _WAITING or others < _NEIGHBOURS:
             return None
         numbers = {"waited_for_a_core_ns": waited, "others_share": others, "preempted": self._preempted(evidence)}

@@ -33,15 +33,19 @@ class PowerCap:
         return Probe(base, {"delay-ms": round(pause, 2)}, COMPUTE)
 
     def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
-        """Less power an inference; a raised limit only where it stands below the board's own."""
+        """Less energy per inference; a raised limit only where it is below the board's own."""
         gpu = next(iter(evidence.machine.gpus), None)
-        text = "spend less energy an inference: lower precision, smaller input, paced instead of back to back; cool it"
-        limit, own = (gpu.power_limit_mw, gpu.power_limit_default_mw) if gpu is not None else (None, None)
-        if not (limit and own and limit < own):
-            return Remedy(text=text, cost="accuracy, where precision or size change")
-        return Remedy(
-            text=f"{text}; or give back the power limit",
-            command=f"sudo nvidia-smi --power-limit={own // 1000}",
-            undo=f"sudo nvidia-smi --power-limit={limit // 1000}",
-            cost="power and heat",
-        )
+        text = "spend less energy per inference: lower precision, smaller input, paced instead of back to back; cool it"
+        if gpu is not None and gpu.power_limit_mw and gpu.power_limit_mw < (gpu.power_limit_default_mw or 0):
+            return _raised_limit(text, gpu.power_limit_mw, gpu.power_limit_default_mw or 0)
+        return Remedy(text=text, cost="accuracy, where precision or size change")
+
+
+def _raised_limit(text: str, limit_mw: int, default_mw: int) -> Remedy:
+    """The remedy `text`, or the board's own power limit in place of a lower one."""
+    return Remedy(
+        text=f"{text}; or give back the power limit",
+        command=f"sudo nvidia-smi --power-limit={default_mw // 1000}",
+        undo=f"sudo nvidia-smi --power-limit={limit_mw // 1000}",
+        cost="power and heat",
+    )

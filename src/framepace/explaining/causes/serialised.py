@@ -19,7 +19,8 @@ class Serialised:
 
     def suspect(self, evidence: Evidence) -> Suspicion | None:
         """More than one worker, and hardly any of their kernels ran at the same time though requests waited."""
-        workers, device = evidence.case.plan.engine.workers, evidence.device("gapless")
+        workers = evidence.case.plan.engine.workers
+        device = evidence.device("gapless")
         if workers < 2 or device is None or device.overlap_kernels is None or device.overlap_kernels > 0.05:
             return None
         numbers = {"workers": workers, "overlap_kernels": device.overlap_kernels, "busy": device.busy}

@@ -12,6 +12,7 @@ from framepace.facts.finding import Bottleneck, Remedy
 from framepace.facts.settings import apply
 
 _CHANGES: dict[str, dict[str, Any]] = {"gc": {"gc": "off"}, "page faults": {"lock-memory": True}}
+_ADVICE = {"gc": "turn garbage collection off while running", "page faults": "lock the process's memory"}
 _COST = {
     "gc": "reference cycles are not freed: collect by hand where a pause does not hurt",
     "page faults": "the process's memory stays resident",
@@ -19,7 +20,7 @@ _COST = {
 
 
 class Stalls:
-    """A few requests are far slower than the rest, and something of the process's own coincides with them."""
+    """A few requests are far slower than the others, and an event in the process coincides with them."""
 
     code = "FP015"
     title = "one-off stalls"
@@ -27,12 +28,12 @@ class Stalls:
 
     def suspect(self, evidence: Evidence) -> Suspicion | None:
         """Outliers coincide with garbage collections or page faults and lift the tail by 5 % or more."""
-        what, excess = self._main(evidence)
+        event, excess = self._main(evidence)
         share = excess / max(evidence.latency, 1)
-        if not what or share < 0.05:
+        if not event or share < 0.05:
             return None
-        numbers = {"coincides_with": what, "outlier_share": evidence.frames.outlier_share, "excess_ns": excess}
-        return Suspicion(f"outliers coincide with {what}", numbers, share)
+        numbers = {"coincides_with": event, "outlier_share": evidence.frames.outlier_share, "excess_ns": excess}
+        return Suspicion(f"outliers coincide with {event}", numbers, share)
 
     def probe(self, evidence: Evidence) -> Probe | str:
         """Garbage collection off, or memory locked, back to back so that rare stalls come often."""
@@ -41,9 +42,8 @@ class Stalls:
 
     def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
         """The same setting."""
-        what = self._main(evidence)[0]
-        text = "turn garbage collection off while running" if what == "gc" else "lock the process's memory"
-        return Remedy(text=text, plan=_CHANGES[what], cost=_COST[what])
+        event = self._main(evidence)[0]
+        return Remedy(text=_ADVICE[event], plan=_CHANGES[event], cost=_COST[event])
 
     @staticmethod
     def _main(evidence: Evidence) -> tuple[str, float]:
@@ -51,5 +51,5 @@ class Stalls:
         excess: dict[str, float] = {}
         for outlier in evidence.frames.outliers:
             excess[outlier.coincides] = max(excess.get(outlier.coincides, 0.0), outlier.excess)
-        known_ones = {what: ns for what, ns in excess.items() if what in _CHANGES}
-        return max(known_ones.items(), key=lambda item: item[1], default=("", 0.0))
+        avoidable = [(event, ns) for event, ns in excess.items() if event in _CHANGES]
+        return max(avoidable, key=lambda item: item[1], default=("", 0.0))

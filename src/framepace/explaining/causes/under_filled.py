@@ -24,8 +24,8 @@ class UnderFilled:
         used = self._used(evidence)
         if used is None or used > 0.7 or not evidence.overloaded:
             return None
-        what = "the device" if evidence.on_gpu else "cores"
-        return Suspicion(f"the load is not kept up with while {what} idle", {"used": used}, _LIKELY * (1 - used))
+        sentence = f"the load is not kept up with while {'the device' if evidence.on_gpu else 'cores'} idle"
+        return Suspicion(sentence, {"used": used}, _LIKELY * (1 - used))
 
     @staticmethod
     def _used(evidence: Evidence) -> float | None:
@@ -33,8 +33,7 @@ class UnderFilled:
         device = evidence.device("stream")
         if device is not None:
             activities = [evidence.activity(name, "stream") for name in ("sm", "dram")]
-            told = [a for a in activities if a is not None]
-            return max(told) if told else device.busy
+            return max((activity for activity in activities if activity is not None), default=device.busy)
         cpu = evidence.process_cpu("stream")
         return None if cpu is None else cpu * evidence.summaries["stream"].throughput / 1e9 / evidence.cores
 
