@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from framepace.errors import ModelError
-from framepace.models.torch import spec as torchmodel
+from framepace.models.torch.spec import inspect
 
 pytest.importorskip("torch")
 import torch
@@ -207,7 +207,7 @@ def test_a_damaged_program_is_an_error_of_ours(tmp_path: Path, exported: str) ->
 
 def test_inspection_needs_no_shapes(exported: str, scripted: str) -> None:
     """Names, dtypes and the dynamic batch of a file, before any plan."""
-    program, script = torchmodel.inspect(exported), torchmodel.inspect(scripted)
+    program, script = inspect(exported), inspect(scripted)
     assert [t.name for t in program.inputs] == [t.name for t in script.inputs] == ["picture"]
     assert isinstance(program.inputs[0].shape[0], str)
     assert program.inputs[0].shape[1:] == (3, 8, 8)
