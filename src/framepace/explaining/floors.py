@@ -31,12 +31,17 @@ def bounds(lab: Lab, trace: Trace, notes: list[str]) -> tuple[Bound, ...]:
 
 
 def _bound(lab: Lab, trace: Trace, model: ModelPlan, format: str) -> Bound:
+    measured = inference_ns(trace, model.name)
     if format != "onnx":
         raise FramepaceError("its file does not tell what it asks for", got=format, expected="onnx")
-    measured = inference_ns(trace, model.name)
     if measured is None:
         raise FramepaceError("no inference was measured")
     work = _work(trace, model)
+    return _floor(lab, trace, model, work, measured)
+
+
+def _floor(lab: Lab, trace: Trace, model: ModelPlan, work: ModelWork, measured: float) -> Bound:
+    """The bound by the ceilings of the cache, or by those of a calibration."""
     layers = trace.meta.layers.get(model.name, ())
     ceilings = known_ceilings(model, _precisions(work), trace.meta.machine)
     if ceilings is not None:

@@ -159,8 +159,7 @@ class _Rig:
         # A kernel reads and writes; a copy to or from the device moves the tensor once.
         bandwidth = tuple((2 * size, _per_second(2 * size, t.compute)) for size, t in times.items())
         size, largest = max(times.items())
-        copied = {"h2d_bytes_s": largest.h2d, "d2h_bytes_s": largest.d2h}
-        return bandwidth, {name: _per_second(size, ns) for name, ns in copied.items() if ns > 0}
+        return bandwidth, _copy_speeds(size, largest)
 
     def launch(self) -> float:
         """The least time of a kernel among others, ns."""
@@ -196,6 +195,12 @@ class _Rig:
         worker.wait(0)
         took = self.clock.now() - began
         return worker.times(0) or DeviceTimes(h2d=0, compute=took, d2h=0)
+
+
+def _copy_speeds(size: int, times: DeviceTimes) -> dict[str, float]:
+    """Bytes per second to and from the device; nothing where nothing is copied."""
+    copied = {"h2d_bytes_s": times.h2d, "d2h_bytes_s": times.d2h}
+    return {name: _per_second(size, ns) for name, ns in copied.items() if ns > 0}
 
 
 def _per_second(amount: float, ns: float) -> float:
