@@ -1,6 +1,7 @@
 """Reading and writing facts: traces, plans, explanations. Versioned, atomic, readable by other tools."""
 
 from framepace.store.files import load_explanation, save_json, write_atomic
+from framepace.store.folder import OutputFolder, new_folder
 from framepace.store.plans import load_plan, save_plan
 from framepace.store.rotation import RotatingWriter, Rotation, segments
 from framepace.store.traces import (
@@ -16,6 +17,7 @@ from framepace.store.traces import (
 __all__ = [
     "MIGRATIONS",
     "MemoryWriter",
+    "OutputFolder",
     "RotatingWriter",
     "Rotation",
     "TraceWriter",
@@ -23,6 +25,7 @@ __all__ = [
     "load_explanation",
     "load_plan",
     "load_trace",
+    "new_folder",
     "rows_to_columns",
     "save_json",
     "save_plan",

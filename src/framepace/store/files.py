@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import stat
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,22 +21,76 @@ from framepace.store.migrations import Raw, explanation_with_kinds
 
 _T = TypeVar("_T")
 _NO_ROOM = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG}
+_FIXES = {
+    errno.ENAMETOOLONG: "give a shorter name: a part of a path has at most 255 bytes",
+    errno.EROFS: "this file system is read-only: name a folder that can be written to",
+    errno.EACCES: "there is no permission: name a folder that you may write to",
+    errno.EPERM: "there is no permission: name a folder that you may write to",
+    errno.ELOOP: "its symbolic links lead in a circle: name another folder",
+    errno.ENOTDIR: "a file is where a folder should be: name another folder",
+    errno.EEXIST: "a file is where a folder should be: name another folder",
+    errno.EMFILE: "too many files are open: raise the limit (ulimit -n)",
+}
+_LONGEST_PATH = 200  # letters shown
+_LARGEST_FACT = 1 << 28  # bytes of a plan, a meta.json or an explanation: a real one has under a thousandth
+_PART = re.compile(r"\.framepace-\d+-\d+\.part")
+_PROBE = bytes(4096)
+_numbers = count()
 
 
 def write_atomic(path: Path, data: bytes) -> None:
     """Write `data` to `path`, made with its folders, so that a reader sees the old file or the new one.
 
-    Raises StoreError.
+    A link is followed; what is no regular file, such as /dev/null, is written to as it is. Raises StoreError.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_file():
+            _write_to(path, data)
+        else:
+            _replace(Path(os.path.realpath(path)), data)
+    except (OSError, ValueError) as error:
+        raise cannot_write(path, error) from error
+
+
+def _replace(path: Path, data: bytes) -> None:
+    part = _part_in(path.parent)
+    try:
         part.write_bytes(data)
         part.replace(path)
-    except OSError as error:
+    except BaseException:
         with suppress(OSError):
             part.unlink()
-        raise cannot_write(path, error) from error
+        raise
+
+
+def _write_to(path: Path, data: bytes) -> None:
+    """Write to a device or a pipe; a pipe that nobody reads is an error instead of a wait."""
+    handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    os.set_blocking(handle, True)
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+
+
+def write_probe(folder: Path) -> None:
+    """Find out whether `folder` can be written to. Raises StoreError."""
+    part = _part_in(folder)
+    try:
+        part.write_bytes(_PROBE)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    finally:
+        with suppress(OSError):
+            part.unlink()
+
+
+def is_part(name: str) -> bool:
+    """Whether a file of that name is one that was being written when its process was killed."""
+    return _PART.fullmatch(name) is not None
+
+
+def _part_in(folder: Path) -> Path:
+    return folder / f".framepace-{os.getpid()}-{next(_numbers)}.part"
 
 
 def save_json(fact: Any, path: Path) -> None:
@@ -46,12 +103,25 @@ def load_explanation(path: Path) -> Explanation:
     return decode(read(path), Explanation, path, explanation_with_kinds)
 
 
+def plain_json(fact: Any) -> Any:
+    """A fact as what JSON has: numbers, texts, lists and mappings."""
+    return msgspec.json.decode(msgspec.json.encode(fact, enc_hook=_plain))
+
+
 def read(path: Path) -> bytes:
-    """The bytes of a file. Raises StoreError."""
+    """The bytes of a regular file of reasonable size. Raises StoreError."""
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise StoreError("the file cannot be read", got=f"{path}: {error.strerror}", fix="check the path") from error
+        # Not blocking: a pipe without a writer would keep the call.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            status = os.fstat(file.fileno())
+            if stat.S_ISREG(status.st_mode) and status.st_size <= _LARGEST_FACT:
+                return file.read(status.st_size)
+    except (OSError, ValueError) as error:
+        raise StoreError("the file cannot be read", got=f"{path}: {_reason(error)}", fix="check the path") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise StoreError("the file cannot be read", got=f"{path} is no regular file", fix="name a file")
+    expected = f"at most {_LARGEST_FACT:,} bytes"
+    raise StoreError("the file is too large", got=f"{path}: {status.st_size:,} bytes", expected=expected)
 
 
 def decode(data: bytes, kind: type[_T], path: Path, migrate: Callable[[Raw], Raw] | None = None) -> _T:
@@ -63,7 +133,7 @@ def decode(data: bytes, kind: type[_T], path: Path, migrate: Callable[[Raw], Raw
         if migrate is not None:
             data = msgspec.json.encode(migrate(msgspec.json.decode(data, type=dict[str, Any])))
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise StoreError("the file is damaged", got=f"{path}: {error}", expected=kind.__name__) from error
 
 
@@ -80,12 +150,28 @@ def check_format(format: str, expected: str, path: Path) -> None:
     raise StoreError(f"{path} has an unknown format", got=format, expected=expected, fix="name another file")
 
 
-def cannot_write(path: Path, error: OSError) -> StoreError:
+def cannot_write(path: Path, error: Exception) -> StoreError:
     """The error for a failed write to `path`."""
-    if error.errno in _NO_ROOM:
+    number = error.errno if isinstance(error, OSError) else None
+    got = f"{_shown(path)}: {_reason(error)}"
+    if number in _NO_ROOM:
         fix = "free some space or name another folder; what was written before is kept"
-        return StoreError("the disk is full", got=f"{path}: {error.strerror}", fix=fix)
-    return StoreError("cannot write", got=f"{path}: {error.strerror or error}", fix="name another folder")
+        return StoreError("the disk is full", got=got, fix=fix)
+    return StoreError("cannot write", got=got, fix=_FIXES.get(number or 0, "name another folder"))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error)
+
+
+def _shown(path: Path) -> str:
+    """A path of readable length."""
+    text = str(path)
+    if len(text) <= _LONGEST_PATH:
+        return text
+    return f"{text[:_LONGEST_PATH]}... ({len(text)} letters)"
 
 
 def _plain(value: Any) -> Any:

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from framepace.errors import StoreError, UsageError
 from framepace.facts.trace import Trace, TraceMeta
+from framepace.store.folder import OutputFolder
 from framepace.store.traces import ROWS_LOST, TraceWriter, is_trace, row_bytes
 
 _SEGMENT = re.compile(r"segment-(\d{6,})")
@@ -52,7 +53,7 @@ class RotatingWriter:
             run's id with its number behind it, and its own `created`.
         now: seconds on a monotonic clock.
 
-    Raises StoreError when the folder cannot be written.
+    Raises StoreError when the folder cannot be written, or another run writes to it.
     """
 
     def __init__(
@@ -68,8 +69,14 @@ class RotatingWriter:
         self._now = now
         self._lock = threading.Lock()
         self._error: StoreError | None = None
-        self._remove_old()
-        self._start_segment(_last_number(folder) + 1)
+        self._output = OutputFolder(folder, "segments")
+        self._output.claim()
+        try:
+            self._remove_old()
+            self._start_segment(_last_number(folder) + 1)
+        except BaseException:
+            self._output.release()
+            raise
 
     def append(self, name: str, rows: bytes) -> None:
         """Append packed rows to 'requests' or 'telemetry', from any thread.
@@ -94,12 +101,16 @@ class RotatingWriter:
         if self._error is not None:
             meta = replace(meta, notes=(*meta.notes, ROWS_LOST))
         with self._lock:
-            return self._writer.close(self._of_segment(meta))
+            try:
+                return self._writer.close(self._of_segment(meta))
+            finally:
+                self._output.release()
 
     def abort(self) -> None:
         """Stop writing and leave the files as a killed run would."""
         with self._lock:
             self._writer.abort()
+            self._output.release()
 
     def _start_segment(self, number: int) -> None:
         created = datetime.now(timezone.utc).isoformat(timespec="seconds")

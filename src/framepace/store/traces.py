@@ -6,6 +6,7 @@ run leaves them behind and `load_trace` recovers their rows; a run that ends tur
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
 import time
@@ -22,7 +23,9 @@ from numpy.typing import NDArray
 from framepace.errors import StoreError
 from framepace.facts.trace import REQUEST_COLUMNS, TELEMETRY_COLUMNS, TRACE_FORMAT, Column, Trace, TraceMeta
 from framepace.store.files import cannot_write, check_format, decode, read, save_json
+from framepace.store.folder import OutputFolder
 from framepace.store.migrations import trace_1_to_2
+from framepace.units import format_bytes
 
 COLUMNS: Mapping[str, Mapping[str, str]] = {"requests": REQUEST_COLUMNS, "telemetry": TELEMETRY_COLUMNS}
 # Older format -> function from its decoded meta.json to the next one's. A column that a format lacks reads as -1.
@@ -30,8 +33,21 @@ MIGRATIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"framepace.
 BLOCK_ROWS = 1 << 16  # held at once while a journal is turned into Parquet: 14 MB
 # Stamps grow steadily: deltas are a third of the size of zstd alone and read ten times as fast.
 _PARQUET_OPTIONS = {"compression": "snappy", "use_dictionary": False, "column_encoding": "DELTA_BINARY_PACKED"}
+# Without these a row says nothing; what else a table lacks was not measured.
+_ESSENTIAL: Mapping[str, tuple[str, ...]] = {
+    "requests": (
+        "frame", "source", "model", "worker", "batch_id", "batch_size", "due", "available", "captured", "decoded",
+        "queued", "batched", "started", "enqueued", "finished", "delivered", "outcome", "cause", "marks",
+    ),
+    "telemetry": ("time", "device"),
+}  # fmt: skip
+# A file that declares more rows is no trace: those take 35 bytes a row, and repeated values a hundredth of that.
+_ROWS_PER_BYTE = 64
+_ROWS_OF_ANY_FILE = 1 << 22
+_MEMORY_SHARE = 0.5  # of the machine's, that one table may take
 _NOT_CLOSED = "the run was killed, or had no room to close its trace: at most its last second is missing"
 _JOURNALS_KEPT = "there was no room for the Parquet files: the rows are in the journals"
+NOT_STORED = "the trace could not be written: it is in memory only"
 ROWS_LOST = "writing failed during the run: later rows are missing"
 
 
@@ -41,69 +57,130 @@ def trace_id() -> str:
 
 
 class TraceWriter:
-    """Writes a trace while it is measured; its files are open before the first row.
+    """Writes a trace while it is measured; its files are open before the first row, its folder is locked.
 
-    Raises StoreError when the folder cannot be written, or holds another trace and `overwrite` is false.
+    Args:
+        folder: where the trace goes.
+        meta: of the run that begins.
+        overwrite: replace a trace that is in the folder, and files of the same names.
+        claimed: the folder, when it was entered before.
+
+    Raises StoreError when the folder cannot be written, is another run's, or holds what must not be replaced.
     """
 
-    def __init__(self, folder: Path, meta: TraceMeta, overwrite: bool = False) -> None:
-        if is_trace(folder) and not overwrite:
-            raise StoreError("there is a trace already", got=folder, fix="name another folder with --out")
+    def __init__(
+        self, folder: Path, meta: TraceMeta, overwrite: bool = False, *, claimed: OutputFolder | None = None
+    ) -> None:
         self.folder = folder
         self._lock = threading.Lock()
         self._error: StoreError | None = None
-        _remove(folder, "parquet", "journal")
-        save_json(meta, folder / "meta.json")
+        self._unwritten: dict[str, bytes] = {}
+        self._output = claimed or OutputFolder(folder, "trace", overwrite)
+        self._output.claim()
         try:
-            self._files: dict[str, BinaryIO] = {name: _file(folder, name, "journal").open("wb", 0) for name in COLUMNS}
-        except OSError as error:
-            raise cannot_write(folder, error) from error
+            self._files = self._opened(meta)
+        except BaseException:
+            self._output.release()
+            raise
 
     def append(self, name: str, rows: bytes | memoryview) -> None:
-        """Append packed rows to 'requests' or 'telemetry', from any thread.
+        """Append packed whole rows to 'requests' or 'telemetry', from any thread.
 
         Raises StoreError when they cannot be written, and from then on: a row may be torn, so nothing can follow it.
+        What was not written of the rows that failed is kept in memory, for `close`.
         """
         with self._lock:
             if self._error is not None:
                 raise self._error
+            view = memoryview(rows)
+            written = 0
             try:
-                view = memoryview(rows)
-                while view:
-                    view = view[self._files[name].write(view) :]
+                while written < len(view):
+                    written += self._files[name].write(view[written:])
             except OSError as error:
+                self._unwritten[name] = bytes(view[written - written % row_bytes(name) :])
                 self._error = cannot_write(self.folder, error)
                 raise self._error from error
 
     def close(self, meta: TraceMeta) -> Trace:
         """Turn the journals into Parquet files and return the trace, described by `meta` and by notes of the writer.
 
-        Where there is no room for the Parquet files the journals stay; `load_trace` reads either.
+        Where there is no room for the Parquet files the journals stay; `load_trace` reads either. A folder that was
+        removed meanwhile is written anew. The trace that is returned has every row that was appended, also those that
+        found no room on disk.
         """
-        meta = self.finish(meta)
-        return Trace(meta, *_load_tables(self.folder))
+        meta = self._store(meta)
+        try:
+            return Trace(meta, *(self._columns(name) for name in COLUMNS))
+        finally:
+            self.abort()
 
     def finish(self, meta: TraceMeta) -> TraceMeta:
-        """`close` without loading the trace again; returns its meta."""
+        """`close` without the rows; returns the trace's meta."""
+        meta = self._store(meta)
         self.abort()
-        if self._error is not None:
-            meta = replace(meta, notes=(*meta.notes, ROWS_LOST))
-        try:
-            for name in COLUMNS:
-                _write_parquet(self.folder, name)
-        except OSError:
-            _remove(self.folder, "parquet")
-            meta = replace(meta, notes=(*meta.notes, _JOURNALS_KEPT))
-        with suppress(StoreError):  # no room even for that: it stays 'running', and is recovered as 'killed'
-            save_json(meta, self.folder / "meta.json")
-        if _JOURNALS_KEPT not in meta.notes:
-            _remove(self.folder, "journal")
         return meta
 
     def abort(self) -> None:
-        """Stop writing and leave the files as a killed run would."""
+        """Stop writing and leave the files as a killed run would. Idempotent."""
         for file in self._files.values():
             file.close()
+        self._output.release()
+
+    def _opened(self, meta: TraceMeta) -> dict[str, BinaryIO]:
+        """The journals, empty, beside the meta; what an older trace left is removed first."""
+        _remove(self.folder, "parquet", "journal", "part")
+        save_json(meta, self.folder / "meta.json")
+        files: dict[str, BinaryIO] = {}
+        try:
+            for name in COLUMNS:
+                files[name] = _file(self.folder, name, "journal").open("w+b", 0)
+        except OSError as error:
+            for file in files.values():
+                file.close()
+            raise cannot_write(self.folder, error) from error
+        return files
+
+    def _store(self, meta: TraceMeta) -> TraceMeta:
+        """Write Parquet files and `meta`; returns it with what there is to say about that."""
+        if self._error is not None:
+            meta = replace(meta, notes=(*meta.notes, ROWS_LOST))
+        whole = self._write_tables()
+        if not whole:
+            meta = replace(meta, notes=(*meta.notes, _JOURNALS_KEPT if self._has_journals() else NOT_STORED))
+        if whole or self._has_journals():
+            with suppress(StoreError):  # no room even for that: it stays 'running', and is recovered as 'killed'
+                save_json(meta, self.folder / "meta.json")
+        if whole:
+            with suppress(StoreError):  # Parquet files count before journals
+                _remove(self.folder, "journal")
+        return meta
+
+    def _write_tables(self) -> bool:
+        """Write the Parquet files; False, and none, where there is no room or no way."""
+        import pyarrow as pa
+
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for name, journal in self._files.items():
+                _write_parquet(self.folder, name, journal)
+        except (OSError, MemoryError, pa.ArrowException):
+            with suppress(StoreError):
+                _remove(self.folder, "parquet")
+            return False
+        return True
+
+    def _has_journals(self) -> bool:
+        """Whether the journals are still in the folder."""
+        return all(_file(self.folder, name, "journal").is_file() for name in COLUMNS)
+
+    def _columns(self, name: str) -> dict[str, Column]:
+        """All rows of a table; the journals are still open, so they are there even if the folder is not."""
+        columns = _gather(name, _row_count(self._files[name], name), _blocks(self._files[name], name))
+        if name not in self._unwritten:
+            return columns
+        unwritten = rows_to_columns(name, self._unwritten[name])
+        return {column: np.concatenate((values, unwritten[column])) for column, values in columns.items()}
 
 
 class MemoryWriter:
@@ -140,7 +217,7 @@ def rows_to_columns(name: str, packed: bytes) -> dict[str, Column]:
 
 def is_trace(path: Path) -> bool:
     """Whether `path` is the folder of a trace."""
-    return (path / "meta.json").is_file()
+    return os.path.isfile(path / "meta.json")  # unlike Path.is_file, false for a path that cannot be
 
 
 def load_trace(path: Path | str) -> Trace:
@@ -160,30 +237,40 @@ def load_trace(path: Path | str) -> Trace:
 
 def _load_meta(path: Path) -> TraceMeta:
     raw = decode(read(path), dict[str, Any], path)
-    while raw.get("format") in MIGRATIONS:
-        raw = MIGRATIONS[raw["format"]](raw)
-    check_format(str(raw.get("format")), TRACE_FORMAT, path)
     try:
+        while str(raw.get("format")) in MIGRATIONS:
+            raw = MIGRATIONS[raw["format"]](raw)
+        check_format(str(raw.get("format")), TRACE_FORMAT, path)
         return msgspec.convert(raw, TraceMeta)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, KeyError, TypeError, RecursionError) as error:
         fix = f"read it with the framepace that wrote it: {raw.get('framepace') or 'unknown version'}"
         raise StoreError("the trace's meta.json cannot be understood", got=f"{path}: {error}", fix=fix) from error
 
 
 def _load_tables(folder: Path) -> Iterator[dict[str, Column]]:
     for name in COLUMNS:
-        # Journals go only after both Parquet files are whole, so where there is one it has every row.
-        journal = _file(folder, name, "journal")
-        if journal.exists():
-            yield _read_journal(journal, name)
-        else:
-            yield _read_parquet(_file(folder, name, "parquet"), name)
+        yield _load_table(folder, name)
+
+
+def _load_table(folder: Path, name: str) -> dict[str, Column]:
+    """A Parquet file appears when it is whole, so it has every row; a journal counts where there is none."""
+    parquet = _file(folder, name, "parquet")
+    journal = _file(folder, name, "journal")
+    if not journal.is_file():
+        return _read_parquet(parquet, name)
+    if parquet.is_file():
+        with suppress(StoreError):
+            return _read_parquet(parquet, name)
+    return _read_journal(journal, name)
 
 
 def _read_journal(path: Path, name: str) -> dict[str, Column]:
     try:
-        return _gather(name, _row_count(path, name), _blocks(path, name))
-    except OSError as error:
+        with path.open("rb") as journal:
+            count = _row_count(journal, name)
+            _check_memory(path, name, count)
+            return _gather(name, count, _blocks(journal, name))
+    except (OSError, MemoryError, ValueError) as error:
         raise _damaged(path, error) from error
 
 
@@ -191,11 +278,36 @@ def _read_parquet(path: Path, name: str) -> dict[str, Column]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if not path.is_file():
+        raise StoreError("the trace is damaged", got=f"{path} is missing", fix="measure again")
     try:
         with pq.ParquetFile(path, memory_map=True) as file:
+            _check_rows(path, name, file)
             return _columns(file, name)
-    except (OSError, pa.ArrowException) as error:
+    # What is damaged or made up can look like anything.
+    except (OSError, pa.ArrowException, MemoryError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise _damaged(path, error) from error
+
+
+def _check_rows(path: Path, name: str, file: Any) -> None:
+    """Raise StoreError for a file that lacks what makes a row, or declares more rows than it can hold."""
+    missing = [column for column in _ESSENTIAL[name] if column not in file.schema_arrow.names]
+    if missing:
+        raise _damaged(path, f"it has no column {', '.join(missing)}")
+    rows = file.metadata.num_rows
+    if not 0 <= rows <= max(_ROWS_OF_ANY_FILE, path.stat().st_size * _ROWS_PER_BYTE):
+        raise _damaged(path, f"it declares {rows:,} rows in {path.stat().st_size:,} bytes")
+    _check_memory(path, name, rows)
+
+
+def _check_memory(path: Path, name: str, rows: int) -> None:
+    """Raise StoreError for a table that this machine has no memory for."""
+    size = rows * row_bytes(name)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if size > memory * _MEMORY_SHARE:
+        got = f"{path}: {rows:,} rows, {format_bytes(size)}"
+        expected = f"at most {format_bytes(memory * _MEMORY_SHARE)}, half of this machine's memory"
+        raise StoreError("the trace is too large", got=got, expected=expected, fix="read it on a larger machine")
 
 
 def _columns(file: Any, name: str) -> dict[str, Column]:
@@ -211,18 +323,20 @@ def _columns(file: Any, name: str) -> dict[str, Column]:
             values = group[column].cast(pa.int64())
             columns[column][start : start + len(group)] = values.to_numpy(zero_copy_only=True)
         start += len(group)
+    if start != file.metadata.num_rows:
+        raise ValueError(f"it declares {file.metadata.num_rows:,} rows and has {start:,}")
     return columns
 
 
-def _write_parquet(folder: Path, name: str) -> None:
-    """Write the journal as Parquet, a block of rows at a time. Raises OSError."""
+def _write_parquet(folder: Path, name: str, journal: BinaryIO) -> None:
+    """Write the journal as Parquet, a block of rows at a time. Raises OSError and what pyarrow does."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     part = _file(folder, name, "part")
     try:
         with pq.ParquetWriter(part, _schema(name), **_PARQUET_OPTIONS) as writer:
-            for rows in _blocks(_file(folder, name, "journal"), name):
+            for rows in _blocks(journal, name):
                 columns = [pa.array(column) for column in np.ascontiguousarray(rows.T)]
                 writer.write_table(pa.Table.from_arrays(columns, schema=writer.schema))
         part.replace(_file(folder, name, "parquet"))
@@ -237,15 +351,17 @@ def _schema(name: str) -> Any:
     return pa.schema([pa.field(c, pa.int64(), False, {"description": text}) for c, text in COLUMNS[name].items()])
 
 
-def _blocks(journal: Path, name: str) -> Iterator[NDArray[np.int64]]:
+def _blocks(journal: BinaryIO, name: str) -> Iterator[NDArray[np.int64]]:
     """The whole rows of a journal, up to BLOCK_ROWS at a time, shape (rows, columns)."""
     width = len(COLUMNS[name])
     remaining = _row_count(journal, name)
-    with journal.open("rb") as file:
-        while remaining > 0:
-            rows = np.fromfile(file, "<i8", min(remaining, BLOCK_ROWS) * width).reshape(-1, width)
-            remaining -= len(rows)
-            yield rows.astype(np.int64, copy=False)
+    journal.seek(0)
+    while remaining > 0:
+        rows = np.fromfile(journal, "<i8", min(remaining, BLOCK_ROWS) * width).reshape(-1, width)
+        if not len(rows):
+            raise OSError("the journal became shorter while it was read")
+        remaining -= len(rows)
+        yield rows.astype(np.int64, copy=False)
 
 
 def _gather(name: str, count: int, blocks: Iterator[NDArray[np.int64]]) -> dict[str, Column]:
@@ -258,8 +374,8 @@ def _gather(name: str, count: int, blocks: Iterator[NDArray[np.int64]]) -> dict[
     return dict(zip(COLUMNS[name], columns, strict=True))
 
 
-def _row_count(journal: Path, name: str) -> int:
-    return journal.stat().st_size // row_bytes(name)
+def _row_count(journal: BinaryIO, name: str) -> int:
+    return os.fstat(journal.fileno()).st_size // row_bytes(name)
 
 
 def _file(folder: Path, name: str, kind: str) -> Path:
@@ -275,5 +391,5 @@ def _remove(folder: Path, *kinds: str) -> None:
         raise cannot_write(folder, error) from error
 
 
-def _damaged(path: Path, error: Exception) -> StoreError:
+def _damaged(path: Path, error: object) -> StoreError:
     return StoreError("the trace is damaged", got=f"{path}: {error}", fix="measure again")
