@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from framepace.clock.virtual import VirtualClock
 from framepace.facts.machine import Machine
@@ -73,6 +73,7 @@ def _plan(models: Sequence[str]) -> Plan:
 
 _STAGE_STAMPS = ("captured", "decoded", "queued", "batched", "started", "finished", "delivered")
 _READING = ("captured", "decoded", "queued")
+_PER_MODEL = ("prepare", "infer", "finish")
 _ZERO_COLUMNS = ("source", "worker", "switched", "preempted", "faults", "gc", "outcome", "cause", "marks")
 _STAGE_NAMES = ("wake-up", "decode", "hand-over", "queue", "prepare", "infer", "finish")
 
@@ -103,28 +104,45 @@ def make_trace(
         telemetry: telemetry columns, all of one length; those left out are -1, or the host for 'device'.
         meta: fields of TraceMeta that replace those of `make_meta`.
     """
-    spent = {name: np.asarray(values, dtype=np.int64) for name, values in (stages or {}).items()}
-    count = max([np.size(v) for v in spent.values()] + [0 if latency is None else np.size(latency)])
-    spent = {name: np.broadcast_to(values, count) for name, values in spent.items()}
+    spent = _spent(latency, stages or {}, len(models))
+    if due is None:
+        due = _due(_per_frame(spent, len(models)), fps)
+    if fps is None:
+        meta.setdefault("workload", Workload(load=Closed()))
+    rows = _rows(np.asarray(due, dtype=np.int64), spent, len(models))
+    rows |= _columns(columns or {}, len(rows["due"]))
+    requests = {name: rows[name].copy() for name in REQUEST_COLUMNS}  # tests write into them
+    return Trace(make_meta(models, **meta), requests, _telemetry(telemetry or {}))
+
+
+def _spent(latency: ArrayLike | None, stages: Mapping[str, ArrayLike], models: int) -> dict[str, Column]:
+    """Durations by stage, each of shape (frames,); 'infer' takes what `latency` leaves."""
+    sizes = [np.size(values) for values in stages.values()]
     if latency is not None:
-        remainder = np.broadcast_to(np.asarray(latency, dtype=np.int64), count) - _once(spent, len(models))
-        spent["infer"] = spent.get("infer", 0) + remainder // len(models)
-    whole = _once(spent, len(models))
-    times = np.asarray(_due(whole, fps) if due is None else due, dtype=np.int64)
-    if fps is None and "workload" not in meta:
-        meta["workload"] = Workload(load=Closed())
-    rows = _rows(times, spent, len(models))
-    rows |= {k: np.broadcast_to(np.asarray(v, dtype=np.int64), count * len(models)) for k, v in (columns or {}).items()}
-    return Trace(make_meta(models, **meta), {name: rows[name] for name in REQUEST_COLUMNS}, _telemetry(telemetry or {}))
+        sizes.append(np.size(latency))
+    count = max(sizes, default=0)
+    spent = _columns({"infer": 0, **stages}, count)
+    if latency is not None:
+        whole = np.broadcast_to(np.asarray(latency, dtype=np.int64), count)
+        spent["infer"] = spent["infer"] + (whole - _per_frame(spent, models)) // models
+    return spent
 
 
-def _once(spent: Mapping[str, Column], models: int) -> Column | int:
-    """Time of a frame over all its models."""
-    return sum((v * (models if k in ("prepare", "infer", "finish") else 1) for k, v in spent.items()), start=0)
+def _columns(values: Mapping[str, ArrayLike], count: int) -> dict[str, Column]:
+    """Each as int64 of shape (count,)."""
+    return {name: np.broadcast_to(np.asarray(value, dtype=np.int64), count) for name, value in values.items()}
 
 
-def _due(latency: NDArray[np.int64] | int, fps: float | None) -> NDArray[np.int64]:
-    latency = np.atleast_1d(np.asarray(latency, dtype=np.int64)) if np.ndim(latency) else np.empty(0, dtype=np.int64)
+def _per_frame(spent: Mapping[str, Column], models: int) -> Column:
+    """Durations of frames over all their models, shape (frames,)."""
+    total = np.zeros_like(spent["infer"])
+    for name, durations in spent.items():
+        times = models if name in _PER_MODEL else 1
+        total = total + durations * times
+    return total
+
+
+def _due(latency: Column, fps: float | None) -> Column:
     if fps is None:
         return NS_PER_S + np.cumsum(latency) - latency
     return NS_PER_S + (np.arange(len(latency)) * (NS_PER_S / fps)).astype(np.int64)
@@ -134,38 +152,44 @@ def _rows(due: Column, spent: Mapping[str, Column], models: int) -> dict[str, Co
     """All request columns, frame by frame, models within."""
     count = len(due)
     backlog = spent.get("backlog", np.zeros(count, dtype=np.int64))
-    early = due - NS_PER_MS // 10  # the worker was there a moment before
-    available = np.where(backlog > 0, due + backlog, early)
-    rows: dict[str, Column] = {name: np.full(count * models, -1, dtype=np.int64) for name in REQUEST_COLUMNS}
-    rows |= _stamps(due + backlog, spent, models)
-    rows |= {name: np.zeros(count * models, dtype=np.int64) for name in _ZERO_COLUMNS}
-    rows["due"] = np.repeat(due, models)
-    rows["available"] = np.repeat(available, models)
-    rows["enqueued"] = rows["finished"]
-    rows["frame"] = np.repeat(np.arange(count), models)
-    rows["model"] = np.tile(np.arange(models), count)
-    rows["batch_id"] = np.arange(count * models)
-    rows["batch_size"] = np.ones(count * models, dtype=np.int64)
-    rows["cpu"] = rows["delivered"] - rows["batched"]
-    return rows
+    stamps = _stamps(due + backlog, spent, models)
+    return {
+        **_columns(dict.fromkeys(REQUEST_COLUMNS, -1), count * models),
+        **_columns(dict.fromkeys(_ZERO_COLUMNS, 0), count * models),
+        **stamps,
+        "due": np.repeat(due, models),
+        "available": np.repeat(_available(due, backlog), models),
+        "enqueued": stamps["finished"],
+        "frame": np.repeat(np.arange(count), models),
+        "model": np.tile(np.arange(models), count),
+        "batch_id": np.arange(count * models),
+        "batch_size": np.ones(count * models, dtype=np.int64),
+        "cpu": stamps["delivered"] - stamps["batched"],
+    }
+
+
+def _available(due: Column, backlog: Column) -> Column:
+    """When the worker was free: a moment before the frame was due, or after its backlog."""
+    return np.where(backlog > 0, due + backlog, due - NS_PER_MS // 10)
 
 
 def _stamps(begin: Column, spent: Mapping[str, Column], models: int) -> dict[str, Column]:
     """The stamps that stages end with: a frame is read once, then put through its models in turn."""
-    stamps = {name: np.empty((len(begin), models), dtype=np.int64) for name in _STAGE_STAMPS}
-    at = begin
+    stages = dict(zip(_STAGE_STAMPS, _STAGE_NAMES, strict=True))
+    stamps = {name: np.empty((len(begin), models), dtype=np.int64) for name in stages}
+    time = begin
+    for name in (*_READING, "batched"):
+        time = time + spent.get(stages[name], 0)
+        stamps[name][:] = time[:, None]
     for model in range(models):
-        for name, stage in zip(_STAGE_STAMPS, _STAGE_NAMES, strict=True):
-            if model and name in _READING:
-                stamps[name][:, model] = stamps[name][:, 0]
-                continue
-            if not model or name != "batched":  # the later models begin where the one before ended
-                at = at + spent.get(stage, 0)
-            stamps[name][:, model] = at
+        stamps["batched"][:, model] = time  # the later models begin where the one before ended
+        for name in ("started", "finished", "delivered"):
+            time = time + spent.get(stages[name], 0)
+            stamps[name][:, model] = time
     return {name: values.ravel() for name, values in stamps.items()}
 
 
 def _telemetry(columns: Mapping[str, ArrayLike]) -> dict[str, Column]:
-    count = max((np.size(v) for v in columns.values()), default=0)
-    filled = {name: np.broadcast_to(np.asarray(v, dtype=np.int64), count) for name, v in columns.items()}
-    return {name: filled.get(name, np.full(count, -1, dtype=np.int64)) for name in TELEMETRY_COLUMNS}
+    count = max((np.size(values) for values in columns.values()), default=0)
+    table = _columns(dict.fromkeys(TELEMETRY_COLUMNS, -1), count) | _columns(columns, count)
+    return {name: table[name] for name in TELEMETRY_COLUMNS}

@@ -6,6 +6,7 @@ process loads no model.
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -69,15 +70,11 @@ class WorkerProcesses:
         self._clock = clock
         self._last_model = len(plan.models) - 1
         self._children: list[ChildProcess] = []
-        workers = plan.engine.workers
-        part = _part(plan, workload, workers)
-        with ExitStack() as on_error:
-            on_error.callback(self.close)
-            began = clock.now()
-            loaded = self._start(part, range(1), workers, tell)[0]
-            first_loaded = clock.now()
-            self._start(part, range(1, workers), workers, silent)
-            on_error.pop_all()
+        try:
+            loaded = self._start_all(plan, workload, tell)
+        except BaseException:
+            self.close()
+            raise
         self.specs = loaded.specs
         self.notes = loaded.notes
         self.placement = loaded.placement
@@ -85,7 +82,18 @@ class WorkerProcesses:
         self.gpus = loaded.gpus
         self.libraries = loaded.libraries
         self.simulated = loaded.simulated
-        self.startup = loaded.startup | {"models": first_loaded - began, "workers": clock.now() - first_loaded}
+        self.startup = loaded.startup
+
+    def _start_all(self, plan: Plan, workload: Workload, tell: Tell) -> LoadedEngine:
+        """Start the first process, then the others; what the first has loaded."""
+        workers = plan.engine.workers
+        part = _part(plan, workload, workers)
+        began = self._clock.now()
+        loaded = self._start(part, range(1), workers, tell)[0]
+        first_loaded = self._clock.now()
+        self._start(part, range(1, workers), workers, silent)
+        durations = {"models": first_loaded - began, "workers": self._clock.now() - first_loaded}
+        return dataclasses.replace(loaded, startup=loaded.startup | durations)
 
     def _start(self, part: tuple[Plan, Workload], indices: range, workers: int, tell: Tell) -> list[LoadedEngine]:
         """Start processes and wait until all of them have loaded their models."""
