@@ -6,12 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from framepace.analyze.compare import compare as compare_traces
 from framepace.analyze.summary import summarize
 from framepace.backends.base import get_backend
 from framepace.cases import DEFAULT_FPS, CaseOptions, Models, RunOptions, case_of, make_case
 from framepace.clock.system import Clock
 from framepace.doctoring import host as checks
+from framepace.errors import StoreError
 from framepace.explaining.expect import parse_tool_number
 from framepace.explaining.run import explain as explain_case
 from framepace.explaining.run import usual_limit
@@ -30,9 +33,10 @@ from framepace.predicting.predict import predict as predict_trace
 from framepace.predicting.primitives import measure_primitives
 from framepace.progress import Tell, silent
 from framepace.recording import machine
+from framepace.reporting.page.document import REPORT_MARK
 from framepace.reporting.page.report import render
 from framepace.sizing import MAX_CAMERAS, TIME_LIMIT, Predict, find_capacity
-from framepace.store import load_explanation, load_trace, write_atomic
+from framepace.store import check_replaceable, load_explanation, load_trace, write_atomic
 from framepace.sweeping import sweep as sweep_case
 from framepace.tuning.results import save_tuned
 from framepace.tuning.tune import Gate, make_goal
@@ -69,27 +73,31 @@ def bench(
     progress: Callable[[float], None] | None = None,
     tell: Tell | None = None,
     layers: bool = False,
+    overwrite: bool = False,
     **options: Unpack[CaseOptions],
 ) -> Trace:
     """Measure models under a stated load.
 
     Args:
         models: paths or 'builtin:NAME', one plan file (.yaml), a plan or a case.
-        out: folder the trace is written to; an older trace there is replaced. None keeps it in memory.
+        out: folder the trace is written to; None keeps it in memory.
         clock: what time is; the machine's, or virtual time on a simulated device, by default.
         progress: called a few times per second with the share (0-1) of the run that is done.
         tell: called with what takes long before the run, such as building an engine.
         layers: measure each layer too, where the backend can.
+        overwrite: replace a trace that is in `out`, or files of the same names.
         options: see `CaseOptions`.
 
     Returns:
-        One row per frame and model, with telemetry and the machine beside them.
+        One row per frame and model, with telemetry and the machine beside them; all rows also where the disk was full
+        and `out` has only the first ones (`meta.stopped` is then 'disk full').
 
     Raises:
         ModelError: a model cannot be read.
         BackendError: the backend cannot load or run it.
         SourceError: a video cannot be opened.
         UsageError: an option or setting that cannot be.
+        StoreError: `out` cannot be written, another run writes to it, or it holds what must not be replaced.
     """
     case = case_of("bench", models, **options)
     return measure(
@@ -98,7 +106,7 @@ def bench(
         folder=_folder(out),
         clock=clock,
         progress=progress,
-        overwrite=True,
+        overwrite=overwrite,
         tell=tell or silent,
         layers=layers,
     )
@@ -113,18 +121,20 @@ def explain(
     clock: Clock | None = None,
     expect: str | None = None,
     expect_from: str | None = None,
+    overwrite: bool = False,
     **options: Unpack[CaseOptions],
 ) -> Explanation:
     """The causes of latency, each confirmed by an intervention.
 
     Args:
         models: paths or 'builtin:NAME', one plan file (.yaml), a plan or a case.
-        out: folder for the traces of the scopes; None keeps none.
+        out: folder for the traces of the scopes, over those of an earlier explanation of the case; None keeps none.
         time_limit: seconds to stay within; by default 60 on a GPU and 90 elsewhere.
         tell: called with what is being tried, and the share (0-1) of the time used.
         clock: what time is; the machine's, or virtual time on a simulated device, by default.
         expect: another tool's number, such as '5.1ms'; its difference to the stream's latency is accounted for.
         expect_from: the tool that printed it ('trtexec-10'), and its requests in flight ('benchmark_app:4').
+        overwrite: remove first what another case left in `out`.
         options: see `CaseOptions`.
 
     Returns:
@@ -137,7 +147,15 @@ def explain(
     tool_number = parse_tool_number(expect, expect_from)
     case = case_of("explain", models, **options)
     limit = time_limit or usual_limit(case.plan)
-    return explain_case(case, time_limit=limit, folder=_folder(out), tell=tell, clock=clock, tool_number=tool_number)
+    return explain_case(
+        case,
+        time_limit=limit,
+        folder=_folder(out),
+        overwrite=overwrite,
+        tell=tell,
+        clock=clock,
+        tool_number=tool_number,
+    )
 
 
 def sweep(
@@ -145,6 +163,7 @@ def sweep(
     vary: Mapping[str, Sequence[Any]],
     *,
     out: str | Path | None = None,
+    overwrite: bool = False,
     tell: Tell | None = None,
     clock: Clock | None = None,
     **options: Unpack[CaseOptions],
@@ -155,6 +174,7 @@ def sweep(
         models: paths or 'builtin:NAME', one plan file (.yaml), a plan or a case.
         vary: setting name -> values.
         out: folder of the cells' traces; cells that are there already are not measured again.
+        overwrite: measure all again, and remove first what is in `out`, of another case too.
         tell: called with the cell that is measured, and the share (0-1) of the cells that are done.
         clock: what time is; the machine's, or virtual time on a simulated device, by default.
         options: see `CaseOptions`.
@@ -164,9 +184,10 @@ def sweep(
 
     Raises:
         UsageError: an unknown setting or a value it cannot have, before anything is measured.
+        StoreError: `out` cannot be written, another run writes to it, or it holds another case.
     """
     case = case_of("sweep", models, **options)
-    return sweep_case(case, vary, folder=_folder(out), tell=tell, clock=clock)
+    return sweep_case(case, vary, folder=_folder(out), overwrite=overwrite, tell=tell, clock=clock)
 
 
 def capacity(
@@ -176,6 +197,7 @@ def capacity(
     seconds: float | None = None,
     time_limit: float = TIME_LIMIT,
     out: str | Path | None = None,
+    overwrite: bool = False,
     tell: Tell | None = None,
     clock: Clock | None = None,
     predict: Predict | None = None,
@@ -188,7 +210,8 @@ def capacity(
         max_cameras: the largest number of cameras to try.
         seconds: length of each run after its warm-up; by default as long as a p99 takes.
         time_limit: seconds for all runs together.
-        out: folder for one trace per camera count; None keeps none.
+        out: folder for one trace per camera count, over those of an earlier search for the same case; None keeps none.
+        overwrite: remove first what another case left in `out`.
         tell: called with the count that is measured, and the share (0-1) of the time used.
         clock: what time is; the machine's, or virtual time on a simulated device, by default.
         predict: predicts the trace of a plan and workload (see `predictor`); the search is repeated with it.
@@ -199,6 +222,7 @@ def capacity(
 
     Raises:
         UsageError: the plan has no target and `fps` is not given.
+        StoreError: `out` cannot be written, another run writes to it, or it holds another case.
         FramepaceError: not even one camera can be run; see `bench` for its kinds.
         KeyboardInterrupt: Ctrl-C before anything was measured.
     """
@@ -210,6 +234,7 @@ def capacity(
         seconds=seconds,
         time_limit=time_limit,
         folder=_folder(out),
+        overwrite=overwrite,
         tell=tell,
         clock=clock,
         predict=predict,
@@ -250,6 +275,7 @@ def tune(
     fixed: Sequence[str] = (),
     gate: Gate | None = agreement,
     out: str | Path | None = None,
+    overwrite: bool = False,
     tell: Tell | None = None,
     clock: Clock | None = None,
     **options: Unpack[RunOptions],
@@ -269,6 +295,7 @@ def tune(
         fixed: settings to leave as they are.
         gate: judges whether a model in lower precision still answers the same; None lets all pass.
         out: folder for plan.yaml, report.html and every measurement; a tuning that is there is continued.
+        overwrite: start from nothing, and remove first what is in `out`, of another case too.
         tell: called with what is being tried, and the share (0-1) of the time used.
         clock: what time is; the machine's, or virtual time on a simulated device, by default.
         options: see `RunOptions`.
@@ -290,6 +317,7 @@ def tune(
         make_goal(objective, fps or target.fps or DEFAULT_FPS, p99_ms or target.p99_ms, cameras, memory_mb),
         time_limit=time_limit,
         folder=_folder(out),
+        overwrite=overwrite,
         precisions=precisions,
         grid=vary,
         fixed=fixed,
@@ -297,8 +325,13 @@ def tune(
         tell=tell,
         clock=clock,
     )
-    if out is not None and tuning.plan is not None:
+    if out is None or tuning.plan is None:
+        return tuning
+    try:
         save_tuned(tuning, Path(out))
+    except StoreError as error:  # the answer matters more than its files
+        note = f"plan and report were not saved: {error.what} ({error.got})"
+        return replace(tuning, notes=(*tuning.notes, note))
     return tuning
 
 
@@ -370,7 +403,11 @@ def device_setting(backend: str, device: str) -> str:
 
 
 def report(
-    traces: Sequence[Trace | str | Path], *, out: str | Path, explanation: Explanation | str | Path | None = None
+    traces: Sequence[Trace | str | Path],
+    *,
+    out: str | Path,
+    explanation: Explanation | str | Path | None = None,
+    overwrite: bool = False,
 ) -> Path:
     """Write one self-contained HTML file about traces.
 
@@ -378,6 +415,7 @@ def report(
         traces: traces or their folders.
         out: the file.
         explanation: the explanation that the traces belong to, or its file (explanation.json).
+        overwrite: replace `out` even if it is no report.
 
     Returns:
         The path of the file.
@@ -385,6 +423,8 @@ def report(
     Raises:
         StoreError: a trace or explanation cannot be read, or the file cannot be written.
     """
+    if not overwrite:
+        check_replaceable(Path(out), REPORT_MARK)
     loaded = [_trace(trace) for trace in traces]
     if isinstance(explanation, str | Path):
         explanation = load_explanation(Path(explanation))

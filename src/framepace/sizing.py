@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -18,6 +19,7 @@ from framepace.facts.workload import Paced, Stop, Workload, load_fps
 from framepace.lab.lab import Lab, uninterrupted
 from framepace.measure.session import clock_for
 from framepace.progress import Tell
+from framepace.store import OutputFolder
 from framepace.units import NS_PER_MS
 
 Predict = Callable[[Plan, Workload], Trace]
@@ -38,6 +40,7 @@ def find_capacity(
     seconds: float | None = None,
     time_limit: float = TIME_LIMIT,
     folder: Path | None = None,
+    overwrite: bool = False,
     tell: Tell | None = None,
     clock: Clock | None = None,
     predict: Predict | None = None,
@@ -51,18 +54,26 @@ def find_capacity(
         max_cameras: the largest number of cameras to try.
         seconds: length of a run after its warm-up; by default as long as a p99 takes, 2 to 10 s. Second runs of a
             count take three times as long.
-        folder: where the traces go, one folder per count; None keeps none.
+        folder: where the traces go, one folder per count, over those of an earlier search for the same case; None
+            keeps none.
+        overwrite: remove first what another case left in `folder`.
         predict: predicts a trace; the search is then repeated in prediction.
 
     Raises:
         UsageError: there is no target, or the scope has no cameras. FramepaceError: one camera cannot be measured.
+        StoreError: `folder` is another run's, cannot be written or holds another case.
     """
     case = _at_target(case)
-    with Lab(time_limit, folder, tell, clock or clock_for(case.plan), engines=1, keep_videos=False) as lab:
+    with ExitStack() as stack:
+        if folder is not None:
+            stack.enter_context(OutputFolder(folder, "capacity", overwrite, case))
+        clock = clock or clock_for(case.plan)
+        lab = stack.enter_context(Lab(time_limit, folder, tell, clock, engines=1, keep_videos=False))
         search = _Search(case, lab, max_cameras, seconds)
         stopped = search.run(predict)
     fps, budget = _target(case)
-    return capacity(search.points, fps, budget, stopped=stopped, simulated=search.simulated)
+    found = capacity(search.points, fps, budget, stopped=stopped, simulated=search.simulated)
+    return replace(found, notes=(lab.unsaved,) if lab.unsaved else ())
 
 
 def _at_target(case: Case) -> Case:

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,14 @@ from msgspec.structs import replace
 from framepace.analyze.strategies import reasons
 from framepace.analyze.summary import summarize
 from framepace.clock.system import Clock
-from framepace.errors import FramepaceError
+from framepace.errors import FramepaceError, StoreError
 from framepace.facts.settings import Case, apply
 from framepace.facts.sweep import Cell, Sweep
 from framepace.facts.trace import Trace
 from framepace.lab.lab import FRESH_PROCESS, HERE, Lab
 from framepace.measure.session import clock_for
 from framepace.progress import Tell, silent, within
-from framepace.store import load_trace, write_atomic
+from framepace.store import OutputFolder, is_trace, load_trace, write_atomic
 
 
 def cells(grid: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
@@ -36,25 +37,41 @@ def sweep(
     grid: Mapping[str, Sequence[Any]],
     *,
     folder: Path | None = None,
+    overwrite: bool = False,
     tell: Tell | None = None,
     clock: Clock | None = None,
 ) -> Sweep:
     """Measure `case` with every combination of `grid` (setting name -> values).
 
     A cell that fails is a row with its error, and the sweep continues. With `folder`, cells measured before under the
-    same case are read instead of measured again. Ctrl-C keeps the cells that are complete.
+    same case are read instead of measured again; with `overwrite`, what is there is removed first. Ctrl-C keeps the
+    cells that are complete.
 
-    Raises UsageError for an unknown setting or a value it cannot have, before anything is measured.
+    Raises UsageError for an unknown setting or a value it cannot have, and StoreError for a folder that is another
+    run's, cannot be written or holds another case, before anything is measured.
     """
     planned = [(settings, apply(case, settings)) for settings in cells(grid)]
     progress = _Progress(grid, folder)
-    with Lab(folder=folder, clock=clock or clock_for(case.plan), engines=1, keep_videos=False) as lab:
+    interrupted = False
+    with ExitStack() as stack:
+        if folder is not None:
+            stack.enter_context(OutputFolder(folder, "sweep", overwrite, case))
         try:
-            for number, (settings, varied) in enumerate(planned):
-                progress.add(_cell(lab, settings, varied, tell or silent, number / len(planned)))
+            _measure_cells(progress, planned, clock or clock_for(case.plan), tell or silent)
         except KeyboardInterrupt:
-            return progress.sweep(interrupted=True)
-    return progress.sweep()
+            interrupted = True
+    return progress.sweep(interrupted)
+
+
+def _measure_cells(
+    progress: _Progress, planned: Sequence[tuple[dict[str, Any], Case]], clock: Clock, tell: Tell
+) -> None:
+    """Measure or read all cells, into `progress`."""
+    with Lab(folder=progress.folder, clock=clock, engines=1, keep_videos=False) as lab:
+        for number, (settings, case) in enumerate(planned):
+            progress.add(_cell(lab, settings, case, within(tell, "", number / len(planned)), progress.notes))
+            if lab.unsaved:
+                progress.stop_saving(lab.unsaved)
 
 
 class _Progress:
@@ -62,19 +79,31 @@ class _Progress:
 
     def __init__(self, grid: Mapping[str, Sequence[Any]], folder: Path | None) -> None:
         self._grid = {name: tuple(str(value) for value in values) for name, values in grid.items()}
-        self._folder = folder
+        self.folder = folder
+        self.notes: list[str] = []
         self._cells: list[Cell] = []
 
     def add(self, cell: Cell) -> None:
         """Append a cell."""
         self._cells.append(cell)
-        if self._folder is not None:
-            unfinished = Sweep(grid=self._grid, cells=tuple(self._cells))
-            write_atomic(self._folder / "sweep.json", msgspec.json.encode(unfinished))
+        if self.folder is None:
+            return
+        unfinished = Sweep(grid=self._grid, cells=tuple(self._cells))
+        try:
+            write_atomic(self.folder / "sweep.json", msgspec.json.encode(unfinished))
+        except StoreError as error:
+            self.stop_saving(f"the table was not saved: {error.what} ({error.got})")
 
-    def sweep(self, interrupted: bool = False) -> Sweep:
+    def stop_saving(self, why: str) -> None:
+        """Keep later cells in memory only."""
+        if self.folder is not None:
+            self.notes.append(why)
+        self.folder = None
+
+    def sweep(self, interrupted: bool) -> Sweep:
         """The sweep with the cells so far."""
-        return Sweep(grid=self._grid, cells=reasoned(self._cells), interrupted=interrupted)
+        notes = tuple(self.notes)
+        return Sweep(grid=self._grid, cells=reasoned(self._cells), interrupted=interrupted, notes=notes)
 
 
 def reasoned(done: Sequence[Cell]) -> tuple[Cell, ...]:
@@ -96,19 +125,20 @@ def _other_settings(cell: Cell) -> dict[str, Any]:
     return {name: value for name, value in cell.settings.items() if name != "strategy"}
 
 
-def _cell(lab: Lab, settings: dict[str, Any], case: Case, tell: Tell, share: float) -> Cell:
-    """Measure or read one cell; `share` of the sweep is done before it."""
+def _cell(lab: Lab, settings: dict[str, Any], case: Case, tell: Tell, notes: list[str]) -> Cell:
+    """Measure or read one cell; what there is to say about its files goes to `notes`."""
     title = ", ".join(f"{setting}={value}" for setting, value in settings.items())
-    tell(title, share)
-    path = lab.path(_name(case))
+    tell(title, None)
     try:
-        trace = _saved(path)
+        trace = _saved(lab.path(_name(case)), title, notes)
         if trace is None:
-            trace = _measured(lab, settings, case, within(tell, f"{title}: ", share))
+            trace = _measured(lab, settings, case, within(tell, f"{title}: ", None))
+        summary = summarize(trace)
     except FramepaceError as error:
         lab.clear()  # a device that failed may hold what the cell took: the next one starts from nothing
         return Cell(settings=settings, error=str(error))
-    return Cell(settings=settings, trace=None if path is None else str(path), summary=summarize(trace))
+    path = lab.path(_name(case))
+    return Cell(settings=settings, trace=None if path is None else str(path), summary=summary)
 
 
 def _measured(lab: Lab, settings: dict[str, Any], case: Case, tell: Tell) -> Trace:
@@ -117,14 +147,16 @@ def _measured(lab: Lab, settings: dict[str, Any], case: Case, tell: Tell) -> Tra
     return lab.run(case, where=where, name=_name(case), tell=tell)
 
 
-def _saved(path: Path | None) -> Trace | None:
-    """The trace that is in the folder `path`, if it ended as planned."""
-    if path is None or not (path / "requests.parquet").exists():
+def _saved(path: Path | None, title: str, notes: list[str]) -> Trace | None:
+    """The trace that is in the folder `path`, if it ended as planned; one that is damaged is noted."""
+    if path is None or not is_trace(path):
         return None
-    trace = load_trace(path)
-    if not trace.meta.whole:
+    try:
+        trace = load_trace(path)
+    except StoreError as error:
+        notes.append(f"{title} was measured again: {error.what} ({error.got})")
         return None
-    return trace
+    return trace if trace.meta.whole else None
 
 
 def _name(case: Case) -> str:

@@ -163,7 +163,10 @@ def test_capacity_answers_with_its_exit_code(tmp_path: Path) -> None:
     found = document(held)
     assert (found["schema"], found["cameras"], found["missed"]) == ("framepace.capacity/1", 2, None)
     assert all((Path(point["trace"]) / "meta.json").exists() for point in found["points"])
-    missed = framepace("capacity", plan, "--p99-ms", 0.5, *rest)
+    other = framepace("capacity", plan, "--p99-ms", 0.5, *rest)
+    assert other.returncode == 2, "another case in the same folder"
+    assert "target.p99_ms" in other.stderr
+    missed = framepace("capacity", plan, "--p99-ms", 0.5, *rest, "--overwrite")
     assert missed.returncode == 1
     assert "not one camera" in missed.stdout
     assert "100.0% of the frames are late" in missed.stdout

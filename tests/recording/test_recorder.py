@@ -6,7 +6,6 @@ import threading
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from framepace.clock.system import SystemClock
 from framepace.clock.virtual import VirtualClock
@@ -96,8 +95,8 @@ def test_drained_rows_are_gone_and_later_ones_stay() -> None:
     assert rows.drain() == b""
 
 
-def test_a_full_disk_ends_the_run_and_is_raised_when_it_closes() -> None:
-    """`on_failure` is called once, later rows are dropped, and `close` says why."""
+def test_a_full_disk_ends_the_run_and_keeps_what_was_written() -> None:
+    """`on_failure` is called once, later rows are dropped, `error` says why, and the trace is closed as any other."""
     failed = threading.Event()
     calls = []
 
@@ -109,8 +108,9 @@ def test_a_full_disk_ends_the_run_and_is_raised_when_it_closes() -> None:
     with recorder:
         while not failed.wait(0.01):
             recorder.sink(row(1))
-    with pytest.raises(StoreError, match="disk is full"):
-        recorder.close(DONE)
+    assert recorder.close(DONE).meta == DONE
+    assert isinstance(recorder.error, StoreError)
+    assert "disk is full" in str(recorder.error)
     assert calls == ["failed"]
 
 

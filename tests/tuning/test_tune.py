@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from framepace import api
 from framepace.cli.main import app
 from framepace.clock.virtual import VirtualClock
-from framepace.errors import BackendError, FramepaceError
+from framepace.errors import BackendError, FramepaceError, StoreError
 from framepace.facts.accuracy import Agreement, Gate, OutputAgreement
 from framepace.facts.settings import Case, apply
 from framepace.facts.tuning import Goal, Trial, Tuning, carried, tried
@@ -77,13 +77,16 @@ def test_the_same_again_gives_the_same(tuned: tuple[Tuning, Path]) -> None:
 
 
 def test_a_tuning_in_virtual_time_repeats_itself(tmp_path: Path) -> None:
-    """The same again elsewhere has the same trials; another goal in the same folder starts from nothing."""
+    """The same again elsewhere has the same trials; another goal does not go into the same folder unless told to."""
     grid = {"batch": (1, 4)}
     first, again = (tune(simulated("t4"), GOAL, grid=grid, folder=tmp_path / name) for name in "ab")
     assert [[t.figures for t in c.measured] for c in again.candidates] == [
         [t.figures for t in c.measured] for c in first.candidates
     ]
-    other = tune(simulated("t4"), Goal(fps=100, p99_ms=33), grid={"batch": (1,)}, folder=tmp_path / "a")
+    goal = Goal(fps=100, p99_ms=33)
+    with pytest.raises(StoreError, match=r"goal.fps: 120 there, 100 now"):
+        tune(simulated("t4"), goal, grid={"batch": (1,)}, folder=tmp_path / "a")
+    other = tune(simulated("t4"), goal, grid={"batch": (1,)}, folder=tmp_path / "a", overwrite=True)
     assert len(other.candidates) == 1, "another goal starts from nothing"
 
 
@@ -191,7 +194,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert told["rows"][0]["settings"] == {}, "the plan as given comes first"
     assert sum(row["best"] for row in told["rows"]) == 1
     assert told["rows"][0]["measured"][0]["p99_ns"] > 0
-    missed = CliRunner().invoke(app, [*common, "--cameras", "100"])
+    missed = CliRunner().invoke(app, [*common, "--cameras", "100", "--overwrite"])
     assert missed.exit_code == 1
     assert json.loads(missed.stdout)["shortfalls"]
     wrong = CliRunner().invoke(app, [*common, "--cameras", "0"])

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from framepace.cli import options as o
 from framepace.cli.show import answer, give
+
+if TYPE_CHECKING:
+    from framepace.facts.trace import Trace
 
 
 def command(
@@ -28,6 +35,7 @@ def command(
     device: o.DeviceName = None,
     layers: o.Layers = False,
     out: o.Out = None,
+    overwrite: o.Overwrite = False,
     json: o.Json = False,
 ) -> None:
     """Measure models under a stated load; writes a trace. Without --fps or --load: back to back."""
@@ -41,8 +49,7 @@ def command(
         models, video=video, fps=fps, p99_ms=p99_ms, size=size, shape=shape, layout=layout, settings=set_, seed=seed,
         backend=backend, device=device, load=load, scope=scope, stop=o.stop_rule(seconds, count, precision),
     )  # fmt: skip
-    folder = out or new_folder("bench")
-    with Progress() as progress:
+    with Progress() as progress, output_folder(out, "bench") as folder:
         names = ", ".join(m.name for m in case.plan.models)
         trace = api.bench(
             case,
@@ -50,6 +57,7 @@ def command(
             progress=lambda share: progress(f"measuring {names} ({scope})", share),
             tell=progress,
             layers=layers,
+            overwrite=overwrite,
         )
     summary = api.summary(trace)
     give(
@@ -60,9 +68,33 @@ def command(
         lambda out: show_layers(out, trace.meta.layers),
         lambda out: show_paths(out, {"trace": str(folder), "report": f"framepace report {folder}"}),
     )
+    if not whole(trace, folder):
+        sys.exit(2)
     answer(summary.met is not False)
 
 
-def new_folder(verb: str) -> Path:
-    """A folder for this run that sorts by time."""
-    return o.DEFAULT_OUT / f"{verb}-{datetime.now():%Y%m%d-%H%M%S}"
+@contextmanager
+def output_folder(out: Path | None, verb: str) -> Iterator[Path]:
+    """The folder that was named, or a new one that sorts by time and goes again when nothing was written to it."""
+    from framepace.store import new_folder
+
+    if out is not None:
+        yield out
+        return
+    folder = new_folder(o.DEFAULT_OUT, f"{verb}-{datetime.now():%Y%m%d-%H%M%S}")
+    try:
+        yield folder
+    finally:
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def whole(trace: Trace, folder: Path) -> bool:
+    """Whether all of a trace is in its folder; says so on standard error where it is not."""
+    from framepace.store import is_trace
+
+    if trace.meta.stopped != "disk full" and is_trace(folder):
+        return True
+    reasons = "".join(f"\n  {note}" for note in trace.meta.notes)
+    print(f"error: not everything that was measured could be written to {folder}{reasons}", file=sys.stderr)
+    return False

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from framepace.cli import options as o
-from framepace.cli.bench import new_folder
+from framepace.cli.bench import output_folder
 from framepace.cli.show import answer, give
 
 PLAN = "a plan (.yaml), or models as `bench` takes them"
@@ -36,6 +36,7 @@ def command(
     backend: o.Backend = None,
     device: o.DeviceName = None,
     out: o.Out = None,
+    overwrite: o.Overwrite = False,
     json: o.Json = False,
 ) -> None:
     """How many cameras a plan carries at its target, measured. Exit code 1 when it does not carry one."""
@@ -50,8 +51,7 @@ def command(
         models, video=video, fps=fps, p99_ms=p99_ms, size=size, shape=shape, layout=layout, settings=set_, seed=seed,
         backend=backend, device=device, scope=scope,
     )  # fmt: skip
-    folder = out or new_folder("capacity")
-    with Progress() as progress:
+    with Progress() as progress, output_folder(out, "capacity") as folder:
         predictor = None
         if predict:
             predictor = api.predictor(case, tell=progress)
@@ -61,6 +61,7 @@ def command(
             seconds=seconds,
             time_limit=time_limit,
             out=folder,
+            overwrite=overwrite,
             tell=progress,
             predict=predictor,
         )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from framepace.cli import options as o
-from framepace.cli.bench import new_folder
+from framepace.cli.bench import output_folder
 from framepace.cli.show import answer, give
+from framepace.errors import StoreError
 from framepace.facts.finding import Explanation
+from framepace.facts.machine import Machine
 from framepace.facts.settings import Case
 
 Limit = Annotated[float | None, typer.Option("--time-limit", help="seconds to stay within [60 on a GPU, else 90]")]
@@ -45,6 +48,7 @@ def command(
     from_: From = None,
     time_limit: Limit = None,
     out: o.Out = None,
+    overwrite: o.Overwrite = False,
     json: o.Json = False,
 ) -> None:
     """The causes of latency, each proven by an intervention; the fix and its gain."""
@@ -52,30 +56,37 @@ def command(
     from framepace.reporting import documents
     from framepace.reporting.terminal.explanation import show_explanation
     from framepace.reporting.terminal.progress import Progress
-    from framepace.store import load_trace
 
     case = explained_case(
         models, video=video, fps=fps, p99_ms=p99_ms, size=size, shape=shape, layout=layout, settings=set_, seed=seed,
         backend=backend, device=device,
         load=load,
     )  # fmt: skip
-    folder = out or new_folder("explain")
     try:
-        with Progress() as progress:
+        with Progress() as progress, output_folder(out, "explain") as folder:
             explanation = api.explain(
-                case, out=folder, time_limit=time_limit, tell=progress, expect=expect, expect_from=from_
+                case,
+                out=folder,
+                overwrite=overwrite,
+                time_limit=time_limit,
+                tell=progress,
+                expect=expect,
+                expect_from=from_,
             )
     except KeyboardInterrupt:
         print(f"interrupted before anything could be explained; what was measured is in {folder}", file=sys.stderr)
         sys.exit(130)
-    paths = save(folder, explanation)
-    machine = load_trace(folder / "stream").meta.machine
+    errors: list[StoreError] = []
+    paths = save(folder, explanation, errors)
     following = {"on your model": "framepace explain MODEL.onnx --video FILE --fps 30"}
     give(
         json,
         lambda: documents.explain_document(explanation, str(folder / "stream"), **paths),
-        lambda console: show_explanation(console, explanation, machine, {**paths, **following}),
+        lambda console: show_explanation(console, explanation, machine_of(folder), {**paths, **following}),
     )
+    if errors:
+        print("".join(f"error: {error}\n" for error in errors), end="", file=sys.stderr)
+        sys.exit(2)
     answer(explanation.met is not False)
 
 
@@ -92,13 +103,39 @@ def explained_case(models: list[str], **options: object) -> Case:
     return o.build_case(models, **options)  # type: ignore[arg-type]
 
 
-def save(folder: Path, explanation: Explanation) -> dict[str, str]:
-    """Write explanation, plan and report into `folder`; their paths by name."""
+def machine_of(folder: Path) -> Machine:
+    """The machine of the traces in `folder`; this one where they could not be written."""
     from framepace import api
+    from framepace.store import load_trace
+
+    try:
+        return load_trace(folder / "stream").meta.machine
+    except StoreError:
+        return api.this_machine()
+
+
+def save(folder: Path, explanation: Explanation, errors: list[StoreError]) -> dict[str, str]:
+    """Write explanation, plan and report into `folder`; the paths by name of those that could be written."""
     from framepace.store import save_json, save_plan
 
-    save_json(explanation, folder / "explanation.json")
-    save_plan(explanation.plan, folder / "plan.yaml")
-    scopes = [folder / name for name in ("stream", "pipeline", "model")]
-    html = api.report([s for s in scopes if s.exists()], out=folder / "report.html", explanation=explanation)
-    return {"report": str(html), "plan": str(folder / "plan.yaml")}
+    def write_report() -> None:
+        from framepace import api
+
+        scopes = [folder / name for name in ("stream", "pipeline", "model")]
+        traces = [scope for scope in scopes if (scope / "meta.json").is_file()]
+        api.report(traces, out=folder / "report.html", explanation=explanation)
+
+    files: dict[str, tuple[str, Callable[[], None]]] = {
+        "explanation": ("explanation.json", lambda: save_json(explanation, folder / "explanation.json")),
+        "report": ("report.html", write_report),
+        "plan": ("plan.yaml", lambda: save_plan(explanation.plan, folder / "plan.yaml")),
+    }
+    paths = {}
+    for name, (file, write) in files.items():
+        try:
+            write()
+            paths[name] = str(folder / file)
+        except StoreError as error:
+            errors.append(error)
+    paths.pop("explanation", None)
+    return paths

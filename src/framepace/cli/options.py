@@ -28,6 +28,8 @@ Settings = Annotated[list[str], typer.Option("--set", help="NAME=VALUE of any se
 Seed = Annotated[int, typer.Option("--seed", help="seed of the load and of random inputs")]
 Json = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
 Out = Annotated[Path | None, typer.Option("--out", help="folder for traces and reports", show_default=False)]
+_OVERWRITE = "replace what an earlier run of another case left in --out"
+Overwrite = Annotated[bool, typer.Option("--overwrite", help=_OVERWRITE)]
 Seconds = Annotated[float | None, typer.Option("--seconds", help="measure this long after warm-up")]
 Count = Annotated[int | None, typer.Option("--count", help="measure this many frames after warm-up")]
 Precision = Annotated[

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from framepace.cli import options as o
-from framepace.cli.bench import new_folder
+from framepace.cli.bench import output_folder
 from framepace.cli.show import give
 
 Vary = Annotated[list[str], typer.Option("--vary", help="SETTING=V1,V2,... or SETTING=1..8; again for a grid")]
@@ -32,6 +32,7 @@ def command(
     backend: o.Backend = None,
     device: o.DeviceName = None,
     out: o.Out = None,
+    overwrite: o.Overwrite = False,
     json: o.Json = False,
 ) -> None:
     """A table over any settings. With --out, cells measured before are not measured again."""
@@ -50,9 +51,8 @@ def command(
         backend=backend, device=device,
         load=load, scope=scope, stop=o.stop_rule(seconds, count, precision),
     )  # fmt: skip
-    folder = out or new_folder("sweep")
-    with Progress() as progress:
-        result = api.sweep(case, grid, out=folder, tell=progress)
+    with Progress() as progress, output_folder(out, "sweep") as folder:
+        result = api.sweep(case, grid, out=folder, overwrite=overwrite, tell=progress)
     give(
         json,
         lambda: documents.sweep_document(result),

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from framepace.cli import options as o
-from framepace.cli.bench import new_folder
+from framepace.cli.bench import output_folder
 from framepace.cli.show import answer, give
 from framepace.facts.tuning import Objective
 
@@ -44,6 +44,7 @@ def command(
     backend: o.Backend = None,
     device: o.DeviceName = None,
     out: o.Out = None,
+    overwrite: o.Overwrite = False,
     json: o.Json = False,
 ) -> None:
     """The best plan that meets the target. With the same --out, it goes on from where it ended."""
@@ -56,12 +57,12 @@ def command(
         models, video=video, fps=fps, p99_ms=p99_ms, size=size, shape=shape, layout=layout, settings=set_, seed=seed,
         backend=backend, device=device, scope=scope,
     )  # fmt: skip
-    folder = out or new_folder("tune")
-    with Progress() as progress:
+    with Progress() as progress, output_folder(out, "tune") as folder:
         result = api.tune(
             case, cameras=cameras, objective=objective, time_limit=time_limit, memory_mb=memory_mb,
             precisions=[p for p in (allow_precision or "").split(",") if p],
             vary=o.parse_vary(vary) or None, fixed=sorted(o.parse_pairs(set_, "--set")), out=folder, tell=progress,
+            overwrite=overwrite,
         )  # fmt: skip
     if result.plan is None:
         print(f"interrupted before anything was measured; what is known is in {folder}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 from framepace.backends.base import get_backend
@@ -21,6 +22,7 @@ from framepace.facts.settings import Case
 from framepace.lab.lab import Lab
 from framepace.measure.session import clock_for
 from framepace.progress import Tell
+from framepace.store import OutputFolder
 
 _AROUND_S = 4.0  # for loading libraries before, and writing the report after
 _USUAL_LIMIT_S = 90.0
@@ -32,6 +34,7 @@ def explain(
     *,
     time_limit: float = _USUAL_LIMIT_S,
     folder: Path | None = None,
+    overwrite: bool = False,
     tell: Tell | None = None,
     clock: Clock | None = None,
     causes: tuple[Hypothesis, ...] = CAUSES,
@@ -42,24 +45,32 @@ def explain(
     Args:
         case: plan and workload; the workload's load is kept, its scope and stop rule are set here.
         time_limit: seconds to stay within; causes that find no time are listed as not tested.
-        folder: where the traces of the scopes are saved; None keeps none.
+        folder: where the traces of the scopes are saved, over those of an earlier explanation of the same case; None
+            keeps none.
+        overwrite: remove first what another case left in `folder`.
         tell: called with what is being tried and the share of the time used.
         tool_number: another tool's number, to account for as well.
 
     Raises:
         FramepaceError: the case cannot be measured at all.
+        StoreError: `folder` is another run's, cannot be written or holds another case.
         KeyboardInterrupt: Ctrl-C before all scopes were measured; later it gives the explanation so far.
     """
     if tool_number is not None:
         check_model(case)
     draft = Draft()
-    with Lab(time_limit - _AROUND_S, folder, tell, clock or clock_for(case.plan)) as lab:
+    with ExitStack() as stack:
+        if folder is not None:
+            stack.enter_context(OutputFolder(folder, "explanation", overwrite, case))
+        lab = stack.enter_context(Lab(time_limit - _AROUND_S, folder, tell, clock or clock_for(case.plan)))
         try:
             _fill(draft, lab, case, causes, tool_number)
         except KeyboardInterrupt:
             if SCOPES - draft.traces.keys():
                 raise
             draft.notes.append("interrupted: what was found until then")
+        if lab.unsaved:
+            draft.notes.append(lab.unsaved)
         return conclude(case, draft, lab.spent)
 
 

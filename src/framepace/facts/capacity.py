@@ -40,7 +40,8 @@ class Capacity(Fact, frozen=True, kw_only=True):
 
     `missed` is the smallest count that did not hold, None where all held: then more may be possible. `limited_by`
     says what limits it there. `points` has one for each count, predicted ones after measured ones; `predicted` is
-    the capacity by prediction. `stopped` says why the search ended early ('' where it did not).
+    the capacity by prediction. `stopped` says why the search ended early ('' where it did not). `notes` are sentences a
+    reader must see.
     """
 
     cameras: Annotated[int, Meta(ge=0)]
@@ -52,6 +53,7 @@ class Capacity(Fact, frozen=True, kw_only=True):
     predicted: int | None = None
     stopped: str = ""
     simulated: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def fits(self) -> bool | None:

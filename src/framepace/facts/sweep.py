@@ -22,8 +22,12 @@ class Cell(Fact, frozen=True, kw_only=True):
 
 
 class Sweep(Fact, frozen=True, kw_only=True):
-    """All cells in the order of the grid; `interrupted` when Ctrl-C ended it before the last."""
+    """All cells in the order of the grid; `interrupted` when Ctrl-C ended it before the last.
+
+    `notes` are sentences a reader must see, such as a cell that was damaged and measured again.
+    """
 
     grid: dict[str, tuple[str, ...]]
     cells: tuple[Cell, ...]
     interrupted: bool = False
+    notes: tuple[str, ...] = ()

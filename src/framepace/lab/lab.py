@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from framepace.clock.system import Clock, SystemClock
 from framepace.engine.engine import Engine
+from framepace.errors import StoreError
 from framepace.facts.plan import Plan
 from framepace.facts.settings import Case
 from framepace.facts.strategy import strategy_of
@@ -70,6 +71,8 @@ class Lab:
         self.clock = clock or SystemClock()
         self.loading = 0.0
         """Seconds spent on loading engines."""
+        self.unsaved = ""
+        """Why runs are not saved any more: the first one that could not be, and the error; '' while they are."""
         self._limit = limit_s
         self._folder = folder
         self._tell = tell or silent
@@ -120,6 +123,8 @@ class Lab:
     ) -> Trace:
         """Measure `case`; the trace is saved under `name` when the lab has a folder, over one that is there.
 
+        When the folder cannot be written any more, this run and all later ones are measured without (see `unsaved`).
+
         Args:
             seconds: how long to measure after the warm-up; None: as the workload says.
             where: FRESH_PROCESS gives the run a process of its own, whose start-up and memory are not those of earlier
@@ -129,12 +134,27 @@ class Lab:
 
         Raises Interrupted after Ctrl-C, and what `measure` does.
         """
-        workload = _timed(case.workload, seconds, warmup)
-        folder = None if name is None else self.path(name)
-        if where == FRESH_PROCESS and not self.clock.virtual:
-            return uninterrupted(measure_apart(case.plan, workload, folder))
+        timed = replace(case, workload=_timed(case.workload, seconds, warmup))
         tell = tell or (lambda text, share: self.say(text))
-        return uninterrupted(self._run_here(case.plan, workload, folder, tell))
+        folder = None if name is None else self.path(name)
+        try:
+            return self._run(timed, where, folder, tell)
+        except StoreError as error:
+            if folder is None:
+                raise
+            trace = self._run(timed, where, None, tell)  # which fails, too, where the folder was not to blame
+            self._folder = None
+            self.unsaved = f"from {name} on, nothing was saved: {error.what} ({error.got})"
+            return trace
+
+    def _run(self, case: Case, where: Where, folder: Path | None, tell: Tell) -> Trace:
+        if where == FRESH_PROCESS and not self.clock.virtual:
+            trace = measure_apart(case.plan, case.workload, folder)
+        else:
+            trace = self._run_here(case.plan, case.workload, folder, tell)
+        if trace.meta.stopped == "disk full":
+            raise StoreError("the disk is full", got=folder, fix="free some space or name another folder")
+        return uninterrupted(trace)
 
     def clear(self) -> None:
         """Close the engines that are kept, so that the next run loads its own on a free device."""

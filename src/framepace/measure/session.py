@@ -17,7 +17,7 @@ from framepace.backends.base import get_backend
 from framepace.clock.system import Clock, SystemClock
 from framepace.clock.virtual import VirtualClock
 from framepace.engine.engine import Engine
-from framepace.errors import StoreError
+from framepace.errors import FramepaceError, StoreError
 from framepace.facts.plan import Plan
 from framepace.facts.trace import Stopped, Trace, TraceMeta
 from framepace.facts.workload import Workload
@@ -28,7 +28,7 @@ from framepace.measure.stop import Enough, Steady
 from framepace.progress import Tell, silent
 from framepace.recording.machine import probe
 from framepace.recording.recorder import MakeSampling, Recorder, Writer, sampling_for
-from framepace.store import MemoryWriter, TraceWriter, trace_id
+from framepace.store import MemoryWriter, OutputFolder, TraceWriter, trace_id
 
 _UNSTABLE = "warm-up ended by its time limit: the latency level was not stable yet"
 
@@ -49,30 +49,35 @@ def measure(
 ) -> Trace:
     """Run `workload` on `plan` and return its trace.
 
-    Ctrl-C ends the run after the request in flight and keeps everything (`meta.stopped` is 'interrupted').
+    Ctrl-C ends the run after the request in flight and keeps everything (`meta.stopped` is 'interrupted'). So does a
+    disk that fills during the run ('disk full'): the trace that is returned has all rows, the one in `folder` those
+    that found room.
 
     Args:
         folder: where the trace is written while it is measured; None keeps it in memory.
         engine, frames: loaded models and opened sources to use again; the caller closes them.
         progress: called a few times a second with the share done.
         telemetry: whether the machine is sampled beside the run.
-        overwrite: whether a trace that is in `folder` may be replaced.
+        overwrite: replace a trace that is in `folder`, and files of the same names.
         tell: called before the run with what takes long (loading, building engines).
         layers: measure each layer too, after the run, where the library can.
 
     Raises:
-        FramepaceError: the plan cannot be loaded, a source cannot be opened, or the disk is full (what was measured
-            is in `folder`).
+        StoreError: `folder` cannot be written, is another run's, or holds what must not be replaced.
+        FramepaceError: the plan cannot be loaded, or a source cannot be opened.
     """
     clock = clock or clock_for(plan)
     with ExitStack() as stack:
+        output = None
+        if folder is not None:  # first: nothing is loaded for a run that cannot be stored
+            output = stack.enter_context(OutputFolder(folder, "trace", overwrite))
         if frames is None:
             frames = open_frames(workload, clock)
             stack.callback(frames.close)
         loaded, execute = stack.enter_context(opened(plan, workload, clock, frames, engine, tell))
         run = _Run(plan, workload, loaded, execute, frames, clock, progress)
         recorder = Recorder(
-            _writer(folder, run.meta, overwrite),
+            _writer(output, run.meta),
             _sampling(telemetry, loaded, clock),
             on_failure=run.disk_full,
             on_flush=run.show_progress,
@@ -87,10 +92,10 @@ def clock_for(plan: Plan) -> Clock:
     return SystemClock()
 
 
-def _writer(folder: Path | None, meta: TraceMeta, overwrite: bool) -> Writer:
-    if folder is None:
+def _writer(output: OutputFolder | None, meta: TraceMeta) -> Writer:
+    if output is None:
         return MemoryWriter(meta)
-    return TraceWriter(folder, meta, overwrite)
+    return TraceWriter(output.path, meta, claimed=output)
 
 
 def _sampling(telemetry: bool, loaded: Loaded, clock: Clock) -> MakeSampling | None:
@@ -143,6 +148,8 @@ class _Run:
         meta = self._ended(self.state.stopped or "finished", errors)
         if layers and self.state.stopped not in ("failed", "device lost"):
             meta = replace(meta, layers=self.loaded.layers())
+        if recorder.error is not None:  # also when it came with the last rows, after the run
+            meta = replace(meta, stopped="disk full", notes=(*meta.notes, _one_line(recorder.error)))
         return recorder.close(meta)
 
     def _describe(self) -> TraceMeta:
@@ -175,6 +182,10 @@ class _Run:
             notes=tuple(notes),
             startup=dict(self.loaded.startup),
         )
+
+
+def _one_line(error: FramepaceError) -> str:
+    return f"{error.what}: {error.got}"
 
 
 @contextmanager

@@ -84,8 +84,8 @@ class Recorder:
     """Records one run: a context manager around the run, then `close`.
 
     `sink` takes packed request rows (facts.trace.REQUEST_COLUMNS) from any thread. A thread moves them to the writer
-    four times a second. When writing fails, `on_failure` is called once, rows from then on are dropped, and `close`
-    raises the error.
+    four times a second. When writing fails, `on_failure` is called once, rows from then on are dropped, and `error` is
+    set.
 
     Args:
         sampling: makes the telemetry; None records none.
@@ -130,14 +130,8 @@ class Recorder:
         self._open.close()
 
     def close(self, meta: TraceMeta) -> Trace:
-        """End the trace, described by `meta` and what telemetry adds to it; called after the run.
-
-        Raises StoreError when writing failed during the run; what was written before is kept.
-        """
-        trace = self._writer.close(self._with_telemetry(meta))
-        if self.error is not None:
-            raise self.error
-        return trace
+        """End the trace, described by `meta` and what telemetry adds to it; called after the run."""
+        return self._writer.close(self._with_telemetry(meta))
 
     def _with_telemetry(self, meta: TraceMeta) -> TraceMeta:
         """`meta` with what sampling cost, and why some of it is missing."""

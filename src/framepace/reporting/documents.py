@@ -149,7 +149,13 @@ def bench_document(
 def sweep_document(sweep: Sweep) -> Document:
     """framepace.sweep/1: a flat row per cell, its settings and then its numbers or its error."""
     rows = [_sweep_row(cell) for cell in sweep.cells]
-    return {"schema": "framepace.sweep/1", "grid": plain(sweep.grid), "rows": rows, "interrupted": sweep.interrupted}
+    return {
+        "schema": "framepace.sweep/1",
+        "grid": plain(sweep.grid),
+        "rows": rows,
+        "interrupted": sweep.interrupted,
+        "notes": list(sweep.notes),
+    }
 
 
 def _sweep_row(cell: Cell) -> Document:

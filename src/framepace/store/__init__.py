@@ -1,6 +1,6 @@
 """Reading and writing facts: traces, plans, explanations. Versioned, atomic, readable by other tools."""
 
-from framepace.store.files import load_explanation, save_json, write_atomic
+from framepace.store.files import check_replaceable, load_explanation, save_json, write_atomic
 from framepace.store.folder import OutputFolder, new_folder
 from framepace.store.plans import load_plan, save_plan
 from framepace.store.rotation import RotatingWriter, Rotation, segments
@@ -21,6 +21,7 @@ __all__ = [
     "RotatingWriter",
     "Rotation",
     "TraceWriter",
+    "check_replaceable",
     "is_trace",
     "load_explanation",
     "load_plan",

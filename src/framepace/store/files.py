@@ -34,6 +34,7 @@ _FIXES = {
 _LONGEST_PATH = 200  # letters shown
 _LARGEST_FACT = 1 << 28  # bytes of a plan, a meta.json or an explanation: a real one has under a thousandth
 _PART = re.compile(r"\.framepace-\d+-\d+\.part")
+_MARK_WITHIN = 4096
 _PROBE = bytes(4096)
 _numbers = count()
 
@@ -101,6 +102,18 @@ def save_json(fact: Any, path: Path) -> None:
 def load_explanation(path: Path) -> Explanation:
     """Read an explanation that `save_json` wrote. Raises StoreError."""
     return decode(read(path), Explanation, path, explanation_with_kinds)
+
+
+def check_replaceable(path: Path, mark: bytes) -> None:
+    """Raise StoreError for a file that is there and not one of ours, which have `mark` near their beginning."""
+    if not os.path.isfile(path):
+        return
+    with suppress(OSError):  # what cannot be read says so when it is written
+        with path.open("rb") as file:
+            start = file.read(_MARK_WITHIN)
+        if start and mark not in start:
+            fix = "name another file with --out, or replace it with --overwrite"
+            raise StoreError("there is another file already", got=path, fix=fix)
 
 
 def plain_json(fact: Any) -> Any:

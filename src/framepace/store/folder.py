@@ -163,7 +163,7 @@ class OutputFolder:
             if not self.path.is_dir():
                 raise StoreError("cannot write", got=f"{self.path} is a file", fix="name another folder with --out")
         except (OSError, ValueError) as error:
-            raise cannot_write(self.path, error) from error
+            raise cannot_write(self.path, _cause(self.path, error)) from error
 
     def _locked(self, handle: int) -> int:
         """The handle of what is locked: the folder, or a file in it where folders cannot be locked."""
@@ -321,17 +321,39 @@ def is_own_trace(folder: Path) -> bool:
     return str(_contents(folder / "meta.json").get("format", "")).startswith("framepace.trace/")
 
 
+def _cause(path: Path, error: Exception) -> Exception:
+    """The error itself, or what looking at the path answers, which says more than 'File exists'."""
+    try:
+        if isinstance(error, FileExistsError):
+            path.stat()
+    except OSError as answer:
+        return answer
+    return error
+
+
 def _title(kind: str) -> str:
     titles = [layout.title for name, layout in _LAYOUTS.items() if name == kind]
     return titles[0] if titles else "another result"
 
 
 def _has_rows(folder: Path) -> bool:
-    """Whether a trace has anything to lose: tables, or a journal with something in it."""
-    if any((folder / f"{name}.parquet").exists() for name in ("requests", "telemetry")):
-        return True
+    """Whether a trace has any request to lose."""
     journal = folder / "requests.journal"
-    return journal.exists() and journal.stat().st_size > 0
+    if journal.exists() and journal.stat().st_size > 0:
+        return True
+    table = folder / "requests.parquet"
+    return table.exists() and _row_count(table) != 0
+
+
+def _row_count(table: Path) -> int:
+    """Rows of a Parquet file; -1 where nobody can say."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return int(pq.read_metadata(table).num_rows)
+    except (OSError, pa.ArrowException):
+        return -1
 
 
 def _keys(path: Path) -> frozenset[str]:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from framepace.errors import StoreError
 from framepace.facts.primitives import ModelCost, Primitives
 from framepace.facts.settings import Case
 from framepace.facts.tuning import Candidate, Goal, Tuning
@@ -36,6 +37,10 @@ class TuningJournal:
         self.machine = machine
         self.candidates: list[Candidate] = []
         self.primitives: Primitives | None = None
+        self.unsaved = ""
+        """Why the tuning is not saved any more; '' while it is."""
+        self.damaged = ""
+        """What of an earlier tuning could not be read; '' where there was nothing wrong."""
         self._goal = goal
         self._folder = folder
         self._load()
@@ -63,14 +68,20 @@ class TuningJournal:
         models = [cost.model for cost in primitives.costs]
         older = [cost for cost in self._costs() if cost.model not in models]
         self.primitives = replace(primitives, costs=(*older, *primitives.costs))
-        if self._folder is not None:
-            write_atomic(self._folder / PRIMITIVES, msgspec.json.encode(self.primitives))
+        self._write(PRIMITIVES, msgspec.json.encode(self.primitives))
 
     def save(self, tuning: Tuning) -> None:
         """Write the tuning as it is."""
-        if self._folder is not None:
-            stamped = replace(tuning, key=self.key, machine=self.machine)
-            write_atomic(self._folder / TUNING, msgspec.json.encode(stamped))
+        self._write(TUNING, msgspec.json.encode(replace(tuning, key=self.key, machine=self.machine)))
+
+    def _write(self, name: str, data: bytes) -> None:
+        """Write a file; from one that cannot be written on, all is in memory only."""
+        if self._folder is None or self.unsaved:
+            return
+        try:
+            write_atomic(self._folder / name, data)
+        except StoreError as error:
+            self.unsaved = f"{name} was not saved: {error.what} ({error.got})"
 
     def _costs(self) -> tuple[ModelCost, ...]:
         if self.primitives is None:
@@ -85,8 +96,8 @@ class TuningJournal:
             if before.key == self.key:
                 self.candidates = list(before.candidates)
                 self.primitives = msgspec.json.decode((self._folder / PRIMITIVES).read_bytes(), type=Primitives)
-        except (OSError, msgspec.DecodeError):
-            return
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            self.damaged = f"an earlier tuning could not be read whole, so parts are measured again: {error}"
 
 
 def load_tuning(folder: Path) -> Tuning:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from framepace.measure.session import clock_for
 from framepace.numerics.gate import agreement
 from framepace.progress import Tell
 from framepace.recording.machine import probe
+from framepace.store import OutputFolder
 from framepace.tuning.accuracy import Accuracy, Gate
 from framepace.tuning.budget import BUDGET
 from framepace.tuning.journal import TuningJournal, key_of
@@ -56,6 +57,7 @@ def tune(
     *,
     time_limit: float = 180.0,
     folder: Path | None = None,
+    overwrite: bool = False,
     precisions: Sequence[str] = (),
     grid: Mapping[str, Sequence[Any]] | None = None,
     fixed: Sequence[str] = (),
@@ -67,6 +69,7 @@ def tune(
 
     Args:
         folder: where everything is saved as it arrives; a tuning of the same case in it is continued.
+        overwrite: start from nothing, and remove first what is in `folder`, of another case too.
         precisions: allowed beside the plan's own, each where `gate` finds that the outputs agree.
         grid: setting name -> values: only these are tried; every sensible setting when None.
         fixed: settings that are left as they are.
@@ -75,13 +78,21 @@ def tune(
 
     Ctrl-C returns the best so far.
 
-    Raises FramepaceError when nothing could be measured at all.
+    Raises FramepaceError when nothing could be measured at all, StoreError when `folder` is another run's, cannot be
+    written or holds another case.
     """
     clock = clock or clock_for(case.plan)
-    with Lab(max(1.0, time_limit - BUDGET.reserve_s), folder, tell, clock, keep_workers=True) as lab:
+    with ExitStack() as stack:
+        lab = stack.enter_context(
+            Lab(max(1.0, time_limit - BUDGET.reserve_s), folder, tell, clock, keep_workers=True),
+        )
         limit_s = lab.left
         machine = machine_options(case.plan)
         space = axes(case, machine, precisions, fixed, goal.p99_ms) if grid is None else grid_axes(grid)
+        if folder is not None:
+            settings = {axis.name: vars(axis) for axis in space}
+            identity = {"case": case, "goal": goal, "settings": settings, "machine": probe().fingerprint}
+            stack.enter_context(OutputFolder(folder, "tuning", overwrite, identity))
         journal = _journal(case, goal, space, folder)
         state = TuningState(lab=lab, case=case, goal=goal, journal=journal, limit_s=limit_s)
         return _Tuner(state, space, machine, gate).run()
@@ -185,7 +196,8 @@ class _Tuner:
             key=state.journal.key,
         )
         state.journal.save(tuning)
-        return tuning
+        about_files = (text for text in (state.journal.damaged, state.lab.unsaved, state.journal.unsaved) if text)
+        return replace(tuning, notes=(*tuning.notes, *about_files))
 
     def _nothing_measured(self) -> BackendError:
         errors = [candidate.error for candidate in self._state.candidates if candidate.error is not None]

@@ -13,6 +13,7 @@ from framepace.reporting.page.markup import tag
 from framepace.reporting.page.plot import Figure
 
 _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+REPORT_MARK = _POLICY.encode()  # by which a file is recognised as a page of ours
 _FOOTER = """<footer><p>Latency counts from when a frame was due, never from when a late loop got round to it.
 Percentiles carry order-statistic intervals and are left out where samples are too few. A cause is named only when
 switching it off, in interleaved pairs of runs, moved the number. Made by framepace.</p></footer>"""

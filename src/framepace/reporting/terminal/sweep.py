@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from framepace.facts.sweep import Sweep
-from framepace.reporting.terminal.layout import columns, table
+from framepace.reporting.terminal.layout import columns, show_notes, table
 from framepace.reporting.views.sweep import CellRow, SweepView, sweep_view
 
 _BRIGHT = ("p50", "p99", "fps")
@@ -30,6 +30,7 @@ def show_sweep(out: Console, sweep: Sweep) -> None:
         out.print(Text(f"no room for: {', '.join(hidden)} (a wider terminal or --json has them)", style="dim"))
     _show_errors(out, view)
     _show_reasons(out, view.reasons)
+    show_notes(out, view.notes)
     if view.interrupted:
         out.print(Text("interrupted: the cells above are complete; the same command goes on from here", style="yellow"))
 

@@ -108,3 +108,4 @@ def _notes(capacity: Capacity) -> Iterator[str]:
         yield f"predicted: {plural(capacity.predicted, 'camera')}"
     if capacity.stopped:
         yield f"the search ended early ({capacity.stopped}): this is what was known by then"
+    yield from capacity.notes

@@ -43,6 +43,7 @@ class SweepView:
     rows: tuple[CellRow, ...]
     axis: int | None
     interrupted: bool
+    notes: tuple[str, ...]
     reasons: tuple[tuple[str, str], ...] = ()
 
 
@@ -57,6 +58,7 @@ def sweep_view(sweep: Sweep) -> SweepView:
         rows=tuple(_row(*pair, names, numbers) for pair in zip(sweep.cells, texts, strict=True)),
         axis=_axis(sweep.grid),
         interrupted=sweep.interrupted,
+        notes=sweep.notes,
         reasons=tuple((", ".join(_settings(cell, names)), cell.why) for cell in sweep.cells if cell.why),
     )
 
