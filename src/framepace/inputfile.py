@@ -106,10 +106,17 @@ def shown(path: str | Path) -> str:
 
 
 def memory_bytes() -> int:
-    """The memory of this machine."""
+    """The memory that this process can have: the machine's, or its own limit (ulimit -v) where that is lower."""
+    memory = _UNKNOWN_MEMORY_BYTES
     with suppress(AttributeError, ValueError, OSError):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return _UNKNOWN_MEMORY_BYTES
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with suppress(ImportError):
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if limit != resource.RLIM_INFINITY:
+            memory = min(memory, limit)
+    return memory
 
 
 def out_of_descriptors(error: BaseException) -> bool:

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from framepace.errors import unknown
+from framepace.errors import UsageError, unknown
 from framepace.facts.settings import parse_size
 
 # Read by every ONNX Runtime from 1.13 on.
 _OPSET = 17
 _IR_VERSION = 8
+_LONGEST_SIDE = 1 << 15  # pixels: four times those of 8K video
 
 
 class _Net:
@@ -215,4 +216,7 @@ def model_bytes(name: str) -> bytes:
     make, size = _NETS[plain]
     if at:
         size = parse_size(size_text)
+        if max(size) > _LONGEST_SIDE:
+            expected = f"sides of at most {_LONGEST_SIDE} pixels"
+            raise UsageError(f"the input of built-in model {plain!r} is too large", got=size_text, expected=expected)
     return make(*size)

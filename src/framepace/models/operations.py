@@ -10,16 +10,19 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from framepace.facts.bounds import ModelWork, Moved, NodeWork
 from framepace.models import builtin
+from framepace.models.limits import read_onnx
+from framepace.models.spec import inspect
+from framepace.models.torch.spec import modified
 
 _FUSED = ("Relu", "LeakyRelu", "Clip", "BatchNormalization")
 _FREE = ("Identity", "Constant", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Shape", "Dropout")
 _QUANTISING = ("QuantizeLinear", "DequantizeLinear")
 _SHAPE_ELEMENTS = 1024  # elements up to which a weight may be a shape that inference needs
+_MOST_ELEMENTS = 1 << 62
 _SECOND_OPERAND = {
     "QLinearConv": 3,
     "QLinearMatMul": 3,
@@ -67,10 +70,8 @@ class Network:
 
 def network(location: str, inputs: Shapes) -> Network:
     """The network in an ONNX file (a path or 'builtin:NAME') for inputs of these shapes, by name; read once."""
-    modified = 0
-    if not location.startswith("builtin:"):
-        modified = Path(location).stat().st_mtime_ns
-    return _network(location, modified, tuple(sorted(inputs.items())))
+    inspect(location)  # what is wrong with the file is said there
+    return _network(location, modified(location), tuple(sorted(inputs.items())))
 
 
 def model_work(location: str, inputs: Shapes, precision: str, model: str = "", batch: int = 1) -> ModelWork:
@@ -186,15 +187,16 @@ class _Graph:
         return self._memory.get(name) or Tensor(name, self._size(name), self._dtype(name))
 
     def _size(self, name: str) -> int:
-        return math.prod(self._shapes.get(name, (0,)))
+        return _elements(self._shapes.get(name, (0,)))
 
     def _dtype(self, name: str) -> str:
         from onnx import helper
 
         kind = self._dtypes.get(name, 0)
-        if not kind:
+        try:
+            return str(helper.tensor_dtype_to_np_dtype(kind).name)
+        except KeyError:  # not told, or none that ONNX knows
             return ""
-        return str(helper.tensor_dtype_to_np_dtype(kind).name)
 
     def _flops(self, node: Any) -> float:
         """Operations of a convolution or product: twice its multiplications; 0 of anything else."""
@@ -205,9 +207,9 @@ class _Graph:
         second = self._operand_shape(node, _SECOND_OPERAND.get(node.op_type, 1), ())
         outputs = self._size(node.output[0])
         if node.op_type in ("Conv", "ConvInteger", "QLinearConv") and len(second) > 2:
-            return outputs * math.prod(second[1:])
+            return outputs * _elements(second[1:])
         if node.op_type == "ConvTranspose" and len(second) > 2:
-            return math.prod(first) * math.prod(second[1:])
+            return _elements(first) * _elements(second[1:])
         if node.op_type in ("Gemm", "MatMul", "MatMulInteger", "QLinearMatMul") and len(second) > 1 and first:
             return outputs * _sum_length(node, first)
         return 0
@@ -218,6 +220,11 @@ class _Graph:
             return default
         shape: tuple[int, ...] = self._shapes.get(node.input[place], default)
         return shape
+
+
+def _elements(shape: Iterable[int]) -> int:
+    """The elements of a tensor; of one that no memory holds, enough to be seen and few enough to be counted with."""
+    return min(math.prod(shape), _MOST_ELEMENTS)
 
 
 def _sum_length(node: Any, first: tuple[int, ...]) -> int:
@@ -231,7 +238,7 @@ def _load(location: str) -> Any:
 
     if location.startswith("builtin:"):
         return onnx.load_model_from_string(builtin.model_bytes(location.removeprefix("builtin:")))
-    return onnx.load(location, load_external_data=False)
+    return onnx.load_model_from_string(read_onnx(location))
 
 
 def _inferred(model: Any, inputs: Shapes) -> Any:

@@ -16,6 +16,7 @@ from framepace.errors import ModelError
 from framepace.facts.model import ModelSpec, TensorSpec
 from framepace.facts.plan import ModelPlan
 from framepace.models import builtin
+from framepace.models.limits import check_graph, check_memory, read_onnx
 from framepace.models.torch import spec as torchspec
 
 Layout = Literal["nchw", "nhwc"]
@@ -95,15 +96,7 @@ def inspect(location: str) -> ModelSpec:
 
 @lru_cache(maxsize=64)
 def _inspect_file(location: str, modified: int) -> ModelSpec:
-    path = Path(location)
-    if path.is_dir():
-        raise ModelError("a model is a file, not a folder", got=path, expected="an .onnx file")
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        fix = "check the path; the networks framepace brings are builtin:" + ", builtin:".join(builtin.names())
-        raise ModelError("the model cannot be read", got=f"{path}: {error.strerror}", fix=fix) from error
-    return _spec(path.stem, str(path), data)
+    return _spec(Path(location).stem, str(Path(location)), read_onnx(location))
 
 
 def operators(location: str) -> frozenset[str]:
@@ -120,7 +113,7 @@ def _operators(location: str, modified: int) -> frozenset[str]:
     if location.startswith("builtin:"):
         data = builtin.model_bytes(location.removeprefix("builtin:"))
     else:
-        data = Path(location).read_bytes()
+        data = read_onnx(location)
     graph, _ = _parse(location, data)
     return frozenset(_kinds(graph))
 
@@ -135,6 +128,7 @@ def _kinds(graph: Any) -> Iterator[str]:
 
 def _spec(name: str, location: str, data: bytes) -> ModelSpec:
     graph, opset = _parse(location, data)
+    check_graph(location, graph)
     weights = {tensor.name for tensor in graph.initializer}
     return ModelSpec(
         name=name,
@@ -155,7 +149,8 @@ def _parse(location: str, data: bytes) -> tuple[Any, int]:
     opsets = {o.domain: o.version for o in model.opset_import}
     if not model.graph.node or not model.graph.output or not opsets:
         got = f"{location}: {len(model.graph.node)} nodes, {len(model.graph.output)} outputs"
-        raise ModelError("the file holds no complete graph: truncated, or no ONNX model", got=got, expected=expected)
+        message = "the file holds no complete graph: truncated, or no ONNX model"
+        raise ModelError(message, got=got, expected=expected, fix="export it again")
     return model.graph, opsets.get("", opsets.get("ai.onnx", 0))
 
 
@@ -180,7 +175,13 @@ def _tensor(value: Any, location: str) -> TensorSpec:
     kind = value.type.tensor_type
     if not kind.elem_type:
         raise ModelError(f"{value.name!r} is not a tensor", got=location, expected="tensors as inputs and outputs")
-    name = helper.tensor_dtype_to_np_dtype(kind.elem_type).name
+    try:
+        name = helper.tensor_dtype_to_np_dtype(kind.elem_type).name
+    except KeyError:
+        got = f"{location}: element type {kind.elem_type}"
+        raise ModelError(
+            f"{value.name!r} has a dtype that ONNX does not know", got=got, fix="export it again"
+        ) from None
     if not kind.HasField("shape"):
         return TensorSpec(name=value.name, dtype=name, shape=_ANY_RANK)
     return TensorSpec(name=value.name, dtype=name, shape=tuple(_dimension(dim) for dim in kind.shape.dim))
@@ -203,6 +204,7 @@ def resolve(spec: ModelSpec, plan: ModelPlan) -> Resolved:
     image_name = next(iter(layouts), None)
     shapes = _bind(spec, [_planned_shape(tensor, plan) for tensor in spec.inputs])
     inputs = tuple(_concrete(t, shape, plan, image_name) for t, shape in zip(spec.inputs, shapes, strict=True))
+    check_memory(plan.name, inputs)
     images = [_image_of(tensor, layouts[tensor.name]) for tensor in inputs if tensor.name in layouts]
     return Resolved(inputs, next(iter(images), None), _batched(spec, image_name))
 

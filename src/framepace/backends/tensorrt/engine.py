@@ -16,10 +16,12 @@ from framepace.devices import cuda
 from framepace.errors import BackendError, DeviceLost, DeviceMemoryError, ModelError, UsageError
 from framepace.facts.model import ModelSpec, TensorSpec
 from framepace.facts.plan import ModelPlan
+from framepace.inputfile import InputKind, memory_bytes, read_file
 from framepace.models.spec import Resolved
 from framepace.units import format_bytes
 
 SUFFIXES = (".engine", ".plan", ".trt")
+_FILE = InputKind("the engine", ModelError, expected="an engine file", fix="check the path")
 
 
 def is_engine(location: str) -> bool:
@@ -69,10 +71,7 @@ def warned(lib: Library) -> tuple[str, ...]:
 
 def read(path: Path) -> bytes:
     """The bytes of an engine file. Raises ModelError when it cannot be read, or is empty."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelError("the engine cannot be read", got=f"{path}: {error.strerror}", fix="check the path") from error
+    data = read_file(path, _FILE, memory_bytes())
     if not data:
         raise ModelError("the engine file is empty", got=path, fix="build it again from the ONNX file")
     return data

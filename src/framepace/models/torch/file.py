@@ -24,14 +24,16 @@ import io
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from framepace.errors import ModelError
 from framepace.facts.model import TensorSpec
+from framepace.inputfile import InputKind, file_size, memory_bytes, opened, out_of_descriptors
+from framepace.units import format_bytes
 
 Kind = Literal["torch-export", "torchscript"]
 
@@ -45,6 +47,23 @@ _PICKLE = b"\x80"  # how a pickle of protocol 2 or later begins
 _EXPORT = "torch.export.save(torch.export.export(model.eval(), (example,)), 'model.pt2')"
 _AGAIN = f"export it again: {_EXPORT}"
 _EXPECTED = "an exported program (.pt2) or a TorchScript file"
+_FILE = InputKind("the model", ModelError, expected=_EXPECTED, fix="check the path")
+_UNREADABLE = (
+    KeyError,
+    EOFError,
+    OSError,
+    ValueError,
+    NotImplementedError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+# PyTorch stores members as they are, so that a model is as large as its file; JSON packs to a twentieth.
+_UNPACKED_BYTES = 64 << 20  # allowed to any file
+_UNPACKED_RATIO = 20
+_JSON_BYTES = 64 << 20
+_LONGEST_MESSAGE = 400
 # Codes of torch._export.serde.schema.ScalarType. NumPy has no bfloat16: such inputs are given as float32.
 DTYPES: Mapping[int, str] = {
     1: "uint8", 2: "int8", 3: "int16", 4: "int32", 5: "int64", 6: "float16", 7: "float32", 8: "float64", 12: "bool",
@@ -68,49 +87,62 @@ class Archive:
         return name in self.members
 
     def read(self, name: str) -> bytes:
-        """A member's bytes. Raises ModelError when it is not there, or damaged."""
+        """A member's bytes. Raises ModelError when it is not there, damaged, or does not fit into memory."""
         try:
-            return self.file.read(self.members[name])
-        except (KeyError, zipfile.BadZipFile, OSError, ValueError) as error:
+            member = self.members[name]
+            with self.file.open(member) as content:
+                # As many as declared: `ZipFile.read` unpacks up to 2 GiB of a member before it looks at its size.
+                return content.read(member.file_size)
+        except MemoryError as error:
+            raise _FILE.no_memory(self.location) from error
+        except _UNREADABLE as error:
             got = f"{self.location}: {name}: {error}"
             raise ModelError("the model file is damaged", got=got, expected=_EXPECTED, fix=_AGAIN) from error
 
     def json(self, name: str) -> Any:
         """A member that is JSON."""
+        if name in self and self.members[name].file_size > _JSON_BYTES:
+            raise _FILE.too_large(f"{self.location}: {name}", self.members[name].file_size, _JSON_BYTES)
         try:
             return json.loads(self.read(name))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ModelError("the model file is damaged", got=f"{self.location}: {name}", fix=_AGAIN) from error
 
 
 def open_archive(location: str) -> Archive:
     """The model file at `location`. Raises ModelError for what is neither an exported program nor TorchScript."""
-    path = Path(location)
-    if path.is_dir():
-        raise ModelError("a model is a file, not a folder", got=path, expected=_EXPECTED)
-    first_byte = _first_byte(path)
+    size = file_size(location, _FILE)
+    with opened(location, _FILE) as file:
+        first_byte = file.read(1)
     if not first_byte:
         raise ModelError("the file is empty", got=location, expected=_EXPECTED, fix=_AGAIN)
     try:
-        file = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, ValueError, OSError) as error:
+        archive = zipfile.ZipFile(location)
+    except (*_UNREADABLE, MemoryError) as error:
         if first_byte == _PICKLE:
             raise _checkpoint(location) from error
-        got = f"{location} ({path.stat().st_size} bytes)"
+        if out_of_descriptors(error):
+            raise _FILE.unreadable(location, error) from error
         message = "the file is no PyTorch model, or is damaged"
+        got = f"{location} ({size} bytes)"
         raise ModelError(message, got=got, expected=_EXPECTED, fix=_AGAIN) from error
-    members = _members(location, file)
-    return Archive(location, _kind(location, members), file, members)
+    _check_sizes(location, size, archive)
+    members = _members(location, archive)
+    return Archive(location, _kind(location, members), archive, members)
 
 
-def _first_byte(path: Path) -> bytes:
-    """The first byte of the file, b'' of an empty one. Raises ModelError where it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return file.read(1)
-    except OSError as error:
-        got = f"{path}: {error.strerror}"
-        raise ModelError("the model cannot be read", got=got, fix="check the path") from error
+def _check_sizes(location: str, size: int, archive: zipfile.ZipFile) -> None:
+    """Raises ModelError for an archive that says it is far larger unpacked than any model would be, before it is."""
+    unpacked = sum(info.file_size for info in archive.infolist())
+    limit = min(max(_UNPACKED_BYTES, _UNPACKED_RATIO * size), memory_bytes())
+    if unpacked > limit:
+        got = f"{location}: {format_bytes(size)}, unpacked {format_bytes(unpacked)}"
+        message = "the model file unpacks to more than a model may have"
+        fix = f"save it as PyTorch does, without compression: {_EXPORT}"
+        raise ModelError(message, got=got, expected=f"at most {format_bytes(limit)}", fix=fix)
+    if any(info.compress_type not in _COMPRESSIONS for info in archive.infolist()):
+        message = "the model file is packed in a way that PyTorch does not use"
+        raise ModelError(message, got=location, expected="stored or deflated members", fix=_AGAIN)
 
 
 def _members(location: str, file: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
@@ -148,8 +180,10 @@ def damaged(location: str) -> Iterator[None]:
     """Turns what goes wrong with a file that is not as it says into ModelError."""
     try:
         yield
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        got = f"{location}: {type(error).__name__}: {error}"
+    except MemoryError as error:
+        raise _FILE.no_memory(location) from error
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        got = f"{location}: {type(error).__name__}: {error}"[:_LONGEST_MESSAGE]
         raise ModelError("the exported program is damaged, or of a kind not known here", got=got, fix=_AGAIN) from error
 
 
@@ -250,11 +284,14 @@ def script_archive(archive: Archive) -> io.BytesIO:
 
 
 def _check_code(location: str, name: str, code: str) -> None:
-    escaped_name = re.search(r"getattr\([^)]*\\", code)
-    match = _WORD.search(code) or escaped_name
-    if match is None:
+    match = _WORD.search(code)
+    escaped_names = (call.partition(")")[0] for call in code.split("getattr(")[1:])
+    word = next((escaped for escaped in escaped_names if "\\" in escaped), None)
+    if match is not None:
+        word = match[0]
+    if word is None:
         return
-    got = f"{location}: {name}: {match[0]!r}"
+    got = f"{location}: {name}: {word[:80]!r}"
     message = "the TorchScript code uses files, hosts or classes outside of the computation, or a name that does"
     fix = f"rename what has that name, or use an exported program: {_EXPORT}"
     raise ModelError(message, got=got, expected="operators that compute", fix=fix)

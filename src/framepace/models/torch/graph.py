@@ -55,6 +55,7 @@ _PICKLED = (
 )  # fmt: skip
 _FORMATS = {1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d, 4: torch.preserve_format}
 _BFLOAT16 = 13
+_EXPANDED_RATIO = 4096  # of a tensor to its storage: what is expanded shares elements, and is copied whole to a device
 _FLOATS = {"Infinity": math.inf, "-Infinity": -math.inf, "NaN": math.nan}
 _LOWERED = (
     "conv1d", "conv2d", "conv3d", "convolution", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "linear",
@@ -131,6 +132,9 @@ def _tensor(data: bytearray, meta: Mapping[str, Any]) -> Any:
     """The tensor over the bytes of a storage."""
     dtype = _dtype(meta["dtype"])
     shape = [int(size["as_int"]) for size in meta["sizes"]]
+    needed = math.prod(shape) * dtype.itemsize
+    if needed > _EXPANDED_RATIO * len(data):
+        raise ValueError(f"a tensor of shape {shape} in {len(data)} bytes")
     if not data:
         return torch.zeros(shape, dtype=dtype)
     strides = [int(size["as_int"]) for size in meta["strides"]]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,10 +25,13 @@ def inspect(location: str) -> ModelSpec:
 
 def modified(location: str) -> int:
     """When the file was last changed, ns; 0 for what is no file."""
-    path = Path(location)
-    if not path.is_file():
+    try:
+        status = os.stat(location)
+    except (OSError, ValueError):  # ValueError: a NUL in the path
         return 0
-    return path.stat().st_mtime_ns
+    if not stat.S_ISREG(status.st_mode):
+        return 0
+    return status.st_mtime_ns
 
 
 @lru_cache(maxsize=64)
