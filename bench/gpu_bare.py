@@ -176,8 +176,8 @@ def _onnxruntime(device: Any, engine: Any, plan: ModelPlan) -> Loop:
     """On the very session that framepace uses: another one may have chosen other cuDNN algorithms."""
     import onnxruntime as ort
 
-    seat = engine.sessions[0]._sessions.free[0]
-    session, stream, inputs = seat.session, seat.stream, engine.sessions[0].resolved.inputs
+    worker = engine.sessions[0].worker_sessions.free[0]
+    session, stream, inputs = worker.session, worker.stream, engine.sessions[0].resolved.inputs
     feed = {t.name: np.zeros([int(d) for d in t.shape], t.dtype) for t in inputs}
     skip, options = ort.RunOptions(), ort.RunOptions()
     skip.add_run_config_entry("gpu_graph_id", "-1")

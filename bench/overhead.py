@@ -12,7 +12,7 @@ import numpy as np
 from common import options, show
 
 from framepace.analyze.stats import paired_ratio
-from framepace.backends.onnxruntime.backend import _load
+from framepace.backends.onnxruntime.backend import load_session
 from framepace.clock.system import SystemClock
 from framepace.engine.engine import Engine
 from framepace.explaining.metrics import Samples
@@ -56,7 +56,7 @@ def main() -> None:
     null = null_cost(2.0)
     plan, clock = Plan(models=(MODEL,)), SystemClock()
     engine, spec = Engine(plan, clock), inspect(MODEL.model)
-    session = _load(MODEL.model, MODEL, spec, ["CPUExecutionProvider"])
+    session = load_session(MODEL.model, MODEL, spec, ["CPUExecutionProvider"])
     feed = {n: np.random.default_rng(0).random(s, np.float32) for n, s in resolve(spec, MODEL).shapes.items()}
     sides: dict[str, list[Samples]] = {"bare": [], "infer": [], "period": []}
     for pair in range(args.pairs):

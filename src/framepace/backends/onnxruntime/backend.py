@@ -140,7 +140,7 @@ class _FileSession(Session):
 class _CpuSession(_FileSession):
     def __init__(self, model: ModelPlan, tell: Tell) -> None:
         super().__init__(model, tell)
-        self._session = _load(self._file, model, self.spec, ["CPUExecutionProvider"])
+        self._session = load_session(self._file, model, self.spec, ["CPUExecutionProvider"])
 
     def _worker(self, index: int) -> Worker:
         return _CpuWorker(self._session, self.resolved, self.spec)
@@ -157,37 +157,37 @@ class _CudaSession(_FileSession):
 
         ort_cuda.preload(ort)
         super().__init__(model, tell)
-        self._sessions = ort_cuda.WorkerSessions(model, self.resolved, self._make)
-        self._sessions.give_back(0, self._sessions.take(0))
-        note = ort_cuda.fallen_back(self._sessions.layers)
+        self.worker_sessions = ort_cuda.WorkerSessions(model, self.resolved, self._make)
+        self.worker_sessions.give_back(0, self.worker_sessions.take(0))
+        note = ort_cuda.fallen_back(self.worker_sessions.layers)
         if note is not None:
             self.notes = (f"{model.name}: {note}",)
-        self.placement = Counter(layer.place for layer in self._sessions.layers)
+        self.placement = Counter(layer.place for layer in self.worker_sessions.layers)
         self.gpu = cuda.identity(model.device)["pci_bus_id"]
 
     def layers(self) -> tuple[Layer, ...]:
         """Every node and where it runs; ONNX Runtime's profiler would slow the run, so no times."""
-        return self._sessions.layers
+        return self.worker_sessions.layers
 
     def _make(self, provider: dict[str, Any]) -> Any:
         import onnxruntime as ort
 
-        session = _load(self._file, self._plan, self.spec, [(ort_cuda.PROVIDER, provider)])
+        session = load_session(self._file, self._plan, self.spec, [(ort_cuda.PROVIDER, provider)])
         session.disable_fallback()
         ort_cuda.check_provider(session, ort.__version__)
         return session
 
     def _worker(self, index: int) -> Worker:
-        return self._sessions.worker(index, self.batch_sizes)
+        return self.worker_sessions.worker(index, self.batch_sizes)
 
     def _close(self) -> None:
-        self._sessions.close()
+        self.worker_sessions.close()
 
 
 _SESSIONS: Mapping[str, type[_FileSession]] = {"cpu": _CpuSession, "cuda": _CudaSession}
 
 
-def _load(location: str, model: ModelPlan, spec: ModelSpec, providers: list[Any]) -> Any:
+def load_session(location: str, model: ModelPlan, spec: ModelSpec, providers: list[Any]) -> Any:
     """An InferenceSession. Raises ModelError, DeviceMemoryError or DeviceLost."""
     import onnxruntime as ort
 
