@@ -6,16 +6,31 @@ file (1280x720 H.264, paced: 0.1 ms per read, against 1.6 ms), but with a camera
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from functools import lru_cache, partial
 from io import BytesIO
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
-from framepace.errors import SourceError
+from framepace.deadline import within
+from framepace.errors import FramepaceError, SourceError
+from framepace.inputfile import InputKind, file_size, out_of_descriptors, shown
 
+OPEN_S = 10.0  # for a file to open and give its first picture
+_LARGEST_PIXELS = 1 << 27  # of a picture: those of 16K video
+DECODER_OPTIONS = {"max_pixels": str(_LARGEST_PIXELS)}
+_FILE = InputKind(
+    "the video",
+    SourceError,
+    expected="the path of a video file",
+    fix="name a video file, a stream's address, or 'synthetic'",
+)
+_NO_ANSWER = "check that the disk or server it is on answers"
+# Playlists and descriptions open what they name, which may be pipes, devices and addresses; 'tty' plays text.
+_NO_VIDEOS = frozenset({"concat", "dash", "hls", "image2", "rtsp", "sdp", "tty"})
 # Quarter turns counter-clockwise, as filters of FFmpeg.
 _TURNS: dict[int, tuple[tuple[str, str | None], ...]] = {
     1: (("transpose", "cclock"),),
@@ -36,11 +51,11 @@ class VideoFile:
     def __init__(self, path: str, loop: bool = True, data: bytes | None = None) -> None:
         self.name = path
         self.notes: list[str] = []
-        self._reel = _Reel(path, data, self._note)
+        self._reel = self._open(path, data)
         self.fps = self._reel.fps
         self._spare: _Reel | None = None
         if loop:
-            self._spare = _Reel(path, data, self._note)
+            self._spare = self._open(path, data)
         self._winding: threading.Thread | None = None
 
     def read(self) -> Any:
@@ -58,14 +73,33 @@ class VideoFile:
 
     def close(self) -> None:
         """See Source."""
-        self._wait()
+        if self._winding is not None:
+            self._winding.join(OPEN_S)
+            if self._winding.is_alive():  # it holds a reel, which must not be closed under it
+                return
         for reel in (self._reel, self._spare):
             if reel is not None:
                 reel.close()
 
+    def _open(self, path: str, data: bytes | None) -> _Reel:
+        """A reel, ready to run; one that does not open in time is left behind: its file system does not answer."""
+        return within(
+            OPEN_S,
+            "the video does not open",
+            partial(_Reel, path, data, self._note),
+            got=shown(path),
+            fix=_NO_ANSWER,
+            error=SourceError,
+            late=_Reel.close,
+        )
+
     def _wait(self) -> None:
-        if self._winding is not None:
-            self._winding.join()
+        if self._winding is None:
+            return
+        self._winding.join(OPEN_S)
+        if self._winding.is_alive():
+            got = f"{self.name}: no answer in {OPEN_S:g} s"
+            raise SourceError("the video cannot be wound back", got=got, fix=_NO_ANSWER)
 
     def _note(self, text: str) -> None:
         if text not in self.notes:
@@ -104,6 +138,8 @@ class _Reel:
         except av.FFmpegError:
             self.close()
             self._reopen()
+        except FramepaceError as error:
+            self._note(f"cannot be read again: {error.what}")
 
     def close(self) -> None:
         """Close the file. Idempotent."""
@@ -112,7 +148,7 @@ class _Reel:
     def _reopen(self) -> None:
         try:
             self._open()
-        except SourceError as error:
+        except FramepaceError as error:
             self._note(f"cannot be read again: {error.what}")
 
     def _open(self) -> None:
@@ -142,6 +178,8 @@ class _Reel:
         try:
             yield from self._container.decode(self._stream)
         except av.FFmpegError as error:
+            if isinstance(error, MemoryError) or out_of_descriptors(error):
+                raise _unreadable(self._path, error) from error
             self._note(f"damaged after {self._count} frames: {error.strerror or error}")
 
 
@@ -177,7 +215,10 @@ def _graph(frame: Any, filters: tuple[tuple[str, str | None], ...]) -> Any:
 
 
 def video_stream(container: Any, name: str) -> Any:
-    """The first video stream, decoded by one thread. Raises SourceError, the container closed, when there is none."""
+    """The first video stream, decoded by one thread.
+
+    Raises SourceError, the container closed, when there is none, or its pictures are larger than any camera's.
+    """
     stream = next((s for s in container.streams.video if s.codec_context is not None), None)
     if stream is None:
         kinds = ", ".join(str(s.type) for s in container.streams) or "nothing"
@@ -188,7 +229,17 @@ def video_stream(container: Any, name: str) -> Any:
             expected="a video stream of a known codec",
             fix="check it with a player",
         )
+    width = stream.codec_context.width
+    height = stream.codec_context.height
+    if width * height > _LARGEST_PIXELS:
+        container.close()
+        got = f"{name}: {width}x{height}"
+        expected = f"at most {_LARGEST_PIXELS:,} pixels"
+        raise SourceError(
+            "the pictures of the video are too large", got=got, expected=expected, fix="make them smaller"
+        )
     stream.thread_type = "NONE"
+    stream.codec_context.options = DECODER_OPTIONS  # pictures may be larger than their container says
     return stream
 
 
@@ -206,27 +257,35 @@ def _open_container(path: str, data: bytes | None) -> Any:
     if data is not None:
         return av.open(BytesIO(data))
     _check_file(path)
+    options = {"format_whitelist": _formats(), "protocol_whitelist": "file,crypto,data", **DECODER_OPTIONS}
     try:
-        return av.open(path)
-    except (av.FFmpegError, OSError) as error:
+        return av.open(f"file:{path}", options=options)  # or a name with a colon would be an address
+    except (av.FFmpegError, OSError, ValueError) as error:
         raise _unreadable(path, error) from error
 
 
+@lru_cache(maxsize=1)
+def _formats() -> str:
+    """What a file may be, as FFmpeg takes it."""
+    import av
+
+    return ",".join(sorted(av.formats_available - _NO_VIDEOS))
+
+
 def _check_file(path: str) -> None:
-    """What can be said about a file without opening it."""
-    file = Path(path)
-    expected = "the path of a video file"
-    fix = "name a video file, a stream's address, or 'synthetic'"
-    if not file.exists():
-        raise SourceError("there is no such video", got=path, expected=expected, fix=fix)
-    if file.is_dir():
-        raise SourceError("a video is a file, not a folder", got=path, expected=expected, fix=fix)
-    if file.is_file() and file.stat().st_size == 0:
+    """What can be said about a file without opening it; a pipe would never open, a device never end."""
+    if not os.path.exists(path):
+        raise SourceError("there is no such video", got=shown(path), expected=_FILE.expected, fix=_FILE.fix)
+    if file_size(path, _FILE) == 0:
         raise SourceError("the video is empty", got=f"{path}: 0 bytes", expected="a video", fix="record it again")
 
 
-def _unreadable(path: str, error: Exception) -> SourceError:
-    got = f"{path}: {getattr(error, 'strerror', None) or error}"
+def _unreadable(path: str, error: Exception) -> FramepaceError:
+    if isinstance(error, MemoryError):
+        return _FILE.no_memory(path)
+    if out_of_descriptors(error):
+        return _FILE.unreadable(path, error)
+    got = f"{shown(path)}: {getattr(error, 'strerror', None) or error}"
     if isinstance(error, PermissionError):
         return SourceError("the video may not be read", got=got, expected="a readable file", fix=f"chmod a+r {path}")
     expected = "a video that FFmpeg can read (mp4, mkv, avi, ...)"
