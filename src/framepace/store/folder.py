@@ -143,9 +143,9 @@ class OutputFolder:
             self._make()
             try:
                 handle = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-            except FileNotFoundError:
-                continue
             except OSError as error:
+                if isinstance(error, FileNotFoundError) and not self.path.is_symlink():
+                    continue
                 raise cannot_write(self.path, error) from error
             unlock = weakref.finalize(self, _close, self._locked(handle))
             if self._leads_to(handle):
@@ -160,8 +160,6 @@ class OutputFolder:
             with suppress(FileExistsError):
                 self.path.mkdir()
                 self._made = True
-            if not self.path.is_dir():
-                raise StoreError("cannot write", got=f"{self.path} is a file", fix="name another folder with --out")
         except (OSError, ValueError) as error:
             raise cannot_write(self.path, _cause(self.path, error)) from error
 

@@ -41,13 +41,14 @@ _ESSENTIAL: Mapping[str, tuple[str, ...]] = {
     ),
     "telemetry": ("time", "device"),
 }  # fmt: skip
-# A file that declares more rows is no trace: those take 35 bytes a row, and repeated values a hundredth of that.
-_ROWS_PER_BYTE = 64
+# A file that declares more rows is no trace: a row takes 35 bytes, and 0.23 where every stamp is as far from the next.
+_ROWS_PER_BYTE = 6
 _ROWS_OF_ANY_FILE = 1 << 22
 _MEMORY_SHARE = 0.5  # of the machine's, that one table may take
 _NOT_CLOSED = "the run was killed, or had no room to close its trace: at most its last second is missing"
 _JOURNALS_KEPT = "there was no room for the Parquet files: the rows are in the journals"
 NOT_STORED = "the trace could not be written: it is in memory only"
+REMOVED = "the folder was removed during the run, and written anew where that was possible"
 ROWS_LOST = "writing failed during the run: later rows are missing"
 
 
@@ -145,6 +146,8 @@ class TraceWriter:
         """Write Parquet files and `meta`; returns it with what there is to say about that."""
         if self._error is not None:
             meta = replace(meta, notes=(*meta.notes, ROWS_LOST))
+        if not self._has_journals():
+            meta = replace(meta, notes=(*meta.notes, REMOVED))
         whole = self._write_tables()
         if not whole:
             meta = replace(meta, notes=(*meta.notes, _JOURNALS_KEPT if self._has_journals() else NOT_STORED))
