@@ -176,7 +176,7 @@ def cli_page() -> str:
     """Every command with its arguments and options."""
     from typer.main import get_command
 
-    from framepace.cli.main import app
+    from framepace.cli.app import app
 
     sections = [section for name, command in commands(get_command(app)) for section in command_section(name, command)]
     intro = "Also `python -m framepace`. Every command takes `--help`. Exit codes: [exit codes](exit-codes.md)."
@@ -271,7 +271,7 @@ def json_documents() -> dict[str, dict[str, Any]]:
 
 def json_document(line: str) -> dict[str, Any]:
     """What one command prints with `--json`. Its exit code is its answer, which does not matter here."""
-    from framepace.cli.main import app
+    from framepace.cli.app import app
 
     words = shlex.split(line.format(device="--backend simulated --device t4"))
     output = io.StringIO()

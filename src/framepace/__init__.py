@@ -7,9 +7,10 @@ errors. Everything is loaded when it is first used, so that importing framepace 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as typing has it, whose import takes longer than all before a program listens to Ctrl-C
 if TYPE_CHECKING:
+    from typing import Any
+
     from framepace.api import (
         bench,
         capacity,

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from framepace.cli.main import app
+from framepace.cli.app import app
 from framepace.facts.settings import SETTINGS
 from framepace.models.builtin import model_bytes
 from tests.docs.pages import MARKS, PAGES, Block, blocks, name

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from framepace import api
-from framepace.cli.main import app
+from framepace.cli.app import app
 from framepace.clock.virtual import VirtualClock
 from framepace.errors import BackendError, FramepaceError, StoreError
 from framepace.facts.accuracy import Agreement, Gate, OutputAgreement

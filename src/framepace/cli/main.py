@@ -1,64 +1,158 @@
-"""`framepace`: the commands, and the one place where errors become sentences and exit codes."""
+"""`framepace`: the one place where errors become sentences and exit codes. The commands are loaded by `main`."""
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
 
-import typer
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
 
-from framepace import __version__
-from framepace.cli import bench, capacity, compare, doctor, explain, plan, report, settings, sweep, tune
-from framepace.errors import FramepaceError
-
-app = typer.Typer(
-    name="framepace",
-    help="Why a neural network on video misses its frame budget: measured, proven by intervention, fixed.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        print(f"framepace {__version__}")
-        raise typer.Exit
-
-
-Version = Annotated[
-    bool,
-    typer.Option(
-        "--version", "-V", callback=_print_version, is_eager=True, help="show the version and exit", expose_value=False
-    ),
-]
-
-
-@app.callback()
-def framepace(version: Version = False) -> None:
-    """Why a neural network on video misses its frame budget: measured, proven by intervention, fixed."""
-
-
-for module in (doctor, bench, explain, sweep, tune, capacity, compare, report, settings):
-    app.command(name=module.__name__.rsplit(".", 1)[-1])(module.command)
-app.add_typer(plan.app, name="plan")
+TRACEBACK = "FRAMEPACE_TRACEBACK"
+"""Name of the environment variable that shows where an unexpected error was raised."""
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 1 the answer is no, 2 the command was wrong, 130 interrupted."""
+    """Run the command line; ends the process.
+
+    Exit codes: 0 done, 1 the answer is no, 2 the command was wrong or its output cannot be written; 130, 143 or 129
+    stopped by Ctrl-C, SIGTERM or SIGHUP.
+    """
+    _quit_on_signals()
+    _open_streams()
+    code = _interruptible()
+    from framepace import stopping
+
+    stopping.ignore()
+    signum = stopping.signum()
+    if signum is not None:
+        code = stopping.EXIT_CODES[signum]
+    _leave(code)
+
+
+def _quit_on_signals() -> None:
+    """Until there is something to keep, a signal ends the program, with a sentence and its exit code.
+
+    Before anything else is imported, since Python's own answer to Ctrl-C is a traceback; the import of `signal` takes
+    longer than all that comes before.
+    """
+    import _signal  # type: ignore[import-not-found]
+
+    exit_codes = {_signal.SIGINT: 130, _signal.SIGTERM: 143, _signal.SIGHUP: 129}
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        os.write(2, b"interrupted: nothing had begun\n")
+        os._exit(exit_codes[number])
+
+    for number in exit_codes:
+        if _signal.getsignal(number) != _signal.SIG_IGN:  # as `nohup` asks
+            _signal.signal(number, leave)
+
+
+def _interruptible() -> int:
+    """Load the commands and run the one that is asked for; its exit code."""
+    from framepace.cli import standardstreams
+
+    code = 2
+    output = standardstreams.take()
     try:
+        code = _run()
+        code = output.close(code)
+    except KeyboardInterrupt:
+        output.close(code)
+    return code
+
+
+def _open_streams() -> None:
+    """Open the standard streams that were closed (`>&-`), or a file opened later would become one of them.
+
+    Writing to such an output stays an error.
+    """
+    for number, mode in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, mode)
+
+
+def _run() -> int:
+    """Run the command that the arguments name; its exit code."""
+    from framepace.errors import FramepaceError
+
+    try:
+        from framepace import stopping
+        from framepace.cli.app import app
+
+        stopping.listen()
         app()
+        return 0
+    except SystemExit as error:
+        return _code(error)
     except FramepaceError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:  # the reader of our output went away, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+        return error.exit_code
+    except MemoryError:
+        print("error: there is not enough memory\n  what to do: raise 'ulimit -v' or free memory", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {_sentence(error)}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        print(f"error: {_failure(error)}", file=sys.stderr)
+        return 2
+
+
+def _code(error: SystemExit) -> int:
+    if error.code is None:
+        return 0
+    if isinstance(error.code, int):
+        return error.code
+    print(error.code, file=sys.stderr)
+    return 1
+
+
+def _sentence(error: OSError) -> str:
+    """What the system refused, in the form of framepace's errors."""
+    import errno
+
+    from framepace.errors import FramepaceError
+
+    fixes = {
+        errno.EMFILE: "raise 'ulimit -n'",
+        errno.ENFILE: "close other programs: the machine has no more files",
+        errno.ENOMEM: "raise 'ulimit -v' or free memory",
+        errno.ENOSPC: "free some space",
+        errno.EAGAIN: "raise 'ulimit -u'",
+    }
+    got = error.strerror
+    if error.filename is not None:
+        got = f"{got}: {error.filename}"
+    return str(FramepaceError("the system refused", got=got, fix=fixes.get(error.errno or 0)))
+
+
+def _failure(error: Exception) -> str:
+    """An error that nobody expected, in one line; where it was raised, if that is asked for."""
+    import traceback
+
+    from framepace.errors import FramepaceError
+
+    if os.environ.get(TRACEBACK):
+        traceback.print_exception(error)
+    got = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+    fix = f"this is a fault of framepace: please report it, with what {TRACEBACK}=1 shows"
+    return str(FramepaceError("framepace failed", got=got, fix=fix))
+
+
+def _leave(code: int) -> None:
+    """End the process; a thread that never returns does not keep it."""
+    import atexit
+    import threading
+
+    if all(thread.daemon or thread is threading.main_thread() for thread in threading.enumerate()):
+        sys.exit(code)
+    atexit._run_exitfuncs()
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import typer
 
 from framepace.cli import options as o
 from framepace.cli.show import give
+from framepace.cli.standardstreams import apart
 
 PlanFile = Annotated[Path, typer.Argument(metavar="PLAN", help="a plan (.yaml)", show_default=False)]
 
@@ -21,6 +22,7 @@ def group() -> None:
 
 
 @app.command()
+@apart
 def show(plan: PlanFile, json: o.Json = False) -> None:
     """Every setting that is not the default: what it does and why it may be there; target, machine and traces."""
     from framepace import api

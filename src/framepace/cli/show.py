@@ -8,18 +8,21 @@ from typing import Any
 
 from rich.console import Console
 
+from framepace.cli.standardstreams import answering
 from framepace.reporting.documents import dumps
 from framepace.reporting.terminal.layout import console
+from framepace.stopping import held
 
 
 def give(json: bool, document: Callable[[], dict[str, Any]], *words: Callable[[Console], None]) -> None:
-    """Print one JSON object, or show words to a person, one part after the other."""
-    if json:
-        sys.stdout.write(dumps(document()) + "\n")
-        return
-    out = console()
-    for part in words:
-        part(out)
+    """Print one JSON object, or show words to a person, one part after the other. A first Ctrl-C waits for its end."""
+    with held(), answering():
+        if json:
+            sys.stdout.write(dumps(document()) + "\n")
+            return
+        out = console()
+        for part in words:
+            part(out)
 
 
 def answer(yes: bool) -> None:

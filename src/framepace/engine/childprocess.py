@@ -1,5 +1,9 @@
 """Child processes: started, called, answered, ended. They ignore Ctrl-C and do not outlive their parent.
 
+Each is in a process group of its own, so that a signal to the parent's group (Ctrl-C, a closing terminal, `timeout`)
+reaches the parent alone, which decides. None takes a signal before it can answer it: the three that stop a program are
+blocked while it starts.
+
 The parent has a `ChildProcess` with one or several `Channel`s. The child runs a function of some module with the other
 ends of the channels; it sends what it makes, and errors as they are: the parent raises them.
 """
@@ -14,18 +18,34 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
+from framepace import stopping
 from framepace.errors import BackendError
 from framepace.progress import Tell
 
 GUARD = "a script that starts processes does its work under: if __name__ == '__main__'"
 PATIENCE_S = 5.0  # for a process to end by itself
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+_CHILDREN: weakref.WeakSet[BaseProcess] = weakref.WeakSet()
+
+
+def kill_all() -> None:
+    """Kill all children of this process at once; theirs die with them."""
+    for process in tuple(_CHILDREN):
+        with suppress(ValueError):  # closed
+            process.kill()
+
+
+stopping.at_once(kill_all)
 
 
 class Progress(NamedTuple):
@@ -54,7 +74,8 @@ class Channel:
     def receive(self, tell: Tell | None = None) -> Any:
         """The next message; progress on the way to it is passed to `tell`.
 
-        Raises what the child sent as an error, and BackendError when the process has died.
+        Raises what the child sent as an error, and BackendError when the process has died (KeyboardInterrupt when a
+        signal had asked to stop).
         """
         try:
             while isinstance(message := self.pipe.recv(), Progress):
@@ -86,6 +107,7 @@ class Channel:
             self.answer()
 
     def _died(self) -> BackendError:
+        stopping.check()
         self._process.join(timeout=PATIENCE_S)
         return BackendError(
             f"{self._title} died", got=f"exit code {self._process.exitcode}", fix=f"see its message above; {GUARD}"
@@ -98,8 +120,8 @@ class ChildProcess:
     Args:
         title: what errors call it.
         pipes: how many channels it has; `channels` are the parent's ends.
-        takes_interrupts: whether SIGINT interrupts it; it is then in a process group of its own, so that Ctrl-C in a
-            terminal reaches the parent alone. Otherwise it ignores SIGINT.
+        takes_interrupts: whether SIGINT interrupts it: KeyboardInterrupt, from the first line of `body` on and not
+            before. Otherwise it ignores SIGINT.
         daemon: whether it ends with the parent's interpreter; such a process can start none itself.
     """
 
@@ -113,7 +135,7 @@ class ChildProcess:
         daemon: bool = True,
     ) -> None:
         context = multiprocessing.get_context("spawn")
-        pairs = [context.Pipe() for _ in range(pipes)]
+        pairs = _pipes(context, title, pipes)
         child_ends = [child_end for _, child_end in pairs]
         started_by_thread = threading.current_thread() is not threading.main_thread()
         self._process = context.Process(
@@ -122,9 +144,19 @@ class ChildProcess:
             name=title,
             daemon=daemon,
         )
-        self._process.start()
-        for child_end in child_ends:
-            child_end.close()
+        try:
+            with stopping.held(), _signals_blocked():
+                self._process.start()
+                _CHILDREN.add(self._process)
+        except OSError as error:
+            fix = "raise 'ulimit -n' and 'ulimit -u', or run fewer processes"
+            raise BackendError(f"{title} cannot be started", got=error.strerror or error, fix=fix) from error
+        except KeyboardInterrupt:
+            self._process.kill()
+            raise
+        finally:
+            for child_end in child_ends:
+                child_end.close()
         self.channels = [Channel(title, parent_end, self._process) for parent_end, _ in pairs]
 
     @property
@@ -185,6 +217,34 @@ def sendable(error: Exception) -> Exception:
     return error
 
 
+def _pipes(context: Any, title: str, number: int) -> list[tuple[Connection, Connection]]:
+    """Pairs of connected ends. Raises BackendError where the system refuses them."""
+    pairs: list[tuple[Connection, Connection]] = []
+    try:
+        for _ in range(number):
+            pairs.append(context.Pipe())
+    except OSError as error:
+        for ends in pairs:
+            for end in ends:
+                end.close()
+        raise BackendError(f"{title} cannot be started", got=error.strerror, fix="raise 'ulimit -n'") from error
+    return pairs
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """No signal that stops a program comes to this thread meanwhile, nor to the process that it starts."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # which unblocks them when it starts its own process
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, stopping.EXIT_CODES)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _main(
     body: Callable[..., None],
     pipes: list[Connection],
@@ -193,12 +253,26 @@ def _main(
     started_by_thread: bool,
 ) -> None:
     """The first function of every child."""
-    if not takes_interrupts:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-    elif hasattr(os, "setpgid"):
+    if hasattr(os, "setpgid"):
         os.setpgid(0, 0)
     _die_with_parent(started_by_thread)
-    body(pipes, *arguments)
+    with suppress(KeyboardInterrupt):  # `body` answers those that come while it runs
+        _unblock_signals(takes_interrupts)
+        body(pipes, *arguments)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _unblock_signals(takes_interrupts: bool) -> None:
+    """Let signals in again, without those that the parent got as well; an interrupt that it sent comes now."""
+    interrupted = signal.default_int_handler if takes_interrupts else signal.SIG_IGN
+    others = {number: signal.getsignal(number) for number in stopping.EXIT_CODES if number != signal.SIGINT}
+    signal.signal(signal.SIGINT, interrupted)
+    for number in others:
+        signal.signal(number, signal.SIG_IGN)  # forgets those that wait
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, stopping.EXIT_CODES)
+    for number, handler in others.items():
+        signal.signal(number, handler)
 
 
 def _die_with_parent(started_by_thread: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +23,7 @@ from framepace.lab.freshprocess import measure_apart
 from framepace.measure.frames import Frames, open_frames
 from framepace.measure.session import measure
 from framepace.progress import Tell, silent
+from framepace.stopping import check, held, listening
 from framepace.units import NS_PER_S
 
 Where = Literal["here", "fresh process"]
@@ -80,13 +82,16 @@ class Lab:
         self._engines = EnginePool(self.clock, engines, keep_workers)
         self._keep_videos = keep_videos
         self._frames: dict[bytes, Frames] = {}
+        self._listening = ExitStack()
 
     def __enter__(self) -> Lab:
+        self._listening.enter_context(listening())  # a Ctrl-C that was swallowed ends the next run
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._close_videos(0)
-        self._engines.clear()
+        with self._listening, held():
+            self._close_videos(0)
+            self._engines.clear()
 
     @property
     def spent(self) -> float:
@@ -134,6 +139,7 @@ class Lab:
 
         Raises Interrupted after Ctrl-C, and what `measure` does.
         """
+        check()
         timed = replace(case, workload=_timed(case.workload, seconds, warmup))
         tell = tell or (lambda text, share: self.say(text))
         folder = None if name is None else self.path(name)

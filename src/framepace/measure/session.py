@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 from msgspec.structs import replace
 
@@ -28,6 +25,7 @@ from framepace.measure.stop import Enough, Steady
 from framepace.progress import Tell, silent
 from framepace.recording.machine import probe
 from framepace.recording.recorder import MakeSampling, Recorder, Writer, sampling_for
+from framepace.stopping import stopped_by
 from framepace.store import MemoryWriter, OutputFolder, TraceWriter, trace_id
 
 _UNSTABLE = "warm-up ended by its time limit: the latency level was not stable yet"
@@ -82,7 +80,10 @@ def measure(
             on_failure=run.disk_full,
             on_flush=run.show_progress,
         )
-        return run.record(recorder, layers)
+        with stopped_by(run.interrupt):  # to the end, so that nothing that was measured is lost
+            trace = run.record(recorder, layers)
+            stack.close()
+            return trace
 
 
 def clock_for(plan: Plan) -> Clock:
@@ -130,6 +131,10 @@ class _Run:
         """End the run: its rows cannot be written any more."""
         self.state.stop("disk full")
 
+    def interrupt(self) -> None:
+        """End the run, and keep it."""
+        self.state.stop("interrupted")
+
     def show_progress(self) -> None:
         """Report the share done, by the stop rule."""
         if self.progress is not None:
@@ -139,14 +144,14 @@ class _Run:
         """Run into `recorder` and close the trace, whatever happens."""
         errors: list[Exception] = []
         try:
-            with _interruptible(self.state), recorder:
+            with recorder:
                 errors = self.execute(self.state, recorder.sink)
         except BaseException:
             with suppress(StoreError):  # the error that ended the run says more
                 recorder.close(self._ended("failed", errors))
             raise
         meta = self._ended(self.state.stopped or "finished", errors)
-        if layers and self.state.stopped not in ("failed", "device lost"):
+        if layers and self.state.stopped not in ("interrupted", "failed", "device lost"):
             meta = replace(meta, layers=self.loaded.layers())
         if recorder.error is not None:  # also when it came with the last rows, after the run
             meta = replace(meta, stopped="disk full", notes=(*meta.notes, _one_line(recorder.error)))
@@ -186,22 +191,3 @@ class _Run:
 
 def _one_line(error: FramepaceError) -> str:
     return f"{error.what}: {error.got}"
-
-
-@contextmanager
-def _interruptible(state: RunState) -> Iterator[None]:
-    """The first Ctrl-C stops the run and keeps it; a second one is Python's own."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def stop(signum: int, frame: Any) -> None:
-        state.stop("interrupted")
-        signal.signal(signal.SIGINT, before)
-
-    signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,50 @@
+"""The commands of `framepace`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from framepace import __version__
+from framepace.cli import bench, capacity, compare, doctor, explain, plan, report, settings, sweep, tune
+from framepace.cli.standardstreams import apart
+
+HELP = "Why a neural network on video misses its frame budget: measured, proven by intervention, fixed."
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 the answer is no, 2 the command was wrong. The first Ctrl-C keeps what was measured and "
+    "ends with 130 (SIGTERM 143, SIGHUP 129); the second ends at once."
+)
+
+app = typer.Typer(
+    name="framepace",
+    help=HELP,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"framepace {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option(
+        "--version", "-V", callback=_print_version, is_eager=True, help="show the version and exit", expose_value=False
+    ),
+]
+
+
+@app.callback(help=HELP, epilog=EXIT_CODES)
+def framepace(version: Version = False) -> None:
+    """What comes before a command."""
+
+
+for module in (doctor, bench, explain, sweep, tune, capacity, compare, report, settings):
+    app.command(name=module.__name__.rsplit(".", 1)[-1])(apart(module.command))
+app.add_typer(plan.app, name="plan")

@@ -1,0 +1,209 @@
+"""One way to stop: the first Ctrl-C ends what runs and keeps what was measured, the second ends the process.
+
+A program `listens` to SIGINT, SIGTERM and SIGHUP from its first line on; the library listens to SIGINT while it
+measures. What runs says with `stopped_by` how it is stopped; elsewhere the first signal is a KeyboardInterrupt, and
+`held` puts that off where something is begun or put away. A signal is never lost: `check` raises what was swallowed.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+EXIT_CODES: dict[int, int] = {
+    int(getattr(signal, name)): code
+    for name, code in (("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129))
+    if hasattr(signal, name)
+}
+"""Exit codes by the signal that ended a program."""
+
+GRACE_S = 8.0  # after SIGTERM and SIGHUP, which nobody sends twice, to end by itself
+ONE_PRESS_S = 0.3  # `timeout` and terminals signal a process and its group: these are one press
+_FIRST = b"interrupted: ending what runs and keeping what was measured (once more: end at once)\n"
+_SECOND = b"interrupted: ended at once\n"
+_LATE = b"interrupted: ended, because it did not stop by itself\n"
+_SHOW_CURSOR = b"\x1b[?25h"  # a progress bar hides it
+
+
+class _Press:
+    """The first press, and what is done about it. One for the process: its signals are the process's, too."""
+
+    def __init__(self) -> None:
+        self.signum: int | None = None
+        self.listening = False
+        self.held = 0
+        self.pending = False
+        self.receivers: list[Callable[[], object]] = []
+        self.at_once: list[Callable[[], object]] = []
+        self._first_s = 0.0
+
+    def is_second(self, signum: int) -> bool:
+        """Note a press; whether it is a second one."""
+        if self.signum is None:
+            self._first_s = time.monotonic()
+            self.signum = signum
+            return False
+        return time.monotonic() - self._first_s > ONE_PRESS_S
+
+    def act(self) -> None:
+        """Stop what runs. Raises KeyboardInterrupt where nothing says how it is stopped."""
+        if self.receivers:
+            self.receivers[-1]()
+        elif self.held:
+            self.pending = True
+        else:
+            raise KeyboardInterrupt
+
+    def reset(self) -> None:
+        """Forget a press that was answered."""
+        self.signum = None
+        self.pending = False
+
+
+_press = _Press()
+
+
+def signum() -> int | None:
+    """The signal that asked to stop, None while none has come."""
+    return _press.signum
+
+
+def check() -> None:
+    """Raise KeyboardInterrupt when a signal has asked to stop."""
+    if _press.signum is not None:
+        raise KeyboardInterrupt
+
+
+def at_once(clean: Callable[[], object]) -> None:
+    """Call `clean` before a second press ends the process; on any thread."""
+    _press.at_once.append(clean)
+
+
+@contextmanager
+def stopped_by(stop: Callable[[], object]) -> Iterator[None]:
+    """Inside, a signal calls `stop` in the main thread, perhaps twice, and raises nothing; an earlier one, too."""
+    with listening():
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        _press.receivers.append(stop)
+        try:
+            if _press.signum is not None:
+                stop()
+            yield
+        finally:
+            _press.receivers.remove(stop)
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Inside, a first signal raises nothing; where the outermost ends, KeyboardInterrupt is raised for it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _press.held += 1
+    try:
+        yield
+    finally:
+        _press.held -= 1
+    if _press.pending and not _press.held:
+        _press.pending = False
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def listening() -> Iterator[None]:
+    """In the main thread, SIGINT stops as described above; where something listens already, nothing changes."""
+    if _press.listening or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def press(number: int, frame: FrameType | None) -> None:
+        second = _press.is_second(number)
+        if second and callable(before):
+            before(number, frame)
+        elif not second:
+            _press.act()
+
+    _press.listening = True
+    signal.signal(signal.SIGINT, press)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        _press.listening = False
+        _press.reset()
+
+
+def listen() -> None:
+    """Let signals stop this program, from now on until it ends. Called by programs only, in their main thread.
+
+    A thread reads the signals, so that a second one ends the process even while the main thread is in a library.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    _press.listening = True
+    acted = threading.Event()
+
+    def press(number: int, frame: FrameType | None) -> None:
+        if not acted.is_set():
+            acted.set()
+            if _press.signum is None:
+                _press.is_second(number)
+            _press.act()
+
+    threading.Thread(target=_read, args=(reading,), name="signals", daemon=True).start()
+    for number in EXIT_CODES:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` asks
+            signal.signal(number, press)
+
+
+def ignore() -> None:
+    """Nothing is left to stop: signals no longer do anything."""
+    for number in EXIT_CODES:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _read(pipe: int) -> None:
+    """Announce the first press; end the process on the second, or when it does not stop by itself."""
+    _read_signals(pipe, None)
+    say(_FIRST)
+    grace = None if _press.signum == signal.SIGINT else GRACE_S
+    _end(_SECOND if _read_signals(pipe, grace) else _LATE)
+
+
+def _read_signals(pipe: int, limit_s: float | None) -> bool:
+    """Wait for the first press, after it for a second one; whether it came within the limit."""
+    first = _press.signum is None
+    while True:
+        readable, _, _ = select.select([pipe], [], [], limit_s)
+        if not readable:
+            return False
+        number = os.read(pipe, 1)[0]
+        if number in EXIT_CODES and (_press.is_second(number) or first):
+            return True
+
+
+def _end(why: bytes) -> None:
+    """End the process."""
+    for clean in _press.at_once:
+        with suppress(Exception):
+            clean()
+    say(why)
+    os._exit(EXIT_CODES[_press.signum or signal.SIGINT])
+
+
+def say(text: bytes) -> None:
+    """Write to standard error at once, on a line of its own."""
+    with suppress(OSError):
+        if os.isatty(2):
+            text = _SHOW_CURSOR + b"\r\n" + text
+        os.write(2, text)
