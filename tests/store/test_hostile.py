@@ -59,12 +59,11 @@ def test_whole_parquet_wins_over_any_journal(folder: Path, size: int) -> None:
     assert len(trace.telemetry["time"]) == 1
 
 
-@pytest.mark.parametrize("left", [0, 4, 100, 0.5, -1])
-def test_a_torn_parquet_file_falls_back_to_its_journal(folder: Path, left: float) -> None:
+@pytest.mark.parametrize("percent", [0, 1, 20, 50, 99])
+def test_a_torn_parquet_file_falls_back_to_its_journal(folder: Path, percent: int) -> None:
     """A power cut may leave a Parquet file short: the rows are read from the journal that is still there."""
     data = (folder / "requests.parquet").read_bytes()
-    cut = int(len(data) * left) if isinstance(left, float) else left
-    (folder / "requests.parquet").write_bytes(data[:cut])
+    (folder / "requests.parquet").write_bytes(data[: len(data) * percent // 100])
     with pytest.raises(StoreError, match="damaged"):
         load_trace(folder)
     (folder / "requests.journal").write_bytes(b"".join(row(number) for number in range(7)) + b"torn")

@@ -34,7 +34,8 @@ def rows_of(folder: Path) -> list[int]:
     except StoreError:
         return []
     assert all(np.array_equal(column, trace.requests["frame"]) for column in trace.requests.values())
-    return trace.requests["frame"].tolist()
+    frames: list[int] = trace.requests["frame"].tolist()
+    return frames
 
 
 def test_a_trace_has_every_row_that_was_reported_before_the_kill(killing: Killer, tmp_path: Path) -> None:

@@ -109,6 +109,18 @@ def test_a_later_run_goes_on_with_the_numbers(tmp_path: Path) -> None:
     assert frames(tmp_path) == [[2], [3], [4]]
 
 
+def test_of_two_runs_with_one_folder_the_second_is_refused(tmp_path: Path) -> None:
+    """Its segments would be counted, and removed, as those of the first."""
+    first = rotating(tmp_path, rows=3)
+    first.append("requests", rows(0))
+    with pytest.raises(StoreError, match="another run is writing"):
+        rotating(tmp_path, rows=3)
+    first.append("requests", rows(1))
+    first.close(make_meta())
+    assert frames(tmp_path) == [[0, 1]]
+    rotating(tmp_path, rows=3).abort()
+
+
 def test_a_killed_run_keeps_the_rows_of_its_last_segment(tmp_path: Path) -> None:
     """The segment that was being written is recovered as any killed run."""
     writer = rotating(tmp_path, rows=2)
