@@ -37,6 +37,7 @@ class _Press:
     def __init__(self) -> None:
         self.signum: int | None = None
         self.listening = False
+        self.owned = False
         self.held = 0
         self.pending = False
         self.receivers: list[Callable[[], object]] = []
@@ -151,6 +152,7 @@ def listen() -> None:
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     _press.listening = True
+    own_process()
     acted = threading.Event()
 
     def press(number: int, frame: FrameType | None) -> None:
@@ -192,13 +194,29 @@ def _read_signals(pipe: int, limit_s: float | None) -> bool:
             return True
 
 
-def _end(why: bytes) -> None:
-    """End the process."""
+def end(why: str) -> None:
+    """End this program at once, with exit code 2, because of something that nothing else can end; on any thread.
+
+    Only a program and its child processes are ended; in another's, nothing happens.
+    """
+    if _press.owned:
+        _end(f"error: {why}\n".encode(), 2)
+
+
+def own_process() -> None:
+    """This process is framepace's own: `end` may end it."""
+    _press.owned = True
+
+
+def _end(why: bytes, code: int | None = None) -> None:
+    """End the process, by default with the code of the signal that asked for it."""
     for clean in _press.at_once:
         with suppress(Exception):
             clean()
     say(why)
-    os._exit(EXIT_CODES[_press.signum or signal.SIGINT])
+    if code is None:
+        code = EXIT_CODES[_press.signum or signal.SIGINT]
+    os._exit(code)
 
 
 def say(text: bytes) -> None:

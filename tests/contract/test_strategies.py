@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 from typing import Any, get_args
 
@@ -28,7 +27,8 @@ from framepace.facts.workload import Closed, Input, Stop, Warmup, Workload
 from framepace.measure.session import measure
 from framepace.store import load_trace
 from framepace.testing import FakeClock
-from framepace.video import sharedframes
+from framepace.video import sharedframes, sharedmemory
+from framepace.video.sharedmemory import Block
 from tests.contract import hooks
 from tests.doubles.processes import runs, waited_for
 
@@ -74,20 +74,20 @@ def shared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the shared memory that this process made."""
     names: list[str] = []
 
-    class Noted(SharedMemory):
-        def __init__(self, name: str | None = None, create: bool = False, size: int = 0) -> None:
-            super().__init__(name, create, size)
-            names.append(self.name)
+    def noted(size: int) -> Block:
+        block = sharedmemory.create(size)
+        names.append(block.name)
+        return block
 
-    monkeypatch.setattr(sharedframes, "SharedMemory", Noted)
+    monkeypatch.setattr(sharedframes, "create", noted)
     return names
 
 
 def nothing_left(shared: Sequence[str]) -> bool:
     """Whether no block of `shared` exists any more, and no process either."""
     for name in shared:
-        with pytest.raises(FileNotFoundError):
-            SharedMemory(name)
+        with pytest.raises(BackendError):
+            sharedmemory.attach(name)
     return not multiprocessing.active_children()
 
 

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from framepace.errors import BackendError
 from framepace.video.sharedframes import Reader, Writer
+from framepace.video.sharedmemory import attach
 
 FORMATS = ("yuv420p", "yuvj420p", "yuv422p", "yuv444p", "nv12", "gray", "rgb24", "bgr24", "yuv420p10le")
 
@@ -92,8 +94,6 @@ def test_a_flipped_frame_comes_through_upright() -> None:
 
 def test_memory_grows_with_the_batch_and_is_given_back() -> None:
     """A larger batch gets a larger block; the smaller one is gone, and the last one after closing."""
-    from multiprocessing.shared_memory import SharedMemory
-
     writer, reader = Writer(), Reader()
     small = writer.put([np.zeros((4, 4, 3), np.uint8)])[0]
     assert reader.get([small])[0].sum() == 0
@@ -103,5 +103,5 @@ def test_memory_grows_with_the_batch_and_is_given_back() -> None:
     writer.close()
     writer.close()
     for name in {small.memory, large[0].memory}:
-        with pytest.raises(FileNotFoundError):
-            SharedMemory(name)
+        with pytest.raises(BackendError):
+            attach(name)

@@ -256,6 +256,7 @@ def _main(
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)
     _die_with_parent(started_by_thread)
+    stopping.own_process()
     with suppress(KeyboardInterrupt):  # `body` answers those that come while it runs
         _unblock_signals(takes_interrupts)
         body(pipes, *arguments)

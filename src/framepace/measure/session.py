@@ -15,6 +15,7 @@ from framepace.clock.system import Clock, SystemClock
 from framepace.clock.virtual import VirtualClock
 from framepace.engine.engine import Engine
 from framepace.errors import FramepaceError, StoreError
+from framepace.facts.address import SECRET_NOT_KEPT, without_secrets
 from framepace.facts.plan import Plan
 from framepace.facts.trace import Stopped, Trace, TraceMeta
 from framepace.facts.workload import Workload
@@ -154,12 +155,12 @@ class _Run:
         if layers and self.state.stopped not in ("interrupted", "failed", "device lost"):
             meta = replace(meta, layers=self.loaded.layers())
         if recorder.error is not None:  # also when it came with the last rows, after the run
-            meta = replace(meta, stopped="disk full", notes=(*meta.notes, _one_line(recorder.error)))
+            meta = replace(meta, stopped="disk full", notes=(*meta.notes, one_line(recorder.error)))
         return recorder.close(meta)
 
     def _describe(self) -> TraceMeta:
         machine = probe()
-        return TraceMeta(
+        meta = TraceMeta(
             id=trace_id(),
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             machine=replace(machine, libraries={**machine.libraries, **self.loaded.libraries}),
@@ -173,21 +174,30 @@ class _Run:
             batch_sizes=self.loaded.batch_sizes,
             framepace=machine.libraries.get("framepace", ""),
         )
+        public = without_secrets(meta)
+        if public is meta:
+            return meta
+        return replace(public, notes=(SECRET_NOT_KEPT,))
 
     def _ended(self, stopped: Stopped, errors: list[Exception]) -> TraceMeta:
         """The meta of the run as it ended."""
         first_lines = dict.fromkeys(str(error).splitlines()[0] for error in errors)
-        notes = [*self.frames.notes, *self.loaded.notes, *first_lines]
+        notes = [*self.meta.notes, *self.frames.notes, *self.loaded.notes, *first_lines]
         if self.state.warming or not self.warm.stable:
             notes.append(_UNSTABLE)
         return replace(
             self.meta,
             stopped=stopped,
             warmup_stable=self.warm.stable,
-            notes=tuple(notes),
+            notes=without_secrets(tuple(notes)),
             startup=dict(self.loaded.startup),
         )
 
 
-def _one_line(error: FramepaceError) -> str:
-    return f"{error.what}: {error.got}"
+def one_line(error: BaseException) -> str:
+    """What went wrong, in one line; an error without a message is its type."""
+    if isinstance(error, FramepaceError):
+        text = error.what if error.got is None else f"{error.what}: {error.got}"
+    else:
+        text = str(error) or repr(error)
+    return " ".join(text.split())

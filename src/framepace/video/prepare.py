@@ -87,10 +87,7 @@ class Preparer:
         if not isinstance(picture, np.ndarray):
             # Through this scaler: the frame's own belongs to no thread, and several workers may hold the same frame.
             picture = as_rgb(self._scaler.to_rgb(picture))
-        try:
-            return hook(picture)
-        except Exception as error:  # whatever the user's function raises
-            raise PlanError(f"the hook {self._prepare.hook!r} failed on a frame", got=repr(error)) from error
+        return hook(picture)
 
     def _place(self, frame: Any) -> tuple[int, int, int, int]:
         if self._prepare.resize == "stretch":

@@ -6,13 +6,13 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from multiprocessing.shared_memory import SharedMemory
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from framepace.video.prepare import as_rgb
+from framepace.video.sharedmemory import Block, attach, create
 
 _LINE = 64  # bytes: pictures begin at cache lines
 
@@ -34,13 +34,16 @@ class Shared:
 
 
 class Writer:
-    """One block of shared memory for the pictures of a batch, larger when a larger batch comes. `close` unlinks it."""
+    """One block of shared memory for the pictures of a batch, larger when a larger batch comes. `close` frees it."""
 
     def __init__(self) -> None:
-        self._memory: SharedMemory | None = None
+        self._memory: Block | None = None
 
     def put(self, pictures: Sequence[Any]) -> list[Shared]:
-        """Copy `pictures` (av.VideoFrame, or uint8 height x width x 3) over the previous ones; returns their places."""
+        """Copy `pictures` (av.VideoFrame, or uint8 height x width x 3) over the previous ones; returns their places.
+
+        Raises BackendError when there is no room for them.
+        """
         readable = [_readable(picture) for picture in pictures]
         planes = [_planes(picture) for picture in readable]
         sizes = [_rounded(sum(plane.nbytes for plane in picture_planes)) for picture_planes in planes]
@@ -54,13 +57,12 @@ class Writer:
         """Free the memory. Idempotent."""
         if self._memory is not None:
             self._memory.close()
-            self._memory.unlink()
             self._memory = None
 
-    def _room(self, size: int) -> SharedMemory:
+    def _room(self, size: int) -> Block:
         if self._memory is None or self._memory.size < size:
             self.close()
-            self._memory = SharedMemory(create=True, size=max(size, _LINE))
+            self._memory = create(max(size, _LINE))
         return self._memory
 
 
@@ -68,7 +70,7 @@ class Reader:
     """Reads what a Writer of another process put; a picture is valid until the next ones are put."""
 
     def __init__(self) -> None:
-        self._memory: SharedMemory | None = None
+        self._memory: Block | None = None
         self._frames: dict[tuple[Any, ...], Any] = {}
 
     def get(self, places: Sequence[Shared]) -> list[Any]:
@@ -84,7 +86,7 @@ class Reader:
     def _picture(self, number: int, place: Shared) -> Any:
         if self._memory is None or self._memory.name != place.memory:
             self.close()
-            self._memory = SharedMemory(place.memory)
+            self._memory = attach(place.memory)
         buffer: Any = self._memory.buf
         if place.pixels is None:
             return np.ndarray(place.shape, place.dtype, buffer, place.offset)
@@ -105,7 +107,7 @@ class Reader:
         return frame
 
 
-def _copy(planes: Sequence[NDArray[Any]], memory: SharedMemory, start: int) -> None:
+def _copy(planes: Sequence[NDArray[Any]], memory: Block, start: int) -> None:
     """One plane after the other, from `start` bytes on."""
     for plane in planes:
         np.ndarray(plane.shape, plane.dtype, memory.buf, start)[...] = plane
