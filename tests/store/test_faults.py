@@ -140,6 +140,16 @@ def test_a_disk_that_fills_during_a_run_ends_it_with_what_was_measured(tmp_path:
     assert np.array_equal(stored.requests["due"], trace.requests["due"][: len(stored)])
 
 
+def test_a_disk_that_is_full_from_the_first_row_on_still_gives_the_rows(tmp_path: Path) -> None:
+    """The file of telemetry, which is written first, fails, too: what came until the run ended is in memory."""
+    run = paced(30.0)
+    with largest_file(5000):  # enough for meta.json
+        trace = measure(run.plan, run.workload, folder=tmp_path / "t")
+    assert trace.meta.stopped == "disk full"
+    assert len(trace) > 20
+    assert len(load_trace(tmp_path / "t")) < len(trace)
+
+
 def test_a_run_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
     """A folder with a trace is known at once: the model, which is missing, is not even looked for."""
     written(tmp_path / "t")

@@ -151,11 +151,16 @@ class Recorder:
             self._on_flush()
 
     def _flush(self) -> None:
+        failed_before = self.error is not None
         for name, rows in self._tables.items():
             packed = rows.drain()
-            if packed and self.error is None:
-                try:
-                    self._writer.append(name, packed)
-                except StoreError as error:
-                    self.error = error
-                    self._on_failure()
+            if packed and not failed_before:
+                self._append(name, packed)
+
+    def _append(self, name: str, packed: bytes) -> None:
+        try:
+            self._writer.append(name, packed)
+        except StoreError as error:
+            if self.error is None:
+                self.error = error
+                self._on_failure()

@@ -11,6 +11,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from framepace.errors import StoreError
@@ -49,9 +50,14 @@ def put(name: str, data: bytes) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, part = tempfile.mkstemp(dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.replace(part, path)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+            os.replace(part, path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(part)
+            raise
     except OSError as error:
         fix = "make room, or name another folder with FRAMEPACE_CACHE"
         raise StoreError("the cache cannot be written", got=f"{path}: {error.strerror}", fix=fix) from error

@@ -74,7 +74,7 @@ class TraceWriter:
     ) -> None:
         self.folder = folder
         self._lock = threading.Lock()
-        self._error: StoreError | None = None
+        self._errors: dict[str, StoreError] = {}
         self._unwritten: dict[str, bytes] = {}
         self._output = claimed or OutputFolder(folder, "trace", overwrite)
         self._output.claim()
@@ -87,12 +87,12 @@ class TraceWriter:
     def append(self, name: str, rows: bytes | memoryview) -> None:
         """Append packed whole rows to 'requests' or 'telemetry', from any thread.
 
-        Raises StoreError when they cannot be written, and from then on: a row may be torn, so nothing can follow it.
-        What was not written of the rows that failed is kept in memory, for `close`.
+        Raises StoreError when they cannot be written, and for rows of that table from then on: a row may be torn, so
+        nothing can follow it. What was not written of the rows that failed is kept in memory, for `close`.
         """
         with self._lock:
-            if self._error is not None:
-                raise self._error
+            if name in self._errors:
+                raise self._errors[name]
             view = memoryview(rows)
             written = 0
             try:
@@ -100,8 +100,8 @@ class TraceWriter:
                     written += self._files[name].write(view[written:])
             except OSError as error:
                 self._unwritten[name] = bytes(view[written - written % row_bytes(name) :])
-                self._error = cannot_write(self.folder, error)
-                raise self._error from error
+                self._errors[name] = cannot_write(self.folder, error)
+                raise self._errors[name] from error
 
     def close(self, meta: TraceMeta) -> Trace:
         """Turn the journals into Parquet files and return the trace, described by `meta` and by notes of the writer.
@@ -144,7 +144,7 @@ class TraceWriter:
 
     def _store(self, meta: TraceMeta) -> TraceMeta:
         """Write Parquet files and `meta`; returns it with what there is to say about that."""
-        if self._error is not None:
+        if self._errors:
             meta = replace(meta, notes=(*meta.notes, ROWS_LOST))
         if not self._has_journals():
             meta = replace(meta, notes=(*meta.notes, REMOVED))
