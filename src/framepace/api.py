@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from framepace import values
 from framepace.analyze.compare import compare as compare_traces
 from framepace.analyze.summary import summarize
 from framepace.backends.base import get_backend
@@ -18,6 +19,7 @@ from framepace.errors import StoreError
 from framepace.explaining.expect import parse_tool_number
 from framepace.explaining.run import explain as explain_case
 from framepace.explaining.run import usual_limit
+from framepace.facts.address import without_secrets
 from framepace.facts.capacity import Capacity
 from framepace.facts.check import Check
 from framepace.facts.finding import Explanation
@@ -424,22 +426,26 @@ def report(
         StoreError: a trace or explanation cannot be read, or the file cannot be written.
     """
     if not overwrite:
-        check_replaceable(Path(out), REPORT_MARK)
-    loaded = [_trace(trace) for trace in traces]
+        check_replaceable(values.path(out, "out"), REPORT_MARK)
+    loaded = [_without_secrets(_trace(trace)) for trace in traces]
     if isinstance(explanation, str | Path):
-        explanation = load_explanation(Path(explanation))
-    page = render(loaded, [summarize(trace) for trace in loaded], explanation)
+        explanation = load_explanation(values.path(explanation, "explanation"))
+    page = render(loaded, [summarize(trace) for trace in loaded], without_secrets(explanation))
     write_atomic(Path(out), page.encode())
     return Path(out)
+
+
+def _without_secrets(trace: Trace) -> Trace:
+    return Trace(without_secrets(trace.meta), trace.requests, trace.telemetry)
 
 
 def _folder(out: str | Path | None) -> Path | None:
     if out is None:
         return None
-    return Path(out)
+    return values.path(out, "out")
 
 
 def _trace(trace: Trace | str | Path) -> Trace:
     if isinstance(trace, Trace):
         return trace
-    return load_trace(Path(trace))
+    return load_trace(values.path(trace, "trace"))

@@ -8,17 +8,22 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from msgspec.structs import replace
 
+from framepace import values
 from framepace.errors import UsageError, unknown
+from framepace.facts.address import shown
 from framepace.facts.plan import ModelPlan, Plan, Target
-from framepace.facts.settings import Case, apply
+from framepace.facts.settings import Case, apply, checked
 from framepace.facts.workload import Closed, Input, Load, Paced, Scope, Stop, Workload
 from framepace.models.spec import inspect, stem
 from framepace.store import load_plan
+from framepace.values import HIGHEST_RATE, LARGEST_SEED, LONGEST_MS, LOWEST_RATE, SHORTEST_MS
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 DEFAULT_FPS = 30.0
+_MODEL = "a path to an .onnx file, or builtin:NAME"
+_ROOM_FOR_NUMBER = 8
 DEFAULT_STOP = Stop(seconds=10.0)
 
 Models = str | Sequence[str] | Plan | Case
@@ -94,9 +99,14 @@ def make_case(
         UsageError: no model is named, a setting is unknown, or a value is wrong.
         PlanError: the plan file is malformed.
     """
+    fps = _number_or_none(fps, "fps", LOWEST_RATE, HIGHEST_RATE)
+    p99_ms = _number_or_none(p99_ms, "p99_ms", SHORTEST_MS, LONGEST_MS)
+    seed = values.whole_number(seed, "seed", least=0, most=LARGEST_SEED)
+    videos = [values.location(video, "video") for video in videos]
     plan = models
     if not isinstance(plan, Plan):
-        plan = _make_plan(plan, shapes or {})
+        plan = _make_plan(plan)
+    plan = _with_shapes(plan, shapes or {})
     target = replace(plan.target, fps=fps or plan.target.fps, p99_ms=p99_ms or plan.target.p99_ms)
     workload = Workload(
         load=load or _load_at(fps),
@@ -105,7 +115,14 @@ def make_case(
         stop=stop or DEFAULT_STOP,
         seed=seed,
     )
-    return apply(Case(plan=replace(plan, target=target), workload=workload), settings or {})
+    return checked(apply(Case(plan=replace(plan, target=target), workload=workload), settings or {}))
+
+
+def _number_or_none(value: float | None, name: str, least: float, most: float) -> float | None:
+    """A number in its range; None stays None."""
+    if value is None:
+        return None
+    return values.number(value, name, least=least, most=most)
 
 
 def case_of(verb: str, models: Models, **options: Unpack[CaseOptions]) -> Case:
@@ -125,7 +142,7 @@ def case_of(verb: str, models: Models, **options: Unpack[CaseOptions]) -> Case:
             expected="a case without further options",
             fix="give these options to make_case",
         )
-    return models
+    return checked(models)
 
 
 def _load_at(fps: float | None) -> Load:
@@ -134,25 +151,25 @@ def _load_at(fps: float | None) -> Load:
     return Closed()
 
 
-def _make_plan(models: str | Sequence[str], shapes: Mapping[str, tuple[int, ...]]) -> Plan:
+def _make_plan(models: str | Sequence[str]) -> Plan:
     locations = list(models)
     if isinstance(models, str):
         locations = [models]
     if not locations:
-        raise UsageError("no model named", expected="a path to an .onnx file, or builtin:NAME")
+        raise UsageError("no model named", got="nothing", expected=_MODEL, fix="name one: builtin:detector, say")
+    locations = [values.location(location, "the model") for location in locations]
     if len(locations) == 1 and locations[0].endswith((".yaml", ".yml")):
         return load_plan(Path(locations[0]))
-    plans = [
-        ModelPlan(name=name, model=location, shapes=_shapes_of(location, shapes))
-        for name, location in zip(_unique_names(locations), locations, strict=True)
-    ]
+    names = _unique_names(locations)
+    plans = [ModelPlan(name=name, model=location) for name, location in zip(names, locations, strict=True)]
     return Plan(models=tuple(plans), target=Target())
 
 
 def _unique_names(locations: Sequence[str]) -> list[str]:
     """Short names: the file's stem or the built-in's name, numbered when they clash."""
     names = []
-    stems = [stem(location) for location in locations]
+    # A name goes into files and tables: without the secret of an address, which can be no model anyway.
+    stems = [stem(shown(location))[: values.LONGEST_NAME - _ROOM_FOR_NUMBER] or "model" for location in locations]
     for index, name in enumerate(stems):
         if stems.count(name) > 1:
             name = f"{name}-{stems[: index + 1].count(name)}"
@@ -160,9 +177,16 @@ def _unique_names(locations: Sequence[str]) -> list[str]:
     return names
 
 
-def _shapes_of(location: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    """The shapes that name inputs of this model."""
+def _with_shapes(plan: Plan, shapes: Mapping[str, tuple[int, ...]]) -> Plan:
+    """The plan with the shapes of inputs by name. Raises UsageError for a name that no model has."""
     if not shapes:
-        return {}
-    inputs = {tensor.name for tensor in inspect(location).inputs}
-    return {name: shape for name, shape in shapes.items() if name in inputs}
+        return plan
+    inputs = [{tensor.name for tensor in inspect(model.model).inputs} for model in plan.models]
+    for name in shapes:
+        if not any(name in names for names in inputs):
+            raise unknown("input", values.shown(name), set().union(*inputs))
+    models = []
+    for model, names in zip(plan.models, inputs, strict=True):
+        own_shapes = {name: tuple(shape) for name, shape in shapes.items() if name in names}
+        models.append(replace(model, shapes={**model.shapes, **own_shapes}))
+    return replace(plan, models=tuple(models))

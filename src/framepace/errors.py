@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from framepace.redaction import redacted
+
 
 class FramepaceError(Exception):
-    """Base of every error framepace raises on purpose.
+    """Base of every error framepace raises on purpose. Secrets in addresses are hidden in all its parts.
 
     Args:
         what: one sentence saying what went wrong.
@@ -18,12 +20,22 @@ class FramepaceError(Exception):
     exit_code = 2
 
     def __init__(self, what: str, *, got: object = None, expected: object = None, fix: str | None = None) -> None:
-        self.what = what
-        self.got = got
-        self.expected = expected
-        self.fix = fix
-        parts = [("got", got), ("expected", expected), ("what to do", fix)]
-        super().__init__("\n".join([what, *(f"  {name}: {value}" for name, value in parts if value is not None)]))
+        self.what = redacted(what)
+        self.got = _without_secrets(got)
+        self.expected = _without_secrets(expected)
+        self.fix = None if fix is None else redacted(fix)
+        parts = [("got", self.got), ("expected", self.expected), ("what to do", self.fix)]
+        lines = [f"  {name}: {value}" for name, value in parts if value is not None]
+        super().__init__("\n".join([self.what, *lines]))
+
+
+def _without_secrets(value: object) -> object:
+    """The value itself, or its text where that had to be changed."""
+    text = str(value)
+    shown = redacted(text)
+    if shown == text:
+        return value
+    return shown
 
 
 class UsageError(FramepaceError):
@@ -60,6 +72,12 @@ class StoreError(FramepaceError):
 
 class NotEnoughSamples(FramepaceError):
     """A statistic that refuses to answer because the samples are too few."""
+
+
+class NothingSucceeded(FramepaceError):
+    """A run of which every inference failed, or a table of which every cell did."""
+
+    exit_code = 1
 
 
 def unknown(kind: str, name: object, names: Iterable[object]) -> UsageError:

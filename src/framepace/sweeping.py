@@ -17,6 +17,7 @@ from framepace.analyze.strategies import reasons
 from framepace.analyze.summary import summarize
 from framepace.clock.system import Clock
 from framepace.errors import FramepaceError, StoreError
+from framepace.facts.address import without_secrets
 from framepace.facts.settings import Case, apply
 from framepace.facts.sweep import Cell, Sweep
 from framepace.facts.trace import Trace
@@ -24,6 +25,7 @@ from framepace.lab.lab import FRESH_PROCESS, HERE, Lab
 from framepace.measure.session import clock_for
 from framepace.progress import Tell, silent, within
 from framepace.store import OutputFolder, is_trace, load_trace, write_atomic
+from framepace.values import check_cells
 
 
 def cells(grid: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
@@ -50,6 +52,7 @@ def sweep(
     Raises UsageError for an unknown setting or a value it cannot have, and StoreError for a folder that is another
     run's, cannot be written or holds another case, before anything is measured.
     """
+    check_cells(grid)
     planned = [(settings, apply(case, settings)) for settings in cells(grid)]
     progress = _Progress(grid, folder)
     interrupted = False
@@ -78,7 +81,7 @@ class _Progress:
     """The cells of a sweep as they come in, saved in its folder after each."""
 
     def __init__(self, grid: Mapping[str, Sequence[Any]], folder: Path | None) -> None:
-        self._grid = {name: tuple(str(value) for value in values) for name, values in grid.items()}
+        self._grid = without_secrets({name: tuple(str(value) for value in values) for name, values in grid.items()})
         self.folder = folder
         self.notes: list[str] = []
         self._cells: list[Cell] = []
@@ -127,7 +130,8 @@ def _other_settings(cell: Cell) -> dict[str, Any]:
 
 def _cell(lab: Lab, settings: dict[str, Any], case: Case, tell: Tell, notes: list[str]) -> Cell:
     """Measure or read one cell; what there is to say about its files goes to `notes`."""
-    title = ", ".join(f"{setting}={value}" for setting, value in settings.items())
+    public = without_secrets(settings)
+    title = ", ".join(f"{setting}={value}" for setting, value in public.items())
     tell(title, None)
     try:
         trace = _saved(lab.path(_name(case)), title, notes)
@@ -136,9 +140,9 @@ def _cell(lab: Lab, settings: dict[str, Any], case: Case, tell: Tell, notes: lis
         summary = summarize(trace)
     except FramepaceError as error:
         lab.clear()  # a device that failed may hold what the cell took: the next one starts from nothing
-        return Cell(settings=settings, error=str(error))
+        return Cell(settings=public, error=str(error))
     path = lab.path(_name(case))
-    return Cell(settings=settings, trace=None if path is None else str(path), summary=summary)
+    return Cell(settings=public, trace=None if path is None else str(path), summary=summary)
 
 
 def _measured(lab: Lab, settings: dict[str, Any], case: Case, tell: Tell) -> Trace:

@@ -123,7 +123,7 @@ BROKEN = b"\x08\x09\x12\x04test:" + b"\xff" * 200
         (("bench", "empty.onnx"), "empty"),
         (("bench", "builtin:detektor"), "did you mean 'detector'"),
         (("bench", "null", "--set", "backend=nul"), "did you mean 'null'"),
-        (("bench", "null", "--set", "backend=null", "--fps", "0"), "--fps must be above 0"),
+        (("bench", "null", "--set", "backend=null", "--fps", "0"), "--fps is out of range"),
         (("bench", "null", "--set", "backend=null", "--load", "pased:30"), "did you mean 'paced'"),
         (("bench", "null", "--set", "backend=null", "--load", "paced:fast"), "takes numbers"),
         (("bench", "null", "--set", "bakend=null"), "did you mean 'backend'"),

@@ -6,15 +6,27 @@ from typing import Annotated
 
 import typer
 
+from framepace import values
 from framepace.cli import options as o
 from framepace.cli.bench import output_folder
 from framepace.cli.show import answer, give
+from framepace.facts.workload import MOST_CAMERAS
 
 PLAN = "a plan (.yaml), or models as `bench` takes them"
 Plans = Annotated[list[str], typer.Argument(metavar="PLAN", help=PLAN, show_default=False)]
-MaxCameras = Annotated[int, typer.Option("--max", min=1, help="the most cameras to try")]
-Limit = Annotated[float, typer.Option("--time-limit", min=1, help="seconds for all")]
-Each = Annotated[float | None, typer.Option("--seconds", help="measure each count this long (default: as p99 wants)")]
+MaxCameras = Annotated[
+    int, o.number_option("--max", least=1, most=MOST_CAMERAS, whole=True, help="the most cameras to try")
+]
+Limit = Annotated[float, o.time_limit_option("seconds for all")]
+Each = Annotated[
+    float | None,
+    o.number_option(
+        "--seconds",
+        least=o.SHORTEST_S,
+        most=values.LONGEST_TIME_S,
+        help="measure each count this long (default: as p99 wants)",
+    ),
+]
 Predicted = Annotated[bool, typer.Option("--predict", help="predict it too, from what the models alone take")]
 
 
@@ -46,7 +58,6 @@ def command(
     from framepace.reporting.terminal.layout import show_paths
     from framepace.reporting.terminal.progress import Progress
 
-    o.stop_rule(seconds, None, None)
     case = o.build_case(
         models, video=video, fps=fps, p99_ms=p99_ms, size=size, shape=shape, layout=layout, settings=set_, seed=seed,
         backend=backend, device=device, scope=scope,

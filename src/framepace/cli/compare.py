@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from framepace.cli import options as o
 from framepace.cli.show import answer, give
 
-Trace = Annotated[Path, typer.Argument(metavar="TRACE", help="folder of a trace", show_default=False)]
-Threshold = Annotated[float, typer.Option("--threshold", help="difference that counts, as a share")]
+Trace = Annotated[Path, o.path_argument("TRACE", help="folder of a trace")]
+Threshold = Annotated[
+    float, o.number_option("--threshold", least=0.0, most=10.0, help="difference that counts, as a share")
+]
 
 
 def command(a: Trace, b: Trace, threshold: Threshold = 0.03, json: o.Json = False) -> None:

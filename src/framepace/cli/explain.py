@@ -13,11 +13,12 @@ from framepace.cli import options as o
 from framepace.cli.bench import output_folder
 from framepace.cli.show import answer, give
 from framepace.errors import StoreError
+from framepace.facts.address import without_secrets
 from framepace.facts.finding import Explanation
 from framepace.facts.machine import Machine
 from framepace.facts.settings import Case
 
-Limit = Annotated[float | None, typer.Option("--time-limit", help="seconds to stay within [60 on a GPU, else 90]")]
+Limit = Annotated[float | None, o.time_limit_option("seconds to stay within [60 on a GPU, else 90]")]
 Expect = Annotated[
     str | None, typer.Option("--expect", help="another tool's number, e.g. 5.1ms: what it leaves out, and what is real")
 ]
@@ -82,7 +83,9 @@ def command(
     give(
         json,
         lambda: documents.explain_document(explanation, str(folder / "stream"), **paths),
-        lambda console: show_explanation(console, explanation, machine_of(folder), {**paths, **following}),
+        lambda console: show_explanation(
+            console, without_secrets(explanation), machine_of(folder), {**paths, **following}
+        ),
     )
     if errors:
         print("".join(f"error: {error}\n" for error in errors), end="", file=sys.stderr)

@@ -7,15 +7,69 @@ from typing import Annotated, Any
 
 import typer
 
+from framepace import values
 from framepace.errors import UsageError
 from framepace.facts.settings import Case, parse_size
-from framepace.facts.workload import Burst, Closed, Delay, Load, Paced, Poisson, Replay, Scope, Stop, load_fps
+from framepace.facts.workload import (
+    Burst,
+    Closed,
+    Delay,
+    Load,
+    Paced,
+    Poisson,
+    Replay,
+    Scope,
+    Stop,
+    load_fps,
+)
+
+_LOAD_FIX = "e.g. paced:30, burst:30:8 or closed:4"
+_MOST_NUMBERS = {"closed": 1, "delay": 1, "paced": 2, "poisson": 1, "burst": 2}
+LOADS = ("closed", "delay", "paced", "poisson", "burst", "replay")
+DEFAULT_OUT = Path("framepace-out")
+SHORTEST_S = 0.001
+MOST_FRAMES = 1_000_000_000
+MOST_IN_FLIGHT = 65_536
+USUAL_S = 10.0
+LONGEST_S = 60.0  # where a precision is to be reached
+
+
+def number_option(
+    name: str, *, least: float | None = None, most: float | None = None, whole: bool = False, help: str
+) -> Any:
+    """An option that takes a number within bounds, and says which where it is not."""
+    read = values.option(name, least=least, most=most, whole=whole)
+    return typer.Option(name, parser=read, metavar="INTEGER" if whole else "FLOAT", help=help)
+
+
+def path_option(name: str, *, help: str) -> Any:
+    """An option that takes a path which a file system can have."""
+    return typer.Option(name, parser=values.path_option(name), metavar="PATH", help=help, show_default=False)
+
+
+def path_argument(metavar: str, *, help: str) -> Any:
+    """An argument that takes a path which a file system can have."""
+    return typer.Argument(parser=values.path_option(metavar), metavar=metavar, help=help, show_default=False)
+
+
+def time_limit_option(help: str) -> Any:
+    """The option --time-limit."""
+    return number_option("--time-limit", least=1.0, most=values.LONGEST_TIME_S, help=help)
+
 
 _MODELS = "ONNX files, 'builtin:NAME', or one plan (.yaml)"
 Models = Annotated[list[str], typer.Argument(metavar="MODEL...", help=_MODELS, show_default=False)]
 Video = Annotated[list[str], typer.Option("--video", help="video file or stream address; again for more cameras")]
-Fps = Annotated[float | None, typer.Option("--fps", help="frames a second of each source: the load and the target")]
-P99 = Annotated[float | None, typer.Option("--p99-ms", help="frame budget in ms (default: the frame period)")]
+_FPS = "frames a second of each source: the load and the target"
+Fps = Annotated[
+    float | None,
+    number_option("--fps", least=values.LOWEST_RATE, most=values.HIGHEST_RATE, help=_FPS),
+]
+_P99 = "frame budget in ms (default: the frame period)"
+P99 = Annotated[
+    float | None,
+    number_option("--p99-ms", least=values.SHORTEST_MS, most=values.LONGEST_MS, help=_P99),
+]
 Size = Annotated[str | None, typer.Option("--size", help="WIDTHxHEIGHT of the image input")]
 Backend = Annotated[str | None, typer.Option("--backend", help="onnxruntime, tensorrt, torch, simulated or null")]
 DeviceName = Annotated[
@@ -25,16 +79,26 @@ Layers = Annotated[bool, typer.Option("--layers", help="measure each layer too, 
 Shape = Annotated[list[str], typer.Option("--shape", help="NAME=1x3x480x640 of an input that is not fully described")]
 Layout = Annotated[str | None, typer.Option("--layout", help="nchw or nhwc, where the model does not say")]
 Settings = Annotated[list[str], typer.Option("--set", help="NAME=VALUE of any setting (framepace settings lists them)")]
-Seed = Annotated[int, typer.Option("--seed", help="seed of the load and of random inputs")]
+Seed = Annotated[
+    int,
+    number_option(
+        "--seed", least=0, most=values.LARGEST_SEED, whole=True, help="seed of the load and of random inputs"
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
-Out = Annotated[Path | None, typer.Option("--out", help="folder for traces and reports", show_default=False)]
+Out = Annotated[Path | None, path_option("--out", help="folder for traces and reports")]
 _OVERWRITE = "replace what an earlier run of another case left in --out"
 Overwrite = Annotated[bool, typer.Option("--overwrite", help=_OVERWRITE)]
-Seconds = Annotated[float | None, typer.Option("--seconds", help="measure this long after warm-up")]
-Count = Annotated[int | None, typer.Option("--count", help="measure this many frames after warm-up")]
-Precision = Annotated[
-    float | None, typer.Option("--precision", help="stop when the median is known to +- this share, e.g. 0.01")
+Seconds = Annotated[
+    float | None,
+    number_option("--seconds", least=SHORTEST_S, most=values.LONGEST_TIME_S, help="measure this long after warm-up"),
 ]
+Count = Annotated[
+    int | None,
+    number_option("--count", least=1, most=MOST_FRAMES, whole=True, help="measure this many frames after warm-up"),
+]
+_PRECISION = "stop when the median is known to +- this share, e.g. 0.01"
+Precision = Annotated[float | None, number_option("--precision", least=1e-6, most=1.0, help=_PRECISION)]
 ScopeName = Annotated[
     Scope, typer.Option("--scope", help="what is exercised: the model, what surrounds it, everything")
 ]
@@ -42,10 +106,6 @@ LoadText = Annotated[
     str | None,
     typer.Option("--load", help="closed[:N], delay:MS, paced:FPS, poisson:FPS, burst:FPS:SIZE or replay:TRACE"),
 ]
-LOADS = ("closed", "delay", "paced", "poisson", "burst", "replay")
-DEFAULT_OUT = Path("framepace-out")
-USUAL_S = 10.0
-LONGEST_S = 60.0  # where a precision is to be reached
 
 
 def parse_load(text: str) -> Load:
@@ -54,34 +114,40 @@ def parse_load(text: str) -> Load:
 
     kind, _, parameters = text.partition(":")
     if kind not in LOADS:
-        raise unknown("load", kind, LOADS)
+        raise unknown("load", values.shown(kind), LOADS)
     if kind == "replay":
-        return Replay(trace=parameters)
-    numbers = [_number(part, text) for part in parameters.split(":") if parameters]
+        return Replay(trace=values.location(parameters, "replay:TRACE"))
+    numbers = parameters.split(":") if parameters else []
+    if len(numbers) > _MOST_NUMBERS[kind]:
+        expected = f"{kind} with at most {_MOST_NUMBERS[kind]} numbers"
+        raise UsageError(
+            f"load {kind!r} has too many numbers", got=values.shown(text), expected=expected, fix=_LOAD_FIX
+        )
     if kind == "closed":
-        return Closed(concurrency=int(numbers[0]) if numbers else None)
+        return Closed(concurrency=_count(numbers[0], "closed:N") if numbers else None)
     if not numbers:
-        raise UsageError(f"load {kind!r} needs a number", got=text, expected=f"{kind}:NUMBER, e.g. {kind}:30")
+        expected = f"{kind}:NUMBER, e.g. {kind}:30"
+        raise UsageError(f"load {kind!r} needs a number", got=values.shown(text), expected=expected, fix=_LOAD_FIX)
     return _open_load(kind, numbers)
 
 
-def _open_load(kind: str, numbers: list[float]) -> Load:
+def _open_load(kind: str, numbers: list[str]) -> Load:
     """The load of that kind with its one or two numbers."""
-    first = numbers[0]
     if kind == "delay":
-        return Delay(delay_ms=first)
+        return Delay(delay_ms=values.number(numbers[0], "delay:MS", least=0.0, most=values.LONGEST_MS))
+    fps = values.number(numbers[0], f"{kind}:FPS", least=values.LOWEST_RATE, most=values.HIGHEST_RATE)
     if kind == "poisson":
-        return Poisson(fps=first)
+        return Poisson(fps=fps)
     if kind == "burst":
-        return Burst(fps=first, size=int(numbers[1] if len(numbers) > 1 else 8))
-    return Paced(fps=first, jitter=numbers[1] if len(numbers) > 1 else 0.0)
+        return Burst(fps=fps, size=_count(numbers[1], "burst:FPS:SIZE") if len(numbers) > 1 else 8)
+    jitter = 0.0
+    if len(numbers) > 1:
+        jitter = values.number(numbers[1], "paced:FPS:JITTER", least=0.0, most=0.5)
+    return Paced(fps=fps, jitter=jitter)
 
 
-def _number(part: str, text: str) -> float:
-    try:
-        return float(part)
-    except ValueError:
-        raise UsageError("a load takes numbers", got=text, expected="e.g. paced:30 or burst:30:8") from None
+def _count(text: str, name: str) -> int:
+    return values.whole_number(text, name, least=1, most=MOST_IN_FLIGHT)
 
 
 def parse_pairs(texts: list[str], option: str) -> dict[str, str]:
@@ -90,41 +156,34 @@ def parse_pairs(texts: list[str], option: str) -> dict[str, str]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not (name and equals):
-            raise UsageError(f"{option} needs NAME=VALUE", got=text, expected=f"{option} NAME=VALUE")
+            fix = f"write the name, '=' and the value behind {option}"
+            raise UsageError(
+                f"{option} needs NAME=VALUE", got=values.shown(text), expected=f"{option} NAME=VALUE", fix=fix
+            )
         pairs[name.strip()] = value.strip()
     return pairs
 
 
 def parse_shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:
     """'x=1x3x480x640' texts as shapes by input name."""
-    shapes = {}
-    for name, value in parse_pairs(texts, "--shape").items():
-        parts = value.lower().split("x")
-        if not all(part.isdigit() and int(part) > 0 for part in parts):
-            raise UsageError("not a shape", got=f"{name}={value}", expected="NAME=1x3x480x640")
-        shapes[name] = tuple(int(part) for part in parts)
-    return shapes
+    return {name: values.shape(value) for name, value in parse_pairs(texts, "--shape").items()}
 
 
 def parse_vary(texts: list[str]) -> dict[str, list[str]]:
     """'batch=1,2,4' and 'workers=1..8' as lists of values by setting. Raises UsageError for anything else."""
     grid: dict[str, list[str]] = {}
     for text in texts:
-        name, equals, values = text.partition("=")
-        if not (equals and name and values):
-            raise UsageError("--vary needs a setting and its values", got=text, expected="NAME=V1,V2,... or NAME=1..8")
-        grid[name.strip()] = [value for part in values.split(",") for value in _parse_range(part)]
+        name, equals, listed = text.partition("=")
+        if not (equals and name.strip() and listed):
+            expected = "NAME=V1,V2,... or NAME=1..8"
+            fix = "framepace settings lists the names"
+            raise UsageError(
+                "--vary needs a setting and its values", got=values.shown(text), expected=expected, fix=fix
+            )
+        grid[name.strip()] = [value for part in listed.split(",") for value in values.span(part, "--vary")]
+    if grid:
+        values.check_cells(grid)
     return grid
-
-
-def _parse_range(text: str) -> list[str]:
-    """'1..3' as '1', '2', '3'; any other text is one value."""
-    first, dots, last = text.strip().partition("..")
-    if not dots:
-        return [text.strip()]
-    if not (first.isdigit() and last.isdigit() and int(first) <= int(last)):
-        raise UsageError("not a range", got=text, expected="FIRST..LAST, e.g. 1..8")
-    return [str(number) for number in range(int(first), int(last) + 1)]
 
 
 def build_case(
@@ -147,9 +206,6 @@ def build_case(
     """The case that the shared options describe. Raises UsageError or ModelError before anything is loaded."""
     from framepace.api import make_case
 
-    for option, value in (("--fps", fps), ("--p99-ms", p99_ms)):
-        if value is not None and value <= 0:
-            raise UsageError(f"{option} must be above 0", got=value, expected="e.g. 30")
     arrivals = None
     if load is not None:
         arrivals = parse_load(load)
@@ -189,9 +245,6 @@ def _changes(
 
 def stop_rule(seconds: float | None, count: int | None, precision: float | None) -> Stop:
     """The stop rule of the options; ten seconds when none is given, a minute's ceiling on precision."""
-    for option, value in (("--seconds", seconds), ("--count", count), ("--precision", precision)):
-        if value is not None and value <= 0:
-            raise UsageError(f"{option} must be above 0", got=value)
     if seconds is None and count is None:
         seconds = LONGEST_S
         if precision is None:

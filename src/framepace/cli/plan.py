@@ -11,7 +11,7 @@ from framepace.cli import options as o
 from framepace.cli.show import give
 from framepace.cli.standardstreams import apart
 
-PlanFile = Annotated[Path, typer.Argument(metavar="PLAN", help="a plan (.yaml)", show_default=False)]
+PlanFile = Annotated[Path, o.path_argument("PLAN", help="a plan (.yaml)")]
 
 app = typer.Typer(help="What a plan says, for people.", no_args_is_help=True)
 
@@ -26,11 +26,12 @@ def group() -> None:
 def show(plan: PlanFile, json: o.Json = False) -> None:
     """Every setting that is not the default: what it does and why it may be there; target, machine and traces."""
     from framepace import api
+    from framepace.facts.address import without_secrets
     from framepace.reporting.documents import plan_document
     from framepace.reporting.terminal.plan import show_plan
     from framepace.reporting.views.plan import plan_view
     from framepace.store import load_plan
 
-    loaded = load_plan(plan)
+    loaded = without_secrets(load_plan(plan))
     view = plan_view(loaded, api.this_machine())
     give(json, lambda: plan_document(view, loaded, str(plan)), lambda out: show_plan(out, view))

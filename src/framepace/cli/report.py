@@ -10,8 +10,10 @@ import typer
 from framepace.cli import options as o
 from framepace.cli.show import give
 
-Traces = Annotated[list[Path], typer.Argument(metavar="TRACE...", help="folders of traces", show_default=False)]
-File = Annotated[Path | None, typer.Option("--out", help="the HTML file (default: report.html beside the first trace)")]
+Traces = Annotated[list[Path], o.path_argument("TRACE...", help="folders of traces")]
+File = Annotated[
+    Path | None, o.path_option("--out", help="the HTML file (default: report.html beside the first trace)")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace --out even if it is no report")]
 
 
@@ -23,13 +25,18 @@ def command(traces: Traces, out: File = None, overwrite: Overwrite = False, json
     from framepace.store import load_trace
 
     loaded = [load_trace(path) for path in traces]
-    explanation = None
-    beside = traces[0].parent / "explanation.json"
-    if beside.exists():
-        explanation = beside
+    explanation = _explanation_beside(traces[0])
     path = api.report(loaded, out=out or traces[0] / "report.html", explanation=explanation, overwrite=overwrite)
     give(
         json,
         lambda: documents.report_document(str(path), loaded, [api.summary(t) for t in loaded]),
         lambda console: show_paths(console, {"report": str(path)}),
     )
+
+
+def _explanation_beside(trace: Path) -> Path | None:
+    """The explanation that was written beside `trace`, if any."""
+    path = trace.parent / "explanation.json"
+    if path.exists():
+        return path
+    return None

@@ -11,17 +11,26 @@ import typer
 from framepace.cli import options as o
 from framepace.cli.bench import output_folder
 from framepace.cli.show import answer, give
+from framepace.facts.address import without_secrets
 from framepace.facts.tuning import Objective
+from framepace.facts.workload import MOST_CAMERAS
 
-Cameras = Annotated[int | None, typer.Option("--cameras", help="cameras that must be carried [as many as possible]")]
+Cameras = Annotated[
+    int | None,
+    o.number_option(
+        "--cameras", least=1, most=MOST_CAMERAS, whole=True, help="cameras that must be carried [as many as possible]"
+    ),
+]
 Aim = Annotated[
     Objective | None,
     typer.Option("--objective", help="cameras (most), fps (highest), or p99, cpu, energy (least) [cameras, or p99]"),
 ]
-Limit = Annotated[float, typer.Option("--time-limit", help="seconds to stay within")]
+Limit = Annotated[float, o.time_limit_option("seconds to stay within")]
 Allow = Annotated[str | None, typer.Option("--allow-precision", help="fp16,bf16,int8: where the answers stay the same")]
 Vary = Annotated[list[str], typer.Option("--vary", help="SETTING=V1,V2,...: try only these; again for more settings")]
-Memory = Annotated[float | None, typer.Option("--memory-mb", help="device memory that may be in use, MiB")]
+Memory = Annotated[
+    float | None, o.number_option("--memory-mb", least=1.0, most=1e9, help="device memory that may be in use, MiB")
+]
 
 
 def command(
@@ -71,7 +80,7 @@ def command(
     give(
         json,
         lambda: tune_document(result, **{Path(name).stem: path for name, path in paths.items()}),
-        lambda console: show_tuning(console, result),
+        lambda console: show_tuning(console, without_secrets(result)),
         lambda console: console.print("\n".join(paths.values())),
     )
     answer(result.met is not False)

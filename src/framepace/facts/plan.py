@@ -7,14 +7,39 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from framepace.facts.base import Fact, Setting
+from framepace.values import (
+    HIGHEST_RATE,
+    LARGEST_DIMENSION,
+    LARGEST_SIDE,
+    LONGEST_MS,
+    LONGEST_NAME,
+    LONGEST_PATH,
+    LOWEST_RATE,
+    SHORTEST_MS,
+    possible_shape,
+    possible_size,
+    shown,
+)
 
 PLAN_FORMAT = "framepace.plan/2"
 
-Positive = Annotated[int, Meta(ge=1)]
-NonNegative = Annotated[float, Meta(ge=0)]
-PositiveNumber = Annotated[float, Meta(gt=0)]
-Size = tuple[Positive, Positive]
-Option = str | int | float | bool
+LARGEST_OPTION = 1 << 53  # a whole number that every reader of JSON has exactly
+_LARGEST_FACTOR = 1e12
+_LARGEST_NUMBER = 1e18
+
+Positive = Annotated[int, Meta(ge=1, le=LARGEST_OPTION)]
+NonNegative = Annotated[float, Meta(ge=0, le=_LARGEST_NUMBER)]
+PositiveNumber = Annotated[float, Meta(gt=0, le=_LARGEST_NUMBER)]
+Milliseconds = Annotated[float, Meta(ge=0, le=LONGEST_MS)]
+PositiveMilliseconds = Annotated[float, Meta(ge=SHORTEST_MS, le=LONGEST_MS)]
+Rate = Annotated[float, Meta(ge=LOWEST_RATE, le=HIGHEST_RATE)]
+Side = Annotated[int, Meta(ge=1, le=LARGEST_SIDE)]
+Size = tuple[Side, Side]
+Factor = Annotated[float, Meta(ge=-_LARGEST_FACTOR, le=_LARGEST_FACTOR)]
+Location = Annotated[str, Meta(max_length=LONGEST_PATH)]
+Name = Annotated[str, Meta(min_length=1, max_length=LONGEST_NAME)]
+Hook = Annotated[str, Meta(max_length=LONGEST_NAME)]
+Option = str | Annotated[int, Meta(ge=-LARGEST_OPTION, le=LARGEST_OPTION)] | float | bool
 
 _TRAINED = "as the model was trained"
 _FORMULA = f"{_TRAINED}: (pixel * scale - mean) / std"
@@ -37,12 +62,12 @@ class Prepare(Fact, frozen=True, kw_only=True):
     colour: Annotated[
         Literal["rgb", "bgr", "gray"], Setting(help="order of the channels: rgb, bgr or gray", why=_TRAINED)
     ] = "rgb"
-    scale: Annotated[float, Setting(help="factor on pixels (0-255)", why=_FORMULA)] = 1 / 255
+    scale: Annotated[Factor, Setting(help="factor on pixels (0-255)", why=_FORMULA)] = 1 / 255
     mean: Annotated[
-        tuple[float, ...], Setting(help="taken off each channel, e.g. 0.485+0.456+0.406", why=_FORMULA)
+        tuple[Factor, ...], Setting(help="taken off each channel, e.g. 0.485+0.456+0.406", why=_FORMULA)
     ] = ()
     std: Annotated[
-        tuple[float, ...], Setting(help="each channel is divided by it, e.g. 0.229+0.224+0.225", why=_FORMULA)
+        tuple[Factor, ...], Setting(help="each channel is divided by it, e.g. 0.229+0.224+0.225", why=_FORMULA)
     ] = ()
     layout: Annotated[
         Literal["nchw", "nhwc"] | None,
@@ -52,7 +77,7 @@ class Prepare(Fact, frozen=True, kw_only=True):
         int, Meta(ge=0, le=255), Setting(help="grey level (0-255) around a letterboxed picture", why=_TRAINED)
     ] = 114
     hook: Annotated[
-        str | None,
+        Hook | None,
         Setting(
             "prepare-hook",
             help="module:function called on each frame before preparation",
@@ -87,7 +112,7 @@ class Batching(Fact, frozen=True, kw_only=True):
     """
 
     max: Annotated[
-        Positive,
+        Annotated[int, Meta(ge=1, le=65_536)],
         Setting(
             "batch",
             help="frames in one inference",
@@ -95,7 +120,7 @@ class Batching(Fact, frozen=True, kw_only=True):
         ),
     ] = 1
     window_ms: Annotated[
-        NonNegative,
+        Milliseconds,
         Setting(
             help="how long the oldest frame of a batch may wait",
             why="fuller batches; each frame may wait so long for them",
@@ -140,9 +165,9 @@ class ModelPlan(Fact, frozen=True, kw_only=True):
     `stream` 'shared' puts the kernels of all workers on one stream, as code on the default stream does.
     """
 
-    name: str
-    model: Annotated[str, Setting(help="path, or builtin:NAME, or builtin:NAME@WIDTHxHEIGHT")]
-    backend: Annotated[str, Setting(help="library that runs the model")] = "onnxruntime"
+    name: Name
+    model: Annotated[Location, Setting(help="path, or builtin:NAME, or builtin:NAME@WIDTHxHEIGHT")]
+    backend: Annotated[Hook, Setting(help="library that runs the model")] = "onnxruntime"
     precision: Annotated[
         Literal["fp32", "fp16", "bf16", "int8"],
         Setting(
@@ -157,11 +182,11 @@ class ModelPlan(Fact, frozen=True, kw_only=True):
             why="the model leaves it open, or a smaller one is faster; what is recognised changes with it",
         ),
     ] = None
-    shapes: dict[str, tuple[Positive, ...]] = {}
+    shapes: dict[str, tuple[Annotated[int, Meta(ge=1, le=LARGEST_DIMENSION)], ...]] = {}
     batch: Batching = Batching()
     threads: Annotated[
         int,
-        Meta(ge=0),
+        Meta(ge=0, le=4096),
         Setting(
             help="threads of the backend; 0 leaves it to the backend",
             why="more: a model alone is faster; fewer: models, workers and decoding do not fight for cores",
@@ -224,7 +249,7 @@ class ModelPlan(Fact, frozen=True, kw_only=True):
         ),
     ] = None
     calibration: Annotated[
-        str | None,
+        Location | None,
         Setting(help="video or folder of pictures for precision int8", why="int8 needs frames like those it will see"),
     ] = None
     options: dict[str, Option] = {}
@@ -251,7 +276,7 @@ class EnginePlan(Fact, frozen=True, kw_only=True):
     """
 
     workers: Annotated[
-        Positive,
+        Annotated[int, Meta(ge=1, le=1024)],
         Setting(
             help="workers that run inferences",
             why="several frames are worked on at once; each worker takes memory of its own",
@@ -290,7 +315,7 @@ class EnginePlan(Fact, frozen=True, kw_only=True):
     ] = "hybrid"
     spin_us: Annotated[
         int,
-        Meta(ge=0),
+        Meta(ge=0, le=10_000_000),
         Setting(
             help="length of the spin that ends a hybrid wait",
             why="as long as the machine oversleeps: shorter saves CPU time, longer starts frames on time",
@@ -304,7 +329,7 @@ class EnginePlan(Fact, frozen=True, kw_only=True):
         ),
     ] = False
     heartbeat_ms: Annotated[
-        PositiveNumber | None,
+        PositiveMilliseconds | None,
         Setting(
             help="run the model this often while waiting",
             why="clocks and caches stay between frames as they are during them; costs power",
@@ -332,7 +357,7 @@ class EnginePlan(Fact, frozen=True, kw_only=True):
         ),
     ] = None
     finish: Annotated[
-        str | None, Setting(help="module:function that receives the outputs", why="what is done with the outputs")
+        Hook | None, Setting(help="module:function that receives the outputs", why="what is done with the outputs")
     ] = None
 
 
@@ -344,7 +369,7 @@ class SourcePolicy(Fact, frozen=True, kw_only=True):
     """
 
     buffer: Annotated[
-        Positive,
+        Annotated[int, Meta(ge=1, le=65_536)],
         Setting(
             help="frames buffered for each source",
             why="more: a short stall loses no frame; fewer: frames are younger when they are taken",
@@ -358,7 +383,7 @@ class SourcePolicy(Fact, frozen=True, kw_only=True):
         ),
     ] = "never"
     stale_ms: Annotated[
-        PositiveNumber | None,
+        PositiveMilliseconds | None,
         Setting(
             help="discard frames older than this", why="a frame so old is not worth the work; it is lost, and counted"
         ),
@@ -368,8 +393,8 @@ class SourcePolicy(Fact, frozen=True, kw_only=True):
 class Target(Fact, frozen=True, kw_only=True):
     """What the plan must reach: frames a second a source, and the latency p99 must stay under (ms)."""
 
-    fps: PositiveNumber | None = None
-    p99_ms: PositiveNumber | None = None
+    fps: Rate | None = None
+    p99_ms: PositiveMilliseconds | None = None
 
     @property
     def budget_ms(self) -> float | None:
@@ -394,3 +419,22 @@ class Plan(Fact, frozen=True, kw_only=True):
     def names(self) -> tuple[str, ...]:
         """The names of the models, in the order in which they run."""
         return tuple(model.name for model in self.models)
+
+
+def contradiction(plan: Plan) -> str:
+    """What no plan may have, though each of its values is right; '' where there is nothing."""
+    if not plan.models:
+        return "it has no models"
+    names = plan.names
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        return f"two models are called {shown(doubled[0])!r}"
+    for model in plan.models:
+        if model.size is not None and not possible_size(model.size):
+            return f"the size of {shown(model.name)!r} is too large: {model.size[1]}x{model.size[0]}"
+        for tensor, shape in model.shapes.items():
+            if not possible_shape(shape):
+                return f"the shape of {shown(tensor)!r} is too large: {shown('x'.join(map(str, shape)))}"
+        if 0 in model.prepare.std:
+            return f"std of {shown(model.name)!r} holds a 0, by which a channel would be divided"
+    return ""

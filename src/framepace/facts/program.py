@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from framepace.facts.address import HIDDEN, redacted
 from framepace.facts.base import Fact
 from framepace.facts.plan import Target
 
-HIDDEN = "***"
-_USER_IN_ADDRESS = re.compile(r"(\w+://)[^/@\s]+@")
 _SECRET_OPTION = re.compile(r"^(-{0,2}[\w-]*(?:password|passwd|secret|token|credential|api-?key)[\w-]*)(=|$)", re.I)
 
 
@@ -29,7 +28,7 @@ class Program(Fact, frozen=True, kw_only=True):
 
 
 def without_secrets(command: Sequence[str]) -> tuple[str, ...]:
-    """A command line with user names and passwords in addresses, and values of options such as --token, hidden."""
+    """A command line with secrets in addresses, and values of options such as --token, hidden."""
     shown: list[str] = []
     hide_next = False
     for argument in command:
@@ -38,7 +37,7 @@ def without_secrets(command: Sequence[str]) -> tuple[str, ...]:
             shown.append(HIDDEN)
             hide_next = False
         elif option is None:
-            shown.append(_USER_IN_ADDRESS.sub(rf"\1{HIDDEN}@", argument))
+            shown.append(redacted(argument))
         elif option[2]:
             shown.append(f"{option[1]}={HIDDEN}")
         else:

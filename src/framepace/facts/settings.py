@@ -7,6 +7,7 @@ from there.
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeGuard, Union, get_args, get_origin
@@ -14,11 +15,12 @@ from typing import Annotated, Any, Literal, TypeGuard, Union, get_args, get_orig
 import msgspec
 from msgspec.structs import replace
 
+from framepace import values
 from framepace.errors import UsageError, unknown
 from framepace.facts import base
 from framepace.facts.base import Fact
-from framepace.facts.plan import EnginePlan, ModelPlan, Plan, SourcePolicy
-from framepace.facts.workload import Closed, Delay, Load, Paced, Workload
+from framepace.facts.plan import LARGEST_OPTION, EnginePlan, ModelPlan, Plan, SourcePolicy, contradiction
+from framepace.facts.workload import Burst, Closed, Delay, Load, Paced, Workload, load_fps
 
 Part = Literal["models", "engine", "source", "workload", "load"]
 
@@ -51,10 +53,7 @@ class Setting(Fact, frozen=True, kw_only=True):
 
 def parse_size(text: str) -> tuple[int, int]:
     """(height, width) from 'WIDTHxHEIGHT', the way people write resolutions."""
-    width, cross, height = text.lower().partition("x")
-    if not (cross and width.isdigit() and height.isdigit() and int(width) and int(height)):
-        raise UsageError("not a size", got=text, expected="WIDTHxHEIGHT, e.g. 1024x576")
-    return int(height), int(width)
+    return values.size(text)
 
 
 # The order in which people read the settings; a new one that is not named here comes after these.
@@ -118,6 +117,8 @@ def _registry() -> dict[str, Setting]:
 
 
 SETTINGS: Mapping[str, Setting] = _registry()
+_FROM_PLAN = "the models of the plan"
+_CORRECT = "correct the plan, or the options that changed it"
 _WORDS = {"on": True, "off": False, "true": True, "false": False, "yes": True, "no": False, "none": None}
 
 
@@ -130,6 +131,37 @@ def apply(case: Case, changes: Mapping[str, Any]) -> Case:
     for name, value in changes.items():
         case = _apply_one(case, name, value)
     return case
+
+
+def checked(case: Case) -> Case:
+    """The case itself, when every value in it may be. Raises UsageError."""
+    for part in (case.plan, case.workload):
+        _valid(part, type(part).__name__.lower())
+    problem = contradiction(case.plan)
+    if problem:
+        raise UsageError(
+            f"the plan contradicts itself: {problem}", got=_FROM_PLAN, expected="a plan that can run", fix=_CORRECT
+        )
+    _check_arrivals(case.workload)
+    return case
+
+
+def _check_arrivals(workload: Workload) -> None:
+    """Refuse a run in which no frame can come."""
+    fps = load_fps(workload.load)
+    seconds = workload.stop.seconds
+    if fps is None or seconds is None:
+        return
+    if isinstance(workload.load, Burst):
+        fps /= workload.load.size
+    frames = fps * seconds * len(workload.input.sources)
+    if frames < 1:
+        raise UsageError(
+            "the run ends before a frame comes",
+            got=f"{fps:g} frames/s for {seconds:g} s",
+            expected=f"at least {1 / fps:g} s at that rate",
+            fix="measure longer (--seconds), or a number of frames (--count), or at a higher rate",
+        )
 
 
 def text(changes: Mapping[str, Any]) -> str:
@@ -169,7 +201,7 @@ def _apply_one(case: Case, name: str, value: Any) -> Case:
     if setting.part == "workload":
         return replace(case, workload=_set(case.workload, setting.field, value))
     if setting.part == "load":
-        load = _LOADS[setting.field](**{setting.field: value})
+        load = _valid(_LOADS[setting.field](**{setting.field: value}), setting.field)
         return replace(case, workload=_valid(replace(case.workload, load=load), setting.name))
     return replace(case, plan=_set(case.plan, f"{setting.part}.{setting.field}", value))
 
@@ -200,9 +232,19 @@ def _convert(setting: Setting, value: Any) -> Any:
     if isinstance(value, str):
         value = _parse(setting, value)
     try:
-        return msgspec.convert(value, setting.type, strict=False)
-    except msgspec.ValidationError as error:
-        raise UsageError(f"setting {setting.name!r} cannot be {value!r}", got=value, expected=setting.help) from error
+        converted = msgspec.convert(value, setting.type, strict=False)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise _wrong(setting.name, value, setting.help) from error
+    if values.nonfinite(converted):
+        raise _wrong(setting.name, value, f"{setting.help}: a finite number")
+    return converted
+
+
+def _wrong(name: str, value: Any, expected: str) -> UsageError:
+    """The error for the value of one setting, which says nothing of the others."""
+    what = f"setting {values.shown(name)!r} cannot have that value"
+    fix = "framepace settings says what each may be"
+    return UsageError(what, got=values.shown(value), expected=expected, fix=fix)
 
 
 def _parse(setting: Setting, text: str) -> Any:
@@ -220,12 +262,20 @@ def _word(text: str, kind: Any) -> Any:
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]
     if kind is Any:
-        for number in (int, float):
-            try:
-                return number(text)
-            except ValueError:
-                continue
+        return _number_or_text(text)
     return text
+
+
+def _number_or_text(text: str) -> int | float | str:
+    """An option of a backend is a number where it reads as one."""
+    try:
+        return values.whole_number(text, "option", least=-LARGEST_OPTION, most=LARGEST_OPTION)
+    except UsageError:
+        pass
+    try:
+        return values.number(text, "option")
+    except UsageError:
+        return text
 
 
 def _set(fact: Any, path: str, value: Any) -> Any:
@@ -247,6 +297,34 @@ def _with_option(options: Mapping[str, Any], key: str, value: Any) -> dict[str, 
 def _valid(fact: Any, changed: str) -> Any:
     """`fact` itself when its values are in range, as a file's would have to be."""
     try:
-        return msgspec.convert(msgspec.to_builtins(fact), type(fact))
-    except msgspec.ValidationError as error:
-        raise UsageError(f"{changed} cannot have that value", got=fact, expected=str(error)) from error
+        plain = msgspec.to_builtins(fact)
+        if values.nonfinite(plain):
+            raise _wrong(changed, "nan or infinity", "finite numbers")
+        return msgspec.convert(plain, type(fact))
+    except (msgspec.ValidationError, OverflowError, RecursionError) as error:
+        raise _wrong(changed, _value_at(fact, str(error), changed), _range_text(str(error))) from error
+
+
+_RANGE = re.compile(r"Expected `(\w+)`(?: of length)? (>=|<=|>|<) ([\d.e+-]+)")
+_COMPARISONS = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
+_KINDS = {"int": "a whole number of", "float": "a number of", "str": "a text, of letters", "array": "values, in number"}
+
+
+def _range_text(message: str) -> str:
+    """What msgspec expected, in words."""
+    limits = _RANGE.search(message)
+    if limits is None:
+        return values.shown(message.partition(" - at ")[0])
+    kind, comparison, limit = limits.groups()
+    return f"{_KINDS.get(kind, kind)} {_COMPARISONS[comparison]} {limit}"
+
+
+def _value_at(fact: Any, message: str, changed: str) -> Any:
+    """The value that msgspec refused: at '$.batch.max', say; that of the field `changed` where nobody can say."""
+    value = fact
+    try:
+        for name, index in re.findall(r"\.(\w+)|\[(\d+)\]", message.partition("at `$")[2]):
+            value = value[int(index)] if index else getattr(value, name)
+    except (AttributeError, IndexError, KeyError, TypeError):
+        value = getattr(fact, changed, "")
+    return "" if isinstance(value, msgspec.Struct) else value

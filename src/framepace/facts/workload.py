@@ -8,10 +8,13 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from framepace.facts.base import Fact, Setting
-from framepace.facts.plan import NonNegative, Positive, PositiveNumber
+from framepace.facts.plan import Location, Milliseconds, Positive, Rate, Side
+from framepace.values import LARGEST_SEED, LONGEST_TIME_S
 
 Scope = Literal["model", "pipeline", "stream"]
 SYNTHETIC = "synthetic"
+MOST_CAMERAS = 4096
+Seconds = Annotated[float, Meta(ge=0.001, le=LONGEST_TIME_S)]
 
 
 class _Load(Fact, frozen=True, kw_only=True, tag_field="kind"):
@@ -24,39 +27,41 @@ class Closed(_Load, frozen=True, kw_only=True, tag="closed"):
     None means one per worker.
     """
 
-    concurrency: Annotated[Positive | None, Setting(help="closed loop with this many requests in flight")] = None
+    concurrency: Annotated[
+        Annotated[int, Meta(ge=1, le=65_536)] | None, Setting(help="closed loop with this many requests in flight")
+    ] = None
 
 
 class Delay(_Load, frozen=True, kw_only=True, tag="delay"):
     """Fixed delay: the next request is due `delay_ms` after the last was delivered, as in most scripts."""
 
-    delay_ms: Annotated[NonNegative, Setting(help="fixed delay after each request")]
+    delay_ms: Annotated[Milliseconds, Setting(help="fixed delay after each request")]
 
 
 class Paced(_Load, frozen=True, kw_only=True, tag="paced"):
     """`fps` requests per second on a fixed grid; `jitter` is the half-width of a uniform shift, in periods."""
 
-    fps: Annotated[PositiveNumber, Setting(help="paced load at this rate")]
+    fps: Annotated[Rate, Setting(help="paced load at this rate")]
     jitter: Annotated[float, Meta(ge=0, le=0.5)] = 0.0
 
 
 class Poisson(_Load, frozen=True, kw_only=True, tag="poisson"):
     """Independent arrivals, `fps` per second on average."""
 
-    fps: PositiveNumber
+    fps: Rate
 
 
 class Burst(_Load, frozen=True, kw_only=True, tag="burst"):
     """`size` requests due together, `fps` per second on average."""
 
-    fps: PositiveNumber
-    size: Positive = 8
+    fps: Rate
+    size: Annotated[int, Meta(ge=1, le=65_536)] = 8
 
 
 class Replay(_Load, frozen=True, kw_only=True, tag="replay"):
     """The due times of a recorded trace (its folder)."""
 
-    trace: str
+    trace: Location
 
 
 OpenLoad = Paced | Poisson | Burst
@@ -70,9 +75,9 @@ class Stop(Fact, frozen=True, kw_only=True):
     requests are in.
     """
 
-    count: Positive | None = None
-    seconds: PositiveNumber | None = None
-    precision: PositiveNumber | None = None
+    count: Annotated[int, Meta(ge=1, le=1_000_000_000)] | None = None
+    seconds: Seconds | None = None
+    precision: Annotated[float, Meta(ge=1e-6, le=1)] | None = None
     percentile: Annotated[float, Meta(gt=0, lt=100)] = 50.0
     count_min: Positive = 100
 
@@ -81,8 +86,8 @@ class Warmup(Fact, frozen=True, kw_only=True):
     """Warm-up ends when the medians of consecutive windows of `window` requests agree within `tolerance`."""
 
     window: Positive = 10
-    tolerance: PositiveNumber = 0.1
-    seconds_max: NonNegative = 3.0
+    tolerance: Annotated[float, Meta(gt=0, le=1000)] = 0.1
+    seconds_max: Annotated[float, Meta(ge=0, le=LONGEST_TIME_S)] = 3.0
 
 
 class Input(Fact, frozen=True, kw_only=True):
@@ -93,10 +98,13 @@ class Input(Fact, frozen=True, kw_only=True):
     are the same, it is how many loads there are, one without it.
     """
 
-    videos: tuple[str, ...] = ()
-    size: tuple[Positive, Positive] = (360, 640)
-    frames: Annotated[Positive, Setting(help="decoded frames held in memory")] = 64
-    cameras: Annotated[Positive | None, Setting(help="number of sources, which take the videos in turn")] = None
+    videos: Annotated[tuple[Location, ...], Meta(max_length=MOST_CAMERAS)] = ()
+    size: tuple[Side, Side] = (360, 640)
+    frames: Annotated[Annotated[int, Meta(ge=1, le=1_000_000)], Setting(help="decoded frames held in memory")] = 64
+    cameras: Annotated[
+        Annotated[int, Meta(ge=1, le=MOST_CAMERAS)] | None,
+        Setting(help="number of sources, which take the videos in turn"),
+    ] = None
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -113,7 +121,7 @@ class Workload(Fact, frozen=True, kw_only=True):
     input: Input = Input()
     stop: Stop = Stop(seconds=10.0)
     warmup: Warmup = Warmup()
-    seed: Annotated[int, Setting(help="seed of the load and of random inputs")] = 0
+    seed: Annotated[int, Meta(ge=0, le=LARGEST_SEED), Setting(help="seed of the load and of random inputs")] = 0
 
 
 def load_fps(load: Load) -> float | None:

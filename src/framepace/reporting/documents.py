@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from framepace.facts.address import without_secrets
 from framepace.facts.base import Fact
 from framepace.facts.bounds import Bound, Ceilings, NodeBound
 from framepace.facts.capacity import Capacity, CapacityPoint
@@ -105,8 +106,8 @@ _KEYS: Mapping[type, Mapping[str, str]] = {
 
 
 def dumps(document: Document) -> str:
-    """The document as strict JSON text, indented; a number that JSON cannot hold is null."""
-    return json.dumps(document, indent=2, allow_nan=False)
+    """The document as strict JSON text, indented, without secrets; a number that JSON cannot hold is null."""
+    return json.dumps(without_secrets(document), indent=2, allow_nan=False)
 
 
 def explain_document(explanation: Explanation, trace: str | None = None, **paths: str) -> Document:

@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 
 from framepace.errors import StoreError
+from framepace.facts.address import without_secrets
 from framepace.facts.finding import Explanation
 from framepace.store.migrations import Raw, explanation_with_kinds
 
@@ -95,8 +96,12 @@ def _part_in(folder: Path) -> Path:
 
 
 def save_json(fact: Any, path: Path) -> None:
-    """Write a fact as indented JSON; NumPy numbers and arrays become plain ones. Raises StoreError."""
-    write_atomic(path, msgspec.json.format(msgspec.json.encode(fact, enc_hook=_plain), indent=2))
+    """Write a fact as indented JSON, without the secrets of addresses; NumPy values become plain ones.
+
+    Raises StoreError.
+    """
+    data = msgspec.json.encode(without_secrets(fact), enc_hook=_plain)
+    write_atomic(path, msgspec.json.format(data, indent=2))
 
 
 def load_explanation(path: Path) -> Explanation:

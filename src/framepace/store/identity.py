@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from framepace.facts.program import without_secrets as hidden
+from framepace.facts.address import without_secrets
+
+__all__ = ["differences", "without_secrets"]
 
 _LONGEST_VALUE = 40
 
@@ -13,17 +15,6 @@ _LONGEST_VALUE = 40
 def differences(before: Any, now: Any) -> list[str]:
     """Where two plain values (of JSON) differ: 'workload.stop.seconds: 5.0 there, 2.0 now'."""
     return list(_differences(before, now, ""))
-
-
-def without_secrets(value: Any) -> Any:
-    """A plain value (of JSON) with the secrets of addresses hidden in all its texts."""
-    if isinstance(value, str):
-        return hidden([value])[0]
-    if isinstance(value, Mapping):
-        return {name: without_secrets(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [without_secrets(part) for part in value]
-    return value
 
 
 def _differences(before: Any, now: Any, place: str) -> Iterator[str]:

@@ -10,16 +10,32 @@ from typing import Any, get_args
 import msgspec
 
 from framepace.errors import PlanError
-from framepace.facts.plan import PLAN_FORMAT, Plan
+from framepace.facts.address import SECRET_NOT_KEPT, without_secrets
+from framepace.facts.plan import PLAN_FORMAT, Plan, contradiction
 from framepace.store.files import check_format, read, write_atomic
 from framepace.store.migrations import PLANS
+from framepace.values import nonfinite, shown
 
 _HEADER = b"# A framepace plan. What is not written here has its default: framepace settings\n"
+_LARGEST = 1 << 20  # bytes: a real plan has a thousandth of it
+_DEEPEST = 32
+_MOST_ALIASES = 100
+_EXPECTED = "a YAML mapping with `models`, as `framepace explain` writes it"
+_CORRECT = "correct the value; `framepace settings` says what each means"
+_NAME_ANOTHER = "name a plan as `framepace explain` writes it"
+_WITHOUT_SECRETS = f"# {SECRET_NOT_KEPT}\n".encode()
 
 
 def save_plan(plan: Plan, path: Path) -> None:
-    """Write a plan as YAML for people to edit; settings at their defaults are left out. Raises StoreError."""
-    write_atomic(path, _HEADER + msgspec.yaml.encode({"format": plan.format, **_without_defaults(plan)}))
+    """Write a plan as YAML for people to edit; settings at their defaults are left out.
+
+    The secrets of addresses are left out, too, with a comment that says so. Raises StoreError.
+    """
+    public = without_secrets(plan)
+    header = _HEADER
+    if public != plan:
+        header += _WITHOUT_SECRETS
+    write_atomic(path, header + msgspec.yaml.encode({"format": plan.format, **_without_defaults(public)}))
 
 
 def load_plan(path: Path) -> Plan:
@@ -29,24 +45,72 @@ def load_plan(path: Path) -> Plan:
     missing file or a newer format.
     """
     raw = _mapping(path)
-    while raw.get("format") in PLANS:
-        raw = PLANS[raw["format"]](raw)
+    raw = _migrated(raw)
     check_format(str(raw.get("format", PLAN_FORMAT)), PLAN_FORMAT, path)
+    if nonfinite(raw):
+        got = f"{path}: nan or infinity"
+        raise PlanError("the plan holds a number that is none", got=got, expected="finite numbers", fix=_CORRECT)
     try:
-        return msgspec.convert(_switches(raw), Plan)
-    except msgspec.ValidationError as error:
-        raise PlanError(f"the plan {path} is not valid", got=error, fix=_advice(str(error))) from error
+        plan = msgspec.convert(_switches(raw), Plan)
+    except (msgspec.ValidationError, RecursionError, OverflowError) as error:
+        got = shown(error)
+        raise PlanError(
+            f"the plan {path} is not valid", got=got, expected=_EXPECTED, fix=_advice(str(error))
+        ) from error
+    problem = contradiction(plan)
+    if problem:
+        raise PlanError(f"the plan {path} contradicts itself", got=problem, expected=_EXPECTED, fix=_CORRECT)
+    return plan
+
+
+def _migrated(raw: dict[str, Any]) -> dict[str, Any]:
+    """The plan in today's format. Raises PlanError for an older one that is malformed."""
+    while (format := raw.get("format")) and isinstance(format, str) and format in PLANS:
+        try:
+            raw = PLANS[format](raw)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            got = f"{format}: {shown(error)}"
+            raise PlanError(
+                "the plan is not of the format it names", got=got, expected=_EXPECTED, fix=_CORRECT
+            ) from error
+    return raw
 
 
 def _mapping(path: Path) -> dict[str, Any]:
+    data = read(path)
+    if len(data) > _LARGEST:
+        expected = f"a plan of at most {_LARGEST:,} bytes"
+        raise PlanError(
+            "the plan is too large", got=f"{path}: {len(data):,} bytes", expected=expected, fix=_NAME_ANOTHER
+        )
     try:
-        raw = msgspec.yaml.decode(read(path))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise PlanError("the plan is not YAML", got=f"{path}: {error}", fix="check its indentation") from error
+        _check_depth(data, path)
+        raw = msgspec.yaml.decode(data)
+    except PlanError:
+        raise
+    except Exception as error:  # beside its own errors YAML raises those of int, float, dates and Unicode
+        got = f"{path}: {shown(error)}"
+        raise PlanError("the plan is not YAML", got=got, expected=_EXPECTED, fix="check its indentation") from error
     if not isinstance(raw, dict):
-        fix = "name a plan as `framepace explain` writes it"
-        raise PlanError("the plan is no mapping", got=path, expected="a YAML mapping with `models`", fix=fix)
+        raise PlanError("the plan is no mapping", got=path, expected=_EXPECTED, fix=_NAME_ANOTHER)
     return raw
+
+
+def _check_depth(data: bytes, path: Path) -> None:
+    """Raise PlanError for what is nested so deep, or repeated so often, that reading it would end the process.
+
+    Only the events are read: they take no stack.
+    """
+    import yaml
+
+    depth = 0
+    aliases = 0
+    for event in yaml.parse(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        aliases += isinstance(event, yaml.AliasEvent)
+        if depth > _DEEPEST or aliases > _MOST_ALIASES:
+            got = f"{path}: more than {_DEEPEST} levels, or {_MOST_ALIASES} references"
+            raise PlanError("the plan is nested too deep", got=got, expected=_EXPECTED, fix=_NAME_ANOTHER)
 
 
 def _switches(raw: dict[str, Any]) -> dict[str, Any]:
@@ -61,7 +125,7 @@ def _advice(message: str) -> str:
     """The fix for a validation error: for an unknown key, the nearest valid one of that record."""
     unknown = re.search(r"unknown field `(.*?)`", message)
     if unknown is None:
-        return "correct the value; `framepace settings` says what each means"
+        return _CORRECT
     place = re.search(r"at `\$(.*)`", message)
     record = Plan if place is None else _record(place[1])
     names = sorted(field.name for field in msgspec.structs.fields(record))

@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from framepace.errors import StoreError
+from framepace.facts.address import without_secrets
 from framepace.facts.trace import REQUEST_COLUMNS, TELEMETRY_COLUMNS, TRACE_FORMAT, Column, Trace, TraceMeta
 from framepace.store.files import cannot_write, check_format, decode, read, save_json
 from framepace.store.folder import OutputFolder
@@ -244,7 +245,7 @@ def _load_meta(path: Path) -> TraceMeta:
         while str(raw.get("format")) in MIGRATIONS:
             raw = MIGRATIONS[raw["format"]](raw)
         check_format(str(raw.get("format")), TRACE_FORMAT, path)
-        return msgspec.convert(raw, TraceMeta)
+        return without_secrets(msgspec.convert(raw, TraceMeta))  # older ones may have them
     except (msgspec.ValidationError, KeyError, TypeError, RecursionError) as error:
         fix = f"read it with the framepace that wrote it: {raw.get('framepace') or 'unknown version'}"
         raise StoreError("the trace's meta.json cannot be understood", got=f"{path}: {error}", fix=fix) from error

@@ -11,6 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from framepace.errors import StoreError
+from framepace.facts.address import without_secrets
 from framepace.facts.primitives import ModelCost, Primitives
 from framepace.facts.settings import Case
 from framepace.facts.tuning import Candidate, Goal, Tuning
@@ -68,11 +69,11 @@ class TuningJournal:
         models = [cost.model for cost in primitives.costs]
         older = [cost for cost in self._costs() if cost.model not in models]
         self.primitives = replace(primitives, costs=(*older, *primitives.costs))
-        self._write(PRIMITIVES, msgspec.json.encode(self.primitives))
+        self._write(PRIMITIVES, msgspec.json.encode(without_secrets(self.primitives)))
 
     def save(self, tuning: Tuning) -> None:
         """Write the tuning as it is."""
-        self._write(TUNING, msgspec.json.encode(replace(tuning, key=self.key, machine=self.machine)))
+        self._write(TUNING, msgspec.json.encode(without_secrets(replace(tuning, key=self.key, machine=self.machine))))
 
     def _write(self, name: str, data: bytes) -> None:
         """Write a file; from one that cannot be written on, all is in memory only."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from framepace.analyze.summary import summarize
 from framepace.errors import StoreError
+from framepace.facts.address import without_secrets
 from framepace.facts.trace import Trace
 from framepace.facts.tuning import Tuning
 from framepace.reporting.page.tuning import render_tuning
@@ -16,7 +17,8 @@ _TRACES = 2  # of the best plan that the report shows, the last ones measured
 
 
 def save_tuned(tuning: Tuning, folder: Path) -> None:
-    """Write plan.yaml and report.html into `folder`. Raises StoreError."""
+    """Write plan.yaml and report.html into `folder`, without the secrets of addresses. Raises StoreError."""
+    tuning = without_secrets(tuning)
     if tuning.plan is not None:
         save_plan(tuning.plan, folder / "plan.yaml")
         write_atomic(folder / "plan.yaml", (_numbers(tuning) + (folder / "plan.yaml").read_text()).encode())

@@ -12,6 +12,7 @@ from typing import Any
 from framepace.backends.base import get_backend
 from framepace.facts.plan import Batching, EnginePlan, ModelPlan, Plan
 from framepace.facts.settings import SETTINGS, Case, apply
+from framepace.values import check_cells
 
 Settings = dict[str, Any]
 _LAYOUTS = ("nhwc", "channels_last")  # options with which backends keep pictures as tensor cores like them
@@ -172,7 +173,8 @@ def _value_in(plan: Plan, name: str) -> Any:
 
 
 def grid_axes(grid: Mapping[str, Sequence[Any]]) -> tuple[Axis, ...]:
-    """Axes of exactly these values, all of them predicted."""
+    """Axes of exactly these values, all of them predicted. Raises UsageError for more than can be tried."""
+    check_cells(grid)
     return tuple(Axis(name, tuple(values), tuple(values)) for name, values in grid.items())
 
 

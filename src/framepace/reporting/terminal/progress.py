@@ -9,6 +9,8 @@ from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColum
 from rich.progress import Progress as RichProgress
 from rich.table import Column
 
+from framepace.facts.address import redacted
+
 
 class Progress:
     """A context manager whose line vanishes at the end; silent when standard error is not a terminal.
@@ -29,6 +31,7 @@ class Progress:
 
     def __call__(self, text: str, share: float | None = None) -> None:
         """Show `text`, and how far along the whole is."""
+        text = redacted(text)
         if share is None:
             self._bar.update(self._task, description=text, refresh=True)
         else:

@@ -1,0 +1,306 @@
+"""Values from outside: numbers, durations, sizes, shapes, paths and names that somebody typed or wrote into a file.
+
+The one place where they are read. What comes out is finite, within bounds and short enough for every later use; for
+anything else there is a UsageError that says what was wrong, what was given, what is right, and what to do.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from pathlib import Path
+
+from framepace.errors import UsageError, unknown
+from framepace.redaction import redacted
+from framepace.units import NS_PER_S, parse_duration
+
+LONGEST_SHOWN = 80  # letters of a value that a message repeats
+LONGEST_NUMBER = 40  # letters
+LONGEST_PATH = 4095  # bytes, as Linux has it
+LONGEST_PART = 255  # bytes between two slashes, as file systems have it
+LONGEST_NAME = 255  # letters
+LARGEST_SIDE = 16_384  # pixels
+LARGEST_PICTURE = 1 << 25  # pixels: 8K
+LARGEST_DIMENSION = (1 << 31) - 1
+LARGEST_TENSOR = 1 << 31  # elements
+MOST_DIMENSIONS = 16
+MOST_CELLS = 10_000  # of a grid
+LONGEST_TIME_S = 30 * 24 * 3600.0
+LARGEST_SEED = (1 << 63) - 1
+LOWEST_RATE = 0.001  # frames/s
+HIGHEST_RATE = 1_000_000.0
+SHORTEST_MS = 0.001
+LONGEST_MS = 3_600_000.0
+
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_WHOLE = re.compile(r"[+-]?[0-9]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
+_EXACT = 1 << 53  # the whole numbers up to here are the same as float
+
+
+def shown(value: object) -> str:
+    """A value as messages repeat it: on one line, without secrets and control characters, cut at 80 letters."""
+    try:
+        text = str(value)
+    except ValueError:  # a whole number of more than 4,300 digits
+        text = "a number of thousands of digits"
+    text = _CONTROL.sub("?", redacted(text)[: 2 * LONGEST_SHOWN])  # hidden first: half a password is no address
+    if len(text) <= LONGEST_SHOWN:
+        return text
+    return text[: LONGEST_SHOWN - 3] + "..."
+
+
+def number(
+    value: object,
+    name: str,
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    whole: bool = False,
+    fix: str | None = None,
+) -> float:
+    """A finite number within `least` and `most`, from its text or from a number.
+
+    Args:
+        name: what the number is for, as the user typed it ('--fps').
+        whole: only a whole number will do; the result then is an `int`.
+        fix: what to do, in place of the usual sentence.
+
+    Raises UsageError.
+    """
+    expected = _range_text(least, most, whole)
+    found = _taken(value, whole)
+    if isinstance(value, str):
+        found = _read(value.strip(), whole)
+    if found is None:
+        kind = "whole number" if whole else "number"
+        raise UsageError(f"{name} is not a {kind}", got=shown(value), expected=expected, fix=fix or _correct(name))
+    if (least is not None and found < least) or (most is not None and found > most):
+        raise UsageError(f"{name} is out of range", got=shown(value), expected=expected, fix=fix or _correct(name))
+    return found
+
+
+def whole_number(
+    value: object, name: str, *, least: int | None = None, most: int | None = None, fix: str | None = None
+) -> int:
+    """`number` with `whole`, typed."""
+    return int(number(value, name, least=least, most=most, whole=True, fix=fix))
+
+
+def _read(text: str, whole: bool) -> float | None:
+    """The number that the text stands for; None where it is none, or not a finite one."""
+    if len(text) > LONGEST_NUMBER:
+        return None
+    if _WHOLE.fullmatch(text):
+        return int(text) if whole else _finite(int(text))
+    if whole or not _NUMBER.fullmatch(text):
+        return None
+    return _finite(float(text))
+
+
+def _taken(value: object, whole: bool) -> float | None:
+    """A number that is one already; None for anything else, truth values too."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if not whole:
+        return _finite(value)
+    if isinstance(value, float):
+        return int(value) if math.isfinite(value) and value.is_integer() and abs(value) <= _EXACT else None
+    return value
+
+
+def _finite(value: float) -> float | None:
+    try:
+        found = float(value)
+    except OverflowError:
+        return None
+    return found if math.isfinite(found) else None
+
+
+def _range_text(least: float | None, most: float | None, whole: bool) -> str:
+    kind = "a whole number" if whole else "a number"
+    if least is not None and most is not None:
+        return f"{kind} from {_plain(least)} to {_plain(most)}"
+    if least is not None:
+        return f"{kind} of at least {_plain(least)}"
+    if most is not None:
+        return f"{kind} of at most {_plain(most)}"
+    return kind
+
+
+def _plain(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.10g}"
+
+
+def _correct(name: str) -> str:
+    return f"correct {name}, or leave it out"
+
+
+def duration_s(value: object, name: str, *, least: float = 0.0, most: float = LONGEST_TIME_S) -> float:
+    """Seconds from '5', '90s', '2min' or a number. Raises UsageError."""
+    if isinstance(value, str) and len(value) <= LONGEST_NUMBER and not _NUMBER.fullmatch(value.strip()):
+        try:
+            value = parse_duration(value, "s") / NS_PER_S
+        except UsageError as error:
+            expected = f"{_range_text(least, most, False)} of seconds, or with ms, s or min behind it"
+            raise UsageError(
+                f"{name} is not a duration", got=shown(value), expected=expected, fix=_correct(name)
+            ) from error
+    return number(value, name, least=least, most=most)
+
+
+def size(text: object, name: str = "size") -> tuple[int, int]:
+    """(height, width) from 'WIDTHxHEIGHT', the way people write resolutions. Raises UsageError."""
+    width, cross, height = str(text).strip().lower().partition("x") if isinstance(text, str) else ("", "", "")
+    sides = [_read(side, whole=True) for side in (height, width) if _WHOLE.fullmatch(side)]
+    expected = "WIDTHxHEIGHT, e.g. 1024x576"
+    fix = "correct the size, or leave it out"
+    if not cross or len(sides) != 2 or any(side is None or side < 1 for side in sides):
+        raise UsageError(f"not a {name}", got=shown(text), expected=expected, fix=fix)
+    found = (int(sides[0] or 0), int(sides[1] or 0))
+    if not possible_size(found):
+        expected = f"sides up to {LARGEST_SIDE:,}, and at most {LARGEST_PICTURE:,} pixels"
+        raise UsageError(f"the {name} is too large", got=shown(text), expected=expected, fix=fix)
+    return found
+
+
+def possible_size(sides: Sequence[int]) -> bool:
+    """Whether a picture may have these sides."""
+    return all(1 <= side <= LARGEST_SIDE for side in sides) and math.prod(sides) <= LARGEST_PICTURE
+
+
+def shape(text: object, name: str = "shape") -> tuple[int, ...]:
+    """The dimensions in '1x3x480x640'. Raises UsageError."""
+    parts = str(text).strip().lower().split("x") if isinstance(text, str) and len(text) <= 400 else []
+    dimensions = [_read(part, whole=True) for part in parts if _WHOLE.fullmatch(part)]
+    fix = "correct the shape, or leave it out"
+    if len(dimensions) != len(parts) or not parts or any(dim is None or dim < 1 for dim in dimensions):
+        raise UsageError(f"not a {name}", got=shown(text), expected="sizes of 1 or more, e.g. 1x3x480x640", fix=fix)
+    found = tuple(int(dim or 0) for dim in dimensions)
+    if not possible_shape(found):
+        expected = f"up to {MOST_DIMENSIONS} dimensions, and at most {LARGEST_TENSOR:,} elements"
+        raise UsageError(f"the {name} is too large", got=shown(text), expected=expected, fix=fix)
+    return found
+
+
+def possible_shape(dimensions: Sequence[int]) -> bool:
+    """Whether a tensor may have these dimensions."""
+    return (
+        len(dimensions) <= MOST_DIMENSIONS
+        and all(1 <= dim <= LARGEST_DIMENSION for dim in dimensions)
+        and math.prod(dimensions) <= LARGEST_TENSOR
+    )
+
+
+def path(value: object, name: str) -> Path:
+    """A path that a file system can have; whether it is there is not looked at. Raises UsageError."""
+    text = location(value, name)
+    return Path(text)
+
+
+def location(value: object, name: str) -> str:
+    """The text of a path or an address, which must be one that the system can be asked for. Raises UsageError."""
+    expected = f"a path of at most {LONGEST_PATH} bytes, its parts of at most {LONGEST_PART}"
+    fix = "name an existing file or folder, or a shorter one"
+    if not isinstance(value, str | os.PathLike):
+        raise UsageError(f"{name} is not a path", got=shown(value), expected=expected, fix=fix)
+    try:
+        text = os.fspath(value)
+        encoded = os.fsencode(text)
+    except (TypeError, ValueError):  # an object that only says it is a path, or letters that no file name can have
+        encoded = b""
+        text = ""
+    if not isinstance(text, str) or not encoded or b"\0" in encoded:
+        what = f"{name} is empty" if value == "" else f"{name} is not a path"
+        raise UsageError(what, got=shown(value), expected=expected, fix=fix)
+    if len(encoded) > LONGEST_PATH or ("://" not in text and max(map(len, encoded.split(b"/"))) > LONGEST_PART):
+        raise UsageError(f"{name} is too long", got=shown(text), expected=expected, fix=fix)
+    return text
+
+
+def name(value: object, what: str) -> str:
+    """A name of 1 to 255 letters on one line. Raises UsageError."""
+    expected = f"1 to {LONGEST_NAME} letters on one line"
+    fix = "give it a shorter name of plain letters"
+    if not isinstance(value, str) or not value.strip():
+        raise UsageError(f"{what} is empty", got=shown(value), expected=expected, fix=fix)
+    if len(value) > LONGEST_NAME:
+        raise UsageError(f"{what} is too long", got=shown(value), expected=expected, fix=fix)
+    if _CONTROL.search(value):
+        raise UsageError(f"{what} has letters that cannot be shown", got=shown(value), expected=expected, fix=fix)
+    return value
+
+
+def span(text: str, name: str) -> list[str]:
+    """'1..3' as '1', '2', '3'; any other text is one value. Counted before it is written out. Raises UsageError."""
+    text = text.strip()
+    first_text, dots, last_text = text.partition("..")
+    if not dots:
+        return [text]
+    first = _read(first_text, whole=True) if _WHOLE.fullmatch(first_text) else None
+    last = _read(last_text, whole=True) if _WHOLE.fullmatch(last_text) else None
+    if first is None or last is None or first < 0 or first > last:
+        fix = f"correct {name}, or write its values with commas"
+        raise UsageError("not a range", got=shown(text), expected="FIRST..LAST, e.g. 1..8", fix=fix)
+    _check_count(int(last - first) + 1, text)
+    return [str(value) for value in range(int(first), int(last) + 1)]
+
+
+def check_cells(grid: Mapping[str, Sized]) -> None:
+    """Raise UsageError for a grid of more cells than can be measured; nothing is written out."""
+    counts = [len(values) for values in grid.values()]
+    names = ", ".join(grid)
+    if not all(counts):
+        empty = [setting for setting, values in grid.items() if not len(values)]
+        expected = "one value or more"
+        raise UsageError("a setting has no values", got=shown(", ".join(empty)), expected=expected, fix="name some")
+    _check_count(math.prod(counts), f"{names}: {' x '.join(map(str, counts))}")
+
+
+def _check_count(count: int, got: str) -> None:
+    if count > MOST_CELLS:
+        expected = f"at most {MOST_CELLS:,} values or cells, not {shown(f'{count:,}')}"
+        fix = "name fewer values, or measure the settings one after the other"
+        raise UsageError("that is too much to measure", got=shown(got), expected=expected, fix=fix)
+
+
+def nonfinite(value: object) -> bool:
+    """Whether a plain value (of JSON or YAML) is or holds a number that is not finite."""
+    match value:
+        case float():
+            return not math.isfinite(value)
+        case Mapping():
+            return any(nonfinite(part) for part in value.values())
+        case list() | tuple():
+            return any(nonfinite(part) for part in value)
+    return False
+
+
+def one_of(value: str, kind: str, names: Iterable[str]) -> str:
+    """`value`, which must be one of `names`. Raises UsageError with the nearest of them."""
+    names = list(names)
+    if value not in names:
+        raise unknown(kind, shown(value), names)
+    return value
+
+
+def option(
+    name: str, *, least: float | None = None, most: float | None = None, whole: bool = False
+) -> Callable[[object], float]:
+    """What reads the number of an option of the command line."""
+
+    def read(value: object) -> float:
+        return number(value, name, least=least, most=most, whole=whole)
+
+    return read
+
+
+def path_option(name: str) -> Callable[[object], Path]:
+    """What reads the path of an option or argument of the command line."""
+
+    def read(value: object) -> Path:
+        return path(value, name)
+
+    return read
