@@ -8,6 +8,7 @@ committed. The `--json` objects are those of short runs in virtual time, so that
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
 import io
@@ -328,8 +329,9 @@ EXIT_CODES = [
     ("0", "done, and the answer is yes"),
     ("1", "done, and the answer is no: the budget is missed, B is slower, not one camera fits, the goal is not met"),
     ("2", "the command was wrong, or a model, video, backend or file could not be used"),
-    ("130", "interrupted by Ctrl-C before there was anything to answer"),
-    ("141", "whoever read the output went away, as `head` does"),
+    ("130", "stopped by Ctrl-C; what was measured until then is kept and answered, where it can answer anything"),
+    ("143", "the same by SIGTERM"),
+    ("129", "the same by SIGHUP"),
 ]
 
 
@@ -339,14 +341,31 @@ def backends_page() -> str:
     from framepace.backends.onnxruntime.backend import OnnxRuntimeBackend
     from framepace.backends.simulated import SimulatedBackend
     from framepace.backends.tensorrt.backend import TensorRTBackend
-    from framepace.backends.torch.backend import TorchBackend
 
-    sections = []
-    for backend in (OnnxRuntimeBackend, TensorRTBackend, TorchBackend, SimulatedBackend, NullBackend):
-        rows = [(f"`option.{name}`", text) for name, text in backend.options.items()]
-        sections += [f"## {backend.name}\n", f"{doc(backend)}\n", table(("option", "what it is"), rows)]
+    sections = [*map(backend_section, (OnnxRuntimeBackend, TensorRTBackend)), torch_section()]
+    sections += map(backend_section, (SimulatedBackend, NullBackend))
     intro = "`--backend NAME`; options are set with `--set option.KEY=VALUE`. A backend refuses those it does not know."
     return page("Backends", intro, *sections)
+
+
+def backend_section(backend: Any) -> str:
+    """A backend with its options."""
+    return option_table(backend.name, doc(backend), backend.options)
+
+
+def torch_section() -> str:
+    """PyTorch's: read from its source, because its module needs PyTorch, which the documentation does not."""
+    source = ast.parse((ROOT / "src/framepace/backends/torch/backend.py").read_text(encoding="utf-8"))
+    values = {ast.unparse(n.target): n.value for n in source.body if isinstance(n, ast.AnnAssign) and n.value}
+    classes = {node.name: node for node in source.body if isinstance(node, ast.ClassDef)}
+    options = ast.literal_eval(values["OPTIONS"])
+    return option_table("torch", ast.get_docstring(classes["TorchBackend"]) or "", options)
+
+
+def option_table(name: str, sentence: str, options: Mapping[str, str]) -> str:
+    """Name, sentence and options of a backend."""
+    rows = [(f"`option.{option}`", text) for option, text in options.items()]
+    return "\n".join([f"## {name}\n", f"{sentence}\n", table(("option", "what it is"), rows)])
 
 
 def library_page() -> str:

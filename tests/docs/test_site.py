@@ -33,6 +33,14 @@ def test_the_reference_has_every_setting_cause_and_column(pages: Path) -> None:
     assert [name for name in (*REQUEST_COLUMNS, *TELEMETRY_COLUMNS) if f"`{name}`" not in trace] == []
 
 
+def test_the_page_of_backends_needs_no_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`make docs` installs framepace without extras: PyTorch's options are in the page all the same."""
+    for module in ("torch", "tensorrt", "tensorrt_rtx", "cuda"):
+        monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.delitem(sys.modules, "framepace.backends.torch.backend", raising=False)
+    assert "`option.channels_last`" in reference.backends_page()
+
+
 def test_every_cause_says_what_is_evidence_and_how_it_is_switched_off() -> None:
     """The docstrings that the reference is made of are there."""
     for cause in CAUSES:
