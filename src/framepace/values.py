@@ -208,8 +208,8 @@ def location(value: object, name: str) -> str:
         raise UsageError(f"{name} is not a path", got=shown(value), expected=expected, fix=fix)
     try:
         text = os.fspath(value)
-        encoded = os.fsencode(text)
-    except (TypeError, ValueError):  # an object that only says it is a path, or letters that no file name can have
+        encoded = str(text).encode()
+    except (TypeError, ValueError):  # an object that only says it is a path, or letters that are no Unicode
         encoded = b""
         text = ""
     if not isinstance(text, str) or not encoded or b"\0" in encoded:

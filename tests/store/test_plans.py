@@ -24,23 +24,24 @@ from framepace.facts.plan import (
 from framepace.store import load_explanation, load_plan, save_json, save_plan
 
 names = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=12)
-positive = st.integers(1, 10_000)
+positive = st.integers(1, 5000)
+workers = st.integers(1, 1024)
 models = st.builds(
     ModelPlan,
-    name=names,
+    name=names.filter(bool),
     model=names,
     precision=st.sampled_from(["fp32", "fp16", "int8"]),
     size=st.none() | st.tuples(positive, positive),
     shapes=st.dictionaries(names, st.tuples(positive, positive), max_size=2),
-    batch=st.builds(Batching, max=positive, window_ms=st.floats(0, 1e6)),
+    batch=st.builds(Batching, max=positive, window_ms=st.floats(0, 3.6e6)),
     spinning=st.booleans(),
     prepare=st.builds(Prepare, scale=st.floats(1e-9, 1e9), mean=st.tuples(st.floats(0, 1)), hook=st.none() | names),
-    options=st.dictionaries(names, st.integers() | st.floats(allow_nan=False) | st.booleans() | names, max_size=3),
+    options=st.dictionaries(names, st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.booleans() | names, max_size=3),
 )
 plans = st.builds(
     Plan,
-    models=st.lists(models, max_size=2).map(tuple),
-    engine=st.builds(EnginePlan, workers=positive, gc=st.sampled_from(["on", "off"]), keeper=st.booleans()),
+    models=st.lists(models, min_size=1, max_size=2, unique_by=lambda model: model.name).map(tuple),
+    engine=st.builds(EnginePlan, workers=workers, gc=st.sampled_from(["on", "off"]), keeper=st.booleans()),
     source=st.builds(SourcePolicy, drop=st.sampled_from(["never", "oldest"])),
     target=st.builds(Target, fps=st.none() | st.floats(1e-3, 1e6)),
     traces=st.lists(names, max_size=2).map(tuple),
@@ -71,7 +72,7 @@ def test_a_plan_file_is_short_and_says_its_format(tmp_path: Path) -> None:
 )
 def test_strategies_of_an_older_plan_keep_their_meaning(tmp_path: Path, format: int, word: str, meaning: str) -> None:
     """Format 1 called workers 'threads' and 'processes'; format 2 means what it says."""
-    text = f"format: framepace.plan/{format}\nmodels: []\nengine:\n  strategy: {word}\n"
+    text = f"format: framepace.plan/{format}\nmodels: [{{name: m, model: m.onnx}}]\nengine:\n  strategy: {word}\n"
     (tmp_path / "p.yaml").write_text(text)
     plan = load_plan(tmp_path / "p.yaml")
     assert plan.engine.strategy == meaning
@@ -81,7 +82,7 @@ def test_strategies_of_an_older_plan_keep_their_meaning(tmp_path: Path, format: 
 @pytest.mark.parametrize(("word", "meaning"), [("off", "off"), ("on", "on"), ("'off'", "off")])
 def test_on_and_off_are_words(tmp_path: Path, word: str, meaning: str) -> None:
     """`gc: off` means off, although YAML 1.1 reads it as false."""
-    (tmp_path / "p.yaml").write_text(f"models: []\nengine:\n  gc: {word}\n")
+    (tmp_path / "p.yaml").write_text(f"models: [{{name: m, model: m.onnx}}]\nengine:\n  gc: {word}\n")
     assert load_plan(tmp_path / "p.yaml").engine.gc == meaning
 
 

@@ -233,7 +233,8 @@ def _convert(setting: Setting, value: Any) -> Any:
         value = _parse(setting, value)
     try:
         converted = msgspec.convert(value, setting.type, strict=False)
-    except (msgspec.ValidationError, RecursionError) as error:
+        msgspec.json.encode(converted)  # a text that is no Unicode could be neither stored nor shown
+    except (ValueError, OverflowError, RecursionError) as error:
         raise _wrong(setting.name, value, setting.help) from error
     if values.nonfinite(converted):
         raise _wrong(setting.name, value, f"{setting.help}: a finite number")
@@ -300,8 +301,9 @@ def _valid(fact: Any, changed: str) -> Any:
         plain = msgspec.to_builtins(fact)
         if values.nonfinite(plain):
             raise _wrong(changed, "nan or infinity", "finite numbers")
+        msgspec.json.encode(plain)  # a text that is no Unicode could be neither stored nor shown
         return msgspec.convert(plain, type(fact))
-    except (msgspec.ValidationError, OverflowError, RecursionError) as error:
+    except (ValueError, OverflowError, RecursionError) as error:
         raise _wrong(changed, _value_at(fact, str(error), changed), _range_text(str(error))) from error
 
 

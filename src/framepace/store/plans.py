@@ -19,7 +19,7 @@ from framepace.values import nonfinite, shown
 _HEADER = b"# A framepace plan. What is not written here has its default: framepace settings\n"
 _LARGEST = 1 << 20  # bytes: a real plan has a thousandth of it
 _DEEPEST = 32
-_MOST_ALIASES = 100
+_MOST_REFERENCES = 100
 _EXPECTED = "a YAML mapping with `models`, as `framepace explain` writes it"
 _CORRECT = "correct the value; `framepace settings` says what each means"
 _NAME_ANOTHER = "name a plan as `framepace explain` writes it"
@@ -47,16 +47,17 @@ def load_plan(path: Path) -> Plan:
     raw = _mapping(path)
     raw = _migrated(raw)
     check_format(str(raw.get("format", PLAN_FORMAT)), PLAN_FORMAT, path)
-    if nonfinite(raw):
-        got = f"{path}: nan or infinity"
-        raise PlanError("the plan holds a number that is none", got=got, expected="finite numbers", fix=_CORRECT)
     try:
         plan = msgspec.convert(_switches(raw), Plan)
-    except (msgspec.ValidationError, RecursionError, OverflowError) as error:
+        msgspec.json.encode(plan)  # a text that is no Unicode could be neither stored nor shown
+    except (ValueError, RecursionError, OverflowError) as error:
         got = shown(error)
         raise PlanError(
             f"the plan {path} is not valid", got=got, expected=_EXPECTED, fix=_advice(str(error))
         ) from error
+    if nonfinite(msgspec.to_builtins(plan)):
+        got = f"{path}: nan or infinity"
+        raise PlanError("the plan holds a number that is none", got=got, expected="finite numbers", fix=_CORRECT)
     problem = contradiction(plan)
     if problem:
         raise PlanError(f"the plan {path} contradicts itself", got=problem, expected=_EXPECTED, fix=_CORRECT)
@@ -103,13 +104,17 @@ def _check_depth(data: bytes, path: Path) -> None:
     """
     import yaml
 
-    depth = 0
-    aliases = 0
+    anchors: list[str | None] = []  # of the collections that are open
+    references = 0
     for event in yaml.parse(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        aliases += isinstance(event, yaml.AliasEvent)
-        if depth > _DEEPEST or aliases > _MOST_ALIASES:
-            got = f"{path}: more than {_DEEPEST} levels, or {_MOST_ALIASES} references"
+        if isinstance(event, yaml.CollectionStartEvent):
+            anchors.append(event.anchor)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchors.pop()
+        elif isinstance(event, yaml.AliasEvent):
+            references += _MOST_REFERENCES if event.anchor in anchors else 1
+        if len(anchors) > _DEEPEST or references >= _MOST_REFERENCES:
+            got = f"{path}: more than {_DEEPEST} levels or {_MOST_REFERENCES} references, or one to itself"
             raise PlanError("the plan is nested too deep", got=got, expected=_EXPECTED, fix=_NAME_ANOTHER)
 
 
