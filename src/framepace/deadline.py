@@ -7,7 +7,7 @@ a name) runs on a thread of its own here, which is left behind when the time is 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from framepace.errors import FramepaceError
@@ -77,3 +77,13 @@ def within(
     if call.error is not None:
         raise call.error
     return call.result[0]
+
+
+def together(functions: Sequence[Callable[[], _T]]) -> list[_T | BaseException]:
+    """What each function returns or raises, all at once: several that wait take as long as the longest."""
+    calls = [_Call(function, None) for function in functions]
+    for call in calls:
+        threading.Thread(target=call.run, name="together", daemon=True).start()
+    for call in calls:
+        call.done.wait()
+    return [call.error or call.result[0] for call in calls]

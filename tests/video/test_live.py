@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BufferedIOBase, BytesIO
 from typing import Any
@@ -13,6 +15,7 @@ import av
 import numpy as np
 import pytest
 
+from framepace.clock.system import SystemClock
 from framepace.errors import SourceError
 from framepace.testing import FakeClock
 from framepace.units import NS_PER_S
@@ -59,6 +62,40 @@ def camera(answer: Answer) -> Iterator[tuple[str, list[int]]]:
         finally:
             server.shutdown()
             thread.join()
+
+
+@contextmanager
+def silent_server(sent: bytes | None) -> Iterator[int]:
+    """A port that takes connections, sends `sent` (None: a byte now and then), and no more; yields its number."""
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.05)
+
+        def serve() -> None:
+            connections = []
+            while not over.is_set():
+                with suppress(OSError):
+                    connections.append(server.accept()[0])
+                    connections[-1].sendall(sent or b"")
+                for connection in connections:
+                    with suppress(OSError):
+                        connection.sendall(b"" if sent is not None else b"G")
+            for connection in connections:
+                connection.close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            over.set()
+            thread.join()
+
+
+def exhaust(stream: LiveStream) -> None:
+    """Read until there is no more."""
+    while stream.read() is not None:
+        pass
 
 
 def whole(_: int, file: BufferedIOBase) -> None:
@@ -175,6 +212,8 @@ def test_a_packet_that_cannot_be_decoded_is_skipped_and_counted(monkeypatch: pyt
     """The note counts it, and the next packet is read."""
 
     class Broken:
+        stream_index = 0
+
         def decode(self) -> list[Any]:
             raise av.error.InvalidDataError(1094995529, "Invalid data")
 
@@ -185,6 +224,81 @@ def test_a_packet_that_cannot_be_decoded_is_skipped_and_counted(monkeypatch: pyt
         assert stream.read() is not None
         stream.close()
     assert stream.notes == ["damaged packets skipped: 1"]
+
+
+def test_a_camera_that_never_sends_a_picture_is_a_sentence() -> None:
+    """Connected, streams known, then silence: the first read ends with the deadline and says what was missing."""
+    over = threading.Event()
+
+    def header(_: int, file: BufferedIOBase) -> None:
+        file.write(broadcast()[: 188 * 12])
+        file.flush()
+        over.wait(10)
+
+    with camera(header) as (address, calls):
+        began = time.monotonic()
+        with pytest.raises(SourceError, match=r"gives no picture|cannot be opened|no video in it") as error:
+            LiveStream(address, FakeClock(), QUICK).read()
+        over.set()
+    assert address in str(error.value.got)
+    assert time.monotonic() - began < 10
+    assert len(calls) == 1
+
+
+def test_patience_ends_a_camera_that_does_not_come_back() -> None:
+    """With patience a read ends with an error; without it, it goes on until the stream is closed."""
+    with camera(lambda n, file: whole(n, file) if n == 0 else None) as (address, _):
+        stream = LiveStream(address, SystemClock(), QUICK, patience_s=1.5)
+        for _ in range(FRAMES // 2):
+            stream.read()
+        with pytest.raises(SourceError, match="gives no more pictures") as error:
+            exhaust(stream)
+    assert stream.name in str(error.value.got)
+
+
+def test_a_silent_camera_is_in_the_notes_while_it_is_silent() -> None:
+    """Whoever asks learns for how long there was no picture."""
+    over = threading.Event()
+
+    def stall(_: int, file: BufferedIOBase) -> None:
+        file.write(broadcast())
+        file.flush()
+        over.wait(10)
+
+    with camera(stall) as (address, _):
+        stream = LiveStream(address, SystemClock(), (2.0, 4.0))
+        reader = threading.Thread(target=lambda: [stream.read() for _ in range(FRAMES + 1)])
+        reader.start()
+        deadline = time.monotonic() + 8
+        while not stream.notes and time.monotonic() < deadline:
+            time.sleep(0.1)
+        notes = stream.notes
+        stream.close()
+        over.set()
+        reader.join(10)
+    assert not reader.is_alive()
+    assert notes[0].startswith("no picture came in the last ")
+
+
+@pytest.mark.parametrize(
+    "address", ["pipe://0", "concat://a|b", "file+tcp://x", "subfile,,start,0,end,9,,://x", "fd://3"]
+)
+def test_an_address_of_this_machines_own_files_is_no_stream(address: str) -> None:
+    """Refused before FFmpeg opens anything: an address may come from somebody else's plan."""
+    with pytest.raises(SourceError, match="of no stream"):
+        LiveStream(address, FakeClock(), QUICK)
+
+
+@pytest.mark.parametrize("scheme", ["http", "rtsp", "rtmp", "tcp", "udp"])
+@pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\nContent-Ty", b"RTSP/1.0 200 OK\r\nCSeq: 1\r\n", None])
+def test_a_server_that_never_finishes_its_answer_is_left_in_time(scheme: str, sent: bytes | None) -> None:
+    """Silent, with half a header, or with a byte now and then (None): the deadline to open holds for the whole."""
+    with silent_server(sent) as port:
+        began = time.monotonic()
+        with pytest.raises(SourceError, match="cannot be opened") as error:
+            LiveStream(f"{scheme}://127.0.0.1:{port}/x", FakeClock(), (0.5, 0.5))
+        assert time.monotonic() - began < 5
+    assert "no answer in 0.5 s" in str(error.value.got)
 
 
 @pytest.mark.parametrize("address", ["rtsp://127.0.0.1:9/none", "http://127.0.0.1:9/", "carrier-pigeon://roof"])
@@ -209,4 +323,4 @@ def test_a_password_stays_out_of_messages_and_names() -> None:
     with pytest.raises(SourceError) as error:
         LiveStream("rtsp://me:secret@127.0.0.1:9/x", FakeClock(), QUICK)
     assert "secret" not in str(error.value)
-    assert "me:***@127.0.0.1" in str(error.value)
+    assert "//***@127.0.0.1" in str(error.value)

@@ -52,6 +52,7 @@ class Pacer:
         now = self.clock.now
         while due - now() > NAP_NS:
             wait_until(self.clock, now() + NAP_NS, self._policy, 0)
+            self.state.look(now())
             if self.state.stopped:
                 return False
         return True
@@ -61,6 +62,7 @@ class Pacer:
         now = self.clock.now
         while due - now() > self.beat + self._leads()[0]:
             wait_until(self.clock, now() + self.beat, self._policy, 0)
+            self.state.look(now())
             if self.state.stopped:
                 return False
             self._run(idle, self._cold_beats)

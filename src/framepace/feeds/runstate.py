@@ -7,9 +7,12 @@ from typing import Protocol
 
 from framepace.clock.system import Clock
 from framepace.facts.trace import Stopped
+from framepace.units import NS_PER_S
 from framepace.video.frame import Frame
 
 _DELIVERIES_KEPT = 65536  # a closed loop can look back on these; more than any concurrency
+_GRACE_NS = 5 * NS_PER_S  # on the time of a run, for a delivery to end it
+_FIRST_FAILURES = 10  # that end a run in which nothing has succeeded
 _LOOK_S = 0.25  # the longest a closed loop waits without looking whether the run was stopped
 
 
@@ -18,6 +21,9 @@ class StopRule(Protocol):
 
     def add(self, latency: int, now: int) -> bool:
         """Note a delivered frame (latency and time in ns); true when the run may end."""
+
+    def ends_by(self, began: int) -> int | None:
+        """When it ends by time alone (ns), `began` being when the run did; None where time does not end it."""
 
 
 class BatchObserver(Protocol):
@@ -44,7 +50,11 @@ class RunState:
         self.warming = warm is not None
         self.stopped: Stopped | None = None
         self.measured = 0
+        self.succeeded = False
+        """Whether any inference has succeeded."""
+        self._failures = 0
         self.batches: BatchObserver | None = None
+        self._began: int | None = None
 
     def delivered(self, latency: int, now: int) -> None:
         """Note that a frame was delivered at `now` (ns) with `latency` ns."""
@@ -57,6 +67,30 @@ class RunState:
                 if self._rule is not None and self._rule.add(latency, now):
                     self.stopped = self.stopped or "finished"
             self._done.notify_all()
+
+    def look(self, now: int) -> None:
+        """End a run whose time is over though nothing is delivered; called by those who wait, at `now` (ns).
+
+        The first call begins the time. A request in flight has a few seconds to end the run itself.
+        """
+        if self._began is None:
+            self._began = now
+        ends: int | None = self._began
+        rules = [self._rule]
+        if self.warming:
+            rules = [self._warm, self._rule]
+        for rule in rules:
+            if rule is None or ends is None:
+                return
+            ends = rule.ends_by(ends)
+        if ends is not None and now >= ends + _GRACE_NS:
+            self.stop("finished")
+
+    def failed(self) -> None:
+        """Note a failed inference; a run whose first ones all fail ends."""
+        self._failures += 1
+        if not self.succeeded and self._failures >= _FIRST_FAILURES:
+            self.stop("failed")
 
     def stop(self, reason: Stopped) -> None:
         """End the run after the requests in flight; the first reason stays.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -18,7 +19,7 @@ from framepace.feeds.pacer import NAP_NS, Idle, Pacer
 from framepace.units import NS_PER_MS, NS_PER_S
 from framepace.video.frame import Frame
 
-_PATIENCE_S = 5.0  # for a source to return from its last read
+_PATIENCE_S = 6.0  # for all sources to return from their last reads; the thread of one that does not is left behind
 
 
 class Batcher(Protocol):
@@ -86,12 +87,13 @@ class StreamFeed(Feed):
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop the source threads and wait for the read each is in."""
+        """Stop the source threads and wait, for a while, for the read each is in."""
         self._state.stop("finished")
         with self._changed:
             self._changed.notify_all()
+        deadline = time.monotonic() + _PATIENCE_S
         for thread in self._threads:
-            thread.join(timeout=_PATIENCE_S)
+            thread.join(timeout=max(0.0, deadline - time.monotonic()))
 
     def take(self, idle: Idle | None, wait: bool = True) -> list[Frame] | None:
         """See Feed."""
@@ -105,6 +107,8 @@ class StreamFeed(Feed):
                 if not wait:
                     return []
                 woken = self._changed.wait(self._nap_s(until, idle))
+            if not woken:
+                self._state.look(self._clock.now())
             if idle is not None and self._pacer.beat and not woken:
                 idle()
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from framepace.clock.system import Clock
+from framepace.deadline import together
 from framepace.engine.pipeline import Sink, drop_rows
-from framepace.errors import UsageError
+from framepace.errors import SourceError, UsageError
 from framepace.facts.plan import Plan
 from framepace.facts.workload import Replay, Workload
 from framepace.feeds.arrivals import Arrivals
@@ -19,8 +22,9 @@ from framepace.feeds.runstate import RunState
 from framepace.measure.load import arrivals
 from framepace.store import load_trace
 from framepace.units import NS_PER_MS
-from framepace.video.source import MemorySource, decode_all, open_source
+from framepace.video.source import MemorySource, Source, decode_all, open_source
 
+_PATIENCE_S = 60.0  # with a stream that gives no picture, in a run that no time limit ends
 LEAD_NS = 20 * NS_PER_MS  # between the start of a run and its first due frame: threads are up by then
 
 
@@ -41,6 +45,11 @@ class Frames:
         self._timed = timed
         if pictures and pictures[0]:
             self.sample = pictures[0][0]
+
+    @property
+    def live(self) -> bool:
+        """Whether a source brings pictures at its own pace, or none."""
+        return any(source.live for source in self._sources)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -102,12 +111,46 @@ def open_frames(workload: Workload, clock: Clock) -> Frames:
 
 
 def _open_sources(workload: Workload, clock: Clock) -> Frames:
+    """The sources, all opened at once, so that several which do not answer take no longer than one.
+
+    The sample is the first picture of the first source itself: a camera is not asked for a second connection. Every
+    live source has to show one before anything is measured.
+    """
+    names = workload.input.sources
+    opened = together([partial(_open_source, name, workload, clock, place == 0) for place, name in enumerate(names)])
+    failed = [outcome for outcome in opened if isinstance(outcome, BaseException)]
+    sources = [outcome for outcome in opened if not isinstance(outcome, BaseException)]
+    if failed:
+        for source, _ in sources:
+            source.close()
+        raise _unopened(failed, len(names))
+    return Frames(tuple(source.name for source, _ in sources), [[sources[0][1]]], [source for source, _ in sources])
+
+
+def _open_source(name: str, workload: Workload, clock: Clock, sampled: bool) -> tuple[Source, Any]:
+    """A source, and its first picture if it is live or `sampled`."""
+    patience_s = None  # with a time limit a stream may come back until then
+    if workload.stop.seconds is None:
+        patience_s = _PATIENCE_S
     size = workload.input.size
-    sources = [
-        open_source(name, size=size, seed=workload.seed, loop=True, clock=clock) for name in workload.input.sources
-    ]
-    # The sample is the first picture of the source itself: a camera is not asked for a second connection.
-    return Frames(tuple(source.name for source in sources), [[sources[0].read()]], sources)
+    source = open_source(name, size=size, seed=workload.seed, loop=True, clock=clock, patience_s=patience_s)
+    try:
+        picture = None
+        if sampled or source.live:
+            picture = source.read()
+        return source, picture
+    except BaseException:
+        source.close()
+        raise
+
+
+def _unopened(failed: Sequence[BaseException], count: int) -> BaseException:
+    """The error for sources that did not open: their own where there is one, else all of them in one."""
+    errors = [error for error in failed if isinstance(error, SourceError)]
+    if len(failed) == 1 or len(errors) < len(failed):
+        return failed[0]
+    got = "; ".join(dict.fromkeys(f"{error.what}: {error.got}" for error in errors))
+    return SourceError(f"{len(failed)} of {count} sources cannot be read", got=got, fix=errors[0].fix)
 
 
 def _decode(workload: Workload, names: tuple[str, ...], count: int) -> Frames:

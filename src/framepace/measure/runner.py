@@ -10,6 +10,7 @@ from typing import Protocol
 from framepace.clock.system import Clock
 from framepace.engine.engine import Engine
 from framepace.engine.pipeline import Sink
+from framepace.errors import SourceError, UsageError
 from framepace.facts.model import Layer, ModelSpec
 from framepace.facts.plan import Plan
 from framepace.facts.strategy import strategy_of
@@ -75,7 +76,7 @@ def opened(
     """
     if strategy_of(plan.engine).spawns_engines:
         with closing(WorkerProcesses(plan, workload, clock, tell)) as processes:
-            yield processes, processes.run
+            yield processes, partial(_run_there, processes, frames)
     elif engine is not None:
         yield engine, partial(_run_here, engine, plan, workload, frames)
     else:
@@ -93,4 +94,24 @@ def _run_here(
         return feeds[0]
 
     errors = engine.run(workload.scope, begin, state, sink, frames.sample)
-    return errors + [error for feed in feeds for error in feed.errors.values()]
+    errors += [error for feed in feeds for error in feed.errors.values()]
+    _check_measured(state, frames, errors)
+    return errors
+
+
+def _run_there(processes: WorkerProcesses, frames: Frames, state: RunState, sink: Sink) -> list[Exception]:
+    errors = processes.run(state, sink)
+    _check_measured(state, frames, errors)
+    return errors
+
+
+def _check_measured(state: RunState, frames: Frames, errors: list[Exception]) -> None:
+    """Raises where time has ended the run before anything was measured: a trace of nothing is no success."""
+    if state.measured or state.stopped != "finished" or errors:
+        return
+    if frames.live:
+        got = "; ".join(frames.notes) or ", ".join(frames.names)
+        fix = "check that the camera sends, or measure for longer"
+        raise SourceError("no picture came while it was measured", got=got, expected="pictures", fix=fix)
+    fix = "measure for longer, or with a higher rate"
+    raise UsageError("the run was over before a request was measured", got="no request after warm-up", fix=fix)

@@ -36,6 +36,13 @@ class Steady:
             self.stable = self._agree()
         return self.stable or now - self._start >= self._warmup.seconds_max * NS_PER_S
 
+    def ends_by(self, began: int) -> int | None:
+        """See StopRule; counted from the first delivery, if there was one."""
+        start = began
+        if self._start is not None:
+            start = self._start
+        return start + round(self._warmup.seconds_max * NS_PER_S)
+
     def _agree(self) -> bool:
         low = min(self._medians)
         spread = max(self._medians) - low
@@ -66,6 +73,15 @@ class Enough:
         if stop.seconds is not None and now - self._start >= stop.seconds * NS_PER_S:
             return True
         return stop.precision is not None and self._precise(latency, stop.precision)
+
+    def ends_by(self, began: int) -> int | None:
+        """See StopRule; counted from the first delivery, if there was one."""
+        if self._stop.seconds is None:
+            return None
+        start = began
+        if self._start is not None:
+            start = self._start
+        return start + round(self._stop.seconds * NS_PER_S)
 
     @property
     def seconds(self) -> float | None:

@@ -26,7 +26,7 @@ from framepace.engine.pipeline import Sink
 from framepace.errors import UsageError
 from framepace.facts.model import Layer, ModelSpec
 from framepace.facts.plan import Plan
-from framepace.facts.trace import REQUEST_COLUMNS
+from framepace.facts.trace import REQUEST_COLUMNS, Outcome
 from framepace.facts.workload import Closed, Stop, Warmup, Workload
 from framepace.feeds.runstate import RunState
 from framepace.measure.frames import LEAD_NS, Frames, open_frames
@@ -117,6 +117,7 @@ class WorkerProcesses:
         running = dict(enumerate(child.channel for child in self._children))
         stopping = False
         while running:
+            state.look(self._clock.now())
             if state.stopped is not None and not stopping:
                 stopping = True
                 for channel in running.values():
@@ -144,6 +145,7 @@ class WorkerProcesses:
     def _record(self, packed: bytes, index: int, state: RunState, sink: Sink) -> None:
         """Rows of process number `index`, numbered as those of one run."""
         rows = self._renumbered(unpacked(packed), index)
+        state.succeeded = state.succeeded or bool((rows[:, _AT["outcome"]] == Outcome.OK).any())
         last = rows[rows[:, _AT["model"]] == self._last_model]
         for due, delivered in last[:, [_AT["due"], _AT["delivered"]]].tolist():
             state.delivered(delivered - due, delivered)

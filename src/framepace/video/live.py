@@ -2,43 +2,61 @@
 
 from __future__ import annotations
 
-import re
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
 from framepace.clock.system import Clock
+from framepace.deadline import within
 from framepace.errors import SourceError
+from framepace.facts.address import shown
+from framepace.inputfile import out_of_descriptors
 from framepace.units import NS_PER_MS, NS_PER_S
-from framepace.video.file import Upright, stream_fps, video_stream
+from framepace.video.file import DECODER_OPTIONS, Upright, stream_fps, video_stream
 
 TIMEOUT_S = (10.0, 5.0)  # to open, and to wait for data: a stream that hangs is a stream that broke
 _BACKOFF_MAX_S = 30
+_MARGIN_S = 0.5  # on the time to open, for FFmpeg to say itself what was missing
+_SILENCE_S = 1.0  # without a picture, after which a note says so
 _NAP_NS = 500 * NS_PER_MS  # how soon a waiting reader sees that it was closed
 _LOW_DELAY = {"fflags": "nobuffer", "flags": "low_delay"}
+# What reads this machine instead of a network; an address may come from somebody else's plan.
+_LOCAL = ("async", "cache", "concat", "concatf", "crypto", "data", "fd", "file", "md5", "pipe", "subfile", "tee")
+_EXPECTED = "a stream that answers (rtsp, rtmp, http, udp, ...)"
+_FIX = "check the address, and that the camera answers"
 _OPTIONS = {"rtsp": {"rtsp_transport": "tcp"}, "rtsps": {"rtsp_transport": "tcp"}}
 
 
 class LiveStream:
     """A stream from the network; a connection that breaks is opened again, after 1, 2, 4, ... 30 s.
 
-    The first connection must succeed: SourceError names what is wrong with the address. Later ones are tried until
-    `close`, which any thread may call: a `read` under way then returns None, within `timeout` (open, data; seconds).
-    Damaged packets are skipped and counted. Nothing is dropped here: that is the buffer's decision.
+    The first connection must succeed and bring a picture: SourceError names what is wrong with the address. Later ones
+    are tried until `close`, which any thread may call: a `read` under way then returns None, within `timeout` (open,
+    data; seconds). Damaged packets are skipped and counted. Nothing is dropped here: that is the buffer's decision.
+
+    Args:
+        patience_s: how long `read` waits for a picture, reconnecting meanwhile, before it raises SourceError; None
+            waits until `close`.
     """
 
     live = True
 
-    def __init__(self, address: str, clock: Clock, timeout: tuple[float, float] = TIMEOUT_S) -> None:
+    def __init__(
+        self, address: str, clock: Clock, timeout: tuple[float, float] = TIMEOUT_S, patience_s: float | None = None
+    ) -> None:
         self.name = public(address)
         self._address = address
         self._clock = clock
         self._timeout = timeout
+        self._patience_s = patience_s
         self._closed = False
         self._failures = 0
         self._reconnects = 0
         self._damaged = 0
+        self._pictures = 0
+        self._waiting_since: float | None = None  # of the read that is under way, s
         self._why = ""
         self._upright = Upright()
         self._owner = threading.Lock()  # a container that is closed under a thread that reads it crashes the process
@@ -47,8 +65,11 @@ class LiveStream:
 
     @property
     def notes(self) -> list[str]:
-        """What broke so far."""
+        """What broke so far, and what is missing now."""
         notes = []
+        waiting_since = self._waiting_since
+        if waiting_since is not None and time.monotonic() - waiting_since >= _SILENCE_S:
+            notes.append(f"no picture came in the last {time.monotonic() - waiting_since:.0f} s{self._because()}")
         if self._reconnects:
             notes.append(f"reconnections: {self._reconnects}, the last because {self._why}")
         if self._damaged:
@@ -56,16 +77,20 @@ class LiveStream:
         return notes
 
     def read(self) -> Any:
-        """See Source; None only after `close`."""
+        """See Source; None only after `close`. Raises SourceError when patience ends, or no picture ever came."""
         with self._owner:
+            self._waiting_since = time.monotonic()
             frame = None
             while frame is None and not self._closed:
                 frame = self._next()
                 if frame is None:
+                    self._check_patience()
                     self._reconnect()
             if self._closed:
                 self._container.close()
                 return None
+            self._waiting_since = None
+            self._pictures += 1
             return frame
 
     def close(self) -> None:
@@ -75,20 +100,45 @@ class LiveStream:
             self._container.close()
             self._owner.release()
 
+    def _check_patience(self) -> None:
+        """Raises SourceError where nothing will come of trying again."""
+        assert self._waiting_since is not None
+        waited = time.monotonic() - self._waiting_since
+        if self._pictures and (self._patience_s is None or waited < self._patience_s):
+            return
+        if self._closed:
+            return
+        self._container.close()
+        message = "the stream gives no picture"
+        if self._pictures:
+            message = "the stream gives no more pictures"
+        got = f"{self.name}: none in {waited:.0f} s{self._because()}"
+        raise SourceError(message, got=got, expected="a picture now and then", fix=_FIX)
+
+    def _because(self) -> str:
+        if not self._why:
+            return ""
+        return f", because {self._why}"
+
     def _connect(self) -> None:
         container = _open_stream(self._address, self._timeout)
         self._stream = video_stream(container, self.name)
         self._container = container
-        self._packets = container.demux(self._stream)
+        self._packets = container.demux()  # of all streams: sound alone must not keep the wait for a picture going
         self._ready: deque[Any] = deque()
 
     def _next(self) -> Any:
-        """The next picture; None when the connection is broken."""
+        """The next picture; None when the connection is broken, or brings other things than pictures."""
+        began = time.monotonic()
         while not self._ready:
             packet = self._packet()
             if packet is None:
                 return None
-            self._ready.extend(self._decoded(packet))
+            if packet.stream_index == self._stream.index:
+                self._ready.extend(self._decoded(packet))
+            if not self._ready and time.monotonic() - began > max(self._timeout):
+                self._why = f"data came for {max(self._timeout):g} s, and no picture"
+                return None
         self._failures = 0
         return self._upright(self._ready.popleft())
 
@@ -123,6 +173,7 @@ class LiveStream:
             try:
                 self._connect()
             except SourceError:
+                self._check_patience()
                 continue
             self._reconnects += 1
             return
@@ -143,8 +194,8 @@ class LiveStream:
 
 
 def public(address: str) -> str:
-    """The address without its password, fit for messages and traces."""
-    return re.sub(r"://([^/@:]*):[^/@]*@", r"://\1:***@", address)
+    """The address without its secret, fit for messages and traces."""
+    return shown(address)
 
 
 def _timed_out(error: Exception) -> bool:
@@ -155,16 +206,38 @@ def _timed_out(error: Exception) -> bool:
 
 
 def _open_stream(address: str, timeout: tuple[float, float]) -> Any:
+    """The container of a stream, within the first `timeout`. Raises SourceError."""
     import av
 
-    options = {**_LOW_DELAY, **_OPTIONS.get(address.partition("://")[0], {})}
+    scheme = address.partition("://")[0]
+    if any(protocol in _LOCAL for protocol in scheme.lower().replace("+", ",").split(",")):
+        raise SourceError("the address is of no stream", got=public(address), expected=_EXPECTED, fix=_FIX)
+    options = {**_LOW_DELAY, **DECODER_OPTIONS, **_OPTIONS.get(scheme, {})}
+    began = time.monotonic()
     try:
-        return av.open(address, options=options, timeout=timeout)
-    except (av.FFmpegError, OSError) as error:
-        reason = error.strerror or error
-        if _timed_out(error):
-            reason = f"no answer in {timeout[0]:g} s"
-        got = f"{public(address)}: {reason}"
-        fix = "check the address, and that the camera answers"
-        expected = "a stream that answers (rtsp, rtmp, http, udp, ...)"
-        raise SourceError("the stream cannot be opened", got=got, expected=expected, fix=fix) from error
+        # FFmpeg heeds the timeout for connecting and again for finding the streams, and not while it resolves a name.
+        return within(
+            timeout[0] + _MARGIN_S,
+            "the stream cannot be opened",
+            lambda: av.open(address, options=options, timeout=timeout),
+            got=public(address),
+            fix=_FIX,
+            error=SourceError,
+            late=lambda container: container.close(),
+        )
+    except (av.FFmpegError, OSError, ValueError) as error:
+        waited = time.monotonic() - began
+        raise _unopened(address, error, waited >= timeout[0], timeout[0]) from error
+
+
+def _unopened(address: str, error: Exception, late: bool, seconds: float) -> SourceError:
+    """The error for a stream that did not open; `late`: for want of an answer, whatever FFmpeg makes of that."""
+    if out_of_descriptors(error):
+        fix = "close some, or raise the limit (ulimit -n)"
+        message = "the stream could not be opened: too many files are open"
+        return SourceError(message, got=public(address), fix=fix)
+    reason = getattr(error, "strerror", None) or error
+    if late or _timed_out(error):
+        reason = f"no answer in {seconds:g} s"
+    got = f"{public(address)}: {reason}"
+    return SourceError("the stream cannot be opened", got=got, expected=_EXPECTED, fix=_FIX)

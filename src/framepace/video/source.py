@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache, partial
 from itertools import cycle, islice
@@ -11,6 +12,7 @@ import numpy as np
 
 from framepace.clock.system import Clock, SystemClock
 from framepace.errors import SourceError
+from framepace.facts.address import expanded
 from framepace.video.file import VideoFile
 from framepace.video.live import LiveStream
 
@@ -18,6 +20,9 @@ SYNTHETIC = "synthetic"
 _SYNTHETIC_FPS = 30
 _SYNTHETIC_BITS_PER_S = 4_000_000
 _HELD_BYTES = 256 << 20
+_PATIENCE_S = 20.0  # with a stream of which some pictures are wanted
+_LARGEST_SYNTHETIC_PIXELS = 1 << 25  # those of 8K; making them takes 70 bytes each
+_LONGEST_SYNTHETIC_SIDE = 8190  # what MPEG-4 holds
 
 
 class Source(Protocol):
@@ -39,22 +44,32 @@ class Source(Protocol):
 
 
 def open_source(
-    spec: str, *, size: tuple[int, int] = (720, 1280), seed: int = 0, loop: bool = True, clock: Clock | None = None
+    spec: str,
+    *,
+    size: tuple[int, int] = (720, 1280),
+    seed: int = 0,
+    loop: bool = True,
+    clock: Clock | None = None,
+    patience_s: float | None = None,
 ) -> Source:
     """A source from a video file's path, a stream's address (with '://') or 'synthetic' (frames of `size`).
 
-    Raises SourceError for what cannot be opened or holds no picture.
+    ${NAME} in it stands for an environment variable, so that no plan or command has to hold a password.
+
+    `patience_s` is how long a stream may be without a picture (see LiveStream). Raises SourceError for what cannot be
+    opened or holds no picture, UsageError for a variable that is not set.
     """
+    spec = expanded(spec, os.environ)
     if spec == SYNTHETIC:
         return VideoFile(SYNTHETIC, loop, synthetic_video(size, seed))
     if "://" in spec and not spec.startswith("file://"):
-        return LiveStream(spec, clock or SystemClock())
+        return LiveStream(spec, clock or SystemClock(), patience_s=patience_s)
     return VideoFile(spec.removeprefix("file://"), loop)
 
 
 def decode_all(spec: str, limit: int, *, size: tuple[int, int] = (720, 1280), seed: int = 0) -> list[Any]:
     """Up to `limit` pictures from the start of `spec`, held in memory (256 MiB at most)."""
-    source = open_source(spec, size=size, seed=seed, loop=False)
+    source = open_source(spec, size=size, seed=seed, loop=False, patience_s=_PATIENCE_S)
     try:
         pictures = list(islice(iter(source.read, None), 1))
         if not pictures:
@@ -94,6 +109,10 @@ def synthetic_video(size: tuple[int, int], seed: int = 0) -> bytes:
     import av
 
     height, width = (max(2, side // 2 * 2) for side in size)
+    if height * width > _LARGEST_SYNTHETIC_PIXELS or max(height, width) > _LONGEST_SYNTHETIC_SIDE:
+        expected = f"at most {_LARGEST_SYNTHETIC_PIXELS:,} pixels, and {_LONGEST_SYNTHETIC_SIDE} on a side"
+        fix = "give a smaller size, or a video"
+        raise SourceError("synthetic frames are too large", got=f"{width}x{height}", expected=expected, fix=fix)
     file = BytesIO()
     with av.open(file, "w", format="mp4") as container:
         stream: Any = container.add_stream("mpeg4", rate=_SYNTHETIC_FPS)

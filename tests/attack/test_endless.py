@@ -1,0 +1,144 @@
+"""Commands given what never ends: each ends by itself, in time, with a sentence that says what did not answer."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Callable
+from io import BufferedIOBase
+from pathlib import Path
+
+import pytest
+
+from tests.video.test_live import broadcast, camera, silent_server
+
+START_S = 30.0  # for Python and the libraries to load, on a machine that does much else
+OPEN_S = 10.5  # LiveStream's deadline to open
+# Warm-up, the grace on the run's time, and the patience with reads that are under way (feeds/runstate.py, stream.py).
+END_S = 3.0 + 5.0 + 6.0
+BENCH = ("bench", "null", "--set", "backend=null", "--scope", "stream")
+BLOCK = 1316
+
+
+def framepace(folder: Path, *arguments: str, timeout: float = START_S) -> subprocess.CompletedProcess[str]:
+    """The command, within `timeout`; a hang is a failure of the test."""
+    command = [sys.executable, "-m", "framepace", *arguments]
+    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
+    assert "Traceback" not in run.stderr + run.stdout
+    return run
+
+
+def words(text: str) -> str:
+    """What a terminal broke into lines, in one."""
+    return re.sub(r"\s+", " ", text)
+
+
+def refused(run: subprocess.CompletedProcess[str]) -> str:
+    """The error of a command that failed as a user's mistake, in one line."""
+    assert run.returncode == 2, run.stdout + run.stderr
+    assert run.stderr.startswith("error: ")
+    return words(run.stderr)
+
+
+def a_pipe(folder: Path) -> str:
+    """A pipe that nobody writes to."""
+    os.mkfifo(folder / "pipe")
+    return "pipe"
+
+
+def a_bomb(folder: Path) -> str:
+    """An exported program of a hundred kilobytes that unpacks to a hundred megabytes."""
+    with zipfile.ZipFile(folder / "bomb.pt2", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("m/models/model.json", "{}")
+        file.writestr("m/data/weights/weight_0", bytes(100 << 20))
+    return "bomb.pt2"
+
+
+@pytest.mark.parametrize("make", [a_pipe, a_bomb, lambda _: "/dev/zero", lambda _: "x" * 5000])
+def test_a_model_that_never_ends_is_refused(tmp_path: Path, make: Callable[[Path], str]) -> None:
+    """A pipe, a device, a bomb, a name that no file system has."""
+    refused(framepace(tmp_path, "bench", make(tmp_path)))
+
+
+@pytest.mark.parametrize("make", [a_pipe, lambda _: "/dev/zero", lambda _: "pipe://0"])
+def test_a_video_that_never_ends_is_refused(tmp_path: Path, make: Callable[[Path], str]) -> None:
+    """A pipe, a device, the command's own standard input."""
+    refused(framepace(tmp_path, *BENCH, "--video", make(tmp_path)))
+
+
+def test_a_plan_in_a_pipe_is_refused(tmp_path: Path) -> None:
+    """Whoever asks for a plan gets a sentence instead of a wait."""
+    os.mkfifo(tmp_path / "plan.yaml")
+    for command in ("bench", "explain"):
+        refused(framepace(tmp_path, command, "plan.yaml"))
+    refused(framepace(tmp_path, "plan", "show", "plan.yaml"))
+
+
+def test_a_built_in_model_of_absurd_size_is_refused(tmp_path: Path) -> None:
+    """Before anything is made."""
+    assert "99999x99999" in refused(framepace(tmp_path, "bench", "builtin:classifier@99999x99999"))
+
+
+def test_cameras_that_connect_and_never_send_are_named_after_one_deadline(tmp_path: Path) -> None:
+    """Three that do not answer take no longer than one; each is in the error."""
+    with silent_server(b"") as first, silent_server(b"HTTP/1.1 200 OK\r\nConte") as second:
+        addresses = [f"http://127.0.0.1:{first}/a", f"rtsp://127.0.0.1:{first}/b", f"http://127.0.0.1:{second}/c"]
+        videos = [argument for address in addresses for argument in ("--video", address)]
+        began = time.monotonic()
+        error = refused(framepace(tmp_path, *BENCH, *videos, "--seconds", "3", timeout=START_S + OPEN_S))
+        assert time.monotonic() - began < START_S + OPEN_S
+    assert all(address in error for address in addresses)
+    assert "no answer in 10 s" in error
+
+
+class Cameras:
+    """A good camera and one that sends a second of pictures and then nothing, at '/camera' of their servers."""
+
+    def __init__(self) -> None:
+        self.over = threading.Event()
+
+    def good(self, _: int, file: BufferedIOBase) -> None:
+        """Send for ever, as fast as a camera."""
+        data = broadcast()
+        try:
+            while not self.over.is_set():
+                for place in range(0, len(data), BLOCK):
+                    file.write(data[place : place + BLOCK])
+                    file.flush()
+                    self.over.wait(1 / (len(data) / BLOCK))
+        except OSError:  # the command has ended
+            return
+
+    def stalled(self, number: int, file: BufferedIOBase) -> None:
+        """The first connection brings pictures, then none; the others never bring any."""
+        if number == 0:
+            file.write(broadcast())
+            file.flush()
+        self.over.wait(60)
+
+
+def test_a_camera_that_falls_silent_ends_a_run_with_the_time_and_is_named(tmp_path: Path) -> None:
+    """With the time and the deadlines after it; where nothing was measured, that is an error."""
+    cameras = Cameras()
+    with camera(cameras.stalled) as (address, _):
+        run = framepace(tmp_path, *BENCH, "--video", address, "--seconds", "2", timeout=START_S + 2 + END_S)
+        cameras.over.set()
+    assert run.returncode == 2 or "effective, " in run.stdout
+    assert f"{address}: no picture came in the last " in words(run.stdout + run.stderr)
+
+
+def test_a_run_with_other_cameras_goes_on_without_the_silent_one(tmp_path: Path) -> None:
+    """The others are measured to the end of the time, and a note names the one that gave no picture."""
+    cameras = Cameras()
+    with camera(cameras.good) as (good, _), camera(cameras.stalled) as (stalled, _):
+        sources = ("--video", good, "--video", stalled)
+        run = framepace(tmp_path, *BENCH, *sources, "--seconds", "5", timeout=START_S + 5 + OPEN_S + END_S)
+        cameras.over.set()
+    assert run.returncode == 0, run.stderr
+    assert f"{stalled}: no picture came in the last " in words(run.stdout)
+    assert f"{good}: no picture" not in words(run.stdout)
