@@ -70,6 +70,7 @@ def framepace(command: str) -> list[str]:
     return ["-m", "framepace", *words, *SHORT.get(words[0], ())]
 
 
+@pytest.mark.timeout(900)  # README has nine commands: a busy machine takes minutes
 @pytest.mark.parametrize("page", pages_with(""), ids=name)
 def test_the_commands_of_a_page_run(page: Path, tmp_path: Path, environment: dict[str, str]) -> None:
     """Those without a mark, in their order, in one folder, with short limits."""
