@@ -235,12 +235,9 @@ class DeviceWorker(Worker):
         return results
 
     def _slot(self, inputs: Resolved, outputs: Sequence[TensorSpec], pinned: bool, blocking: bool) -> Slot:
-        host: dict[str, NDArray[Any]] = {}
-        device: dict[str, Memory] = {}
-        for tensor in (*inputs.inputs, *outputs):
-            shape = tuple(int(d) for d in tensor.shape)
-            host[tensor.name] = self._device.host(shape, tensor.dtype, pinned)
-            device[tensor.name] = self._device.memory(host[tensor.name].nbytes)
+        tensors = (*inputs.inputs, *outputs)
+        host = {tensor.name: self._host_memory(tensor, pinned) for tensor in tensors}
+        device = {name: self._device.memory(array.nbytes) for name, array in host.items()}
         host_outputs = {tensor.name: host.pop(tensor.name) for tensor in outputs}
         for tensor in inputs.inputs:
             staging_array(tensor, host[tensor.name])
@@ -253,6 +250,10 @@ class DeviceWorker(Worker):
             events[_READY] = events[_COMPUTED]
         return events
 
+    def _host_memory(self, tensor: TensorSpec, pinned: bool) -> NDArray[Any]:
+        shape = tuple(int(d) for d in tensor.shape)
+        return self._device.host(shape, tensor.dtype, pinned)
+
     def _host_array(self, slot: Slot, name: str, produced: Produced) -> NDArray[Any]:
         """A host array for an output that the library made: a view of memory that only grows, for locking it is slow.
 
@@ -261,13 +262,18 @@ class DeviceWorker(Worker):
         out = slot.results.get(name)
         if out is not None and out.shape == produced.shape and out.dtype == produced.dtype:
             return out
+        buffer = self._buffer(slot, name, produced.size)
+        return buffer[: produced.size].view(produced.dtype).reshape(produced.shape)
+
+    def _buffer(self, slot: Slot, name: str, size: int) -> NDArray[Any]:
+        """Host memory of at least `size` bytes for the output `name`."""
         buffer = slot.buffers.get(name)
         if buffer is None:
-            buffer = slot.buffers[name] = self._device.host((produced.size,), "uint8", self._pinned)
-        elif buffer.nbytes < produced.size:
-            size = max(produced.size, 2 * buffer.nbytes)
             buffer = slot.buffers[name] = self._device.host((size,), "uint8", self._pinned)
-        return buffer[: produced.size].view(produced.dtype).reshape(produced.shape)
+        elif buffer.nbytes < size:
+            size = max(size, 2 * buffer.nbytes)
+            buffer = slot.buffers[name] = self._device.host((size,), "uint8", self._pinned)
+        return buffer
 
     def _part(self, name: str, size: int, count: int) -> int:
         """Bytes of the first `count` items; all of a tensor that has no batch."""

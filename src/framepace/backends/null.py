@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count as counter
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from msgspec import Meta, convert
@@ -17,7 +17,7 @@ from framepace.backends.options import checked
 from framepace.clock.system import Clock
 from framepace.errors import BackendError, UsageError
 from framepace.facts.base import Fact
-from framepace.facts.model import ModelSpec
+from framepace.facts.model import ModelSpec, TensorSpec
 from framepace.facts.plan import ModelPlan, NonNegative, Option
 from framepace.models.spec import Resolved, inspect, resolve
 from framepace.progress import Tell
@@ -63,20 +63,34 @@ class _Options(Fact, frozen=True, kw_only=True):
     nan_at: _Count = 0
 
 
+def _zeros(tensors: Sequence[TensorSpec]) -> dict[str, NDArray[Any]]:
+    """An array of zeros for each tensor, by name."""
+    return {tensor.name: np.zeros([int(d) for d in tensor.shape], tensor.dtype) for tensor in tensors}
+
+
+def _generators(seed: int) -> tuple[np.random.Generator, np.random.Generator]:
+    """A generator for noise and one for outliers: the first requests are the same however many are drawn."""
+    return np.random.default_rng([seed, 0]), np.random.default_rng([seed, 1])
+
+
+def _level(chosen: _Options, count: int) -> NDArray[np.float64]:
+    """The factor of each request: 1, then on a ramp to that of the second tier."""
+    progress = np.clip((np.arange(count) - chosen.tier_at + 1) / max(1, chosen.ramp), 0, 1)
+    return np.asarray(1 + progress * (chosen.tier_factor - 1), dtype=np.float64)
+
+
 def durations(options: Mapping[str, Option], count: int) -> NDArray[np.int64]:
     """Durations in ns of requests 0..count-1 under the backend's options: level x noise x outliers.
 
     The level goes linearly from 1 to tier_factor over `ramp` requests from `tier_at` on.
     """
     chosen = convert(dict(options), _Options, strict=False)
-    # A generator for each, so that the first requests are the same however many are drawn.
-    normal, uniform = (np.random.default_rng([chosen.seed, stream]) for stream in (0, 1))
+    normal, uniform = _generators(chosen.seed)
     noise = np.maximum(1 + chosen.noise * normal.standard_normal(count), _LEAST_NOISE)
     is_outlier = uniform.random(count) < chosen.outlier_share
     level = np.ones(count)
     if "tier_at" in options:
-        progress = np.clip((np.arange(count) - chosen.tier_at + 1) / max(1, chosen.ramp), 0, 1)
-        level += progress * (chosen.tier_factor - 1)
+        level = _level(chosen, count)
     factor = level * noise * np.where(is_outlier, chosen.outlier_factor, 1.0)
     return np.asarray(factor * chosen.latency_us * NS_PER_US, dtype=np.int64)
 
@@ -124,8 +138,8 @@ class _NullWorker(Worker):
         self._ns_per_item = round(float(options.get("batch_us", 0.0)) * NS_PER_US)
         self._fail_at = options.get("fail_at")
         self._nan_at = options.get("nan_at")
-        self._inputs = {t.name: np.zeros(resolved.shapes[t.name], t.dtype) for t in resolved.inputs}
-        self._outputs = {t.name: np.zeros([int(d) for d in t.shape], t.dtype) for t in spec.outputs}
+        self._inputs = _zeros(resolved.inputs)
+        self._outputs = _zeros(spec.outputs)
 
     def staging(self, slot: int) -> Tensors:
         return self._inputs

@@ -223,13 +223,18 @@ class SimulatedWorker(Worker):
         session = self._session
         job = Job(session.tenant, self._stream, session.demand(count), now + self._launch_ns, fed, group=self._group)
         if self._plan.transfer != "device" or not self._filled[slot]:
-            pinned = self._plan.transfer != "pageable"
-            job.up_bytes = self._upload.bytes(count)
-            job.down_bytes = self._download.bytes(count)
-            job.h2d = copy_ns(session.model, job.up_bytes, pinned, self._upload.copies)
-            job.d2h = copy_ns(session.model, job.down_bytes, pinned, self._download.copies)
+            self._add_copies(job, count)
         self._filled[slot] = True
         return job
+
+    def _add_copies(self, job: Job, count: int) -> None:
+        """What is copied for `count` frames, and how long that takes."""
+        device = self._session.model
+        pinned = self._plan.transfer != "pageable"
+        job.up_bytes = self._upload.bytes(count)
+        job.down_bytes = self._download.bytes(count)
+        job.h2d = copy_ns(device, job.up_bytes, pinned, self._upload.copies)
+        job.d2h = copy_ns(device, job.down_bytes, pinned, self._download.copies)
 
     def _count_run(self) -> None:
         """Raises BackendError in the run that is to fail."""

@@ -25,8 +25,12 @@ def command(traces: Traces, out: File = None, overwrite: Overwrite = False, json
     from framepace.store import load_trace
 
     loaded = [load_trace(path) for path in traces]
-    explanation = _explanation_beside(traces[0])
-    path = api.report(loaded, out=out or traces[0] / "report.html", explanation=explanation, overwrite=overwrite)
+    path = api.report(
+        loaded,
+        out=out or traces[0] / "report.html",
+        explanation=_explanation_beside(traces[0]),
+        overwrite=overwrite,
+    )
     give(
         json,
         lambda: documents.report_document(str(path), loaded, [api.summary(t) for t in loaded]),

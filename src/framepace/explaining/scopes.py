@@ -47,15 +47,26 @@ def gather_evidence(case: Case, draft: Draft) -> Evidence:
     return Evidence(case, dict(draft.traces), summaries, len(usable_cores()))
 
 
+def _wanted_s(case: Case) -> float:
+    """Seconds of the stream until its p99 can be estimated."""
+    fps = load_fps(case.workload.load)
+    if not fps:
+        return _CLOSED_STREAM_S
+    return _P99_REQUESTS / fps
+
+
+def _without_gaps(case: Case) -> Case:
+    """`case` with a closed load that keeps each of its workers busy."""
+    back_to_back = Closed(concurrency=case.plan.engine.workers)
+    return replace(case, workload=replace(case.workload, load=back_to_back))
+
+
 def _runs(case: Case, time_s: float) -> tuple[_Run, ...]:
     """The measurements that fit into an explanation of `time_s` seconds."""
-    fps = load_fps(case.workload.load)
-    wanted = _P99_REQUESTS / fps if fps else _CLOSED_STREAM_S
-    stream_s = min(time_s * _STREAM_SHARE, wanted)
+    stream_s = min(time_s * _STREAM_SHARE, _wanted_s(case))
     short_s = max(_SHORTEST_S, stream_s / 5)
     stream, pipeline, model = (apply(case, {"scope": scope}) for scope in ("stream", "pipeline", "model"))
-    back_to_back = Closed(concurrency=case.plan.engine.workers)
-    gapless = replace(model, workload=replace(model.workload, load=back_to_back))
+    gapless = _without_gaps(model)
     return (
         _Run("stream", stream, stream_s, "everything as in production: decode, prepare, infer, finish"),
         _Run("pipeline", pipeline, short_s, "the same without decoding"),

@@ -57,8 +57,7 @@ def try_causes(lab: Lab, evidence: Evidence, causes: tuple[Hypothesis, ...], dra
     """
     suspects = list(_suspects(evidence, causes, draft))
     while suspects:
-        suspect = max(suspects, key=lambda s: (s.key in draft.trials, s.suspicion.share))
-        suspects.remove(suspect)
+        suspect = _pop_next(suspects, draft)
         reason = _not_worth_a_trial(evidence, suspect, draft)
         if reason is None and suspect.key not in draft.trials:
             reason = _try(lab, suspect, len(suspects) + 1, draft)
@@ -66,6 +65,13 @@ def try_causes(lab: Lab, evidence: Evidence, causes: tuple[Hypothesis, ...], dra
             draft.add(_finding(evidence, suspect, draft.trials[suspect.key]), suspect.probe.metric)
         else:
             draft.not_tested[suspect.cause.code] = f"{suspect.cause.title}: {reason}"
+
+
+def _pop_next(suspects: list[_Suspect], draft: Draft) -> _Suspect:
+    """Take out one whose trial has been run, otherwise the one that may be worth the most."""
+    suspect = max(suspects, key=lambda s: (s.key in draft.trials, s.suspicion.share))
+    suspects.remove(suspect)
+    return suspect
 
 
 def _suspects(evidence: Evidence, causes: tuple[Hypothesis, ...], draft: Draft) -> Iterator[_Suspect]:

@@ -38,19 +38,27 @@ def build_feed(
     Raises:
         UsageError: the batching contradicts the plan's target, or a source that is not live has no arrivals.
     """
-    if arrivals is None and not all(source.live for source in sources):
-        raise UsageError("only live sources bring their own pace", got="a file without arrivals", fix="give it a rate")
+    _check_pace(sources, arrivals)
     batcher = _deadline_batcher(plan, len(sources), arrivals)
     pacer.state.batches = batcher
     if arrivals is None or threads:
-        by_window = WindowBatcher(batch_rule(plan))
-        return StreamFeed(sources, arrivals, batcher or by_window, plan.source, pacer, on_drop)
+        return StreamFeed(sources, arrivals, batcher or WindowBatcher(batch_rule(plan)), plan.source, pacer, on_drop)
     if batcher is not None:
         return DeadlineFeed(sources, [Lane(part, *share) for part in arrivals], batcher, pacer)
-    merged: Arrivals = Interleaved(arrivals)
-    if not merged.bulk:
-        merged = Lane(merged, *share)
-    return InlineFeed(sources, merged, batch_rule(plan), pacer)
+    return InlineFeed(sources, _merged(arrivals, share), batch_rule(plan), pacer)
+
+
+def _check_pace(sources: Sequence[PictureSource], arrivals: Sequence[Arrivals] | None) -> None:
+    if arrivals is None and not all(source.live for source in sources):
+        raise UsageError("only live sources bring their own pace", got="a file without arrivals", fix="give it a rate")
+
+
+def _merged(arrivals: Sequence[Arrivals], share: tuple[int, int]) -> Arrivals:
+    """The frames of all sources in order; of a load that is not bulk, those of this process."""
+    merged = Interleaved(arrivals)
+    if merged.bulk:
+        return merged
+    return Lane(merged, *share)
 
 
 def batch_rule(plan: Plan) -> BatchRule:

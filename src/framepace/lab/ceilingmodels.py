@@ -102,15 +102,27 @@ def copy(sizes: Sizes) -> Any:
     return _model([("Neg", ["x"], "y")], ["batch", sizes.floats], {}, np.float32)
 
 
+def _initializers(constants: dict[str, NDArray[Any]]) -> list[Any]:
+    from onnx import numpy_helper
+
+    return [numpy_helper.from_array(array, name) for name, array in constants.items()]
+
+
 def _model(nodes: list[Node], shape: list[Any], constants: dict[str, NDArray[Any]], dtype: Any) -> Any:
     """A model from x to y, both of `shape`."""
-    from onnx import helper, numpy_helper
+    from onnx import helper
 
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
     x, y = (helper.make_tensor_value_info(name, kind, shape) for name in ("x", "y"))
     operators = [helper.make_node(op, inputs, [output], name=output) for op, inputs, output in nodes]
-    initializers = [numpy_helper.from_array(array, name) for name, array in constants.items()]
-    graph = helper.make_graph(operators, "ceilings", [x], [y], initializers)
+    graph = helper.make_graph(operators, "ceilings", [x], [y], _initializers(constants))
+    return _as_model(graph)
+
+
+def _as_model(graph: Any) -> Any:
+    """A model of `graph` in versions that every runtime reads."""
+    from onnx import helper
+
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], producer_name="framepace")
     model.ir_version = _IR_VERSION
     return model

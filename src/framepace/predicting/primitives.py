@@ -168,16 +168,22 @@ def samples(trace: Trace) -> dict[str, tuple[int, ...]]:
         return {}
     first = np.flatnonzero(np.diff(rows["batch_id"], prepend=-1))
     last = np.append(first[1:], len(rows["due"])) - 1
-    # All that follows looks at the first frame of each batch, but for the time after it.
+    # Everything is read off the first frame of each batch, except for the time after it.
     batches = {name: column[first] for name, column in rows.items()}
-    stages = _per_frame(batches) | _inference(batches)
-    if trace.meta.workload.scope == "stream":
-        stages["decode"] = batches["decoded"] - batches["captured"]
-    stages["after"] = _around(batches, rows["queued"][last])
-    waited = batches["available"] < batches["due"]
-    if waited.any():
-        stages["wake"] = np.maximum(0, (batches["captured"] - batches["due"])[waited])
+    stages = _stages(batches, rows["queued"][last], decoded=trace.meta.workload.scope == "stream")
     return {name: tuple(values.tolist()) for name, values in stages.items()}
+
+
+def _stages(batches: Mapping[str, Column], last_queued: Column, decoded: bool) -> dict[str, Column]:
+    """The stages of each batch; 'wake' only of those that a worker waited for."""
+    stages = _per_frame(batches) | _inference(batches)
+    if decoded:
+        stages["decode"] = batches["decoded"] - batches["captured"]
+    stages["after"] = _around(batches, last_queued)
+    wake = _wake(batches)
+    if len(wake):
+        stages["wake"] = wake
+    return stages
 
 
 def _in_order(trace: Trace) -> Mapping[str, Column]:
@@ -197,6 +203,20 @@ def _per_frame(batches: Mapping[str, Column]) -> dict[str, Column]:
     }
 
 
+def _wake(batches: Mapping[str, Column]) -> Column:
+    """How late the frames were taken that a worker waited for."""
+    waited = batches["available"] < batches["due"]
+    late: Column = np.maximum(0, (batches["captured"] - batches["due"])[waited])
+    return late
+
+
+def _device_end(batches: Mapping[str, Column]) -> Column:
+    """When the device has computed and copied back."""
+    computed = batches["compute_at"] + batches["compute"]
+    ends: Column = np.maximum(computed, batches["d2h_at"] + batches["d2h"])
+    return ends
+
+
 def _inference(batches: Mapping[str, Column]) -> dict[str, Column]:
     """The whole call; or, where the device reports its own times, those and the call around them.
 
@@ -205,8 +225,7 @@ def _inference(batches: Mapping[str, Column]) -> dict[str, Column]:
     started = batches["started"]
     if (batches["compute"] < 0).any():
         return {"infer": batches["finished"] - started}
-    compute_ends = batches["compute_at"] + batches["compute"]
-    ended = np.maximum(compute_ends, batches["d2h_at"] + batches["d2h"])
+    ended = _device_end(batches)
     return {
         **{name: batches[name] for name in _DEVICE_PARTS},
         "enqueue": batches["enqueued"] - started,

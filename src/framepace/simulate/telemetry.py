@@ -67,10 +67,14 @@ def sample(now: int, device: Device, activity: Activity, length: int) -> Sample:
         now, device.index, governor.mhz, model.memory_mhz, int(governor.power_w * 1000), round(governor.temperature_c),
         round(100 * activity.busy / length), governor.reasons,
         _per_second(activity.up, length), _per_second(activity.down, length),
-        round(1000 * activity.sm / length), round(1000 * activity.tensor / length),
-        round(1000 * activity.dram / length), device.memory,
+        _per_mille(activity.sm, length), _per_mille(activity.tensor, length),
+        _per_mille(activity.dram, length), device.memory,
         model.pcie_generation or -1, model.pcie_lanes or -1, int(governor.energy_mj),
     )  # fmt: skip
+
+
+def _per_mille(part: float, length: int) -> int:
+    return round(1000 * part / length)
 
 
 def _per_second(size: int, ns: int) -> int:

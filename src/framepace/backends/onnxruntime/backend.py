@@ -100,6 +100,12 @@ class OnnxRuntimeBackend(Backend):
         return {"onnxruntime": onnxruntime.__version__}
 
 
+def _set_spinning(options: Any, spinning: bool) -> None:
+    """Whether the threads of both pools spin while they wait for work."""
+    for pool in ("intra_op", "inter_op"):
+        options.add_session_config_entry(f"session.{pool}.allow_spinning", str(int(spinning)))
+
+
 def _session_options(model: ModelPlan) -> Any:
     import onnxruntime as ort
 
@@ -107,8 +113,7 @@ def _session_options(model: ModelPlan) -> Any:
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = model.threads
-    for pool in ("intra_op", "inter_op"):
-        options.add_session_config_entry(f"session.{pool}.allow_spinning", str(int(model.spinning)))
+    _set_spinning(options, model.spinning)
     options.inter_op_num_threads = int(chosen.get("inter_threads", 0))
     options.enable_mem_pattern = bool(chosen.get("mem_pattern", True))
     options.enable_cpu_mem_arena = bool(chosen.get("arena", True))

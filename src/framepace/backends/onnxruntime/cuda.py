@@ -11,7 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from framepace.backends.base import Worker
 from framepace.backends.deviceworker import DeviceWorker, Produced, Slot, compute_stream
@@ -21,6 +21,9 @@ from framepace.errors import BackendError, UsageError
 from framepace.facts.model import Layer, TensorSpec
 from framepace.facts.plan import ModelPlan
 from framepace.models.spec import Resolved
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 PROVIDER = "CUDAExecutionProvider"
 OPTIONS: Mapping[str, str] = {
@@ -264,15 +267,19 @@ def _fixed(shape: Sequence[Any]) -> bool:
     return bool(shape) and all(isinstance(d, int) for d in shape[1:])
 
 
-def _largest_outputs(ort: Any, session: Any, resolved: Resolved) -> tuple[TensorSpec, ...]:
-    """Outputs of the largest batch, from one run outside of any graph."""
+def _zeros(resolved: Resolved) -> dict[str, NDArray[Any]]:
+    """An input of zeros for each name."""
     import numpy as np
 
+    return {t.name: np.zeros([int(d) for d in t.shape], t.dtype) for t in resolved.inputs}
+
+
+def _largest_outputs(ort: Any, session: Any, resolved: Resolved) -> tuple[TensorSpec, ...]:
+    """Outputs of the largest batch, from one run outside of any graph."""
     options = ort.RunOptions()
     options.add_run_config_entry("gpu_graph_id", "-1")
-    feed = {t.name: np.zeros([int(d) for d in t.shape], t.dtype) for t in resolved.inputs}
     try:
-        results = session.run(None, feed, options)
+        results = session.run(None, _zeros(resolved), options)
     except Exception as error:  # ONNX Runtime raises many classes of its own, none of them public
         raise cuda.translate(error, "its first inference") from error
     return tuple(

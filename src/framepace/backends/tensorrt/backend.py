@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -143,6 +143,10 @@ class _TrtSession(Session):
         resolved = resolve(inspect(file), plan)
         self.spec = replace(original, inputs=resolve(original, plan).inputs)
         engine_file = partial(build.engine_file, self._lib, plan, file, resolved, target, tell)
+        return self._load_cached(engine_file), resolved
+
+    def _load_cached(self, engine_file: Callable[..., Path]) -> Path:
+        """Load the engine of the cache; one that does not load is built again."""
         path = engine_file()
         try:
             self.engine = engine.load(self._lib, path)
@@ -151,7 +155,7 @@ class _TrtSession(Session):
         except BackendError:  # damaged, or from before a change that the key does not see
             path = engine_file(again=True)
             self.engine = engine.load(self._lib, path)
-        return path, resolved
+        return path
 
     def _worker(self, index: int) -> Worker:
         return self._make_worker(index, self._plan)[0]

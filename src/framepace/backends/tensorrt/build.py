@@ -173,8 +173,11 @@ def _set_options(trt: Any, config: Any, model: ModelPlan) -> None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, int(options["workspace_mb"]) << 20)
     if "tactics" in options:
         config.set_tactic_sources(tactics(trt, str(options["tactics"])))
-    verbosity = str(options.get("verbosity", "detailed"))
-    config.profiling_verbosity = getattr(trt.ProfilingVerbosity, _VERBOSITIES[verbosity])
+    config.profiling_verbosity = _verbosity(trt, str(options.get("verbosity", "detailed")))
+
+
+def _verbosity(trt: Any, name: str) -> Any:
+    return getattr(trt.ProfilingVerbosity, _VERBOSITIES[name])
 
 
 def set_precision(lib: Library, config: Any, precision: str) -> None:
@@ -215,13 +218,20 @@ def profile(builder: Any, config: Any, network: Any, resolved: Resolved, name: s
     if not any(-1 in tuple(tensor.shape) for tensor in inputs):
         return None
     shape_profile = builder.create_optimization_profile()
-    for tensor, shape in resolved.shapes.items():
-        smallest = (1, *shape[1:]) if tensor in resolved.batched else shape
-        shape_profile.set_shape(tensor, smallest, shape, shape)
+    _set_shapes(shape_profile, resolved)
     number = config.add_optimization_profile(shape_profile)
     if number < 0:
         raise ModelError(f"TensorRT does not take the shapes of {name}", got=resolved.shapes, fix=_OTHERWISE)
     return shape_profile
+
+
+def _set_shapes(shape_profile: Any, resolved: Resolved) -> None:
+    """The smallest, best and largest shape of each input."""
+    for tensor, shape in resolved.shapes.items():
+        smallest = shape
+        if tensor in resolved.batched:
+            smallest = (1, *shape[1:])
+        shape_profile.set_shape(tensor, smallest, shape, shape)
 
 
 def shape_values(model: str, tensor: str) -> ModelError:

@@ -86,10 +86,14 @@ class TorchSession(Session):
         if compiled:
             run = self._compiled(run, tell)
         if compiled or is_script:
-            with torch.inference_mode():
-                outputs = run(self.example())
-            self.spec = replace(self.spec, outputs=tuple(_tensor_spec(name, tensor) for name, tensor in outputs))
+            self.spec = replace(self.spec, outputs=self._output_specs(run))
         return run
+
+    def _output_specs(self, run: Run) -> tuple[TensorSpec, ...]:
+        """What one inference of the example returns."""
+        with torch.inference_mode():
+            outputs = run(self.example())
+        return tuple(_tensor_spec(name, tensor) for name, tensor in outputs)
 
     def _compiled(self, run: Run, tell: Tell) -> Run:
         tell(f"compiling {self.plan.name}", None)
@@ -204,13 +208,18 @@ def _module(model: ModelPlan, device: str) -> Any:
     return module
 
 
+def _autocast(device: str, dtype: Any) -> Any:
+    """Makes the context of an inference: autocast to `dtype`, or nothing where that is None."""
+    if dtype is None:
+        return nullcontext
+    return functools.partial(torch.autocast, device.partition(":")[0], dtype)
+
+
 def _runner(model: ModelPlan, module: Any, file_spec: ModelSpec, resolved: Resolved, device: str) -> Run:
     """The inference: from tensors as the staging has them to contiguous ones, in dtypes that NumPy has."""
     entries = [_entry(model, resolved, tensor, device) for tensor in resolved.inputs]
     lowered = _DTYPES.get(model.precision)
-    context: Any = nullcontext
-    if lowered:
-        context = functools.partial(torch.autocast, device.partition(":")[0], lowered)
+    context = _autocast(device, lowered)
     name_outputs = _named_leaves(lowered) if file_spec.format == "torchscript" else _as_exported(file_spec)
 
     def run(inputs: Sequence[Tensor]) -> list[tuple[str, Tensor]]:

@@ -68,8 +68,6 @@ def _check(proto: Any, image: Image, name: str) -> None:
 
 def _arithmetic(model: ModelPlan, image: Image, elem_type: int, result: str) -> tuple[list[Any], list[Any]]:
     """Nodes from the uint8 input to `result` of type `elem_type`, and their constants."""
-    from onnx import helper, numpy_helper
-
     steps = _steps(model, image, elem_type)
     nodes = []
     weights = []
@@ -79,24 +77,26 @@ def _arithmetic(model: ModelPlan, image: Image, elem_type: int, result: str) -> 
         target = name
         if place == len(steps) - 1:
             target = result
-        if operator == "Cast":
-            nodes.append(helper.make_node("Cast", [source], [target], name=name, to=operand))
-        else:
-            weights.append(numpy_helper.from_array(operand, f"{name}_by"))
-            nodes.append(helper.make_node(operator, [source, f"{name}_by"], [target], name=name))
+        node, constants = _node(name, operator, operand, source, target)
+        nodes.append(node)
+        weights += constants
         source = target
     return nodes, weights
 
 
+def _node(name: str, operator: str, operand: Any, source: str, target: str) -> tuple[Any, list[Any]]:
+    """One node from `source` to `target`, and the constant that it takes, if any."""
+    from onnx import helper, numpy_helper
+
+    if operator == "Cast":
+        return helper.make_node("Cast", [source], [target], name=name, to=operand), []
+    constant = numpy_helper.from_array(operand, f"{name}_by")
+    return helper.make_node(operator, [source, constant.name], [target], name=name), [constant]
+
+
 def _steps(model: ModelPlan, image: Image, elem_type: int) -> list[tuple[str, Any]]:
     """Operators with what they take: the type of a Cast, the constant of a Mul or Add."""
-    from onnx import TensorProto
-
-    dtype = "float32"
-    inner_type = int(TensorProto.FLOAT)
-    if image.dtype == "float64":
-        dtype = "float64"
-        inner_type = int(TensorProto.DOUBLE)
+    dtype, inner_type = _computed_in(image)
     scale, shift = _constants(model, image)
     steps: list[tuple[str, Any]] = [("Cast", inner_type)]
     if (scale != 1).any():
@@ -106,6 +106,15 @@ def _steps(model: ModelPlan, image: Image, elem_type: int) -> list[tuple[str, An
     if elem_type != inner_type:
         steps.append(("Cast", elem_type))
     return steps
+
+
+def _computed_in(image: Image) -> tuple[str, int]:
+    """The dtype that preparation computes in, and its number in ONNX."""
+    from onnx import TensorProto
+
+    if image.dtype == "float64":
+        return "float64", int(TensorProto.DOUBLE)
+    return "float32", int(TensorProto.FLOAT)
 
 
 def _constants(model: ModelPlan, image: Image) -> NDArray[np.float64]:

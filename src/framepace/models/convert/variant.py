@@ -28,6 +28,11 @@ _PRECISIONS = ("fp16", "int8", "int8+fp16")
 _REVISION = 2  # to be raised when the same model would be converted differently
 
 
+def _is_done(model: ModelPlan, spec: ModelSpec, precision: str | None) -> bool:
+    """Whether the file has the Q/DQ pairs already that `precision` asks for."""
+    return _quantises(precision) and spec.format == "onnx" and is_quantised(model.model)
+
+
 def variant(model: ModelPlan, precision: str | None = None, tell: Tell = silent) -> str:
     """Location of the ONNX file to load: `model.model` itself when nothing is changed, else a file of the cache.
 
@@ -45,7 +50,7 @@ def variant(model: ModelPlan, precision: str | None = None, tell: Tell = silent)
             put into the file. SourceError: calibration data that cannot be read.
     """
     spec = inspect(model.model)
-    if _quantises(precision) and spec.format == "onnx" and is_quantised(model.model):
+    if _is_done(model, spec, precision):
         precision = None
     _check(model, precision)
     if spec.format != "onnx" or (precision is None and model.prepare.place == "host"):

@@ -5,7 +5,7 @@ Only the operators that those networks use, in the forms in which they use them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -22,19 +22,30 @@ _Emit = Callable[[fx.Graph, list[Any], _Attributes], Any]
 def load(name: str, device: str) -> Any:
     """The built-in network as a module with its weights on `device`: NCHW float32 in, a tuple of tensors out."""
     import onnx
-    from onnx import numpy_helper
 
     source = onnx.load_model_from_string(model_bytes(name)).graph
     root = torch.nn.Module()
     graph = fx.Graph()
-    values: dict[str, Any] = {value.name: graph.placeholder(value.name) for value in source.input}
-    for tensor in source.initializer:
-        root.register_buffer(tensor.name, torch.from_numpy(numpy_helper.to_array(tensor).copy()).to(device))
-    values |= {tensor.name: graph.get_attr(tensor.name) for tensor in source.initializer}
+    _register(root, source.initializer, device)
+    values = _sources(graph, source)
     for node in source.node:
         values[node.output[0]] = _emit(graph, name, node, [values[i] for i in node.input])
     graph.output(tuple(values[output.name] for output in source.output))
     return fx.GraphModule(root, graph)
+
+
+def _sources(graph: fx.Graph, source: Any) -> dict[str, Any]:
+    """The nodes of inputs and weights, by name."""
+    values = {value.name: graph.placeholder(value.name) for value in source.input}
+    return values | {tensor.name: graph.get_attr(tensor.name) for tensor in source.initializer}
+
+
+def _register(root: torch.nn.Module, weights: Iterable[Any], device: str) -> None:
+    """Give `root` a buffer on `device` for each of the ONNX weights."""
+    from onnx import numpy_helper
+
+    for tensor in weights:
+        root.register_buffer(tensor.name, torch.from_numpy(numpy_helper.to_array(tensor).copy()).to(device))
 
 
 def _emit(graph: fx.Graph, name: str, node: Any, inputs: list[Any]) -> Any:

@@ -258,7 +258,7 @@ class _Builder:
         for spec in inputs:
             value = self.argument(spec["arg"])
             kind = spec.get("kind")
-            in_order = names is None or names[len(args) : len(args) + 1] == [spec["name"]]
+            in_order = _is_next(names, len(args), spec["name"])
             if kind == _POSITIONAL or (kind != _KEYWORD and not kwargs and in_order):
                 args.append(value)
             else:
@@ -311,6 +311,11 @@ def _positional_names(function: Any) -> list[str] | None:
     if schema is None:
         return None
     return [argument.name for argument in schema.arguments if not argument.kwarg_only]
+
+
+def _is_next(names: Sequence[str] | None, place: int, name: str) -> bool:
+    """Whether the positional argument at `place` is `name`; of an operator without a schema any may be."""
+    return names is None or list(names[place : place + 1]) == [name]
 
 
 def _is_single(function: Any, node: Mapping[str, Any]) -> bool:

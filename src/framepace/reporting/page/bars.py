@@ -19,7 +19,7 @@ _ROOM_FOR_CHANGE = 1.25
 
 def stage_figure(models: Sequence[ModelSummary], names: Sequence[str]) -> Figure | None:
     """Mean time of each stage, stacked, one bar per model."""
-    stages = list(dict.fromkeys(stage.name for model in models for stage in model.stages))
+    stages = _stage_names(models)
     if not stages:
         return None
     divisor, unit = duration_scale(max(sum(stage.mean for stage in model.stages) for model in models))
@@ -27,6 +27,11 @@ def stage_figure(models: Sequence[ModelSummary], names: Sequence[str]) -> Figure
     labels = [label(name) for name in names]
     data = [{**bar, "y": labels, "hovertemplate": _stage_hover(bar["name"], unit)} for bar in bars]
     return {"data": data, "layout": _stage_layout(len(models), unit)}
+
+
+def _stage_names(models: Sequence[ModelSummary]) -> list[str]:
+    """The stages of all models, each once, in order."""
+    return list(dict.fromkeys(stage.name for model in models for stage in model.stages))
 
 
 def _stage_layout(models: int, unit: str) -> Figure:
@@ -70,6 +75,14 @@ def _stage(model: ModelSummary, name: str) -> StageShare:
 def account_figure(rows: Sequence[PartRow]) -> Figure:
     """The three scopes from zero and, between model and stream, each part of the difference: a waterfall."""
     divisor, unit = duration_scale(max(row.end for row in rows))
+    bars = _part_bars(rows, divisor)
+    widest = max(row.end for row in rows) / divisor
+    xaxis = {"title": {"text": unit}, "range": [0, widest * _ROOM_FOR_TEXT]}
+    return {"data": [bars], "layout": _layout(90 + 30 * len(rows), xaxis)}
+
+
+def _part_bars(rows: Sequence[PartRow], divisor: int) -> Figure:
+    """Bars that begin where the one before ends."""
     bars = labelled_bars(
         names=[row.name for row in rows],
         lengths=[(row.end - row.start) / divisor for row in rows],
@@ -77,9 +90,7 @@ def account_figure(rows: Sequence[PartRow]) -> Figure:
         inks=[_part_colour(row) for row in rows],
     )
     bars["base"] = [row.start / divisor for row in rows]
-    widest = max(row.end for row in rows) / divisor
-    xaxis = {"title": {"text": unit}, "range": [0, widest * _ROOM_FOR_TEXT]}
-    return {"data": [bars], "layout": _layout(90 + 30 * len(rows), xaxis)}
+    return bars
 
 
 def _part_colour(row: PartRow) -> str:
@@ -122,10 +133,16 @@ def change_figure(rows: Sequence[ChangeRow]) -> Figure | None:
         names=[row.name for row in rows],
         lengths=[row.ns / divisor for row in rows],
         texts=[row.change for row in rows],
-        inks=["--bad" if row.ns > 0 else "--good" for row in rows],
+        inks=[_change_colour(row) for row in rows],
     )
     xaxis = {"title": {"text": f"B less A, mean ({unit})"}, "range": _change_range(rows, largest / divisor)}
     return {"data": [bars], "layout": _layout(100 + 30 * len(rows), xaxis)}
+
+
+def _change_colour(row: ChangeRow) -> str:
+    if row.ns > 0:
+        return "--bad"
+    return "--good"
 
 
 def _change_range(rows: Sequence[ChangeRow], largest: float) -> list[float]:

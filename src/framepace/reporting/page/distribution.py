@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from framepace.facts.summary import ModelSummary, Summary
+from framepace.facts.summary import Estimate, ModelSummary, Summary
 from framepace.facts.trace import Trace
 from framepace.reporting.page.latency import latency_axis
 from framepace.reporting.page.plot import Figure, budget_line, colour, label, packed, whiskers
@@ -93,9 +93,14 @@ def _traces(line: _Line, divisor: int, unit: str) -> Iterable[Figure]:
     yield from _percentiles(line, divisor, unit)
 
 
+def _answered(model: ModelSummary) -> list[tuple[float, Estimate]]:
+    """The percentiles below 100 for which there were enough requests."""
+    return [(p.q, p.estimate) for p in model.percentiles if p.estimate is not None and p.q < 100]
+
+
 def _percentiles(line: _Line, divisor: int, unit: str) -> Iterator[Figure]:
     """The percentiles that were estimated, with their intervals."""
-    answered = [(p.q, p.estimate) for p in line.model.percentiles if p.estimate is not None and p.q < 100]
+    answered = _answered(line.model)
     if not answered:
         return
     yield {

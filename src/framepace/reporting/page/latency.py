@@ -104,12 +104,18 @@ def _tiers(s: Latencies, tiers: Sequence[Tier], scale: _Scale, ink: str) -> Figu
     """The levels as one line, broken between tiers; a tier's request numbers are turned into times."""
     x: list[float | None] = []
     y: list[float | None] = []
-    last = len(s.due) - 1
     for tier in tiers:
-        ends = (min(tier.first, last), min(tier.last, last))
-        x += [*(scale.seconds(int(s.due[end])) for end in ends), None]
+        x += [*_tier_ends(s, tier, scale), None]
         y += [tier.level / scale.divisor, tier.level_end / scale.divisor, None]
     return {**_LEVELS, "x": x, "y": y, "line": {"color": ink, "width": 3}}
+
+
+def _tier_ends(s: Latencies, tier: Tier, scale: _Scale) -> tuple[float, float]:
+    """The times (s) of a tier's first and last request."""
+    last = len(s.due) - 1
+    begin = s.due[min(tier.first, last)]
+    end = s.due[min(tier.last, last)]
+    return scale.seconds(int(begin)), scale.seconds(int(end))
 
 
 def _gauge_lines(lines: Sequence[Gauge]) -> Iterable[Figure]:
@@ -141,6 +147,13 @@ def _panel_layout(lines: Sequence[Gauge], main: Figure) -> Figure:
     for i, name in enumerate(panels):
         bottom = (len(panels) - 1 - i) * step
         layout[f"yaxis{i + 2}"] = {**_PANEL_AXIS, "domain": [bottom, bottom + panel], "title": {"text": name}}
-    lowest = f"y{len(panels) + 1}" if panels else "y"
-    layout["xaxis"] = {"title": {"text": "time (s)"}, "anchor": lowest}
+    layout["xaxis"] = _time_axis(len(panels))
     return layout
+
+
+def _time_axis(panels: int) -> Figure:
+    """The time axis, under the lowest of `panels`."""
+    lowest = "y"
+    if panels:
+        lowest = f"y{panels + 1}"
+    return {"title": {"text": "time (s)"}, "anchor": lowest}

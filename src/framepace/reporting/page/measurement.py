@@ -49,11 +49,16 @@ def _run_as(trace: Trace) -> tuple[object, object]:
     return workload.scope, workload.load
 
 
-def _parts(document: Document, name: str, trace: Trace, summary: Summary, points: int) -> Iterator[str]:
-    view = summary_view(summary)
+def _headline(view: SummaryView) -> Iterator[str]:
+    """The sentence, the numbers and the notes."""
     yield tag("p", view.sentence, "lead")
     yield tiles(view.numbers)
     yield from (tag("p", note, "note") for note in view.notes)
+
+
+def _parts(document: Document, name: str, trace: Trace, summary: Summary, points: int) -> Iterator[str]:
+    view = summary_view(summary)
+    yield from _headline(view)
     yield f"<h3>Latency over time</h3>{_over_time(document, trace, summary, view, points)}"
     yield from (_remarks(model) for model in view.models)
     yield _titled("Stages", _stages(document, summary, view))

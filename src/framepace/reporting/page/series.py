@@ -126,13 +126,16 @@ def _level(samples: Columns, rows: Rows, column: str, name: str, panel: str, sta
         yield _gauge(name, panel, samples["time"][measured], samples[column][measured].astype(np.float64), start)
 
 
-def _cores(samples: Columns, host: Rows, start: int) -> Iterator[Gauge]:
-    """Cores busy with this process, and with everything else, from the differences of the cumulative CPU times."""
+def _cpu_times(samples: Columns, host: Rows) -> tuple[Column, Column, Column]:
+    """Times of samples, with the CPU time of the process and of all processes until then."""
     rows = np.flatnonzero(host & (samples["process_cpu"] >= 0))
     rows = rows[:: _stride(samples["time"][rows])]
-    time = samples["time"][rows]
-    process = samples["process_cpu"][rows]
-    system = samples["system_busy"][rows]
+    return samples["time"][rows], samples["process_cpu"][rows], samples["system_busy"][rows]
+
+
+def _cores(samples: Columns, host: Rows, start: int) -> Iterator[Gauge]:
+    """Cores busy with this process, and with everything else, from the differences of the cumulative CPU times."""
+    time, process, system = _cpu_times(samples, host)
     if len(time) < 2:
         return
     passed = np.maximum(np.diff(time), 1)

@@ -41,16 +41,19 @@ def _groups(rows: Sequence[CellRow], axis: int) -> dict[str, list[CellRow]]:
     return groups
 
 
-def _lines(name: str, rows: Sequence[CellRow], axis: int, divisor: int, ink: str) -> Iterable[Figure]:
+def _columns(rows: Sequence[CellRow], divisor: int) -> Iterable[tuple[str, list[float | None], str, str]]:
+    """Name, values, dash and axis of each line."""
+
     def scaled(ns: float) -> float:
         return ns / divisor
 
-    columns = (
-        ("p50", [maybe(row.p50_ns, scaled) for row in rows], "solid", "y"),
-        ("p99", [maybe(row.p99_ns, scaled) for row in rows], "dot", "y"),
-        ("frames/s", [row.throughput_fps for row in rows], "solid", "y2"),
-    )
-    for number, values, dash, yaxis in columns:
+    yield "p50", [maybe(row.p50_ns, scaled) for row in rows], "solid", "y"
+    yield "p99", [maybe(row.p99_ns, scaled) for row in rows], "dot", "y"
+    yield "frames/s", [row.throughput_fps for row in rows], "solid", "y2"
+
+
+def _lines(name: str, rows: Sequence[CellRow], axis: int, divisor: int, ink: str) -> Iterable[Figure]:
+    for number, values, dash, yaxis in _columns(rows, divisor):
         yield {
             "type": "scatter",
             "mode": "lines+markers",

@@ -57,8 +57,7 @@ def show_explanation(
     if machine is not None:
         show_machine(out, machine)
         out.print()
-    out.print(Text(view.verdict, style=MET_STYLES[view.met]))
-    out.print(Text(view.limit, style="bold"))
+    _show_verdict(out, view)
     for part in _numbers(view, explanation.bounds, out):
         out.print()
         out.print(part)
@@ -67,6 +66,11 @@ def show_explanation(
         out.print(part)
     show_notes(out, view.notes)
     show_paths(out, paths or {})
+
+
+def _show_verdict(out: Console, view: ExplanationView) -> None:
+    out.print(Text(view.verdict, style=MET_STYLES[view.met]))
+    out.print(Text(view.limit, style="bold"))
 
 
 def _numbers(view: ExplanationView, bounds: Sequence[Bound], out: Console) -> Iterator[RenderableType]:
@@ -85,8 +89,11 @@ def _account(view: ExplanationView, out: Console) -> RenderableType:
         style = _TOTAL_STYLE if row.total else _PART_STYLE
         drawn = Text(bar(row.start, row.end, scale, width, is_ascii(out)), style.bar)
         grid.add_row(Text(_part_name(row), style.name), Text(row.text, style.number), drawn, Text(row.interval, "dim"))
-    head = Text.assemble(("where the time goes", "bold"), (f"  {view.unexplained} unexplained", "dim"))
-    return Group(head, indent(grid))
+    return Group(_account_title(view), indent(grid))
+
+
+def _account_title(view: ExplanationView) -> Text:
+    return Text.assemble(("where the time goes", "bold"), (f"  {view.unexplained} unexplained", "dim"))
 
 
 def _bar_width(rows: Sequence[PartRow], width: int) -> int:

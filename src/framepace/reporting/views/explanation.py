@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from framepace.facts.finding import Account, AccountLine, Explanation
+from framepace.facts.finding import Account, AccountLine, Explanation, Verdict
 from framepace.reporting.views.expectation import ExpectationView, expectation_view
 from framepace.reporting.views.finding import FindingView, finding_view
 from framepace.reporting.views.text import maybe, share, split_interval
@@ -43,9 +43,18 @@ class ExplanationView:
     expectation: ExpectationView | None
 
 
+def _with_verdict(findings: Sequence[FindingView], verdict: Verdict) -> tuple[FindingView, ...]:
+    return tuple(finding for finding in findings if finding.verdict == verdict)
+
+
+def _with_reason(untested: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple((code, reason) for code, reason in untested.items() if reason)
+
+
 def explanation_view(explanation: Explanation) -> ExplanationView:
     """An explanation as rows."""
     findings = [finding_view(finding) for finding in explanation.findings]
+    undecided = _with_verdict(findings, "undecided")
     untested = _untested(explanation)
     return ExplanationView(
         verdict=explanation.verdict,
@@ -54,10 +63,10 @@ def explanation_view(explanation: Explanation) -> ExplanationView:
         met=explanation.met,
         account=account_rows(explanation.account),
         unexplained=_unexplained(explanation.account),
-        causes=tuple(f for f in findings if f.verdict == "confirmed"),
-        undecided=tuple(f for f in findings if f.verdict == "undecided" and f.code not in untested),
-        refuted=tuple(f for f in findings if f.verdict == "refuted"),
-        not_tested=tuple((code, reason) for code, reason in untested.items() if reason),
+        causes=_with_verdict(findings, "confirmed"),
+        undecided=tuple(f for f in undecided if f.code not in untested),
+        refuted=_with_verdict(findings, "refuted"),
+        not_tested=_with_reason(untested),
         notes=explanation.notes,
         seconds=format_quantity(explanation.seconds, "s"),
         expectation=maybe(explanation.expectation, expectation_view),

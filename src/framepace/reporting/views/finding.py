@@ -75,9 +75,14 @@ def finding_view(finding: Finding) -> FindingView:
         undo=remedy.undo,
         cost=remedy.cost,
         gain=optional(finding.gain, _gain),
-        evidence=tuple((split_unit(key)[0], named(key, value)) for key, value in finding.evidence.items()),
+        evidence=_evidence(finding),
         intervention=finding.intervention,
     )
+
+
+def _evidence(finding: Finding) -> tuple[tuple[str, str], ...]:
+    """Names and values with their units."""
+    return tuple((split_unit(key)[0], named(key, value)) for key, value in finding.evidence.items())
 
 
 def _trial_words(trial: Intervention | None) -> _TrialWords:

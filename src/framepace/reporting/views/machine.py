@@ -30,24 +30,31 @@ def _cores(machine: Machine) -> str:
     return cores
 
 
-def machine_rows(machine: Machine) -> list[tuple[str, str]]:
-    """Everything that was probed, a row for each property."""
+def _cores_in_full(machine: Machine) -> str:
     cores = f"{machine.cores_physical} physical, {machine.cores_logical} logical"
     if machine.cpu_limit is not None:
         cores += f", limited to {machine.cpu_limit:g}"
+    return cores
+
+
+def _gpu_rows(machine: Machine) -> list[tuple[str, str]]:
+    return [("GPU", f"{gpu.name}, {format_bytes(gpu.memory_bytes)}, driver {gpu.driver}") for gpu in machine.gpus]
+
+
+def machine_rows(machine: Machine) -> list[tuple[str, str]]:
+    """Everything that was probed, a row for each property."""
     libraries = ", ".join(f"{name} {version}" for name, version in machine.libraries.items())
     container = "yes" if machine.container else "no"
-    gpus = [("GPU", f"{gpu.name}, {format_bytes(gpu.memory_bytes)}, driver {gpu.driver}") for gpu in machine.gpus]
     return [
         ("processor", machine.cpu),
-        ("cores", cores),
+        ("cores", _cores_in_full(machine)),
         ("memory", format_bytes(machine.memory_bytes)),
         ("system", f"{machine.system}, kernel {machine.kernel}"),
         ("governor", machine.governor or "not visible"),
         ("idle driver", machine.idle_driver or "not visible"),
         ("virtual", machine.virtual or "no"),
         ("container", container),
-        *gpus,
+        *_gpu_rows(machine),
         ("Python", machine.python),
         ("libraries", libraries),
         ("fingerprint", machine.fingerprint),

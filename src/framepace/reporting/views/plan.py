@@ -69,14 +69,19 @@ def _model(model: ModelPlan, several: bool) -> PlanPart:
     return PlanPart(f"model {model.name}", f"{model.model}, run by {model.backend} in {model.precision}", lines)
 
 
-def _lines(part: str, fact: Any, defaults: Any, prefix: str = "", path: str = "") -> Iterator[PlanLine]:
-    """A line for each field of `fact` that differs from `defaults`, in the order of the record."""
+def _differences(fact: Any, defaults: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Each field of `fact` with another value than in `defaults`: name, value, default."""
     for field in msgspec.structs.fields(fact):
         value = getattr(fact, field.name)
         default = getattr(defaults, field.name)
-        name = f"{path}{field.name}"
-        if value == default:
-            continue
+        if value != default:
+            yield field.name, value, default
+
+
+def _lines(part: str, fact: Any, defaults: Any, prefix: str = "", path: str = "") -> Iterator[PlanLine]:
+    """A line for each field of `fact` that differs from `defaults`, in the order of the record."""
+    for field, value, default in _differences(fact, defaults):
+        name = f"{path}{field}"
         if isinstance(value, msgspec.Struct):
             yield from _lines(part, value, default, prefix, f"{name}.")
         elif isinstance(value, dict):

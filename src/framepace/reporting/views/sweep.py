@@ -84,8 +84,7 @@ def _row(cell: Cell, texts: Mapping[str, str], names: Sequence[str], numbers: Se
     values = _settings(cell, names)
     summary = cell.summary
     if summary is None:
-        error = (cell.error or "not measured").splitlines()[0]
-        return CellRow(values, ("",) * len(numbers), None, None, None, None, error)
+        return _unmeasured_row(cell, values, len(numbers))
     return CellRow(
         settings=values,
         texts=tuple(texts.get(name, "") for name in numbers),
@@ -95,6 +94,12 @@ def _row(cell: Cell, texts: Mapping[str, str], names: Sequence[str], numbers: Se
         met=summary.met,
         error="",
     )
+
+
+def _unmeasured_row(cell: Cell, values: tuple[str, ...], numbers: int) -> CellRow:
+    """The settings and the first line of the error."""
+    error = (cell.error or "not measured").splitlines()[0]
+    return CellRow(values, ("",) * numbers, None, None, None, None, error)
 
 
 def _texts(cell: Cell, with_costs: bool) -> dict[str, str]:

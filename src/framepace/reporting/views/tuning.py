@@ -161,7 +161,7 @@ def _row(tuning: Tuning, number: int) -> TunedRow:
         reached=_reached(goal, candidate.measured),
         foretold=_reached(goal, candidate.predicted),
         p99_ms=_in_ms(figures.p99),
-        load=figures.throughput / (goal.fps if goal.objective == "cameras" else 1),
+        load=_load(goal, figures),
         cost=cost,
         power_w=figures.power,
         cost_text=_cost_text(goal, cost),
@@ -169,6 +169,13 @@ def _row(tuning: Tuning, number: int) -> TunedRow:
         best=number == tuning.best,
         error=candidate.error or "",
     )
+
+
+def _load(goal: Goal, figures: Figures) -> float:
+    """Cameras where those are the goal, otherwise frames per second."""
+    if goal.objective == "cameras":
+        return figures.throughput / goal.fps
+    return figures.throughput
 
 
 def _in_ms(ns: float | None) -> float | None:
