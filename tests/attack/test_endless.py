@@ -84,6 +84,7 @@ def test_a_built_in_model_of_absurd_size_is_refused(tmp_path: Path) -> None:
     assert "99999x99999" in refused(framepace(tmp_path, "bench", "builtin:classifier@99999x99999"))
 
 
+@pytest.mark.long
 def test_cameras_that_connect_and_never_send_are_named_after_one_deadline(tmp_path: Path) -> None:
     """Three that do not answer take no longer than one; each is in the error."""
     with silent_server(b"") as first, silent_server(b"HTTP/1.1 200 OK\r\nConte") as second:
@@ -132,6 +133,7 @@ def test_a_camera_that_falls_silent_ends_a_run_with_the_time_and_is_named(tmp_pa
     assert f"{address}: no picture came in the last " in words(run.stdout + run.stderr)
 
 
+@pytest.mark.long
 def test_a_run_with_other_cameras_goes_on_without_the_silent_one(tmp_path: Path) -> None:
     """The others are measured to the end of the time, and a note names the one that gave no picture."""
     cameras = Cameras()

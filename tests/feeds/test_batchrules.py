@@ -177,10 +177,14 @@ def test_who_can_still_be_on_time_goes_before_who_cannot() -> None:
 def test_no_source_starves(steps: list[int], late: int) -> None:
     """However far behind another one is: of sources that always have frames each is given one in two rounds at most."""
     waiting = [deque(step * i for i in range(120)) for step in steps]
-    turns, last, sources = [0] * len(steps), [0] * len(steps), len(steps)
+    sources = len(steps)
+    turns = [0] * sources
+    content = [0] * sources  # the turn in which each was given a frame, or had none that was late
     for turn in range(1, 100):
         [(_, source)] = in_order(waiting, 1, late * turn, turns, turn - 1)
         waiting[source].popleft()
-        turns[source] = last[source] = turn
-        behind = [i for i in range(sources) if waiting[i][0] < late * turn]
-        assert all(turn - last[i] < 2 * sources for i in behind)
+        turns[source] = turn
+        for place, queue in enumerate(waiting):
+            if place == source or queue[0] >= late * turn:
+                content[place] = turn
+            assert turn - content[place] < 2 * sources
