@@ -70,6 +70,9 @@ def command(
     )
     if not whole(trace, folder):
         sys.exit(2)
+    if trace.meta.stopped == "failed":
+        print(f"error: {trace.meta.notes[0]}", file=sys.stderr)
+        sys.exit(1)
     answer(summary.met is not False)
 
 

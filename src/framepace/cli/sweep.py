@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -59,3 +60,8 @@ def command(
         lambda out: show_sweep(out, result),
         lambda out: show_paths(out, {"cells": str(folder)}),
     )
+    reasons = [cell.error for cell in result.cells if cell.error is not None]
+    if reasons and len(reasons) == len(result.cells):
+        reason = " ".join(reasons[0].split())
+        print(f"error: every cell failed, the first one because: {reason}", file=sys.stderr)
+        sys.exit(1)

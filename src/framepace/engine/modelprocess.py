@@ -185,7 +185,11 @@ class Processes(FrameByFrame):
     def _record(self, done: Done) -> None:
         self._sink(marked_warmup(done.rows) if self._state.warming else done.rows)
         self._errors.extend(done.errors)
-        if done.stopped is not None:
+        if done.delivered.failed:
+            self._state.failed()
+        else:
+            self._state.succeeded = True
+        if done.stopped == "device lost":
             self._state.stop(done.stopped)
 
 

@@ -289,7 +289,10 @@ class Pipeline:
         return 0
 
     def _record(self, flight: _Flight, delivered: int, used: Usage) -> None:
-        if flight.error is not None:
+        if flight.error is None:
+            self._state.succeeded = True
+        else:
+            self._state.failed()
             self._note(flight.error)
         marks = flight.marks
         if self._state.warming:

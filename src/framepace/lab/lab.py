@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from framepace.clock.system import Clock, SystemClock
 from framepace.engine.engine import Engine
-from framepace.errors import StoreError
+from framepace.errors import NothingSucceeded, StoreError
 from framepace.facts.plan import Plan
 from framepace.facts.settings import Case
 from framepace.facts.strategy import strategy_of
@@ -137,7 +137,7 @@ class Lab:
             warmup: in place of the workload's.
             tell: called with what takes long before the run; `say` by default.
 
-        Raises Interrupted after Ctrl-C, and what `measure` does.
+        Raises Interrupted after Ctrl-C, NothingSucceeded when every inference failed, and what `measure` does.
         """
         check()
         timed = replace(case, workload=_timed(case.workload, seconds, warmup))
@@ -160,6 +160,8 @@ class Lab:
             trace = self._run_here(case.plan, case.workload, folder, tell)
         if trace.meta.stopped == "disk full":
             raise StoreError("the disk is full", got=folder, fix="free some space or name another folder")
+        if trace.meta.stopped == "failed":
+            raise NothingSucceeded(trace.meta.notes[0], fix="run `framepace bench` on it alone to see more")
         return uninterrupted(trace)
 
     def clear(self) -> None:

@@ -29,6 +29,8 @@ from framepace.recording.recorder import MakeSampling, Recorder, Writer, samplin
 from framepace.stopping import stopped_by
 from framepace.store import MemoryWriter, OutputFolder, TraceWriter, trace_id
 
+NOTHING_SUCCEEDED = "every inference failed: "
+"""How the note of a run begins in which none succeeded."""
 _UNSTABLE = "warm-up ended by its time limit: the latency level was not stable yet"
 
 
@@ -152,7 +154,9 @@ class _Run:
                 recorder.close(self._ended("failed", errors))
             raise
         meta = self._ended(self.state.stopped or "finished", errors)
-        if layers and self.state.stopped not in ("interrupted", "failed", "device lost"):
+        if errors and not self.state.succeeded and meta.stopped not in ("interrupted", "device lost"):
+            meta = replace(meta, stopped="failed", notes=(NOTHING_SUCCEEDED + one_line(errors[0]), *meta.notes))
+        if layers and meta.stopped not in ("interrupted", "failed", "device lost"):
             meta = replace(meta, layers=self.loaded.layers())
         if recorder.error is not None:  # also when it came with the last rows, after the run
             meta = replace(meta, stopped="disk full", notes=(*meta.notes, one_line(recorder.error)))
