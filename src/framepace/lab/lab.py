@@ -158,7 +158,7 @@ class Lab:
             trace = measure_apart(case.plan, case.workload, folder)
         else:
             trace = self._run_here(case.plan, case.workload, folder, tell)
-        if trace.meta.stopped == "disk full":
+        if trace.meta.stopped in ("disk full", "killed"):  # 'killed': not even its meta.json found room at the end
             raise StoreError("the disk is full", got=folder, fix="free some space or name another folder")
         if trace.meta.stopped == "failed":
             raise NothingSucceeded(trace.meta.notes[0], fix="run `framepace bench` on it alone to see more")

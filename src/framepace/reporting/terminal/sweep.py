@@ -32,7 +32,12 @@ def show_sweep(out: Console, sweep: Sweep) -> None:
     _show_reasons(out, view.reasons)
     show_notes(out, view.notes)
     if view.interrupted:
-        out.print(Text("interrupted: the cells above are complete; the same command goes on from here", style="yellow"))
+        out.print(
+            Text(
+                "interrupted: the cells above are complete; with --out and their folder the command goes on",
+                style="yellow",
+            )
+        )
 
 
 def _cells(view: SweepView, shown: Sequence[str]) -> Table:
