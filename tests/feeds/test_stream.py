@@ -230,3 +230,22 @@ def test_an_open_batch_is_one_for_all_workers() -> None:
     frames, until = batcher.take(10 * MS, buffers, over=False)
     assert [frame.number for frame in frames] == [0, 1, 2]
     assert until is None
+
+
+def test_a_source_thread_that_cannot_start_ends_those_that_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system without room for one more thread: no source is still read when the error arrives."""
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "source-2":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    clock = SystemClock()
+    arrivals = [Recorded(np.array([clock.now() + 10**12]), 0) for _ in range(3)]
+    pacer = Pacer(EnginePlan(), clock, run_state(10**6))
+    feed = StreamFeed([_Ending(1)] * 3, arrivals, Asked(), SourcePolicy(), pacer, lambda frame, cause: None)
+    with pytest.raises(RuntimeError, match="new thread"), feed:
+        pass
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("source-")]

@@ -79,11 +79,15 @@ class StreamFeed(Feed):
         return self._errors
 
     def __enter__(self) -> StreamFeed:
-        for source, place in enumerate(self._clock.reserve(len(self._sources))):
-            thread = threading.Thread(target=self._serve, args=(source, place), name=f"source-{source}", daemon=True)
-            self._threads.append(thread)
-        for thread in self._threads:
-            thread.start()
+        try:
+            for source, place in enumerate(self._clock.reserve(len(self._sources))):
+                name = f"source-{source}"
+                thread = threading.Thread(target=self._serve, args=(source, place), name=name, daemon=True)
+                thread.start()
+                self._threads.append(thread)
+        except BaseException:  # the system has no more threads: those that run end before their sources are closed
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
