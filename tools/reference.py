@@ -327,7 +327,11 @@ def exit_codes_page() -> str:
 
 EXIT_CODES = [
     ("0", "done, and the answer is yes"),
-    ("1", "done, and the answer is no: the budget is missed, B is slower, not one camera fits, the goal is not met"),
+    (
+        "1",
+        "done, and the answer is no: the budget is missed, B is slower, not one camera fits, the goal is not met, "
+        "or every inference failed",
+    ),
     ("2", "the command was wrong, or a model, video, backend or file could not be used"),
     ("130", "stopped by Ctrl-C; what was measured until then is kept and answered, where it can answer anything"),
     ("143", "the same by SIGTERM"),
