@@ -7,6 +7,11 @@ errors. Everything is loaded when it is first used, so that importing framepace 
 
 from __future__ import annotations
 
+import os
+
+# ONNX Runtime's own telemetry, which it starts when it is imported, here and in child processes.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 TYPE_CHECKING = False  # as typing has it, whose import takes longer than all before a program listens to Ctrl-C
 if TYPE_CHECKING:
     from typing import Any

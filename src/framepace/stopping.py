@@ -43,6 +43,7 @@ class _Press:
         self.receivers: list[Callable[[], object]] = []
         self.at_once: list[Callable[[], object]] = []
         self._first_s = 0.0
+        self._said = threading.Lock()
 
     def is_second(self, signum: int) -> bool:
         """Note a press; whether it is a second one."""
@@ -51,6 +52,11 @@ class _Press:
             self.signum = signum
             return False
         return time.monotonic() - self._first_s > ONE_PRESS_S
+
+    def announce(self) -> None:
+        """Say, once, that what was measured is kept; whichever thread comes first."""
+        if self._said.acquire(blocking=False):
+            say(_FIRST)
 
     def act(self) -> None:
         """Stop what runs. Raises KeyboardInterrupt where nothing says how it is stopped."""
@@ -160,6 +166,7 @@ def listen() -> None:
             acted.set()
             if _press.signum is None:
                 _press.is_second(number)
+            _press.announce()
             _press.act()
 
     threading.Thread(target=_read, args=(reading,), name="signals", daemon=True).start()
@@ -177,7 +184,7 @@ def ignore() -> None:
 def _read(pipe: int) -> None:
     """Announce the first press; end the process on the second, or when it does not stop by itself."""
     _read_signals(pipe, None)
-    say(_FIRST)
+    _press.announce()
     grace = None if _press.signum == signal.SIGINT else GRACE_S
     _end(_SECOND if _read_signals(pipe, grace) else _LATE)
 
