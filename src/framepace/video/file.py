@@ -229,18 +229,20 @@ def video_stream(container: Any, name: str) -> Any:
             expected="a video stream of a known codec",
             fix="check it with a player",
         )
-    width = stream.codec_context.width
-    height = stream.codec_context.height
-    if width * height > _LARGEST_PIXELS:
-        container.close()
-        got = f"{name}: {width}x{height}"
-        expected = f"at most {_LARGEST_PIXELS:,} pixels"
-        raise SourceError(
-            "the pictures of the video are too large", got=got, expected=expected, fix="make them smaller"
-        )
+    _check_pixels(container, name, stream.codec_context)
     stream.thread_type = "NONE"
     stream.codec_context.options = DECODER_OPTIONS  # pictures may be larger than their container says
     return stream
+
+
+def _check_pixels(container: Any, name: str, codec: Any) -> None:
+    """Raises SourceError, the container closed, for pictures that are larger than any camera's."""
+    if codec.width * codec.height > _LARGEST_PIXELS:
+        container.close()
+        got = f"{name}: {codec.width}x{codec.height}"
+        expected = f"at most {_LARGEST_PIXELS:,} pixels"
+        fix = "record or scale it smaller"
+        raise SourceError("the pictures of the video are too large", got=got, expected=expected, fix=fix)
 
 
 def stream_fps(stream: Any) -> float | None:

@@ -210,8 +210,7 @@ def _open_stream(address: str, timeout: tuple[float, float]) -> Any:
     import av
 
     scheme = address.partition("://")[0]
-    if any(protocol in _LOCAL for protocol in scheme.lower().replace("+", ",").split(",")):
-        raise SourceError("the address is of no stream", got=public(address), expected=_EXPECTED, fix=_FIX)
+    _check_scheme(address, scheme)
     options = {**_LOW_DELAY, **DECODER_OPTIONS, **_OPTIONS.get(scheme, {})}
     began = time.monotonic()
     try:
@@ -226,8 +225,14 @@ def _open_stream(address: str, timeout: tuple[float, float]) -> Any:
             late=lambda container: container.close(),
         )
     except (av.FFmpegError, OSError, ValueError) as error:
-        waited = time.monotonic() - began
-        raise _unopened(address, error, waited >= timeout[0], timeout[0]) from error
+        late = time.monotonic() - began >= timeout[0]
+        raise _unopened(address, error, late, timeout[0]) from error
+
+
+def _check_scheme(address: str, scheme: str) -> None:
+    """Raises SourceError for a protocol of FFmpeg that reads this machine."""
+    if any(protocol in _LOCAL for protocol in scheme.lower().replace("+", ",").split(",")):
+        raise SourceError("the address is of no stream", got=public(address), expected=_EXPECTED, fix=_FIX)
 
 
 def _unopened(address: str, error: Exception, late: bool, seconds: float) -> SourceError:
