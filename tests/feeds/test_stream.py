@@ -242,10 +242,10 @@ def test_a_source_thread_that_cannot_start_ends_those_that_did(monkeypatch: pyte
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    clock = SystemClock()
-    arrivals = [Recorded(np.array([clock.now() + 10**12]), 0) for _ in range(3)]
-    pacer = Pacer(EnginePlan(), clock, run_state(10**6))
-    feed = StreamFeed([_Ending(1)] * 3, arrivals, Asked(), SourcePolicy(), pacer, lambda frame, cause: None)
+    pacer = Pacer(EnginePlan(), SystemClock(), run_state(10**6))
+    arrivals = [Recorded(np.zeros(10**6, dtype=np.int64), 0) for _ in range(3)]  # frames without end, in full buffers
+    sources = [_Ending(10**6) for _ in arrivals]
+    feed = StreamFeed(sources, arrivals, Asked(), SourcePolicy(), pacer, lambda frame, cause: None)
     with pytest.raises(RuntimeError, match="new thread"), feed:
         pass
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("source-")]
