@@ -22,7 +22,8 @@ from framepace.facts.workload import Closed, Input, Paced, Stop, Workload
 from framepace.store import load_plan
 
 HOSTILE = [
-    "nan", "inf", "-inf", "1e-308", "1e999", "-1", "0", "²", "３", "٣", "1_000", "0x10", "9" * 23, "9" * 5000, "1e23", "",
+    "nan", "inf", "-inf", "1e-308", "1e999", "-1", "0", "²", "３", "٣", "1_000", "0x10", "9" * 23, "9" * 5000, "1e23",
+    "",
     " ", "\0", "--", "1..1000000000", "1..²", "x", "0x0", "99999x99999", "²x²", "4611686018427387904", "1.5", "true",
     "a" * 5000, "\ud800", "\n", "1x" * 300, "=", "a=", "=1", "a=²", "a=1..9999999999999", "closed:nan", "closed:-1",
     "closed:0", "paced:0", "paced:nan", "paced:inf", "burst:30:²", "burst:1:2:3", "delay:-1", "poisson:", "replay:",

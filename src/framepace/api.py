@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from framepace import values
-from framepace.analyze.compare import compare as compare_traces
-from framepace.analyze.summary import summarize
 from framepace.backends.base import get_backend
 from framepace.cases import DEFAULT_FPS, CaseOptions, Models, RunOptions, case_of, make_case
 from framepace.clock.system import Clock
@@ -19,26 +17,23 @@ from framepace.errors import StoreError
 from framepace.explaining.expect import parse_tool_number
 from framepace.explaining.run import explain as explain_case
 from framepace.explaining.run import usual_limit
-from framepace.facts.address import without_secrets
 from framepace.facts.capacity import Capacity
 from framepace.facts.check import Check
 from framepace.facts.finding import Explanation
 from framepace.facts.machine import Machine
 from framepace.facts.settings import Case
-from framepace.facts.summary import Comparison, Summary
 from framepace.facts.sweep import Sweep
 from framepace.facts.trace import Trace
-from framepace.facts.tuning import Objective, Tuning
+from framepace.facts.tuning import Goal, Objective, Tuning
+from framepace.facts.workload import MOST_CAMERAS
 from framepace.measure.session import measure
 from framepace.numerics.gate import agreement
 from framepace.predicting.predict import predict as predict_trace
 from framepace.predicting.primitives import measure_primitives
 from framepace.progress import Tell, silent
+from framepace.reading import compare, report, summary
 from framepace.recording import machine
-from framepace.reporting.page.document import REPORT_MARK
-from framepace.reporting.page.report import render
 from framepace.sizing import MAX_CAMERAS, TIME_LIMIT, Predict, find_capacity
-from framepace.store import check_replaceable, load_explanation, load_trace, write_atomic
 from framepace.sweeping import sweep as sweep_case
 from framepace.tuning.results import save_tuned
 from framepace.tuning.tune import Gate, make_goal
@@ -46,6 +41,8 @@ from framepace.tuning.tune import tune as tune_case
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+_SHORTEST_LIMIT_S = 0.001
 
 __all__ = [
     "CaseOptions",
@@ -146,6 +143,8 @@ def explain(
         FramepaceError: nothing can be measured; see `bench` for its kinds.
         KeyboardInterrupt: Ctrl-C before anything could be explained; later it ends with what was found.
     """
+    if time_limit is not None:
+        _limit(time_limit)
     tool_number = parse_tool_number(expect, expect_from)
     case = case_of("explain", models, **options)
     limit = time_limit or usual_limit(case.plan)
@@ -228,6 +227,10 @@ def capacity(
         FramepaceError: not even one camera can be run; see `bench` for its kinds.
         KeyboardInterrupt: Ctrl-C before anything was measured.
     """
+    _limit(time_limit)
+    if seconds is not None:
+        values.duration_s(seconds, "seconds", least=0.001)
+    values.whole_number(max_cameras, "max_cameras", least=1, most=MOST_CAMERAS)
     if not isinstance(models, Case):
         options.setdefault("fps", None)
     return find_capacity(
@@ -299,7 +302,7 @@ def tune(
         out: folder for plan.yaml, report.html and every measurement; a tuning that is there is continued.
         overwrite: start from nothing, and remove first what is in `out`, of another case too.
         tell: called with what is being tried, and the share (0-1) of the time used.
-        clock: what time is; the machine's, or virtual time on a simulated device, by default.
+        clock: the machine's, or virtual time on a simulated device, by default.
         options: see `RunOptions`.
 
     Returns:
@@ -308,15 +311,11 @@ def tune(
     Raises:
         FramepaceError: nothing can be measured; see `bench` for its kinds.
     """
-    case = models
-    if not isinstance(case, Case):
-        case = case_of("tune", models, fps=fps or DEFAULT_FPS, **options)
-    elif options:
-        case = case_of("tune", models, **options)
-    target = case.plan.target
+    _limit(time_limit)
+    case = _tuning_case(models, fps, options)
     tuning = tune_case(
         case,
-        make_goal(objective, fps or target.fps or DEFAULT_FPS, p99_ms or target.p99_ms, cameras, memory_mb),
+        _goal(case, objective, fps, p99_ms, cameras, memory_mb),
         time_limit=time_limit,
         folder=_folder(out),
         overwrite=overwrite,
@@ -327,6 +326,31 @@ def tune(
         tell=tell,
         clock=clock,
     )
+    return _saved(tuning, out)
+
+
+def _tuning_case(models: Models, fps: float | None, options: RunOptions) -> Case:
+    """The case to tune: models that are named get the target's rate as their load."""
+    if isinstance(models, Case):
+        return case_of("tune", models, **options)
+    return case_of("tune", models, fps=fps or DEFAULT_FPS, **options)
+
+
+def _goal(
+    case: Case,
+    objective: Objective | None,
+    fps: float | None,
+    p99_ms: float | None,
+    cameras: int | None,
+    memory_mb: float | None,
+) -> Goal:
+    """The goal; what was not given is the target of the plan."""
+    target = case.plan.target
+    return make_goal(objective, fps or target.fps or DEFAULT_FPS, p99_ms or target.p99_ms, cameras, memory_mb)
+
+
+def _saved(tuning: Tuning, out: str | Path | None) -> Tuning:
+    """The tuning with plan and report in `out`; a note says when they could not be written."""
     if out is None or tuning.plan is None:
         return tuning
     try:
@@ -335,39 +359,6 @@ def tune(
         note = f"plan and report were not saved: {error.what} ({error.got})"
         return replace(tuning, notes=(*tuning.notes, note))
     return tuning
-
-
-def compare(a: Trace | str | Path, b: Trace | str | Path, *, threshold: float = 0.03) -> Comparison:
-    """Is B faster than A, slower, the same, or undecided?
-
-    Args:
-        a: a trace or its folder.
-        b: the trace that is judged, or its folder.
-        threshold: the share of the latency up to which a difference counts as none.
-
-    Returns:
-        The verdict with the differences and their intervals.
-
-    Raises:
-        UsageError: the traces are of unlike machines.
-        StoreError: a trace cannot be read.
-    """
-    return compare_traces(_trace(a), _trace(b), threshold)
-
-
-def summary(trace: Trace | str | Path) -> Summary:
-    """A trace in numbers: latency with intervals, stages, drops, outliers and cost.
-
-    Args:
-        trace: a trace or its folder.
-
-    Returns:
-        The summary of the frames and of each model.
-
-    Raises:
-        StoreError: the trace cannot be read.
-    """
-    return summarize(_trace(trace))
 
 
 def doctor() -> list[Check]:
@@ -404,48 +395,12 @@ def device_setting(backend: str, device: str) -> str:
     return get_backend(backend).device_setting(device)
 
 
-def report(
-    traces: Sequence[Trace | str | Path],
-    *,
-    out: str | Path,
-    explanation: Explanation | str | Path | None = None,
-    overwrite: bool = False,
-) -> Path:
-    """Write one self-contained HTML file about traces.
-
-    Args:
-        traces: traces or their folders.
-        out: the file.
-        explanation: the explanation that the traces belong to, or its file (explanation.json).
-        overwrite: replace `out` even if it is no report.
-
-    Returns:
-        The path of the file.
-
-    Raises:
-        StoreError: a trace or explanation cannot be read, or the file cannot be written.
-    """
-    if not overwrite:
-        check_replaceable(values.path(out, "out"), REPORT_MARK)
-    loaded = [_without_secrets(_trace(trace)) for trace in traces]
-    if isinstance(explanation, str | Path):
-        explanation = load_explanation(values.path(explanation, "explanation"))
-    page = render(loaded, [summarize(trace) for trace in loaded], without_secrets(explanation))
-    write_atomic(Path(out), page.encode())
-    return Path(out)
-
-
-def _without_secrets(trace: Trace) -> Trace:
-    return Trace(without_secrets(trace.meta), trace.requests, trace.telemetry)
-
-
 def _folder(out: str | Path | None) -> Path | None:
     if out is None:
         return None
     return values.path(out, "out")
 
 
-def _trace(trace: Trace | str | Path) -> Trace:
-    if isinstance(trace, Trace):
-        return trace
-    return load_trace(values.path(trace, "trace"))
+def _limit(seconds: float) -> float:
+    """A time limit, judged before anything is measured."""
+    return values.duration_s(seconds, "time_limit", least=_SHORTEST_LIMIT_S)

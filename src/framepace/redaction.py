@@ -12,6 +12,7 @@ HIDDEN = "***"
 
 _WORDS = re.compile(r"(\s+)")
 _REFERENCES = re.compile(r"(?:\$\{\w+\}|[:;,._-])*")  # of environment variables, which are no secret themselves
+_REFERENCED_USER = re.compile(rf"[\w.\-]{{1,64}}:(?:\$\{{\w+\}})+|{_REFERENCES.pattern}")
 _OPENING = "\"'([{<=,"  # what may stand before an address
 # 'user:' and a password with a space in it; what follows a port is no password.
 _USER_WITH_SPACE = re.compile(
@@ -55,7 +56,7 @@ def redacted_address(address: str) -> str:
     before, at, host = rest.rpartition("@")
     if not (separator and at and before):
         return redacted(address)
-    if not _REFERENCES.fullmatch(before):
+    if not _REFERENCED_USER.fullmatch(before):
         before = HIDDEN
     return redacted(f"{scheme}://{before}@{host}")
 
@@ -66,7 +67,7 @@ def _redacted_word(word: str) -> str:
         word = _without_credentials(word)
     if "=" not in word:
         return word
-    if "://" in word or "?" in word:
+    if any(mark in word for mark in ("://", "?", "&")):
         word = _PARAMETER.sub(_without_value, word)
         return _IN_PATH.sub(_without_secret_value, word)
     strong = _STRONG_SECRET.match(word)
@@ -85,13 +86,13 @@ def _without_credentials(word: str) -> str:
     else:  # 'user:password@host', typed without a scheme
         colon = word.find(":")
         start = 1 + max(word.rfind(mark, 0, colon) for mark in _OPENING)
-    if start >= at or _REFERENCES.fullmatch(word[start:at]):
+    if start >= at or _REFERENCED_USER.fullmatch(word[start:at]):
         return word
     return f"{word[:start]}{HIDDEN}{word[at:]}"
 
 
 def _without_user(match: re.Match[str]) -> str:
-    if _REFERENCES.fullmatch(match[2]):
+    if _REFERENCED_USER.fullmatch(match[2]):
         return match[0]
     return f"{match[1]}{HIDDEN}@"
 

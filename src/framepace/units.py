@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from framepace.errors import UsageError
@@ -11,6 +12,8 @@ NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 
 _DURATIONS = {"ns": 1, "us": NS_PER_US, "µs": NS_PER_US, "ms": NS_PER_MS, "s": NS_PER_S, "min": 60 * NS_PER_S}
+_LONGEST_DURATION = 40  # letters
+_MOST_NS = 100 * 365 * 24 * 3600 * NS_PER_S
 _SUFFIXES = {
     **{unit: unit for unit in ("ns", "us", "ms", "s", "fps", "bytes", "share")},
     "seconds": "s",
@@ -24,10 +27,14 @@ _DURATION = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*(ns|us|µs|m
 
 def parse_duration(text: str, default_unit: str = "ms") -> int:
     """Nanoseconds in a duration such as '5.1ms', '20' (in `default_unit`), '1.5 s' or '2min'."""
-    match = _DURATION.fullmatch(text)
-    if match is None:
-        raise UsageError("not a duration", got=text, expected="a number with ns, us, ms, s or min, e.g. 5.1ms")
-    return round(float(match[1]) * _DURATIONS[match[2] or default_unit])
+    match = _DURATION.fullmatch(text[: _LONGEST_DURATION + 1])
+    ns = math.inf
+    if match is not None and len(text) <= _LONGEST_DURATION:
+        ns = float(match[1]) * _DURATIONS[match[2] or default_unit]
+    if ns > _MOST_NS:
+        expected = "a number with ns, us, ms, s or min, e.g. 5.1ms; at most 100 years"
+        raise UsageError("not a duration", got=text[:_LONGEST_DURATION], expected=expected, fix="correct the duration")
+    return round(ns)
 
 
 def duration_scale(ns: float) -> tuple[int, str]:

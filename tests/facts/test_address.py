@@ -62,7 +62,8 @@ def test_no_secret_in_what_is_shown(address: str) -> None:
     [
         "udp://@239.0.0.1:1234", "rtsp://camera:554/cam/realmonitor?channel=1&subtype=0", "builtin:detector@640x384",
         "rtsp://${CAMERA_USER}:${CAMERA_PASSWORD}@camera/1?token=${TOKEN}", "http://localhost:8080 for a@b",
-        "a=1 b=2: see https://onnx.ai/docs", "module:function", "models/net@v2.onnx", "threads=1 spinning=off", "",
+        "rtsp://me:${PW}@camera/1", "a=1 b=2: see https://onnx.ai/docs", "module:function", "models/net@v2.onnx",
+        "threads=1 spinning=off", "",
     ],
 )  # fmt: skip
 def test_what_is_no_secret_stays(text: str) -> None:

@@ -93,7 +93,7 @@ def parse_tool_number(number: str | None, tool: str | None) -> ToolNumber | None
     name, requests = _parse_tool(tool)
     ns = parse_duration(number)
     if ns <= 0:
-        raise UsageError("--expect must be above 0", got=number, expected="e.g. 5.1ms")
+        raise UsageError("--expect must be above 0", got=number, expected="e.g. 5.1ms", fix="name what the tool said")
     return ToolNumber(name, ns, requests)
 
 

@@ -10,10 +10,12 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from framepace import values
 from framepace.clock.system import Clock
-from framepace.errors import BackendError, DeviceLost, UsageError
+from framepace.errors import BackendError, DeviceLost
 from framepace.facts.settings import Case
 from framepace.facts.tuning import Goal, Objective, Tuning, carried
+from framepace.facts.workload import MOST_CAMERAS
 from framepace.lab.lab import Interrupted, Lab
 from framepace.measure.session import clock_for
 from framepace.numerics.gate import agreement
@@ -32,6 +34,9 @@ from framepace.tuning.space import Axis, MachineOptions, Settings, axes, changed
 from framepace.tuning.state import TuningState
 from framepace.tuning.trials import Trials
 from framepace.tuning.verdict import concluded
+from framepace.values import HIGHEST_RATE, LONGEST_MS, LOWEST_RATE, SHORTEST_MS
+
+_MOST_MEMORY_MB = 1e9
 
 __all__ = ["Gate", "make_goal", "tune"]
 
@@ -39,10 +44,14 @@ __all__ = ["Gate", "make_goal", "tune"]
 def make_goal(
     objective: Objective | None, fps: float, p99_ms: float | None, cameras: int | None, memory_mb: float | None
 ) -> Goal:
-    """The goal from the options of the command. Raises UsageError for a number that is not above 0."""
-    for name, number in (("fps", fps), ("p99-ms", p99_ms), ("cameras", cameras), ("memory-mb", memory_mb)):
-        if number is not None and number <= 0:
-            raise UsageError(f"{name} must be above 0", got=number)
+    """The goal from the options of the command. Raises UsageError for a number out of range."""
+    values.number(fps, "fps", least=LOWEST_RATE, most=HIGHEST_RATE)
+    if p99_ms is not None:
+        values.number(p99_ms, "p99-ms", least=SHORTEST_MS, most=LONGEST_MS)
+    if cameras is not None:
+        values.number(cameras, "cameras", least=1, most=MOST_CAMERAS, whole=True)
+    if memory_mb is not None:
+        values.number(memory_mb, "memory-mb", least=1, most=_MOST_MEMORY_MB)
     if objective is None and cameras is None:
         objective = "cameras"
     goal = Goal(objective=objective or "p99", fps=fps, p99_ms=p99_ms or 1000 / fps, cameras=cameras)
