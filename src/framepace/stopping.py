@@ -175,6 +175,11 @@ def listen() -> None:
             signal.signal(number, press)
 
 
+def finish() -> None:
+    """The program has done what it was asked: signals are noted, and raise nothing any more."""
+    _press.held += 1
+
+
 def ignore() -> None:
     """Nothing is left to stop: signals no longer do anything."""
     for number in EXIT_CODES:

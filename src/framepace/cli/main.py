@@ -52,16 +52,17 @@ def _quit_on_signals() -> None:
 
 def _interruptible() -> int:
     """Load the commands and run the one that is asked for; its exit code."""
+    from framepace import stopping
     from framepace.cli import standardstreams
 
     code = 2
     output = standardstreams.take()
     try:
         code = _run()
-        code = output.close(code)
-    except KeyboardInterrupt:
-        output.close(code)
-    return code
+        stopping.finish()
+    except KeyboardInterrupt:  # the only one: a program is stopped once
+        pass
+    return output.close(code)
 
 
 def _open_streams() -> None:

@@ -55,7 +55,7 @@ class Output:
 
 def take() -> Output:
     """Make standard output and error safe to write to, for the rest of the program."""
-    errors = _text(_Stream(2, "wb", closefd=False), sys.stderr)
+    errors = _text(_Stream(2, "wb", closefd=False), sys.stderr, by_line=True)
     sys.stderr = cast("Any", errors)
     results = os.dup(1)
     if _writable(2):
@@ -73,11 +73,11 @@ def _writable(number: int) -> bool:
     return True
 
 
-def _text(stream: _Stream, before: Any) -> io.TextIOWrapper:
+def _text(stream: _Stream, before: Any, by_line: bool = False) -> io.TextIOWrapper:
     encoding = "utf-8" if before is None else before.encoding
-    return io.TextIOWrapper(
-        io.BufferedWriter(stream), encoding=encoding, errors="backslashreplace", line_buffering=stream.isatty()
-    )
+    by_line = by_line or stream.isatty()
+    buffer = io.BufferedWriter(stream)
+    return io.TextIOWrapper(buffer, encoding=encoding, errors="backslashreplace", line_buffering=by_line)
 
 
 _results: list[IO[str]] = []
