@@ -67,9 +67,11 @@ def _redacted_word(word: str) -> str:
         word = _without_credentials(word)
     if "=" not in word:
         return word
-    if any(mark in word for mark in ("://", "?", "&")):
+    if "://" in word:
         word = _PARAMETER.sub(_without_value, word)
         return _IN_PATH.sub(_without_secret_value, word)
+    if "?" in word or "&" in word:  # a piece of an address: of its parameters those with telling names
+        return _PARAMETER.sub(_without_secret_value, word)
     strong = _STRONG_SECRET.match(word)
     if strong is None or _REFERENCES.fullmatch(word[strong.end() :]):
         return word
