@@ -14,7 +14,8 @@ from framepace.api import make_case
 from framepace.explaining.metrics import LATENCY
 from framepace.explaining.run import explain
 from framepace.explaining.trial import Blocks, judge
-from framepace.facts.plan import ModelPlan, Option, Plan
+from framepace.facts.bounded import Option
+from framepace.facts.plan import ModelPlan, Plan
 from framepace.facts.settings import Case, apply
 from framepace.lab.lab import Lab
 from framepace.testing import FakeClock

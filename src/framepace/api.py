@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from framepace import values
-from framepace.backends.base import get_backend
-from framepace.cases import DEFAULT_FPS, CaseOptions, Models, RunOptions, case_of, make_case
+from framepace.cases import DEFAULT_FPS, CaseOptions, Models, RunOptions, case_of, device_setting, make_case
 from framepace.clock.system import Clock
 from framepace.doctoring import host as checks
 from framepace.errors import StoreError
@@ -311,12 +310,11 @@ def tune(
     Raises:
         FramepaceError: nothing can be measured; see `bench` for its kinds.
     """
-    _limit(time_limit)
     case = _tuning_case(models, fps, options)
     tuning = tune_case(
         case,
         _goal(case, objective, fps, p99_ms, cameras, memory_mb),
-        time_limit=time_limit,
+        time_limit=_limit(time_limit),
         folder=_folder(out),
         overwrite=overwrite,
         precisions=precisions,
@@ -377,22 +375,6 @@ def this_machine() -> Machine:
         Processors, memory, GPUs, driver and system, with the fingerprint of what decides how fast it is.
     """
     return machine.probe()
-
-
-def device_setting(backend: str, device: str) -> str:
-    """The name of the setting that `--device` stands for on a backend: 'device', or an option of the backend.
-
-    Args:
-        backend: name of the backend.
-        device: what was typed, such as 'cuda:1' or 't4'.
-
-    Returns:
-        A setting as `make_case` takes it.
-
-    Raises:
-        UsageError: there is no such backend, or its library is not installed.
-    """
-    return get_backend(backend).device_setting(device)
 
 
 def _folder(out: str | Path | None) -> Path | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from msgspec.structs import replace
 
 from framepace import values
+from framepace.backends.base import get_backend
 from framepace.errors import UsageError, unknown
 from framepace.facts.address import shown
 from framepace.facts.plan import ModelPlan, Plan, Target
@@ -190,3 +191,19 @@ def _with_shapes(plan: Plan, shapes: Mapping[str, tuple[int, ...]]) -> Plan:
         own_shapes = {name: tuple(shape) for name, shape in shapes.items() if name in names}
         models.append(replace(model, shapes={**model.shapes, **own_shapes}))
     return replace(plan, models=tuple(models))
+
+
+def device_setting(backend: str, device: str) -> str:
+    """The name of the setting that `--device` stands for on a backend: 'device', or an option of the backend.
+
+    Args:
+        backend: name of the backend.
+        device: what was typed, such as 'cuda:1' or 't4'.
+
+    Returns:
+        A setting as `make_case` takes it.
+
+    Raises:
+        UsageError: there is no such backend, or its library is not installed.
+    """
+    return get_backend(backend).device_setting(device)

@@ -17,8 +17,9 @@ from framepace.backends.options import checked
 from framepace.clock.system import Clock
 from framepace.errors import BackendError, UsageError
 from framepace.facts.base import Fact
+from framepace.facts.bounded import NonNegative, Option
 from framepace.facts.model import ModelSpec, TensorSpec
-from framepace.facts.plan import ModelPlan, NonNegative, Option
+from framepace.facts.plan import ModelPlan
 from framepace.models.spec import Resolved, inspect, resolve
 from framepace.progress import Tell
 from framepace.units import NS_PER_US

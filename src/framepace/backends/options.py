@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from framepace.errors import UsageError
-from framepace.facts.plan import Option
+from framepace.facts.bounded import Option
 
 
 def checked(backend: str, kinds: type[Any], options: Mapping[str, Option]) -> dict[str, Option]:

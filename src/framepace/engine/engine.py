@@ -17,7 +17,8 @@ from framepace.clock.system import Clock
 from framepace.devices.cuda import lock_setup, ordinal
 from framepace.engine.corekeeper import kept_awake, usable_cores
 from framepace.engine.modelprocess import ModelProcesses
-from framepace.engine.pipeline import Finish, Pipeline, Run, Sink, Step, finish_hook, make_step
+from framepace.engine.packedrows import Sink
+from framepace.engine.pipeline import Finish, Pipeline, Run, Step, finish_hook, make_step
 from framepace.engine.processstate import interpreter
 from framepace.engine.strategies import IN_PROCESS, Strategy, check
 from framepace.engine.workerthreads import WorkerThreads

@@ -5,7 +5,6 @@ This is the only code that runs a model. Generated load and real traffic differ 
 
 from __future__ import annotations
 
-import struct
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,15 +16,15 @@ import numpy as np
 from framepace.backends.base import DeviceTimes, Prepare, Session, Tensors, Worker
 from framepace.clock.system import Clock
 from framepace.clock.usage import NOTHING, Usage, thread_usage
+from framepace.engine.packedrows import ROW, Sink
 from framepace.errors import BackendError, DeviceLost, FramepaceError
 from framepace.facts.plan import ModelPlan
-from framepace.facts.trace import REQUEST_COLUMNS, DropCause, Mark, Outcome
+from framepace.facts.trace import DropCause, Mark, Outcome
 from framepace.facts.workload import Scope
 from framepace.feeds.runstate import RunState
 from framepace.hooks import load_hook
 from framepace.video.frame import Frame
 
-_ROW = struct.Struct(f"<{len(REQUEST_COLUMNS)}q")
 _CHECK_EVERY = 64  # inferences between two checks of large outputs
 _CHECK_ALWAYS_ELEMENTS = 1024  # outputs up to this size are checked for NaN and Inf every time: about 2 us
 _ERRORS_KEPT = 20
@@ -34,7 +33,6 @@ _NO_TIMES = DeviceTimes(-1, -1, -1)
 
 Finish = Callable[[str, Tensors, Frame], Any]
 """Receives the name of a model, its outputs of one frame (first dimension 1 where batched), and the frame."""
-Sink = Callable[[bytes], None]
 
 
 @dataclass(frozen=True)
@@ -301,7 +299,7 @@ class Pipeline:
         for frame in flight.frames:
             head = (frame.number, frame.source, flight.step.index, self._number, flight.batch_id, len(flight.frames))
             stamps = (frame.due, frame.available, frame.captured, frame.decoded, frame.queued)
-            self._sink(_ROW.pack(*head, *stamps, *tail))
+            self._sink(ROW.pack(*head, *stamps, *tail))
 
     def _note(self, error: Exception) -> None:
         if isinstance(error, DeviceLost):
@@ -338,25 +336,6 @@ def deliver(state: RunState, frames: Sequence[Frame], parts: Sequence[Delivered]
         state.batches.end(frames, end, any(part.failed for part in parts))
     for frame in frames:
         state.delivered(end - frame.due, end)
-
-
-def dropped_row(frame: Frame, model: int, cause: int, now: int, warming: bool) -> bytes:
-    """The packed row of a frame that was discarded at `now` before any inference: later stamps are `now`."""
-    marks = Mark.WARMUP if warming else 0
-    head = (frame.number, frame.source, model, -1, -1, 0)
-    stamps = (frame.due, frame.available, frame.captured, frame.decoded, frame.queued or now)
-    device = [-1] * 8
-    return _ROW.pack(*head, *stamps, *([now] * 5), *device, 0, 0, 0, 0, 0, Outcome.DROPPED, cause, marks)
-
-
-def drop_rows(models: int, sink: Sink, clock: Clock, state: RunState) -> Callable[[Frame, int], None]:
-    """A receiver of dropped frames and their DropCause (see feeds.feed.OnDrop): one row per model goes to `sink`."""
-
-    def drop(frame: Frame, cause: int) -> None:
-        for model in range(models):
-            sink(dropped_row(frame, model, cause, clock.now(), state.warming))
-
-    return drop
 
 
 def _cause(error: Exception) -> int:

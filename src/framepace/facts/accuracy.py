@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from framepace.facts.base import Fact
-from framepace.facts.plan import NonNegative, Positive
+from framepace.facts.bounded import NonNegative, Positive
 
 _Share = Annotated[float, Meta(ge=0, le=1)]
 _Cosine = Annotated[float, Meta(ge=-1, le=1)]

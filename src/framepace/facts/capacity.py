@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from framepace.facts.base import Fact
-from framepace.facts.plan import NonNegative, Positive, PositiveNumber
+from framepace.facts.bounded import NonNegative, Positive, PositiveNumber
 from framepace.facts.summary import Estimate
 
 

@@ -7,39 +7,21 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from framepace.facts.base import Fact, Setting
-from framepace.values import (
-    HIGHEST_RATE,
-    LARGEST_DIMENSION,
-    LARGEST_SIDE,
-    LONGEST_MS,
-    LONGEST_NAME,
-    LONGEST_PATH,
-    LOWEST_RATE,
-    SHORTEST_MS,
-    possible_shape,
-    possible_size,
-    shown,
+from framepace.facts.bounded import (
+    Dimension,
+    Factor,
+    Hook,
+    Location,
+    Milliseconds,
+    Name,
+    Option,
+    Positive,
+    PositiveMilliseconds,
+    Rate,
+    Size,
 )
 
 PLAN_FORMAT = "framepace.plan/2"
-
-LARGEST_OPTION = 1 << 53  # a whole number that every reader of JSON has exactly
-_LARGEST_FACTOR = 1e12
-_LARGEST_NUMBER = 1e18
-
-Positive = Annotated[int, Meta(ge=1, le=LARGEST_OPTION)]
-NonNegative = Annotated[float, Meta(ge=0, le=_LARGEST_NUMBER)]
-PositiveNumber = Annotated[float, Meta(gt=0, le=_LARGEST_NUMBER)]
-Milliseconds = Annotated[float, Meta(ge=0, le=LONGEST_MS)]
-PositiveMilliseconds = Annotated[float, Meta(ge=SHORTEST_MS, le=LONGEST_MS)]
-Rate = Annotated[float, Meta(ge=LOWEST_RATE, le=HIGHEST_RATE)]
-Side = Annotated[int, Meta(ge=1, le=LARGEST_SIDE)]
-Size = tuple[Side, Side]
-Factor = Annotated[float, Meta(ge=-_LARGEST_FACTOR, le=_LARGEST_FACTOR)]
-Location = Annotated[str, Meta(max_length=LONGEST_PATH)]
-Name = Annotated[str, Meta(min_length=1, max_length=LONGEST_NAME)]
-Hook = Annotated[str, Meta(max_length=LONGEST_NAME)]
-Option = str | Annotated[int, Meta(ge=-LARGEST_OPTION, le=LARGEST_OPTION)] | float | bool
 
 _TRAINED = "as the model was trained"
 _FORMULA = f"{_TRAINED}: (pixel * scale - mean) / std"
@@ -182,7 +164,7 @@ class ModelPlan(Fact, frozen=True, kw_only=True):
             why="the model leaves it open, or a smaller one is faster; what is recognised changes with it",
         ),
     ] = None
-    shapes: dict[str, tuple[Annotated[int, Meta(ge=1, le=LARGEST_DIMENSION)], ...]] = {}
+    shapes: dict[str, tuple[Dimension, ...]] = {}
     batch: Batching = Batching()
     threads: Annotated[
         int,
@@ -378,20 +360,17 @@ class SourcePolicy(Fact, frozen=True, kw_only=True):
     drop: Annotated[
         Literal["never", "oldest"],
         Setting(
-            help="never or oldest",
-            why_value={"oldest": "a live stream stays live; what does not fit is lost, and counted"},
+            help="never or oldest", why_value={"oldest": "a live stream stays live; the rest is lost, and counted"}
         ),
     ] = "never"
     stale_ms: Annotated[
         PositiveMilliseconds | None,
-        Setting(
-            help="discard frames older than this", why="a frame so old is not worth the work; it is lost, and counted"
-        ),
+        Setting(help="discard frames older than this", why="a frame so old is not worth the work; lost, and counted"),
     ] = None
 
 
 class Target(Fact, frozen=True, kw_only=True):
-    """What the plan must reach: frames a second a source, and the latency p99 must stay under (ms)."""
+    """What the plan must reach: frames per second of each source, and the latency p99 must stay under (ms)."""
 
     fps: Rate | None = None
     p99_ms: PositiveMilliseconds | None = None
@@ -419,22 +398,3 @@ class Plan(Fact, frozen=True, kw_only=True):
     def names(self) -> tuple[str, ...]:
         """The names of the models, in the order in which they run."""
         return tuple(model.name for model in self.models)
-
-
-def contradiction(plan: Plan) -> str:
-    """What no plan may have, though each of its values is right; '' where there is nothing."""
-    if not plan.models:
-        return "it has no models"
-    names = plan.names
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    if doubled:
-        return f"two models are called {shown(doubled[0])!r}"
-    for model in plan.models:
-        if model.size is not None and not possible_size(model.size):
-            return f"the size of {shown(model.name)!r} is too large: {model.size[1]}x{model.size[0]}"
-        for tensor, shape in model.shapes.items():
-            if not possible_shape(shape):
-                return f"the shape of {shown(tensor)!r} is too large: {shown('x'.join(map(str, shape)))}"
-        if 0 in model.prepare.std:
-            return f"std of {shown(model.name)!r} holds a 0, by which a channel would be divided"
-    return ""

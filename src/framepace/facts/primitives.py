@@ -6,7 +6,8 @@ from msgspec.structs import replace
 
 from framepace.errors import UsageError
 from framepace.facts.base import Fact
-from framepace.facts.plan import Batching, ModelPlan, NonNegative, Positive
+from framepace.facts.bounded import NonNegative, Positive
+from framepace.facts.plan import Batching, ModelPlan
 from framepace.facts.workload import Scope
 
 PRIMITIVES_FORMAT = "framepace.primitives/1"

@@ -19,7 +19,9 @@ from framepace import values
 from framepace.errors import UsageError, unknown
 from framepace.facts import base
 from framepace.facts.base import Fact
-from framepace.facts.plan import LARGEST_OPTION, EnginePlan, ModelPlan, Plan, SourcePolicy, contradiction
+from framepace.facts.bounded import LARGEST_OPTION
+from framepace.facts.contradiction import contradiction
+from framepace.facts.plan import EnginePlan, ModelPlan, Plan, SourcePolicy
 from framepace.facts.workload import Burst, Closed, Delay, Load, Paced, Workload, load_fps
 
 Part = Literal["models", "engine", "source", "workload", "load"]

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from framepace.facts.base import Fact
-from framepace.facts.plan import NonNegative, Plan, Positive, PositiveNumber
+from framepace.facts.bounded import NonNegative, Positive, PositiveNumber
+from framepace.facts.plan import Plan
 
 Objective = Literal["cameras", "fps", "p99", "cpu", "energy"]
 TUNING_FORMAT = "framepace.tuning/1"

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from framepace.facts.base import Fact, Setting
-from framepace.facts.plan import Location, Milliseconds, Positive, Rate, Side
+from framepace.facts.bounded import Location, Milliseconds, Positive, Rate, Side
 from framepace.values import LARGEST_SEED, LONGEST_TIME_S
 
 Scope = Literal["model", "pipeline", "stream"]

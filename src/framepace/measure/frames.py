@@ -10,7 +10,7 @@ import numpy as np
 
 from framepace.clock.system import Clock
 from framepace.deadline import together
-from framepace.engine.pipeline import Sink, drop_rows
+from framepace.engine.packedrows import Sink, drop_rows
 from framepace.errors import SourceError, UsageError
 from framepace.facts.plan import Plan
 from framepace.facts.workload import Replay, Workload

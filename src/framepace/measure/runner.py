@@ -9,7 +9,7 @@ from typing import Protocol
 
 from framepace.clock.system import Clock
 from framepace.engine.engine import Engine
-from framepace.engine.pipeline import Sink
+from framepace.engine.packedrows import Sink
 from framepace.errors import SourceError, UsageError
 from framepace.facts.model import Layer, ModelSpec
 from framepace.facts.plan import Plan

@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 from framepace.clock.system import Clock, SystemClock
 from framepace.engine.childprocess import Channel, ChildProcess, Progress, end_all, sendable
 from framepace.engine.engine import Engine
-from framepace.engine.packedrows import mark_warmup, unpacked
-from framepace.engine.pipeline import Sink
+from framepace.engine.packedrows import Sink, mark_warmup, unpacked
 from framepace.errors import UsageError
 from framepace.facts.model import Layer, ModelSpec
 from framepace.facts.plan import Plan

@@ -11,7 +11,8 @@ import msgspec
 
 from framepace.errors import PlanError
 from framepace.facts.address import SECRET_NOT_KEPT, without_secrets
-from framepace.facts.plan import PLAN_FORMAT, Plan, contradiction
+from framepace.facts.contradiction import contradiction
+from framepace.facts.plan import PLAN_FORMAT, Plan
 from framepace.store.files import check_format, read, write_atomic
 from framepace.store.migrations import PLANS
 from framepace.values import nonfinite, shown
