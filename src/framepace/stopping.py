@@ -43,7 +43,7 @@ class _Press:
         self.receivers: list[Callable[[], object]] = []
         self.at_once: list[Callable[[], object]] = []
         self._first_s = 0.0
-        self._said = threading.Lock()
+        self._announcing = threading.Lock()
 
     def is_second(self, signum: int) -> bool:
         """Note a press; whether it is a second one."""
@@ -55,7 +55,7 @@ class _Press:
 
     def announce(self) -> None:
         """Say, once, that what was measured is kept; whichever thread comes first."""
-        if self._said.acquire(blocking=False):
+        if self._announcing.acquire(blocking=False):
             say(_FIRST)
 
     def act(self) -> None:
