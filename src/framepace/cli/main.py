@@ -141,6 +141,8 @@ def _failure(error: Exception) -> str:
     if os.environ.get(TRACEBACK):
         traceback.print_exception(error)
     got = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+    if isinstance(error, ImportError) and ("map segment" in got or "allocate memory" in got):
+        return str(FramepaceError("a library cannot be loaded", got=got, fix="raise 'ulimit -v' or free memory"))
     fix = f"this is a fault of framepace: please report it, with what {TRACEBACK}=1 shows"
     return str(FramepaceError("framepace failed", got=got, fix=fix))
 
