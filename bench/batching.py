@@ -27,7 +27,7 @@ from framepace.feeds.feed import Feed, InlineFeed
 from framepace.feeds.pacer import Pacer
 from framepace.feeds.runstate import RunState
 from framepace.measure.load import Open
-from framepace.measure.stop import Enough, Steady
+from framepace.measure.stoprules import Enough, Steady
 from framepace.units import NS_PER_MS, NS_PER_S
 
 FPS, BUDGET_MS, MOST = 30.0, 1000 / 30, 96

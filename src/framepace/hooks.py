@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from framepace.errors import PlanError
-from framepace.stopping import end
+from framepace.interrupts import end
 
 LIMIT_S = 30.0  # for one call of a hook; the first one may load what it needs
 _GRACE_S = 3.0  # for an interrupted hook to end

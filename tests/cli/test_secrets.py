@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from framepace.cli.app import app
 from framepace.video import source
+from framepace.video.file import VideoFile
 from framepace.video.live import public
 
 CANARY = "CaNaRy77"
@@ -17,7 +18,7 @@ CAMERA = f"rtsp://admin:a@b/{CANARY}@camera.local/1?user=me&token={CANARY}"
 SIMULATED = ("--backend", "simulated", "--device", "t4")
 
 
-class Camera(source.VideoFile):
+class Camera(VideoFile):
     """A camera that gives the synthetic pattern, opened with the whole address."""
 
     def __init__(self, address: str, clock: Any, **_: Any) -> None:

@@ -16,7 +16,7 @@ from framepace.facts.plan import ModelPlan
 from framepace.facts.trace import REQUEST_COLUMNS, Column, table
 from framepace.facts.workload import Stop, Warmup
 from framepace.feeds.runstate import RunState
-from framepace.measure.stop import Enough, Steady
+from framepace.measure.stoprules import Enough, Steady
 from framepace.video.frame import Frame
 
 MS = 1_000_000

@@ -138,7 +138,7 @@ def flooded(budget: int) -> dict[str, Column]:
 
 def run_state_parts(seconds: float) -> tuple[Any, Any]:
     """No warm-up, and that long."""
-    from framepace.measure.stop import Enough, Steady
+    from framepace.measure.stoprules import Enough, Steady
 
     return Steady(Warmup(seconds_max=0.0)), Enough(Stop(seconds=seconds))
 

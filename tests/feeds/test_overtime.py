@@ -16,7 +16,7 @@ from framepace.feeds.pacer import Pacer
 from framepace.feeds.runstate import RunState
 from framepace.feeds.stream import StreamFeed
 from framepace.feeds.window import WindowBatcher
-from framepace.measure.stop import Enough, Steady
+from framepace.measure.stoprules import Enough, Steady
 from framepace.testing import FakeClock
 from framepace.units import NS_PER_S
 

@@ -11,7 +11,7 @@ from framepace.clock.system import SystemClock
 from framepace.facts.workload import Burst, Closed, Delay, OpenLoad, Paced, Poisson, Stop, Warmup
 from framepace.feeds.runstate import RunState
 from framepace.measure.load import Feedback, Open, Recorded, arrivals, offsets
-from framepace.measure.stop import Enough, Steady
+from framepace.measure.stoprules import Enough, Steady
 
 
 def state() -> RunState:

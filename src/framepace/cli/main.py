@@ -22,12 +22,12 @@ def main() -> None:
     _quit_on_signals()
     _open_streams()
     code = _interruptible()
-    from framepace import stopping
+    from framepace import interrupts
 
-    stopping.ignore()
-    signum = stopping.signum()
+    interrupts.ignore()
+    signum = interrupts.signum()
     if signum is not None:
-        code = stopping.EXIT_CODES[signum]
+        code = interrupts.EXIT_CODES[signum]
     _leave(code)
 
 
@@ -52,14 +52,14 @@ def _quit_on_signals() -> None:
 
 def _interruptible() -> int:
     """Load the commands and run the one that is asked for; its exit code."""
-    from framepace import stopping
+    from framepace import interrupts
     from framepace.cli import standardstreams
 
     code = 2
     output = standardstreams.take()
     try:
         code = _run()
-        stopping.finish()
+        interrupts.finish()
     except KeyboardInterrupt:  # the only one: a program is stopped once
         pass
     return output.close(code)
@@ -82,10 +82,10 @@ def _run() -> int:
     from framepace.errors import FramepaceError
 
     try:
-        from framepace import stopping
+        from framepace import interrupts
         from framepace.cli.app import app
 
-        stopping.listen()
+        interrupts.listen()
         app()
         return 0
     except SystemExit as error:

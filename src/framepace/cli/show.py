@@ -9,9 +9,9 @@ from typing import Any
 from rich.console import Console
 
 from framepace.cli.standardstreams import answering
+from framepace.interrupts import held
 from framepace.reporting.documents import dumps
 from framepace.reporting.terminal.layout import console
-from framepace.stopping import held
 
 
 def give(json: bool, document: Callable[[], dict[str, Any]], *words: Callable[[Console], None]) -> None:

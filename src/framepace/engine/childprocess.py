@@ -26,7 +26,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
-from framepace import stopping
+from framepace import interrupts
 from framepace.errors import BackendError
 from framepace.progress import Tell
 
@@ -45,7 +45,7 @@ def kill_all() -> None:
             process.kill()
 
 
-stopping.at_once(kill_all)
+interrupts.at_once(kill_all)
 
 
 class Progress(NamedTuple):
@@ -107,7 +107,7 @@ class Channel:
             self.answer()
 
     def _died(self) -> BackendError:
-        stopping.check()
+        interrupts.check()
         self._process.join(timeout=PATIENCE_S)
         return BackendError(
             f"{self._title} died", got=f"exit code {self._process.exitcode}", fix=f"see its message above; {GUARD}"
@@ -145,7 +145,7 @@ class ChildProcess:
             daemon=daemon,
         )
         try:
-            with stopping.held(), _signals_blocked():
+            with interrupts.held(), _signals_blocked():
                 self._process.start()
                 _CHILDREN.add(self._process)
         except OSError as error:
@@ -238,7 +238,7 @@ def _signals_blocked() -> Iterator[None]:
         yield
         return
     resource_tracker.ensure_running()  # which unblocks them when it starts its own process
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, stopping.EXIT_CODES)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, interrupts.EXIT_CODES)
     try:
         yield
     finally:
@@ -256,7 +256,7 @@ def _main(
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)
     _die_with_parent(started_by_thread)
-    stopping.own_process()
+    interrupts.own_process()
     with suppress(KeyboardInterrupt):  # `body` answers those that come while it runs
         _unblock_signals(takes_interrupts)
         body(pipes, *arguments)
@@ -266,12 +266,12 @@ def _main(
 def _unblock_signals(takes_interrupts: bool) -> None:
     """Let signals in again, without those that the parent got as well; an interrupt that it sent comes now."""
     interrupted = signal.default_int_handler if takes_interrupts else signal.SIG_IGN
-    others = {number: signal.getsignal(number) for number in stopping.EXIT_CODES if number != signal.SIGINT}
+    others = {number: signal.getsignal(number) for number in interrupts.EXIT_CODES if number != signal.SIGINT}
     signal.signal(signal.SIGINT, interrupted)
     for number in others:
         signal.signal(number, signal.SIG_IGN)  # forgets those that wait
     if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, stopping.EXIT_CODES)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupts.EXIT_CODES)
     for number, handler in others.items():
         signal.signal(number, handler)
 

@@ -9,8 +9,8 @@ from framepace.engine.childprocess import ChildProcess, sendable
 from framepace.facts.plan import Plan
 from framepace.facts.trace import Trace
 from framepace.facts.workload import Workload
+from framepace.interrupts import listening, signum, stopped_by
 from framepace.measure.session import measure
-from framepace.stopping import listening, signum, stopped_by
 from framepace.store import load_trace
 
 

@@ -18,12 +18,12 @@ from framepace.facts.settings import Case
 from framepace.facts.strategy import strategy_of
 from framepace.facts.trace import Trace
 from framepace.facts.workload import Stop, Warmup, Workload
+from framepace.interrupts import check, held, listening
 from framepace.lab.enginepool import EnginePool
 from framepace.lab.freshprocess import measure_apart
 from framepace.measure.frames import Frames, open_frames
 from framepace.measure.session import measure
 from framepace.progress import Tell, silent
-from framepace.stopping import check, held, listening
 from framepace.units import NS_PER_S
 
 Where = Literal["here", "fresh process"]

@@ -20,13 +20,13 @@ from framepace.facts.plan import Plan
 from framepace.facts.trace import Stopped, Trace, TraceMeta
 from framepace.facts.workload import Workload
 from framepace.feeds.runstate import RunState
+from framepace.interrupts import stopped_by
 from framepace.measure.frames import Frames, open_frames
 from framepace.measure.runner import Execute, Loaded, opened
-from framepace.measure.stop import Enough, Steady
+from framepace.measure.stoprules import Enough, Steady
 from framepace.progress import Tell, silent
 from framepace.recording.machine import probe
 from framepace.recording.recorder import MakeSampling, Recorder, Writer, sampling_for
-from framepace.stopping import stopped_by
 from framepace.store import MemoryWriter, OutputFolder, TraceWriter, trace_id
 
 NOTHING_SUCCEEDED = "every inference failed: "

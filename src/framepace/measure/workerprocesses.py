@@ -29,7 +29,7 @@ from framepace.facts.trace import REQUEST_COLUMNS, Outcome
 from framepace.facts.workload import Closed, Stop, Warmup, Workload
 from framepace.feeds.runstate import RunState
 from framepace.measure.frames import LEAD_NS, Frames, open_frames
-from framepace.measure.stop import Enough, Steady
+from framepace.measure.stoprules import Enough, Steady
 from framepace.progress import Tell, silent
 from framepace.recording.recorder import Rows
 

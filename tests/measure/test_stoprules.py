@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from framepace.facts.workload import Stop, Warmup
-from framepace.measure.stop import Enough, Steady
+from framepace.measure.stoprules import Enough, Steady
 
 MS = 1_000_000
 
