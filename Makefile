@@ -32,6 +32,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/style.py
 
 bench: $(VENV)/.dev
 	$(BIN)/python bench/overhead.py

@@ -153,9 +153,7 @@ def _load_at(fps: float | None) -> Load:
 
 
 def _make_plan(models: str | Sequence[str]) -> Plan:
-    locations = list(models)
-    if isinstance(models, str):
-        locations = [models]
+    locations = [models] if isinstance(models, str) else list(models)
     if not locations:
         raise UsageError("no model named", got="nothing", expected=_MODEL, fix="name one: builtin:detector, say")
     locations = [values.location(location, "the model") for location in locations]

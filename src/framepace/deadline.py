@@ -51,6 +51,13 @@ class _Call(Generic[_T]):
         if self._late is not None:
             self._late(result)
 
+    def outcome(self) -> _T:
+        """What the function returned, waiting for it; raises what it raised."""
+        self.done.wait()
+        if self.error is not None:
+            raise self.error
+        return self.result[0]
+
 
 def within(
     seconds: float,
@@ -73,10 +80,7 @@ def within(
     threading.Thread(target=call.run, name=f"within {seconds:g} s", daemon=True).start()
     if not call.done.wait(seconds) and call.abandon():
         raise error(message, got=f"{got}: no answer in {seconds:g} s", expected=f"an answer in {seconds:g} s", fix=fix)
-    call.done.wait()
-    if call.error is not None:
-        raise call.error
-    return call.result[0]
+    return call.outcome()
 
 
 def together(functions: Sequence[Callable[[], _T]]) -> list[_T | BaseException]:

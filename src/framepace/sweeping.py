@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -56,14 +56,18 @@ def sweep(
     planned = [(settings, apply(case, settings)) for settings in cells(grid)]
     progress = _Progress(grid, folder)
     interrupted = False
-    with ExitStack() as stack:
-        if folder is not None:
-            stack.enter_context(OutputFolder(folder, "sweep", overwrite, case))
+    with _owned(folder, overwrite, case):
         try:
             _measure_cells(progress, planned, clock or clock_for(case.plan), tell or silent)
         except KeyboardInterrupt:
             interrupted = True
     return progress.sweep(interrupted)
+
+
+def _owned(folder: Path | None, overwrite: bool, case: Case) -> AbstractContextManager[object]:
+    if folder is None:
+        return nullcontext()
+    return OutputFolder(folder, "sweep", overwrite, case)
 
 
 def _measure_cells(

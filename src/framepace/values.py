@@ -239,13 +239,19 @@ def span(text: str, name: str) -> list[str]:
     first_text, dots, last_text = text.partition("..")
     if not dots:
         return [text]
-    first = _read(first_text, whole=True) if _WHOLE.fullmatch(first_text) else None
-    last = _read(last_text, whole=True) if _WHOLE.fullmatch(last_text) else None
+    first = _whole_or_none(first_text)
+    last = _whole_or_none(last_text)
     if first is None or last is None or first < 0 or first > last:
         fix = f"correct {name}, or write its values with commas"
         raise UsageError("not a range", got=shown(text), expected="FIRST..LAST, e.g. 1..8", fix=fix)
     _check_count(int(last - first) + 1, text)
     return [str(value) for value in range(int(first), int(last) + 1)]
+
+
+def _whole_or_none(text: str) -> float | None:
+    if not _WHOLE.fullmatch(text):
+        return None
+    return _read(text, whole=True)
 
 
 def check_cells(grid: Mapping[str, Sized]) -> None:

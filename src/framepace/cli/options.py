@@ -228,19 +228,22 @@ def _changes(
     settings: list[str], *, size: str | None, layout: str | None, backend: str | None, device: str | None
 ) -> dict[str, Any]:
     """The settings that options of their own and --set change; --set wins, except over --size."""
-    from framepace.api import device_setting
-
     typed: dict[str, Any] = parse_pairs(settings, "--set")
     changes: dict[str, Any] = {"layout": layout, "backend": backend}
     if device is not None:
-        name = "device"
-        if backend is not None:
-            name = device_setting(backend, device)
-        changes[name] = device
+        changes[_device_setting(backend, device)] = device
     changes = {name: value for name, value in changes.items() if value is not None} | typed
     if size is not None:
         changes["size"] = parse_size(size)
     return changes
+
+
+def _device_setting(backend: str | None, device: str) -> str:
+    from framepace.api import device_setting
+
+    if backend is None:
+        return "device"
+    return device_setting(backend, device)
 
 
 def stop_rule(seconds: float | None, count: int | None, precision: float | None) -> Stop:

@@ -27,7 +27,7 @@ def command(traces: Traces, out: File = None, overwrite: Overwrite = False, json
     loaded = [load_trace(path) for path in traces]
     path = api.report(
         loaded,
-        out=out or traces[0] / "report.html",
+        out=out or _beside(traces[0]),
         explanation=_explanation_beside(traces[0]),
         overwrite=overwrite,
     )
@@ -36,6 +36,10 @@ def command(traces: Traces, out: File = None, overwrite: Overwrite = False, json
         lambda: documents.report_document(str(path), loaded, [api.summary(t) for t in loaded]),
         lambda console: show_paths(console, {"report": str(path)}),
     )
+
+
+def _beside(trace: Path) -> Path:
+    return trace / "report.html"
 
 
 def _explanation_beside(trace: Path) -> Path | None:

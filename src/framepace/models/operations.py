@@ -23,6 +23,8 @@ _FREE = ("Identity", "Constant", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "
 _QUANTISING = ("QuantizeLinear", "DequantizeLinear")
 _SHAPE_ELEMENTS = 1024  # elements up to which a weight may be a shape that inference needs
 _MOST_ELEMENTS = 1 << 62
+_CONVOLUTIONS = ("Conv", "ConvInteger", "QLinearConv")
+_PRODUCTS = ("Gemm", "MatMul", "MatMulInteger", "QLinearMatMul")
 _SECOND_OPERAND = {
     "QLinearConv": 3,
     "QLinearMatMul": 3,
@@ -206,11 +208,11 @@ class _Graph:
         first = self._operand_shape(node, 0, (0,))
         second = self._operand_shape(node, _SECOND_OPERAND.get(node.op_type, 1), ())
         outputs = self._size(node.output[0])
-        if node.op_type in ("Conv", "ConvInteger", "QLinearConv") and len(second) > 2:
+        if node.op_type in _CONVOLUTIONS and len(second) > 2:
             return outputs * _elements(second[1:])
         if node.op_type == "ConvTranspose" and len(second) > 2:
             return _elements(first) * _elements(second[1:])
-        if node.op_type in ("Gemm", "MatMul", "MatMulInteger", "QLinearMatMul") and len(second) > 1 and first:
+        if node.op_type in _PRODUCTS and len(second) > 1 and first:
             return outputs * _sum_length(node, first)
         return 0
 

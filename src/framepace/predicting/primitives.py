@@ -164,10 +164,11 @@ def _point(trace: Trace, batch: int, workers: int, gap: float) -> Point:
 def samples(trace: Trace) -> dict[str, tuple[int, ...]]:
     """The stages (facts.primitives.STAGES) of each inference of a trace of one model, in order; ns."""
     rows = _in_order(trace)
-    if not len(rows["due"]):
+    count = len(rows["due"])
+    if not count:
         return {}
     first = np.flatnonzero(np.diff(rows["batch_id"], prepend=-1))
-    last = np.append(first[1:], len(rows["due"])) - 1
+    last = np.append(first[1:], count) - 1
     # Everything is read off the first frame of each batch, except for the time after it.
     batches = {name: column[first] for name, column in rows.items()}
     stages = _stages(batches, rows["queued"][last], decoded=trace.meta.workload.scope == "stream")

@@ -83,11 +83,15 @@ class Reader:
             self._memory.close()
             self._memory = None
 
-    def _picture(self, number: int, place: Shared) -> Any:
-        if self._memory is None or self._memory.name != place.memory:
+    def _attached(self, name: str) -> Any:
+        """The bytes of the memory of that name."""
+        if self._memory is None or self._memory.name != name:
             self.close()
-            self._memory = attach(place.memory)
-        buffer: Any = self._memory.buf
+            self._memory = attach(name)
+        return self._memory.buf
+
+    def _picture(self, number: int, place: Shared) -> Any:
+        buffer = self._attached(place.memory)
         if place.pixels is None:
             return np.ndarray(place.shape, place.dtype, buffer, place.offset)
         frame = self._frame(number, place, place.pixels)

@@ -54,7 +54,6 @@ def _with_reason(untested: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
 def explanation_view(explanation: Explanation) -> ExplanationView:
     """An explanation as rows."""
     findings = [finding_view(finding) for finding in explanation.findings]
-    undecided = _with_verdict(findings, "undecided")
     untested = _untested(explanation)
     return ExplanationView(
         verdict=explanation.verdict,
@@ -64,13 +63,17 @@ def explanation_view(explanation: Explanation) -> ExplanationView:
         account=account_rows(explanation.account),
         unexplained=_unexplained(explanation.account),
         causes=_with_verdict(findings, "confirmed"),
-        undecided=tuple(f for f in undecided if f.code not in untested),
+        undecided=_undecided(findings, untested),
         refuted=_with_verdict(findings, "refuted"),
         not_tested=_with_reason(untested),
         notes=explanation.notes,
         seconds=format_quantity(explanation.seconds, "s"),
         expectation=maybe(explanation.expectation, expectation_view),
     )
+
+
+def _undecided(findings: Sequence[FindingView], untested: Mapping[str, str]) -> tuple[FindingView, ...]:
+    return tuple(f for f in _with_verdict(findings, "undecided") if f.code not in untested)
 
 
 def _untested(explanation: Explanation) -> dict[str, str]:
