@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,9 +56,22 @@ class Stopped:
     left: list[psutil.Process]
 
 
+STARTED: list[subprocess.Popen[str]] = []
+
+
+@pytest.fixture(autouse=True)
+def _nothing_runs_on() -> Iterator[None]:
+    """A test that fails leaves no program behind, which would take the cores of all that follow."""
+    yield
+    while STARTED:
+        program = STARTED.pop()
+        if program.poll() is None:
+            os.killpg(program.pid, signal.SIGKILL)
+
+
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     """The program, in a process group of its own."""
-    return subprocess.Popen(
+    program = subprocess.Popen(
         [sys.executable, "-m", "framepace", *arguments],
         cwd=folder,
         stdin=subprocess.DEVNULL,
@@ -67,6 +80,8 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
         text=True,
         start_new_session=True,
     )
+    STARTED.append(program)
+    return program
 
 
 def stop(program: subprocess.Popen[str], signum: int, group: bool = False) -> Stopped:
@@ -150,7 +165,7 @@ def test_any_verb_is_stopped_at_many_moments(tmp_path: Path, seed: int) -> None:
 @pytest.mark.parametrize("signum", list(CODES))
 def test_nothing_is_lost_and_nobody_left_in_mid_run(tmp_path: Path, signum: signal.Signals) -> None:
     """Once rows are on disk, the first signal closes the trace, prints its numbers and ends with the signal's code."""
-    program = start(tmp_path, "bench", *NULL, "--seconds", "3600", "--out", "t")
+    program = start(tmp_path, "bench", *NULL, "--seconds", "100", "--out", "t")
     journal = tmp_path / "t" / "requests.journal"
     until(lambda: journal.exists() and journal.stat().st_size > 0)
     end = stop(program, signum)
@@ -191,7 +206,7 @@ def test_the_second_ctrl_c_ends_what_never_returns(hooks: Path, strategy: str) -
 
 def test_signals_that_come_together_are_one(tmp_path: Path) -> None:
     """As `timeout` sends them, to a process and to its group: the trace is closed all the same."""
-    program = start(tmp_path, "bench", *NULL, "--seconds", "3600", "--out", "t")
+    program = start(tmp_path, "bench", *NULL, "--seconds", "100", "--out", "t")
     journal = tmp_path / "t" / "requests.journal"
     until(lambda: journal.exists() and journal.stat().st_size > 0)
     program.send_signal(signal.SIGTERM)
@@ -204,7 +219,7 @@ def test_signals_that_come_together_are_one(tmp_path: Path) -> None:
 def test_nobody_outlives_a_killed_group(tmp_path: Path, verb: str) -> None:
     """SIGKILL to the whole group: the children, which have groups of their own, and the shared memory are gone."""
     before = shared_memory()
-    program = start(tmp_path, *VERBS[verb], "--seconds", "3600", "--out", "t")
+    program = start(tmp_path, *VERBS[verb], "--seconds", "100", "--out", "t")
     until(lambda: any(tmp_path.rglob("requests.journal")))
     end = stop(program, signal.SIGKILL, group=True)
     assert end.code == -signal.SIGKILL
@@ -215,7 +230,7 @@ def test_nobody_outlives_a_killed_group(tmp_path: Path, verb: str) -> None:
 @pytest.mark.parametrize(("hook", "reason"), [("silent", "ValueError()"), ("leave", "SystemExit(3)")])
 def test_a_run_of_which_nothing_succeeds_is_no_success(hooks: Path, hook: str, reason: str) -> None:
     """Hooks that always fail, without a message or by sys.exit: soon over, exit code 1 and the reason in one line."""
-    end = start(hooks, "bench", *NULL, "--seconds", "3600", "--set", f"finish=attackhooks:{hook}")
+    end = start(hooks, "bench", *NULL, "--seconds", "100", "--set", f"finish=attackhooks:{hook}")
     out, err = end.communicate(timeout=60)
     assert end.returncode == 1, err
     (line,) = [line for line in err.splitlines() if line.startswith("error:")]

@@ -43,7 +43,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 def test_two_commands_with_one_folder_at_the_same_time(tmp_path: Path) -> None:
     """The second is refused with a sentence and exit code 2, even with --overwrite; the first has all its rows."""
-    first = framepace(*BENCH, "--seconds", 3600, "--out", "a", "--json", cwd=tmp_path)
+    first = framepace(*BENCH, "--seconds", 100, "--out", "a", "--json", cwd=tmp_path)
     deadline = time.monotonic() + 60
     while not (tmp_path / "a" / "requests.journal").exists():
         assert time.monotonic() < deadline
