@@ -27,7 +27,7 @@ def main() -> None:
     interrupts.ignore()
     signum = interrupts.signum()
     if signum is not None:
-        code = interrupts.EXIT_CODES[signum]
+        _leave_now(interrupts.EXIT_CODES[signum])
     _leave(code)
 
 
@@ -114,14 +114,14 @@ def _code(error: SystemExit) -> int:
 
 
 def _sentence(error: OSError) -> str:
-    """What the system refused, in the form of framepace's errors."""
+    """An error of the operating system in the form of framepace's errors."""
     import errno
 
     from framepace.errors import FramepaceError
 
     fixes = {
         errno.EMFILE: "raise 'ulimit -n'",
-        errno.ENFILE: "close other programs: the machine has no more files",
+        errno.ENFILE: "close other programs: the machine has run out of file handles",
         errno.ENOMEM: "raise 'ulimit -v' or free memory",
         errno.ENOSPC: "free some space",
         errno.EAGAIN: "raise 'ulimit -u'",
@@ -133,7 +133,7 @@ def _sentence(error: OSError) -> str:
 
 
 def _failure(error: Exception) -> str:
-    """An error that nobody expected, in one line; where it was raised, if that is asked for."""
+    """An unexpected error in one line; prints its traceback if the environment asks for it."""
     import traceback
 
     from framepace.errors import FramepaceError
@@ -143,18 +143,29 @@ def _failure(error: Exception) -> str:
     got = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
     if isinstance(error, ImportError) and ("map segment" in got or "allocate memory" in got):
         return str(FramepaceError("a library cannot be loaded", got=got, fix="raise 'ulimit -v' or free memory"))
-    fix = f"this is a fault of framepace: please report it, with what {TRACEBACK}=1 shows"
+    fix = f"this is a bug in framepace: please report it, with the traceback that {TRACEBACK}=1 prints"
     return str(FramepaceError("framepace failed", got=got, fix=fix))
 
 
 def _leave(code: int) -> None:
-    """End the process; a thread that never returns does not keep it."""
-    import atexit
+    """End the process, even if a thread never returns."""
     import threading
 
     if all(thread.daemon or thread is threading.main_thread() for thread in threading.enumerate()):
         sys.exit(code)
+    _leave_now(code)
+
+
+def _leave_now(code: int) -> None:
+    """End the process with this code, whatever still runs.
+
+    Python itself ends by SIGINT if KeyboardInterrupt has ever left a call of `exec`, even if it was caught later, and
+    decorators such as `dataclass` call `exec` while a module is imported.
+    """
+    import atexit
+
     atexit._run_exitfuncs()
+    sys.stderr.flush()
     os._exit(code)
 
 
