@@ -32,7 +32,7 @@ from framepace.units import NS_PER_MS, NS_PER_S
 
 FPS, BUDGET_MS, MOST = 30.0, 1000 / 30, 96
 IDEAL: dict[str, Any] = {"device": "ideal", "kernels": 1, "gflops": 0.001, "mbytes": 0, "weights_mb": 0, "jitter": 0.03}
-# Bandwidth-bound, 4 ms and 0.5 ms an image; a network that leaves most of the device free; steps of eight images.
+# Bandwidth-bound, 4 ms and 0.5 ms per image; a network that leaves most of the device free; steps of eight images.
 AFFINE = {**IDEAL, "weights_mb": 3200, "mbytes": 400, "dram_gb_s": 1000, "dram_efficiency": 0.8}
 SMALL = {**IDEAL, "gflops": 1.0, "blocks": 5, "efficiency": 0.1}
 STEPS = {**IDEAL, "gflops": 4.0, "blocks": 12.5, "efficiency": 0.5}
@@ -65,8 +65,8 @@ def simulated(name: str, given: Mapping[str, Any], workers: int, slots: int = 1,
 
 
 SETUPS = (
-    simulated("4 ms + 0.5 ms an image", AFFINE, 1),
-    simulated("4 ms + 0.5 ms an image", AFFINE, 4),
+    simulated("4 ms + 0.5 ms per image", AFFINE, 1),
+    simulated("4 ms + 0.5 ms per image", AFFINE, 4),
     simulated("resnet50 on a T4", RESNET, 1, 2, model="builtin:resnet50"),
     simulated("resnet50 on a T4", RESNET, 4, model="builtin:resnet50"),
     simulated("2 ms, a device hardly filled", SMALL, 4),

@@ -56,7 +56,7 @@ def _row(found: Sequence[Round], name: str, what: str, base: str) -> dict[str, A
     models = ", ".join(f"{m} {format_ms(numbers[f'model {m}'])}" for m in each[0].cost.models) if each[0].cost else ""
     told = (
         f"{ratio.value:.2f} [{ratio.low or 0:.2f}, {ratio.high or 0:.2f}]"
-        f"  {numbers['fps']:5.1f} fps  p50 {format_ms(numbers['p50'])}  CPU a frame {format_ms(numbers['cpu'])}"
+        f"  {numbers['fps']:5.1f} fps  p50 {format_ms(numbers['p50'])}  CPU per frame {format_ms(numbers['cpu'])}"
         f"  at once {numbers['together']:.2f}  cores {numbers['cores']:.2f}  {format_bytes(numbers['memory'])}"
         f"  start-up {format_ms(numbers['startup'])}  a frame: {models}"
     )

@@ -77,7 +77,7 @@ def _explained(labelled: Labelled, time_limit: float) -> Explanation:
 
 
 def _worth(labelled: Labelled, code: str) -> float:
-    """What one cause costs, ns a frame: the case with it less the case without it."""
+    """What one cause costs, ns per frame: the case with it less the case without it."""
     return _level(labelled) - _level(labelled, code)
 
 

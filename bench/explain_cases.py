@@ -163,7 +163,7 @@ def _compute(base: Base, strength: float, rng: np.random.Generator) -> Injected:
 def _under_filled(base: Base, strength: float, rng: np.random.Generator) -> Injected:
     share = 1 / (1 + strength) / 1.5
     blocks = max(1, round(base.device.sm_count * share))
-    faster = 1000 / base.ms * (1 + min(0.7, strength))  # frames a second, more than one worker carries
+    faster = 1000 / base.ms * (1 + min(0.7, strength))  # frames per second, more than one worker carries
     return Injected({"option.blocks": blocks}, {"workers": 4}, faster=faster)
 
 

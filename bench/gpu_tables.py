@@ -149,7 +149,7 @@ def streams(bench: Bench) -> list[Row]:
 
 
 def batches(bench: Bench) -> list[Row]:
-    """Batch 1 to 32: latency of a batch, frames a second and activity."""
+    """Batch 1 to 32: latency of a batch, frames per second and activity."""
     rows = []
     for backend in bench.backends:
         for model in (SMALL, LARGE):

@@ -29,7 +29,7 @@ QUICK = Warmup(seconds_max=0.3)
 
 
 def null_cost(seconds: float) -> Samples:
-    """Wall time a request of the null backend, ns: from one delivery to the next."""
+    """Wall time per request of the null backend, ns: from one delivery to the next."""
     load = Workload(load=Closed(), scope="model", stop=Stop(seconds=seconds), warmup=QUICK)
     return np.diff(measure(NULL, load).measured().requests["delivered"])
 

@@ -110,7 +110,7 @@ def models(args: argparse.Namespace) -> list[ModelPlan]:
 
 
 def drawn(rng: random.Random, base: Case, rate: float) -> tuple[dict[str, Any], Case]:
-    """Settings and the case with them; `rate` is the frames a second of one worker alone at batch 1."""
+    """Settings and the case with them; `rate` is the frames per second of one worker alone at batch 1."""
     batch, cameras = rng.choice((1, 2, 3, 4, 6, 8)), rng.choice((1, 1, 2, 4))
     settings: dict[str, Any] = {"workers": rng.randint(1, 4), "batch": batch}
     share = rng.choice((None, 0.2, 0.4, 0.6, 0.8))

@@ -1,6 +1,6 @@
 """A tuned plan against the plain strategies with default settings: tuned first, then all of them paired, in one run.
 
-On a CPU three OCR networks a frame, decoded video, the highest rate. On a GPU four ResNet-50 a frame, batches of 4,
+On a CPU three OCR networks per frame, decoded video, the highest rate. On a GPU four ResNet-50 per frame, batches of 4,
 frames in memory; the most cameras at 30 fps, tuned twice: with the batch as given, and where batches may grow over the
 cameras; in FP16 where the accuracy gate lets it pass. All are run back to back; a frame is a picture.
 """
@@ -75,7 +75,7 @@ def contenders(given: Case, tuned: Mapping[str, Tuning], plain: tuple[str, ...])
 
 
 def verdicts(found: list[Round], device: str) -> list[dict[str, Any]]:
-    """The tuned plans over the best of the strategies that people write: frames a second, and CPU time a frame."""
+    """The tuned plans over the best of the strategies that people write: frames per second, and CPU time per frame."""
     plain = [name for name in found[0] if name not in ENGINE]
     fastest = max(plain, key=lambda name: compared(found, name, plain[0]).value)
     cheapest = min(plain, key=lambda name: compared(found, name, plain[0], "cpu").value)
@@ -85,7 +85,7 @@ def verdicts(found: list[Round], device: str) -> list[dict[str, Any]]:
         if name in found[0]
         for row in (
             _verdict(f"frames/s, {name} over {fastest}", compared(found, name, fastest), aim),
-            _verdict(f"CPU time a frame, {cheapest} over {name}", compared(found, cheapest, name, "cpu"), None),
+            _verdict(f"CPU time per frame, {cheapest} over {name}", compared(found, cheapest, name, "cpu"), None),
         )
     ]
 

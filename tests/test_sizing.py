@@ -45,7 +45,7 @@ def test_a_frame_slower_than_its_budget_fits_nowhere() -> None:
     """1 ms in half a millisecond: not one camera, by itself."""
     result = found(p99_ms=0.5)
     assert (result.cameras, result.fits) == (0, False)
-    assert "way of a frame" in result.limited_by
+    assert "path of a frame" in result.limited_by
 
 
 def test_max_and_the_time_limit_leave_the_answer_open() -> None:

@@ -79,10 +79,10 @@ def bench(
     Args:
         models: paths or 'builtin:NAME', one plan file (.yaml), a plan or a case.
         out: folder the trace is written to; None keeps it in memory.
-        clock: what time is; the machine's, or virtual time on a simulated device, by default.
+        clock: by default the machine's, or virtual time on a simulated device.
         progress: called a few times per second with the share (0-1) of the run that is done.
-        tell: called with what takes long before the run, such as building an engine.
-        layers: measure each layer too, where the backend can.
+        tell: called with slow steps before the run, such as building an engine.
+        layers: also time each layer, if the backend can.
         overwrite: replace a trace that is in `out`, or files of the same names.
         options: see `CaseOptions`.
 
@@ -94,7 +94,7 @@ def bench(
         ModelError: a model cannot be read.
         BackendError: the backend cannot load or run it.
         SourceError: a video cannot be opened.
-        UsageError: an option or setting that cannot be.
+        UsageError: an option or setting is invalid.
         StoreError: `out` cannot be written, another run writes to it, or it holds what must not be replaced.
     """
     case = case_of("bench", models, **options)
@@ -122,17 +122,17 @@ def explain(
     overwrite: bool = False,
     **options: Unpack[CaseOptions],
 ) -> Explanation:
-    """The causes of latency, each confirmed by an intervention.
+    """Find the causes of latency, each confirmed by an intervention.
 
     Args:
         models: paths or 'builtin:NAME', one plan file (.yaml), a plan or a case.
-        out: folder for the traces of the scopes, over those of an earlier explanation of the case; None keeps none.
-        time_limit: seconds to stay within; by default 60 on a GPU and 90 elsewhere.
-        tell: called with what is being tried, and the share (0-1) of the time used.
-        clock: what time is; the machine's, or virtual time on a simulated device, by default.
+        out: folder for the traces of the scopes, replacing those of an earlier explanation; None keeps none.
+        time_limit: seconds; by default 60 on a GPU and 90 elsewhere.
+        tell: called with the current step, and the share (0-1) of the time used.
+        clock: by default the machine's, or virtual time on a simulated device.
         expect: another tool's number, such as '5.1ms'; its difference to the stream's latency is accounted for.
         expect_from: the tool that printed it ('trtexec-10'), and its requests in flight ('benchmark_app:4').
-        overwrite: remove first what another case left in `out`.
+        overwrite: first remove the results of a different case from `out`.
         options: see `CaseOptions`.
 
     Returns:
@@ -174,9 +174,9 @@ def sweep(
         models: paths or 'builtin:NAME', one plan file (.yaml), a plan or a case.
         vary: setting name -> values.
         out: folder of the cells' traces; cells that are there already are not measured again.
-        overwrite: measure all again, and remove first what is in `out`, of another case too.
-        tell: called with the cell that is measured, and the share (0-1) of the cells that are done.
-        clock: what time is; the machine's, or virtual time on a simulated device, by default.
+        overwrite: measure everything again; first remove what is in `out`, even of a different case.
+        tell: called with the current cell, and the share (0-1) of cells done.
+        clock: by default the machine's, or virtual time on a simulated device.
         options: see `CaseOptions`.
 
     Returns:
@@ -203,17 +203,17 @@ def capacity(
     predict: Predict | None = None,
     **options: Unpack[CaseOptions],
 ) -> Capacity:
-    """How many cameras a plan carries at its target, measured.
+    """Measure how many cameras a plan carries at its target.
 
     Args:
         models: paths or 'builtin:NAME', one plan file (.yaml), a plan or a case.
         max_cameras: the largest number of cameras to try.
         seconds: length of each run after its warm-up; by default as long as a p99 takes.
         time_limit: seconds for all runs together.
-        out: folder for one trace per camera count, over those of an earlier search for the same case; None keeps none.
-        overwrite: remove first what another case left in `out`.
-        tell: called with the count that is measured, and the share (0-1) of the time used.
-        clock: what time is; the machine's, or virtual time on a simulated device, by default.
+        out: folder for one trace per camera count, replacing those of an earlier search; None keeps none.
+        overwrite: first remove the results of a different case from `out`.
+        tell: called with the current count, and the share (0-1) of the time used.
+        clock: by default the machine's, or virtual time on a simulated device.
         predict: predicts the trace of a plan and workload (see `predictor`); the search is repeated with it.
         options: see `CaseOptions`; without `fps` the rate is that of the plan's target.
 
@@ -251,7 +251,7 @@ def predictor(case: Case, *, tell: Tell | None = None, clock: Clock | None = Non
     Args:
         case: the models, and the most workers and frames per batch that will be predicted.
         tell: called with what is measured, and the share (0-1) that is done.
-        clock: what time is; the machine's, or virtual time on a simulated device, by default.
+        clock: by default the machine's, or virtual time on a simulated device.
 
     Returns:
         A function of a plan and a workload that returns the predicted trace, made for `capacity(predict=...)`.
@@ -284,7 +284,7 @@ def tune(
     clock: Clock | None = None,
     **options: Unpack[RunOptions],
 ) -> Tuning:
-    """The best plan for a target that can be found in a time limit, measured.
+    """Search for the best plan for a target within a time limit.
 
     Args:
         models: paths or 'builtin:NAME', one plan file (.yaml), a plan or a case.
@@ -292,20 +292,20 @@ def tune(
         p99_ms: the latency that 99 % of the frames must keep, ms; the frame period by default.
         cameras: how many must be carried; None: as many as possible.
         objective: see `facts.tuning.Goal`; 'cameras', or 'p99' where `cameras` says how many.
-        time_limit: seconds to stay within.
+        time_limit: seconds for the whole tuning.
         precisions: 'fp16', 'bf16', 'int8', each where `gate` says that the answers are those of FP32.
-        memory_mb: device memory that may be in use, MiB.
+        memory_mb: limit on device memory in use, MiB.
         vary: setting name -> values, to try only these.
         fixed: settings to leave as they are.
         gate: judges whether a model in lower precision still answers the same; None lets all pass.
         out: folder for plan.yaml, report.html and every measurement; a tuning that is there is continued.
-        overwrite: start from nothing, and remove first what is in `out`, of another case too.
-        tell: called with what is being tried, and the share (0-1) of the time used.
-        clock: the machine's, or virtual time on a simulated device, by default.
+        overwrite: start afresh; first remove what is in `out`, even of a different case.
+        tell: called with the current step, and the share (0-1) of the time used.
+        clock: by default the machine's, or virtual time on a simulated device.
         options: see `RunOptions`.
 
     Returns:
-        The best plan, whether it meets the goal, and every candidate that was tried. After Ctrl-C, what there is.
+        The best plan, whether it meets the goal, and every candidate that was tried. After Ctrl-C, the best so far.
 
     Raises:
         FramepaceError: nothing can be measured; see `bench` for its kinds.
@@ -328,7 +328,7 @@ def tune(
 
 
 def _tuning_case(models: Models, fps: float | None, options: RunOptions) -> Case:
-    """The case to tune: models that are named get the target's rate as their load."""
+    """The case to tune: models given by name get the target's rate as their load."""
     if isinstance(models, Case):
         return case_of("tune", models, **options)
     return case_of("tune", models, fps=fps or DEFAULT_FPS, **options)
@@ -342,13 +342,13 @@ def _goal(
     cameras: int | None,
     memory_mb: float | None,
 ) -> Goal:
-    """The goal; what was not given is the target of the plan."""
+    """The goal; numbers that were not given are those of the plan's target."""
     target = case.plan.target
     return make_goal(objective, fps or target.fps or DEFAULT_FPS, p99_ms or target.p99_ms, cameras, memory_mb)
 
 
 def _saved(tuning: Tuning, out: str | Path | None) -> Tuning:
-    """The tuning with plan and report in `out`; a note says when they could not be written."""
+    """The tuning with plan and report in `out`; a note says if they could not be written."""
     if out is None or tuning.plan is None:
         return tuning
     try:
@@ -360,10 +360,10 @@ def _saved(tuning: Tuning, out: str | Path | None) -> Tuning:
 
 
 def doctor() -> list[Check]:
-    """What this machine can do, and what is set wrong on it.
+    """Check what this machine can do, and what is set wrong on it.
 
     Returns:
-        One check per fact; those to mend carry the command that mends it, which framepace never runs.
+        One check per fact; a check that is not in order has the command that fixes it, which framepace never runs.
     """
     return checks.checks(this_machine())
 
@@ -384,5 +384,5 @@ def _folder(out: str | Path | None) -> Path | None:
 
 
 def _limit(seconds: float) -> float:
-    """A time limit, judged before anything is measured."""
+    """The time limit, checked before anything is measured."""
     return values.duration_s(seconds, "time_limit", least=_SHORTEST_LIMIT_S)

@@ -1,4 +1,4 @@
-"""What is measured, from what people name: models, videos, a rate, a budget and settings become a case."""
+"""From names to a case: models, videos, a rate, a budget and settings say what is measured."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class RunOptions(TypedDict, total=False):
 
     Attributes:
         videos: video files or stream addresses; none means synthetic frames.
-        load: how requests arrive, in place of `fps` frames per second.
+        load: how requests arrive, instead of `fps` frames per second.
         scope: 'model', 'pipeline' or 'stream': the model alone, with preparation, or from the video on.
         stop: when a run ends; after 10 s by default.
         settings: setting name -> value, as `framepace settings` lists them.
@@ -78,13 +78,13 @@ def make_case(
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     seed: int = 0,
 ) -> Case:
-    """Plan and workload from what people name.
+    """Plan and workload from names and numbers.
 
     Args:
         models: paths or 'builtin:NAME', one plan file (.yaml), or a plan.
         videos: video files or stream addresses; none means synthetic frames.
         fps: frames per second of each source: the load and the target; None with no `load` means back to back.
-        load: how requests arrive, in place of `fps` frames per second.
+        load: how requests arrive, instead of `fps` frames per second.
         p99_ms: the frame budget in ms; the frame period by default.
         scope: 'model', 'pipeline' or 'stream': the model alone, with preparation, or from the video on.
         stop: when a run ends; after 10 s by default.
@@ -93,7 +93,7 @@ def make_case(
         seed: of the load and of random inputs.
 
     Returns:
-        The case that every verb takes in place of models and options.
+        The case that every verb takes instead of models and options.
 
     Raises:
         ModelError: a model cannot be read.
@@ -138,10 +138,10 @@ def case_of(verb: str, models: Models, **options: Unpack[CaseOptions]) -> Case:
         return make_case(models, **options)
     if options:
         raise UsageError(
-            f"{verb}() takes a case as it is",
+            f"{verb}() takes no options with a complete case",
             got=", ".join(options),
-            expected="a case without further options",
-            fix="give these options to make_case",
+            expected="a case without options",
+            fix="pass these options to make_case",
         )
     return checked(models)
 
@@ -155,7 +155,9 @@ def _load_at(fps: float | None) -> Load:
 def _make_plan(models: str | Sequence[str]) -> Plan:
     locations = [models] if isinstance(models, str) else list(models)
     if not locations:
-        raise UsageError("no model named", got="nothing", expected=_MODEL, fix="name one: builtin:detector, say")
+        raise UsageError(
+            "no model was named", got="nothing", expected=_MODEL, fix="name one, for example builtin:detector"
+        )
     locations = [values.location(location, "the model") for location in locations]
     if len(locations) == 1 and locations[0].endswith((".yaml", ".yml")):
         return load_plan(Path(locations[0]))

@@ -1,7 +1,7 @@
 """Deadlines on what waits for the outside: a file system, a network, a user's function.
 
 A call that can be interrupted has its own timeout. One that cannot (opening a file on a server that is gone, resolving
-a name) runs on a thread of its own here, which is left behind when the time is up: it is a daemon and holds nothing.
+a name) runs on its own thread here, which is left behind when the time is up: it is a daemon and holds nothing.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ class FramepaceError(Exception):
 
     Args:
         what: one sentence saying what went wrong.
-        got: what was found (a value, a path, a version).
-        expected: what would have been right; for an unknown name, the known ones.
+        got: the actual value, path or version.
+        expected: what would have been right; for an unknown name, the known names.
         fix: the next step for the user.
     """
 
@@ -55,7 +55,7 @@ class BackendError(FramepaceError):
 
 
 class DeviceMemoryError(BackendError):
-    """Too little memory on the device; what was taken for the model is freed again."""
+    """Too little memory on the device; the model's share of it is freed again."""
 
 
 class DeviceLost(BackendError):

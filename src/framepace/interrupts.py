@@ -25,7 +25,7 @@ EXIT_CODES: dict[int, int] = {
 
 GRACE_S = 8.0  # after SIGTERM and SIGHUP, which nobody sends twice, to end by itself
 ONE_PRESS_S = 0.3  # `timeout` and terminals signal a process and its group: these are one press
-_FIRST = b"interrupted: ending what runs and keeping what was measured (once more: end at once)\n"
+_FIRST = b"interrupted: stopping, and keeping what was measured (press again to end at once)\n"
 _SECOND = b"interrupted: ended at once\n"
 _LATE = b"interrupted: ended, because it did not stop by itself\n"
 _SHOW_CURSOR = b"\x1b[?25h"  # a progress bar hides it
@@ -232,7 +232,7 @@ def _end(why: bytes, code: int | None = None) -> None:
 
 
 def say(text: bytes) -> None:
-    """Write to standard error at once, on a line of its own."""
+    """Write to standard error at once, on its own line."""
     with suppress(OSError):
         if os.isatty(2):
             text = _SHOW_CURSOR + b"\r\n" + text

@@ -1,4 +1,4 @@
-"""What can be asked of traces on disk: `compare`, `summary` and `report`."""
+"""Questions about traces on disk: `compare`, `summary` and `report`."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def compare(a: Trace | str | Path, b: Trace | str | Path, *, threshold: float = 
     Args:
         a: a trace or its folder.
         b: the trace that is judged, or its folder.
-        threshold: the share of the latency up to which a difference counts as none.
+        threshold: differences up to this share of the latency count as none.
 
     Returns:
         The verdict with the differences and their intervals.
 
     Raises:
-        UsageError: the traces are of unlike machines.
+        UsageError: the traces come from different machines.
         StoreError: a trace cannot be read.
     """
     return compare_traces(_trace(a), _trace(b), threshold)

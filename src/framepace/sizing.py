@@ -56,7 +56,7 @@ def find_capacity(
             count take three times as long.
         folder: where the traces go, one folder per count, over those of an earlier search for the same case; None
             keeps none.
-        overwrite: remove first what another case left in `folder`.
+        overwrite: first remove the results of a different case from `folder`.
         predict: predicts a trace; the search is then repeated in prediction.
 
     Raises:
@@ -81,7 +81,7 @@ def _at_target(case: Case) -> Case:
     load = case.workload.load
     fps = case.plan.target.fps or load_fps(load)
     if fps is None:
-        raise UsageError("how many cameras depends on their frame rate", got="a plan without a target", fix="add --fps")
+        raise UsageError("capacity needs the cameras' frame rate", got="a plan without a target", fix="add --fps")
     if load_fps(load) is None:
         load = Paced(fps=fps)
     plan = replace(case.plan, target=replace(case.plan.target, fps=fps))

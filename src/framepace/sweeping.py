@@ -150,7 +150,7 @@ def _cell(lab: Lab, settings: dict[str, Any], case: Case, tell: Tell, notes: lis
 
 
 def _measured(lab: Lab, settings: dict[str, Any], case: Case, tell: Tell) -> Trace:
-    # Strategies are compared by start-up and memory too, so each of their cells has a process of its own.
+    # Strategies are compared by start-up and memory too, so each of their cells has its own process.
     where = FRESH_PROCESS if "strategy" in settings else HERE
     return lab.run(case, where=where, name=_name(case), tell=tell)
 

@@ -64,7 +64,7 @@ def format_quantity(value: float, unit: str) -> str:
 def format_estimate(value: float, low: float | None, high: float | None, unit: str, like: float | None = None) -> str:
     """A number with its interval in one scale: '9.81 ms [9.12, 10.6]'.
 
-    `unit` may carry words behind it ('ns a frame'); an interval with an end that is None is left out; `like` is a
+    `unit` may carry words behind it ('ns per frame'); an interval with an end that is None is left out; `like` is a
     number whose scale is taken instead.
     """
     base, space, rest = unit.partition(" ")

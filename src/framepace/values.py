@@ -1,7 +1,7 @@
 """Values from outside: numbers, durations, sizes, shapes, paths and names that somebody typed or wrote into a file.
 
-The one place where they are read. What comes out is finite, within bounds and short enough for every later use; for
-anything else there is a UsageError that says what was wrong, what was given, what is right, and what to do.
+The one place where they are read. What comes out is finite, within bounds and short enough for every later use;
+anything else is a UsageError that says what is wrong, what it got, what it expected, and how to fix it.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def number(
     Args:
         name: what the number is for, as the user typed it ('--fps').
         whole: only a whole number will do; the result then is an `int`.
-        fix: what to do, in place of the usual sentence.
+        fix: what to do, instead of the usual sentence.
 
     Raises UsageError.
     """
@@ -295,7 +295,7 @@ def one_of(value: str, kind: str, names: Iterable[str]) -> str:
 def option(
     name: str, *, least: float | None = None, most: float | None = None, whole: bool = False
 ) -> Callable[[object], float]:
-    """What reads the number of an option of the command line."""
+    """A parser for the number of a command-line option."""
 
     def read(value: object) -> float:
         return number(value, name, least=least, most=most, whole=whole)
@@ -304,7 +304,7 @@ def option(
 
 
 def path_option(name: str) -> Callable[[object], Path]:
-    """What reads the path of an option or argument of the command line."""
+    """A parser for the path of a command-line option or argument."""
 
     def read(value: object) -> Path:
         return path(value, name)

@@ -112,7 +112,7 @@ def test_a_run_without_frames_does_not_hold() -> None:
 
 def test_one_camera_is_told_how_slow_a_frame_is() -> None:
     """A frame that takes longer than the budget without any queue: nothing is to blame but its own way."""
-    assert "way of a frame" in limit(summarize(run(12.0)), 1, 1, make_machine())
+    assert "path of a frame" in limit(summarize(run(12.0)), 1, 1, make_machine())
 
 
 def test_an_early_end_tells_between_what_the_answer_is() -> None:

@@ -59,7 +59,7 @@ def test_stages_tell_where_the_difference_is() -> None:
 
 
 def test_unlike_machines_are_refused() -> None:
-    """Traces of unlike machines are refused with both fingerprints, unless that is what is wanted."""
+    """Traces from different machines are refused with both fingerprints, unless the caller allows them."""
     other = run(1, machine=make_machine(cpu="Other CPU"))
     with pytest.raises(UsageError) as error:
         compare(run(0), other)

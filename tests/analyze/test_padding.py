@@ -39,4 +39,4 @@ def test_models_that_pad_alike_share_a_sentence() -> None:
     sizes = {"a": (4,), "b": (4,)}
     trace = make_trace([MS] * 6, models=("a", "b"), columns={"batch_size": 3}, batch_sizes=sizes)
     told = [note for note in summarize(trace).notes if "padding" in note]
-    assert told == ["a, b: 25% of the work was padding: batches of 4 are run, often not full"]
+    assert told == ["a, b: 25% of the work was padding: batches of 4 are run, often partly filled"]

@@ -120,7 +120,7 @@ SERIAL = in_turn([10 * MS, 10 * MS], startup={"models": 200 * MS, "workers": 0})
 def test_faster_side_by_side_says_how_many_at_once() -> None:
     """Two models of 10 ms together instead of in turn: twice the rate, because two are at work."""
     text = told("threads", side_by_side([10 * MS, 10 * MS]), serial=SERIAL)
-    assert text.startswith("2.00 times the frames/s of serial, 2.0 models at work at once, not 1.0")
+    assert text.startswith("2.00 times the frames/s of serial, 2.0 models at work at once instead of 1.0")
     assert "take" not in text
 
 
@@ -130,7 +130,7 @@ def test_a_lost_core_is_told_from_a_lost_lock() -> None:
     core = told("threads", side_by_side(slow, cpu=fast, waiting=1.0), serial=SERIAL)
     lock = told("threads", side_by_side(slow, cpu=fast, waiting=0.0), serial=SERIAL)
     more = told("threads", side_by_side(slow, cpu=slow), serial=SERIAL)
-    assert "its models take 2.00 times the time: a frame 20.0 ms waiting for a core" in core
+    assert "its models take 2.00 times as long: per frame 20.0 ms waiting for a core" in core
     assert "20.0 ms waiting for the interpreter lock" in lock
     assert "20.0 ms computing more" in more
     for text, word in ((core, "lock"), (lock, "for a core"), (more, "waiting")):
@@ -159,7 +159,7 @@ def test_start_up_and_memory_are_told_where_they_are_much() -> None:
     large = Trace(trace.meta, trace.requests, telemetry(FRAMES * 10 * MS, 0.0, 300 << 20))
     text = told("processes", large, serial=SERIAL)
     assert "200.0 MiB more memory" in text
-    assert "3,100 ms to start, not 200 ms" in text
+    assert "3,100 ms to start instead of 200 ms" in text
     assert "start" not in told("threads", side_by_side([10 * MS] * 2, startup={"models": 210 * MS}), serial=SERIAL)
 
 
@@ -168,5 +168,5 @@ def test_reasons_need_something_measured() -> None:
     empty = summarize(make_trace([]))
     assert reasons({"serial": empty}) == {}
     found: dict[str, Summary] = {n: summarize(side_by_side([MS, MS])) for n in ("processes", "threads")}
-    assert reasons(found)["processes"].startswith("What the others are held against")
+    assert reasons(found)["processes"].startswith("The baseline: ")
     assert reasons(found)["threads"].startswith("As many frames/s as processes")

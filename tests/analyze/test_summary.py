@@ -85,11 +85,11 @@ def test_marks_and_doubts_are_told() -> None:
     """Outputs that are not finite, an unstable warm-up and an interrupted run are told in words."""
     found = summarize(make_trace([5 * MS] * 3, columns={"marks": Mark.NAN}, warmup_stable=False, stopped="interrupted"))
     assert found.frames.marks == {"output not finite": 3}
-    assert len([n for n in found.notes if "not finite" in n or "steady" in n or "interrupted" in n]) == 3
+    assert len([n for n in found.notes if "not finite" in n or "not stable" in n or "interrupted" in n]) == 3
 
 
 def test_process_cpu_and_neighbours_come_from_telemetry() -> None:
-    """CPU time a frame is the process's over the frames delivered meanwhile; the rest of the machine is neighbours."""
+    """CPU time per frame is the process's over the frames delivered meanwhile; other CPU time is the neighbours'."""
     time = 10**9 + np.arange(11) * 10**8
     telemetry: dict[str, ArrayLike] = {
         "time": time,

@@ -119,7 +119,7 @@ BROKEN = b"\x08\x09\x12\x04test:" + b"\xff" * 200
     ("arguments", "says"),
     [
         (("bench", "missing.onnx"), "cannot be read"),
-        (("bench", "text.onnx"), "no ONNX model"),
+        (("bench", "text.onnx"), "not an ONNX model"),
         (("bench", "empty.onnx"), "empty"),
         (("bench", "builtin:detektor"), "did you mean 'detector'"),
         (("bench", "null", "--set", "backend=nul"), "did you mean 'null'"),
@@ -180,7 +180,7 @@ def test_plan_show_explains_what_is_not_the_default(tmp_path: Path) -> None:
     assert shown.returncode == 0
     assert "threads=2" in shown.stdout
     assert "p99 within 40.0 ms" in shown.stdout
-    assert "made for another machine (0123456789ab)" in " ".join(shown.stdout.split())
+    assert "made for machine 0123456789ab, not for this one" in " ".join(shown.stdout.split())
     found = document(framepace("plan", "show", plan, "--json"))
     assert [line["setting"] for part in found["parts"] for line in part["lines"]] == ["threads"]
     assert found["machine"] == {"made_for": "0123456789ab", "same": False}

@@ -57,7 +57,7 @@ def test_a_calibration_that_fails_or_finds_no_time_is_a_note(monkeypatch: pytest
     trace = traced("builtin:classifier")
     assert found(trace, limit=1.0) == (
         (),
-        ["no floor of classifier: no time to measure what the machine can do (--time-limit)"],
+        ["no floor of classifier: no time to measure the peaks of this machine (--time-limit)"],
     )
 
     def fails(*_: object) -> None:
@@ -77,7 +77,7 @@ def test_ctrl_c_while_calibrating_keeps_what_was_measured(monkeypatch: pytest.Mo
     with pytest.raises(KeyboardInterrupt):
         found(traced("builtin:classifier"))
     explained = api.explain("builtin:classifier", fps=30.0, settings=IDEAL, time_limit=100)
-    assert explained.notes[-1] == "interrupted: what was found until then"
+    assert explained.notes[-1] == "interrupted: these are the results so far"
     assert explained.bounds == ()
 
 

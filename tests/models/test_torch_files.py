@@ -38,7 +38,7 @@ def _saved(path: Path, **how: Any) -> str:
         (lambda p: _saved(p / "m.pt"), "pickled checkpoint"),
         (lambda p: _saved(p / "m.pt", _use_new_zipfile_serialization=False), "pickled checkpoint"),
         (lambda p: _write(p / "m.pt2", b""), "is empty"),
-        (lambda p: _write(p / "m.pt2", b"no model at all"), "no PyTorch model"),
+        (lambda p: _write(p / "m.pt2", b"no model at all"), "not a PyTorch model"),
         (lambda p: str(p / "nowhere.pt"), "cannot be read"),
         (lambda p: str(p), "not a folder"),
         (lambda p: str(p / "m.onnx"), "does not run ONNX"),

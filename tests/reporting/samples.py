@@ -167,7 +167,7 @@ def finding(code: str = "FP013", title: str = "idle threads spin", verdict: Any 
         title=title,
         verdict=verdict,
         severity="high" if verdict == "confirmed" else "info",
-        summary="the process burns 41.2 ms of CPU a frame for 6 ms of work",
+        summary="the process burns 41.2 ms of CPU per frame for 6 ms of work",
         evidence={"process_cpu_ns": 41.2 * MS, "work_cpu_ns": 6.0 * MS, "threads": 4, "latency_before_ns": 9.8 * MS},
         intervention=Intervention(
             changed={"spinning": False},
@@ -216,7 +216,7 @@ def explanation(healthy: bool = False) -> Explanation:
     rest = (finding("FP003", "caches cold after idle", "undecided"), finding("FP014", "interpreter lock", "refuted"))
     lines = {"decode": 2.9, "prepare": 1.1, "wake-up": 0.5}
     return Explanation(
-        verdict="budget 33.3 ms at 30 fps; p99 9.8 ms [9.1, 10.6], met; 4.7 ms of it is not the model",
+        verdict="budget 33.3 ms at 30 fps; p99 9.8 ms [9.1, 10.6], met; outside the model 4.7 ms",
         bottleneck="healthy" if healthy else "host",
         met=True,
         account=Account(

@@ -47,7 +47,7 @@ def test_the_parts_of_an_inference_add_up_to_it() -> None:
 def test_clock_power_activity_and_link_are_told() -> None:
     """One line each, with the numbers of the telemetry and the bytes of the model over the copy's time."""
     rows = dict(device_rows(summarize(gpu_trace())))
-    assert rows["device clock"] == "SM 1,980 MHz, held down by software power cap 25.0 % of the time"
+    assert rows["device clock"] == "SM 1,980 MHz, limited by software power cap 25.0 % of the time"
     assert rows["device power"].startswith("312 W, ")
     assert rows["device activity"] == "SM 62 %, DRAM 8 %"
     assert rows["device copies"] == "in 0.492 GB/s, out 0.00032 GB/s of 63 GB/s that PCIe 5.0 x16 carries"

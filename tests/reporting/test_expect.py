@@ -38,20 +38,20 @@ def test_the_sentence_adds_up_each_kind() -> None:
     expectation = told().expectation
     assert expectation is not None
     assert expectation_view(expectation).sentence == (
-        "trtexec-10 said 5.10 ms, the stream takes 10.0 ms: +2.10 ms left out by its number, +2.60 ms from its load, "
-        "+0.30 ms real, -0.10 ms unexplained"
+        "trtexec-10 reported 5.10 ms, the stream takes 10.0 ms: +2.10 ms not in its number, "
+        "+2.60 ms from another load, +0.30 ms real, -0.10 ms unexplained"
     )
     alone = replace(expectation, parts=PARTS[1:2])
-    assert expectation_view(alone).sentence.endswith(": +2.60 ms from its load")
+    assert expectation_view(alone).sentence.endswith(": +2.60 ms from another load")
 
 
-def test_the_terminal_has_a_row_a_step_between_both_numbers() -> None:
-    """At 80 columns nothing is cut: said first, seen last, each step with its kind and time."""
+def test_the_terminal_has_a_row_per_step_between_both_numbers() -> None:
+    """At 80 columns nothing is cut: the tool's number first, the stream's last, each step with its kind and time."""
     out = io.StringIO()
     show_explanation(Console(file=out, width=80, markup=False, emoji=False, highlight=False), told())
     text = out.getvalue()
     places = [
-        text.index(words) for words in ("trtexec-10 said  ", "another set-up", "transfers", "in the stream      ")
+        text.index(words) for words in ("trtexec-10 reported  ", "another set-up", "transfers", "in the stream      ")
     ]
     assert places == sorted(places)
     assert max(map(len, text.splitlines())) <= 80

@@ -39,7 +39,7 @@ def test_a_plan_of_defaults_has_no_line() -> None:
     assert lines(TWO) == []
     view = plan_view(TWO, MACHINE)
     assert view.target.startswith("none")
-    assert view.machine.startswith("not named")
+    assert view.machine.startswith("unknown")
     assert view.warning == ""
 
 
@@ -68,7 +68,7 @@ def test_what_no_setting_reaches_is_shown_too() -> None:
 def test_the_warning_is_for_other_machines_only() -> None:
     """The fingerprint decides."""
     assert plan_view(replace(PLAN, machine=MACHINE.fingerprint), MACHINE).warning == ""
-    assert "another machine" in plan_view(replace(PLAN, machine="0" * 12), MACHINE).warning
+    assert "not for this one" in plan_view(replace(PLAN, machine="0" * 12), MACHINE).warning
 
 
 def test_the_budget_is_the_period_unless_it_is_set() -> None:

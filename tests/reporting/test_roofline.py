@@ -53,7 +53,7 @@ def test_the_sentence_says_how_many_times_the_floor_and_of_what() -> None:
     )
     assert floor_text(memory) == "2.00x its floor of 2.00 ms (memory; 50.0 % of the measured bandwidth of 80 GB/s)"
     assert "floor of 1.90 ms for a batch of 8 (" in floor_text(bound(batch=8))
-    assert "the work of 3 nodes is not known" in floor_text(bound(unknown=3))
+    assert "the work of 3 nodes is unknown" in floor_text(bound(unknown=3))
 
 
 def test_a_file_in_another_precision_than_the_plan_s_is_told_at_its_own_peak() -> None:

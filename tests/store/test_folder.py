@@ -165,7 +165,7 @@ def test_a_trace_is_replaced_by_nothing_but_overwrite(tmp_path: Path) -> None:
     killed.abort()
     for name in "tk":
         before = contents(tmp_path / name)
-        with pytest.raises(StoreError, match=r"already\n.*\n.*--overwrite"):
+        with pytest.raises(StoreError, match=r"already holds .*\n.*\n.*--overwrite"):
             TraceWriter(tmp_path / name, RUNNING)
         assert contents(tmp_path / name) == before
         trace(tmp_path / name, rows=1, overwrite=True)
@@ -238,10 +238,10 @@ def test_a_result_of_another_kind_is_refused(tmp_path: Path, kind: Kind, other: 
     if kind == other:
         return
     used(tmp_path / "o", kind)
-    with pytest.raises(StoreError, match=r"already\n.*\n.*--overwrite"):
+    with pytest.raises(StoreError, match=r"already holds .*\n.*\n.*--overwrite"):
         OutputFolder(tmp_path / "o", other, case=CASE).claim()
     trace(tmp_path / "t")
-    with pytest.raises(StoreError, match="a trace already"):
+    with pytest.raises(StoreError, match="already holds a trace"):
         OutputFolder(tmp_path / "t", kind, case=CASE).claim()
 
 

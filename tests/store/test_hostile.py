@@ -258,7 +258,7 @@ def test_devices_and_names_that_cannot_be_are_a_sentence(load: Callable[[Path], 
 def test_a_pipe_is_no_plan(tmp_path: Path) -> None:
     """Nobody writes to it, and nobody waits."""
     os.mkfifo(tmp_path / "plan.yaml")
-    with pytest.raises(StoreError, match="no regular file"):
+    with pytest.raises(StoreError, match="not a regular file"):
         load_plan(tmp_path / "plan.yaml")
 
 

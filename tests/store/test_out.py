@@ -65,7 +65,10 @@ def test_a_trace_and_a_users_own_files_are_not_replaced_without_a_word(tmp_path:
     written(tmp_path / "a")
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "meta.json").write_text("mine")
-    for name, words in (("a", "there is a trace already"), ("b", "files that this would replace got: b: meta.json")):
+    for name, words in (
+        ("a", "the folder already holds a trace"),
+        ("b", "files that this would replace got: b: meta.json"),
+    ):
         before = {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
         code, _, error = ended(framepace(*BENCH, "--count", 5, "--out", name, cwd=tmp_path))
         assert code == 2
@@ -81,7 +84,7 @@ def test_a_disk_that_fills_shows_the_numbers_and_says_so(tmp_path: Path) -> None
     code, out, error = ended(framepace(*BENCH, "--seconds", 30, "--out", "a", cwd=tmp_path, largest=60_000))
     assert code == 2
     assert "p50" in out
-    assert "not everything that was measured could be written to a" in error
+    assert "only part of the trace could be written to a" in error
     assert "the disk is full" in error
     assert len(load_trace(tmp_path / "a")) > 100
 
@@ -99,7 +102,7 @@ def test_a_report_does_not_replace_a_file_that_is_none(tmp_path: Path) -> None:
     page = api.report([tmp_path / "t"], out=tmp_path / "r.html")
     assert api.report([tmp_path / "t"], out=page) == page
     (tmp_path / "index.html").write_text("<p>mine</p>")
-    with pytest.raises(StoreError, match=r"another file already\n.*index.html"):
+    with pytest.raises(StoreError, match=r"another file is already there\n.*index.html"):
         api.report([tmp_path / "t"], out=tmp_path / "index.html")
     assert (tmp_path / "index.html").read_text() == "<p>mine</p>"
     api.report([tmp_path / "t"], out=tmp_path / "index.html", overwrite=True)

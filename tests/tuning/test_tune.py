@@ -96,7 +96,7 @@ def test_a_goal_out_of_reach_says_by_how_much() -> None:
     assert found.met is False
     assert found.plan is not None
     assert "late" in found.shortfalls[0]
-    assert "frames/s come out where the cameras bring 12000" in found.limit
+    assert "frames/s come out, the cameras send 12000" in found.limit
 
 
 def test_a_candidate_that_fails_fails_alone() -> None:
@@ -166,7 +166,7 @@ def test_what_passed_the_gate_is_told_with_its_numbers() -> None:
                  grid={"precision": ("int8",)})  # fmt: skip
     told = "relative L2 error 0.0012, cosine 0.999999, 100% the same over 32 frames"
     assert [note for note in found.notes if told in note] == [
-        f"classifier in int8 by onnxruntime answers as it should: {told}"
+        f"classifier in int8 by onnxruntime passes the accuracy gate: {told}"
     ]
 
 
@@ -191,7 +191,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert done.exit_code == 0
     told = json.loads(done.stdout)
     assert told["schema"] == "framepace.tune/1"
-    assert told["rows"][0]["settings"] == {}, "the plan as given comes first"
+    assert told["rows"][0]["settings"] == {}, "the original plan comes first"
     assert sum(row["best"] for row in told["rows"]) == 1
     assert told["rows"][0]["measured"][0]["p99_ns"] > 0
     missed = CliRunner().invoke(app, [*common, "--cameras", "100", "--overwrite"])

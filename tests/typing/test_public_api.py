@@ -87,7 +87,7 @@ def test_a_typo_is_answered_by_the_verb_itself(verb: str) -> None:
 def test_options_beside_a_case_are_refused() -> None:
     """They would change nothing, which is not to be found out from the numbers."""
     case = framepace.make_case("null", fps=50)
-    with pytest.raises(UsageError, match="takes a case as it is"):
+    with pytest.raises(UsageError, match="takes no options with a complete case"):
         framepace.bench(case, fps=60)
 
 

@@ -112,7 +112,7 @@ def judged(frames: int, outputs: Sequence[OutputAgreement], gate: Gate) -> Agree
 
 def _negligible(max_abs: float) -> str:
     small = f"no value is off by more than {max_abs:.2g}"
-    return f"{small}; it is nearly zero on these frames, so use frames in which the model finds something"
+    return f"{small}; it is nearly zero on these frames, so use frames on which the model detects something"
 
 
 def agreement_text(agreement: Agreement) -> str:
@@ -139,7 +139,7 @@ def _wrong(out: OutputAgreement, gate: Gate) -> Iterator[str]:
     if gate.finite and out.nonfinite:
         yield f"{out.nonfinite} of {out.nonfinite + out.compared} values are NaN or infinite"
     if not out.compared and (out.nonfinite or out.undefined):
-        yield "has no value that is finite in both and could be compared"
+        yield "has no value that is finite in both outputs, so nothing can be compared"
     yield from _too_few(out.top1, gate.top1, "of the frames have the same top-1 class")
     yield from _too_few(out.equal, gate.top1, "of the values are equal")
 

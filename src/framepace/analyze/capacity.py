@@ -151,14 +151,14 @@ def limit(s: Summary, cameras: int, workers: int, machine: Machine) -> str:
 
 
 def _slow(s: Summary) -> str:
-    """How long a frame takes that waits for no other, where that is over the budget; else ''."""
+    """The time of a frame that waits for no other, in words, if that exceeds the budget; else ''."""
     alone = [stage for stage in s.frames.stages if stage.name not in _WAITING]
     total = sum(stage.median for stage in alone)
     if s.budget is None or total <= s.budget:
         return ""
     largest = max(alone, key=lambda stage: stage.median)
     part = f"{largest.name} {format_ms(largest.median)}"
-    return f"the way of a frame: {format_ms(total)} without waiting for others ({part})"
+    return f"the path of a frame: {format_ms(total)} without waiting for others ({part})"
 
 
 def _full(s: Summary, workers: int, machine: Machine) -> str:
@@ -177,13 +177,13 @@ def _full(s: Summary, workers: int, machine: Machine) -> str:
     subject = "the worker"
     if workers != 1:
         subject = f"the {workers} workers"
-    return f"{subject}: at work {min(at_work, 1.0):.0%} of the time"
+    return f"{subject}: busy {min(at_work, 1.0):.0%} of the time"
 
 
 def _longest(s: Summary) -> str:
     stage = max(s.frames.stages, key=lambda stage: stage.p99)
     others = s.neighbours_cpu or 0.0
-    text = f"{stage.name}: {format_ms(stage.p99)} in the slowest of a hundred frames"
+    text = f"{stage.name}: {format_ms(stage.p99)} in the slowest 1 % of the frames"
     if others >= _NEIGHBOURS:
         text += f", while others used {others:.0%} of the machine's CPU time"
     return text

@@ -24,7 +24,7 @@ def compare(a: Trace, b: Trace, threshold: float = 0.03, *, allow_unlike: bool =
     differ if they were measured again on another day.
 
     Raises:
-        UsageError: the traces come from unlike machines (unless `allow_unlike`), or the threshold is not in (0, 1).
+        UsageError: the traces come from different machines (unless `allow_unlike`), or the threshold is not in (0, 1).
         NotEnoughSamples: a trace has no measured frame.
     """
     if not 0 < threshold < 1:
@@ -66,17 +66,17 @@ def _check_machines(a: Trace, b: Trace) -> None:
     other = b.meta.machine
     if one.fingerprint != other.fingerprint:
         raise UsageError(
-            "the traces come from unlike machines",
+            "the traces come from different machines",
             got=f"{one.fingerprint} ({one.cpu}) and {other.fingerprint} ({other.cpu})",
-            expected="two traces of one kind of machine",
-            fix="measure both on the same machine, or allow unlike machines if that is what you want to compare",
+            expected="two traces from the same kind of machine",
+            fix="measure both on the same machine",
         )
 
 
 def _measured_frames(trace: Trace) -> dict[str, Column]:
     columns = frames(trace.measured())
     if not len(columns["due"]):
-        fix = "measure longer, or look at why every request failed"
+        fix = "measure longer, or find out why every request failed"
         raise NotEnoughSamples("nothing to compare", got=f"no measured frame in trace {trace.meta.id}", fix=fix)
     return columns
 
@@ -102,7 +102,7 @@ def _verdict(ratio: Estimate, threshold: float) -> tuple[Verdict, str]:
         return "slower", f"{shown}, all of it over {high:g}"
     if low <= ratio.low and ratio.high <= high:
         return "same", f"{shown}, all of it within {threshold:.0%}"
-    return "undecided", f"{shown} reaches over a limit of {threshold:.0%}: measure longer, or widen the threshold"
+    return "undecided", f"{shown} extends across the limit of {threshold:.0%}: measure longer, or widen the threshold"
 
 
 def _differences(a: Trace, b: Trace) -> list[str]:
@@ -116,7 +116,7 @@ def _differences(a: Trace, b: Trace) -> list[str]:
 
 
 def _identity(trace: Trace) -> list[tuple[str, object, object]]:
-    """(what it is, what must be equal in both traces, its text) of all that should not differ."""
+    """(name, value, text) of each property that should be equal in both traces."""
     meta = trace.meta
     return [
         ("models", [model.sha256 for model in meta.models], ", ".join(model.name for model in meta.models)),

@@ -19,8 +19,8 @@ Counts = Literal["compute", "device", "call", "sent"]
 COUNTS: Mapping[Counts, str] = {
     "compute": "the kernels, from CUDA events",
     "device": "the copies and the kernels, from CUDA events",
-    "call": "the call, from its start until the outputs are there",
-    "sent": "from when a request was really sent until its outputs are there",
+    "call": "the call, from its start until the outputs are ready",
+    "sent": "from when a request was actually sent until its outputs are ready",
 }
 SAME = 0.05  # a number that is reproduced within this share is called the same
 _TIMES = ("h2d", "compute", "d2h")
@@ -29,7 +29,7 @@ _BACK_TO_BACK = ("tool", "ahead", "gapless")  # runs without the stream's gaps
 _DEVICE = {
     "transfers": "the copies to and from the device",
     "launch": "the device waits for the host to start its copies and kernels",
-    "host wake-up": "from the device's end until the host goes on",
+    "host wake-up": "from the device's end until the host continues",
 }
 _LEFT_OUT: Mapping[Counts, tuple[str, ...]] = {
     "compute": tuple(_DEVICE),
@@ -43,7 +43,7 @@ _HOW = {**STAGES, "backlog": "counted from when the frame was due, not from when
 def expected(
     tool: str, counts: Counts, number: float, runs: Mapping[str, Trace], notes: Mapping[str, str]
 ) -> Expectation:
-    """The way from `number` (ns) to the median latency of the stream.
+    """The steps from `number` (ns) to the median latency of the stream.
 
     A part is the mean over its typical frames, the third in the middle, as in `analyze.account`: stages add up, and
     outliers do not make the answer. The difference to the median that is left is 'unexplained'.
@@ -103,7 +103,7 @@ def _left_out(alone: Mapping[str, Column], counts: Counts) -> Iterator[Expectati
 def _in_stream(alone: Mapping[str, Column], stream: Mapping[str, Column]) -> Iterator[ExpectationPart]:
     """By how much the inference takes longer in the stream, and the stages around it."""
     slower = minus(mean_interval(stream["infer"]), mean_interval(alone["infer"]))
-    yield _part("beside the pipeline", "load", slower, "the inference, not alone")
+    yield _part("beside the pipeline", "load", slower, "the inference in the pipeline instead of alone")
     for name in STAGES:
         if name != "infer":
             yield _part(name, "left out", mean_interval(stream[name]), _HOW[name])
@@ -115,7 +115,9 @@ def _minus_number(estimate: Estimate, number: float) -> Estimate:
 
 
 def _unexplained(ns: float) -> ExpectationPart:
-    return ExpectationPart(name="unexplained", ns=ns, kind="unexplained", how="the typical frames to the median")
+    return ExpectationPart(
+        name="unexplained", ns=ns, kind="unexplained", how="from the typical frames to the median frame"
+    )
 
 
 def _median(values: Column) -> float:
@@ -201,7 +203,7 @@ def _clocks(gapless: Trace, paced: Trace) -> str:
     """How the gaps are measured, and the SM clock on both sides where it is known."""
     clocks = [trace.measured().requests["sm_clock_before"] for trace in (gapless, paced)]
     read = [clock[clock >= 0] for clock in clocks]
-    text = "the same with the stream's gaps, against back to back"
+    text = "the same with the stream's gaps, compared with back to back"
     if not all(len(clock) for clock in read):
         return text
     before, after = (float(np.median(clock)) for clock in read)

@@ -33,5 +33,5 @@ def padding_notes(shares: Mapping[str, float], batch_sizes: Mapping[str, tuple[i
         if share >= _WORTH_TELLING:
             alike.setdefault((f"{share:.0%}", batch_sizes[name]), []).append(name)
     for (share_text, sizes), names in alike.items():
-        run = f"batches of {', '.join(map(str, sizes))} are run, often not full"
+        run = f"batches of {', '.join(map(str, sizes))} are run, often partly filled"
         yield f"{', '.join(names)}: {share_text} of the work was padding: {run}"

@@ -1,4 +1,4 @@
-"""The stages of a frame's way: a telescoping sum of its stamps, so that nothing is lost and nothing counted twice."""
+"""The stages of a frame's path: a telescoping sum of its stamps, so that nothing is lost or counted twice."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from framepace.facts.trace import Column, Trace
 
 STAGES: Mapping[str, str] = {
-    "backlog": "the frame was due, but its taker was still busy with the one before",
-    "wake-up": "the taker woke late (the pacer's error)",
-    "decode": "taking or decoding the picture, with those of its batch decoded before it",
+    "backlog": "the frame was due, but the thread that takes it was still busy with the previous one",
+    "wake-up": "that thread woke late (the pacer's error)",
+    "decode": "taking or decoding the picture, and those decoded before it for the same batch",
     "hand-over": "into the buffer",
     "queue": "in the buffer, until a worker took it",
     "other models": "models of the same frame that ran before",

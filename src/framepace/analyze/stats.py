@@ -1,6 +1,6 @@
 """Statistics of latencies: what few, correlated, heavy-tailed samples can and cannot say.
 
-Neighbouring latencies are alike (clocks, caches and neighbours change slowly), so n requests carry the information of
+Consecutive latencies are correlated (clocks, caches and neighbours change slowly): n requests carry the information of
 n / tau independent ones, tau being the autocorrelation time. Every interval here is taken at that effective size.
 """
 
@@ -20,7 +20,7 @@ _SOKAL_WINDOW = 5
 
 
 def autocorrelation_time(values: Values) -> float:
-    """Integrated autocorrelation time in samples, at least 1: how many neighbours say what one independent sample does.
+    """Integrated autocorrelation time, at least 1: how many samples carry the information of one independent sample.
 
     tau = 1 + 2 * sum of rho(k) for k <= M, with the smallest M >= 5 tau(M): the automatic window of A. Sokal, "Monte
     Carlo Methods in Statistical Mechanics" (1997), section 3. A series that never reaches its window (a trend, a

@@ -86,9 +86,9 @@ def _sentence(parts: Iterable[str]) -> str:
 
 def _base_text(base: Summary) -> Iterator[str]:
     cost = base.cost or Cost()
-    yield f"what the others are held against: {cost.together:.1f} models at work at once, {_idle(cost)}"
+    yield f"the baseline: {cost.together:.1f} models at work at once, {_idle(cost)}"
     if (others := base.neighbours_cpu or 0.0) > _NEIGHBOURS:
-        yield f"while others used {others:.0%} of the machine, so that small differences mean nothing"
+        yield f"while others used {others:.0%} of the machine, so small differences mean nothing"
 
 
 def _reason(name: str, summary: Summary, base_name: str, base: Summary) -> Iterator[str]:
@@ -108,7 +108,7 @@ def _reason(name: str, summary: Summary, base_name: str, base: Summary) -> Itera
 def _overlap(name: str, a: Cost, b: Cost) -> Iterator[str]:
     """Whether the strategy runs more or fewer models at once than the base."""
     if abs(a.together / max(b.together, 1e-9) - 1) > _SAME:
-        yield f"{a.together:.1f} models at work at once, not {b.together:.1f}"
+        yield f"{a.together:.1f} models at work at once instead of {b.together:.1f}"
     elif name in _BLOCKS_LOOP and a.together < 1 + _SAME:
         yield "one model after the other here too: a blocking call holds the event loop"
     elif name != "workers" and a.together < 1 + _SAME:
@@ -122,7 +122,7 @@ def _compared(summary: Summary, base: Summary, base_name: str) -> str:
     if abs(rate - 1) > _SAME:
         return f"{rate:.2f} times the frames/s of {base_name}"
     if abs(time - 1) > _SAME:
-        return f"as many frames/s as {base_name}, each in {time:.2f} times its time"
+        return f"as many frames/s as {base_name}, each taking {time:.2f} times as long"
     return f"as many frames/s as {base_name}"
 
 
@@ -133,11 +133,11 @@ def _longer(name: str, summary: Summary, base: Summary) -> Iterator[str]:
     longer = a.work - b.work
     if abs(longer) <= _SAME * b.work:
         return
-    text = f"its models take {a.work / b.work:.2f} times the time"
+    text = f"its models take {a.work / b.work:.2f} times as long"
     if longer > 0:
         parts = _parts(a, b, _bottleneck(name, summary))
         causes = " and ".join(f"{format_ms(ns)} {cause}" for cause, ns in parts.items() if ns > _PART * longer)
-        text += f": a frame {causes}"
+        text += f": per frame {causes}"
     yield text
 
 
@@ -190,7 +190,7 @@ def _price(a: Cost, b: Cost) -> Iterator[str]:
     if a.device_memory and b.device_memory and a.device_memory > 1.25 * b.device_memory:
         yield f"{format_bytes(a.device_memory - b.device_memory)} more device memory"
     if a.startup and b.startup and a.startup > 2 * b.startup and a.startup > 500 * NS_PER_MS:
-        yield f"{format_ms(a.startup)} to start, not {format_ms(b.startup)}"
+        yield f"{format_ms(a.startup)} to start instead of {format_ms(b.startup)}"
 
 
 def _idle(c: Cost) -> str:

@@ -64,7 +64,7 @@ def summarize(trace: Trace) -> Summary:
         devices=_devices(trace, measured),
         cost=_cost(trace, measured, summary.telemetry),
         padding=shares,
-        notes=tuple(_notes(trace, summary.frames, shares)),
+        notes=tuple(dict.fromkeys(_notes(trace, summary.frames, shares))),
     )
 
 
@@ -366,10 +366,10 @@ def _rate(name: str, host: Mapping[str, Column]) -> dict[str, float]:
 def _notes(trace: Trace, frames: ModelSummary, shares: Mapping[str, float]) -> Iterator[str]:
     """Sentences that a reader must see with the numbers."""
     if trace.meta.simulated:
-        yield "simulated: a model of a device made these durations, nothing was measured"
+        yield "simulated: these durations come from a model of a device, not from measurements"
     yield from trace.meta.notes
     if not trace.meta.warmup_stable:
-        yield "warm-up ran out of time before the latency was steady"
+        yield "warm-up ended by its time limit: the latency level was not stable yet"
     if not trace.meta.whole:
         yield f"the run did not end as planned: {trace.meta.stopped}"
     if not frames.requests:
@@ -378,4 +378,4 @@ def _notes(trace: Trace, frames: ModelSummary, shares: Mapping[str, float]) -> I
         yield f"{count:,} frames are marked: {name}"
     yield from padding_notes(shares, trace.meta.batch_sizes)
     if 0 < frames.effective < frames.requests / 10:
-        yield f"latencies of neighbours are alike: {frames.requests:,} frames are worth {frames.effective:,}"
+        yield f"consecutive latencies are correlated: {frames.requests:,} frames count as {frames.effective:,}"

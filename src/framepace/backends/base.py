@@ -169,7 +169,7 @@ class Backend(ABC):
 
     @property
     def computes(self) -> bool:
-        """Whether it computes outputs; one that only takes time is never offered in place of one that does."""
+        """Whether it computes outputs; one that only takes time is never offered instead of one that does."""
         return not self.simulated
 
     def batch_sizes(self, model: ModelPlan) -> tuple[int, ...]:

@@ -38,7 +38,7 @@ from framepace.units import NS_PER_MS, NS_PER_US
 _DRAWN = 4096  # random numbers drawn at once
 _DEFAULT = "h200"
 OPTIONS: Mapping[str, str] = {
-    "device": f"the device that is simulated: {', '.join(PRESETS)} (the rest changes single parameters of it)",
+    "device": f"device to simulate: {', '.join(PRESETS)} (the other options change single parameters of it)",
     **described(DeviceModel),
     **described(NetworkModel),
 }

@@ -38,7 +38,7 @@ def command(
     overwrite: o.Overwrite = False,
     json: o.Json = False,
 ) -> None:
-    """Measure models under a stated load; writes a trace. Without --fps or --load: back to back."""
+    """Measure models under a stated load and write a trace. Without --fps or --load: back to back."""
     from framepace import api
     from framepace.reporting import documents
     from framepace.reporting.terminal.layout import show_paths
@@ -78,7 +78,7 @@ def command(
 
 @contextmanager
 def output_folder(out: Path | None, verb: str) -> Iterator[Path]:
-    """The folder that was named, or a new one that sorts by time and goes again when nothing was written to it."""
+    """The --out folder, or a new one named after the time, removed again if nothing was written to it."""
     from framepace.store import new_folder
 
     if out is not None:
@@ -93,11 +93,11 @@ def output_folder(out: Path | None, verb: str) -> Iterator[Path]:
 
 
 def whole(trace: Trace, folder: Path) -> bool:
-    """Whether all of a trace is in its folder; says so on standard error where it is not."""
+    """Whether the whole trace is in its folder; if not, says so on standard error."""
     from framepace.store import is_trace
 
     if trace.meta.stopped != "disk full" and is_trace(folder):
         return True
     reasons = "".join(f"\n  {note}" for note in trace.meta.notes)
-    print(f"error: not everything that was measured could be written to {folder}{reasons}", file=sys.stderr)
+    print(f"error: only part of the trace could be written to {folder}{reasons}", file=sys.stderr)
     return False

@@ -15,19 +15,19 @@ from framepace.facts.workload import MOST_CAMERAS
 PLAN = "a plan (.yaml), or models as `bench` takes them"
 Plans = Annotated[list[str], typer.Argument(metavar="PLAN", help=PLAN, show_default=False)]
 MaxCameras = Annotated[
-    int, o.number_option("--max", least=1, most=MOST_CAMERAS, whole=True, help="the most cameras to try")
+    int, o.number_option("--max", least=1, most=MOST_CAMERAS, whole=True, help="largest number of cameras to try")
 ]
-Limit = Annotated[float, o.time_limit_option("seconds for all")]
+Limit = Annotated[float, o.time_limit_option("time limit for all runs together, in seconds")]
 Each = Annotated[
     float | None,
     o.number_option(
         "--seconds",
         least=o.SHORTEST_S,
         most=values.LONGEST_TIME_S,
-        help="measure each count this long (default: as p99 wants)",
+        help="seconds per camera count (default: enough for a p99)",
     ),
 ]
-Predicted = Annotated[bool, typer.Option("--predict", help="predict it too, from what the models alone take")]
+Predicted = Annotated[bool, typer.Option("--predict", help="also predict the answer from each model measured alone")]
 
 
 def command(
@@ -51,7 +51,7 @@ def command(
     overwrite: o.Overwrite = False,
     json: o.Json = False,
 ) -> None:
-    """How many cameras a plan carries at its target, measured. Exit code 1 when it does not carry one."""
+    """Find how many cameras a plan carries at its target. Exit code 1 if it cannot carry one."""
     from framepace import api
     from framepace.reporting import documents
     from framepace.reporting.terminal.capacity import show_capacity

@@ -10,12 +10,12 @@ from framepace.cli.show import answer, give
 
 Trace = Annotated[Path, o.path_argument("TRACE", help="folder of a trace")]
 Threshold = Annotated[
-    float, o.number_option("--threshold", least=0.0, most=10.0, help="difference that counts, as a share")
+    float, o.number_option("--threshold", least=0.0, most=10.0, help="smallest difference that counts, as a fraction")
 ]
 
 
 def command(a: Trace, b: Trace, threshold: Threshold = 0.03, json: o.Json = False) -> None:
-    """Is B faster than A, slower, the same or undecided, and why. Exit code 1 when slower."""
+    """Compare two traces: is B faster, slower, the same or undecided, and why. Exit code 1 if slower."""
     from framepace import api
     from framepace.reporting import documents
     from framepace.reporting.terminal.comparison import show_comparison

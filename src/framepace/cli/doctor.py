@@ -7,7 +7,7 @@ from framepace.cli.show import give
 
 
 def command(json: Json = False) -> None:
-    """What this machine can do, and what is set wrong on it."""
+    """Check this machine: what it can do, and what is set wrong on it."""
     from framepace import api
     from framepace.reporting import documents
     from framepace.reporting.terminal.doctor import show_checks

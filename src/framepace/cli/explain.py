@@ -18,15 +18,18 @@ from framepace.facts.finding import Explanation
 from framepace.facts.machine import Machine
 from framepace.facts.settings import Case
 
-Limit = Annotated[float | None, o.time_limit_option("seconds to stay within [60 on a GPU, else 90]")]
+Limit = Annotated[float | None, o.time_limit_option("time limit in seconds [60 on a GPU, else 90]")]
 Expect = Annotated[
-    str | None, typer.Option("--expect", help="another tool's number, e.g. 5.1ms: what it leaves out, and what is real")
+    str | None,
+    typer.Option(
+        "--expect", help="latency that another tool reported, e.g. 5.1ms; explain accounts for the difference"
+    ),
 ]
 From = Annotated[
     str | None,
     typer.Option(
         "--from",
-        help="the tool that said it: trtexec-10 (and 8.6), trtexec-11, perf_analyzer, benchmark_app, loop; "
+        help="the tool that reported it: trtexec-10 (and 8.6), trtexec-11, perf_analyzer, benchmark_app, loop; "
         "':N' after it for N requests in flight (benchmark_app: nireq)",
     ),
 ]
@@ -52,7 +55,7 @@ def command(
     overwrite: o.Overwrite = False,
     json: o.Json = False,
 ) -> None:
-    """The causes of latency, each proven by an intervention; the fix and its gain."""
+    """Find the causes of latency, prove each by switching it off, and verify the fix."""
     from framepace import api
     from framepace.reporting import documents
     from framepace.reporting.terminal.explanation import show_explanation
@@ -75,7 +78,9 @@ def command(
                 expect_from=from_,
             )
     except KeyboardInterrupt:
-        print(f"interrupted before anything could be explained; what was measured is in {folder}", file=sys.stderr)
+        print(
+            f"interrupted before anything could be explained; the measurements so far are in {folder}", file=sys.stderr
+        )
         sys.exit(130)
     errors: list[StoreError] = []
     paths = save(folder, explanation, errors)
@@ -102,12 +107,14 @@ def explained_case(models: list[str], **options: object) -> Case:
         meta = load_trace(Path(models[0])).meta
         return Case(plan=meta.plan, workload=meta.workload)
     if any(is_trace(Path(m)) for m in models):
-        raise UsageError("a trace is explained by itself", got=", ".join(models), fix="name one trace, or only models")
+        raise UsageError(
+            "explain takes one trace, or models", got=", ".join(models), fix="name one trace, or only models"
+        )
     return o.build_case(models, **options)  # type: ignore[arg-type]
 
 
 def machine_of(folder: Path) -> Machine:
-    """The machine of the traces in `folder`; this one where they could not be written."""
+    """The machine of the traces in `folder`; this one if they could not be written."""
     from framepace import api
     from framepace.store import load_trace
 
@@ -118,7 +125,7 @@ def machine_of(folder: Path) -> Machine:
 
 
 def save(folder: Path, explanation: Explanation, errors: list[StoreError]) -> dict[str, str]:
-    """Write explanation, plan and report into `folder`; the paths by name of those that could be written."""
+    """Write explanation, plan and report into `folder`. Returns the paths, by name, of those that were written."""
     from framepace.store import save_json, save_plan
 
     def write_report() -> None:

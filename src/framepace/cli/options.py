@@ -37,18 +37,18 @@ LONGEST_S = 60.0  # where a precision is to be reached
 def number_option(
     name: str, *, least: float | None = None, most: float | None = None, whole: bool = False, help: str
 ) -> Any:
-    """An option that takes a number within bounds, and says which where it is not."""
+    """An option that takes a number within bounds; the error for any other number names them."""
     read = values.option(name, least=least, most=most, whole=whole)
     return typer.Option(name, parser=read, metavar="INTEGER" if whole else "FLOAT", help=help)
 
 
 def path_option(name: str, *, help: str) -> Any:
-    """An option that takes a path which a file system can have."""
+    """An option that takes a path."""
     return typer.Option(name, parser=values.path_option(name), metavar="PATH", help=help, show_default=False)
 
 
 def path_argument(metavar: str, *, help: str) -> Any:
-    """An argument that takes a path which a file system can have."""
+    """An argument that takes a path."""
     return typer.Argument(parser=values.path_option(metavar), metavar=metavar, help=help, show_default=False)
 
 
@@ -59,13 +59,13 @@ def time_limit_option(help: str) -> Any:
 
 _MODELS = "ONNX files, 'builtin:NAME', or one plan (.yaml)"
 Models = Annotated[list[str], typer.Argument(metavar="MODEL...", help=_MODELS, show_default=False)]
-Video = Annotated[list[str], typer.Option("--video", help="video file or stream address; again for more cameras")]
-_FPS = "frames a second of each source: the load and the target"
+Video = Annotated[list[str], typer.Option("--video", help="video file or stream address; repeat for more cameras")]
+_FPS = "frames per second of each source: the load and the target"
 Fps = Annotated[
     float | None,
     number_option("--fps", least=values.LOWEST_RATE, most=values.HIGHEST_RATE, help=_FPS),
 ]
-_P99 = "frame budget in ms (default: the frame period)"
+_P99 = "frame budget: p99 latency in ms (default: the frame period)"
 P99 = Annotated[
     float | None,
     number_option("--p99-ms", least=values.SHORTEST_MS, most=values.LONGEST_MS, help=_P99),
@@ -75,32 +75,31 @@ Backend = Annotated[str | None, typer.Option("--backend", help="onnxruntime, ten
 DeviceName = Annotated[
     str | None, typer.Option("--device", help="cpu, cuda or cuda:N; simulated: t4, xavier, a100, h100, h200")
 ]
-Layers = Annotated[bool, typer.Option("--layers", help="measure each layer too, where the library can")]
-Shape = Annotated[list[str], typer.Option("--shape", help="NAME=1x3x480x640 of an input that is not fully described")]
-Layout = Annotated[str | None, typer.Option("--layout", help="nchw or nhwc, where the model does not say")]
-Settings = Annotated[list[str], typer.Option("--set", help="NAME=VALUE of any setting (framepace settings lists them)")]
+Layers = Annotated[bool, typer.Option("--layers", help="also time each layer, if the library can")]
+_SHAPE = "NAME=1x3x480x640: shape of an input that the model leaves open"
+Shape = Annotated[list[str], typer.Option("--shape", help=_SHAPE)]
+Layout = Annotated[str | None, typer.Option("--layout", help="nchw or nhwc, if the model does not say")]
+Settings = Annotated[list[str], typer.Option("--set", help="NAME=VALUE; 'framepace settings' lists the names")]
 Seed = Annotated[
     int,
-    number_option(
-        "--seed", least=0, most=values.LARGEST_SEED, whole=True, help="seed of the load and of random inputs"
-    ),
+    number_option("--seed", least=0, most=values.LARGEST_SEED, whole=True, help="seed for the load and random inputs"),
 ]
-Json = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
+Json = Annotated[bool, typer.Option("--json", help="print one JSON object instead of text")]
 Out = Annotated[Path | None, path_option("--out", help="folder for traces and reports")]
-_OVERWRITE = "replace what an earlier run of another case left in --out"
+_OVERWRITE = "replace what is in --out, even the results of a different case"
 Overwrite = Annotated[bool, typer.Option("--overwrite", help=_OVERWRITE)]
 Seconds = Annotated[
     float | None,
-    number_option("--seconds", least=SHORTEST_S, most=values.LONGEST_TIME_S, help="measure this long after warm-up"),
+    number_option("--seconds", least=SHORTEST_S, most=values.LONGEST_TIME_S, help="seconds to measure after warm-up"),
 ]
 Count = Annotated[
     int | None,
-    number_option("--count", least=1, most=MOST_FRAMES, whole=True, help="measure this many frames after warm-up"),
+    number_option("--count", least=1, most=MOST_FRAMES, whole=True, help="frames to measure after warm-up"),
 ]
-_PRECISION = "stop when the median is known to +- this share, e.g. 0.01"
+_PRECISION = "stop when the median is known to +- this fraction, e.g. 0.01"
 Precision = Annotated[float | None, number_option("--precision", least=1e-6, most=1.0, help=_PRECISION)]
 ScopeName = Annotated[
-    Scope, typer.Option("--scope", help="what is exercised: the model, what surrounds it, everything")
+    Scope, typer.Option("--scope", help="what to run: the model alone, preparation too, or all from the video on")
 ]
 LoadText = Annotated[
     str | None,
@@ -156,7 +155,7 @@ def parse_pairs(texts: list[str], option: str) -> dict[str, str]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not (name and equals):
-            fix = f"write the name, '=' and the value behind {option}"
+            fix = f"write the name, '=' and the value after {option}"
             raise UsageError(
                 f"{option} needs NAME=VALUE", got=values.shown(text), expected=f"{option} NAME=VALUE", fix=fix
             )
@@ -227,7 +226,7 @@ def build_case(
 def _changes(
     settings: list[str], *, size: str | None, layout: str | None, backend: str | None, device: str | None
 ) -> dict[str, Any]:
-    """The settings that options of their own and --set change; --set wins, except over --size."""
+    """The settings changed by --set and by dedicated options; --set wins, except over --size."""
     typed: dict[str, Any] = parse_pairs(settings, "--set")
     changes: dict[str, Any] = {"layout": layout, "backend": backend}
     if device is not None:
@@ -247,7 +246,7 @@ def _device_setting(backend: str | None, device: str) -> str:
 
 
 def stop_rule(seconds: float | None, count: int | None, precision: float | None) -> Stop:
-    """The stop rule of the options; ten seconds when none is given, a minute's ceiling on precision."""
+    """The stop rule of the options: ten seconds by default; --precision stops after a minute at the latest."""
     if seconds is None and count is None:
         seconds = LONGEST_S
         if precision is None:

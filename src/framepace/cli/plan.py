@@ -1,4 +1,4 @@
-"""framepace plan: what is done with plans themselves."""
+"""framepace plan: commands on plan files."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ app = typer.Typer(help="What a plan says, for people.", no_args_is_help=True)
 
 @app.callback()
 def group() -> None:
-    """What a plan says, for people."""
+    """Read a plan."""
 
 
 @app.command()
 @apart
 def show(plan: PlanFile, json: o.Json = False) -> None:
-    """Every setting that is not the default: what it does and why it may be there; target, machine and traces."""
+    """Show each setting that is not the default, what it does and why it may be there; target, machine and traces."""
     from framepace import api
     from framepace.facts.address import without_secrets
     from framepace.reporting.documents import plan_document

@@ -12,13 +12,13 @@ from framepace.cli.show import give
 
 Traces = Annotated[list[Path], o.path_argument("TRACE...", help="folders of traces")]
 File = Annotated[
-    Path | None, o.path_option("--out", help="the HTML file (default: report.html beside the first trace)")
+    Path | None, o.path_option("--out", help="path of the HTML file (default: report.html beside the first trace)")
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace --out even if it is no report")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace --out even if it is not a framepace report")]
 
 
 def command(traces: Traces, out: File = None, overwrite: Overwrite = False, json: o.Json = False) -> None:
-    """One self-contained HTML file about one or more traces."""
+    """Write one self-contained HTML file about one or more traces."""
     from framepace import api
     from framepace.reporting import documents
     from framepace.reporting.terminal.layout import show_paths
@@ -43,7 +43,7 @@ def _beside(trace: Path) -> Path:
 
 
 def _explanation_beside(trace: Path) -> Path | None:
-    """The explanation that was written beside `trace`, if any."""
+    """The explanation beside `trace`, if there is one."""
     path = trace.parent / "explanation.json"
     if path.exists():
         return path

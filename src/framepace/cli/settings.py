@@ -7,7 +7,7 @@ from framepace.cli.show import give
 
 
 def command(json: o.Json = False) -> None:
-    """The settings that --set and --vary take."""
+    """List the settings that --set and --vary take."""
     from rich.console import Console
     from rich.table import Table
 

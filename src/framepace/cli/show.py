@@ -1,4 +1,4 @@
-"""What every command does with its result: JSON or words on standard output."""
+"""How every command prints its result: as JSON or as text on standard output."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from framepace.reporting.terminal.layout import console
 
 
 def give(json: bool, document: Callable[[], dict[str, Any]], *words: Callable[[Console], None]) -> None:
-    """Print one JSON object, or show words to a person, one part after the other. A first Ctrl-C waits for its end."""
+    """Print one JSON object, or text part by part. A first Ctrl-C waits until it is printed."""
     with held(), answering():
         if json:
             sys.stdout.write(dumps(document()) + "\n")

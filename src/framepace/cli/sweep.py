@@ -11,7 +11,7 @@ from framepace.cli import options as o
 from framepace.cli.bench import output_folder
 from framepace.cli.show import give
 
-Vary = Annotated[list[str], typer.Option("--vary", help="SETTING=V1,V2,... or SETTING=1..8; again for a grid")]
+Vary = Annotated[list[str], typer.Option("--vary", help="SETTING=V1,V2,... or SETTING=1..8; repeat for a grid")]
 
 
 def command(
@@ -36,7 +36,7 @@ def command(
     overwrite: o.Overwrite = False,
     json: o.Json = False,
 ) -> None:
-    """A table over any settings. With --out, cells measured before are not measured again."""
+    """Measure every combination of some settings. With the same --out, only the missing cells are measured."""
     from framepace import api
     from framepace.errors import UsageError
     from framepace.reporting import documents

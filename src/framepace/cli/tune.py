@@ -18,18 +18,24 @@ from framepace.facts.workload import MOST_CAMERAS
 Cameras = Annotated[
     int | None,
     o.number_option(
-        "--cameras", least=1, most=MOST_CAMERAS, whole=True, help="cameras that must be carried [as many as possible]"
+        "--cameras", least=1, most=MOST_CAMERAS, whole=True, help="number of cameras to carry [as many as possible]"
     ),
 ]
 Aim = Annotated[
     Objective | None,
-    typer.Option("--objective", help="cameras (most), fps (highest), or p99, cpu, energy (least) [cameras, or p99]"),
+    typer.Option(
+        "--objective", help="most cameras, highest fps, lowest p99, cpu or energy [cameras; p99 with --cameras]"
+    ),
 ]
-Limit = Annotated[float, o.time_limit_option("seconds to stay within")]
-Allow = Annotated[str | None, typer.Option("--allow-precision", help="fp16,bf16,int8: where the answers stay the same")]
-Vary = Annotated[list[str], typer.Option("--vary", help="SETTING=V1,V2,...: try only these; again for more settings")]
+Limit = Annotated[float, o.time_limit_option("time limit in seconds")]
+Allow = Annotated[
+    str | None, typer.Option("--allow-precision", help="fp16,bf16,int8: also try these, if the outputs still agree")
+]
+Vary = Annotated[
+    list[str], typer.Option("--vary", help="SETTING=V1,V2,...: try only these values; repeat for more settings")
+]
 Memory = Annotated[
-    float | None, o.number_option("--memory-mb", least=1.0, most=1e9, help="device memory that may be in use, MiB")
+    float | None, o.number_option("--memory-mb", least=1.0, most=1e9, help="limit on device memory in use, MiB")
 ]
 
 
@@ -56,7 +62,7 @@ def command(
     overwrite: o.Overwrite = False,
     json: o.Json = False,
 ) -> None:
-    """The best plan that meets the target. With the same --out, it goes on from where it ended."""
+    """Search for the best plan that meets the target. With the same --out, it continues where it stopped."""
     from framepace import api
     from framepace.reporting.documents import tune_document
     from framepace.reporting.terminal.progress import Progress
@@ -74,7 +80,7 @@ def command(
             overwrite=overwrite,
         )  # fmt: skip
     if result.plan is None:
-        print(f"interrupted before anything was measured; what is known is in {folder}", file=sys.stderr)
+        print(f"interrupted before a plan was measured; the results so far are in {folder}", file=sys.stderr)
         sys.exit(130)
     paths = {name: str(path) for name in ("report.html", "plan.yaml") if (path := Path(folder / name)).exists()}
     give(

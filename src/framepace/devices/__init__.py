@@ -1,1 +1,1 @@
-"""GPUs: what is asked of one, and CUDA and NVML behind it."""
+"""GPUs: the protocol that framepace needs, and CUDA and NVML behind it."""

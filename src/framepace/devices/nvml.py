@@ -55,7 +55,7 @@ def started(nvml: Any = None) -> Iterator[Any | None]:
 def find(nvml: Any, device: str) -> Any:
     """NVML's handle of a GPU; for a MIG instance, that of the GPU it is a part of.
 
-    CUDA numbers devices in an order of its own (CUDA_VISIBLE_DEVICES, CUDA_DEVICE_ORDER), so a number will not do.
+    CUDA numbers devices in its own order (CUDA_VISIBLE_DEVICES, CUDA_DEVICE_ORDER), so a number will not do.
 
     Args:
         device: PCI bus id ('0000:19:00.0') or UUID, with or without its prefix 'GPU-'.

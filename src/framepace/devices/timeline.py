@@ -12,9 +12,9 @@ _ANCHOR_S = 0.5
 
 
 class Timeline:
-    """The device's clock laid on the host's: an event whose host time is known, renewed twice a second.
+    """The device's clock laid on the host's: an event whose host time is known, renewed twice per second.
 
-    Devices drift by some 10 us a second against the host, and an event's distance is a float of milliseconds, so the
+    Devices drift by some 10 us per second against the host, and an event's distance is a float of milliseconds, so the
     anchor must be near. Its host time is that of the quickest of a few record-and-wait rounds, half their length exact.
     """
 

@@ -6,7 +6,7 @@ from framepace.facts.check import Check
 
 
 def info(name: str, text: str, why: str = "") -> Check:
-    """A check that asks for nothing."""
+    """A check that needs no action."""
     return Check(name=name, state="info", found=text, why=why)
 
 

@@ -113,7 +113,7 @@ def _driver(machine: Machine, state: DriverState) -> Check:
         why = "the driver was updated while its old kernel module ran on; CUDA cannot start until that is gone"
         return bad("GPU", f"kernel module {state.module or '?'}, newer libraries", why, "sudo reboot")
     if state.problem == "no permission":
-        return bad("GPU", "the driver refuses this user", "/dev/nvidia* must be readable and writable for it")
+        return bad("GPU", "the driver refuses this user", "/dev/nvidia* must be readable and writable for this user")
     if state.problem == "not loaded" and state.on_bus:
         why = "nothing can use the GPU"
         return bad("GPU", "the kernel's driver is not loaded", why, "sudo modprobe nvidia", "sudo modprobe -r nvidia")
@@ -130,7 +130,7 @@ def _driver_without_libraries(machine: Machine, module: str) -> Check:
     fix = None
     if machine.container:
         fix = "docker run --gpus all ..."
-    why = "the kernel has the driver, but its libraries (libnvidia-ml, libcuda) are not here"
+    why = "the kernel has the driver, but its libraries (libnvidia-ml, libcuda) are missing"
     return bad("GPU", f"driver {module} without libraries", why, fix)
 
 

@@ -18,9 +18,9 @@ from framepace.recording.machine import text
 FIRST_DRIVERS = {11: "450", 12: "525", 13: "580"}
 # Variables of CUDA that change what is measured, and why.
 CUDA_VARIABLES = {
-    "CUDA_LAUNCH_BLOCKING": "every kernel is waited for, and nothing overlaps",
-    "CUDA_VISIBLE_DEVICES": "it says which GPUs there are for CUDA, and in which order",
-    "CUDA_DEVICE_ORDER": "it says in which order CUDA numbers GPUs",
+    "CUDA_LAUNCH_BLOCKING": "the host waits for every kernel, and nothing overlaps",
+    "CUDA_VISIBLE_DEVICES": "it selects the GPUs that CUDA sees, and their order",
+    "CUDA_DEVICE_ORDER": "it sets the order in which CUDA numbers GPUs",
 }
 _ROOT = Path("/")
 _CUDA_LIBRARIES = re.compile(rb"lib(?:cudart|cublas|cublasLt|cufft|curand|cudnn|nvrtc)\.so\.\d+(?=\0)")

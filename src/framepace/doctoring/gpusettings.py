@@ -51,7 +51,7 @@ class _Device:
         return check.warn(f"{self.name} {topic}", text, why, self._command(fix), self._command(undo))
 
     def info(self, topic: str, text: str, why: str = "") -> Check:
-        """A check of this GPU that asks for nothing."""
+        """A check of this GPU that needs no action."""
         return check.info(f"{self.name} {topic}", text, why)
 
     def bad(self, topic: str, text: str, why: str) -> Check:
@@ -67,7 +67,7 @@ class _Device:
 def _modes(device: _Device) -> Iterator[Check]:
     gpu = device.gpu
     if gpu.persistence is False:
-        why = "without a process on it the driver lets the GPU go: the first start then takes seconds, and settings go"
+        why = "without a process on it the driver unloads the GPU: the next start takes seconds, and settings are lost"
         yield device.warn("persistence mode", "off", why, "-pm 1", "-pm 0")
     if gpu.mig:
         why = "each instance has a part of the SMs and of the memory; clocks, power and PCIe are shared with the others"
@@ -91,7 +91,7 @@ def _temperature(device: _Device) -> Iterator[Check]:
     slowdown = device.status.slowdown_at
     if now is not None and slowdown is not None and now >= slowdown - _HOT_C:
         text = f"{now} C, slows down at {slowdown} C"
-        yield device.warn("temperature", text, "heat lowers the clock: look at the air")
+        yield device.warn("temperature", text, "heat lowers the clock: check the airflow")
 
 
 def _limits(device: _Device) -> Iterator[Check]:
@@ -99,8 +99,8 @@ def _limits(device: _Device) -> Iterator[Check]:
     limits = device.status.reasons & LIMITING
     if not limits:
         return
-    text = f"held down by: {', '.join(reason_names(limits))}"
-    why = "power or heat takes speed away"
+    text = f"limited by: {', '.join(reason_names(limits))}"
+    why = "power or heat lowers the clock"
     if limits & _BY_HARDWARE:
         yield device.bad("clock", text, why)
     else:
@@ -122,7 +122,7 @@ def _clocks(device: _Device) -> Iterator[Check]:
     if not clock or not highest:
         return
     if status.reasons & APPLICATION_CLOCKS and clock < _LOCKED_BELOW * highest:
-        why = "a locked clock makes times steady, and below the highest also longer"
+        why = "a locked clock makes times steady, but longer if it is below the highest"
         yield device.warn("locked clocks", f"set by hand: {clock} of {highest} MHz", why, "-rgc", f"-lgc {clock}")
     elif status.reasons & IDLE and clock >= _IDLE_AND_HIGH * highest:
         yield device.info("clock", f"{clock} of {highest} MHz while idle", "locked high, or in use a moment ago")
@@ -138,14 +138,14 @@ def _link(device: _Device) -> Iterator[Check]:
     lanes = device.status.lanes
     lanes_max = device.gpu.pcie_lanes_max
     if lanes and lanes_max and lanes < lanes_max:
-        why = "copies take longer in proportion: look at the slot, the riser and the BIOS"
+        why = "copies take longer in proportion: check the slot, the riser and the BIOS"
         yield device.warn("PCIe lanes", f"{lanes} of {lanes_max}", why)
     if device.status.reasons & IDLE:
         return  # an idle link goes down to the first generation by itself and comes back with the load
     generation = device.status.generation
     newest = device.gpu.pcie_generation_max
     if generation and newest and generation < newest:
-        why = "copies take twice as long for each generation missing: look at the slot, the riser and the BIOS"
+        why = "copies take twice as long for each generation missing: check the slot, the riser and the BIOS"
         yield device.warn("PCIe generation", f"{generation} of {newest}, under load", why)
 
 

@@ -160,19 +160,19 @@ def _timing(machine: Machine, state: HostState) -> Iterator[Check]:
         state.oversleep_p99 > NS_PER_MS,
         "timer",
         f"sleeps end {format_ms(state.oversleep_p50)} late, p99 {format_ms(state.oversleep_p99)}",
-        why="a late timer is added to every frame that is waited for by sleeping",
+        why="a late timer delays every frame for which a thread sleeps",
         fix="framepace bench MODEL --set wait=spin",
     )
     yield _clock(state)
     if machine.virtual:
         make = warn if state.steal_share > 0.01 else info
         stolen = f"{machine.virtual}; {state.steal_share:.1%} of CPU time stolen since boot"
-        yield make("virtual machine", stolen, "the host takes the cores away while frames wait")
+        yield make("virtual machine", stolen, "the hypervisor takes cores away while frames wait")
     yield warn_if(
         state.load > 0.5 * machine.cores_logical,
         "neighbours",
         f"load average {state.load:.2f} on {machine.cores_logical} cores",
-        why="other work takes cores and caches while you measure; `top` says which",
+        why="other work takes cores and caches while you measure; `top` shows which",
     )
 
 
@@ -216,7 +216,7 @@ def _libraries(machine: Machine, state: HostState) -> Iterator[Check]:
         yield bad(
             "ONNX Runtime",
             "onnxruntime and onnxruntime-gpu are both installed",
-            why="they write the same files: which providers there are depends on which came last",
+            why="they overwrite each other's files: the last one installed decides which providers there are",
             fix="pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu",
         )
     yield _decoding(state)

@@ -1,6 +1,6 @@
 """Child processes: started, called, answered, ended. They ignore Ctrl-C and do not outlive their parent.
 
-Each is in a process group of its own, so that a signal to the parent's group (Ctrl-C, a closing terminal, `timeout`)
+Each is in its own process group, so that a signal to the parent's group (Ctrl-C, a closing terminal, `timeout`)
 reaches the parent alone, which decides. None takes a signal before it can answer it: the three that stop a program are
 blocked while it starts.
 

@@ -38,7 +38,7 @@ class Engine:
     """A plan with its models loaded.
 
     Args:
-        load: loads each model, unless the strategy loads them in processes of their own; by default the model's backend
+        load: loads each model, unless the strategy loads them in their own processes; by default the model's backend
             does. The engine closes what it loads.
         outputs: receives the outputs of each frame; by default the hook that the plan names, if it names one.
         tell: receives the progress of loading.
@@ -227,7 +227,7 @@ def _load_by_backend(model: ModelPlan, clock: Clock, tell: Tell) -> Session:
 
 
 class _Crew:
-    """The workers of one run: one in the calling thread, several in threads of their own. The end closes the feed."""
+    """The workers of one run: one in the calling thread, several in their own threads. The end closes the feed."""
 
     def __init__(self, engine: Engine, run: Run, begin: Callable[[], Feed]) -> None:
         self._engine = engine
@@ -248,7 +248,7 @@ class _Crew:
     def run(self, workers: int) -> None:
         """Work until the feed ends; raises what ended a worker."""
         self._began = self._engine.clock.now()
-        # An event loop gets a thread of its own: the calling one may run a loop already (a notebook's does).
+        # An event loop gets its own thread: the calling one may run a loop already (a notebook's does).
         if workers == 1 and not strategy_of(self._engine.plan.engine).needs_own_loop:
             self._work(0)
         else:

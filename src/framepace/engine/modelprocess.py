@@ -1,4 +1,4 @@
-"""The strategy 'processes': each model in a process of its own, with its own interpreter.
+"""The strategy 'processes': each model in its own process, with its own interpreter.
 
 Frames are decoded by the worker and put into shared memory once; what crosses the pipes is where they are, and rows.
 """
@@ -58,7 +58,7 @@ class Done(NamedTuple):
 
 
 class ModelProcess(Session):
-    """A model loaded by a process of its own, which starts at once; `wait` until it is loaded before anything else."""
+    """A model loaded by its own process, which starts at once; `wait` until it is loaded before anything else."""
 
     def __init__(self, plan: Plan, index: int) -> None:
         self._model = plan.models[index]
@@ -100,7 +100,7 @@ class ModelProcess(Session):
 
 
 class ModelProcesses:
-    """The models of a plan, loaded side by side by processes of their own.
+    """The models of a plan, loaded side by side by their own processes.
 
     `startup` holds for each model 'start NAME', what its process took until it began to load, and 'load NAME', in ns.
     Raises what loading a model raises; no process is left then.
@@ -194,7 +194,7 @@ class Processes(FrameByFrame):
 
 
 def _serve_model(pipes: list[Connection], model: ModelPlan, engine: EnginePlan, index: int, models: int) -> None:
-    """The body of a process: load, report it, and answer each worker on a thread of its own until it hangs up."""
+    """The body of a process: load, report it, and answer each worker on its own thread until it hangs up."""
     first = pipes[0]
     batch_ids = itertools.count(index, models)
     with ExitStack() as stack, suppress(BrokenPipeError):

@@ -134,7 +134,7 @@ class Pipeline:
 
     Args:
         steps: the models in order; each worker belongs to the calling thread.
-        run: its state is told of every frame delivered, with the latency over all models of the frame.
+        run: its state is notified of every frame delivered, with the latency over all models of the frame.
         number: of the worker, recorded.
         whole: `steps` are all models of a frame; otherwise whoever runs the others tells the state (`deliver`).
         free: called with each step when the pipeline is closed; closes its worker by default.

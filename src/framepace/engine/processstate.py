@@ -71,7 +71,7 @@ def _set_group(nice: int | None) -> int | None:
 
 
 def _threads() -> list[int]:
-    """The ids of this process's threads: on Linux each has a nice value of its own."""
+    """The ids of this process's threads: on Linux each has its own nice value."""
     tasks = Path("/proc/self/task")
     if not tasks.is_dir():
         return [0]

@@ -1,8 +1,8 @@
 """Strategies: how one worker runs the models of its frames. All of them run pipelines, and write the same rows.
 
 'workers' keeps several inferences in flight in one thread. The others are what people write: a frame's models one
-after the other ('serial', 'asyncio'), each on a thread of its own ('threads', 'asyncio-threads') or in a process of its
-own ('processes', see modelprocess.py); the next frame is taken when the last model is done.
+after the other ('serial', 'asyncio'), each on its own thread ('threads', 'asyncio-threads') or in its own process
+('processes', see modelprocess.py); the next frame is taken when the last model is done.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ class Serial(FrameByFrame):
 
 
 class Threads(FrameByFrame):
-    """Each model on a thread of its own."""
+    """Each model on its own thread."""
 
     def __init__(self, make: MakePipeline, models: int, state: RunState) -> None:
         super().__init__(state)

@@ -15,7 +15,7 @@ from framepace.facts.settings import Case, apply
 
 
 def conclude(case: Case, draft: Draft, seconds: float) -> Explanation:
-    """The explanation that the draft amounts to; `seconds` is the time it took."""
+    """The explanation made from the draft; `seconds` is the time it took."""
     evidence = gather_evidence(case, draft)
     findings = sorted([*observed(evidence), *draft.findings], key=rank)
     confirmed = [finding for finding in findings if finding.verdict == "confirmed"]

@@ -129,5 +129,5 @@ class Evidence:
 
     @property
     def overloaded(self) -> bool:
-        """Whether the load is not kept up with: frames wait for longer than the period."""
+        """Whether throughput is below the load: frames wait longer than the period."""
         return self.period is not None and self.stage("backlog") + self.stage("queue") > self.period

@@ -60,7 +60,7 @@ TOOLS: Mapping[str, Tool] = {
     # triton-inference-server/perf_analyzer: from start_time_, set where the request is sent (infer_context.cc), to its
     # last response (inference_profiler.cc, ValidLatencyMeasurement); a late send is counted as delayed, its delay is
     # not (request_rate_worker.cc). One request in flight by default, random inputs; server and network are in it.
-    "perf_analyzer": Tool("sent", note="its server and network are in it, and not here"),
+    "perf_analyzer": Tool("sent", note="its number includes its server and network, which do not run here"),
     # openvinotoolkit/openvino, tools/benchmark_tool: median (or mean) of each request's own latency (benchmark.py), no
     # decoding, inputs filled once (parameters.py, -inference_only); asynchronous with the hint THROUGHPUT unless told
     # otherwise (main.py, set_performance_hint), so with as many requests in flight as its log says (nireq).
@@ -82,7 +82,7 @@ class ToolNumber:
 def parse_tool_number(number: str | None, tool: str | None) -> ToolNumber | None:
     """The number in `--expect` and `--from`: '5.1ms' and 'trtexec-10', or 'benchmark_app:4' with requests in flight.
 
-    None when both are None. Raises UsageError when one is, for a number that is no duration and an unknown tool.
+    None when both are None. Raises UsageError when one is, for a number that is not a duration and an unknown tool.
     """
     if number is None and tool is None:
         return None
@@ -93,13 +93,15 @@ def parse_tool_number(number: str | None, tool: str | None) -> ToolNumber | None
     name, requests = _parse_tool(tool)
     ns = parse_duration(number)
     if ns <= 0:
-        raise UsageError("--expect must be above 0", got=number, expected="e.g. 5.1ms", fix="name what the tool said")
+        raise UsageError(
+            "--expect must be above 0", got=number, expected="e.g. 5.1ms", fix="give the latency that the tool reported"
+        )
     return ToolNumber(name, ns, requests)
 
 
 def _missing(option: str, got: str) -> UsageError:
     expected = "--expect 5.1ms --from " + "|".join(TOOLS)
-    fix = f"add {option}: numbers of different tools leave out different things"
+    fix = f"add {option}: each tool leaves out other parts"
     return UsageError(f"{option} is missing", got=got, expected=expected, fix=fix)
 
 
@@ -116,10 +118,10 @@ def _parse_tool(text: str) -> tuple[str, int | None]:
 
 
 def check_model(case: Case) -> None:
-    """Raise UsageError unless the case has one model, which another tool's number is about."""
+    """Raise UsageError unless the case has one model: another tool's number is about one."""
     if len(case.plan.models) > 1:
         names = ", ".join(model.name for model in case.plan.models)
-        raise UsageError("another tool's number is about one model", got=names, fix="explain that model alone")
+        raise UsageError("--expect takes the number of one model", got=names, fix="explain that model alone")
 
 
 def compare(lab: Lab, evidence: Evidence, number: ToolNumber) -> Expectation:
@@ -160,7 +162,7 @@ class _Comparison:
         """How the steps of the account came about, by step."""
         setup = [self.tool.note, *self._failed]
         if self.tool.counts in ("device", "compute") and not self._evidence.on_gpu:
-            setup.append("no CUDA events here: the whole call is taken")
+            setup.append("no CUDA events here: the whole call is used")
         settings = settings_text(self._settings)
         load = f"{self._flights} in flight there, {self._workers} here"
         if self.tool.spread:
@@ -209,7 +211,7 @@ def _tool_settings(tool: Tool, evidence: Evidence, requests: int) -> Settings:
 
 
 def _differing(case: Case, settings: Settings) -> dict[str, Any]:
-    """Those of the settings that the case does not have already."""
+    """The settings that differ from the case's."""
     return {name: value for name, value in settings.items() if apply(case, {name: value}) != case}
 
 

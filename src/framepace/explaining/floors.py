@@ -33,7 +33,7 @@ def bounds(lab: Lab, trace: Trace, notes: list[str]) -> tuple[Bound, ...]:
 def _bound(lab: Lab, trace: Trace, model: ModelPlan, format: str) -> Bound:
     measured = inference_ns(trace, model.name)
     if format != "onnx":
-        raise FramepaceError("its file does not tell what it asks for", got=format, expected="onnx")
+        raise FramepaceError("its file does not say what it computes", got=format, expected="onnx")
     if measured is None:
         raise FramepaceError("no inference was measured")
     work = _work(trace, model)
@@ -69,7 +69,7 @@ def _precisions(work: ModelWork) -> set[str]:
 
 def _calibrated(lab: Lab, trace: Trace, model: ModelPlan, work: ModelWork) -> Ceilings:
     if not lab.fits(_CALIBRATION_S):
-        raise FramepaceError("no time to measure what the machine can do (--time-limit)")
+        raise FramepaceError("no time to measure the peaks of this machine (--time-limit)")
     precisions = _precisions(work)
-    lab.say(f"measuring what the machine can do at its best in {' and '.join(sorted(precisions))}")
+    lab.say(f"measuring the peaks of this machine in {' and '.join(sorted(precisions))}")
     return measure_ceilings(model, precisions, trace.meta.machine)

@@ -29,10 +29,10 @@ def slower_at_the_same_clock(evidence: Evidence) -> float:
 
 
 def beat_cost(blocks: Blocks) -> str:
-    """What a heartbeat costs: the device's power where it tells, else CPU time (which the spinning beside it hides)."""
+    """The cost of a heartbeat: the device's power if reported, else CPU time (which the spinning beside it hides)."""
     before, after = (blocks.value(side, POWER).value / 1000 for side in (blocks.before, blocks.after))
     if after:
-        return f"{after:.0f} W in place of {before:.0f} W"
+        return f"{after:.0f} W instead of {before:.0f} W"
     return f"{blocks.value(blocks.after, CPU).value / 1e6:.1f} ms of CPU time per frame, waiting included"
 
 

@@ -57,7 +57,7 @@ def _fallen_back(model: str, places: dict[str, int]) -> Finding:
         bottleneck="host",
         verdict="confirmed",
         severity="high" if on_cpu > 0.1 * total else "medium",
-        summary=f"{on_cpu:,} of {total:,} nodes of {model} run on the CPU; each change of place copies tensors",
+        summary=f"{on_cpu:,} of {total:,} nodes of {model} run on the CPU; moves between CPU and GPU copy tensors",
         evidence={"nodes_on_cpu": on_cpu, "nodes": total},
         remedy=Remedy(text=_CPU_NODES_ADVICE),
     )

@@ -44,11 +44,11 @@ def explain(
 
     Args:
         case: plan and workload; the workload's load is kept, its scope and stop rule are set here.
-        time_limit: seconds to stay within; causes that find no time are listed as not tested.
-        folder: where the traces of the scopes are saved, over those of an earlier explanation of the same case; None
-            keeps none.
-        overwrite: remove first what another case left in `folder`.
-        tell: called with what is being tried and the share of the time used.
+        time_limit: seconds; causes for which no time is left are listed as not tested.
+        folder: where the traces of the scopes are saved, replacing those of an earlier explanation of the same case;
+            None keeps none.
+        overwrite: first remove the results of a different case from `folder`.
+        tell: called with the current step and the share of the time used.
         tool_number: another tool's number, to account for as well.
 
     Raises:
@@ -68,7 +68,7 @@ def explain(
         except KeyboardInterrupt:
             if SCOPES - draft.traces.keys():
                 raise
-            draft.notes.append("interrupted: what was found until then")
+            draft.notes.append("interrupted: these are the results so far")
         if lab.unsaved:
             draft.notes.append(lab.unsaved)
         return conclude(case, draft, lab.spent)
@@ -86,7 +86,7 @@ def _fill(draft: Draft, lab: Lab, case: Case, causes: tuple[Hypothesis, ...], to
 
 
 def usual_limit(plan: Plan) -> float:
-    """Seconds that an explanation stays within by default."""
+    """Default time limit of an explanation, seconds."""
     devices = (model.device or get_backend(model.backend).devices[0] for model in plan.models)
     if any(device.startswith("cuda") for device in devices):
         return _USUAL_LIMIT_GPU_S

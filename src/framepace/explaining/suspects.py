@@ -89,9 +89,9 @@ def _suspects(evidence: Evidence, causes: tuple[Hypothesis, ...], draft: Draft) 
 def _not_worth_a_trial(evidence: Evidence, suspect: _Suspect, draft: Draft) -> str | None:
     """Why a trial could not bring anything, or None."""
     if suspect.suspicion.share < MATERIAL:
-        return f"it can hardly be worth {MATERIAL:.0%}"
+        return f"its effect can hardly reach {MATERIAL:.0%}"
     if _unexplained(evidence, suspect.probe.metric, draft) < MATERIAL:
-        return f"what was confirmed explains all but {MATERIAL:.0%}"
+        return f"the confirmed causes explain all but {MATERIAL:.0%}"
     return None
 
 
@@ -127,7 +127,7 @@ def _blocks(lab: Lab, probe: Probe, length: Length, text: str) -> Blocks:
     if is_clear(blocks) or lab.left <= 4 * PAIRS * (length.seconds + BLOCK_COST_S) + _SPARE_S:
         return blocks
     again = Length(length.seconds, PAIRS)
-    extra = run_trial(lab, probe.base, probe.change, again, f"{text}, once more")
+    extra = run_trial(lab, probe.base, probe.change, again, f"{text}, again")
     return Blocks(blocks.before + extra.before, blocks.after + extra.after)
 
 

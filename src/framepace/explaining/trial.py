@@ -68,7 +68,7 @@ def run_trial(
 ) -> Blocks:
     """Measure `base` and `base` with `change` in the order A B B A ...
 
-    `text` is told before each block. From two pairs on the trial ends when the blocks are `enough`.
+    `text` is reported before each block. From two pairs on the trial ends when the blocks are `enough`.
     """
     blocks = Blocks()
     changed = apply(base, change)

@@ -19,15 +19,15 @@ def sentence(evidence: Evidence, account: Account) -> tuple[bool | None, str]:
 
     The p99 decides, with its whole interval on one side of the budget.
     """
-    beside = f"{format_ms(max(0.0, account.stream - account.model))} of it is not the model"
+    beside = f"outside the model {format_ms(max(0.0, account.stream - account.model))}"
     if evidence.budget is None:
         return None, f"{_latency(evidence)}; {beside}"
     fps = evidence.case.plan.target.fps
     summary = evidence.summaries["stream"]
     budget = f"budget {format_ms(evidence.budget)}" + (f" at {fps:g} fps" if fps else "")
     if evidence.overloaded:
-        rate = f"{summary.throughput:.1f} of {fps:g} frames a second" if fps else "latency grows"
-        return False, f"{budget}; missed: the load is not kept up with ({rate}); {beside}"
+        rate = f"{summary.throughput:.1f} of {fps:g} frames per second" if fps else "latency grows"
+        return False, f"{budget}; missed: throughput is below the load ({rate}); {beside}"
     met = summary.met
     word = {True: "met", False: "missed", None: "undecided"}[met]
     return met, f"{budget}; {_latency(evidence)}, {word}; {beside}"
@@ -61,7 +61,7 @@ def worst(confirmed: Sequence[Finding]) -> Bottleneck | Literal["healthy"]:
 
 
 def shares(confirmed: Sequence[Finding]) -> dict[str, float]:
-    """The share of the budget that each class of causes takes, in the order of the findings; CPU time on its own."""
+    """The share of the budget that each class of causes takes, in the order of the findings; CPU time separately."""
     totals: dict[str, float] = {}
     for finding in confirmed:
         if finding.share is not None:

@@ -23,5 +23,5 @@ def contradiction(plan: Plan) -> str:
             if not possible_shape(shape):
                 return f"the shape of {shown(tensor)!r} is too large: {shown('x'.join(map(str, shape)))}"
         if 0 in model.prepare.std:
-            return f"std of {shown(model.name)!r} holds a 0, by which a channel would be divided"
+            return f"std of {shown(model.name)!r} holds a 0, and a channel cannot be divided by it"
     return ""

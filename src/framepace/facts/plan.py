@@ -53,7 +53,7 @@ class Prepare(Fact, frozen=True, kw_only=True):
     ] = ()
     layout: Annotated[
         Literal["nchw", "nhwc"] | None,
-        Setting(help="nchw or nhwc", why="as the model was exported, where it does not say so itself"),
+        Setting(help="nchw or nhwc", why="as the model was exported, if its file does not say"),
     ] = None
     pad_value: Annotated[
         int, Meta(ge=0, le=255), Setting(help="grey level (0-255) around a letterboxed picture", why=_TRAINED)
@@ -63,7 +63,7 @@ class Prepare(Fact, frozen=True, kw_only=True):
         Setting(
             "prepare-hook",
             help="module:function called on each frame before preparation",
-            why="preparation of your own",
+            why="your own preparation",
         ),
     ] = None
     constant: Annotated[
@@ -98,21 +98,21 @@ class Batching(Fact, frozen=True, kw_only=True):
         Setting(
             "batch",
             help="frames in one inference",
-            why="more frames a second where one does not fill the device; a frame waits for its company",
+            why="more frames per second if one does not fill the device; a frame waits for its batch",
         ),
     ] = 1
     window_ms: Annotated[
         Milliseconds,
         Setting(
             help="how long the oldest frame of a batch may wait",
-            why="fuller batches; each frame may wait so long for them",
+            why="fuller batches; each frame may wait this long",
         ),
     ] = 0.0
     policy: Annotated[
         Literal["window", "deadline"],
         Setting(
             "batch-policy",
-            help="window, or deadline: as the target's budget allows",
+            help="window: a fixed wait; deadline: as the budget allows",
             why_value={
                 "deadline": "full batches without a window to choose: a batch waits only while the device is busy"
             },
@@ -154,14 +154,14 @@ class ModelPlan(Fact, frozen=True, kw_only=True):
         Literal["fp32", "fp16", "bf16", "int8"],
         Setting(
             help="number format of the model",
-            why="fewer bytes and faster arithmetic; outputs change a little, which is to be checked",
+            why="fewer bytes and faster arithmetic; outputs change slightly: check them",
         ),
     ] = "fp32"
     size: Annotated[
         Size | None,
         Setting(
             help="WIDTHxHEIGHT of the image input",
-            why="the model leaves it open, or a smaller one is faster; what is recognised changes with it",
+            why="the model leaves it open, or a smaller one is faster; the results change with it",
         ),
     ] = None
     shapes: dict[str, tuple[Dimension, ...]] = {}
@@ -170,16 +170,16 @@ class ModelPlan(Fact, frozen=True, kw_only=True):
         int,
         Meta(ge=0, le=4096),
         Setting(
-            help="threads of the backend; 0 leaves it to the backend",
-            why="more: a model alone is faster; fewer: models, workers and decoding do not fight for cores",
+            help="threads of the backend; 0: the backend decides",
+            why="more: a model alone is faster; fewer: models, workers and decoding do not compete for cores",
         ),
     ] = 0
     spinning: Annotated[
         bool,
         Setting(
-            help="idle threads of the backend spin",
+            help="whether idle threads of the backend spin",
             why_value={
-                "off": "idle threads leave their cores to decoding and to others; each inference has to wake them up"
+                "off": "idle threads free their cores for decoding and other work; each inference has to wake them"
             },
         ),
     ] = True
@@ -202,7 +202,7 @@ class ModelPlan(Fact, frozen=True, kw_only=True):
         Setting(
             help="pinned, pageable, or device: no copies",
             why_value={
-                "pageable": "for comparison: copies as plain code makes them, slower than from pinned memory",
+                "pageable": "for comparison: copies from ordinary memory, slower than from pinned memory",
                 "device": "for measuring only: the same input again and again, nothing is copied",
             },
         ),
@@ -211,16 +211,14 @@ class ModelPlan(Fact, frozen=True, kw_only=True):
         bool,
         Setting(
             help="replay each inference as one CUDA graph",
-            why_value={"on": "many short kernels are launched at once: less of the host's time for each inference"},
+            why_value={"on": "many short kernels are launched at once: less host time per inference"},
         ),
     ] = False
     stream: Annotated[
         Literal["own", "shared"],
         Setting(
-            help="own: a CUDA stream for each worker; shared: one for all",
-            why_value={
-                "shared": "for comparison: as code on the default stream runs, where workers wait for each other"
-            },
+            help="own: one CUDA stream per worker; shared: one for all",
+            why_value={"shared": "for comparison: like code on the default stream, where workers wait for each other"},
         ),
     ] = "own"
     sms: Annotated[
@@ -261,7 +259,7 @@ class EnginePlan(Fact, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=1, le=1024)],
         Setting(
             help="workers that run inferences",
-            why="several frames are worked on at once; each worker takes memory of its own",
+            why="several frames are processed at once; each worker needs its own memory",
         ),
     ] = 1
     strategy: Annotated[
@@ -281,7 +279,7 @@ class EnginePlan(Fact, frozen=True, kw_only=True):
     decode: Annotated[
         Literal["thread", "inline"],
         Setting(
-            help="decode in a thread a source, or inline in the worker",
+            help="thread: decode in one thread per source; inline: in the worker",
             why_value={"inline": "no hand-over between threads; decoding takes the worker's time"},
         ),
     ] = "thread"
@@ -290,8 +288,8 @@ class EnginePlan(Fact, frozen=True, kw_only=True):
         Setting(
             help="how a worker waits: sleep, hybrid or spin",
             why_value={
-                "sleep": "no CPU time while waiting; frames start as late as the system wakes up",
-                "spin": "no late wake-up and no core that fell asleep; one core a worker is always busy",
+                "sleep": "no CPU time while waiting; frames start late by the system's wake-up time",
+                "spin": "no late wake-ups, no sleeping cores; each worker keeps one core busy",
             },
         ),
     ] = "hybrid"
@@ -307,44 +305,44 @@ class EnginePlan(Fact, frozen=True, kw_only=True):
         bool,
         Setting(
             help="keep the worker's core awake with an idle-priority process",
-            why_value={"on": "the core does not fall asleep between frames and is still there for others; costs power"},
+            why_value={"on": "the core does not sleep between frames and stays available to others; costs power"},
         ),
     ] = False
     heartbeat_ms: Annotated[
         PositiveMilliseconds | None,
         Setting(
             help="run the model this often while waiting",
-            why="clocks and caches stay between frames as they are during them; costs power",
+            why="clocks stay up and caches warm between frames; costs power",
         ),
     ] = None
     gc: Annotated[
         Literal["on", "off"],
         Setting(
             help="Python garbage collection while running",
-            why_value={"off": "the interpreter does not pause while frames run; memory in cycles is not given back"},
+            why_value={"off": "the interpreter does not pause while frames run; reference cycles are not freed"},
         ),
     ] = "on"
     lock_memory: Annotated[
         bool,
         Setting(
             help="lock pages in memory",
-            why_value={"on": "no page faults once it runs; needs the right to lock so much memory"},
+            why_value={"on": "no page faults while frames run; needs a locked-memory limit that allows it (ulimit -l)"},
         ),
     ] = False
     nice: Annotated[
         Annotated[int, Meta(ge=-20, le=19)] | None,
         Setting(
             help="priority of the process: -20 first, 19 last",
-            why="before (or behind) neighbours on the machine; below 0 needs a privilege",
+            why="runs before (or after) other processes on the machine; below 0 needs a privilege",
         ),
     ] = None
     finish: Annotated[
-        Hook | None, Setting(help="module:function that receives the outputs", why="what is done with the outputs")
+        Hook | None, Setting(help="module:function that receives the outputs", why="your own use of the outputs")
     ] = None
 
 
 class SourcePolicy(Fact, frozen=True, kw_only=True):
-    """What waits between a source and the workers: frames buffered a source, and what happens when it is full.
+    """What waits between a source and the workers: frames buffered per source, and what happens when it is full.
 
     `drop` 'never' makes the source wait (files), 'oldest' discards the oldest frame (live). `stale_ms` discards frames
     older than that when a worker takes them.
@@ -359,13 +357,14 @@ class SourcePolicy(Fact, frozen=True, kw_only=True):
     ] = 2
     drop: Annotated[
         Literal["never", "oldest"],
-        Setting(
-            help="never or oldest", why_value={"oldest": "a live stream stays live; the rest is lost, and counted"}
-        ),
+        Setting(help="never or oldest", why_value={"oldest": "a live stream stays live; dropped frames are counted"}),
     ] = "never"
     stale_ms: Annotated[
         PositiveMilliseconds | None,
-        Setting(help="discard frames older than this", why="a frame so old is not worth the work; lost, and counted"),
+        Setting(
+            help="discard frames older than this",
+            why="such an old frame is not worth the work; dropped frames are counted",
+        ),
     ] = None
 
 

@@ -12,7 +12,7 @@ from framepace.facts.workload import Scope
 
 PRIMITIVES_FORMAT = "framepace.primitives/1"
 
-# Samples of one inference each, ns. Those of the device only where it told its times; then 'infer' is not needed.
+# Samples of one inference each, ns. Those of the device only where it reported its times; then 'infer' is not needed.
 STAGES = {
     "decode": "taking or decoding one picture",
     "prepare": "making the input of one frame",
@@ -32,8 +32,8 @@ STAGES = {
 class Point(Fact, frozen=True, kw_only=True):
     """One situation: a batch size, how many workers run it at once, and the pause before each inference (ms).
 
-    `samples` are durations in ns by stage (STAGES), in the order they were measured; `rate` inferences a second over
-    all workers; `cpu` CPU time of the process an inference, ns, and `neighbours` the share of the machine's CPU time
+    `samples` are durations in ns by stage (STAGES), in the order they were measured; `rate` inferences per second over
+    all workers; `cpu` CPU time of the process per inference, ns, and `neighbours` the share of the machine's CPU time
     that others took (None: not measured).
     """
 
@@ -74,7 +74,9 @@ class Primitives(Fact, frozen=True, kw_only=True):
             if cost.model == wanted:
                 return cost
         known = "; ".join(described(cost.model) for cost in self.costs)
-        raise UsageError("nothing is known of this way to run the model", got=described(wanted), expected=known)
+        raise UsageError(
+            "no primitives were measured for this way to run the model", got=described(wanted), expected=known
+        )
 
 
 def comparable(model: ModelPlan) -> ModelPlan:

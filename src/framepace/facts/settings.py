@@ -159,7 +159,7 @@ def _check_arrivals(workload: Workload) -> None:
     frames = fps * seconds * len(workload.input.sources)
     if frames < 1:
         raise UsageError(
-            "the run ends before a frame comes",
+            "the run ends before the first frame",
             got=f"{fps:g} frames/s for {seconds:g} s",
             expected=f"at least {1 / fps:g} s at that rate",
             fix="measure longer (--seconds), or a number of frames (--count), or at a higher rate",
@@ -246,7 +246,7 @@ def _convert(setting: Setting, value: Any) -> Any:
 def _wrong(name: str, value: Any, expected: str) -> UsageError:
     """The error for the value of one setting, which says nothing of the others."""
     what = f"setting {values.shown(name)!r} cannot have that value"
-    fix = "framepace settings says what each may be"
+    fix = "'framepace settings' lists them"
     return UsageError(what, got=values.shown(value), expected=expected, fix=fix)
 
 

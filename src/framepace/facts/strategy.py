@@ -51,7 +51,7 @@ class StrategyKind:
 
     @property
     def spawns_models(self) -> bool:
-        """Whether each model is loaded by a process of its own."""
+        """Whether each model is loaded by its own process."""
         return self.models_run == "in model processes"
 
     @property

@@ -1,4 +1,4 @@
-"""A sweep: the same measurement over a grid of settings, one cell a combination."""
+"""A sweep: the same measurement over a grid of settings, one cell per combination."""
 
 from __future__ import annotations
 

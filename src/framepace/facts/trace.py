@@ -172,7 +172,7 @@ class TraceMeta(Fact, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if (self.subject_plan is UNSET) == (self.subject_program is UNSET):
-            raise ValueError("a trace is of a plan or of a program: one of the two")
+            raise ValueError("a trace has either a plan or a program")
 
     @property
     def subject(self) -> Plan | Program:

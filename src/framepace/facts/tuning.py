@@ -97,7 +97,7 @@ def decisive(trials: Sequence[Trial]) -> Trial | None:
 
 
 class Candidate(Fact, frozen=True, kw_only=True):
-    """One way to run the models: settings on top of the plan as given.
+    """One way to run the models: settings on top of the original plan.
 
     `bound` is the highest rate it can have in frames per second, by what its models were measured to take. `error` is
     why it cannot be run, or why it is not wanted (the accuracy gate).
@@ -122,7 +122,7 @@ class Candidate(Fact, frozen=True, kw_only=True):
 
 
 class Tuning(Fact, frozen=True, kw_only=True):
-    """All candidates, the first being the plan as given, and the number of the `best`.
+    """All candidates, the first being the original plan, and the number of the `best`.
 
     `plan` is the best's. `met` is False where no candidate reaches the goal: `plan` is then the closest, `shortfalls`
     say by how much, `limit` what limits it. `seconds` is the time by what it was spent on.

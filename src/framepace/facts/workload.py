@@ -94,7 +94,7 @@ class Input(Fact, frozen=True, kw_only=True):
     """Where frames come from: video paths or stream addresses, or synthetic frames of `size` (height, width).
 
     `frames` bounds how many decoded frames are held in memory for the scopes 'model' and 'pipeline'. `cameras` is the
-    number of sources, which take the videos in turn; None means one per video. In the scope 'model', where all frames
+    number of sources; they take the videos in turn; None means one per video. In the scope 'model', where all frames
     are the same, it is how many loads there are, one without it.
     """
 
@@ -103,7 +103,7 @@ class Input(Fact, frozen=True, kw_only=True):
     frames: Annotated[Annotated[int, Meta(ge=1, le=1_000_000)], Setting(help="decoded frames held in memory")] = 64
     cameras: Annotated[
         Annotated[int, Meta(ge=1, le=MOST_CAMERAS)] | None,
-        Setting(help="number of sources, which take the videos in turn"),
+        Setting(help="number of sources; they take the videos in turn"),
     ] = None
 
     @property
@@ -121,7 +121,7 @@ class Workload(Fact, frozen=True, kw_only=True):
     input: Input = Input()
     stop: Stop = Stop(seconds=10.0)
     warmup: Warmup = Warmup()
-    seed: Annotated[int, Meta(ge=0, le=LARGEST_SEED), Setting(help="seed of the load and of random inputs")] = 0
+    seed: Annotated[int, Meta(ge=0, le=LARGEST_SEED), Setting(help="seed for the load and random inputs")] = 0
 
 
 def load_fps(load: Load) -> float | None:

@@ -1,4 +1,4 @@
-"""The feed whose sources have threads of their own: they decode into buffers, from which workers take batches."""
+"""The feed whose sources have their own threads: they decode into buffers, from which workers take batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a device can do at its best, through the backend that runs the model: peak, bandwidth, launches, copies.
+"""The ceilings of a device, measured through the backend that runs the model: peak, bandwidth, launches, copies.
 
 Three small ONNX files are run by the backend's own workers, so that the ceilings are those of what runs: large matrix
 products in the precision asked for, an elementwise copy of several sizes, and a chain of tiny products. The best of

@@ -1,4 +1,4 @@
-"""A measurement in a process of its own: its memory and start-up are its own, and nothing of other runs is left."""
+"""A measurement in a fresh process, whose memory and start-up do not depend on other runs."""
 
 from __future__ import annotations
 

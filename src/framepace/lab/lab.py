@@ -50,7 +50,7 @@ class Lab:
     Args:
         limit_s: seconds after which `left` is zero; the lab itself never refuses a run. Infinity: no limit.
         folder: where named runs are saved, one folder per name; None keeps all in memory.
-        tell: called with what is being tried and the share of the limit that is used.
+        tell: called with the current step and the share of the limit that is used.
         clock: the system's by default.
         keep_workers: consecutive runs of one plan share what its workers set up (see Engine): they are over sooner,
             and are no independent set-ups.
@@ -108,7 +108,7 @@ class Lab:
         return self.left >= seconds
 
     def say(self, text: str) -> None:
-        """Tell the user what is being tried and why."""
+        """Report to the user what is being tried and why."""
         share = self.spent / self._limit if self._limit > 0 else 1.0
         self._tell(text, min(1.0, share))
 
@@ -132,10 +132,10 @@ class Lab:
 
         Args:
             seconds: how long to measure after the warm-up; None: as the workload says.
-            where: FRESH_PROCESS gives the run a process of its own, whose start-up and memory are not those of earlier
+            where: FRESH_PROCESS gives the run its own process, whose start-up and memory are not those of earlier
                 runs. Virtual time has neither: there it runs here.
-            warmup: in place of the workload's.
-            tell: called with what takes long before the run; `say` by default.
+            warmup: instead of the workload's.
+            tell: called with slow steps before the run; `say` by default.
 
         Raises Interrupted after Ctrl-C, NothingSucceeded when every inference failed, and what `measure` does.
         """
@@ -169,7 +169,7 @@ class Lab:
         self._engines.clear()
 
     def _run_here(self, plan: Plan, workload: Workload, folder: Path | None, tell: Tell) -> Trace:
-        # Beside workers that load the models in processes of their own, an engine kept here would be in the way.
+        # Beside workers that load the models in their own processes, an engine kept here would be in the way.
         engine = None if strategy_of(plan.engine).spawns_engines else self._loaded(plan, tell)
         frames = self._pictures(workload) if self._keep_videos else None
         return measure(

@@ -71,7 +71,7 @@ def opened(
 ) -> Iterator[tuple[Loaded, Execute]]:
     """The models of `plan`, loaded, and what runs them; freed at the end.
 
-    A loaded `engine` of the plan is used and left open. Where the strategy has engines in processes of their own, no
+    A loaded `engine` of the plan is used and left open. Where the strategy has engines in their own processes, no
     model is loaded here.
     """
     if strategy_of(plan.engine).spawns_engines:
@@ -106,12 +106,12 @@ def _run_there(processes: WorkerProcesses, frames: Frames, state: RunState, sink
 
 
 def _check_measured(state: RunState, frames: Frames, errors: list[Exception]) -> None:
-    """Raises where time has ended the run before anything was measured: a trace of nothing is no success."""
+    """Raises if the run ended before anything was measured: an empty trace is not a success."""
     if state.measured or state.stopped != "finished" or errors:
         return
     if frames.live:
         got = "; ".join(frames.notes) or ", ".join(frames.names)
-        fix = "check that the camera sends, or measure for longer"
-        raise SourceError("no picture came while it was measured", got=got, expected="pictures", fix=fix)
-    fix = "measure for longer, or with a higher rate"
+        fix = "check that the camera sends, or measure longer"
+        raise SourceError("no picture arrived during the measurement", got=got, expected="pictures", fix=fix)
+    fix = "measure longer, or at a higher rate"
     raise UsageError("the run was over before a request was measured", got="no request after warm-up", fix=fix)

@@ -30,7 +30,7 @@ from framepace.recording.recorder import MakeSampling, Recorder, Writer, samplin
 from framepace.store import MemoryWriter, OutputFolder, TraceWriter, trace_id
 
 NOTHING_SUCCEEDED = "every inference failed: "
-"""How the note of a run begins in which none succeeded."""
+"""Start of the note of a run in which no inference succeeded."""
 _UNSTABLE = "warm-up ended by its time limit: the latency level was not stable yet"
 
 
@@ -57,10 +57,10 @@ def measure(
     Args:
         folder: where the trace is written while it is measured; None keeps it in memory.
         engine, frames: loaded models and opened sources to use again; the caller closes them.
-        progress: called a few times a second with the share done.
+        progress: called a few times per second with the share done.
         telemetry: whether the machine is sampled beside the run.
         overwrite: replace a trace that is in `folder`, and files of the same names.
-        tell: called before the run with what takes long (loading, building engines).
+        tell: called before the run with its slow steps (loading, building engines).
         layers: measure each layer too, after the run, where the library can.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The strategy 'worker-processes': every worker is a process of its own with its own interpreter and its own models.
+"""The strategy 'worker-processes': every worker is a process with its own interpreter and its own models.
 
 Open loads are dealt out in turn; a closed loop runs in each process. Rows come back through a pipe. The measuring
 process loads no model.
@@ -55,7 +55,7 @@ class LoadedEngine:
 
 
 class WorkerProcesses:
-    """The processes of one measurement, with their models loaded. Says of them what an Engine does.
+    """The processes of one measurement, with their models loaded. Describes them as an Engine does.
 
     The first process loads before the others start: what it builds and caches (TensorRT engines, converted models),
     they find. `startup` is that of the first, with 'workers' for what the others took (ns).

@@ -107,7 +107,9 @@ def _check_beside(location: str, name: str) -> None:
         return
     if not stat.S_ISREG(mode):
         got = f"{shown(location)}: {shown(beside)}"
-        raise ModelError("the model's weights are in no file", got=got, expected="a file", fix="export it again")
+        raise ModelError(
+            "the model's weights are not in a regular file", got=got, expected="a file", fix="export it again"
+        )
 
 
 def _item_bytes(dtype: str) -> int:

@@ -1,4 +1,4 @@
-"""What a network asks for, from its ONNX file: operations, and the elements that each of its kernels moves.
+"""The work of a network, from its ONNX file: operations, and the elements that each of its kernels moves.
 
 Operations are those of convolutions and matrix products, by their shapes; every kernel reads and writes its tensors
 once; activation functions and normalisations right after them count as fused, quantisation as part of what it feeds.
@@ -77,7 +77,7 @@ def network(location: str, inputs: Shapes) -> Network:
 
 
 def model_work(location: str, inputs: Shapes, precision: str, model: str = "", batch: int = 1) -> ModelWork:
-    """What an inference asks for in a precision, bytes by each tensor's dtype.
+    """The work of an inference in a precision; bytes by each tensor's dtype.
 
     Float32 tensors count as the precision has them; in int8 all do, which is the least a library may move.
     """
@@ -197,7 +197,7 @@ class _Graph:
         kind = self._dtypes.get(name, 0)
         try:
             return str(helper.tensor_dtype_to_np_dtype(kind).name)
-        except KeyError:  # not told, or none that ONNX knows
+        except KeyError:  # not given, or unknown to ONNX
             return ""
 
     def _flops(self, node: Any) -> float:

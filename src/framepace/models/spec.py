@@ -82,7 +82,7 @@ def stem(location: str) -> str:
 def inspect(location: str) -> ModelSpec:
     """Identity and interface of a model: a path to an ONNX file or a PyTorch program, 'builtin:NAME', or 'null'.
 
-    Weights are not loaded. Raises ModelError when there is no such file or it is no ONNX model.
+    Weights are not loaded. Raises ModelError when there is no such file or it is not an ONNX model.
     """
     if location == NULL:
         return _NULL_SPEC
@@ -149,7 +149,7 @@ def _parse(location: str, data: bytes) -> tuple[Any, int]:
     opsets = {o.domain: o.version for o in model.opset_import}
     if not model.graph.node or not model.graph.output or not opsets:
         got = f"{location}: {len(model.graph.node)} nodes, {len(model.graph.output)} outputs"
-        message = "the file holds no complete graph: truncated, or no ONNX model"
+        message = "the file holds no complete graph: truncated, or not an ONNX model"
         raise ModelError(message, got=got, expected=expected, fix="export it again")
     return model.graph, opsets.get("", opsets.get("ai.onnx", 0))
 
@@ -161,7 +161,7 @@ def _decode(location: str, data: bytes) -> Any:
     try:
         return onnx.load_model_from_string(data)
     except (DecodeError, ValueError) as error:
-        message = "the file is no ONNX model, or is damaged"
+        message = "the file is not an ONNX model, or is damaged"
         if not data:
             message = "the file is empty"
         got = f"{location} ({len(data)} bytes)"

@@ -62,7 +62,7 @@ def agreement(
         input: videos and folders of pictures, over which frames are spread; streams, or 'synthetic' (by default).
         gate: `default_gate` of the candidate's precision when None.
         reference: `reference_of(candidate)` when None.
-        frames: how many frames in all, at most 64 a source.
+        frames: how many frames in all, at most 64 per source.
         seed: of synthetic video and random inputs.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The highest rate of a plan, by what its models were measured to take: a bound that needs no prediction."""
+"""The highest rate of a plan, from the measured times of its models: a bound that needs no prediction."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from framepace.facts.plan import Plan
 from framepace.facts.primitives import Point, Primitives
 
 _MARGIN = 1.15  # the primitives are measured too
-_UNMEASURED = 1e-9  # frames/s of a model no run of which delivered anything
+_UNMEASURED = 1e-9  # frames/s of a model whose runs delivered nothing
 
 
 def bound(plan: Plan, primitives: Primitives) -> float:

@@ -1,4 +1,4 @@
-"""A model that takes the time it was measured to take: levels by batch and pause, with the measured scatter.
+"""A model that runs in virtual time with its measured durations: levels by batch and pause, with their scatter.
 
 On a CPU an inference runs on the cores of the machine (predicting.machine), on a GPU on a simulated device
 (simulate.device) of which one thing is fitted: how much of it an inference fills.

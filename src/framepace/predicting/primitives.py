@@ -42,7 +42,7 @@ def measure_primitives(
     clock: Clock | None = None,
     tell: Tell | None = None,
 ) -> Primitives:
-    """Measure what `case` is made of, so that other plans for the same frames can be predicted.
+    """Measure the primitives of `case`, so that other plans for the same frames can be predicted.
 
     For each model: the inference and all that is around it at each batch size alone, back to back; after pauses; and
     with several workers at once.

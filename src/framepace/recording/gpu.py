@@ -98,7 +98,7 @@ class NvmlSampler:
     """Samples one GPU; see telemetry.Sampler. Columns that the device does not tell are left out.
 
     Args:
-        nvml: the module pynvml or one like it; started once more and stopped with the sampler.
+        nvml: the module pynvml or one like it; started again and stopped with the sampler.
         handle: NVML's, of the device.
         device: the number in the column 'device'.
         now: the time in ns.
@@ -178,7 +178,7 @@ class _SlowColumns:
 
 
 class Throughput:
-    """PCIe traffic, read over and over on a thread of its own.
+    """PCIe traffic, read over and over on its own thread.
 
     Args:
         period: seconds between two readings.

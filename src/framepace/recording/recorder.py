@@ -84,8 +84,7 @@ class Recorder:
     """Records one run: a context manager around the run, then `close`.
 
     `sink` takes packed request rows (facts.trace.REQUEST_COLUMNS) from any thread. A thread moves them to the writer
-    four times a second. When writing fails, `on_failure` is called once, rows from then on are dropped, and `error` is
-    set.
+    four times per second. When writing fails, `on_failure` is called once, later rows are dropped, and `error` is set.
 
     Args:
         sampling: makes the telemetry; None records none.

@@ -1,4 +1,4 @@
-"""Telemetry: machine and process while a run goes on, sampled on a thread of its own.
+"""Telemetry: machine and process while a run goes on, sampled on its own thread.
 
 Samplers fill columns: one for the host (recording/host.py) and one for each GPU (recording/gpu.py).
 """

@@ -1,1 +1,1 @@
-"""Telling: facts to a view-model, and that to terminal, JSON and HTML."""
+"""Reporting: facts become a view-model, and that becomes terminal output, JSON or HTML."""

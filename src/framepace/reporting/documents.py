@@ -1,4 +1,4 @@
-"""The `--json` objects: one a verb, with a schema name, units in the key names, and strict JSON (no NaN)."""
+"""The `--json` objects: one per verb, with a schema name, units in the key names, and strict JSON (no NaN)."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def dumps(document: Document) -> str:
 
 
 def explain_document(explanation: Explanation, trace: str | None = None, **paths: str) -> Document:
-    """framepace.explain/1. `trace` is the path of the stream's trace; `paths` name what else was written."""
+    """framepace.explain/1. `trace` is the path of the stream's trace; `paths` are the other files, by name."""
     return {
         "schema": "framepace.explain/1",
         "trace": trace,
@@ -167,7 +167,7 @@ def _sweep_row(cell: Cell) -> Document:
 
 
 def capacity_document(capacity: Capacity) -> Document:
-    """framepace.capacity/1: the largest count of cameras that holds, and `points`, one for each count."""
+    """framepace.capacity/1: the largest camera count that holds, and `points`, one per count."""
     return {
         "schema": "framepace.capacity/1",
         **plain(capacity),
@@ -187,14 +187,14 @@ def doctor_document(checks: Sequence[Check], machine: Fact | None = None) -> Doc
 
 
 def report_document(report: str, traces: Sequence[Trace], summaries: Sequence[Summary]) -> Document:
-    """framepace.report/1: where the HTML is, and what is in it."""
+    """framepace.report/1: the path of the HTML file and its contents."""
     pairs = zip(traces, summaries, strict=True)
     rows = [{"trace": trace.meta.id, "summary": plain(summary)} for trace, summary in pairs]
     return {"schema": "framepace.report/1", "report": report, "traces": rows}
 
 
 def plain(value: Any) -> Any:
-    """Facts, arrays and numbers as what strict JSON can hold; keys get their units, non-finite numbers become null."""
+    """Facts, arrays and numbers as strict JSON values; keys get their units, non-finite numbers become null."""
     match value:
         case Fact():
             return _plain_fact(value)
@@ -281,7 +281,7 @@ def _cell_numbers(summary: Summary) -> Document:
 
 
 def plan_document(view: PlanView, plan: Plan, path: str) -> Document:
-    """framepace.plan-show/1: the plan, and a line for each setting that is not the default."""
+    """framepace.plan-show/1: the plan, and one line per setting that is not the default."""
     same_machine = None if plan.machine is None else not view.warning
     return {
         "schema": "framepace.plan-show/1",

@@ -58,21 +58,21 @@ class DeviceModel(Fact, frozen=True, kw_only=True):
     rise_ms: Annotated[float, _least(0, "time in which the clock rises from idle to boost")] = 0.0
 
     # Power and heat
-    idle_w: Annotated[float, _least(0, "power without work")] = 0.0
+    idle_w: Annotated[float, _least(0, "idle power")] = 0.0
     dynamic_w: Annotated[float, _least(0, "power on top of that with SMs and memory fully busy at boost")] = 0.0
     dram_power_share: Annotated[float, _share("part of the dynamic power that the memory takes")] = 0.3
-    power_exponent: Annotated[float, _least(0, "dynamic power goes with the clock to this power")] = 2.5
+    power_exponent: Annotated[float, _least(0, "exponent of dynamic power over the clock")] = 2.5
     power_limit_w: Annotated[float, _least(0, "average power above which the clock is lowered; 0: no limit")] = 0.0
     power_window_ms: Annotated[float, _least(0, "time constant over which power is averaged")] = 100.0
     ambient_c: Annotated[float, _least(-50, "temperature of the surroundings")] = 30.0
-    heating_c_per_w: Annotated[float, _least(0, "rise over the surroundings that a watt makes in the end")] = 0.0
+    heating_c_per_w: Annotated[float, _least(0, "rise over the surroundings per watt in the steady state")] = 0.0
     heating_s: Annotated[float, _above(0, "time constant of the temperature")] = 30.0
     thermal_limit_c: Annotated[float, _least(0, "temperature above which the clock is lowered; 0: no limit")] = 0.0
 
     # Copies
     pinned_gb_s: Annotated[float, _above(0, "bandwidth of copies from and to page-locked memory")] = 10.0
     pageable_gb_s: Annotated[float, _above(0, "bandwidth of copies from and to pageable memory")] = 5.0
-    copy_us: Annotated[float, _least(0, "time of a copy beside its bytes")] = 0.0
+    copy_us: Annotated[float, _least(0, "fixed time of a copy")] = 0.0
     pcie_generation: Annotated[int, _least(0, "generation of the link, as telemetry shows it; 0: none")] = 4
     pcie_lanes: Annotated[int, _least(0, "lanes of the link, as telemetry shows it; 0: none")] = 16
 

@@ -43,7 +43,7 @@ _numbers = count()
 def write_atomic(path: Path, data: bytes) -> None:
     """Write `data` to `path`, made with its folders, so that a reader sees the old file or the new one.
 
-    A link is followed; what is no regular file, such as /dev/null, is written to as it is. Raises StoreError.
+    A link is followed; what is not a regular file, such as /dev/null, is written to as it is. Raises StoreError.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -118,7 +118,7 @@ def check_replaceable(path: Path, mark: bytes) -> None:
             start = file.read(_MARK_WITHIN)
         if start and mark not in start:
             fix = "name another file with --out, or replace it with --overwrite"
-            raise StoreError("there is another file already", got=path, fix=fix)
+            raise StoreError("another file is already there", got=path, fix=fix)
 
 
 def plain_json(fact: Any) -> Any:
@@ -137,7 +137,7 @@ def read(path: Path) -> bytes:
     except (OSError, ValueError) as error:
         raise StoreError("the file cannot be read", got=f"{path}: {_reason(error)}", fix="check the path") from error
     if not stat.S_ISREG(status.st_mode):
-        raise StoreError("the file cannot be read", got=f"{path} is no regular file", fix="name a file")
+        raise StoreError("the file cannot be read", got=f"{path} is not a regular file", fix="name a file")
     expected = f"at most {_LARGEST_FACT:,} bytes"
     raise StoreError("the file is too large", got=f"{path}: {status.st_size:,} bytes", expected=expected)
 

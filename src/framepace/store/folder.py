@@ -152,7 +152,7 @@ class OutputFolder:
                 self._unlock = unlock
                 return
             unlock()
-        raise StoreError("the folder is removed again and again", got=self.path, fix="name another folder with --out")
+        raise StoreError("something keeps removing the folder", got=self.path, fix="name another folder with --out")
 
     def _make(self) -> None:
         try:
@@ -223,7 +223,7 @@ class OutputFolder:
         if self._kind == "trace":
             return self._trace_there(in_the_way)
         if is_own_trace(self.path):
-            return self._refusal("there is a trace already")
+            return self._refusal("the folder already holds a trace")
         if not in_the_way or self._is_recognised():
             return None
         return self._refusal("the folder holds files that this would replace", in_the_way)
@@ -237,7 +237,7 @@ class OutputFolder:
         """Why what the marker names is in the way: it is of another kind, or of another case."""
         title = _title(marker.kind)
         if marker.kind != self._kind:
-            return self._refusal(f"there is {title} already")
+            return self._refusal(f"the folder already holds {title}")
         lines = differences(marker.case, self._case)
         if not lines:
             return None
@@ -252,7 +252,7 @@ class OutputFolder:
         if not is_own_trace(self.path):
             return self._refusal("the folder holds files that this would replace", in_the_way)
         if _has_rows(self.path):
-            return self._refusal("there is a trace already")
+            return self._refusal("the folder already holds a trace")
         return None
 
     def _refusal(self, what: str, details: list[str] | None = None) -> StoreError:

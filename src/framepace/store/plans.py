@@ -58,7 +58,7 @@ def load_plan(path: Path) -> Plan:
         ) from error
     if nonfinite(msgspec.to_builtins(plan)):
         got = f"{path}: nan or infinity"
-        raise PlanError("the plan holds a number that is none", got=got, expected="finite numbers", fix=_CORRECT)
+        raise PlanError("the plan holds a number that is not finite", got=got, expected="finite numbers", fix=_CORRECT)
     problem = contradiction(plan)
     if problem:
         raise PlanError(f"the plan {path} contradicts itself", got=problem, expected=_EXPECTED, fix=_CORRECT)
@@ -72,9 +72,7 @@ def _migrated(raw: dict[str, Any]) -> dict[str, Any]:
             raw = PLANS[format](raw)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             got = f"{format}: {shown(error)}"
-            raise PlanError(
-                "the plan is not of the format it names", got=got, expected=_EXPECTED, fix=_CORRECT
-            ) from error
+            raise PlanError("the plan does not match its format", got=got, expected=_EXPECTED, fix=_CORRECT) from error
     return raw
 
 
@@ -94,7 +92,7 @@ def _mapping(path: Path) -> dict[str, Any]:
         got = f"{path}: {shown(error)}"
         raise PlanError("the plan is not YAML", got=got, expected=_EXPECTED, fix="check its indentation") from error
     if not isinstance(raw, dict):
-        raise PlanError("the plan is no mapping", got=path, expected=_EXPECTED, fix=_NAME_ANOTHER)
+        raise PlanError("the plan is not a mapping", got=path, expected=_EXPECTED, fix=_NAME_ANOTHER)
     return raw
 
 
@@ -138,7 +136,7 @@ def _advice(message: str) -> str:
     near = difflib.get_close_matches(unknown[1], names, n=1)
     if near:
         return f"did you mean {near[0]!r}?"
-    return f"remove it; known there: {', '.join(names)}"
+    return f"remove it; allowed there: {', '.join(names)}"
 
 
 def _record(place: str) -> Any:

@@ -1,4 +1,4 @@
-"""Which ways to run the models answer like the plan as given."""
+"""Whether other ways to run the models give the same outputs as the original plan."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Gate = Callable[[ModelPlan, Input], Agreement]
 
 
 class Accuracy:
-    """Lets candidates pass whose outputs agree with those of the plan as given; each way is compared once."""
+    """Passes candidates whose outputs agree with the original plan's; each way is compared once."""
 
     def __init__(self, state: TuningState, gate: Gate | None) -> None:
         self._state = state
@@ -57,5 +57,5 @@ class Accuracy:
         if not agreement.passed:
             return f"accuracy: {'; '.join(agreement.why)}"
         way = f"{stem(model.model)} in {model.precision} by {model.backend}"
-        self._state.notes.append(f"{way} answers as it should: {agreement_text(agreement)}")
+        self._state.notes.append(f"{way} passes the accuracy gate: {agreement_text(agreement)}")
         return None

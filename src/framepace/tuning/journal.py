@@ -22,7 +22,7 @@ PRIMITIVES = "primitives.json"
 
 
 def key_of(case: Case, goal: Goal, machine: str, *parts: Any) -> str:
-    """The hash of all that must be equal for a tuning to go on from where another one ended."""
+    """The hash of everything that must be equal for a tuning to continue another one."""
     text = msgspec.json.encode(msgspec.to_builtins([case, goal, machine, *parts]), order="sorted")
     return hashlib.sha256(text).hexdigest()[:12]
 
@@ -41,7 +41,7 @@ class TuningJournal:
         self.unsaved = ""
         """Why the tuning is not saved any more; '' while it is."""
         self.damaged = ""
-        """What of an earlier tuning could not be read; '' where there was nothing wrong."""
+        """The part of an earlier tuning that could not be read, and why; '' if there is none."""
         self._goal = goal
         self._folder = folder
         self._load()
@@ -65,7 +65,7 @@ class TuningJournal:
         self.change(number, error=str(error) or type(error).__name__)
 
     def add_primitives(self, primitives: Primitives) -> None:
-        """Add primitives, in place of older ones of the same models."""
+        """Add primitives; they replace older ones of the same models."""
         models = [cost.model for cost in primitives.costs]
         older = [cost for cost in self._costs() if cost.model not in models]
         self.primitives = replace(primitives, costs=(*older, *primitives.costs))
@@ -76,7 +76,7 @@ class TuningJournal:
         self._write(TUNING, msgspec.json.encode(without_secrets(replace(tuning, key=self.key, machine=self.machine))))
 
     def _write(self, name: str, data: bytes) -> None:
-        """Write a file; from one that cannot be written on, all is in memory only."""
+        """Write a file; after the first one that cannot be written, everything stays in memory."""
         if self._folder is None or self.unsaved:
             return
         try:
@@ -98,7 +98,7 @@ class TuningJournal:
                 self.candidates = list(before.candidates)
                 self.primitives = msgspec.json.decode((self._folder / PRIMITIVES).read_bytes(), type=Primitives)
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            self.damaged = f"an earlier tuning could not be read whole, so parts are measured again: {error}"
+            self.damaged = f"parts of an earlier tuning could not be read and are measured again: {error}"
 
 
 def load_tuning(folder: Path) -> Tuning:

@@ -111,7 +111,7 @@ def shortfalls(goal: Goal, result: Figures, level: int) -> tuple[str, ...]:
 
 def _shortfalls(goal: Goal, result: Figures, fps: float) -> Iterator[str]:
     if result.missed > goal.late:
-        late = f"{result.missed:.1%} of the frames were late, {goal.late:.0%} may be"
+        late = f"{result.missed:.1%} of the frames were late, {goal.late:.0%} allowed"
         if result.p99 is not None:
             late += f" (p99 {result.p99 / NS_PER_MS:.1f} ms, allowed {goal.p99_ms:.1f} ms)"
         yield late
@@ -119,7 +119,7 @@ def _shortfalls(goal: Goal, result: Figures, fps: float) -> Iterator[str]:
     if goal.memory_bytes is not None and used > goal.memory_bytes:
         yield f"{used / 2**20:.0f} MiB of device memory in use, {goal.memory_bytes / 2**20:.0f} MiB allowed"
     if result.throughput < _CAME * fps:
-        yield f"{result.throughput:.0f} frames/s came through, {fps:.0f} were to come"
+        yield f"{result.throughput:.0f} of {fps:.0f} frames/s came through"
 
 
 def value(goal: Goal, result: Figures) -> float:

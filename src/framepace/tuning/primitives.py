@@ -62,7 +62,7 @@ class PrimitivesPhase:
         return strategy_of(self._state.case_of(number).plan.engine).predictable
 
     def _ways(self) -> list[list[int]]:
-        """The candidates by the way in which they run the models, those nearest to the plan as given first."""
+        """The candidates by the way in which they run the models, those nearest to the original plan first."""
         ways: dict[bytes, list[int]] = {}
         for number in sorted(range(len(self._state.candidates)), key=self._distance):
             ways.setdefault(self._state.way_of(number), []).append(number)
@@ -89,7 +89,7 @@ class PrimitivesPhase:
         began = lab.spent
         loading = 0.0
         case = self._state.case_of(number)
-        lab.say(f"measuring what a frame is made of: {settings_text(self._state.candidates[number].settings)}")
+        lab.say(f"measuring the parts of a frame: {settings_text(self._state.candidates[number].settings)}")
         try:
             primitives = measure_primitives(case, batches=batches, seconds=seconds, clock=lab.clock)
             self._state.journal.add_primitives(primitives)

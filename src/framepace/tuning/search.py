@@ -19,12 +19,12 @@ from framepace.units import NS_PER_MS
 
 Step = tuple[int, int]  # the number of a candidate and the level to try it at
 Neighbours = Callable[[Mapping[str, Any]], Sequence[Mapping[str, Any]]]
-FRONT = 5  # candidates that are measured because of their predictions, beside the plan as given
+FRONT = 5  # candidates that are measured because of their predictions, beside the original plan
 _CLOSE = 0.95  # of the best predicted level: candidates below it are of no interest
 _OVERLOADED = 0.97  # share of the frames that must come out
 _FAR = 0.8  # of the bound: the first guess, where nothing was predicted yet
 _COARSE = 0.05  # of a level: how finely predictions are resolved, and measurements at first
-_ROUGH = 0.25  # likewise, of the plan as given where it is not the best so far
+_ROUGH = 0.25  # likewise, of the original plan where it is not the best so far
 _HOPE = 1.25  # times the predicted level: the most that a measurement may still bring
 _NEAR = 5  # times the frames that may be late: a level missed by no more is tried a second time
 _REPEATS = (3, 3, 2)  # trials of the first, second and third where runs differ when repeated
@@ -214,7 +214,7 @@ def settled(goal: Goal, candidates: Sequence[Candidate]) -> bool:
 
 
 def _front(goal: Goal, candidates: Sequence[Candidate]) -> list[int]:
-    """The best by prediction, and second the plan as given, with which the best is compared."""
+    """The best by prediction, then the original plan, with which the best is compared."""
     predicted = [n for n, c in enumerate(candidates) if c.predicted and c.error is None]
     ranked = sorted(predicted, key=lambda n: _order(goal, candidates[n]))[:FRONT]
     if candidates and candidates[0].error is None and 0 not in ranked:
@@ -279,7 +279,7 @@ def _level_above(goal: Goal, candidates: Sequence[Candidate], number: int, fine:
 
 
 def _rough_level(goal: Goal, candidates: Sequence[Candidate]) -> int | None:
-    """The level at which to try the plan as given where another is better; None when its limit is roughly known."""
+    """The level at which to try the original plan where another is better; None when its limit is roughly known."""
     as_given = candidates[0]
     guess = _expected(goal, candidates, 0)
     if not guess and not as_given.measured:

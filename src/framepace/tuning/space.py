@@ -144,7 +144,7 @@ def _powers(highest: int) -> tuple[int, ...]:
 
 
 def _with_current(case: Case, axis: Axis) -> Axis:
-    """The axis with the plan's value in it, so that the plan as given is one of its combinations."""
+    """The axis with the plan's value in it, so that the original plan is one of its combinations."""
     current = _value_in(case.plan, axis.name)
     values = axis.values
     if current is not _MISSING and current not in values:
@@ -179,7 +179,7 @@ def grid_axes(grid: Mapping[str, Sequence[Any]]) -> tuple[Axis, ...]:
 
 
 def combinations(case: Case, space: Sequence[Axis], machine: MachineOptions) -> list[Settings]:
-    """Every combination of the axes' first values that makes sense; the plan as given ({}) is the first."""
+    """Every combination of the axes' first values that makes sense; the original plan ({}) is the first."""
     names = [axis.name for axis in space]
     crossed = itertools.product(*(axis.first for axis in space))
     every = [{}, *(changed(case, dict(zip(names, values, strict=True))) for values in crossed)]
@@ -210,7 +210,7 @@ def _unique(every: Iterable[Settings]) -> list[Settings]:
 
 
 def _sensible(case: Case, every: Iterable[Settings], machine: MachineOptions) -> list[Settings]:
-    """Those that make sense; the plan as given always does."""
+    """Those that make sense; the original plan always does."""
     return [settings for settings in every if not settings or sensible(apply(case, settings), machine)]
 
 
@@ -229,7 +229,7 @@ def _value(case: Case, settings: Mapping[str, Any], name: str) -> Any:
 
 
 def changed(case: Case, settings: Mapping[str, Any]) -> Settings:
-    """`settings` without those that the case has already."""
+    """`settings` without those that equal the case's."""
     return {name: value for name, value in settings.items() if apply(case, {name: value}) != case}
 
 
@@ -251,7 +251,7 @@ def _options_fit(model: ModelPlan, machine: MachineOptions) -> bool:
 
 
 def _policy_fits(batch: Batching) -> bool:
-    """Whether the policy of batches does anything."""
+    """Whether the batch policy has any effect."""
     if batch.max == 1:
         return batch.policy == "window" and not batch.window_ms
     return batch.policy != "deadline" or not batch.window_ms

@@ -33,7 +33,7 @@ class TuningState:
 
     @property
     def candidates(self) -> list[Candidate]:
-        """All candidates; the first is the plan as given."""
+        """All candidates; the first is the original plan."""
         return self.journal.candidates
 
     def case_of(self, number: int) -> Case:
@@ -49,7 +49,7 @@ class TuningState:
         return best_of(self.goal, self.candidates)
 
     def say(self, activity: str, number: int, level: int) -> None:
-        """Report what is done with a candidate at a level, and the best so far."""
+        """Report the current step, its candidate and level, and the best so far."""
         text = f"{activity} {settings_text(self.candidates[number].settings)} at {level_text(self.goal, level)}"
         self.lab.say(text + self._best_text())
 

@@ -1,4 +1,4 @@
-"""`tune`: measure primitives, predict the space, measure the best few and what is around the best of them."""
+"""`tune`: measure primitives, predict the space, measure the best few and the neighbours of the best."""
 
 from __future__ import annotations
 
@@ -78,12 +78,12 @@ def tune(
 
     Args:
         folder: where everything is saved as it arrives; a tuning of the same case in it is continued.
-        overwrite: start from nothing, and remove first what is in `folder`, of another case too.
+        overwrite: start afresh; first remove what is in `folder`, even of a different case.
         precisions: allowed beside the plan's own, each where `gate` finds that the outputs agree.
         grid: setting name -> values: only these are tried; every sensible setting when None.
         fixed: settings that are left as they are.
         gate: compares the outputs of a model in lower precision with the reference; None lets all pass.
-        tell: called with what is being tried, the best so far, and the share of the time used.
+        tell: called with the current step, the best so far, and the share of the time used.
 
     Ctrl-C returns the best so far.
 
@@ -141,7 +141,7 @@ class _Tuner:
         except (Interrupted, KeyboardInterrupt):
             interrupted = True
         except DeviceLost as error:
-            self._state.notes.append(f"ended by the device: {str(error).splitlines()[0]}")
+            self._state.notes.append(f"stopped, because the device failed: {str(error).splitlines()[0]}")
         return self._result(interrupted)
 
     @contextmanager
@@ -154,7 +154,7 @@ class _Tuner:
             self._seconds[phase] = self._seconds.get(phase, 0.0) + self._state.lab.spent - began
 
     def _measure(self) -> None:
-        """Measure the best by prediction, then around the best measured, then the best once more and longer."""
+        """Measure the best by prediction, then around the best measured, then the best again and for longer."""
         state = self._state
         while state.lab.left > self._trials.reserved():
             if not self._measure_next():
@@ -210,5 +210,5 @@ class _Tuner:
 
     def _nothing_measured(self) -> BackendError:
         errors = [candidate.error for candidate in self._state.candidates if candidate.error is not None]
-        fix = "give it a longer --time-limit, or see the error"
+        fix = "use a longer --time-limit, or see the error"
         return BackendError("no plan could be measured", got=next(iter(errors), "no time was left"), fix=fix)

@@ -1,4 +1,4 @@
-"""The result of a tuning, in words and as a plan: the best, why it is, or by how much the goal is missed."""
+"""The result of a tuning, in words and as a plan: the best and why, or by how much the goal is missed."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from framepace.tuning.objective import STEP, best_of, came, met, rate, scales, s
 from framepace.units import NS_PER_MS
 
 _MENTIONED = 0.05  # share from which a difference is mentioned
-_AS_GIVEN = "the plan as given"
+_AS_GIVEN = "the original plan"
 
 
 def settings_text(settings: Mapping[str, Any]) -> str:
-    """'workers=2 batch=4', or that nothing differs from the plan as given."""
+    """'workers=2 batch=4', or 'the original plan' if nothing differs from it."""
     return text(settings) or _AS_GIVEN
 
 
@@ -75,7 +75,7 @@ def _missing(goal: Goal, chosen: Candidate) -> tuple[str, ...]:
     if goal.objective == "cameras" and level < (goal.cameras or 1):
         return (f"{level_text(goal, level)} carried, {goal.cameras} wanted",)
     if goal.objective == "fps" and came(goal, trial) * STEP < goal.fps:
-        return (f"{came(goal, trial):.4g} frames/s of each camera reached, {goal.fps:g} wanted",)
+        return (f"{came(goal, trial):.4g} frames/s per camera reached, {goal.fps:g} wanted",)
     return ()
 
 
@@ -92,7 +92,7 @@ def _limit(goal: Goal, chosen: Candidate) -> str:
     fps = rate(goal, trial.level)
     throughput = trial.figures.throughput
     if throughput < (1 - _MENTIONED) * fps:
-        text = f"throughput: {throughput:.0f} frames/s come out where the cameras bring {fps:.0f}"
+        text = f"throughput: {throughput:.0f} frames/s come out, the cameras send {fps:.0f}"
         return text + _longest_stage(trial)
     return f"latency{_longest_stage(trial)}"
 
@@ -102,11 +102,11 @@ def _longest_stage(trial: Trial) -> str:
     if not work:
         return ""
     name = max(work, key=lambda n: work[n])
-    return f"; of the work on a frame, {name} takes most ({work[name] / NS_PER_MS:.1f} ms)"
+    return f"; the largest part of a frame is {name} ({work[name] / NS_PER_MS:.1f} ms)"
 
 
 def _reasons(goal: Goal, as_given: Candidate, best: Candidate) -> Iterator[str]:
-    """Why the best is better than the plan as given."""
+    """Why the best is better than the original plan."""
     if best.settings == as_given.settings:
         return
     before = decisive(as_given.measured)
@@ -165,7 +165,7 @@ def _changes(a: Mapping[str, float], b: Mapping[str, float]) -> Iterator[str]:
 def _value(goal: Goal, trial: Trial) -> str:
     number = value(goal, trial.figures)
     if goal.objective == "energy":
-        return f"energy a frame of {number * 1000:.1f} mJ"
+        return f"energy per frame of {number * 1000:.1f} mJ"
     if goal.objective == "p99":
         return f"a p99 of {number / NS_PER_MS:.2f} ms"
-    return f"CPU time a frame of {number / NS_PER_MS:.2f} ms"
+    return f"CPU time per frame of {number / NS_PER_MS:.2f} ms"

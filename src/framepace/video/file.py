@@ -43,7 +43,7 @@ class VideoFile:
     """A video file (or its bytes), from the start again at its end when `loop`. Display rotation is applied.
 
     Starting again costs up to 10 ms of seeking and decoding ahead, which no camera has: so two reels take turns, and
-    the one that ended is wound back on a thread of its own while the other runs.
+    the one that ended is wound back on its own thread while the other runs.
     """
 
     live = False
@@ -99,7 +99,7 @@ class VideoFile:
         self._winding.join(OPEN_S)
         if self._winding.is_alive():
             got = f"{self.name}: no answer in {OPEN_S:g} s"
-            raise SourceError("the video cannot be wound back", got=got, fix=_NO_ANSWER)
+            raise SourceError("the video cannot be rewound", got=got, fix=_NO_ANSWER)
 
     def _note(self, text: str) -> None:
         if text not in self.notes:

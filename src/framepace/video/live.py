@@ -214,7 +214,7 @@ def _open_stream(address: str, timeout: tuple[float, float]) -> Any:
     options = {**_LOW_DELAY, **DECODER_OPTIONS, **_OPTIONS.get(scheme, {})}
     began = time.monotonic()
     try:
-        # FFmpeg heeds the timeout for connecting and again for finding the streams, and not while it resolves a name.
+        # FFmpeg applies the timeout to connecting and again to finding the streams, but not while it resolves a name.
         return within(
             timeout[0] + _MARGIN_S,
             "the stream cannot be opened",

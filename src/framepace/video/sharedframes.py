@@ -126,7 +126,7 @@ def _fill(plane: Any, rows: NDArray[np.uint8]) -> None:
 
 
 def _empty(pixels: str, height: int, width: int) -> Any:
-    """A frame whose chroma lies where decoders of video say, on the left: swscale heeds that, PyAV does not tell it."""
+    """A frame whose chroma lies where video decoders say, on the left: swscale uses that, PyAV does not report it."""
     import av.filter
 
     frame = av.VideoFrame(width, height, pixels)

@@ -208,7 +208,7 @@ def load_session(location: str, model: ModelPlan, spec: ModelSpec, providers: li
         return ort.InferenceSession(source, options, providers=providers)
     except (UsageError, ModelError):
         raise
-    except Exception as error:  # ONNX Runtime raises many classes of its own, none of them public
+    except Exception as error:  # ONNX Runtime raises many of its own classes, none of them public
         raise _loading_error(error, model, spec, ort.__version__) from error
 
 

@@ -1,6 +1,6 @@
 """ONNX Runtime on a GPU: the CUDA execution provider with I/O binding on a worker's own stream.
 
-Each worker has a session of its own, because a session's kernels go to one stream. Sessions are kept for the next run.
+Each worker has its own session, because a session's kernels go to one stream. Sessions are kept for the next run.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def provider_options(plan: ModelPlan, stream: int) -> dict[str, Any]:
 
 def _cudnn_search(name: str) -> str:
     if name not in _CUDNN_SEARCH:
-        raise UsageError("algorithms cannot be that", got=name, expected=", ".join(_CUDNN_SEARCH))
+        raise UsageError("option algorithms cannot have that value", got=name, expected=", ".join(_CUDNN_SEARCH))
     return _CUDNN_SEARCH[name]
 
 
@@ -209,7 +209,7 @@ class _Launch:
         binding, options, _ = self._bindings[index, count]
         try:
             self._on.session.run_with_iobinding(binding, options)
-        except Exception as error:  # ONNX Runtime raises many classes of its own, none of them public
+        except Exception as error:  # ONNX Runtime raises many of its own classes, none of them public
             raise cuda.translate(error, "ONNX Runtime ran an inference") from error
         if self._bound:
             return None
@@ -280,7 +280,7 @@ def _largest_outputs(ort: Any, session: Any, resolved: Resolved) -> tuple[Tensor
     options.add_run_config_entry("gpu_graph_id", "-1")
     try:
         results = session.run(None, _zeros(resolved), options)
-    except Exception as error:  # ONNX Runtime raises many classes of its own, none of them public
+    except Exception as error:  # ONNX Runtime raises many of its own classes, none of them public
         raise cuda.translate(error, "its first inference") from error
     return tuple(
         TensorSpec(name=out.name, dtype=array.dtype.name, shape=array.shape)

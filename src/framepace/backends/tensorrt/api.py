@@ -1,4 +1,4 @@
-"""Which TensorRT this is, and what it can do: the only place where versions are told apart.
+"""Which TensorRT this is, and what it can do: the only place that distinguishes versions.
 
 8.6 and 10 choose precision by builder flags. 11 and TensorRT-RTX build strongly typed networks: the ONNX file itself
 must have the precision. 8.6 needs a preview feature for several contexts to share an optimisation profile. RTX compiles

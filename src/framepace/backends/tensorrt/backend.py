@@ -93,7 +93,7 @@ def chosen_library(model: ModelPlan) -> Library:
 
 
 class _TrtSession(Session):
-    """One engine; each worker has an execution context of its own on it."""
+    """One engine; each worker has its own execution context on it."""
 
     def __init__(self, lib: Library, model: ModelPlan, tell: Tell) -> None:
         build.refuse(lib, model.precision)

@@ -39,7 +39,7 @@ OPTIONS: Mapping[str, str] = {
 class _Options(Fact, frozen=True, kw_only=True):
     channels_last: bool = False
     compile: bool = False
-    # The other modes bring CUDA graphs of their own, one for all threads: `graph` does that here.
+    # The other modes bring their own CUDA graphs, one for all threads: `graph` does that here.
     compile_mode: Literal["default", "max-autotune-no-cudagraphs"] = "default"
     tf32: bool = False
     cudnn_benchmark: bool = False

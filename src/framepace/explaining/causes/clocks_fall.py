@@ -44,7 +44,7 @@ class ClocksFall:
         return Probe(base, {"heartbeat-ms": dense_beat(evidence)}, metric, also=(COMPUTE, CPU), least_s=_BLOCK_S)
 
     def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
-        """Locked clocks, by a person; a heartbeat is what framepace can do by itself."""
+        """A heartbeat, which framepace can set by itself, or locked clocks, which need a person."""
         gpu = next(iter(evidence.machine.gpus), None)
         top = int(evidence.traces["gapless"].requests["sm_clock_before"].max())
         if gpu is not None and gpu.sm_clock_max_mhz:

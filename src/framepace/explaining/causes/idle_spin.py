@@ -10,7 +10,7 @@ from framepace.facts.finding import Bottleneck, Remedy
 
 
 class IdleSpin:
-    """The backend's threads burn whole cores between frames, waiting actively for work that comes 30 times a second."""
+    """The backend's threads burn whole cores between frames: they spin for work that comes 30 times per second."""
 
     code = "FP013"
     title = "idle threads spin between frames"

@@ -36,7 +36,7 @@ class InterpreterLock:
         return Probe(base, _as_processes(evidence), INTERVAL)
 
     def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
-        """Processes, where each can have sources of its own; otherwise fewer Python steps."""
+        """Run the workers as processes if each can have its own sources; otherwise run less Python."""
         sources = len(evidence.traces["stream"].meta.sources)
         if sources >= evidence.case.plan.engine.workers:
             cost = "each process loads the models again"
@@ -45,6 +45,6 @@ class InterpreterLock:
 
 
 def _as_processes(evidence: Evidence) -> dict[str, Any]:
-    """The setting that makes a process of each worker; empty where the strategy has no such variant."""
+    """The setting that runs each worker as a process; empty if the strategy has no such variant."""
     strategy = strategy_of(evidence.case.plan.engine).in_processes
     return {} if strategy is None else {"strategy": strategy}

@@ -33,17 +33,17 @@ class LaunchBound:
         return Suspicion("enqueuing takes as long as the kernels run", numbers, share)
 
     def probe(self, evidence: Evidence) -> Probe | str:
-        """One CUDA graph in place of the single launches; back to back, so that gaps play no part."""
+        """One CUDA graph instead of single launches; back to back, so that gaps play no part."""
         base = apply(evidence.case, {"scope": "model", "concurrency": 1})
         return Probe(base, {"graph": True}, INFERENCE, also=(CPU,))
 
     def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
         """Replay graphs."""
-        cost = "memory of the captured graphs; every batch size is captured when it first comes"
+        cost = "memory for the captured graphs; each batch size is captured when it first occurs"
         return Remedy(text="replay each inference as a CUDA graph", plan={"graph": True}, cost=cost)
 
 
 def _likelihood(evidence: Evidence) -> float:
-    """How much a long call says: pageable copies make it wait for the kernels anyway."""
+    """The weight of a long call as evidence: pageable copies make it wait for the kernels anyway."""
     waits = any(model.transfer == "pageable" for model in evidence.models)
     return 0.2 if waits else 1.0

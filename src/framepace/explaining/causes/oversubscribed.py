@@ -11,7 +11,7 @@ from framepace.facts.finding import Bottleneck, Remedy
 _WAITING = 0.1  # of the latency, spent runnable without a core, from which neighbours are suspected
 _NEIGHBOURS = 0.1  # of the cores' time that other processes take
 _LIKELY = 0.3  # what waits for a core may be slow for another reason: idle threads of its own that spin
-_NICE = -10  # nine tenths of a core against a process of usual priority (sched(7): 1.25 a step)
+_NICE = -10  # nine tenths of a core against a process of usual priority (sched(7): 1.25 per step)
 
 
 class Oversubscribed:

@@ -38,13 +38,13 @@ class PowerCap:
         text = "spend less energy per inference: lower precision, smaller input, paced instead of back to back; cool it"
         if gpu is not None and gpu.power_limit_mw and gpu.power_limit_mw < (gpu.power_limit_default_mw or 0):
             return _raised_limit(text, gpu.power_limit_mw, gpu.power_limit_default_mw or 0)
-        return Remedy(text=text, cost="accuracy, where precision or size change")
+        return Remedy(text=text, cost="accuracy, if precision or size change")
 
 
 def _raised_limit(text: str, limit_mw: int, default_mw: int) -> Remedy:
-    """The remedy `text`, or the board's own power limit in place of a lower one."""
+    """The remedy `text`, or the board's default power limit instead of a lower one."""
     return Remedy(
-        text=f"{text}; or give back the power limit",
+        text=f"{text}; or restore the default power limit",
         command=f"sudo nvidia-smi --power-limit={default_mw // 1000}",
         undo=f"sudo nvidia-smi --power-limit={limit_mw // 1000}",
         cost="power and heat",

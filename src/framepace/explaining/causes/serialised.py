@@ -27,12 +27,12 @@ class Serialised:
         return Suspicion("kernels of different workers hardly ever overlap", numbers, 1 - 1 / workers)
 
     def probe(self, evidence: Evidence) -> Probe | str:
-        """A stream of its own for each worker."""
+        """Give each worker its own stream."""
         if all(model.stream == "own" for model in evidence.models):
-            return "each worker has a context and a stream of its own: one inference fills the device, or the host does"
+            return "each worker already has its own stream: one inference fills the device, or the host is the limit"
         base = apply(evidence.case, {"scope": "model", "concurrency": 2 * evidence.case.plan.engine.workers})
         return Probe(base, {"stream": "own"}, INTERVAL, also=(LATENCY,))
 
     def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
-        """Streams of their own."""
-        return Remedy(text="give each worker a stream of its own", plan={"stream": "own"})
+        """One stream per worker."""
+        return Remedy(text="give each worker its own stream", plan={"stream": "own"})

@@ -14,7 +14,7 @@ from framepace.facts.settings import apply
 _CHANGES: dict[str, dict[str, Any]] = {"gc": {"gc": "off"}, "page faults": {"lock-memory": True}}
 _ADVICE = {"gc": "turn garbage collection off while running", "page faults": "lock the process's memory"}
 _COST = {
-    "gc": "reference cycles are not freed: collect by hand where a pause does not hurt",
+    "gc": "reference cycles are not freed: call gc.collect() where a pause does not hurt",
     "page faults": "the process's memory stays resident",
 }
 

@@ -13,7 +13,7 @@ from framepace.facts.settings import apply
 
 
 class TransferBound:
-    """Inputs are large, or travel through pageable memory, which the driver copies once more."""
+    """Inputs are large, or travel through pageable memory, which the driver copies again."""
 
     code = "FP006"
     title = "copies to and from the device take long"
@@ -31,14 +31,14 @@ class TransferBound:
         return Suspicion("copies are a good part of the latency", numbers, copies / evidence.latency)
 
     def probe(self, evidence: Evidence) -> Probe | str:
-        """Inputs and outputs stay on the device: all that copies cost is gone. Back to back: gaps play no part."""
+        """Inputs and outputs stay on the device, so copies cost nothing. Back to back: gaps play no part."""
         if all(model.transfer == "device" for model in evidence.models):
             return "nothing is copied"
         base = apply(evidence.case, {"scope": "model", "concurrency": 1})
         return Probe(base, {"transfer": "device"}, INFERENCE)
 
     def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
-        """Pinned memory and bytes instead of floats; what cannot be avoided overlaps with the kernels of another."""
+        """Pinned memory and bytes instead of floats; the copies that remain overlap with another request's kernels."""
         plan: dict[str, Any] = {}
         if any(model.transfer == "pageable" for model in evidence.models):
             plan["transfer"] = "pinned"

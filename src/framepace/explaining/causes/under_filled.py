@@ -13,7 +13,7 @@ _LIKELY = 0.5  # more workers come after what keeps each of them busy
 
 
 class UnderFilled:
-    """The load is not kept up with while cores stand idle: more requests at once would fill them."""
+    """Throughput is below the load while cores are idle: more requests at once would fill them."""
 
     code = "FP009"
     title = "one request at a time does not fill the machine"
@@ -24,7 +24,7 @@ class UnderFilled:
         used = self._used(evidence)
         if used is None or used > 0.7 or not evidence.overloaded:
             return None
-        sentence = f"the load is not kept up with while {'the device' if evidence.on_gpu else 'cores'} idle"
+        sentence = f"throughput is below the load while {'the device is' if evidence.on_gpu else 'cores are'} idle"
         return Suspicion(sentence, {"used": used}, _LIKELY * (1 - used))
 
     @staticmethod
@@ -46,4 +46,4 @@ class UnderFilled:
     def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
         """More workers."""
         workers = 2 * evidence.case.plan.engine.workers
-        return Remedy(text=f"run {workers} workers", plan={"workers": workers}, cost="memory of one more context each")
+        return Remedy(text=f"run {workers} workers", plan={"workers": workers}, cost="memory for one more context each")

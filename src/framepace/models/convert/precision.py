@@ -193,7 +193,7 @@ def _by_runtime(source: Path, target: Path, domains: set[str], large: bool) -> P
         options.add_session_config_entry(key, f"{target.name}.data")
     try:
         ort.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
-    except Exception:  # ONNX Runtime raises classes of its own; the converter says what it cannot do with the model
+    except Exception:  # ONNX Runtime raises its own classes; the converter says what it cannot do with the model
         return source
     if _domains(onnx.load(target, load_external_data=False)) <= domains:
         return target

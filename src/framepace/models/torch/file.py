@@ -123,7 +123,7 @@ def open_archive(location: str) -> Archive:
             raise _checkpoint(location) from error
         if out_of_descriptors(error):
             raise _FILE.unreadable(location, error) from error
-        message = "the file is no PyTorch model, or is damaged"
+        message = "the file is not a PyTorch model, or is damaged"
         got = f"{location} ({size} bytes)"
         raise ModelError(message, got=got, expected=_EXPECTED, fix=_AGAIN) from error
     _check_sizes(location, size, archive)
@@ -166,7 +166,7 @@ def _kind(location: str, members: Mapping[str, Any]) -> Kind:
     if any(name.startswith("data/aotinductor/") for name in members):
         message = "the file holds compiled libraries (AOTInductor), which framepace does not run"
         raise ModelError(message, got=location, expected=_EXPECTED, fix=_AGAIN)
-    raise ModelError("the file is a zip, but no PyTorch model", got=location, expected=_EXPECTED, fix=_AGAIN)
+    raise ModelError("the file is a zip, but not a PyTorch model", got=location, expected=_EXPECTED, fix=_AGAIN)
 
 
 def _checkpoint(location: str) -> ModelError:
@@ -194,7 +194,7 @@ def document(archive: Archive) -> dict[str, Any]:
         names = [_OLD]
     if len(names) > 1:
         message = "the file holds several models"
-        raise ModelError(message, got=", ".join(names), expected="one", fix="save each in a file of its own")
+        raise ModelError(message, got=", ".join(names), expected="one", fix="save each in its own file")
     program: dict[str, Any] = archive.json(names[0])
     with damaged(archive.location):
         major = program["schema_version"]["major"]
@@ -245,7 +245,7 @@ def _user(argument: Mapping[str, Any], role: str) -> str | None:
     if "as_none" in argument:
         return None
     got = ", ".join(argument)
-    raise ModelError(f"an {role} of the exported program is no tensor", got=got, expected="tensors", fix=_AGAIN)
+    raise ModelError(f"an {role} of the exported program is not a tensor", got=got, expected="tensors", fix=_AGAIN)
 
 
 def _tensor(name: str, meta: Mapping[str, Any]) -> TensorSpec:

@@ -180,7 +180,7 @@ def _add_input(
         name = value["arg"]["as_tensor"]["name"]
         builder.input(name, values[name]["dtype"])
     elif kind not in ("user_input", "constant_input"):
-        raise ModelError(f"the exported program has an input that is no tensor: {kind}", got=kind)
+        raise ModelError(f"the exported program has an input that is not a tensor: {kind}", got=kind)
 
 
 class _Builder:

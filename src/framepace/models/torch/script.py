@@ -37,7 +37,7 @@ def load(archive: Archive, device: str) -> Any:
 def interface(archive: Archive) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
     """Inputs by the names of forward's arguments, float32 of unknown shape, and outputs y0, y1, ...
 
-    Arguments with a default are left to it. Raises ModelError for one that is no tensor.
+    Arguments with a default are left to it. Raises ModelError for one that is not a tensor.
     """
     schema = load(archive, "cpu").forward.schema
     arguments = [argument for argument in schema.arguments[1:] if not argument.has_default_value()]
@@ -52,7 +52,7 @@ def interface(archive: Archive) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpe
 
 def _check_tensor(argument: Any) -> None:
     if argument.type.kind() != "TensorType":
-        message = f"input {argument.name!r} of the TorchScript model is no tensor"
+        message = f"input {argument.name!r} of the TorchScript model is not a tensor"
         raise ModelError(message, got=str(argument.type), expected="tensors", fix="wrap the model and script that")
 
 

@@ -33,7 +33,7 @@ def _add_findings(document: Document, view: ExplanationView) -> None:
     if view.causes:
         head = f"<h2>{plural(len(view.causes), 'proven cause')}</h2>"
     else:
-        head = f"<h2>No cause found</h2>{tag('p', 'Nothing that was tried made it faster.')}"
+        head = f"<h2>No cause found</h2>{tag('p', 'No change that was tried made it faster.')}"
     findings = "".join(_finding(document, finding) for finding in view.causes)
     document.add(f'<section id="findings">{head}{findings}{_others(view)}</section>')
 

@@ -34,7 +34,7 @@ def add_measurements(document: Document, traces: Sequence[Trace], summaries: Seq
 
 
 def _name(trace: Trace, traces: Sequence[Trace]) -> str:
-    """What a trace is called: scope and load, and its number when another trace has the same ones."""
+    """The name of a trace: scope and load, with its id when another trace has the same ones."""
     workload = trace.meta.workload
     name = f"{workload.scope}, {type(workload.load).__name__.lower()}"
     fps = load_fps(workload.load)
@@ -76,7 +76,7 @@ def _over_time(document: Document, trace: Trace, summary: Summary, view: Summary
     caption = "Each dot is a request."
     if len(trace) > points:
         stretch = 2 * len(trace) // points
-        caption = f"Each dot is the fastest or the slowest of about {stretch:,} requests in a row."
+        caption = f"Each dot is the fastest or the slowest of about {stretch:,} consecutive requests."
     description = f"latency over time: {view.models[0].tiers}"
     return document.figure(time_figure(trace, summary, points), description, caption)
 

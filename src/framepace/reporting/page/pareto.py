@@ -14,7 +14,7 @@ _LARGEST_PX = 26.0
 
 @dataclass(frozen=True)
 class _Group:
-    """Candidates that are drawn alike."""
+    """Candidates drawn with one symbol."""
 
     name: str
     rows: Sequence[TunedRow]
@@ -23,10 +23,10 @@ class _Group:
 
 
 def pareto_caption(view: TuningView) -> str:
-    """What the dots of `pareto_figure` say."""
-    size = f"{view.cost} a frame takes"
+    """The caption of `pareto_figure`: what the size and fill of its dots mean."""
+    size = f"{view.cost} per frame"
     if _power_known(view):
-        size = "power the GPU draws (not known of predictions)"
+        size = "power the GPU draws (unknown for predictions)"
     return f"The larger a dot, the more {size}. Filled: measured; hollow: predicted only."
 
 

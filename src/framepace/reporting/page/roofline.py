@@ -13,7 +13,7 @@ from framepace.reporting.views.roofline import floor_text, is_timed, main_precis
 from framepace.units import NS_PER_S, format_ms
 
 ROOFLINE_CAPTION = (
-    "The roofs are what this machine reached in a short calibration through the same backend. "
+    "The roofs are the rates this machine reached in a short calibration through the same backend. "
     "A point on a roof cannot get faster without fewer operations or bytes, or another precision; "
     "the dotted line is how far a model is from its floor."
 )
@@ -52,8 +52,8 @@ def _layout(span: Point, data: Iterable[Figure]) -> Figure:
     x_ends = [math.log10(end) for end in span]
     return {
         "height": 440,
-        "xaxis": {**axes, "title": {"text": "operations a byte"}, "range": x_ends},
-        "yaxis": {**axes, "title": {"text": "operations a second"}, "range": _height(data)},
+        "xaxis": {**axes, "title": {"text": "operations per byte"}, "range": x_ends},
+        "yaxis": {**axes, "title": {"text": "operations per second"}, "range": _height(data)},
     }
 
 
@@ -81,7 +81,7 @@ def _height(data: Iterable[Figure]) -> list[int]:
 
 
 def _point(part: Bound | NodeBound) -> Point:
-    """Operations per byte, and per second; at its floor where no time is known."""
+    """Operations per byte, and per second (at its floor if its time is unknown)."""
     time = part.floor if part.measured is None else part.measured
     return part.flops / max(1, part.bytes), part.flops / time * NS_PER_S
 
@@ -154,5 +154,5 @@ def _scatter(name: str, points: Sequence[Point], words: Sequence[str], marker: d
         "y": [y for _, y in points],
         "text": [label(text) for text in words],
         "marker": marker,
-        "hovertemplate": "%{text}<br>%{x:.3s} operations a byte, %{y:.3s} a second<extra></extra>",
+        "hovertemplate": "%{text}<br>%{x:.3s} operations per byte, %{y:.3s} per second<extra></extra>",
     }

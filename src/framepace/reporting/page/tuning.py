@@ -20,7 +20,7 @@ _MET = {True: ("good", "goal reached"), False: ("bad", "goal missed"), None: (""
 
 
 def render_tuning(tuning: Tuning, traces: Sequence[Trace], summaries: Sequence[Summary]) -> str:
-    """The whole page as text; `traces` are those of the best plan, `summaries` theirs."""
+    """The whole page as text; `traces` and their `summaries` belong to the best plan."""
     document = Document()
     view = tuning_view(tuning)
     document.add(_header(view, traces))

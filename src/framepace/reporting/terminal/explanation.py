@@ -135,7 +135,7 @@ def _findings(view: ExplanationView, ascii_only: bool) -> Iterable[RenderableTyp
         count = plural(len(view.causes), "cause")
         yield Text(f"{count}, worst first, each proven by switching it off", style="bold")
     else:
-        yield Text("no cause found: nothing that was tried made it faster", style="green")
+        yield Text("no cause found: no change that was tried made it faster", style="green")
     for number, finding in enumerate(view.causes):
         yield indent(_finding(finding, ascii_only), above=min(number, 1))
     others = list(_others(view))

@@ -13,7 +13,7 @@ def show_plan(out: Console, view: PlanView) -> None:
     """A line per setting that is not the default, with its reason below."""
     for part in view.parts:
         out.print(Text.assemble((part.name, "bold"), (f"  {part.title}", "dim")))
-        out.print(_lines(part) if part.lines else Text("  all as by default", "dim"))
+        out.print(_lines(part) if part.lines else Text("  all defaults", "dim"))
         out.print()
     out.print(_origin(view))
     if view.warning:

@@ -15,7 +15,7 @@ from framepace.facts.address import redacted
 class Progress:
     """A context manager whose line vanishes at the end; silent when standard error is not a terminal.
 
-    Calling it is the way to tell: `progress(text, share)`, share of the time or work done in 0-1, None when unknown.
+    Report with `progress(text, share)`: `share` is the part of the time or work that is done (0-1), None when unknown.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -23,7 +23,7 @@ class Progress:
         text = TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True))
         columns = (SpinnerColumn(), text, BarColumn(bar_width=16), TimeElapsedColumn())
         silent = not self._console.is_terminal
-        # Drawn only when told: a thread that draws ten times a second would be seen in the latencies.
+        # Drawn on calls only: a thread that redraws ten times per second would show up in the latencies.
         self._bar = RichProgress(
             *columns, console=self._console, transient=True, expand=True, disable=silent, auto_refresh=False
         )

@@ -13,12 +13,12 @@ from framepace.reporting.terminal.layout import columns, show_notes, table
 from framepace.reporting.views.sweep import CellRow, SweepView, sweep_view
 
 _BRIGHT = ("p50", "p99", "fps")
-_LEAST_WANTED = ("CPU a frame", "over budget")
+_LEAST_WANTED = ("CPU per frame", "over budget")
 _PADDING = 2  # cells after each column
 
 
 def show_sweep(out: Console, sweep: Sweep) -> None:
-    """A row per cell; a cell that failed shows its error in place of numbers.
+    """A row per cell; a cell that failed shows its error instead of numbers.
 
     Where the terminal is too narrow for all numbers, the last ones are left out, and named.
     """
@@ -34,7 +34,7 @@ def show_sweep(out: Console, sweep: Sweep) -> None:
     if view.interrupted:
         out.print(
             Text(
-                "interrupted: the cells above are complete; with --out and their folder the command goes on",
+                "interrupted: the cells above are complete; run the command with --out and their folder to continue",
                 style="yellow",
             )
         )

@@ -25,7 +25,7 @@ def show_tuning(out: Console, tuning: Tuning) -> None:
     for name, text in (*view.facts, *view.failed[:_FAILURES_SHOWN]):
         out.print(Text.assemble((f"{name}: ", "bold"), (text.splitlines()[0], "dim")))
     if view.interrupted:
-        out.print(Text("interrupted: the same command goes on from here", style="yellow"))
+        out.print(Text("interrupted: run the same command to continue", style="yellow"))
 
 
 def _candidates(rows: Sequence[TunedRow]) -> Table:

@@ -1,4 +1,4 @@
-"""The view-model of capacities: the sentence, and a row per count of cameras with measurement and prediction."""
+"""The view-model of capacities: the sentence, and a row per camera count with measurement and prediction."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class CapacityRow:
 
 @dataclass(frozen=True)
 class CapacityView:
-    """A capacity: the sentence people read first, what is in the way, and the rows of the table."""
+    """A capacity: the sentence people read first, what limits it, and the rows of the table."""
 
     sentence: str
     limit: str
@@ -74,7 +74,7 @@ def _count(capacity: Capacity) -> str:
 
 
 def _shortfall(capacity: Capacity, point: CapacityPoint) -> str:
-    """By how much a count does not hold."""
+    """How far a count misses the target."""
     late = f"{point.late:.1%} of the frames are late"
     if point.lost:
         late += f", {point.lost:,} lost"
@@ -103,9 +103,9 @@ def _p99(point: CapacityPoint) -> str:
 
 def _notes(capacity: Capacity) -> Iterator[str]:
     if capacity.simulated:
-        yield "simulated: a model of a device made these durations, nothing was measured"
+        yield "simulated: these durations come from a model of a device, not from measurements"
     if capacity.predicted is not None:
         yield f"predicted: {plural(capacity.predicted, 'camera')}"
     if capacity.stopped:
-        yield f"the search ended early ({capacity.stopped}): this is what was known by then"
+        yield f"the search ended early ({capacity.stopped}): this is its result so far"
     yield from capacity.notes

@@ -65,7 +65,7 @@ def _clock(device: DeviceSummary) -> str:
         text += f" ({lowest:,} to {highest:,})"
     reasons = ", ".join(f"{name} {share(part)}" for name, part in device.reasons.items() if name != "idle")
     if reasons:
-        text += f", held down by {reasons} of the time"
+        text += f", limited by {reasons} of the time"
     return text
 
 
@@ -74,7 +74,7 @@ def _power(device: DeviceSummary) -> str:
     if "power_mw" in device.medians:
         parts.append(f"{device.medians['power_mw'] / 1000:,.0f} W")
     if device.energy_mj is not None and device.inferences:
-        parts.append(f"{device.energy_mj / device.inferences:,.0f} mJ an inference")
+        parts.append(f"{device.energy_mj / device.inferences:,.0f} mJ per inference")
     if "temperature_c" in device.medians:
         parts.append(f"{device.medians['temperature_c']:.0f} °C")
     return ", ".join(parts)
@@ -92,7 +92,7 @@ def _copies(device: DeviceSummary) -> str:
 
 
 def _link(device: DeviceSummary) -> str:
-    """What the PCIe link as it ran can carry one way, before packets and acknowledgements take their part."""
+    """What the PCIe link carries one way at the measured speed, before packet and acknowledgement overhead."""
     generation = device.medians.get("pcie_generation")
     lanes = device.medians.get("pcie_lanes")
     speed = _LANE_GB_S.get(int(generation or 0))
@@ -111,7 +111,7 @@ def _waits(device: DeviceSummary) -> str:
 
 
 def layer_rows(layers: Sequence[Layer], shown: int = LAYERS_SHOWN) -> list[LayerRow]:
-    """The slowest layers: name, kind and precision, place, time, share of all; where no times are, the first ones."""
+    """The slowest layers (the first ones if there are no times): name, kind and precision, place, time, share."""
     total = sum(layer.time or 0.0 for layer in layers)
     slowest_first = sorted(layers, key=lambda layer: -(layer.time or 0.0))
     return list(_layer_rows(slowest_first[:shown], total))

@@ -9,7 +9,7 @@ from framepace.reporting.views.text import signed
 from framepace.units import format_ms
 
 COLUMNS = ("step", "kind", "time", "how")
-_KINDS = {"left out": "left out by its number", "load": "from its load", "real": "real", "unexplained": "unexplained"}
+_KINDS = {"left out": "not in its number", "load": "from another load", "real": "real", "unexplained": "unexplained"}
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class ExpectationView:
 def expectation_view(expectation: Expectation) -> ExpectationView:
     """Another tool's number in words and rows, all times in one unit."""
     like = max(expectation.said, expectation.seen)
-    first = (f"{expectation.tool} said", "", format_ms(expectation.said, like), expectation.counts)
+    first = (f"{expectation.tool} reported", "", format_ms(expectation.said, like), expectation.counts)
     last = ("in the stream", "", format_ms(expectation.seen, like), "median latency, from when a frame was due")
     steps = (_row(part, like) for part in expectation.parts)
     return ExpectationView(_sentence(expectation, like), (first, *steps, last))
@@ -40,4 +40,4 @@ def _sentence(expectation: Expectation, like: float) -> str:
     differences = ", ".join(f"{signed(ns, like)} {_KINDS[kind]}" for kind, ns in sums.items())
     number = format_ms(expectation.said, like)
     latency = format_ms(expectation.seen, like)
-    return f"{expectation.tool} said {number}, the stream takes {latency}: {differences}"
+    return f"{expectation.tool} reported {number}, the stream takes {latency}: {differences}"

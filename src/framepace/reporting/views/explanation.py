@@ -1,4 +1,4 @@
-"""The view-model of explanations: account, findings, and what was not decided or not tested."""
+"""The view-model of explanations: account, findings, undecided and untested causes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class PartRow:
 
 @dataclass(frozen=True)
 class ExplanationView:
-    """What `explain` found, in the order in which people read it."""
+    """The result of `explain`, in the order in which people read it."""
 
     verdict: str
     bottleneck: str
@@ -83,9 +83,9 @@ def _untested(explanation: Explanation) -> dict[str, str]:
 
 
 def _limit(explanation: Explanation) -> str:
-    """The class of the bottleneck with what each class of causes takes: 'launch: 34 % of the frame budget; ...'."""
+    """The class of the bottleneck, with the share of each class of causes in the budget or latency."""
     if not any(finding.verdict == "confirmed" for finding in explanation.findings):
-        return "healthy: no cause found"
+        return "no cause found"
     head = f"bottleneck: {explanation.bottleneck}"
     if not explanation.shares:
         return head
@@ -94,7 +94,7 @@ def _limit(explanation: Explanation) -> str:
 
 
 def account_rows(account: Account) -> tuple[PartRow, ...]:
-    """The three scopes from zero, then each part of what lies between model and stream, where it begins and ends."""
+    """The three scopes from zero, then each part of the difference between model and stream, from start to end."""
     scopes = (
         ("model alone", account.model),
         ("in the pipeline", account.pipeline),

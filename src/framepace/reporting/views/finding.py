@@ -1,4 +1,4 @@
-"""The view-model of one finding: a cause, how it was tried, what it is worth and what to do."""
+"""The view-model of one finding: the cause, its trial, its gain and its remedy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from framepace.units import format_estimate, format_quantity, split_unit
 
 @dataclass(frozen=True)
 class FindingView:
-    """One finding in words; empty where there is nothing to say."""
+    """One finding in words; a text is empty if there is nothing to say."""
 
     code: str
     title: str
@@ -89,7 +89,7 @@ def _trial_words(trial: Intervention | None) -> _TrialWords:
     if trial is None:
         return _TrialWords()
     return _TrialWords(
-        metric=split_unit(trial.metric)[0],
+        metric=split_unit(trial.metric)[0].replace(" a frame", " per frame"),  # explanations store 'CPU time a frame'
         before=format_quantity(trial.before.value, trial.unit),
         after=estimate(trial.after, trial.unit),
         moved=moved(trial),

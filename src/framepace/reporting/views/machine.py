@@ -5,11 +5,11 @@ from __future__ import annotations
 from framepace.facts.machine import Machine
 from framepace.units import format_bytes
 
-_RUNTIMES = ("onnxruntime", "onnxruntime-gpu")  # where both are installed, either may be the one that runs
+_RUNTIMES = ("onnxruntime", "onnxruntime-gpu")  # if both are installed, either may be in use
 
 
 def machine_line(machine: Machine) -> str:
-    """The machine in one line: processor, memory, GPUs, system, libraries that matter, and what limits it."""
+    """The machine in one line: processor, memory, GPUs, system, important libraries and limits."""
     parts = [machine.cpu, _cores(machine), format_bytes(machine.memory_bytes)]
     parts += [gpu.name for gpu in machine.gpus]
     parts.append(machine.system)
@@ -42,7 +42,7 @@ def _gpu_rows(machine: Machine) -> list[tuple[str, str]]:
 
 
 def machine_rows(machine: Machine) -> list[tuple[str, str]]:
-    """Everything that was probed, a row for each property."""
+    """All properties of the machine, one row each."""
     libraries = ", ".join(f"{name} {version}" for name, version in machine.libraries.items())
     container = "yes" if machine.container else "no"
     return [

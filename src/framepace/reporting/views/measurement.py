@@ -89,7 +89,7 @@ def _models(summary: Summary) -> Iterator[ModelView]:
 
 
 def budget_sentence(summary: Summary) -> str:
-    """'budget 33.3 ms; p99 9.81 ms [9.12, 10.6], met' or the latency alone where there is no budget."""
+    """'budget 33.3 ms; p99 9.81 ms [9.12, 10.6], met', or the latency alone without a budget."""
     latency = _latency_words(summary.frames)
     if summary.budget is None:
         return latency
@@ -97,7 +97,7 @@ def budget_sentence(summary: Summary) -> str:
 
 
 def _latency_words(frames: ModelSummary) -> str:
-    """The latency in a few words: p99, or the highest percentile below it that the samples carry."""
+    """The latency in a few words: p99, or the highest percentile below it for which there are enough samples."""
     highest = _highest_percentile(frames)
     if highest is not None:
         q, value = highest
@@ -119,7 +119,7 @@ def _numbers(summary: Summary) -> Iterable[tuple[str, str]]:
     if summary.missed is not None:
         yield "over budget", share(summary.missed)
     if summary.process_cpu is not None:
-        yield "CPU a frame", format_ms(summary.process_cpu)
+        yield "CPU per frame", format_ms(summary.process_cpu)
     if summary.neighbours_cpu is not None:
         yield "CPU of others", share(summary.neighbours_cpu)
     if summary.pacer_error:
@@ -187,7 +187,7 @@ def _tier(tier: Tier | None, first: Tier, last: Tier) -> str:
 
 
 def _beside_rows(tiers: Sequence[Tier]) -> Iterator[str]:
-    """What stood beside each tier, where there are several; a key that names no unit is a duration in ns."""
+    """Other quantities during each tier, if there are several tiers. A key without a unit is a duration in ns."""
     if len(tiers) < 2:
         return
     for tier in first_and_last(tiers):
@@ -198,11 +198,11 @@ def _beside_rows(tiers: Sequence[Tier]) -> Iterator[str]:
 
 
 def outlier_sentence(outliers: Sequence[Outlier], outlier_share: float) -> str:
-    """How many requests are far above their tier, the worst of them, and what they coincide with."""
+    """The share of requests far above their tier, the worst one, and what the slowest ones coincide with."""
     if not outliers:
         return share(outlier_share) if outlier_share else "none"
     worst = max(outliers, key=lambda outlier: outlier.latency)
-    counts = Counter(outlier.coincides or "nothing seen" for outlier in outliers)
+    counts = Counter(outlier.coincides or "nothing noticed" for outlier in outliers)
     ranked = sorted(((count, cause) for cause, count in counts.items()), reverse=True)
     causes = ", ".join(f"{count} {cause}" for count, cause in ranked)
     return (

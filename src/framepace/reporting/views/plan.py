@@ -1,4 +1,4 @@
-"""A plan for people: what it changes, what each change does and why it may be there, and what it rests on."""
+"""The view-model of plans: each setting that is not the default, what it does, why it may be there; machine, traces."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BY_FIELD: dict[tuple[str, str], Setting] = {(setting.part, setting.field): sett
 
 @dataclass(frozen=True)
 class PlanLine:
-    """One setting that is not the default: values as they are typed after `--set`, what it does, why it may be there.
+    """One setting that is not the default: its values as typed after `--set`, what it does, why it may be there.
 
     `setting` is '' for what only the plan file can say.
     """
@@ -53,7 +53,7 @@ class PlanView:
 
 
 def plan_view(plan: Plan, this: Machine) -> PlanView:
-    """What `plan` says beyond the defaults, seen from the machine `this`."""
+    """The settings of `plan` that are not the default; `this` is the machine to compare the plan's with."""
     models = [_model(model, several=len(plan.models) > 1) for model in plan.models]
     engine = PlanPart("engine", "how workers run and wait", tuple(_lines("engine", plan.engine, EnginePlan())))
     source_lines = tuple(_lines("source", plan.source, SourcePolicy()))
@@ -109,23 +109,23 @@ def _entry(name: str, key: str, value: Any, prefix: str) -> PlanLine:
 def _target(plan: Plan) -> str:
     budget_ms = plan.target.budget_ms
     if budget_ms is None:
-        return "none: a budget makes it possible to say whether a run meets it (--fps, --p99-ms)"
+        return "none: set one with --fps or --p99-ms to see whether runs meet it"
     target = f"p99 within {format_ms(budget_ms * NS_PER_MS)}"
     if plan.target.p99_ms is None:
         target += " (the frame period)"
     if plan.target.fps is not None:
-        target = f"{plan.target.fps:g} frames a second of each camera, {target}"
+        target = f"{plan.target.fps:g} frames per second per camera, {target}"
     return target
 
 
 def _machine(plan: Plan, this: Machine) -> tuple[str, str]:
-    """What it was made for, and the warning where that is not this machine."""
+    """The machine the plan was made for, and the warning if that is not this one."""
     if plan.machine is None:
-        return "not named: the plan was not measured, or written by hand", ""
+        return "unknown: the plan was not measured, or was written by hand", ""
     if plan.machine == this.fingerprint:
         return f"this one ({machine_line(this)})", ""
     warning = (
-        f"made for another machine ({plan.machine}) than this one ({this.fingerprint}: {machine_line(this)}); "
+        f"made for machine {plan.machine}, not for this one ({this.fingerprint}: {machine_line(this)}); "
         "threads, workers, waiting and batches may be wrong here: measure again with framepace bench or explain"
     )
     return f"another one ({plan.machine})", warning

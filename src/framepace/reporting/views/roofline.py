@@ -1,4 +1,4 @@
-"""The view-model of bounds: how many times its floor each model takes."""
+"""The view-model of bounds: each model's time as a multiple of its floor."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _view(bound: Bound) -> FloorView:
 
 
 def is_timed(bound: Bound) -> bool:
-    """Whether the times of nodes are known."""
+    """Whether the nodes have measured times."""
     return any(node.measured is not None for node in bound.hottest)
 
 
@@ -47,7 +47,7 @@ def floor_text(bound: Bound) -> str:
         text += f" for a batch of {bound.batch}"
     reached = _reached(bound)
     if bound.unknown:
-        reached += f"; the work of {bound.unknown} nodes is not known, so the floor is low"
+        reached += f"; the work of {bound.unknown} nodes is unknown, so the true floor is higher"
     return f"{text} ({bound.limit}; {reached})"
 
 
@@ -61,7 +61,7 @@ def _reached(bound: Bound) -> str:
 
 
 def main_precision(bound: Bound) -> str:
-    """The precision that most of the model's time at the peak is in; there is always a measured one."""
+    """The precision that most of the model's peak time is spent in; its peak is always measured."""
     peaks = bound.ceilings.peaks
     if bound.precision in peaks:
         return bound.precision

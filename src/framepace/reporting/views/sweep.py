@@ -12,7 +12,7 @@ from framepace.facts.sweep import Cell, Sweep
 from framepace.reporting.views.text import optional, share
 from framepace.units import NS_PER_S, format_bytes, format_ms, format_quantity
 
-NUMBERS = ("p50", "p99", "fps", "CPU a frame", "over budget")
+NUMBERS = ("p50", "p99", "fps", "CPU per frame", "over budget")
 DEVICE_NUMBERS = ("kernels", "SM MHz", "W", "overlap", "SM", "DRAM")
 COSTS = ("wall", "at once", "cores", "memory", "device memory", "start-up")  # and each model's time, with strategies
 
@@ -129,7 +129,7 @@ def _numbers(summary: Summary) -> Iterator[tuple[str, str]]:
     yield "p50", optional(_percentile(summary, 50), format_ms)
     yield "p99", optional(_percentile(summary, 99), format_ms) or "few samples"
     yield "fps", format_quantity(summary.throughput, "")
-    yield "CPU a frame", optional(summary.process_cpu, format_ms)
+    yield "CPU per frame", optional(summary.process_cpu, format_ms)
     yield "over budget", optional(summary.missed, share)
     yield "kernels", optional(summary.frames.parts.get("compute"), format_ms)
     if summary.devices:

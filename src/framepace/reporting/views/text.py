@@ -10,7 +10,7 @@ from framepace.units import format_estimate, format_ms, format_quantity, split_u
 
 T = TypeVar("T")
 U = TypeVar("U")
-MANY = 6  # beyond this many, a list becomes its first and last members
+MANY = 6  # a longer list is shown as its first and last members
 
 
 def optional(value: T | None, text: Callable[[T], str]) -> str:

@@ -12,7 +12,7 @@ from framepace.facts.tuning import Candidate, Figures, Goal, Trial, Tuning, deci
 from framepace.reporting.views.text import maybe, optional, plural
 from framepace.units import NS_PER_MS
 
-COLUMNS = ("settings", "measured", "predicted", "p99", "cost a frame")
+COLUMNS = ("settings", "measured", "predicted", "p99", "cost per frame")
 _MJ_PER_J = 1000
 _NOT_KNOWN = "not known"
 
@@ -48,8 +48,7 @@ class TunedRow:
 class TuningView:
     """A tuning in words: the verdict, and its candidates, the best first; `failed` are settings and errors.
 
-    `facts` are pairs of a name and a text, `load` names what candidates differ by in the figure, `cost` what a frame
-    of them takes.
+    `facts` are pairs of name and text; `load` names the figure's measure of load, `cost` that of the cost per frame.
     """
 
     sentence: str
@@ -87,7 +86,7 @@ def _ranked(tuning: Tuning) -> list[int]:
 
 
 def _order(tuning: Tuning, number: int) -> tuple[Any, ...]:
-    """The best first; what was measured before what was not, what kept the budget before what did not."""
+    """Sort key: the best first, then measured before predicted, then met before missed."""
     candidate = tuning.candidates[number]
     trial = _decisive_trial(candidate)
     level = trial.level if trial.met else 0
@@ -95,7 +94,7 @@ def _order(tuning: Tuning, number: int) -> tuple[Any, ...]:
 
 
 def _minimised(goal: Goal, trial: Trial) -> float:
-    """What decides between candidates at one level: the goal's cost, or p99."""
+    """The number that decides between candidates at the same level: the goal's cost, or p99."""
     costs = {"cpu": trial.figures.cpu, "energy": trial.figures.energy}
     cost = costs.get(goal.objective)
     if cost is not None:
@@ -131,24 +130,24 @@ def _sentence(tuning: Tuning, best: TunedRow | None) -> str:
         return "nothing was measured"
     budget = f"p99 within {tuning.goal.p99_ms:.1f} ms"
     if tuning.met is False:
-        return f"the goal is not reached ({budget}); the closest plan: {best.settings}"
+        return f"the goal was not reached ({budget}); closest plan: {best.settings}"
     return f"{best.reached.lstrip('≥')}{_load_words(tuning.goal)}, {budget}: {best.settings}"
 
 
 def _load_words(goal: Goal) -> str:
-    """The load at which the best was reached, to follow its number."""
+    """The load at which the best plan reached its number; follows that number."""
     cameras = goal.cameras or 1
     rate = f" at {goal.fps:g} frames/s each"
     if goal.objective == "cameras":
         return rate
     if goal.objective == "fps":
-        return f" of each of {cameras} cameras" if cameras > 1 else ""
-    return f" a frame with {plural(cameras, 'camera')}{rate}"
+        return f" from each of {cameras} cameras" if cameras > 1 else ""
+    return f" per frame with {plural(cameras, 'camera')}{rate}"
 
 
 def candidate_settings(changes: Mapping[str, Any]) -> str:
-    """'workers=2 batch=4', or that nothing was changed."""
-    return settings.text(changes) or "the plan as given"
+    """'workers=2 batch=4', or 'the original plan' if nothing was changed."""
+    return settings.text(changes) or "the original plan"
 
 
 def _row(tuning: Tuning, number: int) -> TunedRow:
@@ -213,7 +212,7 @@ def _reached(goal: Goal, trials: Sequence[Trial]) -> str:
 
 
 def _relation(trial: Trial, trials: Sequence[Trial]) -> str:
-    """'<' before a level that was missed, '≥' before one that was kept while no higher one was tried in vain."""
+    """'<' before a level that was missed, '≥' before one that held if no higher level was missed."""
     if not trial.met:
         return "<"
     missed_above = any(not other.met and other.level > trial.level for other in trials)
@@ -221,7 +220,7 @@ def _relation(trial: Trial, trials: Sequence[Trial]) -> str:
 
 
 def _small(goal: Goal, figures: Figures) -> str:
-    """The number that the goal makes small."""
+    """The number that the goal minimises, as text."""
     if goal.objective == "energy":
         value = _in_mj(figures.energy)
         return optional(value, "{:.1f} mJ".format) or _NOT_KNOWN
