@@ -6,6 +6,9 @@ from collections.abc import Iterable
 
 from framepace.redaction import redacted
 
+ADVICE = "  what to do: "
+"""How the line of an error begins that says what to do."""
+
 
 class FramepaceError(Exception):
     """Base of every error framepace raises on purpose. Secrets in addresses are hidden in all its parts.
@@ -24,8 +27,8 @@ class FramepaceError(Exception):
         self.got = _without_secrets(got)
         self.expected = _without_secrets(expected)
         self.fix = None if fix is None else redacted(fix)
-        parts = [("got", self.got), ("expected", self.expected), ("what to do", self.fix)]
-        lines = [f"  {name}: {value}" for name, value in parts if value is not None]
+        parts = [("  got: ", self.got), ("  expected: ", self.expected), (ADVICE, self.fix)]
+        lines = [f"{name}{value}" for name, value in parts if value is not None]
         super().__init__("\n".join([self.what, *lines]))
 
 
@@ -44,6 +47,10 @@ class UsageError(FramepaceError):
 
 class PlanError(FramepaceError):
     """A plan file that is malformed or contradicts itself."""
+
+
+class HookNeverWorked(PlanError):
+    """A hook that failed before it succeeded once: this ends the run instead of failing a frame."""
 
 
 class ModelError(FramepaceError):
@@ -74,10 +81,14 @@ class NotEnoughSamples(FramepaceError):
     """A statistic that refuses to answer because the samples are too few."""
 
 
-class NothingSucceeded(FramepaceError):
-    """A run of which every inference failed, or a table of which every cell did."""
+class InferencesFailed(FramepaceError):
+    """A run in which so many inferences failed that its latencies say nothing about the model."""
 
     exit_code = 1
+
+
+class NothingSucceeded(InferencesFailed):
+    """A run of which every inference failed, or a table of which every cell did."""
 
 
 def unknown(kind: str, name: object, names: Iterable[object]) -> UsageError:

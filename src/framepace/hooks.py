@@ -1,6 +1,7 @@
 """Hooks: the user's own functions, named 'module:function' in a plan.
 
-Whatever a hook does is a failed frame and no end of the run: it raises, it calls `sys.exit`, it does not return. The
+A hook that fails on its first call ends the run before anything is measured: it does not do what is asked of it. Later,
+whatever a hook does is a failed frame and no end of the run: it raises, it calls `sys.exit`, it does not return. The
 last is interrupted, which works while it runs Python; a hook that waits in a library for ever ends the process, since
 nothing else does.
 """
@@ -9,14 +10,17 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import inspect
 import sys
+import sysconfig
 import threading
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from framepace.errors import PlanError
+from framepace.errors import HookNeverWorked, PlanError
 from framepace.interrupts import end
 
 LIMIT_S = 30.0  # for one call of a hook; the first one may load what it needs
@@ -26,7 +30,8 @@ _GRACE_S = 3.0  # for an interrupted hook to end
 def load_hook(name: str) -> Callable[..., Any]:
     """The function that 'module:function' names; modules in the current folder can be named too.
 
-    What it raises comes as a PlanError; so does a call that does not return within `LIMIT_S`, and every one after that.
+    What it raises comes as a PlanError, before its first success as HookNeverWorked; so does a call that does not
+    return within `LIMIT_S`, and every one after that.
 
     Raises PlanError saying which part cannot be found.
     """
@@ -59,18 +64,29 @@ class _Guarded:
         self._name = name
         self._hook = hook
         self._late = False
+        self._worked = False
 
     def __call__(self, *arguments: Any) -> Any:
-        """Call the hook. Raises PlanError where it fails."""
+        """Call the hook. Raises HookNeverWorked where it fails before its first success, later PlanError."""
         if self._late:
             raise self._too_late()
         try:
-            return self._watched(arguments)
+            result = self._watched(arguments)
         except _Late:
             self._late = True
             raise self._too_late() from None
         except (Exception, SystemExit) as error:
-            raise PlanError(f"the hook {self._name!r} failed on a frame", got=repr(error)) from error
+            raise self._failed(error, arguments) from error
+        self._worked = True
+        return result
+
+    def _failed(self, error: BaseException, arguments: tuple[Any, ...]) -> PlanError:
+        got = f"{_one_line(error)}, at {_place(self._hook, error)}"
+        if self._worked:
+            return PlanError(f"the hook {self._name!r} failed on a frame", got=got)
+        called = ", ".join(_shown(argument) for argument in arguments)
+        fix = f"correct the function; it is called with ({called})"
+        return HookNeverWorked(f"the hook {self._name!r} failed on its first call", got=got, fix=fix)
 
     def _watched(self, arguments: tuple[Any, ...]) -> Any:
         thread = threading.get_ident()
@@ -85,6 +101,40 @@ class _Guarded:
         return PlanError(
             f"the hook {self._name!r} did not return", got=got, fix="it is called once per frame: return soon"
         )
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join("".join(traceback.format_exception_only(error)).split())
+
+
+def _place(hook: Callable[..., Any], error: BaseException) -> str:
+    """File, line and text where `error` was raised within the user's code; the definition where it never got there."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if Path(frame.filename).is_file() and not _is_installed(frame.filename):
+            return f"{frame.filename}:{frame.lineno}: {frame.line}"
+    try:
+        lines, number = inspect.getsourcelines(hook)
+        return f"{inspect.getsourcefile(hook)}:{number}: {lines[0].strip()}"
+    except (OSError, TypeError):  # made in C, or at run time
+        return repr(hook)
+
+
+def _is_installed(path: str) -> bool:
+    """Whether a file is framepace's own or a library's, and not the user's."""
+    installed = (Path(__file__).parent, sysconfig.get_path("stdlib"))
+    return "site-packages" in path or any(Path(path).is_relative_to(folder) for folder in installed)
+
+
+def _shown(argument: Any) -> str:
+    """What a hook is called with, in a few words: shapes and dtypes in place of numbers."""
+    if isinstance(argument, Mapping):
+        inner = ", ".join(f"{name!r}: {_shown(value)}" for name, value in argument.items())
+        return f"{{{inner}}}"
+    if hasattr(argument, "shape") and hasattr(argument, "dtype"):
+        return f"{argument.dtype} {list(argument.shape)}"
+    if isinstance(argument, str | int | float):
+        return repr(argument)
+    return f"a {type(argument).__name__}"
 
 
 class _Watch:

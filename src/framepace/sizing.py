@@ -17,7 +17,7 @@ from framepace.facts.settings import Case
 from framepace.facts.trace import Trace
 from framepace.facts.workload import Paced, Stop, Workload, load_fps
 from framepace.lab.lab import Lab, uninterrupted
-from framepace.measure.session import clock_for
+from framepace.measure.session import clock_for, one_line
 from framepace.progress import Tell
 from framepace.store import OutputFolder
 from framepace.units import NS_PER_MS
@@ -147,7 +147,7 @@ class _Search:
             if cameras == 1:
                 raise
             self._lab.clear()
-            return CapacityPoint(cameras=cameras, holds=False, late=1.0, seconds=0.0, limited_by=error.what)
+            return CapacityPoint(cameras=cameras, holds=False, late=1.0, seconds=0.0, limited_by=one_line(error))
         self.simulated = trace.meta.simulated
         path = self._lab.path(name)
         return capacity_point(trace, cameras, path=None if path is None else str(path))

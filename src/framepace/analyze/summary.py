@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from framepace.analyze.device import device_summary
+from framepace.analyze.failures import failed_share
 from framepace.analyze.outliers import find_outliers, others_share
 from framepace.analyze.padding import padding, padding_notes
 from framepace.analyze.stages import frame_trace, parts, per_frame_cpu, stages, take
@@ -64,6 +65,8 @@ def summarize(trace: Trace) -> Summary:
         devices=_devices(trace, measured),
         cost=_cost(trace, measured, summary.telemetry),
         padding=shares,
+        failed=failed_share(trace),
+        failure=trace.meta.failure,
         notes=tuple(dict.fromkeys(_notes(trace, summary.frames, shares))),
     )
 
@@ -368,9 +371,9 @@ def _notes(trace: Trace, frames: ModelSummary, shares: Mapping[str, float]) -> I
     if trace.meta.simulated:
         yield "simulated: these durations come from a model of a device, not from measurements"
     yield from trace.meta.notes
-    if not trace.meta.warmup_stable:
+    if not trace.meta.warmup_stable and trace.meta.stopped != "failed":
         yield "warm-up ended by its time limit: the latency level was not stable yet"
-    if not trace.meta.whole:
+    if not trace.meta.whole and trace.meta.stopped != "failed":
         yield f"the run did not end as planned: {trace.meta.stopped}"
     if not frames.requests:
         yield "no request was measured"

@@ -40,6 +40,7 @@ def command(
 ) -> None:
     """Measure models under a stated load and write a trace. Without --fps or --load: back to back."""
     from framepace import api
+    from framepace.analyze.failures import check_failures
     from framepace.reporting import documents
     from framepace.reporting.terminal.layout import show_paths
     from framepace.reporting.terminal.measurement import show_layers, show_machine, show_summary
@@ -70,9 +71,7 @@ def command(
     )
     if not whole(trace, folder):
         sys.exit(2)
-    if trace.meta.stopped == "failed":
-        print(f"error: {trace.meta.notes[0]}", file=sys.stderr)
-        sys.exit(1)
+    check_failures(trace)
     answer(summary.met is not False)
 
 

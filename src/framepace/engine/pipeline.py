@@ -17,7 +17,7 @@ from framepace.backends.base import DeviceTimes, Prepare, Session, Tensors, Work
 from framepace.clock.system import Clock
 from framepace.clock.usage import NOTHING, Usage, thread_usage
 from framepace.engine.packedrows import ROW, Sink
-from framepace.errors import BackendError, DeviceLost, FramepaceError
+from framepace.errors import BackendError, DeviceLost, FramepaceError, HookNeverWorked
 from framepace.facts.plan import ModelPlan
 from framepace.facts.trace import DropCause, Mark, Outcome
 from framepace.facts.workload import Scope
@@ -238,6 +238,8 @@ class Pipeline:
                 _prepare_all(step.prepare, frames, worker.staging(slot))
             flight.started = self._now()
             worker.enqueue(slot, len(frames))
+        except HookNeverWorked:
+            raise
         except Exception as error:
             flight.fail(error)
         flight.enqueued = self._now()
@@ -251,6 +253,8 @@ class Pipeline:
                 outputs = dict(step.worker.wait(flight.slot))
                 flight.finished = self._now()
                 self._hand_out(step, flight, outputs)
+        except HookNeverWorked:
+            raise
         except Exception as error:
             flight.fail(error)
         delivered = self._now()

@@ -6,6 +6,7 @@ from typing import Literal
 
 from framepace.facts.base import Fact
 from framepace.facts.device import DeviceSummary
+from framepace.facts.failure import TOO_MANY, Failure
 
 TierKind = Literal["level", "ramp"]
 Coincidence = Literal["gc", "page faults", "decode", "backlog", "preempted", "neighbours", "pacer"]
@@ -122,7 +123,8 @@ class Summary(Fact, frozen=True, kw_only=True):
     """A trace in numbers. Times in ns, `throughput` in frames per second, `process_cpu` in ns of CPU time per frame.
 
     `padding` is the share of the work that was on frames that were not there, by model that runs fixed batch sizes
-    only; `frames` summarises whole frames (all models of a frame together: from due to the last delivery).
+    only; `frames` summarises whole frames (all models of a frame together: from due to the last delivery). `failed` is
+    the share of the frames that failed, those of the warm-up included, and `failure` says why the first one did.
     """
 
     trace: str
@@ -141,16 +143,26 @@ class Summary(Fact, frozen=True, kw_only=True):
     cost: Cost | None = None
     padding: dict[str, float] = {}
     notes: tuple[str, ...] = ()
+    failed: float = 0.0
+    failure: Failure | None = None
+
+    @property
+    def fails(self) -> bool:
+        """Whether so many frames failed that this is the first thing to say."""
+        return self.failed > TOO_MANY
 
     @property
     def met(self) -> bool | None:
         """Whether p99 keeps the budget; None without a budget, or when too few frames decide it.
 
         Decided when the whole interval of p99 (or of a lower percentile, if that is over already) is on one side, when
-        one frame in twenty came late and five of the effective ones, or when more than half came late.
+        one frame in twenty came late and five of the effective ones, or when more than half came late. Never met where
+        too many failed.
         """
         if self.budget is None:
             return None
+        if self.fails:
+            return False
         late = self.missed or 0.0
         if late > 0.5 or (late > 0.05 and late * self.frames.effective >= 5):
             return False

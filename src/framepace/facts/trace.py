@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from framepace.errors import UsageError
 from framepace.facts.base import Fact
+from framepace.facts.failure import Failure
 from framepace.facts.machine import Machine
 from framepace.facts.model import Layer, ModelSpec
 from framepace.facts.plan import Plan
@@ -146,7 +147,7 @@ class TraceMeta(Fact, frozen=True, kw_only=True):
     reader must see (a truncated video, non-finite outputs); `stopped` is 'running' until the run closes it. `layers`
     holds, by model, how long each layer takes alone, where that was asked for. `batch_sizes` are those of models that
     do not run any number of frames: a batch is padded to the next. `placement` counts, by model, the nodes that run in
-    each place ('cuda', 'cpu') where the library says.
+    each place ('cuda', 'cpu') where the library says. `failure` is the first inference that failed, if any did.
     """
 
     id: str
@@ -165,6 +166,7 @@ class TraceMeta(Fact, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     layers: dict[str, tuple[Layer, ...]] = {}
     placement: dict[str, dict[str, int]] = {}
+    failure: Failure | None = None
     batch_sizes: dict[str, tuple[int, ...]] = {}
     format: str = TRACE_FORMAT
     framepace: str = ""

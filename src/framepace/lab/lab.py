@@ -10,9 +10,10 @@ from typing import Literal
 import msgspec
 from msgspec.structs import replace
 
+from framepace.analyze.failures import check_failures
 from framepace.clock.system import Clock, SystemClock
 from framepace.engine.engine import Engine
-from framepace.errors import NothingSucceeded, StoreError
+from framepace.errors import StoreError
 from framepace.facts.plan import Plan
 from framepace.facts.settings import Case
 from framepace.facts.strategy import strategy_of
@@ -137,7 +138,8 @@ class Lab:
             warmup: instead of the workload's.
             tell: called with slow steps before the run; `say` by default.
 
-        Raises Interrupted after Ctrl-C, NothingSucceeded when every inference failed, and what `measure` does.
+        Raises Interrupted after Ctrl-C, InferencesFailed when more than 1 % of the inferences did, and what `measure`
+        does.
         """
         check()
         timed = replace(case, workload=_timed(case.workload, seconds, warmup))
@@ -160,9 +162,8 @@ class Lab:
             trace = self._run_here(case.plan, case.workload, folder, tell)
         if trace.meta.stopped in ("disk full", "killed"):  # 'killed': not even its meta.json found room at the end
             raise StoreError("the disk is full", got=folder, fix="free some space or name another folder")
-        if trace.meta.stopped == "failed":
-            raise NothingSucceeded(trace.meta.notes[0], fix="run `framepace bench` on it alone to see more")
-        return uninterrupted(trace)
+        check_failures(uninterrupted(trace))
+        return trace
 
     def clear(self) -> None:
         """Close the engines that are kept, so that the next run loads its own on a free device."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -14,8 +14,9 @@ from framepace.backends.base import get_backend
 from framepace.clock.system import Clock, SystemClock
 from framepace.clock.virtual import VirtualClock
 from framepace.engine.engine import Engine
-from framepace.errors import FramepaceError, StoreError
+from framepace.errors import FramepaceError, SourceError, StoreError
 from framepace.facts.address import SECRET_NOT_KEPT, without_secrets
+from framepace.facts.failure import Failure
 from framepace.facts.plan import Plan
 from framepace.facts.trace import Stopped, Trace, TraceMeta
 from framepace.facts.workload import Workload
@@ -155,7 +156,9 @@ class _Run:
             raise
         meta = self._ended(self.state.stopped or "finished", errors)
         if errors and not self.state.succeeded and meta.stopped not in ("interrupted", "device lost"):
-            meta = replace(meta, stopped="failed", notes=(NOTHING_SUCCEEDED + one_line(errors[0]), *meta.notes))
+            kinds = set(_kinds(errors))  # which the first note says
+            others = (note for note in meta.notes if note not in kinds)
+            meta = replace(meta, stopped="failed", notes=(NOTHING_SUCCEEDED + one_line(errors[0]), *others))
         if layers and meta.stopped not in ("interrupted", "failed", "device lost"):
             meta = replace(meta, layers=self.loaded.layers())
         if recorder.error is not None:  # also when it came with the last rows, after the run
@@ -185,9 +188,9 @@ class _Run:
 
     def _ended(self, stopped: Stopped, errors: list[Exception]) -> TraceMeta:
         """The meta of the run as it ended."""
-        first_lines = dict.fromkeys(str(error).splitlines()[0] for error in errors)
-        notes = [*self.meta.notes, *self.frames.notes, *self.loaded.notes, *first_lines]
-        if self.state.warming or not self.warm.stable:
+        notes = [*self.meta.notes, *self.frames.notes, *self.loaded.notes, *_kinds(errors)]
+        unsteady = self.state.warming or not self.warm.stable
+        if unsteady and stopped != "failed":
             notes.append(_UNSTABLE)
         return replace(
             self.meta,
@@ -195,7 +198,26 @@ class _Run:
             warmup_stable=self.warm.stable,
             notes=without_secrets(tuple(notes)),
             startup=dict(self.loaded.startup),
+            failure=without_secrets(_first_failure(errors)),
         )
+
+
+def _kinds(errors: Iterable[Exception]) -> list[str]:
+    """One line for each kind of error, the first one's."""
+    lines: dict[str, str] = {}
+    for error in errors:
+        lines.setdefault(str(error).splitlines()[0], one_line(error))
+    return list(lines.values())
+
+
+def _first_failure(errors: Iterable[Exception]) -> Failure | None:
+    """Why the first request failed, if any did; what sources report is no failure of a request."""
+    for error in errors:
+        if isinstance(error, FramepaceError) and not isinstance(error, SourceError):
+            return Failure(reason=one_line(error), advice=error.fix or "")
+        if not isinstance(error, FramepaceError):
+            return Failure(reason=one_line(error))
+    return None
 
 
 def one_line(error: BaseException) -> str:

@@ -61,6 +61,7 @@ _KEYS: Mapping[type, Mapping[str, str]] = {
         "process_cpu": "process_cpu_ns",
         "neighbours_cpu": "neighbours_cpu_share",
         "pacer_error": "pacer_error_ns",
+        "failed": "failed_share",
     },
     Cost: {
         "startup": "startup_ns",

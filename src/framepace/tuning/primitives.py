@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from framepace.errors import FramepaceError
-from framepace.facts.primitives import comparable
+from framepace.errors import FramepaceError, InferencesFailed
+from framepace.facts.primitives import Primitives, comparable
+from framepace.facts.settings import Case
 from framepace.facts.strategy import strategy_of
 from framepace.predicting.bound import bound
 from framepace.predicting.primitives import measure_primitives
@@ -91,12 +92,25 @@ class PrimitivesPhase:
         case = self._state.case_of(number)
         lab.say(f"measuring the parts of a frame: {settings_text(self._state.candidates[number].settings)}")
         try:
-            primitives = measure_primitives(case, batches=batches, seconds=seconds, clock=lab.clock)
+            primitives = self._primitives(case, batches, seconds)
             self._state.journal.add_primitives(primitives)
             loading = primitives.loading
         except FramepaceError as error:
             self._state.journal.fail(number, error)
         return lab.spent - began - loading
+
+    def _primitives(self, case: Case, batches: Sequence[int], seconds: float) -> Primitives:
+        """The primitives at these batch sizes; at the smallest alone where the model fails at a larger one."""
+        clock = self._state.lab.clock
+        try:
+            return measure_primitives(case, batches=batches, seconds=seconds, clock=clock)
+        except InferencesFailed as error:
+            smallest = min(batches)
+            if smallest == max(batches):
+                raise
+            primitives = measure_primitives(case, batches=(smallest,), seconds=seconds, clock=clock)
+            self._state.refuse_batches(smallest, error)
+            return primitives
 
     def _kinds(self) -> int:
         """How many models of the plan differ in what they take."""

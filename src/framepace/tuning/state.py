@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
@@ -30,6 +32,8 @@ class TuningState:
     limit_s: float
     budget: Budget = BUDGET
     notes: list[str] = field(default_factory=list)
+    largest_batch: int | None = None
+    """The largest batch that the models run; None while nothing is known to fail."""
 
     @property
     def candidates(self) -> list[Candidate]:
@@ -43,6 +47,20 @@ class TuningState:
     def way_of(self, number: int) -> bytes:
         """The way in which a candidate runs its models: candidates of one way have the same primitives and outputs."""
         return msgspec.json.encode([comparable(model) for model in self.case_of(number).plan.models])
+
+    def refuse_batches(self, largest: int, error: Exception) -> None:
+        """Note that batches above `largest` fail, and why: no candidate with one is predicted or measured."""
+        self.largest_batch = largest
+        self.notes.append(f"batches above {largest} are left out: {str(error).splitlines()[0]}")
+        for number, candidate in enumerate(self.candidates):
+            if candidate.error is None and not self.runs(candidate.settings):
+                self.journal.fail(number, error)
+
+    def runs(self, settings: Mapping[str, Any]) -> bool:
+        """Whether the models run the batches that a candidate with these settings makes."""
+        if self.largest_batch is None:
+            return True
+        return all(model.batch.max <= self.largest_batch for model in apply(self.case, settings).plan.models)
 
     def best(self) -> int | None:
         """The number of the best candidate so far."""

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from framepace import values
 from framepace.clock.system import Clock
-from framepace.errors import BackendError, DeviceLost
+from framepace.errors import ADVICE, BackendError, DeviceLost, FramepaceError, NothingSucceeded
 from framepace.facts.settings import Case
 from framepace.facts.tuning import Goal, Objective, Tuning, carried
 from framepace.facts.workload import MOST_CAMERAS
@@ -190,7 +190,8 @@ class _Tuner:
         self._predictions.run()
 
     def _neighbours(self, settings: Mapping[str, Any]) -> list[Settings]:
-        return neighbours(self._state.case, self._space, self._machine, settings)
+        candidates = neighbours(self._state.case, self._space, self._machine, settings)
+        return [candidate for candidate in candidates if self._state.runs(candidate)]
 
     def _result(self, interrupted: bool) -> Tuning:
         state = self._state
@@ -208,7 +209,12 @@ class _Tuner:
         about_files = (text for text in (state.journal.damaged, state.lab.unsaved, state.journal.unsaved) if text)
         return replace(tuning, notes=(*tuning.notes, *about_files))
 
-    def _nothing_measured(self) -> BackendError:
+    def _nothing_measured(self) -> FramepaceError:
         errors = [candidate.error for candidate in self._state.candidates if candidate.error is not None]
-        fix = "use a longer --time-limit, or see the error"
-        return BackendError("no plan could be measured", got=next(iter(errors), "no time was left"), fix=fix)
+        if not errors:
+            fix = "give it a longer --time-limit"
+            return BackendError("no plan could be measured", got="no time was left", fix=fix)
+        reason, *lines = errors[0].splitlines()
+        advice = (line.removeprefix(ADVICE) for line in lines if line.startswith(ADVICE))
+        fix = next(advice, "`framepace bench` on it alone shows more")
+        return NothingSucceeded("no plan could be measured", got=reason, fix=fix)

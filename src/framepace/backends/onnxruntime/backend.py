@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from framepace.backends.base import Backend, Session, Tensors, Worker
 from framepace.backends.onnxruntime import cuda as ort_cuda
+from framepace.backends.onnxruntime.failures import NO_LOG, advice, inference_error
 from framepace.backends.options import checked
 from framepace.clock.system import Clock
 from framepace.devices import cuda
 from framepace.errors import (
-    BackendError,
     DeviceLost,
     DeviceMemoryError,
     FramepaceError,
@@ -111,7 +111,7 @@ def _session_options(model: ModelPlan) -> Any:
 
     chosen = model.options
     options = ort.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = NO_LOG
     options.intra_op_num_threads = model.threads
     _set_spinning(options, model.spinning)
     options.inter_op_num_threads = int(chosen.get("inter_threads", 0))
@@ -247,23 +247,40 @@ class _CpuWorker(Worker):
         self._inputs = {t.name: _input(t, resolved) for t in resolved.inputs}
         self._full = max((len(a) for name, a in self._inputs.items() if name in self._batched), default=0)
         self._names = [tensor.name for tensor in spec.outputs]
+        self._others = [name for name in self._inputs if resolved.image is None or name != resolved.image.name]
+        self._advice: str | None = None
         self._outputs: dict[str, NDArray[Any]] = {}
 
     def staging(self, slot: int) -> Tensors:
         return self._inputs
 
     def enqueue(self, slot: int, count: int) -> None:
-        feed = self._inputs
-        if count < self._full:
-            feed = {name: array[:count] if name in self._batched else array for name, array in feed.items()}
         try:
-            results = self._session.run(self._names, feed)
+            results = self._session.run(self._names, self._feed(count))
         except Exception as error:  # as above
-            raise BackendError("inference failed in ONNX Runtime", got=_message(error)) from error
+            raise inference_error(str(error), self._advise(count)) from error
         self._outputs = dict(zip(self._names, results, strict=True))
 
     def wait(self, slot: int) -> Tensors:
         return self._outputs
+
+    def _feed(self, count: int) -> Tensors:
+        if count >= self._full:
+            return self._inputs
+        return {name: array[:count] if name in self._batched else array for name, array in self._inputs.items()}
+
+    def _advise(self, count: int) -> str:
+        """What to do about a failure, found out once."""
+        if self._advice is None:
+            self._advice = advice(count, self._runs_alone, self._others)
+        return self._advice
+
+    def _runs_alone(self) -> bool:
+        try:
+            self._session.run(self._names, self._feed(1))
+        except Exception:  # as above
+            return False
+        return True
 
 
 def _input(tensor: TensorSpec, resolved: Resolved) -> NDArray[Any]:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from framepace.backends.base import Worker
 from framepace.backends.deviceworker import DeviceWorker, Produced, Slot, compute_stream
+from framepace.backends.onnxruntime.failures import NO_LOG, advice, inference_error
 from framepace.devices import cuda
 from framepace.devices.protocol import Stream
-from framepace.errors import BackendError, UsageError
+from framepace.errors import BackendError, DeviceLost, DeviceMemoryError, FramepaceError, UsageError
 from framepace.facts.model import Layer, TensorSpec
 from framepace.facts.plan import ModelPlan
 from framepace.models.spec import Resolved
@@ -149,7 +150,7 @@ def preload(ort: Any) -> None:
             "pip install --force-reinstall --no-deps onnxruntime-gpu"
         )
         raise UsageError("this onnxruntime has no CUDA provider", got=f"onnxruntime {ort.__version__}", fix=fix)
-    ort.set_default_logger_severity(4)  # its errors come as exceptions too
+    ort.set_default_logger_severity(NO_LOG)
     with contextlib.suppress(Exception), contextlib.redirect_stdout(None):
         ort.preload_dlls()
 
@@ -210,7 +211,7 @@ class _Launch:
         try:
             self._on.session.run_with_iobinding(binding, options)
         except Exception as error:  # ONNX Runtime raises many of its own classes, none of them public
-            raise cuda.translate(error, "ONNX Runtime ran an inference") from error
+            raise _failed(error, count, self._resolved) from error
         if self._bound:
             return None
         return {name: _produced(value) for name, value in zip(self._names, binding.get_outputs(), strict=True)}
@@ -281,11 +282,21 @@ def _largest_outputs(ort: Any, session: Any, resolved: Resolved) -> tuple[Tensor
     try:
         results = session.run(None, _zeros(resolved), options)
     except Exception as error:  # ONNX Runtime raises many of its own classes, none of them public
-        raise cuda.translate(error, "its first inference") from error
+        raise _failed(error, max(1, len(resolved.batched)), resolved) from error
     return tuple(
         TensorSpec(name=out.name, dtype=array.dtype.name, shape=array.shape)
         for out, array in zip(session.get_outputs(), results, strict=True)
     )
+
+
+def _failed(error: Exception, count: int, resolved: Resolved) -> FramepaceError:
+    """The error for an inference of `count` items: the device's where it is to blame, else the library's."""
+    translated = cuda.translate(error, "ONNX Runtime ran an inference")
+    if isinstance(translated, DeviceLost | DeviceMemoryError) or "CUDA" in str(error):
+        return translated
+    image = resolved.image
+    others = [t.name for t in resolved.inputs if image is None or t.name != image.name]
+    return inference_error(str(error), advice(count, lambda: True, others))
 
 
 def _produced(value: Any) -> Produced:

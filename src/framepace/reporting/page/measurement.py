@@ -51,6 +51,9 @@ def _run_as(trace: Trace) -> tuple[object, object]:
 
 def _headline(view: SummaryView) -> Iterator[str]:
     """The sentence, the numbers and the notes."""
+    if view.failure:
+        yield tag("p", view.failure, "lead bad")
+        yield tag("p", view.advice, "note")
     yield tag("p", view.sentence, "lead")
     yield tiles(view.numbers)
     yield from (tag("p", note, "note") for note in view.notes)

@@ -75,7 +75,7 @@ def _verdict(view: SummaryView | None, explanation: Explanation | None) -> tuple
     if explanation is not None:
         return explanation.verdict, explanation.met
     if view is not None:
-        return view.sentence, view.met
+        return view.headline, view.met
     return "nothing was measured", None
 
 

@@ -25,7 +25,7 @@ from framepace.reporting.terminal.layout import (
 )
 from framepace.reporting.views.device import LAYERS_SHOWN, layer_rows
 from framepace.reporting.views.machine import machine_line
-from framepace.reporting.views.measurement import ModelView, PercentileRow, summary_view
+from framepace.reporting.views.measurement import ModelView, PercentileRow, SummaryView, summary_view
 
 _NAME = 48  # cells of a layer's name: fused layers are named by all they hold
 
@@ -38,7 +38,9 @@ def show_machine(out: Console, machine: Machine) -> None:
 def show_summary(out: Console, summary: Summary) -> None:
     """A trace in numbers: the sentence, key numbers, then each model with percentiles, stages, tiers and outliers."""
     view = summary_view(summary)
-    out.print(Text(view.sentence, style=MET_STYLES[view.met]))
+    _show_headline(out, summary, view)
+    if view.failure and not summary.frames.requests:
+        return
     out.print(Columns([Text(f"{name} {text}", style="dim") for name, text in view.numbers], padding=(0, 2)))
     frames, *models = view.models
     parts = [_model(frames, is_ascii(out))]
@@ -50,6 +52,18 @@ def show_summary(out: Console, summary: Summary) -> None:
         out.print()
         out.print(part)
     show_notes(out, view.notes)
+
+
+def _show_headline(out: Console, summary: Summary, view: SummaryView) -> None:
+    """The sentence; before it, what failed and what to do about it."""
+    if not view.failure:
+        out.print(Text(view.sentence, style=MET_STYLES[view.met]))
+        return
+    out.print(Text(view.failure, style=MET_STYLES[False]))
+    if view.advice:
+        out.print(Text(f"what to do: {view.advice}"))
+    if summary.frames.requests:
+        out.print(Text(f"of those that did not fail: {view.sentence}", style="dim"))
 
 
 def show_layers(out: Console, layers: Mapping[str, Sequence[Layer]]) -> None:

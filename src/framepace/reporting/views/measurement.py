@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from framepace.facts.failure import failure_words
 from framepace.facts.summary import Estimate, ModelSummary, Outlier, Percentile, StageShare, Summary, Tier
 from framepace.reporting.views.device import device_rows
 from framepace.reporting.views.text import estimate, first_and_last, share, split_interval
@@ -52,16 +53,26 @@ class ModelView:
 
 @dataclass(frozen=True)
 class SummaryView:
-    """A trace in words: the sentence people read first, key numbers as (name, text), and its models."""
+    """A trace in words: the sentence people read first, key numbers as (name, text), and its models.
+
+    `failure` comes before the sentence where too many frames failed, with what to do about it; else both are ''.
+    """
 
     trace: str
     scope: str
     sentence: str
+    failure: str
+    advice: str
     met: bool | None
     numbers: tuple[tuple[str, str], ...]
     models: tuple[ModelView, ...]
     devices: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
+
+    @property
+    def headline(self) -> str:
+        """The one sentence of the trace."""
+        return self.failure or self.sentence
 
 
 def summary_view(summary: Summary) -> SummaryView:
@@ -70,6 +81,8 @@ def summary_view(summary: Summary) -> SummaryView:
         trace=summary.trace,
         scope=summary.scope,
         sentence=budget_sentence(summary),
+        failure=_failure(summary),
+        advice=_advice(summary),
         met=summary.met,
         numbers=tuple(_numbers(summary)),
         models=tuple(_models(summary)),
@@ -94,6 +107,19 @@ def budget_sentence(summary: Summary) -> str:
     if summary.budget is None:
         return latency
     return f"budget {format_ms(summary.budget)}; {latency}{_BUDGET_WORDS[summary.met]}"
+
+
+def _failure(summary: Summary) -> str:
+    """'36.4 % of the frames failed: REASON', where that is the first thing to say."""
+    if not summary.fails:
+        return ""
+    return failure_words(summary.failed, summary.failure)
+
+
+def _advice(summary: Summary) -> str:
+    if not summary.fails or summary.failure is None:
+        return ""
+    return summary.failure.advice
 
 
 def _latency_words(frames: ModelSummary) -> str:

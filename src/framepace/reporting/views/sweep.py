@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from framepace.errors import ADVICE
 from framepace.facts import settings
 from framepace.facts.device import DeviceSummary
 from framepace.facts.summary import Cost, Summary
@@ -97,8 +98,11 @@ def _row(cell: Cell, texts: Mapping[str, str], names: Sequence[str], numbers: Se
 
 
 def _unmeasured_row(cell: Cell, values: tuple[str, ...], numbers: int) -> CellRow:
-    """The settings and the first line of the error."""
-    error = (cell.error or "not measured").splitlines()[0]
+    """The settings, the first line of the error and what to do about it."""
+    error, *rest = (cell.error or "not measured").splitlines()
+    for line in rest:
+        if line.startswith(ADVICE):
+            error = f"{error}; {line.strip()}"
     return CellRow(values, ("",) * numbers, None, None, None, None, error)
 
 
