@@ -23,7 +23,8 @@ from framepace.facts.workload import Paced, Stop, Warmup
 from framepace.feeds.arrivals import Interleaved
 from framepace.feeds.batchrules import BatchRule, DeadlineRule
 from framepace.feeds.deadline import DeadlineBatcher, DeadlineFeed
-from framepace.feeds.feed import Feed, InlineFeed
+from framepace.feeds.feed import Feed
+from framepace.feeds.inline import InlineFeed
 from framepace.feeds.pacer import Pacer
 from framepace.feeds.runstate import RunState
 from framepace.measure.load import Open

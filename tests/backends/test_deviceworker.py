@@ -18,7 +18,7 @@ from framepace.facts.trace import Column, DropCause, Outcome
 from framepace.facts.workload import Closed, Load, Paced
 from framepace.feeds.arrivals import Interleaved
 from framepace.feeds.batchrules import BatchRule
-from framepace.feeds.feed import InlineFeed
+from framepace.feeds.inline import InlineFeed
 from framepace.feeds.pacer import Pacer
 from framepace.measure.load import arrivals
 from framepace.models.spec import Resolved

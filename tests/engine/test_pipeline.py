@@ -11,7 +11,7 @@ from framepace.facts.trace import Column, DropCause, Mark, Outcome
 from framepace.facts.workload import Closed, Delay, Load, Paced
 from framepace.feeds.arrivals import Interleaved
 from framepace.feeds.batchrules import BatchRule
-from framepace.feeds.feed import InlineFeed
+from framepace.feeds.inline import InlineFeed
 from framepace.feeds.pacer import Pacer
 from framepace.feeds.runstate import RunState
 from framepace.measure.load import arrivals

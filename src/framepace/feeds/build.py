@@ -9,7 +9,8 @@ from framepace.facts.plan import Plan
 from framepace.feeds.arrivals import Arrivals, Interleaved, Lane
 from framepace.feeds.batchrules import BatchRule, DeadlineRule
 from framepace.feeds.deadline import DeadlineBatcher, DeadlineFeed
-from framepace.feeds.feed import Feed, InlineFeed, OnDrop, PictureSource
+from framepace.feeds.feed import Feed, OnDrop, PictureSource
+from framepace.feeds.inline import InlineFeed
 from framepace.feeds.pacer import Pacer
 from framepace.feeds.stream import StreamFeed
 from framepace.feeds.window import WindowBatcher

@@ -14,9 +14,10 @@ from typing import Literal, NamedTuple
 
 from framepace.feeds.arrivals import Arrivals
 from framepace.feeds.batchcosts import BatchCosts
-from framepace.feeds.batchrules import NEVER, DeadlineRule, in_order
+from framepace.feeds.batchrules import NEVER, DeadlineRule
 from framepace.feeds.feed import Feed, PictureSource
 from framepace.feeds.pacer import NAP_NS, Idle, Pacer
+from framepace.feeds.sourceorder import next_frames
 from framepace.video.frame import Frame
 
 _ENDED: Literal["source ended"] = "source ended"
@@ -95,7 +96,7 @@ class DeadlineBatcher:
         """The sources whose next frames are taken, in order."""
         flying = len(self._flights)
         late = self.rule.late(now, self.costs, flying)
-        order = in_order(waiting, self.rule.size, late, self._turns, self._taken)
+        order = next_frames(waiting, self.rule.size, late, self._turns, self._taken)
         size = self.rule.takes(now, [due for due, _ in order], self.costs, flying)
         sources = [source for _, source in order[:size]]
         for source in sources:

@@ -1,0 +1,160 @@
+"""The feed whose workers wait for the due time and read the sources themselves: no hand-over between threads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import count, takewhile
+
+from framepace.feeds.arrivals import Arrivals
+from framepace.feeds.batchrules import BatchRule
+from framepace.feeds.feed import Feed, PictureSource
+from framepace.feeds.pacer import Idle, Pacer
+from framepace.video.frame import Frame
+
+
+class _Numbers:
+    """0, 1, 2, ...: each drawn once, by any thread; one that was not used is put back and drawn first."""
+
+    def __init__(self) -> None:
+        self._next = count()
+        self._returned: list[int] = []
+
+    def draw(self) -> int:
+        """The lowest number left; list and counter are atomic in CPython, and no number is ever in both."""
+        try:
+            return self._returned.pop()
+        except IndexError:
+            return next(self._next)
+
+    def put_back(self, number: int) -> None:
+        """Let `number` be drawn again."""
+        self._returned.append(number)
+
+    def start(self, number: int) -> None:
+        """Continue from `number`; for the caller that holds the lock of batches."""
+        self._next = count(number)
+
+
+class InlineFeed(Feed):
+    """The worker waits for the due time and reads the source itself; frames arrive at the sources in turn.
+
+    Batches wait for company by `rule`, one worker at a time.
+    """
+
+    def __init__(self, sources: Sequence[PictureSource], arrivals: Arrivals, rule: BatchRule, pacer: Pacer) -> None:
+        lock = pacer.clock.lock
+        self._sources = sources
+        self._arrivals = arrivals
+        self._rule = rule
+        self._pacer = pacer
+        self._now = pacer.clock.now
+        self._state = pacer.state
+        self._numbers = _Numbers()
+        self._batching = lock()
+        self._reading = [lock() for _ in sources]
+
+    def take(self, idle: Idle | None, wait: bool = True) -> list[Frame] | None:
+        """See Feed. A single-frame batch needs no lock: each worker draws its own number."""
+        if self._rule.size > 1:
+            return self._take_batch(idle, wait)
+        number = self._numbers.draw()
+        if not wait and not self._ready(number):
+            return self._not_ready(number)
+        frame = self._frame(number, idle)
+        if frame is None:
+            return None
+        return [frame]
+
+    def _take_batch(self, idle: Idle | None, wait: bool) -> list[Frame] | None:
+        """A bulk load is drawn by batches, any other by frames."""
+        bulk = self._arrivals.bulk
+        with self._batching:
+            number = self._numbers.draw()
+            first = number
+            if bulk:
+                first *= self._rule.size
+            if not wait and not self._batch_ready(first):
+                return self._not_ready(number)
+            if bulk:
+                return self._bulk(first, idle)
+            return self._window(first, idle)
+
+    def _not_ready(self, number: int) -> list[Frame] | None:
+        self._numbers.put_back(number)
+        if self._state.stopped is not None:
+            return None
+        return []
+
+    def _ready(self, number: int) -> bool:
+        """Whether frame `number` could be taken now without waiting."""
+        due = self._arrivals.peek(number, self._state)
+        return due is not None and due <= self._now() and self._state.stopped is None
+
+    def _batch_ready(self, number: int) -> bool:
+        """Whether a batch from frame `number` on could be taken now without waiting."""
+        if not self._ready(number):
+            return False
+        if self._arrivals.bulk:
+            return True
+        now = self._now()
+        dues = (self._arrivals.peek(number + place, self._state) for place in range(self._rule.size))
+        arrived = list(takewhile(lambda due: due is not None and due <= now, dues))
+        oldest = arrived[0]
+        return oldest is not None and self._rule.waits_until(now, oldest, len(arrived)) is None
+
+    def _frame(self, number: int, idle: Idle | None) -> Frame | None:
+        available = self._now()
+        if self._state.stopped is not None:
+            return None
+        due = self._arrivals.due(number, self._state)
+        if due is None or (due > available and not self._pacer.until(due, idle)):
+            return None
+        return self._read(number, due, available)
+
+    def _read(self, number: int, due: int, available: int) -> Frame | None:
+        source = number % len(self._sources)
+        with self._reading[source]:
+            captured = self._now()
+            picture = self._sources[source].read()
+        decoded = self._now()
+        if picture is None:
+            self._state.stop("source ended")
+            return None
+        return Frame(number, source, due, available, captured, decoded, decoded, picture)
+
+    def _bulk(self, first: int, idle: Idle | None) -> list[Frame] | None:
+        frame = self._frame(first, idle)
+        if frame is None:
+            return None
+        others = (self._read(first + place, frame.due, frame.available) for place in range(1, self._rule.size))
+        return [frame, *(other for other in others if other is not None)]
+
+    def _window(self, first: int, idle: Idle | None) -> list[Frame] | None:
+        frame = self._frame(first, idle)
+        if frame is None:
+            return None
+        frames = [frame]
+        while self._joins(first + len(frames), frames, idle):
+            frame = self._frame(first + len(frames), idle)
+            if frame is None:
+                break
+            frames.append(frame)
+        self._numbers.start(first + len(frames))
+        return frames
+
+    def _joins(self, number: int, frames: list[Frame], idle: Idle | None) -> bool:
+        """Whether arrival `number` joins the batch; otherwise the batch's waiting time has passed on return."""
+        if len(frames) >= self._rule.size:
+            return False
+        due = self._arrivals.due(number, self._state)
+        now = self._now()
+        if due is not None and due <= now:
+            return True
+        closes = self._rule.waits_until(now, frames[0].due, len(frames))
+        if closes is None:
+            return False
+        if due is not None and due <= closes:
+            return True
+        # No frame comes in time, but a batcher does not know the future: it waits its window out.
+        self._pacer.until(closes, idle)
+        return False
