@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +12,9 @@ from hypothesis import strategies as st
 
 from framepace.clock.system import Clock, SystemClock
 from framepace.clock.virtual import NEVER, VirtualClock
+from framepace.facts.plan import EnginePlan, ModelPlan, Plan
+from framepace.facts.workload import Paced, Stop, Workload
+from framepace.measure.session import measure
 
 Work = Callable[[], None]
 
@@ -223,6 +227,50 @@ def test_threads_that_wait_for_each_other_are_told_and_the_clock_can_be_used_aga
     assert [type(error) for error in errors] == [RuntimeError, RuntimeError]
     assert not crew(clock, lambda: clock.sleep_until(10), lambda: clock.sleep_until(20))
     assert clock.now() == 20
+
+
+def test_nobody_waits_for_a_thread_that_will_not_come() -> None:
+    """Those that wait for it are told, and who comes later is too; a run that begins anew runs as ever."""
+    clock = VirtualClock()
+    errors: list[BaseException] = []
+
+    def join(index: int) -> None:
+        try:
+            with clock.joined(index, 3):
+                pytest.fail("not all have joined")
+        except threading.BrokenBarrierError as error:
+            errors.append(error)
+
+    first = threading.Thread(target=join, args=(0,), daemon=True)
+    first.start()
+    clock.abandon()
+    join(1)
+    first.join(timeout=20)
+    assert len(errors) == 2
+    clock.begin()
+    assert not crew(clock, lambda: clock.sleep_until(10), lambda: clock.sleep_until(20))
+    assert clock.now() == 20
+
+
+class _Late(VirtualClock):
+    """A clock whose first worker fails before it joins."""
+
+    @contextmanager
+    def joined(self, index: int, of: int) -> Iterator[None]:
+        """See Clock."""
+        if index == 0:
+            raise MemoryError("no more")
+        with super().joined(index, of):
+            yield
+
+
+def test_a_worker_that_fails_before_it_joins_ends_the_run() -> None:
+    """The other workers, and the threads of the sources, do not wait for it."""
+    model = ModelPlan(name="net", model="null", backend="simulated", options={"device": "ideal"})
+    engine = EnginePlan(workers=3, decode="thread")
+    workload = Workload(load=Paced(fps=100), scope="stream", stop=Stop(count=30))
+    with pytest.raises(MemoryError, match="no more"):
+        measure(Plan(models=(model,), engine=engine), workload, clock=_Late())
 
 
 def test_a_thread_alone_that_waits_for_nothing_is_told() -> None:

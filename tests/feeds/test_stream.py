@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from framepace.clock.system import SystemClock
+from framepace.clock.system import Clock, SystemClock
 from framepace.clock.virtual import VirtualClock
 from framepace.errors import SourceError, UsageError
 from framepace.facts.plan import EnginePlan, Plan, SourcePolicy
@@ -165,6 +165,28 @@ def test_a_source_that_fails_ends_alone() -> None:
     assert list(feed.errors) == [1]
 
 
+class _Faulty(_Ending):
+    """A source with a fault that nobody expects."""
+
+    def read(self) -> int | None:
+        """Never a picture."""
+        raise OSError("the camera is on fire")
+
+
+def test_a_source_that_fails_as_nobody_expects_is_named_too() -> None:
+    """Whatever it raises is kept as the error of that source; the other one is read to its end."""
+    clock = VirtualClock()
+    parts = [Recorded(np.arange(6), 0)] * 2
+    feed = StreamFeed([_Ending(6), _Faulty(2)], parts, Asked(), SourcePolicy(buffer=64),
+                      Pacer(EnginePlan(), clock, run_state(100)), ignored)  # fmt: skip
+    with feed, clock.joined(0, 1):
+        taken = list(iter(lambda: feed.take(None) or [], []))
+    assert sum(map(len, taken)) == 6
+    (error,) = feed.errors.values()
+    assert isinstance(error, SourceError)
+    assert "OSError: the camera is on fire" in str(error)
+
+
 def test_nothing_is_read_before_a_feed_is_entered_nor_after_it_is_left() -> None:
     """Threads are made on entering and have ended on leaving."""
     source = _Ending(10**9)
@@ -232,7 +254,8 @@ def test_an_open_batch_is_one_for_all_workers() -> None:
     assert until is None
 
 
-def test_a_source_thread_that_cannot_start_ends_those_that_did(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("clock", [SystemClock(), VirtualClock()])
+def test_a_source_thread_that_cannot_start_ends_those_that_did(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
     """A system without room for one more thread: no source is still read when the error arrives."""
     start = threading.Thread.start
 
@@ -242,7 +265,7 @@ def test_a_source_thread_that_cannot_start_ends_those_that_did(monkeypatch: pyte
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    pacer = Pacer(EnginePlan(), SystemClock(), run_state(10**6))
+    pacer = Pacer(EnginePlan(), clock, run_state(10**6))
     arrivals = [Recorded(np.zeros(10**6, dtype=np.int64), 0) for _ in range(3)]  # frames without end, in full buffers
     sources = [_Ending(10**6) for _ in arrivals]
     feed = StreamFeed(sources, arrivals, Asked(), SourcePolicy(), pacer, lambda frame, cause: None)

@@ -81,6 +81,7 @@ def _run() -> int:
     """Run the command that the arguments name; its exit code."""
     from framepace.errors import FramepaceError
 
+    _spare_memory()
     try:
         from framepace import interrupts
         from framepace.cli.app import app
@@ -102,6 +103,23 @@ def _run() -> int:
     except Exception as error:
         print(f"error: {_failure(error)}", file=sys.stderr)
         return 2
+
+
+def _spare_memory() -> None:
+    """Where address space is limited (`ulimit -v`), let OpenBLAS compute with one thread.
+
+    With more, each takes 32 MiB while NumPy and SciPy are loaded, and one that gets none asks for ever.
+    """
+    if _memory_is_limited():
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def _memory_is_limited() -> bool:
+    try:
+        import resource
+    except ImportError:  # no such limits here
+        return False
+    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
 
 
 def _code(error: SystemExit) -> int:
@@ -141,8 +159,10 @@ def _failure(error: Exception) -> str:
     if os.environ.get(TRACEBACK):
         traceback.print_exception(error)
     got = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
-    if isinstance(error, ImportError) and ("map segment" in got or "allocate memory" in got):
+    if isinstance(error, ImportError) and ("map segment" in got or "allocate memory" in got or _memory_is_limited()):
         return str(FramepaceError("a library cannot be loaded", got=got, fix="raise 'ulimit -v' or free memory"))
+    if isinstance(error, RuntimeError) and "start new thread" in got:
+        return str(FramepaceError("the system refused", got="no more threads", fix="raise 'ulimit -u' and 'ulimit -v'"))
     fix = f"this is a bug in framepace: please report it, with the traceback that {TRACEBACK}=1 prints"
     return str(FramepaceError("framepace failed", got=got, fix=fix))
 

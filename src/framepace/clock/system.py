@@ -72,6 +72,12 @@ class Clock(Protocol):
         To be called before the workers join, who then also wait for these threads.
         """
 
+    def begin(self) -> None:
+        """A run begins, whose threads will join; what was reserved or abandoned before is forgotten."""
+
+    def abandon(self) -> None:
+        """A thread of the run will not join: who waits for it or joins later raises threading.BrokenBarrierError."""
+
     def awake(self) -> AbstractContextManager[None]:
         """Within it the core of the calling thread does not halt while the thread sleeps.
 
@@ -133,6 +139,12 @@ class SystemClock:
     def reserve(self, count: int) -> Sequence[AbstractContextManager[None]]:
         """Places that ask nothing of who enters them."""
         return [nullcontext() for _ in range(count)]
+
+    def begin(self) -> None:
+        """Nothing to do: nobody waits for others to join."""
+
+    def abandon(self) -> None:
+        """Nothing to do: nobody waits for others to join."""
 
     def awake(self) -> AbstractContextManager[None]:
         """Nothing: see engine.corekeeper."""

@@ -51,6 +51,7 @@ class VirtualClock:
         self._workers: int | None = None  # known once the first worker joins
         self._lock = threading.Lock()
         self._stuck = False
+        self._abandoned = False
 
     def now(self) -> int:
         """Virtual time in ns."""
@@ -102,6 +103,21 @@ class VirtualClock:
             self._reserved += count
         return [self._taking_part((True, number)) for number in range(first, first + count)]
 
+    def begin(self) -> None:
+        """See Clock."""
+        with self._lock:
+            self._abandoned = False
+            self._reserved = 0
+            self._workers = None
+
+    def abandon(self) -> None:
+        """See Clock."""
+        with self._lock:
+            self._abandoned = True
+            for thread in self._joining:
+                thread.turn.release()
+            self._joining = []
+
     @contextmanager
     def awake(self) -> Iterator[None]:
         """The calling thread's core does not halt while the thread sleeps, as with a keeper beside it."""
@@ -124,21 +140,30 @@ class VirtualClock:
     @contextmanager
     def _taking_part(self, order: tuple[bool, int]) -> Iterator[None]:
         thread = self._current()
-        with self._lock:
-            thread.order = order
-            thread.turn = threading.Semaphore(0)
-            self._joining.append(thread)
-            self._start_when_all_joined()
+        self._join(thread, order)
         try:
-            self._resume(thread)
+            self._go_on(thread)
             yield
         finally:
             self._crew.remove(thread)
             if self._crew and not self._stuck:
                 self._choose().turn.release()
 
+    def _join(self, thread: _Thread, order: tuple[bool, int]) -> None:
+        """Block until all have joined and it is the turn of `thread`. Raises BrokenBarrierError after `abandon`."""
+        with self._lock:
+            thread.order = order
+            thread.turn = threading.Semaphore(int(self._abandoned))
+            self._joining.append(thread)
+            self._start_when_all_joined()
+        thread.turn.acquire()
+        if thread not in self._crew:
+            raise threading.BrokenBarrierError
+
     def _start_when_all_joined(self) -> None:
         """Let the first thread go once every worker and every reserved thread is there; called with the lock held."""
+        if self._abandoned:
+            self._joining = []
         if self._workers is None or len(self._joining) < self._workers + self._reserved:
             return
         self._crew = sorted(self._joining, key=lambda thread: thread.order)
@@ -185,6 +210,10 @@ class VirtualClock:
     def _resume(self, thread: _Thread) -> None:
         """Block until it is the turn of `thread`, the calling one."""
         thread.turn.acquire()
+        self._go_on(thread)
+
+    def _go_on(self, thread: _Thread) -> None:
+        """It is the turn of `thread`."""
         thread.when = None
         if self._stuck:
             raise RuntimeError(_STUCK)

@@ -247,6 +247,7 @@ class _Crew:
 
     def run(self, workers: int) -> None:
         """Work until the feed ends; raises what ended a worker."""
+        self._engine.clock.begin()
         self._began = self._engine.clock.now()
         # An event loop gets its own thread: the calling one may run a loop already (a notebook's does).
         if workers == 1 and not strategy_of(self._engine.plan.engine).needs_own_loop:
@@ -280,6 +281,7 @@ class _Crew:
             self._run.state.stop("failed")
             if self._barrier is not None:
                 self._barrier.abort()
+            self._engine.clock.abandon()
 
     def _work(self, number: int) -> None:
         plan = self._engine.plan.engine

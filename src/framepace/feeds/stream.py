@@ -6,11 +6,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from itertools import count
 from typing import Protocol
 
-from framepace.errors import FramepaceError
+from framepace.errors import FramepaceError, SourceError
 from framepace.facts.plan import SourcePolicy
 from framepace.facts.trace import DropCause
 from framepace.feeds.arrivals import Arrivals
@@ -86,6 +86,7 @@ class StreamFeed(Feed):
                 thread.start()
                 self._threads.append(thread)
         except BaseException:  # the system has no more threads: those that run end before their sources are closed
+            self._clock.abandon()
             self.__exit__()
             raise
         return self
@@ -147,11 +148,13 @@ class StreamFeed(Feed):
 
     def _serve(self, source: int, place: AbstractContextManager[None]) -> None:
         """The thread of a source."""
-        with place:
+        with suppress(threading.BrokenBarrierError), place:  # where the run does not begin
             try:
                 self._read_all(source)
             except FramepaceError as error:
                 self._errors[source] = error
+            except Exception as error:
+                self._errors[source] = _unexpected(source, error)
             finally:
                 with self._changed:
                     self._alive -= 1
@@ -214,3 +217,8 @@ class StreamFeed(Feed):
             self._changed.wait(NAP_NS / NS_PER_S)
             self._held_up -= 1
         return True
+
+
+def _unexpected(source: int, error: Exception) -> SourceError:
+    """What no source is expected to raise, as the error of that source."""
+    return SourceError(f"source {source} failed", got=f"{type(error).__name__}: {error}")
