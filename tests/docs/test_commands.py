@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 from typer.main import get_command
 
 from framepace.cli.app import app
@@ -30,9 +31,22 @@ SHORT = {
 }
 
 
+# Run by `make test`; the others by `make test-long`.
+FIRST_PAGES = ("README.md", "docs/install.md")
+
+
 def pages_with(*marks: str) -> list[Path]:
     """The pages that have blocks with one of the marks."""
     return sorted({block.page for block in BLOCKS if block.mark in marks})
+
+
+def first_pages_quick(*marks: str) -> list[ParameterSet]:
+    """The pages with one of the marks, marked as long unless they are first pages."""
+    parameters = []
+    for page in pages_with(*marks):
+        slow = () if name(page) in FIRST_PAGES else (pytest.mark.long,)
+        parameters.append(pytest.param(page, marks=slow))
+    return parameters
 
 
 @pytest.fixture(scope="session")
@@ -71,7 +85,7 @@ def framepace(command: str) -> list[str]:
 
 
 @pytest.mark.timeout(900)  # README has nine commands: a busy machine takes minutes
-@pytest.mark.parametrize("page", pages_with(""), ids=name)
+@pytest.mark.parametrize("page", first_pages_quick(""), ids=name)
 def test_the_commands_of_a_page_run(page: Path, tmp_path: Path, environment: dict[str, str]) -> None:
     """Those without a mark, in their order, in one folder, with short limits."""
     for block in blocks(page):
@@ -101,7 +115,7 @@ def stand_ins(detector_model: Path, classifier_model: Path, recogniser_model: Pa
     return {**models, "video.mp4": bikes}
 
 
-@pytest.mark.parametrize("page", pages_with("gpu"), ids=name)
+@pytest.mark.parametrize("page", first_pages_quick("gpu"), ids=name)
 def test_commands_for_a_gpu_run_or_say_what_is_missing(page: Path, tmp_path: Path, environment: dict[str, str]) -> None:
     """With a GPU they run. Without one each ends with code 2 and says what to install, or that there is no device."""
     (tmp_path / "resnet50.onnx").write_bytes(model_bytes("classifier"))

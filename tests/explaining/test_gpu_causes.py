@@ -42,7 +42,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
     ),
     "copies": (
         PACED,
-        {**IDEAL, "transfer": "pageable", "option.pageable_gb_s": 1.0, "option.gflops": 1.0},
+        {**IDEAL, "transfer": "pageable", "option.pageable_gb_s": 0.2, "option.gflops": 10.0},
         "FP006", "transfer",
     ),
     "memory": (
@@ -66,8 +66,8 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
         "FP008", "compute",
     ),
     "a device with room": (
-        {"fps": 400.0},
-        {**IDEAL, "option.gflops": 10.0, "option.blocks": 40.0},
+        {"fps": 100.0},
+        {**IDEAL, "option.gflops": 40.0, "option.blocks": 40.0},
         "FP009", "under-filled",
     ),
     "nodes on the CPU": (
@@ -77,7 +77,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
     ),
     "shared stream": (
         closed(4),
-        {**IDEAL, "workers": 2, "stream": "shared", "option.gflops": 2.5, "option.blocks": 50},
+        {**IDEAL, "workers": 2, "stream": "shared", "option.gflops": 10.0, "option.blocks": 50},
         "FP010", "serialised",
     ),
 }  # fmt: skip

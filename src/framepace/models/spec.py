@@ -87,11 +87,16 @@ def inspect(location: str) -> ModelSpec:
     if location == NULL:
         return _NULL_SPEC
     if location.startswith("builtin:"):
-        name = location.removeprefix("builtin:")
-        return _spec(name, location, builtin.model_bytes(name))
+        return _inspect_builtin(location)
     if Path(location).suffix in torchspec.SUFFIXES:
         return torchspec.inspect(location)
     return _inspect_file(location, torchspec.modified(location))
+
+
+@lru_cache(maxsize=64)
+def _inspect_builtin(location: str) -> ModelSpec:
+    name = location.removeprefix("builtin:")
+    return _spec(name, location, builtin.model_bytes(name))
 
 
 @lru_cache(maxsize=64)
