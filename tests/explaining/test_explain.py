@@ -117,6 +117,7 @@ def test_slow_python_preparation_is_found() -> None:
     assert finding.evidence["stage"] == "prepare"
 
 
+@pytest.mark.long
 @pytest.mark.timing
 def test_too_many_threads_are_found() -> None:
     """Eight times as many threads as cores: FP012, remedied by as many threads as cores."""
@@ -127,6 +128,7 @@ def test_too_many_threads_are_found() -> None:
     assert finding.remedy.plan["threads"] <= cores
 
 
+@pytest.mark.long
 @pytest.mark.timing
 def test_workers_that_share_the_interpreter_are_found() -> None:
     """Two workers whose preparation is pure Python: FP014, confirmed by running them as processes."""

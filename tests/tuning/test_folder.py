@@ -28,19 +28,36 @@ def tuned(folder: Path | None, of: Case | None = None) -> list[int]:
     return [len(candidate.measured) for candidate in result.candidates]
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tuning that came to its end."""
+    folder = tmp_path_factory.mktemp("finished") / "t"
+    tuned(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trials() -> list[int]:
+    """Trials of each candidate of the tuning when nothing is in its way."""
+    return tuned(None)
+
+
 @pytest.mark.parametrize("damage", [b"", b"{", b"\xff" * 50, b"[" * 100_000, b'{"goal": 3}'])
-def test_a_damaged_journal_is_measured_again_and_said(tmp_path: Path, damage: bytes) -> None:
+def test_a_damaged_journal_is_measured_again_and_said(
+    tmp_path: Path, finished: Path, trials: list[int], damage: bytes
+) -> None:
     """The tuning answers as if nothing had been there, with a note."""
-    expected = tuned(tmp_path / "t")
+    shutil.copytree(finished, tmp_path / "t")
     (tmp_path / "t" / TUNING).write_bytes(damage)
     again = tune(case(), GOAL, grid=GRID, folder=tmp_path / "t", time_limit=30)
-    assert [len(candidate.measured) for candidate in again.candidates] == expected
+    assert [len(candidate.measured) for candidate in again.candidates] == trials
     assert any("could not be read" in note for note in again.notes)
 
 
-def test_a_full_disk_does_not_end_a_tuning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_does_not_end_a_tuning(
+    tmp_path: Path, trials: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """From the first file on that finds no room all is in memory; the notes say why, and the plan is the same."""
-    expected = tuned(None)
     real = Path.write_bytes
 
     def full(path: Path, data: bytes) -> int:
@@ -50,7 +67,7 @@ def test_a_full_disk_does_not_end_a_tuning(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(Path, "write_bytes", full)
     result = tune(case(), GOAL, grid=GRID, folder=tmp_path / "t", time_limit=30)
-    assert [len(candidate.measured) for candidate in result.candidates] == expected
+    assert [len(candidate.measured) for candidate in result.candidates] == trials
     assert any("disk is full" in note for note in result.notes)
 
 

@@ -35,7 +35,7 @@ def case_of(plan: Plan) -> Case:
     return Case(plan=plan, workload=Workload(load=Closed()))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(plans, around_)
 def test_combinations_make_sense(plan: Plan, around: MachineOptions) -> None:
     """The plan as given comes first, no combination comes twice or says what the plan says, and all make sense."""
@@ -47,7 +47,7 @@ def test_combinations_make_sense(plan: Plan, around: MachineOptions) -> None:
     assert all(sensible(c, around) for c in cases[1:])
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(plans, around_, st.data())
 def test_neighbours_are_a_step_away_and_back(plan: Plan, around: MachineOptions, data: st.DataObject) -> None:
     """What is one step away makes sense, differs, and changes at most two settings."""
