@@ -6,7 +6,6 @@ copy on the other stream, and are reused on the stream that made them: no event 
 
 from __future__ import annotations
 
-import gc
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
@@ -18,6 +17,7 @@ import torch
 
 from framepace.backends.base import Worker
 from framepace.backends.deviceworker import DeviceWorker, Produced, Slot
+from framepace.backends.torch.cudagraph import CudaGraphs, Outputs
 from framepace.backends.torch.session import Tensor, TorchSession, cuda_missing
 from framepace.devices import cuda
 from framepace.devices.protocol import Stream
@@ -26,7 +26,6 @@ from framepace.facts.plan import ModelPlan
 from framepace.models.torch.script import first_line
 from framepace.progress import Tell
 
-_WARM_UP = 3  # before a capture: libraries choose their algorithms and allocate their workspaces
 # CUDA's texts (cudaGetErrorString) of the errors after which the context is of no use.
 _LOST = (
     "illegal memory access", "unspecified launch failure", "device-side assert", "misaligned address",
@@ -99,83 +98,44 @@ class _Address:
         return {"version": 3, "shape": self.shape, "typestr": kind, "data": (self.pointer, False), "stream": None}
 
 
-@dataclass(frozen=True)
-class _Captured:
-    """A graph and the tensors that its replay fills; they live as long as it does."""
-
-    graph: Any
-    outputs: list[tuple[str, Tensor]]
-
-
 class _Launch:
-    """The launch of a worker. With `graph`, one CUDA graph for each (slot, count), all in one memory pool.
-
-    The graphs are PyTorch's own, since its allocator must know of a capture. They may share a pool because a worker
-    replays them one after the other, on one stream, and their outputs are all kept. They are captured on a stream that
-    is used for nothing else (`capture_stream`, None without `graph`): other workers may share that of the kernels.
-    """
+    """The launch of a worker; with `capture_stream` it replays CUDA graphs (see CudaGraphs)."""
 
     def __init__(self, session: TorchSession, capture_stream: Stream | None) -> None:
         self._session = session
         self._resolved = session.resolved
-        self._capture_stream = capture_stream
         self._device = torch.device(session.device)
         self._streams: dict[int, Any] = {}
         self._inputs: dict[tuple[int, int], list[Tensor]] = {}
-        self._graphs: dict[tuple[int, int], _Captured] = {}
-        self._pool: Any = None
+        self._graphs: CudaGraphs | None = None
         if capture_stream is not None:
-            self._pool = torch.cuda.graph_pool_handle()
+            self._graphs = CudaGraphs(self._stream(capture_stream.handle), self._device)
 
     def __call__(self, index: int, slot: Slot, count: int, stream: Stream) -> Mapping[str, Produced]:
         try:
             with torch.inference_mode(), torch.cuda.stream(self._stream(stream.handle)):
-                run = self._replay if self._capture_stream else self._run
-                return {name: self._produced(tensor) for name, tensor in run(index, slot, count)}
+                return {name: self._produced(tensor) for name, tensor in self._outputs(index, slot, count)}
         except Exception as error:  # torch raises RuntimeError for most, whatever the cause
             raise translate(error, "inference failed in PyTorch") from error
 
     def close(self) -> None:
         """Free graphs and buffers, and what the allocator keeps for the worker's stream."""
-        self._graphs.clear()
+        if self._graphs is not None:
+            self._graphs.close()
         self._inputs.clear()
         with suppress(Exception):  # on a lost device
             torch.cuda.empty_cache()
 
-    def _run(self, index: int, slot: Slot, count: int) -> list[tuple[str, Tensor]]:
+    def _outputs(self, index: int, slot: Slot, count: int) -> Outputs:
+        if self._graphs is None:
+            return self._run(index, slot, count)
+        return self._graphs.replay((index, count), lambda: self._run(index, slot, count))
+
+    def _run(self, index: int, slot: Slot, count: int) -> Outputs:
         key = (index, count)
         if key not in self._inputs:
             self._inputs[key] = self._input_tensors(slot, count)
         return self._session.run(self._inputs[key])
-
-    def _replay(self, index: int, slot: Slot, count: int) -> list[tuple[str, Tensor]]:
-        key = (index, count)
-        if key not in self._graphs:
-            assert self._capture_stream is not None
-            capture_stream = self._stream(self._capture_stream.handle)
-            compute_stream = torch.cuda.current_stream(self._device)
-            with cuda.lock_setup(), torch.cuda.stream(capture_stream):
-                capture_stream.wait_stream(compute_stream)  # the inputs must have been copied
-                self._graphs[key] = self._capture(index, slot, count)
-        captured = self._graphs[key]
-        captured.graph.replay()
-        return captured.outputs
-
-    def _capture(self, index: int, slot: Slot, count: int) -> _Captured:
-        for _ in range(_WARM_UP):
-            self._run(index, slot, count)
-        torch.cuda.current_stream(self._device).synchronize()
-        gc.collect()  # what is freed while capturing could break it
-        graph = torch.cuda.CUDAGraph()
-        graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
-        try:
-            outputs = self._run(index, slot, count)
-        except Exception:
-            with suppress(Exception):  # the capture is broken; what broke it is what counts
-                graph.capture_end()
-            raise
-        graph.capture_end()
-        return _Captured(graph, outputs)
 
     def _input_tensors(self, slot: Slot, count: int) -> list[Tensor]:
         """The slot's device buffers as tensors."""
