@@ -54,9 +54,7 @@ def test_a_damaged_journal_is_measured_again_and_said(
     assert any("could not be read" in note for note in again.notes)
 
 
-def test_a_full_disk_does_not_end_a_tuning(
-    tmp_path: Path, trials: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_does_not_end_a_tuning(tmp_path: Path, trials: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     """From the first file on that finds no room all is in memory; the notes say why, and the plan is the same."""
     real = Path.write_bytes
 
