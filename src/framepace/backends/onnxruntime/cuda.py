@@ -6,7 +6,6 @@ Each worker has its own session, because a session's kernels go to one stream. S
 from __future__ import annotations
 
 import contextlib
-import itertools
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from framepace.backends.base import Worker
 from framepace.backends.deviceworker import DeviceWorker, Produced, Slot, compute_stream
+from framepace.backends.onnxruntime import cudagraph
 from framepace.backends.onnxruntime.failures import NO_LOG, advice, inference_error
 from framepace.devices import cuda
 from framepace.devices.protocol import Stream
@@ -37,7 +37,6 @@ OPTIONS: Mapping[str, str] = {
 _CUDNN_SEARCH = {"exhaustive": "EXHAUSTIVE", "heuristic": "HEURISTIC", "default": "DEFAULT"}
 _DTYPES = {"float": "float32", "double": "float64"}
 _RUN_ASYNC = ("disable_synchronize_execution_providers", "1")
-_graph_ids = itertools.count(1)
 
 
 @dataclass
@@ -195,7 +194,7 @@ class _Launch:
         self._on = worker_session  # which lets go of its session before its device is closed
         self._plan = plan
         self._resolved = resolved
-        self._bindings: dict[tuple[int, int], tuple[Any, Any, int]] = {}
+        self._bindings: dict[tuple[int, int], tuple[Any, Any, int | None]] = {}
         file_outputs = worker_session.session.get_outputs()
         self._names = [out.name for out in file_outputs]
         # Outputs of known shape go to buffers bound once; the others wherever ONNX Runtime puts them, each time.
@@ -219,22 +218,19 @@ class _Launch:
     def close(self) -> None:
         """Forget bindings and captured graphs."""
         for _, _, graph in self._bindings.values():
-            with contextlib.suppress(Exception):
-                self._on.session.release_captured_graph(graph)
+            if graph is not None:
+                cudagraph.release(self._on.session, graph)
         self._bindings.clear()
 
-    def _bind(self, slot: Slot, count: int) -> tuple[Any, Any, int]:
+    def _bind(self, slot: Slot, count: int) -> tuple[Any, Any, int | None]:
         binding = self._on.session.io_binding()
-        graph = next(_graph_ids)
         self._bind_inputs(binding, slot, count)
         self._bind_outputs(binding, slot, count)
         options = self._ort.RunOptions()
         options.add_run_config_entry(*_RUN_ASYNC)
+        graph = None
         if self._plan.graph:
-            options.add_run_config_entry("gpu_graph_id", str(graph))
-            with cuda.lock_setup():  # the second run captures, in a mode that forbids others to allocate
-                for _ in range(2):
-                    self._on.session.run_with_iobinding(binding, options)
+            graph = cudagraph.capture(self._on.session, binding, options)
         return binding, options, graph
 
     def _bind_inputs(self, binding: Any, slot: Slot, count: int) -> None:
@@ -278,7 +274,7 @@ def _zeros(resolved: Resolved) -> dict[str, NDArray[Any]]:
 def _largest_outputs(ort: Any, session: Any, resolved: Resolved) -> tuple[TensorSpec, ...]:
     """Outputs of the largest batch, from one run outside of any graph."""
     options = ort.RunOptions()
-    options.add_run_config_entry("gpu_graph_id", "-1")
+    cudagraph.exclude(options)
     try:
         results = session.run(None, _zeros(resolved), options)
     except Exception as error:  # ONNX Runtime raises many of its own classes, none of them public
