@@ -1,0 +1,69 @@
+"""The reference page of the `--json` objects, made from short runs in virtual time."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shlex
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from tools.markdown import code, page, shapes, table
+
+
+def json_page() -> str:
+    """The `--json` object of every command: each key with its type and one value."""
+    sections = []
+    for command, document in json_documents().items():
+        rows = [(code(path), kind, example) for path, (kind, example) in shapes(document).items()]
+        heading = f"## framepace {command} --json: {document['schema']}\n"
+        sections += [heading, table(("key", "type", "for example"), rows)]
+    intro = (
+        "One object on standard output, everything else on standard error. Keys name their units; a number that JSON "
+        "cannot hold is null. A schema's number rises when a key changes its meaning or goes away; new keys may come "
+        "at any time. `[]` stands for each item of a list, `*` for each key of a map. The examples are of runs on the "
+        "simulated T4; `null` as a type means that the value was absent there."
+    )
+    return page("`--json`", intro, *sections)
+
+
+# Run in this order in one folder; the object of each is what its page shows.
+JSON_COMMANDS = {
+    "bench": "bench builtin:classifier {device} --fps 30 --count 300 --out runs/a",
+    "explain": "explain builtin:classifier {device} --fps 30 --set transfer=pageable --expect 3.4ms --from trtexec-10 "
+    "--out runs/e",
+    "sweep": "sweep builtin:classifier {device} --scope model --vary batch=1,2 --seconds 1",
+    "tune": "tune builtin:classifier {device} --fps 30 --scope model --vary workers=1,2 --time-limit 3 --out runs/t",
+    "capacity": "capacity builtin:classifier {device} --fps 30 --max 2",
+    "compare": "compare runs/a runs/a",
+    "report": "report runs/a --out report.html",
+    "plan show": "plan show runs/t/plan.yaml",
+    "doctor": "doctor",
+    "settings": "settings",
+}
+
+
+def json_documents() -> dict[str, dict[str, Any]]:
+    """The object that each command prints, from runs in virtual time."""
+    before = Path.cwd()
+    with TemporaryDirectory() as folder:
+        os.chdir(folder)
+        try:
+            return {name: json_document(line) for name, line in JSON_COMMANDS.items()}
+        finally:
+            os.chdir(before)
+
+
+def json_document(line: str) -> dict[str, Any]:
+    """What one command prints with `--json`. Its exit code is its answer, which does not matter here."""
+    from framepace.cli.app import app
+
+    words = shlex.split(line.format(device="--backend simulated --device t4"))
+    output = io.StringIO()
+    with redirect_stdout(output), redirect_stderr(io.StringIO()), suppress(SystemExit):
+        app([*words, "--json"], standalone_mode=False)
+    document: dict[str, Any] = json.loads(output.getvalue())
+    return document
