@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 import threading
 import time
 import zipfile
 from collections.abc import Callable
 from io import BufferedIOBase
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
+from tests.doubles.commands import Command
 from tests.video.test_live import broadcast, camera, silent_server
 
-START_S = 30.0  # for Python and the libraries to load, on a machine that does much else
+START_S = 30.0  # for a command that waits for nothing, on a machine that does much else
 OPEN_S = 10.5  # LiveStream's deadline to open
 # Warm-up, the grace on the run's time, and the patience with reads that are under way (feeds/runstate.py, stream.py).
 END_S = 3.0 + 5.0 + 6.0
@@ -25,12 +25,20 @@ BENCH = ("bench", "null", "--set", "backend=null", "--scope", "stream")
 BLOCK = 1316
 
 
-def framepace(folder: Path, *arguments: str, timeout: float = START_S) -> subprocess.CompletedProcess[str]:
+class Ended(NamedTuple):
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def framepace(folder: Path, *arguments: str, timeout: float = START_S) -> Ended:
     """The command, within `timeout`; a hang is a failure of the test."""
-    command = [sys.executable, "-m", "framepace", *arguments]
-    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
-    assert "Traceback" not in run.stderr + run.stdout
-    return run
+    with Command(folder, *arguments) as command:
+        code = command.wait(timeout)
+        assert "Traceback" not in command.err + command.out
+        return Ended(code, command.out, command.err)
 
 
 def words(text: str) -> str:
@@ -38,11 +46,11 @@ def words(text: str) -> str:
     return re.sub(r"\s+", " ", text)
 
 
-def refused(run: subprocess.CompletedProcess[str]) -> str:
+def refused(run: Ended) -> str:
     """The error of a command that failed as a user's mistake, in one line."""
-    assert run.returncode == 2, run.stdout + run.stderr
-    assert run.stderr.startswith("error: ")
-    return words(run.stderr)
+    assert run.code == 2, run.out + run.err
+    assert run.err.startswith("error: ")
+    return words(run.err)
 
 
 def a_pipe(folder: Path) -> str:
@@ -123,14 +131,15 @@ class Cameras:
         self.over.wait(60)
 
 
+@pytest.mark.long  # waits for its deadlines, one after the other
 def test_a_camera_that_falls_silent_ends_a_run_with_the_time_and_is_named(tmp_path: Path) -> None:
     """With the time and the deadlines after it; where nothing was measured, that is an error."""
     cameras = Cameras()
     with camera(cameras.stalled) as (address, _):
         run = framepace(tmp_path, *BENCH, "--video", address, "--seconds", "2", timeout=START_S + 2 + END_S)
         cameras.over.set()
-    assert run.returncode == 2 or "effective, " in run.stdout
-    assert f"{address}: no picture came in the last " in words(run.stdout + run.stderr)
+    assert run.code == 2 or "effective, " in run.out
+    assert f"{address}: no picture came in the last " in words(run.out + run.err)
 
 
 @pytest.mark.long
@@ -141,6 +150,6 @@ def test_a_run_with_other_cameras_goes_on_without_the_silent_one(tmp_path: Path)
         sources = ("--video", good, "--video", stalled)
         run = framepace(tmp_path, *BENCH, *sources, "--seconds", "5", timeout=START_S + 5 + OPEN_S + END_S)
         cameras.over.set()
-    assert run.returncode == 0, run.stderr
-    assert f"{stalled}: no picture came in the last " in words(run.stdout)
-    assert f"{good}: no picture" not in words(run.stdout)
+    assert run.code == 0, run.err
+    assert f"{stalled}: no picture came in the last " in words(run.out)
+    assert f"{good}: no picture" not in words(run.out)

@@ -3,61 +3,47 @@
 from __future__ import annotations
 
 import json
-import os
-import resource
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from framepace import api
 from framepace.errors import StoreError
+from framepace.facts.trace import REQUEST_COLUMNS
 from framepace.store import load_trace
+from tests.doubles.commands import Command
+from tests.doubles.processes import waited_for
 from tests.store.test_faults import written
 
 BENCH = ("bench", "null", "--backend", "null", "--scope", "model", "--fps", "200")
 
 
-def framepace(*arguments: object, cwd: Path, largest: int | None = None) -> subprocess.Popen[str]:
-    """The command line in a process of its own; no file of it grows over `largest` bytes."""
-
-    def limit() -> None:
-        if largest is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
-
-    command = [sys.executable, "-m", "framepace", *map(str, arguments)]
-    environment = {**os.environ, "COLUMNS": "100"}
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=cwd, env=environment, preexec_fn=limit)
-
-
-def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error."""
-    out, error = process.communicate(timeout=120)
-    assert "Traceback" not in error
-    return process.returncode, out, " ".join(error.split())
+def ended(folder: Path, *arguments: object, largest: int | None = None) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a command; no file of it grows over `largest` bytes."""
+    limits = {} if largest is None else {"RLIMIT_FSIZE": largest}
+    with Command(folder, *arguments, limits=limits, COLUMNS="100") as command:
+        code = command.wait()
+        assert "Traceback" not in command.err
+        return code, command.out, " ".join(command.err.split())
 
 
 def test_two_commands_with_one_folder_at_the_same_time(tmp_path: Path) -> None:
     """The second is refused with a sentence and exit code 2, even with --overwrite; the first has all its rows."""
-    first = framepace(*BENCH, "--seconds", 100, "--out", "a", "--json", cwd=tmp_path)
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "a" / "requests.journal").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    second = ended(framepace(*BENCH, "--count", 5, "--out", "a", "--overwrite", cwd=tmp_path))
-    assert second[0] == 2
-    assert second[2].startswith("error: another run is writing to this folder got: a what to do: wait")
-    first.send_signal(signal.SIGINT)
-    code, out, _ = ended(first)
+    with Command(tmp_path, *BENCH, "--seconds", 100, "--out", "a", "--json") as first:
+        journal = tmp_path / "a" / "requests.journal"
+        waited_for(lambda: journal.exists() and journal.stat().st_size > 200 * len(REQUEST_COLUMNS) * 8)
+        second = ended(tmp_path, *BENCH, "--count", 5, "--out", "a", "--overwrite")
+        assert second[0] == 2
+        assert second[2].startswith("error: another run is writing to this folder got: a what to do: wait")
+        first.signal(signal.SIGINT)
+        code = first.wait()
+        out = first.out
     assert code in (0, 1, 130)
     rows = {row["model"]: row for row in json.loads(out)["rows"]}
     trace = load_trace(tmp_path / "a")
     assert trace.meta.stopped == "interrupted"
-    assert len(trace) >= rows["frames"]["requests"] > 100
+    assert len(trace) >= rows["frames"]["requests"] > 0
 
 
 def test_a_trace_and_a_users_own_files_are_not_replaced_without_a_word(tmp_path: Path) -> None:
@@ -70,18 +56,18 @@ def test_a_trace_and_a_users_own_files_are_not_replaced_without_a_word(tmp_path:
         ("b", "files that this would replace got: b: meta.json"),
     ):
         before = {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
-        code, _, error = ended(framepace(*BENCH, "--count", 5, "--out", name, cwd=tmp_path))
+        code, _, error = ended(tmp_path, *BENCH, "--count", 5, "--out", name)
         assert code == 2
         assert words in error
         assert "--overwrite" in error
         assert before == {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
-    assert ended(framepace(*BENCH, "--count", 5, "--out", "b", "--overwrite", cwd=tmp_path))[0] in (0, 1)
+    assert ended(tmp_path, *BENCH, "--count", 5, "--out", "b", "--overwrite")[0] in (0, 1)
     assert len(load_trace(tmp_path / "b")) >= 5
 
 
 def test_a_disk_that_fills_shows_the_numbers_and_says_so(tmp_path: Path) -> None:
     """The summary on standard output, the sentence on standard error, exit code 2."""
-    code, out, error = ended(framepace(*BENCH, "--seconds", 30, "--out", "a", cwd=tmp_path, largest=60_000))
+    code, out, error = ended(tmp_path, *BENCH, "--seconds", 30, "--out", "a", largest=60_000)
     assert code == 2
     assert "p50" in out
     assert "only part of the trace could be written to a" in error
@@ -92,7 +78,7 @@ def test_a_disk_that_fills_shows_the_numbers_and_says_so(tmp_path: Path) -> None
 def test_a_command_that_fails_leaves_no_folder_of_its_own(tmp_path: Path) -> None:
     """Without --out a new folder is made; it goes again when nothing comes."""
     (tmp_path / "broken.onnx").write_text("no model")
-    assert ended(framepace("bench", "broken.onnx", cwd=tmp_path))[0] == 2
+    assert ended(tmp_path, "bench", "broken.onnx")[0] == 2
     assert not list((tmp_path / "framepace-out").glob("*"))
 
 
