@@ -167,7 +167,7 @@ class _Search:
         return capacity_point(trace, cameras, measured=False)
 
     def _at(self, cameras: int, seconds: float) -> Case:
-        """The case with so many cameras, for so long."""
+        """The case with this many cameras, for this long."""
         workload = self._case.workload
         sources = replace(workload.input, cameras=cameras)
         return replace(self._case, workload=replace(workload, input=sources, stop=Stop(seconds=seconds)))

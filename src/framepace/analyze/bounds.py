@@ -65,7 +65,7 @@ def node_times(node: NodeWork, ceilings: Ceilings) -> dict[Resource, float]:
 def model_times(work: ModelWork, ceilings: Ceilings) -> dict[Resource, float]:
     """The least time of an inference by each resource, ns.
 
-    Each convolution or matrix product is a kernel of its own, whatever is fused into it, so there are at least that
+    Each convolution or matrix product is its own kernel, whatever is fused into it, so there are at least that
     many launches. Launches, copies and arithmetic of different kernels overlap, so the longest counts, not the sum.
     """
     of_nodes = [node_times(node, ceilings) for node in work.nodes]

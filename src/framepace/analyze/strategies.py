@@ -29,7 +29,7 @@ _BLOCKS_LOOP = frozenset(name for name, kind in STRATEGIES.items() if kind.block
 
 
 def cost(done: Trace, host: Mapping[str, Column], rates: Mapping[str, float]) -> Cost:
-    """What the run used of the machine.
+    """The resources that the run used.
 
     Args:
         done: the delivered rows past warm-up.

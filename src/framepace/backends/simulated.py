@@ -228,7 +228,7 @@ class SimulatedWorker(Worker):
         return job
 
     def _add_copies(self, job: Job, count: int) -> None:
-        """What is copied for `count` frames, and how long that takes."""
+        """The copies for `count` frames, and their duration."""
         device = self._session.model
         pinned = self._plan.transfer != "pageable"
         job.up_bytes = self._upload.bytes(count)
@@ -244,7 +244,7 @@ class SimulatedWorker(Worker):
             raise BackendError("the simulated device fails here", got=f"request {run}", fix="remove option fail_at")
 
     def _pass_host_time(self, depth: float, stall_ns: int, count: int) -> None:
-        """What the host takes before it launches: to wake from `depth`, to stall, to compute what fell back to it."""
+        """The host's time before it launches: to wake from `depth`, to stall, to compute nodes that fell back to it."""
         model = self._session.model
         late = round(depth * model.wake_us * NS_PER_US) + stall_ns + fallback_ns(model, self._session.network, count)
         if late:

@@ -177,7 +177,7 @@ def _leave(code: int) -> None:
 
 
 def _leave_now(code: int) -> None:
-    """End the process with this code, whatever still runs.
+    """End the process with this code, even if something still runs.
 
     Python itself ends by SIGINT if KeyboardInterrupt has ever left a call of `exec`, even if it was caught later, and
     decorators such as `dataclass` call `exec` while a module is imported.

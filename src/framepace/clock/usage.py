@@ -1,4 +1,4 @@
-"""What a thread used of the machine: CPU time, context switches, page faults, garbage collection."""
+"""A thread's resource usage: CPU time, context switches, page faults, garbage collection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""NVML: which device is meant, and readings that cost as little as a reading can. The pynvml module is a parameter."""
+"""NVML: finding a device, and readings that cost as little as possible. The pynvml module is a parameter."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def find(nvml: Any, device: str) -> Any:
 
 
 def ask(nvml: Any, question: Callable[..., _T], *args: Any) -> _T | None:
-    """What NVML answers; None where it does not: integrated and virtual devices do not know everything."""
+    """NVML's answer; None if it has none: integrated and virtual devices do not report everything."""
     try:
         return question(*args)
     except nvml.NVMLError:

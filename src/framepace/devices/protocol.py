@@ -1,4 +1,4 @@
-"""The device layer's protocol: all that framepace asks of a GPU. exec/cuda.py is the real one.
+"""The device layer's protocol: all that framepace needs from a GPU. devices/cuda.py implements it.
 
 Everything is asynchronous and ordered by streams and events; nothing here waits for the whole device.
 """
@@ -21,7 +21,7 @@ class Event(Protocol):
 
     @property
     def is_done(self) -> bool:
-        """Whether it is reached."""
+        """Whether it has been reached."""
 
 
 class Stream(Protocol):

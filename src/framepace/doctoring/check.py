@@ -21,7 +21,7 @@ def warn(name: str, text: str, why: str, fix: str | None = None, undo: str | Non
 
 
 def bad(name: str, text: str, why: str, fix: str | None = None, undo: str | None = None) -> Check:
-    """A check of something that must be mended before anything is measured."""
+    """A check of something that must be fixed before anything is measured."""
     return Check(name=name, state="bad", found=text, why=why, fix=fix, undo=undo)
 
 

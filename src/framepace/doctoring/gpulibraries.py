@@ -69,7 +69,7 @@ def missing_libraries(root: Path = _ROOT) -> tuple[str, ...]:
 
 
 def installed_libraries() -> tuple[str, ...]:
-    """What framepace runs models on GPUs with, beside ONNX Runtime; torch only where it is built for CUDA."""
+    """The libraries that run models on GPUs, beside ONNX Runtime; torch only if it is built for CUDA."""
     names = [name for name in ("cuda-core", "tensorrt", "tensorrt-rtx") if _is_installed(name)]
     if "torch" in built_for() and _is_installed("torch"):
         names.append("torch")

@@ -55,7 +55,7 @@ class _Device:
         return check.info(f"{self.name} {topic}", text, why)
 
     def bad(self, topic: str, text: str, why: str) -> Check:
-        """A check of this GPU that no setting of its own mends."""
+        """A check of this GPU that none of its own settings fixes."""
         return check.bad(f"{self.name} {topic}", text, why)
 
     def _command(self, option: str | None) -> str | None:

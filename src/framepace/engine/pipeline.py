@@ -57,7 +57,7 @@ class Run:
 
     @property
     def receiver(self) -> Finish | None:
-        """What the outputs of frames go to, if anything: in the scope 'model' there are no frames."""
+        """The receiver of the frames' outputs, if there is one: in the scope 'model' there are no frames."""
         if self.scope == "model":
             return None
         return self.finish

@@ -202,7 +202,7 @@ class _Loop(FrameByFrame):
 
     @abstractmethod
     def _inferences(self, frames: Sequence[Frame]) -> Sequence[Awaitable[Delivered]]:
-        """What is awaited for each model."""
+        """The awaitable of each model."""
 
 
 class Asyncio(_Loop, Serial):

@@ -1,4 +1,4 @@
-"""What the causes in the gap between frames have in common."""
+"""Shared by the causes in the gap between frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Accuracy: what a gate asks of a model's outputs, and how far they agree with those of its reference in FP32."""
+"""Accuracy: what a gate requires of a model's outputs, and how far they agree with those of its reference in FP32."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _Count = Annotated[int, Meta(ge=0)]
 
 
 class Gate(Fact, frozen=True, kw_only=True):
-    """What every output must reach, over all frames together; None asks nothing. See `default_gate` for INT8.
+    """Limits for every output, over all frames together; None is no limit. See `default_gate` for INT8.
 
     `cosine` and `relative_l2` hold for outputs of floats. `top1` is the least share of frames with the same top-1
     class (None for a model whose output of rank 2 is no scores: an embedding), and the least share of equal elements
     of outputs that are no floats. `finite`: no NaN or infinity where the reference has none. Where no value is off by
-    more than `negligible`, cosine and relative error are not asked for: an output of nearly zeros (a detector's, where
+    more than `negligible`, cosine and relative error are not checked: an output of nearly zeros (a detector's, where
     there is nothing to detect) has large relative errors that mean nothing. By default FP16's smallest normal number.
     """
 
@@ -32,7 +32,7 @@ class Gate(Fact, frozen=True, kw_only=True):
 
 
 def default_gate(precision: str) -> Gate:
-    """The gate of a precision ('fp32', 'fp16', 'bf16', 'int8') where the user asks for nothing else."""
+    """The gate of a precision ('fp32', 'fp16', 'bf16', 'int8') unless the user sets another."""
     if precision == "int8":
         return Gate(cosine=0.99, relative_l2=0.15)
     return Gate()
@@ -76,5 +76,5 @@ class Agreement(Fact, frozen=True, kw_only=True):
 
     @property
     def passed(self) -> bool:
-        """Whether all that the gate asks was reached."""
+        """Whether the outputs meet every limit of the gate."""
         return not self.why

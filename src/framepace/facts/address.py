@@ -1,4 +1,4 @@
-"""Addresses: what is opened has the secret, what is shown and stored has not.
+"""Addresses: the text that is opened has the secret, the text that is shown and stored does not.
 
 An address is any text that says where pictures or a model come from: a path, a stream's address, 'synthetic'. In plans
 and workloads it stands as it was typed, since it has to be opened. Everything that leaves the process (traces, plans,
@@ -29,7 +29,7 @@ _HOW_TO_GIVE = "give the whole address with --video, or write it with environmen
 
 
 class Address:
-    """An address that is opened. As text, in whatever way, it has no secret; `whole` has it."""
+    """An address that is opened. Any text made from it has no secret; `whole` has it."""
 
     __slots__ = ("_shown", "whole")
 

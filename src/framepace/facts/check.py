@@ -1,4 +1,4 @@
-"""A check of the machine: what was found, whether it is right, and the command that mends it."""
+"""A check of the machine: the finding, whether it is right, and the command that fixes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What no plan may have, though each of its values is right."""
+"""Contradictions in plans whose single values are all valid."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from framepace.values import possible_shape, possible_size, shown
 
 
 def contradiction(plan: Plan) -> str:
-    """What no plan may have, though each of its values is right; '' where there is nothing."""
+    """The contradiction in a plan whose single values are all valid; '' if there is none."""
     if not plan.models:
         return "it has no models"
     names = plan.names

@@ -21,7 +21,7 @@ EVENT_REASONS: Mapping[int, str] = {
     0x400: "reliability",
 }
 IDLE, APPLICATION_CLOCKS = 0x001, 0x002
-# Reasons that take speed away from a busy device: power and heat.
+# Reasons that slow down a busy device: power and heat.
 LIMITING = 0x004 | 0x008 | 0x020 | 0x040 | 0x080 | 0x200 | 0x400
 
 
@@ -44,7 +44,7 @@ class DeviceSummary(Fact, frozen=True, kw_only=True):
 
     From telemetry: `medians` of its columns by name, in their units; `sm_clock` the lowest and the highest, MHz;
     `energy_mj` used between the first and the last sample; `reasons` the share of samples with each clock-event
-    reason, `limited` with any that takes speed away (power, heat).
+    reason, `limited` with any that slows it down (power, heat).
 
     From the times of inferences on the device: `busy` is the share of the time with any kernel running; `overlap` the
     share of kernel time in which another inference's copy or kernel ran too, `overlap_kernels` and `overlap_copies`

@@ -1,4 +1,4 @@
-"""Primitives: what a machine takes for a model alone, in a few situations; whole plans are predicted from them."""
+"""Primitives: the cost of a model alone on a machine, in a few situations; whole plans are predicted from them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class ModelCost(Fact, frozen=True, kw_only=True):
 
 
 class Primitives(Fact, frozen=True, kw_only=True):
-    """What plans on one machine are predicted from.
+    """The data from which plans on one machine are predicted.
 
     `cores` is the number of CPU cores (0: as many as are wanted, as beside a simulated device); `machine` the
     fingerprint of the machine; `loading` the seconds that went into loading models, beside the runs.
@@ -85,6 +85,6 @@ def comparable(model: ModelPlan) -> ModelPlan:
 
 
 def described(model: ModelPlan) -> str:
-    """The settings that most often tell two ways to run a model apart."""
+    """The settings that most often distinguish two ways to run a model."""
     parts = [model.model, model.backend, model.precision, f"threads={model.threads}", f"spinning={model.spinning}"]
     return " ".join(parts + (["graph"] if model.graph else []))

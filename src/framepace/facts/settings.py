@@ -1,6 +1,6 @@
 """Settings by name: the one way a word such as 'batch' or 'delay-ms' changes a plan or a workload.
 
-`sweep --vary`, `--set`, interventions and remedies all go through `apply`, so whatever one of them can change the
+`sweep --vary`, `--set`, interventions and remedies all go through `apply`, so anything that one of them can change the
 others can too. A setting is a field of a plan or workload that carries a `facts.base.Setting`; the registry is read
 from there.
 """
@@ -149,7 +149,7 @@ def checked(case: Case) -> Case:
 
 
 def _check_arrivals(workload: Workload) -> None:
-    """Refuse a run in which no frame can come."""
+    """Refuse a run that ends before its first frame."""
     fps = load_fps(workload.load)
     seconds = workload.stop.seconds
     if fps is None or seconds is None:
@@ -246,12 +246,12 @@ def _convert(setting: Setting, value: Any) -> Any:
 def _wrong(name: str, value: Any, expected: str) -> UsageError:
     """The error for the value of one setting, which says nothing of the others."""
     what = f"setting {values.shown(name)!r} cannot have that value"
-    fix = "'framepace settings' lists them"
+    fix = "'framepace settings' lists what each setting takes"
     return UsageError(what, got=values.shown(value), expected=expected, fix=fix)
 
 
 def _parse(setting: Setting, text: str) -> Any:
-    """What the text of a value stands for; msgspec reads the numbers."""
+    """The value that a text stands for; msgspec reads the numbers."""
     if setting.field == "size" and text != "none":
         return parse_size(text)
     if get_origin(setting.type) is tuple:

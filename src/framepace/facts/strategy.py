@@ -1,4 +1,4 @@
-"""What is true of each strategy: where models run, what waits for what. Callers ask these, never a strategy's name.
+"""Properties of each strategy: where models run, what waits for what. Callers use these, never a strategy's name.
 
 `engine.strategies` has the code of those that run in one process, `engine.modelprocess` and `measure.workerprocesses`
 that of the others.
@@ -74,5 +74,5 @@ STRATEGIES: Mapping[Strategy, StrategyKind] = {
 
 
 def strategy_of(engine: EnginePlan) -> StrategyKind:
-    """What is true of the strategy of `engine`."""
+    """The properties of the strategy of `engine`."""
     return STRATEGIES[engine.strategy]

@@ -98,7 +98,7 @@ class ModelSummary(Fact, frozen=True, kw_only=True):
 
 
 class Cost(Fact, frozen=True, kw_only=True):
-    """What a run used of the machine; None where it was not measured.
+    """The resources that a run used; None where they were not measured.
 
     `startup` is the time before the load began, ns; `models` the time each model was at work, from taking a batch to
     delivering it, added up, ns; `computing` the CPU time of the threads that ran them, ns. `together` is how many

@@ -14,7 +14,7 @@ _GIVEN_OVERLAP = 100  # batches side by side that a given `sharing` counts for
 
 
 class BatchCosts:
-    """What a batch of b frames takes, t(b) = a + k * b in ns, learnt from batches as they are delivered.
+    """The time of a batch of b frames, t(b) = a + k * b in ns, learnt from batches as they are delivered.
 
     Least squares of relative residuals with Huber's weights (Huber 1964), one batch at a time, older ones counting
     less. While only one size was seen, half its cost is taken as fixed. `residual` is the mean relative deviation from
@@ -91,7 +91,7 @@ class BatchCosts:
         self._batches = _ALONE_BATCHES
 
     def _cost_alone(self, expected: float, cost: float, overlap: float) -> float:
-        """What a batch beside others would take alone. Their level says nothing of the line: only their sizes do."""
+        """The time a batch beside others would take alone. Their level says nothing about the line; their sizes do."""
         self._overlap += overlap
         self._lost += min(cost - expected, overlap)
         without_overlap = cost - self.sharing * min(overlap, 0.99 * cost)

@@ -163,7 +163,7 @@ class DeadlineFeed(Feed):
             return [], None
 
     def _arrive(self, available: int) -> None:
-        """What is due by now waits in its source's buffer."""
+        """Move frames that are due by now into their source's buffer."""
         now = self._now()
         while self._upcoming and self._upcoming[0][0] <= now:
             due, source, number = heapq.heappop(self._upcoming)
@@ -190,7 +190,7 @@ class DeadlineFeed(Feed):
         return frame.picture is not None
 
     def _end(self) -> None:
-        """What was read is still delivered."""
+        """End the reading; frames that were read are still delivered."""
         self._state.stop(_ENDED)
         self._upcoming.clear()
         self._buffers = [deque(frame for frame in buffer if frame.picture is not None) for buffer in self._buffers]

@@ -20,7 +20,7 @@ OnDrop = Callable[[Frame, int], None]
 
 
 class PictureSource(Protocol):
-    """What a feed needs of a source. The pictures of a `live` one come when they come; `read` waits for them."""
+    """What a feed needs from a source. A `live` source sets the pace of its pictures; `read` waits for them."""
 
     @property
     def live(self) -> bool:

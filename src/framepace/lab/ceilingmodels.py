@@ -48,7 +48,7 @@ CHAIN = Sizes(rows=32, width=32, products=64, floats=0, items=0)
 
 
 def sizes_on_cpu(threads: int) -> Sizes:
-    """Sizes for so many threads, 0: one per core. Runs take about a millisecond: some escape what else is running."""
+    """Sizes for this many threads, 0: one per core. Runs take about a millisecond: some escape other load."""
     rows = min(max(256 * (threads or len(usable_cores())), 512), 8192)
     return Sizes(rows=rows, width=512, products=2, floats=1 << 17, items=128)
 

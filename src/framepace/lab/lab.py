@@ -57,7 +57,7 @@ class Lab:
             and are no independent set-ups.
         engines: how many loaded engines are kept for later runs.
         keep_videos: opened sources are kept for later runs, which go on where the last one stopped; otherwise each run
-            opens them anew and sees the same frames.
+            opens them again and sees the same frames.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Lab:
         return max(0.0, self._limit - self.spent)
 
     def fits(self, seconds: float) -> bool:
-        """Whether so much time is left."""
+        """Whether this much time is left."""
         return self.left >= seconds
 
     def say(self, text: str) -> None:

@@ -26,7 +26,7 @@ Execute = Callable[[RunState, Sink], list[Exception]]
 
 
 class Loaded(Protocol):
-    """What a trace says of the models, whoever has loaded them (see Engine)."""
+    """The facts about the models in a trace, whoever loaded them (see Engine)."""
 
     startup: dict[str, int]
 

@@ -42,7 +42,7 @@ _LAYERS = "layers"
 
 @dataclass(frozen=True)
 class LoadedEngine:
-    """What a worker process sends of its engine when it has loaded it (see Engine)."""
+    """The facts that a worker process sends about its engine once it is loaded (see Engine)."""
 
     specs: tuple[ModelSpec, ...]
     notes: tuple[str, ...]

@@ -23,7 +23,7 @@ ONNX_FILE = InputKind(
     "the model",
     ModelError,
     expected="an .onnx file, a PyTorch program (.pt2, .pt), an engine, or builtin:NAME",
-    fix="check the path; `framepace bench builtin:detector` measures a network that framepace brings",
+    fix="check the path; `framepace bench builtin:detector` measures a built-in network",
 )
 _ONNX_BYTES = (1 << 31) - 1  # the largest message that protobuf reads; larger models have their weights beside them
 _LONGEST_NAME = 1024  # letters of an input or output

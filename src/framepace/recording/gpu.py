@@ -78,7 +78,7 @@ def _samplers(nvml: Any, devices: Iterable[tuple[int, str]]) -> Iterator[NvmlSam
 class GpuStatus:
     """What one GPU is doing now; clocks in MHz, temperatures in C, `processes` as (pid, name, bytes or None).
 
-    What the driver does not tell is None; `uncorrected` counts memory errors since the last boot.
+    Values that the driver does not report are None; `uncorrected` counts memory errors since the last boot.
     """
 
     lanes: int | None = None
@@ -95,7 +95,7 @@ class GpuStatus:
 
 
 class NvmlSampler:
-    """Samples one GPU; see telemetry.Sampler. Columns that the device does not tell are left out.
+    """Samples one GPU; see telemetry.Sampler. Columns that the device does not report are left out.
 
     Args:
         nvml: the module pynvml or one like it; started again and stopped with the sampler.
@@ -183,7 +183,7 @@ class Throughput:
     Args:
         period: seconds between two readings.
 
-    Raises NVMLError where the device does not tell.
+    Raises NVMLError if the device does not report it.
     """
 
     def __init__(self, nvml: Any, handle: Any, period: float = SLOW_S) -> None:

@@ -38,7 +38,7 @@ class Sampler(Protocol):
 class Telemetry:
     """Samples every `period` seconds and hands packed rows to `sink`; a context manager, entered once.
 
-    The sampler with the shortest period sets the pace; the others are read at every so many of its samples.
+    The sampler with the shortest period sets the pace; the others are read at every n-th of its samples.
     The first sample is taken before the run and the last after it, both by the caller's thread, so that differences
     cover all of it. A sampler that fails is left out from then on; `failures` has the reason by the sampler's name.
     """

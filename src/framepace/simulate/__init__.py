@@ -1,1 +1,1 @@
-"""The simulated device: a GPU and the host it hangs on, with truths that are known."""
+"""The simulated device: a GPU and its host, with known parameters."""

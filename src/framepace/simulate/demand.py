@@ -1,4 +1,4 @@
-"""What an inference asks of the device: from the network, the plan and the batch to times per resource (pure)."""
+"""The demand of an inference on the device: times per resource, from network, plan and batch (pure)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Demand:
 
 
 def demand(device: DeviceModel, network: NetworkModel, precision: str, batch: int, sms: int | None = None) -> Demand:
-    """What a batch asks of the device: blocks run in whole waves over the SMs; a wave takes as long as one block.
+    """The demand of a batch on the device: blocks run in whole waves over the SMs; a wave takes as long as one block.
 
     Raises UsageError where the device does not have the precision.
     """

@@ -188,7 +188,7 @@ class Device:
         return begun
 
     def _ask(self, job: Job, now: int) -> None:
-        """What a beginning inference wants: its least time, its refills, its demands on SMs and memory."""
+        """The demands of an inference as it begins: its least time, its refills, SMs and memory."""
         model = self.model
         demand = job.demand
         alone = max(demand.compute * self._slow, demand.memory, demand.least)

@@ -35,9 +35,9 @@ class DeviceModel(Fact, frozen=True, kw_only=True):
     # What it can do
     sm_count: Annotated[int, _least(1, "streaming multiprocessors")] = 100
     fp32_tflops: Annotated[float, _least(0, "peak arithmetic in fp32 at the boost clock; 0: not supported")] = 10.0
-    fp16_tflops: Annotated[float, _least(0, "peak in fp16, likewise")] = 80.0
-    bf16_tflops: Annotated[float, _least(0, "peak in bf16, likewise")] = 80.0
-    int8_tops: Annotated[float, _least(0, "peak in int8, likewise")] = 160.0
+    fp16_tflops: Annotated[float, _least(0, "peak in fp16 at the boost clock; 0: not supported")] = 80.0
+    bf16_tflops: Annotated[float, _least(0, "peak in bf16 at the boost clock; 0: not supported")] = 80.0
+    int8_tops: Annotated[float, _least(0, "peak in int8 at the boost clock; 0: not supported")] = 160.0
     dram_gb_s: Annotated[float, _above(0, "bandwidth of the device's memory")] = 1000.0
     memory_gb: Annotated[float, _above(0, "size of the device's memory")] = 16.0
     memory_mhz: Annotated[int, _least(0, "memory clock, as telemetry shows it")] = 1000

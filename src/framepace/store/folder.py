@@ -1,4 +1,4 @@
-"""Output folders: one run at a time writes to a folder, and nothing in it is replaced that nobody asked to replace."""
+"""Output folders: one run at a time writes to a folder, and nothing in it is replaced unless asked for."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _DIFFERENCES = 3  # that a refusal spells out
 
 @dataclass(frozen=True)
 class _Layout:
-    """What a kind of result is called, and the names of what it writes."""
+    """A kind of result: its name, and the names of the files it writes."""
 
     title: str
     files: tuple[str, ...] = ()
@@ -39,7 +39,7 @@ class _Layout:
     record_keys: frozenset[str] = frozenset()
 
     def has(self, name: str) -> bool:
-        """Whether a result of this kind writes something of that name."""
+        """Whether a result of this kind writes a file of that name."""
         return name in self.files or self.folders.fullmatch(name) is not None
 
 
@@ -67,7 +67,7 @@ _LAYOUTS: Mapping[Kind, _Layout] = {
 
 
 class Marker(msgspec.Struct, frozen=True, kw_only=True):
-    """What stands in folder.json: whose folder it is. `case` is what was measured, without secrets."""
+    """The contents of folder.json: whose folder it is. `case` is what was measured, without secrets."""
 
     format: str
     kind: str
@@ -88,7 +88,7 @@ class OutputFolder:
     Args:
         path: the folder.
         kind: of the result that goes in.
-        overwrite: replace what stands in the way: an earlier result with all its files, and files of other origin that
+        overwrite: replace what is in the way: an earlier result with all its files, and files of other origin that
             have the same names. Other files stay.
         case: what is measured; a result of another case in the folder is refused, with what differs.
 
@@ -344,7 +344,7 @@ def _has_rows(folder: Path) -> bool:
 
 
 def _row_count(table: Path) -> int:
-    """Rows of a Parquet file; -1 where nobody can say."""
+    """Rows of a Parquet file; -1 if unknown."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

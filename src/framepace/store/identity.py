@@ -1,4 +1,4 @@
-"""What two cases differ in, for people; and cases without their secrets, for files."""
+"""The differences between two cases, as text; and cases without their secrets, for files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rotation: a run that need not end, written as a sequence of traces of which the last ones are kept."""
+"""Rotation: a run without an end, written as a sequence of traces of which the last ones are kept."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ _MEMORY_SHARE = 0.5  # of the machine's, that one table may take
 _NOT_CLOSED = "the run was killed, or had no room to close its trace: at most its last second is missing"
 _JOURNALS_KEPT = "there was no room for the Parquet files: the rows are in the journals"
 NOT_STORED = "the trace could not be written: it is in memory only"
-REMOVED = "the folder was removed during the run, and written anew where that was possible"
+REMOVED = "the folder was removed during the run, and written again where that was possible"
 ROWS_LOST = "writing failed during the run: later rows are missing"
 
 
@@ -108,7 +108,7 @@ class TraceWriter:
         """Turn the journals into Parquet files and return the trace, described by `meta` and by notes of the writer.
 
         Where there is no room for the Parquet files the journals stay; `load_trace` reads either. A folder that was
-        removed meanwhile is written anew. The trace that is returned has every row that was appended, also those that
+        removed meanwhile is written again. The trace that is returned has every row that was appended, also those that
         found no room on disk.
         """
         meta = self._store(meta)

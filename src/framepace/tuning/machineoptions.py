@@ -1,4 +1,4 @@
-"""What the machine offers a plan: cores, SMs, and the backends that are installed and can run its models."""
+"""The machine's options for a plan: cores, SMs, and the installed backends that can run its models."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class MachineOptions:
-    """What a machine offers a plan.
+    """The options that a machine offers a plan.
 
     Attributes:
         cores: usable CPU cores.

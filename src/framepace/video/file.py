@@ -268,7 +268,7 @@ def _open_container(path: str, data: bytes | None) -> Any:
 
 @lru_cache(maxsize=1)
 def _formats() -> str:
-    """What a file may be, as FFmpeg takes it."""
+    """The kinds of file, as FFmpeg names them."""
     import av
 
     return ",".join(sorted(av.formats_available - _NO_VIDEOS))

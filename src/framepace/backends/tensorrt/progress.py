@@ -1,4 +1,4 @@
-"""How far a build is, as TensorRT reports it; versions before 10 do not."""
+"""The progress of a build as TensorRT reports it; versions before 10 do not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a measurement rests on: the machine, the models, and the plan or program."""
+"""The origin of a measurement: the machine, the models, and the plan or program."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def pareto_caption(view: TuningView) -> str:
 
 
 def pareto_figure(view: TuningView) -> Figure | None:
-    """What is carried against p99; the size of a dot is the power, or where none is measured its cost per frame.
+    """Load carried against p99; the size of a dot is the power or, if none was measured, the cost per frame.
 
     None with under two dots.
     """

@@ -16,7 +16,7 @@ from framepace.units import format_ms
 
 Figure = dict[str, Any]
 _SERIES = tuple(f"--s{i}" for i in range(1, 9))
-_LOG_FROM = 10  # a largest value so many times the median would flatten everything else on a linear axis
+_LOG_FROM = 10  # a largest value this many times the median would flatten everything else on a linear axis
 _TINY = 1e-9
 
 

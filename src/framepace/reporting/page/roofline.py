@@ -17,7 +17,7 @@ ROOFLINE_CAPTION = (
     "A point on a roof cannot get faster without fewer operations or bytes, or another precision; "
     "the dotted line is how far a model is from its floor."
 )
-_CACHED = 1.15  # a bandwidth so many times that of large tensors is drawn as a roof of its own
+_CACHED = 1.15  # a bandwidth this many times that of large tensors gets its own roof
 _ROOM_DECADES = 0.3  # to the right of the last point
 Point = tuple[float, float]
 

@@ -1,4 +1,4 @@
-"""What is set wrong on this machine, with the command that mends it."""
+"""The checks of this machine, with the commands that fix it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _STATE_STYLES = {"ok": "green", "warn": "yellow", "bad": "bold red", "info": "di
 
 
 def show_checks(out: Console, checks: Sequence[Check]) -> None:
-    """A row per check; those that are not in order say why it matters, how to mend it and how to go back."""
+    """A row per check; one that is not in order says why it matters, how to fix it and how to undo the fix."""
     grid = columns("lll")
     for check in checks:
         grid.add_row(Text(check.state, style=_STATE_STYLES.get(check.state, "")), Text(check.name), _words(check))

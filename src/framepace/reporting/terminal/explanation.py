@@ -97,7 +97,7 @@ def _account_title(view: ExplanationView) -> Text:
 
 
 def _bar_width(rows: Sequence[PartRow], width: int) -> int:
-    """What the words of the widest rows leave, within limits."""
+    """The width left over by the words of the widest rows, within limits."""
     texts = [(_part_name(row), row.text, row.interval) for row in rows]
     words = sum(max(map(len, column)) for column in zip(*texts, strict=True))
     return max(_NARROWEST_BAR, min(BAR, width - _PADDING - words))

@@ -37,7 +37,7 @@ def _words(line: PlanLine) -> Text:
 
 
 def _origin(view: PlanView) -> Table:
-    """What the plan is for and what it rests on."""
+    """The plan's target, machine and traces."""
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_row(Text("target", "bold"), Text(view.target))
     grid.add_row(Text("machine", "bold"), Text(view.machine))

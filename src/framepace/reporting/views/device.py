@@ -20,7 +20,7 @@ LayerRow = tuple[str, str, str, str, str]
 
 
 def device_rows(summary: Summary) -> list[tuple[str, str]]:
-    """What the devices did: parts of the inference, each device's time, clocks, power, activity and copies."""
+    """The devices during a run: parts of the inference, each device's time, clocks, power, activity and copies."""
     rows: list[tuple[str, str]] = []
     if summary.frames.parts:
         rows.append(("inference", parts_text(summary.frames.parts)))
