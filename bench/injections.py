@@ -221,7 +221,7 @@ def remedied(case: Case, found: Explanation) -> dict[str, Any]:
 
 
 def _costs(traces: list[Trace]) -> dict[str, float]:
-    """Median latency (ms), CPU time per frame (ms), cores busy on the whole machine, and power (W) where it is told.
+    """Median latency (ms), CPU time per frame (ms), cores busy on the whole machine, and power (W) if it is reported.
 
     A keeper is a process of its own: its cost shows in the cores only.
     """

@@ -33,7 +33,7 @@ def found(fps: float = 100, settings: dict[str, Any] | None = None, **options: A
 
 @pytest.mark.parametrize(("fps", "cameras", "scope"), [(100, 10, "pipeline"), (100, 10, "model"), (150, 6, "pipeline")])
 def test_the_capacity_is_that_of_the_device(fps: float, cameras: int, scope: str) -> None:
-    """1,000 inferences a second carry 10 cameras at 100 fps and 6 at 150; the eleventh fills the GPU."""
+    """1,000 inferences per second carry 10 cameras at 100 fps and 6 at 150; the eleventh fills the GPU."""
     result = found(fps, scope=scope)
     assert (result.cameras, result.exact, result.fits, result.stopped) == (cameras, True, True, "")
     assert result.limited_by.startswith("the GPU")

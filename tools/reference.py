@@ -75,10 +75,10 @@ def for_site(text: str) -> str:
 PARTS = {
     "models": ("Models", "One value for all models, or `MODEL.NAME=VALUE` for one of them (`detector.threads=2`)."),
     "engine": ("Engine", "How workers run, wait and hand over."),
-    "source": ("Sources", "What waits between a source and the workers."),
+    "source": ("Sources", "Frames that wait between a source and the workers."),
     "workload": (
         "Workload",
-        "What is exercised, with which frames. These are of the measurement, not of the plan.",
+        "Which part runs, on which frames. These belong to the measurement, not to the plan.",
     ),
     "load": ("Load", "How requests arrive. `--load` has more kinds."),
 }
@@ -123,7 +123,7 @@ def setting_default(setting: Any) -> tuple[Any, Any]:
 
 
 def reasons(setting: Any) -> str:
-    """Why a plan may have the setting, and then each value that has a reason of its own."""
+    """Why a plan may have the setting, and then each value that has its own reason."""
     values = [f"`{value}`: {text}" for value, text in setting.why_value.items()]
     return "<br>".join([*([setting.why] if setting.why else []), *values])
 
@@ -214,7 +214,7 @@ def option_words(kind: Any) -> str:
 
 
 def option_default(option: Any) -> str:
-    """The default, where there is one worth telling."""
+    """The default, if there is one worth showing."""
     default = option.default
     if default in (None, False, [], ()) or callable(default) or type(default).__name__ == "Sentinel":
         return ""
@@ -259,7 +259,7 @@ def exit_codes_page() -> str:
     ]
     rows = [(code(kind.__name__), str(kind.exit_code), first(doc(kind))) for kind in kinds]
     intro = "Every command ends with one of these; with `--json` the answer of the first two is on standard output."
-    text = "Each prints one sentence, what was got, what was expected and what to do, on standard error."
+    text = "Each prints one sentence, what framepace got, what it expected and what to do, on standard error."
     return page("Exit codes and errors", intro, table(("code", "meaning"), EXIT_CODES), "## Errors\n", f"{text}\n",
                 table(("error", "exit code", "when"), rows))  # fmt: skip
 
@@ -272,7 +272,7 @@ EXIT_CODES = [
         "or every inference failed",
     ),
     ("2", "the command was wrong, or a model, video, backend or file could not be used"),
-    ("130", "stopped by Ctrl-C; what was measured until then is kept and answered, where it can answer anything"),
+    ("130", "stopped by Ctrl-C; the measurements so far are kept, and the answer that they allow is given"),
     ("143", "the same by SIGTERM"),
     ("129", "the same by SIGHUP"),
 ]

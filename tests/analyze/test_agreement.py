@@ -109,7 +109,7 @@ def test_a_reference_of_zeros_has_numbers() -> None:
 
 
 def test_top_1_is_counted_over_frames_of_one_row_of_scores() -> None:
-    """Two of three frames agree; boxes (several rows a frame) and vectors have no class."""
+    """Two of three frames agree; boxes (several rows per frame) and vectors have no class."""
     frames = [([[1.0, 2]], [[1.0, 3]]), ([[1.0, 2]], [[1.5, 1.4]]), ([[4.0, 2]], [[4.0, 2]])]
     assert tallied(*frames).top1 == pytest.approx(2 / 3)
     for shape in [(2, 4), (3,), (1, 1), (1, 3, 4)]:

@@ -237,13 +237,13 @@ def test_a_closed_loop_of_two_keeps_the_device_busy(clock: FakeClock) -> None:
 
 
 def test_a_paced_request_is_delivered_when_it_is_done_not_when_the_next_is_due(clock: FakeClock) -> None:
-    """At 20 fps and 10 ms a request, each is collected at once although another slot is free."""
+    """At 20 fps and 10 ms per request, each is collected at once although another slot is free."""
     r = run(clock, Net(clock, batch=Batching(max=1)), Paced(fps=20), 10)
     assert (r["delivered"] - r["due"] == 10 * MS).all()
 
 
 def test_a_backlog_is_worked_off_with_both_slots() -> None:
-    """Due every 6 ms with kernels of 5 ms and copies of 5 ms: one slot falls behind by 4 ms a frame, two keep up."""
+    """Due every 6 ms with kernels of 5 ms and copies of 5 ms: one slot falls behind by 4 ms per frame, two keep up."""
     last = []
     for slots in (1, 2):
         clock = FakeClock(start=1000)

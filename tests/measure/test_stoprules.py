@@ -19,7 +19,7 @@ def fed(rule: Enough | Steady, latencies: list[int], gap: int = 10 * MS) -> int 
 
 
 def test_count_and_duration_end_where_they_say() -> None:
-    """A hundred frames are the frames 0 to 99; one second at 10 ms a frame is frame 100."""
+    """A hundred frames are the frames 0 to 99; one second at 10 ms per frame is frame 100."""
     assert fed(Enough(Stop(count=100)), [MS] * 300) == 99
     assert fed(Enough(Stop(seconds=1.0)), [MS] * 300) == 100
 

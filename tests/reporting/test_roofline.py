@@ -45,7 +45,7 @@ def bound(**fields: Any) -> Bound:
 
 
 def test_the_sentence_says_how_many_times_the_floor_and_of_what() -> None:
-    """A line a model: distance, floor, limit, and how much of the measured ceiling is reached."""
+    """One line per model: distance, floor, limit, and how much of the measured ceiling is reached."""
     told = "3.20x its floor of 1.90 ms (compute; 31.2 % of the measured peak of 441 GFLOP/s in fp32)"
     assert floor_text(bound()) == told
     memory = bound(

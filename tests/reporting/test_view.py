@@ -126,7 +126,7 @@ def test_units_come_from_the_ends_of_keys() -> None:
     assert named("spinning", False) == "off"
     assert named("size_bytes", 12 << 20) == "12.0 MiB"
     assert format_quantity(0.0017, "share") == "0.17 %"
-    assert format_quantity(41.2e6, "ns a frame") == "41.2 ms a frame"
+    assert format_quantity(41.2e6, "ns per frame") == "41.2 ms per frame"
 
 
 def test_settings_are_written_the_way_they_are_typed() -> None:

@@ -97,7 +97,7 @@ def _distribution(document: Document, named: tuple[str, Trace, Summary], view: S
 
 
 def _remarks(model: ModelView) -> str:
-    beside = (("beside", text) for text in model.beside)
+    beside = (("meanwhile", text) for text in model.beside)
     rows = pairs([("tiers", model.tiers), *beside, ("outliers", model.outliers), ("doubtful", model.doubts)])
     return f'<p class="model"><b>{escape(model.name)}</b> {escape(model.counts)}</p>{rows}'
 

@@ -49,7 +49,7 @@ def render(
 def _title(traces: Sequence[Trace], explanation: Explanation | None) -> str:
     names = ", ".join(traces[0].meta.names) if traces else "report"
     title = f"framepace: {names or 'report'}"
-    if explanation is not None:
+    if explanation is not None and explanation.confirmed:
         title += f" ({explanation.bottleneck})"
     return title
 

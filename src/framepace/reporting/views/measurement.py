@@ -130,7 +130,7 @@ def _latency_words(frames: ModelSummary) -> str:
         words = f"p{q:g} {estimate(value, 'ns')}"
         return words if q >= 99 else f"{words}, too few samples for p99"
     if frames.requests:
-        return f"mean {format_ms(frames.mean)}, too few samples"
+        return f"mean {format_ms(frames.mean)}, too few samples for percentiles"
     return "no frame was delivered"
 
 
@@ -233,5 +233,5 @@ def outlier_sentence(outliers: Sequence[Outlier], outlier_share: float) -> str:
     causes = ", ".join(f"{count} {cause}" for count, cause in ranked)
     return (
         f"{share(outlier_share)} of requests, worst {format_ms(worst.latency)} at request "
-        f"{worst.request:,}; beside the worst: {causes}"
+        f"{worst.request:,}; among the worst: {causes}"
     )
