@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 Tell = Callable[[str, float | None], None]
-"""Called with what is being done, and the share (0 to 1) that is done; None where nobody can say."""
+"""Called with the current step, and the share (0 to 1) that is done; None if unknown."""
 
 
 def silent(text: str, share: float | None) -> None:

@@ -14,7 +14,7 @@ from framepace.facts.summary import Estimate
 from framepace.facts.trace import Column, Trace
 
 SLOWER = "inference slower than alone"
-_FEWEST = 9  # frames of which a third is worth taking
+_FEWEST = 9  # fewest frames for which a third is enough
 
 
 def account(model: Trace, pipeline: Trace, stream: Trace) -> Account:

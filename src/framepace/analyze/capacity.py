@@ -18,7 +18,7 @@ from framepace.facts.trace import Trace
 from framepace.units import NS_PER_S, format_ms
 
 LATE = 0.01  # share of frames that may be late where there are too few for a p99: the same claim
-_GREY = 0.05  # beyond this share nobody doubts a miss
+_GREY = 0.05  # beyond this share a miss is certain
 _BUSY = 0.9  # share from which a resource is used up
 _NEIGHBOURS = 0.1  # share of the machine from which other processes are mentioned
 _WAITING = ("backlog", "hand-over", "queue", "other models")  # stages in which a frame waits for others

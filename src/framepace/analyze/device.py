@@ -15,7 +15,7 @@ from framepace.units import NS_PER_S
 
 _OF_DEVICE = tuple(TELEMETRY_COLUMNS)[2 : tuple(TELEMETRY_COLUMNS).index("cpu_mhz")]
 _NO_QUANTITY = ("event_reasons", "energy_mj")
-_STEPS = ((1, 0), (-1, 0), (0, 1), (0, -1))  # kernels and copies that run more, where one starts or ends
+_STEPS = ((1, 0), (-1, 0), (0, 1), (0, -1))  # change of the number of running kernels and copies at a start or end
 _TIMES = ("started", "finished", "h2d", "compute", "d2h", "h2d_at", "compute_at", "d2h_at", "model", "batch_size")
 
 Sizes = Mapping[str, tuple[int, int]]

@@ -10,7 +10,7 @@ from framepace.facts.model import TensorSpec
 
 
 def fixed_outputs(outputs: Iterable[TensorSpec], batch: int) -> tuple[TensorSpec, ...]:
-    """The outputs with every dimension an int: unknown ones are 1, as nobody reads what nobody computed."""
+    """The outputs with every dimension an int: unknown ones are 1, since nobody reads outputs that are not computed."""
     return tuple(replace(tensor, shape=_fixed(tensor.shape, batch)) for tensor in outputs)
 
 

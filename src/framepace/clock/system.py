@@ -1,4 +1,4 @@
-"""The clock is a parameter: everything that reads or passes time takes one, and locks and waits by it."""
+"""The clock is a parameter: everything that reads time, waits or locks takes one."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ class SystemClock:
         return nullcontext()
 
     def reserve(self, count: int) -> Sequence[AbstractContextManager[None]]:
-        """Places that ask nothing of who enters them."""
+        """Contexts that do nothing."""
         return [nullcontext() for _ in range(count)]
 
     def begin(self) -> None:

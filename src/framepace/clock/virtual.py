@@ -44,7 +44,7 @@ class VirtualClock:
         self._now = start
         self.oversleep = oversleep
         self._local = threading.local()
-        self._threads: list[_Thread] = []  # all that ever asked for a time of their own
+        self._threads: list[_Thread] = []  # all threads that ever used this clock
         self._joining: list[_Thread] = []
         self._crew: list[_Thread] = []  # those that take part now, in order
         self._reserved = 0

@@ -47,7 +47,7 @@ class Engine:
 
     Attributes:
         sessions: the loaded models, in the order of the plan.
-        startup: durations of what came before the load began, in ns (see facts.trace.TraceMeta).
+        startup: durations of the steps before the load began, in ns (see facts.trace.TraceMeta).
 
     Raises ModelError, BackendError or UsageError when a model cannot be loaded as the plan says; what was loaded
     before is freed.
@@ -291,8 +291,8 @@ class _Crew:
             stack.callback(strategy.close)
             if plan.keeper:
                 stack.enter_context(_kept_awake(clock, number))
-            # Nobody begins before all are set up, and nobody frees anything before all are done: allocating, capturing
-            # and freeing disturb what runs.
+            # No worker begins before all are set up, and none frees anything before all are done: allocating, capturing
+            # and freeing disturb running inferences.
             self._meet()
             assert self._feed is not None
             with clock.joined(number, plan.workers):

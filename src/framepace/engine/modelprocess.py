@@ -35,7 +35,7 @@ from framepace.video.sharedframes import Reader, Shared, Writer
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a process sends when it has loaded its model; times in ns."""
+    """The message of a process that has loaded its model; times in ns."""
 
     spec: ModelSpec
     resolved: Resolved
@@ -258,7 +258,7 @@ class _Served:
 
     @property
     def methods(self) -> Mapping[str, Callable[..., Any]]:
-        """What the parent may call, by name."""
+        """The methods that the parent may call, by name."""
         return {
             "set_up": self.set_up,
             "run": self.run,

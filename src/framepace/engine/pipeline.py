@@ -136,7 +136,7 @@ class Pipeline:
         steps: the models in order; each worker belongs to the calling thread.
         run: its state is notified of every frame delivered, with the latency over all models of the frame.
         number: of the worker, recorded.
-        whole: `steps` are all models of a frame; otherwise whoever runs the others tells the state (`deliver`).
+        whole: `steps` are all models of a frame; otherwise the caller notifies the state (`deliver`).
         free: called with each step when the pipeline is closed; closes its worker by default.
     """
 
@@ -210,7 +210,7 @@ class Pipeline:
             self.collect()
 
     def prime(self) -> None:
-        """Have every worker do what only its first inferences need; nothing is recorded."""
+        """Run the set-up that only the first inferences need in every worker; nothing is recorded."""
         for step in self._steps:
             step.worker.prime()
 

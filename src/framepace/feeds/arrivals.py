@@ -1,6 +1,6 @@
 """Arrivals: when frames are due, one source at a time or all of them in turn.
 
-Loads (measure/load.py) are arrivals that are made to measure; what feeds need beside them is here.
+Loads (measure/load.py) are arrivals made for measuring; this module has the others that feeds need.
 """
 
 from __future__ import annotations

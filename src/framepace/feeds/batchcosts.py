@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-_KEEP = 1 - 1 / 256  # what an observation still counts one batch later
-_ALONE_BATCHES = 8  # run alone at first, where they can, before any are tried side by side
+_KEEP = 1 - 1 / 256  # weight of an observation one batch later
+_ALONE_BATCHES = 8  # batches that run alone at first, before any are tried side by side
 _ALONE_SHARE = 0.05  # share of a batch's time in which others may be in flight, and it still counts as alone
-_WORTHWHILE = 0.10  # growth of frames/s that is worth a change
+_WORTHWHILE = 0.10  # smallest gain in frames/s that is worth a change
 _GAIN = 1 / 16  # share of a new deviation in the running mean of them
 _ROBUST = 1.345 * 1.25  # Huber's limit in mean deviations: 1.345 robust ones, a robust one being 1.25 mean ones
 _PRIOR = 1e-3  # weight of the prior against all that was measured

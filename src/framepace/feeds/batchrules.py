@@ -1,4 +1,4 @@
-"""Which frames go into one inference, and until when the oldest waits for company. Pure: numbers in, numbers out."""
+"""Which frames go into one inference, and how long the oldest waits for others. Pure: numbers in, numbers out."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class DeadlineRule:
     sizes: tuple[int, ...] = ()
 
     def waits_until(self, now: int, dues: Sequence[int], costs: BatchCosts, flying: int, free: int) -> int | None:
-        """The time (ns) until which the waiting frames wait, unless a batch ends before; None: take them now.
+        """The time (ns) until which the frames wait, unless a batch ends before; None: take them now.
 
         They do not wait where one of them would be on time if it went now, beside the `flying` batches, and late if it
         waited until one of those ends (expected at `free`, ns); nor where the budget is under the cost of one frame.
@@ -95,11 +95,11 @@ class DeadlineRule:
 
     @property
     def full(self) -> int:
-        """The count at which nothing is waited for."""
+        """The count at which a batch no longer waits."""
         return max(self.sizes, default=self.size)
 
     def late(self, now: int, costs: BatchCosts, flying: int) -> int:
-        """Frames that were due before that (ns) cannot be on time any more."""
+        """Frames that were due before this time (ns) can no longer be on time."""
         return now + costs.limit(1, flying) - self.budget
 
     def _fits(self, time: int, largest: int, costs: BatchCosts, flying: int) -> int:

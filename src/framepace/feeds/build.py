@@ -1,4 +1,4 @@
-"""From sources and a plan's policies to a feed; when frames are due is the caller's to say."""
+"""From sources and a plan's policies to a feed; the caller says when frames are due."""
 
 from __future__ import annotations
 

@@ -52,8 +52,8 @@ class DeadlineBatcher:
     def take(
         self, now: int, buffers: Sequence[deque[Frame]], over: bool, full: bool = False
     ) -> tuple[list[Frame], int | None]:
-        """See Batcher. A full buffer ends the wait: waiting must not make drops."""
-        # More of one source than a batch holds changes nothing.
+        """See Batcher. A full buffer ends the wait: waiting must not cause drops."""
+        # More frames of one source than a batch holds change nothing.
         waiting = [[frame.due for frame in islice(buffer, self.rule.size)] for buffer in buffers]
         if not any(waiting):
             return [], None
@@ -108,7 +108,7 @@ class DeadlineBatcher:
 class DeadlineFeed(Feed):
     """Workers read the sources themselves, and take frames of all of them by deadline.
 
-    A worker that is free waits for the next due time, reads the picture and lets it wait for company; several workers
+    A worker that is free waits for the next due time, reads the picture and lets it wait for others; several workers
     do so one at a time. A frame that became due while none was free is read when it is taken.
     """
 

@@ -38,7 +38,7 @@ class _Numbers:
 class InlineFeed(Feed):
     """The worker waits for the due time and reads the source itself; frames arrive at the sources in turn.
 
-    Batches wait for company by `rule`, one worker at a time.
+    Batches wait for more frames by `rule`, one worker at a time.
     """
 
     def __init__(self, sources: Sequence[PictureSource], arrivals: Arrivals, rule: BatchRule, pacer: Pacer) -> None:
@@ -155,6 +155,6 @@ class InlineFeed(Feed):
             return False
         if due is not None and due <= closes:
             return True
-        # No frame comes in time, but a batcher does not know the future: it waits its window out.
+        # No frame comes in time, but a batcher does not know the future: it waits until the window closes.
         self._pacer.until(closes, idle)
         return False

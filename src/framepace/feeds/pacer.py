@@ -12,7 +12,7 @@ from framepace.units import NS_PER_MS, NS_PER_US
 
 Idle = Callable[[], None]
 NAP_NS = 500 * NS_PER_MS  # the longest a waiting thread goes without looking whether the run was stopped
-_MARGIN = 1.05  # on what beats took: one that takes longer makes its frame wait
+_MARGIN = 1.05  # added to the time of past beats: a beat that takes longer makes its frame wait
 _BEATS_KEPT = 8
 
 
@@ -77,7 +77,7 @@ class Pacer:
                 self._run(idle, durations)
 
     def _leads(self) -> tuple[int, int]:
-        """How long before a frame the last two beats begin (ns): what such took lately, and a bit more."""
+        """How long before a frame the last two beats begin (ns): their recent duration, and a bit more."""
         cold = _second_longest(self._cold_beats)
         warm = _second_longest(self._warm_beats) or cold
         return round(_MARGIN * (cold + warm)), round(_MARGIN * warm)

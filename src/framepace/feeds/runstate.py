@@ -23,7 +23,7 @@ class StopRule(Protocol):
         """Note a delivered frame (latency and time in ns); true when the run may end."""
 
     def ends_by(self, began: int) -> int | None:
-        """When it ends by time alone (ns), `began` being when the run did; None where time does not end it."""
+        """When a run that began at `began` ends by time alone (ns); None if time does not end it."""
 
 
 class BatchObserver(Protocol):
@@ -95,7 +95,7 @@ class RunState:
     def stop(self, reason: Stopped) -> None:
         """End the run after the requests in flight; the first reason stays.
 
-        But Ctrl-C counts after the run's own end too: what follows it is not wanted either.
+        But Ctrl-C counts after the run's own end too: the steps after it are not wanted either.
         """
         ended_by_itself = self.stopped == "finished" and reason == "interrupted"
         if self.stopped is None or ended_by_itself:

@@ -28,7 +28,7 @@ class Batcher(Protocol):
     def take(
         self, now: int, buffers: Sequence[deque[Frame]], over: bool, full: bool = False
     ) -> tuple[list[Frame], int | None]:
-        """The frames that go now, removed from their buffers; or none, and until when (ns) they wait for company.
+        """The frames that go now, removed from their buffers; or none, and until when (ns) they wait for others.
 
         Args:
             buffers: the waiting frames of each source, the oldest first.
@@ -118,7 +118,7 @@ class StreamFeed(Feed):
                 idle()
 
     def _choose(self) -> tuple[list[Frame], int | None]:
-        """What the batcher takes now, or until when it waits."""
+        """The batch that goes now, or the time until which it waits."""
         self._drop_stale()
         full = any(len(buffer) >= self._policy.buffer for buffer in self._buffers)
         frames, until = self._batcher.take(self._clock.now(), self._buffers, self._over(), full)

@@ -1,4 +1,4 @@
-"""Batches by window at work: the oldest frame first, waiting for company up to a fixed time."""
+"""Batching by window: the oldest frame first, waiting for others up to a fixed time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class WindowBatcher:
     def take(
         self, now: int, buffers: Sequence[deque[Frame]], over: bool, full: bool = False
     ) -> tuple[list[Frame], int | None]:
-        """See Batcher. That a buffer is full means nothing here: it is emptied into the open batch."""
+        """See Batcher. A full buffer does not matter here: it is emptied into the open batch."""
         self._fill(buffers)
         frames = self._open
         if not frames:

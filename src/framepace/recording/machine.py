@@ -24,7 +24,7 @@ _T = TypeVar("_T")
 
 @lru_cache
 def probe(root: Path = _ROOT) -> Machine:
-    """Describe this machine. Never raises: values that cannot be found out are None.
+    """Describe this machine. Never raises: values that cannot be determined are None.
 
     Args:
         root: the folder of `proc`, `sys` and `etc`; tests describe other machines with files of their own.

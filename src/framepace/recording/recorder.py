@@ -42,7 +42,7 @@ class Sampling(Protocol):
 
     @property
     def overhead(self) -> dict[str, float]:
-        """What sampling cost, by name (see Telemetry)."""
+        """The cost of sampling, by name (see Telemetry)."""
 
     def __enter__(self) -> object: ...
 
@@ -69,7 +69,7 @@ class Rows:
 
 
 def sampling_for(clock: Clock, gpus: Mapping[int, str], simulated: Callable[[], bytes]) -> MakeSampling:
-    """What samples a run: host and GPUs of the machine, or on a virtual clock the simulated devices.
+    """The samplers of a run: host and GPUs of the machine or, on a virtual clock, the simulated devices.
 
     Args:
         gpus: PCI bus ids by the number in the column 'device'.
@@ -133,7 +133,7 @@ class Recorder:
         return self._writer.close(self._with_telemetry(meta))
 
     def _with_telemetry(self, meta: TraceMeta) -> TraceMeta:
-        """`meta` with what sampling cost, and why some of it is missing."""
+        """`meta` with the cost of sampling, and why some telemetry is missing."""
         if self._sampling is None:
             return meta
         notes = [f"telemetry without {name}: {why}" for name, why in self._sampling.failures.items()]

@@ -1,4 +1,4 @@
-"""The governor: what clock the device runs at, from its load, its power and its temperature; once per tick."""
+"""The governor: sets the device's clock from its load, power and temperature, once per tick."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The host: how deeply the core of a worker, and what hangs on it (its caches, the uncore, PCIe), is asleep.
+"""The host: how deeply the core of a worker sleeps, with its caches, the uncore and PCIe.
 
 Measured on the host of an H200: after a gap that the worker's core slept through, the call is slower and so is the
 first part of the kernels. A part of that comes with the first millisecond of sleep, the rest with some ten more. A core

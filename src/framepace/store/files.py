@@ -1,4 +1,4 @@
-"""Files: atomic writes, JSON facts, format versions, and the errors a file system can answer with."""
+"""Files: atomic writes, JSON facts, format versions, and the errors of file systems."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def check_replaceable(path: Path, mark: bytes) -> None:
 
 
 def plain_json(fact: Any) -> Any:
-    """A fact as what JSON has: numbers, texts, lists and mappings."""
+    """A fact as JSON values: numbers, texts, lists and mappings."""
     return msgspec.json.decode(msgspec.json.encode(fact, enc_hook=_plain))
 
 

@@ -50,7 +50,7 @@ def load_plan(path: Path) -> Plan:
     check_format(str(raw.get("format", PLAN_FORMAT)), PLAN_FORMAT, path)
     try:
         plan = msgspec.convert(_switches(raw), Plan)
-        msgspec.json.encode(plan)  # a text that is no Unicode could be neither stored nor shown
+        msgspec.json.encode(plan)  # text that is not Unicode could be neither stored nor shown
     except (ValueError, RecursionError, OverflowError) as error:
         got = shown(error)
         raise PlanError(

@@ -144,7 +144,7 @@ class TraceWriter:
         return files
 
     def _store(self, meta: TraceMeta) -> TraceMeta:
-        """Write Parquet files and `meta`; returns it with what there is to say about that."""
+        """Write Parquet files and `meta`; returns `meta` with notes about the writing."""
         if self._errors:
             meta = replace(meta, notes=(*meta.notes, ROWS_LOST))
         if not self._has_journals():

@@ -80,7 +80,7 @@ def _upwards(
     start = max(low, floor)
     level = guess
     if floor and low <= floor:
-        level = floor + 1  # is it better than the best at all?
+        level = floor + 1  # whether it is better than the best at all
     elif guess <= start:
         level = _further(start, count, stands_for)
     if ceiling is not None:
@@ -271,7 +271,7 @@ def _level_above(goal: Goal, candidates: Sequence[Candidate], number: int, fine:
         return None
     guess = _expected(goal, candidates, number)
     if not guess and not done:
-        guess = best + 1  # without a prediction: one above the best is of interest, and then nobody knows
+        guess = best + 1  # without a prediction only one level above the best is of interest
     floor = best
     if carried(candidate.measured) == best:
         floor = 0

@@ -1,1 +1,1 @@
-"""Pictures: files, live streams, their preparation, and their way between processes."""
+"""Pictures: files, live streams, their preparation, and their transfer between processes."""

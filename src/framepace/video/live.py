@@ -22,7 +22,7 @@ _MARGIN_S = 0.5  # on the time to open, for FFmpeg to say itself what was missin
 _SILENCE_S = 1.0  # without a picture, after which a note says so
 _NAP_NS = 500 * NS_PER_MS  # how soon a waiting reader sees that it was closed
 _LOW_DELAY = {"fflags": "nobuffer", "flags": "low_delay"}
-# What reads this machine instead of a network; an address may come from somebody else's plan.
+# Protocols that read this machine instead of a network; an address may come from somebody else's plan.
 _LOCAL = ("async", "cache", "concat", "concatf", "crypto", "data", "fd", "file", "md5", "pipe", "subfile", "tee")
 _EXPECTED = "a stream that answers (rtsp, rtmp, http, udp, ...)"
 _FIX = "check the address, and that the camera answers"
@@ -65,7 +65,7 @@ class LiveStream:
 
     @property
     def notes(self) -> list[str]:
-        """What broke so far, and what is missing now."""
+        """Breaks so far, and pictures that are missing now."""
         notes = []
         waiting_since = self._waiting_since
         if waiting_since is not None and time.monotonic() - waiting_since >= _SILENCE_S:
@@ -101,7 +101,7 @@ class LiveStream:
             self._owner.release()
 
     def _check_patience(self) -> None:
-        """Raises SourceError where nothing will come of trying again."""
+        """Raises SourceError if trying again is useless."""
         assert self._waiting_since is not None
         waited = time.monotonic() - self._waiting_since
         if self._pictures and (self._patience_s is None or waited < self._patience_s):
@@ -236,7 +236,7 @@ def _check_scheme(address: str, scheme: str) -> None:
 
 
 def _unopened(address: str, error: Exception, late: bool, seconds: float) -> SourceError:
-    """The error for a stream that did not open; `late`: for want of an answer, whatever FFmpeg makes of that."""
+    """The error for a stream that did not open; `late`: because no answer came, whatever FFmpeg reports."""
     if out_of_descriptors(error):
         fix = "close some, or raise the limit (ulimit -n)"
         message = "the stream could not be opened: too many files are open"

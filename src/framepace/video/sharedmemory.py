@@ -36,7 +36,7 @@ class Block(Protocol):
 
 
 def create(size: int) -> Block:
-    """A new block of `size` bytes, all of which are there. Raises BackendError where they are not."""
+    """A new block of `size` bytes, all of them available. Raises BackendError if they are not."""
     try:
         if hasattr(os, "memfd_create") and _DESCRIPTORS.is_dir():
             return _Nameless.create(size)
@@ -51,7 +51,7 @@ def create(size: int) -> Block:
 
 
 def attach(name: str) -> Block:
-    """The block that another process calls `name`. Raises BackendError where it cannot be had."""
+    """The block that another process calls `name`. Raises BackendError if it cannot be opened."""
     try:
         if name.startswith("/proc/"):
             return _Nameless.attach(name)

@@ -20,7 +20,7 @@ SYNTHETIC = "synthetic"
 _SYNTHETIC_FPS = 30
 _SYNTHETIC_BITS_PER_S = 4_000_000
 _HELD_BYTES = 256 << 20
-_PATIENCE_S = 20.0  # with a stream of which some pictures are wanted
+_PATIENCE_S = 20.0  # for a stream from which some pictures are wanted
 _LARGEST_SYNTHETIC_PIXELS = 1 << 25  # those of 8K; making them takes 70 bytes each
 _LONGEST_SYNTHETIC_SIDE = 8190  # what MPEG-4 holds
 
@@ -34,7 +34,7 @@ class Source(Protocol):
 
     @property
     def notes(self) -> list[str]:
-        """Sentences on what broke so far."""
+        """Sentences on problems so far."""
 
     def read(self) -> Any:
         """The next picture (av.VideoFrame, or uint8 RGB height x width x 3); None at the end."""
