@@ -49,7 +49,7 @@ class WorkerThreads:
         self._parked.setdefault(threading.current_thread(), {})[id(session), number] = worker
 
     def close(self) -> None:
-        """Free all parked workers, each in its own thread, and end the threads. Idempotent; later runs start new ones."""
+        """Free all parked workers, each in its own thread, and end the threads. Idempotent; later runs begin anew."""
         for thread, parked in self._parked.items():
             executor = self._executor_of.get(thread)
             if executor is None:
