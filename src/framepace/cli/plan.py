@@ -13,7 +13,7 @@ from framepace.cli.standardstreams import apart
 
 PlanFile = Annotated[Path, o.path_argument("PLAN", help="a plan (.yaml)")]
 
-app = typer.Typer(help="What a plan says, for people.", no_args_is_help=True)
+app = typer.Typer(help="Show what a plan says.", no_args_is_help=True)
 
 
 @app.callback()

@@ -27,7 +27,7 @@ class IdleSpin:
         if paced < 1.5 * alone or (evidence.on_gpu and paced < 2 * evidence.infer("model")):
             return None
         numbers = {"cpu_with_gaps_ns": paced, "cpu_gapless_ns": alone}
-        # In the latency's currency: of what the cores have in one budget. What is tried last is still worth a trial.
+        # As a share of the CPU time of all cores in one budget, comparable with latency. Even a small one gets a trial.
         share = 1 - alone / paced
         if evidence.budget:
             share = (paced - alone) / (evidence.budget * evidence.cores)
