@@ -78,9 +78,7 @@ def command(
                 expect_from=from_,
             )
     except KeyboardInterrupt:
-        print(
-            f"interrupted before anything could be explained; the measurements so far are in {folder}", file=sys.stderr
-        )
+        print(f"interrupted before anything could be explained; measurements so far: {folder}", file=sys.stderr)
         sys.exit(130)
     errors: list[StoreError] = []
     paths = save(folder, explanation, errors)
