@@ -88,6 +88,14 @@ def test_marks_and_doubts_are_told() -> None:
     assert len([n for n in found.notes if "not finite" in n or "not stable" in n or "interrupted" in n]) == 3
 
 
+def test_a_doubt_is_told_once() -> None:
+    """Older traces have the sentence on their warm-up among their notes."""
+    unstable = [n for n in summarize(make_trace([5 * MS] * 3, warmup_stable=False)).notes if "not stable" in n]
+    assert len(unstable) == 1
+    older = summarize(make_trace([5 * MS] * 3, warmup_stable=False, notes=tuple(unstable)))
+    assert [n for n in older.notes if "not stable" in n] == unstable
+
+
 def test_process_cpu_and_neighbours_come_from_telemetry() -> None:
     """CPU time per frame is the process's over the frames delivered meanwhile; other CPU time is the neighbours'."""
     time = 10**9 + np.arange(11) * 10**8

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.doubles.commands import Command
+from tests.doubles.commands import PATIENCE_S, Command
 from tests.doubles.processes import runs, waited_for
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
@@ -42,7 +42,7 @@ def hang(model, outputs, frame):
     Path("hanging").touch()
     threading.Event().wait()
 """
-END_S = 15.0  # for a program that was told to stop, on a machine that does much else
+END_S = 30.0  # for a program that was told to stop, on a machine that does much else
 
 
 @dataclass
@@ -66,7 +66,7 @@ def stop(command: Command, signum: int, group: bool = False) -> Stopped:
         (os.killpg if group else os.kill)(command.pid, signum)
     except (psutil.NoSuchProcess, ProcessLookupError):
         alive = False
-    code = command.wait(END_S)
+    code = command.wait(END_S if alive else PATIENCE_S)
     waited_for(lambda: not any(map(runs, children)))
     return Stopped(code, command.out, command.err, alive, list(filter(runs, children)))
 
@@ -93,7 +93,9 @@ def hooks(tmp_path: Path) -> Path:
 def stop_at_random(folder: Path, seed: int, count: int, fresh: bool) -> None:
     """Commands stopped at seeded moments: exit code and word of the signal, no traceback, nobody left, all readable."""
     moments = random.Random(seed)
-    earliest_s = 0.15 if fresh else 0.05
+    earliest_s = 0.05
+    if fresh:
+        earliest_s = 0.15
     before = shared_memory()
     outcomes: collections.Counter[str] = collections.Counter()
     for number in range(count):
@@ -102,6 +104,8 @@ def stop_at_random(folder: Path, seed: int, count: int, fresh: bool) -> None:
         place = folder / str(number)
         place.mkdir()
         with Command(place, *VERBS[verb], fresh=fresh) as command:
+            if not fresh:
+                waited_for(lambda: command.listens)
             time.sleep(moments.uniform(earliest_s, earliest_s * 20))  # the moment is what is tried
             end = stop(command, signum, group=moments.random() < 0.5)
         what = f"seed {seed}, number {number}: {verb}, {signum!r}\n{end}"

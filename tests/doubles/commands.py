@@ -115,6 +115,13 @@ class Command:
         """What it has written to standard error."""
         return Path(self._err).read_text(errors="replace")
 
+    @property
+    def listens(self) -> bool:
+        """Whether it has begun to listen to signals (Linux)."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+        return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
+
     def signal(self, number: int) -> None:
         """Send it a signal."""
         os.kill(self.pid, number)
@@ -154,12 +161,11 @@ def _load() -> None:
 
 
 def _keep(request: _Request) -> None:
-    """Fork the command, say its id, and write its exit code when it has ended."""
+    """Fork the command, and write its exit code when it has ended."""
     pid = os.fork()
     if not pid:
         _run(request)
     os.setpgid(0, 0)
-    os.write(1, f"{pid}\n".encode())
     _, status = os.waitpid(pid, 0)
     part = Path(request.code).with_suffix(".part")
     part.write_text(str(os.waitstatus_to_exitcode(status)))
@@ -167,10 +173,11 @@ def _keep(request: _Request) -> None:
 
 
 def _run(request: _Request) -> None:
-    """The command."""
+    """The command, which says its id first."""
     import resource
 
     os.setsid()
+    os.write(1, f"{os.getpid()}\n".encode())
     for number, path in ((0, os.devnull), (1, request.out), (2, request.err)):
         os.close(number)
         if path != _CLOSED:

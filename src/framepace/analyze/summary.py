@@ -25,6 +25,7 @@ from framepace.facts.workload import load_fps
 from framepace.units import NS_PER_MS, NS_PER_S
 
 _PERCENTILES = (50, 90, 95, 99, 99.9)
+_UNSTABLE = "warm-up ended by its time limit: the latency level was not stable yet"
 _ALWAYS = ("decode", "queue", "prepare", "infer", "finish")  # listed even where they are 0
 _SAMPLES_OF_P99 = 100
 # Telemetry that counts since some start is summarised as a rate; other columns as medians.
@@ -371,8 +372,8 @@ def _notes(trace: Trace, frames: ModelSummary, shares: Mapping[str, float]) -> I
     if trace.meta.simulated:
         yield "simulated: these durations come from a model of a device, not from measurements"
     yield from trace.meta.notes
-    if not trace.meta.warmup_stable and trace.meta.stopped != "failed":
-        yield "warm-up ended by its time limit: the latency level was not stable yet"
+    if not trace.meta.warmup_stable and trace.meta.stopped != "failed" and _UNSTABLE not in trace.meta.notes:
+        yield _UNSTABLE
     if not trace.meta.whole and trace.meta.stopped != "failed":
         yield f"the run did not end as planned: {trace.meta.stopped}"
     if not frames.requests:

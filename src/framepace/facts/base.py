@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
+from framepace.facts.address import without_secrets
+
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A frozen record; `msgspec` validates types, ranges and unknown fields when one is read from a file."""
+    """A frozen record; `msgspec` validates types, ranges and unknown fields when one is read from a file.
+
+    What is shown of it has no secrets of addresses: they are in its fields alone.
+    """
+
+    def __repr__(self) -> str:
+        return super(Fact, without_secrets(self)).__repr__()
+
+    def __rich_repr__(self) -> Iterator[tuple[str, Any]]:
+        yield from super(Fact, without_secrets(self)).__rich_repr__()
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,7 +32,6 @@ from framepace.store import MemoryWriter, OutputFolder, TraceWriter, trace_id
 
 NOTHING_SUCCEEDED = "every inference failed: "
 """Start of the note of a run in which no inference succeeded."""
-_UNSTABLE = "warm-up ended by its time limit: the latency level was not stable yet"
 
 
 def measure(
@@ -189,13 +188,10 @@ class _Run:
     def _ended(self, stopped: Stopped, errors: list[Exception]) -> TraceMeta:
         """The meta of the run as it ended."""
         notes = [*self.meta.notes, *self.frames.notes, *self.loaded.notes, *_kinds(errors)]
-        unsteady = self.state.warming or not self.warm.stable
-        if unsteady and stopped != "failed":
-            notes.append(_UNSTABLE)
         return replace(
             self.meta,
             stopped=stopped,
-            warmup_stable=self.warm.stable,
+            warmup_stable=self.warm.stable and not self.state.warming,
             notes=without_secrets(tuple(notes)),
             startup=dict(self.loaded.startup),
             failure=without_secrets(_first_failure(errors)),

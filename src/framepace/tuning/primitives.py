@@ -17,6 +17,7 @@ from framepace.tuning.budget import between
 from framepace.tuning.state import TuningState
 from framepace.tuning.verdict import settings_text
 
+_FAILED_WAYS = 3  # after so many failures and no success, no other way is tried
 _SAME_PRIMITIVES = ("batch", "batch-policy", "workers")  # settings that leave the primitives of a model as they are
 
 
@@ -36,7 +37,9 @@ class PrimitivesPhase:
         longest = self._state.budget.runs_per_model * self._state.budget.run_factor * seconds * self._kinds()
         for numbers in ways:
             timely = self._has_time(longest)  # before the gate, which loads the models that are measured next
-            if self._accuracy.admit(numbers[0]) and timely:
+            if not timely or self.nothing_runs():
+                break
+            if self._accuracy.admit(numbers[0]):
                 self.ensure_bound(numbers[0])
                 if not self.has_bound(numbers[0]):
                     longest = max(longest, self._measure(numbers[0], self._batches(numbers), seconds))
@@ -61,6 +64,13 @@ class PrimitivesPhase:
         if self._state.journal.primitives is None or self._state.candidates[number].error is not None:
             return False
         return strategy_of(self._state.case_of(number).plan.engine).predictable
+
+    def nothing_runs(self) -> bool:
+        """Whether the first ways all failed, the original plan's among them: the others would fail alike."""
+        candidates = self._state.candidates
+        failed = sum(candidate.error is not None for candidate in candidates)
+        measured = any(candidate.bound is not None or candidate.measured for candidate in candidates)
+        return candidates[0].error is not None and failed >= _FAILED_WAYS and not measured
 
     def _ways(self) -> list[list[int]]:
         """The candidates by the way in which they run the models, those nearest to the original plan first."""

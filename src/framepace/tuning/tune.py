@@ -156,6 +156,8 @@ class _Tuner:
     def _measure(self) -> None:
         """Measure the best by prediction, then around the best measured, then the best again and for longer."""
         state = self._state
+        if self._primitives.nothing_runs():
+            return
         while state.lab.left > self._trials.reserved():
             if not self._measure_next():
                 return

@@ -1,0 +1,32 @@
+"""A tuning of a model of which no inference succeeds: soon over, with the reason."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from framepace.errors import NothingSucceeded
+from framepace.facts.tuning import Goal
+from framepace.lab.lab import Lab
+from framepace.tuning import primitives
+from framepace.tuning.tune import tune
+from tests.store.killed import case
+
+GOAL = Goal(fps=100, p99_ms=33, objective="p99", cameras=1)
+
+
+def test_when_the_first_ways_all_fail_no_other_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of twelve ways three are tried; nothing is measured after them, and the first reason is told."""
+    tried: list[Any] = []
+
+    def fail(case: Any, **_: Any) -> None:
+        tried.append(case)
+        raise NothingSucceeded("every inference failed: out of bounds", fix="try another --size")
+
+    monkeypatch.setattr(primitives, "measure_primitives", fail)
+    monkeypatch.setattr(Lab, "run", lambda *_, **__: pytest.fail("a run was begun"))
+    ways = {"slots": (1, 2, 3), "threads": (1, 2, 3, 4)}
+    with pytest.raises(NothingSucceeded, match=r"no plan could be measured\n.*out of bounds\n.*--size"):
+        tune(case(), GOAL, grid=ways, time_limit=60)
+    assert len(tried) == 3
