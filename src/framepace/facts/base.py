@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,8 +20,8 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def __repr__(self) -> str:
         return super(Fact, without_secrets(self)).__repr__()
 
-    def __rich_repr__(self) -> Iterator[tuple[str, Any]]:
-        yield from super(Fact, without_secrets(self)).__rich_repr__()
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return super(Fact, without_secrets(self)).__rich_repr__()
 
 
 @dataclass(frozen=True, eq=False)
