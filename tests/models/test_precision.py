@@ -20,7 +20,6 @@ from onnx.reference import ReferenceEvaluator
 from framepace.errors import ModelError, SourceError
 from framepace.facts.plan import Batching, ModelPlan, Prepare
 from framepace.models import builtin
-from framepace.models.convert import precision
 from framepace.models.convert.calibration import FRAMES, PreparedInputs, calibration_key, prepared_inputs
 from framepace.models.convert.precision import to_fp16, to_int8
 from framepace.models.convert.variant import load, variant
@@ -372,7 +371,8 @@ def test_weights_that_do_not_fit_into_one_message_go_beside_it(monkeypatch: pyte
         run(to_fp16(onnx.load_from_string(own), "m"), x),
         run(to_int8(onnx.load_from_string(own), frames, "m"), x),
     ]
-    monkeypatch.setattr(precision, "LARGEST", 1 << 20)
+    monkeypatch.setattr("framepace.models.convert.optimised.LARGEST", 1 << 20)
+    monkeypatch.setattr("framepace.models.convert.precision.LARGEST", 1 << 20)
     got = [run(to_fp16(onnx.load_from_string(own), "m"), x), run(to_int8(onnx.load_from_string(own), frames, "m"), x)]
     np.testing.assert_allclose(got[0], expected[0], atol=1e-4)
     np.testing.assert_allclose(got[1], expected[1], atol=1e-4)

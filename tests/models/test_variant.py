@@ -196,6 +196,7 @@ def test_what_is_too_large_for_one_file_has_its_weights_beside_it(
     expected = run(variant(model, precision), {"images": pixels()})
     monkeypatch.setattr("framepace.models.convert.variant.LARGEST", 1 << 20)
     monkeypatch.setattr("framepace.models.convert.precision.LARGEST", 1 << 20)
+    monkeypatch.setattr("framepace.models.convert.optimised.LARGEST", 1 << 20)
     shutil.rmtree(own_cache)
     location = variant(model, precision)
     assert [path.name for path in weight_files(location)] == [f"{Path(location).name}.data"]

@@ -7,12 +7,12 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from framepace.facts.base import Fact, Setting
+from framepace.facts.batching import Batching as Batching
 from framepace.facts.bounded import (
     Dimension,
     Factor,
     Hook,
     Location,
-    Milliseconds,
     Name,
     Option,
     Positive,
@@ -46,9 +46,11 @@ class Prepare(Fact, frozen=True, kw_only=True):
     ] = "rgb"
     scale: Annotated[Factor, Setting(help="factor on pixels (0-255)", why=_FORMULA)] = 1 / 255
     mean: Annotated[
-        tuple[Factor, ...], Setting(help="subtracted from each channel, e.g. 0.485+0.456+0.406", why=_FORMULA)
+        tuple[Factor, ...], Setting(help="taken off each channel, e.g. 0.485+0.456+0.406", why=_FORMULA)
     ] = ()
-    std: Annotated[tuple[Factor, ...], Setting(help="divides each channel, e.g. 0.229+0.224+0.225", why=_FORMULA)] = ()
+    std: Annotated[
+        tuple[Factor, ...], Setting(help="each channel is divided by it, e.g. 0.229+0.224+0.225", why=_FORMULA)
+    ] = ()
     layout: Annotated[
         Literal["nchw", "nhwc"] | None,
         Setting(help="nchw or nhwc", why="as the model was exported, if its file does not say"),
@@ -68,7 +70,7 @@ class Prepare(Fact, frozen=True, kw_only=True):
         bool,
         Setting(
             "prepare-constant",
-            help="replace preparation with a constant tensor",
+            help="replace preparation by a constant tensor",
             why_value={"on": "for measuring only: shows what preparation costs, the model sees no frame"},
         ),
     ] = False
@@ -82,61 +84,12 @@ class Prepare(Fact, frozen=True, kw_only=True):
     ] = "host"
 
 
-class Batching(Fact, frozen=True, kw_only=True):
-    """How many frames share an inference, and how long the oldest may wait for company.
-
-    `policy` 'window': up to `window_ms` after it was due. 'deadline': while the device is busy and the target's budget,
-    less what the batch was measured to cost, allows; batches of `sizes` that suit the hardware are then preferred.
-
-    Where each size has to be set up (CUDA graphs, searched algorithms), `prepared_sizes` are set up and others padded.
-    """
-
-    max: Annotated[
-        Annotated[int, Meta(ge=1, le=65_536)],
-        Setting(
-            "batch",
-            help="frames in one inference",
-            why="more frames per second if one does not fill the device; a frame waits for its batch",
-        ),
-    ] = 1
-    window_ms: Annotated[
-        Milliseconds,
-        Setting(
-            help="how long the oldest frame of a batch may wait",
-            why="fuller batches; each frame may wait this long",
-        ),
-    ] = 0.0
-    policy: Annotated[
-        Literal["window", "deadline"],
-        Setting(
-            "batch-policy",
-            help="window: a fixed wait; deadline: as the budget allows",
-            why_value={
-                "deadline": "full batches without a window to choose: a batch waits only while the device is busy"
-            },
-        ),
-    ] = "window"
-    sizes: Annotated[
-        tuple[Positive, ...],
-        Setting(
-            "batch-sizes",
-            help="sizes preferred by policy deadline, and set up on a GPU, e.g. 4+8",
-            why="sizes that the hardware runs well",
-        ),
-    ] = ()
-
-    @property
-    def prepared_sizes(self) -> tuple[int, ...]:
-        """`sizes` and the largest; where none are given, powers of two up to the largest."""
-        candidates = self.sizes or tuple(2**power for power in range(self.max.bit_length()))
-        return tuple(sorted({size for size in candidates if size < self.max} | {self.max}))
-
-
 class ModelPlan(Fact, frozen=True, kw_only=True):
     """One model and how it runs.
 
     `model` is a path or 'builtin:NAME'. `shapes` fixes dynamic inputs by name, batch dimension included; `size` is
-    (height, width) of the image input. `threads` 0 leaves the number to the backend. `options` belong to the backend,
+    (height, width) of the image input. `graph_shapes` 'fixed' puts the plan's sizes into the file and folds what only
+    computes shapes; every inference then has the largest batch. `threads` 0 leaves the number to the backend. `options` belong to the backend,
     which refuses the ones it does not know. `calibration` is a video or folder of pictures for precision 'int8'.
 
     `device` is 'cpu', 'cuda' or 'cuda:N' (None: the backend's own). On a GPU, `slots` are the requests a worker keeps
@@ -163,6 +116,16 @@ class ModelPlan(Fact, frozen=True, kw_only=True):
         ),
     ] = None
     shapes: dict[str, tuple[Dimension, ...]] = {}
+    graph_shapes: Annotated[
+        Literal["exported", "fixed"],
+        Setting(
+            "shapes",
+            help="exported: as the file has them; fixed: computed once, for the plan's sizes",
+            why_value={
+                "fixed": "no node computes shapes: on a GPU none is left to the CPU; every batch has the largest size"
+            },
+        ),
+    ] = "exported"
     batch: Batching = Batching()
     threads: Annotated[
         int,
@@ -309,7 +272,7 @@ class EnginePlan(Fact, frozen=True, kw_only=True):
     heartbeat_ms: Annotated[
         PositiveMilliseconds | None,
         Setting(
-            help="interval at which the model runs while waiting",
+            help="run the model this often while waiting",
             why="clocks stay up and caches warm between frames; costs power",
         ),
     ] = None
@@ -349,16 +312,13 @@ class SourcePolicy(Fact, frozen=True, kw_only=True):
     buffer: Annotated[
         Annotated[int, Meta(ge=1, le=65_536)],
         Setting(
-            help="frames buffered per source",
+            help="frames buffered for each source",
             why="more: a short stall loses no frame; fewer: frames are younger when they are taken",
         ),
     ] = 2
     drop: Annotated[
         Literal["never", "oldest"],
-        Setting(
-            help="drop from a full buffer: never, or the oldest frame",
-            why_value={"oldest": "a live stream stays live; dropped frames are counted"},
-        ),
+        Setting(help="never or oldest", why_value={"oldest": "a live stream stays live; dropped frames are counted"}),
     ] = "never"
     stale_ms: Annotated[
         PositiveMilliseconds | None,

@@ -14,6 +14,8 @@ from typing import Any
 
 from framepace.facts.bounds import ModelWork, Moved, NodeWork
 from framepace.models import builtin
+from framepace.models.convert.fixed import fix_shapes
+from framepace.models.convert.variant import load as load_whole
 from framepace.models.limits import read_onnx
 from framepace.models.spec import inspect
 from framepace.models.torch.spec import modified
@@ -83,8 +85,7 @@ def model_work(location: str, inputs: Shapes, precision: str, model: str = "", b
     """
     kernels = network(location, inputs).kernels
     nodes = tuple(_node(kernel, precision) for kernel in kernels)
-    unknown = sum(not kernel.known for kernel in kernels)
-    return ModelWork(model=model, precision=precision, batch=batch, nodes=nodes, unknown=unknown)
+    return ModelWork(model=model, precision=precision, batch=batch, nodes=nodes, unknown=_unknown(kernels))
 
 
 def _node(kernel: Kernel, precision: str) -> NodeWork:
@@ -119,15 +120,36 @@ def _width(dtype: str) -> int:
 
 @lru_cache(maxsize=64)
 def _network(location: str, modified: int, inputs: tuple[tuple[str, tuple[int, ...]], ...]) -> Network:
-    graph = _Graph(location, dict(inputs))
-    return Network(tuple(graph.kernels()), sum(math.prod(shape) for shape in graph.weights.values()))
+    shapes = dict(inputs)
+    graph = _Graph(_load(location), shapes)
+    kernels = tuple(graph.kernels())
+    if not all(kernel.known for kernel in kernels):
+        kernels = _folded(location, shapes, kernels)
+    return Network(kernels, sum(math.prod(shape) for shape in graph.weights.values()))
+
+
+def _folded(location: str, inputs: Shapes, kernels: tuple[Kernel, ...]) -> tuple[Kernel, ...]:
+    """The kernels of the graph in which shapes are computed once, or `kernels` where fewer of those are known.
+
+    Inference does not follow shapes through the nodes that compute them, as exporters with dynamic axes write them.
+    """
+    try:
+        folded = tuple(_Graph(fix_shapes(load_whole(location), inputs), inputs).kernels())
+    except Exception:  # whatever a library cannot do with it: the work is then of what is known
+        return kernels
+    if _unknown(folded) < _unknown(kernels):
+        return folded
+    return kernels
+
+
+def _unknown(kernels: Iterable[Kernel]) -> int:
+    return sum(not kernel.known for kernel in kernels)
 
 
 class _Graph:
     """A file's graph with the shapes and dtypes of its tensors as far as they can be inferred."""
 
-    def __init__(self, location: str, inputs: Shapes) -> None:
-        model = _load(location)
+    def __init__(self, model: Any, inputs: Shapes) -> None:
         self.weights = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
         self._dtypes = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
         self._shapes = dict(self.weights)

@@ -33,16 +33,14 @@ from pathlib import Path
 from typing import Any
 
 from framepace.errors import FramepaceError, ModelError
+from framepace.models.convert.optimised import LARGEST, inner_nodes, optimised_file, weight_bytes, weights
 from framepace.progress import Tell, silent
 
-# A protobuf message cannot be larger than 2 GiB; graph and names need room beside the weights.
-LARGEST = (2 << 30) - (64 << 20)
 _ALTERNATIVE = "another precision, or a backend that converts by itself (tensorrt 10, torch)"
 _OPERATORS = ["Conv", "ConvTranspose", "MatMul", "Gemm"]
 _PERCENTILE = 99.99
 _PER_CHANNEL_OPSET = 13
 _HALF_SCALE_OPSET = 19
-_LOG_ERRORS = 3  # severity of ONNX Runtime's log
 _PICTURES_IN_MEMORY = 4  # whose activations are held at once
 
 
@@ -54,20 +52,10 @@ def versions() -> tuple[str, str]:
     return onnx.__version__, onnxruntime.__version__
 
 
-def weight_bytes(proto: Any) -> int:
-    """Bytes of the weights in memory, without serialising the model, which fails above 2 GiB."""
-    return sum(len(tensor.raw_data) + 4 * len(tensor.float_data) for tensor in _weights(proto))
-
-
 def _has_half(proto: Any) -> bool:
     from onnx import TensorProto
 
-    return any(tensor.data_type == TensorProto.FLOAT16 for tensor in _weights(proto))
-
-
-def _weights(proto: Any) -> Iterator[Any]:
-    yield from proto.graph.initializer
-    yield from (a.t for node in proto.graph.node if node.op_type == "Constant" for a in node.attribute)
+    return any(tensor.data_type == TensorProto.FLOAT16 for tensor in weights(proto))
 
 
 def to_fp16(proto: Any, name: str) -> Any:
@@ -82,7 +70,7 @@ def to_fp16(proto: Any, name: str) -> Any:
     if _has_half(proto):
         return proto
     with _converting(name, "FP16") as folder:
-        return _halved(onnx.load(_optimised(proto, folder)))
+        return _halved(onnx.load(optimised_file(proto, folder)))
 
 
 def _halved(proto: Any) -> Any:
@@ -113,7 +101,7 @@ def to_int8(proto: Any, frames: Sequence[dict[str, Any]], name: str, tell: Tell 
     with _converting(name, "INT8") as folder:
         target = folder / "int8.onnx"
         quantization.quantize_static(
-            _optimised(_raised(proto, opset), folder),
+            optimised_file(_raised(proto, opset), folder),
             target,
             _make_reader(quantization, frames, f"calibrating {name}", tell),
             use_external_data_format=weight_bytes(proto) > LARGEST,
@@ -156,77 +144,6 @@ def _raised(proto: Any, needed: int) -> Any:
     return version_converter.convert_version(proto, needed)
 
 
-def _optimised(proto: Any, folder: Path) -> Path:
-    """The file of the model after ONNX Runtime's basic optimisation and shape inference.
-
-    An optimisation that fails (operators that ONNX Runtime does not know) or that brings operators of ONNX Runtime's
-    own is not used: the file is for other libraries too.
-    """
-    import onnx
-    from onnx.shape_inference import infer_shapes_path
-
-    target = folder / "shaped.onnx"
-    source = _saved(proto, folder / "source.onnx")
-    large = weight_bytes(proto) > LARGEST
-    optimised = _by_runtime(source, folder / "optimised.onnx", _domains(proto), large)
-    infer_shapes_path(str(optimised), str(target))
-    # ONNX Runtime names every set of operators it knows, in its own versions: other libraries need not know them.
-    shaped = onnx.load(target, load_external_data=False)
-    opsets = [o for o in shaped.opset_import if o.domain in ("", "ai.onnx", *_domains(shaped))]
-    del shaped.opset_import[:]
-    shaped.opset_import.extend(opsets)
-    target.write_bytes(shaped.SerializeToString())
-    return target
-
-
-def _by_runtime(source: Path, target: Path, domains: set[str], large: bool) -> Path:
-    """`target`, optimised; or `source` where that is no model for everybody."""
-    import onnx
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.optimized_model_filepath = str(target)
-    options.log_severity_level = _LOG_ERRORS
-    if large:
-        key = "session.optimized_model_external_initializers_file_name"
-        options.add_session_config_entry(key, f"{target.name}.data")
-    try:
-        ort.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
-    except Exception:  # ONNX Runtime raises its own classes; the converter says what it cannot do with the model
-        return source
-    if _domains(onnx.load(target, load_external_data=False)) <= domains:
-        return target
-    return source
-
-
-def _domains(proto: Any) -> set[str]:
-    """Sets of operators that a model uses, in branches and functions too."""
-    nodes = [*proto.graph.node, *(node for function in proto.functions for node in function.node)]
-    return {node.domain for outer in nodes for node in _inner(outer) if node.domain != "ai.onnx"}
-
-
-def _inner(node: Any) -> Iterator[Any]:
-    """The node, and those of its branches."""
-    yield node
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            for inner in graph.node:
-                yield from _inner(inner)
-
-
-def _saved(proto: Any, path: Path) -> Path:
-    """The model as a file; weights that do not fit lie beside it. `proto` keeps its weights."""
-    import onnx
-
-    if weight_bytes(proto) <= LARGEST:
-        onnx.save(proto, path)
-        return path
-    onnx.save(proto, path, save_as_external_data=True, location=f"{path.name}.data", convert_attribute=True)
-    onnx.load_external_data_for_model(proto, str(path.parent))
-    return path
-
-
 def _in_order(proto: Any) -> Any:
     """Nodes after what they read: the converter puts its casts at the end, which the ONNX standard forbids."""
     nodes = list(proto.graph.node)
@@ -235,7 +152,7 @@ def _in_order(proto: Any) -> Any:
     while nodes:
         blocked = []
         for node in nodes:
-            if any(name in missing for inner in _inner(node) for name in inner.input):
+            if any(name in missing for inner in inner_nodes(node) for name in inner.input):
                 blocked.append(node)
                 continue
             ordered.append(node)

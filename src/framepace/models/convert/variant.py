@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from msgspec.structs import replace
 
 from framepace.errors import ModelError, UsageError
@@ -18,8 +20,11 @@ from framepace.facts.model import ModelSpec
 from framepace.facts.plan import ModelPlan
 from framepace.models import builtin
 from framepace.models.convert.calibration import calibration_key, prepared_inputs
+from framepace.models.convert.fixed import check_same, fix_shapes
 from framepace.models.convert.fold import fold, folds
-from framepace.models.convert.precision import LARGEST, to_fp16, to_int8, versions, weight_bytes
+from framepace.models.convert.optimised import LARGEST, weight_bytes
+from framepace.models.convert.precision import to_fp16, to_int8, versions
+from framepace.models.inputs import staging_array
 from framepace.models.spec import Resolved, inspect, operators, resolve, stem
 from framepace.progress import Tell, silent
 from framepace.store import cache
@@ -37,7 +42,8 @@ def variant(model: ModelPlan, precision: str | None = None, tell: Tell = silent)
     """Location of the ONNX file to load: `model.model` itself when nothing is changed, else a file of the cache.
 
     `model.prepare.place` 'graph' folds normalisation into the graph: the image input becomes uint8 (same name, layout
-    and size), the values within float rounding of those that the host would have prepared.
+    and size), the values within float rounding of those that the host would have prepared. `model.graph_shapes` 'fixed'
+    puts the plan's sizes in and folds what computes shapes, checked to give the same answers.
 
     Args:
         precision: 'fp16' or 'int8' to put into the file; None leaves its own (libraries that convert themselves).
@@ -53,18 +59,44 @@ def variant(model: ModelPlan, precision: str | None = None, tell: Tell = silent)
     if _is_done(model, spec, precision):
         precision = None
     _check(model, precision)
-    if spec.format != "onnx" or (precision is None and model.prepare.place == "host"):
+    if spec.format != "onnx" or not _may_change(model, precision):
         return model.model
     resolved = resolve(spec, model)
     folded = model.prepare.place == "graph" and folds(resolved, model.name)
-    if precision is None and not folded:
+    changes = _Changes(precision, folded, fixed=model.graph_shapes == "fixed")
+    if changes == _NONE:
         return model.model
-    name = _file_name(model, spec, precision, folded)
+    name = _file_name(model, spec, resolved, changes)
     path = cache.folder() / name
     if not path.is_file():
-        tell(f"converting {model.name}: {' and '.join(_changes(precision, folded))}", None)
-        path = _put(name, _converted(model, resolved, precision, folded, tell))
+        tell(f"converting {model.name}: {' and '.join(changes.words())}", None)
+        path = _put(name, _converted(model, resolved, changes, tell))
     return str(path)
+
+
+@dataclass(frozen=True)
+class _Changes:
+    """What a variant has that the model has not."""
+
+    precision: str | None = None
+    folded: bool = False
+    fixed: bool = False
+
+    def words(self) -> Iterator[str]:
+        """For people."""
+        if self.fixed:
+            yield "fixed shapes"
+        if self.precision is not None:
+            yield self.precision
+        if self.folded:
+            yield "preparation into the graph"
+
+
+_NONE = _Changes()
+
+
+def _may_change(model: ModelPlan, precision: str | None) -> bool:
+    return precision is not None or model.prepare.place == "graph" or model.graph_shapes == "fixed"
 
 
 def _check(model: ModelPlan, precision: str | None) -> None:
@@ -85,17 +117,30 @@ def is_quantised(location: str) -> bool:
     return "DequantizeLinear" in operators(location)
 
 
-def _converted(model: ModelPlan, resolved: Resolved, precision: str | None, folded: bool, tell: Tell) -> Any:
+def _converted(model: ModelPlan, resolved: Resolved, changes: _Changes, tell: Tell) -> Any:
     proto = load(model.model)
+    precision = changes.precision
+    if changes.fixed:
+        proto = _fixed(model, resolved, proto)
     # Quantisation comes first: it is calibrated on the inputs that the host prepares.
     if _quantises(precision):
         half = precision == "int8+fp16"
         proto = to_int8(proto, prepared_inputs(model, resolved), model.name, tell, half=half)
     elif precision == "fp16":
         proto = to_fp16(proto, model.name)
-    if folded:
+    if changes.folded:
         proto = fold(proto, resolved, model)
     return proto
+
+
+def _fixed(model: ModelPlan, resolved: Resolved, proto: Any) -> Any:
+    """The model with the plan's sizes in it, checked on inputs such as a run without pictures has."""
+    inputs = {tensor.name: np.empty(resolved.shapes[tensor.name], tensor.dtype) for tensor in resolved.inputs}
+    for tensor in resolved.inputs:
+        staging_array(tensor, inputs[tensor.name])
+    fixed = fix_shapes(load(model.model), resolved.shapes)
+    check_same(proto, fixed, inputs, model.name)
+    return fixed
 
 
 def load(location: str) -> Any:
@@ -143,11 +188,15 @@ def _put(name: str, proto: Any) -> Path:
         return cache.put(name, path.read_bytes())
 
 
-def _file_name(model: ModelPlan, spec: ModelSpec, precision: str | None, folded: bool) -> str:
+def _file_name(model: ModelPlan, spec: ModelSpec, resolved: Resolved, changes: _Changes) -> str:
     """The variant's place in the cache, by everything that it is made from."""
     parts: list[object] = [_REVISION, spec.sha256, *_stamps(weight_files(model.model))]
     words = []
-    if folded:
+    precision = changes.precision
+    if changes.fixed:
+        parts += ["fixed", *sorted(resolved.shapes.items()), *versions()]
+        words.append("fixed")
+    if changes.folded:
         prepare = model.prepare
         parts += ["folded", prepare.scale, prepare.mean, prepare.std, prepare.layout]
         words.append("folded")
@@ -170,10 +219,3 @@ def _stamps(files: list[Path]) -> Iterator[str]:
     for file in files:
         if file.is_file():
             yield f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}"
-
-
-def _changes(precision: str | None, folded: bool) -> Iterator[str]:
-    if precision is not None:
-        yield precision
-    if folded:
-        yield "preparation into the graph"
