@@ -46,11 +46,9 @@ class Prepare(Fact, frozen=True, kw_only=True):
     ] = "rgb"
     scale: Annotated[Factor, Setting(help="factor on pixels (0-255)", why=_FORMULA)] = 1 / 255
     mean: Annotated[
-        tuple[Factor, ...], Setting(help="taken off each channel, e.g. 0.485+0.456+0.406", why=_FORMULA)
+        tuple[Factor, ...], Setting(help="subtracted from each channel, e.g. 0.485+0.456+0.406", why=_FORMULA)
     ] = ()
-    std: Annotated[
-        tuple[Factor, ...], Setting(help="each channel is divided by it, e.g. 0.229+0.224+0.225", why=_FORMULA)
-    ] = ()
+    std: Annotated[tuple[Factor, ...], Setting(help="divides each channel, e.g. 0.229+0.224+0.225", why=_FORMULA)] = ()
     layout: Annotated[
         Literal["nchw", "nhwc"] | None,
         Setting(help="nchw or nhwc", why="as the model was exported, if its file does not say"),
@@ -70,7 +68,7 @@ class Prepare(Fact, frozen=True, kw_only=True):
         bool,
         Setting(
             "prepare-constant",
-            help="replace preparation by a constant tensor",
+            help="replace preparation with a constant tensor",
             why_value={"on": "for measuring only: shows what preparation costs, the model sees no frame"},
         ),
     ] = False
@@ -89,8 +87,9 @@ class ModelPlan(Fact, frozen=True, kw_only=True):
 
     `model` is a path or 'builtin:NAME'. `shapes` fixes dynamic inputs by name, batch dimension included; `size` is
     (height, width) of the image input. `graph_shapes` 'fixed' puts the plan's sizes into the file and folds what only
-    computes shapes; every inference then has the largest batch. `threads` 0 leaves the number to the backend. `options` belong to the backend,
-    which refuses the ones it does not know. `calibration` is a video or folder of pictures for precision 'int8'.
+    computes shapes; every inference then has the largest batch. `threads` 0 leaves the number to the backend. `options`
+    belong to the backend, which refuses the ones it does not know. `calibration` is a video or folder of pictures for
+    precision 'int8'.
 
     `device` is 'cpu', 'cuda' or 'cuda:N' (None: the backend's own). On a GPU, `slots` are the requests a worker keeps
     in flight, so that copies overlap computation; `transfer` is how inputs and outputs travel ('device': not at all,
@@ -272,7 +271,7 @@ class EnginePlan(Fact, frozen=True, kw_only=True):
     heartbeat_ms: Annotated[
         PositiveMilliseconds | None,
         Setting(
-            help="run the model this often while waiting",
+            help="interval at which the model runs while waiting",
             why="clocks stay up and caches warm between frames; costs power",
         ),
     ] = None
@@ -312,13 +311,16 @@ class SourcePolicy(Fact, frozen=True, kw_only=True):
     buffer: Annotated[
         Annotated[int, Meta(ge=1, le=65_536)],
         Setting(
-            help="frames buffered for each source",
+            help="frames buffered per source",
             why="more: a short stall loses no frame; fewer: frames are younger when they are taken",
         ),
     ] = 2
     drop: Annotated[
         Literal["never", "oldest"],
-        Setting(help="never or oldest", why_value={"oldest": "a live stream stays live; dropped frames are counted"}),
+        Setting(
+            help="drop from a full buffer: never, or the oldest frame",
+            why_value={"oldest": "a live stream stays live; dropped frames are counted"},
+        ),
     ] = "never"
     stale_ms: Annotated[
         PositiveMilliseconds | None,
