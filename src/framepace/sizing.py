@@ -15,7 +15,7 @@ from framepace.facts.capacity import Capacity, CapacityPoint
 from framepace.facts.plan import Plan
 from framepace.facts.settings import Case
 from framepace.facts.trace import Trace
-from framepace.facts.workload import Paced, Stop, Workload, load_fps
+from framepace.facts.workload import Paced, Workload, load_fps, stop_after
 from framepace.lab.lab import Lab, uninterrupted
 from framepace.measure.session import clock_for, one_line
 from framepace.progress import Tell
@@ -170,7 +170,7 @@ class _Search:
         """The case with this many cameras, for this long."""
         workload = self._case.workload
         sources = replace(workload.input, cameras=cameras)
-        return replace(self._case, workload=replace(workload, input=sources, stop=Stop(seconds=seconds)))
+        return replace(self._case, workload=replace(workload, input=sources, stop=stop_after(seconds)))
 
     def _length(self, cameras: int) -> float:
         """Seconds of the first run of a count."""

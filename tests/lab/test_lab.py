@@ -68,6 +68,13 @@ def test_the_workload_says_how_long_unless_the_call_does(lab: Lab) -> None:
     assert lab.run(case(), 2.0).meta.workload.stop == Stop(seconds=2.0)
 
 
+def test_a_run_for_which_no_time_is_left_can_be_read_back(tmp_path: Path) -> None:
+    """It lasts as long as the shortest run that a workload may ask for: a shorter one would be refused by readers."""
+    with Lab(10.0, tmp_path, clock=FakeClock()) as lab:
+        lab.run(case(), 1e-9, name="first")
+    assert load_trace(tmp_path / "first").meta.workload.stop == Stop(seconds=0.001)
+
+
 def test_named_runs_are_saved_where_there_is_a_folder(tmp_path: Path) -> None:
     """The trace is in the folder of its name; other runs stay in memory."""
     with Lab(10.0, tmp_path, clock=FakeClock()) as lab:

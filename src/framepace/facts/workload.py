@@ -14,7 +14,8 @@ from framepace.values import LARGEST_SEED, LONGEST_TIME_S
 Scope = Literal["model", "pipeline", "stream"]
 SYNTHETIC = "synthetic"
 MOST_CAMERAS = 4096
-Seconds = Annotated[float, Meta(ge=0.001, le=LONGEST_TIME_S)]
+SHORTEST_RUN_S = 0.001
+Seconds = Annotated[float, Meta(ge=SHORTEST_RUN_S, le=LONGEST_TIME_S)]
 
 
 class _Load(Fact, frozen=True, kw_only=True, tag_field="kind"):
@@ -80,6 +81,11 @@ class Stop(Fact, frozen=True, kw_only=True):
     precision: Annotated[float, Meta(ge=1e-6, le=1)] | None = None
     percentile: Annotated[float, Meta(gt=0, lt=100)] = 50.0
     count_min: Positive = 100
+
+
+def stop_after(seconds: float) -> Stop:
+    """The stop rule for what is left of a time limit, which may be next to nothing."""
+    return Stop(seconds=max(seconds, SHORTEST_RUN_S))
 
 
 class Warmup(Fact, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ from framepace.facts.plan import Plan
 from framepace.facts.settings import Case
 from framepace.facts.strategy import strategy_of
 from framepace.facts.trace import Trace
-from framepace.facts.workload import Stop, Warmup, Workload
+from framepace.facts.workload import Warmup, Workload, stop_after
 from framepace.interrupts import check, held, listening
 from framepace.lab.enginepool import EnginePool
 from framepace.lab.freshprocess import measure_apart
@@ -204,5 +204,5 @@ def uninterrupted(trace: Trace) -> Trace:
 
 
 def _timed(workload: Workload, seconds: float | None, warmup: Warmup | None) -> Workload:
-    stop = workload.stop if seconds is None else Stop(seconds=seconds)
+    stop = workload.stop if seconds is None else stop_after(seconds)
     return replace(workload, stop=stop, warmup=warmup or workload.warmup)
