@@ -56,6 +56,11 @@ class RunState:
         self.batches: BatchObserver | None = None
         self._began: int | None = None
 
+    @property
+    def begun(self) -> bool:
+        """Whether the time of the run has begun (see `look`)."""
+        return self._began is not None
+
     def delivered(self, latency: int, now: int) -> None:
         """Note that a frame was delivered at `now` (ns) with `latency` ns."""
         with self._done:

@@ -91,6 +91,7 @@ def _run_here(
 
     def begin() -> Feed:
         feeds.append(frames.feed(plan, workload, engine.clock, state, sink))
+        state.look(engine.clock.now())
         return feeds[0]
 
     errors = engine.run(workload.scope, begin, state, sink, frames.sample)

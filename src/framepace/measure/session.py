@@ -21,9 +21,10 @@ from framepace.facts.plan import Plan
 from framepace.facts.trace import Stopped, Trace, TraceMeta
 from framepace.facts.workload import Workload
 from framepace.feeds.runstate import RunState
-from framepace.interrupts import stopped_by
+from framepace.interrupts import end, stopped_by
 from framepace.measure.frames import Frames, open_frames
 from framepace.measure.runner import Execute, Loaded, opened
+from framepace.measure.standstill import Standstill
 from framepace.measure.stoprules import Enough, Steady
 from framepace.progress import Tell, silent
 from framepace.recording.machine import probe
@@ -81,7 +82,7 @@ def measure(
             _writer(output, run.meta),
             _sampling(telemetry, loaded, clock),
             on_failure=run.disk_full,
-            on_flush=run.show_progress,
+            on_flush=run.watch,
         )
         with stopped_by(run.interrupt):  # to the end, so that nothing that was measured is lost
             trace = run.record(recorder, layers)
@@ -122,12 +123,14 @@ class _Run:
     warm: Steady = field(init=False)
     rule: Enough = field(init=False)
     state: RunState = field(init=False)
+    standstill: Standstill = field(init=False)
     meta: TraceMeta = field(init=False)
 
     def __post_init__(self) -> None:
         self.warm = Steady(self.workload.warmup)
         self.rule = Enough(self.workload.stop)
         self.state = RunState(self.clock, self.warm, self.rule)
+        self.standstill = Standstill(self.plan, self.state, self.clock)
         self.meta = self._describe()
 
     def disk_full(self) -> None:
@@ -138,8 +141,11 @@ class _Run:
         """End the run, and keep it."""
         self.state.stop("interrupted")
 
-    def show_progress(self) -> None:
-        """Report the share done, by the stop rule."""
+    def watch(self) -> None:
+        """Report the share done, by the stop rule; end the process when a model never returns."""
+        why = None if self.clock.virtual else self.standstill.look()
+        if why is not None:
+            end(why)
         if self.progress is not None:
             self.progress(self.rule.progress(self.clock.now()))
 
