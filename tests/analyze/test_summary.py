@@ -74,6 +74,16 @@ def test_failures_and_drops_are_counted_and_miss_the_budget() -> None:
     assert found.missed == pytest.approx(0.3)
 
 
+@pytest.mark.parametrize("code", [1, 77, 2**31, 2**62, -(2**63)])
+def test_codes_that_nothing_has_cost_nothing(code: int) -> None:
+    """A damaged trace can hold any: they are left out, however large they are."""
+    outcome, cause = np.zeros(100, np.int64), np.zeros(100, np.int64)
+    outcome[40], cause[40:42] = code, (code, DropCause.STALE)
+    found = summarize(make_trace(np.full(100, 5 * MS), columns={"outcome": outcome, "cause": cause}))
+    assert found.frames.outcomes == {"ok": 99}
+    assert found.frames.causes == ({"stale": 1, "buffer full": 1} if code == 1 else {"stale": 1})
+
+
 def test_budget_is_the_target_first() -> None:
     """The p99 target is the budget; frames over it are missed."""
     plan = Plan(models=(ModelPlan(name="model", model="m.onnx"),), target=Target(p99_ms=6))

@@ -229,8 +229,8 @@ def _share(name: str, values: Column, total: float) -> StageShare:
 
 def _counts(codes: Column, names: Mapping[int, str]) -> dict[str, int]:
     """How often each code occurs, by its name; codes without a name are left out."""
-    counts = np.bincount(codes[codes >= 0], minlength=max(names) + 1)
-    return {name: int(counts[code]) for code, name in names.items() if name and counts[code]}
+    counts = {name: int(np.count_nonzero(codes == code)) for code, name in names.items() if name}
+    return {name: count for name, count in counts.items() if count}
 
 
 def _marks(marks: Column) -> dict[str, int]:
