@@ -147,7 +147,10 @@ def _sentence(error: OSError) -> str:
     got = error.strerror
     if error.filename is not None:
         got = f"{got}: {error.filename}"
-    return str(FramepaceError("the system refused", got=got, fix=fixes.get(error.errno or 0)))
+    fix = fixes.get(error.errno or 0)
+    if str(error.filename).startswith("/proc/"):
+        fix = "mount /proc, which says what machine this is"
+    return str(FramepaceError("the system refused", got=got, fix=fix))
 
 
 def _failure(error: Exception) -> str:

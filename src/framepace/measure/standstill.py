@@ -10,7 +10,7 @@ from framepace.units import NS_PER_S
 
 _SET_UP_S = 60.0  # per model and worker, for its first inferences on a CPU
 _SET_UP_ON_DEVICE_S = 300.0  # where libraries try out algorithms and capture graphs
-_RETURN_S = 60.0  # for what is in work when the run is over
+_RETURN_S = 20.0  # for what is in work when the run is over
 
 
 class Standstill:
