@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from msgspec.structs import replace
 
 from framepace import values
-from framepace.backends.base import get_backend
+from framepace.backends.base import backend_for, get_backend
 from framepace.errors import UsageError, unknown
 from framepace.facts.address import shown
 from framepace.facts.plan import ModelPlan, Plan, Target
@@ -162,7 +162,10 @@ def _make_plan(models: str | Sequence[str]) -> Plan:
     if len(locations) == 1 and locations[0].endswith((".yaml", ".yml")):
         return load_plan(Path(locations[0]))
     names = _unique_names(locations)
-    plans = [ModelPlan(name=name, model=location) for name, location in zip(names, locations, strict=True)]
+    plans = [
+        ModelPlan(name=name, model=location, backend=backend_for(location))
+        for name, location in zip(names, locations, strict=True)
+    ]
     return Plan(models=tuple(plans), target=Target())
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import entry_points
+from pathlib import PurePath
 from typing import Any
 
 from numpy.typing import NDArray
@@ -162,6 +163,7 @@ class Backend(ABC):
         devices: kinds of device that it can run on, its default first.
     """
 
+        open_options: how keys begin that are handed to the library as they are, whatever follows.
     name: str
     options: Mapping[str, str] = {}
     simulated: bool = False
@@ -169,6 +171,7 @@ class Backend(ABC):
 
     @property
     def computes(self) -> bool:
+    open_options: tuple[str, ...] = ()
         """Whether it computes outputs; one that only takes time is never offered instead of one that does."""
         return not self.simulated
 
@@ -177,6 +180,10 @@ class Backend(ABC):
 
         Empty where any size runs at once. Elsewhere the first batch of a new size would stall while its graph is
         captured or its algorithms are searched.
+    def is_open(self, key: str) -> bool:
+        """Whether an option is handed to the library as it is."""
+        return key.startswith(self.open_options)
+
         """
         return ()
 
@@ -207,7 +214,7 @@ class Backend(ABC):
     def _check(self, model: ModelPlan) -> None:
         """Raise UsageError for options and devices that the backend does not have."""
         for key in model.options:
-            if key not in self.options:
+            if key not in self.options and not self.is_open(key):
                 raise unknown(f"option of backend {self.name}", key, self.options or {"(it has none)"})
         kind = (model.device or self.devices[0]).partition(":")[0]
         if kind not in self.devices:
@@ -278,3 +285,14 @@ def get_backend(name: str) -> Backend:
         fix = f"install it: pip install 'framepace[{name}]'"
         raise UsageError(f"backend {name!r} needs a library that is not installed", got=error, fix=fix) from error
     return backend
+_BY_SUFFIX = {
+    **dict.fromkeys((".pt2", ".pt", ".pth", ".ts", ".torchscript"), "torch"),
+    **dict.fromkeys((".engine", ".plan", ".trt"), "tensorrt"),
+}
+
+
+def backend_for(location: str) -> str:
+    """The name of the backend that runs a file of this kind, judged by its name."""
+    return _BY_SUFFIX.get(PurePath(location).suffix, "onnxruntime")
+
+

@@ -14,9 +14,13 @@ from msgspec.structs import replace
 
 from framepace.errors import ModelError
 from framepace.facts.model import ModelSpec, TensorSpec
-from framepace.facts.plan import ModelPlan
-from framepace.models import builtin
-from framepace.models.limits import check_graph, check_memory, read_onnx
+from framepace.facts.plan import Plan
+from framepace.models import builtin, ortformat
+from framepace.models.batchaxis import ANY_RANK
+from framepace.models.limits import check_graph, read_onnx
+from framepace.models.resolved import Image as Image
+from framepace.models.resolved import Resolved as Resolved
+from framepace.models.resolving import resolve as resolve
 from framepace.models.torch import spec as torchspec
 
 Layout = Literal["nchw", "nhwc"]
@@ -33,44 +37,7 @@ _NULL_SPEC = ModelSpec(
     outputs=(TensorSpec(name="y", dtype="float32", shape=("batch", 1)),),
     format=NULL,
 )
-_SUFFIXES = (".onnx", *torchspec.SUFFIXES, ".engine", ".plan", ".trt")
-
-
-@dataclass(frozen=True)
-class Image:
-    """The input that takes the frame."""
-
-    name: str
-    layout: Layout
-    channels: int
-    height: int
-    width: int
-    dtype: str
-
-
-@dataclass(frozen=True)
-class Resolved:
-    """A model with every dimension known. `batched` names the inputs that take any batch size."""
-
-    inputs: tuple[TensorSpec, ...]
-    image: Image | None
-    batched: frozenset[str]
-
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Input shapes by name."""
-        return {tensor.name: tuple(int(d) for d in tensor.shape) for tensor in self.inputs}
-
-    def with_image_bytes(self) -> Resolved:
-        """The same with a uint8 image, as a backend that normalises it takes it. There must be an image."""
-        assert self.image is not None
-        image = dataclasses.replace(self.image, dtype="uint8")
-        inputs = []
-        for tensor in self.inputs:
-            if tensor.name == image.name:
-                tensor = replace(tensor, dtype="uint8")
-            inputs.append(tensor)
-        return Resolved(tuple(inputs), image, self.batched)
+_SUFFIXES = (".onnx", ortformat.SUFFIX, *torchspec.SUFFIXES, ".engine", ".plan", ".trt")
 
 
 def stem(location: str) -> str:
@@ -81,6 +48,8 @@ def stem(location: str) -> str:
 
 def inspect(location: str) -> ModelSpec:
     """Identity and interface of a model: a path to an ONNX file or a PyTorch program, 'builtin:NAME', or 'null'.
+    if Path(location).suffix == ortformat.SUFFIX:
+        return ortformat.inspect(location, torchspec.modified(location))
 
     Weights are not loaded. Raises ModelError when there is no such file or it is not an ONNX model.
     """
@@ -109,7 +78,8 @@ def operators(location: str) -> frozenset[str]:
 
     Weights are not loaded. Raises ModelError as `inspect`.
     """
-    inspect(location)  # what is wrong with the file is said there
+    if inspect(location).format != "onnx":  # what is wrong with the file is said there
+        return frozenset()
     return _operators(location, torchspec.modified(location))
 
 

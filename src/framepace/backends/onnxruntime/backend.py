@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -13,7 +15,9 @@ from numpy.typing import NDArray
 
 from framepace.backends.base import Backend, Session, Tensors, Worker
 from framepace.backends.onnxruntime import cuda as ort_cuda
+from framepace.backends.onnxruntime import entries
 from framepace.backends.onnxruntime.failures import NO_LOG, advice, inference_error
+from framepace.backends.onnxruntime.layers import profile
 from framepace.backends.options import checked
 from framepace.clock.system import Clock
 from framepace.devices import cuda
@@ -51,6 +55,7 @@ OPTIONS: Mapping[str, str] = {
 _CONVOLUTIONS = {"Conv", "ConvTranspose", "FusedConv"}
 _PRECISIONS = {"cpu": ("fp32", "int8"), "cuda": ("fp32", "fp16", "int8")}
 _DEVICES = {"cpu": "CPU", "cuda": "GPU"}
+_CPU_PROVIDER = "CPUExecutionProvider"
 
 
 class _Options(Fact, frozen=True, kw_only=True):
@@ -70,7 +75,8 @@ class OnnxRuntimeBackend(Backend):
     """ONNX Runtime with the CPU or the CUDA execution provider."""
 
     name = "onnxruntime"
-    options = {**OPTIONS, **ort_cuda.OPTIONS}
+    options = {**OPTIONS, **ort_cuda.OPTIONS, **entries.KNOWN}
+    open_options = (entries.SESSION, entries.PROVIDER)
     devices = ("cpu", "cuda")
 
     def _load(self, model: ModelPlan, clock: Clock, tell: Tell) -> Session:
@@ -79,8 +85,12 @@ class OnnxRuntimeBackend(Backend):
             fix = "use --set device=cuda, or the backend tensorrt or torch"
             problem = f"ONNX Runtime gains nothing from that precision on a {_DEVICES[kind]}"
             raise UsageError(problem, got=model.precision, expected=" or ".join(_PRECISIONS[kind]), fix=fix)
-        checked_plan = replace(model, options=checked(self.name, _Options, model.options))
-        return _SESSIONS[kind](checked_plan, tell)
+        named = {key: value for key, value in model.options.items() if not self.is_open(key)}
+        handed_on = {key: value for key, value in model.options.items() if self.is_open(key)}
+        checked_plan = replace(model, options={**checked(self.name, _Options, named), **handed_on})
+        session = _SESSIONS[kind](checked_plan, tell)
+        session.notes = (*session.notes, *entries.unknown_entries(handed_on))
+        return session
 
     def batch_sizes(self, model: ModelPlan) -> tuple[int, ...]:
         """See Backend: on a GPU graphs are captured; without, a convolution remembers cuDNN's plan of one size only.
@@ -121,6 +131,8 @@ def _session_options(model: ModelPlan) -> Any:
     options.execution_mode = getattr(ort.ExecutionMode, execution)
     level = _one_of("optimisation", chosen, _LEVELS, "all")
     options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, level)
+    for key, value in entries.session_entries(chosen).items():
+        options.add_session_config_entry(key, value)
     return options
 
 
@@ -145,7 +157,14 @@ class _FileSession(Session):
 class _CpuSession(_FileSession):
     def __init__(self, model: ModelPlan, tell: Tell) -> None:
         super().__init__(model, tell)
-        self._session = load_session(self._file, model, self.spec, ["CPUExecutionProvider"])
+        self._session = load_session(self._file, model, self.spec, _cpu_provider(model))
+
+    def layers(self) -> tuple[Layer, ...]:
+        """The nodes as ONNX Runtime runs them, with their times in a session of their own: profiling slows it."""
+        with tempfile.TemporaryDirectory(prefix="framepace-") as folder:
+            session = load_session(self._file, self._plan, self.spec, _cpu_provider(self._plan), profiles=folder)
+            worker = _CpuWorker(session, self.resolved, self.spec)
+            return profile(session, lambda: worker.enqueue(0, max(1, self._plan.batch.max)))
 
     def _worker(self, index: int) -> Worker:
         return _CpuWorker(self._session, self.resolved, self.spec)
@@ -192,15 +211,27 @@ class _CudaSession(_FileSession):
 _SESSIONS: Mapping[str, type[_FileSession]] = {"cpu": _CpuSession, "cuda": _CudaSession}
 
 
-def load_session(location: str, model: ModelPlan, spec: ModelSpec, providers: list[Any]) -> Any:
-    """An InferenceSession. Raises ModelError, DeviceMemoryError or DeviceLost."""
+def _cpu_provider(model: ModelPlan) -> list[Any]:
+    return [(_CPU_PROVIDER, entries.provider_entries(model.options))]
+
+
+def load_session(
+    location: str, model: ModelPlan, spec: ModelSpec, providers: list[Any], profiles: str | None = None
+) -> Any:
+    """An InferenceSession; it writes its profile to the folder `profiles`, if one is named.
+
+    Raises ModelError, DeviceMemoryError or DeviceLost.
+    """
     import onnxruntime as ort
 
     source: str | bytes = location
     if location.startswith("builtin:"):
         source = builtin.model_bytes(location.removeprefix("builtin:"))
     options = _session_options(model)
-    if providers != ["CPUExecutionProvider"]:
+    if profiles is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(Path(profiles) / "profile")
+    if all(name != _CPU_PROVIDER for name, _ in providers):
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         if model.options.get("cpu_nodes") == "forbid":
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
@@ -233,6 +264,8 @@ def _advice(message: str, spec: ModelSpec, version: str) -> str:
         return f"export with another opset than {spec.opset}, or install an onnxruntime that has it ({version} here)"
     if "xternal" in message:
         return "put the complete weights file that the model names beside it"
+    if "have not been partitioned" in message:
+        return "--set shapes=fixed folds the nodes that compute shapes; --set graph=off runs without a graph"
     if "pset" in message or "IR version" in message:
         return f"opset {spec.opset}: export with a lower opset, or install a newer onnxruntime ({version} here)"
     return "export it again; onnx.checker.check_model says more about the file"

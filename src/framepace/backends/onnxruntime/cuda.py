@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from framepace.backends.base import Worker
 from framepace.backends.deviceworker import DeviceWorker, Produced, Slot, compute_stream
 from framepace.backends.onnxruntime import cudagraph
+from framepace.backends.onnxruntime.entries import provider_entries
 from framepace.backends.onnxruntime.failures import NO_LOG, advice, inference_error
 from framepace.devices import cuda
 from framepace.devices.protocol import Stream
@@ -125,7 +126,7 @@ def provider_options(plan: ModelPlan, stream: int) -> dict[str, Any]:
     }
     if "memory_mb" in chosen:
         options["gpu_mem_limit"] = str(int(chosen["memory_mb"]) << 20)
-    return options
+    return {**options, **provider_entries(chosen)}
 
 
 def _cudnn_search(name: str) -> str:
@@ -181,7 +182,10 @@ def fallen_back(layers: tuple[Layer, ...]) -> str | None:
     if not kinds:
         return None
     named = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(6))
-    return f"{sum(kinds.values())} of {len(layers)} nodes run on the CPU: {named}"
+    words = f"{sum(kinds.values())} of {len(layers)} nodes run on the CPU: {named}"
+    if "Shape" in kinds or "Gather" in kinds:
+        words = f"{words}; --set shapes=fixed folds those that compute shapes"
+    return words
 
 
 class _Launch:

@@ -1,0 +1,121 @@
+"""ONNX Runtime in full: any option of a session or provider, layers from its profiler, its own file format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from onnx import TensorProto, helper, save
+
+from framepace import api
+from framepace.backends.base import backend_for, get_backend
+from framepace.backends.onnxruntime.entries import KNOWN, provider_entries, session_entries, unknown_entries
+from framepace.backends.onnxruntime.layers import layers
+from framepace.clock.system import SystemClock
+from framepace.errors import UsageError
+from framepace.facts.model import Layer
+from framepace.facts.plan import ModelPlan
+
+
+def network(path: Path) -> str:
+    """A product and its positive part."""
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["p"], name="product"), helper.make_node("Relu", ["p"], ["y"])]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4]) for name in ("x", "y")]
+    weights = helper.make_tensor("w", TensorProto.FLOAT, [4, 4], [1.0] * 16)
+    graph = helper.make_graph(nodes, "network", values[:1], values[1:], [weights])
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    return str(path)
+
+
+def test_any_entry_is_handed_on_in_the_words_of_the_library() -> None:
+    """With or without its 'session.'; on and off are 1 and 0."""
+    options = {
+        "session.set_denormal_as_zero": True,
+        "session.optimization.enable_gelu_approximation": 0,
+        "session.session.disable_prepacking": "1",
+        "provider.arena_extend_strategy": "kSameAsRequested",
+        "execution": "parallel",
+    }
+    assert session_entries(options) == {
+        "session.set_denormal_as_zero": "1",
+        "optimization.enable_gelu_approximation": "0",
+        "session.disable_prepacking": "1",
+    }
+    assert provider_entries(options) == {"arena_extend_strategy": "kSameAsRequested"}
+    assert list(unknown_entries(options)) == []
+    assert "session.typo is not one" in next(unknown_entries({"session.typo": 1}))
+
+
+def test_the_known_ones_have_a_line_of_help() -> None:
+    """In the table of the backend's options, with its own."""
+    assert KNOWN.items() <= get_backend("onnxruntime").options.items()
+
+
+def test_an_unknown_entry_is_a_note_and_an_unknown_option_an_error(tmp_path: Path) -> None:
+    """ONNX Runtime itself takes any key without a word."""
+    path = network(tmp_path / "n.onnx")
+    session = get_backend("onnxruntime").load(
+        ModelPlan(name="n", model=path, options={"session.typo": 1}), SystemClock()
+    )
+    assert "session.typo" in session.notes[0]
+    session.close()
+    with pytest.raises(UsageError, match="unknown option"):
+        get_backend("onnxruntime").load(ModelPlan(name="n", model=path, options={"typo": 1}), SystemClock())
+
+
+def test_layers_are_medians_without_the_first_inferences() -> None:
+    """Of events of nodes, in ns; other events are of the session."""
+    times = [500, 400, 10, 12, 11]
+    nodes = [
+        {
+            "cat": "Node",
+            "name": "a_kernel_time",
+            "dur": dur,
+            "args": {"op_name": "Conv", "provider": "CPUExecutionProvider"},
+        }
+        for dur in times
+    ]
+    events = [{"cat": "Session", "name": "model_run", "dur": 9}, *nodes]
+    assert layers(events) == (Layer(name="a", kind="Conv", place="cpu", time=11_000.0),)
+
+
+def test_the_profiler_tells_the_nodes_as_they_run(tmp_path: Path) -> None:
+    """On the CPU, in a session of its own; no file of it stays."""
+    session = get_backend("onnxruntime").load(ModelPlan(name="n", model=network(tmp_path / "n.onnx")), SystemClock())
+    told = session.layers()
+    session.close()
+    assert {"MatMul", "Relu"} & {layer.kind for layer in told} or told[0].kind == "FusedMatMul"
+    assert all(layer.time is not None and layer.time > 0 and layer.place == "cpu" for layer in told)
+    assert [file.name for file in tmp_path.iterdir()] == ["n.onnx"]
+
+
+def test_a_file_in_the_librarys_own_format_runs(tmp_path: Path) -> None:
+    """Its inputs are read from it; nothing can be converted in it."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    options.optimized_model_filepath = str(tmp_path / "n.ort")
+    onnxruntime.InferenceSession(network(tmp_path / "n.onnx"), options, providers=["CPUExecutionProvider"])
+    case = api.make_case(str(tmp_path / "n.ort"), scope="model")
+    model = case.plan.models[0]
+    assert model.name == "n"
+    session = get_backend(model.backend).load(model, SystemClock())
+    assert session.resolved.shapes == {"x": (1, 4)}
+    session.worker().enqueue(0, 1)
+    session.close()
+
+
+@pytest.mark.parametrize(
+    ("location", "backend"),
+    [
+        ("a.onnx", "onnxruntime"),
+        ("a.ort", "onnxruntime"),
+        ("builtin:detector", "onnxruntime"),
+        ("a.pt2", "torch"),
+        ("a.engine", "tensorrt"),
+    ],
+)
+def test_the_backend_follows_from_the_kind_of_file(location: str, backend: str) -> None:
+    """Where nobody names one."""
+    assert backend_for(location) == backend
