@@ -1,6 +1,7 @@
 # make demo   set up, then explain a built-in detector at 30 fps on this machine's CPU
 # make test   set up, then static checks and all tests
 # make test-long  set up, then the tests that take minutes
+# make attack  set up, then damaged inputs, kills and faults: at least 50,000 inputs and 300 moments; SEED=2 for others
 # make bench  the project's own figures: overhead, pacing, calibration, report, rightness, prediction, batching, strategies, tuning
 # make docs   build the documentation into build/site, in an environment of its own (.venv-docs)
 # Needs Python 3.10-3.13 with pip; everything else is installed into .venv.
@@ -14,7 +15,7 @@ DOCS_VENV := .venv-docs
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-long check bench docs setup data browser clean
+.PHONY: demo test test-long check attack bench docs setup data browser clean
 
 demo: $(VENV)/.run
 	$(BIN)/framepace explain builtin:detector --fps 30 --out framepace-out/demo
@@ -33,6 +34,10 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/style.py
+
+SEED ?= 1
+attack: $(VENV)/.dev
+	$(BIN)/python -m attack --seed $(SEED)
 
 bench: $(VENV)/.dev
 	$(BIN)/python bench/overhead.py
