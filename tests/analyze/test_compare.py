@@ -45,10 +45,13 @@ def test_few_frames_are_undecided() -> None:
     assert found.ratio.low is None
 
 
-def test_levels_that_changed_are_undecided() -> None:
-    """A trace of two tiers has no median that another run must agree with."""
+def test_of_levels_that_changed_the_last_one_counts() -> None:
+    """A trace of two tiers is judged by the one it settled on, and the reason says so."""
     tiers = make_trace(np.repeat([4.0, 6.0], 500) * np.random.default_rng(0).lognormal(0, 0.02, 1000) * MS)
-    assert compare(run(0), tiers).verdict == "undecided"
+    found = compare(run(0), tiers)
+    assert found.verdict == "slower"
+    assert found.ratio.value == pytest.approx(1.2, rel=0.02)
+    assert "of the second trace the last level counts, from frame 500 of 1,000" in found.reason
 
 
 def test_stages_tell_where_the_difference_is() -> None:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from framepace.analyze.correlation import Values
 from framepace.analyze.stages import STAGES, frames
-from framepace.analyze.stats import Values, mean_interval
+from framepace.analyze.stats import mean_interval
 from framepace.facts.finding import Account, AccountLine
 from framepace.facts.summary import Estimate
 from framepace.facts.trace import Column, Trace

@@ -6,22 +6,25 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from framepace.analyze.effective import plain_tiers
 from framepace.analyze.stages import STAGES, frames
 from framepace.analyze.stats import ratio_interval
+from framepace.analyze.tiers import find_tiers, settled
 from framepace.errors import NotEnoughSamples, UsageError
 from framepace.facts.summary import Comparison, Estimate, Verdict
 from framepace.facts.trace import Column, Trace
 from framepace.units import format_ms
 
 _CONFIDENCE = 0.99
+_SETTLED_FRAMES = 30  # a shorter last level may be another beginning
 
 
 def compare(a: Trace, b: Trace, threshold: float = 0.03, *, allow_unlike: bool = False) -> Comparison:
     """Whether B is faster or slower than A by more than `threshold`, the same within it, or undecided.
 
     Judged on the 99 % interval of the ratio of the median latencies of whole frames, at the effective size of each
-    trace: the whole interval must lie on one side of a limit. It knows the noise within the traces, not what would
-    differ if they were measured again on another day.
+    trace: the whole interval must lie on one side of a limit. Where the level of a trace plainly changed, its last one
+    counts. It knows the noise within the traces, not what would differ if they were measured again on another day.
 
     Raises:
         UsageError: the traces come from different machines (unless `allow_unlike`), or the threshold is not in (0, 1).
@@ -35,15 +38,15 @@ def compare(a: Trace, b: Trace, threshold: float = 0.03, *, allow_unlike: bool =
 
 
 def _compared(a: Trace, b: Trace, threshold: float) -> Comparison:
-    before = _measured_frames(a)
-    after = _measured_frames(b)
+    before, note_before = _settled(_measured_frames(a), "the first")
+    after, note_after = _settled(_measured_frames(b), "the second")
     ratio = _ratio_of_medians(before["latency"], after["latency"])
     verdict, reason = _verdict(ratio, threshold)
     return Comparison(
         a=a.meta.id,
         b=b.meta.id,
         verdict=verdict,
-        reason="; ".join([f"{_medians(before, after)}, {reason}", *_differences(a, b)]),
+        reason="; ".join([f"{_medians(before, after)}, {reason}", *note_before, *note_after, *_differences(a, b)]),
         ratio=ratio,
         p99_ratio=ratio_interval(before["latency"], after["latency"], 0.99, _CONFIDENCE),
         stages=_changes(before, after),
@@ -79,6 +82,17 @@ def _measured_frames(trace: Trace) -> dict[str, Column]:
         fix = "measure longer, or find out why every request failed"
         raise NotEnoughSamples("nothing to compare", got=f"no measured frame in trace {trace.meta.id}", fix=fix)
     return columns
+
+
+def _settled(columns: dict[str, Column], which: str) -> tuple[dict[str, Column], list[str]]:
+    """The frames from which the level stays, where it plainly changed before, and a sentence that says so."""
+    latency = columns["latency"].astype(np.float64)
+    tiers = plain_tiers(latency, find_tiers(latency))
+    first = settled(tiers) or 0
+    if len(latency) - first < _SETTLED_FRAMES or not first:
+        return columns, []
+    note = f"of {which} trace the last level counts, from frame {first:,} of {len(latency):,}"
+    return {name: column[first:] for name, column in columns.items()}, [note]
 
 
 def _ratio_of_medians(before: Column, after: Column) -> Estimate:

@@ -1,7 +1,8 @@
 """Statistics of latencies: what few, correlated, heavy-tailed samples can and cannot say.
 
 Consecutive latencies are correlated (clocks, caches and neighbours change slowly): n requests carry the information of
-n / tau independent ones, tau being the autocorrelation time. Every interval here is taken at that effective size.
+n / tau independent ones, tau being the autocorrelation time. Every interval here is taken at the effective size of the
+statistic that is asked for.
 """
 
 from __future__ import annotations
@@ -12,49 +13,15 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from framepace.analyze.correlation import Values, autocorrelation_time
+from framepace.analyze.effective import Series, indicator_time
 from framepace.errors import UsageError
-from framepace.facts.summary import Estimate, Percentile
+from framepace.facts.summary import Estimate, Percentile, Tier
 
-Values = NDArray[np.float64] | NDArray[np.int64]
-_SOKAL_WINDOW = 5
-
-
-def autocorrelation_time(values: Values) -> float:
-    """Integrated autocorrelation time, at least 1: how many samples carry the information of one independent sample.
-
-    tau = 1 + 2 * sum of rho(k) for k <= M, with the smallest M >= 5 tau(M): the automatic window of A. Sokal, "Monte
-    Carlo Methods in Statistical Mechanics" (1997), section 3. A series that never reaches its window (a trend, a
-    step) has the time of its whole length. Taking the mean off biases tau low, which is corrected (U. Wolff,
-    Comput. Phys. Commun. 156, 2004, eq. 49); within one standard error of 1 (eq. 42) it is 1. `values`: shape (n,).
-    """
-    n = len(values)
-    if n < 4:
-        return 1.0
-    covariance = _autocovariance(values)
-    if covariance[0] <= 1e-12 * n * max(float(np.mean(values)) ** 2, 1e-300):
-        return 1.0  # a constant series repeats itself by nature, not by memory
-    return _windowed(2 * np.cumsum(covariance / covariance[0]) - 1)
-
-
-def _windowed(taus: NDArray[np.float64]) -> float:
-    """The autocorrelation time; `taus` has the sum up to each lag."""
-    n = len(taus)
-    enough = np.arange(n) >= _SOKAL_WINDOW * taus
-    if not enough.any():
-        return float(n)
-    window = int(np.argmax(enough))
-    bias = (2 * window + 1) / n
-    if taus[window] <= 1 + math.sqrt(2 * bias):
-        return 1.0
-    return min(float(taus[window]) * (1 + bias), float(n))
-
-
-def _autocovariance(values: Values) -> NDArray[np.float64]:
-    """n times the autocovariance at lags 0 to n - 1, by FFT; padded so that it does not wrap around."""
-    n = len(values)
-    size = 1 << (2 * n - 1).bit_length()
-    spectrum = np.fft.rfft(values - np.mean(values), size)
-    return np.asarray(np.fft.irfft(spectrum.real**2 + spectrum.imag**2, size)[:n])
+_FEWER = 0.95
+"""Confidence of an interval where the samples do not suffice for more."""
+_SURE_SIDE = 0.005
+"""Error on the side of an interval where many samples lie."""
 
 
 def effective_size(values: Values) -> int:
@@ -93,52 +60,97 @@ def percentile(values: Values, q: float, confidence: float = 0.99) -> Percentile
     return percentiles(values, (q,), confidence)[0]
 
 
-def percentiles(values: Values, qs: Iterable[float], confidence: float = 0.99) -> tuple[Percentile, ...]:
+def percentiles(
+    values: Values, qs: Iterable[float], confidence: float = 0.99, tiers: Sequence[Tier] = ()
+) -> tuple[Percentile, ...]:
     """Percentiles with distribution-free intervals, or the reason why there is none.
 
     The ranks that enclose a percentile are those of the binomial distribution (Conover, Practical Nonparametric
     Statistics, 3.2), taken at the effective size of the series 'is over the percentile' and scaled to all samples.
-    Where even the extremes do not enclose it, the answer is refused.
+    Where the samples do not suffice for `confidence` they may for 95 %, with most of the error left to the side where
+    few samples lie. Where even the extremes do not enclose the percentile then, the answer is refused.
+
+    Args:
+        values: shape (n,), any unit, in time order.
+        tiers: the levels of `values`. With them a plain change of level is no noise (see `analyze.effective`).
     """
+    series = Series(np.asarray(values, dtype=np.float64), tiers)
     ordered = np.sort(np.asarray(values, dtype=np.float64))
-    return tuple(_percentile(values, ordered, q, confidence) for q in qs)
+    return tuple(_percentile(values, ordered, q, confidence, series) for q in qs)
 
 
-def _percentile(values: Values, ordered: Values, q: float, confidence: float) -> Percentile:
+def _percentile(values: Values, ordered: Values, q: float, confidence: float, series: Series) -> Percentile:
     n = len(values)
-    least = needed(max(q, 100 - q), 1 - (1 - confidence) / 2)
+    least = min(_least(q, errors) for errors in _errors(q, confidence))
     if n < least:
         return _refused(q, f"needs {least:,} requests, there are {n:,}")
     value = _at(ordered, q / 100 * n)
-    size = int(n / autocorrelation_time((values > value).astype(np.float64)))
-    if size < least:
-        return _refused(q, f"needs {least:,} independent requests, these {n:,} are worth {size:,}")
-    low, high = _interval(ordered, q, size, confidence)
-    return Percentile(q=q, estimate=Estimate(value=value, low=low, high=high))
+    size = series.effective(values > value, q / 100)
+    errors = next((errors for errors in _errors(q, confidence) if size >= _least(q, errors)), None)
+    if errors is None:
+        return _refused(q, f"needs {least:,} independent requests, these {n:,} are worth {size:,}", size)
+    low, high = _interval(ordered, q, size, errors)
+    estimate = Estimate(value=value, low=low, high=high)
+    return Percentile(q=q, estimate=estimate, effective=size, confidence=round(1 - sum(errors), 6))
 
 
-def _interval(ordered: Values, q: float, size: int, confidence: float) -> tuple[float, float]:
+def _errors(q: float, confidence: float) -> tuple[tuple[float, float], ...]:
+    """Errors below and above percentile `q` of the intervals to try, the surest first."""
+    tail = (1 - confidence) / 2
+    few = 1 - _FEWER - _SURE_SIDE
+    fewer = (_SURE_SIDE, few) if q >= 50 else (few, _SURE_SIDE)
+    if tail >= few:
+        return ((tail, tail),)
+    return (tail, tail), fewer
+
+
+def _least(q: float, errors: tuple[float, float]) -> int:
+    """Fewest independent samples whose extremes enclose percentile `q` with these errors below and above it."""
+    below, above = errors
+    return max(needed(q, 1 - above), needed(100 - q, 1 - below))
+
+
+def _interval(ordered: Values, q: float, size: int, errors: tuple[float, float]) -> tuple[float, float]:
     """The samples that enclose percentile `q` of a series that is worth `size` independent samples."""
     # Rank k of `size` samples lies at k / (size + 1) on average (Weibull); for size n that is rank k itself.
-    low, high = (_at(ordered, rank * len(ordered) / (size + 1)) for rank in _ranks(size, q / 100, confidence))
+    low, high = (_at(ordered, rank * len(ordered) / (size + 1)) for rank in _ranks(size, q / 100, errors))
     return low, high
 
 
-def _refused(q: float, reason: str) -> Percentile:
-    return Percentile(q=q, estimate=None, refused=f"p{q:g} {reason}")
+def _refused(q: float, reason: str, size: int = 0) -> Percentile:
+    return Percentile(q=q, estimate=None, refused=f"p{q:g} {reason}", effective=size)
 
 
-def _ranks(n: int, q: float, confidence: float) -> tuple[int, int]:
-    """Ranks (1-based) l < u with P(X(l) <= percentile <= X(u)) >= confidence, and equal tails at most."""
+def _ranks(n: int, q: float, errors: tuple[float, float]) -> tuple[int, int]:
+    """Ranks (1-based) l < u with P(percentile < X(l)) and P(percentile > X(u)) no more than the `errors`."""
     from scipy.special import bdtrik
 
-    tail = (1 - confidence) / 2
-    return math.floor(bdtrik(tail, n, q)) + 1, math.ceil(bdtrik(1 - tail, n, q)) + 1
+    below, above = errors
+    return math.floor(bdtrik(below, n, q)) + 1, math.ceil(bdtrik(1 - above, n, q)) + 1
 
 
 def _at(ordered: Values, rank: float) -> float:
     """The order statistic of a rank (1-based, rounded up)."""
     return float(ordered[min(max(math.ceil(rank), 1), len(ordered)) - 1])
+
+
+def proportion(hits: NDArray[np.bool_], confidence: float = 0.95) -> Estimate:
+    """The share of `hits` (shape (n,), in time order) with its interval at the effective size of that series itself.
+
+    The exact interval of C. J. Clopper and E. S. Pearson (Biometrika 26, 1934). 0 without an interval for no samples.
+    """
+    from scipy.special import betaincinv
+
+    count = len(hits)
+    if not count:
+        return Estimate(value=0.0)
+    share = float(np.mean(hits))
+    size = count / indicator_time(hits.astype(np.float64))
+    over = share * size
+    tail = (1 - confidence) / 2
+    low = float(betaincinv(over, size - over + 1, tail)) if over else 0.0
+    high = float(betaincinv(over + 1, size - over, 1 - tail)) if over < size else 1.0
+    return Estimate(value=share, low=low, high=high)
 
 
 def mean_interval(values: Values, confidence: float = 0.95) -> Estimate:

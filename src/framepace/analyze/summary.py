@@ -9,17 +9,18 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from framepace.analyze.correlation import Values
 from framepace.analyze.device import device_summary
 from framepace.analyze.failures import failed_share
 from framepace.analyze.outliers import find_outliers, others_share
 from framepace.analyze.padding import padding, padding_notes
 from framepace.analyze.stages import frame_trace, parts, per_frame_cpu, stages, take
-from framepace.analyze.stats import Values, effective_size, percentiles
+from framepace.analyze.stats import percentiles, proportion
 from framepace.analyze.strategies import cost
-from framepace.analyze.tiers import find_tiers, with_beside
+from framepace.analyze.tiers import find_tiers, with_beside, with_percentiles
 from framepace.facts.device import DeviceSummary
 from framepace.facts.model import TensorSpec
-from framepace.facts.summary import Cost, ModelSummary, StageShare, Summary
+from framepace.facts.summary import Cost, Estimate, ModelSummary, StageShare, Summary
 from framepace.facts.trace import Column, DropCause, Mark, Outcome, Trace
 from framepace.facts.workload import load_fps
 from framepace.units import NS_PER_MS, NS_PER_S
@@ -50,9 +51,9 @@ def summarize(trace: Trace) -> Summary:
     """The trace in numbers (see facts.summary): percentiles, stages, tiers and outliers, of frames and each model.
 
     Warm-up is counted and left out. `missed` is the share of frames not delivered within the budget, dropped and
-    failed ones included; `neighbours_cpu` the share of the machine's CPU time that others took; `pacer_error` how
-    late takers woke that were free before the frame was due. `telemetry` has medians, and rates per second ('_s') of
-    counters. A trace with no measured request has zeros and refused percentiles.
+    failed ones included, `late` the same with its interval; `neighbours_cpu` the share of the machine's CPU time that
+    others took; `pacer_error` how late takers woke that were free before the frame was due. `telemetry` has medians,
+    and rates per second ('_s') of counters. A trace with no measured request has zeros and refused percentiles.
     """
     models = _models(trace)  # before frame_trace: a long trace held twice would not fit in memory
     summary = _of_frames(trace)
@@ -77,13 +78,15 @@ def _of_frames(trace: Trace) -> Summary:
     frames = _frames(trace)
     of_stages = stages(frames.done)
     budget = _budget(trace)
+    late = _late(frames, budget)
     return Summary(
         trace=trace.meta.id,
         scope=trace.meta.workload.scope,
         seconds=_seconds(frames.done),
         throughput=_throughput(frames.done),
         budget=budget,
-        missed=_missed(frames, budget),
+        missed=None if late is None else late.value,
+        late=late,
         process_cpu=_process_cpu(frames),
         neighbours_cpu=_neighbours(frames),
         pacer_error=_pacer_error(frames.done, of_stages["wake-up"]),
@@ -146,17 +149,18 @@ def _model_summary(name: str, count: int, past: Trace, done: Trace, of_stages: M
     latency = done.latency
     tiers = find_tiers(latency)
     outliers, share = find_outliers(done, tiers)
+    answers = percentiles(latency, _PERCENTILES, tiers=tiers)
     return ModelSummary(
         model=name,
         requests=len(done),
-        effective=effective_size(latency),
+        effective=answers[0].effective,
         warmup=count - len(past),
         outcomes=_counts(past.requests["outcome"], Outcome.NAMES) or {"ok": 0},
         causes=_counts(past.requests["cause"], DropCause.NAMES),
         mean=_mean(latency),
-        percentiles=percentiles(latency, _PERCENTILES),
+        percentiles=answers,
         stages=_stages(of_stages, latency),
-        tiers=with_beside(tiers, done),
+        tiers=with_percentiles(with_beside(tiers, done), latency),
         outliers=outliers,
         outlier_share=share,
         cpu=_mean(_cpu(done)),
@@ -288,10 +292,12 @@ def _budget(trace: Trace) -> float | None:
     return NS_PER_S / fps
 
 
-def _missed(frames: _Frames, budget: float | None) -> float | None:
+def _late(frames: _Frames, budget: float | None) -> Estimate | None:
+    """The share of frames not delivered within the budget, with its interval; None where there is nothing to judge."""
     if budget is None or not len(frames.past):
         return None
-    return 1 - int(np.count_nonzero(frames.done.latency <= budget)) / len(frames.past)
+    delivered = frames.past.requests["outcome"] == Outcome.OK
+    return proportion(~(delivered & (frames.past.latency <= budget)))
 
 
 def _pacer_error(done: Trace, wake_up: Column) -> dict[str, float]:
@@ -382,4 +388,7 @@ def _notes(trace: Trace, frames: ModelSummary, shares: Mapping[str, float]) -> I
         yield f"{count:,} frames are marked: {name}"
     yield from padding_notes(shares, trace.meta.batch_sizes)
     if 0 < frames.effective < frames.requests / 10:
-        yield f"consecutive latencies are correlated: {frames.requests:,} frames count as {frames.effective:,}"
+        yield (
+            f"consecutive latencies are correlated: {frames.requests:,} frames say as much about the median as "
+            f"{frames.effective:,} independent ones"
+        )

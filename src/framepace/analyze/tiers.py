@@ -16,12 +16,14 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from framepace.analyze.stats import Values
-from framepace.facts.summary import Tier
+from framepace.analyze.correlation import Values
+from framepace.analyze.stats import percentiles
+from framepace.facts.summary import Percentile, Tier
 from framepace.facts.trace import Trace
 
 Floats = NDArray[np.float64]
 
+_OF_A_LEVEL = (50, 90, 99)
 _BLOCKS = 2500  # blocks at most: PELT stays under a tenth of a second
 _SHORTEST = 3  # blocks in a segment at least
 _MATERIAL = math.log(1.05)  # levels closer than 5 % are one
@@ -74,6 +76,19 @@ def with_beside(tiers: Sequence[Tier], trace: Trace) -> tuple[Tier, ...]:
     where it was measured.
     """
     return tuple(replace(tier, beside=_beside(tier, trace)) for tier in tiers)
+
+
+def with_percentiles(tiers: Sequence[Tier], latency: Values) -> tuple[Tier, ...]:
+    """The tiers with the percentiles of each level; a single one has those of the whole series."""
+    if len(tiers) < 2:
+        return tuple(tiers)
+    return tuple(replace(tier, percentiles=_percentiles(tier, latency)) for tier in tiers)
+
+
+def _percentiles(tier: Tier, latency: Values) -> tuple[Percentile, ...]:
+    if tier.kind == "ramp":
+        return ()
+    return percentiles(latency[tier.first : tier.last + 1], _OF_A_LEVEL)
 
 
 def _beside(tier: Tier, trace: Trace) -> dict[str, float]:

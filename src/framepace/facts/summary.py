@@ -13,6 +13,10 @@ Coincidence = Literal["gc", "page faults", "decode", "backlog", "preempted", "ne
 Verdict = Literal["faster", "slower", "same", "undecided"]
 
 
+LATE_ALLOWED = 0.01
+"""The share of frames that may be late where a p99 is to keep a budget."""
+
+
 class Estimate(Fact, frozen=True, kw_only=True):
     """A number with its interval; `low`/`high` are None when the samples do not carry one."""
 
@@ -29,11 +33,17 @@ class Estimate(Fact, frozen=True, kw_only=True):
 
 
 class Percentile(Fact, frozen=True, kw_only=True):
-    """A latency percentile in ns, or the reason why there is none."""
+    """A latency percentile in ns, or the reason why there is none.
+
+    `effective` is how many independent requests carry as much information on it, 0 where nobody counted;
+    `confidence` that of its interval.
+    """
 
     q: float
     estimate: Estimate | None
     refused: str | None = None
+    effective: int = 0
+    confidence: float = 0.99
 
 
 class StageShare(Fact, frozen=True, kw_only=True):
@@ -50,7 +60,7 @@ class Tier(Fact, frozen=True, kw_only=True):
     """A stretch of requests at one latency level (or a ramp between two), with other measurements of that time.
 
     `first` and `last` are request numbers of the series, `last` inclusive. `level` and `level_end` are in ns. `beside`
-    holds medians such as 'sm_clock_mhz', 'cpu_mhz', 'gap' over the stretch.
+    holds medians such as 'sm_clock_mhz', 'cpu_mhz', 'gap' over the stretch; `percentiles` are those of a level.
     """
 
     kind: TierKind
@@ -59,6 +69,7 @@ class Tier(Fact, frozen=True, kw_only=True):
     level: float
     level_end: float
     beside: dict[str, float] = {}
+    percentiles: tuple[Percentile, ...] = ()
 
 
 class Outlier(Fact, frozen=True, kw_only=True):
@@ -73,7 +84,8 @@ class Outlier(Fact, frozen=True, kw_only=True):
 class ModelSummary(Fact, frozen=True, kw_only=True):
     """One model of a trace: counts, percentiles, stages, tiers and outliers.
 
-    `parts` splits the mean of 'infer' where device times were measured: h2d, compute, d2h and host, ns.
+    `effective` is how many independent requests carry as much information on the median. `parts` splits the mean of
+    'infer' where device times were measured: h2d, compute, d2h and host, ns.
     """
 
     model: str
@@ -124,7 +136,8 @@ class Summary(Fact, frozen=True, kw_only=True):
 
     `padding` is the share of the work that was on frames that were not there, by model that runs fixed batch sizes
     only; `frames` summarises whole frames (all models of a frame together: from due to the last delivery). `failed` is
-    the share of the frames that failed, those of the warm-up included, and `failure` says why the first one did.
+    the share of the frames that failed, those of the warm-up included, and `failure` says why the first one did. `late`
+    is `missed` with its 95 % interval, from the effective samples of lateness itself.
     """
 
     trace: str
@@ -146,6 +159,8 @@ class Summary(Fact, frozen=True, kw_only=True):
     failed: float = 0.0
     failure: Failure | None = None
 
+    late: Estimate | None = None
+
     @property
     def fails(self) -> bool:
         """Whether so many frames failed that this is the first thing to say."""
@@ -153,27 +168,33 @@ class Summary(Fact, frozen=True, kw_only=True):
 
     @property
     def met(self) -> bool | None:
-        """Whether p99 keeps the budget; None without a budget, or when too few frames decide it.
+        """Whether at most one frame in a hundred is late; None without a budget, or when too few frames decide it.
 
-        Decided when the whole interval of p99 (or of a lower percentile, if that is over already) is on one side, when
-        one frame in twenty came late and five of the effective ones, or when more than half came late. Never met where
-        too many failed.
+        Decided when the whole interval of the share of late frames is on one side, or when more than half came late.
+        Never met where too many failed.
         """
         if self.budget is None:
             return None
-        if self.fails:
+        if self.fails or (self.missed or 0.0) > 0.5:
             return False
-        late = self.missed or 0.0
-        if late > 0.5 or (late > 0.05 and late * self.frames.effective >= 5):
+        if self.late is None:
+            return self._met_by_percentiles(self.budget)
+        if self.late.low is not None and self.late.low > LATE_ALLOWED:
             return False
+        if self.late.high is not None and self.late.high <= LATE_ALLOWED:
+            return True
+        return None
+
+    def _met_by_percentiles(self, budget: float) -> bool | None:
+        """The same from the highest percentile up to p99: summaries of older versions have no interval of `missed`."""
         answered = [p for p in self.frames.percentiles if p.estimate is not None and p.q <= 99]
         if not answered:
             return None
         highest = max(answered, key=lambda p: p.q)
         low, high = (highest.estimate or Estimate(value=0.0)).interval
-        if low > self.budget:
+        if low > budget:
             return False
-        if high <= self.budget and highest.q >= 99:
+        if high <= budget and highest.q >= 99:
             return True
         return None
 

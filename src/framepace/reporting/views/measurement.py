@@ -168,7 +168,11 @@ def model_view(model: ModelSummary, name: str | None = None) -> ModelView:
 
 
 def _counts(model: ModelSummary) -> str:
-    parts = [f"{model.requests:,} requests", f"{model.effective:,} effective", f"{model.warmup:,} warm-up"]
+    parts = [
+        f"{model.requests:,} requests",
+        f"{model.effective:,} effective for the median",
+        f"{model.warmup:,} warm-up",
+    ]
     parts += [f"{count:,} {outcome}" for outcome, count in model.outcomes.items() if count and outcome != "ok"]
     causes = ", ".join(f"{count:,} {cause}" for cause, count in model.causes.items() if count and cause)
     counts = ", ".join(parts)
@@ -217,10 +221,20 @@ def _beside_rows(tiers: Sequence[Tier]) -> Iterator[str]:
     if len(tiers) < 2:
         return
     for tier in first_and_last(tiers):
-        if tier is not None and tier.beside:
-            values = [(*split_unit(key), value) for key, value in tier.beside.items()]
-            texts = ", ".join(f"{name} {format_quantity(value, unit or 'ns')}" for name, unit, value in values)
-            yield f"{tier.kind} {format_ms(tier.level)}: {texts}"
+        if tier is not None and (texts := [*_level_percentiles(tier), *_beside_words(tier)]):
+            yield f"{tier.kind} {format_ms(tier.level)}: {', '.join(texts)}"
+
+
+def _level_percentiles(tier: Tier) -> Iterator[str]:
+    for percentile in tier.percentiles:
+        if percentile.estimate is not None:
+            yield f"p{percentile.q:g} {estimate(percentile.estimate, 'ns')}"
+
+
+def _beside_words(tier: Tier) -> Iterator[str]:
+    for key, value in tier.beside.items():
+        name, unit = split_unit(key)
+        yield f"{name} {format_quantity(value, unit or 'ns')}"
 
 
 def outlier_sentence(outliers: Sequence[Outlier], outlier_share: float) -> str:
