@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from framepace.facts.capacity import Capacity
     from framepace.facts.check import Check
     from framepace.facts.finding import Explanation, Finding
+    from framepace.facts.inputs import Inputs, Window
     from framepace.facts.plan import Batching, EnginePlan, ModelPlan, Plan, Prepare, SourcePolicy, Target
     from framepace.facts.settings import Case
     from framepace.facts.summary import Comparison, Summary
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     from framepace.facts.workload import Burst, Closed, Delay, Input, Paced, Poisson, Replay, Stop, Warmup, Workload
     from framepace.store import load_explanation, load_plan, load_trace, save_plan
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # What is exported, by the module that has it.
 _EXPORTS = {
@@ -65,6 +66,7 @@ _EXPORTS = {
     "facts.capacity": "Capacity",
     "facts.check": "Check",
     "facts.finding": "Explanation Finding",
+    "facts.inputs": "Inputs Window",
     "facts.plan": "Batching EnginePlan ModelPlan Plan Prepare SourcePolicy Target",
     "facts.settings": "Case",
     "facts.summary": "Comparison Summary",
@@ -96,6 +98,7 @@ __all__ = [
     "FramepaceError",
     "Goal",
     "Input",
+    "Inputs",
     "ModelError",
     "ModelPlan",
     "Models",
@@ -118,6 +121,7 @@ __all__ = [
     "Tuning",
     "UsageError",
     "Warmup",
+    "Window",
     "Workload",
     "bench",
     "capacity",

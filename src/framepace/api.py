@@ -26,6 +26,7 @@ from framepace.facts.trace import Trace
 from framepace.facts.tuning import Goal, Objective, Tuning
 from framepace.facts.workload import MOST_CAMERAS
 from framepace.measure.session import measure
+from framepace.naming import NamedInputs
 from framepace.numerics.gate import agreement
 from framepace.predicting.predict import predict as predict_trace
 from framepace.predicting.primitives import measure_primitives
@@ -46,6 +47,7 @@ _SHORTEST_LIMIT_S = 0.001
 __all__ = [
     "CaseOptions",
     "Models",
+    "NamedInputs",
     "RunOptions",
     "bench",
     "capacity",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -16,6 +16,7 @@ from framepace.facts.plan import ModelPlan, Plan, Target
 from framepace.facts.settings import Case, apply, checked
 from framepace.facts.workload import Closed, Input, Load, Paced, Scope, Stop, Workload
 from framepace.models.spec import inspect, stem
+from framepace.naming import NamedInputs, with_inputs
 from framepace.store import load_plan
 from framepace.values import HIGHEST_RATE, LARGEST_SEED, LONGEST_MS, LOWEST_RATE, SHORTEST_MS
 
@@ -31,7 +32,7 @@ Models = str | Sequence[str] | Plan | Case
 """Paths of models or 'builtin:NAME', one plan file (.yaml), a plan, or a case that is complete already."""
 
 
-class RunOptions(TypedDict, total=False):
+class RunOptions(NamedInputs, total=False):
     """How models are run and what with; every verb takes these as keywords.
 
     Attributes:
@@ -42,6 +43,11 @@ class RunOptions(TypedDict, total=False):
         settings: setting name -> value, as `framepace settings` lists them.
         shapes: input name -> shape with the batch, for models whose inputs are not fully described.
         seed: of the load and of random inputs.
+        inputs: input name -> number, list, text, or path of a .npy or .npz file.
+        images: inputs that take the picture.
+        previous: inputs that take the picture before, of the same source.
+        states: input name -> output that is fed back to it, for each source; zero at first.
+        window: (pictures, stride) of clips, or the number of pictures alone.
     """
 
     videos: Sequence[str]
@@ -77,6 +83,7 @@ def make_case(
     settings: Mapping[str, Any] | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     seed: int = 0,
+    **named: Unpack[NamedInputs],
 ) -> Case:
     """Plan and workload from names and numbers.
 
@@ -91,6 +98,7 @@ def make_case(
         settings: setting name -> value, as `framepace settings` lists them.
         shapes: input name -> shape with the batch, for models whose inputs are not fully described.
         seed: of the load and of random inputs.
+        named: `inputs`, `images`, `previous`, `states` and `window`: what goes into which input (see `NamedInputs`).
 
     Returns:
         The case that every verb takes instead of models and options.
@@ -107,7 +115,7 @@ def make_case(
     plan = models
     if not isinstance(plan, Plan):
         plan = _make_plan(plan)
-    plan = _with_shapes(plan, shapes or {})
+    plan = with_inputs(_with_shapes(plan, shapes or {}), **named)
     target = replace(plan.target, fps=fps or plan.target.fps, p99_ms=p99_ms or plan.target.p99_ms)
     workload = Workload(
         load=load or _load_at(fps),

@@ -176,8 +176,8 @@ def shape(text: object, name: str = "shape") -> tuple[int, ...]:
     parts = str(text).strip().lower().split("x") if isinstance(text, str) and len(text) <= 400 else []
     dimensions = [_read(part, whole=True) for part in parts if _WHOLE.fullmatch(part)]
     fix = "correct the shape, or leave it out"
-    if len(dimensions) != len(parts) or not parts or any(dim is None or dim < 1 for dim in dimensions):
-        raise UsageError(f"not a {name}", got=shown(text), expected="sizes of 1 or more, e.g. 1x3x480x640", fix=fix)
+    if len(dimensions) != len(parts) or not parts or any(dim is None or dim < 0 for dim in dimensions):
+        raise UsageError(f"not a {name}", got=shown(text), expected="whole sizes, e.g. 1x3x480x640", fix=fix)
     found = tuple(int(dim or 0) for dim in dimensions)
     if not possible_shape(found):
         expected = f"up to {MOST_DIMENSIONS} dimensions, and at most {LARGEST_TENSOR:,} elements"
@@ -189,7 +189,7 @@ def possible_shape(dimensions: Sequence[int]) -> bool:
     """Whether a tensor may have these dimensions."""
     return (
         len(dimensions) <= MOST_DIMENSIONS
-        and all(1 <= dim <= LARGEST_DIMENSION for dim in dimensions)
+        and all(0 <= dim <= LARGEST_DIMENSION for dim in dimensions)
         and math.prod(dimensions) <= LARGEST_TENSOR
     )
 

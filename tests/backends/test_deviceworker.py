@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from framepace.backends.deviceworker import DeviceWorker, Produced, Slot
-from framepace.engine.pipeline import Pipeline, Run, Step
+from framepace.engine.pipeline import Pipeline
+from framepace.engine.step import Run, Step
 from framepace.engine.strategies import serve_overlapped
 from framepace.errors import BackendError, DeviceLost, DeviceMemoryError
 from framepace.facts.model import TensorSpec

@@ -10,7 +10,7 @@ from framepace.backends.base import Session, Tensors, Worker, get_backend
 from framepace.clock.system import Clock, SystemClock
 from framepace.engine.engine import Load
 from framepace.engine.packedrows import Sink
-from framepace.engine.pipeline import Finish, Run, Step
+from framepace.engine.step import Finish, Run, Step
 from framepace.errors import BackendError
 from framepace.facts.plan import ModelPlan
 from framepace.facts.trace import REQUEST_COLUMNS, Column, table

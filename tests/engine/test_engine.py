@@ -11,7 +11,7 @@ import pytest
 from framepace.backends.base import Prepare, Session, Tensors, get_backend
 from framepace.clock.system import Clock, SystemClock
 from framepace.engine.engine import Engine
-from framepace.engine.pipeline import finish_hook
+from framepace.engine.step import finish_hook
 from framepace.errors import ModelError, UsageError
 from framepace.facts.plan import EnginePlan, ModelPlan, Plan
 from framepace.facts.trace import Outcome

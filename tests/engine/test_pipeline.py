@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from framepace.engine.pipeline import Finish, Pipeline
+from framepace.engine.pipeline import Pipeline
+from framepace.engine.step import Finish
 from framepace.facts.plan import EnginePlan
 from framepace.facts.trace import Column, DropCause, Mark, Outcome
 from framepace.facts.workload import Closed, Delay, Load, Paced

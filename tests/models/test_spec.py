@@ -56,8 +56,6 @@ def test_layout_and_size_follow_from_the_channels(
 @pytest.mark.parametrize(
     ("shape", "changes", "asks"),
     [
-        ([1, 3, 64, 3], {}, "--layout"),
-        ([1, 48, 64, 7], {}, "--layout"),
         ([1, 3, "h", "w"], {}, "--size"),
         (["n", "k"], {}, "--shape"),
         ([1, 3, 48, 64], {"size": (32, 32)}, "fixed size"),
@@ -78,6 +76,15 @@ def test_what_is_not_clear_is_asked_not_guessed(
     with pytest.raises(ModelError) as error:
         resolve(inspect(location), plan(location, **changes))
     assert asks in str(error.value)
+
+
+def test_a_layout_that_is_not_clear_is_asked_for_where_pictures_go_in(tmp_path: Path) -> None:
+    """Three on both sides: the model alone runs, and for pictures the question has an answer that works."""
+    location = model(tmp_path / "m.onnx", [1, 3, 64, 3])
+    found = resolve(inspect(location), plan(location))
+    assert found.image is None
+    assert "--layout nchw" in found.question
+    assert resolve(inspect(location), plan(location, prepare=Prepare(layout="nchw"))).image is not None
 
 
 def inputs(path: Path, **shapes: list[int | str | None] | None) -> str:

@@ -18,8 +18,8 @@ VERBS = ("bench", "explain", "sweep", "tune", "capacity", "compare", "summary", 
 HELPERS = ("make_case", "predictor", "load_trace", "load_plan", "load_explanation", "save_plan")
 RECORDS = (
     "Batching", "Burst", "Candidate", "Capacity", "Case", "Check", "Closed", "Comparison", "Delay", "EnginePlan",
-    "Explanation", "Finding", "Goal", "Input", "ModelPlan", "Paced", "Plan", "Poisson", "Prepare", "Replay",
-    "SourcePolicy", "Stop", "Summary", "Sweep", "Target", "Trace", "Tuning", "Warmup", "Workload",
+    "Explanation", "Finding", "Goal", "Input", "Inputs", "ModelPlan", "Paced", "Plan", "Poisson", "Prepare", "Replay",
+    "SourcePolicy", "Stop", "Summary", "Sweep", "Target", "Trace", "Tuning", "Warmup", "Window", "Workload",
 )  # fmt: skip
 TYPES = ("CaseOptions", "Models", "RunOptions")
 ERRORS = (

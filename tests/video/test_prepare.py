@@ -134,7 +134,7 @@ def test_a_hook_changes_the_picture_before_the_resize() -> None:
         (Prepare(hook=f"{__name__}:wrong"), 3, PlanError),
         (Prepare(mean=(1.0, 2.0)), 3, PlanError),
         (Prepare(std=(0.0,)), 3, PlanError),
-        (Prepare(), 4, ModelError),
+        (Prepare(), 5, ModelError),
     ],
 )
 def test_what_cannot_be_prepared_is_a_sentence(prepare: Prepare, channels: int, error: type[Exception]) -> None:

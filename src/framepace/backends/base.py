@@ -19,13 +19,14 @@ from typing import Any
 from numpy.typing import NDArray
 
 from framepace.clock.system import Clock
-from framepace.errors import BackendError, ModelError, UsageError, unknown
+from framepace.errors import BackendError, FramepaceError, ModelError, UsageError, unknown
 from framepace.facts.model import Layer, ModelSpec
 from framepace.facts.plan import ModelPlan
-from framepace.models.spec import Image, Resolved
+from framepace.models.batchaxis import batch_symbol, declared_axes, measured_axes
+from framepace.models.filling import input_filler
+from framepace.models.spec import Resolved, inspect
 from framepace.progress import Tell, silent
 from framepace.video.frame import Frame
-from framepace.video.prepare import Preparer
 
 Tensors = Mapping[str, NDArray[Any]]
 """Arrays by the name of the model's input or output."""
@@ -95,6 +96,8 @@ class Session(ABC):
         batch_sizes: the sizes that its workers run (see Backend.batch_sizes); empty: any.
         libraries: versions of the libraries that run it, by name.
         simulated: no model is computed, only time passes.
+        output_axes: the batch axis of each output that has one, where a batch has several items. Only along it is an
+            output divided among its frames.
     """
 
     spec: ModelSpec
@@ -105,6 +108,7 @@ class Session(ABC):
     batch_sizes: tuple[int, ...] = ()
     libraries: Mapping[str, str] = {}
     simulated: bool = False
+    output_axes: Mapping[str, int] = {}
     closed: bool = False
 
     def worker(self, index: int = 0) -> Worker:
@@ -119,17 +123,18 @@ class Session(ABC):
     def preparer(self, model: ModelPlan, index: int = 0) -> Prepare:
         """The function that writes frames into the inputs of worker `index`; used by the worker's thread only.
 
-        By default the picture of a frame becomes the image input, as `model.prepare` says. Raises ModelError for a
-        model that has no image input, or one that preparation cannot make.
+        By default the picture of a frame goes where `model.inputs` and the shapes of the inputs say, as `model.prepare`
+        says, and values that change from frame to frame beside it. Raises ModelError for a model that frames bring
+        nothing, or inputs that preparation cannot make.
         """
-        image = image_input(model, self.resolved)
-        name = image.name
-        write = Preparer(model.prepare, (image.height, image.width), image.layout, image.channels, image.dtype)
+        return input_filler(model, self.resolved)
 
-        def prepare(frame: Frame, inputs: Tensors, place: int) -> None:
-            write(frame.picture, inputs[name][place])
+    def output_shapes(self, count: int) -> Mapping[str, Sequence[int]] | None:
+        """The shapes of the outputs for `count` items, by running them; None where that takes too much.
 
-        return prepare
+        Raises BackendError when the library fails.
+        """
+        return None
 
     def layers(self) -> tuple[Layer, ...]:
         """Durations of each layer alone, from the library's own profiler; empty where it has none. Runs inferences."""
@@ -158,32 +163,32 @@ class Backend(ABC):
 
     Attributes:
         options: keys that it takes in ModelPlan.options, each with a sentence.
+        open_options: how keys begin that are handed to the library as they are, whatever follows.
         simulated: it computes nothing, and runs in virtual time.
         computes: its outputs are those of the model.
         devices: kinds of device that it can run on, its default first.
     """
 
-        open_options: how keys begin that are handed to the library as they are, whatever follows.
     name: str
     options: Mapping[str, str] = {}
+    open_options: tuple[str, ...] = ()
     simulated: bool = False
     devices: tuple[str, ...] = ("cpu",)
 
     @property
     def computes(self) -> bool:
-    open_options: tuple[str, ...] = ()
         """Whether it computes outputs; one that only takes time is never offered instead of one that does."""
         return not self.simulated
+
+    def is_open(self, key: str) -> bool:
+        """Whether an option is handed to the library as it is."""
+        return key.startswith(self.open_options)
 
     def batch_sizes(self, model: ModelPlan) -> tuple[int, ...]:
         """The batch sizes that are set up before the load begins; a batch between two is padded to the larger one.
 
         Empty where any size runs at once. Elsewhere the first batch of a new size would stall while its graph is
         captured or its algorithms are searched.
-    def is_open(self, key: str) -> bool:
-        """Whether an option is handed to the library as it is."""
-        return key.startswith(self.open_options)
-
         """
         return ()
 
@@ -206,9 +211,14 @@ class Backend(ABC):
         """
         self._check(model)
         session = self._load(model, clock, tell)
-        session.batch_sizes = run_sizes(self, model, session.resolved)
         session.libraries = self.versions()
         session.simulated = self.simulated
+        try:
+            session.output_axes = output_axes(model, session)
+            session.batch_sizes = run_sizes(self, model, session.resolved, session.output_axes)
+        except BaseException:
+            session.close()
+            raise
         return session
 
     def _check(self, model: ModelPlan) -> None:
@@ -231,25 +241,79 @@ class Backend(ABC):
         return {}
 
 
-def image_input(model: ModelPlan, resolved: Resolved) -> Image:
-    """The input that takes pictures. Raises ModelError for a model without one."""
-    if resolved.image is not None:
-        return resolved.image
-    shapes = {tensor.name: tensor.shape for tensor in resolved.inputs}
-    fix = "measure it with --scope model, or say which layout its image input has with --layout"
-    raise ModelError(f"model {model.name!r} has no image input", got=shapes, expected="a rank-4 input", fix=fix)
+def output_axes(model: ModelPlan, session: Session) -> dict[str, int]:
+    """The batch axis of each output: by running one item and two where the library can, else by what the file says.
+
+    Raises ModelError for a model that runs one item, but not the two that its file allows.
+    """
+    if model.batch.max == 1:
+        return {}
+    resolved = session.resolved
+    pictures = {image.name: resolved.axis(image.name) for image in (*resolved.images, *resolved.previous)}
+    declared = _declared(model, session)
+    symbol = batch_symbol(declared.inputs, pictures)
+    if not resolved.batched:
+        return {t.name: 0 for t in declared.outputs if t.shape[:1] == (model.batch.max,)}
+    try:
+        one = session.output_shapes(1)
+    except FramepaceError:  # nothing can be learnt of a model that fails: the run will say why
+        one = None
+    if one is None:
+        return declared_axes(declared.outputs, symbol)
+    return measured_axes(one, _shapes_of_two(model, session), declared.outputs, symbol)
 
 
-def run_sizes(backend: Backend, model: ModelPlan, resolved: Resolved) -> tuple[int, ...]:
-    """The batch sizes that a model runs; empty: any up to the largest. One without a batch dimension runs whole."""
+def _declared(model: ModelPlan, session: Session) -> ModelSpec:
+    """What the model's file says of its inputs and outputs; the session's own where it is no file that says."""
+    try:
+        return inspect(model.model)
+    except FramepaceError:
+        return session.spec
+
+
+def _shapes_of_two(model: ModelPlan, session: Session) -> Mapping[str, Sequence[int]]:
+    try:
+        return session.output_shapes(2) or {}
+    except FramepaceError as error:
+        message = f"model {model.name!r} cannot run batches above 1, though its file says so"
+        fix = "--set batch=1, or export the model with a dynamic batch"
+        raise ModelError(message, got=error.got or error.what, expected="any batch", fix=fix) from error
+
+
+def run_sizes(
+    backend: Backend, model: ModelPlan, resolved: Resolved, axes: Mapping[str, int] | None = None
+) -> tuple[int, ...]:
+    """The batch sizes that a model runs; empty: any up to the largest. One without a batch dimension runs whole.
+
+    So does one on a GPU whose batch is not the first axis everywhere: a part of it is not one piece of memory.
+
+    Args:
+        axes: the batch axes of the outputs.
+    """
     if model.batch.max == 1:
         return ()
-    return backend.batch_sizes(model) if resolved.batched else (model.batch.max,)
+    if not resolved.batched:
+        return (model.batch.max,)
+    on_host = (model.device or backend.devices[0]) == "cpu"
+    if not on_host and not (resolved.in_one_piece and not any((axes or {}).values())):
+        return (model.batch.max,)
+    return backend.batch_sizes(model)
 
 
 def padded(count: int, sizes: Sequence[int]) -> int:
     """The size at which `count` frames are run: the smallest of `sizes` (ascending) that holds them."""
     return next((size for size in sizes if size >= count), count)
+
+
+_BY_SUFFIX = {
+    **dict.fromkeys((".pt2", ".pt", ".pth", ".ts", ".torchscript"), "torch"),
+    **dict.fromkeys((".engine", ".plan", ".trt"), "tensorrt"),
+}
+
+
+def backend_for(location: str) -> str:
+    """The name of the backend that runs a file of this kind, judged by its name."""
+    return _BY_SUFFIX.get(PurePath(location).suffix, "onnxruntime")
 
 
 GROUP = "framepace.backends"
@@ -285,14 +349,3 @@ def get_backend(name: str) -> Backend:
         fix = f"install it: pip install 'framepace[{name}]'"
         raise UsageError(f"backend {name!r} needs a library that is not installed", got=error, fix=fix) from error
     return backend
-_BY_SUFFIX = {
-    **dict.fromkeys((".pt2", ".pt", ".pth", ".ts", ".torchscript"), "torch"),
-    **dict.fromkeys((".engine", ".plan", ".trt"), "tensorrt"),
-}
-
-
-def backend_for(location: str) -> str:
-    """The name of the backend that runs a file of this kind, judged by its name."""
-    return _BY_SUFFIX.get(PurePath(location).suffix, "onnxruntime")
-
-

@@ -20,7 +20,7 @@ from framepace.backends.base import DeviceTimes, Tensors, Worker, padded
 from framepace.devices.protocol import Device, Event, Graph, Memory, Stream
 from framepace.facts.model import TensorSpec
 from framepace.facts.plan import ModelPlan
-from framepace.models.inputs import staging_array
+from framepace.models.inputs import fill
 from framepace.models.spec import Resolved
 
 _BEFORE, _UPLOADED, _BEGAN, _COMPUTED, _READY, _DONE = range(6)  # places in Slot.events
@@ -237,10 +237,10 @@ class DeviceWorker(Worker):
     def _slot(self, inputs: Resolved, outputs: Sequence[TensorSpec], pinned: bool, blocking: bool) -> Slot:
         tensors = (*inputs.inputs, *outputs)
         host = {tensor.name: self._host_memory(tensor, pinned) for tensor in tensors}
-        device = {name: self._device.memory(array.nbytes) for name, array in host.items()}
+        device = {name: self._device.memory(max(1, array.nbytes)) for name, array in host.items()}
         host_outputs = {tensor.name: host.pop(tensor.name) for tensor in outputs}
         for tensor in inputs.inputs:
-            staging_array(tensor, host[tensor.name])
+            fill(inputs, tensor, host[tensor.name])
         return Slot(host, device, host_outputs, self._events(blocking))
 
     def _events(self, blocking: bool) -> list[Event]:

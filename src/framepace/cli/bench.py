@@ -26,6 +26,11 @@ def command(
     size: o.Size = None,
     shape: o.Shape = [],
     layout: o.Layout = None,
+    input_: o.Input = [],
+    image: o.Image = [],
+    previous: o.Previous = [],
+    state: o.State = [],
+    window: o.Window = None,
     set_: o.Settings = [],
     seconds: o.Seconds = None,
     count: o.Count = None,
@@ -48,6 +53,7 @@ def command(
 
     case = o.build_case(
         models, video=video, fps=fps, p99_ms=p99_ms, size=size, shape=shape, layout=layout, settings=set_, seed=seed,
+        named=o.named_inputs(input_, image, previous, state, window),
         backend=backend, device=device, load=load, scope=scope, stop=o.stop_rule(seconds, count, precision),
     )  # fmt: skip
     with Progress() as progress, output_folder(out, "bench") as folder:

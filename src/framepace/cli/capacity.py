@@ -43,6 +43,11 @@ def command(
     size: o.Size = None,
     shape: o.Shape = [],
     layout: o.Layout = None,
+    input_: o.Input = [],
+    image: o.Image = [],
+    previous: o.Previous = [],
+    state: o.State = [],
+    window: o.Window = None,
     set_: o.Settings = [],
     seed: o.Seed = 0,
     backend: o.Backend = None,
@@ -60,6 +65,7 @@ def command(
 
     case = o.build_case(
         models, video=video, fps=fps, p99_ms=p99_ms, size=size, shape=shape, layout=layout, settings=set_, seed=seed,
+        named=o.named_inputs(input_, image, previous, state, window),
         backend=backend, device=device, scope=scope,
     )  # fmt: skip
     with Progress() as progress, output_folder(out, "capacity") as folder:

@@ -44,6 +44,11 @@ def command(
     size: o.Size = None,
     shape: o.Shape = [],
     layout: o.Layout = None,
+    input_: o.Input = [],
+    image: o.Image = [],
+    previous: o.Previous = [],
+    state: o.State = [],
+    window: o.Window = None,
     set_: o.Settings = [],
     seed: o.Seed = 0,
     backend: o.Backend = None,
@@ -63,6 +68,7 @@ def command(
 
     case = explained_case(
         models, video=video, fps=fps, p99_ms=p99_ms, size=size, shape=shape, layout=layout, settings=set_, seed=seed,
+        named=o.named_inputs(input_, image, previous, state, window),
         backend=backend, device=device,
         load=load,
     )  # fmt: skip

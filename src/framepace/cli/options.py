@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from framepace import values
 from framepace.errors import UsageError
+from framepace.facts.inputs import MOST_PICTURES
 from framepace.facts.settings import Case, parse_size
 from framepace.facts.workload import (
     Burst,
@@ -22,6 +23,9 @@ from framepace.facts.workload import (
     Stop,
     load_fps,
 )
+
+if TYPE_CHECKING:
+    from framepace.naming import NamedInputs
 
 _LOAD_FIX = "e.g. paced:30, burst:30:8 or closed:4"
 _MOST_NUMBERS = {"closed": 1, "delay": 1, "paced": 2, "poisson": 1, "burst": 2}
@@ -78,6 +82,16 @@ DeviceName = Annotated[
 Layers = Annotated[bool, typer.Option("--layers", help="also time each layer, if the library can")]
 _SHAPE = "NAME=1x3x480x640: shape of an input that the model leaves open"
 Shape = Annotated[list[str], typer.Option("--shape", help=_SHAPE)]
+_INPUT = "NAME=VALUE or NAME=FILE.npy: what an input is given; a file with a first axis of frames is cycled"
+Input = Annotated[list[str], typer.Option("--input", help=_INPUT)]
+_IMAGE = "input that takes the picture; repeat for several"
+Image = Annotated[list[str], typer.Option("--image", metavar="NAME", help=_IMAGE)]
+_PREVIOUS = "input that takes the picture before, of the same source"
+Previous = Annotated[list[str], typer.Option("--previous", metavar="NAME", help=_PREVIOUS)]
+_STATE = "INPUT=OUTPUT: output that comes back with the next picture of the same source; zero at first"
+State = Annotated[list[str], typer.Option("--state", metavar="IN=OUT", help=_STATE)]
+_WINDOW = "clips of the last N pictures, STRIDE pictures apart"
+Window = Annotated[str | None, typer.Option("--window", metavar="N[:STRIDE]", help=_WINDOW)]
 Layout = Annotated[str | None, typer.Option("--layout", help="nchw or nhwc, if the model does not say")]
 Settings = Annotated[list[str], typer.Option("--set", help="NAME=VALUE; 'framepace settings' lists the names")]
 Seed = Annotated[
@@ -168,6 +182,30 @@ def parse_shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:
     return {name: values.shape(value) for name, value in parse_pairs(texts, "--shape").items()}
 
 
+def named_inputs(
+    inputs: list[str], images: list[str], previous: list[str], states: list[str], window: str | None
+) -> NamedInputs:
+    """The five options that say what goes into which input. Raises UsageError."""
+    return {
+        "inputs": parse_pairs(inputs, "--input"),
+        "images": images,
+        "previous": previous,
+        "states": parse_pairs(states, "--state"),
+        "window": parse_window(window),
+    }
+
+
+def parse_window(text: str | None) -> list[int] | None:
+    """'16' and '16:4' as numbers. Raises UsageError."""
+    if text is None:
+        return None
+    parts = text.split(":")
+    if len(parts) > 2:
+        fix = "e.g. --window 16, or --window 16:4"
+        raise UsageError("--window takes one or two numbers", got=values.shown(text), expected="N[:STRIDE]", fix=fix)
+    return [values.whole_number(part, "--window", least=1, most=MOST_PICTURES) for part in parts]
+
+
 def parse_vary(texts: list[str]) -> dict[str, list[str]]:
     """'batch=1,2,4' and 'workers=1..8' as lists of values by setting. Raises UsageError for anything else."""
     grid: dict[str, list[str]] = {}
@@ -201,6 +239,7 @@ def build_case(
     load: str | None = None,
     scope: Scope = "stream",
     stop: Stop | None = None,
+    named: NamedInputs | None = None,
 ) -> Case:
     """The case that the shared options describe. Raises UsageError or ModelError before anything is loaded."""
     from framepace.api import make_case
@@ -220,6 +259,7 @@ def build_case(
         settings=_changes(settings, size=size, layout=layout, backend=backend, device=device),
         shapes=parse_shapes(shape),
         seed=seed,
+        **(named or {}),
     )
 
 

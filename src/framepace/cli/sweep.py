@@ -25,6 +25,11 @@ def command(
     size: o.Size = None,
     shape: o.Shape = [],
     layout: o.Layout = None,
+    input_: o.Input = [],
+    image: o.Image = [],
+    previous: o.Previous = [],
+    state: o.State = [],
+    window: o.Window = None,
     set_: o.Settings = [],
     seconds: o.Seconds = 5.0,
     count: o.Count = None,
@@ -49,6 +54,7 @@ def command(
         raise UsageError("nothing to vary", expected="--vary SETTING=V1,V2,...")
     case = o.build_case(
         models, video=video, fps=fps, p99_ms=p99_ms, size=size, shape=shape, layout=layout, settings=set_, seed=seed,
+        named=o.named_inputs(input_, image, previous, state, window),
         backend=backend, device=device,
         load=load, scope=scope, stop=o.stop_rule(seconds, count, precision),
     )  # fmt: skip

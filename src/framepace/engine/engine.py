@@ -18,8 +18,9 @@ from framepace.devices.cuda import lock_setup, ordinal
 from framepace.engine.corekeeper import kept_awake, usable_cores
 from framepace.engine.modelprocess import ModelProcesses
 from framepace.engine.packedrows import Sink
-from framepace.engine.pipeline import Finish, Pipeline, Run, Step, finish_hook, make_step
+from framepace.engine.pipeline import Pipeline
 from framepace.engine.processstate import interpreter
+from framepace.engine.step import Finish, Run, Step, finish_hook, make_step
 from framepace.engine.strategies import IN_PROCESS, Strategy, check
 from framepace.engine.workerthreads import WorkerThreads
 from framepace.facts.model import Layer, ModelSpec

@@ -18,8 +18,9 @@ from framepace.clock.system import SystemClock
 from framepace.devices.cuda import lock_setup
 from framepace.engine.childprocess import Channel, ChildProcess, Progress, sendable, serve_calls
 from framepace.engine.packedrows import marked_warmup
-from framepace.engine.pipeline import Delivered, Finish, Pipeline, Run, finish_hook, make_step
+from framepace.engine.pipeline import Delivered, Pipeline
 from framepace.engine.processstate import interpreter
+from framepace.engine.step import Finish, Run, finish_hook, make_step
 from framepace.engine.strategies import FrameByFrame, Strategy
 from framepace.errors import BackendError
 from framepace.facts.model import Layer, ModelSpec
@@ -29,6 +30,7 @@ from framepace.facts.workload import Scope
 from framepace.feeds.runstate import RunState
 from framepace.models.spec import Resolved
 from framepace.progress import Tell
+from framepace.video import history
 from framepace.video.frame import Frame
 from framepace.video.sharedframes import Reader, Shared, Writer
 
@@ -160,8 +162,10 @@ class Processes(FrameByFrame):
 
     def run(self, frames: Sequence[Frame]) -> Sequence[Delivered]:
         """See FrameByFrame."""
-        places = self._writer.put([frame.picture for frame in frames]) if self._sends_pictures else None
-        bare_frames = [replace(frame, picture=None) for frame in frames]
+        places = None
+        if self._sends_pictures:
+            places = self._writer.put([picture for frame in frames for picture in history.pictures(frame.picture)])
+        bare_frames = [replace(frame, picture=history.without_pictures(frame.picture)) for frame in frames]
         answers: list[Done] = self._call_all("run", bare_frames, places)
         for done in answers:
             self._record(done)
@@ -281,8 +285,9 @@ class _Served:
     def run(self, frames: Sequence[Frame], places: Sequence[Shared] | None) -> Done:
         """Run the model on frames whose pictures are at `places`."""
         assert self._pipeline is not None
-        for frame, picture in zip(frames, self._reader.get(places or ()), strict=False):
-            frame.picture = picture
+        pictures = iter(self._reader.get(places or ()))
+        for frame in frames:
+            frame.picture = history.with_pictures(frame.picture, pictures)
         delivered = self._pipeline.process(frames)
         rows = b"".join(self._rows)
         self._rows.clear()

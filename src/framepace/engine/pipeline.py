@@ -6,23 +6,21 @@ This is the only code that runs a model. Generated load and real traffic differ 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import count as counter
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from framepace.backends.base import DeviceTimes, Prepare, Session, Tensors, Worker
+from framepace.backends.base import DeviceTimes, Prepare, Tensors
 from framepace.clock.system import Clock
 from framepace.clock.usage import NOTHING, Usage, thread_usage
-from framepace.engine.packedrows import ROW, Sink
+from framepace.engine.packedrows import ROW
+from framepace.engine.step import Run, Step
 from framepace.errors import BackendError, DeviceLost, FramepaceError, HookNeverWorked
-from framepace.facts.plan import ModelPlan
 from framepace.facts.trace import DropCause, Mark, Outcome
-from framepace.facts.workload import Scope
 from framepace.feeds.runstate import RunState
-from framepace.hooks import load_hook
+from framepace.models.batchaxis import divided
 from framepace.video.frame import Frame
 
 _CHECK_EVERY = 64  # inferences between two checks of large outputs
@@ -30,48 +28,6 @@ _CHECK_ALWAYS_ELEMENTS = 1024  # outputs up to this size are checked for NaN and
 _ERRORS_KEPT = 20
 
 _NO_TIMES = DeviceTimes(-1, -1, -1)
-
-Finish = Callable[[str, Tensors, Frame], Any]
-"""Receives the name of a model, its outputs of one frame (first dimension 1 where batched), and the frame."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """What all workers of one run share.
-
-    Attributes:
-        scope: 'model' runs inference only, on inputs made once from `picture`.
-        state: counts deliveries and decides when the run ends.
-        sink: takes packed rows (facts.trace.REQUEST_COLUMNS); called from the threads of the workers.
-        picture: fills the inputs before the run; None leaves them as the worker made them.
-        finish: receives the outputs of every frame, except in the scope 'model'.
-        batch_ids: numbers the inferences of all workers.
-    """
-
-    scope: Scope
-    state: RunState
-    sink: Sink
-    picture: Any = None
-    finish: Finish | None = None
-    batch_ids: Iterator[int] = field(default_factory=counter)
-
-    @property
-    def receiver(self) -> Finish | None:
-        """The receiver of the frames' outputs, if there is one: in the scope 'model' there are no frames."""
-        if self.scope == "model":
-            return None
-        return self.finish
-
-
-@dataclass(frozen=True)
-class Step:
-    """One model of the pipeline as a worker runs it; `prepare` writes each frame into its inputs, if anything does."""
-
-    index: int
-    name: str
-    worker: Worker
-    batch: int
-    prepare: Prepare | None
 
 
 class Delivered(NamedTuple):
@@ -252,6 +208,8 @@ class Pipeline:
             if flight.error is None:
                 outputs = dict(step.worker.wait(flight.slot))
                 flight.finished = self._now()
+                if step.states is not None:
+                    step.states.keep(flight.frames, outputs, step.axes)
                 self._hand_out(step, flight, outputs)
         except HookNeverWorked:
             raise
@@ -279,7 +237,7 @@ class Pipeline:
         if self._finish is None:
             return
         for place, frame in enumerate(flight.frames):
-            self._finish(step.name, {name: out[place : place + 1] for name, out in outputs.items()}, frame)
+            self._finish(step.name, divided(outputs, place, step.axes), frame)
 
     def _check(self, outputs: Tensors) -> int:
         """Mark.NAN if an output is not finite; large outputs are checked now and then, after the stamps."""
@@ -336,6 +294,8 @@ def _tail(flight: _Flight, delivered: int, used: Usage, marks: int) -> tuple[int
 def deliver(state: RunState, frames: Sequence[Frame], parts: Sequence[Delivered]) -> None:
     """Tell `state` that `frames` were delivered, whose models ran in `parts`."""
     end = max(part.end for part in parts)
+    if state.sources is not None:
+        state.sources.end(frames)
     if state.batches is not None:
         state.batches.end(frames, end, any(part.failed for part in parts))
     for frame in frames:
@@ -346,41 +306,3 @@ def _cause(error: Exception) -> int:
     if isinstance(error, DeviceLost):
         return DropCause.DEVICE
     return DropCause.BACKEND if isinstance(error, BackendError) else DropCause.HOOK
-
-
-def make_step(index: int, model: ModelPlan, session: Session, worker: Worker, run: Run, number: int) -> Step:
-    """Build the step of model `index` for worker `number`; called in the worker's thread.
-
-    Every slot's input is first filled with the picture of the run, if there is one. Raises ModelError for a model that
-    is to be fed pictures and cannot take them; `worker` is closed then.
-    """
-    prepare: Prepare | None = None
-    image = session.resolved.image
-    try:
-        if run.scope != "model" or image is not None:
-            prepare = session.preparer(model, number)
-        if prepare is not None and image is not None and run.picture is not None:
-            _fill(worker, image.name, prepare, run.picture)
-    except BaseException:
-        worker.close()
-        raise
-    if run.scope == "model" or model.prepare.constant:
-        prepare = None
-    return Step(index, model.name, worker, model.batch.max, prepare)
-
-
-def _fill(worker: Worker, name: str, prepare: Prepare, picture: Any) -> None:
-    """Put `picture` into every place of input `name` of every slot."""
-    frame = Frame(0, 0, 0, 0, 0, 0, 0, picture)
-    for slot in range(worker.slots):
-        inputs = worker.staging(slot)
-        for place in range(len(inputs[name])):
-            prepare(frame, inputs, place)
-
-
-def finish_hook(name: str | None) -> Finish | None:
-    """The user's hook `name` ('module:function'), which takes (model, outputs, frame number). Raises PlanError."""
-    if name is None:
-        return None
-    hook = load_hook(name)
-    return lambda model, outputs, frame: hook(model, outputs, frame.number)

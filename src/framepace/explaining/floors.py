@@ -55,12 +55,8 @@ def _work(trace: Trace, model: ModelPlan) -> ModelWork:
     """The work of the batches that were measured."""
     resolved = resolve(inspect(model.model), model)
     batch = round(float(np.median(trace.measured(model.name).requests["batch_size"])))
-    shapes = {name: _with_batch(shape, batch, name in resolved.batched) for name, shape in resolved.shapes.items()}
+    shapes = {name: resolved.shape_of(name, batch) for name in resolved.shapes}
     return model_work(model.model, shapes, model.precision, model.name, batch)
-
-
-def _with_batch(shape: tuple[int, ...], batch: int, batched: bool) -> tuple[int, ...]:
-    return (batch, *shape[1:]) if batched else shape
 
 
 def _precisions(work: ModelWork) -> set[str]:

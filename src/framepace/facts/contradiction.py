@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from framepace.facts.plan import Plan
+from framepace.facts.plan import EnginePlan, Plan
 from framepace.values import possible_shape, possible_size, shown
+
+_PROCESSES = frozenset({"processes", "worker-processes"})
+
+
+def _deals_out_sources(engine: EnginePlan) -> bool:
+    """Whether frames of one source reach several processes."""
+    return engine.workers > 1 and engine.strategy in _PROCESSES
 
 
 def contradiction(plan: Plan) -> str:
@@ -16,6 +23,12 @@ def contradiction(plan: Plan) -> str:
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
         return f"two models are called {shown(doubled[0])!r}"
+    if any(model.inputs.states for model in plan.models) and _deals_out_sources(plan.engine):
+        strategy = plan.engine.strategy
+        return (
+            f"with several workers strategy {strategy} sends the frames of one source to several processes, where its "
+            "state cannot follow: set strategy=workers, or workers=1"
+        )
     for model in plan.models:
         if model.size is not None and not possible_size(model.size):
             return f"the size of {shown(model.name)!r} is too large: {model.size[1]}x{model.size[0]}"

@@ -20,6 +20,7 @@ from framepace.facts.bounded import (
     Rate,
     Size,
 )
+from framepace.facts.inputs import Inputs
 
 PLAN_FORMAT = "framepace.plan/2"
 
@@ -86,10 +87,10 @@ class ModelPlan(Fact, frozen=True, kw_only=True):
     """One model and how it runs.
 
     `model` is a path or 'builtin:NAME'. `shapes` fixes dynamic inputs by name, batch dimension included; `size` is
-    (height, width) of the image input. `graph_shapes` 'fixed' puts the plan's sizes into the file and folds what only
-    computes shapes; every inference then has the largest batch. `threads` 0 leaves the number to the backend. `options`
-    belong to the backend, which refuses the ones it does not know. `calibration` is a video or folder of pictures for
-    precision 'int8'.
+    (height, width) of the image input; `inputs` says what goes into each by name. `graph_shapes` 'fixed' puts the
+    plan's sizes into the file and folds what only computes shapes; every inference then has the largest batch.
+    `threads` 0 leaves the number to the backend. `options` belong to the backend, which refuses the ones it does not
+    know. `calibration` is a video or folder of pictures for precision 'int8'.
 
     `device` is 'cpu', 'cuda' or 'cuda:N' (None: the backend's own). On a GPU, `slots` are the requests a worker keeps
     in flight, so that copies overlap computation; `transfer` is how inputs and outputs travel ('device': not at all,
@@ -115,6 +116,7 @@ class ModelPlan(Fact, frozen=True, kw_only=True):
         ),
     ] = None
     shapes: dict[str, tuple[Dimension, ...]] = {}
+    inputs: Inputs = Inputs()
     graph_shapes: Annotated[
         Literal["exported", "fixed"],
         Setting(

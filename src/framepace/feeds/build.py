@@ -11,6 +11,7 @@ from framepace.feeds.batchrules import BatchRule, DeadlineRule
 from framepace.feeds.deadline import DeadlineBatcher, DeadlineFeed
 from framepace.feeds.feed import Feed, OnDrop, PictureSource
 from framepace.feeds.inline import InlineFeed
+from framepace.feeds.inorder import InOrderFeed
 from framepace.feeds.pacer import Pacer
 from framepace.feeds.stream import StreamFeed
 from framepace.feeds.window import WindowBatcher
@@ -40,6 +41,21 @@ def build_feed(
         UsageError: the batching contradicts the plan's target, or a source that is not live has no arrivals.
     """
     _check_pace(sources, arrivals)
+    feed = _feed(plan, sources, arrivals, pacer, on_drop, threads, share)
+    if any(model.inputs.states for model in plan.models):
+        return InOrderFeed(feed, pacer)
+    return feed
+
+
+def _feed(
+    plan: Plan,
+    sources: Sequence[PictureSource],
+    arrivals: Sequence[Arrivals] | None,
+    pacer: Pacer,
+    on_drop: OnDrop,
+    threads: bool,
+    share: tuple[int, int],
+) -> Feed:
     batcher = _deadline_batcher(plan, len(sources), arrivals)
     pacer.state.batches = batcher
     if arrivals is None or threads:

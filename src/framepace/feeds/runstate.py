@@ -33,12 +33,19 @@ class BatchObserver(Protocol):
         """Note that a batch from the feed was delivered at `now` (ns), or failed."""
 
 
+class SourceObserver(Protocol):
+    """Learns which frames were delivered."""
+
+    def end(self, frames: Sequence[Frame]) -> None:
+        """Note that frames were delivered, or failed."""
+
+
 class RunState:
     """Counts deliveries, ends warm-up when `warm` says so, and the run when `rule` does or somebody calls `stop`.
 
     Without `warm` there is no warm-up; without `rule` the run goes on until it is stopped. Deliveries are numbered from
     0 in order of completion; closed loops wait for them on `clock`. `batches` is set by a feed whose batches depend on
-    what earlier ones cost.
+    what earlier ones cost, `sources` by one whose frames wait for those before them.
     """
 
     def __init__(self, clock: Clock, warm: StopRule | None = None, rule: StopRule | None = None) -> None:
@@ -54,6 +61,7 @@ class RunState:
         """Whether any inference has succeeded."""
         self._failures = 0
         self.batches: BatchObserver | None = None
+        self.sources: SourceObserver | None = None
         self._began: int | None = None
 
     @property

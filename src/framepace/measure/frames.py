@@ -20,8 +20,10 @@ from framepace.feeds.feed import Feed, PictureSource
 from framepace.feeds.pacer import Pacer
 from framepace.feeds.runstate import RunState
 from framepace.measure.load import arrivals
+from framepace.models.spec import pictures_before
 from framepace.store import load_trace
 from framepace.units import NS_PER_MS
+from framepace.video.history import Remembering
 from framepace.video.source import MemorySource, Source, decode_all, open_source
 
 _PATIENCE_S = 60.0  # with a stream that gives no picture, in a run that no time limit ends
@@ -74,6 +76,9 @@ class Frames:
             share: (i, n): only every n-th frame of an open load, from the i-th, for one of n processes.
         """
         sources = self._readers(workload)
+        steps = pictures_before(plan)
+        if steps and workload.scope != "model":
+            sources = [Remembering(source, steps) for source in sources]
         if start is None:
             start = clock.now() + LEAD_NS
         parts = _source_arrivals(plan, workload, start, len(sources))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -21,13 +22,16 @@ from framepace.errors import ModelError, UsageError
 from framepace.facts.accuracy import Agreement, Gate, OutputAgreement, default_gate
 from framepace.facts.plan import Batching, ModelPlan
 from framepace.facts.workload import Input
+from framepace.models.batchaxis import divided
 from framepace.models.convert import calibration
 from framepace.models.convert.variant import is_quantised, weight_files
+from framepace.models.inputs import draw
 from framepace.models.spec import inspect
+from framepace.models.states import States
 from framepace.progress import Tell, silent
 from framepace.recording.machine import probe
 from framepace.store import cache
-from framepace.video.prepare import Preparer
+from framepace.video.frame import Frame
 from framepace.video.source import SYNTHETIC, decode_all
 
 Fill = Callable[[Any, int], None]  # writes the inputs of a picture (or of its number) at a place of the batch
@@ -169,6 +173,7 @@ class _LoadedModel:
         self._plan = _answering(model)
         self.session: Session = get_backend(model.backend).load(self._plan, SystemClock(), tell)
         stack.callback(self.session.close)
+        self._states = States(self.session.resolved) if self.session.resolved.states else None
         with lock_setup():
             self._worker: Worker = self.session.worker()
             stack.callback(self._worker.close)
@@ -182,35 +187,47 @@ class _LoadedModel:
     def outputs(self, pictures: Sequence[Any], seed: int) -> Iterator[dict[str, NDArray[Any]]]:
         """The outputs per picture. A last batch is filled up with the first pictures, whose outputs are left out."""
         size = self._plan.batch.max
-        fill = self._preparation() if self.takes_pictures else self._random(seed)
+        fill = self._preparation(seed)
         for first in range(0, len(pictures), size):
             for place in range(size):
                 fill(pictures[(first + place) % len(pictures)], place)
             outputs = self._infer(size)
+            if self._states is not None:
+                self._states.keep([_frame(first)], outputs, self.session.output_axes)
             for place in range(min(size, len(pictures) - first)):
-                yield {name: _of_frame(values, place, size) for name, values in outputs.items()}
+                yield divided(outputs, place, self.session.output_axes)
 
     def _infer(self, size: int) -> Tensors:
         self._worker.enqueue(0, size)
         return self._worker.wait(0)
 
-    def _preparation(self) -> Fill:
-        image = self.session.resolved.image
-        assert image is not None
-        size = (image.height, image.width)
-        prepare = Preparer(self._plan.prepare, size, image.layout, image.channels, image.dtype)
-        into = self._worker.staging(0)[image.name]
-        return lambda picture, place: prepare(picture, into[place])
+    def _preparation(self, seed: int) -> Fill:
+        """Pictures prepared, values by the frame's number, states; the rest random by frame and input."""
+        resolved = self.session.resolved
+        inputs = self._worker.staging(0)
+        numbers = itertools.count()
+        prepare = None
+        if self.takes_pictures or resolved.values:
+            prepare = self.session.preparer(self._plan)
+        drawn: tuple[str, ...] = ()
+        if not self.takes_pictures:
+            drawn = resolved.made_up
 
-    def _random(self, seed: int) -> Fill:
-        """Random inputs, seeded by the frame's number and the input's name: the same for both models."""
-        staging = self._worker.staging(0)
-
-        def fill(number: int, place: int) -> None:
-            for index, name in enumerate(sorted(staging)):
-                _draw(staging[name], place, self._plan.batch.max, np.random.default_rng([seed, number, index]))
+        def fill(picture: Any, place: int) -> None:
+            number = next(numbers)
+            for index, name in enumerate(sorted(drawn)):
+                if place == 0 or resolved.axis(name) is not None:
+                    draw(resolved.item(name, inputs[name], place), np.random.default_rng([seed, number, index]))
+            if prepare is not None:
+                prepare(_frame(number, picture), inputs, place)
+            if self._states is not None:
+                self._states.write(_frame(number), inputs, place)
 
         return fill
+
+
+def _frame(number: int, picture: Any = None) -> Frame:
+    return Frame(number, 0, 0, 0, 0, 0, 0, picture)
 
 
 def _answering(model: ModelPlan) -> ModelPlan:
@@ -219,27 +236,9 @@ def _answering(model: ModelPlan) -> ModelPlan:
     Inputs that stay on the device (`transfer`) would be those of the first frame.
     """
     batch = Batching(max=model.batch.max)
+    if model.inputs.states:  # one frame after the other
+        batch = Batching()
     return replace(model, batch=batch, slots=1, transfer="pinned", stream="own", spinning=True)
-
-
-def _draw(into: NDArray[Any], place: int, size: int, rng: np.random.Generator) -> None:
-    """Fill one item of a batch; an input without a batch is filled with the first. Values are as in `staging_array`."""
-    if into.shape[:1] == (size,):
-        into = into[place]
-    elif place:
-        return
-    if into.dtype.kind in "fV":
-        into[...] = rng.random(into.shape, dtype=np.float32)
-    else:
-        into[...] = rng.integers(0, 2, into.shape)
-
-
-def _of_frame(values: Any, place: int, size: int) -> NDArray[Any]:
-    """The part of an output that belongs to one frame; all of it where it has no batch."""
-    array = np.asarray(values)
-    if array.shape[:1] != (size,):
-        return array
-    return array[place : place + 1]
 
 
 def _check_inputs(reference: _LoadedModel, candidate: _LoadedModel) -> None:

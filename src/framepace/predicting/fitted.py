@@ -22,13 +22,13 @@ from framepace.backends.base import (
     Tensors,
     Worker,
     get_backend,
-    image_input,
     padded,
     run_sizes,
 )
 from framepace.errors import UsageError
 from framepace.facts.model import TensorSpec
 from framepace.facts.plan import ModelPlan
+from framepace.models.filling import check_takes_frames
 from framepace.models.spec import Resolved, inspect, resolve
 from framepace.predicting.machine import MachineClock, Task
 from framepace.predicting.modelcosts import ModelDurations
@@ -79,7 +79,7 @@ class FittedSession(Session):
 
     def preparer(self, model: ModelPlan, index: int = 0) -> Prepare:
         """See Session: preparation takes its time and does nothing."""
-        image_input(model, self.resolved)
+        check_takes_frames(model, self.resolved)
         draw = Draws(self, index)
         full = model.batch.max
 

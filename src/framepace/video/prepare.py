@@ -26,6 +26,10 @@ _RESIZE = _BILINEAR | _FULL_CHROMA | _ACCURATE_ROUNDING
 _Normalise = Callable[[NDArray[np.uint8], NDArray[Any], float, float], None]
 # Planes of swscale's 'gbrp' in the order that a model wants its channels.
 _PLANES = {"rgb": (2, 0, 1), "bgr": (1, 0, 2)}
+_COLOURS = 3  # channels that come from the picture; one more is alpha
+_OPAQUE = 255
+_WIDE_ENOUGH = frozenset({"uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"})
+_PIXELS_AS_THEY_ARE = {"int8": (1.0, -128.0)}  # as value = pixel * a + b; other integers are the pixels
 # swscale reads in vectors, up to 31 pixels beyond the end of the last row of RGB whose width is no multiple of these.
 _VECTOR_PIXELS = 32
 
@@ -41,14 +45,14 @@ def letterbox(size: tuple[int, int], into: tuple[int, int]) -> tuple[int, int, i
 class Preparer:
     """Writes one picture into one item of a model's input.
 
-    value = (pixel * scale - mean) / std in the model's channel order; an integer input takes the pixels as they are.
-    Not thread-safe: one preparer per worker.
+    value = (pixel * scale - mean) / std in the model's channel order; an integer input takes the pixels as they are,
+    an int8 one takes them less 128. A fourth channel is opaque (alpha 255). Not thread-safe: one preparer per worker.
 
     Args:
         prepare: the plan's description.
         size: (height, width) of the input.
-        channels: 1 (grey) or 3.
-        dtype: 'float32', 'float16', 'float64' or 'uint8'.
+        channels: 1 (grey), 3, or 4 (with alpha).
+        dtype: of numbers, as NumPy or ml_dtypes calls them.
     """
 
     def __init__(self, prepare: Prepare, size: tuple[int, int], layout: str, channels: int, dtype: str) -> None:
@@ -60,10 +64,11 @@ class Preparer:
         if prepare.hook:
             self._hook = load_hook(prepare.hook)
         self._planes, self._scaler = _planes(prepare, channels)
-        self._affine = [(1.0, 0.0)] * channels
-        if dtype != "uint8":
+        self._affine = [_PIXELS_AS_THEY_ARE.get(dtype, (1.0, 0.0))] * channels
+        if "float" in dtype:
             self._affine = affine(prepare, channels)
         self._pad = [prepare.pad_value * a + b for a, b in self._affine]
+        self._opaque = [_OPAQUE * a + b for a, b in self._affine[_COLOURS:]]
         self._normalise = _normaliser(dtype, size, contiguous=not self._channels_last or channels == 1)
 
     def __call__(self, picture: Any, out: NDArray[Any]) -> None:
@@ -75,11 +80,14 @@ class Preparer:
         scaled = self._scaler(frame, height, width)
         if self._channels_last:
             out = out.transpose(2, 0, 1)
+        for channel, value in zip(out[_COLOURS:], self._opaque, strict=True):
+            channel[...] = value
+        out = out[:_COLOURS]
         if (height, width) != self._size:
-            for channel, value in zip(out, self._pad, strict=True):
+            for channel, value in zip(out, self._pad, strict=False):
                 _pad(channel, top, start, height, width, value)
         parts = out[:, top : top + height, start : start + width]
-        for part, plane, factors in zip(parts, self._planes, self._affine, strict=True):
+        for part, plane, factors in zip(parts, self._planes, self._affine, strict=False):
             self._normalise(_pixels(scaled.planes[plane]), part, *factors)
 
     def _call_hook(self, hook: Callable[..., Any], picture: Any) -> Any:
@@ -96,16 +104,16 @@ class Preparer:
 
 
 def _check_input(channels: int, dtype: str) -> None:
-    if channels not in (1, 3):
-        raise ModelError("preparation makes 1 or 3 channels", got=channels, expected="a grey or RGB input")
-    if dtype != "uint8" and not dtype.startswith("float"):
-        raise ModelError("preparation cannot make this dtype", got=dtype, expected="uint8 or a float")
+    if channels not in (1, _COLOURS, _COLOURS + 1):
+        raise ModelError("preparation makes 1, 3 or 4 channels", got=channels, expected="a grey, RGB or RGBA input")
+    if dtype in ("object", "bool") or dtype.startswith("complex"):
+        raise ModelError("preparation cannot make this dtype", got=dtype, expected="an integer or a float")
 
 
 def _planes(prepare: Prepare, channels: int) -> tuple[tuple[int, ...], Scaler]:
     """The plane of each channel, and the scaler that makes the planes."""
     if channels == 1 or prepare.colour == "gray":
-        return (0,) * channels, Scaler("gray8")
+        return (0,) * min(channels, _COLOURS), Scaler("gray8")
     return _PLANES[prepare.colour], Scaler("gbrp")
 
 
@@ -178,15 +186,19 @@ def _is_picture(picture: Any) -> bool:
 
 def affine(prepare: Prepare, channels: int) -> list[tuple[float, float]]:
     """(a, b) of each channel, so that value = pixel * a + b."""
-    means = _per_channel(prepare.mean or (0.0,), channels)
-    stds = _per_channel(prepare.std or (1.0,), channels)
+    means = _per_channel(prepare.mean or (0.0,), channels, alpha=0.0)
+    stds = _per_channel(prepare.std or (1.0,), channels, alpha=1.0)
     if 0 in stds:
         raise PlanError("std cannot be 0", got=prepare.std)
     return [(prepare.scale / std, -mean / std) for mean, std in zip(means, stds, strict=True)]
 
 
-def _per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
-    """The values as they are, or the only one for each channel."""
+def _per_channel(values: tuple[float, ...], channels: int, alpha: float) -> tuple[float, ...]:
+    """The values as they are, or the only one for each channel; `alpha` where there are three for four."""
+    if len(values) == _COLOURS and channels == _COLOURS + 1:
+        return (*values, alpha)
+    if len(values) == _COLOURS and channels == 2 * _COLOURS:  # two pictures
+        return values * 2
     if len(values) not in (1, channels):
         message = "mean and std take one number, or one per channel"
         raise PlanError(message, got=values, expected=f"{channels} numbers")
@@ -206,7 +218,7 @@ def _normaliser(dtype: str, size: tuple[int, int], contiguous: bool) -> _Normali
     Only float32 has fast arithmetic in NumPy (0.05 ms per channel of 640x384): a float16 is looked up among its 256
     values (0.2 ms, against 1.6 ms). Interleaved channels are worked out in a plane of their own, then copied.
     """
-    if dtype == "uint8":
+    if dtype in _WIDE_ENOUGH:
         return _copy
     if dtype != "float32":
         return _look_up

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,6 +18,7 @@ from framepace.backends.onnxruntime import cuda as ort_cuda
 from framepace.backends.onnxruntime import entries
 from framepace.backends.onnxruntime.failures import NO_LOG, advice, inference_error
 from framepace.backends.onnxruntime.layers import profile
+from framepace.backends.onnxruntime.raredtypes import runner
 from framepace.backends.options import checked
 from framepace.clock.system import Clock
 from framepace.devices import cuda
@@ -30,11 +31,11 @@ from framepace.errors import (
     unknown,
 )
 from framepace.facts.base import Fact
-from framepace.facts.model import Layer, ModelSpec, TensorSpec
+from framepace.facts.model import Layer, ModelSpec
 from framepace.facts.plan import ModelPlan
 from framepace.models import builtin
 from framepace.models.convert.variant import variant
-from framepace.models.inputs import staging_array
+from framepace.models.inputs import staged
 from framepace.models.spec import Resolved, inspect, operators, resolve
 from framepace.progress import Tell
 
@@ -166,6 +167,12 @@ class _CpuSession(_FileSession):
             worker = _CpuWorker(session, self.resolved, self.spec)
             return profile(session, lambda: worker.enqueue(0, max(1, self._plan.batch.max)))
 
+    def output_shapes(self, count: int) -> Mapping[str, Sequence[int]]:
+        """See Session."""
+        worker = _CpuWorker(self._session, self.resolved, self.spec)
+        worker.enqueue(0, count)
+        return {name: np.shape(output) for name, output in worker.wait(0).items()}
+
     def _worker(self, index: int) -> Worker:
         return _CpuWorker(self._session, self.resolved, self.spec)
 
@@ -192,6 +199,10 @@ class _CudaSession(_FileSession):
     def layers(self) -> tuple[Layer, ...]:
         """Every node and where it runs; ONNX Runtime's profiler would slow the run, so no times."""
         return self.worker_sessions.layers
+
+    def output_shapes(self, count: int) -> Mapping[str, Sequence[int]]:
+        """See Session."""
+        return self.worker_sessions.output_shapes(count)
 
     def _make(self, provider: dict[str, Any]) -> Any:
         import onnxruntime as ort
@@ -260,12 +271,12 @@ def _message(error: Exception) -> str:
 def _advice(message: str, spec: ModelSpec, version: str) -> str:
     if "fallback to CPU EP has been explicitly disabled" in message:
         return "--set option.cpu_nodes=allow runs it and says which nodes run on the CPU"
+    if "have not been partitioned" in message:
+        return "--set shapes=fixed folds the nodes that compute shapes; --set graph=off runs without a graph"
     if "In Node" in message:
         return f"export with another opset than {spec.opset}, or install an onnxruntime that has it ({version} here)"
     if "xternal" in message:
         return "put the complete weights file that the model names beside it"
-    if "have not been partitioned" in message:
-        return "--set shapes=fixed folds the nodes that compute shapes; --set graph=off runs without a graph"
     if "pset" in message or "IR version" in message:
         return f"opset {spec.opset}: export with a lower opset, or install a newer onnxruntime ({version} here)"
     return "export it again; onnx.checker.check_model says more about the file"
@@ -275,10 +286,10 @@ class _CpuWorker(Worker):
     """Inputs are bound once; a run of a smaller batch uses a slice where the model allows it."""
 
     def __init__(self, session: Any, resolved: Resolved, spec: ModelSpec) -> None:
-        self._session = session
-        self._batched = resolved.batched
-        self._inputs = {t.name: _input(t, resolved) for t in resolved.inputs}
-        self._full = max((len(a) for name, a in self._inputs.items() if name in self._batched), default=0)
+        self._resolved = resolved
+        self._inputs = {tensor.name: staged(resolved, tensor) for tensor in resolved.inputs}
+        self._full = full_batch(resolved)
+        self._run = runner(session, spec)
         self._names = [tensor.name for tensor in spec.outputs]
         self._others = [name for name in self._inputs if resolved.image is None or name != resolved.image.name]
         self._advice: str | None = None
@@ -289,7 +300,7 @@ class _CpuWorker(Worker):
 
     def enqueue(self, slot: int, count: int) -> None:
         try:
-            results = self._session.run(self._names, self._feed(count))
+            results = self._run(self._names, self._feed(count))
         except Exception as error:  # as above
             raise inference_error(str(error), self._advise(count)) from error
         self._outputs = dict(zip(self._names, results, strict=True))
@@ -300,7 +311,7 @@ class _CpuWorker(Worker):
     def _feed(self, count: int) -> Tensors:
         if count >= self._full:
             return self._inputs
-        return {name: array[:count] if name in self._batched else array for name, array in self._inputs.items()}
+        return {name: self._resolved.first(name, array, count) for name, array in self._inputs.items()}
 
     def _advise(self, count: int) -> str:
         """What to do about a failure, found out once."""
@@ -310,13 +321,13 @@ class _CpuWorker(Worker):
 
     def _runs_alone(self) -> bool:
         try:
-            self._session.run(self._names, self._feed(1))
+            self._run(self._names, self._feed(1))
         except Exception:  # as above
             return False
         return True
 
 
-def _input(tensor: TensorSpec, resolved: Resolved) -> NDArray[Any]:
-    array = np.empty(resolved.shapes[tensor.name], tensor.dtype)
-    staging_array(tensor, array)
-    return array
+def full_batch(resolved: Resolved) -> int:
+    """The largest batch of the staging; 0 where inputs have no batch of any size."""
+    axes = {name: resolved.axis(name) or 0 for name in resolved.batched}
+    return max((resolved.shapes[name][axis] for name, axis in axes.items()), default=0)

@@ -22,6 +22,7 @@ from framepace.devices.protocol import Stream
 from framepace.errors import BackendError, DeviceLost, DeviceMemoryError, FramepaceError, UsageError
 from framepace.facts.model import Layer, TensorSpec
 from framepace.facts.plan import ModelPlan
+from framepace.models.inputs import staged
 from framepace.models.spec import Resolved
 
 if TYPE_CHECKING:
@@ -69,6 +70,15 @@ class WorkerSessions:
         """Keep the session for the next run, unless there is one of that number already."""
         if self.free.setdefault(index, session) is not session:
             _free(session)
+
+    def output_shapes(self, count: int) -> dict[str, Sequence[int]]:
+        """The shapes of the outputs for `count` items, by running them. Raises what the library does, as ours."""
+        worker_session = self.take(0)
+        try:
+            outputs = _run_once(worker_session.session, self.resolved, count)
+        finally:
+            self.give_back(0, worker_session)
+        return {name: array.shape for name, array in outputs.items()}
 
     def close(self) -> None:
         """Free all."""
@@ -202,10 +212,11 @@ class _Launch:
         file_outputs = worker_session.session.get_outputs()
         self._names = [out.name for out in file_outputs]
         # Outputs of known shape go to buffers bound once; the others wherever ONNX Runtime puts them, each time.
-        self._bound = plan.graph or all(_fixed(out.shape) for out in file_outputs)
+        symbols = {dim for value in worker_session.session.get_inputs() for dim in value.shape}
+        self._bound = plan.graph or all(_fixed(out.shape, symbols) for out in file_outputs)
         self.outputs: tuple[TensorSpec, ...] = ()
         if self._bound:
-            self.outputs = _largest_outputs(ort, worker_session.session, resolved)
+            self.outputs = _largest_outputs(worker_session.session, resolved)
 
     def __call__(self, index: int, slot: Slot, count: int, stream: Stream) -> Mapping[str, Produced] | None:
         if (index, count) not in self._bindings:
@@ -240,7 +251,7 @@ class _Launch:
     def _bind_inputs(self, binding: Any, slot: Slot, count: int) -> None:
         device = self._on.device.index
         for tensor in self._resolved.inputs:
-            shape = _shape(tensor, count, batched=tensor.name in self._resolved.batched)
+            shape = self._resolved.shape_of(tensor.name, count)
             binding.bind_input(tensor.name, "cuda", device, tensor.dtype, shape, slot.pointers[tensor.name])
 
     def _bind_outputs(self, binding: Any, slot: Slot, count: int) -> None:
@@ -263,30 +274,33 @@ def _shape(tensor: TensorSpec, count: int, batched: bool) -> list[int]:
     return shape
 
 
-def _fixed(shape: Sequence[Any]) -> bool:
-    """Whether all but the batch is known from the file."""
-    return bool(shape) and all(isinstance(d, int) for d in shape[1:])
+def _fixed(shape: Sequence[Any], symbols: set[Any]) -> bool:
+    """Whether all but the batch is known from the file; a first axis that no input has is no batch."""
+    if not shape or not all(isinstance(size, int) for size in shape[1:]):
+        return False
+    return isinstance(shape[0], int) or (shape[0] is not None and shape[0] in symbols)
 
 
-def _zeros(resolved: Resolved) -> dict[str, NDArray[Any]]:
-    """An input of zeros for each name."""
-    import numpy as np
+def _run_once(session: Any, resolved: Resolved, count: int | None = None) -> dict[str, NDArray[Any]]:
+    """Outputs of `count` items (all by default) by name, from one run outside of any graph."""
+    import onnxruntime as ort
 
-    return {t.name: np.zeros([int(d) for d in t.shape], t.dtype) for t in resolved.inputs}
-
-
-def _largest_outputs(ort: Any, session: Any, resolved: Resolved) -> tuple[TensorSpec, ...]:
-    """Outputs of the largest batch, from one run outside of any graph."""
+    inputs = {tensor.name: staged(resolved, tensor) for tensor in resolved.inputs}
+    if count is not None:
+        inputs = {name: resolved.first(name, array, count) for name, array in inputs.items()}
     options = ort.RunOptions()
     cudagraph.exclude(options)
     try:
-        results = session.run(None, _zeros(resolved), options)
+        results = session.run(None, inputs, options)
     except Exception as error:  # ONNX Runtime raises many of its own classes, none of them public
-        raise _failed(error, max(1, len(resolved.batched)), resolved) from error
-    return tuple(
-        TensorSpec(name=out.name, dtype=array.dtype.name, shape=array.shape)
-        for out, array in zip(session.get_outputs(), results, strict=True)
-    )
+        raise _failed(error, count or max(1, len(resolved.batched)), resolved) from error
+    return {out.name: array for out, array in zip(session.get_outputs(), results, strict=True)}
+
+
+def _largest_outputs(session: Any, resolved: Resolved) -> tuple[TensorSpec, ...]:
+    """Outputs of the largest batch."""
+    outputs = _run_once(session, resolved).items()
+    return tuple(TensorSpec(name=name, dtype=array.dtype.name, shape=array.shape) for name, array in outputs)
 
 
 def _failed(error: Exception, count: int, resolved: Resolved) -> FramepaceError:

@@ -231,8 +231,8 @@ class _Launch:
         return tuple(outputs)
 
     def _set_shapes(self, count: int) -> None:
-        for name, largest in self._resolved.shapes.items():
-            shape = (count, *largest[1:]) if name in self._resolved.batched else largest
+        for name in self._resolved.shapes:
+            shape = self._resolved.shape_of(name, count)
             if not self._context.set_input_shape(name, shape):
                 message = self._lib.words.take()
                 fix = None

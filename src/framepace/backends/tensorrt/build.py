@@ -228,9 +228,7 @@ def profile(builder: Any, config: Any, network: Any, resolved: Resolved, name: s
 def _set_shapes(shape_profile: Any, resolved: Resolved) -> None:
     """The smallest, best and largest shape of each input."""
     for tensor, shape in resolved.shapes.items():
-        smallest = shape
-        if tensor in resolved.batched:
-            smallest = (1, *shape[1:])
+        smallest = resolved.shape_of(tensor, 1)
         shape_profile.set_shape(tensor, smallest, shape, shape)
 
 

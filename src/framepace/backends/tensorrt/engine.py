@@ -162,7 +162,7 @@ def fitted(engine: Any, plan: ModelPlan, resolved: Resolved) -> Resolved:
             fix = "use a batch and size within it, or build the engine again"
             problem = f"the engine of model {plan.name!r} was built for other shapes of {name!r}"
             raise ModelError(problem, got=list(shape), expected=f"from {list(smallest)} to {list(largest)}", fix=fix)
-        fixed_batch |= name in resolved.batched and smallest[0] > 1
+        fixed_batch |= name in resolved.batched and smallest[resolved.axis(name) or 0] > 1
     if fixed_batch:
         return dataclasses.replace(resolved, batched=frozenset())
     return resolved

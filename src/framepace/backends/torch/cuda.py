@@ -144,9 +144,7 @@ class _Launch:
             shape = tuple(int(d) for d in tensor.shape)
             address = _Address(slot.pointers[tensor.name], shape, tensor.dtype)
             items = torch.as_tensor(address, device=self._device)
-            if tensor.name in self._resolved.batched:
-                items = items[:count]
-            tensors.append(items)
+            tensors.append(self._resolved.first(tensor.name, items, count))
         return tensors
 
     def _stream(self, handle: int) -> Any:

@@ -16,7 +16,7 @@ from framepace.backends.base import Session, Tensors, Worker
 from framepace.errors import BackendError, FramepaceError, ModelError, UsageError
 from framepace.facts.model import Layer, ModelSpec, TensorSpec
 from framepace.facts.plan import ModelPlan
-from framepace.models.inputs import staging_array
+from framepace.models.inputs import staged
 from framepace.models.spec import Resolved, inspect, resolve
 from framepace.models.torch import builtin, file, graph, script
 from framepace.models.torch import spec as program
@@ -59,7 +59,17 @@ class TorchSession(Session):
 
     def example(self) -> list[Tensor]:
         """Inputs of the largest batch, on the device."""
-        return [torch.from_numpy(_staged(tensor)).to(self.device) for tensor in self.resolved.inputs]
+        return [torch.from_numpy(staged(self.resolved, tensor)).to(self.device) for tensor in self.resolved.inputs]
+
+    def output_shapes(self, count: int) -> dict[str, Sequence[int]]:
+        """See Session."""
+        arrays = [self.resolved.first(t.name, staged(self.resolved, t), count) for t in self.resolved.inputs]
+        try:
+            with torch.inference_mode():
+                outputs = self.run([torch.from_numpy(np.ascontiguousarray(a)).to(self.device) for a in arrays])
+        except Exception as error:  # torch raises RuntimeError for most, whatever the cause
+            raise self.error(error, "inference failed in PyTorch") from error
+        return {name: tuple(tensor.shape) for name, tensor in outputs}
 
     def layers(self) -> tuple[Layer, ...]:
         """Self time of each operator in one inference of the largest batch, from PyTorch's profiler: mean of ten."""
@@ -177,7 +187,9 @@ def _as_staged(resolved: Resolved, model: ModelPlan) -> Resolved:
     if model.prepare.place == "host":
         return resolved
     if resolved.image is None:
-        raise ModelError(f"model {model.name!r} has no picture to normalise", fix="leave out place=graph")
+        raise ModelError(f"model {model.name!r} has no picture to normalise", fix="--set prepare-place=host")
+    if resolved.image.time_axis is not None:
+        raise ModelError("clips are prepared on the host", got=model.name, fix="--set prepare-place=host")
     if not resolved.image.dtype.startswith("float"):
         return resolved
     return resolved.with_image_bytes()
@@ -281,12 +293,6 @@ def _normalise(model: ModelPlan, resolved: Resolved, device: str) -> Callable[[T
     return lambda pixels: (pixels.float() * factor + offset).to(dtype)
 
 
-def _staged(spec: TensorSpec) -> NDArray[Any]:
-    array = np.empty([int(d) for d in spec.shape], spec.dtype)
-    staging_array(spec, array)
-    return array
-
-
 def _tensor_spec(name: str, tensor: Tensor) -> TensorSpec:
     return TensorSpec(name=name, dtype=str(tensor.dtype).removeprefix("torch."), shape=tuple(tensor.shape))
 
@@ -307,9 +313,9 @@ class _CpuWorker(Worker):
 
     def __init__(self, session: TorchSession) -> None:
         self._session = session
-        self._batched = session.resolved.batched
+        self._resolved = session.resolved
         self._full = session.plan.batch.max
-        self._inputs = {tensor.name: _staged(tensor) for tensor in session.resolved.inputs}
+        self._inputs = {tensor.name: staged(session.resolved, tensor) for tensor in session.resolved.inputs}
         self._outputs: dict[str, NDArray[Any]] = {}
 
     def staging(self, slot: int) -> Tensors:
@@ -330,4 +336,4 @@ class _CpuWorker(Worker):
         """The inputs, cut to `count` items where they have a batch."""
         if count == self._full:
             return list(self._inputs.values())
-        return [array[:count] if name in self._batched else array for name, array in self._inputs.items()]
+        return [self._resolved.first(name, array, count) for name, array in self._inputs.items()]

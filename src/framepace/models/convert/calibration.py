@@ -11,9 +11,10 @@ import numpy as np
 
 from framepace.errors import SourceError
 from framepace.facts.plan import ModelPlan
-from framepace.models.inputs import staging_array
+from framepace.models.filling import Write, input_filler
+from framepace.models.inputs import staged
 from framepace.models.spec import Resolved
-from framepace.video.prepare import Preparer
+from framepace.video.frame import Frame
 from framepace.video.source import decode_all, open_source
 
 FRAMES = 64
@@ -51,19 +52,19 @@ def prepared_inputs(model: ModelPlan, resolved: Resolved) -> PreparedInputs:
 class PreparedInputs(Sequence[dict[str, Any]]):
     """Inputs by name, made when they are asked for: pictures are held as they were decoded, never all prepared.
 
-    The last batch is filled up with the first pictures. Inputs that take no picture hold what `staging_array` draws.
+    The last batch is filled up with the first pictures. Inputs that take no picture hold what `inputs.fill` says.
     """
 
     def __init__(self, model: ModelPlan, resolved: Resolved, pictures: Sequence[Any]) -> None:
         self._resolved = resolved
         self._pictures = pictures
         self._batch = 1
-        self._prepare: Preparer | None = None
-        image = resolved.image
-        if image is not None:
-            self._batch = resolved.shapes[image.name][0]
-            size = (image.height, image.width)
-            self._prepare = Preparer(model.prepare, size, image.layout, image.channels, image.dtype)
+        self._write: Write | None = None
+        if resolved.image is not None:
+            axis = resolved.axis(resolved.image.name)
+            if axis is not None:
+                self._batch = resolved.shapes[resolved.image.name][axis]
+            self._write = input_filler(model, resolved)
 
     def __len__(self) -> int:
         return -(-len(self._pictures) // self._batch)
@@ -73,18 +74,17 @@ class PreparedInputs(Sequence[dict[str, Any]]):
             return [self[i] for i in range(*index.indices(len(self)))]
         if not 0 <= index < len(self):
             raise IndexError(index)
-        inputs = {t.name: np.empty(self._resolved.shapes[t.name], t.dtype) for t in self._resolved.inputs}
-        for tensor in self._resolved.inputs:
-            staging_array(tensor, inputs[tensor.name])
+        inputs = {tensor.name: staged(self._resolved, tensor) for tensor in self._resolved.inputs}
         self._fill_image(inputs, index * self._batch)
         return inputs
 
     def _fill_image(self, inputs: dict[str, Any], first: int) -> None:
-        """Prepare pictures from number `first` on into the image input, if there is one."""
-        if self._resolved.image is None or self._prepare is None:
+        """Prepare pictures from number `first` on into the image inputs, if there are any."""
+        if self._write is None:
             return
-        for place, item in enumerate(inputs[self._resolved.image.name]):
-            self._prepare(self._pictures[(first + place) % len(self._pictures)], item)
+        for place in range(self._batch):
+            number = first + place
+            self._write(Frame(number, 0, 0, 0, 0, 0, 0, self._pictures[number % len(self._pictures)]), inputs, place)
 
 
 def pictures_of(location: str) -> list[Any]:

@@ -25,6 +25,9 @@ def folds(resolved: Resolved, name: str) -> bool:
     image = resolved.image
     if image is None:
         raise ModelError(f"model {name!r} has no image input to fold preparation into", got="none", fix=_HOST)
+    if image.time_axis is not None or resolved.axis(image.name) != 0:
+        message = f"clips, and pictures without a batch, of model {name!r} are prepared on the host"
+        raise ModelError(message, got=image.name, fix="--set prepare-place=host")
     if image.dtype not in ("uint8", *_DTYPES):
         what = f"preparation cannot be folded into image input {image.name!r} of model {name!r}"
         raise ModelError(what, got=image.dtype, expected=", ".join(_DTYPES))

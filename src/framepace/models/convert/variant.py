@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from msgspec.structs import replace
 
 from framepace.errors import ModelError, UsageError
@@ -24,7 +23,7 @@ from framepace.models.convert.fixed import check_same, fix_shapes
 from framepace.models.convert.fold import fold, folds
 from framepace.models.convert.optimised import LARGEST, weight_bytes
 from framepace.models.convert.precision import to_fp16, to_int8, versions
-from framepace.models.inputs import staging_array
+from framepace.models.inputs import staged
 from framepace.models.spec import Resolved, inspect, operators, resolve, stem
 from framepace.progress import Tell, silent
 from framepace.store import cache
@@ -135,9 +134,7 @@ def _converted(model: ModelPlan, resolved: Resolved, changes: _Changes, tell: Te
 
 def _fixed(model: ModelPlan, resolved: Resolved, proto: Any) -> Any:
     """The model with the plan's sizes in it, checked on inputs such as a run without pictures has."""
-    inputs = {tensor.name: np.empty(resolved.shapes[tensor.name], tensor.dtype) for tensor in resolved.inputs}
-    for tensor in resolved.inputs:
-        staging_array(tensor, inputs[tensor.name])
+    inputs = {tensor.name: staged(resolved, tensor) for tensor in resolved.inputs}
     fixed = fix_shapes(load(model.model), resolved.shapes)
     check_same(proto, fixed, inputs, model.name)
     return fixed

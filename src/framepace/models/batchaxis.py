@@ -1,0 +1,143 @@
+"""The batch axis of inputs and outputs: found by its name and place, and the only one along which outputs are divided.
+
+Pure, but for what is given.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from framepace.facts.model import TensorSpec
+
+Tensors = Mapping[str, NDArray[Any]]
+_NAMES = frozenset({"batch", "batch_size", "batchsize", "n", "b", "bs", "num_batch", "batch_dim"})
+_UNNAMED = "?"
+# Names that exporters make up for each tensor anew: they say nothing of what an axis is.
+_MADE_UP = re.compile(
+    r"\?|unk\w*|None|-?\d+|dynamicdimension[.\d]*|.*(_dim_|_dynamic_axes_)\d+|\w+__\d+", re.IGNORECASE
+)
+ANY_RANK = ("...",)
+
+
+def input_axes(
+    inputs: Sequence[TensorSpec], pictures: Mapping[str, int | None], batch: int
+) -> tuple[dict[str, int], frozenset[str]]:
+    """The batch axis of each input that has one, and the inputs that take any batch size.
+
+    The batch is the axis that the file calls like the first axis of the picture (or like a batch, where no picture
+    goes in), wherever it is in the other inputs; and an open first axis.
+
+    Args:
+        pictures: the inputs that take pictures, and their batch axes; None for pictures without one.
+        batch: the plan's; several frames may share an inference of a file whose first axes are that long.
+    """
+    symbol = batch_symbol(inputs, pictures)
+    axes = {tensor.name: _axis(tensor, symbol) for tensor in inputs}
+    axes |= pictures
+    opened = frozenset(t.name for t in inputs if _is_open(t, axes[t.name]))
+    lead = [axis_name for axis_name in pictures if pictures[axis_name] is not None]
+    if pictures and not lead:
+        return {}, frozenset()
+    if not set(lead) <= opened:  # a picture whose batch is fixed: nothing else varies either
+        fixed = {name: axis for name, axis in axes.items() if axis is not None}
+        return fixed, frozenset()
+    if not opened and batch > 1:
+        return {t.name: 0 for t in inputs if t.shape}, frozenset()
+    return {name: axis for name, axis in axes.items() if axis is not None and name in opened}, opened
+
+
+def batch_symbol(inputs: Sequence[TensorSpec], pictures: Mapping[str, int | None]) -> str | None:
+    """What the file calls the batch; None where it has no name for it."""
+    for tensor in inputs:
+        axis = pictures.get(tensor.name)
+        if axis is not None and tensor.shape[axis] != _UNNAMED and isinstance(tensor.shape[axis], str):
+            return str(tensor.shape[axis])
+    if any(axis is not None for axis in pictures.values()):
+        return None
+    symbols = [dim for tensor in inputs for dim in tensor.shape if isinstance(dim, str) and dim != _UNNAMED]
+    named = [symbol for symbol in symbols if symbol.lower() in _NAMES or "batch" in symbol.lower()]
+    if named:
+        return Counter(named).most_common(1)[0][0]
+    return None
+
+
+def _axis(tensor: TensorSpec, symbol: str | None) -> int | None:
+    if tensor.shape == ANY_RANK:
+        return 0
+    if symbol is not None and symbol in tensor.shape:
+        return tensor.shape.index(symbol)
+    if tensor.shape and isinstance(tensor.shape[0], str) and _may_be_batch(tensor.shape[0], symbol):
+        return 0
+    return None
+
+
+def _may_be_batch(name: str, symbol: str | None) -> bool:
+    """Whether an axis of that name may be the batch, which the file calls `symbol`."""
+    if symbol is None or name == symbol or _says_nothing(symbol) or _says_nothing(name):
+        return True
+    return name.lower() in _NAMES or "batch" in name.lower()
+
+
+def _says_nothing(name: str) -> bool:
+    return _MADE_UP.fullmatch(name) is not None
+
+
+def _is_open(tensor: TensorSpec, axis: int | None) -> bool:
+    return axis is not None and isinstance(tensor.shape[axis], str)
+
+
+def declared_axes(outputs: Sequence[TensorSpec], symbol: str | None) -> dict[str, int]:
+    """The batch axis of outputs by what the file calls it; a first axis without a name counts too."""
+    axes = {}
+    for tensor in outputs:
+        if tensor.shape == ANY_RANK:
+            continue
+        if symbol is not None and symbol in tensor.shape:
+            axes[tensor.name] = tensor.shape.index(symbol)
+        elif tensor.shape and isinstance(tensor.shape[0], str) and _may_be_batch(tensor.shape[0], symbol):
+            axes[tensor.name] = 0
+    return axes
+
+
+def measured_axes(
+    one: Mapping[str, Sequence[int]],
+    two: Mapping[str, Sequence[int]],
+    declared: Sequence[TensorSpec],
+    symbol: str | None,
+) -> dict[str, int]:
+    """The batch axis of outputs by their shapes for one item and for two: the only axis that went from 1 to 2.
+
+    An axis to which the file gives a name other than the batch's is none: so many boxes were found, say.
+    """
+    names = {tensor.name: tensor.shape for tensor in declared}
+    axes = {}
+    for name, first in one.items():
+        changed = [axis for axis, pair in enumerate(zip(first, two[name], strict=False)) if pair[0] != pair[1]]
+        if len(changed) != 1 or len(first) != len(two[name]):
+            continue
+        axis = changed[0]
+        shape = names.get(name, ())
+        called = shape[axis] if len(shape) == len(first) else _UNNAMED
+        may_be = not isinstance(called, str) or _may_be_batch(called, symbol)
+        if (first[axis], two[name][axis]) == (1, 2) and may_be:
+            axes[name] = axis
+    return axes
+
+
+def divided(outputs: Tensors, place: int, axes: Mapping[str, int]) -> dict[str, NDArray[Any]]:
+    """The outputs of the frame at `place` of a batch: cut along their batch axis, which stays; others whole."""
+    return {name: part(output, place, axes.get(name)) for name, output in outputs.items()}
+
+
+def part(output: NDArray[Any], place: int, axis: int | None) -> NDArray[Any]:
+    """One frame's part of an output; all of it without a batch axis."""
+    if axis is None:
+        return output
+    if axis == 0:
+        return output[place : place + 1]
+    return output[(*(slice(None),) * axis, slice(place, place + 1))]

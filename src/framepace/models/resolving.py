@@ -1,0 +1,305 @@
+"""The shapes that a model runs with under a plan, and what each of its inputs takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from framepace.errors import ModelError, unknown
+from framepace.facts.model import ModelSpec, TensorSpec
+from framepace.facts.plan import ModelPlan
+from framepace.models.batchaxis import ANY_RANK, input_axes
+from framepace.models.limits import check_memory
+from framepace.models.pictures import Place, Shape, clip_lengths, image_at, place_of
+from framepace.models.resolved import Image, Layout, Resolved, SideInput
+from framepace.models.sideinputs import fitted, open_sizes, read_value
+
+_EXAMPLE_SIZE = (480, 640)
+_EXAMPLE_LENGTH = 16
+
+
+@dataclass(frozen=True)
+class _Roles:
+    """Where pictures are in the inputs that take them, by name, and the values of others."""
+
+    images: Mapping[str, Place]
+    previous: Mapping[str, Place]
+    values: Mapping[str, NDArray[np.generic]]
+
+    @property
+    def pictures(self) -> Mapping[str, Place]:
+        """All inputs that take pictures."""
+        return {**self.images, **self.previous}
+
+
+def resolve(spec: ModelSpec, plan: ModelPlan) -> Resolved:
+    """The shapes that `spec` runs with under `plan`, and the inputs that take the frame.
+
+    Nothing is guessed: raises ModelError where size or batch are not determined, or what was said of the inputs does
+    not fit them, saying how to give them. Where it is not clear which input takes the frame none does, and the answer
+    has the question: a model alone runs without.
+    """
+    _check_names(spec, plan)
+    roles = _roles(spec, plan)
+    batch_places = {name: place.batch for name, place in roles.pictures.items()}
+    axes, batched = input_axes(spec.inputs, batch_places, plan.batch.max)
+    planned = [_planned_shape(tensor, plan, roles, axes.get(tensor.name)) for tensor in spec.inputs]
+    ranks = {tensor.name: len(shape) for tensor, shape in zip(spec.inputs, planned, strict=True)}
+    axes = {name: axis for name, axis in axes.items() if axis < ranks[name]}
+    shapes = _bind(spec, planned, axes)
+    _check_closed(spec, shapes, plan, roles, axes)
+    inputs = tuple(_concrete(t, s, plan, axes.get(t.name)) for t, s in zip(spec.inputs, shapes, strict=True))
+    check_memory(plan.name, inputs)
+    images = _images(inputs, roles.images)
+    return Resolved(
+        inputs,
+        next(iter(images), None),
+        batched & axes.keys(),
+        axes,
+        other_images=images[1:],
+        previous=_images(inputs, roles.previous),
+        states=dict(plan.inputs.states),
+        values=_fitted(inputs, roles, axes),
+        window=plan.inputs.window,
+        question="" if images else _question(spec, plan),
+    )
+
+
+def _check_names(spec: ModelSpec, plan: ModelPlan) -> None:
+    """Raises ModelError where the plan names an input or output that the model does not have, or one input twice."""
+    names = [tensor.name for tensor in spec.inputs]
+    for name in sorted(set(plan.shapes) - set(names)):
+        raise ModelError(f"model {plan.name!r} has no input {name!r}", got=name, expected=", ".join(names))
+    for name in plan.inputs.names:
+        if name not in names:
+            raise unknown("input", name, names)
+        if plan.inputs.names.count(name) > 1:
+            fix = "name it once: --image, --previous, --state or --input"
+            raise ModelError(f"input {name!r} of model {plan.name!r} is named twice", got=name, fix=fix)
+    outputs = [tensor.name for tensor in spec.outputs]
+    for output in plan.inputs.states.values():
+        if output not in outputs:
+            raise unknown("output", output, outputs)
+
+
+def _roles(spec: ModelSpec, plan: ModelPlan) -> _Roles:
+    values = {name: read_value(name, text) for name, text in plan.inputs.values.items()}
+    tensors = {tensor.name: tensor for tensor in spec.inputs}
+    previous = {name: _named_place(tensors[name], plan) for name in plan.inputs.previous}
+    images = {name: _named_place(tensors[name], plan) for name in plan.inputs.images}
+    if not images:
+        images = _likely_images(spec, plan)
+    return _Roles(images, previous, values)
+
+
+def _likely_images(spec: ModelSpec, plan: ModelPlan) -> dict[str, Place]:
+    """The one input that nobody named and that can take a picture, if there is exactly one."""
+    places = {tensor.name: _place(tensor, plan) for tensor in spec.inputs if tensor.name not in plan.inputs.names}
+    likely = {name: place for name, place in places.items() if place is not None}
+    with_batch = {name: place for name, place in likely.items() if place.batch is not None}
+    likely = with_batch or likely
+    return likely if len(likely) == 1 else {}
+
+
+def _place(tensor: TensorSpec, plan: ModelPlan, *, named: bool = False) -> Place | None:
+    shape = plan.shapes.get(tensor.name, tensor.shape)
+    place = place_of(shape, layout=plan.prepare.layout, window=plan.inputs.window, named=named)
+    if place is None and shape is not tensor.shape:
+        return place_of(tensor.shape, layout=plan.prepare.layout, window=plan.inputs.window, named=named)
+    return place
+
+
+def _named_place(tensor: TensorSpec, plan: ModelPlan) -> Place:
+    """Where the picture is in an input that the plan names for it. Raises ModelError where none can be."""
+    place = _place(tensor, plan, named=True)
+    if place is not None:
+        return place
+    shape = plan.shapes.get(tensor.name, tensor.shape)
+    window = plan.inputs.window
+    message = f"input {tensor.name!r} of model {plan.name!r} cannot take a picture"
+    expected = "1, 3, 4 or 6 channels, first or last"
+    fix = f"leave it out of --image, or --layout nchw|nhwc, or --shape {tensor.name}=1x3x480x640 with your numbers"
+    if window is not None:
+        expected = f"an axis of {window.pictures} pictures beside channels and sides"
+        lengths = clip_lengths(shape)
+        if lengths:
+            fix = f"--window {lengths[0]}"
+    elif clip_lengths(shape):
+        expected = "a picture without an axis of several"
+        fix = f"--window {clip_lengths(shape)[0]}"
+    raise ModelError(message, got=_text(shape), expected=expected, fix=fix)
+
+
+def _question(spec: ModelSpec, plan: ModelPlan) -> str:
+    """What to add to the command so that frames go in; '' where no input can take one."""
+    tensors = [tensor for tensor in spec.inputs if tensor.name not in plan.inputs.names]
+    likely = [tensor.name for tensor in tensors if _place(tensor, plan) is not None]
+    if len(likely) == 2:
+        return f"--image {likely[0]} --image {likely[1]}, or --previous {likely[0]} --image {likely[1]}"
+    if likely:
+        return "name those that take the picture: " + " ".join(f"--image {name}" for name in likely)
+    for tensor in tensors:
+        lengths = clip_lengths(plan.shapes.get(tensor.name, tensor.shape))
+        if lengths and plan.inputs.window is None:
+            return f"--window {lengths[0]}"
+        if plan.prepare.layout is None and _both_layouts(tensor, plan):
+            return "say which axis has the channels: --layout nchw, or --layout nhwc"
+    return ""
+
+
+def _both_layouts(tensor: TensorSpec, plan: ModelPlan) -> bool:
+    layouts: tuple[Layout, ...] = ("nchw", "nhwc")
+    shape = plan.shapes.get(tensor.name, tensor.shape)
+    return all(place_of(shape, layout=layout, window=plan.inputs.window) is not None for layout in layouts)
+
+
+def _planned_shape(tensor: TensorSpec, plan: ModelPlan, roles: _Roles, axis: int | None) -> Shape:
+    """The shape with the plan's shape, size or value filled in; raises ModelError where they contradict the file."""
+    shape = plan.shapes.get(tensor.name)
+    place = roles.pictures.get(tensor.name)
+    if shape is None and tensor.name in roles.values:
+        return open_sizes(tensor, roles.values[tensor.name], axis)
+    if shape is None:
+        return _with_size(tensor, plan, place)
+    if not _fits(shape, tensor.shape):
+        message = f"input {tensor.name!r} of model {plan.name!r} cannot have that shape"
+        fix = "correct --shape, or leave it out"
+        raise ModelError(message, got=_text(shape), expected=_text(tensor.shape), fix=fix)
+    if place is not None and plan.size is not None:
+        sides = tuple(shape[axis] for axis in place.sides(len(shape)))
+        if sides != plan.size:
+            got = f"shape {_text(shape)}, size {plan.size[1]}x{plan.size[0]}"
+            message = f"shape and size of model {plan.name!r} contradict each other"
+            raise ModelError(message, got=got, fix="give one of them")
+    return shape
+
+
+def _fits(shape: tuple[int, ...], declared: Shape) -> bool:
+    """Whether a shape is one that the file allows."""
+    if declared == ANY_RANK:
+        return True
+    if len(shape) != len(declared):
+        return False
+    return all(isinstance(dim, str) or dim == size for dim, size in zip(declared, shape, strict=True))
+
+
+def _with_size(tensor: TensorSpec, plan: ModelPlan, place: Place | None) -> Shape:
+    """The shape of an image input at the plan's size and window; any other as it is."""
+    if place is None:
+        return tensor.shape
+    shape = list(tensor.shape)
+    sides = place.sides(len(shape))
+    if plan.size is not None:
+        for axis, size in zip(sides, plan.size, strict=True):
+            if isinstance(shape[axis], int) and shape[axis] != size:
+                got = f"{plan.size[1]}x{plan.size[0]}"
+                fix = "leave out --size"
+                message = f"model {plan.name!r} has a fixed size"
+                raise ModelError(message, got=got, expected=_text(tensor.shape), fix=fix)
+            shape[axis] = size
+    if place.time is not None and plan.inputs.window is not None:
+        shape[place.time] = plan.inputs.window.pictures
+    return tuple(shape)
+
+
+def _bind(spec: ModelSpec, shapes: list[Shape], axes: Mapping[str, int]) -> list[Shape]:
+    """Dimensions that share a name share the value that the plan has for one of them; the batch is decided later."""
+    sizes: dict[int | str, int] = {}
+    for tensor, shape in zip(spec.inputs, shapes, strict=True):
+        for axis, (name, size) in enumerate(_pairs(tensor, shape)):
+            if axis != axes.get(tensor.name) and isinstance(name, str) and name != "?" and isinstance(size, int):
+                sizes[name] = size
+    bound = []
+    for tensor, shape in zip(spec.inputs, shapes, strict=True):
+        batch = axes.get(tensor.name)
+        bound.append(tuple(dim if axis == batch else sizes.get(dim, dim) for axis, dim in enumerate(shape)))
+    return bound
+
+
+def _pairs(tensor: TensorSpec, shape: Shape) -> Iterable[tuple[int | str, int | str]]:
+    if tensor.shape == ANY_RANK:
+        return ()
+    return zip(tensor.shape, shape, strict=True)
+
+
+def _check_closed(
+    spec: ModelSpec, shapes: list[Shape], plan: ModelPlan, roles: _Roles, axes: Mapping[str, int]
+) -> None:
+    """Raises ModelError where dimensions are still open: one question for all inputs, with an example that runs."""
+    answers = []
+    got = []
+    for tensor, shape in zip(spec.inputs, shapes, strict=True):
+        batch = axes.get(tensor.name)
+        still_open = any(isinstance(dim, str) and axis != batch for axis, dim in enumerate(shape))
+        if not still_open and shape != ANY_RANK:
+            continue
+        got.append(f"{tensor.name} {_text(shape)}")
+        answer = _size_or_shape(tensor, shape, batch, roles.pictures.get(tensor.name))
+        if answer not in answers:
+            answers.append(answer)
+    if not answers:
+        return
+    what = f"model {plan.name!r} leaves sizes open"
+    fix = f"give them, with your numbers: {' '.join(answers)}"
+    raise ModelError(what, got="; ".join(got), expected="numbers", fix=fix)
+
+
+def _size_or_shape(tensor: TensorSpec, shape: Shape, batch: int | None, place: Place | None) -> str:
+    """The option that closes an input's open dimensions, with numbers as an example."""
+    if shape == ANY_RANK:
+        return f"--shape {tensor.name}=1x3x480x640"
+    sides = () if place is None else place.sides(len(shape))
+    still_open = [axis for axis, dim in enumerate(shape) if isinstance(dim, str) and axis != batch]
+    if set(still_open) <= set(sides):
+        return f"--size {_EXAMPLE_SIZE[1]}x{_EXAMPLE_SIZE[0]}"
+    examples = dict(zip(sides, _EXAMPLE_SIZE, strict=False))
+    if place is None and len(shape) == 4 and len(still_open) >= 3:
+        examples = {1: 3, 2: _EXAMPLE_SIZE[0], 3: _EXAMPLE_SIZE[1]}  # anything at all: most likely a picture
+    numbers = []
+    for axis, dim in enumerate(shape):
+        if axis == batch and isinstance(dim, str):
+            dim = 1
+        elif isinstance(dim, str):
+            dim = examples.get(axis, _EXAMPLE_LENGTH)
+        numbers.append(str(dim))
+    return f"--shape {tensor.name}={'x'.join(numbers)}"
+
+
+def _concrete(tensor: TensorSpec, shape: Shape, plan: ModelPlan, axis: int | None) -> TensorSpec:
+    """The tensor with its batch. An open batch axis takes the plan's; a 1 there stands for one frame."""
+    if axis is None:
+        return replace(tensor, shape=shape)
+    batch = plan.batch.max
+    is_open = tensor.shape == ANY_RANK or isinstance(tensor.shape[axis], str)
+    size = shape[axis]
+    if is_open and (isinstance(size, str) or size == 1):
+        size = batch
+    if size != batch:
+        alternative = "export the model with a dynamic batch"
+        if is_open:
+            alternative = "give its shape for one frame"
+        message = f"input {tensor.name!r} of model {plan.name!r} has another batch"
+        fix = f"use batch {size} (--set batch={size}), or {alternative}"
+        raise ModelError(message, got=f"{_text(shape)} with batch {batch}", fix=fix)
+    return replace(tensor, shape=(*shape[:axis], batch, *shape[axis + 1 :]))
+
+
+def _fitted(inputs: Iterable[TensorSpec], roles: _Roles, axes: Mapping[str, int]) -> dict[str, SideInput]:
+    """The values that were given, in the shapes of their inputs."""
+    values = {}
+    for tensor in inputs:
+        if tensor.name in roles.values:
+            values[tensor.name] = fitted(tensor.name, roles.values[tensor.name], tensor, axes.get(tensor.name))
+    return values
+
+
+def _images(inputs: Iterable[TensorSpec], places: Mapping[str, Place]) -> tuple[Image, ...]:
+    return tuple(image_at(tensor, places[tensor.name]) for tensor in inputs if tensor.name in places)
+
+
+def _text(shape: Shape) -> str:
+    return "[" + ", ".join(str(dim) for dim in shape) + "]"
