@@ -113,7 +113,7 @@ def _latent_memory(values: Floats) -> Floats:
         return np.empty(0)
     covariance = autocovariance(scores)
     lags = len(values) if memory.window is None else memory.window + 1
-    return np.maximum(covariance[1:lags] / covariance[0], 0.0)
+    return np.asarray(np.maximum(covariance[1:lags] / covariance[0], 0.0))
 
 
 def _normal_scores(values: Floats) -> Floats:

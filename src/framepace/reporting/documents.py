@@ -39,7 +39,7 @@ from framepace.facts.summary import (
     Summary,
     Tier,
 )
-from framepace.facts.sweep import Cell, Settling, Sweep
+from framepace.facts.sweep import Cell, Sweep
 from framepace.facts.trace import Trace
 from framepace.facts.tuning import Candidate, Figures, Trial, Tuning
 from framepace.reporting.views.plan import PlanView
@@ -73,7 +73,6 @@ _KEYS: Mapping[type, Mapping[str, str]] = {
         "memory": "memory_bytes",
         "device_memory": "device_memory_bytes",
     },
-    Settling: {"level": "level_ns", "settled": "settled_ns", "back_to_back": "back_to_back_ns"},
     DeviceSummary: {"sm_clock": "sm_clock_mhz", "busy": "busy_share", "overlap": "overlap_share"},
     Layer: {"time": "time_ns"},
     Spread: {"median": "median_ns", "p99": "p99_ns"},
@@ -158,13 +157,11 @@ def sweep_document(sweep: Sweep) -> Document:
         "rows": rows,
         "interrupted": sweep.interrupted,
         "notes": list(sweep.notes),
-        "answers": list(sweep.answers),
     }
 
 
 def _sweep_row(cell: Cell) -> Document:
     row = {"settings": plain(cell.settings), "trace": cell.trace, "error": cell.error, "why": cell.why}
-    row["settling"] = plain(cell.settling)
     if cell.summary is not None:
         row |= _cell_numbers(cell.summary)
     return row
