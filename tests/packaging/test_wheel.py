@@ -92,7 +92,8 @@ def test_the_source_distribution_builds_and_has_no_tests(built: Path) -> None:
     (sdist,) = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {f"src/{name}" for name in ASSETS} | {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"} <= names
+    pages = {"README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"}
+    assert {f"src/{name}" for name in ASSETS} | {"pyproject.toml"} | pages <= names
     assert not [name for name in names if name.startswith(("tests", "bench", ".venv"))]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -173,3 +174,10 @@ def test_a_broken_explanation_is_a_sentence(tmp_path: Path, data: bytes) -> None
     (tmp_path / "e.json").write_bytes(data)
     with pytest.raises(StoreError, match="damaged"):
         load_explanation(tmp_path / "e.json")
+
+
+@pytest.mark.parametrize(("load", "name"), [(load_plan, "plan.yaml"), (load_explanation, "explanation.json")])
+def test_a_folder_in_place_of_a_file_names_the_file(tmp_path: Path, load: Callable[[Path], object], name: str) -> None:
+    """As commands write it."""
+    with pytest.raises(StoreError, match=f"name the file: .*/{name}$"):
+        load(tmp_path)

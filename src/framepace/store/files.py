@@ -106,7 +106,7 @@ def save_json(fact: Any, path: Path) -> None:
 
 def load_explanation(path: Path) -> Explanation:
     """Read an explanation that `save_json` wrote. Raises StoreError."""
-    return decode(read(path), Explanation, path, explanation_with_kinds)
+    return decode(read(path, usual="explanation.json"), Explanation, path, explanation_with_kinds)
 
 
 def check_replaceable(path: Path, mark: bytes) -> None:
@@ -126,8 +126,8 @@ def plain_json(fact: Any) -> Any:
     return msgspec.json.decode(msgspec.json.encode(fact, enc_hook=_plain))
 
 
-def read(path: Path) -> bytes:
-    """The bytes of a regular file of reasonable size. Raises StoreError."""
+def read(path: Path, usual: str | None = None) -> bytes:
+    """The bytes of a regular file of reasonable size; `usual` is its name in a folder. Raises StoreError."""
     try:
         # Not blocking: a pipe without a writer would keep the call.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
@@ -135,7 +135,10 @@ def read(path: Path) -> bytes:
             if stat.S_ISREG(status.st_mode) and status.st_size <= _LARGEST_FACT:
                 return file.read(status.st_size)
     except (OSError, ValueError) as error:
-        raise StoreError("the file cannot be read", got=f"{path}: {_reason(error)}", fix="check the path") from error
+        fix = "check the path"
+        if isinstance(error, IsADirectoryError) and usual is not None:
+            fix = f"name the file: {path / usual}"
+        raise StoreError("the file cannot be read", got=f"{path}: {_reason(error)}", fix=fix) from error
     if not stat.S_ISREG(status.st_mode):
         raise StoreError("the file cannot be read", got=f"{path} is not a regular file", fix="name a file")
     expected = f"at most {_LARGEST_FACT:,} bytes"

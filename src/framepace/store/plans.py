@@ -77,7 +77,7 @@ def _migrated(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def _mapping(path: Path) -> dict[str, Any]:
-    data = read(path)
+    data = read(path, usual="plan.yaml")
     if len(data) > _LARGEST:
         expected = f"a plan of at most {_LARGEST:,} bytes"
         raise PlanError(
