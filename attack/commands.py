@@ -39,6 +39,7 @@ VERBS: Mapping[str, tuple[str, ...]] = {
 MARK = "FRAMEPACE_ATTACK"
 """The environment variable that tells the processes of a command from all others."""
 GONE_S = 10.0
+_STAYS_S = 2.0
 
 
 def prepared(folder: Path, corpus: Path) -> Path:
@@ -79,12 +80,16 @@ def shared_memory() -> set[str]:
 
 
 def kept_memory(before: set[str]) -> list[str]:
-    """What has come to /dev/shm and is used by nobody any more."""
+    """What has come to /dev/shm, stays, and is used by nobody any more."""
     fresh = shared_memory() - before
+    end = time.monotonic() + _STAYS_S
+    while fresh and time.monotonic() < end:  # other programs come and go there, too
+        time.sleep(0.1)
+        fresh &= shared_memory()
     if not fresh:
         return []
     used = "".join(_mapped())
-    return [name for name in shared_memory() - before if f"/dev/shm/{name}" not in used]
+    return [name for name in fresh if f"/dev/shm/{name}" not in used]
 
 
 def _mapped() -> Iterator[str]:

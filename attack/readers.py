@@ -111,7 +111,7 @@ def _changed_archive(data: bytes, place: Place) -> bytes:
                 content = mutations.bytes_of(content, place.rng)
             after.writestr(name, content)
         if place.rng.random() < 0.1:
-            after.writestr(place.rng.choice(("model/models/b.json", "../x", "model/data.pkl", "/etc/x", "")), b"{}")
+            after.writestr(place.rng.choice(("model/models/b.json", "../x", "model/data.pkl", "/etc/x", "x")), b"{}")
     return file.getvalue()
 
 

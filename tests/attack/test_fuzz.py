@@ -12,7 +12,7 @@ from attack.readers import READERS, Place
 from framepace.errors import FramepaceError
 
 SEED = 1
-SHARE = 0.004
+SHARE = 0.002
 KINDS = ("onnx", "exported", "plan", "trace", "columns", "video", "values")
 
 
