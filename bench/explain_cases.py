@@ -31,7 +31,7 @@ QUIET: Settings = {"option.jitter": 0.0, "option.stall_share": 0.0}
 _OFF: Settings = {
     f"option.{name}": value
     for name, value in {
-        "idle_delay_ms": 0, "load_share": 0, "power_limit_w": 0, "thermal_limit_c": 0, "wake_us": 0, "asleep_us": 0,
+        "idle_delay_ms": 0, "load_share": 0, "load_hold_ms": 0, "load_fall_ms": 0, "power_limit_w": 0, "thermal_limit_c": 0, "wake_us": 0, "asleep_us": 0,
         "asleep_factor": 0, "cold_us": 0, "evict_us": 0, "launch_us": 0.3, "kernel_us": 0.5, "block_us": 5,
         "pinned_gb_s": 50, "pageable_gb_s": 50,
     }.items()

@@ -13,19 +13,29 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from framepace.analyze.batches import batch_scaling, batch_sentence
+from framepace.analyze.settling import gap_sentence, settling
 from framepace.analyze.strategies import reasons
 from framepace.analyze.summary import summarize
 from framepace.clock.system import Clock
 from framepace.errors import FramepaceError, StoreError
-from framepace.facts.address import without_secrets
+from framepace.facts.address import shown, without_secrets
+from framepace.facts.plan import ModelPlan
 from framepace.facts.settings import Case, apply
-from framepace.facts.sweep import Cell, Sweep
+from framepace.facts.settings import text as settings_text
+from framepace.facts.summary import Summary
+from framepace.facts.sweep import Cell, Settling, Sweep
 from framepace.facts.trace import Trace
+from framepace.facts.workload import Closed, Delay, Stop, Warmup, Workload
 from framepace.lab.lab import FRESH_PROCESS, HERE, Lab
 from framepace.measure.session import clock_for
+from framepace.models.spec import stem
 from framepace.progress import Tell, silent, within
 from framepace.store import OutputFolder, is_trace, load_trace, write_atomic
+from framepace.units import NS_PER_S
 from framepace.values import check_cells
+
+_BACK_TO_BACK = 200  # requests, as many as people count by hand; enough for a clock to come up and a limit to act
 
 
 def cells(grid: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
@@ -45,15 +55,16 @@ def sweep(
 ) -> Sweep:
     """Measure `case` with every combination of `grid` (setting name -> values).
 
-    A cell that fails is a row with its error, and the sweep continues. With `folder`, cells measured before under the
-    same case are read instead of measured again; with `overwrite`, what is there is removed first. Ctrl-C keeps the
-    cells that are complete.
+    A cell that fails is a row with its error, and the sweep continues. Under a load with a gap after each inference
+    every cell is first measured back to back, which also warms what the gaps let cool down. With `folder`, cells
+    measured before under the same case are read instead of measured again; with `overwrite`, what is there is removed
+    first. Ctrl-C keeps the cells that are complete.
 
     Raises UsageError for an unknown setting or a value it cannot have, and StoreError for a folder that is another
     run's, cannot be written or holds another case, before anything is measured.
     """
     check_cells(grid)
-    planned = [(settings, apply(case, settings)) for settings in cells(grid)]
+    planned = [(settings, case_of_cell(case, settings)) for settings in cells(grid)]
     progress = _Progress(grid, folder)
     interrupted = False
     with _owned(folder, overwrite, case):
@@ -109,8 +120,62 @@ class _Progress:
 
     def sweep(self, interrupted: bool) -> Sweep:
         """The sweep with the cells so far."""
-        notes = tuple(self.notes)
-        return Sweep(grid=self._grid, cells=reasoned(self._cells), interrupted=interrupted, notes=notes)
+        return Sweep(
+            grid=self._grid,
+            cells=reasoned(self._cells),
+            interrupted=interrupted,
+            notes=tuple(self.notes),
+            answers=tuple(answers(self._cells)),
+        )
+
+
+def case_of_cell(case: Case, settings: Mapping[str, Any]) -> Case:
+    """The case with the settings of a cell; a model that they replace is called after what replaces it."""
+    changed = apply(case, settings)
+    before = case.plan.models
+    models = tuple(_renamed(*pair) for pair in zip(before, changed.plan.models, strict=True))
+    if len({model.name for model in models}) < len(models):
+        return changed
+    return replace(changed, plan=replace(changed.plan, models=models))
+
+
+def _renamed(before: ModelPlan, after: ModelPlan) -> ModelPlan:
+    """The model `after` a change of settings: named after its file, where it was so before."""
+    if before.model == after.model or before.name != stem(shown(before.model)):
+        return after
+    return replace(after, name=stem(shown(after.model)))
+
+
+def answers(done: Sequence[Cell]) -> Iterator[str]:
+    """What the cells say together, in sentences: what gaps cost, and what batches bring."""
+    gaps = gap_sentence([cell.settling for cell in done if cell.settling is not None])
+    if gaps:
+        yield gaps
+    for others, alternatives in _by_other_settings(done, "batch"):
+        per_image = {int(c.settings["batch"]): NS_PER_S / s.throughput for c, s in alternatives if s.throughput}
+        scaling = batch_scaling(per_image)
+        if scaling is not None:
+            sentence = batch_sentence(scaling, _sm_activity(alternatives, scaling.smallest))
+            yield f"{others}: {sentence}" if others else sentence
+
+
+def _by_other_settings(done: Sequence[Cell], name: str) -> Iterator[tuple[str, list[tuple[Cell, Summary]]]]:
+    """The measured cells that differ in the setting `name` only, with the text of the other settings."""
+    groups: dict[str, list[tuple[Cell, Summary]]] = {}
+    for cell in done:
+        if cell.summary is not None and name in cell.settings:
+            others = settings_text(_other_settings(cell, name))
+            groups.setdefault(others, []).append((cell, cell.summary))
+    yield from groups.items()
+
+
+def _sm_activity(alternatives: Sequence[tuple[Cell, Summary]], batch: int) -> float | None:
+    """The share of the SMs that were busy in the cell of a batch, where a device reports it."""
+    for cell, summary in alternatives:
+        if int(cell.settings["batch"]) == batch and summary.devices:
+            activity = summary.devices[0].medians.get("sm_activity")
+            return None if activity is None else activity / 1000
+    return None
 
 
 def reasoned(done: Sequence[Cell]) -> tuple[Cell, ...]:
@@ -121,15 +186,16 @@ def reasoned(done: Sequence[Cell]) -> tuple[Cell, ...]:
 def _with_reason(cell: Cell, done: Sequence[Cell]) -> Cell:
     if cell.summary is None or "strategy" not in cell.settings:
         return cell
-    alternatives = [c for c in done if "strategy" in c.settings and _other_settings(c) == _other_settings(cell)]
+    others = _other_settings(cell, "strategy")
+    alternatives = [c for c in done if "strategy" in c.settings and _other_settings(c, "strategy") == others]
     summaries = {str(c.settings["strategy"]): c.summary for c in alternatives if c.summary is not None}
     if len(summaries) < 2:
         return cell
     return replace(cell, why=reasons(summaries).get(str(cell.settings["strategy"])))
 
 
-def _other_settings(cell: Cell) -> dict[str, Any]:
-    return {name: value for name, value in cell.settings.items() if name != "strategy"}
+def _other_settings(cell: Cell, name: str) -> dict[str, Any]:
+    return {setting: value for setting, value in cell.settings.items() if setting != name}
 
 
 def _cell(lab: Lab, settings: dict[str, Any], case: Case, tell: Tell, notes: list[str]) -> Cell:
@@ -138,15 +204,61 @@ def _cell(lab: Lab, settings: dict[str, Any], case: Case, tell: Tell, notes: lis
     title = ", ".join(f"{setting}={value}" for setting, value in public.items())
     tell(title, None)
     try:
-        trace = _saved(lab.path(_name(case)), title, notes)
-        if trace is None:
-            trace = _measured(lab, settings, case, within(tell, f"{title}: ", None))
-        summary = summarize(trace)
+        return _measured_cell(lab, settings, case, within(tell, f"{title}: ", None), notes)
     except FramepaceError as error:
         lab.clear()  # a device that failed may hold what the cell took: the next one starts from nothing
         return Cell(settings=public, error=str(error))
+
+
+def _measured_cell(lab: Lab, settings: dict[str, Any], case: Case, tell: Tell, notes: list[str]) -> Cell:
+    """The cell, with the levels that it goes through where its load has gaps."""
+    case = replace(case, workload=without_warmup(case.workload))
+    trace, gapless = _traces(lab, settings, case, tell, notes)
+    summary = summarize(trace)
     path = lab.path(_name(case))
-    return Cell(settings=public, trace=None if path is None else str(path), summary=summary)
+    return Cell(
+        settings=without_secrets(settings),
+        trace=None if path is None else str(path),
+        summary=summary,
+        settling=_settling(summary, gapless),
+    )
+
+
+def without_warmup(workload: Workload) -> Workload:
+    """The workload of a cell: with gaps between inferences they count from the first, as the run before was warm."""
+    if not _has_gaps(workload):
+        return workload
+    return replace(workload, warmup=Warmup(seconds_max=0.0))
+
+
+def _has_gaps(workload: Workload) -> bool:
+    return isinstance(workload.load, Delay) and workload.load.delay_ms > 0
+
+
+def _settling(summary: Summary, gapless: Trace | None) -> Settling | None:
+    if gapless is None:
+        return None
+    return settling(summary.frames.tiers, summarize(gapless).frames.tiers)
+
+
+def _traces(lab: Lab, settings: dict[str, Any], case: Case, tell: Tell, notes: list[str]) -> tuple[Trace, Trace | None]:
+    """The trace of a cell, and where its load has gaps the one back to back before it; those saved are read."""
+    title = ", ".join(f"{setting}={value}" for setting, value in without_secrets(settings).items())
+    trace = _saved(lab, case, title, notes)
+    if not _has_gaps(case.workload):
+        return trace or _measured(lab, settings, case, tell), None
+    closed = _back_to_back(case)
+    gapless = _saved(lab, closed, title, notes)
+    if trace is None or gapless is None:  # both: the one warms the device for the other
+        gapless = _measured(lab, settings, closed, tell)
+        trace = _measured(lab, settings, case, tell)
+    return trace, gapless
+
+
+def _back_to_back(case: Case) -> Case:
+    """The case without gaps, long enough to settle."""
+    stop = Stop(count=_BACK_TO_BACK, seconds=case.workload.stop.seconds)
+    return replace(case, workload=replace(case.workload, load=Closed(), warmup=Warmup(), stop=stop))
 
 
 def _measured(lab: Lab, settings: dict[str, Any], case: Case, tell: Tell) -> Trace:
@@ -155,8 +267,9 @@ def _measured(lab: Lab, settings: dict[str, Any], case: Case, tell: Tell) -> Tra
     return lab.run(case, where=where, name=_name(case), tell=tell)
 
 
-def _saved(path: Path | None, title: str, notes: list[str]) -> Trace | None:
-    """The trace that is in the folder `path`, if it ended as planned; one that is damaged is noted."""
+def _saved(lab: Lab, case: Case, title: str, notes: list[str]) -> Trace | None:
+    """The trace of `case` in the lab's folder, if it ended as planned; one that is damaged is noted."""
+    path = lab.path(_name(case))
     if path is None or not is_trace(path):
         return None
     try:

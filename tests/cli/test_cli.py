@@ -71,8 +71,8 @@ def test_sweep_is_a_grid_and_resumes(tmp_path: Path) -> None:
 
 
 def test_a_cell_that_fails_is_a_row_and_the_sweep_goes_on(tmp_path: Path) -> None:
-    """A size the model cannot have fails its cell alone."""
-    arguments = ("sweep", "builtin:detector", "--scope", "model", "--vary", "size=64x64,640x384", "--seconds", 0.5)
+    """A model that is not there fails its cell alone."""
+    arguments = ("sweep", "null", "--set", "backend=null", "--vary", "model=missing.onnx,null", "--seconds", 0.5)
     rows = document(framepace(*arguments, "--out", tmp_path, "--json"))["rows"]
     assert rows[0]["error"]
     assert rows[1]["error"] is None

@@ -119,6 +119,7 @@ def _registry() -> dict[str, Setting]:
 
 
 SETTINGS: Mapping[str, Setting] = _registry()
+_BUILT_IN = "builtin:"
 _FROM_PLAN = "the models of the plan"
 _CORRECT = "correct the plan, or the options that changed it"
 _WORDS = {"on": True, "off": False, "true": True, "false": False, "yes": True, "no": False, "none": None}
@@ -213,9 +214,20 @@ def _set_in_models(plan: Plan, name: str | None, setting: Setting, value: Any) -
     models = []
     for model in plan.models:
         if name in (None, model.name):
-            model = _set(model, setting.field, value)
+            model = _of_one_size(_set(model, setting.field, value), setting.field)
         models.append(model)
     return replace(plan, models=tuple(models))
+
+
+def _of_one_size(model: ModelPlan, changed: str) -> ModelPlan:
+    """The model; a built-in one, which is made for the size in its name, with that of the setting if it came last."""
+    if changed not in ("size", "model") or model.size is None or not model.model.startswith(_BUILT_IN):
+        return model
+    plain, at, _ = model.model.partition("@")
+    if changed == "model" and at:
+        return replace(model, size=None)
+    height, width = model.size
+    return replace(model, model=f"{plain}@{width}x{height}")
 
 
 def _resolve(plan: Plan, name: str) -> tuple[str | None, Setting]:

@@ -144,6 +144,21 @@ def _basic_block(net: _Net, x: str, cin: int, cout: int, stride: int) -> str:
     return net.add_relu(y, x)
 
 
+def _resnet18(height: int, width: int) -> bytes:
+    """ResNet-18 (He et al., 2015) with its batch normalisations folded away: 1.8 GMAC at 224x224, 11.7 M weights."""
+    net = _Net(6)
+    x = net.conv("images", 3, 64, k=7, stride=2)
+    x = net.op("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+    channels = 64
+    for cout, stride in ((64, 1), (128, 2), (256, 2), (512, 2)):
+        x = _basic_block(net, x, channels, cout, stride)
+        x = _basic_block(net, x, cout, cout, 1)
+        channels = cout
+    weight = net.random(channels, 1000, fan_in=channels)
+    logits = net.linear(net.pooled(x), weight, net.zeros(1000))
+    return net.finish("resnet18", ["batch", 3, height, width], [logits])
+
+
 def _resnet50(height: int, width: int) -> bytes:
     """ResNet-50 (He et al., 2015) with its batch normalisations folded away: 4.1 GMAC at 224x224, 25.5 M weights."""
     net = _Net(5)
@@ -193,6 +208,7 @@ def _membound(height: int, width: int) -> bytes:
 _NETS: dict[str, tuple[Callable[[int, int], bytes], tuple[int, int]]] = {
     "detector": (_detector, (384, 640)),
     "classifier": (_classifier, (224, 224)),
+    "resnet18": (_resnet18, (224, 224)),
     "resnet50": (_resnet50, (224, 224)),
     "manykernels": (_manykernels, (64, 64)),
     "membound": (_membound, (384, 640)),

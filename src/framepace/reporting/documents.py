@@ -26,6 +26,7 @@ from framepace.facts.finding import (
     Finding,
     Intervention,
 )
+from framepace.facts.late import Growth, LateFrames, Receipt
 from framepace.facts.model import Layer
 from framepace.facts.plan import Plan
 from framepace.facts.summary import (
@@ -39,7 +40,7 @@ from framepace.facts.summary import (
     Summary,
     Tier,
 )
-from framepace.facts.sweep import Cell, Sweep
+from framepace.facts.sweep import Cell, Settling, Sweep
 from framepace.facts.trace import Trace
 from framepace.facts.tuning import Candidate, Figures, Trial, Tuning
 from framepace.reporting.views.plan import PlanView
@@ -73,6 +74,7 @@ _KEYS: Mapping[type, Mapping[str, str]] = {
         "memory": "memory_bytes",
         "device_memory": "device_memory_bytes",
     },
+    Settling: {"level": "level_ns", "settled": "settled_ns", "back_to_back": "back_to_back_ns"},
     DeviceSummary: {"sm_clock": "sm_clock_mhz", "busy": "busy_share", "overlap": "overlap_share"},
     Layer: {"time": "time_ns"},
     Spread: {"median": "median_ns", "p99": "p99_ns"},
@@ -102,6 +104,9 @@ _KEYS: Mapping[type, Mapping[str, str]] = {
         "neighbours": "neighbours_cpu_share",
         "stages": "stages_ns",
     },
+    LateFrames: {"more": "more_ns"},
+    Growth: {"late": "late_ns", "other": "other_ns"},
+    Receipt: {"late": "latency_ns", "more": "more_ns"},
     Ceilings: {"peaks": "peaks_flops_s", "bandwidth": "bandwidth_bytes_s", "launch": "launch_ns"},
 }
 
@@ -122,6 +127,8 @@ def explain_document(explanation: Explanation, trace: str | None = None, **paths
         "met": explanation.met,
         "account": plain(explanation.account),
         "expectation": plain(explanation.expectation),
+        "late": plain(explanation.late),
+        "receipts": plain(explanation.receipts),
         "bounds": [{**plain(bound), **_distance(bound)} for bound in explanation.bounds],
         "findings": [_finding(finding) for finding in explanation.findings],
         "not_tested": plain(explanation.not_tested),
@@ -157,11 +164,13 @@ def sweep_document(sweep: Sweep) -> Document:
         "rows": rows,
         "interrupted": sweep.interrupted,
         "notes": list(sweep.notes),
+        "answers": list(sweep.answers),
     }
 
 
 def _sweep_row(cell: Cell) -> Document:
     row = {"settings": plain(cell.settings), "trace": cell.trace, "error": cell.error, "why": cell.why}
+    row["settling"] = plain(cell.settling)
     if cell.summary is not None:
         row |= _cell_numbers(cell.summary)
     return row

@@ -37,11 +37,13 @@ def demand(device: DeviceModel, network: NetworkModel, precision: str, batch: in
     usable_sms = min(sms or device.sm_count, device.sm_count)
     blocks = batch * network.blocks
     waves = math.ceil(blocks / usable_sms)
+    in_waves = waves * _block_s(device, network, precision) * 1e9
+    compute = in_waves + network.fixed_us * 1000
     return Demand(
-        compute=waves * _block_s(device, network, precision) * 1e9,
+        compute=compute,
         memory=_moved_bytes(network, precision, batch) / (device.dram_gb_s * network.dram_efficiency),
         least=network.kernels * device.kernel_us * 1000,
-        filled=blocks / (waves * usable_sms),
+        filled=_filled(blocks / (waves * usable_sms), in_waves, compute),
         part=usable_sms / device.sm_count,
         kernels=network.kernels,
         tensor=precision != "fp32",
@@ -50,11 +52,28 @@ def demand(device: DeviceModel, network: NetworkModel, precision: str, batch: in
 
 def _block_s(device: DeviceModel, network: NetworkModel, precision: str) -> float:
     """Time of the arithmetic of one thread block on one SM at the boost clock, s."""
+    arithmetic = network.gflops * 1e9 * (1 - network.fallback_share) / network.blocks
+    seconds = arithmetic / _rate(device, network, precision)
+    if precision == "int8" and network.int8_share < 1:
+        higher = arithmetic / _rate(device, network, "fp16")
+        seconds = network.int8_share * seconds + (1 - network.int8_share) * higher
+    return seconds
+
+
+def _rate(device: DeviceModel, network: NetworkModel, precision: str) -> float:
+    """Operations per second of one SM in a precision at the boost clock."""
     rate = device.peak(precision) * network.efficiency / device.sm_count
     if rate <= 0:
         able = ", ".join(name for name in _BYTES if device.peak(name) > 0)
         raise UsageError("the simulated device does not have that precision", got=precision, expected=able)
-    return network.gflops * 1e9 * (1 - network.fallback_share) / network.blocks / rate
+    return rate
+
+
+def _filled(in_waves: float, waves_ns: float, compute_ns: float) -> float:
+    """The share of the SMs that blocks occupy on average; layers that no batch makes longer occupy one SM or two."""
+    if not compute_ns:
+        return in_waves
+    return in_waves * waves_ns / compute_ns
 
 
 def _moved_bytes(network: NetworkModel, precision: str, batch: int) -> float:

@@ -16,8 +16,9 @@ _BAND_C = 5.0  # under its limit, in which the device begins to hold the tempera
 class Governor:
     """Clock, power and temperature of one device.
 
-    The clock goes to a target with bounded speed: boost under load; in proportion to the load (averaged) under
-    `load_share`, as Linux's schedutil does; idle after `idle_delay_ms` without work. Power is
+    The clock goes to a target with bounded speed: boost under load; under a load that would take less than `load_share`
+    of the time at boost, for `load_hold_ms` and longer, the clock at which it takes that share, as Linux's schedutil
+    does; idle after `idle_delay_ms` without work. Power is
     idle + dynamic * activity * (clock / boost)^exponent; its average is held under the limit by the clock at which the
     average activity would just fit. Temperature follows power with one time constant.
     """
@@ -32,6 +33,7 @@ class Governor:
         self._clock = float(model.boost_mhz)
         self._load = 1.0
         self._idle_ms = 0.0
+        self._light_ms = 0.0
         self._activity = 0.0
         self._load_weight = self._weight(model.load_window_ms)
         self._power_weight = self._weight(model.power_window_ms)
@@ -40,19 +42,29 @@ class Governor:
     def tick(self, busy: float, sm: float, dram: float) -> None:
         """Advance by one tick; the device was `busy`, its SMs and memory active for these shares of the tick."""
         self._spend(sm, dram)
-        self._load += (busy - self._load) * self._load_weight
-        self._idle_ms += self._model.tick_ms
-        if busy:
-            self._idle_ms = 0.0
+        self._count_load(busy)
         wanted = self._wanted()
         fits = self._fitting()
         cool = self._cooling()
-        self._move(min(wanted, fits, cool))
+        self._move(min(wanted, fits, cool), follows_load=wanted <= min(fits, cool))
         self.reasons = self._limits(wanted, fits, cool)
 
-    def _move(self, target: float) -> None:
-        """Let the clock go towards `target`, as far as it can in a tick."""
+    def _count_load(self, busy: float) -> None:
+        """Average the load, as the share of the time that it would take at boost; count how long it has been light."""
+        model = self._model
+        self._load += (busy * self.mhz / model.boost_mhz - self._load) * self._load_weight
+        self._light_ms += model.tick_ms
+        if self._load >= model.load_share:
+            self._light_ms = 0.0
+        self._idle_ms += model.tick_ms
+        if busy:
+            self._idle_ms = 0.0
+
+    def _move(self, target: float, follows_load: bool) -> None:
+        """Let the clock go towards `target`, as far as it can in a tick; slowly where it follows a light load."""
         lowest = self._clock - self._stride(self._model.fall_ms)
+        if follows_load and self._model.load_fall_ms:
+            lowest = self._evenly_slower()
         highest = self._clock + self._stride(self._model.rise_ms)
         self._clock = min(max(target, lowest), highest)
         self.mhz = self._stepped()
@@ -84,7 +96,7 @@ class Governor:
         model = self._model
         if model.idle_delay_ms and self._idle_ms >= model.idle_delay_ms:
             return model.idle_mhz
-        if model.load_share and self._load < model.load_share:
+        if self._light_ms > model.load_hold_ms:
             return max(model.base_mhz, model.boost_mhz * self._load / model.load_share)
         return model.boost_mhz
 
@@ -125,6 +137,12 @@ class Governor:
         if not ms:
             return math.inf
         return (model.boost_mhz - model.idle_mhz) * model.tick_ms / ms
+
+    def _evenly_slower(self) -> float:
+        """The clock after a tick of a fall in which the time of an inference rises evenly."""
+        model = self._model
+        range_us = 1 / model.idle_mhz - 1 / model.boost_mhz
+        return 1 / (1 / self._clock + range_us * model.tick_ms / model.load_fall_ms)
 
     def _weight(self, ms: float) -> float:
         """The weight of a new tick in an average with the time constant `ms`."""

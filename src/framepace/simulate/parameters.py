@@ -51,9 +51,13 @@ class DeviceModel(Fact, frozen=True, kw_only=True):
     step_mhz: Annotated[int, _least(1, "step of the SM clock")] = 15
     idle_delay_ms: Annotated[float, _least(0, "time without work after which the clock falls to idle; 0: never")] = 0.0
     load_share: Annotated[
-        float, _share("share of the time busy under which the clock falls in proportion; 0: never")
+        float, _share("share of the time busy that the clock falls to reach under a lighter load; 0: never")
     ] = 0.0
-    load_window_ms: Annotated[float, _least(0, "time constant over which that share is averaged")] = 0.0
+    load_hold_ms: Annotated[float, _least(0, "time for which the load stays lighter before the clock falls")] = 0.0
+    load_fall_ms: Annotated[
+        float, _least(0, "time in which it then falls from boost to idle, latency rising evenly; 0: as fall_ms")
+    ] = 0.0
+    load_window_ms: Annotated[float, _least(0, "time constant over which the load is averaged")] = 0.0
     fall_ms: Annotated[float, _least(0, "time in which the clock falls from boost to idle")] = 0.0
     rise_ms: Annotated[float, _least(0, "time in which the clock rises from idle to boost")] = 0.0
 
@@ -115,7 +119,9 @@ class NetworkModel(Fact, frozen=True, kw_only=True):
     mbytes: Annotated[float, _least(0, "activations that one item reads and writes in fp32 (10^6 bytes)")] = 20.0
     weights_mb: Annotated[float, _least(0, "weights that each inference reads in fp32 (10^6 bytes)")] = 10.0
     blocks: Annotated[float, _above(0, "thread blocks of a kernel for one item, on average")] = 100.0
+    fixed_us: Annotated[float, _least(0, "time at the boost clock of layers that no batch makes longer")] = 0.0
     efficiency: Annotated[float, Meta(gt=0, le=1, description="share of the peak arithmetic that is reached")] = 0.5
+    int8_share: Annotated[float, _share("share of the arithmetic that runs in int8 where the plan says so")] = 1.0
     dram_efficiency: Annotated[float, Meta(gt=0, le=1, description="share of the memory bandwidth that is reached")] = (
         0.8
     )

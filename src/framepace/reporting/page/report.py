@@ -108,4 +108,5 @@ def _add_sweep(document: Document, sweep: Sweep) -> None:
     rows = [(*row.settings, *((row.error,) if row.error else row.texts)) for row in view.rows]
     note = tag("p", "The sweep was interrupted; these cells are complete.") if view.interrupted else ""
     cells = grid([*view.names, *view.numbers], rows) + pairs(view.reasons)
-    document.add(f'<section id="sweep"><h2>Sweep</h2>{note}{figure}{cells}</section>')
+    answers = "".join(tag("p", answer) for answer in view.answers)
+    document.add(f'<section id="sweep"><h2>Sweep</h2>{note}{answers}{figure}{cells}</section>')

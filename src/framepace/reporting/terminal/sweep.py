@@ -12,8 +12,9 @@ from framepace.facts.sweep import Sweep
 from framepace.reporting.terminal.layout import columns, show_notes, table
 from framepace.reporting.views.sweep import CellRow, SweepView, sweep_view
 
-_BRIGHT = ("p50", "p99", "fps")
+_BRIGHT = ("p50", "p99", "fps", "settled", "back to back")
 _LEAST_WANTED = ("CPU per frame", "over budget")
+_TWO_LINES = {"back to back": "back to\nback", "gap costs": "gap\ncosts"}
 _PADDING = 2  # cells after each column
 
 
@@ -30,6 +31,8 @@ def show_sweep(out: Console, sweep: Sweep) -> None:
         out.print(Text(f"no room for: {', '.join(hidden)} (a wider terminal or --json has them)", style="dim"))
     _show_errors(out, view)
     _show_reasons(out, view.reasons)
+    for answer in view.answers:
+        out.print(Text(answer, style="bold"))
     show_notes(out, view.notes)
     if view.interrupted:
         out.print(
@@ -45,7 +48,7 @@ def _cells(view: SweepView, shown: Sequence[str]) -> Table:
     for name in view.names:
         made.add_column(Text(name), justify="right", no_wrap=True)
     for name in shown:
-        made.add_column(name, justify="right", no_wrap=True, style=None if name in _BRIGHT else "dim")
+        made.add_column(_header(name), justify="right", no_wrap=True, style=None if name in _BRIGHT else "dim")
     for row in view.rows:
         texts = dict(zip(view.numbers, _number_texts(row), strict=True))
         style = _style(row)
@@ -78,9 +81,14 @@ def _fitting(view: SweepView, width: int) -> list[str]:
     return [name for name in view.numbers if name in chosen]
 
 
+def _header(name: str) -> str:
+    """The head of a column, in two lines where the numbers below it are short."""
+    return _TWO_LINES.get(name, name)
+
+
 def _width(name: str, texts: Iterable[str]) -> int:
     """Cells of a column."""
-    return max(len(name), *map(len, texts), 0) + _PADDING
+    return max(*map(len, _header(name).split("\n")), *map(len, texts), 0) + _PADDING
 
 
 def _show_errors(out: Console, view: SweepView) -> None:

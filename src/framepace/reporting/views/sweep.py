@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from framepace.errors import ADVICE
 from framepace.facts import settings
 from framepace.facts.device import DeviceSummary
-from framepace.facts.summary import Cost, Summary
-from framepace.facts.sweep import Cell, Sweep
+from framepace.facts.summary import Cost, Summary, TierKind
+from framepace.facts.sweep import Cell, Settling, Sweep
 from framepace.reporting.views.text import optional, share
 from framepace.units import NS_PER_S, format_bytes, format_ms, format_quantity
 
 NUMBERS = ("p50", "p99", "fps", "CPU per frame", "over budget")
 DEVICE_NUMBERS = ("kernels", "SM MHz", "W", "overlap", "SM", "DRAM")
+_REFUSED = "few samples"
+SETTLING = ("level", "jump", "settle", "settled", "back to back", "gap costs")  # with a gap after each inference
 COSTS = ("wall", "at once", "cores", "memory", "device memory", "start-up")  # and each model's time, with strategies
+_CHANGES: Mapping[TierKind, str] = {"level": "jump", "ramp": "ramp"}
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class SweepView:
     """A sweep as a table; `numbers` names its columns after the settings.
 
     `axis` is the first numeric setting that varies, over which a figure can be drawn; else None. `reasons` are pairs
-    of a cell's settings and a sentence, where the strategy varies.
+    of a cell's settings and a sentence, where the strategy varies; `answers` are what the cells say together.
     """
 
     names: tuple[str, ...]
@@ -46,6 +49,7 @@ class SweepView:
     interrupted: bool
     notes: tuple[str, ...]
     reasons: tuple[tuple[str, str], ...] = ()
+    answers: tuple[str, ...] = ()
 
 
 def sweep_view(sweep: Sweep) -> SweepView:
@@ -61,6 +65,7 @@ def sweep_view(sweep: Sweep) -> SweepView:
         interrupted=sweep.interrupted,
         notes=sweep.notes,
         reasons=tuple((", ".join(_settings(cell, names)), cell.why) for cell in sweep.cells if cell.why),
+        answers=sweep.answers,
     )
 
 
@@ -72,13 +77,19 @@ def _axis(grid: Mapping[str, Sequence[str]]) -> int | None:
 
 
 def _numbers_with_text(rows: Sequence[Mapping[str, str]]) -> tuple[str, ...]:
-    """Names of the columns: those that all sweeps have, then those that any cell has a text for."""
-    others = [name for row in rows for name, text in row.items() if text]
-    return tuple(dict.fromkeys([*NUMBERS, *others]))
+    """Names of the columns: those that all sweeps have, then those that any cell has a text for.
+
+    With gaps only the latter: the levels come first, and a series of several levels may have no percentiles.
+    """
+    filled = dict.fromkeys(name for row in rows for name, text in row.items() if text)
+    if SETTLING[0] in filled:
+        return tuple(filled)
+    return tuple(dict.fromkeys([*NUMBERS, *filled]))
 
 
 def _settings(cell: Cell, names: Sequence[str]) -> tuple[str, ...]:
-    return tuple(settings.text({name: cell.settings.get(name)}).partition("=")[2] for name in names)
+    texts = (settings.text({name: cell.settings.get(name)}).partition("=")[2] for name in names)
+    return tuple(text.removeprefix("builtin:") for text in texts)
 
 
 def _row(cell: Cell, texts: Mapping[str, str], names: Sequence[str], numbers: Sequence[str]) -> CellRow:
@@ -111,10 +122,32 @@ def _texts(cell: Cell, with_costs: bool) -> dict[str, str]:
     summary = cell.summary
     if summary is None:
         return {}
-    texts = dict(_numbers(summary))
+    texts = {}
+    if cell.settling is not None:
+        texts |= _settling(cell.settling)
+    texts |= {name: text for name, text in _numbers(summary) if text != _REFUSED or cell.settling is None}
     if with_costs and summary.cost is not None:
         texts |= _costs(summary.cost, summary.seconds)
     return texts
+
+
+def _settling(levels: Settling) -> dict[str, str]:
+    """Texts of SETTLING: levels, and the requests at which the first one ends and the last one begins."""
+    jump = "none"
+    settle = optional(levels.settle, str) or "not yet"
+    if levels.jump is None:
+        settle = "at once"
+    else:
+        jump = f"{levels.jump} {_CHANGES[levels.change or 'level']}"
+    values = (
+        format_ms(levels.level),
+        jump,
+        settle,
+        format_ms(levels.settled),
+        format_ms(levels.back_to_back),
+        f"{100 * levels.cost:+.0f} %",
+    )
+    return dict(zip(SETTLING, values, strict=True))
 
 
 def _costs(cost: Cost, seconds: float) -> dict[str, str]:
@@ -131,7 +164,7 @@ def _costs(cost: Cost, seconds: float) -> dict[str, str]:
 
 def _numbers(summary: Summary) -> Iterator[tuple[str, str]]:
     yield "p50", optional(_percentile(summary, 50), format_ms)
-    yield "p99", optional(_percentile(summary, 99), format_ms) or "few samples"
+    yield "p99", optional(_percentile(summary, 99), format_ms) or _REFUSED
     yield "fps", format_quantity(summary.throughput, "")
     yield "CPU per frame", optional(summary.process_cpu, format_ms)
     yield "over budget", optional(summary.missed, share)

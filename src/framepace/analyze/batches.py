@@ -1,0 +1,66 @@
+"""How the time of an inference grows with its batch: time per image, the knee, and what batching can bring. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from framepace.facts.sweep import BatchScaling
+from framepace.units import format_ms
+
+_NEAR = 0.05  # of the best time per image: from there on a larger batch brings little
+_LITTLE = 1.5  # times the images per second, below which batches do not scale
+
+
+def batch_scaling(per_image: Mapping[int, float]) -> BatchScaling | None:
+    """Knee, gain and fixed part of times per image (ns) by batch; None of fewer than two batches.
+
+    The time of a batch of n is taken as fixed + n * added (least squares, relative): all that batching can save is the
+    fixed part.
+    """
+    batches = sorted(per_image)
+    if len(batches) < 2:
+        return None
+    best = min(per_image.values())
+    knee = next(batch for batch in batches if per_image[batch] <= best * (1 + _NEAR))
+    return BatchScaling(
+        smallest=batches[0],
+        largest=batches[-1],
+        per_image=dict(per_image),
+        knee=knee,
+        gain=per_image[batches[0]] / per_image[batches[-1]],
+        added_share=_added_share(per_image),
+    )
+
+
+def _added_share(per_image: Mapping[int, float]) -> float:
+    """The share of the time of one image that every further image of a batch adds."""
+    batches = np.array(list(per_image), dtype=np.float64)
+    times = batches * np.array(list(per_image.values()))
+    terms = np.stack([np.ones(len(batches)), batches], axis=1) / times[:, None]
+    fixed, added = np.linalg.lstsq(terms, np.ones(len(batches)), rcond=None)[0]
+    return float(min(1.0, max(0.0, added / (fixed + added))))
+
+
+def batch_sentence(scaling: BatchScaling, sm_activity: float | None = None) -> str:
+    """What the times say: how much of the device one image takes, what a batch brings, and where that ends.
+
+    Args:
+        sm_activity: share of the SMs that the smallest batch kept busy, where the device reports it.
+    """
+    first = scaling.per_image[scaling.smallest]
+    last = scaling.per_image[scaling.largest]
+    times = f"{format_ms(first)} per image at batch {scaling.smallest}, {format_ms(last, first)} at {scaling.largest}"
+    gain = f"a batch of {scaling.largest} brings {scaling.gain:.2f}x"
+    if scaling.gain >= _LITTLE:
+        return f"{times}: {gain}; from batch {scaling.knee} on a larger one brings under 5 %"
+    return f"{_fills(scaling, sm_activity)}; {gain} ({times}); from batch {scaling.knee} on it is under 5 %"
+
+
+def _fills(scaling: BatchScaling, sm_activity: float | None) -> str:
+    """How full the device is with the smallest batch: by its counters, else by what each image adds."""
+    image = "one image" if scaling.smallest == 1 else f"a batch of {scaling.smallest}"
+    if sm_activity is not None:
+        return f"{image} fills {sm_activity:.0%} of the device"
+    return f"{scaling.added_share:.0%} of the time of one image is work that every further image adds"

@@ -1,0 +1,128 @@
+"""The rows of docs/cases/seeds.md: what the documents measured, from the simulated device in virtual time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from framepace.analyze.batches import batch_scaling, batch_sentence
+from framepace.analyze.settling import gap_sentence, settling
+from framepace.analyze.stages import frames
+from framepace.analyze.tiers import find_tiers
+from framepace.facts.sweep import Settling
+from framepace.facts.workload import Closed, Delay
+from tests.doubles.simulation import MS, run
+
+# One set of parameters of the device, the preset 't4', and two networks: operations and thread blocks of ResNet-18 and
+# ResNet-50, 0.4 of them in int8 where the plan says so.
+LARGE: dict[str, dict[str, Any]] = {
+    "1024x576": {"kernels": 72, "gflops": 96.09, "mbytes": 1854, "weights_mb": 102, "blocks": 546.6},
+    "768x448": {"kernels": 72, "gflops": 56.06, "mbytes": 1082, "weights_mb": 102, "blocks": 318.9},
+}
+SMALL: dict[str, dict[str, Any]] = {
+    "1024x576": {"kernels": 31, "gflops": 42.64, "mbytes": 374, "weights_mb": 47, "blocks": 411.0},
+    "768x448": {"kernels": 31, "gflops": 24.87, "mbytes": 218, "weights_mb": 47, "blocks": 239.8},
+}
+COMMON: dict[str, Any] = {"device": "t4", "efficiency": 0.082, "int8_share": 0.4}
+# The author's tables, ms and requests: back to back, settled with 20 ms between inferences, jump (None: no tiers).
+SEED = {
+    ("small", "1024x576", "fp16"): (8.2, 12.2, 50),
+    ("small", "1024x576", "int8"): (7.2, 12.1, 60),
+    ("large", "1024x576", "fp16"): (19.8, 16.8, None),
+    ("large", "1024x576", "int8"): (15.2, 13.2, None),
+    ("small", "768x448", "fp16"): (5.4, 11.4, 60),
+    ("small", "768x448", "int8"): (4.7, 10.1, 60),
+    ("large", "768x448", "fp16"): (12.6, 12.4, 50),
+    ("large", "768x448", "int8"): (9.9, 12.4, 60),
+}
+
+
+def gaps(network: str, size: str, precision: str, delay_ms: float = 20, **device: Any) -> Settling:
+    """One cell: back to back, and then with a gap after each inference."""
+    options = {**COMMON, **{"small": SMALL, "large": LARGE}[network][size], **device}
+    fields = {"graph": True, "precision": precision, "spinning": False}
+    latencies = [
+        frames(run(options, load, count, fields=fields))["latency"]
+        for load, count in ((Delay(delay_ms=delay_ms), 280), (Closed(), 80))
+    ]
+    with_gaps, closed = map(find_tiers, latencies)
+    cell = settling(with_gaps, closed)
+    assert cell is not None
+    return cell
+
+
+@pytest.fixture(scope="module")
+def table() -> dict[tuple[str, str, str], Settling]:
+    """All eight cells."""
+    return {cell: gaps(*cell) for cell in SEED}
+
+
+def test_a_gap_makes_the_small_network_slower_and_the_large_one_faster(table: dict[Any, Settling]) -> None:
+    """The sign of the effect is the author's in 8 of 8 cells: the clock falls, or a power limit is not reached."""
+    for cell, (closed, settled, _) in SEED.items():
+        assert (table[cell].cost > 0) == (settled > closed), cell
+    assert gap_sentence(list(table.values())).startswith("with gaps, slower than back to back in 5, faster in 3")
+
+
+def test_the_settled_levels_are_the_authors_within_a_quarter(table: dict[Any, Settling]) -> None:
+    """So are the times back to back."""
+    for cell, (closed, settled, _) in SEED.items():
+        assert table[cell].settled / MS == pytest.approx(settled, rel=0.25)
+        assert table[cell].back_to_back / MS == pytest.approx(closed, rel=0.25)
+
+
+def test_the_jumps_come_where_the_author_saw_them(table: dict[Any, Settling]) -> None:
+    """Two cells have no tiers; in the others the first level ends within a quarter of the request the author counted,
+    and on average sooner where he counted fewer.
+    """
+    jumps: dict[int, list[int]] = {50: [], 60: []}
+    for cell, (_, _, jump) in SEED.items():
+        found = table[cell].jump
+        assert (found is None) == (jump is None), cell
+        if found is not None and jump is not None:
+            assert found == pytest.approx(jump, rel=0.25)
+            jumps[jump].append(found)
+    assert sum(jumps[50]) / len(jumps[50]) < sum(jumps[60]) / len(jumps[60])
+
+
+def test_a_longer_delay_brings_the_jump_sooner_and_a_higher_level_and_a_short_one_none() -> None:
+    """5 ms: no tiers; 20 ms; 40 ms: fewer requests on the first level; the large network then has tiers as well."""
+    short, middle, long = (gaps("small", "1024x576", "int8", delay_ms) for delay_ms in (5, 20, 40))
+    assert short.jump is None
+    assert middle.jump is not None
+    assert long.jump is not None
+    assert long.jump < middle.jump
+    assert long.settled > middle.settled
+    assert gaps("large", "1024x576", "int8", 60).jump is not None
+
+
+def test_a_jump_is_a_jump_and_a_ramp_a_ramp() -> None:
+    """A clock that falls at once ends the first level in a step, one that takes seconds in a ramp."""
+    at_once = gaps("small", "768x448", "int8", load_fall_ms=0, fall_ms=0)
+    slowly = gaps("small", "768x448", "int8")
+    assert (at_once.change, slowly.change) == ("level", "ramp")
+
+
+# The Xavier's table: 8.9 ms that every image adds, and 2.3 ms of layers that no batch makes longer.
+XAVIER: dict[str, Any] = {
+    "device": "xavier", "jitter": 0, "kernels": 60, "gflops": 6.28, "efficiency": 0.5, "mbytes": 30, "weights_mb": 5,
+    "blocks": 160, "fixed_us": 2320, "power_limit_w": 0,
+}  # fmt: skip
+XAVIER_MS = {1: 11.23, 2: 20.39, 4: 38.73, 8: 74.11, 32: 287.30}
+
+
+def test_the_batches_of_the_xavier_are_there_within_five_per_cent_and_the_sentence_says_why() -> None:
+    """11.23 to 287.3 ms; a batch of 32 brings 1.25x, and most of the time of one image is what each image adds."""
+    from framepace.facts.plan import Batching
+    from tests.doubles.simulation import alone
+
+    times = {batch: alone(XAVIER, batch, batch=Batching(max=32), graph=True) for batch in XAVIER_MS}
+    for batch, ms in XAVIER_MS.items():
+        assert times[batch] / MS == pytest.approx(ms, rel=0.05)
+    scaling = batch_scaling({batch: ns / batch for batch, ns in times.items()})
+    assert scaling is not None
+    assert scaling.gain == pytest.approx(1.25, abs=0.01)
+    assert scaling.knee == 8
+    assert "work that every further image adds; a batch of 32 brings 1.25x" in batch_sentence(scaling)
+    assert batch_sentence(scaling, 0.98).startswith("one image fills 98% of the device; a batch of 32 brings 1.25x")
