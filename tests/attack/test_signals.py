@@ -297,6 +297,33 @@ def test_what_the_system_refuses_is_a_sentence(tmp_path: Path, limit: str, value
             assert all(word in command.err for word in words), command.err
 
 
+def in_a_namespace(folder: Path, mount: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command after `mount` in a mount namespace of its own; skips where that is not allowed."""
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode:
+        pytest.skip("only root may make mount namespaces here")
+    script = f'{mount} && exec {sys.executable} -m framepace "$@"'
+    command = ["unshare", "--mount", "bash", "-c", script, "bash", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("mount", ["mount -t tmpfs -o size=64k none /dev/shm", "mount -t tmpfs -o ro none /dev/shm"])
+def test_pictures_for_other_processes_need_no_dev_shm(tmp_path: Path, mount: str) -> None:
+    """Neither room in it nor the right to write to it; it was a SIGBUS."""
+    pictures = ("builtin:classifier@512x512", "--set", "backend=null", "--set", "strategy=processes", "--fps", "20")
+    end = in_a_namespace(tmp_path, mount, "bench", *pictures, "--seconds", "0.5")
+    assert end.returncode == 0, end.stderr
+
+
+@pytest.mark.long
+def test_without_proc_there_is_a_sentence(tmp_path: Path) -> None:
+    """Which says what is missing."""
+    end = in_a_namespace(tmp_path, "mount -t tmpfs none /proc", "doctor")
+    assert end.returncode == 2
+    assert "mount /proc" in end.stderr
+    assert "Traceback" not in end.stderr
+
+
 def test_onnx_runtime_leaves_no_telemetry(tmp_path: Path) -> None:
     """Its own is switched off: no file of it in the user's folders."""
     environment = {**os.environ, "HOME": str(tmp_path / "home"), "FRAMEPACE_CACHE": str(tmp_path / "cache")}

@@ -81,7 +81,7 @@ def test_a_plan_that_cannot_be_saved_is_still_the_answer(tmp_path: Path, monkeyp
             folder.path.write_text("mine")
 
     monkeypatch.setattr(OutputFolder, "release", taken_away)
-    result = api.tune(case(), fps=100, p99_ms=33, cameras=1, vary=GRID, out=tmp_path / "t", time_limit=30)
+    result = api.tune(case(), fps=100, p99_ms=33, cameras=1, vary={"batch": (1,)}, out=tmp_path / "t", time_limit=30)
     assert result.plan is not None
     assert any("plan and report were not saved" in note for note in result.notes)
     assert (tmp_path / "t").read_text() == "mine"

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from framepace import api
 from framepace.cli.app import app
 from framepace.clock.virtual import VirtualClock
-from framepace.errors import BackendError, FramepaceError, StoreError
+from framepace.errors import FramepaceError, NothingSucceeded, StoreError
 from framepace.facts.accuracy import Agreement, Gate, OutputAgreement
 from framepace.facts.settings import Case, apply
 from framepace.facts.tuning import Goal, Trial, Tuning, carried, tried
@@ -114,7 +114,7 @@ def test_a_candidate_that_fails_fails_alone() -> None:
 def test_nothing_to_measure_is_an_error() -> None:
     """Where every plan fails, the first error is told."""
     case = apply(simulated("t4"), {"option.device": "nonsense"})
-    with pytest.raises(BackendError, match="nonsense"):
+    with pytest.raises(NothingSucceeded, match="nonsense"):
         tune(case, GOAL, grid={"batch": (1, 4)})
 
 
