@@ -1,0 +1,373 @@
+"""Networks of torchvision, timm and transformers with random weights, exported as people export them.
+
+    python bench/network_exports.py FOLDER [NAME ...]
+
+Run it with a Python that has these packages; `bench/networks.py` then measures what is in FOLDER. What is there already
+is left as it is. Weights are random: what is asked is whether the network runs and gives the library's answers.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+OPSET = 17
+_LIBRARIES: list[Any] = []  # what they declare goes with them
+SIDE = 224
+
+
+@dataclass(frozen=True)
+class Export:
+    """A network, the inputs it is exported with, and their names with the names of their open dimensions."""
+
+    make: Callable[[], Any]
+    shapes: tuple[tuple[int, ...], ...] = ((1, 3, SIDE, SIDE),)
+    inputs: tuple[str, ...] = ("images",)
+    outputs: tuple[str, ...] = ("out",)
+    open_axes: dict[str, dict[int, str]] | None = None
+    whole_numbers: frozenset[str] = frozenset()
+    tracing: bool = True
+
+
+BATCH: dict[str, dict[int, str]] = {"images": {0: "batch"}}
+ANY_SIZE: dict[str, dict[int, str]] = {"images": {0: "batch", 2: "height", 3: "width"}}
+TOKENS: dict[str, dict[int, str]] = {
+    "input_ids": {0: "batch", 1: "tokens"},
+    "attention_mask": {0: "batch", 1: "tokens"},
+}
+
+
+def torchvision(name: str, **options: Any) -> Any:
+    """A network of torchvision."""
+    return import_module("torchvision.models").get_model(name, weights=None, weights_backbone=None, **options)
+
+
+def classifier(name: str) -> Any:
+    """A network of torchvision that has no backbone of its own."""
+    return import_module("torchvision.models").get_model(name, weights=None)
+
+
+def timm(name: str) -> Any:
+    """A network of timm."""
+    return import_module("timm").create_model(name, pretrained=False)
+
+
+def transformer(kind: str, config: str, **sizes: Any) -> Any:
+    """A network of transformers of a small configuration; plain attention, as the tracing exporter knows it."""
+    library = import_module("transformers")
+    made = getattr(library, config)(**sizes)
+    made.return_dict = False
+    made._attn_implementation = "eager"
+    return getattr(library, kind)(made)
+
+
+def detector(name: str, side: int) -> Any:
+    """A detector of torchvision at one size, its outputs in an order that exporters can name."""
+    torch = import_module("torch")
+    network = torchvision(name)
+
+    class Detector(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, images: Any) -> Any:
+            result = self.network(images)
+            first = result[0] if isinstance(result, list | tuple) else result
+            return tuple(first.values())
+
+    return Detector()
+
+
+def segmenter(name: str) -> Any:
+    """A segmentation network of torchvision, its one output."""
+    return _picking(torchvision(name), "out")
+
+
+def _picking(network: Any, key: str) -> Any:
+    torch = import_module("torch")
+
+    class Picking(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, images: Any) -> Any:
+            return self.network(images)[key]
+
+    return Picking()
+
+
+def flow() -> Any:
+    """RAFT with few updates: two pictures."""
+    torch = import_module("torch")
+    network = classifier("raft_small")
+
+    class Flow(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, first: Any, second: Any) -> Any:
+            return self.network(first, second, num_flow_updates=2)[-1]
+
+    return Flow()
+
+
+def recurrent(kind: str, batch_first: bool = False) -> Any:
+    """An LSTM or GRU over features of audio or text, with its state as inputs and outputs."""
+    torch = import_module("torch")
+    network = getattr(torch.nn, kind)(80, 64, num_layers=2, batch_first=batch_first)
+
+    class Recurrent(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, x: Any, *state: Any) -> Any:
+            if kind == "LSTM":
+                y, (h, c) = self.network(x, state)
+                return y, h, c
+            return self.network(x, *state)
+
+    return Recurrent()
+
+
+def decoder() -> Any:
+    """GPT-2 of two layers with its caches as inputs and outputs."""
+    torch = import_module("torch")
+    library = import_module("transformers")
+    config = library.GPT2Config(n_layer=2, n_embd=64, n_head=4, vocab_size=1000, n_positions=128)
+    config._attn_implementation = "eager"
+    network = library.GPT2LMHeadModel(config)
+
+    class Decoder(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, ids: Any, *caches: Any) -> Any:
+            cache = library.DynamicCache(list(zip(caches[::2], caches[1::2], strict=True)))
+            result = self.network(ids, past_key_values=cache, use_cache=True)
+            layers = [part for layer in result.past_key_values.layers for part in (layer.keys, layer.values)]
+            return (result.logits, *layers)
+
+    return Decoder()
+
+
+def _text(kind: str, config: str, **sizes: Any) -> Export:
+    """A network of tokens and their mask."""
+    return Export(
+        partial(transformer, kind, config, **sizes),
+        ((1, 16), (1, 16)),
+        ("input_ids", "attention_mask"),
+        open_axes=TOKENS,
+        whole_numbers=frozenset(TOKENS),
+    )
+
+
+def _caches(layers: int) -> Export:
+    names = tuple(f"past_{part}_{layer}" for layer in range(layers) for part in ("key", "value"))
+    outputs = tuple(name.replace("past", "present") for name in names)
+    axes: dict[str, dict[int, str]] = {name: {0: "batch", 2: "past"} for name in names}
+    return Export(
+        decoder,
+        ((1, 1), *[(1, 4, 8, 16)] * (2 * layers)),
+        ("ids", *names),
+        ("logits", *outputs),
+        {"ids": {0: "batch", 1: "tokens"}, **axes},
+        frozenset({"ids"}),
+    )
+
+
+_TINY = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
+_CLASSIFIERS = (
+    "resnet18", "mobilenet_v3_large", "efficientnet_b0", "densenet121", "shufflenet_v2_x1_0", "squeezenet1_1",
+    "regnet_y_400mf", "convnext_tiny", "mnasnet0_5", "googlenet", "vit_b_16", "swin_t", "swin_v2_t",
+)  # fmt: skip
+_TIMM = (
+    "vit_tiny_patch16_224", "deit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "mobilevit_s", "edgenext_x_small",
+    "convnextv2_atto", "repvgg_a0", "ghostnet_100", "mobilenetv4_conv_small", "levit_128s", "efficientvit_b0",
+    "poolformer_s12", "mixer_s32_224", "fastvit_t8",
+)  # fmt: skip
+
+EXPORTS: dict[str, Export] = {
+    **{f"torchvision-{name}": Export(partial(classifier, name), open_axes=BATCH) for name in _CLASSIFIERS},
+    **{f"timm-{name}": Export(partial(timm, name), open_axes=BATCH) for name in _TIMM},
+    "torchvision-resnet18-dynamo": Export(partial(classifier, "resnet18"), tracing=False),
+    "torchvision-fasterrcnn": Export(
+        partial(detector, "fasterrcnn_mobilenet_v3_large_320_fpn", 320),
+        ((1, 3, 320, 320),),
+        outputs=("boxes", "labels", "scores"),
+    ),
+    "torchvision-ssdlite": Export(
+        partial(detector, "ssdlite320_mobilenet_v3_large", 320),
+        ((1, 3, 320, 320),),
+        outputs=("boxes", "scores", "labels"),
+    ),
+    "torchvision-keypoints": Export(
+        partial(detector, "keypointrcnn_resnet50_fpn", 320),
+        ((1, 3, 320, 320),),
+        outputs=("boxes", "labels", "scores", "keypoints", "keypoint_scores"),
+    ),
+    "torchvision-deeplab": Export(partial(segmenter, "deeplabv3_mobilenet_v3_large"), open_axes=ANY_SIZE),
+    "torchvision-lraspp": Export(partial(segmenter, "lraspp_mobilenet_v3_large"), open_axes=ANY_SIZE),
+    "torchvision-raft": Export(flow, ((1, 3, 128, 160),) * 2, ("first", "second")),
+    "torchvision-r3d-18": Export(partial(classifier, "r3d_18"), ((1, 3, 16, 112, 112),), ("clip",)),
+    "torchvision-s3d": Export(
+        partial(classifier, "s3d"), ((1, 3, 16, 112, 112),), ("clip",), open_axes={"clip": {0: "batch"}}
+    ),
+    "torch-lstm": Export(
+        partial(recurrent, "LSTM"),
+        ((10, 1, 80), (2, 1, 64), (2, 1, 64)),
+        ("x", "h", "c"),
+        ("y", "h_out", "c_out"),
+        {"x": {0: "time", 1: "batch"}, "h": {1: "batch"}, "c": {1: "batch"}},
+    ),
+    "torch-gru": Export(
+        partial(recurrent, "GRU", batch_first=True),
+        ((1, 10, 80), (2, 1, 64)),
+        ("x", "h"),
+        ("y", "h_out"),
+        {"x": {0: "batch", 1: "time"}, "h": {1: "batch"}},
+    ),
+    "transformers-bert": _text("BertModel", "BertConfig", vocab_size=1000, **_TINY),
+    "transformers-distilbert": _text(
+        "DistilBertModel", "DistilBertConfig", vocab_size=1000, dim=64, n_layers=2, n_heads=4, hidden_dim=128
+    ),
+    "transformers-gpt2-caches": _caches(2),
+    "transformers-vit": Export(
+        partial(transformer, "ViTModel", "ViTConfig", **_TINY),
+        inputs=("pixel_values",),
+        open_axes={"pixel_values": {0: "batch"}},
+    ),
+    "transformers-dinov2": Export(
+        partial(transformer, "Dinov2Model", "Dinov2Config", hidden_size=64, num_hidden_layers=2, num_attention_heads=4),
+        inputs=("pixel_values",),
+        open_axes={"pixel_values": {0: "batch", 2: "height", 3: "width"}},
+    ),
+    "transformers-segformer": Export(
+        partial(transformer, "SegformerForSemanticSegmentation", "SegformerConfig"),
+        inputs=("pixel_values",),
+        open_axes={"pixel_values": {0: "batch", 2: "height", 3: "width"}},
+    ),
+    "transformers-yolos": Export(
+        partial(transformer, "YolosForObjectDetection", "YolosConfig", image_size=[SIDE, SIDE], **_TINY),
+        inputs=("pixel_values",),
+        open_axes={"pixel_values": {0: "batch"}},
+    ),
+    "transformers-swin": Export(
+        partial(transformer, "SwinModel", "SwinConfig", depths=[2, 2], num_heads=[2, 4], embed_dim=48),
+        inputs=("pixel_values",),
+        open_axes={"pixel_values": {0: "batch"}},
+    ),
+    "transformers-detr": Export(
+        partial(
+            transformer,
+            "DetrForObjectDetection",
+            "DetrConfig",
+            backbone="resnet18",
+            use_timm_backbone=True,
+            use_pretrained_backbone=False,
+            encoder_layers=1,
+            decoder_layers=1,
+            d_model=64,
+            encoder_attention_heads=4,
+            decoder_attention_heads=4,
+            encoder_ffn_dim=128,
+            decoder_ffn_dim=128,
+        ),
+        inputs=("pixel_values",),
+        open_axes={"pixel_values": {0: "batch"}},
+    ),
+}
+
+
+def stand_in_for_compiled_operators() -> None:
+    """Declare the operators of torchvision where its compiled part does not fit this PyTorch.
+
+    The exporter writes their ONNX operators by name; while it traces, boxes are kept and pooled to anything.
+    """
+    try:
+        import_module("torchvision")
+        return
+    except RuntimeError:
+        for name in [name for name in sys.modules if name.startswith("torchvision")]:
+            del sys.modules[name]
+    torch = import_module("torch")
+    library = torch.library.Library("torchvision", "DEF")
+    for name in ("nms", "qnms"):
+        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    library.define(
+        "roi_align(Tensor input, Tensor rois, float spatial_scale, SymInt pooled_height, SymInt pooled_width, "
+        "int sampling_ratio, bool aligned) -> Tensor"
+    )
+
+    def nms(dets: Any, scores: Any, iou_threshold: float) -> Any:
+        return torch.arange(len(dets))
+
+    def roi_align(picture: Any, rois: Any, scale: float, height: int, width: int, ratio: int, aligned: bool) -> Any:
+        return torch.rand(len(rois), picture.shape[1], height, width)
+
+    library.impl("nms", nms, "CPU")
+    library.impl("roi_align", roi_align, "CPU")
+    _LIBRARIES.append(library)
+    extension: Any = import_module("torchvision.extension")
+    extension._has_ops = lambda: True
+
+
+def write(name: str, folder: Path) -> None:
+    """Export a network into `folder`; raises what the exporter raises."""
+    torch = import_module("torch")
+    torch.manual_seed(0)
+    torch.backends.mha.set_fastpath_enabled(False)  # which the tracing exporter does not know
+    export = EXPORTS[name]
+    network = export.make().eval()
+    arguments = [
+        _argument(torch, *pair, export.whole_numbers) for pair in zip(export.inputs, export.shapes, strict=True)
+    ]
+    with torch.no_grad():
+        network(*arguments)
+        torch.onnx.export(
+            network,
+            tuple(arguments),
+            str(folder / f"{name}.onnx"),
+            input_names=list(export.inputs),
+            output_names=list(export.outputs) if export.tracing else None,
+            dynamic_axes=export.open_axes,
+            opset_version=OPSET if export.tracing else 18,
+            dynamo=not export.tracing,
+        )
+
+
+def _argument(torch: Any, name: str, shape: Sequence[int], whole_numbers: frozenset[str]) -> Any:
+    if name in whole_numbers:
+        return torch.ones(*shape, dtype=torch.int64)
+    return torch.rand(*shape)
+
+
+def main() -> None:
+    """Export all networks, or those that are named."""
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    stand_in_for_compiled_operators()
+    for name in sys.argv[2:] or EXPORTS:
+        if (folder / f"{name}.onnx").is_file():
+            continue
+        try:
+            write(name, folder)
+            print(f"{name}: {(folder / f'{name}.onnx').stat().st_size / 2**20:.1f} MiB", flush=True)
+        except Exception as error:  # the exporter's own faults: the others go on
+            print(f"{name}: not exported: {' '.join(str(error).split())[:200]}", flush=True)
+            if len(sys.argv) > 2:
+                traceback.print_exc()
+
+
+if __name__ == "__main__":
+    main()
