@@ -10,6 +10,7 @@ from framepace.explaining.trial import Blocks
 from framepace.facts.finding import Bottleneck, Remedy
 from framepace.facts.settings import apply
 
+_HALF = ("float16", "bfloat16")
 NEAR = 0.5  # DRAM activity over a whole run, launches and gaps included, from which memory is the likely limit
 
 
@@ -41,12 +42,24 @@ class MemoryBound:
         PyTorch's autocast leaves elementwise operators, which are often the ones in question, as they are.
         """
         base = apply(evidence.case, {"scope": "model", "concurrency": 1})
-        if all(model.precision == "fp32" and model.backend != "torch" for model in evidence.models):
+        if _in_fp32(evidence) and all(model.backend != "torch" for model in evidence.models):
             return Probe(base, {"precision": "fp16"}, COMPUTE)
         sizes = half_the_pixels(evidence)
         return Probe(base, sizes, COMPUTE) if sizes else "neither precision nor input size can be lowered"
 
     def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
-        """Fewer bytes; precision changes the answers, so a person decides."""
-        text = "lower precision (--set precision=fp16), or a library that fuses elementwise layers (tensorrt)"
+        """Fewer bytes, in a precision that is lower than the one in force; it changes the answers: a person decides."""
+        fewer = "a smaller input"
+        if _in_fp32(evidence):
+            fewer = "lower precision (--set precision=fp16)"
+        elif all(model.precision != "int8" for model in evidence.models):
+            fewer = "lower precision (--set precision=int8 with --set calibration=VIDEO), a smaller input"
+        text = f"{fewer}, or a library that fuses elementwise layers (tensorrt)"
         return Remedy(text=text, cost="accuracy: check it on your own frames")
+
+
+def _in_fp32(evidence: Evidence) -> bool:
+    """Whether every model computes in fp32: by the plan, and by the tensors of its file."""
+    specs = evidence.traces["model"].meta.models
+    halved = any(tensor.dtype in _HALF for spec in specs for tensor in (*spec.inputs, *spec.outputs))
+    return not halved and all(model.precision == "fp32" for model in evidence.models)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from framepace.backends.base import get_backend
 from framepace.explaining.evidence import Evidence
 from framepace.explaining.hypothesis import Probe, Suspicion
 from framepace.explaining.metrics import COMPUTE
 from framepace.explaining.trial import Blocks
 from framepace.facts.finding import Bottleneck, Remedy
+from framepace.facts.plan import ModelPlan
 from framepace.facts.settings import apply
+
+_BLOCK_S = 1.5  # in which the power, averaged over some tenths of a second, and the clock settle
+_LIMITS = {"option.power_limit_w": 0, "option.thermal_limit_c": 0}
 
 
 class PowerCap:
@@ -27,10 +32,16 @@ class PowerCap:
         return Suspicion("the driver says that power or heat limits the clock", numbers, kernels / evidence.latency)
 
     def probe(self, evidence: Evidence) -> Probe | str:
-        """Half the duty: a pause as long as an inference after each, spun so that the host stays awake."""
-        pause = max(0.2, 1.5 * evidence.infer("gapless") / 1e6)
+        """Without the limits where they can be lifted, on a simulated device; else at half the duty.
+
+        Half the duty is a pause as long as an inference after each, spun so that the host stays awake. A longer one
+        would let the clock fall on devices that lower it under a light load, and hide what the pause brings.
+        """
         base = apply(evidence.case, {"scope": "model", "wait": "spin", "delay-ms": 0})
-        return Probe(base, {"delay-ms": round(pause, 2)}, COMPUTE)
+        if all(_LIMITS.keys() <= _options(model) for model in evidence.models):
+            return Probe(base, dict(_LIMITS), COMPUTE, least_s=_BLOCK_S)
+        pause = max(0.2, evidence.infer("gapless") / 1e6)
+        return Probe(base, {"delay-ms": round(pause, 2)}, COMPUTE, least_s=_BLOCK_S)
 
     def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
         """Less energy per inference; a raised limit only where it is below the board's own."""
@@ -39,6 +50,11 @@ class PowerCap:
         if gpu is not None and gpu.power_limit_mw and gpu.power_limit_mw < (gpu.power_limit_default_mw or 0):
             return _raised_limit(text, gpu.power_limit_mw, gpu.power_limit_default_mw or 0)
         return Remedy(text=text, cost="accuracy, if precision or size change")
+
+
+def _options(model: ModelPlan) -> set[str]:
+    """The options of a model's backend, by the names of their settings."""
+    return {f"option.{name}" for name in get_backend(model.backend).options}
 
 
 def _raised_limit(text: str, limit_mw: int, default_mw: int) -> Remedy:

@@ -122,7 +122,7 @@ def _texts(cell: Cell, with_costs: bool) -> dict[str, str]:
     summary = cell.summary
     if summary is None:
         return {}
-    texts = {}
+    texts: dict[str, str] = {}
     if cell.settling is not None:
         texts |= _settling(cell.settling)
     texts |= {name: text for name, text in _numbers(summary) if text != _REFUSED or cell.settling is None}
