@@ -57,6 +57,10 @@ class ModelError(FramepaceError):
     """A model file that cannot be read, or whose inputs are not fully described."""
 
 
+class BatchesFail(ModelError):
+    """A model that runs single frames, but not the batches that its file promises."""
+
+
 class BackendError(FramepaceError):
     """A backend that cannot load or run a model."""
 

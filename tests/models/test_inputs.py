@@ -158,7 +158,7 @@ def test_a_model_alone_runs_with_any_rank_and_length(tmp_path: Path, shape: Shap
 def test_open_sizes_are_one_question_whose_answer_runs(tmp_path: Path) -> None:
     """The advice closes every input at once; the sizes in it are taken as they are."""
     caches: dict[str, Shape] = {"ids": ["n", "t"], "past": ["n", 8, "p", 16]}
-    location = network(tmp_path / "m.onnx", caches)
+    location = network(tmp_path / "m.onnx", caches, TensorProto.INT64)
     with pytest.raises(ModelError) as error:
         resolved(location)
     assert "--shape ids=1x16 --shape past=1x8x16x16" in str(error.value.fix)

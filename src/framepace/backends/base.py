@@ -19,7 +19,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from framepace.clock.system import Clock
-from framepace.errors import BackendError, FramepaceError, ModelError, UsageError, unknown
+from framepace.errors import BackendError, BatchesFail, FramepaceError, UsageError, unknown
 from framepace.facts.model import Layer, ModelSpec
 from framepace.facts.plan import ModelPlan
 from framepace.models.batchaxis import batch_symbol, declared_axes, measured_axes
@@ -244,7 +244,7 @@ class Backend(ABC):
 def output_axes(model: ModelPlan, session: Session) -> dict[str, int]:
     """The batch axis of each output: by running one item and two where the library can, else by what the file says.
 
-    Raises ModelError for a model that runs one item, but not the two that its file allows.
+    Raises BatchesFail for a model that runs one item, but not the two that its file allows.
     """
     if model.batch.max == 1:
         return {}
@@ -275,9 +275,10 @@ def _shapes_of_two(model: ModelPlan, session: Session) -> Mapping[str, Sequence[
     try:
         return session.output_shapes(2) or {}
     except FramepaceError as error:
-        message = f"model {model.name!r} cannot run batches above 1, though its file says so"
+        reason = error.got or error.what
+        message = f"batches above 1 fail in model {model.name!r}, though its file allows them"
         fix = "--set batch=1, or export the model with a dynamic batch"
-        raise ModelError(message, got=error.got or error.what, expected="any batch", fix=fix) from error
+        raise BatchesFail(message, got=reason, expected="any batch", fix=fix) from error
 
 
 def run_sizes(

@@ -39,6 +39,8 @@ def input_axes(
     symbol = batch_symbol(inputs, pictures)
     axes = {tensor.name: _axis(tensor, symbol) for tensor in inputs}
     axes |= pictures
+    if any(axis == 0 for axis in axes.values()):
+        axes |= {t.name: 1 for t in inputs if axes[t.name] is None and t.name not in pictures and _is_recurrent(t)}
     opened = frozenset(t.name for t in inputs if _is_open(t, axes[t.name]))
     lead = [axis_name for axis_name in pictures if pictures[axis_name] is not None]
     if pictures and not lead:
@@ -74,6 +76,14 @@ def _axis(tensor: TensorSpec, symbol: str | None) -> int | None:
     if tensor.shape and isinstance(tensor.shape[0], str) and _may_be_batch(tensor.shape[0], symbol):
         return 0
     return None
+
+
+def _is_recurrent(tensor: TensorSpec) -> bool:
+    """Whether the shape is that of a recurrent network's state, (layers, batch, size), with no name for the batch."""
+    if len(tensor.shape) != 3 or not isinstance(tensor.shape[1], str):
+        return False
+    layers, batch, size = tensor.shape
+    return isinstance(layers, int) and isinstance(size, int) and _says_nothing(str(batch))
 
 
 def _may_be_batch(name: str, symbol: str | None) -> bool:

@@ -13,6 +13,7 @@ from framepace.errors import ModelError, unknown
 from framepace.facts.model import ModelSpec, TensorSpec
 from framepace.facts.plan import ModelPlan
 from framepace.models.batchaxis import ANY_RANK, input_axes
+from framepace.models.dtypes import is_float
 from framepace.models.limits import check_memory
 from framepace.models.pictures import Place, Shape, clip_lengths, image_at, place_of
 from framepace.models.resolved import Image, Layout, Resolved, SideInput
@@ -20,6 +21,7 @@ from framepace.models.sideinputs import fitted, open_sizes, read_value
 
 _EXAMPLE_SIZE = (480, 640)
 _EXAMPLE_LENGTH = 16
+_EXAMPLE_SAMPLES = 512  # of sound
 
 
 @dataclass(frozen=True)
@@ -254,17 +256,21 @@ def _size_or_shape(tensor: TensorSpec, shape: Shape, batch: int | None, place: P
         return f"--shape {tensor.name}=1x3x480x640"
     sides = () if place is None else place.sides(len(shape))
     still_open = [axis for axis, dim in enumerate(shape) if isinstance(dim, str) and axis != batch]
-    if set(still_open) <= set(sides):
-        return f"--size {_EXAMPLE_SIZE[1]}x{_EXAMPLE_SIZE[0]}"
     examples = dict(zip(sides, _EXAMPLE_SIZE, strict=False))
+    if set(still_open) <= set(sides):
+        height, width = (examples[axis] if isinstance(shape[axis], str) else shape[axis] for axis in sides)
+        return f"--size {width}x{height}"
     if place is None and len(shape) == 4 and len(still_open) >= 3:
         examples = {1: 3, 2: _EXAMPLE_SIZE[0], 3: _EXAMPLE_SIZE[1]}  # anything at all: most likely a picture
+    length = _EXAMPLE_LENGTH
+    if len(shape) == 2 and is_float(tensor.dtype):
+        length = _EXAMPLE_SAMPLES
     numbers = []
     for axis, dim in enumerate(shape):
         if axis == batch and isinstance(dim, str):
             dim = 1
         elif isinstance(dim, str):
-            dim = examples.get(axis, _EXAMPLE_LENGTH)
+            dim = examples.get(axis, length)
         numbers.append(str(dim))
     return f"--shape {tensor.name}={'x'.join(numbers)}"
 

@@ -2,26 +2,50 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from framepace.backends.base import backend_names, get_backend
+from framepace.clock.system import SystemClock
 from framepace.engine.corekeeper import usable_cores
-from framepace.errors import FramepaceError
-from framepace.facts.plan import ModelPlan, Plan
+from framepace.errors import BatchesFail, FramepaceError
+from framepace.facts.plan import Batching, ModelPlan, Plan
 from framepace.models.spec import inspect, resolve
 from framepace.recording.machine import probe
 from framepace.tuning.space import MachineOptions
+
+_LOADS_AT_ONCE = frozenset({"onnxruntime", "torch"})
 
 
 def machine_options(plan: Plan) -> MachineOptions:
     """See MachineOptions. Backends that compute nothing are never offered beside those that run models."""
     gpus = probe().gpus
     backends = _backends(plan, bool(gpus))
+    notes = tuple(note for note in map(_no_batches, plan.models) if note)
     return MachineOptions(
         cores=len(usable_cores()),
         sms=min((gpu.sm_count or 1 for gpu in gpus), default=0),
         backends=backends,
-        batches=all(map(_takes_batches, plan.models)),
+        batches=not notes and all(map(_takes_batches, plan.models)),
         options={name: frozenset(get_backend(name).options) for name in backends},
+        notes=notes,
     )
+
+
+def _no_batches(model: ModelPlan) -> str:
+    """Why a model cannot run the batches that its file promises, found by loading it for two; '' where it can.
+
+    Not where loading takes minutes because the library builds an engine: there the first trial says it.
+    """
+    backend = get_backend(model.backend)
+    if not backend.computes or backend.name not in _LOADS_AT_ONCE or not _takes_batches(model):
+        return ""
+    try:
+        backend.load(replace(model, batch=Batching(max=2)), SystemClock()).close()
+    except BatchesFail as error:
+        return f"{error.what}: {error.got}; no batches were tried"
+    except FramepaceError:  # loading will say
+        return ""
+    return ""
 
 
 def _takes_batches(model: ModelPlan) -> bool:

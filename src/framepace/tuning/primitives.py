@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from framepace.errors import FramepaceError, InferencesFailed
+from framepace.errors import BatchesFail, FramepaceError, InferencesFailed
 from framepace.facts.primitives import Primitives, comparable
 from framepace.facts.settings import Case
 from framepace.facts.strategy import strategy_of
@@ -114,7 +114,7 @@ class PrimitivesPhase:
         clock = self._state.lab.clock
         try:
             return measure_primitives(case, batches=batches, seconds=seconds, clock=clock)
-        except InferencesFailed as error:
+        except (InferencesFailed, BatchesFail) as error:
             smallest = min(batches)
             if smallest == max(batches):
                 raise

@@ -44,6 +44,7 @@ class MachineOptions:
         backends: those that can run the models.
         batches: whether the models take any number of frames at once.
         options: the options that each backend knows.
+        notes: sentences on what it does not offer, and why.
     """
 
     cores: int
@@ -51,6 +52,7 @@ class MachineOptions:
     backends: tuple[str, ...] = ()
     batches: bool = True
     options: Mapping[str, Collection[str]] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @lru_cache

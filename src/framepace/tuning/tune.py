@@ -90,10 +90,12 @@ def tune(
     Raises FramepaceError when nothing could be measured at all, StoreError when `folder` is another run's, cannot be
     written or holds another case.
     """
+    lab_limit_s = max(1.0, time_limit - BUDGET.reserve_s)
+    wall_limit_s = wall_limit(lab_limit_s, clock)
     clock = clock or clock_for(case.plan)
     with ExitStack() as stack:
         lab = stack.enter_context(
-            Lab(max(1.0, time_limit - BUDGET.reserve_s), folder, tell, clock, keep_workers=True),
+            Lab(lab_limit_s, folder, tell, clock, wall_limit_s=wall_limit_s, keep_workers=True),
         )
         limit_s = lab.left
         machine = machine_options(case.plan)
@@ -103,7 +105,7 @@ def tune(
             identity = {"case": case, "goal": goal, "settings": settings, "machine": probe().fingerprint}
             stack.enter_context(OutputFolder(folder, "tuning", overwrite, identity))
         journal = _journal(case, goal, space, folder)
-        state = TuningState(lab=lab, case=case, goal=goal, journal=journal, limit_s=limit_s)
+        state = TuningState(lab=lab, case=case, goal=goal, journal=journal, limit_s=limit_s, notes=list(machine.notes))
         return _Tuner(state, space, machine, gate).run()
 
 
