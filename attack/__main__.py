@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -33,6 +34,8 @@ def main() -> int:
     chosen = options()
     folder = chosen.folder or Path(tempfile.mkdtemp(prefix="attack-"))
     folder.mkdir(parents=True, exist_ok=True)
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell started it in the background
+        signal.signal(number, signal.default_int_handler)
     counts = Counts()
     began = time.monotonic()
     try:
@@ -47,16 +50,22 @@ def main() -> int:
 
 
 def _attack(chosen: argparse.Namespace, folder: Path, counts: Counts) -> None:
+    shown = 0
+
+    def tell(text: str) -> None:
+        """Progress, with what was found since the last of it."""
+        nonlocal shown
+        print(text, file=sys.stderr, flush=True)
+        for finding in counts.findings[shown:]:
+            print(f"  {finding.fault} in {finding.kind}: {finding.where}", file=sys.stderr, flush=True)
+        shown = len(counts.findings)
+
     if chosen.only in (None, "fuzz"):
-        fuzz.attack(chosen.seed, folder, counts, _tell, chosen.count, chosen.reader)
+        fuzz.attack(chosen.seed, folder, counts, tell, chosen.count, chosen.reader)
     if chosen.only in (None, "kills"):
-        kills.attack(chosen.seed, folder, counts, _tell, chosen.count)
+        kills.attack(chosen.seed, folder, counts, tell, chosen.count)
     if chosen.only in (None, "faults"):
-        faults.attack(chosen.seed, folder, counts, _tell, chosen.count)
-
-
-def _tell(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+        faults.attack(chosen.seed, folder, counts, tell, chosen.count)
 
 
 if __name__ == "__main__":

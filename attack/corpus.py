@@ -16,6 +16,8 @@ import numpy as np
 from msgspec.structs import replace
 
 from attack.mutations import ADDRESSES, grown
+from framepace.facts.plan import ModelPlan
+from framepace.facts.primitives import ModelCost, Point, Primitives, comparable
 from framepace.store import TraceWriter
 from framepace.testing import make_trace
 from framepace.units import NS_PER_MS
@@ -55,7 +57,17 @@ def make(folder: Path, seed: int, commands: Sequence[tuple[str, ...]] = COMMANDS
     for command in commands:
         if not (folder / command[-1]).exists():
             _run(folder, command)
+    if (folder / "tune").exists():
+        _primitives(folder / "tune" / "primitives.json")
     return folder
+
+
+def _primitives(path: Path) -> None:
+    """What a tuning that measures its models alone would have written."""
+    model = ModelPlan(name="m", model="null", threads=1)
+    point = Point(batch=1, workers=1, gap_ms=0.0, rate=100.0, samples={"infer": (NS_PER_MS,) * 20})
+    costs = (ModelCost(model=comparable(model), points=(point,)),)
+    path.write_bytes(msgspec.json.encode(Primitives(cores=2, scope="pipeline", costs=costs)))
 
 
 def _run(folder: Path, command: tuple[str, ...]) -> None:
