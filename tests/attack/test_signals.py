@@ -72,9 +72,8 @@ def stop(command: Command, signum: int, group: bool = False) -> Stopped:
 
 
 def shared_memory() -> set[str]:
-    """What is in /dev/shm."""
-    folder = Path("/dev/shm")
-    return set(os.listdir(folder)) if folder.is_dir() else set()
+    """Blocks in /dev/shm. Not semaphores: framepace has none, and those of other programs come and go."""
+    return {path.name for path in Path("/dev/shm").glob("*") if not path.name.startswith("sem.")}
 
 
 def until_measuring(folder: Path) -> None:
