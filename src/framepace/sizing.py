@@ -16,7 +16,7 @@ from framepace.facts.plan import Plan
 from framepace.facts.settings import Case
 from framepace.facts.trace import Trace
 from framepace.facts.workload import Paced, Workload, load_fps, stop_after
-from framepace.lab.lab import Lab, uninterrupted
+from framepace.lab.lab import Lab, uninterrupted, wall_limit
 from framepace.measure.session import clock_for, one_line
 from framepace.progress import Tell
 from framepace.store import OutputFolder
@@ -67,8 +67,11 @@ def find_capacity(
     with ExitStack() as stack:
         if folder is not None:
             stack.enter_context(OutputFolder(folder, "capacity", overwrite, case))
+        wall_limit_s = wall_limit(time_limit, clock)
         clock = clock or clock_for(case.plan)
-        lab = stack.enter_context(Lab(time_limit, folder, tell, clock, engines=1, keep_videos=False))
+        lab = stack.enter_context(
+            Lab(time_limit, folder, tell, clock, wall_limit_s=wall_limit_s, engines=1, keep_videos=False)
+        )
         search = _Search(case, lab, max_cameras, seconds)
         stopped = search.run(predict)
     fps, budget = _target(case)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 from collections.abc import Iterator
@@ -12,10 +13,11 @@ import pytest
 
 from framepace import api
 from framepace.clock.system import Clock
+from framepace.clock.virtual import VirtualClock
 from framepace.facts.plan import ModelPlan, Plan
 from framepace.facts.settings import Case, apply
 from framepace.facts.workload import Stop, Workload
-from framepace.lab.lab import FRESH_PROCESS, Interrupted, Lab, uninterrupted
+from framepace.lab.lab import FRESH_PROCESS, Interrupted, Lab, uninterrupted, wall_limit
 from framepace.measure.frames import Frames, open_frames
 from framepace.store import load_trace
 from framepace.testing import FakeClock, make_trace
@@ -137,3 +139,24 @@ def test_opened_videos_are_kept_or_opened_anew(monkeypatch: pytest.MonkeyPatch) 
             lab.run(case())
             lab.run(case())
         assert len(opened) == expected
+
+
+def test_of_a_limit_on_the_systems_clock_as_much_is_left_as_fits_at_the_pace_so_far(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A second of virtual time that took ten: of a hundred, ninety are left, in which nine more fit."""
+    wall = VirtualClock()
+    monkeypatch.setattr("framepace.lab.lab.SystemClock", lambda: wall)
+    virtual = VirtualClock()
+    with Lab(60.0, clock=virtual, wall_limit_s=100.0) as opened:
+        virtual.sleep_until(1_000_000_000)
+        wall.sleep_until(10_000_000_000)
+        assert opened.left == pytest.approx(9.0)
+        wall.sleep_until(101_000_000_000)
+        assert opened.left == 0.0
+
+
+def test_who_gives_a_clock_is_limited_on_that_clock_alone() -> None:
+    """Benches and tests in virtual time give the same answer on a busy machine."""
+    assert wall_limit(5.0, None) == 5.0
+    assert wall_limit(5.0, VirtualClock()) == math.inf

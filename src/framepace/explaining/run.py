@@ -19,7 +19,7 @@ from framepace.explaining.verification import verify
 from framepace.facts.finding import Explanation
 from framepace.facts.plan import Plan
 from framepace.facts.settings import Case
-from framepace.lab.lab import Lab
+from framepace.lab.lab import Lab, wall_limit
 from framepace.measure.session import clock_for
 from framepace.progress import Tell
 from framepace.store import OutputFolder
@@ -62,7 +62,9 @@ def explain(
     with ExitStack() as stack:
         if folder is not None:
             stack.enter_context(OutputFolder(folder, "explanation", overwrite, case))
-        lab = stack.enter_context(Lab(time_limit - _AROUND_S, folder, tell, clock or clock_for(case.plan)))
+        limit_s = time_limit - _AROUND_S
+        lab_clock = clock or clock_for(case.plan)
+        lab = stack.enter_context(Lab(limit_s, folder, tell, lab_clock, wall_limit_s=wall_limit(limit_s, clock)))
         try:
             _fill(draft, lab, case, causes, tool_number)
         except KeyboardInterrupt:

@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 from msgspec.structs import replace
 
-from framepace.analyze.failures import check_failures
+from framepace.analyze.failures import failed_share
 from framepace.clock.system import Clock, SystemClock
 from framepace.engine.engine import Engine
 from framepace.errors import StoreError
@@ -32,6 +32,7 @@ HERE: Where = "here"
 FRESH_PROCESS: Where = "fresh process"
 _ENGINES_KEPT = 6
 _VIDEOS_KEPT = 6
+_LEAST_PACE_S = 1.0  # on the lab's clock, before which loading says nothing of how slowly it goes
 
 
 class Interrupted(KeyboardInterrupt):
@@ -53,6 +54,8 @@ class Lab:
         folder: where named runs are saved, one folder per name; None keeps all in memory.
         tell: called with the current step and the share of the limit that is used.
         clock: the system's by default.
+        wall_limit_s: seconds on the system's clock after which `left` is zero as well, whatever `clock` says: what a
+            person waits for while a simulated device takes its own time.
         keep_workers: consecutive runs of one plan share what its workers set up (see Engine): they are over sooner,
             and are no independent set-ups.
         engines: how many loaded engines are kept for later runs.
@@ -68,6 +71,7 @@ class Lab:
         clock: Clock | None = None,
         keep_workers: bool = False,
         *,
+        wall_limit_s: float = math.inf,
         engines: int = _ENGINES_KEPT,
         keep_videos: bool = True,
     ) -> None:
@@ -80,6 +84,9 @@ class Lab:
         self._folder = folder
         self._tell = tell or silent
         self._began = self.clock.now()
+        self._wall_limit = wall_limit_s
+        self._wall_clock = SystemClock()
+        self._wall_began = self._wall_clock.now()
         self._engines = EnginePool(self.clock, engines, keep_workers)
         self._keep_videos = keep_videos
         self._frames: dict[bytes, Frames] = {}
@@ -101,8 +108,20 @@ class Lab:
 
     @property
     def left(self) -> float:
-        """Seconds left of the limit."""
-        return max(0.0, self._limit - self.spent)
+        """Seconds left of the limit, on the lab's clock.
+
+        Of a limit on the system's clock as many as will fit, if the lab's goes on as slowly as it did so far.
+        """
+        left = self._limit - self.spent
+        if self._wall_limit < math.inf:
+            left = min(left, self._left_of_wall_time())
+        return max(0.0, left)
+
+    def _left_of_wall_time(self) -> float:
+        """Seconds on the lab's clock that fit into what is left on the system's."""
+        passed = (self._wall_clock.now() - self._wall_began) / NS_PER_S
+        pace = max(1.0, passed / max(self.spent, _LEAST_PACE_S))
+        return (self._wall_limit - passed) / pace
 
     def fits(self, seconds: float) -> bool:
         """Whether this much time is left."""
@@ -110,8 +129,14 @@ class Lab:
 
     def say(self, text: str) -> None:
         """Report to the user what is being tried and why."""
-        share = self.spent / self._limit if self._limit > 0 else 1.0
-        self._tell(text, min(1.0, share))
+        self._tell(text, self._share())
+
+    def _share(self) -> float:
+        """The share of the limit that is used."""
+        if self._limit <= 0:
+            return 1.0
+        wall = (self._wall_clock.now() - self._wall_began) / NS_PER_S
+        return min(1.0, max(self.spent / self._limit, wall / self._wall_limit))
 
     def path(self, name: str) -> Path | None:
         """The folder of the run `name`; None where the lab saves nothing."""
@@ -162,7 +187,8 @@ class Lab:
             trace = self._run_here(case.plan, case.workload, folder, tell)
         if trace.meta.stopped in ("disk full", "killed"):  # 'killed': not even its meta.json found room at the end
             raise StoreError("the disk is full", got=folder, fix="free some space or name another folder")
-        check_failures(uninterrupted(trace))
+        trace = uninterrupted(trace)
+        check_failures(failed_share(trace), trace.meta.failure)
         return trace
 
     def clear(self) -> None:
@@ -194,6 +220,13 @@ class Lab:
         """Close the oldest opened videos but `kept` of them."""
         while len(self._frames) > kept:
             self._frames.pop(next(iter(self._frames))).close()
+
+
+def wall_limit(limit_s: float, clock: Clock | None) -> float:
+    """The limit on the system's clock for a verb's limit: none where the caller gave the clock that it counts on."""
+    if clock is not None:
+        return math.inf
+    return limit_s
 
 
 def uninterrupted(trace: Trace) -> Trace:

@@ -27,7 +27,7 @@ class Predictions:
         """Predict until all candidates are predicted as far as they matter, or the time for it is over."""
         lab = self._state.lab
         end = lab.spent + self._state.budget.predictions_share * self._state.limit_s
-        while lab.clock.virtual or lab.spent < end:
+        while lab.left > 0 and (lab.clock.virtual or lab.spent < end):
             step = next_prediction(self._state.goal, self._state.candidates)
             if step is None:
                 return

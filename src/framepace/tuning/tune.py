@@ -16,7 +16,7 @@ from framepace.errors import ADVICE, BackendError, DeviceLost, FramepaceError, N
 from framepace.facts.settings import Case
 from framepace.facts.tuning import Goal, Objective, Tuning, carried
 from framepace.facts.workload import MOST_CAMERAS
-from framepace.lab.lab import Interrupted, Lab
+from framepace.lab.lab import Interrupted, Lab, wall_limit
 from framepace.measure.session import clock_for
 from framepace.numerics.gate import agreement
 from framepace.progress import Tell
