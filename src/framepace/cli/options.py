@@ -15,6 +15,7 @@ from framepace.facts.workload import (
     Burst,
     Closed,
     Delay,
+    FileTimes,
     Load,
     Paced,
     Poisson,
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from framepace.naming import NamedInputs
 
 _LOAD_FIX = "e.g. paced:30, burst:30:8 or closed:4"
-_MOST_NUMBERS = {"closed": 1, "delay": 1, "paced": 2, "poisson": 1, "burst": 2}
-LOADS = ("closed", "delay", "paced", "poisson", "burst", "replay")
+_MOST_NUMBERS = {"file": 0, "closed": 1, "delay": 1, "paced": 2, "poisson": 1, "burst": 2}
+LOADS = ("closed", "delay", "paced", "poisson", "burst", "replay", "file")
 DEFAULT_OUT = Path("framepace-out")
 SHORTEST_S = 0.001
 MOST_FRAMES = 1_000_000_000
@@ -117,17 +118,19 @@ ScopeName = Annotated[
 ]
 LoadText = Annotated[
     str | None,
-    typer.Option("--load", help="closed[:N], delay:MS, paced:FPS, poisson:FPS, burst:FPS:SIZE or replay:TRACE"),
+    typer.Option("--load", help="closed[:N], delay:MS, paced:FPS, poisson:FPS, burst:FPS:SIZE, replay:TRACE or file"),
 ]
 
 
 def parse_load(text: str) -> Load:
-    """A load from 'closed:4', 'delay:20', 'paced:30', 'poisson:30', 'burst:30:8' or 'replay:TRACE'."""
+    """A load from 'closed:4', 'delay:20', 'paced:30', 'poisson:30', 'burst:30:8', 'replay:TRACE' or 'file'."""
     from framepace.errors import unknown
 
     kind, _, parameters = text.partition(":")
     if kind not in LOADS:
         raise unknown("load", values.shown(kind), LOADS)
+    if kind == "file" and not parameters:
+        return FileTimes()
     if kind == "replay":
         return Replay(trace=values.location(parameters, "replay:TRACE"))
     numbers = parameters.split(":") if parameters else []

@@ -65,8 +65,12 @@ class Replay(_Load, frozen=True, kw_only=True, tag="replay"):
     trace: Location
 
 
+class FileTimes(_Load, frozen=True, kw_only=True, tag="file"):
+    """Each picture of a video file is due when the file shows it, again and again."""
+
+
 OpenLoad = Paced | Poisson | Burst
-Load = Closed | Delay | OpenLoad | Replay
+Load = Closed | Delay | OpenLoad | Replay | FileTimes
 
 
 class Stop(Fact, frozen=True, kw_only=True):

@@ -13,16 +13,17 @@ from framepace.deadline import together
 from framepace.engine.packedrows import Sink, drop_rows
 from framepace.errors import SourceError, UsageError
 from framepace.facts.plan import Plan
-from framepace.facts.workload import Replay, Workload
+from framepace.facts.workload import FileTimes, Replay, Workload
 from framepace.feeds.arrivals import Arrivals
 from framepace.feeds.build import batch_rule, build_feed
 from framepace.feeds.feed import Feed, PictureSource
 from framepace.feeds.pacer import Pacer
 from framepace.feeds.runstate import RunState
-from framepace.measure.load import arrivals
+from framepace.measure.load import Repeated, arrivals
 from framepace.models.spec import pictures_before
 from framepace.store import load_trace
 from framepace.units import NS_PER_MS
+from framepace.video.frametimes import frame_times
 from framepace.video.history import Remembering
 from framepace.video.source import MemorySource, Source, decode_all, open_source
 
@@ -168,8 +169,11 @@ def _decode(workload: Workload, names: tuple[str, ...], count: int) -> Frames:
 def _source_arrivals(plan: Plan, workload: Workload, start: int, sources: int) -> list[Arrivals]:
     """Arrivals at each of `sources` from `start` (ns) on.
 
-    Raises StoreError or UsageError for a trace to replay that cannot be read or has no requests.
+    Raises StoreError or UsageError for a trace to replay that cannot be read or has no requests, SourceError for a file
+    whose own times are wanted and that has none.
     """
+    if isinstance(workload.load, FileTimes):
+        return [Repeated(*frame_times(name), start) for name in workload.input.sources[:sources]]
     width = batch_rule(plan).size
     return arrivals(workload.load, start, sources, width, workload.seed, _recorded(workload), plan.engine.workers)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from framepace.facts.workload import Burst, Closed, Delay, Load, OpenLoad, Paced, Poisson, Replay
+from framepace.facts.workload import Burst, Closed, Delay, FileTimes, Load, OpenLoad, Paced, Poisson, Replay
 from framepace.feeds.arrivals import Arrivals, Lane
 from framepace.feeds.runstate import RunState
 from framepace.units import NS_PER_MS, NS_PER_S
@@ -90,6 +90,25 @@ class Recorded:
         return self._times[number]
 
 
+class Repeated:
+    """Times of a file (ns, ascending from 0), again every `length` ns, from `start` on."""
+
+    bulk = False
+
+    def __init__(self, times: NDArray[np.int64], length: int, start: int) -> None:
+        self._times: list[int] = (times + start).tolist()
+        self._length = length
+
+    def peek(self, number: int, state: RunState) -> int | None:
+        """See Arrivals."""
+        return self.due(number, state)
+
+    def due(self, number: int, state: RunState) -> int | None:
+        """See Arrivals; never waits."""
+        rounds, place = divmod(number, len(self._times))
+        return self._times[place] + rounds * self._length
+
+
 class Feedback:
     """Closed loop: a batch of `width` frames is due `delay` ns after the batch `concurrency` before it."""
 
@@ -139,6 +158,7 @@ def arrivals(
     if isinstance(load, Closed | Delay):
         loop = _feedback(load, start, width, workers)
         return [Lane(loop, index, sources) for index in range(sources)]
+    assert not isinstance(load, FileTimes)  # whose times are those of the sources, not of the load
     if isinstance(load, Replay):
         assert recorded is not None
         return [Recorded(recorded, start)] * sources

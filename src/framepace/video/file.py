@@ -18,6 +18,7 @@ from typing import Any
 from framepace.deadline import within
 from framepace.errors import FramepaceError, SourceError
 from framepace.inputfile import InputKind, file_size, out_of_descriptors, shown
+from framepace.video.remarks import Evenness, about_format
 
 OPEN_S = 10.0  # for a file to open and give its first picture
 _LARGEST_PIXELS = 1 << 27  # of a picture: those of 16K video
@@ -156,10 +157,12 @@ class _Reel:
         self._stream = video_stream(self._container, self._path)
         self._expected = int(self._stream.frames or 0)
         self.fps = stream_fps(self._stream)
+        self._tick_s = float(self._stream.time_base or 0)
         self._begin()
 
     def _begin(self) -> None:
         self._count = 0
+        self._evenness = Evenness()
         self._frames = self._decode()
         self._ahead = self._next()
 
@@ -169,8 +172,19 @@ class _Reel:
             if self._count < self._expected:
                 self._note(f"ends after {self._count} of {self._expected} frames: truncated")
             return None
+        self._remark(frame)
         self._count += 1
         return self._upright(frame)
+
+    def _remark(self, frame: Any) -> None:
+        """Note what the reader of the results should know of a picture."""
+        remarks = []
+        if self._count == 0:
+            remarks.append(about_format(frame, int(self._stream.codec_context.color_trc or 0)))
+        if frame.pts is not None:
+            remarks.append(self._evenness.add(float(frame.pts) * self._tick_s))
+        for remark in filter(None, remarks):
+            self._note(remark)
 
     def _decode(self) -> Iterator[Any]:
         import av
@@ -250,6 +264,12 @@ def stream_fps(stream: Any) -> float | None:
     if not stream.average_rate:
         return None
     return float(stream.average_rate)
+
+
+def open_file(path: str) -> tuple[Any, Any]:
+    """The container of a video file and its first video stream. Raises SourceError."""
+    container = _open_container(path, None)
+    return container, video_stream(container, path)
 
 
 def _open_container(path: str, data: bytes | None) -> Any:
