@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 from msgspec.structs import replace
 
-from framepace.analyze.failures import failed_share
+from framepace.analyze.failures import check_failures
 from framepace.clock.system import Clock, SystemClock
 from framepace.engine.engine import Engine
 from framepace.errors import StoreError
@@ -187,8 +187,7 @@ class Lab:
             trace = self._run_here(case.plan, case.workload, folder, tell)
         if trace.meta.stopped in ("disk full", "killed"):  # 'killed': not even its meta.json found room at the end
             raise StoreError("the disk is full", got=folder, fix="free some space or name another folder")
-        trace = uninterrupted(trace)
-        check_failures(failed_share(trace), trace.meta.failure)
+        check_failures(uninterrupted(trace))
         return trace
 
     def clear(self) -> None:
