@@ -1,8 +1,8 @@
 """framepace's command line with ONNX Runtime watched, one command after the other in one process.
 
 Each line of standard input is a JSON list: a file, and framepace's arguments. What the command prints goes to FILE.out
-and FILE.err; what went into its first inferences and came out, and what the hook was handed, to FILE.npz. Then
-its exit code is written as a line. Nothing of framepace is replaced, only the class of ONNX Runtime whose `run` it calls.
+and FILE.err; what went into its first inferences and came out, and what the hook was handed, to FILE.npz. Then its
+exit code is written as a line. Nothing of framepace is replaced, only the class of ONNX Runtime whose `run` it calls.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from framepace.analyze.differences import differences, layer_changes
 from framepace.analyze.effective import plain_tiers
 from framepace.analyze.stages import STAGES, frames
 from framepace.analyze.stats import ratio_interval
@@ -51,6 +52,8 @@ def _compared(a: Trace, b: Trace, threshold: float) -> Comparison:
         p99_ratio=ratio_interval(before["latency"], after["latency"], 0.99, _CONFIDENCE),
         stages=_changes(before, after),
         threshold=threshold,
+        differences=differences(a, b),
+        layers=layer_changes(a, b),
     )
 
 

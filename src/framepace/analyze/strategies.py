@@ -51,7 +51,20 @@ def cost(done: Trace, host: Mapping[str, Column], rates: Mapping[str, float]) ->
         waiting=_rate(rates, "run_delay_s"),
         memory=_peak(host["memory_bytes"]),
         device_memory=_peak(done.telemetry["device_memory_bytes"][devices]),
+        memory_growth=_growth(work["batched"].min(), host["time"], host["memory_bytes"]),
+        device_memory_growth=_growth(
+            work["batched"].min(), *(done.telemetry[name][devices] for name in ("time", "device_memory_bytes"))
+        ),
     )
+
+
+def _growth(since: int, times: Column, values: Column) -> float | None:
+    """From the median of the first quarter of the samples after `since` (ns) to that of the last; None for a few."""
+    values = values[(times >= since) & (values >= 0)]
+    quarter = len(values) // 4
+    if quarter < 2:
+        return None
+    return float(np.median(values[-quarter:]) - np.median(values[:quarter]))
 
 
 def _startup(startup: Mapping[str, int]) -> float | None:

@@ -118,6 +118,7 @@ class Cost(Fact, frozen=True, kw_only=True):
     CPU time per second of all processes, `waiting` how many of their threads waited for a core on average. `memory` is
     the peak of the resident memory of all processes (shared pages count in each), `device_memory` the peak in use on
     the device, by anybody; bytes.
+    `memory_growth` and `device_memory_growth` are from the first quarter of the measured time to its last; bytes.
     """
 
     startup: float | None = None
@@ -129,6 +130,8 @@ class Cost(Fact, frozen=True, kw_only=True):
     waiting: float | None = None
     memory: float | None = None
     device_memory: float | None = None
+    memory_growth: float | None = None
+    device_memory_growth: float | None = None
 
 
 class Summary(Fact, frozen=True, kw_only=True):
@@ -199,10 +202,31 @@ class Summary(Fact, frozen=True, kw_only=True):
         return None
 
 
+class Difference(Fact, frozen=True, kw_only=True):
+    """Something that is not the same in two traces, as text; `kind` is library, setting, workload, model, machine,
+    clock or memory.
+    """
+
+    kind: str
+    name: str
+    a: str
+    b: str
+
+
+class LayerChange(Fact, frozen=True, kw_only=True):
+    """A layer's time in two traces, ns; 0 where one has no such layer."""
+
+    model: str
+    name: str
+    a: float
+    b: float
+
+
 class Comparison(Fact, frozen=True, kw_only=True):
     """Two traces against each other; `verdict` is that on B against A.
 
-    `ratio` is B/A of the median latency with its interval; `stages` the difference of means in ns by stage.
+    `ratio` is B/A of the median latency with its interval; `stages` the difference of means in ns by stage. `layers`
+    are those that changed most, where both traces have them.
     """
 
     a: str
@@ -213,3 +237,5 @@ class Comparison(Fact, frozen=True, kw_only=True):
     p99_ratio: Estimate | None
     stages: dict[str, float]
     threshold: float
+    differences: tuple[Difference, ...] = ()
+    layers: tuple[LayerChange, ...] = ()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from framepace.facts.summary import Comparison
+from framepace.facts.summary import Comparison, Difference, LayerChange
 from framepace.reporting.views.text import estimate, signed
+from framepace.units import format_ms
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,10 @@ class ChangeRow:
 
 @dataclass(frozen=True)
 class ComparisonView:
-    """Two traces against each other; `ratios` are B/A by name."""
+    """Two traces against each other; `ratios` are B/A by name.
+
+    `differences` are rows of what differs, A and B; `layers` rows of name, A, B and change.
+    """
 
     a: str
     b: str
@@ -27,6 +31,8 @@ class ComparisonView:
     reason: str
     ratios: tuple[tuple[str, str], ...]
     stages: tuple[ChangeRow, ...]
+    differences: tuple[tuple[str, str, str], ...] = ()
+    layers: tuple[tuple[str, str, str, str], ...] = ()
 
 
 def comparison_view(comparison: Comparison) -> ComparisonView:
@@ -42,4 +48,17 @@ def comparison_view(comparison: Comparison) -> ComparisonView:
         reason=comparison.reason,
         ratios=tuple(ratios),
         stages=tuple(ChangeRow(name, signed(ns, like=changes[0][1]), ns) for name, ns in changes),
+        differences=tuple((_difference_name(d), d.a, d.b) for d in comparison.differences),
+        layers=tuple(_layer_row(change) for change in comparison.layers),
     )
+
+
+def _difference_name(difference: Difference) -> str:
+    """'setting threads'; clocks and memory are named by themselves."""
+    if difference.kind in ("clock", "memory"):
+        return difference.name
+    return f"{difference.kind} {difference.name}"
+
+
+def _layer_row(change: LayerChange) -> tuple[str, str, str, str]:
+    return change.name, format_ms(change.a), format_ms(change.b), signed(change.b - change.a)

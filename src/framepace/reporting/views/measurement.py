@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from framepace.facts.failure import failure_words
-from framepace.facts.summary import Estimate, ModelSummary, Outlier, Percentile, StageShare, Summary, Tier
+from framepace.facts.summary import Cost, Estimate, ModelSummary, Outlier, Percentile, StageShare, Summary, Tier
 from framepace.reporting.views.device import device_rows
 from framepace.reporting.views.text import estimate, first_and_last, share, split_interval
-from framepace.units import format_ms, format_quantity, split_unit
+from framepace.units import format_bytes, format_ms, format_quantity, split_unit
 
 _BUDGET_WORDS = {True: ", met", False: ", missed", None: ", undecided"}
 
@@ -148,9 +148,29 @@ def _numbers(summary: Summary) -> Iterable[tuple[str, str]]:
         yield "CPU per frame", format_ms(summary.process_cpu)
     if summary.neighbours_cpu is not None:
         yield "CPU of others", share(summary.neighbours_cpu)
+    if summary.cost is not None:
+        yield from memory_numbers(summary.cost)
     if summary.pacer_error:
         shown = [name for name in ("median", "p99") if name in summary.pacer_error]
         yield f"pacer {' / '.join(shown)}", " / ".join(format_ms(summary.pacer_error[name]) for name in shown)
+
+
+def memory_numbers(cost: Cost) -> Iterator[tuple[str, str]]:
+    """Peaks of memory, and how much more it was at the end of the run."""
+    kinds = (
+        ("memory", cost.memory, cost.memory_growth),
+        ("device memory", cost.device_memory, cost.device_memory_growth),
+    )
+    for name, peak, growth in kinds:
+        if peak is not None:
+            yield name, f"{format_bytes(peak)}{_growth(peak, growth)}"
+
+
+def _growth(peak: float, growth: float | None) -> str:
+    """', +1.2 MiB over the run', from a thousandth of the peak on: less is noise."""
+    if growth is None or growth < peak / 1000:
+        return ""
+    return f", +{format_bytes(growth)} over the run"
 
 
 def model_view(model: ModelSummary, name: str | None = None) -> ModelView:

@@ -10,6 +10,7 @@ from framepace.facts import settings
 from framepace.facts.device import DeviceSummary
 from framepace.facts.summary import Cost, Summary, TierKind
 from framepace.facts.sweep import Cell, Settling, Sweep
+from framepace.reporting.views.measurement import memory_numbers
 from framepace.reporting.views.text import optional, share
 from framepace.units import NS_PER_S, format_bytes, format_ms, format_quantity
 
@@ -128,6 +129,8 @@ def _texts(cell: Cell, with_costs: bool) -> dict[str, str]:
     texts |= {name: text for name, text in _numbers(summary) if text != _REFUSED or cell.settling is None}
     if with_costs and summary.cost is not None:
         texts |= _costs(summary.cost, summary.seconds)
+    elif summary.cost is not None:
+        texts |= dict(memory_numbers(summary.cost))
     return texts
 
 
