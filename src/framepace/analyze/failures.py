@@ -1,15 +1,12 @@
-"""How much of a run failed, and what to say of it."""
+"""How much of a run failed."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from framepace.errors import InferencesFailed, NothingSucceeded
-from framepace.facts.failure import TOO_MANY, failure_words
+from framepace.facts.failure import refuse_failures
 from framepace.facts.trace import Outcome, Trace
-
-_MORE = "`framepace bench` on it alone shows more"
 
 
 def failed_share(trace: Trace) -> float:
@@ -28,14 +25,4 @@ def _failed(outcome: NDArray[np.int64]) -> float:
 
 def check_failures(trace: Trace) -> None:
     """Raises InferencesFailed where so many inferences failed that nothing else can be said of the trace."""
-    share = failed_share(trace)
-    if share <= TOO_MANY:
-        return
-    failure = trace.meta.failure
-    kind = InferencesFailed
-    if share >= 1:
-        kind = NothingSucceeded
-    fix = _MORE
-    if failure is not None and failure.advice:
-        fix = failure.advice
-    raise kind(failure_words(share, failure), fix=fix)
+    refuse_failures(failed_share(trace), trace.meta.failure)

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING
 
 from framepace.cli import options as o
 from framepace.cli.show import answer, give
+from framepace.facts.failure import refuse_failures
 
 if TYPE_CHECKING:
+    from framepace.facts.settings import Case
+    from framepace.facts.summary import Summary
     from framepace.facts.trace import Trace
 
 
@@ -44,28 +47,45 @@ def command(
     json: o.Json = False,
 ) -> None:
     """Measure models under a stated load and write a trace. Without --fps or --load: back to back."""
-    from framepace import api
-    from framepace.analyze.failures import check_failures
-    from framepace.reporting import documents
-    from framepace.reporting.terminal.layout import show_paths
-    from framepace.reporting.terminal.measurement import show_layers, show_machine, show_summary
-    from framepace.reporting.terminal.progress import Progress
-
     case = o.build_case(
         models, video=video, fps=fps, p99_ms=p99_ms, size=size, shape=shape, layout=layout, settings=set_, seed=seed,
         named=o.named_inputs(input_, image, previous, state, window),
         backend=backend, device=device, load=load, scope=scope, stop=o.stop_rule(seconds, count, precision),
     )  # fmt: skip
-    with Progress() as progress, output_folder(out, "bench") as folder:
-        names = ", ".join(m.name for m in case.plan.models)
-        trace = api.bench(
+    with output_folder(out, "bench") as folder:
+        trace = measured(case, folder, layers, overwrite)
+    summary = show(trace, folder, json)
+    if not whole(trace, folder):
+        sys.exit(2)
+    refuse_failures(summary.failed, summary.failure)
+    answer(summary.met is not False)
+
+
+def measured(case: Case, folder: Path, layers: bool, overwrite: bool) -> Trace:
+    """The trace of the case, in `folder`, with the progress on the terminal."""
+    from framepace import api
+    from framepace.reporting.terminal.progress import Progress
+
+    names = ", ".join(model.name for model in case.plan.models)
+    title = f"measuring {names} ({case.workload.scope})"
+    with Progress() as progress:
+        return api.bench(
             case,
             out=folder,
-            progress=lambda share: progress(f"measuring {names} ({scope})", share),
+            progress=lambda share: progress(title, share),
             tell=progress,
             layers=layers,
             overwrite=overwrite,
         )
+
+
+def show(trace: Trace, folder: Path, json: bool) -> Summary:
+    """Print what the trace says, and return it."""
+    from framepace import api
+    from framepace.reporting import documents
+    from framepace.reporting.terminal.layout import show_paths
+    from framepace.reporting.terminal.measurement import show_layers, show_machine, show_summary
+
     summary = api.summary(trace)
     give(
         json,
@@ -75,10 +95,7 @@ def command(
         lambda out: show_layers(out, trace.meta.layers),
         lambda out: show_paths(out, {"trace": str(folder), "report": f"framepace report {folder}"}),
     )
-    if not whole(trace, folder):
-        sys.exit(2)
-    check_failures(trace)
-    answer(summary.met is not False)
+    return summary
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,7 +22,8 @@ Limit = Annotated[float | None, o.time_limit_option("time limit in seconds [60 o
 Expect = Annotated[
     str | None,
     typer.Option(
-        "--expect", help="latency that another tool reported, e.g. 5.1ms; explain accounts for the difference"
+        "--expect",
+        help="latency or rate that another tool reported, e.g. 5.1ms or 190fps; explain accounts for the difference",
     ),
 ]
 From = Annotated[
@@ -61,45 +62,48 @@ def command(
     json: o.Json = False,
 ) -> None:
     """Find the causes of latency, prove each by switching it off, and verify the fix."""
-    from framepace import api
-    from framepace.reporting import documents
-    from framepace.reporting.terminal.explanation import show_explanation
-    from framepace.reporting.terminal.progress import Progress
-
     case = explained_case(
         models, video=video, fps=fps, p99_ms=p99_ms, size=size, shape=shape, layout=layout, settings=set_, seed=seed,
         named=o.named_inputs(input_, image, previous, state, window),
         backend=backend, device=device,
         load=load,
     )  # fmt: skip
-    try:
-        with Progress() as progress, output_folder(out, "explain") as folder:
-            explanation = api.explain(
-                case,
-                out=folder,
-                overwrite=overwrite,
-                time_limit=time_limit,
-                tell=progress,
-                expect=expect,
-                expect_from=from_,
-            )
-    except KeyboardInterrupt:
-        print(f"interrupted before anything could be explained; measurements so far: {folder}", file=sys.stderr)
-        sys.exit(130)
+    with output_folder(out, "explain") as folder:
+        explanation = explained(
+            case, folder, overwrite=overwrite, time_limit=time_limit, expect=expect, expect_from=from_
+        )
     errors: list[StoreError] = []
-    paths = save(folder, explanation, errors)
-    following = {"on your model": "framepace explain MODEL.onnx --video FILE --fps 30"}
-    give(
-        json,
-        lambda: documents.explain_document(explanation, str(folder / "stream"), **paths),
-        lambda console: show_explanation(
-            console, without_secrets(explanation), machine_of(folder), {**paths, **following}
-        ),
-    )
+    show(explanation, folder, save(folder, explanation, errors), json)
     if errors:
         print("".join(f"error: {error}\n" for error in errors), end="", file=sys.stderr)
         sys.exit(2)
     answer(explanation.met is not False)
+
+
+def explained(case: Case, folder: Path, **options: Any) -> Explanation:
+    """The explanation of the case, its traces in `folder`; `options` are those of `framepace.explain`."""
+    from framepace import api
+    from framepace.reporting.terminal.progress import Progress
+
+    try:
+        with Progress() as progress:
+            return api.explain(case, out=folder, tell=progress, **options)
+    except KeyboardInterrupt:
+        print(f"interrupted before anything could be explained; measurements so far: {folder}", file=sys.stderr)
+        sys.exit(130)
+
+
+def show(explanation: Explanation, folder: Path, paths: dict[str, str], json: bool) -> None:
+    """Print the explanation and where its files are."""
+    from framepace.reporting import documents
+    from framepace.reporting.terminal.explanation import show_explanation
+
+    following = {**paths, "on your model": "framepace explain MODEL.onnx --video FILE --fps 30"}
+    give(
+        json,
+        lambda: documents.explain_document(explanation, str(folder / "stream"), **paths),
+        lambda console: show_explanation(console, without_secrets(explanation), machine_of(folder), following),
+    )
 
 
 def explained_case(models: list[str], **options: object) -> Case:
