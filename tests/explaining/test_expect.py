@@ -173,3 +173,18 @@ def test_the_library_takes_the_words_of_the_command() -> None:
     )
     assert found.expectation is not None
     assert (found.expectation.tool, found.expectation.said) == ("loop", 2 * MS)
+
+
+@pytest.mark.parametrize(("tool", "ns"), [("benchmark_app:4", 20_000_000), ("loop", 5_000_000)])
+def test_a_rate_is_the_latency_of_what_is_in_flight(tool: str, ns: int) -> None:
+    """200 frames per second with four in flight are 20 ms each, with one 5 ms."""
+    number = parse_tool_number("200fps", tool)
+    assert number is not None
+    assert number.ns == ns
+
+
+@pytest.mark.parametrize("rate", ["0fps", "-1fps", "nanfps", "fps", "1e12fps"])
+def test_a_rate_that_is_none_is_refused(rate: str) -> None:
+    """What is no positive number before 'fps' says what is expected."""
+    with pytest.raises(UsageError, match="190fps"):
+        parse_tool_number(rate, "loop")

@@ -38,7 +38,7 @@ def find_outliers(trace: Trace, tiers: Sequence[Tier]) -> tuple[tuple[Outlier, .
         return (), 0.0
     excess = latency - level
     worst = far[np.argsort(-excess[far], kind="stable")][:_REPORTED]
-    causes = _coincidences(trace, worst, excess)
+    causes = coincidences(trace, worst, excess)
     return _outliers(worst, latency, excess, causes), len(far) / len(latency)
 
 
@@ -70,8 +70,11 @@ def _limits(latency: Floats, level: Floats, tiers: Sequence[Tier]) -> Floats:
     return limit
 
 
-def _coincidences(trace: Trace, worst: NDArray[np.intp], excess: Floats) -> list[Coincidence | Literal[""]]:
-    """What coincides with each of the requests `worst`; `excess` (ns, all requests) is the latency over the level."""
+def coincidences(trace: Trace, worst: NDArray[np.intp], excess: Floats) -> list[Coincidence | Literal[""]]:
+    """What coincides with each of the requests `worst`; `excess` (ns, all requests) is the latency over the level.
+
+    '' where nothing was noticed; see `find_outliers`.
+    """
     rows = take(trace, worst)
     happened = _events(rows, excess[worst], trace)
     happened["neighbours"] = _others(trace, worst)

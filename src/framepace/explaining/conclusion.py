@@ -5,19 +5,21 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from framepace.analyze.account import account
+from framepace.analyze.late import receipts
 from framepace.explaining.draft import Draft
 from framepace.explaining.evidence import Evidence
-from framepace.explaining.observed import observed
+from framepace.explaining.observed import model_exceeds, observed
 from framepace.explaining.scopes import gather_evidence
 from framepace.explaining.verdict import rank, sentence, shares, worst
 from framepace.facts.finding import Explanation
+from framepace.facts.late import Receipt
 from framepace.facts.settings import Case, apply
 
 
 def conclude(case: Case, draft: Draft, seconds: float) -> Explanation:
     """The explanation made from the draft; `seconds` is the time it took."""
     evidence = gather_evidence(case, draft)
-    findings = sorted([*observed(evidence), *draft.findings], key=rank)
+    findings = sorted([*observed(evidence), *model_exceeds(evidence, draft.findings), *draft.findings], key=rank)
     confirmed = [finding for finding in findings if finding.verdict == "confirmed"]
     traces = evidence.traces
     accounted = account(traces["model"], traces["pipeline"], traces["stream"])
@@ -26,7 +28,7 @@ def conclude(case: Case, draft: Draft, seconds: float) -> Explanation:
     plan = apply(case, draft.patch).plan
     return Explanation(
         verdict=verdict,
-        bottleneck=worst(confirmed),
+        bottleneck=worst(confirmed, met),
         shares=shares(confirmed),
         met=met,
         account=accounted,
@@ -39,7 +41,17 @@ def conclude(case: Case, draft: Draft, seconds: float) -> Explanation:
         notes=_notes(evidence, draft),
         expectation=draft.expectation,
         bounds=draft.bounds,
+        late=evidence.late,
+        receipts=_receipts(evidence),
     )
+
+
+def _receipts(evidence: Evidence) -> tuple[Receipt, ...]:
+    """What the late and lost frames of the stream were late for; none without a budget."""
+    budget = evidence.summaries["stream"].budget
+    if budget is None:
+        return ()
+    return receipts(evidence.traces["stream"], budget)
 
 
 def _notes(evidence: Evidence, draft: Draft) -> tuple[str, ...]:

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from framepace.analyze.late import late_frames
 from framepace.analyze.stages import stages
 from framepace.facts.device import DeviceSummary
+from framepace.facts.late import LateFrames
 from framepace.facts.machine import Machine
 from framepace.facts.plan import ModelPlan
 from framepace.facts.settings import Case, apply
@@ -51,6 +53,11 @@ class Evidence:
         if not self.overloaded:
             return self.frames.mean
         return self.frames.mean - (self.stage("backlog") + self.stage("queue"))
+
+    @cached_property
+    def late(self) -> LateFrames | None:
+        """The late frames of the scope 'stream' against the others."""
+        return late_frames(self.traces["stream"], self.summaries["stream"])
 
     @property
     def period(self) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,8 +18,9 @@ from framepace.facts.settings import text as settings_text
 from framepace.facts.trace import Trace
 from framepace.facts.workload import Closed, Warmup
 from framepace.lab.lab import Lab
-from framepace.units import parse_duration
+from framepace.units import NS_PER_S, parse_duration
 
+_FASTEST_FPS = 1e9
 _LONGEST_S = 2.0
 _SHORTEST_S = 0.5
 _WARMUP = Warmup(seconds_max=1.0)
@@ -82,6 +84,7 @@ class ToolNumber:
 def parse_tool_number(number: str | None, tool: str | None) -> ToolNumber | None:
     """The number in `--expect` and `--from`: '5.1ms' and 'trtexec-10', or 'benchmark_app:4' with requests in flight.
 
+    A rate such as '190fps' is the latency of the requests in flight (one where none are given): in flight / rate.
     None when both are None. Raises UsageError when one is, for a number that is not a duration and an unknown tool.
     """
     if number is None and tool is None:
@@ -91,12 +94,28 @@ def parse_tool_number(number: str | None, tool: str | None) -> ToolNumber | None
     if tool is None:
         raise _missing("--from", f"--expect {number}")
     name, requests = _parse_tool(tool)
-    ns = parse_duration(number)
+    ns = _latency(number, requests or 1)
     if ns <= 0:
         raise UsageError(
             "--expect must be above 0", got=number, expected="e.g. 5.1ms", fix="give the latency that the tool reported"
         )
     return ToolNumber(name, ns, requests)
+
+
+def _latency(number: str, requests: int) -> int:
+    """The latency in ns of a duration, or of a rate with so many requests in flight (J. D. C. Little, 1961)."""
+    rate = number.strip().lower().removesuffix("fps")
+    if rate == number.strip().lower():
+        return parse_duration(number)
+    try:
+        per_second = float(rate)
+    except ValueError:
+        per_second = math.nan
+    if not 0 < per_second <= _FASTEST_FPS:
+        raise UsageError(
+            "not a rate", got=number, expected="a number above 0 with fps, e.g. 190fps", fix="correct the rate"
+        )
+    return max(1, round(requests * NS_PER_S / per_second))
 
 
 def _missing(option: str, got: str) -> UsageError:

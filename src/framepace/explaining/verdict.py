@@ -17,7 +17,7 @@ _SEVERITIES = {"high": 0, "medium": 1, "low": 2, "info": 3}
 def sentence(evidence: Evidence, account: Account) -> tuple[bool | None, str]:
     """Whether the budget is met (None: there is none), and the sentence that says so with its numbers.
 
-    The p99 decides, with its whole interval on one side of the budget.
+    The share of late frames decides, with its whole interval on one side of one in a hundred.
     """
     beside = f"outside the model {format_ms(max(0.0, account.stream - account.model))}"
     if evidence.budget is None:
@@ -55,9 +55,11 @@ def _spends_cpu(finding: Finding) -> bool:
     return finding.intervention is not None and finding.intervention.kind == "cpu"
 
 
-def worst(confirmed: Sequence[Finding]) -> Bottleneck | Literal["healthy"]:
-    """The class of the first of the confirmed findings, or 'healthy'."""
-    return _class_of(confirmed[0]) if confirmed else "healthy"
+def worst(confirmed: Sequence[Finding], met: bool | None) -> Bottleneck | Literal["healthy", "unexplained"]:
+    """The class of the first of the confirmed findings; without one 'healthy', or 'unexplained' where it is missed."""
+    if confirmed:
+        return _class_of(confirmed[0])
+    return "unexplained" if met is False else "healthy"
 
 
 def shares(confirmed: Sequence[Finding]) -> dict[str, float]:

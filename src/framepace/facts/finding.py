@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from framepace.facts.base import Fact
 from framepace.facts.bounds import Bound
+from framepace.facts.late import LateFrames, Receipt
 from framepace.facts.plan import Plan
 from framepace.facts.summary import Estimate, Summary
 
@@ -28,6 +29,9 @@ Bottleneck = Literal[
     "decode/prepare",
     "wrong output",
     "failing",
+    "queue",
+    "batching",
+    "model",
 ]
 """What kind of thing a cause is; several causes may share one."""
 
@@ -140,13 +144,16 @@ class Expectation(Fact, frozen=True, kw_only=True):
 class Explanation(Fact, frozen=True, kw_only=True):
     """The answer of `explain`. `bottleneck` is the class of the worst cause; `verdict` the sentence people read first.
 
+    Without a cause `bottleneck` is 'healthy', and 'unexplained' where the budget is missed. `late` is the account of
+    the late frames of the stream, `receipts` what each of them was late for.
+
     `shares` is what each class of confirmed causes takes of the frame budget (of the latency where there is none),
     worst first; the share of 'CPU time' is that of what all cores offer in one budget.
     `findings` holds the confirmed causes, worst first, then the undecided, then the refuted ones.
     """
 
     verdict: str
-    bottleneck: Bottleneck | Literal["healthy"]
+    bottleneck: Bottleneck | Literal["healthy", "unexplained"]
     met: bool | None
     account: Account
     findings: tuple[Finding, ...]
@@ -159,6 +166,8 @@ class Explanation(Fact, frozen=True, kw_only=True):
     shares: dict[str, float] = {}
     expectation: Expectation | None = None
     bounds: tuple[Bound, ...] = ()
+    late: LateFrames | None = None
+    receipts: tuple[Receipt, ...] = ()
 
     @property
     def confirmed(self) -> tuple[Finding, ...]:

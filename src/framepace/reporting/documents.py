@@ -26,6 +26,7 @@ from framepace.facts.finding import (
     Finding,
     Intervention,
 )
+from framepace.facts.late import Growth, LateFrames, Receipt
 from framepace.facts.model import Layer
 from framepace.facts.plan import Plan
 from framepace.facts.summary import (
@@ -107,6 +108,9 @@ _KEYS: Mapping[type, Mapping[str, str]] = {
         "neighbours": "neighbours_cpu_share",
         "stages": "stages_ns",
     },
+    LateFrames: {"more": "more_ns"},
+    Growth: {"late": "late_ns", "other": "other_ns"},
+    Receipt: {"late": "latency_ns", "more": "more_ns"},
     Ceilings: {"peaks": "peaks_flops_s", "bandwidth": "bandwidth_bytes_s", "launch": "launch_ns"},
 }
 
@@ -127,6 +131,8 @@ def explain_document(explanation: Explanation, trace: str | None = None, **paths
         "met": explanation.met,
         "account": plain(explanation.account),
         "expectation": plain(explanation.expectation),
+        "late": plain(explanation.late),
+        "receipts": plain(explanation.receipts),
         "bounds": [{**plain(bound), **_distance(bound)} for bound in explanation.bounds],
         "findings": [_finding(finding) for finding in explanation.findings],
         "not_tested": plain(explanation.not_tested),

@@ -5,18 +5,22 @@ from __future__ import annotations
 from framepace.explaining.causes.clocks_fall import ClocksFall
 from framepace.explaining.causes.cold_caches import ColdCaches
 from framepace.explaining.causes.compute_bound import ComputeBound
+from framepace.explaining.causes.few_threads import FewThreads
 from framepace.explaining.causes.host_sleep import HostSleep
 from framepace.explaining.causes.idle_spin import IdleSpin
 from framepace.explaining.causes.interpreter_lock import InterpreterLock
+from framepace.explaining.causes.late_stage import LateStage
 from framepace.explaining.causes.launch_bound import LaunchBound
 from framepace.explaining.causes.memory_bound import MemoryBound
 from framepace.explaining.causes.not_the_model import NotTheModel
 from framepace.explaining.causes.oversubscribed import Oversubscribed
+from framepace.explaining.causes.own_queue import OwnQueue
 from framepace.explaining.causes.power_cap import PowerCap
 from framepace.explaining.causes.serialised import Serialised
 from framepace.explaining.causes.stalls import Stalls
 from framepace.explaining.causes.transfer_bound import TransferBound
 from framepace.explaining.causes.under_filled import UnderFilled
+from framepace.explaining.causes.unfilled_batches import UnfilledBatches
 from framepace.explaining.hypothesis import Hypothesis
 
 CAUSES: tuple[Hypothesis, ...] = (
@@ -35,4 +39,8 @@ CAUSES: tuple[Hypothesis, ...] = (
     IdleSpin(),
     InterpreterLock(),
     Stalls(),
+    LateStage(),
+    OwnQueue(),
+    UnfilledBatches(),
+    FewThreads(),
 )

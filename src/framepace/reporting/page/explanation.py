@@ -77,6 +77,9 @@ def _add_account(document: Document, view: ExplanationView) -> None:
     caption = f"The same model in three scopes, and what lies between them. {view.unexplained} is unexplained."
     figure = document.figure(account_figure(view.account), description, caption)
     document.add(f'<section id="account"><h2>Where the time goes</h2>{figure}</section>')
+    if view.late:
+        lines = "".join(tag("p", line) for line in view.late)
+        document.add(f'<section id="late"><h2>Late frames</h2>{lines}</section>')
 
 
 def _add_expectation(document: Document, view: ExpectationView) -> None:

@@ -75,6 +75,8 @@ def _show_verdict(out: Console, view: ExplanationView) -> None:
 
 def _numbers(view: ExplanationView, bounds: Sequence[Bound], out: Console) -> Iterator[RenderableType]:
     yield _account(view, out)
+    if view.late:
+        yield Group(Text("late frames", style="bold"), *(indent(Text(line)) for line in view.late))
     if view.expectation is not None:
         yield _expectation(view.expectation)
     if bounds:
@@ -135,7 +137,7 @@ def _findings(view: ExplanationView, ascii_only: bool) -> Iterable[RenderableTyp
         count = plural(len(view.causes), "cause")
         yield Text(f"{count}, worst first, each proven by switching it off", style="bold")
     else:
-        yield Text("no cause found: no change that was tried made it faster", style="green")
+        yield Text("no cause found: no change that was tried made it faster", style=MET_STYLES[view.met])
     for number, finding in enumerate(view.causes):
         yield indent(_finding(finding, ascii_only), above=min(number, 1))
     others = list(_others(view))

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from framepace.facts.finding import Account, AccountLine, Explanation, Verdict
 from framepace.reporting.views.expectation import ExpectationView, expectation_view
 from framepace.reporting.views.finding import FindingView, finding_view
+from framepace.reporting.views.late import late_sentences
 from framepace.reporting.views.text import maybe, share, split_interval
 from framepace.units import format_estimate, format_ms, format_quantity
+
+_NOTHING_FOUND = {False: "no cause found", True: "the budget is missed, and nothing that was tried explains it"}
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class ExplanationView:
     limit: str
     met: bool | None
     account: tuple[PartRow, ...]
+    late: tuple[str, ...]
     unexplained: str
     causes: tuple[FindingView, ...]
     undecided: tuple[FindingView, ...]
@@ -61,6 +65,7 @@ def explanation_view(explanation: Explanation) -> ExplanationView:
         limit=_limit(explanation),
         met=explanation.met,
         account=account_rows(explanation.account),
+        late=late_sentences(explanation.late),
         unexplained=_unexplained(explanation.account),
         causes=_with_verdict(findings, "confirmed"),
         undecided=_undecided(findings, untested),
@@ -85,7 +90,7 @@ def _untested(explanation: Explanation) -> dict[str, str]:
 def _limit(explanation: Explanation) -> str:
     """The class of the bottleneck, with the share of each class of causes in the budget or latency."""
     if not any(finding.verdict == "confirmed" for finding in explanation.findings):
-        return "no cause found"
+        return _NOTHING_FOUND[explanation.bottleneck == "unexplained"]
     head = f"bottleneck: {explanation.bottleneck}"
     if not explanation.shares:
         return head

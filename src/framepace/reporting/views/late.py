@@ -1,0 +1,52 @@
+"""The account of late frames in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from framepace.facts.late import Growth, LateFrames
+from framepace.reporting.views.text import share
+from framepace.units import format_ms
+
+_ALL = 0.9  # of what late frames take more, in one stage
+
+
+def late_sentences(late: LateFrames | None) -> tuple[str, ...]:
+    """What late frames take more and where, in which pattern, and what coincides; nothing without an account."""
+    if late is None:
+        return ()
+    return tuple(_sentences(late))
+
+
+def _sentences(late: LateFrames) -> Iterator[str]:
+    yield f"{share(late.share)} of the frames ({late.chosen}) take {format_ms(late.more)} more: {_where(late)}"
+    yield _rhythm(late)
+    if late.coincides:
+        yield f"at the same time: {_counts(late.coincides)}"
+    if late.sources:
+        yield f"by camera: {_counts(late.sources)}"
+
+
+def _where(late: LateFrames) -> str:
+    if not late.stages:
+        return "no stage stands out"
+    first = late.stages[0]
+    if first.share >= _ALL:
+        return f"all of it in {first.stage}"
+    return ", ".join(_growth(growth) for growth in late.stages)
+
+
+def _growth(growth: Growth) -> str:
+    return f"{growth.stage} +{format_ms(growth.more)} ({share(growth.share)})"
+
+
+def _rhythm(late: LateFrames) -> str:
+    if late.pattern == "every nth frame":
+        return f"it is every {late.every}th frame"
+    if late.pattern == "bursts":
+        return f"they come in bursts of {late.burst:.1f} frames on average"
+    return "they come one by one, without a pattern"
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())

@@ -1,0 +1,80 @@
+"""Late frames: which stage grew, in which pattern, and what each of them was late for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from framepace.analyze.late import late_frames, receipts
+from framepace.analyze.summary import summarize
+from framepace.facts.late import LateFrames
+from framepace.facts.plan import EnginePlan, ModelPlan, Plan, Target
+from framepace.facts.trace import DropCause, Outcome, Trace
+from framepace.testing import make_trace
+
+MS = 1_000_000
+FRAMES = 500
+
+
+def run(late: np.ndarray[Any, Any], stage: str = "finish", budget: float = 20.0, **columns: Any) -> Trace:
+    """5 ms per frame, 25 ms in those that are `late`, all of the difference in one stage."""
+    latency = np.where(late, 25, 5) * MS
+    plan = Plan(models=(ModelPlan(name="model", model="null"),), engine=EnginePlan(), target=Target(p99_ms=budget))
+    return make_trace(latency, stages={stage: np.where(late, 21, 1) * MS}, plan=plan, columns=columns)
+
+
+def account(trace: Trace) -> LateFrames:
+    """The account, which is there."""
+    found = late_frames(trace, summarize(trace))
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("stage", ["decode", "prepare", "finish"])
+@pytest.mark.parametrize(("budget", "chosen"), [(20.0, "over the budget"), (100.0, "far over the median")])
+def test_the_stage_that_grew_is_named(stage: str, budget: float, chosen: str) -> None:
+    """A tenth of the frames takes 20 ms more in one stage, over the budget or not: all of it is there."""
+    found = account(run(np.arange(FRAMES) % 50 >= 45, stage, budget))
+    assert (found.chosen, found.count, found.share) == (chosen, FRAMES // 10, 0.1)
+    assert found.more == 20 * MS
+    assert [(growth.stage, growth.share) for growth in found.stages] == [(stage, 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("late", "pattern", "every"),
+    [
+        (np.arange(FRAMES) % 30 == 0, "every nth frame", 30),
+        (np.arange(FRAMES) % 100 >= 90, "bursts", 0),
+        (np.isin(np.arange(FRAMES), [3, 40, 90, 130, 255, 300, 444]), "single frames", 0),
+    ],
+)
+def test_patterns(late: np.ndarray[Any, Any], pattern: str, every: int) -> None:
+    """Every 30th frame, ten in a row, and here and there."""
+    found = account(run(late))
+    assert (found.pattern, found.every) == (pattern, every)
+
+
+def test_even_frames_have_no_late_ones() -> None:
+    """Where all frames take the same, none is called late."""
+    trace = run(np.zeros(FRAMES, dtype=bool))
+    assert late_frames(trace, summarize(trace)) is None
+
+
+def test_late_and_lost_frames_have_receipts() -> None:
+    """Each frame over the budget says which stage took how much more; a dropped one says why."""
+    late = np.arange(FRAMES) % 50 == 7
+    outcome = np.zeros(FRAMES)
+    cause = np.zeros(FRAMES)
+    outcome[20] = Outcome.DROPPED
+    cause[20] = DropCause.BUFFER_FULL
+    found = receipts(run(late, outcome=outcome, cause=cause), 20 * MS)
+    assert [receipt.frame for receipt in found] == [7, 20, *range(57, FRAMES, 50)]
+    assert (found[0].stage, found[0].more, found[0].late) == ("finish", 20 * MS, 25 * MS)
+    assert (found[1].stage, found[1].cause) == ("queue", "buffer full")
+
+
+def test_no_late_frames_no_receipts() -> None:
+    """A run within its budget has none."""
+    assert receipts(run(np.zeros(FRAMES, dtype=bool)), 20 * MS) == ()
