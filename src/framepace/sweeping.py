@@ -155,7 +155,7 @@ def answers(done: Sequence[Cell]) -> Iterator[str]:
         per_image = {int(c.settings["batch"]): NS_PER_S / s.throughput for c, s in alternatives if s.throughput}
         scaling = batch_scaling(per_image)
         if scaling is not None:
-            sentence = batch_sentence(scaling, _sm_activity(alternatives, scaling.smallest))
+            sentence = batch_sentence(scaling, _sm_activity(alternatives, scaling.smallest), _kernels(alternatives))
             yield f"{others}: {sentence}" if others else sentence
 
 
@@ -167,6 +167,12 @@ def _by_other_settings(done: Sequence[Cell], name: str) -> Iterator[tuple[str, l
             others = settings_text(_other_settings(cell, name))
             groups.setdefault(others, []).append((cell, cell.summary))
     yield from groups.items()
+
+
+def _kernels(alternatives: Sequence[tuple[Cell, Summary]]) -> dict[int, float]:
+    """Times of the kernels per image (ns) by batch, where the device reports them."""
+    times = {int(cell.settings["batch"]): summary.frames.parts.get("compute", 0.0) for cell, summary in alternatives}
+    return {batch: ns / batch for batch, ns in times.items() if ns}
 
 
 def _sm_activity(alternatives: Sequence[tuple[Cell, Summary]], batch: int) -> float | None:

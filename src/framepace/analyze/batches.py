@@ -10,6 +10,7 @@ from framepace.facts.sweep import BatchScaling
 from framepace.units import format_ms
 
 _NEAR = 0.05  # of the best time per image: from there on a larger batch brings little
+_FULL = 0.5  # SM activity below it explains nothing
 _LITTLE = 1.5  # times the images per second, below which batches do not scale
 
 
@@ -43,24 +44,34 @@ def _added_share(per_image: Mapping[int, float]) -> float:
     return float(min(1.0, max(0.0, added / (fixed + added))))
 
 
-def batch_sentence(scaling: BatchScaling, sm_activity: float | None = None) -> str:
+def batch_sentence(
+    scaling: BatchScaling, sm_activity: float | None = None, kernels: Mapping[int, float] | None = None
+) -> str:
     """What the times say: how much of the device one image takes, what a batch brings, and where that ends.
 
     Args:
         sm_activity: share of the SMs that the smallest batch kept busy, where the device reports it.
+        kernels: times of the kernels alone per image (ns) by batch, where the device reports them.
     """
     first = scaling.per_image[scaling.smallest]
     last = scaling.per_image[scaling.largest]
     times = f"{format_ms(first)} per image at batch {scaling.smallest}, {format_ms(last, first)} at {scaling.largest}"
     gain = f"a batch of {scaling.largest} brings {scaling.gain:.2f}x"
+    knee = f"from batch {scaling.knee} on a larger one brings under 5 %"
     if scaling.gain >= _LITTLE:
-        return f"{times}: {gain}; from batch {scaling.knee} on a larger one brings under 5 %"
-    return f"{_fills(scaling, sm_activity)}; {gain} ({times}); from batch {scaling.knee} on it is under 5 %"
+        return f"{times}: {gain}; {knee}"
+    return f"{_reason(scaling, sm_activity, kernels or {})}; {gain} ({times}); {knee}"
 
 
-def _fills(scaling: BatchScaling, sm_activity: float | None) -> str:
-    """How full the device is with the smallest batch: by its counters, else by what each image adds."""
-    image = "one image" if scaling.smallest == 1 else f"a batch of {scaling.smallest}"
-    if sm_activity is not None:
+def _reason(scaling: BatchScaling, sm_activity: float | None, kernels: Mapping[int, float]) -> str:
+    """Why a batch brings little: by the kernels alone, by the device's counters, else by what each image adds."""
+    if {scaling.smallest, scaling.largest} <= kernels.keys():
+        alone = kernels[scaling.smallest] / kernels[scaling.largest]
+        if alone >= _LITTLE * scaling.gain:
+            return f"the kernels alone would bring {alone:.2f}x: copies or the host are the limit, not the device"
+    image = "one image"
+    if scaling.smallest > 1:
+        image = f"a batch of {scaling.smallest}"
+    if sm_activity is not None and sm_activity >= _FULL:
         return f"{image} fills {sm_activity:.0%} of the device"
     return f"{scaling.added_share:.0%} of the time of one image is work that every further image adds"

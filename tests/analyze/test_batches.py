@@ -1,0 +1,46 @@
+"""Times per image over batches: the knee, what batching can bring, and the sentence."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from framepace.analyze.batches import batch_scaling, batch_sentence
+
+BATCHES = (1, 2, 4, 8, 32)
+
+
+@given(st.floats(0, 1e8), st.floats(1e3, 1e8))
+def test_the_share_that_each_image_adds_is_found(fixed: float, added: float) -> None:
+    """Times of fixed + n * added: exactly added / (fixed + added)."""
+    scaling = batch_scaling({n: (fixed + n * added) / n for n in BATCHES})
+    assert scaling is not None
+    assert scaling.added_share == pytest.approx(added / (fixed + added), abs=1e-6)
+    assert scaling.gain == pytest.approx((fixed + added) / (fixed / 32 + added))
+
+
+def test_one_batch_says_nothing() -> None:
+    """There is nothing to compare it with."""
+    assert batch_scaling({4: 1e6}) is None
+
+
+def test_a_batch_that_pays_is_told_with_its_knee() -> None:
+    """Ten milliseconds whatever the batch."""
+    scaling = batch_scaling({n: 1e7 / n for n in BATCHES})
+    assert scaling is not None
+    assert batch_sentence(scaling).endswith(
+        "a batch of 32 brings 32.00x; from batch 32 on a larger one brings under 5 %"
+    )
+
+
+def test_kernels_that_scale_alone_blame_what_is_beside_them() -> None:
+    """A device that is not full is not said to be."""
+    scaling = batch_scaling(dict.fromkeys(BATCHES, 1e6))
+    assert scaling is not None
+    kernels = {n: 4e5 / n for n in BATCHES}
+    assert batch_sentence(scaling, 0.13, kernels).startswith("the kernels alone would bring 32.00x: copies or the host")
+    assert batch_sentence(scaling, 0.13).startswith(
+        "100% of the time of one image is work that every further image adds"
+    )
+    assert batch_sentence(scaling, 0.97, dict.fromkeys(BATCHES, 9e5)).startswith("one image fills 97% of the device")
