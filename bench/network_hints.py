@@ -27,6 +27,7 @@ NETWORKS: Mapping[str, Known] = {
     "state": {"size": "64x64", "shape state_in": "1x16x16x16"},
     "any-rank": {"shape x": "1x3x64x64"},
     "rec": {"size": "320x48"},
+    "ddddocr": {"size": "160x64"},
     "_v0.1": {"shape input": "1x16x96"},
     "tashkeel": {"shape input": "1x64"},
     "nakdimon": {"shape input": "1x80"},

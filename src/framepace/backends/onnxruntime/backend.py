@@ -291,7 +291,6 @@ class _CpuWorker(Worker):
         self._full = full_batch(resolved)
         self._run = runner(session, spec)
         self._names = [tensor.name for tensor in spec.outputs]
-        self._others = [name for name in self._inputs if resolved.image is None or name != resolved.image.name]
         self._advice: str | None = None
         self._outputs: dict[str, NDArray[Any]] = {}
 
@@ -316,7 +315,7 @@ class _CpuWorker(Worker):
     def _advise(self, count: int) -> str:
         """What to do about a failure, found out once."""
         if self._advice is None:
-            self._advice = advice(count, self._runs_alone, self._others)
+            self._advice = advice(count, self._runs_alone, self._resolved.made_up)
         return self._advice
 
     def _runs_alone(self) -> bool:

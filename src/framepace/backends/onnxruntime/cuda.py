@@ -308,9 +308,7 @@ def _failed(error: Exception, count: int, resolved: Resolved) -> FramepaceError:
     translated = cuda.translate(error, "ONNX Runtime ran an inference")
     if isinstance(translated, DeviceLost | DeviceMemoryError) or "CUDA" in str(error):
         return translated
-    image = resolved.image
-    others = [t.name for t in resolved.inputs if image is None or t.name != image.name]
-    return inference_error(str(error), advice(count, lambda: True, others))
+    return inference_error(str(error), advice(count, lambda: True, resolved.made_up))
 
 
 def _produced(value: Any) -> Produced:

@@ -42,7 +42,7 @@ def advice(count: int, runs_alone: Callable[[], bool], others: Iterable[str]) ->
 
     Args:
         runs_alone: tries one item of the batch.
-        others: inputs that take no picture.
+        others: inputs that hold made-up values.
     """
     if count > 1 and runs_alone():
         return "batches above 1 fail: --set batch=1, or export the model with a dynamic batch"
