@@ -18,6 +18,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from framepace.errors import HookNeverWorked, PlanError
@@ -38,19 +39,30 @@ def load_hook(name: str) -> Callable[..., Any]:
     module_name, colon, function = name.partition(":")
     if not (colon and module_name and function):
         raise PlanError("a hook is named by module and function", got=name, expected="module:function")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        module = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:  # whatever the user's module raises while it is imported
-        fix = "run from the module's folder, or install it"
-        raise PlanError(f"the hook's module {module_name!r} cannot be imported", got=repr(error), fix=fix) from error
+    module = _import(module_name)
     hook = getattr(module, function, None)
     if not callable(hook):
-        found = ", ".join(sorted(n for n, v in vars(module).items() if callable(v) and not n.startswith("_"))[:10])
-        raise PlanError(f"module {module_name!r} has no function {function!r}", got=function, expected=found or "one")
+        expected = ", ".join(_functions(module)) or "one"
+        raise PlanError(f"module {module_name!r} has no function {function!r}", got=function, expected=expected)
     return _Guarded(name, hook)
+
+
+def _import(name: str) -> ModuleType:
+    """The module of that name, which may be in the current folder. Raises PlanError."""
+    current = str(Path.cwd())
+    if current not in sys.path:
+        sys.path.insert(0, current)
+    try:
+        return importlib.import_module(name)
+    except (Exception, SystemExit) as error:  # whatever the user's module raises while it is imported
+        fix = "run from the module's folder, or install it"
+        raise PlanError(f"the hook's module {name!r} cannot be imported", got=repr(error), fix=fix) from error
+
+
+def _functions(module: ModuleType) -> list[str]:
+    """The first ten names of a module's functions."""
+    names = (name for name, value in vars(module).items() if callable(value) and not name.startswith("_"))
+    return sorted(names)[:10]
 
 
 class _Late(BaseException):

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from pathlib import Path
+from typing import Any
 
 from framepace.errors import UsageError, unknown
 from framepace.redaction import redacted
@@ -37,6 +38,7 @@ LONGEST_MS = 3_600_000.0
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
+_LONGEST_SIDES = 400  # letters of a shape or a size
 _EXACT = 1 << 53  # the whole numbers up to here are the same as float
 
 
@@ -71,15 +73,24 @@ def number(
     Raises UsageError.
     """
     expected = _range_text(least, most, whole)
-    found = _taken(value, whole)
-    if isinstance(value, str):
-        found = _read(value.strip(), whole)
-    if found is None:
+    fix = fix or _correct(name)
+    result = _number_in(value, whole)
+    if result is None:
         kind = "whole number" if whole else "number"
-        raise UsageError(f"{name} is not a {kind}", got=shown(value), expected=expected, fix=fix or _correct(name))
-    if (least is not None and found < least) or (most is not None and found > most):
-        raise UsageError(f"{name} is out of range", got=shown(value), expected=expected, fix=fix or _correct(name))
-    return found
+        raise UsageError(f"{name} is not a {kind}", got=shown(value), expected=expected, fix=fix)
+    if not _within(result, least, most):
+        raise UsageError(f"{name} is out of range", got=shown(value), expected=expected, fix=fix)
+    return result
+
+
+def _number_in(value: object, whole: bool) -> float | None:
+    if isinstance(value, str):
+        return _read(value.strip(), whole)
+    return _taken(value, whole)
+
+
+def _within(value: float, least: float | None, most: float | None) -> bool:
+    return (least is None or value >= least) and (most is None or value <= most)
 
 
 def whole_number(
@@ -153,17 +164,28 @@ def duration_s(value: object, name: str, *, least: float = 0.0, most: float = LO
 
 def size(text: object, name: str = "size") -> tuple[int, int]:
     """(height, width) from 'WIDTHxHEIGHT', the way people write resolutions. Raises UsageError."""
-    width, cross, height = str(text).strip().lower().partition("x") if isinstance(text, str) else ("", "", "")
-    sides = [_read(side, whole=True) for side in (height, width) if _WHOLE.fullmatch(side)]
-    expected = "WIDTHxHEIGHT, e.g. 1024x576"
+    sides = _whole_sides(text)
     fix = "correct the size, or leave it out"
-    if not cross or len(sides) != 2 or any(side is None or side < 1 for side in sides):
-        raise UsageError(f"not a {name}", got=shown(text), expected=expected, fix=fix)
-    found = (int(sides[0] or 0), int(sides[1] or 0))
-    if not possible_size(found):
+    if sides is None or len(sides) != 2 or min(sides) < 1:
+        raise UsageError(f"not a {name}", got=shown(text), expected="WIDTHxHEIGHT, e.g. 1024x576", fix=fix)
+    width, height = sides
+    if not possible_size(sides):
         expected = f"sides up to {LARGEST_SIDE:,}, and at most {LARGEST_PICTURE:,} pixels"
         raise UsageError(f"the {name} is too large", got=shown(text), expected=expected, fix=fix)
-    return found
+    return height, width
+
+
+def _whole_sides(text: object) -> tuple[int, ...] | None:
+    """The whole numbers between the 'x' of a text; None if it is anything else."""
+    if not isinstance(text, str) or len(text) > _LONGEST_SIDES:
+        return None
+    sides = []
+    for part in text.strip().lower().split("x"):
+        side = _read(part, whole=True) if _WHOLE.fullmatch(part) else None
+        if side is None:
+            return None
+        sides.append(int(side))
+    return tuple(sides)
 
 
 def possible_size(sides: Sequence[int]) -> bool:
@@ -173,16 +195,14 @@ def possible_size(sides: Sequence[int]) -> bool:
 
 def shape(text: object, name: str = "shape") -> tuple[int, ...]:
     """The dimensions in '1x3x480x640'. Raises UsageError."""
-    parts = str(text).strip().lower().split("x") if isinstance(text, str) and len(text) <= 400 else []
-    dimensions = [_read(part, whole=True) for part in parts if _WHOLE.fullmatch(part)]
+    dimensions = _whole_sides(text)
     fix = "correct the shape, or leave it out"
-    if len(dimensions) != len(parts) or not parts or any(dim is None or dim < 0 for dim in dimensions):
+    if dimensions is None or min(dimensions) < 0:
         raise UsageError(f"not a {name}", got=shown(text), expected="whole sizes, e.g. 1x3x480x640", fix=fix)
-    found = tuple(int(dim or 0) for dim in dimensions)
-    if not possible_shape(found):
+    if not possible_shape(dimensions):
         expected = f"up to {MOST_DIMENSIONS} dimensions, and at most {LARGEST_TENSOR:,} elements"
         raise UsageError(f"the {name} is too large", got=shown(text), expected=expected, fix=fix)
-    return found
+    return dimensions
 
 
 def possible_shape(dimensions: Sequence[int]) -> bool:
@@ -206,18 +226,31 @@ def location(value: object, name: str) -> str:
     fix = "name an existing file or folder, or a shorter one"
     if not isinstance(value, str | os.PathLike):
         raise UsageError(f"{name} is not a path", got=shown(value), expected=expected, fix=fix)
-    try:
-        text = os.fspath(value)
-        encoded = str(text).encode()
-    except (TypeError, ValueError):  # an object that only says it is a path, or letters that are no Unicode
-        encoded = b""
-        text = ""
-    if not isinstance(text, str) or not encoded or b"\0" in encoded:
-        what = f"{name} is empty" if value == "" else f"{name} is not a path"
-        raise UsageError(what, got=shown(value), expected=expected, fix=fix)
-    if len(encoded) > LONGEST_PATH or ("://" not in text and max(map(len, encoded.split(b"/"))) > LONGEST_PART):
+    if value == "":
+        raise UsageError(f"{name} is empty", got=shown(value), expected=expected, fix=fix)
+    text = _path_text(value)
+    if not text or "\0" in text:
+        raise UsageError(f"{name} is not a path", got=shown(value), expected=expected, fix=fix)
+    if _too_long(text):
         raise UsageError(f"{name} is too long", got=shown(text), expected=expected, fix=fix)
     return text
+
+
+def _path_text(value: str | os.PathLike[Any]) -> str:
+    """The text of a path; '' for an object that only says it is one, and for letters that are no Unicode."""
+    try:
+        text = os.fspath(value)
+        str(text).encode()
+    except (TypeError, ValueError):
+        return ""
+    return text if isinstance(text, str) else ""
+
+
+def _too_long(text: str) -> bool:
+    encoded = text.encode()
+    if len(encoded) > LONGEST_PATH:
+        return True
+    return "://" not in text and max(map(len, encoded.split(b"/"))) > LONGEST_PART
 
 
 def name(value: object, what: str) -> str:

@@ -135,14 +135,18 @@ def read(path: Path, usual: str | None = None) -> bytes:
             if stat.S_ISREG(status.st_mode) and status.st_size <= _LARGEST_FACT:
                 return file.read(status.st_size)
     except (OSError, ValueError) as error:
-        fix = "check the path"
-        if isinstance(error, IsADirectoryError) and usual is not None:
-            fix = f"name the file: {path / usual}"
+        fix = _reading_fix(error, path, usual)
         raise StoreError("the file cannot be read", got=f"{path}: {_reason(error)}", fix=fix) from error
     if not stat.S_ISREG(status.st_mode):
         raise StoreError("the file cannot be read", got=f"{path} is not a regular file", fix="name a file")
     expected = f"at most {_LARGEST_FACT:,} bytes"
     raise StoreError("the file is too large", got=f"{path}: {status.st_size:,} bytes", expected=expected)
+
+
+def _reading_fix(error: Exception, path: Path, usual: str | None) -> str:
+    if isinstance(error, IsADirectoryError) and usual is not None:
+        return f"name the file: {path / usual}"
+    return "check the path"
 
 
 def decode(data: bytes, kind: type[_T], path: Path, migrate: Callable[[Raw], Raw] | None = None) -> _T:
