@@ -48,19 +48,29 @@ def with_inputs(
 
     Raises UsageError for a name that no model has, listing those there are, and for values that cannot be.
     """
-    texts = {name: _text(name, value) for name, value in (inputs or {}).items()}
     named = Inputs(
-        images=tuple(images), previous=tuple(previous), states=dict(states or {}), values=texts, window=_window(window)
+        images=tuple(images),
+        previous=tuple(previous),
+        states=dict(states or {}),
+        values={name: _text(name, value) for name, value in (inputs or {}).items()},
+        window=_window(window),
     )
     if named == Inputs():
         return plan
-    names = [_input_names(model) for model in plan.models]
-    known = set().union(*names)
+    return replace(plan, models=_named_models(plan, named))
+
+
+def _named_models(plan: Plan, named: Inputs) -> tuple[ModelPlan, ...]:
+    """The models with what was named for their inputs. Raises UsageError for a name that none has."""
+    names_by_model = [_input_names(model) for model in plan.models]
+    all_names = set().union(*names_by_model)
     for name in named.names:
-        if name not in known:
-            raise unknown("input", values.shown(name), known)
-    models = [replace(m, inputs=_merged(m.inputs, named, own)) for m, own in zip(plan.models, names, strict=True)]
-    return replace(plan, models=tuple(models))
+        if name not in all_names:
+            raise unknown("input", values.shown(name), all_names)
+    models = []
+    for model, names in zip(plan.models, names_by_model, strict=True):
+        models.append(replace(model, inputs=_merged(model.inputs, named, names)))
+    return tuple(models)
 
 
 def _input_names(model: ModelPlan) -> set[str]:

@@ -36,36 +36,49 @@ def input_axes(
         pictures: the inputs that take pictures, and their batch axes; None for pictures without one.
         batch: the plan's; several frames may share an inference of a file whose first axes are that long.
     """
+    if pictures and all(axis is None for axis in pictures.values()):
+        return {}, frozenset()
+    axes = _axes(inputs, pictures)
+    opened = frozenset(t.name for t in inputs if t.name in axes and isinstance(t.shape[axes[t.name]], str))
+    lead = {name for name, axis in pictures.items() if axis is not None}
+    if not lead <= opened:  # a picture whose batch is fixed: nothing else varies either
+        return axes, frozenset()
+    if not opened and batch > 1:
+        return {tensor.name: 0 for tensor in inputs if tensor.shape}, frozenset()
+    return {name: axis for name, axis in axes.items() if name in opened}, opened
+
+
+def _axes(inputs: Sequence[TensorSpec], pictures: Mapping[str, int | None]) -> dict[str, int]:
+    """The batch axis of each input that has one, fixed in pictures, open in all others."""
     symbol = batch_symbol(inputs, pictures)
     axes = {tensor.name: _axis(tensor, symbol) for tensor in inputs}
     axes |= pictures
-    if any(axis == 0 for axis in axes.values()):
+    if 0 in axes.values():
         axes |= {t.name: 1 for t in inputs if axes[t.name] is None and t.name not in pictures and _is_recurrent(t)}
-    opened = frozenset(t.name for t in inputs if _is_open(t, axes[t.name]))
-    lead = [axis_name for axis_name in pictures if pictures[axis_name] is not None]
-    if pictures and not lead:
-        return {}, frozenset()
-    if not set(lead) <= opened:  # a picture whose batch is fixed: nothing else varies either
-        fixed = {name: axis for name, axis in axes.items() if axis is not None}
-        return fixed, frozenset()
-    if not opened and batch > 1:
-        return {t.name: 0 for t in inputs if t.shape}, frozenset()
-    return {name: axis for name, axis in axes.items() if axis is not None and name in opened}, opened
+    return {name: axis for name, axis in axes.items() if axis is not None}
 
 
 def batch_symbol(inputs: Sequence[TensorSpec], pictures: Mapping[str, int | None]) -> str | None:
     """What the file calls the batch; None where it has no name for it."""
-    for tensor in inputs:
-        axis = pictures.get(tensor.name)
-        if axis is not None and tensor.shape[axis] != _UNNAMED and isinstance(tensor.shape[axis], str):
-            return str(tensor.shape[axis])
+    of_pictures = [_called(tensor, pictures.get(tensor.name)) for tensor in inputs]
     if any(axis is not None for axis in pictures.values()):
+        return next(filter(None, of_pictures), None)
+    symbols = [dim for tensor in inputs for dim in tensor.shape if isinstance(dim, str)]
+    likely = Counter(symbol for symbol in symbols if _is_called_batch(symbol))
+    if not likely:
         return None
-    symbols = [dim for tensor in inputs for dim in tensor.shape if isinstance(dim, str) and dim != _UNNAMED]
-    named = [symbol for symbol in symbols if symbol.lower() in _NAMES or "batch" in symbol.lower()]
-    if named:
-        return Counter(named).most_common(1)[0][0]
-    return None
+    return likely.most_common(1)[0][0]
+
+
+def _called(tensor: TensorSpec, axis: int | None) -> str | None:
+    """The name of an open axis, if it has one."""
+    if axis is None or tensor.shape[axis] == _UNNAMED or not isinstance(tensor.shape[axis], str):
+        return None
+    return str(tensor.shape[axis])
+
+
+def _is_called_batch(name: str) -> bool:
+    return name.lower() in _NAMES or "batch" in name.lower()
 
 
 def _axis(tensor: TensorSpec, symbol: str | None) -> int | None:
@@ -90,15 +103,11 @@ def _may_be_batch(name: str, symbol: str | None) -> bool:
     """Whether an axis of that name may be the batch, which the file calls `symbol`."""
     if symbol is None or name == symbol or _says_nothing(symbol) or _says_nothing(name):
         return True
-    return name.lower() in _NAMES or "batch" in name.lower()
+    return _is_called_batch(name)
 
 
 def _says_nothing(name: str) -> bool:
     return _MADE_UP.fullmatch(name) is not None
-
-
-def _is_open(tensor: TensorSpec, axis: int | None) -> bool:
-    return axis is not None and isinstance(tensor.shape[axis], str)
 
 
 def declared_axes(outputs: Sequence[TensorSpec], symbol: str | None) -> dict[str, int]:
@@ -124,19 +133,28 @@ def measured_axes(
 
     An axis to which the file gives a name other than the batch's is none: so many boxes were found, say.
     """
-    names = {tensor.name: tensor.shape for tensor in declared}
+    shapes = {tensor.name: tensor.shape for tensor in declared}
     axes = {}
     for name, first in one.items():
-        changed = [axis for axis, pair in enumerate(zip(first, two[name], strict=False)) if pair[0] != pair[1]]
-        if len(changed) != 1 or len(first) != len(two[name]):
+        axis = _doubled(first, two[name])
+        if axis is None:
             continue
-        axis = changed[0]
-        shape = names.get(name, ())
-        called = shape[axis] if len(shape) == len(first) else _UNNAMED
-        may_be = not isinstance(called, str) or _may_be_batch(called, symbol)
-        if (first[axis], two[name][axis]) == (1, 2) and may_be:
+        called: int | str = _UNNAMED
+        if len(shapes.get(name, ())) == len(first):
+            called = shapes[name][axis]
+        if not isinstance(called, str) or _may_be_batch(called, symbol):
             axes[name] = axis
     return axes
+
+
+def _doubled(one: Sequence[int], two: Sequence[int]) -> int | None:
+    """The only axis in which two shapes differ, if it went from 1 to 2."""
+    if len(one) != len(two):
+        return None
+    changed = [axis for axis, sizes in enumerate(zip(one, two, strict=True)) if sizes[0] != sizes[1]]
+    if len(changed) != 1 or (one[changed[0]], two[changed[0]]) != (1, 2):
+        return None
+    return changed[0]
 
 
 def divided(outputs: Tensors, place: int, axes: Mapping[str, int]) -> dict[str, NDArray[Any]]:

@@ -26,11 +26,13 @@ _EXAMPLE_SAMPLES = 512  # of sound
 
 @dataclass(frozen=True)
 class _Roles:
-    """Where pictures are in the inputs that take them, by name, and the values of others."""
+    """Where pictures are in the inputs that take them, by name, the values of others, and where the batch is."""
 
     images: Mapping[str, Place]
     previous: Mapping[str, Place]
     values: Mapping[str, NDArray[np.generic]]
+    axes: Mapping[str, int]
+    batched: frozenset[str]
 
     @property
     def pictures(self) -> Mapping[str, Place]:
@@ -47,28 +49,33 @@ def resolve(spec: ModelSpec, plan: ModelPlan) -> Resolved:
     """
     _check_names(spec, plan)
     roles = _roles(spec, plan)
-    batch_places = {name: place.batch for name, place in roles.pictures.items()}
-    axes, batched = input_axes(spec.inputs, batch_places, plan.batch.max)
-    planned = [_planned_shape(tensor, plan, roles, axes.get(tensor.name)) for tensor in spec.inputs]
-    ranks = {tensor.name: len(shape) for tensor, shape in zip(spec.inputs, planned, strict=True)}
-    axes = {name: axis for name, axis in axes.items() if axis < ranks[name]}
-    shapes = _bind(spec, planned, axes)
-    _check_closed(spec, shapes, plan, roles, axes)
-    inputs = tuple(_concrete(t, s, plan, axes.get(t.name)) for t, s in zip(spec.inputs, shapes, strict=True))
+    shapes = _shapes(spec, plan, roles)
+    inputs = tuple(_concrete(t, s, plan, roles.axes.get(t.name)) for t, s in zip(spec.inputs, shapes, strict=True))
     check_memory(plan.name, inputs)
     images = _images(inputs, roles.images)
+    question = ""
+    if not images:
+        question = _question(spec, plan)
     return Resolved(
         inputs,
         next(iter(images), None),
-        batched & axes.keys(),
-        axes,
+        roles.batched,
+        roles.axes,
         other_images=images[1:],
         previous=_images(inputs, roles.previous),
         states=dict(plan.inputs.states),
-        values=_fitted(inputs, roles, axes),
+        values=_fitted(inputs, roles),
         window=plan.inputs.window,
-        question="" if images else _question(spec, plan),
+        question=question,
     )
+
+
+def _shapes(spec: ModelSpec, plan: ModelPlan, roles: _Roles) -> list[Shape]:
+    """The shapes of the inputs, closed but for the batch."""
+    planned = [_planned_shape(tensor, plan, roles) for tensor in spec.inputs]
+    shapes = _bind(spec, planned, roles.axes)
+    _check_closed(spec, shapes, plan, roles)
+    return shapes
 
 
 def _check_names(spec: ModelSpec, plan: ModelPlan) -> None:
@@ -82,6 +89,10 @@ def _check_names(spec: ModelSpec, plan: ModelPlan) -> None:
         if plan.inputs.names.count(name) > 1:
             fix = "name it once: --image, --previous, --state or --input"
             raise ModelError(f"input {name!r} of model {plan.name!r} is named twice", got=name, fix=fix)
+    _check_outputs(spec, plan)
+
+
+def _check_outputs(spec: ModelSpec, plan: ModelPlan) -> None:
     outputs = [tensor.name for tensor in spec.outputs]
     for output in plan.inputs.states.values():
         if output not in outputs:
@@ -95,7 +106,21 @@ def _roles(spec: ModelSpec, plan: ModelPlan) -> _Roles:
     images = {name: _named_place(tensors[name], plan) for name in plan.inputs.images}
     if not images:
         images = _likely_images(spec, plan)
-    return _Roles(images, previous, values)
+    places = {name: place.batch for name, place in {**images, **previous}.items()}
+    axes, batched = input_axes(spec.inputs, places, plan.batch.max)
+    axes = {name: axis for name, axis in axes.items() if axis < _rank(tensors[name], plan, values)}
+    return _Roles(images, previous, values, axes, batched & axes.keys())
+
+
+def _rank(tensor: TensorSpec, plan: ModelPlan, values: Mapping[str, NDArray[np.generic]]) -> int:
+    """How many dimensions an input has; what it is given says it where the file does not."""
+    if tensor.shape != ANY_RANK:
+        return len(tensor.shape)
+    if tensor.name in plan.shapes:
+        return len(plan.shapes[tensor.name])
+    if tensor.name in values:
+        return values[tensor.name].ndim
+    return 1
 
 
 def _likely_images(spec: ModelSpec, plan: ModelPlan) -> dict[str, Place]:
@@ -159,12 +184,12 @@ def _both_layouts(tensor: TensorSpec, plan: ModelPlan) -> bool:
     return all(place_of(shape, layout=layout, window=plan.inputs.window) is not None for layout in layouts)
 
 
-def _planned_shape(tensor: TensorSpec, plan: ModelPlan, roles: _Roles, axis: int | None) -> Shape:
+def _planned_shape(tensor: TensorSpec, plan: ModelPlan, roles: _Roles) -> Shape:
     """The shape with the plan's shape, size or value filled in; raises ModelError where they contradict the file."""
     shape = plan.shapes.get(tensor.name)
     place = roles.pictures.get(tensor.name)
     if shape is None and tensor.name in roles.values:
-        return open_sizes(tensor, roles.values[tensor.name], axis)
+        return open_sizes(tensor, roles.values[tensor.name], roles.axes.get(tensor.name))
     if shape is None:
         return _with_size(tensor, plan, place)
     if not _fits(shape, tensor.shape):
@@ -172,12 +197,16 @@ def _planned_shape(tensor: TensorSpec, plan: ModelPlan, roles: _Roles, axis: int
         fix = "correct --shape, or leave it out"
         raise ModelError(message, got=_text(shape), expected=_text(tensor.shape), fix=fix)
     if place is not None and plan.size is not None:
-        sides = tuple(shape[axis] for axis in place.sides(len(shape)))
-        if sides != plan.size:
-            got = f"shape {_text(shape)}, size {plan.size[1]}x{plan.size[0]}"
-            message = f"shape and size of model {plan.name!r} contradict each other"
-            raise ModelError(message, got=got, fix="give one of them")
+        _check_size(shape, plan.size, place, plan.name)
     return shape
+
+
+def _check_size(shape: Shape, size: tuple[int, int], place: Place, model: str) -> None:
+    """Raises ModelError where a picture of that shape has another size."""
+    sides = tuple(shape[axis] for axis in place.sides(len(shape)))
+    if sides != size:
+        got = f"shape {_text(shape)}, size {size[1]}x{size[0]}"
+        raise ModelError(f"shape and size of model {model!r} contradict each other", got=got, fix="give one of them")
 
 
 def _fits(shape: tuple[int, ...], declared: Shape) -> bool:
@@ -194,32 +223,43 @@ def _with_size(tensor: TensorSpec, plan: ModelPlan, place: Place | None) -> Shap
     if place is None:
         return tensor.shape
     shape = list(tensor.shape)
-    sides = place.sides(len(shape))
     if plan.size is not None:
-        for axis, size in zip(sides, plan.size, strict=True):
+        for axis, size in zip(place.sides(len(shape)), plan.size, strict=True):
             if isinstance(shape[axis], int) and shape[axis] != size:
-                got = f"{plan.size[1]}x{plan.size[0]}"
-                fix = "leave out --size"
-                message = f"model {plan.name!r} has a fixed size"
-                raise ModelError(message, got=got, expected=_text(tensor.shape), fix=fix)
+                raise _fixed_size(tensor, plan, plan.size)
             shape[axis] = size
     if place.time is not None and plan.inputs.window is not None:
         shape[place.time] = plan.inputs.window.pictures
     return tuple(shape)
 
 
+def _fixed_size(tensor: TensorSpec, plan: ModelPlan, size: tuple[int, int]) -> ModelError:
+    got = f"{size[1]}x{size[0]}"
+    message = f"model {plan.name!r} has a fixed size"
+    return ModelError(message, got=got, expected=_text(tensor.shape), fix="leave out --size")
+
+
 def _bind(spec: ModelSpec, shapes: list[Shape], axes: Mapping[str, int]) -> list[Shape]:
     """Dimensions that share a name share the value that the plan has for one of them; the batch is decided later."""
+    sizes = _sizes_by_name(spec, shapes, axes)
+    bound: list[Shape] = []
+    for tensor, shape in zip(spec.inputs, shapes, strict=True):
+        dimensions = [sizes.get(dim, dim) for dim in shape]
+        batch = axes.get(tensor.name)
+        if batch is not None:
+            dimensions[batch] = shape[batch]
+        bound.append(tuple(dimensions))
+    return bound
+
+
+def _sizes_by_name(spec: ModelSpec, shapes: list[Shape], axes: Mapping[str, int]) -> dict[int | str, int]:
+    """The sizes that are known of named dimensions."""
     sizes: dict[int | str, int] = {}
     for tensor, shape in zip(spec.inputs, shapes, strict=True):
         for axis, (name, size) in enumerate(_pairs(tensor, shape)):
             if axis != axes.get(tensor.name) and isinstance(name, str) and name != "?" and isinstance(size, int):
                 sizes[name] = size
-    bound = []
-    for tensor, shape in zip(spec.inputs, shapes, strict=True):
-        batch = axes.get(tensor.name)
-        bound.append(tuple(dim if axis == batch else sizes.get(dim, dim) for axis, dim in enumerate(shape)))
-    return bound
+    return sizes
 
 
 def _pairs(tensor: TensorSpec, shape: Shape) -> Iterable[tuple[int | str, int | str]]:
@@ -228,51 +268,52 @@ def _pairs(tensor: TensorSpec, shape: Shape) -> Iterable[tuple[int | str, int | 
     return zip(tensor.shape, shape, strict=True)
 
 
-def _check_closed(
-    spec: ModelSpec, shapes: list[Shape], plan: ModelPlan, roles: _Roles, axes: Mapping[str, int]
-) -> None:
+def _check_closed(spec: ModelSpec, shapes: list[Shape], plan: ModelPlan, roles: _Roles) -> None:
     """Raises ModelError where dimensions are still open: one question for all inputs, with an example that runs."""
-    answers = []
+    answers: dict[str, None] = {}
     got = []
     for tensor, shape in zip(spec.inputs, shapes, strict=True):
-        batch = axes.get(tensor.name)
-        still_open = any(isinstance(dim, str) and axis != batch for axis, dim in enumerate(shape))
-        if not still_open and shape != ANY_RANK:
-            continue
-        got.append(f"{tensor.name} {_text(shape)}")
-        answer = _size_or_shape(tensor, shape, batch, roles.pictures.get(tensor.name))
-        if answer not in answers:
-            answers.append(answer)
-    if not answers:
-        return
-    what = f"model {plan.name!r} leaves sizes open"
-    fix = f"give them, with your numbers: {' '.join(answers)}"
-    raise ModelError(what, got="; ".join(got), expected="numbers", fix=fix)
+        batch = roles.axes.get(tensor.name)
+        if _open_axes(shape, batch):
+            got.append(f"{tensor.name} {_text(shape)}")
+            answers[_size_or_shape(tensor, shape, batch, roles.pictures.get(tensor.name))] = None
+    if answers:
+        fix = f"give them, with your numbers: {' '.join(answers)}"
+        raise ModelError(f"model {plan.name!r} leaves sizes open", got="; ".join(got), expected="numbers", fix=fix)
+
+
+def _open_axes(shape: Shape, batch: int | None) -> list[int]:
+    """The axes without a size, apart from the batch; the only one of a shape that says nothing at all."""
+    if shape == ANY_RANK:
+        return [0]
+    return [axis for axis, dim in enumerate(shape) if isinstance(dim, str) and axis != batch]
 
 
 def _size_or_shape(tensor: TensorSpec, shape: Shape, batch: int | None, place: Place | None) -> str:
     """The option that closes an input's open dimensions, with numbers as an example."""
     if shape == ANY_RANK:
         return f"--shape {tensor.name}=1x3x480x640"
-    sides = () if place is None else place.sides(len(shape))
-    still_open = [axis for axis, dim in enumerate(shape) if isinstance(dim, str) and axis != batch]
-    examples = dict(zip(sides, _EXAMPLE_SIZE, strict=False))
-    if set(still_open) <= set(sides):
-        height, width = (examples[axis] if isinstance(shape[axis], str) else shape[axis] for axis in sides)
+    examples = _examples(tensor, shape, place)
+    if batch is not None:
+        examples[batch] = 1
+    sizes = [examples[axis] if isinstance(dim, str) else dim for axis, dim in enumerate(shape)]
+    if place is not None and set(_open_axes(shape, batch)) <= set(place.sides(len(shape))):
+        height, width = (sizes[axis] for axis in place.sides(len(shape)))
         return f"--size {width}x{height}"
-    if place is None and len(shape) == 4 and len(still_open) >= 3:
-        examples = {1: 3, 2: _EXAMPLE_SIZE[0], 3: _EXAMPLE_SIZE[1]}  # anything at all: most likely a picture
+    return f"--shape {tensor.name}={'x'.join(map(str, sizes))}"
+
+
+def _examples(tensor: TensorSpec, shape: Shape, place: Place | None) -> dict[int, int]:
+    """A size for each axis that may work: of a picture, of sound, of a few tokens."""
     length = _EXAMPLE_LENGTH
     if len(shape) == 2 and is_float(tensor.dtype):
         length = _EXAMPLE_SAMPLES
-    numbers = []
-    for axis, dim in enumerate(shape):
-        if axis == batch and isinstance(dim, str):
-            dim = 1
-        elif isinstance(dim, str):
-            dim = examples.get(axis, length)
-        numbers.append(str(dim))
-    return f"--shape {tensor.name}={'x'.join(numbers)}"
+    examples = dict.fromkeys(range(len(shape)), length)
+    if place is not None:
+        return examples | dict(zip(place.sides(len(shape)), _EXAMPLE_SIZE, strict=True))
+    if len(shape) == 4 and all(isinstance(dim, str) for dim in shape[1:]):  # most likely a picture
+        return examples | {1: 3, 2: _EXAMPLE_SIZE[0], 3: _EXAMPLE_SIZE[1]}
+    return examples
 
 
 def _concrete(tensor: TensorSpec, shape: Shape, plan: ModelPlan, axis: int | None) -> TensorSpec:
@@ -294,12 +335,12 @@ def _concrete(tensor: TensorSpec, shape: Shape, plan: ModelPlan, axis: int | Non
     return replace(tensor, shape=(*shape[:axis], batch, *shape[axis + 1 :]))
 
 
-def _fitted(inputs: Iterable[TensorSpec], roles: _Roles, axes: Mapping[str, int]) -> dict[str, SideInput]:
+def _fitted(inputs: Iterable[TensorSpec], roles: _Roles) -> dict[str, SideInput]:
     """The values that were given, in the shapes of their inputs."""
     values = {}
     for tensor in inputs:
         if tensor.name in roles.values:
-            values[tensor.name] = fitted(tensor.name, roles.values[tensor.name], tensor, axes.get(tensor.name))
+            values[tensor.name] = fitted(tensor.name, roles.values[tensor.name], tensor, roles.axes.get(tensor.name))
     return values
 
 

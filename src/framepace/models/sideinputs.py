@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -70,10 +72,15 @@ def _read_file(name: str, path: str, modified: int) -> NDArray[Any]:
     data = read_file(path, kind, _MOST_BYTES)
     try:
         content = np.load(io.BytesIO(data), allow_pickle=False)
+        if isinstance(content, np.ndarray):
+            return content
+        return _member(name, path, content)
     except (ValueError, EOFError, OSError, KeyError) as error:
         raise kind.unreadable(path, error) from error
-    if isinstance(content, np.ndarray):
-        return content
+
+
+def _member(name: str, path: str, content: Any) -> NDArray[Any]:
+    """The array of an .npz file that is called like the input, or its only one."""
     if name in content:
         return np.asarray(content[name])
     if len(content.files) == 1:
@@ -121,21 +128,23 @@ def _framed(
     array: NDArray[Any], item: tuple[int, ...], whole: tuple[int, ...], axis: int | None
 ) -> NDArray[Any] | None:
     """(frames, *item) of a value; None where it does not fit."""
-    size = int(np.prod(item))
-    if array.ndim == 0 or (array.size == 1 and size != 0):
-        return np.broadcast_to(array.reshape(()), (1, *item))
     one = list(whole)
     if axis is not None:
         one[axis] = 1
-    if array.shape == item or array.shape == tuple(one):
-        return array.reshape(1, *item)
-    if array.shape[1:] == tuple(one) or array.shape[1:] == item:
+    if array.ndim == 0 or (array.size == 1 and 0 not in item):
+        return np.broadcast_to(array.reshape(()), (1, *item))
+    if array.shape[1:] in (tuple(one), item) and array.shape != tuple(one):
         return array.reshape(len(array), *item)
-    if array.ndim == len(whole) and array.shape[1:] == tuple(one[1:]) and one[0] and array.shape[0] % one[0] == 0:
+    if array.ndim == len(whole) and _has_rows(array.shape, one):
         return array.reshape(-1, *item)
-    if array.size == size:
+    if array.size == math.prod(item):
         return array.reshape(1, *item)
     return None
+
+
+def _has_rows(shape: Sequence[int], one: Sequence[int]) -> bool:
+    """Whether an array has the rows of several frames on its first axis, where a frame has those of `one`."""
+    return tuple(shape[1:]) == tuple(one[1:]) and one[0] > 0 and shape[0] > one[0] and shape[0] % one[0] == 0
 
 
 def _converted(name: str, frames: NDArray[Any], dtype: str) -> NDArray[Any]:
@@ -146,13 +155,18 @@ def _converted(name: str, frames: NDArray[Any], dtype: str) -> NDArray[Any]:
     if frames.dtype.kind not in "biufV":
         raise _wrong(name, frames, dtype, "a number")
     if target.kind in "iu":
-        limits = np.iinfo(target)
-        wide = frames.astype(np.float64)
-        if not (np.isfinite(wide).all() and (wide == np.trunc(wide)).all()):
-            raise _wrong(name, frames, dtype, "whole numbers")
-        if frames.size and (frames.min() < limits.min or frames.max() > limits.max):
-            raise _wrong(name, frames, dtype, f"{limits.min} to {limits.max}")
+        _check_whole(name, frames, target)
     return np.ascontiguousarray(frames).astype(target)
+
+
+def _check_whole(name: str, frames: NDArray[Any], target: np.dtype[Any]) -> None:
+    """Raises ModelError for fractions, and for numbers that the integers of the input do not reach."""
+    limits = np.iinfo(target)
+    wide = frames.astype(np.float64)
+    if not (np.isfinite(wide).all() and (wide == np.trunc(wide)).all()):
+        raise _wrong(name, frames, target.name, "whole numbers")
+    if frames.size and (frames.min() < limits.min or frames.max() > limits.max):
+        raise _wrong(name, frames, target.name, f"{limits.min} to {limits.max}")
 
 
 def _wrong(name: str, frames: NDArray[Any], dtype: str, expected: str) -> ModelError:
