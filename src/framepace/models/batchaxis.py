@@ -40,8 +40,7 @@ def input_axes(
         return {}, frozenset()
     axes = _axes(inputs, pictures)
     opened = frozenset(t.name for t in inputs if t.name in axes and isinstance(t.shape[axes[t.name]], str))
-    lead = {name for name, axis in pictures.items() if axis is not None}
-    if not lead <= opened:  # a picture whose batch is fixed: nothing else varies either
+    if not pictures.keys() & axes.keys() <= opened:  # a picture whose batch is fixed: nothing else varies either
         return axes, frozenset()
     if not opened and batch > 1:
         return {tensor.name: 0 for tensor in inputs if tensor.shape}, frozenset()

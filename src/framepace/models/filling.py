@@ -140,19 +140,22 @@ class _Clip:
     def __call__(self, picture: Any, source: int, out: NDArray[Any]) -> None:
         parts = np.moveaxis(out, self._axis, 0)
         if not isinstance(picture, Moment):
-            self._single(picture, source, parts[0])
-            parts[1:] = parts[0]
-            return
-        kept = self._kept.setdefault(source, {})
+            picture = Moment(0, (picture,))
+            self._kept.pop(source, None)
         for place, part in enumerate(parts):
             steps = (len(parts) - 1 - place) * self._window.stride
-            part[...] = self._prepared(kept, picture, min(steps, picture.number), source, part)
-        for number in [number for number in kept if number < picture.number - self._window.before]:
-            del kept[number]
+            part[...] = self._prepared(picture, min(steps, picture.number), source, part)
+        self._forget(source, picture.number - self._window.before)
 
-    def _prepared(
-        self, kept: dict[int, NDArray[Any]], moment: Moment, steps: int, source: int, like: NDArray[Any]
-    ) -> NDArray[Any]:
+    def _forget(self, source: int, number: int) -> None:
+        """Let go of pictures before `number`, which no clip needs any more."""
+        kept = self._kept[source]
+        for older in [older for older in kept if older < number]:
+            del kept[older]
+
+    def _prepared(self, moment: Moment, steps: int, source: int, like: NDArray[Any]) -> NDArray[Any]:
+        """The picture `steps` before the newest, prepared."""
+        kept = self._kept.setdefault(source, {})
         number = moment.number - steps
         if number not in kept:
             kept[number] = np.empty(like.shape, like.dtype)

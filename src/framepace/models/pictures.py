@@ -50,11 +50,11 @@ def place_of(
     if window is not None:
         return _clip_place(shape, layout, window, named)
     if len(shape) == 4:
-        found = _layout(shape[1:], layout, named)
-        return None if found is None else Place(found, 0)
+        layout = _layout(shape[1:], layout, named)
+        return layout and Place(layout, 0)
     if len(shape) == 3 and (named or _is_bare_picture(shape)):
-        found = _layout(shape, layout, named)
-        return None if found is None else Place(found, None)
+        layout = _layout(shape, layout, named)
+        return layout and Place(layout, None)
     return None
 
 
@@ -87,14 +87,18 @@ def _clip_place(shape: Shape, layout: Layout | None, window: Window, named: bool
     first = len(shape) - 4  # four axes are a clip without a batch axis
     if first:
         batch = 0
-    axes = [axis for axis in range(first, len(shape)) if shape[axis] == window.pictures]
-    axes += [axis for axis in range(first, len(shape)) if isinstance(shape[axis], str)]
-    for axis in axes:
-        rest = tuple(size for place, size in enumerate(shape) if place not in (axis, batch))
-        found = _layout(rest, layout, named)
-        if found is not None:
-            return Place(found, batch, axis)
+    for axis in _clip_axes(shape, first, window.pictures):
+        picture = (*shape[first:axis], *shape[axis + 1 :])
+        layout_there = _layout(picture, layout, named)
+        if layout_there is not None:
+            return Place(layout_there, batch, axis)
     return None
+
+
+def _clip_axes(shape: Shape, first: int, pictures: int) -> list[int]:
+    """The axes from `first` on that have that length, then those that are open."""
+    fixed = [axis for axis in range(first, len(shape)) if shape[axis] == pictures]
+    return fixed + [axis for axis in range(first, len(shape)) if isinstance(shape[axis], str)]
 
 
 def _layout(sizes: Shape, wanted: Layout | None, named: bool) -> Layout | None:

@@ -103,13 +103,17 @@ def _roles(spec: ModelSpec, plan: ModelPlan) -> _Roles:
     values = {name: read_value(name, text) for name, text in plan.inputs.values.items()}
     tensors = {tensor.name: tensor for tensor in spec.inputs}
     previous = {name: _named_place(tensors[name], plan) for name in plan.inputs.previous}
-    images = {name: _named_place(tensors[name], plan) for name in plan.inputs.images}
-    if not images:
-        images = _likely_images(spec, plan)
+    images = _image_places(spec, plan)
     places = {name: place.batch for name, place in {**images, **previous}.items()}
     axes, batched = input_axes(spec.inputs, places, plan.batch.max)
     axes = {name: axis for name, axis in axes.items() if axis < _rank(tensors[name], plan, values)}
     return _Roles(images, previous, values, axes, batched & axes.keys())
+
+
+def _image_places(spec: ModelSpec, plan: ModelPlan) -> dict[str, Place]:
+    """Where the picture goes: into the inputs that are named, else into the one that can take it."""
+    named = {t.name: _named_place(t, plan) for t in spec.inputs if t.name in plan.inputs.images}
+    return named or _likely_images(spec, plan)
 
 
 def _rank(tensor: TensorSpec, plan: ModelPlan, values: Mapping[str, NDArray[np.generic]]) -> int:
@@ -186,12 +190,12 @@ def _both_layouts(tensor: TensorSpec, plan: ModelPlan) -> bool:
 
 def _planned_shape(tensor: TensorSpec, plan: ModelPlan, roles: _Roles) -> Shape:
     """The shape with the plan's shape, size or value filled in; raises ModelError where they contradict the file."""
-    shape = plan.shapes.get(tensor.name)
     place = roles.pictures.get(tensor.name)
-    if shape is None and tensor.name in roles.values:
-        return open_sizes(tensor, roles.values[tensor.name], roles.axes.get(tensor.name))
-    if shape is None:
+    if tensor.name not in plan.shapes:
+        if tensor.name in roles.values:
+            return open_sizes(tensor, roles.values[tensor.name], roles.axes.get(tensor.name))
         return _with_size(tensor, plan, place)
+    shape = plan.shapes[tensor.name]
     if not _fits(shape, tensor.shape):
         message = f"input {tensor.name!r} of model {plan.name!r} cannot have that shape"
         fix = "correct --shape, or leave it out"

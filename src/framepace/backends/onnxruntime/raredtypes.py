@@ -25,11 +25,8 @@ def runner(session: Any, spec: ModelSpec) -> RunSession:
 
     def run_values(names: Sequence[str], inputs: Any) -> list[Any]:
         values = {name: _value(array, name in rare) for name, array in inputs.items()}
-        outputs = session.run_with_ort_values(list(names), values)
-        arrays = []
-        for name, value in zip(names, outputs, strict=True):
-            arrays.append(_array(value, dtypes[name]) if name in rare else value.numpy())
-        return arrays
+        outputs = zip(names, session.run_with_ort_values(list(names), values), strict=True)
+        return [_array(value, dtypes[name], name in rare) for name, value in outputs]
 
     return run_values
 
@@ -48,8 +45,11 @@ def _value(array: NDArray[Any], is_rare: bool) -> Any:
     return OrtValue.ortvalue_from_numpy_with_onnx_type(array, helper.np_dtype_to_tensor_dtype(array.dtype))
 
 
-def _array(value: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
+def _array(value: Any, dtype: np.dtype[Any], is_rare: bool) -> NDArray[Any]:
     """A copy of the tensor, whose memory is ONNX Runtime's."""
+    if not is_rare:
+        array: NDArray[Any] = value.numpy()
+        return array
     shape = tuple(value.shape())
     size = int(np.prod(shape)) * dtype.itemsize
     data = ctypes.string_at(value.data_ptr(), size) if size else b""
