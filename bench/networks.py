@@ -95,14 +95,14 @@ def networks(folder: Path, packages: Sequence[Path], exports: Path) -> Iterator[
 
 
 class Probe:
-    """A process that runs one command after the other; a new one where one has died or was too slow."""
+    """A process that runs one command after the other; a new one after one that died or was too slow."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._process: subprocess.Popen[str] | None = None
 
     def run(self, arguments: Sequence[str], limit_s: float) -> int | None:
-        """The exit code of a command; None where it did not end, or its process died in time, or its process died."""
+        """The exit code of a command; None where it did not end in time, or its process died."""
         if self._process is None:
             environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(BENCH), os.environ.get("PYTHONPATH", "")])}
             self._process = subprocess.Popen(
@@ -178,15 +178,19 @@ class Bench:
 
     def __init__(self, folder: Path, quick: bool) -> None:
         self._folder = folder
+        self._probe = Probe(folder)
         self._seconds = str(_SECONDS[quick])
         self._limit_s = _LIMIT_S[quick]
         self._video = folder / "video.mkv"
         self._video.write_bytes(synthetic_video((360, 640)))
 
+    def close(self) -> None:
+        """End the process that runs commands."""
+        self._probe.close()
+
     def row(self, network: Network, columns: Iterable[str]) -> Row:
         """Every column of a network."""
         answers = Answers(network.location)
-        self._probe = Probe(self._folder)
         cells = {}
         ratio = None
         for column in columns:
@@ -194,7 +198,6 @@ class Bench:
             cells[column] = cell
             if column == "model" and cell.state in ("same", "asked") and run is not None:
                 ratio = answers.ratio(run.document, run.seen)
-        self._probe.close()
         return Row(network, cells, ratio)
 
     def _cell(self, network: Network, column: str, answers: Answers) -> tuple[Cell, Run | None]:
@@ -328,6 +331,8 @@ def main() -> None:
                     _add(rows, bench.row(network, missing), chosen.keep)
         except KeyboardInterrupt:
             print("interrupted: what there is", file=sys.stderr)
+        finally:
+            bench.close()
     shown = list(rows.values())
     if chosen.markdown is not None:
         chosen.markdown.write_text(markdown(shown, columns, "python " + " ".join(sys.argv)))
