@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 DEFAULT_FPS = 30.0
+_PLAN_ENDINGS = (".yaml", ".yml")
 _MODEL = "a path to an .onnx file, or builtin:NAME"
 _ROOM_FOR_NUMBER = 8
 DEFAULT_STOP = Stop(seconds=10.0)
@@ -114,7 +115,7 @@ def make_case(
     videos = [values.location(video, "video") for video in videos]
     plan = models
     if not isinstance(plan, Plan):
-        plan = _make_plan(plan)
+        plan = _for_live(_make_plan(plan), plan, videos)
     plan = with_inputs(_with_shapes(plan, shapes or {}), **named)
     target = replace(plan.target, fps=fps or plan.target.fps, p99_ms=p99_ms or plan.target.p99_ms)
     workload = Workload(
@@ -167,7 +168,7 @@ def _make_plan(models: str | Sequence[str]) -> Plan:
             "no model was named", got="nothing", expected=_MODEL, fix="name one, for example builtin:detector"
         )
     locations = [values.location(location, "the model") for location in locations]
-    if len(locations) == 1 and locations[0].endswith((".yaml", ".yml")):
+    if len(locations) == 1 and locations[0].endswith(_PLAN_ENDINGS):
         return load_plan(Path(locations[0]))
     names = _unique_names(locations)
     plans = [
@@ -175,6 +176,15 @@ def _make_plan(models: str | Sequence[str]) -> Plan:
         for name, location in zip(names, locations, strict=True)
     ]
     return Plan(models=tuple(plans), target=Target())
+
+
+def _for_live(plan: Plan, models: str | Sequence[str], videos: Sequence[str]) -> Plan:
+    """The plan with drop=oldest for live sources alone; a plan from a file says itself what is dropped."""
+    live = bool(videos) and all("://" in video and not video.startswith("file://") for video in videos)
+    locations = [models] if isinstance(models, str) else list(models)
+    if not live or str(locations[0]).endswith(_PLAN_ENDINGS):
+        return plan
+    return replace(plan, source=replace(plan.source, drop="oldest"))
 
 
 def _unique_names(locations: Sequence[str]) -> list[str]:

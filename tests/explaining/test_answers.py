@@ -83,3 +83,10 @@ def test_late_and_lost_frames_have_receipts() -> None:
     assert len(found.receipts) == found.late.count
     assert {receipt.stage for receipt in found.receipts} == {"finish"}
     assert all(receipt.more == pytest.approx(22 * MS, rel=0.1) for receipt in found.receipts)
+
+
+@pytest.mark.parametrize(("settings", "drop"), [({}, "oldest"), ({"drop": "never"}, "never")])
+def test_a_live_source_drops_the_oldest_picture_unless_told_otherwise(settings: dict[str, Any], drop: str) -> None:
+    """Pictures that wait in a socket are late; what is set stays set, and files lose nothing."""
+    assert api.make_case("null", videos=["rtsp://camera/1"], settings=settings).plan.source.drop == drop
+    assert api.make_case("null", videos=["file.mp4"]).plan.source.drop == "never"

@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from framepace.facts.trace import DropCause
 from framepace.feeds.arrivals import Grid
 from framepace.feeds.batchrules import BatchRule
 from framepace.feeds.build import build_feed
+from framepace.feeds.cameraclock import CameraClock
 from framepace.feeds.pacer import Pacer
 from framepace.feeds.runstate import RunState
 from framepace.feeds.stream import StreamFeed
@@ -216,6 +218,59 @@ def test_live_sources_need_no_load() -> None:
         taken = list(iter(lambda: feed.take(None) or [], []))
     assert [frame.due for frames in taken for frame in frames] == [5 * MS] * len(taken)
     assert taken
+
+
+@dataclass
+class _Picture:
+    """A picture with its camera's timestamp, s."""
+
+    time: float | None
+
+
+class _Timed:
+    """A camera of 50 fps whose pictures wait in its socket until they are read."""
+
+    live = True
+
+    def __init__(self, clock: VirtualClock, count: int) -> None:
+        self._clock = clock
+        self._start = clock.now()
+        self._pictures = iter(range(count))
+
+    def read(self) -> _Picture | None:
+        """The next picture, once it was taken."""
+        number = next(self._pictures, None)
+        if number is None:
+            return None
+        self._clock.spin_until(self._start + number * 20 * MS)
+        return _Picture(1000 + number * 0.02)
+
+
+@pytest.mark.parametrize(("drop", "behind"), [("never", True), ("oldest", False)])
+def test_the_latency_of_a_live_picture_counts_from_its_camera(drop: Any, behind: bool) -> None:
+    """A worker of 25 fps on a camera of 50: without drops it falls behind; dropping keeps it live."""
+    clock = VirtualClock(start=5 * MS)
+    whole = Plan(models=(plan(ONE_MS),), source=SourcePolicy(drop=drop))
+    source = _Timed(clock, 100)
+    feed = build_feed(whole, [source], None, Pacer(EnginePlan(), clock, RunState(clock)), ignored, threads=False)
+    ages = []
+    with feed, clock.joined(0, 1):
+        while frames := feed.take(None):
+            clock.spin_until(clock.now() + 40 * MS)
+            ages += [clock.now() - frame.due for frame in frames]
+    if behind:
+        assert ages[50] - ages[25] == pytest.approx(25 * 20 * MS, rel=0.1)
+    else:
+        assert max(ages) <= 130 * MS
+
+
+def test_timestamps_of_a_camera_that_began_anew_are_laid_anew() -> None:
+    """After a jump back, and for pictures without a timestamp, a picture is due when it is there."""
+    camera = CameraClock()
+    assert camera.due(_Picture(50.0), 1000 * MS) == 1000 * MS
+    assert camera.due(_Picture(50.02), 1050 * MS) == 1020 * MS
+    assert camera.due(_Picture(0.0), 2000 * MS) == 2000 * MS
+    assert camera.due(_Picture(None), 2100 * MS) == 2100 * MS
 
 
 def test_a_file_plays_at_its_own_rate_without_a_load() -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from framepace.analyze.correlation import Values
 from framepace.analyze.device import device_summary
 from framepace.analyze.failures import failed_share
+from framepace.analyze.lag import lag_notes
 from framepace.analyze.outliers import find_outliers, others_share
 from framepace.analyze.padding import padding, padding_notes
 from framepace.analyze.stages import frame_trace, parts, per_frame_cpu, stages, take
@@ -384,6 +385,7 @@ def _notes(trace: Trace, frames: ModelSummary, shares: Mapping[str, float]) -> I
         yield f"the run did not end as planned: {trace.meta.stopped}"
     if not frames.requests:
         yield "no request was measured"
+    yield from lag_notes(trace)
     for name, count in frames.marks.items():
         yield f"{count:,} frames are marked: {name}"
     yield from padding_notes(shares, trace.meta.batch_sizes)

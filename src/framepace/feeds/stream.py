@@ -14,6 +14,7 @@ from framepace.errors import FramepaceError, SourceError
 from framepace.facts.plan import SourcePolicy
 from framepace.facts.trace import DropCause
 from framepace.feeds.arrivals import Arrivals
+from framepace.feeds.cameraclock import CameraClock
 from framepace.feeds.feed import Feed, OnDrop, PictureSource
 from framepace.feeds.pacer import NAP_NS, Idle, Pacer
 from framepace.units import NS_PER_MS, NS_PER_S
@@ -68,6 +69,7 @@ class StreamFeed(Feed):
         self._numbers = count()
         self._buffers = [deque[Frame]() for _ in sources]
         self._changed = pacer.clock.condition()
+        self._cameras = [CameraClock() for _ in sources]
         self._alive = len(sources)
         self._held_up = 0  # sources that wait for room in their buffers
         self._errors = dict[int, FramepaceError]()
@@ -185,13 +187,18 @@ class StreamFeed(Feed):
         return Frame(next(self._numbers), source, due, available, captured, now(), 0, picture)
 
     def _live_frame(self, source: int) -> Frame | None:
-        """A live picture is due when it is there, or latency would build up in the socket."""
+        """A live picture is due when its camera took it, as far as its timestamps say, or when it is there.
+
+        What it waited in sockets after that is time to take it, not the pacer's error.
+        """
         available = self._clock.now()
         picture = self._sources[source].read()
         now = self._clock.now()
         if picture is None or self._state.stopped is not None:
             return None
-        return Frame(next(self._numbers), source, now, min(available, now), now, now, 0, picture)
+        due = self._cameras[source].due(picture, now)
+        began = min(now, max(available, due))
+        return Frame(next(self._numbers), source, due, min(available, now), began, now, 0, picture)
 
     def _put(self, frame: Frame | None) -> bool:
         """Append a frame to the buffer of its source; false at the end of the source or of the run."""

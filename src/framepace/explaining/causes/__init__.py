@@ -11,6 +11,7 @@ from framepace.explaining.causes.idle_spin import IdleSpin
 from framepace.explaining.causes.interpreter_lock import InterpreterLock
 from framepace.explaining.causes.late_stage import LateStage
 from framepace.explaining.causes.launch_bound import LaunchBound
+from framepace.explaining.causes.live_backlog import LiveBacklog
 from framepace.explaining.causes.memory_bound import MemoryBound
 from framepace.explaining.causes.not_the_model import NotTheModel
 from framepace.explaining.causes.oversubscribed import Oversubscribed
@@ -43,4 +44,5 @@ CAUSES: tuple[Hypothesis, ...] = (
     OwnQueue(),
     UnfilledBatches(),
     FewThreads(),
+    LiveBacklog(),
 )

@@ -1,0 +1,35 @@
+"""When pictures of a live source were due: by its own timestamps, laid on this machine's clock."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from framepace.units import NS_PER_S
+from framepace.video.history import newest
+
+_JUMP_NS = 10 * NS_PER_S  # from one picture to the next: the source began anew
+
+
+class CameraClock:
+    """Lays the timestamps of one source on the clock of arrivals: no picture came before it was taken.
+
+    The picture that came soonest after its timestamp counts as in time; what others came later is lag. So pictures that
+    wait in sockets and buffers, because they are read too slowly, are late from when they were taken.
+    """
+
+    def __init__(self) -> None:
+        self._offset: int | None = None
+        self._last = 0
+
+    def due(self, picture: Any, now: int) -> int:
+        """When `picture`, which arrived at `now` (ns), was due; `now` itself where it has no timestamp."""
+        seconds = getattr(newest(picture), "time", None)  # of PyAV's frames; other pictures have none
+        if not isinstance(seconds, float):
+            return now
+        stamp = round(seconds * NS_PER_S)
+        offset = now - stamp
+        if self._offset is None or not -_JUMP_NS < stamp - self._last < _JUMP_NS or stamp < self._last:
+            self._offset = offset
+        self._last = stamp
+        self._offset = min(self._offset, offset)
+        return stamp + self._offset
