@@ -280,10 +280,16 @@ def test_models_in_turn_are_exact_in_virtual_time(strategy: str) -> None:
 
 
 @pytest.mark.parametrize("strategy", SIDE_BY_SIDE)
+def test_models_side_by_side_are_exact_in_virtual_time(strategy: str) -> None:
+    """200 us for each of three models at the same time: every frame takes 200 us, and no process is started."""
+    trace = run(case(strategy=strategy), clock=FakeClock())
+    assert set((of(trace, 2)["delivered"] - of(trace, 0)["due"]).tolist()) == {200_000}
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("strategy", SIDE_BY_SIDE)
 def test_what_cannot_be_is_said(strategy: str) -> None:
-    """No virtual time, and no keeper, for models that run elsewhere than in the worker."""
-    with pytest.raises(UsageError, match="virtual"):
-        run(case(strategy=strategy), clock=FakeClock())
+    """No keeper for models that run elsewhere than in the worker."""
     with pytest.raises(UsageError, match="keeper"):
         run(case(strategy=strategy, keeper=True))
 

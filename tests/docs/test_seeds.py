@@ -9,10 +9,14 @@ import pytest
 from framepace.analyze.batches import batch_scaling, batch_sentence
 from framepace.analyze.settling import gap_sentence, settling
 from framepace.analyze.stages import frames
+from framepace.analyze.summary import summarize
 from framepace.analyze.tiers import find_tiers
+from framepace.clock.virtual import VirtualClock
+from framepace.facts.plan import Batching, EnginePlan, ModelPlan, Plan, Strategy
 from framepace.facts.sweep import Settling
-from framepace.facts.workload import Closed, Delay
-from tests.doubles.simulation import MS, run
+from framepace.facts.workload import Closed, Delay, Stop, Warmup, Workload
+from framepace.measure.session import measure
+from tests.doubles.simulation import MS, alone, run
 
 # One set of parameters of the device, the preset 't4', and two networks: operations and thread blocks of ResNet-18 and
 # ResNet-50, 0.4 of them in int8 where the plan says so.
@@ -104,6 +108,40 @@ def test_a_jump_is_a_jump_and_a_ramp_a_ramp() -> None:
     assert (at_once.change, slowly.change) == ("level", "ramp")
 
 
+# Four models that leave room on the device, each 0.2 ms of it, on a host that takes 40 us to launch them.
+FOUR = [
+    ModelPlan(
+        name=name,
+        model="null",
+        backend="simulated",
+        transfer="device",
+        options={
+            "device": "h200", "jitter": 0, "kernels": 16, "gflops": 1.67, "mbytes": 1, "weights_mb": 1, "blocks": 33,
+            "efficiency": 0.5, "wake_us": 0, "asleep_factor": 0,
+        },
+    )
+    for name in "abcd"
+]  # fmt: skip
+
+
+def frames_per_second(strategy: Strategy) -> tuple[float, float]:
+    """Four models on every frame, back to back: frames per second, and the device memory in use (bytes)."""
+    plan = Plan(models=tuple(FOUR), engine=EnginePlan(strategy=strategy))
+    workload = Workload(load=Closed(), scope="model", stop=Stop(count=60), warmup=Warmup(seconds_max=0.0))
+    summary = summarize(measure(plan, workload, clock=VirtualClock()))
+    assert summary.cost is not None
+    return summary.throughput, summary.cost.device_memory or 0.0
+
+
+def test_four_models_four_ways_come_out_as_the_author_saw_them() -> None:
+    """Threads are the fastest; processes no faster than serial, with more device memory; asyncio is serial."""
+    serial, threads, processes, coroutines = map(frames_per_second, ("serial", "threads", "processes", "asyncio"))
+    assert threads[0] > 1.5 * serial[0]
+    assert processes[0] < 1.05 * serial[0]
+    assert processes[1] > serial[1] + 1e9
+    assert coroutines[0] == pytest.approx(serial[0], rel=0.02)
+
+
 # The Xavier's table: 8.9 ms that every image adds, and 2.3 ms of layers that no batch makes longer.
 XAVIER: dict[str, Any] = {
     "device": "xavier", "jitter": 0, "kernels": 60, "gflops": 6.28, "efficiency": 0.5, "mbytes": 30, "weights_mb": 5,
@@ -114,9 +152,6 @@ XAVIER_MS = {1: 11.23, 2: 20.39, 4: 38.73, 8: 74.11, 32: 287.30}
 
 def test_the_batches_of_the_xavier_are_there_within_five_per_cent_and_the_sentence_says_why() -> None:
     """11.23 to 287.3 ms; a batch of 32 brings 1.25x, and most of the time of one image is what each image adds."""
-    from framepace.facts.plan import Batching
-    from tests.doubles.simulation import alone
-
     times = {batch: alone(XAVIER, batch, batch=Batching(max=32), graph=True) for batch in XAVIER_MS}
     for batch, ms in XAVIER_MS.items():
         assert times[batch] / MS == pytest.approx(ms, rel=0.05)

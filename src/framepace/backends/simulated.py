@@ -104,6 +104,9 @@ class SimulatedSession(Session):
             raise UsageError("the device has fewer SMs", got=plan.sms, expected=f"at most {device.sm_count}")
         self.shared = _shared(clock, device, ordinal(plan.device))
         self.tenant = Tenant(_memory(self.network, plan))
+        if self.network.own_process:
+            self.tenant.process = object()
+            self.tenant.memory += round(device.context_mb * 1e6)
         self._take_memory()
         self._place_nodes(file_spec.nodes or self.network.kernels)
 

@@ -12,6 +12,8 @@ from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from typing import Any
 
+from msgspec.structs import replace
+
 from framepace.backends.base import Session, Worker, get_backend
 from framepace.clock.system import Clock
 from framepace.devices.cuda import lock_setup, ordinal
@@ -30,6 +32,8 @@ from framepace.facts.workload import Scope
 from framepace.feeds.feed import Feed
 from framepace.feeds.runstate import RunState
 from framepace.progress import Tell, silent
+
+_OWN_PROCESS = "own_process"  # option of a backend that simulates it
 
 Load = Callable[[ModelPlan], Session]
 """Loads a model as its plan says."""
@@ -72,7 +76,7 @@ class Engine:
         self._finish = outputs or finish_hook(plan.engine.finish)
         self._processes: ModelProcesses | None = None
         self._open = ExitStack()
-        check(plan.engine, clock)
+        check(plan.engine)
         self.sessions = self._load_all(load, tell)
 
     @property
@@ -206,10 +210,14 @@ class Engine:
         return sessions
 
     def _load_sessions(self, load: Load | None, tell: Tell) -> Sequence[Session]:
-        if not strategy_of(self.plan.engine).spawns_models:
+        spawns = strategy_of(self.plan.engine).spawns_models
+        if self.clock.virtual or not spawns:
             if load is None:
                 load = partial(_load_by_backend, clock=self.clock, tell=tell)
-            return [self._load(model, load) for model in self.plan.models]
+            models = self.plan.models
+            if spawns:
+                models = tuple(_as_own_process(model) for model in models)
+            return [self._load(model, load) for model in models]
         self._processes = ModelProcesses(self.plan, tell)
         self._open.callback(self._processes.close)
         self.startup |= self._processes.startup
@@ -221,6 +229,13 @@ class Engine:
         self._open.callback(session.close)
         self.startup[f"load {model.name}"] = self.clock.now() - began
         return session
+
+
+def _as_own_process(model: ModelPlan) -> ModelPlan:
+    """The model as its backend simulates it in a process of its own, where it can."""
+    if _OWN_PROCESS not in get_backend(model.backend).options:
+        return model
+    return replace(model, options={**model.options, _OWN_PROCESS: True})
 
 
 def _load_by_backend(model: ModelPlan, clock: Clock, tell: Tell) -> Session:

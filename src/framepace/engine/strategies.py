@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import ExitStack
 from functools import partial
 from typing import TypeVar
 
-from framepace.clock.system import Clock
+from framepace.engine.modelthread import ModelThread
 from framepace.engine.pipeline import Delivered, Pipeline, deliver
 from framepace.errors import UsageError
 from framepace.facts.plan import EnginePlan
@@ -31,12 +31,10 @@ MakePipeline = Callable[[int | None], Pipeline]
 """The primed pipeline of one model, by number, or of all (None), for the calling thread."""
 
 
-def check(engine: EnginePlan, clock: Clock) -> None:
+def check(engine: EnginePlan) -> None:
     """Raise UsageError for what a strategy cannot do."""
     if not strategy_of(engine).waits_elsewhere:
         return
-    if clock.virtual:
-        raise _cannot("a simulated device runs in virtual time, in which this strategy cannot wait", engine)
     if engine.keeper:
         raise _cannot("the keeper is for workers that run their models themselves", engine)
 
@@ -152,10 +150,10 @@ class Threads(FrameByFrame):
 
     def __init__(self, make: MakePipeline, models: int, state: RunState) -> None:
         super().__init__(state)
-        self._threads: list[_ModelThread] = []
+        self._threads: list[ModelThread] = []
         with self._open as on_error:
             for model in range(models):
-                self._threads.append(_ModelThread(partial(make, model)))
+                self._threads.append(ModelThread(partial(make, model), state.clock))
                 on_error.callback(self._threads[-1].close)
             self._open = on_error.pop_all()
 
@@ -166,26 +164,27 @@ class Threads(FrameByFrame):
 
     def run(self, frames: Sequence[Frame]) -> Sequence[Delivered]:
         """See FrameByFrame."""
-        return _all([thread.pool.submit(thread.part.process, frames) for thread in self._threads])
+        return self._all([thread.submit(partial(thread.part.process, frames)) for thread in self._threads])
 
     def beat(self) -> None:
         """See FrameByFrame."""
-        _all([thread.pool.submit(thread.part.beat) for thread in self._threads])
+        self._all([thread.submit(thread.part.beat) for thread in self._threads])
 
+    def serve(self, feed: Feed, beats: bool) -> None:
+        """See Strategy."""
+        try:
+            super().serve(feed, beats)
+        finally:
+            self._end()
 
-class _ModelThread:
-    """A thread that makes, runs and closes the pipeline of one model: contexts and streams belong to a thread."""
+    def _end(self) -> None:
+        """No thread waits for another call; to be said while the worker still takes part in the run."""
+        for thread in self._threads:
+            thread.end()
 
-    def __init__(self, make: Callable[[], Pipeline]) -> None:
-        with ExitStack() as on_error:
-            self.pool = ThreadPoolExecutor(1, "model")
-            on_error.callback(self.pool.shutdown)
-            self.part = self.pool.submit(make).result()
-            on_error.pop_all()
-
-    def close(self) -> None:
-        self.pool.submit(self.part.close).result()
-        self.pool.shutdown()
+    def _all(self, futures: Sequence[Future[_T]]) -> list[_T]:
+        """The results of the threads, in their order."""
+        return [thread.result(future) for thread, future in zip(self._threads, futures, strict=True)]
 
 
 class _Loop(FrameByFrame):
@@ -215,23 +214,33 @@ class Asyncio(_Loop, Serial):
 class AsyncioThreads(_Loop, Threads):
     """Coroutines that await an inference on a thread, as asyncio.to_thread makes them; a model keeps its thread."""
 
+    def serve(self, feed: Feed, beats: bool) -> None:
+        """See Strategy."""
+        try:
+            super().serve(feed, beats)
+        finally:
+            self._end()
+
     def _inferences(self, frames: Sequence[Frame]) -> Sequence[Awaitable[Delivered]]:
-        hand = asyncio.get_running_loop().run_in_executor
-        return [hand(thread.pool, thread.part.process, frames) for thread in self._threads]
+        calls = [(thread, thread.submit(partial(thread.part.process, frames))) for thread in self._threads]
+        if self._state.clock.virtual:  # no other coroutine has anything to do meanwhile
+            return [_waited(thread, future) for thread, future in calls]
+        return [asyncio.wrap_future(future) for _, future in calls]
 
 
 async def _blocking(part: Pipeline, frames: Sequence[Frame]) -> Delivered:
     return part.process(frames)
 
 
-def _all(futures: Sequence[Future[_T]]) -> list[_T]:
-    return [future.result() for future in futures]
+async def _waited(thread: ModelThread, future: Future[_T]) -> _T:
+    return thread.result(future)
 
 
 IN_PROCESS: Mapping[StrategyName, Callable[[MakePipeline, int, RunState], Strategy]] = {
     "workers": Overlapped,
     "serial": Serial,
     "threads": Threads,
+    "processes": Threads,  # in virtual time, which processes cannot share: a thread stands for each
     "asyncio": Asyncio,
     "asyncio-threads": AsyncioThreads,
 }

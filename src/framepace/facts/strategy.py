@@ -36,7 +36,7 @@ class StrategyKind:
 
     @property
     def waits_elsewhere(self) -> bool:
-        """Whether the worker waits for threads or processes that run its models, which a virtual clock cannot see."""
+        """Whether the worker waits for threads or processes that run its models."""
         return self.models_run in ("on model threads", "in model processes")
 
     @property

@@ -49,6 +49,7 @@ class RunState:
     """
 
     def __init__(self, clock: Clock, warm: StopRule | None = None, rule: StopRule | None = None) -> None:
+        self.clock = clock
         self._warm = warm
         self._rule = rule
         self._done = clock.condition()

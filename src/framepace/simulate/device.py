@@ -27,9 +27,13 @@ Group = tuple[int, int]  # a partition: how many SMs, and which of those of that
 
 @dataclass(eq=False)
 class Tenant:
-    """A model on the device: when its last kernels ended (ns), from which its caches grow cold, and its memory."""
+    """A model on the device: when its last kernels ended (ns), from which its caches grow cold, and its memory.
+
+    Kernels of different processes do not run at the same time; `process` is None in the process that most models share.
+    """
 
     memory: int = 0
+    process: object = None
     last_end: int | None = None
 
 
@@ -152,7 +156,7 @@ class Device:
                 soon = job.until
         for stream in self._streams:
             head = stream.jobs[0]
-            if head.start < 0:
+            if head.start < 0 and self._admits(head.tenant):
                 soon = min(soon, max(head.ready, stream.free))
         self.next = max(soon, self._at)
 
@@ -180,12 +184,16 @@ class Device:
         begun = False
         for stream in self._streams:
             job = stream.jobs[0]
-            if job.start < 0 and max(job.ready, stream.free) <= now:
+            if job.start < 0 and max(job.ready, stream.free) <= now and self._admits(job.tenant):
                 job.start = job.since = now
                 self._ask(job, now)
                 self._running.append(job)
                 begun = True
         return begun
+
+    def _admits(self, tenant: Tenant) -> bool:
+        """Whether kernels of a model may begin beside those that run: not beside another process's."""
+        return not self._running or self._running[0].tenant.process is tenant.process
 
     def _ask(self, job: Job, now: int) -> None:
         """The demands of an inference as it begins: its least time, its refills, SMs and memory."""
@@ -212,6 +220,8 @@ class Device:
             refill = model.cold_us * 1000 * (1 - math.exp(-pause / (model.cold_ms * 1e6)))
         if self._last is not None and self._last is not tenant:
             refill += model.evict_us * 1000
+            if self._last.process is not tenant.process:
+                refill += model.context_us * 1000
         return refill
 
     def _share(self, now: int) -> None:

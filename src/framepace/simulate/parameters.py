@@ -98,6 +98,10 @@ class DeviceModel(Fact, frozen=True, kw_only=True):
     # Caches, chance and the rest
     cold_us: Annotated[float, _least(0, "time to refill caches after a long pause of the same model")] = 0.0
     cold_ms: Annotated[float, _above(0, "time constant with which they grow cold")] = 10.0
+    context_us: Annotated[float, _least(0, "time to change between processes, whose kernels take turns")] = 0.0
+    context_mb: Annotated[float, _least(0, "device memory that each process takes beside its models (10^6 bytes)")] = (
+        0.0
+    )
     evict_us: Annotated[float, _least(0, "time to refill what another model's run has evicted")] = 0.0
     jitter: Annotated[float, _least(0, "sigma of the lognormal factor on the time of the kernels")] = 0.0
     stall_share: Annotated[float, _share("share of requests whose host stalls")] = 0.0
@@ -126,6 +130,7 @@ class NetworkModel(Fact, frozen=True, kw_only=True):
         0.8
     )
     fallback_share: Annotated[float, _share("share of the nodes that run on the CPU")] = 0.0
+    own_process: Annotated[bool, Meta(description="the model runs in a process of its own")] = False
     fail_at: Annotated[int, _least(-1, "request that fails; -1: none")] = -1
 
 
