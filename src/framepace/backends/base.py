@@ -248,16 +248,14 @@ def output_axes(model: ModelPlan, session: Session) -> dict[str, int]:
     """
     if model.batch.max == 1:
         return {}
-    resolved = session.resolved
-    pictures = {image.name: resolved.axis(image.name) for image in (*resolved.images, *resolved.previous)}
     declared = _declared(model, session)
-    symbol = batch_symbol(declared.inputs, pictures)
-    if not resolved.batched:
+    if not session.resolved.batched:
         return {t.name: 0 for t in declared.outputs if t.shape[:1] == (model.batch.max,)}
     try:
         one = session.output_shapes(1)
     except FramepaceError:  # nothing can be learnt of a model that fails: the run will say why
         one = None
+    symbol = batch_symbol(declared.inputs, session.resolved.picture_axes)
     if one is None:
         return declared_axes(declared.outputs, symbol)
     return measured_axes(one, _shapes_of_two(model, session), declared.outputs, symbol)

@@ -91,11 +91,16 @@ class Resolved:
         return {tensor.name: tuple(int(d) for d in tensor.shape) for tensor in self.inputs}
 
     @property
+    def picture_axes(self) -> dict[str, int | None]:
+        """The batch axes of the inputs that take pictures."""
+        return {image.name: self.axis(image.name) for image in (*self.images, *self.previous)}
+
+    @property
     def made_up(self) -> tuple[str, ...]:
         """Inputs that take no picture and that nobody has given a value."""
-        pictures = {image.name for image in (*self.images, *self.previous)}
         names = (tensor.name for tensor in self.inputs)
-        return tuple(name for name in names if name not in pictures | self.states.keys() | self.values.keys())
+        others = self.picture_axes.keys() | self.states.keys() | self.values.keys()
+        return tuple(name for name in names if name not in others)
 
     @property
     def pictures_before(self) -> int:

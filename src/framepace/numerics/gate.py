@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from framepace.analyze.agreement import Tally, judged
-from framepace.backends.base import Session, Tensors, Worker, get_backend
+from framepace.backends.base import Prepare, Session, Tensors, Worker, get_backend
 from framepace.clock.system import SystemClock
 from framepace.devices.cuda import lock_setup
 from framepace.errors import ModelError, UsageError
@@ -206,24 +206,33 @@ class _LoadedModel:
         resolved = self.session.resolved
         inputs = self._worker.staging(0)
         numbers = itertools.count()
-        prepare = None
-        if self.takes_pictures or resolved.values:
-            prepare = self.session.preparer(self._plan)
-        drawn: tuple[str, ...] = ()
+        writes: list[Prepare] = []
         if not self.takes_pictures:
-            drawn = resolved.made_up
+            writes.append(self._random(seed))
+        if self.takes_pictures or resolved.values:
+            writes.append(self.session.preparer(self._plan))
+        if self._states is not None:
+            writes.append(self._states.write)
 
         def fill(picture: Any, place: int) -> None:
-            number = next(numbers)
-            for index, name in enumerate(sorted(drawn)):
-                if place == 0 or resolved.axis(name) is not None:
-                    draw(resolved.item(name, inputs[name], place), np.random.default_rng([seed, number, index]))
-            if prepare is not None:
-                prepare(_frame(number, picture), inputs, place)
-            if self._states is not None:
-                self._states.write(_frame(number), inputs, place)
+            frame = _frame(next(numbers), picture)
+            for write in writes:
+                write(frame, inputs, place)
 
         return fill
+
+    def _random(self, seed: int) -> Prepare:
+        """Random inputs, seeded by the frame's number and the input's name: the same for both models."""
+        resolved = self.session.resolved
+        names = sorted(resolved.made_up)
+
+        def write(frame: Frame, inputs: Tensors, place: int) -> None:
+            for index, name in enumerate(names):
+                if place == 0 or resolved.axis(name) is not None:
+                    rng = np.random.default_rng([seed, frame.number, index])
+                    draw(resolved.item(name, inputs[name], place), rng)
+
+        return write
 
 
 def _frame(number: int, picture: Any = None) -> Frame:
