@@ -164,6 +164,8 @@ def _failure(error: Exception) -> str:
     got = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
     if isinstance(error, ImportError) and ("map segment" in got or "allocate memory" in got or _memory_is_limited()):
         return str(FramepaceError("a library cannot be loaded", got=got, fix="raise 'ulimit -v' or free memory"))
+    if isinstance(error, SystemError) and _memory_is_limited():  # from C that checks no allocation
+        return str(FramepaceError("memory has run out", got=got, fix="raise 'ulimit -v'"))
     if isinstance(error, RuntimeError) and "start new thread" in got:
         return str(FramepaceError("the system refused", got="no more threads", fix="raise 'ulimit -u' and 'ulimit -v'"))
     fix = f"this is a bug in framepace: please report it, with the traceback that {TRACEBACK}=1 prints"
