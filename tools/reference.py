@@ -165,13 +165,13 @@ def causes_page() -> str:
 
 FP016 = "part of the model runs on the CPU"
 FP016_TEXT = (
-    "The library says where each node runs, so nothing is switched off; nodes on the CPU are counted. It is a cause where "
-    "the device is idle for a fifth of an inference or more, and an observation elsewhere.\n"
+    "The library says where each node runs, so nothing is switched off; nodes on the CPU are counted. It is a cause "
+    "where the device is idle for a fifth of an inference or more, and an observation elsewhere.\n"
 )
 FP102 = "the model alone takes longer than the budget"
 FP102_TEXT = (
-    "Back to back, with nothing around it. The best that any trial reached stands beside what is allowed, and whether a "
-    "setting that was tried meets the budget.\n"
+    "Back to back, with nothing around it. The best that any trial reached stands beside what is allowed, and whether "
+    "a setting that was tried meets the budget.\n"
 )
 
 

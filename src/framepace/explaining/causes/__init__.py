@@ -5,6 +5,7 @@ from __future__ import annotations
 from framepace.explaining.causes.clocks_fall import ClocksFall
 from framepace.explaining.causes.cold_caches import ColdCaches
 from framepace.explaining.causes.compute_bound import ComputeBound
+from framepace.explaining.causes.decode_inline import DecodeInline
 from framepace.explaining.causes.few_threads import FewThreads
 from framepace.explaining.causes.host_sleep import HostSleep
 from framepace.explaining.causes.idle_spin import IdleSpin
@@ -45,4 +46,5 @@ CAUSES: tuple[Hypothesis, ...] = (
     UnfilledBatches(),
     FewThreads(),
     LiveBacklog(),
+    DecodeInline(),
 )

@@ -10,6 +10,7 @@ from framepace.facts.finding import Bottleneck, Remedy
 from framepace.facts.workload import Closed
 
 _WAITING = 0.3  # of the latency
+_FAR_MORE = 2  # times what the workers take; a few more keep them busy
 
 
 class OwnQueue:
@@ -20,11 +21,11 @@ class OwnQueue:
     bottleneck: Bottleneck = "queue"
 
     def suspect(self, evidence: Evidence) -> Suspicion | None:
-        """More requests in flight than the workers take, and a third of the latency is waiting."""
+        """Twice as many requests in flight as the workers take, and a third of the latency is waiting."""
         in_flight = _in_flight(evidence)
         waiting = evidence.stage("backlog") + evidence.stage("queue")
         share = waiting / max(evidence.frames.mean, 1)
-        if in_flight <= _enough(evidence) or share < _WAITING:
+        if in_flight < _FAR_MORE * _enough(evidence) or share < _WAITING:
             return None
         rate = evidence.summaries["stream"].throughput
         sentence = f"{in_flight} in flight / {rate:.0f} frames/s = {1000 * in_flight / max(rate, 1e-9):.3g} ms"
