@@ -140,7 +140,9 @@ def _tensor(value: Any, location: str) -> TensorSpec:
 
     kind = value.type.tensor_type
     if not kind.elem_type:
-        raise ModelError(f"{value.name!r} is not a tensor", got=location, expected="tensors as inputs and outputs")
+        expected = "tensors as inputs and outputs"
+        fix = "export it with tensors only (skl2onnx: options={'zipmap': False})"
+        raise ModelError(f"{value.name!r} is not a tensor", got=location, expected=expected, fix=fix)
     try:
         name = helper.tensor_dtype_to_np_dtype(kind.elem_type).name
     except KeyError:
