@@ -138,12 +138,17 @@ def measured_axes(
         axis = _doubled(first, two[name])
         if axis is None:
             continue
-        called: int | str = _UNNAMED
-        if len(shapes.get(name, ())) == len(first):
-            called = shapes[name][axis]
-        if not isinstance(called, str) or _may_be_batch(called, symbol):
+        if _is_unnamed_or_batch(shapes.get(name, ()), axis, symbol):
             axes[name] = axis
     return axes
+
+
+def _is_unnamed_or_batch(shape: Sequence[int | str], axis: int, symbol: str | None) -> bool:
+    """Whether the file does not call an axis something other than the batch."""
+    if shape == ANY_RANK or axis >= len(shape):
+        return True
+    called = shape[axis]
+    return not isinstance(called, str) or _may_be_batch(called, symbol)
 
 
 def _doubled(one: Sequence[int], two: Sequence[int]) -> int | None:

@@ -19,6 +19,14 @@ def staged(resolved: Resolved, tensor: TensorSpec) -> NDArray[Any]:
     return array
 
 
+def example(resolved: Resolved, count: int | None = None) -> dict[str, NDArray[Any]]:
+    """New arrays for all inputs, of `count` items (as many as fit by default)."""
+    arrays = {tensor.name: staged(resolved, tensor) for tensor in resolved.inputs}
+    if count is None:
+        return arrays
+    return {name: resolved.first(name, array, count) for name, array in arrays.items()}
+
+
 def fill(resolved: Resolved, tensor: TensorSpec, into: NDArray[Any]) -> None:
     """Fill the staging array of an input: the same every time."""
     name = tensor.name

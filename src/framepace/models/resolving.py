@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -53,10 +54,7 @@ def resolve(spec: ModelSpec, plan: ModelPlan) -> Resolved:
     inputs = tuple(_concrete(t, s, plan, roles.axes.get(t.name)) for t, s in zip(spec.inputs, shapes, strict=True))
     check_memory(plan.name, inputs)
     images = _images(inputs, roles.images)
-    question = ""
-    if not images:
-        question = _question(spec, plan)
-    return Resolved(
+    resolved = Resolved(
         inputs,
         next(iter(images), None),
         roles.batched,
@@ -66,8 +64,10 @@ def resolve(spec: ModelSpec, plan: ModelPlan) -> Resolved:
         states=dict(plan.inputs.states),
         values=_fitted(inputs, roles),
         window=plan.inputs.window,
-        question=question,
     )
+    if images:
+        return resolved
+    return dataclasses.replace(resolved, question=_question(spec, plan))
 
 
 def _shapes(spec: ModelSpec, plan: ModelPlan, roles: _Roles) -> list[Shape]:
@@ -196,10 +196,7 @@ def _planned_shape(tensor: TensorSpec, plan: ModelPlan, roles: _Roles) -> Shape:
             return open_sizes(tensor, roles.values[tensor.name], roles.axes.get(tensor.name))
         return _with_size(tensor, plan, place)
     shape = plan.shapes[tensor.name]
-    if not _fits(shape, tensor.shape):
-        message = f"input {tensor.name!r} of model {plan.name!r} cannot have that shape"
-        fix = "correct --shape, or leave it out"
-        raise ModelError(message, got=_text(shape), expected=_text(tensor.shape), fix=fix)
+    _check_fits(shape, tensor, plan.name)
     if place is not None and plan.size is not None:
         _check_size(shape, plan.size, place, plan.name)
     return shape
@@ -211,6 +208,14 @@ def _check_size(shape: Shape, size: tuple[int, int], place: Place, model: str) -
     if sides != size:
         got = f"shape {_text(shape)}, size {size[1]}x{size[0]}"
         raise ModelError(f"shape and size of model {model!r} contradict each other", got=got, fix="give one of them")
+
+
+def _check_fits(shape: tuple[int, ...], tensor: TensorSpec, model: str) -> None:
+    """Raises ModelError for a shape that the file does not allow."""
+    if not _fits(shape, tensor.shape):
+        message = f"input {tensor.name!r} of model {model!r} cannot have that shape"
+        fix = "correct --shape, or leave it out"
+        raise ModelError(message, got=_text(shape), expected=_text(tensor.shape), fix=fix)
 
 
 def _fits(shape: tuple[int, ...], declared: Shape) -> bool:

@@ -94,17 +94,22 @@ def open_sizes(tensor: TensorSpec, array: NDArray[Any], axis: int | None) -> tup
     shape = list(tensor.shape)
     if tensor.shape == ("...",):
         return array.shape
-    sizes = array.shape
-    if array.ndim == len(shape) + 1:
-        sizes = array.shape[1:]
-    elif array.ndim == len(shape) - 1 and axis == 0:
-        sizes = (1, *array.shape)
+    sizes = _frame_sizes(array.shape, len(shape), axis)
     if len(sizes) != len(shape):
         return tuple(shape)
     for place, size in enumerate(sizes):
         if isinstance(shape[place], str) and place != axis:
             shape[place] = size
     return tuple(shape)
+
+
+def _frame_sizes(sizes: tuple[int, ...], rank: int, axis: int | None) -> tuple[int, ...]:
+    """The sizes of a value as those of one frame: without an axis of frames, with the batch that it leaves out."""
+    if len(sizes) == rank + 1:
+        return sizes[1:]
+    if len(sizes) == rank - 1 and axis == 0:
+        return (1, *sizes)
+    return sizes
 
 
 def fitted(name: str, array: NDArray[Any], tensor: TensorSpec, axis: int | None) -> SideInput:

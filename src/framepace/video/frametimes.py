@@ -26,7 +26,15 @@ def frame_times(path: str) -> tuple[NDArray[np.int64], int]:
     """
     if "://" in path or not Path(path).exists():
         raise SourceError("only a video file has times of its own", got=shown(path), expected="a video file", fix=_FIX)
-    times = within(
+    times = _read_in_time(path)
+    if len(times) < 2:
+        raise SourceError("the video has no frame times", got=shown(path), expected="two pictures or more", fix=_FIX)
+    gaps = np.diff(times)
+    return times - times[0], int(times[-1] - times[0] + np.median(gaps))
+
+
+def _read_in_time(path: str) -> NDArray[np.int64]:
+    return within(
         OPEN_S + _READ_S,
         "the times of the video cannot be read",
         partial(_read, path),
@@ -34,10 +42,6 @@ def frame_times(path: str) -> tuple[NDArray[np.int64], int]:
         fix=_FIX,
         error=SourceError,
     )
-    if len(times) < 2:
-        raise SourceError("the video has no frame times", got=shown(path), expected="two pictures or more", fix=_FIX)
-    gaps = np.diff(times)
-    return times - times[0], int(times[-1] - times[0] + np.median(gaps))
 
 
 def _read(path: str) -> NDArray[np.int64]:

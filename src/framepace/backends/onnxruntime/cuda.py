@@ -22,7 +22,7 @@ from framepace.devices.protocol import Stream
 from framepace.errors import BackendError, DeviceLost, DeviceMemoryError, FramepaceError, UsageError
 from framepace.facts.model import Layer, TensorSpec
 from framepace.facts.plan import ModelPlan
-from framepace.models.inputs import staged
+from framepace.models.inputs import example
 from framepace.models.spec import Resolved
 
 if TYPE_CHECKING:
@@ -285,9 +285,7 @@ def _run_once(session: Any, resolved: Resolved, count: int | None = None) -> dic
     """Outputs of `count` items (all by default) by name, from one run outside of any graph."""
     import onnxruntime as ort
 
-    inputs = {tensor.name: staged(resolved, tensor) for tensor in resolved.inputs}
-    if count is not None:
-        inputs = {name: resolved.first(name, array, count) for name, array in inputs.items()}
+    inputs = example(resolved, count)
     options = ort.RunOptions()
     cudagraph.exclude(options)
     try:
