@@ -31,7 +31,8 @@ QUIET: Settings = {"option.jitter": 0.0, "option.stall_share": 0.0}
 _OFF: Settings = {
     f"option.{name}": value
     for name, value in {
-        "idle_delay_ms": 0, "load_share": 0, "load_hold_ms": 0, "load_fall_ms": 0, "power_limit_w": 0, "thermal_limit_c": 0, "wake_us": 0, "asleep_us": 0,
+        "idle_delay_ms": 0, "load_share": 0, "load_hold_ms": 0, "load_fall_ms": 0,
+        "power_limit_w": 0, "thermal_limit_c": 0, "wake_us": 0, "asleep_us": 0,
         "asleep_factor": 0, "cold_us": 0, "evict_us": 0, "launch_us": 0.3, "kernel_us": 0.5, "block_us": 5,
         "pinned_gb_s": 50, "pageable_gb_s": 50,
     }.items()
@@ -185,6 +186,16 @@ def _fallen_back(base: Base, strength: float, rng: np.random.Generator) -> Injec
     return Injected({"option.fallback_share": share, "option.cpu_gflops": arithmetic}, {"option.fallback_share": 0})
 
 
+def _own_queue(base: Base, strength: float, rng: np.random.Generator) -> Injected:
+    in_flight = 4 + round(6 * strength * rng.uniform(0.5, 2.0))
+    return Injected({"workers": 1}, {"concurrency": 2}, closed=in_flight)
+
+
+def _unfilled_batches(base: Base, strength: float, rng: np.random.Generator) -> Injected:
+    waits = {"batch": int(rng.choice([4, 8])), "window-ms": round(base.ms * strength, 2)}
+    return Injected(waits, {"batch": 1, "window-ms": 0})
+
+
 Injection = Callable[[Base, float, np.random.Generator], Injected]
 CAUSES: dict[str, Injection] = {
     "FP001": _clocks,
@@ -199,6 +210,8 @@ CAUSES: dict[str, Injection] = {
     "FP010": _serialised,
     "FP011": _host_stage,
     "FP016": _fallen_back,
+    "FP018": _own_queue,
+    "FP019": _unfilled_batches,
 }
 # Causes that can be there at the same time, each worth the same as alone.
 _PAIRED = ("FP001", "FP002", "FP003", "FP006", "FP011")

@@ -12,6 +12,7 @@ from framepace.analyze.summary import summarize
 from framepace.facts.late import LateFrames
 from framepace.facts.plan import EnginePlan, ModelPlan, Plan, Target
 from framepace.facts.trace import DropCause, Outcome, Trace
+from framepace.reporting.views.late import late_sentences
 from framepace.testing import make_trace
 
 MS = 1_000_000
@@ -78,3 +79,17 @@ def test_late_and_lost_frames_have_receipts() -> None:
 def test_no_late_frames_no_receipts() -> None:
     """A run within its budget has none."""
     assert receipts(run(np.zeros(FRAMES, dtype=bool)), 20 * MS) == ()
+
+
+def test_what_a_queue_stands_behind_is_named() -> None:
+    """Late frames that wait for most of the time still show the stage that made the queue."""
+    late = np.arange(FRAMES) % 50 >= 45
+    trace = make_trace(
+        np.where(late, 65, 5) * MS,
+        stages={"queue": np.where(late, 40, 0) * MS, "finish": np.where(late, 21, 1) * MS},
+        plan=Plan(models=(ModelPlan(name="model", model="null"),), engine=EnginePlan(), target=Target(p99_ms=20)),
+    )
+    found = account(trace)
+    assert found.stages[0].stage == "queue"
+    assert [growth.stage for growth in found.working] == ["finish"]
+    assert "they wait behind frames that take longer in finish" in late_sentences(found)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from framepace.analyze.outliers import coincidences
 from framepace.analyze.stages import STAGES, frame_trace, stages, take
-from framepace.facts.late import Chosen, Growth, LateFrames, Pattern, Receipt
+from framepace.facts.late import WAITING, Chosen, Growth, LateFrames, Pattern, Receipt
 from framepace.facts.summary import Summary
 from framepace.facts.trace import Column, DropCause, Mark, Outcome, Trace
 
@@ -24,7 +24,6 @@ _FEWEST = 20  # frames of which some can be called slow
 _GROWN = 0.05  # of what late frames take more, for a stage to be named
 _FEWEST_DISTANCES = 4
 _REGULAR = 0.9  # of the distances between late frames that are equal
-_WAITING = ("backlog", "queue")
 _STAGE_OF = {DropCause.BACKEND: "infer", DropCause.HOOK: "finish", DropCause.DEVICE: "infer"}
 _IN_A_ROW = 1.5  # mean run of late frames, from which they come in bursts
 
@@ -100,7 +99,7 @@ def _receipt(done: Trace, row: int, stage: str, more: float, cause: str) -> Rece
         stage=stage,
         more=max(0.0, more),
         cause=cause,
-        waited_for=_waited_for(columns, row) if stage in _WAITING else None,
+        waited_for=_waited_for(columns, row) if stage in WAITING else None,
     )
 
 

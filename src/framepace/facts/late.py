@@ -7,6 +7,8 @@ from typing import Literal
 from framepace.facts.base import Fact
 
 Chosen = Literal["over the budget", "far over the median", "slowest 5 %"]
+WAITING = ("backlog", "hand-over", "queue")
+"""Stages in which a frame waits for others."""
 Pattern = Literal["every nth frame", "bursts", "single frames"]
 
 
@@ -58,3 +60,8 @@ class LateFrames(Fact, frozen=True, kw_only=True):
     burst: float = 1.0
     sources: dict[str, int] = {}
     coincides: dict[str, int] = {}
+
+    @property
+    def working(self) -> tuple[Growth, ...]:
+        """The stages that grew and are no waiting for earlier frames: what a queue of late frames stands behind."""
+        return tuple(growth for growth in self.stages if growth.stage not in WAITING)

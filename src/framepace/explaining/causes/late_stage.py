@@ -11,7 +11,7 @@ from framepace.explaining.trial import Blocks
 from framepace.facts.finding import Bottleneck, Remedy
 from framepace.facts.late import Growth, LateFrames
 
-_MAIN = 0.5  # of what late frames take more
+_MAIN = 0.5  # of what late frames take more, waiting for earlier frames aside
 _FELT = 0.2  # of the typical latency
 _BLOCK_REQUESTS = 200  # so that what happens to one frame in twenty happens ten times
 _CHANGES: dict[str, dict[str, Any]] = {
@@ -60,10 +60,10 @@ class LateStage:
 
 
 def _main(late: LateFrames | None) -> Growth | None:
-    """The stage that makes most of the difference, if it can be left out."""
-    if late is None or not late.stages:
+    """The stage that makes most of the difference, waiting for earlier frames aside, if it can be left out."""
+    if late is None or not late.working:
         return None
-    growth = late.stages[0]
-    if growth.share < _MAIN or growth.stage not in _CHANGES:
+    growth = late.working[0]
+    if growth.more < _MAIN * sum(other.more for other in late.working) or growth.stage not in _CHANGES:
         return None
     return growth

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from framepace.facts.late import Growth, LateFrames
+from framepace.facts.late import WAITING, Growth, LateFrames
 from framepace.reporting.views.text import share
 from framepace.units import format_ms
 
@@ -20,6 +20,8 @@ def late_sentences(late: LateFrames | None) -> tuple[str, ...]:
 
 def _sentences(late: LateFrames) -> Iterator[str]:
     yield f"{share(late.share)} of the frames ({late.chosen}) take {format_ms(late.more)} more: {_where(late)}"
+    if late.working and late.stages[0].stage in WAITING:
+        yield f"they wait behind frames that take longer in {late.working[0].stage}"
     yield _rhythm(late)
     if late.coincides:
         yield f"at the same time: {_counts(late.coincides)}"
