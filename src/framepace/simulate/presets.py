@@ -49,9 +49,9 @@ T4 = replace(
     # Under a light load the clock falls within seconds: users report latency that doubles after 50 to 300 requests, and
     # settles where the device is busy for 0.34 to 0.38 of the time. How the driver decides is not published; a clock
     # that is lowered until that share is reached, after the load was light for more than a second, reproduces it.
-    load_share=0.385,
+    load_share=0.38,
     load_hold_ms=1200.0,
-    load_fall_ms=12000.0,
+    load_fall_ms=4000.0,
     load_window_ms=150.0,
     idle_delay_ms=1000.0,
     fall_ms=500.0,
