@@ -135,7 +135,8 @@ def frames_per_second(strategy: Strategy) -> tuple[float, float]:
 
 def test_four_models_four_ways_come_out_as_the_author_saw_them() -> None:
     """Threads are the fastest; processes no faster than serial, with more device memory; asyncio is serial."""
-    serial, threads, processes, coroutines = map(frames_per_second, ("serial", "threads", "processes", "asyncio"))
+    ways: tuple[Strategy, ...] = ("serial", "threads", "processes", "asyncio")
+    serial, threads, processes, coroutines = map(frames_per_second, ways)
     assert threads[0] > 1.5 * serial[0]
     assert processes[0] < 1.05 * serial[0]
     assert processes[1] > serial[1] + 1e9
