@@ -11,8 +11,8 @@ from framepace.clock.system import SystemClock
 from framepace.clock.virtual import VirtualClock
 from framepace.errors import StoreError
 from framepace.facts.trace import REQUEST_COLUMNS, Trace, TraceMeta
-from framepace.recording.recorder import Recorder, Rows, Sink, sampling_for
-from framepace.recording.telemetry import Telemetry
+from framepace.recording.recorder import Recorder, Rows, sampling_for
+from framepace.recording.telemetry import Sink, Telemetry
 from framepace.store import MemoryWriter, RotatingWriter, Rotation, load_trace, segments
 from framepace.testing import make_meta
 

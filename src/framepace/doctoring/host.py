@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from framepace.backends.base import backend_names
@@ -70,30 +70,55 @@ def observe(root: Path = _ROOT, sleeps: int = _SLEEPS) -> HostState:
         root: where `proc` and `sys` are.
         sleeps: how many sleeps of 2 ms the timer is judged by.
     """
-    from psutil import swap_memory, virtual_memory
+    state = _with_timers(HostState(), root, sleeps)
+    state = _with_room(state)
+    state = _with_software(state)
+    return replace(
+        state,
+        load=_load_average(),
+        steal_share=steal_share(text(root / "proc/stat") or ""),
+        throttled=throttled(root),
+        gpu=observe_gpus(root),
+    )
 
+
+def _with_timers(state: HostState, root: Path, sleeps: int) -> HostState:
+    """The state with what is seen of sleeps, clocks and idle states."""
     oversleep = sorted(_oversleep() for _ in range(sleeps))
-    codecs, decoders = _video()
-    return HostState(
+    return replace(
+        state,
         oversleep_p50=oversleep[sleeps // 2],
         oversleep_p99=oversleep[sleeps * 99 // 100],
         clock_read=_clock_read(),
         clock_source=text(root / _CLOCK_SOURCE),
         wake_latency=wake_latency(root),
-        load=_load_average(),
-        steal_share=steal_share(text(root / "proc/stat") or ""),
-        throttled=throttled(root),
+    )
+
+
+def _with_room(state: HostState) -> HostState:
+    """The state with the room in memory and on the disk."""
+    from psutil import swap_memory, virtual_memory
+
+    return replace(
+        state,
         memory_free=virtual_memory().available,
         swap_used=swap_memory().used,
         memlock=_memlock(),
         disk_free=shutil.disk_usage(Path.cwd()).free,
+    )
+
+
+def _with_software(state: HostState) -> HostState:
+    """The state with the libraries, what they can do, and the environment that they read."""
+    codecs, decoders = _video()
+    return replace(
+        state,
         variables={name: os.environ[name] for name in _THREAD_VARIABLES if name in os.environ},
         gil=_has_gil(),
         backends=tuple(backend_names()),
         providers=_providers(),
         codecs=codecs,
         decoders=decoders,
-        gpu=observe_gpus(root),
     )
 
 

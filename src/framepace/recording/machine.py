@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -169,19 +169,33 @@ def _gpu(nvml: Any, handle: Any) -> Gpu:
         memory_bytes=int(memory.total if memory else 0),
         driver=str(ask(nvml, nvml.nvmlSystemGetDriverVersion) or ""),
         compute_capability=_dotted(device("CudaComputeCapability")),
-        sm_clock_max_mhz=device("MaxClockInfo", nvml.NVML_CLOCK_SM),
-        power_limit_mw=device("EnforcedPowerLimit"),
         uuid=device("UUID"),
         pci_bus_id=pci_bus_id(nvml, handle),
-        ecc=_switch(device("EccMode")),
-        persistence=_switch(device("PersistenceMode")),
-        power_limit_default_mw=device("PowerManagementDefaultLimit"),
-        memory_clock_max_mhz=device("MaxClockInfo", nvml.NVML_CLOCK_MEM),
-        pcie_generation_max=device("MaxPcieLinkGeneration"),
-        pcie_lanes_max=device("MaxPcieLinkWidth"),
-        mig=bool(_switch(device("MigMode"))),
-        compute_mode=_COMPUTE_MODES.get(device("ComputeMode")),
+        **_modes(device),
+        **_limits(nvml, device),
     )
+
+
+def _modes(device: Callable[..., Any]) -> dict[str, Any]:
+    """The fields of Gpu that say how it is set up; `device` asks NVML about the GPU."""
+    return {
+        "ecc": _switch(device("EccMode")),
+        "persistence": _switch(device("PersistenceMode")),
+        "mig": bool(_switch(device("MigMode"))),
+        "compute_mode": _COMPUTE_MODES.get(device("ComputeMode")),
+    }
+
+
+def _limits(nvml: Any, device: Callable[..., Any]) -> dict[str, Any]:
+    """The fields of Gpu that say how far clocks, power and the bus may go; `device` asks NVML about the GPU."""
+    return {
+        "sm_clock_max_mhz": device("MaxClockInfo", nvml.NVML_CLOCK_SM),
+        "memory_clock_max_mhz": device("MaxClockInfo", nvml.NVML_CLOCK_MEM),
+        "power_limit_mw": device("EnforcedPowerLimit"),
+        "power_limit_default_mw": device("PowerManagementDefaultLimit"),
+        "pcie_generation_max": device("MaxPcieLinkGeneration"),
+        "pcie_lanes_max": device("MaxPcieLinkWidth"),
+    }
 
 
 def _dotted(version: tuple[int, ...] | None) -> str | None:

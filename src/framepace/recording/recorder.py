@@ -17,12 +17,10 @@ from framepace.errors import StoreError
 from framepace.facts.trace import Trace, TraceMeta
 from framepace.recording.gpu import gpu_samplers
 from framepace.recording.host import host_sampler
-from framepace.recording.telemetry import Telemetry
+from framepace.recording.telemetry import Sink, Telemetry
 from framepace.simulate.telemetry import VirtualTelemetry
 
 FLUSH_S = 0.25
-
-Sink = Callable[[bytes], None]
 
 
 class Writer(Protocol):
@@ -51,6 +49,8 @@ class Sampling(Protocol):
 
 # Makes the telemetry of one run from the sink of its rows.
 MakeSampling = Callable[[Sink], Sampling]
+# Called when something has happened.
+Notice = Callable[[], None]
 
 
 class Rows:
@@ -80,6 +80,17 @@ def sampling_for(clock: Clock, gpus: Mapping[int, str], simulated: Callable[[], 
     return lambda sink: Telemetry(sink, samplers=[host_sampler(), *gpu_samplers(gpus)])
 
 
+def _into(rows: Rows, sampling: MakeSampling | None) -> Sampling | None:
+    """The telemetry whose rows go into `rows`; None where none is recorded."""
+    if sampling is None:
+        return None
+    return sampling(rows.add)
+
+
+def _nothing() -> None:
+    """The notice that nobody takes."""
+
+
 class Recorder:
     """Records one run: a context manager around the run, then `close`.
 
@@ -97,8 +108,8 @@ class Recorder:
         writer: Writer,
         sampling: MakeSampling | None = None,
         *,
-        on_failure: Callable[[], None] = lambda: None,
-        on_flush: Callable[[], None] = lambda: None,
+        on_failure: Notice = _nothing,
+        on_flush: Notice = _nothing,
     ) -> None:
         self._writer = writer
         # Telemetry first: a segment that ends with these requests then has the samples taken beside them.
@@ -108,9 +119,7 @@ class Recorder:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._flush_until_ended, name="flusher", daemon=True)
         self._open = ExitStack()
-        self._sampling: Sampling | None = None
-        if sampling is not None:
-            self._sampling = sampling(self._tables["telemetry"].add)
+        self._sampling = _into(self._tables["telemetry"], sampling)
         self.sink: Sink = self._tables["requests"].add
         self.error: StoreError | None = None
 

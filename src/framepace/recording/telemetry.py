@@ -20,6 +20,8 @@ from framepace.recording.host import host_sampler
 _NAMES = tuple(TELEMETRY_COLUMNS)
 _ROW = struct.Struct(f"<{len(_NAMES)}q")
 PERIOD_S = 0.02
+# Takes packed rows, from any thread.
+Sink = Callable[[bytes], None]
 
 
 class Sampler(Protocol):
@@ -35,6 +37,40 @@ class Sampler(Protocol):
         """Free handles and files."""
 
 
+class _Cost:
+    """CPU time of the samples between `begin` and `end`; ns."""
+
+    def __init__(self) -> None:
+        self._latest: deque[int] = deque(maxlen=1 << 14)
+        self._total = 0
+        self._began = 0
+        self._ended = 0
+
+    def begin(self) -> None:
+        """The sampling begins."""
+        self._began = time.perf_counter_ns()
+
+    def end(self) -> None:
+        """The sampling has ended."""
+        self._ended = time.perf_counter_ns()
+
+    def add(self, cost: int) -> None:
+        """One sample took this much."""
+        self._total += cost
+        self._latest.append(cost)
+
+    def median(self) -> int:
+        """That of one sample; 0 before the first."""
+        costs = sorted(self._latest) or [0]
+        return costs[len(costs) // 2]
+
+    def core_share(self) -> float:
+        """The share of one core's time, until now where the sampling goes on; 0 where it has not begun."""
+        if not self._began:
+            return 0.0
+        return self._total / max(1, (self._ended or time.perf_counter_ns()) - self._began)
+
+
 class Telemetry:
     """Samples every `period` seconds and hands packed rows to `sink`; a context manager, entered once.
 
@@ -43,27 +79,25 @@ class Telemetry:
     cover all of it. A sampler that fails is left out from then on; `failures` has the reason by the sampler's name.
     """
 
-    def __init__(
-        self, sink: Callable[[bytes], None], period: float = PERIOD_S, samplers: Sequence[Sampler] | None = None
-    ) -> None:
+    def __init__(self, sink: Sink, period: float = PERIOD_S, samplers: Sequence[Sampler] | None = None) -> None:
         self._sink = sink
         if samplers is None:
             samplers = [host_sampler()]
         self._samplers = list(samplers)
-        periods = {id(sampler): sampler.period or period for sampler in samplers}
-        self._period = min(periods.values(), default=period)
-        self._every = {key: max(1, round(own_period / self._period)) for key, own_period in periods.items()}
+        self._period = min((sampler.period or period for sampler in samplers), default=period)
+        self._every = {id(sampler): self._turns(sampler, period) for sampler in samplers}
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="telemetry", daemon=True)
-        self._costs: deque[int] = deque(maxlen=1 << 14)
-        self._total_cost = 0
-        self._began = 0
-        self._ended = 0
+        self._cost = _Cost()
         self.failures: dict[str, str] = {}
+
+    def _turns(self, sampler: Sampler, period: float) -> int:
+        """After how many samples the sampler is read again; every `period` seconds where it does not say."""
+        return max(1, round((sampler.period or period) / self._period))
 
     def __enter__(self) -> Telemetry:
         GC_CLOCK.start()
-        self._began = time.perf_counter_ns()
+        self._cost.begin()
         self.sample()
         self._thread.start()
         return self
@@ -72,7 +106,7 @@ class Telemetry:
         self._end.set()
         self._thread.join()
         self.sample()
-        self._ended = time.perf_counter_ns()
+        self._cost.end()
         for sampler in self._samplers:
             sampler.close()
         GC_CLOCK.stop()
@@ -91,19 +125,12 @@ class Telemetry:
                 self._give_up(sampler, error)
             else:
                 self._sink(_ROW.pack(*map(row.get, _NAMES, repeat(-1))))
-        cost = time.thread_time_ns() - began
-        self._total_cost += cost
-        self._costs.append(cost)
+        self._cost.add(time.thread_time_ns() - began)
 
     @property
     def overhead(self) -> dict[str, float]:
         """CPU time of the sampling: 'sample_us', the median of one sample, and 'core_share', of one core's time."""
-        costs = sorted(self._costs) or [0]
-        sample_us = costs[len(costs) // 2] / 1000
-        if not self._began:
-            return {"sample_us": sample_us, "core_share": 0.0}
-        wall = max(1, (self._ended or time.perf_counter_ns()) - self._began)
-        return {"sample_us": sample_us, "core_share": self._total_cost / wall}
+        return {"sample_us": self._cost.median() / 1000, "core_share": self._cost.core_share()}
 
     def _loop(self) -> None:
         due = time.monotonic()
