@@ -19,8 +19,9 @@ from framepace.testing import FakeClock
 
 MS = 1_000_000
 IDEAL = {"option.device": "ideal"}
-# A T4 whose host neither sleeps nor launches slowly: its clock is all that happens in a gap.
-T4 = {"option.device": "t4", "option.wake_us": 0.0, "option.asleep_us": 0.0, "option.launch_us": 0.0,
+# A T4 without a power limit, whose host neither sleeps nor launches slowly: its clock is all that happens in a gap.
+T4 = {"option.device": "t4", "option.load_hold_ms": 0.0, "option.load_fall_ms": 0.0, "option.power_limit_w": 0.0,
+      "option.wake_us": 0.0, "option.asleep_us": 0.0, "option.launch_us": 0.0,
       "option.copy_us": 0.0, "option.block_us": 0.0, "option.jitter": 0.0, "option.kernels": 1}  # fmt: skip
 
 
