@@ -55,16 +55,27 @@ def measure_primitives(
     Raises FramepaceError where a model cannot be loaded as asked, KeyboardInterrupt after Ctrl-C.
     """
     ways = _distinct(models or case.plan.models)
-    cores = _cores(ways)
-    tell = tell or silent
     clock = clock or clock_for(replace(case.plan, models=ways))
-    costs = []
     # Each batch size alone and beside itself, so that what comes back to it after others is not loaded again.
     with Lab(clock=clock, engines=2 * len(set(batches))) as lab:
-        for number, model in enumerate(ways):
-            tell(f"primitives of {model.name}", number / len(ways))
-            runs = _ModelRuns(lab, case, model, cores, seconds)
-            costs.append(ModelCost(model=comparable(model), points=tuple(runs.points(batches, workers))))
+        return _measured(lab, case, ways, batches, workers, seconds, tell or silent)
+
+
+def _measured(
+    lab: Lab,
+    case: Case,
+    ways: Sequence[ModelPlan],
+    batches: Sequence[int],
+    workers: int,
+    seconds: float,
+    tell: Tell,
+) -> Primitives:
+    """The primitives of these ways, one after the other."""
+    cores = _cores(ways)
+    costs = []
+    for number, model in enumerate(ways):
+        tell(f"primitives of {model.name}", number / len(ways))
+        costs.append(_ModelRuns(lab, case, model, cores, seconds).cost(batches, workers))
     return Primitives(
         cores=cores,
         scope=case.workload.scope,
@@ -99,7 +110,11 @@ class _ModelRuns:
         self._cores = cores
         self._seconds = seconds
 
-    def points(self, batches: Sequence[int], workers: int) -> Iterator[Point]:
+    def cost(self, batches: Sequence[int], workers: int) -> ModelCost:
+        """What the model costs."""
+        return ModelCost(model=comparable(self._model), points=tuple(self._points(batches, workers)))
+
+    def _points(self, batches: Sequence[int], workers: int) -> Iterator[Point]:
         """Every point."""
         # Back to back first: a pause may leave the clocks low for seconds.
         situations = [(1, 0.0), (self._filling(workers), 0.0), *((1, gap) for gap in GAPS_MS)]

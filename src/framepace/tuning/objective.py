@@ -62,22 +62,27 @@ def case_at(case: Case, goal: Goal, level: int) -> Case:
 
 def figures(trace: Trace, summary: Summary | None = None) -> Figures:
     """The numbers of a run that decide. p99 is the quantile of the delivered frames, without an interval."""
-    s = summary or summarize(trace)
+    summary = summary or summarize(trace)
     latency = frames(trace.measured())["latency"]
-    common = Figures(
-        frames=len(latency),
+    result = _without_latency(summary, len(latency))
+    if not len(latency):
+        return result
+    return replace(result, p99=float(np.quantile(latency, 0.99)), missed=summary.missed or 0.0)
+
+
+def _without_latency(s: Summary, frames: int) -> Figures:
+    """The numbers of a run of so many frames, as if all of them had been missed."""
+    return Figures(
+        frames=frames,
         missed=1.0,
         throughput=s.throughput,
         cpu=s.process_cpu,
-        energy=_energy(s, len(latency)),
+        energy=_energy(s, frames),
         power=_power(s),
         device_memory=(s.cost or Cost()).device_memory,
         neighbours=s.neighbours_cpu,
         stages={stage.name: stage.mean for stage in s.frames.stages},
     )
-    if not len(latency):
-        return common
-    return replace(common, p99=float(np.quantile(latency, 0.99)), missed=s.missed or 0.0)
 
 
 def _power(s: Summary) -> float | None:

@@ -39,12 +39,19 @@ class PrimitivesPhase:
             timely = self._has_time(longest)  # before the gate, which loads the models that are measured next
             if not timely or self.nothing_runs():
                 break
-            if self._accuracy.admit(numbers[0]):
-                self.ensure_bound(numbers[0])
-                if not self.has_bound(numbers[0]):
-                    longest = max(longest, self._measure(numbers[0], self._batches(numbers), seconds))
+            longest = max(longest, self._measure_way(numbers, seconds))
         for number in range(len(self._state.candidates)):
             self.ensure_bound(number)
+
+    def _measure_way(self, numbers: Sequence[int], seconds: float) -> float:
+        """Measure the primitives of these candidates where they are needed and may be; the seconds that took."""
+        first = numbers[0]
+        if not self._accuracy.admit(first):
+            return 0.0
+        self.ensure_bound(first)
+        if self.has_bound(first):
+            return 0.0
+        return self._measure(first, self._batches(numbers), seconds)
 
     def has_bound(self, number: int) -> bool:
         """Whether the candidate can be predicted: its bound is known."""

@@ -18,6 +18,7 @@ from framepace.tuning.objective import best_of, level_of, rate, scales, standing
 from framepace.units import NS_PER_MS
 
 Step = tuple[int, int]  # the number of a candidate and the level to try it at
+Load = Callable[[int], float]  # the load that a level stands for
 Neighbours = Callable[[Mapping[str, Any]], Sequence[Mapping[str, Any]]]
 FRONT = 5  # candidates that are measured because of their predictions, beside the original plan
 _CLOSE = 0.95  # of the best predicted level: candidates below it are of no interest
@@ -36,7 +37,7 @@ def next_level(
     floor: int = 0,
     fine: float = 0.0,
     ceiling: int | None = None,
-    stands_for: Callable[[int], float] = float,
+    stands_for: Load = float,
 ) -> int | None:
     """The level to try next, to find the highest one above `floor` that is carried; None when it is known.
 
@@ -53,29 +54,34 @@ def next_level(
     """
     low = max((level for level, kept in done.items() if kept), default=0)
     high = min((level for level, kept in done.items() if not kept and level > low), default=None)
-    start = max(low, floor)
-    # 1. Nothing has failed above `low`: upwards.
+    # Nothing has failed above `low`: upwards.
     if high is None:
         return _upwards(low, guess, floor, ceiling, len(done), stands_for)
-    # 2. The answer is between neighbours, or between levels that `fine` does not distinguish.
+    return _between(low, high, guess, floor, fine, done, stands_for)
+
+
+def _between(
+    low: int, high: int, guess: int, floor: int, fine: float, done: Mapping[int, bool], stands_for: Load
+) -> int | None:
+    """The next level where `low` was carried and `high` was not; None where no level between is of interest."""
+    start = max(low, floor)
+    # 1. The answer is between neighbours, or between levels that `fine` does not distinguish.
     if high - start <= 1 or stands_for(high) <= (1 + fine) * stands_for(start):
         return None
-    # 3. The expectation lies between and was not tried.
+    # 2. The expectation lies between and was not tried.
     if start < guess < high and guess not in done:
         return guess
-    # 4. The expectation was carried, and no more than that: one failure just above it is proof enough.
+    # 3. The expectation was carried, and no more than that: one failure just above it is proof enough.
     if low and low <= (1 + fine) * guess and guess <= start and start == low:
         return _finest(start, high, fine, stands_for)
-    # 5. Nothing was carried: downwards, in growing steps.
+    # 4. Nothing was carried: downwards, in growing steps.
     if start == 0:
         return _below(high, len(done), stands_for)
-    # 6. Halve the gap.
+    # 5. Halve the gap.
     return (start + high) // 2
 
 
-def _upwards(
-    low: int, guess: int, floor: int, ceiling: int | None, count: int, stands_for: Callable[[int], float]
-) -> int | None:
+def _upwards(low: int, guess: int, floor: int, ceiling: int | None, count: int, stands_for: Load) -> int | None:
     """The next level where all `count` levels so far were carried, up to `low`; None at the ceiling."""
     start = max(low, floor)
     level = guess
@@ -90,7 +96,7 @@ def _upwards(
     return level
 
 
-def _finest(low: int, high: int, fine: float, stands_for: Callable[[int], float]) -> int:
+def _finest(low: int, high: int, fine: float, stands_for: Load) -> int:
     """The level above `low` and below `high` whose failure proves that `low` is the answer, to within `fine`."""
     level = low + 1
     while level + 1 < high and stands_for(level + 1) <= (1 + fine) * stands_for(low):
@@ -98,7 +104,7 @@ def _finest(low: int, high: int, fine: float, stands_for: Callable[[int], float]
     return level
 
 
-def _below(level: int, count: int, stands_for: Callable[[int], float]) -> int:
+def _below(level: int, count: int, stands_for: Load) -> int:
     """The next level to try where none of the `count` ones so far was carried; half the highest at least."""
     share = max(0.5, 1 - 2.0**count / 16)
     lower = level - 1
@@ -107,7 +113,7 @@ def _below(level: int, count: int, stands_for: Callable[[int], float]) -> int:
     return max(1, lower)
 
 
-def _further(level: int, count: int, stands_for: Callable[[int], float]) -> int:
+def _further(level: int, count: int, stands_for: Load) -> int:
     """The next level to try where all of the `count` ones so far were carried."""
     share = min(1.0, 2.0**count / 16)
     higher = level + 1

@@ -193,13 +193,18 @@ def neighbours(
 ) -> list[Settings]:
     """The settings one step from `settings`: on one axis, or up on one and down on the other of threads and workers."""
     steps = {axis.name: _steps(axis, _value(case, settings, axis.name)) for axis in space}
+    reached = _unique(changed(case, {**settings, **change}) for change in _changes(steps))
+    return _sensible(case, [other for other in reached if other != dict(settings)], machine)
+
+
+def _changes(steps: Mapping[str, Sequence[Any]]) -> list[Settings]:
+    """The settings that change with one step: one of them, or two that go together."""
     changes: list[Settings] = [{name: value} for name, values in steps.items() for value in values]
     if {"threads", "workers"} <= steps.keys():
         changes += [{"threads": t, "workers": w} for t in steps["threads"] for w in steps["workers"]]
     if {"batch", "batch-policy"} <= steps.keys():  # from one frame to a batch, which alone has policies
         changes += [{**change, "batch-policy": "deadline"} for change in changes if "batch" in change]
-    reached = _unique(changed(case, {**settings, **change}) for change in changes)
-    return _sensible(case, [other for other in reached if other != dict(settings)], machine)
+    return changes
 
 
 def _unique(every: Iterable[Settings]) -> list[Settings]:

@@ -45,6 +45,17 @@ def make_goal(
     objective: Objective | None, fps: float, p99_ms: float | None, cameras: int | None, memory_mb: float | None
 ) -> Goal:
     """The goal from the options of the command. Raises UsageError for a number out of range."""
+    _check_goal(fps, p99_ms, cameras, memory_mb)
+    if objective is None and cameras is None:
+        objective = "cameras"
+    goal = Goal(objective=objective or "p99", fps=fps, p99_ms=p99_ms or 1000 / fps, cameras=cameras)
+    if memory_mb is None:
+        return goal
+    return replace(goal, memory_bytes=round(memory_mb * 2**20))
+
+
+def _check_goal(fps: float, p99_ms: float | None, cameras: int | None, memory_mb: float | None) -> None:
+    """Raise UsageError for a number out of range."""
     values.number(fps, "fps", least=LOWEST_RATE, most=HIGHEST_RATE)
     if p99_ms is not None:
         values.number(p99_ms, "p99-ms", least=SHORTEST_MS, most=LONGEST_MS)
@@ -52,12 +63,6 @@ def make_goal(
         values.number(cameras, "cameras", least=1, most=MOST_CAMERAS, whole=True)
     if memory_mb is not None:
         values.number(memory_mb, "memory-mb", least=1, most=_MOST_MEMORY_MB)
-    if objective is None and cameras is None:
-        objective = "cameras"
-    goal = Goal(objective=objective or "p99", fps=fps, p99_ms=p99_ms or 1000 / fps, cameras=cameras)
-    if memory_mb is None:
-        return goal
-    return replace(goal, memory_bytes=round(memory_mb * 2**20))
 
 
 def tune(
