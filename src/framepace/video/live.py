@@ -211,22 +211,29 @@ def _open_stream(address: str, timeout: tuple[float, float]) -> Any:
 
     scheme = address.partition("://")[0]
     _check_scheme(address, scheme)
-    options = {**_LOW_DELAY, **DECODER_OPTIONS, **_OPTIONS.get(scheme, {})}
     began = time.monotonic()
     try:
-        # FFmpeg applies the timeout to connecting and again to finding the streams, but not while it resolves a name.
-        return within(
-            timeout[0] + _MARGIN_S,
-            "the stream cannot be opened",
-            lambda: av.open(address, options=options, timeout=timeout),
-            got=public(address),
-            fix=_FIX,
-            error=SourceError,
-            late=lambda container: container.close(),
-        )
+        return _open_in_time(address, _OPTIONS.get(scheme, {}), timeout)
     except (av.FFmpegError, OSError, ValueError) as error:
         late = time.monotonic() - began >= timeout[0]
         raise _unopened(address, error, late, timeout[0]) from error
+
+
+def _open_in_time(address: str, of_scheme: dict[str, str], timeout: tuple[float, float]) -> Any:
+    """The container of a stream. Raises what PyAV does, and SourceError where even that does not come in time."""
+    import av
+
+    options = {**_LOW_DELAY, **DECODER_OPTIONS, **of_scheme}
+    # FFmpeg applies the timeout to connecting and again to finding the streams, but not while it resolves a name.
+    return within(
+        timeout[0] + _MARGIN_S,
+        "the stream cannot be opened",
+        lambda: av.open(address, options=options, timeout=timeout),
+        got=public(address),
+        fix=_FIX,
+        error=SourceError,
+        late=lambda container: container.close(),
+    )
 
 
 def _check_scheme(address: str, scheme: str) -> None:

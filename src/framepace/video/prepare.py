@@ -8,7 +8,7 @@ part and darken the picture by 1.2 levels, because the conversion to packed RGB 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,15 +60,11 @@ class Preparer:
         self._prepare = prepare
         self._size = size
         self._channels_last = layout == "nhwc"
-        self._hook: Callable[..., Any] | None = None
-        if prepare.hook:
-            self._hook = load_hook(prepare.hook)
+        self._hook = _hook(prepare)
         self._planes, self._scaler = _planes(prepare, channels)
-        self._affine = [_PIXELS_AS_THEY_ARE.get(dtype, (1.0, 0.0))] * channels
-        if "float" in dtype:
-            self._affine = affine(prepare, channels)
-        self._pad = [prepare.pad_value * a + b for a, b in self._affine]
-        self._opaque = [_OPAQUE * a + b for a, b in self._affine[_COLOURS:]]
+        self._affine = _factors(prepare, channels, dtype)
+        self._pad = _values(prepare.pad_value, self._affine)
+        self._opaque = _values(_OPAQUE, self._affine[_COLOURS:])
         self._normalise = _normaliser(dtype, size, contiguous=not self._channels_last or channels == 1)
 
     def __call__(self, picture: Any, out: NDArray[Any]) -> None:
@@ -76,8 +72,15 @@ class Preparer:
         if self._hook is not None:
             picture = self._call_hook(self._hook, picture)
         frame = as_frame(picture)
-        top, start, height, width = self._place(frame)
-        scaled = self._scaler(frame, height, width)
+        place = self._place(frame)
+        scaled = self._scaler(frame, place[2], place[3])
+        parts = self._surround(out, place)
+        for part, plane, factors in zip(parts, self._planes, self._affine, strict=False):
+            self._normalise(_pixels(scaled.planes[plane]), part, *factors)
+
+    def _surround(self, out: NDArray[Any], place: tuple[int, int, int, int]) -> NDArray[Any]:
+        """Write what is not of the picture, alpha and padding; the part that takes the picture, (c, h, w)."""
+        top, start, height, width = place
         if self._channels_last:
             out = out.transpose(2, 0, 1)
         for channel, value in zip(out[_COLOURS:], self._opaque, strict=True):
@@ -85,10 +88,8 @@ class Preparer:
         out = out[:_COLOURS]
         if (height, width) != self._size:
             for channel, value in zip(out, self._pad, strict=False):
-                _pad(channel, top, start, height, width, value)
-        parts = out[:, top : top + height, start : start + width]
-        for part, plane, factors in zip(parts, self._planes, self._affine, strict=False):
-            self._normalise(_pixels(scaled.planes[plane]), part, *factors)
+                _pad(channel, *place, value)
+        return out[:, top : top + height, start : start + width]
 
     def _call_hook(self, hook: Callable[..., Any], picture: Any) -> Any:
         """What the hook makes of the picture, which it gets as uint8 RGB."""
@@ -108,6 +109,24 @@ def _check_input(channels: int, dtype: str) -> None:
         raise ModelError("preparation makes 1, 3 or 4 channels", got=channels, expected="a grey, RGB or RGBA input")
     if dtype in ("object", "bool") or dtype.startswith("complex"):
         raise ModelError("preparation cannot make this dtype", got=dtype, expected="an integer or a float")
+
+
+def _hook(prepare: Prepare) -> Callable[..., Any] | None:
+    if not prepare.hook:
+        return None
+    return load_hook(prepare.hook)
+
+
+def _factors(prepare: Prepare, channels: int, dtype: str) -> list[tuple[float, float]]:
+    """(a, b) of each channel, so that value = pixel * a + b; only floats are normalised."""
+    if "float" in dtype:
+        return affine(prepare, channels)
+    return [_PIXELS_AS_THEY_ARE.get(dtype, (1.0, 0.0))] * channels
+
+
+def _values(pixel: float, factors: Sequence[tuple[float, float]]) -> list[float]:
+    """What a pixel becomes in each channel."""
+    return [pixel * a + b for a, b in factors]
 
 
 def _planes(prepare: Prepare, channels: int) -> tuple[tuple[int, ...], Scaler]:

@@ -103,29 +103,41 @@ class MemorySource:
 @lru_cache(maxsize=4)
 def synthetic_video(size: tuple[int, int], seed: int = 0) -> bytes:
     """A second of a moving pattern as an MPEG-4 file, so that a source without a video is decoded like one with."""
-    from fractions import Fraction
     from io import BytesIO
 
     import av
 
     height, width = (max(2, side // 2 * 2) for side in size)
-    if height * width > _LARGEST_SYNTHETIC_PIXELS or max(height, width) > _LONGEST_SYNTHETIC_SIDE:
-        expected = f"at most {_LARGEST_SYNTHETIC_PIXELS:,} pixels, and {_LONGEST_SYNTHETIC_SIDE} on a side"
-        fix = "give a smaller size, or a video"
-        raise SourceError("synthetic frames are too large", got=f"{width}x{height}", expected=expected, fix=fix)
+    _check_synthetic(height, width)
     file = BytesIO()
     with av.open(file, "w", format="mp4") as container:
-        stream: Any = container.add_stream("mpeg4", rate=_SYNTHETIC_FPS)
-        stream.width = width
-        stream.height = height
-        stream.pix_fmt = "yuv420p"
-        stream.gop_size = _SYNTHETIC_FPS
-        stream.bit_rate = _SYNTHETIC_BITS_PER_S
-        stream.time_base = Fraction(1, _SYNTHETIC_FPS)
+        stream = _add_stream(container, height, width)
         for image in _pattern((height, width), seed):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
     return file.getvalue()
+
+
+def _check_synthetic(height: int, width: int) -> None:
+    """Raise SourceError for pictures that are too large to make."""
+    if height * width > _LARGEST_SYNTHETIC_PIXELS or max(height, width) > _LONGEST_SYNTHETIC_SIDE:
+        expected = f"at most {_LARGEST_SYNTHETIC_PIXELS:,} pixels, and {_LONGEST_SYNTHETIC_SIDE} on a side"
+        fix = "give a smaller size, or a video"
+        raise SourceError("synthetic frames are too large", got=f"{width}x{height}", expected=expected, fix=fix)
+
+
+def _add_stream(container: Any, height: int, width: int) -> Any:
+    """An MPEG-4 stream in the container, with one key frame per second."""
+    from fractions import Fraction
+
+    stream = container.add_stream("mpeg4", rate=_SYNTHETIC_FPS)
+    stream.width = width
+    stream.height = height
+    stream.pix_fmt = "yuv420p"
+    stream.gop_size = _SYNTHETIC_FPS
+    stream.bit_rate = _SYNTHETIC_BITS_PER_S
+    stream.time_base = Fraction(1, _SYNTHETIC_FPS)
+    return stream
 
 
 def _pattern(size: tuple[int, int], seed: int) -> Iterator[Any]:
