@@ -29,7 +29,7 @@ def network(path: Path) -> str:
 
 def test_any_entry_is_handed_on_in_the_words_of_the_library() -> None:
     """With or without its 'session.'; on and off are 1 and 0."""
-    options = {
+    options: dict[str, str | int | float | bool] = {
         "session.set_denormal_as_zero": True,
         "session.optimization.enable_gelu_approximation": 0,
         "session.session.disable_prepacking": "1",
