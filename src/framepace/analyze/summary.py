@@ -391,6 +391,6 @@ def _notes(trace: Trace, frames: ModelSummary, shares: Mapping[str, float]) -> I
     yield from padding_notes(shares, trace.meta.batch_sizes)
     if 0 < frames.effective < frames.requests / 10:
         yield (
-            f"consecutive latencies are correlated: {frames.requests:,} frames say as much about the median as "
-            f"{frames.effective:,} independent ones"
+            f"consecutive latencies are correlated: {frames.requests:,} frames count as {frames.effective:,} "
+            "for the median"
         )
