@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection, wait
@@ -110,24 +110,28 @@ class WorkerProcesses:
         Returns the errors of failed requests. Raises what ended a process, and BackendError when one has died.
         """
         begin = self._clock.now() + LEAD_NS
-        for child in self._children:
-            child.channel.send(begin)
-        errors: list[Exception] = []
         running = dict(enumerate(child.channel for child in self._children))
+        _send_to_all(running, begin)
+        errors: list[Exception] = []
         stopping = False
         while running:
             state.look(self._clock.now())
             if state.stopped is not None and not stopping:
                 stopping = True
-                for channel in running.values():
-                    channel.send(_STOP)
-            for index in _ready(running):
-                message = running[index].receive()
-                if isinstance(message, bytes):
-                    self._record(message, index, state, sink)
-                else:
-                    errors.extend(message)
-                    del running[index]
+                _send_to_all(running, _STOP)
+            errors += self._receive(running, state, sink)
+        return errors
+
+    def _receive(self, running: dict[int, Channel], state: RunState, sink: Sink) -> list[Exception]:
+        """Take what the processes have sent; those that are done leave `running`. The errors of their requests."""
+        errors: list[Exception] = []
+        for index in _ready(running):
+            message = running[index].receive()
+            if isinstance(message, bytes):
+                self._record(message, index, state, sink)
+            else:
+                errors.extend(message)
+                del running[index]
         return errors
 
     def layers(self) -> dict[str, tuple[Layer, ...]]:
@@ -159,6 +163,11 @@ class WorkerProcesses:
         return rows
 
 
+def _send_to_all(channels: Mapping[int, Channel], message: int | str) -> None:
+    for channel in channels.values():
+        channel.send(message)
+
+
 def _ready(channels: Mapping[int, Channel]) -> list[int]:
     """Keys of the channels with a message; none after a moment without."""
     pipes = wait([channel.pipe for channel in channels.values()], timeout=_POLL_S)
@@ -177,25 +186,30 @@ def _part(plan: Plan, workload: Workload, workers: int) -> tuple[Plan, Workload]
 
 
 def _serve(pipes: list[Connection], plan: Plan, workload: Workload, index: int, workers: int) -> None:
-    """The body of a worker process: load, report it, run until told to stop; then layers are measured when asked."""
+    """The body of a worker process. What goes wrong is sent; where nobody listens any more, it ends."""
     pipe = pipes[0]
-    clock = SystemClock()
     with ExitStack() as stack:
         try:
-            engine = Engine(plan, clock, tell=lambda text, share: pipe.send(Progress(text, share)))
-            stack.callback(engine.close)
-            frames = open_frames(workload, clock)
-            stack.callback(frames.close)
-            pipe.send(_describe(engine))
-            pipe.send(_run(pipe, engine, frames, workload, (index, workers)))
-            while pipe.recv() != _LAYERS:  # a stop that came when the run was over
-                pass
-            pipe.send(engine.layers())
-            pipe.recv()
+            _work(stack, pipe, plan, workload, (index, workers))
         except (EOFError, BrokenPipeError):
             return
         except Exception as error:
             pipe.send(sendable(error))
+
+
+def _work(stack: ExitStack, pipe: Connection, plan: Plan, workload: Workload, share: tuple[int, int]) -> None:
+    """Load, report it, run until told to stop; then layers are measured when asked. `stack` closes what is opened."""
+    clock = SystemClock()
+    engine = Engine(plan, clock, tell=lambda text, share: pipe.send(Progress(text, share)))
+    stack.callback(engine.close)
+    frames = open_frames(workload, clock)
+    stack.callback(frames.close)
+    pipe.send(_describe(engine))
+    pipe.send(_run(pipe, engine, frames, workload, share))
+    while pipe.recv() != _LAYERS:  # a stop that came when the run was over
+        pass
+    pipe.send(engine.layers())
+    pipe.recv()
 
 
 def _describe(engine: Engine) -> LoadedEngine:
@@ -218,16 +232,23 @@ def _run(
     begin: int = pipe.recv()
     state = RunState(engine.clock, Steady(workload.warmup), Enough(workload.stop))
     rows = Rows()
+    feed = partial(frames.feed, engine.plan, workload, engine.clock, state, rows.add, start=begin, share=share)
+    with _sending(pipe, rows, state):
+        errors = engine.run(workload.scope, feed, state, rows.add, frames.sample)
+    return [sendable(error) for error in errors]
+
+
+@contextmanager
+def _sending(pipe: Connection, rows: Rows, state: RunState) -> Iterator[None]:
+    """Inside, a thread sends the rows as they come; afterwards all of them are sent."""
     over = threading.Event()
     sender = threading.Thread(target=_send_rows, args=(pipe, rows, state, over), daemon=True)
     sender.start()
-    feed = partial(frames.feed, engine.plan, workload, engine.clock, state, rows.add, start=begin, share=share)
     try:
-        errors = engine.run(workload.scope, feed, state, rows.add, frames.sample)
+        yield
     finally:
         over.set()
         sender.join()
-    return [sendable(error) for error in errors]
 
 
 def _send_rows(pipe: Connection, rows: Rows, state: RunState, over: threading.Event) -> None:

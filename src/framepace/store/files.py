@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 import numpy as np
@@ -129,8 +129,7 @@ def plain_json(fact: Any) -> Any:
 def read(path: Path, usual: str | None = None) -> bytes:
     """The bytes of a regular file of reasonable size; `usual` is its name in a folder. Raises StoreError."""
     try:
-        # Not blocking: a pipe without a writer would keep the call.
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        with _opened(path) as file:
             status = os.fstat(file.fileno())
             if stat.S_ISREG(status.st_mode) and status.st_size <= _LARGEST_FACT:
                 return file.read(status.st_size)
@@ -141,6 +140,11 @@ def read(path: Path, usual: str | None = None) -> bytes:
         raise StoreError("the file cannot be read", got=f"{path} is not a regular file", fix="name a file")
     expected = f"at most {_LARGEST_FACT:,} bytes"
     raise StoreError("the file is too large", got=f"{path}: {status.st_size:,} bytes", expected=expected)
+
+
+def _opened(path: Path) -> BinaryIO:
+    """The file, to be read. Not blocking: a pipe without a writer would keep the call."""
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")
 
 
 def _reading_fix(error: Exception, path: Path, usual: str | None) -> str:

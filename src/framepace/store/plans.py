@@ -48,6 +48,18 @@ def load_plan(path: Path) -> Plan:
     raw = _mapping(path)
     raw = _migrated(raw)
     check_format(str(raw.get("format", PLAN_FORMAT)), PLAN_FORMAT, path)
+    plan = _converted(raw, path)
+    if nonfinite(msgspec.to_builtins(plan)):
+        got = f"{path}: nan or infinity"
+        raise PlanError("the plan holds a number that is not finite", got=got, expected="finite numbers", fix=_CORRECT)
+    problem = contradiction(plan)
+    if problem:
+        raise PlanError(f"the plan {path} contradicts itself", got=problem, expected=_EXPECTED, fix=_CORRECT)
+    return plan
+
+
+def _converted(raw: dict[str, Any], path: Path) -> Plan:
+    """The plan with its types checked. Raises PlanError."""
     try:
         plan = msgspec.convert(_switches(raw), Plan)
         msgspec.json.encode(plan)  # text that is not Unicode could be neither stored nor shown
@@ -56,12 +68,6 @@ def load_plan(path: Path) -> Plan:
         raise PlanError(
             f"the plan {path} is not valid", got=got, expected=_EXPECTED, fix=_advice(str(error))
         ) from error
-    if nonfinite(msgspec.to_builtins(plan)):
-        got = f"{path}: nan or infinity"
-        raise PlanError("the plan holds a number that is not finite", got=got, expected="finite numbers", fix=_CORRECT)
-    problem = contradiction(plan)
-    if problem:
-        raise PlanError(f"the plan {path} contradicts itself", got=problem, expected=_EXPECTED, fix=_CORRECT)
     return plan
 
 
