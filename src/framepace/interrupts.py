@@ -154,9 +154,7 @@ def listen() -> None:
 
     A thread reads the signals, so that a second one ends the process even while the main thread is in a library.
     """
-    reading, writing = os.pipe()
-    os.set_blocking(writing, False)
-    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    numbers = _pipe_of_signals()
     _press.listening = True
     own_process()
     acted = threading.Event()
@@ -169,10 +167,18 @@ def listen() -> None:
             _press.announce()
             _press.act()
 
-    threading.Thread(target=_read, args=(reading,), name="signals", daemon=True).start()
+    threading.Thread(target=_read, args=(numbers,), name="signals", daemon=True).start()
     for number in EXIT_CODES:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` asks
             signal.signal(number, press)
+
+
+def _pipe_of_signals() -> int:
+    """The end to read of a pipe into which Python writes the number of every signal."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    return reading
 
 
 def finish() -> None:

@@ -16,6 +16,9 @@ from framepace.facts.trace import REQUEST_COLUMNS, TELEMETRY_COLUMNS, Column, Tr
 from framepace.facts.workload import Closed, Paced, Workload
 from framepace.units import NS_PER_MS, NS_PER_S
 
+Values = Mapping[str, ArrayLike]
+"""Numbers by name: a number for all rows, or one for each."""
+
 FakeClock = VirtualClock
 """A virtual clock: time passes only when someone waits, so tests assert exact times. FakeClock(start, oversleep)."""
 
@@ -71,22 +74,30 @@ def _plan(models: Sequence[str]) -> Plan:
     return Plan(models=tuple(ModelPlan(name=n, model=f"{n}.onnx") for n in models), target=Target(fps=30.0))
 
 
-_STAGE_STAMPS = ("captured", "decoded", "queued", "batched", "started", "finished", "delivered")
+# The stamp that each stage ends with, and the stage.
+_STAGES = {
+    "captured": "wake-up",
+    "decoded": "decode",
+    "queued": "hand-over",
+    "batched": "queue",
+    "started": "prepare",
+    "finished": "infer",
+    "delivered": "finish",
+}
 _READING = ("captured", "decoded", "queued")
 _PER_MODEL = ("prepare", "infer", "finish")
 _ZERO_COLUMNS = ("source", "worker", "switched", "preempted", "faults", "gc", "outcome", "cause", "marks")
-_STAGE_NAMES = ("wake-up", "decode", "hand-over", "queue", "prepare", "infer", "finish")
 
 
 def make_trace(
     latency: ArrayLike | None = None,
     *,
-    stages: Mapping[str, ArrayLike] | None = None,
+    stages: Values | None = None,
     models: Sequence[str] = ("model",),
     due: ArrayLike | None = None,
     fps: float | None = 30.0,
-    columns: Mapping[str, ArrayLike] | None = None,
-    telemetry: Mapping[str, ArrayLike] | None = None,
+    columns: Values | None = None,
+    telemetry: Values | None = None,
     **meta: Any,
 ) -> Trace:
     """A made-up trace: frames one after the other, each put through `models` in turn by one worker.
@@ -104,18 +115,29 @@ def make_trace(
         telemetry: telemetry columns, all of one length; those left out are -1, or the host for 'device'.
         meta: fields of TraceMeta that replace those of `make_meta`.
     """
-    spent = _spent(latency, stages or {}, len(models))
-    if due is None:
-        due = _due(_per_frame(spent, len(models)), fps)
     if fps is None:
         meta.setdefault("workload", Workload(load=Closed()))
-    rows = _rows(np.asarray(due, dtype=np.int64), spent, len(models))
-    rows |= _columns(columns or {}, len(rows["due"]))
-    requests = {name: rows[name].copy() for name in REQUEST_COLUMNS}  # tests write into them
+    spent = _spent(latency, stages or {}, len(models))
+    requests = _requests(spent, due, fps, len(models), columns)
     return Trace(make_meta(models, **meta), requests, _telemetry(telemetry or {}))
 
 
-def _spent(latency: ArrayLike | None, stages: Mapping[str, ArrayLike], models: int) -> dict[str, Column]:
+def _requests(
+    spent: Mapping[str, Column],
+    due: ArrayLike | None,
+    fps: float | None,
+    models: int,
+    columns: Values | None,
+) -> dict[str, Column]:
+    """The request columns; those in `columns` replace the others."""
+    if due is None:
+        due = _due(_per_frame(spent, models), fps)
+    rows = _rows(np.asarray(due, dtype=np.int64), spent, models)
+    rows |= _columns(columns or {}, len(rows["due"]))
+    return {name: rows[name].copy() for name in REQUEST_COLUMNS}  # tests write into them
+
+
+def _spent(latency: ArrayLike | None, stages: Values, models: int) -> dict[str, Column]:
     """Durations by stage, each of shape (frames,); 'infer' takes what `latency` leaves."""
     sizes = [np.size(values) for values in stages.values()]
     if latency is not None:
@@ -128,7 +150,7 @@ def _spent(latency: ArrayLike | None, stages: Mapping[str, ArrayLike], models: i
     return spent
 
 
-def _columns(values: Mapping[str, ArrayLike], count: int) -> dict[str, Column]:
+def _columns(values: Values, count: int) -> dict[str, Column]:
     """Each as int64 of shape (count,)."""
     return {name: np.broadcast_to(np.asarray(value, dtype=np.int64), count) for name, value in values.items()}
 
@@ -154,17 +176,28 @@ def _rows(due: Column, spent: Mapping[str, Column], models: int) -> dict[str, Co
     backlog = spent.get("backlog", np.zeros(count, dtype=np.int64))
     stamps = _stamps(due + backlog, spent, models)
     return {
-        **_columns(dict.fromkeys(REQUEST_COLUMNS, -1), count * models),
-        **_columns(dict.fromkeys(_ZERO_COLUMNS, 0), count * models),
+        **_defaults(count * models),
         **stamps,
+        **_numbers(count, models),
         "due": np.repeat(due, models),
         "available": np.repeat(_available(due, backlog), models),
         "enqueued": stamps["finished"],
+        "cpu": stamps["delivered"] - stamps["batched"],
+    }
+
+
+def _defaults(rows: int) -> dict[str, Column]:
+    """Every column as if nothing was measured and nothing happened."""
+    return _columns(dict.fromkeys(REQUEST_COLUMNS, -1) | dict.fromkeys(_ZERO_COLUMNS, 0), rows)
+
+
+def _numbers(count: int, models: int) -> dict[str, Column]:
+    """The frame, the model and the batch of each row; every batch is one frame."""
+    return {
         "frame": np.repeat(np.arange(count), models),
         "model": np.tile(np.arange(models), count),
         "batch_id": np.arange(count * models),
         "batch_size": np.ones(count * models, dtype=np.int64),
-        "cpu": stamps["delivered"] - stamps["batched"],
     }
 
 
@@ -175,21 +208,27 @@ def _available(due: Column, backlog: Column) -> Column:
 
 def _stamps(begin: Column, spent: Mapping[str, Column], models: int) -> dict[str, Column]:
     """The stamps that stages end with: a frame is read once, then put through its models in turn."""
-    stages = dict(zip(_STAGE_STAMPS, _STAGE_NAMES, strict=True))
-    stamps = {name: np.empty((len(begin), models), dtype=np.int64) for name in stages}
+    stamps = {name: np.empty((len(begin), models), dtype=np.int64) for name in _STAGES}
     time = begin
     for name in (*_READING, "batched"):
-        time = time + spent.get(stages[name], 0)
+        time = time + spent.get(_STAGES[name], 0)
         stamps[name][:] = time[:, None]
     for model in range(models):
-        stamps["batched"][:, model] = time  # the later models begin where the one before ended
-        for name in ("started", "finished", "delivered"):
-            time = time + spent.get(stages[name], 0)
-            stamps[name][:, model] = time
+        time = _put_through(model, time, spent, stamps)
     return {name: values.ravel() for name, values in stamps.items()}
 
 
-def _telemetry(columns: Mapping[str, ArrayLike]) -> dict[str, Column]:
+def _put_through(model: int, begin: Column, spent: Mapping[str, Column], stamps: Mapping[str, Column]) -> Column:
+    """Write the stamps of one model, for which frames are taken at `begin`; when they are delivered."""
+    stamps["batched"][:, model] = begin
+    time = begin
+    for name in ("started", "finished", "delivered"):
+        time = time + spent.get(_STAGES[name], 0)
+        stamps[name][:, model] = time
+    return time
+
+
+def _telemetry(columns: Values) -> dict[str, Column]:
     count = max((np.size(values) for values in columns.values()), default=0)
     table = _columns(dict.fromkeys(TELEMETRY_COLUMNS, -1), count) | _columns(columns, count)
     return {name: table[name] for name in TELEMETRY_COLUMNS}

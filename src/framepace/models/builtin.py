@@ -75,10 +75,11 @@ class _Net:
         """The mean of each channel."""
         return self.op("Flatten", self.op("GlobalAveragePool", x))
 
-    def finish(self, name: str, shape: list[Any], outputs: list[str]) -> bytes:
-        """The model's bytes; `outputs` become 'y0', 'y1', ..."""
+    def finish(self, name: str, size: tuple[int, int], outputs: list[str]) -> bytes:
+        """The model's bytes, for pictures of `size` (height, width); `outputs` become 'y0', 'y1', ..."""
         from onnx import TensorProto, helper
 
+        shape = ["batch", 3, *size]
         values = [helper.make_tensor_value_info("images", TensorProto.FLOAT, shape)]
         for index, tensor in enumerate(outputs):
             output = f"y{index}"
@@ -108,8 +109,13 @@ def _detector(height: int, width: int) -> bytes:
     for cout, blocks in ((64, 2), (128, 2), (192, 1)):
         x = _separable_stage(net, x, channels, cout, blocks)
         channels = cout
-        heads.append(net.conv(x, cout, 24, k=1, act=False))
-    return net.finish("detector", ["batch", 3, height, width], [net.op("Sigmoid", h) for h in heads])
+        heads.append(_head(net, x, cout))
+    return net.finish("detector", (height, width), [net.op("Sigmoid", h) for h in heads])
+
+
+def _head(net: _Net, x: str, cin: int) -> str:
+    """The answers at each place: 24 channels."""
+    return net.conv(x, cin, 24, k=1, act=False)
 
 
 def _separable_stage(net: _Net, x: str, cin: int, cout: int, blocks: int) -> str:
@@ -127,13 +133,18 @@ def _classifier(height: int, width: int) -> bytes:
     net = _Net(2)
     x = net.conv("images", 3, 16, k=7, stride=4)
     channels = 16
-    for cout, blocks, first_stride in ((32, 2, 1), (64, 2, 2), (128, 2, 2)):
-        for stride in (first_stride, *[1] * (blocks - 1)):
-            x = _basic_block(net, x, channels, cout, stride)
-            channels = cout
+    for cout, stride in ((32, 1), (64, 2), (128, 2)):
+        x = _two_basic_blocks(net, x, channels, cout, stride)
+        channels = cout
     bias = net.zeros(100)
     logits = net.linear(net.pooled(x), net.random(channels, 100, fan_in=channels), bias)
-    return net.finish("classifier", ["batch", 3, height, width], [net.op("Softmax", logits, axis=1)])
+    return net.finish("classifier", (height, width), [net.op("Softmax", logits, axis=1)])
+
+
+def _two_basic_blocks(net: _Net, x: str, cin: int, cout: int, stride: int) -> str:
+    """A stage of a small ResNet."""
+    x = _basic_block(net, x, cin, cout, stride)
+    return _basic_block(net, x, cout, cout, 1)
 
 
 def _basic_block(net: _Net, x: str, cin: int, cout: int, stride: int) -> str:
@@ -147,32 +158,37 @@ def _basic_block(net: _Net, x: str, cin: int, cout: int, stride: int) -> str:
 def _resnet18(height: int, width: int) -> bytes:
     """ResNet-18 (He et al., 2015) with its batch normalisations folded away: 1.8 GMAC at 224x224, 11.7 M weights."""
     net = _Net(6)
-    x = net.conv("images", 3, 64, k=7, stride=2)
-    x = net.op("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+    x = _stem(net)
     channels = 64
     for cout, stride in ((64, 1), (128, 2), (256, 2), (512, 2)):
-        x = _basic_block(net, x, channels, cout, stride)
-        x = _basic_block(net, x, cout, cout, 1)
+        x = _two_basic_blocks(net, x, channels, cout, stride)
         channels = cout
-    weight = net.random(channels, 1000, fan_in=channels)
-    logits = net.linear(net.pooled(x), weight, net.zeros(1000))
-    return net.finish("resnet18", ["batch", 3, height, width], [logits])
+    return net.finish("resnet18", (height, width), [_logits(net, x, channels)])
 
 
 def _resnet50(height: int, width: int) -> bytes:
     """ResNet-50 (He et al., 2015) with its batch normalisations folded away: 4.1 GMAC at 224x224, 25.5 M weights."""
     net = _Net(5)
-    x = net.conv("images", 3, 64, k=7, stride=2)
-    x = net.op("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+    x = _stem(net)
     channels = 64
     for cmid, blocks, stride in ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)):
         x = _bottleneck(net, x, channels, cmid, stride)
         channels = 4 * cmid
         for _ in range(blocks - 1):
             x = _bottleneck(net, x, channels, cmid, 1)
+    return net.finish("resnet50", (height, width), [_logits(net, x, channels)])
+
+
+def _stem(net: _Net) -> str:
+    """The first layers of a ResNet: 64 channels at a quarter of the resolution."""
+    x = net.conv("images", 3, 64, k=7, stride=2)
+    return net.op("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+
+
+def _logits(net: _Net, x: str, channels: int) -> str:
+    """The last layers of a ResNet: 1000 classes."""
     weight = net.random(channels, 1000, fan_in=channels)
-    logits = net.linear(net.pooled(x), weight, net.zeros(1000))
-    return net.finish("resnet50", ["batch", 3, height, width], [logits])
+    return net.linear(net.pooled(x), weight, net.zeros(1000))
 
 
 def _bottleneck(net: _Net, x: str, cin: int, cmid: int, stride: int) -> str:
@@ -191,7 +207,7 @@ def _manykernels(height: int, width: int) -> bytes:
     for _ in range(75):
         y = net.conv(x, 8, 8, k=1, act=False)
         x = net.op("Tanh", net.op("Add", x, net.op("Sigmoid", y)))
-    return net.finish("manykernels", ["batch", 3, height, width], [x])
+    return net.finish("manykernels", (height, width), [x])
 
 
 def _membound(height: int, width: int) -> bytes:
@@ -201,7 +217,7 @@ def _membound(height: int, width: int) -> bytes:
     for _ in range(6):
         scale = net.random(1, 16, 1, 1, fan_in=6)
         x = net.op("Abs", net.op("Add", net.op("Mul", x, scale), x))
-    return net.finish("membound", ["batch", 3, height, width], [net.op("ReduceMean", x, axes=[2, 3], keepdims=0)])
+    return net.finish("membound", (height, width), [net.op("ReduceMean", x, axes=[2, 3], keepdims=0)])
 
 
 # What makes the network, and the (height, width) of its input where none is asked for.
