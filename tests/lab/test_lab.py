@@ -146,7 +146,7 @@ def test_of_a_limit_on_the_systems_clock_as_much_is_left_as_fits_at_the_pace_so_
 ) -> None:
     """A second of virtual time that took ten: of a hundred, ninety are left, in which nine more fit."""
     wall = VirtualClock()
-    monkeypatch.setattr("framepace.lab.lab.SystemClock", lambda: wall)
+    monkeypatch.setattr("framepace.lab.timelimit.SystemClock", lambda: wall)
     virtual = VirtualClock()
     with Lab(60.0, clock=virtual, wall_limit_s=100.0) as opened:
         virtual.sleep_until(1_000_000_000)

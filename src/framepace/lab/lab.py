@@ -22,6 +22,7 @@ from framepace.facts.workload import Warmup, Workload, stop_after
 from framepace.interrupts import check, held, listening
 from framepace.lab.enginepool import EnginePool
 from framepace.lab.freshprocess import measure_apart
+from framepace.lab.timelimit import TimeLimit
 from framepace.measure.frames import Frames, open_frames
 from framepace.measure.session import measure
 from framepace.progress import Tell, silent
@@ -32,7 +33,6 @@ HERE: Where = "here"
 FRESH_PROCESS: Where = "fresh process"
 _ENGINES_KEPT = 6
 _VIDEOS_KEPT = 6
-_LEAST_PACE_S = 1.0  # on the lab's clock, before which loading says nothing of how slowly it goes
 
 
 class Interrupted(KeyboardInterrupt):
@@ -63,6 +63,11 @@ class Lab:
             opens them again and sees the same frames.
     """
 
+    loading = 0.0
+    """Seconds spent on loading engines."""
+    unsaved = ""
+    """Why runs are not saved any more: the first one that could not be, and the error; '' while they are."""
+
     def __init__(
         self,
         limit_s: float = math.inf,
@@ -76,17 +81,9 @@ class Lab:
         keep_videos: bool = True,
     ) -> None:
         self.clock = clock or SystemClock()
-        self.loading = 0.0
-        """Seconds spent on loading engines."""
-        self.unsaved = ""
-        """Why runs are not saved any more: the first one that could not be, and the error; '' while they are."""
-        self._limit = limit_s
+        self._limit = TimeLimit(self.clock, limit_s, wall_limit_s)
         self._folder = folder
         self._tell = tell or silent
-        self._began = self.clock.now()
-        self._wall_limit = wall_limit_s
-        self._wall_clock = SystemClock()
-        self._wall_began = self._wall_clock.now()
         self._engines = EnginePool(self.clock, engines, keep_workers)
         self._keep_videos = keep_videos
         self._frames: dict[bytes, Frames] = {}
@@ -104,7 +101,7 @@ class Lab:
     @property
     def spent(self) -> float:
         """Seconds since the lab was opened."""
-        return (self.clock.now() - self._began) / NS_PER_S
+        return self._limit.spent
 
     @property
     def left(self) -> float:
@@ -112,16 +109,7 @@ class Lab:
 
         Of a limit on the system's clock as many as will fit, if the lab's goes on as slowly as it did so far.
         """
-        left = self._limit - self.spent
-        if self._wall_limit < math.inf:
-            left = min(left, self._left_of_wall_time())
-        return max(0.0, left)
-
-    def _left_of_wall_time(self) -> float:
-        """Seconds on the lab's clock that fit into what is left on the system's."""
-        passed = (self._wall_clock.now() - self._wall_began) / NS_PER_S
-        pace = max(1.0, passed / max(self.spent, _LEAST_PACE_S))
-        return (self._wall_limit - passed) / pace
+        return self._limit.remaining
 
     def fits(self, seconds: float) -> bool:
         """Whether this much time is left."""
@@ -129,18 +117,13 @@ class Lab:
 
     def say(self, text: str) -> None:
         """Report to the user what is being tried and why."""
-        self._tell(text, self._share())
+        self._tell(text, self._limit.share)
 
-    def _share(self) -> float:
-        """The share of the limit that is used."""
-        if self._limit <= 0:
-            return 1.0
-        wall = (self._wall_clock.now() - self._wall_began) / NS_PER_S
-        return min(1.0, max(self.spent / self._limit, wall / self._wall_limit))
-
-    def path(self, name: str) -> Path | None:
-        """The folder of the run `name`; None where the lab saves nothing."""
-        return None if self._folder is None else self._folder / name
+    def path(self, name: str | None) -> Path | None:
+        """The folder of the run `name`; None for a run without a name, and where the lab saves nothing."""
+        if self._folder is None or name is None:
+            return None
+        return self._folder / name
 
     def run(
         self,
@@ -169,16 +152,20 @@ class Lab:
         check()
         timed = replace(case, workload=_timed(case.workload, seconds, warmup))
         tell = tell or (lambda text, share: self.say(text))
-        folder = None if name is None else self.path(name)
+        folder = self.path(name)
         try:
             return self._run(timed, where, folder, tell)
         except StoreError as error:
             if folder is None:
                 raise
             trace = self._run(timed, where, None, tell)  # which fails, too, where the folder was not to blame
-            self._folder = None
-            self.unsaved = f"from {name} on, nothing was saved: {error.what} ({error.got})"
+            self._stop_saving(name, error)
             return trace
+
+    def _stop_saving(self, name: str | None, error: StoreError) -> None:
+        """From now on keep all in memory, because the run `name` could not be saved."""
+        self._folder = None
+        self.unsaved = f"from {name} on, nothing was saved: {error.what} ({error.got})"
 
     def _run(self, case: Case, where: Where, folder: Path | None, tell: Tell) -> Trace:
         if where == FRESH_PROCESS and not self.clock.virtual:
