@@ -316,6 +316,8 @@ def _check_memory(path: Path, name: str, rows: int) -> None:
 
 def _columns(file: Any, name: str) -> dict[str, Column]:
     """The columns of a table in an open Parquet file, read a block at a time."""
+    from pyarrow import int64
+
     rows = file.metadata.num_rows
     # A column that an older writer did not have was not measured.
     columns = {column: np.full(rows, -1, np.int64) for column in COLUMNS[name]}
@@ -323,19 +325,12 @@ def _columns(file: Any, name: str) -> dict[str, Column]:
     start = 0
     for group in file.iter_batches(BLOCK_ROWS, columns=stored):
         for column in stored:
-            columns[column][start : start + len(group)] = _integers(group[column])
+            values = group[column].cast(int64())
+            columns[column][start : start + len(group)] = values.to_numpy(zero_copy_only=True)
         start += len(group)
     if start != rows:
         raise ValueError(f"it declares {rows:,} rows and has {start:,}")
     return columns
-
-
-def _integers(column: Any) -> Column:
-    """A column of pyarrow as int64, without a copy where it is that already."""
-    import pyarrow as pa
-
-    numbers: Column = column.cast(pa.int64()).to_numpy(zero_copy_only=True)
-    return numbers
 
 
 def _write_parquet(folder: Path, name: str, journal: BinaryIO) -> None:
