@@ -134,26 +134,32 @@ def machine_of(folder: Path) -> Machine:
 
 def save(folder: Path, explanation: Explanation, errors: list[StoreError]) -> dict[str, str]:
     """Write explanation, plan and report into `folder`. Returns the paths, by name, of those that were written."""
-    from framepace.store import save_json, save_plan
-
-    def write_report() -> None:
-        from framepace import api
-
-        scopes = [folder / name for name in ("stream", "pipeline", "model")]
-        traces = [scope for scope in scopes if (scope / "meta.json").is_file()]
-        api.report(traces, out=folder / "report.html", explanation=explanation)
-
-    files: dict[str, tuple[str, Callable[[], None]]] = {
-        "explanation": ("explanation.json", lambda: save_json(explanation, folder / "explanation.json")),
-        "report": ("report.html", write_report),
-        "plan": ("plan.yaml", lambda: save_plan(explanation.plan, folder / "plan.yaml")),
-    }
     paths = {}
-    for name, (file, write) in files.items():
+    for name, (file, write) in _files(explanation).items():
         try:
-            write()
+            write(folder / file)
             paths[name] = str(folder / file)
         except StoreError as error:
             errors.append(error)
     paths.pop("explanation", None)
     return paths
+
+
+def _files(explanation: Explanation) -> dict[str, tuple[str, Callable[[Path], None]]]:
+    """What is saved: the name of the file, and what writes it to a path."""
+    from framepace.store import save_json, save_plan
+
+    return {
+        "explanation": ("explanation.json", lambda path: save_json(explanation, path)),
+        "report": ("report.html", lambda path: _write_report(explanation, path)),
+        "plan": ("plan.yaml", lambda path: save_plan(explanation.plan, path)),
+    }
+
+
+def _write_report(explanation: Explanation, path: Path) -> None:
+    """The report about the traces beside `path`."""
+    from framepace import api
+
+    scopes = [path.parent / name for name in ("stream", "pipeline", "model")]
+    traces = [scope for scope in scopes if (scope / "meta.json").is_file()]
+    api.report(traces, out=path, explanation=explanation)

@@ -133,18 +133,26 @@ def parse_load(text: str) -> Load:
         return FileTimes()
     if kind == "replay":
         return Replay(trace=values.location(parameters, "replay:TRACE"))
-    numbers = parameters.split(":") if parameters else []
-    if len(numbers) > _MOST_NUMBERS[kind]:
-        expected = f"{kind} with at most {_MOST_NUMBERS[kind]} numbers"
-        raise UsageError(
-            f"load {kind!r} has too many numbers", got=values.shown(text), expected=expected, fix=_LOAD_FIX
-        )
+    numbers = _numbers(kind, parameters, text)
     if kind == "closed":
         return Closed(concurrency=_count(numbers[0], "closed:N") if numbers else None)
     if not numbers:
         expected = f"{kind}:NUMBER, e.g. {kind}:30"
         raise UsageError(f"load {kind!r} needs a number", got=values.shown(text), expected=expected, fix=_LOAD_FIX)
     return _open_load(kind, numbers)
+
+
+def _numbers(kind: str, parameters: str, text: str) -> list[str]:
+    """The numbers after the kind of a load. Raises UsageError where there are too many."""
+    if not parameters:
+        return []
+    numbers = parameters.split(":")
+    if len(numbers) > _MOST_NUMBERS[kind]:
+        expected = f"{kind} with at most {_MOST_NUMBERS[kind]} numbers"
+        raise UsageError(
+            f"load {kind!r} has too many numbers", got=values.shown(text), expected=expected, fix=_LOAD_FIX
+        )
+    return numbers
 
 
 def _open_load(kind: str, numbers: list[str]) -> Load:
@@ -156,10 +164,14 @@ def _open_load(kind: str, numbers: list[str]) -> Load:
         return Poisson(fps=fps)
     if kind == "burst":
         return Burst(fps=fps, size=_count(numbers[1], "burst:FPS:SIZE") if len(numbers) > 1 else 8)
-    jitter = 0.0
-    if len(numbers) > 1:
-        jitter = values.number(numbers[1], "paced:FPS:JITTER", least=0.0, most=0.5)
-    return Paced(fps=fps, jitter=jitter)
+    return Paced(fps=fps, jitter=_jitter(numbers))
+
+
+def _jitter(numbers: list[str]) -> float:
+    """The second number of 'paced'; 0 where there is none."""
+    if len(numbers) == 1:
+        return 0.0
+    return values.number(numbers[1], "paced:FPS:JITTER", least=0.0, most=0.5)
 
 
 def _count(text: str, name: str) -> int:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from framepace.cli import options as o
 from framepace.cli.show import give
+
+if TYPE_CHECKING:
+    from framepace.facts.trace import Trace
 
 Traces = Annotated[list[Path], o.path_argument("TRACE...", help="folders of traces")]
 File = Annotated[
@@ -20,8 +23,6 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace --out even
 def command(traces: Traces, out: File = None, overwrite: Overwrite = False, json: o.Json = False) -> None:
     """Write one self-contained HTML file about one or more traces."""
     from framepace import api
-    from framepace.reporting import documents
-    from framepace.reporting.terminal.layout import show_paths
     from framepace.store import load_trace
 
     loaded = [load_trace(path) for path in traces]
@@ -31,9 +32,18 @@ def command(traces: Traces, out: File = None, overwrite: Overwrite = False, json
         explanation=_explanation_beside(traces[0]),
         overwrite=overwrite,
     )
+    _show(path, loaded, json)
+
+
+def _show(path: Path, traces: list[Trace], json: bool) -> None:
+    """Print where the report is."""
+    from framepace import api
+    from framepace.reporting import documents
+    from framepace.reporting.terminal.layout import show_paths
+
     give(
         json,
-        lambda: documents.report_document(str(path), loaded, [api.summary(t) for t in loaded]),
+        lambda: documents.report_document(str(path), traces, [api.summary(trace) for trace in traces]),
         lambda console: show_paths(console, {"report": str(path)}),
     )
 
