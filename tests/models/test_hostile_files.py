@@ -135,7 +135,7 @@ def test_weights_outside_of_the_models_folder_are_refused(tmp_path: Path, beside
 def test_weights_in_a_pipe_are_refused(tmp_path: Path) -> None:
     """A file of the right name must be a file."""
     _pipe(tmp_path / "weights.bin")
-    with pytest.raises(ModelError, match="in no file"):
+    with pytest.raises(ModelError, match="not in a regular file"):
         inspect(_onnx(tmp_path / "m.onnx", weight=_weight((4, 4), beside="weights.bin")))
 
 

@@ -231,5 +231,6 @@ PUBLISHED = {
     "detector": "0a45aff9a953db68",
     "manykernels": "94fc70aafe6b87a9",
     "membound": "31391506b30631a4",
+    "resnet18": "1097c9e0f240e2b3",
     "resnet50": "e567413bb0ed59f9",
 }

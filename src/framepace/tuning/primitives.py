@@ -37,17 +37,16 @@ class PrimitivesPhase:
         longest = self._state.budget.runs_per_model * self._state.budget.run_factor * seconds * self._kinds()
         for numbers in ways:
             timely = self._has_time(longest)  # before the gate, which loads the models that are measured next
-            if not timely or self.nothing_runs():
+            if self._state.lab.left <= 0 or self.nothing_runs():
                 break
-            longest = max(longest, self._measure_way(numbers, seconds))
+            if self._accuracy.admit(numbers[0]) and timely:
+                longest = max(longest, self._measure_way(numbers, seconds))
         for number in range(len(self._state.candidates)):
             self.ensure_bound(number)
 
     def _measure_way(self, numbers: Sequence[int], seconds: float) -> float:
-        """Measure the primitives of these candidates where they are needed and may be; the seconds that took."""
+        """Measure the primitives of these candidates where they are not known yet; the seconds that took."""
         first = numbers[0]
-        if not self._accuracy.admit(first):
-            return 0.0
         self.ensure_bound(first)
         if self.has_bound(first):
             return 0.0

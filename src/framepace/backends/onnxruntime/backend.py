@@ -213,7 +213,8 @@ class _CudaSession(_FileSession):
         return session
 
     def _worker(self, index: int) -> Worker:
-        return self.worker_sessions.worker(index, self.batch_sizes)
+        with cuda.lock_setup():
+            return self.worker_sessions.worker(index, self.batch_sizes)
 
     def _close(self) -> None:
         self.worker_sessions.close()
