@@ -149,14 +149,18 @@ def test_a_smaller_batch_runs_the_items_it_names(subject: Subject) -> None:
 
 
 def test_two_workers_in_two_threads_do_not_disturb_each_other(subject: Subject) -> None:
-    """Each thread gets the outputs of its own inputs, fifty times."""
+    """Each thread gets the outputs of its own inputs, fifty times; they are set up one after the other, as in a run."""
     session = load(subject)
     failures: list[int] = []
+    setting_up = threading.Lock()
+    all_set_up = threading.Barrier(2)
 
     def work(seed: int) -> None:
-        worker = session.worker()
-        fill(worker, seed)
-        expected = infer(worker)["y0"]
+        with setting_up:
+            worker = session.worker()
+            fill(worker, seed)
+            expected = infer(worker)["y0"]
+        all_set_up.wait(60)
         failures.extend(seed for _ in range(50) if not np.array_equal(infer(worker)["y0"], expected))
 
     threads = [threading.Thread(target=work, args=(seed,)) for seed in (1, 2)]

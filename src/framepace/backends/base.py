@@ -114,6 +114,9 @@ class Session(ABC):
     def worker(self, index: int = 0) -> Worker:
         """A new worker for the calling thread; `index` numbers the workers of a run and chooses its share of the SMs.
 
+        Its first inference of each batch size belongs to its set-up: it may capture a graph, and until then no other
+        worker of the process may run.
+
         Raises BackendError when the session is closed.
         """
         if self.closed:
