@@ -70,6 +70,7 @@ def test_the_models_are_loaded_once_and_the_traces_kept(tmp_path: Path, monkeypa
     assert len(made) == 1
 
 
+@pytest.mark.long
 def test_a_prediction_stands_beside_the_measurement() -> None:
     """A function that foresees a device of half the speed: half the cameras, and a point beside each measured one."""
 

@@ -151,6 +151,7 @@ def test_wrong_input_is_a_sentence_and_exit_code_2(tmp_path: Path, arguments: tu
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.long
 def test_capacity_answers_with_its_exit_code(tmp_path: Path) -> None:
     """2 cameras at most are tried and hold: 0. A budget that no frame can keep: 1, and by how much it fails."""
     plan = tmp_path / "plan.yaml"

@@ -82,7 +82,16 @@ def test_launch_and_wake_up_are_left_out_by_events_and_counted_by_a_loop() -> No
     assert loop.reproduced - found.reproduced == pytest.approx(0.3 * MS, rel=0.05)
 
 
-@pytest.mark.parametrize("tool", ["trtexec-10", "trtexec-11", "perf_analyzer", "benchmark_app", "loop"])
+@pytest.mark.parametrize(
+    "tool",
+    [
+        "trtexec-10",
+        "loop",
+        pytest.param("trtexec-11", marks=pytest.mark.long),
+        pytest.param("perf_analyzer", marks=pytest.mark.long),
+        pytest.param("benchmark_app", marks=pytest.mark.long),
+    ],
+)
 def test_a_number_that_is_true_here_has_nothing_real_in_it(tool: str) -> None:
     """What the tool would say of this very device, plus 0.4 ms: the 0.4 ms are all that is real."""
     first = asked(tool, 1.0, IDEAL)

@@ -136,6 +136,7 @@ def test_workers_that_share_the_interpreter_are_found() -> None:
     assert finding.verdict == "confirmed"
 
 
+@pytest.mark.long
 @pytest.mark.timing
 def test_garbage_collection_stalls_are_found() -> None:
     """A hook that makes cyclic garbage beside many live objects: FP015, remedied by switching collection off."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from framepace import api
 from framepace.facts.finding import Explanation
@@ -83,7 +84,16 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", CASES)
+# The slowest, and near twins of others: in the long tests.
+SLOW = ("copies from pageable memory that hide launches", "cold caches", "power", "sleeping host", "arithmetic")
+
+
+def cases() -> list[ParameterSet]:
+    """The names of all cases, the slow ones marked as long."""
+    return [pytest.param(name, marks=(pytest.mark.long,) if name in SLOW else ()) for name in CASES]
+
+
+@pytest.mark.parametrize("name", cases())
 def test_the_cause_that_is_switched_on_is_named_first(name: str) -> None:
     """The worst confirmed finding is the cause that the device was given, and the class says so."""
     load, settings, code, bottleneck = CASES[name]
@@ -100,6 +110,7 @@ def test_a_healthy_device_has_no_cause(seed: int) -> None:
     assert found.bottleneck == "healthy"
 
 
+@pytest.mark.long
 def test_a_lower_clock_and_cold_caches_are_told_apart() -> None:
     """Both are brought back by a heartbeat; each is judged by what the other cannot change, and both are named."""
     clock = {"option.idle_delay_ms": 10.0, "option.idle_mhz": 700, "option.boost_mhz": 1000, "option.fall_ms": 5.0}

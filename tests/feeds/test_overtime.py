@@ -91,6 +91,7 @@ class _Silent:
         return object()
 
 
+@pytest.mark.long
 def test_a_feed_of_silent_cameras_ends_with_the_run_and_leaves_their_threads() -> None:
     """A tenth of a second to measure: over after it and the grace; leaving takes one patience for all cameras."""
     clock = SystemClock()

@@ -153,6 +153,7 @@ def test_int8_is_close_and_as_tensorrt_takes_it(half: bool) -> None:
     assert {weights[node.input[2]].dtype.name for node in convolutions} == {"float16" if half else "float32"}
 
 
+@pytest.mark.long
 def test_int8_of_constants_and_an_early_opset(classifier_model: Path, bikes: Path) -> None:
     """A real network of opset 11 with its weights in Constant nodes: folded, raised, per channel; still a likeness."""
     prepare = Prepare(colour="bgr", mean=(0.5,), std=(0.5,))
@@ -363,6 +364,7 @@ def test_operators_that_onnx_runtime_does_not_know_stay() -> None:
     assert {o.domain for o in half.opset_import} == {"", "mine"}
 
 
+@pytest.mark.long
 def test_weights_that_do_not_fit_into_one_message_go_beside_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """With the limit lowered, the same numbers come out of the same conversions by way of files."""
     own, frames = builtin.model_bytes("classifier"), frames_of(plan())

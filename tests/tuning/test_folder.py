@@ -42,7 +42,17 @@ def trials() -> list[int]:
     return tuned(None)
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"\xff" * 50, b"[" * 100_000, b'{"goal": 3}'])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"{",
+        b"[" * 100_000,
+        pytest.param(b"", marks=pytest.mark.long),
+        pytest.param(b"\xff" * 50, marks=pytest.mark.long),
+        pytest.param(b'{"goal": 3}', marks=pytest.mark.long),
+    ],
+    ids=["torn", "deep", "empty", "garbage", "other"],
+)
 def test_a_damaged_journal_is_measured_again_and_said(
     tmp_path: Path, finished: Path, trials: list[int], damage: bytes
 ) -> None:

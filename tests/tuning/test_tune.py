@@ -77,6 +77,7 @@ def test_the_same_again_gives_the_same(tuned: tuple[Tuning, Path]) -> None:
     assert load_tuning(folder).best == first.best == again.best
 
 
+@pytest.mark.long
 def test_a_tuning_in_virtual_time_repeats_itself(tmp_path: Path) -> None:
     """The same again elsewhere has the same trials; another goal does not go into the same folder unless told to."""
     grid = {"batch": (1, 4)}
