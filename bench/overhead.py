@@ -56,7 +56,7 @@ def main() -> None:
     null = null_cost(2.0)
     plan, clock = Plan(models=(MODEL,)), SystemClock()
     engine, spec = Engine(plan, clock), inspect(MODEL.model)
-    session = load_session(MODEL.model, MODEL, spec, ["CPUExecutionProvider"])
+    session = load_session(MODEL.model, MODEL, spec, [("CPUExecutionProvider", {})])
     feed = {n: np.random.default_rng(0).random(s, np.float32) for n, s in resolve(spec, MODEL).shapes.items()}
     sides: dict[str, list[Samples]] = {"bare": [], "infer": [], "period": []}
     for pair in range(args.pairs):

@@ -228,7 +228,11 @@ def _cpu_provider(model: ModelPlan) -> list[Any]:
 
 
 def load_session(
-    location: str, model: ModelPlan, spec: ModelSpec, providers: list[Any], profiles: str | None = None
+    location: str,
+    model: ModelPlan,
+    spec: ModelSpec,
+    providers: Sequence[tuple[str, Mapping[str, Any]]],
+    profiles: str | None = None,
 ) -> Any:
     """An InferenceSession; it writes its profile to the folder `profiles`, if one is named.
 
