@@ -323,6 +323,7 @@ def test_without_proc_there_is_a_sentence(tmp_path: Path) -> None:
     assert "Traceback" not in end.stderr
 
 
+@pytest.mark.long
 def test_onnx_runtime_leaves_no_telemetry(tmp_path: Path) -> None:
     """Its own is switched off: no file of it in the user's folders."""
     environment = {**os.environ, "HOME": str(tmp_path / "home"), "FRAMEPACE_CACHE": str(tmp_path / "cache")}

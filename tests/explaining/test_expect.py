@@ -101,6 +101,7 @@ def test_a_number_that_is_true_here_has_nothing_real_in_it(tool: str) -> None:
     assert sums(more)["real"] == pytest.approx(-0.4, abs=0.002)
 
 
+@pytest.mark.long
 def test_requests_in_flight_are_the_load_of_benchmark_app() -> None:
     """Two workers on a device that one fills: each request takes twice as long there, which is no real difference."""
     settings = {**IDEAL, "option.blocks": 10_000, "option.gflops": 20.0}

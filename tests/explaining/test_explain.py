@@ -109,6 +109,7 @@ def test_spinning_threads_are_found_fixed_and_verified() -> None:
     assert (finding.gain.verified or 0) > 0.5 * finding.intervention.before.value  # type: ignore[union-attr]
 
 
+@pytest.mark.long
 @pytest.mark.timing
 def test_slow_python_preparation_is_found() -> None:
     """A hook of 10 ms before a model of 1 ms: FP011, and it says which stage."""

@@ -85,7 +85,15 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
 
 
 # The slowest, and near twins of others: in the long tests.
-SLOW = ("copies from pageable memory that hide launches", "cold caches", "power", "sleeping host", "arithmetic")
+SLOW = (
+    "copies from pageable memory that hide launches",
+    "cold caches",
+    "power",
+    "sleeping host",
+    "arithmetic",
+    "shared stream",
+    "a device with room",
+)
 
 
 def cases() -> list[ParameterSet]:
