@@ -32,7 +32,7 @@ SHORT = {
 
 
 # Run by `make test`; the others by `make test-long`.
-FIRST_PAGES = ("README.md", "docs/install.md")
+FIRST_PAGES = ("docs/install.md",)
 
 
 def pages_with(*marks: str) -> list[Path]:

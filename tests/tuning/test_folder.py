@@ -46,7 +46,7 @@ def trials() -> list[int]:
     "damage",
     [
         b"{",
-        b"[" * 100_000,
+        pytest.param(b"[" * 100_000, marks=pytest.mark.long),
         pytest.param(b"", marks=pytest.mark.long),
         pytest.param(b"\xff" * 50, marks=pytest.mark.long),
         pytest.param(b'{"goal": 3}', marks=pytest.mark.long),
@@ -64,6 +64,7 @@ def test_a_damaged_journal_is_measured_again_and_said(
     assert any("could not be read" in note for note in again.notes)
 
 
+@pytest.mark.long
 def test_a_full_disk_does_not_end_a_tuning(tmp_path: Path, trials: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     """From the first file on that finds no room all is in memory; the notes say why, and the plan is the same."""
     real = Path.write_bytes

@@ -102,6 +102,7 @@ def test_a_goal_out_of_reach_says_by_how_much() -> None:
     assert "frames/s come out, the cameras send 12000" in found.limit
 
 
+@pytest.mark.long
 def test_a_candidate_that_fails_fails_alone() -> None:
     """One that cannot be loaded is told with its error; the others are tuned."""
     found = tune(simulated("t4"), GOAL, grid={"batch": (1, 4), "option.device": ("t4", "nonsense")})
