@@ -86,7 +86,7 @@ def test_launch_and_wake_up_are_left_out_by_events_and_counted_by_a_loop() -> No
     "tool",
     [
         "trtexec-10",
-        "loop",
+        pytest.param("loop", marks=pytest.mark.long),
         pytest.param("trtexec-11", marks=pytest.mark.long),
         pytest.param("perf_analyzer", marks=pytest.mark.long),
         pytest.param("benchmark_app", marks=pytest.mark.long),

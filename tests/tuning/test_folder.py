@@ -42,16 +42,11 @@ def trials() -> list[int]:
     return tuned(None)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "damage",
-    [
-        b"{",
-        pytest.param(b"[" * 100_000, marks=pytest.mark.long),
-        pytest.param(b"", marks=pytest.mark.long),
-        pytest.param(b"\xff" * 50, marks=pytest.mark.long),
-        pytest.param(b'{"goal": 3}', marks=pytest.mark.long),
-    ],
-    ids=["torn", "deep", "empty", "garbage", "other"],
+    [b"", b"{", b"\xff" * 50, b"[" * 100_000, b'{"goal": 3}'],
+    ids=["empty", "torn", "garbage", "deep", "other"],
 )
 def test_a_damaged_journal_is_measured_again_and_said(
     tmp_path: Path, finished: Path, trials: list[int], damage: bytes
