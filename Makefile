@@ -14,6 +14,8 @@ VENV := .venv
 DOCS_VENV := .venv-docs
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# The tests start hundreds of interpreters: without compiled files each of them would compile all of framepace anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-long check attack bench docs setup data browser clean
 
