@@ -283,3 +283,13 @@ def test_the_plan_says_which_gpu(device: str | None, number: int) -> None:
     plan = make_meta().plan.models[0]
     assert isinstance(plan, ModelPlan)
     assert ordinal(replace(plan, device=device)) == number
+
+
+@pytest.mark.parametrize("model", [-1, 1, -(2**62)])
+def test_rows_of_a_model_that_the_trace_does_not_have_count_nowhere(model: int) -> None:
+    """A damaged row names no place on any device, and no frame of any model."""
+    whole = frames(10)
+    damaged = frames(10, model=np.array([model] + [0] * 9))
+    assert len(damaged.measured()) == len(whole.measured()) - 1
+    (device,) = device_summary(damaged.measured())
+    assert device.inferences == 9

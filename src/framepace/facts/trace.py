@@ -224,9 +224,13 @@ class Trace:
         return Trace(self.meta, {name: column[keep] for name, column in self.requests.items()}, self.telemetry)
 
     def measured(self, model: str | None = None) -> Trace:
-        """Rows that count for latency: past warm-up, delivered, of one model when named."""
+        """Rows that count for latency: past warm-up, delivered, of one model when named.
+
+        Rows of a model that the subject does not have are damage, and count nowhere.
+        """
         r = self.requests
         keep = ((r["marks"] & Mark.WARMUP) == 0) & (r["outcome"] == Outcome.OK)
+        keep &= (r["model"] >= 0) & (r["model"] < len(self.meta.names))
         if model is not None:
             keep &= r["model"] == self.meta.names.index(model)
         return self.where(keep)

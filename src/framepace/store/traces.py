@@ -236,7 +236,7 @@ def load_trace(path: Path | str) -> Trace:
     meta = _load_meta(folder / "meta.json")
     if meta.stopped == "running":
         meta = replace(meta, stopped="killed", notes=(*meta.notes, _NOT_CLOSED))
-    return Trace(meta, *_load_tables(folder))
+    return Trace(meta, *(_load_table(folder, name) for name in COLUMNS))
 
 
 def _load_meta(path: Path) -> TraceMeta:
@@ -249,11 +249,6 @@ def _load_meta(path: Path) -> TraceMeta:
     except (msgspec.ValidationError, KeyError, TypeError, RecursionError) as error:
         fix = f"read it with the framepace that wrote it: {raw.get('framepace') or 'unknown version'}"
         raise StoreError("the trace's meta.json cannot be understood", got=f"{path}: {error}", fix=fix) from error
-
-
-def _load_tables(folder: Path) -> Iterator[dict[str, Column]]:
-    for name in COLUMNS:
-        yield _load_table(folder, name)
 
 
 def _load_table(folder: Path, name: str) -> dict[str, Column]:
