@@ -80,6 +80,9 @@ class Worker(ABC):
         """SM clock of the worker's device in MHz, -1 where it has none."""
         return -1
 
+    def select(self, size: tuple[int, int]) -> None:  # noqa: B027 - most workers have one size
+        """Make `staging` that of pictures of this (height, width); for sessions that run every picture at its own."""
+
     def close(self) -> None:  # noqa: B027 - most workers hold nothing
         """Free what the worker holds. Idempotent."""
 
@@ -98,6 +101,7 @@ class Session(ABC):
         simulated: no model is computed, only time passes.
         output_axes: the batch axis of each output that has one, where a batch has several items. Only along it is an
             output divided among its frames.
+        is_native: every picture is run at its own size: `Worker.select` comes before the staging is filled.
     """
 
     spec: ModelSpec
@@ -109,6 +113,7 @@ class Session(ABC):
     libraries: Mapping[str, str] = {}
     simulated: bool = False
     output_axes: Mapping[str, int] = {}
+    is_native: bool = False
     closed: bool = False
 
     def worker(self, index: int = 0) -> Worker:
@@ -138,6 +143,14 @@ class Session(ABC):
         Raises BackendError when the library fails.
         """
         return None
+
+    def resized(self, model: ModelPlan) -> Session:
+        """The same loaded model for pictures of another size, that of `model`; to close it frees nothing.
+
+        Raises UsageError where the library loads a model for one size.
+        """
+        fix = "--size WIDTHxHEIGHT, such as --size 640x480, or ONNX Runtime on the CPU"
+        raise UsageError("this backend runs all pictures at one size", got="size=native", fix=fix)
 
     def layers(self) -> tuple[Layer, ...]:
         """Durations of each layer alone, from the library's own profiler; empty where it has none. Runs inferences."""
@@ -214,6 +227,8 @@ class Backend(ABC):
         """
         self._check(model)
         session = self._load(model, clock, tell)
+        if model.is_native:
+            session = _of_own_sizes(session, model)
         session.libraries = self.versions()
         session.simulated = self.simulated
         try:
@@ -242,6 +257,17 @@ class Backend(ABC):
     def versions(self) -> dict[str, str]:
         """Versions of the libraries behind it, by name."""
         return {}
+
+
+def _of_own_sizes(session: Session, model: ModelPlan) -> Session:
+    """The session for pictures of any size."""
+    from framepace.backends.ownsizes import OwnSizes  # which is a Session
+
+    try:
+        return OwnSizes(session, model)
+    except BaseException:
+        session.close()
+        raise
 
 
 def output_axes(model: ModelPlan, session: Session) -> dict[str, int]:

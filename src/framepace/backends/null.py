@@ -125,6 +125,10 @@ class _NullSession(Session):
             format=file_spec.format,
         )
 
+    def resized(self, model: ModelPlan) -> Session:
+        """See Session: any size takes the same time."""
+        return _NullSession(model, self._clock)
+
     def _worker(self, index: int) -> Worker:
         return _NullWorker(self._model, self._clock, self.resolved, self.spec)
 

@@ -10,7 +10,7 @@ import typer
 from framepace import values
 from framepace.errors import UsageError
 from framepace.facts.inputs import MOST_PICTURES
-from framepace.facts.settings import Case, parse_size
+from framepace.facts.settings import Case
 from framepace.facts.workload import (
     Burst,
     Closed,
@@ -75,7 +75,8 @@ P99 = Annotated[
     float | None,
     number_option("--p99-ms", least=values.SHORTEST_MS, most=values.LONGEST_MS, help=_P99),
 ]
-Size = Annotated[str | None, typer.Option("--size", help="WIDTHxHEIGHT of the image input")]
+_SIZE = "WIDTHxHEIGHT of the image input, or native: every picture at its own size"
+Size = Annotated[str | None, typer.Option("--size", help=_SIZE)]
 Backend = Annotated[str | None, typer.Option("--backend", help="onnxruntime, tensorrt, torch, simulated or null")]
 DeviceName = Annotated[
     str | None, typer.Option("--device", help="cpu, cuda or cuda:N; simulated: t4, xavier, a100, h100, h200")
@@ -288,7 +289,7 @@ def _changes(
         changes[_device_setting(backend, device)] = device
     changes = {name: value for name, value in changes.items() if value is not None} | typed
     if size is not None:
-        changes["size"] = parse_size(size)
+        changes["size"] = size
     return changes
 
 

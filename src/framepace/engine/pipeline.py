@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from framepace.backends.base import DeviceTimes, Prepare, Tensors
+from framepace.backends.base import DeviceTimes, Tensors
 from framepace.clock.system import Clock
 from framepace.clock.usage import NOTHING, Usage, thread_usage
 from framepace.engine.packedrows import ROW
@@ -141,12 +141,12 @@ class Pipeline:
     def submit(self, frames: Sequence[Frame]) -> Group:
         """Start every model on `frames`; a failed inference is a failed row, and the frames go on to the next model."""
         group = Group(frames)
-        parts = [(step, first) for step in self._steps for first in range(0, len(frames), step.batch)]
+        parts = [(step, part) for step in self._steps for part in step.parts(frames)]
         group.pending = len(parts)
-        for step, first in parts:
+        for step, part in parts:
             while not self._slots[step.index]:
                 self.collect()
-            flight = self._start(step, group, frames[first : first + step.batch])
+            flight = self._start(step, group, part)
             if step.worker.slots == 1:
                 self._collect(flight)
             else:
@@ -191,7 +191,7 @@ class Pipeline:
         flight = _Flight(step, group, frames, slot, next(self._batch_ids), self._usage(), self._now(), clock)
         try:
             if step.prepare is not None:
-                _prepare_all(step.prepare, frames, worker.staging(slot))
+                step.fill(frames, slot)
             flight.started = self._now()
             worker.enqueue(slot, len(frames))
         except HookNeverWorked:
@@ -268,11 +268,6 @@ class Pipeline:
             self._state.stop("device lost")
         if len(self.errors) < _ERRORS_KEPT:
             self.errors.append(error)
-
-
-def _prepare_all(prepare: Prepare, frames: Sequence[Frame], inputs: Tensors) -> None:
-    for place, frame in enumerate(frames):
-        prepare(frame, inputs, place)
 
 
 def _tail(flight: _Flight, delivered: int, used: Usage, marks: int) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count as counter
 from typing import Any
@@ -15,6 +15,7 @@ from framepace.feeds.runstate import RunState
 from framepace.hooks import load_hook
 from framepace.models.states import States
 from framepace.video.frame import Frame
+from framepace.video.history import sides
 
 Finish = Callable[[str, Tensors, Frame], Any]
 """Receives the name of a model, its outputs of one frame (1 along the batch axis of those that have one), the frame."""
@@ -60,7 +61,8 @@ class Run:
 class Step:
     """One model of the pipeline as a worker runs it; `prepare` writes each frame into its inputs, if anything does.
 
-    `axes` are the batch axes of its outputs, `states` what it keeps between the frames of a source.
+    `axes` are the batch axes of its outputs, `states` what it keeps between the frames of a source, `is_native` says
+    that every picture is run at its own size.
     """
 
     index: int
@@ -70,6 +72,33 @@ class Step:
     prepare: Prepare | None
     axes: Mapping[str, int] = field(default_factory=dict)
     states: States | None = None
+    is_native: bool = False
+
+    def parts(self, frames: Sequence[Frame]) -> list[Sequence[Frame]]:
+        """The frames as inferences take them: so many together, and only pictures of one size where each has its own.
+
+        Without preparation there are no pictures, or the inputs are those of one picture.
+        """
+        groups = [frames]
+        if self.is_native and self.prepare is not None:
+            groups = _by_size(frames)
+        return [group[first : first + self.batch] for group in groups for first in range(0, len(group), self.batch)]
+
+    def fill(self, frames: Sequence[Frame], slot: int) -> None:
+        """Write the frames of one inference into the inputs of a slot. There must be a preparation."""
+        assert self.prepare is not None
+        if self.is_native:
+            self.worker.select(sides(frames[0].picture))
+        inputs = self.worker.staging(slot)
+        for place, frame in enumerate(frames):
+            self.prepare(frame, inputs, place)
+
+
+def _by_size(frames: Sequence[Frame]) -> list[Sequence[Frame]]:
+    groups: dict[tuple[int, int], list[Frame]] = {}
+    for frame in frames:
+        groups.setdefault(sides(frame.picture), []).append(frame)
+    return list(groups.values())
 
 
 def make_step(index: int, model: ModelPlan, session: Session, worker: Worker, run: Run, number: int) -> Step:
@@ -86,7 +115,8 @@ def make_step(index: int, model: ModelPlan, session: Session, worker: Worker, ru
         raise
     if states is not None:
         prepare = _with_states(prepare, states)
-    return Step(index, model.name, worker, model.batch.max, prepare, session.output_axes, states)
+    axes = session.output_axes
+    return Step(index, model.name, worker, model.batch.max, prepare, axes, states, session.is_native)
 
 
 def _preparation(model: ModelPlan, session: Session, worker: Worker, run: Run, number: int) -> Prepare | None:
@@ -116,6 +146,8 @@ def _fill(worker: Worker, session: Session, prepare: Prepare, picture: Any) -> N
     frame = Frame(0, 0, 0, 0, 0, 0, 0, picture)
     name = session.resolved.images[0].name
     axis = session.resolved.axis(name)
+    if session.is_native:
+        worker.select(sides(picture))
     for slot in range(worker.slots):
         inputs = worker.staging(slot)
         places = 1

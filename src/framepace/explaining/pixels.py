@@ -20,8 +20,8 @@ def _smaller(plan: ModelPlan, spec: ModelSpec) -> tuple[str, str] | None:
     if plan.model.startswith("builtin:") and images:
         _, _, height, width = images[0]
         return "model", f"{plan.model.partition('@')[0]}@{_half_text(int(height), int(width))}"
-    if plan.size is not None and not plan.shapes:
-        return "size", _half_text(*plan.size)
+    if plan.one_size is not None and not plan.shapes:
+        return "size", _half_text(*plan.one_size)
     return None
 
 

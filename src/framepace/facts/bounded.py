@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
@@ -30,6 +30,8 @@ Rate = Annotated[float, Meta(ge=LOWEST_RATE, le=HIGHEST_RATE)]
 Dimension = Annotated[int, Meta(ge=0, le=LARGEST_DIMENSION)]  # an input may be of no length
 Side = Annotated[int, Meta(ge=1, le=LARGEST_SIDE)]
 Size = tuple[Side, Side]
+Native = Literal["native"]
+NATIVE: Final = "native"  # every picture at its own size
 Factor = Annotated[float, Meta(ge=-_LARGEST_FACTOR, le=_LARGEST_FACTOR)]
 Location = Annotated[str, Meta(max_length=LONGEST_PATH)]
 Name = Annotated[str, Meta(max_length=LONGEST_NAME)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from framepace.facts.plan import EnginePlan, Plan
+from framepace.facts.plan import EnginePlan, ModelPlan, Plan
 from framepace.values import possible_shape, possible_size, shown
 
 _PROCESSES = frozenset({"processes", "worker-processes"})
@@ -11,6 +11,20 @@ _PROCESSES = frozenset({"processes", "worker-processes"})
 def _deals_out_sources(engine: EnginePlan) -> bool:
     """Whether frames of one source reach several processes."""
     return engine.workers > 1 and engine.strategy in _PROCESSES
+
+
+def _against_own_sizes(model: ModelPlan, engine: EnginePlan) -> str:
+    """What keeps pictures from being run at their own sizes, and what to set; '' if nothing does."""
+    if not model.is_native:
+        return ""
+    needs_one = f"size=native of {shown(model.name)!r}: "
+    if model.graph_shapes == "fixed":
+        return f"{needs_one}shapes=fixed puts one size into the file: set shapes=exported, or size=WIDTHxHEIGHT"
+    if model.inputs.states:
+        return f"{needs_one}a state has one size: set size=WIDTHxHEIGHT"
+    if engine.strategy in _PROCESSES:
+        return f"{needs_one}strategy {engine.strategy} prepares for one: set strategy=workers, or size=WIDTHxHEIGHT"
+    return ""
 
 
 def contradiction(plan: Plan) -> str:
@@ -30,8 +44,12 @@ def contradiction(plan: Plan) -> str:
             "state cannot follow: set strategy=workers, or workers=1"
         )
     for model in plan.models:
-        if model.size is not None and not possible_size(model.size):
-            return f"the size of {shown(model.name)!r} is too large: {model.size[1]}x{model.size[0]}"
+        size = model.one_size
+        if size is not None and not possible_size(size):
+            return f"the size of {shown(model.name)!r} is too large: {size[1]}x{size[0]}"
+        native = _against_own_sizes(model, plan.engine)
+        if native:
+            return native
         for tensor, shape in model.shapes.items():
             if not possible_shape(shape):
                 return f"the shape of {shown(tensor)!r} is too large: {shown('x'.join(map(str, shape)))}"

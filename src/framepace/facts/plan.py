@@ -9,11 +9,13 @@ from msgspec import Meta
 from framepace.facts.base import Fact, Setting
 from framepace.facts.batching import Batching as Batching
 from framepace.facts.bounded import (
+    NATIVE,
     Dimension,
     Factor,
     Hook,
     Location,
     Name,
+    Native,
     Option,
     Positive,
     PositiveMilliseconds,
@@ -87,8 +89,10 @@ class ModelPlan(Fact, frozen=True, kw_only=True):
     """One model and how it runs.
 
     `model` is a path or 'builtin:NAME'. `shapes` fixes dynamic inputs by name, batch dimension included; `size` is
-    (height, width) of the image input; `inputs` says what goes into each by name. `graph_shapes` 'fixed' puts the
-    plan's sizes into the file and folds what only computes shapes; every inference then has the largest batch.
+    (height, width) of the image input, or 'native': every picture at its own; `inputs` says what goes into each by
+    name. `graph_shapes` 'fixed' puts the plan's sizes into the file and folds what only computes shapes; every
+    inference then has the largest batch.
+
     `threads` 0 leaves the number to the backend. `options` belong to the backend, which refuses the ones it does not
     know. `calibration` is a video or folder of pictures for precision 'int8'.
 
@@ -109,10 +113,11 @@ class ModelPlan(Fact, frozen=True, kw_only=True):
         ),
     ] = "fp32"
     size: Annotated[
-        Size | None,
+        Size | Native | None,
         Setting(
-            help="WIDTHxHEIGHT of the image input",
+            help="WIDTHxHEIGHT of the image input, or native: every picture at its own size",
             why="the model leaves it open, or a smaller one is faster; the results change with it",
+            why_value={"native": "no picture is resized; only pictures of one size share a batch"},
         ),
     ] = None
     shapes: dict[str, tuple[Dimension, ...]] = {}
@@ -195,6 +200,16 @@ class ModelPlan(Fact, frozen=True, kw_only=True):
         Setting(help="video or folder of pictures for precision int8", why="int8 needs frames like those it will see"),
     ] = None
     options: dict[str, Option] = {}
+
+    @property
+    def is_native(self) -> bool:
+        """Whether every picture is run at its own size."""
+        return self.size == NATIVE
+
+    @property
+    def one_size(self) -> tuple[int, int] | None:
+        """(height, width) of all pictures, where the plan says one."""
+        return self.size if isinstance(self.size, tuple) else None
 
 
 # How a worker runs the models of a frame (see EnginePlan).

@@ -19,7 +19,7 @@ from framepace import values
 from framepace.errors import UsageError, unknown
 from framepace.facts import base
 from framepace.facts.base import Fact
-from framepace.facts.bounded import LARGEST_OPTION
+from framepace.facts.bounded import LARGEST_OPTION, NATIVE
 from framepace.facts.contradiction import contradiction
 from framepace.facts.plan import EnginePlan, ModelPlan, Plan, SourcePolicy
 from framepace.facts.workload import Burst, Closed, Delay, Load, Paced, Workload, load_fps
@@ -221,12 +221,13 @@ def _set_in_models(plan: Plan, name: str | None, setting: Setting, value: Any) -
 
 def _of_one_size(model: ModelPlan, changed: str) -> ModelPlan:
     """The model; a built-in one, which is made for the size in its name, with that of the setting if it came last."""
-    if changed not in ("size", "model") or model.size is None or not model.model.startswith(_BUILT_IN):
+    size = model.one_size
+    if changed not in ("size", "model") or size is None or not model.model.startswith(_BUILT_IN):
         return model
     plain, at, _ = model.model.partition("@")
     if changed == "model" and at:
         return replace(model, size=None)
-    height, width = model.size
+    height, width = size
     return replace(model, model=f"{plain}@{width}x{height}")
 
 
@@ -264,7 +265,7 @@ def _wrong(name: str, value: Any, expected: str) -> UsageError:
 
 def _parse(setting: Setting, text: str) -> Any:
     """The value that a text stands for; msgspec reads the numbers."""
-    if setting.field == "size" and text != "none":
+    if setting.field == "size" and text not in ("none", NATIVE):
         return parse_size(text)
     if get_origin(setting.type) is tuple:
         return () if text == "none" else tuple(text.replace(",", "+").split("+"))

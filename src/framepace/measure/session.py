@@ -196,6 +196,7 @@ class _Run:
         notes = [*self.meta.notes, *self.frames.notes, *self.loaded.notes, *_kinds(errors)]
         return replace(
             self.meta,
+            models=self.loaded.specs,
             stopped=stopped,
             warmup_stable=self.warm.stable and not self.state.warming,
             notes=without_secrets(tuple(notes)),

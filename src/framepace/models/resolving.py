@@ -20,7 +20,7 @@ from framepace.models.pictures import Place, Shape, clip_lengths, image_at, plac
 from framepace.models.resolved import Image, Layout, Resolved, SideInput
 from framepace.models.sideinputs import fitted, open_sizes, read_value
 
-_EXAMPLE_SIZE = (480, 640)
+EXAMPLE_SIZE = (480, 640)  # height, width
 _EXAMPLE_LENGTH = 16
 _EXAMPLE_SAMPLES = 512  # of sound
 
@@ -198,16 +198,26 @@ def _planned_shape(tensor: TensorSpec, plan: ModelPlan, roles: _Roles) -> Shape:
     shape = plan.shapes[tensor.name]
     _check_fits(shape, tensor, plan.name)
     if place is not None and plan.size is not None:
-        _check_size(shape, plan.size, place, plan.name)
+        _check_size(shape, plan, place)
     return shape
 
 
-def _check_size(shape: Shape, size: tuple[int, int], place: Place, model: str) -> None:
+def _check_size(shape: Shape, plan: ModelPlan, place: Place) -> None:
     """Raises ModelError where a picture of that shape has another size."""
     sides = tuple(shape[axis] for axis in place.sides(len(shape)))
-    if sides != size:
-        got = f"shape {_text(shape)}, size {size[1]}x{size[0]}"
-        raise ModelError(f"shape and size of model {model!r} contradict each other", got=got, fix="give one of them")
+    if sides != plan.one_size:
+        got = f"shape {_text(shape)}, size {_size_text(plan)}"
+        raise ModelError(
+            f"shape and size of model {plan.name!r} contradict each other", got=got, fix="give one of them"
+        )
+
+
+def _size_text(plan: ModelPlan) -> str:
+    """The plan's size as it is typed."""
+    if plan.one_size is None:
+        return str(plan.size)
+    height, width = plan.one_size
+    return f"{width}x{height}"
 
 
 def _check_fits(shape: tuple[int, ...], tensor: TensorSpec, model: str) -> None:
@@ -233,19 +243,25 @@ def _with_size(tensor: TensorSpec, plan: ModelPlan, place: Place | None) -> Shap
         return tensor.shape
     shape = list(tensor.shape)
     if plan.size is not None:
-        for axis, size in zip(place.sides(len(shape)), plan.size, strict=True):
-            if isinstance(shape[axis], int) and shape[axis] != size:
-                raise _fixed_size(tensor, plan, plan.size)
+        for axis, size in zip(place.sides(len(shape)), plan.one_size or EXAMPLE_SIZE, strict=True):
+            if isinstance(shape[axis], int) and (plan.is_native or shape[axis] != size):
+                raise _fixed_size(tensor, plan, place)
             shape[axis] = size
     if place.time is not None and plan.inputs.window is not None:
         shape[place.time] = plan.inputs.window.pictures
     return tuple(shape)
 
 
-def _fixed_size(tensor: TensorSpec, plan: ModelPlan, size: tuple[int, int]) -> ModelError:
-    got = f"{size[1]}x{size[0]}"
+def _fixed_size(tensor: TensorSpec, plan: ModelPlan, place: Place) -> ModelError:
+    """The error for a size that the file does not allow, with one that it does."""
+    sides = [tensor.shape[axis] for axis in place.sides(len(tensor.shape))]
+    fix = "leave out --size"
+    if any(isinstance(side, str) for side in sides):
+        pairs = zip(sides, EXAMPLE_SIZE, strict=True)
+        height, width = (side if isinstance(side, int) else usual for side, usual in pairs)
+        fix = f"--size {width}x{height}, with your own number for the side that is open"
     message = f"model {plan.name!r} has a fixed size"
-    return ModelError(message, got=got, expected=_text(tensor.shape), fix="leave out --size")
+    return ModelError(message, got=_size_text(plan), expected=_text(tensor.shape), fix=fix)
 
 
 def _bind(spec: ModelSpec, shapes: list[Shape], axes: Mapping[str, int]) -> list[Shape]:
@@ -319,9 +335,9 @@ def _examples(tensor: TensorSpec, shape: Shape, place: Place | None) -> dict[int
         length = _EXAMPLE_SAMPLES
     examples = dict.fromkeys(range(len(shape)), length)
     if place is not None:
-        return examples | dict(zip(place.sides(len(shape)), _EXAMPLE_SIZE, strict=True))
+        return examples | dict(zip(place.sides(len(shape)), EXAMPLE_SIZE, strict=True))
     if len(shape) == 4 and all(isinstance(dim, str) for dim in shape[1:]):  # most likely a picture
-        return examples | {1: 3, 2: _EXAMPLE_SIZE[0], 3: _EXAMPLE_SIZE[1]}
+        return examples | {1: 3, 2: EXAMPLE_SIZE[0], 3: EXAMPLE_SIZE[1]}
     return examples
 
 

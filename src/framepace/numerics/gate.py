@@ -32,6 +32,7 @@ from framepace.progress import Tell, silent
 from framepace.recording.machine import probe
 from framepace.store import cache
 from framepace.video.frame import Frame
+from framepace.video.history import sides
 from framepace.video.source import SYNTHETIC, decode_all
 
 Fill = Callable[[Any, int], None]  # writes the inputs of a picture (or of its number) at a place of the batch
@@ -204,7 +205,6 @@ class _LoadedModel:
     def _preparation(self, seed: int) -> Fill:
         """Pictures prepared, values by the frame's number, states; the rest random by frame and input."""
         resolved = self.session.resolved
-        inputs = self._worker.staging(0)
         numbers = itertools.count()
         writes: list[Prepare] = []
         if not self.takes_pictures:
@@ -216,6 +216,9 @@ class _LoadedModel:
 
         def fill(picture: Any, place: int) -> None:
             frame = _frame(next(numbers), picture)
+            if self.session.is_native:
+                self._worker.select(sides(picture))
+            inputs = self._worker.staging(0)
             for write in writes:
                 write(frame, inputs, place)
 
@@ -245,7 +248,7 @@ def _answering(model: ModelPlan) -> ModelPlan:
     Inputs that stay on the device (`transfer`) would be those of the first frame.
     """
     batch = Batching(max=model.batch.max)
-    if model.inputs.states:  # one frame after the other
+    if model.inputs.states or model.is_native:  # one frame after the other
         batch = Batching()
     return replace(model, batch=batch, slots=1, transfer="pinned", stream="own", spinning=True)
 

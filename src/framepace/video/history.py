@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol
 
+import numpy as np
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:
@@ -30,6 +32,14 @@ def newest(picture: Any) -> Any:
     if isinstance(picture, Moment):
         return picture.pictures[-1]
     return picture
+
+
+def sides(picture: Any) -> tuple[int, int]:
+    """(height, width) of a picture (an av.VideoFrame, or an array), or of the newest of a moment."""
+    picture = newest(picture)
+    if isinstance(picture, np.ndarray):
+        return picture.shape[0], picture.shape[1]
+    return picture.height, picture.width
 
 
 def before(picture: Any, steps: int) -> Any:

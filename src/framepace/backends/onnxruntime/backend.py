@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -159,6 +160,14 @@ class _CpuSession(_FileSession):
     def __init__(self, model: ModelPlan, tell: Tell) -> None:
         super().__init__(model, tell)
         self._session = load_session(self._file, model, self.spec, _cpu_provider(model))
+
+    def resized(self, model: ModelPlan) -> Session:
+        """See Session: the library takes any size that the file allows."""
+        other = copy.copy(self)
+        other._plan = model
+        other.resolved = resolve(inspect(self._file), model)
+        other.spec = replace(self.spec, inputs=resolve(inspect(model.model), model).inputs)
+        return other
 
     def layers(self) -> tuple[Layer, ...]:
         """The nodes as ONNX Runtime runs them, with their times in a session of their own: profiling slows it."""
