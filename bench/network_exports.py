@@ -58,13 +58,27 @@ def timm(name: str) -> Any:
     return import_module("timm").create_model(name, pretrained=False)
 
 
-def transformer(kind: str, config: str, **sizes: Any) -> Any:
-    """A network of transformers of a small configuration; plain attention, as the tracing exporter knows it."""
+def transformer(kind: str, config: str, names: Sequence[str], outputs: Sequence[str], **sizes: Any) -> Any:
+    """A network of transformers of a small configuration, called by the names of its inputs.
+
+    Attention is plain, as the tracing exporter knows it. Its answers are those of its outputs that are named.
+    """
+    torch = import_module("torch")
     library = import_module("transformers")
     made = getattr(library, config)(**sizes)
-    made.return_dict = False
     made._attn_implementation = "eager"
-    return getattr(library, kind)(made)
+    network = getattr(library, kind)(made)
+
+    class Named(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, *inputs: Any) -> Any:
+            result = self.network(**dict(zip(names, inputs, strict=True)))
+            return tuple(result[output] for output in outputs)
+
+    return Named()
 
 
 def detector(name: str, side: int) -> Any:
@@ -98,8 +112,8 @@ def _picking(network: Any, key: str) -> Any:
             super().__init__()
             self.network = network
 
-        def forward(self, images: Any) -> Any:
-            return self.network(images)[key]
+        def forward(self, *inputs: Any) -> Any:
+            return self.network(*inputs)[key]
 
     return Picking()
 
@@ -139,6 +153,40 @@ def recurrent(kind: str, batch_first: bool = False) -> Any:
     return Recurrent()
 
 
+def video_transformer() -> Any:
+    """A multiscale vision transformer of two blocks: clips of 16 pictures."""
+    library = import_module("torchvision.models.video.mvit")
+    block = partial(library.MSBlockConfig, kernel_q=[3, 3, 3], kernel_kv=[3, 3, 3], stride_kv=[1, 8, 8])
+    blocks = [
+        block(num_heads=1, input_channels=32, output_channels=32, stride_q=[1, 1, 1]),
+        block(num_heads=2, input_channels=32, output_channels=64, stride_q=[1, 2, 2]),
+    ]
+    return library.MViT(
+        spatial_size=(112, 112), temporal_size=16, block_setting=blocks, num_classes=10, residual_pool=True,
+        residual_with_cls_embed=False, rel_pos_embed=True, proj_after_attn=True,
+    )  # fmt: skip
+
+
+def whisper_encoder() -> Any:
+    """The encoder of a small Whisper: four seconds of a log-mel spectrogram."""
+    library = import_module("transformers")
+    config = library.WhisperConfig(
+        d_model=64, encoder_layers=2, decoder_layers=1, encoder_attention_heads=4, decoder_attention_heads=4,
+        encoder_ffn_dim=128, decoder_ffn_dim=128, max_source_positions=200,
+    )  # fmt: skip
+    config._attn_implementation = "eager"
+    return _picking(library.WhisperModel(config).get_encoder(), "last_hidden_state")
+
+
+def clip() -> Any:
+    """A small CLIP: how well each text fits each picture."""
+    library = import_module("transformers")
+    text = {**_TINY, "vocab_size": 1000, "eos_token_id": 999}
+    config = library.CLIPConfig(text_config=text, vision_config=_TINY, projection_dim=32)
+    config._attn_implementation = "eager"
+    return _picking(library.CLIPModel(config), "logits_per_image")
+
+
 def decoder() -> Any:
     """GPT-2 of two layers with its caches as inputs and outputs."""
     torch = import_module("torch")
@@ -161,14 +209,35 @@ def decoder() -> Any:
     return Decoder()
 
 
+HIDDEN = ("last_hidden_state",)
+PIXELS: dict[str, dict[int, str]] = {"pixel_values": {0: "batch"}}
+PIXELS_OF_ANY_SIZE: dict[str, dict[int, str]] = {"pixel_values": {0: "batch", 2: "height", 3: "width"}}
+
+
 def _text(kind: str, config: str, **sizes: Any) -> Export:
     """A network of tokens and their mask."""
+    names = ("input_ids", "attention_mask")
     return Export(
-        partial(transformer, kind, config, **sizes),
+        partial(transformer, kind, config, names, HIDDEN, **sizes),
         ((1, 16), (1, 16)),
-        ("input_ids", "attention_mask"),
+        names,
+        HIDDEN,
         open_axes=TOKENS,
         whole_numbers=frozenset(TOKENS),
+    )
+
+
+def _vision(
+    kind: str,
+    config: str,
+    outputs: tuple[str, ...] = HIDDEN,
+    open_axes: dict[str, dict[int, str]] = PIXELS,
+    **sizes: Any,
+) -> Export:
+    """A network of pictures."""
+    names = ("pixel_values",)
+    return Export(
+        partial(transformer, kind, config, names, outputs, **sizes), inputs=names, outputs=outputs, open_axes=open_axes
     )
 
 
@@ -211,6 +280,11 @@ EXPORTS: dict[str, Export] = {
         ((1, 3, 320, 320),),
         outputs=("boxes", "scores", "labels"),
     ),
+    "torchvision-retinanet": Export(
+        partial(detector, "retinanet_resnet50_fpn", 320),
+        ((1, 3, 320, 320),),
+        outputs=("boxes", "scores", "labels"),
+    ),
     "torchvision-keypoints": Export(
         partial(detector, "keypointrcnn_resnet50_fpn", 320),
         ((1, 3, 320, 320),),
@@ -221,8 +295,9 @@ EXPORTS: dict[str, Export] = {
     "torchvision-raft": Export(flow, ((1, 3, 128, 160),) * 2, ("first", "second")),
     "torchvision-r3d-18": Export(partial(classifier, "r3d_18"), ((1, 3, 16, 112, 112),), ("clip",)),
     "torchvision-s3d": Export(
-        partial(classifier, "s3d"), ((1, 3, 16, 112, 112),), ("clip",), open_axes={"clip": {0: "batch"}}
+        partial(classifier, "s3d"), ((1, 3, 16, SIDE, SIDE),), ("clip",), open_axes={"clip": {0: "batch"}}
     ),
+    "torchvision-mvit": Export(video_transformer, ((1, 3, 16, 112, 112),), ("clip",), open_axes={"clip": {0: "batch"}}),
     "torch-lstm": Export(
         partial(recurrent, "LSTM"),
         ((10, 1, 80), (2, 1, 64), (2, 1, 64)),
@@ -242,49 +317,48 @@ EXPORTS: dict[str, Export] = {
         "DistilBertModel", "DistilBertConfig", vocab_size=1000, dim=64, n_layers=2, n_heads=4, hidden_dim=128
     ),
     "transformers-gpt2-caches": _caches(2),
-    "transformers-vit": Export(
-        partial(transformer, "ViTModel", "ViTConfig", **_TINY),
-        inputs=("pixel_values",),
-        open_axes={"pixel_values": {0: "batch"}},
+    "transformers-vit": _vision("ViTModel", "ViTConfig", **_TINY),
+    "transformers-dinov2": _vision(
+        "Dinov2Model",
+        "Dinov2Config",
+        HIDDEN,
+        PIXELS_OF_ANY_SIZE,
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
     ),
-    "transformers-dinov2": Export(
-        partial(transformer, "Dinov2Model", "Dinov2Config", hidden_size=64, num_hidden_layers=2, num_attention_heads=4),
-        inputs=("pixel_values",),
-        open_axes={"pixel_values": {0: "batch", 2: "height", 3: "width"}},
+    "transformers-segformer": _vision(
+        "SegformerForSemanticSegmentation", "SegformerConfig", ("logits",), PIXELS_OF_ANY_SIZE
     ),
-    "transformers-segformer": Export(
-        partial(transformer, "SegformerForSemanticSegmentation", "SegformerConfig"),
-        inputs=("pixel_values",),
-        open_axes={"pixel_values": {0: "batch", 2: "height", 3: "width"}},
+    "transformers-yolos": _vision(
+        "YolosForObjectDetection", "YolosConfig", ("logits", "pred_boxes"), image_size=[SIDE, SIDE], **_TINY
     ),
-    "transformers-yolos": Export(
-        partial(transformer, "YolosForObjectDetection", "YolosConfig", image_size=[SIDE, SIDE], **_TINY),
-        inputs=("pixel_values",),
-        open_axes={"pixel_values": {0: "batch"}},
+    "transformers-swin": _vision("SwinModel", "SwinConfig", depths=[2, 2], num_heads=[2, 4], embed_dim=48),
+    "transformers-detr": _vision(
+        "DetrForObjectDetection",
+        "DetrConfig",
+        ("logits", "pred_boxes"),
+        backbone="resnet18",
+        use_timm_backbone=True,
+        use_pretrained_backbone=False,
+        encoder_layers=1,
+        decoder_layers=1,
+        d_model=64,
+        encoder_attention_heads=4,
+        decoder_attention_heads=4,
+        encoder_ffn_dim=128,
+        decoder_ffn_dim=128,
     ),
-    "transformers-swin": Export(
-        partial(transformer, "SwinModel", "SwinConfig", depths=[2, 2], num_heads=[2, 4], embed_dim=48),
-        inputs=("pixel_values",),
-        open_axes={"pixel_values": {0: "batch"}},
+    "transformers-whisper-encoder": Export(
+        whisper_encoder, ((1, 80, 400),), ("input_features",), HIDDEN, {"input_features": {0: "batch"}}
     ),
-    "transformers-detr": Export(
-        partial(
-            transformer,
-            "DetrForObjectDetection",
-            "DetrConfig",
-            backbone="resnet18",
-            use_timm_backbone=True,
-            use_pretrained_backbone=False,
-            encoder_layers=1,
-            decoder_layers=1,
-            d_model=64,
-            encoder_attention_heads=4,
-            decoder_attention_heads=4,
-            encoder_ffn_dim=128,
-            decoder_ffn_dim=128,
-        ),
-        inputs=("pixel_values",),
-        open_axes={"pixel_values": {0: "batch"}},
+    "transformers-clip": Export(
+        clip,
+        ((1, 16), (1, 3, SIDE, SIDE)),
+        ("input_ids", "pixel_values"),
+        ("logits_per_image",),
+        {"input_ids": {0: "texts", 1: "tokens"}, "pixel_values": {0: "batch"}},
+        frozenset({"input_ids"}),
     ),
 }
 
@@ -318,8 +392,13 @@ def stand_in_for_compiled_operators() -> None:
     library.impl("nms", nms, "CPU")
     library.impl("roi_align", roi_align, "CPU")
     _LIBRARIES.append(library)
-    extension: Any = import_module("torchvision.extension")
-    extension._has_ops = lambda: True
+    import_module("torchvision.extension")
+    for module in ("torchvision.extension", "torchvision.ops.roi_align"):
+        sys.modules[module]._has_ops = _has_operators  # type: ignore[attr-defined]
+
+
+def _has_operators() -> bool:
+    return True
 
 
 def write(name: str, folder: Path) -> None:

@@ -29,7 +29,7 @@ from typing import Any
 import msgspec
 from network_answers import Answers
 from network_cases import write_cases
-from network_hints import followed, known
+from network_hints import followed
 
 from framepace.recording.machine import probe
 from framepace.reporting.views.machine import machine_line
@@ -204,22 +204,19 @@ class Bench:
         """Run a command; where it refuses, do what it says, and run it again."""
         began = time.monotonic()
         asked: list[str] = []
-        verb = column
         while True:
-            run = Run(self._probe, self._command(network, verb, asked), self._folder, 4 * self._limit_s + 60)
+            run = Run(self._probe, self._command(network, column, asked), self._folder, 4 * self._limit_s + 60)
             wrong = run.fault or answers.differ(run.seen)
             if wrong:
                 return Cell("FAULT", tuple(asked), wrong, time.monotonic() - began), None
             error = run.error or _failed_cells(run.document)
             if not error:
                 return Cell("asked" if asked else "same", tuple(asked), "", time.monotonic() - began), run
-            options = followed(error, known(network.name), asked)
+            options = followed(error, asked, scopes=column not in ("explain", "tune"))
             words = " ".join(error.split())
             if options is None or len(asked) >= 2 * MOST_QUESTIONS:
                 return Cell("refused" if not asked else "FAULT", tuple(asked), words, time.monotonic() - began), None
             asked += options
-            if "--scope" in options and column not in ("bench", "model"):
-                verb = "model"
 
     def _command(self, network: Network, verb: str, asked: Sequence[str]) -> list[str]:
         measured = ["bench", network.location, "--seconds", self._seconds]

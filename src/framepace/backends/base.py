@@ -24,6 +24,7 @@ from framepace.facts.model import Layer, ModelSpec
 from framepace.facts.plan import ModelPlan
 from framepace.models.batchaxis import batch_symbol, declared_axes, measured_axes
 from framepace.models.filling import input_filler
+from framepace.models.inputs import made_up_note
 from framepace.models.spec import Resolved, inspect
 from framepace.progress import Tell, silent
 from framepace.video.frame import Frame
@@ -227,6 +228,9 @@ class Backend(ABC):
         """
         self._check(model)
         session = self._load(model, clock, tell)
+        note = made_up_note(session.resolved)
+        if note and self.computes:
+            session.notes = (*session.notes, f"{model.name}: {note}")
         if model.is_native:
             session = _of_own_sizes(session, model)
         session.libraries = self.versions()

@@ -50,6 +50,15 @@ def draw(into: NDArray[Any], rng: np.random.Generator) -> None:
         into[...] = rng.integers(0, 2, into.shape).astype(into.dtype)
 
 
+def made_up_note(resolved: Resolved) -> str:
+    """Which inputs hold values that nobody gave, and how to give them; '' if none does."""
+    names = resolved.made_up
+    if not names:
+        return ""
+    verb = "holds" if len(names) == 1 else "hold"
+    return f"{', '.join(names)} {verb} made-up values (0 to 1), for nobody gave any: --input {names[0]}=VALUE"
+
+
 def _zero(dtype: np.dtype[Any]) -> Any:
     if dtype.kind == "O":
         return ""

@@ -14,15 +14,13 @@ from framepace.errors import ModelError, unknown
 from framepace.facts.model import ModelSpec, TensorSpec
 from framepace.facts.plan import ModelPlan
 from framepace.models.batchaxis import ANY_RANK, input_axes
-from framepace.models.dtypes import is_float
 from framepace.models.limits import check_memory
+from framepace.models.opensizes import OpenModel, shape_text
 from framepace.models.pictures import Place, Shape, clip_lengths, image_at, place_of
 from framepace.models.resolved import Image, Layout, Resolved, SideInput
 from framepace.models.sideinputs import fitted, open_sizes, read_value
 
 EXAMPLE_SIZE = (480, 640)  # height, width
-_EXAMPLE_LENGTH = 16
-_EXAMPLE_SAMPLES = 512  # of sound
 
 
 @dataclass(frozen=True)
@@ -74,8 +72,19 @@ def _shapes(spec: ModelSpec, plan: ModelPlan, roles: _Roles) -> list[Shape]:
     """The shapes of the inputs, closed but for the batch."""
     planned = [_planned_shape(tensor, plan, roles) for tensor in spec.inputs]
     shapes = _bind(spec, planned, roles.axes)
-    _check_closed(spec, shapes, plan, roles)
+    OpenModel(spec, plan, shapes, roles.axes, roles.pictures).check_closed()
     return shapes
+
+
+def running_options(spec: ModelSpec, plan: ModelPlan) -> str:
+    """The options with which a model runs whose inference failed: sizes that its file leaves open, and numbers.
+
+    They are found by running it; '' where none were found. Raises ModelError as `resolve`.
+    """
+    plan = replace(plan, size=None, shapes={})
+    roles = _roles(spec, plan)
+    planned = [_planned_shape(tensor, plan, roles) for tensor in spec.inputs]
+    return OpenModel(spec, plan, _bind(spec, planned, roles.axes), roles.axes, roles.pictures).running_options()
 
 
 def _check_names(spec: ModelSpec, plan: ModelPlan) -> None:
@@ -162,7 +171,7 @@ def _named_place(tensor: TensorSpec, plan: ModelPlan) -> Place:
     elif clip_lengths(shape):
         expected = "a picture without an axis of several"
         fix = f"--window {clip_lengths(shape)[0]}"
-    raise ModelError(message, got=_text(shape), expected=expected, fix=fix)
+    raise ModelError(message, got=shape_text(shape), expected=expected, fix=fix)
 
 
 def _question(spec: ModelSpec, plan: ModelPlan) -> str:
@@ -206,7 +215,7 @@ def _check_size(shape: Shape, plan: ModelPlan, place: Place) -> None:
     """Raises ModelError where a picture of that shape has another size."""
     sides = tuple(shape[axis] for axis in place.sides(len(shape)))
     if sides != plan.one_size:
-        got = f"shape {_text(shape)}, size {_size_text(plan)}"
+        got = f"shape {shape_text(shape)}, size {_size_text(plan)}"
         raise ModelError(
             f"shape and size of model {plan.name!r} contradict each other", got=got, fix="give one of them"
         )
@@ -225,7 +234,7 @@ def _check_fits(shape: tuple[int, ...], tensor: TensorSpec, model: str) -> None:
     if not _fits(shape, tensor.shape):
         message = f"input {tensor.name!r} of model {model!r} cannot have that shape"
         fix = "correct --shape, or leave it out"
-        raise ModelError(message, got=_text(shape), expected=_text(tensor.shape), fix=fix)
+        raise ModelError(message, got=shape_text(shape), expected=shape_text(tensor.shape), fix=fix)
 
 
 def _fits(shape: tuple[int, ...], declared: Shape) -> bool:
@@ -261,7 +270,7 @@ def _fixed_size(tensor: TensorSpec, plan: ModelPlan, place: Place) -> ModelError
         height, width = (side if isinstance(side, int) else usual for side, usual in pairs)
         fix = f"--size {width}x{height}, with your own number for the side that is open"
     message = f"model {plan.name!r} has a fixed size"
-    return ModelError(message, got=_size_text(plan), expected=_text(tensor.shape), fix=fix)
+    return ModelError(message, got=_size_text(plan), expected=shape_text(tensor.shape), fix=fix)
 
 
 def _bind(spec: ModelSpec, shapes: list[Shape], axes: Mapping[str, int]) -> list[Shape]:
@@ -293,54 +302,6 @@ def _pairs(tensor: TensorSpec, shape: Shape) -> Iterable[tuple[int | str, int | 
     return zip(tensor.shape, shape, strict=True)
 
 
-def _check_closed(spec: ModelSpec, shapes: list[Shape], plan: ModelPlan, roles: _Roles) -> None:
-    """Raises ModelError where dimensions are still open: one question for all inputs, with an example that runs."""
-    answers: dict[str, None] = {}
-    got = []
-    for tensor, shape in zip(spec.inputs, shapes, strict=True):
-        batch = roles.axes.get(tensor.name)
-        if _open_axes(shape, batch):
-            got.append(f"{tensor.name} {_text(shape)}")
-            answers[_size_or_shape(tensor, shape, batch, roles.pictures.get(tensor.name))] = None
-    if answers:
-        fix = f"give them, with your numbers: {' '.join(answers)}"
-        raise ModelError(f"model {plan.name!r} leaves sizes open", got="; ".join(got), expected="numbers", fix=fix)
-
-
-def _open_axes(shape: Shape, batch: int | None) -> list[int]:
-    """The axes without a size, apart from the batch; the only one of a shape that says nothing at all."""
-    if shape == ANY_RANK:
-        return [0]
-    return [axis for axis, dim in enumerate(shape) if isinstance(dim, str) and axis != batch]
-
-
-def _size_or_shape(tensor: TensorSpec, shape: Shape, batch: int | None, place: Place | None) -> str:
-    """The option that closes an input's open dimensions, with numbers as an example."""
-    if shape == ANY_RANK:
-        return f"--shape {tensor.name}=1x3x480x640"
-    examples = _examples(tensor, shape, place)
-    if batch is not None:
-        examples[batch] = 1
-    sizes = [examples[axis] if isinstance(dim, str) else dim for axis, dim in enumerate(shape)]
-    if place is not None and set(_open_axes(shape, batch)) <= set(place.sides(len(shape))):
-        height, width = (sizes[axis] for axis in place.sides(len(shape)))
-        return f"--size {width}x{height}"
-    return f"--shape {tensor.name}={'x'.join(map(str, sizes))}"
-
-
-def _examples(tensor: TensorSpec, shape: Shape, place: Place | None) -> dict[int, int]:
-    """A size for each axis that may work: of a picture, of sound, of a few tokens."""
-    length = _EXAMPLE_LENGTH
-    if len(shape) == 2 and is_float(tensor.dtype):
-        length = _EXAMPLE_SAMPLES
-    examples = dict.fromkeys(range(len(shape)), length)
-    if place is not None:
-        return examples | dict(zip(place.sides(len(shape)), EXAMPLE_SIZE, strict=True))
-    if len(shape) == 4 and all(isinstance(dim, str) for dim in shape[1:]):  # most likely a picture
-        return examples | {1: 3, 2: EXAMPLE_SIZE[0], 3: EXAMPLE_SIZE[1]}
-    return examples
-
-
 def _concrete(tensor: TensorSpec, shape: Shape, plan: ModelPlan, axis: int | None) -> TensorSpec:
     """The tensor with its batch. An open batch axis takes the plan's; a 1 there stands for one frame."""
     if axis is None:
@@ -356,7 +317,7 @@ def _concrete(tensor: TensorSpec, shape: Shape, plan: ModelPlan, axis: int | Non
             alternative = "give its shape for one frame"
         message = f"input {tensor.name!r} of model {plan.name!r} has another batch"
         fix = f"use batch {size} (--set batch={size}), or {alternative}"
-        raise ModelError(message, got=f"{_text(shape)} with batch {batch}", fix=fix)
+        raise ModelError(message, got=f"{shape_text(shape)} with batch {batch}", fix=fix)
     return replace(tensor, shape=(*shape[:axis], batch, *shape[axis + 1 :]))
 
 
@@ -371,7 +332,3 @@ def _fitted(inputs: Iterable[TensorSpec], roles: _Roles) -> dict[str, SideInput]
 
 def _images(inputs: Iterable[TensorSpec], places: Mapping[str, Place]) -> tuple[Image, ...]:
     return tuple(image_at(tensor, places[tensor.name]) for tensor in inputs if tensor.name in places)
-
-
-def _text(shape: Shape) -> str:
-    return "[" + ", ".join(str(dim) for dim in shape) + "]"

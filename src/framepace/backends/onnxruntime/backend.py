@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -37,6 +37,7 @@ from framepace.facts.plan import ModelPlan
 from framepace.models import builtin
 from framepace.models.convert.variant import variant
 from framepace.models.inputs import staged
+from framepace.models.resolving import running_options
 from framepace.models.spec import Resolved, inspect, operators, resolve
 from framepace.progress import Tell
 
@@ -178,12 +179,13 @@ class _CpuSession(_FileSession):
 
     def output_shapes(self, count: int) -> Mapping[str, Sequence[int]]:
         """See Session."""
-        worker = _CpuWorker(self._session, self.resolved, self.spec)
+        worker = self._worker(0)
         worker.enqueue(0, count)
         return {name: np.shape(output) for name, output in worker.wait(0).items()}
 
     def _worker(self, index: int) -> Worker:
-        return _CpuWorker(self._session, self.resolved, self.spec)
+        plan = self._plan
+        return _CpuWorker(self._session, self.resolved, self.spec, lambda: running_options(inspect(plan.model), plan))
 
     def _close(self) -> None:
         self._session = None
@@ -299,8 +301,11 @@ def _advice(message: str, spec: ModelSpec, version: str) -> str:
 class _CpuWorker(Worker):
     """Inputs are bound once; a run of a smaller batch uses a slice where the model allows it."""
 
-    def __init__(self, session: Any, resolved: Resolved, spec: ModelSpec) -> None:
+    def __init__(
+        self, session: Any, resolved: Resolved, spec: ModelSpec, running: Callable[[], str] = lambda: ""
+    ) -> None:
         self._resolved = resolved
+        self._running = running
         self._inputs = {tensor.name: staged(resolved, tensor) for tensor in resolved.inputs}
         self._full = full_batch(resolved)
         self._run = runner(session, spec)
@@ -329,7 +334,7 @@ class _CpuWorker(Worker):
     def _advise(self, count: int) -> str:
         """What to do about a failure, found out once."""
         if self._advice is None:
-            self._advice = advice(count, self._runs_alone, self._resolved.made_up)
+            self._advice = advice(count, self._runs_alone, self._resolved.made_up, self._running)
         return self._advice
 
     def _runs_alone(self) -> bool:

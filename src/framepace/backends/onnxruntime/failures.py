@@ -37,15 +37,21 @@ def inference_error(words: str, advice: str) -> BackendError:
     return BackendError("ONNX Runtime cannot run it", got=reason(words), fix=advice)
 
 
-def advice(count: int, runs_alone: Callable[[], bool], others: Iterable[str]) -> str:
+def advice(
+    count: int, runs_alone: Callable[[], bool], others: Iterable[str], running: Callable[[], str] = lambda: ""
+) -> str:
     """What to do about a batch of `count` that failed.
 
     Args:
         runs_alone: tries one item of the batch.
         others: inputs that hold made-up values.
+        running: looks for options with which it runs; '' where there are none.
     """
     if count > 1 and runs_alone():
         return "batches above 1 fail: --set batch=1, or export the model with a dynamic batch"
+    options = running()
+    if options:
+        return f"give what the model expects, with your numbers; it runs with {options}"
     names = ", ".join(others)
     if names:
         return f"give what the model expects in {names}: --input NAME=VALUE, or NAME=FILE.npy"

@@ -1,0 +1,112 @@
+"""Sizes that a file leaves open: one question for all inputs, whose answer runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from framepace.errors import ModelError
+from framepace.facts.model import ModelSpec, TensorSpec
+from framepace.facts.plan import ModelPlan
+from framepace.models.batchaxis import ANY_RANK
+from framepace.models.pictures import Place, Shape, place_of
+from framepace.models.rehearsal import Answer, OpenInput, Question, rehearsed, usual
+
+_RUNNABLE = frozenset({"onnx", "ort"})  # formats that are tried
+_BUILT_IN = "builtin:"
+_PICTURE: Shape = (1, 3, "?", "?")  # what an input of unknown rank, or of four open sizes, most likely takes
+
+
+@dataclass(frozen=True)
+class OpenModel:
+    """A model's inputs with the shapes that are known, the batch axes and the places of pictures by name."""
+
+    spec: ModelSpec
+    plan: ModelPlan
+    shapes: Sequence[Shape]
+    axes: Mapping[str, int]
+    pictures: Mapping[str, Place]
+
+    def check_closed(self) -> None:
+        """Raises ModelError where sizes are open: what to add to the command, with numbers that run."""
+        tensors = [(t, s) for t, s in zip(self.spec.inputs, self.shapes, strict=True) if self._open_axes(t, s)]
+        if not tensors:
+            return
+        got = "; ".join(f"{tensor.name} {shape_text(shape)}" for tensor, shape in tensors)
+        fix = f"give them, with your numbers: {self.options(self._answer())}"
+        raise ModelError(f"model {self.plan.name!r} leaves sizes open", got=got, expected="numbers", fix=fix)
+
+    def running_options(self) -> str:
+        """The options with which the model runs; '' where none were found, or nothing is open."""
+        if not self._can_be_tried():
+            return ""
+        answer = rehearsed(self._question())
+        return "" if answer is None else self.options(answer)
+
+    def options(self, answer: Answer) -> str:
+        """The options that give these sizes and numbers."""
+        return " ".join(dict.fromkeys([*self._sizes(answer), *self._numbers(answer)]))
+
+    def _answer(self) -> Answer:
+        question = self._question()
+        answer = None
+        if self._can_be_tried():
+            answer = rehearsed(question)
+        return answer or usual(question)
+
+    def _can_be_tried(self) -> bool:
+        """Whether it is a file that is tried; inputs with values have them from the plan, and are not made up."""
+        is_file = self.spec.format in _RUNNABLE and not self.spec.location.startswith(_BUILT_IN)
+        return is_file and not self.plan.inputs.values
+
+    def _question(self) -> Question:
+        inputs = tuple(self._input(t, s) for t, s in zip(self.spec.inputs, self.shapes, strict=True))
+        outputs = tuple(tensor.name for tensor in self.spec.outputs)
+        states = tuple(sorted(self.plan.inputs.states.items()))
+        return Question(self.spec.location, self.spec.sha256, inputs, outputs, states)
+
+    def _input(self, tensor: TensorSpec, shape: Shape) -> OpenInput:
+        if not self.pictures and _may_be_picture(shape):
+            return OpenInput(tensor.name, tensor.dtype, _PICTURE, (2, 3))
+        sizes = list(shape)
+        batch = self.axes.get(tensor.name)
+        if batch is not None and isinstance(sizes[batch], str):
+            sizes[batch] = 1
+        place = self.pictures.get(tensor.name)
+        if place is None and not self.pictures:  # one of several that may be pictures
+            place = place_of(shape, layout=self.plan.prepare.layout, window=self.plan.inputs.window)
+        sides = () if place is None else place.sides(len(shape))
+        return OpenInput(tensor.name, tensor.dtype, tuple(sizes), sides)
+
+    def _sizes(self, answer: Answer) -> Iterator[str]:
+        """The option that closes each input's open sizes."""
+        for tensor, shape in zip(self.spec.inputs, self.shapes, strict=True):
+            axes = self._open_axes(tensor, shape)
+            place = self.pictures.get(tensor.name)
+            sizes = answer.shapes[tensor.name]
+            if axes and place is not None and set(axes) <= set(place.sides(len(shape))):
+                height, width = (sizes[axis] for axis in place.sides(len(shape)))
+                yield f"--size {width}x{height}"
+            elif axes:
+                yield f"--shape {tensor.name}={'x'.join(map(str, sizes))}"
+
+    def _numbers(self, answer: Answer) -> Iterator[str]:
+        for name, number in answer.numbers.items():
+            yield f"--input {name}={number}"
+
+    def _open_axes(self, tensor: TensorSpec, shape: Shape) -> list[int]:
+        """The axes without a size, apart from the batch; the only one of a shape that says nothing at all."""
+        if shape == ANY_RANK:
+            return [0]
+        batch = self.axes.get(tensor.name)
+        return [axis for axis, dim in enumerate(shape) if isinstance(dim, str) and axis != batch]
+
+
+def _may_be_picture(shape: Shape) -> bool:
+    """Whether nothing speaks against a picture: any rank, or four axes of which all but the batch are open."""
+    return shape == ANY_RANK or (len(shape) == 4 and all(isinstance(dim, str) for dim in shape[1:]))
+
+
+def shape_text(shape: Shape) -> str:
+    """'[1, 3, height, width]'."""
+    return "[" + ", ".join(str(dim) for dim in shape) + "]"

@@ -1,0 +1,154 @@
+"""Questions about open sizes are answered with sizes and numbers with which the network runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from framepace.backends.base import get_backend
+from framepace.clock.system import SystemClock
+from framepace.errors import BackendError, ModelError
+from framepace.facts.inputs import Inputs
+from framepace.facts.plan import ModelPlan
+from framepace.models.resolving import running_options
+from framepace.models.spec import inspect, resolve
+
+Shape = list[int | str]
+
+
+def whole(name: str, *numbers: int) -> Any:
+    """A constant of whole numbers."""
+    return numpy_helper.from_array(np.array(numbers, "i8"), name)
+
+
+def network(
+    path: Path, nodes: list[Any], inputs: dict[str, tuple[int, Shape]], outputs: dict[str, Shape], *constants: Any
+) -> str:
+    """A network as a file."""
+    given = [helper.make_tensor_value_info(name, dtype, shape) for name, (dtype, shape) in inputs.items()]
+    made = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()]
+    graph = helper.make_graph(nodes, "g", given, made, list(constants))
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), str(path))
+    return str(path)
+
+
+def detector(path: Path) -> str:
+    """A voice detector: so many samples at 16 kHz, a state without a name for its batch."""
+    nodes = [
+        helper.make_node("Cast", ["sr"], ["rate"], to=TensorProto.INT64),
+        helper.make_node("Div", ["rate", "factor"], ["samples"]),
+        helper.make_node("Concat", ["one", "samples"], ["to"], axis=0),
+        helper.make_node("Reshape", ["input", "to"], ["x"]),
+        helper.make_node("ReduceMean", ["x"], ["output"], axes=[1]),
+        helper.make_node("Identity", ["state"], ["stateN"]),
+    ]
+    inputs: dict[str, tuple[int, Shape]] = {
+        "input": (TensorProto.FLOAT, ["?", "?"]),
+        "state": (TensorProto.FLOAT, [2, "?", 8]),
+        "sr": (TensorProto.INT64, [1]),
+    }
+    outputs: dict[str, Shape] = {"output": ["?", 1], "stateN": [2, "?", 8]}
+    return network(path, nodes, inputs, outputs, whole("factor", 125), whole("one", 4))
+
+
+def recurrent(path: Path) -> str:
+    """A picture with a state of a quarter of its size, both left open."""
+    nodes = [
+        helper.make_node("MaxPool", ["frame"], ["small"], kernel_shape=[4, 4], strides=[4, 4]),
+        helper.make_node("Concat", ["small", "small", "small"], ["features"], axis=1),
+        helper.make_node("Add", ["features", "r1i"], ["r1o"]),
+    ]
+    inputs: dict[str, tuple[int, Shape]] = {
+        "frame": (TensorProto.FLOAT, [1, 3, "h", "w"]),
+        "r1i": (TensorProto.FLOAT, [1, "channels", "rh", "rw"]),
+    }
+    return network(path, nodes, inputs, {"r1o": [1, "channels", "rh", "rw"]})
+
+
+def question(location: str, plan: ModelPlan | None = None) -> str:
+    """What to add to the command."""
+    with pytest.raises(ModelError) as error:
+        resolve(inspect(location), plan or ModelPlan(name="m", model=location))
+    return str(error.value.fix)
+
+
+def test_sizes_and_numbers_that_go_together_are_one_answer(tmp_path: Path) -> None:
+    """512 samples go with 16 kHz only; the answer has both, and runs."""
+    location = detector(tmp_path / "m.onnx")
+    assert question(location).endswith("--shape input=1x512 --input sr=16000")
+    plan = ModelPlan(name="m", model=location, shapes={"input": (1, 512)}, inputs=Inputs(values={"sr": "16000"}))
+    worker = get_backend("onnxruntime").load(plan, SystemClock()).worker()
+    worker.enqueue(0, 1)
+    assert worker.wait(0)["output"].shape == (4, 1)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_state_is_asked_for_in_the_shape_that_comes_back(tmp_path: Path, named: bool) -> None:
+    """Named by --state or found by its name: no second question follows about a state that does not fit."""
+    location = recurrent(tmp_path / "m.onnx")
+    states = {"r1i": "r1o"} if named else {}
+    fix = question(location, ModelPlan(name="m", model=location, inputs=Inputs(states=states)))
+    assert fix.endswith("--size 640x480 --shape r1i=1x9x120x160")
+
+
+@pytest.mark.parametrize(("height", "answer"), [(48, "240x48"), ("h", "640x480")])
+def test_a_picture_of_fixed_height_is_a_line_of_text(tmp_path: Path, height: int | str, answer: str) -> None:
+    """The height of the file, and a width that goes with it."""
+    nodes = [helper.make_node("ReduceMean", ["x"], ["y"], axes=[1, 2, 3])]
+    inputs: dict[str, tuple[int, Shape]] = {"x": (TensorProto.FLOAT, [1, 3, height, "w"])}
+    location = network(tmp_path / "m.onnx", nodes, inputs, {"y": [1, 1, 1, 1]})
+    assert question(location).endswith(f"--size {answer}")
+
+
+def test_a_size_that_does_not_run_is_not_proposed(tmp_path: Path) -> None:
+    """A network that takes pictures of 64 x 160 only, though its file leaves both open: that size is found.
+
+    An inference at another size fails with the options that run.
+    """
+    nodes = [helper.make_node("Reshape", ["x", "to"], ["y"])]
+    inputs: dict[str, tuple[int, Shape]] = {"x": (TensorProto.FLOAT, [1, 3, "h", "w"])}
+    location = network(tmp_path / "m.onnx", nodes, inputs, {"y": [3, 10_240]}, whole("to", 3, 10_240))
+    assert question(location).endswith("--size 160x64")
+    worker = get_backend("onnxruntime").load(ModelPlan(name="m", model=location, size=(32, 32)), SystemClock()).worker()
+    with pytest.raises(BackendError, match="it runs with --size 160x64"):
+        worker.enqueue(0, 1)
+
+
+def test_a_number_that_decides_is_named_in_the_advice(tmp_path: Path) -> None:
+    """Nothing is open, and the made-up number fails: the advice has one that runs."""
+    nodes = [
+        helper.make_node("Div", ["rate", "factor"], ["samples"]),
+        helper.make_node("Reshape", ["x", "samples"], ["y"]),
+    ]
+    inputs: dict[str, tuple[int, Shape]] = {"x": (TensorProto.FLOAT, [1, 128]), "rate": (TensorProto.INT64, [1])}
+    location = network(tmp_path / "m.onnx", nodes, inputs, {"y": [128]}, whole("factor", 125))
+    plan = ModelPlan(name="m", model=location)
+    assert running_options(inspect(location), plan) == "--input rate=16000"
+
+
+def test_what_cannot_be_tried_gets_usual_sizes(tmp_path: Path) -> None:
+    """A network that fails whatever its size: the question stands, with an example."""
+    nodes = [helper.make_node("Reshape", ["x", "to"], ["y"])]
+    inputs: dict[str, tuple[int, Shape]] = {"x": (TensorProto.FLOAT, [1, 3, "h", "w"])}
+    location = network(tmp_path / "m.onnx", nodes, inputs, {"y": [7, 11]}, whole("to", 7, 11))
+    assert question(location).endswith("--size 640x480")
+    assert running_options(inspect(location), ModelPlan(name="m", model=location)) == ""
+
+
+def test_made_up_values_are_noted_once(tmp_path: Path) -> None:
+    """Beside a picture: which input nobody gave a value, and the option that gives it one; no note once it has one."""
+    nodes = [helper.make_node("Mul", ["frame", "gain"], ["y"])]
+    inputs: dict[str, tuple[int, Shape]] = {
+        "frame": (TensorProto.FLOAT, [1, 3, 16, 16]),
+        "gain": (TensorProto.FLOAT, []),
+    }
+    location = network(tmp_path / "m.onnx", nodes, inputs, {"y": [1, 3, 16, 16]})
+    loaded = get_backend("onnxruntime").load(ModelPlan(name="m", model=location), SystemClock())
+    assert [note for note in loaded.notes if "gain" in note and "--input gain=VALUE" in note] == list(loaded.notes)
+    given = ModelPlan(name="m", model=location, inputs=Inputs(values={"gain": "2"}))
+    assert get_backend("onnxruntime").load(given, SystemClock()).notes == ()
