@@ -215,8 +215,14 @@ def possible_shape(dimensions: Sequence[int]) -> bool:
 
 
 def path(value: object, name: str) -> Path:
-    """A path that a file system can have; whether it is there is not looked at. Raises UsageError."""
+    """A path that a file system can have; whether it is there is not looked at. Raises UsageError.
+
+    An address is none: as a path it would lose a slash, and its password would no longer be known as one.
+    """
     text = location(value, name)
+    if "://" in text:
+        fix = f"name a file or a folder for {name}"
+        raise UsageError(f"{name} is an address", got=shown(text), expected="a path", fix=fix)
     return Path(text)
 
 

@@ -139,3 +139,15 @@ def test_an_environment_variable_gives_the_password(tmp_path: Path, monkeypatch:
     assert code == 0, printed
     assert not leaks(tmp_path, printed)
     assert "${CAMERA_PW}" in (tmp_path / "trace" / "meta.json").read_text()
+
+
+@pytest.mark.parametrize(
+    "before", [(), ("doctor",), ("plan",), ("bench", "null", "--scope"), ("bench", "null", "--out"), ("report", "--out")]
+)
+def test_a_wrong_command_line_is_repeated_without_the_password(tmp_path: Path, before: tuple[str, ...]) -> None:
+    """An address as a command, an option, one argument too many, a choice or a path; nothing is made."""
+    for address in (CAMERA, f"--{CAMERA}", f"http://camera/{CAMERA}"):
+        code, printed = run(*before, address)
+        assert code != 0
+        assert not leaks(tmp_path, printed)
+    assert not list(tmp_path.iterdir())

@@ -51,6 +51,16 @@ def written(folder: Path, count: int = 10) -> TraceWriter:
     return writer
 
 
+def test_a_relative_folder_with_a_colon_is_no_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pyarrow would take 'file:x' for one: the Parquet files are written and read, and count as rows."""
+    monkeypatch.chdir(tmp_path)
+    assert not written(Path("file:x")).close(meta("finished")).meta.notes
+    assert (tmp_path / "file:x" / "requests.parquet").is_file()
+    assert len(load_trace("file:x")) == 10
+    with pytest.raises(StoreError, match="already holds a trace"):
+        TraceWriter(Path("file:x"), meta())
+
+
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     """A closed trace has the rows, in order, under their columns, and its journals are gone."""
     trace = written(tmp_path / "t").close(meta("finished"))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from framepace import __version__
 from framepace.cli import bench, capacity, compare, doctor, explain, plan, report, settings, sweep, tune
 from framepace.cli.standardstreams import apart
+from framepace.redaction import redacted
 
 HELP = "Why a neural network on video misses its frame budget: measured, proven by intervention, fixed."
 EXIT_CODES = (
@@ -16,8 +20,36 @@ EXIT_CODES = (
     "ends with 130 (SIGTERM 143, SIGHUP 129); the second ends at once."
 )
 
+_UsageError: Any = typer.BadParameter.__bases__[0]  # Typer may have its own copy of Click's
+
+
+@contextmanager
+def _without_secrets() -> Iterator[None]:
+    """Errors about the command line repeat what was typed: an address perhaps, with its password."""
+    try:
+        yield
+    except _UsageError as error:
+        error.message = redacted(error.message)
+        raise
+
+
+class _Commands(TyperGroup):
+    """The commands; errors about their options show no secrets."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        """See TyperGroup."""
+        with _without_secrets():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, context: Any) -> Any:
+        """See TyperGroup."""
+        with _without_secrets():
+            return super().invoke(context)
+
+
 app = typer.Typer(
     name="framepace",
+    cls=_Commands,
     help=HELP,
     no_args_is_help=True,
     add_completion=False,

@@ -86,6 +86,11 @@ def write_probe(folder: Path) -> None:
             part.unlink()
 
 
+def local(path: Path) -> Path:
+    """The path as pyarrow takes it: a relative one with a colon ('cameras:5') would be an address to it."""
+    return Path(os.path.abspath(path))
+
+
 def is_part(name: str) -> bool:
     """Whether a file of that name is one that was being written when its process was killed."""
     return _PART.fullmatch(name) is not None

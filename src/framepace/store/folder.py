@@ -16,7 +16,7 @@ from typing import Any, Literal
 import msgspec
 
 from framepace.errors import StoreError
-from framepace.store.files import cannot_write, is_part, plain_json, read, save_json, write_probe
+from framepace.store.files import cannot_write, is_part, local, plain_json, read, save_json, write_probe
 from framepace.store.identity import differences, without_secrets
 
 Kind = Literal["trace", "sweep", "tuning", "explanation", "capacity", "segments"]
@@ -349,7 +349,7 @@ def _row_count(table: Path) -> int:
     import pyarrow.parquet as pq
 
     try:
-        return int(pq.read_metadata(table).num_rows)
+        return int(pq.read_metadata(local(table)).num_rows)
     except (OSError, pa.ArrowException):
         return -1
 

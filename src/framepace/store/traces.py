@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from framepace.errors import StoreError
 from framepace.facts.address import without_secrets
 from framepace.facts.trace import REQUEST_COLUMNS, TELEMETRY_COLUMNS, TRACE_FORMAT, Column, Trace, TraceMeta
-from framepace.store.files import cannot_write, check_format, decode, read, save_json
+from framepace.store.files import cannot_write, check_format, decode, local, read, save_json
 from framepace.store.folder import OutputFolder
 from framepace.store.migrations import trace_1_to_2
 from framepace.units import format_bytes
@@ -280,7 +280,7 @@ def _read_parquet(path: Path, name: str) -> dict[str, Column]:
     if not path.is_file():
         raise StoreError("the trace is damaged", got=f"{path} is missing", fix="measure again")
     try:
-        with pq.ParquetFile(path, memory_map=True) as file:
+        with pq.ParquetFile(local(path), memory_map=True) as file:
             _check_rows(path, name, file)
             return _columns(file, name)
     # What is damaged or made up can look like anything.
@@ -335,7 +335,7 @@ def _write_parquet(folder: Path, name: str, journal: BinaryIO) -> None:
 
     part = _file(folder, name, "part")
     try:
-        with pq.ParquetWriter(part, _schema(name), **_PARQUET_OPTIONS) as writer:
+        with pq.ParquetWriter(local(part), _schema(name), **_PARQUET_OPTIONS) as writer:
             for rows in _blocks(journal, name):
                 columns = [pa.array(column) for column in np.ascontiguousarray(rows.T)]
                 writer.write_table(pa.Table.from_arrays(columns, schema=writer.schema))
