@@ -40,7 +40,7 @@ class Accuracy:
         """Why the outputs of a candidate's models are not accepted; None where they are."""
         pairs = zip(self._state.case_of(number).plan.models, self._state.case.plan.models, strict=True)
         for model, as_given in pairs:
-            if (model.precision, model.backend) != (as_given.precision, as_given.backend):
+            if _computed(model) != _computed(as_given):
                 objection = self._objection_to(model)
                 if objection is not None:
                     return objection
@@ -49,13 +49,27 @@ class Accuracy:
     def _objection_to(self, model: ModelPlan) -> str | None:
         if self._gate is None or get_backend(model.backend).simulated:
             return None
-        self._state.lab.say(f"comparing the outputs of {model.name} in {model.precision} by {model.backend}")
+        self._state.lab.say(f"comparing the outputs of {model.name} {_way(model)}")
         try:
             agreement = self._gate(model, self._state.case.workload.input)
         except FramepaceError as error:
             return str(error)
         if not agreement.passed:
             return f"accuracy: {'; '.join(agreement.why)}"
-        way = f"{stem(model.model)} in {model.precision} by {model.backend}"
-        self._state.notes.append(f"{way} passes the accuracy gate: {agreement_text(agreement)}")
+        self._state.notes.append(
+            f"{stem(model.model)} {_way(model)} passes the accuracy gate: {agreement_text(agreement)}"
+        )
         return None
+
+
+def _computed(model: ModelPlan) -> tuple[str, str, str]:
+    """What of a plan changes the arithmetic, and so may change the outputs."""
+    return model.precision, model.backend, model.graph_shapes
+
+
+def _way(model: ModelPlan) -> str:
+    """How a model is run, for people."""
+    with_shapes = ""
+    if model.graph_shapes == "fixed":
+        with_shapes = " with fixed shapes"
+    return f"in {model.precision} by {model.backend}{with_shapes}"

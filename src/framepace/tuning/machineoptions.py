@@ -9,7 +9,7 @@ from framepace.clock.system import SystemClock
 from framepace.engine.corekeeper import usable_cores
 from framepace.errors import BatchesFail, FramepaceError
 from framepace.facts.plan import Batching, ModelPlan, Plan
-from framepace.models.spec import inspect, resolve
+from framepace.models.spec import inspect, operators, resolve
 from framepace.recording.machine import probe
 from framepace.tuning.space import MachineOptions
 
@@ -26,6 +26,7 @@ def machine_options(plan: Plan) -> MachineOptions:
         sms=min((gpu.sm_count or 1 for gpu in gpus), default=0),
         backends=backends,
         batches=not notes and all(map(_takes_batches, plan.models)),
+        computes_shapes=any(map(_computes_shapes, plan.models)),
         options={name: frozenset(get_backend(name).options) for name in backends},
         notes=notes,
     )
@@ -54,6 +55,16 @@ def _takes_batches(model: ModelPlan) -> bool:
         return bool(resolve(inspect(model.model), model).batched)
     except FramepaceError:
         return True
+
+
+def _computes_shapes(model: ModelPlan) -> bool:
+    """Whether nodes of a file compute shapes that one size would settle, in the library that folds them away."""
+    if model.backend != "onnxruntime" or model.is_native:
+        return False
+    try:
+        return "Shape" in operators(model.model)
+    except FramepaceError:
+        return False
 
 
 def _backends(plan: Plan, gpu: bool) -> tuple[str, ...]:

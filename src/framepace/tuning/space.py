@@ -43,6 +43,7 @@ class MachineOptions:
         sms: SMs of the smallest GPU; 0 without a GPU.
         backends: those that can run the models.
         batches: whether the models take any number of frames at once.
+        computes_shapes: whether a model of ONNX Runtime has nodes that compute shapes, which can be folded away.
         options: the options that each backend knows.
         notes: sentences on what it does not offer, and why.
     """
@@ -51,6 +52,7 @@ class MachineOptions:
     sms: int = 0
     backends: tuple[str, ...] = ()
     batches: bool = True
+    computes_shapes: bool = False
     options: Mapping[str, Collection[str]] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -91,6 +93,8 @@ def _of_device(model: ModelPlan, machine: MachineOptions, budget_ms: float) -> I
         yield from _gpu(machine)
     else:
         yield from _cpu(machine, model.threads)
+    if machine.computes_shapes:
+        yield Axis("shapes", ("exported", "fixed"), ordered=False)
     if machine.batches:
         yield from _batching(gpu, round(budget_ms / 4, 1))
 
