@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from framepace.errors import HookNeverWorked, PlanError
-from framepace.hooks import load_hook
+from framepace.hooks import interrupt_hooks, load_hook
 
-HOOKS = """
+HOOKS = """import threading
+
+
 def two_arguments(model, outputs):
     pass
 
@@ -22,6 +26,15 @@ def wrong_name(model, outputs, frame):
 def later(model, outputs, frame):
     if frame:
         raise ValueError("a bad frame")
+
+
+ready = threading.Event()
+
+
+def stuck(model, outputs, frame):
+    ready.set()
+    while True:
+        threading.Event().wait(0.001)
 """
 
 
@@ -42,7 +55,7 @@ def call(hook: str, frame: int = 0) -> None:
 
 @pytest.mark.parametrize(
     ("function", "line", "error"),
-    [("two_arguments", 2, "takes 2 positional arguments"), ("wrong_name", 7, "KeyError: 'boxes'")],
+    [("two_arguments", 4, "takes 2 positional arguments"), ("wrong_name", 9, "KeyError: 'boxes'")],
 )
 def test_the_first_call_names_hook_line_and_arguments(module: str, function: str, line: int, error: str) -> None:
     """The line is the user's own; where the call never got there, that of the definition."""
@@ -63,3 +76,23 @@ def test_a_hook_that_worked_fails_on_a_frame(module: str) -> None:
     with pytest.raises(PlanError, match=r"failed on a frame\n.*ValueError: a bad frame") as raised:
         hook("detector", {}, 1)
     assert not isinstance(raised.value, HookNeverWorked)
+
+
+def test_a_hook_that_does_not_return_is_interrupted_when_the_run_is_over(module: str) -> None:
+    """Its frame fails, and so does every later one."""
+    hook = load_hook(f"{module}:stuck")
+    errors: list[PlanError] = []
+
+    def work() -> None:
+        with pytest.raises(PlanError, match="did not return") as raised:
+            hook("detector", {}, 0)
+        errors.append(raised.value)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    sys.modules[module].ready.wait()
+    interrupt_hooks(0.0)
+    thread.join()
+    assert len(errors) == 1
+    with pytest.raises(PlanError, match="did not return"):
+        hook("detector", {}, 1)

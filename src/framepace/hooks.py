@@ -109,7 +109,7 @@ class _Guarded:
             _WATCH.end(thread)
 
     def _too_late(self) -> PlanError:
-        got = f"no answer in {LIMIT_S:g} s"
+        got = f"no answer in {LIMIT_S:g} s, or when the run was over"
         return PlanError(
             f"the hook {self._name!r} did not return", got=got, fix="it is called once per frame: return soon"
         )
@@ -182,6 +182,13 @@ class _Watch:
                 elif now - began > LIMIT_S:
                     self._interrupt(thread, began)
 
+    def interrupt_all(self, older_s: float) -> None:
+        """Interrupt the calls that have lasted for so long."""
+        now = time.monotonic()
+        for thread, (began, _) in tuple(self._calls.items()):
+            if now - began > older_s:
+                self._interrupt(thread, began)
+
     def _interrupt(self, thread: int, began: float) -> None:
         with self._lock:
             call = self._calls.get(thread)
@@ -192,3 +199,8 @@ class _Watch:
 
 
 _WATCH = _Watch()
+
+
+def interrupt_hooks(older_s: float) -> None:
+    """Interrupt the hooks that have not returned for so many seconds: the run is over."""
+    _WATCH.interrupt_all(older_s)

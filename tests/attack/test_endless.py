@@ -20,7 +20,7 @@ from tests.video.test_live import broadcast, camera, silent_server
 START_S = 30.0  # for a command that waits for nothing, on a machine that does much else
 OPEN_S = 10.5  # LiveStream's deadline to open
 # Warm-up, the grace on the run's time, and the patience with reads that are under way (feeds/runstate.py, stream.py).
-END_S = 3.0 + 5.0 + 6.0
+END_S = 3.0 + 3.0 + 6.0
 BENCH = ("bench", "null", "--set", "backend=null", "--scope", "stream")
 BLOCK = 1316
 

@@ -142,7 +142,8 @@ def test_an_environment_variable_gives_the_password(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize(
-    "before", [(), ("doctor",), ("plan",), ("bench", "null", "--scope"), ("bench", "null", "--out"), ("report", "--out")]
+    "before",
+    [(), ("doctor",), ("plan",), ("bench", "null", "--scope"), ("bench", "null", "--out"), ("report", "--out")],
 )
 def test_a_wrong_command_line_is_repeated_without_the_password(tmp_path: Path, before: tuple[str, ...]) -> None:
     """An address as a command, an option, one argument too many, a choice or a path; nothing is made."""

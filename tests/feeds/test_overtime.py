@@ -20,7 +20,7 @@ from framepace.measure.stoprules import Enough, Steady
 from framepace.testing import FakeClock
 from framepace.units import NS_PER_S
 
-GRACE_S = 5
+GRACE_S = 3
 
 
 def _state(clock: Any, seconds: float | None, warmup_s: float = 3.0, count: int | None = None) -> RunState:
@@ -32,7 +32,7 @@ def _stopped(state: RunState) -> str | None:
 
 
 def test_warm_up_and_run_without_a_delivery_end_after_their_times_and_a_grace() -> None:
-    """3 s of warm-up, 1 s of measuring, 5 s in which a request in flight could end it."""
+    """3 s of warm-up, 1 s of measuring, 3 s in which a request in flight could end it."""
     state = _state(FakeClock(), 1.0)
     state.look(0)
     state.look((4 + GRACE_S) * NS_PER_S - 1)

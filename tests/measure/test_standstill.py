@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import pytest
+
 from framepace.clock.virtual import VirtualClock
 from framepace.facts.plan import EnginePlan, ModelPlan, Plan
-from framepace.facts.workload import Stop, Warmup
+from framepace.facts.workload import Closed, Delay, Load, Replay, Stop, Warmup
 from framepace.feeds.runstate import RunState
 from framepace.measure.standstill import Standstill
 from framepace.measure.stoprules import Enough, Steady
 from framepace.units import NS_PER_S
 
 
-def watched(workers: int = 1, device: str | None = None) -> tuple[VirtualClock, RunState, Standstill]:
+def watched(
+    workers: int = 1, device: str | None = None, stop: Stop = Stop(seconds=2.0), load: Load = Closed()
+) -> tuple[VirtualClock, RunState, Standstill]:
     """A run of 2 s after a warm-up of at most 3, which has not begun."""
     clock = VirtualClock()
-    state = RunState(clock, Steady(Warmup(seconds_max=3.0)), Enough(Stop(seconds=2.0)))
+    state = RunState(clock, Steady(Warmup(seconds_max=3.0)), Enough(stop))
     model = ModelPlan(name="net", model="net.onnx", backend="onnxruntime", device=device)
     plan = Plan(models=(model,), engine=EnginePlan(workers=workers))
-    return clock, state, Standstill(plan, state, clock)
+    return clock, state, Standstill(plan, state, clock, load)
 
 
 def given_up(clock: VirtualClock, standstill: Standstill) -> tuple[int, str]:
@@ -40,18 +44,46 @@ def test_the_first_inference_has_a_minute_for_each_worker() -> None:
     assert given_up(clock, standstill)[0] == 901
 
 
-def test_a_run_in_which_an_inference_hangs_ends_soon_after_its_time() -> None:
-    """Warm-up, time and grace end the run though nothing is delivered; then what is in work has 20 s."""
+def test_a_run_in_which_an_inference_hangs_is_over_ten_seconds_after_its_time() -> None:
+    """Warm-up, time and 3 s of grace end the run though nothing is delivered; then what is in work has 5 s."""
     clock, state, standstill = watched()
     state.look(clock.now())
-    second, why = given_up(clock, standstill)
+    with state.serving():
+        second, why = given_up(clock, standstill)
     assert state.stopped == "finished"
-    assert second == 3 + 2 + 5 + 1 + 21
-    assert "no answer in 20 s after the end of the run" in why
+    assert second == 3 + 2 + 3 + 1 + 6
+    assert "no answer in 5 s after the end of the run" in why
 
 
-def test_a_stopped_run_that_does_not_return_is_given_up() -> None:
-    """After Ctrl-C, too, even while it is set up."""
+def test_an_inference_may_take_twice_as_long_as_those_before() -> None:
+    """A slow model is no hanging one: after results 8 s apart, of two workers, the last have 32 s."""
+    clock, state, standstill = watched(workers=2, stop=Stop(seconds=100.0))
+    state.look(clock.now())
+    with state.serving():
+        for second in range(0, 17, 8):
+            clock.sleep_until(second * NS_PER_S)
+            state.delivered(8 * NS_PER_S, clock.now())
+            assert standstill.look() is None
+        state.stop("finished")
+        assert given_up(clock, standstill)[0] == 16 + 33
+
+
+@pytest.mark.parametrize(("load", "end"), [(Closed(), 121), (Delay(delay_ms=20_000.0), 401), (Replay(trace="t"), None)])
+def test_a_run_without_an_end_in_time_ends_after_two_minutes_without_a_result(load: Load, end: int | None) -> None:
+    """Later where its load has long gaps; never where nobody knows how long they are."""
+    clock, state, standstill = watched(stop=Stop(count=5), load=load)
+    state.look(clock.now())
+    for second in range(end or 2000):
+        clock.sleep_until(second * NS_PER_S)
+        assert standstill.look() is None
+    assert state.stopped is None
+    clock.sleep_until((end or 2000) * NS_PER_S)
+    assert standstill.look() is None
+    assert (state.stopped is None) == (end is None)
+
+
+def test_a_stopped_run_has_time_to_put_things_away() -> None:
+    """20 s when nothing is in work any more, after Ctrl-C too, even while it is set up."""
     clock, state, standstill = watched()
     state.stop("interrupted")
     assert given_up(clock, standstill)[0] == 21

@@ -311,7 +311,7 @@ class _Crew:
             # and freeing disturb running inferences.
             self._meet()
             assert self._feed is not None
-            with clock.joined(number, plan.workers):
+            with clock.joined(number, plan.workers), self._run.state.serving():
                 strategy.serve(self._feed, beats=plan.heartbeat_ms is not None)
             if self._barrier is not None:
                 self._barrier.wait()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 from framepace.clock.system import Clock
@@ -11,7 +12,7 @@ from framepace.units import NS_PER_S
 from framepace.video.frame import Frame
 
 _DELIVERIES_KEPT = 65536  # a closed loop can look back on these; more than any concurrency
-_GRACE_NS = 5 * NS_PER_S  # on the time of a run, for a delivery to end it
+_GRACE_NS = 3 * NS_PER_S  # on the time of a run, for a delivery to end it
 _FIRST_FAILURES = 10  # that end a run in which nothing has succeeded
 _LOOK_S = 0.25  # the longest a closed loop waits without looking whether the run was stopped
 
@@ -64,11 +65,38 @@ class RunState:
         self.batches: BatchObserver | None = None
         self.sources: SourceObserver | None = None
         self._began: int | None = None
+        self._serving = 0
 
     @property
     def begun(self) -> bool:
         """Whether the time of the run has begun (see `look`)."""
         return self._began is not None
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """Inside, a worker may be in an inference."""
+        with self._done:
+            self._serving += 1
+        try:
+            yield
+        finally:
+            with self._done:
+                self._serving -= 1
+
+    @property
+    def busy(self) -> bool:
+        """Whether any worker is still serving."""
+        return self._serving > 0
+
+    @property
+    def ends_by_time(self) -> bool:
+        """Whether time alone ends the run at last (see `look`)."""
+        return self._ends(0) is not None
+
+    @property
+    def deliveries(self) -> int:
+        """How many frames were delivered, in warm-up too."""
+        return self._forgotten + len(self._completions)
 
     def delivered(self, latency: int, now: int) -> None:
         """Note that a frame was delivered at `now` (ns) with `latency` ns."""
@@ -89,16 +117,21 @@ class RunState:
         """
         if self._began is None:
             self._began = now
-        ends: int | None = self._began
+        ends = self._ends(self._began)
+        if ends is not None and now >= ends + _GRACE_NS:
+            self.stop("finished")
+
+    def _ends(self, began: int) -> int | None:
+        """When a run that began at `began` ends by time alone (ns)."""
+        ends: int | None = began
         rules = [self._rule]
         if self.warming:
             rules = [self._warm, self._rule]
         for rule in rules:
             if rule is None or ends is None:
-                return
+                return None
             ends = rule.ends_by(ends)
-        if ends is not None and now >= ends + _GRACE_NS:
-            self.stop("finished")
+        return ends
 
     def failed(self) -> None:
         """Note a failed inference; a run whose first ones all fail ends."""

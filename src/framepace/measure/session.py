@@ -130,7 +130,7 @@ class _Run:
         self.warm = Steady(self.workload.warmup)
         self.rule = Enough(self.workload.stop)
         self.state = RunState(self.clock, self.warm, self.rule)
-        self.standstill = Standstill(self.plan, self.state, self.clock)
+        self.standstill = Standstill(self.plan, self.state, self.clock, self.workload.load)
         self.meta = self._describe()
 
     def disk_full(self) -> None:

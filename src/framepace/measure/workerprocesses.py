@@ -112,6 +112,11 @@ class WorkerProcesses:
         begin = self._clock.now() + LEAD_NS
         running = dict(enumerate(child.channel for child in self._children))
         _send_to_all(running, begin)
+        with state.serving():
+            return self._serve(running, state, sink)
+
+    def _serve(self, running: dict[int, Channel], state: RunState, sink: Sink) -> list[Exception]:
+        """Take what the processes send until they are done."""
         errors: list[Exception] = []
         stopping = False
         while running:
