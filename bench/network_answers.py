@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import onnxruntime
@@ -100,7 +101,8 @@ def _read(seen: Path) -> tuple[list[tuple[Arrays, Arrays]], list[Arrays]]:
         return [], []
     with np.load(seen) as arrays:
         for key in arrays.files:
-            number, kind, name = key.split("|", 2)
+            number, kind, quoted = key.split("|", 2)
+            name = unquote(quoted)
             if kind == "hook":
                 hooks.setdefault(int(number), {})[name] = arrays[key]
             else:

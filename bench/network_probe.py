@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import onnxruntime
@@ -41,12 +42,17 @@ class Watched(_Session):  # type: ignore[misc, valid-type]
 def _save(path: Path, handed: list[Mapping[str, Any]]) -> None:
     arrays: dict[str, Any] = {}
     for number, (inputs, outputs) in enumerate(_runs):
-        arrays |= {f"{number}/in/{name}": array for name, array in inputs.items()}
-        arrays |= {f"{number}/out/{name}": array for name, array in outputs.items()}
+        arrays |= {_key(number, "in", name): array for name, array in inputs.items()}
+        arrays |= {_key(number, "out", name): array for name, array in outputs.items()}
     for number, outputs in enumerate(handed):
-        arrays |= {f"{number}/hook/{name}": array for name, array in outputs.items()}
-    plain = {name.replace("/", "|"): array for name, array in arrays.items() if array.dtype.kind not in "OVUST"}
+        arrays |= {_key(number, "hook", name): array for name, array in outputs.items()}
+    plain = {key: array for key, array in arrays.items() if array.dtype.kind not in "OVUST"}
     np.savez(path, **plain)
+
+
+def _key(number: int, kind: str, name: str) -> str:
+    """A name in an archive, where a slash would be a folder."""
+    return f"{number}|{kind}|{quote(name, safe='')}"
 
 
 @contextlib.contextmanager

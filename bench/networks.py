@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import select
 import subprocess
 import sys
@@ -39,9 +40,10 @@ BENCH = Path(__file__).parent
 COLUMNS = ("bench", "model", "video", "sweep", "explain", "tune")
 BUILT_IN = tuple(f"builtin:{name}" for name in ("classifier", "detector", "resnet50", "manykernels", "membound"))
 MOST_QUESTIONS = 4
+_FOLDERS = re.compile(r"/\S+/")  # of this machine, in what a command said
 MOST_LOG_BYTES = 20_000
-_SECONDS = {True: 0.5, False: 2.0}
-_LIMIT_S = {True: 12.0, False: 30.0}
+_SECONDS = {True: 0.3, False: 2.0}
+_LIMIT_S = {True: 6.0, False: 30.0}
 
 
 class Network(msgspec.Struct, frozen=True):
@@ -65,7 +67,9 @@ class Cell(msgspec.Struct, frozen=True):
         """The cell in the table."""
         if self.state == "asked":
             return "asked: " + " ".join(self.asked)
-        return self.state if self.state in ("same", "-") else f"{self.state}: {self.words[:80]}"
+        if self.state == "same":
+            return self.state
+        return f"{self.state}: {_FOLDERS.sub('', self.words)[:160]}"
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -179,6 +183,7 @@ class Bench:
     def __init__(self, folder: Path, quick: bool) -> None:
         self._folder = folder
         self._probe = Probe(folder)
+        self._quick = quick
         self._seconds = str(_SECONDS[quick])
         self._limit_s = _LIMIT_S[quick]
         self._video = folder / "video.mkv"
@@ -196,7 +201,7 @@ class Bench:
         for column in columns:
             cell, run = self._cell(network, column, answers)
             cells[column] = cell
-            if column == "model" and cell.state in ("same", "asked") and run is not None:
+            if not self._quick and column == "model" and cell.state in ("same", "asked") and run is not None:
                 ratio = answers.ratio(run.document, run.seen)
         return Row(network, cells, ratio)
 
@@ -277,7 +282,7 @@ def markdown(rows: Sequence[Row], columns: Sequence[str], command: str) -> str:
         "alone gives the same answers on the same inputs. 'asked': it first refuses and runs when its advice, which",
         "is given, is followed. 'refused': its words are given. 'FAULT': none of these.",
         "",
-        f"{date.today().isoformat()}, {machine_line(machine)}; {libraries}. `{command}`",
+        f"{date.today().isoformat()}, commit {_commit()}, {machine_line(machine)}; {libraries}. `{command}`",
         "",
         count(rows) + ".",
         "",
@@ -290,6 +295,12 @@ def markdown(rows: Sequence[Row], columns: Sequence[str], command: str) -> str:
         texts = [row.network.name, row.network.source, *cells, ratio]
         lines.append("| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _commit() -> str:
+    """What was measured, in short."""
+    command = ["git", "-C", str(BENCH), "describe", "--always", "--dirty"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
 
 
 def arguments() -> argparse.Namespace:
