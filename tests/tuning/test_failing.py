@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from framepace.errors import NothingSucceeded
+from framepace.errors import ModelError, NothingSucceeded
+from framepace.facts.plan import ModelPlan, Plan
+from framepace.facts.settings import Case
 from framepace.facts.tuning import Goal
 from framepace.lab.lab import Lab
 from framepace.tuning import primitives
@@ -30,3 +32,10 @@ def test_when_the_first_ways_all_fail_no_other_is_tried(monkeypatch: pytest.Monk
     with pytest.raises(NothingSucceeded, match=r"no plan could be measured\n.*out of bounds\n.*--size"):
         tune(case(), GOAL, grid=ways, time_limit=60)
     assert len(tried) == 3
+
+
+def test_a_model_that_is_not_there_is_told_before_anything_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one word too many on the command line: no setting makes a file of it."""
+    monkeypatch.setattr(primitives, "measure_primitives", lambda *_, **__: pytest.fail("something was tried"))
+    with pytest.raises(ModelError, match="nothing.onnx"):
+        tune(Case(plan=Plan(models=(ModelPlan(name="nothing", model="nothing.onnx"),))), GOAL, time_limit=60)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -51,6 +52,12 @@ def inspect(location: str) -> ModelSpec:
     if Path(location).suffix == ortformat.SUFFIX:
         return ortformat.inspect(location, torchspec.modified(location))
     return _inspect_file(location, torchspec.modified(location))
+
+
+def check_exists(location: str) -> None:
+    """Raise ModelError for a model that is neither a file nor known by its name."""
+    if not os.path.exists(location):  # unlike Path.exists, false for a path that cannot be
+        inspect(location)
 
 
 @lru_cache(maxsize=64)

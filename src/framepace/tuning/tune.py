@@ -18,6 +18,7 @@ from framepace.facts.tuning import Goal, Objective, Tuning, carried
 from framepace.facts.workload import MOST_CAMERAS
 from framepace.lab.lab import Interrupted, Lab, wall_limit
 from framepace.measure.session import clock_for
+from framepace.models.spec import check_exists
 from framepace.numerics.gate import agreement
 from framepace.progress import Tell
 from framepace.recording.machine import probe
@@ -92,9 +93,11 @@ def tune(
 
     Ctrl-C returns the best so far.
 
-    Raises FramepaceError when nothing could be measured at all, StoreError when `folder` is another run's, cannot be
-    written or holds another case.
+    Raises ModelError for a model that is not there, FramepaceError when nothing could be measured at all, StoreError
+    when `folder` is another run's, cannot be written or holds another case.
     """
+    for model in case.plan.models:
+        check_exists(model.model)
     lab_limit_s = max(1.0, time_limit - BUDGET.reserve_s)
     wall_limit_s = wall_limit(lab_limit_s, clock)
     clock = clock or clock_for(case.plan)
