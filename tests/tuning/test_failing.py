@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from framepace.errors import ModelError, NothingSucceeded
 from framepace.facts.plan import ModelPlan, Plan
-from framepace.facts.settings import Case
 from framepace.facts.tuning import Goal
 from framepace.lab.lab import Lab
 from framepace.tuning import primitives
@@ -37,5 +37,6 @@ def test_when_the_first_ways_all_fail_no_other_is_tried(monkeypatch: pytest.Monk
 def test_a_model_that_is_not_there_is_told_before_anything_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     """As one word too many on the command line: no setting makes a file of it."""
     monkeypatch.setattr(primitives, "measure_primitives", lambda *_, **__: pytest.fail("something was tried"))
-    with pytest.raises(ModelError, match="nothing.onnx"):
-        tune(Case(plan=Plan(models=(ModelPlan(name="nothing", model="nothing.onnx"),))), GOAL, time_limit=60)
+    plan = Plan(models=(ModelPlan(name="nothing", model="nothing.onnx"),))
+    with pytest.raises(ModelError, match=r"nothing\.onnx"):
+        tune(replace(case(), plan=plan), GOAL, time_limit=60)
