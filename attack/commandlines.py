@@ -68,6 +68,8 @@ _VERBS: tuple[tuple[tuple[str, ...], bool], ...] = (
     (("capacity", *_SIMULATED, "--max", "1"), True),
     (("compare", "bench", "killed"), False),
     (("report", "bench", "killed"), False),
+    (("layers", "bench"), False),
+    (("layers", "model.onnx", "--no-floors"), True),
     (("plan", "show", "plan.yaml"), False),
     (("settings",), False),
     (("doctor",), False),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         compare,
         doctor,
         explain,
+        layers,
         make_case,
         predictor,
         report,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from framepace.facts.check import Check
     from framepace.facts.finding import Explanation, Finding
     from framepace.facts.inputs import Inputs, Window
+    from framepace.facts.layers import Exploration
     from framepace.facts.plan import Batching, EnginePlan, ModelPlan, Plan, Prepare, SourcePolicy, Target
     from framepace.facts.settings import Case
     from framepace.facts.summary import Comparison, Summary
@@ -59,7 +61,7 @@ __version__ = "0.2.0"
 
 # What is exported, by the module that has it.
 _EXPORTS = {
-    "api": "bench capacity compare doctor explain make_case predictor report summary sweep tune",
+    "api": "bench capacity compare doctor explain layers make_case predictor report summary sweep tune",
     "cases": "CaseOptions Models RunOptions",
     "errors": "BackendError DeviceLost DeviceMemoryError FramepaceError ModelError NotEnoughSamples PlanError "
     "SourceError StoreError UsageError",
@@ -67,6 +69,7 @@ _EXPORTS = {
     "facts.check": "Check",
     "facts.finding": "Explanation Finding",
     "facts.inputs": "Inputs Window",
+    "facts.layers": "Exploration",
     "facts.plan": "Batching EnginePlan ModelPlan Plan Prepare SourcePolicy Target",
     "facts.settings": "Case",
     "facts.summary": "Comparison Summary",
@@ -94,6 +97,7 @@ __all__ = [
     "DeviceMemoryError",
     "EnginePlan",
     "Explanation",
+    "Exploration",
     "Finding",
     "FramepaceError",
     "Goal",
@@ -128,6 +132,7 @@ __all__ = [
     "compare",
     "doctor",
     "explain",
+    "layers",
     "load_explanation",
     "load_plan",
     "load_trace",

@@ -16,6 +16,7 @@ from framepace.errors import StoreError
 from framepace.explaining.expect import parse_tool_number
 from framepace.explaining.run import explain as explain_case
 from framepace.explaining.run import usual_limit
+from framepace.exploring import layers
 from framepace.facts.capacity import Capacity
 from framepace.facts.check import Check
 from framepace.facts.finding import Explanation
@@ -55,6 +56,7 @@ __all__ = [
     "device_setting",
     "doctor",
     "explain",
+    "layers",
     "make_case",
     "predictor",
     "report",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from onnx import TensorProto, helper, save
 
 from framepace import api
@@ -79,6 +80,33 @@ def test_layers_are_medians_without_the_first_inferences() -> None:
     assert layers(events) == (Layer(name="a", kind="Conv", place="cpu", time=11_000.0),)
 
 
+def test_on_a_gpu_a_layer_takes_what_its_kernels_take() -> None:
+    """A node's event is its launch there; kernels name it as their parent. Without kernels there is no time."""
+    shape = [{"float16": [1, 8]}]
+    described = {
+        "op_name": "Conv", "provider": "CUDAExecutionProvider", "output_type_shape": shape, "input_type_shape": shape,
+        "activation_size": "16", "parameter_size": "4", "output_size": "16",
+    }  # fmt: skip
+    node = {"cat": "Node", "name": "a_kernel_time", "dur": 900, "args": described}
+    kernel = {"cat": "Kernel", "name": "sm90_conv", "dur": 3, "args": {"parent_name": "a_kernel_time"}}
+    expected = Layer(name="a", kind="Conv", place="cuda", precision="fp16", shape=(1, 8), bytes=36)
+    assert layers([node, node]) == (expected,)
+    assert layers([node, kernel, kernel, node, kernel, kernel]) == (replace(expected, time=6_000.0),)
+
+
+def test_what_was_fused_is_told_by_the_nodes_of_the_file() -> None:
+    """Every operator of a built-in network belongs to one layer, and tensors lead from the input to the output."""
+    session = get_backend("onnxruntime").load(ModelPlan(name="n", model="builtin:classifier", threads=1), SystemClock())
+    told = session.layers()
+    session.close()
+    fused = [node for layer in told for node in layer.nodes]
+    assert len(fused) == len(set(fused)) == 40
+    assert any(("Relu" in node for node in layer.nodes) for layer in told if layer.kind == "Conv")
+    assert told[0].inputs == ("images",)
+    assert all(layer.bytes and layer.shape and layer.precision == "fp32" for layer in told)
+    assert set(told[-1].inputs) <= {name for layer in told for name in layer.outputs}
+
+
 def test_the_profiler_tells_the_nodes_as_they_run(tmp_path: Path) -> None:
     """On the CPU, in a session of its own; no file of it stays."""
     session = get_backend("onnxruntime").load(ModelPlan(name="n", model=network(tmp_path / "n.onnx")), SystemClock())
@@ -97,6 +125,7 @@ def test_a_file_in_the_librarys_own_format_runs(tmp_path: Path) -> None:
     options.add_session_config_entry("session.save_model_format", "ORT")
     options.optimized_model_filepath = str(tmp_path / "n.ort")
     onnxruntime.InferenceSession(network(tmp_path / "n.onnx"), options, providers=["CPUExecutionProvider"])
+    assert get_backend("onnxruntime").load(ModelPlan(name="n", model=str(tmp_path / "n.ort")), SystemClock()).layers()
     case = api.make_case(str(tmp_path / "n.ort"), scope="model")
     model = case.plan.models[0]
     assert model.name == "n"

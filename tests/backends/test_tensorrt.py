@@ -258,6 +258,16 @@ def test_layers_are_read_from_the_inspectors_json_with_their_times() -> None:
         Layer(name="__myl_ConvAdd_0x1", kind="fusion", precision="int8", place="cuda", nodes=("/a/Conv", "/b/Add[1]")),
         Layer(name=copy, time=0.05e6, place="cuda"),
     )  # fmt: skip
+    named = {
+        "Name": "conv",
+        "Inputs": [{"Name": "x", "Dimensions": [1, 3, 8, 8], "Format/Datatype": "Half"}],
+        "Outputs": [{"Name": "y", "Dimensions": [1, 4, 8, 8], "Format/Datatype": "Half"}],
+        "Weights": {"Type": "Half", "Count": 12},
+    }
+    (conv,) = layers.described(json.dumps({"Layers": [named]}))
+    assert (conv.inputs, conv.outputs, conv.shape, conv.bytes) == (("x",), ("y",), (1, 4, 8, 8), 384 + 512 + 24)
+    named["Outputs"] = [{"Name": "y", "Dimensions": [-1, 4], "Format/Datatype": "Half"}]
+    assert layers.described(json.dumps({"Layers": [named]}))[0].bytes is None
     assert layers.described("no json") == layers.described("[]") == layers.described('{"Layers": null}') == []
     assert layers.nodes_of("{ForeignNode[Transpose_0...Add_9]}") == ("Transpose_0", "Add_9")
     words = ("Row major linear FP32", "BFloat16", "Half", "Thirty-two wide channel vectorized row major Int8 format.")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from framepace.backends.base import get_backend
+from framepace.backends.torch.layers import operator_layers
 from framepace.errors import BackendError, FramepaceError
 from framepace.facts.plan import Prepare
 from framepace.models import builtin
@@ -177,14 +178,23 @@ def test_folded_preparation_gives_the_values_of_the_host(exported: str, prepare:
         np.testing.assert_allclose(folded, host, rtol=1e-4, atol=1e-4 * np.abs(host).max())
 
 
-def test_layers_name_operators_and_their_times(exported: str) -> None:
-    """The profiler's operators, biggest first, add up to something; the convolution is among them."""
-    layers = load(exported).layers()
-    times = [layer.time or 0 for layer in layers]
+def test_layers_are_the_nodes_of_the_graph_with_their_work(exported: str) -> None:
+    """In their order, each with its time, operations, bytes and tensors; the convolution has the most operations."""
+    layers = load(exported, threads=1).layers()
+    assert all(layer.time is not None and layer.bytes for layer in layers)
+    assert "conv" in max(layers, key=lambda layer: layer.flops or 0).name
+    written = {name for layer in layers for name in layer.outputs}
+    assert set(layers[-1].inputs) <= written
+    assert {layer.place for layer in layers} == {"cpu"}
+
+
+def test_layers_of_what_is_no_graph_are_operators_the_longest_first() -> None:
+    """A compiled network is one function; its operators have no edges between them."""
+    told = operator_layers(lambda inputs: [("y", torch.relu(inputs[0] @ inputs[0]))], [torch.ones(64, 64)], "cpu")
+    times = [layer.time or 0 for layer in told]
     assert sum(times) > 0
     assert times == sorted(times, reverse=True)
-    assert any("conv" in layer.name for layer in layers)
-    assert {layer.place for layer in layers} == {"cpu"}
+    assert {"aten::mm", "aten::relu"} <= {layer.name for layer in told}
 
 
 def test_threads_are_set_and_set_back(exported: str) -> None:

@@ -71,13 +71,14 @@ def test_folding_layout_and_precision_on_a_gpu(exported: str, precision: str, ne
 
 
 @cuda
-def test_layers_on_a_gpu_are_operators_with_device_time(exported: str) -> None:
-    """Kernels are counted to the operator that launched them."""
+def test_layers_on_a_gpu_have_device_time(exported: str) -> None:
+    """Kernels are counted to the node that launched them; a node that only looks at a tensor has none."""
     session = load(exported, device="cuda")
     assert session.gpu
     layers = session.layers()
     assert any("conv" in layer.name for layer in layers)
-    assert all(layer.place == "cuda" and (layer.time or 0) > 0 for layer in layers)
+    assert all(layer.place == "cuda" for layer in layers)
+    assert all((layer.time or 0) > 0 for layer in layers if layer.flops)
 
 
 @cuda

@@ -96,6 +96,8 @@ def answers(trace: Trace, explanation: Explanation) -> None:
     comparison = framepace.compare(trace, "runs/b", threshold=0.05)
     if comparison.verdict == "slower":
         print(comparison.threshold)
+    side_by_side = framepace.layers("net.onnx", trace, versus={"graph": True}, out="a.html", settings={"batch": 2})
+    print([layer.times for engine in side_by_side.engines for layer in engine.layers], side_by_side.matches)
     page: Path = framepace.report([trace, Path("runs/b")], out="report.html", explanation=explanation)
     print(page, [check.fix for check in framepace.doctor() if check.state == "bad"])
 

@@ -22,13 +22,15 @@ from framepace.backends.options import checked
 from framepace.clock.system import Clock
 from framepace.devices.cuda import ordinal
 from framepace.errors import BackendError, DeviceMemoryError, UsageError
-from framepace.facts.model import TensorSpec
+from framepace.facts.model import Layer, TensorSpec
 from framepace.facts.plan import ModelPlan
-from framepace.models.spec import Resolved, inspect, resolve
+from framepace.models.operations import network
+from framepace.models.spec import NULL, Resolved, inspect, resolve
 from framepace.progress import Tell
 from framepace.simulate.demand import Demand, copy_ns, demand, fallback_ns
 from framepace.simulate.device import Device, Job, Stream, Tenant
 from framepace.simulate.host import Host
+from framepace.simulate.layers import layers
 from framepace.simulate.network import estimate
 from framepace.simulate.parameters import DeviceModel, NetworkModel, described
 from framepace.simulate.presets import PRESETS, preset
@@ -115,6 +117,16 @@ class SimulatedSession(Session):
         if batch not in self._demands:
             self._demands[batch] = demand(self.model, self.network, self._plan.precision, batch, self._plan.sms)
         return self._demands[batch]
+
+    def layers(self) -> tuple[Layer, ...]:
+        """See Session: the kernels of the file, each with its part of the largest batch."""
+        plan = self._plan
+        if plan.model == NULL:
+            return ()
+        batch = plan.batch.max
+        shapes = {name: self.resolved.shape_of(name, batch) for name in self.resolved.shapes}
+        of_file = network(plan.model, shapes)
+        return layers(self.model, self.network, of_file, plan.precision, self.demand(batch))
 
     def telemetry(self) -> bytes:
         """Packed rows (facts.trace.TELEMETRY_COLUMNS) of the device up to now, since this was last asked."""

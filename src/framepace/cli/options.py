@@ -272,14 +272,14 @@ def build_case(
         p99_ms=p99_ms,
         scope=scope,
         stop=stop,
-        settings=_changes(settings, size=size, layout=layout, backend=backend, device=device),
+        settings=changes(settings, size=size, layout=layout, backend=backend, device=device),
         shapes=parse_shapes(shape),
         seed=seed,
         **(named or {}),
     )
 
 
-def _changes(
+def changes(
     settings: list[str], *, size: str | None, layout: str | None, backend: str | None, device: str | None
 ) -> dict[str, Any]:
     """The settings changed by --set and by dedicated options; --set wins, except over --size."""

@@ -34,7 +34,9 @@ class ModelSpec(Fact, frozen=True, kw_only=True):
 class Layer(Fact, frozen=True, kw_only=True):
     """One layer as the library runs it: median time in ns alone, its kind, number format and where it runs.
 
-    `nodes` names the operators of the model file that were fused into it, where the library says.
+    `nodes` names the operators of the model file that were fused into it, where the library says. So it is with the
+    tensors that it reads and writes (`inputs` and `outputs`, by the library's names; weights are left out), the `shape`
+    of its first output, its operations (`flops`) and the bytes that it moves, weights included.
     """
 
     name: str
@@ -43,3 +45,8 @@ class Layer(Fact, frozen=True, kw_only=True):
     precision: str = ""
     place: str = ""
     nodes: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    shape: tuple[int, ...] = ()
+    flops: float | None = None
+    bytes: int | None = None

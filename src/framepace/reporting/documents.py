@@ -27,6 +27,7 @@ from framepace.facts.finding import (
     Intervention,
 )
 from framepace.facts.late import Growth, LateFrames, Receipt
+from framepace.facts.layers import EngineLayer, EngineView, Exploration
 from framepace.facts.model import Layer
 from framepace.facts.plan import Plan
 from framepace.facts.summary import (
@@ -80,6 +81,8 @@ _KEYS: Mapping[type, Mapping[str, str]] = {
     Settling: {"level": "level_ns", "settled": "settled_ns", "back_to_back": "back_to_back_ns"},
     DeviceSummary: {"sm_clock": "sm_clock_mhz", "busy": "busy_share", "overlap": "overlap_share"},
     Layer: {"time": "time_ns"},
+    EngineLayer: {"time": "time_ns", "floor": "floor_ns"},
+    EngineView: {"inference": "inference_ns"},
     Spread: {"median": "median_ns", "p99": "p99_ns"},
     Expectation: {"said": "said_ns", "reproduced": "reproduced_ns", "seen": "seen_ns"},
     ExpectationPart: {"interval": "interval_ns"},
@@ -187,6 +190,17 @@ def capacity_document(capacity: Capacity) -> Document:
         **plain(capacity),
         "fits": capacity.fits,
         "exact": capacity.exact,
+    }
+
+
+def layers_document(exploration: Exploration, page: str | None = None) -> Document:
+    """framepace.layers/1: one engine or two with their layers, `matches` of two, and the path of the page."""
+    engines = [{**plain(e), "time_ns": plain(e.time), "floor_ns": plain(e.floor)} for e in exploration.engines]
+    return {
+        "schema": "framepace.layers/1",
+        "engines": engines,
+        "matches": plain(exploration.matches),
+        "page": page,
     }
 
 

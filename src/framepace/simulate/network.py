@@ -6,7 +6,7 @@ from framepace.models.operations import Network, Shapes, network
 from framepace.models.spec import NULL
 from framepace.simulate.parameters import NetworkModel
 
-_TILE = 4096  # outputs of a thread block: 64 x 64, a usual tile of matrix products
+TILE = 4096  # outputs of a thread block: 64 x 64, a usual tile of matrix products
 
 
 def estimate(location: str, inputs: Shapes) -> NetworkModel:
@@ -42,4 +42,4 @@ def _blocks(onnx: Network) -> float:
     total = sum(weight for weight, _ in weighted)
     if not total:
         return 0.0
-    return sum(weight * max(1, elements / _TILE) for weight, elements in weighted) / total
+    return sum(weight * max(1, elements / TILE) for weight, elements in weighted) / total

@@ -18,7 +18,7 @@ from framepace.backends.base import Backend, Session, Tensors, Worker
 from framepace.backends.onnxruntime import cuda as ort_cuda
 from framepace.backends.onnxruntime import entries
 from framepace.backends.onnxruntime.failures import NO_LOG, advice, inference_error
-from framepace.backends.onnxruntime.layers import profile
+from framepace.backends.onnxruntime.layers import RUN_GRAPH, profile, with_graph
 from framepace.backends.onnxruntime.raredtypes import runner
 from framepace.backends.options import checked
 from framepace.clock.system import Clock
@@ -175,7 +175,8 @@ class _CpuSession(_FileSession):
         with tempfile.TemporaryDirectory(prefix="framepace-") as folder:
             session = load_session(self._file, self._plan, self.spec, _cpu_provider(self._plan), profiles=folder)
             worker = _CpuWorker(session, self.resolved, self.spec)
-            return profile(session, lambda: worker.enqueue(0, max(1, self._plan.batch.max)))
+            timed = profile(session, lambda: worker.enqueue(0, max(1, self._plan.batch.max)))
+            return with_graph(timed, self._plan.model, Path(folder) / RUN_GRAPH)
 
     def output_shapes(self, count: int) -> Mapping[str, Sequence[int]]:
         """See Session."""
@@ -208,17 +209,32 @@ class _CudaSession(_FileSession):
         self.gpu = cuda.identity(model.device)["pci_bus_id"]
 
     def layers(self) -> tuple[Layer, ...]:
-        """Every node and where it runs; ONNX Runtime's profiler would slow the run, so no times."""
-        return self.worker_sessions.layers
+        """The nodes with the times of their kernels, in a session of their own; no times where memory does not suffice.
+
+        Nor are there any of a library that was built without CUDA's profiling interface.
+        """
+        plan = replace(self._plan, graph=False, sms=None)
+        with tempfile.TemporaryDirectory(prefix="framepace-") as folder:
+            sessions = ort_cuda.WorkerSessions(plan, self.resolved, lambda provider: self._make(provider, folder))
+            try:
+                only = sessions.take(0)
+                sessions.give_back(0, only)
+                count = max(1, self._plan.batch.max)
+                timed = profile(only.session, lambda: sessions.output_shapes(count))
+            except FramepaceError:
+                return self.worker_sessions.layers
+            finally:
+                sessions.close()
+            return with_graph(timed, self._plan.model, Path(folder) / RUN_GRAPH)
 
     def output_shapes(self, count: int) -> Mapping[str, Sequence[int]]:
         """See Session."""
         return self.worker_sessions.output_shapes(count)
 
-    def _make(self, provider: dict[str, Any]) -> Any:
+    def _make(self, provider: dict[str, Any], profiles: str | None = None) -> Any:
         import onnxruntime as ort
 
-        session = load_session(self._file, self._plan, self.spec, [(ort_cuda.PROVIDER, provider)])
+        session = load_session(self._file, self._plan, self.spec, [(ort_cuda.PROVIDER, provider)], profiles)
         session.disable_fallback()
         ort_cuda.check_provider(session, ort.__version__)
         return session
@@ -245,7 +261,7 @@ def load_session(
     providers: Sequence[tuple[str, Mapping[str, Any]]],
     profiles: str | None = None,
 ) -> Any:
-    """An InferenceSession; it writes its profile to the folder `profiles`, if one is named.
+    """An InferenceSession; it writes its profile and its graph to the folder `profiles`, if one is named.
 
     Raises ModelError, DeviceMemoryError or DeviceLost.
     """
@@ -258,6 +274,9 @@ def load_session(
     if profiles is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(profiles) / "profile")
+        options.optimized_model_filepath = str(Path(profiles) / RUN_GRAPH)
+        key = "session.optimized_model_external_initializers_file_name"  # or weights above 2 GiB fail to be written
+        options.add_session_config_entry(key, f"{RUN_GRAPH}.data")
     if all(name != _CPU_PROVIDER for name, _ in providers):
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         if model.options.get("cpu_nodes") == "forbid":

@@ -1,4 +1,4 @@
-"""How long each node takes, from ONNX Runtime's profiler."""
+"""The nodes that ONNX Runtime runs, with the times of its profiler and the graph that it made of the file."""
 
 from __future__ import annotations
 
@@ -9,13 +9,24 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from msgspec.structs import replace
+
+from framepace.backends.onnxruntime.fusion import Node, fused_nodes, graph_nodes
 from framepace.facts.model import Layer
+from framepace.models.builtin import model_bytes
 from framepace.units import NS_PER_US
 
 INFERENCES = 10
+RUN_GRAPH = "run.onnx"  # the graph that a session with profiling runs, in the folder of its profile
 _WARM = 2
 _KERNEL = "_kernel_time"
 _PLACES = {"CPUExecutionProvider": "cpu", "CUDAExecutionProvider": "cuda"}
+_DTYPES = {
+    "float": "fp32", "float16": "fp16", "bfloat16": "bf16", "int8": "int8", "uint8": "int8", "int32": "int32",
+    "int64": "int64", "double": "fp64", "bool": "bool",
+}  # fmt: skip
+_QUANTISED = ("int8",)
+_SIZES = ("activation_size", "parameter_size", "output_size")
 
 
 def profile(session: Any, run: Callable[[], object]) -> tuple[Layer, ...]:
@@ -31,15 +42,101 @@ def profile(session: Any, run: Callable[[], object]) -> tuple[Layer, ...]:
 def layers(events: Iterable[Mapping[str, Any]]) -> tuple[Layer, ...]:
     """Layers in the order in which they run, with the median of their times; the first inferences do not count.
 
-    `events` are those of the profile: a node's are of the category 'Node', in us, named 'NODE_kernel_time'.
+    `events` are those of the profile: a node's are of the category 'Node', in us, named 'NODE_kernel_time'. On a GPU
+    that is the time of the launch; the kernels are events of their own where the library was built to see them, and
+    name the node's event as their parent. Without them a layer of a GPU has no time.
     """
-    times: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    nodes: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    kernels: dict[str, float] = defaultdict(float)
     for event in events:
-        if event.get("cat") == "Node" and event["name"].endswith(_KERNEL):
-            described = event["args"]
-            key = (event["name"].removesuffix(_KERNEL), described["op_name"], described["provider"])
-            times[key].append(event["dur"] * NS_PER_US)
-    return tuple(
-        Layer(name=name, kind=kind, place=_PLACES.get(provider, provider), time=median(spent[_WARM:] or spent))
-        for (name, kind, provider), spent in times.items()
+        category = event.get("cat")
+        if category == "Node" and event["name"].endswith(_KERNEL):
+            nodes[event["name"].removesuffix(_KERNEL)].append(event)
+        if category == "Kernel":
+            kernels[_parent(event)] += event["dur"] * NS_PER_US
+    return tuple(_layer(name, runs, kernels) for name, runs in nodes.items())
+
+
+def _parent(kernel: Mapping[str, Any]) -> str:
+    return str(kernel["args"].get("parent_name", "")).removesuffix(_KERNEL)
+
+
+def _layer(name: str, runs: list[Mapping[str, Any]], kernels: Mapping[str, float]) -> Layer:
+    described = runs[-1]["args"]
+    provider = described["provider"]
+    shape = _shape(described)
+    return Layer(
+        name=name,
+        kind=described["op_name"],
+        precision=_precision(described),
+        place=_PLACES.get(provider, provider),
+        time=_time(name, runs, kernels),
+        shape=shape,
+        bytes=_bytes(described),
     )
+
+
+def _time(name: str, runs: list[Mapping[str, Any]], kernels: Mapping[str, float]) -> float | None:
+    """Median of the host's times; of a GPU's node the mean of what its kernels took."""
+    if runs[-1]["args"]["provider"] == "CPUExecutionProvider":
+        times = [event["dur"] * NS_PER_US for event in runs]
+        return float(median(times[_WARM:] or times))
+    if name not in kernels:
+        return None
+    return kernels[name] / len(runs)
+
+
+def _precision(described: Mapping[str, Any]) -> str:
+    """Of what it reads where that is quantised, else of what it writes."""
+    read, written = (_dtype(described.get(side)) for side in ("input_type_shape", "output_type_shape"))
+    return read if read in _QUANTISED else written
+
+
+def _dtype(tensors: Any) -> str:
+    """The precision of the first of the tensors, each described as {dtype: shape}."""
+    first: Mapping[str, Any] = next(iter(tensors or ()), {})
+    return _DTYPES.get(next(iter(first), ""), "")
+
+
+def _shape(described: Mapping[str, Any]) -> tuple[int, ...]:
+    first: Mapping[str, Any] = next(iter(described.get("output_type_shape") or ()), {})
+    return tuple(next(iter(first.values()), ()))
+
+
+def _bytes(described: Mapping[str, Any]) -> int | None:
+    """What it reads, weights included, and writes; None where the profile does not say."""
+    sizes = [str(described.get(key, "")) for key in _SIZES]
+    if not all(size.isdigit() for size in sizes):
+        return None
+    return sum(map(int, sizes))
+
+
+def with_graph(layers: Iterable[Layer], location: str, run: Path) -> tuple[Layer, ...]:
+    """Layers with their tensors and the nodes of the file (a path or 'builtin:NAME') that were fused into them.
+
+    `run` is the graph that the session wrote. Layers stay as they are where it, or the file, cannot be read.
+    """
+    import onnx
+
+    try:
+        ran = graph_nodes(onnx.load(str(run), load_external_data=False).graph)
+        original = graph_nodes(_file_graph(location))
+    except Exception:  # not written, of another format, or by a version that writes something else
+        return tuple(layers)
+    fused = fused_nodes(original, ran)
+    nodes = {node.name: node for node in ran}
+    return tuple(_joined(layer, nodes.get(layer.name), fused.get(layer.name, ())) for layer in layers)
+
+
+def _file_graph(location: str) -> Any:
+    import onnx
+
+    if location.startswith("builtin:"):
+        return onnx.load_model_from_string(model_bytes(location.removeprefix("builtin:"))).graph
+    return onnx.load(location, load_external_data=False).graph
+
+
+def _joined(layer: Layer, node: Node | None, fused: tuple[str, ...]) -> Layer:
+    if node is None:
+        return layer
+    return replace(layer, inputs=node.inputs, outputs=node.outputs, nodes=fused or layer.nodes)

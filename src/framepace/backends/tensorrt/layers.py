@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
@@ -19,6 +20,10 @@ _FORMATS = {
     "bfloat16": "bf16", "bf16": "bf16", "int8": "int8", "fp8": "fp8", "int4": "int4", "fp4": "fp4", "half": "fp16",
     "float16": "fp16", "fp16": "fp16", "float": "fp32", "fp32": "fp32", "int32": "int32", "int64": "int64",
     "bool": "bool", "uint8": "uint8",
+}  # fmt: skip
+_ELEMENT_BYTES = {
+    "bf16": 2, "fp16": 2, "fp32": 4, "int8": 1, "uint8": 1, "bool": 1, "fp8": 1, "int32": 4, "int64": 8, "int4": 0.5,
+    "fp4": 0.5,
 }  # fmt: skip
 _QUANTISED = ("int8", "fp8", "int4", "fp4")
 # From 8.6 on the parser notes of each layer which operators it stands for.
@@ -53,7 +58,52 @@ def _layer(entry: Any) -> Layer:
         precision=_precision(entry),
         place="cuda",
         nodes=tuple(dict.fromkeys(operators)) or nodes_of(name),
+        inputs=tuple(str(tensor["Name"]) for tensor in _tensors(entry, "Inputs")),
+        outputs=tuple(str(tensor["Name"]) for tensor in _tensors(entry, "Outputs")),
+        shape=next((_dimensions(tensor) for tensor in _tensors(entry, "Outputs")), ()),
+        bytes=_bytes(entry),
     )
+
+
+def _tensors(entry: Mapping[str, Any], side: str) -> list[Mapping[str, Any]]:
+    """The tensors on one side of a layer that have a name."""
+    tensors = entry.get(side)
+    if not isinstance(tensors, list):
+        return []
+    return [tensor for tensor in tensors if isinstance(tensor, dict) and "Name" in tensor]
+
+
+def _dimensions(tensor: Mapping[str, Any]) -> tuple[int, ...]:
+    """The shape of a tensor; () where it is not described, or is open."""
+    sizes = tensor.get("Dimensions")
+    if not isinstance(sizes, list) or not all(isinstance(size, int) and size >= 0 for size in sizes):
+        return ()
+    return tuple(sizes)
+
+
+def _bytes(entry: Mapping[str, Any]) -> int | None:
+    """What a layer reads and writes, with the weights and biases that it names; None where a tensor's size is open."""
+    tensors = [*_tensors(entry, "Inputs"), *_tensors(entry, "Outputs")]
+    sizes = [_tensor_bytes(tensor) for tensor in tensors]
+    if not tensors or None in sizes:
+        return None
+    return round(sum(size or 0.0 for size in sizes) + sum(_weight_bytes(entry.get(key)) for key in ("Weights", "Bias")))
+
+
+def _tensor_bytes(tensor: Mapping[str, Any]) -> float | None:
+    shape = _dimensions(tensor)
+    width = _ELEMENT_BYTES.get(_format([tensor]))
+    if not shape or width is None:
+        return None
+    return math.prod(shape) * width
+
+
+def _weight_bytes(weights: Any) -> float:
+    """Bytes of weights that are described as {"Type": "Half", "Count": 9408}; 0 of anything else."""
+    if not isinstance(weights, dict) or not isinstance(weights.get("Count"), int):
+        return 0.0
+    width = _ELEMENT_BYTES.get(_FORMATS.get(str(weights.get("Type", "")).lower(), ""), 0)
+    return float(weights["Count"] * width)
 
 
 def _precision(entry: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from framepace.backends.base import Session, Tensors, Worker
+from framepace.backends.torch.layers import Run, node_layers, operator_layers
 from framepace.errors import BackendError, FramepaceError, ModelError, UsageError
 from framepace.facts.model import Layer, ModelSpec, TensorSpec
 from framepace.facts.plan import ModelPlan
@@ -22,15 +23,12 @@ from framepace.models.torch import builtin, file, graph, script
 from framepace.models.torch import spec as program
 from framepace.models.torch.script import first_line
 from framepace.progress import Tell
-from framepace.units import NS_PER_US
 from framepace.video.prepare import affine
 
 _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
-_PROFILED = 10  # runs under the profiler
 _default_threads = torch.get_num_threads()
 
 Tensor = Any  # torch.Tensor: PyTorch's types are not checked here
-Run = Callable[[Sequence[Tensor]], list[tuple[str, Tensor]]]
 
 
 class TorchSession(Session):
@@ -39,6 +37,7 @@ class TorchSession(Session):
     def __init__(self, model: ModelPlan, device: str, tell: Tell) -> None:
         self.plan = model
         self.device = device
+        self._module: Any = None  # the graph of the network, where it is run as one
         file_spec = _inspect(model)
         resolved = resolve(file_spec, model)
         _check_limits(file_spec, resolved)
@@ -72,19 +71,11 @@ class TorchSession(Session):
         return {name: tuple(tensor.shape) for name, tensor in outputs}
 
     def layers(self) -> tuple[Layer, ...]:
-        """Self time of each operator in one inference of the largest batch, from PyTorch's profiler: mean of ten."""
-        place = self.device.partition(":")[0]
-        gpu = place == "cuda"
-        kinds = [torch.profiler.ProfilerActivity.CPU] + [torch.profiler.ProfilerActivity.CUDA] * gpu
-        inputs = self.example()
+        """See Session: the largest batch, from PyTorch's profiler; of what is no graph its operators, without edges."""
         with torch.inference_mode():
-            self.run(inputs)
-            with torch.profiler.profile(activities=kinds) as profile:
-                for _ in range(_PROFILED):
-                    self.run(inputs)
-                if gpu:
-                    torch.cuda.current_stream(self.device).synchronize()
-        return _layers(profile, place)
+            if self._module is not None:
+                return node_layers(self._module, self._run_of, self.example(), self.device)
+            return operator_layers(self.run, self.example(), self.device)
 
     def _make_run(self, file_spec: ModelSpec, resolved: Resolved, tell: Tell) -> Run:
         compiled = bool(self.plan.options.get("compile"))
@@ -92,7 +83,13 @@ class TorchSession(Session):
         if compiled and is_script:
             fix = "use an exported program (.pt2)"
             raise UsageError("TorchScript cannot be compiled again", got="compile", fix=fix)
-        run = _runner(self.plan, _module(self.plan, self.device), file_spec, resolved, self.device)
+        module = _module(self.plan, self.device)
+        self._run_of: Callable[[Any], Run] = functools.partial(
+            _runner, self.plan, file_spec=file_spec, resolved=resolved, device=self.device
+        )
+        run = self._run_of(module)
+        if isinstance(module, torch.fx.GraphModule) and not compiled:
+            self._module = module
         if compiled:
             run = self._compiled(run, tell)
         if compiled or is_script:
@@ -114,6 +111,7 @@ class TorchSession(Session):
 
     def _close(self) -> None:
         self.run = _closed
+        self._module = None
 
 
 def _closed(inputs: Sequence[Tensor]) -> list[tuple[str, Tensor]]:
@@ -295,17 +293,6 @@ def _normalise(model: ModelPlan, resolved: Resolved, device: str) -> Callable[[T
 
 def _tensor_spec(name: str, tensor: Tensor) -> TensorSpec:
     return TensorSpec(name=name, dtype=str(tensor.dtype).removeprefix("torch."), shape=tuple(tensor.shape))
-
-
-def _layers(profile: Any, place: str) -> tuple[Layer, ...]:
-    """Operators by self time; kernels appear with the operator that launched them."""
-    host = torch.autograd.DeviceType.CPU
-    key = {"cuda": "self_device_time_total", "cpu": "self_cpu_time_total"}[place]  # us
-    events = [event for event in profile.key_averages() if event.device_type == host and getattr(event, key) > 0]
-    events.sort(key=lambda event: -getattr(event, key))
-    return tuple(
-        Layer(name=e.key, time=getattr(e, key) * NS_PER_US / _PROFILED, kind="operator", place=place) for e in events
-    )
 
 
 class _CpuWorker(Worker):

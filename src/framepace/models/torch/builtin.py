@@ -30,6 +30,7 @@ def load(name: str, device: str) -> Any:
     values = _sources(graph, source)
     for node in source.node:
         values[node.output[0]] = _emit(graph, name, node, [values[i] for i in node.input])
+        values[node.output[0]].meta["onnx"] = (node.name,)
     graph.output(tuple(values[output.name] for output in source.output))
     return fx.GraphModule(root, graph)
 

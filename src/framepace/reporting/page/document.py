@@ -22,12 +22,16 @@ switching it off, in interleaved pairs of runs, moved the number. Made by framep
 class Document:
     """A page while it is written: its parts in order, and the figures they hold.
 
-    It embeds plotly.js once (about 4.8 MB) and asks the network for nothing.
+    It embeds plotly.js once (about 4.8 MB) where it has figures, and asks the network for nothing. One that is `wide`
+    takes the whole width of the window; `footer` is HTML.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, wide: bool = False, footer: str = _FOOTER) -> None:
         self._parts: list[str] = []
         self._figures: list[Figure] = []
+        self._programs: dict[str, Any] = {}
+        self._footer = footer
+        self._main = '<main class="wide">' if wide else "<main>"
 
     def add(self, *parts: str) -> None:
         """Put HTML at the end."""
@@ -42,6 +46,13 @@ class Document:
         place = f'<div class="plot" role="img" aria-label="{escape(description)}" style="height:{height}px"></div>'
         return f"<figure>{place}{tag('figcaption', caption)}</figure>"
 
+    def program(self, name: str, data: Any) -> None:
+        """A script with its style sheet (assets/NAME.js and .css), which finds `data` as JSON in '#NAME-data'.
+
+        `data` may hold anything from outside: it cannot end its element.
+        """
+        self._programs[name] = data
+
     def text(self, title: str) -> str:
         """The page, with its style, its script, plotly.js and the data of the figures."""
         head = [
@@ -49,15 +60,26 @@ class Document:
             f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">',
-            f"<title>{escape(title)}</title><style>{_asset('report.css')}</style></head><body><main>",
+            f"<title>{escape(title)}</title><style>{self._styles()}</style></head><body>{self._main}",
         ]
         data = f'<script type="application/json" id="figures">{_in_script(self._figures)}</script>'
-        return "".join([*head, *self._parts, _FOOTER, "</main>", data, self._scripts(), "</body></html>\n"])
+        programs = "".join(_program(name, data) for name, data in self._programs.items())
+        return "".join(
+            [*head, *self._parts, self._footer, "</main>", data, self._scripts(), programs, "</body></html>\n"]
+        )
+
+    def _styles(self) -> str:
+        return "".join(_asset(name) for name in ("report.css", *(f"{name}.css" for name in self._programs)))
 
     def _scripts(self) -> str:
         if not self._figures:
             return ""
         return f"<script>{_plotly()}</script><script>{_asset('report.js')}</script>"
+
+
+def _program(name: str, data: Any) -> str:
+    element = f'<script type="application/json" id="{name}-data">{_in_script(data)}</script>'
+    return f"{element}<script>{_asset(f'{name}.js')}</script>"
 
 
 def _in_script(value: Any) -> str:
