@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
-from framepace.errors import UsageError, unknown
+from framepace.errors import UsageError
 from framepace.redaction import redacted
 from framepace.units import NS_PER_S, parse_duration
 
@@ -321,14 +321,6 @@ def nonfinite(value: object) -> bool:
         case list() | tuple():
             return any(nonfinite(part) for part in value)
     return False
-
-
-def one_of(value: str, kind: str, names: Iterable[str]) -> str:
-    """`value`, which must be one of `names`. Raises UsageError with the nearest of them."""
-    names = list(names)
-    if value not in names:
-        raise unknown(kind, shown(value), names)
-    return value
 
 
 def option(

@@ -188,6 +188,24 @@ def test_plan_show_explains_what_is_not_the_default(tmp_path: Path) -> None:
     assert found["machine"] == {"made_for": "0123456789ab", "same": False}
 
 
+HEAVY = {"numpy", "onnx", "onnxruntime", "av", "plotly", "pyarrow"}
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_imports_nothing_that_takes_long_to_import(option: str) -> None:
+    """Whoever looks for an option does not wait for NumPy."""
+    program = (
+        "import sys\n"
+        "from framepace.cli.app import app\n"
+        "try:\n"
+        f"    app([{option!r}])\n"
+        "finally:\n"
+        f"    print('imported', sorted({HEAVY} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "imported []"
+
+
 def test_every_command_has_help() -> None:
     """Each has a sentence and its options."""
     for name in COMMANDS:

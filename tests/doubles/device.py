@@ -27,11 +27,6 @@ class ScriptedEvent:
         self.device.syncs += 1
         self.device.clock.spin_until(self.time)
 
-    @property
-    def is_done(self) -> bool:
-        """Whether it is reached."""
-        return self.device.clock.now() >= self.time
-
 
 class ScriptedStream:
     """Work in order: `free` is when the last of it ends."""

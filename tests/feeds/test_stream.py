@@ -17,7 +17,6 @@ from framepace.clock.virtual import VirtualClock
 from framepace.errors import SourceError, UsageError
 from framepace.facts.plan import EnginePlan, Plan, SourcePolicy
 from framepace.facts.trace import DropCause
-from framepace.feeds.arrivals import Grid
 from framepace.feeds.batchrules import BatchRule
 from framepace.feeds.build import build_feed
 from framepace.feeds.cameraclock import CameraClock
@@ -271,18 +270,6 @@ def test_timestamps_of_a_camera_that_began_anew_are_laid_anew() -> None:
     assert camera.due(_Picture(50.02), 1050 * MS) == 1020 * MS
     assert camera.due(_Picture(0.0), 2000 * MS) == 2000 * MS
     assert camera.due(_Picture(None), 2100 * MS) == 2100 * MS
-
-
-def test_a_file_plays_at_its_own_rate_without_a_load() -> None:
-    """On a grid of 50 fps: a frame is due each 20 ms, and the end of the file is the end of the run."""
-    clock = VirtualClock()
-    state = RunState(clock)
-    whole = Plan(models=(plan(ONE_MS),))
-    feed = build_feed(whole, [_Ending(3)], [Grid(50.0, 0)], Pacer(EnginePlan(), clock, state), ignored, threads=False)
-    with feed:
-        taken = list(iter(lambda: feed.take(None) or [], []))
-    assert [frames[0].due for frames in taken] == [0, 20 * MS, 40 * MS]
-    assert state.stopped == "source ended"
 
 
 def test_a_file_without_arrivals_is_refused() -> None:

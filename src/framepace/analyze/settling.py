@@ -36,7 +36,7 @@ def gap_sentence(settlings: Sequence[Settling]) -> str:
     faster = sum(cell.cost < -EQUAL for cell in settlings)
     parts = [f"slower than back to back in {slower}"]
     if faster:
-        parts.append(f"faster in {faster} (the device cannot hold that clock under a load without gaps)")
+        parts.append(f"faster in {faster} (as devices are that cannot hold their clock without gaps)")
     same = len(settlings) - slower - faster
     if same:
         parts.append(f"the same in {same}")

@@ -368,6 +368,12 @@ def backend_names() -> list[str]:
     return sorted({*_entry_points(), *_registered})
 
 
+def _package(point: Any) -> str:
+    """What brings the library of a backend: an extra of framepace, or the plug-in's own distribution."""
+    owner = "framepace" if point.dist is None else point.dist.name
+    return f"'framepace[{point.name}]'" if owner == "framepace" else f"what {owner} needs"
+
+
 def get_backend(name: str) -> Backend:
     """The backend of that name. Raises UsageError that lists the names, or says which extra is missing."""
     if name in _registered:
@@ -378,6 +384,6 @@ def get_backend(name: str) -> Backend:
     try:
         backend: Backend = points[name].load()()
     except ImportError as error:
-        fix = f"install it: pip install 'framepace[{name}]'"
+        fix = f"install it: pip install {_package(points[name])}"
         raise UsageError(f"backend {name!r} needs a library that is not installed", got=error, fix=fix) from error
     return backend

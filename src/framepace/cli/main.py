@@ -168,6 +168,10 @@ def _failure(error: Exception) -> str:
         return str(FramepaceError("memory has run out", got=got, fix="raise 'ulimit -v'"))
     if isinstance(error, RuntimeError) and "start new thread" in got:
         return str(FramepaceError("the system refused", got="no more threads", fix="raise 'ulimit -u' and 'ulimit -v'"))
+    if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("framepace"):
+        return str(
+            FramepaceError("the installation is not whole", got=got, fix="pip install --force-reinstall framepace")
+        )
     fix = f"this is a bug in framepace: please report it, with the traceback that {TRACEBACK}=1 prints"
     return str(FramepaceError("framepace failed", got=got, fix=fix))
 

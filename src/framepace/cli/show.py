@@ -10,7 +10,6 @@ from rich.console import Console
 
 from framepace.cli.standardstreams import answering
 from framepace.interrupts import held
-from framepace.reporting.documents import dumps
 from framepace.reporting.terminal.layout import console
 
 
@@ -18,6 +17,8 @@ def give(json: bool, document: Callable[[], dict[str, Any]], *words: Callable[[C
     """Print one JSON object, or text part by part. A first Ctrl-C waits until it is printed."""
     with held(), answering():
         if json:
+            from framepace.reporting.documents import dumps
+
             sys.stdout.write(dumps(document()) + "\n")
             return
         out = console()

@@ -19,10 +19,6 @@ class Event(Protocol):
     def sync(self) -> None:
         """Wait on the host until it is reached (spinning, or blocked if it was made so). Releases the interpreter."""
 
-    @property
-    def is_done(self) -> bool:
-        """Whether it has been reached."""
-
 
 class Stream(Protocol):
     """Work in order. `handle` is the CUstream as an int, for libraries that take one."""

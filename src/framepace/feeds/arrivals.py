@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from framepace.feeds.runstate import RunState
-from framepace.units import NS_PER_S
 
 
 class Arrivals(Protocol):
@@ -22,24 +21,6 @@ class Arrivals(Protocol):
 
     def peek(self, number: int, state: RunState) -> int | None:
         """Due time (ns) of frame `number` without waiting; None when it is not known yet, or there is no more."""
-
-
-class Grid:
-    """A source at a fixed rate: frame k is due k periods after `start` (ns). For files that play at their own rate."""
-
-    bulk = False
-
-    def __init__(self, fps: float, start: int) -> None:
-        self._period = NS_PER_S / fps
-        self._start = start
-
-    def due(self, number: int, state: RunState) -> int:
-        """See Arrivals; never waits."""
-        return self._start + int(number * self._period)
-
-    def peek(self, number: int, state: RunState) -> int:
-        """See Arrivals."""
-        return self.due(number, state)
 
 
 class Lane:

@@ -9,8 +9,6 @@ import numpy as np
 
 from framepace.errors import ModelError
 
-STRINGS = "object"  # what NumPy calls an array of texts
-
 
 @lru_cache
 def dtype_of(name: str) -> np.dtype[Any]:

@@ -39,11 +39,6 @@ KNOWN: Mapping[str, str] = {
 }
 
 
-def is_entry(key: str) -> bool:
-    """Whether an option is handed to ONNX Runtime as it is."""
-    return key.startswith((SESSION, PROVIDER))
-
-
 def session_entries(options: Mapping[str, Option]) -> dict[str, str]:
     """The entries of SessionOptions among the options, by ONNX Runtime's own keys."""
     entries = {}

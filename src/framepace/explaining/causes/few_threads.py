@@ -1,4 +1,4 @@
-"""FP020: the model alone takes longer than the budget, and cores are idle."""
+"""FP020: the model takes more than half of the budget, on fewer threads than it could have."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class FewThreads:
             return None
         numbers = {"threads": used, "cores": evidence.cores, "infer_gapless_ns": alone}
         share = (1 - used / wanted) * alone / max(evidence.latency, 1)
-        return Suspicion(f"{used} thread(s) per worker on {evidence.cores} cores", numbers, min(1.0, share))
+        return Suspicion(f"threads per worker: {used}, cores: {evidence.cores}", numbers, min(1.0, share))
 
     def probe(self, evidence: Evidence) -> Probe | str:
         """Each worker's share of the cores."""

@@ -42,7 +42,7 @@ class Oversubscribed:
         """Threads that fit the cores; or a higher priority, at the expense of the neighbours."""
         change = self._change(evidence)
         if "threads" in change:
-            return Remedy(text=f"give each worker {change['threads']} thread(s)", plan=change)
+            return Remedy(text=f"set threads={change['threads']} for each worker", plan=change)
         text = "raise the priority, or give the neighbours other cores (taskset, cpusets)"
         return Remedy(text=text, plan=change, cost="the neighbours run later; needs CAP_SYS_NICE")
 

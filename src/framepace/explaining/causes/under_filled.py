@@ -13,7 +13,7 @@ _LIKELY = 0.5  # more workers come after what keeps each of them busy
 
 
 class UnderFilled:
-    """Throughput is below the load while cores are idle: more requests at once would fill them."""
+    """Throughput is below the load, and this process leaves cores to others: more requests at once may use them."""
 
     code = "FP009"
     title = "one request at a time does not fill the machine"
@@ -24,7 +24,8 @@ class UnderFilled:
         used = self._used(evidence)
         if used is None or used > 0.7 or not evidence.overloaded:
             return None
-        sentence = f"throughput is below the load while {'the device is' if evidence.on_gpu else 'cores are'} idle"
+        what = "the device" if evidence.on_gpu else "the cores"
+        sentence = f"throughput is below the load, and the pipeline uses {used:.0%} of {what}"
         return Suspicion(sentence, {"used": used}, _LIKELY * (1 - used))
 
     @staticmethod

@@ -28,8 +28,11 @@ from framepace.reporting.views.expectation import ExpectationView
 from framepace.reporting.views.explanation import ExplanationView, PartRow, explanation_view, listed
 from framepace.reporting.views.finding import FindingView
 from framepace.reporting.views.roofline import floor_views
-from framepace.reporting.views.text import plural
 
+_NO_CAUSE = {
+    True: "no cause found: no change that was tried made it faster",
+    False: "no cause found: none could be tried, for the reasons below",
+}
 _SEVERITY_STYLES = {"high": "bold red", "medium": "yellow", "low": "cyan", "info": "dim"}
 _STEP_STYLES = {"real": "bold red", "load": "yellow", "left out": "cyan"}
 
@@ -134,16 +137,21 @@ def _add_number(grid: Table, row: tuple[str, str, str, str]) -> None:
 
 def _findings(view: ExplanationView, ascii_only: bool) -> Iterable[RenderableType]:
     if view.causes:
-        count = plural(len(view.causes), "cause")
-        yield Text(f"{count}, worst first, each proven by switching it off", style="bold")
+        yield Text(_proven(len(view.causes)), style="bold")
     else:
-        yield Text("no cause found: no change that was tried made it faster", style=MET_STYLES[view.met])
+        yield Text(_NO_CAUSE[view.has_trials], style=MET_STYLES[view.met])
     for number, finding in enumerate(view.causes):
         yield indent(_finding(finding, ascii_only), above=min(number, 1))
     others = list(_others(view))
     if others and view.causes:
         yield ""
     yield from others
+
+
+def _proven(count: int) -> str:
+    if count == 1:
+        return "1 cause, proven by switching it off"
+    return f"{count} causes, worst first, each proven by switching it off"
 
 
 def _finding(finding: FindingView, ascii_only: bool) -> RenderableType:

@@ -13,6 +13,7 @@ from framepace.reporting.views.text import maybe, share, split_interval
 from framepace.units import format_estimate, format_ms, format_quantity
 
 _NOTHING_FOUND = {False: "no cause found", True: "the budget is missed, and nothing that was tried explains it"}
+_NOTHING_TRIED = {False: "no cause looked for", True: "the budget is missed, and no cause could be tried"}
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class ExplanationView:
     bottleneck: str
     limit: str
     met: bool | None
+    has_trials: bool
     account: tuple[PartRow, ...]
     late: tuple[str, ...]
     unexplained: str
@@ -64,6 +66,7 @@ def explanation_view(explanation: Explanation) -> ExplanationView:
         bottleneck=explanation.bottleneck,
         limit=_limit(explanation),
         met=explanation.met,
+        has_trials=_has_trials(explanation),
         account=account_rows(explanation.account),
         late=late_sentences(explanation.late),
         unexplained=_unexplained(explanation.account),
@@ -87,10 +90,17 @@ def _untested(explanation: Explanation) -> dict[str, str]:
     return {**reasons, **explanation.not_tested}
 
 
+def _has_trials(explanation: Explanation) -> bool:
+    """Whether any cause was switched off, or no suspect was left to be."""
+    tried = any(finding.intervention is not None for finding in explanation.findings)
+    return tried or not _with_reason(_untested(explanation))
+
+
 def _limit(explanation: Explanation) -> str:
     """The class of the bottleneck, with the share of each class of causes in the budget or latency."""
     if not any(finding.verdict == "confirmed" for finding in explanation.findings):
-        return _NOTHING_FOUND[explanation.bottleneck == "unexplained"]
+        texts = _NOTHING_FOUND if _has_trials(explanation) else _NOTHING_TRIED
+        return texts[explanation.bottleneck == "unexplained"]
     head = f"bottleneck: {explanation.bottleneck}"
     if not explanation.shares:
         return head
