@@ -23,6 +23,9 @@ EXIT_CODES: dict[int, int] = {
 }
 """Exit codes by the signal that ended a program."""
 
+INFERENCE_S = 60.0  # for one outside of a run, on a CPU
+INFERENCE_ON_DEVICE_S = 300.0  # where libraries try out algorithms
+LOADING_S = 300.0  # for a library to make a model ready on a CPU
 GRACE_S = 8.0  # after SIGTERM and SIGHUP, which nobody sends twice, to end by itself
 ONE_PRESS_S = 0.3  # `timeout` and terminals signal a process and its group: these are one press
 _FIRST = b"interrupted: stopping, and keeping what was measured (press again to end at once)\n"
@@ -219,6 +222,20 @@ def end(why: str) -> None:
     """
     if _press.owned:
         _end(f"error: {why}\n".encode(), 2)
+
+
+@contextmanager
+def ended_after(seconds: float, what: str) -> Iterator[None]:
+    """End this program (see `end`) unless what is inside, a call that nothing can stop, returns in time."""
+    fix = "look for a loop without end in the model, or for what takes so long"
+    why = f"{what} does not return\n  got: no answer in {seconds:g} s\n  what to do: {fix}"
+    timer = threading.Timer(seconds, end, [why])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def own_process() -> None:

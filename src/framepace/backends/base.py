@@ -22,6 +22,7 @@ from framepace.clock.system import Clock
 from framepace.errors import BackendError, BatchesFail, FramepaceError, UsageError, unknown
 from framepace.facts.model import Layer, ModelSpec
 from framepace.facts.plan import ModelPlan
+from framepace.interrupts import INFERENCE_ON_DEVICE_S, INFERENCE_S, ended_after
 from framepace.models.batchaxis import batch_symbol, declared_axes, measured_axes
 from framepace.models.filling import input_filler
 from framepace.models.inputs import made_up_note
@@ -285,7 +286,7 @@ def output_axes(model: ModelPlan, session: Session) -> dict[str, int]:
     if not session.resolved.batched:
         return {t.name: 0 for t in declared.outputs if t.shape[:1] == (model.batch.max,)}
     try:
-        one = session.output_shapes(1)
+        one = _shapes_of(session, model, 1)
     except FramepaceError:  # nothing can be learnt of a model that fails: the run will say why
         one = None
     symbol = batch_symbol(declared.inputs, session.resolved.picture_axes)
@@ -302,9 +303,17 @@ def _declared(model: ModelPlan, session: Session) -> ModelSpec:
         return session.spec
 
 
+def _shapes_of(session: Session, model: ModelPlan, count: int) -> Mapping[str, Sequence[int]] | None:
+    limit_s = INFERENCE_ON_DEVICE_S
+    if (model.device or "cpu") == "cpu":
+        limit_s = INFERENCE_S
+    with ended_after(limit_s, f"an inference of {model.name}"):
+        return session.output_shapes(count)
+
+
 def _shapes_of_two(model: ModelPlan, session: Session) -> Mapping[str, Sequence[int]]:
     try:
-        return session.output_shapes(2) or {}
+        return _shapes_of(session, model, 2) or {}
     except FramepaceError as error:
         reason = error.got or error.what
         message = f"batches above 1 fail in model {model.name!r}, though its file allows them"

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from framepace.interrupts import INFERENCE_S, ended_after
 from framepace.models.dtypes import dtype_of, is_float
 from framepace.models.inputs import draw
 
@@ -189,7 +190,8 @@ def _session(location: str) -> Any:
 def _run(session: Any, question: Question, answer: Answer) -> dict[str, NDArray[Any]] | None:
     """The outputs with these sizes and numbers; None where the network does not run with them."""
     try:
-        results = session.run(list(question.outputs), _feed(question, answer))
+        with ended_after(INFERENCE_S, "the first inference of the model"):
+            results = session.run(list(question.outputs), _feed(question, answer))
     except Exception:  # as above
         return None
     return dict(zip(question.outputs, results, strict=True))

@@ -22,6 +22,7 @@ from framepace.errors import ModelError, UsageError
 from framepace.facts.accuracy import Agreement, Gate, OutputAgreement, default_gate
 from framepace.facts.plan import Batching, ModelPlan
 from framepace.facts.workload import Input
+from framepace.interrupts import INFERENCE_ON_DEVICE_S, ended_after
 from framepace.models.batchaxis import divided
 from framepace.models.convert import calibration
 from framepace.models.convert.variant import is_quantised, weight_files
@@ -199,8 +200,9 @@ class _LoadedModel:
                 yield divided(outputs, place, self.session.output_axes)
 
     def _infer(self, size: int) -> Tensors:
-        self._worker.enqueue(0, size)
-        return self._worker.wait(0)
+        with ended_after(INFERENCE_ON_DEVICE_S, f"an inference of {self._plan.name}"):
+            self._worker.enqueue(0, size)
+            return self._worker.wait(0)
 
     def _preparation(self, seed: int) -> Fill:
         """Pictures prepared, values by the frame's number, states; the rest random by frame and input."""

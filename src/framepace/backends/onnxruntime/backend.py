@@ -34,6 +34,7 @@ from framepace.errors import (
 from framepace.facts.base import Fact
 from framepace.facts.model import Layer, ModelSpec
 from framepace.facts.plan import ModelPlan
+from framepace.interrupts import LOADING_S, ended_after
 from framepace.models import builtin
 from framepace.models.convert.variant import variant
 from framepace.models.inputs import staged
@@ -282,7 +283,8 @@ def load_session(
         if model.options.get("cpu_nodes") == "forbid":
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     try:
-        return ort.InferenceSession(source, options, providers=providers)
+        with ended_after(LOADING_S, f"loading {model.name}"):
+            return ort.InferenceSession(source, options, providers=providers)
     except (UsageError, ModelError):
         raise
     except Exception as error:  # ONNX Runtime raises many of its own classes, none of them public

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from framepace.errors import ModelError
+from framepace.interrupts import INFERENCE_S, ended_after
 from framepace.models.convert.optimised import optimised_file, saved
 
 _HOST = "--set shapes=exported"
@@ -34,7 +35,7 @@ def fix_shapes(proto: Any, shapes: Shapes) -> Any:
     import onnx
 
     _put_in(proto.graph, shapes)
-    with tempfile.TemporaryDirectory(prefix="framepace-") as folder:
+    with _temporary() as folder:
         return onnx.load(optimised_file(proto, Path(folder)))
 
 
@@ -58,7 +59,7 @@ def check_same(plain: Any, fixed: Any, inputs: Arrays, name: str) -> None:
 
     A model that fails on them, or that answers differently each time, has nothing to compare.
     """
-    with tempfile.TemporaryDirectory(prefix="framepace-") as folder:
+    with ended_after(3 * INFERENCE_S, f"an inference of {name}"), _temporary() as folder:
         session = _session(saved(plain, Path(folder) / "plain.onnx"))
         try:
             first = session.run(None, dict(inputs))
@@ -71,6 +72,10 @@ def check_same(plain: Any, fixed: Any, inputs: Arrays, name: str) -> None:
         if _close(one, two) and not _close(answer, one):
             what = f"model {name!r} gives other answers with fixed shapes"
             raise ModelError(what, got=f"output {output!r}", expected="the answers of the plain model", fix=_HOST)
+
+
+def _temporary() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="framepace-")
 
 
 def _session(path: Path) -> Any:
