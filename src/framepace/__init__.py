@@ -1,7 +1,7 @@
 """framepace: why a neural network on video misses its frame budget, proven by intervention, and fixed.
 
-One function per verb: `bench`, `explain`, `sweep`, `tune`, `capacity`, `compare`, `report`, `doctor`; `summary` of a
-trace, and `make_case` for what several of them take. Beside them stand the records that they take and return, and the
+One function per verb: `bench`, `explain`, `sweep`, `tune`, `capacity`, `compare`, `report`, `doctor`; `explain_log` of
+another program's log, `summary` of a trace, and `make_case` for what several of them take. Beside them stand the records that they take and return, and the
 errors. Everything is loaded when it is first used, so that importing framepace costs nothing.
 """
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         compare,
         doctor,
         explain,
+        explain_log,
         layers,
         make_case,
         predictor,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from framepace.facts.finding import Explanation, Finding
     from framepace.facts.inputs import Inputs, Window
     from framepace.facts.layers import Exploration
+    from framepace.facts.log import LogExplanation
     from framepace.facts.plan import Batching, EnginePlan, ModelPlan, Plan, Prepare, SourcePolicy, Target
     from framepace.facts.settings import Case
     from framepace.facts.summary import Comparison, Summary
@@ -61,7 +63,7 @@ __version__ = "0.2.0"
 
 # What is exported, by the module that has it.
 _EXPORTS = {
-    "api": "bench capacity compare doctor explain layers make_case predictor report summary sweep tune",
+    "api": "bench capacity compare doctor explain explain_log layers make_case predictor report summary sweep tune",
     "cases": "CaseOptions Models RunOptions",
     "errors": "BackendError DeviceLost DeviceMemoryError FramepaceError ModelError NotEnoughSamples PlanError "
     "SourceError StoreError UsageError",
@@ -69,6 +71,7 @@ _EXPORTS = {
     "facts.check": "Check",
     "facts.finding": "Explanation Finding",
     "facts.inputs": "Inputs Window",
+    "facts.log": "LogExplanation",
     "facts.layers": "Exploration",
     "facts.plan": "Batching EnginePlan ModelPlan Plan Prepare SourcePolicy Target",
     "facts.settings": "Case",
@@ -103,6 +106,7 @@ __all__ = [
     "Goal",
     "Input",
     "Inputs",
+    "LogExplanation",
     "ModelError",
     "ModelPlan",
     "Models",
@@ -132,6 +136,7 @@ __all__ = [
     "compare",
     "doctor",
     "explain",
+    "explain_log",
     "layers",
     "load_explanation",
     "load_plan",

@@ -32,7 +32,7 @@ from framepace.numerics.gate import agreement
 from framepace.predicting.predict import predict as predict_trace
 from framepace.predicting.primitives import measure_primitives
 from framepace.progress import Tell, silent
-from framepace.reading import compare, report, summary
+from framepace.reading import compare, explain_log, report, summary
 from framepace.recording import machine
 from framepace.sizing import MAX_CAMERAS, TIME_LIMIT, Predict, find_capacity
 from framepace.sweeping import sweep as sweep_case
@@ -56,6 +56,7 @@ __all__ = [
     "device_setting",
     "doctor",
     "explain",
+    "explain_log",
     "layers",
     "make_case",
     "predictor",

@@ -1,45 +1,112 @@
-"""Questions about traces on disk: `compare`, `summary` and `report`."""
+"""Questions about traces and logs on disk: `compare`, `summary`, `report` and `explain_log`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from framepace import values
+from framepace.analyze.beside import beside
 from framepace.analyze.compare import compare as compare_traces
+from framepace.analyze.late import late_frames, late_rows, receipts
 from framepace.analyze.summary import summarize
+from framepace.analyze.suspicions import Grounds, suspicions
 from framepace.facts.address import without_secrets
 from framepace.facts.finding import Explanation
+from framepace.facts.late import Receipt
+from framepace.facts.log import Beside, LogExplanation
 from framepace.facts.summary import Comparison, Summary
 from framepace.facts.trace import Trace
+from framepace.logs.reading import is_log
+from framepace.logs.trace import Log, load_log
 from framepace.reporting.page.document import REPORT_MARK
 from framepace.reporting.page.report import render
 from framepace.store import check_replaceable, load_explanation, load_trace, write_atomic
 
+Columns = Mapping[str, str] | Sequence[str]
+"""What columns of a log are, where their names do not say: {'latency': 'total_ms'} or 'latency=total:us'."""
 
-def compare(a: Trace | str | Path, b: Trace | str | Path, *, threshold: float = 0.03) -> Comparison:
+
+def compare(
+    a: Trace | str | Path, b: Trace | str | Path, *, threshold: float = 0.03, columns: Columns = ()
+) -> Comparison:
     """Is B faster than A, slower, the same, or undecided?
 
     Args:
-        a: a trace or its folder.
-        b: the trace that is judged, or its folder.
+        a: a trace or its folder, or a log file (.csv, .parquet, .jsonl and others).
+        b: the trace that is judged, or its folder, or a log file.
         threshold: differences up to this share of the latency count as none.
+        columns: what columns of logs are, where their names do not say.
 
     Returns:
         The verdict with the differences and their intervals.
 
     Raises:
-        UsageError: the traces come from different machines.
-        StoreError: a trace cannot be read.
+        UsageError: the traces come from different machines, or something about a log is open.
+        StoreError: a trace or log cannot be read.
     """
-    return compare_traces(_trace(a), _trace(b), threshold)
+    return compare_traces(_trace(a, columns), _trace(b, columns), threshold)
+
+
+def explain_log(
+    path: str | Path, *, columns: Columns = (), fps: float | None = None, p99_ms: float | None = None
+) -> LogExplanation:
+    """What a log of another program shows, without any model, and which experiments would decide.
+
+    Args:
+        path: a log with one row per frame or request: CSV, TSV, JSON, JSON lines or Parquet, also packed with gzip.
+        columns: what columns are, where their names do not say.
+        fps: frames per second that are wanted: what takes longer than a frame period is late.
+        p99_ms: the latency that frames must keep, ms, instead of the frame period.
+
+    Returns:
+        How the log was read, its numbers, its late frames, what goes with them, and what is suspected.
+
+    Raises:
+        UsageError: something about the log is open; the error asks one question and has its answers.
+        StoreError: the log cannot be read or understood.
+        NotEnoughSamples: no row has a latency.
+    """
+    return explained_log(read_log(path, columns=columns, fps=fps, p99_ms=p99_ms))
+
+
+def explained_log(log: Log) -> LogExplanation:
+    """The answer about a log that has been read."""
+    numbers = summarize(log.trace)
+    late = late_frames(log.trace, numbers)
+    goes_with = _beside(log, numbers)
+    batches = log.trace.requests["batch_size"]
+    grounds = Grounds(numbers, late, goes_with, bool(batches.min() != batches.max()))
+    return LogExplanation(
+        reading=log.reading,
+        summary=numbers,
+        late=late,
+        receipts=_receipts(log.trace, numbers.budget),
+        beside=goes_with,
+        suspected=suspicions(grounds),
+    )
+
+
+def _receipts(trace: Trace, budget: float | None) -> tuple[Receipt, ...]:
+    if budget is None:
+        return ()
+    return receipts(trace, budget)
+
+
+def _beside(log: Log, numbers: Summary) -> tuple[Beside, ...]:
+    """What goes with the latency of a log; nothing where its rows are those of several models of a frame."""
+    counted = log.trace.counted
+    whole, late, _ = late_rows(log.trace, numbers)
+    if len(whole) != int(counted.sum()):
+        return ()
+    return beside(whole.latency, late, {name: cells[counted] for name, cells in log.beside.items()}, log.roles)
 
 
 def summary(trace: Trace | str | Path) -> Summary:
     """A trace in numbers: latency with intervals, stages, drops, outliers and cost.
 
     Args:
-        trace: a trace or its folder.
+        trace: a trace or its folder, or a log file.
 
     Returns:
         The summary of the frames and of each model.
@@ -60,7 +127,7 @@ def report(
     """Write one self-contained HTML file about traces.
 
     Args:
-        traces: traces or their folders.
+        traces: traces or their folders, or log files.
         out: the file.
         explanation: the explanation that the traces belong to, or its file (explanation.json).
         overwrite: replace `out` even if it is no report.
@@ -85,7 +152,28 @@ def _without_secrets(trace: Trace) -> Trace:
     return Trace(without_secrets(trace.meta), trace.requests, trace.telemetry)
 
 
-def _trace(trace: Trace | str | Path) -> Trace:
+def _trace(trace: Trace | str | Path, columns: Columns = ()) -> Trace:
     if isinstance(trace, Trace):
         return trace
-    return load_trace(values.path(trace, "trace"))
+    path = values.path(trace, "trace")
+    if is_log(path) and not path.is_dir():
+        return load_log(path, columns).trace
+    return load_trace(path)
+
+
+def read_log(path: str | Path, *, columns: Columns = (), fps: float | None = None, p99_ms: float | None = None) -> Log:
+    """A log as a trace of a program, with how it was read; see `explain_log`."""
+    if fps is not None:
+        fps = values.number(fps, "fps", least=values.LOWEST_RATE, most=values.HIGHEST_RATE)
+    if p99_ms is not None:
+        p99_ms = values.number(p99_ms, "p99_ms", least=values.SHORTEST_MS, most=values.LONGEST_MS)
+    return load_log(values.path(path, "log"), columns, fps=fps, p99_ms=p99_ms)
+
+
+def report_log(log: Log, explanation: LogExplanation, out: Path, *, overwrite: bool = False) -> Path:
+    """Write one self-contained HTML file about a log. Raises StoreError."""
+    if not overwrite:
+        check_replaceable(out, REPORT_MARK)
+    page = render([log.trace], [explanation.summary], log=explanation)
+    write_atomic(out, page.encode())
+    return out

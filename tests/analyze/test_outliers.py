@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike
 
-from framepace.analyze.outliers import find_outliers, others_share
+from framepace.analyze.coincidence import others_share
+from framepace.analyze.outliers import find_outliers
 from framepace.analyze.tiers import find_tiers
 from framepace.facts.summary import Outlier
 from framepace.facts.trace import Trace
@@ -41,14 +42,19 @@ def test_stall_is_found_with_its_excess() -> None:
     ("columns", "word"),
     [
         ({"gc": 15 * MS}, "gc"),
-        ({"gc": MS}, ""),
+        ({"gc": MS, "cpu": 2 * MS}, ""),
         ({"faults": 500}, "page faults"),
         ({"preempted": 1}, "preempted"),
         ({"gc": 15 * MS, "preempted": 1}, "gc"),
+        ({"batch_size": 8}, "batch"),
+        ({"cpu": 20 * MS}, "computing"),
+        ({"cpu": 2 * MS, "switched": 1}, "blocked"),
     ],
 )
 def test_what_coincides(columns: dict[str, int], word: str) -> None:
-    """A collection as long as the stall, many page faults, or losing the core is named; a short collection is not."""
+    """A collection as long as the stall, many page faults, losing the core, a larger batch, computing for longer, and
+    waiting without computing are named; a short collection is not.
+    """
     assert _outliers(stalled(columns=columns))[0][0].coincides == word
 
 
@@ -58,6 +64,26 @@ def test_what_coincides(columns: dict[str, int], word: str) -> None:
 def test_waiting_is_told_from_working(stage: str, word: str) -> None:
     """A stall that is a late wake-up is the pacer's, one behind another frame is backlog, a long picture is decode."""
     assert _outliers(stalled(stage=stage))[0][0].coincides == word
+
+
+def test_lower_clocks_are_told_from_longer_kernels() -> None:
+    """Kernels that take 20 ms longer are the device's; where its clock was lower, the clock is named."""
+    at = np.arange(300) == 120
+    device = {"h2d": 0, "d2h": 0, "compute": np.where(at, 24, 4) * MS}
+    trace = stalled()
+    rows = {**trace.requests, **{name: np.broadcast_to(values, 300) for name, values in device.items()}}
+    assert _outliers(Trace(trace.meta, rows, trace.telemetry))[0][0].coincides == "device"
+    clock = np.where(at, 500, 1500)
+    rows |= {"sm_clock_before": clock, "sm_clock_after": clock}
+    assert _outliers(Trace(trace.meta, rows, trace.telemetry))[0][0].coincides == "clocks"
+
+
+@pytest.mark.parametrize("stage", ["infer", "decode", "finish", "queue"])
+def test_the_stage_that_grew_is_named(stage: str) -> None:
+    """All of the 20 ms is in one stage."""
+    outlier = _outliers(stalled(stage=stage))[0][0]
+    assert outlier.stage == stage
+    assert outlier.more == pytest.approx(20 * MS, rel=0.05)
 
 
 def test_busy_neighbours_are_named() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from msgspec.structs import replace
 
 from framepace.analyze.differences import differences, layer_changes
 from framepace.analyze.effective import plain_tiers
@@ -12,10 +13,12 @@ from framepace.analyze.stages import STAGES, frames
 from framepace.analyze.stats import ratio_interval
 from framepace.analyze.tiers import find_tiers, settled
 from framepace.errors import NotEnoughSamples, UsageError
+from framepace.facts.late import NOT_LOGGED
 from framepace.facts.summary import Comparison, Estimate, Verdict
 from framepace.facts.trace import Column, Trace
 from framepace.units import format_ms
 
+Frames = Mapping[str, Column]
 _CONFIDENCE = 0.99
 _SETTLED_FRAMES = 30  # a shorter last level may be another beginning
 
@@ -33,38 +36,75 @@ def compare(a: Trace, b: Trace, threshold: float = 0.03, *, allow_unlike: bool =
     """
     if not 0 < threshold < 1:
         raise UsageError("threshold out of range", got=threshold, expected="a share between 0 and 1, e.g. 0.03")
-    if not allow_unlike:
+    if not (allow_unlike or _logged(a, b)):  # a log does not say from which machine it is
         _check_machines(a, b)
     return _compared(a, b, threshold)
 
 
 def _compared(a: Trace, b: Trace, threshold: float) -> Comparison:
-    before, note_before = _settled(_measured_frames(a), "the first")
-    after, note_after = _settled(_measured_frames(b), "the second")
+    every_before = _measured_frames(a)
+    every_after = _measured_frames(b)
+    before, note_before = _settled(every_before, "the first")
+    after, note_after = _settled(every_after, "the second")
+    judged = _judged(a, b, threshold, (before, after))
+    reason = "; ".join([judged.reason, *note_before, *note_after, *_differences(a, b)])
+    tiers = [find_tiers(columns["latency"]) for columns in (every_before, every_after)]
+    return replace(judged, reason=reason, tiers_a=tiers[0], tiers_b=tiers[1], differences=differences(a, b))
+
+
+def _judged(a: Trace, b: Trace, threshold: float, settled_frames: tuple[Frames, Frames]) -> Comparison:
+    """The verdict on the settled frames of both."""
+    before, after = settled_frames
     ratio = _ratio_of_medians(before["latency"], after["latency"])
     verdict, reason = _verdict(ratio, threshold)
+    changes = _logged_changes if _logged(a, b) else _changes
     return Comparison(
         a=a.meta.id,
         b=b.meta.id,
         verdict=verdict,
-        reason="; ".join([f"{_medians(before, after)}, {reason}", *note_before, *note_after, *_differences(a, b)]),
+        reason=f"{_medians(before, after)}, {reason}",
         ratio=ratio,
-        p99_ratio=ratio_interval(before["latency"], after["latency"], 0.99, _CONFIDENCE),
-        stages=_changes(before, after),
+        p99_ratio=_ratio_of_p99(before, after),
+        stages=changes(before, after),
         threshold=threshold,
-        differences=differences(a, b),
         layers=layer_changes(a, b),
+        difference=_difference(before, ratio),
+        logged=_logged(a, b),
     )
 
 
-def _medians(before: Mapping[str, Column], after: Mapping[str, Column]) -> str:
+def _logged(a: Trace, b: Trace) -> bool:
+    return a.meta.is_log or b.meta.is_log
+
+
+def _ratio_of_p99(before: Frames, after: Frames) -> Estimate | None:
+    return ratio_interval(before["latency"], after["latency"], 0.99, _CONFIDENCE)
+
+
+def _difference(before: Frames, ratio: Estimate) -> Estimate:
+    """What the ratio means in ns."""
+    median = float(np.median(before["latency"]))
+    if ratio.low is None or ratio.high is None:
+        return Estimate(value=median * (ratio.value - 1))
+    return Estimate(value=median * (ratio.value - 1), low=median * (ratio.low - 1), high=median * (ratio.high - 1))
+
+
+def _medians(before: Frames, after: Frames) -> str:
     return "median " + " against ".join(format_ms(float(np.median(frames["latency"]))) for frames in (after, before))
 
 
-def _changes(before: Mapping[str, Column], after: Mapping[str, Column]) -> dict[str, float]:
+def _changes(before: Frames, after: Frames) -> dict[str, float]:
     """The difference of the means of each stage that is not always 0, ns."""
     stages = [stage for stage in STAGES if before[stage].any() or after[stage].any()]
     return {stage: float(np.mean(after[stage]) - np.mean(before[stage])) for stage in stages}
+
+
+def _logged_changes(before: Frames, after: Frames) -> dict[str, float]:
+    """The same for logs: of the stages that both have, and of all others together."""
+    changes = _changes(before, after)
+    shared = [stage for stage in changes if stage != "hand-over" and before[stage].any() and after[stage].any()]
+    others = sum(ns for stage, ns in changes.items() if stage not in shared)
+    return {stage: changes[stage] for stage in shared} | {NOT_LOGGED: others}
 
 
 def _check_machines(a: Trace, b: Trace) -> None:
@@ -87,7 +127,7 @@ def _measured_frames(trace: Trace) -> dict[str, Column]:
     return columns
 
 
-def _settled(columns: dict[str, Column], which: str) -> tuple[dict[str, Column], list[str]]:
+def _settled(columns: Frames, which: str) -> tuple[Frames, list[str]]:
     """The frames from which the level stays, where it plainly changed before, and a sentence that says so."""
     latency = columns["latency"].astype(np.float64)
     tiers = plain_tiers(latency, find_tiers(latency))
@@ -124,6 +164,8 @@ def _verdict(ratio: Estimate, threshold: float) -> tuple[Verdict, str]:
 
 def _differences(a: Trace, b: Trace) -> list[str]:
     """Other differences between the traces that a reader must know with the verdict."""
+    if _logged(a, b):
+        return ["a log does not say on which machine and with which model it was made"]
     subjects = zip(_identity(a), _identity(b), strict=True)
     return [
         f"the {name} differ: {text} and {other_text}"

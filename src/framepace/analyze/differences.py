@@ -9,8 +9,8 @@ import msgspec
 import numpy as np
 
 from framepace.facts.summary import Difference, LayerChange
-from framepace.facts.trace import Trace
-from framepace.units import format_bytes
+from framepace.facts.trace import Outcome, Trace
+from framepace.units import NS_PER_S, format_bytes
 
 _CLOCKS = {"cpu_mhz": "CPU clock", "sm_clock_mhz": "SM clock"}
 _MEMORY = {"memory_bytes": "memory", "device_memory_bytes": "device memory"}
@@ -28,6 +28,10 @@ def differences(a: Trace, b: Trace) -> tuple[Difference, ...]:
 
 
 def _all(a: Trace, b: Trace) -> Iterator[Difference]:
+    if a.meta.is_log or b.meta.is_log:
+        yield from _unlike("log", _flow(a), _flow(b))
+        yield from _medians(a, b)
+        return
     yield from _unlike("library", _libraries(a), _libraries(b))
     yield from _unlike("setting", _settings(a), _settings(b))
     yield from _unlike("workload", _flat(a.meta.workload), _flat(b.meta.workload))
@@ -42,6 +46,21 @@ def _unlike(kind: str, a: Values, b: Values) -> Iterator[Difference]:
         other = b.get(name, _ABSENT)
         if one != other:
             yield Difference(kind=kind, name=name, a=one, b=other)
+
+
+def _flow(trace: Trace) -> Values:
+    """What every log and trace says of how frames came: rate, batches, cameras, models, lost frames."""
+    r = trace.requests
+    seconds = float(r["due"].max() - r["due"].min()) / NS_PER_S
+    count = len(np.unique(r["frame"]))
+    lost = int(np.count_nonzero(r["outcome"] != Outcome.OK))
+    return {
+        "rate": f"{(count - 1) / seconds:.2g} frames/s" if seconds else "one frame",
+        "batch": f"{np.median(r['batch_size']):.0f}",
+        "cameras": f"{len(np.unique(r['source']))}",
+        "models": f"{len(trace.meta.names)}",
+        "lost frames": f"{lost / len(r['due']):.1%}",
+    }
 
 
 def _libraries(trace: Trace) -> Values:

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from framepace.analyze.outliers import coincidences
-from framepace.analyze.stages import STAGES, frame_trace, stages, take
+from framepace.analyze.coincidence import coincidences
+from framepace.analyze.stages import frame_trace, shown_stages, stages, take
 from framepace.facts.late import WAITING, Chosen, Growth, LateFrames, Pattern, Receipt
 from framepace.facts.summary import Summary
 from framepace.facts.trace import Column, DropCause, Mark, Outcome, Trace
@@ -36,8 +36,7 @@ def late_frames(trace: Trace, summary: Summary) -> LateFrames | None:
 
     None for under 20 frames, and where all or none are late. `summary` is that of the trace.
     """
-    whole = _delivered(trace)
-    late, chosen = _choose(whole, summary)
+    whole, late, chosen = late_rows(trace, summary)
     if len(late) < _FEWEST or late.all() or not late.any():
         return None
     latency = whole.latency
@@ -48,13 +47,19 @@ def late_frames(trace: Trace, summary: Summary) -> LateFrames | None:
         count=int(late.sum()),
         share=float(np.mean(late)),
         more=more,
-        stages=tuple(_growth(stages(whole), late, more)),
+        stages=tuple(_growth(shown_stages(whole, stages(whole)), late, more)),
         pattern=_pattern(every, burst),
         every=every,
         burst=burst,
         sources=_by_source(whole, late),
         coincides=_coincidences(whole, late),
     )
+
+
+def late_rows(trace: Trace, summary: Summary) -> tuple[Trace, Mask, Chosen]:
+    """The delivered frames in order of due time, which of them are late, and by what."""
+    whole = frame_trace(trace.measured())
+    return whole, *_choose(whole, summary)
 
 
 def receipts(trace: Trace, budget: float) -> tuple[Receipt, ...]:
@@ -80,8 +85,8 @@ def _of_late(done: Trace, late: Mask) -> Iterator[Receipt]:
     if not len(which):
         return
     usual = late if late.all() else ~late
-    columns = stages(done)
-    names = list(STAGES)
+    columns = shown_stages(done, stages(done))
+    names = list(columns)
     grown = np.array([columns[name][which] - np.median(columns[name][usual]) for name in names])
     excess = np.maximum(done.latency - np.median(done.latency[usual]), 0)
     largest = np.argmax(grown, axis=0)
@@ -113,10 +118,6 @@ def _waited_for(columns: Mapping[str, Column], row: int) -> int | None:
     return int(columns["frame"][np.flatnonzero(before)[np.argmax(columns["delivered"][before])]])
 
 
-def _delivered(trace: Trace) -> Trace:
-    return frame_trace(trace.measured())
-
-
 def _choose(whole: Trace, summary: Summary) -> tuple[Mask, Chosen]:
     """Which frames are late, and by what."""
     latency = whole.latency
@@ -140,7 +141,7 @@ def _far(latency: Column) -> float:
 
 def _growth(columns: Mapping[str, Column], late: Mask, more: float) -> list[Growth]:
     grown = []
-    for name in STAGES:
+    for name in columns:
         slow = float(np.mean(columns[name][late]))
         other = float(np.mean(columns[name][~late]))
         share = (slow - other) / max(more, 1.0)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from framepace.facts.late import NOT_LOGGED
 from framepace.facts.trace import Column, Trace
 
 STAGES: Mapping[str, str] = {
@@ -45,6 +46,19 @@ def stages(trace: Trace) -> dict[str, Column]:
         "infer": stamp["finished"] - stamp["started"],
         "finish": r["delivered"] - stamp["finished"],
     }
+
+
+def shown_stages(trace: Trace, columns: Mapping[str, Column]) -> dict[str, Column]:
+    """The stages as readers see them: of a log only those that it has, and what they leave of the latency.
+
+    `columns` are stages of the trace or of some of its rows, by name.
+    """
+    if not trace.meta.is_log:
+        return dict(columns)
+    logged = {name: column for name, column in columns.items() if column.any() and name != "hand-over"}
+    if columns["hand-over"].any() or not logged:
+        logged[NOT_LOGGED] = columns["hand-over"]
+    return logged
 
 
 def parts(trace: Trace) -> dict[str, Column]:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from framepace.analyze.coincidence import others_share
 from framepace.analyze.correlation import Values
 from framepace.analyze.device import device_summary
 from framepace.analyze.failures import failed_share
 from framepace.analyze.lag import lag_notes
-from framepace.analyze.outliers import find_outliers, others_share
+from framepace.analyze.outliers import find_outliers
 from framepace.analyze.padding import padding, padding_notes
-from framepace.analyze.stages import frame_trace, parts, per_frame_cpu, stages, take
+from framepace.analyze.stages import frame_trace, parts, per_frame_cpu, shown_stages, stages, take
 from framepace.analyze.stats import percentiles, proportion
 from framepace.analyze.strategies import cost
 from framepace.analyze.tiers import find_tiers, with_beside, with_percentiles
@@ -160,7 +161,7 @@ def _model_summary(name: str, count: int, past: Trace, done: Trace, of_stages: M
         causes=_counts(past.requests["cause"], DropCause.NAMES),
         mean=_mean(latency),
         percentiles=answers,
-        stages=_stages(of_stages, latency),
+        stages=_stages(shown_stages(done, of_stages), latency, () if done.meta.is_log else _ALWAYS),
         tiers=with_percentiles(with_beside(tiers, done), latency),
         outliers=outliers,
         outlier_share=share,
@@ -218,11 +219,11 @@ def _kept(trace: Trace, keep: NDArray[np.bool_]) -> Trace:
     return take(trace, np.flatnonzero(keep))
 
 
-def _stages(of_stages: Mapping[str, Column], latency: Column) -> tuple[StageShare, ...]:
+def _stages(of_stages: Mapping[str, Column], latency: Column, always: Sequence[str]) -> tuple[StageShare, ...]:
     if not len(latency):
         return ()
     total = max(_mean(latency), 1.0)
-    listed = ((name, values) for name, values in of_stages.items() if name in _ALWAYS or values.any())
+    listed = ((name, values) for name, values in of_stages.items() if name in always or values.any())
     return tuple(_share(name, values, total) for name, values in listed)
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from framepace.cli import logs
 from framepace.cli import options as o
 from framepace.cli.bench import output_folder
 from framepace.cli.show import answer, give
@@ -37,7 +38,8 @@ From = Annotated[
 
 
 def command(
-    models: o.Models,
+    context: typer.Context,
+    models: o.ModelsOrLog,
     video: o.Video = [],
     fps: o.Fps = 30.0,
     load: o.LoadText = None,
@@ -60,8 +62,13 @@ def command(
     out: o.Out = None,
     overwrite: o.Overwrite = False,
     json: o.Json = False,
+    column: logs.Column = [],
 ) -> None:
-    """Find the causes of latency, prove each by switching it off, and verify the fix."""
+    """Find the causes of latency, prove each by switching it off, and verify the fix; or say what a log shows."""
+    log = logs.log_among(models, column)
+    if log is not None:
+        logs.explain_log(log, context, columns=column, out=out, overwrite=overwrite, json=json)
+        return
     case = explained_case(
         models, video=video, fps=fps, p99_ms=p99_ms, size=size, shape=shape, layout=layout, settings=set_, seed=seed,
         named=o.named_inputs(input_, image, previous, state, window),

@@ -64,6 +64,8 @@ def time_limit_option(help: str) -> Any:
 
 _MODELS = "ONNX files, 'builtin:NAME', or one plan (.yaml)"
 Models = Annotated[list[str], typer.Argument(metavar="MODEL...", help=_MODELS, show_default=False)]
+_MODELS_OR_LOG = f"{_MODELS}; or a log of another program (.csv, .jsonl, .parquet, ...)"
+ModelsOrLog = Annotated[list[str], typer.Argument(metavar="MODEL...", help=_MODELS_OR_LOG, show_default=False)]
 Video = Annotated[list[str], typer.Option("--video", help="video file or stream address; repeat for more cameras")]
 _FPS = "frames per second of each source: the load and the target"
 Fps = Annotated[

@@ -9,6 +9,8 @@ from framepace.facts.base import Fact
 Chosen = Literal["over the budget", "far over the median", "slowest 5 %"]
 WAITING = ("backlog", "hand-over", "queue")
 """Stages in which a frame waits for others."""
+NOT_LOGGED = "not logged"
+"""The stage of a log that holds what its own stages leave of the latency."""
 Pattern = Literal["every nth frame", "bursts", "single frames"]
 
 

@@ -18,6 +18,7 @@ class Program(Fact, frozen=True, kw_only=True):
     `command` is its command line without secrets (see `without_secrets`), `folder` the name of its working directory
     (not the path), `names` its models or stages in the order in which they first appeared: the column 'model' of the
     requests is an index into them. `libraries` are versions by name. The environment is not kept: it may hold secrets.
+    `log` is the kind of a log that it wrote, where the trace was made from one ('' else).
     """
 
     command: tuple[str, ...]
@@ -25,6 +26,7 @@ class Program(Fact, frozen=True, kw_only=True):
     names: tuple[str, ...] = ()
     libraries: dict[str, str] = {}
     target: Target = Target()
+    log: str = ""
 
 
 def without_secrets(command: Sequence[str]) -> tuple[str, ...]:

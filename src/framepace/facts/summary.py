@@ -9,7 +9,20 @@ from framepace.facts.device import DeviceSummary
 from framepace.facts.failure import TOO_MANY, Failure
 
 TierKind = Literal["level", "ramp"]
-Coincidence = Literal["gc", "page faults", "decode", "backlog", "preempted", "neighbours", "pacer"]
+Coincidence = Literal[
+    "gc",
+    "page faults",
+    "decode",
+    "backlog",
+    "preempted",
+    "neighbours",
+    "pacer",
+    "batch",
+    "clocks",
+    "device",
+    "computing",
+    "blocked",
+]
 Verdict = Literal["faster", "slower", "same", "undecided"]
 
 
@@ -73,12 +86,17 @@ class Tier(Fact, frozen=True, kw_only=True):
 
 
 class Outlier(Fact, frozen=True, kw_only=True):
-    """One request far above its tier, and what coincided with it ('' for nothing that was measured)."""
+    """One request far above its tier, and what coincided with it ('' for nothing that was measured).
+
+    `stage` is the stage that took most more than usual in that tier, `more` how much more, ns; '' in older files.
+    """
 
     request: int
     latency: float
     excess: float
     coincides: Coincidence | Literal[""]
+    stage: str = ""
+    more: float = 0.0
 
 
 class ModelSummary(Fact, frozen=True, kw_only=True):
@@ -226,7 +244,9 @@ class Comparison(Fact, frozen=True, kw_only=True):
     """Two traces against each other; `verdict` is that on B against A.
 
     `ratio` is B/A of the median latency with its interval; `stages` the difference of means in ns by stage. `layers`
-    are those that changed most, where both traces have them.
+    are those that changed most, where both traces have them. `difference` is B - A of the medians, ns, with the interval
+    of the ratio; `tiers_a` and `tiers_b` are the levels of each whole trace. `logged` says that one of them is the log of
+    another program, which does not say how it was made.
     """
 
     a: str
@@ -239,3 +259,7 @@ class Comparison(Fact, frozen=True, kw_only=True):
     threshold: float
     differences: tuple[Difference, ...] = ()
     layers: tuple[LayerChange, ...] = ()
+    difference: Estimate | None = None
+    tiers_a: tuple[Tier, ...] = ()
+    tiers_b: tuple[Tier, ...] = ()
+    logged: bool = False

@@ -198,6 +198,11 @@ class TraceMeta(Fact, frozen=True, kw_only=True):
         return self.subject_plan is not UNSET
 
     @property
+    def is_log(self) -> bool:
+        """Whether the trace was made from a log that somebody else's program wrote."""
+        return self.subject_program is not UNSET and bool(self.subject_program.log)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The names of the subject's models, which the column 'model' of the requests counts."""
         return self.subject.names
@@ -228,12 +233,18 @@ class Trace:
 
         Rows of a model that the subject does not have are damage, and count nowhere.
         """
+        keep = self.counted
+        if model is not None:
+            keep &= self.requests["model"] == self.meta.names.index(model)
+        return self.where(keep)
+
+    @property
+    def counted(self) -> NDArray[np.bool_]:
+        """Which request rows count for latency, shape (rows,); see `measured`."""
         r = self.requests
         keep = ((r["marks"] & Mark.WARMUP) == 0) & (r["outcome"] == Outcome.OK)
         keep &= (r["model"] >= 0) & (r["model"] < len(self.meta.names))
-        if model is not None:
-            keep &= r["model"] == self.meta.names.index(model)
-        return self.where(keep)
+        return np.asarray(keep)
 
     @property
     def latency(self) -> Column:

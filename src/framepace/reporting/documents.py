@@ -28,6 +28,7 @@ from framepace.facts.finding import (
 )
 from framepace.facts.late import Growth, LateFrames, Receipt
 from framepace.facts.layers import EngineLayer, EngineView, Exploration
+from framepace.facts.log import Beside, LogExplanation
 from framepace.facts.model import Layer
 from framepace.facts.plan import Plan
 from framepace.facts.summary import (
@@ -55,7 +56,7 @@ _KEYS: Mapping[type, Mapping[str, str]] = {
     Percentile: {"estimate": "latency_ns"},
     StageShare: {"median": "median_ns", "mean": "mean_ns", "p99": "p99_ns"},
     Tier: {"level": "level_ns", "level_end": "level_end_ns"},
-    Outlier: {"latency": "latency_ns", "excess": "excess_ns"},
+    Outlier: {"latency": "latency_ns", "excess": "excess_ns", "more": "more_ns"},
     ModelSummary: {"mean": "mean_ns", "cpu": "cpu_ns", "parts": "parts_ns"},
     Summary: {
         "throughput": "throughput_fps",
@@ -88,7 +89,7 @@ _KEYS: Mapping[type, Mapping[str, str]] = {
     ExpectationPart: {"interval": "interval_ns"},
     AccountLine: {"interval": "interval_ns"},
     Account: {"model": "model_ns", "pipeline": "pipeline_ns", "stream": "stream_ns", "unexplained": "unexplained_ns"},
-    Comparison: {"stages": "stages_ns"},
+    Comparison: {"stages": "stages_ns", "difference": "difference_ns"},
     LayerChange: {"a": "a_ns", "b": "b_ns"},
     Bound: {name: f"{name}_ns" for name in ("compute", "memory", "launches", "floor", "measured")},
     NodeBound: {"floor": "floor_ns", "measured": "measured_ns"},
@@ -111,6 +112,7 @@ _KEYS: Mapping[type, Mapping[str, str]] = {
         "neighbours": "neighbours_cpu_share",
         "stages": "stages_ns",
     },
+    Beside: {"late": "late_median", "other": "other_median"},
     LateFrames: {"more": "more_ns"},
     Growth: {"late": "late_ns", "other": "other_ns"},
     Receipt: {"late": "latency_ns", "more": "more_ns"},
@@ -146,6 +148,11 @@ def explain_document(explanation: Explanation, trace: str | None = None, **paths
         "notes": list(explanation.notes),
         "paths": paths,
     }
+
+
+def explain_log_document(explanation: LogExplanation, **paths: str) -> Document:
+    """framepace.explain-log/1: how a log was read, its numbers, and what is suspected; nothing in it is proven."""
+    return {"schema": "framepace.explain-log/1", **plain(explanation), "paths": paths}
 
 
 def bench_document(

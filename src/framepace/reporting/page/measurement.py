@@ -36,6 +36,8 @@ def add_measurements(document: Document, traces: Sequence[Trace], summaries: Seq
 def _name(trace: Trace, traces: Sequence[Trace]) -> str:
     """The name of a trace: scope and load, with its id when another trace has the same ones."""
     workload = trace.meta.workload
+    if trace.meta.is_log:
+        return trace.meta.id
     name = f"{workload.scope}, {type(workload.load).__name__.lower()}"
     fps = load_fps(workload.load)
     if fps:

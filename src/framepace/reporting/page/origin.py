@@ -25,7 +25,7 @@ def add_origin(document: Document, traces: Sequence[Trace], explanation: Explana
     """The machine, the models and the plan: what must be known to repeat it."""
     if not traces:
         return
-    machines = {trace.meta.machine.fingerprint: trace.meta.machine for trace in traces}
+    machines = {trace.meta.machine.fingerprint: trace.meta.machine for trace in traces if not trace.meta.is_log}
     for machine in machines.values():
         document.add(f"<section><h2>Machine</h2>{pairs(machine_rows(machine))}</section>")
     models = {model.sha256: model for trace in traces for model in trace.meta.models}

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from html import escape
 
 from framepace.facts.finding import Explanation
+from framepace.facts.log import LogExplanation
 from framepace.facts.summary import Comparison, Summary
 from framepace.facts.sweep import Sweep
 from framepace.facts.trace import Trace
 from framepace.reporting.page.bars import change_figure
 from framepace.reporting.page.document import Document
 from framepace.reporting.page.explanation import add_explanation
+from framepace.reporting.page.log import add_log
 from framepace.reporting.page.markup import chip, grid, pairs, tag, tiles
 from framepace.reporting.page.measurement import add_measurements
 from framepace.reporting.page.origin import add_origin
@@ -31,6 +33,7 @@ def render(
     explanation: Explanation | None = None,
     comparison: Comparison | None = None,
     sweep: Sweep | None = None,
+    log: LogExplanation | None = None,
 ) -> str:
     """The whole page as text; everything from outside is escaped. `summaries` are those of `traces`, in order."""
     document = Document()
@@ -41,6 +44,8 @@ def render(
         _add_comparison(document, comparison)
     if sweep is not None:
         _add_sweep(document, sweep)
+    if log is not None:
+        add_log(document, log)
     add_measurements(document, traces, summaries)
     add_origin(document, traces, explanation)
     return document.text(_title(traces, explanation))
@@ -92,7 +97,8 @@ def _add_comparison(document: Document, comparison: Comparison) -> None:
     """Two traces against each other."""
     view = comparison_view(comparison)
     ratios = (("B/A " + name, text) for name, text in view.ratios)
-    rows = pairs([("A", view.a), ("B", view.b), *ratios])
+    tiers = ((f"tiers of {name}", text) for name, text in view.tiers)
+    rows = pairs([("A", view.a), ("B", view.b), *ratios, *tiers])
     description = "; ".join(f"{row.name} {row.change}" for row in view.stages)
     figure = document.figure(change_figure(view.stages), description)
     head = f"<h2>B against A: {escape(view.verdict)}</h2>{tag('p', view.reason)}"

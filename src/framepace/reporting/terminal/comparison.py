@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from framepace.facts.summary import Comparison
-from framepace.reporting.terminal.layout import BAR, bar, columns, indent, is_ascii, table
+from framepace.reporting.terminal.layout import BAR, bar, columns, indent, is_ascii, pairs, table
 from framepace.reporting.views.comparison import ChangeRow, ComparisonView, comparison_view
 
 _VERDICT_STYLES = {"faster": "bold green", "slower": "bold red", "same": "bold", "undecided": "bold yellow"}
@@ -23,6 +23,9 @@ def show_comparison(out: Console, comparison: Comparison) -> None:
     out.print(Text.assemble((view.verdict, _VERDICT_STYLES.get(view.verdict, "bold")), f"  B/A: {ratios}"))
     out.print(Text(view.reason))
     out.print(Text(f"A {view.a}\nB {view.b}", style="dim"), soft_wrap=True)
+    if view.tiers:
+        out.print()
+        out.print(pairs((f"tiers of {name}", text) for name, text in view.tiers))
     if view.stages:
         out.print()
         out.print(indent(_changes(view.stages, is_ascii(out))))
@@ -34,7 +37,7 @@ def show_comparison(out: Console, comparison: Comparison) -> None:
 def _show_differences(out: Console, view: ComparisonView) -> None:
     """What is not the same in the two, before the verdict on their latencies."""
     if not view.differences:
-        out.print(Text("nothing else differs: libraries, settings, model, machine, clocks", style="dim"))
+        out.print(Text(view.nothing_differs, style="dim"))
         return
     grid = columns("lll")
     grid.add_row(Text("differs", style="dim"), Text("A", style="dim"), Text("B", style="dim"))

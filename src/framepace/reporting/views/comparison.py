@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from framepace.facts.summary import Comparison, Difference, LayerChange
+from framepace.reporting.views.measurement import tier_sentence
 from framepace.reporting.views.text import estimate, signed
 from framepace.units import format_ms
+
+_NOTHING = "nothing else differs: libraries, settings, model, machine, clocks"
+_NOTHING_LOGGED = "nothing else that both say differs: rate, batches, cameras, models, lost frames, clocks"
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,8 @@ class ChangeRow:
 class ComparisonView:
     """Two traces against each other; `ratios` are B/A by name.
 
-    `differences` are rows of what differs, A and B; `layers` rows of name, A, B and change.
+    `differences` are rows of what differs, A and B; `layers` rows of name, A, B and change; `tiers` the levels of A and
+    of B where one of them has several.
     """
 
     a: str
@@ -33,6 +38,8 @@ class ComparisonView:
     stages: tuple[ChangeRow, ...]
     differences: tuple[tuple[str, str, str], ...] = ()
     layers: tuple[tuple[str, str, str, str], ...] = ()
+    tiers: tuple[tuple[str, str], ...] = ()
+    nothing_differs: str = ""
 
 
 def comparison_view(comparison: Comparison) -> ComparisonView:
@@ -40,6 +47,8 @@ def comparison_view(comparison: Comparison) -> ComparisonView:
     ratios = [("median", estimate(comparison.ratio, "x"))]
     if comparison.p99_ratio is not None:
         ratios.append(("p99", estimate(comparison.p99_ratio, "x")))
+    if comparison.difference is not None:
+        ratios.append(("difference", estimate(comparison.difference, "ns")))
     changes = sorted(comparison.stages.items(), key=lambda change: -abs(change[1]))
     return ComparisonView(
         a=comparison.a,
@@ -50,7 +59,15 @@ def comparison_view(comparison: Comparison) -> ComparisonView:
         stages=tuple(ChangeRow(name, signed(ns, like=changes[0][1]), ns) for name, ns in changes),
         differences=tuple((_difference_name(d), d.a, d.b) for d in comparison.differences),
         layers=tuple(_layer_row(change) for change in comparison.layers),
+        tiers=_tiers(comparison),
+        nothing_differs=_NOTHING_LOGGED if comparison.logged else _NOTHING,
     )
+
+
+def _tiers(comparison: Comparison) -> tuple[tuple[str, str], ...]:
+    if max(len(comparison.tiers_a), len(comparison.tiers_b)) < 2:
+        return ()
+    return ("A", tier_sentence(comparison.tiers_a)), ("B", tier_sentence(comparison.tiers_b))
 
 
 def _difference_name(difference: Difference) -> str:

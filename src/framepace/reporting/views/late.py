@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from framepace.facts.late import WAITING, Growth, LateFrames
+from framepace.facts.late import NOT_LOGGED, WAITING, Growth, LateFrames
 from framepace.reporting.views.text import share
 from framepace.units import format_ms
 
@@ -33,6 +33,8 @@ def _where(late: LateFrames) -> str:
     if not late.stages:
         return "no stage stands out"
     first = late.stages[0]
+    if [growth.stage for growth in late.stages] == [NOT_LOGGED]:
+        return "the log does not say in which stage"
     if first.share >= _ALL:
         return f"all of it in {first.stage}"
     return ", ".join(_growth(growth) for growth in late.stages)

@@ -10,6 +10,8 @@ _RUNTIMES = ("onnxruntime", "onnxruntime-gpu")  # if both are installed, either 
 
 def machine_line(machine: Machine) -> str:
     """The machine in one line: processor, memory, GPUs, system, important libraries and limits."""
+    if not machine.cores_logical:
+        return f"machine {machine.cpu}"
     parts = [machine.cpu, _cores(machine), format_bytes(machine.memory_bytes)]
     parts += [gpu.name for gpu in machine.gpus]
     parts.append(machine.system)

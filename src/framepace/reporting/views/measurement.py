@@ -257,12 +257,20 @@ def _beside_words(tier: Tier) -> Iterator[str]:
         yield f"{name} {format_quantity(value, unit or 'ns')}"
 
 
+def _outlier_cause(outlier: Outlier) -> str:
+    """'finish: gc', the stage that grew and what coincided; as much as there is of it."""
+    cause = outlier.coincides or "nothing noticed"
+    if not outlier.stage or outlier.stage == cause:
+        return cause
+    return f"{outlier.stage}: {cause}"
+
+
 def outlier_sentence(outliers: Sequence[Outlier], outlier_share: float) -> str:
     """The share of requests far above their tier, the worst one, and what the slowest ones coincide with."""
     if not outliers:
         return share(outlier_share) if outlier_share else "none"
     worst = max(outliers, key=lambda outlier: outlier.latency)
-    counts = Counter(outlier.coincides or "nothing noticed" for outlier in outliers)
+    counts = Counter(map(_outlier_cause, outliers))
     ranked = sorted(((count, cause) for cause, count in counts.items()), reverse=True)
     causes = ", ".join(f"{count} {cause}" for count, cause in ranked)
     return (
