@@ -7,6 +7,7 @@ from typing import Any
 
 from framepace import api
 from framepace.cases import make_case
+from framepace.facts.device import SIMULATED
 from framepace.facts.settings import Case, apply
 from framepace.facts.sweep import Sweep
 from framepace.facts.workload import Closed, Delay, Stop
@@ -53,6 +54,7 @@ def test_a_sweep_over_batches_ends_in_a_sentence() -> None:
     found = swept({"batch": [1, 2, 4]}, load=Closed(), stop=Stop(count=60), settings={"slots": 1, "transfer": "device"})
     assert "a batch of 4 brings 1.00x" in found.answers[0]
     assert "fills 100% of the device" in found.answers[0]
+    assert found.notes == (SIMULATED,)
 
 
 def test_a_model_that_a_cell_replaces_is_called_after_what_replaces_it() -> None:

@@ -20,6 +20,7 @@ from framepace.analyze.summary import summarize
 from framepace.clock.system import Clock
 from framepace.errors import FramepaceError, StoreError
 from framepace.facts.address import shown, without_secrets
+from framepace.facts.device import SIMULATED
 from framepace.facts.plan import ModelPlan
 from framepace.facts.settings import Case, apply
 from framepace.facts.settings import text as settings_text
@@ -220,6 +221,8 @@ def _measured_cell(lab: Lab, settings: dict[str, Any], case: Case, tell: Tell, n
     """The cell, with the levels that it goes through where its load has gaps."""
     case = replace(case, workload=without_warmup(case.workload))
     trace, gapless = _traces(lab, settings, case, tell, notes)
+    if trace.meta.simulated and SIMULATED not in notes:
+        notes.append(SIMULATED)
     summary = summarize(trace)
     path = lab.path(_name(case))
     return Cell(

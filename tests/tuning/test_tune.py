@@ -15,6 +15,7 @@ from framepace.cli.app import app
 from framepace.clock.virtual import VirtualClock
 from framepace.errors import FramepaceError, NothingSucceeded, StoreError
 from framepace.facts.accuracy import Agreement, Gate, OutputAgreement
+from framepace.facts.device import SIMULATED
 from framepace.facts.settings import Case, apply
 from framepace.facts.tuning import Goal, Trial, Tuning, carried, tried
 from framepace.lab.lab import Lab
@@ -66,6 +67,7 @@ def test_the_best_plan_of_a_small_space_is_found(tuned: tuple[Tuning, Path]) -> 
     assert carried(found.candidates[found.best].measured) >= min(truth - 1, 0.98 * truth)
     assert found.plan is not None
     assert found.plan.target.fps == goal.fps
+    assert SIMULATED in found.notes
 
 
 def test_the_same_again_gives_the_same(tuned: tuple[Tuning, Path]) -> None:

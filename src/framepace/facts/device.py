@@ -21,6 +21,7 @@ EVENT_REASONS: Mapping[int, str] = {
     0x400: "reliability",
 }
 IDLE, APPLICATION_CLOCKS = 0x001, 0x002
+SIMULATED = "simulated: these durations come from a model of a device, not from measurements"
 # Reasons that slow down a busy device: power and heat.
 LIMITING = 0x004 | 0x008 | 0x020 | 0x040 | 0x080 | 0x200 | 0x400
 

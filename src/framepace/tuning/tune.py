@@ -11,8 +11,10 @@ import msgspec
 from msgspec.structs import replace
 
 from framepace import values
+from framepace.backends.base import get_backend
 from framepace.clock.system import Clock
 from framepace.errors import ADVICE, BackendError, DeviceLost, FramepaceError, NothingSucceeded
+from framepace.facts.device import SIMULATED
 from framepace.facts.settings import Case
 from framepace.facts.tuning import Goal, Objective, Tuning, carried
 from framepace.facts.workload import MOST_CAMERAS
@@ -113,8 +115,15 @@ def tune(
             identity = {"case": case, "goal": goal, "settings": settings, "machine": probe().fingerprint}
             stack.enter_context(OutputFolder(folder, "tuning", overwrite, identity))
         journal = _journal(case, goal, space, folder)
-        state = TuningState(lab=lab, case=case, goal=goal, journal=journal, limit_s=limit_s, notes=list(machine.notes))
+        notes = [*_simulated(case), *machine.notes]
+        state = TuningState(lab=lab, case=case, goal=goal, journal=journal, limit_s=limit_s, notes=notes)
         return _Tuner(state, space, machine, gate).run()
+
+
+def _simulated(case: Case) -> list[str]:
+    if any(get_backend(model.backend).simulated for model in case.plan.models):
+        return [SIMULATED]
+    return []
 
 
 def _journal(case: Case, goal: Goal, space: Sequence[Axis], folder: Path | None) -> TuningJournal:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from framepace.facts.capacity import Capacity, CapacityPoint
+from framepace.facts.device import SIMULATED
 from framepace.reporting.views.text import estimate, maybe, optional, plural, split_interval
 from framepace.units import format_ms, format_quantity
 
@@ -103,7 +104,7 @@ def _p99(point: CapacityPoint) -> str:
 
 def _notes(capacity: Capacity) -> Iterator[str]:
     if capacity.simulated:
-        yield "simulated: these durations come from a model of a device, not from measurements"
+        yield SIMULATED
     if capacity.predicted is not None:
         yield f"predicted: {plural(capacity.predicted, 'camera')}"
     if capacity.stopped:
