@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import product
+from typing import Any, Literal
 
 import numpy as np
 
 from framepace.api import make_case
-from framepace.clock.virtual import VirtualClock
 from framepace.facts.settings import Case, apply
-from framepace.facts.workload import Closed
+from framepace.facts.workload import Burst, Closed, Load, Poisson
 from framepace.simulate.parameters import DeviceModel
 from framepace.simulate.presets import preset
 
@@ -38,8 +38,11 @@ _OFF: Settings = {
     }.items()
 }  # fmt: skip
 _INPUT_MB = 0.049152  # what the model 'null' takes: 1x3x64x64 in float32
-FRAME_HOOK = "explain_cases:slow_hook"
-FINISH_HOOK = "explain_cases:slow_finish"
+FRAME_HOOK = "explain_hooks:slow_hook"
+FINISH_HOOK = "explain_hooks:slow_finish"
+CROWDED_HOOK = "explain_hooks:crowded_finish"
+SINK_HOOK = "explain_hooks:stalling_sink"
+Measure = Literal["median", "interval", "tail"]
 
 
 @dataclass(frozen=True)
@@ -59,50 +62,34 @@ class Base:
 
 @dataclass(frozen=True)
 class Injected:
-    """What switches a cause on: settings, the load it needs, and time that hooks take (ns)."""
+    """What switches a cause on: settings, the load it needs, time that hooks take (ns), and a quota of cores."""
 
     on: Settings
     off: Settings
     closed: int | None = None
     hook_ns: int = 0
     faster: float | None = None
+    burst: int | None = None
+    random: float | None = None
+    quota: float | None = None
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """A case with its causes: code -> settings that take it away."""
+    """A case with its causes: code -> settings that take it away, and what their worth is measured by.
+
+    `tail` is the cause of the slowest frames where that is another than the typical frame's.
+    """
 
     name: str
     case: Case
     causes: dict[str, Settings]
     hook_ns: int = 0
     noise: int = 0
-    interval: bool = False
+    measure: Measure = "median"
     about: Settings = field(default_factory=dict)
-
-
-class Hooks:
-    """Time that hooks take, on the clock of the case that runs in this process."""
-
-    clock: VirtualClock | None = None
-    ns = 0
-
-
-def _pass_time() -> None:
-    clock = Hooks.clock
-    if clock is not None:
-        clock.spin_until(clock.now() + Hooks.ns)
-
-
-def slow_hook(picture: Any) -> Any:
-    """A preparation hook that takes the case's time."""
-    _pass_time()
-    return picture
-
-
-def slow_finish(model: str, outputs: Any, number: int) -> None:
-    """A finish hook that takes the case's time."""
-    _pass_time()
+    quota: float | None = None
+    tail: str | None = None
 
 
 def _clocks(base: Base, strength: float, rng: np.random.Generator) -> Injected:
@@ -196,6 +183,32 @@ def _unfilled_batches(base: Base, strength: float, rng: np.random.Generator) -> 
     return Injected(waits, {"batch": 1, "window-ms": 0})
 
 
+def _crowded(base: Base, strength: float, rng: np.random.Generator) -> Injected:
+    return Injected({"finish": CROWDED_HOOK}, {"finish": None}, hook_ns=round(base.ms * (1 + 2 * strength) * 1e6))
+
+
+def _stalling_sink(base: Base, strength: float, rng: np.random.Generator) -> Injected:
+    return Injected({"finish": SINK_HOOK}, {"finish": None}, hook_ns=round(base.ms * (1 + 2 * strength) * 1e6))
+
+
+def _shapes(base: Base, strength: float, rng: np.random.Generator) -> Injected:
+    return Injected({"option.shapes_us": 1000 * base.ms * strength}, {"option.shapes_us": 0})
+
+
+def _new_sizes(base: Base, strength: float, rng: np.random.Generator) -> Injected:
+    on = {"batch": 8, "option.new_size_ms": 10 * base.ms * (1 + strength)}
+    return Injected(on, {"option.new_size_ms": 0}, random=0.8 * 1000 / base.ms)
+
+
+def _throttled(base: Base, strength: float, rng: np.random.Generator) -> Injected:
+    return Injected({"wait": "spin"}, {"wait": "sleep"}, quota=float(0.8 / (1 + strength)))
+
+
+def _bursts(base: Base, strength: float, rng: np.random.Generator) -> Injected:
+    size = 3 + round(8 * strength)
+    return Injected({"option.blocks": max(1, base.device.sm_count // 8)}, {"batch": min(8, size)}, burst=size)
+
+
 Injection = Callable[[Base, float, np.random.Generator], Injected]
 CAUSES: dict[str, Injection] = {
     "FP001": _clocks,
@@ -210,9 +223,20 @@ CAUSES: dict[str, Injection] = {
     "FP010": _serialised,
     "FP011": _host_stage,
     "FP016": _fallen_back,
+    "FP017": _crowded,
     "FP018": _own_queue,
     "FP019": _unfilled_batches,
+    "FP023": _shapes,
+    "FP024": _stalling_sink,
+    "FP025": _new_sizes,
+    "FP027": _throttled,
+    "FP018 bursts": _bursts,
 }
+_MEASURES: dict[str, Measure] = {"FP009": "interval", "FP010": "interval"}
+_MEASURES |= dict.fromkeys(("FP017", "FP024", "FP025", "FP027"), "tail")
+# The typical frame has one of these, the slowest frames one of those.
+_TYPICAL = ("FP001", "FP002", "FP003", "FP006", "FP023")
+_TAILS = ("FP017", "FP024")
 # Causes that can be there at the same time, each worth the same as alone.
 _PAIRED = ("FP001", "FP002", "FP003", "FP006", "FP011")
 
@@ -229,6 +253,9 @@ def draw(seed: int) -> Iterator[Labelled]:
     for place, pair in enumerate(pairs):
         for number in range(5):
             yield _pair(pair, number % len(NOISES), np.random.default_rng([seed, 2, place, number]))
+    for place, (typical, tail) in enumerate(product(_TYPICAL, _TAILS)):
+        for number in range(3):
+            yield _with_tail(typical, tail, number, np.random.default_rng([seed, 4, place, number]))
     for number in range(60):
         yield _healthy(number % len(NOISES), np.random.default_rng([seed, 3, number]))
 
@@ -253,20 +280,26 @@ def _noise(base: Base, level: int) -> Settings:
     return {**NOISES[level], "option.stall_ms": 3 * base.ms}
 
 
-def _case(base: Base, settings: Settings, closed: int | None = None, fps: float | None = None) -> Case:
-    rate = fps or base.fps
-    if closed is not None:
-        return make_case("null", fps=None, load=Closed(concurrency=closed), settings=settings)
-    return make_case("null", fps=rate, settings=settings)
+def _case(base: Base, settings: Settings, made: Injected) -> Case:
+    load: Load | None = None
+    if made.closed is not None:
+        load = Closed(concurrency=made.closed)
+    if made.burst is not None:
+        load = Burst(fps=base.fps, size=made.burst)
+    if made.random is not None:
+        load = Poisson(fps=made.random)
+    rate = None if load is not None else made.faster or base.fps
+    return make_case("null", fps=rate, load=load, settings=settings)
 
 
 def _single(code: str, strength: float, noise: int, rng: np.random.Generator) -> Labelled:
     base = _base(rng, room=3.2 * (1 + strength))
     made = CAUSES[code](base, strength, rng)
-    case = _case(base, {**base.settings, **_noise(base, noise), **made.on}, made.closed, made.faster)
-    interval = code in ("FP009", "FP010")
+    case = _case(base, {**base.settings, **_noise(base, noise), **made.on}, made)
     about = {"strength": strength, "ms": base.ms}
-    return Labelled(f"{code} {strength:g}", case, {code: made.off}, made.hook_ns, noise, interval, about)
+    measure = _MEASURES.get(code, "median")
+    causes = {code.split()[0]: made.off}
+    return Labelled(f"{code} {strength:g}", case, causes, made.hook_ns, noise, measure, about, made.quota)
 
 
 def _compute_case(code: str, strength: float, noise: int, rng: np.random.Generator) -> Labelled:
@@ -281,7 +314,14 @@ def _compute_case(code: str, strength: float, noise: int, rng: np.random.Generat
     tflops = gflops * waves / 0.5 / (share / base.fps) / 1000
     speeds = {"option.fp32_tflops": tflops, "option.fp16_tflops": 4 * tflops, "option.dram_gb_s": 8000.0}
     case = make_case(name, fps=base.fps, settings={**settings, **speeds, **_noise(base, noise)})
-    return Labelled(f"{code} {strength:g}", case, {code: {"option.fp32_tflops": 1000.0}}, 0, noise, share > 1)
+    return Labelled(
+        f"{code} {strength:g}",
+        case,
+        {code: {"option.fp32_tflops": 1000.0}},
+        0,
+        noise,
+        "interval" if share > 1 else "median",
+    )
 
 
 def _asks(name: str) -> tuple[float, float]:
@@ -305,7 +345,18 @@ def _pair(codes: tuple[str, str], noise: int, rng: np.random.Generator) -> Label
         causes[code] = made.off
         hook_ns = max(hook_ns, made.hook_ns)
     name = " + ".join(f"{code} {strength:.2f}" for code, strength in sorted(strengths.items()))
-    return Labelled(name, _case(base, settings), causes, hook_ns, noise, about={"ms": base.ms})
+    return Labelled(name, _case(base, settings, Injected({}, {})), causes, hook_ns, noise, about={"ms": base.ms})
+
+
+def _with_tail(typical: str, tail: str, noise: int, rng: np.random.Generator) -> Labelled:
+    """One cause in every frame, and one in a few."""
+    base = _base(rng, room=8.0)
+    usual = CAUSES[typical](base, float(rng.uniform(0.7, 1.2)), rng)
+    rare = CAUSES[tail](base, float(rng.uniform(0.7, 1.2)), rng)
+    case = _case(base, {**base.settings, **_noise(base, noise), **usual.on, **rare.on}, usual)
+    causes = {typical: usual.off}
+    about = {"ms": base.ms}
+    return Labelled(f"{typical} tail {tail}", case, causes, rare.hook_ns, noise, about=about, tail=tail)
 
 
 def _healthy(noise: int, rng: np.random.Generator) -> Labelled:
@@ -315,7 +366,8 @@ def _healthy(noise: int, rng: np.random.Generator) -> Labelled:
     if rng.random() < 0.5:
         settings |= {"option.wake_us": 10 * base.ms, "option.cold_us": 5 * base.ms, "option.launch_us": 0.5}
     closed = 1 if rng.random() < 0.2 else None
-    return Labelled("healthy", _case(base, settings, closed), {}, 0, noise, about={"ms": base.ms})
+    case = _case(base, settings, Injected({}, {}, closed=closed))
+    return Labelled("healthy", case, {}, 0, noise, about={"ms": base.ms})
 
 
 def without(labelled: Labelled, *codes: str) -> Case:

@@ -151,8 +151,8 @@ def causes_page() -> str:
         ]
         body = table(("", ""), [part for part in parts if part[1]])
         sections += [f"## {cause.code}: {cause.title}\n", f"{doc(type(cause))}\n", body]
-    sections += [f"## FP016: {FP016}\n", FP016_TEXT, f"## FP102: {FP102}\n", FP102_TEXT]
-    titles = {cause.code: cause.title for cause in CAUSES} | {"FP016": FP016, "FP102": FP102}
+    sections += [f"## FP102: {FP102}\n", FP102_TEXT]
+    titles = {cause.code: cause.title for cause in CAUSES} | {"FP102": FP102}
     rows = [(f"[{name}](#{slug(f'{name}: {title}')})", title) for name, title in titles.items()]
     overview = table(("code", "cause"), rows)
     intro = (
@@ -163,15 +163,10 @@ def causes_page() -> str:
     return page("Causes", intro, overview, *sections)
 
 
-FP016 = "part of the model runs on the CPU"
-FP016_TEXT = (
-    "The library says where each node runs, so nothing is switched off; nodes on the CPU are counted. It is a cause "
-    "where the device is idle for a fifth of an inference or more, and an observation elsewhere.\n"
-)
 FP102 = "the model alone takes longer than the budget"
 FP102_TEXT = (
-    "Back to back, with nothing around it. The best that any trial reached stands beside what is allowed, and whether "
-    "a setting that was tried meets the budget.\n"
+    "Back to back, with nothing around it. The best that any trial reached and the floor stand beside what is allowed, "
+    "and whether a setting that was tried meets the budget. Its class is that of the bound which a trial proved.\n"
 )
 
 

@@ -34,3 +34,9 @@ def crowded(model: str, outputs: Any, frame: int) -> None:
     """22 ms in 20 of 100 frames, as a suppression of boxes in a crowd; next to nothing in the others."""
     if frame % 100 >= 80:
         Virtual.clock.spin_until(Virtual.clock.now() + 22_000_000)
+
+
+def stalling_sink(model: str, outputs: Any, frame: int) -> None:
+    """Writes to a disk that takes 60 ms for one frame in twenty."""
+    if frame % 20 == 10:
+        Virtual.clock.sleep_until(Virtual.clock.now() + 60_000_000)

@@ -212,13 +212,14 @@ def test_a_kernel_that_says_nothing_leaves_columns_out(tmp_path: Path) -> None:
     """Without /proc and /sys there are the process's own counters and nothing made up."""
     row = LinuxHost(tmp_path, workers=list).read()
     missing = {"cpu_mhz", "system_busy", "run_delay", "threads", "memory_bytes"}
+    missing |= {"throttled", "memory_stalled", "io_stalled"}
     assert not missing & row.keys()
     assert row["process_cpu"] > 0
 
 
 @linux
 def test_kernel_files_mean_what_their_manual_says(tmp_path: Path) -> None:
-    """Busy ticks, pages, run-queue delay of all threads and the mean frequency, from made-up files."""
+    """Busy ticks, pages, run-queue delay of all threads, mean frequency, quota and pressure, from made-up files."""
     cpufreq = "sys/devices/system/cpu/cpu{}/cpufreq/scaling_cur_freq"
     files = {
         "proc/stat": "cpu  10 1 5 1000 50 2 3 4 7 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n",
@@ -229,11 +230,17 @@ def test_kernel_files_mean_what_their_manual_says(tmp_path: Path) -> None:
         cpufreq.format(0): "2000000\n",
         cpufreq.format(1): "3000000\n",
         cpufreq.format(2): "<unknown>\n",
+        "proc/self/cgroup": "0::/a\n",
+        "sys/fs/cgroup/a/cpu.stat": "usage_usec 9\nnr_periods 4\nnr_throttled 2\nthrottled_usec 5\n",
+        "proc/pressure/memory": "some avg10=0.00 avg60=0.00 avg300=0.00 total=7\nfull avg10=0.00 total=3\n",
+        "proc/pressure/io": "unknown\n",
     }
     row = LinuxHost(made_up(tmp_path, files), workers=list).read()
     assert row["system_busy"] == 25 * 10**9 // os.sysconf("SC_CLK_TCK")
     assert row["memory_bytes"] == 30 * os.sysconf("SC_PAGE_SIZE")
     assert (row["run_delay"], row["threads"], row["cpu_mhz"]) == (12, 3, 2500)
+    assert (row["throttled"], row["memory_stalled"]) == (5000, 7000)
+    assert "io_stalled" not in row
 
 
 @linux

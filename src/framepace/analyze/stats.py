@@ -164,11 +164,12 @@ def mean_interval(values: Values, confidence: float = 0.95) -> Estimate:
     size = effective_size(values)
     if size < 2:
         return Estimate(value=mean)
-    half = _t(confidence, size - 1) * float(np.std(values, ddof=1)) / math.sqrt(size)
+    half = student(confidence, size - 1) * float(np.std(values, ddof=1)) / math.sqrt(size)
     return Estimate(value=mean, low=mean - half, high=mean + half)
 
 
-def _t(confidence: float, freedom: int) -> float:
+def student(confidence: float, freedom: int) -> float:
+    """Half-width, in standard errors, of a two-sided t-interval with so many degrees of freedom."""
     from scipy.special import stdtrit
 
     return float(stdtrit(freedom, 0.5 + confidence / 2))
@@ -232,9 +233,9 @@ def _between(centres: NDArray[np.float64], confidence: float) -> float:
     count = len(centres)
     if count < 4:
         variance = float(np.sum(np.var(centres, axis=0, ddof=1)))
-        return _t(confidence, 2 * count - 2) * math.sqrt(variance / count)
+        return student(confidence, 2 * count - 2) * math.sqrt(variance / count)
     effects = centres[:, 1] - centres[:, 0]
-    return _t(confidence, count - 1) * float(np.std(effects, ddof=1)) / math.sqrt(count)
+    return student(confidence, count - 1) * float(np.std(effects, ddof=1)) / math.sqrt(count)
 
 
 def _exponential(logs: Estimate) -> Estimate:

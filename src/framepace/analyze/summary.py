@@ -33,7 +33,8 @@ _ALWAYS = ("decode", "queue", "prepare", "infer", "finish")  # listed even where
 _SAMPLES_OF_P99 = 100
 # Telemetry that counts since some start is summarised as a rate; other columns as medians.
 _FAULTS = ("faults_minor", "faults_major")
-_COUNTERS = ("process_cpu", "system_busy", "run_delay", "switched", "preempted", *_FAULTS, "gc_count", "gc")
+_STALLS = ("throttled", "memory_stalled", "io_stalled")
+_COUNTERS = ("process_cpu", "system_busy", "run_delay", "switched", "preempted", *_FAULTS, "gc_count", "gc", *_STALLS)
 _DEVICE_PARTS = ("h2d", "compute", "d2h", "host")
 _NO_QUANTITY = ("time", "device", "event_reasons")
 

@@ -38,6 +38,7 @@ from framepace.simulate.telemetry import packed
 from framepace.units import NS_PER_MS, NS_PER_US
 
 _DRAWN = 4096  # random numbers drawn at once
+_SHAPE_NODES = 0.1  # of the nodes, where any compute shapes
 _DEFAULT = "h200"
 OPTIONS: Mapping[str, str] = {
     "device": f"device to simulate: {', '.join(PRESETS)} (the other options change single parameters of it)",
@@ -152,6 +153,8 @@ class SimulatedSession(Session):
 
     def _place_nodes(self, nodes: int) -> None:
         on_cpu = round(nodes * self.network.fallback_share)
+        if self.network.shapes_us and self._plan.graph_shapes == "exported":
+            on_cpu += max(1, round(nodes * _SHAPE_NODES))
         self.placement = {"cuda": nodes - on_cpu}
         if on_cpu:
             self.placement["cpu"] = on_cpu
@@ -186,6 +189,8 @@ class SimulatedWorker(Worker):
         self._chance = _chance(session.model, index, session.turn(index))
         self._launch_ns, self._launches = _launching(session.model, session.network, plan)
         self._runs = 0
+        self._fixed = plan.graph_shapes == "fixed"
+        self._sizes = {plan.batch.max} if self._fixed else set[int]()
 
     def staging(self, slot: int) -> Tensors:
         """See Worker."""
@@ -194,6 +199,8 @@ class SimulatedWorker(Worker):
     def enqueue(self, slot: int, count: int) -> None:
         """See Worker: takes the host's time to wake and to launch; with pageable memory, until all is over."""
         self._count_run()
+        if self._fixed:
+            count = self._plan.batch.max
         factor, stall_ns = next(self._chance)
         depth = self._host.passed(working=False)
         self._pass_host_time(depth, stall_ns, count)
@@ -259,11 +266,23 @@ class SimulatedWorker(Worker):
             raise BackendError("the simulated device fails here", got=f"request {run}", fix="remove option fail_at")
 
     def _pass_host_time(self, depth: float, stall_ns: int, count: int) -> None:
-        """The host's time before it launches: to wake from `depth`, to stall, to compute nodes that fell back to it."""
+        """The host's time before it launches: to wake from `depth`, to stall, to compute what runs on the CPU."""
         model = self._session.model
         late = round(depth * model.wake_us * NS_PER_US) + stall_ns + fallback_ns(model, self._session.network, count)
+        late += self._shapes_ns(count)
         if late:
             self._clock.spin_until(self._clock.now() + late)
+
+    def _shapes_ns(self, count: int) -> int:
+        """The host's time for sizes that the file leaves open: to compute shapes, and to set up a new batch size."""
+        network = self._session.network
+        ns = 0.0
+        if not self._fixed:
+            ns += network.shapes_us * NS_PER_US
+        if count not in self._sizes:
+            self._sizes.add(count)
+            ns += network.new_size_ms * NS_PER_MS
+        return round(ns)
 
     def _finish(self, job: Job) -> None:
         clock = self._clock

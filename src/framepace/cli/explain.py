@@ -27,6 +27,12 @@ Expect = Annotated[
         help="latency or rate that another tool reported, e.g. 5.1ms or 190fps; explain accounts for the difference",
     ),
 ]
+WhatIf = Annotated[
+    bool,
+    typer.Option(
+        "--what-if", help="also measure what a millisecond in each stage is worth, by making each slower in turn"
+    ),
+]
 From = Annotated[
     str | None,
     typer.Option(
@@ -58,6 +64,7 @@ def command(
     device: o.DeviceName = None,
     expect: Expect = None,
     from_: From = None,
+    what_if: WhatIf = False,
     time_limit: Limit = None,
     out: o.Out = None,
     overwrite: o.Overwrite = False,
@@ -77,7 +84,7 @@ def command(
     )  # fmt: skip
     with output_folder(out, "explain") as folder:
         explanation = explained(
-            case, folder, overwrite=overwrite, time_limit=time_limit, expect=expect, expect_from=from_
+            case, folder, overwrite=overwrite, time_limit=time_limit, expect=expect, expect_from=from_, what_if=what_if
         )
     errors: list[StoreError] = []
     show(explanation, folder, save(folder, explanation, errors), json)

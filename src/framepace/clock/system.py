@@ -45,6 +45,9 @@ class Clock(Protocol):
     def halted(self) -> int:
         """Time in ns for which the core of the calling thread had nothing to run and halted."""
 
+    def throttled(self) -> int:
+        """Time in ns for which a CPU quota stopped the threads; -1 where the clock knows of none."""
+
     def sleep_until(self, due: int) -> None:
         """Give up the core until `due` (ns); may return late, never early."""
 
@@ -104,6 +107,10 @@ class SystemClock:
     def halted(self) -> int:
         """All time that is not CPU time of the calling thread."""
         return time.perf_counter_ns() - time.thread_time_ns()
+
+    def throttled(self) -> int:
+        """Unknown here: the telemetry of the host reads it from the control group."""
+        return -1
 
     def sleep_until(self, due: int) -> None:
         """Sleep until `due`, again if the system woke the thread early."""

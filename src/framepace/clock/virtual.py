@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from framepace.clock.system import When
 
 NEVER = 1 << 62  # later than any time
+_QUOTA_PERIOD_NS = 100_000_000
 _STUCK = "on a virtual clock every thread waits for another one"
 
 
@@ -36,12 +37,16 @@ class VirtualClock:
     """Time in ns for one thread, or for several that join; see Clock.
 
     `oversleep` ns are added to every sleep, as a system's timer does. CPU time passes while spinning only.
+
+    With a `quota` all threads together may spin for so many cores' time in each period of 100 ms, as in a container: a
+    thread that spins beyond it stands still until the next period begins.
     """
 
     virtual = True
 
-    def __init__(self, start: int = 0, oversleep: int = 0) -> None:
+    def __init__(self, start: int = 0, oversleep: int = 0, quota: float | None = None) -> None:
         self._now = start
+        self._quota = None if quota is None else Quota(quota)
         self.oversleep = oversleep
         self._local = threading.local()
         self._threads: list[_Thread] = []  # all threads that ever used this clock
@@ -70,6 +75,12 @@ class VirtualClock:
         with self._lock:
             return sum(thread.cpu for thread in self._threads)
 
+    def throttled(self) -> int:
+        """Virtual time in ns for which a quota held threads up; -1 without a quota."""
+        if self._quota is None:
+            return -1
+        return self._quota.throttled
+
     def sleep_until(self, due: int) -> None:
         """Give up the core until `due` plus the oversleep."""
         if due > self._now:
@@ -77,8 +88,11 @@ class VirtualClock:
 
     def spin_until(self, due: int) -> None:
         """Keep the core busy until `due`."""
-        if due > self._now:
-            self._pass(lambda: due, spins=True)
+        if due <= self._now:
+            return
+        if self._quota is not None:
+            due = self._quota.end_of(self._now, due)
+        self._pass(lambda: due, spins=True)
 
     def pass_until(self, when: When, spins: bool) -> None:
         """See Clock. `when` is also called again whenever time has moved or another thread ran."""
@@ -235,6 +249,34 @@ class VirtualClock:
         for thread in self._crew[1:]:
             thread.turn.release()
         return self._crew[0]
+
+
+class Quota:
+    """The CPU time that a container may use: `cores` times each period of 100 ms."""
+
+    def __init__(self, cores: float) -> None:
+        self.throttled = 0
+        self._allowed = round(cores * _QUOTA_PERIOD_NS)
+        self._period = -1
+        self._used = 0
+
+    def end_of(self, now: int, due: int) -> int:
+        """When a thread that wants to spin from `now` to `due` has done so, with the time it is held up (ns)."""
+        remaining = due - now
+        while True:
+            period, passed = divmod(now, _QUOTA_PERIOD_NS)
+            if period != self._period:
+                self._period = period
+                self._used = 0
+            runs = min(remaining, self._allowed - self._used, _QUOTA_PERIOD_NS - passed)
+            self._used += max(0, runs)
+            now += max(0, runs)
+            remaining -= max(0, runs)
+            if remaining <= 0:
+                return now
+            if self._used >= self._allowed:
+                self.throttled += (period + 1) * _QUOTA_PERIOD_NS - now
+                now = (period + 1) * _QUOTA_PERIOD_NS
 
 
 class VirtualLock:

@@ -22,6 +22,7 @@ from framepace.engine.modelprocess import ModelProcesses
 from framepace.engine.packedrows import Sink
 from framepace.engine.pipeline import Pipeline
 from framepace.engine.processstate import interpreter
+from framepace.engine.slowing import bare, slowed_finish, slowed_step
 from framepace.engine.step import Finish, Run, Step, finish_hook, make_step
 from framepace.engine.strategies import IN_PROCESS, Strategy, check
 from framepace.engine.workerthreads import WorkerThreads
@@ -73,7 +74,7 @@ class Engine:
         self.startup: dict[str, int] = {}
         self.threads = WorkerThreads()
         self._keeps = keep and not clock.virtual
-        self._finish = outputs or finish_hook(plan.engine.finish)
+        self._finish = slowed_finish(outputs or finish_hook(plan.engine.finish), plan.engine.slow, clock)
         self._processes: ModelProcesses | None = None
         self._open = ExitStack()
         check(plan.engine)
@@ -187,14 +188,15 @@ class Engine:
             for index in indices:
                 session = self.sessions[index]
                 worker = self.threads.worker(session, number)
-                steps.append(make_step(index, self.plan.models[index], session, worker, run, number))
+                step = make_step(index, self.plan.models[index], session, worker, run, number)
+                steps.append(slowed_step(step, self.plan.engine.slow, self.clock))
                 on_error.callback(worker.close)
             on_error.pop_all()
         return steps
 
     def _free(self, session: Session, number: int, worker: Worker) -> None:
         if strategy_of(self.plan.engine).keeps_workers:
-            self.threads.park(session, number, worker)
+            self.threads.park(session, number, bare(worker))
         else:
             worker.close()
 

@@ -19,7 +19,10 @@ from framepace.facts.settings import Case, apply
 def conclude(case: Case, draft: Draft, seconds: float) -> Explanation:
     """The explanation made from the draft; `seconds` is the time it took."""
     evidence = gather_evidence(case, draft)
-    findings = sorted([*observed(evidence), *model_exceeds(evidence, draft.findings), *draft.findings], key=rank)
+    findings = sorted(
+        [*observed(evidence, draft.findings), *model_exceeds(evidence, draft.findings, draft.bounds), *draft.findings],
+        key=rank,
+    )
     confirmed = [finding for finding in findings if finding.verdict == "confirmed"]
     traces = evidence.traces
     accounted = account(traces["model"], traces["pipeline"], traces["stream"])
@@ -43,6 +46,7 @@ def conclude(case: Case, draft: Draft, seconds: float) -> Explanation:
         bounds=draft.bounds,
         late=evidence.late,
         receipts=_receipts(evidence),
+        what_if=draft.what_if,
     )
 
 

@@ -10,6 +10,7 @@ from framepace.explaining.metrics import Metric
 from framepace.explaining.trial import Blocks
 from framepace.facts.bounds import Bound
 from framepace.facts.finding import Expectation, Finding
+from framepace.facts.sensitivity import Sensitivity
 from framepace.facts.trace import Trace
 
 
@@ -36,6 +37,7 @@ class Draft:
     least_s: float = 0.0
     expectation: Expectation | None = None
     bounds: tuple[Bound, ...] = ()
+    what_if: tuple[Sensitivity, ...] = ()
 
     def add(self, finding: Finding, metric: Metric) -> None:
         """Add the finding of a trial that was judged on `metric`."""

@@ -121,6 +121,16 @@ class Evidence:
             return trace
         return trace.where(np.arange(len(trace)) >= len(trace) // 2)
 
+    def rate(self, counter: str) -> float:
+        """How fast a counter of the telemetry grew in the scope 'stream', per second; 0 where it was not measured."""
+        return self.summaries["stream"].telemetry.get(f"{counter}_s", 0.0)
+
+    @property
+    def device_idle(self) -> float:
+        """The share of an inference, back to back, in which the device had nothing to do; 0 without its times."""
+        parts = self.summaries["gapless"].frames.parts
+        return parts.get("host", 0.0) / max(sum(parts.values()), 1.0)
+
     def process_cpu(self, scope: str) -> float | None:
         """CPU time of the whole process per frame, ns."""
         return self.summaries[scope].process_cpu

@@ -26,6 +26,8 @@ class Probe:
     """The trial of a cause: `base` against `base` with `change`, judged on `metric`; `also` is reported beside it.
 
     A block holds `fewest` requests where the time allows, and a third of that at least; it lasts `least_s` or longer.
+    What makes `keeps` 5 % larger is no remedy, whatever else it brings. Where it `is_fresh`, each block runs in a
+    process of its own, so that nothing is left over from the one before.
     """
 
     base: Case
@@ -34,6 +36,8 @@ class Probe:
     also: tuple[Metric, ...] = field(default=())
     fewest: int = 36
     least_s: float = 0.0
+    keeps: Metric | None = None
+    is_fresh: bool = False
 
 
 class Hypothesis(Protocol):
@@ -46,8 +50,11 @@ class Hypothesis(Protocol):
     def suspect(self, evidence: Evidence) -> Suspicion | None:
         """Why the cause may be at work, or None."""
 
-    def probe(self, evidence: Evidence) -> Probe | str:
-        """The trial that switches it off; a str says why this case or backend cannot be tried."""
+    def probe(self, evidence: Evidence) -> Probe | tuple[Probe, ...] | str:
+        """The trial that switches it off, or several that are tried in turn until one is confirmed.
+
+        A str says why this case or backend cannot be tried.
+        """
 
     def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
-        """What to do once the cause is confirmed; `blocks` are those of the trial, from which its cost is taken."""
+        """What to do once the cause is confirmed; `blocks` are those of the trial: what it changed and cost."""

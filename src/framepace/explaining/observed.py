@@ -7,23 +7,26 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from framepace.explaining.causes.cpu_nodes import ADVICE
 from framepace.explaining.evidence import Evidence
+from framepace.facts.bounds import Bound
 from framepace.facts.finding import Bottleneck, Finding, Remedy
+from framepace.facts.settings import text as settings_text
 from framepace.facts.trace import Mark, Outcome
 from framepace.units import format_ms
 
-_DEVICE_WAITS = 0.2  # of an inference
-_INFERENCES = ("inference", "mean inference")
+_INFERENCES = ("inference", "mean inference", "kernels on the device")
+_NOT_THE_SAME = {"model", "size", "scope"}
+_BOUNDS = ("FP008", "FP007", "FP005", "FP023", "FP016", "FP006")
 
 _NAN_ADVICE = "check the input's range (scale, mean, std) and the precision of the model"
 _FAILED_ADVICE = "the notes below say why"
-_CPU_NODES_ADVICE = (
-    "export with another opset, replace these operators, or use another backend; option.cpu_nodes=forbid refuses"
-)
 
 
-def observed(evidence: Evidence) -> list[Finding]:
-    """Outputs that are not finite, and requests that failed, in the scope 'stream'; nodes that run on the CPU."""
+def observed(evidence: Evidence, tried: Sequence[Finding]) -> list[Finding]:
+    """Outputs that are not finite, and requests that failed, in the scope 'stream'; nodes that run on the CPU, unless
+    they were `tried`.
+    """
     rows = evidence.traces["stream"].requests
     not_finite = rows["marks"] & Mark.NAN > 0
     failed = rows["outcome"] == Outcome.FAILED
@@ -31,10 +34,14 @@ def observed(evidence: Evidence) -> list[Finding]:
         _finding("FP100", "outputs are NaN or infinite", "wrong output", not_finite, _NAN_ADVICE),
         _finding("FP101", "requests failed", "failing", failed, _FAILED_ADVICE),
     )
-    placed = evidence.traces["stream"].meta.placement
-    idle = _idle_share(evidence)
+    placed = {} if _was_tried("FP016", tried) else evidence.traces["stream"].meta.placement
+    idle = evidence.device_idle
     fallen_back = [_fallen_back(model, places, idle) for model, places in placed.items() if places.get("cpu")]
     return [finding for finding in candidates if finding is not None] + fallen_back
+
+
+def _was_tried(code: str, tried: Sequence[Finding]) -> bool:
+    return any(finding.code == code for finding in tried)
 
 
 def _finding(code: str, title: str, bottleneck: Bottleneck, affected: NDArray[np.bool_], advice: str) -> Finding | None:
@@ -54,64 +61,78 @@ def _finding(code: str, title: str, bottleneck: Bottleneck, affected: NDArray[np
     )
 
 
-def _idle_share(evidence: Evidence) -> float:
-    """The share of the inference, back to back, in which the device had nothing to do; 0 where it reports no times."""
-    parts = evidence.summaries["gapless"].frames.parts
-    return parts.get("host", 0.0) / max(sum(parts.values()), 1.0)
-
-
 def _fallen_back(model: str, places: dict[str, int], idle: float) -> Finding:
-    """Nodes that the library placed on the CPU by itself.
-
-    An observation, unless the device waits for a good part of each inference: then they are what it waits for.
-    """
+    """Nodes that the library placed on the CPU by itself: an observation, as long as no trial proves their cost."""
     on_cpu = places["cpu"]
     total = sum(places.values())
-    waits = idle >= _DEVICE_WAITS
     nodes = f"{on_cpu:,} of {total:,} nodes of {model} run on the CPU"
     return Finding(
         code="FP016",
         title="part of the model runs on the CPU",
         bottleneck="host",
-        verdict="confirmed" if waits else "undecided",
-        severity="high" if waits else "info",
+        verdict="undecided",
+        severity="info",
         summary=f"{nodes}; the device is idle for {idle:.0%} of an inference",
         evidence={"nodes_on_cpu": on_cpu, "nodes": total, "device_idle_share": idle},
-        remedy=Remedy(text=_CPU_NODES_ADVICE),
+        remedy=Remedy(text=ADVICE),
     )
 
 
-def model_exceeds(evidence: Evidence, tried: Sequence[Finding]) -> Iterator[Finding]:
+def model_exceeds(evidence: Evidence, tried: Sequence[Finding], bounds: Sequence[Bound]) -> Iterator[Finding]:
     """The model alone, back to back, takes longer than the budget: nothing around it can make up for that."""
     alone = evidence.infer("gapless")
     budget = evidence.budget
     if budget is None or alone <= budget:
         return
-    best = min([alone, *_inferences_after(tried)])
+    best, change = min([(alone, ""), *_inferences_after(tried)])
+    floor = sum(bound.floor for bound in bounds) if len(bounds) == len(evidence.models) else 0.0
     yield Finding(
         code="FP102",
         title="the model alone takes longer than the budget",
-        bottleneck="model",
+        bottleneck=_class_of_bound(tried),
         verdict="confirmed",
         severity="info",
-        summary=f"{format_ms(best)} at best of all that was tried on this machine, {format_ms(budget)} allowed",
-        evidence={"infer_gapless_ns": alone, "best_ns": best, "budget_ns": budget},
+        summary=_exceeded(best, change, floor, budget),
+        evidence={"infer_gapless_ns": alone, "best_ns": best, "budget_ns": budget, "floor_ns": floor},
         share=alone / budget,
-        remedy=Remedy(text=_exceeded_advice(best, budget)),
+        remedy=Remedy(text=_exceeded_advice(best, floor, budget)),
     )
 
 
-def _inferences_after(tried: Sequence[Finding]) -> list[float]:
-    """What the inference took with each setting that was confirmed to shorten it, ns."""
+def _inferences_after(tried: Sequence[Finding]) -> list[tuple[float, str]]:
+    """What the inference took with each setting that was confirmed to shorten it (ns), and that setting.
+
+    Half the work proves what kind of bound there is; it is not the same model.
+    """
     records = [finding.intervention for finding in tried if finding.verdict == "confirmed"]
     kept = [record for record in records if record is not None and record.metric in _INFERENCES]
-    return [record.after.value for record in kept if not {"size", "scope"} & set(record.changed)]
+    return [
+        (record.after.value, settings_text(record.changed))
+        for record in kept
+        if not _NOT_THE_SAME & {name.rpartition(".")[2] for name in record.changed}
+    ]
 
 
-def _exceeded_advice(best: float, budget: float) -> str:
+def _class_of_bound(tried: Sequence[Finding]) -> Bottleneck:
+    """What the trials proved to fill the inference; 'model' where none did."""
+    proven = (finding for finding in tried if finding.verdict == "confirmed" and finding.code in _BOUNDS)
+    return next((finding.bottleneck for finding in proven if finding.bottleneck is not None), "model")
+
+
+def _exceeded(best: float, change: str, floor: float, budget: float) -> str:
+    """The best that was seen and the floor against the budget, in one sentence."""
+    text = f"{format_ms(best)} at best of all that was tried on this machine"
+    if change:
+        text += f" ({change})"
+    if floor:
+        text += f", {format_ms(floor)} if it reached every peak"
+    return f"{text}; {format_ms(budget)} allowed"
+
+
+def _exceeded_advice(best: float, floor: float, budget: float) -> str:
     if best <= budget:
-        return "the settings above bring it below the budget; what is left for the rest of the frame is little"
-    return (
-        "no setting that was tried can meet it: a smaller model or input, a lower precision, a faster device, or fewer "
-        "frames per second"
-    )
+        return "the setting named brings it below the budget; what is left for the rest of the frame is little"
+    advice = "a smaller model or input, a lower precision, a faster device, or fewer frames per second"
+    if floor > budget:
+        return f"no setting can meet it, for the floor itself is above the budget: {advice}"
+    return f"no setting that was tried can meet it: {advice}"

@@ -16,6 +16,7 @@ from framepace.explaining.hypothesis import Hypothesis
 from framepace.explaining.scopes import SCOPES, gather_evidence, measure_scopes
 from framepace.explaining.suspects import try_causes
 from framepace.explaining.verification import verify
+from framepace.explaining.whatif import profile
 from framepace.facts.finding import Explanation
 from framepace.facts.plan import Plan
 from framepace.facts.settings import Case
@@ -39,6 +40,7 @@ def explain(
     clock: Clock | None = None,
     causes: tuple[Hypothesis, ...] = CAUSES,
     tool_number: ToolNumber | None = None,
+    what_if: bool = False,
 ) -> Explanation:
     """Why `case` has the latency it has: the account of its scopes, and the causes that interventions confirmed.
 
@@ -50,6 +52,7 @@ def explain(
         overwrite: first remove the results of a different case from `folder`.
         tell: called with the current step and the share of the time used.
         tool_number: another tool's number, to account for as well.
+        what_if: measure what a millisecond in each stage is worth, for half of the time after the scopes.
 
     Raises:
         FramepaceError: the case cannot be measured at all.
@@ -66,7 +69,7 @@ def explain(
         lab_clock = clock or clock_for(case.plan)
         lab = stack.enter_context(Lab(limit_s, folder, tell, lab_clock, wall_limit_s=wall_limit(limit_s, clock)))
         try:
-            _fill(draft, lab, case, causes, tool_number)
+            _fill(draft, lab, case, causes, tool_number, what_if)
         except KeyboardInterrupt:
             if SCOPES - draft.traces.keys():
                 raise
@@ -76,13 +79,22 @@ def explain(
         return conclude(case, draft, lab.spent)
 
 
-def _fill(draft: Draft, lab: Lab, case: Case, causes: tuple[Hypothesis, ...], tool_number: ToolNumber | None) -> None:
+def _fill(
+    draft: Draft,
+    lab: Lab,
+    case: Case,
+    causes: tuple[Hypothesis, ...],
+    tool_number: ToolNumber | None,
+    what_if: bool,
+) -> None:
     """Measure and try everything, into `draft`."""
     measure_scopes(lab, case, draft)
     draft.bounds = bounds(lab, draft.traces["gapless"], draft.notes)
     evidence = gather_evidence(case, draft)
     if tool_number is not None:
         draft.expectation = compare(lab, evidence, tool_number)
+    if what_if:
+        profile(lab, evidence, draft)
     try_causes(lab, evidence, causes, draft)
     verify(lab, evidence, draft)
 

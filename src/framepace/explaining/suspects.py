@@ -17,6 +17,7 @@ from framepace.explaining.metrics import Metric
 from framepace.explaining.trial import (
     BLOCK_COST_S,
     FEWEST_PAIRS,
+    FRESH_COST_S,
     MATERIAL,
     PAIRS,
     SHORTEST_BLOCK_S,
@@ -28,25 +29,30 @@ from framepace.explaining.trial import (
 )
 from framepace.explaining.verdict import severity, share_of_budget
 from framepace.explaining.verification import SHORTEST_S as VERIFICATION_S
-from framepace.facts.finding import Finding, Gain, Remedy
+from framepace.facts.finding import Finding, Gain, Remedy, Verdict
 from framepace.facts.settings import text as settings_text
 from framepace.facts.workload import load_fps
-from framepace.lab.lab import Lab
+from framepace.lab.lab import FRESH_PROCESS, HERE, Lab, Where
 
 _SPARE_S = 10.0  # that must be left beside a repeated trial
 
 
 @dataclass(frozen=True)
 class _Suspect:
-    """A cause with the reason to suspect it and its trial. Suspects with the same `key` share one trial."""
+    """A cause with the reason to suspect it and its trials, the first of which decides whether it is worth one."""
 
     cause: Hypothesis
     suspicion: Suspicion
-    probe: Probe
+    probes: tuple[Probe, ...]
 
     @property
-    def key(self) -> bytes:
-        return msgspec.json.encode((self.probe.base, self.probe.change))
+    def keys(self) -> tuple[bytes, ...]:
+        return tuple(map(_key, self.probes))
+
+
+def _key(probe: Probe) -> bytes:
+    """Probes with the same key share one trial."""
+    return msgspec.json.encode((probe.base, probe.change, probe.is_fresh))
 
 
 def try_causes(lab: Lab, evidence: Evidence, causes: tuple[Hypothesis, ...], draft: Draft) -> None:
@@ -59,17 +65,15 @@ def try_causes(lab: Lab, evidence: Evidence, causes: tuple[Hypothesis, ...], dra
     while suspects:
         suspect = _pop_next(suspects, draft)
         reason = _not_worth_a_trial(evidence, suspect, draft)
-        if reason is None and suspect.key not in draft.trials:
-            reason = _try(lab, suspect, len(suspects) + 1, draft)
         if reason is None:
-            draft.add(_finding(evidence, suspect, draft.trials[suspect.key]), suspect.probe.metric)
-        else:
+            reason = _try_each(lab, evidence, suspect, len(suspects), draft)
+        if reason is not None:
             draft.not_tested[suspect.cause.code] = f"{suspect.cause.title}: {reason}"
 
 
 def _pop_next(suspects: list[_Suspect], draft: Draft) -> _Suspect:
     """Take out one whose trial has been run, otherwise the one that may be worth the most."""
-    suspect = max(suspects, key=lambda s: (s.key in draft.trials, s.suspicion.share))
+    suspect = max(suspects, key=lambda s: (s.keys[0] in draft.trials, s.suspicion.share))
     suspects.remove(suspect)
     return suspect
 
@@ -83,14 +87,14 @@ def _suspects(evidence: Evidence, causes: tuple[Hypothesis, ...], draft: Draft) 
         if isinstance(probe, str):
             draft.not_tested[cause.code] = f"{cause.title}: {probe}"
         else:
-            yield _Suspect(cause, suspicion, probe)
+            yield _Suspect(cause, suspicion, (probe,) if isinstance(probe, Probe) else probe)
 
 
 def _not_worth_a_trial(evidence: Evidence, suspect: _Suspect, draft: Draft) -> str | None:
     """Why a trial could not bring anything, or None."""
     if suspect.suspicion.share < MATERIAL:
         return f"its effect can hardly reach {MATERIAL:.0%}"
-    if _unexplained(evidence, suspect.probe.metric, draft) < MATERIAL:
+    if _unexplained(evidence, suspect.probes[0].metric, draft) < MATERIAL:
         return f"the confirmed causes explain all but {MATERIAL:.0%}"
     return None
 
@@ -104,16 +108,40 @@ def _unexplained(evidence: Evidence, metric: Metric, draft: Draft) -> float:
     return 1 - worth / evidence.latency
 
 
-def _try(lab: Lab, suspect: _Suspect, suspects: int, draft: Draft) -> str | None:
-    """Run the trial of a cause into `draft.trials`, or say why it was not run; so many `suspects` share the time."""
-    probe = suspect.probe
+def _try_each(lab: Lab, evidence: Evidence, suspect: _Suspect, others: int, draft: Draft) -> str | None:
+    """Try the changes of a suspect in turn until one is confirmed, or say why none was tried.
+
+    The finding is that of the change that was confirmed, else of the first that was tried. The time is shared with so
+    many `others`.
+    """
+    reasons = []
+    verdicts: list[tuple[Finding, Probe]] = []
+    for place, probe in enumerate(suspect.probes):
+        reason = _try(lab, suspect.cause, probe, others + len(suspect.probes) - place, draft)
+        if reason is not None:
+            reasons.append(reason)
+            continue
+        verdicts.append((_finding(evidence, suspect, probe, draft.trials[_key(probe)]), probe))
+        if verdicts[-1][0].verdict == "confirmed":
+            break
+    if not verdicts:
+        return reasons[0]
+    finding, probe = min(verdicts, key=lambda pair: pair[0].verdict != "confirmed")
+    draft.add(finding, probe.metric)
+    return None
+
+
+def _try(lab: Lab, cause: Hypothesis, probe: Probe, suspects: int, draft: Draft) -> str | None:
+    """Run one trial of a cause into `draft.trials`, or say why it was not run; so many `suspects` share the time."""
+    if _key(probe) in draft.trials:
+        return None
     kept = VERIFICATION_S if settings_to_apply(draft.findings) else 0.0
     length = _affordable(probe, lab.left - kept, suspects)
     if length is None:
         return "no time left (--time-limit)"
-    text = f"{suspect.cause.code} {suspect.cause.title}? trying {settings_text(probe.change)}"
+    text = f"{cause.code} {cause.title}? trying {settings_text(probe.change)}"
     try:
-        draft.trials[suspect.key] = _blocks(lab, probe, length, text)
+        draft.trials[_key(probe)] = _blocks(lab, probe, length, text)
     except FramepaceError as error:
         return str(error).splitlines()[0]
     draft.least_s = max(draft.least_s, probe.least_s)
@@ -124,11 +152,11 @@ def _blocks(lab: Lab, probe: Probe, length: Length, text: str) -> Blocks:
     """The blocks of a trial; twice as many where they show nothing clear and there is plenty of time."""
     is_clear = partial(Blocks.is_clear, metric=probe.metric)
     blocks = run_trial(lab, probe.base, probe.change, length, text, is_clear)
-    if is_clear(blocks) or lab.left <= 4 * PAIRS * (length.seconds + BLOCK_COST_S) + _SPARE_S:
+    if is_clear(blocks) or lab.left <= 4 * PAIRS * (length.seconds + _cost_s(probe)) + _SPARE_S:
         return blocks
-    again = Length(length.seconds, PAIRS)
+    again = Length(length.seconds, PAIRS, length.where)
     extra = run_trial(lab, probe.base, probe.change, again, f"{text}, again")
-    return Blocks(blocks.before + extra.before, blocks.after + extra.after)
+    return Blocks(blocks.before + extra.before, blocks.after + extra.after, blocks.change)
 
 
 def _affordable(probe: Probe, usable_s: float, suspects: int) -> Length | None:
@@ -139,21 +167,37 @@ def _affordable(probe: Probe, usable_s: float, suspects: int) -> Length | None:
     fps = load_fps(probe.base.workload.load)
     wanted = max(probe.fewest / fps if fps else 1.0, probe.least_s)
     least = max(SHORTEST_BLOCK_S, wanted / 3, probe.least_s)
-    fair = usable_s / suspects / (2 * PAIRS) - BLOCK_COST_S
+    fair = usable_s / suspects / (2 * PAIRS) - _cost_s(probe)
     seconds = min(wanted, max(fair, least))
-    pairs = min(PAIRS, int(usable_s / 2 / (seconds + BLOCK_COST_S)))
-    return Length(seconds, pairs) if pairs >= FEWEST_PAIRS else None
+    pairs = min(PAIRS, int(usable_s / 2 / (seconds + _cost_s(probe))))
+    return Length(seconds, pairs, _where(probe)) if pairs >= FEWEST_PAIRS else None
 
 
-def _finding(evidence: Evidence, suspect: _Suspect, blocks: Blocks) -> Finding:
+def _cost_s(probe: Probe) -> float:
+    """Seconds of a block beside its measurement."""
+    return FRESH_COST_S if probe.is_fresh else BLOCK_COST_S
+
+
+def _where(probe: Probe) -> Where:
+    return FRESH_PROCESS if probe.is_fresh else HERE
+
+
+def _verdict(blocks: Blocks, probe: Probe) -> Verdict:
+    """That of the trial; refuted where what the probe is to keep grew by 5 %."""
+    verdict = judge(blocks.ratio(probe.metric))
+    if verdict == "confirmed" and probe.keeps is not None and blocks.ratio(probe.keeps).value > 1 + MATERIAL:
+        return "refuted"
+    return verdict
+
+
+def _finding(evidence: Evidence, suspect: _Suspect, probe: Probe, blocks: Blocks) -> Finding:
     """The verdict of its trial on a cause."""
     cause = suspect.cause
-    probe = suspect.probe
     finding = Finding(
         code=cause.code,
         title=cause.title,
         bottleneck=cause.bottleneck,
-        verdict=judge(blocks.ratio(probe.metric)),
+        verdict=_verdict(blocks, probe),
         severity="info",
         summary=suspect.suspicion.sentence,
         evidence={**suspect.suspicion.numbers, **_beside(blocks, probe.also)},

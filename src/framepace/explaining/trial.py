@@ -15,13 +15,14 @@ from framepace.facts.settings import Case, apply
 from framepace.facts.summary import Estimate
 from framepace.facts.trace import Trace
 from framepace.facts.workload import Warmup
-from framepace.lab.lab import Lab
+from framepace.lab.lab import HERE, Lab, Where
 
 MATERIAL = 0.05  # an effect under 5 % of the metric is not reported as a cause
 PAIRS = 4  # with four pairs the t-interval is 3.2 standard errors; with two 12.7, enough for what is plain
 FEWEST_PAIRS = 2
 SHORTEST_BLOCK_S = 0.6
 BLOCK_COST_S = 0.5  # warm-up and start of a block
+FRESH_COST_S = 3.0  # the same in a process of its own
 _BLOCK_WARMUP = Warmup(window=3, tolerance=0.15, seconds_max=0.6)  # the models ran just before
 
 
@@ -31,6 +32,8 @@ class Blocks:
 
     before: list[Trace] = field(default_factory=list)
     after: list[Trace] = field(default_factory=list)
+    change: dict[str, Any] = field(default_factory=dict)
+    """What the blocks `after` were measured with."""
 
     def ratio(self, metric: Metric) -> Estimate:
         """After/before of the metric, over interleaved pairs."""
@@ -52,10 +55,11 @@ class Blocks:
 
 @dataclass(frozen=True)
 class Length:
-    """How long a trial is: seconds per block, and pairs of blocks."""
+    """How long a trial is: seconds per block, and pairs of blocks; and where its blocks run."""
 
     seconds: float
     pairs: int
+    where: Where = HERE
 
 
 def run_trial(
@@ -70,7 +74,7 @@ def run_trial(
 
     `text` is reported before each block. From two pairs on the trial ends when the blocks are `enough`.
     """
-    blocks = Blocks()
+    blocks = Blocks(change=change)
     changed = apply(base, change)
     count = 2 * length.pairs
     for number in range(count):
@@ -80,8 +84,13 @@ def run_trial(
         lab.say(f"{text} ({number + 1}/{count})")
         with_change = (pair + second) % 2 == 1
         case, side = (changed, blocks.after) if with_change else (base, blocks.before)
-        side.append(lab.run(case, length.seconds, warmup=_BLOCK_WARMUP))
+        side.append(block(lab, case, length.seconds, length.where))
     return blocks
+
+
+def block(lab: Lab, case: Case, seconds: float, where: Where = HERE) -> Trace:
+    """One block of a trial."""
+    return lab.run(case, seconds, where=where, warmup=_BLOCK_WARMUP)
 
 
 def judge(ratio: Estimate, material: float = MATERIAL) -> Verdict:

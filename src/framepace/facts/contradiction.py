@@ -43,6 +43,8 @@ def contradiction(plan: Plan) -> str:
             f"with several workers strategy {strategy} sends the frames of one source to several processes, where its "
             "state cannot follow: set strategy=workers, or workers=1"
         )
+    if plan.engine.slow is not None and plan.engine.strategy in _PROCESSES:
+        return f"slow={plan.engine.slow} works in this process only: set strategy=workers"
     for model in plan.models:
         size = model.one_size
         if size is not None and not possible_size(size):

@@ -8,6 +8,7 @@ from framepace.facts.base import Fact
 from framepace.facts.bounds import Bound
 from framepace.facts.late import LateFrames, Receipt
 from framepace.facts.plan import Plan
+from framepace.facts.sensitivity import Sensitivity
 from framepace.facts.summary import Estimate, Summary
 
 Verdict = Literal["confirmed", "refuted", "undecided"]
@@ -145,7 +146,8 @@ class Explanation(Fact, frozen=True, kw_only=True):
     """The answer of `explain`. `bottleneck` is the class of the worst cause; `verdict` the sentence people read first.
 
     Without a cause `bottleneck` is 'healthy', and 'unexplained' where the budget is missed. `late` is the account of
-    the late frames of the stream, `receipts` what each of them was late for.
+    the late frames of the stream, `receipts` what each of them was late for. `what_if` says what a millisecond in each
+    stage is worth, where that was asked for.
 
     `shares` is what each class of confirmed causes takes of the frame budget (of the latency where there is none),
     worst first; the share of 'CPU time' is that of what all cores offer in one budget.
@@ -168,6 +170,7 @@ class Explanation(Fact, frozen=True, kw_only=True):
     bounds: tuple[Bound, ...] = ()
     late: LateFrames | None = None
     receipts: tuple[Receipt, ...] = ()
+    what_if: tuple[Sensitivity, ...] = ()
 
     @property
     def confirmed(self) -> tuple[Finding, ...]:

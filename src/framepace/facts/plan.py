@@ -23,6 +23,7 @@ from framepace.facts.bounded import (
     Size,
 )
 from framepace.facts.inputs import Inputs
+from framepace.facts.slowing import Slow
 
 PLAN_FORMAT = "framepace.plan/2"
 
@@ -228,7 +229,8 @@ class EnginePlan(Fact, frozen=True, kw_only=True):
     `wait` says how a worker passes the time to the next due frame: 'sleep', 'hybrid' (sleep, then spin the last
     `spin_us`) or 'spin' (the whole gap). `keeper` pins the worker to a core beside a spinning process of SCHED_IDLE
     priority. `nice` is the priority of the whole process (-20 first, 19 last; None: as it was started).
-    `heartbeat_ms` runs the model on its last input that often while waiting. `finish` names a hook
+    `heartbeat_ms` runs the model on its last input that often while waiting. `slow` makes one stage of every frame
+    longer by a known time ('prepare:1.5', in ms). `finish` names a hook
     'module:function' that receives each frame's outputs.
     """
 
@@ -311,6 +313,13 @@ class EnginePlan(Fact, frozen=True, kw_only=True):
         Setting(
             help="priority of the process: -20 first, 19 last",
             why="runs before (or after) other processes on the machine; below 0 needs a privilege",
+        ),
+    ] = None
+    slow: Annotated[
+        Slow | None,
+        Setting(
+            help="STAGE:MILLISECONDS added to each frame: decode, prepare, infer or finish",
+            why="for measuring only: shows what a millisecond in that stage is worth",
         ),
     ] = None
     finish: Annotated[

@@ -87,6 +87,9 @@ TELEMETRY_COLUMNS: Mapping[str, str] = {
     "memory_bytes": "resident memory of this process and its workers; what they share counts in each",
     "run_delay": "time runnable threads of this process and its workers waited for a core, ns since start",
     "threads": "threads of this process and its workers",
+    "throttled": "time for which the CPU quota of the control group stopped it, ns since some start",
+    "memory_stalled": "time in which tasks of the machine waited for memory, ns since boot",
+    "io_stalled": "time in which tasks of the machine waited for disks, ns since boot",
 }
 
 

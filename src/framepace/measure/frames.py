@@ -13,12 +13,14 @@ from framepace.deadline import together
 from framepace.engine.packedrows import Sink, drop_rows
 from framepace.errors import SourceError, UsageError
 from framepace.facts.plan import Plan
+from framepace.facts.slowing import delay_in
 from framepace.facts.workload import FileTimes, Replay, Workload
 from framepace.feeds.arrivals import Arrivals
 from framepace.feeds.build import batch_rule, build_feed
 from framepace.feeds.feed import Feed, PictureSource
 from framepace.feeds.pacer import Pacer
 from framepace.feeds.runstate import RunState
+from framepace.feeds.slowsource import SlowSource
 from framepace.measure.load import Repeated, arrivals
 from framepace.models.spec import pictures_before
 from framepace.store import load_trace
@@ -77,6 +79,9 @@ class Frames:
             share: (i, n): only every n-th frame of an open load, from the i-th, for one of n processes.
         """
         sources = self._readers(workload)
+        decode_ns = delay_in(plan.engine.slow, "decode")
+        if decode_ns and workload.scope == "stream":
+            sources = [SlowSource(source, clock, decode_ns) for source in sources]
         steps = pictures_before(plan)
         if steps and workload.scope != "model":
             sources = [Remembering(source, steps) for source in sources]

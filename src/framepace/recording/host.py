@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from framepace.clock.usage import GC_CLOCK
+from framepace.recording.machine import cpu_groups
 from framepace.units import NS_PER_S
 
 _SLOW_EVERY = 10
@@ -50,6 +51,7 @@ class LinuxHost:
         self._workers = _Workers(workers)
         self._delay = _RunDelay(self._proc)
         self._frequency = _Frequency(root)
+        self._stalls = _Stalls(root)
         self._tick_ns = NS_PER_S // os.sysconf("SC_CLK_TCK")
         self._page_bytes = os.sysconf("SC_PAGE_SIZE")
         self._slow: dict[str, int] = {}
@@ -67,12 +69,12 @@ class LinuxHost:
 
     def close(self) -> None:
         """See Sampler."""
-        for part in (self._stat, self._frequency):
+        for part in (self._stat, self._frequency, self._stalls):
             part.close()
 
     def _read_slow(self) -> dict[str, int]:
         processes = ["self", *map(str, self._workers.find())]
-        row = self._delay.read(processes) | self._frequency.read()
+        row = self._delay.read(processes) | self._frequency.read() | self._stalls.read()
         pages = [int(line.split()[1]) for p in processes if (line := _once(f"{self._proc}/{p}/statm"))]
         if pages:
             row["memory_bytes"] = sum(pages) * self._page_bytes
@@ -160,7 +162,7 @@ class _Line:
             self._file = None
 
     def read(self) -> bytes:
-        """The first bytes, or none where there is no such file."""
+        """The first bytes, or none where there is no such file or it cannot be read any more."""
         if self._file is None:
             return b""
         try:
@@ -227,6 +229,40 @@ class _RunDelay:
         # No line: it has ended, or the kernel keeps no such statistics.
         with suppress(IndexError, ValueError):
             self._waited[task] = int(_once(f"{task}/schedstat").split()[1])
+
+
+class _Stalls:
+    """What stopped tasks in ns: the CPU quota of this process's group (cpu.stat), and waiting for memory and disks."""
+
+    def __init__(self, root: Path) -> None:
+        groups = [_Line(group / "cpu.stat") for group in cpu_groups(root)]
+        self._quotas = [line for line in groups if b"throttled" in line.read()]
+        self._pressures = {name: _Line(root / f"proc/pressure/{name}") for name in ("memory", "io")}
+
+    def read(self) -> dict[str, int]:
+        row = {f"{name}_stalled": ns for name, line in self._pressures.items() if (ns := _pressure(line.read())) >= 0}
+        throttled = [ns for line in self._quotas if (ns := throttled_ns(line.read())) >= 0]
+        if throttled:  # a group above may have the tighter quota
+            row["throttled"] = max(throttled)
+        return row
+
+    def close(self) -> None:
+        for line in (*self._quotas, *self._pressures.values()):
+            line.close()
+
+
+def throttled_ns(stat: bytes) -> int:
+    """The time for which a quota stopped a group, from its cpu.stat of version 2 (us) or 1 (ns); -1 without."""
+    numbers = dict(line.split()[:2] for line in stat.splitlines() if len(line.split()) >= 2)
+    if b"throttled_usec" in numbers:
+        return 1000 * int(numbers[b"throttled_usec"])
+    return int(numbers.get(b"throttled_time", -1))
+
+
+def _pressure(text: bytes) -> int:
+    """Time in ns in which some task waited, from the first line of a file of /proc/pressure: 'some ... total=US'."""
+    total = text.split(b"\n", 1)[0].rpartition(b"total=")[2]
+    return 1000 * int(total) if total.isdigit() else -1
 
 
 class _Frequency:

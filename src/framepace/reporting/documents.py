@@ -31,6 +31,7 @@ from framepace.facts.layers import EngineLayer, EngineView, Exploration
 from framepace.facts.log import Beside, LogExplanation
 from framepace.facts.model import Layer
 from framepace.facts.plan import Plan
+from framepace.facts.sensitivity import Sensitivity
 from framepace.facts.summary import (
     Comparison,
     Cost,
@@ -116,6 +117,7 @@ _KEYS: Mapping[type, Mapping[str, str]] = {
     LateFrames: {"more": "more_ns"},
     Growth: {"late": "late_ns", "other": "other_ns"},
     Receipt: {"late": "latency_ns", "more": "more_ns"},
+    Sensitivity: {"added": "added_ns", "mean": "mean_ns_per_ns", "p99": "p99_ns_per_ns", "late": "late_share_per_ms"},
     Ceilings: {"peaks": "peaks_flops_s", "bandwidth": "bandwidth_bytes_s", "launch": "launch_ns"},
 }
 
@@ -138,6 +140,7 @@ def explain_document(explanation: Explanation, trace: str | None = None, **paths
         "expectation": plain(explanation.expectation),
         "late": plain(explanation.late),
         "receipts": plain(explanation.receipts),
+        "what_if": plain(explanation.what_if),
         "bounds": [{**plain(bound), **_distance(bound)} for bound in explanation.bounds],
         "findings": [_finding(finding) for finding in explanation.findings],
         "not_tested": plain(explanation.not_tested),

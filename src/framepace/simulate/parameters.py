@@ -130,6 +130,12 @@ class NetworkModel(Fact, frozen=True, kw_only=True):
         0.8
     )
     fallback_share: Annotated[float, _share("share of the nodes that run on the CPU")] = 0.0
+    shapes_us: Annotated[
+        float, _least(0, "host time in which nodes on the CPU compute shapes; none with shapes=fixed")
+    ] = 0.0
+    new_size_ms: Annotated[
+        float, _least(0, "host time to set up a batch size that a worker meets for the first time")
+    ] = 0.0
     own_process: Annotated[bool, Meta(description="the model runs in a process of its own")] = False
     fail_at: Annotated[int, _least(-1, "request that fails; -1: none")] = -1
 

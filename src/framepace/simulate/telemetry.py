@@ -86,9 +86,10 @@ def packed(samples: Iterable[Sample]) -> bytes:
     return b"".join(_pack(zip(_PLACES, values, strict=True)) for values in samples)
 
 
-def host_row(now: int, process_cpu: int) -> bytes:
-    """A packed row of the virtual host: CPU time of all threads so far, ns."""
-    return _pack([(_NAMES.index("time"), now), (_NAMES.index("process_cpu"), process_cpu)])
+def host_row(now: int, process_cpu: int, throttled: int = -1) -> bytes:
+    """A packed row of the virtual host: CPU time of all threads so far, and how long a quota stopped them, ns."""
+    values = {"time": now, "process_cpu": process_cpu, "throttled": throttled}
+    return _pack((_NAMES.index(name), value) for name, value in values.items())
 
 
 def _pack(values: Iterable[tuple[int, Any]]) -> bytes:
@@ -125,4 +126,4 @@ class VirtualTelemetry:
         self._host()
 
     def _host(self) -> None:
-        self._sink(host_row(self._clock.now(), self._clock.process_cpu()))
+        self._sink(host_row(self._clock.now(), self._clock.process_cpu(), self._clock.throttled()))

@@ -6,7 +6,7 @@ from framepace.explaining.causes.memory_bound import memory_decides
 from framepace.explaining.evidence import Evidence
 from framepace.explaining.hypothesis import Probe, Suspicion
 from framepace.explaining.metrics import INFERENCE
-from framepace.explaining.pixels import half_the_pixels
+from framepace.explaining.pixels import half_the_work
 from framepace.explaining.trial import Blocks
 from framepace.facts.finding import Bottleneck, Remedy
 from framepace.facts.settings import apply
@@ -29,15 +29,30 @@ class ComputeBound:
         numbers = {"infer_gapless_ns": alone, "budget_ns": evidence.budget}
         return Suspicion("inference alone takes over half of the budget", numbers, alone / evidence.latency)
 
-    def probe(self, evidence: Evidence) -> Probe | str:
-        """Half as many pixels: arithmetic halves, the number of operators and threads stays."""
-        sizes = half_the_pixels(evidence)
-        if not sizes:
-            return "the models take one input size only"
+    def probe(self, evidence: Evidence) -> Probe | tuple[Probe, ...] | str:
+        """Half the work: half as many pixels, or where the size is fixed the file cut at half of its operations.
+
+        On a CPU, where neither can be had: all threads against half of them. What takes half the time on twice the
+        cores is arithmetic.
+        """
         base = apply(evidence.case, {"scope": "model", "concurrency": 1})
-        return Probe(base, sizes, INFERENCE)
+        halves = half_the_work(evidence)
+        if halves:
+            return Probe(base, halves, INFERENCE)
+        threads = _threads(evidence)
+        if evidence.on_gpu or threads < 2:
+            return "neither another size nor half of the network can be had"
+        return Probe(apply(base, {"threads": threads // 2}), {"threads": threads}, INFERENCE)
 
     def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
-        """Fewer pixels, lower precision, or another model: each changes the answers, so a person decides."""
+        """Fewer pixels, lower precision, or another model: each changes the answers, so a person decides.
+
+        FP028 and FP029 say what a lower precision and smaller batches were measured to bring.
+        """
         text = "use a smaller input, a lower precision or a smaller model; each changes the model's answers"
         return Remedy(text=text, cost="accuracy: check it on your own frames")
+
+
+def _threads(evidence: Evidence) -> int:
+    """Threads of an inference."""
+    return max(model.threads or evidence.cores for model in evidence.models)

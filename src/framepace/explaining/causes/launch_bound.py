@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from framepace.explaining.causes.cpu_nodes import nodes_on_cpu
 from framepace.explaining.evidence import Evidence
 from framepace.explaining.hypothesis import Probe, Suspicion
 from framepace.explaining.metrics import CPU, INFERENCE
@@ -33,14 +34,25 @@ class LaunchBound:
         return Suspicion("enqueuing takes as long as the kernels run", numbers, share)
 
     def probe(self, evidence: Evidence) -> Probe | str:
-        """One CUDA graph instead of single launches; back to back, so that gaps play no part."""
-        base = apply(evidence.case, {"scope": "model", "concurrency": 1})
+        """One CUDA graph instead of single launches; back to back, so that gaps play no part.
+
+        Where nodes on the CPU keep a graph from being captured, both sides have their shapes computed once.
+        """
+        base = apply(evidence.case, {"scope": "model", "concurrency": 1, **_capturable(evidence)})
         return Probe(base, {"graph": True}, INFERENCE, also=(CPU,))
 
     def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
         """Replay graphs."""
         cost = "memory for the captured graphs; each batch size is captured when it first occurs"
-        return Remedy(text="replay each inference as a CUDA graph", plan={"graph": True}, cost=cost)
+        return Remedy(
+            text="replay each inference as a CUDA graph", plan={**_capturable(evidence), "graph": True}, cost=cost
+        )
+
+
+def _capturable(evidence: Evidence) -> dict[str, str]:
+    """The setting without which no graph can be captured."""
+    on_cpu, _ = nodes_on_cpu(evidence)
+    return {"shapes": "fixed"} if on_cpu else {}
 
 
 def _likelihood(evidence: Evidence) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from framepace.explaining.evidence import Evidence
 from framepace.explaining.hypothesis import Probe, Suspicion
 from framepace.explaining.metrics import COMPUTE
-from framepace.explaining.pixels import half_the_pixels
+from framepace.explaining.pixels import half_the_work
 from framepace.explaining.trial import Blocks
 from framepace.facts.finding import Bottleneck, Remedy
 from framepace.facts.settings import apply
@@ -37,20 +37,20 @@ class MemoryBound:
         return Suspicion("DRAM is busy most of the time", numbers, share)
 
     def probe(self, evidence: Evidence) -> Probe | str:
-        """Half the bytes: the same network in 16 bits, or of half the pixels where that changes nothing.
+        """Half the bytes: the same network in 16 bits, or half the work where that changes nothing.
 
         PyTorch's autocast leaves elementwise operators, which are often the ones in question, as they are.
         """
         base = apply(evidence.case, {"scope": "model", "concurrency": 1})
-        if _in_fp32(evidence) and all(model.backend != "torch" for model in evidence.models):
+        if in_fp32(evidence) and all(model.backend != "torch" for model in evidence.models):
             return Probe(base, {"precision": "fp16"}, COMPUTE)
-        sizes = half_the_pixels(evidence)
-        return Probe(base, sizes, COMPUTE) if sizes else "neither precision nor input size can be lowered"
+        sizes = half_the_work(evidence)
+        return Probe(base, sizes, COMPUTE) if sizes else "neither precision nor work can be halved"
 
     def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
         """Fewer bytes, in a precision that is lower than the one in force; it changes the answers: a person decides."""
         fewer = "a smaller input"
-        if _in_fp32(evidence):
+        if in_fp32(evidence):
             fewer = "lower precision (--set precision=fp16)"
         elif all(model.precision != "int8" for model in evidence.models):
             fewer = "lower precision (--set precision=int8 with --set calibration=VIDEO), a smaller input"
@@ -58,7 +58,7 @@ class MemoryBound:
         return Remedy(text=text, cost="accuracy: check it on your own frames")
 
 
-def _in_fp32(evidence: Evidence) -> bool:
+def in_fp32(evidence: Evidence) -> bool:
     """Whether every model computes in fp32: by the plan, and by the tensors of its file."""
     specs = evidence.traces["model"].meta.models
     halved = any(tensor.dtype in _HALF for spec in specs for tensor in (*spec.inputs, *spec.outputs))

@@ -80,6 +80,9 @@ def _add_account(document: Document, view: ExplanationView) -> None:
     if view.late:
         lines = "".join(tag("p", line) for line in view.late)
         document.add(f'<section id="late"><h2>Late frames</h2>{lines}</section>')
+    if view.what_if:
+        lines = "".join(tag("p", line) for line in view.what_if)
+        document.add(f'<section id="what-if"><h2>What a millisecond is worth</h2>{lines}</section>')
 
 
 def _add_expectation(document: Document, view: ExpectationView) -> None:

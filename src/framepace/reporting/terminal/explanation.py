@@ -80,6 +80,8 @@ def _numbers(view: ExplanationView, bounds: Sequence[Bound], out: Console) -> It
     yield _account(view, out)
     if view.late:
         yield Group(Text("late frames", style="bold"), *(indent(Text(line)) for line in view.late))
+    if view.what_if:
+        yield Group(Text("what a millisecond is worth", style="bold"), *(indent(Text(line)) for line in view.what_if))
     if view.expectation is not None:
         yield _expectation(view.expectation)
     if bounds:

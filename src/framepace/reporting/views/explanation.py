@@ -10,6 +10,7 @@ from framepace.reporting.views.expectation import ExpectationView, expectation_v
 from framepace.reporting.views.finding import FindingView, finding_view
 from framepace.reporting.views.late import late_sentences
 from framepace.reporting.views.text import maybe, share, split_interval
+from framepace.reporting.views.whatif import what_if_sentences
 from framepace.units import format_estimate, format_ms, format_quantity
 
 _NOTHING_FOUND = {False: "no cause found", True: "the budget is missed, and nothing that was tried explains it"}
@@ -47,6 +48,7 @@ class ExplanationView:
     notes: tuple[str, ...]
     seconds: str
     expectation: ExpectationView | None
+    what_if: tuple[str, ...] = ()
 
 
 def _with_verdict(findings: Sequence[FindingView], verdict: Verdict) -> tuple[FindingView, ...]:
@@ -77,6 +79,7 @@ def explanation_view(explanation: Explanation) -> ExplanationView:
         notes=explanation.notes,
         seconds=format_quantity(explanation.seconds, "s"),
         expectation=maybe(explanation.expectation, expectation_view),
+        what_if=what_if_sentences(explanation.what_if),
     )
 
 

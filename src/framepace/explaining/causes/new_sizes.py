@@ -1,0 +1,88 @@
+"""FP025: the library compiles or chooses algorithms when it meets a batch size for the first time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from framepace.explaining.evidence import Evidence
+from framepace.explaining.hypothesis import Probe, Suspicion
+from framepace.explaining.metrics import TAIL
+from framepace.explaining.trial import Blocks
+from framepace.facts.finding import Bottleneck, Remedy
+from framepace.facts.trace import Mark, Outcome, Trace
+
+_FAR = 2.0  # times the usual inference
+_FEWEST = 2  # slow first meetings, past warm-up
+_MAIN = 0.5  # of what slow inferences take more
+_BLOCK_REQUESTS = 100
+_CHANGES: tuple[dict[str, Any], ...] = ({"shapes": "fixed"}, {"batch": 1})
+
+
+class NewSizes:
+    """Each batch size is set up when it first comes, in the middle of the stream."""
+
+    code = "FP025"
+    title = "the library sets up each new batch size as it comes"
+    bottleneck: Bottleneck = "batching"
+
+    def suspect(self, evidence: Evidence) -> Suspicion | None:
+        """Calls with a batch size that a worker never ran before take twice as long and more, and few others do."""
+        excess, new = _slow(evidence.traces["stream"])
+        total = float(excess.sum())
+        if np.count_nonzero(new & (excess > 0)) < _FEWEST or excess[new].sum() < _MAIN * total:
+            return None
+        numbers = {"new_sizes": int(np.count_nonzero(new & (excess > 0))), "excess_ns": float(excess[new].max())}
+        share = float(excess[new].max()) / max(float(excess[new].max()) + evidence.latency, 1.0)
+        sentence = f"{numbers['new_sizes']} inferences of a batch size that was new took up to "
+        return Suspicion(f"{sentence}{numbers['excess_ns'] / 1e6:.3g} ms more", numbers, share)
+
+    def probe(self, evidence: Evidence) -> Probe | tuple[Probe, ...] | str:
+        """One size only, and where the file does not allow it single frames.
+
+        Each block in a process of its own: in one process every size is met once.
+        """
+        return tuple(Probe(evidence.case, change, TAIL, fewest=_BLOCK_REQUESTS, is_fresh=True) for change in _CHANGES)
+
+    def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
+        """The same setting."""
+        if "batch" in blocks.change:
+            return Remedy(text="do not batch", plan=dict(blocks.change), cost="fewer frames per second at the most")
+        cost = "every inference has the largest batch: smaller ones are padded"
+        return Remedy(text="put the plan's sizes into the file", plan=dict(blocks.change), cost=cost)
+
+
+def _slow(trace: Trace) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Of each inference past warm-up: what the call took beyond the median of its size where that is far (ns, else 0),
+    and whether its worker had never run that size.
+    """
+    inferences = _one_row_each(trace)
+    rows = inferences.requests
+    sizes = rows["batch_size"]
+    spent = (rows["enqueued"] - rows["started"]).astype(np.float64)  # what waits behind it on a device is no set-up
+    usual = np.ones(len(sizes))
+    for size in np.unique(sizes):
+        usual[sizes == size] = np.median(spent[sizes == size])
+    excess = np.where(spent > _FAR * usual, spent - usual, 0.0)
+    past = (rows["marks"] & Mark.WARMUP) == 0
+    return excess[past], _first_of_size(inferences)[past]
+
+
+def _one_row_each(trace: Trace) -> Trace:
+    """One row for each inference that succeeded, in the order in which they began."""
+    done = trace.where(trace.requests["outcome"] == Outcome.OK)
+    _, first = np.unique(done.requests["batch_id"], return_index=True)
+    keep = np.zeros(len(done), dtype=bool)
+    keep[first] = True
+    return done.where(keep)
+
+
+def _first_of_size(inferences: Trace) -> NDArray[np.bool_]:
+    rows = inferences.requests
+    kinds = np.stack([rows["worker"], rows["model"], rows["batch_size"]], axis=1)
+    _, first = np.unique(kinds, axis=0, return_index=True)
+    new = np.zeros(len(inferences), dtype=bool)
+    new[first] = True
+    return new

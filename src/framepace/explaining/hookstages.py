@@ -1,0 +1,59 @@
+"""Shared by the causes of late frames in a stage that can be left out: a hook, or decoding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from framepace.analyze.stages import stages
+from framepace.explaining.evidence import Evidence
+from framepace.facts.late import Growth, LateFrames
+
+BLOCK_REQUESTS = 200  # so that what happens to one frame in twenty happens ten times
+CHANGES: dict[str, dict[str, Any]] = {
+    "decode": {"scope": "pipeline"},
+    "prepare": {"prepare-constant": True, "prepare-hook": None},
+    "finish": {"finish": None},
+}
+ADVICE = {
+    "decode": "ask the source for pictures that decode evenly (fewer, smaller key frames), or decode ahead",
+    "prepare": "bound what the preparation hook does per picture, or hand that work to another thread or process",
+    "finish": "bound what the finish hook does per frame, or hand its work to another thread or process",
+}
+WAITS = 0.5  # of what the stage takes more, without CPU time
+_MAIN = 0.5  # of what late frames take more, waiting for earlier frames aside
+_FELT = 0.2  # of the typical latency
+_OF_A_HOOK = ("prepare", "finish")
+
+
+def main_growth(late: LateFrames | None) -> Growth | None:
+    """The stage that makes most of the difference, waiting for earlier frames aside, if it can be left out."""
+    if late is None or not late.working:
+        return None
+    growth = late.working[0]
+    if growth.more < _MAIN * sum(other.more for other in late.working) or growth.stage not in CHANGES:
+        return None
+    return growth
+
+
+def is_felt(growth: Growth, evidence: Evidence) -> bool:
+    """Whether late frames are later by a fifth of the typical latency or more."""
+    return growth.more >= _FELT * evidence.latency
+
+
+def worth(growth: Growth, evidence: Evidence) -> float:
+    """The share of a late frame's latency that the stage may be worth."""
+    return min(1.0, growth.more / max(growth.more + evidence.latency, 1))
+
+
+def waiting_share(evidence: Evidence, growth: Growth) -> float:
+    """The share of a stage's growth in late frames in which the worker used no CPU time; 0 where that is not known."""
+    rows = evidence.traces["stream"].measured()
+    cpu = rows.requests["cpu"]
+    spent = stages(rows)[growth.stage]
+    slow = spent > (growth.late + growth.other) / 2
+    if growth.stage not in _OF_A_HOOK or slow.all() or not slow.any() or cpu.min() < 0:
+        return 0.0
+    more, used = (float(np.mean(column[slow]) - np.mean(column[~slow])) for column in (spent, cpu))
+    return min(1.0, max(0.0, 1 - used / max(more, 1.0)))

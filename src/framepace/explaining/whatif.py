@@ -1,0 +1,87 @@
+"""`explain --what-if`: each stage is made slower by a known amount, in runs that take turns with plain ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from framepace.analyze.sensitivity import sensitivity
+from framepace.explaining.draft import Draft
+from framepace.explaining.evidence import Evidence
+from framepace.explaining.trial import BLOCK_COST_S, SHORTEST_BLOCK_S, block
+from framepace.facts.settings import Case, apply
+from framepace.facts.slowing import SLOW_STAGES, SlowStage
+from framepace.facts.strategy import strategy_of
+from framepace.facts.trace import Trace
+from framepace.facts.workload import load_fps
+from framepace.lab.lab import Lab
+from framepace.units import NS_PER_MS
+
+_SHARE = 0.5  # of the time that is left after the scopes
+_FEWEST_ROUNDS = 3
+_MOST_ROUNDS = 12
+_BLOCK_REQUESTS = 60
+_ADDED = 0.1  # of the mean latency
+_SLACK = 0.25  # of the time that a worker has between frames: more would let a queue grow
+_SHORTEST_MS = 0.02
+_FELT = 0.01  # of the latency, that a stage takes at least for it to be worth a question
+_IN_PROCESSES = "what a millisecond is worth can be measured in this process only: strategy=workers"
+_NO_TIME = "no time was left to measure what a millisecond in each stage is worth (--time-limit)"
+
+
+def profile(lab: Lab, evidence: Evidence, draft: Draft) -> None:
+    """Measure what a millisecond in each stage is worth, into `draft.what_if`. Raises Interrupted after Ctrl-C."""
+    kind = strategy_of(evidence.case.plan.engine)
+    if kind.spawns_models or kind.spawns_engines:
+        draft.notes.append(_IN_PROCESSES)
+        return
+    stages = tuple(_stages(evidence))
+    seconds, rounds = _length(lab.left * _SHARE, evidence.case, len(stages) + 1)
+    if rounds < _FEWEST_ROUNDS:
+        draft.notes.append(_NO_TIME)
+        return
+    base = evidence.kept_up("stream")
+    added_ms = _added_ms(evidence)
+    cases: dict[SlowStage | None, Case] = {None: base}
+    cases |= {stage: apply(base, {"slow": f"{stage}:{added_ms:.6f}"}) for stage in stages}
+    traces = _take_turns(lab, cases, seconds, rounds)
+    draft.what_if = tuple(
+        sensitivity(stage, added_ms * NS_PER_MS, traces[None], traces[stage], evidence.budget) for stage in stages
+    )
+
+
+def _stages(evidence: Evidence) -> Iterator[SlowStage]:
+    """The stages that take a hundredth of the latency or more."""
+    for stage in SLOW_STAGES:
+        if evidence.stage(stage) >= _FELT * evidence.latency:
+            yield stage
+
+
+def _added_ms(evidence: Evidence) -> float:
+    """A delay that is seen, and that lets no queue grow."""
+    added = _ADDED * evidence.latency
+    if evidence.period is not None and not evidence.overloaded:
+        work = sum(evidence.stage(stage) for stage in SLOW_STAGES)
+        added = min(added, _SLACK * max(0.0, evidence.period * evidence.case.plan.engine.workers - work))
+    return max(_SHORTEST_MS, added / NS_PER_MS)
+
+
+def _length(usable_s: float, case: Case, cases: int) -> tuple[float, int]:
+    """Seconds per run, and rounds in which each of so many cases runs once."""
+    fps = load_fps(case.workload.load)
+    wanted = _BLOCK_REQUESTS / fps if fps else 1.0
+    fair = usable_s / (2 * _FEWEST_ROUNDS * cases) - BLOCK_COST_S
+    seconds = max(SHORTEST_BLOCK_S, min(wanted, fair))
+    return seconds, min(_MOST_ROUNDS, int(usable_s / (cases * (seconds + BLOCK_COST_S))))
+
+
+def _take_turns(
+    lab: Lab, cases: dict[SlowStage | None, Case], seconds: float, rounds: int
+) -> dict[SlowStage | None, list[Trace]]:
+    """The runs of each case; every other round in the opposite order, so that a trend cancels."""
+    traces: dict[SlowStage | None, list[Trace]] = {stage: [] for stage in cases}
+    for number in range(rounds):
+        order = list(cases) if number % 2 == 0 else list(reversed(cases))
+        for stage in order:
+            lab.say(f"what a millisecond in {stage or 'no stage'} is worth ({number + 1}/{rounds})")
+            traces[stage].append(block(lab, cases[stage], seconds))
+    return traces

@@ -1,0 +1,22 @@
+"""What a millisecond is worth in a stage."""
+
+from __future__ import annotations
+
+from framepace.facts.base import Fact
+from framepace.facts.slowing import SlowStage
+from framepace.facts.summary import Estimate
+
+
+class Sensitivity(Fact, frozen=True, kw_only=True):
+    """What came of slowing one stage by `added` ns in interleaved runs, per unit of what was added.
+
+    `mean` and `p99` are ns of latency per ns that the stage takes longer; `late` is the share of frames that come late
+    per millisecond, None without a budget. Intervals are of 95 %.
+    """
+
+    stage: SlowStage
+    added: float
+    mean: Estimate
+    p99: Estimate
+    late: Estimate | None = None
+    rounds: int

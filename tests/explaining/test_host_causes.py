@@ -1,0 +1,145 @@
+"""What the host does to some frames, in virtual time: hooks that wait, quotas, sizes that are new, shapes, bursts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from framepace import api
+from framepace.analyze.summary import summarize
+from framepace.clock.virtual import VirtualClock
+from framepace.explaining.causes import CAUSES
+from framepace.explaining.evidence import Evidence
+from framepace.explaining.hypothesis import Hypothesis, Probe
+from framepace.explaining.run import explain
+from framepace.facts.finding import Explanation, Finding
+from framepace.facts.plan import ModelPlan, Plan
+from framepace.facts.workload import Burst, Closed, Poisson
+from framepace.testing import make_machine, make_trace
+from tests.explaining.hooks import Virtual
+
+MS = 1_000_000
+BY_CODE: dict[str, Hypothesis] = {cause.code: cause for cause in CAUSES}
+SIMULATED = {"backend": "simulated", "spinning": False, "option.device": "ideal", "option.gflops": 10.0}
+
+
+def explained(
+    *codes: str, settings: dict[str, Any] | None = None, quota: float | None = None, **load: Any
+) -> Explanation:
+    """A network of 2 ms in virtual time, on backend null unless told otherwise; only the causes `codes` are tried."""
+    plan = Plan(models=(ModelPlan(name="m", model="null", backend="null"),))
+    Virtual.clock = VirtualClock(quota=quota)
+    of_null = {} if "backend" in (settings or {}) else {"option.latency_us": 2000, "option.noise": 0.0}
+    case = api.make_case(plan, settings={**of_null, **(settings or {})}, **load)
+    return explain(case, clock=Virtual.clock, causes=tuple(BY_CODE[code] for code in codes))
+
+
+def named(found: Explanation, code: str) -> Finding:
+    """The confirmed finding of that code."""
+    return next(finding for finding in found.confirmed if finding.code == code)
+
+
+def test_a_sink_that_stalls_is_told_apart_from_a_hook_that_computes() -> None:
+    """One frame in twenty waits 60 ms for a disk: FP024, not FP017, and another worker is tried in the stream."""
+    found = explained("FP017", "FP024", settings={"finish": "tests.explaining.hooks:stalling_sink"}, fps=30)
+    finding = named(found, "FP024")
+    assert [finding.code for finding in found.confirmed] == ["FP024"]
+    assert finding.evidence["waiting_share"] == pytest.approx(1.0)
+    assert finding.remedy is not None
+    assert finding.remedy.plan == {"workers": 2}
+    assert finding.gain is not None
+    assert finding.gain.verified is not None
+
+
+def test_a_hook_that_computes_is_not_said_to_wait() -> None:
+    """22 ms of work on some frames: FP017 alone."""
+    found = explained("FP017", "FP024", settings={"finish": "tests.explaining.hooks:crowded"}, fps=30)
+    assert [finding.code for finding in found.confirmed] == ["FP017"]
+
+
+def test_a_quota_that_spinning_uses_up_is_found_and_spared() -> None:
+    """Half a core, and a worker that spins through the gap: stopped for tenths of the time, until it sleeps."""
+    found = explained("FP027", settings={"wait": "spin"}, quota=0.5, fps=30)
+    finding = named(found, "FP027")
+    assert finding.evidence["throttled_share"] > 0.3
+    assert finding.remedy is not None
+    assert finding.remedy.plan == {"wait": "sleep", "spinning": False}
+    assert found.plan.engine.wait == "sleep"
+
+
+def test_without_a_quota_nobody_is_throttled() -> None:
+    """The same worker on a whole core: nothing is suspected."""
+    assert explained("FP027", settings={"wait": "spin"}, fps=30).findings == ()
+
+
+def test_sizes_that_are_set_up_as_they_come_are_found() -> None:
+    """Batches of 1 to 8 as chance brings them, 50 ms for each new one: one size for all is tried."""
+    settings = {**SIMULATED, "batch": 8, "option.new_size_ms": 50.0}
+    found = explained("FP025", settings=settings, load=Poisson(fps=400), fps=None)
+    finding = named(found, "FP025")
+    assert finding.intervention is not None
+    assert finding.intervention.changed == {"shapes": "fixed"}
+
+
+def test_shapes_that_the_host_computes_are_found() -> None:
+    """3 ms of shape arithmetic on the CPU beside 2 ms on the device: FP023 by shapes=fixed; FP016 stays silent."""
+    found = explained("FP016", "FP023", settings={**SIMULATED, "option.shapes_us": 3000.0}, fps=30)
+    finding = named(found, "FP023")
+    assert finding.remedy is not None
+    assert finding.remedy.plan == {"shapes": "fixed"}
+    assert found.plan.models[0].graph_shapes == "fixed"
+    assert [finding.code for finding in found.confirmed] == ["FP023"]
+
+
+def test_nodes_on_the_cpu_that_cost_nothing_are_an_observation() -> None:
+    """They are told, and never as a cause."""
+    found = explained(
+        "FP016", "FP023", settings={**SIMULATED, "option.fallback_share": 0.05, "option.cpu_gflops": 1e6}, fps=30
+    )
+    assert found.confirmed == ()
+    assert {finding.code: finding.verdict for finding in found.findings}["FP016"] == "undecided"
+
+
+def test_the_fewest_in_flight_that_keep_the_throughput_are_told() -> None:
+    """Batches of four on one worker: fewer than four in flight would fill no batch, so four it is, of 40."""
+    settings = {"batch": 4, "option.batch_us": 10}
+    found = explained("FP018", settings=settings, load=Closed(concurrency=40), fps=None)
+    finding = named(found, "FP018")
+    assert finding.intervention is not None
+    assert finding.intervention.changed["concurrency"] in (4, 5)
+    assert finding.remedy is not None
+    assert f"--load closed:{finding.intervention.changed['concurrency']}" in finding.remedy.text
+
+
+def test_bursts_are_run_as_a_batch() -> None:
+    """Eight frames at once on one worker: the last waits for seven; one batch of eight is tried, and in the plan."""
+    found = explained("FP018", settings={"option.batch_us": 100}, load=Burst(fps=40, size=8), fps=None)
+    finding = named(found, "FP018")
+    assert finding.remedy is not None
+    assert finding.remedy.plan == {"batch": 8}
+    assert found.plan.models[0].batch.max == 8
+
+
+def short_of_memory(faults: int, settings: dict[str, Any] | None = None) -> Evidence:
+    """100 frames in which so many pages came from disk."""
+    case = api.make_case("null", fps=30, settings=settings)
+    end = 3 * 10**9 + 10**9
+    telemetry = {"time": [10**9, end], "faults_major": [5, 5 + faults], "memory_stalled": [0, end // 10]}
+    trace = make_trace(np.full(100, 10 * MS), plan=case.plan, telemetry=telemetry, machine=make_machine())
+    return Evidence(case, {"stream": trace}, {"stream": summarize(trace)}, 2)
+
+
+@pytest.mark.parametrize(("faults", "there"), [(0, False), (1, False), (50, True)])
+def test_when_a_short_memory_is_suspected(faults: int, there: bool) -> None:
+    """Pages read from disk in every other frame; one in the whole run is nothing."""
+    assert (BY_CODE["FP026"].suspect(short_of_memory(faults)) is not None) is there
+
+
+def test_locked_memory_is_tried_unless_it_is_set() -> None:
+    """The setting of framepace's own."""
+    probe = BY_CODE["FP026"].probe(short_of_memory(50))
+    assert isinstance(probe, Probe)
+    assert probe.change == {"lock-memory": True}
+    assert isinstance(BY_CODE["FP026"].probe(short_of_memory(50, {"lock-memory": True})), str)

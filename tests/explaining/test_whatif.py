@@ -1,0 +1,113 @@
+"""What a millisecond in each stage is worth: in virtual time against what it must be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from framepace import api
+from framepace.analyze.sensitivity import sensitivity
+from framepace.clock.virtual import VirtualClock
+from framepace.explaining.run import explain
+from framepace.facts.finding import Explanation
+from framepace.facts.plan import ModelPlan, Plan
+from framepace.facts.sensitivity import Sensitivity
+from framepace.facts.slowing import SLOW_STAGES, SlowStage, slowing
+from framepace.facts.trace import Trace
+from framepace.facts.workload import Burst, Stop, Workload
+from framepace.measure.session import measure
+from framepace.reporting.views.whatif import what_if_sentences
+from framepace.testing import make_trace
+from tests.explaining.hooks import Virtual
+
+MS = 1_000_000
+NULL = ModelPlan(name="m", model="null", backend="null", options={"latency_us": 2000, "noise": 0.02})
+
+
+def profiled(settings: dict[str, Any] | None = None, **load: Any) -> Explanation:
+    """The profile of a model of 2 ms in virtual time; no cause is tried."""
+    Virtual.clock = VirtualClock()
+    case = api.make_case(Plan(models=(NULL,)), settings=settings, **load)
+    return explain(case, clock=Virtual.clock, causes=(), what_if=True)
+
+
+def test_without_a_queue_a_millisecond_is_worth_a_millisecond() -> None:
+    """2 ms of inference and 22 ms of a hook in one frame of five, at 20 fps: 1 ms off mean and p99 for each."""
+    found = profiled({"finish": "tests.explaining.hooks:crowded"}, fps=20)
+    assert {stage.stage for stage in found.what_if} == {"infer", "finish"}
+    for stage in found.what_if:
+        assert stage.mean.value == pytest.approx(1, abs=0.05)
+        assert stage.mean.low is not None
+        assert stage.mean.high is not None
+        assert stage.mean.low - 0.05 <= 1 <= stage.mean.high + 0.05
+
+
+def test_where_frames_wait_for_each_other_a_millisecond_counts_several_times() -> None:
+    """Bursts of four on one worker: the frames wait for 0, 1, 2 and 3 others, so 2.5 ms off the mean and 4 off p99."""
+    (infer,) = profiled(load=Burst(fps=40, size=4), fps=None).what_if
+    assert infer.mean.value == pytest.approx(2.5, abs=0.2)
+    assert infer.p99.value == pytest.approx(4.0, abs=0.4)
+
+
+@pytest.mark.parametrize("stage", SLOW_STAGES)
+def test_the_delay_is_in_its_stage_and_in_no_other(stage: SlowStage) -> None:
+    """3 ms more in that stage, to the nanosecond in virtual time."""
+    plain, slowed = (measured(slow) for slow in (None, f"{stage}:3"))
+    more = {name: slowed[name] - plain[name] for name in plain}
+    assert more[stage] == pytest.approx(3 * MS, abs=1000)
+    assert sum(abs(ns) for ns in more.values()) == pytest.approx(3 * MS, abs=1000)
+
+
+def measured(slow: str | None) -> dict[str, float]:
+    """Mean of the four stages, ns."""
+    case = api.make_case(Plan(models=(NULL,)), fps=20, settings={"slow": slow, "option.noise": 0})
+    trace = measure(case.plan, short(case.workload), clock=VirtualClock())
+    return {stage.name: stage.mean for stage in api.summary(trace).frames.stages if stage.name in SLOW_STAGES}
+
+
+def short(workload: Workload) -> Workload:
+    """50 frames of it."""
+    from msgspec.structs import replace
+
+    return replace(workload, stop=Stop(count=50))
+
+
+def uniform(seed: int, more: float = 0.0) -> Trace:
+    """500 frames of 0 to 10 ms, and `more` ms."""
+    return make_trace(np.random.default_rng(seed).uniform(0, 10 * MS, 500) + more * MS, fps=20)
+
+
+def test_the_share_of_late_frames_that_a_millisecond_is_worth() -> None:
+    """Of latencies spread evenly over 10 ms, each millisecond moves a tenth over any budget between."""
+    plain, slowed = ([uniform(10 * side + n, side) for n in range(6)] for side in (0, 1))
+    late = sensitivity("prepare", MS, plain, slowed, 8 * MS).late
+    assert late is not None
+    assert late.low is not None
+    assert late.high is not None
+    assert late.low <= 0.1 <= late.high
+    assert late.high - late.low < 0.15
+
+
+def test_the_sentence_says_p99_and_late_frames() -> None:
+    """The stage that is worth most comes first."""
+    plain, slowed = ([uniform(10 * side + n, side) for n in range(4)] for side in (0, 1))
+    small = sensitivity("finish", 2 * MS, plain, slowed, 8 * MS)
+    first, second, how = what_if_sentences((small, sensitivity("prepare", MS, plain, slowed, 8 * MS)))
+    assert first.startswith("each millisecond less in prepare takes")
+    assert "of the frames are late no more" in first
+    assert second.startswith("each millisecond less in finish")
+    assert how.startswith("each stage was made")
+
+
+def test_what_the_setting_says() -> None:
+    """The stage and its nanoseconds; without the setting there is no delay."""
+    assert slowing("prepare:1.5") == ("prepare", 1_500_000)
+    assert slowing(None) is None
+
+
+def test_a_profile_without_a_budget_has_no_late_frames() -> None:
+    """There is nothing that a frame could be late for."""
+    found: Sensitivity = sensitivity("infer", MS, [uniform(1), uniform(2)], [uniform(3, 1), uniform(4, 1)], None)
+    assert found.late is None
