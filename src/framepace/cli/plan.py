@@ -24,7 +24,7 @@ def group() -> None:
 @app.command()
 @apart
 def show(plan: PlanFile, json: o.Json = False) -> None:
-    """Show each setting that is not the default, what it does and why it may be there; target, machine and traces."""
+    """Show each setting that is not the default, what it does and why one would set it; target, machine and traces."""
     from framepace import api
     from framepace.facts.address import without_secrets
     from framepace.reporting.documents import plan_document
