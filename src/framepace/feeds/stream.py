@@ -12,12 +12,12 @@ from typing import Protocol
 
 from framepace.errors import FramepaceError, SourceError
 from framepace.facts.plan import SourcePolicy
-from framepace.facts.trace import DropCause
 from framepace.feeds.arrivals import Arrivals
 from framepace.feeds.cameraclock import CameraClock
+from framepace.feeds.droprules import drop_rule
 from framepace.feeds.feed import Feed, OnDrop, PictureSource
 from framepace.feeds.pacer import NAP_NS, Idle, Pacer
-from framepace.units import NS_PER_MS, NS_PER_S
+from framepace.units import NS_PER_S
 from framepace.video.frame import Frame
 
 _PATIENCE_S = 6.0  # for all sources to return from their last reads; the thread of one that does not is left behind
@@ -61,7 +61,7 @@ class StreamFeed(Feed):
         self._sources = sources
         self._arrivals = arrivals
         self._batcher = batcher
-        self._policy = policy
+        self._rule = drop_rule(policy)
         self._pacer = pacer
         self._on_drop = on_drop
         self._clock = pacer.clock
@@ -122,7 +122,7 @@ class StreamFeed(Feed):
     def _choose(self) -> tuple[list[Frame], int | None]:
         """The batch that goes now, or the time until which it waits."""
         self._drop_stale()
-        full = any(len(buffer) >= self._policy.buffer for buffer in self._buffers)
+        full = any(self._rule.is_full(buffer) for buffer in self._buffers)
         frames, until = self._batcher.take(self._clock.now(), self._buffers, self._over(), full)
         if frames or self._held_up:  # other workers look at what is left, and sources at the room
             self._changed.notify_all()
@@ -132,12 +132,10 @@ class StreamFeed(Feed):
         return self._state.stopped is not None or self._alive == 0
 
     def _drop_stale(self) -> None:
-        if self._policy.stale_ms is None:
-            return
-        oldest_due = self._clock.now() - self._policy.stale_ms * NS_PER_MS
+        now = self._clock.now()
         for buffer in self._buffers:
-            while buffer and buffer[0].due < oldest_due:
-                self._on_drop(buffer.popleft(), DropCause.STALE)
+            for frame, cause in self._rule.discard_stale(buffer, now):
+                self._on_drop(frame, cause)
 
     def _nap_s(self, until: int | None, idle: Idle | None) -> float:
         """Seconds until the worker must look again: a batch closes, the heart beats, or the run may have stopped."""
@@ -206,10 +204,10 @@ class StreamFeed(Feed):
             return False
         buffer = self._buffers[frame.source]
         with self._changed:
-            if self._policy.drop == "never" and not self._has_room(buffer):
+            if self._rule.waits and not self._has_room(buffer):
                 return False
-            if len(buffer) >= self._policy.buffer:
-                self._on_drop(buffer.popleft(), DropCause.BUFFER_FULL)
+            for dropped, cause in self._rule.make_room(buffer):
+                self._on_drop(dropped, cause)
             frame.queued = self._clock.now()
             buffer.append(frame)
             self._changed.notify_all()
@@ -217,7 +215,7 @@ class StreamFeed(Feed):
 
     def _has_room(self, buffer: deque[Frame]) -> bool:
         """Wait for room; false when the run was stopped before there was any."""
-        while len(buffer) >= self._policy.buffer:
+        while self._rule.is_full(buffer):
             if self._state.stopped is not None:
                 return False
             self._held_up += 1
