@@ -8,6 +8,7 @@ from collections.abc import Sequence
 _OPTION = re.compile(
     r"--(size|shape|layout|scope|input|image|previous|state|window|set|batch)[ =]([^\s,;()'\"]+)", re.IGNORECASE
 )
+_LONG_S = "20"  # where an advice is to measure for longer
 _PLACEHOLDER = re.compile(r"[A-Z]{3,}")  # WIDTHxHEIGHT, NAME=VALUE: not a value
 
 
@@ -23,6 +24,8 @@ def followed(error: str, asked: Sequence[str], *, scopes: bool) -> list[str] | N
         for name, value in _OPTION.findall(alternative):
             if value not in asked and not _PLACEHOLDER.search(value):
                 options += [f"--{name}", value]
+        if "(--seconds)" in alternative and _LONG_S not in asked:
+            options += ["--seconds", _LONG_S]
         if options and (scopes or "--scope" not in options):
             return options
     return None

@@ -162,9 +162,9 @@ class Run:
     @property
     def fault(self) -> str:
         """What no command may do, whatever the network: crash, hang, flood the terminal, blame itself."""
-        if self.code is None:
+        if self.code is None and not self.error:  # an inference that never returns ends the process, with a sentence
             return "it did not end, or its process died"
-        if self.code not in (0, 1, 2):
+        if self.code not in (0, 1, 2, None):
             return f"exit code {self.code}"
         if len(self.log) > MOST_LOG_BYTES:
             return f"{len(self.log):,} bytes in the terminal"

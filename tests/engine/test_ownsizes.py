@@ -84,7 +84,7 @@ def test_pictures_keep_their_size_and_share_batches_with_their_like(tmp_path: Pa
     if batch == 4:
         assert {shape[0] for each in seen.values() for shape in each} == {2}
     assert trace.meta.models[0].inputs[0].shape[2:] in SIZES
-    assert any("64x48" in note and "80x32" in note for note in trace.meta.notes)
+    assert any("pictures of 80x32, 64x48" in note for note in trace.meta.notes)
     assert trace.meta.plan.models[0].size == "native"
 
 

@@ -51,11 +51,12 @@ class OwnSizes(Session):
         """Those of the library, and which sizes there were."""
         if len(self._counts) < 2:
             return self._loaded.notes
-        sizes = [f"{width}x{height} ({count:,})" for (height, width), count in self._counts.most_common(_MOST_SHOWN)]
+        common = sorted(size for size, _ in self._counts.most_common(_MOST_SHOWN))
+        sizes = [f"{width}x{height}" for height, width in common]
         others = len(self._counts) - len(sizes)
         if others:
             sizes.append(f"{others} others")
-        return (*self._loaded.notes, f"{self._model.name}: inferences by size of picture: {', '.join(sizes)}")
+        return (*self._loaded.notes, f"{self._model.name}: pictures of {', '.join(sizes)}, each at its own size")
 
     @property
     def _usual(self) -> Size:
