@@ -234,3 +234,19 @@ PUBLISHED = {
     "resnet18": "1097c9e0f240e2b3",
     "resnet50": "e567413bb0ed59f9",
 }
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("m.tflite", "tf2onnx"),
+        ("m.safetensors", "torch.onnx.export"),
+        ("m.XML", "OpenVINO"),
+        ("m.onnx", "export it again"),
+    ],
+)
+def test_a_file_of_another_library_says_what_to_do_with_it(tmp_path: Path, name: str, answer: str) -> None:
+    """The advice is one for that kind of file."""
+    (tmp_path / name).write_bytes(b"\xff" * 100)
+    with pytest.raises(ModelError, match=answer):
+        inspect(str(tmp_path / name))

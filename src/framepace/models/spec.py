@@ -29,6 +29,17 @@ _NULL_SPEC = ModelSpec(
     outputs=(TensorSpec(name="y", dtype="float32", shape=("batch", 1)),),
     format=NULL,
 )
+_AGAIN = "export it again; compare its size with the original if it was downloaded"
+_FROM_TENSORFLOW = "convert it: pip install tf2onnx; python -m tf2onnx.convert --help"
+_ONLY_WEIGHTS = "it holds weights without a network: load them in its program and call torch.onnx.export"
+# What to do with files of other libraries, by the end of their names.
+_CONVERSIONS = {
+    **dict.fromkeys((".tflite", ".pb", ".h5", ".keras"), _FROM_TENSORFLOW),
+    **dict.fromkeys((".safetensors", ".bin", ".ckpt", ".gguf"), _ONLY_WEIGHTS),
+    ".pdmodel": "convert it: pip install paddle2onnx; paddle2onnx --help",
+    ".xml": "give the ONNX file that this OpenVINO file was made from",
+    ".mlmodel": "give the ONNX or PyTorch file that this Core ML file was made from",
+}
 _SUFFIXES = (".onnx", ortformat.SUFFIX, *torchspec.SUFFIXES, ".engine", ".plan", ".trt")
 
 
@@ -138,7 +149,7 @@ def _decode(location: str, data: bytes) -> Any:
         if not data:
             message = "the file is empty"
         got = f"{location} ({len(data)} bytes)"
-        fix = "export it again; compare its size with the original if it was downloaded"
+        fix = _CONVERSIONS.get(Path(location).suffix.lower(), _AGAIN)
         raise ModelError(message, got=got, expected="an ONNX model", fix=fix) from error
 
 
