@@ -20,6 +20,7 @@ from typing import Any
 
 import framepace
 from attack import corpus, mutations
+from attack.logs import logs
 from framepace.backends.base import get_backend
 from framepace.clock.system import SystemClock
 from framepace.errors import FramepaceError
@@ -189,6 +190,14 @@ def columns(place: Place) -> str:
     return _questions(place, made)
 
 
+def log(place: Place) -> str:
+    """A log of another program: damaged text, changed records or a damaged table; explained and reported."""
+    name, data = place.rng.choice(logs())
+    path = place.folder / name
+    path.write_bytes(mutations.bytes_of(data, place.rng))
+    return str(framepace.explain_log(path))
+
+
 def explanation(place: Place) -> str:
     """An explanation, read and reported beside its trace."""
     path = place.copied("explain") / "explanation.json"
@@ -300,6 +309,7 @@ READERS: dict[str, tuple[Attempt, int]] = {
     "plan": (plan, 8000),
     "trace": (trace, 5000),
     "columns": (columns, 1500),
+    "log": (log, 4000),
     "explanation": (explanation, 2500),
     "tuning": (tuning, 2500),
     "folder": (folder, 2500),

@@ -35,6 +35,7 @@ JSON_COMMANDS = {
     "bench": "bench builtin:classifier {device} --fps 30 --count 300 --out runs/a",
     "explain": "explain builtin:classifier {device} --fps 30 --set transfer=pageable --expect 3.4ms --from trtexec-10 "
     "--out runs/e",
+    "explain log.csv": "explain log.csv --p99-ms 15",
     "sweep": "sweep builtin:classifier {device} --scope model --vary batch=1,2 --seconds 1",
     "tune": "tune builtin:classifier {device} --fps 30 --scope model --vary workers=1,2 --time-limit 3 --out runs/t",
     "capacity": "capacity builtin:classifier {device} --fps 30 --max 2",
@@ -44,6 +45,12 @@ JSON_COMMANDS = {
     "doctor": "doctor",
     "settings": "settings",
 }
+# A log of another program: every 50th frame takes longer after the model.
+LOG = "time_s,latency_ms,post_ms,objects\n" + "".join(
+    f"{frame / 30:.4f},{9 + 0.1 * (frame % 5) + late:.1f},{1 + late},{3 + late // 4}\n"
+    for frame in range(600)
+    for late in (11 * (frame % 50 == 7),)
+)
 
 
 def json_documents() -> dict[str, dict[str, Any]]:
@@ -51,6 +58,7 @@ def json_documents() -> dict[str, dict[str, Any]]:
     before = Path.cwd()
     with TemporaryDirectory() as folder:
         os.chdir(folder)
+        Path("log.csv").write_text(LOG)
         try:
             return {name: json_document(line) for name, line in JSON_COMMANDS.items()}
         finally:

@@ -13,7 +13,7 @@ from framepace.errors import FramepaceError
 
 SEED = 1
 SHARE = 0.002
-KINDS = ("onnx", "exported", "plan", "trace", "columns", "video", "values")
+KINDS = ("onnx", "exported", "plan", "trace", "columns", "log", "video", "values")
 
 
 @pytest.fixture(scope="module")

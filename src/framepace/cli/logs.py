@@ -20,7 +20,7 @@ _COLUMN = "of a log: what a column is, ROLE=COLUMN[:UNIT], e.g. latency=total_ms
 Column = Annotated[list[str], typer.Option("--column", metavar="ROLE=COLUMN", help=_COLUMN)]
 _NO_OPTIONS = (
     "video", "load", "size", "shape", "layout", "input_", "image", "previous", "state", "window", "set_", "seed",
-    "backend", "device", "expect", "from_", "time_limit",
+    "backend", "device", "expect", "from_",
 )  # fmt: skip
 
 

@@ -14,7 +14,8 @@ from framepace.logs.times import Times
 
 LONGEST_NAME = 64  # letters of a camera, a model or the log
 _MOST_NAMES = 64  # of models, cameras or workers
-_LONGEST_NS = 1e18
+_LONGEST_NS = 1e18  # 31 years
+_LARGEST = 4e18
 _LARGEST_COUNT = 1e9
 _NO_FAILURE = ("", "ok", "none", "0", "no", "success", "-", "null", "nan")
 
@@ -84,20 +85,28 @@ class LogRows:
 
 
 def whole_numbers(numbers: Floats) -> Column:
-    """The numbers rounded."""
-    return np.rint(numbers).astype(np.int64)
+    """The numbers rounded, as far as they fit."""
+    return np.rint(np.clip(numbers, -_LARGEST, _LARGEST)).astype(np.int64)
 
 
 def _kept(times: Times, outcome: Column) -> NDArray[np.intp]:
     """Rows with a moment, and with a latency unless they were lost, in the order of their moments."""
     delivered = np.isfinite(times.latency) & (np.nan_to_num(times.latency) < _LONGEST_NS)
-    keep = np.isfinite(times.due) & (delivered | (outcome != Outcome.OK))
+    keep = _near_others(times.due) & (delivered | (outcome != Outcome.OK))
     if not (keep & (outcome == Outcome.OK)).any():
         got = f"{times.roles.table.file}: {len(outcome):,} rows"
         fix = "name the column with the latency: --column latency=COLUMN"
         raise NotEnoughSamples("no row of the log has a latency", got=got, fix=fix)
     rows = np.flatnonzero(keep)
     return rows[np.argsort(times.due[rows], kind="stable")]
+
+
+def _near_others(due: Floats) -> NDArray[np.bool_]:
+    """Rows with a moment that is not years away from the others, as a damaged one is."""
+    finite = due[np.isfinite(due)]
+    if not len(finite):
+        return np.zeros(len(due), dtype=bool)
+    return np.asarray(np.abs(due - np.median(finite)) < _LONGEST_NS)
 
 
 def _outcome(roles: Roles) -> Column:
