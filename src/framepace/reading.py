@@ -21,6 +21,7 @@ from framepace.logs.reading import is_log
 from framepace.logs.trace import Log, load_log
 from framepace.reporting.page.document import REPORT_MARK
 from framepace.reporting.page.report import render
+from framepace.reporting.perfetto import perfetto_file, perfetto_mark
 from framepace.store import check_replaceable, load_explanation, load_trace, write_atomic
 
 Columns = Mapping[str, str] | Sequence[str]
@@ -122,6 +123,7 @@ def report(
     *,
     out: str | Path,
     explanation: Explanation | str | Path | None = None,
+    perfetto: str | Path | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write one self-contained HTML file about traces.
@@ -130,6 +132,7 @@ def report(
         traces: traces or their folders, or log files.
         out: the file.
         explanation: the explanation that the traces belong to, or its file (explanation.json).
+        perfetto: the time line of the first trace as a file for ui.perfetto.dev (.json, or packed: .json.gz).
         overwrite: replace `out` even if it is no report.
 
     Returns:
@@ -140,11 +143,15 @@ def report(
     """
     if not overwrite:
         check_replaceable(values.path(out, "out"), REPORT_MARK)
+    if perfetto is not None and not overwrite:
+        check_replaceable(values.path(perfetto, "perfetto"), perfetto_mark(Path(perfetto)))
     loaded = [_without_secrets(_trace(trace)) for trace in traces]
     if isinstance(explanation, str | Path):
         explanation = load_explanation(values.path(explanation, "explanation"))
     page = render(loaded, [summarize(trace) for trace in loaded], without_secrets(explanation))
     write_atomic(Path(out), page.encode())
+    if perfetto is not None:
+        write_atomic(Path(perfetto), perfetto_file(loaded[0], Path(perfetto)))
     return Path(out)
 
 

@@ -22,7 +22,7 @@ DOCUMENTS: dict[str, documents.Document] = {
     "capacity": documents.capacity_document(samples.capacity()),
     "compare": documents.compare_document(samples.comparison()),
     "doctor": documents.doctor_document([], samples.MACHINE),
-    "report": documents.report_document("r.html", [samples.trace(10)], [samples.summary()]),
+    "report": documents.report_document([samples.trace(10)], [samples.summary()], "r.html", "r.json"),
 }
 
 

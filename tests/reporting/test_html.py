@@ -164,3 +164,26 @@ def test_paper_is_light(chromium: str, tmp_path: Path) -> None:
         page.evaluate("dispatchEvent(new Event('afterprint'))")
         page.wait(f"{INK} === {json.dumps(dark)}")
         assert page.evaluate(INK) == dark
+
+
+PAINTED = """(() => { const c = document.querySelector('.timeline canvas');
+return new Set(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).size })()"""
+IN_SIGHT = "document.querySelector('.timeline').shown()"
+
+
+@pytest.mark.browser
+def test_the_time_line_is_painted_and_zooms(chromium: str, tmp_path: Path) -> None:
+    """Around the slowest request at first; closer and all by buttons; nothing is said on the console."""
+    path = tmp_path / "report.html"
+    path.write_text(render([samples.trace(100, (HOSTILE, "b"))], [samples.summary()]), encoding="utf-8")
+    with browse(chromium, tmp_path / "profile") as page:
+        page.screen(1100, 900)
+        page.open(path)
+        first = page.evaluate(IN_SIGHT)
+        assert page.evaluate(PAINTED) > 20
+        page.evaluate("document.querySelector('.timeline [data-zoom=in]').click()")
+        closer = page.evaluate(IN_SIGHT)
+        assert closer[1] - closer[0] == pytest.approx((first[1] - first[0]) / 2)
+        page.evaluate("document.querySelector('.timeline [data-zoom=fit]').click()")
+        assert page.evaluate(IN_SIGHT)[1] > 3000
+        assert page.named("Runtime.exceptionThrown") == []

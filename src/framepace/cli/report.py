@@ -17,10 +17,18 @@ Traces = Annotated[list[Path], o.path_argument("TRACE...", help="folders of trac
 File = Annotated[
     Path | None, o.path_option("--out", help="path of the HTML file (default: report.html beside the first trace)")
 ]
+_PERFETTO = "also write the time line of the first trace for ui.perfetto.dev (.json or .json.gz)"
+Perfetto = Annotated[Path | None, o.path_option("--perfetto", help=_PERFETTO)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace --out even if it is not a framepace report")]
 
 
-def command(traces: Traces, out: File = None, overwrite: Overwrite = False, json: o.Json = False) -> None:
+def command(
+    traces: Traces,
+    out: File = None,
+    perfetto: Perfetto = None,
+    overwrite: Overwrite = False,
+    json: o.Json = False,
+) -> None:
     """Write one self-contained HTML file about one or more traces."""
     from framepace import api
     from framepace.store import load_trace
@@ -30,21 +38,25 @@ def command(traces: Traces, out: File = None, overwrite: Overwrite = False, json
         loaded,
         out=out or _beside(traces[0]),
         explanation=_explanation_beside(traces[0]),
+        perfetto=perfetto,
         overwrite=overwrite,
     )
-    _show(path, loaded, json)
+    _show(path, perfetto, loaded, json)
 
 
-def _show(path: Path, traces: list[Trace], json: bool) -> None:
+def _show(path: Path, perfetto: Path | None, traces: list[Trace], json: bool) -> None:
     """Print where the report is."""
     from framepace import api
     from framepace.reporting import documents
     from framepace.reporting.terminal.layout import show_paths
 
+    paths = {"report": str(path)}
+    if perfetto is not None:
+        paths["perfetto"] = str(perfetto)
     give(
         json,
-        lambda: documents.report_document(str(path), traces, [api.summary(trace) for trace in traces]),
-        lambda console: show_paths(console, {"report": str(path)}),
+        lambda: documents.report_document(traces, [api.summary(trace) for trace in traces], **paths),
+        lambda console: show_paths(console, paths),
     )
 
 

@@ -224,11 +224,13 @@ def doctor_document(checks: Sequence[Check], machine: Fact | None = None) -> Doc
     return {"schema": "framepace.doctor/1", "checks": plain(checks), "machine": plain(machine)}
 
 
-def report_document(report: str, traces: Sequence[Trace], summaries: Sequence[Summary]) -> Document:
-    """framepace.report/1: the path of the HTML file and its contents."""
+def report_document(
+    traces: Sequence[Trace], summaries: Sequence[Summary], report: str, perfetto: str | None = None
+) -> Document:
+    """framepace.report/1: the path of the HTML file and its contents, and that of the file for Perfetto."""
     pairs = zip(traces, summaries, strict=True)
     rows = [{"trace": trace.meta.id, "summary": plain(summary)} for trace, summary in pairs]
-    return {"schema": "framepace.report/1", "report": report, "traces": rows}
+    return {"schema": "framepace.report/1", "report": report, "perfetto": perfetto, "traces": rows}
 
 
 def plain(value: Any) -> Any:

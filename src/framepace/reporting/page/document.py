@@ -29,7 +29,7 @@ class Document:
     def __init__(self, wide: bool = False, footer: str = _FOOTER) -> None:
         self._parts: list[str] = []
         self._figures: list[Figure] = []
-        self._programs: dict[str, Any] = {}
+        self._programs: dict[str, list[Any]] = {}
         self._footer = footer
         self._main = '<main class="wide">' if wide else "<main>"
 
@@ -46,12 +46,14 @@ class Document:
         place = f'<div class="plot" role="img" aria-label="{escape(description)}" style="height:{height}px"></div>'
         return f"<figure>{place}{tag('figcaption', caption)}</figure>"
 
-    def program(self, name: str, data: Any) -> None:
-        """A script with its style sheet (assets/NAME.js and .css), which finds `data` as JSON in '#NAME-data'.
+    def program(self, name: str, data: Any) -> int:
+        """A script with its style sheet (assets/NAME.js and .css), which finds a list of all `data` in '#NAME-data'.
 
-        `data` may hold anything from outside: it cannot end its element.
+        Returns the index of `data`, which may hold anything from outside: as JSON it cannot end its element.
         """
-        self._programs[name] = data
+        every = self._programs.setdefault(name, [])
+        every.append(data)
+        return len(every) - 1
 
     def text(self, title: str) -> str:
         """The page, with its style, its script, plotly.js and the data of the figures."""

@@ -14,6 +14,7 @@ from framepace.reporting.page.distribution import distribution_figure
 from framepace.reporting.page.document import Document
 from framepace.reporting.page.latency import time_figure
 from framepace.reporting.page.markup import details, grid, pairs, tag, tiles
+from framepace.reporting.page.timeline import timeline_figure
 from framepace.reporting.views.device import LAYER_COLUMNS, layer_rows
 from framepace.reporting.views.measurement import ModelView, SummaryView, summary_view
 
@@ -66,6 +67,7 @@ def _parts(document: Document, name: str, trace: Trace, summary: Summary, points
     yield from _headline(view)
     yield f"<h3>Latency over time</h3>{_over_time(document, trace, summary, view, points)}"
     yield from (_remarks(model) for model in view.models)
+    yield _titled("Time line", timeline_figure(document, trace, points))
     yield _titled("Stages", _stages(document, summary, view))
     yield _titled("Distribution", _distribution(document, (name, trace, summary), view))
     yield from (_model_tables(model) for model in view.models)

@@ -1,7 +1,7 @@
 // The table and the graphs of the page of layers. Names from outside only ever become text nodes.
 "use strict";
 (() => {
-  const data = JSON.parse(document.getElementById("layers-data").textContent);
+  const [data] = JSON.parse(document.getElementById("layers-data").textContent);
   const table = document.querySelector("#layers .table");
   const counted = document.getElementById("counted");
   const search = document.getElementById("search");
