@@ -1,6 +1,7 @@
 """Known causes on real hardware: each is injected, `explain` runs afresh, and must name the right one at the top.
 
-`--device cpu` needs nothing but this machine; `--device cuda` needs a GPU, or `--backend simulated` for a dry run.
+`--device cpu` needs nothing but this machine; `--device cuda` needs a GPU, or `--backend simulated` for a dry run;
+`--device networks` a GPU and the files that `bench/network_exports.py` writes into `--networks`.
 Every repetition runs in a process of its own and is saved at once (`--out`); Ctrl-C keeps what was done.
 """
 
@@ -18,7 +19,9 @@ from statistics import median
 from typing import Any
 
 from common import show
-from injections import INJECTIONS, Injection, Setup, part
+from injections import INJECTIONS as BUILT_IN
+from injections import Injection, Setup, part
+from network_injections import NETWORKS
 from rich.console import Console
 from rich.table import Table
 
@@ -30,6 +33,7 @@ from framepace.recording.machine import probe
 from framepace.reporting.views.machine import machine_line
 
 Row = dict[str, Any]
+INJECTIONS = {**BUILT_IN, "networks": NETWORKS}
 _PATIENCE_S = 600  # beyond its limit, before a repetition is ended: engines may be built in it
 
 
@@ -57,6 +61,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--device", choices=list(INJECTIONS), default="cpu")
     parser.add_argument("--backend", default="onnxruntime", help="on a GPU; 'simulated' needs none")
     parser.add_argument("--simulate", default="h200", help="the device that backend simulated stands for")
+    parser.add_argument("--networks", type=Path, default=Path(), help="folder of exported networks")
     parser.add_argument("--only", nargs="+", help="causes to inject")
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--time-limit", type=float, help="seconds for each explanation; each cause has its own")
@@ -77,7 +82,16 @@ def _afresh(name: str, turn: int, args: argparse.Namespace, folder: str) -> Row:
     """One repetition in a process of its own: nothing is warm, and what breaks takes only itself along."""
     limit = args.time_limit or INJECTIONS[args.device][name].limit
     given = ["--device", args.device, "--backend", args.backend, "--simulate", args.simulate, "--folder", folder]
-    given += ["--one", name, "--time-limit", str(limit), "--seed", str(args.seed + turn)]
+    given += [
+        "--networks",
+        str(args.networks),
+        "--one",
+        name,
+        "--time-limit",
+        str(limit),
+        "--seed",
+        str(args.seed + turn),
+    ]
     head = {"cause": name, "turn": turn}
     try:
         done = subprocess.run(
@@ -91,7 +105,8 @@ def _afresh(name: str, turn: int, args: argparse.Namespace, folder: str) -> Row:
 def repetition(name: str, args: argparse.Namespace) -> Row:
     """What `explain` said of one injected cause."""
     injection: Injection = INJECTIONS[args.device][name]
-    setup = Setup(args.folder, args.backend, {"device": args.simulate} if args.backend == "simulated" else {})
+    options = {"device": args.simulate} if args.backend == "simulated" else {}
+    setup = Setup(args.folder, args.backend, options, args.networks)
     try:
         case = apply(injection.make(setup), {"seed": args.seed})
         if args.backend == "tensorrt":
@@ -124,7 +139,7 @@ def judged(injection: Injection, found: Explanation, more: Row) -> Row:
     if fits and not more.get("held", True):
         fits, named = False, f"{named}, whose remedy does not hold"
     return {
-        "outcome": "undecided" if top is None else "right" if fits else "wrong",
+        "outcome": _outcome(injection, top is not None, fits),
         "named": named,
         "gain": None if top is None else _gain(top),
         "findings": [_brief(finding) for finding in found.findings],
@@ -135,6 +150,12 @@ def judged(injection: Injection, found: Explanation, more: Row) -> Row:
         "seconds": round(found.seconds, 1),
         **more,
     }
+
+
+def _outcome(injection: Injection, found: bool, fits: bool) -> str:
+    if not found:
+        return "undecided" if injection.expected else "right"
+    return "right" if fits else "wrong"
 
 
 def _label(finding: Finding) -> str:

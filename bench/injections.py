@@ -114,11 +114,18 @@ def part(finding: Finding) -> str | None:
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """Where a cause is injected: a folder for what is made, the backend of the GPU cases and its options."""
+    """Where a cause is injected: a folder for what is made, the backend of the GPU cases and its options, exports."""
 
     folder: Path
     backend: str
     options: Mapping[str, Any]
+    networks: Path = Path()
+
+    def network(self, name: str) -> str:
+        """The file of an exported network of torchvision; simulated, a built-in one stands for it."""
+        if self.backend == "simulated":
+            return "builtin:resnet18"
+        return os.fspath(self.networks / f"torchvision-{name}.onnx")
 
 
 def _nothing(case: Case, found: Explanation) -> dict[str, Any]:

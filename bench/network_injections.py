@@ -1,0 +1,95 @@
+"""Causes on exported networks of torchvision, for `bench/injected.py --device networks --networks FOLDER`.
+
+What is right follows from how a case is made: batches that only arithmetic can fill, a network of small kernels without
+a graph, a hook or a video that takes longer than the network; or nothing at all. `bench/network_exports.py` makes FOLDER.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from injections import Injection, Setup, busy_neighbour, heavy_video
+
+from framepace.cases import make_case
+from framepace.facts.finding import Finding
+from framepace.facts.settings import Case
+
+# Back to back the power limit may hold the clock down: as true as the arithmetic. The others are ways out of it.
+_ARITHMETIC = ("FP008", "FP004", "FP007", "FP028", "FP029")
+_KERNELS = ("FP005", "FP023")
+_FULL = ("resnet18", "convnext_tiny", "vit_b_16", "swin_t", "densenet121", "swin_v2_t")
+_SMALL = ("mobilenet_v3_large", "efficientnet_b0", "densenet121", "shufflenet_v2_x1_0", "squeezenet1_1")
+_PACED = ("resnet18", "vit_b_16", "mobilenet_v3_large")
+_BATCH = 64
+_LIMIT_S = 16.0  # a GPU's time is dear
+_SLOW_S = 0.012
+
+
+@dataclasses.dataclass(frozen=True)
+class Healthy(Injection):
+    """A case in which nothing is slow: what is found must be small."""
+
+    def fits(self, finding: Finding) -> bool:
+        """See Injection."""
+        return finding.severity in ("info", "low")
+
+
+def slow(model: str, outputs: Any, frame: int) -> None:
+    """A finish hook that computes for longer than any of the networks."""
+    until = time.perf_counter() + _SLOW_S
+    while time.perf_counter() < until:
+        pass
+
+
+def _paced(network: str, setup: Setup, videos: tuple[str, ...] = (), **settings: Any) -> Case:
+    """The network at 30 fps."""
+    changes = {name.replace("_", "-"): value for name, value in settings.items()}
+    return make_case(setup.network(network), fps=30, videos=videos, settings={**_plain(setup), **changes})
+
+
+def _packed(network: str, batch: int, budget_ms: float, setup: Setup) -> Case:
+    """The network back to back, its inputs on the device."""
+    settings = {**_plain(setup), "batch": batch, "transfer": "device", "prepare-constant": True}
+    return make_case(setup.network(network), fps=None, p99_ms=budget_ms, scope="model", settings=settings)
+
+
+def _plain(setup: Setup) -> dict[str, Any]:
+    return {"backend": setup.backend, "device": "cuda", **{f"option.{key}": v for key, v in setup.options.items()}}
+
+
+def _decoded(setup: Setup) -> Case:
+    return _paced("resnet18", setup, (heavy_video(setup.folder),))
+
+
+def _injection(expected: tuple[str, ...], make: Callable[[Setup], Case], *about: str, beside: Any = None) -> Injection:
+    case = Injection(expected, make, about=about, limit=_LIMIT_S)
+    return case if beside is None else dataclasses.replace(case, beside=beside)
+
+
+def _on_each_network() -> dict[str, Injection]:
+    """The cases by name."""
+    cases = {}
+    for name in _FULL:
+        cases[f"{name}, batch {_BATCH}"] = _injection(_ARITHMETIC, partial(_packed, name, _BATCH, 4.0))
+    for name in _SMALL:
+        cases[f"{name}, batch 1"] = _injection(_KERNELS, partial(_packed, name, 1, 1.0))
+    for name in _PACED:
+        prepared = partial(_paced, name, prepare_hook="injections:python_heavy")
+        finished = partial(_paced, name, finish="network_injections:slow")
+        cases[f"{name}, Python preparation"] = _injection(("FP011",), prepared, "prepare")
+        cases[f"{name}, slow finish"] = _injection(("FP011",), finished, "finish")
+        cases[f"{name}, nothing"] = Healthy((), partial(_paced, name), limit=_LIMIT_S)
+    return cases
+
+
+NETWORKS: dict[str, Injection] = {
+    **_on_each_network(),
+    "resnet18, slow decoding": _injection(("FP011", "FP022"), _decoded, "decode"),
+    "efficientnet_b0, neighbours": _injection(
+        ("FP012", "FP015"), partial(_paced, "efficientnet_b0"), "nice", "neighbours", "preempted", beside=busy_neighbour
+    ),
+}
