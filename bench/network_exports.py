@@ -255,7 +255,7 @@ def _caches(layers: int) -> Export:
     )
 
 
-_TINY = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
+_TINY: dict[str, Any] = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
 _CLASSIFIERS = (
     "resnet18", "mobilenet_v3_large", "efficientnet_b0", "densenet121", "shufflenet_v2_x1_0", "squeezenet1_1",
     "regnet_y_400mf", "convnext_tiny", "mnasnet0_5", "googlenet", "vit_b_16", "swin_t", "swin_v2_t",
