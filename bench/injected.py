@@ -112,7 +112,7 @@ def repetition(name: str, args: argparse.Namespace) -> Row:
         if args.backend == "tensorrt":
             injection.build(case)
         with injection.beside():
-            found = api.explain(case, time_limit=args.time_limit, tell=_teller(name))
+            found = api.explain(case, time_limit=args.time_limit, tell=_teller(name), raise_priority=True)
         return judged(injection, found, injection.after(case, found))
     except FramepaceError as error:
         return {"error": " / ".join(str(error).split("\n"))}

@@ -125,6 +125,7 @@ def explain(
     expect: str | None = None,
     expect_from: str | None = None,
     what_if: bool = False,
+    raise_priority: bool = False,
     overwrite: bool = False,
     **options: Unpack[CaseOptions],
 ) -> Explanation:
@@ -138,6 +139,7 @@ def explain(
         clock: by default the machine's, or virtual time on a simulated device.
         expect: another tool's number, such as '5.1ms'; its difference to the stream's latency is accounted for.
         expect_from: the tool that printed it ('trtexec-10'), and its requests in flight ('benchmark_app:4').
+        raise_priority: a trial may raise this process's priority, at the expense of others on the machine.
         what_if: also measure what a millisecond in each stage is worth, by making each slower in interleaved runs.
         overwrite: first remove the results of a different case from `out`.
         options: see `CaseOptions`.
@@ -163,6 +165,7 @@ def explain(
         clock=clock,
         tool_number=tool_number,
         what_if=what_if,
+        raise_priority=raise_priority,
     )
 
 

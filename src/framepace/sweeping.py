@@ -17,6 +17,7 @@ from framepace.analyze.batches import batch_scaling, batch_sentence
 from framepace.analyze.settling import gap_sentence, settling
 from framepace.analyze.strategies import reasons
 from framepace.analyze.summary import summarize
+from framepace.analyze.sweeps import best_sentence
 from framepace.clock.system import Clock
 from framepace.errors import FramepaceError, StoreError
 from framepace.facts.address import shown, without_secrets
@@ -126,7 +127,7 @@ class _Progress:
             cells=reasoned(self._cells),
             interrupted=interrupted,
             notes=tuple(self.notes),
-            answers=tuple(answers(self._cells)),
+            answers=tuple(answers(self._cells, self._grid)),
         )
 
 
@@ -147,8 +148,8 @@ def _renamed(before: ModelPlan, after: ModelPlan) -> ModelPlan:
     return replace(after, name=stem(shown(after.model)))
 
 
-def answers(done: Sequence[Cell]) -> Iterator[str]:
-    """What the cells say together, in sentences: what gaps cost, and what batches bring."""
+def answers(done: Sequence[Cell], grid: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """What the cells say together, in sentences: what gaps cost, what batches bring, and which cell is best."""
     gaps = gap_sentence([cell.settling for cell in done if cell.settling is not None])
     if gaps:
         yield gaps
@@ -158,6 +159,9 @@ def answers(done: Sequence[Cell]) -> Iterator[str]:
         if scaling is not None:
             sentence = batch_sentence(scaling, _sm_activity(alternatives, scaling.smallest), _kernels(alternatives))
             yield f"{others}: {sentence}" if others else sentence
+    best = best_sentence(done, grid)
+    if best is not None:
+        yield best
 
 
 def _by_other_settings(done: Sequence[Cell], name: str) -> Iterator[tuple[str, list[tuple[Cell, Summary]]]]:

@@ -183,7 +183,7 @@ def test_a_finding_in_words() -> None:
     f = finding_view(samples.finding())
     assert (f.before, f.after) == ("41.2 ms", "6.06 ms [5.73, 6.51]")
     assert f.setting == "spinning=off"
-    assert f.gain == "saves 34.8 ms [34.1, 35.4], verified (35.1 ms predicted)"
+    assert f.gain == "saves 34.8 ms [34.1, 35.4] of latency per frame, verified (35.1 ms predicted)"
     assert ("threads", "4") in f.evidence
 
 
@@ -192,7 +192,7 @@ def test_a_remedy_that_makes_it_worse_is_no_gain() -> None:
     f = samples.finding()
     assert f.gain is not None
     worse = replace(f.gain, verified=-1.09 * MS, interval=(-1.98 * MS, -0.36 * MS))
-    assert finding_view(replace(f, gain=worse)).gain == "none: adds 1.09 ms [0.36, 1.98], verified (35.1 ms predicted)"
+    assert finding_view(replace(f, gain=worse)).gain == "none: adds 1.09 ms [0.36, 1.98] of latency per frame, verified (35.1 ms predicted)"
 
 
 def test_a_sweep_finds_its_axis() -> None:

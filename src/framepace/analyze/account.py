@@ -15,6 +15,7 @@ from framepace.facts.summary import Estimate
 from framepace.facts.trace import Column, Trace
 
 SLOWER = "inference slower than alone"
+_UNLIKE = 1.1  # times as many frames in an inference
 _FEWEST = 9  # fewest frames for which a third is enough
 
 
@@ -28,7 +29,7 @@ def account(model: Trace, pipeline: Trace, stream: Trace) -> Account:
     left out.
     """
     alone, between, whole = (frames(t.measured()) for t in (model, pipeline, stream))
-    lines = _lines(typical(alone, "infer"), typical(whole, "latency"))
+    lines = _lines(typical(alone, "infer"), typical(whole, "latency"), _compared(model, stream))
     model_ns = _median(alone["infer"])
     stream_ns = _median(whole["latency"])
     unexplained = 0.0
@@ -43,12 +44,28 @@ def account(model: Trace, pipeline: Trace, stream: Trace) -> Account:
     )
 
 
-def _lines(alone: Mapping[str, Column], stream: Mapping[str, Column]) -> tuple[AccountLine, ...]:
+def _compared(model: Trace, stream: Trace) -> str:
+    """What the difference of the two inferences is called: of batches of unlike size it says nothing else."""
+    sizes = [mean_batch(trace) for trace in (model, stream)]
+    if min(sizes) and max(sizes) > _UNLIKE * min(sizes):
+        return f"inference in batches of {sizes[1]:.1f}, alone of {sizes[0]:.1f}"
+    return SLOWER
+
+
+def mean_batch(trace: Trace) -> float:
+    """Frames per inference past warm-up; 0 where none was measured."""
+    sizes = trace.measured().requests["batch_size"]
+    if not len(sizes):
+        return 0.0
+    return float(len(sizes) / np.sum(1 / np.maximum(sizes, 1)))
+
+
+def _lines(alone: Mapping[str, Column], stream: Mapping[str, Column], compared: str) -> tuple[AccountLine, ...]:
     """The stages of the stream's typical frames, the inference as what it takes beyond that of the model alone."""
     parts = {stage: mean_interval(stream[stage]) for stage in STAGES if stream[stage].any()}
     if "infer" in parts:
         parts["infer"] = minus(parts["infer"], mean_interval(alone["infer"]))
-    return tuple(_line({"infer": SLOWER}.get(stage, stage), part) for stage, part in parts.items())
+    return tuple(_line({"infer": compared}.get(stage, stage), part) for stage, part in parts.items())
 
 
 def typical(columns: dict[str, Column], by: str) -> dict[str, Column]:

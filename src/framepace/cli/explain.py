@@ -27,6 +27,12 @@ Expect = Annotated[
         help="latency or rate that another tool reported, e.g. 5.1ms or 190fps; explain accounts for the difference",
     ),
 ]
+RaisePriority = Annotated[
+    bool,
+    typer.Option(
+        "--raise-priority", help="allow a trial with nice=-10 against busy neighbours, which run later meanwhile"
+    ),
+]
 WhatIf = Annotated[
     bool,
     typer.Option(
@@ -65,6 +71,7 @@ def command(
     expect: Expect = None,
     from_: From = None,
     what_if: WhatIf = False,
+    raise_priority: RaisePriority = False,
     time_limit: Limit = None,
     out: o.Out = None,
     overwrite: o.Overwrite = False,
@@ -161,12 +168,13 @@ def save(folder: Path, explanation: Explanation, errors: list[StoreError]) -> di
 
 def _files(explanation: Explanation) -> dict[str, tuple[str, Callable[[Path], None]]]:
     """What is saved: the name of the file, and what writes it to a path."""
+    from framepace.reporting.views.remedies import remedy_lines
     from framepace.store import save_json, save_plan
 
     return {
         "explanation": ("explanation.json", lambda path: save_json(explanation, path)),
         "report": ("report.html", lambda path: _write_report(explanation, path)),
-        "plan": ("plan.yaml", lambda path: save_plan(explanation.plan, path)),
+        "plan": ("plan.yaml", lambda path: save_plan(explanation.plan, path, remedy_lines(explanation))),
     }
 
 

@@ -47,6 +47,7 @@ def conclude(case: Case, draft: Draft, seconds: float) -> Explanation:
         late=evidence.late,
         receipts=_receipts(evidence),
         what_if=draft.what_if,
+        applied=draft.patch,
     )
 
 

@@ -25,6 +25,7 @@ class Draft:
         trials: the blocks of trials that were run, by what was tried.
         metrics: code of a cause -> what its trial was judged on.
         least_s: seconds per block that the slowest effect needed.
+        may_raise_priority: whether a trial may take time from other processes.
     """
 
     traces: dict[str, Trace] = field(default_factory=dict)
@@ -38,6 +39,7 @@ class Draft:
     expectation: Expectation | None = None
     bounds: tuple[Bound, ...] = ()
     what_if: tuple[Sensitivity, ...] = ()
+    may_raise_priority: bool = False
 
     def add(self, finding: Finding, metric: Metric) -> None:
         """Add the finding of a trial that was judged on `metric`."""

@@ -24,13 +24,15 @@ from framepace.units import NS_PER_MS, NS_PER_S
 @dataclass(frozen=True)
 class Evidence:
     """The case with its measurements: scopes 'stream', 'pipeline', 'model' under its load, and 'gapless', the scope
-    'model' in a closed loop. `summaries` have the same keys as `traces`; `cores` are those that framepace may use.
+    'model' in a closed loop. `summaries` have the same keys as `traces`; `cores` are those that framepace may use. A
+    priority above that of other processes is tried where the user allowed that.
     """
 
     case: Case
     traces: dict[str, Trace]
     summaries: dict[str, Summary]
     cores: int
+    may_raise_priority: bool = False
 
     @property
     def machine(self) -> Machine:

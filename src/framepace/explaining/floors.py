@@ -14,6 +14,7 @@ from framepace.lab.lab import Lab
 from framepace.models.operations import model_work
 from framepace.models.spec import NULL, inspect, resolve
 
+_POSSIBLE = 1.0  # times the floor, at least
 _CALIBRATION_S = 10.0  # that must be left for a calibration of up to 5 s to leave trials their time
 
 
@@ -46,9 +47,15 @@ def _floor(lab: Lab, trace: Trace, model: ModelPlan, work: ModelWork, measured: 
     ceilings = known_ceilings(model, _precisions(work), trace.meta.machine)
     if ceilings is not None:
         floor = bound(work, ceilings, measured, layers)
-        if floor.times >= 1 or not lab.fits(_CALIBRATION_S):  # else faster than can be: the calibration was disturbed
+        if floor.times >= _POSSIBLE:  # else faster than can be: the calibration was disturbed
             return floor
-    return bound(work, _calibrated(lab, trace, model, work), measured, layers)
+    floor = bound(work, _calibrated(lab, trace, model, work), measured, layers)
+    if floor.times < _POSSIBLE:
+        got = f"{floor.times:.2f} times the floor"
+        raise FramepaceError(
+            "the calibration of this machine was disturbed: the model is faster than it allows", got=got
+        )
+    return floor
 
 
 def _work(trace: Trace, model: ModelPlan) -> ModelWork:

@@ -41,6 +41,7 @@ def explain(
     causes: tuple[Hypothesis, ...] = CAUSES,
     tool_number: ToolNumber | None = None,
     what_if: bool = False,
+    raise_priority: bool = False,
 ) -> Explanation:
     """Why `case` has the latency it has: the account of its scopes, and the causes that interventions confirmed.
 
@@ -52,6 +53,7 @@ def explain(
         overwrite: first remove the results of a different case from `folder`.
         tell: called with the current step and the share of the time used.
         tool_number: another tool's number, to account for as well.
+        raise_priority: a trial may raise this process's priority, at the expense of others on the machine.
         what_if: measure what a millisecond in each stage is worth, for half of the time after the scopes.
 
     Raises:
@@ -61,7 +63,7 @@ def explain(
     """
     if tool_number is not None:
         check_model(case)
-    draft = Draft()
+    draft = Draft(may_raise_priority=raise_priority)
     with ExitStack() as stack:
         if folder is not None:
             stack.enter_context(OutputFolder(folder, "explanation", overwrite, case))

@@ -44,7 +44,7 @@ def measure_scopes(lab: Lab, case: Case, draft: Draft) -> None:
 def gather_evidence(case: Case, draft: Draft) -> Evidence:
     """The case with the traces of the draft and their summaries."""
     summaries = {name: summarize(trace) for name, trace in draft.traces.items()}
-    return Evidence(case, dict(draft.traces), summaries, len(usable_cores()))
+    return Evidence(case, dict(draft.traces), summaries, len(usable_cores()), draft.may_raise_priority)
 
 
 def _wanted_s(case: Case) -> float:

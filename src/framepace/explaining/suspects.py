@@ -136,7 +136,7 @@ def _try(lab: Lab, cause: Hypothesis, probe: Probe, suspects: int, draft: Draft)
     if _key(probe) in draft.trials:
         return None
     kept = VERIFICATION_S if settings_to_apply(draft.findings) else 0.0
-    length = _affordable(probe, lab.left - kept, suspects)
+    length = _affordable(lab, probe, lab.left - kept, suspects)
     if length is None:
         return "no time left (--time-limit)"
     text = f"{cause.code} {cause.title}? trying {settings_text(probe.change)}"
@@ -152,14 +152,14 @@ def _blocks(lab: Lab, probe: Probe, length: Length, text: str) -> Blocks:
     """The blocks of a trial; twice as many where they show nothing clear and there is plenty of time."""
     is_clear = partial(Blocks.is_clear, metric=probe.metric)
     blocks = run_trial(lab, probe.base, probe.change, length, text, is_clear)
-    if is_clear(blocks) or lab.left <= 4 * PAIRS * (length.seconds + _cost_s(probe)) + _SPARE_S:
+    if is_clear(blocks) or lab.left <= 4 * PAIRS * (length.seconds + _cost_s(lab, probe)) + _SPARE_S:
         return blocks
     again = Length(length.seconds, PAIRS, length.where)
     extra = run_trial(lab, probe.base, probe.change, again, f"{text}, again")
     return Blocks(blocks.before + extra.before, blocks.after + extra.after, blocks.change)
 
 
-def _affordable(probe: Probe, usable_s: float, suspects: int) -> Length | None:
+def _affordable(lab: Lab, probe: Probe, usable_s: float, suspects: int) -> Length | None:
     """The length of a trial that fits this suspect's share of `usable_s` seconds; None when the minimum does not fit.
 
     A block holds enough requests for a median where the time allows.
@@ -167,15 +167,17 @@ def _affordable(probe: Probe, usable_s: float, suspects: int) -> Length | None:
     fps = load_fps(probe.base.workload.load)
     wanted = max(probe.fewest / fps if fps else 1.0, probe.least_s)
     least = max(SHORTEST_BLOCK_S, wanted / 3, probe.least_s)
-    fair = usable_s / suspects / (2 * PAIRS) - _cost_s(probe)
+    fair = usable_s / suspects / (2 * PAIRS) - _cost_s(lab, probe)
     seconds = min(wanted, max(fair, least))
-    pairs = min(PAIRS, int(usable_s / 2 / (seconds + _cost_s(probe))))
+    pairs = min(PAIRS, int(usable_s / 2 / (seconds + _cost_s(lab, probe))))
     return Length(seconds, pairs, _where(probe)) if pairs >= FEWEST_PAIRS else None
 
 
-def _cost_s(probe: Probe) -> float:
+def _cost_s(lab: Lab, probe: Probe) -> float:
     """Seconds of a block beside its measurement."""
-    return FRESH_COST_S if probe.is_fresh else BLOCK_COST_S
+    if probe.is_fresh and not lab.clock.virtual:
+        return FRESH_COST_S
+    return BLOCK_COST_S
 
 
 def _where(probe: Probe) -> Where:

@@ -147,7 +147,7 @@ class Explanation(Fact, frozen=True, kw_only=True):
 
     Without a cause `bottleneck` is 'healthy', and 'unexplained' where the budget is missed. `late` is the account of
     the late frames of the stream, `receipts` what each of them was late for. `what_if` says what a millisecond in each
-    stage is worth, where that was asked for.
+    stage is worth, where that was asked for. `applied` are the settings of remedies that `plan` has.
 
     `shares` is what each class of confirmed causes takes of the frame budget (of the latency where there is none),
     worst first; the share of 'CPU time' is that of what all cores offer in one budget.
@@ -171,6 +171,7 @@ class Explanation(Fact, frozen=True, kw_only=True):
     late: LateFrames | None = None
     receipts: tuple[Receipt, ...] = ()
     what_if: tuple[Sensitivity, ...] = ()
+    applied: dict[str, Any] = {}
 
     @property
     def confirmed(self) -> tuple[Finding, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -27,15 +28,18 @@ _NAME_ANOTHER = "name a plan as `framepace explain` writes it"
 _WITHOUT_SECRETS = f"# {SECRET_NOT_KEPT}\n".encode()
 
 
-def save_plan(plan: Plan, path: Path) -> None:
+def save_plan(plan: Plan, path: Path, comments: Iterable[str] = ()) -> None:
     """Write a plan as YAML for people to edit; settings at their defaults are left out.
 
-    The secrets of addresses are left out, too, with a comment that says so. Raises StoreError.
+    The secrets of addresses are left out, too, with a comment that says so. `comments` are lines at the top. Raises
+    StoreError.
     """
     public = without_secrets(plan)
     header = _HEADER
     if public != plan:
         header += _WITHOUT_SECRETS
+    for comment in without_secrets(tuple(comments)):
+        header += f"# {' '.join(comment.split())}\n".encode(errors="replace")
     write_atomic(path, header + msgspec.yaml.encode({"format": plan.format, **_without_defaults(public)}))
 
 

@@ -11,6 +11,7 @@ from framepace.facts.finding import Bottleneck, Remedy
 _WAITING = 0.1  # of the latency, spent runnable without a core, from which neighbours are suspected
 _NEIGHBOURS = 0.1  # of the cores' time that other processes take
 _LIKELY = 0.3  # what waits for a core may be slow for another reason: idle threads of its own that spin
+_ALLOW = "--raise-priority proves their effect, at their expense"
 _NICE = -10  # nine tenths of a core against a process of usual priority (sched(7): 1.25 per step)
 
 
@@ -32,10 +33,16 @@ class Oversubscribed:
         return self._neighbours(evidence)
 
     def probe(self, evidence: Evidence) -> Probe | str:
-        """As many threads as cores; against neighbours a higher priority, judged by the mean: they hit some frames."""
+        """As many threads as cores; against neighbours a higher priority, judged by the mean: they hit some frames.
+
+        That takes time from other people's processes, so only where it was allowed (--raise-priority).
+        """
         change = self._change(evidence)
         if "threads" in change:
             return Probe(evidence.kept_up("stream"), change, INTERVAL if evidence.overloaded else LATENCY, also=(CPU,))
+        if not evidence.may_raise_priority:
+            others = evidence.summaries["stream"].neighbours_cpu or 0.0
+            return f"other processes take {others:.0%} of the cores; {_ALLOW}"
         return Probe(evidence.kept_up("model"), change, MEAN_INFERENCE, also=(CPU,))
 
     def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:

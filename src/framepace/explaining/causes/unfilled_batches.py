@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
+from framepace.analyze.account import mean_batch
 from framepace.explaining.evidence import Evidence
 from framepace.explaining.hypothesis import Probe, Suspicion
 from framepace.explaining.metrics import LATENCY
@@ -23,24 +22,16 @@ class UnfilledBatches:
     def suspect(self, evidence: Evidence) -> Suspicion | None:
         """The mean batch is under half of what the plan allows."""
         largest = max(model.batch.max for model in evidence.models)
-        mean = _mean_batch(evidence)
+        mean = mean_batch(evidence.traces["stream"])
         if largest < 2 or mean == 0 or mean > _FULL * largest:
             return None
         numbers = {"mean_batch": mean, "largest_batch": largest}
         return Suspicion(f"batches of up to {largest} hold {mean:.1f} frames on average", numbers, 1 - mean / largest)
 
     def probe(self, evidence: Evidence) -> Probe | str:
-        """A batch of one."""
-        return Probe(evidence.kept_up("stream"), {"batch": 1}, LATENCY)
+        """A batch of one under the same load: back to back every batch would be full."""
+        return Probe(evidence.case, {"batch": 1}, LATENCY)
 
     def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
         """The same setting."""
         return Remedy(text="do not batch: frames come one by one", plan={"batch": 1})
-
-
-def _mean_batch(evidence: Evidence) -> float:
-    """Frames per inference in the stream; 0 where none was measured."""
-    sizes = evidence.traces["stream"].measured().requests["batch_size"]
-    if not len(sizes):
-        return 0.0
-    return float(len(sizes) / np.sum(1 / np.maximum(sizes, 1)))

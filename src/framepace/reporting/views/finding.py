@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import neg
 
 from framepace.facts import settings
-from framepace.facts.finding import Finding, Gain, Intervention, Remedy
+from framepace.facts.finding import Finding, Gain, Intervention, MetricKind, Remedy
 from framepace.facts.summary import Estimate
 from framepace.reporting.views.text import estimate, maybe, named, optional, plural, split_interval
 from framepace.units import format_estimate, format_quantity, split_unit
+
+_OF: Mapping[MetricKind, str] = {
+    "latency": "of latency per frame",
+    "tail": "of latency in the slowest 5 % of the frames",
+    "cpu": "of CPU time per frame",
+    "throughput": "of the time between frames",
+    "power": "of power",
+}
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,7 @@ def finding_view(finding: Finding) -> FindingView:
         command=remedy.command,
         undo=remedy.undo,
         cost=remedy.cost,
-        gain=optional(finding.gain, _gain),
+        gain=optional(finding.gain, lambda gain: _gain(gain, _OF[_kind(finding)])),
         evidence=_evidence(finding),
         intervention=finding.intervention,
     )
@@ -136,14 +145,20 @@ def _inverse(value: float | None) -> float | None:
     return 1 / value if value else None
 
 
-def _gain(gain: Gain) -> str:
+def _kind(finding: Finding) -> MetricKind:
+    return "latency" if finding.intervention is None else finding.intervention.kind
+
+
+def _gain(gain: Gain, what: str) -> str:
+    """What the remedy is worth, and in `what`."""
     predicted = f"{format_quantity(gain.predicted, gain.unit)} predicted"
     if gain.verified is None:
-        return f"{predicted}, not verified"
+        return f"{predicted} {what}, not verified"
     low, high = gain.interval or (None, None)
     if low is not None and low <= 0 <= gain.verified:
-        return f"not sure: {format_estimate(gain.verified, low, high, gain.unit)} in the whole stream ({predicted})"
+        verified = format_estimate(gain.verified, low, high, gain.unit)
+        return f"not sure: {verified} {what} in the whole stream ({predicted})"
     if gain.verified >= 0:
-        return f"saves {format_estimate(gain.verified, low, high, gain.unit)}, verified ({predicted})"
+        return f"saves {format_estimate(gain.verified, low, high, gain.unit)} {what}, verified ({predicted})"
     added = format_estimate(-gain.verified, maybe(high, neg), maybe(low, neg), gain.unit)
-    return f"none: adds {added}, verified ({predicted})"
+    return f"none: adds {added} {what}, verified ({predicted})"

@@ -16,7 +16,7 @@ def what_if_sentences(profile: Sequence[Sensitivity]) -> tuple[str, ...]:
     ordered = sorted(profile, key=lambda stage: -stage.p99.value)
     added = format_ms(profile[0].added)
     rounds = profile[0].rounds
-    how = f"each stage was made {added} slower in {rounds} rounds of interleaved runs; less is taken as more, turned round"
+    how = f"each was made {added} slower in {rounds} rounds of interleaved runs; less is taken as more, turned round"
     return (*map(_sentence, ordered), how)
 
 
