@@ -82,16 +82,8 @@ def _afresh(name: str, turn: int, args: argparse.Namespace, folder: str) -> Row:
     """One repetition in a process of its own: nothing is warm, and what breaks takes only itself along."""
     limit = args.time_limit or INJECTIONS[args.device][name].limit
     given = ["--device", args.device, "--backend", args.backend, "--simulate", args.simulate, "--folder", folder]
-    given += [
-        "--networks",
-        str(args.networks),
-        "--one",
-        name,
-        "--time-limit",
-        str(limit),
-        "--seed",
-        str(args.seed + turn),
-    ]
+    given += ["--one", name, "--time-limit", str(limit), "--seed", str(args.seed + turn)]
+    given += ["--networks", str(args.networks)]
     head = {"cause": name, "turn": turn}
     try:
         done = subprocess.run(
@@ -133,7 +125,7 @@ def judged(injection: Injection, found: Explanation, more: Row) -> Row:
 
     'right' and 'wrong' are said of the confirmed finding at the top, 'undecided' when nothing is confirmed.
     """
-    top = found.confirmed[0] if found.confirmed else None
+    top = next((finding for finding in found.confirmed if finding.intervention is not None), None)
     named = None if top is None else _label(top)
     fits = top is not None and injection.fits(top)
     if fits and not more.get("held", True):

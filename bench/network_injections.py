@@ -1,7 +1,8 @@
 """Causes on exported networks of torchvision, for `bench/injected.py --device networks --networks FOLDER`.
 
 What is right follows from how a case is made: batches that only arithmetic can fill, a network of small kernels without
-a graph, a hook or a video that takes longer than the network; or nothing at all. `bench/network_exports.py` makes FOLDER.
+a graph, a hook or a video that takes longer than the network; or nothing at all. `bench/network_exports.py` makes the
+files.
 """
 
 from __future__ import annotations
