@@ -168,12 +168,27 @@ def test_sweeps_and_tunings_from_before_folders_had_a_marker_go_on(tmp_path: Pat
 
 
 def test_a_damaged_marker_counts_as_none(tmp_path: Path) -> None:
-    """The folder is judged by what else is in it."""
-    for content in (b"", b"{", b"[]", b'{"format": 3}', b"[" * 100_000):
+    """The folder is judged by what else is in it; beside a result, whatever it is, it is written anew."""
+    (tmp_path / "sweep.json").write_bytes(b'{"grid": {}, "cells": []}')
+    for content in (b"[]", b'{"format": 3}', b"[" * 100_000, b"", b'{"format":"framepace.folder/1","ki'):
         (tmp_path / "folder.json").write_bytes(content)
         with OutputFolder(tmp_path, "sweep", case=CASE):
             marker = json.loads((tmp_path / "folder.json").read_bytes())
             assert "sweep" in marker.values()
+
+
+@pytest.mark.parametrize("content", [b"[]", b'{"mine": 1}', b"text"])
+def test_a_users_own_file_called_like_the_marker_is_not_replaced(tmp_path: Path, content: bytes) -> None:
+    """Nor a folder of that name; with `overwrite` the file is."""
+    (tmp_path / "folder.json").write_bytes(content)
+    with pytest.raises(StoreError, match=r"would replace\n.*folder.json"):
+        OutputFolder(tmp_path, "sweep", case=CASE).claim()
+    assert (tmp_path / "folder.json").read_bytes() == content
+    with OutputFolder(tmp_path, "sweep", overwrite=True, case=CASE):
+        assert json.loads((tmp_path / "folder.json").read_bytes())["kind"] == "sweep"
+    (tmp_path / "o" / "folder.json").mkdir(parents=True)
+    with pytest.raises(StoreError, match=r"would replace\n.*folder.json"):
+        OutputFolder(tmp_path / "o", "tuning", case=CASE).claim()
 
 
 def test_no_secret_is_in_the_marker(tmp_path: Path) -> None:

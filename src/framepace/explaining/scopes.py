@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from framepace.analyze.summary import summarize
 from framepace.engine.corekeeper import usable_cores
+from framepace.errors import SourceError
 from framepace.explaining.draft import Draft
 from framepace.explaining.evidence import Evidence
 from framepace.facts.settings import Case, apply
@@ -19,6 +20,7 @@ _P99_REQUESTS = 600  # p99 needs 528 effective ones
 _STREAM_SHARE = 0.25  # of the time limit, at most, for the stream; the other scopes get a fifth of its time
 _CLOSED_STREAM_S = 5.0
 _SHORTEST_S = 1.2
+_OVERTIME_S = 5.0  # for scopes that begin after their time: a source may take that long to open
 _GAPLESS_S = 4.0  # a clock that follows the load takes seconds to come up again
 _WARMUP = Warmup(seconds_max=1.0)  # after the stream, which has warmed the models up
 
@@ -34,11 +36,23 @@ class _Run:
 
 
 def measure_scopes(lab: Lab, case: Case, draft: Draft) -> None:
-    """Measure `case` in every scope, into `draft.traces`. Raises Interrupted after Ctrl-C."""
+    """Measure `case` in every scope, into `draft.traces`.
+
+    Raises Interrupted after Ctrl-C, and SourceError where sources or models are so slow that the time is long over.
+    """
+    latest_s = lab.spent + lab.left + _OVERTIME_S
     for run in _runs(case, lab.left):
+        if lab.spent - lab.loading > latest_s:  # building an engine may take minutes, once
+            raise _out_of_time(lab, draft)
         lab.say(f"measuring the scope {run.name}: {run.text}")
         warmup = None if run.name == "stream" else _WARMUP
         draft.traces[run.name] = lab.run(run.case, run.seconds, name=run.name, warmup=warmup)
+
+
+def _out_of_time(lab: Lab, draft: Draft) -> SourceError:
+    got = f"{lab.spent:.0f} s for the scopes measured so far: {', '.join(draft.traces)}"
+    fix = "allow more time (--time-limit), or measure the source alone (framepace bench); the traces are in the folder"
+    return SourceError("the time was over before every scope was measured", got=got, fix=fix)
 
 
 def gather_evidence(case: Case, draft: Draft) -> Evidence:

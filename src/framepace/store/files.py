@@ -86,6 +86,15 @@ def write_probe(folder: Path) -> None:
             part.unlink()
 
 
+def is_not_ours(path: Path, start: bytes) -> bool:
+    """Whether something is there that framepace did not write: what it writes begins with `start`, even if damaged."""
+    try:
+        content = read(path)
+    except StoreError:
+        return os.path.lexists(path)
+    return not start.startswith(content[: len(start)])
+
+
 def local(path: Path) -> Path:
     """The path as pyarrow takes it: a relative one with a colon ('cameras:5') would be an address to it."""
     return Path(os.path.abspath(path))

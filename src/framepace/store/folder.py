@@ -16,12 +16,13 @@ from typing import Any, Literal
 import msgspec
 
 from framepace.errors import StoreError
-from framepace.store.files import cannot_write, is_part, local, plain_json, read, save_json, write_probe
+from framepace.store.files import cannot_write, is_not_ours, is_part, local, plain_json, read, save_json, write_probe
 from framepace.store.identity import differences, without_secrets
 
 Kind = Literal["trace", "sweep", "tuning", "explanation", "capacity", "segments"]
 MARKER = "folder.json"
 FOLDER_FORMAT = "framepace.folder/1"
+MARKER_START = b'{"format":"framepace.folder/'
 TRACE_FILES = ("meta.json", "requests.parquet", "telemetry.parquet", "requests.journal", "telemetry.journal")
 _LOCK_FILE = ".framepace.lock"  # where a file system cannot lock folders
 _TRIES = 10  # a folder that is removed while it is being locked is made again
@@ -102,6 +103,7 @@ class OutputFolder:
         self._overwrite = overwrite
         self._case = without_secrets(plain_json(case))
         self._made = False
+        self._marked = False
         self._unlock: weakref.finalize[Any, OutputFolder] | None = None
 
     def __enter__(self) -> OutputFolder:
@@ -121,6 +123,7 @@ class OutputFolder:
             self._check()
             self._repair()
             if self._kind not in ("trace", "segments"):
+                self._marked = True
                 save_json(Marker(format=FOLDER_FORMAT, kind=self._kind, case=self._case), self.path / MARKER)
         except BaseException:
             self.release()
@@ -131,7 +134,7 @@ class OutputFolder:
         if self._unlock is None:
             return
         with suppress(OSError):
-            if os.listdir(self.path) == [MARKER]:
+            if self._marked and os.listdir(self.path) == [MARKER]:
                 (self.path / MARKER).unlink()
             if self._made:
                 self.path.rmdir()  # which fails where something was written
@@ -224,6 +227,8 @@ class OutputFolder:
             return self._trace_there(in_the_way)
         if is_own_trace(self.path):
             return self._refusal("the folder already holds a trace")
+        if not in_the_way and marker is None and is_not_ours(self.path / MARKER, MARKER_START):
+            in_the_way = [MARKER]
         if not in_the_way or self._is_recognised():
             return None
         return self._refusal("the folder holds files that this would replace", in_the_way)
