@@ -24,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
+from itertools import count as count_from
 from pathlib import Path
 from typing import Any
 
@@ -209,7 +210,7 @@ class Bench:
         """Run a command; where it refuses, do what it says, and run it again."""
         began = time.monotonic()
         asked: list[str] = []
-        while True:
+        for question in count_from(0):
             run = Run(self._probe, self._command(network, column, asked), self._folder, 4 * self._limit_s + 60)
             wrong = run.fault or answers.differ(run.seen)
             if wrong:
@@ -219,9 +220,10 @@ class Bench:
                 return Cell("asked" if asked else "same", tuple(asked), "", time.monotonic() - began), run
             options = followed(error, asked, scopes=column not in ("explain", "tune"))
             words = " ".join(error.split())
-            if options is None or len(asked) >= 2 * MOST_QUESTIONS:
+            if options is None or question >= MOST_QUESTIONS:
                 return Cell("refused" if not asked else "FAULT", tuple(asked), words, time.monotonic() - began), None
             asked += options
+        raise AssertionError("there is an end of questions")
 
     def _command(self, network: Network, verb: str, asked: Sequence[str]) -> list[str]:
         measured = ["bench", network.location, "--seconds", self._seconds]

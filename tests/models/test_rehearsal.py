@@ -127,8 +127,9 @@ def test_a_number_that_decides_is_named_in_the_advice(tmp_path: Path) -> None:
     ]
     inputs: dict[str, tuple[int, Shape]] = {"x": (TensorProto.FLOAT, [1, 128]), "rate": (TensorProto.INT64, [1])}
     location = network(tmp_path / "m.onnx", nodes, inputs, {"y": [128]}, whole("factor", 125))
-    plan = ModelPlan(name="m", model=location)
-    assert running_options(inspect(location), plan) == "--input rate=16000"
+    for values in ({}, {"x": "0.5"}):
+        plan = ModelPlan(name="m", model=location, inputs=Inputs(values=values))
+        assert running_options(inspect(location), plan) == "--input rate=16000"
 
 
 def test_what_cannot_be_tried_gets_usual_sizes(tmp_path: Path) -> None:
@@ -152,3 +153,18 @@ def test_made_up_values_are_noted_once(tmp_path: Path) -> None:
     assert [note for note in loaded.notes if "gain" in note and "--input gain=VALUE" in note] == list(loaded.notes)
     given = ModelPlan(name="m", model=location, inputs=Inputs(values={"gain": "2"}))
     assert get_backend("onnxruntime").load(given, SystemClock()).notes == ()
+
+
+def test_caches_of_a_decoder_are_no_pictures(tmp_path: Path) -> None:
+    """Four axes, four heads where channels would be: by its name it is what the network remembers."""
+    nodes = [helper.make_node("Identity", ["past_key_0"], ["present_key_0"])]
+    inputs: dict[str, tuple[int, Shape]] = {
+        "ids": (TensorProto.INT64, ["batch", "tokens"]),
+        "past_key_0": (TensorProto.FLOAT, ["batch", 4, "past", 16]),
+    }
+    location = network(tmp_path / "m.onnx", nodes, inputs, {"present_key_0": ["batch", 4, "past", 16]})
+    assert question(location).endswith("--shape ids=1x16 --shape past_key_0=1x4x16x16")
+    shapes = {"ids": (1, 16), "past_key_0": (1, 4, 16, 16)}
+    plan = ModelPlan(name="m", model=location, shapes=shapes)
+    with pytest.raises(ModelError, match=r"bench --scope model, or give its inputs: --input ids=1"):
+        get_backend("onnxruntime").load(plan, SystemClock()).preparer(plan)

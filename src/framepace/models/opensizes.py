@@ -9,7 +9,7 @@ from framepace.errors import ModelError
 from framepace.facts.model import ModelSpec, TensorSpec
 from framepace.facts.plan import ModelPlan
 from framepace.models.batchaxis import ANY_RANK
-from framepace.models.pictures import Place, Shape, place_of
+from framepace.models.pictures import Place, Shape, is_memory, place_of
 from framepace.models.rehearsal import Answer, OpenInput, Question, rehearsed, usual
 
 _RUNNABLE = frozenset({"onnx", "ort"})  # formats that are tried
@@ -55,9 +55,8 @@ class OpenModel:
         return answer or usual(question)
 
     def _can_be_tried(self) -> bool:
-        """Whether it is a file that is tried; inputs with values have them from the plan, and are not made up."""
-        is_file = self.spec.format in _RUNNABLE and not self.spec.location.startswith(_BUILT_IN)
-        return is_file and not self.plan.inputs.values
+        """Whether it is a file that is tried."""
+        return self.spec.format in _RUNNABLE and not self.spec.location.startswith(_BUILT_IN)
 
     def _question(self) -> Question:
         inputs = tuple(self._input(t, s) for t, s in zip(self.spec.inputs, self.shapes, strict=True))
@@ -66,17 +65,21 @@ class OpenModel:
         return Question(self.spec.location, self.spec.sha256, inputs, outputs, states)
 
     def _input(self, tensor: TensorSpec, shape: Shape) -> OpenInput:
-        if not self.pictures and _may_be_picture(shape):
+        if not self.pictures and _may_be_picture(shape) and not is_memory(tensor.name):
             return OpenInput(tensor.name, tensor.dtype, _PICTURE, (2, 3))
         sizes = list(shape)
         batch = self.axes.get(tensor.name)
         if batch is not None and isinstance(sizes[batch], str):
             sizes[batch] = 1
+        value = self.plan.inputs.values.get(tensor.name)
+        return OpenInput(tensor.name, tensor.dtype, tuple(sizes), self._sides(tensor, shape), value)
+
+    def _sides(self, tensor: TensorSpec, shape: Shape) -> tuple[int, ...]:
+        """The axes of height and width of a picture, or of one of several inputs that may take one."""
         place = self.pictures.get(tensor.name)
-        if place is None and not self.pictures:  # one of several that may be pictures
+        if place is None and not self.pictures and not is_memory(tensor.name):
             place = place_of(shape, layout=self.plan.prepare.layout, window=self.plan.inputs.window)
-        sides = () if place is None else place.sides(len(shape))
-        return OpenInput(tensor.name, tensor.dtype, tuple(sizes), sides)
+        return () if place is None else place.sides(len(shape))
 
     def _sizes(self, answer: Answer) -> Iterator[str]:
         """The option that closes each input's open sizes."""

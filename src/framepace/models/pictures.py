@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from framepace.facts.inputs import Window
@@ -11,6 +12,7 @@ from framepace.models.resolved import PAIR, Image, Layout
 Shape = tuple[int | str, ...]  # the names of open dimensions are strings
 CHANNELS = (1, 3, 4, PAIR)
 _SMALLEST_SIDE = 8  # of a picture without a batch axis; smaller arrays of three axes are something else
+_MEMORY = re.compile(r"past|cache|attention|hidden|state|(^|[_.])kv", re.IGNORECASE)
 _COLOURS = (3, 4)  # channels by which a picture without a batch axis is known
 
 
@@ -56,6 +58,11 @@ def place_of(
         layout = _layout(shape, layout, named)
         return layout and Place(layout, None)
     return None
+
+
+def is_memory(name: str) -> bool:
+    """Whether an input is called like what a network remembers or attends to: no picture, whatever its shape."""
+    return _MEMORY.search(name) is not None
 
 
 def clip_lengths(shape: Shape) -> list[int]:

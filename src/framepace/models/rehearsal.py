@@ -19,9 +19,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from framepace.facts.model import TensorSpec
 from framepace.interrupts import INFERENCE_S, ended_after
 from framepace.models.dtypes import dtype_of, is_float
 from framepace.models.inputs import draw
+from framepace.models.sideinputs import fitted, read_value
 
 Sizes = tuple[int, ...]
 Arrays = Mapping[str, NDArray[Any]]
@@ -40,17 +42,21 @@ _LIKE_ENOUGH = 0.5  # of the names of a state's input and output
 
 @dataclass(frozen=True)
 class OpenInput:
-    """An input: its shape with a batch of one and names where sizes are open, the axes of height and width."""
+    """An input: its shape with a batch of one and names where sizes are open, the axes of height and width.
+
+    `value` is what the plan gives it, as it is typed.
+    """
 
     name: str
     dtype: str
     shape: tuple[int | str, ...]
     sides: tuple[int, ...] = ()
+    value: str | None = None
 
     @property
     def is_number(self) -> bool:
-        """Whether it takes one whole number."""
-        return "int" in self.dtype and all(size == 1 for size in self.shape) and not self.sides
+        """Whether it takes one whole number, and nobody gave it."""
+        return self.value is None and "int" in self.dtype and all(size == 1 for size in self.shape) and not self.sides
 
     @property
     def is_open(self) -> bool:
@@ -198,14 +204,20 @@ def _run(session: Any, question: Question, answer: Answer) -> dict[str, NDArray[
 
 
 def _feed(question: Question, answer: Answer) -> Arrays:
-    arrays = {}
-    for tensor in question.inputs:
-        array = np.empty(answer.shapes[tensor.name], dtype_of(tensor.dtype))
-        draw(array, np.random.default_rng(0))
-        if tensor.name in answer.numbers:
-            array[...] = answer.numbers[tensor.name]
-        arrays[tensor.name] = array
-    return arrays
+    return {tensor.name: _array(tensor, answer) for tensor in question.inputs}
+
+
+def _array(tensor: OpenInput, answer: Answer) -> NDArray[Any]:
+    """What an input gets: the value of the plan, a number that is tried, or what is made up."""
+    shape = answer.shapes[tensor.name]
+    if tensor.value is not None:
+        spec = TensorSpec(name=tensor.name, dtype=tensor.dtype, shape=shape)
+        return fitted(tensor.name, read_value(tensor.name, tensor.value), spec, None).frames[0]
+    array = np.empty(shape, dtype_of(tensor.dtype))
+    draw(array, np.random.default_rng(0))
+    if tensor.name in answer.numbers:
+        array[...] = answer.numbers[tensor.name]
+    return array
 
 
 def _with_states(session: Any, question: Question, answer: Answer, outputs: Arrays) -> Answer:

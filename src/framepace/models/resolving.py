@@ -16,7 +16,7 @@ from framepace.facts.plan import ModelPlan
 from framepace.models.batchaxis import ANY_RANK, input_axes
 from framepace.models.limits import check_memory
 from framepace.models.opensizes import OpenModel, shape_text
-from framepace.models.pictures import Place, Shape, clip_lengths, image_at, place_of
+from framepace.models.pictures import Place, Shape, clip_lengths, image_at, is_memory, place_of
 from framepace.models.resolved import Image, Layout, Resolved, SideInput
 from framepace.models.sideinputs import fitted, open_sizes, read_value
 
@@ -138,11 +138,17 @@ def _rank(tensor: TensorSpec, plan: ModelPlan, values: Mapping[str, NDArray[np.g
 
 def _likely_images(spec: ModelSpec, plan: ModelPlan) -> dict[str, Place]:
     """The one input that nobody named and that can take a picture, if there is exactly one."""
-    places = {tensor.name: _place(tensor, plan) for tensor in spec.inputs if tensor.name not in plan.inputs.names}
+    tensors = _unnamed(spec, plan)
+    places = {tensor.name: _place(tensor, plan) for tensor in tensors if not is_memory(tensor.name)}
     likely = {name: place for name, place in places.items() if place is not None}
     with_batch = {name: place for name, place in likely.items() if place.batch is not None}
     likely = with_batch or likely
     return likely if len(likely) == 1 else {}
+
+
+def _unnamed(spec: ModelSpec, plan: ModelPlan) -> list[TensorSpec]:
+    """The inputs of which the plan does not say what they take."""
+    return [tensor for tensor in spec.inputs if tensor.name not in plan.inputs.names]
 
 
 def _place(tensor: TensorSpec, plan: ModelPlan, *, named: bool = False) -> Place | None:
@@ -176,8 +182,8 @@ def _named_place(tensor: TensorSpec, plan: ModelPlan) -> Place:
 
 def _question(spec: ModelSpec, plan: ModelPlan) -> str:
     """What to add to the command so that frames go in; '' where no input can take one."""
-    tensors = [tensor for tensor in spec.inputs if tensor.name not in plan.inputs.names]
-    likely = [tensor.name for tensor in tensors if _place(tensor, plan) is not None]
+    tensors = _unnamed(spec, plan)
+    likely = [t.name for t in tensors if _place(t, plan) is not None and not is_memory(t.name)]
     if len(likely) == 2:
         return f"--image {likely[0]} --image {likely[1]}, or --previous {likely[0]} --image {likely[1]}"
     if likely:
