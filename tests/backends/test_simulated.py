@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from framepace.clock.virtual import VirtualClock
 from framepace.errors import UsageError
 from framepace.facts.plan import Batching, Prepare
+from framepace.facts.smshare import sm_count
 from framepace.simulate.demand import demand
 from framepace.simulate.parameters import DeviceModel, NetworkModel
 from tests.doubles.simulation import MS, ONE_MS, US, alone, infer, load, primed, together
@@ -188,6 +189,14 @@ def test_partitions_of_the_sms_keep_workers_apart() -> None:
     assert together([session, session], clock) == [2 * MS] * 20
     with pytest.raises(UsageError, match="fewer SMs"):
         load(ONE_MS, sms=101)
+
+
+def test_half_of_the_sms_is_said_as_a_share() -> None:
+    """'50%' is 50 of 100; on a device with an odd number the share is rounded down, to one at least."""
+    clock = VirtualClock()
+    assert infer(primed(load(ONE_MS, clock, sms="50%")), clock) == 2 * MS
+    assert [sm_count(share, 7) for share in ("100%", "50%", "1%", 3, None)] == [7, 3, 1, 3, None]
+    assert [sm_count(share, 132, 8) for share in ("50%", "1%", "100%")] == [64, 8, 128]
 
 
 def test_workers_that_share_a_partition_share_its_sms() -> None:

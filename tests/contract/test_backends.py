@@ -52,7 +52,7 @@ SUBJECTS = [
         for settings in ({}, {"graph": True}, {"slots": 1, "transfer": "pageable"}, {"spinning": False})
     ),
     Subject("onnxruntime", device="cuda", settings={"sms": 64}, options=_EXACT),
-    Subject("torch", device="cuda", settings={"sms": 64}, options=_EXACT),
+    Subject("torch", device="cuda", settings={"sms": "50%"}, options=_EXACT),
     Subject("tensorrt", device="cuda", settings={"sms": 64}, options={**_EXACT, **_TRT}),
 ]
 

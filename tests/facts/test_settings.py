@@ -88,7 +88,7 @@ def test_a_reason_for_a_value_is_of_a_value_that_can_be() -> None:
 TYPED = {
     "size": (384, 640), "mean": (0.485, 0.456, 0.406), "std": (), "scale": 1 / 255, "batch": 4, "spinning": False,
     "batch-sizes": (2, 4), "heartbeat-ms": None, "gc": "off", "window-ms": 2.5, "layout": None, "b.threads": 3,
-    "device": "cuda:1", "cameras": None, "concurrency": 3, "option.level": 3,
+    "sms": "50%", "b.sms": 64, "device": "cuda:1", "cameras": None, "concurrency": 3, "option.level": 3,
 }  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from framepace.devices.cuda import ordinal
 from framepace.errors import BackendError, DeviceMemoryError, UsageError
 from framepace.facts.model import Layer, TensorSpec
 from framepace.facts.plan import ModelPlan
+from framepace.facts.smshare import sm_count
 from framepace.models.operations import network
 from framepace.models.spec import NULL, Resolved, inspect, resolve
 from framepace.progress import Tell
@@ -102,9 +103,10 @@ class SimulatedSession(Session):
         self.network: NetworkModel = replace(estimate(plan.model, resolved.shapes), **network_options)
         self._demands: dict[int, Demand] = {}
         self._turns: dict[int, int] = {}
+        self.sms = sm_count(plan.sms, device.sm_count)
         self.demand(1)
-        if plan.sms is not None and plan.sms > device.sm_count:
-            raise UsageError("the device has fewer SMs", got=plan.sms, expected=f"at most {device.sm_count}")
+        if self.sms is not None and self.sms > device.sm_count:
+            raise UsageError("the device has fewer SMs", got=self.sms, expected=f"at most {device.sm_count}")
         self.shared = _shared(clock, device, ordinal(plan.device))
         self.tenant = Tenant(_memory(self.network, plan))
         if self.network.own_process:
@@ -116,7 +118,7 @@ class SimulatedSession(Session):
     def demand(self, batch: int) -> Demand:
         """The demand of a batch, computed once."""
         if batch not in self._demands:
-            self._demands[batch] = demand(self.model, self.network, self._plan.precision, batch, self._plan.sms)
+            self._demands[batch] = demand(self.model, self.network, self._plan.precision, batch, self.sms)
         return self._demands[batch]
 
     def layers(self) -> tuple[Layer, ...]:
@@ -184,7 +186,7 @@ class SimulatedWorker(Worker):
         self._upload = _Transfer.of(session.resolved.inputs, plan)
         self._download = _Transfer.of(session.spec.outputs, plan)
         self._stream = _stream(self._device, session.model, plan)
-        self._group = _share_of_sms(session.model, plan, index)
+        self._group = _share_of_sms(session, index)
         self._host = Host(session.model, clock)
         self._chance = _chance(session.model, index, session.turn(index))
         self._launch_ns, self._launches = _launching(session.model, session.network, plan)
@@ -323,11 +325,11 @@ def _stream(device: Device, model: DeviceModel, plan: ModelPlan) -> Stream:
     return Stream()
 
 
-def _share_of_sms(model: DeviceModel, plan: ModelPlan, index: int) -> tuple[int, int] | None:
+def _share_of_sms(session: SimulatedSession, index: int) -> tuple[int, int] | None:
     """The SMs of worker number `index`: how many, and which share of the device they are; None: all."""
-    if plan.sms is None:
+    if session.sms is None:
         return None
-    return plan.sms, index % (model.sm_count // plan.sms)
+    return session.sms, index % (session.model.sm_count // session.sms)
 
 
 def _launching(model: DeviceModel, network: NetworkModel, plan: ModelPlan) -> tuple[int, int]:

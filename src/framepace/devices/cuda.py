@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from framepace.devices.protocol import Event, Stream
 from framepace.devices.timeline import Timeline
 from framepace.errors import BackendError, DeviceLost, DeviceMemoryError, FramepaceError, UsageError
+from framepace.facts.smshare import sm_count
 from framepace.units import format_bytes
 
 # Errors after which no call in this process's context succeeds any more (CUDA driver API, "CUresult": each of these
@@ -128,10 +129,11 @@ def free_memory() -> tuple[int, int]:
     return int(free), int(total)
 
 
-def open_device(device: str | None, sms: int | None = None, index: int = 0) -> CudaDevice:
+def open_device(device: str | None, sms: int | str | None = None, index: int = 0) -> CudaDevice:
     """A device for one worker, current in the calling thread.
 
-    With `sms`, worker `index` gets that many SMs of its own; there are as many partitions as fit, shared in turn.
+    With `sms` (a number, or a share: '50%'), worker `index` gets so many SMs of its own; there are as many partitions
+    as fit, shared in turn.
     """
     number = ordinal(device)
     physical = _physical(number)
@@ -143,11 +145,12 @@ def open_device(device: str | None, sms: int | None = None, index: int = 0) -> C
 
 
 @lru_cache
-def _groups(number: int, sms: int) -> tuple[Any, ...]:
-    """Green contexts of `sms` SMs each, as many as the device has room for."""
+def _groups(number: int, share: int | str) -> tuple[Any, ...]:
+    """Green contexts of so many SMs each, as many as the device has room for."""
     core = require_cuda()
     device = _physical(number)
     whole = device.resources.sm
+    sms = sm_count(share, whole.sm_count, _step(whole)) or whole.sm_count
     count = whole.sm_count // sms
     if count < 1:
         raise UsageError("the device has fewer SMs", got=sms, expected=f"at most {whole.sm_count}")
@@ -160,7 +163,13 @@ def _groups(number: int, sms: int) -> tuple[Any, ...]:
         raise UsageError("the device cannot be split like that", got=f"{sms} SMs: {error}", fix=fix) from error
 
 
-def _partition(number: int, sms: int, index: int) -> Any:
+def _step(whole: Any) -> int:
+    """SMs of the smallest partition, and of the step between sizes; 1 where this version does not say."""
+    sizes = (getattr(whole, name, 1) for name in ("min_partition_size", "coscheduled_alignment"))
+    return max(1, *map(int, sizes))
+
+
+def _partition(number: int, sms: int | str, index: int) -> Any:
     groups = _groups(number, sms)
     return groups[index % len(groups)]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from framepace.backends.base import Prepare, Session, Tensors, Worker
 from framepace.engine.packedrows import Sink
+from framepace.engine.ranges import in_ranges
 from framepace.facts.plan import ModelPlan
 from framepace.facts.workload import Scope
 from framepace.feeds.runstate import RunState
@@ -115,6 +116,8 @@ def make_step(index: int, model: ModelPlan, session: Session, worker: Worker, ru
         raise
     if states is not None:
         prepare = _with_states(prepare, states)
+    if model.nvtx:
+        worker, prepare = in_ranges(model.name, worker, prepare)
     axes = session.output_axes
     return Step(index, model.name, worker, model.batch.max, prepare, axes, states, session.is_native)
 

@@ -17,10 +17,10 @@ from framepace.facts.bounded import (
     Name,
     Native,
     Option,
-    Positive,
     PositiveMilliseconds,
     Rate,
     Size,
+    SmShare,
 )
 from framepace.facts.inputs import Inputs
 from framepace.facts.slowing import Slow
@@ -190,12 +190,15 @@ class ModelPlan(Fact, frozen=True, kw_only=True):
         ),
     ] = "own"
     sms: Annotated[
-        Positive | None,
+        SmShare | None,
         Setting(
-            help="SMs each worker may use (green context)",
+            help="SMs each worker may use (green context), or a share of all: 50%",
             why="workers do not disturb each other; each has only a part of the device",
         ),
     ] = None
+    nvtx: Annotated[
+        bool, Setting(help="name the stages of each inference for NVIDIA's profilers (needs the package nvtx)")
+    ] = False
     calibration: Annotated[
         Location | None,
         Setting(help="video or folder of pictures for precision int8", why="int8 needs frames like those it will see"),

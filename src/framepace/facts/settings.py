@@ -62,8 +62,8 @@ def parse_size(text: str) -> tuple[int, int]:
 _READING_ORDER = (
     "model", "batch", "window-ms", "batch-policy", "batch-sizes", "threads", "spinning", "precision", "backend",
     "size", "resize", "layout", "colour", "scale", "mean", "std", "pad-value", "prepare-constant", "prepare-place",
-    "prepare-hook", "device", "slots", "transfer", "graph", "stream", "sms", "calibration", "workers", "strategy",
-    "decode", "wait", "spin-us", "keeper", "heartbeat-ms", "gc", "lock-memory", "nice", "finish", "buffer", "drop",
+    "prepare-hook", "device", "slots", "transfer", "graph", "stream", "sms", "nvtx", "calibration", "workers",
+    "strategy", "decode", "wait", "spin-us", "keeper", "heartbeat-ms", "gc", "lock-memory", "nice", "finish", "buffer", "drop",
     "stale-ms", "scope", "seed", "frames", "cameras", "fps", "delay-ms", "concurrency",
 )  # fmt: skip
 # Loads that a single number describes; setting that number chooses the load.
@@ -277,7 +277,7 @@ def _word(text: str, kind: Any) -> Any:
         return text
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]
-    if kind is Any:
+    if kind is Any or {int, str} <= set(get_args(kind)):
         return _number_or_text(text)
     return text
 
