@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import example, given
@@ -194,3 +194,21 @@ def test_a_plan_that_is_too_large_is_not_parsed(tmp_path: Path) -> None:
     file.write_text("# " + "x" * (1 << 20))
     with pytest.raises(PlanError, match="too large"):
         load_plan(file)
+
+
+@pytest.mark.parametrize("wrong", [5, 1e308, b"x", "²", "rtsp://me:CaNaRy77@camera/1", True, object()])
+@pytest.mark.parametrize("option", ["settings", "shapes", "inputs", "states"])
+def test_what_has_to_be_a_mapping_is_one(option: str, wrong: Any) -> None:
+    """In the library, too: a sentence, and no secret in it."""
+    with pytest.raises(UsageError, match=f"{option} is not a mapping") as raised:
+        make_case("null", **{option: wrong})
+    assert "CaNaRy77" not in str(raised.value)
+
+
+@pytest.mark.parametrize("wrong", [5, 1e308, b"x", True, {"a": 1}])
+def test_what_has_to_be_a_list_is_one(wrong: Any) -> None:
+    """Models, videos and images; a single text is a list of one."""
+    for models, options in ((wrong, {}), ("null", {"videos": wrong}), ("null", {"images": wrong})):
+        with pytest.raises(UsageError, match="is not a list"):
+            make_case(models, **options)
+    assert make_case("null", videos=cast("Any", "synthetic")).workload.input.videos == ("synthetic",)

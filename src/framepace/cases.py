@@ -112,11 +112,13 @@ def make_case(
     fps = _number_or_none(fps, "fps", LOWEST_RATE, HIGHEST_RATE)
     p99_ms = _number_or_none(p99_ms, "p99_ms", SHORTEST_MS, LONGEST_MS)
     seed = values.whole_number(seed, "seed", least=0, most=LARGEST_SEED)
-    videos = [values.location(video, "video") for video in videos]
+    videos = [values.location(video, "video") for video in values.several(videos, "videos")]
+    settings = values.mapping(settings or {}, "settings")
+    shapes = values.mapping(shapes or {}, "shapes")
     plan = models
     if not isinstance(plan, Plan):
         plan = _for_live(_make_plan(plan), plan, videos)
-    plan = with_inputs(_with_shapes(plan, shapes or {}), **named)
+    plan = with_inputs(_with_shapes(plan, shapes), **named)
     target = replace(plan.target, fps=fps or plan.target.fps, p99_ms=p99_ms or plan.target.p99_ms)
     workload = Workload(
         load=load or _load_at(fps),
@@ -125,7 +127,7 @@ def make_case(
         stop=stop or DEFAULT_STOP,
         seed=seed,
     )
-    return checked(apply(Case(plan=replace(plan, target=target), workload=workload), settings or {}))
+    return checked(apply(Case(plan=replace(plan, target=target), workload=workload), settings))
 
 
 def _number_or_none(value: float | None, name: str, least: float, most: float) -> float | None:
@@ -162,7 +164,7 @@ def _load_at(fps: float | None) -> Load:
 
 
 def _make_plan(models: str | Sequence[str]) -> Plan:
-    locations = [models] if isinstance(models, str) else list(models)
+    locations = values.several(models, "the model")
     if not locations:
         raise UsageError(
             "no model was named", got="nothing", expected=_MODEL, fix="name one, for example builtin:detector"
@@ -181,7 +183,7 @@ def _make_plan(models: str | Sequence[str]) -> Plan:
 def _for_live(plan: Plan, models: str | Sequence[str], videos: Sequence[str]) -> Plan:
     """The plan with drop=oldest for live sources alone; a plan from a file says itself what is dropped."""
     live = bool(videos) and all("://" in video and not video.startswith("file://") for video in videos)
-    locations = [models] if isinstance(models, str) else list(models)
+    locations = values.several(models, "the model")
     if not live or str(locations[0]).endswith(_PLAN_ENDINGS):
         return plan
     return replace(plan, source=replace(plan.source, drop="oldest"))

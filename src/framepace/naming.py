@@ -49,10 +49,10 @@ def with_inputs(
     Raises UsageError for a name that no model has, listing those there are, and for values that cannot be.
     """
     named = Inputs(
-        images=tuple(images),
-        previous=tuple(previous),
-        states=dict(states or {}),
-        values={name: _text(name, value) for name, value in (inputs or {}).items()},
+        images=tuple(values.several(images, "images")),
+        previous=tuple(values.several(previous, "previous")),
+        states=dict(values.mapping(states or {}, "states")),
+        values={name: _text(name, value) for name, value in values.mapping(inputs or {}, "inputs").items()},
         window=_window(window),
     )
     if named == Inputs():

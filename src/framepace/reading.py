@@ -46,6 +46,7 @@ def compare(
         UsageError: the traces come from different machines, or something about a log is open.
         StoreError: a trace or log cannot be read.
     """
+    threshold = values.number(threshold, "threshold", least=0.0, most=10.0)
     return compare_traces(_trace(a, columns), _trace(b, columns), threshold)
 
 

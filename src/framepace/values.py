@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -321,6 +321,24 @@ def nonfinite(value: object) -> bool:
         case list() | tuple():
             return any(nonfinite(part) for part in value)
     return False
+
+
+def mapping(value: object, name: str) -> Mapping[Any, Any]:
+    """Names and what they stand for. Raises UsageError."""
+    if isinstance(value, Mapping):
+        return value
+    expected = "names with their values, e.g. {'batch': 4}"
+    raise UsageError(f"{name} is not a mapping", got=shown(value), expected=expected, fix=_correct(name))
+
+
+def several(value: object, name: str) -> list[Any]:
+    """The things in a sequence; a text is one thing. Raises UsageError."""
+    if isinstance(value, str | os.PathLike):
+        return [value]
+    if isinstance(value, Iterable) and not isinstance(value, Mapping | bytes):
+        return list(value)
+    expected = "a text, or a list of texts"
+    raise UsageError(f"{name} is not a list", got=shown(value), expected=expected, fix=_correct(name))
 
 
 def option(
