@@ -19,7 +19,6 @@ from gpu_tables import TENSORRT_OPTIONS, Row, numbers, usable
 from framepace import api
 from framepace.backends.base import get_backend
 from framepace.cases import make_case
-from framepace.facts.plan import ModelPlan, Plan
 from framepace.facts.workload import Stop
 from framepace.recording.machine import probe
 from framepace.reporting.views.machine import machine_line
@@ -61,29 +60,19 @@ def measured(backend: str, args: argparse.Namespace) -> list[Row]:
     rows = []
     for file in sorted(args.networks.glob(f"*{suffix}")):
         for precision in PRECISIONS[backend]:
-            rows.append(
-                {
-                    "backend": backend,
-                    "network": file.stem,
-                    "precision": precision,
-                    **_row(backend, file, precision, args),
-                }
-            )
+            head = {"backend": backend, "network": file.stem, "precision": precision}
+            rows.append({**head, **_row(backend, file, precision, args)})
             print(rows[-1], flush=True)
     return rows
 
 
 def _row(backend: str, file: Path, precision: str, args: argparse.Namespace) -> Row:
-    options = {}
+    settings: dict[str, Any] = {"backend": backend, "device": args.device, "precision": precision, "transfer": "device"}
+    if precision == "int8":
+        settings["calibration"] = "synthetic"
     if backend == "tensorrt" and get_backend(backend).versions()["tensorrt"] < "9":
-        options = dict(TENSORRT_OPTIONS)
-    model = ModelPlan(
-        name=file.stem, model=str(file), backend=backend, device=args.device, precision=precision, options=options,
-        calibration="synthetic" if precision == "int8" else None,
-    )  # fmt: skip
-    case = make_case(
-        Plan(models=(model,)), fps=None, scope="model", stop=Stop(seconds=args.seconds), settings={"transfer": "device"}
-    )
+        settings |= {f"option.{name}": value for name, value in TENSORRT_OPTIONS.items()}
+    case = make_case(str(file), fps=None, scope="model", stop=Stop(seconds=args.seconds), settings=settings)
     try:
         found = api.summary(api.bench(case))
     except Exception as error:  # a table of what runs goes on
