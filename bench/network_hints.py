@@ -8,7 +8,7 @@ from collections.abc import Sequence
 _OPTION = re.compile(
     r"--(size|shape|layout|scope|input|image|previous|state|window|set|batch)[ =]([^\s,;()'\"]+)", re.IGNORECASE
 )
-_LONGER = {"--seconds": "20", "--time-limit": "60"}  # where an advice is to take more time
+_LONGER = {"--seconds": "20", "--time-limit": "20"}  # where an advice is to take more time
 _PLACEHOLDER = re.compile(r"[A-Z]{3,}")  # WIDTHxHEIGHT, NAME=VALUE: not a value
 
 
