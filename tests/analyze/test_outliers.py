@@ -44,7 +44,7 @@ def test_stall_is_found_with_its_excess() -> None:
         ({"gc": 15 * MS}, "gc"),
         ({"gc": MS, "cpu": 2 * MS}, ""),
         ({"faults": 500}, "page faults"),
-        ({"preempted": 1}, "preempted"),
+        ({"preempted": 1, "cpu": 2 * MS}, "preempted"),
         ({"gc": 15 * MS, "preempted": 1}, "gc"),
         ({"batch_size": 8}, "batch"),
         ({"cpu": 20 * MS}, "computing"),
@@ -71,7 +71,7 @@ def test_lower_clocks_are_told_from_longer_kernels() -> None:
     at = np.arange(300) == 120
     device = {"h2d": 0, "d2h": 0, "compute": np.where(at, 24, 4) * MS}
     trace = stalled()
-    rows = {**trace.requests, **{name: np.broadcast_to(values, 300) for name, values in device.items()}}
+    rows = {**trace.requests, **{name: np.full(300, values) for name, values in device.items()}}
     assert _outliers(Trace(trace.meta, rows, trace.telemetry))[0][0].coincides == "device"
     clock = np.where(at, 500, 1500)
     rows |= {"sm_clock_before": clock, "sm_clock_after": clock}

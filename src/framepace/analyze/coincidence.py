@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from framepace.facts.trace import Trace
 
 _BUSY = 0.25  # share of the machine that others take beyond their usual share
 _HALF = 0.5  # of what a request takes more, that a cause has to account for
-_OF_GC = 0.2  # the same for a collection, after which caches are cold
+_OF_GC = 0.2  # the same for a collection, after which caches are cold, and for what the host counts
 _LOWER_CLOCK = 0.95  # of the usual one
 _LARGER_BATCH = 1.5  # times the usual one
 _NAMES: tuple[Coincidence, ...] = get_args(Coincidence)  # the first that fits is named
@@ -26,80 +26,143 @@ def coincidences(trace: Trace, worst: NDArray[np.intp], excess: Floats) -> list[
     """What coincides with each of the requests `worst`; `excess` (ns, all requests) is the latency over the level.
 
     The first that fits of these, '' where none does: 'gc', 'page faults', 'decode' (a picture that took long),
-    'backlog' (behind a slow one), 'preempted', 'neighbours' (others' CPU time), 'pacer' (late wake-up), 'batch' (a
-    larger one), 'clocks' (lower ones), 'device' (kernels or copies took longer), 'computing' (the thread computed
-    longer), 'blocked' (it computed no longer, but waited: a sleep, a lock, a file, a network).
+    'backlog' (behind a slow one), 'preempted' (the thread lost its core, and computed no longer), 'neighbours' (others'
+    CPU time), 'pacer' (late wake-up), 'throttled' (by the CPU quota), 'disk' (the thread waited, and somebody for a
+    disk), 'batch' (a larger one), 'clocks' (lower ones), 'device' (kernels or copies took longer), 'computing' (the
+    thread computed longer), 'blocked' (it computed no longer, but waited: a sleep, a lock, a pipe, a network).
     """
-    rows = take(trace, worst)
-    beyond = excess[worst]
-    happened = _waiting(rows, beyond, trace) | _working(rows, beyond, trace)
-    happened["neighbours"] = _others(trace, worst)
-    happened["clocks"] = _lower_clock(rows, trace)
+    slow = _Slow(trace, take(trace, worst), excess[worst])
+    happened = _waiting(slow) | _working(slow) | _of_host(slow)
     return [next((word for word in _NAMES if happened[word][i]), "") for i in range(len(worst))]
 
 
-def _waiting(rows: Trace, beyond: Floats, trace: Trace) -> dict[Coincidence, Mask]:
-    """What each of the requests `rows` waited for, which took `beyond` ns more than their level."""
-    r = rows.requests
-    every = trace.requests
-    stage = stages(rows)
+class _Slow(NamedTuple):
+    """Slow requests (`rows`) of a trace, and what each took more than its level, ns."""
+
+    trace: Trace
+    rows: Trace
+    beyond: Floats
+
+    def column(self, name: str) -> NDArray[np.int64]:
+        """A request column of the slow ones."""
+        return self.rows.requests[name]
+
+    def usual(self, name: str) -> float:
+        """The median of a request column over all of them."""
+        return float(np.median(self.trace.requests[name]))
+
+    def more(self, name: str) -> Floats:
+        """What the slow ones have more than usual of a request column."""
+        return np.asarray(self.column(name) - self.usual(name), np.float64)
+
+
+def _waiting(slow: _Slow) -> dict[Coincidence, Mask]:
+    """What the slow requests waited for, by their stages and the counters of their thread."""
+    stage = stages(slow.rows)
+    every = slow.trace.requests
+    longer = stage["decode"] - np.median(every["decoded"] - every["captured"])
     return {
-        "gc": r["gc"] > _OF_GC * beyond,
-        "page faults": r["faults"] > 4 * np.median(every["faults"]) + 16,
-        "decode": stage["decode"] - np.median(every["decoded"] - every["captured"]) > _HALF * beyond,
-        "backlog": stage["backlog"] + stage["queue"] > _HALF * beyond,
-        "preempted": r["preempted"] > np.median(every["preempted"]),
-        "pacer": stage["wake-up"] > _HALF * beyond,
+        "gc": slow.column("gc") > _OF_GC * slow.beyond,
+        "page faults": slow.column("faults") > 4 * slow.usual("faults") + 16,
+        "decode": longer > _HALF * slow.beyond,
+        "backlog": stage["backlog"] + stage["queue"] > _HALF * slow.beyond,
+        "preempted": _preempted(slow),
+        "pacer": stage["wake-up"] > _HALF * slow.beyond,
     }
 
 
-def _working(rows: Trace, beyond: Floats, trace: Trace) -> dict[Coincidence, Mask]:
+def _working(slow: _Slow) -> dict[Coincidence, Mask]:
     """Whether the thread, or the device, was at work for what each request took more, or neither."""
-    more = _more_cpu(rows, trace)
-    measured = rows.requests["cpu"] >= 0
-    slept = (rows.requests["switched"] > 0) | (trace.meta.clock == "virtual")
+    switched = (slow.column("switched") > 0) | (slow.trace.meta.clock == "virtual")
     return {
-        "batch": rows.requests["batch_size"] > _LARGER_BATCH * np.median(trace.requests["batch_size"]),
-        "device": _more_on_device(rows, trace) > _HALF * beyond,
-        "computing": measured & (more > _HALF * beyond),
-        "blocked": measured & slept & (more <= _HALF * beyond),
+        "batch": slow.column("batch_size") > _LARGER_BATCH * slow.usual("batch_size"),
+        "clocks": _lower_clock(slow),
+        "device": _more_on_device(slow) > _HALF * slow.beyond,
+        "computing": _computed(slow),
+        "blocked": (slow.column("cpu") >= 0) & switched & ~_computed(slow),
     }
 
 
-def _more_cpu(rows: Trace, trace: Trace) -> Floats:
-    """CPU time of the worker's thread beyond the usual, ns."""
-    usual = np.median(trace.requests["cpu"])
-    return np.asarray(rows.requests["cpu"] - usual, np.float64)
+def _of_host(slow: _Slow) -> dict[Coincidence, Mask]:
+    """What the samples of the host show around each request."""
+    least = _OF_GC * slow.beyond
+    waited = (slow.column("cpu") >= 0) & ~_computed(slow)
+    return {
+        "neighbours": _others(slow),
+        "throttled": _rise(slow, "throttled") > least,
+        "disk": waited & (_rise(slow, "io_stalled") > least),
+    }
 
 
-def _more_on_device(rows: Trace, trace: Trace) -> Floats:
+def _computed(slow: _Slow) -> Mask:
+    """Whether CPU time of the thread accounts for what a request took more, or is another whole frame's at least.
+
+    Who computes for longer also loses the core more often, where others want it.
+    """
+    more = slow.more("cpu")
+    usual = float(np.median(slow.trace.latency))
+    return np.asarray((slow.column("cpu") >= 0) & (more > np.minimum(_HALF * slow.beyond, max(usual, 1.0))))
+
+
+def _preempted(slow: _Slow) -> Mask:
+    return np.asarray((slow.more("preempted") > 0) & ~_computed(slow) & ~_waits_in_hook(slow))
+
+
+def _waits_in_hook(slow: _Slow) -> Mask:
+    """Whether the thread gave its core away itself, in what is not the library's: preparing or finishing."""
+    names = ("prepare", "finish")
+    usual = stages(slow.trace)
+    met = stages(slow.rows)
+    more = np.sum([met[name] - np.median(usual[name]) for name in names], axis=0)
+    return np.asarray((slow.more("switched") > 0) & (more > _HALF * slow.beyond))
+
+
+def _more_on_device(slow: _Slow) -> Floats:
     """Time of copies and kernels beyond the usual, ns; 0 where it was not measured."""
-    usual = parts(trace)
+    usual = parts(slow.trace)
     if "compute" not in usual:
-        return np.zeros(len(rows))
-    return _on_device(parts(rows)) - float(np.median(_on_device(usual)))
+        return np.zeros(len(slow.rows))
+    return _on_device(parts(slow.rows)) - float(np.median(_on_device(usual)))
 
 
 def _on_device(columns: Mapping[str, NDArray[np.int64]]) -> Floats:
     return np.asarray(columns["h2d"] + columns["compute"] + columns["d2h"], np.float64)
 
 
-def _lower_clock(rows: Trace, trace: Trace) -> Mask:
+def _lower_clock(slow: _Slow) -> Mask:
     """Whether the clock of the device was lower than usual before or after each request."""
-    clocks = np.stack([trace.requests["sm_clock_before"], trace.requests["sm_clock_after"]])
-    measured = clocks[clocks > 0]
+    lower = np.zeros(len(slow.rows), dtype=bool)
+    for name in ("sm_clock_before", "sm_clock_after"):
+        clocks = slow.trace.requests[name]
+        usual = np.median(clocks[clocks > 0]) if (clocks > 0).any() else 0.0
+        met = slow.column(name)
+        lower |= (met > 0) & (met < _LOWER_CLOCK * usual)
+    return lower
+
+
+def _rise(slow: _Slow, counter: str) -> NDArray[np.int64]:
+    """How much a counter of the host rose between the samples around each request; 0 where it was not measured."""
+    samples = slow.trace.telemetry.get(counter, np.empty(0, np.int64))
+    measured = np.flatnonzero(samples >= 0)
     if not len(measured):
-        return np.zeros(len(rows), dtype=bool)
-    met = np.stack([rows.requests["sm_clock_before"], rows.requests["sm_clock_after"]])
-    return np.asarray(((met > 0) & (met < _LOWER_CLOCK * np.median(measured))).any(axis=0))
+        return np.zeros(len(slow.rows), np.int64)
+    around = _samples_around(slow, slow.trace.telemetry["time"][measured])
+    return np.asarray(np.diff(samples[measured][around], axis=0)[0])
 
 
-def _others(trace: Trace, worst: NDArray[np.intp]) -> Mask:
+def _samples_around(slow: _Slow, times: NDArray[np.int64]) -> NDArray[np.intp]:
+    """The samples before and after each request, shape (2, requests); `times` are those of the samples."""
+    before = np.searchsorted(times, slow.column("due"), side="right") - 1
+    after = np.searchsorted(times, slow.column("delivered"))
+    return np.asarray(np.clip([before, after], 0, len(times) - 1))
+
+
+def _others(slow: _Slow) -> Mask:
     """Whether others took more of the CPU than usual around each request."""
-    times, share = others_share(trace)
+    times, share = others_share(slow.trace)
     if not len(share):
-        return np.zeros(len(worst), dtype=bool)
-    middle = (trace.requests["due"][worst] + trace.requests["delivered"][worst]) // 2
+        return np.zeros(len(slow.rows), dtype=bool)
+    middle = (slow.column("due") + slow.column("delivered")) // 2
     at = np.clip(np.searchsorted(times, middle, side="right") - 1, 0, len(share) - 1)
     return np.asarray(share[at] > np.median(share) + _BUSY)
 

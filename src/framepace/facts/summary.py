@@ -17,6 +17,8 @@ Coincidence = Literal[
     "preempted",
     "neighbours",
     "pacer",
+    "throttled",
+    "disk",
     "batch",
     "clocks",
     "device",
