@@ -10,6 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+import framepace
 from framepace.backends.base import get_backend
 from framepace.clock.system import SystemClock
 from framepace.errors import BackendError, ModelError
@@ -168,3 +169,56 @@ def test_caches_of_a_decoder_are_no_pictures(tmp_path: Path) -> None:
     plan = ModelPlan(name="m", model=location, shapes=shapes)
     with pytest.raises(ModelError, match=r"bench --scope model, or give its inputs: --input ids=1"):
         get_backend("onnxruntime").load(plan, SystemClock()).preparer(plan)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "answer"),
+    [
+        ({"left": [1, 3, "h", "w"], "right": [1, 3, "h", "w"]}, "--image left --image right --size 640x480"),
+        ({"clip": ["n", 3, 16, "h", "w"]}, "--window 16 --size 112x112"),
+    ],
+)
+def test_where_the_pictures_go_is_in_the_same_answer(tmp_path: Path, inputs: dict[str, Shape], answer: str) -> None:
+    """Sizes and names are asked for at once, and frames go in with the answer."""
+    names = list(inputs)
+    nodes = [helper.make_node("Add", [names[0], names[-1]], ["y"])]
+    location = network(
+        tmp_path / "m.onnx",
+        nodes,
+        {name: (TensorProto.FLOAT, shape) for name, shape in inputs.items()},
+        {"y": inputs[names[0]]},
+    )
+    assert question(location).endswith(answer)
+    case = framepace.make_case(
+        location,
+        images=names if len(names) == 2 else [],
+        window=None if len(names) == 2 else 16,
+        settings={"size": answer.rpartition(" ")[2]},
+    )
+    assert {image.name for image in resolve(inspect(location), case.plan.models[0]).images} == set(names)
+
+
+def test_the_size_of_the_original_is_two_numbers(tmp_path: Path) -> None:
+    """A decoder of masks: points as many as there are, a size as numbers, embeddings that are no picture."""
+    nodes = [
+        helper.make_node("Cast", ["orig_im_size"], ["sides"], to=TensorProto.INT64),
+        helper.make_node("Concat", ["ones", "sides"], ["to"], axis=0),
+        helper.make_node("Resize", ["mask_input", "", "", "to"], ["masks"]),
+        helper.make_node("ReduceSum", ["point_coords"], ["points"], keepdims=0),
+    ]
+    inputs: dict[str, tuple[int, Shape]] = {
+        "image_embeddings": (TensorProto.FLOAT, [1, 4, 8, 8]),
+        "point_coords": (TensorProto.FLOAT, [1, "points", 2]),
+        "mask_input": (TensorProto.FLOAT, [1, 1, 16, 16]),
+        "orig_im_size": (TensorProto.FLOAT, [2]),
+    }
+    location = network(
+        tmp_path / "m.onnx", nodes, inputs, {"masks": [1, 1, "h", "w"], "points": []}, whole("ones", 1, 1)
+    )
+    assert question(location).endswith("--shape point_coords=1x16x2 --input orig_im_size=480,640")
+    plan = ModelPlan(
+        name="m", model=location, shapes={"point_coords": (1, 16, 2)}, inputs=Inputs(values={"orig_im_size": "480,640"})
+    )
+    worker = get_backend("onnxruntime").load(plan, SystemClock()).worker()
+    worker.enqueue(0, 1)
+    assert worker.wait(0)["masks"].shape == (1, 1, 480, 640)

@@ -19,13 +19,22 @@ _PICTURE: Shape = (1, 3, "?", "?")  # what an input of unknown rank, or of four 
 
 @dataclass(frozen=True)
 class OpenModel:
-    """A model's inputs with the shapes that are known, the batch axes and the places of pictures by name."""
+    """A model's inputs with the shapes that are known, the batch axes and the places of pictures by name.
+
+    `named` are options that say where the pictures go, which the plan does not say yet.
+    """
 
     spec: ModelSpec
     plan: ModelPlan
     shapes: Sequence[Shape]
     axes: Mapping[str, int]
     pictures: Mapping[str, Place]
+    named: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether an input has sizes that nobody gave."""
+        return any(self._open_axes(t, s) for t, s in zip(self.spec.inputs, self.shapes, strict=True))
 
     def check_closed(self) -> None:
         """Raises ModelError where sizes are open: what to add to the command, with numbers that run."""
@@ -45,7 +54,8 @@ class OpenModel:
 
     def options(self, answer: Answer) -> str:
         """The options that give these sizes and numbers."""
-        return " ".join(dict.fromkeys([*self._sizes(answer), *self._numbers(answer)]))
+        options = dict.fromkeys([self.named, *self._sizes(answer), *self._numbers(answer)])
+        return " ".join(filter(None, options))
 
     def _answer(self) -> Answer:
         question = self._question()
@@ -94,8 +104,8 @@ class OpenModel:
                 yield f"--shape {tensor.name}={'x'.join(map(str, sizes))}"
 
     def _numbers(self, answer: Answer) -> Iterator[str]:
-        for name, number in answer.numbers.items():
-            yield f"--input {name}={number}"
+        for name, numbers in answer.numbers.items():
+            yield f"--input {name}={','.join(map(str, numbers))}"
 
     def _open_axes(self, tensor: TensorSpec, shape: Shape) -> list[int]:
         """The axes without a size, apart from the batch; the only one of a shape that says nothing at all."""

@@ -12,7 +12,7 @@ from framepace.models.resolved import PAIR, Image, Layout
 Shape = tuple[int | str, ...]  # the names of open dimensions are strings
 CHANNELS = (1, 3, 4, PAIR)
 _SMALLEST_SIDE = 8  # of a picture without a batch axis; smaller arrays of three axes are something else
-_MEMORY = re.compile(r"past|cache|attention|hidden|state|(^|[_.])kv", re.IGNORECASE)
+_MEMORY = re.compile(r"past|cache|attention|hidden|state|embed|mask_input|(^|[_.])kv", re.IGNORECASE)
 _COLOURS = (3, 4)  # channels by which a picture without a batch axis is known
 
 

@@ -34,6 +34,9 @@ _LENGTHS = (16, 1, 8, 32, 64, 128)
 _NUMBERS = (None, 16_000, 8_000, 1, 16)  # of an input of one whole number; None: whatever it holds
 _RATE = re.compile(r"(^|_)(sr|\w*rate|freq\w*)$", re.IGNORECASE)
 _RATES = (16_000, 8_000, None)
+_SIZE = re.compile(r"size|shape", re.IGNORECASE)
+_SIZE_VALUES = (480, 640)  # of an input of two numbers that is called a size
+_CLIPS = ((112, 112), (224, 224), (64, 64))  # pictures of a clip
 _MOST_TRIES = 40
 _LONGEST_S = 6.0  # no try begins later
 _MOST_BYTES = 1 << 29  # a larger model is not loaded for a question
@@ -59,6 +62,12 @@ class OpenInput:
         return self.value is None and "int" in self.dtype and all(size == 1 for size in self.shape) and not self.sides
 
     @property
+    def is_size(self) -> bool:
+        """Whether it takes the size of a picture as two numbers, and nobody gave it."""
+        pair = [size for size in self.shape if size != 1] == [2]
+        return pair and self.value is None and not self.sides and _SIZE.search(self.name) is not None
+
+    @property
     def is_open(self) -> bool:
         """Whether sizes are left open."""
         return any(isinstance(size, str) for size in self.shape)
@@ -77,10 +86,10 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """Shapes of all inputs with which the network runs, and the numbers that it needs in some."""
+    """Shapes of all inputs with which the network runs, and the numbers that it needs in some, in their order."""
 
     shapes: Mapping[str, Sizes]
-    numbers: Mapping[str, int]
+    numbers: Mapping[str, Sizes]
 
 
 @dataclass(frozen=True)
@@ -96,9 +105,9 @@ class _Try:
         """The inputs with these sizes, those of one name alike."""
         named: dict[str, int] = {}
         shapes = {tensor.name: self._shape(tensor, named) for tensor in question.inputs}
-        numbers = {}
+        numbers: dict[str, Sizes] = {tensor.name: _SIZE_VALUES for tensor in question.inputs if tensor.is_size}
         if self.number is not None:
-            numbers = {tensor.name: self.number for tensor in question.inputs if tensor.is_number}
+            numbers |= {tensor.name: (self.number,) for tensor in question.inputs if tensor.is_number}
         return Answer(shapes, numbers)
 
     def _shape(self, tensor: OpenInput, named: dict[str, int]) -> Sizes:
@@ -151,7 +160,7 @@ def rehearsed(question: Question) -> Answer | None:
 def _tries(question: Question) -> Iterator[_Try]:
     """Every combination of sizes that matter, those closest to the most usual ones first."""
     kinds: tuple[Sequence[Any], ...] = (
-        _PICTURES if any(t.sides and t.is_open for t in question.inputs) else _PICTURES[:1],
+        _pictures(question),
         _SAMPLES if any(_is_sound(t) for t in question.inputs) else _SAMPLES[:1],
         _LENGTHS if any(_has_length(t) for t in question.inputs) else _LENGTHS[:1],
         _numbers(question),
@@ -159,6 +168,13 @@ def _tries(question: Question) -> Iterator[_Try]:
     places = itertools.product(*(range(len(kind)) for kind in kinds))
     for chosen in sorted(places, key=sum):
         yield _Try(*(kind[place] for kind, place in zip(kinds, chosen, strict=True)))
+
+
+def _pictures(question: Question) -> Sequence[tuple[int, int]]:
+    pictures = [tensor for tensor in question.inputs if tensor.sides and tensor.is_open]
+    if any(len(tensor.shape) > 4 for tensor in pictures):
+        return _CLIPS
+    return _PICTURES if pictures else _PICTURES[:1]
 
 
 def _numbers(question: Question) -> Sequence[int | None]:
@@ -212,11 +228,13 @@ def _array(tensor: OpenInput, answer: Answer) -> NDArray[Any]:
     shape = answer.shapes[tensor.name]
     if tensor.value is not None:
         spec = TensorSpec(name=tensor.name, dtype=tensor.dtype, shape=shape)
-        return fitted(tensor.name, read_value(tensor.name, tensor.value), spec, None).frames[0]
+        value = fitted(tensor.name, read_value(tensor.name, tensor.value), spec, None)
+        first: NDArray[Any] = value.frames[0]
+        return first
     array = np.empty(shape, dtype_of(tensor.dtype))
     draw(array, np.random.default_rng(0))
     if tensor.name in answer.numbers:
-        array[...] = answer.numbers[tensor.name]
+        array[...] = np.reshape(answer.numbers[tensor.name], shape)
     return array
 
 

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from framepace.errors import ModelError, unknown
+from framepace.facts.inputs import Window
 from framepace.facts.model import ModelSpec, TensorSpec
 from framepace.facts.plan import ModelPlan
 from framepace.models.batchaxis import ANY_RANK, input_axes
@@ -70,10 +71,32 @@ def resolve(spec: ModelSpec, plan: ModelPlan) -> Resolved:
 
 def _shapes(spec: ModelSpec, plan: ModelPlan, roles: _Roles) -> list[Shape]:
     """The shapes of the inputs, closed but for the batch."""
+    model = _open_model(spec, plan, roles)
+    if model.is_open and not roles.pictures:
+        _with_pictures(spec, plan, roles).check_closed()
+    model.check_closed()
+    return list(model.shapes)
+
+
+def _open_model(spec: ModelSpec, plan: ModelPlan, roles: _Roles, named: str = "") -> OpenModel:
     planned = [_planned_shape(tensor, plan, roles) for tensor in spec.inputs]
-    shapes = _bind(spec, planned, roles.axes)
-    OpenModel(spec, plan, shapes, roles.axes, roles.pictures).check_closed()
-    return shapes
+    return OpenModel(spec, plan, _bind(spec, planned, roles.axes), roles.axes, roles.pictures, named)
+
+
+def _with_pictures(spec: ModelSpec, plan: ModelPlan, roles: _Roles) -> OpenModel:
+    """The model with the first answer to which of its inputs take pictures: what is asked then has it too."""
+    likely = _question_images(spec, plan)
+    if likely:
+        inputs = replace(plan.inputs, images=tuple(likely))
+        answer = " ".join(f"--image {name}" for name in likely)
+    else:
+        lengths = _question_lengths(spec, plan)
+        if not lengths:
+            return _open_model(spec, plan, roles)
+        inputs = replace(plan.inputs, window=Window(pictures=lengths[0]))
+        answer = f"--window {lengths[0]}"
+    plan = replace(plan, inputs=inputs)
+    return _open_model(spec, plan, _roles(spec, plan), answer)
 
 
 def running_options(spec: ModelSpec, plan: ModelPlan) -> str:
@@ -82,9 +105,7 @@ def running_options(spec: ModelSpec, plan: ModelPlan) -> str:
     They are found by running it; '' where none were found. Raises ModelError as `resolve`.
     """
     plan = replace(plan, size=None, shapes={})
-    roles = _roles(spec, plan)
-    planned = [_planned_shape(tensor, plan, roles) for tensor in spec.inputs]
-    return OpenModel(spec, plan, _bind(spec, planned, roles.axes), roles.axes, roles.pictures).running_options()
+    return _open_model(spec, plan, _roles(spec, plan)).running_options()
 
 
 def _check_names(spec: ModelSpec, plan: ModelPlan) -> None:
@@ -182,19 +203,32 @@ def _named_place(tensor: TensorSpec, plan: ModelPlan) -> Place:
 
 def _question(spec: ModelSpec, plan: ModelPlan) -> str:
     """What to add to the command so that frames go in; '' where no input can take one."""
-    tensors = _unnamed(spec, plan)
-    likely = [t.name for t in tensors if _place(t, plan) is not None and not is_memory(t.name)]
+    likely = _question_images(spec, plan)
     if len(likely) == 2:
         return f"--image {likely[0]} --image {likely[1]}, or --previous {likely[0]} --image {likely[1]}"
     if likely:
         return "name those that take the picture: " + " ".join(f"--image {name}" for name in likely)
-    for tensor in tensors:
-        lengths = clip_lengths(plan.shapes.get(tensor.name, tensor.shape))
-        if lengths and plan.inputs.window is None:
-            return f"--window {lengths[0]}"
+    lengths = _question_lengths(spec, plan)
+    if lengths:
+        return f"--window {lengths[0]}"
+    for tensor in _unnamed(spec, plan):
         if plan.prepare.layout is None and _both_layouts(tensor, plan):
             return "say which axis has the channels: --layout nchw, or --layout nhwc"
     return ""
+
+
+def _question_images(spec: ModelSpec, plan: ModelPlan) -> list[str]:
+    """The inputs of which any may take the picture."""
+    tensors = _unnamed(spec, plan)
+    return [t.name for t in tensors if _place(t, plan) is not None and not is_memory(t.name)]
+
+
+def _question_lengths(spec: ModelSpec, plan: ModelPlan) -> list[int]:
+    """How many pictures the first input that may take a clip has, where no clips are wanted yet."""
+    if plan.inputs.window is not None:
+        return []
+    shapes = (plan.shapes.get(tensor.name, tensor.shape) for tensor in _unnamed(spec, plan))
+    return next(filter(None, map(clip_lengths, shapes)), [])
 
 
 def _both_layouts(tensor: TensorSpec, plan: ModelPlan) -> bool:
