@@ -44,7 +44,7 @@ MOST_QUESTIONS = 4
 _FOLDERS = re.compile(r"/\S+/")  # of this machine, in what a command said
 MOST_LOG_BYTES = 20_000
 _SECONDS = {True: 0.3, False: 2.0}
-_LIMIT_S = {True: 6.0, False: 30.0}
+_LIMIT_S = {True: 10.0, False: 30.0}
 
 
 class Network(msgspec.Struct, frozen=True):
