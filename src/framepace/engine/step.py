@@ -80,6 +80,8 @@ class Step:
 
         Without preparation there are no pictures, or the inputs are those of one picture.
         """
+        if not self.is_native and len(frames) <= self.batch:  # at once: this is called for every request
+            return [frames]
         groups = [frames]
         if self.is_native and self.prepare is not None:
             groups = _by_size(frames)
