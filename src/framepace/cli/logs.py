@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,7 +29,7 @@ def log_among(models: list[str], columns: list[str]) -> Path | None:
     """The log that is named instead of models. Raises UsageError for a log beside other things."""
     from framepace.logs.reading import is_log
 
-    logs = [Path(model) for model in models if is_log(model) and not Path(model).is_dir()]
+    logs = [Path(model) for model in models if is_log(model) and not os.path.isdir(model)]
     if len(logs) == len(models) == 1:
         return logs[0]
     if logs:

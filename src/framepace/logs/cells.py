@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from framepace.logs.names import DURATIONS, unit_named
 from framepace.logs.table import Cells, Floats
+from framepace.redaction import redacted
 from framepace.units import NS_PER_S
 
 _MISSING = ["", "-", "na", "n/a", "[n/a]", "nan", "none", "null", "[not supported]", "not supported", "?"]
@@ -64,7 +65,14 @@ def _of_texts(values: Any) -> Cells:
     present = pc.if_else(missing, pa.scalar(None, pa.large_string()), texts)
     if present.null_count == len(present):
         return Cells(numbers=np.full(len(present), np.nan))
-    return _numbers(present) or _flags(lower, present) or _dates(present) or Cells(words=tuple(texts.to_pylist()))
+    return _numbers(present) or _flags(lower, present) or _dates(present) or Cells(words=_words(texts))
+
+
+def _words(texts: Any) -> tuple[str, ...]:
+    """The texts as they are shown: a camera is often named by its address."""
+    words = texts.to_pylist()
+    public = {word: redacted(word) for word in set(words)}
+    return tuple(public[word] for word in words)
 
 
 def _numbers(present: Any) -> Cells | None:

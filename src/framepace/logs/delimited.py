@@ -33,7 +33,10 @@ class _Layout(NamedTuple):
 
 def read_delimited(file: str, text: str) -> LogTable:
     """The table in delimited text. Raises StoreError."""
-    layout = _layout(file, text.splitlines())
+    try:
+        layout = _layout(file, text.splitlines())
+    except csv.Error as error:  # a cell of over 128 KiB
+        raise not_understood(file, str(error)) from error
     kind = f"text with {_SIGNS[layout.sign]}"
     if layout.sign == " ":
         text = "\n".join(_SPACES.sub("\t", line.strip()) for line in text.splitlines())

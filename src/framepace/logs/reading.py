@@ -6,6 +6,7 @@ import gzip
 import re
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path, PurePath
 
@@ -16,6 +17,7 @@ from framepace.logs.delimited import read_delimited
 from framepace.logs.errors import LOG, not_understood
 from framepace.logs.jsonfiles import read_json, read_json_lines
 from framepace.logs.table import LogTable
+from framepace.redaction import redacted
 from framepace.units import format_bytes
 
 _TEXTS = (".csv", ".tsv", ".txt", ".log", ".dat")
@@ -28,7 +30,7 @@ _MEMORY_SHARE = 16  # a log takes up to so many times its bytes while it is read
 _PIECE = 1 << 20
 _MOST_ROWS = 50_000_000
 _VALUE = r'"[^"]*"|[+-]?[0-9.]+\s?(?:ms|us|µs|ns|s|MHz|W|C|%)?(?![\w.])|[^\s,;]+'
-_KEY_VALUE = re.compile(rf"([A-Za-z_][\w.\-]*)(?:\s*=\s*|:\s+)({_VALUE})")
+_KEY_VALUE = re.compile(rf"(?<![\w.\-])([A-Za-z_][\w.\-]*)(?:\s*=\s*|:\s+)({_VALUE})")
 _LEADING_DATE = re.compile(r"\W{0,2}(\d{4}[-/]\d{2}[-/]\d{2}[T ]\d{1,2}:\d{2}:\d{2}(?:[.,]\d+)?Z?)")
 _JSON_START = re.compile(rb"\s*(\{\s*\"|\[\s*\{)")
 _SUMMARY = re.compile(r"(?i)\bmin\s*=\s*[\d.]+ ?ms,\s*max\s*=")
@@ -50,7 +52,7 @@ def read_log(path: Path) -> LogTable:
     table = _table(path, data)
     if not table.rows:
         raise not_understood(shown(path), "it has no rows")
-    return table
+    return replace(table, columns={redacted(name): cells for name, cells in table.columns.items()})
 
 
 def _table(path: Path, data: bytes) -> LogTable:
