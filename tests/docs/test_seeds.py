@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from framepace import compare, explain_log
 from framepace.analyze.batches import batch_scaling, batch_sentence
 from framepace.analyze.settling import gap_sentence, settling
 from framepace.analyze.stages import frames
@@ -106,6 +108,40 @@ def test_a_jump_is_a_jump_and_a_ramp_a_ramp() -> None:
     at_once = gaps("small", "768x448", "int8", load_fall_ms=0, fall_ms=0)
     slowly = gaps("small", "768x448", "int8")
     assert (at_once.change, slowly.change) == ("level", "ramp")
+
+
+def log_of(path: Path, precision: str) -> Path:
+    """The author's own log of the small network: when each inference began, and how long it took."""
+    options = {**COMMON, **SMALL["768x448"]}
+    fields = {"graph": True, "precision": precision, "spinning": False}
+    rows = run(options, Delay(delay_ms=20), 400, fields=fields).requests
+    lines = (
+        f"{begin / 1e9},{(end - begin) / 1e6}" for begin, end in zip(rows["started"], rows["finished"], strict=True)
+    )
+    path.write_text("\n".join(["time_s,infer_ms", *lines]))
+    return path
+
+
+def test_his_log_alone_shows_the_levels_and_what_would_decide(tmp_path: Path) -> None:
+    """Two levels, the gap of 20 ms, and the clocks as the first suspicion with the command that tries them."""
+    answer = explain_log(log_of(tmp_path / "int8.csv", "int8"))
+    tiers = answer.summary.frames.tiers
+    assert tiers[0].level / MS == pytest.approx(4.7, rel=0.25)
+    assert tiers[-1].level_end / MS == pytest.approx(10.1, rel=0.25)
+    assert tiers[0].last == pytest.approx(60, rel=0.25)
+    first = answer.suspected[0]
+    assert first.code == "FP001"
+    assert first.command == "framepace explain MODEL.onnx --load delay:20"
+
+
+def test_two_logs_are_held_settled_level_against_settled_level(tmp_path: Path) -> None:
+    """INT8 against FP16: faster, by the difference of their last levels, though both begin on another one."""
+    logs = [log_of(tmp_path / f"{precision}.csv", precision) for precision in ("fp16", "int8")]
+    answer = compare(*logs)
+    assert answer.verdict == "faster"
+    assert answer.difference is not None
+    levels = [tiers[-1].level for tiers in (answer.tiers_a, answer.tiers_b)]
+    assert answer.difference.value == pytest.approx(levels[1] - levels[0], rel=0.05)
 
 
 # Four models that leave room on the device, each 0.2 ms of it, on a host that takes 40 us to launch them.

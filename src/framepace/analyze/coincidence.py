@@ -105,7 +105,10 @@ def _computed(slow: _Slow) -> Mask:
 
 
 def _preempted(slow: _Slow) -> Mask:
-    return np.asarray((slow.more("preempted") > 0) & ~_computed(slow) & ~_waits_in_hook(slow))
+    """Whether the thread was put off its core, or the process's threads waited for one."""
+    put_off = (slow.more("preempted") > 0) & ~_waits_in_hook(slow)
+    queued = _rise(slow, "run_delay") > _HALF * slow.beyond
+    return np.asarray((put_off | queued) & ~_computed(slow))
 
 
 def _waits_in_hook(slow: _Slow) -> Mask:
@@ -140,14 +143,25 @@ def _lower_clock(slow: _Slow) -> Mask:
     return lower
 
 
-def _rise(slow: _Slow, counter: str) -> NDArray[np.int64]:
-    """How much a counter of the host rose between the samples around each request; 0 where it was not measured."""
-    samples = slow.trace.telemetry.get(counter, np.empty(0, np.int64))
-    measured = np.flatnonzero(samples >= 0)
-    if not len(measured):
-        return np.zeros(len(slow.rows), np.int64)
-    around = _samples_around(slow, slow.trace.telemetry["time"][measured])
-    return np.asarray(np.diff(samples[measured][around], axis=0)[0])
+def _rise(slow: _Slow, counter: str) -> Floats:
+    """How much more a counter of the host rose around each request than in as long a time usually.
+
+    0 where it was not measured.
+    """
+    times, values = _counted(slow.trace, counter)
+    if len(times) < 2:
+        return np.zeros(len(slow.rows))
+    usual = float(np.median(np.diff(values) / np.maximum(np.diff(times), 1)))
+    around = _samples_around(slow, times)
+    rises, spans = (np.diff(column[around], axis=0)[0] for column in (values, times))
+    return np.asarray(rises - usual * spans)
+
+
+def _counted(trace: Trace, counter: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Times and values of a counter's samples; some are read at every tenth only, and repeat the one before."""
+    samples = trace.telemetry.get(counter, np.empty(0, np.int64))
+    fresh = np.flatnonzero((samples >= 0) & (np.diff(samples, prepend=-1) != 0))
+    return trace.telemetry["time"][fresh], samples[fresh]
 
 
 def _samples_around(slow: _Slow, times: NDArray[np.int64]) -> NDArray[np.intp]:

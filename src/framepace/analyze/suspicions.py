@@ -14,6 +14,7 @@ from framepace.units import NS_PER_MS, NS_PER_S, format_ms
 _CLOCK_MOVED = 0.03
 _LEVEL_MOVED = 0.05
 _GAP = 0.1  # of the latency, from which there is a gap between frames
+_FELT = 0.2  # of the mean latency, that late frames take more
 _MAIN = 0.4  # of what late frames take more, for a stage to be suspected
 _ONE_CAMERA = 0.8  # of the late frames
 _FULL = 0.95  # of the time in which a frame is at work
@@ -57,6 +58,8 @@ def suspicions(log: Grounds) -> tuple[Suspected, ...]:
         _gauges,
         _other_number,
     )
+    if log.late is not None and log.late.more < _FELT * log.summary.frames.mean:  # the slowest of alike ones
+        log = log._replace(late=None)
     suspected = [one for rule in rules for one in rule(log)]
     return tuple(suspected or _nothing(log))
 
