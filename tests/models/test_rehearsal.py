@@ -172,30 +172,34 @@ def test_caches_of_a_decoder_are_no_pictures(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("inputs", "answer"),
+    ("inputs", "answer", "named"),
     [
-        ({"left": [1, 3, "h", "w"], "right": [1, 3, "h", "w"]}, "--image left --image right --size 640x480"),
-        ({"clip": ["n", 3, 16, "h", "w"]}, "--window 16 --size 112x112"),
+        (
+            {"left": [1, 3, "h", "w"], "right": [1, 3, "h", "w"]},
+            "--image left --image right --size 640x480",
+            {"images": ["left", "right"]},
+        ),
+        ({"clip": ["n", 3, 16, "h", "w"]}, "--window 16 --size 112x112", {"window": 16}),
+        ({"clip": ["n", 3, 4, "h", "w"]}, "--window 4 --size 112x112", {"window": 4}),
     ],
 )
-def test_where_the_pictures_go_is_in_the_same_answer(tmp_path: Path, inputs: dict[str, Shape], answer: str) -> None:
-    """Sizes and names are asked for at once, and frames go in with the answer."""
-    names = list(inputs)
-    nodes = [helper.make_node("Add", [names[0], names[-1]], ["y"])]
-    location = network(
-        tmp_path / "m.onnx",
-        nodes,
-        {name: (TensorProto.FLOAT, shape) for name, shape in inputs.items()},
-        {"y": inputs[names[0]]},
-    )
+def test_where_the_pictures_go_is_in_the_same_answer(
+    tmp_path: Path, inputs: dict[str, Shape], answer: str, named: Any
+) -> None:
+    """Sizes and names are asked for at once, and frames go in with the answer. Clips of colours come first."""
+    nodes = [helper.make_node("Add", [next(iter(inputs)), list(inputs)[-1]], ["y"])]
+    tensors = {name: (TensorProto.FLOAT, shape) for name, shape in inputs.items()}
+    location = network(tmp_path / "m.onnx", nodes, tensors, {"y": next(iter(inputs.values()))})
     assert question(location).endswith(answer)
-    case = framepace.make_case(
-        location,
-        images=names if len(names) == 2 else [],
-        window=None if len(names) == 2 else 16,
-        settings={"size": answer.rpartition(" ")[2]},
-    )
-    assert {image.name for image in resolve(inspect(location), case.plan.models[0]).images} == set(names)
+    case = framepace.make_case(location, settings={"size": answer.rpartition(" ")[2]}, **named)
+    assert {image.name for image in resolve(inspect(location), case.plan.models[0]).images} == set(inputs)
+
+
+def test_an_answer_can_be_pasted_into_a_shell(tmp_path: Path) -> None:
+    """Names with spaces are quoted."""
+    nodes = [helper.make_node("Identity", ["two words"], ["y"])]
+    location = network(tmp_path / "m.onnx", nodes, {"two words": (TensorProto.FLOAT, [8, "t"])}, {"y": [8, "t"]})
+    assert question(location).endswith("--shape 'two words'=8x512")
 
 
 def test_the_size_of_the_original_is_two_numbers(tmp_path: Path) -> None:

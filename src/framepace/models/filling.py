@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ def _no_picture(model: ModelPlan, resolved: Resolved) -> ModelError:
     if resolved.question:
         message = f"nothing says which input of model {model.name!r} takes the picture"
         return ModelError(message, got=shapes, expected="inputs by name", fix=resolved.question)
-    name = resolved.inputs[0].name
+    name = quote(resolved.inputs[0].name)
     fix = f"measure it alone with bench --scope model, or give its inputs: --input {name}=1, or {name}=FILE.npy"
     return ModelError(f"model {model.name!r} has no image input", got=shapes, expected="a rank-4 input", fix=fix)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ def made_up_note(resolved: Resolved) -> str:
     if not names:
         return ""
     verb = "holds" if len(names) == 1 else "hold"
-    return f"{', '.join(names)} {verb} made-up values (0 to 1), for nobody gave any: --input {names[0]}=VALUE"
+    return f"{', '.join(names)} {verb} made-up values (0 to 1), for nobody gave any: --input {quote(names[0])}=VALUE"
 
 
 def _zero(dtype: np.dtype[Any]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from shlex import quote
 
 from framepace.errors import ModelError
 from framepace.facts.model import ModelSpec, TensorSpec
@@ -101,11 +102,11 @@ class OpenModel:
                 height, width = (sizes[axis] for axis in place.sides(len(shape)))
                 yield f"--size {width}x{height}"
             elif axes:
-                yield f"--shape {tensor.name}={'x'.join(map(str, sizes))}"
+                yield f"--shape {quote(tensor.name)}={'x'.join(map(str, sizes))}"
 
     def _numbers(self, answer: Answer) -> Iterator[str]:
         for name, numbers in answer.numbers.items():
-            yield f"--input {name}={','.join(map(str, numbers))}"
+            yield f"--input {quote(name)}={','.join(map(str, numbers))}"
 
     def _open_axes(self, tensor: TensorSpec, shape: Shape) -> list[int]:
         """The axes without a size, apart from the batch; the only one of a shape that says nothing at all."""

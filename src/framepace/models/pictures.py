@@ -13,6 +13,7 @@ Shape = tuple[int | str, ...]  # the names of open dimensions are strings
 CHANNELS = (1, 3, 4, PAIR)
 _SMALLEST_SIDE = 8  # of a picture without a batch axis; smaller arrays of three axes are something else
 _MEMORY = re.compile(r"past|cache|attention|hidden|state|embed|mask_input|(^|[_.])kv", re.IGNORECASE)
+_RGB = 3
 _COLOURS = (3, 4)  # channels by which a picture without a batch axis is known
 
 
@@ -66,16 +67,18 @@ def is_memory(name: str) -> bool:
 
 
 def clip_lengths(shape: Shape) -> list[int]:
-    """How many pictures a clip that fits an input of five axes may have."""
+    """How many pictures a clip that fits an input of five axes may have; pictures in colour come first."""
     if len(shape) != 5:
         return []
-    lengths = []
+    in_colour = []
+    others = []
     for axis in (1, 2, 3, 4):
         size = shape[axis]
-        rest = (*shape[1:axis], *shape[axis + 1 :])
-        if isinstance(size, int) and size > 1 and _layout(rest, None, False) is not None:
+        picture = (*shape[1:axis], *shape[axis + 1 :])
+        if isinstance(size, int) and size > 1 and _layout(picture, None, False) is not None:
+            lengths = in_colour if _RGB in (picture[0], picture[2]) else others
             lengths.append(size)
-    return sorted(set(lengths), key=lengths.index)
+    return list(dict.fromkeys([*in_colour, *others]))
 
 
 def image_at(tensor: TensorSpec, place: Place) -> Image:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from shlex import quote
 
 import numpy as np
 from msgspec.structs import replace
@@ -88,7 +89,7 @@ def _with_pictures(spec: ModelSpec, plan: ModelPlan, roles: _Roles) -> OpenModel
     likely = _question_images(spec, plan)
     if likely:
         inputs = replace(plan.inputs, images=tuple(likely))
-        answer = " ".join(f"--image {name}" for name in likely)
+        answer = " ".join(f"--image {quote(name)}" for name in likely)
     else:
         lengths = _question_lengths(spec, plan)
         if not lengths:
@@ -205,9 +206,10 @@ def _question(spec: ModelSpec, plan: ModelPlan) -> str:
     """What to add to the command so that frames go in; '' where no input can take one."""
     likely = _question_images(spec, plan)
     if len(likely) == 2:
-        return f"--image {likely[0]} --image {likely[1]}, or --previous {likely[0]} --image {likely[1]}"
+        one, other = map(quote, likely)
+        return f"--image {one} --image {other}, or --previous {one} --image {other}"
     if likely:
-        return "name those that take the picture: " + " ".join(f"--image {name}" for name in likely)
+        return "name those that take the picture: " + " ".join(f"--image {quote(name)}" for name in likely)
     lengths = _question_lengths(spec, plan)
     if lengths:
         return f"--window {lengths[0]}"
