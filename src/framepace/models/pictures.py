@@ -70,8 +70,8 @@ def clip_lengths(shape: Shape) -> list[int]:
     """How many pictures a clip that fits an input of five axes may have; pictures in colour come first."""
     if len(shape) != 5:
         return []
-    in_colour = []
-    others = []
+    in_colour: list[int] = []
+    others: list[int] = []
     for axis in (1, 2, 3, 4):
         size = shape[axis]
         picture = (*shape[1:axis], *shape[axis + 1 :])
