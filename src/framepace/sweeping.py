@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from framepace.analyze.batches import batch_scaling, batch_sentence
+from framepace.analyze.batches import batch_scaling, batch_sentence, padding_sentence
 from framepace.analyze.settling import gap_sentence, settling
 from framepace.analyze.strategies import reasons
 from framepace.analyze.summary import summarize
@@ -159,6 +159,9 @@ def answers(done: Sequence[Cell], grid: Mapping[str, Sequence[str]]) -> Iterator
         if scaling is not None:
             sentence = batch_sentence(scaling, _sm_activity(alternatives, scaling.smallest), _kernels(alternatives))
             yield f"{others}: {sentence}" if others else sentence
+            pays = padding_sentence(per_image)
+            if pays:
+                yield f"{others}: {pays}" if others else pays
     best = best_sentence(done, grid)
     if best is not None:
         yield best

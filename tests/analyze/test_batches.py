@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framepace.analyze.batches import batch_scaling, batch_sentence
+from framepace.analyze.batches import batch_scaling, batch_sentence, padding_sentence, uneven_batches
 
 BATCHES = (1, 2, 4, 8, 32)
 
@@ -44,3 +44,11 @@ def test_kernels_that_scale_alone_blame_what_is_beside_them() -> None:
         "100% of the time of one image is work that every further image adds"
     )
     assert batch_sentence(scaling, 0.97, dict.fromkeys(BATCHES, 9e5)).startswith("one image fills 97% of the device")
+
+
+def test_a_batch_that_takes_longer_than_a_larger_one_is_better_padded() -> None:
+    """33 frames against 40, the smallest larger one that is faster; a difference of 1 % is none."""
+    per_image = {8: 100.0, 31: 60.0, 32: 58.0, 33: 90.0, 40: 50.0, 48: 45.0}
+    assert uneven_batches(per_image) == {33: 40}
+    assert "33 frames take 2.97 us, 40 only 2.00 us (batch-sizes=40" in padding_sentence(per_image)
+    assert padding_sentence({1: 10.0, 2: 4.96}) == ""

@@ -191,6 +191,22 @@ def test_partitions_of_the_sms_keep_workers_apart() -> None:
         load(ONE_MS, sms=101)
 
 
+PRODUCTS = {"product_share": 1.0, "fp16_multiple": 8, "int8_multiple": 16}
+
+
+def one_wave(count: int, precision: str, **options: float) -> int:
+    """The time of a batch whose blocks fill the device once."""
+    return alone({**ONE_MS, "blocks": 100 / count, **options}, count, precision=precision)
+
+
+def test_products_are_padded_to_the_rows_that_tensor_cores_take() -> None:
+    """9 frames take as long as 16, twice that where other sizes run at half the rate; 8 and 16 take what they took."""
+    assert one_wave(9, "fp16", **PRODUCTS) == pytest.approx(one_wave(16, "fp16"), rel=1e-6)
+    assert one_wave(9, "fp16", **PRODUCTS, uneven_share=0.5) == pytest.approx(2 * one_wave(16, "fp16"), rel=1e-6)
+    for count, precision in ((8, "fp16"), (16, "int8"), (1, "fp16"), (9, "fp32")):
+        assert one_wave(count, precision, **PRODUCTS) == one_wave(count, precision)
+
+
 def test_half_of_the_sms_is_said_as_a_share() -> None:
     """'50%' is 50 of 100; on a device with an odd number the share is rounded down, to one at least."""
     clock = VirtualClock()

@@ -28,6 +28,13 @@ def closed(concurrency: int) -> dict[str, Any]:
 
 
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
+    "a batch that does not suit tensor cores": (
+        closed(18),
+        {**IDEAL, "batch": 9, "precision": "fp16", "transfer": "device", "option.gflops": 50.0, "option.blocks": 300,
+         "option.mbytes": 1.0, "option.weights_mb": 1.0, "option.product_share": 1.0, "option.fp16_multiple": 8,
+         "option.uneven_share": 0.5},
+        "FP030", "batching",
+    ),
     "clocks": (PACED, {"option.device": "t4"}, "FP001", "clocks"),
     "sleeping host": (PACED, {"option.device": "h200"}, "FP002", "host"),
     "power": (
@@ -86,6 +93,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
 
 # The slowest, and near twins of others: in the long tests.
 SLOW = (
+    "a batch that does not suit tensor cores",
     "copies from pageable memory that hide launches",
     "cold caches",
     "power",

@@ -9,6 +9,7 @@ import numpy as np
 from framepace.facts.sweep import BatchScaling
 from framepace.units import format_ms
 
+_CLEARLY = 0.02  # of a batch's time: less may be chance
 _NEAR = 0.05  # of the best time per image: from there on a larger batch brings little
 _FULL = 0.5  # SM activity below it explains nothing
 _LITTLE = 1.5  # times the images per second, below which batches do not scale
@@ -33,6 +34,33 @@ def batch_scaling(per_image: Mapping[int, float]) -> BatchScaling | None:
         gain=per_image[batches[0]] / per_image[batches[-1]],
         added_share=_added_share(per_image),
     )
+
+
+def uneven_batches(per_image: Mapping[int, float]) -> dict[int, int]:
+    """The batches (times per image in ns, by batch) that take longer than a larger one, and that one's size.
+
+    Of several larger ones the smallest counts. Padding such a batch to that size is faster than running it as it is.
+    """
+    whole = {batch: batch * time for batch, time in sorted(per_image.items())}
+    better: dict[int, int] = {}
+    for batch, time in whole.items():
+        larger = next((size for size in whole if size > batch and whole[size] <= time * (1 - _CLEARLY)), None)
+        if larger is not None:
+            better[batch] = larger
+    return better
+
+
+def padding_sentence(per_image: Mapping[int, float]) -> str:
+    """Which batches are better padded, and to what; '' where none is."""
+    pays = uneven_batches(per_image)
+    if not pays:
+        return ""
+    times = (
+        f"{batch} frames take {format_ms(batch * per_image[batch])}, {size} only {format_ms(size * per_image[size])}"
+        for batch, size in pays.items()
+    )
+    sizes = "+".join(map(str, sorted(set(pays.values()))))
+    return f"padding pays: {'; '.join(times)} (batch-sizes={sizes} pads to them)"
 
 
 def _added_share(per_image: Mapping[int, float]) -> float:

@@ -37,7 +37,7 @@ def demand(device: DeviceModel, network: NetworkModel, precision: str, batch: in
     usable_sms = min(sms or device.sm_count, device.sm_count)
     blocks = batch * network.blocks
     waves = math.ceil(blocks / usable_sms)
-    in_waves = waves * _block_s(device, network, precision) * 1e9
+    in_waves = waves * _block_s(device, network, precision, batch) * 1e9
     compute = in_waves + network.fixed_us * 1000
     return Demand(
         compute=compute,
@@ -50,14 +50,26 @@ def demand(device: DeviceModel, network: NetworkModel, precision: str, batch: in
     )
 
 
-def _block_s(device: DeviceModel, network: NetworkModel, precision: str) -> float:
-    """Time of the arithmetic of one thread block on one SM at the boost clock, s."""
+def _padding(device: DeviceModel, network: NetworkModel, precision: str, batch: int) -> float:
+    """How many times the arithmetic takes because products are padded to the rows that tensor cores take together.
+
+    A product with one row is a vector's: no tensor core computes it.
+    """
+    multiple = device.multiple(precision)
+    if batch == 1 or batch % multiple == 0:
+        return 1.0
+    padded = math.ceil(batch / multiple) * multiple / batch
+    return 1 - network.product_share + network.product_share * padded / device.uneven_share
+
+
+def _block_s(device: DeviceModel, network: NetworkModel, precision: str, batch: int) -> float:
+    """Time of the arithmetic of one thread block of a batch on one SM at the boost clock, s."""
     arithmetic = network.gflops * 1e9 * (1 - network.fallback_share) / network.blocks
     seconds = arithmetic / _rate(device, network, precision)
     if precision == "int8" and network.int8_share < 1:
         higher = arithmetic / _rate(device, network, "fp16")
         seconds = network.int8_share * seconds + (1 - network.int8_share) * higher
-    return seconds
+    return seconds * _padding(device, network, precision, batch)
 
 
 def _rate(device: DeviceModel, network: NetworkModel, precision: str) -> float:

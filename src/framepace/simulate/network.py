@@ -18,16 +18,18 @@ def estimate(location: str, inputs: Shapes) -> NetworkModel:
     if location == NULL:
         return default
     onnx = network(location, {name: (1, *shape[1:]) for name, shape in inputs.items()})
+    flops = sum(kernel.flops for kernel in onnx.kernels)
     gflops = default.gflops
     moved = _moved(onnx)
     if moved:
-        gflops = sum(kernel.flops for kernel in onnx.kernels) / 1e9
+        gflops = flops / 1e9
     return NetworkModel(
         kernels=max(1, len(onnx.kernels)),
         gflops=gflops,
         mbytes=moved * 4 / 1e6 or default.mbytes,
         weights_mb=onnx.weights * 4 / 1e6,
         blocks=_blocks(onnx) or default.blocks,
+        product_share=sum(kernel.flops for kernel in onnx.kernels if kernel.kind == "Gemm") / (flops or 1.0),
     )
 
 

@@ -38,6 +38,11 @@ class DeviceModel(Fact, frozen=True, kw_only=True):
     fp16_tflops: Annotated[float, _least(0, "peak in fp16 at the boost clock; 0: not supported")] = 80.0
     bf16_tflops: Annotated[float, _least(0, "peak in bf16 at the boost clock; 0: not supported")] = 80.0
     int8_tops: Annotated[float, _least(0, "peak in int8 at the boost clock; 0: not supported")] = 160.0
+    fp16_multiple: Annotated[int, _least(1, "rows that tensor cores take together in fp16 and bf16; 1: any")] = 1
+    int8_multiple: Annotated[int, _least(1, "rows that tensor cores take together in int8; 1: any")] = 1
+    uneven_share: Annotated[
+        float, Meta(gt=0, le=1, description="share of the peak that products reach whose rows are no such multiple")
+    ] = 1.0
     dram_gb_s: Annotated[float, _above(0, "bandwidth of the device's memory")] = 1000.0
     memory_gb: Annotated[float, _above(0, "size of the device's memory")] = 16.0
     memory_mhz: Annotated[int, _least(0, "memory clock, as telemetry shows it")] = 1000
@@ -109,6 +114,12 @@ class DeviceModel(Fact, frozen=True, kw_only=True):
     tick_ms: Annotated[float, _above(0, "period of governor and telemetry")] = 10.0
     seed: Annotated[int, _least(0, "seed of jitter and stalls")] = 0
 
+    def multiple(self, precision: str) -> int:
+        """Rows that a matrix product is padded to in a precision; 1 where tensor cores do not compute it."""
+        return {"fp32": 1, "fp16": self.fp16_multiple, "bf16": self.fp16_multiple, "int8": self.int8_multiple}[
+            precision
+        ]
+
     def peak(self, precision: str) -> float:
         """Operations per second in a precision at the boost clock; 0 where the device has none."""
         rates = {"fp32": self.fp32_tflops, "fp16": self.fp16_tflops, "bf16": self.bf16_tflops, "int8": self.int8_tops}
@@ -124,6 +135,7 @@ class NetworkModel(Fact, frozen=True, kw_only=True):
     weights_mb: Annotated[float, _least(0, "weights that each inference reads in fp32 (10^6 bytes)")] = 10.0
     blocks: Annotated[float, _above(0, "thread blocks of a kernel for one item, on average")] = 100.0
     fixed_us: Annotated[float, _least(0, "time at the boost clock of layers that no batch makes longer")] = 0.0
+    product_share: Annotated[float, _share("share of the arithmetic in matrix products whose rows are the batch")] = 0.0
     efficiency: Annotated[float, Meta(gt=0, le=1, description="share of the peak arithmetic that is reached")] = 0.5
     int8_share: Annotated[float, _share("share of the arithmetic that runs in int8 where the plan says so")] = 1.0
     dram_efficiency: Annotated[float, Meta(gt=0, le=1, description="share of the memory bandwidth that is reached")] = (

@@ -31,6 +31,7 @@ _HOST = DeviceModel(
     jitter=0.01,
 )
 
+# [MM] 'Matrix Multiplication Background User's Guide' (NVIDIA DU-09799-001), section 2.2, 'Tensor Core Requirements'.
 # [T4] 'NVIDIA T4 Tensor Core GPU' data sheet (2019), table of specifications; [T4B] 'NVIDIA T4 70W Low Profile PCIe GPU
 # Accelerator' product brief PB-09256-001, tables 1 and 2; [TU] 'NVIDIA Turing GPU Architecture' whitepaper, appendix A.
 T4 = replace(
@@ -40,6 +41,9 @@ T4 = replace(
     fp16_tflops=65.0,  # [T4], mixed precision
     bf16_tflops=0.0,  # [TU]: Turing's tensor cores have FP16, INT8 and INT4
     int8_tops=130.0,  # [T4]
+    fp16_multiple=8,  # [MM]
+    int8_multiple=16,  # [MM]
+    uneven_share=0.25,  # [MM]: before cuBLAS 11 without tensor cores, which is twice the rate of fp32
     dram_gb_s=320.0,  # [T4B]
     memory_gb=16.0,  # [T4]
     memory_mhz=5001,  # [T4B]
@@ -77,6 +81,9 @@ XAVIER = replace(
     fp16_tflops=11.0,  # [AGXB]
     bf16_tflops=0.0,  # Volta has none
     int8_tops=22.0,  # [AGXB], of the GPU alone
+    fp16_multiple=8,  # [MM]
+    int8_multiple=16,  # [MM]
+    uneven_share=0.25,  # as the T4
     dram_gb_s=137.0,  # [AGXB]
     memory_gb=32.0,  # [AGXB]
     memory_mhz=2133,  # [AGXB]
@@ -113,6 +120,8 @@ A100 = replace(
     fp16_tflops=312.0,  # [A]
     bf16_tflops=312.0,  # [A]
     int8_tops=624.0,  # [A]
+    fp16_multiple=8,  # [MM]; other sizes use tensor cores too, from cuBLAS 11 on
+    int8_multiple=16,  # [MM]
     dram_gb_s=2039.0,  # [A], 80 GB
     memory_gb=80.0,  # [A]
     memory_mhz=1593,
@@ -142,6 +151,8 @@ H100 = replace(
     fp16_tflops=989.4,  # [HW]
     bf16_tflops=989.4,  # [HW]
     int8_tops=1978.9,  # [HW]
+    fp16_multiple=8,  # [MM]; other sizes use tensor cores too, from cuBLAS 11 on
+    int8_multiple=16,  # [MM]
     dram_gb_s=3350.0,  # [H]
     memory_gb=80.0,  # [H]
     memory_mhz=2619,

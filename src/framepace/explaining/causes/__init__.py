@@ -30,6 +30,7 @@ from framepace.explaining.causes.stalls import Stalls
 from framepace.explaining.causes.throttled import Throttled
 from framepace.explaining.causes.transfer_bound import TransferBound
 from framepace.explaining.causes.under_filled import UnderFilled
+from framepace.explaining.causes.uneven_batch import UnevenBatch
 from framepace.explaining.causes.unfilled_batches import UnfilledBatches
 from framepace.explaining.hypothesis import Hypothesis
 
@@ -63,4 +64,5 @@ CAUSES: tuple[Hypothesis, ...] = (
     Throttled(),
     HighPrecision(),
     LargeBatch(),
+    UnevenBatch(),
 )
