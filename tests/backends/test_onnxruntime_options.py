@@ -16,6 +16,7 @@ from framepace.clock.system import SystemClock
 from framepace.errors import UsageError
 from framepace.facts.model import Layer
 from framepace.facts.plan import ModelPlan
+from tests.gpus import missing
 
 
 def network(path: Path) -> str:
@@ -105,6 +106,19 @@ def test_what_was_fused_is_told_by_the_nodes_of_the_file() -> None:
     assert told[0].inputs == ("images",)
     assert all(layer.bytes and layer.shape and layer.precision == "fp32" for layer in told)
     assert set(told[-1].inputs) <= {name for layer in told for name in layer.outputs}
+
+
+@pytest.mark.skipif(missing("onnxruntime", "cuda") is not None, reason="no GPU for ONNX Runtime")
+def test_layers_on_a_gpu_have_the_nodes_fused_into_them() -> None:
+    """And the times of their kernels, all or none: a library without CUDA's profiling interface sees none."""
+    plan = ModelPlan(name="n", model="builtin:classifier", device="cuda", graph=True)
+    session = get_backend("onnxruntime").load(plan, SystemClock())
+    told = [layer for layer in session.layers() if layer.place == "cuda"]
+    session.close()
+    assert {"Conv_0", "Conv_2"} <= {node for layer in told for node in layer.nodes}
+    assert all(layer.bytes for layer in told if "Conv" in layer.kind)
+    timed = [layer.time is not None for layer in told if "Conv" in layer.kind]
+    assert all(timed) or not any(timed)
 
 
 def test_the_profiler_tells_the_nodes_as_they_run(tmp_path: Path) -> None:

@@ -76,6 +76,17 @@ def test_what_is_fixed_stays(fixed: str) -> None:
     assert fixed in [a.name for a in axes(case, around, ["int8"])]
 
 
+def test_a_batch_between_two_that_tensor_cores_take_is_tried_beside_both() -> None:
+    """On a GPU; halves and quarters of the SMs are shares, which every device can be divided into."""
+    uneven = Plan(models=(ModelPlan(name="m", model="null", backend="simulated", batch=Batching(max=33)),))
+    tried = {
+        axis.name: axis
+        for axis in axes(Case(plan=uneven, workload=Workload(load=Closed())), MachineOptions(cores=4, sms=132))
+    }
+    assert {32, 33, 40} <= set(tried["batch"].values)
+    assert tried["sms"].values == (None, "50%", "25%")
+
+
 def test_a_model_of_a_fixed_batch_has_no_batches_to_try() -> None:
     """Where frames cannot be batched, neither sizes nor policies nor windows are axes."""
     case = case_of(Plan(models=(ModelPlan(name="m", model="null"),)))

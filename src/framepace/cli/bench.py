@@ -93,9 +93,17 @@ def show(trace: Trace, folder: Path, json: bool) -> Summary:
         lambda out: show_machine(out, trace.meta.machine),
         lambda out: show_summary(out, summary),
         lambda out: show_layers(out, trace.meta.layers),
-        lambda out: show_paths(out, {"trace": str(folder), "report": f"framepace report {folder}"}),
+        lambda out: show_paths(out, _following(trace, folder)),
     )
     return summary
+
+
+def _following(trace: Trace, folder: Path) -> dict[str, str]:
+    """Where the trace is, and what can be asked of it."""
+    following = {"trace": str(folder), "report": f"framepace report {folder}"}
+    if trace.meta.layers:
+        following["layers"] = f"framepace layers {folder}"
+    return following
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from framepace.values import check_cells
 
 Settings = dict[str, Any]
 _LAYOUTS = ("nhwc", "channels_last")  # options with which backends keep pictures as tensor cores like them
+_TENSOR_ROWS = 8  # of a product that tensor cores take together
 _CROWD = 2  # threads x workers is at most this many times the cores
 _MISSING = object()
 
@@ -96,12 +97,21 @@ def _of_device(model: ModelPlan, machine: MachineOptions, budget_ms: float) -> I
     if machine.computes_shapes:
         yield Axis("shapes", ("exported", "fixed"), ordered=False)
     if machine.batches:
-        yield from _batching(gpu, round(budget_ms / 4, 1))
+        yield _batches(gpu, model.batch.max)
+        yield from _batching(round(budget_ms / 4, 1))
 
 
-def _batching(gpu: bool, window_ms: float) -> Iterator[Axis]:
-    first = (1, 4, 8, 16, 32) if gpu else (1, 2, 4, 8)
-    yield Axis("batch", (1, 2, 3, 4, 6, 8, 12, 16, 24, 32), first)
+def _batches(gpu: bool, largest: int) -> Axis:
+    """Batches; on a GPU also those around the plan's that tensor cores take whole (see FP030)."""
+    sizes = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32}
+    if not gpu:
+        return Axis("batch", tuple(sorted(sizes)), (1, 2, 4, 8))
+    below = largest // _TENSOR_ROWS * _TENSOR_ROWS
+    around = {below, below + _TENSOR_ROWS} if largest > below > 0 else set[int]()
+    return Axis("batch", tuple(sorted(sizes | around)), (1, 4, 8, 16, 32))
+
+
+def _batching(window_ms: float) -> Iterator[Axis]:
     yield Axis("batch-policy", ("window", "deadline"), ("window", "deadline"), ordered=False)
     yield Axis("window-ms", (0.0, window_ms), (0.0,))
 
@@ -132,7 +142,7 @@ def _gpu(machine: MachineOptions) -> Iterator[Axis]:
     yield Axis("stream", ("own", "shared"), ordered=False)
     yield from _layouts(machine)
     if machine.sms:
-        yield Axis("sms", (None, *(max(1, machine.sms // n) for n in (2, 4))), ordered=False)
+        yield Axis("sms", (None, "50%", "25%"), ordered=False)
     yield Axis("workers", (1, 2, 3, 4, 6, 8), (1, 2, 4))
 
 
