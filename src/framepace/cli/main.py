@@ -177,12 +177,16 @@ def _failure(error: Exception) -> str:
 
 
 def _leave(code: int) -> None:
-    """End the process, even if a thread never returns."""
+    """End the process, even if a thread never returns, or a library crashes while Python puts it away.
+
+    One does where memory is limited and it, or one that it needs, was loaded by half.
+    """
     import threading
 
-    if all(thread.daemon or thread is threading.main_thread() for thread in threading.enumerate()):
-        sys.exit(code)
-    _leave_now(code)
+    others = (thread for thread in threading.enumerate() if thread is not threading.main_thread())
+    if _memory_is_limited() or not all(thread.daemon for thread in others):
+        _leave_now(code)
+    sys.exit(code)
 
 
 def _leave_now(code: int) -> None:
