@@ -8,7 +8,7 @@ from collections.abc import Sequence
 _OPTION = re.compile(
     r"--(size|shape|layout|scope|input|image|previous|state|window|set|batch)[ =]([^\s,;()'\"]+)", re.IGNORECASE
 )
-_LONGER = {"--seconds": "20", "--time-limit": "20"}  # where an advice is to take more time
+_LONGER = {"--seconds": ("20", "60"), "--time-limit": ("20", "60")}  # where an advice is to take more time
 _PLACEHOLDER = re.compile(r"[A-Z]{3,}")  # WIDTHxHEIGHT, NAME=VALUE: not a value
 
 
@@ -24,9 +24,10 @@ def followed(error: str, asked: Sequence[str], *, scopes: bool) -> list[str] | N
         for name, value in _OPTION.findall(alternative):
             if value not in asked and not _PLACEHOLDER.search(value):
                 options += [f"--{name}", value]
-        for name, value in _LONGER.items():
-            if f"({name})" in alternative and name not in asked:
-                options += [name, value]
+        for name, values in _LONGER.items():
+            longer = [value for value in values if value not in asked]
+            if f"({name})" in alternative and longer:
+                options += [name, longer[0]]
         if options and (scopes or "--scope" not in options):
             return options
     return None

@@ -8,10 +8,10 @@ import numpy as np
 from msgspec.structs import replace
 
 from framepace.analyze.differences import differences, layer_changes
-from framepace.analyze.effective import plain_tiers
+from framepace.analyze.settling import last_level
 from framepace.analyze.stages import STAGES, frames
 from framepace.analyze.stats import ratio_interval
-from framepace.analyze.tiers import find_tiers, settled
+from framepace.analyze.tiers import find_tiers
 from framepace.errors import NotEnoughSamples, UsageError
 from framepace.facts.late import NOT_LOGGED
 from framepace.facts.summary import Comparison, Estimate, Verdict
@@ -20,7 +20,6 @@ from framepace.units import format_ms
 
 Frames = Mapping[str, Column]
 _CONFIDENCE = 0.99
-_SETTLED_FRAMES = 30  # a shorter last level may be another beginning
 
 
 def compare(a: Trace, b: Trace, threshold: float = 0.03, *, allow_unlike: bool = False) -> Comparison:
@@ -129,12 +128,11 @@ def _measured_frames(trace: Trace) -> dict[str, Column]:
 
 def _settled(columns: Frames, which: str) -> tuple[Frames, list[str]]:
     """The frames from which the level stays, where it plainly changed before, and a sentence that says so."""
-    latency = columns["latency"].astype(np.float64)
-    tiers = plain_tiers(latency, find_tiers(latency))
-    first = settled(tiers) or 0
-    if len(latency) - first < _SETTLED_FRAMES or not first:
+    count = len(columns["latency"])
+    first = last_level(columns["latency"])
+    if not first:
         return columns, []
-    note = f"of {which} trace the last level counts, from frame {first:,} of {len(latency):,}"
+    note = f"of {which} trace the last level counts, from frame {first:,} of {count:,}"
     return {name: column[first:] for name, column in columns.items()}, [note]
 
 

@@ -5,12 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from framepace.analyze.tiers import settled
+import numpy as np
+
+from framepace.analyze.correlation import Values
+from framepace.analyze.effective import plain_tiers
+from framepace.analyze.tiers import find_tiers, settled
 from framepace.facts.summary import Tier
 from framepace.facts.sweep import Settling
 
 EQUAL = 0.01
 """Relative difference from back to back up to which a gap costs nothing."""
+
+_SETTLED_REQUESTS = 30  # a shorter last level may be another beginning
+
+
+def last_level(values: Values) -> int:
+    """The request from which a series (shape (n,), > 0, in time order) stays on its last level; 0 where it always did.
+
+    Only a plain change counts, which no slow noise explains.
+    """
+    series = np.asarray(values, dtype=np.float64)
+    first = settled(plain_tiers(series, find_tiers(series))) or 0
+    if len(series) - first < _SETTLED_REQUESTS:
+        return 0
+    return first
 
 
 def settling(tiers: Sequence[Tier], back_to_back: Sequence[Tier]) -> Settling | None:

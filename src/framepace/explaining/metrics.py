@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from framepace.analyze.settling import last_level
 from framepace.analyze.stages import frames, stages
 from framepace.facts.finding import MetricKind
 from framepace.facts.trace import Trace
@@ -45,26 +46,36 @@ class Metric:
 
 
 def latency(trace: Trace) -> Samples:
-    """Latency of whole frames, ns."""
+    """Latency of whole frames, ns, from where its level stays."""
+    return _on_last_level(_latencies(trace))
+
+
+def _latencies(trace: Trace) -> Samples:
+    """Latency of all whole frames, ns."""
     return np.asarray(frames(trace.measured())["latency"], dtype=np.float64)
 
 
 def inference(trace: Trace) -> Samples:
-    """Inference time and the worker's wake-up before it, ns per (frame, model)."""
+    """Inference time and the worker's wake-up before it, ns per (frame, model), from where their level stays."""
     parts = stages(trace.measured())
-    return np.asarray(parts["infer"] + parts["wake-up"], dtype=np.float64)
+    return _on_last_level(np.asarray(parts["infer"] + parts["wake-up"], dtype=np.float64))
 
 
 def compute(trace: Trace) -> Samples:
-    """Time of the kernels on the device, ns per (frame, model)."""
+    """Time of the kernels on the device, ns per (frame, model), from where its level stays."""
     values = trace.measured().requests["compute"]
-    return np.asarray(values[values >= 0], dtype=np.float64)
+    return _on_last_level(np.asarray(values[values >= 0], dtype=np.float64))
+
+
+def _on_last_level(values: Samples) -> Samples:
+    """The samples of the last level: a block begins on that of the block before, until clocks have followed."""
+    return values[last_level(values) :]
 
 
 def cpu(trace: Trace) -> Samples:
     """CPU time of the whole process per frame, ns; one number per block."""
     telemetry = trace.telemetry
-    count = len(latency(trace))
+    count = len(_latencies(trace))
     host = (telemetry["device"] < 0) & (telemetry["process_cpu"] >= 0)
     times = telemetry["time"][host]
     if len(times) < 2 or count == 0:
@@ -97,7 +108,7 @@ def interval(trace: Trace) -> Samples:
 
 def tail(trace: Trace) -> Samples:
     """Latencies of the slowest twentieth of frames, ns."""
-    values = np.sort(latency(trace))
+    values = np.sort(_latencies(trace))
     return values[-max(1, len(values) // 20) :]
 
 
