@@ -276,25 +276,27 @@ def markdown(rows: Sequence[Row], columns: Sequence[str], command: str) -> str:
     """The page of the documentation."""
     machine = probe()
     libraries = ", ".join(f"{name} {version}" for name, version in sorted(machine.libraries.items()))
+    ratios = ["ratio to a bare loop"] * any(row.ratio is not None for row in rows)
     lines = [
         "# Networks",
         "",
         "What runs: networks that travel inside Python packages, exports of torchvision, timm and transformers with",
         "random weights, and one small network for each kind of input. 'same': the command runs and ONNX Runtime",
         "alone gives the same answers on the same inputs. 'asked': it first refuses and runs when its advice, which",
-        "is given, is followed. 'refused': its words are given. 'FAULT': none of these.",
+        "is given, is followed to the letter: the bench knows nothing of the networks. 'refused': its words are",
+        "given. 'FAULT': none of these. A cell without words was not measured.",
         "",
         f"{date.today().isoformat()}, commit {_commit()}, {machine_line(machine)}; {libraries}. `{command}`",
         "",
         count(rows) + ".",
         "",
-        "| network | from | " + " | ".join(columns) + " | ratio to a bare loop |",
-        "|---" * (len(columns) + 3) + "|",
+        "| network | from | " + " | ".join([*columns, *ratios]) + " |",
+        "|---" * (len(columns) + len(ratios) + 2) + "|",
     ]
     for row in rows:
         cells = [row.cells[name].text if name in row.cells else "" for name in columns]
         ratio = "" if row.ratio is None else f"{row.ratio:.3f}"
-        texts = [row.network.name, row.network.source, *cells, ratio]
+        texts = [row.network.name, row.network.source, *cells, *([ratio] * len(ratios))]
         lines.append("| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |")
     return "\n".join(lines) + "\n"
 
