@@ -18,7 +18,7 @@ from framepace.facts.log import Beside, LogExplanation
 from framepace.facts.summary import Comparison, Summary
 from framepace.facts.trace import Trace
 from framepace.logs.reading import is_log
-from framepace.logs.trace import Log, load_log
+from framepace.logs.trace import Log, load_log, load_logs
 from framepace.reporting.page.document import REPORT_MARK
 from framepace.reporting.page.report import render
 from framepace.reporting.perfetto import perfetto_file, perfetto_mark
@@ -47,7 +47,8 @@ def compare(
         StoreError: a trace or log cannot be read.
     """
     threshold = values.number(threshold, "threshold", least=0.0, most=10.0)
-    return compare_traces(_trace(a, columns), _trace(b, columns), threshold)
+    logs = _logs((a, b), columns)
+    return compare_traces(_trace(a, logs), _trace(b, logs), threshold)
 
 
 def explain_log(
@@ -160,13 +161,23 @@ def _without_secrets(trace: Trace) -> Trace:
     return Trace(without_secrets(trace.meta), trace.requests, trace.telemetry)
 
 
-def _trace(trace: Trace | str | Path, columns: Columns = ()) -> Trace:
+def _trace(trace: Trace | str | Path, logs: Mapping[Path, Log] | None = None) -> Trace:
+    """A trace, or that in a folder or a log; `logs` are those that have been read."""
     if isinstance(trace, Trace):
         return trace
     path = values.path(trace, "trace")
-    if is_log(path) and not path.is_dir():
-        return load_log(path, columns).trace
+    if logs is None:
+        logs = _logs((path,), ())
+    if path in logs:
+        return logs[path].trace
     return load_trace(path)
+
+
+def _logs(traces: Sequence[Trace | str | Path], columns: Columns) -> dict[Path, Log]:
+    """The logs among these; read together, since a column may be in one of them only."""
+    paths = [values.path(trace, "trace") for trace in traces if not isinstance(trace, Trace)]
+    logs = [path for path in paths if is_log(path) and not path.is_dir()]
+    return dict(zip(logs, load_logs(logs, columns), strict=True))
 
 
 def read_log(path: str | Path, *, columns: Columns = (), fps: float | None = None, p99_ms: float | None = None) -> Log:

@@ -162,6 +162,17 @@ def test_a_slower_log_is_slower_and_says_where(tmp_path: Path) -> None:
     assert max(answer.stages, key=lambda stage: answer.stages[stage]) == "infer"
 
 
+def test_each_of_two_logs_takes_the_columns_that_it_has(tmp_path: Path) -> None:
+    """Other names in the other log; a column that neither has is an error."""
+    before, after = tmp_path / "before.csv", tmp_path / "after.csv"
+    before.write_text(samples.plain_csv().replace("latency_ms", "alpha"))
+    after.write_text(samples.plain_csv().replace("latency_ms", "beta"))
+    columns = ["latency=alpha:ms", "latency=beta:ms"]
+    assert compare(before, after, columns=columns).verdict == "same"
+    with pytest.raises(UsageError, match="unknown column of the log 'gamma'"):
+        compare(before, after, columns=[*columns, "queue=gamma"])
+
+
 def test_a_log_is_compared_with_a_trace(tmp_path: Path) -> None:
     """The same frames as a log and as a trace of another machine are the same; what the log lacks is one row."""
     from framepace.testing import make_trace

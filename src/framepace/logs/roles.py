@@ -73,10 +73,34 @@ class Roles(NamedTuple):
         return bool(self.named(*roles))
 
 
-def asked_columns(texts: Mapping[str, str] | Sequence[str], table: LogTable) -> tuple[Asked, ...]:
-    """'latency=total_ms' and 'latency=total:us' as columns. Raises UsageError."""
-    pairs = texts.items() if isinstance(texts, Mapping) else [_pair(text) for text in texts]
-    return tuple(_asked(role, column, table) for role, column in pairs)
+def asked_columns(texts: Mapping[str, str] | Sequence[str], *tables: LogTable) -> list[tuple[Asked, ...]]:
+    """'latency=total_ms' and 'latency=total:us' as columns, for each table those that it has.
+
+    Raises UsageError, also for a column that no table has.
+    """
+    asked: list[list[Asked]] = [[] for _ in tables]
+    for role, column in _pairs(texts):
+        candidates = [_asked(role, column, table) for table in tables]
+        _check_known(candidates, tables)
+        for named, one, table in zip(asked, candidates, tables, strict=True):
+            named += [one] if one.name in table.columns else []
+    return [tuple(named) for named in asked]
+
+
+def _pairs(texts: Mapping[str, str] | Sequence[str]) -> list[tuple[str, str]]:
+    if isinstance(texts, Mapping):
+        return list(texts.items())
+    return [_pair(text) for text in texts]
+
+
+def _check_known(candidates: Sequence[Asked], tables: Sequence[LogTable]) -> None:
+    """Raise UsageError for a column that no table has."""
+    if not tables:
+        fix = "leave it out, or name a log (.csv, .tsv, .jsonl, .json, .parquet)"
+        raise UsageError("columns are named of logs only", got="no log", fix=fix)
+    if not any(one.name in table.columns for one, table in zip(candidates, tables, strict=True)):
+        names = dict.fromkeys(name for table in tables for name in table.columns)
+        raise unknown("column of the log", values.shown(candidates[0].name), names)
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -94,10 +118,7 @@ def _asked(role_text: str, column: str, table: LogTable) -> Asked:
     role = next((role for role in ROLES if role == word), None)
     if role is None:
         raise unknown("role of a column", values.shown(role_text), [*ROLES, *_OTHER_WORDS])
-    name, unit = _name_and_unit(column.strip(), table)
-    if name not in table.columns:
-        raise unknown("column of the log", values.shown(name), table.columns)
-    return Asked(role, name, unit)
+    return Asked(role, *_name_and_unit(column.strip(), table))
 
 
 def _name_and_unit(column: str, table: LogTable) -> tuple[str, str]:

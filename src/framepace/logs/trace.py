@@ -17,7 +17,7 @@ from framepace.facts.workload import Closed, Workload
 from framepace.logs.gauges import GAUGES, telemetry
 from framepace.logs.reading import read_log
 from framepace.logs.requests import requests
-from framepace.logs.roles import asked_columns, roles_of
+from framepace.logs.roles import Asked, asked_columns, roles_of
 from framepace.logs.rows import LONGEST_NAME, LogRows
 from framepace.logs.table import Floats, LogTable
 from framepace.logs.times import Times, times_of
@@ -63,12 +63,22 @@ def load_log(
         UsageError: something is open; the error asks one question and has its answers.
         NotEnoughSamples: no row has a latency.
     """
-    return log_of(read_log(path), columns, Target(fps=fps, p99_ms=p99_ms), path)
+    (log,) = load_logs([path], columns, Target(fps=fps, p99_ms=p99_ms))
+    return log
 
 
-def log_of(table: LogTable, columns: Mapping[str, str] | Sequence[str], target: Target, path: Path) -> Log:
-    """A table as a log; see `load_log`."""
-    times = times_of(roles_of(table, asked_columns(columns, table)))
+def load_logs(
+    paths: Sequence[Path], columns: Mapping[str, str] | Sequence[str] = (), target: Target | None = None
+) -> list[Log]:
+    """Several logs, of which each takes the `columns` that it has; see `load_log`."""
+    tables = [read_log(path) for path in paths]
+    asked = asked_columns(columns, *tables)
+    together = zip(tables, asked, paths, strict=True)
+    return [_log(table, named, path, target or Target()) for table, named, path in together]
+
+
+def _log(table: LogTable, asked: Sequence[Asked], path: Path, target: Target) -> Log:
+    times = times_of(roles_of(table, asked))
     rows = LogRows(times)
     reading = _reading(path, times, len(rows))
     numbers = {column.name: rows.numbers(column) for column in rows.roles.named(*_BESIDE)}
