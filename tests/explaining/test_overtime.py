@@ -11,9 +11,9 @@ from framepace.explaining.draft import Draft
 from framepace.explaining.scopes import SCOPES, measure_scopes
 from framepace.facts.plan import ModelPlan, Plan
 from framepace.facts.settings import Case
-from framepace.facts.workload import Closed, Workload
+from framepace.facts.workload import Closed, Input, Workload
 
-CASE = Case(plan=Plan(models=(ModelPlan(name="m", model="null", backend="null"),)), workload=Workload(load=Closed()))
+PLAN = Plan(models=(ModelPlan(name="m", model="null", backend="null"),))
 
 
 class SlowLab:
@@ -37,10 +37,11 @@ class SlowLab:
         self._loading_s = 0.0
 
 
-def measured(run_s: float, loading_s: float = 0.0) -> set[str]:
+def measured(run_s: float, loading_s: float = 0.0, video: str = "rtsp://camera/1") -> set[str]:
     """The scopes that are measured before the explanation is given up, if it is."""
     draft = Draft()
-    measure_scopes(cast("Any", SlowLab(run_s, loading_s)), CASE, draft)
+    case = Case(plan=PLAN, workload=Workload(load=Closed(), input=Input(videos=(video,))))
+    measure_scopes(cast("Any", SlowLab(run_s, loading_s)), case, draft)
     return set(draft.traces)
 
 
@@ -48,6 +49,7 @@ def test_scopes_that_begin_soon_after_the_time_are_measured() -> None:
     """Up to 5 s after it: an explanation with very little time has an answer, too. Engines take what they take."""
     assert measured(4.3) == SCOPES
     assert measured(4.3, loading_s=300.0) == SCOPES
+    assert measured(14.0, video="file.mp4") == SCOPES
 
 
 def test_an_explanation_is_given_up_long_after_its_time() -> None:
