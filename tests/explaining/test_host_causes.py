@@ -33,7 +33,7 @@ def explained(
     Virtual.clock = VirtualClock(quota=quota)
     of_null = {} if "backend" in (settings or {}) else {"option.latency_us": 2000, "option.noise": 0.0}
     case = api.make_case(plan, settings={**of_null, **(settings or {})}, **load)
-    return explain(case, clock=Virtual.clock, causes=tuple(BY_CODE[code] for code in codes))
+    return explain(case, time_limit=45, clock=Virtual.clock, causes=tuple(BY_CODE[code] for code in codes))
 
 
 def named(found: Explanation, code: str) -> Finding:
@@ -74,15 +74,18 @@ def test_without_a_quota_nobody_is_throttled() -> None:
     assert explained("FP027", settings={"wait": "spin"}, fps=30).findings == ()
 
 
+@pytest.mark.long
 def test_sizes_that_are_set_up_as_they_come_are_found() -> None:
     """Batches of 1 to 8 as chance brings them, 50 ms for each new one: one size for all is tried."""
     settings = {**SIMULATED, "batch": 8, "option.new_size_ms": 50.0}
-    found = explained("FP025", settings=settings, load=Poisson(fps=400), fps=None)
+    found = explained("FP019", "FP025", settings=settings, load=Poisson(fps=400), fps=None)
     finding = named(found, "FP025")
+    assert [finding.code for finding in found.confirmed] == ["FP025"]
     assert finding.intervention is not None
     assert finding.intervention.changed == {"shapes": "fixed"}
 
 
+@pytest.mark.long
 def test_shapes_that_the_host_computes_are_found() -> None:
     """3 ms of shape arithmetic on the CPU beside 2 ms on the device: FP023 by shapes=fixed; FP016 stays silent."""
     found = explained("FP016", "FP023", settings={**SIMULATED, "option.shapes_us": 3000.0}, fps=30)
@@ -104,7 +107,7 @@ def test_nodes_on_the_cpu_that_cost_nothing_are_an_observation() -> None:
 
 def test_the_fewest_in_flight_that_keep_the_throughput_are_told() -> None:
     """Batches of four on one worker: fewer than four in flight would fill no batch, so four it is, of 40."""
-    settings = {"batch": 4, "option.batch_us": 10}
+    settings = {"batch": 4, "option.latency_us": 40_000, "option.batch_us": 100}
     found = explained("FP018", settings=settings, load=Closed(concurrency=40), fps=None)
     finding = named(found, "FP018")
     assert finding.intervention is not None

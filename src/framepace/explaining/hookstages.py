@@ -9,8 +9,10 @@ import numpy as np
 from framepace.analyze.stages import stages
 from framepace.explaining.evidence import Evidence
 from framepace.facts.late import Growth, LateFrames
+from framepace.facts.settings import Case, apply
 
 BLOCK_REQUESTS = 200  # so that what happens to one frame in twenty happens ten times
+BLOCK_S = 1.5  # back to back, where requests are not counted
 CHANGES: dict[str, dict[str, Any]] = {
     "decode": {"scope": "pipeline"},
     "prepare": {"prepare-constant": True, "prepare-hook": None},
@@ -35,6 +37,21 @@ def main_growth(late: LateFrames | None) -> Growth | None:
     if growth.more < _MAIN * sum(other.more for other in late.working) or growth.stage not in CHANGES:
         return None
     return growth
+
+
+def trial_base(growth: Growth, evidence: Evidence) -> Case:
+    """The case in which the stage is left out: back to back, so that late frames come often, except for decoding.
+
+    Live sources set their own pace.
+    """
+    base = evidence.kept_up("stream")
+    if growth.stage not in _OF_A_HOOK or any(map(_is_live, evidence.case.workload.input.videos)):
+        return base
+    return apply(base, {"concurrency": evidence.case.plan.engine.workers})
+
+
+def _is_live(video: str) -> bool:
+    return "://" in video and not video.startswith("file://")
 
 
 def is_felt(growth: Growth, evidence: Evidence) -> bool:

@@ -8,10 +8,12 @@ from framepace.explaining.evidence import Evidence
 from framepace.explaining.hookstages import (
     ADVICE,
     BLOCK_REQUESTS,
+    BLOCK_S,
     CHANGES,
     WAITS,
     is_felt,
     main_growth,
+    trial_base,
     waiting_share,
     worth,
 )
@@ -47,10 +49,10 @@ class BlockingHook:
         return Suspicion(sentence, numbers, worth(growth, evidence))
 
     def probe(self, evidence: Evidence) -> Probe | str:
-        """The hook left out, judged on the slowest frames."""
+        """The hook left out, judged on the slowest frames; back to back, but for live sources."""
         growth = main_growth(evidence.late)
         assert growth is not None
-        return Probe(evidence.kept_up("stream"), CHANGES[growth.stage], TAIL, fewest=BLOCK_REQUESTS)
+        return Probe(trial_base(growth, evidence), CHANGES[growth.stage], TAIL, fewest=BLOCK_REQUESTS, least_s=BLOCK_S)
 
     def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
         """Another worker that goes on meanwhile, where frames queue behind the wait; else advice for the hook."""

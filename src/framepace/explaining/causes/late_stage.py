@@ -6,10 +6,12 @@ from framepace.explaining.evidence import Evidence
 from framepace.explaining.hookstages import (
     ADVICE,
     BLOCK_REQUESTS,
+    BLOCK_S,
     CHANGES,
     WAITS,
     is_felt,
     main_growth,
+    trial_base,
     waiting_share,
     worth,
 )
@@ -44,11 +46,10 @@ class LateStage:
         return Suspicion(sentence, numbers, worth(growth, evidence))
 
     def probe(self, evidence: Evidence) -> Probe | str:
-        """The stage left out, judged on the slowest frames; all but decoding on frames in memory."""
+        """The stage left out, judged on the slowest frames; back to back, but for decoding and live sources."""
         growth = main_growth(evidence.late)
         assert growth is not None
-        base = evidence.kept_up("stream")
-        return Probe(base, CHANGES[growth.stage], TAIL, fewest=BLOCK_REQUESTS)
+        return Probe(trial_base(growth, evidence), CHANGES[growth.stage], TAIL, fewest=BLOCK_REQUESTS, least_s=BLOCK_S)
 
     def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
         """Advice for the stage; what to change is the user's code or camera."""

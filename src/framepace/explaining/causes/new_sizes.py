@@ -31,8 +31,7 @@ class NewSizes:
     def suspect(self, evidence: Evidence) -> Suspicion | None:
         """Calls with a batch size that a worker never ran before take twice as long and more, and few others do."""
         excess, new = _slow(evidence.traces["stream"])
-        total = float(excess.sum())
-        if np.count_nonzero(new & (excess > 0)) < _FEWEST or excess[new].sum() < _MAIN * total:
+        if not _mostly_new(excess, new):
             return None
         numbers = {"new_sizes": int(np.count_nonzero(new & (excess > 0))), "excess_ns": float(excess[new].max())}
         share = float(excess[new].max()) / max(float(excess[new].max()) + evidence.latency, 1.0)
@@ -52,6 +51,15 @@ class NewSizes:
             return Remedy(text="do not batch", plan=dict(blocks.change), cost="fewer frames per second at the most")
         cost = "every inference has the largest batch: smaller ones are padded"
         return Remedy(text="put the plan's sizes into the file", plan=dict(blocks.change), cost=cost)
+
+
+def sets_up_sizes(evidence: Evidence) -> bool:
+    """Whether slow inferences of the stream are mostly the first of their batch size."""
+    return _mostly_new(*_slow(evidence.traces["stream"]))
+
+
+def _mostly_new(excess: NDArray[np.float64], new: NDArray[np.bool_]) -> bool:
+    return bool(np.count_nonzero(new & (excess > 0)) >= _FEWEST and excess[new].sum() >= _MAIN * excess.sum())
 
 
 def _slow(trace: Trace) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from framepace.analyze.account import mean_batch
+from framepace.explaining.causes.new_sizes import sets_up_sizes
 from framepace.explaining.evidence import Evidence
 from framepace.explaining.hypothesis import Probe, Suspicion
 from framepace.explaining.metrics import LATENCY
@@ -20,10 +21,10 @@ class UnfilledBatches:
     bottleneck: Bottleneck = "batching"
 
     def suspect(self, evidence: Evidence) -> Suspicion | None:
-        """The mean batch is under half of what the plan allows."""
+        """The mean batch is under half of what the plan allows; not where sizes are set up as they come (FP025)."""
         largest = max(model.batch.max for model in evidence.models)
         mean = mean_batch(evidence.traces["stream"])
-        if largest < 2 or mean == 0 or mean > _FULL * largest:
+        if largest < 2 or mean == 0 or mean > _FULL * largest or sets_up_sizes(evidence):
             return None
         numbers = {"mean_batch": mean, "largest_batch": largest}
         return Suspicion(f"batches of up to {largest} hold {mean:.1f} frames on average", numbers, 1 - mean / largest)
