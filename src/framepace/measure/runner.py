@@ -114,5 +114,5 @@ def _check_measured(state: RunState, frames: Frames, errors: list[Exception]) ->
         got = "; ".join(frames.notes) or ", ".join(frames.names)
         fix = "check that the camera sends, or measure longer"
         raise SourceError("no picture arrived during the measurement", got=got, expected="pictures", fix=fix)
-    fix = "measure longer, or at a higher rate"
+    fix = "measure longer (--seconds), or at a higher rate (--fps)"
     raise UsageError("the run was over before a request was measured", got="no request after warm-up", fix=fix)
