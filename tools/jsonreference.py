@@ -40,6 +40,7 @@ JSON_COMMANDS = {
     "tune": "tune builtin:classifier {device} --fps 30 --scope model --vary workers=1,2 --time-limit 3 --out runs/t",
     "capacity": "capacity builtin:classifier {device} --fps 30 --max 2",
     "compare": "compare runs/a runs/a",
+    "layers": "layers builtin:classifier {device} --versus precision=fp16",
     "report": "report runs/a --out report.html",
     "plan show": "plan show runs/t/plan.yaml",
     "doctor": "doctor",

@@ -98,3 +98,10 @@ def test_the_text_of_settings_is_the_inverse_of_applying_them(names: set[str]) -
     changes = {name: TYPED[name] for name in sorted(names)}
     typed = dict(word.split("=", 1) for word in text(changes).split())
     assert apply(CASE, typed) == apply(CASE, changes)
+
+
+@pytest.mark.parametrize("share", ["0%", "101%", "-5%", "5.5%", "half", "0"])
+def test_a_share_of_the_sms_is_between_1_and_100_per_cent(share: str) -> None:
+    """Or a number of them, from 1 on."""
+    with pytest.raises(UsageError):
+        apply(CASE, {"sms": share})

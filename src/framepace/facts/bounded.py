@@ -27,7 +27,7 @@ PositiveNumber = Annotated[float, Meta(gt=0, le=_LARGEST_NUMBER)]
 Milliseconds = Annotated[float, Meta(ge=0, le=LONGEST_MS)]
 PositiveMilliseconds = Annotated[float, Meta(ge=SHORTEST_MS, le=LONGEST_MS)]
 Rate = Annotated[float, Meta(ge=LOWEST_RATE, le=HIGHEST_RATE)]
-SmShare = Positive | Annotated[str, Meta(pattern=r"^(100|[1-9][0-9]?)%$")]  # SMs, or a share of all: '50%'
+SmShare = Positive | Annotated[str, Meta(pattern=r"^(?!0)(100|\d\d?)%$")]  # SMs, or a share of all: '50%'
 Dimension = Annotated[int, Meta(ge=0, le=LARGEST_DIMENSION)]  # an input may be of no length
 Side = Annotated[int, Meta(ge=1, le=LARGEST_SIDE)]
 Size = tuple[Side, Side]
