@@ -48,7 +48,7 @@ def compare(
     """
     threshold = values.number(threshold, "threshold", least=0.0, most=10.0)
     logs = _logs((a, b), columns)
-    return compare_traces(_trace(a, logs), _trace(b, logs), threshold)
+    return compare_traces(trace_of(a, logs), trace_of(b, logs), threshold)
 
 
 def explain_log(
@@ -117,7 +117,7 @@ def summary(trace: Trace | str | Path) -> Summary:
     Raises:
         StoreError: the trace cannot be read.
     """
-    return summarize(_trace(trace))
+    return summarize(trace_of(trace))
 
 
 def report(
@@ -147,7 +147,7 @@ def report(
         check_replaceable(values.path(out, "out"), REPORT_MARK)
     if perfetto is not None and not overwrite:
         check_replaceable(values.path(perfetto, "perfetto"), perfetto_mark(Path(perfetto)))
-    loaded = [_without_secrets(_trace(trace)) for trace in traces]
+    loaded = [_without_secrets(trace_of(trace)) for trace in traces]
     if isinstance(explanation, str | Path):
         explanation = load_explanation(values.path(explanation, "explanation"))
     page = render(loaded, [summarize(trace) for trace in loaded], without_secrets(explanation))
@@ -161,7 +161,7 @@ def _without_secrets(trace: Trace) -> Trace:
     return Trace(without_secrets(trace.meta), trace.requests, trace.telemetry)
 
 
-def _trace(trace: Trace | str | Path, logs: Mapping[Path, Log] | None = None) -> Trace:
+def trace_of(trace: Trace | str | Path, logs: Mapping[Path, Log] | None = None) -> Trace:
     """A trace, or that in a folder or a log; `logs` are those that have been read."""
     if isinstance(trace, Trace):
         return trace

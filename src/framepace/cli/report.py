@@ -13,7 +13,7 @@ from framepace.cli.show import give
 if TYPE_CHECKING:
     from framepace.facts.trace import Trace
 
-Traces = Annotated[list[Path], o.path_argument("TRACE...", help="folders of traces")]
+Traces = Annotated[list[Path], o.path_argument("TRACE...", help="folders of traces, or logs (.csv, .jsonl, ...)")]
 File = Annotated[
     Path | None, o.path_option("--out", help="path of the HTML file (default: report.html beside the first trace)")
 ]
@@ -31,9 +31,9 @@ def command(
 ) -> None:
     """Write one self-contained HTML file about one or more traces."""
     from framepace import api
-    from framepace.store import load_trace
+    from framepace.reading import trace_of
 
-    loaded = [load_trace(path) for path in traces]
+    loaded = [trace_of(path) for path in traces]
     path = api.report(
         loaded,
         out=out or _beside(traces[0]),
@@ -61,7 +61,8 @@ def _show(path: Path, perfetto: Path | None, traces: list[Trace], json: bool) ->
 
 
 def _beside(trace: Path) -> Path:
-    return trace / "report.html"
+    folder = trace.parent if trace.is_file() else trace
+    return folder / "report.html"
 
 
 def _explanation_beside(trace: Path) -> Path | None:
