@@ -89,18 +89,21 @@ def edges(layers: Sequence[Layer], work: ModelWork | None) -> tuple[Edge, ...]:
     """
     writers: dict[str, int] = {}
     made: dict[Edge, None] = {}
-    for index, (layer, node) in enumerate(zip(layers, layer_work(layers, work), strict=True)):
-        reads, writes = _tensors(layer, node)
+    unnamed = [layer for layer in layers if not (layer.inputs or layer.outputs)]
+    of_file = iter(layer_work(unnamed, work))
+    for index, layer in enumerate(layers):
+        named = layer.inputs or layer.outputs
+        reads, writes = (layer.inputs, layer.outputs) if named else _tensors(next(of_file))
         made |= {(writers[name], index): None for name in reads if name in writers}
         writers |= dict.fromkeys(writes, index)
     return tuple(made)
 
 
-def _tensors(layer: Layer, node: NodeWork | None) -> tuple[Sequence[str], Sequence[str]]:
-    """Names of the tensors that a layer reads and writes."""
-    if layer.inputs or layer.outputs or node is None:
-        return layer.inputs, layer.outputs
-    return [name for name, _ in node.reads], [name for name, _ in node.writes]
+def _tensors(node: NodeWork | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of the tensors that the operators of the file read and write."""
+    if node is None:
+        return (), ()
+    return tuple(name for name, _ in node.reads), tuple(name for name, _ in node.writes)
 
 
 def longest_path(times: Sequence[float], edges: Iterable[Edge]) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from framepace.analyze.timeline import DOING, Place, Timeline, timeline, waiting
@@ -53,8 +54,9 @@ def perfetto_json(trace: Trace) -> Iterator[str]:
     about = {"framepace": meta.framepace, "trace": meta.id, "created": meta.created, "simulated": meta.simulated}
     yield f'{{"otherData":{json.dumps(about, separators=(",", ":"))},"displayTimeUnit":"ms","traceEvents":[\n'
     separator = ""
+    encoder = msgspec.json.Encoder()
     for event in _events(trace):
-        yield separator + json.dumps(event, separators=(",", ":"))
+        yield separator + encoder.encode(event).decode()
         separator = ",\n"
     yield "\n]}\n"
 
