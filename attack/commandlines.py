@@ -51,6 +51,7 @@ OPTIONS: Mapping[str, Sequence[str]] = {
     "--max": ("1", "2"),
     "--predict": (),
     "--threshold": ("0.03", "1"),
+    "--column": ("latency=latency_ms", "latency=infer_ms:us", "nope=infer_ms", "latency=nope", "latency", "=", ":"),
     "--nope": ("1",),
     "-h": (),
 }
@@ -67,6 +68,8 @@ _VERBS: tuple[tuple[tuple[str, ...], bool], ...] = (
     (("tune", *_SIMULATED), True),
     (("capacity", *_SIMULATED, "--max", "1"), True),
     (("compare", "bench", "killed"), False),
+    (("compare", "log.csv", "log.jsonl"), False),
+    (("explain", "log.csv"), False),
     (("report", "bench", "killed"), False),
     (("layers", "bench"), False),
     (("layers", "model.onnx", "--no-floors"), True),

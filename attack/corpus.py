@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
+from attack.logs import logs
 from attack.mutations import ADDRESSES, grown
 from framepace.facts.plan import ModelPlan
 from framepace.facts.primitives import ModelCost, Point, Primitives, comparable
@@ -53,6 +54,8 @@ def make(folder: Path, seed: int, commands: Sequence[tuple[str, ...]] = COMMANDS
     for name in ("mp4", "ts", "avi", "mkv"):
         (folder / f"video.{name}").write_bytes(video(name))
     (folder / "plan.yaml").write_bytes(msgspec.yaml.encode(PLAN))
+    for name, data in logs():
+        (folder / name).write_bytes(data)
     _traces(folder)
     for command in commands:
         if not (folder / command[-1]).exists():

@@ -176,7 +176,7 @@ def trace_of(trace: Trace | str | Path, logs: Mapping[Path, Log] | None = None) 
 def _logs(traces: Sequence[Trace | str | Path], columns: Columns) -> dict[Path, Log]:
     """The logs among these; read together, since a column may be in one of them only."""
     paths = [values.path(trace, "trace") for trace in traces if not isinstance(trace, Trace)]
-    logs = [path for path in paths if is_log(path) and not path.is_dir()]
+    logs = [path for path in paths if is_log(path)]
     return dict(zip(logs, load_logs(logs, columns), strict=True))
 
 

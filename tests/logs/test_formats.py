@@ -169,7 +169,7 @@ def test_each_of_two_logs_takes_the_columns_that_it_has(tmp_path: Path) -> None:
     after.write_text(samples.plain_csv().replace("latency_ms", "beta"))
     columns = ["latency=alpha:ms", "latency=beta:ms"]
     assert compare(before, after, columns=columns).verdict == "same"
-    with pytest.raises(UsageError, match="unknown column of the log 'gamma'"):
+    with pytest.raises(UsageError, match="unknown log column 'gamma'"):
         compare(before, after, columns=[*columns, "queue=gamma"])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import re
 import zlib
 from collections.abc import Iterator
@@ -38,8 +39,8 @@ _TRTEXEC_FIX = "run trtexec with --exportTimes=times.json and name that file: it
 
 
 def is_log(path: str | Path) -> bool:
-    """Whether a path is named as a log file."""
-    return _ending(str(path)) in ENDINGS
+    """Whether a path is named as a log file, and is no folder."""
+    return _ending(str(path)) in ENDINGS and not os.path.isdir(path)  # unlike Path.is_dir, for a path that cannot be
 
 
 def read_log(path: Path) -> LogTable:

@@ -100,7 +100,7 @@ def _check_known(candidates: Sequence[Asked], tables: Sequence[LogTable]) -> Non
         raise UsageError("columns are named of logs only", got="no log", fix=fix)
     if not any(one.name in table.columns for one, table in zip(candidates, tables, strict=True)):
         names = dict.fromkeys(name for table in tables for name in table.columns)
-        raise unknown("column of the log", values.shown(candidates[0].name), names)
+        raise unknown("log column", values.shown(candidates[0].name), names)
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -117,7 +117,7 @@ def _asked(role_text: str, column: str, table: LogTable) -> Asked:
     word = _OTHER_WORDS.get(word, word)
     role = next((role for role in ROLES if role == word), None)
     if role is None:
-        raise unknown("role of a column", values.shown(role_text), [*ROLES, *_OTHER_WORDS])
+        raise unknown("column role", values.shown(role_text), [*ROLES, *_OTHER_WORDS])
     return Asked(role, *_name_and_unit(column.strip(), table))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from framepace import __version__
 from framepace.facts.log import LogReading, Role
 from framepace.facts.machine import Machine
 from framepace.facts.plan import Target
@@ -119,6 +120,7 @@ def _meta(path: Path, reading: LogReading, program: Program, cameras: tuple[str,
         sources=cameras or ("log",),
         stopped="finished",
         notes=notes,
+        framepace=__version__,
     )
 
 
