@@ -78,6 +78,7 @@ _VERBS: tuple[tuple[tuple[str, ...], bool], ...] = (
     (("doctor",), False),
     ((), False),
 )
+LOGS = ("log.csv", "log.jsonl")
 _WRONG_MODELS = ("nothing.onnx", "builtin:nope", "builtin:classifier@99999x99999", "video.mp4", "/dev/zero", "", ".",
                  "x" * 5000, "plan.yaml", "bench", *mutations.ADDRESSES)  # fmt: skip
 
@@ -123,7 +124,7 @@ def attempt(place: Place) -> str:
     """Run a command line beside the corpus; its output. Raises what the program itself would call a bug."""
     line = arguments(place.rng)
     (place.folder / "line").write_text(repr(line))
-    for name in ("bench", "killed", "model.onnx", "model.pt2", "video.mp4", "video.ts", "plan.yaml"):
+    for name in ("bench", "killed", "model.onnx", "model.pt2", "video.mp4", "video.ts", "plan.yaml", *LOGS):
         (place.folder / name).symlink_to(place.corpus / name)
     out = StringIO()
     os.chdir(place.folder)
