@@ -132,7 +132,7 @@ def _name_and_unit(column: str, table: LogTable) -> tuple[str, str]:
 def roles_of(table: LogTable, asked: Sequence[Asked]) -> Roles:
     """The role of every column. Raises UsageError with the one question that is open, StoreError for a summary."""
     _check_rows(table)
-    named = {name: named_role(name) for name in table.columns}
+    named = _named(table, asked)
     columns = [_as_asked(one, table) for one in asked]
     taken = {column.name for column in columns}
     fixed = {column.role for column in columns}
@@ -142,6 +142,15 @@ def roles_of(table: LogTable, asked: Sequence[Asked]) -> Roles:
     roles = Roles(table, tuple(_one_each(columns, named, table)))
     _check_latency(roles)
     return roles
+
+
+def _named(table: LogTable, asked: Sequence[Asked]) -> dict[str, NamedRole]:
+    """What the names of the columns say. 'time' is a moment where something else says how long a frame took."""
+    named = {name: named_role(name) for name in table.columns}
+    spans = {reading.role for reading in named.values() if not reading.either} | {one.role for one in asked}
+    if not spans & {"latency", "end", *STAGE_ROLES}:
+        return named
+    return {name: reading._replace(either=reading.either and reading.role != "time") for name, reading in named.items()}
 
 
 def _check_rows(table: LogTable) -> None:
