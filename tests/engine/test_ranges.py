@@ -8,6 +8,11 @@ from types import SimpleNamespace
 import pytest
 
 from framepace import UsageError, bench
+from framepace.backends.base import get_backend
+from framepace.clock.system import SystemClock
+from framepace.engine.ranges import in_ranges
+from framepace.engine.slowing import bare
+from framepace.facts.plan import ModelPlan
 from framepace.facts.workload import Stop
 
 NULL = {"backend": "null", "size": "64x64", "nvtx": True}
@@ -51,3 +56,18 @@ def test_without_the_package_a_sentence_says_how_to_get_it(monkeypatch: pytest.M
     with pytest.raises(UsageError, match="pip install"):
         bench("null", fps=None, stop=Stop(count=1), settings=NULL)
     bench("null", fps=None, stop=Stop(count=1), settings={**NULL, "nvtx": False})
+
+
+def test_a_worker_that_is_kept_for_the_next_run_is_kept_without_its_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or each run would add ranges around those of the run before."""
+    domain = Domain()
+    monkeypatch.setitem(sys.modules, "nvtx", SimpleNamespace(get_domain=lambda name: domain))
+    null = get_backend("null").load(ModelPlan(name="n", model="null", backend="null"), SystemClock()).worker()
+    once, _ = in_ranges("n", null, None)
+    twice, _ = in_ranges("n", once, None)
+    assert bare(twice) is bare(once) is bare(null) is null
+    once.enqueue(0, 1)
+    once.wait(0)
+    assert domain.pushed == ["infer: launch n", "infer: wait n"]
+    assert once.times(0) == null.times(0)
+    assert once.staging(0) is null.staging(0)

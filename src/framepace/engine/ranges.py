@@ -67,37 +67,41 @@ class RangedWorker(Worker):
     """A worker whose calls are ranges."""
 
     def __init__(self, worker: Worker, launch: Range, wait: Range) -> None:
-        self._worker = worker
+        self.worker = worker
         self._launch = launch
         self._wait = wait
         self.slots = worker.slots
 
     def staging(self, slot: int) -> Tensors:
         """See Worker."""
-        return self._worker.staging(slot)
+        return self.worker.staging(slot)
 
     def enqueue(self, slot: int, count: int) -> None:
         """See Worker: the range ends when the call returns."""
         with self._launch():
-            self._worker.enqueue(slot, count)
+            self.worker.enqueue(slot, count)
 
     def wait(self, slot: int) -> Tensors:
         """See Worker."""
         with self._wait():
-            return self._worker.wait(slot)
+            return self.worker.wait(slot)
 
     def prime(self) -> None:
         """See Worker."""
-        self._worker.prime()
+        self.worker.prime()
 
     def times(self, slot: int) -> DeviceTimes | None:
         """See Worker."""
-        return self._worker.times(slot)
+        return self.worker.times(slot)
 
     def sm_clock(self) -> int:
         """See Worker."""
-        return self._worker.sm_clock()
+        return self.worker.sm_clock()
+
+    def select(self, size: tuple[int, int]) -> None:
+        """See Worker."""
+        self.worker.select(size)
 
     def close(self) -> None:
         """See Worker."""
-        self._worker.close()
+        self.worker.close()

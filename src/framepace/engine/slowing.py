@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from framepace.backends.base import DeviceTimes, Prepare, Tensors, Worker
 from framepace.clock.system import Clock
+from framepace.engine.ranges import RangedWorker
 from framepace.engine.step import Finish, Step
 from framepace.facts.slowing import Slow, delay_in
 from framepace.video.frame import Frame
@@ -59,8 +60,10 @@ class SlowWorker(Worker):
 
 
 def bare(worker: Worker) -> Worker:
-    """The worker without a delay."""
-    return worker.worker if isinstance(worker, SlowWorker) else worker
+    """The worker itself, without the delay and the ranges around it."""
+    while isinstance(worker, SlowWorker | RangedWorker):
+        worker = worker.worker
+    return worker
 
 
 def slowed_step(step: Step, slow: Slow | None, clock: Clock) -> Step:
