@@ -21,11 +21,10 @@ def what_if_sentences(profile: Sequence[Sensitivity]) -> tuple[str, ...]:
 
 
 def _sentence(stage: Sensitivity) -> str:
-    text = f"each millisecond less in {stage.stage} takes {_milliseconds(stage.p99)} off p99"
-    text += f" and {_milliseconds(stage.mean)} off the mean"
-    if stage.late is not None:
-        text += f", and {_share(stage.late)} of the frames are late no more"
-    return text
+    parts = [f"{_milliseconds(stage.p99)} off p99", f"{_milliseconds(stage.mean)} off the mean"]
+    if stage.late is not None and stage.late.value > 0:
+        parts.append(f"{_share(stage.late)} of the frames off the late ones")
+    return f"each millisecond less in {stage.stage} takes {', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def _milliseconds(estimate: Estimate) -> str:
