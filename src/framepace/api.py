@@ -134,7 +134,7 @@ def explain(
     Args:
         models: paths or 'builtin:NAME', one plan file (.yaml), a plan or a case.
         out: folder for the traces of the scopes, replacing those of an earlier explanation; None keeps none.
-        time_limit: seconds; by default 60 on a GPU and 90 elsewhere.
+        time_limit: seconds; by default 60 on a GPU and 90 elsewhere, with `what_if` half as long again.
         tell: called with the current step, and the share (0-1) of the time used.
         clock: by default the machine's, or virtual time on a simulated device.
         expect: another tool's number, such as '5.1ms'; its difference to the stream's latency is accounted for.
@@ -155,7 +155,7 @@ def explain(
         _limit(time_limit)
     tool_number = parse_tool_number(expect, expect_from)
     case = case_of("explain", models, **options)
-    limit = time_limit or usual_limit(case.plan)
+    limit = time_limit or usual_limit(case.plan, what_if)
     return explain_case(
         case,
         time_limit=limit,

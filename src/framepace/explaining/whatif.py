@@ -16,7 +16,7 @@ from framepace.facts.workload import load_fps
 from framepace.lab.lab import Lab
 from framepace.units import NS_PER_MS
 
-_SHARE = 0.5  # of the time that is left after the scopes
+_SHARE = 0.4  # of the time that is left after the scopes
 _FEWEST_ROUNDS = 3
 _MOST_ROUNDS = 12
 _BLOCK_REQUESTS = 60
