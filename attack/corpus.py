@@ -34,7 +34,7 @@ COMMANDS = (
 PLAN = {
     "format": "framepace.plan/2",
     "models": [
-        {"name": "detector", "model": "builtin:detector", "prepare": {"size": [64, 64]}, "batch": {"max": 2}},
+        {"name": "detector", "model": "builtin:detector", "size": [64, 64], "batch": {"max": 2}},
         {"name": "null", "model": "null", "backend": "null", "options": {"latency_us": 3}},
     ],
     "target": {"fps": 30.0, "p99_ms": 33.3},

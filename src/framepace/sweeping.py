@@ -126,9 +126,15 @@ class _Progress:
             grid=self._grid,
             cells=reasoned(self._cells),
             interrupted=interrupted,
-            notes=tuple(self.notes),
+            notes=(*self.notes, *_simulated(self._cells)),
             answers=tuple(answers(self._cells, self._grid)),
         )
+
+
+def _simulated(cells: Sequence[Cell]) -> list[str]:
+    """The word that the numbers are simulated, where any of them are."""
+    summaries = (cell.summary for cell in cells if cell.summary is not None)
+    return [SIMULATED] if any(SIMULATED in summary.notes for summary in summaries) else []
 
 
 def case_of_cell(case: Case, settings: Mapping[str, Any]) -> Case:
@@ -228,8 +234,6 @@ def _measured_cell(lab: Lab, settings: dict[str, Any], case: Case, tell: Tell, n
     """The cell, with the levels that it goes through where its load has gaps."""
     case = replace(case, workload=without_warmup(case.workload))
     trace, gapless = _traces(lab, settings, case, tell, notes)
-    if trace.meta.simulated and SIMULATED not in notes:
-        notes.append(SIMULATED)
     summary = summarize(trace)
     path = lab.path(_name(case))
     return Cell(

@@ -10,6 +10,7 @@ from attack import corpus, fuzz, fuzzworker, mutations
 from attack.counts import Counts
 from attack.readers import READERS, Place
 from framepace.errors import FramepaceError
+from framepace.store import load_plan
 
 SEED = 1
 SHARE = 0.002
@@ -20,6 +21,11 @@ KINDS = ("onnx", "exported", "plan", "trace", "columns", "log", "video", "values
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A corpus without what only commands can make, and few values."""
     return corpus.make(tmp_path_factory.mktemp("corpus"), SEED, commands=(), values=20)
+
+
+def test_what_is_damaged_was_whole_before(inputs: Path) -> None:
+    """Damage to a plan that is refused anyway would try nothing."""
+    assert load_plan(inputs / "plan.yaml").engine.gc == "off"
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -122,6 +122,14 @@ def test_a_name_of_5000_letters_is_a_sentence(tmp_path: Path) -> None:
     assert len(str(error.value)) < 1000
 
 
+def test_a_name_that_is_no_text_is_a_sentence(tmp_path: Path) -> None:
+    """What is no UTF-8 in the file comes as bytes."""
+    path = _onnx(tmp_path / "m.onnx", name="nnnn")
+    Path(path).write_bytes(Path(path).read_bytes().replace(b"nnnn", b"n\xff\xfen"))
+    with pytest.raises(ModelError, match="no text"):
+        inspect(path)
+
+
 @pytest.mark.parametrize("beside", ["/etc/passwd", "../secret", "/dev/zero", "a/../../b", "C:\\secret", ""])
 def test_weights_outside_of_the_models_folder_are_refused(tmp_path: Path, beside: str) -> None:
     """A model reads its own folder only."""

@@ -57,7 +57,11 @@ def check_memory(model: str, tensors: Iterable[TensorSpec]) -> None:
         raise ModelError(message, got=format_bytes(needed), expected=f"at most {format_bytes(there)}", fix=fix)
 
 
-def _check_name(location: str, name: str) -> None:
+def _check_name(location: str, name: Any) -> None:
+    if not isinstance(name, str):  # what is no UTF-8 comes as bytes
+        got = f"{shown(location)}: {name[:40]!r}"
+        fix = "give its inputs and outputs names of plain letters when it is exported"
+        raise ModelError("a name in the model is no text", got=got, expected="UTF-8", fix=fix)
     if len(name) > _LONGEST_NAME:
         got = f"{shown(location)}: {name[:40]!r}... ({len(name)} letters)"
         fix = "give its inputs and outputs short names when it is exported"
