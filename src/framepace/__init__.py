@@ -1,8 +1,9 @@
 """framepace: why a neural network on video misses its frame budget, proven by intervention, and fixed.
 
-One function per verb: `bench`, `explain`, `sweep`, `tune`, `capacity`, `compare`, `report`, `doctor`; `explain_log` of
-another program's log, `summary` of a trace, and `make_case` for what several of them take. Beside them stand the records that they take and return, and the
-errors. Everything is loaded when it is first used, so that importing framepace costs nothing.
+One function per verb: `bench`, `explain`, `sweep`, `tune`, `capacity`, `layers`, `compare`, `report`, `doctor`;
+`explain_log` for another program's log, `summary` of a trace, and `make_case` for what several of them take. Beside
+them stand the records that they take and return, and the errors. Everything is loaded when it is first used, so that
+importing framepace costs nothing.
 """
 
 from __future__ import annotations
@@ -14,8 +15,6 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 TYPE_CHECKING = False  # as typing has it, whose import takes longer than all before a program listens to Ctrl-C
 if TYPE_CHECKING:
-    from typing import Any
-
     from framepace.api import (
         bench,
         capacity,
@@ -151,12 +150,14 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module 'framepace' has no attribute {name!r}")
-    from importlib import import_module
+if not TYPE_CHECKING:  # or every name would be one for type checkers
 
-    return getattr(import_module(f"framepace.{_MODULE_OF[name]}"), name)
+    def __getattr__(name: str) -> object:
+        if name not in _MODULE_OF:
+            raise AttributeError(f"module 'framepace' has no attribute {name!r}")
+        from importlib import import_module
+
+        return getattr(import_module(f"framepace.{_MODULE_OF[name]}"), name)
 
 
 def __dir__() -> list[str]:

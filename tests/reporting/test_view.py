@@ -192,7 +192,8 @@ def test_a_remedy_that_makes_it_worse_is_no_gain() -> None:
     f = samples.finding()
     assert f.gain is not None
     worse = replace(f.gain, verified=-1.09 * MS, interval=(-1.98 * MS, -0.36 * MS))
-    assert finding_view(replace(f, gain=worse)).gain == "none: adds 1.09 ms [0.36, 1.98] of latency per frame, verified (35.1 ms predicted)"
+    gain = finding_view(replace(f, gain=worse)).gain
+    assert gain == "none: adds 1.09 ms [0.36, 1.98] of latency per frame, verified (35.1 ms predicted)"
 
 
 def test_a_sweep_finds_its_axis() -> None:

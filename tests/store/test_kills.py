@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from framepace.errors import StoreError
+from framepace.facts.device import SIMULATED
 from framepace.store import OutputFolder, TraceWriter, load_trace
 from framepace.sweeping import cells, sweep
 from framepace.testing import make_meta
@@ -95,7 +96,7 @@ def test_a_killed_sweep_goes_on(killing: Killer, tmp_path: Path) -> None:
     result = sweep(case(), GRID, folder=folder)
     assert [cell.settings for cell in result.cells] == list(cells(GRID))
     assert [cell.error for cell in result.cells] == [None] * 6
-    assert not result.notes
+    assert result.notes == (SIMULATED,)
     for path, written in finished.items():
         assert path.stat().st_mtime_ns == written
     assert not list(folder.rglob("*.part"))

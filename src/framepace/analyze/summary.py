@@ -20,7 +20,7 @@ from framepace.analyze.stages import frame_trace, parts, per_frame_cpu, shown_st
 from framepace.analyze.stats import percentiles, proportion
 from framepace.analyze.strategies import cost
 from framepace.analyze.tiers import find_tiers, with_beside, with_percentiles
-from framepace.facts.device import DeviceSummary
+from framepace.facts.device import SIMULATED, DeviceSummary
 from framepace.facts.model import TensorSpec
 from framepace.facts.summary import Cost, Estimate, ModelSummary, StageShare, Summary
 from framepace.facts.trace import Column, DropCause, Mark, Outcome, Trace
@@ -379,7 +379,7 @@ def _rate(name: str, host: Mapping[str, Column]) -> dict[str, float]:
 def _notes(trace: Trace, frames: ModelSummary, shares: Mapping[str, float]) -> Iterator[str]:
     """Sentences that a reader must see with the numbers."""
     if trace.meta.simulated:
-        yield "simulated: these durations come from a model of a device, not from measurements"
+        yield SIMULATED
     yield from trace.meta.notes
     if not trace.meta.warmup_stable and trace.meta.stopped != "failed" and _UNSTABLE not in trace.meta.notes:
         yield _UNSTABLE

@@ -246,9 +246,9 @@ class Comparison(Fact, frozen=True, kw_only=True):
     """Two traces against each other; `verdict` is that on B against A.
 
     `ratio` is B/A of the median latency with its interval; `stages` the difference of means in ns by stage. `layers`
-    are those that changed most, where both traces have them. `difference` is B - A of the medians, ns, with the interval
-    of the ratio; `tiers_a` and `tiers_b` are the levels of each whole trace. `logged` says that one of them is the log of
-    another program, which does not say how it was made.
+    are those that changed most, where both traces have them. `difference` is B - A of the medians, ns, with the
+    interval of the ratio; `tiers_a` and `tiers_b` are the levels of each whole trace. `logged` says that one of them is
+    the log of another program, which does not say how it was made.
     """
 
     a: str

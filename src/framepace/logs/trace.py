@@ -6,9 +6,9 @@ import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
-from framepace import __version__
 from framepace.facts.log import LogReading, Role
 from framepace.facts.machine import Machine
 from framepace.facts.plan import Target
@@ -120,7 +120,7 @@ def _meta(path: Path, reading: LogReading, program: Program, cameras: tuple[str,
         sources=cameras or ("log",),
         stopped="finished",
         notes=notes,
-        framepace=__version__,
+        framepace=version("framepace"),
     )
 
 

@@ -19,8 +19,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from framepace.analyze.timeline import DOING, Place, Timeline, timeline, waiting
 from framepace.facts.trace import Column, Outcome, Trace
+from framepace.reporting.timeline import DOING, Place, Timeline, timeline, waiting
 from framepace.units import NS_PER_US
 
 _PROCESSES: Mapping[Place, tuple[int, str]] = {

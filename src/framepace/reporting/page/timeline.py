@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from framepace.analyze.timeline import DOING, Timeline, timeline
 from framepace.facts.trace import Trace
 from framepace.reporting.page.document import Document
 from framepace.reporting.page.markup import Markup, tag
 from framepace.reporting.page.plot import packed
+from framepace.reporting.timeline import DOING, Timeline, timeline
 from framepace.units import NS_PER_MS, format_ms
 
 _MOST = 8_000  # spans of one trace: a quarter of a megabyte

@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framepace.analyze.timeline import DOING, Timeline, timeline, waiting
 from framepace.facts.trace import Trace
 from framepace.facts.workload import Closed
+from framepace.reporting.timeline import DOING, Timeline, timeline, waiting
 from tests.doubles.simulation import ONE_MS, run
 from tests.reporting import samples
 
