@@ -43,6 +43,7 @@ BUILT_IN = tuple(f"builtin:{name}" for name in ("classifier", "detector", "resne
 MOST_QUESTIONS = 4
 _FOLDERS = re.compile(r"/\S+/")  # of this machine, in what a command said
 MOST_LOG_BYTES = 20_000
+_PATIENCE_S = 300.0  # with a command that an error advised to give more time
 _SECONDS = {True: 0.3, False: 2.0}
 _LIMIT_S = {True: 10.0, False: 30.0}
 
@@ -211,7 +212,8 @@ class Bench:
         began = time.monotonic()
         asked: list[str] = []
         for question in count_from(0):
-            run = Run(self._probe, self._command(network, column, asked), self._folder, 4 * self._limit_s + 60)
+            limit_s = 4 * self._limit_s + (_PATIENCE_S if "--seconds" in asked or "--time-limit" in asked else 60)
+            run = Run(self._probe, self._command(network, column, asked), self._folder, limit_s)
             wrong = run.fault or answers.differ(run.seen)
             if wrong:
                 return Cell("FAULT", tuple(asked), wrong, time.monotonic() - began), None
