@@ -25,13 +25,19 @@ ONE_MS: dict[str, Any] = {
 }  # fmt: skip
 
 
+LONG = pytest.mark.long
+
+
 def found(fps: float = 100, settings: dict[str, Any] | None = None, **options: Any) -> Capacity:
     """The capacity of an inference of 1 ms that cannot run beside itself."""
     given = {"scope": "pipeline", "p99_ms": 10.0, "seconds": 0.7, **options}
     return api.capacity("null", fps=fps, settings=ONE_MS | (settings or {}), **given)
 
 
-@pytest.mark.parametrize(("fps", "cameras", "scope"), [(100, 10, "pipeline"), (100, 10, "model"), (150, 6, "pipeline")])
+@pytest.mark.parametrize(
+    ("fps", "cameras", "scope"),
+    [(100, 10, "model"), pytest.param(100, 10, "pipeline", marks=LONG), pytest.param(150, 6, "pipeline", marks=LONG)],
+)
 def test_the_capacity_is_that_of_the_device(fps: float, cameras: int, scope: str) -> None:
     """1,000 inferences per second carry 10 cameras at 100 fps and 6 at 150; the eleventh fills the GPU."""
     result = found(fps, scope=scope)

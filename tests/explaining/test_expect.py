@@ -62,6 +62,7 @@ def test_copies_are_left_out_by_trtexec_11_and_counted_by_trtexec_10() -> None:
     assert "transfers" not in parts(old)
 
 
+@pytest.mark.long
 def test_pageable_copies_are_a_real_difference_to_trtexec() -> None:
     """Copies of 1 MB at 0.1 GB/s where the tool has page-locked memory: its settings are the difference."""
     slow = {**IDEAL, "transfer": "pageable", "option.pageable_gb_s": 0.01, "option.pinned_gb_s": 10.0}
@@ -72,6 +73,7 @@ def test_pageable_copies_are_a_real_difference_to_trtexec() -> None:
     assert "transfer=pinned" in next(p.how for p in found.parts if p.name == "its settings")
 
 
+@pytest.mark.long
 def test_launch_and_wake_up_are_left_out_by_events_and_counted_by_a_loop() -> None:
     """0.2 ms to launch one kernel and 0.1 ms for a host that slept while it waited."""
     settings = {**IDEAL, "option.kernels": 1, "option.launch_us": 200.0, "option.block_us": 100.0}

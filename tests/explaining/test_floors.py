@@ -67,6 +67,7 @@ def test_a_calibration_that_fails_or_finds_no_time_is_a_note(monkeypatch: pytest
     assert found(trace) == ((), ["no floor of classifier: the device is gone"])
 
 
+@pytest.mark.long
 def test_ctrl_c_while_calibrating_keeps_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """It ends the trials as Ctrl-C anywhere else does."""
 

@@ -41,6 +41,7 @@ def named(found: Explanation, code: str) -> Finding:
     return next(finding for finding in found.confirmed if finding.code == code)
 
 
+@pytest.mark.long
 def test_a_sink_that_stalls_is_told_apart_from_a_hook_that_computes() -> None:
     """One frame in twenty waits 60 ms for a disk: FP024, not FP017, and another worker is tried in the stream."""
     found = explained("FP017", "FP024", settings={"finish": "tests.explaining.hooks:stalling_sink"}, fps=30)
@@ -53,6 +54,7 @@ def test_a_sink_that_stalls_is_told_apart_from_a_hook_that_computes() -> None:
     assert finding.gain.verified is not None
 
 
+@pytest.mark.long
 def test_a_hook_that_computes_is_not_said_to_wait() -> None:
     """22 ms of work on some frames: FP017 alone."""
     found = explained("FP017", "FP024", settings={"finish": "tests.explaining.hooks:crowded"}, fps=30)
@@ -116,6 +118,7 @@ def test_the_fewest_in_flight_that_keep_the_throughput_are_told() -> None:
     assert f"--load closed:{finding.intervention.changed['concurrency']}" in finding.remedy.text
 
 
+@pytest.mark.long
 def test_bursts_are_run_as_a_batch() -> None:
     """Eight frames at once on one worker: the last waits for seven; one batch of eight is tried, and in the plan."""
     found = explained("FP018", settings={"option.batch_us": 100}, load=Burst(fps=40, size=8), fps=None)

@@ -44,6 +44,7 @@ def test_without_a_queue_a_millisecond_is_worth_a_millisecond() -> None:
         assert stage.mean.low - 0.05 <= 1 <= stage.mean.high + 0.05
 
 
+@pytest.mark.long
 def test_where_frames_wait_for_each_other_a_millisecond_counts_several_times() -> None:
     """Bursts of four on one worker: the frames wait for 0, 1, 2 and 3 others, so 2.5 ms off the mean and 4 off p99."""
     (infer,) = profiled(load=Burst(fps=40, size=4), fps=None).what_if
