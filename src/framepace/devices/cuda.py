@@ -71,6 +71,8 @@ def advice(words: str) -> str | None:
         return "install a newer NVIDIA driver, or libraries built for the CUDA version that `nvidia-smi` shows"
     if "NO_DEVICE" in words or "libcuda" in words or "NOT_INITIALIZED" in words:
         return "`framepace doctor` says what is missing; --set device=cpu runs without a GPU"
+    if "cluster misconfiguration" in words:  # seen on an H200 with driver 580: such kernels captured in a green context
+        return "--set graph=off: kernels of this network cannot be captured for a part of the SMs; or leave out `sms`"
     return None
 
 

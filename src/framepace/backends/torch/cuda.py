@@ -81,7 +81,7 @@ def translate(error: Exception, problem: str) -> FramepaceError:
     if any(text.lower() in message.lower() for text in _LOST):
         fix = "look at `nvidia-smi` and the kernel log; start again, in a new process"
         return DeviceLost(problem, got=message, fix=fix)
-    return BackendError(problem, got=message)
+    return BackendError(problem, got=message, fix=cuda.advice(message))
 
 
 @dataclass(frozen=True)
