@@ -86,6 +86,8 @@ def batch_sentence(
     times = f"{format_ms(first)} per image at batch {scaling.smallest}, {format_ms(last, first)} at {scaling.largest}"
     gain = f"a batch of {scaling.largest} brings {scaling.gain:.2f}x"
     knee = f"from batch {scaling.knee} on a larger one brings under 5 %"
+    if scaling.knee == scaling.largest:
+        knee = "larger ones may bring more"
     if scaling.gain >= _LITTLE:
         return f"{times}: {gain}; {knee}"
     return f"{_reason(scaling, sm_activity, kernels or {})}; {gain} ({times}); {knee}"

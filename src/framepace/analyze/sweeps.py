@@ -80,6 +80,8 @@ def _knee(pairs: Sequence[tuple[Cell, Summary]], grid: Mapping[str, Sequence[str
     costs = sorted((float(cell.settings[name]), _cost(summary, by_rate)) for cell, summary in pairs)
     least = min(cost for _, cost in costs)
     value = next(value for value, cost in costs if cost <= (1 + _LITTLE) * least)
+    if value == costs[-1][0]:  # nothing more was measured
+        return ""
     return f"{name}={value:g} is within 5 % of it, and more brings nothing"
 
 
