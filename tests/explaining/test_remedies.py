@@ -130,6 +130,13 @@ def test_a_sweep_ends_with_its_best_cell_the_knee_and_the_limit() -> None:
     assert "there, the inference takes 100% of the latency" in sentence
 
 
+def test_there_is_no_knee_at_the_end_of_what_was_measured() -> None:
+    """More may still bring more."""
+    sentence = best_sentence([cell(1, 20), cell(2, 10)], {"workers": ("1", "2")})
+    assert sentence is not None
+    assert "brings nothing" not in sentence
+
+
 def test_one_cell_is_no_choice() -> None:
     """And neither are cells that failed."""
     assert best_sentence([cell(1, 20), Cell(settings={"workers": 2}, error="x")], {"workers": ("1", "2")}) is None
