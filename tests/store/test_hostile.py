@@ -268,3 +268,12 @@ def test_a_file_too_large_for_a_fact_is_not_read(tmp_path: Path) -> None:
     os.truncate(tmp_path / "e.json", 1 << 30)
     with pytest.raises(StoreError, match="too large"):
         load_explanation(tmp_path / "e.json")
+
+
+@pytest.mark.parametrize("findings", [5, [5], [{"intervention": 5}], [{"intervention": {"metric": 5}}], {"a": 1}])
+def test_findings_of_any_other_type_are_a_sentence(tmp_path: Path, findings: Any) -> None:
+    """An older explanation is brought up to date before its types are checked."""
+    path = tmp_path / "explanation.json"
+    path.write_text(json.dumps({"findings": findings}))
+    with pytest.raises(StoreError):
+        load_explanation(path)

@@ -10,6 +10,8 @@ from framepace.facts.finding import Account, Bottleneck, Finding, Intervention, 
 from framepace.facts.summary import Percentile
 from framepace.units import format_ms
 
+# What makes a model fit that exceeds its budget, whatever it is slow for.
+_WAYS_OUT = ("FP028", "FP029")
 _VERDICTS = {"confirmed": 0, "undecided": 1, "refuted": 2}
 _SEVERITIES = {"high": 0, "medium": 1, "low": 2, "info": 3}
 
@@ -44,11 +46,12 @@ def _latency(evidence: Evidence) -> str:
     return f"p{highest.q:g} {_with_interval(highest)}" + ("" if highest.q == 99 else late)
 
 
-def rank(finding: Finding) -> tuple[int, int, bool, float, str]:
-    """Sorts findings: confirmed ones first, the worst of them first; latency before CPU time."""
+def rank(finding: Finding) -> tuple[int, bool, int, bool, float, str]:
+    """Sorts findings: confirmed ones first, causes before ways out, the worst first; latency before CPU time."""
     verdict = _VERDICTS[finding.verdict]
     severity = _SEVERITIES[finding.severity]
-    return verdict, severity, _spends_cpu(finding), -(finding.share or 0.0), finding.code
+    is_way_out = finding.code in _WAYS_OUT
+    return verdict, is_way_out, severity, _spends_cpu(finding), -(finding.share or 0.0), finding.code
 
 
 def _spends_cpu(finding: Finding) -> bool:

@@ -30,13 +30,16 @@ PLANS: Mapping[str, Callable[[Raw], Raw]] = {"framepace.plan/1": plan_1_to_2}
 
 def explanation_with_kinds(raw: Raw) -> Raw:
     """Interventions had no `kind`: what their metric measures is recovered from its printed name."""
-    return {**raw, "findings": [_finding_with_kind(finding) for finding in raw.get("findings", ())]}
+    findings = raw.get("findings")
+    if not isinstance(findings, list):  # damage, as everything below that is of another type: refused later
+        return raw
+    return {**raw, "findings": [_finding_with_kind(finding) for finding in findings]}
 
 
-def _finding_with_kind(finding: Raw) -> Raw:
-    intervention = finding.get("intervention")
-    if intervention is None or "kind" in intervention:
+def _finding_with_kind(finding: Any) -> Any:
+    intervention = finding.get("intervention") if isinstance(finding, dict) else None
+    if not isinstance(intervention, dict) or "kind" in intervention:
         return finding
-    metric = intervention.get("metric", "")
+    metric = str(intervention.get("metric", ""))
     kind = next((kind for start, kind in _METRIC_KINDS.items() if metric.startswith(start)), "latency")
     return {**finding, "intervention": {**intervention, "kind": kind}}
