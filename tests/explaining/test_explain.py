@@ -94,8 +94,7 @@ def tried(code: str, model: str = "builtin:manykernels", limit: float = 36.0, **
     subject = api.make_case(model, fps=30, settings=chosen)
     found = explain(subject, time_limit=limit, causes=(BY_CODE[code],))
     assert code not in found.not_tested, found.not_tested
-    finding = next(finding for finding in found.findings if finding.code == code)  # beside observations
-    return finding
+    return next(finding for finding in found.findings if finding.code == code)  # beside observations
 
 
 @pytest.mark.timing
