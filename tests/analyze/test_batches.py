@@ -29,9 +29,7 @@ def test_a_batch_that_pays_is_told_with_its_knee() -> None:
     """Ten milliseconds whatever the batch."""
     scaling = batch_scaling({n: 1e7 / n for n in BATCHES})
     assert scaling is not None
-    assert batch_sentence(scaling).endswith(
-        "a batch of 32 brings 32.00x; larger ones may bring more"
-    )
+    assert batch_sentence(scaling).endswith("a batch of 32 brings 32.00x; larger ones may bring more")
 
 
 def test_kernels_that_scale_alone_blame_what_is_beside_them() -> None:
