@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from attack import faults, fuzz, kills
-from attack.counts import FAULTS, Counts
+from attack.counts import FAULTS, Counts, Part
 
 KINDS = ("fuzz", "kills", "faults")
 
@@ -24,9 +24,18 @@ def options() -> argparse.Namespace:
     parser.add_argument("--only", choices=KINDS)
     parser.add_argument("--reader", help="fuzz one kind of input alone")
     parser.add_argument("--count", type=float, default=1.0, help="share of a full run: 0.1 is a tenth of its inputs")
+    parser.add_argument("--part", type=_part, default=Part(), help="a share that can run beside others: 3/8")
     parser.add_argument("--folder", type=Path, help="where inputs are kept that found something")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
+
+
+def _part(text: str) -> Part:
+    """The part that is written I/N, counted from 1."""
+    index, of = map(int, text.split("/"))
+    if not 1 <= index <= of:
+        raise ValueError(text)
+    return Part(index - 1, of)
 
 
 def main() -> int:
@@ -61,11 +70,11 @@ def _attack(chosen: argparse.Namespace, folder: Path, counts: Counts) -> None:
         shown = len(counts.findings)
 
     if chosen.only in (None, "fuzz"):
-        fuzz.attack(chosen.seed, folder, counts, tell, chosen.count, chosen.reader)
+        fuzz.attack(chosen.seed, folder, counts, tell, chosen.count, chosen.reader, chosen.part)
     if chosen.only in (None, "kills"):
-        kills.attack(chosen.seed, folder, counts, tell, chosen.count)
+        kills.attack(chosen.seed, folder, counts, tell, chosen.count, chosen.part)
     if chosen.only in (None, "faults"):
-        faults.attack(chosen.seed, folder, counts, tell, chosen.count)
+        faults.attack(chosen.seed, folder, counts, tell, chosen.count, chosen.part)
 
 
 if __name__ == "__main__":

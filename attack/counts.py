@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
+_Piece = TypeVar("_Piece")
 Fault = Literal["traceback", "signal", "secret", "lost", "leftover", "alive"]
 """What must not happen: an unexpected exception, an end by signal, a secret in a text, a finished result that cannot
 be read, a process or memory that stays, and what does not end."""
 FAULTS: tuple[Fault, ...] = get_args(Fault)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A share of a full run: every `of`th piece of it, from piece `index` on, so that parts can run side by side."""
+
+    index: int = 0
+    of: int = 1
+
+    def take(self, pieces: Sequence[_Piece]) -> Sequence[_Piece]:
+        """The pieces that are this part's."""
+        return pieces[self.index :: self.of]
+
+
+WHOLE = Part()
 
 
 @dataclass(frozen=True)

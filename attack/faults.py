@@ -7,14 +7,14 @@ import random
 import resource
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import framepace
 from attack import commands, corpus
-from attack.counts import Counts, Finding
+from attack.counts import WHOLE, Counts, Finding, Part
 from framepace.errors import FramepaceError
 from framepace.facts.workload import Stop
 from framepace.testing import FakeClock
@@ -55,7 +55,9 @@ FAULTS = (
 )
 
 
-def attack(seed: int, folder: Path, counts: Counts, tell: Callable[[str], None], share: float = 1.0) -> None:
+def attack(
+    seed: int, folder: Path, counts: Counts, tell: Callable[[str], None], share: float = 1.0, part: Part = WHOLE
+) -> None:
     """Try every fault on the verbs that it can hit; what happened is added to `counts` as it comes."""
     place = corpus.make(folder / "corpus", seed)
     may_mount = _may_mount()
@@ -66,10 +68,13 @@ def attack(seed: int, folder: Path, counts: Counts, tell: Callable[[str], None],
             continue
         before = len(counts.findings)
         count = max(1, round(ROUNDS * len(fault.verbs) * share))
-        for number in range(count):
-            try_fault(fault, fault.verbs[number % len(fault.verbs)], seed + number, folder / "faulty", place, counts)
-        tell(f"faults, {fault.name}: {count} runs, {len(counts.findings) - before} findings")
-    try_clocks(seed, counts, max(1, round(CLOCKS * share)))
+        numbers = part.take(range(count))
+        for number in numbers:
+            try_fault(
+                fault, fault.verbs[number % len(fault.verbs)], seed * 1000 + number, folder / "faulty", place, counts
+            )
+        tell(f"faults, {fault.name}: {len(numbers)} runs, {len(counts.findings) - before} findings")
+    try_clocks(seed, counts, part.take(range(max(1, round(CLOCKS * share)))))
 
 
 def _may_mount() -> bool:
@@ -152,10 +157,10 @@ class _JumpingClock(FakeClock):
         super().sleep_until(due)
 
 
-def try_clocks(seed: int, counts: Counts, count: int) -> None:
+def try_clocks(seed: int, counts: Counts, numbers: Iterable[int]) -> None:
     """Runs in time that leaps, in this process."""
-    rng = random.Random(f"clocks/{seed}")
-    for _ in range(count):
+    for number in numbers:
+        rng = random.Random(f"clocks/{seed}/{number}")
         counts.tried["faults, clock"] += 1
         case = framepace.make_case(
             ["null"],

@@ -8,12 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import groupby
 from pathlib import Path
 
 import psutil
 
 from attack import corpus
-from attack.counts import Counts, Fault, Finding
+from attack.counts import WHOLE, Counts, Fault, Finding, Part
 from attack.fuzzworker import AT_BYTES, COMMAND_LINE, keep
 from attack.mutations import CANARY
 from attack.readers import READERS
@@ -33,16 +34,33 @@ def plan(share: float, only: str | None = None) -> dict[str, int]:
     return {kind: max(1, round(count * share)) for kind, count in full.items() if only in (None, kind)}
 
 
-def attack(seed: int, folder: Path, counts: Counts, tell: Tell, share: float = 1.0, only: str | None = None) -> None:
+def attack(
+    seed: int,
+    folder: Path,
+    counts: Counts,
+    tell: Tell,
+    share: float = 1.0,
+    only: str | None = None,
+    part: Part = WHOLE,
+) -> None:
     """Try every kind; what happened is added to `counts` as it comes."""
     place = corpus.make(folder / "corpus", seed)
-    for kind, count in plan(share, only).items():
+    for kind, chunks in groupby(part.take(_chunks(share, only)), key=lambda chunk: chunk[0]):
         began = time.monotonic()
         before = len(counts.findings)
-        for first in range(0, count, CHUNK):
-            try_inputs(seed, kind, first, min(first + CHUNK, count), place, folder, counts)
+        for _, first, last in chunks:
+            try_inputs(seed, kind, first, last, place, folder, counts)
         found = len(counts.findings) - before
-        tell(f"fuzz {kind}: {count:,} inputs, {found} findings, {time.monotonic() - began:.0f} s")
+        tell(f"fuzz {kind}: {counts.tried[kind]:,} inputs, {found} findings, {time.monotonic() - began:.0f} s")
+
+
+def _chunks(share: float, only: str | None) -> list[tuple[str, int, int]]:
+    """The inputs of one process each: their kind, the first, and the one after the last."""
+    return [
+        (kind, first, min(first + CHUNK, count))
+        for kind, count in plan(share, only).items()
+        for first in range(0, count, CHUNK)
+    ]
 
 
 def try_inputs(seed: int, kind: str, first: int, last: int, place: Path, folder: Path, counts: Counts) -> None:

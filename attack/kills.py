@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import random
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from attack import commands, corpus
-from attack.counts import Counts, Finding
+from attack.counts import WHOLE, Counts, Finding, Part
 
 MOMENTS = 300
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
@@ -45,22 +44,22 @@ class Killed:
         return f"framepace {' '.join(commands.VERBS[self.verb])}; {moment}: {self.code}\n{self.text[-2000:]}"
 
 
-def attack(seed: int, folder: Path, counts: Counts, tell: Callable[[str], None], share: float = 1.0) -> None:
+def attack(
+    seed: int, folder: Path, counts: Counts, tell: Callable[[str], None], share: float = 1.0, part: Part = WHOLE
+) -> None:
     """Kill commands of all verbs in turn; what happened is added to `counts` as it comes."""
     place = corpus.make(folder / "corpus", seed)
-    verbs = itertools.islice(itertools.cycle(commands.VERBS), max(1, round(MOMENTS * share)))
-    try_moments(seed, tuple(verbs), folder, place, counts, tell)
+    verbs = tuple(commands.VERBS)
+    numbers = part.take(range(max(1, round(MOMENTS * share))))
+    for tried, number in enumerate(numbers, 1):
+        try_moment(seed, number, verbs[number % len(verbs)], folder, place, counts)
+        if tried % _TOLD == 0:
+            tell(f"kills: {tried} of {len(numbers)} moments, {len(counts.findings)} findings")
 
 
-def try_moments(
-    seed: int, verbs: Sequence[str], folder: Path, place: Path, counts: Counts, tell: Callable[[str], None]
-) -> None:
-    """Kill these commands, each at a moment of its own; `place` is the corpus."""
-    rng = random.Random(f"kills/{seed}")
-    for number, verb in enumerate(verbs, 1):
-        _try_moment(verb, rng, folder / "killed", place, counts)
-        if number % _TOLD == 0:
-            tell(f"kills: {number} of {len(verbs)} moments, {len(counts.findings)} findings")
+def try_moment(seed: int, number: int, verb: str, folder: Path, place: Path, counts: Counts) -> None:
+    """Kill that command at moment `number` of this seed; `place` is the corpus."""
+    _try_moment(verb, random.Random(f"kills/{seed}/{number}"), folder / "killed", place, counts)
 
 
 def _try_moment(verb: str, rng: random.Random, folder: Path, place: Path, counts: Counts) -> None:

@@ -36,6 +36,6 @@ def test_what_the_system_refuses_is_a_sentence(name: str, inputs: Path, tmp_path
 def test_time_that_leaps_is_a_run_like_any_other() -> None:
     """In virtual time: by seconds, minutes and hours."""
     counts = Counts()
-    faults.try_clocks(SEED, counts, 3)
+    faults.try_clocks(SEED, counts, range(3))
     assert not counts.findings
     assert counts.tried["faults, clock"] == 3

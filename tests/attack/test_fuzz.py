@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from attack import corpus, fuzz, fuzzworker, mutations
-from attack.counts import Counts
+from attack.counts import Counts, Part
 from attack.readers import READERS, Place
 from framepace.errors import FramepaceError
 from framepace.store import load_plan
@@ -76,3 +78,10 @@ def test_a_full_run_has_fifty_thousand_inputs() -> None:
     """As the issue asks; a share of it has a share of each kind."""
     assert sum(fuzz.plan(1.0).values()) >= 50_000
     assert fuzz.plan(0.1)["onnx"] == fuzz.plan(1.0)["onnx"] / 10
+
+
+@given(count=st.integers(0, 60), of=st.integers(1, 9))
+def test_parts_have_each_piece_once(count: int, of: int) -> None:
+    """So that parts on several cores are one full run."""
+    pieces = [piece for index in range(of) for piece in Part(index, of).take(range(count))]
+    assert sorted(pieces) == list(range(count))

@@ -25,7 +25,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_killed_commands_leave_nothing_and_lose_nothing(inputs: Path, tmp_path: Path) -> None:
     """A moment: no process, no memory, no result that cannot be read, and the same command goes on."""
     counts = Counts()
-    kills.try_moments(SEED, ("sweep",), tmp_path, inputs, counts, lambda text: None)
+    kills.try_moment(SEED, 0, "sweep", tmp_path, inputs, counts)
     assert not counts.findings
     assert counts.tried.total() == 1
 
