@@ -11,7 +11,7 @@ from framepace import UsageError, bench
 from framepace.backends.base import get_backend
 from framepace.clock.system import SystemClock
 from framepace.engine.ranges import in_ranges
-from framepace.engine.slowing import bare
+from framepace.engine.wrapping import bare
 from framepace.facts.plan import ModelPlan
 from framepace.facts.workload import Stop
 

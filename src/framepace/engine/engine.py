@@ -22,10 +22,11 @@ from framepace.engine.modelprocess import ModelProcesses
 from framepace.engine.packedrows import Sink
 from framepace.engine.pipeline import Pipeline
 from framepace.engine.processstate import interpreter
-from framepace.engine.slowing import bare, slowed_finish, slowed_step
+from framepace.engine.slowing import slowed_finish, slowed_step
 from framepace.engine.step import Finish, Run, Step, finish_hook, make_step
 from framepace.engine.strategies import IN_PROCESS, Strategy, check
 from framepace.engine.workerthreads import WorkerThreads
+from framepace.engine.wrapping import bare
 from framepace.facts.model import Layer, ModelSpec
 from framepace.facts.plan import ModelPlan, Plan
 from framepace.facts.strategy import strategy_of

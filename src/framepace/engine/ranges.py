@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from framepace.backends.base import DeviceTimes, Prepare, Tensors, Worker
+from framepace.backends.base import Prepare, Tensors, Worker
+from framepace.engine.wrapping import WrappedWorker
 from framepace.errors import UsageError
 from framepace.video.frame import Frame
 
@@ -63,18 +64,13 @@ def _ranged(prepare: Prepare, around: Range) -> Prepare:
     return write
 
 
-class RangedWorker(Worker):
+class RangedWorker(WrappedWorker):
     """A worker whose calls are ranges."""
 
     def __init__(self, worker: Worker, launch: Range, wait: Range) -> None:
-        self.worker = worker
+        super().__init__(worker)
         self._launch = launch
         self._wait = wait
-        self.slots = worker.slots
-
-    def staging(self, slot: int) -> Tensors:
-        """See Worker."""
-        return self.worker.staging(slot)
 
     def enqueue(self, slot: int, count: int) -> None:
         """See Worker: the range ends when the call returns."""
@@ -85,23 +81,3 @@ class RangedWorker(Worker):
         """See Worker."""
         with self._wait():
             return self.worker.wait(slot)
-
-    def prime(self) -> None:
-        """See Worker."""
-        self.worker.prime()
-
-    def times(self, slot: int) -> DeviceTimes | None:
-        """See Worker."""
-        return self.worker.times(slot)
-
-    def sm_clock(self) -> int:
-        """See Worker."""
-        return self.worker.sm_clock()
-
-    def select(self, size: tuple[int, int]) -> None:
-        """See Worker."""
-        self.worker.select(size)
-
-    def close(self) -> None:
-        """See Worker."""
-        self.worker.close()

@@ -8,62 +8,26 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from framepace.backends.base import DeviceTimes, Prepare, Tensors, Worker
+from framepace.backends.base import Prepare, Tensors, Worker
 from framepace.clock.system import Clock
-from framepace.engine.ranges import RangedWorker
 from framepace.engine.step import Finish, Step
+from framepace.engine.wrapping import WrappedWorker
 from framepace.facts.slowing import Slow, delay_in
 from framepace.video.frame import Frame
 
 
-class SlowWorker(Worker):
+class SlowWorker(WrappedWorker):
     """A worker each of whose inferences takes longer by `ns`."""
 
     def __init__(self, worker: Worker, clock: Clock, ns: int) -> None:
-        self.worker = worker
-        self.slots = worker.slots
+        super().__init__(worker)
         self._clock = clock
         self._ns = ns
-
-    def staging(self, slot: int) -> Tensors:
-        """See Worker."""
-        return self.worker.staging(slot)
 
     def enqueue(self, slot: int, count: int) -> None:
         """See Worker."""
         self._clock.spin_until(self._clock.now() + self._ns)
         self.worker.enqueue(slot, count)
-
-    def wait(self, slot: int) -> Tensors:
-        """See Worker."""
-        return self.worker.wait(slot)
-
-    def prime(self) -> None:
-        """See Worker."""
-        self.worker.prime()
-
-    def times(self, slot: int) -> DeviceTimes | None:
-        """See Worker."""
-        return self.worker.times(slot)
-
-    def sm_clock(self) -> int:
-        """See Worker."""
-        return self.worker.sm_clock()
-
-    def select(self, size: tuple[int, int]) -> None:
-        """See Worker."""
-        self.worker.select(size)
-
-    def close(self) -> None:
-        """See Worker."""
-        self.worker.close()
-
-
-def bare(worker: Worker) -> Worker:
-    """The worker itself, without the delay and the ranges around it."""
-    while isinstance(worker, SlowWorker | RangedWorker):
-        worker = worker.worker
-    return worker
 
 
 def slowed_step(step: Step, slow: Slow | None, clock: Clock) -> Step:

@@ -8,12 +8,14 @@ import numpy as np
 
 from framepace.analyze.stages import stages
 from framepace.explaining.evidence import Evidence
+from framepace.explaining.hypothesis import Probe
+from framepace.explaining.metrics import TAIL
 from framepace.facts.late import Growth, LateFrames
 from framepace.facts.settings import Case, apply
 
-BLOCK_REQUESTS = 200  # so that what happens to one frame in twenty happens ten times
-BLOCK_S = 1.5  # back to back, where requests are not counted
-CHANGES: dict[str, dict[str, Any]] = {
+_BLOCK_REQUESTS = 200  # so that what happens to one frame in twenty happens ten times
+_BLOCK_S = 1.5  # back to back, where requests are not counted
+_CHANGES: dict[str, dict[str, Any]] = {
     "decode": {"scope": "pipeline"},
     "prepare": {"prepare-constant": True, "prepare-hook": None},
     "finish": {"finish": None},
@@ -34,12 +36,20 @@ def main_growth(late: LateFrames | None) -> Growth | None:
     if late is None or not late.working:
         return None
     growth = late.working[0]
-    if growth.more < _MAIN * sum(other.more for other in late.working) or growth.stage not in CHANGES:
+    if growth.more < _MAIN * sum(other.more for other in late.working) or growth.stage not in _CHANGES:
         return None
     return growth
 
 
-def trial_base(growth: Growth, evidence: Evidence) -> Case:
+def stage_left_out(evidence: Evidence) -> Probe:
+    """The trial without the stage that `main_growth` names, judged on the slowest frames."""
+    growth = main_growth(evidence.late)
+    assert growth is not None  # nothing is suspected without it
+    base = _trial_base(growth, evidence)
+    return Probe(base, _CHANGES[growth.stage], TAIL, fewest=_BLOCK_REQUESTS, least_s=_BLOCK_S)
+
+
+def _trial_base(growth: Growth, evidence: Evidence) -> Case:
     """The case in which the stage is left out: back to back, so that late frames come often, except for decoding.
 
     Live sources set their own pace.

@@ -7,18 +7,14 @@ import numpy as np
 from framepace.explaining.evidence import Evidence
 from framepace.explaining.hookstages import (
     ADVICE,
-    BLOCK_REQUESTS,
-    BLOCK_S,
-    CHANGES,
     WAITS,
     is_felt,
     main_growth,
-    trial_base,
+    stage_left_out,
     waiting_share,
     worth,
 )
 from framepace.explaining.hypothesis import Probe, Suspicion
-from framepace.explaining.metrics import TAIL
 from framepace.explaining.trial import Blocks
 from framepace.facts.finding import Bottleneck, Remedy
 from framepace.units import NS_PER_S
@@ -50,9 +46,7 @@ class BlockingHook:
 
     def probe(self, evidence: Evidence) -> Probe | str:
         """The hook left out, judged on the slowest frames; back to back, but for live sources."""
-        growth = main_growth(evidence.late)
-        assert growth is not None
-        return Probe(trial_base(growth, evidence), CHANGES[growth.stage], TAIL, fewest=BLOCK_REQUESTS, least_s=BLOCK_S)
+        return stage_left_out(evidence)
 
     def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
         """Another worker that goes on meanwhile, where frames queue behind the wait; else advice for the hook."""

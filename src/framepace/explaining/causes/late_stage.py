@@ -5,18 +5,14 @@ from __future__ import annotations
 from framepace.explaining.evidence import Evidence
 from framepace.explaining.hookstages import (
     ADVICE,
-    BLOCK_REQUESTS,
-    BLOCK_S,
-    CHANGES,
     WAITS,
     is_felt,
     main_growth,
-    trial_base,
+    stage_left_out,
     waiting_share,
     worth,
 )
 from framepace.explaining.hypothesis import Probe, Suspicion
-from framepace.explaining.metrics import TAIL
 from framepace.explaining.trial import Blocks
 from framepace.facts.finding import Bottleneck, Remedy
 
@@ -47,9 +43,7 @@ class LateStage:
 
     def probe(self, evidence: Evidence) -> Probe | str:
         """The stage left out, judged on the slowest frames; back to back, but for decoding and live sources."""
-        growth = main_growth(evidence.late)
-        assert growth is not None
-        return Probe(trial_base(growth, evidence), CHANGES[growth.stage], TAIL, fewest=BLOCK_REQUESTS, least_s=BLOCK_S)
+        return stage_left_out(evidence)
 
     def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
         """Advice for the stage; what to change is the user's code or camera."""
