@@ -52,7 +52,7 @@ def grown(seed: int, count: int = 300) -> list[Any]:
 
 def value(rng: random.Random, pool: Sequence[Any]) -> Any:
     """A value that is probably wrong where it will stand; some are of `pool`."""
-    return rng.choice(_VALUES if rng.random() < 0.6 else pool)
+    return copy.deepcopy(rng.choice(_VALUES if rng.random() < 0.6 else pool))  # documents are damaged in place
 
 
 def bytes_of(data: bytes, rng: random.Random) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -32,3 +34,54 @@ def test_a_call_that_does_not_return_in_time_ends_the_program(monkeypatch: pytes
             thread.join()
     assert len(reasons) == 1
     assert threading.active_count() == before
+
+
+_IN_A_DESTRUCTOR = """
+import signal
+from framepace import interrupts
+
+class Dying:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+interrupts.listen()
+dying = Dying()
+del dying
+try:
+    interrupts.check()
+except KeyboardInterrupt:
+    print("stopped")
+"""
+_IN_A_LIBRARY = """
+import signal
+import framepace.cli.app
+from framepace import interrupts
+from framepace.cli.main import main
+
+def app():
+    with interrupts.held():
+        signal.raise_signal(signal.SIGTERM)
+        raise ImportError("initialization failed")
+
+framepace.cli.app.app = app
+main()
+"""
+
+
+def test_a_press_within_a_destructor_is_neither_shown_nor_lost() -> None:
+    """Python drops what is raised there; the next check raises it."""
+    done = _python(_IN_A_DESTRUCTOR)
+    assert done.stdout == "stopped\n"
+    assert "Traceback" not in done.stderr
+
+
+def test_an_error_that_a_library_makes_of_a_press_is_no_bug() -> None:
+    """C code that is loaded answers a KeyboardInterrupt with an ImportError; the exit code is the signal's."""
+    done = _python(_IN_A_LIBRARY)
+    assert done.returncode == 143
+    assert "interrupted" in done.stderr
+    assert "bug" not in done.stderr
+
+
+def _python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -158,6 +159,7 @@ def listen() -> None:
     A thread reads the signals, so that a second one ends the process even while the main thread is in a library.
     """
     numbers = _pipe_of_signals()
+    _keep_quiet_about_lost_presses()
     _press.listening = True
     own_process()
     acted = threading.Event()
@@ -174,6 +176,20 @@ def listen() -> None:
     for number in EXIT_CODES:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` asks
             signal.signal(number, press)
+
+
+def _keep_quiet_about_lost_presses() -> None:
+    """A press that comes within a destructor or a callback of the interpreter is dropped there, with a traceback.
+
+    It is not lost: `check` and the end of the program know of it.
+    """
+    before = sys.unraisablehook
+
+    def hook(unraisable: sys.UnraisableHookArgs) -> None:
+        if _press.signum is None or unraisable.exc_type is not KeyboardInterrupt:
+            before(unraisable)
+
+    sys.unraisablehook = hook
 
 
 def _pipe_of_signals() -> int:

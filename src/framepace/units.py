@@ -6,6 +6,7 @@ import math
 import re
 
 from framepace.errors import UsageError
+from framepace.redaction import redacted
 
 NS_PER_US = 1_000
 NS_PER_MS = 1_000_000
@@ -33,7 +34,8 @@ def parse_duration(text: str, default_unit: str = "ms") -> int:
         ns = float(match[1]) * _DURATIONS[match[2] or default_unit]
     if ns > _MOST_NS:
         expected = "a number with ns, us, ms, s or min, e.g. 5.1ms; at most 100 years"
-        raise UsageError("not a duration", got=text[:_LONGEST_DURATION], expected=expected, fix="correct the duration")
+        got = redacted(text)[:_LONGEST_DURATION]
+        raise UsageError("not a duration", got=got, expected=expected, fix="correct the duration")
     return round(ns)
 
 

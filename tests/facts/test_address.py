@@ -14,6 +14,8 @@ from framepace.errors import BackendError, SourceError, UsageError
 from framepace.facts.address import Address, expanded, redacted, shown, without_secrets
 from framepace.facts.plan import ModelPlan, Plan
 from framepace.facts.workload import Closed, Input, Workload
+from framepace.store.identity import differences
+from framepace.units import parse_duration
 
 CANARY = "CaNaRy77"
 ADDRESSES = [
@@ -116,3 +118,14 @@ def test_an_address_from_a_trace_says_how_to_give_it_again() -> None:
     """What was hidden cannot be opened."""
     with pytest.raises(UsageError, match="--video"):
         expanded(shown("rtsp://me:x@camera/1"), {})
+
+
+@pytest.mark.parametrize("letters", range(10, 90, 7))
+def test_what_is_cut_is_hidden_first(letters: int) -> None:
+    """Half an address has no '@' any more: nobody could know that it holds a password."""
+    address = f"rtsp://{'u' * letters}:{CANARY}@host/stream"
+    [difference] = differences({"models": address}, {})
+    assert CANARY[:4] not in difference
+    with pytest.raises(UsageError) as refused:
+        parse_duration(address)
+    assert CANARY[:4] not in str(refused.value)

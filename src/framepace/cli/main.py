@@ -101,8 +101,16 @@ def _run() -> int:
         print(f"error: {_sentence(error)}", file=sys.stderr)
         return 2
     except Exception as error:
-        print(f"error: {_failure(error)}", file=sys.stderr)
+        if not _is_a_press_in_a_library(error):
+            print(f"error: {_failure(error)}", file=sys.stderr)
         return 2
+
+
+def _is_a_press_in_a_library(error: Exception) -> bool:
+    """Whether a signal came while a library's C code was loaded or called, which may raise an error of its own."""
+    from framepace import interrupts
+
+    return interrupts.signum() is not None and isinstance(error, ImportError | SystemError)
 
 
 def _spare_memory() -> None:

@@ -13,6 +13,7 @@ from framepace.logs.cells import columns_of
 from framepace.logs.errors import not_understood
 from framepace.logs.names import named_role
 from framepace.logs.table import LogTable
+from framepace.redaction import redacted
 
 _SIGNS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
 _SAMPLED = 40  # lines that say what separates the cells
@@ -72,7 +73,7 @@ def _parsed(file: str, text: str, layout: _Layout) -> tuple[Any, int]:
     try:
         return _arrow_table(text, layout, skip), len(odd)
     except (pa.ArrowInvalid, pa.ArrowKeyError, ValueError) as error:
-        raise not_understood(file, str(error)[:200]) from error
+        raise not_understood(file, redacted(str(error))[:200]) from error
 
 
 def _arrow_table(text: str, layout: _Layout, skip: Callable[[Any], str]) -> Any:

@@ -111,7 +111,7 @@ def _from_parquet(file: str, data: bytes) -> LogTable:
         return _parquet_table(file, data)
     # What is damaged can look like anything.
     except (OSError, pa.ArrowException, MemoryError, ValueError, KeyError, TypeError, OverflowError) as error:
-        raise not_understood(file, f"damaged: {str(error)[:200]}", "write it again") from error
+        raise not_understood(file, f"damaged: {redacted(str(error))[:200]}", "write it again") from error
 
 
 def _parquet_table(file: str, data: bytes) -> LogTable:

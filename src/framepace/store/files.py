@@ -18,6 +18,7 @@ import numpy as np
 from framepace.errors import StoreError
 from framepace.facts.address import without_secrets
 from framepace.facts.finding import Explanation
+from framepace.redaction import redacted
 from framepace.store.migrations import Raw, explanation_with_kinds
 
 _T = TypeVar("_T")
@@ -211,7 +212,7 @@ def _reason(error: Exception) -> str:
 
 def _shown(path: Path) -> str:
     """A path of readable length."""
-    text = str(path)
+    text = redacted(str(path))
     if len(text) <= _LONGEST_PATH:
         return text
     return f"{text[:_LONGEST_PATH]}... ({len(text)} letters)"

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from framepace.facts.address import without_secrets
+from framepace.values import shown
 
 __all__ = ["differences", "without_secrets"]
 
@@ -29,7 +30,7 @@ def _differences(before: Any, now: Any, place: str) -> Iterator[str]:
 
 
 def _short(value: Any) -> str:
-    text = "nothing" if value is None else str(value)
+    text = "nothing" if value is None else shown(value)  # without secrets before it is cut
     if len(text) <= _LONGEST_VALUE:
         return text
     return text[:_LONGEST_VALUE] + "..."

@@ -33,6 +33,7 @@ from typing import Any, Literal
 from framepace.errors import ModelError
 from framepace.facts.model import TensorSpec
 from framepace.inputfile import InputKind, file_size, memory_bytes, opened, out_of_descriptors
+from framepace.redaction import redacted
 from framepace.units import format_bytes
 
 Kind = Literal["torch-export", "torchscript"]
@@ -183,7 +184,7 @@ def damaged(location: str) -> Iterator[None]:
     except MemoryError as error:
         raise _FILE.no_memory(location) from error
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-        got = f"{location}: {type(error).__name__}: {error}"[:_LONGEST_MESSAGE]
+        got = redacted(f"{location}: {type(error).__name__}: {error}")[:_LONGEST_MESSAGE]
         raise ModelError("the exported program is damaged, or of a kind not known here", got=got, fix=_AGAIN) from error
 
 
