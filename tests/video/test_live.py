@@ -20,6 +20,7 @@ from framepace.errors import SourceError
 from framepace.testing import FakeClock
 from framepace.units import NS_PER_S
 from framepace.video.live import LiveStream
+from framepace.video.source import decode_all
 
 FRAMES = 30
 QUICK = (2.0, 0.3)
@@ -324,3 +325,20 @@ def test_a_password_stays_out_of_messages_and_names() -> None:
         LiveStream("rtsp://me:secret@127.0.0.1:9/x", FakeClock(), QUICK)
     assert "secret" not in str(error.value)
     assert "//***@127.0.0.1" in str(error.value)
+
+
+@pytest.mark.long
+def test_pictures_of_a_stream_that_falls_silent_are_those_that_came() -> None:
+    """Some pictures are wanted, not so many that a silent camera holds everything up."""
+    over = threading.Event()
+
+    def stall(_: int, file: BufferedIOBase) -> None:
+        file.write(broadcast())
+        file.flush()
+        over.wait(60)
+
+    with camera(stall) as (address, calls):
+        pictures = decode_all(address, 100 * FRAMES)
+        over.set()
+    assert FRAMES // 2 <= len(pictures) <= FRAMES
+    assert len(calls) == 1

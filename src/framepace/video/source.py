@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import lru_cache, partial
 from itertools import cycle, islice
 from typing import Any, Protocol
@@ -20,7 +22,7 @@ SYNTHETIC = "synthetic"
 _SYNTHETIC_FPS = 30
 _SYNTHETIC_BITS_PER_S = 4_000_000
 _HELD_BYTES = 256 << 20
-_PATIENCE_S = 20.0  # for a stream from which some pictures are wanted
+_COLLECTING_S = 5.0  # from a stream of which some pictures are wanted: those that came by then are some
 _LARGEST_SYNTHETIC_PIXELS = 1 << 25  # those of 8K; making them takes 70 bytes each
 _LONGEST_SYNTHETIC_SIDE = 8190  # what MPEG-4 holds
 
@@ -68,16 +70,31 @@ def open_source(
 
 
 def decode_all(spec: str, limit: int, *, size: tuple[int, int] = (720, 1280), seed: int = 0) -> list[Any]:
-    """Up to `limit` pictures from the start of `spec`, held in memory (256 MiB at most)."""
-    source = open_source(spec, size=size, seed=seed, loop=False, patience_s=_PATIENCE_S)
+    """Up to `limit` pictures from the start of `spec`, held in memory (256 MiB at most).
+
+    Of a stream those that come within 5 s.
+    """
+    source = open_source(spec, size=size, seed=seed, loop=False, patience_s=_COLLECTING_S)
     try:
         pictures = list(islice(iter(source.read, None), 1))
         if not pictures:
             raise SourceError("the video holds no picture", got=spec, fix="check it with a player")
         room = max(1, _HELD_BYTES // _bytes(pictures[0]))
-        return pictures + list(islice(iter(source.read, None), min(limit, room) - 1))
+        return pictures + _next_pictures(source, min(limit, room) - 1)
     finally:
         source.close()
+
+
+def _next_pictures(source: Source, limit: int) -> list[Any]:
+    following = islice(iter(source.read, None), limit)
+    if not source.live:
+        return list(following)
+    pictures: list[Any] = []
+    end = time.monotonic() + _COLLECTING_S
+    with suppress(SourceError):  # it gives no more
+        while time.monotonic() < end and (picture := next(following, None)) is not None:
+            pictures.append(picture)
+    return pictures
 
 
 class MemorySource:
