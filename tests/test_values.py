@@ -12,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+import framepace
 from framepace import values
 from framepace.cases import make_case
 from framepace.cli.options import parse_load, parse_pairs, parse_shapes, parse_vary
@@ -212,3 +213,19 @@ def test_what_has_to_be_a_list_is_one(wrong: Any) -> None:
         with pytest.raises(UsageError, match="is not a list"):
             make_case(models, **options)
     assert make_case("null", videos=cast("Any", "synthetic")).workload.input.videos == ("synthetic",)
+
+
+@pytest.mark.parametrize("wrong", [object(), 3.5, 0, b"x", None, ["x"], "\ud800"])
+def test_what_the_library_is_given_is_refused_with_a_sentence(wrong: Any) -> None:
+    """Paths (0 would be standard input), grids, objectives and loads of a type that they cannot have."""
+    calls: list[Callable[[], object]] = [
+        lambda: load_plan(wrong),
+        lambda: framepace.load_trace(wrong),
+        lambda: framepace.load_explanation(wrong),
+        lambda: framepace.tune("null", objective=cast("Any", wrong or "best"), time_limit=1),
+        lambda: make_case("null", load=cast("Any", wrong or object())),
+        lambda: framepace.sweep("null", {"batch": cast("Any", {"wrong": wrong})}),
+    ]
+    for call in calls:
+        with pytest.raises(FramepaceError):
+            call()

@@ -198,7 +198,7 @@ def sweep(
         StoreError: `out` cannot be written, another run writes to it, or it holds another case.
     """
     case = case_of("sweep", models, **options)
-    vary = values.mapping(vary, "vary")
+    vary = values.grid(vary, "vary")
     return sweep_case(case, vary, folder=_folder(out), overwrite=overwrite, tell=tell, clock=clock)
 
 
@@ -330,7 +330,7 @@ def tune(
         folder=_folder(out),
         overwrite=overwrite,
         precisions=precisions,
-        grid=None if vary is None else values.mapping(vary, "vary"),
+        grid=None if vary is None else values.grid(vary, "vary"),
         fixed=fixed,
         gate=gate,
         tell=tell,

@@ -331,6 +331,20 @@ def mapping(value: object, name: str) -> Mapping[Any, Any]:
     raise UsageError(f"{name} is not a mapping", got=shown(value), expected=expected, fix=_correct(name))
 
 
+def grid(value: object, name: str) -> dict[str, list[Any]]:
+    """Settings and the values that each is to have. Raises UsageError."""
+    return {
+        _text(key, f"a setting in {name}"): several(values, f"{name}: {shown(key)}")
+        for key, values in mapping(value, name).items()
+    }
+
+
+def _text(value: object, what: str) -> str:
+    if isinstance(value, str):
+        return value
+    raise UsageError(f"{what} is no text", got=shown(value), expected="a name, e.g. 'batch'", fix=_correct(what))
+
+
 def several(value: object, name: str) -> list[Any]:
     """The things in a sequence; a text is one thing. Raises UsageError."""
     if isinstance(value, str | os.PathLike):

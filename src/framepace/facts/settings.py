@@ -318,7 +318,7 @@ def _valid(fact: Any, changed: str) -> Any:
             raise _wrong(changed, "nan or infinity", "finite numbers")
         msgspec.json.encode(plain)  # a text that is no Unicode could be neither stored nor shown
         return msgspec.convert(plain, type(fact))
-    except (ValueError, OverflowError, RecursionError) as error:
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise _wrong(changed, _value_at(fact, str(error), changed), _range_text(str(error))) from error
 
 

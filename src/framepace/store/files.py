@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, TypeVar
 import msgspec
 import numpy as np
 
+from framepace import values
 from framepace.errors import StoreError
 from framepace.facts.address import without_secrets
 from framepace.facts.finding import Explanation
@@ -119,8 +120,9 @@ def save_json(fact: Any, path: Path) -> None:
     write_atomic(path, msgspec.json.format(data, indent=2))
 
 
-def load_explanation(path: Path) -> Explanation:
+def load_explanation(path: Path | str) -> Explanation:
     """Read an explanation that `save_json` wrote. Raises StoreError."""
+    path = values.path(path, "explanation")
     return decode(read(path, usual="explanation.json"), Explanation, path, explanation_with_kinds)
 
 

@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 import msgspec
 
+from framepace import values
 from framepace.errors import PlanError
 from framepace.facts.address import SECRET_NOT_KEPT, without_secrets
 from framepace.facts.contradiction import contradiction
@@ -43,12 +44,13 @@ def save_plan(plan: Plan, path: Path, comments: Iterable[str] = ()) -> None:
     write_atomic(path, header + msgspec.yaml.encode({"format": plan.format, **_without_defaults(public)}))
 
 
-def load_plan(path: Path) -> Plan:
+def load_plan(path: Path | str) -> Plan:
     """Read a plan.
 
     Raises PlanError for a file that is not YAML, unknown keys (naming the nearest), wrong values; StoreError for a
     missing file or a newer format.
     """
+    path = values.path(path, "plan")
     raw = _mapping(path)
     raw = _migrated(raw)
     check_format(str(raw.get("format", PLAN_FORMAT)), PLAN_FORMAT, path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from msgspec.structs import replace
@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from framepace import values
 from framepace.backends.base import get_backend
 from framepace.clock.system import Clock
-from framepace.errors import ADVICE, BackendError, DeviceLost, FramepaceError, NothingSucceeded
+from framepace.errors import ADVICE, BackendError, DeviceLost, FramepaceError, NothingSucceeded, UsageError
 from framepace.facts.device import SIMULATED
 from framepace.facts.settings import Case
 from framepace.facts.tuning import Goal, Objective, Tuning, carried
@@ -48,7 +48,7 @@ def make_goal(
     objective: Objective | None, fps: float, p99_ms: float | None, cameras: int | None, memory_mb: float | None
 ) -> Goal:
     """The goal from the options of the command. Raises UsageError for a number out of range."""
-    _check_goal(fps, p99_ms, cameras, memory_mb)
+    _check_goal(objective, fps, p99_ms, cameras, memory_mb)
     if objective is None and cameras is None:
         objective = "cameras"
     goal = Goal(objective=objective or "p99", fps=fps, p99_ms=p99_ms or 1000 / fps, cameras=cameras)
@@ -57,8 +57,13 @@ def make_goal(
     return replace(goal, memory_bytes=round(memory_mb * 2**20))
 
 
-def _check_goal(fps: float, p99_ms: float | None, cameras: int | None, memory_mb: float | None) -> None:
+def _check_goal(
+    objective: object, fps: float, p99_ms: float | None, cameras: int | None, memory_mb: float | None
+) -> None:
     """Raise UsageError for a number out of range."""
+    if objective is not None and objective not in get_args(Objective):
+        expected = ", ".join(get_args(Objective))
+        raise UsageError("unknown objective", got=values.shown(objective), expected=expected, fix="correct objective")
     values.number(fps, "fps", least=LOWEST_RATE, most=HIGHEST_RATE)
     if p99_ms is not None:
         values.number(p99_ms, "p99-ms", least=SHORTEST_MS, most=LONGEST_MS)
