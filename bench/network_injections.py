@@ -53,8 +53,9 @@ def _paced(network: str, setup: Setup, videos: tuple[str, ...] = (), **settings:
 
 
 def _packed(network: str, batch: int, budget_ms: float, setup: Setup) -> Case:
-    """The network back to back, its inputs on the device."""
+    """The network back to back, its inputs on the device, with as many requests in flight as fill a batch."""
     settings = {**_plain(setup), "batch": batch, "transfer": "device", "prepare-constant": True}
+    settings["concurrency"] = batch
     return make_case(setup.network(network), fps=None, p99_ms=budget_ms, scope="model", settings=settings)
 
 
@@ -89,7 +90,7 @@ def _on_each_network() -> dict[str, Injection]:
 
 NETWORKS: dict[str, Injection] = {
     **_on_each_network(),
-    "resnet18, slow decoding": _injection(("FP011", "FP022"), _decoded, "decode"),
+    "resnet18, slow decoding": _injection(("FP011", "FP017", "FP022"), _decoded, "decode"),
     "efficientnet_b0, neighbours": _injection(
         ("FP012", "FP015"), partial(_paced, "efficientnet_b0"), "nice", "neighbours", "preempted", beside=busy_neighbour
     ),
