@@ -12,6 +12,7 @@ from framepace.explaining.scopes import SCOPES, measure_scopes
 from framepace.facts.plan import ModelPlan, Plan
 from framepace.facts.settings import Case
 from framepace.facts.workload import Closed, Input, Workload
+from framepace.testing import FakeClock
 
 PLAN = Plan(models=(ModelPlan(name="m", model="null", backend="null"),))
 
@@ -19,6 +20,7 @@ PLAN = Plan(models=(ModelPlan(name="m", model="null", backend="null"),))
 class SlowLab:
     """A lab with 8 s left in which every run takes as long as it is told."""
 
+    clock = FakeClock()
     spent = 2.0
     left = 8.0
     loading = 0.0

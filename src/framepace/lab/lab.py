@@ -130,6 +130,7 @@ class Lab:
         case: Case,
         seconds: float | None = None,
         *,
+        most_frames: int | None = None,
         where: Where = HERE,
         name: str | None = None,
         warmup: Warmup | None = None,
@@ -141,6 +142,7 @@ class Lab:
 
         Args:
             seconds: how long to measure after the warm-up; None: as the workload says.
+            most_frames: after which the run ends, if that is earlier.
             where: FRESH_PROCESS gives the run its own process, whose start-up and memory are not those of earlier
                 runs. Virtual time has neither: there it runs here.
             warmup: instead of the workload's.
@@ -150,7 +152,7 @@ class Lab:
         does.
         """
         check()
-        timed = replace(case, workload=_timed(case.workload, seconds, warmup))
+        timed = replace(case, workload=_timed(case.workload, seconds, warmup, most_frames))
         tell = tell or (lambda text, share: self.say(text))
         folder = self.path(name)
         try:
@@ -222,6 +224,8 @@ def uninterrupted(trace: Trace) -> Trace:
     return trace
 
 
-def _timed(workload: Workload, seconds: float | None, warmup: Warmup | None) -> Workload:
+def _timed(workload: Workload, seconds: float | None, warmup: Warmup | None, most_frames: int | None) -> Workload:
     stop = workload.stop if seconds is None else stop_after(seconds)
+    if most_frames is not None:
+        stop = replace(stop, count=most_frames)
     return replace(workload, stop=stop, warmup=warmup or workload.warmup)
