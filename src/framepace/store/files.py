@@ -120,9 +120,16 @@ def save_json(fact: Any, path: Path) -> None:
     write_atomic(path, msgspec.json.format(data, indent=2))
 
 
+def named(path: object, what: str) -> Path:
+    """A path as the library is given it. Raises UsageError for what is none: 0 would be standard input."""
+    if not isinstance(path, str | os.PathLike):
+        return values.path(path, what)
+    return Path(path)
+
+
 def load_explanation(path: Path | str) -> Explanation:
     """Read an explanation that `save_json` wrote. Raises StoreError."""
-    path = values.path(path, "explanation")
+    path = named(path, "explanation")
     return decode(read(path, usual="explanation.json"), Explanation, path, explanation_with_kinds)
 
 

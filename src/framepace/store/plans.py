@@ -10,12 +10,11 @@ from typing import Any, get_args
 
 import msgspec
 
-from framepace import values
 from framepace.errors import PlanError
 from framepace.facts.address import SECRET_NOT_KEPT, without_secrets
 from framepace.facts.contradiction import contradiction
 from framepace.facts.plan import PLAN_FORMAT, Plan
-from framepace.store.files import check_format, read, write_atomic
+from framepace.store.files import check_format, named, read, write_atomic
 from framepace.store.migrations import PLANS
 from framepace.values import nonfinite, shown
 
@@ -50,7 +49,7 @@ def load_plan(path: Path | str) -> Plan:
     Raises PlanError for a file that is not YAML, unknown keys (naming the nearest), wrong values; StoreError for a
     missing file or a newer format.
     """
-    path = values.path(path, "plan")
+    path = named(path, "plan")
     raw = _mapping(path)
     raw = _migrated(raw)
     check_format(str(raw.get("format", PLAN_FORMAT)), PLAN_FORMAT, path)

@@ -20,11 +20,10 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from framepace import values
 from framepace.errors import StoreError
 from framepace.facts.address import without_secrets
 from framepace.facts.trace import REQUEST_COLUMNS, TELEMETRY_COLUMNS, TRACE_FORMAT, Column, Trace, TraceMeta
-from framepace.store.files import cannot_write, check_format, decode, local, read, save_json
+from framepace.store.files import cannot_write, check_format, decode, local, named, read, save_json
 from framepace.store.folder import OutputFolder
 from framepace.store.migrations import trace_1_to_2
 from framepace.units import format_bytes
@@ -230,7 +229,7 @@ def load_trace(path: Path | str) -> Trace:
 
     Raises StoreError: no trace there, damaged, or of a newer format.
     """
-    folder = values.path(path, "trace")
+    folder = named(path, "trace")
     if not is_trace(folder):
         fix = "name the folder that `framepace bench --out` wrote, or one of its segments"
         raise StoreError("there is no trace", got=folder, expected="a folder with meta.json", fix=fix)
