@@ -14,14 +14,18 @@ from framepace.units import NS_PER_S
 
 
 def watched(
-    workers: int = 1, device: str | None = None, stop: Stop = Stop(seconds=2.0), load: Load = Closed()
+    workers: int = 1,
+    device: str | None = None,
+    stop: Stop = Stop(seconds=2.0),
+    load: Load = Closed(),
+    earlier: int = 0,
 ) -> tuple[VirtualClock, RunState, Standstill]:
     """A run of 2 s after a warm-up of at most 3, which has not begun."""
     clock = VirtualClock()
     state = RunState(clock, Steady(Warmup(seconds_max=3.0)), Enough(stop))
     model = ModelPlan(name="net", model="net.onnx", backend="onnxruntime", device=device)
     plan = Plan(models=(model,), engine=EnginePlan(workers=workers))
-    return clock, state, Standstill(plan, state, clock, load)
+    return clock, state, Standstill(plan, state, clock, load, earlier)
 
 
 def given_up(clock: VirtualClock, standstill: Standstill) -> tuple[int, str]:
@@ -66,6 +70,40 @@ def test_an_inference_may_take_twice_as_long_as_those_before() -> None:
             assert standstill.look() is None
         state.stop("finished")
         assert given_up(clock, standstill)[0] == 16 + 33
+
+
+def test_an_inference_may_take_twice_as_long_as_those_before_the_run() -> None:
+    """Of which the check of the batch at loading is one: 10 s there are 20 s after the end, where none has returned."""
+    clock, state, standstill = watched(earlier=10 * NS_PER_S)
+    state.look(clock.now())
+    with state.serving():
+        second, why = given_up(clock, standstill)
+    assert second == 3 + 2 + 3 + 1 + 21
+    assert "no answer in 20 s after the end of the run" in why
+
+
+def test_the_longest_inference_is_kept_for_the_next_run() -> None:
+    """What passed until the first result, which is more than the models took before."""
+    clock, state, standstill = watched(earlier=2 * NS_PER_S)
+    state.look(clock.now())
+    standstill.look()
+    clock.sleep_until(4 * NS_PER_S)
+    state.delivered(4 * NS_PER_S, clock.now())
+    standstill.look()
+    assert standstill.longest == 4 * NS_PER_S
+
+
+def test_the_advice_is_what_helps_at_that_time() -> None:
+    """A longer run helps an inference that is cut off; before the first request, only a smaller input does."""
+    clock, state, standstill = watched()
+    _, before = given_up(clock, standstill)
+    assert "--size" in before
+    assert "--seconds" not in before
+    clock, state, standstill = watched()
+    state.look(clock.now())
+    with state.serving():
+        _, after = given_up(clock, standstill)
+    assert "what to do: measure for longer (--seconds), or give it a smaller input (--size" in after
 
 
 @pytest.mark.parametrize(("load", "end"), [(Closed(), 121), (Delay(delay_ms=20_000.0), 401), (Replay(trace="t"), None)])

@@ -18,15 +18,14 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from framepace.backends.outputaxes import output_axes
 from framepace.clock.system import Clock
-from framepace.errors import BackendError, BatchesFail, FramepaceError, UsageError, unknown
+from framepace.errors import BackendError, UsageError, unknown
 from framepace.facts.model import Layer, ModelSpec
 from framepace.facts.plan import ModelPlan
-from framepace.interrupts import INFERENCE_ON_DEVICE_S, INFERENCE_S, ended_after
-from framepace.models.batchaxis import batch_symbol, declared_axes, measured_axes
 from framepace.models.filling import input_filler
 from framepace.models.inputs import made_up_note
-from framepace.models.spec import Resolved, inspect
+from framepace.models.spec import Resolved
 from framepace.progress import Tell, silent
 from framepace.video.frame import Frame
 
@@ -104,6 +103,7 @@ class Session(ABC):
         output_axes: the batch axis of each output that has one, where a batch has several items. Only along it is an
             output divided among its frames.
         is_native: every picture is run at its own size: `Worker.select` comes before the staging is filled.
+        slowest: what its longest inference took while it was loaded, in ns; 0 where none ran.
     """
 
     spec: ModelSpec
@@ -116,6 +116,7 @@ class Session(ABC):
     simulated: bool = False
     output_axes: Mapping[str, int] = {}
     is_native: bool = False
+    slowest: int = 0
     closed: bool = False
 
     def worker(self, index: int = 0) -> Worker:
@@ -273,52 +274,6 @@ def _of_own_sizes(session: Session, model: ModelPlan) -> Session:
     except BaseException:
         session.close()
         raise
-
-
-def output_axes(model: ModelPlan, session: Session) -> dict[str, int]:
-    """The batch axis of each output: by running one item and two where the library can, else by what the file says.
-
-    Raises BatchesFail for a model that runs one item, but not the two that its file allows.
-    """
-    if model.batch.max == 1:
-        return {}
-    declared = _declared(model, session)
-    if not session.resolved.batched:
-        return {t.name: 0 for t in declared.outputs if t.shape[:1] == (model.batch.max,)}
-    try:
-        one = _shapes_of(session, model, 1)
-    except FramepaceError:  # nothing can be learnt of a model that fails: the run will say why
-        one = None
-    symbol = batch_symbol(declared.inputs, session.resolved.picture_axes)
-    if one is None:
-        return declared_axes(declared.outputs, symbol)
-    return measured_axes(one, _shapes_of_two(model, session), declared.outputs, symbol)
-
-
-def _declared(model: ModelPlan, session: Session) -> ModelSpec:
-    """What the model's file says of its inputs and outputs; the session's own where it is no file that says."""
-    try:
-        return inspect(model.model)
-    except FramepaceError:
-        return session.spec
-
-
-def _shapes_of(session: Session, model: ModelPlan, count: int) -> Mapping[str, Sequence[int]] | None:
-    limit_s = INFERENCE_ON_DEVICE_S
-    if (model.device or "cpu") == "cpu":
-        limit_s = INFERENCE_S
-    with ended_after(limit_s, f"an inference of {model.name}"):
-        return session.output_shapes(count)
-
-
-def _shapes_of_two(model: ModelPlan, session: Session) -> Mapping[str, Sequence[int]]:
-    try:
-        return _shapes_of(session, model, 2) or {}
-    except FramepaceError as error:
-        reason = error.got or error.what
-        message = f"batches above 1 fail in model {model.name!r}, though its file allows them"
-        fix = "--set batch=1, or export the model with a dynamic batch"
-        raise BatchesFail(message, got=reason, expected="any batch", fix=fix) from error
 
 
 def run_sizes(

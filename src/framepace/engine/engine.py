@@ -55,6 +55,7 @@ class Engine:
     Attributes:
         sessions: the loaded models, in the order of the plan.
         startup: durations of the steps before the load began, in ns (see facts.trace.TraceMeta).
+        slowest: what the longest inference took so far, while models were loaded or in earlier runs, in ns.
 
     Raises ModelError, BackendError or UsageError when a model cannot be loaded as the plan says; what was loaded
     before is freed.
@@ -80,6 +81,7 @@ class Engine:
         self._open = ExitStack()
         check(plan.engine)
         self.sessions = self._load_all(load, tell)
+        self.slowest = max((session.slowest for session in self.sessions), default=0)
 
     @property
     def specs(self) -> tuple[ModelSpec, ...]:

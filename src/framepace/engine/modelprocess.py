@@ -46,6 +46,7 @@ class Loaded:
     gpu: str | None
     batch_sizes: tuple[int, ...]
     libraries: dict[str, str]
+    slowest: int
     began: int
     loading: int
 
@@ -86,6 +87,7 @@ class ModelProcess(Session):
         self.gpu = loaded.gpu
         self.batch_sizes = loaded.batch_sizes
         self.libraries = loaded.libraries
+        self.slowest = loaded.slowest
         return loaded
 
     def layers(self) -> tuple[Layer, ...]:
@@ -233,6 +235,7 @@ def _load(model: ModelPlan, tell: Tell) -> tuple[Session, Loaded]:
         gpu=session.gpu,
         batch_sizes=session.batch_sizes,
         libraries=dict(session.libraries),
+        slowest=session.slowest,
         began=began,
         loading=clock.now() - began,
     )

@@ -29,6 +29,7 @@ class Loaded(Protocol):
     """The facts about the models in a trace, whoever loaded them (see Engine)."""
 
     startup: dict[str, int]
+    slowest: int
 
     @property
     def libraries(self) -> dict[str, str]:

@@ -130,7 +130,7 @@ class _Run:
         self.warm = Steady(self.workload.warmup)
         self.rule = Enough(self.workload.stop)
         self.state = RunState(self.clock, self.warm, self.rule)
-        self.standstill = Standstill(self.plan, self.state, self.clock, self.workload.load)
+        self.standstill = Standstill(self.plan, self.state, self.clock, self.workload.load, self.loaded.slowest)
         self.meta = self._describe()
 
     def disk_full(self) -> None:
@@ -155,6 +155,7 @@ class _Run:
         try:
             with recorder:
                 errors = self.execute(self.state, recorder.sink)
+                self.loaded.slowest = max(self.loaded.slowest, self.standstill.longest)
         except BaseException:
             with suppress(StoreError):  # the error that ended the run says more
                 recorder.close(self._ended("failed", errors))

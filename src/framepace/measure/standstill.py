@@ -19,13 +19,19 @@ _CLOSE_S = 20.0  # to put away models, processes and sources, when nothing is in
 _HOOK_S = 3.0  # of them, before a hook that has not returned is interrupted
 _SILENCE_S = 120.0  # without a result, after which a run ends that no time ends
 _GAPS = 20.0  # of the load, in which no frame may have been due
+_LONGER = "measure for longer (--seconds)"
+_SMALLER = "give it a smaller input (--size WIDTHxHEIGHT, --shape INPUT=SIZES)"
 _PATIENCE = 2.0  # an inference may take so many times as long as the longest before
 
 
 class Standstill:
-    """Notices that a run stands still, from outside its threads; looked at a few times per second."""
+    """Notices that a run stands still, from outside its threads; looked at a few times per second.
 
-    def __init__(self, plan: Plan, state: RunState, clock: Clock, load: Load = Closed()) -> None:
+    Args:
+        earlier: what the longest inference of these models took before the run, in ns; 0 where none is known.
+    """
+
+    def __init__(self, plan: Plan, state: RunState, clock: Clock, load: Load = Closed(), earlier: int = 0) -> None:
         self._names = ", ".join(plan.names)
         self._state = state
         self._clock = clock
@@ -38,7 +44,8 @@ class Standstill:
         self._silence_s = max(_SILENCE_S, _GAPS * _gap_s(load))
         self._deliveries = 0
         self._delivered = self._made
-        self._longest = 0  # ns between two results
+        self.longest = earlier
+        """What the longest inference took so far (ns), or what passed between two results."""
 
     def look(self) -> str | None:
         """Why the run has to be given up; None while it goes on. Ends a run whose time is over, too (see RunState)."""
@@ -48,7 +55,7 @@ class Standstill:
             return self._ending(now)
         if not self._state.begun:
             self._delivered = now
-            return self._late(now - self._made, self._set_up_s, "to the first requests")
+            return self._late(now - self._made, self._limit_s(self._set_up_s), "to the first requests", _SMALLER)
         self._state.look(now)
         if not self._state.ends_by_time and now - self._delivered > self._limit_s(self._silence_s) * NS_PER_S:
             self._state.stop("finished")
@@ -57,13 +64,13 @@ class Standstill:
     def _count(self, now: int) -> None:
         """Note how long the results took that came since the last look."""
         if self._state.deliveries != self._deliveries:
-            self._longest = max(self._longest, now - self._delivered)
+            self.longest = max(self.longest, now - self._delivered)
             self._deliveries = self._state.deliveries
             self._delivered = now
 
     def _limit_s(self, least_s: float) -> float:
         """Seconds that an inference may take: more where earlier ones took long, several of them side by side."""
-        return max(least_s, _PATIENCE * self._workers * self._longest / NS_PER_S)
+        return max(least_s, _PATIENCE * self._workers * self.longest / NS_PER_S)
 
     def _ending(self, now: int) -> str | None:
         """The run is over: hooks that do not return are interrupted, and at last all is given up."""
@@ -75,16 +82,16 @@ class Standstill:
         limit_s = _CLOSE_S
         if self._state.busy:
             limit_s = _RETURN_S
-        return self._late(waited, self._limit_s(limit_s), "after the end of the run")
+        return self._late(waited, self._limit_s(limit_s), "after the end of the run", f"{_LONGER}, or {_SMALLER}")
 
-    def _late(self, waited: int, limit_s: float, when: str) -> str | None:
+    def _late(self, waited: int, limit_s: float, when: str, fix: str) -> str | None:
         if waited <= limit_s * NS_PER_S:
             return None
         error = BackendError(
             "an inference does not return",
             got=f"{self._names}: no answer in {limit_s:.3g} s {when}",
-            fix="measure for longer (--seconds) if one inference may take so long, else look for a loop without end in "
-            "the model or in a hook; what was measured is in the folder of the run",
+            fix=f"{fix}; if it should not take so long, look for a loop without end in the model or in a hook; "
+            "what was measured is in the folder of the run",
         )
         return str(error)
 

@@ -51,6 +51,7 @@ class LoadedEngine:
     gpus: dict[int, str]
     libraries: dict[str, str]
     simulated: bool
+    slowest: int
     startup: dict[str, int]
 
 
@@ -81,6 +82,7 @@ class WorkerProcesses:
         self.gpus = loaded.gpus
         self.libraries = loaded.libraries
         self.simulated = loaded.simulated
+        self.slowest = loaded.slowest
         self.startup = loaded.startup
 
     def _start_all(self, plan: Plan, workload: Workload, tell: Tell) -> LoadedEngine:
@@ -226,6 +228,7 @@ def _describe(engine: Engine) -> LoadedEngine:
         gpus=engine.gpus,
         libraries=engine.libraries,
         simulated=engine.simulated,
+        slowest=engine.slowest,
         startup=engine.startup,
     )
 
