@@ -52,6 +52,8 @@ OPTIONS: Mapping[str, Sequence[str]] = {
     "--predict": (),
     "--threshold": ("0.03", "1"),
     "--column": ("latency=latency_ms", "latency=infer_ms:us", "nope=infer_ms", "latency=nope", "latency", "=", ":"),
+    "--versus": ("precision=fp16", "backend=null", "=1"),
+    "--frames": ("1", "0"),
     "--nope": ("1",),
     "-h": (),
 }
@@ -72,6 +74,7 @@ _VERBS: tuple[tuple[tuple[str, ...], bool], ...] = (
     (("explain", "log.csv"), False),
     (("report", "bench", "killed"), False),
     (("layers", "bench"), False),
+    (("accuracy", "model.onnx", "--frames", "2"), False),
     (("layers", "model.onnx", "--no-floors"), True),
     (("plan", "show", "plan.yaml"), False),
     (("settings",), False),

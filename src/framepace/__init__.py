@@ -1,9 +1,9 @@
 """framepace: why a neural network on video misses its frame budget, proven by intervention, and fixed.
 
-One function per verb: `bench`, `explain`, `sweep`, `tune`, `capacity`, `layers`, `compare`, `report`, `doctor`;
-`explain_log` for another program's log, `summary` of a trace, and `make_case` for what several of them take. Beside
-them stand the records that they take and return, and the errors. Everything is loaded when it is first used, so that
-importing framepace costs nothing.
+One function per verb: `bench`, `explain`, `sweep`, `tune`, `capacity`, `accuracy`, `layers`, `compare`, `report`,
+`doctor`; `explain_log` for another program's log, `summary` of a trace, and `make_case` for what several of them take.
+Beside them stand the records that they take and return, and the errors. Everything is loaded when it is first used, so
+that importing framepace costs nothing.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 TYPE_CHECKING = False  # as typing has it, whose import takes longer than all before a program listens to Ctrl-C
 if TYPE_CHECKING:
     from framepace.api import (
+        accuracy,
         bench,
         capacity,
         compare,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
         StoreError,
         UsageError,
     )
+    from framepace.facts.accuracy import AccuracyCheck, Agreement, Gate, OutputAgreement
     from framepace.facts.capacity import Capacity
     from framepace.facts.check import Check
     from framepace.facts.finding import Explanation, Finding
@@ -62,10 +64,12 @@ __version__ = "0.2.0"
 
 # What is exported, by the module that has it.
 _EXPORTS = {
-    "api": "bench capacity compare doctor explain explain_log layers make_case predictor report summary sweep tune",
+    "api": "accuracy bench capacity compare doctor explain explain_log layers make_case predictor report summary sweep "
+    "tune",
     "cases": "CaseOptions Models RunOptions",
     "errors": "BackendError DeviceLost DeviceMemoryError FramepaceError ModelError NotEnoughSamples PlanError "
     "SourceError StoreError UsageError",
+    "facts.accuracy": "AccuracyCheck Agreement Gate OutputAgreement",
     "facts.capacity": "Capacity",
     "facts.check": "Check",
     "facts.finding": "Explanation Finding",
@@ -84,6 +88,8 @@ _EXPORTS = {
 _MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in names.split()}
 
 __all__ = [
+    "AccuracyCheck",
+    "Agreement",
     "BackendError",
     "Batching",
     "Burst",
@@ -102,6 +108,7 @@ __all__ = [
     "Exploration",
     "Finding",
     "FramepaceError",
+    "Gate",
     "Goal",
     "Input",
     "Inputs",
@@ -110,6 +117,7 @@ __all__ = [
     "ModelPlan",
     "Models",
     "NotEnoughSamples",
+    "OutputAgreement",
     "Paced",
     "Plan",
     "PlanError",
@@ -130,6 +138,7 @@ __all__ = [
     "Warmup",
     "Window",
     "Workload",
+    "accuracy",
     "bench",
     "capacity",
     "compare",

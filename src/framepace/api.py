@@ -6,13 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msgspec.structs import replace
-
 from framepace import values
+from framepace.agreeing import accuracy
 from framepace.cases import DEFAULT_FPS, CaseOptions, Models, RunOptions, case_of, device_setting, make_case
 from framepace.clock.system import Clock
 from framepace.doctoring import host as checks
-from framepace.errors import StoreError
 from framepace.explaining.expect import parse_tool_number
 from framepace.explaining.run import explain as explain_case
 from framepace.explaining.run import usual_limit
@@ -36,7 +34,7 @@ from framepace.reading import compare, explain_log, report, summary
 from framepace.recording import machine
 from framepace.sizing import MAX_CAMERAS, TIME_LIMIT, Predict, find_capacity
 from framepace.sweeping import sweep as sweep_case
-from framepace.tuning.results import save_tuned
+from framepace.tuning.results import saved
 from framepace.tuning.tune import Gate, make_goal
 from framepace.tuning.tune import tune as tune_case
 
@@ -50,6 +48,7 @@ __all__ = [
     "Models",
     "NamedInputs",
     "RunOptions",
+    "accuracy",
     "bench",
     "capacity",
     "compare",
@@ -336,7 +335,7 @@ def tune(
         tell=tell,
         clock=clock,
     )
-    return _saved(tuning, out)
+    return tuning if out is None else saved(tuning, Path(out))
 
 
 def _tuning_case(models: Models, fps: float | None, options: RunOptions) -> Case:
@@ -357,18 +356,6 @@ def _goal(
     """The goal; numbers that were not given are those of the plan's target."""
     target = case.plan.target
     return make_goal(objective, fps or target.fps or DEFAULT_FPS, p99_ms or target.p99_ms, cameras, memory_mb)
-
-
-def _saved(tuning: Tuning, out: str | Path | None) -> Tuning:
-    """The tuning with plan and report in `out`; a note says if they could not be written."""
-    if out is None or tuning.plan is None:
-        return tuning
-    try:
-        save_tuned(tuning, Path(out))
-    except StoreError as error:  # the answer matters more than its files
-        note = f"plan and report were not saved: {error.what} ({error.got})"
-        return replace(tuning, notes=(*tuning.notes, note))
-    return tuning
 
 
 def doctor() -> list[Check]:

@@ -15,8 +15,8 @@ import pytest
 from framepace import api
 from framepace.facts.workload import Stop
 
-COMMANDS = ("doctor", "bench", "explain", "sweep", "tune", "capacity", "plan", "compare", "layers", "report",
-            "settings")  # fmt: skip
+COMMANDS = ("doctor", "bench", "explain", "sweep", "tune", "capacity", "accuracy", "plan", "compare", "layers",
+            "report", "settings")  # fmt: skip
 
 
 def framepace(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
+from framepace.facts.accuracy import AccuracyCheck, Agreement, Gate, OutputAgreement
 from framepace.facts.capacity import Capacity, CapacityPoint
 from framepace.facts.finding import Account, AccountLine, Explanation, Finding, Gain, Intervention, Remedy
 from framepace.facts.machine import Machine
@@ -260,6 +262,22 @@ def sweep() -> Sweep:
     ]
     cells[-1] = Cell(settings={"batch": 4, "wait": "spin"}, error="the model has a fixed batch of 2\n  got: 4")
     return Sweep(grid=grid, cells=tuple(cells))
+
+
+def accuracy() -> AccuracyCheck:
+    """A check of two outputs that fails for one of them."""
+    scores = OutputAgreement(
+        name="scores", compared=3000, relative_l2=0.05, worst_l2=0.2, worst_frame=2, frames_l2=(0.01, None, 0.2),
+        cosine=0.9987, max_abs=0.3, top1=2 / 3,
+    )  # fmt: skip
+    labels = OutputAgreement(name="labels", compared=30, equal=1.0)
+    why = ("output 'scores': relative L2 error 0.05 is over 0.03",)
+    model = ModelPlan(name="net", model="net.onnx")
+    return AccuracyCheck(
+        reference=model,
+        candidate=replace(model, precision="fp16", device="cpu"),
+        agreement=Agreement(frames=3, gate=Gate(), outputs=(scores, labels), why=why),
+    )
 
 
 def capacity() -> Capacity:

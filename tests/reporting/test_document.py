@@ -19,6 +19,7 @@ DOCUMENTS: dict[str, documents.Document] = {
     "explain": documents.explain_document(samples.explanation(), "out/stream", report="out/report.html"),
     "bench": documents.bench_document(samples.summary(("a", "b")), "out/trace"),
     "sweep": documents.sweep_document(samples.sweep()),
+    "accuracy": documents.accuracy_document(samples.accuracy()),
     "capacity": documents.capacity_document(samples.capacity()),
     "compare": documents.compare_document(samples.comparison()),
     "doctor": documents.doctor_document([], samples.MACHINE),

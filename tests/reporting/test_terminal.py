@@ -13,6 +13,7 @@ from rich.console import Console
 
 from framepace.facts.check import Check
 from framepace.facts.plan import Batching, EnginePlan, ModelPlan, Plan, Target
+from framepace.reporting.terminal.accuracy import show_accuracy
 from framepace.reporting.terminal.capacity import show_capacity
 from framepace.reporting.terminal.comparison import show_comparison
 from framepace.reporting.terminal.doctor import show_checks
@@ -41,6 +42,7 @@ SHOWN: dict[str, Callable[[Console], None]] = {
     "explanation": lambda out: show_explanation(out, samples.explanation(), samples.MACHINE),
     "comparison": lambda out: show_comparison(out, samples.comparison()),
     "sweep": lambda out: show_sweep(out, samples.sweep()),
+    "accuracy": lambda out: show_accuracy(out, samples.accuracy()),
     "capacity": lambda out: show_capacity(out, samples.capacity()),
     "plan": lambda out: show_plan(out, plan_view(PLAN, samples.MACHINE)),
     "checks": lambda out: show_checks(out, CHECKS),

@@ -98,6 +98,8 @@ def answers(trace: Trace, explanation: Explanation) -> None:
         print(comparison.threshold)
     side_by_side = framepace.layers("net.onnx", trace, versus={"graph": True}, out="a.html", settings={"batch": 2})
     print([layer.times for engine in side_by_side.engines for layer in engine.layers], side_by_side.matches)
+    check = framepace.accuracy("net.onnx", "other.onnx", versus={"precision": "fp16"}, frames=8, videos=["a.mp4"])
+    print(check.agreement.passed, [output.worst_frame for output in check.agreement.outputs])
     page: Path = framepace.report([trace, Path("runs/b")], out="report.html", explanation=explanation)
     print(page, [check.fix for check in framepace.doctor() if check.state == "bad"])
 

@@ -20,7 +20,8 @@ class Tally:
     def __init__(self, name: str) -> None:
         self._name = name
         self._squares = np.zeros(3)  # of the reference, of the candidate, of their difference
-        self._dot = self._max_abs = self._worst = 0.0
+        self._dot = self._max_abs = 0.0
+        self._frames_l2: list[float | None] = []
         self._compared = self._nonfinite = self._undefined = 0
         self._rows = self._hits = self._equal = 0
         self._exact = False
@@ -28,6 +29,7 @@ class Tally:
 
     def add(self, reference: NDArray[Any], candidate: NDArray[Any]) -> None:
         """Add one frame's output. Where the shapes differ, that is noted and nothing is compared."""
+        self._frames_l2.append(None)
         if reference.shape != candidate.shape:
             self._mismatch = self._mismatch or f"{_text(candidate)} instead of {_text(reference)}"
         elif _exact(reference) or _exact(candidate):
@@ -67,7 +69,12 @@ class Tally:
         self._squares += squares
         self._dot += float(reference @ candidate)
         self._max_abs = max(self._max_abs, float(np.abs(difference).max()))
-        self._worst = max(self._worst, _relative(squares))
+        self._frames_l2[-1] = _relative(squares)
+
+    def _worst_of_frames(self) -> dict[str, Any]:
+        errors = [-1.0 if error is None else error for error in self._frames_l2]
+        worst = int(np.argmax(errors))
+        return {"worst_l2": errors[worst], "worst_frame": worst}
 
     def _numbers(self) -> dict[str, Any]:
         if not self._compared:
@@ -76,7 +83,8 @@ class Tally:
             return {"equal": self._equal / self._compared}
         numbers = {
             "relative_l2": _relative(self._squares),
-            "worst_l2": self._worst,
+            "frames_l2": tuple(self._frames_l2),
+            **self._worst_of_frames(),
             "cosine": _cosine(self._dot, self._squares),
             "max_abs": self._max_abs,
         }

@@ -10,7 +10,20 @@ import typer
 from typer.core import TyperGroup
 
 from framepace import __version__
-from framepace.cli import bench, capacity, compare, doctor, explain, layers, plan, report, settings, sweep, tune
+from framepace.cli import (
+    accuracy,
+    bench,
+    capacity,
+    compare,
+    doctor,
+    explain,
+    layers,
+    plan,
+    report,
+    settings,
+    sweep,
+    tune,
+)
 from framepace.cli.standardstreams import apart
 from framepace.redaction import redacted
 
@@ -77,6 +90,6 @@ def framepace(version: Version = False) -> None:
     """What comes before a command."""
 
 
-for module in (doctor, bench, explain, sweep, tune, capacity, compare, layers, report, settings):
+for module in (doctor, bench, explain, sweep, tune, capacity, accuracy, compare, layers, report, settings):
     app.command(name=module.__name__.rsplit(".", 1)[-1])(apart(module.command))
 app.add_typer(plan.app, name="plan")

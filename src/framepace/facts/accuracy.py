@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from framepace.facts.base import Fact
 from framepace.facts.bounded import NonNegative, Positive
+from framepace.facts.plan import ModelPlan
 
 _Share = Annotated[float, Meta(ge=0, le=1)]
 _Cosine = Annotated[float, Meta(ge=-1, le=1)]
@@ -43,7 +44,8 @@ class OutputAgreement(Fact, frozen=True, kw_only=True):
 
     `compared` elements are finite in both; `nonfinite` are not finite where the reference's are; `undefined` are
     those that are not finite in the reference itself. Of outputs of floats, over what was compared: `relative_l2`
-    |candidate - reference| / |reference|, `worst_l2` the same of the frame where it is largest, `cosine` similarity,
+    |candidate - reference| / |reference|, `worst_l2` the same of the frame where it is largest, `worst_frame` which
+    that is (counted from 0), `frames_l2` the same of each frame (None: nothing to compare), `cosine` similarity,
     `max_abs` the largest difference. `top1` is the share of frames with the same top-1 class, of outputs of one row
     of scores per frame; `equal` the share of equal elements of outputs that are no floats. `mismatch` names shapes that
     differ (boxes that only one of the two finds); such frames are not compared.
@@ -55,6 +57,8 @@ class OutputAgreement(Fact, frozen=True, kw_only=True):
     undefined: _Count = 0
     relative_l2: float | None = None
     worst_l2: float | None = None
+    worst_frame: int | None = None
+    frames_l2: tuple[float | None, ...] = ()
     cosine: float | None = None
     max_abs: float | None = None
     top1: float | None = None
@@ -78,3 +82,15 @@ class Agreement(Fact, frozen=True, kw_only=True):
     def passed(self) -> bool:
         """Whether the outputs meet every limit of the gate."""
         return not self.why
+
+
+class AccuracyCheck(Fact, frozen=True, kw_only=True):
+    """Two ways to run a model, and how far the candidate's outputs agree with the reference's.
+
+    `videos` are the sources of the frames; none: a moving pattern.
+    """
+
+    reference: ModelPlan
+    candidate: ModelPlan
+    videos: tuple[str, ...] = ()
+    agreement: Agreement

@@ -38,7 +38,7 @@ from framepace.video.source import SYNTHETIC, decode_all
 
 Fill = Callable[[Any, int], None]  # writes the inputs of a picture (or of its number) at a place of the batch
 FRAMES = 32
-_VERSION = 1  # of the comparison, part of the cache key: raise it when the same plans would be compared differently
+_VERSION = 2  # of the comparison, part of the cache key: raise it when the same plans would be compared differently
 
 
 class _Numbers(msgspec.Struct):

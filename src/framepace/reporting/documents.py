@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from framepace.facts.accuracy import AccuracyCheck
 from framepace.facts.address import without_secrets
 from framepace.facts.base import Fact
 from framepace.facts.bounds import Bound, Ceilings, NodeBound
@@ -202,6 +203,11 @@ def capacity_document(capacity: Capacity) -> Document:
         "fits": capacity.fits,
         "exact": capacity.exact,
     }
+
+
+def accuracy_document(check: AccuracyCheck) -> Document:
+    """framepace.accuracy/1: both ways, and how far each output agrees; `passed` is the answer."""
+    return {"schema": "framepace.accuracy/1", "passed": check.agreement.passed, **plain(check)}
 
 
 def layers_document(exploration: Exploration, page: str | None = None) -> Document:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from framepace.analyze.summary import summarize
 from framepace.errors import StoreError
 from framepace.facts.address import without_secrets
@@ -16,7 +18,19 @@ from framepace.store import load_trace, save_plan, write_atomic
 _TRACES = 2  # of the best plan that the report shows, the last ones measured
 
 
-def save_tuned(tuning: Tuning, folder: Path) -> None:
+def saved(tuning: Tuning, folder: Path) -> Tuning:
+    """The tuning with plan and report in `folder`; a note says if they could not be written."""
+    if tuning.plan is None:
+        return tuning
+    try:
+        _save(tuning, folder)
+    except StoreError as error:  # the answer matters more than its files
+        note = f"plan and report were not saved: {error.what} ({error.got})"
+        return replace(tuning, notes=(*tuning.notes, note))
+    return tuning
+
+
+def _save(tuning: Tuning, folder: Path) -> None:
     """Write plan.yaml and report.html into `folder`, without the secrets of addresses. Raises StoreError."""
     tuning = without_secrets(tuning)
     if tuning.plan is not None:

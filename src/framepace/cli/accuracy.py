@@ -1,0 +1,61 @@
+"""framepace accuracy."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from framepace.cli import options as o
+from framepace.cli.show import answer, give
+
+_SUBJECT = "an ONNX file, 'builtin:NAME', or a plan (.yaml) of one model"
+Subject = Annotated[str, typer.Argument(metavar="MODEL", help=_SUBJECT, show_default=False)]
+_OTHER = "a second file, held against the first"
+Other = Annotated[str | None, typer.Argument(metavar="OTHER", help=_OTHER, show_default=False)]
+_PRECISION = "of the second way: fp16, bf16 or int8; the first is FP32"
+Precision = Annotated[str | None, typer.Option("--precision", help=_PRECISION)]
+_VERSUS = "NAME=VALUE: the second way is the first with this setting; repeat for several"
+Versus = Annotated[list[str], typer.Option("--versus", help=_VERSUS)]
+_FRAMES = o.number_option("--frames", least=1, most=100_000, whole=True, help="frames to compare")
+Frames = Annotated[int, _FRAMES]
+
+
+def command(
+    model: Subject,
+    other: Other = None,
+    precision: Precision = None,
+    versus: Versus = [],
+    video: o.Video = [],
+    frames: Frames = 32,
+    size: o.Size = None,
+    shape: o.Shape = [],
+    layout: o.Layout = None,
+    input_: o.Input = [],
+    image: o.Image = [],
+    previous: o.Previous = [],
+    state: o.State = [],
+    window: o.Window = None,
+    set_: o.Settings = [],
+    seed: o.Seed = 0,
+    backend: o.Backend = None,
+    device: o.DeviceName = None,
+    json: o.Json = False,
+) -> None:
+    """Check whether a model gives the same answers in another precision, file or library. Exit code 1 if not."""
+    from framepace import api
+    from framepace.reporting import documents
+    from framepace.reporting.terminal.accuracy import show_accuracy
+    from framepace.reporting.terminal.progress import Progress
+
+    case = o.build_case(
+        [model], video=video, fps=None, p99_ms=None, size=size, shape=shape, layout=layout, settings=set_, seed=seed,
+        named=o.named_inputs(input_, image, previous, state, window), backend=backend, device=device, scope="model",
+    )  # fmt: skip
+    changes = o.parse_pairs(versus, "--versus")
+    if precision is not None:
+        changes["precision"] = precision
+    with Progress() as progress:
+        check = api.accuracy(case, other, versus=changes, frames=frames, tell=progress)
+    give(json, lambda: documents.accuracy_document(check), lambda out: show_accuracy(out, check))
+    answer(check.agreement.passed)

@@ -1,0 +1,89 @@
+"""The view-model of a check of accuracy: the sentence, a row per output, and what the numbers do not show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import median
+
+from framepace.facts.accuracy import AccuracyCheck, OutputAgreement
+from framepace.facts.plan import ModelPlan
+from framepace.reporting.views.text import plural
+from framepace.values import shown
+
+COLUMNS = ("output", "values", "error", "median", "worst frame", "cosine", "largest", "same")
+_ON_A_CPU = (
+    "on a CPU most of an FP16 file is computed in FP32, which hides what overflows: check it where it will run "
+    "(--device cuda)"
+)
+
+
+@dataclass(frozen=True)
+class AccuracyView:
+    """A check in words."""
+
+    sentence: str
+    passed: bool
+    rows: tuple[tuple[str, ...], ...]
+    why: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def accuracy_view(check: AccuracyCheck) -> AccuracyView:
+    """A check of accuracy in words."""
+    agreement = check.agreement
+    return AccuracyView(
+        sentence=_sentence(check),
+        passed=agreement.passed,
+        rows=tuple(map(_row, agreement.outputs)),
+        why=agreement.why,
+        notes=tuple(_notes(check)),
+    )
+
+
+def _sentence(check: AccuracyCheck) -> str:
+    passed = check.agreement.passed
+    verdict = "gives the same answers as" if passed else "does not give the same answers as"
+    source = ", ".join(check.videos) or "a moving pattern"
+    frames = plural(check.agreement.frames, "frame")
+    return f"{_way(check.candidate)} {verdict} {_way(check.reference)}, on {frames} of {source}"
+
+
+def _way(model: ModelPlan) -> str:
+    place = model.backend
+    if model.device is not None:
+        place = f"{model.backend} on {model.device}"
+    return f"{shown(model.model)} in {model.precision} ({place})"
+
+
+def _row(output: OutputAgreement) -> tuple[str, ...]:
+    errors = [error for error in output.frames_l2 if error is not None]
+    shares = [share for share in (output.top1, output.equal) if share is not None]
+    return (
+        output.name,
+        f"{output.compared:,}",
+        _number(output.relative_l2),
+        _number(median(errors) if errors and output.relative_l2 is not None else None),
+        _worst(output),
+        "" if output.cosine is None else f"{output.cosine:.6f}",
+        _number(output.max_abs),
+        "" if not shares else f"{min(shares):.1%}",
+    )
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2g}"
+
+
+def _worst(output: OutputAgreement) -> str:
+    if output.worst_l2 is None:
+        return ""
+    return f"{output.worst_l2:.2g} (frame {output.worst_frame})"
+
+
+def _notes(check: AccuracyCheck) -> Iterator[str]:
+    yield from check.agreement.notes
+    if not check.videos:
+        yield "a moving pattern says little about your pictures: give some of them (--video)"
+    if check.candidate.precision == "fp16" and check.candidate.device == "cpu":
+        yield _ON_A_CPU

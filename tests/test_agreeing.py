@@ -1,0 +1,53 @@
+"""Accuracy as a question: two ways to run a model, held against each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from framepace import UsageError, accuracy
+from framepace.models.builtin import model_bytes
+
+
+@pytest.fixture(scope="module")
+def wrong(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The classifier with one weight of its last layer turned round."""
+    model = onnx.load_from_string(model_bytes("classifier"))
+    weights = [tensor for tensor in model.graph.initializer if len(tensor.dims) > 1][-1]
+    weights.CopyFrom(numpy_helper.from_array(-2 * numpy_helper.to_array(weights), weights.name))
+    path = tmp_path_factory.mktemp("accuracy") / "wrong.onnx"
+    onnx.save(model, path)
+    return path
+
+
+def test_a_setting_that_changes_no_arithmetic_gives_the_same_answers() -> None:
+    """Each frame has an error of its own, and the worst of them is one of those."""
+    check = accuracy("builtin:classifier", versus={"threads": 1}, frames=4)
+    assert check.agreement.passed
+    assert check.reference.threads != check.candidate.threads == 1
+    for output in check.agreement.outputs:
+        assert len(output.frames_l2) == check.agreement.frames == 4
+        assert output.worst_l2 == max(error for error in output.frames_l2 if error is not None)
+
+
+def test_another_file_with_other_answers_does_not_pass(wrong: Path) -> None:
+    """The first is the reference; every sentence names the output and the number that fell short."""
+    check = accuracy("builtin:classifier", wrong, frames=4)
+    assert not check.agreement.passed
+    assert (check.reference.model, check.candidate.model) == ("builtin:classifier", str(wrong))
+    assert all(reason.startswith("output '") for reason in check.agreement.why)
+    assert np.isclose(check.agreement.outputs[0].worst_l2 or 0, max(filter(None, check.agreement.outputs[0].frames_l2)))
+
+
+def test_what_cannot_be_compared_is_a_sentence() -> None:
+    """A model with itself, several models at once, no frames."""
+    with pytest.raises(UsageError, match="nothing to compare"):
+        accuracy("builtin:classifier")
+    with pytest.raises(UsageError, match="one model is checked at a time"):
+        accuracy(["builtin:classifier", "builtin:detector"], versus={"threads": 1})
+    with pytest.raises(UsageError, match="frames"):
+        accuracy("builtin:classifier", versus={"threads": 1}, frames=0)
