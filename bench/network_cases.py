@@ -86,22 +86,35 @@ def _tensors(folder: Path) -> None:
 
 
 def _states(folder: Path) -> None:
-    """Pictures with a state, a window, a second picture, or a batch on another axis than the first."""
+    """Pictures with a state that is fed back, of open and of known size."""
     steps = [
         node("Conv", ["src", "w"], ["a"], pads=[1] * 4, strides=[4, 4]),
         node("Add", ["a", "state_in"], ["s"]),
         node("Tanh", ["s"], ["state_out"]),
     ]
+    state_out = value("state_out", T.FLOAT, None)
     for name, sides, state in (("state", ["h", "w_"], ["rh", "rw"]), ("state-fixed", [64, 64], [16, 16])):
         inputs = [value("src", T.FLOAT, [1, 3, *sides]), value("state_in", T.FLOAT, [1, 16, *state])]
-        write(folder, name, steps, inputs, [value("state_out", T.FLOAT, None)], weights("w", 16, 3, 3, 3))
-    window = [node("Conv", ["clip", "w"], ["a"], pads=[1] * 6), node("GlobalAveragePool", ["a"], ["y"])]
+        write(folder, name, steps, inputs, [state_out], weights("w", 16, 3, 3, 3))
+
+
+def _window(folder: Path) -> None:
+    """A clip of 16 pictures."""
+    nodes = [node("Conv", ["clip", "w"], ["a"], pads=[1] * 6), node("GlobalAveragePool", ["a"], ["y"])]
     clip = value("clip", T.FLOAT, [1, 3, 16, 56, 56])
-    write(folder, "window", window, [clip], [value("y", T.FLOAT, None)], weights("w", 8, 3, 3, 3, 3))
+    write(folder, "window", nodes, [clip], [value("y", T.FLOAT, None)], weights("w", 8, 3, 3, 3, 3))
+
+
+def _two_pictures(folder: Path) -> None:
+    """Two pictures of one size."""
     pictures = [value(name, T.FLOAT, [1, 3, 64, 80]) for name in ("left", "right")]
-    flow = [node("Sub", ["left", "right"], ["d"]), node("Conv", ["d", "w"], ["flow"], pads=[1] * 4)]
-    write(folder, "two-pictures", flow, pictures, [value("flow", T.FLOAT, None)], weights("w", 2, 3, 3, 3))
-    hidden = [
+    nodes = [node("Sub", ["left", "right"], ["d"]), node("Conv", ["d", "w"], ["flow"], pads=[1] * 4)]
+    write(folder, "two-pictures", nodes, pictures, [value("flow", T.FLOAT, None)], weights("w", 2, 3, 3, 3))
+
+
+def _hidden_state(folder: Path) -> None:
+    """A state whose batch is its second axis, as recurrent layers have it."""
+    nodes = [
         node("Conv", ["image", "w"], ["a"], pads=[1] * 4, strides=[8, 8]),
         node("GlobalAveragePool", ["a"], ["g"]),
         node("Reshape", ["g", "to"], ["f"]),
@@ -109,37 +122,49 @@ def _states(folder: Path) -> None:
     ]
     inputs = [value("image", T.FLOAT, ["batch", 3, 64, 64]), value("hidden", T.FLOAT, [1, "batch", 16])]
     outputs = [value("hidden_out", T.FLOAT, [1, "batch", 32])]
-    write(folder, "batch-on-axis-1", hidden, inputs, outputs, weights("w", 16, 3, 3, 3), whole("to", 1, -1, 16))
-    rows = [
+    write(folder, "batch-on-axis-1", nodes, inputs, outputs, weights("w", 16, 3, 3, 3), whole("to", 1, -1, 16))
+
+
+def _time_major(folder: Path) -> None:
+    """An output whose batch is its second axis, as readers of lines have it."""
+    nodes = [
         node("Conv", ["image", "w"], ["a"], kernel_shape=[32, 8], strides=[32, 8]),
         node("Squeeze", ["a", "axis"], ["b"]),
         node("Transpose", ["b"], ["y"], perm=[2, 0, 1]),
     ]
     image = value("image", T.FLOAT, ["batch", 3, 32, 160])
     lines = [value("y", T.FLOAT, [20, "batch", 37])]
-    write(folder, "time-major", rows, [image], lines, weights("w", 37, 3, 32, 8), whole("axis", 2))
+    write(folder, "time-major", nodes, [image], lines, weights("w", 37, 3, 32, 8), whole("axis", 2))
 
 
-def _side_inputs(folder: Path) -> None:
-    """Values that decide, caches beside tokens, sizes beside a picture."""
+def _value_that_decides(folder: Path) -> None:
+    """A sampling rate of which only one value runs."""
     then = helper.make_graph([node("Identity", ["x"], ["a"])], "then", [], [value("a", T.FLOAT, None)])
     other = helper.make_graph([node("Reshape", ["x", "bad"], ["b"])], "other", [], [value("b", T.FLOAT, None)])
-    decides = [
+    nodes = [
         node("Equal", ["rate", "right"], ["is_right"]),
         node("If", ["is_right"], ["y"], then_branch=then, else_branch=other),
     ]
     inputs = [value("x", T.FLOAT, [1, 512]), value("rate", T.INT64, [])]
     right = numpy_helper.from_array(np.array(16000), "right")
-    write(folder, "rate-decides", decides, inputs, [value("y", T.FLOAT, None)], right, whole("bad", 7, 11))
-    caches = [
+    write(folder, "rate-decides", nodes, inputs, [value("y", T.FLOAT, None)], right, whole("bad", 7, 11))
+
+
+def _caches(folder: Path) -> None:
+    """Tokens beside what was computed of those before."""
+    nodes = [
         node("Cast", ["ids"], ["i"], to=T.FLOAT),
         node("ReduceMean", ["i"], ["m"], axes=[1], keepdims=1),
         node("Reshape", ["m", "to"], ["m4"]),
         node("Add", ["past", "m4"], ["present"]),
     ]
     inputs = [value("ids", T.INT64, ["n", "t"]), value("past", T.FLOAT, ["n", 8, "p", 16])]
-    write(folder, "caches", caches, inputs, [value("present", T.FLOAT, None)], whole("to", -1, 1, 1, 1))
-    sized = [
+    write(folder, "caches", nodes, inputs, [value("present", T.FLOAT, None)], whole("to", -1, 1, 1, 1))
+
+
+def _sizes_beside_pictures(folder: Path) -> None:
+    """Sizes beside a picture, and a batch that the file promises and that does not run."""
+    nodes = [
         node("GlobalAveragePool", ["images"], ["p"]),
         node("Reshape", ["p", "one"], ["q"]),
         node("Cast", ["sizes"], ["s"], to=T.FLOAT),
@@ -147,13 +172,13 @@ def _side_inputs(folder: Path) -> None:
         node("Mul", ["q", "m"], ["boxes"]),
     ]
     inputs = [value("images", T.FLOAT, ["N", 3, 64, 64]), value("sizes", T.INT64, ["N", 2])]
-    write(folder, "claims-any-batch", sized, inputs, [value("boxes", T.FLOAT, ["N", 3])], whole("one", 1, 3))
+    write(folder, "claims-any-batch", nodes, inputs, [value("boxes", T.FLOAT, ["N", 3])], whole("one", 1, 3))
 
 
-def _outputs(folder: Path) -> None:
-    """Outputs that are not one row for each picture, and shapes that are computed in the graph."""
+def _rows_of_boxes(folder: Path) -> None:
+    """An output with a row for each box that was kept."""
     image = value("images", T.FLOAT, [1, 3, 64, 64])
-    kept = [
+    nodes = [
         node("ReduceMean", ["images"], ["m"], axes=[1, 2, 3], keepdims=1),
         node("Reshape", ["m", "to"], ["m1"]),
         node("Mul", ["one", "m1"], ["scores"]),
@@ -163,13 +188,22 @@ def _outputs(folder: Path) -> None:
     boxes = numpy_helper.from_array(corners.astype("f4")[None], "boxes")
     ones = numpy_helper.from_array(np.ones((1, 1, 7), "f4"), "one")
     selected = [value("selected", T.INT64, ["K", 3])]
-    write(folder, "rows-of-boxes", kept, [image], selected, boxes, ones, whole("to", 1, 1, 1), whole("most", 10))
-    scalars = [
+    write(folder, "rows-of-boxes", nodes, [image], selected, boxes, ones, whole("to", 1, 1, 1), whole("most", 10))
+
+
+def _scalar_output(folder: Path) -> None:
+    """One number for the whole batch."""
+    image = value("images", T.FLOAT, [1, 3, 64, 64])
+    nodes = [
         node("ReduceMean", ["images"], ["m"], axes=[1, 2, 3], keepdims=0),
         node("ReduceMax", ["images"], ["count"], keepdims=0),
     ]
-    write(folder, "scalar-output", scalars, [image], [value("m", T.FLOAT, [1]), value("count", T.FLOAT, [])])
-    computed = [
+    write(folder, "scalar-output", nodes, [image], [value("m", T.FLOAT, [1]), value("count", T.FLOAT, [])])
+
+
+def _computed_shapes(folder: Path) -> None:
+    """Shapes that the graph computes, as exporters with dynamic axes write them."""
+    nodes = [
         node("Conv", ["images", "w"], ["a"], pads=[1] * 4, strides=[4, 4]),
         node("GlobalAveragePool", ["a"], ["g"]),
         node("Shape", ["a"], ["shape"]),
@@ -181,11 +215,28 @@ def _outputs(folder: Path) -> None:
     ]
     places = [whole("two", 2), whole("four", 4), whole("first", 0), whole("channels", 16)]
     images = value("images", T.FLOAT, ["n", 3, 64, 64])
-    write(folder, "shape-nodes", computed, [images], [value("mask", T.FLOAT, None)], weights("w", 16, 3, 3, 3), *places)
+    write(folder, "shape-nodes", nodes, [images], [value("mask", T.FLOAT, None)], weights("w", 16, 3, 3, 3), *places)
+
+
+_KINDS = (
+    _pictures,
+    _tensors,
+    _states,
+    _window,
+    _two_pictures,
+    _hidden_state,
+    _time_major,
+    _value_that_decides,
+    _caches,
+    _sizes_beside_pictures,
+    _rows_of_boxes,
+    _scalar_output,
+    _computed_shapes,
+)
 
 
 def write_cases(folder: Path) -> None:
     """Write them all into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    for kind in (_pictures, _tensors, _states, _side_inputs, _outputs):
+    for kind in _KINDS:
         kind(folder)
