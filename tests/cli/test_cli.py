@@ -3,49 +3,55 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from framepace import api
 from framepace.facts.workload import Stop
+from tests.doubles.commands import Command
 
 COMMANDS = ("doctor", "bench", "explain", "sweep", "tune", "capacity", "accuracy", "plan", "compare", "layers",
             "report", "settings")  # fmt: skip
 
 
-def framepace(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+class Ended(NamedTuple):
+    """A command that has ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def framepace(*arguments: object, cwd: Path | None = None) -> Ended:
     """Run the command line in a process of its own."""
-    command = [sys.executable, "-m", "framepace.cli.main", *map(str, arguments)]
-    environment = {**os.environ, "COLUMNS": "100"}
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=200, check=False)
+    with Command(cwd or Path.cwd(), *arguments, COLUMNS="100") as command:
+        code = command.wait(200.0)
+        return Ended(code, command.out, command.err)
 
 
-def document(result: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+def document(result: Ended) -> dict[str, Any]:
     """The one JSON object on standard output."""
     found: dict[str, Any] = json.loads(result.stdout)
     return found
 
 
 @pytest.fixture(scope="module")
-def trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Ended:
     """A short run of the null backend."""
     folder = tmp_path_factory.mktemp("cli") / "a"
-    options = ("--set", "backend=null", "--set", "option.latency_us=1000")
-    result = framepace("bench", "null", *options, "--scope", "model", "--fps", 100, "--seconds", 4, "--out", folder)
+    result = framepace("bench", "null", "--set", "backend=null", "--count", 700, "--json", "--out", folder)
     assert result.returncode == 0, result.stderr
-    return folder
+    return result
 
 
-def test_bench_tells_the_numbers_and_writes_a_trace(trace: Path) -> None:
+def test_bench_tells_the_numbers_and_writes_a_trace(measured: Ended) -> None:
     """`--json` has one object with rows of whole frames and models; the trace is where it says."""
-    result = framepace("bench", "null", "--set", "backend=null", "--count", 700, "--json", "--out", trace.parent / "b")
-    found = document(result)
+    found = document(measured)
     assert found["schema"] == "framepace.bench/1"
     assert {row["model"] for row in found["rows"]} >= {"frames"}
     assert (Path(found["trace"]) / "requests.parquet").exists()
@@ -62,18 +68,17 @@ def test_a_missed_budget_is_exit_code_1(tmp_path: Path) -> None:
 def test_sweep_is_a_grid_and_resumes(tmp_path: Path) -> None:
     """Four cells; the second run reads them instead of measuring again."""
     arguments = ("sweep", "null", "--set", "backend=null", "--vary", "batch=1,2", "--vary", "delay-ms=0,1")
-    results = [document(framepace(*arguments, "--seconds", 0.5, "--out", tmp_path, "--json")) for _ in range(2)]
-    first, second = ([row["trace"] for row in result["rows"]] for result in results)
+    arguments += ("--seconds", "0.2", "--out", str(tmp_path), "--json")
+    first = [row["trace"] for row in document(framepace(*arguments))["rows"]]
     assert len(first) == 4
-    assert first == second
     metas = {path: (Path(path) / "meta.json").stat().st_mtime_ns for path in first}
-    assert document(framepace(*arguments, "--seconds", 0.5, "--out", tmp_path, "--json"))["rows"]
+    assert [row["trace"] for row in document(framepace(*arguments))["rows"]] == first
     assert metas == {path: (Path(path) / "meta.json").stat().st_mtime_ns for path in first}
 
 
 def test_a_cell_that_fails_is_a_row_and_the_sweep_goes_on(tmp_path: Path) -> None:
     """A model that is not there fails its cell alone."""
-    arguments = ("sweep", "null", "--set", "backend=null", "--vary", "model=missing.onnx,null", "--seconds", 0.5)
+    arguments = ("sweep", "null", "--set", "backend=null", "--vary", "model=missing.onnx,null", "--seconds", 0.2)
     rows = document(framepace(*arguments, "--out", tmp_path, "--json"))["rows"]
     assert rows[0]["error"]
     assert rows[1]["error"] is None
@@ -98,9 +103,9 @@ def test_compare_says_slower_with_exit_code_1(tmp_path: Path) -> None:
     assert result.returncode == 1
 
 
-def test_report_is_one_file(trace: Path, tmp_path: Path) -> None:
+def test_report_is_one_file(measured: Ended, tmp_path: Path) -> None:
     """The HTML is where it says, and names nothing outside itself."""
-    result = framepace("report", trace, "--out", tmp_path / "r.html")
+    result = framepace("report", document(measured)["trace"], "--out", tmp_path / "r.html")
     assert result.returncode == 0, result.stderr
     page = (tmp_path / "r.html").read_text()
     assert page.lstrip().lower().startswith("<!doctype html>")

@@ -39,6 +39,8 @@ LIBRARIES = (
     "scipy.special",
 )
 """What is imported by functions, not by modules."""
+UNUSED = ("framepace.backends.torch.", "framepace.models.torch.")
+"""Modules that import PyTorch, which takes seconds; no test runs a network of PyTorch in a command."""
 _CLOSED = ""
 _ROOT = Path(__file__).parents[2]
 
@@ -155,7 +157,8 @@ def _begin(request: _Request) -> int:
 def _load() -> None:
     """Import what commands import while they run."""
     modules = [module.name for module in pkgutil.walk_packages(framepace.__path__, "framepace.")]
-    for name in (*modules, *LIBRARIES):
+    used = [name for name in modules if not name.startswith(UNUSED)]
+    for name in (*used, *LIBRARIES):
         with suppress(ImportError):  # of a library that is not installed
             importlib.import_module(name)
 

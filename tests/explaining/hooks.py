@@ -15,12 +15,14 @@ def slow(picture: Any) -> Any:
     return picture
 
 
-_live: list[list[int]] = [[i] for i in range(400_000)]
+_live: list[list[int]] = []
 _recent: deque[list[list[int]]] = deque(maxlen=60)
 
 
 def garbage(model: str, outputs: Any, frame: int) -> None:
     """Keeps objects for two seconds, so that full collections come often, walk the many above and stall a frame."""
+    if not _live:  # made by the first call: other tests import this module, too
+        _live.extend([i] for i in range(400_000))
     _recent.append([[i] for i in range(4000)])
 
 
