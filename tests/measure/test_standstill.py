@@ -19,11 +19,12 @@ def watched(
     stop: Stop = Stop(seconds=2.0),
     load: Load = Closed(),
     earlier: int = 0,
+    size: tuple[int, int] | None = None,
 ) -> tuple[VirtualClock, RunState, Standstill]:
     """A run of 2 s after a warm-up of at most 3, which has not begun."""
     clock = VirtualClock()
     state = RunState(clock, Steady(Warmup(seconds_max=3.0)), Enough(stop))
-    model = ModelPlan(name="net", model="net.onnx", backend="onnxruntime", device=device)
+    model = ModelPlan(name="net", model="net.onnx", backend="onnxruntime", device=device, size=size)
     plan = Plan(models=(model,), engine=EnginePlan(workers=workers))
     return clock, state, Standstill(plan, state, clock, load, earlier)
 
@@ -93,17 +94,31 @@ def test_the_longest_inference_is_kept_for_the_next_run() -> None:
     assert standstill.longest == 4 * NS_PER_S
 
 
-def test_the_advice_is_what_helps_at_that_time() -> None:
-    """A longer run helps an inference that is cut off; before the first request, only a smaller input does."""
-    clock, state, standstill = watched()
-    _, before = given_up(clock, standstill)
-    assert "--size" in before
-    assert "--seconds" not in before
+def advice(clock: VirtualClock, standstill: Standstill) -> str:
+    """What the run that is given up says to do."""
+    return given_up(clock, standstill)[1].partition("what to do: ")[2]
+
+
+def test_before_the_first_request_a_longer_run_is_no_advice() -> None:
+    """Nor is a smaller input, where the sizes are the model's own."""
+    clock, _, standstill = watched()
+    assert advice(clock, standstill).startswith("look for a loop")
+    clock, _, standstill = watched(size=(480, 640))
+    assert advice(clock, standstill).startswith("give it a smaller input (--size ")
+
+
+def test_a_longer_run_is_the_advice_for_an_inference_that_is_cut_off() -> None:
+    """And a smaller input where the sizes were chosen."""
+    clock, state, standstill = watched(size=(480, 640))
+    state.look(clock.now())
+    with state.serving():
+        assert advice(clock, standstill).startswith(
+            "measure for longer (--seconds), or give it a smaller input (--size "
+        )
     clock, state, standstill = watched()
     state.look(clock.now())
     with state.serving():
-        _, after = given_up(clock, standstill)
-    assert "what to do: measure for longer (--seconds), or give it a smaller input (--size" in after
+        assert advice(clock, standstill).startswith("measure for longer (--seconds), or look for a loop")
 
 
 @pytest.mark.parametrize(("load", "end"), [(Closed(), 121), (Delay(delay_ms=20_000.0), 401), (Replay(trace="t"), None)])

@@ -21,6 +21,7 @@ _SILENCE_S = 120.0  # without a result, after which a run ends that no time ends
 _GAPS = 20.0  # of the load, in which no frame may have been due
 _LONGER = "measure for longer (--seconds)"
 _SMALLER = "give it a smaller input (--size WIDTHxHEIGHT, --shape INPUT=SIZES)"
+_LOOP = "look for a loop without end in the model or in a hook; what was measured is in the folder of the run"
 _PATIENCE = 2.0  # an inference may take so many times as long as the longest before
 
 
@@ -37,6 +38,7 @@ class Standstill:
         self._clock = clock
         self._made = clock.now()
         self._stopped: int | None = None
+        self._has_open_size = any(model.size is not None or model.shapes for model in plan.models)
         on_cpu = all((model.device or "cpu") == "cpu" for model in plan.models)
         per_model_s = _SET_UP_S if on_cpu else _SET_UP_ON_DEVICE_S
         self._workers = plan.engine.workers
@@ -55,7 +57,7 @@ class Standstill:
             return self._ending(now)
         if not self._state.begun:
             self._delivered = now
-            return self._late(now - self._made, self._limit_s(self._set_up_s), "to the first requests", _SMALLER)
+            return self._late(now - self._made, self._limit_s(self._set_up_s), "to the first requests", "")
         self._state.look(now)
         if not self._state.ends_by_time and now - self._delivered > self._limit_s(self._silence_s) * NS_PER_S:
             self._state.stop("finished")
@@ -82,16 +84,18 @@ class Standstill:
         limit_s = _CLOSE_S
         if self._state.busy:
             limit_s = _RETURN_S
-        return self._late(waited, self._limit_s(limit_s), "after the end of the run", f"{_LONGER}, or {_SMALLER}")
+        return self._late(waited, self._limit_s(limit_s), "after the end of the run", _LONGER)
 
-    def _late(self, waited: int, limit_s: float, when: str, fix: str) -> str | None:
+    def _late(self, waited: int, limit_s: float, when: str, longer: str) -> str | None:
         if waited <= limit_s * NS_PER_S:
             return None
+        smaller = ""
+        if self._has_open_size:
+            smaller = _SMALLER
         error = BackendError(
             "an inference does not return",
             got=f"{self._names}: no answer in {limit_s:.3g} s {when}",
-            fix=f"{fix}; if it should not take so long, look for a loop without end in the model or in a hook; "
-            "what was measured is in the folder of the run",
+            fix=", or ".join(advice for advice in (longer, smaller, _LOOP) if advice),
         )
         return str(error)
 
