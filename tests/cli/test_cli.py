@@ -67,8 +67,8 @@ def test_a_missed_budget_is_exit_code_1(tmp_path: Path) -> None:
 
 def test_sweep_is_a_grid_and_resumes(tmp_path: Path) -> None:
     """Four cells; the second run reads them instead of measuring again."""
-    arguments = ("sweep", "null", "--set", "backend=null", "--vary", "batch=1,2", "--vary", "delay-ms=0,1")
-    arguments += ("--seconds", "0.2", "--out", str(tmp_path), "--json")
+    grid = ("--vary", "batch=1,2", "--vary", "delay-ms=0,1")
+    arguments = ("sweep", "null", "--set", "backend=null", *grid, "--seconds", 0.2, "--out", tmp_path, "--json")
     first = [row["trace"] for row in document(framepace(*arguments))["rows"]]
     assert len(first) == 4
     metas = {path: (Path(path) / "meta.json").stat().st_mtime_ns for path in first}
