@@ -36,8 +36,17 @@ class Page:
         self._read, self._write, self._rest, self._id = read, write, b"", 0
         self._session: str | None = None
         self.events: list[dict[str, Any]] = []
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._target: str | None = None
+        self.renew()
+
+    def renew(self) -> None:
+        """Close the page and begin a new one, of which nothing is set and nothing was reported."""
+        self._session = None
+        if self._target is not None:
+            self.call("Target.closeTarget", targetId=self._target)
+        self._target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.call("Target.attachToTarget", targetId=self._target, flatten=True)["sessionId"]
+        self.events.clear()
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
 
@@ -90,7 +99,8 @@ class Page:
 
     def named(self, method: str) -> list[dict[str, Any]]:
         """The parameters of all events of one kind so far."""
-        return [event["params"] for event in self.events if event.get("method") == method]
+        ours = [event for event in self.events if event.get("sessionId") == self._session]
+        return [event["params"] for event in ours if event.get("method") == method]
 
     def _next(self) -> dict[str, Any]:
         deadline = time.monotonic() + PATIENCE

@@ -17,7 +17,7 @@ from framepace.reporting.page.origin import subject_text
 from framepace.reporting.page.report import render
 from framepace.reporting.page.series import POINTS
 from tests.reporting import samples
-from tests.reporting.devtools import browse
+from tests.reporting.devtools import Page
 from tests.reporting.samples import HOSTILE
 
 SOURCES = ("src", "href", "data", "action", "poster", "srcset")
@@ -125,45 +125,43 @@ INK = "getComputedStyle(document.querySelector('.plot .xtick text')).fill"
 
 
 @pytest.mark.browser
-def test_a_browser_draws_it_all(chromium: str, tmp_path: Path) -> None:
+def test_a_browser_draws_it_all(tab: Page, tmp_path: Path) -> None:
     """Every figure has marks, on a wide and a narrow screen; nothing is fetched, nothing is said on the console.
 
     The figures follow the colour scheme, no text sticks out of a phone's screen, hostile names are shown as they are.
     """
     path = tmp_path / "report.html"
     path.write_text(whole_page(HOSTILE), encoding="utf-8")
-    with browse(chromium, tmp_path / "profile") as page:
-        page.screen(1100, 900)
-        page.open(path)
-        light = page.evaluate(INK)
-        assert page.evaluate("document.documentElement.dataset.drawn") == "12"
-        assert all(page.evaluate(DRAWN))
-        page.screen(390, 800, dark=True)
-        page.wait(f"{INK} !== {json.dumps(light)}")
-        assert all(page.evaluate(DRAWN))
-        assert page.evaluate(WIDTH) == 390
-        assert HOSTILE in page.evaluate(LEGEND)
-        assert page.evaluate("document.images.length") == 0
-        requested = [event["request"]["url"] for event in page.named("Network.requestWillBeSent")]
-        assert [url for url in requested if not url.startswith(("data:", "blob:"))] == [path.as_uri()]
-        for complaint in ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded"):
-            assert page.named(complaint) == []
+    tab.screen(1100, 900)
+    tab.open(path)
+    light = tab.evaluate(INK)
+    assert tab.evaluate("document.documentElement.dataset.drawn") == "12"
+    assert all(tab.evaluate(DRAWN))
+    tab.screen(390, 800, dark=True)
+    tab.wait(f"{INK} !== {json.dumps(light)}")
+    assert all(tab.evaluate(DRAWN))
+    assert tab.evaluate(WIDTH) == 390
+    assert HOSTILE in tab.evaluate(LEGEND)
+    assert tab.evaluate("document.images.length") == 0
+    requested = [event["request"]["url"] for event in tab.named("Network.requestWillBeSent")]
+    assert [url for url in requested if not url.startswith(("data:", "blob:"))] == [path.as_uri()]
+    for complaint in ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded"):
+        assert tab.named(complaint) == []
 
 
 @pytest.mark.browser
-def test_paper_is_light(chromium: str, tmp_path: Path) -> None:
+def test_paper_is_light(tab: Page, tmp_path: Path) -> None:
     """Printing from a dark screen draws the figures in the ink of the light one, and puts the dark one back."""
     path = tmp_path / "report.html"
     path.write_text(render([samples.trace(100)], [samples.summary()]), encoding="utf-8")
-    with browse(chromium, tmp_path / "profile") as page:
-        page.screen(1100, 900, dark=True)
-        page.open(path)
-        dark = page.evaluate(INK)
-        page.evaluate("dispatchEvent(new Event('beforeprint'))")
-        page.wait(f"{INK} !== {json.dumps(dark)}")
-        page.evaluate("dispatchEvent(new Event('afterprint'))")
-        page.wait(f"{INK} === {json.dumps(dark)}")
-        assert page.evaluate(INK) == dark
+    tab.screen(1100, 900, dark=True)
+    tab.open(path)
+    dark = tab.evaluate(INK)
+    tab.evaluate("dispatchEvent(new Event('beforeprint'))")
+    tab.wait(f"{INK} !== {json.dumps(dark)}")
+    tab.evaluate("dispatchEvent(new Event('afterprint'))")
+    tab.wait(f"{INK} === {json.dumps(dark)}")
+    assert tab.evaluate(INK) == dark
 
 
 PAINTED = """(() => { const c = document.querySelector('.timeline canvas');
@@ -172,18 +170,17 @@ IN_SIGHT = "document.querySelector('.timeline').shown()"
 
 
 @pytest.mark.browser
-def test_the_time_line_is_painted_and_zooms(chromium: str, tmp_path: Path) -> None:
+def test_the_time_line_is_painted_and_zooms(tab: Page, tmp_path: Path) -> None:
     """Around the slowest request at first; closer and all by buttons; nothing is said on the console."""
     path = tmp_path / "report.html"
     path.write_text(render([samples.trace(100, (HOSTILE, "b"))], [samples.summary()]), encoding="utf-8")
-    with browse(chromium, tmp_path / "profile") as page:
-        page.screen(1100, 900)
-        page.open(path)
-        first = page.evaluate(IN_SIGHT)
-        assert page.evaluate(PAINTED) > 20
-        page.evaluate("document.querySelector('.timeline [data-zoom=in]').click()")
-        closer = page.evaluate(IN_SIGHT)
-        assert closer[1] - closer[0] == pytest.approx((first[1] - first[0]) / 2)
-        page.evaluate("document.querySelector('.timeline [data-zoom=fit]').click()")
-        assert page.evaluate(IN_SIGHT)[1] > 3000
-        assert page.named("Runtime.exceptionThrown") == []
+    tab.screen(1100, 900)
+    tab.open(path)
+    first = tab.evaluate(IN_SIGHT)
+    assert tab.evaluate(PAINTED) > 20
+    tab.evaluate("document.querySelector('.timeline [data-zoom=in]').click()")
+    closer = tab.evaluate(IN_SIGHT)
+    assert closer[1] - closer[0] == pytest.approx((first[1] - first[0]) / 2)
+    tab.evaluate("document.querySelector('.timeline [data-zoom=fit]').click()")
+    assert tab.evaluate(IN_SIGHT)[1] > 3000
+    assert tab.named("Runtime.exceptionThrown") == []

@@ -18,7 +18,7 @@ from framepace.reporting.page.layers import render_layers
 from framepace.reporting.terminal.layers import show_exploration
 from framepace.reporting.terminal.layout import console
 from framepace.reporting.views.layers import layers_view
-from tests.reporting.devtools import browse
+from tests.reporting.devtools import Page
 from tests.reporting.samples import HOSTILE
 
 MS = 1e6
@@ -117,25 +117,24 @@ ROWS = (
 
 
 @pytest.mark.browser
-def test_a_browser_sorts_filters_and_searches_and_fetches_nothing(chromium: str, tmp_path: Path) -> None:
+def test_a_browser_sorts_filters_and_searches_and_fetches_nothing(tab: Page, tmp_path: Path) -> None:
     """Hostile names are shown as they are, in the table and in the graph; a row finds its box."""
     path = tmp_path / "layers.html"
     path.write_text(render_layers(ONE), encoding="utf-8")
-    with browse(chromium, tmp_path / "profile") as page:
-        page.screen(1200, 900)
-        page.open(path)
-        assert page.evaluate(ROWS) == [HOSTILE, "small"]
-        page.evaluate("document.querySelectorAll('#layers th button')[5].click()")
-        assert page.evaluate(ROWS) == ["small", HOSTILE]
-        page.evaluate("search.value = 'GEMM'; search.dispatchEvent(new Event('input'))")
-        assert page.evaluate(ROWS) == [HOSTILE]
-        assert page.evaluate("document.querySelectorAll('svg .box.hidden').length") == 1
-        page.evaluate("document.getElementById('reset').click()")
-        page.evaluate("document.querySelector('#layers tbody tr').click()")
-        assert page.evaluate("document.querySelectorAll('svg .box.chosen').length") == 1
-        assert page.evaluate("document.querySelectorAll('svg path.path').length") == 1
-        assert page.evaluate("document.images.length") == 0
-        requested = [event["request"]["url"] for event in page.named("Network.requestWillBeSent")]
-        assert [url for url in requested if not url.startswith("data:")] == [path.as_uri()]
-        for complaint in ("Runtime.exceptionThrown", "Log.entryAdded"):
-            assert page.named(complaint) == []
+    tab.screen(1200, 900)
+    tab.open(path)
+    assert tab.evaluate(ROWS) == [HOSTILE, "small"]
+    tab.evaluate("document.querySelectorAll('#layers th button')[5].click()")
+    assert tab.evaluate(ROWS) == ["small", HOSTILE]
+    tab.evaluate("search.value = 'GEMM'; search.dispatchEvent(new Event('input'))")
+    assert tab.evaluate(ROWS) == [HOSTILE]
+    assert tab.evaluate("document.querySelectorAll('svg .box.hidden').length") == 1
+    tab.evaluate("document.getElementById('reset').click()")
+    tab.evaluate("document.querySelector('#layers tbody tr').click()")
+    assert tab.evaluate("document.querySelectorAll('svg .box.chosen').length") == 1
+    assert tab.evaluate("document.querySelectorAll('svg path.path').length") == 1
+    assert tab.evaluate("document.images.length") == 0
+    requested = [event["request"]["url"] for event in tab.named("Network.requestWillBeSent")]
+    assert [url for url in requested if not url.startswith("data:")] == [path.as_uri()]
+    for complaint in ("Runtime.exceptionThrown", "Log.entryAdded"):
+        assert tab.named(complaint) == []

@@ -18,7 +18,7 @@ from framepace.reporting.page.roofline import roofline_figure
 from framepace.reporting.terminal.explanation import show_explanation
 from framepace.reporting.views.roofline import floor_text, floor_views
 from tests.reporting import samples
-from tests.reporting.devtools import browse
+from tests.reporting.devtools import Page
 from tests.reporting.samples import HOSTILE, MS
 from tests.reporting.test_html import Tags, figures
 
@@ -151,14 +151,13 @@ def test_json_has_units_in_its_keys_and_the_shares() -> None:
 
 
 @pytest.mark.browser
-def test_a_browser_draws_it(chromium: str, tmp_path: Path) -> None:
+def test_a_browser_draws_it(tab: Page, tmp_path: Path) -> None:
     """Roofs, nodes and the model are drawn, and nothing is reported as wrong."""
     path = tmp_path / "report.html"
     path.write_text(page(bound()), encoding="utf-8")
-    with browse(chromium, tmp_path / "profile") as opened:
-        opened.screen(1100, 900)
-        opened.open(path)
-        marks = ", ".join(f"#floors .cartesianlayer {mark}" for mark in (".point", "path.js-line"))
-        drawn = f"document.querySelectorAll('{marks}').length"
-        assert opened.evaluate(drawn) == 2 + 2 + 1 + 1
-        assert opened.named("Runtime.exceptionThrown") == []
+    tab.screen(1100, 900)
+    tab.open(path)
+    marks = ", ".join(f"#floors .cartesianlayer {mark}" for mark in (".point", "path.js-line"))
+    drawn = f"document.querySelectorAll('{marks}').length"
+    assert tab.evaluate(drawn) == 2 + 2 + 1 + 1
+    assert tab.named("Runtime.exceptionThrown") == []
