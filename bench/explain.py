@@ -12,7 +12,7 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
@@ -26,18 +26,23 @@ from msgspec.structs import replace
 
 from framepace.clock.virtual import VirtualClock
 from framepace.errors import FramepaceError
-from framepace.explaining.metrics import interval, latency, tail
+from framepace.explaining.metrics import Samples, inference, interval, latency, tail
 from framepace.explaining.run import explain
 from framepace.facts.finding import Explanation
 from framepace.facts.settings import Case, apply
+from framepace.facts.trace import Trace
 from framepace.facts.workload import Stop
 from framepace.measure.session import measure
 from framepace.recording.machine import probe
 from framepace.reporting.views.machine import machine_line
 
 _EQUAL = 0.8  # of the largest worth: causes that are nearly as large are as right
-_HALVED = ("FP007", "FP008", "FP009")  # the trial makes these smaller, it does not switch them off
+_HALVED = ("FP007", "FP008", "FP009", "FP029")  # the trial makes these smaller, it does not switch them off
+_OBSERVED = ("FP102",)  # says that the budget is missed, and leaves the cause to others
 _NONE = "none"
+_SAMPLES: Mapping[str, Callable[[Trace], Samples]] = {
+    "median": latency, "interval": interval, "inference": inference
+}  # fmt: skip
 
 
 @dataclass
@@ -99,10 +104,12 @@ def _level(labelled: Labelled, *codes: str) -> float:
 
 def _level_of(labelled: Labelled, case: Case) -> float:
     Hooks.clock, Hooks.ns = VirtualClock(quota=labelled.quota), labelled.hook_ns
+    if labelled.measure == "inference":
+        case = apply(case, {"scope": "model", "concurrency": 1})  # one that does not wait for another
     trace = measure(case.plan, replace(case.workload, stop=Stop(count=200)), clock=Hooks.clock)
     if labelled.measure == "tail":
         return float(np.mean(tail(trace)))
-    return float(np.median((interval if labelled.measure == "interval" else latency)(trace)))
+    return float(np.median(_SAMPLES[labelled.measure](trace)))
 
 
 def _verdict(worth: dict[str, float], named: Sequence[str]) -> str:
@@ -115,8 +122,9 @@ def _verdict(worth: dict[str, float], named: Sequence[str]) -> str:
 
 
 def _of_the_typical_frame(found: Explanation, tail: str | None) -> list[str]:
-    """The causes named, but that of the slowest frames, which is judged by itself."""
-    return [finding.code for finding in found.confirmed if finding.code != tail]
+    """The causes named, but that of the slowest frames, which is judged by itself, and what is no cause."""
+    apart = {tail, *_OBSERVED}
+    return [finding.code for finding in found.confirmed if finding.code not in apart]
 
 
 def _add_gain(outcome: Outcome, labelled: Labelled, found: Explanation) -> None:

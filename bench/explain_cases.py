@@ -42,7 +42,7 @@ FRAME_HOOK = "explain_hooks:slow_hook"
 FINISH_HOOK = "explain_hooks:slow_finish"
 CROWDED_HOOK = "explain_hooks:crowded_finish"
 SINK_HOOK = "explain_hooks:stalling_sink"
-Measure = Literal["median", "interval", "tail"]
+Measure = Literal["median", "interval", "tail", "inference"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Base:
 
 @dataclass(frozen=True)
 class Injected:
-    """What switches a cause on: settings, the load it needs, time that hooks take (ns), and a quota of cores."""
+    """What switches a cause on: settings, the load and target it needs, time of hooks (ns), and a quota of cores."""
 
     on: Settings
     off: Settings
@@ -72,6 +72,7 @@ class Injected:
     burst: int | None = None
     random: float | None = None
     quota: float | None = None
+    p99_ms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -205,8 +206,41 @@ def _throttled(base: Base, strength: float, rng: np.random.Generator) -> Injecte
 
 
 def _bursts(base: Base, strength: float, rng: np.random.Generator) -> Injected:
+    """A frame alone fills an eighth of the device, so that a batch of eight takes as long, which is `base.ms`."""
     size = 3 + round(8 * strength)
-    return Injected({"option.blocks": max(1, base.device.sm_count // 8)}, {"batch": min(8, size)}, burst=size)
+    blocks = max(1, base.device.sm_count // 8)
+    alone = base.settings["option.gflops"] * blocks / base.device.sm_count
+    return Injected({"option.blocks": blocks, "option.gflops": alone}, {"batch": min(8, size)}, burst=size)
+
+
+def _high_precision(base: Base, strength: float, rng: np.random.Generator) -> Injected:
+    """Inference alone takes longer than the frame period."""
+    times = 1000 / base.fps / base.ms * (1.05 + strength)
+    on = {"option.gflops": times * base.settings["option.gflops"]}
+    return Injected(on, {"precision": "fp16"})
+
+
+def _large_batch(base: Base, strength: float, rng: np.random.Generator) -> Injected:
+    """Batches back to back, each of which takes 0.62 to 0.92 of the budget."""
+    size = int(rng.choice([4, 8]))
+    budget_ms = size * base.ms / (0.52 + strength / 3)
+    return Injected({"batch": size}, {"batch": size // 2}, closed=1, p99_ms=round(budget_ms, 3))
+
+
+def _uneven_batch(base: Base, strength: float, rng: np.random.Generator) -> Injected:
+    """Products of 9 or 17 rows are padded to 16 or 24, and reach 0.7 of the peak."""
+    batch = int(rng.choice([9, 17]))
+    padded = (batch + 7) / batch / 0.7
+    on = {
+        "batch": batch,
+        "precision": "fp16",
+        "transfer": "device",
+        "option.gflops": base.ms * base.device.fp16_tflops * 0.5,
+        "option.fp16_multiple": 8,
+        "option.uneven_share": 0.7,
+        "option.product_share": min(1.0, strength / (padded - 1)),
+    }
+    return Injected(on, {"batch": batch - 1}, closed=2)
 
 
 Injection = Callable[[Base, float, np.random.Generator], Injected]
@@ -231,8 +265,13 @@ CAUSES: dict[str, Injection] = {
     "FP025": _new_sizes,
     "FP027": _throttled,
     "FP018 bursts": _bursts,
+    "FP028": _high_precision,
+    "FP029": _large_batch,
+    "FP030": _uneven_batch,
 }
-_MEASURES: dict[str, Measure] = {"FP009": "interval", "FP010": "interval"}
+_MEASURES: dict[str, Measure] = {
+    "FP009": "interval", "FP010": "interval", "FP028": "inference", "FP030": "interval"
+}  # fmt: skip
 _MEASURES |= dict.fromkeys(("FP017", "FP024", "FP025", "FP027"), "tail")
 # The typical frame has one of these, the slowest frames one of those.
 _TYPICAL = ("FP001", "FP002", "FP003", "FP006", "FP023")
@@ -289,7 +328,7 @@ def _case(base: Base, settings: Settings, made: Injected) -> Case:
     if made.random is not None:
         load = Poisson(fps=made.random)
     rate = None if load is not None else made.faster or base.fps
-    return make_case("null", fps=rate, load=load, settings=settings)
+    return make_case("null", fps=rate, load=load, p99_ms=made.p99_ms, settings=settings)
 
 
 def _single(code: str, strength: float, noise: int, rng: np.random.Generator) -> Labelled:

@@ -111,24 +111,35 @@ def _unexplained(evidence: Evidence, metric: Metric, draft: Draft) -> float:
 def _try_each(lab: Lab, evidence: Evidence, suspect: _Suspect, others: int, draft: Draft) -> str | None:
     """Try the changes of a suspect in turn until one is confirmed, or say why none was tried.
 
-    The finding is that of the change that was confirmed, else of the first that was tried. The time is shared with so
-    many `others`.
+    The finding is that of the best change that was confirmed, else of the first that was tried. The time is shared with
+    so many `others`.
     """
     reasons = []
     verdicts: list[tuple[Finding, Probe]] = []
     for place, probe in enumerate(suspect.probes):
+        if _is_confirmed(verdicts) and not probe.competes:
+            break
         reason = _try(lab, suspect.cause, probe, others + len(suspect.probes) - place, draft)
         if reason is not None:
             reasons.append(reason)
             continue
         verdicts.append((_finding(evidence, suspect, probe, draft.trials[_key(probe)]), probe))
-        if verdicts[-1][0].verdict == "confirmed":
-            break
     if not verdicts:
         return reasons[0]
-    finding, probe = min(verdicts, key=lambda pair: pair[0].verdict != "confirmed")
+    finding, probe = min(verdicts, key=lambda pair: _remaining(pair[0]))
     draft.add(finding, probe.metric)
     return None
+
+
+def _is_confirmed(verdicts: list[tuple[Finding, Probe]]) -> bool:
+    return any(finding.verdict == "confirmed" for finding, _ in verdicts)
+
+
+def _remaining(finding: Finding) -> float:
+    """The share of the metric that a change leaves; 1 where it is not confirmed to lower it."""
+    if finding.verdict != "confirmed" or finding.intervention is None:
+        return 1.0
+    return finding.intervention.ratio.value
 
 
 def _try(lab: Lab, cause: Hypothesis, probe: Probe, suspects: int, draft: Draft) -> str | None:

@@ -1,0 +1,162 @@
+"""Batches that never fill: single frames where frames come at a rate, full batches where a closed loop wants speed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from framepace import api
+from framepace.analyze.summary import summarize
+from framepace.clock.virtual import VirtualClock
+from framepace.explaining.causes.unfilled_batches import UnfilledBatches
+from framepace.explaining.draft import Draft
+from framepace.explaining.evidence import Evidence
+from framepace.explaining.hypothesis import Probe, Suspicion
+from framepace.explaining.metrics import INTERVAL, LATENCY
+from framepace.explaining.suspects import try_causes
+from framepace.explaining.trial import Blocks
+from framepace.facts.finding import Bottleneck, Finding, Remedy
+from framepace.facts.settings import Case
+from framepace.facts.trace import Trace
+from framepace.facts.workload import Closed, Load, Stop
+from framepace.lab.lab import Lab
+from framepace.measure.frames import Frames
+from framepace.measure.session import measure
+from framepace.testing import make_trace
+from framepace.video.source import MemorySource
+
+MS = 1_000_000
+FRAMES = 96
+DECODE_US = 200
+
+
+class TimedLab(Lab):
+    """Runs of a source with a thread of its own that takes 0.2 ms per picture, in virtual time."""
+
+    def run(self, case: Case, *args: Any, **options: Any) -> Trace:
+        """The first 96 frames."""
+        source = MemorySource(self._pictures_read(), loop=False)
+        frames = Frames((source.name,), [[np.zeros((4, 4, 3), np.uint8)]], [source], timed=True)
+        stop = Stop(count=FRAMES)
+        workload = api.make_case(case.plan, fps=None, load=case.workload.load).workload
+        timed = type(workload)(load=workload.load, input=workload.input, stop=stop, warmup=workload.warmup)
+        return measure(case.plan, timed, clock=self.clock, frames=frames)
+
+    def _pictures_read(self) -> Iterator[Any]:
+        while True:
+            self.clock.spin_until(self.clock.now() + DECODE_US * 1000)
+            yield np.zeros((4, 4, 3), np.uint8)
+
+
+def closed_case(load: Load, settings: dict[str, Any], p99_ms: float | None = None, **inputs: Any) -> Case:
+    """Batches of 16 on backend null."""
+    chosen = {"backend": "null", "batch": 16, **settings}
+    return api.make_case("null", fps=None, load=load, p99_ms=p99_ms, settings=chosen, **inputs)
+
+
+def verdict(load: Load, settings: dict[str, Any]) -> Finding:
+    """What the trials of FP019 say of batches of 16."""
+    case = closed_case(load, settings)
+    draft = Draft()
+    with TimedLab(limit_s=60, clock=VirtualClock()) as lab:
+        trace = lab.run(case)
+        evidence = Evidence(case, {"stream": trace}, {"stream": summarize(trace)}, 2)
+        try_causes(lab, evidence, (UnfilledBatches(),), draft)
+    (finding,) = draft.findings
+    return finding
+
+
+def test_a_closed_loop_fills_its_batches() -> None:
+    """A batch of 16 costs 10 ms whatever it holds, and a buffer of two feeds it two frames: room, and time to read."""
+    found = verdict(Closed(concurrency=1), {"option.latency_us": 10_000, "option.noise": 0.0})
+    assert found.evidence["mean_batch"] < 8
+    assert found.verdict == "confirmed"
+    assert found.remedy is not None
+    assert found.remedy.plan == {"buffer": 16, "window-ms": 7.0}
+    assert found.intervention is not None
+    assert found.intervention.kind == "throughput"
+    assert found.intervention.after.value == pytest.approx((10 + 16 * 0.2) / 16 * MS, rel=0.05)
+
+
+def test_where_batches_bring_nothing_single_frames_are_the_remedy() -> None:
+    """Each frame of a batch costs its own time: full batches are no faster, and single frames are earlier."""
+    settings = {"option.latency_us": 1_000, "option.batch_us": 1_000, "option.noise": 0.0}
+    found = verdict(Closed(concurrency=4), settings)
+    assert found.verdict == "confirmed"
+    assert found.remedy is not None
+    assert found.remedy.plan == {"batch": 1}
+
+
+@pytest.mark.parametrize(("p99_ms", "changes"), [(None, 3), (1.0, 2)])
+def test_a_budget_that_ends_before_a_batch_is_read_leaves_single_frames(p99_ms: float | None, changes: int) -> None:
+    """No window can be longer than the budget: filling is not tried."""
+    case = closed_case(Closed(concurrency=1), {}, p99_ms)
+    trace = make_trace(stages={"decode": np.full(60, MS // 5), "infer": np.full(60, MS)}, plan=case.plan, fps=None)
+    probes = UnfilledBatches().probe(Evidence(case, {"stream": trace}, {"stream": summarize(trace)}, 2))
+    assert isinstance(probes, tuple)
+    assert len(probes) == changes
+    assert probes[-1].change == {"batch": 1}
+
+
+def test_a_camera_fills_no_batch_whatever_the_load_is_called() -> None:
+    """Pictures of a live source come at its pace: single frames are tried, by latency."""
+    case = closed_case(Closed(concurrency=1), {}, videos=["rtsp://camera/1"])
+    trace = make_trace(np.full(60, MS), plan=case.plan, fps=None)
+    probe = UnfilledBatches().probe(Evidence(case, {"stream": trace}, {"stream": summarize(trace)}, 2))
+    assert isinstance(probe, Probe)
+    assert probe.metric is LATENCY
+
+
+class Slow:
+    """A made-up cause with three changes: to 6 ms, to 3 ms, which competes, and to 1 ms, which does not."""
+
+    code = "FP900"
+    title = "slow"
+    bottleneck: Bottleneck = "compute"
+
+    def suspect(self, evidence: Evidence) -> Suspicion | None:
+        """Always."""
+        return Suspicion("slow", {}, 1.0)
+
+    def probe(self, evidence: Evidence) -> tuple[Probe, ...]:
+        """Three latencies of the model."""
+        changes = [{"option.latency_us": us} for us in (6_000, 3_000, 1_000)]
+        first, second, third = (Probe(evidence.case, change, LATENCY) for change in changes)
+        return first, replace(second, competes=True), third
+
+    def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
+        """What was tried."""
+        return Remedy(text="faster", plan=dict(blocks.change))
+
+
+def test_the_better_of_changes_that_compete_is_the_remedy() -> None:
+    """The second is tried though the first was confirmed, and wins; the third is not tried any more."""
+    settings = {"backend": "null", "option.latency_us": 10_000, "option.noise": 0.0}
+    case = api.make_case("null", fps=None, load=Closed(concurrency=1), settings=settings)
+    trace = make_trace(np.full(60, 10 * MS), plan=case.plan, fps=None)
+    draft = Draft()
+    with Lab(limit_s=30, clock=VirtualClock()) as lab:
+        try_causes(lab, Evidence(case, {"stream": trace}, {"stream": summarize(trace)}, 2), (Slow(),), draft)
+    (found,) = draft.findings
+    assert found.remedy is not None
+    assert found.remedy.plan == {"option.latency_us": 3_000}
+    assert len(draft.trials) == 2
+
+
+@pytest.mark.parametrize(("size", "count"), [(1, 60), (15, 60), (30, 60)])
+def test_the_time_between_frames_is_that_of_all_batches_but_the_first(size: int, count: int) -> None:
+    """Few large batches are not faster than many small ones of the same time per frame."""
+    batches = np.arange(count) // size
+    trace = make_trace(np.full(count, MS), fps=None, columns={"batch_id": batches, "batch_size": size})
+    rows = {**trace.requests, "delivered": (batches + 1) * size * MS}
+    again = Trace(trace.meta, rows, trace.telemetry)
+    assert INTERVAL.value(again) == pytest.approx(MS)
+
+
+def test_one_batch_has_no_time_between_frames() -> None:
+    """It ended, and nobody knows when it began."""
+    assert INTERVAL.value(make_trace(np.full(8, MS), columns={"batch_id": 0, "batch_size": 8})) is None
