@@ -26,9 +26,11 @@ def test_a_call_that_does_not_return_in_time_ends_the_program(monkeypatch: pytes
         pass
     with pytest.raises(ValueError, match="its own error"), interrupts.ended_after(1e6, "loading m"):
         raise ValueError("its own error")
-    with interrupts.ended_after(0.01, "loading m"):
+    with interrupts.ended_after(0.01, "loading m", "give it less"):
         assert ended.wait(60)
-    assert reasons[0].startswith("loading m does not return\n  got: no answer in 0.01 s\n  what to do: ")
+    assert reasons[0].startswith(
+        "loading m does not return\n  got: no answer in 0.01 s\n  what to do: give it less, or look for a loop"
+    )
     for thread in threading.enumerate():
         if isinstance(thread, threading.Timer):
             thread.join()

@@ -29,6 +29,7 @@ INFERENCE_ON_DEVICE_S = 300.0  # where libraries try out algorithms
 LOADING_S = 300.0  # for a library to make a model ready on a CPU
 GRACE_S = 8.0  # after SIGTERM and SIGHUP, which nobody sends twice, to end by itself
 ONE_PRESS_S = 0.3  # `timeout` and terminals signal a process and its group: these are one press
+_LOOP = "look for a loop without end in the model, or for what takes so long"
 _FIRST = b"interrupted: stopping, and keeping what was measured (press again to end at once)\n"
 _SECOND = b"interrupted: ended at once\n"
 _LATE = b"interrupted: ended, because it did not stop by itself\n"
@@ -241,9 +242,13 @@ def end(why: str) -> None:
 
 
 @contextmanager
-def ended_after(seconds: float, what: str) -> Iterator[None]:
-    """End this program (see `end`) unless what is inside, a call that nothing can stop, returns in time."""
-    fix = "look for a loop without end in the model, or for what takes so long"
+def ended_after(seconds: float, what: str, remedy: str = "") -> Iterator[None]:
+    """End this program (see `end`) unless what is inside, a call that nothing can stop, returns in time.
+
+    Args:
+        remedy: what helps where the call is only slow, such as an option.
+    """
+    fix = ", or ".join([*([remedy] * bool(remedy)), _LOOP])
     why = f"{what} does not return\n  got: no answer in {seconds:g} s\n  what to do: {fix}"
     timer = threading.Timer(seconds, end, [why])
     timer.daemon = True

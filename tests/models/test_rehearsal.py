@@ -16,6 +16,8 @@ from framepace.clock.system import SystemClock
 from framepace.errors import BackendError, ModelError
 from framepace.facts.inputs import Inputs
 from framepace.facts.plan import ModelPlan
+from framepace.models import rehearsal
+from framepace.models.gridsizes import grid_sides
 from framepace.models.resolving import running_options
 from framepace.models.spec import inspect, resolve
 
@@ -118,6 +120,54 @@ def test_a_size_that_does_not_run_is_not_proposed(tmp_path: Path) -> None:
     worker = get_backend("onnxruntime").load(ModelPlan(name="m", model=location, size=(32, 32)), SystemClock()).worker()
     with pytest.raises(BackendError, match="it runs with --size 160x64"):
         worker.enqueue(0, 1)
+
+
+def patches(path: Path, shape: Shape, positions: tuple[int, ...]) -> str:
+    """Cuts pictures into patches of 16 x 16 and adds a vector of 8 numbers to each, by its place."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["grid"], strides=[16, 16]),
+        helper.make_node("Reshape", ["grid", "to"], ["rows"]),
+        helper.make_node("Transpose", ["rows"], ["patches"], perm=[0, 2, 1]),
+        helper.make_node("Add", ["patches", "position_embeddings"], ["y"]),
+    ]
+    weights = numpy_helper.from_array(np.ones((8, 3, 16, 16), "f4"), "w")
+    places = numpy_helper.from_array(np.ones(positions, "f4"), "position_embeddings")
+    inputs: dict[str, tuple[int, Shape]] = {"x": (TensorProto.FLOAT, shape)}
+    return network(path, nodes, inputs, {"y": [1, "n", 8]}, weights, places, whole("to", 1, 8, -1))
+
+
+@pytest.mark.parametrize("positions", [(1, 36, 8), (36, 8)])
+def test_a_network_of_patches_is_asked_for_the_size_that_its_places_have(
+    tmp_path: Path, positions: tuple[int, ...]
+) -> None:
+    """36 patches of 16 x 16 are a picture of 96 x 96, which is no usual size."""
+    location = patches(tmp_path / "m.onnx", [1, 3, "h", "w"], positions)
+    assert question(location).endswith("--size 96x96")
+    every_axis_open = patches(tmp_path / "open.onnx", ["b", "channels", "h", "w"], positions)
+    assert question(every_axis_open).endswith("=1x3x96x96")
+
+
+@pytest.mark.parametrize(("tokens", "side"), [(37, (96,)), (36, (96,)), (38, (96,)), (40, ()), (5, ()), (0, ())])
+def test_tokens_may_stand_before_the_patches(tmp_path: Path, tokens: int, side: tuple[int, ...]) -> None:
+    """None, one or two; other numbers of places are no square."""
+    assert grid_sides(patches(tmp_path / "m.onnx", [1, 3, "h", "w"], (1, tokens, 8))) == side
+
+
+def test_what_is_no_network_of_patches_has_no_sides(tmp_path: Path) -> None:
+    """Nor has what cannot be read."""
+    assert grid_sides(str(tmp_path / "none.onnx")) == ()
+    assert grid_sides("model.pt2") == ()
+    (tmp_path / "damaged.onnx").write_bytes(b"no model")
+    assert grid_sides(str(tmp_path / "damaged.onnx")) == ()
+
+
+def test_where_the_time_is_over_an_untried_size_is_proposed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the first one, which did not run."""
+    monkeypatch.setattr(rehearsal, "_LONGEST_S", -1.0)
+    nodes = [helper.make_node("Reshape", ["x", "to"], ["y"])]
+    inputs: dict[str, tuple[int, Shape]] = {"x": (TensorProto.FLOAT, [1, 3, "h", "w"])}
+    location = network(tmp_path / "m.onnx", nodes, inputs, {"y": [3, 11]}, whole("to", 3, 11))
+    assert question(location).endswith("--size 224x224")
 
 
 def test_a_number_that_decides_is_named_in_the_advice(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from framepace.units import NS_PER_S
 if TYPE_CHECKING:
     from framepace.backends.base import Session
 
+_REMEDY = "run one item at a time, which is not tried beforehand (--set batch=1)"
 _PATIENCE = 4.0  # an inference may take so many times as long per item as the longest before
 
 
@@ -54,7 +55,7 @@ def _shapes_of(session: Session, model: ModelPlan, count: int) -> Mapping[str, S
         limit_s = INFERENCE_S
     limit_s = max(limit_s, _PATIENCE * count * session.slowest / NS_PER_S)
     began = time.monotonic_ns()
-    with ended_after(limit_s, f"an inference of {model.name}"):
+    with ended_after(limit_s, f"an inference of {model.name}", _REMEDY):
         shapes = session.output_shapes(count)
     session.slowest = max(session.slowest, time.monotonic_ns() - began)
     return shapes

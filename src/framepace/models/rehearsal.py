@@ -10,7 +10,7 @@ import itertools
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import lru_cache
@@ -22,12 +22,22 @@ from numpy.typing import NDArray
 from framepace.facts.model import TensorSpec
 from framepace.interrupts import INFERENCE_S, ended_after
 from framepace.models.dtypes import dtype_of, is_float
+from framepace.models.gridsizes import grid_sides
 from framepace.models.inputs import draw
 from framepace.models.sideinputs import fitted, read_value
 
 Sizes = tuple[int, ...]
 Arrays = Mapping[str, NDArray[Any]]
-_PICTURES = ((480, 640), (224, 224), (320, 320), (64, 160), (256, 256), (64, 64), (48, 320))  # height, width
+_PICTURES = (
+    (480, 640),
+    (224, 224),
+    (320, 320),
+    (64, 160),
+    (256, 256),
+    (64, 64),
+    (48, 320),
+    (384, 384),
+)  # height, width
 _LINE = 5  # width over height of a picture whose height alone is fixed: a line of text
 _SAMPLES = (512, 16_000, 256, 1536, 80, 64)  # of sound, on the open axis of two
 _LENGTHS = (16, 1, 8, 32, 64, 128)
@@ -38,8 +48,10 @@ _SIZE = re.compile(r"size|shape", re.IGNORECASE)
 _SIZE_VALUES = (480, 640)  # of an input of two numbers that is called a size
 _CLIPS = ((112, 112), (224, 224), (64, 64))  # pictures of a clip
 _MOST_TRIES = 40
-_LONGEST_S = 6.0  # no try begins later
+_LONGEST_S = 6.0  # of work in this thread: no try begins later
+_LONGEST_WAIT_S = 30.0  # on a machine that others use, too
 _MOST_BYTES = 1 << 29  # a larger model is not loaded for a question
+_REMEDY = "say the sizes, which are not tried then (--size WIDTHxHEIGHT, --shape INPUT=SIZES)"
 _LIKE_ENOUGH = 0.5  # of the names of a state's input and output
 
 
@@ -136,25 +148,42 @@ def side(tensor: OpenInput, axis: int, picture: tuple[int, int]) -> int:
 
 
 def usual(question: Question) -> Answer:
-    """The most usual sizes, whether the network runs with them or not."""
-    return next(_tries(question)).answer(question)
+    """The most usual sizes of those that were not tried; the most usual ones where there are no others."""
+    tries = list(_tries(question))
+    _, count = _searched(question)
+    untried = tries[count:] or tries
+    return untried[0].answer(question)
+
+
+def rehearsed(question: Question) -> Answer | None:
+    """Sizes and numbers with which the network runs; None where none were found, or it cannot be tried here."""
+    return _searched(question)[0]
 
 
 @lru_cache(maxsize=32)
-def rehearsed(question: Question) -> Answer | None:
-    """Sizes and numbers with which the network runs; None where none were found, or it cannot be tried here."""
+def _searched(question: Question) -> tuple[Answer | None, int]:
+    """The answer, and how many sizes were tried."""
     session = _session(question.location)
     if session is None:
-        return None
-    began = time.monotonic()
+        return None, 0
+    is_over = _time_limit()
+    count = 0
     for attempt in itertools.islice(_tries(question), _MOST_TRIES):
+        if count and is_over():
+            break
+        count += 1
         answer = attempt.answer(question)
         outputs = _run(session, question, answer)
         if outputs is not None:
-            return _with_states(session, question, answer, outputs)
-        if time.monotonic() - began > _LONGEST_S:
-            break
-    return None
+            return _with_states(session, question, answer, outputs), count
+    return None, count
+
+
+def _time_limit() -> Callable[[], bool]:
+    """Whether no try begins any more. Work counts and not the time, most of which other programs may have."""
+    worked = time.thread_time()
+    began = time.monotonic()
+    return lambda: time.thread_time() - worked > _LONGEST_S or time.monotonic() - began > _LONGEST_WAIT_S
 
 
 def _tries(question: Question) -> Iterator[_Try]:
@@ -174,7 +203,10 @@ def _pictures(question: Question) -> Sequence[tuple[int, int]]:
     pictures = [tensor for tensor in question.inputs if tensor.sides and tensor.is_open]
     if any(len(tensor.shape) > 4 for tensor in pictures):
         return _CLIPS
-    return _PICTURES if pictures else _PICTURES[:1]
+    if not pictures:
+        return _PICTURES[:1]
+    likely = [(side, side) for side in grid_sides(question.location)]
+    return tuple(dict.fromkeys([*likely, *_PICTURES]))
 
 
 def _numbers(question: Question) -> Sequence[int | None]:
@@ -212,7 +244,7 @@ def _session(location: str) -> Any:
 def _run(session: Any, question: Question, answer: Answer) -> dict[str, NDArray[Any]] | None:
     """The outputs with these sizes and numbers; None where the network does not run with them."""
     try:
-        with ended_after(INFERENCE_S, "the first inference of the model"):
+        with ended_after(INFERENCE_S, "the first inference of the model", _REMEDY):
             results = session.run(list(question.outputs), _feed(question, answer))
     except Exception:  # as above
         return None
