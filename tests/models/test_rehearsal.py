@@ -17,6 +17,7 @@ from framepace.errors import BackendError, ModelError
 from framepace.facts.inputs import Inputs
 from framepace.facts.plan import ModelPlan
 from framepace.models import rehearsal
+from framepace.models.filling import check_takes_frames
 from framepace.models.gridsizes import grid_sides
 from framepace.models.resolving import running_options
 from framepace.models.spec import inspect, resolve
@@ -214,7 +215,7 @@ def test_caches_of_a_decoder_are_no_pictures(tmp_path: Path) -> None:
         "past_key_0": (TensorProto.FLOAT, ["batch", 4, "past", 16]),
     }
     location = network(tmp_path / "m.onnx", nodes, inputs, {"present_key_0": ["batch", 4, "past", 16]})
-    assert question(location).endswith("--shape ids=1x16 --shape past_key_0=1x4x16x16")
+    assert question(location).endswith("--shape ids=1x16 --shape past_key_0=1x4x16x16 --input ids=1")
     shapes = {"ids": (1, 16), "past_key_0": (1, 4, 16, 16)}
     plan = ModelPlan(name="m", model=location, shapes=shapes)
     with pytest.raises(ModelError, match=r"bench --scope model, or give its inputs: --input ids=1"):
@@ -249,7 +250,16 @@ def test_an_answer_can_be_pasted_into_a_shell(tmp_path: Path) -> None:
     """Names with spaces are quoted."""
     nodes = [helper.make_node("Identity", ["two words"], ["y"])]
     location = network(tmp_path / "m.onnx", nodes, {"two words": (TensorProto.FLOAT, [8, "t"])}, {"y": [8, "t"]})
-    assert question(location).endswith("--shape 'two words'=8x512")
+    assert question(location).endswith("--shape 'two words'=8x512 --input 'two words'=1")
+
+
+def test_a_network_without_a_picture_is_asked_for_sizes_and_a_value_at_once(tmp_path: Path) -> None:
+    """With the sizes alone the next refusal would be that frames bring it nothing; with the answer, it takes them."""
+    nodes = [helper.make_node("Identity", ["sound"], ["y"])]
+    location = network(tmp_path / "m.onnx", nodes, {"sound": (TensorProto.FLOAT, [1, "t"])}, {"y": [1, "t"]})
+    assert question(location).endswith("--shape sound=1x512 --input sound=1")
+    plan = ModelPlan(name="m", model=location, shapes={"sound": (1, 512)}, inputs=Inputs(values={"sound": "1"}))
+    check_takes_frames(plan, resolve(inspect(location), plan))
 
 
 def test_the_size_of_the_original_is_two_numbers(tmp_path: Path) -> None:

@@ -43,7 +43,9 @@ class OpenModel:
         if not tensors:
             return
         got = "; ".join(f"{tensor.name} {shape_text(shape)}" for tensor, shape in tensors)
-        fix = f"give them, with your numbers: {self.options(self._answer())}"
+        answer = self._answer()
+        options = " ".join([self.options(answer), *self._brought_by_frames(answer)])
+        fix = f"give them, with your numbers: {options}"
         raise ModelError(f"model {self.plan.name!r} leaves sizes open", got=got, expected="numbers", fix=fix)
 
     def running_options(self) -> str:
@@ -52,6 +54,15 @@ class OpenModel:
             return ""
         answer = rehearsed(self._question())
         return "" if answer is None else self.options(answer)
+
+    def _brought_by_frames(self, answer: Answer) -> Iterator[str]:
+        """A value for the first input where frames bring nothing else: only alone would the model run without it."""
+        inputs = self.plan.inputs
+        takes_frames = (
+            self.pictures or inputs.previous or inputs.states or inputs.values or answer.numbers or self.named
+        )
+        if not takes_frames and not any(tensor.sides for tensor in self._question().inputs):
+            yield f"--input {quote(self.spec.inputs[0].name)}=1"
 
     def options(self, answer: Answer) -> str:
         """The options that give these sizes and numbers."""
