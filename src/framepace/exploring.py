@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from framepace import values
 from framepace.analyze.bounds import inference_ns
 from framepace.analyze.layers import Edge, edges, engine_layers, longest_path, matches
@@ -16,7 +18,7 @@ from framepace.clock.system import Clock
 from framepace.errors import FramepaceError, UsageError
 from framepace.facts.address import without_secrets
 from framepace.facts.bounds import Ceilings, ModelWork
-from framepace.facts.layers import EngineLayer, EngineView, Exploration
+from framepace.facts.layers import EngineLayer, EngineView, Exploration, are_whole
 from framepace.facts.model import Layer, ModelSpec
 from framepace.facts.plan import ModelPlan
 from framepace.facts.settings import Case, apply
@@ -35,7 +37,8 @@ from framepace.store import check_replaceable, is_trace, load_trace, write_atomi
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-_COUNT = 20  # inferences of the run beside the layers
+_COUNT = 20  # inferences of the run beside the layers, at most
+_SECONDS = 5.0  # of that run, at most
 _MEASURE = "framepace bench MODEL --layers"
 
 
@@ -80,9 +83,20 @@ def layers(
     if versus:
         traces.append(run.measured(apply(_case(traces[0]), versus)))
     exploration = explore(traces, floors=floors, tell=run.tell)
+    if versus and other is None:
+        exploration = _told_apart(exploration, versus)
     if out is not None:
         _write(exploration, traces[0], Path(out))
     return exploration
+
+
+def _told_apart(exploration: Exploration, versus: Mapping[str, Any]) -> Exploration:
+    """The exploration with what made the second engine of the first."""
+    first, second = exploration.engines
+    if first.model != second.model:  # two models of the first trace
+        return exploration
+    changes = tuple(f"{name}={value}" for name, value in versus.items())
+    return replace(exploration, engines=(first, replace(second, changes=changes)))
 
 
 def _case(trace: Trace) -> Case:
@@ -110,7 +124,7 @@ class _Run:
                 return load_trace(Path(subject))
             case Case():
                 return self.measured(subject)
-        options = {"fps": None, "scope": "model", "stop": Stop(count=_COUNT), **options}
+        options = {"fps": None, "scope": "model", "stop": Stop(count=_COUNT, seconds=_SECONDS), **options}
         return self.measured(case_of("layers", subject, **options))
 
     def measured(self, case: Case) -> Trace:
@@ -160,6 +174,9 @@ class _Part:
         return self._engine(layers, edges(self.layers, work), notes)
 
     def _engine(self, layers: tuple[EngineLayer, ...], connections: tuple[Edge, ...], notes: list[str]) -> EngineView:
+        path: tuple[int, ...] = ()
+        if are_whole(layers):
+            path = longest_path([layer.time or 0.0 for layer in layers], connections)
         return EngineView(
             model=self.model.name,
             backend=self.model.backend,
@@ -168,7 +185,7 @@ class _Part:
             batch=self.batch,
             layers=layers,
             edges=connections,
-            path=longest_path([layer.time or 0.0 for layer in layers], connections),
+            path=path,
             inference=inference_ns(self.trace, self.model.name),
             libraries=self.trace.meta.machine.libraries,
             simulated=self.trace.meta.simulated,

@@ -8,13 +8,19 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from framepace.backends.base import get_backend, register
+from framepace.backends.simulated import SimulatedBackend
+from framepace.clock.virtual import VirtualClock
+from framepace.errors import BackendError
 from framepace.facts.bounds import Ceilings
 from framepace.facts.plan import ModelPlan
+from framepace.lab import ceilings as ceilings_module
 from framepace.lab.ceilingmodels import Sizes
 from framepace.lab.ceilings import known_ceilings, measure_ceilings
 from framepace.simulate.parameters import NetworkModel
 from framepace.simulate.presets import preset
 from framepace.testing import make_machine
+from tests.gpus import has_gpu
 
 MACHINE = make_machine()
 NETWORK = NetworkModel()
@@ -112,3 +118,39 @@ def test_on_a_cpu_another_backend_is_calibrated_by_onnx_runtime(small: ModelPlan
     """Its options are not ONNX Runtime's and do not travel."""
     found = measured(replace(small, backend="torch", device="cpu", options={"compile": True}), ["fp32"])
     assert (found.backend, found.device) == ("onnxruntime", "cpu")
+
+
+class RunsNoOnnx(SimulatedBackend):
+    """A library for a GPU that takes other files."""
+
+    name = "runs-no-onnx"
+
+    def takes(self, location: str) -> bool:
+        """See Backend."""
+        return False
+
+
+@pytest.fixture
+def deaf() -> ModelPlan:
+    """A plan on a GPU for a library that does not run the calibration's files."""
+    register(RunsNoOnnx)
+    return ModelPlan(name="m", model="builtin:classifier", backend=RunsNoOnnx.name, options={"anything": 1})
+
+
+def test_for_a_library_that_runs_no_onnx_files_another_one_measures_on_its_device(
+    deaf: ModelPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first stand-in that runs there, without the options of the library that it stands in for."""
+    backends = {"onnxruntime": get_backend("onnxruntime"), "tensorrt": SimulatedBackend(), deaf.backend: RunsNoOnnx()}
+    monkeypatch.setattr(ceilings_module, "get_backend", backends.__getitem__)
+    found = measure_ceilings(deaf, ["fp32"], MACHINE, VirtualClock())
+    assert (found.backend, found.device) == ("tensorrt", "cuda")
+    assert found.peaks["fp32"] > 0
+
+
+@pytest.mark.skipif(has_gpu(), reason="here is a GPU")
+def test_where_no_stand_in_runs_the_error_says_which_were_tried(deaf: ModelPlan) -> None:
+    """Without a GPU neither runs there, and what is missing is said instead of what PyTorch does not do."""
+    assert known_ceilings(deaf, ["fp32"], MACHINE) is None
+    with pytest.raises(BackendError, match="of onnxruntime and tensorrt none runs them there"):
+        measure_ceilings(deaf, ["fp32"], MACHINE)

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from framepace.facts import settings
 from framepace.facts.finding import Account, AccountLine, Intervention
-from framepace.facts.summary import Estimate, Percentile, Tier
+from framepace.facts.summary import Estimate, Percentile, Tier, TierKind
 from framepace.reporting.views.explanation import account_rows, explanation_view
 from framepace.reporting.views.finding import finding_view, moved
 from framepace.reporting.views.machine import machine_line
@@ -59,6 +59,37 @@ def test_a_budget_inside_the_interval_is_undecided(low: float, high: float, met:
     view = summary_view(replace(s, frames=replace(s.frames, percentiles=(p99,))))
     assert view.met is met
     assert {True: ", met", False: ", missed", None: ", undecided"}[met] in view.sentence
+
+
+def levels(settled_at: int, kind: TierKind = "level") -> tuple[Tier, ...]:
+    """Two levels of 800 requests, the second one with percentiles of its own."""
+    told = tuple(
+        Percentile(q=q, estimate=Estimate(value=ms * MS, low=(ms - 0.1) * MS, high=(ms + 0.1) * MS))
+        for q, ms in ((50, 10.5), (90, 10.7), (99, 10.8))
+    )
+    first = Tier(kind="level", first=0, last=settled_at - 1, level=4.1 * MS, level_end=4.1 * MS)
+    last = Tier(kind=kind, first=settled_at, last=799, level=10.5 * MS, level_end=10.5 * MS, percentiles=told)
+    return first, last
+
+
+def test_the_sentence_of_a_latency_that_settled_has_the_percentiles_of_the_last_level() -> None:
+    """Those of the whole mix two levels; with a budget, which holds for all frames, both are told."""
+    s = samples.summary(budget=None)
+    settled = summary_view(replace(s, frames=replace(s.frames, tiers=levels(86)))).sentence
+    expected = "settled from request 86: p50 10.5 ms [10.4, 10.6], p99 10.8 ms [10.7, 10.9]"
+    assert settled == f"{expected}; before, 4.10 ms until request 85"
+    s = samples.summary(budget=30 * MS)
+    told = summary_view(replace(s, frames=replace(s.frames, tiers=levels(86)))).sentence
+    assert told.startswith("budget 30.0 ms; p99")
+    assert expected in told
+
+
+@pytest.mark.parametrize("tiers", [levels(500), levels(86, "ramp"), levels(86)[1:]], ids=["late", "ramp", "one"])
+def test_what_did_not_settle_for_half_of_the_run_has_the_percentiles_of_the_whole(tiers: tuple[Tier, ...]) -> None:
+    """Another level may follow."""
+    s = samples.summary(budget=None)
+    sentence = summary_view(replace(s, frames=replace(s.frames, tiers=tiers))).sentence
+    assert sentence.startswith("p99 ")
 
 
 def test_a_refused_percentile_says_why() -> None:

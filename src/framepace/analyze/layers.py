@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from framepace.analyze.bounds import fused, node_times
 from framepace.facts.bounds import Ceilings, ModelWork, NodeWork, Resource
-from framepace.facts.layers import EngineLayer, LayerMatch, Shared
+from framepace.facts.layers import EngineLayer, LayerMatch, Shared, are_whole
 from framepace.facts.model import Layer
 
 Edge = tuple[int, int]
@@ -23,9 +23,18 @@ def engine_layers(
     layers: Sequence[Layer], work: ModelWork | None, ceilings: Ceilings | None
 ) -> tuple[EngineLayer, ...]:
     """Layers with what the model's file says of their work, and their floors where the ceilings are measured."""
-    total = sum(layer.time or 0.0 for layer in layers)
     nodes = layer_work(layers, work)
-    return tuple(_layer(layer, node, ceilings, total) for layer, node in zip(layers, nodes, strict=True))
+    described = tuple(_layer(layer, node, ceilings) for layer, node in zip(layers, nodes, strict=True))
+    total = sum(layer.time or 0.0 for layer in layers)
+    if not total or not are_whole(described):
+        return described
+    return tuple(_with_share(layer, total) for layer in described)
+
+
+def _with_share(layer: EngineLayer, total: float) -> EngineLayer:
+    if layer.time is None:
+        return layer
+    return replace(layer, share=layer.time / total)
 
 
 def layer_work(layers: Sequence[Layer], work: ModelWork | None) -> list[NodeWork | None]:
@@ -43,10 +52,7 @@ def _fused(layer: Layer, work: ModelWork, by_name: Mapping[str, NodeWork]) -> No
     return next(iter(inside), None)
 
 
-def _layer(layer: Layer, node: NodeWork | None, ceilings: Ceilings | None, total: float) -> EngineLayer:
-    share = None
-    if layer.time is not None and total:
-        share = layer.time / total
+def _layer(layer: Layer, node: NodeWork | None, ceilings: Ceilings | None) -> EngineLayer:
     done = _done(layer, node)
     described = EngineLayer(
         name=layer.name,
@@ -56,7 +62,6 @@ def _layer(layer: Layer, node: NodeWork | None, ceilings: Ceilings | None, total
         nodes=layer.nodes,
         shape=layer.shape,
         time=layer.time,
-        share=share,
         flops=done.flops or None,
         bytes=done.bytes or None,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from framepace.facts.base import Fact
@@ -11,7 +12,7 @@ Shared = Literal["operators", "name", "outputs", "kind and shape", ""]
 
 
 class EngineLayer(Fact, frozen=True, kw_only=True):
-    """One layer of an engine; times in ns, `share` of the sum of all layers' times.
+    """One layer of an engine; times in ns, `share` of the sum of all layers' times, where those are the whole.
 
     `flops` and `bytes` are what the library says, else what the model's file says of the operators in it. `floor` is
     the least time that the machine's measured ceilings allow for them and `limit` the resource that sets it. None is
@@ -39,12 +40,19 @@ class EngineLayer(Fact, frozen=True, kw_only=True):
         return self.time / self.floor
 
 
+def are_whole(layers: Sequence[EngineLayer]) -> bool:
+    """Whether the times of layers add up to the whole: at most half have none, and none of those that compute."""
+    untimed = [layer for layer in layers if layer.time is None]
+    return 2 * len(untimed) <= len(layers) and not any(layer.flops for layer in untimed)
+
+
 class EngineView(Fact, frozen=True, kw_only=True):
     """A model as a library runs it: its layers in the order in which they run, and what passes between them.
 
     `edges` are pairs of indices into `layers`, from the layer that writes a tensor to one that reads it; `path` is the
     chain of layers along them that takes the longest. `inference` is the median time of a whole inference in the run
-    that the engine was taken from, ns; `notes` say what is missing and why.
+    that the engine was taken from, ns; `changes` are the settings that made it of the other engine, 'threads=1';
+    `notes` say what is missing and why.
     """
 
     model: str
@@ -59,6 +67,17 @@ class EngineView(Fact, frozen=True, kw_only=True):
     libraries: dict[str, str] = {}
     simulated: bool = False
     notes: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
+
+    @property
+    def timed(self) -> int:
+        """How many layers have a time of their own."""
+        return sum(layer.time is not None for layer in self.layers)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the times of the layers add up to that of the engine."""
+        return are_whole(self.layers)
 
     @property
     def time(self) -> float | None:

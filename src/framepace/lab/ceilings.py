@@ -3,13 +3,14 @@
 Three small ONNX files are run by the backend's own workers, so that the ceilings are those of what runs: large matrix
 products in the precision asked for, an elementwise copy of several sizes, and a chain of tiny products. The best of
 several runs counts: a ceiling is what was reached, not what is usual. Kept in the cache, but for simulated devices.
+For a backend that runs no ONNX files (PyTorch) another library runs them on the same device.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from msgspec.structs import fields, replace
 from framepace.analyze.bounds import highest
 from framepace.backends.base import Backend, DeviceTimes, Worker, get_backend
 from framepace.clock.system import Clock
+from framepace.errors import BackendError, FramepaceError
 from framepace.facts.bounds import Ceilings
 from framepace.facts.machine import Machine
 from framepace.facts.plan import Batching, ModelPlan, Plan, Prepare
@@ -33,13 +35,22 @@ _VERSION = 1  # to be raised when the same device would be measured differently
 _SECONDS = 0.25  # of runs, for each number
 _MOST_RUNS = 50
 _FEWEST_RUNS = 3
+_STAND_INS = ("onnxruntime", "tensorrt")  # for a backend that runs no ONNX files, in the order in which they are tried
 _OF_ANY_NETWORK = ("efficiency", "dram_efficiency")  # parameters of a simulated network that hold for any network
 
 
 def known_ceilings(model: ModelPlan, precisions: Iterable[str], machine: Machine) -> Ceilings | None:
     """The ceilings that were measured before for what `model` runs on; None when they were not."""
-    probe = _probe(model)
-    path = cache.folder() / _cache_name(probe, precisions, machine)
+    kept = (_kept(probe, precisions, machine) for probe in _probes(model))
+    return next((ceilings for ceilings in kept if ceilings is not None), None)
+
+
+def _kept(probe: ModelPlan, precisions: Iterable[str], machine: Machine) -> Ceilings | None:
+    """What the calibration of `probe` left in the cache; None without it, or without its library."""
+    try:
+        path = cache.folder() / _cache_name(probe, precisions, machine)
+    except FramepaceError:  # a stand-in that is not installed
+        return None
     if get_backend(probe.backend).simulated or not path.is_file():
         return None
     try:
@@ -59,25 +70,47 @@ def measure_ceilings(
 ) -> Ceilings:
     """Measure what the device of `model` can do, in about 3 s on a CPU and 5 s on a GPU, and keep it in the cache.
 
-    On a CPU ONNX Runtime measures, whatever the backend, with the model's threads. What an earlier calibration reached
-    is never lowered.
+    On a CPU ONNX Runtime measures, whatever the backend, with the model's threads. On a GPU the backend itself does, or
+    for one that runs no ONNX files ONNX Runtime or TensorRT. What an earlier calibration reached is never lowered.
 
     Args:
         sizes: of the models that are run; by default what fills the device.
         seconds: of runs for each number.
 
-    Raises what the backend does.
+    Raises what the backend does; BackendError where no stand-in runs on the device.
     """
-    probe = _probe(model)
     precisions = sorted(set(precisions))
-    ceilings = _measured(probe, precisions, clock, sizes or _sizes(probe), seconds)
+    probe, ceilings = _first_measured(_probes(model), precisions, clock, sizes, seconds)
     if get_backend(probe.backend).simulated:
         return ceilings
-    earlier = known_ceilings(model, precisions, machine)
+    earlier = _kept(probe, precisions, machine)
     if earlier is not None:
         ceilings = highest(ceilings, earlier)
     cache.put(_cache_name(probe, precisions, machine), msgspec.json.encode(ceilings))
     return ceilings
+
+
+def _first_measured(
+    probes: Sequence[ModelPlan], precisions: Iterable[str], clock: Clock | None, sizes: Sizes | None, seconds: float
+) -> tuple[ModelPlan, Ceilings]:
+    """The first of the plans that runs here, and what it reached. Raises what the only one does."""
+    *earlier, last = probes
+    for probe in earlier:
+        with suppress(FramepaceError):
+            return probe, _measured(probe, precisions, clock, sizes or _sizes(probe), seconds)
+    try:
+        return last, _measured(last, precisions, clock, sizes or _sizes(last), seconds)
+    except FramepaceError as error:
+        if not earlier:
+            raise
+        raise _no_stand_in(probes, error) from error
+
+
+def _no_stand_in(probes: Sequence[ModelPlan], error: FramepaceError) -> BackendError:
+    """The failure of all stand-ins, with what the last one said."""
+    names = " and ".join(probe.backend for probe in probes)
+    problem = f"the peaks of {_device(probes[0])} are measured with ONNX files, and of {names} none runs them there"
+    return BackendError(problem, got=error.what, fix="install one of them for this device: onnxruntime-gpu, tensorrt")
 
 
 def _measured(
@@ -100,18 +133,27 @@ def _sizes(probe: ModelPlan) -> Sizes:
     return sizes_on_cpu(probe.threads) if _device(probe) == "cpu" else ON_DEVICE
 
 
-def _probe(model: ModelPlan) -> ModelPlan:
-    """The plan of the calibration: backend, device and settings of `model`, and nothing that belongs to its file."""
-    backend = model.backend
-    options = _without_network(model)
-    if _device(model).partition(":")[0] == "cpu" and backend != "onnxruntime":
-        backend = "onnxruntime"
-        options = {}
+def _probes(model: ModelPlan) -> tuple[ModelPlan, ...]:
+    """The plans of the calibration, of which the first that runs counts: the model's own backend, or its stand-ins."""
+    backend = get_backend(model.backend)
+    device = _device(model)
+    if device.partition(":")[0] == "cpu":
+        return (_probe(model, "onnxruntime", model.device),)
+    if backend.takes("ceilings.onnx"):
+        return (_probe(model, model.backend, model.device),)
+    return tuple(_probe(model, name, device) for name in _STAND_INS)
+
+
+def _probe(model: ModelPlan, backend: str, device: str | None) -> ModelPlan:
+    """The plan of the calibration: device and settings of `model`, and nothing that belongs to its file."""
+    options: dict[str, Any] = {}
+    if backend == model.backend:
+        options = _without_network(model)
     return ModelPlan(
         name="ceilings",
         model="",
         backend=backend,
-        device=model.device,
+        device=device,
         threads=model.threads,
         slots=1,
         transfer=model.transfer,

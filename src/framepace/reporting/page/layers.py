@@ -10,10 +10,11 @@ from framepace.facts.machine import Machine
 from framepace.reporting.page.document import Document
 from framepace.reporting.page.graphlayout import places
 from framepace.reporting.page.markup import chip, tag, tiles
-from framepace.reporting.views.layers import LayerRow, LayersView, layers_view
+from framepace.reporting.views.layers import LayerRow, LayersView, layers_view, middle_cut, plain_name
 from framepace.reporting.views.machine import machine_line
 from framepace.units import format_ms
 
+_LABEL = 23  # characters that a box of the graph has room for
 _COUNTED = '<p class="meta" id="counted" role="status"></p>'
 _FOOTER = """<footer><p>Times are the library's own profiler's, of each layer alone: they do not overlap, and a
 profiled run is slower than others. A floor is the least time that the measured peaks of this machine allow for a
@@ -78,7 +79,8 @@ def _data(view: LayersView, exploration: Exploration) -> dict[str, Any]:
 
 
 def _row(row: LayerRow) -> dict[str, Any]:
-    return {"texts": row.texts, "keys": row.keys, "layers": (row.a, row.b), "more": row.more}
+    names = tuple(plain_name(text) for text in row.texts[:2])
+    return {"texts": row.texts, "names": names, "keys": row.keys, "layers": (row.a, row.b), "more": row.more}
 
 
 def _graph(engine: EngineView) -> dict[str, Any]:
@@ -87,6 +89,7 @@ def _graph(engine: EngineView) -> dict[str, Any]:
     boxes = [
         {
             "name": layer.name,
+            "label": middle_cut(plain_name(layer.name), _LABEL),
             "kind": layer.kind,
             "time": _time(layer.time),
             "share": layer.share or 0.0,

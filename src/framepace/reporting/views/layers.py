@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -19,6 +20,11 @@ TWO_COLUMNS = ("layer of A", "layer of B", "operation", "precision", "A", "B", "
 FACETS_OF_ONE = ("operation", "precision", "on", "limit")
 FACETS_OF_TWO = ("operation", "precision", "matched by")
 SIDES = "AB"
+_HEAD_SHARE = 0.3  # of what is shown of a long name: what tells layers apart is rather at its end
+_OF_OUTPUT = re.compile(r"(_output_\d+)?(_nchwc)?$")  # what exporters and ONNX Runtime append to a node's name
+_REPEATED = re.compile(r"(?<=/)([^/]+)/(?=\1\.)")  # PyTorch's exporter names a list and then its item: blocks/blocks.3
+_IN_TITLE = ("backend", "device", "precision", "batch")
+_SUM = {True: "sum of layers", False: "sum of timed layers"}
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,19 @@ class LayersView:
     notes: tuple[str, ...] = field(default=())
 
 
+def plain_name(name: str) -> str:
+    """A layer's name without what says nothing on it: '/blocks/blocks.3/Conv_output_0_nchwc' is '/blocks.3/Conv'."""
+    return _OF_OUTPUT.sub("", _REPEATED.sub("", name), count=1) or name
+
+
+def middle_cut(name: str, width: int) -> str:
+    """The beginning and the end of a name that is longer than `width`."""
+    if len(name) <= width:
+        return name
+    head = round(_HEAD_SHARE * width)
+    return f"{name[:head]}…{name[head + 1 - width :]}"
+
+
 def layers_view(exploration: Exploration) -> LayersView:
     """The engines as people read them."""
     engines = exploration.engines
@@ -65,21 +84,37 @@ def layers_view(exploration: Exploration) -> LayersView:
 
 def _titles(engines: Sequence[EngineView]) -> tuple[str, ...]:
     """'resnet50: onnxruntime, cpu, fp32, batch 4'; with two engines 'A: ' or 'B: ' before it."""
-    texts = [f"{e.model}: {e.backend}, {e.device}, {e.precision}, batch {e.batch}" for e in engines]
+    texts = [_title(engine) for engine in engines]
     if len(texts) == 1:
         return tuple(texts)
     return tuple(f"{side}: {text}" for side, text in zip(SIDES, texts, strict=True))
 
 
+def _title(engine: EngineView) -> str:
+    parts = (engine.backend, engine.device, engine.precision, f"batch {engine.batch}")
+    others = (change for change in engine.changes if change.partition("=")[0] not in _IN_TITLE)
+    return f"{engine.model}: {', '.join((*parts, *others))}"
+
+
 def _heading(engine: EngineView) -> str:
-    """'21 layers in 7.88 ms; 5 of them take half of it; 2.10x the sum of their floors'."""
+    """'21 layers in 7.88 ms; 5 of them take half of it; 2.10x the sum of their floors'.
+
+    Where the times are not the whole, how many layers have one, and nothing that would rest on those alone.
+    """
     text = f"{len(engine.layers)} layers"
     if engine.time is None:
         return text
+    if not engine.is_whole:
+        return f"only {engine.timed} of {text} have a time of their own, {format_ms(engine.time)}{_beside(engine)}"
     text = f"{text} in {format_ms(engine.time)}; {_half(engine)}"
     if engine.floor:
         text += f"; {format_quantity(_timed_with_floor(engine) / engine.floor, 'x')} the sum of their floors"
     return text
+
+
+def _beside(engine: EngineView) -> str:
+    """'; a whole inference takes 41.0 ms', where it was measured."""
+    return optional(engine.inference, lambda ns: f"; a whole inference takes {format_ms(ns)}")
 
 
 def _half(engine: EngineView) -> str:
@@ -102,8 +137,10 @@ def _timed_with_floor(engine: EngineView) -> float:
 def _compared(exploration: Exploration) -> str:
     """'B takes 0.71x the time of A: 5.60 instead of 7.88 ms; most of the difference is in conv1: 1.20 ms less'."""
     a, b = exploration.engines
-    if not a.time or not b.time:
-        return f"A has {len(a.layers)} layers, B {len(b.layers)}"
+    if not (a.time and b.time and a.is_whole and b.is_whole):
+        return f"A has {_counted(a)}, B {_counted(b)}"
+    if a.time == b.time:
+        return f"B takes the same time as A: {format_ms(a.time)}"
     ratio = format_quantity(b.time / a.time, "x")
     text = f"B takes {ratio} the time of A: {format_ms(b.time)} instead of {format_ms(a.time)}"
     same_way = [m for m in exploration.matches if (_more(exploration, m) > 0) == (b.time > a.time)]
@@ -113,6 +150,14 @@ def _compared(exploration: Exploration) -> str:
     more = _more(exploration, largest)
     word = "more" if more > 0 else "less"
     return f"{text}; most of it in {_name(exploration, largest)}: {format_ms(abs(more))} {word}"
+
+
+def _counted(engine: EngineView) -> str:
+    """'965 layers, 427 with a time of their own'."""
+    text = f"{len(engine.layers)} layers"
+    if engine.timed == len(engine.layers):
+        return text
+    return f"{text} ({engine.timed} with a time of their own)"
 
 
 def _more(exploration: Exploration, match: LayerMatch) -> float:
@@ -132,9 +177,9 @@ def _numbers(engine: EngineView) -> Iterator[tuple[str, str]]:
     moved = sum(layer.bytes or 0 for layer in engine.layers)
     texts = {
         "layers": str(len(engine.layers)),
-        "sum of layers": optional(engine.time, format_ms),
+        _SUM[engine.is_whole]: optional(engine.time, format_ms),
         "whole inference": optional(engine.inference, format_ms),
-        "sum of floors": optional(engine.floor, format_ms),
+        "sum of floors": optional(engine.floor if engine.is_whole else None, format_ms),
         "operations": optional(flops or None, with_prefix),
         "moved": optional(moved or None, format_bytes),
         "longest path": _path(engine),
@@ -251,7 +296,9 @@ def _difference(a: float | None, b: float | None) -> tuple[float | None, float |
 
 
 def _signed(ns: float | None) -> str:
-    return optional(ns, lambda value: f"{'+' if value > 0 else '-'}{format_ms(abs(value))}")
+    if not ns:
+        return optional(ns, format_ms)
+    return f"{'+' if ns > 0 else '-'}{format_ms(abs(ns))}"
 
 
 def _as_ratio(ratio: float | None) -> str:

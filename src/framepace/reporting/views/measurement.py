@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from framepace.facts.failure import failure_words
 from framepace.facts.summary import Cost, Estimate, ModelSummary, Outlier, Percentile, StageShare, Summary, Tier
 from framepace.reporting.views.device import device_rows
-from framepace.reporting.views.text import estimate, first_and_last, share, split_interval
+from framepace.reporting.views.text import estimate, first_and_last, optional, share, split_interval
 from framepace.units import format_bytes, format_ms, format_quantity, split_unit
 
 _BUDGET_WORDS = {True: ", met", False: ", missed", None: ", undecided"}
@@ -102,11 +102,37 @@ def _models(summary: Summary) -> Iterator[ModelView]:
 
 
 def budget_sentence(summary: Summary) -> str:
-    """'budget 33.3 ms; p99 9.81 ms [9.12, 10.6], met', or the latency alone without a budget."""
+    """'budget 33.3 ms; p99 9.81 ms [9.12, 10.6], met', or the latency alone without a budget.
+
+    Of a latency that changed its level the last one counts: 'settled from request 86: p50 10.5 ms [10.5, 10.6], ...'.
+    """
+    settled = _settled_words(summary.frames.tiers)
     latency = _latency_words(summary.frames)
     if summary.budget is None:
-        return latency
-    return f"budget {format_ms(summary.budget)}; {latency}{_BUDGET_WORDS[summary.met]}"
+        return settled or latency
+    words = f"budget {format_ms(summary.budget)}; {latency}{_BUDGET_WORDS[summary.met]}"
+    if settled:
+        words += f"; {settled}"
+    return words
+
+
+def _settled_words(tiers: Sequence[Tier]) -> str:
+    """The median and the highest percentile of the last of several levels; '' where none lasts for half of the run."""
+    if len(tiers) < 2 or tiers[-1].kind == "ramp":
+        return ""
+    last = tiers[-1]
+    if last.first > last.last / 2:
+        return ""
+    told = [percentile for percentile in last.percentiles if percentile.estimate is not None and percentile.q <= 99]
+    if not told:
+        return ""
+    words = ", ".join(_percentile_words(percentile) for percentile in dict.fromkeys((told[0], told[-1])))
+    begin = f"before, {format_ms(tiers[0].level)} until request {tiers[0].last:,}"
+    return f"settled from request {last.first:,}: {words}; {begin}"
+
+
+def _percentile_words(percentile: Percentile) -> str:
+    return f"p{percentile.q:g} {optional(percentile.estimate, lambda value: estimate(value, 'ns'))}"
 
 
 def _failure(summary: Summary) -> str:

@@ -7,6 +7,7 @@
   const search = document.getElementById("search");
   const facets = [...document.querySelectorAll("[data-facet]")];
   const order = { column: data.columns.includes("time") ? data.columns.indexOf("time") : data.columns.indexOf("A"), down: true };
+  const TAIL = 18;  // characters at the end of a name that are always shown
   const lines = [];  // the table's rows with what they show
   const panes = [...document.querySelectorAll(".pane")];
   const boxes = [[], []];
@@ -23,6 +24,11 @@
     for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
     parent.append(made);
     return made;
+  };
+  const name = (cell, text) => {  // too long a name loses its middle: its block is at the beginning, its operator at the end
+    const whole = element("div", cell, "", "name");
+    element("span", whole, text.slice(0, -TAIL), "head");
+    element("span", whole, text.slice(-TAIL), "tail");
   };
   const isNumber = (column) => data.rows.some((row) => typeof row.keys[column] === "number");
   const numbers = data.columns.map((_, column) => isNumber(column));
@@ -62,7 +68,9 @@
   data.rows.forEach((row) => {
     const line = element("tr", body);
     row.texts.forEach((text, column) => {
-      const cell = element("td", line, text, numbers[column] ? "" : "words");
+      const named = data.columns[column].startsWith("layer");
+      const cell = element("td", line, named ? "" : text, numbers[column] ? "" : "words");
+      if (named) name(cell, row.names[column]);
       if (!numbers[column]) cell.title = column === 0 && row.more ? `${text}\n${row.more}` : text;
       if (column === data.share) {
         cell.className = "bar";
@@ -126,9 +134,9 @@
       drawn("rect", group, { width: WIDTH, height: HEIGHT, fill: "var(--card)" });
       drawn("rect", group, { width: WIDTH, height: HEIGHT, fill: "var(--s2)", "fill-opacity": 0.6 * box.share / hottest });
       drawn("title", group, {}).textContent = [box.name, box.kind, box.time, box.more].filter(Boolean).join("\n");
-      drawn("text", group, { x: 7, y: 14 }).textContent = clip(box.name, 26);
+      drawn("text", group, { x: 7, y: 14 }).textContent = box.label;
       const below = [box.kind, box.time, box.time && `${(100 * box.share).toPrecision(2)} %`].filter(Boolean).join(" · ");
-      drawn("text", group, { x: 7, y: 27, class: "dim" }).textContent = clip(below, 30);
+      drawn("text", group, { x: 7, y: 27, class: "dim" }).textContent = clip(below, 27);
       group.addEventListener("click", () => choose(data.rows.find((row) => row.layers[side].includes(i)), false));
       boxes[side].push(group);
     });
