@@ -29,6 +29,9 @@ _SECRET = re.compile(
 _STRONG_SECRET = re.compile(
     r"(-{0,2}[\w.\-]{0,64}(?:passw|passphrase|secret|token|credential|api-?key)[\w.\-]{0,64})=", re.I
 )
+_TOKENS = re.compile(r"(?:[\w.\-]{0,64}[_.\-])?(?:tokens|token_(?:type_)?ids?)", re.I)  # inputs of networks of text
+_OF_TOKENS = re.compile(r"[0-9]{1,5}|VALUE|FILE\.np[yz]")
+_SIZES = re.compile(r"[0-9]{1,5}(?:x[0-9]{1,5})+")
 _HARMLESS_NAME = re.compile(
     r"channel|ch|subtype|stream|streamtype|profile|resolution|width|height|size|fps|framerate|codec|videocodec|camera"
     r"|cam|transport|proto|tcp|udp|unicast|multicast|ttl|mode|type|audio|video|quality|bitrate|localaddr|pkt_size"
@@ -73,9 +76,17 @@ def _redacted_word(word: str) -> str:
     if "?" in word or "&" in word:  # a piece of an address: of its parameters those with telling names
         return _PARAMETER.sub(_without_secret_value, word)
     strong = _STRONG_SECRET.match(word)
-    if strong is None or _REFERENCES.fullmatch(word[strong.end() :]):
+    if strong is None or _is_harmless(strong[1], word[strong.end() :]):
         return word
     return f"{strong[1]}={HIDDEN}"
+
+
+def _is_harmless(name: str, value: str) -> bool:
+    """Whether what is assigned to a telling name is no secret: a reference, sizes, tokens by number."""
+    plain = value.rstrip(",;.:)'\"")
+    if _REFERENCES.fullmatch(value) or _SIZES.fullmatch(plain):
+        return True
+    return bool(_TOKENS.fullmatch(name.lstrip("-")) and _OF_TOKENS.fullmatch(plain))
 
 
 def _without_credentials(word: str) -> str:

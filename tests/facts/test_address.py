@@ -74,6 +74,22 @@ def test_what_is_no_secret_stays(text: str) -> None:
     assert " for " in text or without_secrets((text,)) == (text,)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["--shape token_type_ids=1x16 --shape tokens=1x77", "--input token_type_ids=1,", "--input prompt_tokens=FILE.npy"],
+)
+def test_inputs_of_networks_of_text_are_no_secrets(text: str) -> None:
+    """Their names sound like it, but sizes and numbers of tokens are what an advice consists of."""
+    assert redacted(text) == text
+
+
+@pytest.mark.parametrize("name", ["token", "access_token", "hf-token", "--token", "TOKEN"])
+def test_a_token_is_a_secret_even_when_it_is_a_number(name: str) -> None:
+    """As is one of tokens that is neither a size nor a short number."""
+    assert redacted(f"{name}=12345") == f"{name}=***"
+    assert redacted(f"tokens={CANARY}") == "tokens=***"
+
+
 def test_facts_without_secrets_are_themselves() -> None:
     """Nothing is copied where there is nothing to hide."""
     plan = Plan(models=(ModelPlan(name="m", model="m.onnx"),))
