@@ -52,19 +52,19 @@ class TimedLab(Lab):
             yield np.zeros((4, 4, 3), np.uint8)
 
 
-def closed_case(load: Load, settings: dict[str, Any], p99_ms: float | None = None, **inputs: Any) -> Case:
+def closed_case(load: Load, settings: dict[str, Any], **others: Any) -> Case:
     """Batches of 16 on backend null."""
     chosen = {"backend": "null", "batch": 16, **settings}
-    return api.make_case("null", fps=None, load=load, p99_ms=p99_ms, settings=chosen, **inputs)
+    return api.make_case("null", **{"fps": None, "load": load, "settings": chosen, **others})
 
 
-def verdict(load: Load, settings: dict[str, Any]) -> Finding:
+def verdict(load: Load, settings: dict[str, Any], fps: float | None = None) -> Finding:
     """What the trials of FP019 say of batches of 16."""
-    case = closed_case(load, settings)
+    case = closed_case(load, settings, fps=fps)
     draft = Draft()
     with TimedLab(limit_s=60, clock=VirtualClock()) as lab:
         trace = lab.run(case)
-        evidence = Evidence(case, {"stream": trace}, {"stream": summarize(trace)}, 2)
+        evidence = Evidence(case, {"stream": trace, "gapless": trace}, {"stream": summarize(trace)}, 2)
         try_causes(lab, evidence, (UnfilledBatches(),), draft)
     (finding,) = draft.findings
     return finding
@@ -91,10 +91,21 @@ def test_where_batches_bring_nothing_single_frames_are_the_remedy() -> None:
     assert found.remedy.plan == {"batch": 1}
 
 
+@pytest.mark.long
+def test_a_frame_period_that_ends_before_a_batch_is_read_is_told() -> None:
+    """400 fps leave 2.5 ms, and reading 16 frames takes 3.2: tried without a budget, which a person has to give."""
+    found = verdict(Closed(concurrency=1), {"option.latency_us": 10_000, "option.noise": 0.0}, fps=400)
+    assert found.verdict == "confirmed"
+    assert found.remedy is not None
+    assert found.remedy.plan == {}
+    assert "buffer=16" in found.remedy.text
+    assert "--p99-ms 17" in found.remedy.text
+
+
 @pytest.mark.parametrize(("p99_ms", "changes"), [(None, 3), (1.0, 2)])
 def test_a_budget_that_ends_before_a_batch_is_read_leaves_single_frames(p99_ms: float | None, changes: int) -> None:
     """No window can be longer than the budget: filling is not tried."""
-    case = closed_case(Closed(concurrency=1), {}, p99_ms)
+    case = closed_case(Closed(concurrency=1), {}, p99_ms=p99_ms)
     trace = make_trace(stages={"decode": np.full(60, MS // 5), "infer": np.full(60, MS)}, plan=case.plan, fps=None)
     probes = UnfilledBatches().probe(Evidence(case, {"stream": trace}, {"stream": summarize(trace)}, 2))
     assert isinstance(probes, tuple)

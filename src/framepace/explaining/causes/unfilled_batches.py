@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from msgspec.structs import replace
+
 from framepace.analyze.account import mean_batch
 from framepace.explaining.causes.new_sizes import sets_up_sizes
 from framepace.explaining.evidence import Evidence
@@ -13,6 +15,8 @@ from framepace.explaining.hypothesis import Probe, Suspicion
 from framepace.explaining.metrics import INTERVAL, LATENCY
 from framepace.explaining.trial import Blocks
 from framepace.facts.finding import Bottleneck, Remedy
+from framepace.facts.plan import Target
+from framepace.facts.settings import text as settings_text
 from framepace.facts.workload import Closed, Delay
 from framepace.units import NS_PER_MS, format_ms
 
@@ -51,9 +55,8 @@ class UnfilledBatches:
         case = evidence.case
         if not _is_closed(evidence):
             return Probe(case, _SINGLE, LATENCY)
-        full = (Probe(case, change, INTERVAL, also=(LATENCY,)) for change in _filling(evidence))
         single = Probe(case, _SINGLE, INTERVAL, also=(LATENCY,), competes=True)
-        return (*full, single, Probe(case, _SINGLE, LATENCY, also=(INTERVAL,), keeps=INTERVAL))
+        return (*_filling(evidence), single, Probe(case, _SINGLE, LATENCY, also=(INTERVAL,), keeps=INTERVAL))
 
     def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
         """The same settings."""
@@ -64,7 +67,12 @@ class UnfilledBatches:
         before, after = (format_ms(blocks.value(side, LATENCY).value) for side in (blocks.before, blocks.after))
         text = "let batches fill: room for their frames, and time to read them"
         cost = f"memory for the pictures of a batch; a latency of {after} instead of {before}"
-        return Remedy(text=text, plan=dict(blocks.change), cost=cost)
+        if not _budget_ends_first(evidence):
+            return Remedy(text=text, plan=dict(blocks.change), cost=cost)
+        text += (
+            f" ({settings_text(blocks.change)}), within a budget that holds a batch (--p99-ms {_budget_ms(evidence)})"
+        )
+        return Remedy(text=text, cost=cost)
 
 
 def _largest(evidence: Evidence) -> int:
@@ -77,22 +85,48 @@ def _is_closed(evidence: Evidence) -> bool:
     return isinstance(workload.load, Closed | Delay) and not any("://" in name for name in workload.input.sources)
 
 
-def _filling(evidence: Evidence) -> Iterator[dict[str, Any]]:
-    """Settings with which a batch fills: room for its frames, and a window in which they are read.
+def _filling(evidence: Evidence) -> Iterator[Probe]:
+    """The trial of settings with which a batch fills: room for its frames, and a window in which they are read.
 
-    None where the plan has them, and where the budget ends the window before.
+    None where the plan has them. Where the frame period ends before a batch is read, the trial is without a budget,
+    which is no setting; a budget that was asked for stays, and nothing is tried.
     """
-    plan = evidence.case.plan
-    window_ms = max(model.batch.window_ms for model in evidence.models)
-    per_source = math.ceil(_largest(evidence) / len(evidence.case.workload.input.sources))
-    reading_ns = per_source * evidence.stage("decode")
-    longer_ms = max(window_ms, _window_ms(reading_ns))
-    if evidence.budget is not None and evidence.budget < reading_ns:
-        return
-    if per_source > plan.source.buffer or longer_ms > window_ms:
-        yield {"buffer": max(plan.source.buffer, per_source), "window-ms": longer_ms}
+    case = evidence.case
+    if _budget_ends_first(evidence):
+        if case.plan.target.p99_ms is not None:
+            return
+        case = replace(case, plan=replace(case.plan, target=Target()))
+    window_ms = _longest_window_ms(evidence)
+    buffer = case.plan.source.buffer
+    longer_ms = max(window_ms, _window_ms(evidence))
+    if _per_source(evidence) > buffer or longer_ms > window_ms:
+        change = {"buffer": max(buffer, _per_source(evidence)), "window-ms": longer_ms}
+        yield Probe(case, change, INTERVAL, also=(LATENCY,))
 
 
-def _window_ms(reading_ns: float) -> float:
+def _per_source(evidence: Evidence) -> int:
+    """Frames of a batch that come from one source."""
+    return math.ceil(_largest(evidence) / len(evidence.case.workload.input.sources))
+
+
+def _reading_ns(evidence: Evidence) -> float:
+    return _per_source(evidence) * evidence.stage("decode")
+
+
+def _budget_ends_first(evidence: Evidence) -> bool:
+    """Whether a batch goes before its frames can have been read, because the budget of the oldest is over."""
+    return evidence.budget is not None and evidence.budget < _reading_ns(evidence)
+
+
+def _longest_window_ms(evidence: Evidence) -> float:
+    return max(model.batch.window_ms for model in evidence.models)
+
+
+def _window_ms(evidence: Evidence) -> float:
     """A window in which a batch is read for certain; a batch that is full does not wait for its end."""
-    return float(math.ceil(max(_MARGIN * reading_ns / NS_PER_MS, _SHORTEST_WINDOW_MS)))
+    return float(math.ceil(max(_MARGIN * _reading_ns(evidence) / NS_PER_MS, _SHORTEST_WINDOW_MS)))
+
+
+def _budget_ms(evidence: Evidence) -> int:
+    """A budget within which a batch is read and run."""
+    return math.ceil(_window_ms(evidence) + evidence.infer("gapless") / NS_PER_MS)
