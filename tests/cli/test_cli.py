@@ -57,11 +57,10 @@ def test_bench_tells_the_numbers_and_writes_a_trace(measured: Ended) -> None:
     assert (Path(found["trace"]) / "requests.parquet").exists()
 
 
-@pytest.mark.timing
 def test_a_missed_budget_is_exit_code_1(tmp_path: Path) -> None:
-    """40 ms of work at 30 fps: the command did its work, and the answer is no."""
+    """40 ms of work at 30 fps, or more on a busy machine: the command did its work, and the answer is no."""
     options = ("--set", "backend=null", "--set", "option.latency_us=40000", "--set", "option.cpu=sleep")
-    result = framepace("bench", "null", *options, "--fps", 30, "--seconds", 2, "--out", tmp_path / "t")
+    result = framepace("bench", "null", *options, "--fps", 30, "--seconds", 1, "--out", tmp_path / "t")
     assert result.returncode == 1
 
 
