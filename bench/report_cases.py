@@ -69,12 +69,12 @@ def first(*codes: str, setting: Settings | None = None, says: str = "") -> Calla
     return agrees
 
 
-def among(code: str, setting: Settings) -> Callable[[Explanation], bool]:
-    """Whether that cause is one of those confirmed, with the setting as its remedy."""
+def among(code: str, says: str) -> Callable[[Explanation], bool]:
+    """Whether that cause is one of those confirmed, with that text in its remedy."""
 
     def agrees(found: Explanation) -> bool:
         remedies = [cause.remedy for cause in found.confirmed if cause.code == code]
-        return any(remedy is not None and setting.items() <= remedy.plan.items() for remedy in remedies)
+        return any(remedy is not None and says in remedy.text for remedy in remedies)
 
     return agrees
 
@@ -229,7 +229,7 @@ REPORTS: Sequence[Report] = (
         "decoding in the loop", _OURS,
         "a loop that reads a picture, infers, and reads the next one; decoding takes most of it",
         "decode in a thread of its own",
-        _decoding, among("FP022", setting={"decode": "thread"}),
+        _decoding, among("FP022", says="decode=thread"),
     ),
     Report(
         "a batch that the file promises", _OURS,

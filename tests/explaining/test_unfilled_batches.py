@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -22,34 +21,12 @@ from framepace.explaining.trial import Blocks
 from framepace.facts.finding import Bottleneck, Finding, Remedy
 from framepace.facts.settings import Case
 from framepace.facts.trace import Trace
-from framepace.facts.workload import Closed, Load, Stop
+from framepace.facts.workload import Closed, Load
 from framepace.lab.lab import Lab
-from framepace.measure.frames import Frames
-from framepace.measure.session import measure
 from framepace.testing import make_trace
-from framepace.video.source import MemorySource
+from tests.explaining.timedlab import TimedLab
 
 MS = 1_000_000
-FRAMES = 96
-DECODE_US = 200
-
-
-class TimedLab(Lab):
-    """Runs of a source with a thread of its own that takes 0.2 ms per picture, in virtual time."""
-
-    def run(self, case: Case, *args: Any, **options: Any) -> Trace:
-        """The first 96 frames."""
-        source = MemorySource(self._pictures_read(), loop=False)
-        frames = Frames((source.name,), [[np.zeros((4, 4, 3), np.uint8)]], [source], timed=True)
-        stop = Stop(count=FRAMES)
-        workload = api.make_case(case.plan, fps=None, load=case.workload.load).workload
-        timed = type(workload)(load=workload.load, input=workload.input, stop=stop, warmup=workload.warmup)
-        return measure(case.plan, timed, clock=self.clock, frames=frames)
-
-    def _pictures_read(self) -> Iterator[Any]:
-        while True:
-            self.clock.spin_until(self.clock.now() + DECODE_US * 1000)
-            yield np.zeros((4, 4, 3), np.uint8)
 
 
 def closed_case(load: Load, settings: dict[str, Any], **others: Any) -> Case:
@@ -62,7 +39,7 @@ def verdict(load: Load, settings: dict[str, Any], fps: float | None = None) -> F
     """What the trials of FP019 say of batches of 16."""
     case = closed_case(load, settings, fps=fps)
     draft = Draft()
-    with TimedLab(limit_s=60, clock=VirtualClock()) as lab:
+    with TimedLab(200, limit_s=60, clock=VirtualClock()) as lab:
         trace = lab.run(case)
         evidence = Evidence(case, {"stream": trace, "gapless": trace}, {"stream": summarize(trace)}, 2)
         try_causes(lab, evidence, (UnfilledBatches(),), draft)
@@ -82,6 +59,7 @@ def test_a_closed_loop_fills_its_batches() -> None:
     assert found.intervention.after.value == pytest.approx((10 + 16 * 0.2) / 16 * MS, rel=0.05)
 
 
+@pytest.mark.long
 def test_where_batches_bring_nothing_single_frames_are_the_remedy() -> None:
     """Each frame of a batch costs its own time: full batches are no faster, and single frames are earlier."""
     settings = {"option.latency_us": 1_000, "option.batch_us": 1_000, "option.noise": 0.0}
