@@ -204,6 +204,13 @@ def test_the_batches_of_the_xavier_are_there_within_five_per_cent_and_the_senten
     assert batch_sentence(scaling, 0.98).startswith("one image fills 98% of the device; a batch of 32 brings 1.25x")
 
 
+# The scopes and precisions of the first experiment beside each other: twelve runs, half of them with real decoding.
+SCOPES = (
+    "framepace sweep builtin:resnet50@1024x576 --backend simulated --device t4 --load delay:20 --count 60 "
+    "--set graph=on --set option.efficiency=0.082 --set option.int8_share=0.4 --set slow=prepare:1.8 "
+    "--vary scope=model,pipeline,stream --vary precision=fp16,int8"
+)
+
 # The rows of 'TensorRT in practice' and 'Streams' that a command answers, and words of its answer.
 COMMANDS = {
     "framepace sweep null --backend simulated --device t4 --scope model --count 200 --load closed:1 --set slots=1 "
@@ -226,3 +233,18 @@ def test_the_commands_of_the_page_give_its_answers(
     result = CliRunner().invoke(app, command.split()[1:])
     assert result.exit_code == 0, result.output
     assert COMMANDS[command] in " ".join(result.output.split())
+
+
+@pytest.mark.long
+def test_three_scopes_and_two_precisions_stand_beside_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row each: without its scripts the model, with them what they add, and with gaps less than back to back."""
+    assert SCOPES in PAGE.read_text()
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, SCOPES.split()[1:])
+    assert result.exit_code == 0, result.output
+    shown = " ".join(result.output.split())
+    for scope, fp16, int8 in (("model", 19.0, 15.4), ("pipeline", 20.8, 17.1), ("stream", 20.8, 17.1)):
+        assert f"{scope} fp16 {fp16} ms none at once {fp16} ms" in shown
+        assert f"{scope} int8 {int8} ms none at once {int8} ms" in shown
