@@ -37,7 +37,7 @@ from framepace.recording.machine import probe
 from framepace.reporting.views.machine import machine_line
 
 _EQUAL = 0.8  # of the largest worth: causes that are nearly as large are as right
-_HALVED = ("FP007", "FP008", "FP009", "FP029")  # the trial makes these smaller, it does not switch them off
+_HALVED = ("FP007", "FP008", "FP009", "FP018", "FP029")  # the trial makes these smaller, or finds how small they get
 _OBSERVED = ("FP102",)  # says that the budget is missed, and leaves the cause to others
 _NONE = "none"
 _SAMPLES: Mapping[str, Callable[[Trace], Samples]] = {
