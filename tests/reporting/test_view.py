@@ -242,3 +242,12 @@ def test_a_sweep_in_which_all_failed_has_the_columns_of_one_that_did_not() -> No
     view = sweep_view(replace(found, cells=found.cells[-1:] * 2))
     assert view.numbers == NUMBERS
     assert [len(row.texts) for row in view.rows] == [len(NUMBERS)] * 2
+
+
+def test_where_no_cause_could_be_tried_the_second_line_names_the_suspects_and_the_reason() -> None:
+    """One reason is told once for all that share it; the others are counted."""
+    late = "no time left (--time-limit)"
+    untried = replace(samples.explanation(healthy=True), findings=(), not_tested={"FP008": late, "FP004": late})
+    assert explanation_view(untried).limit == f"no cause could be tried: FP008, FP004: {late}"
+    both = replace(untried, not_tested={"FP008": late, "FP012": "other processes take the cores"})
+    assert explanation_view(both).limit == f"no cause could be tried: FP008: {late}; 1 more below"

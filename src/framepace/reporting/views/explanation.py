@@ -14,7 +14,7 @@ from framepace.reporting.views.whatif import what_if_sentences
 from framepace.units import format_estimate, format_ms, format_quantity
 
 _NOTHING_FOUND = {False: "no cause found", True: "the budget is missed, and nothing that was tried explains it"}
-_NOTHING_TRIED = {False: "no cause looked for", True: "the budget is missed, and no cause could be tried"}
+_NOTHING_TRIED = {False: "no cause could be tried", True: "the budget is missed, and no cause could be tried"}
 
 
 @dataclass(frozen=True)
@@ -99,11 +99,23 @@ def _has_trials(explanation: Explanation) -> bool:
     return tried or not _with_reason(_untested(explanation))
 
 
+def _suspected(explanation: Explanation) -> str:
+    """'FP008, FP004: no time left (--time-limit)': what nobody tried, and why not the first of it."""
+    untested = _with_reason(_untested(explanation))
+    alike = [code for code, reason in untested if reason == untested[0][1]]
+    text = f"{', '.join(alike)}: {untested[0][1]}"
+    if len(untested) == len(alike):
+        return text
+    return f"{text}; {len(untested) - len(alike)} more below"
+
+
 def _limit(explanation: Explanation) -> str:
     """The class of the bottleneck, with the share of each class of causes in the budget or latency."""
     if not any(finding.verdict == "confirmed" for finding in explanation.findings):
-        texts = _NOTHING_FOUND if _has_trials(explanation) else _NOTHING_TRIED
-        return texts[explanation.bottleneck == "unexplained"]
+        misses = explanation.bottleneck == "unexplained"
+        if _has_trials(explanation):
+            return _NOTHING_FOUND[misses]
+        return f"{_NOTHING_TRIED[misses]}: {_suspected(explanation)}"
     head = f"bottleneck: {explanation.bottleneck}"
     if not explanation.shares:
         return head
