@@ -27,10 +27,11 @@ _SECRET = re.compile(
     re.I,
 )
 _STRONG_SECRET = re.compile(
-    r"(-{0,2}[\w.\-]{0,64}(?:passw|passphrase|secret|token|credential|api-?key)[\w.\-]{0,64})=", re.I
+    r"(-{0,2}[\w.\-]{0,64}(?:passw|passphrase|secret|token|credential|api[-_]?key)[\w.\-]{0,64})=", re.I
 )
 _TOKENS = re.compile(r"(?:[\w.\-]{0,64}[_.\-])?(?:tokens|token_(?:type_)?ids?)", re.I)  # inputs of networks of text
 _OF_TOKENS = re.compile(r"[0-9]{1,5}|VALUE|FILE\.np[yz]")
+_NEVER_SIZES = re.compile(r"pass|secret|credential|key", re.I)
 _SIZES = re.compile(r"[0-9]{1,5}(?:x[0-9]{1,5})+")
 _HARMLESS_NAME = re.compile(
     r"channel|ch|subtype|stream|streamtype|profile|resolution|width|height|size|fps|framerate|codec|videocodec|camera"
@@ -83,8 +84,12 @@ def _redacted_word(word: str) -> str:
 
 def _is_harmless(name: str, value: str) -> bool:
     """Whether what is assigned to a telling name is no secret: a reference, sizes, tokens by number."""
+    if _REFERENCES.fullmatch(value):
+        return True
+    if _NEVER_SIZES.search(name):
+        return False
     plain = value.rstrip(",;.:)'\"")
-    if _REFERENCES.fullmatch(value) or _SIZES.fullmatch(plain):
+    if _SIZES.fullmatch(plain):
         return True
     return bool(_TOKENS.fullmatch(name.lstrip("-")) and _OF_TOKENS.fullmatch(plain))
 

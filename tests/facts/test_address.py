@@ -145,3 +145,10 @@ def test_what_is_cut_is_hidden_first(letters: int) -> None:
     with pytest.raises(UsageError) as refused:
         parse_duration(address)
     assert CANARY[:4] not in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["password=1920x1080", "api_key=12x34", "token_secret=1x2"])
+def test_a_password_that_looks_like_sizes_is_hidden(text: str) -> None:
+    """Only what is called a token may be sizes: an input of a network of text."""
+    assert redacted(text).endswith("=***")
+    assert redacted("token_type_ids=1x16") == "token_type_ids=1x16"
