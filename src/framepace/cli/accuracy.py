@@ -48,13 +48,15 @@ def command(
     from framepace.reporting.terminal.accuracy import show_accuracy
     from framepace.reporting.terminal.progress import Progress
 
+    changes = o.parse_pairs(versus, "--versus")
+    if precision is not None and (changes or other is not None):
+        changes["precision"] = precision
+    elif precision is not None:  # held against FP32, whatever a plan says
+        set_ = [*set_, f"precision={precision}"]
     case = o.build_case(
         [model], video=video, fps=None, p99_ms=None, size=size, shape=shape, layout=layout, settings=set_, seed=seed,
         named=o.named_inputs(input_, image, previous, state, window), backend=backend, device=device, scope="model",
     )  # fmt: skip
-    changes = o.parse_pairs(versus, "--versus")
-    if precision is not None:
-        changes["precision"] = precision
     with Progress() as progress:
         check = api.accuracy(case, other, versus=changes, frames=frames, tell=progress)
     give(json, lambda: documents.accuracy_document(check), lambda out: show_accuracy(out, check))
