@@ -1,6 +1,6 @@
 """Does everything that people export run? One row for each network, one column for each question.
 
-    python bench/networks.py [--quick] [--only NAME] [--columns bench,model] [--keep FILE.json] [--json]
+    python bench/networks.py [--quick] [--only NAME] [--part I/N] [--columns bench,model] [--keep FILE.json] [--json]
 
 Networks: those built in, one small one for each kind of input (network_cases.py), every ONNX file that travels inside
 an installed package (of this environment, and of folders named by --packages), and exports of torchvision, timm and
@@ -25,6 +25,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from itertools import count as count_from
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,12 @@ def networks(folder: Path, packages: Sequence[Path], exports: Path) -> Iterator[
                 yield Network(f"{path.relative_to(root).parts[0]}/{path.stem}", "package", str(path))
     for path in sorted(exports.glob("*.onnx")):
         yield Network(path.stem, "export", str(path))
+
+
+def part(all_networks: Iterable[Network], text: str) -> Iterator[Network]:
+    """The networks of part I of N ('I/N'): each Nth one, from the Ith on."""
+    first, step = (int(number) for number in text.split("/"))
+    return islice(all_networks, first - 1, None, step)
 
 
 class Probe:
@@ -315,6 +322,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     parser.add_argument("--quick", action="store_true", help="short runs")
     parser.add_argument("--only", action="append", default=[], help="networks whose name contains this")
+    parser.add_argument("--part", default="1/1", metavar="I/N", help="each Nth network from the Ith on, beside others")
     parser.add_argument("--columns", default=",".join(COLUMNS))
     parser.add_argument("--packages", action="append", type=Path, default=[], help="folders with packages' ONNX files")
     parser.add_argument("--exports", type=Path, default=Path.home() / ".cache/framepace/networks")
@@ -338,7 +346,8 @@ def main() -> None:
         folder = Path(name)
         bench = Bench(folder, chosen.quick)
         try:
-            for network in networks(folder / "cases", packages, chosen.exports):
+            share = part(networks(folder / "cases", packages, chosen.exports), chosen.part)
+            for network in share:
                 wanted = not chosen.only or any(part in network.name for part in chosen.only)
                 missing = [c for c in columns if network.name not in rows or c not in rows[network.name].cells]
                 if wanted and missing:
