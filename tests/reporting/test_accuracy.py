@@ -20,6 +20,26 @@ def test_the_sentence_says_which_way_is_held_against_which() -> None:
     assert accuracy_view(passed).sentence.endswith("of a.mp4")
 
 
+def test_two_ways_of_one_file_are_told_apart_by_their_settings() -> None:
+    """File, precision and library read alike, so that each way names what it has and the other has not."""
+    check = samples.accuracy()
+    other = replace(check.reference, threads=1, options={"session.x": 2})
+    sentence = accuracy_view(replace(check, candidate=other)).sentence
+    assert "(onnxruntime, threads=1, option.session.x=2) does not give" in sentence
+    assert "(onnxruntime, threads=0, option.session.x=none), on 3 frames" in sentence
+
+
+def test_frames_of_the_calibration_are_told() -> None:
+    """INT8 that is judged on the pictures it was calibrated on is flattered."""
+    check = samples.accuracy()
+    int8 = replace(check.candidate, precision="int8", calibration="a.mp4")
+    notes = {
+        video: accuracy_view(replace(check, candidate=int8, videos=(video,))).notes for video in ("a.mp4", "b.mp4")
+    }
+    assert any("calibrated" in note for note in notes["a.mp4"])
+    assert not any("calibrated" in note for note in notes["b.mp4"])
+
+
 def test_an_output_is_a_row() -> None:
     """Frames without anything to compare are left out of the median; outputs that are no floats have a share only."""
     scores, labels = accuracy_view(samples.accuracy()).rows

@@ -1,0 +1,36 @@
+"""`framepace accuracy` as a command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.doubles.commands import Command
+
+NET = "builtin:classifier@64x64"
+
+
+def accuracy(folder: Path, *arguments: object, code: int = 0) -> dict[str, Any]:
+    """The document of a check that ends with `code`."""
+    with Command(folder, "accuracy", *arguments, "--json") as command:
+        assert command.wait(100.0) == code, command.err
+        answer: dict[str, Any] = json.loads(command.out)
+        return answer
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache of its own."""
+    monkeypatch.setenv("FRAMEPACE_CACHE", str(tmp_path / "cache"))
+
+
+def test_the_reference_of_a_precision_is_fp32_by_onnx_runtime_on_the_cpu(tmp_path: Path) -> None:
+    """Whatever the options say of the second way; the second way is as asked for."""
+    options = ("--precision", "int8", "--set", "calibration=synthetic", "--set", "threads=1", "--frames", 2)
+    found = accuracy(tmp_path, NET, *options)
+    way = {name: found["reference"].get(name) for name in ("precision", "backend", "device", "calibration")}
+    assert way == {"precision": "fp32", "backend": "onnxruntime", "device": "cpu", "calibration": None}
+    assert (found["candidate"]["precision"], found["passed"]) == ("int8", True)
