@@ -19,7 +19,7 @@ from framepace.reporting.page.measurement import add_measurements
 from framepace.reporting.page.origin import add_origin
 from framepace.reporting.page.sweep import sweep_figure
 from framepace.reporting.views.comparison import comparison_view
-from framepace.reporting.views.explanation import explanation_view
+from framepace.reporting.views.explanation import ExplanationView, explanation_view
 from framepace.reporting.views.machine import machine_line
 from framepace.reporting.views.measurement import SummaryView, summary_view
 from framepace.reporting.views.sweep import sweep_view
@@ -64,8 +64,13 @@ def _header(traces: Sequence[Trace], summaries: Sequence[Summary], explanation: 
     numbers = "" if view is None else tiles(view.numbers)
     verdict, met = _verdict(view, explanation)
     brand = f'<p class="brand">framepace report{chip(*_MET[met])}</p>'
-    limit = "" if explanation is None else tag("p", explanation_view(explanation).limit, "limit")
+    limit = "" if explanation is None else _limit(explanation_view(explanation))
     return f'<header class="top">{brand}{tag("h1", verdict)}{limit}{numbers}{_origin_lines(traces)}</header>'
+
+
+def _limit(view: ExplanationView) -> str:
+    """The class of the bottleneck, and a line per cause."""
+    return "".join((tag("p", view.limit, "limit"), *(tag("p", line) for line in view.answers)))
 
 
 def _main_view(summaries: Sequence[Summary], explanation: Explanation | None) -> SummaryView | None:

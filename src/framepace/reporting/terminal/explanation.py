@@ -74,6 +74,8 @@ def show_explanation(
 def _show_verdict(out: Console, view: ExplanationView) -> None:
     out.print(Text(view.verdict, style=MET_STYLES[view.met]))
     out.print(Text(view.limit, style="bold"))
+    for line in view.answers:
+        out.print(Text(line))
 
 
 def _numbers(view: ExplanationView, bounds: Sequence[Bound], out: Console) -> Iterator[RenderableType]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from framepace.facts.finding import Account, AccountLine, Explanation, Verdict
+from framepace.reporting.views.answer import answer_lines
 from framepace.reporting.views.expectation import ExpectationView, expectation_view
 from framepace.reporting.views.finding import FindingView, finding_view
 from framepace.reporting.views.late import late_sentences
@@ -49,6 +50,7 @@ class ExplanationView:
     seconds: str
     expectation: ExpectationView | None
     what_if: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
 
 
 def _with_verdict(findings: Sequence[FindingView], verdict: Verdict) -> tuple[FindingView, ...]:
@@ -80,6 +82,7 @@ def explanation_view(explanation: Explanation) -> ExplanationView:
         seconds=format_quantity(explanation.seconds, "s"),
         expectation=maybe(explanation.expectation, expectation_view),
         what_if=what_if_sentences(explanation.what_if),
+        answers=answer_lines(explanation.confirmed),
     )
 
 

@@ -12,7 +12,7 @@ from framepace.facts.summary import Estimate
 from framepace.reporting.views.text import estimate, maybe, named, optional, plural, split_interval
 from framepace.units import format_estimate, format_quantity, split_unit
 
-_OF: Mapping[MetricKind, str] = {
+OF_KIND: Mapping[MetricKind, str] = {
     "latency": "of latency per frame",
     "tail": "of latency in the slowest 5 % of the frames",
     "cpu": "of CPU time per frame",
@@ -83,7 +83,7 @@ def finding_view(finding: Finding) -> FindingView:
         command=remedy.command,
         undo=remedy.undo,
         cost=remedy.cost,
-        gain=optional(finding.gain, lambda gain: _gain(gain, _OF[_kind(finding)])),
+        gain=optional(finding.gain, lambda gain: _gain(gain, OF_KIND[_kind(finding)])),
         evidence=_evidence(finding),
         intervention=finding.intervention,
     )
