@@ -66,28 +66,23 @@ def _way(model: ModelPlan, settings: Iterable[str]) -> str:
 
 def _changed(check: AccuracyCheck) -> list[tuple[str, str, str]]:
     """Name, old and new value of each setting in which they differ, but for those that `_way` says in any case."""
-    both = (check.reference, check.candidate)
     changes = []
-    for name, field in _fields(*both).items():
-        old, new = (_value(model, field) for model in both)
+    for name, setting in SETTINGS.items():
+        if setting.part != "models" or name in _OF_A_WAY:
+            continue
+        old, new = (_value(model, setting.field) for model in (check.reference, check.candidate))
         if old != new:
             changes.append((name, value_text(name, old), value_text(name, new)))
+    one, other = check.reference.options, check.candidate.options
+    for key in sorted({*one, *other}):
+        if one.get(key) != other.get(key):
+            name = f"option.{key}"
+            changes.append((name, value_text(name, one.get(key)), value_text(name, other.get(key))))
     return changes
 
 
-def _fields(*models: ModelPlan) -> dict[str, str]:
-    """Dotted fields of a model by the names of their settings, and the options that any of `models` has."""
-    fields = {name: setting.field for name, setting in SETTINGS.items() if setting.part == "models"}
-    keys = sorted({key for model in models for key in model.options})
-    fields |= {f"option.{key}": f"options.{key}" for key in keys}
-    return {name: field for name, field in fields.items() if name not in _OF_A_WAY}
-
-
 def _value(model: ModelPlan, field: str) -> Any:
-    """The value of a dotted field; None for an option that is not set."""
-    head, _, tail = field.partition(".")
-    if head == "options":
-        return model.options.get(tail)
+    """The value of a dotted field."""
     value: Any = model
     for part in field.split("."):
         value = getattr(value, part)
