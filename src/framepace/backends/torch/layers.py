@@ -6,7 +6,9 @@ and kernels in the range took is the node's time. Operations are counted by PyTo
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -141,12 +143,20 @@ def _profiled(run: Run, inputs: Sequence[Tensor], device: str) -> list[Any]:
     activities = [torch.profiler.ProfilerActivity.CPU]
     if _place(device) == "cuda":
         activities.append(torch.profiler.ProfilerActivity.CUDA)
-    with torch.profiler.profile(activities=activities) as profile:
+    with _quiet(), torch.profiler.profile(activities=activities) as profile:
         for _ in range(_PROFILED):
             run(inputs)
         if _place(device) == "cuda":
             torch.cuda.current_stream(device).synchronize()
     return [event for event in profile.key_averages() if event.device_type == torch.autograd.DeviceType.CPU]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """PyTorch 2.11 warns that a second profile forgets the events of the first, which is what is wanted."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*Profiler clears events", category=UserWarning)
+        yield
 
 
 def _range_ns(event: Any, device: str) -> float:
