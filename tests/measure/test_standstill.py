@@ -113,12 +113,14 @@ def test_a_longer_run_is_the_advice_for_an_inference_that_is_cut_off() -> None:
     state.look(clock.now())
     with state.serving():
         assert advice(clock, standstill).startswith(
-            "measure for longer (--seconds), or give it a smaller input (--size "
+            "give it more time (--seconds; in explain and tune --time-limit), or give it a smaller input (--size "
         )
     clock, state, standstill = watched()
     state.look(clock.now())
     with state.serving():
-        assert advice(clock, standstill).startswith("measure for longer (--seconds), or look for a loop")
+        assert advice(clock, standstill).startswith(
+            "give it more time (--seconds; in explain and tune --time-limit), or look for a loop"
+        )
 
 
 @pytest.mark.parametrize(("load", "end"), [(Closed(), 121), (Delay(delay_ms=20_000.0), 401), (Replay(trace="t"), None)])

@@ -18,6 +18,7 @@ from framepace.facts.workload import Workload
 from framepace.feeds.feed import Feed
 from framepace.feeds.runstate import RunState
 from framepace.measure.frames import Frames
+from framepace.measure.standstill import MORE_TIME
 from framepace.measure.workerprocesses import WorkerProcesses
 from framepace.progress import Tell
 
@@ -115,5 +116,6 @@ def _check_measured(state: RunState, frames: Frames, errors: list[Exception]) ->
         got = "; ".join(frames.notes) or ", ".join(frames.names)
         fix = "check that the camera sends, or measure longer"
         raise SourceError("no picture arrived during the measurement", got=got, expected="pictures", fix=fix)
-    fix = "measure longer (--seconds), or at a higher rate (--fps)"
-    raise UsageError("the run was over before a request was measured", got="no request after warm-up", fix=fix)
+    got = f"requests in warm-up: {state.deliveries}, after it: none"
+    fix = f"{MORE_TIME}, or a higher rate (--fps)"
+    raise UsageError("the run was over before a request was measured", got=got, fix=fix)

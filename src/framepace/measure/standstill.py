@@ -19,7 +19,7 @@ _CLOSE_S = 20.0  # to put away models, processes and sources, when nothing is in
 _HOOK_S = 3.0  # of them, before a hook that has not returned is interrupted
 _SILENCE_S = 120.0  # without a result, after which a run ends that no time ends
 _GAPS = 20.0  # of the load, in which no frame may have been due
-_LONGER = "measure for longer (--seconds)"
+MORE_TIME = "give it more time (--seconds; in explain and tune --time-limit)"
 _SMALLER = "give it a smaller input (--size WIDTHxHEIGHT, --shape INPUT=SIZES)"
 _LOOP = "look for a loop without end in the model or in a hook; what was measured is in the folder of the run"
 _PATIENCE = 2.0  # an inference may take so many times as long as the longest before
@@ -84,7 +84,7 @@ class Standstill:
         limit_s = _CLOSE_S
         if self._state.busy:
             limit_s = _RETURN_S
-        return self._late(waited, self._limit_s(limit_s), "after the end of the run", _LONGER)
+        return self._late(waited, self._limit_s(limit_s), "after the end of the run", MORE_TIME)
 
     def _late(self, waited: int, limit_s: float, when: str, longer: str) -> str | None:
         if waited <= limit_s * NS_PER_S:
