@@ -95,7 +95,7 @@ class ModelPlan(Fact, frozen=True, kw_only=True):
     inference then has the largest batch.
 
     `threads` 0 leaves the number to the backend. `options` belong to the backend, which refuses the ones it does not
-    know. `calibration` is a video or folder of pictures for precision 'int8'.
+    know. `calibration` is a video or folder of pictures for precision 'int8'; `fp32_nodes` stay in FP32 in 'fp16'.
 
     `device` is 'cpu', 'cuda' or 'cuda:N' (None: the backend's own). On a GPU, `slots` are the requests a worker keeps
     in flight, so that copies overlap computation; `transfer` is how inputs and outputs travel ('device': not at all,
@@ -203,6 +203,10 @@ class ModelPlan(Fact, frozen=True, kw_only=True):
         Location | None,
         Setting(help="video or folder of pictures for precision int8", why="int8 needs frames like those it will see"),
     ] = None
+    fp32_nodes: Annotated[
+        tuple[Location, ...],
+        Setting(help="nodes that stay in FP32, for precision fp16", why="what lower precision breaks; casts cost time"),
+    ] = ()
     options: dict[str, Option] = {}
 
     @property

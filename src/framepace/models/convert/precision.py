@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from framepace.errors import FramepaceError, ModelError
+from framepace.models.convert.kept import check_names, name_nodes, weights_apart, with_movers, without_round_trips
 from framepace.models.convert.optimised import LARGEST, inner_nodes, optimised_file, weight_bytes, weights
 from framepace.progress import Tell, silent
 
@@ -58,28 +59,48 @@ def _has_half(proto: Any) -> bool:
     return any(tensor.data_type == TensorProto.FLOAT16 for tensor in weights(proto))
 
 
-def to_fp16(proto: Any, name: str) -> Any:
-    """The model in float16, with inputs and outputs in their own dtypes. Raises ModelError.
+def to_fp16(proto: Any, name: str, kept: Sequence[str] = ()) -> Any:
+    """The model in float16, with inputs and outputs in their own dtypes.
 
     A model with float16 weights stays as it is: somebody has decided what is in float16 and what is not. Weights
     beyond float16's range become its largest number. Operators that lose too much in it (the converter's list:
-    NonMaxSuppression, TopK, Min, Max, ...) stay in float32, between casts.
-    """
-    import onnx
+    NonMaxSuppression, TopK, Min, Max, ...) stay in float32, between casts, and so do the nodes named in `kept`, with
+    what only moves values between them (`framepace.models.convert.kept`).
 
+    Raises ModelError: the converter cannot do it. UsageError: no node has a name in `kept`.
+    """
     if _has_half(proto):
         return proto
     with _converting(name, "FP16") as folder:
-        return _halved(onnx.load(optimised_file(proto, folder)))
+        optimised = optimised_and_named(proto, folder)
+        check_names(kept, optimised.graph, name)
+        return _halved(optimised, kept)
 
 
-def _halved(proto: Any) -> Any:
+def optimised_and_named(proto: Any, folder: Path) -> Any:
+    """What is converted: the model after ONNX Runtime's basic optimisation, each node with a name of its own.
+
+    `folder` is for files on the way.
+    """
+    import onnx
+
+    optimised = onnx.load(optimised_file(proto, folder))
+    name_nodes(optimised.graph)
+    return optimised
+
+
+def _halved(proto: Any, kept: Sequence[str] = ()) -> Any:
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     if _has_half(proto):
         return proto
     large = weight_bytes(proto) > LARGEST  # shapes were inferred, from a file
-    return _in_order(convert_float_to_float16(proto, keep_io_types=True, disable_shape_infer=large))
+    block = with_movers(kept, proto.graph) if kept else []
+    weights_apart(proto.graph, block)
+    half = convert_float_to_float16(proto, keep_io_types=True, disable_shape_infer=large, node_block_list=block)
+    if kept:
+        without_round_trips(half.graph)
+    return _in_order(half)
 
 
 def to_int8(proto: Any, frames: Sequence[dict[str, Any]], name: str, tell: Tell = silent, *, half: bool = False) -> Any:

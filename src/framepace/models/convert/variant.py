@@ -49,6 +49,7 @@ def variant(model: ModelPlan, precision: str | None = None, tell: Tell = silent)
             Inputs and outputs keep their dtype. 'int8' is Q/DQ (symmetric, per channel), calibrated on frames of
             `model.calibration`; 'int8+fp16' has the rest in float16, for libraries that run what the file says
             (TensorRT 11 and RTX). A file that has Q/DQ pairs already is what int8 asks for, and is left as it is.
+            'fp16' leaves `model.fp32_nodes` in float32.
 
     Raises:
         ModelError: the model cannot be converted. UsageError: no calibration data, or a precision that cannot be
@@ -102,6 +103,10 @@ def _check(model: ModelPlan, precision: str | None) -> None:
     if precision is not None and precision not in _PRECISIONS:
         fix = "use fp16, or a library that converts by itself: tensorrt 10, torch"
         raise UsageError("an ONNX file cannot be converted to that precision", got=precision, fix=fix)
+    if precision is None and model.fp32_nodes and model.precision != "fp32":
+        fix = "backend onnxruntime, or TensorRT 11; or the mixed file that 'accuracy --mend' writes"
+        what = f"the backend of {model.name!r} converts by itself, and would leave no node in FP32"
+        raise UsageError(what, got="fp32-nodes", fix=fix)
     if _quantises(precision) and model.calibration is None:
         fix = "--set calibration=VIDEO (frames of your own; 'synthetic' where only speed matters)"
         raise UsageError(f"precision int8 of {model.name!r} needs frames to calibrate on", got="none", fix=fix)
@@ -126,7 +131,7 @@ def _converted(model: ModelPlan, resolved: Resolved, changes: _Changes, tell: Te
         half = precision == "int8+fp16"
         proto = to_int8(proto, prepared_inputs(model, resolved), model.name, tell, half=half)
     elif precision == "fp16":
-        proto = to_fp16(proto, model.name)
+        proto = to_fp16(proto, model.name, model.fp32_nodes)
     if changes.folded:
         proto = fold(proto, resolved, model)
     return proto
@@ -202,6 +207,9 @@ def _file_name(model: ModelPlan, spec: ModelSpec, resolved: Resolved, changes: _
         words.insert(0, precision)
     if _quantises(precision):
         parts += _calibration_parts(model)
+    if precision == "fp16" and model.fp32_nodes:
+        parts += ["kept", *sorted({*model.fp32_nodes})]
+        words.append("mixed")
     return f"variants/{cache.plain(stem(model.model))}-{'-'.join(words)}-{cache.key(*parts)}.onnx"
 
 
