@@ -22,7 +22,7 @@ _GAPS = 20.0  # of the load, in which no frame may have been due
 MORE_TIME = "give it more time (--seconds; in explain and tune --time-limit)"
 _SMALLER = "give it a smaller input (--size WIDTHxHEIGHT, --shape INPUT=SIZES)"
 _LOOP = "look for a loop without end in the model or in a hook; what was measured is in the folder of the run"
-_PATIENCE = 2.0  # an inference may take so many times as long as the longest before
+_PATIENCE = 4.0  # an inference may take so many times as long as the longest before: others may need the cores
 
 
 class Standstill:
