@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from framepace import UsageError, accuracy
+from framepace import StoreError, UsageError, accuracy
 from framepace.models.builtin import model_bytes
 
 
@@ -51,3 +51,35 @@ def test_what_cannot_be_compared_is_a_sentence() -> None:
         accuracy(["builtin:classifier", "builtin:detector"], versus={"threads": 1})
     with pytest.raises(UsageError, match="frames"):
         accuracy("builtin:classifier", versus={"threads": 1}, frames=0)
+
+
+def test_the_worst_frames_are_pictures_and_a_page(wrong: Path, tmp_path: Path) -> None:
+    """As many as were asked for, the worst first, each a PNG of the frame's size; the page holds them all."""
+    check = accuracy("builtin:classifier", wrong, frames=4, worst=2, out=tmp_path / "out")
+    errors = [frame.error or 0.0 for frame in check.worst]
+    assert errors == sorted(check.agreement.outputs[0].frames_l2, reverse=True, key=lambda error: error or 0.0)[:2]
+    for frame in check.worst:
+        start = Path(frame.picture or "").read_bytes()[:24]
+        assert start.startswith(b"\x89PNG")
+        assert (int.from_bytes(start[16:20]), int.from_bytes(start[20:24])) == (640, 360)
+        assert frame.seconds == pytest.approx(frame.frame / 30, abs=0.05)
+    page = Path(check.page or "").read_text()
+    assert page.count("data:image/png;base64,") == 2
+    assert f"frame {check.worst[0].frame} " in page
+
+
+def test_a_file_of_other_origin_is_not_replaced_by_the_page(wrong: Path, tmp_path: Path) -> None:
+    """Refused before anything is compared."""
+    (tmp_path / "worst.html").write_text("mine")
+    with pytest.raises(StoreError, match="already there"):
+        accuracy("builtin:classifier", wrong, frames=1, worst=1, out=tmp_path)
+
+
+def test_a_metric_decides(wrong: Path) -> None:
+    """By the least that was asked for: the same scores pass and do not pass."""
+    names = ("builtin:classifier", wrong)
+    checks = [accuracy(*names, frames=4, metric="top5", least=least) for least in (1.0, 0.0)]
+    assert [check.agreement.passed for check in checks] == [False, True]
+    metric = checks[0].agreement.metric
+    assert metric is not None
+    assert len(metric.scores) == 4

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
 from framepace import values
+from framepace.analyze.agreement import worst_frames
 from framepace.cases import CaseOptions, Models, case_of
 from framepace.errors import UsageError
-from framepace.facts.accuracy import AccuracyCheck, Gate
+from framepace.facts.accuracy import AccuracyCheck, Gate, WorstFrame
+from framepace.facts.address import without_secrets
 from framepace.facts.plan import ModelPlan
 from framepace.facts.settings import Case, apply
-from framepace.numerics.gate import FRAMES, agreement, reference_of
+from framepace.facts.workload import Workload
+from framepace.numerics.gate import FRAMES, LEAST, agreement, pictures_of, reference_of, takes_pictures
 from framepace.progress import Tell, silent
+from framepace.reporting.page.accuracy import render_accuracy
+from framepace.reporting.page.document import REPORT_MARK
+from framepace.store import check_replaceable, write_atomic
+from framepace.video.stills import png, seconds_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 _MOST_FRAMES = 100_000
+_MOST_PICTURES = 64
+_LARGEST_LEAST = 1e9  # a metric of the user's may have any scale
+_PAGE = "worst.html"
 
 
 def accuracy(
@@ -30,12 +40,14 @@ def accuracy(
     versus: Mapping[str, Any] | None = None,
     frames: int = FRAMES,
     gate: Gate | None = None,
+    metric: str | None = None,
+    least: float = LEAST,
+    worst: int = 0,
+    out: str | Path | None = None,
     tell: Tell | None = None,
     **options: Unpack[CaseOptions],
 ) -> AccuracyCheck:
-    """How far two ways to run a model agree: its outputs, frame by frame, against those of a reference.
-
-    Without `other` and `versus` the reference is the same model in FP32.
+    """How far two ways to run a model agree, frame by frame. Without `other` and `versus` the first is FP32.
 
     Args:
         model: a path, 'builtin:NAME', a plan or a case of one model.
@@ -43,6 +55,12 @@ def accuracy(
         versus: settings of the second way: {'precision': 'fp16'}, {'backend': 'torch'}.
         frames: of the videos in `options`, or of a moving pattern; at most 64 per source.
         gate: what the outputs must keep; by default that of the precision.
+        metric: what decides in place of the gate: 'top5' (or another number), 'detections' (boxes that both find),
+            'text' (of recognisers), or 'module:function', called with both ways' outputs of a frame (arrays by name),
+            which returns 1 where they are equal, or None where there is nothing to compare.
+        least: that the metric must reach on average over the frames.
+        worst: of how many frames, those that agree least, the numbers are kept apart.
+        out: a folder that gets these frames as pictures, and a page of them.
         tell: called with slow steps.
         options: see `CaseOptions`; they hold for both.
 
@@ -50,26 +68,67 @@ def accuracy(
         Both ways, and how far each output agrees, with its worst frame.
 
     Raises:
-        UsageError: more than one model, nothing to compare, int8 without frames to calibrate on.
+        UsageError: more than one model, nothing to compare, int8 without frames to calibrate on, outputs that the
+            metric cannot read.
+        PlanError: a metric cannot be imported, raises, or returns no number.
         ModelError: inputs or outputs of the two have other names.
         BackendError: a backend cannot load or run the model.
     """
     frames = int(values.number(frames, "frames", least=1, most=_MOST_FRAMES, whole=True))
+    worst = int(values.number(worst, "worst", least=0, most=_MOST_PICTURES, whole=True))
+    least = values.number(least, "least", least=0.0, most=_LARGEST_LEAST)
+    page = _page(out)
     case = case_of("accuracy", model, **options)
+    reference, candidate = _ways(case, _changes(other, versus))
+    tell = tell or silent
+    source = case.workload.input
+    numbers = agreement(
+        candidate, source, gate,
+        reference=reference, frames=frames, seed=case.workload.seed, tell=tell, metric=metric, least=least,
+    )  # fmt: skip
+    check = AccuracyCheck(reference=reference, candidate=candidate, videos=source.videos, agreement=numbers)
+    check = replace(check, worst=worst_frames(numbers, worst))
+    if page is not None:
+        check = _with_pictures(check, case.workload, frames, page)
+    return check
+
+
+def _changes(other: str | Path | None, versus: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Settings of the second way."""
     changes = dict(values.mapping(versus or {}, "versus"))
-    if other is not None:
-        changes = {"model": values.location(other, "other"), **changes}
-    reference, candidate = _ways(case, changes)
-    found = agreement(
-        candidate,
-        case.workload.input,
-        gate,
-        reference=reference,
-        frames=frames,
-        seed=case.workload.seed,
-        tell=tell or silent,
-    )
-    return AccuracyCheck(reference=reference, candidate=candidate, videos=case.workload.input.videos, agreement=found)
+    if other is None:
+        return changes
+    return {"model": values.location(other, "other"), **changes}
+
+
+def _page(out: str | Path | None) -> Path | None:
+    """The page in the folder `out`. Raises StoreError where a file of other origin has its place."""
+    if out is None:
+        return None
+    page = values.path(out, "out") / _PAGE
+    check_replaceable(page, REPORT_MARK)
+    return page
+
+
+def _with_pictures(check: AccuracyCheck, workload: Workload, frames: int, page: Path) -> AccuracyCheck:
+    """The check with its worst frames written to files, and the page of them."""
+    pictures: Sequence[Any] = ()
+    if takes_pictures(check.reference):
+        pictures = pictures_of(workload.input, frames, workload.seed)
+    worst = [_written(frame, pictures[frame.frame : frame.frame + 1], page.parent) for frame in check.worst]
+    files = {frame.frame: png(pictures[frame.frame]) for frame in worst if frame.picture is not None}
+    check = replace(check, worst=tuple(worst), page=str(page))
+    write_atomic(page, render_accuracy(without_secrets(check), files).encode())
+    return check
+
+
+def _written(frame: WorstFrame, picture: Sequence[Any], folder: Path) -> WorstFrame:
+    """The frame with the file of its picture, where there is one."""
+    if not picture:
+        return frame
+    path = folder / f"frame-{frame.frame}.png"
+    write_atomic(path, png(picture[0]))
+    return replace(frame, picture=str(path), seconds=seconds_of(picture[0]))
 
 
 def _ways(case: Case, changes: Mapping[str, Any]) -> tuple[ModelPlan, ModelPlan]:

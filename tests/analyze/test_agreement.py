@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from msgspec.structs import replace
 
-from framepace.analyze.agreement import Tally, judged, same_top
+from framepace.analyze.agreement import Tally, judged, metric_scores, same_top, worst_frames
 from framepace.facts.accuracy import Gate, OutputAgreement, default_gate
 
 # Nothing so small that a square of it is no number any more.
@@ -185,3 +185,31 @@ def test_other_shapes_are_a_reason_and_no_crash() -> None:
     found = tallied((np.ones((2, 4)), np.ones((3, 4))), (np.ones((2, 4)), np.ones((2, 4))))
     assert found.compared == 8
     assert why(found) == ("output 'y': has the shape 3x4 instead of 2x4 on a frame",)
+
+
+def test_a_metric_decides_in_place_of_the_numbers() -> None:
+    """Its mean over the frames that have a score; NaN where the reference has none is wrong whatever it says."""
+    off = OutputAgreement(name="y", compared=4, relative_l2=0.9, cosine=0.1, max_abs=9.0, mismatch="2x4 instead of 3x4")
+    passed = judged(3, [off], Gate(), metric_scores("text", (1.0, None, 1.0), 0.99))
+    assert (passed.passed, passed.metric and passed.metric.mean) == (True, 1.0)
+    short = judged(3, [off], Gate(), metric_scores("text", (1.0, 0.5, 1.0), 0.99, ("a note",)))
+    assert short.why == ("text: 0.8333 on average is under 0.99; 1 of 3 frames are not equal",)
+    assert short.notes == ("a note",)
+    assert short.metric is not None
+    assert (short.metric.median, short.metric.worst, short.metric.worst_frame) == (1.0, 0.5, 1)
+    nothing = judged(1, [off], Gate(), metric_scores("text", (None,), 0.99))
+    assert "nothing is compared" in nothing.why[0]
+    broken = OutputAgreement(name="y", compared=4, nonfinite=2)
+    assert "NaN" in judged(1, [broken], Gate(), metric_scores("text", (1.0,), 0.99)).why[0]
+
+
+def test_the_worst_frames_are_those_of_the_metric_or_of_the_largest_error() -> None:
+    """The worst first; of equal scores the one with the larger error; a frame without both is none."""
+    outputs = [
+        OutputAgreement(name="a", compared=4, relative_l2=0.1, frames_l2=(0.1, 0.4, None, 0.2), max_abs=1.0),
+        OutputAgreement(name="b", compared=4, relative_l2=0.1, frames_l2=(0.3, 0.0, None, 0.1), max_abs=1.0),
+    ]
+    plain = judged(4, outputs, Gate())
+    assert [(frame.frame, frame.error) for frame in worst_frames(plain, 3)] == [(1, 0.4), (0, 0.3), (3, 0.2)]
+    scored = judged(4, outputs, Gate(), metric_scores("top1", (1.0, 1.0, None, 0.0), 0.9))
+    assert [frame.frame for frame in worst_frames(scored, 2)] == [3, 1]

@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from framepace.video.stills import png
 from tests.doubles.commands import Command
 
 NET = "builtin:classifier@64x64"
@@ -29,8 +31,21 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_reference_of_a_precision_is_fp32_by_onnx_runtime_on_the_cpu(tmp_path: Path) -> None:
     """Whatever the options say of the second way; the second way is as asked for."""
-    options = ("--precision", "int8", "--set", "calibration=synthetic", "--set", "threads=1", "--frames", 2)
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    (pictures / "noise.png").write_bytes(png(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)))
+    options = ("--precision", "int8", "--set", f"calibration={pictures}", "--set", "threads=1", "--frames", 2)
     found = accuracy(tmp_path, NET, *options)
     way = {name: found["reference"].get(name) for name in ("precision", "backend", "device", "calibration")}
     assert way == {"precision": "fp32", "backend": "onnxruntime", "device": "cpu", "calibration": None}
     assert (found["candidate"]["precision"], found["passed"]) == ("int8", True)
+
+
+def test_a_metric_of_the_users_decides_the_exit_code(tmp_path: Path) -> None:
+    """Called with both ways' outputs; under --least the answer is no."""
+    (tmp_path / "own.py").write_text("def half(reference, candidate):\n    return 0.5\n")
+    options = (NET, "--versus", "threads=1", "--frames", 2, "--metric", "own:half", "--worst", 1)
+    found = accuracy(tmp_path, *options, code=1)
+    assert found["agreement"]["metric"]["scores"] == [0.5, 0.5]
+    assert [frame["score"] for frame in found["worst"]] == [0.5]
+    assert accuracy(tmp_path, *options, "--least", 0.5)["passed"]

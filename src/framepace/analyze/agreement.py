@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from framepace.facts.accuracy import Agreement, Gate, OutputAgreement
+from framepace.facts.accuracy import Agreement, Gate, MetricScores, OutputAgreement, WorstFrame
 
 # What is larger counts as infinite: squares of float64 must add up without overflow.
 _LARGEST = 1e140
@@ -103,8 +104,12 @@ def same_top(reference: NDArray[Any], candidate: NDArray[Any]) -> bool:
     return bool(reference[np.argmax(candidate)] == reference.max() and not np.isnan(candidate).any())
 
 
-def judged(frames: int, outputs: Sequence[OutputAgreement], gate: Gate) -> Agreement:
-    """The numbers of `frames` frames held against a gate."""
+def judged(
+    frames: int, outputs: Sequence[OutputAgreement], gate: Gate, metric: MetricScores | None = None
+) -> Agreement:
+    """The numbers of `frames` frames held against a gate, or against the limit of a metric."""
+    if metric is not None:
+        return _judged_by(metric, frames, tuple(outputs), gate)
     why: list[str] = []
     notes: list[str] = []
     for output in outputs:
@@ -118,6 +123,67 @@ def judged(frames: int, outputs: Sequence[OutputAgreement], gate: Gate) -> Agree
     return Agreement(frames=frames, gate=gate, outputs=tuple(outputs), why=tuple(why), notes=tuple(notes))
 
 
+def _judged_by(metric: MetricScores, frames: int, outputs: tuple[OutputAgreement, ...], gate: Gate) -> Agreement:
+    """The verdict by a metric, which may compare outputs of other shapes; NaN where there is none is wrong anyway."""
+    gate = replace(gate, cosine=None, relative_l2=None, top1=None)
+    wrong = [f"output {output.name!r}: {text}" for output in outputs for text in _not_finite(output, gate)]
+    why = (*_short(metric), *wrong)
+    return Agreement(frames=frames, gate=gate, outputs=outputs, why=why, notes=metric.notes, metric=metric)
+
+
+def metric_scores(name: str, scores: Sequence[float | None], least: float, notes: Sequence[str] = ()) -> MetricScores:
+    """The scores of all frames (None: nothing to compare) with their distribution."""
+    return MetricScores(name=name, least=least, scores=tuple(scores), notes=tuple(notes), **_spread(scores))
+
+
+def _spread(scores: Sequence[float | None]) -> dict[str, Any]:
+    """Mean, median and worst of the frames that have a score."""
+    numbers = {frame: score for frame, score in enumerate(scores) if score is not None}
+    if not numbers:
+        return {}
+    values = [*numbers.values()]
+    worst = min(numbers, key=lambda frame: numbers[frame])
+    mean = float(np.mean(values))
+    return {"mean": mean, "median": float(np.median(values)), "worst": numbers[worst], "worst_frame": worst}
+
+
+def _short(metric: MetricScores) -> Iterator[str]:
+    """Why a metric does not pass."""
+    if metric.mean is None:
+        yield f"{metric.name}: neither way answers anything on these frames, so nothing is compared: use others"
+    elif metric.mean < metric.least:
+        under = sum(score is not None and score < 1 for score in metric.scores)
+        compared = sum(score is not None for score in metric.scores)
+        mean = f"{metric.mean:.4g} on average"
+        yield f"{metric.name}: {mean} is under {metric.least:g}; {under} of {compared} frames are not equal"
+
+
+def worst_frames(agreement: Agreement, count: int) -> tuple[WorstFrame, ...]:
+    """The frames that agree least, the worst first: by the metric's score, else by the largest error of any output."""
+    scores: Sequence[float | None] = [None] * agreement.frames
+    if agreement.metric is not None:
+        scores = agreement.metric.scores
+    frames = [
+        WorstFrame(frame=number, error=_largest(agreement, number), score=score) for number, score in enumerate(scores)
+    ]
+    compared = [frame for frame in frames if frame.error is not None or frame.score is not None]
+    return tuple(sorted(compared, key=_rank)[:count])
+
+
+def _rank(frame: WorstFrame) -> tuple[float, float]:
+    """The lowest score first, and of equal ones the largest error."""
+    score = np.inf
+    if frame.score is not None:
+        score = frame.score
+    return score, -(frame.error or 0.0)
+
+
+def _largest(agreement: Agreement, frame: int) -> float | None:
+    """The largest error of any output on a frame."""
+    errors = [output.frames_l2[frame] for output in agreement.outputs if frame < len(output.frames_l2)]
+    return max((error for error in errors if error is not None), default=None)
+
+
 def _negligible(max_abs: float) -> str:
     small = f"no value is off by more than {max_abs:.2g}"
     return f"{small}; it is nearly zero on these frames, so use frames on which the model detects something"
@@ -125,6 +191,8 @@ def _negligible(max_abs: float) -> str:
 
 def agreement_text(agreement: Agreement) -> str:
     """The numbers of the output that agrees least, in a few words."""
+    if agreement.metric is not None and agreement.metric.mean is not None:
+        return f"{agreement.metric.name} {agreement.metric.mean:.4g} over {agreement.frames} frames"
     return f"{', '.join(_least(agreement.outputs))} over {agreement.frames} frames"
 
 
@@ -140,12 +208,16 @@ def _least(outputs: Sequence[OutputAgreement]) -> Iterator[str]:
         yield f"{min(shares):.0%} the same"
 
 
+def _not_finite(out: OutputAgreement, gate: Gate) -> Iterator[str]:
+    if gate.finite and out.nonfinite:
+        yield f"{out.nonfinite} of {out.nonfinite + out.compared} values are NaN or infinite"
+
+
 def _wrong(out: OutputAgreement, gate: Gate) -> Iterator[str]:
     """Reasons that hold however small the values are."""
     if out.mismatch is not None:
         yield f"has the shape {out.mismatch} on a frame"
-    if gate.finite and out.nonfinite:
-        yield f"{out.nonfinite} of {out.nonfinite + out.compared} values are NaN or infinite"
+    yield from _not_finite(out, gate)
     if not out.compared and (out.nonfinite or out.undefined):
         yield "has no value that is finite in both outputs, so nothing can be compared"
     yield from _too_few(out.top1, gate.top1, "of the frames have the same top-1 class")

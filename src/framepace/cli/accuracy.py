@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,6 +20,14 @@ _VERSUS = "NAME=VALUE: the second way is the first with this setting; repeat for
 Versus = Annotated[list[str], typer.Option("--versus", help=_VERSUS)]
 _FRAMES = o.number_option("--frames", least=1, most=100_000, whole=True, help="frames to compare")
 Frames = Annotated[int, _FRAMES]
+_WITH_OUT = 4  # frames that go to --out where --worst says none
+_METRIC = "what decides: top5, detections, text, or module:function; else cosine, error and top-1"
+Metric = Annotated[str | None, typer.Option("--metric", help=_METRIC)]
+_LEAST = "that --metric must reach on average over the frames: 1 is equal"
+Least = Annotated[float, o.number_option("--least", least=0.0, most=1e9, help=_LEAST)]
+_WORST = o.number_option("--worst", least=0, most=64, whole=True, help="frames that agree least to show")
+Worst = Annotated[int, _WORST]
+Out = Annotated[Path | None, o.path_option("--out", help="folder for the --worst frames: pictures and a page")]
 
 
 def command(
@@ -28,6 +37,10 @@ def command(
     versus: Versus = [],
     video: o.Video = [],
     frames: Frames = 32,
+    metric: Metric = None,
+    least: Least = 0.99,
+    worst: Worst = 0,
+    out: Out = None,
     size: o.Size = None,
     shape: o.Shape = [],
     layout: o.Layout = None,
@@ -46,6 +59,7 @@ def command(
     from framepace import api
     from framepace.reporting import documents
     from framepace.reporting.terminal.accuracy import show_accuracy
+    from framepace.reporting.terminal.layout import show_paths
     from framepace.reporting.terminal.progress import Progress
 
     changes = o.parse_pairs(versus, "--versus")
@@ -58,6 +72,15 @@ def command(
         named=o.named_inputs(input_, image, previous, state, window), backend=backend, device=device, scope="model",
     )  # fmt: skip
     with Progress() as progress:
-        check = api.accuracy(case, other, versus=changes, frames=frames, tell=progress)
-    give(json, lambda: documents.accuracy_document(check), lambda out: show_accuracy(out, check))
+        check = api.accuracy(
+            case, other, versus=changes, frames=frames, metric=metric, least=least,
+            worst=worst or (_WITH_OUT if out else 0), out=out, tell=progress,
+        )  # fmt: skip
+    paths = {} if check.page is None else {"worst frames": check.page}
+    give(
+        json,
+        lambda: documents.accuracy_document(check),
+        lambda console: show_accuracy(console, check),
+        lambda console: show_paths(console, paths),
+    )
     answer(check.agreement.passed)

@@ -66,10 +66,29 @@ class OutputAgreement(Fact, frozen=True, kw_only=True):
     mismatch: str | None = None
 
 
+class MetricScores(Fact, frozen=True, kw_only=True):
+    """How alike the answers are by a metric: 'top5', 'detections', 'text', or a function of the user's.
+
+    `scores` are those of each frame: 1 is equal, 0 nothing in common, None where neither way answers anything. `mean`,
+    `median` and `worst` are of the frames that have one, `worst_frame` is which it is (counted from 0); the mean must
+    be `least` or more. `notes` say how the outputs were read, and totals.
+    """
+
+    name: str
+    least: float
+    scores: tuple[float | None, ...]
+    mean: float | None = None
+    median: float | None = None
+    worst: float | None = None
+    worst_frame: int | None = None
+    notes: tuple[str, ...] = ()
+
+
 class Agreement(Fact, frozen=True, kw_only=True):
     """Whether a way to run a model passed the `gate`, and `why` not: one sentence for each number that fell short.
 
-    `notes` say of outputs that passed only as negligible that these frames tell little about them.
+    `notes` say of outputs that passed only as negligible that these frames tell little about them. Where there is a
+    `metric`, it decides in place of the limits of the gate, of which only `finite` holds.
     """
 
     frames: Positive
@@ -77,6 +96,7 @@ class Agreement(Fact, frozen=True, kw_only=True):
     outputs: tuple[OutputAgreement, ...]
     why: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    metric: MetricScores | None = None
 
     @property
     def passed(self) -> bool:
@@ -84,13 +104,30 @@ class Agreement(Fact, frozen=True, kw_only=True):
         return not self.why
 
 
+class WorstFrame(Fact, frozen=True, kw_only=True):
+    """A frame on which two ways agree least: `error` is its relative L2 error, `score` that of the metric.
+
+    `frame` counts the frames of the check from 0. `seconds` is its place in the video, `picture` the path of the file
+    it was written to.
+    """
+
+    frame: _Count
+    error: float | None = None
+    score: float | None = None
+    seconds: float | None = None
+    picture: str | None = None
+
+
 class AccuracyCheck(Fact, frozen=True, kw_only=True):
     """Two ways to run a model, and how far the candidate's outputs agree with the reference's.
 
-    `videos` are the sources of the frames; none: a moving pattern.
+    `videos` are the sources of the frames; none: a moving pattern. `worst` are the frames that agree least, where they
+    were asked for, and `page` shows them.
     """
 
     reference: ModelPlan
     candidate: ModelPlan
     videos: tuple[str, ...] = ()
     agreement: Agreement
+    worst: tuple[WorstFrame, ...] = ()
+    page: str | None = None

@@ -14,7 +14,7 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from framepace.analyze.agreement import Tally, judged
+from framepace.analyze.agreement import Tally, judged, metric_scores
 from framepace.backends.base import Prepare, Session, Tensors, Worker, get_backend
 from framepace.clock.system import SystemClock
 from framepace.devices.cuda import lock_setup
@@ -27,8 +27,9 @@ from framepace.models.batchaxis import divided
 from framepace.models.convert import calibration
 from framepace.models.convert.variant import is_quantised, weight_files
 from framepace.models.inputs import draw
-from framepace.models.spec import inspect
+from framepace.models.spec import inspect, resolve
 from framepace.models.states import States
+from framepace.numerics.metrics import Metric, is_own, optional_metric
 from framepace.progress import Tell, silent
 from framepace.recording.machine import probe
 from framepace.store import cache
@@ -38,7 +39,8 @@ from framepace.video.source import SYNTHETIC, decode_all
 
 Fill = Callable[[Any, int], None]  # writes the inputs of a picture (or of its number) at a place of the batch
 FRAMES = 32
-_VERSION = 2  # of the comparison, part of the cache key: raise it when the same plans would be compared differently
+LEAST = 0.99  # of a metric, on average over the frames
+_VERSION = 3  # of the comparison, part of the cache key: raise it when the same plans would be compared differently
 
 
 class _Numbers(msgspec.Struct):
@@ -46,6 +48,8 @@ class _Numbers(msgspec.Struct):
 
     frames: int
     outputs: tuple[OutputAgreement, ...]
+    scores: tuple[float | None, ...] = ()  # of a metric
+    notes: tuple[str, ...] = ()
 
 
 def agreement(
@@ -57,6 +61,8 @@ def agreement(
     frames: int = FRAMES,
     seed: int = 0,
     tell: Tell = silent,
+    metric: str | None = None,
+    least: float = LEAST,
 ) -> Agreement:
     """Whether the outputs of `candidate` agree with its reference in FP32, on the same frames, prepared for each.
 
@@ -70,6 +76,8 @@ def agreement(
         reference: `reference_of(candidate)` when None.
         frames: how many frames in all, at most 64 per source.
         seed: of synthetic video and random inputs.
+        metric: 'top5', 'detections', 'text' or 'module:function', which decides in place of the gate's limits.
+        least: that the metric must reach, on average over the frames.
 
     Raises:
         UsageError: int8 without frames to calibrate on, a backend that computes nothing, an engine without a
@@ -78,13 +86,17 @@ def agreement(
     _check(candidate, frames)
     reference = reference or reference_of(candidate)
     _check(reference, frames)
-    name = _cache_name(candidate, reference, input, frames, seed)
+    compares = optional_metric(metric)
+    name = _cache_name(candidate, reference, input, frames, seed, metric)
     numbers = _cached(name)
     if numbers is None:
         tell(f"comparing outputs of {candidate.name}", None)
-        numbers = _compare((reference, candidate), input, frames, seed, tell)
+        numbers = _compare((reference, candidate), input, frames, seed, tell, compares)
         _keep(name, numbers)
-    return judged(numbers.frames, numbers.outputs, gate or default_gate(candidate.precision))
+    scores = None
+    if metric is not None:
+        scores = metric_scores(metric, numbers.scores, least, numbers.notes)
+    return judged(numbers.frames, numbers.outputs, gate or default_gate(candidate.precision), scores)
 
 
 def reference_of(model: ModelPlan) -> ModelPlan:
@@ -105,6 +117,13 @@ def reference_of(model: ModelPlan) -> ModelPlan:
     return plain
 
 
+def takes_pictures(model: ModelPlan) -> bool:
+    """Whether an input of the model's file takes the frame; a built engine is taken to have one."""
+    if get_backend(model.backend).is_built(model.model):
+        return True
+    return resolve(inspect(model.model), model).image is not None
+
+
 def _check(model: ModelPlan, frames: int) -> None:
     if frames < 1:
         raise UsageError("there is nothing to compare", got=f"{frames} frames", expected="one frame or more")
@@ -123,15 +142,15 @@ def _calibrated(model: ModelPlan) -> bool:
     return inspect(model.model).format == "onnx" and is_quantised(model.model)
 
 
-def _pictures(input: Input, count: int, seed: int) -> list[Any]:
-    """Up to `count` pictures, as many of each source. Raises SourceError."""
+def pictures_of(input: Input, count: int, seed: int) -> list[Any]:
+    """Up to `count` pictures that outputs are compared on, as many of each source. Raises SourceError."""
     names = input.videos or (SYNTHETIC,)
     share = math.ceil(count / len(names))
-    by_source = (_pictures_of(name, input, count, seed)[:share] for name in names)
+    by_source = (_of_source(name, input, count, seed)[:share] for name in names)
     return [picture for pictures in by_source for picture in pictures][:count]
 
 
-def _pictures_of(name: str, input: Input, count: int, seed: int) -> Sequence[Any]:
+def _of_source(name: str, input: Input, count: int, seed: int) -> Sequence[Any]:
     if name == SYNTHETIC or _live(name):
         return decode_all(name, count, size=input.size, seed=seed)
     return calibration.pictures_of(name)
@@ -141,23 +160,27 @@ def _live(name: str) -> bool:
     return "://" in name and not name.startswith("file://")
 
 
-def _compare(models: tuple[ModelPlan, ModelPlan], input: Input, frames: int, seed: int, tell: Tell) -> _Numbers:
+def _compare(
+    models: tuple[ModelPlan, ModelPlan], input: Input, frames: int, seed: int, tell: Tell, metric: Metric
+) -> _Numbers:
     """The numbers; `models` are the reference and the candidate."""
     with ExitStack() as stack:
         reference, candidate = (_LoadedModel(model, stack, tell) for model in models)
         _check_inputs(reference, candidate)
-        pictures = _pictures(input, frames, seed) if reference.takes_pictures else range(frames)
+        pictures = pictures_of(input, frames, seed) if reference.takes_pictures else range(frames)
         outputs = zip(reference.outputs(pictures, seed), candidate.outputs(pictures, seed), strict=True)
-        return _Numbers(len(pictures), _tallied(outputs, len(pictures), tell))
+        return _tallied(outputs, len(pictures), tell, metric)
 
 
-def _tallied(outputs: Iterable[tuple[Tensors, Tensors]], count: int, tell: Tell) -> tuple[OutputAgreement, ...]:
+def _tallied(outputs: Iterable[tuple[Tensors, Tensors]], count: int, tell: Tell, metric: Metric) -> _Numbers:
     """The numbers of all outputs; `outputs` are pairs of the reference's and the candidate's for each frame."""
     tallies: dict[str, Tally] = {}
+    scores: list[float | None] = []
     for done, (expected, actual) in enumerate(outputs, 1):
         _add(tallies, expected, actual)
+        scores.append(metric.score(expected, actual))
         tell("comparing outputs", done / count)
-    return tuple(tally.result() for tally in tallies.values())
+    return _Numbers(count, tuple(tally.result() for tally in tallies.values()), tuple(scores), metric.notes())
 
 
 def _add(tallies: dict[str, Tally], expected: Tensors, actual: Tensors) -> None:
@@ -262,14 +285,18 @@ def _check_inputs(reference: _LoadedModel, candidate: _LoadedModel) -> None:
         raise ModelError("the inputs have other names than the reference's", got=actual, expected=expected, fix=fix)
 
 
-def _cache_name(candidate: ModelPlan, reference: ModelPlan, input: Input, frames: int, seed: int) -> str | None:
+def _cache_name(
+    candidate: ModelPlan, reference: ModelPlan, input: Input, frames: int, seed: int, metric: str | None
+) -> str | None:
     """The name of the numbers in the cache; None where the frames may be different the next time."""
     models = (candidate, reference)
-    if any(map(_live, input.videos)) or any(model.prepare.hook for model in models):
+    hooked = any(model.prepare.hook for model in models) or is_own(metric)
+    if hooked or any(map(_live, input.videos)):
         return None
     videos = [calibration.calibration_key(replace(candidate, calibration=name)) for name in input.videos]
     parts = [part for model in models for part in _settings(model)]
-    return f"agreements/{cache.key(_VERSION, probe().fingerprint, *parts, input.size, *videos, frames, seed)}.json"
+    key = cache.key(_VERSION, probe().fingerprint, *parts, input.size, *videos, frames, seed, metric)
+    return f"agreements/{key}.json"
 
 
 def _settings(model: ModelPlan) -> Iterator[object]:

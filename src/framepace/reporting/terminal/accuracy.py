@@ -12,13 +12,17 @@ from framepace.reporting.views.accuracy import COLUMNS, AccuracyView, accuracy_v
 
 
 def show_accuracy(out: Console, check: AccuracyCheck) -> None:
-    """The sentence, why, and a row per output."""
+    """The sentence, why, the metric, a row per output, and the worst frames."""
     view = accuracy_view(check)
     out.print(Text(view.sentence, style=MET_STYLES[view.passed]))
     for reason in view.why:
         out.print(Text(f"  {reason}"))
+    if view.metric:
+        out.print(Text(view.metric))
     out.print()
     out.print(_rows(view))
+    for frame in view.worst:
+        out.print(Text(f"worst: {frame}"))
     show_notes(out, view.notes)
 
 

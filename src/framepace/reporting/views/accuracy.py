@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from framepace.facts.accuracy import AccuracyCheck, OutputAgreement
+from framepace.facts.accuracy import AccuracyCheck, MetricScores, OutputAgreement, WorstFrame
 from framepace.facts.plan import ModelPlan
 from framepace.facts.settings import SETTINGS, value_text
 from framepace.reporting.views.text import plural
@@ -15,6 +15,7 @@ from framepace.values import shown
 
 COLUMNS = ("output", "values", "error", "median", "worst frame", "cosine", "largest", "same")
 _OF_A_WAY = ("model", "backend", "device", "precision", "calibration")  # said of each way in any case
+_VERDICTS = {True: "gives the same answers as", False: "does not give the same answers as"}
 _PATTERN = "synthetic"
 _ON_A_CPU = (
     "on a CPU most of an FP16 file is computed in FP32, which hides what overflows: check it where it will run "
@@ -31,6 +32,8 @@ class AccuracyView:
     rows: tuple[tuple[str, ...], ...]
     why: tuple[str, ...]
     notes: tuple[str, ...]
+    metric: str = ""
+    worst: tuple[str, ...] = ()
 
 
 def accuracy_view(check: AccuracyCheck) -> AccuracyView:
@@ -42,12 +45,16 @@ def accuracy_view(check: AccuracyCheck) -> AccuracyView:
         rows=tuple(map(_row, agreement.outputs)),
         why=agreement.why,
         notes=tuple(_notes(check)),
+        metric=_metric(agreement.metric),
+        worst=tuple(map(worst_text, check.worst)),
     )
 
 
 def _sentence(check: AccuracyCheck) -> str:
-    passed = check.agreement.passed
-    verdict = "gives the same answers as" if passed else "does not give the same answers as"
+    verdict = _VERDICTS[check.agreement.passed]
+    metric = check.agreement.metric
+    if metric is not None and metric.mean is None:
+        verdict = "cannot be held against"
     source = ", ".join(check.videos) or "a moving pattern"
     frames = plural(check.agreement.frames, "frame")
     changed = _changed(check)
@@ -66,23 +73,28 @@ def _way(model: ModelPlan, settings: Iterable[str]) -> str:
 
 def _changed(check: AccuracyCheck) -> list[tuple[str, str, str]]:
     """Name, old and new value of each setting in which they differ, but for those that `_way` says in any case."""
+    both = (check.reference, check.candidate)
     changes = []
-    for name, setting in SETTINGS.items():
-        if setting.part != "models" or name in _OF_A_WAY:
-            continue
-        old, new = (_value(model, setting.field) for model in (check.reference, check.candidate))
+    for name, field in _fields(*both).items():
+        old, new = (_value(model, field) for model in both)
         if old != new:
             changes.append((name, value_text(name, old), value_text(name, new)))
-    one, other = check.reference.options, check.candidate.options
-    for key in sorted({*one, *other}):
-        if one.get(key) != other.get(key):
-            name = f"option.{key}"
-            changes.append((name, value_text(name, one.get(key)), value_text(name, other.get(key))))
     return changes
 
 
+def _fields(*models: ModelPlan) -> dict[str, str]:
+    """Dotted fields of a model by the names of their settings, and the options that any of `models` has."""
+    fields = {name: setting.field for name, setting in SETTINGS.items() if setting.part == "models"}
+    keys = sorted({key for model in models for key in model.options})
+    fields |= {f"option.{key}": f"options.{key}" for key in keys}
+    return {name: field for name, field in fields.items() if name not in _OF_A_WAY}
+
+
 def _value(model: ModelPlan, field: str) -> Any:
-    """The value of a dotted field."""
+    """The value of a dotted field; None for an option that is not set."""
+    head, _, tail = field.partition(".")
+    if head == "options":
+        return model.options.get(tail)
     value: Any = model
     for part in field.split("."):
         value = getattr(value, part)
@@ -112,6 +124,24 @@ def _worst(output: OutputAgreement) -> str:
     if output.worst_l2 is None:
         return ""
     return f"{output.worst_l2:.2g} (frame {output.worst_frame})"
+
+
+def _metric(scores: MetricScores | None) -> str:
+    """'top5: 0.991 on average (median 1, worst 0 on frame 7), 0.99 wanted'."""
+    if scores is None or scores.mean is None:
+        return ""
+    spread = f"median {scores.median:.4g}, worst {scores.worst:.4g} on frame {scores.worst_frame}"
+    return f"{scores.name}: {scores.mean:.4g} on average ({spread}), {scores.least:g} wanted"
+
+
+def worst_text(frame: WorstFrame) -> str:
+    """'frame 7 (at 0.23 s): error 0.21, score 0.5'."""
+    place = f"frame {frame.frame}"
+    if frame.seconds is not None:
+        place += f" (at {frame.seconds:.2f} s)"
+    numbers = (("error", frame.error), ("score", frame.score))
+    text = ", ".join(f"{name} {value:.2g}" for name, value in numbers if value is not None)
+    return f"{place}: {text}"
 
 
 def _notes(check: AccuracyCheck) -> Iterator[str]:
