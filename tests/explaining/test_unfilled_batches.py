@@ -1,4 +1,4 @@
-"""Batches that never fill: single frames where frames come at a rate, full batches where a closed loop wants speed."""
+"""Batches that never fill: single frames where frames come at a rate; a closed loop fills its own."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from framepace.explaining.hypothesis import Probe, Suspicion
 from framepace.explaining.metrics import INTERVAL, LATENCY
 from framepace.explaining.suspects import try_causes
 from framepace.explaining.trial import Blocks
-from framepace.facts.finding import Bottleneck, Finding, Remedy
+from framepace.facts.finding import Bottleneck, Remedy
 from framepace.facts.settings import Case
-from framepace.facts.trace import Trace
-from framepace.facts.workload import Closed, Load
+from framepace.facts.trace import Outcome, Trace
+from framepace.facts.workload import Closed, Delay, Load
 from framepace.lab.lab import Lab
 from framepace.testing import make_trace
 from tests.explaining.timedlab import TimedLab
@@ -35,60 +35,26 @@ def closed_case(load: Load, settings: dict[str, Any], **others: Any) -> Case:
     return api.make_case("null", **{"fps": None, "load": load, "settings": chosen, **others})
 
 
-def verdict(load: Load, settings: dict[str, Any], fps: float | None = None) -> Finding:
-    """What the trials of FP019 say of batches of 16."""
-    case = closed_case(load, settings, fps=fps)
-    draft = Draft()
-    with TimedLab(200, limit_s=60, clock=VirtualClock()) as lab:
-        trace = lab.run(case)
-        evidence = Evidence(case, {"stream": trace, "gapless": trace}, {"stream": summarize(trace)}, 2)
-        try_causes(lab, evidence, (UnfilledBatches(),), draft)
-    (finding,) = draft.findings
-    return finding
-
-
-def test_a_closed_loop_fills_its_batches() -> None:
-    """A batch of 16 costs 10 ms whatever it holds, and a buffer of two feeds it two frames: room, and time to read."""
-    found = verdict(Closed(concurrency=1), {"option.latency_us": 10_000, "option.noise": 0.0})
-    assert found.evidence["mean_batch"] < 8
-    assert found.verdict == "confirmed"
-    assert found.remedy is not None
-    assert found.remedy.plan == {"buffer": 16, "window-ms": 7.0}
-    assert found.intervention is not None
-    assert found.intervention.kind == "throughput"
-    assert found.intervention.after.value == pytest.approx((10 + 16 * 0.2) / 16 * MS, rel=0.05)
-
-
-@pytest.mark.long
-def test_where_batches_bring_nothing_single_frames_are_the_remedy() -> None:
-    """Each frame of a batch costs its own time: full batches are no faster, and single frames are earlier."""
-    settings = {"option.latency_us": 1_000, "option.batch_us": 1_000, "option.noise": 0.0}
-    found = verdict(Closed(concurrency=4), settings)
-    assert found.verdict == "confirmed"
-    assert found.remedy is not None
-    assert found.remedy.plan == {"batch": 1}
-
-
-@pytest.mark.long
-def test_a_frame_period_that_ends_before_a_batch_is_read_is_told() -> None:
-    """400 fps leave 2.5 ms, and reading 16 frames takes 3.2: tried without a budget, which a person has to give."""
-    found = verdict(Closed(concurrency=1), {"option.latency_us": 10_000, "option.noise": 0.0}, fps=400)
-    assert found.verdict == "confirmed"
-    assert found.remedy is not None
-    assert found.remedy.plan == {}
-    assert "buffer=16" in found.remedy.text
-    assert "--p99-ms 17" in found.remedy.text
-
-
-@pytest.mark.parametrize(("p99_ms", "changes"), [(None, 3), (1.0, 2)])
-def test_a_budget_that_ends_before_a_batch_is_read_leaves_single_frames(p99_ms: float | None, changes: int) -> None:
-    """No window can be longer than the budget: filling is not tried."""
-    case = closed_case(Closed(concurrency=1), {}, p99_ms=p99_ms)
-    trace = make_trace(stages={"decode": np.full(60, MS // 5), "infer": np.full(60, MS)}, plan=case.plan, fps=None)
-    probes = UnfilledBatches().probe(Evidence(case, {"stream": trace}, {"stream": summarize(trace)}, 2))
-    assert isinstance(probes, tuple)
-    assert len(probes) == changes
-    assert probes[-1].change == {"batch": 1}
+@pytest.mark.parametrize("load", [Closed(concurrency=1), Closed(concurrency=3), Delay(delay_ms=1.0)], ids=str)
+def test_a_closed_loop_goes_in_whole_batches_whoever_decodes(load: Load) -> None:
+    """Reading 16 frames takes 3.2 ms, longer than a period of 400 fps, and a buffer holds two: batches are full, and
+    nothing is dropped, in the worker that decodes and in a thread.
+    """
+    sizes = []
+    for decode in ("inline", "thread"):
+        settings = {
+            "decode": decode,
+            "drop": "oldest",
+            "stale-ms": 1.0,
+            "option.latency_us": 2_000,
+            "option.noise": 0.0,
+        }
+        with TimedLab(200, limit_s=60, clock=VirtualClock()) as lab:
+            trace = lab.run(closed_case(load, settings, fps=400))
+        assert not (trace.requests["outcome"] == Outcome.DROPPED).any()
+        sizes.append(set(trace.requests["batch_size"][:96]))  # what was read when the run ends goes as it is
+        assert UnfilledBatches().suspect(Evidence(closed_case(load, settings), {"stream": trace}, {}, 2)) is None
+    assert sizes == [{16}, {16}]
 
 
 def test_a_camera_fills_no_batch_whatever_the_load_is_called() -> None:

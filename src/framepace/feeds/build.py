@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from framepace.errors import UsageError
 from framepace.facts.plan import Plan
 from framepace.feeds.arrivals import Arrivals, Interleaved, Lane
-from framepace.feeds.batchrules import BatchRule, DeadlineRule
+from framepace.feeds.batchrules import NEVER, BatchRule, DeadlineRule
 from framepace.feeds.deadline import DeadlineBatcher, DeadlineFeed
 from framepace.feeds.feed import Feed, OnDrop, PictureSource
 from framepace.feeds.inline import InlineFeed
@@ -58,11 +60,24 @@ def _feed(
 ) -> Feed:
     batcher = _deadline_batcher(plan, len(sources), arrivals)
     pacer.state.batches = batcher
+    rule = batch_rule(plan)
+    policy = plan.source
+    if _comes_in_batches(sources, arrivals):
+        rule = BatchRule(rule.size, window=NEVER)
+        policy = replace(policy, drop="never", stale_ms=None)
     if arrivals is None or threads:
-        return StreamFeed(sources, arrivals, batcher or WindowBatcher(batch_rule(plan)), plan.source, pacer, on_drop)
+        return StreamFeed(sources, arrivals, batcher or WindowBatcher(rule), policy, pacer, on_drop)
     if batcher is not None:
         return DeadlineFeed(sources, [Lane(part, *share) for part in arrivals], batcher, pacer)
-    return InlineFeed(sources, _merged(arrivals, share), batch_rule(plan), pacer)
+    return InlineFeed(sources, _merged(arrivals, share), rule, pacer)
+
+
+def _comes_in_batches(sources: Sequence[PictureSource], arrivals: Sequence[Arrivals] | None) -> bool:
+    """Whether frames are asked for by whole batches, as in a closed loop; live sources send theirs as they come.
+
+    Then a batch goes when it is complete, whoever reads it, and nothing that was asked for is dropped.
+    """
+    return arrivals is not None and arrivals[0].bulk and not any(source.live for source in sources)
 
 
 def _check_pace(sources: Sequence[PictureSource], arrivals: Sequence[Arrivals] | None) -> None:
