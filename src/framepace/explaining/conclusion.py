@@ -48,6 +48,7 @@ def conclude(case: Case, draft: Draft, seconds: float) -> Explanation:
         receipts=_receipts(evidence),
         what_if=draft.what_if,
         applied=draft.patch,
+        remedies=draft.remedies,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from framepace.explaining.metrics import Metric
 from framepace.explaining.trial import Blocks
 from framepace.facts.bounds import Bound
-from framepace.facts.finding import Expectation, Finding
+from framepace.facts.finding import Expectation, Finding, TriedRemedy
 from framepace.facts.sensitivity import Sensitivity
 from framepace.facts.trace import Trace
 
@@ -25,6 +25,7 @@ class Draft:
         trials: the blocks of trials that were run, by what was tried.
         metrics: code of a cause -> what its trial was judged on.
         least_s: seconds per block that the slowest effect needed.
+        remedies: those of a model that takes the time itself, tried.
         may_raise_priority: whether a trial may take time from other processes.
     """
 
@@ -40,6 +41,7 @@ class Draft:
     bounds: tuple[Bound, ...] = ()
     what_if: tuple[Sensitivity, ...] = ()
     may_raise_priority: bool = False
+    remedies: tuple[TriedRemedy, ...] = ()
 
     def add(self, finding: Finding, metric: Metric) -> None:
         """Add the finding of a trial that was judged on `metric`."""

@@ -11,9 +11,7 @@ from framepace.models.convert.halved import halved
 
 def half_the_pixels(evidence: Evidence) -> dict[str, str]:
     """The setting of each model that halves its pixels; none for a model that takes one size only."""
-    specs = evidence.traces["model"].meta.models
-    pairs = ((plan, _smaller(plan, spec)) for plan, spec in zip(evidence.models, specs, strict=True))
-    return {f"{plan.name}.{change[0]}": change[1] for plan, change in pairs if change is not None}
+    return _settings(evidence, _sizes(evidence))
 
 
 def half_the_work(evidence: Evidence) -> dict[str, str]:
@@ -22,12 +20,25 @@ def half_the_work(evidence: Evidence) -> dict[str, str]:
     None for a model that allows neither. A file that is cut is written into the cache.
     """
     specs = evidence.traces["model"].meta.models
-    changes = half_the_pixels(evidence)
-    resized = {name.rpartition(".")[0] for name in changes}
+    changes = _sizes(evidence)
     for plan, spec in zip(evidence.models, specs, strict=True):
-        if plan.name not in resized and (path := _cut(plan, spec)):
-            changes[f"{plan.name}.model"] = path
-    return changes
+        if plan.name not in changes and (path := _cut(plan, spec)):
+            changes[plan.name] = ("model", path)
+    return _settings(evidence, changes)
+
+
+def _sizes(evidence: Evidence) -> dict[str, tuple[str, str]]:
+    """Setting and value of each model that can have half the pixels, by its name."""
+    specs = evidence.traces["model"].meta.models
+    pairs = ((plan.name, _smaller(plan, spec)) for plan, spec in zip(evidence.models, specs, strict=True))
+    return {name: change for name, change in pairs if change is not None}
+
+
+def _settings(evidence: Evidence, changes: dict[str, tuple[str, str]]) -> dict[str, str]:
+    """As settings; those of a plan's only model without its name, which is often a long one."""
+    if len(evidence.models) == 1:
+        return dict(changes.values())
+    return {f"{name}.{setting}": value for name, (setting, value) in changes.items()}
 
 
 def _cut(plan: ModelPlan, spec: ModelSpec) -> str:

@@ -13,6 +13,7 @@ from framepace.explaining.draft import Draft
 from framepace.explaining.expect import ToolNumber, check_model, compare
 from framepace.explaining.floors import bounds
 from framepace.explaining.hypothesis import Hypothesis
+from framepace.explaining.remedies import try_remedies
 from framepace.explaining.scopes import SCOPES, gather_evidence, measure_scopes
 from framepace.explaining.suspects import try_causes
 from framepace.explaining.verification import verify
@@ -100,6 +101,7 @@ def _fill(
         profile(lab, evidence, draft)
     try_causes(lab, evidence, causes, draft)
     verify(lab, evidence, draft)
+    try_remedies(lab, evidence, draft)
 
 
 def usual_limit(plan: Plan, what_if: bool = False) -> float:

@@ -119,11 +119,12 @@ def _try_each(lab: Lab, evidence: Evidence, suspect: _Suspect, others: int, draf
     for place, probe in enumerate(suspect.probes):
         if _is_confirmed(verdicts) and not probe.competes:
             break
-        reason = _try(lab, suspect.cause, probe, others + len(suspect.probes) - place, draft)
-        if reason is not None:
-            reasons.append(reason)
+        text = f"{suspect.cause.code} {suspect.cause.title}? trying {settings_text(probe.change)}"
+        blocks = trial_of(lab, probe, text, others + len(suspect.probes) - place, draft)
+        if isinstance(blocks, str):
+            reasons.append(blocks)
             continue
-        verdicts.append((_finding(evidence, suspect, probe, draft.trials[_key(probe)]), probe))
+        verdicts.append((_finding(evidence, suspect, probe, blocks), probe))
     if not verdicts:
         return reasons[0]
     finding, probe = min(verdicts, key=lambda pair: _remaining(pair[0]))
@@ -142,21 +143,24 @@ def _remaining(finding: Finding) -> float:
     return finding.intervention.ratio.value
 
 
-def _try(lab: Lab, cause: Hypothesis, probe: Probe, suspects: int, draft: Draft) -> str | None:
-    """Run one trial of a cause into `draft.trials`, or say why it was not run; so many `suspects` share the time."""
+def trial_of(lab: Lab, probe: Probe, text: str, suspects: int, draft: Draft) -> Blocks | str:
+    """The blocks of a trial, which is run unless it was before, or why it cannot be; so many `suspects` share the time.
+
+    `text` is reported before each block. What is run is kept in `draft.trials`.
+    """
     if _key(probe) in draft.trials:
-        return None
+        return draft.trials[_key(probe)]
     kept = VERIFICATION_S if settings_to_apply(draft.findings) else 0.0
     length = _affordable(lab, probe, lab.left - kept, suspects)
     if length is None:
         return "no time left (--time-limit)"
-    text = f"{cause.code} {cause.title}? trying {settings_text(probe.change)}"
     try:
-        draft.trials[_key(probe)] = _blocks(lab, probe, length, text)
+        blocks = _blocks(lab, probe, length, text)
     except FramepaceError as error:
         return str(error).splitlines()[0]
+    draft.trials[_key(probe)] = blocks
     draft.least_s = max(draft.least_s, probe.least_s)
-    return None
+    return blocks
 
 
 def _blocks(lab: Lab, probe: Probe, length: Length, text: str) -> Blocks:

@@ -36,6 +36,10 @@ Bottleneck = Literal[
 ]
 """What kind of thing a cause is; several causes may share one."""
 
+RemedyKind = Literal["size", "precision", "network", "library", "asynchronous"]
+"""What a model that takes the time itself can be given: fewer pixels, fewer bits, other operators, other kernels, and
+company while it waits."""
+
 
 class Intervention(Fact, frozen=True, kw_only=True):
     """What was switched off and what came back: `before` and `after` in `unit`, `ratio` after/before.
@@ -95,6 +99,18 @@ class Finding(Fact, frozen=True, kw_only=True):
     untested: str | None = None
 
 
+class TriedRemedy(Fact, frozen=True, kw_only=True):
+    """A remedy of a model that takes the time itself, tried in the whole stream: an `intervention` that did not look
+    for a cause. Without one `untried` says why, and `decide` which experiment would decide.
+    """
+
+    kind: RemedyKind
+    changed: dict[str, Any] = {}
+    intervention: Intervention | None = None
+    untried: str = ""
+    decide: str = ""
+
+
 class AccountLine(Fact, frozen=True, kw_only=True):
     """One line of the account of the scopes: a part of the stream's latency in ns."""
 
@@ -147,7 +163,8 @@ class Explanation(Fact, frozen=True, kw_only=True):
 
     Without a cause `bottleneck` is 'healthy', and 'unexplained' where the budget is missed. `late` is the account of
     the late frames of the stream, `receipts` what each of them was late for. `what_if` says what a millisecond in each
-    stage is worth, where that was asked for. `applied` are the settings of remedies that `plan` has.
+    stage is worth, where that was asked for. `applied` are the settings of remedies that `plan` has. `remedies` are
+    those of a model that takes the time itself; none where something else does.
 
     `shares` is what each class of confirmed causes takes of the frame budget (of the latency where there is none),
     worst first; the share of 'CPU time' is that of what all cores offer in one budget.
@@ -172,6 +189,7 @@ class Explanation(Fact, frozen=True, kw_only=True):
     receipts: tuple[Receipt, ...] = ()
     what_if: tuple[Sensitivity, ...] = ()
     applied: dict[str, Any] = {}
+    remedies: tuple[TriedRemedy, ...] = ()
 
     @property
     def confirmed(self) -> tuple[Finding, ...]:

@@ -47,9 +47,13 @@ class ComputeBound:
     def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
         """Fewer pixels, lower precision, or another model: each changes the answers, so a person decides.
 
-        FP028 and FP029 say what a lower precision and smaller batches were measured to bring.
+        FP028 and FP029 say what a lower precision and smaller batches were measured to bring; each of the ways is
+        tried in the whole stream afterwards.
         """
-        text = "use a smaller input, a lower precision or a smaller model; each changes the model's answers"
+        ways = ["a smaller input", "a lower precision", "a smaller model"]
+        if all(model.precision == "int8" for model in evidence.models):
+            ways.remove("a lower precision")
+        text = f"use {', '.join(ways[:-1])} or {ways[-1]}; each changes the model's answers"
         return Remedy(text=text, cost="accuracy: check it on your own frames")
 
 

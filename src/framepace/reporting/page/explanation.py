@@ -16,12 +16,15 @@ from framepace.reporting.views.explanation import ExplanationView, explanation_v
 from framepace.reporting.views.finding import FindingView
 from framepace.reporting.views.roofline import floor_views
 from framepace.reporting.views.text import plural
+from framepace.reporting.views.tried import TRIED_TITLE
 
 
 def add_explanation(document: Document, explanation: Explanation) -> None:
     """Findings, then where the time goes, another tool's number, and how far each model is from its floor."""
     view = explanation_view(explanation)
     _add_findings(document, view)
+    if view.tried:
+        document.add(f'<section id="remedies"><h2>{TRIED_TITLE.capitalize()}</h2>{pairs(view.tried)}</section>')
     _add_account(document, view)
     if view.expectation is not None:
         _add_expectation(document, view.expectation)

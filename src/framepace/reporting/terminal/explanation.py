@@ -28,6 +28,7 @@ from framepace.reporting.views.expectation import ExpectationView
 from framepace.reporting.views.explanation import ExplanationView, PartRow, explanation_view, listed
 from framepace.reporting.views.finding import FindingView
 from framepace.reporting.views.roofline import floor_views
+from framepace.reporting.views.tried import TRIED_TITLE
 
 _NO_CAUSE = {
     True: "no cause found: no change that was tried made it faster",
@@ -67,6 +68,9 @@ def show_explanation(
     out.print()
     for part in _findings(view, is_ascii(out)):
         out.print(part)
+    if view.tried:
+        out.print()
+        out.print(Group(Text(TRIED_TITLE, style="bold"), indent(pairs(view.tried))))
     show_notes(out, view.notes)
     show_paths(out, paths or {})
 

@@ -5,19 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from framepace.facts import settings
-from framepace.facts.finding import Finding, Intervention
+from framepace.facts.finding import Finding, Intervention, TriedRemedy
 from framepace.reporting.views.finding import OF_KIND
 from framepace.reporting.views.text import optional
+from framepace.reporting.views.tried import tried_line
 from framepace.units import format_quantity
 
 _MOST = 3  # causes, so that the answer stays within the first ten lines of a terminal
 
 
-def answer_lines(confirmed: Sequence[Finding]) -> tuple[str, ...]:
-    """'FP001 the device's clocks fall between frames: 10.1 ms, 3.96 ms with heartbeat-ms=1.14; ...', worst first."""
+def answer_lines(confirmed: Sequence[Finding], remedies: Sequence[TriedRemedy] = ()) -> tuple[str, ...]:
+    """'FP001 the device's clocks fall between frames: 10.1 ms, 3.96 ms with heartbeat-ms=1.14; ...', worst first.
+
+    Then what the `remedies` of a model brought that takes the time itself.
+    """
     lines = [_line(finding) for finding in confirmed[:_MOST]]
     if len(confirmed) > _MOST:
         lines.append(f"and {len(confirmed) - _MOST} more below")
+    if remedies:
+        lines.append(tried_line(remedies))
     return tuple(lines)
 
 

@@ -11,6 +11,7 @@ from framepace.reporting.views.expectation import ExpectationView, expectation_v
 from framepace.reporting.views.finding import FindingView, finding_view
 from framepace.reporting.views.late import late_sentences
 from framepace.reporting.views.text import maybe, share, split_interval
+from framepace.reporting.views.tried import tried_rows
 from framepace.reporting.views.whatif import what_if_sentences
 from framepace.units import format_estimate, format_ms, format_quantity
 
@@ -51,6 +52,7 @@ class ExplanationView:
     expectation: ExpectationView | None
     what_if: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
+    tried: tuple[tuple[str, str], ...] = ()
 
 
 def _with_verdict(findings: Sequence[FindingView], verdict: Verdict) -> tuple[FindingView, ...]:
@@ -82,7 +84,8 @@ def explanation_view(explanation: Explanation) -> ExplanationView:
         seconds=format_quantity(explanation.seconds, "s"),
         expectation=maybe(explanation.expectation, expectation_view),
         what_if=what_if_sentences(explanation.what_if),
-        answers=answer_lines(explanation.confirmed),
+        answers=answer_lines(explanation.confirmed, explanation.remedies),
+        tried=tried_rows(explanation.remedies),
     )
 
 
