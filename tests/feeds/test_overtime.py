@@ -41,6 +41,26 @@ def test_warm_up_and_run_without_a_delivery_end_after_their_times_and_a_grace() 
     assert state.stopped == "finished"
 
 
+def test_the_first_request_after_the_warm_up_may_take_as_long_as_a_slow_model_does() -> None:
+    """10 s of each inference, 1 s to measure: the run waits for the second one, 40 s at most."""
+    state = _state(FakeClock(), 1.0)
+    state.look(0)
+    state.delivered(10 * NS_PER_S, 10 * NS_PER_S)
+    state.look((10 + 1 + 4 * 10) * NS_PER_S - 1)
+    assert state.stopped is None
+    state.look((10 + 1 + 4 * 10) * NS_PER_S)
+    assert _stopped(state) == "finished"
+
+
+def test_a_source_that_falls_silent_after_its_first_frame_is_not_taken_for_a_slow_model() -> None:
+    """Its frame came late and was soon done: the run ends after the usual grace."""
+    state = _state(FakeClock(), 1.0)
+    state.look(0)
+    state.delivered(0, 10 * NS_PER_S)
+    state.look((10 + 3 + 1 + GRACE_S) * NS_PER_S)
+    assert state.stopped == "finished"
+
+
 def test_the_time_counts_from_the_first_delivery() -> None:
     """A source that falls silent in the run: what was measured is kept."""
     state = _state(FakeClock(), 10.0, warmup_s=0.0)

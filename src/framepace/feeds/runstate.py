@@ -13,6 +13,7 @@ from framepace.video.frame import Frame
 
 _DELIVERIES_KEPT = 65536  # a closed loop can look back on these; more than any concurrency
 _GRACE_NS = 3 * NS_PER_S  # on the time of a run, for a delivery to end it
+_PATIENCE = 4  # the first measured request may take so many times as long as the slowest of the warm-up
 _FIRST_FAILURES = 10  # that end a run in which nothing has succeeded
 _LOOK_S = 0.25  # the longest a closed loop waits without looking whether the run was stopped
 
@@ -65,6 +66,8 @@ class RunState:
         self.batches: BatchObserver | None = None
         self.sources: SourceObserver | None = None
         self._began: int | None = None
+        self._warm_at: int | None = None
+        self._slowest = 0
         self._serving = 0
 
     @property
@@ -101,25 +104,39 @@ class RunState:
     def delivered(self, latency: int, now: int) -> None:
         """Note that a frame was delivered at `now` (ns) with `latency` ns."""
         with self._done:
-            self._remember(now)
             if self.warming:
-                self.warming = self._warm is not None and not self._warm.add(latency, now)
+                self._warm_up(latency, now)
             else:
                 self.measured += 1
                 if self._rule is not None and self._rule.add(latency, now):
                     self.stopped = self.stopped or "finished"
+            self._remember(now)
             self._done.notify_all()
+
+    def _warm_up(self, latency: int, now: int) -> None:
+        """Note a delivery of the warm-up."""
+        self._slowest = max(self._slowest, latency)
+        self.warming = self._warm is not None and not self._warm.add(latency, now)
+        if not self.warming:
+            self._warm_at = now
 
     def look(self, now: int) -> None:
         """End a run whose time is over though nothing is delivered; called by those who wait, at `now` (ns).
 
-        The first call begins the time. A request in flight has a few seconds to end the run itself.
+        The first call begins the time. A request in flight has a few seconds to end the run itself, and the first one
+        after the warm-up as long as those of a slow model take.
         """
         if self._began is None:
             self._began = now
-        ends = self._ends(self._began)
-        if ends is not None and now >= ends + _GRACE_NS:
+        ends = self._ends(self._began if self._warm_at is None else self._warm_at)
+        if ends is not None and now >= ends + self._grace_ns:
             self.stop("finished")
+
+    @property
+    def _grace_ns(self) -> int:
+        if self.measured:
+            return _GRACE_NS
+        return max(_GRACE_NS, _PATIENCE * self._slowest)
 
     def _ends(self, began: int) -> int | None:
         """When a run that began at `began` ends by time alone (ns)."""
