@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from framepace import values
 from framepace.analyze.agreement import worst_frames
-from framepace.cases import CaseOptions, Models, case_of
+from framepace.cases import CaseOptions, Models, case_of, only_model
 from framepace.errors import UsageError
 from framepace.facts.accuracy import AccuracyCheck, Gate, WorstFrame
 from framepace.facts.address import without_secrets
@@ -133,19 +133,11 @@ def _written(frame: WorstFrame, picture: Sequence[Any], folder: Path) -> WorstFr
 
 def _ways(case: Case, changes: Mapping[str, Any]) -> tuple[ModelPlan, ModelPlan]:
     """The reference and the candidate."""
-    plain = _only_model(case)
+    plain = only_model(case)
     if changes:
-        return plain, _only_model(apply(case, changes))
+        return plain, only_model(apply(case, changes))
     reference = reference_of(plain)
     if plain in (reference, replace(reference, device=None)):
         fix = "name another precision, a second file, or settings of the second way"
         raise UsageError("there is nothing to compare", got="the model in FP32 alone", fix=fix)
     return reference, plain
-
-
-def _only_model(case: Case) -> ModelPlan:
-    models = case.plan.models
-    if len(models) != 1:
-        names = ", ".join(model.name for model in models)
-        raise UsageError("one model is checked at a time", got=names, expected="one model", fix="name one of them")
-    return models[0]

@@ -157,6 +157,15 @@ def case_of(verb: str, models: Models, **options: Unpack[CaseOptions]) -> Case:
     return checked(models)
 
 
+def only_model(case: Case) -> ModelPlan:
+    """The model of a case that has one. Raises UsageError where there are several."""
+    models = case.plan.models
+    if len(models) != 1:
+        names = ", ".join(model.name for model in models)
+        raise UsageError("one model is checked at a time", got=names, expected="one model", fix="name one of them")
+    return models[0]
+
+
 def _load_at(fps: float | None) -> Load:
     if fps:
         return Paced(fps=fps)

@@ -53,11 +53,12 @@ class Rounding(Protocol):
         """Whether what a node makes is stored in the precision (FP16, BF16), not only what it reads (INT8)."""
         ...
 
-    def nodes(self, tensor: str, prefix: str) -> RoundedTensor:
+    def nodes(self, tensor: str, prefix: str, stands_for: str = "") -> RoundedTensor:
         """What rounds the float32 tensor `tensor`: it is a value or an initializer of the graph, by its own name.
 
-        All names that are made begin with `prefix`, which is unique in the graph. Where `tensor` is not rounded (no
-        range is known for it), `nodes` is empty and `output` is `tensor`. Raises nothing.
+        Where it has another name there, `stands_for` is that of the model's own graph, by which ranges are found. All
+        names that are made begin with `prefix`, which is unique in the graph. Where `tensor` is not rounded (no range
+        is known for it), `nodes` is empty and `output` is `tensor`. Raises nothing.
         """
         ...
 
@@ -80,7 +81,7 @@ class CastRounding:
     operators: frozenset[str] | None = None
     rounds_outputs: bool = True
 
-    def nodes(self, tensor: str, prefix: str) -> RoundedTensor:
+    def nodes(self, tensor: str, prefix: str, stands_for: str = "") -> RoundedTensor:
         """A Cast to the type and a Cast back."""
         from onnx import TensorProto, helper
 

@@ -1,0 +1,149 @@
+"""Where a lower precision goes wrong in a network, and what keeps it right: nodes, faults, rankings, mended models."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from framepace.facts.accuracy import Agreement
+from framepace.facts.base import Fact
+from framepace.facts.bounded import Positive
+from framepace.facts.plan import ModelPlan
+
+_Count = Annotated[int, Meta(ge=0)]
+# Why a node makes a NaN or an infinity in a precision that FP32 does not make.
+Fault = Literal["overflow", "accumulation", "exp", "underflow", "division", "log", "invalid"]
+
+
+class NetworkNode(Fact, frozen=True, kw_only=True):
+    """A node as the converter sees it: its name in the file, or `made_from` the names of those that became it."""
+
+    name: str
+    operator: str
+    made_from: tuple[str, ...] = ()
+
+
+class ValueRange(Fact, frozen=True, kw_only=True):
+    """The range of finite values of a tensor in FP32; `zeros` and `nonfinite` are counts, as the precision has them."""
+
+    tensor: str
+    lowest: float
+    highest: float
+    zeros: _Count = 0
+    nonfinite: _Count = 0
+
+
+class Hunted(Fact, frozen=True, kw_only=True):
+    """The first node that makes a NaN or an infinity in the precision, and where it shows.
+
+    `node` is where it goes wrong: where values become zero (`fault` 'underflow'), that is before the node that `shows`
+    it, which divides by them. `read` and `made` are ranges in FP32. `at_output`: whether an output is not finite;
+    otherwise it stays inside (an infinity that a later Softmax or Clip makes harmless).
+    """
+
+    node: NetworkNode
+    shows: NetworkNode
+    fault: Fault
+    frame: _Count
+    read: tuple[ValueRange, ...]
+    made: ValueRange
+    sum: float | None = None
+    at_output: bool
+
+
+class Hunt(Fact, frozen=True, kw_only=True):
+    """The hunt for NaN and infinity: `faults` in the order of the graph, the one to blame first; none: all finite.
+
+    `largest` is the precision's largest number. `notes` say what was not looked at.
+    """
+
+    model: ModelPlan
+    videos: tuple[str, ...] = ()
+    frames: Positive
+    nodes: Positive
+    largest: float
+    faults: tuple[Hunted, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class NodeError(Fact, frozen=True, kw_only=True):
+    """What one node costs: the error of the outputs with it alone in the precision.
+
+    `error` is the relative L2 error of the output that suffers most, over the frames, infinity as None with `finite`
+    False. None and finite: it was not tried alone, since its whole `block` has the error that the block says.
+    `reach` is the largest magnitude that it reads or makes, in FP32.
+    """
+
+    node: NetworkNode
+    block: _Count
+    error: float | None = None
+    finite: bool = True
+    reach: float | None = None
+
+
+class Block(Fact, frozen=True, kw_only=True):
+    """Neighbouring nodes tried together: their error, and that of all up to here (`cumulative`); None: not finite."""
+
+    first: str
+    last: str
+    nodes: Positive
+    error: float | None = None
+    cumulative: float | None = None
+
+
+class Ranking(Fact, frozen=True, kw_only=True):
+    """The nodes of a network by what they cost in the precision, the worst first.
+
+    `error` has all of them in it (None: not finite), `limit` is what the gate allows. `complete` is False where it was
+    stopped before all was tried.
+    """
+
+    model: ModelPlan
+    videos: tuple[str, ...] = ()
+    frames: Positive
+    limit: float | None
+    error: float | None
+    blocks: tuple[Block, ...]
+    nodes: tuple[NodeError, ...]
+    complete: bool = True
+    tries: _Count = 0
+    notes: tuple[str, ...] = ()
+
+
+class Price(Fact, frozen=True, kw_only=True):
+    """The latency of one way to run the model, in ms per frame, measured in turn with the others in one run.
+
+    `island` is the number of the island that this way has in FP32 beside none of the others; None for the ways that
+    `name` says.
+    """
+
+    name: str
+    p50_ms: float
+    p99_ms: float
+    nodes: tuple[str, ...] = ()
+
+
+class Mended(Fact, frozen=True, kw_only=True):
+    """The smallest set of nodes that must stay in FP32 so that the gate holds, and what it costs.
+
+    `kept` are those nodes, empty where none has to; `islands` the same in groups that hang together. `before` is how
+    far the precision agrees without them, `searched` with them on the frames of the search, `held_out` on frames that
+    the search has not seen. `path` is the mixed ONNX file, where one was written. `minimal`: leaving out any one node
+    breaks the gate.
+    """
+
+    model: ModelPlan
+    videos: tuple[str, ...] = ()
+    kept: tuple[NetworkNode, ...]
+    islands: tuple[tuple[str, ...], ...] = ()
+    nodes: Positive
+    before: Agreement
+    searched: Agreement
+    held_out: Agreement | None = None
+    minimal: bool = True
+    complete: bool = True
+    tries: _Count = 0
+    path: str | None = None
+    prices: tuple[Price, ...] = ()
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,321 @@
+"""Where a lower precision goes wrong in a network, on the user's own frames, and a model that keeps what it breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from framepace import values
+from framepace.cases import CaseOptions, Models, case_of, only_model
+from framepace.errors import StoreError, UsageError, unknown
+from framepace.facts.accuracy import Agreement, Gate, default_gate
+from framepace.facts.mending import Hunt, Mended, Ranking
+from framepace.facts.settings import Case
+from framepace.models.convert.precision import to_fp16
+from framepace.models.convert.variant import load
+from framepace.numerics.gate import FRAMES
+from framepace.numerics.hunt import hunted
+from framepace.numerics.inputs import Inputs, tried_inputs
+from framepace.numerics.mend import Search, islands
+from framepace.numerics.neighbours import followers
+from framepace.numerics.ranking import Rank
+from framepace.numerics.rounding import BF16, FP16, Rounding
+from framepace.numerics.switched import Network
+from framepace.numerics.trials import Trials, worst_error
+from framepace.progress import Tell, silent
+from framepace.store import check_replaceable, write_atomic
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+_MOST_FRAMES = 100_000
+_SEARCH_FRAMES = 8  # of the frames, every other one; the others are held out
+_PRODUCER = "framepace-mixed"  # what our mixed files say that they are by
+_ROUNDS = 3  # of searches, each with a frame more that the one before broke
+_ROUNDINGS: Mapping[str, Rounding] = {"fp16": FP16, "bf16": BF16}
+
+
+def hunt(
+    model: Models,
+    precision: str = "fp16",
+    *,
+    frames: int = FRAMES,
+    tell: Tell | None = None,
+    **options: Unpack[CaseOptions],
+) -> Hunt:
+    """The first node that makes a NaN or an infinity in a precision, on which frame, and why.
+
+    The precision is emulated node by node on the CPU, where ONNX Runtime itself would compute in FP32.
+
+    Args:
+        model: a path, 'builtin:NAME', a plan or a case of one model, an ONNX file in FP32.
+        precision: 'fp16' or 'bf16'.
+        frames: of the videos in `options`, or of a moving pattern; at most 64 per source.
+        tell: called with slow steps.
+        options: see `CaseOptions`.
+
+    Returns:
+        The faults, the one to blame first; none where all tensors are finite.
+
+    Raises:
+        UsageError: more than one model, no ONNX file, or one that is in low precision already.
+        ModelError: an output is NaN in FP32 already, or ONNX Runtime cannot run the model.
+    """
+    tell = tell or silent
+    case = case_of("hunt", model, **options)
+    trials = _trials(case, precision, frames, None, tell)
+    return Hunt(
+        **_subject(trials.network, case),
+        frames=len(trials.inputs),
+        nodes=len(trials.network.nodes),
+        largest=trials.network.rounding.largest,
+        faults=hunted(trials, tell),
+    )
+
+
+def rank(
+    model: Models,
+    precision: str = "fp16",
+    *,
+    frames: int = FRAMES,
+    gate: Gate | None = None,
+    tell: Tell | None = None,
+    **options: Unpack[CaseOptions],
+) -> Ranking:
+    """What each node of a network costs in a precision: the error of the outputs with it alone in it.
+
+    Blocks of neighbours come first, then the nodes of blocks that cost something. What was tried is in the cache: the
+    same call goes on after Ctrl-C, which returns what there is.
+
+    Args:
+        gate: what the outputs must keep; by default that of the precision.
+        model: and all else: see `hunt`. The first four frames are used.
+
+    Returns:
+        The nodes, the one that costs most first, and the blocks.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C before anything was tried. What `hunt` raises.
+    """
+    tell = tell or silent
+    case = case_of("rank", model, **options)
+    trials = _trials(case, precision, frames, gate, tell)
+    ranking = Rank(trials, tell)
+    try:
+        ranking.run()
+        ranking.read_ranges()
+    except KeyboardInterrupt:
+        if not ranking.errors:
+            raise
+    return _ranking(ranking, case)
+
+
+def _ranking(ranking: Rank, case: Case) -> Ranking:
+    return Ranking(
+        **_subject(ranking.trials.network, case),
+        frames=len(ranking.frames),
+        limit=ranking.limit,
+        error=ranking.finite_error,
+        blocks=ranking.block_facts(),
+        nodes=ranking.node_errors(),
+        complete=ranking.complete,
+        tries=ranking.tries,
+    )
+
+
+def mend(
+    model: Models,
+    out: str | Path | None = None,
+    precision: str = "fp16",
+    *,
+    frames: int = FRAMES,
+    gate: Gate | None = None,
+    tell: Tell | None = None,
+    **options: Unpack[CaseOptions],
+) -> Mended:
+    """The smallest set of nodes that must stay in FP32 so that the gate holds, and a model that keeps them.
+
+    Found on every other frame (at most 8), verified on the others: a frame on which it does not hold joins the search.
+    Ctrl-C returns the smallest set so far for which the gate holds.
+
+    Args:
+        out: where the mixed model is written (FP16 only): ONNX with casts at the borders, inputs and outputs as before.
+        gate: what the outputs must keep; by default that of the precision.
+        model: and all else: see `hunt`.
+
+    Returns:
+        The nodes, how far the outputs agree without and with them, and on frames that the search has not seen. As a
+        plan the same is precision fp16 with the setting fp32-nodes.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C before anything was found. StoreError: `out` cannot be written. What `hunt` raises.
+    """
+    tell = tell or silent
+    path = _target(out, precision)
+    case = case_of("mend", model, **options)
+    trials = _trials(case, precision, frames, gate, tell)
+    mender = _Mender(trials, tell)
+    with suppress(KeyboardInterrupt):
+        mender.run()
+    return _written(mender.mended(case), path)
+
+
+def _written(mended: Mended, path: Path | None) -> Mended:
+    """The result with the mixed file, where one is asked for."""
+    if path is None:
+        return mended
+    plan = mended.model
+    mixed = to_fp16(load(plan.model), plan.name, plan.fp32_nodes)
+    mixed.producer_name = _PRODUCER
+    write_atomic(path, mixed.SerializeToString())
+    return replace(mended, path=str(path))
+
+
+@dataclass
+class _Mender:
+    """The search for the nodes to keep, round by round; interrupted at any time it has a set that holds."""
+
+    trials: Trials
+    tell: Tell
+    complete: bool = False
+
+    def __post_init__(self) -> None:
+        count = len(self.trials.inputs)
+        self.searched = list(range(0, count, 2))[:_SEARCH_FRAMES]
+        self.held_out = [frame for frame in range(count) if frame not in self.searched]
+        self.kept: frozenset[str] = frozenset(self.names)
+        self.minimal = False
+        self.tries = 0
+        self.tell("all nodes in lower precision", None)
+        self.before = self.trials.agreement(self.names, range(count))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All nodes that could be lowered."""
+        return self.trials.network.names
+
+    def run(self) -> None:
+        """Search until the gate holds on frames that the search has not seen."""
+        if self.before.passed:
+            self.kept = frozenset()
+            self.minimal = self.complete = True
+            return
+        ranking = Rank(self.trials, self.tell)
+        ranking.run()
+        needed = {name for name in self.names if self._fails_alone(ranking, name)}
+        for _ in range(_ROUNDS):
+            self._search(ranking.by_cost(), needed)
+            broken = self._broken_frame()
+            if broken is None:
+                break
+            self.searched.append(broken)
+            self.held_out.remove(broken)
+            needed |= self.kept
+        self.complete = True
+
+    def mended(self, case: Case) -> Mended:
+        """The result so far."""
+        network = self.trials.network
+        low = self._low(self.kept)
+        kept = tuple(node for node in network.nodes if node.name in self.kept)
+        return Mended(
+            **_subject(network, case, tuple(node.name for node in kept)),
+            kept=kept,
+            islands=tuple(map(tuple, self._islands())),
+            nodes=len(self.names),
+            before=self.before,
+            searched=self.trials.agreement(low, self.searched),
+            held_out=self._on_held_out(low),
+            minimal=self.minimal,
+            complete=self.complete,
+            tries=self.tries,
+        )
+
+    def _on_held_out(self, low: Sequence[str]) -> Agreement | None:
+        if not self.held_out:
+            return None
+        return self.trials.agreement(low, self.held_out)
+
+    def _search(self, order: Sequence[str], needed: set[str]) -> None:
+        search = Search(order, self._fails)
+        try:
+            search.run(needed)
+        finally:
+            self.kept = search.best
+            self.minimal = search.minimal
+            self.tries += search.tries
+
+    def _fails(self, kept: frozenset[str]) -> bool:
+        self.tell(f"{len(kept)} of {len(self.names)} nodes kept in FP32", None)
+        return self.trials.fails(self._low(kept), self.searched)
+
+    def _fails_alone(self, ranking: Rank, name: str) -> bool:
+        error = ranking.alone(name)
+        return error is not None and ranking.limit is not None and error > ranking.limit
+
+    def _low(self, kept: frozenset[str]) -> list[str]:
+        return [name for name in self.names if name not in kept]
+
+    def _broken_frame(self) -> int | None:
+        """The worst held-out frame; None where the gate holds over all of them."""
+        low = self._low(self.kept)
+        if not self.held_out or self.trials.agreement(low, self.held_out).passed:
+            return None
+        self.tell("a frame that was held out joins the search", None)
+        errors = {frame: worst_error(self.trials.agreement(low, [frame])) for frame in self.held_out}
+        return max(errors, key=lambda frame: errors[frame])
+
+    def _islands(self) -> Iterator[list[str]]:
+        graph = self.trials.network.proto.graph
+        after = followers(graph)
+        order = [node.name for node in graph.node]
+        yield from islands(self.kept, order, lambda name: after[name])
+
+
+def _trials(case: Case, precision: str, frames: int, gate: Gate | None, tell: Tell) -> Trials:
+    """The network with switches, on frames of the case."""
+    frames = int(values.number(frames, "frames", least=1, most=_MOST_FRAMES, whole=True))
+    if precision not in _ROUNDINGS:
+        raise unknown("precision", precision, _ROUNDINGS)
+    plan = only_model(case)
+    tell(f"loading {plan.name} with a switch per node", None)
+    network = Network(plan, _ROUNDINGS[precision])
+    inputs: Sequence[Inputs] = tried_inputs(plan, case.workload.input, frames, case.workload.seed)
+    return Trials(network, inputs, gate or default_gate(precision))
+
+
+def _target(out: str | Path | None, precision: str) -> Path | None:
+    """Where the mixed model goes."""
+    if out is None:
+        return None
+    if precision != "fp16":
+        fix = "leave the file out, and set fp32-nodes in the plan of a library that converts by itself"
+        raise UsageError("only FP16 is written as a mixed file", got=precision, expected="fp16", fix=fix)
+    path = values.path(out, "out")
+    if path.suffix != ".onnx":
+        raise UsageError("the mixed model is an ONNX file", got=str(path), expected="a name that ends with .onnx")
+    try:
+        check_replaceable(path, _PRODUCER.encode())
+    except StoreError as error:
+        raise StoreError(error.what, got=str(path), fix="name a file that is not there yet") from error
+    return path
+
+
+def _subject(network: Network, case: Case, kept: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What every result says first: the model in the precision, the sources, and what is not looked at."""
+    return {
+        "model": replace(network.plan, precision=network.rounding.precision, fp32_nodes=kept),
+        "videos": case.workload.input.videos,
+        "notes": tuple(_notes(network)),
+    }
+
+
+def _notes(network: Network) -> Iterator[str]:
+    """What is not looked at."""
+    if network.branches:
+        yield f"{network.branches} nodes with branches (If, Loop) stay as they are, with all that is in them"

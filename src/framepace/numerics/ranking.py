@@ -1,0 +1,189 @@
+"""Which nodes cost accuracy in a lower precision: each tried alone, blocks of neighbours first."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+
+from framepace.facts.mending import Block, NetworkNode, NodeError
+from framepace.numerics.ranges import TensorValues, inner_tensors, reaches, tensor_values
+from framepace.numerics.trials import Trials
+from framepace.progress import Tell
+from framepace.store import cache
+
+_FRAMES = 4
+_GUILTY = 0.1  # of what the gate allows: a block with less than that is not looked into
+_ALWAYS = 2  # blocks that are looked into however little they cost
+_DEFAULT_LIMIT = 0.03
+_VERSION = 1  # part of the cache key: raise it when the same network would be ranked differently
+
+
+@dataclass
+class Rank:
+    """A ranking while it is made: what was tried so far is in it, and in the cache, whenever it is interrupted."""
+
+    trials: Trials
+    tell: Tell
+    errors: dict[str, float] = field(default_factory=dict)  # by the nodes that were low, as a text
+    complete: bool = False
+    tries: int = 0
+    _values: dict[str, TensorValues] = field(default_factory=dict)
+    _cache_name: str = ""
+
+    def __post_init__(self) -> None:
+        self.frames = range(min(_FRAMES, len(self.trials.inputs)))
+        self._cache_name = f"rankings/{_key(self.trials, len(self.frames))}.json"
+        self.errors.update(_cached(self._cache_name))
+
+    def run(self) -> None:
+        """Try all blocks, and each node of those that cost something."""
+        blocks = self.blocks
+        total = 2 * len(blocks)
+        try:
+            self._error(self.trials.network.names)
+            for number, block in enumerate(blocks):
+                self.tell(f"block {number + 1} of {len(blocks)} in lower precision", number / total)
+                self._error(block)
+                self._error(self._up_to(number))
+            for number, block in enumerate(self._guilty()):
+                self._look_into(block, (len(blocks) + number) / total)
+            self.complete = True
+        finally:
+            _keep(self._cache_name, self.errors)
+
+    @property
+    def blocks(self) -> list[tuple[str, ...]]:
+        """Neighbours in the order of the graph, about as many blocks as nodes in each."""
+        names = self.trials.network.names
+        size = math.isqrt(len(names) - 1) + 1
+        return [names[first : first + size] for first in range(0, len(names), size)]
+
+    @property
+    def limit(self) -> float | None:
+        """The relative L2 error that the gate allows."""
+        return self.trials.gate.relative_l2
+
+    @property
+    def finite_error(self) -> float | None:
+        """The error with all nodes in lower precision; None where it is not finite, or was not tried."""
+        return _finite(self.errors.get(_text(self.trials.network.names)))
+
+    def by_cost(self) -> list[str]:
+        """All names, the node that costs most first; what was not tried alone counts with its part of the block's."""
+        costs: dict[str, float] = {}
+        for block in self.blocks:
+            share = self.errors.get(_text(block), 0.0) / len(block)
+            for name in block:
+                costs[name] = self.errors.get(_text((name,)), share)
+        return sorted(costs, key=lambda name: -costs[name])
+
+    def alone(self, name: str) -> float | None:
+        """The error with one node in lower precision, where it was tried."""
+        return self.errors.get(_text((name,)))
+
+    def read_ranges(self) -> None:
+        """Find out how large the values are that each node reads and makes."""
+        network = self.trials.network
+        self.tell("reading the ranges of all tensors", None)
+        self._values = tensor_values(network, self.trials.inputs[0], (), inner_tensors(network))
+
+    def node_errors(self) -> tuple[NodeError, ...]:
+        """A row per node, the worst first."""
+        places = {name: number for number, block in enumerate(self.blocks) for name in block}
+        nodes = {node.name: node for node in self.trials.network.nodes}
+        tensors = {node.name: (*node.input, *node.output) for node in self.trials.network.proto.graph.node}
+        return tuple(self._row(nodes[name], places[name], tensors[name]) for name in self.by_cost())
+
+    def block_facts(self) -> tuple[Block, ...]:
+        """A row per block that was tried, in the order of the graph."""
+        return tuple(self._block(number) for number, block in enumerate(self.blocks) if _text(block) in self.errors)
+
+    def _row(self, node: NetworkNode, block: int, tensors: Sequence[str]) -> NodeError:
+        error = self.alone(node.name)
+        return NodeError(
+            node=node,
+            block=block,
+            error=_finite(error),
+            finite=error is None or math.isfinite(error),
+            reach=reaches(self._values, tensors),
+        )
+
+    def _block(self, number: int) -> Block:
+        block = self.blocks[number]
+        return Block(
+            first=block[0],
+            last=block[-1],
+            nodes=len(block),
+            error=_finite(self.errors[_text(block)]),
+            cumulative=_finite(self.errors.get(_text(self._up_to(number)))),
+        )
+
+    def _up_to(self, number: int) -> tuple[str, ...]:
+        return tuple(name for block in self.blocks[: number + 1] for name in block)
+
+    def _look_into(self, block: Sequence[str], share: float) -> None:
+        for name in block:
+            self.tell(f"{name} in lower precision", share)
+            self._error((name,))
+        _keep(self._cache_name, self.errors)
+
+    def _guilty(self) -> Iterator[tuple[str, ...]]:
+        """Blocks to look into, the worst first."""
+        least = _GUILTY * (self.limit or _DEFAULT_LIMIT)
+        ordered = sorted(self.blocks, key=lambda block: -self.errors[_text(block)])
+        for number, block in enumerate(ordered):
+            if number < _ALWAYS or self.errors[_text(block)] >= least:
+                yield block
+
+    def _error(self, low: Sequence[str]) -> float:
+        text = _text(low)
+        if text not in self.errors:
+            self.tries += 1
+            self.errors[text] = self.trials.error(low, self.frames)
+        return self.errors[text]
+
+
+def _text(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return names[0]
+    return cache.key(*names)
+
+
+def _finite(error: float | None) -> float | None:
+    if error is None or not math.isfinite(error):
+        return None
+    return error
+
+
+def _key(trials: Trials, frames: int) -> str:
+    """What decides every error: the network, the precision, the frames, the gate's smallest error, the library."""
+    import onnxruntime
+
+    network = trials.network
+    digest = hashlib.sha256(network.proto.SerializeToString(deterministic=True))
+    for frame in range(frames):
+        for name, array in sorted(trials.inputs[frame].items()):
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(array).data)
+    parts = (network.rounding, trials.gate.negligible, frames, digest.hexdigest())
+    return cache.key(_VERSION, onnxruntime.__version__, *parts)
+
+
+def _cached(name: str) -> dict[str, float]:
+    path = cache.folder() / name
+    if not path.is_file():
+        return {}
+    try:
+        stored = msgspec.json.decode(path.read_bytes(), type=dict[str, float | None])
+    except (OSError, msgspec.DecodeError):  # damaged: it is made again
+        return {}
+    return {text: math.inf if error is None else error for text, error in stored.items()}
+
+
+def _keep(name: str, errors: dict[str, float]) -> None:
+    cache.put(name, msgspec.json.encode({text: _finite(error) for text, error in errors.items()}))
