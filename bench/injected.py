@@ -1,8 +1,14 @@
 """Known causes on real hardware: each is injected, `explain` runs afresh, and must name the right one at the top.
 
-`--device cpu` needs nothing but this machine; `--device cuda` needs a GPU, or `--backend simulated` for a dry run;
-`--device networks` a GPU and the files that `bench/network_exports.py` writes into `--networks`.
+`--device cpu` needs nothing but this machine, and takes exported networks from `--networks` where they are there;
+`--device cuda` needs a GPU, or `--backend simulated` for a dry run; `--device networks` a GPU and the files that
+`bench/network_exports.py` writes into `--networks`.
 Every repetition runs in a process of its own and is saved at once (`--out`); Ctrl-C keeps what was done.
+
+All causes of the CPU ten times on 16 cores, two cores each, in two parts of less than eight minutes:
+
+    python bench/injected.py --repeat 10 --time-limit 20 --jobs 8 --part 1/2 --out rows.jsonl
+    python bench/injected.py --repeat 10 --time-limit 20 --jobs 8 --part 2/2 --out rows.jsonl
 """
 
 from __future__ import annotations
@@ -14,14 +20,16 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from common import show
-from injections import INJECTIONS as BUILT_IN
-from injections import Injection, Setup, part
+from cpu_injections import CPU, EXPORTS
+from injections import GPU, Injection, Setup, Unavailable, part
 from network_injections import NETWORKS
+from pinned import Cores, run_on, side_by_side
 from rich.console import Console
 from rich.table import Table
 
@@ -33,7 +41,8 @@ from framepace.recording.machine import probe
 from framepace.reporting.views.machine import machine_line
 
 Row = dict[str, Any]
-INJECTIONS = {**BUILT_IN, "networks": NETWORKS}
+Task = tuple[str, int]  # the cause, and which repetition of it
+INJECTIONS: Mapping[str, Mapping[str, Injection]] = {"cpu": CPU, "cuda": GPU, "networks": NETWORKS}
 _PATIENCE_S = 600  # beyond its limit, before a repetition is ended: engines may be built in it
 
 
@@ -45,11 +54,11 @@ def main() -> None:
         return
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
+        run = partial(_afresh, args=args, folder=folder)
         try:
-            for turn in range(args.repeat):
-                for name in args.only:
-                    rows.append(_afresh(name, turn, args, folder))
-                    _keep(rows[-1], args)
+            for row in side_by_side(_tasks(args), run, args.jobs):
+                rows.append(row)
+                _keep(row, args)
         except KeyboardInterrupt:
             print("interrupted: what was done so far", file=sys.stderr)
     if rows:
@@ -61,14 +70,17 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--device", choices=list(INJECTIONS), default="cpu")
     parser.add_argument("--backend", default="onnxruntime", help="on a GPU; 'simulated' needs none")
     parser.add_argument("--simulate", default="h200", help="the device that backend simulated stands for")
-    parser.add_argument("--networks", type=Path, default=Path(), help="folder of exported networks")
+    parser.add_argument("--networks", type=Path, default=EXPORTS, help="folder of exported networks")
     parser.add_argument("--only", nargs="+", help="causes to inject")
     parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1, help="repetitions at once, each on its share of the cores")
+    parser.add_argument("--part", default="1/1", metavar="I/N", help="each Nth repetition from the Ith on")
     parser.add_argument("--time-limit", type=float, help="seconds for each explanation; each cause has its own")
     parser.add_argument("--out", type=Path, help="file for one JSON line a repetition, written as it comes")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--model", default="", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     known = INJECTIONS[args.device]
@@ -78,27 +90,41 @@ def _options() -> argparse.Namespace:
     return args
 
 
-def _afresh(name: str, turn: int, args: argparse.Namespace, folder: str) -> Row:
+def _tasks(args: argparse.Namespace) -> list[Task]:
+    """The repetitions of this part: each cause once, then each a second time, and so on."""
+    first, step = (int(number) for number in args.part.split("/"))
+    tasks = [(name, turn) for turn in range(args.repeat) for name in args.only]
+    return tasks[first - 1 :: step]
+
+
+def _afresh(task: Task, cores: Cores, args: argparse.Namespace, folder: str) -> Row:
     """One repetition in a process of its own: nothing is warm, and what breaks takes only itself along."""
+    name, turn = task
     limit = args.time_limit or INJECTIONS[args.device][name].limit
+    model = _model(INJECTIONS[args.device][name].models, turn, args.networks)
     given = ["--device", args.device, "--backend", args.backend, "--simulate", args.simulate, "--folder", folder]
     given += ["--one", name, "--time-limit", str(limit), "--seed", str(args.seed + turn)]
-    given += ["--networks", str(args.networks)]
-    head = {"cause": name, "turn": turn}
+    given += ["--networks", str(args.networks), "--model", model]
+    head = {"cause": name, "turn": turn, "model": Path(model).stem}
     try:
-        done = subprocess.run(
-            [sys.executable, __file__, *given], stdout=subprocess.PIPE, text=True, timeout=limit + _PATIENCE_S
-        )
-        return {**head, **json.loads(done.stdout.splitlines()[-1])}
+        said = run_on(cores, [__file__, *given], limit + _PATIENCE_S)
+        return {**head, **json.loads(said.splitlines()[-1])}
     except (subprocess.TimeoutExpired, IndexError, ValueError) as error:
         return {**head, "error": f"{type(error).__name__}: the repetition gave no answer"}
+
+
+def _model(models: Sequence[str], turn: int, networks: Path) -> str:
+    """The network of a repetition: they take turns, and only built-in ones do where no file is there."""
+    files = [name if name.startswith("builtin:") else str(networks / f"{name}.onnx") for name in models]
+    usable = [file for file in files if file.startswith("builtin:") or Path(file).is_file()]
+    return usable[turn % len(usable)] if usable else ""
 
 
 def repetition(name: str, args: argparse.Namespace) -> Row:
     """What `explain` said of one injected cause."""
     injection: Injection = INJECTIONS[args.device][name]
     options = {"device": args.simulate} if args.backend == "simulated" else {}
-    setup = Setup(args.folder, args.backend, options, args.networks)
+    setup = Setup(args.folder, args.backend, options, args.networks, args.model)
     try:
         case = apply(injection.make(setup), {"seed": args.seed})
         if args.backend == "tensorrt":
@@ -106,6 +132,8 @@ def repetition(name: str, args: argparse.Namespace) -> Row:
         with injection.beside():
             found = api.explain(case, time_limit=args.time_limit, tell=_teller(name), raise_priority=True)
         return judged(injection, found, injection.after(case, found))
+    except Unavailable as error:
+        return {"outcome": "skipped", "error": str(error)}
     except FramepaceError as error:
         return {"error": " / ".join(str(error).split("\n"))}
     except KeyboardInterrupt:
@@ -187,17 +215,19 @@ def tabulate(rows: Sequence[Row], known: Mapping[str, Injection]) -> list[Row]:
 
 def _line(cause: str, injection: Injection, rows: Sequence[Row]) -> Row:
     count = Counter(row.get("outcome", "failed") for row in rows)
+    tried = len(rows) - count["skipped"]
     wrong = Counter(row["named"] for row in rows if row.get("outcome") == "wrong")
     gains = [row["gain"]["ms"] for row in rows if row.get("outcome") == "right" and (row["gain"] or {}).get("sure")]
     return {
         "what": cause,
         "expected": " or ".join(injection.expected),
-        "got": f"{count['right']} of {len(rows)}",
+        "got": f"{count['right']} of {tried}",
         "goal": ">= 9 of 10",
-        "met": 10 * count["right"] >= 9 * len(rows),
+        "met": 10 * count["right"] >= 9 * tried if tried else None,
         "wrong": ", ".join(f"{number} x {what}" for what, number in wrong.items()),
         "undecided": count["undecided"],
         "failed": count["failed"],
+        "skipped": count["skipped"],
         "others' CPU": _share([row["others"] for row in rows if row.get("others") is not None]),
         "gain verified": f"{len(gains)} of {count['right']}, {median(gains):.3g} ms" if gains else "",
     }
@@ -215,7 +245,7 @@ def _print(rows: Sequence[Row], args: argparse.Namespace) -> None:
         return
     print(f"injected: {machine_line(probe())}")
     heads = {"what": "cause", "expected": "expected", "got": "right", "wrong": "wrong", "undecided": "undecided"}
-    heads |= {name: name for name in ("failed", "gain verified", "others' CPU", "met")}
+    heads |= {name: name for name in ("failed", "skipped", "gain verified", "others' CPU", "met")}
     _table(heads, lines)
     if remedied := [{**row, **_flat(row["runs"])} for row in rows if "runs" in row]:
         units = _flat(remedied[0]["runs"])

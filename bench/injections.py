@@ -1,4 +1,4 @@
-"""The causes that bench/injected.py injects: cases, and the hooks, video and neighbour that make them slow."""
+"""What bench/injected.py injects: the hooks, video and neighbour that make a case slow, and the cases on a GPU."""
 
 from __future__ import annotations
 
@@ -86,7 +86,9 @@ def heavy_video(folder: Path, size: tuple[int, int] = (864, 1536), frames: int =
     """A second of noise of `size` (height, width) in folder/heavy.mp4, made once: H.264 with B-frames."""
     import av
 
-    path, unfinished, rng = folder / "heavy.mp4", folder / "part.mp4", np.random.default_rng(0)
+    path = folder / "heavy.mp4"
+    unfinished = folder / f"part-{os.getpid()}.mp4"  # others may be making it, too
+    rng = np.random.default_rng(0)
     if path.exists():
         return os.fspath(path)
     # libx264 is not in every build of FFmpeg; MPEG-4 always is. A constant quality makes pictures equally dear.
@@ -112,14 +114,22 @@ def part(finding: Finding) -> str | None:
     return finding.evidence.get("stage") or finding.evidence.get("coincides_with")
 
 
+class Unavailable(Exception):
+    """This machine has not what an injection needs."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """Where a cause is injected: a folder for what is made, the backend of the GPU cases and its options, exports."""
+    """Where a cause is injected: a folder for what is made, the backend of the GPU cases and its options, exports.
+
+    `model` is the network of the CPU cases: built in, or an exported file.
+    """
 
     folder: Path
     backend: str
     options: Mapping[str, Any]
     networks: Path = Path()
+    model: str = ""
 
     def network(self, name: str) -> str:
         """The file of an exported network of torchvision; simulated, a built-in one stands for it."""
@@ -137,7 +147,8 @@ class Injection:
     """A cause: how to make its case, what runs beside it, and which finding at the top is right.
 
     A code that stands for several stages or events must name one of `about`. `after` measures what else the row holds.
-    `variants` are what the trials will load, for libraries that build an engine of each.
+    `variants` are what the trials will load, for libraries that build an engine of each. `models` are the networks of
+    the CPU cases, which take turns.
     """
 
     expected: tuple[str, ...]
@@ -147,6 +158,7 @@ class Injection:
     limit: float = 40.0
     after: Callable[[Case, Explanation], dict[str, Any]] = _nothing
     variants: tuple[Mapping[str, Any], ...] = ()
+    models: tuple[str, ...] = ()
 
     def build(self, case: Case) -> None:
         """Load the case and its variants, so that building engines does not eat the time of the explanation."""
@@ -160,37 +172,13 @@ class Injection:
         return finding.code in self.expected and (what is None or what in self.about)
 
 
-# One thread that does not spin: nothing is slow but what is injected.
-_PLAIN = {"threads": 1, "spinning": False}
-_SMALL, _MEDIUM = "builtin:classifier", "builtin:detector"
+@dataclasses.dataclass(frozen=True)
+class Healthy(Injection):
+    """A case in which nothing is slow: what is found must be small."""
 
-
-def _cpu(model: str, videos: tuple[str, ...] = (), **settings: Any) -> Case:
-    """The model at 30 fps on the CPU."""
-    changes = {name.replace("_", "-"): value for name, value in settings.items()}
-    return api.make_case(model, fps=30, videos=videos, settings={**_PLAIN, **changes})
-
-
-CPU: dict[str, Injection] = {
-    # More wants the cores than there is, and a higher priority brings them back; or stalls coincide with others.
-    "neighbour": Injection(
-        ("FP012", "FP015"),
-        lambda s: _cpu(_MEDIUM),
-        about=("nice", "neighbours", "preempted"),
-        beside=busy_neighbour,
-    ),
-    "python preparation": Injection(
-        ("FP011",), lambda s: _cpu(_SMALL, prepare_hook="injections:python_heavy"), about=("prepare",)
-    ),
-    "slow decoding": Injection(("FP011",), lambda s: _cpu(_SMALL, (heavy_video(s.folder),)), about=("decode",)),
-    "threads x 4": Injection(
-        ("FP012",), lambda s: _cpu(_MEDIUM, threads=4 * len(usable_cores()), spinning=True), about=("threads",)
-    ),
-    "spinning": Injection(("FP013",), lambda s: _cpu(_MEDIUM, threads=0, spinning=True)),
-    "garbage": Injection(("FP015",), lambda s: _cpu(_SMALL, finish="injections:garbage"), about=("gc",)),
-    # The faults are the hook's own and come with every frame: no outliers, but a stage that takes long.
-    "page faults": Injection(("FP011",), lambda s: _cpu(_SMALL, finish="injections:fresh_memory"), about=("finish",)),
-}
+    def fits(self, finding: Finding) -> bool:
+        """See Injection."""
+        return finding.severity in ("info", "low")
 
 
 def _cuda(setup: Setup, model: str, *, fps: float | None = None, load: Load | None = None, **settings: Any) -> Case:
@@ -287,7 +275,6 @@ CUDA: dict[str, Injection] = {
     ),
 }
 _CUDA_LIMIT_S = 25.0  # a GPU's time is dear
-INJECTIONS: dict[str, dict[str, Injection]] = {
-    "cpu": CPU,
-    "cuda": {name: dataclasses.replace(injection, limit=_CUDA_LIMIT_S) for name, injection in CUDA.items()},
+GPU: dict[str, Injection] = {
+    name: dataclasses.replace(injection, limit=_CUDA_LIMIT_S) for name, injection in CUDA.items()
 }

@@ -14,13 +14,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from injections import Injection, Setup, busy_neighbour, heavy_video
+from injections import Healthy, Injection, Setup, busy_neighbour, heavy_video
 from msgspec.structs import replace
 
 from framepace import api
 from framepace.analyze.stages import stages
 from framepace.cases import make_case
-from framepace.facts.finding import Finding
 from framepace.facts.settings import Case
 from framepace.facts.workload import Stop
 
@@ -37,15 +36,6 @@ _ROOM = 1.6  # budget over inference
 _ALONE_S = 0.5
 _LIMIT_S = 16.0  # a GPU's time is dear
 _SLOW_S = 0.012
-
-
-@dataclasses.dataclass(frozen=True)
-class Healthy(Injection):
-    """A case in which nothing is slow: what is found must be small."""
-
-    def fits(self, finding: Finding) -> bool:
-        """See Injection."""
-        return finding.severity in ("info", "low")
 
 
 def slow(model: str, outputs: Any, frame: int) -> None:
