@@ -15,7 +15,7 @@ from framepace.analyze.stats import paired_ratio
 from framepace.analyze.summary import summarize
 from framepace.facts.settings import Case
 from framepace.facts.summary import Estimate, Summary
-from framepace.lab.freshprocess import measure_apart
+from framepace.lab.measuringprocess import measure_apart
 from framepace.units import format_bytes, format_ms
 
 Round = dict[str, Summary]

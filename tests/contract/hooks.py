@@ -29,6 +29,16 @@ def die(model: str, outputs: Mapping[str, NDArray[Any]], frame: int) -> None:
         os._exit(7)
 
 
+def ignore(model: str, outputs: Mapping[str, NDArray[Any]], frame: int) -> None:
+    """Do nothing."""
+
+
+def abort(model: str, outputs: Mapping[str, NDArray[Any]], frame: int) -> None:
+    """End the process as native code does that meets what it cannot go on from."""
+    if frame == DIES_AT:
+        os.abort()
+
+
 def told(path: Path) -> dict[tuple[str, int], str]:
     """Digests by (model, frame); each came once."""
     lines = [line.split() for line in path.read_text().splitlines()]

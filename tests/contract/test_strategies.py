@@ -49,7 +49,7 @@ QUICK = Warmup(seconds_max=0.05)
 
 ENDLESS = """
 from tests.contract.test_strategies import case
-from framepace.lab.freshprocess import measure_apart
+from framepace.lab.measuringprocess import measure_apart
 
 if __name__ == "__main__":
     endless = case(count=10**9, strategy="{strategy}")

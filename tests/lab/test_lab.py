@@ -131,7 +131,7 @@ def test_opened_videos_are_kept_or_opened_anew(monkeypatch: pytest.MonkeyPatch) 
         opened.append(open_frames(workload, clock))
         return opened[-1]
 
-    monkeypatch.setattr("framepace.lab.lab.open_frames", counted)
+    monkeypatch.setattr("framepace.lab.runs.open_frames", counted)
     monkeypatch.setattr("framepace.measure.session.open_frames", counted)
     for keep, expected in ((True, 1), (False, 2)):
         opened.clear()

@@ -92,10 +92,10 @@ class Channel:
         self.send((method, arguments))
         self._unanswered += 1
 
-    def answer(self) -> Any:
+    def answer(self, tell: Tell | None = None) -> Any:
         """The answer to the oldest call. Raises as `receive` does."""
         self._unanswered -= 1
-        return self.receive()
+        return self.receive(tell)
 
     def hang_up(self, method: str) -> None:
         """Let the child, if it lives, finish its calls and then `method`."""
@@ -109,9 +109,11 @@ class Channel:
     def _died(self) -> BackendError:
         interrupts.check()
         self._process.join(timeout=PATIENCE_S)
-        return BackendError(
-            f"{self._title} died", got=f"exit code {self._process.exitcode}", fix=f"see its message above; {GUARD}"
-        )
+        code = self._process.exitcode or 0
+        ending = f"exit code {code}"
+        if code < 0:
+            ending = signal.Signals(-code).name
+        return BackendError(f"{self._title} died", got=ending, fix=f"see its message above; {GUARD}")
 
 
 class ChildProcess:

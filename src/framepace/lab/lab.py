@@ -7,32 +7,26 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
-import msgspec
 from msgspec.structs import replace
 
 from framepace.analyze.failures import check_failures
+from framepace.backends.base import get_backend
 from framepace.clock.system import Clock, SystemClock
-from framepace.engine.engine import Engine
-from framepace.errors import StoreError
-from framepace.facts.plan import Plan
+from framepace.errors import InferencesFailed, StoreError
+from framepace.facts.plan import ModelPlan, Plan
 from framepace.facts.settings import Case
-from framepace.facts.strategy import strategy_of
 from framepace.facts.trace import Trace
 from framepace.facts.workload import Warmup, Workload, stop_after
 from framepace.interrupts import check, held, listening
-from framepace.lab.enginepool import EnginePool
-from framepace.lab.freshprocess import measure_apart
+from framepace.lab.measuringprocess import MeasuringProcess, measure_apart
+from framepace.lab.runs import Runs
 from framepace.lab.timelimit import TimeLimit
-from framepace.measure.frames import Frames, open_frames
-from framepace.measure.session import measure
 from framepace.progress import Tell, silent
-from framepace.units import NS_PER_S
 
 Where = Literal["here", "fresh process"]
 HERE: Where = "here"
 FRESH_PROCESS: Where = "fresh process"
 _ENGINES_KEPT = 6
-_VIDEOS_KEPT = 6
 
 
 class Interrupted(KeyboardInterrupt):
@@ -49,6 +43,9 @@ class Interrupted(KeyboardInterrupt):
 class Lab:
     """Runs cases and counts the time. A context manager that closes what is kept between runs.
 
+    What runs on a device is measured in a process of its own, which a run that fails takes along (see
+    MeasuringProcess): the next one begins with a fresh device.
+
     Args:
         limit_s: seconds after which `left` is zero; the lab itself never refuses a run. Infinity: no limit.
         folder: where named runs are saved, one folder per name; None keeps all in memory.
@@ -63,8 +60,6 @@ class Lab:
             opens them again and sees the same frames.
     """
 
-    loading = 0.0
-    """Seconds spent on loading engines."""
     unsaved = ""
     """Why runs are not saved any more: the first one that could not be, and the error; '' while they are."""
 
@@ -84,9 +79,8 @@ class Lab:
         self._limit = TimeLimit(self.clock, limit_s, wall_limit_s)
         self._folder = folder
         self._tell = tell or silent
-        self._engines = EnginePool(self.clock, engines, keep_workers)
-        self._keep_videos = keep_videos
-        self._frames: dict[bytes, Frames] = {}
+        self._here = Runs(self.clock, engines, keep_workers, keep_videos)
+        self._apart = MeasuringProcess(engines, keep_workers, keep_videos)
         self._listening = ExitStack()
 
     def __enter__(self) -> Lab:
@@ -95,8 +89,13 @@ class Lab:
 
     def __exit__(self, *_: object) -> None:
         with self._listening, held():
-            self._close_videos(0)
-            self._engines.clear()
+            self._here.close()
+            self._apart.close()
+
+    @property
+    def loading(self) -> float:
+        """Seconds spent on loading engines."""
+        return self._here.loading + self._apart.loading
 
     @property
     def spent(self) -> float:
@@ -173,41 +172,37 @@ class Lab:
         if where == FRESH_PROCESS and not self.clock.virtual:
             trace = measure_apart(case.plan, case.workload, folder)
         else:
-            trace = self._run_here(case.plan, case.workload, folder, tell)
+            trace = self._runs(case.plan).measure(case.plan, case.workload, folder, tell)
         if trace.meta.stopped in ("disk full", "killed"):  # 'killed': not even its meta.json found room at the end
             raise StoreError("the disk is full", got=folder, fix="free some space or name another folder")
-        check_failures(uninterrupted(trace))
+        self._check(uninterrupted(trace))
         return trace
+
+    def _runs(self, plan: Plan) -> Runs | MeasuringProcess:
+        """Where a plan is measured. A virtual clock is that of this process."""
+        if self.clock.virtual or not any(map(on_device, plan.models)):
+            return self._here
+        return self._apart
+
+    def _check(self, trace: Trace) -> None:
+        """Raises InferencesFailed where too many did; what made them fail is not left to the next run."""
+        try:
+            check_failures(trace)
+        except InferencesFailed:
+            self._apart.clear()
+            raise
 
     def clear(self) -> None:
         """Close the engines that are kept, so that the next run loads its own on a free device."""
-        self._engines.clear()
+        self._here.clear()
+        self._apart.clear()
 
-    def _run_here(self, plan: Plan, workload: Workload, folder: Path | None, tell: Tell) -> Trace:
-        # Beside workers that load the models in their own processes, an engine kept here would be in the way.
-        engine = None if strategy_of(plan.engine).spawns_engines else self._loaded(plan, tell)
-        frames = self._pictures(workload) if self._keep_videos else None
-        return measure(
-            plan, workload, folder=folder, clock=self.clock, engine=engine, frames=frames, overwrite=True, tell=tell
-        )
 
-    def _loaded(self, plan: Plan, tell: Tell) -> Engine:
-        began = self.clock.now()
-        engine = self._engines.get(plan, tell)
-        self.loading += (self.clock.now() - began) / NS_PER_S
-        return engine
-
-    def _pictures(self, workload: Workload) -> Frames:
-        key = msgspec.json.encode((workload.scope, workload.input, workload.seed))
-        if key not in self._frames:
-            self._close_videos(_VIDEOS_KEPT - 1)
-            self._frames[key] = open_frames(workload, self.clock)
-        return self._frames[key]
-
-    def _close_videos(self, kept: int) -> None:
-        """Close the oldest opened videos but `kept` of them."""
-        while len(self._frames) > kept:
-            self._frames.pop(next(iter(self._frames))).close()
+def on_device(model: ModelPlan) -> bool:
+    """Whether a model runs on a real device beside the host, whose failures the process that met them cannot mend."""
+    backend = get_backend(model.backend)
+    device = model.device or backend.devices[0]
+    return not backend.simulated and not device.startswith("cpu")
 
 
 def wall_limit(limit_s: float, clock: Clock | None) -> float:

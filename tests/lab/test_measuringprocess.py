@@ -6,15 +6,17 @@ import multiprocessing
 import os
 import signal
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from framepace.errors import BackendError, UsageError
+from framepace.errors import BackendError, SourceError, UsageError
 from framepace.facts.plan import EnginePlan, ModelPlan, Plan
 from framepace.facts.settings import Case
-from framepace.facts.workload import Closed, Stop, Warmup, Workload
-from framepace.lab.freshprocess import measure_apart
+from framepace.facts.workload import Closed, Input, Stop, Warmup, Workload
+from framepace.lab.measuringprocess import MeasuringProcess, measure_apart
 from framepace.reporting.views.sweep import COSTS, sweep_view
 from framepace.store import load_trace
 from framepace.sweeping import sweep
@@ -42,6 +44,44 @@ def test_what_goes_wrong_there_is_raised_here() -> None:
         measure_apart(hook, Workload(load=Closed(), scope="pipeline", stop=Stop(count=50), warmup=WORK.warmup))
     assert "exit code 7" in str(error.value)
     assert not multiprocessing.active_children()
+
+
+def test_a_run_that_aborts_takes_nothing_else_along() -> None:
+    """Its error names the signal; runs before and after it are measured, each in a process that works."""
+    long_enough = Workload(load=Closed(), scope="pipeline", stop=Stop(count=50), warmup=WORK.warmup)
+    aborting = replace(PLAN, engine=EnginePlan(finish="tests.contract.hooks:abort"))
+    with closing(MeasuringProcess(engines=2)) as process:
+        assert process.measure(PLAN, long_enough).meta.stopped == "finished"
+        with pytest.raises(BackendError, match="died") as error:
+            process.measure(aborting, long_enough)
+        assert "SIGABRT" in str(error.value)
+        assert process.measure(PLAN, long_enough).meta.stopped == "finished"
+    assert not multiprocessing.active_children()
+
+
+def test_models_are_kept_until_a_run_fails() -> None:
+    """The second run of a plan loads nothing, and the first one after a failure loads again."""
+    wrong = Workload(load=Closed(), scope="pipeline", stop=Stop(count=50), input=Input(videos=("none.mp4",)))
+    with closing(MeasuringProcess(engines=2)) as process:
+        process.measure(PLAN, WORK)
+        loaded = process.loading
+        process.measure(PLAN, WORK)
+        assert process.loading - loaded < loaded / 2
+        with pytest.raises(SourceError):
+            process.measure(PLAN, wrong)
+        process.measure(PLAN, WORK)
+        assert process.loading - loaded > loaded / 2
+
+
+def test_a_sweep_measures_every_cell_but_the_one_that_aborts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a device's cells: the poisonous one in the middle is a row with its error, and the others have their times."""
+    monkeypatch.setattr("framepace.lab.lab.on_device", lambda model: True)
+    workload = Workload(load=Closed(), scope="pipeline", stop=Stop(count=50), warmup=WORK.warmup)
+    hooks = [f"tests.contract.hooks:{name}" for name in ("abort", "ignore", "die")]
+    found = sweep(Case(plan=PLAN, workload=workload), {"finish": hooks, "workers": [1]})
+    assert [cell.summary is not None for cell in found.cells] == [False, True, False]
+    assert "SIGABRT" in (found.cells[0].error or "")
+    assert "exit code 7" in (found.cells[2].error or "")
 
 
 def test_ctrl_c_is_passed_on_and_the_run_kept(tmp_path: Path) -> None:
