@@ -86,6 +86,9 @@ class Prepare(Fact, frozen=True, kw_only=True):
     ] = "host"
 
 
+Calibration = Literal["percentile", "minmax", "entropy"]
+
+
 class ModelPlan(Fact, frozen=True, kw_only=True):
     """One model and how it runs.
 
@@ -95,7 +98,7 @@ class ModelPlan(Fact, frozen=True, kw_only=True):
     inference then has the largest batch.
 
     `threads` 0 leaves the number to the backend. `options` belong to the backend, which refuses the ones it does not
-    know. `calibration` is a video or folder of pictures for precision 'int8'; `fp32_nodes` stay in FP32 in 'fp16'.
+    know. `calibration` is a video or folder of pictures for precision 'int8'; `fp32_nodes` stay in FP32.
 
     `device` is 'cpu', 'cuda' or 'cuda:N' (None: the backend's own). On a GPU, `slots` are the requests a worker keeps
     in flight, so that copies overlap computation; `transfer` is how inputs and outputs travel ('device': not at all,
@@ -203,9 +206,22 @@ class ModelPlan(Fact, frozen=True, kw_only=True):
         Location | None,
         Setting(help="video or folder of pictures for precision int8", why="int8 needs frames like those it will see"),
     ] = None
+    calibration_method: Annotated[
+        Calibration,
+        Setting(
+            help="percentile, minmax or entropy: what of a tensor's values its INT8 range holds",
+            why_value={
+                "minmax": "INT8 clips nothing; rare large values cost all others precision",
+                "entropy": "INT8 ranges lose the least information about how values are distributed",
+            },
+        ),
+    ] = "percentile"
     fp32_nodes: Annotated[
         tuple[Location, ...],
-        Setting(help="nodes that stay in FP32, for precision fp16", why="what lower precision breaks; casts cost time"),
+        Setting(
+            help="nodes that stay in FP32, for precision fp16 and int8",
+            why="what lower precision breaks; casts cost time",
+        ),
     ] = ()
     options: dict[str, Option] = {}
 

@@ -28,18 +28,20 @@ import contextlib
 import io
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from framepace.errors import FramepaceError, ModelError
+from framepace.facts.plan import Calibration
 from framepace.models.convert.kept import check_names, name_nodes, weights_apart, with_movers, without_round_trips
-from framepace.models.convert.optimised import LARGEST, inner_nodes, optimised_file, weight_bytes, weights
+from framepace.models.convert.optimised import LARGEST, inner_nodes, optimised_file, saved, weight_bytes, weights
 from framepace.progress import Tell, silent
 
 _ALTERNATIVE = "another precision, or a backend that converts by itself (tensorrt 10, torch)"
-_OPERATORS = ["Conv", "ConvTranspose", "MatMul", "Gemm"]
-_PERCENTILE = 99.99
+QUANTISED = ("Conv", "ConvTranspose", "MatMul", "Gemm")  # operators that INT8 takes
+CALIBRATIONS: Mapping[Calibration, str] = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
+PERCENTILE = 99.99
 _PER_CHANNEL_OPSET = 13
 _HALF_SCALE_OPSET = 19
 _PICTURES_IN_MEMORY = 4  # whose activations are held at once
@@ -71,7 +73,7 @@ def to_fp16(proto: Any, name: str, kept: Sequence[str] = ()) -> Any:
     """
     if _has_half(proto):
         return proto
-    with _converting(name, "FP16") as folder:
+    with quietly(name, "FP16") as folder:
         optimised = optimised_and_named(proto, folder)
         check_names(kept, optimised.graph, name)
         return _halved(optimised, kept)
@@ -103,15 +105,27 @@ def _halved(proto: Any, kept: Sequence[str] = ()) -> Any:
     return _in_order(half)
 
 
-def to_int8(proto: Any, frames: Sequence[dict[str, Any]], name: str, tell: Tell = silent, *, half: bool = False) -> Any:
+def to_int8(
+    proto: Any,
+    frames: Sequence[dict[str, Any]],
+    name: str,
+    tell: Tell = silent,
+    *,
+    half: bool = False,
+    method: Calibration = "percentile",
+    kept: Sequence[str] = (),
+) -> Any:
     """The model with Q/DQ pairs around what runs in int8, calibrated on `frames` (inputs by name).
+
+    `method` says what of a tensor's values its range holds: all of them ('minmax'), 99.99 % ('percentile'), or what
+    loses the least information ('entropy'). The nodes named in `kept` stay in float32.
 
     `half` puts all the rest into float16 (which needs opset 19), for libraries that run what the file says: else the
     rest is float32. Such a file is for GPUs: on the CPU, ONNX Runtime up to 1.23 computes it wrong (30 % off, where
     1.31 and onnx's reference evaluator agree).
 
     Raises ModelError: what the converter cannot do, an earlier opset than 13 that cannot be raised, activations
-    that are not finite.
+    that are not finite. UsageError: no node has a name in `kept`.
     """
     import onnx
     from onnxruntime import quantization
@@ -119,38 +133,48 @@ def to_int8(proto: Any, frames: Sequence[dict[str, Any]], name: str, tell: Tell 
     opset = _PER_CHANNEL_OPSET
     if half or _has_half(proto):
         opset = _HALF_SCALE_OPSET
-    with _converting(name, "INT8") as folder:
+    with quietly(name, "INT8") as folder:
         target = folder / "int8.onnx"
         quantization.quantize_static(
-            optimised_file(_raised(proto, opset), folder),
+            _to_quantise(_raised(proto, opset), folder, name, kept),
             target,
-            _make_reader(quantization, frames, f"calibrating {name}", tell),
+            calibration_reader(frames, f"calibrating {name}", tell),
             use_external_data_format=weight_bytes(proto) > LARGEST,
+            nodes_to_exclude=list(kept),
+            calibrate_method=quantization.CalibrationMethod[CALIBRATIONS[method]],
             **_quantisation_options(quantization, frames),
         )
         quantised = onnx.load(target)
         if half:  # not through the optimisation again: it would fold the weights' Q/DQ pairs away
-            quantised = _halved(quantised)
+            quantised = _halved(quantised, kept)
         return quantised
+
+
+def _to_quantise(proto: Any, folder: Path, name: str, kept: Sequence[str]) -> Path:
+    """The file that is quantised; its nodes have names where some of them are named in `kept`."""
+    if not kept:
+        return optimised_file(proto, folder)
+    optimised = optimised_and_named(proto, folder)
+    check_names(kept, optimised.graph, name)
+    return saved(optimised, folder / "named.onnx")
 
 
 def _quantisation_options(quantization: Any, frames: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Arguments of `quantize_static`; the head of this module says why these."""
     return {
         "quant_format": quantization.QuantFormat.QDQ,
-        "op_types_to_quantize": _OPERATORS,
+        "op_types_to_quantize": list(QUANTISED),
         "per_channel": True,
         "activation_type": quantization.QuantType.QInt8,
         "weight_type": quantization.QuantType.QInt8,
-        "calibrate_method": quantization.CalibrationMethod.Percentile,
         "extra_options": {
             "ActivationSymmetric": True,
             "WeightSymmetric": True,
             "QuantizeBias": False,
             "AddQDQPairToWeight": True,
             "DedicatedQDQPair": False,
-            "CalibPercentile": _PERCENTILE,
-            "CalibStridedMinMax": _stride(frames),
+            "CalibPercentile": PERCENTILE,
+            "CalibStridedMinMax": calibration_stride(frames),
         },
     }
 
@@ -186,7 +210,7 @@ def _in_order(proto: Any) -> Any:
     return proto
 
 
-def _stride(frames: Sequence[dict[str, Any]]) -> int:
+def calibration_stride(frames: Sequence[dict[str, Any]]) -> int:
     """Batches whose activations are held together."""
     image = max((array for array in frames[0].values()), key=lambda array: array.ndim)
     if not image.ndim:
@@ -194,10 +218,19 @@ def _stride(frames: Sequence[dict[str, Any]]) -> int:
     return max(1, _PICTURES_IN_MEMORY // len(image))
 
 
-def _make_reader(quantization: Any, frames: Sequence[dict[str, Any]], text: str, tell: Tell) -> Any:
+def calibration_steps(frames: Sequence[dict[str, Any]]) -> Iterator[tuple[int, int]]:
+    """Ranges of frames that are calibrated on together."""
+    step = calibration_stride(frames)
+    for first in range(0, len(frames), step):
+        yield first, first + step
+
+
+def calibration_reader(frames: Sequence[dict[str, Any]], text: str, tell: Tell) -> Any:
     """The calibrator's source of frames; it reports how many it has taken."""
+    from onnxruntime import quantization
+
     count = len(frames)
-    stride = _stride(frames)
+    stride = calibration_stride(frames)
 
     class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -219,7 +252,7 @@ def _make_reader(quantization: Any, frames: Sequence[dict[str, Any]], text: str,
 
 
 @contextlib.contextmanager
-def _converting(name: str, precision: str) -> Iterator[Path]:
+def quietly(name: str, precision: str) -> Iterator[Path]:
     """A folder for the converter's files; its chatter is not shown, its failures are ModelErrors."""
     with tempfile.TemporaryDirectory(prefix="framepace-") as folder, _quiet():
         try:

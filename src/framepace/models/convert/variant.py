@@ -49,7 +49,7 @@ def variant(model: ModelPlan, precision: str | None = None, tell: Tell = silent)
             Inputs and outputs keep their dtype. 'int8' is Q/DQ (symmetric, per channel), calibrated on frames of
             `model.calibration`; 'int8+fp16' has the rest in float16, for libraries that run what the file says
             (TensorRT 11 and RTX). A file that has Q/DQ pairs already is what int8 asks for, and is left as it is.
-            'fp16' leaves `model.fp32_nodes` in float32.
+            'fp16' and 'int8' leave `model.fp32_nodes` in float32.
 
     Raises:
         ModelError: the model cannot be converted. UsageError: no calibration data, or a precision that cannot be
@@ -129,7 +129,9 @@ def _converted(model: ModelPlan, resolved: Resolved, changes: _Changes, tell: Te
     # Quantisation comes first: it is calibrated on the inputs that the host prepares.
     if _quantises(precision):
         half = precision == "int8+fp16"
-        proto = to_int8(proto, prepared_inputs(model, resolved), model.name, tell, half=half)
+        frames = prepared_inputs(model, resolved)
+        kept = model.fp32_nodes
+        proto = to_int8(proto, frames, model.name, tell, half=half, method=model.calibration_method, kept=kept)
     elif precision == "fp16":
         proto = to_fp16(proto, model.name, model.fp32_nodes)
     if changes.folded:
@@ -207,7 +209,7 @@ def _file_name(model: ModelPlan, spec: ModelSpec, resolved: Resolved, changes: _
         words.insert(0, precision)
     if _quantises(precision):
         parts += _calibration_parts(model)
-    if precision == "fp16" and model.fp32_nodes:
+    if precision is not None and model.fp32_nodes:
         parts += ["kept", *sorted({*model.fp32_nodes})]
         words.append("mixed")
     return f"variants/{cache.plain(stem(model.model))}-{'-'.join(words)}-{cache.key(*parts)}.onnx"
@@ -216,7 +218,10 @@ def _file_name(model: ModelPlan, spec: ModelSpec, resolved: Resolved, changes: _
 def _calibration_parts(model: ModelPlan) -> list[object]:
     """What the inputs of a calibration depend on."""
     prepare = replace(model.prepare, place="host", constant=False)
-    return [calibration_key(model), prepare, model.size, model.batch.max, sorted(model.shapes.items())]
+    parts: list[object] = [calibration_key(model), prepare, model.size, model.batch.max, sorted(model.shapes.items())]
+    if model.calibration_method != "percentile":
+        parts.append(model.calibration_method)
+    return parts
 
 
 def _stamps(files: list[Path]) -> Iterator[str]:

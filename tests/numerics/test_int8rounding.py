@@ -1,0 +1,121 @@
+"""INT8 rounding is what ONNX Runtime's quantiser does: the same ranges, the same weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from framepace.errors import UsageError
+from framepace.facts.plan import Calibration
+from framepace.models.convert.int8ranges import quantised_weights
+from framepace.models.convert.precision import optimised_and_named, to_int8
+from framepace.numerics.int8rounding import Int8Rounding, int8_rounding
+
+RNG = np.random.default_rng(0)
+FRAMES = [{"x": RNG.normal(size=(1, 3, 8, 8)).astype(np.float32)} for _ in range(4)]
+
+
+def network() -> Any:
+    """A convolution, a transposed one and two products, one with its weight turned round."""
+    shapes = {"w": (4, 3, 3, 3), "t": (4, 2, 2, 2), "g": (5, 2 * 14 * 14), "m": (5, 6)}
+    rng = np.random.default_rng(1)
+    weights = [numpy_helper.from_array(rng.normal(size=size).astype(np.float32), name) for name, size in shapes.items()]
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"], name="conv", pads=[1, 1, 1, 1]),
+        helper.make_node("Sigmoid", ["a"], ["b"], name="act"),
+        helper.make_node("ConvTranspose", ["b", "t"], ["c"], name="up", strides=[2, 2], pads=[1, 1, 1, 1]),
+        helper.make_node("Flatten", ["c"], ["d"], name="flat"),
+        helper.make_node("Gemm", ["d", "g"], ["e"], name="gemm", transB=1),
+        helper.make_node("Softmax", ["e"], ["f"], name="soft"),
+        helper.make_node("MatMul", ["f", "m"], ["y"], name="product"),
+    ]
+    value = helper.make_tensor_value_info
+    ends = ([value("x", TensorProto.FLOAT, [1, 3, 8, 8])], [value("y", TensorProto.FLOAT, [1, 6])])
+    graph = helper.make_graph(nodes, "g", *ends, weights)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def pairs(model: Any) -> tuple[dict[str, float], dict[str, Any]]:
+    """Of a quantised file the magnitude that each activation's scale stands for, and each weight, dequantised."""
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    ranges: dict[str, float] = {}
+    weights: dict[str, Any] = {}
+    for node in model.graph.node:
+        if node.op_type == "QuantizeLinear" and node.input[0] not in constants:
+            ranges[node.input[0].removesuffix("_QuantizeLinear_Input")] = float(constants[node.input[1]]) * 127
+        elif node.op_type == "QuantizeLinear":
+            weights[node.input[0]] = constants[node.input[0]]
+    return ranges, weights
+
+
+@pytest.fixture(scope="module")
+def rounding(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Calibration], Int8Rounding]:
+    """INT8 of the network by a method of calibration."""
+    model = optimised_and_named(network(), tmp_path_factory.mktemp("int8"))
+    return lambda method: int8_rounding(model, FRAMES, method)
+
+
+@pytest.mark.parametrize("method", ["minmax", "entropy", "percentile"])
+def test_ranges_are_those_of_the_converter(
+    method: Calibration, rounding: Callable[[Calibration], Int8Rounding]
+) -> None:
+    """Each activation that the quantised file scales has the same range here."""
+    ranges, _ = pairs(to_int8(network(), FRAMES, "net", method=method))
+    assert ranges.keys() >= {"x", "a", "b", "e", "y"}
+    for name, magnitude in ranges.items():
+        assert rounding(method).ranges[name] == pytest.approx(magnitude, rel=1e-5), name
+
+
+def test_methods_differ(rounding: Callable[[Calibration], Int8Rounding]) -> None:
+    """The largest value is the range of min-max; the others are no wider, and a percentile clips."""
+    largest = max(float(np.abs(frame["x"]).max()) for frame in FRAMES)
+    assert rounding("minmax").ranges["x"] == pytest.approx(largest, rel=1e-6)
+    assert rounding("entropy").ranges["x"] <= largest * 1.001
+    assert rounding("percentile").ranges["x"] < largest
+
+
+def test_weights_have_a_scale_per_channel_of_their_output(rounding: Callable[[Calibration], Int8Rounding]) -> None:
+    """First of a convolution and of a turned product, second of a transposed one, last of a product; a bias stays."""
+    int8 = rounding("minmax")
+    assert {name: int8.axes[name] for name in "wtgm"} == {"w": 0, "t": 1, "g": 0, "m": 1}
+    values = np.array([[1.0, 100.0], [0.5, 3.0]], np.float32)
+    np.testing.assert_allclose(quantised_weights(values, 1), values, atol=100 / 254)
+    assert np.abs(quantised_weights(values, 1)[:, 0] - values[:, 0]).max() < 1 / 254 < 0.3
+    assert np.abs(quantised_weights(values, None)[:, 0] - values[:, 0]).max() > 0.2
+    assert int8.weights("bias", values, "p").output == "bias"
+
+
+def test_a_tensor_is_rounded_to_its_range_and_clipped() -> None:
+    """By the nodes that are made, run by ONNX Runtime; a tensor without a range stays as it is."""
+    int8 = Int8Rounding(ranges={"x": 12.7}, axes={})
+    rounded = int8.nodes("copy", "p", "x")
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        list(rounded.nodes),
+        "g",
+        [value("copy", TensorProto.FLOAT, [4])],
+        [value(rounded.output, TensorProto.FLOAT, [4])],
+        list(rounded.initializers),
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    outputs = session.run(None, {"copy": np.array([0.04, 0.26, -5.0, 99.0], np.float32)})
+    np.testing.assert_allclose(outputs[0], [0.0, 0.3, -5.0, 12.7], atol=1e-5)
+    assert int8.nodes("other", "p") == type(rounded)("other", ())
+
+
+def test_nodes_that_are_kept_stay_in_float(tmp_path: Path) -> None:
+    """No Q/DQ pair stands at their inputs that another node does not read; a name that is no node's is refused."""
+    kept = to_int8(network(), FRAMES, "net", kept=("product",))
+    readers = {name: node for node in kept.graph.node for name in node.input}
+    assert readers["f"].op_type == readers["m"].op_type == "MatMul"
+    with pytest.raises(UsageError, match="prodct"):
+        to_int8(network(), FRAMES, "net", kept=("prodct",))
+    onnx.checker.check_model(kept)
