@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import signal
@@ -12,14 +13,18 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from framepace.errors import BackendError, SourceError, UsageError
+from framepace.errors import BackendError, DeviceLost, SourceError, UsageError
 from framepace.facts.plan import EnginePlan, ModelPlan, Plan
 from framepace.facts.settings import Case
+from framepace.facts.trace import Trace
 from framepace.facts.workload import Closed, Input, Stop, Warmup, Workload
+from framepace.lab.lab import Lab
 from framepace.lab.measuringprocess import MeasuringProcess, measure_apart
+from framepace.progress import Tell
 from framepace.reporting.views.sweep import COSTS, sweep_view
 from framepace.store import load_trace
 from framepace.sweeping import sweep
+from framepace.testing import make_trace
 
 PLAN = Plan(models=tuple(ModelPlan(name=n, model="null", backend="null", options={"latency_us": 300}) for n in "ab"))
 WORK = Workload(load=Closed(), scope="model", stop=Stop(count=50), warmup=Warmup(seconds_max=0.05))
@@ -82,6 +87,53 @@ def test_a_sweep_measures_every_cell_but_the_one_that_aborts(monkeypatch: pytest
     assert [cell.summary is not None for cell in found.cells] == [False, True, False]
     assert "SIGABRT" in (found.cells[0].error or "")
     assert "exit code 7" in (found.cells[2].error or "")
+
+
+class Losing:
+    """A measuring process whose device is lost in the runs that are named."""
+
+    loading = 0.0
+
+    def __init__(self, lost: set[int]) -> None:
+        self._lost = lost
+        self._runs = itertools.count()
+
+    def measure(self, plan: Plan, workload: Workload, folder: Path | None, tell: Tell) -> Trace:
+        """The next run."""
+        if next(self._runs) in self._lost:
+            raise DeviceLost("the device was lost")
+        return make_trace([1.0] * 10)
+
+    def clear(self) -> None:
+        """There is nothing to end."""
+
+    close = clear
+
+
+def test_a_device_that_is_lost_costs_its_run_and_the_second_time_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a lost run the next one counts; a device that is lost in two runs one after the other is told as lost."""
+    monkeypatch.setattr("framepace.lab.lab.on_device", lambda model: True)
+    monkeypatch.setattr("framepace.lab.lab.MeasuringProcess", lambda *_: Losing({0, 2, 4, 5}))
+    case = Case(plan=PLAN, workload=WORK)
+    with Lab() as lab:
+        for _ in range(2):
+            with pytest.raises(BackendError, match="the next run has a process of its own"):
+                lab.run(case)
+            assert lab.run(case).meta.stopped == "finished"
+        with pytest.raises(BackendError, match="the next run has a process of its own"):
+            lab.run(case)
+        with pytest.raises(DeviceLost):
+            lab.run(case)
+
+
+def test_a_function_is_called_where_its_models_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the host in this process, on a device in the measuring one; an error there is raised here."""
+    with Lab() as lab:
+        assert lab.call(PLAN.models, os.getpid) == os.getpid()
+        monkeypatch.setattr("framepace.lab.lab.on_device", lambda model: True)
+        assert lab.call(PLAN.models, os.getpid) != os.getpid()
+        with pytest.raises(ValueError, match="invalid literal"):
+            lab.call(PLAN.models, int, "x")
 
 
 def test_ctrl_c_is_passed_on_and_the_run_kept(tmp_path: Path) -> None:

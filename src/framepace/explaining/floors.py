@@ -75,4 +75,4 @@ def _calibrated(lab: Lab, trace: Trace, model: ModelPlan, work: ModelWork) -> Ce
         raise FramepaceError("no time to measure the peaks of this machine (--time-limit)")
     precisions = _precisions(work)
     lab.say(f"measuring the peaks of this machine in {' and '.join(sorted(precisions))}")
-    return measure_ceilings(model, precisions, trace.meta.machine)
+    return lab.call([model], measure_ceilings, model, precisions, trace.meta.machine)

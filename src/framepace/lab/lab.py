@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from msgspec.structs import replace
 
 from framepace.analyze.failures import check_failures
 from framepace.backends.base import get_backend
 from framepace.clock.system import Clock, SystemClock
-from framepace.errors import InferencesFailed, StoreError
+from framepace.errors import BackendError, DeviceLost, InferencesFailed, StoreError
 from framepace.facts.plan import ModelPlan, Plan
 from framepace.facts.settings import Case
 from framepace.facts.trace import Trace
@@ -23,10 +24,12 @@ from framepace.lab.runs import Runs
 from framepace.lab.timelimit import TimeLimit
 from framepace.progress import Tell, silent
 
+_Answer = TypeVar("_Answer")
 Where = Literal["here", "fresh process"]
 HERE: Where = "here"
 FRESH_PROCESS: Where = "fresh process"
 _ENGINES_KEPT = 6
+_NEXT_RUN = "the next run has a process of its own; leave out the settings of this one"
 
 
 class Interrupted(KeyboardInterrupt):
@@ -79,8 +82,9 @@ class Lab:
         self._limit = TimeLimit(self.clock, limit_s, wall_limit_s)
         self._folder = folder
         self._tell = tell or silent
-        self._here = Runs(self.clock, engines, keep_workers, keep_videos)
+        self._host_runs = Runs(self.clock, engines, keep_workers, keep_videos)
         self._apart = MeasuringProcess(engines, keep_workers, keep_videos)
+        self._lost = False
         self._listening = ExitStack()
 
     def __enter__(self) -> Lab:
@@ -89,13 +93,13 @@ class Lab:
 
     def __exit__(self, *_: object) -> None:
         with self._listening, held():
-            self._here.close()
+            self._host_runs.close()
             self._apart.close()
 
     @property
     def loading(self) -> float:
         """Seconds spent on loading engines."""
-        return self._here.loading + self._apart.loading
+        return self._host_runs.loading + self._apart.loading
 
     @property
     def spent(self) -> float:
@@ -172,17 +176,36 @@ class Lab:
         if where == FRESH_PROCESS and not self.clock.virtual:
             trace = measure_apart(case.plan, case.workload, folder)
         else:
-            trace = self._runs(case.plan).measure(case.plan, case.workload, folder, tell)
+            trace = self._measured(case, folder, tell)
         if trace.meta.stopped in ("disk full", "killed"):  # 'killed': not even its meta.json found room at the end
             raise StoreError("the disk is full", got=folder, fix="free some space or name another folder")
         self._check(uninterrupted(trace))
         return trace
 
+    def _measured(self, case: Case, folder: Path | None, tell: Tell) -> Trace:
+        """The trace. A device that fails in a run apart takes that run alone, unless it failed in the last one too."""
+        runs = self._runs(case.plan)
+        try:
+            trace = runs.measure(case.plan, case.workload, folder, tell)
+            if trace.meta.stopped == "device lost":
+                raise DeviceLost("the device was lost in the run", got="; ".join(trace.meta.notes[-1:]) or None)
+        except DeviceLost as error:
+            if runs is self._host_runs or self._lost:
+                raise
+            self._lost = True
+            self._apart.clear()
+            raise BackendError(error.what, got=error.got, fix=_NEXT_RUN) from error
+        self._lost = False
+        return trace
+
     def _runs(self, plan: Plan) -> Runs | MeasuringProcess:
         """Where a plan is measured. A virtual clock is that of this process."""
-        if self.clock.virtual or not any(map(on_device, plan.models)):
-            return self._here
+        if self._is_here(plan.models):
+            return self._host_runs
         return self._apart
+
+    def _is_here(self, models: Sequence[ModelPlan]) -> bool:
+        return self.clock.virtual or not any(map(on_device, models))
 
     def _check(self, trace: Trace) -> None:
         """Raises InferencesFailed where too many did; what made them fail is not left to the next run."""
@@ -192,9 +215,19 @@ class Lab:
             self._apart.clear()
             raise
 
+    def call(self, models: Sequence[ModelPlan], function: Callable[..., _Answer], *arguments: Any) -> _Answer:
+        """The answer of a function that runs `models`, called where they are measured: on a device, apart.
+
+        What is called apart must survive pickling, and so must its answer. Raises what the function does, and
+        BackendError where its process dies.
+        """
+        if self._is_here(models):
+            return function(*arguments)
+        return self._apart.call(function, *arguments)
+
     def clear(self) -> None:
         """Close the engines that are kept, so that the next run loads its own on a free device."""
-        self._here.clear()
+        self._host_runs.clear()
         self._apart.clear()
 
 

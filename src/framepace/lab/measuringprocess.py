@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import closing, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 from framepace.clock.system import SystemClock
 from framepace.engine.childprocess import ChildProcess, Progress, serve_calls
@@ -22,6 +24,7 @@ from framepace.lab.runs import Runs
 from framepace.progress import Tell, silent
 from framepace.store import load_trace
 
+_Answer = TypeVar("_Answer")
 _TITLE = "the measuring process"
 
 
@@ -47,19 +50,16 @@ class MeasuringProcess:
         Raises what that does, BackendError when the process dies, and KeyboardInterrupt after a Ctrl-C before anything
         was measured.
         """
-        try:
-            with stopped_by(self._interrupt):
-                trace = self._measured(plan, workload, folder, tell)
-        except (KeyboardInterrupt, SystemExit):
-            self._kill()
-            raise
-        except Exception:
-            self.close()
-            raise
+        trace, loading = self._answer("measure", (plan, workload, folder), tell)
+        self.loading += loading
         if trace is not None:
-            return trace
+            return cast("Trace", trace)
         assert folder is not None
         return load_trace(folder)
+
+    def call(self, function: Callable[..., _Answer], *arguments: Any) -> _Answer:
+        """The answer of a function that is called there; all of it must survive pickling. Raises what it raises."""
+        return cast("_Answer", self._answer("call", (function, arguments), silent))
 
     def clear(self) -> None:
         """End the process, and with it all that it keeps."""
@@ -71,18 +71,26 @@ class MeasuringProcess:
             self._child.end()
             self._child = None
 
-    def _measured(self, plan: Plan, workload: Workload, folder: Path | None, tell: Tell) -> Trace | None:
-        """The trace; None where it is in `folder`."""
+    def _answer(self, method: str, arguments: tuple[Any, ...], tell: Tell) -> Any:
+        """The answer to a call; one that fails ends the process."""
+        try:
+            with stopped_by(self._interrupt):
+                return self._called(method, arguments, tell)
+        except (KeyboardInterrupt, SystemExit):
+            self._kill()
+            raise
+        except Exception:
+            self.close()
+            raise
+
+    def _called(self, method: str, arguments: tuple[Any, ...], tell: Tell) -> Any:
         if self._child is None:
             self._child = ChildProcess(_TITLE, _serve, *self._arguments, takes_interrupts=True, daemon=False)
         if signum() is not None:  # it came while the process started
             self._interrupt()
         channel = self._child.channel
-        channel.call("measure", plan, workload, folder)
-        trace: Trace | None
-        trace, loading = channel.answer(tell)
-        self.loading += loading
-        return trace
+        channel.call(method, *arguments)
+        return channel.answer(tell)
 
     def _interrupt(self) -> None:
         if self._child is not None:
@@ -105,23 +113,38 @@ def measure_apart(plan: Plan, workload: Workload, folder: Path | None = None) ->
 
 def _serve(pipes: list[Connection], engines: int, keep_workers: bool, keep_videos: bool) -> None:
     """The body of the process."""
-    pipe = pipes[0]
     runs = Runs(SystemClock(), engines, keep_workers, keep_videos)
-
-    def tell(text: str, share: float | None) -> None:
-        pipe.send(Progress(text, share))
-
-    def measured(plan: Plan, workload: Workload, folder: Path | None) -> tuple[Trace | None, float]:
-        """The trace, which is not sent where it is in a folder, and the seconds that loading took."""
-        before = runs.loading
-        with listening():
-            trace = runs.measure(plan, workload, folder, tell)
-        return None if folder is not None else trace, runs.loading - before
-
+    methods = _Methods(pipes[0], runs)
     try:
-        serve_calls(pipe, {"measure": measured})
+        serve_calls(pipes[0], {"measure": methods.measure, "call": methods.call})
     finally:
         _end(runs)
+
+
+class _Methods:
+    """What the process does for the other one."""
+
+    def __init__(self, pipe: Connection, runs: Runs) -> None:
+        self._pipe = pipe
+        self._runs = runs
+
+    def measure(self, plan: Plan, workload: Workload, folder: Path | None) -> tuple[Trace | None, float]:
+        """The trace, which is not sent where it is in a folder, and the seconds that loading took."""
+        before = self._runs.loading
+        with listening():
+            trace = self._runs.measure(plan, workload, folder, self._tell)
+        loading = self._runs.loading - before
+        if folder is not None:
+            return None, loading
+        return trace, loading
+
+    def call(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        """What a function answers."""
+        with listening():
+            return function(*arguments)
+
+    def _tell(self, text: str, share: float | None) -> None:
+        self._pipe.send(Progress(text, share))
 
 
 def _end(runs: Runs) -> None:

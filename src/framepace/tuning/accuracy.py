@@ -51,7 +51,7 @@ class Accuracy:
             return None
         self._state.lab.say(f"comparing the outputs of {model.name} {_way(model)}")
         try:
-            agreement = self._gate(model, self._state.case.workload.input)
+            agreement = self._state.lab.call([model], self._gate, model, self._state.case.workload.input)
         except FramepaceError as error:
             return str(error)
         if not agreement.passed:
