@@ -75,6 +75,8 @@ _VERBS: tuple[tuple[tuple[str, ...], bool], ...] = (
     (("report", "bench", "killed"), False),
     (("layers", "bench"), False),
     (("accuracy", "model.onnx", "--frames", "2"), False),
+    (("accuracy", "model.onnx", "--frames", "2", "--precision", "fp16", "--hunt"), False),
+    (("accuracy", "model.onnx", "--frames", "2", "--precision", "fp16", "--mend", "mixed.onnx"), False),
     (("layers", "model.onnx", "--no-floors"), True),
     (("plan", "show", "plan.yaml"), False),
     (("settings",), False),

@@ -1,9 +1,9 @@
 """framepace: why a neural network on video misses its frame budget, proven by intervention, and fixed.
 
 One function per verb: `bench`, `explain`, `sweep`, `tune`, `capacity`, `accuracy`, `layers`, `compare`, `report`,
-`doctor`; `explain_log` for another program's log, `summary` of a trace, and `make_case` for what several of them take.
-Beside them stand the records that they take and return, and the errors. Everything is loaded when it is first used, so
-that importing framepace costs nothing.
+`doctor`; `hunt`, `rank` and `mend` for what a lower precision breaks, `explain_log` for another program's log,
+`summary` of a trace, and `make_case` for what several of them take. Beside them stand the records that they take and
+return, and the errors. Everything is loaded when it is first used, so that importing framepace costs nothing.
 """
 
 from __future__ import annotations
@@ -23,9 +23,12 @@ if TYPE_CHECKING:
         doctor,
         explain,
         explain_log,
+        hunt,
         layers,
         make_case,
+        mend,
         predictor,
+        rank,
         report,
         summary,
         sweep,
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
     from framepace.facts.inputs import Inputs, Window
     from framepace.facts.layers import Exploration
     from framepace.facts.log import LogExplanation
+    from framepace.facts.mending import Hunt, Mended, Ranking
     from framepace.facts.plan import Batching, EnginePlan, ModelPlan, Plan, Prepare, SourcePolicy, Target
     from framepace.facts.settings import Case
     from framepace.facts.summary import Comparison, Summary
@@ -64,8 +68,8 @@ __version__ = "0.2.0"
 
 # What is exported, by the module that has it.
 _EXPORTS = {
-    "api": "accuracy bench capacity compare doctor explain explain_log layers make_case predictor report summary sweep "
-    "tune",
+    "api": "accuracy bench capacity compare doctor explain explain_log hunt layers make_case mend predictor rank "
+    "report summary sweep tune",
     "cases": "CaseOptions Models RunOptions",
     "errors": "BackendError DeviceLost DeviceMemoryError FramepaceError ModelError NotEnoughSamples PlanError "
     "SourceError StoreError UsageError",
@@ -76,6 +80,7 @@ _EXPORTS = {
     "facts.inputs": "Inputs Window",
     "facts.log": "LogExplanation",
     "facts.layers": "Exploration",
+    "facts.mending": "Hunt Mended Ranking",
     "facts.plan": "Batching EnginePlan ModelPlan Plan Prepare SourcePolicy Target",
     "facts.settings": "Case",
     "facts.summary": "Comparison Summary",
@@ -110,9 +115,11 @@ __all__ = [
     "FramepaceError",
     "Gate",
     "Goal",
+    "Hunt",
     "Input",
     "Inputs",
     "LogExplanation",
+    "Mended",
     "ModelError",
     "ModelPlan",
     "Models",
@@ -123,6 +130,7 @@ __all__ = [
     "PlanError",
     "Poisson",
     "Prepare",
+    "Ranking",
     "Replay",
     "RunOptions",
     "SourceError",
@@ -145,12 +153,15 @@ __all__ = [
     "doctor",
     "explain",
     "explain_log",
+    "hunt",
     "layers",
     "load_explanation",
     "load_plan",
     "load_trace",
     "make_case",
+    "mend",
     "predictor",
+    "rank",
     "report",
     "save_plan",
     "summary",

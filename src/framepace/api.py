@@ -25,6 +25,7 @@ from framepace.facts.trace import Trace
 from framepace.facts.tuning import Goal, Objective, Tuning
 from framepace.facts.workload import MOST_CAMERAS
 from framepace.measure.session import measure
+from framepace.mending import hunt, mend, rank
 from framepace.naming import NamedInputs
 from framepace.numerics.gate import agreement
 from framepace.predicting.predict import predict as predict_trace
@@ -56,9 +57,12 @@ __all__ = [
     "doctor",
     "explain",
     "explain_log",
+    "hunt",
     "layers",
     "make_case",
+    "mend",
     "predictor",
+    "rank",
     "report",
     "summary",
     "sweep",

@@ -93,8 +93,12 @@ def rank(
     same call goes on after Ctrl-C, which returns what there is.
 
     Args:
+        model: a path, 'builtin:NAME', a plan or a case of one model, an ONNX file in FP32.
+        precision: 'fp16' or 'bf16'.
+        frames: of the videos in `options`, or of a moving pattern, of which the first four are used.
         gate: what the outputs must keep; by default that of the precision.
-        model: and all else: see `hunt`. The first four frames are used.
+        tell: called with slow steps.
+        options: see `CaseOptions`.
 
     Returns:
         The nodes, the one that costs most first, and the blocks.
@@ -144,9 +148,13 @@ def mend(
     Ctrl-C returns the smallest set so far for which the gate holds.
 
     Args:
+        model: a path, 'builtin:NAME', a plan or a case of one model, an ONNX file in FP32.
         out: where the mixed model is written (FP16 only): ONNX with casts at the borders, inputs and outputs as before.
+        precision: 'fp16' or 'bf16'.
+        frames: of the videos in `options`, or of a moving pattern; at most 64 per source.
         gate: what the outputs must keep; by default that of the precision.
-        model: and all else: see `hunt`.
+        tell: called with slow steps.
+        options: see `CaseOptions`.
 
     Returns:
         The nodes, how far the outputs agree without and with them, and on frames that the search has not seen. As a

@@ -11,6 +11,17 @@ from framepace.facts.accuracy import AccuracyCheck, Agreement, Gate, OutputAgree
 from framepace.facts.capacity import Capacity, CapacityPoint
 from framepace.facts.finding import Account, AccountLine, Explanation, Finding, Gain, Intervention, Remedy
 from framepace.facts.machine import Machine
+from framepace.facts.mending import (
+    Block,
+    Hunt,
+    Hunted,
+    Mended,
+    NetworkNode,
+    NodeError,
+    Price,
+    Ranking,
+    ValueRange,
+)
 from framepace.facts.model import ModelSpec, TensorSpec
 from framepace.facts.plan import ModelPlan, Plan, Target
 from framepace.facts.summary import (
@@ -277,6 +288,51 @@ def accuracy() -> AccuracyCheck:
         reference=model,
         candidate=replace(model, precision="fp16", device="cpu"),
         agreement=Agreement(frames=3, gate=Gate(), outputs=(scores, labels), why=why),
+    )
+
+
+NODES = (
+    NetworkNode(name="square", operator="Pow"),
+    NetworkNode(name="mean_token_12", operator="ReduceMean", made_from=("/blocks.3/norm/ReduceMean",)),
+    NetworkNode(name="/a/very/long/path/of/modules/attention/softmax/Softmax", operator="LayerNormalization"),
+)
+
+
+def mended() -> Mended:
+    """Two nodes that stay in FP32, one of which was fused; the price of both is known."""
+    check = accuracy().agreement
+    good = replace(check, why=())
+    model = replace(accuracy().candidate, fp32_nodes=("square", "mean_token_12"))
+    return Mended(
+        model=model, kept=NODES[:2], islands=(model.fp32_nodes,), nodes=9, before=check, searched=good, held_out=good,
+        prices=(Price(name="mixed", precision="fp16", kept=model.fp32_nodes, p50_ms=1.2, p99_ms=1.5),),
+    )  # fmt: skip
+
+
+def hunt() -> Hunt:
+    """A square that overflows, and a value that vanishes elsewhere."""
+    values = ValueRange(tensor="b", lowest=-16886.7, highest=23774.1)
+    squares = ValueRange(tensor="p", lowest=28.7, highest=5.7e8, nonfinite=997, zeros=1)
+    faults = [
+        Hunted(node=NODES[0], shows=NODES[0], fault="overflow", frame=3, read=(values,), made=squares, at_output=True),
+        Hunted(
+            node=NODES[2], shows=NODES[1], fault="underflow", frame=3, read=(values,), made=squares, sum=1e6,
+            at_output=False,
+        ),
+    ]  # fmt: skip
+    return Hunt(model=accuracy().candidate, frames=8, nodes=9, largest=65504.0, faults=tuple(faults), notes=("one",))
+
+
+def ranking() -> Ranking:
+    """One node that makes NaN, one that costs something, and one that was not tried alone."""
+    rows = [
+        NodeError(node=NODES[2], block=0, finite=False, reach=1e6),
+        NodeError(node=NODES[1], block=0, error=0.02, reach=12.0),
+        NodeError(node=NODES[0], block=1),
+    ]
+    blocks = (Block(first="a", last="b", nodes=2, error=None), Block(first="c", last="c", nodes=1, error=0.001))
+    return Ranking(
+        model=accuracy().candidate, frames=4, limit=0.03, error=None, blocks=blocks, nodes=tuple(rows), complete=False
     )
 
 

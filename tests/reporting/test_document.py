@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from framepace.reporting import documents
+from framepace.reporting import documents, mendingdocuments
 from tests.reporting import samples
 from tests.reporting.samples import MS
 
@@ -20,6 +20,9 @@ DOCUMENTS: dict[str, documents.Document] = {
     "bench": documents.bench_document(samples.summary(("a", "b")), "out/trace"),
     "sweep": documents.sweep_document(samples.sweep()),
     "accuracy": documents.accuracy_document(samples.accuracy()),
+    "hunt": mendingdocuments.hunt_document(samples.hunt()),
+    "rank": mendingdocuments.rank_document(samples.ranking()),
+    "mend": mendingdocuments.mend_document(samples.mended()),
     "capacity": documents.capacity_document(samples.capacity()),
     "compare": documents.compare_document(samples.comparison()),
     "doctor": documents.doctor_document([], samples.MACHINE),

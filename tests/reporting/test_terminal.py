@@ -20,6 +20,7 @@ from framepace.reporting.terminal.doctor import show_checks
 from framepace.reporting.terminal.explanation import show_explanation
 from framepace.reporting.terminal.layout import bar, console, show_paths
 from framepace.reporting.terminal.measurement import show_summary
+from framepace.reporting.terminal.mending import show_hunt, show_mended, show_ranking
 from framepace.reporting.terminal.plan import show_plan
 from framepace.reporting.terminal.progress import Progress
 from framepace.reporting.terminal.sweep import show_sweep
@@ -43,6 +44,9 @@ SHOWN: dict[str, Callable[[Console], None]] = {
     "comparison": lambda out: show_comparison(out, samples.comparison()),
     "sweep": lambda out: show_sweep(out, samples.sweep()),
     "accuracy": lambda out: show_accuracy(out, samples.accuracy()),
+    "hunt": lambda out: show_hunt(out, samples.hunt()),
+    "ranking": lambda out: show_ranking(out, samples.ranking()),
+    "mended": lambda out: show_mended(out, samples.mended()),
     "capacity": lambda out: show_capacity(out, samples.capacity()),
     "plan": lambda out: show_plan(out, plan_view(PLAN, samples.MACHINE)),
     "checks": lambda out: show_checks(out, CHECKS),

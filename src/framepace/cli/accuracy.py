@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from framepace.cli import mending
 from framepace.cli import options as o
 from framepace.cli.show import answer, give
 
@@ -29,6 +30,13 @@ _WORST = o.number_option("--worst", least=0, most=64, whole=True, help="frames t
 Worst = Annotated[int, _WORST]
 Out = Annotated[Path | None, o.path_option("--out", help="folder for the --worst frames: pictures and a page")]
 
+_HUNT = "the first node that makes a NaN or infinity in --precision, and why"
+Hunt = Annotated[bool, typer.Option("--hunt", help=_HUNT)]
+_RANK = "the nodes by the error that each alone makes in --precision"
+Rank = Annotated[bool, typer.Option("--rank", help=_RANK)]
+_MEND = "write a model that keeps in FP32 the fewest nodes with which the gate holds"
+Mend = Annotated[Path | None, typer.Option("--mend", metavar="OUT.onnx", help=_MEND)]
+
 
 def command(
     model: Subject,
@@ -41,6 +49,9 @@ def command(
     least: Least = 0.99,
     worst: Worst = 0,
     out: Out = None,
+    hunt: Hunt = False,
+    rank: Rank = False,
+    mend: Mend = None,
     size: o.Size = None,
     shape: o.Shape = [],
     layout: o.Layout = None,
@@ -71,6 +82,9 @@ def command(
         [model], video=video, fps=None, p99_ms=None, size=size, shape=shape, layout=layout, settings=set_, seed=seed,
         named=o.named_inputs(input_, image, previous, state, window), backend=backend, device=device, scope="model",
     )  # fmt: skip
+    if mending.check_one(hunt, rank, mend, bool(other or versus or metric or worst or out)):
+        mending.command(case, precision, frames, hunt=hunt, rank=rank, mend=mend, json=json)
+        return
     with Progress() as progress:
         check = api.accuracy(
             case, other, versus=changes, frames=frames, metric=metric, least=least,

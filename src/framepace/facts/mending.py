@@ -114,14 +114,14 @@ class Ranking(Fact, frozen=True, kw_only=True):
 class Price(Fact, frozen=True, kw_only=True):
     """The latency of one way to run the model, in ms per frame, measured in turn with the others in one run.
 
-    `island` is the number of the island that this way has in FP32 beside none of the others; None for the ways that
-    `name` says.
+    `kept` are the nodes that it has in FP32: none, all that the gate needs, or all of them but one island.
     """
 
     name: str
+    precision: str
+    kept: tuple[str, ...] = ()
     p50_ms: float
     p99_ms: float
-    nodes: tuple[str, ...] = ()
 
 
 class Mended(Fact, frozen=True, kw_only=True):
@@ -147,3 +147,10 @@ class Mended(Fact, frozen=True, kw_only=True):
     path: str | None = None
     prices: tuple[Price, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def holds(self) -> bool:
+        """Whether the gate holds, on frames that the search has not seen where there are any."""
+        if self.held_out is not None:
+            return self.held_out.passed
+        return self.searched.passed

@@ -15,6 +15,7 @@ from framepace.numerics.lownodes import LowNodes
 from framepace.numerics.rounding import Rounding
 
 SWITCH = "low/"
+_OF_SHAPES = frozenset(("Shape", "Size"))  # they read no value
 _FLOAT = 1  # of onnx.TensorProto, which is imported where it is needed
 
 
@@ -61,6 +62,7 @@ def candidates(graph: Any, rounding: Rounding) -> tuple[str, ...]:
         if floats & {*node.input, *node.output}
         and node.op_type not in kept
         and (rounding.operators is None or node.op_type in rounding.operators)
+        and node.op_type not in _OF_SHAPES
         and not has_branches(node)
         and not moves_only(node, weights, floats)
     )

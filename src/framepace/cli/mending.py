@@ -1,0 +1,74 @@
+"""framepace accuracy --hunt, --rank and --mend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from framepace.cli.show import answer, give
+
+if TYPE_CHECKING:
+    from framepace.facts.settings import Case
+
+
+def check_one(hunt: bool, rank: bool, mend: Path | None, has_other: bool) -> bool:
+    """Whether one of the three is asked for. Raises UsageError for two of them, or for one beside what it ignores."""
+    from framepace.errors import UsageError
+
+    asked = {"--hunt": hunt, "--rank": rank, "--mend": mend is not None}
+    names = [name for name, is_asked in asked.items() if is_asked]
+    if len(names) > 1:
+        raise UsageError("one question at a time", got=" and ".join(names), expected="one of them")
+    if names and has_other:
+        what = f"{names[0]} holds a model against itself in FP32"
+        raise UsageError(what, got="a second way", fix="leave out OTHER, --versus, --metric, --worst and --out")
+    return bool(names)
+
+
+def command(
+    case: Case, precision: str | None, frames: int, *, hunt: bool, rank: bool, mend: Path | None, json: bool
+) -> None:
+    """Answer what is asked for; exit code 1 where an output is NaN or infinite, or the gate cannot be held."""
+    if hunt:
+        _hunt(case, precision or "fp16", frames, json)
+    elif rank:
+        _rank(case, precision or "fp16", frames, json)
+    elif mend is not None:
+        _mend(case, precision or "fp16", frames, mend, json)
+
+
+def _hunt(case: Case, precision: str, frames: int, json: bool) -> None:
+    from framepace import api
+    from framepace.reporting.mendingdocuments import hunt_document
+    from framepace.reporting.terminal.mending import show_hunt
+    from framepace.reporting.terminal.progress import Progress
+
+    with Progress() as progress:
+        result = api.hunt(case, precision, frames=frames, tell=progress)
+    give(json, lambda: hunt_document(result), lambda out: show_hunt(out, result))
+    answer(not any(fault.at_output for fault in result.faults))
+
+
+def _rank(case: Case, precision: str, frames: int, json: bool) -> None:
+    from framepace import api
+    from framepace.reporting.mendingdocuments import rank_document
+    from framepace.reporting.terminal.mending import show_ranking
+    from framepace.reporting.terminal.progress import Progress
+
+    with Progress() as progress:
+        result = api.rank(case, precision, frames=frames, tell=progress)
+    give(json, lambda: rank_document(result), lambda out: show_ranking(out, result))
+
+
+def _mend(case: Case, precision: str, frames: int, target: Path, json: bool) -> None:
+    from framepace import api
+    from framepace.reporting.mendingdocuments import mend_document
+    from framepace.reporting.terminal.layout import show_paths
+    from framepace.reporting.terminal.mending import show_mended
+    from framepace.reporting.terminal.progress import Progress
+
+    with Progress() as progress:
+        result = api.mend(case, target, precision, frames=frames, tell=progress)
+    paths = {} if result.path is None else {"mixed model": result.path}
+    give(json, lambda: mend_document(result), lambda out: show_mended(out, result), lambda out: show_paths(out, paths))
+    answer(result.holds)

@@ -1,0 +1,208 @@
+"""The view-models of what is asked of a precision: the hunt, the ranking, and the mended model, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from framepace.analyze.agreement import agreement_text
+from framepace.facts.mending import Fault, Hunt, Hunted, Mended, NetworkNode, NodeError, Price, Ranking, ValueRange
+from framepace.facts.plan import ModelPlan
+from framepace.reporting.views.text import plural
+from framepace.values import shown
+
+RANKED = 20  # nodes that are shown
+_NAMED = 6  # of the nodes that a node was made from
+_FAULTS: Mapping[Fault, str] = {
+    "overflow": "a value is beyond the largest number of {precision}, {largest:,.6g}",
+    "accumulation": "a sum is beyond the largest number of {precision}, {largest:,.6g}, though its mean is not",
+    "exp": "the exponential is beyond the largest number of {precision}, {largest:,.6g}",
+    "underflow": "values become zero in {precision}, and are divided by",
+    "division": "it divides by zero",
+    "log": "values become zero in {precision}, and their logarithm is taken",
+    "invalid": "it computes what has no value (infinity minus infinity, zero times infinity)",
+}
+
+
+@dataclass(frozen=True)
+class MendingView:
+    """An answer in words: a sentence, whether it is good news, lines of facts, a table, what to do, notes."""
+
+    sentence: str
+    passed: bool
+    lines: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+    lengths: tuple[float, ...] = ()  # 0 to 1, of the bar of each row
+    todo: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def hunt_view(hunt: Hunt) -> MendingView:
+    """Which node makes the first NaN or infinity, and why."""
+    at_output = any(fault.at_output for fault in hunt.faults)
+    return MendingView(
+        sentence=_hunt_sentence(hunt),
+        passed=not at_output,
+        lines=tuple(line for fault in hunt.faults[:1] for line in _fault_lines(hunt, fault)),
+        columns=("node", "operator", "fault", "shows in"),
+        rows=tuple(_fault_row(fault) for fault in hunt.faults[1:]),
+        todo=_mend_command(hunt.model) if hunt.faults else "",
+        notes=hunt.notes,
+    )
+
+
+def _hunt_sentence(hunt: Hunt) -> str:
+    where = f"on {_frames(hunt.frames, hunt.videos)}"
+    model = f"{shown(hunt.model.model)} in {hunt.model.precision}"
+    if not hunt.faults:
+        return f"no NaN and no infinity in {model}, in {plural(hunt.nodes, 'node')} {where}"
+    first = hunt.faults[0]
+    if first.at_output:
+        return f"{node_name(first.node)} makes the first NaN or infinity in {model}, on frame {first.frame}"
+    return f"{node_name(first.node)} makes an infinity in {model}, on frame {first.frame}; no output is infinite or NaN"
+
+
+def _fault_lines(hunt: Hunt, fault: Hunted) -> Iterator[str]:
+    reason = _FAULTS[fault.fault].format(precision=hunt.model.precision, largest=hunt.largest)
+    yield f"why: {reason}"
+    if fault.shows != fault.node:
+        yield f"shows in: {node_name(fault.shows)} ({fault.shows.operator})"
+    for values in fault.read:
+        yield f"reads {_range(values)}"
+    yield f"makes {_range(fault.made)}"
+    if fault.sum is not None:
+        yield f"its sum goes up to {fault.sum:,.3g}"
+
+
+def _range(values: ValueRange) -> str:
+    text = f"{values.tensor}: {values.lowest:.3g} to {values.highest:.3g} in fp32"
+    if values.nonfinite:
+        text += f"; {plural(values.nonfinite, 'value')} not finite"
+    if values.zeros:
+        text += f"; {plural(values.zeros, 'zero')}"
+    return text
+
+
+def _fault_row(fault: Hunted) -> tuple[str, ...]:
+    shows = "" if fault.shows == fault.node else node_name(fault.shows)
+    return node_name(fault.node), fault.node.operator, fault.fault, shows
+
+
+def ranking_view(ranking: Ranking, count: int | None = RANKED) -> MendingView:
+    """The nodes that cost most, the worst first, with a bar each."""
+    tried = [row for row in ranking.nodes if row.error is not None or not row.finite][:count]
+    largest = max((row.error or 0.0 for row in tried), default=0.0) or 1.0
+    return MendingView(
+        sentence=_ranking_sentence(ranking),
+        passed=_holds(ranking),
+        lines=tuple(_ranking_lines(ranking, len(tried))),
+        columns=("node", "operator", "error", "largest"),
+        rows=tuple(map(_ranked, tried)),
+        lengths=tuple(1.0 if row.error is None else row.error / largest for row in tried),
+        todo="" if _holds(ranking) else _mend_command(ranking.model),
+        notes=ranking.notes,
+    )
+
+
+def _holds(ranking: Ranking) -> bool:
+    return ranking.error is not None and (ranking.limit is None or ranking.error <= ranking.limit)
+
+
+def _ranking_sentence(ranking: Ranking) -> str:
+    error = "an output that is not finite"
+    if ranking.error is not None:
+        error = f"an error of {ranking.error:.2g}"
+    limit = ""
+    if ranking.limit is not None:
+        limit = f" (the gate allows {ranking.limit:g})"
+    where = _frames(ranking.frames, ranking.videos)
+    return f"{shown(ranking.model.model)} in {ranking.model.precision} has {error}{limit}, on {where}"
+
+
+def _ranking_lines(ranking: Ranking, tried: int) -> Iterator[str]:
+    yield f"the error of the outputs with one node alone in {ranking.model.precision}, the worst {tried} first"
+    untried = sum(row.error is None and row.finite for row in ranking.nodes)
+    if untried:
+        yield f"{plural(untried, 'node')} lie in blocks that cost less than a tenth of what the gate allows"
+    if not ranking.complete:
+        yield "stopped before all was tried: the same command goes on"
+
+
+def _ranked(row: NodeError) -> tuple[str, ...]:
+    error = "not finite" if row.error is None else f"{row.error:.2g}"
+    reach = "" if row.reach is None else f"{row.reach:.3g}"
+    return node_name(row.node), row.node.operator, error, reach
+
+
+def mended_view(mended: Mended) -> MendingView:
+    """Which nodes stay in FP32, how far the outputs agree with them, and what they cost."""
+    return MendingView(
+        sentence=_mended_sentence(mended),
+        passed=mended.holds,
+        lines=tuple(_mended_lines(mended)),
+        columns=("stays in FP32", "operator", "island"),
+        rows=tuple(_kept_rows(mended)),
+        todo=_plan_setting(mended),
+        notes=(*mended.notes, *_price_lines(mended.prices)),
+    )
+
+
+def _mended_sentence(mended: Mended) -> str:
+    model = f"{shown(mended.model.model)} in {mended.model.precision}"
+    if not mended.kept:
+        return f"{model} passes the gate as it is: no node has to stay in FP32"
+    kept = f"{len(mended.kept)} of {plural(mended.nodes, 'node')} in FP32"
+    if not mended.holds:
+        return f"{model} does not pass the gate on frames that the search has not seen, with {kept}"
+    return f"{model} passes the gate with {kept}"
+
+
+def _mended_lines(mended: Mended) -> Iterator[str]:
+    yield f"before: {agreement_text(mended.before)}"
+    if not mended.before.passed:
+        yield from (f"  {reason}" for reason in mended.before.why)
+    if mended.kept:
+        yield f"mended: {agreement_text(mended.searched)}"
+    if mended.held_out is not None and mended.kept:
+        yield f"on frames that were held out: {agreement_text(mended.held_out)}"
+        yield from (f"  {reason}" for reason in mended.held_out.why)
+    elif mended.held_out is None:
+        yield "no frame was held out: give two frames or more (--frames)"
+    if not mended.complete:
+        yield "stopped before the end: fewer nodes may do"
+
+
+def _kept_rows(mended: Mended) -> Iterator[tuple[str, ...]]:
+    islands = {name: str(number) for number, names in enumerate(mended.islands, 1) for name in names}
+    for node in mended.kept:
+        yield node_name(node), node.operator, islands.get(node.name, "")
+
+
+def _price_lines(prices: Sequence[Price]) -> Iterator[str]:
+    for price in prices:
+        yield f"{price.name}: p50 {price.p50_ms:.3g} ms, p99 {price.p99_ms:.3g} ms per frame"
+
+
+def _plan_setting(mended: Mended) -> str:
+    if not mended.kept or not mended.holds:
+        return ""
+    return "as a plan: precision fp16 and the setting fp32-nodes (--json has both)"
+
+
+def _mend_command(model: ModelPlan) -> str:
+    return f"framepace accuracy {shown(model.model)} --precision {model.precision} --mend mixed.onnx"
+
+
+def _frames(count: int, videos: Sequence[str]) -> str:
+    return f"{plural(count, 'frame')} of {', '.join(videos) or 'a moving pattern'}"
+
+
+def node_name(node: NetworkNode) -> str:
+    """A node by its name in the file, or by what it was made from."""
+    if not node.made_from:
+        return node.name
+    names = ", ".join(node.made_from[:_NAMED])
+    if len(node.made_from) > _NAMED:
+        names += f" and {len(node.made_from) - _NAMED} more"
+    return f"{node.name} (made from {names})"
