@@ -61,6 +61,22 @@ def test_ramp_between_levels() -> None:
     assert all(t[1].level_end == pytest.approx(10.1e6, rel=0.05) and settled(t) == t[2].first for t in shaped)
 
 
+@pytest.mark.parametrize(("n", "rise"), [(300, 1.25), (800, 1.12), (2000, 1.08)])
+def test_a_slow_ramp_in_noise_is_no_jump(n: int, rise: float) -> None:
+    """A slight climb over half of the series is told as a ramp, and a jump by as much as a jump, in 9 of 10 runs."""
+    slow, jump = _ramp(n, n // 10, 6 * n // 10, 5.0, 5.0 * rise), _ramp(n, n // 3 - 1, n // 3, 5.0, 5.0 * rise)
+    for levels, kinds in ((slow, ["level", "ramp", "level"]), (jump, ["level", "level"])):
+        told = [[tier.kind for tier in find_tiers(series(seed, levels, 0.04))] == kinds for seed in range(20)]
+        assert sum(told) >= 18
+
+
+@pytest.mark.parametrize("end", [1.1, 1.5, 3.0])
+def test_a_ramp_that_goes_on_when_the_series_ends_has_not_settled(end: float) -> None:
+    """Its last requests are no level, in 19 of 20 runs, whatever the length of the last block."""
+    found = [find_tiers(series(seed, _ramp(401 + seed, 40, int(end * 440)), 0.03)) for seed in range(20)]
+    assert sum(tiers[-1].kind == "ramp" and settled(tiers) is None for tiers in found) >= 19
+
+
 def test_sharp_ramp_ends_within_five_requests() -> None:
     """Where the noise is small beside the slope, each end of the ramp is found within 5 requests in 95 of 100 runs."""
     ends = []

@@ -17,6 +17,7 @@ from framepace.analyze.tiers import find_tiers
 from framepace.cli.app import app
 from framepace.clock.virtual import VirtualClock
 from framepace.facts.plan import Batching, EnginePlan, ModelPlan, Plan, Strategy
+from framepace.facts.summary import Tier
 from framepace.facts.sweep import Settling
 from framepace.facts.workload import Closed, Delay, Stop, Warmup, Workload
 from framepace.measure.session import measure
@@ -105,6 +106,33 @@ def test_a_longer_delay_brings_the_jump_sooner_and_a_higher_level_and_a_short_on
     assert long.jump < middle.jump
     assert long.settled > middle.settled
     assert gaps("large", "1024x576", "int8", 60).jump is not None
+
+
+def levels(cell: tuple[str, str, str], delay_ms: float, count: int, **device: Any) -> tuple[Tier, ...]:
+    """The tiers of one cell with a gap after each inference."""
+    network, size, precision = cell
+    options = {**COMMON, **{"small": SMALL, "large": LARGE}[network][size], **device}
+    fields = {"graph": True, "precision": precision, "spinning": False}
+    return find_tiers(frames(run(options, Delay(delay_ms=delay_ms), count, fields=fields))["latency"])
+
+
+def test_in_every_cell_a_longer_delay_brings_the_jump_sooner(table: dict[Any, Settling]) -> None:
+    """At 20, 40 and 60 ms, from one set of parameters; two cells have no jump at 20 ms and do at 40."""
+    for cell in SEED:
+        middle, late = (levels(cell, delay_ms, 100) for delay_ms in (40, 60))
+        jumps = [table[cell].jump, middle[1].first, late[1].first]
+        counted = [jump for jump in jumps if jump is not None]
+        assert counted == sorted(set(counted), reverse=True), cell
+        assert len(counted) == (2 if SEED[cell][2] is None else 3), cell
+
+
+@pytest.mark.parametrize(("fall_s", "kinds"), [(20, ["level", "ramp", "level"]), (160, ["level", "ramp"])])
+def test_a_slow_ramp_is_a_ramp_and_one_that_goes_on_has_not_settled(fall_s: float, kinds: list[str]) -> None:
+    """The author's ramps took 100 to 250 requests; one that the end of the run cuts off has no last level."""
+    tiers = levels(("small", "1024x576", "fp16"), 20, 300, load_fall_ms=1000 * fall_s)
+    assert [tier.kind for tier in tiers] == kinds
+    assert tiers[0].last == pytest.approx(50, rel=0.1)
+    assert tiers[1].last - tiers[1].first >= 40
 
 
 def test_a_jump_is_a_jump_and_a_ramp_a_ramp() -> None:

@@ -63,12 +63,13 @@ def indicator_time(values: Floats) -> float:
 
 def plain_tiers(values: Floats, tiers: Sequence[Tier]) -> tuple[Tier, ...]:
     """The tiers, where they are levels that stand apart and last; none where they may be noise with a long memory."""
-    if len(tiers) < 2:
+    changes = _changes(tiers)
+    if not changes:
         return ()
     deviation = _ROBUST * float(np.median(np.abs(_around_levels(values, tiers))))
     between = tiers[1:-1]
     lasting = all(tier.last + 1 - tier.first >= _SHORTEST * len(values) for tier in between)
-    if lasting and all(change >= _APART * deviation for change in _changes(tiers)):
+    if lasting and all(change >= _APART * deviation for change in changes):
         return tuple(tiers)
     return ()
 

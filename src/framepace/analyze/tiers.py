@@ -29,6 +29,7 @@ _SHORTEST = 3  # blocks in a segment at least
 _MATERIAL = math.log(1.05)  # levels closer than 5 % are one
 _SLIVER = 5  # fewer requests make no level
 _GRID = 32  # places tried at once for each end of a ramp
+_RAMP_COST = 1.5  # changes: it has a place more than a step, and no level more
 _NOISE = 0.005**2  # least variance of the noise (0.5 %)
 _SINGULAR = 1e-9  # sums of squares below it are 0
 _ROBUST = 1.4826  # standard deviations of a normal distribution per median absolute deviation
@@ -168,8 +169,8 @@ def _pelt(blocks: Floats, penalty: float) -> list[int]:
 def _transitions(blocks: Floats, edges: Sequence[int], penalty: float) -> list[tuple[int, int, bool]]:
     """(first segment, last segment, whether by a ramp) of each change of level.
 
-    PELT cuts a ramp into stairs. Stairs in one direction are a ramp where a line between two levels costs less, each
-    knot costing as much as a change.
+    PELT cuts a ramp into stairs, a slow one into a single step. Steps in one direction are a ramp where a line between
+    two levels costs less.
     """
     levels = [float(np.mean(blocks[i:j])) for i, j in pairwise(edges)]
     transitions = []
@@ -196,7 +197,7 @@ def _is_ramp(blocks: Floats, edges: Sequence[int], penalty: float) -> bool:
     stairs = sum(float(np.var(blocks[i:j])) * (j - i) for i, j in pairwise(edges)) + (len(edges) - 2) * penalty
     window = blocks[edges[0] : edges[-1]]
     residuals = window - _log_ramp(_fit_ramp(np.exp(window)), len(window))
-    return float(residuals @ residuals) + 2 * penalty < stairs
+    return float(residuals @ residuals) + _RAMP_COST * penalty < stairs
 
 
 def _log_ramp(change: _Change, n: int) -> Floats:
@@ -208,10 +209,31 @@ def _log_ramp(change: _Change, n: int) -> Floats:
 def _refined(logs: Floats, blocks: Floats, span: slice, size: int, ramp: bool) -> _Change:
     """The change within these blocks, request by request; outliers are cut to the range of the blocks and the noise."""
     first = span.start * size
-    window = logs[first : span.stop * size]
+    goes_on = span.stop < len(blocks)
+    window = logs[first : span.stop * size] if goes_on else logs[first:]
     noise = 2 * math.sqrt(_variogram(window, 1))
-    change = _fitted(np.exp(np.clip(window, blocks[span].min() - noise, blocks[span].max() + noise)), size, ramp)
+    values = np.exp(np.clip(window, blocks[span].min() - noise, blocks[span].max() + noise))
+    change = _fitted(values, size, ramp)
+    if not goes_on and change.last - change.first > size:
+        change = _unfinished(values, change)
     return _Change(change.first + first, change.last + first, _log(change.low), _log(change.high))
+
+
+def _unfinished(values: Floats, ramp: _Change) -> _Change:
+    """The ramp as one that goes on to the end of the series; as it is where a level after it is worth its place."""
+    n = len(values)
+    first = np.arange(n - 1)
+    on = _Fit(values).best(first, np.full(n - 1, n))
+    noise = _variogram(np.log(values), 1) * float(np.mean(values)) ** 2
+    if _misfit(values, on) - _misfit(values, ramp) < noise * (2 * math.log(n) + 2):
+        return on
+    return ramp
+
+
+def _misfit(values: Floats, change: _Change) -> float:
+    """The squares that a ramp between two levels leaves."""
+    residuals = values - np.exp(_log_ramp(change, len(values)))
+    return float(residuals @ residuals)
 
 
 def _fitted(window: Floats, size: int, ramp: bool) -> _Change:
