@@ -207,16 +207,18 @@ def _log_ramp(change: _Change, n: int) -> Floats:
 
 
 def _refined(logs: Floats, blocks: Floats, span: slice, size: int, ramp: bool) -> _Change:
-    """The change within these blocks, request by request; outliers are cut to the range of the blocks and the noise."""
+    """The change within these blocks, request by request; those at the end have the requests after the last block."""
     first = span.start * size
-    goes_on = span.stop < len(blocks)
-    window = logs[first : span.stop * size] if goes_on else logs[first:]
-    noise = 2 * math.sqrt(_variogram(window, 1))
-    values = np.exp(np.clip(window, blocks[span].min() - noise, blocks[span].max() + noise))
-    change = _fitted(values, size, ramp)
-    if not goes_on and change.last - change.first > size:
-        change = _unfinished(values, change)
+    is_last = span.stop == len(blocks)
+    window = logs[first:] if is_last else logs[first : span.stop * size]
+    change = _fitted(_without_outliers(window, blocks[span]), size, ramp, is_last)
     return _Change(change.first + first, change.last + first, _log(change.low), _log(change.high))
+
+
+def _without_outliers(window: Floats, blocks: Floats) -> Floats:
+    """The latencies, those outside the range of the blocks and the noise cut to it."""
+    noise = 2 * math.sqrt(_variogram(window, 1))
+    return np.exp(np.clip(window, blocks.min() - noise, blocks.max() + noise))
 
 
 def _unfinished(values: Floats, ramp: _Change) -> _Change:
@@ -236,12 +238,16 @@ def _misfit(values: Floats, change: _Change) -> float:
     return float(residuals @ residuals)
 
 
-def _fitted(window: Floats, size: int, ramp: bool) -> _Change:
-    """The ramp or step that fits best; a ramp of no more than `size` requests is a step."""
+def _fitted(window: Floats, size: int, ramp: bool, is_last: bool) -> _Change:
+    """The ramp or step that fits best; a ramp of no more than `size` requests is a step.
+
+    A ramp in the last window of a series may go on to its end.
+    """
     if ramp:
         change = _fit_ramp(window)
         if change.last - change.first > size:
-            return _to_the_ends(change, len(window))
+            change = _to_the_ends(change, len(window))
+            return _unfinished(window, change) if is_last else change
     return _fit_step(window)
 
 
