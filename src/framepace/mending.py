@@ -95,7 +95,7 @@ def rank(
     Args:
         model: a path, 'builtin:NAME', a plan or a case of one model, an ONNX file in FP32.
         precision: 'fp16' or 'bf16'.
-        frames: of the videos in `options`, or of a moving pattern, of which the first four are used.
+        frames: of the videos in `options`, or of a moving pattern; the four that lose most are used.
         gate: what the outputs must keep; by default that of the precision.
         tell: called with slow steps.
         options: see `CaseOptions`.
@@ -109,7 +109,7 @@ def rank(
     tell = tell or silent
     case = case_of("rank", model, **options)
     trials = _trials(case, precision, frames, gate, tell)
-    ranking = Rank(trials, tell)
+    ranking = Rank(trials, tell, range(len(trials.inputs)))
     try:
         ranking.run()
         ranking.read_ranges()
@@ -213,17 +213,13 @@ class _Mender:
             self.kept = frozenset()
             self.minimal = self.complete = True
             return
-        ranking = Rank(self.trials, self.tell)
-        ranking.run()
-        needed = {name for name in self.names if self._fails_alone(ranking, name)}
         for _ in range(_ROUNDS):
-            self._search(ranking.by_cost(), needed)
+            self._search()
             broken = self._broken_frame()
             if broken is None:
                 break
             self.searched.append(broken)
             self.held_out.remove(broken)
-            needed |= self.kept
         self.complete = True
 
     def mended(self, case: Case) -> Mended:
@@ -249,8 +245,11 @@ class _Mender:
             return None
         return self.trials.agreement(low, self.held_out)
 
-    def _search(self, order: Sequence[str], needed: set[str]) -> None:
-        search = Search(order, self._fails)
+    def _search(self) -> None:
+        ranking = Rank(self.trials, self.tell, self.searched)
+        ranking.run()
+        needed = {name for name in self.names if self._fails_alone(ranking, name)}
+        search = Search(ranking.by_cost(), self._fails)
         try:
             search.run(needed)
         finally:

@@ -151,6 +151,8 @@ class Mended(Fact, frozen=True, kw_only=True):
     @property
     def holds(self) -> bool:
         """Whether the gate holds, on frames that the search has not seen where there are any."""
+        if not self.kept:
+            return self.before.passed
         if self.held_out is not None:
             return self.held_out.passed
         return self.searched.passed

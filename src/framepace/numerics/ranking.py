@@ -25,10 +25,14 @@ _VERSION = 1  # part of the cache key: raise it when the same network would be r
 
 @dataclass
 class Rank:
-    """A ranking while it is made: what was tried so far is in it, and in the cache, whenever it is interrupted."""
+    """A ranking while it is made: what was tried so far is in it, and in the cache, whenever it is interrupted.
+
+    Nodes are tried on the four of the `candidates` (numbers of frames) that lose most when all nodes are low.
+    """
 
     trials: Trials
     tell: Tell
+    candidates: Sequence[int]
     errors: dict[str, float] = field(default_factory=dict)  # by the nodes that were low, as a text
     complete: bool = False
     tries: int = 0
@@ -36,8 +40,9 @@ class Rank:
     _cache_name: str = ""
 
     def __post_init__(self) -> None:
-        self.frames = range(min(_FRAMES, len(self.trials.inputs)))
-        self._cache_name = f"rankings/{_key(self.trials, len(self.frames))}.json"
+        self.tell("all nodes in lower precision", None)
+        self.frames = _worst(self.trials, self.candidates)
+        self._cache_name = f"rankings/{_key(self.trials, self.frames)}.json"
         self.errors.update(_cached(self._cache_name))
 
     def run(self) -> None:
@@ -74,13 +79,16 @@ class Rank:
         return _finite(self.errors.get(_text(self.trials.network.names)))
 
     def by_cost(self) -> list[str]:
-        """All names, the node that costs most first; what was not tried alone counts with its part of the block's."""
+        """All names, the node that costs most first, of nodes that cost about as much the one that comes first.
+
+        What was not tried alone counts with its part of the block's error.
+        """
         costs: dict[str, float] = {}
         for block in self.blocks:
             share = self.errors.get(_text(block), 0.0) / len(block)
             for name in block:
                 costs[name] = self.errors.get(_text((name,)), share)
-        return sorted(costs, key=lambda name: -costs[name])
+        return sorted(costs, key=lambda name: -float(f"{costs[name]:.2g}"))
 
     def alone(self, name: str) -> float | None:
         """The error with one node in lower precision, where it was tried."""
@@ -90,7 +98,7 @@ class Rank:
         """Find out how large the values are that each node reads and makes."""
         network = self.trials.network
         self.tell("reading the ranges of all tensors", None)
-        self._values = tensor_values(network, self.trials.inputs[0], (), inner_tensors(network))
+        self._values = tensor_values(network, self.trials.inputs[self.frames[0]], (), inner_tensors(network))
 
     def node_errors(self) -> tuple[NodeError, ...]:
         """A row per node, the worst first."""
@@ -160,17 +168,24 @@ def _finite(error: float | None) -> float | None:
     return error
 
 
-def _key(trials: Trials, frames: int) -> str:
+def _worst(trials: Trials, candidates: Sequence[int]) -> list[int]:
+    """Of some frames those with the largest error when all nodes are low: what goes wrong on one alone is seen."""
+    names = trials.network.names
+    errors = {frame: trials.error(names, [frame]) for frame in candidates}
+    return sorted(sorted(errors, key=lambda frame: -errors[frame])[:_FRAMES])
+
+
+def _key(trials: Trials, frames: Sequence[int]) -> str:
     """What decides every error: the network, the precision, the frames, the gate's smallest error, the library."""
     import onnxruntime
 
     network = trials.network
     digest = hashlib.sha256(network.proto.SerializeToString(deterministic=True))
-    for frame in range(frames):
+    for frame in frames:
         for name, array in sorted(trials.inputs[frame].items()):
             digest.update(name.encode())
             digest.update(np.ascontiguousarray(array).data)
-    parts = (network.rounding, trials.gate.negligible, frames, digest.hexdigest())
+    parts = (network.rounding, trials.gate.negligible, len(frames), digest.hexdigest())
     return cache.key(_VERSION, onnxruntime.__version__, *parts)
 
 

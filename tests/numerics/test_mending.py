@@ -1,0 +1,179 @@
+"""The hunt, the ranking and the mended model, on small networks with a known fault."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+import framepace
+from framepace.errors import StoreError, UsageError
+from tests.numerics.networks import SIZE, Network, taken_apart
+
+FRAMES = 4
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache of its own."""
+    monkeypatch.setenv("FRAMEPACE_CACHE", str(tmp_path / "cache"))
+
+
+def _large_norm(folder: Path, scale: float = 3000.0, epsilon: float = 1e-3) -> str:
+    """A normalisation taken apart, whose squares FP16 does not hold; then a convolution."""
+    network = Network()
+    network.conv("first", "x", 3, 4)
+    network.add("Tanh", "bent", "first")
+    network.add("Mul", "large", "bent", network.weight("scale", scale))
+    taken_apart(network, "large", epsilon)
+    network.conv("last", "normalised", 4, 4)
+    return network.plan(folder, "last").model
+
+
+def _exponential(folder: Path) -> str:
+    network = Network()
+    network.add("Mul", "scaled", "x", network.weight("scale", 30.0))
+    network.add("Exp", "power", "scaled")
+    network.add("Log", "back", "power")
+    return network.plan(folder, "back", shape=(1, 3, SIZE, SIZE)).model
+
+
+def _sum(folder: Path) -> str:
+    network = Network()
+    network.add("Mul", "scaled", "x", network.weight("scale", 900.0))
+    network.add("ReduceMean", "mean", "scaled", axes=[2, 3], keepdims=1)
+    network.add("Div", "share", "scaled", "mean")
+    return network.plan(folder, "share", shape=(1, 3, SIZE, SIZE)).model
+
+
+def _vanishing(folder: Path) -> str:
+    return _large_norm(folder, scale=2e-5, epsilon=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("make", "node", "shows", "fault"),
+    [
+        (_large_norm, "square", "square", "overflow"),
+        (_exponential, "power", "power", "exp"),
+        (_sum, "mean", "mean", "accumulation"),
+        (_vanishing, "square", "normalised", "underflow"),
+    ],
+)
+def test_the_hunt_names_the_node_and_the_reason(
+    tmp_path: Path, make: Callable[[Path], str], node: str, shows: str, fault: str
+) -> None:
+    """Where values become zero is to blame for the node that divides by them."""
+    first = framepace.hunt(make(tmp_path), frames=FRAMES).faults[0]
+    assert (first.node.name, first.shows.name, first.fault) == (node, shows, fault)
+    assert first.read
+    assert first.at_output == (fault not in ("overflow", "accumulation"))  # what is divided by infinity is zero
+
+
+def test_a_healthy_network_has_no_fault_and_needs_no_node_in_fp32(tmp_path: Path) -> None:
+    """Nothing is blamed, and the mended model is plain FP16."""
+    model = _large_norm(tmp_path, scale=1.0)
+    assert framepace.hunt(model, frames=FRAMES).faults == ()
+    mended = framepace.mend(model, tmp_path / "mixed.onnx", frames=FRAMES)
+    assert (mended.kept, mended.holds, mended.minimal) == ((), True, True)
+    assert not [weight for weight in _weights(mended.path) if weight == onnx.TensorProto.FLOAT]
+
+
+def _weights(path: str | None) -> list[int]:
+    assert path is not None
+    return [weight.data_type for weight in onnx.load(path).graph.initializer]
+
+
+def test_the_ranking_puts_the_nodes_of_the_fault_first(tmp_path: Path) -> None:
+    """Those that hold a number beyond FP16's largest, in the order of the graph; the others cost next to nothing."""
+    ranking = framepace.rank(_large_norm(tmp_path), frames=FRAMES)
+    names = [row.node.name for row in ranking.nodes]
+    assert names[:2] == ["square", "mean"]
+    tried = [row for row in ranking.nodes if row.error is not None]
+    assert all(row.error < 0.01 for row in tried if row.node.name in {"first", "last", "large"})  # type: ignore[operator]
+    assert ranking.complete
+    assert ranking.blocks[-1].cumulative == ranking.error
+    assert ranking.nodes[0].reach is not None
+    assert ranking.nodes[0].reach > 65504
+
+
+def test_a_ranking_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
+    """Ctrl-C returns what there is; the same call tries only what was not tried."""
+    model = _large_norm(tmp_path)
+    steps: list[str] = []
+
+    def stop(text: str, share: float | None) -> None:
+        steps.append(text)
+        if "block 3" in text:
+            raise KeyboardInterrupt
+
+    stopped = framepace.rank(model, frames=FRAMES, tell=stop)
+    assert not stopped.complete
+    assert 0 < stopped.tries < 8
+    resumed = framepace.rank(model, frames=FRAMES)
+    assert resumed.complete
+    assert framepace.rank(model, frames=FRAMES).tries == 0
+    whole = {row.node.name for row in resumed.nodes if row.error is not None or not row.finite}
+    assert whole > {row.node.name for row in stopped.nodes if row.error is not None or not row.finite}
+
+
+def test_a_mended_model_holds_the_gate_on_other_frames_with_the_fewest_nodes(tmp_path: Path) -> None:
+    """Written with casts at the borders alone; it loads, and its answers are those of FP32."""
+    model = _large_norm(tmp_path)
+    mended = framepace.mend(model, tmp_path / "mixed.onnx", frames=FRAMES)
+    assert {node.name for node in mended.kept} == {"square", "mean", "shifted", "root"}
+    assert mended.islands == (("square", "mean", "shifted", "root"),)
+    assert not mended.before.passed
+    assert mended.held_out is not None
+    assert mended.held_out.passed
+    assert mended.minimal
+    assert mended.model.fp32_nodes == tuple(node.name for node in mended.kept)
+    x = np.random.default_rng(0).random((1, 3, SIZE, SIZE), np.float32)
+    mixed, plain = (_run(path, x) for path in (mended.path, model))
+    assert np.abs(mixed - plain).max() < 0.01
+
+
+def _run(path: str | None, x: np.ndarray[Any, Any]) -> Any:
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
+
+
+def test_a_mending_that_was_stopped_has_a_set_that_holds(tmp_path: Path) -> None:
+    """Ctrl-C at the first try returns all nodes in FP32, which holds; it says that it is not the smallest set."""
+
+    def stop(text: str, share: float | None) -> None:
+        if "kept in FP32" in text:
+            raise KeyboardInterrupt
+
+    mended = framepace.mend(_large_norm(tmp_path), frames=FRAMES, tell=stop)
+    assert mended.holds
+    assert not mended.complete
+    assert len(mended.kept) == mended.nodes
+
+
+def test_wrong_input_is_refused_with_the_reason(tmp_path: Path) -> None:
+    """A precision that is none, no frames, a file of somebody else's, and NaN in FP32."""
+    model = _large_norm(tmp_path)
+    with pytest.raises(UsageError, match="unknown precision"):
+        framepace.hunt(model, "fp8", frames=FRAMES)
+    with pytest.raises(UsageError):
+        framepace.hunt(model, frames=0)
+    with pytest.raises(StoreError, match="already there"):
+        framepace.mend(model, model, frames=FRAMES)
+    with pytest.raises(UsageError, match="an ONNX file"):
+        framepace.mend(model, tmp_path / "mixed.txt", frames=FRAMES)
+    network = Network()
+    network.add("Sqrt", "root", "x")
+    network.add("Neg", "minus", "root")
+    network.add("Sqrt", "none", "minus")
+    with pytest.raises(framepace.ModelError, match="NaN in FP32"):
+        framepace.hunt(network.plan(tmp_path, "none", shape=(1, 3, SIZE, SIZE)).model, frames=FRAMES)
+
+
+def test_the_fewest_nodes_in_bf16_are_none(tmp_path: Path) -> None:
+    """BF16 holds numbers as large as FP32's: what overflows in FP16 does not there."""
+    assert framepace.hunt(_exponential(tmp_path), "bf16", frames=FRAMES).faults == ()
