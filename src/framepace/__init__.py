@@ -1,7 +1,7 @@
 """framepace: why a neural network on video misses its frame budget, proven by intervention, and fixed.
 
 One function per verb: `bench`, `explain`, `sweep`, `tune`, `capacity`, `accuracy`, `layers`, `compare`, `report`,
-`doctor`; `hunt`, `rank` and `mend` for what a lower precision breaks, `explain_log` for another program's log,
+`doctor`; `hunt`, `rank`, `mend` and `calibrate` for lower precisions, `explain_log` for another program's log,
 `summary` of a trace, and `make_case` for what several of them take. Beside them stand the records that they take and
 return, and the errors. Everything is loaded when it is first used, so that importing framepace costs nothing.
 """
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from framepace.api import (
         accuracy,
         bench,
+        calibrate,
         capacity,
         compare,
         doctor,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from framepace.facts.accuracy import AccuracyCheck, Agreement, Gate, OutputAgreement
+    from framepace.facts.calibrating import CalibrationStudy
     from framepace.facts.capacity import Capacity
     from framepace.facts.check import Check
     from framepace.facts.finding import Explanation, Finding
@@ -68,12 +70,13 @@ __version__ = "0.2.0"
 
 # What is exported, by the module that has it.
 _EXPORTS = {
-    "api": "accuracy bench capacity compare doctor explain explain_log hunt layers make_case mend predictor rank "
-    "report summary sweep tune",
+    "api": "accuracy bench calibrate capacity compare doctor explain explain_log hunt layers make_case mend predictor "
+    "rank report summary sweep tune",
     "cases": "CaseOptions Models RunOptions",
     "errors": "BackendError DeviceLost DeviceMemoryError FramepaceError ModelError NotEnoughSamples PlanError "
     "SourceError StoreError UsageError",
     "facts.accuracy": "AccuracyCheck Agreement Gate OutputAgreement",
+    "facts.calibrating": "CalibrationStudy",
     "facts.capacity": "Capacity",
     "facts.check": "Check",
     "facts.finding": "Explanation Finding",
@@ -98,6 +101,7 @@ __all__ = [
     "BackendError",
     "Batching",
     "Burst",
+    "CalibrationStudy",
     "Candidate",
     "Capacity",
     "Case",
@@ -148,6 +152,7 @@ __all__ = [
     "Workload",
     "accuracy",
     "bench",
+    "calibrate",
     "capacity",
     "compare",
     "doctor",

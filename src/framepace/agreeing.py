@@ -11,12 +11,14 @@ from msgspec.structs import replace
 from framepace import values
 from framepace.analyze.agreement import worst_frames
 from framepace.cases import CaseOptions, Models, case_of, only_model
-from framepace.errors import UsageError
-from framepace.facts.accuracy import AccuracyCheck, Gate, WorstFrame
+from framepace.errors import UsageError, unknown
+from framepace.facts.accuracy import AccuracyCheck, Gate, WorstFrame, default_gate
 from framepace.facts.address import without_secrets
-from framepace.facts.plan import ModelPlan
+from framepace.facts.calibrating import CalibrationStudy
+from framepace.facts.plan import Calibration, ModelPlan
 from framepace.facts.settings import Case, apply
-from framepace.facts.workload import Workload
+from framepace.facts.workload import Input, Workload
+from framepace.numerics.calibrating import METHODS, Asked, check_quantisable, divided_frames, studied
 from framepace.numerics.gate import FRAMES, LEAST, agreement, pictures_of, reference_of, takes_pictures
 from framepace.progress import Tell, silent
 from framepace.reporting.page.accuracy import render_accuracy
@@ -91,6 +93,67 @@ def accuracy(
     if page is not None:
         check = _with_pictures(check, case.workload, frames, page)
     return check
+
+
+def calibrate(
+    model: Models,
+    calibration: str | Path | None = None,
+    *,
+    methods: Sequence[Calibration] = METHODS,
+    frames: int = FRAMES,
+    gate: Gate | None = None,
+    metric: str | None = None,
+    least: float = LEAST,
+    tell: Tell | None = None,
+    **options: Unpack[CaseOptions],
+) -> CalibrationStudy:
+    """INT8 by several methods of calibration and numbers of frames, judged on frames that none of them has seen.
+
+    Args:
+        model: an ONNX file in FP32: a path, 'builtin:NAME', a plan or a case of one model.
+        calibration: a video or folder of pictures; by default the plan's. Where the videos in `options` are others,
+            they judge; else every second picture is held out.
+        methods: 'percentile', 'minmax', 'entropy'; the best of them is tried on 1, 2, 4, ... frames as well.
+        frames: pictures to judge by, at most.
+        gate: what the outputs must keep; by default that of INT8.
+        metric: what decides in place of the gate (see `accuracy`).
+        least: that the metric must reach on average over the frames.
+        tell: called with slow steps.
+        options: see `CaseOptions`.
+
+    Returns:
+        All that was tried, the best of it, how many frames are enough, and the speed on the CPU. After Ctrl-C what
+        there is by then.
+
+    Raises:
+        UsageError: no frames to calibrate on, an unknown method, a model that is not in FP32 or takes no picture.
+        ModelError: the model cannot be quantised. SourceError: pictures that cannot be read.
+    """
+    frames = int(values.number(frames, "frames", least=1, most=_MOST_FRAMES, whole=True))
+    plan, source, seed = _calibrated_plan(case_of("calibrate", model, **options), calibration)
+    chosen = [_method(name) for name in values.several(methods, "methods")]
+    check_quantisable(plan)
+    divided = divided_frames(plan.calibration or "", source, frames, seed)
+    asked = Asked(gate or default_gate("int8"), metric, values.number(least, "least", least=0.0, most=_LARGEST_LEAST))
+    return studied(plan, source.videos, divided, chosen, asked, tell or silent)
+
+
+def _calibrated_plan(case: Case, calibration: str | Path | None) -> tuple[ModelPlan, Input, int]:
+    """The plan with what it is calibrated on, the frames to judge by, and the seed. Raises UsageError for none."""
+    plan = only_model(case)
+    if calibration is not None:
+        plan = replace(plan, calibration=values.location(calibration, "calibration"))
+    if plan.calibration is None:
+        fix = "--calibration VIDEO|FOLDER (frames of your own)"
+        raise UsageError("INT8 needs frames to calibrate on", got="none", fix=fix)
+    return plan, case.workload.input, case.workload.seed
+
+
+def _method(name: str) -> Calibration:
+    for method in METHODS:
+        if name == method:
+            return method
+    raise unknown("method", name, METHODS)
 
 
 def _changes(other: str | Path | None, versus: Mapping[str, Any] | None) -> dict[str, Any]:

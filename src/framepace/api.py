@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from framepace import values
-from framepace.agreeing import accuracy
+from framepace.agreeing import accuracy, calibrate
 from framepace.cases import DEFAULT_FPS, CaseOptions, Models, RunOptions, case_of, device_setting, make_case
 from framepace.clock.system import Clock
 from framepace.doctoring import host as checks
@@ -51,6 +51,7 @@ __all__ = [
     "RunOptions",
     "accuracy",
     "bench",
+    "calibrate",
     "capacity",
     "compare",
     "device_setting",

@@ -8,6 +8,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from framepace.facts.accuracy import AccuracyCheck, Agreement, Gate, OutputAgreement
+from framepace.facts.calibrating import CalibrationPoint, CalibrationStudy, QuantisedNodes, QuantisedSpeed
 from framepace.facts.capacity import Capacity, CapacityPoint
 from framepace.facts.finding import Account, AccountLine, Explanation, Finding, Gain, Intervention, Remedy
 from framepace.facts.machine import Machine
@@ -334,6 +335,23 @@ def ranking() -> Ranking:
     return Ranking(
         model=accuracy().candidate, frames=4, limit=0.03, error=None, blocks=blocks, nodes=tuple(rows), complete=False
     )
+
+
+def calibrations() -> CalibrationStudy:
+    """INT8 that passes by one method, is slower, and gets no better with more frames than two."""
+    why = ("output 'scores': relative L2 error 0.31 is over 0.15",)
+    points = (
+        CalibrationPoint(method="percentile", frames=4, error=0.12, cosine=0.992, passed=True),
+        CalibrationPoint(method="minmax", frames=4, error=0.31, cosine=0.9, passed=False, why=why),
+        CalibrationPoint(method="percentile", frames=2, error=0.125, cosine=0.991, passed=True),
+        CalibrationPoint(method="percentile", frames=1, error=0.4, cosine=0.8, passed=False, why=why),
+    )
+    nodes = QuantisedNodes(integer=2, unfused=("conv1", "conv2", "fc1", "fc2"), converting=12)
+    return CalibrationStudy(
+        model=replace(accuracy().reference, precision="int8"), calibration="a.mp4", gate=Gate(), available=4,
+        held_out=4, points=points, best=0, enough=2,
+        speed=QuantisedSpeed(fp32_ns=4 * MS, int8_ns=9 * MS, nodes=nodes),
+    )  # fmt: skip
 
 
 def capacity() -> Capacity:

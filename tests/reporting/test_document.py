@@ -20,6 +20,7 @@ DOCUMENTS: dict[str, documents.Document] = {
     "bench": documents.bench_document(samples.summary(("a", "b")), "out/trace"),
     "sweep": documents.sweep_document(samples.sweep()),
     "accuracy": documents.accuracy_document(samples.accuracy()),
+    "calibrate": documents.calibration_document(samples.calibrations()),
     "hunt": mendingdocuments.hunt_document(samples.hunt()),
     "rank": mendingdocuments.rank_document(samples.ranking()),
     "mend": mendingdocuments.mend_document(samples.mended()),

@@ -14,6 +14,7 @@ from rich.console import Console
 from framepace.facts.check import Check
 from framepace.facts.plan import Batching, EnginePlan, ModelPlan, Plan, Target
 from framepace.reporting.terminal.accuracy import show_accuracy
+from framepace.reporting.terminal.calibrating import show_calibrations
 from framepace.reporting.terminal.capacity import show_capacity
 from framepace.reporting.terminal.comparison import show_comparison
 from framepace.reporting.terminal.doctor import show_checks
@@ -44,6 +45,7 @@ SHOWN: dict[str, Callable[[Console], None]] = {
     "comparison": lambda out: show_comparison(out, samples.comparison()),
     "sweep": lambda out: show_sweep(out, samples.sweep()),
     "accuracy": lambda out: show_accuracy(out, samples.accuracy()),
+    "calibrations": lambda out: show_calibrations(out, samples.calibrations()),
     "hunt": lambda out: show_hunt(out, samples.hunt()),
     "ranking": lambda out: show_ranking(out, samples.ranking()),
     "mended": lambda out: show_mended(out, samples.mended()),

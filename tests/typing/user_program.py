@@ -100,6 +100,8 @@ def answers(trace: Trace, explanation: Explanation) -> None:
     print([layer.times for engine in side_by_side.engines for layer in engine.layers], side_by_side.matches)
     check = framepace.accuracy("net.onnx", "other.onnx", versus={"precision": "fp16"}, frames=8, videos=["a.mp4"])
     print(check.agreement.passed, [output.worst_frame for output in check.agreement.outputs])
+    study = framepace.calibrate("net.onnx", "frames/", methods=["minmax"], metric="top5", videos=["a.mp4"])
+    print(study.passed, study.points[study.best].method, study.enough, [worst.picture for worst in check.worst])
     print([fault.node.name for fault in framepace.hunt("net.onnx", "fp16", frames=8).faults])
     print([row.error for row in framepace.rank("net.onnx", tell=say, videos=["a.mp4"]).nodes])
     print(framepace.mend("net.onnx", "mixed.onnx", gate=framepace.Gate(cosine=0.99)).model.fp32_nodes)

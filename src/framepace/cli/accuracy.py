@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from framepace.cli import mending
+from framepace.cli import calibrating, mending
 from framepace.cli import options as o
 from framepace.cli.show import answer, give
+
+if TYPE_CHECKING:
+    from framepace.facts.settings import Case
 
 _SUBJECT = "an ONNX file, 'builtin:NAME', or a plan (.yaml) of one model"
 Subject = Annotated[str, typer.Argument(metavar="MODEL", help=_SUBJECT, show_default=False)]
@@ -36,6 +39,10 @@ _RANK = "the nodes by the error that each alone makes in --precision"
 Rank = Annotated[bool, typer.Option("--rank", help=_RANK)]
 _MEND = "write a model that keeps in FP32 the fewest nodes with which the gate holds"
 Mend = Annotated[Path | None, typer.Option("--mend", metavar="OUT.onnx", help=_MEND)]
+_CALIBRATION = "video or folder of pictures that INT8 is calibrated on (as --set calibration=...)"
+Calibration = Annotated[str | None, typer.Option("--calibration", metavar="VIDEO|FOLDER", help=_CALIBRATION)]
+_METHODS = "compare calibrations of INT8: percentile,minmax,entropy, and numbers of frames"
+Methods = Annotated[str | None, typer.Option("--methods", help=_METHODS)]
 
 
 def command(
@@ -49,6 +56,8 @@ def command(
     least: Least = 0.99,
     worst: Worst = 0,
     out: Out = None,
+    calibration: Calibration = None,
+    methods: Methods = None,
     hunt: Hunt = False,
     rank: Rank = False,
     mend: Mend = None,
@@ -67,13 +76,10 @@ def command(
     json: o.Json = False,
 ) -> None:
     """Check whether a model gives the same answers in another precision, file or library. Exit code 1 if not."""
-    from framepace import api
-    from framepace.reporting import documents
-    from framepace.reporting.terminal.accuracy import show_accuracy
-    from framepace.reporting.terminal.layout import show_paths
-    from framepace.reporting.terminal.progress import Progress
-
     changes = o.parse_pairs(versus, "--versus")
+    calibrating.check(methods, precision, bool(other or changes or worst or out))
+    if calibration is not None and methods is None:
+        set_ = [*set_, f"calibration={calibration}"]
     if precision is not None and (changes or other is not None):
         changes["precision"] = precision
     elif precision is not None:  # held against FP32, whatever a plan says
@@ -85,11 +91,22 @@ def command(
     if mending.check_one(hunt, rank, mend, bool(other or versus or metric or worst or out)):
         mending.command(case, precision, frames, hunt=hunt, rank=rank, mend=mend, json=json)
         return
+    asked = {"frames": frames, "metric": metric, "least": least}
+    if methods is not None:
+        calibrating.command(case, methods, calibration, json, **asked)
+        return
+    _compare(case, other, json, versus=changes, worst=worst or (_WITH_OUT if out else 0), out=out, **asked)
+
+
+def _compare(case: Case, other: str | None, json: bool, **asked: Any) -> None:
+    from framepace import api
+    from framepace.reporting import documents
+    from framepace.reporting.terminal.accuracy import show_accuracy
+    from framepace.reporting.terminal.layout import show_paths
+    from framepace.reporting.terminal.progress import Progress
+
     with Progress() as progress:
-        check = api.accuracy(
-            case, other, versus=changes, frames=frames, metric=metric, least=least,
-            worst=worst or (_WITH_OUT if out else 0), out=out, tell=progress,
-        )  # fmt: skip
+        check = api.accuracy(case, other, tell=progress, **asked)
     paths = {} if check.page is None else {"worst frames": check.page}
     give(
         json,

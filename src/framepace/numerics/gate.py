@@ -91,12 +91,10 @@ def agreement(
     numbers = _cached(name)
     if numbers is None:
         tell(f"comparing outputs of {candidate.name}", None)
-        numbers = _compare((reference, candidate), input, frames, seed, tell, compares)
+        models = (reference, candidate)
+        numbers = _compare(models, lambda: pictures_of(input, frames, seed), frames, seed, tell, compares)
         _keep(name, numbers)
-    scores = None
-    if metric is not None:
-        scores = metric_scores(metric, numbers.scores, least, numbers.notes)
-    return judged(numbers.frames, numbers.outputs, gate or default_gate(candidate.precision), scores)
+    return _verdict(numbers, gate or default_gate(candidate.precision), metric, least)
 
 
 def reference_of(model: ModelPlan) -> ModelPlan:
@@ -160,14 +158,45 @@ def _live(name: str) -> bool:
     return "://" in name and not name.startswith("file://")
 
 
+def agreement_on(
+    pictures: Sequence[Any],
+    candidate: ModelPlan,
+    reference: ModelPlan,
+    gate: Gate | None = None,
+    *,
+    seed: int = 0,
+    tell: Tell = silent,
+    metric: str | None = None,
+    least: float = LEAST,
+) -> Agreement:
+    """The same on pictures that are decoded already; nothing is kept in the cache."""
+    models = (reference, candidate)
+    numbers = _compare(models, lambda: pictures, len(pictures), seed, tell, optional_metric(metric))
+    return _verdict(numbers, gate or default_gate(candidate.precision), metric, least)
+
+
+def _verdict(numbers: _Numbers, gate: Gate, metric: str | None, least: float) -> Agreement:
+    if metric is None:
+        return judged(numbers.frames, numbers.outputs, gate)
+    scores = metric_scores(metric, numbers.scores, least, numbers.notes)
+    return judged(numbers.frames, numbers.outputs, gate, scores)
+
+
 def _compare(
-    models: tuple[ModelPlan, ModelPlan], input: Input, frames: int, seed: int, tell: Tell, metric: Metric
+    models: tuple[ModelPlan, ModelPlan],
+    decoded: Callable[[], Sequence[Any]],
+    frames: int,
+    seed: int,
+    tell: Tell,
+    metric: Metric,
 ) -> _Numbers:
-    """The numbers; `models` are the reference and the candidate."""
+    """The numbers; `models` are the reference and the candidate, `decoded` gives pictures where they take some."""
     with ExitStack() as stack:
         reference, candidate = (_LoadedModel(model, stack, tell) for model in models)
         _check_inputs(reference, candidate)
-        pictures = pictures_of(input, frames, seed) if reference.takes_pictures else range(frames)
+        pictures: Sequence[Any] = range(frames)
+        if reference.takes_pictures:
+            pictures = decoded()
         outputs = zip(reference.outputs(pictures, seed), candidate.outputs(pictures, seed), strict=True)
         return _tallied(outputs, len(pictures), tell, metric)
 

@@ -15,6 +15,7 @@ from framepace.facts.accuracy import AccuracyCheck
 from framepace.facts.address import without_secrets
 from framepace.facts.base import Fact
 from framepace.facts.bounds import Bound, Ceilings, NodeBound
+from framepace.facts.calibrating import CalibrationStudy
 from framepace.facts.capacity import Capacity, CapacityPoint
 from framepace.facts.check import Check
 from framepace.facts.device import DeviceSummary, Spread
@@ -209,6 +210,11 @@ def capacity_document(capacity: Capacity) -> Document:
 def accuracy_document(check: AccuracyCheck) -> Document:
     """framepace.accuracy/1: both ways, and how far each output agrees; `passed` is the answer."""
     return {"schema": "framepace.accuracy/1", "passed": check.agreement.passed, **plain(check)}
+
+
+def calibration_document(study: CalibrationStudy) -> Document:
+    """framepace.calibrate/1: INT8 by several calibrations, the best of them; `passed` is the answer."""
+    return {"schema": "framepace.calibrate/1", "passed": study.passed, **plain(study)}
 
 
 def layers_document(exploration: Exploration, page: str | None = None) -> Document:

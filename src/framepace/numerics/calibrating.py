@@ -1,0 +1,177 @@
+"""INT8 by several calibrations, each judged on frames that it has not seen."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
+
+from framepace.analyze.calibrating import (
+    best_point,
+    calibration_counts,
+    calibration_point,
+    enough_frames,
+    still_falling,
+)
+from framepace.errors import UsageError
+from framepace.facts.accuracy import Agreement, Gate
+from framepace.facts.calibrating import CalibrationPoint, CalibrationStudy, QuantisedSpeed
+from framepace.facts.plan import Batching, Calibration, ModelPlan
+from framepace.facts.workload import Input
+from framepace.models.convert import calibration
+from framepace.models.convert.optimised import saved
+from framepace.models.convert.precision import to_int8
+from framepace.models.convert.variant import is_quantised, load
+from framepace.models.spec import inspect, resolve
+from framepace.numerics.gate import LEAST, agreement_on, pictures_of, reference_of
+from framepace.numerics.quantisedgraph import quantised_speed
+from framepace.progress import Tell
+
+METHODS: tuple[Calibration, ...] = ("percentile", "minmax", "entropy")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What INT8 must keep: the limits of a gate, or a metric's least mean."""
+
+    gate: Gate
+    metric: str | None = None
+    least: float = LEAST
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Pictures to calibrate on, and others to judge by."""
+
+    calibrated: Sequence[Any]
+    held_out: Sequence[Any]
+
+
+def divided_frames(location: str, input: Input, most: int, seed: int) -> Frames:
+    """Pictures of `location` to calibrate on, and up to `most` of the videos; of one source every second is held out.
+
+    Raises SourceError for what cannot be read, UsageError where one picture would have to be both.
+    """
+    pictures = calibration.pictures_of(location)
+    if input.videos and location not in input.videos:
+        return Frames(pictures, pictures_of(input, most, seed))
+    if len(pictures) < 2:
+        fix = "give more frames, or others to judge by (--video)"
+        problem = "INT8 cannot be judged on the one frame that it is calibrated on"
+        raise UsageError(problem, got=location, expected="two frames or more", fix=fix)
+    return Frames(pictures[::2], pictures[1::2][:most])
+
+
+def studied(
+    model: ModelPlan,
+    videos: tuple[str, ...],
+    frames: Frames,
+    methods: Sequence[Calibration],
+    asked: Asked,
+    tell: Tell,
+) -> CalibrationStudy:
+    """Each method on all frames, then the best of them on fewer; ended early by Ctrl-C, with what there is."""
+    points, speed = _measured(model, frames, methods, asked, tell)
+    best = best_point(points)
+    curve = [point for point in points if point.method == points[best].method]
+    return CalibrationStudy(
+        model=model, calibration=model.calibration or "", videos=videos, gate=asked.gate, metric=asked.metric,
+        available=len(frames.calibrated), held_out=len(frames.held_out), points=points, best=best,
+        enough=enough_frames(curve), falling=still_falling(curve), speed=speed,
+    )  # fmt: skip
+
+
+def _measured(
+    model: ModelPlan, frames: Frames, methods: Sequence[Calibration], asked: Asked, tell: Tell
+) -> tuple[tuple[CalibrationPoint, ...], QuantisedSpeed | None]:
+    points: list[CalibrationPoint] = []
+    speed = None
+    with tempfile.TemporaryDirectory(prefix="framepace-") as folder:
+        quantiser = Quantiser(model, frames, Path(folder), tell)
+        try:
+            for method, count in _tries(methods, len(frames.calibrated), points):
+                points.append(quantiser.point(method, count, asked))
+            speed = quantiser.speed(points[best_point(points)].method, len(frames.calibrated))
+        except KeyboardInterrupt:
+            if not points:
+                raise
+    return tuple(points), speed
+
+
+def _tries(
+    methods: Sequence[Calibration], available: int, points: Sequence[CalibrationPoint]
+) -> Iterator[tuple[Calibration, int]]:
+    """What to try next; `points` are those so far."""
+    for method in methods:
+        yield method, available
+    best = points[best_point(points)].method
+    for count in reversed(calibration_counts(available)[:-1]):
+        yield best, count
+
+
+class Quantiser:
+    """Quantises one model again and again, and holds it against FP32.
+
+    Args:
+        model: an ONNX file in FP32, as its plan runs it.
+        frames: see `divided_frames`.
+        folder: for quantised files, one of which is kept at a time per calibration.
+
+    Raises UsageError: no ONNX file, one that is quantised already, or one that takes no picture.
+    """
+
+    def __init__(self, model: ModelPlan, frames: Frames, folder: Path, tell: Tell) -> None:
+        check_quantisable(model)
+        self._plan = replace(model, batch=Batching(), precision="fp32", calibration=None, fp32_nodes=())
+        self._kept = model.fp32_nodes
+        self._frames = frames
+        self._folder = folder
+        self._tell = tell
+        self._proto = load(model.model)
+        self._resolved = resolve(inspect(model.model), self._plan)
+
+    def point(self, method: Calibration, count: int, asked: Asked) -> CalibrationPoint:
+        """INT8 calibrated by `method` on the first `count` pictures, judged on the held-out ones."""
+        self._tell(f"INT8 by {method} on {count} frames", None)
+        return calibration_point(method, count, self._agreement(self._quantised(method, count), asked))
+
+    def speed(self, method: Calibration, count: int) -> QuantisedSpeed:
+        """FP32 and INT8 on the CPU by ONNX Runtime, in turn."""
+        plain = saved(self._proto, self._folder / "plain.onnx")
+        inputs = calibration.PreparedInputs(self._plan, self._resolved, self._frames.held_out[:1])[0]
+        return quantised_speed(str(plain), str(self._quantised(method, count)), inputs, self._plan.threads)
+
+    def _quantised(self, method: Calibration, count: int) -> Path:
+        """The file of one calibration, made where it is not there yet."""
+        path = self._folder / f"{method}-{count}.onnx"
+        if not path.is_file():
+            frames = calibration.PreparedInputs(self._plan, self._resolved, self._frames.calibrated[:count])
+            name = f"{self._plan.name} by {method} on {count}"
+            saved(to_int8(self._proto, frames, name, self._tell, method=method, kept=self._kept), path)
+        return path
+
+    def _agreement(self, path: Path, asked: Asked) -> Agreement:
+        reference = reference_of(self._plan)
+        candidate = replace(reference, model=str(path), precision="int8")
+        pictures = self._frames.held_out
+        return agreement_on(
+            pictures, candidate, reference, asked.gate, tell=self._tell, metric=asked.metric, least=asked.least
+        )
+
+
+def check_quantisable(model: ModelPlan) -> None:
+    """Raise UsageError for what cannot be calibrated on pictures, ModelError for what cannot be read."""
+    spec = inspect(model.model)
+    if spec.format != "onnx":
+        fix = "export it to ONNX"
+        raise UsageError("only ONNX files are quantised here", got=model.model, expected="an .onnx file", fix=fix)
+    if is_quantised(model.model):
+        fix = "name the FP32 file that it was made from"
+        raise UsageError("the model is in INT8 already", got=model.model, expected="a model in FP32", fix=fix)
+    if resolve(spec, model).image is None:
+        problem = "the model takes no picture, and is calibrated on pictures"
+        raise UsageError(problem, got=model.model, fix="name the input that takes the picture (--image NAME)")

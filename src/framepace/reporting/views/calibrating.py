@@ -1,0 +1,108 @@
+"""The view-model of a study of calibrations: whether INT8 will do, a row per try, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from framepace.analyze.calibrating import FEW
+from framepace.facts.calibrating import CalibrationPoint, CalibrationStudy, QuantisedSpeed
+from framepace.reporting.views.text import optional, plural
+from framepace.units import format_ms
+from framepace.values import shown
+
+COLUMNS = ("method", "frames", "error", "cosine", "metric", "passes")
+_NAMED = 3  # nodes that a sentence lists
+
+
+@dataclass(frozen=True)
+class CalibrationView:
+    """A study in words."""
+
+    sentence: str
+    passed: bool
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...]
+
+
+def calibration_view(study: CalibrationStudy) -> CalibrationView:
+    """A study in words."""
+    return CalibrationView(
+        sentence=_sentence(study),
+        passed=study.passed,
+        rows=tuple(map(_row, study.points)),
+        notes=tuple(_notes(study)),
+    )
+
+
+def _sentence(study: CalibrationStudy) -> str:
+    best = study.points[study.best]
+    verdict = "will do" if study.passed else "will not do"
+    held_out = plural(study.held_out, "held-out frame")
+    way = f"calibrated by {best.method} on {plural(best.frames, 'frame')}"
+    text = f"INT8 of {shown(study.model.model)} {verdict} without training: {way}, {_error(best)} on {held_out}"
+    return f"{text}; {best.why[0]}" if best.why else text
+
+
+def _error(point: CalibrationPoint) -> str:
+    if point.score is not None:
+        return f"it scores {point.score:.4g}"
+    if point.error is not None:
+        return f"it is off by {point.error:.2g} (relative L2)"
+    return "nothing can be compared"
+
+
+def _row(point: CalibrationPoint) -> tuple[str, ...]:
+    return (
+        point.method,
+        str(point.frames),
+        optional(point.error, lambda error: f"{error:.3g}"),
+        optional(point.cosine, lambda cosine: f"{cosine:.6f}"),
+        optional(point.score, lambda score: f"{score:.4g}"),
+        "yes" if point.passed else "no",
+    )
+
+
+def _notes(study: CalibrationStudy) -> Iterator[str]:
+    yield from _frames(study)
+    if not study.passed:
+        yield _remedy(study)
+    if study.calibration in (study.videos or (study.calibration,)):
+        yield "the held-out frames are of the same video; another video is the harder test (--video)"
+    if study.speed is not None:
+        yield _speed(study.speed)
+
+
+def _frames(study: CalibrationStudy) -> Iterator[str]:
+    """How many frames are enough, and whether there were."""
+    method = study.points[study.best].method
+    curve = sorted((p for p in study.points if p.method == method), key=lambda point: point.frames)
+    errors = ", ".join(f"{point.error:.2g} on {point.frames}" for point in curve if point.error is not None)
+    if study.available <= FEW:
+        few = f"only {plural(study.available, 'frame')} to calibrate on"
+        yield f"{few}: the ranges rest on few pictures (error {errors}); give some dozens"
+    elif study.falling:
+        yield f"the error still falls with more frames ({errors}): give more than {study.available}"
+    elif study.enough is not None and len(curve) > 1:
+        yield f"{plural(study.enough, 'frame')} are enough: error {errors}"
+
+
+def _remedy(study: CalibrationStudy) -> str:
+    command = f"'framepace accuracy {shown(study.model.model)} --precision int8 --rank' names the nodes to leave out"
+    if study.falling:
+        return f"more frames may help; {command} (--set fp32-nodes=...)"
+    return f"more frames will not help: {command} (--set fp32-nodes=...); else train with quantisation"
+
+
+def _speed(speed: QuantisedSpeed) -> str:
+    """How fast INT8 is here, and why it is not faster."""
+    ratio = speed.fp32_ns / speed.int8_ns
+    times = f"{format_ms(speed.int8_ns)} in INT8, {format_ms(speed.fp32_ns)} in FP32"
+    nodes = speed.nodes
+    text = f"on this CPU a frame takes {times} (ONNX Runtime, the model alone)"
+    if not speed.is_slower:
+        return f"{text}: {ratio:.2g} times as fast"
+    names = ", ".join(nodes.unfused[:_NAMED]) + ("" if len(nodes.unfused) <= _NAMED else ", ...")
+    left = f"{plural(len(nodes.unfused), 'node')} still in FP32 between Q/DQ pairs ({names})" if nodes.unfused else ""
+    pairs = f"{plural(nodes.converting, 'conversion')} on their own, {plural(nodes.integer, 'node')} in INT8"
+    return f"{text}: slower, since it runs {', '.join(filter(None, (left, pairs)))}. It pays on a GPU, not here"

@@ -1,0 +1,43 @@
+"""A study of calibrations in words."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from framepace.reporting.views.calibrating import calibration_view
+from tests.reporting import samples
+
+
+def test_the_sentence_says_whether_int8_will_do() -> None:
+    """With the best method, the frames and the error on held-out ones; the reason where it will not."""
+    study = samples.calibrations()
+    assert calibration_view(study).sentence == (
+        "INT8 of net.onnx will do without training: calibrated by percentile on 4 frames, it is off by 0.12 "
+        "(relative L2) on 4 held-out frames"
+    )
+    worse = calibration_view(replace(study, best=1))
+    assert "will not do" in worse.sentence
+    assert worse.sentence.endswith("relative L2 error 0.31 is over 0.15")
+    assert any("more frames will not help" in note for note in worse.notes)
+
+
+def test_few_frames_are_told_with_numbers() -> None:
+    """Ten or fewer: the errors of the curve stand beside."""
+    notes = calibration_view(samples.calibrations()).notes
+    assert any("only 4 frames" in note and "0.4 on 1, 0.12 on 2, 0.12 on 4" in note for note in notes)
+    enough = replace(samples.calibrations(), available=40)
+    assert any("2 frames are enough" in note for note in calibration_view(enough).notes)
+    falling = replace(enough, falling=True)
+    assert any("give more than 40" in note for note in calibration_view(falling).notes)
+
+
+def test_slower_int8_is_explained_by_its_nodes() -> None:
+    """Those that run in FP32 between pairs are named, and it is not offered."""
+    study = samples.calibrations()
+    note = calibration_view(study).notes[-1]
+    assert "9.00 ms in INT8, 4.00 ms in FP32" in note
+    assert "4 nodes still in FP32 between Q/DQ pairs (conv1, conv2, fc1, ...)" in note
+    assert "not here" in note
+    assert study.speed is not None
+    faster = replace(study, speed=replace(study.speed, int8_ns=2 * samples.MS))
+    assert calibration_view(faster).notes[-1].endswith("2 times as fast")
