@@ -38,6 +38,11 @@ def crowded(model: str, outputs: Any, frame: int) -> None:
         Virtual.clock.spin_until(Virtual.clock.now() + 22_000_000)
 
 
+def steady(model: str, outputs: Any, frame: int) -> None:
+    """4 ms in every frame."""
+    Virtual.clock.spin_until(Virtual.clock.now() + 4_000_000)
+
+
 def stalling_sink(model: str, outputs: Any, frame: int) -> None:
     """Writes to a disk that takes 60 ms for one frame in twenty."""
     if frame % 20 == 10:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -26,11 +27,11 @@ MS = 1_000_000
 NULL = ModelPlan(name="m", model="null", backend="null", options={"latency_us": 2000, "noise": 0.02})
 
 
-def profiled(settings: dict[str, Any] | None = None, **load: Any) -> Explanation:
+def profiled(settings: dict[str, Any] | None = None, time_limit: float = 70, **load: Any) -> Explanation:
     """The profile of a model of 2 ms in virtual time; no cause is tried."""
     Virtual.clock = VirtualClock()
     case = api.make_case(Plan(models=(NULL,)), settings=settings, **load)
-    return explain(case, clock=Virtual.clock, causes=(), what_if=True, time_limit=70)
+    return explain(case, clock=Virtual.clock, causes=(), what_if=True, time_limit=time_limit)
 
 
 def test_without_a_queue_a_millisecond_is_worth_a_millisecond() -> None:
@@ -42,6 +43,23 @@ def test_without_a_queue_a_millisecond_is_worth_a_millisecond() -> None:
         assert stage.mean.low is not None
         assert stage.mean.high is not None
         assert stage.mean.low - 0.05 <= 1 <= stage.mean.high + 0.05
+
+
+def test_the_profile_has_time_of_its_own_and_says_how_much_is_missing() -> None:
+    """At 5 fps the scopes leave enough of 40 s; of 16 s they do not, and with as much more as the note says they do."""
+    assert profiled(fps=5, time_limit=40).what_if
+    short = profiled(fps=5, time_limit=16)
+    assert not short.what_if
+    (missing,) = (re.search(r"about (\d+) s more", note) for note in short.notes if "millisecond" in note)
+    assert missing is not None
+    assert profiled(fps=5, time_limit=16 + int(missing[1])).what_if
+
+
+def test_of_several_stages_the_longest_is_asked_about_when_time_is_short() -> None:
+    """Of 20 s there is time for the hook's 4 ms and not for the 2 ms of the model; a note says so."""
+    found = profiled({"finish": "tests.explaining.hooks:steady"}, fps=20, time_limit=20)
+    assert [stage.stage for stage in found.what_if] == ["finish"]
+    assert any("what a millisecond in infer is worth" in note for note in found.notes)
 
 
 @pytest.mark.long

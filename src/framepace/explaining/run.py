@@ -17,7 +17,7 @@ from framepace.explaining.remedies import try_remedies
 from framepace.explaining.scopes import SCOPES, gather_evidence, measure_scopes
 from framepace.explaining.suspects import try_causes
 from framepace.explaining.verification import verify
-from framepace.explaining.whatif import profile
+from framepace.explaining.whatif import SHARE, profile
 from framepace.facts.finding import Explanation
 from framepace.facts.plan import Plan
 from framepace.facts.settings import Case
@@ -92,13 +92,13 @@ def _fill(
     what_if: bool,
 ) -> None:
     """Measure and try everything, into `draft`."""
-    measure_scopes(lab, case, draft)
-    draft.bounds = bounds(lab, draft.traces["gapless"], draft.notes)
+    measure_scopes(lab, case, draft, SHARE if what_if else 0.0)
     evidence = gather_evidence(case, draft)
-    if tool_number is not None:
-        draft.expectation = compare(lab, evidence, tool_number)
     if what_if:
         profile(lab, evidence, draft)
+    draft.bounds = bounds(lab, draft.traces["gapless"], draft.notes)
+    if tool_number is not None:
+        draft.expectation = compare(lab, evidence, tool_number)
     try_causes(lab, evidence, causes, draft)
     verify(lab, evidence, draft)
     try_remedies(lab, evidence, draft)

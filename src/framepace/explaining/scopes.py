@@ -36,15 +36,15 @@ class _Run:
     text: str
 
 
-def measure_scopes(lab: Lab, case: Case, draft: Draft) -> None:
-    """Measure `case` in every scope, into `draft.traces`.
+def measure_scopes(lab: Lab, case: Case, draft: Draft, kept: float = 0.0) -> None:
+    """Measure `case` in every scope, into `draft.traces`; they leave a share `kept` of the time to what follows.
 
     Raises Interrupted after Ctrl-C, and SourceError where live sources are so slow that the time is long over.
     """
     live = any("://" in source for source in case.workload.input.sources)
     latest_s = lab.spent + lab.left + _OVERTIME_S
     most_frames = _SIMULATED_FRAMES if lab.clock.virtual else None
-    for run in _runs(case, lab.left):
+    for run in _runs(case, lab.left * (1 - kept)):
         if live and lab.spent - lab.loading > latest_s:  # building an engine may take minutes, once
             raise _out_of_time(lab, draft)
         lab.say(f"measuring the scope {run.name}: {run.text}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from framepace.analyze.sensitivity import sensitivity
@@ -16,16 +17,19 @@ from framepace.facts.workload import load_fps
 from framepace.lab.lab import Lab
 from framepace.units import NS_PER_MS
 
-_SHARE = 0.4  # of the time that is left after the scopes
+SHARE = 0.4
+"""Of the time that is left after the scopes; the scopes leave as much of the whole."""
 _FEWEST_ROUNDS = 3
 _MOST_ROUNDS = 12
 _BLOCK_REQUESTS = 60
+_ROUNDING = 1e-6  # of a round
 _ADDED = 0.1  # of the mean latency
 _SLACK = 0.25  # of the time that a worker has between frames: more would let a queue grow
 _SHORTEST_MS = 0.02
 _FELT = 0.01  # of the latency, that a stage takes at least for it to be worth a question
 _IN_PROCESSES = "what a millisecond is worth can be measured in this process only: strategy=workers"
-_NO_TIME = "no time was left to measure what a millisecond in each stage is worth (--time-limit)"
+_NO_TIME = "no time was left to measure what a millisecond in {} is worth: it takes about {} s more (--time-limit)"
+_SCOPES_SHARE = 0.3  # of any more time, at most, that the scopes take
 
 
 def profile(lab: Lab, evidence: Evidence, draft: Draft) -> None:
@@ -34,19 +38,36 @@ def profile(lab: Lab, evidence: Evidence, draft: Draft) -> None:
     if kind.spawns_models or kind.spawns_engines:
         draft.notes.append(_IN_PROCESSES)
         return
-    stages = tuple(_stages(evidence))
-    seconds, rounds = _length(lab.left * _SHARE, evidence.case, len(stages) + 1)
-    if rounds < _FEWEST_ROUNDS:
-        draft.notes.append(_NO_TIME)
+    stages = _affordable(lab, evidence, draft)
+    if not stages:
         return
     base = evidence.kept_up("stream")
     added_ms = _added_ms(evidence)
     cases: dict[SlowStage | None, Case] = {None: base}
     cases |= {stage: apply(base, {"slow": f"{stage}:{added_ms:.6f}"}) for stage in stages}
-    traces = _take_turns(lab, cases, seconds, rounds)
+    traces = _take_turns(lab, cases, *_length(_usable_s(lab, len(cases)), evidence.case, len(cases)))
     draft.what_if = tuple(
         sensitivity(stage, added_ms * NS_PER_MS, traces[None], traces[stage], evidence.budget) for stage in stages
     )
+
+
+def _affordable(lab: Lab, evidence: Evidence, draft: Draft) -> tuple[SlowStage, ...]:
+    """The stages that there is time for, the longest where it is not enough for all; a note names the others."""
+    wanted = tuple(_stages(evidence))
+    most = int(lab.left / _least_s(1)) - 1  # beside the plain runs
+    if most < 1:
+        draft.notes.append(_no_time("any stage", _least_s(2) - lab.left))
+        return ()
+    chosen = sorted(wanted, key=evidence.stage, reverse=True)[:most]
+    others = [stage for stage in wanted if stage not in chosen]
+    if others:
+        draft.notes.append(_no_time(", ".join(others), _least_s(len(wanted) + 1) - lab.left))
+    return tuple(stage for stage in wanted if stage in chosen)
+
+
+def _no_time(stages: str, missing_s: float) -> str:
+    """The note for stages that so many seconds were missing for."""
+    return _NO_TIME.format(stages, math.ceil(missing_s / (1 - _SCOPES_SHARE)))
 
 
 def _stages(evidence: Evidence) -> Iterator[SlowStage]:
@@ -54,6 +75,16 @@ def _stages(evidence: Evidence) -> Iterator[SlowStage]:
     for stage in SLOW_STAGES:
         if evidence.stage(stage) >= _FELT * evidence.latency:
             yield stage
+
+
+def _least_s(cases: int) -> float:
+    """Seconds that the fewest rounds of so many cases take."""
+    return _FEWEST_ROUNDS * cases * (SHORTEST_BLOCK_S + BLOCK_COST_S)
+
+
+def _usable_s(lab: Lab, cases: int) -> float:
+    """Seconds for so many cases: their share of what is left, or what the fewest rounds take."""
+    return max(SHARE * lab.left, _least_s(cases))
 
 
 def _added_ms(evidence: Evidence) -> float:
@@ -71,7 +102,8 @@ def _length(usable_s: float, case: Case, cases: int) -> tuple[float, int]:
     wanted = _BLOCK_REQUESTS / fps if fps else 1.0
     fair = usable_s / (2 * _FEWEST_ROUNDS * cases) - BLOCK_COST_S
     seconds = max(SHORTEST_BLOCK_S, min(wanted, fair))
-    return seconds, min(_MOST_ROUNDS, int(usable_s / (cases * (seconds + BLOCK_COST_S))))
+    fitting = usable_s / (cases * (seconds + BLOCK_COST_S))
+    return seconds, min(_MOST_ROUNDS, int(fitting + _ROUNDING))
 
 
 def _take_turns(
