@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
+from framepace.analyze.autoregression import longest_memory
 from framepace.analyze.compare import compare
 from framepace.analyze.effective import plain_tiers
 from framepace.analyze.stats import percentiles, proportion
@@ -71,6 +72,55 @@ def test_slow_noise_is_no_tier() -> None:
     assert sum(bool(plain_tiers(values, find_tiers(values))) for values in series) <= 1
     answers = [percentiles(values, (99,), tiers=find_tiers(values))[0] for values in series]
     assert all(answer.estimate is None for answer in answers)
+
+
+def _bursts(rng: np.random.Generator) -> Floats:
+    """One frame in five of three times the latency, twenty in a row on average."""
+    lengths = rng.geometric(np.tile([1 / 80, 1 / 20], 40))
+    slow = np.repeat(np.tile([False, True], 40), lengths)
+    begin = int(rng.integers(FRAMES))
+    return 5 * MS * np.where(slow[begin : begin + FRAMES], 3.0, 1.0) * np.exp(0.1 * _noise(rng))
+
+
+def test_the_tail_of_few_bursts_is_refused() -> None:
+    """Six bursts say next to nothing about p99, nor is one of them a level; the median is told, and is right."""
+    truth = np.quantile([_bursts(np.random.default_rng(1000 + run)) for run in range(200)], 0.5)
+    inside = answered = 0
+    for run in range(RUNS):
+        values = _bursts(np.random.default_rng(run))
+        median, tail = percentiles(values, (50, 99), tiers=find_tiers(values))
+        assert tail.estimate is None
+        if median.estimate is not None:
+            low, high = median.estimate.interval
+            answered += 1
+            inside += low <= truth <= high
+    assert answered >= 0.9 * RUNS
+    assert inside >= 0.95 * answered
+
+
+def test_a_level_that_goes_back_may_come_again() -> None:
+    """Up and down again is a burst as far as anybody knows; up, and to a third level, is a plan."""
+    noise = np.exp(0.05 * _noise(np.random.default_rng(0)))
+    for third, is_plain in ((5.0, False), (6.5, True)):
+        values = np.repeat([5.0, 9.0, third], [200, 100, 300]) * MS * noise
+        tiers = find_tiers(values)
+        assert len(tiers) == 3
+        assert bool(plain_tiers(values, tiers)) is is_plain
+
+
+def test_the_longest_memory_is_no_shorter_than_the_true_one() -> None:
+    """What keeps 0.95 of each value has an autocorrelation time of 39 frames; 600 of them are few to see that."""
+    times = [1 + 2 * np.sum(longest_memory(_noise(np.random.default_rng(run), 0.95))) for run in range(RUNS)]
+    assert np.mean(np.array(times) >= 39) >= 0.95
+
+
+def test_what_has_no_memory_is_said_to_have_none() -> None:
+    """Independent values, and ones that swing about their mean; nothing is said of fewer than 25."""
+    found = [longest_memory(_noise(np.random.default_rng(run))) for run in range(RUNS)]
+    assert sum(len(memory) == 0 for memory in found) >= 0.9 * RUNS
+    assert len(longest_memory(np.tile([1.0, 2.0], 300))) == 0
+    assert len(longest_memory(np.arange(24.0))) == 0
+    assert len(longest_memory(np.ones(100))) == 0
 
 
 def test_a_proportion_of_a_burst_is_less_sure_than_one_of_single_frames() -> None:

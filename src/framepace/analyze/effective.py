@@ -1,8 +1,11 @@
 """Effective samples of a percentile: how many independent frames carry as much information on it as a series does.
 
-What counts is the memory of the series 'is above the percentile', not that of the latency itself. Its autocorrelation
-is estimated in two ways, and the longer memory decides: from the series itself, and, since few frames lie above a high
-percentile, from the memory of the whole latency, as if ranks came from a Gaussian process.
+What counts is the memory of the series 'is above the percentile', not that of the latency itself. Few frames lie above
+a high percentile, so it is estimated in several ways, and the longest memory decides: from the series itself; from
+those of lower percentiles, as if the frames above a high one were any of those above a low one; from the ranks of the
+whole latency, as if they came from a Gaussian process, with the autocorrelation that was found and with the longest
+that it may stand for. A run of less than 20 such memories does not show how long they are: its tails have no more
+independent frames than memories.
 
 Plain changes of level are no noise. Where the tiers of a series stand well apart, the percentile is that of the levels
 this run had, and only what varies around them counts (a stratified estimate). It says nothing about a run in which
@@ -12,13 +15,15 @@ levels last longer or shorter.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from framepace.analyze.autoregression import longest_memory
 from framepace.analyze.correlation import Memory, autocovariance
 from framepace.facts.summary import Tier
 
@@ -27,6 +32,10 @@ _APART = 3.0  # robust standard deviations between levels that no slow noise exp
 _SHORTEST = 1 / 12  # of the series, for a level between two others
 _STEPS = 8  # levels that stand for a ramp
 _ROBUST = 1.4826
+_REGIMES = (0.5, 0.3, 0.2, 0.1, 0.05)  # shares of frames that may be slow together
+_PLAINLY = 3.0  # standard errors of a count
+_SHORT = 20  # memories of a run that is too short for its tails
+_MIDDLE = 0.25  # from here to 1 - this a percentile is no tail
 _GRID = 257  # places of a table of the autocorrelation of an indicator
 
 
@@ -37,7 +46,11 @@ class Series:
         """`values`: shape (n,), > 0; `tiers` of this series, empty where its level is not to be taken off."""
         self._tiers = plain_tiers(values, tiers)
         self._edges = _edges(self._tiers, len(values))
-        self._latent = _latent_memory(_around_levels(values, self._tiers))
+        around = _around_levels(values, self._tiers)
+        scores = _normal_scores(around)
+        self._latent = _latent_memory(scores)
+        self._longest = longest_memory(scores)
+        self._regimes = tuple(_regimes(around))
 
     def effective(self, above: NDArray[np.bool_], q: float) -> int:
         """Independent samples that say as much about percentile `q` (0-1); `above` is 'is above it' per request."""
@@ -45,11 +58,52 @@ class Series:
         around = above.astype(np.float64)
         for first, end in pairwise(self._edges):
             around[first:end] -= np.mean(around[first:end])
-        time = max(indicator_time(around), 1 + 2 * float(np.sum(_of_indicator(self._latent, q))))
+        time = max(indicator_time(around), self._time(q))
         if not self._tiers:
             return int(count / time)
         variance = max(float(np.mean(around**2)), 1e-12)
         return int(min(count, count * q * (1 - q) / (variance * time)))
+
+    def _time(self, q: float) -> float:
+        """Autocorrelation time of 'is above percentile `q`', from the other frames than those above it."""
+        gaussian = max(_time_of(_of_indicator(memory, q)) for memory in (self._latent, self._longest))
+        within = max((regime.time_above(q) for regime in self._regimes), default=1.0)
+        longest = _time_of(self._longest)
+        is_tail = not _MIDDLE <= q <= 1 - _MIDDLE
+        if is_tail and len(self._longest) < _SHORT * longest:
+            return max(gaussian, within, longest)
+        return max(gaussian, within)
+
+
+@dataclass(frozen=True)
+class _Regime:
+    """The slowest `share` of frames, and the autocorrelation time of being one of them."""
+
+    share: float
+    time: float
+
+    def time_above(self, q: float) -> float:
+        """Autocorrelation time of 'is above percentile `q`', were the frames above it any of these."""
+        above = 1 - q
+        if above >= self.share:
+            return 1.0
+        odds = above * (1 - self.share) / (self.share * (1 - above))
+        return 1 + odds * (self.time - 1)
+
+
+def _regimes(values: Floats) -> Iterator[_Regime]:
+    """The slow frames that plainly come together: more often one after the other than chance explains."""
+    for share in _REGIMES if len(values) else ():
+        slow = values > np.quantile(values, 1 - share)
+        count = np.count_nonzero(slow)
+        expected = count**2 / len(values)
+        if np.count_nonzero(slow[1:] & slow[:-1]) > expected + _PLAINLY * math.sqrt(expected):
+            yield _Regime(count / len(values), indicator_time(slow.astype(np.float64)))
+
+
+def _time_of(correlation: Floats) -> float:
+    """Autocorrelation time of a series with this autocorrelation at lags 1, 2, ..."""
+    return 1 + 2 * float(np.sum(correlation))
 
 
 def indicator_time(values: Floats) -> float:
@@ -62,16 +116,37 @@ def indicator_time(values: Floats) -> float:
 
 
 def plain_tiers(values: Floats, tiers: Sequence[Tier]) -> tuple[Tier, ...]:
-    """The tiers, where they are levels that stand apart and last; none where they may be noise with a long memory."""
+    """The tiers, where they are levels that stand apart and last; none where they may be noise with a long memory.
+
+    A level that goes back to the one before it may be a burst, of which others come.
+    """
     changes = _changes(tiers)
     if not changes:
         return ()
-    deviation = _ROBUST * float(np.median(np.abs(_around_levels(values, tiers))))
-    between = tiers[1:-1]
-    lasting = all(tier.last + 1 - tier.first >= _SHORTEST * len(values) for tier in between)
-    if lasting and all(change >= _APART * deviation for change in changes):
+    apart = _APART * _ROBUST * float(np.median(np.abs(_around_levels(values, tiers))))
+    is_lasting = all(tier.last + 1 - tier.first >= _SHORTEST * len(values) for tier in _between_steps(tiers))
+    if is_lasting and not _goes_back(tiers, apart) and all(change >= apart for change in changes):
         return tuple(tiers)
     return ()
+
+
+def _between_steps(tiers: Sequence[Tier]) -> Sequence[Tier]:
+    """The tiers that have to last: all but one at either end that a ramp leads from or to, or that is a ramp."""
+    first = 1
+    last = len(tiers) - 1
+    if {tier.kind for tier in tiers[:2]} == {"level"}:
+        first = 0
+    if {tier.kind for tier in tiers[-2:]} == {"level"}:
+        last += 1
+    return tiers[first:last]
+
+
+def _goes_back(tiers: Sequence[Tier], apart: float) -> bool:
+    """Whether a level is followed by one that is hardly `apart` from the level before it, in logarithms."""
+    levels = [tier for tier in tiers if tier.kind == "level"]
+    return any(
+        abs(math.log(after.level / before.level_end)) < apart for before, after in zip(levels, levels[2:], strict=False)
+    )
 
 
 def _changes(tiers: Sequence[Tier]) -> list[float]:
@@ -104,21 +179,22 @@ def _edges(tiers: Sequence[Tier], count: int) -> list[int]:
     return edges
 
 
-def _latent_memory(values: Floats) -> Floats:
-    """Autocorrelation at lags 1 to the window of the series' normal scores; empty where there is no memory."""
-    if not len(values):
+def _latent_memory(scores: Floats) -> Floats:
+    """Autocorrelation at lags 1 to the window of a series' normal scores; empty where there is no memory."""
+    if not len(scores):
         return np.empty(0)
-    scores = _normal_scores(values)
     memory = Memory.of(scores)
     if memory.time <= 1:
         return np.empty(0)
     covariance = autocovariance(scores)
-    lags = len(values) if memory.window is None else memory.window + 1
+    lags = len(scores) if memory.window is None else memory.window + 1
     return np.asarray(np.maximum(covariance[1:lags] / covariance[0], 0.0))
 
 
 def _normal_scores(values: Floats) -> Floats:
     """The normal quantile of each value's rank; equal values share theirs."""
+    if not len(values):
+        return np.empty(0)
     from scipy.special import ndtri
 
     _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
