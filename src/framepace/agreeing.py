@@ -15,11 +15,13 @@ from framepace.errors import UsageError, unknown
 from framepace.facts.accuracy import AccuracyCheck, Gate, WorstFrame, default_gate
 from framepace.facts.address import without_secrets
 from framepace.facts.calibrating import CalibrationStudy
+from framepace.facts.parting import Parting
 from framepace.facts.plan import Calibration, ModelPlan
 from framepace.facts.settings import Case, apply
 from framepace.facts.workload import Input, Workload
 from framepace.numerics.calibrating import METHODS, Asked, check_quantisable, divided_frames, studied
 from framepace.numerics.gate import FRAMES, LEAST, agreement, pictures_of, reference_of, takes_pictures
+from framepace.numerics.parting import parting
 from framepace.progress import Tell, silent
 from framepace.reporting.page.accuracy import render_accuracy
 from framepace.reporting.page.document import REPORT_MARK
@@ -33,6 +35,7 @@ _MOST_FRAMES = 100_000
 _MOST_PICTURES = 64
 _LARGEST_LEAST = 1e9  # a metric of the user's may have any scale
 _PAGE = "worst.html"
+_PARTED_FRAMES = 2  # that nodes are compared on: those that agree least
 
 
 def accuracy(
@@ -46,6 +49,7 @@ def accuracy(
     least: float = LEAST,
     worst: int = 0,
     out: str | Path | None = None,
+    first: bool = False,
     tell: Tell | None = None,
     **options: Unpack[CaseOptions],
 ) -> AccuracyCheck:
@@ -63,6 +67,7 @@ def accuracy(
         least: that the metric must reach on average over the frames.
         worst: of how many frames, those that agree least, the numbers are kept apart.
         out: a folder that gets these frames as pictures, and a page of them.
+        first: look for the first node whose output differs, where the outputs do (ONNX Runtime on both sides).
         tell: called with slow steps.
         options: see `CaseOptions`; they hold for both.
 
@@ -90,9 +95,9 @@ def accuracy(
     )  # fmt: skip
     check = AccuracyCheck(reference=reference, candidate=candidate, videos=source.videos, agreement=numbers)
     check = replace(check, worst=worst_frames(numbers, worst))
-    if page is not None:
-        check = _with_pictures(check, case.workload, frames, page)
-    return check
+    if first and not numbers.passed:
+        check = replace(check, parting=_parting(check, case.workload, frames, tell))
+    return check if page is None else _with_pictures(check, case.workload, frames, page)
 
 
 def calibrate(
@@ -162,6 +167,17 @@ def _changes(other: str | Path | None, versus: Mapping[str, Any] | None) -> dict
     if other is None:
         return changes
     return {"model": values.location(other, "other"), **changes}
+
+
+def _parting(check: AccuracyCheck, workload: Workload, frames: int, tell: Tell) -> Parting:
+    """Where the outputs part, on the frames that agree least."""
+    pictures: Sequence[Any] = range(_PARTED_FRAMES)
+    if takes_pictures(check.reference):
+        decoded = pictures_of(workload.input, frames, workload.seed)
+        worst = worst_frames(check.agreement, _PARTED_FRAMES)
+        pictures = [decoded[frame.frame] for frame in worst] or decoded[:_PARTED_FRAMES]
+    limit = check.agreement.gate.relative_l2 or default_gate(check.candidate.precision).relative_l2 or 0.0
+    return parting((check.reference, check.candidate), pictures, limit, workload.seed, tell)
 
 
 def _page(out: str | Path | None) -> Path | None:

@@ -39,6 +39,8 @@ _RANK = "the nodes by the error that each alone makes in --precision"
 Rank = Annotated[bool, typer.Option("--rank", help=_RANK)]
 _MEND = "write a model that keeps in FP32 the fewest nodes with which the gate holds"
 Mend = Annotated[Path | None, typer.Option("--mend", metavar="OUT.onnx", help=_MEND)]
+_FIRST = "where the outputs differ, look for the first node that does"
+First = Annotated[bool, typer.Option("--first", help=_FIRST)]
 _CALIBRATION = "video or folder of pictures that INT8 is calibrated on (as --set calibration=...)"
 Calibration = Annotated[str | None, typer.Option("--calibration", metavar="VIDEO|FOLDER", help=_CALIBRATION)]
 _METHODS = "compare calibrations of INT8: percentile,minmax,entropy, and numbers of frames"
@@ -56,6 +58,7 @@ def command(
     least: Least = 0.99,
     worst: Worst = 0,
     out: Out = None,
+    first: First = False,
     calibration: Calibration = None,
     methods: Methods = None,
     hunt: Hunt = False,
@@ -95,7 +98,8 @@ def command(
     if methods is not None:
         calibrating.command(case, methods, calibration, json, **asked)
         return
-    _compare(case, other, json, versus=changes, worst=worst or (_WITH_OUT if out else 0), out=out, **asked)
+    worst = worst or (_WITH_OUT if out else 0)
+    _compare(case, other, json, versus=changes, worst=worst, out=out, first=first, **asked)
 
 
 def _compare(case: Case, other: str | None, json: bool, **asked: Any) -> None:

@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from framepace.facts.base import Fact
 from framepace.facts.bounded import NonNegative, Positive
+from framepace.facts.parting import Parting
 from framepace.facts.plan import ModelPlan
 
 _Share = Annotated[float, Meta(ge=0, le=1)]
@@ -122,7 +123,7 @@ class AccuracyCheck(Fact, frozen=True, kw_only=True):
     """Two ways to run a model, and how far the candidate's outputs agree with the reference's.
 
     `videos` are the sources of the frames; none: a moving pattern. `worst` are the frames that agree least, where they
-    were asked for, and `page` shows them.
+    were asked for, and `page` shows them; `parting` is where the outputs part, likewise.
     """
 
     reference: ModelPlan
@@ -131,3 +132,4 @@ class AccuracyCheck(Fact, frozen=True, kw_only=True):
     agreement: Agreement
     worst: tuple[WorstFrame, ...] = ()
     page: str | None = None
+    parting: Parting | None = None

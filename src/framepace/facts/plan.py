@@ -28,6 +28,7 @@ from framepace.facts.slowing import Slow
 PLAN_FORMAT = "framepace.plan/2"
 
 _TRAINED = "as the model was trained"
+Calibration = Literal["percentile", "minmax", "entropy"]
 _FORMULA = f"{_TRAINED}: (pixel * scale - mean) / std"
 
 
@@ -84,9 +85,6 @@ class Prepare(Fact, frozen=True, kw_only=True):
             why_value={"graph": "a quarter of the bytes to copy, and the arithmetic on the device"},
         ),
     ] = "host"
-
-
-Calibration = Literal["percentile", "minmax", "entropy"]
 
 
 class ModelPlan(Fact, frozen=True, kw_only=True):
@@ -208,20 +206,11 @@ class ModelPlan(Fact, frozen=True, kw_only=True):
     ] = None
     calibration_method: Annotated[
         Calibration,
-        Setting(
-            help="percentile, minmax or entropy: what of a tensor's values its INT8 range holds",
-            why_value={
-                "minmax": "INT8 clips nothing; rare large values cost all others precision",
-                "entropy": "INT8 ranges lose the least information about how values are distributed",
-            },
-        ),
+        Setting(help="percentile, minmax or entropy: how INT8 finds ranges", why="minmax clips nothing, others a bit"),
     ] = "percentile"
     fp32_nodes: Annotated[
         tuple[Location, ...],
-        Setting(
-            help="nodes that stay in FP32, for precision fp16 and int8",
-            why="what lower precision breaks; casts cost time",
-        ),
+        Setting(help="nodes that stay in FP32, in fp16 and int8", why="what lower precision breaks; casts cost time"),
     ] = ()
     options: dict[str, Option] = {}
 

@@ -201,6 +201,15 @@ def _compare(
         return _tallied(outputs, len(pictures), tell, metric)
 
 
+def paired_outputs(
+    models: tuple[ModelPlan, ModelPlan], pictures: Sequence[Any], seed: int, tell: Tell
+) -> Iterator[tuple[Tensors, Tensors]]:
+    """The outputs of both for each picture (the frame's number for models without any), valid until the next."""
+    with ExitStack() as stack:
+        one, other = (_LoadedModel(model, stack, tell) for model in models)
+        yield from zip(one.outputs(pictures, seed), other.outputs(pictures, seed), strict=True)
+
+
 def _tallied(outputs: Iterable[tuple[Tensors, Tensors]], count: int, tell: Tell, metric: Metric) -> _Numbers:
     """The numbers of all outputs; `outputs` are pairs of the reference's and the candidate's for each frame."""
     tallies: dict[str, Tally] = {}

@@ -8,6 +8,7 @@ from statistics import median
 from typing import Any
 
 from framepace.facts.accuracy import AccuracyCheck, MetricScores, OutputAgreement, WorstFrame
+from framepace.facts.parting import Parting
 from framepace.facts.plan import ModelPlan
 from framepace.facts.settings import SETTINGS, value_text
 from framepace.reporting.views.text import plural
@@ -16,6 +17,7 @@ from framepace.values import shown
 COLUMNS = ("output", "values", "error", "median", "worst frame", "cosine", "largest", "same")
 _OF_A_WAY = ("model", "backend", "device", "precision", "calibration")  # said of each way in any case
 _VERDICTS = {True: "gives the same answers as", False: "does not give the same answers as"}
+_GRADUAL = 3  # an error that grows by less at a node was there before
 _PATTERN = "synthetic"
 _ON_A_CPU = (
     "on a CPU most of an FP16 file is computed in FP32, which hides what overflows: check it where it will run "
@@ -134,6 +136,23 @@ def _metric(scores: MetricScores | None) -> str:
     return f"{scores.name}: {scores.mean:.4g} on average ({spread}), {scores.least:g} wanted"
 
 
+def _parted(parting: Parting | None) -> Iterator[str]:
+    """The first node that differs, or why nobody can say."""
+    if parting is None:
+        return
+    yield from parting.notes
+    first = parting.first
+    if first is None:
+        return
+    text = f"they part at {first.node} ({first.operator}): its output is off by {first.error:.2g}"
+    if first.before is None:
+        yield text
+    elif first.before * _GRADUAL > first.error:
+        yield f"{text}, what it reads by {first.before:.2g} already: the error grows over nodes, none of them alone"
+    else:
+        yield f"{text}, what it reads by {first.before:.2g} (relative L2)"
+
+
 def worst_text(frame: WorstFrame) -> str:
     """'frame 7 (at 0.23 s): error 0.21, score 0.5'."""
     place = f"frame {frame.frame}"
@@ -145,6 +164,7 @@ def worst_text(frame: WorstFrame) -> str:
 
 
 def _notes(check: AccuracyCheck) -> Iterator[str]:
+    yield from _parted(check.parting)
     yield from check.agreement.notes
     if not check.videos:
         yield "a moving pattern says little about your pictures: give some of them (--video)"
