@@ -56,7 +56,7 @@ def outcome(case: Case, folder: Path, videos: Sequence[str]) -> Outcome:
     """Hunt, rank and mend one network."""
     began = time.monotonic()
     model = write(folder, case)
-    mended = framepace.mend(model, frames=FRAMES, videos=list(videos))
+    mended = framepace.mend(model, frames=FRAMES, price=False, videos=list(videos))
     first = ""
     if not mended.before.passed:
         hunt = framepace.hunt(model, frames=FRAMES, videos=list(videos))

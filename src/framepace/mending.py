@@ -12,21 +12,25 @@ from msgspec.structs import replace
 
 from framepace import values
 from framepace.cases import CaseOptions, Models, case_of, only_model
-from framepace.errors import StoreError, UsageError, unknown
+from framepace.errors import FramepaceError, StoreError, UsageError, unknown
 from framepace.facts.accuracy import Agreement, Gate, default_gate
 from framepace.facts.mending import Hunt, Mended, Ranking
+from framepace.facts.plan import Batching, ModelPlan
 from framepace.facts.settings import Case
-from framepace.models.convert.precision import to_fp16
-from framepace.models.convert.variant import load
+from framepace.models.convert.calibration import prepared_inputs
+from framepace.models.convert.variant import load, variant
+from framepace.models.spec import inspect, resolve
 from framepace.numerics.gate import FRAMES
 from framepace.numerics.hunt import hunted
 from framepace.numerics.inputs import Inputs, tried_inputs
+from framepace.numerics.int8rounding import int8_rounding
 from framepace.numerics.mend import Search, islands
 from framepace.numerics.neighbours import followers
 from framepace.numerics.ranking import Rank
 from framepace.numerics.rounding import BF16, FP16, Rounding
-from framepace.numerics.switched import Network
+from framepace.numerics.switched import Network, converted_graph
 from framepace.numerics.trials import Trials, worst_error
+from framepace.pricing import prices
 from framepace.progress import Tell, silent
 from framepace.store import check_replaceable, write_atomic
 
@@ -54,7 +58,7 @@ def hunt(
 
     Args:
         model: a path, 'builtin:NAME', a plan or a case of one model, an ONNX file in FP32.
-        precision: 'fp16' or 'bf16'.
+        precision: 'fp16', 'bf16', or 'int8' with frames to calibrate on (the setting calibration).
         frames: of the videos in `options`, or of a moving pattern; at most 64 per source.
         tell: called with slow steps.
         options: see `CaseOptions`.
@@ -94,7 +98,7 @@ def rank(
 
     Args:
         model: a path, 'builtin:NAME', a plan or a case of one model, an ONNX file in FP32.
-        precision: 'fp16' or 'bf16'.
+        precision: 'fp16', 'bf16', or 'int8' with frames to calibrate on (the setting calibration).
         frames: of the videos in `options`, or of a moving pattern; the four that lose most are used.
         gate: what the outputs must keep; by default that of the precision.
         tell: called with slow steps.
@@ -139,6 +143,7 @@ def mend(
     *,
     frames: int = FRAMES,
     gate: Gate | None = None,
+    price: bool = True,
     tell: Tell | None = None,
     **options: Unpack[CaseOptions],
 ) -> Mended:
@@ -149,16 +154,17 @@ def mend(
 
     Args:
         model: a path, 'builtin:NAME', a plan or a case of one model, an ONNX file in FP32.
-        out: where the mixed model is written (FP16 only): ONNX with casts at the borders, inputs and outputs as before.
-        precision: 'fp16' or 'bf16'.
+        out: where the mixed model is written (not of BF16): ONNX, casts at the borders, inputs and outputs as before.
+        precision: 'fp16', 'bf16', or 'int8' with frames to calibrate on (the setting calibration).
         frames: of the videos in `options`, or of a moving pattern; at most 64 per source.
         gate: what the outputs must keep; by default that of the precision.
+        price: whether FP32, the mixed and the lower precision are measured too, where the device runs them.
         tell: called with slow steps.
         options: see `CaseOptions`.
 
     Returns:
         The nodes, how far the outputs agree without and with them, and on frames that the search has not seen. As a
-        plan the same is precision fp16 with the setting fp32-nodes.
+        plan the same is the precision with the setting fp32-nodes.
 
     Raises:
         KeyboardInterrupt: Ctrl-C before anything was found. StoreError: `out` cannot be written. What `hunt` raises.
@@ -170,18 +176,32 @@ def mend(
     mender = _Mender(trials, tell)
     with suppress(KeyboardInterrupt):
         mender.run()
-    return _written(mender.mended(case), path)
+    mended = _written(mender.mended(case), path)
+    if not price:
+        return mended
+    return _priced(mended, case, tell)
 
 
 def _written(mended: Mended, path: Path | None) -> Mended:
     """The result with the mixed file, where one is asked for."""
     if path is None:
         return mended
-    plan = mended.model
-    mixed = to_fp16(load(plan.model), plan.name, plan.fp32_nodes)
+    plan = replace(mended.model, prepare=replace(mended.model.prepare, place="host"))
+    mixed = load(variant(plan, plan.precision))
     mixed.producer_name = _PRODUCER
     write_atomic(path, mixed.SerializeToString())
     return replace(mended, path=str(path))
+
+
+def _priced(mended: Mended, case: Case, tell: Tell) -> Mended:
+    """The result with what the kept nodes cost, or the reason why that is not known."""
+    if not mended.kept or not mended.complete:
+        return mended
+    try:
+        return replace(mended, prices=prices(case, mended.model, mended.islands, tell))
+    except FramepaceError as error:
+        note = f"what the nodes in FP32 cost was not measured: {error.what}"
+        return replace(mended, notes=(*mended.notes, note))
 
 
 @dataclass
@@ -287,22 +307,35 @@ class _Mender:
 def _trials(case: Case, precision: str, frames: int, gate: Gate | None, tell: Tell) -> Trials:
     """The network with switches, on frames of the case."""
     frames = int(values.number(frames, "frames", least=1, most=_MOST_FRAMES, whole=True))
-    if precision not in _ROUNDINGS:
-        raise unknown("precision", precision, _ROUNDINGS)
     plan = only_model(case)
+    rounding = _rounding(plan, precision, tell)
     tell(f"loading {plan.name} with a switch per node", None)
-    network = Network(plan, _ROUNDINGS[precision])
+    network = Network(plan, rounding)
     inputs: Sequence[Inputs] = tried_inputs(plan, case.workload.input, frames, case.workload.seed)
     return Trials(network, inputs, gate or default_gate(precision))
+
+
+def _rounding(plan: ModelPlan, precision: str, tell: Tell) -> Rounding:
+    """The number format of a precision; INT8 is calibrated on the plan's frames."""
+    if precision in _ROUNDINGS:
+        return _ROUNDINGS[precision]
+    if precision != "int8":
+        raise unknown("precision", precision, (*_ROUNDINGS, "int8"))
+    if plan.calibration is None:
+        fix = "--set calibration=VIDEO|FOLDER (frames of your own)"
+        raise UsageError(f"precision int8 of {plan.name!r} needs frames to calibrate on", got="none", fix=fix)
+    plan = replace(plan, prepare=replace(plan.prepare, place="host"), batch=Batching())
+    frames = prepared_inputs(plan, resolve(inspect(plan.model), plan))
+    return int8_rounding(converted_graph(plan), frames, plan.calibration_method, tell)
 
 
 def _target(out: str | Path | None, precision: str) -> Path | None:
     """Where the mixed model goes."""
     if out is None:
         return None
-    if precision != "fp16":
-        fix = "leave the file out, and set fp32-nodes in the plan of a library that converts by itself"
-        raise UsageError("only FP16 is written as a mixed file", got=precision, expected="fp16", fix=fix)
+    if precision == "bf16":
+        fix = "leave the file out: --rank and --hunt take bf16"
+        raise UsageError("BF16 cannot be written into a file", got=precision, expected="fp16 or int8", fix=fix)
     path = values.path(out, "out")
     if path.suffix != ".onnx":
         raise UsageError("the mixed model is an ONNX file", got=str(path), expected="a name that ends with .onnx")

@@ -12,6 +12,7 @@ import pytest
 
 import framepace
 from framepace.errors import StoreError, UsageError
+from framepace.video.stills import png
 from tests.numerics.networks import SIZE, Network, taken_apart
 
 FRAMES = 4
@@ -172,6 +173,55 @@ def test_wrong_input_is_refused_with_the_reason(tmp_path: Path) -> None:
     network.add("Sqrt", "none", "minus")
     with pytest.raises(framepace.ModelError, match="NaN in FP32"):
         framepace.hunt(network.plan(tmp_path, "none", shape=(1, 3, SIZE, SIZE)).model, frames=FRAMES)
+
+
+def _uneven(folder: Path) -> tuple[str, str]:
+    """A network one of whose channels is 3,000 times the others, which INT8 then rounds to zero; pictures."""
+    network = Network()
+    network.conv("first", "x", 3, 4)
+    network.add("Abs", "bent", "first")
+    network.add("Mul", "uneven", "bent", network.weight("scale", [[[1.0]], [[1.0]], [[1.0]], [[3000.0]]]))
+    weights = network.rng.normal(size=(4, 4, 1, 1)) * [[[1.0]], [[1.0]], [[1.0]], [[1 / 3000]]]
+    network.add("Conv", "second", "uneven", network.weight("weights", weights))
+    network.conv("last", "second", 4, 4)
+    (folder / "pictures").mkdir()
+    for number in range(FRAMES):
+        picture = np.random.default_rng(number).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+        (folder / "pictures" / f"{number}.png").write_bytes(png(picture))
+    return network.plan(folder, "last").model, str(folder / "pictures")
+
+
+def test_int8_is_mended_with_the_ranges_of_the_calibration(tmp_path: Path) -> None:
+    """The one convolution whose input INT8 cannot hold stays in FP32; the file has Q/DQ pairs around the others."""
+    model, pictures = _uneven(tmp_path)
+    mended = framepace.mend(
+        model, tmp_path / "mixed.onnx", "int8", frames=FRAMES, price=False, videos=[pictures],
+        settings={"calibration": pictures},
+    )  # fmt: skip
+    assert ([node.name for node in mended.kept], mended.holds) == (["second"], True)
+    x = np.random.default_rng(0).random((1, 3, SIZE, SIZE), np.float32)
+    mixed, plain = (_run(path, x) for path in (mended.path, model))
+    assert np.abs(mixed - plain).max() < 0.1 * np.abs(plain).max()
+    with pytest.raises(UsageError, match="frames to calibrate on"):
+        framepace.rank(model, "int8", frames=FRAMES)
+
+
+@pytest.mark.long
+def test_the_price_of_the_nodes_is_measured_in_turn_with_fp32_and_int8(tmp_path: Path) -> None:
+    """All ways are measured in one run, where the device runs the precision."""
+    model, pictures = _uneven(tmp_path)
+    mended = framepace.mend(model, None, "int8", frames=FRAMES, settings={"calibration": pictures})
+    assert [(price.name, price.precision) for price in mended.prices] == [
+        ("fp32", "fp32"), ("mixed", "int8"), ("int8", "int8"),
+    ]  # fmt: skip
+    assert all(price.p50_ms > 0 for price in mended.prices)
+
+
+def test_where_the_device_gains_nothing_the_price_is_not_measured(tmp_path: Path) -> None:
+    """FP16 on a CPU: the reason stands in the notes."""
+    mended = framepace.mend(_exponential(tmp_path), frames=FRAMES)
+    assert mended.prices == ()
+    assert any("gains nothing from that precision" in note for note in mended.notes)
 
 
 def test_the_fewest_nodes_in_bf16_are_none(tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ def check_one(hunt: bool, rank: bool, mend: Path | None, has_other: bool) -> boo
     if len(names) > 1:
         raise UsageError("one question at a time", got=" and ".join(names), expected="one of them")
     if names and has_other:
-        what = f"{names[0]} holds a model against itself in FP32"
-        raise UsageError(what, got="a second way", fix="leave out OTHER, --versus, --metric, --worst and --out")
+        problem = f"{names[0]} holds a model against itself in FP32"
+        raise UsageError(problem, got="a second way", fix="leave out OTHER, --versus, --metric, --worst and --out")
     return bool(names)
 
 

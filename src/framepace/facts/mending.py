@@ -112,7 +112,7 @@ class Ranking(Fact, frozen=True, kw_only=True):
 
 
 class Price(Fact, frozen=True, kw_only=True):
-    """The latency of one way to run the model, in ms per frame, measured in turn with the others in one run.
+    """The median latency of one way to run the model, in ms per frame, measured in turn with the others in one run.
 
     `kept` are the nodes that it has in FP32: none, all that the gate needs, or all of them but one island.
     """
@@ -121,7 +121,6 @@ class Price(Fact, frozen=True, kw_only=True):
     precision: str
     kept: tuple[str, ...] = ()
     p50_ms: float
-    p99_ms: float
 
 
 class Mended(Fact, frozen=True, kw_only=True):

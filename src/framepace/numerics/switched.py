@@ -41,12 +41,11 @@ class Network:
         self.plan = model
         self.rounding = rounding
         original = _original(model)
-        with tempfile.TemporaryDirectory(prefix="framepace-") as folder:
-            self.proto = optimised_and_named(original, Path(folder))
+        self.proto = _optimised(original)
         switched = switched_graph(self.proto, rounding)
         if not switched.switches:
-            what = f"no node of {model.name!r} would run in {rounding.precision}"
-            raise UsageError(what, got="no float nodes", fix="check a network that computes in floats")
+            problem = f"no node of {model.name!r} would run in {rounding.precision}"
+            raise UsageError(problem, got="no float nodes", fix="check a network that computes in floats")
         origins = _Origins(original.graph, self.proto.graph)
         self.nodes = tuple(map(origins.described, switched.switches))
         self._session = _session(switched.proto, model.name)
@@ -136,6 +135,16 @@ def run(
         raise BackendError("ONNX Runtime cannot run the network with switches", got=got) from error
 
 
+def converted_graph(model: ModelPlan) -> Any:
+    """The network as the converter sees it: a ModelProto. Raises as `Network`."""
+    return _optimised(_original(model))
+
+
+def _optimised(original: Any) -> Any:
+    with tempfile.TemporaryDirectory(prefix="framepace-") as folder:
+        return optimised_and_named(original, Path(folder))
+
+
 def _count_values(graph: Any, tensors: Sequence[str]) -> list[str]:
     """Give a graph an output for the size of each tensor; their names."""
     from onnx import helper
@@ -151,8 +160,8 @@ def _original(model: ModelPlan) -> Any:
     """The file's network. Raises where its precision cannot be lowered."""
     spec = inspect(model.model)
     if spec.format != "onnx":
-        what = "only the nodes of an ONNX file can be lowered one by one"
-        raise UsageError(what, got=model.model, expected=".onnx", fix="name the ONNX file that it was made from")
+        problem = "only the nodes of an ONNX file can be lowered one by one"
+        raise UsageError(problem, got=model.model, expected=".onnx", fix="name the ONNX file that it was made from")
     proto = load(model.model)
     _check_high(proto, model)
     if weight_bytes(proto) > LARGEST // 2:

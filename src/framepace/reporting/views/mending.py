@@ -180,8 +180,9 @@ def _kept_rows(mended: Mended) -> Iterator[tuple[str, ...]]:
 
 
 def _price_lines(prices: Sequence[Price]) -> Iterator[str]:
+    """The time of each way; those without one island say what it costs."""
     for price in prices:
-        yield f"{price.name}: p50 {price.p50_ms:.3g} ms, p99 {price.p99_ms:.3g} ms per frame"
+        yield f"{price.name}: {price.p50_ms:.3g} ms per frame"
 
 
 def _plan_setting(mended: Mended) -> str:
