@@ -5,19 +5,23 @@ from __future__ import annotations
 import gzip
 import json
 from collections import defaultdict
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from framepace import StoreError, report
-from framepace.facts.trace import Trace
+from framepace.facts.plan import Batching
+from framepace.facts.trace import Outcome, Trace
 from framepace.facts.workload import Closed
 from framepace.reporting.perfetto import perfetto_json
 from tests.doubles.simulation import ONE_MS, run
 from tests.reporting import samples
 from tests.reporting.samples import HOSTILE
+from tests.reporting.traceevents import REQUIRED, problems
 
 
 def events(trace: Trace) -> list[dict[str, Any]]:
@@ -66,6 +70,44 @@ def test_clocks_power_and_queues_are_counters_and_frames_last_until_they_are_del
     ended = {event["id"]: event["ts"] for event in made if event["ph"] == "e"}
     took = [(ended[event["id"]] - event["ts"]) * 1000 for event in begun]
     assert took == pytest.approx(trace.latency.tolist(), abs=1)
+
+
+def batches() -> Trace:
+    """Batches of up to four on two workers."""
+    return run(ONE_MS, Closed(concurrency=12), count=60, workers=2, fields={"batch": Batching(max=4)})
+
+
+def dropped() -> Trace:
+    """A live camera of which every third frame was dropped before it was decoded."""
+    trace = samples.trace(30)
+    out = np.arange(len(trace)) % 3 == 0
+    for name in ("decoded", "queued", "batched", "started", "enqueued", "finished", "batch_id"):
+        trace.requests[name][out] = -1
+    trace.requests["outcome"][out] = Outcome.DROPPED
+    return trace
+
+
+@pytest.mark.parametrize("make", [batches, dropped, lambda: run(ONE_MS, Closed(), count=30, fields={"slots": 3})])
+def test_the_file_is_valid_for_the_format_of_chrome(make: Callable[[], Trace]) -> None:
+    """Required keys per kind of event, whole flows, asynchronous events that end: batches, drops, several in flight."""
+    document = json.loads("".join(perfetto_json(make())))
+    assert problems(document) == []
+    assert {"M", "X", "b", "e"} <= {event["ph"] for event in document["traceEvents"]}
+
+
+@pytest.mark.parametrize("phase", sorted(REQUIRED))
+def test_the_validator_misses_no_key(phase: str) -> None:
+    """An event without one of its keys is found, and so are a time that is none and half a flow."""
+    document = json.loads("".join(perfetto_json(samples.trace(5))))
+    number, event = next((n, e) for n, e in enumerate(document["traceEvents"]) if e["ph"] == phase)
+    for key in REQUIRED[phase]:
+        broken = {name: value for name, value in event.items() if name != key}
+        changed = [*document["traceEvents"][:number], broken, *document["traceEvents"][number + 1 :]]
+        assert problems({"traceEvents": changed})
+    if phase in "besf":
+        assert problems({"traceEvents": [e for e in document["traceEvents"] if e is not event]})
+    if "ts" in event:
+        assert problems({"traceEvents": [{**event, "ts": float("nan")}]})
 
 
 def test_names_from_outside_are_text_and_damage_is_no_traceback() -> None:

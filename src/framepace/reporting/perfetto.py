@@ -140,13 +140,13 @@ def _about(trace: Trace, row: int, frames: int) -> Event:
 
 
 def _flows(trace: Trace, line: Timeline, origin: int) -> Iterator[Event]:
-    """Arrows from span to span of the frame that a span is named after."""
-    for number, steps in _steps(trace, line, origin).items():
+    """Arrows from span to span of the frame that a span is named after; they end at the span that encloses the end."""
+    for number, (*steps, end) in _steps(trace, line, origin).items():
         common = {"cat": "frame", "name": "frame", "id": number}
-        phases = ["s", *["t"] * (len(steps) - 2), "f"]
-        for phase, step in zip(phases, steps, strict=False):  # a single step is no flow
-            if len(steps) > 1:
-                yield {"ph": phase, **common, **step, "bp": "e"}
+        for place, step in enumerate(steps):
+            yield {"ph": "st"[place > 0], **common, **step}
+        if steps:  # a single span is no flow
+            yield {"ph": "f", **common, **end, "bp": "e"}
 
 
 def _steps(trace: Trace, line: Timeline, origin: int) -> dict[int, list[Event]]:
