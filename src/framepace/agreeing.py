@@ -171,11 +171,11 @@ def _changes(other: str | Path | None, versus: Mapping[str, Any] | None) -> dict
 
 def _parting(check: AccuracyCheck, workload: Workload, frames: int, tell: Tell) -> Parting:
     """Where the outputs part, on the frames that agree least."""
-    pictures: Sequence[Any] = range(_PARTED_FRAMES)
-    if takes_pictures(check.reference):
-        decoded = pictures_of(workload.input, frames, workload.seed)
-        worst = worst_frames(check.agreement, _PARTED_FRAMES)
-        pictures = [decoded[frame.frame] for frame in worst] or decoded[:_PARTED_FRAMES]
+    decoded = _decoded(check, workload, frames)
+    worst = worst_frames(check.agreement, _PARTED_FRAMES)
+    pictures: Sequence[Any] = [decoded[frame.frame] for frame in worst if decoded]
+    if not pictures:
+        pictures = decoded[:_PARTED_FRAMES] or range(_PARTED_FRAMES)
     limit = check.agreement.gate.relative_l2 or default_gate(check.candidate.precision).relative_l2 or 0.0
     return parting((check.reference, check.candidate), pictures, limit, workload.seed, tell)
 
@@ -191,14 +191,19 @@ def _page(out: str | Path | None) -> Path | None:
 
 def _with_pictures(check: AccuracyCheck, workload: Workload, frames: int, page: Path) -> AccuracyCheck:
     """The check with its worst frames written to files, and the page of them."""
-    pictures: Sequence[Any] = ()
-    if takes_pictures(check.reference):
-        pictures = pictures_of(workload.input, frames, workload.seed)
+    pictures = _decoded(check, workload, frames)
     worst = [_written(frame, pictures[frame.frame : frame.frame + 1], page.parent) for frame in check.worst]
     files = {frame.frame: png(pictures[frame.frame]) for frame in worst if frame.picture is not None}
-    check = replace(check, worst=tuple(worst), page=str(page))
-    write_atomic(page, render_accuracy(without_secrets(check), files).encode())
-    return check
+    shown = replace(check, worst=tuple(worst), page=str(page))
+    write_atomic(page, render_accuracy(without_secrets(shown), files).encode())
+    return shown
+
+
+def _decoded(check: AccuracyCheck, workload: Workload, frames: int) -> Sequence[Any]:
+    """The pictures of a check; none where the model takes none."""
+    if takes_pictures(check.reference):
+        return pictures_of(workload.input, frames, workload.seed)
+    return ()
 
 
 def _written(frame: WorstFrame, picture: Sequence[Any], folder: Path) -> WorstFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -110,17 +111,22 @@ def judged(
     """The numbers of `frames` frames held against a gate, or against the limit of a metric."""
     if metric is not None:
         return _judged_by(metric, frames, tuple(outputs), gate)
-    why: list[str] = []
-    notes: list[str] = []
-    for output in outputs:
-        reasons = list(_wrong(output, gate))
-        off = list(_off(output, gate))
-        if output.max_abs is None or output.max_abs > gate.negligible:
-            reasons += off
-        elif off:
-            notes.append(f"output {output.name!r}: {off[0]}, but {_negligible(output.max_abs)}")
-        why += [f"output {output.name!r}: {reason}" for reason in reasons]
-    return Agreement(frames=frames, gate=gate, outputs=tuple(outputs), why=tuple(why), notes=tuple(notes))
+    why = tuple(f"output {output.name!r}: {reason}" for output in outputs for reason in _reasons(output, gate))
+    notes = tuple(note for output in outputs for note in _excused(output, gate))
+    return Agreement(frames=frames, gate=gate, outputs=tuple(outputs), why=why, notes=notes)
+
+
+def _reasons(output: OutputAgreement, gate: Gate) -> Iterator[str]:
+    yield from _wrong(output, gate)
+    if output.max_abs is None or output.max_abs > gate.negligible:
+        yield from _off(output, gate)
+
+
+def _excused(output: OutputAgreement, gate: Gate) -> Iterator[str]:
+    """What is off of an output of nearly zeros."""
+    for reason in islice(_off(output, gate), 1):
+        if output.max_abs is not None and output.max_abs <= gate.negligible:
+            yield f"output {output.name!r}: {reason}, but {_negligible(output.max_abs)}"
 
 
 def _judged_by(metric: MetricScores, frames: int, outputs: tuple[OutputAgreement, ...], gate: Gate) -> Agreement:

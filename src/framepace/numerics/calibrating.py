@@ -67,17 +67,12 @@ def divided_frames(location: str, input: Input, most: int, seed: int) -> Frames:
 
 
 def studied(
-    model: ModelPlan,
-    videos: tuple[str, ...],
-    frames: Frames,
-    methods: Sequence[Calibration],
-    asked: Asked,
-    tell: Tell,
+    model: ModelPlan, videos: tuple[str, ...], frames: Frames, methods: Sequence[Calibration], asked: Asked, tell: Tell
 ) -> CalibrationStudy:
     """Each method on all frames, then the best of them on fewer; ended early by Ctrl-C, with what there is."""
     points, speed = _measured(model, frames, methods, asked, tell)
     best = best_point(points)
-    curve = [point for point in points if point.method == points[best].method]
+    curve = [p for p in points if p.method == points[best].method]
     return CalibrationStudy(
         model=model, calibration=model.calibration or "", videos=videos, gate=asked.gate, metric=asked.metric,
         available=len(frames.calibrated), held_out=len(frames.held_out), points=points, best=best,
@@ -95,7 +90,7 @@ def _measured(
         try:
             for method, count in _tries(methods, len(frames.calibrated), points):
                 points.append(quantiser.point(method, count, asked))
-            speed = quantiser.speed(points[best_point(points)].method, len(frames.calibrated))
+            speed = quantiser.speed(points[best_point(points)])
         except KeyboardInterrupt:
             if not points:
                 raise
@@ -139,11 +134,11 @@ class Quantiser:
         self._tell(f"INT8 by {method} on {count} frames", None)
         return calibration_point(method, count, self._agreement(self._quantised(method, count), asked))
 
-    def speed(self, method: Calibration, count: int) -> QuantisedSpeed:
+    def speed(self, point: CalibrationPoint) -> QuantisedSpeed:
         """FP32 and INT8 on the CPU by ONNX Runtime, in turn."""
         plain = saved(self._proto, self._folder / "plain.onnx")
         inputs = calibration.PreparedInputs(self._plan, self._resolved, self._frames.held_out[:1])[0]
-        return quantised_speed(str(plain), str(self._quantised(method, count)), inputs, self._plan.threads)
+        return quantised_speed(str(plain), str(self._quantised(point.method, point.frames)), inputs, self._plan.threads)
 
     def _quantised(self, method: Calibration, count: int) -> Path:
         """The file of one calibration, made where it is not there yet."""

@@ -176,7 +176,7 @@ def _softmax(scores: Floats) -> Floats:
 
 def _of_yolo(outputs: Arrays) -> Detections | None:
     """One output of two axes, of which the shorter has a box's numbers; a second of masks (YOLO's segments) may be."""
-    table = _only(outputs, lambda _, values: values.ndim == 2 and min(values.shape) >= _LEAST_YOLO)
+    table = _only(outputs, _is_table)
     if table is None:
         return None
     numbers = _floats(table)
@@ -185,6 +185,10 @@ def _of_yolo(outputs: Arrays) -> Detections | None:
         numbers = numbers[: len(table) - masks].T
         return _yolo(numbers[:, :4], numbers[:, 4:], "a YOLO of version 8 on (boxes by centre, scores per class)")
     return _yolo_10(numbers) or _yolo_5(numbers[:, : table.shape[1] - masks])
+
+
+def _is_table(_: str, values: NDArray[Any]) -> bool:
+    return values.ndim == 2 and min(values.shape) >= _LEAST_YOLO
 
 
 def _yolo_10(numbers: Floats) -> Detections | None:

@@ -39,13 +39,14 @@ class Int8Rounding:
         reach = self.ranges.get(stands_for or tensor, 0.0)
         if not reach or not math.isfinite(reach):
             return RoundedTensor(tensor, ())
-        scale, zero, low, output = (f"{prefix}_{name}" for name in ("scale", "zero", "low", "rounded"))
         constants = (
-            numpy_helper.from_array(np.array(reach / LARGEST, np.float32), scale),
-            numpy_helper.from_array(np.array(0, np.int8), zero),
+            numpy_helper.from_array(np.array(reach / LARGEST, np.float32), f"{prefix}_scale"),
+            numpy_helper.from_array(np.array(0, np.int8), f"{prefix}_zero"),
         )
-        down = helper.make_node("QuantizeLinear", [tensor, scale, zero], [low], name=low)
-        up = helper.make_node("DequantizeLinear", [low, scale, zero], [output], name=output)
+        scale = [constant.name for constant in constants]
+        low, output = f"{prefix}_low", f"{prefix}_rounded"
+        down = helper.make_node("QuantizeLinear", [tensor, *scale], [low], name=low)
+        up = helper.make_node("DequantizeLinear", [low, *scale], [output], name=output)
         return RoundedTensor(output, (down, up), constants)
 
     def weights(self, tensor: str, values: NDArray[np.float32], prefix: str) -> RoundedTensor:

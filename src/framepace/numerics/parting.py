@@ -127,9 +127,7 @@ class _Comparison:
         values = {value.name: value for value in proto.graph.value_info}
         proto.graph.output.extend(values[name] for name in part if name not in there)
         path = saved(proto, self._folder / f"opened-{number}.onnx")
-        plan = self._plans[number]
-        prepare = replace(plan.prepare, place="host")
-        return replace(plan, model=str(path), fp32_nodes=(), batch=Batching(), prepare=prepare, graph_shapes="exported")
+        return replace(_as_exported(self._plans[number]), model=str(path), fp32_nodes=(), batch=Batching())
 
     def _node(self, tensor: str) -> PartedNode:
         graph = self._files[0].graph
@@ -164,8 +162,12 @@ def _notes(first: PartedNode | None, tensors: Sequence[str]) -> tuple[str, ...]:
 def _file(model: ModelPlan, tell: Tell) -> str:
     """The file that the backend runs, in the precision of the plan."""
     precision = None if model.precision == "fp32" else model.precision
-    plain = replace(model, prepare=replace(model.prepare, place="host"), graph_shapes="exported")
-    return variant(plain, precision, tell)
+    return variant(_as_exported(model), precision, tell)
+
+
+def _as_exported(model: ModelPlan) -> ModelPlan:
+    """The plan without anything folded into the file."""
+    return replace(model, prepare=replace(model.prepare, place="host"), graph_shapes="exported")
 
 
 def _shaped(proto: Any) -> Any:

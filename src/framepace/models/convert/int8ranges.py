@@ -33,23 +33,26 @@ def activation_ranges(
         frames: inputs by name, as `to_int8` takes them.
         method: see `to_int8`.
     """
-    from onnxruntime import quantization
-    from onnxruntime.quantization.calibrate import create_calibrator
-
     with quietly(model.stem, "INT8") as folder:
-        calibrator = create_calibrator(
-            model,
-            list(QUANTISED),
-            augmented_model_path=str(folder / "augmented.onnx"),
-            calibrate_method=quantization.CalibrationMethod[CALIBRATIONS[method]],
-            extra_options={"percentile": PERCENTILE},
-        )
+        calibrator = _calibrator(model, folder / "augmented.onnx", method)
         reader = calibration_reader(frames, f"calibrating {model.stem}", tell)
         for first, last in calibration_steps(frames):
             reader.set_range(first, last)
             calibrator.collect_data(reader)
-        ranges = calibrator.compute_data()
-        return {name: _magnitude(data) for name, data in ranges.items()}
+        return {name: _magnitude(data) for name, data in calibrator.compute_data().items()}
+
+
+def _calibrator(model: Path, augmented: Path, method: Calibration) -> Any:
+    from onnxruntime import quantization
+    from onnxruntime.quantization.calibrate import create_calibrator
+
+    return create_calibrator(
+        model,
+        list(QUANTISED),
+        augmented_model_path=str(augmented),
+        calibrate_method=quantization.CalibrationMethod[CALIBRATIONS[method]],
+        extra_options={"percentile": PERCENTILE},
+    )
 
 
 def _magnitude(data: Any) -> float:
