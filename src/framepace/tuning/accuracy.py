@@ -12,6 +12,7 @@ from framepace.facts.plan import ModelPlan
 from framepace.facts.workload import Input
 from framepace.models.spec import stem
 from framepace.tuning.state import TuningState
+from framepace.values import shown
 
 Gate = Callable[[ModelPlan, Input], Agreement]
 
@@ -55,7 +56,7 @@ class Accuracy:
         except FramepaceError as error:
             return str(error)
         if not agreement.passed:
-            return f"accuracy: {'; '.join(agreement.why)}"
+            return f"accuracy: {'; '.join(agreement.why)}{_mending(model)}"
         self._state.notes.append(
             f"{stem(model.model)} {_way(model)} passes the accuracy gate: {agreement_text(agreement)}"
         )
@@ -65,6 +66,16 @@ class Accuracy:
 def _computed(model: ModelPlan) -> tuple[str, str, str]:
     """What of a plan changes the arithmetic, and so may change the outputs."""
     return model.precision, model.backend, model.graph_shapes
+
+
+def _mending(model: ModelPlan) -> str:
+    """What finds the nodes that a precision breaks, where that is why a model was refused."""
+    if model.precision == "fp32":
+        return ""
+    command = f"framepace accuracy {shown(model.model)} --precision {model.precision} --mend mixed.onnx"
+    if model.precision == "int8":
+        command += f" --set calibration={shown(model.calibration or 'VIDEO')}"
+    return f"; '{command}' finds the nodes to keep in FP32"
 
 
 def _way(model: ModelPlan) -> str:

@@ -44,4 +44,6 @@ class HighPrecision:
         text = f"--set {settings_text({'precision': precision})}"
         if precision == "int8":
             text += " --set calibration=VIDEO"
-        return Remedy(text=f"run it in {precision} ({text})", cost="accuracy: check it on your own frames")
+        command = f"framepace accuracy MODEL --precision {precision} --mend OUT.onnx"
+        check = f"accuracy: check it on your own frames ({command})"
+        return Remedy(text=f"run it in {precision} ({text})", cost=check)
