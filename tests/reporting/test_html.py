@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from framepace.facts.plan import Batching, EnginePlan, ModelPlan, Plan, Prepare
 from framepace.facts.trace import Trace
+from framepace.facts.workload import Input
 from framepace.reporting.page.origin import subject_text
 from framepace.reporting.page.report import render
 from framepace.reporting.page.series import POINTS
@@ -106,6 +107,16 @@ def test_a_trace_without_answers_still_makes_a_page() -> None:
     page = render([Trace(trace.meta, failed, trace.telemetry)], [summary])
     assert "no frame was delivered" in page
     assert figures(page) == []
+
+
+def test_a_camera_is_live_and_a_file_has_the_load_of_its_run() -> None:
+    """The title of a trace: pictures of a camera come when it sends them, whatever load there is beside."""
+    trace = samples.trace(20)
+    titles = {"rtsp://camera/1": "stream, live", "file:///v.mp4": "stream, paced 30 fps", "v.mp4": "stream, paced 30"}
+    for video, title in titles.items():
+        workload = replace(trace.meta.workload, input=Input(videos=(video,)))
+        of_video = Trace(replace(trace.meta, workload=workload), trace.requests, trace.telemetry)
+        assert f"<h2>{title}" in render([of_video], [samples.summary()])
 
 
 def test_the_plan_on_the_page_is_the_plan() -> None:

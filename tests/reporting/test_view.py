@@ -14,6 +14,7 @@ from framepace.reporting.views.explanation import account_rows, explanation_view
 from framepace.reporting.views.finding import finding_view, moved
 from framepace.reporting.views.machine import machine_line
 from framepace.reporting.views.measurement import model_view, summary_view, tier_sentence
+from framepace.reporting.views.settled import settled_words, unsettled_words
 from framepace.reporting.views.sweep import NUMBERS, sweep_view
 from framepace.reporting.views.text import MANY, first_and_last, named
 from framepace.units import format_estimate, format_ms, format_quantity, parse_duration, split_unit
@@ -32,6 +33,21 @@ def test_tiers_are_told_as_one_sentence() -> None:
     assert tier_sentence(samples.model_summary().tiers) == expected
     assert tier_sentence([level(0, 99, 4.7)]) == "level 4.70 ms throughout"
     assert tier_sentence([]) == ""
+
+
+def test_the_headline_says_which_clock_fell_and_that_a_ramp_has_not_settled() -> None:
+    """The clocks of the first and the last level; without a last level where the latency is at the end."""
+    first, last = levels(86)
+    clocked = (replace(first, beside={"sm_clock_mhz": 1590.0}), replace(last, beside={"sm_clock_mhz": 585.0}))
+    assert settled_words(clocked).endswith("before, 4.10 ms until request 85; SM clock 585 instead of 1,590 MHz")
+    assert settled_words((first, last)).endswith("until request 85")
+    ramp = Tier(kind="ramp", first=86, last=799, level=4.1 * MS, level_end=5.7 * MS)
+    s = samples.summary(budget=None)
+    sentence = summary_view(replace(s, frames=replace(s.frames, tiers=(first, ramp)))).sentence
+    assert sentence.endswith("; not settled: 4.10 ms until request 85, 5.70 ms at the end and still rising")
+    falling = replace(ramp, first=0, level_end=2 * MS)
+    assert unsettled_words((falling,)) == "not settled: 4.10 ms, 2.00 ms at the end and still falling"
+    assert unsettled_words((first, last)) == ""
 
 
 def test_many_tiers_keep_the_first_and_the_last() -> None:

@@ -8,7 +8,7 @@ from html import escape
 from framepace.facts.model import Layer
 from framepace.facts.summary import Summary
 from framepace.facts.trace import Trace
-from framepace.facts.workload import load_fps
+from framepace.facts.workload import Workload, load_fps
 from framepace.reporting.page.bars import stage_figure
 from framepace.reporting.page.distribution import distribution_figure
 from framepace.reporting.page.document import Document
@@ -39,12 +39,22 @@ def _name(trace: Trace, traces: Sequence[Trace]) -> str:
     workload = trace.meta.workload
     if trace.meta.is_log:
         return trace.meta.id
-    name = f"{workload.scope}, {type(workload.load).__name__.lower()}"
-    fps = load_fps(workload.load)
-    if fps:
-        name += f" {fps:g} fps"
+    name = f"{workload.scope}, {_load(workload)}"
     alike = [other for other in traces if _run_as(other) == _run_as(trace)]
     return f"{name}, trace {trace.meta.id}" if len(alike) > 1 else name
+
+
+def _load(workload: Workload) -> str:
+    """'paced 30 fps'; 'live' where pictures come when a camera sends them."""
+    if workload.scope == "stream" and any(map(_is_live, workload.input.sources)):
+        return "live"
+    name = type(workload.load).__name__.lower()
+    fps = load_fps(workload.load)
+    return f"{name} {fps:g} fps" if fps else name
+
+
+def _is_live(source: str) -> bool:
+    return "://" in source and not source.startswith("file://")
 
 
 def _run_as(trace: Trace) -> tuple[object, object]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from framepace.facts.failure import failure_words
 from framepace.facts.summary import Cost, Estimate, ModelSummary, Outlier, Percentile, StageShare, Summary, Tier
 from framepace.reporting.views.device import device_rows
-from framepace.reporting.views.text import estimate, first_and_last, optional, share, split_interval
+from framepace.reporting.views.settled import settled_words, unsettled_words
+from framepace.reporting.views.text import estimate, first_and_last, share, split_interval
 from framepace.units import format_bytes, format_ms, format_quantity, split_unit
 
 _BUDGET_WORDS = {True: ", met", False: ", missed", None: ", undecided"}
@@ -106,33 +107,13 @@ def budget_sentence(summary: Summary) -> str:
 
     Of a latency that changed its level the last one counts: 'settled from request 86: p50 10.5 ms [10.5, 10.6], ...'.
     """
-    settled = _settled_words(summary.frames.tiers)
+    tiers = summary.frames.tiers
+    settled = settled_words(tiers)
     latency = _latency_words(summary.frames)
-    if summary.budget is None:
-        return settled or latency
-    words = f"budget {format_ms(summary.budget)}; {latency}{_BUDGET_WORDS[summary.met]}"
-    if settled:
-        words += f"; {settled}"
-    return words
-
-
-def _settled_words(tiers: Sequence[Tier]) -> str:
-    """The median and the highest percentile of the last of several levels; '' where none lasts for half of the run."""
-    if len(tiers) < 2 or tiers[-1].kind == "ramp":
-        return ""
-    last = tiers[-1]
-    if last.first > last.last / 2:
-        return ""
-    told = [percentile for percentile in last.percentiles if percentile.estimate is not None and percentile.q <= 99]
-    if not told:
-        return ""
-    words = ", ".join(_percentile_words(percentile) for percentile in dict.fromkeys((told[0], told[-1])))
-    begin = f"before, {format_ms(tiers[0].level)} until request {tiers[0].last:,}"
-    return f"settled from request {last.first:,}: {words}; {begin}"
-
-
-def _percentile_words(percentile: Percentile) -> str:
-    return f"p{percentile.q:g} {optional(percentile.estimate, lambda value: estimate(value, 'ns'))}"
+    if summary.budget is not None:
+        words = f"budget {format_ms(summary.budget)}; {latency}{_BUDGET_WORDS[summary.met]}"
+        return "; ".join(filter(None, (words, settled, unsettled_words(tiers))))
+    return "; ".join(filter(None, (settled or latency, unsettled_words(tiers))))
 
 
 def _failure(summary: Summary) -> str:
@@ -268,7 +249,14 @@ def _beside_rows(tiers: Sequence[Tier]) -> Iterator[str]:
         return
     for tier in first_and_last(tiers):
         if tier is not None and (texts := [*_level_percentiles(tier), *_beside_words(tier)]):
-            yield f"{tier.kind} {format_ms(tier.level)}: {', '.join(texts)}"
+            yield f"{tier.kind} {_height(tier)}: {', '.join(texts)}"
+
+
+def _height(tier: Tier) -> str:
+    """The latency of a level; those at both ends of a ramp."""
+    if tier.kind == "level":
+        return format_ms(tier.level)
+    return f"{format_ms(tier.level)} to {format_ms(tier.level_end)}"
 
 
 def _level_percentiles(tier: Tier) -> Iterator[str]:
