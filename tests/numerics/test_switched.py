@@ -9,6 +9,7 @@ import pytest
 
 from framepace.errors import UsageError
 from framepace.facts.plan import ModelPlan
+from framepace.models.convert.precision import to_fp16
 from framepace.numerics.rounding import BF16, FP16
 from framepace.numerics.switched import Network as Switched
 from tests.numerics.networks import SIZE, Network, taken_apart
@@ -111,3 +112,23 @@ def test_what_cannot_be_lowered_is_refused_with_the_reason(tmp_path: Path) -> No
     )
     with pytest.raises(UsageError, match="no node"):
         Switched(ModelPlan(name="net", model=str(tmp_path / "net.onnx")), FP16)
+
+
+@pytest.mark.parametrize("scale", [0.3, 14.0])
+def test_the_emulation_agrees_with_float16_as_onnx_computes_it(tmp_path: Path, scale: float) -> None:
+    """The converted file, run by ONNX's reference evaluator on float16 arrays, is as far off, or infinite as well."""
+    from onnx import load
+    from onnx.reference import ReferenceEvaluator
+
+    plan = _normalised(0.5).plan(tmp_path, "normalised", "square")
+    picture = {"x": PICTURE["x"] * np.float32(scale)}
+    network = Switched(plan, FP16)
+    expected = network.run(picture)
+    emulated = network.run(picture, network.names)
+    with np.errstate(all="ignore"):
+        computed = ReferenceEvaluator(to_fp16(load(plan.model), "net")).run(["normalised", "square"], picture)
+    for name, values in zip(("normalised", "square"), computed, strict=True):
+        np.testing.assert_array_equal(np.isfinite(emulated[name]), np.isfinite(values))
+        finite = np.isfinite(values)
+        off = np.abs(values - expected[name])[finite].max(initial=0.0)
+        assert np.abs(emulated[name][finite] - values[finite]).max(initial=0.0) <= 2 * off

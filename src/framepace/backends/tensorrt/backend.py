@@ -138,7 +138,7 @@ class _TrtSession(Session):
     def _load_built(self, target: build.Target, tell: Tell) -> tuple[Path, Resolved]:
         """Load the engine of the plan's ONNX file, built when it is not in the cache or what is there does not load."""
         plan = self._plan
-        file = variant(plan, file_precision(self._lib, plan.precision), tell)
+        file = variant(plan, _file_precision(self._lib, plan), tell)
         original = inspect(plan.model)
         resolved = resolve(inspect(file), plan)
         self.spec = replace(original, inputs=resolve(original, plan).inputs)
@@ -186,6 +186,14 @@ class _TrtSession(Session):
         self._contexts.save()
         self._contexts.close()
         self.engine = None
+
+
+def _file_precision(lib: Library, plan: ModelPlan) -> str | None:
+    """The same for a plan: with nodes to keep in FP32, the builder's flags need a file whose nodes have these names."""
+    precision = file_precision(lib, plan.precision)
+    if precision is None and plan.precision == "fp16" and plan.fp32_nodes:
+        return "named"
+    return precision
 
 
 def file_precision(lib: Library, precision: str) -> str | None:

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from framepace.backends.tensorrt.api import Library
+from framepace.backends.tensorrt.keeping import keep_in_fp32
 from framepace.backends.tensorrt.progress import watch
 from framepace.devices import cuda
 from framepace.errors import BackendError, DeviceLost, DeviceMemoryError, ModelError, UsageError
 from framepace.facts.plan import ModelPlan
 from framepace.models import builtin
+from framepace.models.convert.kept import with_movers
 from framepace.models.convert.variant import weight_files
 from framepace.models.spec import Resolved, inspect, stem
 from framepace.progress import Tell, silent
@@ -62,7 +64,8 @@ def engine_key(lib: Library, model: ModelPlan, location: str, resolved: Resolved
     options = sorted((key, value) for key, value in model.options.items() if key != "module")
     weights = [_hash(path) for path in weight_files(location) if path.is_file()]  # the parser says what is missing
     file = (inspect(location).sha256, *weights)
-    return cache.key(file, shapes, model.precision, options, lib.name, lib.version, target)
+    kept = sorted(model.fp32_nodes) if lib.flagged else ()  # elsewhere the file has them
+    return cache.key(file, shapes, model.precision, options, lib.name, lib.version, target, *kept)
 
 
 def _hash(path: Path) -> str:
@@ -92,6 +95,8 @@ def build(
     _parse(lib, parser, location, model.name)
     config = builder.create_builder_config()
     configure(lib, config, model, target)
+    if lib.flagged and model.fp32_nodes:
+        keep_in_fp32(lib.trt, network, config, with_movers(model.fp32_nodes, _proto(location).graph))
     profile(builder, config, network, resolved, model.name)
     timing = _timing(lib, config, target)
     with watch(lib, config, model.name, tell):

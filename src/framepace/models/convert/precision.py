@@ -79,6 +79,14 @@ def to_fp16(proto: Any, name: str, kept: Sequence[str] = ()) -> Any:
         return _halved(optimised, kept)
 
 
+def to_named(proto: Any, name: str, kept: Sequence[str]) -> Any:
+    """The model in float32 with the nodes and names that `to_fp16` converts. Raises as that."""
+    with quietly(name, "FP16") as folder:
+        named = optimised_and_named(proto, folder)
+        check_names(kept, named.graph, name)
+        return named
+
+
 def optimised_and_named(proto: Any, folder: Path) -> Any:
     """What is converted: the model after ONNX Runtime's basic optimisation, each node with a name of its own.
 
@@ -114,11 +122,13 @@ def to_int8(
     half: bool = False,
     method: Calibration = "percentile",
     kept: Sequence[str] = (),
+    unsigned: bool = False,
 ) -> Any:
     """The model with Q/DQ pairs around what runs in int8, calibrated on `frames` (inputs by name).
 
     `method` says what of a tensor's values its range holds: all of them ('minmax'), 99.99 % ('percentile'), or what
-    loses the least information ('entropy'). The nodes named in `kept` stay in float32.
+    loses the least information ('entropy'). The nodes named in `kept` stay in float32. `unsigned` activations have a
+    zero point of their own: it is what CPUs multiply fastest, and what no library of a GPU takes.
 
     `half` puts all the rest into float16 (which needs opset 19), for libraries that run what the file says: else the
     rest is float32. Such a file is for GPUs: on the CPU, ONNX Runtime up to 1.23 computes it wrong (30 % off, where
@@ -142,7 +152,7 @@ def to_int8(
             use_external_data_format=weight_bytes(proto) > LARGEST,
             nodes_to_exclude=list(kept),
             calibrate_method=quantization.CalibrationMethod[CALIBRATIONS[method]],
-            **_quantisation_options(quantization, frames),
+            **_quantisation_options(quantization, frames, unsigned),
         )
         quantised = onnx.load(target)
         if half:  # not through the optimisation again: it would fold the weights' Q/DQ pairs away
@@ -159,16 +169,19 @@ def _to_quantise(proto: Any, folder: Path, name: str, kept: Sequence[str]) -> Pa
     return saved(optimised, folder / "named.onnx")
 
 
-def _quantisation_options(quantization: Any, frames: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _quantisation_options(quantization: Any, frames: Sequence[dict[str, Any]], unsigned: bool) -> dict[str, Any]:
     """Arguments of `quantize_static`; the head of this module says why these."""
+    activations = quantization.QuantType.QInt8
+    if unsigned:
+        activations = quantization.QuantType.QUInt8
     return {
         "quant_format": quantization.QuantFormat.QDQ,
         "op_types_to_quantize": list(QUANTISED),
         "per_channel": True,
-        "activation_type": quantization.QuantType.QInt8,
+        "activation_type": activations,
         "weight_type": quantization.QuantType.QInt8,
         "extra_options": {
-            "ActivationSymmetric": True,
+            "ActivationSymmetric": not unsigned,
             "WeightSymmetric": True,
             "QuantizeBias": False,
             "AddQDQPairToWeight": True,

@@ -22,13 +22,13 @@ from framepace.models.convert.calibration import calibration_key, prepared_input
 from framepace.models.convert.fixed import check_same, fix_shapes
 from framepace.models.convert.fold import fold, folds
 from framepace.models.convert.optimised import LARGEST, weight_bytes
-from framepace.models.convert.precision import to_fp16, to_int8, versions
+from framepace.models.convert.precision import to_fp16, to_int8, to_named, versions
 from framepace.models.inputs import staged
 from framepace.models.spec import Resolved, inspect, operators, resolve, stem
 from framepace.progress import Tell, silent
 from framepace.store import cache
 
-_PRECISIONS = ("fp16", "int8", "int8+fp16")
+_PRECISIONS = ("fp16", "int8", "int8+fp16", "named")
 _REVISION = 2  # to be raised when the same model would be converted differently
 
 
@@ -49,7 +49,8 @@ def variant(model: ModelPlan, precision: str | None = None, tell: Tell = silent)
             Inputs and outputs keep their dtype. 'int8' is Q/DQ (symmetric, per channel), calibrated on frames of
             `model.calibration`; 'int8+fp16' has the rest in float16, for libraries that run what the file says
             (TensorRT 11 and RTX). A file that has Q/DQ pairs already is what int8 asks for, and is left as it is.
-            'fp16' and 'int8' leave `model.fp32_nodes` in float32.
+            'fp16' and 'int8' leave `model.fp32_nodes` in float32. 'named' leaves all in float32, with the nodes and
+            names that these have, for a library that is told which of them to keep (TensorRT 8.6 and 10).
 
     Raises:
         ModelError: the model cannot be converted. UsageError: no calibration data, or a precision that cannot be
@@ -103,10 +104,6 @@ def _check(model: ModelPlan, precision: str | None) -> None:
     if precision is not None and precision not in _PRECISIONS:
         fix = "use fp16, or a library that converts by itself: tensorrt 10, torch"
         raise UsageError("an ONNX file cannot be converted to that precision", got=precision, fix=fix)
-    if precision is None and model.fp32_nodes and model.precision != "fp32":
-        fix = "backend onnxruntime, or TensorRT 11; or the mixed file that 'accuracy --mend' writes"
-        what = f"the backend of {model.name!r} converts by itself, and would leave no node in FP32"
-        raise UsageError(what, got="fp32-nodes", fix=fix)
     if _quantises(precision) and model.calibration is None:
         fix = "--set calibration=VIDEO (frames of your own; 'synthetic' where only speed matters)"
         raise UsageError(f"precision int8 of {model.name!r} needs frames to calibrate on", got="none", fix=fix)
@@ -134,6 +131,8 @@ def _converted(model: ModelPlan, resolved: Resolved, changes: _Changes, tell: Te
         proto = to_int8(proto, frames, model.name, tell, half=half, method=model.calibration_method, kept=kept)
     elif precision == "fp16":
         proto = to_fp16(proto, model.name, model.fp32_nodes)
+    elif precision == "named":
+        proto = to_named(proto, model.name, model.fp32_nodes)
     if changes.folded:
         proto = fold(proto, resolved, model)
     return proto
