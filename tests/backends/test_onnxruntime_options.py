@@ -162,3 +162,15 @@ def test_a_file_in_the_librarys_own_format_runs(tmp_path: Path) -> None:
 def test_the_backend_follows_from_the_kind_of_file(location: str, backend: str) -> None:
     """Where nobody names one."""
     assert backend_for(location) == backend
+
+
+def test_int8_may_store_activations_unsigned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file that is run is another one; any other word is refused."""
+    monkeypatch.setenv("FRAMEPACE_CACHE", str(tmp_path))
+    plan = ModelPlan(name="n", model=network(tmp_path / "n.onnx"), precision="int8", calibration="synthetic")
+    backend = get_backend("onnxruntime")
+    for activations in ("int8", "uint8"):
+        backend.load(replace(plan, options={"activations": activations}), SystemClock()).close()
+    assert len(list((tmp_path / "variants").iterdir())) == 2
+    with pytest.raises(UsageError):
+        backend.load(replace(plan, options={"activations": "int16"}), SystemClock())

@@ -119,3 +119,18 @@ def test_nodes_that_are_kept_stay_in_float(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="prodct"):
         to_int8(network(), FRAMES, "net", kept=("prodct",))
     onnx.checker.check_model(kept)
+
+
+def test_unsigned_activations_have_a_zero_point_and_weights_have_none() -> None:
+    """As CPUs multiply: the option `activations=uint8` of ONNX Runtime's backend."""
+    model = to_int8(network(), FRAMES, "net", unsigned=True)
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    zeros = {
+        node.input[0]: numpy_helper.to_array(constants[node.input[2]])
+        for node in model.graph.node
+        if node.op_type == "QuantizeLinear"
+    }
+    assert zeros["x"].dtype == np.uint8
+    assert 100 < int(zeros["x"]) < 155
+    assert zeros["w"].dtype == np.int8
+    assert not zeros["w"].any()

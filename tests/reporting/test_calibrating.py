@@ -36,8 +36,10 @@ def test_slower_int8_is_explained_by_its_nodes() -> None:
     study = samples.calibrations()
     note = calibration_view(study).notes[-1]
     assert "9.00 ms in INT8, 4.00 ms in FP32" in note
-    assert "4 nodes still in FP32 between Q/DQ pairs (conv1, conv2, fc1, ...)" in note
+    assert "4 nodes in FP32 between Q/DQ pairs (conv1, conv2, fc1, ...)" in note
     assert "not here" in note
     assert study.speed is not None
     faster = replace(study, speed=replace(study.speed, int8_ns=2 * samples.MS))
     assert calibration_view(faster).notes[-1].endswith("2 times as fast")
+    unsigned = replace(study, speed=replace(study.speed, uint8_ns=2 * samples.MS))
+    assert "With --set option.activations=uint8 it takes 2.00 ms" in calibration_view(unsigned).notes[-1]

@@ -138,15 +138,18 @@ class Quantiser:
         """FP32 and INT8 on the CPU by ONNX Runtime, in turn."""
         plain = saved(self._proto, self._folder / "plain.onnx")
         inputs = calibration.PreparedInputs(self._plan, self._resolved, self._frames.held_out[:1])[0]
-        return quantised_speed(str(plain), str(self._quantised(point.method, point.frames)), inputs, self._plan.threads)
+        signed = self._quantised(point.method, point.frames)
+        unsigned = self._quantised(point.method, point.frames, unsigned=True)
+        return quantised_speed(str(plain), str(signed), str(unsigned), inputs, self._plan.threads)
 
-    def _quantised(self, method: Calibration, count: int) -> Path:
+    def _quantised(self, method: Calibration, count: int, unsigned: bool = False) -> Path:
         """The file of one calibration, made where it is not there yet."""
-        path = self._folder / f"{method}-{count}.onnx"
+        path = self._folder / f"{method}-{count}-{unsigned}.onnx"
         if not path.is_file():
             frames = calibration.PreparedInputs(self._plan, self._resolved, self._frames.calibrated[:count])
             name = f"{self._plan.name} by {method} on {count}"
-            saved(to_int8(self._proto, frames, name, self._tell, method=method, kept=self._kept), path)
+            made = to_int8(self._proto, frames, name, self._tell, method=method, kept=self._kept, unsigned=unsigned)
+            saved(made, path)
         return path
 
     def _agreement(self, path: Path, asked: Asked) -> Agreement:

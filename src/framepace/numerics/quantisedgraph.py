@@ -36,11 +36,15 @@ def _name(node: Any) -> str:
     return node.name or next(iter(node.output), "")
 
 
-def quantised_speed(plain: str, quantised: str, inputs: Mapping[str, Any], threads: int = 0) -> QuantisedSpeed:
+def quantised_speed(
+    plain: str, quantised: str, unsigned: str, inputs: Mapping[str, Any], threads: int = 0
+) -> QuantisedSpeed:
     """FP32 and INT8 files on the CPU, one inference after the other in turn.
 
     Args:
-        plain: path of the FP32 file, and `quantised` of the one with Q/DQ pairs.
+        plain: path of the FP32 file.
+        quantised: path of the one with Q/DQ pairs, whose nodes are counted.
+        unsigned: path of the one with unsigned activations.
         inputs: of one frame, by name.
         threads: of each session; 0 leaves the number to ONNX Runtime.
     """
@@ -48,10 +52,10 @@ def quantised_speed(plain: str, quantised: str, inputs: Mapping[str, Any], threa
 
     with tempfile.TemporaryDirectory(prefix="framepace-") as folder:
         graph = Path(folder) / "run.onnx"
-        sessions = (_session(plain, threads), _session(quantised, threads, graph))
+        sessions = (_session(plain, threads), _session(quantised, threads, graph), _session(unsigned, threads))
         nodes = quantised_nodes(onnx.load(str(graph), load_external_data=False).graph)
-        fp32, int8 = _timed(sessions, inputs)
-    return QuantisedSpeed(fp32_ns=fp32, int8_ns=int8, nodes=nodes)
+        fp32, int8, uint8 = _timed(sessions, inputs)
+    return QuantisedSpeed(fp32_ns=fp32, int8_ns=int8, uint8_ns=uint8, nodes=nodes)
 
 
 def _session(path: str, threads: int, graph: Path | None = None) -> Any:

@@ -55,6 +55,7 @@ OPTIONS: Mapping[str, str] = {
     "optimisation": "off, basic, extended or all",
     "mem_pattern": "plan memory ahead (true or false)",
     "arena": "keep freed memory for the next run (true or false)",
+    "activations": "int8 or uint8: of precision int8; uint8 is what CPUs multiply fastest",
 }
 _CONVOLUTIONS = {"Conv", "ConvTranspose", "FusedConv"}
 _PRECISIONS = {"cpu": ("fp32", "int8"), "cuda": ("fp32", "fp16", "int8")}
@@ -68,6 +69,7 @@ class _Options(Fact, frozen=True, kw_only=True):
     optimisation: str = "all"
     mem_pattern: bool = True
     arena: bool = True
+    activations: Literal["int8", "uint8"] = "int8"
     algorithms: str = "exhaustive"
     memory_mb: Annotated[int, Meta(ge=1)] = 1 << 20
     tf32: bool = True
@@ -153,9 +155,18 @@ class _FileSession(Session):
     def __init__(self, model: ModelPlan, tell: Tell) -> None:
         self._plan = model
         original = inspect(model.model)
-        self._file = variant(model, None if model.precision == "fp32" else model.precision, tell)
+        self._file = variant(model, _file_precision(model), tell)
         self.resolved = resolve(inspect(self._file), model)
         self.spec = replace(original, inputs=resolve(original, model).inputs)
+
+
+def _file_precision(model: ModelPlan) -> str | None:
+    """What is put into the file, as `variant` calls it."""
+    if model.precision == "fp32":
+        return None
+    if model.precision == "int8" and model.options.get("activations") == "uint8":
+        return "int8+uint8"
+    return model.precision
 
 
 class _CpuSession(_FileSession):

@@ -28,7 +28,7 @@ from framepace.models.spec import Resolved, inspect, operators, resolve, stem
 from framepace.progress import Tell, silent
 from framepace.store import cache
 
-_PRECISIONS = ("fp16", "int8", "int8+fp16", "named")
+_PRECISIONS = ("fp16", "int8", "int8+fp16", "int8+uint8", "named")
 _REVISION = 2  # to be raised when the same model would be converted differently
 
 
@@ -48,7 +48,8 @@ def variant(model: ModelPlan, precision: str | None = None, tell: Tell = silent)
         precision: 'fp16' or 'int8' to put into the file; None leaves its own (libraries that convert themselves).
             Inputs and outputs keep their dtype. 'int8' is Q/DQ (symmetric, per channel), calibrated on frames of
             `model.calibration`; 'int8+fp16' has the rest in float16, for libraries that run what the file says
-            (TensorRT 11 and RTX). A file that has Q/DQ pairs already is what int8 asks for, and is left as it is.
+            (TensorRT 11 and RTX), 'int8+uint8' unsigned activations, for CPUs. A file that has Q/DQ pairs already is
+            what int8 asks for, and is left as it is.
             'fp16' and 'int8' leave `model.fp32_nodes` in float32. 'named' leaves all in float32, with the nodes and
             names that these have, for a library that is told which of them to keep (TensorRT 8.6 and 10).
 
@@ -125,10 +126,11 @@ def _converted(model: ModelPlan, resolved: Resolved, changes: _Changes, tell: Te
         proto = _fixed(model, resolved, proto)
     # Quantisation comes first: it is calibrated on the inputs that the host prepares.
     if _quantises(precision):
-        half = precision == "int8+fp16"
         frames = prepared_inputs(model, resolved)
-        kept = model.fp32_nodes
-        proto = to_int8(proto, frames, model.name, tell, half=half, method=model.calibration_method, kept=kept)
+        proto = to_int8(
+            proto, frames, model.name, tell, half=precision == "int8+fp16", unsigned=precision == "int8+uint8",
+            method=model.calibration_method, kept=model.fp32_nodes,
+        )  # fmt: skip
     elif precision == "fp16":
         proto = to_fp16(proto, model.name, model.fp32_nodes)
     elif precision == "named":

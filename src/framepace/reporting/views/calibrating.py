@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from framepace.analyze.calibrating import FEW
-from framepace.facts.calibrating import CalibrationPoint, CalibrationStudy, QuantisedSpeed
+from framepace.facts.calibrating import CalibrationPoint, CalibrationStudy, QuantisedNodes, QuantisedSpeed
 from framepace.reporting.views.text import optional, plural
 from framepace.units import format_ms
 from framepace.values import shown
 
 COLUMNS = ("method", "frames", "error", "cosine", "metric", "passes")
+_WORTH = 0.95  # of the time: less is no gain
 _NAMED = 3  # nodes that a sentence lists
 
 
@@ -96,13 +97,26 @@ def _remedy(study: CalibrationStudy) -> str:
 
 def _speed(speed: QuantisedSpeed) -> str:
     """How fast INT8 is here, and why it is not faster."""
-    ratio = speed.fp32_ns / speed.int8_ns
     times = f"{format_ms(speed.int8_ns)} in INT8, {format_ms(speed.fp32_ns)} in FP32"
-    nodes = speed.nodes
     text = f"on this CPU a frame takes {times} (ONNX Runtime, the model alone)"
     if not speed.is_slower:
-        return f"{text}: {ratio:.2g} times as fast"
-    names = ", ".join(nodes.unfused[:_NAMED]) + ("" if len(nodes.unfused) <= _NAMED else ", ...")
-    left = f"{plural(len(nodes.unfused), 'node')} still in FP32 between Q/DQ pairs ({names})" if nodes.unfused else ""
-    pairs = f"{plural(nodes.converting, 'conversion')} on their own, {plural(nodes.integer, 'node')} in INT8"
-    return f"{text}: slower, since it runs {', '.join(filter(None, (left, pairs)))}. It pays on a GPU, not here"
+        return f"{text}: {speed.fp32_ns / speed.int8_ns:.2g} times as fast{_unsigned(speed, speed.int8_ns)}"
+    return f"{text}: slower, since it runs {_slow_nodes(speed.nodes)}{_unsigned(speed, speed.fp32_ns)}"
+
+
+def _slow_nodes(nodes: QuantisedNodes) -> str:
+    """What ONNX Runtime did not put into INT8 kernels."""
+    parts = []
+    if nodes.unfused:
+        names = ", ".join([*nodes.unfused[:_NAMED], *("..." for _ in nodes.unfused[_NAMED : _NAMED + 1])])
+        parts.append(f"{plural(len(nodes.unfused), 'node')} in FP32 between Q/DQ pairs ({names})")
+    parts.append(f"{plural(nodes.converting, 'conversion')} on their own")
+    return f"{' and '.join(parts)}, beside {plural(nodes.integer, 'node')} in INT8"
+
+
+def _unsigned(speed: QuantisedSpeed, best_ns: float) -> str:
+    """What unsigned activations bring, where they bring something."""
+    if speed.uint8_ns is not None and speed.uint8_ns < best_ns * _WORTH:
+        setting = "--set option.activations=uint8"
+        return f". With {setting} it takes {format_ms(speed.uint8_ns)}: check the answers with it too"
+    return ". It pays on a GPU, not here" if speed.is_slower else ""
