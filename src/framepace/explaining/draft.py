@@ -25,6 +25,7 @@ class Draft:
         trials: the blocks of trials that were run, by what was tried.
         metrics: code of a cause -> what its trial was judged on.
         least_s: seconds per block that the slowest effect needed.
+        waiting_s: seconds that the cause which is tried next needs at least.
         remedies: those of a model that takes the time itself, tried.
         may_raise_priority: whether a trial may take time from other processes.
     """
@@ -37,6 +38,7 @@ class Draft:
     trials: dict[bytes, Blocks] = field(default_factory=dict)
     metrics: dict[str, Metric] = field(default_factory=dict)
     least_s: float = 0.0
+    waiting_s: float = 0.0
     expectation: Expectation | None = None
     bounds: tuple[Bound, ...] = ()
     what_if: tuple[Sensitivity, ...] = ()

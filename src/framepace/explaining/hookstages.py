@@ -14,7 +14,7 @@ from framepace.facts.late import Growth, LateFrames
 from framepace.facts.settings import Case, apply
 
 _BLOCK_REQUESTS = 200  # so that what happens to one frame in twenty happens ten times
-_BLOCK_S = 1.5  # back to back, where requests are not counted
+_BLOCK_S = 1.0  # back to back, where requests are not counted
 _CHANGES: dict[str, dict[str, Any]] = {
     "decode": {"scope": "pipeline"},
     "prepare": {"prepare-constant": True, "prepare-hook": None},

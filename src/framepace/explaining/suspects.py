@@ -46,6 +46,10 @@ class _Suspect:
     probes: tuple[Probe, ...]
 
     @property
+    def worth_a_trial(self) -> bool:
+        return self.suspicion.share >= MATERIAL
+
+    @property
     def keys(self) -> tuple[bytes, ...]:
         return tuple(map(_key, self.probes))
 
@@ -64,6 +68,7 @@ def try_causes(lab: Lab, evidence: Evidence, causes: tuple[Hypothesis, ...], dra
     suspects = list(_suspects(evidence, causes, draft))
     while suspects:
         suspect = _pop_next(suspects, draft)
+        draft.waiting_s = _next_least_s(lab, suspects, draft)
         reason = _not_worth_a_trial(evidence, suspect, draft)
         if reason is None:
             reason = _try_each(lab, evidence, suspect, len(suspects), draft)
@@ -92,7 +97,7 @@ def _suspects(evidence: Evidence, causes: tuple[Hypothesis, ...], draft: Draft) 
 
 def _not_worth_a_trial(evidence: Evidence, suspect: _Suspect, draft: Draft) -> str | None:
     """Why a trial could not bring anything, or None."""
-    if suspect.suspicion.share < MATERIAL:
+    if not suspect.worth_a_trial:
         return f"its effect can hardly reach {MATERIAL:.0%}"
     if _unexplained(evidence, suspect.probes[0].metric, draft) < MATERIAL:
         return f"the confirmed causes explain all but {MATERIAL:.0%}"
@@ -120,7 +125,7 @@ def _try_each(lab: Lab, evidence: Evidence, suspect: _Suspect, others: int, draf
         if _is_confirmed(verdicts) and not probe.competes:
             break
         text = f"{suspect.cause.code} {suspect.cause.title}? trying {settings_text(probe.change)}"
-        blocks = trial_of(lab, probe, text, others + len(suspect.probes) - place, draft)
+        blocks = trial_of(lab, probe, text, others + len(set(suspect.keys[place:])), draft)
         if isinstance(blocks, str):
             reasons.append(blocks)
             continue
@@ -151,11 +156,11 @@ def trial_of(lab: Lab, probe: Probe, text: str, suspects: int, draft: Draft) -> 
     if _key(probe) in draft.trials:
         return draft.trials[_key(probe)]
     kept = VERIFICATION_S if settings_to_apply(draft.findings) else 0.0
-    length = _affordable(lab, probe, lab.left - kept, suspects)
+    length = _affordable(lab, probe, lab.left - kept, suspects, draft.waiting_s)
     if length is None:
         return "no time left (--time-limit)"
     try:
-        blocks = _blocks(lab, probe, length, text)
+        blocks = _blocks(lab, probe, length, text, draft.waiting_s)
     except FramepaceError as error:
         return str(error).splitlines()[0]
     draft.trials[_key(probe)] = blocks
@@ -163,29 +168,50 @@ def trial_of(lab: Lab, probe: Probe, text: str, suspects: int, draft: Draft) -> 
     return blocks
 
 
-def _blocks(lab: Lab, probe: Probe, length: Length, text: str) -> Blocks:
+def _blocks(lab: Lab, probe: Probe, length: Length, text: str, waiting_s: float) -> Blocks:
     """The blocks of a trial; twice as many where they show nothing clear and there is plenty of time."""
     is_clear = partial(Blocks.is_clear, metric=probe.metric)
     blocks = run_trial(lab, probe.base, probe.change, length, text, is_clear)
-    if is_clear(blocks) or lab.left <= 4 * PAIRS * (length.seconds + _cost_s(lab, probe)) + _SPARE_S:
+    if is_clear(blocks) or lab.left - waiting_s <= 4 * PAIRS * (length.seconds + _cost_s(lab, probe)) + _SPARE_S:
         return blocks
     again = Length(length.seconds, PAIRS, length.where)
     extra = run_trial(lab, probe.base, probe.change, again, f"{text}, again")
     return Blocks(blocks.before + extra.before, blocks.after + extra.after, blocks.change)
 
 
-def _affordable(lab: Lab, probe: Probe, usable_s: float, suspects: int) -> Length | None:
+def _affordable(lab: Lab, probe: Probe, usable_s: float, suspects: int, waiting_s: float) -> Length | None:
     """The length of a trial that fits this suspect's share of `usable_s` seconds; None when the minimum does not fit.
 
-    A block holds enough requests for a median where the time allows.
+    A block holds enough requests for a median where the time allows. More pairs than the fewest leave `waiting_s` for
+    the suspect that is tried next.
     """
-    fps = load_fps(probe.base.workload.load)
-    wanted = max(probe.fewest / fps if fps else 1.0, probe.least_s)
-    least = max(SHORTEST_BLOCK_S, wanted / 3, probe.least_s)
     fair = usable_s / suspects / (2 * PAIRS) - _cost_s(lab, probe)
-    seconds = min(wanted, max(fair, least))
-    pairs = min(PAIRS, int(usable_s / 2 / (seconds + _cost_s(lab, probe))))
-    return Length(seconds, pairs, _where(probe)) if pairs >= FEWEST_PAIRS else None
+    seconds = min(_wanted_s(probe), max(fair, _least_s(probe)))
+    pair_s = 2 * (seconds + _cost_s(lab, probe))
+    if usable_s < FEWEST_PAIRS * pair_s:
+        return None
+    pairs = max(FEWEST_PAIRS, min(PAIRS, int((usable_s - waiting_s) / pair_s)))
+    return Length(seconds, pairs, _where(probe))
+
+
+def _wanted_s(probe: Probe) -> float:
+    """Seconds of a block that holds as many requests as it should."""
+    fps = load_fps(probe.base.workload.load)
+    return max(probe.fewest / fps if fps else 1.0, probe.least_s)
+
+
+def _least_s(probe: Probe) -> float:
+    """Seconds of the shortest block."""
+    return max(SHORTEST_BLOCK_S, _wanted_s(probe) / 3, probe.least_s)
+
+
+def _next_least_s(lab: Lab, suspects: list[_Suspect], draft: Draft) -> float:
+    """Seconds that the shortest trial of the likeliest of these suspects takes, of those that need one of their own."""
+    waiting = [suspect for suspect in suspects if suspect.worth_a_trial and suspect.keys[0] not in draft.trials]
+    if not waiting:
+        return 0.0
+    probe = max(waiting, key=lambda suspect: suspect.suspicion.share).probes[0]
+    return 2 * FEWEST_PAIRS * (_least_s(probe) + _cost_s(lab, probe))
 
 
 def _cost_s(lab: Lab, probe: Probe) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from framepace.explaining.evidence import Evidence
-from framepace.explaining.gaps import beat_cost, dense_beat, slowed_by_clock
+from framepace.explaining.gaps import beat_cost, clock_scope, dense_beat, slowed_by_clock
 from framepace.explaining.hypothesis import Probe, Suspicion
 from framepace.explaining.metrics import COMPUTE, CPU, at_clock
 from framepace.explaining.trial import Blocks
@@ -22,11 +22,12 @@ class ClocksFall:
 
     def suspect(self, evidence: Evidence) -> Suspicion | None:
         """Kernels take longer after a gap, and the SM clock is lower than back to back."""
-        slower = slowed_by_clock(evidence)
+        scope = clock_scope(evidence)
+        slower = slowed_by_clock(evidence, scope)
         if slower < 0.05 * evidence.latency or not slower:
             return None
         numbers = {
-            "sm_clock_with_gaps_mhz": evidence.sm_clock("model"),
+            "sm_clock_with_gaps_mhz": evidence.sm_clock(scope),
             "sm_clock_gapless_mhz": evidence.sm_clock("gapless"),
             "kernels_slower_ns": slower,
         }
@@ -35,11 +36,11 @@ class ClocksFall:
         )
 
     def probe(self, evidence: Evidence) -> Probe | str:
-        """Run the model through the gap. Both sides spin, so that only the device is kept from idling.
+        """Run the model through the gap in which the clock falls. Both sides spin: only the device is kept from idling.
 
         Judged by the clock alone: a heartbeat also warms caches, which is FP003's.
         """
-        base = apply(evidence.case, {"scope": "model", "wait": "spin"})
+        base = apply(evidence.case, {"scope": clock_scope(evidence), "wait": "spin"})
         metric = at_clock(evidence.part("compute", "gapless"), evidence.sm_clock("gapless") or 0.0)
         return Probe(base, {"heartbeat-ms": dense_beat(evidence)}, metric, also=(COMPUTE, CPU), least_s=_BLOCK_S)
 

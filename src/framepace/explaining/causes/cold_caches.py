@@ -6,6 +6,7 @@ from framepace.explaining.evidence import Evidence
 from framepace.explaining.gaps import (
     beat,
     beat_cost,
+    clock_scope,
     dense_beat,
     room_for_beats,
     slowed_by_clock,
@@ -40,10 +41,12 @@ class ColdCaches:
         """Run the model on its last input through the gap. Both sides spin, so that only the caches differ."""
         if not room_for_beats(evidence):
             return "the gap is too short for another inference"
-        base = apply(evidence.case, {"scope": "model", "wait": "spin"})
-        if slowed_by_clock(evidence):  # then FP001's trial answers this too
+        scope = clock_scope(evidence)
+        if slowed_by_clock(evidence, scope):  # then FP001's trial answers this too
+            base = apply(evidence.case, {"scope": scope, "wait": "spin"})
             metric = beside_clock(evidence.sm_clock("gapless") or 0.0)
             return Probe(base, {"heartbeat-ms": dense_beat(evidence)}, metric, also=(CPU,))
+        base = apply(evidence.case, {"scope": "model", "wait": "spin"})
         return Probe(base, {"heartbeat-ms": beat(evidence)}, INFERENCE, also=(CPU,))
 
     def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:

@@ -12,10 +12,10 @@ from framepace.explaining.hypothesis import Probe, Suspicion
 from framepace.explaining.metrics import TAIL
 from framepace.explaining.trial import Blocks
 from framepace.facts.finding import Bottleneck, Remedy
-from framepace.facts.trace import Mark, Outcome, Trace
+from framepace.facts.trace import Outcome, Trace
 
 _FAR = 2.0  # times the usual inference
-_FEWEST = 2  # slow first meetings, past warm-up
+_FEWEST = 2  # slow first meetings
 _MAIN = 0.5  # of what slow inferences take more
 _BLOCK_REQUESTS = 100
 _CHANGES: tuple[dict[str, Any], ...] = ({"shapes": "fixed"}, {"batch": 1})
@@ -63,19 +63,32 @@ def _mostly_new(excess: NDArray[np.float64], new: NDArray[np.bool_]) -> bool:
 
 
 def _slow(trace: Trace) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Of each inference past warm-up: what the call took beyond the median of its size where that is far (ns, else 0),
-    and whether its worker had never run that size.
+    """Of each inference but the first of each worker: what the call took beyond the usual time of its size where that
+    is far (ns, else 0), and whether its worker had never run that size.
+
+    Warm-up counts: most sizes come in it, and which of them do not is chance.
     """
     inferences = _one_row_each(trace)
     rows = inferences.requests
-    sizes = rows["batch_size"]
     spent = (rows["enqueued"] - rows["started"]).astype(np.float64)  # what waits behind it on a device is no set-up
-    usual = np.ones(len(sizes))
-    for size in np.unique(sizes):
-        usual[sizes == size] = np.median(spent[sizes == size])
+    new = _first_of(inferences, "worker", "model", "batch_size")
+    usual = _usual(spent, rows["batch_size"], new)
     excess = np.where(spent > _FAR * usual, spent - usual, 0.0)
-    past = (rows["marks"] & Mark.WARMUP) == 0
-    return excess[past], _first_of_size(inferences)[past]
+    later = ~_first_of(inferences, "worker", "model")
+    return excess[later], new[later]
+
+
+def _usual(spent: NDArray[np.float64], sizes: NDArray[np.int64], new: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The usual time of each inference: the median of those of its size that were not the first; where there was no
+    other, that of the nearest size, in proportion to it.
+    """
+    medians = {int(size): float(np.median(spent[(sizes == size) & ~new])) for size in np.unique(sizes[~new])}
+    usual = spent.copy()
+    for size in map(int, np.unique(sizes)):
+        nearest = min(medians, key=lambda other: abs(other - size), default=None)
+        if nearest is not None:
+            usual[sizes == size] = medians[nearest] * max(1.0, size / nearest)
+    return usual
 
 
 def _one_row_each(trace: Trace) -> Trace:
@@ -87,10 +100,10 @@ def _one_row_each(trace: Trace) -> Trace:
     return done.where(keep)
 
 
-def _first_of_size(inferences: Trace) -> NDArray[np.bool_]:
-    rows = inferences.requests
-    kinds = np.stack([rows["worker"], rows["model"], rows["batch_size"]], axis=1)
+def _first_of(inferences: Trace, *columns: str) -> NDArray[np.bool_]:
+    """Whether an inference is the first with its values in these columns."""
+    kinds = np.stack([inferences.requests[name] for name in columns], axis=1)
     _, first = np.unique(kinds, axis=0, return_index=True)
-    new = np.zeros(len(inferences), dtype=bool)
-    new[first] = True
-    return new
+    is_first = np.zeros(len(inferences), dtype=bool)
+    is_first[first] = True
+    return is_first

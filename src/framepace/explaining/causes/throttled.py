@@ -7,7 +7,7 @@ from typing import Any
 
 from framepace.explaining.evidence import Evidence
 from framepace.explaining.hypothesis import Probe, Suspicion
-from framepace.explaining.metrics import CPU, TAIL
+from framepace.explaining.metrics import CPU, MEAN_LATENCY, TAIL
 from framepace.explaining.trial import Blocks
 from framepace.facts.finding import Bottleneck, Remedy
 from framepace.units import NS_PER_S
@@ -38,12 +38,17 @@ class Throttled:
             sentence += f", at a quota of {quota:g} cores"
         return Suspicion(sentence, {"throttled_share": share, "quota_cores": quota}, min(1.0, 0.3 + share))
 
-    def probe(self, evidence: Evidence) -> Probe | str:
-        """No thread that spins, and as many as the quota allows cores; judged on the slowest frames."""
+    def probe(self, evidence: Evidence) -> Probe | tuple[Probe, ...] | str:
+        """No thread that spins, and as many as the quota allows cores.
+
+        Judged on the slowest frames, and on the mean where these are too few for a verdict.
+        """
         change = _thrifty(evidence)
         if not change:
             return f"nothing spins, and no thread is too many: the work itself exceeds the quota; {_QUOTA_ADVICE}"
-        return Probe(evidence.case, change, TAIL, also=(CPU,), fewest=_BLOCK_REQUESTS)
+        return tuple(
+            Probe(evidence.case, change, metric, also=(CPU,), fewest=_BLOCK_REQUESTS) for metric in (TAIL, MEAN_LATENCY)
+        )
 
     def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
         """The same settings, or a larger quota."""
