@@ -252,6 +252,19 @@ def test_nobody_waits_for_a_thread_that_will_not_come() -> None:
     assert clock.now() == 20
 
 
+def test_a_page_is_waited_for_and_counted_unless_memory_is_locked() -> None:
+    """Nothing is known of pages before the first; under the lock none is missing."""
+    clock = VirtualClock()
+    assert clock.pages_read() == -1
+    clock.read_page(7)
+    assert (clock.now(), clock.pages_read(), clock.cpu()) == (7, 1, 0)
+    with clock.memory_locked():
+        clock.read_page(7)
+    assert (clock.now(), clock.pages_read()) == (7, 1)
+    clock.read_page(0)
+    assert (clock.now(), clock.pages_read()) == (7, 2)
+
+
 class _Late(VirtualClock):
     """A clock whose first worker fails before it joins."""
 

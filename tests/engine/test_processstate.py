@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from framepace.clock.system import SystemClock
 from framepace.engine.processstate import interpreter
 from framepace.errors import UsageError
 from framepace.facts.plan import EnginePlan
@@ -37,7 +38,7 @@ def test_priority_is_that_of_all_threads_and_is_given_back() -> None:
     other = threading.Thread(target=over.wait)
     other.start()
     before = nices()
-    with interpreter(EnginePlan(nice=-5)):
+    with interpreter(EnginePlan(nice=-5), SystemClock()):
         assert nices() == {-5}
     assert nices() == before
     over.set()
@@ -51,12 +52,12 @@ def test_a_priority_that_may_not_be_raised_is_an_error_that_says_what_to_do(monk
         raise PermissionError
 
     monkeypatch.setattr(os, "setpriority", refused)
-    with pytest.raises(UsageError, match="CAP_SYS_NICE"), interpreter(EnginePlan(nice=-5)):
+    with pytest.raises(UsageError, match="CAP_SYS_NICE"), interpreter(EnginePlan(nice=-5), SystemClock()):
         pass
 
 
 def test_without_a_nice_value_priorities_stay() -> None:
     """The default changes none."""
     before = nices() if TASKS.is_dir() else set()
-    with interpreter(EnginePlan()):
+    with interpreter(EnginePlan(), SystemClock()):
         assert (nices() if TASKS.is_dir() else set()) == before

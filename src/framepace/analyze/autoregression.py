@@ -95,6 +95,6 @@ def _stretched(correlation: Floats) -> Floats:
     time = 1 + 2 * float(np.sum(correlation[1:]))
     share = (time - 1) / (time + 1)
     longest = share + (1 + 3 * share) / count + _ERRORS * math.sqrt((1 - share**2) / count)
-    stretch = math.log(min(longest, _LONGEST)) / math.log(share)
+    stretch = math.log(max(share, min(longest, _LONGEST))) / math.log(share)
     lags = np.arange(count)
     return np.asarray(np.interp(lags * stretch, lags, correlation))

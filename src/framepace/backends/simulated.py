@@ -112,6 +112,8 @@ class SimulatedSession(Session):
         if self.network.own_process:
             self.tenant.process = object()
             self.tenant.memory += round(device.context_mb * 1e6)
+        if device.page_share:
+            clock.read_page(0)  # of the file; from here on pages are counted
         self._take_memory()
         self._place_nodes(file_spec.nodes or self.network.kernels)
 
@@ -188,7 +190,9 @@ class SimulatedWorker(Worker):
         self._stream = _stream(self._device, session.model, plan)
         self._group = _share_of_sms(session, index)
         self._host = Host(session.model, clock)
-        self._chance = _chance(session.model, index, session.turn(index))
+        turn = session.turn(index)
+        self._chance = _chance(session.model, index, turn)
+        self._pages = _pages(session.model, index, turn)
         self._launch_ns, self._launches = _launching(session.model, session.network, plan)
         self._runs = 0
         self._fixed = plan.graph_shapes == "fixed"
@@ -272,6 +276,8 @@ class SimulatedWorker(Worker):
         model = self._session.model
         late = round(depth * model.wake_us * NS_PER_US) + stall_ns + fallback_ns(model, self._session.network, count)
         late += self._shapes_ns(count)
+        if next(self._pages):
+            self._clock.read_page(round(model.page_ms * NS_PER_MS))
         if late:
             self._clock.spin_until(self._clock.now() + late)
 
@@ -349,6 +355,13 @@ def _chance(model: DeviceModel, *stream: int) -> Iterator[tuple[float, int]]:
             factors = rng.lognormal(0.0, model.jitter, _DRAWN)
         stalls = np.where(rng.random(_DRAWN) < model.stall_share, stall, 0)
         yield from zip(factors.tolist(), stalls.tolist(), strict=True)
+
+
+def _pages(model: DeviceModel, *stream: int) -> Iterator[bool]:
+    """For each request whether a page of the host is missing, from seed and stream."""
+    rng = np.random.default_rng([model.seed, 1, *stream])
+    while True:
+        yield from (rng.random(_DRAWN) < model.page_share).tolist()
 
 
 def _as_staged(resolved: Resolved, plan: ModelPlan) -> Resolved:

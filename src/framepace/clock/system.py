@@ -5,12 +5,15 @@ from __future__ import annotations
 import select
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal, Protocol
+
+from framepace.errors import UsageError
 
 When = Callable[[], int]
 WaitPolicy = Literal["sleep", "spin", "hybrid"]
+_MCL_CURRENT_FUTURE = 3  # mlockall(2)
 
 
 class Condition(AbstractContextManager[Any], Protocol):
@@ -47,6 +50,15 @@ class Clock(Protocol):
 
     def throttled(self) -> int:
         """Time in ns for which a CPU quota stopped the threads; -1 where the clock knows of none."""
+
+    def pages_read(self) -> int:
+        """Pages that the process had to wait for until they were read from a disk; -1 where the clock knows of none."""
+
+    def read_page(self, ns: int) -> None:
+        """Wait `ns` for a page that is not in memory, as a simulated device has it; not where memory is locked."""
+
+    def memory_locked(self) -> AbstractContextManager[None]:
+        """Lock all pages of the process in memory. Raises UsageError where that is not allowed."""
 
     def sleep_until(self, due: int) -> None:
         """Give up the core until `due` (ns); may return late, never early."""
@@ -111,6 +123,27 @@ class SystemClock:
     def throttled(self) -> int:
         """Unknown here: the telemetry of the host reads it from the control group."""
         return -1
+
+    def pages_read(self) -> int:
+        """Unknown here: the telemetry of the host counts major faults."""
+        return -1
+
+    def read_page(self, ns: int) -> None:
+        """Sleep, whatever is locked: no page is missing here."""
+        self.sleep_until(time.perf_counter_ns() + ns)
+
+    @contextmanager
+    def memory_locked(self) -> Iterator[None]:
+        """By mlockall(2); Linux, needs the memlock limit."""
+        import ctypes
+
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.mlockall(_MCL_CURRENT_FUTURE) != 0:
+            raise UsageError("memory cannot be locked", got=f"errno {ctypes.get_errno()}", fix="raise 'ulimit -l'")
+        try:
+            yield
+        finally:
+            libc.munlockall()
 
     def sleep_until(self, due: int) -> None:
         """Sleep until `due`, again if the system woke the thread early."""

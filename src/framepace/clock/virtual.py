@@ -47,6 +47,8 @@ class VirtualClock:
     def __init__(self, start: int = 0, oversleep: int = 0, quota: float | None = None) -> None:
         self._now = start
         self._quota = None if quota is None else Quota(quota)
+        self._pages_read = -1
+        self._is_memory_locked = False
         self.oversleep = oversleep
         self._local = threading.local()
         self._threads: list[_Thread] = []  # all threads that ever used this clock
@@ -80,6 +82,26 @@ class VirtualClock:
         if self._quota is None:
             return -1
         return self._quota.throttled
+
+    def pages_read(self) -> int:
+        """Pages that were read so far; -1 where none ever was."""
+        return self._pages_read
+
+    def read_page(self, ns: int) -> None:
+        """Wait `ns` for a page, unless memory is locked."""
+        if self._is_memory_locked:
+            return
+        self._pages_read = max(0, self._pages_read) + 1
+        self.sleep_until(self._now + ns)
+
+    @contextmanager
+    def memory_locked(self) -> Iterator[None]:
+        """Read no page meanwhile; the process's own memory stays as it is."""
+        self._is_memory_locked = True
+        try:
+            yield
+        finally:
+            self._is_memory_locked = False
 
     def sleep_until(self, due: int) -> None:
         """Give up the core until `due` plus the oversleep."""

@@ -140,7 +140,7 @@ class Engine:
         crew = _Crew(self, Run(scope, state, sink, picture, self._finish), begin)
         keep = False
         try:
-            with interpreter(self.plan.engine), crew:
+            with interpreter(self.plan.engine, self.clock), crew:
                 crew.run(self.plan.engine.workers)
             keep = self._keeps and not crew.errors
         finally:

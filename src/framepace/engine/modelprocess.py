@@ -207,7 +207,7 @@ def _serve_model(pipes: list[Connection], model: ModelPlan, engine: EnginePlan, 
         try:
             session, loaded = _load(model, lambda text, share: first.send(Progress(text, share)))
             stack.callback(session.close)
-            stack.enter_context(interpreter(engine))
+            stack.enter_context(interpreter(engine, SystemClock()))
             finish = finish_hook(engine.finish)
         except Exception as error:
             first.send(sendable(error))

@@ -8,21 +8,21 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from framepace.clock.system import Clock
 from framepace.clock.usage import GC_CLOCK
 from framepace.errors import UsageError
 from framepace.facts.plan import EnginePlan
 
 _GROUP = Path("/proc/self/autogroup")
-_MCL_CURRENT_FUTURE = 3  # mlockall(2)
 
 
 @contextmanager
-def interpreter(engine: EnginePlan) -> Iterator[None]:
+def interpreter(engine: EnginePlan, clock: Clock) -> Iterator[None]:
     """Garbage collection, locked memory and priority as `engine` says, undone at the end. Raises UsageError."""
     with ExitStack() as stack:
         stack.enter_context(_collection(engine.gc))
         if engine.lock_memory:
-            stack.enter_context(_locked_memory())
+            stack.enter_context(clock.memory_locked())
         if engine.nice is not None:
             stack.enter_context(_priority(engine.nice))
         yield
@@ -92,17 +92,3 @@ def _set_nice(wanted: Mapping[int, int]) -> dict[int, int]:
         except ProcessLookupError:
             continue
     return before
-
-
-@contextmanager
-def _locked_memory() -> Iterator[None]:
-    """Lock all pages in memory (mlockall; Linux, needs the memlock limit)."""
-    import ctypes
-
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mlockall(_MCL_CURRENT_FUTURE) != 0:
-        raise UsageError("memory cannot be locked", got=f"errno {ctypes.get_errno()}", fix="raise 'ulimit -l'")
-    try:
-        yield
-    finally:
-        libc.munlockall()

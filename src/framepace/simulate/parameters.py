@@ -111,6 +111,10 @@ class DeviceModel(Fact, frozen=True, kw_only=True):
     jitter: Annotated[float, _least(0, "sigma of the lognormal factor on the time of the kernels")] = 0.0
     stall_share: Annotated[float, _share("share of requests whose host stalls")] = 0.0
     stall_ms: Annotated[float, _least(0, "length of such a stall")] = 0.0
+    page_share: Annotated[
+        float, _share("share of requests before which the host waits for a page from a disk, unless memory is locked")
+    ] = 0.0
+    page_ms: Annotated[float, _least(0, "time for such a page")] = 0.0
     tick_ms: Annotated[float, _above(0, "period of governor and telemetry")] = 10.0
     seed: Annotated[int, _least(0, "seed of jitter and stalls")] = 0
 

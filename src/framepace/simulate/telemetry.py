@@ -86,9 +86,14 @@ def packed(samples: Iterable[Sample]) -> bytes:
     return b"".join(_pack(zip(_PLACES, values, strict=True)) for values in samples)
 
 
-def host_row(now: int, process_cpu: int, throttled: int = -1) -> bytes:
-    """A packed row of the virtual host: CPU time of all threads so far, and how long a quota stopped them, ns."""
-    values = {"time": now, "process_cpu": process_cpu, "throttled": throttled}
+def host_row(clock: Clock) -> bytes:
+    """A packed row of the virtual host: CPU time of all threads so far and how long a quota stopped them, ns; pages."""
+    values = {
+        "time": clock.now(),
+        "process_cpu": clock.process_cpu(),
+        "throttled": clock.throttled(),
+        "faults_major": clock.pages_read(),
+    }
     return _pack((_NAMES.index(name), value) for name, value in values.items())
 
 
@@ -126,4 +131,4 @@ class VirtualTelemetry:
         self._host()
 
     def _host(self) -> None:
-        self._sink(host_row(self._clock.now(), self._clock.process_cpu(), self._clock.throttled()))
+        self._sink(host_row(self._clock))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from framepace.explaining.evidence import Evidence
 from framepace.explaining.hypothesis import Probe, Suspicion
-from framepace.explaining.metrics import TAIL
+from framepace.explaining.metrics import MEAN_LATENCY, TAIL
 from framepace.explaining.trial import Blocks
 from framepace.facts.finding import Bottleneck, Remedy
 from framepace.units import NS_PER_S
@@ -35,11 +35,15 @@ class MemoryShort:
             sentence += f"; tasks of this machine waited for memory {stalled:.0%} of the time"
         return Suspicion(sentence, {"major_faults_per_frame": faults, "memory_stalled": stalled}, _SHARE)
 
-    def probe(self, evidence: Evidence) -> Probe | str:
-        """All pages of the process locked in memory, judged on the slowest frames."""
+    def probe(self, evidence: Evidence) -> Probe | tuple[Probe, ...] | str:
+        """All pages of the process locked in memory.
+
+        Judged on the slowest frames, and on the mean where these are too few for a verdict.
+        """
         if evidence.case.plan.engine.lock_memory:
             return "memory is locked already: files that are read are not (a video, a disk that others use)"
-        return Probe(evidence.kept_up("stream"), dict(_CHANGE), TAIL, fewest=_BLOCK_REQUESTS)
+        base = evidence.kept_up("stream")
+        return tuple(Probe(base, dict(_CHANGE), metric, fewest=_BLOCK_REQUESTS) for metric in (TAIL, MEAN_LATENCY))
 
     def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
         """The same setting; memory that others take has to be freed by a person."""
