@@ -1,9 +1,10 @@
 """framepace: why a neural network on video misses its frame budget, proven by intervention, and fixed.
 
 One function per verb: `bench`, `explain`, `sweep`, `tune`, `capacity`, `accuracy`, `layers`, `compare`, `report`,
-`doctor`; `hunt`, `rank`, `mend` and `calibrate` for lower precisions, `explain_log` for another program's log,
-`summary` of a trace, and `make_case` for what several of them take. Beside them stand the records that they take and
-return, and the errors. Everything is loaded when it is first used, so that importing framepace costs nothing.
+`doctor`, `attach`; `hunt`, `rank`, `mend` and `calibrate` for lower precisions, `explain_log` for the log or trace of
+another program, `summary` of a trace, and `make_case` for what several of them take. Beside them stand the records that
+they take and return, and the errors. Everything is loaded when it is first used, so that importing framepace costs
+nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ TYPE_CHECKING = False  # as typing has it, whose import takes longer than all be
 if TYPE_CHECKING:
     from framepace.api import (
         accuracy,
+        attach,
         bench,
         calibrate,
         capacity,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
         sweep,
         tune,
     )
+    from framepace.attaching.program import Observation
     from framepace.cases import CaseOptions, Models, RunOptions
     from framepace.errors import (
         BackendError,
@@ -70,11 +73,12 @@ __version__ = "0.2.0"
 
 # What is exported, by the module that has it.
 _EXPORTS = {
-    "api": "accuracy bench calibrate capacity compare doctor explain explain_log hunt layers make_case mend predictor "
-    "rank report summary sweep tune",
+    "api": "accuracy attach bench calibrate capacity compare doctor explain explain_log hunt layers make_case mend "
+    "predictor rank report summary sweep tune",
     "cases": "CaseOptions Models RunOptions",
     "errors": "BackendError DeviceLost DeviceMemoryError FramepaceError ModelError NotEnoughSamples PlanError "
     "SourceError StoreError UsageError",
+    "attaching.program": "Observation",
     "facts.accuracy": "AccuracyCheck Agreement Gate OutputAgreement",
     "facts.calibrating": "CalibrationStudy",
     "facts.capacity": "Capacity",
@@ -128,6 +132,7 @@ __all__ = [
     "ModelPlan",
     "Models",
     "NotEnoughSamples",
+    "Observation",
     "OutputAgreement",
     "Paced",
     "Plan",
@@ -151,6 +156,7 @@ __all__ = [
     "Window",
     "Workload",
     "accuracy",
+    "attach",
     "bench",
     "calibrate",
     "capacity",

@@ -28,6 +28,7 @@ from framepace.measure.session import measure
 from framepace.mending import hunt, mend, rank
 from framepace.naming import NamedInputs
 from framepace.numerics.gate import agreement
+from framepace.observing import attach
 from framepace.predicting.predict import predict as predict_trace
 from framepace.predicting.primitives import measure_primitives
 from framepace.progress import Tell, silent
@@ -50,6 +51,7 @@ __all__ = [
     "NamedInputs",
     "RunOptions",
     "accuracy",
+    "attach",
     "bench",
     "calibrate",
     "capacity",

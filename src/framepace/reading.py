@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from framepace import values
 from framepace.analyze.beside import beside
@@ -11,10 +14,12 @@ from framepace.analyze.compare import compare as compare_traces
 from framepace.analyze.late import late_frames, late_rows, receipts
 from framepace.analyze.summary import summarize
 from framepace.analyze.suspicions import Grounds, suspicions
+from framepace.errors import UsageError
 from framepace.facts.address import without_secrets
 from framepace.facts.finding import Explanation
 from framepace.facts.late import Receipt
-from framepace.facts.log import Beside, LogExplanation
+from framepace.facts.log import Beside, LogExplanation, LogReading
+from framepace.facts.plan import Plan, Target
 from framepace.facts.summary import Comparison, Summary
 from framepace.facts.trace import Trace
 from framepace.logs.reading import is_log
@@ -22,7 +27,7 @@ from framepace.logs.trace import Log, load_log, load_logs
 from framepace.reporting.page.document import REPORT_MARK
 from framepace.reporting.page.report import render
 from framepace.reporting.perfetto import perfetto_file, perfetto_mark
-from framepace.store import check_replaceable, load_explanation, load_trace, write_atomic
+from framepace.store import check_replaceable, is_trace, load_explanation, load_trace, write_atomic
 
 Columns = Mapping[str, str] | Sequence[str]
 """What columns of a log are, where their names do not say: {'latency': 'total_ms'} or 'latency=total:us'."""
@@ -186,7 +191,25 @@ def read_log(path: str | Path, *, columns: Columns = (), fps: float | None = Non
         fps = values.number(fps, "fps", least=values.LOWEST_RATE, most=values.HIGHEST_RATE)
     if p99_ms is not None:
         p99_ms = values.number(p99_ms, "p99_ms", least=values.SHORTEST_MS, most=values.LONGEST_MS)
-    return load_log(values.path(path, "log"), columns, fps=fps, p99_ms=p99_ms)
+    named = values.path(path, "log")
+    if is_trace(named):
+        return _of_program(load_trace(named), named.name, fps, p99_ms)
+    return load_log(named, columns, fps=fps, p99_ms=p99_ms)
+
+
+def _of_program(trace: Trace, name: str, fps: float | None, p99_ms: float | None) -> Log:
+    """The trace of a program as a log, whose columns are known. Raises UsageError for the trace of a plan."""
+    subject = trace.meta.subject
+    if isinstance(subject, Plan):
+        fix = "name its models: framepace explain MODEL --fps 30"
+        raise UsageError(
+            "explain takes the trace of a program, or models", got=f"{name}, which is that of a plan", fix=fix
+        )
+    if fps is not None or p99_ms is not None:
+        target = Target(fps=fps, p99_ms=p99_ms)
+        trace = dataclasses.replace(trace, meta=replace(trace.meta, subject_program=replace(subject, target=target)))
+    reading = LogReading(file=name, kind="the trace of a program", rows=len(trace))
+    return Log(trace, reading, {})
 
 
 def report_log(log: Log, explanation: LogExplanation, out: Path, *, overwrite: bool = False) -> Path:

@@ -105,6 +105,8 @@ def answers(trace: Trace, explanation: Explanation) -> None:
     print([fault.node.name for fault in framepace.hunt("net.onnx", "fp16", frames=8).faults])
     print([row.error for row in framepace.rank("net.onnx", tell=say, videos=["a.mp4"]).nodes])
     print(framepace.mend("net.onnx", "mixed.onnx", gate=framepace.Gate(cosine=0.99)).model.fp32_nodes)
+    seen = framepace.attach(["python", "app.py"], out="runs/app", fps=30, p99_ms=33.0)
+    print(seen.exit_code, framepace.summary(seen.trace).frames.percentile(99))
     page: Path = framepace.report([trace, Path("runs/b")], out="report.html", explanation=explanation)
     print(page, [check.fix for check in framepace.doctor() if check.state == "bad"])
 

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from framepace import __version__
 from framepace.cli import (
     accuracy,
+    attach,
     bench,
     capacity,
     compare,
@@ -92,4 +93,6 @@ def framepace(version: Version = False) -> None:
 
 for module in (doctor, bench, explain, sweep, tune, capacity, accuracy, compare, layers, report, settings):
     app.command(name=module.__name__.rsplit(".", 1)[-1])(apart(module.command))
+# What follows the program's name is its own, also without '--'.
+app.command(name="attach", context_settings={"allow_interspersed_args": False})(apart(attach.command))
 app.add_typer(plan.app, name="plan")

@@ -29,7 +29,7 @@ def log_among(models: list[str], columns: list[str]) -> Path | None:
     """The log that is named instead of models. Raises UsageError for a log beside other things."""
     from framepace.logs.reading import is_log
 
-    logs = [Path(model) for model in models if is_log(model) and not os.path.isdir(model)]
+    logs = [Path(model) for model in models if _is_observed(model) or is_log(model)]
     if len(logs) == len(models) == 1:
         return logs[0]
     if logs:
@@ -39,6 +39,13 @@ def log_among(models: list[str], columns: list[str]) -> Path | None:
         fix = "name a log (.csv, .tsv, .jsonl, .json, .parquet), or leave --column out"
         raise UsageError("--column is for logs", got=", ".join(models), fix=fix)
     return None
+
+
+def _is_observed(model: str) -> bool:
+    """Whether a path is a folder with a trace."""
+    from framepace.store import is_trace
+
+    return os.path.isdir(model) and is_trace(Path(model))
 
 
 def _report(log: Log, explanation: LogExplanation, out: Path | None, overwrite: bool) -> str:

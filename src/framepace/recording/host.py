@@ -27,11 +27,11 @@ def worker_pids() -> list[int]:
     return [child.pid for child in multiprocessing.active_children() if child.pid is not None]
 
 
-def host_sampler() -> LinuxHost | PortableHost:
-    """The sampler for this system."""
+def host_sampler(workers: Callable[[], Iterable[int]] = worker_pids) -> LinuxHost | PortableHost:
+    """The sampler for this system; `workers` finds the processes that count with this one."""
     if os.path.exists("/proc/self/statm"):
-        return LinuxHost()
-    return PortableHost()
+        return LinuxHost(workers=workers)
+    return PortableHost(workers)
 
 
 class LinuxHost:

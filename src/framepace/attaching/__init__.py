@@ -1,0 +1,1 @@
+"""Observing a program that somebody else wrote: started unchanged, its libraries' calls timed from inside."""

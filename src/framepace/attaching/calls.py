@@ -1,0 +1,114 @@
+"""The calls that the probe saw, as it wrote them: one file of rows and one of names per process."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+Stage = Literal["decode", "grab", "prepare", "infer", "sink", "wait", "gc"]
+_COLUMNS = ("name", "begin", "end", "thread", "value")
+RAISED = -2
+"""Less the index of its model: the value of a call that raised."""
+_LARGEST_FILE = 4 << 30
+
+
+class ProcessFacts(msgspec.Struct, frozen=True):
+    """What a process says of itself and of its rows; see the probe."""
+
+    command: tuple[str, ...]
+    names: tuple[tuple[Stage, str], ...]
+    models: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    libraries: dict[str, str] = {}
+    notes: tuple[str, ...] = ()
+    python: str = ""
+    parent: int = 0
+    main_thread: int = 0
+
+
+@dataclass(frozen=True)
+class Calls:
+    """The calls of one process in the order in which they began, those within another one of their kind left out.
+
+    `stage`, `name` and `thread` have one entry per call; `begin` and `end` are ns. `value` is the index of the model of
+    an inference (of the source of a picture), -1 for a picture that did not come, -2 - index for a call that raised.
+    """
+
+    pid: int
+    facts: ProcessFacts
+    stage: NDArray[np.str_]
+    name: NDArray[np.int64]
+    begin: NDArray[np.int64]
+    end: NDArray[np.int64]
+    thread: NDArray[np.int64]
+    value: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.begin)
+
+    def where(self, keep: NDArray[np.bool_]) -> Calls:
+        """Only the calls for which `keep` is true."""
+        columns = {name: getattr(self, name)[keep] for name in ("stage", *_COLUMNS)}
+        return dataclasses.replace(self, **columns)
+
+    def rows(self) -> Iterator[tuple[str, int, int, int, int]]:
+        """Stage, begin, end, thread and value of each call."""
+        columns = (self.stage, self.begin, self.end, self.thread, self.value)
+        return zip(*(column.tolist() for column in columns), strict=True)
+
+
+def read_calls(folder: Path) -> Iterator[Calls]:
+    """The calls of each process that was observed; one whose files are damaged is left out."""
+    for path in sorted(folder.glob("*.json")):
+        try:
+            facts = msgspec.json.decode(path.read_bytes(), type=ProcessFacts)
+            rows = _rows(path.with_suffix(".events"), len(facts.names))
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            continue
+        if path.stem.isdecimal():
+            yield _outermost(_calls(int(path.stem), facts, rows))
+
+
+def _rows(path: Path, names: int) -> NDArray[np.int64]:
+    """The whole rows of a file: the last one of a killed process may be cut."""
+    if path.stat().st_size > _LARGEST_FILE:
+        raise OSError(f"{path} is too large")
+    numbers = np.fromfile(path, np.int64)
+    rows = numbers[: len(numbers) // len(_COLUMNS) * len(_COLUMNS)].reshape(-1, len(_COLUMNS))
+    return rows[(rows[:, 0] >= 0) & (rows[:, 0] < names)]
+
+
+def _calls(pid: int, facts: ProcessFacts, rows: NDArray[np.int64]) -> Calls:
+    ordered = rows[np.lexsort((-rows[:, 2], rows[:, 1]))]
+    stages = np.array([str(stage) for stage, _ in facts.names] or [""])
+    name, begin, end, thread, value = (np.ascontiguousarray(column) for column in ordered.T)
+    return Calls(pid, facts, stages[name], name, begin, end, thread, value)
+
+
+def _outermost(calls: Calls) -> Calls:
+    """Without calls that lie within an earlier one of the same thread: `read` calls `grab` in some libraries.
+
+    Collections stay: they come in the middle of anything.
+    """
+    keep = np.ones(len(calls), bool)
+    ends: dict[int, int] = {}
+    for place, (stage, thread, end) in enumerate(zip(calls.stage, calls.thread, calls.end, strict=True)):
+        if stage == "gc":
+            continue
+        keep[place] = end > ends.get(thread, -1)
+        ends[thread] = max(end, ends.get(thread, -1))
+    return calls.where(keep)
+
+
+def by_name(calls: Calls) -> Mapping[str, int]:
+    """How often each call was made."""
+    names = [call for _, call in calls.facts.names]
+    counts = np.bincount(calls.name, minlength=len(names))
+    return dict(zip(names, map(int, counts), strict=True))

@@ -1,0 +1,179 @@
+"""Which calls are one frame, and its stamps: pure, from the calls of one process.
+
+A frame begins with the call that decodes its picture. Where the same thread infers, its inferences are those before the
+next picture. Where another thread infers, a frame of that thread begins whenever its first model runs again, and its
+picture is the next one in order where about as many pictures as frames came (a queue), else the latest that was ready
+(a reader that keeps the newest). Without pictures a frame is what lies between two runs of the first model.
+
+What lies between two stamps of a thread and is in no call is preparation (before an inference) or finishing (after
+the last one, until the thread decodes or waits again).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from framepace.attaching.calls import RAISED, Calls
+
+_ALIKE = 0.9  # pictures per frame, or frames per picture, from which on they are one to one
+_LEAVING = ("decode", "grab", "wait")  # what a thread does between two frames
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of a source, and when it was decoded (ns)."""
+
+    source: int
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Inference:
+    """One call of a model (ns)."""
+
+    model: int
+    begin: int
+    end: int
+    failed: bool = False
+
+
+@dataclass
+class Frame:
+    """One frame of a thread; times in ns, -1 for what is not known.
+
+    `pictures` are several where they are inferred together. `taken` is when the thread took the frame, `delivered` when
+    it had finished it.
+    """
+
+    thread: int
+    taken: int
+    inferences: list[Inference]
+    pictures: list[Picture] = field(default_factory=list)
+    delivered: int = -1
+
+    @property
+    def began(self) -> int:
+        """When its first inference began."""
+        return self.inferences[0].begin
+
+
+def frames_of(calls: Calls) -> list[Frame]:
+    """The frames of a process, in the order in which their inferences began."""
+    pictures = _pictures(calls)
+    inferring = sorted(set(calls.thread[calls.stage == "infer"].tolist()))
+    frames: list[Frame] = []
+    workers: list[Frame] = []
+    for thread in inferring:
+        if thread in pictures:
+            frames += _of_one_thread(calls, thread, pictures[thread])
+        else:
+            workers += _of_a_worker(calls, thread)
+    by_readers = [picture for thread in pictures.keys() - set(inferring) for picture in pictures[thread]]
+    workers.sort(key=lambda frame: frame.began)
+    _match(workers, sorted(by_readers, key=lambda picture: picture.end))
+    return sorted([*frames, *workers], key=lambda frame: frame.began)
+
+
+def _pictures(calls: Calls) -> dict[int, list[Picture]]:
+    """The pictures that came, by thread; what the thread grabbed before belongs to the next one."""
+    decoding = calls.where((calls.stage == "grab") | ((calls.stage == "decode") & (calls.value >= 0)))
+    pictures: dict[int, list[Picture]] = {}
+    grabbed: dict[int, int] = {}
+    for stage, begin, end, thread, value in decoding.rows():
+        if stage == "grab":
+            grabbed.setdefault(thread, begin)
+            continue
+        picture = Picture(value, grabbed.pop(thread, begin), end)
+        pictures.setdefault(thread, []).append(picture)
+    return pictures
+
+
+def _of_one_thread(calls: Calls, thread: int, pictures: Sequence[Picture]) -> list[Frame]:
+    """The frames of a thread that decodes and infers: an inference with no new picture belongs to the frame before."""
+    frames: list[Frame] = []
+    ready = [picture.end for picture in pictures]
+    used = 0
+    for inference in _inferences(calls, thread):
+        count = bisect_right(ready, inference.begin)
+        if count > used:
+            frames.append(_with_pictures(thread, inference, pictures[used:count]))
+            used = count
+        elif frames:
+            frames[-1].inferences.append(inference)
+    _end_frames(calls, thread, frames)
+    return frames
+
+
+def _with_pictures(thread: int, inference: Inference, decoded: Sequence[Picture]) -> Frame:
+    """The frame that begins with an inference: the latest picture of each source that was decoded for it."""
+    latest = {picture.source: picture for picture in decoded}
+    return Frame(thread, max(picture.end for picture in latest.values()), [inference], list(latest.values()))
+
+
+def _of_a_worker(calls: Calls, thread: int) -> list[Frame]:
+    """The frames of a thread that infers and does not decode: each begins with its first model."""
+    frames: list[Frame] = []
+    for inference in _inferences(calls, thread):
+        if frames and inference.model != frames[0].inferences[0].model:
+            frames[-1].inferences.append(inference)
+        else:
+            frames.append(Frame(thread, -1, [inference]))
+    _end_frames(calls, thread, frames)
+    waits = _times(calls, thread, lambda stage: stage == "wait", ends=True)
+    free = -1
+    for frame in frames:
+        frame.taken = max(free, _latest(waits, frame.began))
+        free = frame.delivered
+    return frames
+
+
+def _inferences(calls: Calls, thread: int) -> Iterator[Inference]:
+    chosen = calls.where((calls.stage == "infer") & (calls.thread == thread))
+    for _, begin, end, _, value in chosen.rows():
+        if value <= RAISED:
+            yield Inference(RAISED - value, begin, end, failed=True)
+        else:
+            yield Inference(value, begin, end)
+
+
+def _times(calls: Calls, thread: int, wanted: Callable[[str], bool], *, ends: bool = False) -> list[int]:
+    """When calls of a thread began, or ended, in order."""
+    chosen = [(begin, end) for stage, begin, end, caller, _ in calls.rows() if caller == thread and wanted(stage)]
+    return sorted(times[ends] for times in chosen)
+
+
+def _latest(times: Sequence[int], before: int) -> int:
+    """The latest of sorted times that is not after another; -1 where there is none."""
+    count = bisect_right(times, before)
+    if not count:
+        return -1
+    return times[count - 1]
+
+
+def _end_frames(calls: Calls, thread: int, frames: Sequence[Frame]) -> None:
+    """A frame ends where its thread decodes or waits again, at the latest before the next one begins."""
+    leaving = _times(calls, thread, lambda stage: stage in _LEAVING)
+    nexts = [*(frame.began for frame in frames[1:]), None]
+    for frame, following in zip(frames, nexts, strict=True):
+        done = frame.inferences[-1].end
+        place = bisect_left(leaving, done)
+        ends = leaving[place : place + 1]
+        if following is not None:
+            ends.append(following)
+        frame.delivered = max(done, min(ends, default=done))
+
+
+def _match(frames: Sequence[Frame], pictures: Sequence[Picture]) -> None:
+    """Give the frames of workers the pictures of readers."""
+    fewer, more = sorted((len(frames), len(pictures)))
+    in_order = fewer >= _ALIKE * more
+    ready = [picture.end for picture in pictures]
+    for number, frame in enumerate(frames):
+        place = number
+        if not in_order:
+            place = bisect_right(ready, max(frame.taken, 0) or frame.began) - 1
+        if 0 <= place < len(pictures) and ready[place] <= frame.began:
+            frame.pictures = [pictures[place]]

@@ -1,0 +1,203 @@
+"""Which calls of which library are what: decoding, preparation, inference, sinks and waits. Standard library only."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from _framepace_probe import Patch, Probe
+
+FAILED = -1  # the value of a call that brought no picture
+
+
+_OPENCV = {
+    "VideoCapture.grab": "grab",  # a part of the next picture
+    "resize": "prepare", "cvtColor": "prepare", "copyMakeBorder": "prepare", "warpAffine": "prepare",
+    "warpPerspective": "prepare", "normalize": "prepare", "LUT": "prepare", "dnn.blobFromImage": "prepare",
+    "imshow": "sink", "imwrite": "sink", "VideoWriter.write": "sink",
+    "waitKey": "wait", "pollKey": "wait",
+}  # fmt: skip
+
+
+def _cv2(probe: Probe, cv2: ModuleType) -> None:
+    captures = _Numbers(probe, "camera")
+    for name in ("read", "retrieve"):
+        call = f"cv2.VideoCapture.{name}"
+        probe.patch(getattr(cv2, "VideoCapture", None), name, "decode", call, captures.where_first)
+    _patch_each(probe, cv2, "cv2", _OPENCV)
+
+
+def _patch_each(probe: Probe, module: ModuleType, library: str, stages: dict[str, str]) -> None:
+    """Patch functions, and methods of classes ('Class.method')."""
+    for path, stage in stages.items():
+        owner, _, name = path.rpartition(".")
+        probe.patch(getattr(module, owner, None) if owner else module, name, stage, f"{library}.{path}")
+
+
+class _Numbers:
+    """Numbers for objects whose pictures are one source."""
+
+    def __init__(self, probe: Probe, kind: str) -> None:
+        self._probe = probe
+        self._kind = kind
+        self._numbers: dict[int, int] = {}
+        self._next = itertools.count()
+
+    def of(self, source: Any, name: str = "") -> int:
+        """The number of a source."""
+        key = id(source)
+        if key not in self._numbers:
+            number = next(self._next)
+            self._numbers[key] = self._probe.index(self._probe.sources, name or f"{self._kind} {number}")
+        return self._numbers[key]
+
+    def where_first(self, arguments: tuple[Any, ...], result: Any) -> int:
+        """The number of the object whose method was called, where the first thing that it returned is true."""
+        if not result or not result[0]:
+            return FAILED
+        return self.of(arguments[0])
+
+
+def _av_input(probe: Probe, module: ModuleType) -> None:
+    """PyAV gives pictures from a generator: each step of it is a call."""
+    containers = _Numbers(probe, "container")
+    original = module.InputContainer.decode
+    number = probe.number_of("decode", "av.InputContainer.decode")
+
+    def decode(self: Any, *arguments: Any, **options: Any) -> Iterator[Any]:
+        name = os.path.basename(str(getattr(self, "name", ""))) or ""
+        return _timed_steps(probe, number, containers.of(self, name), original(self, *arguments, **options))
+
+    module.InputContainer.decode = decode
+
+
+def _timed_steps(probe: Probe, number: int, value: int, steps: Iterator[Any]) -> Iterator[Any]:
+    clock = time.perf_counter_ns
+    while True:
+        begin = clock()
+        try:
+            step = next(steps)
+        except StopIteration:
+            return
+        probe.add((number, begin, clock(), threading.get_ident(), value))
+        yield step
+
+
+def _av_frame(probe: Probe, module: ModuleType) -> None:
+    names = ("to_ndarray", "to_image", "to_rgb", "reformat")
+    _patch_each(probe, module, "av", {f"VideoFrame.{name}": "prepare" for name in names})
+
+
+def _av_output(probe: Probe, module: ModuleType) -> None:
+    _patch_each(probe, module, "av", {"OutputContainer.mux": "sink"})
+
+
+def _onnxruntime(probe: Probe, module: ModuleType) -> None:
+    session = module.InferenceSession
+    models = _Models(probe)
+    original = session.__init__
+
+    def __init__(self: Any, path_or_bytes: Any, *arguments: Any, **options: Any) -> None:
+        original(self, path_or_bytes, *arguments, **options)
+        models.name(self, _stem(path_or_bytes, "model"))
+
+    session.__init__ = __init__
+    for name in ("run", "run_with_iobinding", "run_with_ort_values"):
+        probe.patch(session, name, "infer", f"onnxruntime.InferenceSession.{name}", models.number)
+
+
+class _Models:
+    """Numbers of models, by the object that runs them."""
+
+    def __init__(self, probe: Probe) -> None:
+        self._probe = probe
+        self._numbers: dict[int, int] = {}
+
+    def name(self, model: Any, name: str) -> None:
+        """Give a model its name; a second one of the same name has a number."""
+        taken = self._probe.models
+        free = next(text for n in itertools.count(1) if (text := name if n == 1 else f"{name} {n}") not in taken)
+        self._numbers[id(model)] = self._probe.index(taken, free)
+
+    def number(self, arguments: tuple[Any, ...], result: Any) -> int:
+        """The number of the model whose method was called."""
+        model = arguments[0]
+        if id(model) not in self._numbers:
+            self.name(model, type(model).__name__)
+        return self._numbers[id(model)]
+
+
+def _stem(path: Any, other: str) -> str:
+    """The name of a file without its ending; `other` where it is none."""
+    if isinstance(path, (str, os.PathLike)):
+        return os.path.basename(os.fspath(path)).rpartition(".")[0] or other
+    return other
+
+
+def _tensorrt(probe: Probe, module: ModuleType) -> None:
+    models = _Models(probe)
+    for name in ("execute_async_v3", "execute_async_v2", "execute_v2"):
+        call = f"tensorrt.IExecutionContext.{name}"
+        probe.patch(getattr(module, "IExecutionContext", None), name, "infer", call, models.number)
+
+
+def _torch(probe: Probe, module: ModuleType) -> None:
+    """The outermost module of a thread is the model; those within it cost one look at a flag."""
+    models = _Models(probe)
+    inside = threading.local()
+    original: Callable[..., Any] = module.Module.__call__
+    timed = probe.wrap(original, "infer", "torch.nn.Module.__call__", models.number)
+
+    def __call__(self: Any, *arguments: Any, **options: Any) -> Any:
+        if getattr(inside, "model", False):
+            return original(self, *arguments, **options)
+        inside.model = True
+        try:
+            return timed(self, *arguments, **options)
+        finally:
+            inside.model = False
+
+    module.Module.__call__ = __call__
+
+
+def _pillow(probe: Probe, module: ModuleType) -> None:
+    stages = {"open": "decode", "Image.resize": "prepare", "Image.convert": "prepare"}
+    _patch_each(probe, module, "PIL.Image", stages)
+
+
+def _triton(probe: Probe, module: ModuleType) -> None:
+    models = _Models(probe)
+    call = f"{module.__name__}.InferenceServerClient.infer"
+    probe.patch(getattr(module, "InferenceServerClient", None), "infer", "infer", call, models.number)
+
+
+def _time(probe: Probe, module: ModuleType) -> None:
+    _patch_each(probe, module, "time", {"sleep": "wait"})
+
+
+def _queue(probe: Probe, module: ModuleType) -> None:
+    library = module.__name__.partition(".")[0]
+    _patch_each(probe, module, library, {"Queue.get": "wait", "Queue.put": "wait"})
+
+
+PATCHES: dict[str, Patch] = {
+    "time": _time,
+    "queue": _queue,
+    "multiprocessing.queues": _queue,
+    "cv2": _cv2,
+    "av.container.input": _av_input,
+    "av.container.output": _av_output,
+    "av.video.frame": _av_frame,
+    "PIL.Image": _pillow,
+    "onnxruntime.capi.onnxruntime_inference_collection": _onnxruntime,
+    "tensorrt": _tensorrt,
+    "torch.nn.modules.module": _torch,
+    "tritonclient.http": _triton,
+    "tritonclient.grpc": _triton,
+}

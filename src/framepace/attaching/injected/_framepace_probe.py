@@ -1,0 +1,259 @@
+"""The probe: times the calls by which a program decodes, prepares, infers, shows and waits. Standard library only.
+
+Each process writes two files into the folder: PID.events, five int64 per call (the number of its name, begin and end
+in ns on the clock that all processes share, thread, value), and PID.json, which says what the numbers mean. A thread
+writes four times per second, so that a killed process loses a quarter of a second.
+
+A call costs about half a microsecond more. What fails in here is noted, and the program's call goes through.
+"""
+
+from __future__ import annotations
+
+import array
+import atexit
+import contextlib
+import gc
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+FLUSH_S = 0.25
+_RAISED = -2  # less the value: that of a call that raised
+Row = tuple[int, int, int, int, int]
+Value = Callable[[tuple[Any, ...], Any], int]  # from the arguments of a call and what it returned
+Patch = Callable[["Probe", ModuleType], None]
+
+
+class Probe:
+    """Collects rows of this process, and writes them."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._names: dict[tuple[str, str], int] = {}
+        self.models: list[str] = []
+        self.sources: list[str] = []
+        self.libraries: list[str] = []
+        self.notes: list[str] = []
+        self._rows: list[Row] = []
+        self.add = self._rows.append
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin with nothing, in a process that is new (a fork has its parent's rows, and none of its threads)."""
+        self._rows.clear()
+        self._written = 0
+        self._lock = threading.Lock()
+        self._described = ""
+        self._stem = os.path.join(self._folder, str(os.getpid()))
+        threading.Thread(target=self._flush_for_ever, name="framepace", daemon=True).start()
+
+    def restart(self) -> None:
+        """Begin anew in a forked child."""
+        self._begin()
+
+    def number_of(self, stage: str, call: str) -> int:
+        """The number by which rows name a call."""
+        return self._names.setdefault((stage, call), len(self._names))
+
+    def note(self, text: str) -> None:
+        """Keep a sentence for the reader, once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def wrap(self, function: Callable[..., Any], stage: str, call: str, value: Any = None) -> Callable[..., Any]:
+        """The function, with a row for each call. `value` (see Value) makes the row's last number."""
+        number = self.number_of(stage, call)
+        add = self.add
+        clock = time.perf_counter_ns
+        thread = threading.get_ident
+
+        def timed(*arguments: Any, **options: Any) -> Any:
+            begin = clock()
+            try:
+                result = function(*arguments, **options)
+            except BaseException:
+                end = clock()
+                add((number, begin, end, thread(), _RAISED - self._valued(value, arguments, None)))
+                raise
+            end = clock()
+            add((number, begin, end, thread(), self._valued(value, arguments, result)))
+            return result
+
+        return _looks_like(timed, function)
+
+    def _valued(self, value: Any, arguments: tuple[Any, ...], result: Any) -> int:
+        if value is None:
+            return 0
+        try:
+            return int(value(arguments, result))
+        except Exception as error:
+            self.note(f"a call was not understood: {type(error).__name__}: {error}")
+            return 0
+
+    def patch(self, owner: Any, name: str, stage: str, call: str, value: Any = None) -> None:
+        """Replace a function or method of a class by itself with rows, where there is one and it can be replaced."""
+        function = getattr(owner, name, None)
+        if function is None:
+            return
+        try:
+            setattr(owner, name, self.wrap(function, stage, call, value))
+        except (AttributeError, TypeError) as error:
+            self.note(f"{call} cannot be timed: {error}")
+
+    def index(self, names: list[str], name: str) -> int:
+        """The place of a name in `models` or `sources`; new ones are added."""
+        if name not in names:
+            names.append(name)
+        return names.index(name)
+
+    def flush(self) -> None:
+        """Write what there is. A process without rows writes nothing."""
+        with self._lock:
+            rows = self._rows[:]
+            del self._rows[: len(rows)]
+            if rows:
+                packed = array.array("q", [number for row in rows for number in row])
+                with open(self._stem + ".events", "ab") as file:
+                    packed.tofile(file)
+                self._written += len(rows)
+            if self._written:
+                self._describe()
+
+    def _describe(self) -> None:
+        names = [list(name) for name in self._names]
+        text = json.dumps({
+            "command": getattr(sys, "orig_argv", sys.argv), "names": names, "models": self.models,
+            "sources": self.sources, "libraries": _versions(self.libraries), "notes": self.notes,
+            "python": sys.version.split()[0], "parent": os.getppid(), "main_thread": threading.main_thread().ident,
+        })  # fmt: skip
+        if text != self._described:
+            with open(self._stem + ".part", "w") as file:
+                file.write(text)
+            os.replace(self._stem + ".part", self._stem + ".json")
+            self._described = text
+
+    def _flush_for_ever(self) -> None:
+        while True:
+            _sleep(FLUSH_S)
+            try:
+                self.flush()
+            except Exception as error:  # a full disk: the program has nothing to do with it
+                self.note(f"rows could not be written: {error}")
+
+
+def _versions(libraries: list[str]) -> dict[str, str]:
+    """The versions of libraries that say theirs, by name."""
+    versions = {name: getattr(sys.modules.get(name), "__version__", None) for name in libraries}
+    return {name: str(version) for name, version in versions.items() if version is not None}
+
+
+def _looks_like(timed: Callable[..., Any], function: Any) -> Callable[..., Any]:
+    """The replacement with the name and the text of what it replaces, as far as those can be had."""
+    for name in ("__name__", "__qualname__", "__doc__", "__module__"):
+        with contextlib.suppress(AttributeError, TypeError):
+            setattr(timed, name, getattr(function, name))
+    timed.__wrapped__ = function  # type: ignore[attr-defined]
+    return timed
+
+
+class Finder:
+    """Patches a library as soon as the program has imported it."""
+
+    def __init__(self, probe: Probe, patches: dict[str, Patch]) -> None:
+        self._probe = probe
+        self._patches = patches
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        """The library's own spec, whose loader patches it at the end."""
+        patch = self._patches.pop(name, None)  # not for the search below
+        if patch is None:
+            return None
+        import importlib.util
+
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.loader is None or not hasattr(spec.loader, "exec_module"):
+            return spec
+        spec.loader = _Loader(spec.loader, self._probe, patch)  # type: ignore[assignment]
+        return spec
+
+
+class _Loader:
+    """A loader that patches what another has loaded."""
+
+    def __init__(self, loader: Any, probe: Probe, patch: Patch) -> None:
+        self._loader = loader
+        self._probe = probe
+        self._patch = patch
+
+    def create_module(self, spec: Any) -> Any:
+        """As the other does."""
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """As the other does; then patch."""
+        self._loader.exec_module(module)
+        apply(self._probe, module.__name__, module, self._patch)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+
+def apply(probe: Probe, name: str, module: ModuleType, patch: Patch) -> None:
+    """Patch a module; what fails is noted."""
+    try:
+        patch(probe, module)
+        probe.index(probe.libraries, name.partition(".")[0])
+    except Exception as error:
+        probe.note(f"{name} is not timed: {type(error).__name__}: {error}")
+
+
+_sleep = time.sleep
+
+
+def start(folder: str) -> Probe:
+    """Begin to observe this process."""
+    import _framepace_libraries as libraries
+
+    probe = Probe(folder)
+    patches = dict(libraries.PATCHES)
+    for name in [name for name in patches if name in sys.modules]:
+        apply(probe, name, sys.modules[name], patches.pop(name))
+    sys.meta_path.insert(0, Finder(probe, patches))
+    _watch_collections(probe)
+    _flush_at_the_end(probe)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=probe.restart)
+    return probe
+
+
+def _flush_at_the_end(probe: Probe) -> None:
+    """Write the last rows where the process ends, also by `os._exit`, as forked children do."""
+    leave = os._exit
+
+    def flush_and_leave(status: int) -> None:
+        with contextlib.suppress(Exception):
+            probe.flush()
+        leave(status)
+
+    os._exit = flush_and_leave  # type: ignore[assignment]
+    atexit.register(probe.flush)
+
+
+def _watch_collections(probe: Probe) -> None:
+    """A row for each garbage collection."""
+    number = probe.number_of("gc", "gc")
+    began = [0]
+
+    def watch(phase: str, info: dict[str, int]) -> None:
+        now = time.perf_counter_ns()
+        if phase == "start":
+            began[0] = now
+        else:
+            probe.add((number, began[0], now, threading.get_ident(), info.get("generation", 0)))
+
+    gc.callbacks.append(watch)

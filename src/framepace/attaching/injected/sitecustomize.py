@@ -1,0 +1,42 @@
+"""Python's own hook for sites: starts the probe before the program, then runs the site's own file of this name.
+
+This folder stands first in PYTHONPATH of the observed program and of the processes that it starts. Nothing in here may
+break the program: an error of the probe is noted, and the program goes on without it.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import os
+import sys
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def _start_probe() -> None:
+    folder = os.environ.get("FRAMEPACE_ATTACH")
+    if not folder:
+        return
+    try:
+        import _framepace_probe
+
+        _framepace_probe.start(folder)
+    except Exception as error:
+        print(f"framepace: this process is not observed: {type(error).__name__}: {error}", file=sys.stderr)
+
+
+def _run_own_file() -> None:
+    """Run the `sitecustomize` that this one hides, if there is one."""
+    others = [path for path in sys.path if os.path.abspath(path or ".") != _HERE]
+    spec = importlib.machinery.PathFinder.find_spec("sitecustomize", others)
+    if spec is None or spec.loader is None:
+        return
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["sitecustomize"] = module
+    spec.loader.exec_module(module)
+
+
+_start_probe()
+sys.path[:] = [path for path in sys.path if os.path.abspath(path or ".") != _HERE]  # what the program would have seen
+_run_own_file()

@@ -1,0 +1,197 @@
+"""Starts somebody's program unchanged, observes it, and makes its calls a trace."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from msgspec.structs import replace
+
+from framepace.attaching.calls import Calls, by_name, read_calls
+from framepace.attaching.requests import Observed, observed
+from framepace.errors import UsageError
+from framepace.facts.plan import Target
+from framepace.facts.program import Program, without_secrets
+from framepace.facts.trace import Stopped, Trace, TraceMeta
+from framepace.facts.workload import Closed, Workload
+from framepace.recording.host import host_sampler
+from framepace.recording.machine import probe
+from framepace.recording.recorder import Recorder, Writer
+from framepace.recording.telemetry import Sink, Telemetry
+from framepace.store import MemoryWriter, OutputFolder, TraceWriter, trace_id
+
+HOOK = Path(__file__).parent / "injected"
+"""The folder that stands first in the PYTHONPATH of an observed program."""
+FOLDER_VARIABLE = "FRAMEPACE_ATTACH"
+
+
+def run_program(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> int:
+    """Run a program with the probe in it, whose files go to `folder`; its exit code, negative for a signal.
+
+    Its streams are this process's own. Signals that come to this process are left to the program, which the terminal
+    sends them as well; a SIGTERM is passed on. Raises UsageError where it cannot be started.
+    """
+    paths = [str(HOOK), *filter(None, [environment.get("PYTHONPATH")])]
+    variables = {**environment, "PYTHONPATH": os.pathsep.join(paths), FOLDER_VARIABLE: str(folder)}
+    try:
+        process = subprocess.Popen(command, env=variables)
+    except OSError as error:
+        fix = "name it as you would in a shell: framepace attach -- python app.py"
+        raise UsageError("the program cannot be started", got=f"{command[0]}: {error.strerror}", fix=fix) from error
+    with _signals_left_to(process):
+        return process.wait()
+
+
+@contextmanager
+def _signals_left_to(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        process.send_signal(number)
+
+    handlers: dict[int, Any] = {signal.SIGINT: signal.SIG_IGN, signal.SIGTERM: pass_on, signal.SIGHUP: pass_on}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def whole_command(command: Sequence[str]) -> list[str]:
+    """The command to start: a Python file is run by the Python that runs framepace. Raises UsageError for none."""
+    if not command:
+        fix = "framepace attach -- python app.py"
+        raise UsageError("no program was named", got="nothing after --", expected="a command", fix=fix)
+    if command[0].endswith(".py"):
+        return [sys.executable, *command]
+    return list(command)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A program that ended: its trace, and its exit code as a shell tells it (128 + N for signal N)."""
+
+    trace: Trace
+    exit_code: int
+
+
+class NothingSeen(UsageError):
+    """A program of which no inference was seen; `exit_code` is the program's own."""
+
+
+def observe(command: Sequence[str], folder: Path | None, target: Target, overwrite: bool = False) -> Observation:
+    """Run a program to its end and record it.
+
+    Args:
+        folder: where the trace goes; None keeps it in memory.
+        target: the rate and latency that its frames must keep, if any.
+        overwrite: replace a trace that is in `folder`.
+
+    Raises UsageError where the program cannot be started, NothingSeen where no inference of it was seen, and StoreError
+    where `folder` cannot be written.
+    """
+    meta = _meta(command, target)
+    with ExitStack() as stack:
+        probed = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="framepace-attach-")))
+        recorder = Recorder(_writer(folder, meta, overwrite, stack), lambda sink: _telemetry(sink, probed))
+        with recorder:
+            code = run_program(command, probed, os.environ)
+            processes = list(read_calls(probed))
+            frames = observed(processes)
+            recorder.sink(frames.packed())
+        trace = recorder.close(_ended(meta, code, processes, frames))
+    if not len(frames):
+        raise _nothing_seen(command, code, processes)
+    return Observation(trace, _exit_code(code))
+
+
+def _writer(folder: Path | None, meta: TraceMeta, overwrite: bool, stack: ExitStack) -> Writer:
+    if folder is None:
+        return MemoryWriter(meta)
+    output = stack.enter_context(OutputFolder(folder, "trace", overwrite))
+    return TraceWriter(output.path, meta, claimed=output)
+
+
+def _exit_code(code: int) -> int:
+    """An exit code as a shell tells it: 128 + N for signal N."""
+    if code < 0:
+        return 128 - code
+    return code
+
+
+def _telemetry(sink: Sink, folder: Path) -> Telemetry:
+    """The machine beside the program, and the processes of it that are observed."""
+
+    def pids() -> list[int]:
+        return [int(path.stem) for path in folder.glob("*.events") if path.stem.isdecimal()]
+
+    return Telemetry(sink, samplers=[host_sampler(pids)])
+
+
+def _meta(command: Sequence[str], target: Target) -> TraceMeta:
+    return TraceMeta(
+        id=trace_id(),
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        machine=probe(),
+        models=(),
+        subject_program=Program(command=without_secrets(command), folder=Path.cwd().name, target=target),
+        workload=Workload(load=Closed()),
+        framepace=version("framepace"),
+    )
+
+
+def _ended(meta: TraceMeta, code: int, processes: Sequence[Calls], frames: Observed) -> TraceMeta:
+    """The meta of a program that has ended."""
+    libraries = {name: text for calls in processes for name, text in calls.facts.libraries.items()}
+    assert isinstance(meta.subject, Program)
+    program = replace(meta.subject, names=frames.models, libraries=libraries)
+    notes = tuple(dict.fromkeys(note for calls in processes for note in calls.facts.notes))
+    return replace(
+        meta,
+        machine=replace(meta.machine, libraries=libraries),
+        subject_program=program,
+        sources=frames.sources,
+        stopped=_stopped(code),
+        notes=(*notes, *_ending(code)),
+    )
+
+
+def _stopped(code: int) -> Stopped:
+    if code in (-signal.SIGINT, 128 + signal.SIGINT):
+        return "interrupted"
+    if code < 0:
+        return "killed"
+    return "finished"
+
+
+def _ending(code: int) -> Iterator[str]:
+    if code < 0:
+        yield f"the program was ended by {signal.Signals(-code).name}"
+    elif code > 0:
+        yield f"the program ended with exit code {code}"
+
+
+def _nothing_seen(command: Sequence[str], code: int, processes: Sequence[Calls]) -> NothingSeen:
+    """Why no frame was seen, as far as it can be told."""
+    calls = {name: count for process in processes for name, count in by_name(process).items() if count}
+    got = f"exit code {code}"
+    fix = "attach sees Python programs that infer with onnxruntime, tensorrt or torch, or by tritonclient"
+    if calls:
+        got = f"{got}; calls: " + ", ".join(f"{name} {count}x" for name, count in sorted(calls.items()))
+    elif {"-I", "-E"} & set(command):
+        fix = "leave out -I and -E, with which Python reads no PYTHONPATH"
+    elif code:
+        fix = "run it without attach first: it failed before it inferred"
+    error = NothingSeen("no inference of the program was seen", got=got, expected="calls of a model", fix=fix)
+    error.exit_code = _exit_code(code)
+    return error

@@ -1,0 +1,78 @@
+"""Which calls are one frame: calls that are made up, in microseconds."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from framepace.attaching.calls import RAISED, Calls, ProcessFacts
+from framepace.attaching.frames import frames_of
+
+MAIN, READER = 1, 2
+
+
+def calls_of(*rows: tuple[str, int, int, int, int]) -> Calls:
+    """Calls of one process from stage, begin, end, thread and value."""
+    ordered = sorted(rows, key=lambda row: row[1])
+    stage, begin, end, thread, value = zip(*ordered, strict=True)
+    columns = [np.array(column, np.int64) for column in (begin, end, thread, value)]
+    return Calls(1, ProcessFacts((), ()), np.array(stage), np.zeros(len(rows), np.int64), *columns)
+
+
+def test_inferences_before_the_next_picture_are_one_frame() -> None:
+    """A detector and two crops of a classifier, twice."""
+    rows = []
+    for start in (0, 100):
+        rows += [("decode", start, start + 10, MAIN, 0), ("infer", start + 20, start + 30, MAIN, 0)]
+        rows += [("infer", start + at, start + at + 5, MAIN, 1) for at in (40, 50)]
+    frames = frames_of(calls_of(*rows))
+    assert [[inference.model for inference in frame.inferences] for frame in frames] == [[0, 1, 1], [0, 1, 1]]
+    assert [frame.pictures[0].begin for frame in frames] == [0, 100]
+    assert [frame.delivered for frame in frames] == [100, 155]  # where the thread decodes again; its last inference
+
+
+def test_pictures_that_nobody_infers_are_no_frames_and_grabs_belong_to_the_next_picture() -> None:
+    """One of three is used: it begins with its own decoding."""
+    rows = [("decode", at, at + 5, MAIN, 0) for at in (0, 10)]
+    rows += [("grab", 20, 22, MAIN, 0), ("decode", 23, 25, MAIN, 0), ("infer", 30, 40, MAIN, 0)]
+    (frame,) = frames_of(calls_of(*rows))
+    assert [(picture.begin, picture.end) for picture in frame.pictures] == [(20, 25)]
+
+
+def test_pictures_of_several_cameras_before_an_inference_are_a_batch() -> None:
+    """The latest of each."""
+    rows = [("decode", 10 * camera, 10 * camera + 5, MAIN, camera) for camera in range(3)]
+    (frame,) = frames_of(calls_of(*rows, ("infer", 50, 60, MAIN, 0)))
+    assert [picture.source for picture in frame.pictures] == [0, 1, 2]
+
+
+def test_a_queue_hands_pictures_on_in_order() -> None:
+    """As many frames as pictures: the first for the first, though the second is there already."""
+    rows = [("decode", at, at + 1, READER, 0) for at in range(0, 40, 10)]
+    rows += [("infer", 35 + 20 * n, 45 + 20 * n, MAIN, 0) for n in range(4)]
+    frames = frames_of(calls_of(*rows))
+    assert [frame.pictures[0].begin for frame in frames] == [0, 10, 20, 30]
+
+
+def test_a_reader_that_keeps_the_newest_hands_on_the_latest_picture() -> None:
+    """Ten pictures for two frames."""
+    rows = [("decode", at, at + 1, READER, 0) for at in range(0, 100, 10)]
+    rows += [("wait", 0, 35, MAIN, 0), ("infer", 36, 50, MAIN, 0), ("wait", 55, 85, MAIN, 0)]
+    frames = frames_of(calls_of(*rows, ("infer", 87, 95, MAIN, 0)))
+    assert [frame.pictures[0].begin for frame in frames] == [30, 80]
+    assert [frame.taken for frame in frames] == [35, 85]
+    assert frames[0].delivered == 55
+
+
+def test_without_pictures_a_frame_begins_with_its_first_model() -> None:
+    """Two models in turn."""
+    rows = [("infer", at, at + 5, MAIN, at // 10 % 2) for at in range(0, 40, 10)]
+    frames = frames_of(calls_of(*rows))
+    assert [[inference.model for inference in frame.inferences] for frame in frames] == [[0, 1], [0, 1]]
+    assert frames[0].pictures == []
+
+
+def test_a_call_that_raised_is_a_failed_inference() -> None:
+    """Of the model that its value still names."""
+    (frame,) = frames_of(calls_of(("infer", 0, 5, MAIN, RAISED - 1)))
+    assert frame.inferences[0].model == 1
+    assert frame.inferences[0].failed

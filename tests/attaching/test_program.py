@@ -1,0 +1,124 @@
+"""Programs as people write them, observed unchanged."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from framepace import api
+from framepace.errors import UsageError
+from framepace.facts.program import Program
+from framepace.facts.trace import Trace
+from framepace.store import load_trace
+from framepace.video.source import synthetic_video
+
+PROGRAMS = Path(__file__).parent.parent / "programs"
+FRAMES = 30
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, str]:
+    """A video of 30 pictures and two models."""
+    folder = tmp_path_factory.mktemp("files")
+    (folder / "video.mkv").write_bytes(synthetic_video((96, 128)))
+    for name in ("first", "second"):
+        image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 64, 64])
+        scores = helper.make_tensor_value_info("scores", TensorProto.FLOAT, [1, 3, 1, 1])
+        node = helper.make_node("GlobalAveragePool", ["image"], ["scores"])
+        graph = helper.make_graph([node], name, [image], [scores])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+        onnx.save(model, str(folder / f"{name}.onnx"))
+    return str(folder / "video.mkv"), str(folder / "first.onnx"), str(folder / "second.onnx")
+
+
+def observed(name: str, *arguments: str, out: Path | None = None) -> Trace:
+    """The trace of a program of the folder."""
+    return api.attach([sys.executable, str(PROGRAMS / f"{name}.py"), *arguments], out=out).trace
+
+
+def test_a_plain_loop_has_a_row_for_each_frame(files: tuple[str, str, str], tmp_path: Path) -> None:
+    """Its model and video by name, its pictures in order, each stage after the one before; the trace is on disk too."""
+    video, model, _ = files
+    trace = observed("serial", video, model, out=tmp_path / "t")
+    rows = trace.requests
+    assert len(trace) == FRAMES
+    assert trace.meta.names == ("first",)
+    assert trace.meta.sources == ("video.mkv",)
+    stamps = np.stack([rows[name] for name in ("due", "decoded", "batched", "started", "finished", "delivered")])
+    assert (np.diff(stamps, axis=0) >= 0).all()
+    assert (np.diff(rows["due"]) > 0).all()
+    assert isinstance(trace.meta.subject, Program)
+    assert trace.meta.subject.libraries["onnxruntime"]
+    assert load_trace(tmp_path / "t").requests["started"].tolist() == rows["started"].tolist()
+
+
+def test_what_a_loop_sleeps_between_two_frames_belongs_to_none_of_them(files: tuple[str, str, str]) -> None:
+    """A frame ends where its thread waits: 2 ms of sleep are in no stage."""
+    rows = observed("serial", *files[:2]).requests
+    gaps = rows["due"][1:] - rows["delivered"][:-1]
+    assert np.median(gaps) >= 2e6
+
+
+def test_a_reader_thread_and_two_models_are_frames_of_two_rows(files: tuple[str, str, str]) -> None:
+    """Each frame has a row for each model, with the reader's picture, which waited in the queue."""
+    trace = observed("reader", *files)
+    rows = trace.requests
+    assert trace.meta.names == ("first", "second")
+    assert len(trace) == 2 * FRAMES
+    assert len(np.unique(rows["frame"])) == FRAMES
+    first, second = (trace.where(rows["model"] == number).requests for number in (0, 1))
+    assert (second["started"] >= first["finished"]).all()
+    assert (first["batched"] >= first["queued"]).all()
+
+
+@pytest.mark.parametrize("method", ["spawn", "fork"])
+def test_processes_that_a_program_starts_are_observed_too(files: tuple[str, str, str], method: str) -> None:
+    """Two processes, two workers, all frames of both."""
+    trace = observed("processes", *files[:2], method)
+    assert len(trace) == 2 * FRAMES
+    assert set(trace.requests["worker"].tolist()) == {0, 1}
+
+
+def test_the_program_keeps_its_streams_and_its_exit_code(
+    files: tuple[str, str, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What it prints goes where it went; 3 stays 3, and is in the notes."""
+    program = tmp_path / "ends.py"
+    program.write_text((PROGRAMS / "serial.py").read_text() + "sys.exit(3)\n")
+    seen = api.attach([sys.executable, str(program), *files[:2]])
+    assert "the program's own words" in capfd.readouterr().out
+    assert seen.exit_code == 3
+    assert "the program ended with exit code 3" in seen.trace.meta.notes
+
+
+def test_a_program_that_infers_nothing_is_told_so_with_its_own_exit_code(tmp_path: Path) -> None:
+    """A sentence, and what was seen of it."""
+    program = tmp_path / "nothing.py"
+    program.write_text("import time, sys\ntime.sleep(0.001)\nsys.exit(5)\n")
+    with pytest.raises(UsageError, match="no inference") as error:
+        api.attach([str(program)])
+    assert error.value.exit_code == 5
+    assert "time.sleep 1x" in str(error.value)
+
+
+def test_what_cannot_be_started_is_a_usage_error() -> None:
+    """No such program, or none at all."""
+    with pytest.raises(UsageError, match="cannot be started"):
+        api.attach(["/no/such/program"])
+    with pytest.raises(UsageError, match="no program was named"):
+        api.attach([])
+
+
+def test_a_sitecustomize_of_the_user_still_runs(
+    files: tuple[str, str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The one that the probe's hides."""
+    (tmp_path / "sitecustomize.py").write_text("print('own site')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    observed("serial", *files[:2])
+    assert "own site" in capfd.readouterr().out
