@@ -14,13 +14,16 @@ import pytest
 from framepace import api
 from framepace.clock.system import Clock
 from framepace.clock.virtual import VirtualClock
+from framepace.engine.engine import Engine
 from framepace.facts.plan import ModelPlan, Plan
 from framepace.facts.settings import Case, apply
+from framepace.facts.trace import Trace
 from framepace.facts.workload import Stop, Workload
 from framepace.lab.lab import FRESH_PROCESS, Interrupted, Lab, uninterrupted, wall_limit
 from framepace.measure.frames import Frames, open_frames
 from framepace.store import load_trace
 from framepace.testing import FakeClock, make_trace
+from framepace.units import NS_PER_S
 
 
 def case(**options: Any) -> Case:
@@ -139,6 +142,22 @@ def test_opened_videos_are_kept_or_opened_anew(monkeypatch: pytest.MonkeyPatch) 
             lab.run(case())
             lab.run(case())
         assert len(opened) == expected
+
+
+def test_a_new_engine_is_given_the_patience_that_earlier_ones_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An inference of one took 10 s: that of the next, with other settings, is not given up after five."""
+    known: list[int] = []
+
+    def slow(*_: Any, engine: Engine, **__: Any) -> Trace:
+        known.append(engine.slowest)
+        engine.slowest = 10 * NS_PER_S
+        return make_trace([1.0])
+
+    monkeypatch.setattr("framepace.lab.runs.measure", slow)
+    with Lab(10.0, clock=FakeClock()) as lab:
+        lab.run(case())
+        lab.run(case(latency_us=1000))
+    assert known[1] == 10 * NS_PER_S
 
 
 def test_of_a_limit_on_the_systems_clock_as_much_is_left_as_fits_at_the_pace_so_far(

@@ -39,14 +39,20 @@ class Runs:
         self._engines = EnginePool(clock, max(1, engines), keep_workers)
         self._keeps_videos = keep_videos
         self._frames: dict[bytes, Frames] = {}
+        self._slowest = 0  # inference so far, ns: a new engine of the same models will hardly be ten times as fast
 
     def measure(self, plan: Plan, workload: Workload, folder: Path | None, tell: Tell) -> Trace:
         """`measure` of a session; a trace that is in `folder` is written over. Raises what it does."""
         engine = self._loaded(plan, tell)
         frames = self._pictures(workload) if self._keeps_videos else None
-        return measure(
+        if engine is not None:
+            engine.slowest = max(engine.slowest, self._slowest)
+        trace = measure(
             plan, workload, folder=folder, clock=self._clock, engine=engine, frames=frames, overwrite=True, tell=tell
         )
+        if engine is not None:
+            self._slowest = engine.slowest
+        return trace
 
     def clear(self) -> None:
         """Close the engines that are kept."""
