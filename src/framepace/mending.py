@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from framepace import values
+from framepace.analyze.agreement import agreement_text
 from framepace.cases import CaseOptions, Models, case_of, only_model
 from framepace.errors import FramepaceError, StoreError, UsageError, unknown
 from framepace.facts.accuracy import Agreement, Gate, default_gate
@@ -176,10 +177,8 @@ def mend(
     mender = _Mender(trials, tell)
     with suppress(KeyboardInterrupt):
         mender.run()
-    mended = _written(mender.mended(case), path)
-    if not price:
-        return mended
-    return _priced(mended, case, tell)
+    mended = _with_alternative(_written(mender.mended(case), path), trials, tell)
+    return _priced(mended, case, tell) if price else mended
 
 
 def _written(mended: Mended, path: Path | None) -> Mended:
@@ -191,6 +190,19 @@ def _written(mended: Mended, path: Path | None) -> Mended:
     mixed.producer_name = _PRODUCER
     write_atomic(path, mixed.SerializeToString())
     return replace(mended, path=str(path))
+
+
+def _with_alternative(mended: Mended, trials: Trials, tell: Tell) -> Mended:
+    """The result with whether BF16 would do without any node in FP32, where FP16 does not."""
+    if not mended.kept or not mended.complete or trials.network.rounding is not FP16:
+        return mended
+    tell("all nodes in bf16", None)
+    network = Network(trials.network.plan, BF16)
+    agreement = Trials(network, trials.inputs, trials.gate).agreement(network.names, range(len(trials.inputs)))
+    note = f"bf16 does not pass the gate either, without nodes in FP32: {agreement_text(agreement)}"
+    if agreement.passed:
+        note = f"bf16 passes the gate without any node in FP32 (TensorRT 10, PyTorch): {agreement_text(agreement)}"
+    return replace(mended, notes=(*mended.notes, note))
 
 
 def _priced(mended: Mended, case: Case, tell: Tell) -> Mended:

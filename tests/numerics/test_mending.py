@@ -131,6 +131,7 @@ def test_a_mended_model_holds_the_gate_on_other_frames_with_the_fewest_nodes(tmp
     assert mended.held_out is not None
     assert mended.held_out.passed
     assert mended.minimal
+    assert any("bf16 passes the gate without any node" in note for note in mended.notes)
     assert mended.model.fp32_nodes == tuple(node.name for node in mended.kept)
     x = np.random.default_rng(0).random((1, 3, SIZE, SIZE), np.float32)
     mixed, plain = (_run(path, x) for path in (mended.path, model))
