@@ -5,10 +5,10 @@
 `bench/network_exports.py` writes into `--networks`.
 Every repetition runs in a process of its own and is saved at once (`--out`); Ctrl-C keeps what was done.
 
-All causes of the CPU ten times on 16 cores, two cores each, in two parts of less than eight minutes:
+All causes of the CPU ten times on 16 cores, two cores each, in two parts of some seven minutes:
 
-    python bench/injected.py --repeat 10 --time-limit 20 --jobs 8 --part 1/2 --out rows.jsonl
-    python bench/injected.py --repeat 10 --time-limit 20 --jobs 8 --part 2/2 --out rows.jsonl
+    python bench/injected.py --repeat 10 --time-limit 30 --jobs 8 --part 1/2 --out rows.jsonl
+    python bench/injected.py --repeat 10 --time-limit 30 --jobs 8 --part 2/2 --out rows.jsonl
 """
 
 from __future__ import annotations

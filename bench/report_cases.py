@@ -162,7 +162,7 @@ def _decoding(folder: Path) -> Situation:
 
 
 def _spinning(folder: Path) -> Situation:
-    case = api.make_case("builtin:detector", fps=30, settings={"threads": 0, "spinning": True})
+    case = api.make_case("builtin:detector", fps=8, settings={"threads": 0, "spinning": True})
     return Situation(case, is_virtual=False, limit_s=60.0)
 
 
