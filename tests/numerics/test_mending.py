@@ -164,6 +164,8 @@ def test_wrong_input_is_refused_with_the_reason(tmp_path: Path) -> None:
         framepace.hunt(model, "fp8", frames=FRAMES)
     with pytest.raises(UsageError):
         framepace.hunt(model, frames=0)
+    with pytest.raises(UsageError, match="one size"):
+        framepace.hunt(model, frames=FRAMES, settings={"size": "native"})
     with pytest.raises(StoreError, match="already there"):
         framepace.mend(model, model, frames=FRAMES)
     with pytest.raises(UsageError, match="an ONNX file"):

@@ -28,6 +28,8 @@ def tried_inputs(model: ModelPlan, input: Input, frames: int, seed: int) -> Sequ
     """
     if frames < 1:
         raise UsageError("there is nothing to compare", got=f"{frames} frames", expected="one frame or more")
+    if model.is_native:
+        raise UsageError("pictures are tried at one size", got="size=native", fix="--size WIDTHxHEIGHT")
     plan = replace(model, batch=Batching(), prepare=replace(model.prepare, place="host", constant=False))
     resolved = resolve(inspect(model.model), plan)
     if resolved.image is None:

@@ -44,8 +44,7 @@ class Network:
         self.proto = _optimised(original)
         switched = switched_graph(self.proto, rounding)
         if not switched.switches:
-            problem = f"no node of {model.name!r} would run in {rounding.precision}"
-            raise UsageError(problem, got="no float nodes", fix="check a network that computes in floats")
+            raise _nothing_to_lower(model, rounding, self.branches)
         origins = _Origins(original.graph, self.proto.graph)
         self.nodes = tuple(map(origins.described, switched.switches))
         self._session = _session(switched.proto, model.name)
@@ -143,6 +142,14 @@ def converted_graph(model: ModelPlan) -> Any:
 def _optimised(original: Any) -> Any:
     with tempfile.TemporaryDirectory(prefix="framepace-") as folder:
         return optimised_and_named(original, Path(folder))
+
+
+def _nothing_to_lower(model: ModelPlan, rounding: Rounding, branches: int) -> UsageError:
+    problem = f"no node of {model.name!r} can be tried in {rounding.precision}"
+    if branches:
+        got = "all its float nodes are inside of branches (If, Loop), which are left as they are"
+        return UsageError(problem, got=got, fix="export it without branches, for one size and mode")
+    return UsageError(problem, got="no float nodes", fix="check a network that computes in floats")
 
 
 def _count_values(graph: Any, tensors: Sequence[str]) -> list[str]:

@@ -23,6 +23,8 @@ _FAULTS: Mapping[Fault, str] = {
     "invalid": "it computes what has no value (infinity minus infinity, zero times infinity)",
 }
 
+_WIDER_SUMS = "a library that adds up in FP32 (ONNX Runtime on CUDA) does not overflow here: check it where it will run"
+
 
 @dataclass(frozen=True)
 class MendingView:
@@ -73,6 +75,8 @@ def _fault_lines(hunt: Hunt, fault: Hunted) -> Iterator[str]:
     yield f"makes {_range(fault.made)}"
     if fault.sum is not None:
         yield f"its sum goes up to {fault.sum:,.3g}"
+    if fault.fault == "accumulation":
+        yield _WIDER_SUMS
 
 
 def _range(values: ValueRange) -> str:
