@@ -22,7 +22,7 @@ _MESSAGE_BYTES = 1 << 16  # what a pipe holds: the next message waits until this
 _LOCKED_S = 0.05
 _UNLOCKED_S = 0.35
 _TOO_LONG_S = 0.045  # longer than a picture of a camera of 30 fps
-_LOW_PRIORITY = 15
+_LOW_PRIORITY = 5  # a third of the weight of a process of usual priority (sched(7): 1.25 per step)
 _PERIOD_US = 100_000
 _READER = f"""
 import os, time

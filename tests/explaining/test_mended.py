@@ -19,6 +19,7 @@ from framepace.explaining.draft import Draft
 from framepace.explaining.evidence import Evidence
 from framepace.explaining.hypothesis import Probe, Suspicion
 from framepace.explaining.metrics import LATENCY, TAIL, Metric
+from framepace.explaining.run import explain
 from framepace.explaining.suspects import try_causes
 from framepace.explaining.trial import Blocks, judge
 from framepace.facts.finding import Bottleneck, Remedy
@@ -162,3 +163,12 @@ def test_the_likeliest_cause_leaves_time_for_the_next() -> None:
         try_causes(lab, Evidence(case, {"stream": trace}, {"stream": summarize(trace)}, 2), causes, draft)
     assert draft.not_tested == {}
     assert {finding.code for finding in draft.findings} == {"FP901", "FP902"}
+
+
+def test_a_batch_that_never_fills_is_not_what_the_model_takes() -> None:
+    """Four frames take 36 ms of a period of 33, back to back; one by one they take 9: FP019, and no model too slow."""
+    settings = {"backend": "null", "batch": 4, "window-ms": 15, "option.latency_us": 9_000, "option.batch_us": 9_000}
+    case = api.make_case("null", fps=30, settings={**settings, "option.noise": 0.0})
+    found = explain(case, time_limit=30, clock=VirtualClock())
+    assert [finding.code for finding in found.confirmed] == ["FP019"]
+    assert not {"FP008", "FP020", "FP028", "FP029"} & found.not_tested.keys()

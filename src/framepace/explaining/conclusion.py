@@ -10,7 +10,7 @@ from framepace.explaining.draft import Draft
 from framepace.explaining.evidence import Evidence
 from framepace.explaining.observed import model_exceeds, observed
 from framepace.explaining.scopes import gather_evidence
-from framepace.explaining.verdict import rank, sentence, shares, worst
+from framepace.explaining.verdict import ordered, sentence, shares, worst
 from framepace.facts.finding import Explanation
 from framepace.facts.late import Receipt
 from framepace.facts.settings import Case, apply
@@ -19,9 +19,8 @@ from framepace.facts.settings import Case, apply
 def conclude(case: Case, draft: Draft, seconds: float) -> Explanation:
     """The explanation made from the draft; `seconds` is the time it took."""
     evidence = gather_evidence(case, draft)
-    findings = sorted(
-        [*observed(evidence, draft.findings), *model_exceeds(evidence, draft.findings, draft.bounds), *draft.findings],
-        key=rank,
+    findings = ordered(
+        [*observed(evidence, draft.findings), *model_exceeds(evidence, draft.findings, draft.bounds), *draft.findings]
     )
     confirmed = [finding for finding in findings if finding.verdict == "confirmed"]
     traces = evidence.traces

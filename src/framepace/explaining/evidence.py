@@ -86,6 +86,17 @@ class Evidence:
         infer = stages(trace)["infer"]
         return float(sum(np.median(infer[models == m]) for m in np.unique(models)))
 
+    @cached_property
+    def alone(self) -> float:
+        """Median inference time of a frame's batch without gaps, over all models, ns.
+
+        Back to back all batches are full; where the load fills less of them, it is the time under the load.
+        """
+        back_to_back = self.infer("gapless")
+        if "model" not in self.traces or all(model.batch.max == 1 for model in self.models):
+            return back_to_back
+        return min(back_to_back, self.infer("model") or back_to_back)
+
     @property
     def on_gpu(self) -> bool:
         """Whether the device reported times of inferences."""

@@ -80,7 +80,7 @@ def _fallen_back(model: str, places: dict[str, int], idle: float) -> Finding:
 
 def model_exceeds(evidence: Evidence, tried: Sequence[Finding], bounds: Sequence[Bound]) -> Iterator[Finding]:
     """The model alone, back to back, takes longer than the budget: nothing around it can make up for that."""
-    alone = evidence.infer("gapless")
+    alone = evidence.alone
     budget = evidence.budget
     if budget is None or alone <= budget:
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from framepace.explaining.evidence import Evidence
@@ -12,6 +12,8 @@ from framepace.units import format_ms
 
 # What makes a model fit that exceeds its budget, whatever it is slow for.
 _WAYS_OUT = ("FP028", "FP029")
+_ARITHMETIC = "FP008"
+_CORES = "FP020"
 _VERDICTS = {"confirmed": 0, "undecided": 1, "refuted": 2}
 _SEVERITIES = {"high": 0, "medium": 1, "low": 2, "info": 3}
 
@@ -52,6 +54,17 @@ def rank(finding: Finding) -> tuple[int, bool, int, bool, float, str]:
     severity = _SEVERITIES[finding.severity]
     is_way_out = finding.code in _WAYS_OUT
     return verdict, is_way_out, severity, _spends_cpu(finding), -(finding.share or 0.0), finding.code
+
+
+def ordered(findings: Iterable[Finding]) -> list[Finding]:
+    """The findings by `rank`; but cores that a model could have stand before its arithmetic, long for want of them."""
+    ranked = sorted(findings, key=rank)
+    places = {finding.code: place for place, finding in enumerate(ranked) if finding.verdict == "confirmed"}
+    arithmetic = places.get(_ARITHMETIC)
+    cores = places.get(_CORES)
+    if arithmetic is not None and cores is not None and arithmetic < cores:
+        ranked.insert(arithmetic, ranked.pop(cores))
+    return ranked
 
 
 def _spends_cpu(finding: Finding) -> bool:

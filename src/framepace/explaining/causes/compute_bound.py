@@ -21,7 +21,7 @@ class ComputeBound:
 
     def suspect(self, evidence: Evidence) -> Suspicion | None:
         """Back-to-back inference alone takes over half of the frame budget."""
-        alone = evidence.infer("gapless")
+        alone = evidence.alone
         if evidence.budget is None or alone < 0.5 * evidence.budget:
             return None
         if memory_decides(evidence):

@@ -19,7 +19,7 @@ class FewThreads:
 
     def suspect(self, evidence: Evidence) -> Suspicion | None:
         """Threads are set to fewer than each worker's share of the cores."""
-        alone = evidence.infer("gapless")
+        alone = evidence.alone
         used = max(model.threads for model in evidence.models)
         wanted = _share_of_cores(evidence)
         if evidence.on_gpu or not 0 < used < wanted or evidence.budget is None or alone < 0.5 * evidence.budget:

@@ -20,7 +20,7 @@ class LargeBatch:
 
     def suspect(self, evidence: Evidence) -> Suspicion | None:
         """Inference of a batch alone takes over half of the budget."""
-        alone = evidence.infer("gapless")
+        alone = evidence.alone
         largest = _largest(evidence)
         if evidence.budget is None or largest < 2 or alone < _LARGE * evidence.budget:
             return None

@@ -27,7 +27,7 @@ class HighPrecision:
 
     def suspect(self, evidence: Evidence) -> Suspicion | None:
         """Inference alone takes longer than the budget, in fp32."""
-        alone = evidence.infer("gapless")
+        alone = evidence.alone
         if evidence.budget is None or alone <= evidence.budget or not in_fp32(evidence):
             return None
         numbers = {"infer_gapless_ns": alone, "budget_ns": evidence.budget}
