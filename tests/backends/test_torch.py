@@ -188,6 +188,12 @@ def test_layers_are_the_nodes_of_the_graph_with_their_work(exported: str) -> Non
     assert {layer.place for layer in layers} == {"cpu"}
 
 
+def test_the_profiler_writes_nothing_to_stderr(exported: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """PyTorch 2.13 says there when a profile begins and ends."""
+    load(exported, threads=1).layers()
+    assert capfd.readouterr().err == ""
+
+
 def test_layers_of_what_is_no_graph_are_operators_the_longest_first() -> None:
     """A compiled network is one function; its operators have no edges between them."""
     told = operator_layers(lambda inputs: [("y", torch.relu(inputs[0] @ inputs[0]))], [torch.ones(64, 64)], "cpu")

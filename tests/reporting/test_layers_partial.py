@@ -97,6 +97,16 @@ def test_no_number_is_cut_and_long_names_are_told_apart(exploration: Exploration
     assert any(line.startswith("no room for:") for line in lines) == (width < 200)
 
 
+@pytest.mark.parametrize("length", range(26, 46, 3))
+def test_names_that_fit_by_themselves_give_way_to_numbers(length: int) -> None:
+    """A name shorter than its column may be is cut where the numbers beside it need the room."""
+    lines = shown(Exploration(engines=(named(f"/{'n' * (length - 1)}"),)), 80)
+    (row,) = (line for line in lines if line.startswith("/n"))
+    assert "1,359 ms" in row
+    assert "11.0 %" in row
+    assert row.split()[-1] == "launches"
+
+
 def test_the_second_engine_is_told_by_the_setting_that_made_it() -> None:
     """And its layers are 'same' where they have the names of the first."""
     lines = shown(TWO, 80)

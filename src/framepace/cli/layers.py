@@ -33,6 +33,11 @@ def command(
     size: o.Size = None,
     shape: o.Shape = [],
     layout: o.Layout = None,
+    input_: o.Input = [],
+    image: o.Image = [],
+    previous: o.Previous = [],
+    state: o.State = [],
+    window: o.Window = None,
     set_: o.Settings = [],
     versus: Versus = [],
     backend: o.Backend = None,
@@ -48,6 +53,7 @@ def command(
     exploration = _explored(
         subject, other, out=out, overwrite=overwrite, floors=floors, settings=settings,
         versus=o.parse_pairs(versus, "--versus"), shapes=o.parse_shapes(shape),
+        **o.named_inputs(input_, image, previous, state, window),
     )  # fmt: skip
     _show(exploration, out, rows, json)
 

@@ -6,6 +6,7 @@ and kernels in the range took is the node's time. Operations are counted by PyTo
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from framepace.facts.model import Layer
 from framepace.units import NS_PER_US
 
 _PROFILED = 10  # runs under the profiler
+_KINETO_SILENT = "6"  # the level above its probes, which it writes to stderr whatever happens
 _COMPUTING = ("call_function", "call_method", "call_module")
 _PRECISIONS = {
     torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16", torch.int8: "int8", torch.uint8: "int8",
@@ -153,7 +155,10 @@ def _profiled(run: Run, inputs: Sequence[Tensor], device: str) -> list[Any]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """PyTorch 2.11 warns that a second profile forgets the events of the first, which is what is wanted."""
+    """PyTorch 2.11 warns that a second profile forgets the events of the first, which is what is wanted; 2.13 writes to
+    stderr that a profile began and ended.
+    """
+    os.environ.setdefault("KINETO_LOG_LEVEL", _KINETO_SILENT)  # read when the first profile begins
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*Profiler clears events", category=UserWarning)
         yield

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -97,23 +97,25 @@ def _limit(name: str) -> int:
 
 def _table(view: LayersView, rows: Sequence[LayerRow], shown: Sequence[int], width: int) -> Table:
     names = [view.columns[column] for column in shown]
-    cut = [column for column in shown if view.columns[column] in _NAMES and _is_cut(view, rows, column)]
-    spare = (width - _width(view, rows, shown)) // max(1, len(cut))  # below 0, names become shorter still
     made = table()
     for name in names:
         made.add_column(name, justify="left" if name in _WORDS else "right", no_wrap=True)
+    cells = {column: _limit(view.columns[column]) for column in shown} | _name_cells(view, rows, shown, width)
     for row in rows:
-        made.add_row(*_cells(row, shown, names, spare))
+        texts = [(cells[column], _text(row, column, view.columns[column])) for column in shown]
+        made.add_row(*(Text(middle_cut(text, limit)) for limit, text in texts))
     return made
+
+
+def _name_cells(view: LayersView, rows: Sequence[LayerRow], shown: Sequence[int], width: int) -> dict[int, int]:
+    """Cells of each column of names: names that are cut share what is left, and all give what is missing."""
+    columns = [column for column in shown if view.columns[column] in _NAMES]
+    room = width - _width(view, rows, shown)
+    if room >= 0:
+        columns = [column for column in columns if _is_cut(view, rows, column)]
+    spare = room // max(1, len(columns))
+    return {column: min(_longest(view, rows, column), _limit(view.columns[column])) + spare for column in columns}
 
 
 def _is_cut(view: LayersView, rows: Sequence[LayerRow], column: int) -> bool:
     return _longest(view, rows, column) > _limit(view.columns[column])
-
-
-def _cells(row: LayerRow, shown: Sequence[int], names: Sequence[str], spare: int) -> Iterator[Text]:
-    for column, name in zip(shown, names, strict=True):
-        limit = _limit(name)
-        if name in _NAMES:
-            limit += spare
-        yield Text(middle_cut(_text(row, column, name), limit))
