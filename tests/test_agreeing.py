@@ -53,6 +53,23 @@ def test_what_cannot_be_compared_is_a_sentence() -> None:
         accuracy("builtin:classifier", versus={"threads": 1}, frames=0)
 
 
+def test_a_file_in_low_precision_is_not_held_against_itself(tmp_path: Path) -> None:
+    """By its weights, or by Q/DQ pairs: run in FP32 it would be the same file."""
+    half = onnx.load_from_string(model_bytes("classifier"))
+    for tensor in half.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), tensor.name))
+    onnx.save(half, tmp_path / "half.onnx")
+    pairs = onnx.load_from_string(model_bytes("classifier"))
+    pairs.graph.node.append(onnx.helper.make_node("DequantizeLinear", ["q", "s"], ["d"]))
+    onnx.save(pairs, tmp_path / "int8.onnx")
+    settings = {"precision": "int8", "calibration": "synthetic"}
+    for name, format in (("half", "FP16"), ("int8", "INT8")):
+        with pytest.raises(UsageError, match="low precision already") as error:
+            accuracy(str(tmp_path / f"{name}.onnx"), settings=settings)
+        assert format in str(error.value)
+
+
 def test_the_worst_frames_are_pictures_and_a_page(wrong: Path, tmp_path: Path) -> None:
     """As many as were asked for, the worst first, each a PNG of the frame's size; the page holds them all."""
     check = accuracy("builtin:classifier", wrong, frames=4, worst=2, out=tmp_path / "out")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from framepace import values
 from framepace.analyze.agreement import worst_frames
+from framepace.analyze.calibrating import FEW
 from framepace.cases import CaseOptions, Models, case_of, only_model
 from framepace.errors import UsageError, unknown
 from framepace.facts.accuracy import AccuracyCheck, Gate, WorstFrame, default_gate
@@ -19,6 +20,9 @@ from framepace.facts.parting import Parting
 from framepace.facts.plan import Calibration, ModelPlan
 from framepace.facts.settings import Case, apply
 from framepace.facts.workload import Input, Workload
+from framepace.models.convert.calibration import counted
+from framepace.models.convert.lowformats import low_formats
+from framepace.models.spec import inspect
 from framepace.numerics.calibrating import METHODS, Asked, check_quantisable, divided_frames, studied
 from framepace.numerics.gate import FRAMES, LEAST, agreement, pictures_of, reference_of, takes_pictures
 from framepace.numerics.parting import parting
@@ -26,6 +30,7 @@ from framepace.progress import Tell, silent
 from framepace.reporting.page.accuracy import render_accuracy
 from framepace.reporting.page.document import REPORT_MARK
 from framepace.store import check_replaceable, write_atomic
+from framepace.video.source import SYNTHETIC
 from framepace.video.stills import png, seconds_of
 
 if TYPE_CHECKING:
@@ -94,7 +99,7 @@ def accuracy(
         reference=reference, frames=frames, seed=case.workload.seed, tell=tell, metric=metric, least=least,
     )  # fmt: skip
     check = AccuracyCheck(reference=reference, candidate=candidate, videos=source.videos, agreement=numbers)
-    check = replace(check, worst=worst_frames(numbers, worst))
+    check = replace(check, worst=worst_frames(numbers, worst), notes=tuple(_few_frames(candidate)))
     if first and not numbers.passed:
         check = replace(check, parting=_parting(check, case.workload, frames, tell))
     return check if page is None else _with_pictures(check, case.workload, frames, page)
@@ -169,6 +174,16 @@ def _changes(other: str | Path | None, versus: Mapping[str, Any] | None) -> dict
     return {"model": values.location(other, "other"), **changes}
 
 
+def _few_frames(model: ModelPlan) -> Iterator[str]:
+    """That INT8 is calibrated on few pictures."""
+    if model.precision != "int8" or model.calibration in (None, SYNTHETIC):
+        return
+    pictures = counted(model.calibration or "", FEW + 1)
+    if pictures <= FEW:
+        few = f"INT8 is calibrated on {pictures} pictures: its ranges rest on few, some dozens are usual"
+        yield f"{few} (--methods percentile shows the error over their number)"
+
+
 def _parting(check: AccuracyCheck, workload: Workload, frames: int, tell: Tell) -> Parting:
     """Where the outputs part, on the frames that agree least."""
     decoded = _decoded(check, workload, frames)
@@ -224,4 +239,16 @@ def _ways(case: Case, changes: Mapping[str, Any]) -> tuple[ModelPlan, ModelPlan]
     if plain in (reference, replace(reference, device=None)):
         fix = "name another precision, a second file, or settings of the second way"
         raise UsageError("there is nothing to compare", got="the model in FP32 alone", fix=fix)
+    _check_high(plain)
     return reference, plain
+
+
+def _check_high(model: ModelPlan) -> None:
+    """Refuse a file that is in a low precision: run in FP32 it would be held against itself."""
+    if model.precision == "fp32" or inspect(model.model).format != "onnx":
+        return
+    formats = low_formats(model.model)
+    if formats:
+        got = f"{values.shown(model.model)}: {', '.join(formats)}"
+        fix = "name the FP32 file that it was made from as the first, and this one as the second"
+        raise UsageError("the model is in low precision already", got=got, fix=fix)

@@ -39,6 +39,23 @@ def test_the_reference_of_a_precision_is_fp32_by_onnx_runtime_on_the_cpu(tmp_pat
     way = {name: found["reference"].get(name) for name in ("precision", "backend", "device", "calibration")}
     assert way == {"precision": "fp32", "backend": "onnxruntime", "device": "cpu", "calibration": None}
     assert (found["candidate"]["precision"], found["passed"]) == ("int8", True)
+    assert "calibrated on 1 pictures" in found["notes"][0]
+
+
+def test_calibrations_are_compared(tmp_path: Path) -> None:
+    """On held-out frames; the answer is the best one's, and what does not belong to it is refused."""
+    for number in range(2):
+        noise = np.random.default_rng(number).integers(0, 256, (64, 64, 3), np.uint8)
+        (tmp_path / f"{number}.png").write_bytes(png(noise))
+    options = ("--precision", "int8", "--calibration", tmp_path, "--methods", "minmax")
+    with Command(tmp_path, "accuracy", NET, *options, "--json") as command:
+        assert command.wait(100.0) == 0, command.err
+        found = json.loads(command.out)
+    assert (found["schema"], found["passed"], len(found["points"])) == ("framepace.calibrate/1", True, 1)
+    for wrong in (("--precision", "fp16"), ("--precision", "int8", "--worst", 1)):
+        with Command(tmp_path, "accuracy", NET, *wrong, "--methods", "minmax") as command:
+            assert command.wait(100.0) == 2
+            assert "--methods compares" in command.err
 
 
 def test_a_metric_of_the_users_decides_the_exit_code(tmp_path: Path) -> None:

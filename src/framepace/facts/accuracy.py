@@ -123,7 +123,8 @@ class AccuracyCheck(Fact, frozen=True, kw_only=True):
     """Two ways to run a model, and how far the candidate's outputs agree with the reference's.
 
     `videos` are the sources of the frames; none: a moving pattern. `worst` are the frames that agree least, where they
-    were asked for, and `page` shows them; `parting` is where the outputs part, likewise.
+    were asked for, and `page` shows them; `parting` is where the outputs part, likewise. `notes`
+    say what the check rests on.
     """
 
     reference: ModelPlan
@@ -133,3 +134,4 @@ class AccuracyCheck(Fact, frozen=True, kw_only=True):
     worst: tuple[WorstFrame, ...] = ()
     page: str | None = None
     parting: Parting | None = None
+    notes: tuple[str, ...] = ()

@@ -94,6 +94,18 @@ def pictures_of(location: str) -> list[Any]:
     return [picture for start in range(_STEP) for picture in pictures[start::_STEP]]
 
 
+def counted(location: str, most: int) -> int:
+    """How many pictures there are, counted up to `most`. Raises SourceError."""
+    path = Path(location)
+    if path.is_dir():
+        return min(most, len(_files(path)))
+    source = open_source(location, loop=False)
+    try:
+        return sum(1 for _ in islice(iter(source.read, None), most))
+    finally:
+        source.close()
+
+
 def _read_folder(path: Path) -> list[Any]:
     files = _files(path)
     if not files:

@@ -165,7 +165,7 @@ def worst_text(frame: WorstFrame) -> str:
 
 def _notes(check: AccuracyCheck) -> Iterator[str]:
     yield from _parted(check.parting)
-    yield from check.agreement.notes
+    yield from (*check.notes, *check.agreement.notes)
     if not check.videos:
         yield "a moving pattern says little about your pictures: give some of them (--video)"
     if check.candidate.precision == "int8" and check.candidate.calibration in (check.videos or (_PATTERN,)):
