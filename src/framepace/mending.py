@@ -15,6 +15,7 @@ from framepace.analyze.agreement import agreement_text
 from framepace.cases import CaseOptions, Models, case_of, only_model
 from framepace.errors import FramepaceError, StoreError, UsageError, unknown
 from framepace.facts.accuracy import Agreement, Gate, default_gate
+from framepace.facts.address import without_secrets
 from framepace.facts.mending import Hunt, Mended, Ranking
 from framepace.facts.plan import Batching, ModelPlan
 from framepace.facts.settings import Case
@@ -33,6 +34,8 @@ from framepace.numerics.switched import Network, converted_graph
 from framepace.numerics.trials import Trials, worst_error
 from framepace.pricing import prices
 from framepace.progress import Tell, silent
+from framepace.reporting.page.document import REPORT_MARK
+from framepace.reporting.page.ranking import render_ranking
 from framepace.store import check_replaceable, write_atomic
 
 if TYPE_CHECKING:
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
 
 _MOST_FRAMES = 100_000
 _SEARCH_FRAMES = 8  # of the frames, every other one; the others are held out
+_PAGE = "ranking.html"
 _PRODUCER = "framepace-mixed"  # what our mixed files say that they are by
 _ROUNDS = 3  # of searches, each with a frame more that the one before broke
 _ROUNDINGS: Mapping[str, Rounding] = {"fp16": FP16, "bf16": BF16}
@@ -89,6 +93,7 @@ def rank(
     *,
     frames: int = FRAMES,
     gate: Gate | None = None,
+    out: str | Path | None = None,
     tell: Tell | None = None,
     **options: Unpack[CaseOptions],
 ) -> Ranking:
@@ -102,6 +107,7 @@ def rank(
         precision: 'fp16', 'bf16', or 'int8' with frames to calibrate on (the setting calibration).
         frames: of the videos in `options`, or of a moving pattern; the four that lose most are used.
         gate: what the outputs must keep; by default that of the precision.
+        out: a folder that gets a page with figures.
         tell: called with slow steps.
         options: see `CaseOptions`.
 
@@ -109,9 +115,10 @@ def rank(
         The nodes, the one that costs most first, and the blocks.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C before anything was tried. What `hunt` raises.
+        KeyboardInterrupt: Ctrl-C before anything was tried. StoreError: `out` cannot be written. What `hunt` raises.
     """
     tell = tell or silent
+    page = _page(out)
     case = case_of("rank", model, **options)
     trials = _trials(case, precision, frames, gate, tell)
     ranking = Rank(trials, tell, range(len(trials.inputs)))
@@ -121,7 +128,24 @@ def rank(
     except KeyboardInterrupt:
         if not ranking.errors:
             raise
-    return _ranking(ranking, case)
+    return _with_page(_ranking(ranking, case), page)
+
+
+def _page(out: str | Path | None) -> Path | None:
+    """The page in the folder `out`. Raises StoreError where a file of other origin has its place."""
+    if out is None:
+        return None
+    page = values.path(out, "out") / _PAGE
+    check_replaceable(page, REPORT_MARK)
+    return page
+
+
+def _with_page(ranking: Ranking, page: Path | None) -> Ranking:
+    if page is None:
+        return ranking
+    ranking = replace(ranking, page=str(page))
+    write_atomic(page, render_ranking(without_secrets(ranking)).encode())
+    return ranking
 
 
 def _ranking(ranking: Rank, case: Case) -> Ranking:

@@ -90,7 +90,9 @@ def _weights(path: str | None) -> list[int]:
 
 def test_the_ranking_puts_the_nodes_of_the_fault_first(tmp_path: Path) -> None:
     """Those that hold a number beyond FP16's largest, in the order of the graph; the others cost next to nothing."""
-    ranking = framepace.rank(_large_norm(tmp_path), frames=FRAMES)
+    ranking = framepace.rank(_large_norm(tmp_path), frames=FRAMES, out=tmp_path / "page")
+    assert ranking.page is not None
+    assert "square" in Path(ranking.page).read_text()
     names = [row.node.name for row in ranking.nodes]
     assert names[:2] == ["square", "mean"]
     tried = [row for row in ranking.nodes if row.error is not None]

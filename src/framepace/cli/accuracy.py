@@ -31,7 +31,9 @@ _LEAST = "that --metric must reach on average over the frames: 1 is equal"
 Least = Annotated[float, o.number_option("--least", least=0.0, most=1e9, help=_LEAST)]
 _WORST = o.number_option("--worst", least=0, most=64, whole=True, help="frames that agree least to show")
 Worst = Annotated[int, _WORST]
-Out = Annotated[Path | None, o.path_option("--out", help="folder for the --worst frames: pictures and a page")]
+Out = Annotated[
+    Path | None, o.path_option("--out", help="folder for a page: of the --worst frames with pictures, of --rank")
+]
 
 _HUNT = "the first node that makes a NaN or infinity in --precision, and why"
 Hunt = Annotated[bool, typer.Option("--hunt", help=_HUNT)]
@@ -91,8 +93,8 @@ def command(
         [model], video=video, fps=None, p99_ms=None, size=size, shape=shape, layout=layout, settings=set_, seed=seed,
         named=o.named_inputs(input_, image, previous, state, window), backend=backend, device=device, scope="model",
     )  # fmt: skip
-    if mending.check_one(hunt, rank, mend, bool(other or versus or metric or worst or out)):
-        mending.command(case, precision, frames, hunt=hunt, rank=rank, mend=mend, json=json)
+    if mending.check_one(hunt, rank, mend, bool(other or versus or metric or worst or (out and not rank))):
+        mending.command(case, precision, frames, out, hunt=hunt, mend=mend, json=json)
         return
     asked = {"frames": frames, "metric": metric, "least": least}
     if methods is not None:

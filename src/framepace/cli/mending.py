@@ -26,15 +26,18 @@ def check_one(hunt: bool, rank: bool, mend: Path | None, has_other: bool) -> boo
 
 
 def command(
-    case: Case, precision: str | None, frames: int, *, hunt: bool, rank: bool, mend: Path | None, json: bool
+    case: Case, precision: str | None, frames: int, out: Path | None, *, hunt: bool, mend: Path | None, json: bool
 ) -> None:
-    """Answer what is asked for; exit code 1 where an output is NaN or infinite, or the gate cannot be held."""
+    """Answer what is asked for; exit code 1 where an output is NaN or infinite, or the gate cannot be held.
+
+    `out` is the folder of a ranking's page.
+    """
     if hunt:
         _hunt(case, precision or "fp16", frames, json)
-    elif rank:
-        _rank(case, precision or "fp16", frames, json)
     elif mend is not None:
         _mend(case, precision or "fp16", frames, mend, json)
+    else:
+        _rank(case, precision or "fp16", frames, out, json)
 
 
 def _hunt(case: Case, precision: str, frames: int, json: bool) -> None:
@@ -49,15 +52,22 @@ def _hunt(case: Case, precision: str, frames: int, json: bool) -> None:
     answer(not any(fault.at_output for fault in result.faults))
 
 
-def _rank(case: Case, precision: str, frames: int, json: bool) -> None:
+def _rank(case: Case, precision: str, frames: int, out: Path | None, json: bool) -> None:
     from framepace import api
     from framepace.reporting.mendingdocuments import rank_document
+    from framepace.reporting.terminal.layout import show_paths
     from framepace.reporting.terminal.mending import show_ranking
     from framepace.reporting.terminal.progress import Progress
 
     with Progress() as progress:
-        result = api.rank(case, precision, frames=frames, tell=progress)
-    give(json, lambda: rank_document(result), lambda out: show_ranking(out, result))
+        result = api.rank(case, precision, frames=frames, out=out, tell=progress)
+    paths = {} if result.page is None else {"ranking": result.page}
+    give(
+        json,
+        lambda: rank_document(result),
+        lambda console: show_ranking(console, result),
+        lambda console: show_paths(console, paths),
+    )
 
 
 def _mend(case: Case, precision: str, frames: int, target: Path, json: bool) -> None:

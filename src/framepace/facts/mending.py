@@ -96,7 +96,7 @@ class Ranking(Fact, frozen=True, kw_only=True):
     """The nodes of a network by what they cost in the precision, the worst first.
 
     `error` has all of them in it (None: not finite), `limit` is what the gate allows. `complete` is False where it was
-    stopped before all was tried.
+    stopped before all was tried. `page` is the path of the page, where one was written.
     """
 
     model: ModelPlan
@@ -108,6 +108,7 @@ class Ranking(Fact, frozen=True, kw_only=True):
     nodes: tuple[NodeError, ...]
     complete: bool = True
     tries: _Count = 0
+    page: str | None = None
     notes: tuple[str, ...] = ()
 
 
