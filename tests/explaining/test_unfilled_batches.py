@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,17 +11,12 @@ from framepace import api
 from framepace.analyze.summary import summarize
 from framepace.clock.virtual import VirtualClock
 from framepace.explaining.causes.unfilled_batches import UnfilledBatches
-from framepace.explaining.draft import Draft
 from framepace.explaining.evidence import Evidence
-from framepace.explaining.hypothesis import Probe, Suspicion
+from framepace.explaining.hypothesis import Probe
 from framepace.explaining.metrics import INTERVAL, LATENCY
-from framepace.explaining.suspects import try_causes
-from framepace.explaining.trial import Blocks
-from framepace.facts.finding import Bottleneck, Remedy
 from framepace.facts.settings import Case
 from framepace.facts.trace import Outcome, Trace
 from framepace.facts.workload import Closed, Delay, Load
-from framepace.lab.lab import Lab
 from framepace.testing import make_trace
 from tests.explaining.timedlab import TimedLab
 
@@ -64,42 +58,6 @@ def test_a_camera_fills_no_batch_whatever_the_load_is_called() -> None:
     probe = UnfilledBatches().probe(Evidence(case, {"stream": trace}, {"stream": summarize(trace)}, 2))
     assert isinstance(probe, Probe)
     assert probe.metric is LATENCY
-
-
-class Slow:
-    """A made-up cause with three changes: to 6 ms, to 3 ms, which competes, and to 1 ms, which does not."""
-
-    code = "FP900"
-    title = "slow"
-    bottleneck: Bottleneck = "compute"
-
-    def suspect(self, evidence: Evidence) -> Suspicion | None:
-        """Always."""
-        return Suspicion("slow", {}, 1.0)
-
-    def probe(self, evidence: Evidence) -> tuple[Probe, ...]:
-        """Three latencies of the model."""
-        changes = [{"option.latency_us": us} for us in (6_000, 3_000, 1_000)]
-        first, second, third = (Probe(evidence.case, change, LATENCY) for change in changes)
-        return first, replace(second, competes=True), third
-
-    def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
-        """What was tried."""
-        return Remedy(text="faster", plan=dict(blocks.change))
-
-
-def test_the_better_of_changes_that_compete_is_the_remedy() -> None:
-    """The second is tried though the first was confirmed, and wins; the third is not tried any more."""
-    settings = {"backend": "null", "option.latency_us": 10_000, "option.noise": 0.0}
-    case = api.make_case("null", fps=None, load=Closed(concurrency=1), settings=settings)
-    trace = make_trace(np.full(60, 10 * MS), plan=case.plan, fps=None)
-    draft = Draft()
-    with Lab(limit_s=30, clock=VirtualClock()) as lab:
-        try_causes(lab, Evidence(case, {"stream": trace}, {"stream": summarize(trace)}, 2), (Slow(),), draft)
-    (found,) = draft.findings
-    assert found.remedy is not None
-    assert found.remedy.plan == {"option.latency_us": 3_000}
-    assert len(draft.trials) == 2
 
 
 @pytest.mark.parametrize(("size", "count"), [(1, 60), (15, 60), (30, 60)])

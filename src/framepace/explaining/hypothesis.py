@@ -27,8 +27,7 @@ class Probe:
 
     A block holds `fewest` requests where the time allows, and a third of that at least; it lasts `least_s` or longer.
     What makes `keeps` 5 % larger is no remedy, whatever else it brings. Where it `is_fresh`, each block runs in a
-    process of its own, so that nothing is left over from the one before. One that `competes` is tried though one before
-    it was confirmed, on the same metric, and the better of them is the remedy.
+    process of its own, so that nothing is left over from the one before.
     """
 
     base: Case
@@ -39,7 +38,6 @@ class Probe:
     least_s: float = 0.0
     keeps: Metric | None = None
     is_fresh: bool = False
-    competes: bool = False
 
 
 class Hypothesis(Protocol):

@@ -116,13 +116,13 @@ def _unexplained(evidence: Evidence, metric: Metric, draft: Draft) -> float:
 def _try_each(lab: Lab, evidence: Evidence, suspect: _Suspect, others: int, draft: Draft) -> str | None:
     """Try the changes of a suspect in turn until one is confirmed, or say why none was tried.
 
-    The finding is that of the best change that was confirmed, else of the first that was tried. The time is shared with
-    so many `others`.
+    The finding is that of the change that was confirmed, else of the first that was tried. The time is shared with so
+    many `others`.
     """
     reasons = []
     verdicts: list[tuple[Finding, Probe]] = []
     for place, probe in enumerate(suspect.probes):
-        if _is_confirmed(verdicts) and not probe.competes:
+        if _is_confirmed(verdicts):
             break
         text = f"{suspect.cause.code} {suspect.cause.title}? trying {settings_text(probe.change)}"
         blocks = trial_of(lab, probe, text, others + len(set(suspect.keys[place:])), draft)
@@ -132,20 +132,14 @@ def _try_each(lab: Lab, evidence: Evidence, suspect: _Suspect, others: int, draf
         verdicts.append((_finding(evidence, suspect, probe, blocks), probe))
     if not verdicts:
         return reasons[0]
-    finding, probe = min(verdicts, key=lambda pair: _remaining(pair[0]))
+    place = -1 if _is_confirmed(verdicts) else 0
+    finding, probe = verdicts[place]
     draft.add(finding, probe.metric)
     return None
 
 
 def _is_confirmed(verdicts: list[tuple[Finding, Probe]]) -> bool:
     return any(finding.verdict == "confirmed" for finding, _ in verdicts)
-
-
-def _remaining(finding: Finding) -> float:
-    """The share of the metric that a change leaves; 1 where it is not confirmed to lower it."""
-    if finding.verdict != "confirmed" or finding.intervention is None:
-        return 1.0
-    return finding.intervention.ratio.value
 
 
 def trial_of(lab: Lab, probe: Probe, text: str, suspects: int, draft: Draft) -> Blocks | str:
