@@ -32,12 +32,17 @@ def prices(case: Case, mixed: ModelPlan, islands: Sequence[Sequence[str]], tell:
 
     Raises what loading and running raise: UsageError where the backend does not run the precision on its device.
     """
-    ways = _ways(mixed, sorted(islands, key=len, reverse=True)[:_PRICED])
+    largest = sorted(map(tuple, islands), key=len, reverse=True)[:_PRICED]
+    ways = _ways(mixed, largest)
     times = _times(case, ways, tell)
+    without = {_name(island): island for island in largest}
     return tuple(
-        Price(name=name, precision=plan.precision, kept=plan.fp32_nodes, p50_ms=median(times[name]))
+        Price(
+            name=name, precision=plan.precision, kept=plan.fp32_nodes, island=without.get(name, ()),
+            p50_ms=median(times[name]),
+        )
         for name, plan in ways.items()
-    )
+    )  # fmt: skip
 
 
 def _times(case: Case, ways: Mapping[str, ModelPlan], tell: Tell) -> Mapping[str, Sequence[float]]:
@@ -60,10 +65,14 @@ def _ways(mixed: ModelPlan, islands: Sequence[Sequence[str]]) -> Mapping[str, Mo
         mixed.precision: replace(plain, fp32_nodes=()),
     }
     if len(islands) > 1:
-        for number, island in enumerate(islands, 1):
+        for island in islands:
             kept = tuple(name for name in mixed.fp32_nodes if name not in island)
-            ways[f"mixed without {island[0]} ({number} of {len(islands)})"] = replace(plain, fp32_nodes=kept)
+            ways[_name(island)] = replace(plain, fp32_nodes=kept)
     return ways
+
+
+def _name(island: Sequence[str]) -> str:
+    return f"mixed without {island[0]}"
 
 
 def _latency_ms(lab: Lab, case: Case, plan: ModelPlan) -> float:

@@ -115,12 +115,13 @@ class Ranking(Fact, frozen=True, kw_only=True):
 class Price(Fact, frozen=True, kw_only=True):
     """The median latency of one way to run the model, in ms per frame, measured in turn with the others in one run.
 
-    `kept` are the nodes that it has in FP32: none, all that the gate needs, or all of them but one island.
+    `kept` are the nodes that it has in FP32: none, all that the gate needs, or all of them but one `island`.
     """
 
     name: str
     precision: str
     kept: tuple[str, ...] = ()
+    island: tuple[str, ...] = ()
     p50_ms: float
 
 

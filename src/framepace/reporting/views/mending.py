@@ -148,7 +148,7 @@ def mended_view(mended: Mended) -> MendingView:
         columns=("stays in FP32", "operator", "island"),
         rows=tuple(_kept_rows(mended)),
         todo=_plan_setting(mended),
-        notes=(*mended.notes, *_price_lines(mended.prices)),
+        notes=mended.notes,
     )
 
 
@@ -175,6 +175,7 @@ def _mended_lines(mended: Mended) -> Iterator[str]:
         yield "no frame was held out: give two frames or more (--frames)"
     if not mended.complete:
         yield "stopped before the end: fewer nodes may do"
+    yield from _price_lines(mended.prices)
 
 
 def _kept_rows(mended: Mended) -> Iterator[tuple[str, ...]]:
@@ -184,9 +185,16 @@ def _kept_rows(mended: Mended) -> Iterator[tuple[str, ...]]:
 
 
 def _price_lines(prices: Sequence[Price]) -> Iterator[str]:
-    """The time of each way; those without one island say what it costs."""
+    """The time of each way, and what each island costs: the difference to the mixed model without it."""
+    ways = {price.name: price.p50_ms for price in prices if not price.island}
+    if not ways:
+        return
+    times = ", ".join(f"{name} {ms:.3g} ms" for name, ms in ways.items())
+    yield f"per frame, measured in turn: {times}"
     for price in prices:
-        yield f"{price.name}: {price.p50_ms:.3g} ms per frame"
+        if price.island:
+            island = f"{price.island[0]} and {len(price.island) - 1} more"
+            yield f"  {ways['mixed'] - price.p50_ms:+.2g} ms for what stays in FP32 around {island}"
 
 
 def _plan_setting(mended: Mended) -> str:
