@@ -13,6 +13,7 @@ from framepace.analyze.account import SLOWER, account
 from framepace.analyze.summary import summarize
 from framepace.analyze.sweeps import best_sentence
 from framepace.explaining.causes.oversubscribed import Oversubscribed
+from framepace.explaining.causes.under_filled import UnderFilled
 from framepace.explaining.evidence import Evidence
 from framepace.explaining.hypothesis import Probe
 from framepace.facts.finding import Account, Explanation, Finding, Gain, Intervention, MetricKind, Remedy
@@ -140,3 +141,18 @@ def test_there_is_no_knee_at_the_end_of_what_was_measured() -> None:
 def test_one_cell_is_no_choice() -> None:
     """And neither are cells that failed."""
     assert best_sentence([cell(1, 20), Cell(settings={"workers": 2}, error="x")], {"workers": ("1", "2")}) is None
+
+
+@pytest.mark.parametrize(("others", "is_suspected"), [(11, False), (1, True)])
+def test_cores_that_neighbours_have_are_not_idle(others: int, is_suspected: bool) -> None:
+    """150 fps of 10 ms each are more than a worker carries; with all cores in others' hands two carry no more."""
+    case = api.make_case("null", fps=150, settings={"threads": 1})
+    end = 4 * 10**9
+    telemetry = {
+        "time": [10**9, end], "process_cpu": [0, 10**8], "system_busy": [0, others * 10**9], "run_delay": [0, 2 * 10**9]
+    }  # fmt: skip
+    waiting = np.arange(100) * 2 * MS
+    trace = make_trace(stages={"backlog": waiting, "infer": np.full(100, 10 * MS)}, plan=case.plan, telemetry=telemetry)
+    evidence = Evidence(case, {"stream": trace}, {scope: summarize(trace) for scope in ("stream", "model")}, 2)
+    assert evidence.overloaded
+    assert (UnderFilled().suspect(evidence) is not None) is is_suspected

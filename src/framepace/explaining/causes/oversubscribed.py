@@ -54,12 +54,11 @@ class Oversubscribed:
         return Remedy(text=text, plan=change, cost="the neighbours run later; needs CAP_SYS_NICE")
 
     def _neighbours(self, evidence: Evidence) -> Suspicion | None:
-        stream = evidence.summaries["stream"]
-        waited = stream.telemetry.get("run_delay_s", 0.0) / max(stream.throughput, 1e-9)
-        share = waited / max(evidence.latency, 1)
-        others = stream.neighbours_cpu or 0.0
-        if share < _WAITING or others < _NEIGHBOURS:
+        if not neighbours_take_cores(evidence):
             return None
+        waited = _waited(evidence)
+        share = waited / max(evidence.latency, 1)
+        others = evidence.summaries["stream"].neighbours_cpu or 0.0
         numbers = {"waited_for_a_core_ns": waited, "others_share": others, "preempted": self._preempted(evidence)}
         return Suspicion(f"other processes take {others:.0%} of the cores", numbers, _LIKELY * min(1.0, share))
 
@@ -72,6 +71,18 @@ class Oversubscribed:
     @staticmethod
     def _preempted(evidence: Evidence) -> int:
         return int(evidence.traces["stream"].measured().requests["preempted"].sum())
+
+
+def neighbours_take_cores(evidence: Evidence) -> bool:
+    """Whether threads wait for a core for a tenth of the latency, and other processes take a tenth of the cores."""
+    others = evidence.summaries["stream"].neighbours_cpu or 0.0
+    return others >= _NEIGHBOURS and _waited(evidence) >= _WAITING * max(evidence.latency, 1)
+
+
+def _waited(evidence: Evidence) -> float:
+    """Time per frame for which threads could have run and had no core, ns."""
+    stream = evidence.summaries["stream"]
+    return stream.telemetry.get("run_delay_s", 0.0) / max(stream.throughput, 1e-9)
 
 
 def _wanted(evidence: Evidence) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from framepace.explaining.causes.oversubscribed import neighbours_take_cores
 from framepace.explaining.evidence import Evidence
 from framepace.explaining.hypothesis import Probe, Suspicion
 from framepace.explaining.metrics import INTERVAL, LATENCY
@@ -9,6 +10,7 @@ from framepace.explaining.trial import Blocks
 from framepace.facts.finding import Bottleneck, Remedy
 from framepace.facts.settings import apply
 
+_FULL = 0.7  # of the machine
 _LIKELY = 0.5  # more workers come after what keeps each of them busy
 
 
@@ -20,9 +22,12 @@ class UnderFilled:
     bottleneck: Bottleneck = "under-filled"
 
     def suspect(self, evidence: Evidence) -> Suspicion | None:
-        """The load outruns the pipeline, and the process uses less than 70 % of the cores."""
+        """The load outruns the pipeline, and the process uses less than 70 % of the cores, others' part included."""
         used = self._used(evidence)
-        if used is None or used > 0.7 or not evidence.overloaded:
+        if used is None or used > _FULL or not evidence.overloaded:
+            return None
+        others = evidence.summaries["stream"].neighbours_cpu or 0.0
+        if not evidence.on_gpu and neighbours_take_cores(evidence) and used + others > _FULL:
             return None
         what = "the device" if evidence.on_gpu else "the cores"
         sentence = f"throughput is below the load, and the pipeline uses {used:.0%} of {what}"
