@@ -85,12 +85,12 @@ def test_a_gain_says_what_it_is_of(kind: MetricKind, words: str) -> None:
     assert words in finding_view(finding("FP013", Remedy(text=""), gain, kind)).gain
 
 
-def crowded(may: bool) -> Evidence:
-    """A stream that waits for cores which others use."""
+def crowded(may: bool, others: int = 11) -> Evidence:
+    """A stream that waits for cores which others use, for that many core seconds in 3 s of two cores or more."""
     case = api.make_case("null", fps=30, settings={"threads": 1})
     end = 4 * 10**9
     telemetry = {
-        "time": [10**9, end], "process_cpu": [0, 10**8], "system_busy": [0, 11 * 10**9], "run_delay": [0, 2 * 10**9]
+        "time": [10**9, end], "process_cpu": [0, 10**8], "system_busy": [0, others * 10**9], "run_delay": [0, 2 * 10**9]
     }  # fmt: skip
     trace = make_trace(np.full(100, 10 * MS), plan=case.plan, telemetry=telemetry)
     return Evidence(case, {"stream": trace}, {scope: summarize(trace) for scope in ("stream", "model")}, 2, may)
@@ -141,6 +141,16 @@ def test_there_is_no_knee_at_the_end_of_what_was_measured() -> None:
 def test_one_cell_is_no_choice() -> None:
     """And neither are cells that failed."""
     assert best_sentence([cell(1, 20), Cell(settings={"workers": 2}, error="x")], {"workers": ("1", "2")}) is None
+
+
+def test_the_more_cores_neighbours_have_the_likelier_they_are() -> None:
+    """Of a tenth of the cores a thread that waits may wait for another reason; of most of them hardly."""
+    few, most = (Oversubscribed().suspect(crowded(False, others)) for others in (2, 11))
+    assert few is not None
+    assert most is not None
+    assert few.numbers["others_share"] < 0.5 < most.numbers["others_share"]
+    assert few.share == pytest.approx(0.3)
+    assert most.share == pytest.approx(most.numbers["others_share"])
 
 
 @pytest.mark.parametrize(("others", "is_suspected"), [(11, False), (1, True)])

@@ -10,6 +10,7 @@ from framepace.facts.finding import Bottleneck, Remedy
 
 _WAITING = 0.1  # of the latency, spent runnable without a core, from which neighbours are suspected
 _NEIGHBOURS = 0.1  # of the cores' time that other processes take
+_MOST = 0.5  # of the cores' time: then hardly anything else can be why a thread waits for one
 _LIKELY = 0.3  # what waits for a core may be slow for another reason: idle threads of its own that spin
 _ALLOW = "--raise-priority proves their effect, at their expense"
 _NICE = -10  # nine tenths of a core against a process of usual priority (sched(7): 1.25 per step)
@@ -60,7 +61,8 @@ class Oversubscribed:
         share = waited / max(evidence.latency, 1)
         others = evidence.summaries["stream"].neighbours_cpu or 0.0
         numbers = {"waited_for_a_core_ns": waited, "others_share": others, "preempted": self._preempted(evidence)}
-        return Suspicion(f"other processes take {others:.0%} of the cores", numbers, _LIKELY * min(1.0, share))
+        likely = _LIKELY if others < _MOST else others
+        return Suspicion(f"other processes take {others:.0%} of the cores", numbers, likely * min(1.0, share))
 
     @staticmethod
     def _change(evidence: Evidence) -> dict[str, int]:
