@@ -30,7 +30,7 @@ _PLAIN = {"threads": 1, "spinning": False}
 _SMALL = ("builtin:classifier", "transformers-vit")
 _MEDIUM = ("builtin:detector", "torchvision-mnasnet0_5")
 _QUOTA_CORES = 0.5
-_OF_THE_BUDGET = 0.75  # that the model takes on one thread where it could have more
+_OF_THE_BUDGET = 0.65  # that the model takes on one thread where it could have more
 _ALONE_S = 0.6
 
 
@@ -48,7 +48,7 @@ def _loaded(setup: Setup, load: Load | None, **given: Any) -> Case:
 
 
 def _few_threads(setup: Setup) -> Case:
-    """One thread, on which the network takes three quarters of the budget."""
+    """One thread, on which the network takes two thirds of the budget."""
     alone = api.make_case(setup.model, fps=None, scope="model", settings=_PLAIN, stop=Stop(seconds=_ALONE_S))
     seconds = float(np.median(stages(api.bench(alone).measured())["infer"])) / 1e9
     return _at(setup, fps=round(_OF_THE_BUDGET / seconds, 1))

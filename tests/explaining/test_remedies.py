@@ -156,13 +156,10 @@ def test_the_more_cores_neighbours_have_the_likelier_they_are() -> None:
 @pytest.mark.parametrize(("others", "is_suspected"), [(11, False), (1, True)])
 def test_cores_that_neighbours_have_are_not_idle(others: int, is_suspected: bool) -> None:
     """150 fps of 10 ms each are more than a worker carries; with all cores in others' hands two carry no more."""
+    telemetry = crowded(False, others).traces["stream"].telemetry
     case = api.make_case("null", fps=150, settings={"threads": 1})
-    end = 4 * 10**9
-    telemetry = {
-        "time": [10**9, end], "process_cpu": [0, 10**8], "system_busy": [0, others * 10**9], "run_delay": [0, 2 * 10**9]
-    }  # fmt: skip
-    waiting = np.arange(100) * 2 * MS
-    trace = make_trace(stages={"backlog": waiting, "infer": np.full(100, 10 * MS)}, plan=case.plan, telemetry=telemetry)
+    stages = {"backlog": np.arange(100) * 2 * MS, "infer": np.full(100, 10 * MS)}
+    trace = make_trace(stages=stages, plan=case.plan, telemetry=telemetry)
     evidence = Evidence(case, {"stream": trace}, {scope: summarize(trace) for scope in ("stream", "model")}, 2)
     assert evidence.overloaded
     assert (UnderFilled().suspect(evidence) is not None) is is_suspected

@@ -29,26 +29,18 @@ def closed_case(load: Load, settings: dict[str, Any], **others: Any) -> Case:
     return api.make_case("null", **{"fps": None, "load": load, "settings": chosen, **others})
 
 
+@pytest.mark.parametrize("decode", ["inline", "thread"])
 @pytest.mark.parametrize("load", [Closed(concurrency=1), Closed(concurrency=3), Delay(delay_ms=1.0)], ids=str)
-def test_a_closed_loop_goes_in_whole_batches_whoever_decodes(load: Load) -> None:
+def test_a_closed_loop_goes_in_whole_batches_whoever_decodes(load: Load, decode: str) -> None:
     """Reading 16 frames takes 3.2 ms, longer than a period of 400 fps, and a buffer holds two: batches are full, and
     nothing is dropped, in the worker that decodes and in a thread.
     """
-    sizes = []
-    for decode in ("inline", "thread"):
-        settings = {
-            "decode": decode,
-            "drop": "oldest",
-            "stale-ms": 1.0,
-            "option.latency_us": 2_000,
-            "option.noise": 0.0,
-        }
-        with TimedLab(200, limit_s=60, clock=VirtualClock()) as lab:
-            trace = lab.run(closed_case(load, settings, fps=400))
-        assert not (trace.requests["outcome"] == Outcome.DROPPED).any()
-        sizes.append(set(trace.requests["batch_size"][:96]))  # what was read when the run ends goes as it is
-        assert UnfilledBatches().suspect(Evidence(closed_case(load, settings), {"stream": trace}, {}, 2)) is None
-    assert sizes == [{16}, {16}]
+    case = closed_case(load, {"decode": decode, "drop": "oldest", "stale-ms": 1.0, "option.latency_us": 2_000}, fps=400)
+    with TimedLab(200, limit_s=60, clock=VirtualClock()) as lab:
+        trace = lab.run(case)
+    assert not (trace.requests["outcome"] == Outcome.DROPPED).any()
+    assert set(trace.requests["batch_size"][:96]) == {16}  # what was read when the run ends goes as it is
+    assert UnfilledBatches().suspect(Evidence(case, {"stream": trace}, {}, 2)) is None
 
 
 def test_a_camera_fills_no_batch_whatever_the_load_is_called() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from framepace.errors import UsageError
-from framepace.facts.plan import Plan
+from framepace.facts.plan import Plan, SourcePolicy
 from framepace.feeds.arrivals import Arrivals, Interleaved, Lane
 from framepace.feeds.batchrules import NEVER, BatchRule, DeadlineRule
 from framepace.feeds.deadline import DeadlineBatcher, DeadlineFeed
@@ -60,16 +60,26 @@ def _feed(
 ) -> Feed:
     batcher = _deadline_batcher(plan, len(sources), arrivals)
     pacer.state.batches = batcher
-    rule = batch_rule(plan)
-    policy = plan.source
-    if _comes_in_batches(sources, arrivals):
-        rule = BatchRule(rule.size, window=NEVER)
-        policy = replace(policy, drop="never", stale_ms=None)
+    rule, policy = _rules(plan, sources, arrivals)
     if arrivals is None or threads:
         return StreamFeed(sources, arrivals, batcher or WindowBatcher(rule), policy, pacer, on_drop)
     if batcher is not None:
-        return DeadlineFeed(sources, [Lane(part, *share) for part in arrivals], batcher, pacer)
+        return DeadlineFeed(sources, _lanes(arrivals, share), batcher, pacer)
     return InlineFeed(sources, _merged(arrivals, share), rule, pacer)
+
+
+def _lanes(arrivals: Sequence[Arrivals], share: tuple[int, int]) -> list[Lane]:
+    return [Lane(part, *share) for part in arrivals]
+
+
+def _rules(
+    plan: Plan, sources: Sequence[PictureSource], arrivals: Sequence[Arrivals] | None
+) -> tuple[BatchRule, SourcePolicy]:
+    """How frames are batched, and what a full buffer does; where they come in batches, each is waited for."""
+    rule = batch_rule(plan)
+    if not _comes_in_batches(sources, arrivals):
+        return rule, plan.source
+    return BatchRule(rule.size, window=NEVER), replace(plan.source, drop="never", stale_ms=None)
 
 
 def _comes_in_batches(sources: Sequence[PictureSource], arrivals: Sequence[Arrivals] | None) -> bool:

@@ -82,13 +82,17 @@ def _usual(spent: NDArray[np.float64], sizes: NDArray[np.int64], new: NDArray[np
     """The usual time of each inference: the median of those of its size that were not the first; where there was no
     other, that of the nearest size, in proportion to it.
     """
-    medians = {int(size): float(np.median(spent[(sizes == size) & ~new])) for size in np.unique(sizes[~new])}
+    medians = _medians(spent[~new], sizes[~new])
     usual = spent.copy()
     for size in map(int, np.unique(sizes)):
         nearest = min(medians, key=lambda other: abs(other - size), default=None)
         if nearest is not None:
             usual[sizes == size] = medians[nearest] * max(1.0, size / nearest)
     return usual
+
+
+def _medians(spent: NDArray[np.float64], sizes: NDArray[np.int64]) -> dict[int, float]:
+    return {int(size): float(np.median(spent[sizes == size])) for size in np.unique(sizes)}
 
 
 def _one_row_each(trace: Trace) -> Trace:
