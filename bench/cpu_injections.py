@@ -92,7 +92,10 @@ CPU: dict[str, Injection] = {
     "python preparation": _injection(
         "FP011", lambda setup: _at(setup, prepare_hook="injections:python_heavy"), "prepare"
     ),
-    "slow decoding": _injection("FP011", lambda setup: _at(setup, videos=(heavy_video(setup.folder),)), "decode"),
+    # All pictures take long to decode, those of some types far longer (FP017).
+    "slow decoding": _injection(
+        ("FP011", "FP017"), lambda setup: _at(setup, videos=(heavy_video(setup.folder),)), "decode"
+    ),
     "threads x 4": _injection(
         "FP012",
         lambda setup: _at(setup, threads=4 * len(usable_cores()), spinning=True),
@@ -122,9 +125,10 @@ CPU: dict[str, Injection] = {
     "too few threads": _injection("FP020", _few_threads, models=_MEDIUM),
     # Reading ahead takes the decoding away; that decoding takes long is as true.
     "decoding in the loop": _injection(
-        ("FP022", "FP011"),
+        ("FP022", "FP011", "FP017"),
         lambda setup: _loaded(setup, Closed(concurrency=1), videos=(heavy_video(setup.folder),)),
         "decode",
     ),
-    "nothing": Healthy((), _at, models=_SMALL),
+    # The worker spins through the gap: a core that sleeps in it is a cause by itself (FP002), which many machines have.
+    "nothing": Healthy((), lambda setup: _at(setup, wait="spin"), models=_SMALL),
 }

@@ -13,6 +13,8 @@ from framepace.analyze.summary import summarize
 from framepace.clock.virtual import VirtualClock
 from framepace.explaining.causes.clocks_fall import ClocksFall
 from framepace.explaining.causes.cold_caches import ColdCaches
+from framepace.explaining.causes.compute_bound import ComputeBound
+from framepace.explaining.causes.few_threads import FewThreads
 from framepace.explaining.causes.new_sizes import NewSizes
 from framepace.explaining.causes.throttled import Throttled
 from framepace.explaining.causes.unfilled_batches import UnfilledBatches
@@ -181,3 +183,16 @@ def test_a_batch_that_never_fills_is_not_what_the_model_takes() -> None:
     found = explain(case, time_limit=30, clock=VirtualClock())
     assert [finding.code for finding in found.confirmed] == ["FP019"]
     assert not {"FP008", "FP020", "FP028", "FP029"} & found.not_tested.keys()
+
+
+def test_free_cores_are_tried_before_the_arithmetic() -> None:
+    """One thread of two, 20 ms of 33: the second core comes first; with both in use there is the arithmetic only."""
+    trace = make_trace(np.full(FRAMES, 20 * MS))
+    traces = dict.fromkeys(("stream", "model", "gapless"), trace)
+    summaries = {name: summarize(trace) for name in traces}
+    shares = []
+    for threads in (1, 2):
+        case = api.make_case("builtin:classifier", fps=30, settings={"threads": threads})
+        found = [cause.suspect(Evidence(case, traces, summaries, 2)) for cause in (FewThreads(), ComputeBound())]
+        shares.append([suspicion and suspicion.share for suspicion in found])
+    assert shares == [[pytest.approx(0.5), pytest.approx(0.4)], [None, pytest.approx(1.0)]]

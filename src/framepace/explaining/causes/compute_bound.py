@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from framepace.explaining.causes.few_threads import cores_are_free
 from framepace.explaining.causes.memory_bound import memory_decides
 from framepace.explaining.evidence import Evidence
 from framepace.explaining.hypothesis import Probe, Suspicion
@@ -10,6 +11,8 @@ from framepace.explaining.pixels import half_the_work
 from framepace.explaining.trial import Blocks
 from framepace.facts.finding import Bottleneck, Remedy
 from framepace.facts.settings import apply
+
+_BESIDE_CORES = 0.4
 
 
 class ComputeBound:
@@ -27,7 +30,10 @@ class ComputeBound:
         if memory_decides(evidence):
             return None
         numbers = {"infer_gapless_ns": alone, "budget_ns": evidence.budget}
-        return Suspicion("inference alone takes over half of the budget", numbers, alone / evidence.latency)
+        share = alone / evidence.latency
+        if cores_are_free(evidence):  # they are tried first (FP020)
+            share *= _BESIDE_CORES
+        return Suspicion("inference alone takes over half of the budget", numbers, share)
 
     def probe(self, evidence: Evidence) -> Probe | tuple[Probe, ...] | str:
         """Half the work: half as many pixels, or where the size is fixed the file cut at half of its operations.

@@ -20,9 +20,9 @@ class FewThreads:
     def suspect(self, evidence: Evidence) -> Suspicion | None:
         """Threads are set to fewer than each worker's share of the cores."""
         alone = evidence.alone
-        used = max(model.threads for model in evidence.models)
+        used = _threads(evidence)
         wanted = _share_of_cores(evidence)
-        if evidence.on_gpu or not 0 < used < wanted or evidence.budget is None or alone < 0.5 * evidence.budget:
+        if not cores_are_free(evidence) or evidence.budget is None or alone < 0.5 * evidence.budget:
             return None
         numbers = {"threads": used, "cores": evidence.cores, "infer_gapless_ns": alone}
         share = (1 - used / wanted) * alone / max(evidence.latency, 1)
@@ -37,6 +37,15 @@ class FewThreads:
         """The same setting."""
         threads = _share_of_cores(evidence)
         return Remedy(text=f"give each worker {threads} threads", plan={"threads": threads}, cost="more cores in use")
+
+
+def cores_are_free(evidence: Evidence) -> bool:
+    """Whether threads are set to fewer than each worker's share of the cores."""
+    return not evidence.on_gpu and 0 < _threads(evidence) < _share_of_cores(evidence)
+
+
+def _threads(evidence: Evidence) -> int:
+    return max(model.threads for model in evidence.models)
 
 
 def _share_of_cores(evidence: Evidence) -> int:

@@ -10,6 +10,7 @@ from framepace.explaining.trial import Blocks
 from framepace.facts.finding import Bottleneck, Remedy
 
 _FALLS = 0.02  # seconds behind per second
+_SHARE = 1.0  # of the latency: it grows without end, and leaves everything else behind
 _BLOCK_S = 1.5  # so that the lag grows
 
 
@@ -29,7 +30,7 @@ class LiveBacklog:
         if falls < _FALLS:
             return None
         numbers = {"behind_s_per_s": falls, "source": source}
-        return Suspicion(f"{source} falls {falls:.2f} s behind every second", numbers, min(1.0, 0.5 + falls))
+        return Suspicion(f"{source} falls {falls:.2f} s behind every second", numbers, _SHARE)
 
     def probe(self, evidence: Evidence) -> Probe | str:
         """Drop the oldest picture of a full buffer."""
