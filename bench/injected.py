@@ -5,10 +5,12 @@
 `bench/network_exports.py` writes into `--networks`.
 Every repetition runs in a process of its own and is saved at once (`--out`); Ctrl-C keeps what was done.
 
-All causes of the CPU ten times on 16 cores, two cores each, in two parts of some seven minutes:
+All causes of the CPU ten times on 16 cores, two cores each, in three parts of some six minutes (with 30 s an
+explanation often has time for one trial only):
 
-    python bench/injected.py --repeat 10 --time-limit 30 --jobs 8 --part 1/2 --out rows.jsonl
-    python bench/injected.py --repeat 10 --time-limit 30 --jobs 8 --part 2/2 --out rows.jsonl
+    python bench/injected.py --repeat 10 --time-limit 40 --jobs 8 --part 1/3 --out rows.jsonl
+    python bench/injected.py --repeat 10 --time-limit 40 --jobs 8 --part 2/3 --out rows.jsonl
+    python bench/injected.py --repeat 10 --time-limit 40 --jobs 8 --part 3/3 --out rows.jsonl
 """
 
 from __future__ import annotations
