@@ -1,10 +1,10 @@
 """framepace: why a neural network on video misses its frame budget, proven by intervention, and fixed.
 
 One function per verb: `bench`, `explain`, `sweep`, `tune`, `capacity`, `accuracy`, `layers`, `compare`, `report`,
-`doctor`, `attach`; `hunt`, `rank`, `mend` and `calibrate` for lower precisions, `explain_log` for the log or trace of
-another program, `summary` of a trace, and `make_case` for what several of them take. Beside them stand the records that
-they take and return, and the errors. Everything is loaded when it is first used, so that importing framepace costs
-nothing.
+`doctor`, `attach`, `launch`; `hunt`, `rank`, `mend` and `calibrate` for lower precisions, `explain_program` for trials
+in a program of one's own, `explain_log` for its trace or log, `summary` of a trace, and `make_case` for what several of
+them take. Beside them stand the records that they take and return, and the errors. Everything is loaded when it is
+first used, so that importing framepace costs nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
         doctor,
         explain,
         explain_log,
+        explain_program,
         hunt,
+        launch,
         layers,
         make_case,
         mend,
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     from framepace.facts.log import LogExplanation
     from framepace.facts.mending import Hunt, Mended, Ranking
     from framepace.facts.plan import Batching, EnginePlan, ModelPlan, Plan, Prepare, SourcePolicy, Target
+    from framepace.facts.programtrial import ProgramExplanation, ProgramTrial
     from framepace.facts.settings import Case
     from framepace.facts.summary import Comparison, Summary
     from framepace.facts.sweep import Sweep
@@ -73,8 +76,8 @@ __version__ = "0.2.0"
 
 # What is exported, by the module that has it.
 _EXPORTS = {
-    "api": "accuracy attach bench calibrate capacity compare doctor explain explain_log hunt layers make_case mend "
-    "predictor rank report summary sweep tune",
+    "api": "accuracy attach bench calibrate capacity compare doctor explain explain_log explain_program hunt "
+    "launch layers make_case mend predictor rank report summary sweep tune",
     "cases": "CaseOptions Models RunOptions",
     "errors": "BackendError DeviceLost DeviceMemoryError FramepaceError ModelError NotEnoughSamples PlanError "
     "SourceError StoreError UsageError",
@@ -88,6 +91,7 @@ _EXPORTS = {
     "facts.log": "LogExplanation",
     "facts.layers": "Exploration",
     "facts.mending": "Hunt Mended Ranking",
+    "facts.programtrial": "ProgramExplanation ProgramTrial",
     "facts.plan": "Batching EnginePlan ModelPlan Plan Prepare SourcePolicy Target",
     "facts.settings": "Case",
     "facts.summary": "Comparison Summary",
@@ -139,6 +143,8 @@ __all__ = [
     "PlanError",
     "Poisson",
     "Prepare",
+    "ProgramExplanation",
+    "ProgramTrial",
     "Ranking",
     "Replay",
     "RunOptions",
@@ -164,7 +170,9 @@ __all__ = [
     "doctor",
     "explain",
     "explain_log",
+    "explain_program",
     "hunt",
+    "launch",
     "layers",
     "load_explanation",
     "load_plan",

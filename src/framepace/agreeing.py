@@ -10,12 +10,11 @@ from msgspec.structs import replace
 
 from framepace import values
 from framepace.analyze.agreement import worst_frames
-from framepace.analyze.calibrating import FEW
 from framepace.cases import CaseOptions, Models, case_of, only_model
 from framepace.errors import UsageError, unknown
 from framepace.facts.accuracy import AccuracyCheck, Gate, WorstFrame, default_gate
 from framepace.facts.address import without_secrets
-from framepace.facts.calibrating import CalibrationStudy
+from framepace.facts.calibrating import FEW, CalibrationStudy
 from framepace.facts.parting import Parting
 from framepace.facts.plan import Calibration, ModelPlan
 from framepace.facts.settings import Case, apply

@@ -28,7 +28,7 @@ from framepace.measure.session import measure
 from framepace.mending import hunt, mend, rank
 from framepace.naming import NamedInputs
 from framepace.numerics.gate import agreement
-from framepace.observing import attach
+from framepace.observing import attach, explain_program, launch
 from framepace.predicting.predict import predict as predict_trace
 from framepace.predicting.primitives import measure_primitives
 from framepace.progress import Tell, silent
@@ -60,7 +60,9 @@ __all__ = [
     "doctor",
     "explain",
     "explain_log",
+    "explain_program",
     "hunt",
+    "launch",
     "layers",
     "make_case",
     "mend",

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from framepace import values
-from framepace.analyze.agreement import agreement_text
 from framepace.cases import CaseOptions, Models, case_of, only_model
 from framepace.errors import FramepaceError, StoreError, UsageError, unknown
-from framepace.facts.accuracy import Agreement, Gate, default_gate
+from framepace.facts.accuracy import Agreement, Gate, agreement_text, default_gate
 from framepace.facts.address import without_secrets
 from framepace.facts.mending import Hunt, Mended, Ranking
 from framepace.facts.plan import Batching, ModelPlan

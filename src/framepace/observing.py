@@ -1,13 +1,20 @@
-"""Observing a program of the user's own, without a change in it."""
+"""Observing a program of the user's own, trying settings in it, and running it with them, without a change in it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from framepace import values
-from framepace.attaching.program import Observation, observe, whole_command
+from framepace.attaching.program import Observation, observe, run_program, whole_command
+from framepace.attaching.settings import checked
 from framepace.facts.plan import Target
+from framepace.facts.programtrial import ProgramExplanation
+from framepace.programtrials import try_settings
+from framepace.progress import Tell, silent
+
+TRIAL_LIMIT_S = 120.0
 
 
 def attach(
@@ -16,6 +23,8 @@ def attach(
     out: str | Path | None = None,
     fps: float | None = None,
     p99_ms: float | None = None,
+    settings: Mapping[str, Any] | None = None,
+    seconds: float | None = None,
     overwrite: bool = False,
 ) -> Observation:
     """Run a Python program unchanged, and record where each of its frames spends its time.
@@ -29,19 +38,100 @@ def attach(
         out: folder the trace is written to; None keeps it in memory.
         fps: the rate that its frames must keep, if any.
         p99_ms: the latency (ms) that they must keep, if any.
+        settings: that are applied in it, as `launch` does.
+        seconds: after which the program is ended, as by Ctrl-C.
         overwrite: replace a trace that is in `out`.
 
     Returns:
-        The trace, whose subject is a program, and its exit code.
+        The trace, whose subject is a program, its exit code, and how often each call was made.
 
     Raises:
         UsageError: the program cannot be started, or no inference of it was seen (`exit_code` is then the program's).
         StoreError: `out` cannot be written, or holds what must not be replaced.
     """
-    texts = [str(part) for part in values.several(command, "command")]
+    folder = None if out is None else values.path(out, "out")
+    chosen = checked(values.mapping(settings or {}, "settings"))
+    target = _target(fps, p99_ms)
+    return observe(_command(command), folder, target, overwrite, settings=chosen, seconds=_seconds(seconds))
+
+
+def explain_program(
+    command: Sequence[str],
+    *,
+    tries: Sequence[Mapping[str, Any]] | None = None,
+    fps: float | None = None,
+    p99_ms: float | None = None,
+    seconds: float | None = None,
+    time_limit: float = TRIAL_LIMIT_S,
+    tell: Tell | None = None,
+) -> ProgramExplanation:
+    """Which settings make a program's frames faster or cheaper, proven by whole runs of it with and without each.
+
+    The program runs again and again, on the same input if it reads the same, and must bear that.
+
+    Args:
+        command: see `attach`.
+        tries: settings to try, one by one ({'spinning': 'off'}, or an environment variable of the program's own:
+            {'THREADS': 1}); None: those that fit the libraries that it calls.
+        fps: the rate that its frames must keep, if any.
+        p99_ms: the latency (ms) that they must keep, if any.
+        seconds: after which each run is ended, as by Ctrl-C; a program that reads a camera never ends by itself.
+        time_limit: seconds for all runs.
+        tell: called before each run.
+
+    Returns:
+        The program's numbers as it is, and the verdict on each setting, the confirmed first.
+
+    Raises:
+        UsageError: as `attach`; a setting that a program does not have.
+    """
+    target = _target(fps, p99_ms)
+    whole = _command(command)
+    length = _seconds(seconds)
+    limit = values.number(time_limit, "time_limit", least=1.0, most=values.LONGEST_TIME_S)
+
+    def run(settings: Mapping[str, str]) -> Observation:
+        seen = observe(whole, None, target, settings=settings, seconds=length, quiet=True)
+        if seen.trace.meta.stopped == "interrupted":
+            raise KeyboardInterrupt
+        return seen
+
+    chosen = None if tries is None else [checked(values.mapping(one, "tries")) for one in tries]
+    return try_settings(run, chosen, limit, tell or silent)
+
+
+def launch(command: Sequence[str], settings: Mapping[str, Any]) -> int:
+    """Run a program with settings applied in it, and nothing observed; its exit code.
+
+    Args:
+        command: see `attach`.
+        settings: {'spinning': 'off'}, and environment variables in capitals.
+
+    Returns:
+        The program's exit code as a shell tells it: 128 + N for signal N.
+
+    Raises:
+        UsageError: the program cannot be started, or has no such setting.
+    """
+    code = run_program(_command(command), None, checked(values.mapping(settings, "settings"))).code
+    if code < 0:
+        return 128 - code
+    return code
+
+
+def _command(command: Sequence[str]) -> list[str]:
+    return whole_command([str(part) for part in values.several(command, "command")])
+
+
+def _seconds(seconds: float | None) -> float | None:
+    if seconds is None:
+        return None
+    return values.number(seconds, "seconds", least=0.1, most=values.LONGEST_TIME_S)
+
+
+def _target(fps: float | None, p99_ms: float | None) -> Target:
     if fps is not None:
         fps = values.number(fps, "fps", least=values.LOWEST_RATE, most=values.HIGHEST_RATE)
     if p99_ms is not None:
         p99_ms = values.number(p99_ms, "p99_ms", least=values.SHORTEST_MS, most=values.LONGEST_MS)
-    folder = None if out is None else values.path(out, "out")
-    return observe(whole_command(texts), folder, Target(fps=fps, p99_ms=p99_ms), overwrite)
+    return Target(fps=fps, p99_ms=p99_ms)

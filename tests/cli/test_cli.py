@@ -16,7 +16,7 @@ from framepace.facts.workload import Stop
 from tests.doubles.commands import Command
 
 COMMANDS = ("doctor", "bench", "explain", "sweep", "tune", "capacity", "accuracy", "plan", "compare", "layers",
-            "report", "settings", "attach")  # fmt: skip
+            "report", "settings", "attach", "launch")  # fmt: skip
 
 
 class Ended(NamedTuple):

@@ -16,16 +16,16 @@ from framepace.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
 VERBS = (
-    "attach", "bench", "explain", "explain_log", "sweep", "tune", "capacity", "accuracy", "calibrate", "hunt", "rank",
-    "mend", "compare", "layers", "summary", "report", "doctor",
+    "attach", "bench", "explain", "explain_log", "explain_program", "launch", "sweep", "tune", "capacity", "accuracy",
+    "calibrate", "hunt", "rank", "mend", "compare", "layers", "summary", "report", "doctor",
 )  # fmt: skip
 HELPERS = ("make_case", "predictor", "load_trace", "load_plan", "load_explanation", "save_plan")
 RECORDS = (
     "AccuracyCheck", "Agreement", "Batching", "Burst", "CalibrationStudy", "Candidate", "Capacity", "Case", "Check",
     "Closed", "Comparison", "Delay", "EnginePlan", "Explanation", "Exploration", "Finding", "Gate", "Goal", "Hunt",
     "Input", "Inputs", "LogExplanation", "Mended", "ModelPlan", "Observation", "OutputAgreement", "Paced", "Plan",
-    "Poisson", "Prepare", "Ranking", "Replay", "SourcePolicy", "Stop", "Summary", "Sweep", "Target", "Trace", "Tuning",
-    "Warmup", "Window", "Workload",
+    "Poisson", "Prepare", "ProgramExplanation", "ProgramTrial", "Ranking", "Replay", "SourcePolicy", "Stop", "Summary",
+    "Sweep", "Target", "Trace", "Tuning", "Warmup", "Window", "Workload",
 )  # fmt: skip
 TYPES = ("CaseOptions", "Models", "RunOptions")
 ERRORS = (

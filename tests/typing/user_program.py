@@ -106,6 +106,8 @@ def answers(trace: Trace, explanation: Explanation) -> None:
     print([row.error for row in framepace.rank("net.onnx", tell=say, videos=["a.mp4"]).nodes])
     print(framepace.mend("net.onnx", "mixed.onnx", gate=framepace.Gate(cosine=0.99)).model.fp32_nodes)
     seen = framepace.attach(["python", "app.py"], out="runs/app", fps=30, p99_ms=33.0)
+    tried = framepace.explain_program(["app.py"], tries=[{"spinning": "off"}], seconds=5.0, tell=say)
+    print([trial.verdict for trial in tried.trials], framepace.launch(["app.py"], {"spinning": "off"}))
     print(seen.exit_code, framepace.summary(seen.trace).frames.percentile(99))
     page: Path = framepace.report([trace, Path("runs/b")], out="report.html", explanation=explanation)
     print(page, [check.fix for check in framepace.doctor() if check.state == "bad"])

@@ -8,7 +8,6 @@ from framepace.facts.accuracy import Agreement
 from framepace.facts.calibrating import CalibrationPoint
 from framepace.facts.plan import Calibration
 
-FEW = 10  # frames or fewer: ranges rest on too few pictures
 _ALIKE = 1.1  # errors within this ratio are the same
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,12 +15,13 @@ from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
 from framepace.attaching.calls import Calls, by_name, read_calls
 from framepace.attaching.requests import Observed, observed
+from framepace.attaching.settings import variables
 from framepace.errors import UsageError
 from framepace.facts.plan import Target
 from framepace.facts.program import Program, without_secrets
@@ -34,23 +36,61 @@ from framepace.store import MemoryWriter, OutputFolder, TraceWriter, trace_id
 HOOK = Path(__file__).parent / "injected"
 """The folder that stands first in the PYTHONPATH of an observed program."""
 FOLDER_VARIABLE = "FRAMEPACE_ATTACH"
+_PATIENCE_S = 5.0  # for a program to end after a signal
 
 
-def run_program(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> int:
-    """Run a program with the probe in it, whose files go to `folder`; its exit code, negative for a signal.
+class Ended(NamedTuple):
+    """How a program ended: its exit code, negative for a signal, and whether its time was over."""
+
+    code: int
+    by_time: bool = False
+
+
+def run_program(
+    command: Sequence[str],
+    folder: Path | None,
+    settings: Mapping[str, str],
+    seconds: float | None = None,
+    quiet: bool = False,
+) -> Ended:
+    """Run a program with the probe in it.
 
     Its streams are this process's own. Signals that come to this process are left to the program, which the terminal
-    sends them as well; a SIGTERM is passed on. Raises UsageError where it cannot be started.
+    sends them as well; a SIGTERM is passed on.
+
+    Args:
+        folder: where the probe writes; None: nothing is observed.
+        settings: that are applied in it, checked (see `settings.checked`).
+        seconds: after which it is interrupted, as by Ctrl-C, and killed where that does not end it.
+        quiet: what it writes to its standard streams is thrown away.
+
+    Raises UsageError where it cannot be started.
     """
-    paths = [str(HOOK), *filter(None, [environment.get("PYTHONPATH")])]
-    variables = {**environment, "PYTHONPATH": os.pathsep.join(paths), FOLDER_VARIABLE: str(folder)}
+    output = subprocess.DEVNULL if quiet else None
+    paths = [str(HOOK), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **variables(settings)}
+    if folder is not None:
+        environment[FOLDER_VARIABLE] = str(folder)
     try:
-        process = subprocess.Popen(command, env=variables)
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
     except OSError as error:
         fix = "name it as you would in a shell: framepace attach -- python app.py"
         raise UsageError("the program cannot be started", got=f"{command[0]}: {error.strerror}", fix=fix) from error
     with _signals_left_to(process):
-        return process.wait()
+        return _waited_for(process, seconds)
+
+
+def _waited_for(process: subprocess.Popen[bytes], seconds: float | None) -> Ended:
+    """How a process ended that is interrupted after a time."""
+    patience: tuple[float | None, ...] = (seconds, _PATIENCE_S, _PATIENCE_S)
+    by_time = False
+    for wait_s, number in zip(patience, (signal.SIGINT, signal.SIGTERM, signal.SIGKILL), strict=True):
+        try:
+            return Ended(process.wait(wait_s), by_time)
+        except subprocess.TimeoutExpired:
+            by_time = True
+            process.send_signal(number)
+    return Ended(process.wait(), by_time)
 
 
 @contextmanager
@@ -79,21 +119,35 @@ def whole_command(command: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Observation:
-    """A program that ended: its trace, and its exit code as a shell tells it (128 + N for signal N)."""
+    """A program that ended: its trace, and its exit code as a shell tells it (128 + N for signal N).
+
+    `calls` says how often each call was made, by name ('time.sleep').
+    """
 
     trace: Trace
     exit_code: int
+    calls: Mapping[str, int]
 
 
 class NothingSeen(UsageError):
     """A program of which no inference was seen; `exit_code` is the program's own."""
 
 
-def observe(command: Sequence[str], folder: Path | None, target: Target, overwrite: bool = False) -> Observation:
+def observe(
+    command: Sequence[str],
+    folder: Path | None,
+    target: Target,
+    overwrite: bool = False,
+    *,
+    settings: Mapping[str, str] | None = None,
+    seconds: float | None = None,
+    quiet: bool = False,
+) -> Observation:
     """Run a program to its end and record it.
 
     Args:
         folder: where the trace goes; None keeps it in memory.
+        settings, seconds, quiet: see `run_program`.
         target: the rate and latency that its frames must keep, if any.
         overwrite: replace a trace that is in `folder`.
 
@@ -105,14 +159,14 @@ def observe(command: Sequence[str], folder: Path | None, target: Target, overwri
         probed = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="framepace-attach-")))
         recorder = Recorder(_writer(folder, meta, overwrite, stack), lambda sink: _telemetry(sink, probed))
         with recorder:
-            code = run_program(command, probed, os.environ)
+            ended = run_program(command, probed, settings or {}, seconds, quiet)
             processes = list(read_calls(probed))
             frames = observed(processes)
             recorder.sink(frames.packed())
-        trace = recorder.close(_ended(meta, code, processes, frames))
+        trace = recorder.close(_described(meta, ended, processes, frames))
     if not len(frames):
-        raise _nothing_seen(command, code, processes)
-    return Observation(trace, _exit_code(code))
+        raise _nothing_seen(command, ended.code, processes)
+    return Observation(trace, _exit_code(ended), _counts(processes))
 
 
 def _writer(folder: Path | None, meta: TraceMeta, overwrite: bool, stack: ExitStack) -> Writer:
@@ -122,11 +176,13 @@ def _writer(folder: Path | None, meta: TraceMeta, overwrite: bool, stack: ExitSt
     return TraceWriter(output.path, meta, claimed=output)
 
 
-def _exit_code(code: int) -> int:
-    """An exit code as a shell tells it: 128 + N for signal N."""
-    if code < 0:
-        return 128 - code
-    return code
+def _exit_code(ended: Ended) -> int:
+    """An exit code as a shell tells it: 128 + N for signal N; 0 where the program's time was over."""
+    if ended.by_time:
+        return 0
+    if ended.code < 0:
+        return 128 - ended.code
+    return ended.code
 
 
 def _telemetry(sink: Sink, folder: Path) -> Telemetry:
@@ -150,7 +206,7 @@ def _meta(command: Sequence[str], target: Target) -> TraceMeta:
     )
 
 
-def _ended(meta: TraceMeta, code: int, processes: Sequence[Calls], frames: Observed) -> TraceMeta:
+def _described(meta: TraceMeta, ended: Ended, processes: Sequence[Calls], frames: Observed) -> TraceMeta:
     """The meta of a program that has ended."""
     libraries = {name: text for calls in processes for name, text in calls.facts.libraries.items()}
     assert isinstance(meta.subject, Program)
@@ -161,29 +217,39 @@ def _ended(meta: TraceMeta, code: int, processes: Sequence[Calls], frames: Obser
         machine=replace(meta.machine, libraries=libraries),
         subject_program=program,
         sources=frames.sources,
-        stopped=_stopped(code),
-        notes=(*notes, *_ending(code)),
+        stopped=_stopped(ended),
+        notes=(*notes, *_ending(ended)),
     )
 
 
-def _stopped(code: int) -> Stopped:
-    if code in (-signal.SIGINT, 128 + signal.SIGINT):
+def _stopped(ended: Ended) -> Stopped:
+    if ended.by_time:
+        return "finished"
+    if ended.code in (-signal.SIGINT, 128 + signal.SIGINT):
         return "interrupted"
-    if code < 0:
-        return "killed"
-    return "finished"
+    return "killed" if ended.code < 0 else "finished"
 
 
-def _ending(code: int) -> Iterator[str]:
-    if code < 0:
-        yield f"the program was ended by {signal.Signals(-code).name}"
-    elif code > 0:
-        yield f"the program ended with exit code {code}"
+def _ending(ended: Ended) -> Iterator[str]:
+    if ended.by_time:
+        yield "the program was ended because its time was over"
+    elif ended.code < 0:
+        yield f"the program was ended by {signal.Signals(-ended.code).name}"
+    elif ended.code > 0:
+        yield f"the program ended with exit code {ended.code}"
+
+
+def _counts(processes: Sequence[Calls]) -> dict[str, int]:
+    """How often each call was made, over all processes."""
+    counts: Counter[str] = Counter()
+    for process in processes:
+        counts.update(by_name(process))
+    return {name: count for name, count in counts.items() if count}
 
 
 def _nothing_seen(command: Sequence[str], code: int, processes: Sequence[Calls]) -> NothingSeen:
     """Why no frame was seen, as far as it can be told."""
-    calls = {name: count for process in processes for name, count in by_name(process).items() if count}
+    calls = _counts(processes)
     got = f"exit code {code}"
     fix = "attach sees Python programs that infer with onnxruntime, tensorrt or torch, or by tritonclient"
     if calls:
@@ -193,5 +259,5 @@ def _nothing_seen(command: Sequence[str], code: int, processes: Sequence[Calls])
     elif code:
         fix = "run it without attach first: it failed before it inferred"
     error = NothingSeen("no inference of the program was seen", got=got, expected="calls of a model", fix=fix)
-    error.exit_code = _exit_code(code)
+    error.exit_code = _exit_code(Ended(code))
     return error

@@ -18,6 +18,7 @@ from framepace.cli import (
     compare,
     doctor,
     explain,
+    launch,
     layers,
     plan,
     report,
@@ -94,5 +95,7 @@ def framepace(version: Version = False) -> None:
 for module in (doctor, bench, explain, sweep, tune, capacity, accuracy, compare, layers, report, settings):
     app.command(name=module.__name__.rsplit(".", 1)[-1])(apart(module.command))
 # What follows the program's name is its own, also without '--'.
-app.command(name="attach", context_settings={"allow_interspersed_args": False})(apart(attach.command))
+for module in (attach, launch):
+    name = module.__name__.rsplit(".", 1)[-1]
+    app.command(name=name, context_settings={"allow_interspersed_args": False})(apart(module.command))
 app.add_typer(plan.app, name="plan")

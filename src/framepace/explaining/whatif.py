@@ -58,11 +58,10 @@ def _affordable(lab: Lab, evidence: Evidence, draft: Draft) -> tuple[SlowStage, 
     if most < 1:
         draft.notes.append(_no_time("any stage", _least_s(2) - lab.left))
         return ()
-    chosen = sorted(wanted, key=evidence.stage, reverse=True)[:most]
-    others = [stage for stage in wanted if stage not in chosen]
-    if others:
-        draft.notes.append(_no_time(", ".join(others), _least_s(len(wanted) + 1) - lab.left))
-    return tuple(stage for stage in wanted if stage in chosen)
+    ranked = sorted(wanted, key=evidence.stage, reverse=True)
+    if ranked[most:]:
+        draft.notes.append(_no_time(", ".join(ranked[most:]), _least_s(len(wanted) + 1) - lab.left))
+    return tuple(stage for stage in wanted if stage in ranked[:most])
 
 
 def _no_time(stages: str, missing_s: float) -> str:

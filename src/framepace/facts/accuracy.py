@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 from msgspec import Meta
@@ -135,3 +136,22 @@ class AccuracyCheck(Fact, frozen=True, kw_only=True):
     page: str | None = None
     parting: Parting | None = None
     notes: tuple[str, ...] = ()
+
+
+def agreement_text(agreement: Agreement) -> str:
+    """The numbers of the output that agrees least, in a few words."""
+    if agreement.metric is not None and agreement.metric.mean is not None:
+        return f"{agreement.metric.name} {agreement.metric.mean:.4g} over {agreement.frames} frames"
+    return f"{', '.join(_least(agreement.outputs))} over {agreement.frames} frames"
+
+
+def _least(outputs: Sequence[OutputAgreement]) -> Iterator[str]:
+    errors = [output.relative_l2 for output in outputs if output.relative_l2 is not None]
+    cosines = [output.cosine for output in outputs if output.cosine is not None]
+    shares = [share for output in outputs for share in (output.top1, output.equal) if share is not None]
+    if errors:
+        yield f"relative L2 error {max(errors):.2g}"
+    if cosines:
+        yield f"cosine {min(cosines):.6f}"
+    if shares:
+        yield f"{min(shares):.0%} the same"

@@ -11,6 +11,8 @@ from framepace.facts.base import Fact
 from framepace.facts.bounded import Positive
 from framepace.facts.plan import Calibration, ModelPlan
 
+FEW = 10
+"""Frames or fewer, with which ranges rest on too few pictures."""
 _Count = Annotated[int, Meta(ge=0)]
 
 

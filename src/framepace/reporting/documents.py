@@ -33,6 +33,7 @@ from framepace.facts.layers import EngineLayer, EngineView, Exploration
 from framepace.facts.log import Beside, LogExplanation
 from framepace.facts.model import Layer
 from framepace.facts.plan import Plan
+from framepace.facts.programtrial import ProgramExplanation
 from framepace.facts.sensitivity import Sensitivity
 from framepace.facts.summary import (
     Comparison,
@@ -160,6 +161,11 @@ def explain_document(explanation: Explanation, trace: str | None = None, **paths
 def explain_log_document(explanation: LogExplanation, **paths: str) -> Document:
     """framepace.explain-log/1: how a log was read, its numbers, and what is suspected; nothing in it is proven."""
     return {"schema": "framepace.explain-log/1", **plain(explanation), "paths": paths}
+
+
+def attach_document(explanation: ProgramExplanation) -> Document:
+    """framepace.attach-explain/1: what was tried in a program, and its numbers as it is."""
+    return {"schema": "framepace.attach-explain/1", **plain(explanation)}
 
 
 def bench_document(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from framepace.analyze.agreement import agreement_text
 from framepace.backends.base import get_backend
 from framepace.errors import FramepaceError
-from framepace.facts.accuracy import Agreement
+from framepace.facts.accuracy import Agreement, agreement_text
 from framepace.facts.plan import ModelPlan
 from framepace.facts.workload import Input
 from framepace.models.spec import stem

@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -27,6 +28,7 @@ _RAISED = -2  # less the value: that of a call that raised
 Row = tuple[int, int, int, int, int]
 Value = Callable[[tuple[Any, ...], Any], int]  # from the arguments of a call and what it returned
 Patch = Callable[["Probe", ModuleType], None]
+Change = Callable[[ModuleType], None]  # what is done to a library once it is imported
 
 
 class Probe:
@@ -162,73 +164,105 @@ def _looks_like(timed: Callable[..., Any], function: Any) -> Callable[..., Any]:
 
 
 class Finder:
-    """Patches a library as soon as the program has imported it."""
+    """Changes a library as soon as the program has imported it. An error in a change is kept from the program."""
 
-    def __init__(self, probe: Probe, patches: dict[str, Patch]) -> None:
-        self._probe = probe
-        self._patches = patches
+    def __init__(self, changes: dict[str, list[Change]], failed: Callable[[str], None]) -> None:
+        self._changes = changes
+        self._failed = failed
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        """The library's own spec, whose loader patches it at the end."""
-        patch = self._patches.pop(name, None)  # not for the search below
-        if patch is None:
+        """The library's own spec, whose loader changes it at the end."""
+        changes = self._changes.pop(name, None)  # not for the search below
+        if changes is None:
             return None
         import importlib.util
 
         spec = importlib.util.find_spec(name)
         if spec is None or spec.loader is None or not hasattr(spec.loader, "exec_module"):
             return spec
-        spec.loader = _Loader(spec.loader, self._probe, patch)  # type: ignore[assignment]
+        spec.loader = _Loader(spec.loader, changes, self._failed)  # type: ignore[assignment]
         return spec
+
+    def change_imported(self) -> None:
+        """Change what was imported before."""
+        for name in [name for name in self._changes if name in sys.modules]:
+            _change(sys.modules[name], self._changes.pop(name), self._failed)
 
 
 class _Loader:
-    """A loader that patches what another has loaded."""
+    """A loader that changes what another has loaded."""
 
-    def __init__(self, loader: Any, probe: Probe, patch: Patch) -> None:
+    def __init__(self, loader: Any, changes: list[Change], failed: Callable[[str], None]) -> None:
         self._loader = loader
-        self._probe = probe
-        self._patch = patch
+        self._changes = changes
+        self._failed = failed
 
     def create_module(self, spec: Any) -> Any:
         """As the other does."""
         return self._loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        """As the other does; then patch."""
+        """As the other does; then the changes."""
         self._loader.exec_module(module)
-        apply(self._probe, module.__name__, module, self._patch)
+        _change(module, self._changes, self._failed)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
 
 
-def apply(probe: Probe, name: str, module: ModuleType, patch: Patch) -> None:
-    """Patch a module; what fails is noted."""
-    try:
-        patch(probe, module)
-        probe.index(probe.libraries, name.partition(".")[0])
-    except Exception as error:
-        probe.note(f"{name} is not timed: {type(error).__name__}: {error}")
+def _change(module: ModuleType, changes: list[Change], failed: Callable[[str], None]) -> None:
+    for change in changes:
+        try:
+            change(module)
+        except Exception as error:
+            failed(f"{module.__name__} was left as it is: {type(error).__name__}: {error}")
 
 
 _sleep = time.sleep
 
 
-def start(folder: str) -> Probe:
-    """Begin to observe this process."""
-    import _framepace_libraries as libraries
+def start(folder: str, settings: dict[str, str]) -> None:
+    """Change what the settings say, and observe this process where there is a folder."""
+    changes: dict[str, list[Change]] = {}
+    failed = _say
+    if settings:
+        _add_settings(changes, settings)
+    if folder:
+        probe = Probe(folder)
+        failed = probe.note
+        _add_patches(changes, probe)
+        _watch_collections(probe)
+        _flush_at_the_end(probe)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=probe.restart)
+    finder = Finder(changes, failed)
+    finder.change_imported()
+    sys.meta_path.insert(0, finder)
 
-    probe = Probe(folder)
-    patches = dict(libraries.PATCHES)
-    for name in [name for name in patches if name in sys.modules]:
-        apply(probe, name, sys.modules[name], patches.pop(name))
-    sys.meta_path.insert(0, Finder(probe, patches))
-    _watch_collections(probe)
-    _flush_at_the_end(probe)
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=probe.restart)
-    return probe
+
+def _say(text: str) -> None:
+    print(f"framepace: {text}", file=sys.stderr)
+
+
+def _add_settings(changes: dict[str, list[Change]], settings: dict[str, str]) -> None:
+    """Settings come first, so that what is timed is what runs."""
+    import _framepace_settings
+
+    _framepace_settings.apply_at_once(settings)
+    for name, apply in _framepace_settings.CHANGES.items():
+        changes.setdefault(name, []).append(partial(apply, settings))
+
+
+def _add_patches(changes: dict[str, list[Change]], probe: Probe) -> None:
+    import _framepace_libraries
+
+    for name, patch in _framepace_libraries.PATCHES.items():
+        changes.setdefault(name, []).append(partial(_patched, probe, patch))
+
+
+def _patched(probe: Probe, patch: Patch, module: ModuleType) -> None:
+    probe.index(probe.libraries, module.__name__.partition(".")[0])
+    patch(probe, module)
 
 
 def _flush_at_the_end(probe: Probe) -> None:

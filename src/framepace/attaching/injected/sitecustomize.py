@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.machinery
 import importlib.util
+import json
 import os
 import sys
 
@@ -15,15 +16,16 @@ _HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 def _start_probe() -> None:
-    folder = os.environ.get("FRAMEPACE_ATTACH")
-    if not folder:
+    folder = os.environ.get("FRAMEPACE_ATTACH", "")
+    settings = os.environ.get("FRAMEPACE_SET", "")
+    if not folder and not settings:
         return
     try:
         import _framepace_probe
 
-        _framepace_probe.start(folder)
+        _framepace_probe.start(folder, json.loads(settings or "{}"))
     except Exception as error:
-        print(f"framepace: this process is not observed: {type(error).__name__}: {error}", file=sys.stderr)
+        print(f"framepace: this process runs as it is: {type(error).__name__}: {error}", file=sys.stderr)
 
 
 def _run_own_file() -> None:

@@ -68,11 +68,16 @@ def show_explanation(
     out.print()
     for part in _findings(view, is_ascii(out)):
         out.print(part)
+    _show_tried(out, view)
+    show_notes(out, view.notes)
+    show_paths(out, paths or {})
+
+
+def _show_tried(out: Console, view: ExplanationView) -> None:
+    """The remedies of a model that takes the time itself, where something was tried."""
     if view.tried:
         out.print()
         out.print(Group(Text(TRIED_TITLE, style="bold"), indent(pairs(view.tried))))
-    show_notes(out, view.notes)
-    show_paths(out, paths or {})
 
 
 def _show_verdict(out: Console, view: ExplanationView) -> None:

@@ -96,14 +96,13 @@ def _limit(name: str) -> int:
 
 
 def _table(view: LayersView, rows: Sequence[LayerRow], shown: Sequence[int], width: int) -> Table:
-    names = [view.columns[column] for column in shown]
     made = table()
-    for name in names:
+    for column in shown:
+        name = view.columns[column]
         made.add_column(name, justify="left" if name in _WORDS else "right", no_wrap=True)
     cells = {column: _limit(view.columns[column]) for column in shown} | _name_cells(view, rows, shown, width)
     for row in rows:
-        texts = [(cells[column], _text(row, column, view.columns[column])) for column in shown]
-        made.add_row(*(Text(middle_cut(text, limit)) for limit, text in texts))
+        made.add_row(*(Text(middle_cut(_text(row, column, view.columns[column]), cells[column])) for column in shown))
     return made
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from framepace.analyze.calibrating import FEW
-from framepace.facts.calibrating import CalibrationPoint, CalibrationStudy, QuantisedNodes, QuantisedSpeed
+from framepace.facts.calibrating import FEW, CalibrationPoint, CalibrationStudy, QuantisedNodes, QuantisedSpeed
 from framepace.reporting.views.text import optional, plural
 from framepace.units import format_ms
 from framepace.values import shown

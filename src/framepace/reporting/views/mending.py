@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from framepace.analyze.agreement import agreement_text
+from framepace.facts.accuracy import agreement_text
 from framepace.facts.mending import Fault, Hunt, Hunted, Mended, NetworkNode, NodeError, Price, Ranking, ValueRange
 from framepace.facts.plan import ModelPlan
 from framepace.reporting.views.text import plural

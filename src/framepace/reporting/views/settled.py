@@ -31,7 +31,8 @@ def unsettled_words(tiers: Sequence[Tier]) -> str:
     """That the latency still rises or falls when the run ends; '' where it does not."""
     if not tiers or tiers[-1].kind != "ramp":
         return ""
-    first, last = tiers[0], tiers[-1]
+    first = tiers[0]
+    last = tiers[-1]
     way = "rising" if last.level_end > last.level else "falling"
     begin = format_ms(first.level)
     if first is not last:

@@ -1,0 +1,85 @@
+"""What can be set in a program of somebody else, from outside: the settings, their environment, and what to write."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from framepace import values
+from framepace.errors import UsageError
+
+SETTINGS_VARIABLE = "FRAMEPACE_SET"
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
+_MOST_THREADS = 4096
+
+
+@dataclass(frozen=True)
+class ProgramSetting:
+    """A setting: its one word, or any number of threads where that is None; what it does; what to write instead."""
+
+    word: str | None
+    help: str
+    code: str
+    instead: str
+
+
+PROGRAM_SETTINGS: Mapping[str, ProgramSetting] = {
+    "spinning": ProgramSetting(
+        "off", "idle threads of ONNX Runtime and OpenMP wait instead of spinning", "FP013",
+        'session_options.add_session_config_entry("session.intra_op.allow_spinning", "0")',
+    ),
+    "threads": ProgramSetting(
+        None, "threads of an inference in ONNX Runtime, PyTorch and OpenMP", "FP012",
+        "session_options.intra_op_num_threads = {value}; torch.set_num_threads({value})",
+    ),
+    "opencv-threads": ProgramSetting(None, "threads of OpenCV", "FP012", "cv2.setNumThreads({value})"),
+    "sleep": ProgramSetting(
+        "spin", "time.sleep stays awake, so that the core does not fall asleep or lower its clock", "FP002",
+        "poll time.perf_counter() instead of time.sleep()",
+    ),
+    "collections": ProgramSetting("off", "no garbage collection", "FP015", "gc.disable() after loading"),
+}  # fmt: skip
+
+
+def checked(settings: Mapping[str, object]) -> dict[str, str]:
+    """Settings and environment variables (names in capitals), each of a known name and value. Raises UsageError."""
+    return {str(name): _checked(str(name), value) for name, value in settings.items()}
+
+
+def _checked(name: str, value: object) -> str:
+    if _VARIABLE.fullmatch(name):
+        return str(value)
+    setting = PROGRAM_SETTINGS.get(name)
+    if setting is None:
+        expected = f"{', '.join(PROGRAM_SETTINGS)}, or an environment variable in capitals"
+        fix = "framepace launch --set spinning=off -- python app.py"
+        raise UsageError("a program has no such setting", got=name, expected=expected, fix=fix)
+    if setting.word is None:
+        return f"{values.number(value, name, least=1, most=_MOST_THREADS, whole=True):g}"
+    if str(value) != setting.word:
+        fix = f"{name}={setting.word}, or leave it out"
+        raise UsageError(f"{name} has one value", got=value, expected=setting.word, fix=fix)
+    return setting.word
+
+
+def variables(settings: Mapping[str, str]) -> dict[str, str]:
+    """The environment that brings checked settings into a program."""
+    own = {name: value for name, value in settings.items() if name in PROGRAM_SETTINGS}
+    environment = {name: value for name, value in settings.items() if name not in PROGRAM_SETTINGS}
+    if own:
+        environment[SETTINGS_VARIABLE] = json.dumps(own)
+    if own.get("spinning") == "off":
+        environment |= {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
+    if "threads" in own:
+        environment["OMP_NUM_THREADS"] = own["threads"]
+    return environment
+
+
+def instead(name: str, value: str) -> str:
+    """What to write into the program in place of a setting."""
+    setting = PROGRAM_SETTINGS.get(name)
+    if setting is None:
+        return f"export {name}={value}"
+    return setting.instead.format(value=value)

@@ -1,0 +1,39 @@
+"""What was tried in a user's own program, and what came of it."""
+
+from __future__ import annotations
+
+from framepace.facts.base import Fact
+from framepace.facts.finding import Intervention, Verdict
+from framepace.facts.summary import Summary
+
+
+class ProgramTrial(Fact, frozen=True, kw_only=True):
+    """A setting that was tried in interleaved runs of the program, against runs as it is.
+
+    `interventions` hold latency, CPU time per frame and the slowest frames, `decisive` which of them the verdict is by
+    (None: none was clear). `code` is the cause that the setting switches off ('' for one of the user's own), `text` is
+    what it does, `instead` what to write into the program. `error` says why it could not be tried.
+    """
+
+    settings: dict[str, str]
+    verdict: Verdict
+    code: str = ""
+    text: str = ""
+    instead: str = ""
+    interventions: tuple[Intervention, ...] = ()
+    decisive: str | None = None
+    error: str | None = None
+
+
+class ProgramExplanation(Fact, frozen=True, kw_only=True):
+    """A program's numbers as it is, and what was tried in it: the confirmed first, by what they bring.
+
+    `runs` counts runs of the program, `seconds` all of them together.
+    """
+
+    summary: Summary
+    trials: tuple[ProgramTrial, ...]
+    runs: int
+    seconds: float
+    interrupted: bool = False
+    notes: tuple[str, ...] = ()

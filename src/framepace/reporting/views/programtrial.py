@@ -1,0 +1,73 @@
+"""The view-model of trials in a user's own program: settings, verdicts and what they bring, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from framepace.facts.finding import Intervention
+from framepace.facts.programtrial import ProgramExplanation, ProgramTrial
+from framepace.reporting.views.text import plural
+from framepace.units import format_ms
+
+COLUMNS = ("setting", "verdict", "latency", "CPU time per frame")
+_WORDS = {"confirmed": "proven", "refuted": "no help", "undecided": "undecided"}
+
+
+@dataclass(frozen=True)
+class ProgramView:
+    """The headline; a row per setting in the order of COLUMNS; what to do about each that helps; notes."""
+
+    headline: str
+    rows: tuple[tuple[str, str, str, str], ...]
+    remedies: tuple[str, ...]
+    errors: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def program_view(explanation: ProgramExplanation) -> ProgramView:
+    """What was tried in a program, as rows and sentences."""
+    return ProgramView(
+        headline=_headline(explanation),
+        rows=tuple(_row(trial) for trial in explanation.trials),
+        remedies=tuple(_remedy(trial) for trial in explanation.trials if trial.verdict == "confirmed"),
+        errors=tuple(f"{_name(trial)}: {trial.error}" for trial in explanation.trials if trial.error),
+        notes=(*_interrupted(explanation), *explanation.notes),
+    )
+
+
+def _headline(explanation: ProgramExplanation) -> str:
+    runs = f"{plural(explanation.runs, 'run')} in {explanation.seconds:.0f} s"
+    best = next((trial for trial in explanation.trials if trial.verdict == "confirmed"), None)
+    if best is None:
+        return f"no setting is proven to help ({runs})"
+    one = next(one for one in best.interventions if one.metric == best.decisive)
+    gain = f"{one.metric} {format_ms(one.before.value)} -> {format_ms(one.after.value)}"
+    return f"{_name(best)}: {gain}; {best.code} {best.text}".rstrip("; ") + f" ({runs})"
+
+
+def _name(trial: ProgramTrial) -> str:
+    return " ".join(f"{name}={value}" for name, value in trial.settings.items())
+
+
+def _row(trial: ProgramTrial) -> tuple[str, str, str, str]:
+    """The setting, the verdict, and the ratios of latency and CPU time with their intervals."""
+    ratios = {one.kind: _ratio(one) for one in trial.interventions}
+    return _name(trial), _WORDS[trial.verdict], ratios.get("latency", ""), ratios.get("cpu", "")
+
+
+def _ratio(one: Intervention) -> str:
+    """'0.62x [0.55, 0.70]'."""
+    ratio = one.ratio
+    if ratio.low is None or ratio.high is None:
+        return f"{ratio.value:.2f}x"
+    return f"{ratio.value:.2f}x [{ratio.low:.2f}, {ratio.high:.2f}]"
+
+
+def _remedy(trial: ProgramTrial) -> str:
+    return f"{_name(trial)}: write {trial.instead}"
+
+
+def _interrupted(explanation: ProgramExplanation) -> Iterator[str]:
+    if explanation.interrupted:
+        yield "interrupted: verdicts are those of the runs until then"

@@ -1,0 +1,76 @@
+"""Settings of a user's own program: what they are, and that they reach its libraries."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from framepace import api
+from framepace.attaching.settings import checked, instead, variables
+from framepace.errors import UsageError
+
+PROGRAM = """
+import gc, os, time
+import onnxruntime
+from onnx import TensorProto, helper
+x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy")
+graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [x], [y])
+model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9).SerializeToString()
+session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+options = session.get_session_options()
+try:
+    spinning = options.get_session_config_entry("session.intra_op.allow_spinning")
+except RuntimeError:
+    spinning = "as usual"
+before = time.process_time()
+time.sleep(0.2)
+awake = time.process_time() - before > 0.05
+print(
+    options.intra_op_num_threads, spinning, gc.isenabled(), awake,
+    os.environ.get("THREADS"), os.environ.get("OMP_WAIT_POLICY"),
+)
+raise SystemExit(4)
+"""
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> list[str]:
+    """A program that prints what it runs with."""
+    path = tmp_path / "settings.py"
+    path.write_text(PROGRAM)
+    return [sys.executable, str(path)]
+
+
+def test_launch_changes_what_the_libraries_do_and_keeps_the_exit_code(
+    program: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Threads, spinning, collections, sleeps and a variable of the user's own."""
+    settings = {"threads": 1, "spinning": "off", "collections": "off", "sleep": "spin", "THREADS": 7}
+    assert api.launch(program, settings) == 4
+    assert capfd.readouterr().out.split() == ["1", "0", "False", "True", "7", "PASSIVE"]
+
+
+def test_without_settings_nothing_is_changed(program: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    """The variables that bring settings into a program are not even there."""
+    assert variables({}) == {}
+    assert api.launch(program, {}) == 4
+    assert capfd.readouterr().out.split()[1:4] == ["as", "usual", "True"]
+
+
+def test_a_setting_that_a_program_does_not_have_is_named_with_those_that_it_has() -> None:
+    """So is a value that a setting does not take."""
+    with pytest.raises(UsageError, match="no such setting") as error:
+        checked({"batch": 2})
+    assert "spinning, threads" in str(error.value)
+    with pytest.raises(UsageError, match="one value"):
+        checked({"spinning": "on"})
+    with pytest.raises(UsageError, match="threads"):
+        checked({"threads": 0})
+
+
+def test_what_to_write_instead_has_the_value() -> None:
+    """For settings and for variables."""
+    assert "intra_op_num_threads = 2" in instead("threads", "2")
+    assert instead("THREADS", "2") == "export THREADS=2"

@@ -1,0 +1,98 @@
+"""Trials in whole runs of a program: which runs are made, and what is said of them. Runs are made up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from framepace.attaching.program import Observation
+from framepace.errors import UsageError
+from framepace.programtrials import ROUNDS, try_settings
+from framepace.testing import make_trace
+
+FRAMES = 40
+
+
+def runs_of(latency_ms: Callable[[Mapping[str, str]], float], seen: list[str]) -> Callable[..., Observation]:
+    """Runs whose frames all take the same, but for a small change from frame to frame."""
+
+    def run(settings: Mapping[str, str]) -> Observation:
+        seen.append(" ".join(f"{name}={value}" for name, value in settings.items()))
+        latency = latency_ms(settings)
+        calls = {"onnxruntime.InferenceSession.run": FRAMES, "time.sleep": FRAMES}
+        return Observation(make_trace([latency * (1 + 0.01 * (n % 3)) for n in range(FRAMES)]), 0, calls)
+
+    return run
+
+
+def test_a_setting_that_helps_is_proven_and_stands_first() -> None:
+    """Half the latency without spinning, the same with another number of threads."""
+    seen: list[str] = []
+    run = runs_of(lambda settings: 10.0 if "spinning" in settings else 20.0, seen)
+    found = try_settings(run, [{"threads": 1}, {"spinning": "off"}], 1000.0)
+    assert next((*trial.settings, trial.verdict) for trial in found.trials) == ("spinning", "confirmed")
+    assert found.trials[0].decisive == "latency"
+    assert found.trials[0].code == "FP013"
+    assert found.trials[1].verdict != "confirmed"
+
+
+def test_rounds_are_interleaved_and_every_second_one_goes_backwards() -> None:
+    """After a first run that counts for no trial."""
+    seen: list[str] = []
+    try_settings(runs_of(lambda _: 10.0, seen), [{"spinning": "off"}, {"threads": 1}], 1000.0)
+    assert seen[:7] == ["", "", "spinning=off", "threads=1", "threads=1", "spinning=off", ""]
+    assert len(seen) <= 1 + 3 * ROUNDS
+
+
+def test_what_is_tried_follows_from_the_calls_that_were_seen() -> None:
+    """ONNX Runtime and sleeps: no OpenCV, no collections."""
+    found = try_settings(runs_of(lambda _: 10.0, []), None, 1000.0)
+    assert {name for trial in found.trials for name in trial.settings} == {"spinning", "threads", "sleep"}
+
+
+def test_a_setting_with_which_the_program_fails_is_told_and_the_others_are_tried() -> None:
+    """Its error is kept."""
+
+    def latency(settings: Mapping[str, str]) -> float:
+        if "threads" in settings:
+            raise UsageError("no inference of the program was seen")
+        return 10.0
+
+    found = try_settings(runs_of(latency, []), [{"threads": 1}, {"spinning": "off"}], 1000.0)
+    errors = {next(iter(trial.settings)): trial.error for trial in found.trials}
+    assert errors["threads"] == "no inference of the program was seen"
+    assert errors["spinning"] is None
+
+
+def test_without_time_for_a_round_nothing_is_decided() -> None:
+    """And the note says what to do."""
+    seen: list[str] = []
+    found = try_settings(runs_of(lambda _: 10.0, seen), [{"threads": 1}], 1e-9)
+    assert seen == [""]
+    assert [trial.verdict for trial in found.trials] == ["undecided"]
+    assert any("--time-limit" in note for note in found.notes)
+
+
+def test_ctrl_c_keeps_the_rounds_that_are_whole() -> None:
+    """The verdicts are those until then."""
+    seen: list[str] = []
+
+    def latency(settings: Mapping[str, str]) -> float:
+        if len(seen) > 6:
+            raise KeyboardInterrupt
+        return 10.0 if settings else 20.0
+
+    found = try_settings(runs_of(latency, seen), [{"spinning": "off"}], 1000.0)
+    assert found.interrupted
+    assert found.trials[0].interventions[0].rounds == 2
+
+
+def test_a_program_that_cannot_be_observed_as_it_is_raises() -> None:
+    """There is nothing to hold a setting against."""
+
+    def latency(settings: Mapping[str, str]) -> float:
+        raise UsageError("no inference of the program was seen")
+
+    with pytest.raises(UsageError, match="no inference"):
+        try_settings(runs_of(latency, []), None, 10.0)
