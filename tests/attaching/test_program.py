@@ -122,3 +122,15 @@ def test_a_sitecustomize_of_the_user_still_runs(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     observed("serial", *files[:2])
     assert "own site" in capfd.readouterr().out
+
+
+def test_explain_takes_the_trace_of_a_program_with_a_budget(files: tuple[str, str, str], tmp_path: Path) -> None:
+    """Evidence only: nothing is run, its numbers are held against the budget, and that of a plan is refused."""
+    observed("serial", *files[:2], out=tmp_path / "t")
+    found = api.explain_log(tmp_path / "t", p99_ms=0.001)
+    assert found.reading.kind == "the trace of a program"
+    assert found.reading.rows == FRAMES
+    assert found.summary.met is False
+    api.bench("null", settings={"backend": "null"}, count=5, fps=1000, out=tmp_path / "plan")
+    with pytest.raises(UsageError, match="trace of a program"):
+        api.explain_log(tmp_path / "plan")

@@ -42,10 +42,10 @@ def log_among(models: list[str], columns: list[str]) -> Path | None:
 
 
 def _is_observed(model: str) -> bool:
-    """Whether a path is a folder with a trace."""
-    from framepace.store import is_trace
+    """Whether a path is a folder with the trace of a program; that of a plan names the models to run again."""
+    from framepace.store import is_trace, load_trace
 
-    return os.path.isdir(model) and is_trace(Path(model))
+    return os.path.isdir(model) and is_trace(Path(model)) and not load_trace(Path(model)).meta.is_plan
 
 
 def _report(log: Log, explanation: LogExplanation, out: Path | None, overwrite: bool) -> str:
