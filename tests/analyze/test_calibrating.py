@@ -34,6 +34,15 @@ def test_enough_is_where_the_curve_stays_low() -> None:
     assert enough_frames([point(1, None)]) is None
 
 
+def test_a_good_try_on_fewer_frames_is_chance() -> None:
+    """The best is one of those on all frames; one that tells nothing comes after those that do."""
+    few = point(2, 0.01)
+    assert best_point([point(8, 0.2), few]) == 0
+    empty = point(8, 50.0, negligible=True)
+    assert best_point([empty, point(8, 0.2, passed=False)]) == 0
+    assert best_point([empty, point(8, 0.2)]) == 1
+
+
 def test_the_best_passes_then_scores_then_errs_least() -> None:
     """Of equals the first."""
     failing = point(error=0.01, passed=False)

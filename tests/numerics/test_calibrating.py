@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from framepace import CalibrationStudy, UsageError, calibrate
+from framepace import CalibrationStudy, ModelError, UsageError, calibrate
 from framepace.facts.workload import Input
 from framepace.numerics.calibrating import divided_frames
 from framepace.numerics.quantisedgraph import quantised_nodes
@@ -86,6 +86,34 @@ def test_what_cannot_be_calibrated_is_a_sentence(network: str, pictures: Path, t
     onnx.save(model, quantised)
     with pytest.raises(UsageError, match="in INT8 already"):
         calibrate(str(quantised), pictures)
+
+
+def test_a_method_that_fails_is_a_note(pictures: Path, tmp_path: Path) -> None:
+    """A histogram of a tensor that is the same everywhere cannot be made; the other methods go on."""
+    constant = numpy_helper.from_array(np.full((1, 4, 8), 1e-30, np.float32), "c")
+    shape = numpy_helper.from_array(np.array([1, 8, 384]), "s")
+    made = [
+        helper.make_node("Reshape", ["x", "s"], ["r"]),
+        helper.make_node("Mul", ["r", "z"], ["n"]),
+        helper.make_node("Add", ["n", "b"], ["flat"]),
+        helper.make_node("MatMul", ["c", "flat"], ["y"]),
+    ]
+    weights = [
+        constant,
+        shape,
+        numpy_helper.from_array(np.float32(0), "z"),
+        numpy_helper.from_array(np.float32(1e8), "b"),
+    ]
+    graph = helper.make_graph(
+        made, "g", [value("x", TensorProto.FLOAT, [1, 3, 32, 32])], [value("y", TensorProto.FLOAT, None)], weights
+    )
+    path = tmp_path / "flat.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    study = calibrate(str(path), pictures, methods=["percentile", "minmax"])
+    assert [point.method for point in study.points] == ["minmax", "minmax"]
+    assert "percentile failed" in study.notes[0]
+    with pytest.raises(ModelError, match="cannot be calibrated"):
+        calibrate(str(path), pictures, methods=["percentile"])
 
 
 def nodes(*rows: tuple[str, str, str]) -> Any:

@@ -21,6 +21,19 @@ def test_the_sentence_says_whether_int8_will_do() -> None:
     assert any("more frames will not help" in note for note in worse.notes)
 
 
+def test_frames_that_tell_nothing_are_no_verdict() -> None:
+    """Outputs of nearly zeros pass any gate, whatever their relative error is."""
+    study = samples.calibrations()
+    empty = replace(study, points=(replace(study.points[0], error=63.0, negligible=True), *study.points[1:]))
+    assert not empty.passed
+    view = calibration_view(empty)
+    assert "cannot be judged: its outputs are nearly zero" in view.sentence
+    assert view.rows[0][-1] == "says nothing"
+    scored = replace(study.points[0], score=1.0, scored=2)
+    text = calibration_view(replace(study, metric="text", points=(scored, *study.points[1:]))).sentence
+    assert text.endswith("it scores 1 on 2 of 4 held-out frames that show anything")
+
+
 def test_few_frames_are_told_with_numbers() -> None:
     """Ten or fewer: the errors of the curve stand beside."""
     notes = calibration_view(samples.calibrations()).notes

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from framepace.facts.accuracy import Agreement
 from framepace.facts.calibrating import CalibrationPoint
 from framepace.facts.plan import Calibration
@@ -23,25 +25,34 @@ def calibration_point(method: Calibration, frames: int, agreement: Agreement) ->
     """The numbers of the output that agrees least."""
     errors = [output.relative_l2 for output in agreement.outputs if output.relative_l2 is not None]
     cosines = [output.cosine for output in agreement.outputs if output.cosine is not None]
-    return CalibrationPoint(
+    point = CalibrationPoint(
         method=method,
         frames=frames,
         error=max(errors, default=None),
         cosine=min(cosines, default=None),
-        score=agreement.metric.mean if agreement.metric is not None else None,
         passed=agreement.passed,
         why=agreement.why,
     )
+    metric = agreement.metric
+    if metric is None:
+        return replace(point, negligible=agreement.passed and bool(agreement.notes))
+    scored = sum(score is not None for score in metric.scores)
+    return replace(point, score=metric.mean, scored=scored)
 
 
 def best_point(points: Sequence[CalibrationPoint]) -> int:
-    """The index of the one to use: passed, then by the metric, then by the error; of equals the first."""
-    return min(range(len(points)), key=lambda place: _rank(points[place]))
+    """The index of the one to use: passed, then by the metric, then by the error; of equals the first.
+
+    Only those on all frames count: the best of many tries on few frames is good by chance.
+    """
+    most = max(point.frames for point in points)
+    whole = [place for place, point in enumerate(points) if point.frames == most]
+    return min(whole, key=lambda place: _rank(points[place]))
 
 
-def _rank(point: CalibrationPoint) -> tuple[bool, float, float]:
+def _rank(point: CalibrationPoint) -> tuple[bool, bool, float, float]:
     score = 0.0 if point.score is None else -point.score
-    return not point.passed, score, float("inf") if point.error is None else point.error
+    return not point.passed, point.negligible, score, float("inf") if point.error is None else point.error
 
 
 def enough_frames(curve: Sequence[CalibrationPoint]) -> int | None:

@@ -20,7 +20,8 @@ class CalibrationPoint(Fact, frozen=True, kw_only=True):
     """One quantised model: calibrated by `method` on `frames` pictures, held against FP32 on the held-out ones.
 
     `error` is the largest relative L2 error of an output, `cosine` the lowest, `score` the mean of the metric, if one
-    was asked for. `why` says why it does not pass.
+    was asked for, over `scored` frames. `why` says why it does not pass. `negligible`: it passes only because outputs
+    are nearly zero on these frames, which tells nothing.
     """
 
     method: Calibration
@@ -28,7 +29,9 @@ class CalibrationPoint(Fact, frozen=True, kw_only=True):
     error: float | None = None
     cosine: float | None = None
     score: float | None = None
+    scored: _Count = 0
     passed: bool
+    negligible: bool = False
     why: tuple[str, ...] = ()
 
 
@@ -64,7 +67,8 @@ class CalibrationStudy(Fact, frozen=True, kw_only=True):
     """INT8 of a model by several methods and numbers of frames.
 
     `available` pictures may be calibrated on, `held_out` others judge; no picture is both. `points` are in the order
-    in which they were tried, `best` is the index of the one to use. `enough` is the smallest number of frames from
+    in which they were tried, `best` is the index of the one to use, on all frames. `notes` say which methods failed.
+    `enough` is the smallest number of frames from
     which on more change nothing, `falling` whether the error still fell with the last of them.
     """
 
@@ -80,8 +84,10 @@ class CalibrationStudy(Fact, frozen=True, kw_only=True):
     enough: int | None = None
     falling: bool = False
     speed: QuantisedSpeed | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
-        """Whether post-training quantisation will do."""
-        return self.points[self.best].passed
+        """Whether post-training quantisation will do; not where the frames tell nothing."""
+        best = self.points[self.best]
+        return best.passed and not best.negligible

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from framepace.analyze.calibrating import (
     enough_frames,
     still_falling,
 )
-from framepace.errors import UsageError
+from framepace.errors import ModelError, UsageError
 from framepace.facts.accuracy import Agreement, Gate
 from framepace.facts.calibrating import CalibrationPoint, CalibrationStudy, QuantisedSpeed
 from framepace.facts.plan import Batching, Calibration, ModelPlan
@@ -70,42 +70,57 @@ def studied(
     model: ModelPlan, videos: tuple[str, ...], frames: Frames, methods: Sequence[Calibration], asked: Asked, tell: Tell
 ) -> CalibrationStudy:
     """Each method on all frames, then the best of them on fewer; ended early by Ctrl-C, with what there is."""
-    points, speed = _measured(model, frames, methods, asked, tell)
+    tries = _measured(model, frames, methods, asked, tell)
+    points = tuple(tries.points)
     best = best_point(points)
-    curve = [p for p in points if p.method == points[best].method]
+    curve = [point for point in points if point.method == points[best].method]
     return CalibrationStudy(
         model=model, calibration=model.calibration or "", videos=videos, gate=asked.gate, metric=asked.metric,
         available=len(frames.calibrated), held_out=len(frames.held_out), points=points, best=best,
-        enough=enough_frames(curve), falling=still_falling(curve), speed=speed,
+        enough=enough_frames(curve), falling=still_falling(curve), speed=tries.speed, notes=tries.notes(),
     )  # fmt: skip
 
 
-def _measured(
-    model: ModelPlan, frames: Frames, methods: Sequence[Calibration], asked: Asked, tell: Tell
-) -> tuple[tuple[CalibrationPoint, ...], QuantisedSpeed | None]:
-    points: list[CalibrationPoint] = []
-    speed = None
-    with tempfile.TemporaryDirectory(prefix="framepace-") as folder:
-        quantiser = Quantiser(model, frames, Path(folder), tell)
+@dataclass
+class _Tries:
+    """What was tried: points in order, and the error of each method that failed."""
+
+    points: list[CalibrationPoint] = field(default_factory=list)
+    failures: dict[Calibration, ModelError] = field(default_factory=dict)
+    speed: QuantisedSpeed | None = None
+
+    def run(self, quantiser: Quantiser, methods: Sequence[Calibration], available: int, asked: Asked) -> None:
+        """Each method on all frames, the best of them on fewer, and the speed. Raises ModelError where all fail."""
+        for method in methods:
+            self._add(quantiser, method, available, asked)
+        if not self.points:
+            raise self.failures[methods[-1]]
+        best = self.points[best_point(self.points)]
+        for count in reversed(calibration_counts(available)[:-1]):
+            self._add(quantiser, best.method, count, asked)
+        self.speed = quantiser.speed(best)
+
+    def notes(self) -> tuple[str, ...]:
+        """Why methods failed."""
+        return tuple(f"{method} failed: {error.got or error.what}" for method, error in self.failures.items())
+
+    def _add(self, quantiser: Quantiser, method: Calibration, count: int, asked: Asked) -> None:
         try:
-            for method, count in _tries(methods, len(frames.calibrated), points):
-                points.append(quantiser.point(method, count, asked))
-            speed = quantiser.speed(points[best_point(points)])
+            self.points.append(quantiser.point(method, count, asked))
+        except ModelError as error:
+            self.failures[method] = error
+
+
+def _measured(model: ModelPlan, frames: Frames, methods: Sequence[Calibration], asked: Asked, tell: Tell) -> _Tries:
+    """Everything, or what there is after Ctrl-C."""
+    tries = _Tries()
+    with tempfile.TemporaryDirectory(prefix="framepace-") as folder:
+        try:
+            tries.run(Quantiser(model, frames, Path(folder), tell), methods, len(frames.calibrated), asked)
         except KeyboardInterrupt:
-            if not points:
+            if not tries.points:
                 raise
-    return tuple(points), speed
-
-
-def _tries(
-    methods: Sequence[Calibration], available: int, points: Sequence[CalibrationPoint]
-) -> Iterator[tuple[Calibration, int]]:
-    """What to try next; `points` are those so far."""
-    for method in methods:
-        yield method, available
-    best = points[best_point(points)].method
-    for count in reversed(calibration_counts(available)[:-1]):
-        yield best, count
+    return tries
 
 
 class Quantiser:

@@ -42,6 +42,9 @@ _ALTERNATIVE = "another precision, or a backend that converts by itself (tensorr
 QUANTISED = ("Conv", "ConvTranspose", "MatMul", "Gemm")  # operators that INT8 takes
 CALIBRATIONS: Mapping[Calibration, str] = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
 PERCENTILE = 99.99
+_HISTOGRAM = "Too many bins for data range"  # NumPy's, of a tensor that is the same everywhere
+_CONSTANT = "(a tensor hardly varies)"
+_MINMAX = "--set calibration-method=minmax, which needs no histogram"
 _PER_CHANNEL_OPSET = 13
 _HALF_SCALE_OPSET = 19
 _PICTURES_IN_MEMORY = 4  # whose activations are held at once
@@ -274,6 +277,10 @@ def quietly(name: str, precision: str) -> Iterator[Path]:
             raise
         except Exception as error:  # the converter raises what it stumbles over
             got = " ".join(str(error).split()) or type(error).__name__
+            if _HISTOGRAM in got:
+                raise ModelError(
+                    f"model {name!r} cannot be calibrated", got=f"{got} {_CONSTANT}", fix=_MINMAX
+                ) from error
             raise ModelError(f"model {name!r} cannot be converted to {precision}", got=got, fix=_ALTERNATIVE) from error
 
 

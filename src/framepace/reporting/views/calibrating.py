@@ -11,6 +11,8 @@ from framepace.units import format_ms
 from framepace.values import shown
 
 COLUMNS = ("method", "frames", "error", "cosine", "metric", "passes")
+_PASSES = {(True, False): "yes", (False, False): "no", (True, True): "says nothing"}
+_EMPTY = "its outputs are nearly zero, so use frames on which it finds something"
 _WORTH = 0.95  # of the time: less is no gain
 _NAMED = 3  # nodes that a sentence lists
 
@@ -37,9 +39,13 @@ def calibration_view(study: CalibrationStudy) -> CalibrationView:
 
 def _sentence(study: CalibrationStudy) -> str:
     best = study.points[study.best]
-    verdict = "will do" if study.passed else "will not do"
     held_out = plural(study.held_out, "held-out frame")
     way = f"calibrated by {best.method} on {plural(best.frames, 'frame')}"
+    if best.negligible:
+        return f"INT8 of {shown(study.model.model)} cannot be judged: {_EMPTY}, on {held_out}"
+    verdict = "will do" if study.passed else "will not do"
+    if study.metric is not None:
+        held_out = f"{best.scored} of {held_out} that show anything"
     text = f"INT8 of {shown(study.model.model)} {verdict} without training: {way}, {_error(best)} on {held_out}"
     return f"{text}; {best.why[0]}" if best.why else text
 
@@ -59,13 +65,14 @@ def _row(point: CalibrationPoint) -> tuple[str, ...]:
         optional(point.error, lambda error: f"{error:.3g}"),
         optional(point.cosine, lambda cosine: f"{cosine:.6f}"),
         optional(point.score, lambda score: f"{score:.4g}"),
-        "yes" if point.passed else "no",
+        _PASSES[point.passed, point.negligible],
     )
 
 
 def _notes(study: CalibrationStudy) -> Iterator[str]:
+    yield from study.notes
     yield from _frames(study)
-    if not study.passed:
+    if not study.passed and not study.points[study.best].negligible:
         yield _remedy(study)
     if study.calibration in (study.videos or (study.calibration,)):
         yield "the held-out frames are of the same video; another video is the harder test (--video)"
@@ -84,7 +91,8 @@ def _frames(study: CalibrationStudy) -> Iterator[str]:
     elif study.falling:
         yield f"the error still falls with more frames ({errors}): give more than {study.available}"
     elif study.enough is not None and len(curve) > 1:
-        yield f"{plural(study.enough, 'frame')} are enough: error {errors}"
+        verb = "is" if study.enough == 1 else "are"
+        yield f"{plural(study.enough, 'frame')} {verb} enough: error {errors}"
 
 
 def _remedy(study: CalibrationStudy) -> str:
@@ -99,7 +107,7 @@ def _speed(speed: QuantisedSpeed) -> str:
     times = f"{format_ms(speed.int8_ns)} in INT8, {format_ms(speed.fp32_ns)} in FP32"
     text = f"on this CPU a frame takes {times} (ONNX Runtime, the model alone)"
     if not speed.is_slower:
-        return f"{text}: {speed.fp32_ns / speed.int8_ns:.2g} times as fast{_unsigned(speed, speed.int8_ns)}"
+        return f"{text}: {speed.fp32_ns / speed.int8_ns:.3g} times as fast{_unsigned(speed, speed.int8_ns)}"
     return f"{text}: slower, since it runs {_slow_nodes(speed.nodes)}{_unsigned(speed, speed.fp32_ns)}"
 
 
