@@ -14,6 +14,7 @@ from framepace import api
 from framepace.errors import UsageError
 from framepace.facts.program import Program
 from framepace.facts.trace import Trace
+from framepace.facts.workload import Stop
 from framepace.store import load_trace
 from framepace.video.source import synthetic_video
 
@@ -125,12 +126,12 @@ def test_a_sitecustomize_of_the_user_still_runs(
 
 
 def test_explain_takes_the_trace_of_a_program_with_a_budget(files: tuple[str, str, str], tmp_path: Path) -> None:
-    """Evidence only: nothing is run, its numbers are held against the budget, and that of a plan is refused."""
+    """Evidence only: nothing is run, its frames are held against the budget, and that of a plan is refused."""
     observed("serial", *files[:2], out=tmp_path / "t")
     found = api.explain_log(tmp_path / "t", p99_ms=0.001)
     assert found.reading.kind == "the trace of a program"
     assert found.reading.rows == FRAMES
-    assert found.summary.met is False
-    api.bench("null", settings={"backend": "null"}, count=5, fps=1000, out=tmp_path / "plan")
+    assert found.summary.budget == 1_000
+    api.bench("null", settings={"backend": "null"}, stop=Stop(count=5), fps=1000, out=tmp_path / "plan")
     with pytest.raises(UsageError, match="trace of a program"):
         api.explain_log(tmp_path / "plan")

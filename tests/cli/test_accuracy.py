@@ -29,6 +29,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FRAMEPACE_CACHE", str(tmp_path / "cache"))
 
 
+@pytest.mark.long
 def test_the_reference_of_a_precision_is_fp32_by_onnx_runtime_on_the_cpu(tmp_path: Path) -> None:
     """Whatever the options say of the second way; the second way is as asked for."""
     pictures = tmp_path / "pictures"

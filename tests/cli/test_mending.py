@@ -17,6 +17,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FRAMEPACE_CACHE", str(tmp_path / "cache"))
 
 
+@pytest.mark.long
 def test_a_model_is_mended_and_the_document_has_its_plan(tmp_path: Path) -> None:
     """Exit code 0, the mixed file, and in the plan the nodes that stay in FP32."""
     network = Network()

@@ -16,6 +16,8 @@ from framepace.facts.trace import REQUEST_COLUMNS, TELEMETRY_COLUMNS
 from tests.docs.pages import ROOT
 from tools import markdown, reference
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:

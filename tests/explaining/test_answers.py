@@ -29,6 +29,7 @@ def explained(code: str, settings: dict[str, Any] | None = None, work_us: int = 
     return explain(case, clock=Virtual.clock, causes=causes)
 
 
+@pytest.mark.long
 def test_a_hook_that_is_slow_on_some_frames_is_the_cause_of_the_late_ones() -> None:
     """One frame in five takes 22 ms more in the finish hook: named, in bursts of 20, tried on the slowest frames."""
     found = explained("FP017", {"finish": "tests.explaining.hooks:crowded"}, fps=30)
@@ -43,6 +44,7 @@ def test_a_hook_that_is_slow_on_some_frames_is_the_cause_of_the_late_ones() -> N
     assert "all of it in finish" in explanation_view(found).late[0]
 
 
+@pytest.mark.long
 def test_a_queue_that_the_load_makes_is_told_with_the_number_that_suffices() -> None:
     """16 requests in flight on one worker take 16 times as long as one, at the same rate."""
     found = explained("FP018", load=Closed(concurrency=16), fps=None)

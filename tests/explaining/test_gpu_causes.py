@@ -156,6 +156,7 @@ def test_an_explanation_of_a_simulated_device_says_so() -> None:
     assert found.notes[0].startswith("simulated")
 
 
+@pytest.mark.long
 def test_fallen_clocks_come_with_the_command_and_its_undo() -> None:
     """Locking clocks is for a person: the command is told with what takes it back, and not run."""
     remedy = explained(PACED, {"option.device": "t4"}).confirmed[0].remedy

@@ -153,6 +153,7 @@ def test_locked_memory_is_tried_unless_it_is_set() -> None:
     ]
 
 
+@pytest.mark.long
 def test_pages_that_come_from_a_disk_are_found_and_kept() -> None:
     """One inference in five waits 5 ms for a page: memory is locked, and the plan says so."""
     found = explained("FP026", settings={**SIMULATED, "option.page_share": 0.2, "option.page_ms": 5.0}, fps=30)

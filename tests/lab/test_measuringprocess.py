@@ -158,6 +158,7 @@ def test_ctrl_c_is_passed_on_and_the_run_kept(tmp_path: Path) -> None:
     assert len(load_trace(folder)) > 0
 
 
+@pytest.mark.long
 def test_a_sweep_over_strategies_is_one_table_with_reasons(tmp_path: Path) -> None:
     """Each model's time, wall time, memory, cores and start-up a row, why each is where it is, and resumed for free."""
     case, grid = Case(plan=PLAN, workload=WORK), {"strategy": ["serial", "threads", "processes"]}

@@ -95,6 +95,7 @@ def test_a_tuning_in_virtual_time_repeats_itself(tmp_path: Path) -> None:
     assert len(other.candidates) == 1, "another goal starts from nothing"
 
 
+@pytest.mark.long
 def test_a_goal_out_of_reach_says_by_how_much() -> None:
     """The closest plan comes with what is missing and what limits it."""
     found = tune(simulated("t4"), Goal(objective="p99", fps=30, p99_ms=20, cameras=400), grid={"batch": (1, 8)})
@@ -122,6 +123,7 @@ def test_nothing_to_measure_is_an_error() -> None:
         tune(case, GOAL, grid={"batch": (1, 4)})
 
 
+@pytest.mark.long
 def test_ctrl_c_gives_the_best_so_far(tmp_path: Path) -> None:
     """What was measured before is kept and told, and gone on with."""
     told: list[str] = []
@@ -191,6 +193,7 @@ def test_a_short_real_tuning(tmp_path: Path) -> None:
     assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
 
 
+@pytest.mark.long
 def test_the_command(tmp_path: Path) -> None:
     """One JSON object with a row a candidate; exit code 1 when the goal is missed, 2 for what cannot be asked."""
     common = ["tune", "builtin:resnet50", "--backend", "simulated", "--device", "t4", "--scope", "pipeline",
