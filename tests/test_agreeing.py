@@ -64,7 +64,10 @@ def test_a_file_in_low_precision_is_not_held_against_itself(tmp_path: Path) -> N
     pairs.graph.node.append(onnx.helper.make_node("DequantizeLinear", ["q", "s"], ["d"]))
     onnx.save(pairs, tmp_path / "int8.onnx")
     settings = {"precision": "int8", "calibration": "synthetic"}
-    for name, format in (("half", "FP16"), ("int8", "INT8")):
+    dynamic = onnx.load_from_string(model_bytes("classifier"))
+    dynamic.graph.node.append(onnx.helper.make_node("MatMulInteger", ["q", "s"], ["d"]))
+    onnx.save(dynamic, tmp_path / "dynamic.onnx")
+    for name, format in (("half", "FP16"), ("int8", "INT8"), ("dynamic", "INT8")):
         with pytest.raises(UsageError, match="low precision already") as error:
             accuracy(str(tmp_path / f"{name}.onnx"), settings=settings)
         assert format in str(error.value)

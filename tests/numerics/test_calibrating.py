@@ -86,6 +86,12 @@ def test_what_cannot_be_calibrated_is_a_sentence(network: str, pictures: Path, t
     onnx.save(model, quantised)
     with pytest.raises(UsageError, match="in INT8 already"):
         calibrate(str(quantised), pictures)
+    del model.graph.node[:]
+    model.graph.node.append(helper.make_node("Sigmoid", ["x"], ["y"]))
+    onnx.save(model, quantised)
+    with pytest.raises(ModelError, match="cannot be calibrated") as error:
+        calibrate(str(quantised), pictures, methods=["percentile"])
+    assert "no float node" in str(error.value)
 
 
 def test_a_method_that_fails_is_a_note(pictures: Path, tmp_path: Path) -> None:

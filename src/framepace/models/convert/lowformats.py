@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from framepace.models.convert.optimised import weights
-from framepace.models.convert.variant import load
+from framepace.models.convert.variant import INTEGER, load
 
 _FLOAT16 = 10  # of onnx.TensorProto, which is imported where it is needed
 _BFLOAT16 = 16
@@ -13,12 +13,12 @@ _NAMES = {_FLOAT16: "FP16", _BFLOAT16: "BF16"}
 
 
 def low_formats(location: str) -> list[str]:
-    """Names of the low precisions of an ONNX file: 'FP16' and 'BF16' of weights, 'INT8' of Q/DQ pairs.
+    """Names of the low precisions of an ONNX file: 'FP16' and 'BF16' of weights, 'INT8' of integer nodes.
 
     Raises ModelError for a file that cannot be read.
     """
     proto: Any = load(location)
     formats = sorted({_NAMES[tensor.data_type] for tensor in weights(proto) if tensor.data_type in _NAMES})
-    if any(node.op_type == "DequantizeLinear" for node in proto.graph.node):
+    if any(node.op_type in INTEGER for node in proto.graph.node):
         formats.append("INT8")
     return formats

@@ -42,9 +42,18 @@ _ALTERNATIVE = "another precision, or a backend that converts by itself (tensorr
 QUANTISED = ("Conv", "ConvTranspose", "MatMul", "Gemm")  # operators that INT8 takes
 CALIBRATIONS: Mapping[Calibration, str] = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
 PERCENTILE = 99.99
-_HISTOGRAM = "Too many bins for data range"  # NumPy's, of a tensor that is the same everywhere
-_CONSTANT = "(a tensor hardly varies)"
-_MINMAX = "--set calibration-method=minmax, which needs no histogram"
+# What the calibrator says, what it means, and what to do.
+_CALIBRATOR: Mapping[str, tuple[str, str]] = {
+    "Too many bins for data range": (
+        "a tensor that hardly varies, of which no histogram can be made",
+        "--set calibration-method=minmax, which needs none",
+    ),
+    "Histogram has not been collected": (
+        f"no float node that INT8 takes ({', '.join(QUANTISED)})",
+        "leave it in FP32: nothing in it would get faster",
+    ),
+}
+_NO_LOG = 4  # severity: what fails comes as an exception too
 _PER_CHANNEL_OPSET = 13
 _HALF_SCALE_OPSET = 19
 _PICTURES_IN_MEMORY = 4  # whose activations are held at once
@@ -277,16 +286,18 @@ def quietly(name: str, precision: str) -> Iterator[Path]:
             raise
         except Exception as error:  # the converter raises what it stumbles over
             got = " ".join(str(error).split()) or type(error).__name__
-            if _HISTOGRAM in got:
-                raise ModelError(
-                    f"model {name!r} cannot be calibrated", got=f"{got} {_CONSTANT}", fix=_MINMAX
-                ) from error
+            for reason, (meaning, fix) in _CALIBRATOR.items():
+                if reason in got:
+                    raise ModelError(f"model {name!r} cannot be calibrated", got=meaning, fix=fix) from error
             raise ModelError(f"model {name!r} cannot be converted to {precision}", got=got, fix=_ALTERNATIVE) from error
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Converters print and log what no user of ours asked for."""
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(_NO_LOG)
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

@@ -29,6 +29,19 @@ from framepace.progress import Tell, silent
 from framepace.store import cache
 
 _PRECISIONS = ("fp16", "int8", "int8+fp16", "int8+uint8", "named")
+# Operators of networks in INT8: Q/DQ pairs, integer products, and products that quantise what comes at run time.
+INTEGER = frozenset(
+    [
+        "ConvInteger",
+        "DequantizeLinear",
+        "DynamicQuantizeLSTM",
+        "DynamicQuantizeLinear",
+        "DynamicQuantizeMatMul",
+        "MatMulInteger",
+        "QLinearConv",
+        "QLinearMatMul",
+    ],
+)
 _REVISION = 2  # to be raised when the same model would be converted differently
 
 
@@ -115,8 +128,8 @@ def _quantises(precision: str | None) -> bool:
 
 
 def is_quantised(location: str) -> bool:
-    """Whether an ONNX file is a quantised network: whoever made it has calibrated it."""
-    return "DequantizeLinear" in operators(location)
+    """Whether an ONNX file is a quantised network: whoever made it has decided how."""
+    return not INTEGER.isdisjoint(operators(location))
 
 
 def _converted(model: ModelPlan, resolved: Resolved, changes: _Changes, tell: Tell) -> Any:
