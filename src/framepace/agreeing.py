@@ -26,9 +26,9 @@ from framepace.numerics.calibrating import METHODS, Asked, check_quantisable, di
 from framepace.numerics.gate import FRAMES, LEAST, agreement, pictures_of, reference_of, takes_pictures
 from framepace.numerics.parting import parting
 from framepace.progress import Tell, silent
+from framepace.reading import page_in
 from framepace.reporting.page.accuracy import render_accuracy
-from framepace.reporting.page.document import REPORT_MARK
-from framepace.store import check_replaceable, write_atomic
+from framepace.store import write_atomic
 from framepace.video.source import SYNTHETIC
 from framepace.video.stills import png, seconds_of
 
@@ -88,7 +88,7 @@ def accuracy(
     frames = int(values.number(frames, "frames", least=1, most=_MOST_FRAMES, whole=True))
     worst = int(values.number(worst, "worst", least=0, most=_MOST_PICTURES, whole=True))
     least = values.number(least, "least", least=0.0, most=_LARGEST_LEAST)
-    page = _page(out)
+    page = page_in(out, _PAGE)
     case = case_of("accuracy", model, **options)
     reference, candidate = _ways(case, _changes(other, versus))
     tell = tell or silent
@@ -192,15 +192,6 @@ def _parting(check: AccuracyCheck, workload: Workload, frames: int, tell: Tell) 
         pictures = decoded[:_PARTED_FRAMES] or range(_PARTED_FRAMES)
     limit = check.agreement.gate.relative_l2 or default_gate(check.candidate.precision).relative_l2 or 0.0
     return parting((check.reference, check.candidate), pictures, limit, workload.seed, tell)
-
-
-def _page(out: str | Path | None) -> Path | None:
-    """The page in the folder `out`. Raises StoreError where a file of other origin has its place."""
-    if out is None:
-        return None
-    page = values.path(out, "out") / _PAGE
-    check_replaceable(page, REPORT_MARK)
-    return page
 
 
 def _with_pictures(check: AccuracyCheck, workload: Workload, frames: int, page: Path) -> AccuracyCheck:

@@ -204,7 +204,7 @@ class _Part:
     def _device(self) -> str:
         if self.model.backend == "simulated":
             return str(self.model.options.get("device", "the usual device"))
-        return self.model.device or get_backend(self.model.backend).devices[0]
+        return get_backend(self.model.backend).device_of(self.model)
 
     @property
     def batch(self) -> int:

@@ -33,7 +33,7 @@ from framepace.numerics.switched import Network, converted_graph
 from framepace.numerics.trials import Trials, worst_error
 from framepace.pricing import prices
 from framepace.progress import Tell, silent
-from framepace.reporting.page.document import REPORT_MARK
+from framepace.reading import page_in
 from framepace.reporting.page.ranking import render_ranking
 from framepace.store import check_replaceable, write_atomic
 
@@ -117,7 +117,7 @@ def rank(
         KeyboardInterrupt: Ctrl-C before anything was tried. StoreError: `out` cannot be written. What `hunt` raises.
     """
     tell = tell or silent
-    page = _page(out)
+    page = page_in(out, _PAGE)
     case = case_of("rank", model, **options)
     trials = _trials(case, precision, frames, gate, tell)
     ranking = Rank(trials, tell, range(len(trials.inputs)))
@@ -128,15 +128,6 @@ def rank(
         if not ranking.errors:
             raise
     return _with_page(_ranking(ranking, case), page)
-
-
-def _page(out: str | Path | None) -> Path | None:
-    """The page in the folder `out`. Raises StoreError where a file of other origin has its place."""
-    if out is None:
-        return None
-    page = values.path(out, "out") / _PAGE
-    check_replaceable(page, REPORT_MARK)
-    return page
 
 
 def _with_page(ranking: Ranking, page: Path | None) -> Ranking:

@@ -6,36 +6,75 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
+from framepace.analyze.stats import paired_ratio
 from framepace.analyze.summary import summarize
 from framepace.attaching.program import Observation
-from framepace.attaching.settings import PROGRAM_SETTINGS, checked, instead
+from framepace.attaching.settings import PROGRAM_SETTINGS, ProgramSetting, checked, instead
 from framepace.errors import FramepaceError
-from framepace.explaining.metrics import CPU, LATENCY, TAIL
+from framepace.explaining.metrics import CPU, LATENCY, TAIL, Metric
 from framepace.explaining.trial import Blocks, intervention, judge
-from framepace.facts.finding import Intervention, Verdict
+from framepace.facts.finding import Intervention, MetricKind, Verdict
 from framepace.facts.programtrial import ProgramExplanation, ProgramTrial
+from framepace.facts.summary import Estimate
 from framepace.progress import Tell, silent
 
-ROUNDS = 4  # of each setting; with four pairs the t-interval is 3.2 standard errors
-_FEWEST_ROUNDS = 2
-_METRICS = (LATENCY, CPU, TAIL)  # in the order in which they decide
+ROUNDS = 8  # of each setting
+_FEWEST_ROUNDS = 4
+_WRONG = 0.01  # of programs in which nothing helps, the share in which something is proven by chance
+_METRICS = (LATENCY, CPU, TAIL)
+_OTHER_KINDS: tuple[MetricKind, ...] = ("latency", "cpu")  # that a variable of the user's own is meant to lower
 _ORDER: tuple[Verdict, ...] = ("confirmed", "undecided", "refuted")
+_OWN = ProgramSetting(None, "", "", "", _OTHER_KINDS)
 Run = Callable[[Mapping[str, str]], Observation]
 """Runs the program with settings. Raises KeyboardInterrupt where Ctrl-C ended it."""
 
 
 @dataclass
 class _Arm:
-    """A setting that is tried, its runs beside those of the program as it is, and why it cannot be tried."""
+    """A setting that is tried, its runs beside those of the program as it is, and why it cannot be tried.
+
+    `confidence` is that of its intervals: higher the more settings are tried, since each is a chance to be wrong.
+    """
 
     settings: dict[str, str]
+    confidence: float
     blocks: Blocks = field(default_factory=Blocks)
     error: str | None = None
 
     @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Those that the setting is meant to lower."""
+        kinds = {kind for name in self.settings for kind in _kinds(name)}
+        return tuple(metric for metric in _METRICS if metric.kind in kinds)
+
+    @property
     def open(self) -> bool:
         """Whether more runs may say more."""
-        return self.error is None and any(not self.blocks.is_clear(metric) for metric in _METRICS[:2])
+        if self.error is not None or len(self.blocks.after) < _FEWEST_ROUNDS:
+            return self.error is None
+        return self.verdict == "undecided"
+
+    @property
+    def verdict(self) -> Verdict:
+        """Confirmed where any metric is surely and materially lower, refuted where all surely are not."""
+        if len(self.blocks.after) < _FEWEST_ROUNDS:
+            return "undecided"
+        verdicts = [judge(self.ratio(metric)) for metric in self.metrics]
+        if "confirmed" in verdicts:
+            return "confirmed"
+        return "refuted" if set(verdicts) == {"refuted"} else "undecided"
+
+    def ratio(self, metric: Metric) -> Estimate:
+        """With the setting over without it, from the pairs of whole runs."""
+        before = [metric.samples(trace) for trace in self.blocks.before]
+        after = [metric.samples(trace) for trace in self.blocks.after]
+        return paired_ratio(before, after, metric.statistic, self.confidence)
+
+
+def _kinds(setting: str) -> tuple[MetricKind, ...]:
+    return PROGRAM_SETTINGS.get(setting, _OWN).kinds
 
 
 def usual_tries(first: Observation) -> Iterator[dict[str, str]]:
@@ -72,7 +111,7 @@ def try_settings(
     first = run({})
     clock.lap()
     chosen = usual_tries(first) if tries is None else map(checked, tries)
-    arms = [_Arm(dict(settings)) for settings in chosen]
+    arms = _arms([dict(settings) for settings in chosen])
     interrupted = False
     try:
         _run_rounds(run, arms, clock, tell)
@@ -87,6 +126,12 @@ def try_settings(
         interrupted=interrupted,
         notes=tuple(_notes(arms)),
     )
+
+
+def _arms(tries: Sequence[dict[str, str]]) -> list[_Arm]:
+    """The settings, whose confidence is that of all together by Bonferroni, over their metrics and looks at them."""
+    looks = (1 + ROUNDS - _FEWEST_ROUNDS) * sum(len(_Arm(settings, 0.0).metrics) for settings in tries)
+    return [_Arm(settings, 1 - 2 * _WRONG / max(1, looks)) for settings in tries]  # one side of the interval counts
 
 
 class _Clock:
@@ -118,7 +163,7 @@ class _Clock:
 
 def _run_rounds(run: Run, arms: Sequence[_Arm], clock: _Clock, tell: Tell) -> None:
     for number in range(ROUNDS):
-        left = [arm for arm in arms if arm.error is None and (number < _FEWEST_ROUNDS or arm.open)]
+        left = [arm for arm in arms if arm.open]
         if not left or not clock.fits(1 + len(left)):
             return
         _run_round(run, left, number, clock, tell)
@@ -157,31 +202,27 @@ def _named(settings: Mapping[str, str]) -> str:
 
 def _trial(arm: _Arm) -> ProgramTrial:
     """What came of a setting."""
-    names = list(arm.settings)
-    setting = PROGRAM_SETTINGS.get(names[0])
-    done: tuple[Intervention, ...] = ()
-    if arm.error is None and arm.blocks.after:
-        done = tuple(intervention(arm.blocks, dict(arm.settings), metric) for metric in _METRICS)
-    decisive = next((one.metric for one in done if judge(one.ratio) == "confirmed"), None)
+    setting = PROGRAM_SETTINGS.get(next(iter(arm.settings)), _OWN)
+    decisive = None
+    if arm.verdict == "confirmed":
+        decisive = next(metric.name for metric in arm.metrics if judge(arm.ratio(metric)) == "confirmed")
     return ProgramTrial(
         settings=arm.settings,
-        verdict=_verdict(done, decisive),
-        code=setting.code if setting is not None else "",
-        text=setting.help if setting is not None else "",
+        verdict=arm.verdict,
+        code=setting.code,
+        text=setting.help,
         instead="; ".join(instead(name, value) for name, value in arm.settings.items()),
-        interventions=done,
+        interventions=tuple(_interventions(arm)),
         decisive=decisive,
         error=arm.error,
     )
 
 
-def _verdict(done: Sequence[Intervention], decisive: str | None) -> Verdict:
-    """Confirmed where any metric is surely and materially lower, refuted where latency and CPU time surely are not."""
-    if decisive is not None:
-        return "confirmed"
-    if done and all(judge(one.ratio) == "refuted" for one in done[:2]):
-        return "refuted"
-    return "undecided"
+def _interventions(arm: _Arm) -> Iterator[Intervention]:
+    """All metrics, also those that decide nothing here: what a gain costs."""
+    if arm.blocks.after:
+        for metric in _METRICS:
+            yield replace(intervention(arm.blocks, dict(arm.settings), metric), ratio=arm.ratio(metric))
 
 
 def _rank(trial: ProgramTrial) -> tuple[int, float]:

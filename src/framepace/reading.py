@@ -212,6 +212,15 @@ def _of_program(trace: Trace, name: str, fps: float | None, p99_ms: float | None
     return Log(trace, reading, {})
 
 
+def page_in(out: str | Path | None, name: str) -> Path | None:
+    """The page of a name in the folder `out`, if there is one. Raises StoreError where a foreign file has its place."""
+    if out is None:
+        return None
+    page = values.path(out, "out") / name
+    check_replaceable(page, REPORT_MARK)
+    return page
+
+
 def report_log(log: Log, explanation: LogExplanation, out: Path, *, overwrite: bool = False) -> Path:
     """Write one self-contained HTML file about a log. Raises StoreError."""
     if not overwrite:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +109,47 @@ def test_a_program_that_infers_nothing_is_told_so_with_its_own_exit_code(tmp_pat
         api.attach([str(program)])
     assert error.value.exit_code == 5
     assert "time.sleep 1x" in str(error.value)
+
+
+def test_ctrl_c_ends_the_program_and_keeps_the_trace(files: tuple[str, str, str], tmp_path: Path) -> None:
+    """It comes to both, as from a terminal: the trace says so, and the exit code is that of the program."""
+    program = tmp_path / "endless.py"
+    loop = (
+        (PROGRAMS / "serial.py")
+        .read_text()
+        .replace("with av.open", "while True:\n  print('again', flush=True)\n  with av.open")
+    )
+    program.write_text(
+        loop.replace("\n    for", "\n      for").replace("\n        ", "\n          ").split('print("the')[0]
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "framepace",
+        "attach",
+        "--out",
+        str(tmp_path / "t"),
+        "--",
+        str(program),
+        *files[:2],
+    ]
+    attached = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    assert attached.stdout is not None
+    assert [attached.stdout.readline() for _ in range(3)] == ["again\n"] * 3
+    os.killpg(attached.pid, signal.SIGINT)
+    said = attached.communicate(timeout=60)[0]
+    assert attached.returncode == 128 + signal.SIGINT, said
+    trace = load_trace(tmp_path / "t")
+    assert trace.meta.stopped == "interrupted"
+    assert len(trace) >= 2 * FRAMES
+
+
+def test_a_program_is_observed_from_any_thread(files: tuple[str, str, str]) -> None:
+    """Signals are the main thread's alone, and stay with it."""
+    with ThreadPoolExecutor(1) as pool:
+        assert len(pool.submit(observed, "serial", *files[:2]).result()) == FRAMES
 
 
 def test_what_cannot_be_started_is_a_usage_error() -> None:

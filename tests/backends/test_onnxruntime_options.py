@@ -16,6 +16,7 @@ from framepace.clock.system import SystemClock
 from framepace.errors import UsageError
 from framepace.facts.model import Layer
 from framepace.facts.plan import ModelPlan
+from framepace.facts.workload import Stop
 from tests.gpus import missing
 
 
@@ -51,6 +52,14 @@ def test_any_entry_is_handed_on_in_the_words_of_the_library() -> None:
 def test_the_known_ones_have_a_line_of_help() -> None:
     """In the table of the backend's options, with its own."""
     assert KNOWN.items() <= get_backend("onnxruntime").options.items()
+
+
+def test_an_optimisation_that_is_off_is_read_as_the_word(tmp_path: Path) -> None:
+    """`--set option.optimisation=off` reads as a truth value, and is a level as in the help; true is none."""
+    check = api.accuracy(network(tmp_path / "a.onnx"), settings={"option.optimisation": False}, versus={"threads": 1})
+    assert check.agreement.passed
+    with pytest.raises(UsageError, match="optimisation"):
+        api.bench(network(tmp_path / "a.onnx"), settings={"option.optimisation": True}, stop=Stop(count=1))
 
 
 def test_an_unknown_entry_is_a_note_and_an_unknown_option_an_error(tmp_path: Path) -> None:

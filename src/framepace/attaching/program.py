@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -95,6 +96,11 @@ def _waited_for(process: subprocess.Popen[bytes], seconds: float | None) -> Ende
 
 @contextmanager
 def _signals_left_to(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """This process outlives its signals, to write what was seen; only the main thread may handle them in Python."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
     def pass_on(number: int, frame: FrameType | None) -> None:
         process.send_signal(number)
 

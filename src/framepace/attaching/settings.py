@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from framepace import values
 from framepace.errors import UsageError
+from framepace.facts.finding import MetricKind
 
 SETTINGS_VARIABLE = "FRAMEPACE_SET"
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
@@ -17,12 +18,16 @@ _MOST_THREADS = 4096
 
 @dataclass(frozen=True)
 class ProgramSetting:
-    """A setting: its one word, or any number of threads where that is None; what it does; what to write instead."""
+    """A setting: its one word, or any number of threads where that is None; what it does; what to write instead.
+
+    `code` is the cause that it switches off, `kinds` are the kinds of metrics that it is meant to lower.
+    """
 
     word: str | None
     help: str
     code: str
     instead: str
+    kinds: tuple[MetricKind, ...] = ("latency", "cpu")
 
 
 PROGRAM_SETTINGS: Mapping[str, ProgramSetting] = {
@@ -37,9 +42,9 @@ PROGRAM_SETTINGS: Mapping[str, ProgramSetting] = {
     "opencv-threads": ProgramSetting(None, "threads of OpenCV", "FP012", "cv2.setNumThreads({value})"),
     "sleep": ProgramSetting(
         "spin", "time.sleep stays awake, so that the core does not fall asleep or lower its clock", "FP002",
-        "poll time.perf_counter() instead of time.sleep()",
+        "poll time.perf_counter() instead of time.sleep()", ("latency",),
     ),
-    "collections": ProgramSetting("off", "no garbage collection", "FP015", "gc.disable() after loading"),
+    "collections": ProgramSetting("off", "no garbage collection", "FP015", "gc.disable() after loading", ("tail",)),
 }  # fmt: skip
 
 

@@ -199,6 +199,10 @@ class Backend(ABC):
         """Whether it computes outputs; one that only takes time is never offered instead of one that does."""
         return not self.simulated
 
+    def device_of(self, model: ModelPlan) -> str:
+        """The device that a plan asks for, else the backend's default: 'cpu', 'cuda' or 'cuda:N'."""
+        return model.device or self.devices[0]
+
     def is_open(self, key: str) -> bool:
         """Whether an option is handed to the library as it is."""
         return key.startswith(self.open_options)
@@ -250,7 +254,7 @@ class Backend(ABC):
         for key in model.options:
             if key not in self.options and not self.is_open(key):
                 raise unknown(f"option of backend {self.name}", key, self.options or {"(it has none)"})
-        kind = (model.device or self.devices[0]).partition(":")[0]
+        kind = self.device_of(model).partition(":")[0]
         if kind not in self.devices:
             raise UsageError(f"backend {self.name} cannot run on {kind}", expected=" or ".join(self.devices))
         if kind == "cpu" and (model.graph or model.sms is not None):
@@ -290,7 +294,7 @@ def run_sizes(
         return ()
     if not resolved.batched:
         return (model.batch.max,)
-    on_host = (model.device or backend.devices[0]) == "cpu"
+    on_host = backend.device_of(model) == "cpu"
     if not on_host and not (resolved.in_one_piece and not any((axes or {}).values())):
         return (model.batch.max,)
     return backend.batch_sizes(model)

@@ -107,8 +107,8 @@ def _library(evidence: Evidence, base: Case, draft: Draft) -> _Way:
     room = _left_to_the_floor(draft)
     for name in backend_names():
         if all(_can_run(name, model) for model in evidence.models):
-            kind = _device(evidence.models[0])
-            return _Way("library", base, {"backend": name, "device": kind}, decide=_OTHER_VERSION)
+            device = _backend(evidence.models[0]).device_of(evidence.models[0])
+            return _Way("library", base, {"backend": name, "device": device}, decide=_OTHER_VERSION)
     return _Way("library", base, {}, untried=f"no other one here runs the file{room}", decide=_OTHER_VERSION)
 
 
@@ -129,11 +129,8 @@ def _can_run(name: str, model: ModelPlan) -> bool:
         other.versions()
     except (FramepaceError, ImportError):
         return False
-    return other.computes and other.takes(model.model) and _device(model).partition(":")[0] in other.devices
-
-
-def _device(model: ModelPlan) -> str:
-    return model.device or _backend(model).devices[0]
+    kind = _backend(model).device_of(model).partition(":")[0]
+    return other.computes and other.takes(model.model) and kind in other.devices
 
 
 def _backend(model: ModelPlan) -> Backend:

@@ -108,7 +108,7 @@ def usual_limit(plan: Plan, what_if: bool = False) -> float:
     """Default time limit of an explanation, seconds; longer by half with a profile of what a millisecond is worth."""
     if what_if:
         return _PROFILED * usual_limit(plan)
-    devices = (model.device or get_backend(model.backend).devices[0] for model in plan.models)
+    devices = (get_backend(model.backend).device_of(model) for model in plan.models)
     if any(device.startswith("cuda") for device in devices):
         return _USUAL_LIMIT_GPU_S
     return _USUAL_LIMIT_S

@@ -126,7 +126,7 @@ def _measured(
 
 
 def _device(model: ModelPlan) -> str:
-    return model.device or get_backend(model.backend).devices[0]
+    return get_backend(model.backend).device_of(model)
 
 
 def _sizes(probe: ModelPlan) -> Sizes:

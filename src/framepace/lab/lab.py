@@ -234,8 +234,7 @@ class Lab:
 def on_device(model: ModelPlan) -> bool:
     """Whether a model runs on a real device beside the host, whose failures the process that met them cannot mend."""
     backend = get_backend(model.backend)
-    device = model.device or backend.devices[0]
-    return not backend.simulated and not device.startswith("cpu")
+    return not backend.simulated and not backend.device_of(model).startswith("cpu")
 
 
 def wall_limit(limit_s: float, clock: Clock | None) -> float:

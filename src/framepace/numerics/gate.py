@@ -141,11 +141,17 @@ def _calibrated(model: ModelPlan) -> bool:
 
 
 def pictures_of(input: Input, count: int, seed: int) -> list[Any]:
-    """Up to `count` pictures that outputs are compared on, as many of each source. Raises SourceError."""
+    """Up to `count` pictures that outputs are compared on, as many of each source.
+
+    Raises SourceError; ModelError where the sources hold none.
+    """
     names = input.videos or (SYNTHETIC,)
     share = math.ceil(count / len(names))
     by_source = (_of_source(name, input, count, seed)[:share] for name in names)
-    return [picture for pictures in by_source for picture in pictures][:count]
+    pictures = [picture for some in by_source for picture in some][:count]
+    if not pictures:
+        raise ModelError("the sources hold no frames", got=", ".join(names))
+    return pictures
 
 
 def _of_source(name: str, input: Input, count: int, seed: int) -> Sequence[Any]:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
 
-from framepace.errors import ModelError, UsageError
+from framepace.errors import UsageError
 from framepace.facts.plan import Batching, ModelPlan
 from framepace.facts.workload import Input
 from framepace.models.convert import calibration
 from framepace.models.inputs import draw, example
 from framepace.models.spec import Resolved, inspect, resolve
-from framepace.video.source import SYNTHETIC, decode_all
+from framepace.numerics.gate import pictures_of
 
 Inputs = dict[str, Any]  # arrays by the names of the inputs
 _HELD_BYTES = 256 << 20
@@ -34,7 +33,7 @@ def tried_inputs(model: ModelPlan, input: Input, frames: int, seed: int) -> Sequ
     resolved = resolve(inspect(model.model), plan)
     if resolved.image is None:
         return [_random(resolved, seed, number) for number in range(frames)]
-    return _held(calibration.PreparedInputs(plan, resolved, _pictures(input, frames, seed)))
+    return _held(calibration.PreparedInputs(plan, resolved, pictures_of(input, frames, seed)))
 
 
 def _held(prepared: calibration.PreparedInputs) -> Sequence[Inputs]:
@@ -50,20 +49,3 @@ def _random(resolved: Resolved, seed: int, number: int) -> Inputs:
     for place, name in enumerate(sorted(resolved.made_up)):
         draw(inputs[name], np.random.default_rng([seed, number, place]))
     return inputs
-
-
-def _pictures(input: Input, count: int, seed: int) -> list[Any]:
-    """Up to `count` pictures, as many of each source."""
-    names = input.videos or (SYNTHETIC,)
-    share = math.ceil(count / len(names))
-    pictures = [picture for name in names for picture in _pictures_of(name, input, count, seed)[:share]]
-    if not pictures:
-        raise ModelError("the sources hold no frames", got=", ".join(names))
-    return pictures[:count]
-
-
-def _pictures_of(name: str, input: Input, count: int, seed: int) -> Sequence[Any]:
-    live = "://" in name and not name.startswith("file://")
-    if name == SYNTHETIC or live:
-        return decode_all(name, count, size=input.size, seed=seed)
-    return calibration.pictures_of(name)

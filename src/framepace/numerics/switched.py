@@ -15,7 +15,8 @@ from framepace.errors import BackendError, ModelError, UsageError
 from framepace.facts.mending import NetworkNode
 from framepace.facts.plan import ModelPlan
 from framepace.models.convert.fixed import fix_shapes
-from framepace.models.convert.optimised import LARGEST, weight_bytes, weights
+from framepace.models.convert.lowformats import low_formats
+from framepace.models.convert.optimised import LARGEST, weight_bytes
 from framepace.models.convert.precision import optimised_and_named
 from framepace.models.convert.variant import load
 from framepace.models.spec import inspect, resolve
@@ -25,7 +26,6 @@ from framepace.numerics.switchedgraph import SWITCH, has_branches, switched_grap
 
 Outputs = dict[str, NDArray[Any]]
 _NO_LOG = 4
-_LOW_TYPES = {10: "FP16", 16: "BF16"}
 _OFF = np.array(False)
 _ON = np.array(True)
 
@@ -170,7 +170,7 @@ def _original(model: ModelPlan) -> Any:
         problem = "only the nodes of an ONNX file can be lowered one by one"
         raise UsageError(problem, got=model.model, expected=".onnx", fix="name the ONNX file that it was made from")
     proto = load(model.model)
-    _check_high(proto, model)
+    _check_high(model)
     if weight_bytes(proto) > LARGEST // 2:
         got = f"{weight_bytes(proto) >> 20} MiB of weights"
         expected = f"at most {LARGEST >> 21} MiB"
@@ -180,16 +180,13 @@ def _original(model: ModelPlan) -> Any:
     return proto
 
 
-def _check_high(proto: Any, model: ModelPlan) -> None:
+def _check_high(model: ModelPlan) -> None:
     """Refuse a network that somebody has put into a low precision."""
-    low = sorted({_LOW_TYPES[w.data_type] for w in weights(proto) if w.data_type in _LOW_TYPES})
-    if any(node.op_type == "DequantizeLinear" for node in proto.graph.node):
-        low.append("INT8")
+    low = low_formats(model.model)
     if low:
         got = f"{model.model}: {', '.join(low)}"
-        raise UsageError(
-            "the model is in low precision already", got=got, fix="name the FP32 file that it was made from"
-        )
+        fix = "name the FP32 file that it was made from"
+        raise UsageError("the model is in low precision already", got=got, fix=fix)
 
 
 def _session(proto: Any, name: str) -> Any:

@@ -84,5 +84,5 @@ def _runs(name: str, model: ModelPlan, gpu: bool) -> bool:
             return False
     except FramepaceError:
         return False
-    kind = (model.device or backend.devices[0]).partition(":")[0]
+    kind = backend.device_of(model).partition(":")[0]
     return kind in backend.devices and (kind == "cpu" or gpu)

@@ -66,7 +66,7 @@ _CPU_PROVIDER = "CPUExecutionProvider"
 class _Options(Fact, frozen=True, kw_only=True):
     inter_threads: Annotated[int, Meta(ge=0)] = 0
     execution: str = "sequential"
-    optimisation: str = "all"
+    optimisation: str | bool = "all"  # "off" is read as false
     mem_pattern: bool = True
     arena: bool = True
     activations: Literal["int8", "uint8"] = "int8"
@@ -143,7 +143,10 @@ def _session_options(model: ModelPlan) -> Any:
 
 
 def _one_of(key: str, options: Mapping[str, Any], values: Mapping[str, str], default: str) -> str:
-    chosen = str(options.get(key, default))
+    chosen = options.get(key, default)
+    if chosen is False:  # as 'off' is read in a plan and in --set
+        chosen = "off"
+    chosen = str(chosen)
     if chosen not in values:
         raise unknown(key, chosen, values)
     return values[chosen]

@@ -61,7 +61,7 @@ class TorchBackend(Backend):
         return location.startswith("builtin:") or not location.endswith(".onnx")
 
     def _load(self, model: ModelPlan, clock: Clock, tell: Tell) -> Session:
-        kind = (model.device or self.devices[0]).partition(":")[0]
+        kind = self.device_of(model).partition(":")[0]
         if model.precision == "int8":
             fix = "use the backend onnxruntime or tensorrt, or a model that is quantised already"
             raise UsageError("the backend torch does not quantise", got="int8", expected="fp32, fp16, bf16", fix=fix)
@@ -72,7 +72,7 @@ class TorchBackend(Backend):
 
     def batch_sizes(self, model: ModelPlan) -> tuple[int, ...]:
         """See Backend: on a GPU cuDNN's plans are made for each size, by each thread (PyTorch's Conv_v8.cpp)."""
-        if (model.device or self.devices[0]) == "cpu":
+        if self.device_of(model) == "cpu":
             return ()
         return model.batch.prepared_sizes
 

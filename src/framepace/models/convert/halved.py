@@ -6,11 +6,11 @@ time, or something else decides. It is measured, never used.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from framepace.errors import ModelError
-from framepace.models.convert.optimised import LARGEST, weight_bytes
+from framepace.models.convert.optimised import LARGEST, reads, weight_bytes
 from framepace.models.convert.variant import load
 from framepace.models.operations import Kernel, Shapes, network
 from framepace.models.spec import inspect, stem
@@ -82,17 +82,8 @@ def _work(kernel: Kernel) -> float:
 def _boundary(first: Sequence[Any], others: Iterable[Any]) -> list[str]:
     """The tensors that the first nodes make and the others read, in order."""
     made = {name for node in first for name in node.output if name}
-    read = {name for node in others for name in _reads(node)}
+    read = {name for node in others for name in reads(node)}
     return [name for node in first for name in node.output if name in made & read] or [first[-1].output[0]]
-
-
-def _reads(node: Any) -> Iterator[str]:
-    """What a node reads, in its branches too."""
-    yield from node.input
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            for inner in graph.node:
-                yield from _reads(inner)
 
 
 def _keep(graph: Any, tensor: str, name: str) -> None:
@@ -106,7 +97,7 @@ def _keep(graph: Any, tensor: str, name: str) -> None:
 
 def _leave_out_weights(graph: Any) -> None:
     """Remove the weights of the other half."""
-    used = {name for node in graph.node for name in _reads(node)}
+    used = {name for node in graph.node for name in reads(node)}
     kept = [weight for weight in graph.initializer if weight.name in used]
     del graph.initializer[:]
     graph.initializer.extend(kept)

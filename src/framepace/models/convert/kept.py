@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from framepace.errors import UsageError
+from framepace.models.convert.optimised import reads
 
 _FLOAT = 1  # of onnx.TensorProto, which is imported where it is needed
 _NAME = "a node of the file as ONNX Runtime's basic optimisation leaves it"
@@ -199,18 +200,9 @@ def _read_instead(node: Any, name: str, instead: str) -> None:
 def _leave_out_unread_casts(graph: Any, outputs: set[str]) -> None:
     """Remove casts that nothing reads any more, and those before them."""
     while True:
-        read = {name for node in graph.node for name in _reads(node)} | outputs
+        read = {name for node in graph.node for name in reads(node)} | outputs
         idle = [node for node in graph.node if node.op_type == "Cast" and not read & {*node.output}]
         if not idle:
             return
         for node in idle:
             graph.node.remove(node)
-
-
-def _reads(node: Any) -> Iterator[str]:
-    """What a node reads, in its branches too."""
-    yield from node.input
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            for inner in graph.node:
-                yield from _reads(inner)

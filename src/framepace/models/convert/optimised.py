@@ -81,6 +81,12 @@ def inner_nodes(node: Any) -> Iterator[Any]:
                 yield from inner_nodes(inner)
 
 
+def reads(node: Any) -> Iterator[str]:
+    """What a node reads, in its branches too."""
+    for inner in inner_nodes(node):
+        yield from inner.input
+
+
 def saved(proto: Any, path: Path) -> Path:
     """The model as a file; weights that do not fit lie beside it. `proto` keeps its weights."""
     import onnx
