@@ -57,6 +57,17 @@ def test_a_sweep_over_batches_ends_in_a_sentence() -> None:
     assert found.notes == (SIMULATED,)
 
 
+def test_a_sweep_over_sms_says_what_a_part_of_the_device_costs() -> None:
+    """100 blocks fill half of 100 SMs twice: half of the frames; a device that they leave empty anyway loses none."""
+    settings = {"slots": 1, "transfer": "device", "option.sm_count": 100}
+    found = swept({"sms": ["none", "50%"]}, load=Closed(), stop=Stop(count=60), settings=settings)
+    text = "sms=50%: 0.50x the frames/s of all SMs, kernels take 2.00x as long: the limit costs more than it brings"
+    assert found.answers[0] == text
+    settings["option.blocks"] = 50
+    found = swept({"sms": ["none", "50%"]}, load=Closed(), stop=Stop(count=60), settings=settings)
+    assert found.answers[0].endswith("1.00x as long: the limit costs nothing and brings nothing")
+
+
 def test_a_model_that_a_cell_replaces_is_called_after_what_replaces_it() -> None:
     """With its size, as it would be if it were named first; a name that would be there twice stays."""
     changed = case_of_cell(case(), {"model": "builtin:detector", "size": "640x384"})

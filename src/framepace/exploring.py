@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from framepace import values
 from framepace.analyze.bounds import inference_ns
-from framepace.analyze.layers import Edge, edges, engine_layers, longest_path, matches
+from framepace.analyze.layers import Edge, beaten, edges, engine_layers, longest_path, matches, without_beaten
 from framepace.backends.base import get_backend
 from framepace.cases import CaseOptions, Models, case_of
 from framepace.clock.system import Clock
@@ -32,6 +32,7 @@ from framepace.progress import Tell, silent
 from framepace.recording.machine import probe
 from framepace.reporting.page.document import REPORT_MARK
 from framepace.reporting.page.layers import render_layers
+from framepace.reporting.views.text import plural
 from framepace.store import check_replaceable, is_trace, load_trace, write_atomic
 
 if TYPE_CHECKING:
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
 
 _COUNT = 20  # inferences of the run beside the layers, at most
 _SECONDS = 5.0  # of that run, at most
+_BEATEN = (
+    "{} without a floor: faster than the peaks that were measured here allow; their kernels compute less than the file"
+    " says (Winograd), or the machine was busier when its peaks were measured"
+)
 _MEASURE = "framepace bench MODEL --layers"
 
 
@@ -170,8 +175,19 @@ class _Part:
         """The engine with what the file and the machine's peaks say of its layers."""
         notes = list(self._notes())
         work = self._work(notes)
-        layers = engine_layers(self.layers, work, self._ceilings(work, floors, tell, notes))
+        layers = self._with_floors(work, floors, tell, notes)
         return self._engine(layers, edges(self.layers, work), notes)
+
+    def _with_floors(
+        self, work: ModelWork | None, floors: bool, tell: Tell, notes: list[str]
+    ) -> tuple[EngineLayer, ...]:
+        """The layers. A floor that is beaten has the peaks measured again, and is none if it still is."""
+        layers = engine_layers(self.layers, work, self._ceilings(work, floors, tell, notes))
+        if floors and beaten(layers):
+            layers = engine_layers(self.layers, work, self._ceilings(work, floors, tell, notes, anew=True))
+        if beaten(layers):
+            notes.append(_BEATEN.format(plural(len(beaten(layers)), "layer")))
+        return without_beaten(layers)
 
     def _engine(self, layers: tuple[EngineLayer, ...], connections: tuple[Edge, ...], notes: list[str]) -> EngineView:
         path: tuple[int, ...] = ()
@@ -226,13 +242,15 @@ class _Part:
             notes.append(f"operations only as far as the library says them: {error.what}")
             return None
 
-    def _ceilings(self, work: ModelWork | None, floors: bool, tell: Tell, notes: list[str]) -> Ceilings | None:
+    def _ceilings(
+        self, work: ModelWork | None, floors: bool, tell: Tell, notes: list[str], *, anew: bool = False
+    ) -> Ceilings | None:
         """The measured ceilings of the device; None, with a note, where they are not known and cannot be measured."""
         precisions = self._precisions(work)
         try:
             machine = self.trace.meta.machine
             ceilings = known_ceilings(self.model, precisions, machine)
-            if ceilings is not None or not floors:
+            if (ceilings is not None and not anew) or not floors:
                 return ceilings
             if not self.trace.meta.simulated and probe().fingerprint != machine.fingerprint:
                 raise FramepaceError("the trace is of another machine, whose peaks were not measured here")

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from framepace.analyze.batches import batch_scaling, batch_sentence, padding_sentence
 from framepace.analyze.settling import gap_sentence, settling
+from framepace.analyze.shares import share_sentence
 from framepace.analyze.strategies import reasons
 from framepace.analyze.summary import summarize
 from framepace.analyze.sweeps import best_sentence
@@ -37,6 +38,7 @@ from framepace.store import OutputFolder, is_trace, load_trace, write_atomic
 from framepace.units import NS_PER_S
 from framepace.values import check_cells
 
+_ALL_SMS = (None, "none")
 _BACK_TO_BACK = 200  # requests, as many as people count by hand; enough for a clock to come up and a limit to act
 
 
@@ -155,7 +157,7 @@ def _renamed(before: ModelPlan, after: ModelPlan) -> ModelPlan:
 
 
 def answers(done: Sequence[Cell], grid: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """What the cells say together, in sentences: what gaps cost, what batches bring, and which cell is best."""
+    """What the cells say together, in sentences: gaps, batches, parts of a device, and the best cell."""
     gaps = gap_sentence([cell.settling for cell in done if cell.settling is not None])
     if gaps:
         yield gaps
@@ -168,9 +170,20 @@ def answers(done: Sequence[Cell], grid: Mapping[str, Sequence[str]]) -> Iterator
             pays = padding_sentence(per_image)
             if pays:
                 yield f"{others}: {pays}" if others else pays
+    yield from _shares(done)
     best = best_sentence(done, grid)
     if best is not None:
         yield best
+
+
+def _shares(done: Sequence[Cell]) -> Iterator[str]:
+    """A sentence per limit of SMs, beside the cell without one."""
+    for others, alternatives in _by_other_settings(done, "sms"):
+        whole = next((summary for cell, summary in alternatives if cell.settings["sms"] in _ALL_SMS), None)
+        for cell, summary in alternatives:
+            if whole is not None and summary is not whole:
+                sentence = share_sentence(f"sms={cell.settings['sms']}", summary, whole)
+                yield f"{others}: {sentence}" if others else sentence
 
 
 def _by_other_settings(done: Sequence[Cell], name: str) -> Iterator[tuple[str, list[tuple[Cell, Summary]]]]:

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framepace.analyze.layers import edges, engine_layers, longest_path, matches
+from framepace.analyze.layers import beaten, edges, engine_layers, longest_path, matches, without_beaten
 from framepace.facts.bounds import Ceilings, ModelWork, NodeWork
 from framepace.facts.model import Layer
 
@@ -41,6 +41,26 @@ def test_without_a_file_the_library_says_the_work_and_without_ceilings_there_is_
     assert (layer.flops, layer.floor, layer.limit) == (5000, 5000.0, "compute")
     assert (silent.flops, silent.bytes, silent.floor, silent.share) == (None, None, None, None)
     assert engine_layers([told], WORK, None)[0].floor is None
+
+
+def test_what_moves_nothing_has_no_floor_and_constants_that_a_library_folded_do_not_count() -> None:
+    """A reshape of a megabyte takes as long as one of a byte; of 4,200 bytes in the file the library moves 12."""
+    reshape, folded = engine_layers(
+        [Layer(name="r", kind="Reshape", time=1.0, bytes=1_000_000), Layer(name="fc", time=20.0, bytes=12)],
+        WORK,
+        CEILINGS,
+    )
+    assert (reshape.floor, reshape.limit) == (None, None)
+    assert (folded.floor, folded.limit) == (12.0, "memory")
+
+
+def test_a_floor_that_is_beaten_is_none() -> None:
+    """The layer keeps its time, and the others their floors."""
+    layers = engine_layers([FUSED, Layer(name="fc", time=4000.0)], WORK, CEILINGS)
+    assert [layer.name for layer in beaten(layers)] == ["fc"]
+    first, last = without_beaten(layers)
+    assert first == layers[0]
+    assert (last.time, last.floor, last.limit, last.times) == (4000.0, None, None, None)
 
 
 def test_edges_are_by_the_librarys_tensors_or_by_those_of_the_file() -> None:

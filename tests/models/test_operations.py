@@ -102,6 +102,21 @@ def test_a_product_between_quantisations_computes_in_int8(tmp_path: Path) -> Non
     assert node.flops == 1024
 
 
+@pytest.mark.parametrize(
+    ("node", "dtype", "picked", "moved"),
+    [(("Gather", ["table", "x"], "y"), 7, "table", 8 * 128 * 32), (("Slice", ["x", "zero", "one"], "y"), 1, "x", 4)],
+)
+def test_of_a_table_or_a_picture_only_what_is_picked_is_read(
+    node: Any, dtype: int, picked: str, moved: int, tmp_path: Path
+) -> None:
+    """128 rows of 32 numbers from a table of 5,000 rows; one float of 128."""
+    constants = {name: np.full(3, value, np.int64) for name, value in (("zero", 0), ("one", 1))}
+    constants["table"] = np.ones((5000, 32), np.int64)
+    (found,) = work_of(saved(tmp_path / "p.onnx", [node], constants, dtype)).nodes
+    assert dict((*found.reads, *found.weights))[picked] == moved
+    assert dict(found.writes) == {"y": moved}
+
+
 def test_nodes_without_shapes_are_counted_as_not_known(tmp_path: Path) -> None:
     """NonZero has as many results as there are, which no file tells."""
     path = saved(tmp_path / "n.onnx", [("MatMul", ["x", "w"], "a"), ("NonZero", ["a"], "y")],

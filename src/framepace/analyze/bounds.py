@@ -62,6 +62,16 @@ def node_times(node: NodeWork, ceilings: Ceilings) -> dict[Resource, float]:
     return {"compute": node.flops / peak * 1e9, "memory": memory * 1e9, "launches": ceilings.launch}
 
 
+def kernel_floor(node: NodeWork, ceilings: Ceilings) -> tuple[float, Resource]:
+    """The least time of a node's kernel alone, ns, and what bounds it where kernels follow each other.
+
+    While a kernel runs the host launches the next: launches bound how soon kernels follow, not how long one takes.
+    """
+    times = node_times(node, ceilings)
+    limit = max(_RESOURCES, key=lambda resource: times[resource])
+    return max(times["compute"], times["memory"]), limit
+
+
 def model_times(work: ModelWork, ceilings: Ceilings) -> dict[Resource, float]:
     """The least time of an inference by each resource, ns.
 
@@ -162,15 +172,16 @@ def _nodes(work: ModelWork, ceilings: Ceilings) -> list[NodeBound]:
 def _node(
     node: NodeWork, ceilings: Ceilings, share: float, name: str | None = None, measured: float | None = None
 ) -> NodeBound:
-    times: Mapping[Resource, float] = node_times(node, ceilings)
-    limit = max(_RESOURCES, key=lambda resource: times[resource])
+    floor, limit = kernel_floor(node, ceilings)
+    if measured is None:
+        floor = max(floor, ceilings.launch)
     return NodeBound(
         name=name or node.name,
         kind=node.kind,
         precision=node.precision,
         flops=node.flops,
         bytes=node.bytes,
-        floor=times[limit],
+        floor=floor,
         limit=limit,
         share=share,
         measured=measured,

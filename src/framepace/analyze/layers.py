@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
-from typing import get_args
 
 from msgspec.structs import replace
 
-from framepace.analyze.bounds import fused, node_times
-from framepace.facts.bounds import Ceilings, ModelWork, NodeWork, Resource
+from framepace.analyze.bounds import fused, kernel_floor
+from framepace.facts.bounds import Ceilings, ModelWork, NodeWork
 from framepace.facts.layers import EngineLayer, LayerMatch, Shared, are_whole
 from framepace.facts.model import Layer
 
 Edge = tuple[int, int]
-_RESOURCES: tuple[Resource, ...] = get_args(Resource)
+# Operations that give the memory of their input another shape: ONNX's names, and PyTorch's in small letters.
+_VIEWS = frozenset(
+    (
+        "Dropout", "Flatten", "Identity", "Reshape", "Shape", "Squeeze", "Unsqueeze", "chunk", "dropout", "expand",
+        "flatten", "getitem", "permute", "reshape", "select", "slice", "split", "squeeze", "t", "transpose", "unbind",
+        "unflatten", "unsqueeze", "view",
+    )
+)  # fmt: skip
 _FAMILIES = ("conv", "pool", "softmax", "norm", "relu", "resize", "concat")
 _PRODUCTS = ("gemm", "matmul", "matrixmultiply", "linear", "addmm")
 
@@ -79,12 +85,40 @@ def _done(layer: Layer, node: NodeWork | None) -> NodeWork:
 
 
 def _with_floor(layer: EngineLayer, work: NodeWork, ceilings: Ceilings | None) -> EngineLayer:
-    """The layer with its floor; without one where there are no ceilings, or nothing is known of its work."""
-    if ceilings is None or not (work.flops or work.bytes):
+    """The layer with its floor.
+
+    Without one where there are no ceilings, nothing that it has to do is known, or its work is done sooner than it can
+    be launched.
+    """
+    if ceilings is None or layer.kind in _VIEWS or not (work.flops or work.bytes):
         return layer
-    times = node_times(work, ceilings)
-    limit = max(_RESOURCES, key=lambda resource: times[resource])
-    return replace(layer, floor=times[limit], limit=limit)
+    floor, limit = kernel_floor(_least(work, layer.bytes), ceilings)
+    if limit == "launches":
+        return replace(layer, limit=limit)
+    return replace(layer, floor=floor, limit=limit)
+
+
+def _least(work: NodeWork, moved: int | None) -> NodeWork:
+    """The work with the bytes that the library says, `moved`, where those are fewer: it may have folded constants."""
+    if moved is None or moved >= work.bytes:
+        return work
+    return replace(work, reads=(), writes=((work.name, moved),), weights=())
+
+
+def beaten(layers: Iterable[EngineLayer]) -> list[EngineLayer]:
+    """The layers that took less than their floor, which is then none."""
+    return [layer for layer in layers if layer.times is not None and layer.times < 1]
+
+
+def without_beaten(layers: Iterable[EngineLayer]) -> tuple[EngineLayer, ...]:
+    """The layers, those that took less than their floor without it."""
+    return tuple(_without_beaten(layer) for layer in layers)
+
+
+def _without_beaten(layer: EngineLayer) -> EngineLayer:
+    if beaten([layer]):
+        return replace(layer, floor=None, limit=None)
+    return layer
 
 
 def edges(layers: Sequence[Layer], work: ModelWork | None) -> tuple[Edge, ...]:

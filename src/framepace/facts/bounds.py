@@ -75,6 +75,8 @@ class Ceilings(Fact, frozen=True, kw_only=True):
 class NodeBound(Fact, frozen=True, kw_only=True):
     """One node, or a layer that several were fused into: its floor and its time alone where it is known, ns.
 
+    Beside a time of its own the floor is of operations and bytes, also where launches limit the network.
+
     `share` is its part of the sum of such times, of floors where no times are known.
     """
 

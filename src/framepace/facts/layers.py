@@ -15,8 +15,8 @@ class EngineLayer(Fact, frozen=True, kw_only=True):
     """One layer of an engine; times in ns, `share` of the sum of all layers' times, where those are the whole.
 
     `flops` and `bytes` are what the library says, else what the model's file says of the operators in it. `floor` is
-    the least time that the machine's measured ceilings allow for them and `limit` the resource that sets it. None is
-    what nobody says.
+    the least time that the machine's measured ceilings allow for them and `limit` the resource that sets it; with the
+    limit 'launches' there is none, as the work is done sooner than it can be launched. None is what nobody says.
     """
 
     name: str

@@ -1,14 +1,15 @@
 """The work of a network, from its ONNX file: operations, and the elements that each of its kernels moves.
 
 Operations are those of convolutions and matrix products, by their shapes; every kernel reads and writes its tensors
-once; activation functions and normalisations right after them count as fused, quantisation as part of what it feeds.
+once, and of what it only picks from no more than it writes; activation functions and normalisations right after them
+count as fused, quantisation as part of what it feeds.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -22,6 +23,7 @@ from framepace.models.torch.spec import modified
 
 _FUSED = ("Relu", "LeakyRelu", "Clip", "BatchNormalization")
 _FREE = ("Identity", "Constant", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Shape", "Dropout")
+_PICKING = ("Gather", "GatherElements", "GatherND", "GridSample", "Resize", "RoiAlign", "Slice", "Upsample")
 _QUANTISING = ("QuantizeLinear", "DequantizeLinear")
 _SHAPE_ELEMENTS = 1024  # elements up to which a weight may be a shape that inference needs
 _MOST_ELEMENTS = 1 << 62
@@ -179,7 +181,7 @@ class _Graph:
 
     def _kernel(self, node: Any) -> Kernel:
         output = node.output[0]
-        inputs = [self._tensor(name) for name in node.input]
+        inputs = [self._read(node, name) for name in node.input]
         sized = [tensor for tensor in inputs if tensor.elements]
         return Kernel(
             name=node.name or output,
@@ -206,6 +208,13 @@ class _Graph:
             if quantising and source.dtype:
                 dtype = min(source.dtype, dtype, key=_width)
             self._memory[name] = Tensor(source.name, self._size(name), dtype)
+
+    def _read(self, node: Any, name: str) -> Tensor:
+        """What a node reads of an input: of a table or a picture that it picks from, an element per output."""
+        tensor = self._tensor(name)
+        if node.op_type not in _PICKING:
+            return tensor
+        return replace(tensor, elements=min(tensor.elements, self._size(node.output[0])))
 
     def _tensor(self, name: str) -> Tensor:
         return self._memory.get(name) or Tensor(name, self._size(name), self._dtype(name))

@@ -71,9 +71,16 @@ def main_precision(bound: Bound) -> str:
 def _node_row(node: NodeBound) -> tuple[str, ...]:
     row = [node.name, f"{node.kind} {node.precision}", node.limit, format_ms(node.floor)]
     if node.measured is not None:
-        row += [format_ms(node.measured), format_quantity(node.measured / node.floor, "x")]
+        row += [format_ms(node.measured), _times_its_floor(node)]
     row.append(share(node.share))
     return tuple(row)
+
+
+def _times_its_floor(node: NodeBound) -> str:
+    """'3.20x'; '' where its work is done sooner than it can be launched."""
+    if node.measured is None or node.limit == "launches":
+        return ""
+    return format_quantity(node.measured / node.floor, "x")
 
 
 def with_prefix(value: float) -> str:
