@@ -283,6 +283,7 @@ def _first(seed: Sequence[int], name: str) -> Case:
     """What reads the picture subtracts a large mean from a large offset."""
     net = Net(np.random.default_rng(seed))
     planted = _cancelled(net)
+    net.tap()
     _plain(net)
     _body(net, 3)
     return Case(name, "first layer", net.finish(), (planted,))

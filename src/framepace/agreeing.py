@@ -23,7 +23,7 @@ from framepace.models.convert.calibration import counted
 from framepace.models.convert.lowformats import low_formats
 from framepace.models.spec import inspect
 from framepace.numerics.calibrating import METHODS, Asked, check_quantisable, divided_frames, studied
-from framepace.numerics.gate import FRAMES, LEAST, agreement, pictures_of, reference_of, takes_pictures
+from framepace.numerics.gate import FRAMES, LARGEST_LEAST, LEAST, agreement, pictures_of, reference_of, takes_pictures
 from framepace.numerics.parting import parting
 from framepace.progress import Tell, silent
 from framepace.reading import page_in
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 _MOST_FRAMES = 100_000
 _MOST_PICTURES = 64
-_LARGEST_LEAST = 1e9  # a metric of the user's may have any scale
 _PAGE = "worst.html"
 _PARTED_FRAMES = 2  # that nodes are compared on: those that agree least
 
@@ -87,7 +86,7 @@ def accuracy(
     """
     frames = int(values.number(frames, "frames", least=1, most=_MOST_FRAMES, whole=True))
     worst = int(values.number(worst, "worst", least=0, most=_MOST_PICTURES, whole=True))
-    least = values.number(least, "least", least=0.0, most=_LARGEST_LEAST)
+    least = values.number(least, "least", least=0.0, most=LARGEST_LEAST)
     page = page_in(out, _PAGE)
     case = case_of("accuracy", model, **options)
     reference, candidate = _ways(case, _changes(other, versus))
@@ -143,7 +142,7 @@ def calibrate(
     chosen = [_method(name) for name in values.several(methods, "methods")]
     check_quantisable(plan)
     divided = divided_frames(plan.calibration or "", source, frames, seed)
-    asked = Asked(gate or default_gate("int8"), metric, values.number(least, "least", least=0.0, most=_LARGEST_LEAST))
+    asked = Asked(gate or default_gate("int8"), metric, values.number(least, "least", least=0.0, most=LARGEST_LEAST))
     return studied(plan, source.videos, divided, chosen, asked, tell or silent)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace as replaced
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from framepace import values
 from framepace.cases import CaseOptions, Models, case_of, only_model
 from framepace.errors import FramepaceError, StoreError, UsageError, unknown
-from framepace.facts.accuracy import Agreement, Gate, agreement_text, default_gate
+from framepace.facts.accuracy import Gate, agreement_text, default_gate
 from framepace.facts.address import without_secrets
 from framepace.facts.mending import Hunt, Mended, Ranking
 from framepace.facts.plan import Batching, ModelPlan
@@ -21,16 +21,15 @@ from framepace.facts.settings import Case
 from framepace.models.convert.calibration import prepared_inputs
 from framepace.models.convert.variant import load, variant
 from framepace.models.spec import inspect, resolve
-from framepace.numerics.gate import FRAMES
+from framepace.numerics.gate import FRAMES, LARGEST_LEAST, LEAST
 from framepace.numerics.hunt import hunted
 from framepace.numerics.inputs import Inputs, tried_inputs
 from framepace.numerics.int8rounding import int8_rounding
-from framepace.numerics.mend import Search, islands
-from framepace.numerics.neighbours import followers
+from framepace.numerics.mender import Mender
 from framepace.numerics.ranking import Rank
 from framepace.numerics.rounding import BF16, FP16, Rounding
 from framepace.numerics.switched import Network, converted_graph
-from framepace.numerics.trials import Trials, worst_error
+from framepace.numerics.trials import Trials
 from framepace.pricing import prices
 from framepace.progress import Tell, silent
 from framepace.reading import page_in
@@ -41,10 +40,8 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 _MOST_FRAMES = 100_000
-_SEARCH_FRAMES = 8  # of the frames, every other one; the others are held out
 _PAGE = "ranking.html"
 _PRODUCER = "framepace-mixed"  # what our mixed files say that they are by
-_ROUNDS = 3  # of searches, each with a frame more that the one before broke
 _ROUNDINGS: Mapping[str, Rounding] = {"fp16": FP16, "bf16": BF16}
 
 
@@ -158,6 +155,8 @@ def mend(
     *,
     frames: int = FRAMES,
     gate: Gate | None = None,
+    metric: str | None = None,
+    least: float = LEAST,
     price: bool = True,
     tell: Tell | None = None,
     **options: Unpack[CaseOptions],
@@ -173,6 +172,8 @@ def mend(
         precision: 'fp16', 'bf16', or 'int8' with frames to calibrate on (the setting calibration).
         frames: of the videos in `options`, or of a moving pattern; at most 64 per source.
         gate: what the outputs must keep; by default that of the precision.
+        metric: what decides in place of the gate (see `accuracy`).
+        least: that the metric must reach on average over the frames.
         price: whether FP32, the mixed and the lower precision are measured too, where the device runs them.
         tell: called with slow steps.
         options: see `CaseOptions`.
@@ -186,12 +187,14 @@ def mend(
     """
     tell = tell or silent
     path = _target(out, precision)
+    least = values.number(least, "least", least=0.0, most=LARGEST_LEAST)
     case = case_of("mend", model, **options)
-    trials = _trials(case, precision, frames, gate, tell)
-    mender = _Mender(trials, tell)
+    trials = replaced(_trials(case, precision, frames, gate, tell), metric=metric, least=least)
+    mender = Mender(trials, tell)
     with suppress(KeyboardInterrupt):
         mender.run()
-    mended = _with_alternative(_written(mender.mended(case), path), trials, tell)
+    subject = _subject(trials.network, case, tuple(node.name for node in mender.kept_nodes))
+    mended = _with_alternative(_written(mender.mended(subject), path), trials, tell)
     return _priced(mended, case, tell) if price else mended
 
 
@@ -212,7 +215,7 @@ def _with_alternative(mended: Mended, trials: Trials, tell: Tell) -> Mended:
         return mended
     tell("all nodes in bf16", None)
     network = Network(trials.network.plan, BF16)
-    agreement = Trials(network, trials.inputs, trials.gate).agreement(network.names, range(len(trials.inputs)))
+    agreement = replaced(trials, network=network).agreement(network.names, range(len(trials.inputs)))
     note = f"bf16 does not pass the gate either, without nodes in FP32: {agreement_text(agreement)}"
     if agreement.passed:
         note = f"bf16 passes the gate without any node in FP32 (TensorRT 10, PyTorch): {agreement_text(agreement)}"
@@ -228,106 +231,6 @@ def _priced(mended: Mended, case: Case, tell: Tell) -> Mended:
     except FramepaceError as error:
         note = f"what the nodes in FP32 cost was not measured: {error.what}"
         return replace(mended, notes=(*mended.notes, note))
-
-
-@dataclass
-class _Mender:
-    """The search for the nodes to keep, round by round; interrupted at any time it has a set that holds."""
-
-    trials: Trials
-    tell: Tell
-    complete: bool = False
-
-    def __post_init__(self) -> None:
-        count = len(self.trials.inputs)
-        self.searched = list(range(0, count, 2))[:_SEARCH_FRAMES]
-        self.held_out = [frame for frame in range(count) if frame not in self.searched]
-        self.kept: frozenset[str] = frozenset(self.names)
-        self.minimal = False
-        self.tries = 0
-        self.tell("all nodes in lower precision", None)
-        self.before = self.trials.agreement(self.names, range(count))
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """All nodes that could be lowered."""
-        return self.trials.network.names
-
-    def run(self) -> None:
-        """Search until the gate holds on frames that the search has not seen."""
-        if self.before.passed:
-            self.kept = frozenset()
-            self.minimal = self.complete = True
-            return
-        for _ in range(_ROUNDS):
-            self._search()
-            broken = self._broken_frame()
-            if broken is None:
-                break
-            self.searched.append(broken)
-            self.held_out.remove(broken)
-        self.complete = True
-
-    def mended(self, case: Case) -> Mended:
-        """The result so far."""
-        network = self.trials.network
-        low = self._low(self.kept)
-        kept = tuple(node for node in network.nodes if node.name in self.kept)
-        return Mended(
-            **_subject(network, case, tuple(node.name for node in kept)),
-            kept=kept,
-            islands=tuple(map(tuple, self._islands())),
-            nodes=len(self.names),
-            before=self.before,
-            searched=self.trials.agreement(low, self.searched),
-            held_out=self._on_held_out(low),
-            minimal=self.minimal,
-            complete=self.complete,
-            tries=self.tries,
-        )
-
-    def _on_held_out(self, low: Sequence[str]) -> Agreement | None:
-        if not self.held_out:
-            return None
-        return self.trials.agreement(low, self.held_out)
-
-    def _search(self) -> None:
-        ranking = Rank(self.trials, self.tell, self.searched)
-        ranking.run()
-        needed = {name for name in self.names if self._fails_alone(ranking, name)}
-        search = Search(ranking.by_cost(), self._fails)
-        try:
-            search.run(needed)
-        finally:
-            self.kept = search.best
-            self.minimal = search.minimal
-            self.tries += search.tries
-
-    def _fails(self, kept: frozenset[str]) -> bool:
-        self.tell(f"{len(kept)} of {len(self.names)} nodes kept in FP32", None)
-        return self.trials.fails(self._low(kept), self.searched)
-
-    def _fails_alone(self, ranking: Rank, name: str) -> bool:
-        error = ranking.alone(name)
-        return error is not None and ranking.limit is not None and error > ranking.limit
-
-    def _low(self, kept: frozenset[str]) -> list[str]:
-        return [name for name in self.names if name not in kept]
-
-    def _broken_frame(self) -> int | None:
-        """The worst held-out frame; None where the gate holds over all of them."""
-        low = self._low(self.kept)
-        if not self.held_out or self.trials.agreement(low, self.held_out).passed:
-            return None
-        self.tell("a frame that was held out joins the search", None)
-        errors = {frame: worst_error(self.trials.agreement(low, [frame])) for frame in self.held_out}
-        return max(errors, key=lambda frame: errors[frame])
-
-    def _islands(self) -> Iterator[list[str]]:
-        graph = self.trials.network.proto.graph
-        after = followers(graph)
-        order = [node.name for node in graph.node]
-        yield from islands(self.kept, order, lambda name: after[name])
 
 
 def _trials(case: Case, precision: str, frames: int, gate: Gate | None, tell: Tell) -> Trials:

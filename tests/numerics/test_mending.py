@@ -9,9 +9,18 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from msgspec.structs import replace
 
 import framepace
 from framepace.errors import StoreError, UsageError
+from framepace.facts.accuracy import Agreement, Gate, MetricScores, OutputAgreement
+from framepace.facts.plan import ModelPlan
+from framepace.numerics.mender import joining
+from framepace.numerics.ranking import Rank
+from framepace.numerics.rounding import FP16
+from framepace.numerics.switched import Network as SwitchedNetwork
+from framepace.numerics.trials import Trials
+from framepace.progress import silent
 from framepace.video.stills import png
 from tests.numerics.networks import SIZE, Network, taken_apart
 
@@ -103,6 +112,14 @@ def test_the_ranking_puts_the_nodes_of_the_fault_first(tmp_path: Path) -> None:
     assert ranking.nodes[0].reach > 65504
 
 
+def test_of_nodes_that_each_lose_the_answer_the_first_comes_first(tmp_path: Path) -> None:
+    """By how much an answer is missed that is gone says nothing: the square overflows, and the root behind it too."""
+    network = SwitchedNetwork(ModelPlan(name="net", model=_large_norm(tmp_path)), FP16)
+    ranking = Rank(Trials(network, [{"x": np.ones((1, 3, SIZE, SIZE), np.float32)}], Gate()), silent, [0])
+    ranking.errors.update({"root": 1.08, "square": 0.85, "last": 0.4})
+    assert ranking.by_cost()[:3] == ["square", "root", "last"]
+
+
 def test_a_ranking_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
     """Ctrl-C returns what there is; the same call tries only what was not tried."""
     model = _large_norm(tmp_path)
@@ -138,6 +155,36 @@ def test_a_mended_model_holds_the_gate_on_other_frames_with_the_fewest_nodes(tmp
     x = np.random.default_rng(0).random((1, 3, SIZE, SIZE), np.float32)
     mixed, plain = (_run(path, x) for path in (mended.path, model))
     assert np.abs(mixed - plain).max() < 0.01
+
+
+def test_a_metric_decides_in_place_of_the_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the gate refuses passes a metric that allows more, and the other way round."""
+    model = _large_norm(tmp_path)
+    (tmp_path / "own_metrics.py").write_text(
+        "import numpy as np\n"
+        "def finite(reference, candidate):\n    return float(np.isfinite(candidate['last']).all())\n"
+        "def close(reference, candidate):\n    return float(np.abs(reference['last'] - candidate['last']).max() < 0.01)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    loose = framepace.mend(model, frames=FRAMES, metric="own_metrics:finite")
+    assert (loose.kept, loose.holds, loose.before.passed) == ((), True, True)
+    strict = framepace.mend(model, frames=FRAMES, metric="own_metrics:close")
+    assert {node.name for node in strict.kept} >= {"square", "mean", "shifted", "root"}
+    assert (strict.holds, strict.before.passed) == (True, False)
+    assert strict.held_out is not None
+    assert strict.held_out.metric is not None
+
+
+def test_the_frame_that_breaks_the_gate_joins_the_search() -> None:
+    """Not the one with the largest error, nor one that says nothing by a metric; and half of them stay unseen."""
+    outputs = [OutputAgreement(name="y", compared=10, relative_l2=error, max_abs=1.0) for error in (0.02, 0.01, 0.015)]
+    passed, broken, silent_frame = (Agreement(frames=1, gate=Gate(), outputs=(output,)) for output in outputs)
+    broken = replace(broken, why=("another class",))
+    nothing = MetricScores(name="text", least=0.99, scores=(None,))
+    silent_frame = replace(silent_frame, why=("nothing to compare",), metric=nothing)
+    assert joining({3: passed, 5: broken, 7: silent_frame}) == [5]
+    assert joining(dict.fromkeys(range(6), broken)) == [0, 1, 2]
+    assert joining({3: passed, 5: passed}) == [3]
 
 
 def _run(path: str | None, x: np.ndarray[Any, Any]) -> Any:

@@ -93,10 +93,11 @@ def command(
         [model], video=video, fps=None, p99_ms=None, size=size, shape=shape, layout=layout, settings=set_, seed=seed,
         named=o.named_inputs(input_, image, previous, state, window), backend=backend, device=device, scope="model",
     )  # fmt: skip
-    if mending.check_one(hunt, rank, mend, bool(other or versus or metric or worst or (out and not rank))):
-        mending.command(case, precision, frames, out, hunt=hunt, mend=mend, json=json)
+    asked: dict[str, Any] = {"frames": frames, "metric": metric, "least": least}
+    second = bool(other or versus or (metric and mend is None) or worst or (out and not rank))
+    if mending.check_one(hunt, rank, mend, second):
+        mending.command(case, precision, asked, out, hunt=hunt, mend=mend, json=json)
         return
-    asked = {"frames": frames, "metric": metric, "least": least}
     if methods is not None:
         calibrating.command(case, methods, calibration, json, **asked)
         return

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from framepace.cli.show import answer, give
 
@@ -21,23 +22,31 @@ def check_one(hunt: bool, rank: bool, mend: Path | None, has_other: bool) -> boo
         raise UsageError("one question at a time", got=" and ".join(names), expected="one of them")
     if names and has_other:
         problem = f"{names[0]} holds a model against itself in FP32"
-        raise UsageError(problem, got="a second way", fix="leave out OTHER, --versus, --metric, --worst and --out")
+        fix = "leave out OTHER, --versus, --worst, --out and, but for --mend, --metric"
+        raise UsageError(problem, got="a second way", fix=fix)
     return bool(names)
 
 
 def command(
-    case: Case, precision: str | None, frames: int, out: Path | None, *, hunt: bool, mend: Path | None, json: bool
+    case: Case,
+    precision: str | None,
+    asked: Mapping[str, Any],
+    out: Path | None,
+    *,
+    hunt: bool,
+    mend: Path | None,
+    json: bool,
 ) -> None:
     """Answer what is asked for; exit code 1 where an output is NaN or infinite, or the gate cannot be held.
 
-    `out` is the folder of a ranking's page.
+    `asked` has the frames, and the metric of a mending; `out` is the folder of a ranking's page.
     """
     if hunt:
-        _hunt(case, precision or "fp16", frames, json)
+        _hunt(case, precision or "fp16", asked["frames"], json)
     elif mend is not None:
-        _mend(case, precision or "fp16", frames, mend, json)
+        _mend(case, precision or "fp16", mend, json, asked)
     else:
-        _rank(case, precision or "fp16", frames, out, json)
+        _rank(case, precision or "fp16", asked["frames"], out, json)
 
 
 def _hunt(case: Case, precision: str, frames: int, json: bool) -> None:
@@ -70,7 +79,7 @@ def _rank(case: Case, precision: str, frames: int, out: Path | None, json: bool)
     )
 
 
-def _mend(case: Case, precision: str, frames: int, target: Path, json: bool) -> None:
+def _mend(case: Case, precision: str, target: Path, json: bool, asked: Mapping[str, Any]) -> None:
     from framepace import api
     from framepace.reporting.mendingdocuments import mend_document
     from framepace.reporting.terminal.layout import show_paths
@@ -78,7 +87,7 @@ def _mend(case: Case, precision: str, frames: int, target: Path, json: bool) -> 
     from framepace.reporting.terminal.progress import Progress
 
     with Progress() as progress:
-        result = api.mend(case, target, precision, frames=frames, tell=progress)
-    paths = {} if result.path is None else {"mixed model": result.path}
+        result = api.mend(case, target, precision, tell=progress, **asked)
+    paths = {"mixed model": str(target)}
     give(json, lambda: mend_document(result), lambda out: show_mended(out, result), lambda out: show_paths(out, paths))
     answer(result.holds)

@@ -40,6 +40,7 @@ from framepace.video.source import SYNTHETIC, decode_all
 Fill = Callable[[Any, int], None]  # writes the inputs of a picture (or of its number) at a place of the batch
 FRAMES = 32
 LEAST = 0.99  # of a metric, on average over the frames
+LARGEST_LEAST = 1e9  # a metric of the user's may have any scale
 _VERSION = 3  # of the comparison, part of the cache key: raise it when the same plans would be compared differently
 
 
@@ -205,6 +206,19 @@ def _compare(
             pictures = decoded()
         outputs = zip(reference.outputs(pictures, seed), candidate.outputs(pictures, seed), strict=True)
         return _tallied(outputs, len(pictures), tell, metric)
+
+
+def agreement_of(
+    outputs: Iterable[tuple[Tensors, Tensors]],
+    count: int,
+    gate: Gate,
+    *,
+    metric: str | None = None,
+    least: float = LEAST,
+    tell: Tell = silent,
+) -> Agreement:
+    """The same of outputs that are there already: pairs of the reference's and the candidate's, of `count` frames."""
+    return _verdict(_tallied(outputs, count, tell, optional_metric(metric)), gate, metric, least)
 
 
 def paired_outputs(

@@ -19,6 +19,7 @@ from framepace.store import cache
 _FRAMES = 4
 _GUILTY = 0.1  # of what the gate allows: a block with less than that is not looked into
 _ALWAYS = 2  # blocks that are looked into however little they cost
+_LOST = 0.5  # from this relative error on the answer is gone, and how large the error is says nothing more
 _DEFAULT_LIMIT = 0.03
 _VERSION = 1  # part of the cache key: raise it when the same network would be ranked differently
 
@@ -81,14 +82,15 @@ class Rank:
     def by_cost(self) -> list[str]:
         """All names, the node that costs most first, of nodes that cost about as much the one that comes first.
 
-        What was not tried alone counts with its part of the block's error.
+        What was not tried alone counts with its part of the block's error. A square that overflows and the root behind
+        it each lose the answer, one by a little more than the other: of such nodes the first comes first.
         """
         costs: dict[str, float] = {}
         for block in self.blocks:
             share = self.errors.get(_text(block), 0.0) / len(block)
             for name in block:
                 costs[name] = self.errors.get(_text((name,)), share)
-        return sorted(costs, key=lambda name: -float(f"{costs[name]:.2g}"))
+        return sorted(costs, key=lambda name: -_about(costs[name]))
 
     def alone(self, name: str) -> float | None:
         """The error with one node in lower precision, where it was tried."""
@@ -154,6 +156,13 @@ class Rank:
             self.tries += 1
             self.errors[text] = self.trials.error(low, self.frames)
         return self.errors[text]
+
+
+def _about(error: float) -> float:
+    """The error as far as it tells nodes apart: two digits, up to an answer that is gone."""
+    if math.isinf(error):
+        return error
+    return min(float(f"{error:.2g}"), _LOST)
 
 
 def _text(names: Sequence[str]) -> str:

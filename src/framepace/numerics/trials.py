@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from framepace.analyze.agreement import Tally, judged
 from framepace.errors import ModelError
 from framepace.facts.accuracy import Agreement, Gate, OutputAgreement
+from framepace.numerics.gate import LEAST, agreement_of
 from framepace.numerics.inputs import Inputs
 from framepace.numerics.switched import Network, Outputs
 
@@ -21,22 +21,22 @@ NOT_FINITE = math.inf
 class Trials:
     """Frames on which a network is tried, and the gate; outputs in FP32 are computed once per frame.
 
+    A `metric` that must reach `least` on average decides in place of the gate (see `metric_of`).
+
     Raises ModelError where an output in FP32 is NaN: nothing can be held against it.
     """
 
     network: Network
     inputs: Sequence[Inputs]
     gate: Gate
+    metric: str | None = None
+    least: float = LEAST
     _references: dict[int, Outputs] = field(default_factory=dict)
 
     def agreement(self, low: Collection[str], frames: Sequence[int]) -> Agreement:
         """How far the outputs agree with those nodes in lower precision, on those frames."""
-        tallies: dict[str, Tally] = {}
-        for frame in frames:
-            reference = self.reference(frame)
-            for name, values in self.network.run(self.inputs[frame], low).items():
-                tallies.setdefault(name, Tally(name)).add(reference[name], values)
-        return judged(len(frames), [tally.result() for tally in tallies.values()], self.gate)
+        pairs = ((self.reference(frame), self.network.run(self.inputs[frame], low)) for frame in frames)
+        return agreement_of(pairs, len(frames), self.gate, metric=self.metric, least=self.least)
 
     def error(self, low: Collection[str], frames: Sequence[int]) -> float:
         """The relative L2 error of the output that suffers most; infinity where one is not finite."""

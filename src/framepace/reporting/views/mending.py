@@ -200,7 +200,7 @@ def _price_lines(prices: Sequence[Price]) -> Iterator[str]:
 def _plan_setting(mended: Mended) -> str:
     if not mended.kept or not mended.holds:
         return ""
-    return "as a plan: precision fp16 and the setting fp32-nodes (--json has both)"
+    return f"as a plan: precision {mended.model.precision} and the setting fp32-nodes (--json has both)"
 
 
 def _mend_command(model: ModelPlan) -> str:
