@@ -163,7 +163,8 @@ def test_a_metric_decides_in_place_of_the_gate(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "own_metrics.py").write_text(
         "import numpy as np\n"
         "def finite(reference, candidate):\n    return float(np.isfinite(candidate['last']).all())\n"
-        "def close(reference, candidate):\n    return float(np.abs(reference['last'] - candidate['last']).max() < 0.01)\n"
+        "def close(reference, candidate):\n"
+        "    return float(np.abs(reference['last'] - candidate['last']).max() < 0.01)\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     loose = framepace.mend(model, frames=FRAMES, metric="own_metrics:finite")
