@@ -28,10 +28,10 @@ SLOW: dict[str, Any] = {
 
 
 @cache
-def explained(**settings: Any) -> Explanation:
+def explained(time_limit: float = 40, **settings: Any) -> Explanation:
     """A network on a device that takes most of the budget for its arithmetic, in virtual time."""
     case = api.make_case("builtin:classifier", fps=30, settings={**SLOW, **settings})
-    return explain(case, clock=VirtualClock(), causes=(ComputeBound(),), time_limit=40)
+    return explain(case, clock=VirtualClock(), causes=(ComputeBound(),), time_limit=time_limit)
 
 
 def by_kind(explanation: Explanation) -> dict[str, TriedRemedy]:
@@ -64,6 +64,14 @@ def test_size_precision_and_a_second_worker_are_tried_in_the_whole_stream() -> N
     ]  # fmt: skip
 
 
+def test_without_time_for_a_remedy_the_trial_of_a_cause_with_the_same_change_counts() -> None:
+    """FP008 halved the pixels of the model alone: half the time. Nobody tried the other changes."""
+    found = by_kind(explained(20))
+    assert metric(found["size"]) == "inference"
+    assert ratio(found["size"]) == pytest.approx(0.5, abs=0.1)
+    assert found["precision"].untried == "no time left (--time-limit)"
+
+
 def test_what_cannot_be_tried_names_the_experiment_that_decides() -> None:
     """A smaller network has to be named; of another library the floor says the most that it can bring."""
     found = by_kind(explained())
@@ -76,7 +84,7 @@ def test_what_cannot_be_tried_names_the_experiment_that_decides() -> None:
 def test_what_is_in_force_is_not_offered() -> None:
     """Neither int8 to a model in int8, in words or as a trial, nor a second worker beside two."""
     settings = {"precision": "int8", "workers": 2, "option.int8_tops": 0.07}
-    explanation = explained(**settings)
+    explanation = explained(25, **settings)
     found = by_kind(explanation)
     assert found["precision"].untried == "int8 is in force"
     assert found["asynchronous"].untried == "in force: workers=2"

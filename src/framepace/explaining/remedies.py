@@ -1,4 +1,4 @@
-"""What makes a model itself faster, each tried in the whole stream: size, precision, network, library, asynchronous."""
+"""What makes a model itself faster, each tried: size, precision, network, library, asynchronous."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from framepace.explaining.metrics import INTERVAL, LATENCY, Metric
 from framepace.explaining.pixels import half_the_pixels
 from framepace.explaining.suspects import trial_of
 from framepace.explaining.trial import intervention
-from framepace.facts.finding import RemedyKind, TriedRemedy
+from framepace.facts.finding import Intervention, RemedyKind, TriedRemedy
 from framepace.facts.plan import ModelPlan
 from framepace.facts.settings import Case, apply
 from framepace.facts.settings import text as settings_text
@@ -44,7 +44,11 @@ class _Way:
 
 
 def try_remedies(lab: Lab, evidence: Evidence, draft: Draft) -> None:
-    """Try each remedy of a model that takes the time itself, into `draft.remedies`. Raises Interrupted after Ctrl-C."""
+    """Try each remedy of a model that takes the time itself in the whole stream, into `draft.remedies`.
+
+    Where there is no time, the trial of a cause that made the same change to the model alone counts. Raises Interrupted
+    after Ctrl-C.
+    """
     if not any(finding.code in MODEL_BOUND and finding.verdict == "confirmed" for finding in draft.findings):
         return
     ways = list(_ways(evidence, draft))
@@ -58,10 +62,16 @@ def _tried(lab: Lab, way: _Way, others: int, draft: Draft) -> TriedRemedy:
         return TriedRemedy(kind=way.kind, untried=way.untried, decide=way.decide)
     text = f"is {settings_text(way.change)} a remedy?"
     blocks = trial_of(lab, Probe(way.base, way.change, way.metric), text, others, draft)
-    if isinstance(blocks, str):
-        return TriedRemedy(kind=way.kind, changed=way.change, untried=blocks, decide=way.decide)
-    record = intervention(blocks, way.change, way.metric)
+    record = _of_a_cause(way, draft) if isinstance(blocks, str) else intervention(blocks, way.change, way.metric)
+    if record is None:
+        return TriedRemedy(kind=way.kind, changed=way.change, untried=str(blocks), decide=way.decide)
     return TriedRemedy(kind=way.kind, changed=way.change, intervention=record)
+
+
+def _of_a_cause(way: _Way, draft: Draft) -> Intervention | None:
+    """The trial of a cause that made the same change, which says as much of the model alone."""
+    records = (finding.intervention for finding in draft.findings)
+    return next((record for record in records if record is not None and record.changed == way.change), None)
 
 
 def _ways(evidence: Evidence, draft: Draft) -> Iterator[_Way]:

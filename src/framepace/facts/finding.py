@@ -100,8 +100,9 @@ class Finding(Fact, frozen=True, kw_only=True):
 
 
 class TriedRemedy(Fact, frozen=True, kw_only=True):
-    """A remedy of a model that takes the time itself, tried in the whole stream: an `intervention` that did not look
-    for a cause. Without one `untried` says why, and `decide` which experiment would decide.
+    """A remedy of a model that takes the time itself, tried in the whole stream, or where there was no time the trial
+    of a cause with the same change: the `intervention`. Without one `untried` says why, and `decide` which experiment
+    would decide.
     """
 
     kind: RemedyKind

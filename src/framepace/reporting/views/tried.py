@@ -11,7 +11,7 @@ from framepace.reporting.views.finding import moved
 from framepace.reporting.views.text import estimate
 from framepace.units import format_quantity
 
-TRIED_TITLE = "remedies of the model itself, each tried in the whole stream"
+TRIED_TITLE = "remedies of the model itself, each tried"
 _NONE = "no gain"
 _NOT_SURE = "not sure"
 _MATERIAL = 0.05  # a smaller effect is no gain, as for causes
