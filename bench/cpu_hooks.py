@@ -142,6 +142,8 @@ def _limit(group: Path, cores: float) -> None:
     if (group / "cpu.max").exists():
         (group / "cpu.max").write_text(f"{quota_us} {_PERIOD_US}")
         return
+    if not (group / "cpu.cfs_quota_us").exists():
+        raise OSError(f"{group} has no controller of CPU time")
     (group / "cpu.cfs_period_us").write_text(str(_PERIOD_US))
     (group / "cpu.cfs_quota_us").write_text(str(quota_us))
 

@@ -5,12 +5,10 @@
 `bench/network_exports.py` writes into `--networks`.
 Every repetition runs in a process of its own and is saved at once (`--out`); Ctrl-C keeps what was done.
 
-All causes of the CPU ten times on 16 cores, two cores each, in three parts of some six minutes (with 30 s an
-explanation often has time for one trial only):
+All causes of the CPU four times on 16 cores, two cores each, in six minutes (with 30 s an explanation often has time
+for one trial only); where two neighbouring cores are threads of one, take half the jobs:
 
-    python bench/injected.py --repeat 10 --time-limit 40 --jobs 8 --part 1/3 --out rows.jsonl
-    python bench/injected.py --repeat 10 --time-limit 40 --jobs 8 --part 2/3 --out rows.jsonl
-    python bench/injected.py --repeat 10 --time-limit 40 --jobs 8 --part 3/3 --out rows.jsonl
+    python bench/injected.py --repeat 4 --time-limit 40 --jobs 8 --out rows.jsonl
 """
 
 from __future__ import annotations

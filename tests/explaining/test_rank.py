@@ -5,6 +5,8 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from framepace.explaining.verdict import ordered, rank
+from framepace.facts.finding import Finding, Intervention
+from framepace.facts.summary import Estimate
 from tests.reporting import samples
 
 
@@ -25,3 +27,37 @@ def test_cores_that_are_free_stand_before_the_arithmetic_that_wants_them() -> No
     assert [finding.code for finding in ordered((cores, arithmetic, hook))] == ["FP011", "FP020", "FP008"]
     undecided = replace(cores, verdict="undecided")
     assert [finding.code for finding in ordered((undecided, arithmetic))] == ["FP008", "FP020"]
+
+
+def proven() -> Intervention:
+    """The trial of a sample."""
+    record = samples.finding().intervention
+    assert record is not None
+    return record
+
+
+def late_stage(**evidence: object) -> Finding:
+    """Frames that are late in one stage, proven: without it they take 0.09 of the time."""
+    record = replace(proven(), ratio=Estimate(value=0.09, low=0.05, high=0.17))
+    return replace(samples.finding(), code="FP017", severity="high", share=0.9, evidence=evidence, intervention=record)
+
+
+def test_collections_stand_before_the_hook_in_which_they_fall() -> None:
+    """Where the slowest frames are as fast without them as without the hook; else the hook does more than that."""
+    hook = late_stage(stage="finish")
+    for ratio, codes in ((0.12, ["FP015", "FP017"]), (0.5, ["FP017", "FP015"])):
+        record = replace(proven(), ratio=Estimate(value=ratio, low=0.05, high=0.6))
+        stalls = replace(samples.finding(), code="FP015", severity="high", share=0.5, intervention=record)
+        assert [finding.code for finding in ordered((hook, stalls))] == codes
+
+
+def test_a_stage_that_is_slow_stands_before_its_slowest_frames() -> None:
+    """Where these take less than twice as long in it; another stage moves nothing."""
+    slow = replace(samples.finding(), code="FP011", severity="high", share=0.5, evidence={"stage": "prepare"})
+    noisy = late_stage(stage="prepare", usual_ns=10e6, more_ns=5e6)
+    assert [finding.code for finding in ordered((noisy, slow))] == ["FP011", "FP017"]
+    for other in (
+        late_stage(stage="prepare", usual_ns=2e6, more_ns=5e6),
+        late_stage(stage="decode", usual_ns=9, more_ns=5),
+    ):
+        assert [finding.code for finding in ordered((other, slow))] == ["FP017", "FP011"]

@@ -12,8 +12,7 @@ from framepace.units import format_ms
 
 # What makes a model fit that exceeds its budget, whatever it is slow for.
 _WAYS_OUT = ("FP028", "FP029")
-_ARITHMETIC = "FP008"
-_CORES = "FP020"
+_NEARLY = 0.1  # of the slowest frames' latency
 _VERDICTS = {"confirmed": 0, "undecided": 1, "refuted": 2}
 _SEVERITIES = {"high": 0, "medium": 1, "low": 2, "info": 3}
 
@@ -57,14 +56,40 @@ def rank(finding: Finding) -> tuple[int, bool, int, bool, float, str]:
 
 
 def ordered(findings: Iterable[Finding]) -> list[Finding]:
-    """The findings by `rank`; but cores that a model could have stand before its arithmetic, long for want of them."""
+    """The findings by `rank`; but a proven cause stands before another proven one that follows from it."""
     ranked = sorted(findings, key=rank)
-    places = {finding.code: place for place, finding in enumerate(ranked) if finding.verdict == "confirmed"}
-    arithmetic = places.get(_ARITHMETIC)
-    cores = places.get(_CORES)
-    if arithmetic is not None and cores is not None and arithmetic < cores:
-        ranked.insert(arithmetic, ranked.pop(cores))
+    for cause, effect, follows in _FOLLOWS:
+        places = {finding.code: place for place, finding in enumerate(ranked) if finding.verdict == "confirmed"}
+        first, second = places.get(effect), places.get(cause)
+        if first is not None and second is not None and first < second and follows(ranked[second], ranked[first]):
+            ranked.insert(first, ranked.pop(second))
     return ranked
+
+
+def _always(cause: Finding, effect: Finding) -> bool:
+    return True
+
+
+def _takes_the_tail(cause: Finding, effect: Finding) -> bool:
+    """Without the cause the slowest frames are nearly as fast as without the effect, or faster."""
+    ratios = [record.ratio.value for record in (cause.intervention, effect.intervention) if record is not None]
+    return len(ratios) == 2 and ratios[0] <= ratios[1] + _NEARLY
+
+
+def _is_slow_always(cause: Finding, effect: Finding) -> bool:
+    """The stage that takes long in all frames is the one that varies, and late frames take less than twice as long."""
+    numbers = effect.evidence
+    same = cause.evidence.get("stage") == numbers.get("stage")
+    return same and numbers.get("more_ns", 0.0) < numbers.get("usual_ns", 0.0)
+
+
+# Cores that a model could have stand before its arithmetic, which is long for want of them; collections before the
+# hook in which they fall; a stage that is slow before its slowest frames.
+_FOLLOWS = (
+    ("FP020", "FP008", _always),
+    ("FP015", "FP017", _takes_the_tail),
+    ("FP011", "FP017", _is_slow_always),
+)
 
 
 def _spends_cpu(finding: Finding) -> bool:

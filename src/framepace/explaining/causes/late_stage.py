@@ -38,7 +38,8 @@ class LateStage:
         sentence = (
             f"late frames ({late.share:.1%}, {late.chosen}) take {growth.more / 1e6:.3g} ms more in {growth.stage}"
         )
-        numbers = {"stage": growth.stage, "late_share": late.share, "more_ns": growth.more, "pattern": late.pattern}
+        numbers = {"stage": growth.stage, "late_share": late.share, "usual_ns": growth.other, "more_ns": growth.more}
+        numbers["pattern"] = late.pattern
         return Suspicion(sentence, numbers, worth(growth, evidence))
 
     def probe(self, evidence: Evidence) -> Probe | str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
+from framepace.explaining.causes.few_threads import cores_are_free
 from framepace.explaining.evidence import Evidence
 from framepace.explaining.hypothesis import Probe, Suspicion
 from framepace.explaining.metrics import INTERVAL, LATENCY
@@ -44,7 +43,7 @@ class OwnQueue:
         return Suspicion(sentence, {"in_flight": in_flight, "throughput_fps": rate, "waiting_ns": waiting}, share)
 
     def probe(self, evidence: Evidence) -> Probe | tuple[Probe, ...] | str:
-        """Fewer in flight, from the fewest up, until the throughput is kept; against bursts batches, then a worker."""
+        """Fewer in flight, from the fewest up, until the throughput is kept; against bursts a batch, another worker."""
         load = evidence.case.workload.load
         if isinstance(load, Burst):
             return tuple(Probe(evidence.case, change, LATENCY) for change in _against_bursts(evidence, load.size))
@@ -90,11 +89,13 @@ def _candidates(evidence: Evidence) -> tuple[int, ...]:
     return tuple(number for number in numbers if number < _in_flight(evidence))
 
 
-def _against_bursts(evidence: Evidence, size: int) -> Iterator[dict[str, int]]:
+def _against_bursts(evidence: Evidence, size: int) -> list[dict[str, int]]:
+    """A batch first, which a GPU hardly takes longer for; where cores are idle, another worker first."""
     batch = min(size, _LARGEST_BATCH)
+    ways = [{"workers": evidence.case.plan.engine.workers + 1}]
     if _largest_batch(evidence) < batch:
-        yield {"batch": batch}
-    yield {"workers": evidence.case.plan.engine.workers + 1}
+        ways.insert(1 if cores_are_free(evidence) else 0, {"batch": batch})
+    return ways
 
 
 def _against_bursts_remedy(blocks: Blocks) -> Remedy:
