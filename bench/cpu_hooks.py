@@ -117,29 +117,40 @@ def low_priority() -> Iterator[None]:
 @contextmanager
 def cpu_quota(cores: float) -> Iterator[None]:
     """This process in a control group that may use `cores` cores; Unavailable where none can be made."""
-    parent = next(iter(cpu_groups()), None)
-    if parent is None:
+    home = next(iter(cpu_groups()), None)
+    if home is None:
         raise Unavailable("this system has no control groups for CPU time")
-    group = parent / f"framepace-{os.getpid()}"
-    try:
-        group.mkdir()
-        _limit(group, cores)
-        _enter(group)
-    except OSError as error:
-        if group.is_dir():
-            group.rmdir()
-        raise Unavailable(f"no control group with a quota can be made: {error}") from None
+    group = _group_with_quota(cores)
+    _enter(group)
     try:
         yield
     finally:
-        _enter(parent)
+        _enter(home)
         group.rmdir()
+
+
+def _group_with_quota(cores: float) -> Path:
+    """A new group in the nearest group that can hold one: in version 2 one with processes of its own cannot."""
+    refused = ""
+    for parent in cpu_groups():
+        group = parent / f"framepace-{os.getpid()}"
+        try:
+            group.mkdir()
+            _limit(group, cores)
+            return group
+        except OSError as error:
+            refused = str(error)
+            if group.is_dir():
+                group.rmdir()
+    raise Unavailable(f"no control group with a quota can be made: {refused}")
 
 
 def _limit(group: Path, cores: float) -> None:
     """Write the quota, as version 2 or 1 of control groups wants it."""
     quota_us = round(cores * _PERIOD_US)
-    if (group / "cpu.max").exists():
+    handed_on = group.parent / "cgroup.subtree_control"
+    if handed_on.exists():
+        handed_on.write_text("+cpu")
         (group / "cpu.max").write_text(f"{quota_us} {_PERIOD_US}")
         return
     if not (group / "cpu.cfs_quota_us").exists():
