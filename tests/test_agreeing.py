@@ -53,6 +53,53 @@ def test_what_cannot_be_compared_is_a_sentence() -> None:
         accuracy("builtin:classifier", versus={"threads": 1}, frames=0)
 
 
+def _overflowing(folder: Path, opset: int = 17) -> str:
+    """A network whose square FP16 does not hold."""
+    x, y = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 3, 8, 8]) for name in "xy")
+    scale = numpy_helper.from_array(np.array(500.0, np.float32), "scale")
+    nodes = [
+        onnx.helper.make_node("Mul", ["x", "scale"], ["large"], name="large"),
+        onnx.helper.make_node("Mul", ["large", "large"], ["square"], name="square"),
+        onnx.helper.make_node("Sqrt", ["square"], ["y"], name="root"),
+    ]
+    graph = onnx.helper.make_graph(nodes, "net", [x], [y], [scale])
+    path = folder / f"overflowing{opset}.onnx"
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)], ir_version=8), path)
+    return str(path)
+
+
+def test_fp16_is_emulated_where_no_device_computes_in_it(tmp_path: Path) -> None:
+    """On a CPU: what overflows there is seen, and with the nodes that it needs in FP32 it passes."""
+    model = _overflowing(tmp_path)
+    check = accuracy(model, frames=2, worst=1, settings={"precision": "fp16"})
+    assert not check.agreement.passed
+    assert check.agreement.outputs[0].nonfinite > 0
+    assert check.emulation is not None
+    assert (check.emulation.node, check.emulation.largest) == ("square", 65504.0)
+    assert check.emulation.reach is not None
+    assert check.emulation.reach > 65504
+    kept = accuracy(model, frames=2, settings={"precision": "fp16", "fp32-nodes": ["square", "root"]})
+    assert kept.agreement.passed
+    assert kept.emulation is not None
+    assert kept.emulation.node == "large"
+    with pytest.raises(UsageError, match="--first needs a device"):
+        accuracy(model, frames=2, first=True, settings={"precision": "fp16"})
+
+
+def test_bf16_is_emulated_for_files_older_than_its_cast(tmp_path: Path) -> None:
+    """Opset 11 has no BF16; numbers as large as FP32's pass."""
+    check = accuracy(_overflowing(tmp_path, opset=11), frames=2, settings={"precision": "bf16"})
+    assert check.agreement.passed
+    assert check.emulation is not None
+
+
+def test_another_device_or_library_is_run_and_not_emulated(tmp_path: Path) -> None:
+    """A second setting changes what is compared; the emulation answers for the precision alone."""
+    assert accuracy(_overflowing(tmp_path), versus={"threads": 1}, frames=2).emulation is None
+    with pytest.raises(UsageError, match="gains nothing"):
+        accuracy(_overflowing(tmp_path), versus={"threads": 1, "precision": "fp16"}, frames=2)
+
+
 def test_a_file_in_low_precision_is_not_held_against_itself(tmp_path: Path) -> None:
     """By its weights, or by Q/DQ pairs: run in FP32 it would be the same file."""
     half = onnx.load_from_string(model_bytes("classifier"))

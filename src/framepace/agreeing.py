@@ -23,6 +23,7 @@ from framepace.models.convert.calibration import counted
 from framepace.models.convert.lowformats import low_formats
 from framepace.models.spec import inspect
 from framepace.numerics.calibrating import METHODS, Asked, check_quantisable, divided_frames, studied
+from framepace.numerics.emulated import EmulatedModel, is_emulated
 from framepace.numerics.gate import FRAMES, LARGEST_LEAST, LEAST, agreement, pictures_of, reference_of, takes_pictures
 from framepace.numerics.parting import parting
 from framepace.progress import Tell, silent
@@ -58,6 +59,8 @@ def accuracy(
 ) -> AccuracyCheck:
     """How far two ways to run a model agree, frame by frame. Without `other` and `versus` the first is FP32.
 
+    ONNX Runtime computes nothing in FP16 and BF16 on a CPU: there they are emulated (`emulation` in the result).
+
     Args:
         model: a path, 'builtin:NAME', a plan or a case of one model.
         other: a second file, whose outputs are held against those of `model`.
@@ -89,18 +92,49 @@ def accuracy(
     least = values.number(least, "least", least=0.0, most=LARGEST_LEAST)
     page = page_in(out, _PAGE)
     case = case_of("accuracy", model, **options)
-    reference, candidate = _ways(case, _changes(other, versus))
+    ways = _ways(case, _changes(other, versus))
     tell = tell or silent
-    source = case.workload.input
-    numbers = agreement(
-        candidate, source, gate,
-        reference=reference, frames=frames, seed=case.workload.seed, tell=tell, metric=metric, least=least,
-    )  # fmt: skip
-    check = AccuracyCheck(reference=reference, candidate=candidate, videos=source.videos, agreement=numbers)
-    check = replace(check, worst=worst_frames(numbers, worst), notes=tuple(_few_frames(candidate)))
-    if first and not numbers.passed:
+    asked = Asked(gate or default_gate(ways[1].precision), metric, least)
+    check = _checked(ways, case.workload, frames, asked, first, tell)
+    check = replace(check, worst=worst_frames(check.agreement, worst))
+    if first and not check.agreement.passed:
         check = replace(check, parting=_parting(check, case.workload, frames, tell))
     return check if page is None else _with_pictures(check, case.workload, frames, page)
+
+
+def _checked(
+    ways: tuple[ModelPlan, ModelPlan], workload: Workload, frames: int, asked: Asked, first: bool, tell: Tell
+) -> AccuracyCheck:
+    """How far the two agree: both run, but for a precision that has to be emulated."""
+    reference, candidate = ways
+    if is_emulated(reference, candidate):
+        return _emulated_check(ways, workload, frames, asked, first, tell)
+    numbers = agreement(
+        candidate, workload.input, asked.gate,
+        reference=reference, frames=frames, seed=workload.seed, tell=tell, metric=asked.metric, least=asked.least,
+    )  # fmt: skip
+    notes = (*_few_frames(candidate), *_hidden(candidate))
+    return AccuracyCheck(
+        reference=reference, candidate=candidate, videos=workload.input.videos, agreement=numbers, notes=notes
+    )
+
+
+def _emulated_check(
+    ways: tuple[ModelPlan, ModelPlan], workload: Workload, frames: int, asked: Asked, first: bool, tell: Tell
+) -> AccuracyCheck:
+    """The same where no device computes in the precision. Raises UsageError for the first node that differs."""
+    reference, candidate = ways
+    if first:
+        problem = "--first needs a device that runs the precision"
+        fix = "--rank names the nodes that cost accuracy, --hunt the first that makes a NaN or infinity"
+        raise UsageError(problem, got=f"{candidate.precision} on a CPU", fix=fix)
+    source = workload.input
+    model = EmulatedModel(candidate, source, frames, workload.seed, tell)
+    numbers = model.agreement(asked.gate, asked.metric, asked.least)
+    emulation = model.emulation(numbers)
+    return AccuracyCheck(
+        reference=reference, candidate=candidate, videos=source.videos, agreement=numbers, emulation=emulation
+    )
 
 
 def calibrate(
@@ -180,6 +214,15 @@ def _few_frames(model: ModelPlan) -> Iterator[str]:
     if pictures <= FEW:
         few = f"INT8 is calibrated on {pictures} pictures: its ranges rest on few, some dozens are usual"
         yield f"{few} (--methods percentile shows the error over their number)"
+
+
+def _hidden(model: ModelPlan) -> Iterator[str]:
+    """That a file in FP16 is computed in FP32."""
+    if model.backend != "onnxruntime" or model.device not in (None, "cpu") or inspect(model.model).format != "onnx":
+        return
+    if "FP16" in low_formats(model.model):
+        problem = "on a CPU ONNX Runtime computes most of an FP16 file in FP32, which hides what overflows"
+        yield f"{problem}: check it with --device cuda, or the FP32 file with --precision fp16"
 
 
 def _parting(check: AccuracyCheck, workload: Workload, frames: int, tell: Tell) -> Parting:

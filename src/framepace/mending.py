@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace as replaced
 from pathlib import Path
@@ -27,7 +27,7 @@ from framepace.numerics.inputs import Inputs, tried_inputs
 from framepace.numerics.int8rounding import int8_rounding
 from framepace.numerics.mender import Mender
 from framepace.numerics.ranking import Rank
-from framepace.numerics.rounding import BF16, FP16, Rounding
+from framepace.numerics.rounding import BF16, CASTS, FP16, Rounding
 from framepace.numerics.switched import Network, converted_graph
 from framepace.numerics.trials import Trials
 from framepace.pricing import prices
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 _MOST_FRAMES = 100_000
 _PAGE = "ranking.html"
 _PRODUCER = "framepace-mixed"  # what our mixed files say that they are by
-_ROUNDINGS: Mapping[str, Rounding] = {"fp16": FP16, "bf16": BF16}
 
 
 def hunt(
@@ -246,10 +245,10 @@ def _trials(case: Case, precision: str, frames: int, gate: Gate | None, tell: Te
 
 def _rounding(plan: ModelPlan, precision: str, tell: Tell) -> Rounding:
     """The number format of a precision; INT8 is calibrated on the plan's frames."""
-    if precision in _ROUNDINGS:
-        return _ROUNDINGS[precision]
+    if precision in CASTS:
+        return CASTS[precision]
     if precision != "int8":
-        raise unknown("precision", precision, (*_ROUNDINGS, "int8"))
+        raise unknown("precision", precision, (*CASTS, "int8"))
     if plan.calibration is None:
         fix = "--set calibration=VIDEO|FOLDER (frames of your own)"
         raise UsageError(f"precision int8 of {plan.name!r} needs frames to calibrate on", got="none", fix=fix)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
-from framepace.facts.accuracy import AccuracyCheck, Agreement, Gate, OutputAgreement
+from framepace.facts.accuracy import AccuracyCheck, Agreement, Emulation, Gate, OutputAgreement
 from framepace.facts.calibrating import CalibrationPoint, CalibrationStudy, QuantisedNodes, QuantisedSpeed
 from framepace.facts.capacity import Capacity, CapacityPoint
 from framepace.facts.finding import Account, AccountLine, Explanation, Finding, Gain, Intervention, Remedy
@@ -289,6 +289,7 @@ def accuracy() -> AccuracyCheck:
         reference=model,
         candidate=replace(model, precision="fp16", device="cpu"),
         agreement=Agreement(frames=3, gate=Gate(), outputs=(scores, labels), why=why),
+        emulation=Emulation(largest=65504.0, reach=2.185e6, node="/conv11"),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from framepace.facts.accuracy import Emulation
 from framepace.reporting.views.accuracy import accuracy_view
 from tests.reporting import samples
 
@@ -12,7 +13,7 @@ def test_the_sentence_says_which_way_is_held_against_which() -> None:
     """And whether it gives the same answers, on how many frames of what."""
     check = samples.accuracy()
     assert accuracy_view(check).sentence == (
-        "net.onnx in fp16 (onnxruntime on cpu) does not give the same answers as net.onnx in fp32 (onnxruntime), "
+        "net.onnx in fp16, emulated on the CPU, does not give the same answers as net.onnx in fp32 (onnxruntime), "
         "on 3 frames of a moving pattern"
     )
     passed = replace(check, agreement=replace(check.agreement, why=()), videos=("a.mp4",))
@@ -24,7 +25,7 @@ def test_two_ways_of_one_file_are_told_apart_by_their_settings() -> None:
     """File, precision and library read alike, so that each way names what it has and the other has not."""
     check = samples.accuracy()
     other = replace(check.reference, threads=1, options={"session.x": 2})
-    sentence = accuracy_view(replace(check, candidate=other)).sentence
+    sentence = accuracy_view(replace(check, candidate=other, emulation=None)).sentence
     assert "(onnxruntime, threads=1, option.session.x=2) does not give" in sentence
     assert "(onnxruntime, threads=0, option.session.x=none), on 3 frames" in sentence
 
@@ -51,4 +52,19 @@ def test_what_the_numbers_do_not_show_is_said() -> None:
     """FP16 on a CPU, and frames that are no pictures of the user's."""
     notes = accuracy_view(samples.accuracy()).notes
     assert any("moving pattern" in note for note in notes)
-    assert any("FP32" in note for note in notes)
+    assert any("no device ran it" in note for note in notes)
+    assert any("2,185,000 (node /conv11), fp16 holds 65,504 at most: it overflows" in note for note in notes)
+    assert any("--precision fp16 --mend" in note for note in notes)
+
+
+def test_how_much_room_the_precision_has_is_said() -> None:
+    """Where it is little: BF16 holds numbers as large as FP32's. Without an emulation there is nothing to say."""
+    check = samples.accuracy()
+    room = {100.0: "fp16 holds 655 times as much", 1e-3: ""}
+    for reach, text in room.items():
+        notes = accuracy_view(replace(check, emulation=Emulation(largest=65504.0, reach=reach, node="n"))).notes
+        assert any("times as much" in note for note in notes) == bool(text)
+        assert any(text in note for note in notes)
+    bf16 = replace(check, candidate=replace(check.candidate, precision="bf16"))
+    assert any("--precision bf16 --rank" in note for note in accuracy_view(bf16).notes)
+    assert not any("emulated" in note for note in accuracy_view(replace(check, emulation=None)).notes)

@@ -120,12 +120,21 @@ class WorstFrame(Fact, frozen=True, kw_only=True):
     picture: str | None = None
 
 
+class Emulation(Fact, frozen=True, kw_only=True):
+    """What a precision has to hold where it was emulated: the largest magnitude that a node makes in FP32, on the worst
+    frame, beside the `largest` number of the precision."""
+
+    largest: float
+    reach: float | None = None
+    node: str | None = None
+
+
 class AccuracyCheck(Fact, frozen=True, kw_only=True):
     """Two ways to run a model, and how far the candidate's outputs agree with the reference's.
 
     `videos` are the sources of the frames; none: a moving pattern. `worst` are the frames that agree least, where they
-    were asked for, and `page` shows them; `parting` is where the outputs part, likewise. `notes`
-    say what the check rests on.
+    were asked for, and `page` shows them; `parting` is where the outputs part, likewise. With an `emulation` no device
+    computed in the candidate's precision. `notes` say what the check rests on.
     """
 
     reference: ModelPlan
@@ -135,6 +144,7 @@ class AccuracyCheck(Fact, frozen=True, kw_only=True):
     worst: tuple[WorstFrame, ...] = ()
     page: str | None = None
     parting: Parting | None = None
+    emulation: Emulation | None = None
     notes: tuple[str, ...] = ()
 
 

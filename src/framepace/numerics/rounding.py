@@ -7,6 +7,7 @@ computed in FP32, as tensor cores multiply and accumulate. What is beyond the la
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -121,3 +122,4 @@ _FLOAT16 = 10  # of onnx.TensorProto, which is imported where it is needed
 _BFLOAT16 = 16
 FP16 = CastRounding("fp16", _FLOAT16, largest=65504.0, smallest=2.0**-24)
 BF16 = CastRounding("bf16", _BFLOAT16, largest=2.0**128 - 2.0**120, smallest=2.0**-133)
+CASTS: Mapping[str, CastRounding] = {"fp16": FP16, "bf16": BF16}

@@ -17,7 +17,7 @@ from framepace.facts.plan import ModelPlan
 from framepace.models.convert.fixed import fix_shapes
 from framepace.models.convert.lowformats import low_formats
 from framepace.models.convert.optimised import LARGEST, weight_bytes
-from framepace.models.convert.precision import optimised_and_named
+from framepace.models.convert.precision import optimised_and_named, raised
 from framepace.models.convert.variant import load
 from framepace.models.spec import inspect, resolve
 from framepace.numerics.neighbours import followers
@@ -26,6 +26,7 @@ from framepace.numerics.switchedgraph import SWITCH, has_branches, switched_grap
 
 Outputs = dict[str, NDArray[Any]]
 _NO_LOG = 4
+_BF16_OPSET = 13  # the first whose Cast has it
 _OFF = np.array(False)
 _ON = np.array(True)
 
@@ -40,7 +41,7 @@ class Network:
     def __init__(self, model: ModelPlan, rounding: Rounding) -> None:
         self.plan = model
         self.rounding = rounding
-        original = _original(model)
+        original = _raised(_original(model), rounding)
         self.proto = _optimised(original)
         switched = switched_graph(self.proto, rounding)
         if not switched.switches:
@@ -142,6 +143,18 @@ def converted_graph(model: ModelPlan) -> Any:
 def _optimised(original: Any) -> Any:
     with tempfile.TemporaryDirectory(prefix="framepace-") as folder:
         return optimised_and_named(original, Path(folder))
+
+
+def _raised(proto: Any, rounding: Rounding) -> Any:
+    """The network in an opset that has the type of the precision. Raises ModelError where it cannot be raised."""
+    if rounding.precision != "bf16":
+        return proto
+    try:
+        return raised(proto, _BF16_OPSET)
+    except Exception as error:  # onnx's converter raises classes of its own
+        got = " ".join(str(error).split())
+        fix = f"export it with opset {_BF16_OPSET} or later"
+        raise ModelError("BF16 needs another opset than the file has", got=got, fix=fix) from error
 
 
 def _nothing_to_lower(model: ModelPlan, rounding: Rounding, branches: int) -> UsageError:

@@ -158,7 +158,7 @@ def to_int8(
     with quietly(name, "INT8") as folder:
         target = folder / "int8.onnx"
         quantization.quantize_static(
-            _to_quantise(_raised(proto, opset), folder, name, kept),
+            _to_quantise(raised(proto, opset), folder, name, kept),
             target,
             calibration_reader(frames, f"calibrating {name}", tell),
             use_external_data_format=weight_bytes(proto) > LARGEST,
@@ -204,8 +204,8 @@ def _quantisation_options(quantization: Any, frames: Sequence[dict[str, Any]], u
     }
 
 
-def _raised(proto: Any, needed: int) -> Any:
-    """The model in an opset that has what quantisation needs: scales per channel, scales in float16."""
+def raised(proto: Any, needed: int) -> Any:
+    """The model in an opset that has what is needed: scales per channel (13), scales in float16 (19), BF16 (13)."""
     from onnx import version_converter
 
     opset = next((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), 0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from framepace.facts.accuracy import AccuracyCheck, MetricScores, OutputAgreement, WorstFrame
+from framepace.facts.accuracy import AccuracyCheck, Emulation, MetricScores, OutputAgreement, WorstFrame
 from framepace.facts.parting import Parting
 from framepace.facts.plan import ModelPlan
 from framepace.facts.settings import SETTINGS, value_text
@@ -19,10 +19,10 @@ _OF_A_WAY = ("model", "backend", "device", "precision", "calibration")  # said o
 _VERDICTS = {True: "gives the same answers as", False: "does not give the same answers as"}
 _GRADUAL = 3  # an error that grows by less at a node was there before
 _PATTERN = "synthetic"
-_ON_A_CPU = (
-    "on a CPU most of an FP16 file is computed in FP32, which hides what overflows: check it where it will run "
-    "(--device cuda)"
-)
+_HUNDRED = 100
+_BILLION = 1e9
+_AMPLE = 1e6  # times the largest value: nothing to say
+_ELSEWHERE = "check it where it will run as well (--device cuda, or --set backend=tensorrt)"
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,8 @@ def _sentence(check: AccuracyCheck) -> str:
     frames = plural(check.agreement.frames, "frame")
     changed = _changed(check)
     candidate = _way(check.candidate, (f"{name}={new}" for name, _, new in changed))
+    if check.emulation is not None:
+        candidate = f"{shown(check.candidate.model)} in {check.candidate.precision}, emulated on the CPU,"
     reference = _way(check.reference, (f"{name}={old}" for name, old, _ in changed))
     return f"{candidate} {verdict} {reference}, on {frames} of {source}"
 
@@ -170,5 +172,42 @@ def _notes(check: AccuracyCheck) -> Iterator[str]:
         yield "a moving pattern says little about your pictures: give some of them (--video)"
     if check.candidate.precision == "int8" and check.candidate.calibration in (check.videos or (_PATTERN,)):
         yield "it was calibrated on the same pictures, which flatters it: check on others"
-    if check.candidate.precision == "fp16" and check.candidate.device == "cpu":
-        yield _ON_A_CPU
+    yield from _emulated(check)
+
+
+def _emulated(check: AccuracyCheck) -> Iterator[str]:
+    """What was emulated, how much room the range has, and what to do where the precision does not do."""
+    if check.emulation is None:
+        return
+    precision = check.candidate.precision
+    yield f"emulated: {precision} is stored in every tensor as GPUs do it, and no device ran it: {_ELSEWHERE}"
+    yield from _room(check.emulation, precision)
+    if not check.agreement.passed:
+        yield f"which nodes break it: {_question(check.candidate)}"
+
+
+def _room(emulation: Emulation, precision: str) -> Iterator[str]:
+    """How near the largest value is to the largest number of the precision."""
+    if not emulation.reach or emulation.largest / emulation.reach > _AMPLE:
+        return
+    text = f"the largest value inside is {_magnitude(emulation.reach)} (node {emulation.node})"
+    room = emulation.largest / emulation.reach
+    if room < 1:
+        yield f"{text}, {precision} holds {_magnitude(emulation.largest)} at most: it overflows"
+    else:
+        yield f"{text}, {precision} holds {room:,.0f} times as much"
+
+
+def _magnitude(value: float) -> str:
+    """65504 as '65,504', 3.1 as '3.1', 2e38 as '2e+38'."""
+    if _HUNDRED <= value < _BILLION:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def _question(model: ModelPlan) -> str:
+    """The command that finds what breaks a precision."""
+    question = "--mend mixed.onnx"
+    if model.precision == "bf16":  # of which no file can be written
+        question = "--rank"
+    return f"framepace accuracy {shown(model.model)} --precision {model.precision} {question}"
