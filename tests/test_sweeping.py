@@ -57,6 +57,12 @@ def test_a_sweep_over_batches_ends_in_a_sentence() -> None:
     assert found.notes == (SIMULATED,)
 
 
+def test_under_a_load_that_says_when_frames_come_batches_are_not_said_to_bring_anything() -> None:
+    """100 frames per second arrive, whatever the batch: their rate says nothing of the device."""
+    case = make_case("null", settings=FALLING, scope="model", fps=100, stop=Stop(count=60))
+    assert [answer for answer in api.sweep(case, {"batch": [1, 4]}).answers if "per image" in answer] == []
+
+
 def test_a_sweep_over_sms_says_what_a_part_of_the_device_costs() -> None:
     """100 blocks fill half of 100 SMs twice: half of the frames; a device that they leave empty anyway loses none."""
     settings = {"slots": 1, "transfer": "device", "option.sm_count": 100}

@@ -162,7 +162,7 @@ def answers(done: Sequence[Cell], grid: Mapping[str, Sequence[str]]) -> Iterator
     if gaps:
         yield gaps
     for others, alternatives in _by_other_settings(done, "batch"):
-        per_image = {int(c.settings["batch"]): NS_PER_S / s.throughput for c, s in alternatives if s.throughput}
+        per_image = dict(_per_image(alternatives))
         scaling = batch_scaling(per_image)
         if scaling is not None:
             sentence = batch_sentence(scaling, _sm_activity(alternatives, scaling.smallest), _kernels(alternatives))
@@ -172,7 +172,7 @@ def answers(done: Sequence[Cell], grid: Mapping[str, Sequence[str]]) -> Iterator
                 yield f"{others}: {pays}" if others else pays
     yield from _shares(done)
     best = best_sentence(done, grid)
-    if best is not None:
+    if best is not None and not gaps:  # the gaps decide how many frames come
         yield best
 
 
@@ -194,6 +194,13 @@ def _by_other_settings(done: Sequence[Cell], name: str) -> Iterator[tuple[str, l
             others = settings_text(_other_settings(cell, name))
             groups.setdefault(others, []).append((cell, cell.summary))
     yield from groups.items()
+
+
+def _per_image(alternatives: Sequence[tuple[Cell, Summary]]) -> Iterator[tuple[int, float]]:
+    """Batch and time per image (ns) of each cell; none under a load that says by itself when frames come."""
+    for cell, summary in alternatives:
+        if summary.throughput and summary.budget is None:
+            yield int(cell.settings["batch"]), NS_PER_S / summary.throughput
 
 
 def _kernels(alternatives: Sequence[tuple[Cell, Summary]]) -> dict[int, float]:

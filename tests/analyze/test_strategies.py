@@ -60,6 +60,17 @@ def in_turn(times: Sequence[int], **meta: Any) -> Trace:
     return Trace(trace.meta, r | {"cpu": took}, given)
 
 
+def test_a_thread_that_waits_for_a_device_on_a_core_does_not_compute() -> None:
+    """Of 4 ms on a core 3 pass after the call; without a device all of them count."""
+    trace = side_by_side([4 * MS])
+    begun = trace.requests["started"]
+    on_device = {"enqueued": begun + MS, "compute": np.full(len(begun), 2 * MS)}
+    for changes, ms in ((on_device, 1), ({"enqueued": begun + MS}, 4)):
+        found = summarize(Trace(trace.meta, {**trace.requests, **changes}, trace.telemetry)).cost
+        assert found is not None
+        assert found.computing == FRAMES * ms * MS
+
+
 times_of_models = st.lists(st.integers(MS, 20 * MS), min_size=2, max_size=4)
 
 

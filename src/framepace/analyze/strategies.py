@@ -44,7 +44,7 @@ def cost(done: Trace, host: Mapping[str, Column], rates: Mapping[str, float]) ->
     return Cost(
         startup=_startup(done.meta.startup),
         models={name: float(durations[work["model"] == i].sum()) for i, name in enumerate(names)},
-        computing=_computing(work["cpu"]),
+        computing=_computing(work, durations),
         together=float(durations.sum()) / max(1, busy_ns),
         busy=busy_ns / _wall(done),
         cores=_rate(rates, "process_cpu_s"),
@@ -74,11 +74,13 @@ def _startup(startup: Mapping[str, int]) -> float | None:
     return float(startup["models"] + startup.get("workers", 0))
 
 
-def _computing(cpu: Column) -> float | None:
-    """CPU time of all inferences, ns; None where one was not measured."""
-    if (cpu < 0).any():
+def _computing(work: Mapping[str, Column], durations: Column) -> float | None:
+    """CPU time of all inferences, ns; None where one was not measured. A thread may wait for a device on a core."""
+    if (work["cpu"] < 0).any():
         return None
-    return float(cpu.sum())
+    on_device = work["compute"] >= 0
+    waits = np.where(on_device, work["finished"] - work["enqueued"], 0)
+    return float(np.minimum(work["cpu"], durations - waits).sum())
 
 
 def reasons(summaries: Mapping[str, Summary]) -> dict[str, str]:
@@ -99,7 +101,9 @@ def _sentence(parts: Iterable[str]) -> str:
 
 def _base_text(base: Summary) -> Iterator[str]:
     cost = base.cost or Cost()
-    yield f"the baseline: {cost.together:.1f} models at work at once, {_idle(cost)}"
+    yield f"the baseline: {cost.together:.1f} models at work at once"
+    if 1 - cost.busy > _SAME:
+        yield _idle(cost)
     if (others := base.neighbours_cpu or 0.0) > _NEIGHBOURS:
         yield f"while others used {others:.0%} of the machine, so small differences mean nothing"
 
@@ -217,7 +221,8 @@ def _inferences(done: Trace) -> dict[str, Column]:
     order = np.lexsort(keys)
     new = np.logical_or.reduce([np.diff(key[order], prepend=key[order[:1]] - 1) != 0 for key in keys])
     rows = order[new]
-    return {name: r[name][rows] for name in ("model", "batched", "delivered", "cpu")}
+    columns = ("model", "batched", "enqueued", "finished", "delivered", "cpu", "compute")
+    return {name: r[name][rows] for name in columns}
 
 
 def _union(begun: NDArray[np.int64], ended: NDArray[np.int64]) -> int:

@@ -19,20 +19,18 @@ _PADDING = 2  # cells after each column
 
 
 def show_sweep(out: Console, sweep: Sweep) -> None:
-    """A row per cell; a cell that failed shows its error instead of numbers.
+    """What the cells say together, then a row per cell; a cell that failed shows its error instead of numbers.
 
     Where the terminal is too narrow for all numbers, the last ones are left out, and named.
     """
     view = sweep_view(sweep)
+    _show_answers(out, view)
     shown = _fitting(view, out.width)
     out.print(_cells(view, shown))
     hidden = [name for name in view.numbers if name not in shown]
     if hidden:
         out.print(Text(f"no room for: {', '.join(hidden)} (a wider terminal or --json has them)", style="dim"))
     _show_errors(out, view)
-    _show_reasons(out, view.reasons)
-    for answer in view.answers:
-        out.print(Text(answer, style="bold"))
     show_notes(out, view.notes)
     if view.interrupted:
         out.print(
@@ -41,6 +39,14 @@ def show_sweep(out: Console, sweep: Sweep) -> None:
                 style="yellow",
             )
         )
+
+
+def _show_answers(out: Console, view: SweepView) -> None:
+    _show_reasons(out, view.reasons)
+    for answer in view.answers:
+        out.print(Text(answer, style="bold"))
+    if view.reasons or view.answers:
+        out.print()
 
 
 def _cells(view: SweepView, shown: Sequence[str]) -> Table:
@@ -103,6 +109,5 @@ def _show_reasons(out: Console, reasons: Sequence[tuple[str, str]]) -> None:
         return
     grid = columns("ll")
     for name, text in reasons:
-        grid.add_row(Text(name, style="bold"), Text(text, style="dim"))
-    out.print()
+        grid.add_row(Text(name, style="bold"), Text(text))
     out.print(grid)
