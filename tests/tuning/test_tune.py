@@ -164,6 +164,18 @@ def test_precision_passes_the_gate_or_is_left_out() -> None:
     assert found.best is not None
 
 
+@pytest.mark.parametrize(("tops", "best"), [(2.0, "fp32"), (130.0, "int8")])
+def test_a_lower_precision_that_is_slower_is_not_offered(tops: float, best: str) -> None:
+    """INT8 that passes the gate is the answer where the device gains from it, and only there."""
+    case = apply(simulated("t4"), {"option.int8_tops": tops})
+    found = tune(
+        case, Goal(objective="p99", fps=30, p99_ms=100, cameras=1), grid={"precision": ("fp32", "int8")},
+        gate=lambda model, input: Agreement(frames=1, gate=Gate(), outputs=()),
+    )  # fmt: skip
+    assert found.plan is not None
+    assert found.plan.models[0].precision == best
+
+
 def test_what_passed_the_gate_is_told_with_its_numbers() -> None:
     """A tuning that allowed a lower precision says how well its outputs agree, once for equal models."""
     case = api.make_case(["builtin:classifier"] * 2, fps=1, p99_ms=1000, scope="model")
