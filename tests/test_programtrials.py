@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from framepace.attaching.program import Observation
 from framepace.errors import UsageError
+from framepace.facts.program import Part, Program, SessionFacts
 from framepace.programtrials import ROUNDS, try_settings
 from framepace.testing import make_trace
 
 FRAMES = 40
+
+
+PACED = Program(
+    command=("app.py",),
+    names=("model",),
+    sessions={"model": SessionFacts()},
+    parts=(Part(stage="infer", name="run", ns=2e7), Part(stage="between", name="time.sleep", ns=1e7)),
+)
+EVERYTHING = replace(
+    PACED,
+    threads={"cv2": 2},
+    parts=(*PACED.parts, Part(stage="prepare", name="cv2.resize", ns=4e6), Part(stage="finish", name="gc", ns=2e6)),
+)
+
+
+def observation(latencies: Sequence[float], program: Program = PACED) -> Observation:
+    """A run of a program whose frames took so long."""
+    return Observation(make_trace(latencies, program=program), 0, {})
 
 
 def runs_of(latency_ms: Callable[[Mapping[str, str]], float], seen: list[str]) -> Callable[..., Observation]:
@@ -21,8 +41,7 @@ def runs_of(latency_ms: Callable[[Mapping[str, str]], float], seen: list[str]) -
     def run(settings: Mapping[str, str]) -> Observation:
         seen.append(" ".join(f"{name}={value}" for name, value in settings.items()))
         latency = latency_ms(settings)
-        calls = {"onnxruntime.InferenceSession.run": FRAMES, "time.sleep": FRAMES}
-        return Observation(make_trace([latency * (1 + 0.01 * (n % 3)) for n in range(FRAMES)]), 0, calls)
+        return observation([latency * (1 + 0.01 * (n % 3)) for n in range(FRAMES)])
 
     return run
 
@@ -35,8 +54,7 @@ def noisy_runs(seed: int, effects: Mapping[str, float], between_runs: float = 0.
         level = 20.0 * np.exp(rng.normal(0.0, between_runs))
         for name in settings:
             level *= effects.get(name, 1.0)
-        calls = {"onnxruntime.InferenceSession.run": FRAMES, "time.sleep": FRAMES, "cv2.imshow": FRAMES, "gc": 3}
-        return Observation(make_trace(list(level * np.exp(rng.normal(0.0, 0.1, FRAMES)))), 0, calls)
+        return observation(list(level * np.exp(rng.normal(0.0, 0.1, FRAMES))), EVERYTHING)
 
     return run
 
@@ -76,7 +94,7 @@ def test_rounds_are_interleaved_and_every_second_one_goes_backwards() -> None:
 
 
 def test_what_is_tried_follows_from_the_calls_that_were_seen() -> None:
-    """ONNX Runtime and sleeps: no OpenCV, no collections."""
+    """A session with idle threads, and sleeps between frames: no OpenCV, no collections, no lock."""
     found = try_settings(runs_of(lambda _: 10.0, []), None, 1000.0)
     assert {name for trial in found.trials for name in trial.settings} == {"spinning", "threads", "sleep"}
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
+from framepace.analyze.programcauses import WORKING, holds_the_lock, program_causes, share_of
 from framepace.analyze.stats import paired_ratio
 from framepace.analyze.summary import summarize
 from framepace.attaching.program import Observation
@@ -16,6 +17,8 @@ from framepace.errors import FramepaceError
 from framepace.explaining.metrics import CPU, LATENCY, TAIL, Metric
 from framepace.explaining.trial import Blocks, intervention, judge
 from framepace.facts.finding import Intervention, MetricKind, Verdict
+from framepace.facts.log import Suspected
+from framepace.facts.program import Program
 from framepace.facts.programtrial import ProgramExplanation, ProgramTrial
 from framepace.facts.summary import Estimate
 from framepace.progress import Tell, silent
@@ -26,6 +29,7 @@ _WRONG = 0.01  # of programs in which nothing helps, the share in which somethin
 _METRICS = (LATENCY, CPU, TAIL)
 _OTHER_KINDS: tuple[MetricKind, ...] = ("latency", "cpu")  # that a variable of the user's own is meant to lower
 _ORDER: tuple[Verdict, ...] = ("confirmed", "undecided", "refuted")
+_WORTH_A_TRIAL = 0.05  # of a frame
 _OWN = ProgramSetting(None, "", "", "", _OTHER_KINDS)
 Run = Callable[[Mapping[str, str]], Observation]
 """Runs the program with settings. Raises KeyboardInterrupt where Ctrl-C ended it."""
@@ -78,18 +82,33 @@ def _kinds(setting: str) -> tuple[MetricKind, ...]:
 
 
 def usual_tries(first: Observation) -> Iterator[dict[str, str]]:
-    """What is worth trying in a program, by the calls that were seen in its first run."""
-    libraries = {name.partition(".")[0] for name in first.calls}
-    if "onnxruntime" in libraries:
-        yield {"spinning": "off"}
-    if libraries & {"onnxruntime", "torch"}:
-        yield {"threads": "1"}
-    if "cv2" in libraries:
+    """What is worth trying in a program, by what it loaded and what its frames consisted of in its first run."""
+    program = first.trace.meta.subject
+    assert isinstance(program, Program)
+    cores = first.trace.meta.machine.cores_logical
+    yield from _of_threads(program, cores)
+    if program.threads.get("cv2", 1) > cores and share_of(program, WORKING, "cv2.") >= _WORTH_A_TRIAL:
         yield {"opencv-threads": "1"}
-    if "time.sleep" in first.calls:
+    if share_of(program, ("between",), "time.sleep") >= _WORTH_A_TRIAL:
         yield {"sleep": "spin"}
-    if first.calls.get("gc"):
+    if share_of(program, WORKING, "gc") >= _WORTH_A_TRIAL:
         yield {"collections": "off"}
+    if holds_the_lock(program):
+        yield {"switch-interval": "short"}
+
+
+def _of_threads(program: Program, cores: int) -> Iterator[dict[str, str]]:
+    """No spinning where idle threads spin; as many threads as cores where a model has more; one where it has fewer."""
+    threads = [session.threads or cores for session in program.sessions.values()]
+    torch = program.threads.get("torch", 1)
+    spinning = any(session.spinning and session.threads != 1 for session in program.sessions.values())
+    if (spinning or torch > 1) and cores > 1:
+        yield {"spinning": "off"}
+    most = max([*threads, torch])
+    if most > cores:
+        yield {"threads": str(cores)}
+    elif most > 1:
+        yield {"threads": "1"}
 
 
 def try_settings(
@@ -118,14 +137,22 @@ def try_settings(
     except KeyboardInterrupt:
         interrupted = True
     trials = sorted(map(_trial, arms), key=_rank)
+    numbers = summarize(first.trace)
+    assert isinstance(first.trace.meta.subject, Program)
     return ProgramExplanation(
-        summary=summarize(first.trace),
+        summary=numbers,
+        suspected=tuple(_not_proven(program_causes(first.trace.meta.subject, numbers), trials)),
         trials=tuple(trials),
         runs=clock.laps,
         seconds=clock.spent,
         interrupted=interrupted,
         notes=tuple(_notes(arms)),
     )
+
+
+def _not_proven(suspected: Sequence[Suspected], trials: Sequence[ProgramTrial]) -> Iterator[Suspected]:
+    proven = {trial.code for trial in trials if trial.verdict == "confirmed"}
+    return (one for one in suspected if one.code not in proven)
 
 
 def _arms(tries: Sequence[dict[str, str]]) -> list[_Arm]:

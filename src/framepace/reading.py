@@ -84,7 +84,9 @@ def explained_log(log: Log) -> LogExplanation:
     late = late_frames(log.trace, numbers)
     goes_with = _beside(log, numbers)
     batches = log.trace.requests["batch_size"]
-    grounds = Grounds(numbers, late, goes_with, bool(batches.min() != batches.max()))
+    subject = log.trace.meta.subject
+    program = None if isinstance(subject, Plan) else subject
+    grounds = Grounds(numbers, late, goes_with, bool(batches.min() != batches.max()), program)
     return LogExplanation(
         reading=log.reading,
         summary=numbers,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from framepace.analyze.programcauses import program_causes
 from framepace.analyze.tiers import settled
 from framepace.facts.late import WAITING, Growth, LateFrames
 from framepace.facts.log import Beside, Suspected
+from framepace.facts.program import Program
 from framepace.facts.summary import Summary, Tier
 from framepace.units import NS_PER_MS, NS_PER_S, format_ms
 
@@ -40,11 +42,14 @@ class Grounds(NamedTuple):
     beside: Sequence[Beside]
     batches: bool
     """Whether frames were run in batches of several sizes."""
+    program: Program | None = None
+    """Where the trace is that of a program whose calls were seen."""
 
 
 def suspicions(log: Grounds) -> tuple[Suspected, ...]:
     """The causes that the log suggests, with the experiment for each; one at least."""
-    rules: tuple[Callable[[Grounds], Iterator[Suspected]], ...] = (
+    rules: tuple[Callable[[Grounds], Iterable[Suspected]], ...] = (
+        _parts,
         _level_rose,
         _level_fell,
         _lost,
@@ -62,6 +67,13 @@ def suspicions(log: Grounds) -> tuple[Suspected, ...]:
         log = log._replace(late=None)
     suspected = [one for rule in rules for one in rule(log)]
     return tuple(suspected or _nothing(log))
+
+
+def _parts(log: Grounds) -> Iterable[Suspected]:
+    """What the stages of a program consist of says more than their times alone."""
+    if log.program is None:
+        return ()
+    return program_causes(log.program, log.summary)
 
 
 def _level_rose(log: Grounds) -> Iterator[Suspected]:

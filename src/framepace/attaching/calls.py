@@ -12,7 +12,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-Stage = Literal["decode", "grab", "prepare", "infer", "sink", "wait", "gc"]
+from framepace.facts.program import SessionFacts
+
+Stage = Literal["decode", "grab", "prepare", "infer", "sink", "wait", "load", "gc", "line", "cpu"]
+"""What a call does. 'gc' is a collection, 'line' a sample of where a thread is, 'cpu' the CPU time that it used."""
+BESIDE: tuple[Stage, ...] = ("gc", "line", "cpu")
+"""Rows that are no calls of the program and come in the middle of them."""
 _COLUMNS = ("name", "begin", "end", "thread", "value")
 RAISED = -2
 """Less the index of its model: the value of a call that raised."""
@@ -31,6 +36,8 @@ class ProcessFacts(msgspec.Struct, frozen=True):
     python: str = ""
     parent: int = 0
     main_thread: int = 0
+    sessions: dict[str, SessionFacts] = {}
+    threads: dict[str, int] = {}
 
 
 @dataclass(frozen=True)
@@ -95,12 +102,12 @@ def _calls(pid: int, facts: ProcessFacts, rows: NDArray[np.int64]) -> Calls:
 def _outermost(calls: Calls) -> Calls:
     """Without calls that lie within an earlier one of the same thread: `read` calls `grab` in some libraries.
 
-    Collections stay: they come in the middle of anything.
+    Rows that are no calls stay: they come in the middle of anything.
     """
     keep = np.ones(len(calls), bool)
     ends: dict[int, int] = {}
     for place, (stage, thread, end) in enumerate(zip(calls.stage, calls.thread, calls.end, strict=True)):
-        if stage == "gc":
+        if stage in BESIDE:
             continue
         keep[place] = end > ends.get(thread, -1)
         ends[thread] = max(end, ends.get(thread, -1))
@@ -108,7 +115,7 @@ def _outermost(calls: Calls) -> Calls:
 
 
 def by_name(calls: Calls) -> Mapping[str, int]:
-    """How often each call was made."""
-    names = [call for _, call in calls.facts.names]
+    """How often each call was made; collections too."""
+    names = ["" if stage in ("line", "cpu") else call for stage, call in calls.facts.names]
     counts = np.bincount(calls.name, minlength=len(names))
-    return dict(zip(names, map(int, counts), strict=True))
+    return {name: int(count) for name, count in zip(names, counts, strict=True) if name}

@@ -23,11 +23,12 @@ _LEAVING = ("decode", "grab", "wait")  # what a thread does between two frames
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of a source, and when it was decoded (ns)."""
+    """A picture of a source, when it was decoded (ns), and by which thread."""
 
     source: int
     begin: int
     end: int
+    thread: int = -1
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def _pictures(calls: Calls) -> dict[int, list[Picture]]:
         if stage == "grab":
             grabbed.setdefault(thread, begin)
             continue
-        picture = Picture(value, grabbed.pop(thread, begin), end)
+        picture = Picture(value, grabbed.pop(thread, begin), end, thread)
         pictures.setdefault(thread, []).append(picture)
     return pictures
 

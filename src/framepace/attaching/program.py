@@ -9,18 +9,19 @@ import sys
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
 from framepace.attaching.calls import Calls, by_name, read_calls
+from framepace.attaching.parts import lock_wait, parts_of
 from framepace.attaching.requests import Observed, observed
 from framepace.attaching.settings import variables
 from framepace.errors import UsageError
@@ -37,6 +38,7 @@ from framepace.store import MemoryWriter, OutputFolder, TraceWriter, trace_id
 HOOK = Path(__file__).parent / "injected"
 """The folder that stands first in the PYTHONPATH of an observed program."""
 FOLDER_VARIABLE = "FRAMEPACE_ATTACH"
+_Value = TypeVar("_Value")
 _PATIENCE_S = 5.0  # for a program to end after a signal
 
 
@@ -214,18 +216,34 @@ def _meta(command: Sequence[str], target: Target) -> TraceMeta:
 
 def _described(meta: TraceMeta, ended: Ended, processes: Sequence[Calls], frames: Observed) -> TraceMeta:
     """The meta of a program that has ended."""
-    libraries = {name: text for calls in processes for name, text in calls.facts.libraries.items()}
     assert isinstance(meta.subject, Program)
-    program = replace(meta.subject, names=frames.models, libraries=libraries)
+    program = _with_parts(replace(meta.subject, names=frames.models), processes)
     notes = tuple(dict.fromkeys(note for calls in processes for note in calls.facts.notes))
     return replace(
         meta,
-        machine=replace(meta.machine, libraries=libraries),
+        machine=replace(meta.machine, libraries=program.libraries),
         subject_program=program,
         sources=frames.sources,
         stopped=_stopped(ended),
         notes=(*notes, *_ending(ended)),
     )
+
+
+def _with_parts(program: Program, processes: Sequence[Calls]) -> Program:
+    """What the processes said of themselves, and what their frames consist of."""
+    facts = [calls.facts for calls in processes]
+    return replace(
+        program,
+        libraries=_joined(one.libraries for one in facts),
+        sessions=_joined(one.sessions for one in facts),
+        threads=_joined(one.threads for one in facts),
+        parts=parts_of(processes),
+        lock_wait=lock_wait(processes),
+    )
+
+
+def _joined(dictionaries: Iterable[Mapping[str, _Value]]) -> dict[str, _Value]:
+    return {name: value for one in dictionaries for name, value in one.items()}
 
 
 def _stopped(ended: Ended) -> Stopped:

@@ -37,7 +37,7 @@ PROGRAM_SETTINGS: Mapping[str, ProgramSetting] = {
     ),
     "threads": ProgramSetting(
         None, "threads of an inference in ONNX Runtime, PyTorch and OpenMP", "FP012",
-        "session_options.intra_op_num_threads = {value}; torch.set_num_threads({value})",
+        "session_options.intra_op_num_threads = {value}; torch.set_num_threads({value})", ("latency",),
     ),
     "opencv-threads": ProgramSetting(None, "threads of OpenCV", "FP012", "cv2.setNumThreads({value})"),
     "sleep": ProgramSetting(
@@ -45,6 +45,10 @@ PROGRAM_SETTINGS: Mapping[str, ProgramSetting] = {
         "poll time.perf_counter() instead of time.sleep()", ("latency",),
     ),
     "collections": ProgramSetting("off", "no garbage collection", "FP015", "gc.disable() after loading", ("tail",)),
+    "switch-interval": ProgramSetting(
+        "short", "Python's threads hand over the interpreter lock after 0.5 ms instead of 5 ms", "FP014",
+        "sys.setswitchinterval(0.0005); better: no thread that computes in Python beside the frames",
+    ),
 }  # fmt: skip
 
 

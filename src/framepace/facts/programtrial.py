@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from framepace.facts.base import Fact
 from framepace.facts.finding import Intervention, Verdict
+from framepace.facts.log import Suspected
 from framepace.facts.summary import Summary
 
 
@@ -28,6 +29,7 @@ class ProgramTrial(Fact, frozen=True, kw_only=True):
 class ProgramExplanation(Fact, frozen=True, kw_only=True):
     """A program's numbers as it is, and what was tried in it: the confirmed first, by what they bring.
 
+    `suspected` is what its frames consist of and no setting switches off, the largest first: not proven.
     `runs` counts runs of the program, `seconds` all of them together.
     """
 
@@ -35,5 +37,6 @@ class ProgramExplanation(Fact, frozen=True, kw_only=True):
     trials: tuple[ProgramTrial, ...]
     runs: int
     seconds: float
+    suspected: tuple[Suspected, ...] = ()
     interrupted: bool = False
     notes: tuple[str, ...] = ()

@@ -6,6 +6,7 @@ import itertools
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ FAILED = -1  # the value of a call that brought no picture
 
 
 _OPENCV = {
-    "VideoCapture.grab": "grab",  # a part of the next picture
+    "VideoCapture.grab": "grab", "VideoCapture.set": "grab",  # parts of the next picture; setting its place seeks
     "resize": "prepare", "cvtColor": "prepare", "copyMakeBorder": "prepare", "warpAffine": "prepare",
     "warpPerspective": "prepare", "normalize": "prepare", "LUT": "prepare", "dnn.blobFromImage": "prepare",
     "imshow": "sink", "imwrite": "sink", "VideoWriter.write": "sink",
@@ -101,15 +102,36 @@ def _av_output(probe: Probe, module: ModuleType) -> None:
 def _onnxruntime(probe: Probe, module: ModuleType) -> None:
     session = module.InferenceSession
     models = _Models(probe)
-    original = session.__init__
-
-    def __init__(self: Any, path_or_bytes: Any, *arguments: Any, **options: Any) -> None:
-        original(self, path_or_bytes, *arguments, **options)
-        models.name(self, _stem(path_or_bytes, "model"))
-
-    session.__init__ = __init__
+    session.__init__ = _loading(probe, session.__init__, models)
     for name in ("run", "run_with_iobinding", "run_with_ort_values"):
         probe.patch(session, name, "infer", f"onnxruntime.InferenceSession.{name}", models.number)
+
+
+def _loading(probe: Probe, original: Callable[..., None], models: _Models) -> Callable[..., None]:
+    """The constructor of a session, which names its model and keeps its options."""
+    number = probe.number_of("load", "onnxruntime.InferenceSession")
+
+    def __init__(self: Any, path_or_bytes: Any, *arguments: Any, **options: Any) -> None:
+        begin = time.perf_counter_ns()
+        original(self, path_or_bytes, *arguments, **options)
+        probe.add((number, begin, time.perf_counter_ns(), threading.get_ident(), 0))
+        probe.sessions[models.name(self, _stem(path_or_bytes, "model"))] = _session_facts(probe, self)
+
+    return __init__
+
+
+def _session_facts(probe: Probe, session: Any) -> dict[str, Any]:
+    """What decides how a session uses the cores; 0 threads are as many as there are cores."""
+    facts: dict[str, Any] = {}
+    try:
+        options = session.get_session_options()
+        facts = {"threads": options.intra_op_num_threads, "spinning": True, "providers": session.get_providers()}
+        facts["spinning"] = options.get_session_config_entry("session.intra_op.allow_spinning") != "0"
+    except RuntimeError:  # no such entry: the library's own default
+        pass
+    except Exception as error:
+        probe.note(f"the options of a session were not understood: {type(error).__name__}: {error}")
+    return facts
 
 
 class _Models:
@@ -118,12 +140,20 @@ class _Models:
     def __init__(self, probe: Probe) -> None:
         self._probe = probe
         self._numbers: dict[int, int] = {}
+        self._alive: dict[str, Any] = {}
 
-    def name(self, model: Any, name: str) -> None:
-        """Give a model its name; a second one of the same name has a number."""
-        taken = self._probe.models
-        free = next(text for n in itertools.count(1) if (text := name if n == 1 else f"{name} {n}") not in taken)
-        self._numbers[id(model)] = self._probe.index(taken, free)
+    def name(self, model: Any, name: str) -> str:
+        """Give a model its name; a second one of the same name has a number, unless the first is gone."""
+        names = (name if n == 1 else f"{name} {n}" for n in itertools.count(1))
+        free = next(text for text in names if self._is_free(text))
+        self._alive[free] = _reference(model)
+        self._numbers[id(model)] = self._probe.index(self._probe.models, free)
+        return free
+
+    def _is_free(self, name: str) -> bool:
+        if name in self._alive:
+            return self._alive[name]() is None
+        return name not in self._probe.models
 
     def number(self, arguments: tuple[Any, ...], result: Any) -> int:
         """The number of the model whose method was called."""
@@ -131,6 +161,14 @@ class _Models:
         if id(model) not in self._numbers:
             self.name(model, type(model).__name__)
         return self._numbers[id(model)]
+
+
+def _reference(model: Any) -> Callable[[], Any]:
+    """A weak reference; where the object bears none, one that says that it lives."""
+    try:
+        return weakref.ref(model)
+    except TypeError:
+        return lambda: True
 
 
 def _stem(path: Any, other: str) -> str:
@@ -186,9 +224,22 @@ def _queue(probe: Probe, module: ModuleType) -> None:
     _patch_each(probe, module, library, {"Queue.get": "wait", "Queue.put": "wait"})
 
 
+def _threading(probe: Probe, module: ModuleType) -> None:
+    waits = ("Condition.wait", "Event.wait", "Thread.join")
+    _patch_each(probe, module, "threading", dict.fromkeys(waits, "wait"))
+
+
+def _selectors(probe: Probe, module: ModuleType) -> None:
+    """Where coroutines wait."""
+    waits = ("EpollSelector.select", "KqueueSelector.select", "SelectSelector.select")
+    _patch_each(probe, module, "selectors", dict.fromkeys(waits, "wait"))
+
+
 PATCHES: dict[str, Patch] = {
     "time": _time,
     "queue": _queue,
+    "threading": _threading,
+    "selectors": _selectors,
     "multiprocessing.queues": _queue,
     "cv2": _cv2,
     "av.container.input": _av_input,

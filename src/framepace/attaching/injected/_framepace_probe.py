@@ -23,7 +23,8 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-FLUSH_S = 0.25
+from _framepace_sampler import Sampler
+
 _RAISED = -2  # less the value: that of a call that raised
 Row = tuple[int, int, int, int, int]
 Value = Callable[[tuple[Any, ...], Any], int]  # from the arguments of a call and what it returned
@@ -38,6 +39,7 @@ class Probe:
         self._folder = folder
         self._names: dict[tuple[str, str], int] = {}
         self.models: list[str] = []
+        self.sessions: dict[str, dict[str, Any]] = {}
         self.sources: list[str] = []
         self.libraries: list[str] = []
         self.notes: list[str] = []
@@ -50,9 +52,11 @@ class Probe:
         self._rows.clear()
         self._written = 0
         self._lock = threading.Lock()
+        self._naming = threading.Lock()
         self._described = ""
         self._stem = os.path.join(self._folder, str(os.getpid()))
-        threading.Thread(target=self._flush_for_ever, name="framepace", daemon=True).start()
+        self._sampler = Sampler(self)
+        threading.Thread(target=self._sampler.run, name="framepace", daemon=True).start()
 
     def restart(self) -> None:
         """Begin anew in a forked child."""
@@ -60,7 +64,8 @@ class Probe:
 
     def number_of(self, stage: str, call: str) -> int:
         """The number by which rows name a call."""
-        return self._names.setdefault((stage, call), len(self._names))
+        with self._naming:  # two threads at once would give two calls one number
+            return self._names.setdefault((stage, call), len(self._names))
 
     def note(self, text: str) -> None:
         """Keep a sentence for the reader, once."""
@@ -114,8 +119,9 @@ class Probe:
         return names.index(name)
 
     def flush(self) -> None:
-        """Write what there is. A process without rows writes nothing."""
+        """Write what there is. A process without calls writes nothing."""
         with self._lock:
+            self._sampler.add_cpu_times()
             rows = self._rows[:]
             del self._rows[: len(rows)]
             if rows:
@@ -130,6 +136,7 @@ class Probe:
         names = [list(name) for name in self._names]
         text = json.dumps({
             "command": getattr(sys, "orig_argv", sys.argv), "names": names, "models": self.models,
+            "sessions": self.sessions, "threads": _threads(),
             "sources": self.sources, "libraries": _versions(self.libraries), "notes": self.notes,
             "python": sys.version.split()[0], "parent": os.getppid(), "main_thread": threading.main_thread().ident,
         })  # fmt: skip
@@ -139,13 +146,22 @@ class Probe:
             os.replace(self._stem + ".part", self._stem + ".json")
             self._described = text
 
-    def _flush_for_ever(self) -> None:
-        while True:
-            _sleep(FLUSH_S)
-            try:
-                self.flush()
-            except Exception as error:  # a full disk: the program has nothing to do with it
-                self.note(f"rows could not be written: {error}")
+    def flush_quietly(self) -> None:
+        """Write what there is; an error is noted."""
+        try:
+            self.flush()
+        except Exception as error:  # a full disk: the program has nothing to do with it
+            self.note(f"rows could not be written: {error}")
+
+
+def _threads() -> dict[str, int]:
+    """How many threads the libraries use that say so."""
+    counts = {}
+    for library, function in (("cv2", "getNumThreads"), ("torch", "get_num_threads")):
+        count = getattr(sys.modules.get(library), function, None)
+        with contextlib.suppress(Exception):  # a library that is just being imported
+            counts[library] = int(count())  # type: ignore[misc]
+    return counts
 
 
 def _versions(libraries: list[str]) -> dict[str, str]:
@@ -216,9 +232,6 @@ def _change(module: ModuleType, changes: list[Change], failed: Callable[[str], N
             change(module)
         except Exception as error:
             failed(f"{module.__name__} was left as it is: {type(error).__name__}: {error}")
-
-
-_sleep = time.sleep
 
 
 def start(folder: str, settings: dict[str, str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import select
+import sys
 import time
 from collections.abc import Callable
 from types import ModuleType
@@ -11,6 +12,7 @@ from typing import Any
 
 Settings = dict[str, str]
 Apply = Callable[[Settings, ModuleType], None]
+_SHORT_SWITCH_S = 0.0005  # a tenth of Python's own
 _LONGEST_SPIN_S = 1.0  # a longer sleep is no pacing of frames
 
 
@@ -19,10 +21,12 @@ def apply_at_once(settings: Settings) -> None:
     if settings.get("collections") == "off":
         gc.disable()
         gc.enable = _nothing
+    if settings.get("switch-interval") == "short":
+        sys.setswitchinterval(_SHORT_SWITCH_S)
 
 
-def _nothing() -> None:
-    """In the place of `gc.enable`."""
+def _nothing(*arguments: Any) -> None:
+    """In the place of what would undo a setting."""
 
 
 def _time(settings: Settings, module: ModuleType) -> None:
@@ -69,11 +73,13 @@ def _change_options(settings: Settings, options: Any) -> None:
 def _cv2(settings: Settings, module: ModuleType) -> None:
     if "opencv-threads" in settings:
         module.setNumThreads(int(settings["opencv-threads"]))
+        vars(module)["setNumThreads"] = _nothing
 
 
 def _torch(settings: Settings, module: ModuleType) -> None:
     if "threads" in settings:
         module.set_num_threads(int(settings["threads"]))
+        vars(module)["set_num_threads"] = _nothing
 
 
 CHANGES: dict[str, Apply] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
@@ -35,12 +35,16 @@ def _parts(view: LogView) -> Iterator[RenderableType]:
         for row in view.beside:
             made.add_row(*map(Text, row))
         yield made
-    yield Group(Text(SUSPECTED_TITLE, style="bold"), *_suspected(view))
+    yield suspected_group(view.suspected)
 
 
-def _suspected(view: LogView) -> Iterator[RenderableType]:
-    for one in view.suspected:
-        yield indent(Group(Text(suspected_name(one), style="bold"), indent(_rows(one))))
+def suspected_group(suspected: Sequence[Suspected]) -> RenderableType:
+    """What is suspected, why, and what would decide."""
+    return Group(Text(SUSPECTED_TITLE, style="bold"), *map(_one, suspected))
+
+
+def _one(one: Suspected) -> RenderableType:
+    return indent(Group(Text(suspected_name(one), style="bold"), indent(_rows(one))))
 
 
 def _rows(one: Suspected) -> RenderableType:

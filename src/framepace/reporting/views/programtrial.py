@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from framepace.facts.finding import Intervention
+from framepace.facts.log import Suspected
 from framepace.facts.programtrial import ProgramExplanation, ProgramTrial
+from framepace.reporting.views.log import suspected_name
 from framepace.reporting.views.text import plural
 from framepace.units import format_ms
 
@@ -16,11 +18,12 @@ _WORDS = {"confirmed": "proven", "refuted": "no help", "undecided": "undecided"}
 
 @dataclass(frozen=True)
 class ProgramView:
-    """The headline; a row per setting in the order of COLUMNS; what to do about each that helps; notes."""
+    """The headline; a row per setting in the order of COLUMNS; what to do about each that helps; suspicions; notes."""
 
     headline: str
     rows: tuple[tuple[str, str, str, str], ...]
     remedies: tuple[str, ...]
+    suspected: tuple[Suspected, ...]
     errors: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -31,6 +34,7 @@ def program_view(explanation: ProgramExplanation) -> ProgramView:
         headline=_headline(explanation),
         rows=tuple(_row(trial) for trial in explanation.trials),
         remedies=tuple(_remedy(trial) for trial in explanation.trials if trial.verdict == "confirmed"),
+        suspected=explanation.suspected,
         errors=tuple(f"{_name(trial)}: {trial.error}" for trial in explanation.trials if trial.error),
         notes=(*_interrupted(explanation), *explanation.notes),
     )
@@ -40,10 +44,16 @@ def _headline(explanation: ProgramExplanation) -> str:
     runs = f"{plural(explanation.runs, 'run')} in {explanation.seconds:.0f} s"
     best = next((trial for trial in explanation.trials if trial.verdict == "confirmed"), None)
     if best is None:
-        return f"no setting is proven to help ({runs})"
+        return f"no setting is proven to help ({runs}){_first_suspected(explanation)}"
     one = next(one for one in best.interventions if one.metric == best.decisive)
     gain = f"{one.metric} {format_ms(one.before.value)} -> {format_ms(one.after.value)}"
     return f"{_name(best)}: {gain}; {best.code} {best.text}".rstrip("; ") + f" ({runs})"
+
+
+def _first_suspected(explanation: ProgramExplanation) -> str:
+    if not explanation.suspected:
+        return ""
+    return f"; suspected: {suspected_name(explanation.suspected[0])}"
 
 
 def _name(trial: ProgramTrial) -> str:

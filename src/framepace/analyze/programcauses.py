@@ -1,0 +1,228 @@
+"""What the stages of a program's frames consist of suggests as causes. Nothing of it is proven."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from framepace.facts.log import Suspected
+from framepace.facts.program import Part, Program
+from framepace.facts.summary import Summary
+from framepace.units import NS_PER_MS, NS_PER_S, format_ms
+
+WORKING = ("decode", "queue", "prepare", "infer", "finish")
+_LARGE = 1 / 3  # of a frame, from which a stage beside the model is suspected
+_MOSTLY_QUEUE = 0.6  # one frame that waits for the one before is half of two
+_WAITS = 0.2  # of a frame, from which waiting within it is suspected
+_COLLECTING = 0.05
+_RELOADED = 0.5  # loads per frame
+_ONE_BY_ONE = 4.0  # calls of a model per frame, from which they are suspected
+_LOCK_WAIT_NS = 2 * NS_PER_MS
+_TOO_SLOW = 0.97  # of the rate that is wanted
+_IDLE = 0.15  # of the time between frames
+_WAITING_CALLS = ("time.sleep", "cv2.waitKey", "cv2.pollKey")
+_LOADING_CALLS = ("onnxruntime.InferenceSession",)
+_CPU = "CPUExecutionProvider"
+_COLLECTION = "gc"
+_OTHERS = (*_WAITING_CALLS, *_LOADING_CALLS, _COLLECTION)  # that have rules of their own
+_TITLES = {
+    "decode": "decoding takes a large part of a frame",
+    "prepare": "preparation takes a large part of a frame",
+    "finish": "what follows the model takes a large part of a frame",
+}
+_Ranked = tuple[float, Suspected]
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """The mean frame of a program: its parts, what they add up to (ns), and the numbers of its trace."""
+
+    program: Program
+    summary: Summary
+
+    @property
+    def ns(self) -> float:
+        """All stages of a frame."""
+        return max(1.0, sum(part.ns for part in self.program.parts if part.stage in WORKING))
+
+    def parts(self, *stages: str) -> tuple[Part, ...]:
+        """The parts of some stages, the largest first."""
+        return tuple(part for part in self.program.parts if part.stage in stages)
+
+    def share(self, *parts: Part) -> float:
+        """Of a frame."""
+        return sum(part.ns for part in parts) / self.ns
+
+    def words(self, *parts: Part) -> str:
+        """'12.1 ms of 20.3 ms per frame (60 %)'."""
+        total = sum(part.ns for part in parts)
+        return f"{format_ms(total)} of {format_ms(self.ns)} per frame ({total / self.ns:.0%})"
+
+
+def program_causes(program: Program, summary: Summary) -> tuple[Suspected, ...]:
+    """The causes that the parts of a program's frames suggest, the largest first; none where the budget is met."""
+    if not program.parts or summary.met:
+        return ()
+    frame = _Frame(program, summary)
+    rules: tuple[Callable[[_Frame], Iterator[_Ranked]], ...] = (
+        _lock, _reloaded, _waits, _stages, _queue, _collections, _one_by_one, _paced,
+    )  # fmt: skip
+    ranked = [one for rule in rules for one in rule(frame)]
+    return tuple(one for _, one in sorted(ranked, key=lambda pair: -pair[0]))
+
+
+def _lock(frame: _Frame) -> Iterator[_Ranked]:
+    """A thread computes in Python, and every other waits until it lets the lock go. It slows all stages: rank first."""
+    if not holds_the_lock(frame.program):
+        return
+    busy = frame.parts("beside")
+    where = busy[0].name or "a thread"
+    yield (
+        1.0,
+        Suspected(
+            code="FP014",
+            title="a thread beside the frames holds Python's interpreter lock",
+            because=f"{where} takes {busy[0].ns / NS_PER_S:.0%} of a core; the others wait "
+            f"{format_ms(frame.program.lock_wait)} for the lock",
+            command="framepace attach --try switch-interval=short -- PROGRAM",
+            decides="the same frames where the lock changes hands ten times as often",
+        ),
+    )
+
+
+def _reloaded(frame: _Frame) -> Iterator[_Ranked]:
+    parts = [p for p in frame.parts(*WORKING, "between") if p.name in _LOADING_CALLS and p.count >= _RELOADED]
+    if parts:
+        yield (
+            frame.share(*parts),
+            Suspected(
+                code="",
+                title="the model is loaded again for every frame",
+                because=f"{parts[0].name} is made {parts[0].count:.2g} times per frame, {frame.words(*parts)}",
+                command="make the session once, before the loop; then framepace compare",
+                decides="the latency without loading",
+            ),
+        )
+
+
+def _waits(frame: _Frame) -> Iterator[_Ranked]:
+    """Sleeps within a frame: after its picture came, before its answer is there."""
+    parts = [part for part in frame.parts("prepare", "finish", "queue") if part.name in _WAITING_CALLS]
+    share = frame.share(*parts)
+    if share >= _WAITS:
+        yield (
+            share,
+            Suspected(
+                code="FP024",
+                title="frames wait in the program's own sleep",
+                because=f"{parts[0].name} while a frame is under way: {frame.words(*parts)}",
+                command="sleep only between two frames, or wait for the picture itself (queue.Queue.get)",
+                decides="the latency without that sleep",
+            ),
+        )
+
+
+def _stages(frame: _Frame) -> Iterator[_Ranked]:
+    for stage, title in _TITLES.items():
+        parts = [p for p in frame.parts(stage) if p.name not in _OTHERS]
+        share = frame.share(*parts)
+        if share >= _LARGE:
+            yield (
+                share,
+                Suspected(
+                    code="FP011",
+                    title=title,
+                    because=f"{stage} takes {frame.words(*parts)}{_mostly(parts)}",
+                    command=f"framepace attach --out runs/after -- PROGRAM, with less in {parts[0].name or stage}",
+                    decides="framepace compare tells how much of the latency came back",
+                ),
+            )
+
+
+def _mostly(parts: list[Part]) -> str:
+    """Where most of a stage is spent."""
+    if not parts[0].name:
+        return ""
+    return f", {parts[0].ns / sum(part.ns for part in parts):.0%} of it in {parts[0].name}"
+
+
+def _queue(frame: _Frame) -> Iterator[_Ranked]:
+    parts = [part for part in frame.parts("queue") if part.name not in _WAITING_CALLS]
+    share = frame.share(*parts)
+    if share >= _MOSTLY_QUEUE:
+        yield (
+            share,
+            Suspected(
+                code="FP018",
+                title="frames wait for those before them",
+                because=f"decoded pictures wait {frame.words(*parts)}",
+                command="keep the newest picture only (queue of one), or read no faster than frames are inferred",
+                decides="the latency without a queue; the throughput stays",
+            ),
+        )
+
+
+def _collections(frame: _Frame) -> Iterator[_Ranked]:
+    parts = [part for part in frame.parts(*WORKING) if part.name == _COLLECTION]
+    share = frame.share(*parts)
+    if share >= _COLLECTING:
+        yield (
+            share,
+            Suspected(
+                code="FP015",
+                title="garbage collections stop the frames",
+                because=f"collections take {frame.words(*parts)}",
+                command="framepace attach --try collections=off -- PROGRAM",
+                decides="the slowest frames without collections",
+            ),
+        )
+
+
+def _one_by_one(frame: _Frame) -> Iterator[_Ranked]:
+    """On a GPU, where a batch costs hardly more than one picture; on a CPU it mostly costs as many times as much."""
+    parts = [part for part in frame.parts("infer") if part.count >= _ONE_BY_ONE]
+    if parts and any(_CPU not in session.providers[:1] for session in frame.program.sessions.values()):
+        yield (
+            frame.share(*parts) / 2,  # a batch of all takes some time too
+            Suspected(
+                code="FP009",
+                title="inferences run one by one",
+                because=f"{parts[0].count:.0f} inferences per frame, {frame.words(*parts)}",
+                command="framepace sweep MODEL --scope model --vary batch=1,2,4,8",
+                decides="what a picture costs in a batch",
+            ),
+        )
+
+
+def _paced(frame: _Frame) -> Iterator[_Ranked]:
+    """The loop sleeps although it is behind the rate that is wanted."""
+    wanted = frame.program.target.fps
+    parts = [part for part in frame.parts("between") if part.name in _WAITING_CALLS]
+    if wanted is None or not parts or frame.summary.throughput >= _TOO_SLOW * wanted:
+        return
+    share = parts[0].ns * frame.summary.throughput / NS_PER_S
+    if share >= _IDLE:
+        yield (
+            share,
+            Suspected(
+                code="",
+                title="the loop sleeps although it is behind",
+                because=f"{frame.summary.throughput:.3g} of {wanted:g} frames/s, and {parts[0].name} takes "
+                f"{format_ms(parts[0].ns)} per frame",
+                command="sleep what is left of the frame period: max(0, due - time.perf_counter())",
+                decides="the rate without that sleep",
+            ),
+        )
+
+
+def share_of(program: Program, stages: Sequence[str], library: str) -> float:
+    """What the calls of a library ('cv2.', 'gc') take of a frame, in some of its stages."""
+    parts = [part for part in program.parts if part.stage in stages and part.name.startswith(library)]
+    total = sum(part.ns for part in program.parts if part.stage in WORKING)
+    return sum(part.ns for part in parts) / max(1.0, total)
+
+
+def holds_the_lock(program: Program) -> bool:
+    """Whether a thread without frames computes in Python, and others wait for the interpreter lock."""
+    busy = any(part.stage == "beside" for part in program.parts)
+    return busy and program.lock_wait >= _LOCK_WAIT_NS

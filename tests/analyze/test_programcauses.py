@@ -1,0 +1,82 @@
+"""What the parts of a program's frames suggest."""
+
+from __future__ import annotations
+
+import pytest
+
+from framepace.analyze.programcauses import program_causes
+from framepace.analyze.summary import summarize
+from framepace.facts.plan import Target
+from framepace.facts.program import Part, Program, SessionFacts
+from framepace.testing import make_trace
+
+MS = 1e6
+RUN = Part(stage="infer", name="onnxruntime.InferenceSession.run", ns=8 * MS, count=1)
+DECODE = Part(stage="decode", name="cv2.VideoCapture.read", ns=MS, count=1)
+
+
+def named(*parts: Part, lock_wait: float = 0.0, fps: float | None = None, period_ms: float = 50.0) -> list[str]:
+    """Codes and titles for a program of these parts, 40 ms per frame, one every 50 ms."""
+    program = Program(
+        command=("app.py",),
+        names=("model",),
+        sessions={"model": SessionFacts(providers=("CPUExecutionProvider",))},
+        parts=tuple(sorted((RUN, DECODE, *parts), key=lambda part: -part.ns)),
+        lock_wait=lock_wait,
+        target=Target(fps=fps),
+    )
+    due = [int(n * period_ms * MS) for n in range(200)]
+    summary = summarize(make_trace([40 * MS] * 200, due=due, program=program))
+    return [f"{one.code} {one.title}".strip() for one in program_causes(program, summary)]
+
+
+def test_where_the_model_takes_the_time_nothing_is_suspected() -> None:
+    """A millisecond of each stage beside eight of the model."""
+    stages = ("prepare", "finish", "queue")
+    assert named(*(Part(stage=stage, name="app.py:1", ns=MS) for stage in stages)) == []
+
+
+@pytest.mark.parametrize(
+    ("stage", "title"),
+    [("decode", "decoding takes"), ("prepare", "preparation takes"), ("finish", "what follows the model takes")],
+)
+def test_a_stage_of_half_a_frame_is_suspected_with_its_line(stage: str, title: str) -> None:
+    """Nine milliseconds in one line."""
+    (one,) = named(Part(stage=stage, name="app.py:12 boxes", ns=9 * MS))
+    assert one.startswith(f"FP011 {title}")
+
+
+def test_sleeping_within_a_frame_is_no_preparation() -> None:
+    """Between the picture and the model."""
+    assert named(Part(stage="prepare", name="time.sleep", ns=15 * MS, count=1)) == [
+        "FP024 frames wait in the program's own sleep"
+    ]
+
+
+def test_a_session_per_frame_is_named_however_small() -> None:
+    """Half a millisecond."""
+    parts = (Part(stage="prepare", name="onnxruntime.InferenceSession", ns=MS / 2, count=1),)
+    assert named(*parts) == ["the model is loaded again for every frame"]
+    assert named(Part(stage="prepare", name="onnxruntime.InferenceSession", ns=MS / 2, count=0.01)) == []
+
+
+def test_a_sleep_between_frames_is_a_cause_only_where_the_rate_is_missed() -> None:
+    """20 frames per second: enough for 20, too few for 30."""
+    sleep = Part(stage="between", name="time.sleep", ns=30 * MS, count=1)
+    assert named(sleep) == []
+    assert named(sleep, fps=20) == []
+    assert named(sleep, fps=30) == ["the loop sleeps although it is behind"]
+
+
+def test_the_lock_needs_a_thread_that_computes_and_others_that_wait() -> None:
+    """One of the two is none."""
+    busy = Part(stage="beside", name="app.py:3 watch", ns=5e8)
+    assert named(busy) == []
+    assert named(lock_wait=5 * MS) == []
+    assert named(busy, lock_wait=5 * MS) == ["FP014 a thread beside the frames holds Python's interpreter lock"]
+
+
+def test_a_queue_longer_than_the_frame_itself_is_suspected() -> None:
+    """A hundred milliseconds of waiting; one frame's worth is how a queue of one works."""
+    assert named(Part(stage="queue", name=RUN.name, ns=8 * MS)) == []
+    assert named(Part(stage="queue", name=RUN.name, ns=100 * MS)) == ["FP018 frames wait for those before them"]
