@@ -118,6 +118,16 @@ class WorkerSessions:
 
 
 def _free(worker_session: WorkerSession) -> None:
+    """Free a session after the last work of its stream.
+
+    A callback of ONNX Runtime on that stream gives pinned memory back and holds the session's allocator. Were it the
+    last to hold it, it would free that memory where CUDA allows no calls (error 800), which ends the process.
+    """
+    device, stream = worker_session.device, worker_session.stream
+    with contextlib.suppress(Exception):  # of a device that is lost
+        last = device.event(blocking=True)
+        stream.record(last)
+        last.sync()
     worker_session.session = None
     worker_session.device.close()
 
