@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from framepace import StoreError, UsageError, accuracy
+from framepace import ModelError, StoreError, UsageError, accuracy
 from framepace.models.builtin import model_bytes
 
 
@@ -84,6 +84,19 @@ def test_fp16_is_emulated_where_no_device_computes_in_it(tmp_path: Path) -> None
     assert kept.emulation.node == "large"
     with pytest.raises(UsageError, match="--first needs a device"):
         accuracy(model, frames=2, first=True, settings={"precision": "fp16"})
+
+
+def test_what_is_nan_in_fp32_already_is_not_blamed_on_a_precision(tmp_path: Path) -> None:
+    """Neither where it is emulated nor where two ways run: the model is fed wrong, or broken."""
+    model = onnx.load(_overflowing(tmp_path))
+    model.graph.node[1].CopyFrom(onnx.helper.make_node("Sub", ["scale", "large"], ["minus"], name="minus"))
+    model.graph.node[2].CopyFrom(onnx.helper.make_node("Log", ["minus"], ["y"], name="log"))
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.array(-1.0, np.float32), "scale"))
+    onnx.save(model, tmp_path / "nan.onnx")
+    with pytest.raises(ModelError, match="NaN in FP32 already"):
+        accuracy(str(tmp_path / "nan.onnx"), frames=2, settings={"precision": "fp16"})
+    check = accuracy(str(tmp_path / "nan.onnx"), versus={"threads": 1}, frames=2)
+    assert any("in the reference already" in reason for reason in check.agreement.why)
 
 
 def test_bf16_is_emulated_for_files_older_than_its_cast(tmp_path: Path) -> None:

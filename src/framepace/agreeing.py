@@ -14,15 +14,14 @@ from framepace.cases import CaseOptions, Models, case_of, only_model
 from framepace.errors import UsageError, unknown
 from framepace.facts.accuracy import AccuracyCheck, Gate, WorstFrame, default_gate
 from framepace.facts.address import without_secrets
-from framepace.facts.calibrating import FEW, CalibrationStudy
+from framepace.facts.calibrating import CalibrationStudy
 from framepace.facts.parting import Parting
 from framepace.facts.plan import Calibration, ModelPlan
 from framepace.facts.settings import Case, apply
 from framepace.facts.workload import Input, Workload
-from framepace.models.convert.calibration import counted
-from framepace.models.convert.lowformats import low_formats
+from framepace.models.convert.lowformats import check_high, low_formats
 from framepace.models.spec import inspect
-from framepace.numerics.calibrating import METHODS, Asked, check_quantisable, divided_frames, studied
+from framepace.numerics.calibrating import METHODS, Asked, check_quantisable, divided_frames, few_frames, studied
 from framepace.numerics.emulated import EmulatedModel, is_emulated
 from framepace.numerics.gate import FRAMES, LARGEST_LEAST, LEAST, agreement, pictures_of, reference_of, takes_pictures
 from framepace.numerics.parting import parting
@@ -30,7 +29,6 @@ from framepace.progress import Tell, silent
 from framepace.reading import page_in
 from framepace.reporting.page.accuracy import render_accuracy
 from framepace.store import write_atomic
-from framepace.video.source import SYNTHETIC
 from framepace.video.stills import png, seconds_of
 
 if TYPE_CHECKING:
@@ -113,7 +111,7 @@ def _checked(
         candidate, workload.input, asked.gate,
         reference=reference, frames=frames, seed=workload.seed, tell=tell, metric=asked.metric, least=asked.least,
     )  # fmt: skip
-    notes = (*_few_frames(candidate), *_hidden(candidate))
+    notes = (*few_frames(candidate), *_hidden(candidate))
     return AccuracyCheck(
         reference=reference, candidate=candidate, videos=workload.input.videos, agreement=numbers, notes=notes
     )
@@ -206,16 +204,6 @@ def _changes(other: str | Path | None, versus: Mapping[str, Any] | None) -> dict
     return {"model": values.location(other, "other"), **changes}
 
 
-def _few_frames(model: ModelPlan) -> Iterator[str]:
-    """That INT8 is calibrated on few pictures."""
-    if model.precision != "int8" or model.calibration in (None, SYNTHETIC):
-        return
-    pictures = counted(model.calibration or "", FEW + 1)
-    if pictures <= FEW:
-        few = f"INT8 is calibrated on {pictures} pictures: its ranges rest on few, some dozens are usual"
-        yield f"{few} (--methods percentile shows the error over their number)"
-
-
 def _hidden(model: ModelPlan) -> Iterator[str]:
     """That a file in FP16 is computed in FP32."""
     if model.backend != "onnxruntime" or model.device not in (None, "cpu") or inspect(model.model).format != "onnx":
@@ -271,16 +259,6 @@ def _ways(case: Case, changes: Mapping[str, Any]) -> tuple[ModelPlan, ModelPlan]
     if plain in (reference, replace(reference, device=None)):
         fix = "name another precision, a second file, or settings of the second way"
         raise UsageError("there is nothing to compare", got="the model in FP32 alone", fix=fix)
-    _check_high(plain)
+    if plain.precision != "fp32" and inspect(plain.model).format == "onnx":
+        check_high(plain.model, "name the FP32 file that it was made from as the first, and this one as the second")
     return reference, plain
-
-
-def _check_high(model: ModelPlan) -> None:
-    """Refuse a file that is in a low precision: run in FP32 it would be held against itself."""
-    if model.precision == "fp32" or inspect(model.model).format != "onnx":
-        return
-    formats = low_formats(model.model)
-    if formats:
-        got = f"{values.shown(model.model)}: {', '.join(formats)}"
-        fix = "name the FP32 file that it was made from as the first, and this one as the second"
-        raise UsageError("the model is in low precision already", got=got, fix=fix)

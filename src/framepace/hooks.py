@@ -43,7 +43,9 @@ def load_hook(name: str) -> Callable[..., Any]:
     hook = getattr(module, function, None)
     if not callable(hook):
         expected = ", ".join(_functions(module)) or "one"
-        raise PlanError(f"module {module_name!r} has no function {function!r}", got=function, expected=expected)
+        fix = "name a function of the module's, or another module"
+        problem = f"module {module_name!r} has no function {function!r}"
+        raise PlanError(problem, got=function, expected=expected, fix=fix)
     return _Guarded(name, hook)
 
 

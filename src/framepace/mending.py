@@ -21,6 +21,7 @@ from framepace.facts.settings import Case
 from framepace.models.convert.calibration import prepared_inputs
 from framepace.models.convert.variant import load, variant
 from framepace.models.spec import inspect, resolve
+from framepace.numerics.calibrating import few_frames
 from framepace.numerics.gate import FRAMES, LARGEST_LEAST, LEAST
 from framepace.numerics.hunt import hunted
 from framepace.numerics.inputs import Inputs, tried_inputs
@@ -254,7 +255,7 @@ def _rounding(plan: ModelPlan, precision: str, tell: Tell) -> Rounding:
         raise UsageError(f"precision int8 of {plan.name!r} needs frames to calibrate on", got="none", fix=fix)
     plan = replace(plan, prepare=replace(plan.prepare, place="host"), batch=Batching())
     frames = prepared_inputs(plan, resolve(inspect(plan.model), plan))
-    return int8_rounding(converted_graph(plan), frames, plan.calibration_method, tell)
+    return int8_rounding(converted_graph(plan), frames, plan.calibration_method, tell, plan.name)
 
 
 def _target(out: str | Path | None, precision: str) -> Path | None:
@@ -284,6 +285,7 @@ def _subject(network: Network, case: Case, kept: tuple[str, ...] = ()) -> dict[s
 
 
 def _notes(network: Network) -> Iterator[str]:
-    """What is not looked at."""
+    """What is not looked at, and what the ranges of INT8 rest on."""
     if network.branches:
         yield f"{network.branches} nodes with branches (If, Loop) stay as they are, with all that is in them"
+    yield from few_frames(replace(network.plan, precision=network.rounding.precision))

@@ -72,7 +72,7 @@ def test_no_picture_is_calibrated_on_and_judged_by(pictures: Path, tmp_path: Pat
 
 
 def test_what_cannot_be_calibrated_is_a_sentence(network: str, pictures: Path, tmp_path: Path) -> None:
-    """No frames, an unknown method, a file that is in INT8 already."""
+    """No frames, an unknown method, a file that is in a low precision already."""
     with pytest.raises(UsageError, match="needs frames"):
         calibrate(network)
     with pytest.raises(UsageError, match="unknown method"):
@@ -84,7 +84,7 @@ def test_what_cannot_be_calibrated_is_a_sentence(network: str, pictures: Path, t
     )
     quantised = tmp_path / "quantised.onnx"
     onnx.save(model, quantised)
-    with pytest.raises(UsageError, match="in INT8 already"):
+    with pytest.raises(UsageError, match="low precision already"):
         calibrate(str(quantised), pictures)
     del model.graph.node[:]
     model.graph.node.append(helper.make_node("Sigmoid", ["x"], ["y"]))

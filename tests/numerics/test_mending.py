@@ -255,6 +255,7 @@ def test_int8_is_mended_with_the_ranges_of_the_calibration(tmp_path: Path) -> No
     x = np.random.default_rng(0).random((1, 3, SIZE, SIZE), np.float32)
     mixed, plain = (_run(path, x) for path in (mended.path, model))
     assert np.abs(mixed - plain).max() < 0.1 * np.abs(plain).max()
+    assert any(f"calibrated on {FRAMES} pictures" in note for note in mended.notes)
     with pytest.raises(UsageError, match="frames to calibrate on"):
         framepace.rank(model, "int8", frames=FRAMES)
 

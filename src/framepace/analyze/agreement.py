@@ -205,7 +205,9 @@ def _wrong(out: OutputAgreement, gate: Gate) -> Iterator[str]:
     if out.mismatch is not None:
         yield f"has the shape {out.mismatch} on a frame"
     yield from _not_finite(out, gate)
-    if not out.compared and (out.nonfinite or out.undefined):
+    if out.undefined and not out.compared and not out.nonfinite:
+        yield "is NaN or infinite in the reference already: check what the model is fed (--set scale, mean, std)"
+    elif not out.compared and (out.nonfinite or out.undefined):
         yield "has no value that is finite in both outputs, so nothing can be compared"
     yield from _too_few(out.top1, gate.top1, "of the frames have the same top-1 class")
     yield from _too_few(out.equal, gate.top1, "of the values are equal")

@@ -110,7 +110,7 @@ class ModelPlan(Fact, frozen=True, kw_only=True):
     precision: Annotated[
         Literal["fp32", "fp16", "bf16", "int8"],
         Setting(
-            help="number format of the model",
+            help="number format of the model: fp32, fp16, bf16 or int8",
             why="fewer bytes and faster arithmetic; outputs change slightly: check them",
         ),
     ] = "fp32"

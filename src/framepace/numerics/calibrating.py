@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,17 +19,19 @@ from framepace.analyze.calibrating import (
 )
 from framepace.errors import ModelError, UsageError
 from framepace.facts.accuracy import Agreement, Gate
-from framepace.facts.calibrating import CalibrationPoint, CalibrationStudy, QuantisedSpeed
+from framepace.facts.calibrating import FEW, CalibrationPoint, CalibrationStudy, QuantisedSpeed
 from framepace.facts.plan import Batching, Calibration, ModelPlan
 from framepace.facts.workload import Input
 from framepace.models.convert import calibration
+from framepace.models.convert.lowformats import check_high
 from framepace.models.convert.optimised import saved
 from framepace.models.convert.precision import to_int8
-from framepace.models.convert.variant import is_quantised, load
+from framepace.models.convert.variant import load
 from framepace.models.spec import inspect, resolve
 from framepace.numerics.gate import LEAST, agreement_on, pictures_of, reference_of
 from framepace.numerics.quantisedgraph import quantised_speed
 from framepace.progress import Tell
+from framepace.video.source import SYNTHETIC
 
 METHODS: tuple[Calibration, ...] = ("percentile", "minmax", "entropy")
 
@@ -182,9 +184,17 @@ def check_quantisable(model: ModelPlan) -> None:
     if spec.format != "onnx":
         fix = "export it to ONNX"
         raise UsageError("only ONNX files are quantised here", got=model.model, expected="an .onnx file", fix=fix)
-    if is_quantised(model.model):
-        fix = "name the FP32 file that it was made from"
-        raise UsageError("the model is in INT8 already", got=model.model, expected="a model in FP32", fix=fix)
+    check_high(model.model)
     if resolve(spec, model).image is None:
         problem = "the model takes no picture, and is calibrated on pictures"
         raise UsageError(problem, got=model.model, fix="name the input that takes the picture (--image NAME)")
+
+
+def few_frames(model: ModelPlan) -> Iterator[str]:
+    """A note that INT8 is calibrated on few pictures, where it is."""
+    if model.precision != "int8" or model.calibration in (None, SYNTHETIC):
+        return
+    pictures = calibration.counted(model.calibration or "", FEW + 1)
+    if pictures <= FEW:
+        few = f"INT8 is calibrated on {pictures} pictures: its ranges rest on few, some dozens are usual"
+        yield f"{few} (--methods percentile shows the error over their number)"

@@ -12,6 +12,7 @@ from framepace.numerics.inputs import Inputs, tried_inputs
 from framepace.numerics.ranges import inner_tensors, reaches, tensor_values
 from framepace.numerics.rounding import CASTS
 from framepace.numerics.switched import Network
+from framepace.numerics.trials import in_fp32
 from framepace.progress import Tell
 
 _CPU = (None, "cpu")
@@ -28,7 +29,7 @@ def is_emulated(reference: ModelPlan, candidate: ModelPlan) -> bool:
 class EmulatedModel:
     """A model with all nodes in its precision but for the plan's `fp32_nodes`, and the frames that it is tried on.
 
-    Raises what `Network` and `tried_inputs` raise.
+    Raises what `Network` and `tried_inputs` raise; ModelError where an output is NaN in FP32.
     """
 
     def __init__(self, model: ModelPlan, input: Input, frames: int, seed: int, tell: Tell) -> None:
@@ -40,7 +41,8 @@ class EmulatedModel:
 
     def agreement(self, gate: Gate, metric: str | None, least: float) -> Agreement:
         """How far the outputs agree with those in FP32, as `gate.agreement` says it of models that run."""
-        pairs = ((self._network.run(one), self._network.run(one, self._low)) for one in self._inputs)
+        network = self._network
+        pairs = ((in_fp32(network, one, frame), network.run(one, self._low)) for frame, one in enumerate(self._inputs))
         return agreement_of(pairs, len(self._inputs), gate, metric=metric, least=least, tell=self._tell)
 
     def emulation(self, agreement: Agreement) -> Emulation:

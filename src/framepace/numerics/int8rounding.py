@@ -61,7 +61,11 @@ class Int8Rounding:
 
 
 def int8_rounding(
-    model: Any, frames: Sequence[dict[str, Any]], method: Calibration = "percentile", tell: Tell = silent
+    model: Any,
+    frames: Sequence[dict[str, Any]],
+    method: Calibration = "percentile",
+    tell: Tell = silent,
+    name: str = "model",
 ) -> Int8Rounding:
     """INT8 as the converter makes it of a model, calibrated on frames.
 
@@ -69,10 +73,11 @@ def int8_rounding(
         model: optimised, its nodes named (`optimised_and_named`).
         frames: inputs by name.
         method: of the calibration (see `to_int8`).
+        name: of the model, for errors.
 
     Raises ModelError: the calibration fails.
     """
     with tempfile.TemporaryDirectory(prefix="framepace-") as folder:
         path = saved(model, Path(folder) / "model.onnx")
-        ranges = activation_ranges(path, frames, method, tell)
+        ranges = activation_ranges(path, frames, method, tell, name)
     return Int8Rounding(ranges, weight_axes(model.graph))

@@ -15,7 +15,7 @@ from framepace.errors import BackendError, ModelError, UsageError
 from framepace.facts.mending import NetworkNode
 from framepace.facts.plan import ModelPlan
 from framepace.models.convert.fixed import fix_shapes
-from framepace.models.convert.lowformats import low_formats
+from framepace.models.convert.lowformats import check_high
 from framepace.models.convert.optimised import LARGEST, weight_bytes
 from framepace.models.convert.precision import optimised_and_named, raised
 from framepace.models.convert.variant import load
@@ -183,7 +183,7 @@ def _original(model: ModelPlan) -> Any:
         problem = "only the nodes of an ONNX file can be lowered one by one"
         raise UsageError(problem, got=model.model, expected=".onnx", fix="name the ONNX file that it was made from")
     proto = load(model.model)
-    _check_high(model)
+    check_high(model.model)
     if weight_bytes(proto) > LARGEST // 2:
         got = f"{weight_bytes(proto) >> 20} MiB of weights"
         expected = f"at most {LARGEST >> 21} MiB"
@@ -191,15 +191,6 @@ def _original(model: ModelPlan) -> Any:
     if model.graph_shapes == "fixed":
         proto = fix_shapes(proto, resolve(spec, model).shapes)
     return proto
-
-
-def _check_high(model: ModelPlan) -> None:
-    """Refuse a network that somebody has put into a low precision."""
-    low = low_formats(model.model)
-    if low:
-        got = f"{model.model}: {', '.join(low)}"
-        fix = "name the FP32 file that it was made from"
-        raise UsageError("the model is in low precision already", got=got, fix=fix)
 
 
 def _session(proto: Any, name: str) -> Any:

@@ -52,12 +52,17 @@ class Trials:
     def reference(self, frame: int) -> Outputs:
         """The outputs of a frame in FP32."""
         if frame not in self._references:
-            outputs = self.network.run(self.inputs[frame])
-            for name, values in outputs.items():
-                if values.dtype.kind == "f" and bool(np.isnan(values).any()):
-                    raise _not_a_number(name, frame)
-            self._references[frame] = outputs
+            self._references[frame] = in_fp32(self.network, self.inputs[frame], frame)
         return self._references[frame]
+
+
+def in_fp32(network: Network, inputs: Inputs, frame: int) -> Outputs:
+    """The outputs of a frame in FP32. Raises ModelError where one is NaN: nothing can be held against it."""
+    outputs = network.run(inputs)
+    for name, values in outputs.items():
+        if values.dtype.kind == "f" and bool(np.isnan(values).any()):
+            raise _not_a_number(name, frame)
+    return outputs
 
 
 def _not_a_number(output: str, frame: int) -> ModelError:

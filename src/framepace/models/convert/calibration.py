@@ -109,7 +109,8 @@ def counted(location: str, most: int) -> int:
 def _read_folder(path: Path) -> list[Any]:
     files = _files(path)
     if not files:
-        raise SourceError("the folder holds no pictures", got=path, expected=", ".join(_PICTURES))
+        fix = "name a folder that has some, or a video"
+        raise SourceError("the folder holds no pictures", got=path, expected=", ".join(_PICTURES), fix=fix)
     return [decode_all(str(file), 1)[0] for file in _spread(files)]
 
 

@@ -24,7 +24,11 @@ LARGEST = 127.0  # of symmetric int8
 
 
 def activation_ranges(
-    model: Path, frames: Sequence[dict[str, Any]], method: Calibration = "percentile", tell: Tell = silent
+    model: Path,
+    frames: Sequence[dict[str, Any]],
+    method: Calibration = "percentile",
+    tell: Tell = silent,
+    name: str = "model",
 ) -> dict[str, float]:
     """The largest magnitude of each tensor that INT8 nodes read or make, as the converter calibrates it.
 
@@ -32,14 +36,15 @@ def activation_ranges(
         model: a file of ONNX Runtime's basic optimisation.
         frames: inputs by name, as `to_int8` takes them.
         method: see `to_int8`.
+        name: of the model, for errors.
     """
-    with quietly(model.stem, "INT8") as folder:
+    with quietly(name, "INT8") as folder:
         calibrator = _calibrator(model, folder / "augmented.onnx", method)
-        reader = calibration_reader(frames, f"calibrating {model.stem}", tell)
+        reader = calibration_reader(frames, f"calibrating {name}", tell)
         for first, last in calibration_steps(frames):
             reader.set_range(first, last)
             calibrator.collect_data(reader)
-        return {name: _magnitude(data) for name, data in calibrator.compute_data().items()}
+        return {tensor: _magnitude(data) for tensor, data in calibrator.compute_data().items()}
 
 
 def _calibrator(model: Path, augmented: Path, method: Calibration) -> Any:
