@@ -39,6 +39,7 @@ OPTIONS: Mapping[str, str] = {
 _CUDNN_SEARCH = {"exhaustive": "EXHAUSTIVE", "heuristic": "HEURISTIC", "default": "DEFAULT"}
 _DTYPES = {"float": "float32", "double": "float64"}
 _RUN_ASYNC = ("disable_synchronize_execution_providers", "1")
+_AWAITED_EACH = 1000  # runs: so often one gives back the pinned memory that the others leave (kilobytes each)
 
 
 @dataclass
@@ -69,7 +70,7 @@ class WorkerSessions:
     def give_back(self, index: int, session: WorkerSession) -> None:
         """Keep the session for the next run, unless there is one of that number already."""
         if self.free.setdefault(index, session) is not session:
-            _free(session)
+            self._free(session)
 
     def output_shapes(self, count: int) -> dict[str, Sequence[int]]:
         """The shapes of the outputs for `count` items, by running them. Raises what the library does, as ours."""
@@ -83,7 +84,7 @@ class WorkerSessions:
     def close(self) -> None:
         """Free all."""
         while self.free:
-            _free(self.free.popitem()[1])
+            self._free(self.free.popitem()[1])
 
     def worker(self, index: int, sizes: Sequence[int]) -> Worker:
         """A worker on its session, with buffers of its own; `sizes` as DeviceWorker takes them."""
@@ -116,20 +117,25 @@ class WorkerSessions:
         self.layers = self.layers or placement(session)
         return WorkerSession(device, stream, session)
 
+    def _free(self, worker_session: WorkerSession) -> None:
+        if not self.plan.graph:
+            _settle(worker_session, self.resolved)
+        worker_session.session = None
+        worker_session.device.close()
 
-def _free(worker_session: WorkerSession) -> None:
-    """Free a session after the last work of its stream.
 
-    A callback of ONNX Runtime on that stream gives pinned memory back and holds the session's allocator. Were it the
-    last to hold it, it would free that memory where CUDA allows no calls (error 800), which ends the process.
+def _settle(worker_session: WorkerSession, resolved: Resolved) -> None:
+    """Let a session give back the pinned memory that its runs left to it, before it is freed.
+
+    A run that is not awaited leaves it until the session is freed, which has a callback on the stream give it back then.
+    That may be the last to hold the allocator, and frees it where CUDA allows no calls (error 800): the process ends.
     """
     device, stream = worker_session.device, worker_session.stream
     with contextlib.suppress(Exception):  # of a device that is lost
+        _run_once(worker_session.session, resolved)
         last = device.event(blocking=True)
         stream.record(last)
         last.sync()
-    worker_session.session = None
-    worker_session.device.close()
 
 
 def provider_options(plan: ModelPlan, stream: int) -> dict[str, Any]:
@@ -219,6 +225,7 @@ class _Launch:
         self._plan = plan
         self._resolved = resolved
         self._bindings: dict[tuple[int, int], tuple[Any, Any, int | None]] = {}
+        self._runs = 0
         file_outputs = worker_session.session.get_outputs()
         self._names = [out.name for out in file_outputs]
         # Outputs of known shape go to buffers bound once; the others wherever ONNX Runtime puts them, each time.
@@ -232,6 +239,9 @@ class _Launch:
         if (index, count) not in self._bindings:
             self._bindings[index, count] = self._bind(slot, count)
         binding, options, _ = self._bindings[index, count]
+        self._runs += 1
+        if self._runs % _AWAITED_EACH == 0 and not self._plan.graph:
+            options = self._ort.RunOptions()
         try:
             self._on.session.run_with_iobinding(binding, options)
         except Exception as error:  # ONNX Runtime raises many of its own classes, none of them public
