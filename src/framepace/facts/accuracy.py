@@ -152,13 +152,17 @@ def agreement_text(agreement: Agreement) -> str:
     """The numbers of the output that agrees least, in a few words."""
     if agreement.metric is not None and agreement.metric.mean is not None:
         return f"{agreement.metric.name} {agreement.metric.mean:.4g} over {agreement.frames} frames"
-    return f"{', '.join(_least(agreement.outputs))} over {agreement.frames} frames"
+    numbers = ", ".join(_least(agreement.outputs)) or "nothing to compare"
+    return f"{numbers} over {agreement.frames} frames"
 
 
 def _least(outputs: Sequence[OutputAgreement]) -> Iterator[str]:
     errors = [output.relative_l2 for output in outputs if output.relative_l2 is not None]
     cosines = [output.cosine for output in outputs if output.cosine is not None]
     shares = [share for output in outputs for share in (output.top1, output.equal) if share is not None]
+    broken = sum(output.nonfinite for output in outputs)
+    if broken:
+        yield f"{broken:,} values NaN or infinite"
     if errors:
         yield f"relative L2 error {max(errors):.2g}"
     if cosines:

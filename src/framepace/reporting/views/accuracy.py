@@ -181,20 +181,20 @@ def _emulated(check: AccuracyCheck) -> Iterator[str]:
         return
     precision = check.candidate.precision
     yield f"emulated: {precision} is stored in every tensor as GPUs do it, and no device ran it: {_ELSEWHERE}"
-    yield from _room(check.emulation, precision)
+    yield from _room(check.emulation, precision, check.agreement.passed)
     if not check.agreement.passed:
         yield f"which nodes break it: {_question(check.candidate)}"
 
 
-def _room(emulation: Emulation, precision: str) -> Iterator[str]:
-    """How near the largest value is to the largest number of the precision."""
+def _room(emulation: Emulation, precision: str, passed: bool) -> Iterator[str]:
+    """How near the largest value is to the largest number of the precision; where a sum broke it, that is no comfort."""
     if not emulation.reach or emulation.largest / emulation.reach > _AMPLE:
         return
     text = f"the largest value inside is {_magnitude(emulation.reach)} (node {emulation.node})"
     room = emulation.largest / emulation.reach
     if room < 1:
         yield f"{text}, {precision} holds {_magnitude(emulation.largest)} at most: it overflows"
-    else:
+    elif passed:
         yield f"{text}, {precision} holds {room:,.0f} times as much"
 
 
