@@ -187,7 +187,7 @@ def _emulated(check: AccuracyCheck) -> Iterator[str]:
 
 
 def _room(emulation: Emulation, precision: str, passed: bool) -> Iterator[str]:
-    """How near the largest value is to the largest number of the precision; where a sum broke it, that is no comfort."""
+    """How near the largest value is to the precision's largest number; where a sum broke it, that is no comfort."""
     if not emulation.reach or emulation.largest / emulation.reach > _AMPLE:
         return
     text = f"the largest value inside is {_magnitude(emulation.reach)} (node {emulation.node})"
