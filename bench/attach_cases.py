@@ -30,7 +30,7 @@ CASES: dict[str, Case] = {
     "busy_thread": Case(("FP014",)),
     "camera_batch": Case((_PREPARATION,)),
     "collected": Case((_COLLECTIONS,)),
-    "coroutines": Case((_FINISHING,), "detector_320x192"),
+    "coroutines": Case((_FINISHING,)),
     "fixed_sleep": Case(("the loop sleeps although it is behind",), true=(ASLEEP,), fps=25.0),
     "float_first": Case((_PREPARATION,), "detector_320x192"),
     "fresh_buffers": Case((_PREPARATION,)),

@@ -2,9 +2,9 @@
 
 One function per verb: `bench`, `explain`, `sweep`, `tune`, `capacity`, `accuracy`, `layers`, `compare`, `report`,
 `doctor`, `attach`, `launch`; `hunt`, `rank`, `mend` and `calibrate` for lower precisions, `explain_program` for trials
-in a program of one's own, `explain_log` for its trace or log, `summary` of a trace, and `make_case` for what several of
-them take. Beside them stand the records that they take and return, and the errors. Everything is loaded when it is
-first used, so that importing framepace costs nothing.
+in a program of one's own, `frame` and `stage` to name what it does, `explain_log` for its trace or log, `summary` of a
+trace, and `make_case` for what several of them take. Beside them stand the records that they take and return, and the
+errors. Everything is loaded when it is first used, so that importing framepace costs nothing.
 """
 
 from __future__ import annotations
@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from framepace.facts.trace import Trace
     from framepace.facts.tuning import Candidate, Goal, Tuning
     from framepace.facts.workload import Burst, Closed, Delay, Input, Paced, Poisson, Replay, Stop, Warmup, Workload
+    from framepace.marks import frame, stage
     from framepace.store import load_explanation, load_plan, load_trace, save_plan
 
 __version__ = "0.2.0"
@@ -99,6 +100,7 @@ _EXPORTS = {
     "facts.trace": "Trace",
     "facts.tuning": "Candidate Goal Tuning",
     "facts.workload": "Burst Closed Delay Input Paced Poisson Replay Stop Warmup Workload",
+    "marks": "frame stage",
     "store": "load_explanation load_plan load_trace save_plan",
 }
 _MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in names.split()}
@@ -171,6 +173,7 @@ __all__ = [
     "explain",
     "explain_log",
     "explain_program",
+    "frame",
     "hunt",
     "launch",
     "layers",
@@ -183,6 +186,7 @@ __all__ = [
     "rank",
     "report",
     "save_plan",
+    "stage",
     "summary",
     "sweep",
     "tune",
@@ -196,7 +200,9 @@ if not TYPE_CHECKING:  # or every name would be one for type checkers
             raise AttributeError(f"module 'framepace' has no attribute {name!r}")
         from importlib import import_module
 
-        return getattr(import_module(f"framepace.{_MODULE_OF[name]}"), name)
+        value = getattr(import_module(f"framepace.{_MODULE_OF[name]}"), name)
+        globals()[name] = value  # the next time it is found without this function
+        return value
 
 
 def __dir__() -> list[str]:

@@ -14,7 +14,7 @@ def calls_of(*rows: tuple[str, int, int, int, int]) -> Calls:
     """Calls of one process from stage, begin, end, thread and value."""
     ordered = sorted(rows, key=lambda row: row[1])
     stage, begin, end, thread, value = zip(*ordered, strict=True)
-    columns = [np.array(column, np.int64) for column in (begin, end, thread, value)]
+    columns = [np.array(column, np.int64) for column in (begin, end, thread, value, [0] * len(rows))]
     return Calls(1, ProcessFacts((), ()), np.array(stage), np.zeros(len(rows), np.int64), *columns)
 
 

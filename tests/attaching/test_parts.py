@@ -24,7 +24,7 @@ def calls_of(*rows: Row) -> Calls:
     value = [int((row[3] - row[2]) * MS) if row[0] == "cpu" else 0 for row in ordered]
     number = np.array([names.index(row[:2]) for row in ordered])
     stage = np.array([row[0] for row in ordered])
-    integers = [np.array(column, np.int64) for column in (*columns, threads, value)]
+    integers = [np.array(column, np.int64) for column in (*columns, threads, value, [0] * len(ordered))]
     return Calls(1, ProcessFacts((), tuple(names)), stage, number, *integers)
 
 

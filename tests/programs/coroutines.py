@@ -27,9 +27,9 @@ async def read(frames: asyncio.Queue) -> None:
     """Decode, one ahead."""
     with av.open(video) as container:
         for number, frame in enumerate(container.decode(video=0)):
-            if number == 60:
+            if number == 50:
                 break
-            await frames.put(frame.to_ndarray(width=320, height=192, format="rgb24"))
+            await frames.put(frame.to_ndarray(width=640, height=384, format="rgb24"))
     await frames.put(None)
 
 

@@ -19,7 +19,7 @@ VERBS = (
     "attach", "bench", "explain", "explain_log", "explain_program", "launch", "sweep", "tune", "capacity", "accuracy",
     "calibrate", "hunt", "rank", "mend", "compare", "layers", "summary", "report", "doctor",
 )  # fmt: skip
-HELPERS = ("make_case", "predictor", "load_trace", "load_plan", "load_explanation", "save_plan")
+HELPERS = ("frame", "stage", "make_case", "predictor", "load_trace", "load_plan", "load_explanation", "save_plan")
 RECORDS = (
     "AccuracyCheck", "Agreement", "Batching", "Burst", "CalibrationStudy", "Candidate", "Capacity", "Case", "Check",
     "Closed", "Comparison", "Delay", "EnginePlan", "Explanation", "Exploration", "Finding", "Gate", "Goal", "Hunt",

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from framepace.facts.program import SessionFacts
 
-Stage = Literal["decode", "grab", "prepare", "infer", "sink", "wait", "load", "gc", "line", "cpu"]
-"""What a call does. 'gc' is a collection, 'line' a sample of where a thread is, 'cpu' the CPU time that it used."""
-BESIDE: tuple[Stage, ...] = ("gc", "line", "cpu")
+Stage = Literal["decode", "grab", "prepare", "infer", "sink", "wait", "load", "gc", "line", "cpu", "frame", "stage"]
+"""What a call does. 'gc' is a collection, 'line' a sample of where a thread is, 'cpu' the CPU time that it used;
+'frame' and 'stage' are blocks that the program named."""
+BESIDE: tuple[Stage, ...] = ("gc", "line", "cpu", "frame", "stage")
 """Rows that are no calls of the program and come in the middle of them."""
-_COLUMNS = ("name", "begin", "end", "thread", "value")
+_COLUMNS = ("name", "begin", "end", "thread", "value", "frame")
 RAISED = -2
 """Less the index of its model: the value of a call that raised."""
 _LARGEST_FILE = 4 << 30
@@ -46,6 +47,7 @@ class Calls:
 
     `stage`, `name` and `thread` have one entry per call; `begin` and `end` are ns. `value` is the index of the model of
     an inference (of the source of a picture), -1 for a picture that did not come, -2 - index for a call that raised.
+    `frame` is the number of the frame that the program named, 0 for none.
     """
 
     pid: int
@@ -56,6 +58,7 @@ class Calls:
     end: NDArray[np.int64]
     thread: NDArray[np.int64]
     value: NDArray[np.int64]
+    frame: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.begin)
@@ -95,8 +98,8 @@ def _rows(path: Path, names: int) -> NDArray[np.int64]:
 def _calls(pid: int, facts: ProcessFacts, rows: NDArray[np.int64]) -> Calls:
     ordered = rows[np.lexsort((-rows[:, 2], rows[:, 1]))]
     stages = np.array([str(stage) for stage, _ in facts.names] or [""])
-    name, begin, end, thread, value = (np.ascontiguousarray(column) for column in ordered.T)
-    return Calls(pid, facts, stages[name], name, begin, end, thread, value)
+    columns = {name: np.ascontiguousarray(column) for name, column in zip(_COLUMNS, ordered.T, strict=True)}
+    return Calls(pid, facts, stages[columns["name"]], **columns)
 
 
 def _outermost(calls: Calls) -> Calls:
@@ -116,6 +119,6 @@ def _outermost(calls: Calls) -> Calls:
 
 def by_name(calls: Calls) -> Mapping[str, int]:
     """How often each call was made; collections too."""
-    names = ["" if stage in ("line", "cpu") else call for stage, call in calls.facts.names]
+    names = ["" if stage in ("line", "cpu", "stage") else call for stage, call in calls.facts.names]
     counts = np.bincount(calls.name, minlength=len(names))
     return {name: int(count) for name, count in zip(names, counts, strict=True) if name}

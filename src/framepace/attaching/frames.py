@@ -1,6 +1,7 @@
 """Which calls are one frame, and its stamps: pure, from the calls of one process.
 
-A frame begins with the call that decodes its picture. Where the same thread infers, its inferences are those before the
+A program may name its frames (`framepace.frame()`); what is decoded and inferred in their blocks is theirs. Else a
+frame begins with the call that decodes its picture. Where the same thread infers, its inferences are those before the
 next picture. Where another thread infers, a frame of that thread begins whenever its first model runs again, and its
 picture is the next one in order where about as many pictures as frames came (a queue), else the latest that was ready
 (a reader that keeps the newest). Without pictures a frame is what lies between two runs of the first model.
@@ -14,6 +15,8 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from framepace.attaching.calls import RAISED, Calls
 
@@ -62,7 +65,9 @@ class Frame:
 
 
 def frames_of(calls: Calls) -> list[Frame]:
-    """The frames of a process, in the order in which their inferences began."""
+    """The frames of a process, in the order in which their inferences began; those that it named, where it did."""
+    if (calls.stage == "frame").any():
+        return sorted(_named(calls), key=lambda frame: frame.began)
     pictures = _pictures(calls)
     inferring = sorted(set(calls.thread[calls.stage == "infer"].tolist()))
     frames: list[Frame] = []
@@ -76,6 +81,37 @@ def frames_of(calls: Calls) -> list[Frame]:
     workers.sort(key=lambda frame: frame.began)
     _match(workers, sorted(by_readers, key=lambda picture: picture.end))
     return sorted([*frames, *workers], key=lambda frame: frame.began)
+
+
+def _named(calls: Calls) -> Iterator[Frame]:
+    """The frames that the program named, as far as something was inferred in them."""
+    within = calls.where(calls.frame > 0)
+    order = np.argsort(within.frame, kind="stable")
+    numbers, first = np.unique(within.frame[order], return_index=True)
+    for rows in np.split(order, first[1:]) if len(numbers) else []:
+        frame = _of_blocks(within.where(np.sort(rows)))
+        if frame is not None:
+            yield frame
+
+
+def _of_blocks(calls: Calls) -> Frame | None:
+    """The frame whose calls these are: from its first block's begin to its last one's end."""
+    inferences = [inference for thread in np.unique(calls.thread).tolist() for inference in _inferences(calls, thread)]
+    inferences.sort(key=lambda inference: inference.begin)
+    blocks = calls.where(calls.stage == "frame")
+    if not inferences or not len(blocks):
+        return None
+    thread = int(calls.thread[calls.stage == "infer"][0])
+    own = blocks.where((blocks.thread == thread) & (blocks.begin <= inferences[0].begin))
+    pictures = [picture for several in _pictures(calls).values() for picture in several]
+    began = int(blocks.begin.min())
+    return Frame(
+        thread,
+        taken=max([began, *own.begin.tolist(), *(picture.end for picture in pictures)]),
+        inferences=inferences,
+        pictures=pictures or [Picture(-1, began, began)],
+        delivered=max(inferences[-1].end, int(blocks.end.max())),
+    )
 
 
 def _pictures(calls: Calls) -> dict[int, list[Picture]]:

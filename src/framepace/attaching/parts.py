@@ -94,15 +94,36 @@ class _Sums:
 def parts_of(processes: Sequence[Calls]) -> tuple[Part, ...]:
     """The parts of the frames of all processes, the largest first."""
     sums = _Sums()
+    counted = 0
     frames = 0
     for calls in processes:
-        measured = _measured(frames_of(calls))
+        every = frames_of(calls)
+        measured = every[len(every) // _WARMUP :]
+        counted += len(every)
         frames += len(measured)
         threads = _threads(calls)
         for span in _spans(measured):
             sums.add(span, threads.get(span.thread, _Thread()))
-    parts = [*_material(list(sums.parts(max(1, frames)))), *(part for calls in processes for part in _beside(calls))]
+    parts = [
+        *_named(processes, max(1, counted)),
+        *_material(list(sums.parts(max(1, frames)))),
+        *(part for calls in processes for part in _beside(calls)),
+    ]
     return tuple(sorted(parts, key=lambda part: -part.ns)[:_MOST_PARTS])
+
+
+def _named(processes: Sequence[Calls], frames: int) -> Iterator[Part]:
+    """The stages that the program named, whole: they are none of the parts that add up."""
+    ns: defaultdict[str, int] = defaultdict(int)
+    counts: Counter[str] = Counter()
+    for calls in processes:
+        named = calls.where(calls.stage == "stage")
+        for number, took in zip(named.name.tolist(), (named.end - named.begin).tolist(), strict=True):
+            name = calls.facts.names[number][1]
+            ns[name] += took
+            counts[name] += 1
+    for name, total in ns.items():
+        yield Part(stage="named", name=name, ns=total / frames, count=counts[name] / frames)
 
 
 def _material(parts: Sequence[Part]) -> Iterator[Part]:
@@ -117,10 +138,6 @@ def lock_wait(processes: Sequence[Calls]) -> float:
     if not len(most):
         return 0.0
     return float(np.median(most))
-
-
-def _measured(frames: Sequence[Frame]) -> Sequence[Frame]:
-    return frames[len(frames) // _WARMUP :]
 
 
 def _threads(calls: Calls) -> dict[int, _Thread]:

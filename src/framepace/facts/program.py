@@ -24,7 +24,8 @@ class Part(Fact, frozen=True, kw_only=True):
     """What a stage of a program's frames consists of: a call, or a line of the program between the timed calls.
 
     `ns` is its mean per frame, `count` the calls per frame (0 for a line: its share of the samples of the stage).
-    The stages are decode, queue, prepare, infer, finish, and 'between' two frames. Stage 'beside' is a thread that has
+    The stages are decode, queue, prepare, infer, finish, and 'between' two frames. Stage 'named' is a block that the
+    program named (it overlaps with the others); 'beside' is a thread that has
     no frames: `ns` is its CPU time per second, `name` the line where it was most often.
     """
 

@@ -86,7 +86,7 @@ def _timed_steps(probe: Probe, number: int, value: int, steps: Iterator[Any]) ->
             step = next(steps)
         except StopIteration:
             return
-        probe.add((number, begin, clock(), threading.get_ident(), value))
+        probe.add_row(number, begin, clock(), value)
         yield step
 
 
@@ -114,7 +114,7 @@ def _loading(probe: Probe, original: Callable[..., None], models: _Models) -> Ca
     def __init__(self: Any, path_or_bytes: Any, *arguments: Any, **options: Any) -> None:
         begin = time.perf_counter_ns()
         original(self, path_or_bytes, *arguments, **options)
-        probe.add((number, begin, time.perf_counter_ns(), threading.get_ident(), 0))
+        probe.add_row(number, begin, time.perf_counter_ns())
         probe.sessions[models.name(self, _stem(path_or_bytes, "model"))] = _session_facts(probe, self)
 
     return __init__
@@ -158,9 +158,11 @@ class _Models:
     def number(self, arguments: tuple[Any, ...], result: Any) -> int:
         """The number of the model whose method was called."""
         model = arguments[0]
-        if id(model) not in self._numbers:
+        number = self._numbers.get(id(model))
+        if number is None:
             self.name(model, type(model).__name__)
-        return self._numbers[id(model)]
+            number = self._numbers[id(model)]
+        return number
 
 
 def _reference(model: Any) -> Callable[[], Any]:

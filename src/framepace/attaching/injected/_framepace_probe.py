@@ -1,8 +1,9 @@
 """The probe: times the calls by which a program decodes, prepares, infers, shows and waits. Standard library only.
 
-Each process writes two files into the folder: PID.events, five int64 per call (the number of its name, begin and end
-in ns on the clock that all processes share, thread, value), and PID.json, which says what the numbers mean. A thread
-writes four times per second, so that a killed process loses a quarter of a second.
+Each process writes two files into the folder: PID.events, six int64 per call (the number of its name, begin and end
+in ns on the clock that all processes share, thread, value, and the frame that the program named, 0 for none), and
+PID.json, which says what the numbers mean. A thread writes three times per second, so that a killed process loses a
+third of a second.
 
 A call costs about half a microsecond more. What fails in here is noted, and the program's call goes through.
 """
@@ -23,13 +24,18 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
+from _framepace_marks import FRAME, Marks
 from _framepace_sampler import Sampler
 
 _RAISED = -2  # less the value: that of a call that raised
-Row = tuple[int, int, int, int, int]
+Row = tuple[int, int, int, int, int, int]
 Value = Callable[[tuple[Any, ...], Any], int]  # from the arguments of a call and what it returned
 Patch = Callable[["Probe", ModuleType], None]
 Change = Callable[[ModuleType], None]  # what is done to a library once it is imported
+
+
+marks: Marks | None = None
+"""Of this process, for the blocks that the program names."""
 
 
 class Probe:
@@ -72,35 +78,42 @@ class Probe:
         if text not in self.notes:
             self.notes.append(text)
 
+    def add_row(self, number: int, begin: int, end: int, value: int = 0) -> None:
+        """A row of this thread and of the frame in which it is."""
+        self.add((number, begin, end, threading.get_ident(), value, FRAME.get()))
+
     def wrap(self, function: Callable[..., Any], stage: str, call: str, value: Any = None) -> Callable[..., Any]:
         """The function, with a row for each call. `value` (see Value) makes the row's last number."""
         number = self.number_of(stage, call)
+        valued = self._guarded(value) if value else _nought
         add = self.add
         clock = time.perf_counter_ns
         thread = threading.get_ident
+        frame = FRAME.get
 
         def timed(*arguments: Any, **options: Any) -> Any:
             begin = clock()
             try:
                 result = function(*arguments, **options)
             except BaseException:
-                end = clock()
-                add((number, begin, end, thread(), _RAISED - self._valued(value, arguments, None)))
+                add((number, begin, clock(), thread(), _RAISED - valued(arguments, None), frame()))
                 raise
-            end = clock()
-            add((number, begin, end, thread(), self._valued(value, arguments, result)))
+            add((number, begin, clock(), thread(), valued(arguments, result), frame()))
             return result
 
         return _looks_like(timed, function)
 
-    def _valued(self, value: Any, arguments: tuple[Any, ...], result: Any) -> int:
-        if value is None:
-            return 0
-        try:
-            return int(value(arguments, result))
-        except Exception as error:
-            self.note(f"a call was not understood: {type(error).__name__}: {error}")
-            return 0
+    def _guarded(self, value: Value) -> Value:
+        """The same, 0 where it raises: an error of the probe is no error of the program."""
+
+        def guarded(arguments: tuple[Any, ...], result: Any) -> int:
+            try:
+                return value(arguments, result)
+            except Exception as error:
+                self.note(f"a call was not understood: {type(error).__name__}: {error}")
+                return 0
+
+        return guarded
 
     def patch(self, owner: Any, name: str, stage: str, call: str, value: Any = None) -> None:
         """Replace a function or method of a class by itself with rows, where there is one and it can be replaced."""
@@ -170,6 +183,10 @@ def _versions(libraries: list[str]) -> dict[str, str]:
     return {name: str(version) for name, version in versions.items() if version is not None}
 
 
+def _nought(arguments: tuple[Any, ...], result: Any) -> int:
+    return 0
+
+
 def _looks_like(timed: Callable[..., Any], function: Any) -> Callable[..., Any]:
     """The replacement with the name and the text of what it replaces, as far as those can be had."""
     for name in ("__name__", "__qualname__", "__doc__", "__module__"):
@@ -236,12 +253,14 @@ def _change(module: ModuleType, changes: list[Change], failed: Callable[[str], N
 
 def start(folder: str, settings: dict[str, str]) -> None:
     """Change what the settings say, and observe this process where there is a folder."""
+    global marks
     changes: dict[str, list[Change]] = {}
     failed = _say
     if settings:
         _add_settings(changes, settings)
     if folder:
         probe = Probe(folder)
+        marks = Marks(probe)
         failed = probe.note
         _add_patches(changes, probe)
         _watch_collections(probe)
@@ -301,6 +320,6 @@ def _watch_collections(probe: Probe) -> None:
         if phase == "start":
             began[0] = now
         else:
-            probe.add((number, began[0], now, threading.get_ident(), info.get("generation", 0)))
+            probe.add_row(number, began[0], now, info.get("generation", 0))
 
     gc.callbacks.append(watch)

@@ -1,4 +1,4 @@
-"""Where the program's threads are, twenty times per second, and the CPU time that they take. Standard library only.
+"""Where the program's threads are, ten times per second, and the CPU time that they take. Standard library only.
 
 The calls that are timed say how long a stage takes; a line of the program says what of its own code takes it.
 """
@@ -14,11 +14,13 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from _framepace_marks import NO_FRAME
+
 if TYPE_CHECKING:
     from _framepace_probe import Probe
 
-PERIOD_S = 0.05
-_SAMPLES_PER_FLUSH = 5
+PERIOD_S = 0.1
+_SAMPLES_PER_FLUSH = 3
 _MOST_THREADS = 32  # a pool may have hundreds, which all wait
 _DEPTH = 64
 _HERE = os.path.dirname(os.path.abspath(__file__))
@@ -58,7 +60,7 @@ class Sampler:
         for thread, frame in list(sys._current_frames().items())[:_MOST_THREADS]:
             if thread != own:
                 number = self._probe.number_of("line", self._line(frame))
-                self._probe.add((number, due, now, thread, 0))
+                self._probe.add((number, due, now, thread, 0, NO_FRAME))
 
     def _line(self, innermost: FrameType) -> str:
         """The innermost line of the program's own code: 'app.py:41 postprocess'."""
@@ -84,7 +86,8 @@ class Sampler:
         for thread, used in _cpu_times():
             since, before = self._used.get(thread, (now, used))
             if used > before:
-                self._probe.add((self._probe.number_of("cpu", "cpu"), since, now, thread, used - before))
+                number = self._probe.number_of("cpu", "cpu")
+                self._probe.add((number, since, now, thread, used - before, NO_FRAME))
             self._used[thread] = (now, used)
 
 
