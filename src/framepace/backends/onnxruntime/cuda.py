@@ -127,7 +127,7 @@ class WorkerSessions:
 def _settle(worker_session: WorkerSession, resolved: Resolved) -> None:
     """Let a session give back the pinned memory that its runs left to it, before it is freed.
 
-    A run that is not awaited leaves it until the session is freed, which has a callback on the stream give it back then.
+    A run that is not awaited leaves it until the session is freed, which then has a callback on the stream free it.
     That may be the last to hold the allocator, and frees it where CUDA allows no calls (error 800): the process ends.
     """
     device, stream = worker_session.device, worker_session.stream
