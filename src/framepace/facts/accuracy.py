@@ -152,17 +152,21 @@ def agreement_text(agreement: Agreement) -> str:
     """The numbers of the output that agrees least, in a few words."""
     if agreement.metric is not None and agreement.metric.mean is not None:
         return f"{agreement.metric.name} {agreement.metric.mean:.4g} over {agreement.frames} frames"
-    numbers = ", ".join(_least(agreement.outputs)) or "nothing to compare"
+    numbers = ", ".join(_least(agreement.outputs, agreement.gate.negligible)) or "nothing to compare"
     return f"{numbers} over {agreement.frames} frames"
 
 
-def _least(outputs: Sequence[OutputAgreement]) -> Iterator[str]:
-    errors = [output.relative_l2 for output in outputs if output.relative_l2 is not None]
-    cosines = [output.cosine for output in outputs if output.cosine is not None]
+def _least(outputs: Sequence[OutputAgreement], negligible: float) -> Iterator[str]:
+    """Errors of what is off by more than what is negligible: those of nearly zeros are large and mean nothing."""
+    off = [output for output in outputs if output.max_abs is None or output.max_abs > negligible]
+    errors = [output.relative_l2 for output in off if output.relative_l2 is not None]
+    cosines = [output.cosine for output in off if output.cosine is not None]
     shares = [share for output in outputs for share in (output.top1, output.equal) if share is not None]
     broken = sum(output.nonfinite for output in outputs)
     if broken:
         yield f"{broken:,} values NaN or infinite"
+    if outputs and not off:
+        yield f"no value is off by more than {max(output.max_abs or 0.0 for output in outputs):.1g}"
     if errors:
         yield f"relative L2 error {max(errors):.2g}"
     if cosines:
