@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from framepace import api
 from framepace.analyze.summary import summarize
@@ -14,6 +15,7 @@ from framepace.explaining.causes import CAUSES
 from framepace.explaining.evidence import Evidence
 from framepace.explaining.hypothesis import Hypothesis
 from framepace.explaining.run import explain
+from framepace.facts.device import DeviceSummary
 from framepace.facts.finding import Explanation, Finding
 from framepace.facts.plan import ModelPlan, Plan
 from framepace.facts.workload import Burst, Closed, Poisson
@@ -151,6 +153,26 @@ def test_locked_memory_is_tried_unless_it_is_set() -> None:
         ({"lock-memory": True}, "tail"),
         ({"lock-memory": True}, "latency"),
     ]
+
+
+def beside_neighbours(on_gpu: bool, waited: float) -> Evidence:
+    """Frames of 10 ms beside processes that take nine tenths of two cores; threads waited that share of a frame."""
+    case = api.make_case("null", fps=30, settings={"threads": 1})
+    trace = make_trace(np.full(100, 10 * MS), plan=case.plan, machine=make_machine())
+    summary = replace(summarize(trace), neighbours_cpu=0.9)
+    summary = replace(summary, telemetry={**summary.telemetry, "run_delay_s": waited * 10 * MS * summary.throughput})
+    model = replace(summary, devices=(DeviceSummary(device=0),) if on_gpu else ())
+    return Evidence(case, {"stream": trace}, {"stream": summary, "model": model}, 2)
+
+
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_neighbours_keep_the_thread_that_launches_kernels_from_its_core_too(on_gpu: bool) -> None:
+    """On a CPU and on a GPU; threads that never wait for a core have no neighbours to suspect."""
+    suspicion = BY_CODE["FP012"].suspect(beside_neighbours(on_gpu, waited=0.9))
+    assert suspicion is not None
+    assert suspicion.share > 0.5
+    assert beside_neighbours(on_gpu, waited=0.0).on_gpu is on_gpu
+    assert BY_CODE["FP012"].suspect(beside_neighbours(on_gpu, waited=0.0)) is None
 
 
 @pytest.mark.long

@@ -24,9 +24,10 @@ class Oversubscribed:
     bottleneck: Bottleneck = "host"
 
     def suspect(self, evidence: Evidence) -> Suspicion | None:
-        """Workers times threads exceed the cores (0 threads means one per core), or other processes are busy."""
-        if evidence.on_gpu:
-            return None
+        """Workers times threads exceed the cores (0 threads means one per core), or other processes are busy.
+
+        Where a GPU computes, the thread that launches its kernels may wait for a core.
+        """
         wanted = _wanted(evidence)
         if wanted > evidence.cores:
             numbers = {"threads": wanted, "cores": evidence.cores, "preempted": self._preempted(evidence)}
@@ -88,5 +89,7 @@ def _waited(evidence: Evidence) -> float:
 
 
 def _wanted(evidence: Evidence) -> int:
-    """Threads that want to run at once."""
+    """Threads that want to run at once to compute."""
+    if evidence.on_gpu:
+        return 0
     return max((m.threads or evidence.cores) for m in evidence.models) * evidence.case.plan.engine.workers
