@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from framepace.attaching.answers import Answer, Output
 from framepace.attaching.program import Observation
 from framepace.errors import UsageError
 from framepace.facts.program import Part, Program, SessionFacts
@@ -30,9 +31,10 @@ EVERYTHING = replace(
 )
 
 
-def observation(latencies: Sequence[float], program: Program = PACED) -> Observation:
-    """A run of a program whose frames took so long."""
-    return Observation(make_trace(latencies, program=program), 0, {})
+def observation(latencies: Sequence[float], program: Program = PACED, answered: float = 1.0) -> Observation:
+    """A run of a program whose frames took so long, and whose model answered that to its one input."""
+    answer = Answer(1, (Output((1,), (answered,)),))
+    return Observation(make_trace(latencies, program=program), 0, {}, (answer,))
 
 
 def runs_of(latency_ms: Callable[[Mapping[str, str]], float], seen: list[str]) -> Callable[..., Observation]:
@@ -111,6 +113,18 @@ def test_a_setting_with_which_the_program_fails_is_told_and_the_others_are_tried
     errors = {next(iter(trial.settings)): trial.error for trial in found.trials}
     assert errors["threads"] == "no inference of the program was seen"
     assert errors["spinning"] is None
+
+
+def test_a_setting_that_changes_the_answers_is_no_remedy_however_fast_it_is() -> None:
+    """It is told so after one round; one that keeps them is proven."""
+
+    def run(settings: Mapping[str, str]) -> Observation:
+        return observation([10.0 if settings else 20.0] * FRAMES, answered=2.0 if "MODEL" in settings else 1.0)
+
+    proven, changed = try_settings(run, [{"MODEL": "small.onnx"}, {"spinning": "off"}], 1000.0).trials
+    assert (*proven.settings, proven.verdict, proven.answers) == ("spinning", "confirmed", "same")
+    assert (*changed.settings, changed.verdict, changed.answers) == ("MODEL", "refuted", "changed")
+    assert changed.interventions[0].rounds == 1
 
 
 def test_without_time_for_a_round_nothing_is_decided() -> None:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from framepace.analyze.programcauses import WORKING, holds_the_lock, program_causes, share_of
 from framepace.analyze.stats import paired_ratio
 from framepace.analyze.summary import summarize
+from framepace.attaching.answers import Compared
 from framepace.attaching.program import Observation
 from framepace.attaching.settings import PROGRAM_SETTINGS, ProgramSetting, checked, instead
 from framepace.errors import FramepaceError
@@ -45,6 +46,7 @@ class _Arm:
     settings: dict[str, str]
     confidence: float
     blocks: Blocks = field(default_factory=Blocks)
+    answers: Compared = field(default_factory=Compared)
     error: str | None = None
 
     @property
@@ -56,13 +58,20 @@ class _Arm:
     @property
     def open(self) -> bool:
         """Whether more runs may say more."""
-        if self.error is not None or len(self.blocks.after) < _FEWEST_ROUNDS:
-            return self.error is None
+        if self.error is not None or self.answers.verdict == "changed":
+            return False
+        if len(self.blocks.after) < _FEWEST_ROUNDS:
+            return True
         return self.verdict == "undecided"
 
     @property
     def verdict(self) -> Verdict:
-        """Confirmed where any metric is surely and materially lower, refuted where all surely are not."""
+        """Confirmed where any metric is surely and materially lower, refuted where all surely are not.
+
+        What changes the answers is no remedy, whatever it brings.
+        """
+        if self.answers.verdict == "changed":
+            return "refuted"
         if len(self.blocks.after) < _FEWEST_ROUNDS:
             return "undecided"
         verdicts = [judge(self.ratio(metric)) for metric in self.metrics]
@@ -221,6 +230,7 @@ def _run_round(run: Run, arms: Sequence[_Arm], number: int, clock: _Clock, tell:
     for arm, seen in waiting:
         arm.blocks.before.append(before.trace)
         arm.blocks.after.append(seen.trace)
+        arm.answers.add(before.answers, seen.answers)
 
 
 def _named(settings: Mapping[str, str]) -> str:
@@ -241,6 +251,7 @@ def _trial(arm: _Arm) -> ProgramTrial:
         instead="; ".join(instead(name, value) for name, value in arm.settings.items()),
         interventions=tuple(_interventions(arm)),
         decisive=decisive,
+        answers=arm.answers.verdict,
         error=arm.error,
     )
 
@@ -260,4 +271,5 @@ def _rank(trial: ProgramTrial) -> tuple[int, float]:
 def _notes(arms: Sequence[_Arm]) -> Iterator[str]:
     if any(not arm.blocks.after and arm.error is None for arm in arms):
         yield "no time was left for a round of runs: allow more (--time-limit), or end each run sooner (--seconds)"
-    yield "what the program answered was not compared between runs"
+    if any(arm.blocks.after and arm.answers.verdict == "not compared" for arm in arms):
+        yield "what the models answered was not compared: no two runs gave them the same inputs through ONNX Runtime"

@@ -52,6 +52,17 @@ def test_launch_changes_what_the_libraries_do_and_keeps_the_exit_code(
     assert capfd.readouterr().out.split() == ["1", "0", "False", "True", "7", "PASSIVE"]
 
 
+def test_another_model_gives_other_answers_and_is_no_remedy(tmp_path: Path) -> None:
+    """A program that takes its operator from a variable; another variable changes nothing."""
+    path = tmp_path / "answers.py"
+    load = PROGRAM.split("options =")[0].replace('"Relu"', "os.environ.get('KIND', 'Relu')")
+    path.write_text(f"import numpy\n{load}for _ in range(40):\n    session.run(None, {{'x': numpy.ones(1, 'f')}})\n")
+    tries = [{"KIND": "Neg"}, {"OTHER": "1"}]
+    found = api.explain_program([sys.executable, str(path)], tries=tries, time_limit=6)
+    answers = {next(iter(trial.settings)): trial.answers for trial in found.trials}
+    assert answers == {"KIND": "changed", "OTHER": "same"}
+
+
 def test_without_settings_nothing_is_changed(program: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     """The variables that bring settings into a program are not even there."""
     assert variables({}) == {}

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from framepace.attaching.answers import Answer
 from framepace.facts.program import SessionFacts
 
 Stage = Literal["decode", "grab", "prepare", "infer", "sink", "wait", "load", "gc", "line", "cpu", "frame", "stage"]
@@ -39,6 +40,7 @@ class ProcessFacts(msgspec.Struct, frozen=True):
     main_thread: int = 0
     sessions: dict[str, SessionFacts] = {}
     threads: dict[str, int] = {}
+    answers: tuple[Answer, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
+from framepace.attaching.answers import Answer
 from framepace.attaching.calls import Calls, by_name, read_calls
 from framepace.attaching.parts import lock_wait, parts_of
 from framepace.attaching.requests import Observed, observed
@@ -129,12 +130,13 @@ def whole_command(command: Sequence[str]) -> list[str]:
 class Observation:
     """A program that ended: its trace, and its exit code as a shell tells it (128 + N for signal N).
 
-    `calls` says how often each call was made, by name ('time.sleep').
+    `calls` says how often each call was made, by name ('time.sleep'); `answers` are those to its models' first inputs.
     """
 
     trace: Trace
     exit_code: int
     calls: Mapping[str, int]
+    answers: tuple[Answer, ...] = ()
 
 
 class NothingSeen(UsageError):
@@ -174,7 +176,8 @@ def observe(
         trace = recorder.close(_described(meta, ended, processes, frames))
     if not len(frames):
         raise _nothing_seen(command, ended.code, processes)
-    return Observation(trace, _exit_code(ended), _counts(processes))
+    answers = tuple(answer for calls in processes for answer in calls.facts.answers)
+    return Observation(trace, _exit_code(ended), _counts(processes), answers)
 
 
 def _writer(folder: Path | None, meta: TraceMeta, overwrite: bool, stack: ExitStack) -> Writer:

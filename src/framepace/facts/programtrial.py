@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from framepace.facts.base import Fact
 from framepace.facts.finding import Intervention, Verdict
 from framepace.facts.log import Suspected
 from framepace.facts.summary import Summary
+
+Answers = Literal["same", "changed", "not compared"]
 
 
 class ProgramTrial(Fact, frozen=True, kw_only=True):
@@ -13,7 +17,8 @@ class ProgramTrial(Fact, frozen=True, kw_only=True):
 
     `interventions` hold latency, CPU time per frame and the slowest frames, `decisive` which of them the verdict is by
     (None: none was clear). `code` is the cause that the setting switches off ('' for one of the user's own), `text` is
-    what it does, `instead` what to write into the program. `error` says why it could not be tried.
+    what it does, `instead` what to write into the program. `answers` says whether the models answered the same to the
+    same inputs with it; where they did not, it is no remedy, and refuted. `error` says why it could not be tried.
     """
 
     settings: dict[str, str]
@@ -23,6 +28,7 @@ class ProgramTrial(Fact, frozen=True, kw_only=True):
     instead: str = ""
     interventions: tuple[Intervention, ...] = ()
     decisive: str | None = None
+    answers: Answers = "not compared"
     error: str | None = None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import threading
@@ -103,8 +104,24 @@ def _onnxruntime(probe: Probe, module: ModuleType) -> None:
     session = module.InferenceSession
     models = _Models(probe)
     session.__init__ = _loading(probe, session.__init__, models)
+    session.run = _answering(probe, session.run, models)
     for name in ("run", "run_with_iobinding", "run_with_ort_values"):
         probe.patch(session, name, "infer", f"onnxruntime.InferenceSession.{name}", models.number)
+
+
+def _answering(probe: Probe, original: Callable[..., Any], models: _Models) -> Callable[..., Any]:
+    """The method `run` of a session, which keeps its first answers."""
+    answers = probe.answers
+
+    def run(self: Any, output_names: Any, input_feed: Any, *arguments: Any, **options: Any) -> Any:
+        outputs = original(self, output_names, input_feed, *arguments, **options)
+        model = models.number((self,), outputs)
+        if answers.wants(model):
+            with contextlib.suppress(Exception):  # an error of the probe is none of the program
+                answers.keep(model, input_feed, outputs)
+        return outputs
+
+    return run
 
 
 def _loading(probe: Probe, original: Callable[..., None], models: _Models) -> Callable[..., None]:

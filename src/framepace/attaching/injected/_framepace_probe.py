@@ -24,6 +24,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
+from _framepace_answers import Answers
 from _framepace_marks import FRAME, Marks
 from _framepace_sampler import Sampler
 
@@ -46,6 +47,7 @@ class Probe:
         self._names: dict[tuple[str, str], int] = {}
         self.models: list[str] = []
         self.sessions: dict[str, dict[str, Any]] = {}
+        self.answers = Answers()
         self.sources: list[str] = []
         self.libraries: list[str] = []
         self.notes: list[str] = []
@@ -149,7 +151,7 @@ class Probe:
         names = [list(name) for name in self._names]
         text = json.dumps({
             "command": getattr(sys, "orig_argv", sys.argv), "names": names, "models": self.models,
-            "sessions": self.sessions, "threads": _threads(),
+            "sessions": self.sessions, "threads": _threads(), "answers": self.answers.kept,
             "sources": self.sources, "libraries": _versions(self.libraries), "notes": self.notes,
             "python": sys.version.split()[0], "parent": os.getppid(), "main_thread": threading.main_thread().ident,
         })  # fmt: skip

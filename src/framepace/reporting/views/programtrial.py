@@ -13,6 +13,7 @@ from framepace.reporting.views.text import plural
 from framepace.units import format_ms
 
 COLUMNS = ("setting", "verdict", "latency", "CPU time per frame")
+_CHANGED = "other answers"
 _WORDS = {"confirmed": "proven", "refuted": "no help", "undecided": "undecided"}
 
 
@@ -63,7 +64,8 @@ def _name(trial: ProgramTrial) -> str:
 def _row(trial: ProgramTrial) -> tuple[str, str, str, str]:
     """The setting, the verdict, and the ratios of latency and CPU time with their intervals."""
     ratios = {one.kind: _ratio(one) for one in trial.interventions}
-    return _name(trial), _WORDS[trial.verdict], ratios.get("latency", ""), ratios.get("cpu", "")
+    verdict = _CHANGED if trial.answers == "changed" else _WORDS[trial.verdict]
+    return _name(trial), verdict, ratios.get("latency", ""), ratios.get("cpu", "")
 
 
 def _ratio(one: Intervention) -> str:

@@ -1,0 +1,65 @@
+"""Samples of what a model answered to its first inputs, so that runs can be held against each other. Standard library.
+
+An input is known by a checksum of values from all over it; of each output so many values are kept.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+CALLS = 16  # of each model
+_MODELS = 8
+_INPUT_VALUES = 4096
+_OUTPUT_VALUES = 64
+_LARGEST = 1e300  # JSON knows no infinity
+
+
+class Answers:
+    """The answers that were kept, as they are written."""
+
+    def __init__(self) -> None:
+        self.kept: list[dict[str, Any]] = []
+        self._left: dict[int, int] = {}
+
+    def wants(self, model: int) -> bool:
+        """Whether the next answer of a model (by its number) is kept."""
+        left = self._left.get(model)
+        if left is None:
+            left = CALLS if len(self._left) < _MODELS else 0
+            self._left[model] = left
+        return left > 0
+
+    def keep(self, model: int, feeds: dict[str, Any], outputs: list[Any]) -> None:
+        """Keep an answer: `feeds` and `outputs` are arrays of NumPy; what is none is left out."""
+        self._left[model] -= 1
+        self.kept.append({"input": _checksum(feeds), "outputs": list(map(_sampled, filter(_is_array, outputs)))})
+
+
+def _is_array(value: Any) -> bool:
+    return hasattr(value, "ravel") and hasattr(value, "dtype") and value.dtype.kind in "fiub"
+
+
+def _checksum(feeds: dict[str, Any]) -> int:
+    checksum = 0
+    for name in sorted(feeds):
+        if _is_array(feeds[name]):
+            checksum = zlib.crc32(_spread(feeds[name], _INPUT_VALUES).tobytes(), checksum)
+    return checksum
+
+
+def _spread(array: Any, count: int) -> Any:
+    """So many values from all over an array."""
+    flat = array.ravel()
+    return flat[:: max(1, flat.size // count)][:count].copy()
+
+
+def _sampled(array: Any) -> dict[str, Any]:
+    values = _spread(array, _OUTPUT_VALUES).astype(float).tolist()
+    return {"shape": list(array.shape), "values": list(_finite(values))}
+
+
+def _finite(values: list[float]) -> Iterator[float | None]:
+    for value in values:
+        yield value if -_LARGEST < value < _LARGEST else None
