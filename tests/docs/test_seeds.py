@@ -1,4 +1,4 @@
-"""The rows of docs/cases/seeds.md: what the documents measured, from the simulated device in virtual time."""
+"""What the documents of docs/cases/seeds.md measured, from the simulated device in virtual time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 from framepace import compare, explain_log
 from framepace.analyze.batches import batch_scaling, batch_sentence
@@ -14,7 +13,6 @@ from framepace.analyze.settling import gap_sentence, settling
 from framepace.analyze.stages import frames
 from framepace.analyze.summary import summarize
 from framepace.analyze.tiers import find_tiers
-from framepace.cli.app import app
 from framepace.clock.virtual import VirtualClock
 from framepace.facts.plan import Batching, EnginePlan, ModelPlan, Plan, Strategy
 from framepace.facts.summary import Tier
@@ -22,8 +20,6 @@ from framepace.facts.sweep import Settling
 from framepace.facts.workload import Closed, Delay, Stop, Warmup, Workload
 from framepace.measure.session import measure
 from tests.doubles.simulation import MS, alone, run
-
-PAGE = Path(__file__).parents[2] / "docs" / "cases" / "seeds.md"
 
 # One set of parameters of the device, the preset 't4', and two networks: operations and thread blocks of ResNet-18 and
 # ResNet-50, 0.4 of them in int8 where the plan says so.
@@ -230,49 +226,3 @@ def test_the_batches_of_the_xavier_are_there_within_five_per_cent_and_the_senten
     assert scaling.knee == 8
     assert "work that every further image adds; a batch of 32 brings 1.25x" in batch_sentence(scaling)
     assert batch_sentence(scaling, 0.98).startswith("one image fills 98% of the device; a batch of 32 brings 1.25x")
-
-
-# The scopes and precisions of the first experiment beside each other: twelve runs, half of them with real decoding.
-SCOPES = (
-    "framepace sweep builtin:resnet50@1024x576 --backend simulated --device t4 --load delay:20 --count 60 "
-    "--set graph=on --set option.efficiency=0.082 --set option.int8_share=0.4 --set slow=prepare:1.8 "
-    "--vary scope=model,pipeline,stream --vary precision=fp16,int8"
-)
-
-# The rows of 'TensorRT in practice' and 'Streams' that a command answers, and words of its answer.
-COMMANDS = {
-    "framepace sweep null --backend simulated --device t4 --scope model --count 200 --load closed:1 --set slots=1 "
-    "--set graph=on --set precision=fp16 --set option.gflops=40 --set option.product_share=1 --set option.blocks=400 "
-    "--vary batch=24,31,32,33,40": "padding pays: 31 frames take 182 ms, 32 only 45.1 ms; 33 frames take 228 ms, 40",
-    "framepace sweep builtin:resnet50 --backend simulated --device a100 --scope model --load closed:2 --count 200 "
-    "--set workers=2 --set precision=fp16 --vary sms=none,50%": "50%",
-    "framepace layers builtin:resnet50 --backend simulated --device t4 --versus precision=fp16 --out layers.html "
-    "--overwrite": "B takes 0.16x the time of A",
-}
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_the_commands_of_the_page_give_its_answers(
-    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As they stand on the page, in a folder of their own."""
-    assert command in PAGE.read_text()
-    monkeypatch.chdir(tmp_path)
-    result = CliRunner().invoke(app, command.split()[1:])
-    assert result.exit_code == 0, result.output
-    assert COMMANDS[command] in " ".join(result.output.split())
-
-
-@pytest.mark.long
-def test_three_scopes_and_two_precisions_stand_beside_each_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A row each: without its scripts the model, with them what they add, and with gaps less than back to back."""
-    assert SCOPES in PAGE.read_text()
-    monkeypatch.chdir(tmp_path)
-    result = CliRunner().invoke(app, SCOPES.split()[1:])
-    assert result.exit_code == 0, result.output
-    shown = " ".join(result.output.split())
-    for scope, fp16, int8 in (("model", 19.0, 15.4), ("pipeline", 20.8, 17.1), ("stream", 20.8, 17.1)):
-        assert f"{scope} fp16 {fp16} ms none at once {fp16} ms" in shown
-        assert f"{scope} int8 {int8} ms none at once {int8} ms" in shown

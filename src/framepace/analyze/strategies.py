@@ -179,7 +179,7 @@ def _bottleneck(name: str, summary: Summary) -> str:
         overlap = summary.devices[0].overlap_kernels
         text = "the device"
         if overlap is not None:
-            text = f"the device, whose kernels overlap {overlap:.0%}"
+            text = f"the device (kernels overlap {overlap:.0%})"
     if summary.cost is None or summary.cost.waiting is None:
         return f"a core or {text}"
     return text
