@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from framepace.attaching.calls import RAISED, Calls, ProcessFacts
+from framepace.attaching.calls import RAISED, Calls, ProcessFacts, Stage
 from framepace.attaching.frames import frames_of
 
 MAIN, READER = 1, 2
@@ -36,6 +38,17 @@ def test_pictures_that_nobody_infers_are_no_frames_and_grabs_belong_to_the_next_
     rows += [("grab", 20, 22, MAIN, 0), ("decode", 23, 25, MAIN, 0), ("infer", 30, 40, MAIN, 0)]
     (frame,) = frames_of(calls_of(*rows))
     assert [(picture.begin, picture.end) for picture in frame.pictures] == [(20, 25)]
+
+
+def test_a_part_of_a_picture_that_is_opened_as_a_file_begins_no_frame() -> None:
+    """A crop that goes through PNG; where nothing else decodes, an opened file is the picture."""
+    rows = [("decode", 0, 5, MAIN, 0), ("decode", 6, 8, MAIN, 0), ("infer", 10, 20, MAIN, 0)]
+    calls = calls_of(*rows)
+    names: tuple[tuple[Stage, str], ...] = (("decode", "cv2.VideoCapture.read"), ("decode", "PIL.Image.open"))
+    both = replace(calls, facts=ProcessFacts((), names), name=np.array([0, 1, 0]))
+    assert frames_of(both)[0].pictures[0].begin == 0
+    alone = replace(both, facts=ProcessFacts((), names[1:]), name=np.array([0, 0, 0]))
+    assert frames_of(alone)[0].pictures[0].begin == 6
 
 
 def test_pictures_of_several_cameras_before_an_inference_are_a_batch() -> None:

@@ -20,6 +20,7 @@ import numpy as np
 
 from framepace.attaching.calls import RAISED, Calls
 
+_OPENED = "PIL.Image.open"  # of a part of a picture, where something else decodes pictures
 _ALIKE = 0.9  # pictures per frame, or frames per picture, from which on they are one to one
 _LEAVING = ("decode", "grab", "wait")  # what a thread does between two frames
 
@@ -117,6 +118,9 @@ def _of_blocks(calls: Calls) -> Frame | None:
 def _pictures(calls: Calls) -> dict[int, list[Picture]]:
     """The pictures that came, by thread; what the thread grabbed before belongs to the next one."""
     decoding = calls.where((calls.stage == "grab") | ((calls.stage == "decode") & (calls.value >= 0)))
+    opened = np.isin(decoding.name, [number for number, (_, name) in enumerate(calls.facts.names) if name == _OPENED])
+    if not opened.all():
+        decoding = decoding.where(~opened)
     pictures: dict[int, list[Picture]] = {}
     grabbed: dict[int, int] = {}
     for stage, begin, end, thread, value in decoding.rows():

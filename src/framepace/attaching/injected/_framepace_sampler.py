@@ -70,7 +70,8 @@ class Sampler:
                 break
             name = self._name(frame.f_code.co_filename)
             if name:
-                return f"{name}:{frame.f_lineno} {frame.f_code.co_name}"
+                line = frame.f_lineno or frame.f_code.co_firstlineno  # between two lines it is None
+                return f"{name}:{line} {frame.f_code.co_name}"
             frame = frame.f_back
         return ""
 
