@@ -171,6 +171,8 @@ def test_of_a_limit_on_the_systems_clock_as_much_is_left_as_fits_at_the_pace_so_
         virtual.sleep_until(1_000_000_000)
         wall.sleep_until(10_000_000_000)
         assert opened.left == pytest.approx(9.0)
+        assert opened.missing(9.0) == pytest.approx(0.0)
+        assert opened.missing(20.0) == pytest.approx(110.0)  # 200 s at that pace
         wall.sleep_until(101_000_000_000)
         assert opened.left == 0.0
 

@@ -56,11 +56,11 @@ def _affordable(lab: Lab, evidence: Evidence, draft: Draft) -> tuple[SlowStage, 
     wanted = tuple(_stages(evidence))
     most = int(lab.left / _least_s(1)) - 1  # beside the plain runs
     if most < 1:
-        draft.notes.append(_no_time("any stage", _least_s(2) - lab.left))
+        draft.notes.append(_no_time("any stage", lab.missing(_least_s(2))))
         return ()
     ranked = sorted(wanted, key=evidence.stage, reverse=True)
     if ranked[most:]:
-        draft.notes.append(_no_time(", ".join(ranked[most:]), _least_s(len(wanted) + 1) - lab.left))
+        draft.notes.append(_no_time(", ".join(ranked[most:]), lab.missing(_least_s(len(wanted) + 1))))
     return tuple(stage for stage in wanted if stage in ranked[:most])
 
 

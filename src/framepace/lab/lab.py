@@ -114,6 +114,10 @@ class Lab:
         """
         return self._limit.remaining
 
+    def missing(self, seconds: float) -> float:
+        """Seconds by which the limit is too short for so many more on the lab's clock."""
+        return self._limit.missing(seconds)
+
     def fits(self, seconds: float) -> bool:
         """Whether this much time is left."""
         return self.left >= seconds

@@ -42,6 +42,13 @@ class TimeLimit:
             seconds = min(seconds, self._remaining_of_wall_time())
         return max(0.0, seconds)
 
+    def missing(self, seconds: float) -> float:
+        """Seconds by which the limit is too short for so many more on the clock."""
+        missing = seconds - (self._limit - self.spent)
+        if self._wall_limit < math.inf:
+            missing = max(missing, seconds * self._pace - (self._wall_limit - self._wall_spent()))
+        return max(0.0, missing)
+
     @property
     def share(self) -> float:
         """The share of the limit that is used, 0 to 1."""
@@ -51,9 +58,12 @@ class TimeLimit:
 
     def _remaining_of_wall_time(self) -> float:
         """Seconds on the clock that fit into what remains on the system's."""
-        passed = self._wall_spent()
-        pace = max(1.0, passed / max(self.spent, _LEAST_PACE_S))
-        return (self._wall_limit - passed) / pace
+        return (self._wall_limit - self._wall_spent()) / self._pace
+
+    @property
+    def _pace(self) -> float:
+        """Seconds on the system's clock for each on the clock, so far."""
+        return max(1.0, self._wall_spent() / max(self.spent, _LEAST_PACE_S))
 
     def _wall_spent(self) -> float:
         return (self._wall_clock.now() - self._wall_began) / NS_PER_S
