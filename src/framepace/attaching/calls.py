@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -65,8 +65,8 @@ class Calls:
     def __len__(self) -> int:
         return len(self.begin)
 
-    def where(self, keep: NDArray[np.bool_]) -> Calls:
-        """Only the calls for which `keep` is true."""
+    def where(self, keep: NDArray[np.bool_] | NDArray[np.signedinteger[Any]]) -> Calls:
+        """Only the calls for which `keep` is true, or those of its indices."""
         columns = {name: getattr(self, name)[keep] for name in ("stage", *_COLUMNS)}
         return dataclasses.replace(self, **columns)
 

@@ -13,63 +13,29 @@ the last one, until the thread decodes or waits again).
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 
-import numpy as np
+from framepace.attaching.calls import Calls
+from framepace.attaching.frame import Frame, Inference, Picture, inferences_of, pictures_of
+from framepace.attaching.namedframes import named_frames
 
-from framepace.attaching.calls import RAISED, Calls
-
-_OPENED = "PIL.Image.open"  # of a part of a picture, where something else decodes pictures
 _ALIKE = 0.9  # pictures per frame, or frames per picture, from which on they are one to one
 _LEAVING = ("decode", "grab", "wait")  # what a thread does between two frames
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture of a source, when it was decoded (ns), and by which thread."""
-
-    source: int
-    begin: int
-    end: int
-    thread: int = -1
-
-
-@dataclass(frozen=True)
-class Inference:
-    """One call of a model (ns)."""
-
-    model: int
-    begin: int
-    end: int
-    failed: bool = False
-
-
-@dataclass
-class Frame:
-    """One frame of a thread; times in ns, -1 for what is not known.
-
-    `pictures` are several where they are inferred together. `taken` is when the thread took the frame, `delivered` when
-    it had finished it.
-    """
-
-    thread: int
-    taken: int
-    inferences: list[Inference]
-    pictures: list[Picture] = field(default_factory=list)
-    delivered: int = -1
-
-    @property
-    def began(self) -> int:
-        """When its first inference began."""
-        return self.inferences[0].begin
 
 
 def frames_of(calls: Calls) -> list[Frame]:
     """The frames of a process, in the order in which their inferences began; those that it named, where it did."""
     if (calls.stage == "frame").any():
-        return sorted(_named(calls), key=lambda frame: frame.began)
-    pictures = _pictures(calls)
+        return sorted(named_frames(calls), key=_begin)
+    return sorted(_found(calls), key=_begin)
+
+
+def _begin(frame: Frame) -> int:
+    return frame.began
+
+
+def _found(calls: Calls) -> list[Frame]:
+    pictures = pictures_of(calls)
     inferring = sorted(set(calls.thread[calls.stage == "infer"].tolist()))
     frames: list[Frame] = []
     workers: list[Frame] = []
@@ -78,58 +44,11 @@ def frames_of(calls: Calls) -> list[Frame]:
             frames += _of_one_thread(calls, thread, pictures[thread])
         else:
             workers += _of_a_worker(calls, thread)
-    by_readers = [picture for thread in pictures.keys() - set(inferring) for picture in pictures[thread]]
-    workers.sort(key=lambda frame: frame.began)
+    readers = pictures.keys() - set(inferring)
+    by_readers = [picture for thread in readers for picture in pictures[thread]]
+    workers.sort(key=_begin)
     _match(workers, sorted(by_readers, key=lambda picture: picture.end))
-    return sorted([*frames, *workers], key=lambda frame: frame.began)
-
-
-def _named(calls: Calls) -> Iterator[Frame]:
-    """The frames that the program named, as far as something was inferred in them."""
-    within = calls.where(calls.frame > 0)
-    order = np.argsort(within.frame, kind="stable")
-    numbers, first = np.unique(within.frame[order], return_index=True)
-    for rows in np.split(order, first[1:]) if len(numbers) else []:
-        frame = _of_blocks(within.where(np.sort(rows)))
-        if frame is not None:
-            yield frame
-
-
-def _of_blocks(calls: Calls) -> Frame | None:
-    """The frame whose calls these are: from its first block's begin to its last one's end."""
-    inferences = [inference for thread in np.unique(calls.thread).tolist() for inference in _inferences(calls, thread)]
-    inferences.sort(key=lambda inference: inference.begin)
-    blocks = calls.where(calls.stage == "frame")
-    if not inferences or not len(blocks):
-        return None
-    thread = int(calls.thread[calls.stage == "infer"][0])
-    own = blocks.where((blocks.thread == thread) & (blocks.begin <= inferences[0].begin))
-    pictures = [picture for several in _pictures(calls).values() for picture in several]
-    began = int(blocks.begin.min())
-    return Frame(
-        thread,
-        taken=max([began, *own.begin.tolist(), *(picture.end for picture in pictures)]),
-        inferences=inferences,
-        pictures=pictures or [Picture(-1, began, began)],
-        delivered=max(inferences[-1].end, int(blocks.end.max())),
-    )
-
-
-def _pictures(calls: Calls) -> dict[int, list[Picture]]:
-    """The pictures that came, by thread; what the thread grabbed before belongs to the next one."""
-    decoding = calls.where((calls.stage == "grab") | ((calls.stage == "decode") & (calls.value >= 0)))
-    opened = np.isin(decoding.name, [number for number, (_, name) in enumerate(calls.facts.names) if name == _OPENED])
-    if not opened.all():
-        decoding = decoding.where(~opened)
-    pictures: dict[int, list[Picture]] = {}
-    grabbed: dict[int, int] = {}
-    for stage, begin, end, thread, value in decoding.rows():
-        if stage == "grab":
-            grabbed.setdefault(thread, begin)
-            continue
-        picture = Picture(value, grabbed.pop(thread, begin), end, thread)
-        pictures.setdefault(thread, []).append(picture)
-    return pictures
+    return [*frames, *workers]
 
 
 def _of_one_thread(calls: Calls, thread: int, pictures: Sequence[Picture]) -> list[Frame]:
@@ -137,7 +56,7 @@ def _of_one_thread(calls: Calls, thread: int, pictures: Sequence[Picture]) -> li
     frames: list[Frame] = []
     ready = [picture.end for picture in pictures]
     used = 0
-    for inference in _inferences(calls, thread):
+    for inference in inferences_of(calls, thread):
         count = bisect_right(ready, inference.begin)
         if count > used:
             frames.append(_with_pictures(thread, inference, pictures[used:count]))
@@ -157,7 +76,7 @@ def _with_pictures(thread: int, inference: Inference, decoded: Sequence[Picture]
 def _of_a_worker(calls: Calls, thread: int) -> list[Frame]:
     """The frames of a thread that infers and does not decode: each begins with its first model."""
     frames: list[Frame] = []
-    for inference in _inferences(calls, thread):
+    for inference in inferences_of(calls, thread):
         if frames and inference.model != frames[0].inferences[0].model:
             frames[-1].inferences.append(inference)
         else:
@@ -169,15 +88,6 @@ def _of_a_worker(calls: Calls, thread: int) -> list[Frame]:
         frame.taken = max(free, _latest(waits, frame.began))
         free = frame.delivered
     return frames
-
-
-def _inferences(calls: Calls, thread: int) -> Iterator[Inference]:
-    chosen = calls.where((calls.stage == "infer") & (calls.thread == thread))
-    for _, begin, end, _, value in chosen.rows():
-        if value <= RAISED:
-            yield Inference(RAISED - value, begin, end, failed=True)
-        else:
-            yield Inference(value, begin, end)
 
 
 def _times(calls: Calls, thread: int, wanted: Callable[[str], bool], *, ends: bool = False) -> list[int]:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from framepace.attaching.calls import BESIDE, Calls
-from framepace.attaching.frames import Frame, frames_of
+from framepace.attaching.frame import Frame
+from framepace.attaching.frames import frames_of
 from framepace.facts.program import Part
 from framepace.units import NS_PER_MS, NS_PER_S
 
@@ -93,37 +94,34 @@ class _Sums:
 
 def parts_of(processes: Sequence[Calls]) -> tuple[Part, ...]:
     """The parts of the frames of all processes, the largest first."""
+    frames = [frames_of(calls) for calls in processes]
+    parts = [*_named(processes, sum(map(len, frames))), *_material(list(_measured(processes, frames)))]
+    parts += [part for calls in processes for part in _beside(calls)]
+    return tuple(sorted(parts, key=lambda part: -part.ns)[:_MOST_PARTS])
+
+
+def _measured(processes: Sequence[Calls], frames: Sequence[Sequence[Frame]]) -> Iterator[Part]:
+    """The parts of all frames but those of the warm-up."""
     sums = _Sums()
-    counted = 0
-    frames = 0
-    for calls in processes:
-        every = frames_of(calls)
-        measured = every[len(every) // _WARMUP :]
-        counted += len(every)
-        frames += len(measured)
+    count = 0
+    for calls, own in zip(processes, frames, strict=True):
+        measured = own[len(own) // _WARMUP :]
+        count += len(measured)
         threads = _threads(calls)
         for span in _spans(measured):
             sums.add(span, threads.get(span.thread, _Thread()))
-    parts = [
-        *_named(processes, max(1, counted)),
-        *_material(list(sums.parts(max(1, frames)))),
-        *(part for calls in processes for part in _beside(calls)),
-    ]
-    return tuple(sorted(parts, key=lambda part: -part.ns)[:_MOST_PARTS])
+    return sums.parts(max(1, count))
 
 
 def _named(processes: Sequence[Calls], frames: int) -> Iterator[Part]:
     """The stages that the program named, whole: they are none of the parts that add up."""
-    ns: defaultdict[str, int] = defaultdict(int)
-    counts: Counter[str] = Counter()
+    times: defaultdict[str, list[int]] = defaultdict(list)
     for calls in processes:
         named = calls.where(calls.stage == "stage")
         for number, took in zip(named.name.tolist(), (named.end - named.begin).tolist(), strict=True):
-            name = calls.facts.names[number][1]
-            ns[name] += took
-            counts[name] += 1
-    for name, total in ns.items():
-        yield Part(stage="named", name=name, ns=total / frames, count=counts[name] / frames)
+            times[calls.facts.names[number][1]].append(took)
+    for name, took in times.items():
+        yield Part(stage="named", name=name, ns=sum(took) / max(1, frames), count=len(took) / max(1, frames))
 
 
 def _material(parts: Sequence[Part]) -> Iterator[Part]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from framepace.attaching.calls import Calls
-from framepace.attaching.frames import Frame, Inference, Picture, frames_of
+from framepace.attaching.frame import Frame, Inference, Picture
+from framepace.attaching.frames import frames_of
 from framepace.facts.trace import REQUEST_COLUMNS, Column, DropCause, Mark, Outcome, table
 from framepace.units import NS_PER_S
 

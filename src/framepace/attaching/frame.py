@@ -1,0 +1,85 @@
+"""The records of which frames are made, from the calls of one process: pictures and inferences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from framepace.attaching.calls import RAISED, Calls
+
+_OPENED = "PIL.Image.open"  # of a part of a picture, where something else decodes pictures
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of a source, when it was decoded (ns), and by which thread."""
+
+    source: int
+    begin: int
+    end: int
+    thread: int = -1
+
+
+@dataclass(frozen=True)
+class Inference:
+    """One call of a model (ns)."""
+
+    model: int
+    begin: int
+    end: int
+    failed: bool = False
+
+
+@dataclass
+class Frame:
+    """One frame of a thread; times in ns, -1 for what is not known.
+
+    `pictures` are several where they are inferred together. `taken` is when the thread took the frame, `delivered` when
+    it had finished it.
+    """
+
+    thread: int
+    taken: int
+    inferences: list[Inference]
+    pictures: list[Picture] = field(default_factory=list)
+    delivered: int = -1
+
+    @property
+    def began(self) -> int:
+        """When its first inference began."""
+        return self.inferences[0].begin
+
+
+def pictures_of(calls: Calls) -> dict[int, list[Picture]]:
+    """The pictures that came, by thread; what the thread grabbed before belongs to the next one."""
+    pictures: dict[int, list[Picture]] = {}
+    grabbed: dict[int, int] = {}
+    for stage, begin, end, thread, value in _decoding(calls).rows():
+        if stage == "grab":
+            grabbed.setdefault(thread, begin)
+            continue
+        picture = Picture(value, grabbed.pop(thread, begin), end, thread)
+        pictures.setdefault(thread, []).append(picture)
+    return pictures
+
+
+def _decoding(calls: Calls) -> Calls:
+    """The calls that bring a picture, or a part of the way to one."""
+    decoding = calls.where((calls.stage == "grab") | ((calls.stage == "decode") & (calls.value >= 0)))
+    opening = [number for number, (_, name) in enumerate(calls.facts.names) if name == _OPENED]
+    opened = np.isin(decoding.name, opening)
+    if opened.all():
+        return decoding
+    return decoding.where(~opened)
+
+
+def inferences_of(calls: Calls, thread: int) -> Iterator[Inference]:
+    """The inferences of a thread, in order."""
+    chosen = calls.where((calls.stage == "infer") & (calls.thread == thread))
+    for _, begin, end, _, value in chosen.rows():
+        if value <= RAISED:
+            yield Inference(RAISED - value, begin, end, failed=True)
+        else:
+            yield Inference(value, begin, end)
