@@ -161,6 +161,15 @@ def answers(done: Sequence[Cell], grid: Mapping[str, Sequence[str]]) -> Iterator
     gaps = gap_sentence([cell.settling for cell in done if cell.settling is not None])
     if gaps:
         yield gaps
+    yield from _batches(done)
+    yield from _shares(done)
+    best = best_sentence(done, grid)
+    if best is not None and not gaps:  # the gaps decide how many frames come
+        yield best
+
+
+def _batches(done: Sequence[Cell]) -> Iterator[str]:
+    """What batches bring, and which of them are better padded."""
     for others, alternatives in _by_other_settings(done, "batch"):
         per_image = dict(_per_image(alternatives))
         scaling = batch_scaling(per_image)
@@ -170,10 +179,6 @@ def answers(done: Sequence[Cell], grid: Mapping[str, Sequence[str]]) -> Iterator
             pays = padding_sentence(per_image)
             if pays:
                 yield f"{others}: {pays}" if others else pays
-    yield from _shares(done)
-    best = best_sentence(done, grid)
-    if best is not None and not gaps:  # the gaps decide how many frames come
-        yield best
 
 
 def _shares(done: Sequence[Cell]) -> Iterator[str]:

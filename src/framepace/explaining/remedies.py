@@ -60,12 +60,19 @@ def _tried(lab: Lab, way: _Way, others: int, draft: Draft) -> TriedRemedy:
     """The remedy after its trial, for which there is a share of the time; `others` are those still to be tried."""
     if not way.change:
         return TriedRemedy(kind=way.kind, untried=way.untried, decide=way.decide)
+    record = _trial(lab, way, others, draft)
+    if isinstance(record, str):
+        return TriedRemedy(kind=way.kind, changed=way.change, untried=record, decide=way.decide)
+    return TriedRemedy(kind=way.kind, changed=way.change, intervention=record)
+
+
+def _trial(lab: Lab, way: _Way, others: int, draft: Draft) -> Intervention | str:
+    """The trial of the remedy, else that of a cause with the same change, else why there is neither."""
     text = f"is {settings_text(way.change)} a remedy?"
     blocks = trial_of(lab, Probe(way.base, way.change, way.metric), text, others, draft)
-    record = _of_a_cause(way, draft) if isinstance(blocks, str) else intervention(blocks, way.change, way.metric)
-    if record is None:
-        return TriedRemedy(kind=way.kind, changed=way.change, untried=str(blocks), decide=way.decide)
-    return TriedRemedy(kind=way.kind, changed=way.change, intervention=record)
+    if isinstance(blocks, str):
+        return _of_a_cause(way, draft) or blocks
+    return intervention(blocks, way.change, way.metric)
 
 
 def _of_a_cause(way: _Way, draft: Draft) -> Intervention | None:
