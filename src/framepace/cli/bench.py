@@ -85,6 +85,7 @@ def show(trace: Trace, folder: Path, json: bool) -> Summary:
     from framepace.reporting import documents
     from framepace.reporting.terminal.layout import show_paths
     from framepace.reporting.terminal.measurement import show_layers, show_machine, show_summary
+    from framepace.reporting.terminal.parts import show_parts
 
     summary = api.summary(trace)
     give(
@@ -93,6 +94,7 @@ def show(trace: Trace, folder: Path, json: bool) -> Summary:
         lambda out: show_machine(out, trace.meta.machine),
         lambda out: show_summary(out, summary),
         lambda out: show_layers(out, trace.meta.layers),
+        lambda out: show_parts(out, trace.meta.subject),
         lambda out: show_paths(out, _following(trace, folder)),
     )
     return summary
