@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,10 +32,12 @@ EVERYTHING = replace(
 )
 
 
-def observation(latencies: Sequence[float], program: Program = PACED, answered: float = 1.0) -> Observation:
+def observation(
+    latencies: Sequence[float], program: Program = PACED, answered: float = 1.0, **trace: Any
+) -> Observation:
     """A run of a program whose frames took so long, and whose model answered that to its one input."""
     answer = Answer(1, (Output((1,), (answered,)),))
-    return Observation(make_trace(latencies, program=program), 0, {}, (answer,))
+    return Observation(make_trace(latencies, program=program, **trace), 0, {}, (answer,))
 
 
 def runs_of(latency_ms: Callable[[Mapping[str, str]], float], seen: list[str]) -> Callable[..., Observation]:
@@ -125,6 +128,20 @@ def test_a_setting_that_changes_the_answers_is_no_remedy_however_fast_it_is() ->
     assert (*proven.settings, proven.verdict, proven.answers) == ("spinning", "confirmed", "same")
     assert (*changed.settings, changed.verdict, changed.answers) == ("MODEL", "refuted", "changed")
     assert changed.interventions[0].rounds == 1
+
+
+@pytest.mark.parametrize(("busy", "told"), [(7, True), (0.5, False)])
+def test_other_programs_on_the_cores_are_told(busy: float, told: bool) -> None:
+    """Nine tenths of four cores, or little of them."""
+    times = 10**9 + np.arange(11) * 10**8
+    telemetry = {"time": times, "device": -1, "process_cpu": np.arange(11) * 10**6}
+    telemetry["system_busy"] = (np.arange(11) * busy * 10**8).astype(int)
+
+    def run(settings: Mapping[str, str]) -> Observation:
+        return observation([5e6] * 60, telemetry=telemetry)
+
+    found = try_settings(run, [], 10.0)
+    assert any("other programs took" in note for note in found.notes) == told
 
 
 def test_without_time_for_a_round_nothing_is_decided() -> None:

@@ -21,7 +21,7 @@ from framepace.facts.finding import Intervention, MetricKind, Verdict
 from framepace.facts.log import Suspected
 from framepace.facts.program import Program
 from framepace.facts.programtrial import ProgramExplanation, ProgramTrial
-from framepace.facts.summary import Estimate
+from framepace.facts.summary import Estimate, Summary
 from framepace.progress import Tell, silent
 
 ROUNDS = 8  # of each setting
@@ -30,6 +30,7 @@ _WRONG = 0.01  # of programs in which nothing helps, the share in which somethin
 _METRICS = (LATENCY, CPU, TAIL)
 _OTHER_KINDS: tuple[MetricKind, ...] = ("latency", "cpu")  # that a variable of the user's own is meant to lower
 _ORDER: tuple[Verdict, ...] = ("confirmed", "undecided", "refuted")
+_BUSY = 0.3  # of the cores, that others take
 _WORTH_A_TRIAL = 0.05  # of a frame
 _OWN = ProgramSetting(None, "", "", "", _OTHER_KINDS)
 Run = Callable[[Mapping[str, str]], Observation]
@@ -155,7 +156,7 @@ def try_settings(
         runs=clock.laps,
         seconds=clock.spent,
         interrupted=interrupted,
-        notes=tuple(_notes(arms)),
+        notes=(*_notes(arms), *_neighbours(numbers)),
     )
 
 
@@ -266,6 +267,13 @@ def _interventions(arm: _Arm) -> Iterator[Intervention]:
 def _rank(trial: ProgramTrial) -> tuple[int, float]:
     ratios = [one.ratio.value for one in trial.interventions if one.metric == trial.decisive]
     return _ORDER.index(trial.verdict), min(ratios, default=1.0)
+
+
+def _neighbours(numbers: Summary) -> Iterator[str]:
+    """What others on the cores take, from where a queue or a long stage may be theirs."""
+    share = numbers.neighbours_cpu
+    if share is not None and share >= _BUSY:
+        yield f"other programs took {share:.0%} of the cores: queues and long stages may be theirs; try it where it is alone"
 
 
 def _notes(arms: Sequence[_Arm]) -> Iterator[str]:

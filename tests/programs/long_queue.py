@@ -20,11 +20,11 @@ def read() -> None:
     """Decode into the queue."""
     with av.open(video) as container:
         for number, frame in enumerate(container.decode(video=0)):
-            if number == 60:
+            if number == 40:
                 break
             frames.put(frame.to_ndarray(width=640, height=384, format="rgb24"))
             if form == "healthy":
-                time.sleep(0.06)
+                time.sleep(0.1)
     frames.put(None)
 
 

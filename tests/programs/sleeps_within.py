@@ -11,13 +11,13 @@ options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = 1
 session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 capture = cv2.VideoCapture(video)
-for _ in range(70):
+for _ in range(50):
     found, picture = capture.read()
     if not found:
         break
     if form == "ill":
-        time.sleep(0.015)
+        time.sleep(0.03)
     blob = cv2.dnn.blobFromImage(picture, 1 / 255, (320, 192), swapRB=True)
     session.run(None, {session.get_inputs()[0].name: blob})
     if form == "healthy":
-        time.sleep(0.015)
+        time.sleep(0.03)
