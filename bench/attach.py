@@ -25,8 +25,10 @@ from attach_files import make_files
 from common import show
 
 from framepace import api
+from framepace.attaching.program import observe
 from framepace.errors import FramepaceError
 from framepace.facts.log import Suspected
+from framepace.facts.plan import Target
 from framepace.facts.programtrial import ProgramExplanation
 
 PROGRAMS = Path(__file__).resolve().parent.parent / "tests" / "programs"
@@ -102,7 +104,7 @@ def _judged(task: Task, args: argparse.Namespace, folder: Path) -> Row:
 def _evidence(command: Sequence[str], case: Case, folder: Path) -> str:
     """What `explain` suspects first from a trace of one run."""
     trace = folder / "trace"
-    api.attach(command, out=trace, fps=case.fps, overwrite=True)
+    observe(command, trace, Target(fps=case.fps), overwrite=True, quiet=True)
     return _words(api.explain_log(trace).suspected[0])
 
 

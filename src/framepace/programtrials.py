@@ -273,7 +273,7 @@ def _neighbours(numbers: Summary) -> Iterator[str]:
     """What others on the cores take, from where a queue or a long stage may be theirs."""
     share = numbers.neighbours_cpu
     if share is not None and share >= _BUSY:
-        yield f"other programs took {share:.0%} of the cores: queues and long stages may be theirs; try it where it is alone"
+        yield f"other programs took {share:.0%} of the cores: queues and long stages may be theirs; run it alone"
 
 
 def _notes(arms: Sequence[_Arm]) -> Iterator[str]:
