@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 import framepace
 from framepace.errors import StoreError, UsageError
-from framepace.facts.accuracy import Agreement, Gate, MetricScores, OutputAgreement
+from framepace.facts.accuracy import Agreement, Gate, MetricScores, OutputAgreement, narrowed
 from framepace.facts.plan import ModelPlan
 from framepace.numerics.mender import joining
 from framepace.numerics.ranking import Rank
@@ -23,6 +23,7 @@ from framepace.numerics.trials import Trials
 from framepace.progress import silent
 from framepace.video.stills import png
 from tests.numerics.networks import SIZE, Network, taken_apart
+from tests.reporting import samples
 
 FRAMES = 4
 
@@ -252,6 +253,8 @@ def test_int8_is_mended_with_the_ranges_of_the_calibration(tmp_path: Path) -> No
         settings={"calibration": pictures},
     )  # fmt: skip
     assert ([node.name for node in mended.kept], mended.holds) == (["second"], True)
+    assert mended.as_run is not None  # INT8 is what a CPU runs
+    assert mended.as_run.passed
     x = np.random.default_rng(0).random((1, 3, SIZE, SIZE), np.float32)
     mixed, plain = (_run(path, x) for path in (mended.path, model))
     assert np.abs(mixed - plain).max() < 0.1 * np.abs(plain).max()
@@ -261,6 +264,35 @@ def test_int8_is_mended_with_the_ranges_of_the_calibration(tmp_path: Path) -> No
 
 
 @pytest.mark.long
+def test_where_the_library_breaks_what_emulation_keeps_the_search_has_less_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half, then a quarter; where it still breaks the gate the answer is no, though emulation keeps it."""
+    limits: list[float | None] = []
+
+    def breaks(candidate: ModelPlan, source: Any, gate: Gate, **ways: Any) -> Agreement:
+        limits.append(gate.relative_l2)
+        return replace(samples.accuracy().agreement, why=("one frame has another class",))
+
+    monkeypatch.setattr("framepace.mending.agreement", breaks)
+    said: list[str] = []
+    mended = framepace.mend(_large_norm(tmp_path), frames=FRAMES, price=False, tell=lambda text, _: said.append(text))
+    assert limits == [Gate().relative_l2] * 3
+    assert sum("again with less room" in text for text in said) == 2
+    assert mended.held_out is not None
+    assert mended.held_out.passed
+    assert not mended.holds
+
+
+def test_a_gate_is_narrowed_in_what_it_allows_of_errors_of_floats() -> None:
+    """Half the error, half of what the cosine lacks; the share of equal classes stays."""
+    gate = narrowed(Gate(cosine=0.99, relative_l2=0.15), 0.5)
+    assert gate.cosine == pytest.approx(0.995)
+    assert gate.relative_l2 == pytest.approx(0.075)
+    assert gate.top1 == 0.99
+    assert narrowed(Gate(cosine=None, relative_l2=None), 0.5) == Gate(cosine=None, relative_l2=None)
+
+
 def test_the_price_of_the_nodes_is_measured_in_turn_with_fp32_and_int8(tmp_path: Path) -> None:
     """All ways are measured in one run, where the device runs the precision."""
     model, pictures = _uneven(tmp_path)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 from msgspec import Meta
+from msgspec.structs import replace
 
 from framepace.facts.base import Fact
 from framepace.facts.bounded import NonNegative, Positive
@@ -39,6 +40,12 @@ def default_gate(precision: str) -> Gate:
     if precision == "int8":
         return Gate(cosine=0.99, relative_l2=0.15)
     return Gate()
+
+
+def narrowed(gate: Gate, room: float) -> Gate:
+    """A gate that allows only a share (0 to 1) of the errors of floats that `gate` allows."""
+    cosine = None if gate.cosine is None else 1 - room * (1 - gate.cosine)
+    return replace(gate, cosine=cosine, relative_l2=None if gate.relative_l2 is None else room * gate.relative_l2)
 
 
 class OutputAgreement(Fact, frozen=True, kw_only=True):

@@ -130,8 +130,9 @@ class Mended(Fact, frozen=True, kw_only=True):
 
     `kept` are those nodes, empty where none has to; `islands` the same in groups that hang together. `before` is how
     far the precision agrees without them, `searched` with them on the frames of the search, `held_out` on frames that
-    the search has not seen. `path` is the mixed ONNX file, where one was written. `minimal`: leaving out any one node
-    breaks the gate.
+    the search has not seen; all three are emulated. `as_run` is how far the library's own outputs agree with them, on
+    all frames, where its device runs the precision. `path` is the mixed ONNX file, where one was written. `minimal`:
+    leaving out any one node breaks the gate.
     """
 
     model: ModelPlan
@@ -142,6 +143,7 @@ class Mended(Fact, frozen=True, kw_only=True):
     before: Agreement
     searched: Agreement
     held_out: Agreement | None = None
+    as_run: Agreement | None = None
     minimal: bool = True
     complete: bool = True
     tries: _Count = 0
@@ -151,7 +153,9 @@ class Mended(Fact, frozen=True, kw_only=True):
 
     @property
     def holds(self) -> bool:
-        """Whether the gate holds, on frames that the search has not seen where there are any."""
+        """Whether the gate holds, as the library runs it where it does, and on frames that the search has not seen."""
+        if self.as_run is not None and not self.as_run.passed:
+            return False
         if not self.kept:
             return self.before.passed
         if self.held_out is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,26 +63,22 @@ class Mender:
             self._search()
         self.complete = True
 
-    def mended(self, subject: Mapping[str, Any]) -> Mended:
-        """The result so far; `subject` is what every result says first."""
+    def mended(self, subject: Mapping[str, Any], judges: Trials) -> Mended:
+        """The result so far by the gate of `judges`; `subject` is what every result says first."""
         low = self._low(self.kept)
+        held_out = judges.agreement(low, self.held_out) if self.held_out else None
         return Mended(
             **subject,
             kept=self.kept_nodes,
             islands=tuple(map(tuple, self._islands())),
             nodes=len(self.names),
-            before=self.before,
-            searched=self.trials.agreement(low, self.searched),
-            held_out=self._on_held_out(low),
+            before=judges.agreement(self.names, range(len(judges.inputs))),
+            searched=judges.agreement(low, self.searched),
+            held_out=held_out,
             minimal=self.minimal,
             complete=self.complete,
             tries=self.tries,
         )
-
-    def _on_held_out(self, low: Sequence[str]) -> Agreement | None:
-        if not self.held_out:
-            return None
-        return self.trials.agreement(low, self.held_out)
 
     def _search(self) -> None:
         ranking = Rank(self.trials, self.tell, self.searched)

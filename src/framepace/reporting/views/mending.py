@@ -154,6 +154,9 @@ def mended_view(mended: Mended) -> MendingView:
 
 def _mended_sentence(mended: Mended) -> str:
     model = f"{shown(mended.model.model)} in {mended.model.precision}"
+    if mended.as_run is not None and not mended.as_run.passed:
+        kept = f"{len(mended.kept)} of {plural(mended.nodes, 'node')} in FP32"
+        return f"{model} does not pass the gate as {mended.model.backend} runs it, with {kept}"
     if not mended.kept:
         return f"{model} passes the gate as it is: no node has to stay in FP32"
     kept = f"{len(mended.kept)} of {plural(mended.nodes, 'node')} in FP32"
@@ -173,6 +176,9 @@ def _mended_lines(mended: Mended) -> Iterator[str]:
         yield from (f"  {reason}" for reason in mended.held_out.why)
     elif mended.held_out is None:
         yield "no frame was held out: give two frames or more (--frames)"
+    if mended.as_run is not None:
+        yield f"as {mended.model.backend} runs it, on all frames: {agreement_text(mended.as_run)}"
+        yield from (f"  {reason}" for reason in mended.as_run.why)
     if not mended.complete:
         yield "stopped before the end: fewer nodes may do"
     yield from _price_lines(mended.prices)
@@ -191,6 +197,8 @@ def _price_lines(prices: Sequence[Price]) -> Iterator[str]:
         return
     times = ", ".join(f"{name} {ms:.3g} ms" for name, ms in ways.items())
     yield f"per frame, measured in turn: {times}"
+    if ways["mixed"] >= ways["fp32"]:
+        yield "the mixed model is no faster than fp32 here: on this device it brings nothing"
     for price in prices:
         if price.island:
             island = f"{price.island[0]} and {len(price.island) - 1} more"
