@@ -75,7 +75,8 @@ def explain_program(
             {'THREADS': 1}); None: those that fit the libraries that it calls.
         fps: the rate that its frames must keep, if any.
         p99_ms: the latency (ms) that they must keep, if any.
-        seconds: after which each run is ended, as by Ctrl-C; a program that reads a camera never ends by itself.
+        seconds: after which each run is ended, as by Ctrl-C; a program that reads a camera never ends by itself. None:
+            after the time limit of all.
         time_limit: seconds for all runs.
         tell: called before each run.
 
@@ -91,7 +92,7 @@ def explain_program(
     limit = values.number(time_limit, "time_limit", least=1.0, most=values.LONGEST_TIME_S)
 
     def run(settings: Mapping[str, str]) -> Observation:
-        seen = observe(whole, None, target, settings=settings, seconds=length, quiet=True)
+        seen = observe(whole, None, target, settings=settings, seconds=length or limit, quiet=True)
         if seen.trace.meta.stopped == "interrupted":
             raise KeyboardInterrupt
         return seen

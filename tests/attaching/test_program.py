@@ -146,6 +146,21 @@ def test_ctrl_c_ends_the_program_and_keeps_the_trace(files: tuple[str, str, str]
     assert len(trace) >= 2 * FRAMES
 
 
+def test_a_program_that_replaces_itself_is_observed_before_and_after(
+    files: tuple[str, str, str], tmp_path: Path
+) -> None:
+    """Both under one process number: the calls of the one are not taken for those of the other."""
+    program = tmp_path / "replaces.py"
+    again = (
+        f"\nimport os\nos.execv(sys.executable, [sys.executable, {str(PROGRAMS / 'reader.py')!r}, *{list(files)!r}])\n"
+    )
+    program.write_text((PROGRAMS / "serial.py").read_text() + again)
+    trace = api.attach([sys.executable, str(program), *files[:2]]).trace
+    counts = [int((trace.requests["model"] == number).sum()) for number in (0, 1)]
+    assert trace.meta.names == ("first", "second")
+    assert counts == [2 * FRAMES, FRAMES]
+
+
 def test_a_program_is_observed_from_any_thread(files: tuple[str, str, str]) -> None:
     """Signals are the main thread's alone, and stay with it."""
     with ThreadPoolExecutor(1) as pool:

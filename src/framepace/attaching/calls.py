@@ -84,8 +84,15 @@ def read_calls(folder: Path) -> Iterator[Calls]:
             rows = _rows(path.with_suffix(".events"), len(facts.names))
         except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             continue
-        if path.stem.isdecimal():
-            yield _outermost(_calls(int(path.stem), facts, rows))
+        number = pid_of(path)
+        if number is not None:
+            yield _outermost(_calls(number, facts, rows))
+
+
+def pid_of(path: Path) -> int | None:
+    """The process that wrote a file ('123-0.json'); None for another file."""
+    number = path.stem.partition("-")[0]
+    return int(number) if number.isdecimal() else None
 
 
 def _rows(path: Path, names: int) -> NDArray[np.int64]:

@@ -20,7 +20,10 @@ _MOST_PARTS = 24
 _AT_ONCE_NS = NS_PER_MS
 _SWITCH_NS = 5 * NS_PER_MS  # Python's own interval
 _SMALLEST = 0.001  # of a frame, under which a part is none
-_BUSY = 0.2  # of a core, from which a thread without frames is one of the parts
+# Of the CPU time of Python's threads and of a core, from which a thread without frames is one of the parts. Where others
+# take the cores, a thread that never rests has little of one.
+_BUSY_SHARE = 0.2
+_BUSY = 0.03
 
 
 @dataclass(frozen=True)
@@ -205,7 +208,8 @@ def _beside(calls: Calls) -> Iterator[Part]:
     for number in set(used.thread.tolist()) - working:
         own = used.where(used.thread == number)
         per_second = NS_PER_S * own.value.sum() / max(1, own.end.max() - own.begin.min())
-        if per_second >= _BUSY * NS_PER_S:
+        share = own.value.sum() / used.value.sum()
+        if per_second >= _BUSY * NS_PER_S and share >= _BUSY_SHARE:
             yield Part(stage="beside", name=_where_mostly(calls, number), ns=float(per_second))
 
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, TypeVar
 from msgspec.structs import replace
 
 from framepace.attaching.answers import Answer
-from framepace.attaching.calls import Calls, by_name, read_calls
+from framepace.attaching.calls import Calls, by_name, pid_of, read_calls
 from framepace.attaching.parts import lock_wait, parts_of
 from framepace.attaching.requests import Observed, observed
 from framepace.attaching.settings import variables
@@ -200,7 +200,8 @@ def _telemetry(sink: Sink, folder: Path) -> Telemetry:
     """The machine beside the program, and the processes of it that are observed."""
 
     def pids() -> list[int]:
-        return [int(path.stem) for path in folder.glob("*.events") if path.stem.isdecimal()]
+        numbers = {pid_of(path) for path in folder.glob("*.events")}
+        return [number for number in numbers if number is not None]
 
     return Telemetry(sink, samplers=[host_sampler(pids)])
 
@@ -278,7 +279,13 @@ def _nothing_seen(command: Sequence[str], code: int, processes: Sequence[Calls])
     """Why no frame was seen, as far as it can be told."""
     calls = _counts(processes)
     got = f"exit code {code}"
-    fix = "attach sees Python programs that infer with onnxruntime, tensorrt or torch, or by tritonclient"
+    fix = (
+        "attach sees Python programs that infer with onnxruntime, tensorrt or torch, or by tritonclient, but none that "
+        "is started with -E or -I"
+    )
+    if code < 0:
+        got = f"ended by {signal.Signals(-code).name}, with which the rows of the last third of a second are lost"
+        fix = f"find out what ends it; {fix}"
     if calls:
         got = f"{got}; calls: " + ", ".join(f"{name} {count}x" for name, count in sorted(calls.items()))
     elif {"-I", "-E"} & set(command):

@@ -1,8 +1,8 @@
 """The probe: times the calls by which a program decodes, prepares, infers, shows and waits. Standard library only.
 
-Each process writes two files into the folder: PID.events, six int64 per call (the number of its name, begin and end
+Each process writes two files into the folder: PID-N.events, six int64 per call (the number of its name, begin and end
 in ns on the clock that all processes share, thread, value, and the frame that the program named, 0 for none), and
-PID.json, which says what the numbers mean. A thread writes three times per second, so that a killed process loses a
+PID-N.json, which says what the numbers mean. A thread writes three times per second, so that a killed process loses a
 third of a second.
 
 A call costs about half a microsecond more. What fails in here is noted, and the program's call goes through.
@@ -14,6 +14,7 @@ import array
 import atexit
 import contextlib
 import gc
+import itertools
 import json
 import os
 import sys
@@ -62,7 +63,7 @@ class Probe:
         self._lock = threading.Lock()
         self._naming = threading.Lock()
         self._described = ""
-        self._stem = os.path.join(self._folder, str(os.getpid()))
+        self._stem = _free_stem(os.path.join(self._folder, str(os.getpid())))
         self._sampler = Sampler(self)
         threading.Thread(target=self._sampler.run, name="framepace", daemon=True).start()
 
@@ -185,6 +186,12 @@ def _versions(libraries: list[str]) -> dict[str, str]:
     return {name: str(version) for name, version in versions.items() if version is not None}
 
 
+def _free_stem(process: str) -> str:
+    """The name of this program's files: a process that replaces itself (`exec`) runs several under one number."""
+    stems = (f"{process}-{place}" for place in itertools.count())
+    return next(stem for stem in stems if not os.path.exists(stem + ".json"))
+
+
 def _nought(arguments: tuple[Any, ...], result: Any) -> int:
     return 0
 
@@ -300,16 +307,19 @@ def _patched(probe: Probe, patch: Patch, module: ModuleType) -> None:
 
 
 def _flush_at_the_end(probe: Probe) -> None:
-    """Write the last rows where the process ends, also by `os._exit`, as forked children do."""
-    leave = os._exit
+    """Write the last rows where the program ends, also by `os._exit`, as forked children do, or replaces itself."""
+    for name in ("_exit", "execv", "execve"):
+        setattr(os, name, _flushing(probe, getattr(os, name)))
+    atexit.register(probe.flush)
 
-    def flush_and_leave(status: int) -> None:
+
+def _flushing(probe: Probe, leave: Callable[..., Any]) -> Callable[..., Any]:
+    def flush_and_leave(*arguments: Any) -> Any:
         with contextlib.suppress(Exception):
             probe.flush()
-        leave(status)
+        return leave(*arguments)
 
-    os._exit = flush_and_leave  # type: ignore[assignment]
-    atexit.register(probe.flush)
+    return _looks_like(flush_and_leave, leave)
 
 
 def _watch_collections(probe: Probe) -> None:
