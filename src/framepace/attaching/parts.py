@@ -20,7 +20,7 @@ _MOST_PARTS = 24
 _AT_ONCE_NS = NS_PER_MS
 _SWITCH_NS = 5 * NS_PER_MS  # Python's own interval
 _SMALLEST = 0.001  # of a frame, under which a part is none
-# Of the CPU time of Python's threads and of a core, from which a thread without frames is one of the parts. Where others
+# Of the CPU time of Python's threads and of a core, from which a thread without frames is a part. Where others
 # take the cores, a thread that never rests has little of one.
 _BUSY_SHARE = 0.2
 _BUSY = 0.03
