@@ -15,7 +15,7 @@ RUN = Part(stage="infer", name="onnxruntime.InferenceSession.run", ns=8 * MS, co
 DECODE = Part(stage="decode", name="cv2.VideoCapture.read", ns=MS, count=1)
 
 
-def named(*parts: Part, lock_wait: float = 0.0, fps: float | None = None, period_ms: float = 50.0) -> list[str]:
+def named(*parts: Part, lock_wait: float = 0.0, fps: float | None = None, frames: int = 200) -> list[str]:
     """Codes and titles for a program of these parts, 40 ms per frame, one every 50 ms."""
     program = Program(
         command=("app.py",),
@@ -25,8 +25,8 @@ def named(*parts: Part, lock_wait: float = 0.0, fps: float | None = None, period
         lock_wait=lock_wait,
         target=Target(fps=fps),
     )
-    due = [int(n * period_ms * MS) for n in range(200)]
-    summary = summarize(make_trace([40 * MS] * 200, due=due, program=program))
+    due = [int(n * 50 * MS) for n in range(frames)]
+    summary = summarize(make_trace([40 * MS] * frames, due=due, program=program))
     return [f"{one.code} {one.title}".strip() for one in program_causes(program, summary)]
 
 
@@ -58,6 +58,11 @@ def test_a_session_per_frame_is_named_however_small() -> None:
     parts = (Part(stage="prepare", name="onnxruntime.InferenceSession", ns=MS / 2, count=1),)
     assert named(*parts) == ["the model is loaded again for every frame"]
     assert named(Part(stage="prepare", name="onnxruntime.InferenceSession", ns=MS / 2, count=0.01)) == []
+
+
+def test_a_model_that_the_first_of_two_frames_loads_is_not_loaded_again() -> None:
+    """One load in two frames, of one model."""
+    assert named(Part(stage="prepare", name="onnxruntime.InferenceSession", ns=MS, count=0.5), frames=2) == []
 
 
 def test_a_sleep_between_frames_is_a_cause_only_where_the_rate_is_missed() -> None:

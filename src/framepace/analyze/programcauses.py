@@ -91,8 +91,10 @@ def _lock(frame: _Frame) -> Iterator[_Ranked]:
 
 
 def _reloaded(frame: _Frame) -> Iterator[_Ranked]:
+    """More often than once per model: each may be loaded by the first frame that needs it."""
     parts = [p for p in frame.parts(*WORKING, "between") if p.name in _LOADING_CALLS and p.count >= _RELOADED]
-    if parts:
+    loads = sum(part.count for part in parts) * frame.summary.frames.requests
+    if loads > 2 * len(frame.program.sessions):
         yield (
             frame.share(*parts),
             Suspected(
