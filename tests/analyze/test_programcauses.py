@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from framepace.analyze.programcauses import program_causes
 from framepace.analyze.summary import summarize
@@ -44,6 +45,14 @@ def test_a_stage_of_half_a_frame_is_suspected_with_its_line(stage: str, title: s
     """Nine milliseconds in one line."""
     (one,) = named(Part(stage=stage, name="app.py:12 boxes", ns=9 * MS))
     assert one.startswith(f"FP011 {title}")
+
+
+def test_a_quarter_of_a_frame_is_much_where_the_model_takes_less_than_half() -> None:
+    """Five of 18 ms beside eight of the model; four of 15 ms leave it more than half."""
+    five = Part(stage="finish", name="app.py:9", ns=5 * MS)
+    reading = Part(stage="prepare", name="app.py:5", ns=4 * MS)
+    assert named(five, reading) == ["FP011 what follows the model takes a large part of a frame"]
+    assert named(replace(five, ns=4 * MS), replace(reading, ns=2 * MS)) == []
 
 
 def test_sleeping_within_a_frame_is_no_preparation() -> None:

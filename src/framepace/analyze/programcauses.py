@@ -11,6 +11,8 @@ from framepace.facts.summary import Summary
 from framepace.units import NS_PER_MS, NS_PER_S, format_ms
 
 WORKING = ("decode", "queue", "prepare", "infer", "finish")
+_HALF = 0.5
+_QUITE_LARGE = 1 / 4
 _LARGE = 1 / 3  # of a frame, from which a stage beside the model is suspected
 _MOSTLY_QUEUE = 0.6  # one frame that waits for the one before is half of two
 _WAITS = 0.2  # of a frame, from which waiting within it is suspected
@@ -125,10 +127,14 @@ def _waits(frame: _Frame) -> Iterator[_Ranked]:
 
 
 def _stages(frame: _Frame) -> Iterator[_Ranked]:
+    """The stages beside the model that take a third of a frame; a quarter, where the model takes less than half."""
+    least = _LARGE
+    if frame.share(*frame.parts("infer")) < _HALF:
+        least = _QUITE_LARGE
     for stage, title in _TITLES.items():
         parts = [p for p in frame.parts(stage) if p.name not in _OTHERS]
         share = frame.share(*parts)
-        if share >= _LARGE:
+        if share >= least:
             yield (
                 share,
                 Suspected(
