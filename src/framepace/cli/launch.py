@@ -10,7 +10,10 @@ import typer
 from framepace.cli import options as o
 from framepace.cli.attach import Command
 
-_SET = "spinning=off, threads=N, opencv-threads=N, sleep=spin, collections=off, or a variable in capitals; repeat"
+_SET = (
+    "spinning=off, threads=N, opencv-threads=N, sleep=spin, collections=off, switch-interval=short, or a variable in "
+    "capitals; repeat"
+)
 Set = Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", help=_SET)]
 
 
