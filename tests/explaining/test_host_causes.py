@@ -185,3 +185,34 @@ def test_pages_that_come_from_a_disk_are_found_and_kept() -> None:
     assert finding.gain is not None
     assert finding.gain.verified is not None
     assert isinstance(BY_CODE["FP026"].probe(short_of_memory(50, {"lock-memory": True})), str)
+
+
+def beside_a_hook(switched: int, preempted: int) -> Evidence:
+    """100 frames, of which one in ten takes 60 ms in a hook, 12 of them with CPU time; it left its core so often."""
+    case = api.make_case("null", fps=10, settings={"finish": "tests.explaining.hooks:steady"})
+    slow = np.arange(100) % 10 == 5
+    counts = {"cpu": 12 * MS * slow, "switched": switched * slow, "preempted": preempted * slow}
+    spent = {"infer": 2 * MS, "finish": 60 * MS * slow}
+    trace = make_trace(stages=spent, columns=counts, plan=case.plan, fps=10, machine=make_machine())
+    return Evidence(case, {"stream": trace}, {"stream": summarize(trace)}, 2)
+
+
+@pytest.mark.parametrize(("switched", "preempted", "code"), [(1, 0, "FP024"), (2, 30, "FP017"), (5, 1, "FP024")])
+def test_a_hook_whose_core_others_take_does_not_wait_for_something_outside(
+    switched: int, preempted: int, code: str
+) -> None:
+    """It computes 12 ms, and neighbours stretch them to 60: FP017. One that gives its core away to wait is FP024's."""
+    evidence = beside_a_hook(switched, preempted)
+    assert [name for name in ("FP017", "FP024") if BY_CODE[name].suspect(evidence) is not None] == [code]
+
+
+@pytest.mark.parametrize(("backend", "is_suspected"), [("null", False), ("onnxruntime", True)])
+def test_only_a_backend_with_threads_has_idle_ones(backend: str, is_suspected: bool) -> None:
+    """A frame with gaps costs ten times the CPU time; on the null backend that is the noise of a busy machine."""
+    case = api.make_case("builtin:classifier", fps=30, settings={"backend": backend})
+    trace = make_trace(np.full(100, 10 * MS), plan=case.plan, machine=make_machine())
+    summary = summarize(trace)
+    costs = {"stream": 3.0, "model": 3.0, "gapless": 0.3}
+    summaries = {scope: replace(summary, process_cpu=ms * MS) for scope, ms in costs.items()}
+    evidence = Evidence(case, dict.fromkeys(costs, trace), summaries, 2)
+    assert (BY_CODE["FP013"].suspect(evidence) is not None) is is_suspected

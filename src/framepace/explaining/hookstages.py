@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from framepace.analyze.stages import stages
 from framepace.explaining.evidence import Evidence
@@ -75,7 +77,10 @@ def worth(growth: Growth, evidence: Evidence) -> float:
 
 
 def waiting_share(evidence: Evidence, growth: Growth) -> float:
-    """The share of a stage's growth in late frames in which the worker used no CPU time; 0 where that is not known."""
+    """The share of a stage's growth in late frames in which the worker waited for something; 0 where it is not known.
+
+    That is the time without CPU time, less what it waited for a core that others had taken from it.
+    """
     rows = evidence.traces["stream"].measured()
     cpu = rows.requests["cpu"]
     spent = stages(rows)[growth.stage]
@@ -83,4 +88,13 @@ def waiting_share(evidence: Evidence, growth: Growth) -> float:
     if growth.stage not in _OF_A_HOOK or slow.all() or not slow.any() or cpu.min() < 0:
         return 0.0
     more, used = (float(np.mean(column[slow]) - np.mean(column[~slow])) for column in (spent, cpu))
-    return min(1.0, max(0.0, 1 - used / max(more, 1.0)))
+    return min(1.0, max(0.0, 1 - used / max(more, 1.0))) * _gave_way(rows.requests, slow)
+
+
+def _gave_way(requests: Mapping[str, NDArray[np.int64]], slow: NDArray[np.bool_]) -> float:
+    """How often, of the times that the worker left its core in slow frames, it did so to wait (0-1).
+
+    A thread that computes leaves it because another gets it. Without such counts, as in virtual time, it always waits.
+    """
+    switched, preempted = (int(requests[name][slow].sum()) for name in ("switched", "preempted"))
+    return switched / (switched + preempted) if preempted > 0 else 1.0

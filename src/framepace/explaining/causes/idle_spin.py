@@ -7,6 +7,8 @@ from framepace.explaining.hypothesis import Probe, Suspicion
 from framepace.explaining.metrics import CPU, LATENCY
 from framepace.explaining.trial import Blocks
 from framepace.facts.finding import Bottleneck, Remedy
+from framepace.facts.plan import ModelPlan
+from framepace.models.spec import NULL
 
 
 class IdleSpin:
@@ -20,7 +22,7 @@ class IdleSpin:
         """With gaps a frame costs far more CPU time than the same frame back to back."""
         paced = evidence.process_cpu("model")
         alone = evidence.process_cpu("gapless")
-        if not any(m.spinning for m in evidence.models) or paced is None or alone is None:
+        if not any(map(_may_spin, evidence.models)) or paced is None or alone is None:
             return None
         paced -= self._pacing(evidence)
         # On a GPU a worker may spin while it waits for the kernels, and be slower after a gap: no thread is idle then.
@@ -48,3 +50,8 @@ class IdleSpin:
         change = blocks.value(blocks.after, LATENCY).value - blocks.value(blocks.before, LATENCY).value
         cost = f"median latency {change / 1e6:+.2f} ms" if change > 2e4 else None
         return Remedy(text="turn spinning of idle threads off", plan={"spinning": False}, cost=cost)
+
+
+def _may_spin(model: ModelPlan) -> bool:
+    """Whether the model has threads that the setting `spinning` acts on; the null backend has none."""
+    return model.spinning and model.backend != NULL
