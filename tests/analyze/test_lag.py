@@ -41,5 +41,5 @@ def test_a_rate_that_the_camera_does_not_have_is_said(fps: float, told: bool) ->
     trace = make_trace(np.full(200, 20 * MS), sources=(CAMERA,), fps=30)
     workload = replace(trace.meta.workload, load=Paced(fps=fps))
     asked = Trace(replace(trace.meta, workload=workload), trace.requests, trace.telemetry)
-    notes = [note for note in summarize(asked).notes if "asked for" in note]
-    assert notes == [f"10 fps were asked for, and {CAMERA} sends 30: a live source sets its own pace"] * told
+    notes = [note for note in summarize(asked).notes if "the load is" in note]
+    assert notes == [f"the load is 10 fps, and {CAMERA} sends 30: a live source sets its own pace (--fps 30)"] * told

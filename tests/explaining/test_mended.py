@@ -25,7 +25,8 @@ from framepace.explaining.metrics import LATENCY, TAIL, Metric
 from framepace.explaining.run import explain
 from framepace.explaining.suspects import try_causes
 from framepace.explaining.trial import Blocks, judge
-from framepace.facts.finding import Bottleneck, Remedy
+from framepace.explaining.verdict import sentence
+from framepace.facts.finding import Account, Bottleneck, Remedy
 from framepace.facts.trace import Mark, Trace
 from framepace.lab.lab import Lab
 from framepace.testing import make_trace
@@ -196,3 +197,19 @@ def test_free_cores_are_tried_before_the_arithmetic() -> None:
         found = [cause.suspect(Evidence(case, traces, summaries, 2)) for cause in (FewThreads(), ComputeBound())]
         shares.append([suspicion and suspicion.share for suspicion in found])
     assert shares == [[pytest.approx(0.5), pytest.approx(0.4)], [None, pytest.approx(1.0)]]
+
+
+@pytest.mark.parametrize(("source", "offered"), [("camera://1", 50), ("a.mp4", 20)])
+def test_throughput_is_told_beside_the_rate_of_all_sources(source: str, offered: int) -> None:
+    """Two files at 10 fps are 20 frames per second; two cameras that send 25 are 50, whatever --fps says."""
+    case = api.make_case("null", fps=10, settings={"cameras": 2})
+    places = np.arange(200)
+    stages: dict[str, Any] = {"backlog": places * 20 * MS, "infer": 60 * MS}
+    meta: dict[str, Any] = {"plan": case.plan, "sources": (source,) * 2, "workload": case.workload}
+    due = 10**9 + places // 2 * 40 * MS
+    trace = make_trace(stages=stages, due=due, columns={"source": places % 2}, **meta)
+    summaries = {scope: summarize(trace) for scope in ("stream", "model")}
+    evidence = Evidence(case, dict.fromkeys(summaries, trace), summaries, 2)
+    met, told = sentence(evidence, Account(model=0, pipeline=0, stream=0, lines=(), unexplained=0))
+    assert met is False
+    assert f"of {offered} frames per second" in told

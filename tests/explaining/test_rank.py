@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from framepace.explaining.verdict import ordered, rank
+from framepace.explaining.verdict import ordered, rank, worst
 from framepace.facts.finding import Finding, Intervention
 from framepace.facts.summary import Estimate
 from tests.reporting import samples
@@ -61,3 +61,11 @@ def test_a_stage_that_is_slow_stands_before_its_slowest_frames() -> None:
         late_stage(stage="decode", usual_ns=9, more_ns=5),
     ):
         assert [finding.code for finding in ordered((other, slow))] == ["FP017", "FP011"]
+
+
+def test_cpu_time_alone_explains_no_missed_budget() -> None:
+    """Threads that spin cost cores and not latency: a miss beside them is unexplained, and the finding stays."""
+    spins = replace(samples.finding(), bottleneck="host", intervention=replace(proven(), kind="cpu"))
+    slow = replace(samples.finding(), bottleneck="clocks", intervention=replace(proven(), kind="latency"))
+    assert [worst([spins], met) for met in (False, True, None)] == ["unexplained", "host", "host"]
+    assert worst([slow, spins], met=False) == "clocks"

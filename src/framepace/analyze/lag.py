@@ -42,19 +42,25 @@ def lag_notes(trace: Trace) -> Iterator[str]:
     yield from _rates(trace)
 
 
+def live_rates(trace: Trace) -> dict[int, float]:
+    """Pictures per second that each live source of the scope 'stream' sends by its own clock, by the source's index."""
+    if trace.meta.workload.scope != "stream":
+        return {}
+    live = (index for index, name in enumerate(trace.meta.sources) if "://" in name)
+    due = {index: np.unique(trace.requests["due"][trace.requests["source"] == index]) for index in live}
+    return {index: NS_PER_S / float(np.median(np.diff(times))) for index, times in due.items() if len(times) >= _FEWEST}
+
+
 def _rates(trace: Trace) -> Iterator[str]:
-    """A sentence for each live source that sends at another rate than was asked for."""
+    """A sentence for each live source that sends at another rate than the load has."""
     asked = load_fps(trace.meta.workload.load)
-    if asked is None or trace.meta.workload.scope != "stream":
+    if asked is None:
         return
-    rows = trace.requests
-    for index, name in enumerate(trace.meta.sources):
-        due = np.unique(rows["due"][rows["source"] == index])
-        if "://" not in name or len(due) < _FEWEST:
-            continue
-        sent = NS_PER_S / float(np.median(np.diff(due)))
+    for index, sent in live_rates(trace).items():
+        name = trace.meta.sources[index]
         if not 1 / _UNLIKE < sent / asked < _UNLIKE:
-            yield f"{asked:g} fps were asked for, and {name} sends {sent:.3g}: a live source sets its own pace"
+            said = f"the load is {asked:g} fps, and {name} sends {sent:.3g}"
+            yield f"{said}: a live source sets its own pace (--fps {sent:.3g})"
 
 
 def _lags(whole: Trace) -> Iterator[Lag]:

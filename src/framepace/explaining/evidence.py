@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from framepace.analyze.lag import live_rates
 from framepace.analyze.late import late_frames
 from framepace.analyze.stages import stages
 from framepace.facts.device import DeviceSummary
@@ -66,6 +67,17 @@ class Evidence:
         """The frame period in ns, when the load has a rate."""
         fps = load_fps(self.case.workload.load)
         return None if fps is None else NS_PER_S / fps
+
+    @property
+    def offered(self) -> float:
+        """Frames per second that were due in the scope 'stream', of all sources together.
+
+        A live source has its own rate, whatever the load says.
+        """
+        trace = self.traces["stream"]
+        fps = load_fps(self.case.workload.load) or 0.0
+        rates = live_rates(trace)
+        return sum(rates.get(index, fps) for index in range(max(1, len(trace.meta.sources))))
 
     @property
     def budget(self) -> float | None:

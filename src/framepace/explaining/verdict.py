@@ -29,7 +29,7 @@ def sentence(evidence: Evidence, account: Account) -> tuple[bool | None, str]:
     summary = evidence.summaries["stream"]
     budget = f"budget {format_ms(evidence.budget)}" + (f" at {fps:g} fps" if fps else "")
     if evidence.overloaded:
-        rate = f"{summary.throughput:.1f} of {fps:g} frames per second" if fps else "latency grows"
+        rate = f"{summary.throughput:.1f} of {evidence.offered:.3g} frames per second"
         return False, f"{budget}; missed: throughput is below the load ({rate}); {beside}"
     met = summary.met
     word = {True: "met", False: "missed", None: "undecided"}[met]
@@ -97,8 +97,12 @@ def _spends_cpu(finding: Finding) -> bool:
 
 
 def worst(confirmed: Sequence[Finding], met: bool | None) -> Bottleneck | Literal["healthy", "unexplained"]:
-    """The class of the first of the confirmed findings; without one 'healthy', or 'unexplained' where it is missed."""
-    if confirmed:
+    """The class of the first of the confirmed findings; without one 'healthy', or 'unexplained' where it is missed.
+
+    CPU time that frames cost does not make them late: alone it explains no miss.
+    """
+    explains = met is not False or not all(map(_spends_cpu, confirmed))
+    if confirmed and explains:
         return _class_of(confirmed[0])
     return "unexplained" if met is False else "healthy"
 
