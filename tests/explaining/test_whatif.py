@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from framepace import api
 from framepace.analyze.sensitivity import sensitivity
@@ -16,6 +17,7 @@ from framepace.facts.finding import Explanation
 from framepace.facts.plan import ModelPlan, Plan
 from framepace.facts.sensitivity import Sensitivity
 from framepace.facts.slowing import SLOW_STAGES, SlowStage, slowing
+from framepace.facts.summary import Estimate
 from framepace.facts.trace import Trace
 from framepace.facts.workload import Burst, Stop, Workload
 from framepace.measure.session import measure
@@ -118,6 +120,17 @@ def test_the_sentence_says_p99_and_late_frames() -> None:
     assert "of the frames off the late ones" in first
     assert second.startswith("each millisecond less in finish")
     assert how.startswith("each was made")
+
+
+def test_a_millisecond_whose_worth_is_undecided_stands_below_one_that_is_known() -> None:
+    """289 ms [-359, 937] off p99 is noise, and no answer; so is the part of an answer whose interval holds zero."""
+    noise = Estimate(value=289.0, low=-359.0, high=937.0)
+    known = Estimate(value=2.0, low=1.5, high=2.5)
+    in_doubt = Sensitivity(stage="prepare", added=MS, mean=noise, p99=noise, rounds=6)
+    first, second, _ = what_if_sentences((in_doubt, replace(in_doubt, stage="infer", p99=known)))
+    assert first.startswith("each millisecond less in infer takes 2.00 ms [1.50, 2.50] off p99 and 289.00 ms")
+    assert first.endswith("off the mean (undecided)")
+    assert second.startswith("in prepare it is undecided: 289.00 ms [-359.00, 937.00] off p99")
 
 
 def test_what_the_setting_says() -> None:

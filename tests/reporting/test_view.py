@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from framepace.facts import settings
 from framepace.facts.finding import Account, AccountLine, Intervention
 from framepace.facts.summary import Estimate, Percentile, Tier, TierKind
-from framepace.reporting.views.explanation import account_rows, explanation_view
+from framepace.reporting.views.explanation import account_rows, explanation_view, listed
 from framepace.reporting.views.finding import finding_view, moved
 from framepace.reporting.views.machine import machine_line
 from framepace.reporting.views.measurement import model_view, summary_view, tier_sentence
@@ -225,6 +225,34 @@ def test_findings_are_sorted_by_verdict() -> None:
     assert view.unexplained == "2.04 %"
 
 
+def test_the_bottleneck_is_named_by_the_stage_that_the_cause_names() -> None:
+    """A finish hook is neither decoding nor preparation, which are of the same class."""
+    hook = replace(samples.finding(), code="FP011", bottleneck="decode/prepare", evidence={"stage": "finish"})
+    explained = replace(
+        samples.explanation(), bottleneck="decode/prepare", findings=(hook,), shares={"decode/prepare": 0.852}
+    )
+    assert explanation_view(explained).limit == "bottleneck: finish; of the frame budget: finish 85.2 %"
+
+
+def test_a_miss_that_nothing_explains_says_what_was_not_tried() -> None:
+    """Neighbours that nobody was allowed to try are not found on line forty only."""
+    missed = replace(samples.explanation(healthy=True), bottleneck="unexplained", met=False)
+    assert explanation_view(missed).limit == (
+        "the budget is missed, and nothing that was tried explains it; "
+        "not tried: FP012: CPU oversubscribed: no time left (--time-limit)"
+    )
+
+
+def test_an_undecided_cause_whose_runs_differ_hundredfold_shows_no_number() -> None:
+    """'+2.04 % [-99.9, 95,116]' says nothing; '-2.10 % [-5.20, 1.10]' says how little there can be."""
+    undecided = samples.finding(verdict="undecided")
+    assert undecided.intervention is not None
+    wide = replace(undecided.intervention, ratio=Estimate(value=1.02, low=0.001, high=952.0))
+    view = finding_view(replace(undecided, intervention=wide))
+    assert listed([view]) == "FP013 idle threads spin (its runs differ too much to tell)"
+    assert "%" in listed([finding_view(undecided)])
+
+
 def test_a_finding_in_words() -> None:
     """Before, after, the setting that does it and the verified gain carry their intervals and units."""
     f = finding_view(samples.finding())
@@ -241,6 +269,9 @@ def test_a_remedy_that_makes_it_worse_is_no_gain() -> None:
     worse = replace(f.gain, verified=-1.09 * MS, interval=(-1.98 * MS, -0.36 * MS))
     gain = finding_view(replace(f, gain=worse)).gain
     assert gain == "none: adds 1.09 ms [0.36, 1.98] of latency per frame, verified (35.1 ms predicted)"
+    doubtful = replace(f.gain, verified=-1.09 * MS, interval=(-1.98 * MS, 0.36 * MS))
+    gain = finding_view(replace(f, gain=doubtful)).gain
+    assert gain == "not sure: -1.09 ms [-1.98, 0.36] of latency per frame in the whole stream (35.1 ms predicted)"
 
 
 def test_a_sweep_finds_its_axis() -> None:

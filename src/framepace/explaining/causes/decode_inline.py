@@ -28,7 +28,9 @@ class DecodeInline:
         as_fast_as_possible = evidence.period is None or evidence.overloaded
         if evidence.case.plan.engine.decode != "inline" or not as_fast_as_possible or share < _SHARE:
             return None
-        return Suspicion(f"decoding takes {share:.0%} of the worker's time", {"decode_ns": decoding}, share)
+        return Suspicion(
+            f"decoding takes {share:.0%} of the worker's time", {"stage": "decode", "decode_ns": decoding}, share
+        )
 
     def probe(self, evidence: Evidence) -> Probe | str:
         """A thread per source that decodes ahead, judged by the time between frames.

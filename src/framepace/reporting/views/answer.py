@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from framepace.facts import settings
 from framepace.facts.finding import Finding, Intervention, TriedRemedy
-from framepace.reporting.views.finding import OF_KIND
+from framepace.reporting.views.finding import OF_KIND, metric_name
 from framepace.reporting.views.text import optional
 from framepace.reporting.views.tried import tried_line
 from framepace.units import format_quantity
@@ -34,7 +34,8 @@ def _line(finding: Finding) -> str:
 
 def _trial(trial: Intervention) -> str:
     before, after = (format_quantity(side.value, trial.unit) for side in (trial.before, trial.after))
-    return f"{before}, {after} with {settings.text(trial.changed)}"
+    of_what = "" if trial.kind == "latency" else f"{metric_name(trial)} "
+    return f"{of_what}{before}, {after} with {settings.text(trial.changed)}"
 
 
 def _saved(finding: Finding) -> Iterator[str]:

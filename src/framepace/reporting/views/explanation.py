@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from framepace.facts.finding import Account, AccountLine, Explanation, Verdict
+from framepace.facts.summary import Estimate
 from framepace.reporting.views.answer import answer_lines
 from framepace.reporting.views.expectation import ExpectationView, expectation_view
 from framepace.reporting.views.finding import FindingView, finding_view
@@ -16,6 +17,7 @@ from framepace.reporting.views.whatif import what_if_sentences
 from framepace.units import format_estimate, format_ms, format_quantity
 
 _NOTHING_FOUND = {False: "no cause found", True: "the budget is missed, and nothing that was tried explains it"}
+_TOO_WIDE = 100.0  # times the low end of an interval
 _NOTHING_TRIED = {False: "no cause could be tried", True: "the budget is missed, and no cause could be tried"}
 
 
@@ -117,16 +119,33 @@ def _suspected(explanation: Explanation) -> str:
 
 def _limit(explanation: Explanation) -> str:
     """The class of the bottleneck, with the share of each class of causes in the budget or latency."""
-    if not any(finding.verdict == "confirmed" for finding in explanation.findings):
-        misses = explanation.bottleneck == "unexplained"
-        if _has_trials(explanation):
-            return _NOTHING_FOUND[misses]
-        return f"{_NOTHING_TRIED[misses]}: {_suspected(explanation)}"
-    head = f"bottleneck: {explanation.bottleneck}"
+    if explanation.bottleneck in ("healthy", "unexplained"):
+        return _nothing_found(explanation)
+    head = f"bottleneck: {_class_name(explanation, explanation.bottleneck)}"
     if not explanation.shares:
         return head
     whole = "latency" if explanation.plan.target.budget_ms is None else "frame budget"
-    return f"{head}; of the {whole}: {', '.join(f'{name} {share(part)}' for name, part in explanation.shares.items())}"
+    parts = (f"{_class_name(explanation, name)} {share(part)}" for name, part in explanation.shares.items())
+    return f"{head}; of the {whole}: {', '.join(parts)}"
+
+
+def _nothing_found(explanation: Explanation) -> str:
+    """That there is no cause; of a missed budget, what nobody tried."""
+    misses = explanation.bottleneck == "unexplained"
+    if not _has_trials(explanation):
+        return f"{_NOTHING_TRIED[misses]}: {_suspected(explanation)}"
+    if misses and _with_reason(_untested(explanation)):
+        return f"{_NOTHING_FOUND[misses]}; not tried: {_suspected(explanation)}"
+    return _NOTHING_FOUND[misses]
+
+
+def _class_name(explanation: Explanation, name: str) -> str:
+    """The class of a bottleneck; of one beside the model, the stages that its causes name."""
+    if name != "decode/prepare":
+        return name
+    beside = (finding for finding in explanation.confirmed if finding.bottleneck == name)
+    stages = dict.fromkeys(finding.evidence.get("stage", "") for finding in beside)
+    return "/".join(filter(None, stages)) or name
 
 
 def account_rows(account: Account) -> tuple[PartRow, ...]:
@@ -166,4 +185,11 @@ def listed(findings: Iterable[FindingView]) -> str:
 
 def _listed(finding: FindingView) -> str:
     name = f"{finding.code} {finding.title}"
+    if finding.intervention is not None and _tells_nothing(finding.intervention.ratio):
+        return f"{name} (its runs differ too much to tell)"
     return f"{name} ({finding.moved})" if finding.moved else name
+
+
+def _tells_nothing(ratio: Estimate) -> bool:
+    """Whether the interval allows a tenth and ten times as much."""
+    return ratio.low is not None and ratio.high is not None and ratio.high > _TOO_WIDE * max(ratio.low, 0.0)

@@ -98,12 +98,17 @@ def _trial_words(trial: Intervention | None) -> _TrialWords:
     if trial is None:
         return _TrialWords()
     return _TrialWords(
-        metric=split_unit(trial.metric)[0].replace(" a frame", " per frame"),  # explanations store 'CPU time a frame'
+        metric=metric_name(trial),
         before=format_quantity(trial.before.value, trial.unit),
         after=estimate(trial.after, trial.unit),
         moved=moved(trial),
         tested=f"{settings.text(trial.changed)}, {plural(trial.rounds, 'interleaved pair')}",
     )
+
+
+def metric_name(trial: Intervention) -> str:
+    """'CPU time per frame': what the trial compared. Explanations store 'CPU time a frame'."""
+    return split_unit(trial.metric)[0].replace(" a frame", " per frame")
 
 
 def _remedy_words(remedy: Remedy | None) -> _RemedyWords:
@@ -155,7 +160,7 @@ def _gain(gain: Gain, what: str) -> str:
     if gain.verified is None:
         return f"{predicted} {what}, not verified"
     low, high = gain.interval or (None, None)
-    if low is not None and low <= 0 <= gain.verified:
+    if low is not None and high is not None and low <= 0 <= high:
         verified = format_estimate(gain.verified, low, high, gain.unit)
         return f"not sure: {verified} {what} in the whole stream ({predicted})"
     if gain.verified >= 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from framepace.facts.sensitivity import Sensitivity
 from framepace.facts.summary import Estimate
@@ -10,21 +10,40 @@ from framepace.units import format_ms
 
 
 def what_if_sentences(profile: Sequence[Sensitivity]) -> tuple[str, ...]:
-    """A sentence per stage, where a millisecond is worth most first; then what was done."""
+    """A sentence per stage, where a millisecond is worth most first, undecided ones last; then what was done."""
     if not profile:
         return ()
-    ordered = sorted(profile, key=lambda stage: -stage.p99.value)
+    ordered = sorted(profile, key=lambda stage: (not _is_decided(stage), -stage.p99.value))
     added = format_ms(profile[0].added)
     rounds = profile[0].rounds
-    how = f"each was made {added} slower in {rounds} rounds of interleaved runs; less is taken as more, turned round"
+    how = f"each was made {added} slower in {rounds} rounds of interleaved runs; a saving is taken to count as much"
     return (*map(_sentence, ordered), how)
 
 
 def _sentence(stage: Sensitivity) -> str:
-    parts = [f"{_milliseconds(stage.p99)} off p99", f"{_milliseconds(stage.mean)} off the mean"]
+    parts = list(_parts(stage))
+    if not _is_decided(stage):
+        return f"in {stage.stage} it is undecided: {' and '.join(text for text, _ in parts[:2])}"
+    *others, last = (text + _doubt(estimate) for text, estimate in parts)
+    return f"each millisecond less in {stage.stage} takes {', '.join(others)} and {last}"
+
+
+def _parts(stage: Sensitivity) -> Iterator[tuple[str, Estimate]]:
+    """What a millisecond takes off p99, off the mean and of late frames away."""
+    yield f"{_milliseconds(stage.p99)} off p99", stage.p99
+    yield f"{_milliseconds(stage.mean)} off the mean", stage.mean
     if stage.late is not None and stage.late.value > 0:
-        parts.append(f"{_share(stage.late)} of the frames off the late ones")
-    return f"each millisecond less in {stage.stage} takes {', '.join(parts[:-1])} and {parts[-1]}"
+        yield f"{_share(stage.late)} of the frames off the late ones", stage.late
+
+
+def _is_decided(stage: Sensitivity) -> bool:
+    return not (_doubt(stage.p99) and _doubt(stage.mean))
+
+
+def _doubt(estimate: Estimate) -> str:
+    """' (undecided)' for an interval that holds zero."""
+    holds_zero = estimate.low is not None and estimate.high is not None and estimate.low <= 0 <= estimate.high
+    return " (undecided)" if holds_zero else ""
 
 
 def _milliseconds(estimate: Estimate) -> str:
