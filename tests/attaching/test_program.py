@@ -146,6 +146,22 @@ def test_ctrl_c_ends_the_program_and_keeps_the_trace(files: tuple[str, str, str]
     assert len(trace) >= 2 * FRAMES
 
 
+def test_the_line_that_takes_the_time_after_the_model_is_named(files: tuple[str, str, str], tmp_path: Path) -> None:
+    """Counting in Python between two frames; and `explain` suspects it from the trace."""
+    program = tmp_path / "slow.py"
+    counting = "sum(number % 7 for number in range(300_000))"
+    loop = (PROGRAMS / "serial.py").read_text().replace("time.sleep(0.002)", counting)
+    program.write_text(loop)
+    trace = api.attach([sys.executable, str(program), *files[:2]], out=tmp_path / "t").trace
+    assert isinstance(trace.meta.subject, Program)
+    largest = trace.meta.subject.parts[0]
+    assert largest.stage == "finish"
+    assert largest.name.startswith("slow.py:")
+    first = api.explain_log(tmp_path / "t").suspected[0]
+    assert first.code == "FP011"
+    assert largest.name in first.because
+
+
 def test_a_program_that_replaces_itself_is_observed_before_and_after(
     files: tuple[str, str, str], tmp_path: Path
 ) -> None:

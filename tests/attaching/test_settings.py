@@ -52,6 +52,24 @@ def test_launch_changes_what_the_libraries_do_and_keeps_the_exit_code(
     assert capfd.readouterr().out.split() == ["1", "0", "False", "True", "7", "PASSIVE"]
 
 
+def test_a_setting_outlasts_what_the_program_sets_itself(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Two threads of PyTorch, though it asks for three; no collections, though it asks for them; a short interval."""
+    path = tmp_path / "own.py"
+    lines = (
+        "import gc, sys, torch",
+        "torch.set_num_threads(3)",
+        "gc.enable()",
+        "loop = []",
+        "loop.append(loop)",
+        "del loop",
+        "print(torch.get_num_threads(), sys.getswitchinterval(), gc.collect(), gc.isenabled())",
+    )
+    path.write_text("\n".join(lines))
+    settings = {"threads": 2, "switch-interval": "short", "collections": "off"}
+    assert api.launch([sys.executable, str(path)], settings) == 0
+    assert capfd.readouterr().out.split() == ["2", "0.0005", "0", "False"]
+
+
 def test_another_model_gives_other_answers_and_is_no_remedy(tmp_path: Path) -> None:
     """A program that takes its operator from a variable; another variable changes nothing."""
     path = tmp_path / "answers.py"

@@ -11,9 +11,9 @@ from framepace.facts.summary import Summary
 from framepace.units import NS_PER_MS, NS_PER_S, format_ms
 
 WORKING = ("decode", "queue", "prepare", "infer", "finish")
-_HALF = 0.5
-_QUITE_LARGE = 1 / 4
 _LARGE = 1 / 3  # of a frame, from which a stage beside the model is suspected
+_QUITE_LARGE = 1 / 4  # the same where the model takes less than
+_HALF = 0.5
 _MOSTLY_QUEUE = 0.6  # one frame that waits for the one before is half of two
 _WAITS = 0.2  # of a frame, from which waiting within it is suspected
 _COLLECTING = 0.05

@@ -44,7 +44,10 @@ PROGRAM_SETTINGS: Mapping[str, ProgramSetting] = {
         "spin", "time.sleep stays awake, so that the core does not fall asleep or lower its clock", "FP002",
         "poll time.perf_counter() instead of time.sleep()", ("latency",),
     ),
-    "collections": ProgramSetting("off", "no garbage collection", "FP015", "gc.disable() after loading", ("tail",)),
+    "collections": ProgramSetting(
+        "off", "no garbage collection, neither by itself nor by gc.collect()", "FP015",
+        "gc.disable() after loading, and no gc.collect() per frame", ("tail",),
+    ),
     "switch-interval": ProgramSetting(
         "short", "Python's threads hand over the interpreter lock after 0.5 ms instead of 5 ms", "FP014",
         "sys.setswitchinterval(0.0005); better: no thread that computes in Python beside the frames",

@@ -20,13 +20,15 @@ def apply_at_once(settings: Settings) -> None:
     """What needs no library."""
     if settings.get("collections") == "off":
         gc.disable()
-        gc.enable = _nothing
+        gc.enable = _nothing  # type: ignore[assignment]
+        gc.collect = _nothing
     if settings.get("switch-interval") == "short":
         sys.setswitchinterval(_SHORT_SWITCH_S)
 
 
-def _nothing(*arguments: Any) -> None:
+def _nothing(*arguments: Any, **options: Any) -> int:
     """In the place of what would undo a setting."""
+    return 0
 
 
 def _time(settings: Settings, module: ModuleType) -> None:
