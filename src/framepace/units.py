@@ -87,6 +87,12 @@ def split_unit(key: str) -> tuple[str, str]:
     return key.replace("_", " "), ""
 
 
+def ordinal(number: int) -> str:
+    """'1st', '2nd', '11th', '23rd'."""
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{'th' if 10 < number % 100 < 14 else ending}"
+
+
 def format_bytes(count: float) -> str:
     """A byte count as text in binary units ('12.0 MiB')."""
     for unit in ("B", "KiB", "MiB", "GiB"):

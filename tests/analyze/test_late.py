@@ -47,14 +47,30 @@ def test_the_stage_that_grew_is_named(stage: str, budget: float, chosen: str) ->
     ("late", "pattern", "every"),
     [
         (np.arange(FRAMES) % 30 == 0, "every nth frame", 30),
-        (np.arange(FRAMES) % 100 >= 90, "bursts", 0),
+        (np.arange(FRAMES) % 8 == 6, "every nth frame", 8),
+        ((np.arange(FRAMES) % 8 == 6) | np.isin(np.arange(FRAMES), range(33, FRAMES, 50)), "every nth frame", 8),
+        ((np.arange(FRAMES) % 8 == 6) & (np.arange(FRAMES) % 100 < 50), "single frames", 0),
+        (np.arange(FRAMES) % 100 >= 90, "bursts", 100),
+        (np.isin(np.arange(FRAMES), [3, 4, 5, 90, 91, 130, 131, 255, 256, 300, 301]), "bursts", 0),
         (np.isin(np.arange(FRAMES), [3, 40, 90, 130, 255, 300, 444]), "single frames", 0),
     ],
 )
 def test_patterns(late: np.ndarray[Any, Any], pattern: str, every: int) -> None:
-    """Every 30th frame, ten in a row, and here and there."""
+    """Every 30th or 8th frame, though a few others are late, too; ten in a row at a fixed distance; here and there."""
     found = account(run(late))
     assert (found.pattern, found.every) == (pattern, every)
+
+
+def test_every_nth_frame_is_told_though_neighbours_make_many_others_late() -> None:
+    """Every 37th frame takes 20 ms more in a hook; twice as many are late in a queue, here and there."""
+    places = np.arange(FRAMES)
+    hook = places % 37 == 5
+    queued = np.isin(places, np.random.default_rng(1).choice(FRAMES, 2 * hook.sum(), replace=False))
+    spent = {"finish": np.where(hook, 21, 1) * MS, "queue": np.where(queued, 20, 0) * MS}
+    plan = Plan(models=(ModelPlan(name="model", model="null"),), engine=EnginePlan(), target=Target(p99_ms=20))
+    found = account(make_trace(stages={"infer": 2 * MS, **spent}, plan=plan))
+    assert (found.every, found.slow_every) == (0, 37)
+    assert "every 37th frame takes longer in finish" in late_sentences(found)
 
 
 def test_even_frames_have_no_late_ones() -> None:

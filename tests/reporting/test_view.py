@@ -17,7 +17,7 @@ from framepace.reporting.views.measurement import model_view, summary_view, tier
 from framepace.reporting.views.settled import settled_words, unsettled_words
 from framepace.reporting.views.sweep import NUMBERS, sweep_view
 from framepace.reporting.views.text import MANY, first_and_last, named
-from framepace.units import format_estimate, format_ms, format_quantity, parse_duration, split_unit
+from framepace.units import format_estimate, format_ms, format_quantity, ordinal, parse_duration, split_unit
 from tests.reporting import samples
 from tests.reporting.samples import MS
 
@@ -251,6 +251,13 @@ def test_an_undecided_cause_whose_runs_differ_hundredfold_shows_no_number() -> N
     view = finding_view(replace(undecided, intervention=wide))
     assert listed([view]) == "FP013 idle threads spin (its runs differ too much to tell)"
     assert "%" in listed([finding_view(undecided)])
+
+
+def test_ordinals() -> None:
+    """The tens have a rule of their own."""
+    assert [ordinal(n) for n in (1, 2, 3, 4, 11, 12, 13, 22, 111)] == [
+        "1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "22nd", "111th",
+    ]  # fmt: skip
 
 
 def test_a_finding_in_words() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,9 @@ _FEWEST_OVER = 0.002  # of the frames over the budget; with fewer the slowest 5 
 _FEWEST = 20  # frames of which some can be called slow
 _GROWN = 0.05  # of what late frames take more, for a stage to be named
 _FEWEST_DISTANCES = 4
-_REGULAR = 0.9  # of the distances between late frames that are equal
+_REGULAR = 0.9  # of the distances between late frames that are equal, or of every nth frame that is late
 _STAGE_OF = {DropCause.BACKEND: "infer", DropCause.HOOK: "finish", DropCause.DEVICE: "infer"}
+_IN_STEP = 0.75  # of the late frames that come in step, where others are late beside them
 _IN_A_ROW = 1.5  # mean run of late frames, from which they come in bursts
 
 Mask = NDArray[np.bool_]
@@ -42,14 +43,17 @@ def late_frames(trace: Trace, summary: Summary) -> LateFrames | None:
     latency = whole.latency
     more = float(np.mean(latency[late]) - np.mean(latency[~late]))
     every, burst = _rhythm(late)
+    columns = shown_stages(whole, stages(whole))
+    grown = _growth(columns, late, more)
     return LateFrames(
         chosen=chosen,
         count=int(late.sum()),
         share=float(np.mean(late)),
         more=more,
-        stages=tuple(_growth(shown_stages(whole, stages(whole)), late, more)),
+        stages=tuple(grown),
         pattern=_pattern(every, burst),
         every=every,
+        slow_every=_slow_every(columns, grown),
         burst=burst,
         sources=_by_source(whole, late),
         coincides=_coincidences(whole, late),
@@ -151,28 +155,43 @@ def _growth(columns: Mapping[str, Column], late: Mask, more: float) -> list[Grow
 
 
 def _rhythm(late: Mask) -> tuple[int, float]:
-    """n where every nth frame is late, else 0; and the mean length of runs of late frames."""
+    """n where every nth frame is late or the first of a run of late ones, else 0; and the mean length of these runs."""
     places = np.flatnonzero(late)
-    distances = np.diff(places)
-    runs = 1 + int(np.count_nonzero(distances > 1))
-    return _regular_distance(distances), len(places) / runs
+    starts = places[np.diff(places, prepend=-2) > 1]
+    return _regular_distance(starts, len(late)), len(places) / len(starts)
 
 
-def _regular_distance(distances: NDArray[np.intp]) -> int:
-    """The distance that nearly all are, over 1; 0 where there is none."""
+def _slow_every(columns: Mapping[str, Column], grown: Sequence[Growth]) -> int:
+    """n where every nth frame is slow in the first stage that is no waiting, whatever else makes them late; else 0."""
+    working = next((growth for growth in grown if growth.stage not in WAITING), None)
+    if working is None:
+        return 0
+    slow = columns[working.stage] > (working.late + working.other) / 2
+    return _rhythm(slow)[0] if slow.any() else 0
+
+
+def _regular_distance(starts: NDArray[np.intp], frames: int) -> int:
+    """The distance, over 1, in which nearly all runs of late frames start; 0 where there is none."""
+    distances = np.diff(starts)
     if len(distances) < _FEWEST_DISTANCES:
         return 0
     usual = int(np.median(distances))
     regular = float(np.mean(distances == usual)) >= _REGULAR
-    return usual if usual > 1 and regular else 0
+    return usual if usual > 1 and (regular or _in_step(starts, usual, frames)) else 0
+
+
+def _in_step(starts: NDArray[np.intp], every: int, frames: int) -> bool:
+    """Whether nearly every nth frame starts a run, and few others do: frames that a busy machine makes late as well."""
+    steps = np.bincount(starts % every, minlength=every)
+    first = int(np.argmax(steps))
+    expected = len(range(first, frames, every))
+    return bool(steps[first] >= max(_REGULAR * expected, _IN_STEP * len(starts)))
 
 
 def _pattern(every: int, burst: float) -> Pattern:
-    if every:
-        return "every nth frame"
     if burst >= _IN_A_ROW:
         return "bursts"
-    return "single frames"
+    return "every nth frame" if every else "single frames"
 
 
 def _by_source(whole: Trace, late: Mask) -> dict[str, int]:

@@ -11,7 +11,7 @@ from framepace.facts.late import WAITING, Growth, LateFrames
 from framepace.facts.log import Beside, Suspected
 from framepace.facts.program import Program
 from framepace.facts.summary import Summary, Tier
-from framepace.units import NS_PER_MS, NS_PER_S, format_ms
+from framepace.units import NS_PER_MS, NS_PER_S, format_ms, ordinal
 
 _CLOCK_MOVED = 0.03
 _LEVEL_MOVED = 0.05
@@ -231,7 +231,7 @@ def _rhythm(log: Grounds) -> Iterator[Suspected]:
     yield Suspected(
         code="FP017",
         title="something happens every few frames",
-        because=f"every {log.late.every}th frame is late, once per {format_ms(period)}",
+        because=f"every {ordinal(log.late.every)} frame is late, once per {format_ms(period)}",
         command=_explain("--video FILE" + _rate(log.summary)),
         decides="key frames, if it stays with decoding alone; your log, tracker or writer, if it needs the hook",
     )

@@ -48,8 +48,10 @@ class LateFrames(Fact, frozen=True, kw_only=True):
     """The late frames of a run against the others.
 
     `chosen` says which count as late, `share` is their part of all frames, `more` what they take more, ns. `stages` are
-    those that grew, the largest growth first. `every` is n of 'every nth frame', `burst` the mean length of runs of
-    late frames. `sources` and `coincides` count late frames by camera and by what happened at the same time.
+    those that grew, the largest growth first. `every` is n of 'every nth frame', or how many frames apart bursts begin
+    (0: at no fixed distance), `burst` the mean length of runs of late frames. `slow_every` is n where every nth frame
+    is slow in the first stage of `working`, though others are late as well. `sources` and `coincides` count late frames
+    by camera and by what happened at the same time.
     """
 
     chosen: Chosen
@@ -59,6 +61,7 @@ class LateFrames(Fact, frozen=True, kw_only=True):
     stages: tuple[Growth, ...]
     pattern: Pattern
     every: int = 0
+    slow_every: int = 0
     burst: float = 1.0
     sources: dict[str, int] = {}
     coincides: dict[str, int] = {}

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from framepace.facts.late import NOT_LOGGED, WAITING, Growth, LateFrames
 from framepace.reporting.views.text import share
-from framepace.units import format_ms
+from framepace.units import format_ms, ordinal
 
 _ALL = 0.9  # of what late frames take more, in one stage
 
@@ -23,6 +23,8 @@ def _sentences(late: LateFrames) -> Iterator[str]:
     if late.working and late.stages[0].stage in WAITING:
         yield f"they wait behind frames that take longer in {late.working[0].stage}"
     yield _rhythm(late)
+    if late.working and late.slow_every and not late.every:
+        yield f"every {ordinal(late.slow_every)} frame takes longer in {late.working[0].stage}"
     if late.coincides:
         yield f"at the same time: {_counts(late.coincides)}"
     if late.sources:
@@ -46,10 +48,11 @@ def _growth(growth: Growth) -> str:
 
 def _rhythm(late: LateFrames) -> str:
     if late.pattern == "every nth frame":
-        return f"it is every {late.every}th frame"
+        return f"it is every {ordinal(late.every)} frame"
     if late.pattern == "bursts":
-        return f"they come in bursts of {late.burst:.1f} frames on average"
-    return "they come one by one, without a pattern"
+        where = f", which begin at every {ordinal(late.every)} frame" if late.every else ""
+        return f"they come in bursts of {late.burst:.1f} frames on average{where}"
+    return "they come one by one" + ("" if late.slow_every else ", without a pattern")
 
 
 def _counts(counts: Mapping[str, int]) -> str:
