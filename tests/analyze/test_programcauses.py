@@ -24,6 +24,7 @@ def named(*parts: Part, lock_wait: float = 0.0, fps: float | None = None, frames
         sessions={"model": SessionFacts(providers=("CPUExecutionProvider",))},
         parts=tuple(sorted((RUN, DECODE, *parts), key=lambda part: -part.ns)),
         lock_wait=lock_wait,
+        period=50 * MS,
         target=Target(fps=fps),
     )
     due = [int(n * 50 * MS) for n in range(frames)]

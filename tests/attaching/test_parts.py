@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from framepace.attaching.calls import Calls, ProcessFacts, Stage
-from framepace.attaching.parts import lock_wait, parts_of
+from framepace.attaching.parts import lock_wait, parts_of, period
 
 MAIN, OTHER = 1, 2
 MS = 1_000_000
@@ -85,6 +85,15 @@ def test_what_lies_between_two_frames_of_a_thread_is_told_apart() -> None:
         ("wait", "time.sleep", 48, 60, MAIN),
     ]
     assert shares(frame(*second))["between", "time.sleep"] == 6
+
+
+def test_a_stall_leaves_the_period_as_it_is() -> None:
+    """Five frames, the fourth of which comes 100 ms late."""
+    rows: list[Row] = []
+    for at in (0, 20, 40, 160, 180):
+        rows += [("decode", "read", at, at + 2, MAIN), ("infer", "run", at + 5, at + 9, MAIN)]
+    assert period([calls_of(*rows)]) == 20 * MS
+    assert period([calls_of(*rows[:2])]) == 0
 
 
 def test_a_thread_without_frames_that_computes_is_beside_them() -> None:

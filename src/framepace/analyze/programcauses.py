@@ -203,20 +203,21 @@ def _one_by_one(frame: _Frame) -> Iterator[_Ranked]:
 
 
 def _paced(frame: _Frame) -> Iterator[_Ranked]:
-    """The loop sleeps although it is behind the rate that is wanted."""
+    """The loop sleeps although it is behind the rate that is wanted, in the median: one stall is no cause."""
     wanted = frame.program.target.fps
     parts = [part for part in frame.parts("between") if part.name in _WAITING_CALLS]
-    if wanted is None or not parts or frame.summary.throughput >= _TOO_SLOW * wanted:
+    period = frame.program.period
+    if wanted is None or not parts or not period or period * _TOO_SLOW * wanted <= NS_PER_S:
         return
-    share = parts[0].ns * frame.summary.throughput / NS_PER_S
+    share = parts[0].ns / period
     if share >= _IDLE:
         yield (
             share,
             Suspected(
                 code="",
                 title="the loop sleeps although it is behind",
-                because=f"{frame.summary.throughput:.3g} of {wanted:g} frames/s, and {parts[0].name} takes "
-                f"{format_ms(parts[0].ns)} per frame",
+                because=f"a frame begins {format_ms(period)} after the one before, {format_ms(NS_PER_S / wanted)} are "
+                f"wanted, and {parts[0].name} takes {format_ms(parts[0].ns)}",
                 command="sleep what is left of the frame period: max(0, due - time.perf_counter())",
                 decides="the rate without that sleep",
             ),

@@ -103,6 +103,18 @@ def parts_of(processes: Sequence[Calls]) -> tuple[Part, ...]:
     return tuple(sorted(parts, key=lambda part: -part.ns)[:_MOST_PARTS])
 
 
+def period(processes: Sequence[Calls]) -> float:
+    """The time from one frame to the next of the thread that has most of them: ns, median; 0 with fewer than two."""
+    begun: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+    for place, calls in enumerate(processes):
+        for frame in frames_of(calls):
+            begun[place, frame.thread].append(frame.began)
+    most = max(begun.values(), key=len, default=[])
+    if len(most) < 2:
+        return 0.0
+    return float(np.median(np.diff(most)))
+
+
 def _measured(processes: Sequence[Calls], frames: Sequence[Sequence[Frame]]) -> Iterator[Part]:
     """The parts of all frames but those of the warm-up."""
     sums = _Sums()

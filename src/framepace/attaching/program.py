@@ -22,7 +22,7 @@ from msgspec.structs import replace
 
 from framepace.attaching.answers import Answer
 from framepace.attaching.calls import Calls, by_name, pid_of, read_calls
-from framepace.attaching.parts import lock_wait, parts_of
+from framepace.attaching.parts import lock_wait, parts_of, period
 from framepace.attaching.requests import Observed, observed
 from framepace.attaching.settings import variables
 from framepace.errors import UsageError
@@ -243,6 +243,7 @@ def _with_parts(program: Program, processes: Sequence[Calls]) -> Program:
         threads=_joined(one.threads for one in facts),
         parts=parts_of(processes),
         lock_wait=lock_wait(processes),
+        period=period(processes),
     )
 
 

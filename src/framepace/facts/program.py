@@ -43,7 +43,8 @@ class Program(Fact, frozen=True, kw_only=True):
     requests is an index into them. `libraries` are versions by name. The environment is not kept: it may hold secrets.
     `log` is the kind of a log that it wrote, where the trace was made from one ('' else). `sessions` are its models as
     they were loaded, `threads` those of libraries, by name; `parts` is what its stages consist of, the largest first;
-    `lock_wait` how long a thread that needs little waits for the interpreter lock (ns, median).
+    `lock_wait` how long a thread that needs little waits for the interpreter lock, `period` the time from one frame to
+    the next of the thread that has most (ns, medians).
     """
 
     command: tuple[str, ...]
@@ -56,6 +57,7 @@ class Program(Fact, frozen=True, kw_only=True):
     threads: dict[str, int] = {}
     parts: tuple[Part, ...] = ()
     lock_wait: float = 0.0
+    period: float = 0.0
 
 
 def without_secrets(command: Sequence[str]) -> tuple[str, ...]:
