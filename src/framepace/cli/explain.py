@@ -91,8 +91,9 @@ def command(
     )  # fmt: skip
     with output_folder(out, "explain") as folder:
         explanation = explained(
-            case, folder, overwrite=overwrite, time_limit=time_limit, expect=expect, expect_from=from_, what_if=what_if
-        )
+            case, folder, overwrite=overwrite, time_limit=time_limit, expect=expect, expect_from=from_, what_if=what_if,
+            raise_priority=raise_priority,
+        )  # fmt: skip
     errors: list[StoreError] = []
     show(explanation, folder, save(folder, explanation, errors), json)
     if errors:

@@ -1,0 +1,31 @@
+"""What a command is given reaches what it calls."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import pkgutil
+from collections.abc import Iterator
+from importlib import import_module
+from types import FunctionType
+
+import pytest
+
+from framepace import cli
+
+
+def commands() -> Iterator[FunctionType]:
+    """The function of every command."""
+    for module in pkgutil.iter_modules(cli.__path__):
+        found = getattr(import_module(f"framepace.cli.{module.name}"), "command", None)
+        if isinstance(found, FunctionType):
+            yield found
+
+
+@pytest.mark.parametrize("command", list(commands()), ids=lambda command: command.__module__.rpartition(".")[2])
+def test_every_option_of_a_command_is_read(command: FunctionType) -> None:
+    """An option that nobody reads is accepted and does nothing, as --raise-priority did."""
+    (function,) = ast.parse(inspect.getsource(command)).body
+    assert isinstance(function, ast.FunctionDef)
+    read = {node.id for part in function.body for node in ast.walk(part) if isinstance(node, ast.Name)}
+    assert set(inspect.signature(command).parameters) - read == set()
