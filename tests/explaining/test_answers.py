@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from framepace import api
 from framepace.explaining.causes import CAUSES
@@ -12,9 +13,11 @@ from framepace.explaining.run import explain
 from framepace.facts.finding import Explanation
 from framepace.facts.plan import ModelPlan, Plan
 from framepace.facts.workload import Closed
+from framepace.reporting.views.answer import answer_lines
 from framepace.reporting.views.explanation import explanation_view
 from framepace.testing import FakeClock
 from tests.explaining.hooks import Virtual
+from tests.reporting import samples
 
 MS = 1_000_000
 
@@ -64,6 +67,15 @@ def test_batches_that_never_fill_are_told() -> None:
     assert found.plan.models[0].batch.max == 1
     assert finding.gain is not None
     assert finding.gain.verified == pytest.approx(15 * MS, rel=0.2)
+
+
+def test_a_budget_below_the_floor_is_told_before_the_causes() -> None:
+    """Of four findings the first lines show three, and that no setting can meet the budget is among them."""
+    causes = [replace(samples.finding(), code=code) for code in ("FP006", "FP008", "FP001")]
+    exceeds = replace(samples.finding(), code="FP102", title="the model alone takes longer than the budget")
+    lines = answer_lines([*causes, replace(exceeds, intervention=None, gain=None, summary="no setting can meet it")])
+    assert lines[0] == "FP102 the model alone takes longer than the budget: no setting can meet it"
+    assert [line[:5] for line in lines] == ["FP102", "FP006", "FP008", "and 1"]
 
 
 def test_a_model_that_exceeds_the_budget_is_never_healthy() -> None:

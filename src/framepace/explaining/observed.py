@@ -126,7 +126,8 @@ def _exceeded(best: float, change: str, floor: float, budget: float) -> str:
         text += f" ({change})"
     if floor:
         text += f", {format_ms(floor)} if it reached every peak"
-    return f"{text}; {format_ms(budget)} allowed"
+    never = ": no setting can meet it" if floor > budget else ""
+    return f"{text}; {format_ms(budget)} allowed{never}"
 
 
 def _exceeded_advice(best: float, floor: float, budget: float) -> str:

@@ -11,15 +11,18 @@ from framepace.reporting.views.text import optional
 from framepace.reporting.views.tried import tried_line
 from framepace.units import format_quantity
 
+_EXCEEDS = "FP102"
 _MOST = 3  # causes, so that the answer stays within the first ten lines of a terminal
 
 
 def answer_lines(confirmed: Sequence[Finding], remedies: Sequence[TriedRemedy] = ()) -> tuple[str, ...]:
     """'FP001 the device's clocks fall between frames: 10.1 ms, 3.96 ms with heartbeat-ms=1.14; ...', worst first.
 
-    Then what the `remedies` of a model brought that takes the time itself.
+    That the model alone exceeds the budget stands before them, for it says what they can bring at best. Then what the
+    `remedies` of a model brought that takes the time itself.
     """
-    lines = [_line(finding) for finding in confirmed[:_MOST]]
+    ordered = sorted(confirmed, key=lambda finding: finding.code != _EXCEEDS)
+    lines = [_line(finding) for finding in ordered[:_MOST]]
     if len(confirmed) > _MOST:
         lines.append(f"and {len(confirmed) - _MOST} more below")
     if remedies:
