@@ -155,6 +155,26 @@ def test_a_model_alone_runs_with_any_rank_and_length(tmp_path: Path, shape: Shap
     assert np.shape(worker.wait(0)["y0"]) == tuple(shape)
 
 
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [
+        ([1, 3, 32, 32], TensorProto.BOOL),
+        ([1, 3, 32, 32], TensorProto.STRING),
+        ([1, 3, 0, 32], TensorProto.FLOAT),
+        ([0, 3, 32, 32], TensorProto.FLOAT),
+        ([1, 3, 16, 0, 32], TensorProto.FLOAT),
+    ],
+)
+def test_what_no_picture_can_be_takes_none_and_runs_alone(tmp_path: Path, shape: Shape, dtype: int) -> None:
+    """Flags, text and a side of length zero: nothing is asked that leads to a second error."""
+    location = network(tmp_path / "m.onnx", {"x": shape}, dtype)
+    assert resolved(location).images == ()
+    assert resolved(location).question == ""
+    worker = get_backend("onnxruntime").load(plan(location), SystemClock()).worker()
+    worker.enqueue(0, 1)
+    assert list(worker.wait(0)["y0"].shape) == shape
+
+
 def test_open_sizes_are_one_question_whose_answer_runs(tmp_path: Path) -> None:
     """The advice closes every input at once; the sizes in it are taken as they are."""
     caches: dict[str, Shape] = {"ids": ["n", "t"], "past": ["n", 8, "p", 16]}

@@ -74,6 +74,18 @@ def recurrent(path: Path) -> str:
     return network(path, nodes, inputs, {"r1o": [1, "channels", "rh", "rw"]})
 
 
+def two_states(path: Path, frame: Shape, states: tuple[Shape, Shape]) -> str:
+    """A picture with states of its size and of half of it, which start from zeros of any size."""
+    nodes = [
+        helper.make_node("Add", ["frame", "r1i"], ["r1o"]),
+        helper.make_node("MaxPool", ["r1o"], ["small"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Add", ["small", "r2i"], ["r2o"]),
+    ]
+    floats = TensorProto.FLOAT
+    inputs = {"frame": (floats, frame), "r1i": (floats, states[0]), "r2i": (floats, states[1])}
+    return network(path, nodes, inputs, {"r1o": states[0], "r2o": states[1]})
+
+
 def question(location: str, plan: ModelPlan | None = None) -> str:
     """What to add to the command."""
     with pytest.raises(ModelError) as error:
@@ -260,6 +272,34 @@ def test_a_network_without_a_picture_is_asked_for_sizes_and_a_value_at_once(tmp_
     assert question(location).endswith("--shape sound=1x512 --input sound=1")
     plan = ModelPlan(name="m", model=location, shapes={"sound": (1, 512)}, inputs=Inputs(values={"sound": "1"}))
     check_takes_frames(plan, resolve(inspect(location), plan))
+
+
+def test_states_named_like_the_sides_of_the_picture_are_as_large_as_they_come_back(tmp_path: Path) -> None:
+    """Exporters give the axes of all that is computed of a picture its names, at half of its size too."""
+    state: Shape = ["batch_size", "channels", "height", "width"]
+    location = two_states(tmp_path / "m.onnx", ["batch_size", 3, "height", "width"], (state, state))
+    states = "--shape r1i=1x3x480x640 --shape r2i=1x3x240x320"
+    assert question(location).endswith(f": --size 640x480 {states}")
+    sized = ModelPlan(name="m", model=location, size=(96, 128))
+    assert question(location, sized).endswith(": --shape r1i=1x3x96x128 --shape r2i=1x3x48x64")
+
+
+def test_states_with_the_channels_of_a_picture_are_no_pictures_where_that_does_not_run(tmp_path: Path) -> None:
+    """Three inputs may take a picture by their shapes; in one size for all the network does not run."""
+    location = two_states(tmp_path / "m.onnx", [1, 3, "h", "w"], ([1, 3, "h1", "w1"], [1, 3, "h2", "w2"]))
+    states = "--shape r1i=1x3x480x640 --shape r2i=1x3x240x320"
+    assert question(location).endswith(f": --image frame --size 640x480 {states}")
+
+
+def test_a_network_without_inputs_is_told_to_be_measured_alone(tmp_path: Path) -> None:
+    """A generator of noise: no frame brings it anything."""
+    nodes = [helper.make_node("RandomNormal", [], ["y"], shape=[2, 2])]
+    location = network(tmp_path / "m.onnx", nodes, {}, {"y": [2, 2]})
+    plan = ModelPlan(name="m", model=location)
+    with pytest.raises(ModelError) as error:
+        check_takes_frames(plan, resolve(inspect(location), plan))
+    assert "has no input" in str(error.value)
+    assert error.value.fix == "measure it alone with bench --scope model"
 
 
 def test_the_size_of_the_original_is_two_numbers(tmp_path: Path) -> None:

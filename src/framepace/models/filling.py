@@ -49,13 +49,17 @@ def check_takes_frames(model: ModelPlan, resolved: Resolved) -> None:
 
 
 def _no_picture(model: ModelPlan, resolved: Resolved) -> ModelError:
+    alone = "measure it alone with bench --scope model"
     shapes = {tensor.name: tensor.shape for tensor in resolved.inputs}
+    if not shapes:
+        return ModelError(f"model {model.name!r} has no input", got=shapes, expected="an input", fix=alone)
     if resolved.question:
         message = f"nothing says which input of model {model.name!r} takes the picture"
         return ModelError(message, got=shapes, expected="inputs by name", fix=resolved.question)
     name = quote(resolved.inputs[0].name)
-    fix = f"measure it alone with bench --scope model, or give its inputs: --input {name}=1, or {name}=FILE.npy"
-    return ModelError(f"model {model.name!r} has no image input", got=shapes, expected="a rank-4 input", fix=fix)
+    fix = f"{alone}, or give its inputs: --input {name}=1, or {name}=FILE.npy"
+    expected = "a rank-4 input of numbers"
+    return ModelError(f"model {model.name!r} has no image input", got=shapes, expected=expected, fix=fix)
 
 
 def _all(writes: Sequence[Write]) -> Write:

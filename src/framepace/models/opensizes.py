@@ -10,7 +10,7 @@ from framepace.errors import ModelError
 from framepace.facts.model import ModelSpec, TensorSpec
 from framepace.facts.plan import ModelPlan
 from framepace.models.batchaxis import ANY_RANK
-from framepace.models.pictures import Place, Shape, is_memory, place_of
+from framepace.models.pictures import Place, Shape, is_no_picture, place_of
 from framepace.models.rehearsal import Answer, OpenInput, Question, rehearsed, usual
 
 _RUNNABLE = frozenset({"onnx", "ort"})  # formats that are tried
@@ -22,12 +22,14 @@ _PICTURE: Shape = (1, 3, "?", "?")  # what an input of unknown rank, or of four 
 class OpenModel:
     """A model's inputs with the shapes that are known, the batch axes and the places of pictures by name.
 
+    `shapes` have the sizes that are known of axes of one name; `unbound` have them only where they were given.
     `named` are options that say where the pictures go, which the plan does not say yet.
     """
 
     spec: ModelSpec
     plan: ModelPlan
     shapes: Sequence[Shape]
+    unbound: Sequence[Shape]
     axes: Mapping[str, int]
     pictures: Mapping[str, Place]
     named: str = ""
@@ -50,9 +52,7 @@ class OpenModel:
 
     def running_options(self) -> str:
         """The options with which the model runs; '' where none were found, or nothing is open."""
-        if not self._can_be_tried():
-            return ""
-        answer = rehearsed(self._question())
+        answer = self._rehearsed()
         return "" if answer is None else self.options(answer)
 
     def _brought_by_frames(self, answer: Answer) -> Iterator[str]:
@@ -70,24 +70,36 @@ class OpenModel:
         return " ".join(filter(None, options))
 
     def _answer(self) -> Answer:
-        question = self._question()
-        answer = None
-        if self._can_be_tried():
-            answer = rehearsed(question)
-        return answer or usual(question)
+        return self._rehearsed() or usual(self._question())
+
+    def _rehearsed(self) -> Answer | None:
+        """What runs: first with one size for axes of one name, then with states as large as they come back."""
+        if not self._can_be_tried():
+            return None
+        return rehearsed(self._question()) or rehearsed(self._question_apart())
 
     def _can_be_tried(self) -> bool:
         """Whether it is a file that is tried."""
         return self.spec.format in _RUNNABLE and not self.spec.location.startswith(_BUILT_IN)
 
     def _question(self) -> Question:
-        inputs = tuple(self._input(t, s) for t, s in zip(self.spec.inputs, self.shapes, strict=True))
+        return self._asked(tuple(self._input(t, s) for t, s in zip(self.spec.inputs, self.shapes, strict=True)))
+
+    def _question_apart(self) -> Question:
+        """The same where an axis of a picture and one of a state have a name in common and not their size.
+
+        Exporters name the sides of a picture and of all that is computed of it alike: Robust Video Matting's states.
+        """
+        inputs = (self._input(t, s) for t, s in zip(self.spec.inputs, self.unbound, strict=True))
+        return self._asked(tuple(tensor.apart() for tensor in inputs))
+
+    def _asked(self, inputs: tuple[OpenInput, ...]) -> Question:
         outputs = tuple(tensor.name for tensor in self.spec.outputs)
         states = tuple(sorted(self.plan.inputs.states.items()))
         return Question(self.spec.location, self.spec.sha256, inputs, outputs, states)
 
     def _input(self, tensor: TensorSpec, shape: Shape) -> OpenInput:
-        if not self.pictures and _may_be_picture(shape) and not is_memory(tensor.name):
+        if not self.pictures and _may_be_picture(shape) and not is_no_picture(tensor):
             return OpenInput(tensor.name, tensor.dtype, _PICTURE, (2, 3))
         sizes = list(shape)
         batch = self.axes.get(tensor.name)
@@ -99,7 +111,7 @@ class OpenModel:
     def _sides(self, tensor: TensorSpec, shape: Shape) -> tuple[int, ...]:
         """The axes of height and width of a picture, or of one of several inputs that may take one."""
         place = self.pictures.get(tensor.name)
-        if place is None and not self.pictures and not is_memory(tensor.name):
+        if place is None and not self.pictures and not is_no_picture(tensor):
             place = place_of(shape, layout=self.plan.prepare.layout, window=self.plan.inputs.window)
         return () if place is None else place.sides(len(shape))
 

@@ -13,6 +13,8 @@ Shape = tuple[int | str, ...]  # the names of open dimensions are strings
 CHANNELS = (1, 3, 4, PAIR)
 _SMALLEST_SIDE = 8  # of a picture without a batch axis; smaller arrays of three axes are something else
 _MEMORY = re.compile(r"past|cache|attention|hidden|state|embed|mask_input|(^|[_.])kv", re.IGNORECASE)
+_NOTHING = 0  # a length: no picture has such a side, and no batch
+_NO_PIXELS = frozenset({"bool", "object", "complex64", "complex128"})  # dtypes that no picture has; text is object
 _RGB = 3
 _COLOURS = (3, 4)  # channels by which a picture without a batch axis is known
 
@@ -50,6 +52,8 @@ def place_of(
         window: clips are wanted: one more axis, of that many pictures.
         named: the input is known to take pictures, so that three axes, or channels left open, are enough.
     """
+    if _NOTHING in shape:
+        return None
     if window is not None:
         return _clip_place(shape, layout, window, named)
     if len(shape) == 4:
@@ -61,14 +65,14 @@ def place_of(
     return None
 
 
-def is_memory(name: str) -> bool:
-    """Whether an input is called like what a network remembers or attends to: no picture, whatever its shape."""
-    return _MEMORY.search(name) is not None
+def is_no_picture(tensor: TensorSpec) -> bool:
+    """Whether an input takes no picture, whatever its shape: flags, text, what is called a memory."""
+    return tensor.dtype in _NO_PIXELS or _MEMORY.search(tensor.name) is not None
 
 
 def clip_lengths(shape: Shape) -> list[int]:
     """How many pictures a clip that fits an input of five axes may have; pictures in colour come first."""
-    if len(shape) != 5:
+    if len(shape) != 5 or _NOTHING in shape:
         return []
     in_colour: list[int] = []
     others: list[int] = []

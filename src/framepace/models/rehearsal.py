@@ -11,7 +11,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from functools import lru_cache
 from typing import Any
@@ -67,6 +67,13 @@ class OpenInput:
     shape: tuple[int | str, ...]
     sides: tuple[int, ...] = ()
     value: str | None = None
+
+    def apart(self) -> OpenInput:
+        """With names of its own for its open axes, unless it takes pictures."""
+        if self.sides:
+            return self
+        own = (f"{self.name} {size}" if isinstance(size, str) and size != "?" else size for size in self.shape)
+        return replace(self, shape=tuple(own))
 
     @property
     def is_number(self) -> bool:

@@ -18,7 +18,7 @@ from framepace.facts.plan import ModelPlan
 from framepace.models.batchaxis import ANY_RANK, input_axes
 from framepace.models.limits import check_memory
 from framepace.models.opensizes import OpenModel, shape_text
-from framepace.models.pictures import Place, Shape, clip_lengths, image_at, is_memory, place_of
+from framepace.models.pictures import Place, Shape, clip_lengths, image_at, is_no_picture, place_of
 from framepace.models.resolved import Image, Layout, Resolved, SideInput
 from framepace.models.sideinputs import fitted, open_sizes, read_value
 
@@ -81,23 +81,29 @@ def _shapes(spec: ModelSpec, plan: ModelPlan, roles: _Roles) -> list[Shape]:
 
 def _open_model(spec: ModelSpec, plan: ModelPlan, roles: _Roles, named: str = "") -> OpenModel:
     planned = [_planned_shape(tensor, plan, roles) for tensor in spec.inputs]
-    return OpenModel(spec, plan, _bind(spec, planned, roles.axes), roles.axes, roles.pictures, named)
+    return OpenModel(spec, plan, _bind(spec, planned, roles.axes), planned, roles.axes, roles.pictures, named)
 
 
 def _with_pictures(spec: ModelSpec, plan: ModelPlan, roles: _Roles) -> OpenModel:
     """The model with the first answer to which of its inputs take pictures: what is asked then has it too."""
     likely = _question_images(spec, plan)
     if likely:
-        inputs = replace(plan.inputs, images=tuple(likely))
-        answer = " ".join(f"--image {quote(name)}" for name in likely)
-    else:
-        lengths = _question_lengths(spec, plan)
-        if not lengths:
-            return _open_model(spec, plan, roles)
-        inputs = replace(plan.inputs, window=Window(pictures=lengths[0]))
-        answer = f"--window {lengths[0]}"
-    plan = replace(plan, inputs=inputs)
-    return _open_model(spec, plan, _roles(spec, plan), answer)
+        return _with_images(spec, plan, likely)
+    lengths = _question_lengths(spec, plan)
+    if not lengths:
+        return _open_model(spec, plan, roles)
+    plan = replace(plan, inputs=replace(plan.inputs, window=Window(pictures=lengths[0])))
+    return _open_model(spec, plan, _roles(spec, plan), f"--window {lengths[0]}")
+
+
+def _with_images(spec: ModelSpec, plan: ModelPlan, likely: list[str]) -> OpenModel:
+    """The model with pictures in all inputs that may take one, or, where that does not run, in the first alone."""
+    models = []
+    for names in (likely, likely[:1]):
+        named = replace(plan, inputs=replace(plan.inputs, images=tuple(names)))
+        answer = " ".join(f"--image {quote(name)}" for name in names)
+        models.append(_open_model(spec, named, _roles(spec, named), answer))
+    return next((model for model in models if model.running_options()), models[0])
 
 
 def running_options(spec: ModelSpec, plan: ModelPlan) -> str:
@@ -161,7 +167,7 @@ def _rank(tensor: TensorSpec, plan: ModelPlan, values: Mapping[str, NDArray[np.g
 def _likely_images(spec: ModelSpec, plan: ModelPlan) -> dict[str, Place]:
     """The one input that nobody named and that can take a picture, if there is exactly one."""
     tensors = _unnamed(spec, plan)
-    places = {tensor.name: _place(tensor, plan) for tensor in tensors if not is_memory(tensor.name)}
+    places = {tensor.name: _place(tensor, plan) for tensor in tensors if not is_no_picture(tensor)}
     likely = {name: place for name, place in places.items() if place is not None}
     with_batch = {name: place for name, place in likely.items() if place.batch is not None}
     likely = with_batch or likely
@@ -222,7 +228,7 @@ def _question(spec: ModelSpec, plan: ModelPlan) -> str:
 def _question_images(spec: ModelSpec, plan: ModelPlan) -> list[str]:
     """The inputs of which any may take the picture."""
     tensors = _unnamed(spec, plan)
-    return [t.name for t in tensors if _place(t, plan) is not None and not is_memory(t.name)]
+    return [t.name for t in tensors if _place(t, plan) is not None and not is_no_picture(t)]
 
 
 def _question_lengths(spec: ModelSpec, plan: ModelPlan) -> list[int]:

@@ -108,7 +108,8 @@ def _check_input(channels: int, dtype: str) -> None:
     if channels not in (1, _COLOURS, _COLOURS + 1):
         raise ModelError("preparation makes 1, 3 or 4 channels", got=channels, expected="a grey, RGB or RGBA input")
     if dtype in ("object", "bool") or dtype.startswith("complex"):
-        raise ModelError("preparation cannot make this dtype", got=dtype, expected="an integer or a float")
+        fix = "leave it out of --image, and give it what it takes: --input NAME=VALUE"
+        raise ModelError("preparation cannot make this dtype", got=dtype, expected="an integer or a float", fix=fix)
 
 
 def _hook(prepare: Prepare) -> Callable[..., Any] | None:
