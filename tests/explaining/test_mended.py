@@ -213,3 +213,13 @@ def test_throughput_is_told_beside_the_rate_of_all_sources(source: str, offered:
     met, told = sentence(evidence, Account(model=0, pipeline=0, stream=0, lines=(), unexplained=0))
     assert met is False
     assert f"of {offered} frames per second" in told
+
+
+def test_a_budget_that_is_undecided_says_of_how_many_frames() -> None:
+    """None of 253 frames is late: one in a hundred may be, and only the number of frames says why that is open."""
+    case = api.make_case("null", fps=30)
+    trace = make_trace(np.full(253, 2 * MS), plan=case.plan)
+    evidence = Evidence(case, {"stream": trace}, {"stream": summarize(trace)}, 2)
+    met, told = sentence(evidence, Account(model=0, pipeline=0, stream=0, lines=(), unexplained=0))
+    assert met is None
+    assert "0.0 % of 253 frames late, undecided" in told

@@ -41,7 +41,7 @@ def _latency(evidence: Evidence) -> str:
     answered = [p for p in evidence.frames.percentiles if p.estimate is not None and p.q <= 99]
     highest = max(answered, key=lambda p: p.q, default=None)
     missed = evidence.summaries["stream"].missed
-    late = "" if missed is None else f", {missed:.1%} of frames late"
+    late = "" if missed is None else f", {100 * missed:.1f} % of {evidence.frames.requests:,} frames late"
     if highest is None:
         return f"mean {format_ms(evidence.latency)} (too few frames for percentiles){late}"
     return f"p{highest.q:g} {_with_interval(highest)}" + ("" if highest.q == 99 else late)
