@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from framepace.facts import settings
 from framepace.facts.finding import Account, AccountLine, Intervention
 from framepace.facts.summary import Estimate, Percentile, Tier, TierKind
-from framepace.reporting.views.explanation import account_rows, explanation_view, listed
+from framepace.reporting.views.explanation import account_rows, explanation_view, listed, proven
 from framepace.reporting.views.finding import finding_view, moved
 from framepace.reporting.views.machine import machine_line
 from framepace.reporting.views.measurement import model_view, summary_view, tier_sentence
@@ -251,6 +251,16 @@ def test_an_undecided_cause_whose_runs_differ_hundredfold_shows_no_number() -> N
     view = finding_view(replace(undecided, intervention=wide))
     assert listed([view]) == "FP013 idle threads spin (its runs differ too much to tell)"
     assert "%" in listed([finding_view(undecided)])
+
+
+def test_only_what_was_switched_off_is_said_to_be_proven_by_that() -> None:
+    """That a model exceeds the budget is measured and not tried, and stands among the causes."""
+    tried = finding_view(samples.finding())
+    measured = finding_view(replace(samples.finding(), code="FP102", intervention=None))
+    assert proven([tried]) == "1 cause, proven by switching it off"
+    assert proven([tried, tried]) == "2 causes, worst first, each proven by switching it off"
+    assert proven([tried, measured]) == "2 causes, worst first: 1 proven by switching off, 1 measured"
+    assert proven([measured]) == "1 cause, seen in the measurements"
 
 
 def test_ordinals() -> None:

@@ -25,7 +25,7 @@ from framepace.reporting.terminal.layout import (
 )
 from framepace.reporting.terminal.measurement import show_machine
 from framepace.reporting.views.expectation import ExpectationView
-from framepace.reporting.views.explanation import ExplanationView, PartRow, explanation_view, listed
+from framepace.reporting.views.explanation import ExplanationView, PartRow, explanation_view, listed, proven
 from framepace.reporting.views.finding import FindingView
 from framepace.reporting.views.roofline import floor_views
 from framepace.reporting.views.tried import TRIED_TITLE
@@ -150,7 +150,7 @@ def _add_number(grid: Table, row: tuple[str, str, str, str]) -> None:
 
 def _findings(view: ExplanationView, ascii_only: bool) -> Iterable[RenderableType]:
     if view.causes:
-        yield Text(_proven(len(view.causes)), style="bold")
+        yield Text(proven(view.causes), style="bold")
     else:
         yield Text(_NO_CAUSE[view.has_trials], style=MET_STYLES[view.met])
     for number, finding in enumerate(view.causes):
@@ -159,12 +159,6 @@ def _findings(view: ExplanationView, ascii_only: bool) -> Iterable[RenderableTyp
     if others and view.causes:
         yield ""
     yield from others
-
-
-def _proven(count: int) -> str:
-    if count == 1:
-        return "1 cause, proven by switching it off"
-    return f"{count} causes, worst first, each proven by switching it off"
 
 
 def _finding(finding: FindingView, ascii_only: bool) -> RenderableType:

@@ -11,7 +11,7 @@ from framepace.reporting.views.answer import answer_lines
 from framepace.reporting.views.expectation import ExpectationView, expectation_view
 from framepace.reporting.views.finding import FindingView, finding_view
 from framepace.reporting.views.late import late_sentences
-from framepace.reporting.views.text import maybe, share, split_interval
+from framepace.reporting.views.text import maybe, plural, share, split_interval
 from framepace.reporting.views.tried import tried_rows
 from framepace.reporting.views.whatif import what_if_sentences
 from framepace.units import format_estimate, format_ms, format_quantity
@@ -176,6 +176,18 @@ def _unexplained(account: Account) -> str:
     if not account.stream:
         return share(0.0)
     return share(abs(account.unexplained) / account.stream)
+
+
+def proven(causes: Sequence[FindingView]) -> str:
+    """'2 causes, worst first, each proven by switching it off': how many there are, and how they are known."""
+    tried = sum(bool(cause.tested) for cause in causes)
+    if not tried:
+        return f"{plural(len(causes), 'cause')}, seen in the measurements"
+    if tried < len(causes):
+        return f"{len(causes)} causes, worst first: {tried} proven by switching off, {len(causes) - tried} measured"
+    if tried == 1:
+        return "1 cause, proven by switching it off"
+    return f"{tried} causes, worst first, each proven by switching it off"
 
 
 def listed(findings: Iterable[FindingView]) -> str:
