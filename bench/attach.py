@@ -84,6 +84,8 @@ def _judged(task: Task, args: argparse.Namespace, folder: Path) -> Row:
     command += [str(folder / f"{case.model}.onnx"), form]
     try:
         answer = api.explain_program(command, fps=case.fps, time_limit=case.seconds)
+        if answer.interrupted:
+            raise KeyboardInterrupt
         evidence = _evidence(command, case, folder)
     except FramepaceError as error:
         return {"program": name, "form": form, "verdict": "failed", "named": [], "evidence": "", "error": str(error)}
