@@ -9,10 +9,10 @@ import pytest
 
 from framepace.analyze.late import late_frames, receipts
 from framepace.analyze.summary import summarize
-from framepace.facts.late import LateFrames
+from framepace.facts.late import LateFrames, Receipt
 from framepace.facts.plan import EnginePlan, ModelPlan, Plan, Target
 from framepace.facts.trace import DropCause, Outcome, Trace
-from framepace.reporting.views.late import late_sentences
+from framepace.reporting.views.late import late_sentences, receipt_rows, receipts_title
 from framepace.testing import make_trace
 
 MS = 1_000_000
@@ -77,6 +77,21 @@ def test_even_frames_have_no_late_ones() -> None:
     """Where all frames take the same, none is called late."""
     trace = run(np.zeros(FRAMES, dtype=bool))
     assert late_frames(trace, summarize(trace)) is None
+
+
+def test_a_page_shows_the_receipts_of_the_ten_slowest() -> None:
+    """Slowest first, with the frame that each waited for; a lost frame has no latency and is counted alone."""
+    slow = [
+        Receipt(
+            frame=n, source=0, late=(50.0 + n) * MS, stage="queue", more=40.0 * MS, cause="backlog", waited_for=n - 1
+        )
+        for n in range(1, 13)
+    ]
+    lost = Receipt(frame=40, source=0, late=0.0, stage="queue", more=0.0, cause="buffer full")
+    rows = receipt_rows([*slow, lost])
+    assert len(rows) == 10
+    assert rows[0] == ("12", "0", "62.0 ms", "queue", "40.0 ms", "backlog", "11")
+    assert receipts_title([*slow, lost]).startswith("the 10 slowest of 13 late or lost frames")
 
 
 def test_late_and_lost_frames_have_receipts() -> None:

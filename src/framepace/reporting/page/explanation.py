@@ -14,6 +14,7 @@ from framepace.reporting.page.roofline import ROOFLINE_CAPTION, roofline_figure
 from framepace.reporting.views.expectation import COLUMNS, ExpectationView
 from framepace.reporting.views.explanation import ExplanationView, explanation_view, listed, proven
 from framepace.reporting.views.finding import FindingView
+from framepace.reporting.views.late import RECEIPT_COLUMNS
 from framepace.reporting.views.roofline import floor_views
 from framepace.reporting.views.tried import TRIED_TITLE
 
@@ -86,7 +87,8 @@ def _add_account(document: Document, view: ExplanationView) -> None:
     document.add(f'<section id="account"><h2>Where the time goes</h2>{figure}</section>')
     if view.late:
         lines = "".join(tag("p", line) for line in view.late)
-        document.add(f'<section id="late"><h2>Late frames</h2>{lines}</section>')
+        receipts = details(view.receipts_title, grid(RECEIPT_COLUMNS, view.receipts)) if view.receipts else ""
+        document.add(f'<section id="late"><h2>Late frames</h2>{lines}{receipts}</section>')
     if view.what_if:
         lines = "".join(tag("p", line) for line in view.what_if)
         document.add(f'<section id="what-if"><h2>What a millisecond is worth</h2>{lines}</section>')

@@ -10,7 +10,7 @@ from framepace.facts.summary import Estimate
 from framepace.reporting.views.answer import answer_lines
 from framepace.reporting.views.expectation import ExpectationView, expectation_view
 from framepace.reporting.views.finding import FindingView, finding_view
-from framepace.reporting.views.late import late_sentences
+from framepace.reporting.views.late import late_sentences, receipt_rows, receipts_title
 from framepace.reporting.views.text import maybe, plural, share, split_interval
 from framepace.reporting.views.tried import tried_rows
 from framepace.reporting.views.whatif import what_if_sentences
@@ -55,6 +55,8 @@ class ExplanationView:
     what_if: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
     tried: tuple[tuple[str, str], ...] = ()
+    receipts: tuple[tuple[str, ...], ...] = ()
+    receipts_title: str = ""
 
 
 def _with_verdict(findings: Sequence[FindingView], verdict: Verdict) -> tuple[FindingView, ...]:
@@ -88,6 +90,8 @@ def explanation_view(explanation: Explanation) -> ExplanationView:
         what_if=what_if_sentences(explanation.what_if),
         answers=answer_lines(explanation.confirmed, explanation.remedies),
         tried=tried_rows(explanation.remedies),
+        receipts=receipt_rows(explanation.receipts),
+        receipts_title=receipts_title(explanation.receipts),
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
-from framepace.facts.late import NOT_LOGGED, WAITING, Growth, LateFrames
-from framepace.reporting.views.text import share
+from framepace.facts.late import NOT_LOGGED, WAITING, Growth, LateFrames, Receipt
+from framepace.reporting.views.text import optional, share
 from framepace.units import format_ms, ordinal
 
+RECEIPT_COLUMNS = ("frame", "camera", "latency", "most in", "more than usual", "at the same time", "waited for frame")
+_MOST_RECEIPTS = 10
 _ALL = 0.9  # of what late frames take more, in one stage
 
 
@@ -16,6 +18,30 @@ def late_sentences(late: LateFrames | None) -> tuple[str, ...]:
     if late is None:
         return ()
     return tuple(_sentences(late))
+
+
+def receipts_title(receipts: Sequence[Receipt]) -> str:
+    """'the 10 slowest of 111 late frames': what `receipt_rows` shows."""
+    shown = len(receipt_rows(receipts))
+    return f"the {shown} slowest of {len(receipts):,} late or lost frames (all of them: explanation.json)"
+
+
+def receipt_rows(receipts: Sequence[Receipt]) -> tuple[tuple[str, ...], ...]:
+    """What the slowest delivered frames were late for, slowest first, in `RECEIPT_COLUMNS`."""
+    delivered = sorted((receipt for receipt in receipts if receipt.late), key=lambda receipt: -receipt.late)
+    return tuple(map(_receipt_row, delivered[:_MOST_RECEIPTS]))
+
+
+def _receipt_row(receipt: Receipt) -> tuple[str, ...]:
+    return (
+        f"{receipt.frame}",
+        f"{receipt.source}",
+        format_ms(receipt.late),
+        receipt.stage,
+        format_ms(receipt.more),
+        receipt.cause,
+        optional(receipt.waited_for, str),
+    )
 
 
 def _sentences(late: LateFrames) -> Iterator[str]:
