@@ -6,12 +6,14 @@ from functools import cache
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from framepace import api
 from framepace.clock.virtual import VirtualClock
 from framepace.explaining.causes.compute_bound import ComputeBound
+from framepace.explaining.remedies import held_against
 from framepace.explaining.run import explain
-from framepace.facts.finding import Explanation, Intervention, TriedRemedy
+from framepace.facts.finding import Explanation, Finding, Gain, Intervention, Remedy, TriedRemedy
 from framepace.facts.summary import Estimate
 from framepace.reporting.documents import explain_document
 from framepace.reporting.views.answer import answer_lines
@@ -137,3 +139,32 @@ def test_a_gain_no_gain_and_a_doubt_are_told_apart() -> None:
         ("network", "not tried: none is named"), ("", "would decide: framepace sweep MODEL"),
     )  # fmt: skip
     assert answer_lines((), (untried,)) == ("remedies tried: none; not tried: network",)
+
+
+def confirmed(ratio: float, **settings: Any) -> Finding:
+    """FP028, proven on the model alone with int8 or what else is said."""
+    record = tried("precision", ratio, ratio - 0.02, ratio + 0.02).intervention
+    return Finding(
+        code="FP028", title="t", verdict="confirmed", severity="high", summary="", intervention=record,
+        remedy=Remedy(text="run it so", plan=settings), gain=Gain(unit="ns", predicted=MS), share=0.3,
+    )  # fmt: skip
+
+
+def test_a_cause_that_the_whole_stream_contradicts_is_undecided() -> None:
+    """int8 made the model alone 0.85x, and the stream surely 1.00x: no gain stands there as proven, a note says why."""
+    notes: list[str] = []
+    found = held_against(tried("precision", 0.998, 0.99, 1.01), confirmed(0.85), notes)
+    assert (found.verdict, found.remedy, found.gain) == ("undecided", None, None)
+    assert notes[0].startswith("FP028 is undecided: with precision=fp16 the model alone takes 0.85x the time")
+
+
+def test_a_doubt_or_another_change_contradicts_nothing() -> None:
+    """A stream that may be faster, and a remedy of the plan, which was verified in the stream itself."""
+    notes: list[str] = []
+    proven = confirmed(0.85)
+    assert held_against(tried("precision", 0.9, 0.5, 1.5), proven, notes) is proven
+    other = replace(tried("precision", 0.998, 0.99, 1.01), intervention=None)
+    assert held_against(other, proven, notes) is proven
+    verified = confirmed(0.85, precision="fp16")
+    assert held_against(tried("precision", 0.998, 0.99, 1.01), verified, notes) is verified
+    assert not notes

@@ -315,3 +315,10 @@ def test_where_no_cause_could_be_tried_the_second_line_names_the_suspects_and_th
     assert explanation_view(untried).limit == f"no cause could be tried: FP008, FP004: {late}"
     both = replace(untried, not_tested={"FP008": late, "FP012": "other processes take the cores"})
     assert explanation_view(both).limit == f"no cause could be tried: FP008: {late}; 1 more below"
+
+
+def test_where_nothing_was_suspected_no_change_is_said_to_have_been_tried() -> None:
+    """A healthy case without suspects is neither 'tried' nor 'could not be tried'."""
+    healthy = replace(samples.explanation(healthy=True), findings=(), not_tested={})
+    assert explanation_view(healthy).has_trials is None
+    assert explanation_view(replace(healthy, not_tested={"FP008": "no time"})).has_trials is False

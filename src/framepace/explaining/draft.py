@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,7 @@ class Draft:
         metrics: code of a cause -> what its trial was judged on.
         least_s: seconds per block that the slowest effect needed.
         waiting_s: seconds that the cause which is tried next needs at least.
+        longest_s: seconds in which a block holds all the frames that are worth waiting for.
         remedies: those of a model that takes the time itself, tried.
         may_raise_priority: whether a trial may take time from other processes.
     """
@@ -39,11 +41,16 @@ class Draft:
     metrics: dict[str, Metric] = field(default_factory=dict)
     least_s: float = 0.0
     waiting_s: float = 0.0
+    longest_s: float = math.inf
     expectation: Expectation | None = None
     bounds: tuple[Bound, ...] = ()
     what_if: tuple[Sensitivity, ...] = ()
     may_raise_priority: bool = False
     remedies: tuple[TriedRemedy, ...] = ()
+
+    def within(self, seconds: float) -> float:
+        """So many seconds, or those of the longest block."""
+        return min(seconds, self.longest_s)
 
     def add(self, finding: Finding, metric: Metric) -> None:
         """Add the finding of a trial that was judged on `metric`."""

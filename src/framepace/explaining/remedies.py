@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec.structs import replace
+
 from framepace.backends.base import Backend, backend_names, get_backend
 from framepace.errors import FramepaceError
 from framepace.explaining.causes.memory_bound import in_fp32
@@ -15,8 +17,8 @@ from framepace.explaining.hypothesis import Probe
 from framepace.explaining.metrics import INTERVAL, LATENCY, Metric
 from framepace.explaining.pixels import half_the_pixels
 from framepace.explaining.suspects import trial_of
-from framepace.explaining.trial import intervention
-from framepace.facts.finding import Intervention, RemedyKind, TriedRemedy
+from framepace.explaining.trial import intervention, judge
+from framepace.facts.finding import Finding, Intervention, RemedyKind, TriedRemedy
 from framepace.facts.plan import ModelPlan
 from framepace.facts.settings import Case, apply
 from framepace.facts.settings import text as settings_text
@@ -25,6 +27,10 @@ from framepace.lab.lab import Lab
 
 MODEL_BOUND = ("FP007", "FP008")
 """Causes that say that the model itself is what takes the time."""
+_CONTRADICTED = (
+    "{} is undecided: with {} the model alone takes {:.2f}x the time, the whole stream {:.2f}x; "
+    "longer trials would decide (--time-limit)"
+)
 _BUSY = 0.7  # of the frame period, in inference
 _OTHER_NETWORK = "framepace sweep MODEL --vary model=MODEL,SMALLER"
 _OTHER_SIZE = "framepace sweep MODEL --vary model=MODEL,MODEL_OF_HALF_THE_SIZE"
@@ -54,6 +60,22 @@ def try_remedies(lab: Lab, evidence: Evidence, draft: Draft) -> None:
     ways = list(_ways(evidence, draft))
     for place, way in enumerate(ways):
         draft.remedies += (_tried(lab, way, len(ways) - place, draft),)
+        draft.findings = [held_against(draft.remedies[-1], finding, draft.notes) for finding in draft.findings]
+
+
+def held_against(remedy: TriedRemedy, finding: Finding, notes: list[str]) -> Finding:
+    """The finding; undecided where its change made the model alone faster, and surely not the whole stream.
+
+    `notes` then gets a sentence that says so. A cause whose remedy is in the plan was verified in the stream itself.
+    """
+    trial, alone = remedy.intervention, finding.intervention
+    is_proven = finding.verdict == "confirmed" and not (finding.remedy and finding.remedy.plan)
+    if trial is None or alone is None or not is_proven or trial.changed != alone.changed:
+        return finding
+    if judge(trial.ratio) != "refuted":
+        return finding
+    notes.append(_CONTRADICTED.format(finding.code, settings_text(trial.changed), alone.ratio.value, trial.ratio.value))
+    return replace(finding, verdict="undecided", severity="info", share=None, remedy=None, gain=None)
 
 
 def _tried(lab: Lab, way: _Way, others: int, draft: Draft) -> TriedRemedy:

@@ -10,12 +10,14 @@ from framepace.clock.system import Clock
 from framepace.explaining.causes import CAUSES
 from framepace.explaining.conclusion import conclude
 from framepace.explaining.draft import Draft
+from framepace.explaining.evidence import Evidence
 from framepace.explaining.expect import ToolNumber, check_model, compare
 from framepace.explaining.floors import bounds
 from framepace.explaining.hypothesis import Hypothesis
 from framepace.explaining.remedies import try_remedies
 from framepace.explaining.scopes import SCOPES, gather_evidence, measure_scopes
 from framepace.explaining.suspects import try_causes
+from framepace.explaining.trial import longest_block_s
 from framepace.explaining.verification import verify
 from framepace.explaining.whatif import SHARE, profile
 from framepace.facts.finding import Explanation
@@ -93,7 +95,7 @@ def _fill(
 ) -> None:
     """Measure and try everything, into `draft`."""
     measure_scopes(lab, case, draft, SHARE if what_if else 0.0)
-    evidence = gather_evidence(case, draft)
+    evidence = _gathered(lab, case, draft)
     if what_if:
         profile(lab, evidence, draft)
     draft.bounds = bounds(lab, draft.traces["gapless"], draft.notes)
@@ -102,6 +104,13 @@ def _fill(
     try_causes(lab, evidence, causes, draft)
     verify(lab, evidence, draft)
     try_remedies(lab, evidence, draft)
+
+
+def _gathered(lab: Lab, case: Case, draft: Draft) -> Evidence:
+    """The evidence of the scopes, and how long blocks are at the rate that they showed, into `draft`."""
+    evidence = gather_evidence(case, draft)
+    draft.longest_s = longest_block_s(lab.clock.virtual, evidence.summaries["stream"].throughput)
+    return evidence
 
 
 def usual_limit(plan: Plan, what_if: bool = False) -> float:

@@ -28,7 +28,7 @@ from framepace.explaining.trial import (
     run_trial,
 )
 from framepace.explaining.verdict import severity, share_of_budget
-from framepace.explaining.verification import SHORTEST_S as VERIFICATION_S
+from framepace.explaining.verification import shortest_s as verification_s
 from framepace.facts.finding import Finding, Gain, Remedy, Verdict
 from framepace.facts.settings import text as settings_text
 from framepace.facts.workload import load_fps
@@ -149,12 +149,12 @@ def trial_of(lab: Lab, probe: Probe, text: str, suspects: int, draft: Draft) -> 
     """
     if _key(probe) in draft.trials:
         return draft.trials[_key(probe)]
-    kept = VERIFICATION_S if settings_to_apply(draft.findings) else 0.0
-    length = _affordable(lab, probe, lab.left - kept, suspects, draft.waiting_s)
+    kept = verification_s(draft) if settings_to_apply(draft.findings) else 0.0
+    length = _affordable(lab, probe, lab.left - kept, suspects, draft)
     if length is None:
         return "no time left (--time-limit)"
     try:
-        blocks = _blocks(lab, probe, length, text, draft.waiting_s)
+        blocks = _blocks(lab, probe, length, text, draft)
     except FramepaceError as error:
         return str(error).splitlines()[0]
     draft.trials[_key(probe)] = blocks
@@ -162,41 +162,47 @@ def trial_of(lab: Lab, probe: Probe, text: str, suspects: int, draft: Draft) -> 
     return blocks
 
 
-def _blocks(lab: Lab, probe: Probe, length: Length, text: str, waiting_s: float) -> Blocks:
+def _blocks(lab: Lab, probe: Probe, length: Length, text: str, draft: Draft) -> Blocks:
     """The blocks of a trial; twice as many where they show nothing clear and there is plenty of time."""
     is_clear = partial(Blocks.is_clear, metric=probe.metric)
     blocks = run_trial(lab, probe.base, probe.change, length, text, is_clear)
-    if is_clear(blocks) or lab.left - waiting_s <= 4 * PAIRS * (length.seconds + _cost_s(lab, probe)) + _SPARE_S:
+    if is_clear(blocks) or not lab.fits(_again_s(lab, probe, length, draft)):
         return blocks
     again = Length(length.seconds, PAIRS, length.where)
     extra = run_trial(lab, probe.base, probe.change, again, f"{text}, again")
     return Blocks(blocks.before + extra.before, blocks.after + extra.after, blocks.change)
 
 
-def _affordable(lab: Lab, probe: Probe, usable_s: float, suspects: int, waiting_s: float) -> Length | None:
+def _again_s(lab: Lab, probe: Probe, length: Length, draft: Draft) -> float:
+    """Seconds that must be left for a trial to be repeated: twice its own, and those of what waits."""
+    return 4 * PAIRS * (length.seconds + _cost_s(lab, probe, draft)) + _SPARE_S + draft.waiting_s
+
+
+def _affordable(lab: Lab, probe: Probe, usable_s: float, suspects: int, draft: Draft) -> Length | None:
     """The length of a trial that fits this suspect's share of `usable_s` seconds; None when the minimum does not fit.
 
-    A block holds enough requests for a median where the time allows. More pairs than the fewest leave `waiting_s` for
-    the suspect that is tried next.
+    A block holds enough requests for a median where the time allows. More pairs than the fewest leave time for the
+    suspect that is tried next.
     """
-    fair = usable_s / suspects / (2 * PAIRS) - _cost_s(lab, probe)
-    seconds = min(_wanted_s(probe), max(fair, _least_s(probe)))
-    pair_s = 2 * (seconds + _cost_s(lab, probe))
+    cost_s = _cost_s(lab, probe, draft)
+    fair = usable_s / suspects / (2 * PAIRS) - cost_s
+    seconds = min(_wanted_s(probe, draft), max(fair, _least_s(probe, draft)))
+    pair_s = 2 * (seconds + cost_s)
     if usable_s < FEWEST_PAIRS * pair_s:
         return None
-    pairs = max(FEWEST_PAIRS, min(PAIRS, int((usable_s - waiting_s) / pair_s)))
+    pairs = max(FEWEST_PAIRS, min(PAIRS, int((usable_s - draft.waiting_s) / pair_s)))
     return Length(seconds, pairs, _where(probe))
 
 
-def _wanted_s(probe: Probe) -> float:
+def _wanted_s(probe: Probe, draft: Draft) -> float:
     """Seconds of a block that holds as many requests as it should."""
     fps = load_fps(probe.base.workload.load)
-    return max(probe.fewest / fps if fps else 1.0, probe.least_s)
+    return max(draft.within(probe.fewest / fps if fps else 1.0), probe.least_s)
 
 
-def _least_s(probe: Probe) -> float:
+def _least_s(probe: Probe, draft: Draft) -> float:
     """Seconds of the shortest block."""
-    return max(SHORTEST_BLOCK_S, _wanted_s(probe) / 3, probe.least_s)
+    return max(draft.within(SHORTEST_BLOCK_S), _wanted_s(probe, draft) / 3, probe.least_s)
 
 
 def _next_least_s(lab: Lab, suspects: list[_Suspect], draft: Draft) -> float:
@@ -205,14 +211,14 @@ def _next_least_s(lab: Lab, suspects: list[_Suspect], draft: Draft) -> float:
     if not waiting:
         return 0.0
     probe = max(waiting, key=lambda suspect: suspect.suspicion.share).probes[0]
-    return 2 * FEWEST_PAIRS * (_least_s(probe) + _cost_s(lab, probe))
+    return 2 * FEWEST_PAIRS * (_least_s(probe, draft) + _cost_s(lab, probe, draft))
 
 
-def _cost_s(lab: Lab, probe: Probe) -> float:
+def _cost_s(lab: Lab, probe: Probe, draft: Draft) -> float:
     """Seconds of a block beside its measurement."""
     if probe.is_fresh and not lab.clock.virtual:
         return FRESH_COST_S
-    return BLOCK_COST_S
+    return draft.within(BLOCK_COST_S)
 
 
 def _where(probe: Probe) -> Where:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,7 @@ FEWEST_PAIRS = 2
 _SEPARATE_BLOCKS = 3  # on each side, from which one that lies apart from the other says something by itself
 SHORTEST_BLOCK_S = 0.6
 BLOCK_COST_S = 0.5  # warm-up and start of a block
+_SIMULATED_FRAMES = 1_000  # of a block
 FRESH_COST_S = 3.0  # the same in a process of its own
 _BLOCK_WARMUP = Warmup(window=3, tolerance=0.15, seconds_max=0.6)  # the models ran just before
 
@@ -110,6 +112,16 @@ def run_trial(
         case, side = (changed, blocks.after) if with_change else (base, blocks.before)
         side.append(block(lab, case, length.seconds, length.where))
     return blocks
+
+
+def longest_block_s(virtual: bool, frames_per_s: float) -> float:
+    """Seconds after which a block has frames enough: none on a real clock.
+
+    A simulated device makes its frames one by one, and may make thousands of them per second of its own.
+    """
+    if not virtual or not frames_per_s:
+        return math.inf
+    return _SIMULATED_FRAMES / frames_per_s
 
 
 def block(lab: Lab, case: Case, seconds: float, where: Where = HERE) -> Trace:

@@ -14,12 +14,17 @@ from framepace.facts.finding import Finding, Gain
 from framepace.facts.workload import load_fps
 from framepace.lab.lab import Lab
 
-SHORTEST_S = 2 * FEWEST_PAIRS * (SHORTEST_BLOCK_S + BLOCK_COST_S)
-"""Seconds that a verification takes at least. They are kept while trials run: a remedy not verified is half an
-answer."""
 _BLOCK_S = 1.2
 _BLOCK_REQUESTS = 36
 _CONFIDENCE = 0.95
+
+
+def shortest_s(draft: Draft) -> float:
+    """Seconds that a verification takes at least.
+
+    They are kept while trials run: a remedy not verified is half an answer.
+    """
+    return 2 * FEWEST_PAIRS * (draft.within(SHORTEST_BLOCK_S) + draft.within(BLOCK_COST_S))
 
 
 def verify(lab: Lab, evidence: Evidence, draft: Draft) -> None:
@@ -28,30 +33,31 @@ def verify(lab: Lab, evidence: Evidence, draft: Draft) -> None:
     Settings that did harm are left out, and the rest is verified again. Raises Interrupted after Ctrl-C.
     """
     while patch := settings_to_apply(draft.findings):
-        if not lab.fits(SHORTEST_S):
+        if not lab.fits(shortest_s(draft)):
             draft.notes.append("no time was left to verify the settings together (--time-limit)")
             return
-        blocks = _try_patch(lab, evidence, patch, _block_s(lab, evidence, draft.least_s))
+        blocks = _try_patch(lab, evidence, patch, _block_s(lab, evidence, draft), draft)
         draft.findings = [_verified(finding, draft.metrics[finding.code], blocks) for finding in draft.findings]
         draft.patch = settings_to_apply(draft.findings)
         if draft.patch == patch:
             return
 
 
-def _try_patch(lab: Lab, evidence: Evidence, patch: dict[str, Any], seconds: float) -> Blocks:
+def _try_patch(lab: Lab, evidence: Evidence, patch: dict[str, Any], seconds: float, draft: Draft) -> Blocks:
     """Blocks of the whole stream without and with `patch`, as many pairs as the time allows."""
-    pair_s = 2 * (seconds + BLOCK_COST_S)
+    pair_s = 2 * (seconds + draft.within(BLOCK_COST_S))
     text = "verifying the settings together"
     return run_trial(lab, evidence.case, patch, Length(seconds, PAIRS), text, lambda _: not lab.fits(pair_s))
 
 
-def _block_s(lab: Lab, evidence: Evidence, least_s: float) -> float:
-    """Seconds per block, `least_s` where the time allows."""
+def _block_s(lab: Lab, evidence: Evidence, draft: Draft) -> float:
+    """Seconds per block, as long as the slowest effect needed where the time allows."""
     fps = load_fps(evidence.case.workload.load)
-    wanted = max(_BLOCK_S, _BLOCK_REQUESTS / fps if fps else _BLOCK_S, least_s)
-    fair = lab.left / (2 * PAIRS) - BLOCK_COST_S
-    longest = lab.left / (2 * FEWEST_PAIRS) - BLOCK_COST_S
-    return min(wanted, max(SHORTEST_BLOCK_S, fair, min(least_s, longest)))
+    wanted = max(draft.within(max(_BLOCK_S, _BLOCK_REQUESTS / fps if fps else 0.0)), draft.least_s)
+    cost_s = draft.within(BLOCK_COST_S)
+    fair = lab.left / (2 * PAIRS) - cost_s
+    longest = lab.left / (2 * FEWEST_PAIRS) - cost_s
+    return min(wanted, max(draft.within(SHORTEST_BLOCK_S), fair, min(draft.least_s, longest)))
 
 
 def _verified(finding: Finding, metric: Metric, blocks: Blocks) -> Finding:

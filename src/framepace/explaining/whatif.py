@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from msgspec.structs import replace
+
 from framepace.analyze.sensitivity import sensitivity
 from framepace.explaining.draft import Draft
 from framepace.explaining.evidence import Evidence
@@ -45,22 +47,21 @@ def profile(lab: Lab, evidence: Evidence, draft: Draft) -> None:
     added_ms = _added_ms(evidence)
     cases: dict[SlowStage | None, Case] = {None: base}
     cases |= {stage: apply(base, {"slow": f"{stage}:{added_ms:.6f}"}) for stage in stages}
-    traces = _take_turns(lab, cases, *_length(_usable_s(lab, len(cases)), evidence.case, len(cases)))
-    draft.what_if = tuple(
-        sensitivity(stage, added_ms * NS_PER_MS, traces[None], traces[stage], evidence.budget) for stage in stages
-    )
+    traces = _take_turns(lab, cases, *_length(_usable_s(lab, len(cases), draft), evidence.case, len(cases), draft))
+    found = (sensitivity(stage, added_ms * NS_PER_MS, traces[None], traces[stage], evidence.budget) for stage in stages)
+    draft.what_if = tuple(replace(one, on_host=one.stage == "infer" and evidence.on_gpu) for one in found)
 
 
 def _affordable(lab: Lab, evidence: Evidence, draft: Draft) -> tuple[SlowStage, ...]:
     """The stages that there is time for, the longest where it is not enough for all; a note names the others."""
     wanted = tuple(_stages(evidence))
-    most = int(lab.left / _least_s(1)) - 1  # beside the plain runs
+    most = int(lab.left / _least_s(1, draft)) - 1  # beside the plain runs
     if most < 1:
-        draft.notes.append(_no_time("any stage", lab.missing(_least_s(2))))
+        draft.notes.append(_no_time("any stage", lab.missing(_least_s(2, draft))))
         return ()
     ranked = sorted(wanted, key=evidence.stage, reverse=True)
     if ranked[most:]:
-        draft.notes.append(_no_time(", ".join(ranked[most:]), lab.missing(_least_s(len(wanted) + 1))))
+        draft.notes.append(_no_time(", ".join(ranked[most:]), lab.missing(_least_s(len(wanted) + 1, draft))))
     return tuple(stage for stage in wanted if stage in ranked[:most])
 
 
@@ -76,14 +77,14 @@ def _stages(evidence: Evidence) -> Iterator[SlowStage]:
             yield stage
 
 
-def _least_s(cases: int) -> float:
+def _least_s(cases: int, draft: Draft) -> float:
     """Seconds that the fewest rounds of so many cases take."""
-    return _FEWEST_ROUNDS * cases * (SHORTEST_BLOCK_S + BLOCK_COST_S)
+    return _FEWEST_ROUNDS * cases * (draft.within(SHORTEST_BLOCK_S) + draft.within(BLOCK_COST_S))
 
 
-def _usable_s(lab: Lab, cases: int) -> float:
+def _usable_s(lab: Lab, cases: int, draft: Draft) -> float:
     """Seconds for so many cases: their share of what is left, or what the fewest rounds take."""
-    return max(SHARE * lab.left, _least_s(cases))
+    return max(SHARE * lab.left, _least_s(cases, draft))
 
 
 def _added_ms(evidence: Evidence) -> float:
@@ -95,13 +96,14 @@ def _added_ms(evidence: Evidence) -> float:
     return max(_SHORTEST_MS, added / NS_PER_MS)
 
 
-def _length(usable_s: float, case: Case, cases: int) -> tuple[float, int]:
+def _length(usable_s: float, case: Case, cases: int, draft: Draft) -> tuple[float, int]:
     """Seconds per run, and rounds in which each of so many cases runs once."""
     fps = load_fps(case.workload.load)
-    wanted = _BLOCK_REQUESTS / fps if fps else 1.0
-    fair = usable_s / (2 * _FEWEST_ROUNDS * cases) - BLOCK_COST_S
-    seconds = max(SHORTEST_BLOCK_S, min(wanted, fair))
-    fitting = usable_s / (cases * (seconds + BLOCK_COST_S))
+    wanted = draft.within(_BLOCK_REQUESTS / fps if fps else 1.0)
+    cost_s = draft.within(BLOCK_COST_S)
+    fair = usable_s / (2 * _FEWEST_ROUNDS * cases) - cost_s
+    seconds = max(draft.within(SHORTEST_BLOCK_S), min(wanted, fair))
+    fitting = usable_s / (cases * (seconds + cost_s))
     return seconds, min(_MOST_ROUNDS, int(fitting + _ROUNDING))
 
 

@@ -32,6 +32,7 @@ from framepace.reporting.views.tried import TRIED_TITLE
 
 _NO_CAUSE = {
     True: "no cause found: no change that was tried made it faster",
+    None: "no cause found: nothing that was measured points to one, so nothing was tried",
     False: "no cause found: none could be tried, for the reasons below",
 }
 _SEVERITY_STYLES = {"high": "bold red", "medium": "yellow", "low": "cyan", "info": "dim"}

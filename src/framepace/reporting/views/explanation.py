@@ -41,7 +41,7 @@ class ExplanationView:
     bottleneck: str
     limit: str
     met: bool | None
-    has_trials: bool
+    has_trials: bool | None
     account: tuple[PartRow, ...]
     late: tuple[str, ...]
     unexplained: str
@@ -105,10 +105,11 @@ def _untested(explanation: Explanation) -> dict[str, str]:
     return {**reasons, **explanation.not_tested}
 
 
-def _has_trials(explanation: Explanation) -> bool:
-    """Whether any cause was switched off, or no suspect was left to be."""
-    tried = any(finding.intervention is not None for finding in explanation.findings)
-    return tried or not _with_reason(_untested(explanation))
+def _has_trials(explanation: Explanation) -> bool | None:
+    """Whether any cause was switched off; None where nothing was suspected."""
+    if any(finding.intervention is not None for finding in explanation.findings):
+        return True
+    return False if _with_reason(_untested(explanation)) else None
 
 
 def _suspected(explanation: Explanation) -> str:
@@ -136,7 +137,7 @@ def _limit(explanation: Explanation) -> str:
 def _nothing_found(explanation: Explanation) -> str:
     """That there is no cause; of a missed budget, what nobody tried."""
     misses = explanation.bottleneck == "unexplained"
-    if not _has_trials(explanation):
+    if _has_trials(explanation) is False:
         return f"{_NOTHING_TRIED[misses]}: {_suspected(explanation)}"
     if misses and _with_reason(_untested(explanation)):
         return f"{_NOTHING_FOUND[misses]}; not tried: {_suspected(explanation)}"

@@ -8,6 +8,8 @@ from framepace.facts.sensitivity import Sensitivity
 from framepace.facts.summary import Estimate
 from framepace.units import format_ms
 
+_HOST_PART = "the host's part of infer (before the device computes, which takes no longer)"
+
 
 def what_if_sentences(profile: Sequence[Sensitivity]) -> tuple[str, ...]:
     """A sentence per stage, where a millisecond is worth most first, undecided ones last; then what was done."""
@@ -23,9 +25,14 @@ def what_if_sentences(profile: Sequence[Sensitivity]) -> tuple[str, ...]:
 def _sentence(stage: Sensitivity) -> str:
     parts = list(_parts(stage))
     if not _is_decided(stage):
-        return f"in {stage.stage} it is undecided: {' and '.join(text for text, _ in parts[:2])}"
+        return f"in {_name(stage)} it is undecided: {' and '.join(text for text, _ in parts[:2])}"
     *others, last = (text + _doubt(estimate) for text, estimate in parts)
-    return f"each millisecond less in {stage.stage} takes {', '.join(others)} and {last}"
+    return f"each millisecond less in {_name(stage)} takes {', '.join(others)} and {last}"
+
+
+def _name(stage: Sensitivity) -> str:
+    """The stage, or the part of it that was made slower."""
+    return _HOST_PART if stage.on_host else stage.stage
 
 
 def _parts(stage: Sensitivity) -> Iterator[tuple[str, Estimate]]:
