@@ -18,6 +18,7 @@ from framepace.explaining.causes.few_threads import FewThreads
 from framepace.explaining.causes.new_sizes import NewSizes
 from framepace.explaining.causes.throttled import Throttled
 from framepace.explaining.causes.unfilled_batches import UnfilledBatches
+from framepace.explaining.conclusion import conclude
 from framepace.explaining.draft import Draft
 from framepace.explaining.evidence import Evidence
 from framepace.explaining.hypothesis import Probe, Suspicion
@@ -223,3 +224,11 @@ def test_a_budget_that_is_undecided_says_of_how_many_frames() -> None:
     met, told = sentence(evidence, Account(model=0, pipeline=0, stream=0, lines=(), unexplained=0))
     assert met is None
     assert "0.0 % of 253 frames late, undecided" in told
+
+
+def test_a_note_of_another_scope_than_the_stream_says_which() -> None:
+    """'93,539 frames count as 43' is of the model back to back, and says nothing about the frames that people see."""
+    case = api.make_case("null", fps=30)
+    noted = {"stream": ("a",), "pipeline": ("a", "b"), "model": ("b", "c"), "gapless": ()}
+    traces = {scope: make_trace(np.full(400, 2 * MS), plan=case.plan, notes=notes) for scope, notes in noted.items()}
+    assert conclude(case, Draft(traces=traces), 1.0).notes == ("a", "pipeline: b", "model: c")

@@ -60,6 +60,8 @@ def _receipts(evidence: Evidence) -> tuple[Receipt, ...]:
 
 
 def _notes(evidence: Evidence, draft: Draft) -> tuple[str, ...]:
-    """The notes of the runs, each once, then those of the explanation."""
-    of_runs = dict.fromkeys(note for summary in evidence.summaries.values() for note in summary.notes)
-    return (*of_runs, *draft.notes)
+    """The notes of the stream; those of other scopes alone, with the scope; then those of the explanation."""
+    words = {note: note for note in evidence.summaries["stream"].notes}
+    for scope, summary in evidence.summaries.items():
+        words |= {note: f"{scope}: {note}" for note in summary.notes if note not in words}
+    return (*words.values(), *draft.notes)

@@ -13,7 +13,7 @@ from framepace.units import duration_scale, format_quantity
 
 _STAGES = ("infer", "wake-up", "decode", "backlog", "queue", "prepare", "finish", "hand-over")  # in order of colours
 _LABELLED_SHARE = 0.12  # narrower bars have no room for their name
-_ROOM_FOR_TEXT = 1.18  # of the widest bar
+_ROOM_FOR_TEXT = 1.45  # of the widest bar, for "+39.9 ms" on a telephone
 _ROOM_FOR_CHANGE = 1.25
 
 
