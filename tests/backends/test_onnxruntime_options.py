@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -74,20 +75,29 @@ def test_an_unknown_entry_is_a_note_and_an_unknown_option_an_error(tmp_path: Pat
         get_backend("onnxruntime").load(ModelPlan(name="n", model=path, options={"typo": 1}), SystemClock())
 
 
+RAN = {"cat": "Session", "name": "model_run", "ts": 0, "dur": 9}
+
+
+def event(name: str, kind: str, ts: int, dur: int) -> dict[str, Any]:
+    """What the profile says of a node that ran on the CPU, in us."""
+    sizes = dict.fromkeys(("activation_size", "parameter_size", "output_size"), "8")
+    args = {"op_name": kind, "provider": "CPUExecutionProvider", **sizes}
+    return {"cat": "Node", "name": f"{name}_kernel_time", "tid": 1, "ts": ts, "dur": dur, "args": args}
+
+
 def test_layers_are_medians_without_the_first_inferences() -> None:
-    """Of events of nodes, in ns; other events are of the session."""
-    times = [500, 400, 10, 12, 11]
-    nodes = [
-        {
-            "cat": "Node",
-            "name": "a_kernel_time",
-            "dur": dur,
-            "args": {"op_name": "Conv", "provider": "CPUExecutionProvider"},
-        }
-        for dur in times
-    ]
-    events = [{"cat": "Session", "name": "model_run", "dur": 9}, *nodes]
-    assert layers(events) == (Layer(name="a", kind="Conv", place="cpu", time=11_000.0),)
+    """Of events of nodes, in ns; an inference ends with an event of the session."""
+    events = [each for dur in (500, 400, 10, 12, 11) for each in (event("a", "Conv", 0, dur), RAN)]
+    assert layers(events) == (Layer(name="a", kind="Conv", place="cpu", time=11_000.0, bytes=24),)
+
+
+def test_a_loop_takes_what_its_nodes_leave_and_they_take_all_of_their_turns() -> None:
+    """Times add up to the inference's: the loop's 100 us hold three turns of 30 us, and a node follows at once."""
+    turns = [event("inner", "MatMul", start, 30) for start in (10, 45, 70)]
+    nodes = [*turns, event("loop", "Loop", 10, 100), event("after", "Relu", 110, 5), RAN]
+    told = layers(nodes + nodes)
+    assert {layer.name: layer.time for layer in told} == {"inner": 90_000, "loop": 10_000, "after": 5_000}
+    assert {layer.name: layer.bytes for layer in told} == {"inner": 72, "loop": 24, "after": 24}
 
 
 def test_on_a_gpu_a_layer_takes_what_its_kernels_take() -> None:
@@ -97,11 +107,11 @@ def test_on_a_gpu_a_layer_takes_what_its_kernels_take() -> None:
         "op_name": "Conv", "provider": "CUDAExecutionProvider", "output_type_shape": shape, "input_type_shape": shape,
         "activation_size": "16", "parameter_size": "4", "output_size": "16",
     }  # fmt: skip
-    node = {"cat": "Node", "name": "a_kernel_time", "dur": 900, "args": described}
+    node = {"cat": "Node", "name": "a_kernel_time", "tid": 1, "ts": 0, "dur": 900, "args": described}
     kernel = {"cat": "Kernel", "name": "sm90_conv", "dur": 3, "args": {"parent_name": "a_kernel_time"}}
     expected = Layer(name="a", kind="Conv", place="cuda", precision="fp16", shape=(1, 8), bytes=36)
-    assert layers([node, node]) == (expected,)
-    assert layers([node, kernel, kernel, node, kernel, kernel]) == (replace(expected, time=6_000.0),)
+    assert layers([node, RAN, node, RAN]) == (expected,)
+    assert layers([node, kernel, kernel, RAN, node, RAN, kernel, kernel]) == (replace(expected, time=6_000.0),)
 
 
 def test_what_was_fused_is_told_by_the_nodes_of_the_file() -> None:

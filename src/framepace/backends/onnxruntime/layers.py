@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -20,6 +20,7 @@ INFERENCES = 10
 RUN_GRAPH = "run.onnx"  # the graph that a session with profiling runs, in the folder of its profile
 _WARM = 2
 _KERNEL = "_kernel_time"
+_INFERENCE = "model_run"
 _PLACES = {"CPUExecutionProvider": "cpu", "CUDAExecutionProvider": "cuda"}
 _DTYPES = {
     "float": "fp32", "float16": "fp16", "bfloat16": "bf16", "int8": "int8", "uint8": "int8", "int32": "int32",
@@ -40,50 +41,91 @@ def profile(session: Any, run: Callable[[], object]) -> tuple[Layer, ...]:
 
 
 def layers(events: Iterable[Mapping[str, Any]]) -> tuple[Layer, ...]:
-    """Layers in the order in which they run, with the median of their times; the first inferences do not count.
+    """Layers in the order in which they run, with the median of their times per inference; the first ones do not count.
 
-    `events` are those of the profile: a node's are of the category 'Node', in us, named 'NODE_kernel_time'. On a GPU
-    that is the time of the launch; the kernels are events of their own where the library was built to see them, and
-    name the node's event as their parent. Without them a layer of a GPU has no time.
+    `events` are those of the profile: a node's are of the category 'Node', in us, named 'NODE_kernel_time'. A node that
+    runs others, as If and Loop do, counts without them; one that a loop runs counts with all of its turns. On a GPU the
+    time is that of the launch; the kernels are events of their own where the library was built to see them, and name
+    the node's event as their parent. Without them a layer of a GPU has no time.
     """
-    nodes: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    known = list(events)
+    runs: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    times: dict[str, list[float]] = defaultdict(list)
+    for nodes in _inferences(known):
+        for node in nodes:
+            runs[_name(node)].append(node)
+        for name, time in _own_times(nodes).items():
+            times[name].append(time * NS_PER_US)
+    kernels = _kernel_times(known)
+    return tuple(_layer(name, nodes, times[name], kernels) for name, nodes in runs.items())
+
+
+def _inferences(events: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    """The events of the nodes of each inference, whose own event is the last."""
+    nodes: list[Mapping[str, Any]] = []
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith(_KERNEL):
+            nodes.append(event)
+        elif event["name"] == _INFERENCE:
+            yield nodes
+            nodes = []
+
+
+def _own_times(nodes: Sequence[Mapping[str, Any]]) -> Mapping[str, float]:
+    """What each node took in us, without the nodes that ran inside of it, in the order of the events."""
+    own = dict.fromkeys(map(_name, nodes), 0.0)
+    around: list[Mapping[str, Any]] = []
+    # What is around others began first, or with them and took longer; or as long, and was written after them.
+    ordered = nodes[::-1]
+    ordered.sort(key=lambda each: (each["tid"], each["ts"], -each["dur"]))
+    for node in ordered:
+        while around and not _is_inside(node, around[-1]):
+            around.pop()
+        if around:
+            own[_name(around[-1])] -= node["dur"]
+        own[_name(node)] += node["dur"]
+        around.append(node)
+    return own
+
+
+def _is_inside(node: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return bool(node["tid"] == other["tid"] and node["ts"] + node["dur"] <= other["ts"] + other["dur"])
+
+
+def _name(node: Mapping[str, Any]) -> str:
+    return str(node["name"]).removesuffix(_KERNEL)
+
+
+def _kernel_times(events: Iterable[Mapping[str, Any]]) -> Mapping[str, float]:
+    """What the kernels of each node took in all inferences, in ns."""
     kernels: dict[str, float] = defaultdict(float)
     for event in events:
-        category = event.get("cat")
-        if category == "Node" and event["name"].endswith(_KERNEL):
-            nodes[event["name"].removesuffix(_KERNEL)].append(event)
-        if category == "Kernel":
-            kernels[_parent(event)] += event["dur"] * NS_PER_US
-    return tuple(_layer(name, runs, kernels) for name, runs in nodes.items())
+        if event.get("cat") == "Kernel":
+            kernels[str(event["args"].get("parent_name", "")).removesuffix(_KERNEL)] += event["dur"] * NS_PER_US
+    return kernels
 
 
-def _parent(kernel: Mapping[str, Any]) -> str:
-    return str(kernel["args"].get("parent_name", "")).removesuffix(_KERNEL)
-
-
-def _layer(name: str, runs: list[Mapping[str, Any]], kernels: Mapping[str, float]) -> Layer:
+def _layer(name: str, runs: Sequence[Mapping[str, Any]], times: Sequence[float], kernels: Mapping[str, float]) -> Layer:
     described = runs[-1]["args"]
     provider = described["provider"]
-    shape = _shape(described)
     return Layer(
         name=name,
         kind=described["op_name"],
         precision=_precision(described),
         place=_PLACES.get(provider, provider),
-        time=_time(name, runs, kernels),
-        shape=shape,
-        bytes=_bytes(described),
+        time=_time(name, provider, times, kernels),
+        shape=_shape(described),
+        bytes=_bytes(described, turns=round(len(runs) / len(times))),
     )
 
 
-def _time(name: str, runs: list[Mapping[str, Any]], kernels: Mapping[str, float]) -> float | None:
-    """Median of the host's times; of a GPU's node the mean of what its kernels took."""
-    if runs[-1]["args"]["provider"] == "CPUExecutionProvider":
-        times = [event["dur"] * NS_PER_US for event in runs]
+def _time(name: str, provider: str, times: Sequence[float], kernels: Mapping[str, float]) -> float | None:
+    """Median of the host's times in ns; of a GPU's node the mean of what its kernels took."""
+    if provider == "CPUExecutionProvider":
         return float(median(times[_WARM:] or times))
     if name not in kernels:
         return None
-    return kernels[name] / len(runs)
+    return kernels[name] / len(times)
 
 
 def _precision(described: Mapping[str, Any]) -> str:
@@ -103,12 +145,12 @@ def _shape(described: Mapping[str, Any]) -> tuple[int, ...]:
     return tuple(next(iter(first.values()), ()))
 
 
-def _bytes(described: Mapping[str, Any]) -> int | None:
-    """What it reads, weights included, and writes; None where the profile does not say."""
+def _bytes(described: Mapping[str, Any], turns: int) -> int | None:
+    """What it reads, weights included, and writes in all turns; None where the profile does not say."""
     sizes = [str(described.get(key, "")) for key in _SIZES]
     if not all(size.isdigit() for size in sizes):
         return None
-    return sum(map(int, sizes))
+    return turns * sum(map(int, sizes))
 
 
 def with_graph(layers: Iterable[Layer], location: str, run: Path) -> tuple[Layer, ...]:
