@@ -203,20 +203,24 @@ def _one_by_one(frame: _Frame) -> Iterator[_Ranked]:
 
 
 def _paced(frame: _Frame) -> Iterator[_Ranked]:
-    """The loop sleeps although it is behind the rate that is wanted, in the median: one stall is no cause."""
-    wanted = frame.program.target.fps
+    """The loop sleeps although it is behind the rate that is wanted, which it would keep without.
+
+    In the median: one stall is no cause.
+    """
+    fps = frame.program.target.fps
     parts = [part for part in frame.parts("between") if part.name in _WAITING_CALLS]
     period = frame.program.period
-    if wanted is None or not parts or not period or period * _TOO_SLOW * wanted <= NS_PER_S:
+    if fps is None or not parts or not period:
         return
+    wanted = NS_PER_S / fps
     share = parts[0].ns / period
-    if share >= _IDLE:
+    if period - parts[0].ns < wanted < _TOO_SLOW * period and share >= _IDLE:
         yield (
             share,
             Suspected(
                 code="",
                 title="the loop sleeps although it is behind",
-                because=f"a frame begins {format_ms(period)} after the one before, {format_ms(NS_PER_S / wanted)} are "
+                because=f"a frame begins {format_ms(period)} after the one before, {format_ms(wanted)} are "
                 f"wanted, and {parts[0].name} takes {format_ms(parts[0].ns)}",
                 command="sleep what is left of the frame period: max(0, due - time.perf_counter())",
                 decides="the rate without that sleep",
