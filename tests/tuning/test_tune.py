@@ -176,6 +176,20 @@ def test_a_lower_precision_that_is_slower_is_not_offered(tops: float, best: str)
     assert found.plan.models[0].precision == best
 
 
+def test_what_could_not_be_held_against_the_original_plan_is_not_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where time was left for INT8 only, the original is measured all the same, and is the answer if it is faster."""
+    tried_first = iter([(1, 1)])
+    monkeypatch.setattr("framepace.tuning.tune.next_trial", lambda *given, **more: next(tried_first, None))
+    case = apply(simulated("t4"), {"option.int8_tops": 2.0})
+    found = tune(
+        case, Goal(objective="p99", fps=30, p99_ms=100, cameras=1), grid={"precision": ("fp32", "int8")},
+        gate=lambda model, input: Agreement(frames=1, gate=Gate(), outputs=()),
+    )  # fmt: skip
+    assert [bool(candidate.measured) for candidate in found.candidates[:2]] == [True, True]
+    assert found.plan is not None
+    assert found.plan.models[0].precision == "fp32"
+
+
 def test_what_passed_the_gate_is_told_with_its_numbers() -> None:
     """A tuning that allowed a lower precision says how well its outputs agree, once for equal models."""
     case = api.make_case(["builtin:classifier"] * 2, fps=1, p99_ms=1000, scope="model")

@@ -182,13 +182,20 @@ class _Tuner:
         state = self._state
         if self._primitives.nothing_runs():
             return
-        while state.lab.left > self._trials.reserved():
-            if not self._measure_next():
-                return
-        if state.best() is None and self._accuracy.admit(0):  # an answer is due, however late
-            self._trials.measure(0, max(1, level_of(state.goal, state.goal.fps)))
+        while state.lab.left > self._trials.reserved() and self._measure_next():
+            pass
+        if not state.candidates[0].measured and self._accuracy.admit(0):
+            self._trials.measure(0, self._due_level())
         if state.lab.left >= state.budget.confirming.shortest_s:
             self._trials.confirm()
+
+    def _due_level(self) -> int:
+        """The level to measure the original plan at, however late: the best's, which must be better, or its own."""
+        state = self._state
+        best = state.best()
+        if best is None:
+            return max(1, level_of(state.goal, state.goal.fps))
+        return max(1, carried(state.candidates[best].measured))
 
     def _measure_next(self) -> bool:
         """Make the measurement that is worth most now; False when there is none."""
