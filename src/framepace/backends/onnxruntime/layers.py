@@ -76,7 +76,7 @@ def _own_times(nodes: Sequence[Mapping[str, Any]]) -> Mapping[str, float]:
     own = dict.fromkeys(map(_name, nodes), 0.0)
     around: list[Mapping[str, Any]] = []
     # What is around others began first, or with them and took longer; or as long, and was written after them.
-    ordered = nodes[::-1]
+    ordered = list(reversed(nodes))
     ordered.sort(key=lambda each: (each["tid"], each["ts"], -each["dur"]))
     for node in ordered:
         while around and not _is_inside(node, around[-1]):
