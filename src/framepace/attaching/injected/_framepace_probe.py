@@ -62,7 +62,7 @@ class Probe:
         self._written = 0
         self._lock = threading.Lock()
         self._naming = threading.Lock()
-        self._described = ""
+        self._described: tuple[object, ...] = ()
         self._stem = _free_stem(os.path.join(self._folder, str(os.getpid())))
         self._sampler = Sampler(self)
         threading.Thread(target=self._sampler.run, name="framepace", daemon=True).start()
@@ -149,18 +149,23 @@ class Probe:
                 self._describe()
 
     def _describe(self) -> None:
+        """Write what the numbers mean, where anything is new: the answers alone take a millisecond to write."""
+        kept = (self._names, self.models, self.sessions, self.answers.kept, self.sources, self.notes)
+        state = (*map(len, kept), _threads(), _versions(self.libraries))
+        if state != self._described:
+            with open(self._stem + ".part", "w") as file:
+                file.write(self._description())
+            os.replace(self._stem + ".part", self._stem + ".json")
+            self._described = state
+
+    def _description(self) -> str:
         names = [list(name) for name in self._names]
-        text = json.dumps({
+        return json.dumps({
             "command": getattr(sys, "orig_argv", sys.argv), "names": names, "models": self.models,
             "sessions": self.sessions, "threads": _threads(), "answers": self.answers.kept,
             "sources": self.sources, "libraries": _versions(self.libraries), "notes": self.notes,
             "python": sys.version.split()[0], "parent": os.getppid(), "main_thread": threading.main_thread().ident,
         })  # fmt: skip
-        if text != self._described:
-            with open(self._stem + ".part", "w") as file:
-                file.write(text)
-            os.replace(self._stem + ".part", self._stem + ".json")
-            self._described = text
 
     def flush_quietly(self) -> None:
         """Write what there is; an error is noted."""
