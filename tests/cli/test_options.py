@@ -1,4 +1,4 @@
-"""What a command is given reaches what it calls."""
+"""What a command is given reaches what it calls, and what it tells people to run next."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from importlib import import_module
 from types import FunctionType
 
 import pytest
+from msgspec.structs import replace
 
 from framepace import cli
+from framepace.cli.explain import next_command
+from tests.reporting import samples
 
 
 def commands() -> Iterator[FunctionType]:
@@ -29,3 +32,11 @@ def test_every_option_of_a_command_is_read(command: FunctionType) -> None:
     assert isinstance(function, ast.FunctionDef)
     read = {node.id for part in function.body for node in ast.walk(part) if isinstance(node, ast.Name)}
     assert set(inspect.signature(command).parameters) - read == set()
+
+
+@pytest.mark.parametrize(("model", "is_example"), [("builtin:detector", True), ("mine.onnx", False)])
+def test_only_an_example_is_followed_by_the_command_for_a_model_of_your_own(model: str, is_example: bool) -> None:
+    """Who has just explained their own model on their own video is not told to do so."""
+    found = samples.explanation()
+    plan = replace(found.plan, models=(replace(found.plan.models[0], model=model),))
+    assert bool(next_command(replace(found, plan=plan))) is is_example

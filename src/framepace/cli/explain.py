@@ -120,12 +120,19 @@ def show(explanation: Explanation, folder: Path, paths: dict[str, str], json: bo
     from framepace.reporting import documents
     from framepace.reporting.terminal.explanation import show_explanation
 
-    following = {**paths, "on your model": "framepace explain MODEL.onnx --video FILE --fps 30"}
+    following = {**paths, **next_command(explanation)}
     give(
         json,
         lambda: documents.explain_document(explanation, str(folder / "stream"), **paths),
         lambda console: show_explanation(console, without_secrets(explanation), machine_of(folder), following),
     )
+
+
+def next_command(explanation: Explanation) -> dict[str, str]:
+    """What to run after an example; nothing for who has explained a model of their own."""
+    if any(model.model.startswith("builtin:") for model in explanation.plan.models):
+        return {"on your model": "framepace explain MODEL.onnx --video FILE --fps 30"}
+    return {}
 
 
 def explained_case(models: list[str], **options: object) -> Case:
