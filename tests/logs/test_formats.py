@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,8 @@ def test_an_unknown_column_is_asked_for_and_the_answer_works(tmp_path: Path) -> 
         ("timestamp, clocks.sm [MHz], temperature.gpu\n1.0, 1590 MHz, 40\n2.0, 1580 MHz, 41\n", "log.csv", "frames"),
         ("[I] Latency: min = 1 ms, max = 3 ms, mean = 2 ms\n", "trtexec.log", "exportTimes"),
         ("latency_ms\n" + "n/a\n" * 9, "log.csv", "no row of the log has a latency"),
+        ("time,latency_ms\n" + "1,nan\n2,nan\n" * 9, "log.csv", "no row of the log has a latency"),
+        ('[{"count": 9}, {"name": "conv", "timeMs": 9, "averageMs": 1, "percentage": 100}]', "p.json", "row per layer"),
     ],
 )
 def test_what_is_no_log_is_a_sentence(text: str, name: str, words: str, tmp_path: Path) -> None:
@@ -135,6 +138,63 @@ def test_what_is_no_log_is_a_sentence(text: str, name: str, words: str, tmp_path
     with pytest.raises(FramepaceError, match=words) as caught:
         read(tmp_path, text, name)
     assert caught.value.fix
+
+
+def test_commas_group_thousands_where_they_cannot_be_decimal_points(tmp_path: Path) -> None:
+    """Moments with points, or commas between cells: '8,012' us are 8.012 ms. Without either it is 8.012 us."""
+    rows = [f"{number / 25:.2f};8,0{number % 3}2" for number in range(60)]
+    grouped = read(tmp_path, "\n".join(["time_s;latency_us", *rows]))
+    assert grouped.summary.frames.mean == pytest.approx(8.012 * MS)
+    quoted = [row.replace(";", ',"') + '"' for row in rows]
+    assert read(tmp_path, "\n".join(["time_s,latency_us", *quoted])).summary.frames.mean == pytest.approx(8.012 * MS)
+    decimal = [row.replace(".", ",") for row in rows]
+    assert read(tmp_path, "\n".join(["time_s;latency_us", *decimal])).summary.frames.mean == pytest.approx(8_012)
+
+
+def test_what_a_spreadsheet_saves_as_unicode_text_is_separated_by_tabs(tmp_path: Path) -> None:
+    """Its numbers have as many decimal commas as its rows have tabs."""
+    rows = [f"{number / 25:.3f}\t8,02\t9,52\t1590".replace(".", ",") for number in range(60)]
+    answer = read(tmp_path, "\n".join(["time [s]\tinference [ms]\ttotal [ms]\tclock [MHz]", *rows]), "log.txt")
+    assert answer.summary.frames.mean == pytest.approx(9.52 * MS)
+
+
+@pytest.mark.parametrize(("encoding", "name"), [("gbk", "推理时间(ms)"), ("cp1252", "Größe (µs)")])
+def test_the_code_pages_of_spreadsheets_are_read(encoding: str, name: str, tmp_path: Path) -> None:
+    """The question names the column as its author wrote it, with its unit, and the answer works."""
+    path = tmp_path / "log.csv"
+    path.write_bytes(
+        "\n".join([f"n°,{name}", *(f"{number},{8 + number % 3}" for number in range(60))]).encode(encoding)
+    )
+    with pytest.raises(UsageError, match="which column is the latency") as caught:
+        explain_log(path)
+    answer = shlex.split(str(caught.value.fix))[-1]
+    assert answer.startswith(f"latency={name}:")
+    assert explain_log(path, columns=[answer]).summary.frames.requests == 60
+
+
+def test_the_question_offers_columns_in_a_unit_of_time_that_do_not_rise(tmp_path: Path) -> None:
+    """Not the first column, which is a moment."""
+    text = "\n".join(["Zeit [s];Inferenz [ms];Takt [MHz]", *(f"{n};{n % 3 + 8};{n % 5 + 1590}" for n in range(60))])
+    with pytest.raises(UsageError) as caught:
+        read(tmp_path, text)
+    assert caught.value.fix == "add --column 'latency=Inferenz [ms]:ms'"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[INFO] frame {n}: preprocess 1.2ms, inference {ms}ms, postprocess 0.8ms",
+        "0: 384x640 4 persons\nSpeed: 1.2ms preprocess, {ms}ms inference, 0.8ms postprocess per image",
+        "pre: 1.2 ms | infer: {ms} ms | post: 0.8 ms",
+    ],
+)
+def test_lines_that_name_durations_are_a_log(line: str, tmp_path: Path) -> None:
+    """As programs print them: numbers before names or behind them."""
+    text = "\n".join(line.format(n=number, ms=8 + number % 3) for number in range(60))
+    stages = {stage.name: stage.mean for stage in read(tmp_path, text, "app.log").summary.frames.stages}
+    assert stages["infer"] == pytest.approx(9 * MS)
+    assert stages["prepare"] == pytest.approx(1.2 * MS)
+    assert stages["finish"] == pytest.approx(0.8 * MS)
 
 
 def test_rows_that_cannot_be_read_are_counted(tmp_path: Path) -> None:

@@ -102,6 +102,39 @@ def test_rows_out_of_order_are_put_in_order(tmp_path: Path) -> None:
     assert found.latency[:4] / MS == pytest.approx([9, 10, 11, 9])
 
 
+@pytest.mark.parametrize("back_s", [4.0, 3600.0])
+def test_a_second_run_in_the_same_file_follows_the_first(back_s: float, tmp_path: Path) -> None:
+    """Moments begin again, or the clock is set back by an hour: frames stay in their order, at their rate."""
+    moments = [n / 25 - (back_s if n >= 100 else 0) + 3600 for n in range(200)]
+    found = trace(
+        tmp_path, "\n".join(["time_s,latency_ms", *(f"{s:.3f},{9 + (n >= 100)}" for n, s in enumerate(moments))])
+    )
+    assert np.diff(found.requests["due"]) == pytest.approx(40 * MS)
+    assert (np.diff(found.latency) >= 0).all()
+    assert "begins again in row 101" in " ".join(found.meta.notes)
+
+
+def test_rows_of_two_cameras_one_after_the_other_are_of_the_same_time(tmp_path: Path) -> None:
+    """The second camera's rows begin again, and did not follow."""
+    rows = [f"{n / 25:.3f},9,{camera}" for camera in ("a", "b") for n in range(100)]
+    found = trace(tmp_path, "\n".join(["time_s,latency_ms,camera", *rows]))
+    assert int(found.requests["due"].max()) == pytest.approx(99 * 40 * MS)
+
+
+@pytest.mark.parametrize(
+    "stamps",
+    [
+        ("11/29/2026 11:59:59.500 PM", "11/29/2026 11:59:59.900 PM", "11/30/2026 12:00:00.300 AM"),
+        ("29.11.2026 23:59:59,500", "29.11.2026 23:59:59,900", "30.11.2026 0:00:00,300"),
+        ("29/11/2026 23:59:59.500", "29/11/2026 23:59:59.900", "30/11/2026 00:00:00.300"),
+    ],
+)
+def test_dates_as_spreadsheets_write_them(stamps: tuple[str, ...], tmp_path: Path) -> None:
+    """Month or day first, with AM and PM or without: 400 ms apart, over midnight."""
+    found = trace(tmp_path, "\n".join(["timestamp;latency_ms", *(f"{stamp};9" for stamp in stamps)]))
+    assert np.diff(found.requests["due"]) == pytest.approx(400 * MS)
+
+
 def test_cameras_models_and_lost_frames_are_those_of_the_log(tmp_path: Path) -> None:
     """Two models on each frame of two cameras; a dropped frame and a failed one have no latency."""
     rows = []

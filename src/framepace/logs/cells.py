@@ -24,6 +24,9 @@ _LARGEST = 1e19  # a moment in ns since 1970 is under a fifth of it
 _DAY_NS = 24 * 3600 * NS_PER_S
 _TIME_OF_DAY = re.compile(r"^\d{1,2}:\d{2}:\d{2}")
 _ODD_DATE = re.compile(r"^(\d{4})/(\d{2})/(\d{2})")
+_DAY_MONTH = re.compile(
+    r"^(\d{1,2})([/.])(\d{1,2})[/.](\d{4}),?\s+(\d{1,2})(:\d{2}(?::\d{2}(?:[.,]\d+)?)?)\s*([AaPp][Mm])?$"
+)
 _COMMA_FRACTION = re.compile(r"(:\d{2}),(\d)")
 _LONG_FRACTION = re.compile(r"(\.\d{9})\d+")
 
@@ -112,7 +115,7 @@ def _dates(present: Any) -> Cells | None:
     """Dates in the ways of ISO 8601, nvidia-smi and Python's logging; times of a day count from midnight."""
     import pyarrow as pa
 
-    texts = [None if text is None else _iso(text) for text in present.to_pylist()]
+    texts = [None if text is None else _iso(text) for text in _year_first(present.to_pylist())]
     for zone in (None, "UTC"):
         try:
             moments = pa.array(texts, pa.large_string()).cast(pa.timestamp("ns", zone))
@@ -120,6 +123,23 @@ def _dates(present: Any) -> Cells | None:
         except pa.ArrowInvalid:
             continue
     return None
+
+
+def _year_first(texts: Sequence[str | None]) -> list[str | None]:
+    """Dates as spreadsheets write them, '11/29/2026 2:59:50 PM' or '29.11.2026 14:59:50', with the year first."""
+    parts = [None if text is None else _DAY_MONTH.match(text) for text in texts]
+    if not any(parts):
+        return list(texts)
+    day_first = any(part is not None and (part[2] == "." or int(part[1]) > 12) for part in parts)
+    return [text if part is None else _reordered(part, day_first) for text, part in zip(texts, parts, strict=True)]
+
+
+def _reordered(part: re.Match[str], day_first: bool) -> str:
+    day, month = (part[1], part[3]) if day_first else (part[3], part[1])
+    hour = int(part[5])
+    if part[7]:
+        hour = hour % 12 + (12 if part[7].lower() == "pm" else 0)
+    return f"{part[4]}-{month:0>2}-{day:0>2} {hour:02}{part[6]}"
 
 
 def _iso(text: str) -> str:

@@ -20,6 +20,9 @@ _SAMPLED = 40  # lines that say what separates the cells
 _ALIKE = 0.8  # of them have equally many cells
 _SPACES = re.compile(r"[ \t]+")
 _A_NUMBER = re.compile(r"[+-]?[0-9.,]+([eE][+-]?[0-9]+)?%?$")
+_GROUPED = r"^\s*[+-]?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?\s*[A-Za-zµ%]*\s*$"
+_A_POINT = r"^\s*[+-]?[0-9]+\.[0-9]+\s*[A-Za-zµ%]*\s*$"
+_NO_FIT = (False, 1)
 _LONGEST_NAME = 80  # letters; a longer cell is no name of a column
 _MOST_COLUMNS = 1_000
 
@@ -48,8 +51,29 @@ def read_delimited(file: str, text: str) -> LogTable:
 def _table(file: str, kind: str, text: str, layout: _Layout) -> LogTable:
     table, odd = _parsed(file, text, layout)
     table = table.filter(_are_rows(table.column(0), layout.names[0]))
-    columns = columns_of(layout.names, [column.combine_chunks() for column in table.columns])
+    cells = [column.combine_chunks() for column in table.columns]
+    columns = columns_of(layout.names, _without_groups(cells, layout.sign))
     return LogTable(file, kind, columns, table.num_rows, left_out=odd)
+
+
+def _without_groups(columns: Sequence[Any], sign: str) -> list[Any]:
+    """The columns with '8,012' as 8012 where a comma cannot be the decimal point: it separates cells, or a point is."""
+    import pyarrow.compute as pc
+
+    if sign != "," and not any(pc.any(pc.match_substring_regex(column, _A_POINT)).as_py() for column in columns):
+        return list(columns)
+    return [_ungrouped(column) for column in columns]
+
+
+def _ungrouped(column: Any) -> Any:
+    """The column; without its commas where each that stands in a cell groups thousands."""
+    import pyarrow.compute as pc
+
+    has_comma = pc.match_substring(column, ",")
+    odd = pc.and_not(has_comma, pc.match_substring_regex(column, _GROUPED))
+    if not pc.any(has_comma).as_py() or pc.any(odd).as_py():
+        return column
+    return pc.replace_substring(column, ",", "")
 
 
 def _are_rows(first: Any, name: str) -> Any:
@@ -118,18 +142,25 @@ def _lines_before(sample: Sequence[str], sign: str) -> int:
 
 
 def _sign(sample: Sequence[str]) -> str:
-    """What separates the cells: what gives most lines equally many cells, and the most of them; else spaces do."""
-    best = (1, ",")
-    for sign in _SIGNS:
-        if sign == " " and best[0] > 1:
-            break
-        counts = Counter(len(_split(line, sign)) for line in sample)
-        cells, lines = counts.most_common(1)[0]
-        if lines >= _ALIKE * len(sample) and cells > best[0]:
-            best = (cells, sign)
-    if best[1] == "," and ";" in sample[0] and len(_split(sample[0], ";")) > len(_split(sample[0], ",")):
+    """What separates the cells: what gives most lines equally many cells, and the most of them; else spaces do.
+
+    What gives the first line as many stands before what does not: commas may be decimal points below a header.
+    """
+    best = max((sign for sign in _SIGNS if sign != " "), key=lambda sign: _fit(sample, sign))
+    if _fit(sample, best) == _NO_FIT:
+        return " " if _fit(sample, " ") != _NO_FIT else ","
+    if best == "," and ";" in sample[0] and len(_split(sample[0], ";")) > len(_split(sample[0], ",")):
         return ";"  # commas are decimal points
-    return best[1]
+    return best
+
+
+def _fit(sample: Sequence[str], sign: str) -> tuple[bool, int]:
+    """Whether the first line has as many cells as most lines, and how many those have."""
+    counts = [len(_split(line, sign)) for line in sample]
+    cells, lines = Counter(counts).most_common(1)[0]
+    if cells == 1 or lines < _ALIKE * len(sample):
+        return _NO_FIT
+    return counts[0] == cells, cells
 
 
 def _split(line: str, sign: str) -> list[str]:

@@ -21,6 +21,7 @@ _DEEPEST = 4  # records within records
 _RUNS = ("model_run", "ProfilerStep", "SequentialExecutor::Execute", "inference", "infer", "frame", "iteration", "step")
 _OLD_TRTEXEC = {"startInMs": "startH2dMs", "endInMs": "endH2dMs", "startOutMs": "startD2hMs", "endOutMs": "endD2hMs"}
 _SPANS_FIX = "profile several runs, each in a span of its own, e.g. torch.profiler.record_function('inference')"
+_LAYERS_FIX = "run trtexec with --exportTimes=times.json; for its layers see `framepace layers`"
 _SPAN_TIMES = {"start [us]": "ts", "latency [us]": "dur"}
 _TRTEXEC_PARTS = {"H2d": "h2d [ms]", "Compute": "compute [ms]", "D2h": "d2h [ms]", "Enq": "call [ms]"}
 
@@ -37,6 +38,8 @@ def read_json(file: str, data: bytes) -> LogTable:
     if isinstance(content, dict) and isinstance(content.get("experiments"), list):
         return _from_experiments(file, content["experiments"])
     records = _records(content)
+    if any(map(_is_layer_of_trtexec, records)):
+        raise not_understood(file, "a profile of trtexec, with a row per layer and none per run", _LAYERS_FIX)
     if records and _is_trtexec(records[0]):
         return _from_trtexec(file, records)
     return _from_records(file, "JSON", records, 0)
@@ -114,6 +117,10 @@ def _float(value: Any) -> float:
 
 def _is_trtexec(record: Record) -> bool:
     return "latencyMs" in record and ("startComputeMs" in record or "computeMs" in record)
+
+
+def _is_layer_of_trtexec(record: Record) -> bool:
+    return {"name", "averageMs", "percentage"} <= record.keys()
 
 
 def _from_trtexec(file: str, records: Sequence[Record]) -> LogTable:

@@ -6,7 +6,8 @@ import gzip
 import os
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path, PurePath
@@ -17,6 +18,7 @@ from framepace.logs.cells import columns_of
 from framepace.logs.delimited import read_delimited
 from framepace.logs.errors import LOG, not_understood
 from framepace.logs.jsonfiles import read_json, read_json_lines
+from framepace.logs.names import named_role
 from framepace.logs.table import LogTable
 from framepace.redaction import redacted
 from framepace.units import format_bytes
@@ -32,6 +34,11 @@ _PIECE = 1 << 20
 _MOST_ROWS = 50_000_000
 _VALUE = r'"[^"]*"|[+-]?[0-9.]+\s?(?:ms|us|µs|ns|s|MHz|W|C|%)?(?![\w.])|[^\s,;]+'
 _KEY_VALUE = re.compile(rf"(?<![\w.\-])([A-Za-z_][\w.\-]*)(?:\s*=\s*|:\s+)({_VALUE})")
+_DURATION = r"(?P<number>[0-9]+(?:\.[0-9]+)?)\s?(?P<unit>ms|us|µs|ns|s)"
+_NAME_FIRST = re.compile(rf"(?P<name>[A-Za-z][A-Za-z_-]*)\s*[:=]?\s*{_DURATION}\s*$")
+_NUMBER_FIRST = re.compile(rf"{_DURATION}\s+(?P<name>[A-Za-z][A-Za-z_-]*)")
+_PARTS_OF_SENTENCES = re.compile(r"[,;|]\s+|[,;|]$|\s[-/]\s")
+_LONGEST_SENTENCE = 500  # letters of a line
 _LEADING_DATE = re.compile(r"\W{0,2}(\d{4}[-/]\d{2}[-/]\d{2}[T ]\d{1,2}:\d{2}:\d{2}(?:[.,]\d+)?Z?)")
 _JSON_START = re.compile(rb"\s*(\{\s*\"|\[\s*\{)")
 _SUMMARY = re.compile(r"(?i)\bmin\s*=\s*[\d.]+ ?ms,\s*max\s*=")
@@ -97,10 +104,13 @@ def _unpacked(path: Path, data: bytes) -> bytes:
 
 
 def _as_utf8(data: bytes) -> bytes:
-    """The text in UTF-8 without a mark; PowerShell writes UTF-16."""
+    """The text in UTF-8 without a mark. PowerShell writes UTF-16; spreadsheets the code page of their country."""
     for mark, encoding in ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig")):
         if data.startswith(mark):
             return data.decode(encoding, "replace").encode()
+    for encoding in ("utf-8", "gb2312", "cp1252"):
+        with suppress(UnicodeDecodeError):
+            return data.decode(encoding).encode()
     return data
 
 
@@ -137,10 +147,28 @@ def _from_lines(file: str, text: str) -> LogTable:
     """A log in lines: of `name=value` pairs, or cells like a CSV's."""
     if _SUMMARY.search(text):
         raise not_understood(file, "a summary of trtexec, which has no row per run", _TRTEXEC_FIX)
-    lines = [pairs for line in text.splitlines() if len(pairs := dict(_pairs(line))) > 1]
+    lines = _lines_of(text, _pairs)
     if len(lines) > text.count("\n") // 2:
-        return _from_pairs(file, lines)
+        return _from_pairs(file, "lines of name=value", lines)
+    sentences = _lines_of(text, _durations)
+    if len(sentences) > text.count("\n") // 4:
+        return _from_pairs(file, "lines that name durations", sentences)
     return read_delimited(file, text)
+
+
+def _lines_of(text: str, pairs_of: Callable[[str], Iterator[tuple[str, str]]]) -> list[dict[str, str]]:
+    """The names and values of the lines that have more than one."""
+    return [pairs for line in text.splitlines() if len(pairs := dict(pairs_of(line))) > 1]
+
+
+def _durations(line: str) -> Iterator[tuple[str, str]]:
+    """'1.2ms preprocess, 8.1ms inference' and 'preprocess: 1.2 ms | inference: 8.1 ms' as names and durations."""
+    if len(line) > _LONGEST_SENTENCE:
+        return
+    for part in _PARTS_OF_SENTENCES.split(line):
+        match = _NAME_FIRST.search(part) or _NUMBER_FIRST.search(part)
+        if match is not None and named_role(match["name"]).role is not None:
+            yield match["name"], f"{match['number']}{match['unit']}"
 
 
 def _pairs(line: str) -> Iterator[tuple[str, str]]:
@@ -152,9 +180,9 @@ def _pairs(line: str) -> Iterator[tuple[str, str]]:
         yield match[1], match[2].strip('"')
 
 
-def _from_pairs(file: str, lines: list[dict[str, str]]) -> LogTable:
+def _from_pairs(file: str, kind: str, lines: list[dict[str, str]]) -> LogTable:
     import pyarrow as pa
 
     names = list(dict.fromkeys(name for line in lines for name in line))
     arrays = [pa.array([line.get(name, "") for line in lines], pa.large_string()) for name in names]
-    return LogTable(file, "lines of name=value", columns_of(names, arrays), len(lines))
+    return LogTable(file, kind, columns_of(names, arrays), len(lines))

@@ -32,6 +32,7 @@ _OTHER_WORDS: Mapping[str, Role] = {
 _SUMMED = (*STAGE_ROLES, *DEVICE_ROLES)
 _MOMENTS: tuple[Role, ...] = ("time", "start", "end")
 _NOT_BESIDE: tuple[Role, ...] = (*_MOMENTS, "latency", "fps", *_SUMMED, "source", "model", "worker", "frame", "warmup")
+_MOST_ANSWERS = 3
 _RISES = 0.95  # of the steps of a moment are none backwards
 _SUMMARY_NAMES = ("concurrency", "request rate", "p50 latency", "p90 latency", "p95 latency", "p99 latency")
 _SUMMARY_FIX = (
@@ -245,8 +246,19 @@ def _check_latency(roles: Roles) -> None:
     guesses = [name for name, cells in roles.table.columns.items() if len(np.unique(_finite(cells))) > 2]
     if not guesses:
         raise not_understood(roles.table.file, f"no column has numbers that vary: {names}")
-    answers = [f"--column {shlex.quote(f'latency={guesses[0]}:ms')}"]
-    raise question("which column is the latency?", names, answers, "the latency of a frame, or its stages")
+    raise question(
+        "which column is the latency?", names, _likely(guesses, roles.table), "the latency of a frame, or its stages"
+    )
+
+
+def _likely(names: Sequence[str], table: LogTable) -> list[str]:
+    """Options that name what is likely a latency: columns in a unit of time, else one that does not rise."""
+    units = {name: table.columns[name].unit or named_role(name).unit for name in names}
+    steady = [name for name in names if not _rises(_finite(table.columns[name]))]
+    in_time = [name for name in steady if units[name] in DURATIONS]
+    likely = in_time[:_MOST_ANSWERS] or steady[:1] or names[:1]
+    answers = [f"latency={name}:{units[name] if in_time else 'ms'}" for name in likely]
+    return [f"--column {shlex.quote(answer)}" for answer in answers]
 
 
 def _is_device_log(roles: Roles) -> bool:

@@ -31,6 +31,9 @@ _COARSE_NS = NS_PER_S // 2  # moments so far apart are written in whole seconds
 _EPOCH_S = 5e8  # a moment over it counts since 1970
 _AFTER_THE_END = 0.9  # of the rows fit to 'written at the end'
 _SUM_OVER = 1.02  # stages may add up to so much more than the latency by rounding
+_SHORTEST_PART = 20  # rows of a run that is followed by another
+_MOST_BACK = 0.1  # of the steps
+_MOST_NAMED = 3
 _LONGEST_RUN_NS = 4 * 10**18
 
 
@@ -238,11 +241,40 @@ def _due(roles: Roles, latency: Floats | None, notes: list[str]) -> Floats:
     if not columns:
         return _one_after_the_other(roles.table.rows, latency, notes)
     column = columns[0]
-    moments = _spread(_moments(column, roles, latency, notes), notes)
+    moments = _spread(_in_one_run(_moments(column, roles, latency, notes), column, roles, notes), notes)
     if latency is not None and _is_end(column, moments, latency):
         notes.append(f"{column.name!r} is taken as the end of a frame: it fits to the latencies")
         return np.asarray(moments - np.nan_to_num(latency))
     return moments
+
+
+def _in_one_run(moments: Floats, column: LogColumn, roles: Roles, notes: list[str]) -> Floats:
+    """Moments that begin again, in a second run or where the clock was set back, go on after those before.
+
+    Rows of several cameras, models or threads may stand one after the other: theirs stay as they are.
+    """
+    starts = [] if roles.has("source", "model", "worker") else _restarts(moments)
+    if not starts:
+        return moments
+    rows = ", ".join(str(row + 1) for row in starts[:_MOST_NAMED])
+    notes.append(f"{column.name!r} begins again in row {rows}: those rows are taken to follow the ones before")
+    moments = moments.copy()
+    step = _median(np.diff(moments))
+    for row in starts:
+        moments[row:] += np.nanmax(moments[:row]) + step - moments[row]
+    return moments
+
+
+def _restarts(moments: Floats) -> list[int]:
+    """Rows whose moment is not after the first of the run before them, of runs that are long enough to be some."""
+    starts = [0]
+    back = np.flatnonzero(np.diff(moments) < 0) + 1
+    if len(back) > _MOST_BACK * len(moments):  # in no order at all
+        return []
+    for row in back:
+        if row - starts[-1] >= _SHORTEST_PART and moments[row] <= moments[starts[-1]]:
+            starts.append(int(row))
+    return starts[1:]
 
 
 def _one_after_the_other(rows: int, latency: Floats | None, notes: list[str]) -> Floats:
@@ -267,7 +299,7 @@ def _moment_unit(column: LogColumn, numbers: Floats, latency: Floats | None) -> 
     """The unit of moments with which frames overlap least and do not lie days apart. Asks where none fits."""
     finite = numbers[np.isfinite(numbers)]
     step = float(finite.max() - finite.min()) / max(1, len(finite) - 1) if len(finite) else 0.0
-    typical = 20.0 * NS_PER_MS if latency is None else _median(latency)
+    typical = 20.0 * NS_PER_MS if latency is None or not np.isfinite(latency).any() else _median(latency)
     for unit in ("ns", "us", "ms", "s"):
         if step * DURATIONS[unit] >= 0.3 * typical > 0:
             return unit
