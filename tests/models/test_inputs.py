@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
@@ -173,6 +174,27 @@ def test_what_no_picture_can_be_takes_none_and_runs_alone(tmp_path: Path, shape:
     worker = get_backend("onnxruntime").load(plan(location), SystemClock()).worker()
     worker.enqueue(0, 1)
     assert list(worker.wait(0)["y0"].shape) == shape
+
+
+def test_a_window_that_fits_nothing_is_answered_with_one_that_does(tmp_path: Path) -> None:
+    """Of another length than the clip; where no clip goes in, with none."""
+    clip = network(tmp_path / "clip.onnx", {"x": [1, 3, 16, 112, 112]})
+    assert resolved(clip, window=Window(pictures=8)).question == "--window 16"
+    picture = network(tmp_path / "picture.onnx", {"x": [1, 3, 64, 64]})
+    assert resolved(picture, window=Window(pictures=8)).question.startswith("leave out --window")
+
+
+def test_a_layout_or_a_name_that_fits_no_picture_is_answered_with_what_runs(tmp_path: Path) -> None:
+    """No layout is advised that would not help, and no shape where the file has one."""
+    picture = network(tmp_path / "picture.onnx", {"x": [1, 3, 64, 64]})
+    wrong = replace(plan(picture), prepare=Prepare(layout="nhwc"))
+    assert resolve(inspect(picture), wrong).question.startswith("leave out --layout nhwc")
+    for channels, advice in ((12, "leave it out of --image"), (3, "leave it out of --image, or --layout nchw")):
+        location = network(tmp_path / "m.onnx", {"x": [1, channels, 5, channels]})
+        with pytest.raises(ModelError) as error:
+            resolved(location, images=("x",))
+        assert str(error.value.fix).startswith(advice)
+        assert "--shape" not in str(error.value.fix)
 
 
 def test_open_sizes_are_one_question_whose_answer_runs(tmp_path: Path) -> None:

@@ -250,3 +250,21 @@ def test_a_file_of_another_library_says_what_to_do_with_it(tmp_path: Path, name:
     (tmp_path / name).write_bytes(b"\xff" * 100)
     with pytest.raises(ModelError, match=answer):
         inspect(str(tmp_path / name))
+
+
+def test_a_value_that_is_no_tensor_says_what_to_export_in_its_place(tmp_path: Path) -> None:
+    """A sequence of tensors, one of maps as scikit-learn's classifiers have it, and an optional: each its own."""
+    tensor = onnx.helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, [1, 3])
+    sequence = onnx.helper.make_sequence_type_proto
+    values = {
+        "ConcatFromSequence": sequence(tensor),
+        "zipmap": sequence(onnx.helper.make_map_type_proto(onnx.TensorProto.INT64, tensor)),
+        "optional": onnx.helper.make_optional_type_proto(tensor),
+    }
+    for words, kind in values.items():
+        value = onnx.helper.make_value_info("x", kind)
+        graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["x"], ["x"])], "g", [], [value])
+        onnx.save(onnx.helper.make_model(graph), tmp_path / "m.onnx")
+        with pytest.raises(ModelError) as error:
+            inspect(str(tmp_path / "m.onnx"))
+        assert words in str(error.value.fix)

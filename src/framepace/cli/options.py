@@ -152,9 +152,10 @@ def _numbers(kind: str, parameters: str, text: str) -> list[str]:
     numbers = parameters.split(":")
     if len(numbers) > _MOST_NUMBERS[kind]:
         expected = f"{kind} with at most {_MOST_NUMBERS[kind]} numbers"
-        raise UsageError(
-            f"load {kind!r} has too many numbers", got=values.shown(text), expected=expected, fix=_LOAD_FIX
-        )
+        fix = _LOAD_FIX
+        if not _MOST_NUMBERS[kind]:
+            fix = f"--load {kind}"
+        raise UsageError(f"load {kind!r} has too many numbers", got=values.shown(text), expected=expected, fix=fix)
     return numbers
 
 

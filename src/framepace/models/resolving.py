@@ -16,10 +16,17 @@ from framepace.facts.inputs import Window
 from framepace.facts.model import ModelSpec, TensorSpec
 from framepace.facts.plan import ModelPlan
 from framepace.models.batchaxis import ANY_RANK, input_axes
+from framepace.models.imageinputs import (
+    clips_in_question,
+    image_places,
+    images_in_question,
+    named_place,
+    picture_question,
+)
 from framepace.models.limits import check_memory
 from framepace.models.opensizes import OpenModel, shape_text
-from framepace.models.pictures import Place, Shape, clip_lengths, image_at, is_no_picture, place_of
-from framepace.models.resolved import Image, Layout, Resolved, SideInput
+from framepace.models.pictures import Place, Shape, image_at
+from framepace.models.resolved import Image, Resolved, SideInput
 from framepace.models.sideinputs import fitted, open_sizes, read_value
 
 EXAMPLE_SIZE = (480, 640)  # height, width
@@ -67,7 +74,7 @@ def resolve(spec: ModelSpec, plan: ModelPlan) -> Resolved:
     )
     if images:
         return resolved
-    return dataclasses.replace(resolved, question=_question(spec, plan))
+    return dataclasses.replace(resolved, question=picture_question(spec, plan))
 
 
 def _shapes(spec: ModelSpec, plan: ModelPlan, roles: _Roles) -> list[Shape]:
@@ -86,10 +93,10 @@ def _open_model(spec: ModelSpec, plan: ModelPlan, roles: _Roles, named: str = ""
 
 def _with_pictures(spec: ModelSpec, plan: ModelPlan, roles: _Roles) -> OpenModel:
     """The model with the first answer to which of its inputs take pictures: what is asked then has it too."""
-    likely = _question_images(spec, plan)
+    likely = images_in_question(spec, plan)
     if likely:
         return _with_images(spec, plan, likely)
-    lengths = _question_lengths(spec, plan)
+    lengths = clips_in_question(spec, plan)
     if not lengths:
         return _open_model(spec, plan, roles)
     plan = replace(plan, inputs=replace(plan.inputs, window=Window(pictures=lengths[0])))
@@ -139,18 +146,12 @@ def _check_outputs(spec: ModelSpec, plan: ModelPlan) -> None:
 def _roles(spec: ModelSpec, plan: ModelPlan) -> _Roles:
     values = {name: read_value(name, text) for name, text in plan.inputs.values.items()}
     tensors = {tensor.name: tensor for tensor in spec.inputs}
-    previous = {name: _named_place(tensors[name], plan) for name in plan.inputs.previous}
-    images = _image_places(spec, plan)
+    previous = {name: named_place(tensors[name], plan) for name in plan.inputs.previous}
+    images = image_places(spec, plan)
     places = {name: place.batch for name, place in {**images, **previous}.items()}
     axes, batched = input_axes(spec.inputs, places, plan.batch.max)
     axes = {name: axis for name, axis in axes.items() if axis < _rank(tensors[name], plan, values)}
     return _Roles(images, previous, values, axes, batched & axes.keys())
-
-
-def _image_places(spec: ModelSpec, plan: ModelPlan) -> dict[str, Place]:
-    """Where the picture goes: into the inputs that are named, else into the one that can take it."""
-    named = {t.name: _named_place(t, plan) for t in spec.inputs if t.name in plan.inputs.images}
-    return named or _likely_images(spec, plan)
 
 
 def _rank(tensor: TensorSpec, plan: ModelPlan, values: Mapping[str, NDArray[np.generic]]) -> int:
@@ -162,87 +163,6 @@ def _rank(tensor: TensorSpec, plan: ModelPlan, values: Mapping[str, NDArray[np.g
     if tensor.name in values:
         return values[tensor.name].ndim
     return 1
-
-
-def _likely_images(spec: ModelSpec, plan: ModelPlan) -> dict[str, Place]:
-    """The one input that nobody named and that can take a picture, if there is exactly one."""
-    tensors = _unnamed(spec, plan)
-    places = {tensor.name: _place(tensor, plan) for tensor in tensors if not is_no_picture(tensor)}
-    likely = {name: place for name, place in places.items() if place is not None}
-    with_batch = {name: place for name, place in likely.items() if place.batch is not None}
-    likely = with_batch or likely
-    return likely if len(likely) == 1 else {}
-
-
-def _unnamed(spec: ModelSpec, plan: ModelPlan) -> list[TensorSpec]:
-    """The inputs of which the plan does not say what they take."""
-    return [tensor for tensor in spec.inputs if tensor.name not in plan.inputs.names]
-
-
-def _place(tensor: TensorSpec, plan: ModelPlan, *, named: bool = False) -> Place | None:
-    shape = plan.shapes.get(tensor.name, tensor.shape)
-    place = place_of(shape, layout=plan.prepare.layout, window=plan.inputs.window, named=named)
-    if place is None and shape is not tensor.shape:
-        return place_of(tensor.shape, layout=plan.prepare.layout, window=plan.inputs.window, named=named)
-    return place
-
-
-def _named_place(tensor: TensorSpec, plan: ModelPlan) -> Place:
-    """Where the picture is in an input that the plan names for it. Raises ModelError where none can be."""
-    place = _place(tensor, plan, named=True)
-    if place is not None:
-        return place
-    shape = plan.shapes.get(tensor.name, tensor.shape)
-    window = plan.inputs.window
-    message = f"input {tensor.name!r} of model {plan.name!r} cannot take a picture"
-    expected = "1, 3, 4 or 6 channels, first or last"
-    fix = f"leave it out of --image, or --layout nchw|nhwc, or --shape {tensor.name}=1x3x480x640 with your numbers"
-    if window is not None:
-        expected = f"an axis of {window.pictures} pictures beside channels and sides"
-        lengths = clip_lengths(shape)
-        if lengths:
-            fix = f"--window {lengths[0]}"
-    elif clip_lengths(shape):
-        expected = "a picture without an axis of several"
-        fix = f"--window {clip_lengths(shape)[0]}"
-    raise ModelError(message, got=shape_text(shape), expected=expected, fix=fix)
-
-
-def _question(spec: ModelSpec, plan: ModelPlan) -> str:
-    """What to add to the command so that frames go in; '' where no input can take one."""
-    likely = _question_images(spec, plan)
-    if len(likely) == 2:
-        one, other = map(quote, likely)
-        return f"--image {one} --image {other}, or --previous {one} --image {other}"
-    if likely:
-        return "name those that take the picture: " + " ".join(f"--image {quote(name)}" for name in likely)
-    lengths = _question_lengths(spec, plan)
-    if lengths:
-        return f"--window {lengths[0]}"
-    for tensor in _unnamed(spec, plan):
-        if plan.prepare.layout is None and _both_layouts(tensor, plan):
-            return "say which axis has the channels: --layout nchw, or --layout nhwc"
-    return ""
-
-
-def _question_images(spec: ModelSpec, plan: ModelPlan) -> list[str]:
-    """The inputs of which any may take the picture."""
-    tensors = _unnamed(spec, plan)
-    return [t.name for t in tensors if _place(t, plan) is not None and not is_no_picture(t)]
-
-
-def _question_lengths(spec: ModelSpec, plan: ModelPlan) -> list[int]:
-    """How many pictures the first input that may take a clip has, where no clips are wanted yet."""
-    if plan.inputs.window is not None:
-        return []
-    shapes = (plan.shapes.get(tensor.name, tensor.shape) for tensor in _unnamed(spec, plan))
-    return next(filter(None, map(clip_lengths, shapes)), [])
-
-
-def _both_layouts(tensor: TensorSpec, plan: ModelPlan) -> bool:
-    layouts: tuple[Layout, ...] = ("nchw", "nhwc")
-    shape = plan.shapes.get(tensor.name, tensor.shape)
-    return all(place_of(shape, layout=layout, window=plan.inputs.window) is not None for layout in layouts)
 
 
 def _planned_shape(tensor: TensorSpec, plan: ModelPlan, roles: _Roles) -> Shape:

@@ -40,6 +40,13 @@ _CONVERSIONS = {
     ".xml": "give the ONNX file that this OpenVINO file was made from",
     ".mlmodel": "give the ONNX or PyTorch file that this Core ML file was made from",
 }
+# What to export in place of a value that is no tensor, by its kind in the file.
+_IN_PLACE = {
+    "map_type": "skl2onnx with options={'zipmap': False}",
+    "sequence_type": "the parts of the sequence, or all of them joined (ConcatFromSequence)",
+    "optional_type": "what the optional holds, and another file without it",
+    "": "a dense tensor",
+}
 _SUFFIXES = (".onnx", ortformat.SUFFIX, *torchspec.SUFFIXES, ".engine", ".plan", ".trt")
 
 
@@ -159,7 +166,7 @@ def _tensor(value: Any, location: str) -> TensorSpec:
     kind = value.type.tensor_type
     if not kind.elem_type:
         expected = "tensors as inputs and outputs"
-        fix = "export it with tensors only (skl2onnx: options={'zipmap': False})"
+        fix = f"export it with tensors only: {_IN_PLACE[_kind(value.type)]}"
         raise ModelError(f"{value.name!r} is not a tensor", got=location, expected=expected, fix=fix)
     try:
         name = helper.tensor_dtype_to_np_dtype(kind.elem_type).name
@@ -171,6 +178,14 @@ def _tensor(value: Any, location: str) -> TensorSpec:
     if not kind.HasField("shape"):
         return TensorSpec(name=value.name, dtype=name, shape=ANY_RANK)
     return TensorSpec(name=value.name, dtype=name, shape=tuple(_dimension(dim) for dim in kind.shape.dim))
+
+
+def _kind(type_proto: Any) -> str:
+    """The kind of a value that is no tensor; a sequence of maps is a map."""
+    kind = str(type_proto.WhichOneof("value"))
+    if kind == "sequence_type" and type_proto.sequence_type.elem_type.HasField("map_type"):
+        return "map_type"
+    return kind if kind in _IN_PLACE else ""
 
 
 def _dimension(dim: Any) -> int | str:

@@ -17,6 +17,7 @@ from framepace.video.file import OPEN_S, open_file
 _MOST_PACKETS = 1_000_000  # nine hours at 30 frames per second
 _READ_S = 60.0
 _FIX = "name a video file with --video, or give a rate with --fps"
+_TIMELESS = "give a rate with --fps in place of --load file; a raw stream has times in a container (mp4, mkv) only"
 
 
 def frame_times(path: str) -> tuple[NDArray[np.int64], int]:
@@ -28,7 +29,9 @@ def frame_times(path: str) -> tuple[NDArray[np.int64], int]:
         raise SourceError("only a video file has times of its own", got=shown(path), expected="a video file", fix=_FIX)
     times = _read_in_time(path)
     if len(times) < 2:
-        raise SourceError("the video has no frame times", got=shown(path), expected="two pictures or more", fix=_FIX)
+        raise SourceError(
+            "the video has no frame times", got=shown(path), expected="two pictures with times", fix=_TIMELESS
+        )
     gaps = np.diff(times)
     return times - times[0], int(times[-1] - times[0] + np.median(gaps))
 

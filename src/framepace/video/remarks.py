@@ -42,7 +42,7 @@ class Evenness:
         self._last = time_s
         if was_even and not self._is_even():
             times = f"{self._shortest * 1000:.3g} and {self._longest * 1000:,.4g} ms"
-            return f"its rate varies: {times} between pictures; --load file plays it by its own times"
+            return f"its rate varies: {times} between pictures; only --load file plays it by its own times"
         return ""
 
     def _is_even(self) -> bool:
