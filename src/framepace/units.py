@@ -23,6 +23,7 @@ _SUFFIXES = {
     "ratio": "x",
     "c": "°C",
 }
+_NEXT_TO_NOTHING = 0.001
 _DURATION = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*(ns|us|µs|ms|s|min)?\s*")
 
 
@@ -64,19 +65,27 @@ def format_quantity(value: float, unit: str) -> str:
 
 
 def format_estimate(value: float, low: float | None, high: float | None, unit: str, like: float | None = None) -> str:
-    """A number with its interval in one scale: '9.81 ms [9.12, 10.6]'.
+    """A number with its interval in one scale: '9.81 ms [9.12, 10.6]'; '0.00 ms [-4.92, 5.03]' where that is far wider.
 
     `unit` may carry words behind it ('ns per frame'); an interval with an end that is None is left out; `like` is a
     number whose scale is taken instead.
     """
     base, space, rest = unit.partition(" ")
-    divisor, name = _scale(value if like is None else like, base)
+    divisor, name = _scale(_of_scale(value, low, high) if like is None else like, base)
     digits = f"{value:.0f}" if name in ("ns", "B") else _three(value / divisor, fine=like is None)
     text = f"{digits}{'' if name in ('x', '') else ' '}{name}{space}{rest}".rstrip()
     if low is None or high is None:
         return text
     ends = (_three(end / divisor, fine=like is None) for end in (low, high))
     return f"{text} [{', '.join(ends)}]"
+
+
+def _of_scale(value: float, low: float | None, high: float | None) -> float:
+    """The number whose scale is taken: the value, or the far end of an interval of which it is next to nothing."""
+    if low is None or high is None:
+        return value
+    far = max(abs(low), abs(high))
+    return far if abs(value) < _NEXT_TO_NOTHING * far else value
 
 
 def split_unit(key: str) -> tuple[str, str]:

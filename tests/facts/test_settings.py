@@ -105,3 +105,14 @@ def test_a_share_of_the_sms_is_between_1_and_100_per_cent(share: str) -> None:
     """Or a number of them, from 1 on."""
     with pytest.raises(UsageError):
         apply(CASE, {"sms": share})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"), [("sms", "150%", "a share of all: 50%"), ("slow", "infer:abc", "STAGE:MILLISECONDS")]
+)
+def test_what_a_setting_takes_is_said_in_its_own_words(name: str, value: str, words: str) -> None:
+    """No pattern for programs: what is expected is the setting's sentence."""
+    with pytest.raises(UsageError) as caught:
+        apply(CASE, {name: value})
+    assert words in str(caught.value.expected)
+    assert "regex" not in str(caught.value)

@@ -163,6 +163,13 @@ def test_an_interval_shares_the_unit_of_its_value(value: float, low: float, high
     assert ends[0] * 0.99 <= number <= ends[1] * 1.01
 
 
+def test_a_difference_of_next_to_nothing_has_the_unit_of_its_interval() -> None:
+    """Not 'difference 0 ns [-4,924,366, 433,100,802]'."""
+    assert format_estimate(0, -4_924_366, 433_100_802, "ns") == "0.00 ms [-4.92, 433]"
+    assert format_estimate(104e3, 48.6e3, 160e3, "ns") == "104 us [48.6, 160]"
+    assert format_estimate(0, 0, 0, "ns").startswith("0 ns")
+
+
 def test_units_come_from_the_ends_of_keys() -> None:
     """A key's last word is its unit where it is a known one."""
     assert split_unit("process_cpu_ns") == ("process cpu", "ns")

@@ -19,7 +19,7 @@ Subject = Annotated[str, typer.Argument(metavar="MODEL|TRACE", help=_SUBJECT, sh
 Other = Annotated[str | None, typer.Argument(metavar="OTHER", help="a second one, side by side", show_default=False)]
 _VERSUS = "NAME=VALUE: the second engine is the first with this setting; repeat for several"
 Versus = Annotated[list[str], typer.Option("--versus", help=_VERSUS)]
-_FLOORS = "whether each layer gets its floor: measures the machine's peaks once (seconds)"
+_FLOORS = "measure the machine's peaks (seconds) where they are not known: they give each layer its floor"
 Floors = Annotated[bool, typer.Option("--floors/--no-floors", help=_FLOORS)]
 _ROWS = o.number_option("--rows", least=1, most=100_000, whole=True, help="layers on the terminal")
 Rows = Annotated[int, _ROWS]

@@ -121,6 +121,7 @@ def _registry() -> dict[str, Setting]:
 
 SETTINGS: Mapping[str, Setting] = _registry()
 _BUILT_IN = "builtin:"
+_PATTERN = "matching regex"  # in an error of msgspec, of no use to people
 _FROM_PLAN = "the models of the plan"
 _CORRECT = "correct the plan, or the options that changed it"
 _WORDS = {"on": True, "off": False, "true": True, "false": False, "yes": True, "no": False, "none": None}
@@ -320,12 +321,20 @@ def _valid(fact: Any, changed: str) -> Any:
         msgspec.json.encode(plain)  # a text that is no Unicode could be neither stored nor shown
         return msgspec.convert(plain, type(fact))
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise _wrong(changed, _value_at(fact, str(error), changed), _range_text(str(error))) from error
+        raise _wrong(changed, _value_at(fact, str(error), changed), _expected(changed, str(error))) from error
 
 
 _RANGE = re.compile(r"Expected `(\w+)`(?: of length)? (>=|<=|>|<) ([\d.e+-]+)")
 _COMPARISONS = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
 _KINDS = {"int": "a whole number of", "float": "a number of", "str": "a text, of letters", "array": "values, in number"}
+
+
+def _expected(changed: str, error: str) -> str:
+    """What the setting takes: in its own words where the error has a pattern, else the range."""
+    setting = SETTINGS.get(changed.rpartition(".")[2])
+    if setting is not None and _PATTERN in error:
+        return setting.help
+    return _range_text(error)
 
 
 def _range_text(message: str) -> str:
