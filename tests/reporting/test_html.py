@@ -109,6 +109,16 @@ def test_a_trace_without_answers_still_makes_a_page() -> None:
     assert figures(page) == []
 
 
+def test_a_page_without_a_cause_says_why() -> None:
+    """Tried and no faster, never tried, or nothing to suspect: each has its words, and makes a page."""
+    tried = samples.explanation(healthy=True)
+    waiting = replace(tried, findings=())
+    pages = [render([], [], found) for found in (tried, waiting, replace(waiting, not_tested={}))]
+    assert ["no change that was tried" in pages[0], "none could be tried" in pages[1], "points to one" in pages[2]] == [
+        True, True, True,
+    ]  # fmt: skip
+
+
 def test_a_camera_is_live_and_a_file_has_the_load_of_its_run() -> None:
     """The title of a trace: pictures of a camera come when it sends them, whatever load there is beside."""
     trace = samples.trace(20)

@@ -12,16 +12,11 @@ from framepace.reporting.page.document import Document
 from framepace.reporting.page.markup import chip, details, grid, monospace, pairs, tag
 from framepace.reporting.page.roofline import ROOFLINE_CAPTION, roofline_figure
 from framepace.reporting.views.expectation import COLUMNS, ExpectationView
-from framepace.reporting.views.explanation import ExplanationView, explanation_view, listed, proven
+from framepace.reporting.views.explanation import NO_CAUSE, ExplanationView, explanation_view, listed, proven
 from framepace.reporting.views.finding import FindingView
 from framepace.reporting.views.late import RECEIPT_COLUMNS
 from framepace.reporting.views.roofline import floor_views
 from framepace.reporting.views.tried import TRIED_TITLE
-
-_NO_CAUSE = {
-    True: "No change that was tried made it faster.",
-    False: "None could be tried, for the reasons below.",
-}
 
 
 def add_explanation(document: Document, explanation: Explanation) -> None:
@@ -41,7 +36,7 @@ def _add_findings(document: Document, view: ExplanationView) -> None:
     if view.causes:
         head = f"<h2>{proven(view.causes)}</h2>"
     else:
-        head = f"<h2>No cause found</h2>{tag('p', _NO_CAUSE[view.has_trials])}"
+        head = f"<h2>No cause found</h2>{tag('p', NO_CAUSE[view.has_trials])}"
     findings = "".join(_finding(document, finding) for finding in view.causes)
     document.add(f'<section id="findings">{head}{findings}{_others(view)}</section>')
 

@@ -25,16 +25,11 @@ from framepace.reporting.terminal.layout import (
 )
 from framepace.reporting.terminal.measurement import show_machine
 from framepace.reporting.views.expectation import ExpectationView
-from framepace.reporting.views.explanation import ExplanationView, PartRow, explanation_view, listed, proven
+from framepace.reporting.views.explanation import NO_CAUSE, ExplanationView, PartRow, explanation_view, listed, proven
 from framepace.reporting.views.finding import FindingView
 from framepace.reporting.views.roofline import floor_views
 from framepace.reporting.views.tried import TRIED_TITLE
 
-_NO_CAUSE = {
-    True: "no cause found: no change that was tried made it faster",
-    None: "no cause found: nothing that was measured points to one, so nothing was tried",
-    False: "no cause found: none could be tried, for the reasons below",
-}
 _SEVERITY_STYLES = {"high": "bold red", "medium": "yellow", "low": "cyan", "info": "dim"}
 _STEP_STYLES = {"real": "bold red", "load": "yellow", "left out": "cyan"}
 
@@ -153,7 +148,7 @@ def _findings(view: ExplanationView, ascii_only: bool) -> Iterable[RenderableTyp
     if view.causes:
         yield Text(proven(view.causes), style="bold")
     else:
-        yield Text(_NO_CAUSE[view.has_trials], style=MET_STYLES[view.met])
+        yield Text(f"no cause found: {NO_CAUSE[view.has_trials]}", style=MET_STYLES[view.met])
     for number, finding in enumerate(view.causes):
         yield indent(_finding(finding, ascii_only), above=min(number, 1))
     others = list(_others(view))

@@ -17,6 +17,12 @@ from framepace.reporting.views.whatif import what_if_sentences
 from framepace.units import format_estimate, format_ms, format_quantity
 
 _NOTHING_FOUND = {False: "no cause found", True: "the budget is missed, and nothing that was tried explains it"}
+NO_CAUSE = {
+    True: "no change that was tried made it faster",
+    None: "nothing that was measured points to one, so nothing was tried",
+    False: "none could be tried, for the reasons below",
+}
+"""Why there is none, by `has_trials`."""
 _TOO_WIDE = 100.0  # times the low end of an interval
 _NOTHING_TRIED = {False: "no cause could be tried", True: "the budget is missed, and no cause could be tried"}
 
