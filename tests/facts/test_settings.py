@@ -48,6 +48,12 @@ def test_a_value_out_of_range_is_refused(change: dict[str, object]) -> None:
         apply(CASE, change)
 
 
+def test_a_value_out_of_range_is_told_by_the_name_that_was_typed() -> None:
+    """Not by the field that holds it: the largest batch is `batch.max` in a plan."""
+    with pytest.raises(UsageError, match=r"setting 'batch' cannot .*\n.*got: 0"):
+        apply(CASE, {"batch": 0})
+
+
 def test_every_setting_leads_somewhere() -> None:
     """Each row of the registry names a field that exists."""
     for setting in SETTINGS.values():

@@ -204,11 +204,11 @@ def _apply_one(case: Case, name: str, value: Any) -> Case:
     if setting.part == "models":
         return replace(case, plan=_set_in_models(case.plan, model, setting, value))
     if setting.part == "workload":
-        return replace(case, workload=_set(case.workload, setting.field, value))
+        return replace(case, workload=_set(case.workload, setting.field, value, setting.name))
     if setting.part == "load":
         load = _valid(_LOADS[setting.field](**{setting.field: value}), setting.field)
         return replace(case, workload=_valid(replace(case.workload, load=load), setting.name))
-    return replace(case, plan=_set(case.plan, f"{setting.part}.{setting.field}", value))
+    return replace(case, plan=_set(case.plan, f"{setting.part}.{setting.field}", value, setting.name))
 
 
 def _set_in_models(plan: Plan, name: str | None, setting: Setting, value: Any) -> Plan:
@@ -216,7 +216,7 @@ def _set_in_models(plan: Plan, name: str | None, setting: Setting, value: Any) -
     models = []
     for model in plan.models:
         if name in (None, model.name):
-            model = _of_one_size(_set(model, setting.field, value), setting.field)
+            model = _of_one_size(_set(model, setting.field, value, setting.name), setting.field)
         models.append(model)
     return replace(plan, models=tuple(models))
 
@@ -296,15 +296,15 @@ def _number_or_text(text: str) -> int | float | str:
         return text
 
 
-def _set(fact: Any, path: str, value: Any) -> Any:
-    """`fact` with the field at the dotted `path` replaced, and validated as if read from a file."""
+def _set(fact: Any, path: str, value: Any, name: str) -> Any:
+    """`fact` with the field at the dotted `path` replaced, and validated as if read from a file; `name` is typed."""
     head, _, tail = path.partition(".")
     current = getattr(fact, head)
     if tail and isinstance(current, dict):
         value = _with_option(current, tail, value)
     elif tail:
-        value = _set(current, tail, value)
-    return _valid(replace(fact, **{head: value}), head)
+        value = _set(current, tail, value, name)
+    return _valid(replace(fact, **{head: value}), name)
 
 
 def _with_option(options: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
