@@ -70,6 +70,14 @@ def test_a_product_is_counted_by_hand(tmp_path: Path) -> None:
     assert (node.reads, node.weights, node.writes) == ((("x", 512),), (("w", 256),), (("y", 128),))
 
 
+@pytest.mark.parametrize(("kind", "gates"), [("RNN", 1), ("GRU", 3), ("LSTM", 4)])
+def test_a_recurrent_layer_is_counted_by_hand(kind: str, gates: int, tmp_path: Path) -> None:
+    """One step of 8 items, 16 numbers and a state of 4, for each gate: 2 * 8 * 4 * (16 + 4) operations."""
+    weights = {"w": np.ones((1, 4 * gates, 16), np.float32), "r": np.ones((1, 4 * gates, 4), np.float32)}
+    (node,) = work_of(saved(tmp_path / "m.onnx", [(kind, ["x", "w", "r"], "y")], weights)).nodes
+    assert node.flops == gates * 2 * 8 * 4 * (16 + 4)
+
+
 def test_activations_and_reshapes_are_no_kernels_and_share_their_memory(tmp_path: Path) -> None:
     """Relu and Identity between two products: two kernels, the second reads what the first wrote."""
     weights = {"w": np.ones((16, 16), np.float32)}

@@ -1,8 +1,8 @@
 """The work of a network, from its ONNX file: operations, and the elements that each of its kernels moves.
 
-Operations are those of convolutions and matrix products, by their shapes; every kernel reads and writes its tensors
-once, and of what it only picks from no more than it writes; activation functions and normalisations right after them
-count as fused, quantisation as part of what it feeds.
+Operations are those of convolutions and matrix products, recurrent ones included, by their shapes; every kernel reads
+and writes its tensors once, and of what it only picks from no more than it writes; activation functions and
+normalisations right after them count as fused, quantisation as part of what it feeds.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ _SHAPE_ELEMENTS = 1024  # elements up to which a weight may be a shape that infe
 _MOST_ELEMENTS = 1 << 62
 _CONVOLUTIONS = ("Conv", "ConvInteger", "QLinearConv")
 _PRODUCTS = ("Gemm", "MatMul", "MatMulInteger", "QLinearMatMul")
+_RECURRENT = ("LSTM", "GRU", "RNN")
 _SECOND_OPERAND = {
     "QLinearConv": 3,
     "QLinearMatMul": 3,
@@ -232,8 +233,15 @@ class _Graph:
             return ""
 
     def _flops(self, node: Any) -> float:
-        """Operations of a convolution or product: twice its multiplications; 0 of anything else."""
+        """Operations of convolutions and products: twice their multiplications; 0 of anything else."""
+        if node.op_type in _RECURRENT:
+            return 2.0 * self._recurrent(node)
         return 2.0 * self._multiplications(node)
+
+    def _recurrent(self, node: Any) -> int:
+        """Multiplications of a recurrent layer: its input and its state by their weights, in each step of each item."""
+        steps = self._operand_shape(node, 0, (0,))[:2]
+        return _elements(steps) * sum(_elements(self._operand_shape(node, place, (0,))) for place in (1, 2))
 
     def _multiplications(self, node: Any) -> int:
         first = self._operand_shape(node, 0, (0,))
