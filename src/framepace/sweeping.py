@@ -176,7 +176,7 @@ def _batches(done: Sequence[Cell]) -> Iterator[str]:
         if scaling is not None:
             sentence = batch_sentence(scaling, _sm_activity(alternatives, scaling.smallest), _kernels(alternatives))
             yield f"{others}: {sentence}" if others else sentence
-            pays = padding_sentence(per_image)
+            pays = padding_sentence(per_image, _medians(alternatives))
             if pays:
                 yield f"{others}: {pays}" if others else pays
 
@@ -206,6 +206,16 @@ def _per_image(alternatives: Sequence[tuple[Cell, Summary]]) -> Iterator[tuple[i
     for cell, summary in alternatives:
         if summary.throughput and summary.budget is None:
             yield int(cell.settings["batch"]), NS_PER_S / summary.throughput
+
+
+def _medians(alternatives: Sequence[tuple[Cell, Summary]]) -> dict[int, float]:
+    """The median of an inference (ns) by batch."""
+    return {
+        int(cell.settings["batch"]): stage.median
+        for cell, summary in alternatives
+        for stage in summary.frames.stages
+        if stage.name == "infer"
+    }
 
 
 def _kernels(alternatives: Sequence[tuple[Cell, Summary]]) -> dict[int, float]:

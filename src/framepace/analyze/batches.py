@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -50,9 +51,17 @@ def uneven_batches(per_image: Mapping[int, float]) -> dict[int, int]:
     return better
 
 
-def padding_sentence(per_image: Mapping[int, float]) -> str:
-    """Which batches are better padded, and to what; '' where none is."""
-    pays = uneven_batches(per_image)
+def padding_sentence(per_image: Mapping[int, float], medians: Mapping[int, float] | None = None) -> str:
+    """Which batches are better padded, and to what; '' where none is.
+
+    `medians` of inferences (ns, by batch) have to say the same: a few slow frames raise a mean on a busy machine.
+    """
+    typical = medians or {}
+    pays = {
+        batch: size
+        for batch, size in uneven_batches(per_image).items()
+        if typical.get(size, 0.0) <= typical.get(batch, math.inf)
+    }
     if not pays:
         return ""
     times = (
