@@ -43,7 +43,8 @@ def test_two_commands_with_one_folder_at_the_same_time(tmp_path: Path) -> None:
     rows = {row["model"]: row for row in json.loads(out)["rows"]}
     trace = load_trace(tmp_path / "a")
     assert trace.meta.stopped == "interrupted"
-    assert len(trace) >= rows["frames"]["requests"] > 0
+    assert len(trace) >= 200
+    assert len(trace) >= rows["frames"]["requests"]  # which are none where Ctrl-C came in the warm-up
 
 
 def test_a_trace_and_a_users_own_files_are_not_replaced_without_a_word(tmp_path: Path) -> None:
