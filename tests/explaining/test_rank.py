@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from framepace.explaining.verdict import ordered, rank, worst
+from framepace.explaining.verdict import ordered, rank, shares, worst
 from framepace.facts.finding import Finding, Intervention
 from framepace.facts.summary import Estimate
 from tests.reporting import samples
@@ -69,3 +69,17 @@ def test_cpu_time_alone_explains_no_missed_budget() -> None:
     slow = replace(samples.finding(), bottleneck="clocks", intervention=replace(proven(), kind="latency"))
     assert [worst([spins], met) for met in (False, True, None)] == ["unexplained", "host", "host"]
     assert worst([slow, spins], met=False) == "clocks"
+
+
+def test_only_what_a_typical_frame_takes_is_a_share_of_its_budget() -> None:
+    """The slowest frames may take many budgets, and a throughput is no part of one."""
+    found = [
+        replace(samples.finding(), bottleneck=kind, share=3.0, intervention=replace(proven(), kind=metric))
+        for kind, metric in (
+            ("host", "tail"),
+            ("under-filled", "throughput"),
+            ("transfer", "latency"),
+            ("clocks", "cpu"),
+        )
+    ]
+    assert shares(found) == {"transfer": 3.0, "CPU time": 3.0}

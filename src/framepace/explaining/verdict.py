@@ -108,13 +108,20 @@ def worst(confirmed: Sequence[Finding], met: bool | None) -> Bottleneck | Litera
 
 
 def shares(confirmed: Sequence[Finding]) -> dict[str, float]:
-    """The share of the budget that each class of causes takes, in the order of the findings; CPU time separately."""
+    """The share of the budget that each class of causes takes, in the order of the findings; CPU time separately.
+
+    What the slowest frames take is none of it, nor is what a throughput might gain.
+    """
     totals: dict[str, float] = {}
     for finding in confirmed:
-        if finding.share is not None:
+        if finding.share is not None and _adds_up(finding):
             name = "CPU time" if _spends_cpu(finding) else _class_of(finding)
             totals[name] = totals.get(name, 0.0) + finding.share
     return totals
+
+
+def _adds_up(finding: Finding) -> bool:
+    return finding.intervention is None or finding.intervention.kind in ("latency", "cpu")
 
 
 def _class_of(finding: Finding) -> Bottleneck:

@@ -168,7 +168,8 @@ class Explanation(Fact, frozen=True, kw_only=True):
     those of a model that takes the time itself; none where something else does.
 
     `shares` is what each class of confirmed causes takes of the frame budget (of the latency where there is none),
-    worst first; the share of 'CPU time' is that of what all cores offer in one budget.
+    worst first; the share of 'CPU time' is that of what all cores offer in one budget. Causes of the slowest frames and
+    of a low throughput have none.
     `findings` holds the confirmed causes, worst first, then the undecided, then the refuted ones.
     """
 
