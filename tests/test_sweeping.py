@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from onnx import TensorProto, helper, save
 
 from framepace import api
 from framepace.cases import make_case
@@ -89,3 +92,15 @@ def test_a_built_in_network_is_made_for_the_size_that_was_set_last() -> None:
         assert apply(case(), changes).plan.models[0].model == expected
     model = apply(case(size="320x320"), {"model": expected}).plan.models[0]
     assert (model.model, model.size) == (expected, None)
+
+
+def test_the_advice_of_a_cell_names_the_axis_that_is_varied(tmp_path: Path) -> None:
+    """`--set batch=4` would be overridden by the axis; `--vary batch=4`, which it says instead, runs."""
+    sides = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [4, 3, 8, 8]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "four", sides[:1], sides[1:])
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), tmp_path / "four.onnx")
+    given: dict[str, Any] = {"scope": "model", "stop": Stop(count=10)}
+    failed = api.sweep(str(tmp_path / "four.onnx"), {"batch": [1]}, **given).cells[0]
+    assert "--vary batch=4" in str(failed.error)
+    assert "--set" not in str(failed.error)
+    assert api.sweep(str(tmp_path / "four.onnx"), {"batch": [4]}, **given).cells[0].error is None

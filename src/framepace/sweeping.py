@@ -262,7 +262,14 @@ def _cell(lab: Lab, settings: dict[str, Any], case: Case, tell: Tell, notes: lis
         return _measured_cell(lab, settings, case, within(tell, f"{title}: ", None), notes)
     except FramepaceError as error:
         lab.clear()  # a device that failed may hold what the cell took: the next one starts from nothing
-        return Cell(settings=public, error=str(error))
+        return Cell(settings=public, error=_for_axes(str(error), settings))
+
+
+def _for_axes(text: str, settings: Mapping[str, Any]) -> str:
+    """An error whose advice names options: a setting that varies is an axis, which overrides `--set`."""
+    for name in settings:
+        text = text.replace(f"--set {name}=", f"--vary {name}=")
+    return text
 
 
 def _measured_cell(lab: Lab, settings: dict[str, Any], case: Case, tell: Tell, notes: list[str]) -> Cell:
