@@ -153,7 +153,7 @@ def test_precision_passes_the_gate_or_is_left_out() -> None:
         asked.append(model.precision)
         return Agreement(frames=1, gate=Gate(), outputs=(), why=("cosine 0.2, 0.999 wanted",))
 
-    found = tune(case, Goal(objective="cpu", fps=5, p99_ms=1000, cameras=1), time_limit=6, gate=gate,
+    found = tune(case, Goal(objective="cpu", fps=5, p99_ms=1000, cameras=1), time_limit=9, gate=gate,
                  grid={"precision": ("fp32", "int8"), "threads": (1,)})  # fmt: skip
     assert asked == ["int8"]
     refused = [c for c in found.candidates if c.settings.get("precision") == "int8"]
@@ -198,7 +198,7 @@ def test_what_passed_the_gate_is_told_with_its_numbers() -> None:
     def gate(model: Any, input: Any) -> Agreement:
         return Agreement(frames=32, gate=Gate(), outputs=(number,))
 
-    found = tune(case, Goal(objective="cpu", fps=1, p99_ms=1000, cameras=1), time_limit=4, gate=gate,
+    found = tune(case, Goal(objective="cpu", fps=1, p99_ms=1000, cameras=1), time_limit=7, gate=gate,
                  grid={"precision": ("int8",)})  # fmt: skip
     told = "relative L2 error 0.0012, cosine 0.999999, 100% the same over 32 frames"
     assert [note for note in found.notes if told in note] == [
