@@ -204,7 +204,8 @@ def _searched(trials: Trials, case: Case, tell: Tell) -> Mended:
     for room in _ROOMS:
         if room < 1:
             tell("the library breaks the gate: again with less room", None)
-        mender = Mender(replaced(trials, gate=narrowed(trials.gate, room)), tell)
+        tried = trials if room == 1 else replaced(trials, gate=narrowed(trials.gate, room))
+        mender = Mender(tried, tell)
         with suppress(KeyboardInterrupt):
             mender.run()
         subject = _subject(trials.network, case, tuple(node.name for node in mender.kept_nodes))

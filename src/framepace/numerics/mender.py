@@ -66,13 +66,14 @@ class Mender:
     def mended(self, subject: Mapping[str, Any], judges: Trials) -> Mended:
         """The result so far by the gate of `judges`; `subject` is what every result says first."""
         low = self._low(self.kept)
+        before = self.before if judges is self.trials else judges.agreement(self.names, range(len(judges.inputs)))
         held_out = judges.agreement(low, self.held_out) if self.held_out else None
         return Mended(
             **subject,
             kept=self.kept_nodes,
             islands=tuple(map(tuple, self._islands())),
             nodes=len(self.names),
-            before=judges.agreement(self.names, range(len(judges.inputs))),
+            before=before,
             searched=judges.agreement(low, self.searched),
             held_out=held_out,
             minimal=self.minimal,
