@@ -109,6 +109,7 @@ def test_a_program_that_infers_nothing_is_told_so_with_its_own_exit_code(tmp_pat
         api.attach([str(program)])
     assert error.value.exit_code == 5
     assert "time.sleep 1x" in str(error.value)
+    assert "run it without attach first" in str(error.value)
 
 
 def test_ctrl_c_ends_the_program_and_keeps_the_trace(files: tuple[str, str, str], tmp_path: Path) -> None:

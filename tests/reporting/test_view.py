@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from framepace.facts import settings
 from framepace.facts.finding import Account, AccountLine, Intervention
 from framepace.facts.summary import Estimate, Percentile, Tier, TierKind
+from framepace.reporting.page.bars import finding_figure
 from framepace.reporting.views.explanation import account_rows, explanation_view, listed, proven
 from framepace.reporting.views.finding import finding_view, moved
 from framepace.reporting.views.machine import machine_line
@@ -329,3 +330,11 @@ def test_where_nothing_was_suspected_no_change_is_said_to_have_been_tried() -> N
     healthy = replace(samples.explanation(healthy=True), findings=(), not_tested={})
     assert explanation_view(healthy).has_trials is None
     assert explanation_view(replace(healthy, not_tested={"FP008": "no time"})).has_trials is False
+
+
+def test_the_figure_of_a_finding_names_what_was_compared_as_the_words_do() -> None:
+    """'per frame', though old explanations store 'a frame'."""
+    record = samples.finding().intervention
+    assert record is not None
+    title = finding_figure(replace(record, metric="CPU time a frame"))["layout"]["xaxis"]["title"]["text"]
+    assert title.startswith("CPU time per frame (")

@@ -278,7 +278,7 @@ def _counts(processes: Sequence[Calls]) -> dict[str, int]:
 
 def _nothing_seen(command: Sequence[str], code: int, processes: Sequence[Calls]) -> NothingSeen:
     """Why no frame was seen, as far as it can be told."""
-    calls = _counts(processes)
+    calls = {name: count for name, count in _counts(processes).items() if name != "gc"}
     got = f"exit code {code}"
     fix = (
         "attach sees Python programs that infer with onnxruntime, tensorrt or torch, or by tritonclient, but none that "
@@ -287,12 +287,12 @@ def _nothing_seen(command: Sequence[str], code: int, processes: Sequence[Calls])
     if code < 0:
         got = f"ended by {signal.Signals(-code).name}, with which the rows of the last third of a second are lost"
         fix = f"find out what ends it; {fix}"
+    elif code:
+        fix = f"run it without attach first: it ended with exit code {code} before it inferred; {fix}"
     if calls:
         got = f"{got}; calls: " + ", ".join(f"{name} {count}x" for name, count in sorted(calls.items()))
     elif {"-I", "-E"} & set(command):
         fix = "leave out -I and -E, with which Python reads no PYTHONPATH"
-    elif code:
-        fix = "run it without attach first: it failed before it inferred"
     error = NothingSeen("no inference of the program was seen", got=got, expected="calls of a model", fix=fix)
     error.exit_code = _exit_code(Ended(code))
     return error

@@ -9,6 +9,7 @@ from framepace.facts.summary import ModelSummary, StageShare
 from framepace.reporting.page.plot import Figure, category_axis, colour, label, labelled_bars, whiskers
 from framepace.reporting.views.comparison import ChangeRow
 from framepace.reporting.views.explanation import PartRow
+from framepace.reporting.views.finding import metric_name
 from framepace.units import duration_scale, format_quantity
 
 _STAGES = ("infer", "wake-up", "decode", "backlog", "queue", "prepare", "finish", "hand-over")  # in order of colours
@@ -113,7 +114,7 @@ def finding_figure(trial: Intervention) -> Figure:
         "marker": {"color": ["--s2", "--s3"]},
         "hovertemplate": "%{y} %{customdata}<extra></extra>",
     }
-    xaxis = {"title": {"text": label(f"{trial.metric} ({unit})")}, "rangemode": "tozero"}
+    xaxis = {"title": {"text": label(f"{metric_name(trial)} ({unit})")}, "rangemode": "tozero"}
     return {"data": [bars], "layout": _layout(150, xaxis)}
 
 
