@@ -89,6 +89,18 @@ def test_a_run_killed_by_the_system_keeps_every_row_it_appended(tmp_path: Path) 
     assert trace.meta.stopped == "killed"
 
 
+@pytest.mark.parametrize("made", [0, 1])
+def test_a_run_killed_before_its_journals_were_made_has_no_rows(tmp_path: Path, made: int) -> None:
+    """A kill after the meta, and after the first of the two journals: an empty trace that was killed, not damaged."""
+    TraceWriter(tmp_path / "t", RUNNING).abort()
+    for name in ("requests", "telemetry")[made:]:
+        (tmp_path / "t" / f"{name}.journal").unlink()
+    trace = load_trace(tmp_path / "t")
+    assert len(trace) == 0
+    assert len(trace.telemetry["time"]) == 0
+    assert trace.meta.stopped == "killed"
+
+
 def test_threads_append_whole_rows(tmp_path: Path) -> None:
     """Rows that eight threads append at once are all there and none is torn."""
     writer = TraceWriter(tmp_path / "t", RUNNING)

@@ -234,9 +234,10 @@ def load_trace(path: Path | str) -> Trace:
         fix = "name the folder that `framepace bench --out` wrote, or one of its segments"
         raise StoreError("there is no trace", got=folder, expected="a folder with meta.json", fix=fix)
     meta = _load_meta(folder / "meta.json")
-    if meta.stopped == "running":
-        meta = replace(meta, stopped="killed", notes=(*meta.notes, _NOT_CLOSED))
-    return Trace(meta, *(_load_table(folder, name) for name in COLUMNS))
+    if meta.stopped != "running":
+        return Trace(meta, *(_load_table(folder, name) for name in COLUMNS))
+    meta = replace(meta, stopped="killed", notes=(*meta.notes, _NOT_CLOSED))
+    return Trace(meta, *(_recover_table(folder, name) for name in COLUMNS))
 
 
 def _load_meta(path: Path) -> TraceMeta:
@@ -249,6 +250,13 @@ def _load_meta(path: Path) -> TraceMeta:
     except (msgspec.ValidationError, KeyError, TypeError, RecursionError) as error:
         fix = f"read it with the framepace that wrote it: {raw.get('framepace') or 'unknown version'}"
         raise StoreError("the trace's meta.json cannot be understood", got=f"{path}: {error}", fix=fix) from error
+
+
+def _recover_table(folder: Path, name: str) -> dict[str, Column]:
+    """The rows of a run that was killed: none where it ended before its journals were made."""
+    if any(_file(folder, name, kind).is_file() for kind in ("parquet", "journal")):
+        return _load_table(folder, name)
+    return rows_to_columns(name, b"")
 
 
 def _load_table(folder: Path, name: str) -> dict[str, Column]:
