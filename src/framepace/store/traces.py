@@ -234,10 +234,10 @@ def load_trace(path: Path | str) -> Trace:
         fix = "name the folder that `framepace bench --out` wrote, or one of its segments"
         raise StoreError("there is no trace", got=folder, expected="a folder with meta.json", fix=fix)
     meta = _load_meta(folder / "meta.json")
-    if meta.stopped != "running":
-        return Trace(meta, *(_load_table(folder, name) for name in COLUMNS))
-    meta = replace(meta, stopped="killed", notes=(*meta.notes, _NOT_CLOSED))
-    return Trace(meta, *(_recover_table(folder, name) for name in COLUMNS))
+    killed = meta.stopped == "running"
+    if killed:
+        meta = replace(meta, stopped="killed", notes=(*meta.notes, _NOT_CLOSED))
+    return Trace(meta, *(_load_table(folder, name, killed) for name in COLUMNS))
 
 
 def _load_meta(path: Path) -> TraceMeta:
@@ -252,17 +252,12 @@ def _load_meta(path: Path) -> TraceMeta:
         raise StoreError("the trace's meta.json cannot be understood", got=f"{path}: {error}", fix=fix) from error
 
 
-def _recover_table(folder: Path, name: str) -> dict[str, Column]:
-    """The rows of a run that was killed: none where it ended before its journals were made."""
-    if any(_file(folder, name, kind).is_file() for kind in ("parquet", "journal")):
-        return _load_table(folder, name)
-    return rows_to_columns(name, b"")
-
-
-def _load_table(folder: Path, name: str) -> dict[str, Column]:
+def _load_table(folder: Path, name: str, killed: bool) -> dict[str, Column]:
     """A Parquet file appears when it is whole, so it has every row; a journal counts where there is none."""
     parquet = _file(folder, name, "parquet")
     journal = _file(folder, name, "journal")
+    if killed and not (parquet.is_file() or journal.is_file()):
+        return rows_to_columns(name, b"")  # it was killed before its journals were made
     if not journal.is_file():
         return _read_parquet(parquet, name)
     if parquet.is_file():
