@@ -1,0 +1,132 @@
+"""Running on live sources: which they are, what comes out for a frame, and how everything stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
+
+from framepace.facts.answers import Answer
+from framepace.facts.base import Fact
+from framepace.facts.bounded import Location, Milliseconds, Name
+
+Pace = Literal["own", "free"]
+"""'own': as its camera or its timestamps say; 'free': as fast as it can be read (files only)."""
+
+SourceState = Literal["connecting", "live", "stale", "lost", "ended", "removed"]
+"""'stale': connected, and no picture for a while; 'lost': it broke, and is tried again; 'ended': a file's end."""
+
+
+class SourceSpec(Fact, frozen=True, kw_only=True):
+    """A camera, a stream, a file or a folder of pictures.
+
+    Attributes:
+        name: unique among the sources of a run.
+        address: of a stream (with '://'; ${NAME} stands for an environment variable), path of a file or folder,
+            /dev/videoN, '-' for standard input, or 'synthetic'.
+        pace: see Pace.
+        loop: a file begins again at its end.
+        every: only every so many frames are inferred; 'adaptive': as many as the budget allows.
+        max_age_ms: a frame that would be older at the sinks is dropped; None: the plan's.
+        priority: under overload the lowest go first.
+        transport: of RTSP.
+    """
+
+    name: Name
+    address: Location
+    pace: Pace = "own"
+    loop: bool = False
+    every: Annotated[int, Meta(ge=1, le=10_000)] | Literal["adaptive"] = 1
+    max_age_ms: Milliseconds | None = None
+    priority: Annotated[int, Meta(ge=-1000, le=1000)] = 0
+    transport: Literal["tcp", "udp"] = "tcp"
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What came out for one frame of one source; results of a source come in its order.
+
+    Attributes:
+        source: the name of the source.
+        number: of the frame within its source, from 0; frames that were dropped or skipped leave gaps.
+        time: when the picture was taken, in seconds since 1970, as far as its timestamps say.
+        age_ms: how old it was when its answers were there.
+        late: whether that was later than the plan's target.
+        answers: by the name of the model.
+        error: why there are no answers; None where all is well.
+        picture: av.VideoFrame, or uint8 RGB [height, width, 3]; only as long as the sink's call lasts.
+    """
+
+    source: str
+    number: int
+    time: float
+    age_ms: float
+    late: bool
+    answers: Mapping[str, Answer]
+    error: str | None = None
+    picture: Any = field(default=None, repr=False)
+
+
+class SourceStatus(Fact, frozen=True, kw_only=True):
+    """How a source stands; rates and ages over the last seconds, counts since it was added.
+
+    Every picture that was taken is in exactly one of `delivered`, `skipped`, `failed`, `waiting` and `dropped` (by the
+    name of its facts.trace.DropCause).
+    """
+
+    name: str
+    address: str  # without secrets
+    state: SourceState
+    taken: int
+    delivered: int
+    skipped: int
+    failed: int
+    waiting: int
+    dropped: dict[str, int]
+    late: int
+    reconnections: int
+    fps_in: float | None
+    fps_out: float | None
+    age_ms: float | None  # median of the last results
+    p99_ms: float | None  # of their age
+    size: tuple[int, int] | None  # (height, width) of its pictures
+    every: int
+    note: str = ""  # why it is not live
+
+
+class SinkStatus(Fact, frozen=True, kw_only=True):
+    """How a sink stands. Every result is in exactly one of `written`, `dropped`, `failed` and `waiting`."""
+
+    name: str
+    written: int
+    dropped: int
+    failed: int
+    waiting: int
+    note: str = ""
+
+
+class DeviceStatus(Fact, frozen=True, kw_only=True):
+    """What a device or the host does: shares from 0 to 1, clocks in MHz, power in W; None where it is not known."""
+
+    name: str
+    use: float | None = None
+    decoder_use: float | None = None
+    memory_use: float | None = None
+    clock_mhz: float | None = None
+    power_w: float | None = None
+
+
+class RunStatus(Fact, frozen=True, kw_only=True):
+    """How a run stands."""
+
+    plan: tuple[str, ...]  # names of its models
+    began: float  # seconds since 1970
+    seconds: float
+    target_ms: float | None
+    sources: tuple[SourceStatus, ...]
+    sinks: tuple[SinkStatus, ...] = ()
+    devices: tuple[DeviceStatus, ...] = ()
+    degraded: tuple[str, ...] = ()  # a sentence per measure that is in force against overload
+    notes: tuple[str, ...] = ()

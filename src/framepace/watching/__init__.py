@@ -1,0 +1,1 @@
+"""What others look at while a run goes on: a page, Prometheus metrics, logs."""
