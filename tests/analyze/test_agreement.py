@@ -117,7 +117,10 @@ def test_top_1_is_counted_over_frames_of_one_row_of_scores() -> None:
 
 
 def test_either_of_two_equal_highest_scores_is_the_top() -> None:
-    """A tie of the reference is no class of its own; a NaN is never the top."""
+    """A tie of the reference is no class of its own, nor is what FP16 cannot tell apart; a NaN is never the top."""
+    assert same_top(np.array([2.0, 1.999, 1]), np.array([1.999, 2.0, 1]))
+    assert not same_top(np.array([2.0, 1.99, 1]), np.array([1.99, 2.0, 1]))
+    assert not same_top(np.array([np.inf, 2, 1]), np.array([1.0, 2, 1]))
     assert same_top(np.array([2.0, 2, 1]), np.array([2.0, 2.1, 1]))
     assert not same_top(np.array([2.0, 2, 1]), np.array([1.0, 1, 2]))
     assert not same_top(np.array([2.0, 1]), np.array([2.0, np.nan]))

@@ -14,6 +14,7 @@ from framepace.facts.accuracy import Agreement, Gate, MetricScores, OutputAgreem
 
 # What is larger counts as infinite: squares of float64 must add up without overflow.
 _LARGEST = 1e140
+_TIE = 2.0**-10  # of the highest score: what FP16 cannot tell apart there is a tie
 
 
 class Tally:
@@ -101,8 +102,12 @@ def _are_scores(output: NDArray[Any]) -> bool:
 
 
 def same_top(reference: NDArray[Any], candidate: NDArray[Any]) -> bool:
-    """Whether the candidate's highest score is one of the reference's highest; never with a NaN in it."""
-    return bool(reference[np.argmax(candidate)] == reference.max() and not np.isnan(candidate).any())
+    """Whether the candidate's highest score is one of the highest of the reference, ties too; not with a NaN in it."""
+    if np.isnan(candidate).any():
+        return False
+    top = reference.max()
+    chosen = reference[np.argmax(candidate)]
+    return bool(chosen == top or top - chosen < _TIE * abs(top))
 
 
 def judged(

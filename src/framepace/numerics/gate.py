@@ -41,7 +41,7 @@ Fill = Callable[[Any, int], None]  # writes the inputs of a picture (or of its n
 FRAMES = 32
 LEAST = 0.99  # of a metric, on average over the frames
 LARGEST_LEAST = 1e9  # a metric of the user's may have any scale
-_VERSION = 3  # of the comparison, part of the cache key: raise it when the same plans would be compared differently
+_VERSION = 4  # of the comparison, part of the cache key: raise it when the same plans would be compared differently
 
 
 class _Numbers(msgspec.Struct):
