@@ -69,6 +69,23 @@ class Result:
     picture: Any = field(default=None, repr=False)
 
 
+AGE_BOUNDS_MS = (5, 10, 20, 33, 50, 75, 100, 150, 200, 300, 500, 1000, 2000, 5000)
+"""Where the counts of `Ages` are divided."""
+
+
+class Ages(Fact, frozen=True, kw_only=True):
+    """How old the results of a source were, since it was added.
+
+    Attributes:
+        counts: of results no older than each of AGE_BOUNDS_MS and older than the bound before; the last one counts
+            those beyond all bounds, [len(AGE_BOUNDS_MS) + 1].
+        sum_ms: of all ages.
+    """
+
+    counts: tuple[int, ...]
+    sum_ms: float
+
+
 class SourceStatus(Fact, frozen=True, kw_only=True):
     """How a source stands; rates and ages over the last seconds, counts since it was added.
 
@@ -94,6 +111,7 @@ class SourceStatus(Fact, frozen=True, kw_only=True):
     size: tuple[int, int] | None  # (height, width) of its pictures
     every: int
     note: str = ""  # why it is not live
+    ages: Ages | None = None
 
 
 class SinkStatus(Fact, frozen=True, kw_only=True):
