@@ -77,6 +77,14 @@ class SourceError(FramepaceError):
     """A video or stream that cannot be opened or read."""
 
 
+class SinkError(FramepaceError):
+    """A sink that cannot be opened or does not take a result: another attempt would end the same way."""
+
+
+class SinkUnavailable(SinkError):
+    """A sink that does not take results now, and may later: a server that is gone, a full disk."""
+
+
 class StoreError(FramepaceError):
     """A trace, plan or report that cannot be read or written."""
 

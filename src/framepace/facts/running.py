@@ -56,7 +56,8 @@ class Result:
         late: whether that was later than the plan's target.
         answers: by the name of the model.
         error: why there are no answers; None where all is well.
-        picture: av.VideoFrame, or uint8 RGB [height, width, 3]; only as long as the sink's call lasts.
+        picture: av.VideoFrame, or uint8 RGB [height, width, 3]; sinks hold it until they have written it, so it
+            may not be written over.
     """
 
     source: str
