@@ -54,6 +54,11 @@ def shown(value: object) -> str:
     return text[: LONGEST_SHOWN - 3] + "..."
 
 
+def one_line(text: str) -> str:
+    """A text from outside without control characters and line ends, which could rewrite a terminal or a log."""
+    return " ".join(_CONTROL.sub(" ", text).split())
+
+
 def number(
     value: object,
     name: str,
