@@ -109,6 +109,22 @@ def _operators(location: str, modified: int) -> frozenset[str]:
     return frozenset(_kinds(graph))
 
 
+def metadata(location: str) -> dict[str, str]:
+    """The texts that an exporter wrote into a model file, by their keys; empty where the file is no ONNX file.
+
+    Raises ModelError as `inspect`.
+    """
+    if inspect(location).format != "onnx" or location.startswith("builtin:"):
+        return {}
+    return dict(_metadata(location, torchspec.modified(location)))
+
+
+@lru_cache(maxsize=64)
+def _metadata(location: str, modified: int) -> tuple[tuple[str, str], ...]:
+    model = _decode(location, read_onnx(location))
+    return tuple((entry.key, entry.value) for entry in model.metadata_props)
+
+
 def _kinds(graph: Any) -> Iterator[str]:
     for node in graph.node:
         yield node.op_type
