@@ -104,7 +104,7 @@ def _feed(
     kind, window = policy
     if kind == "window":
         return InlineFeed(sources, Interleaved(parts), BatchRule(size, round(window * NS_PER_MS)), pacer)
-    state.batches = batcher = DeadlineBatcher(DeadlineRule(size, round(BUDGET_MS * NS_PER_MS), sizes), cameras)
+    state.batches = batcher = DeadlineBatcher(DeadlineRule(size, round(BUDGET_MS * NS_PER_MS), sizes))
     return DeadlineFeed(sources, parts, batcher, pacer)
 
 

@@ -113,3 +113,13 @@ def unknown(kind: str, name: object, names: Iterable[object]) -> UsageError:
     if similar:
         fix = f"did you mean {similar[0]!r}?"
     return UsageError(f"unknown {kind} {str(name)!r}", got=name, expected="one of " + ", ".join(names), fix=fix)
+
+
+def one_line(error: BaseException) -> str:
+    """What went wrong, in one line; an error without a message is its type."""
+    text = str(error) or repr(error)
+    if isinstance(error, FramepaceError):
+        text = error.what
+        if error.got is not None:
+            text = f"{error.what}: {error.got}"
+    return " ".join(text.split())

@@ -10,14 +10,14 @@ from msgspec.structs import replace
 
 from framepace.analyze.capacity import capacity, capacity_point, next_count, next_step
 from framepace.clock.system import Clock
-from framepace.errors import FramepaceError, UsageError
+from framepace.errors import FramepaceError, UsageError, one_line
 from framepace.facts.capacity import Capacity, CapacityPoint
 from framepace.facts.plan import Plan
 from framepace.facts.settings import Case
 from framepace.facts.trace import Trace
 from framepace.facts.workload import Paced, Workload, load_fps, stop_after
 from framepace.lab.lab import Lab, uninterrupted, wall_limit
-from framepace.measure.session import clock_for, one_line
+from framepace.measure.session import clock_for
 from framepace.progress import Tell
 from framepace.store import OutputFolder
 from framepace.units import NS_PER_MS

@@ -128,7 +128,7 @@ def flooded(budget: int) -> dict[str, Column]:
     def begin() -> DeadlineFeed:
         rates = (2000.0, 30.0, 30.0, 30.0, 30.0)
         parts = [Open(Paced(fps=fps), i * 7 * MS, 0) for i, fps in enumerate(rates)]
-        state.batches = batcher = DeadlineBatcher(DeadlineRule(4, budget), len(parts))
+        state.batches = batcher = DeadlineBatcher(DeadlineRule(4, budget))
         return DeadlineFeed([_Endless() for _ in parts], parts, batcher, Pacer(engine.plan.engine, clock, state))
 
     engine.run("model", begin, state, rows)
@@ -156,7 +156,7 @@ class _Endless:
 def test_the_end_of_a_recording_is_the_end() -> None:
     """Three frames, of which the last two wait for the batch in flight: all are delivered, and the run ends."""
     clock, state = FakeClock(), run_state(100)
-    batcher = DeadlineBatcher(DeadlineRule(8, 50 * MS), 1)
+    batcher = DeadlineBatcher(DeadlineRule(8, 50 * MS))
     feed = DeadlineFeed([_Endless()], [Recorded(np.array([0, MS, 2 * MS]), 0)], batcher,
                       Pacer(EnginePlan(), clock, state))  # fmt: skip
     taken = []
@@ -170,7 +170,7 @@ def test_the_end_of_a_recording_is_the_end() -> None:
 def test_a_source_that_ends_ends_the_run() -> None:
     """Three pictures at 1000 fps and a batch of 5 ms: what was read while it ran is delivered, then it ends."""
     clock, state = FakeClock(), run_state(100)
-    batcher = DeadlineBatcher(DeadlineRule(8, 50 * MS), 1)
+    batcher = DeadlineBatcher(DeadlineRule(8, 50 * MS))
     feed = DeadlineFeed([_Ending(3)], [Open(Paced(fps=1000), 0)], batcher, Pacer(EnginePlan(), clock, state))
     first = feed.take(None)
     assert first is not None

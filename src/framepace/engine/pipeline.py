@@ -17,7 +17,7 @@ from framepace.clock.system import Clock
 from framepace.clock.usage import NOTHING, Usage, thread_usage
 from framepace.engine.packedrows import ROW
 from framepace.engine.step import Run, Step
-from framepace.errors import BackendError, DeviceLost, FramepaceError, HookNeverWorked
+from framepace.errors import BackendError, DeviceLost, FramepaceError, HookNeverWorked, one_line
 from framepace.facts.trace import DropCause, Mark, Outcome
 from framepace.feeds.runstate import RunState
 from framepace.models.batchaxis import divided
@@ -31,10 +31,15 @@ _NO_TIMES = DeviceTimes(-1, -1, -1)
 
 
 class Delivered(NamedTuple):
-    """When the last inference of some frames was delivered (ns), and whether one failed."""
+    """When the last inference of some frames was delivered (ns), and why one failed, '' where none did."""
 
     end: int
-    failed: bool
+    why: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether an inference failed."""
+        return bool(self.why)
 
 
 @dataclass(slots=True)
@@ -44,7 +49,7 @@ class Group:
     frames: Sequence[Frame]
     pending: int = 0
     end: int = 0
-    failed: bool = False
+    why: str = ""
 
 
 @dataclass(slots=True)
@@ -136,7 +141,7 @@ class Pipeline:
         """Run every model on `frames` to the end."""
         group = self.submit(frames)
         self.drain()
-        return Delivered(group.end, group.failed)
+        return Delivered(group.end, group.why)
 
     def submit(self, frames: Sequence[Frame]) -> Group:
         """Start every model on `frames`; a failed inference is a failed row, and the frames go on to the next model."""
@@ -224,14 +229,15 @@ class Pipeline:
         flight.marks |= self._check(outputs)
         self._slots[step.index].append(flight.slot)
         self._record(flight, delivered, used)
-        flight.group.failed |= flight.error is not None
+        if flight.error is not None:
+            flight.group.why = one_line(flight.error)
         self._deliver(flight.group, delivered)
 
     def _deliver(self, group: Group, delivered: int) -> None:
         group.pending -= 1
         group.end = max(group.end, delivered)
         if self._whole and group.pending == 0:
-            deliver(self._state, group.frames, [Delivered(group.end, group.failed)])
+            deliver(self._state, group.frames, [Delivered(group.end, group.why)])
 
     def _hand_out(self, step: Step, flight: _Flight, outputs: Tensors) -> None:
         if self._finish is None:
@@ -289,10 +295,13 @@ def _tail(flight: _Flight, delivered: int, used: Usage, marks: int) -> tuple[int
 def deliver(state: RunState, frames: Sequence[Frame], parts: Sequence[Delivered]) -> None:
     """Tell `state` that `frames` were delivered, whose models ran in `parts`."""
     end = max(part.end for part in parts)
+    why = next((part.why for part in parts if part.why), "")
     if state.sources is not None:
         state.sources.end(frames)
     if state.batches is not None:
-        state.batches.end(frames, end, any(part.failed for part in parts))
+        state.batches.end(frames, end, bool(why))
+    if state.frames is not None:
+        state.frames.end(frames, end, why)
     for frame in frames:
         state.delivered(end - frame.due, end)
 

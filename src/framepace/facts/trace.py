@@ -111,6 +111,9 @@ class DropCause:
     BACKEND = 3
     HOOK = 4
     DEVICE = 7
+    REMOVED = 8
+    TOO_OLD = 9
+    HUNG = 10
     NAMES: Mapping[int, str] = {
         NONE: "",
         BUFFER_FULL: "buffer full",
@@ -118,6 +121,9 @@ class DropCause:
         BACKEND: "inference failed",
         HOOK: "hook failed",
         DEVICE: "device lost",
+        REMOVED: "source removed",
+        TOO_OLD: "too old at the sink",
+        HUNG: "worker hung",
     }
 
 

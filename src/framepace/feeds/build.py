@@ -58,7 +58,7 @@ def _feed(
     threads: bool,
     share: tuple[int, int],
 ) -> Feed:
-    batcher = _deadline_batcher(plan, len(sources), arrivals)
+    batcher = deadline_batcher(plan, arrivals)
     pacer.state.batches = batcher
     rule, policy = _rules(plan, sources, arrivals)
     if arrivals is None or threads:
@@ -129,10 +129,10 @@ def deadline_rule(plan: Plan) -> DeadlineRule:
     return DeadlineRule(size, round(budget * NS_PER_MS), tuple(sizes))
 
 
-def _deadline_batcher(plan: Plan, sources: int, arrivals: Sequence[Arrivals] | None) -> DeadlineBatcher | None:
+def deadline_batcher(plan: Plan, arrivals: Sequence[Arrivals] | None) -> DeadlineBatcher | None:
     """For the policy 'deadline'; none where whole batches are due together, since there is nothing to wait for."""
     if all(model.batch.policy == "window" for model in plan.models):
         return None
     if arrivals is not None and arrivals[0].bulk:
         return None
-    return DeadlineBatcher(deadline_rule(plan), sources)
+    return DeadlineBatcher(deadline_rule(plan))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count, islice
 from typing import Literal, NamedTuple
 
@@ -39,10 +39,10 @@ class DeadlineBatcher:
     lock around `take`; `end` is called by the worker that delivered.
     """
 
-    def __init__(self, rule: DeadlineRule, sources: int, costs: BatchCosts | None = None) -> None:
+    def __init__(self, rule: DeadlineRule, costs: BatchCosts | None = None) -> None:
         self.rule = rule
         self.costs = costs or BatchCosts()
-        self._turns = [0] * sources  # for each source, how many frames had been taken when it had its last one
+        self._turns: dict[int, int] = {}  # by source, how many frames had been taken when it had its last one
         self._taken = 0
         self._flights: dict[int, _Flight] = {}  # by the number of the first frame
         self._overlap = 0.0  # integral of (n - 1) / n over the run, n batches being in flight (ns)
@@ -50,12 +50,16 @@ class DeadlineBatcher:
         self._lock = threading.Lock()
 
     def take(
-        self, now: int, buffers: Sequence[deque[Frame]], over: bool, full: bool = False
+        self, now: int, buffers: Mapping[int, deque[Frame]], over: bool, full: bool = False
     ) -> tuple[list[Frame], int | None]:
         """See Batcher. A full buffer ends the wait: waiting must not cause drops."""
         # More frames of one source than a batch holds change nothing.
-        waiting = [[frame.due for frame in islice(buffer, self.rule.size)] for buffer in buffers]
-        if not any(waiting):
+        waiting = {
+            source: [frame.due for frame in islice(buffer, self.rule.size)]
+            for source, buffer in buffers.items()
+            if buffer
+        }
+        if not waiting:
             return [], None
         with self._lock:
             if not over and not full:
@@ -74,8 +78,8 @@ class DeadlineBatcher:
             if flight is not None and now > flight.began and not failed:
                 self.costs.add(flight.size, now - flight.began, self._overlap - flight.overlap)
 
-    def _waits_until(self, now: int, waiting: Sequence[Sequence[int]]) -> int | None:
-        dues = [due for queue in waiting for due in queue]
+    def _waits_until(self, now: int, waiting: Mapping[int, Sequence[int]]) -> int | None:
+        dues = [due for queue in waiting.values() for due in queue]
         first_end = min((flight.ends for flight in self._flights.values()), default=now)
         return self.rule.waits_until(now, dues, self.costs, len(self._flights), first_end)
 
@@ -92,7 +96,7 @@ class DeadlineBatcher:
             self._overlap += (now - self._counted_to) * (flying - 1) / flying
         self._counted_to = max(now, self._counted_to)
 
-    def _chosen(self, now: int, waiting: Sequence[Sequence[int]]) -> list[int]:
+    def _chosen(self, now: int, waiting: Mapping[int, Sequence[int]]) -> list[int]:
         """The sources whose next frames are taken, in order."""
         flying = len(self._flights)
         late = self.rule.late(now, self.costs, flying)
@@ -124,7 +128,7 @@ class DeadlineFeed(Feed):
         self._numbers = count()
         self._turn = pacer.clock.lock()  # of the worker that waits
         self._guard = pacer.clock.lock()  # of buffers and upcoming frames
-        self._buffers = [deque[Frame]() for _ in sources]
+        self._buffers = {source: deque[Frame]() for source, _ in enumerate(sources)}
         self._upcoming: list[tuple[int, int, int]] = []  # a heap of (due, source, number)
         for source, _ in enumerate(sources):
             self._expect(source, 0)
@@ -177,7 +181,7 @@ class DeadlineFeed(Feed):
 
     def _read_waiting(self) -> bool:
         """Read the frames that wait; false when a source ended."""
-        return all(self._read(frame) for buffer in self._buffers for frame in buffer)
+        return all(self._read(frame) for buffer in self._buffers.values() for frame in buffer)
 
     def _read(self, frame: Frame) -> bool:
         """Read the picture of the frame unless it has one; false when its source ended, which ends the run."""
@@ -193,4 +197,5 @@ class DeadlineFeed(Feed):
         """End the reading; frames that were read are still delivered."""
         self._state.stop(_ENDED)
         self._upcoming.clear()
-        self._buffers = [deque(frame for frame in buffer if frame.picture is not None) for buffer in self._buffers]
+        for source, buffer in self._buffers.items():
+            self._buffers[source] = deque(frame for frame in buffer if frame.picture is not None)

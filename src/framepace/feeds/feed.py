@@ -17,6 +17,8 @@ from framepace.video.frame import Frame
 
 OnDrop = Callable[[Frame, int], None]
 """Receives each frame that is discarded, and its facts.trace.DropCause."""
+OnQueue = Callable[[Frame], None]
+"""Receives each frame that joins its source's buffer."""
 
 
 class PictureSource(Protocol):

@@ -42,12 +42,19 @@ class SourceObserver(Protocol):
         """Note that frames were delivered, or failed."""
 
 
+class FrameObserver(Protocol):
+    """Learns what became of frames."""
+
+    def end(self, frames: Sequence[Frame], now: int, why: str) -> None:
+        """Note that all models ran on frames, the last one by `now` (ns); `why` one failed, '' where none did."""
+
+
 class RunState:
     """Counts deliveries, ends warm-up when `warm` says so, and the run when `rule` does or somebody calls `stop`.
 
     Without `warm` there is no warm-up; without `rule` the run goes on until it is stopped. Deliveries are numbered from
     0 in order of completion; closed loops wait for them on `clock`. `batches` is set by a feed whose batches depend on
-    what earlier ones cost, `sources` by one whose frames wait for those before them.
+    what earlier ones cost, `sources` by one whose frames wait for those before them, `frames` by who follows frames.
     """
 
     def __init__(self, clock: Clock, warm: StopRule | None = None, rule: StopRule | None = None) -> None:
@@ -65,6 +72,7 @@ class RunState:
         self._failures = 0
         self.batches: BatchObserver | None = None
         self.sources: SourceObserver | None = None
+        self.frames: FrameObserver | None = None
         self._began: int | None = None
         self._warm_at: int | None = None
         self._slowest = 0

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 def next_frames(
-    waiting: Sequence[Sequence[int]], count: int, late: int, turns: Sequence[int], taken: int = 0
+    waiting: Mapping[int, Sequence[int]], count: int, late: int, turns: Mapping[int, int], taken: int = 0
 ) -> list[tuple[int, int]]:
     """The next `count` frames at most, as (due, source): the oldest deadline first, each source in its own order.
 
@@ -14,26 +14,26 @@ def next_frames(
     others late; but each source has its turn once in as many frames as there are sources with frames.
 
     Args:
-        waiting: due times (ns) of each source's frames, in its order.
-        turns: for each source, how many frames had been taken in all when it had its last one.
+        waiting: due times (ns) of each source's frames, in its order, by its number; sources without frames may lack.
+        turns: by source, how many frames had been taken in all when it had its last one; 0 for one that lacks.
         taken: how many were taken so far.
     """
-    if all(not dues or dues[0] >= late for dues in waiting):
-        frames = [(due, source) for source, dues in enumerate(waiting) for due in dues]
+    if all(not dues or dues[0] >= late for dues in waiting.values()):
+        frames = [(due, source) for source, dues in waiting.items() for due in dues]
         return sorted(frames)[:count]
-    return _next_frames_in_turns(waiting, count, late, list(turns), taken)
+    return _next_frames_in_turns(waiting, count, late, dict(turns), taken)
 
 
 def _next_frames_in_turns(
-    waiting: Sequence[Sequence[int]], count: int, late: int, turns: list[int], taken: int
+    waiting: Mapping[int, Sequence[int]], count: int, late: int, turns: dict[int, int], taken: int
 ) -> list[tuple[int, int]]:
     """`next_frames` when some source's next frame is late; updates `turns`."""
-    heads = {source: 0 for source, dues in enumerate(waiting) if dues}  # how many of a source's frames are in the order
+    heads = {source: 0 for source, dues in waiting.items() if dues}  # how many of a source's frames are in the order
     order: list[tuple[int, int]] = []
 
     def rank(source: int) -> tuple[bool, int]:
         due = waiting[source][heads[source]]
-        may_wait = taken - turns[source] < len(heads) - 1
+        may_wait = taken - turns.get(source, 0) < len(heads) - 1
         return due < late and may_wait, due
 
     while heads and len(order) < count:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field
 from itertools import count
-from typing import Protocol
+from typing import Any, Protocol
 
 from framepace.errors import FramepaceError, SourceError
 from framepace.facts.plan import SourcePolicy
+from framepace.facts.trace import DropCause
 from framepace.feeds.arrivals import Arrivals
 from framepace.feeds.cameraclock import CameraClock
-from framepace.feeds.droprules import drop_rule
-from framepace.feeds.feed import Feed, OnDrop, PictureSource
+from framepace.feeds.droprules import DropRule, drop_rule
+from framepace.feeds.feed import Feed, OnDrop, OnQueue, PictureSource
 from framepace.feeds.pacer import NAP_NS, Idle, Pacer
 from framepace.units import NS_PER_S
 from framepace.video.frame import Frame
@@ -27,15 +29,39 @@ class Batcher(Protocol):
     """Decides which of the frames that wait go together, and when; called with the feed's lock held."""
 
     def take(
-        self, now: int, buffers: Sequence[deque[Frame]], over: bool, full: bool = False
+        self, now: int, buffers: Mapping[int, deque[Frame]], over: bool, full: bool = False
     ) -> tuple[list[Frame], int | None]:
         """The frames that go now, removed from their buffers; or none, and until when (ns) they wait for others.
 
         Args:
-            buffers: the waiting frames of each source, the oldest first.
+            buffers: the waiting frames of each source by its number, the oldest first; of sources without any, perhaps.
             over: nothing more can come, so nothing is waited for.
             full: a buffer is full: as long as frames stay in it, its source stands still or frames are dropped.
         """
+
+
+class Timing(Protocol):
+    """When pictures of a live source were due."""
+
+    def due(self, picture: Any, now: int) -> int:
+        """When `picture`, which arrived at `now`, was due (ns)."""
+
+
+@dataclass(eq=False)
+class _Stream:
+    """A source of the feed; `arrivals` is None where the source sets the pace, whose pictures `timing` dates then."""
+
+    number: int
+    source: PictureSource
+    arrivals: Arrivals | None
+    rule: DropRule
+    timing: Timing
+    buffer: deque[Frame] = field(default_factory=deque)
+    removed: bool = False
+
+
+def _nobody(frame: Frame) -> None:
+    """Receives the frames of a feed that nobody follows."""
 
 
 class StreamFeed(Feed):
@@ -43,10 +69,13 @@ class StreamFeed(Feed):
 
     A source that fails ends alone: its error is kept in `errors`, the others continue, and the run ends when none is
     left. The threads run from entering the feed to leaving it; on a virtual clock they take part beside the workers.
+    Sources may be added and removed meanwhile, by any thread, on the system's clock.
 
     Args:
         arrivals: when each source's frames are due; not asked for live sources, and None where all are live.
         on_drop: receives every frame that is discarded.
+        on_queue: receives every frame when it joins its source's buffer.
+        stays: the run goes on without sources, since others may be added.
     """
 
     def __init__(
@@ -57,36 +86,89 @@ class StreamFeed(Feed):
         policy: SourcePolicy,
         pacer: Pacer,
         on_drop: OnDrop,
+        *,
+        on_queue: OnQueue = _nobody,
+        stays: bool = False,
     ) -> None:
-        self._sources = sources
-        self._arrivals = arrivals
         self._batcher = batcher
         self._rule = drop_rule(policy)
         self._pacer = pacer
         self._on_drop = on_drop
+        self._on_queue = on_queue
+        self._stays = stays
         self._clock = pacer.clock
         self._state = pacer.state
         self._numbers = count()
-        self._buffers = [deque[Frame]() for _ in sources]
+        self._source_numbers = count()
+        self._streams: dict[int, _Stream] = {}
+        self._waiting: dict[int, deque[Frame]] = {}  # the buffers that hold frames
         self._changed = pacer.clock.condition()
-        self._cameras = [CameraClock() for _ in sources]
-        self._alive = len(sources)
+        self._alive = 0
         self._held_up = 0  # sources that wait for room in their buffers
         self._errors = dict[int, FramepaceError]()
         self._threads = list[threading.Thread]()
+        self._entered = False
+        for place, source in enumerate(sources):
+            self.add(source, arrivals=arrivals[place] if arrivals is not None else None)
 
     @property
     def errors(self) -> dict[int, FramepaceError]:
         """See Feed."""
         return self._errors
 
+    def add(
+        self,
+        source: PictureSource,
+        *,
+        number: int | None = None,
+        arrivals: Arrivals | None = None,
+        rule: DropRule | None = None,
+        timing: Timing | None = None,
+    ) -> int:
+        """Add a source; its number.
+
+        Args:
+            number: of a source that was removed and comes back; by default the next one.
+            arrivals: when its frames are due, unless it is live.
+            rule: of its buffer; by default the policy's.
+            timing: dates the pictures of a live source; by default their timestamps do.
+        """
+        if number is None:
+            number = next(self._source_numbers)
+        if source.live:
+            arrivals = None
+        stream = _Stream(number, source, arrivals, rule or self._rule, timing or CameraClock())
+        with self._changed:
+            self._streams[number] = stream
+            self._alive += 1
+            entered = self._entered
+        if entered:
+            self._start([stream])
+        return number
+
+    def remove(self, number: int) -> None:
+        """Take a source out; frames of it that wait are dropped. Whoever added it ends its `read`."""
+        with self._changed:
+            stream = self._streams.pop(number)
+            stream.removed = True
+            self._waiting.pop(number, None)
+            for frame in stream.buffer:
+                self._on_drop(frame, DropCause.REMOVED)
+            stream.buffer.clear()
+            self._changed.notify_all()
+
+    def change(self, number: int, rule: DropRule) -> None:
+        """Give a source's buffer another rule."""
+        with self._changed:
+            self._streams[number].rule = rule
+            self._changed.notify_all()
+
     def __enter__(self) -> StreamFeed:
         try:
-            for source, place in enumerate(self._clock.reserve(len(self._sources))):
-                name = f"source-{source}"
-                thread = threading.Thread(target=self._serve, args=(source, place), name=name, daemon=True)
-                thread.start()
-                self._threads.append(thread)
+            with self._changed:
+                self._entered = True
+                streams = list(self._streams.values())
+            self._start(streams)
         except BaseException:  # the system has no more threads: those that run end before their sources are closed
             self._clock.abandon()
             self.__exit__()
@@ -119,23 +201,37 @@ class StreamFeed(Feed):
             if idle is not None and self._pacer.beat and not woken:
                 idle()
 
+    def _start(self, streams: Sequence[_Stream]) -> None:
+        """Start the threads of sources; those that have ended meanwhile are forgotten."""
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        for stream, place in zip(streams, self._clock.reserve(len(streams)), strict=True):
+            name = f"source-{stream.number}"
+            thread = threading.Thread(target=self._serve, args=(stream, place), name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
     def _choose(self) -> tuple[list[Frame], int | None]:
         """The batch that goes now, or the time until which it waits."""
-        self._drop_stale()
-        full = any(self._rule.is_full(buffer) for buffer in self._buffers)
-        frames, until = self._batcher.take(self._clock.now(), self._buffers, self._over(), full)
+        now = self._clock.now()
+        full = self._drop_stale(now)
+        frames, until = self._batcher.take(now, self._waiting, self._over(), full)
+        self._waiting = {number: buffer for number, buffer in self._waiting.items() if buffer}
         if frames or self._held_up:  # other workers look at what is left, and sources at the room
             self._changed.notify_all()
         return frames, until
 
     def _over(self) -> bool:
-        return self._state.stopped is not None or self._alive == 0
+        return self._state.stopped is not None or (self._alive == 0 and not self._stays)
 
-    def _drop_stale(self) -> None:
-        now = self._clock.now()
-        for buffer in self._buffers:
-            for frame, cause in self._rule.discard_stale(buffer, now):
+    def _drop_stale(self, now: int) -> bool:
+        """Discard the frames that are too old; whether a buffer is full."""
+        full = False
+        for number, buffer in self._waiting.items():
+            rule = self._streams[number].rule
+            for frame, cause in rule.discard_stale(buffer, now):
                 self._on_drop(frame, cause)
+            full = full or rule.is_full(buffer)
+        return full
 
     def _nap_s(self, until: int | None, idle: Idle | None) -> float:
         """Seconds until the worker must look again: a batch closes, the heart beats, or the run may have stopped."""
@@ -146,32 +242,31 @@ class StreamFeed(Feed):
             nap = min(nap, until - self._clock.now())
         return max(0, nap) / NS_PER_S
 
-    def _serve(self, source: int, place: AbstractContextManager[None]) -> None:
+    def _serve(self, stream: _Stream, place: AbstractContextManager[None]) -> None:
         """The thread of a source."""
         with suppress(threading.BrokenBarrierError), place:  # where the run does not begin
             try:
-                self._read_all(source)
+                self._read_all(stream)
             except FramepaceError as error:
-                self._errors[source] = error
+                self._errors[stream.number] = error
             except Exception as error:
-                self._errors[source] = _unexpected(source, error)
+                self._errors[stream.number] = _unexpected(stream.number, error)
             finally:
                 with self._changed:
                     self._alive -= 1
                     self._changed.notify_all()
 
-    def _read_all(self, source: int) -> None:
+    def _read_all(self, stream: _Stream) -> None:
         """Read to the end of the source or of the run."""
-        if self._arrivals is None or self._sources[source].live:
-            while self._put(self._live_frame(source)):
+        if stream.arrivals is None:
+            while self._put(stream, self._live_frame(stream)):
                 pass
             return
-        arrivals = self._arrivals[source]
         for number in count():
-            if not self._put(self._due_frame(source, number, arrivals)):
+            if not self._put(stream, self._due_frame(stream, number, stream.arrivals)):
                 return
 
-    def _due_frame(self, source: int, number: int, arrivals: Arrivals) -> Frame | None:
+    def _due_frame(self, stream: _Stream, number: int, arrivals: Arrivals) -> Frame | None:
         """Frame `number` of a source, read when it is due."""
         now = self._clock.now
         available = now()
@@ -179,44 +274,47 @@ class StreamFeed(Feed):
         if due is None or not self._pacer.until(due, None):
             return None
         captured = now()
-        picture = self._sources[source].read()
+        picture = stream.source.read()
         if picture is None:
             return None
-        return Frame(next(self._numbers), source, due, available, captured, now(), 0, picture)
+        return Frame(next(self._numbers), stream.number, due, available, captured, now(), 0, picture)
 
-    def _live_frame(self, source: int) -> Frame | None:
+    def _live_frame(self, stream: _Stream) -> Frame | None:
         """A live picture is due when its camera took it, as far as its timestamps say, or when it is there.
 
         What it waited in sockets after that is time to take it, not the pacer's error.
         """
         available = self._clock.now()
-        picture = self._sources[source].read()
+        picture = stream.source.read()
         now = self._clock.now()
         if picture is None or self._state.stopped is not None:
             return None
-        due = self._cameras[source].due(picture, now)
+        due = stream.timing.due(picture, now)
         began = min(now, max(available, due))
-        return Frame(next(self._numbers), source, due, min(available, now), began, now, 0, picture)
+        return Frame(next(self._numbers), stream.number, due, min(available, now), began, now, 0, picture)
 
-    def _put(self, frame: Frame | None) -> bool:
+    def _put(self, stream: _Stream, frame: Frame | None) -> bool:
         """Append a frame to the buffer of its source; false at the end of the source or of the run."""
         if frame is None:
             return False
-        buffer = self._buffers[frame.source]
         with self._changed:
-            if self._rule.waits and not self._has_room(buffer):
+            if stream.rule.waits and not self._has_room(stream):
                 return False
-            for dropped, cause in self._rule.make_room(buffer):
+            if stream.removed:
+                return False
+            for dropped, cause in stream.rule.make_room(stream.buffer):
                 self._on_drop(dropped, cause)
             frame.queued = self._clock.now()
-            buffer.append(frame)
+            self._on_queue(frame)
+            stream.buffer.append(frame)
+            self._waiting[stream.number] = stream.buffer
             self._changed.notify_all()
         return True
 
-    def _has_room(self, buffer: deque[Frame]) -> bool:
-        """Wait for room; false when the run was stopped before there was any."""
-        while self._rule.is_full(buffer):
-            if self._state.stopped is not None:
+    def _has_room(self, stream: _Stream) -> bool:
+        """Wait for room; false when the run was stopped, or the source removed, before there was any."""
+        while stream.rule.is_full(stream.buffer):
+            if self._state.stopped is not None or stream.removed:
                 return False
             self._held_up += 1
             self._changed.wait(NAP_NS / NS_PER_S)

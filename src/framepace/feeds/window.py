@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from framepace.feeds.batchrules import BatchRule
 from framepace.video.frame import Frame
@@ -20,7 +20,7 @@ class WindowBatcher:
         self._open: list[Frame] = []
 
     def take(
-        self, now: int, buffers: Sequence[deque[Frame]], over: bool, full: bool = False
+        self, now: int, buffers: Mapping[int, deque[Frame]], over: bool, full: bool = False
     ) -> tuple[list[Frame], int | None]:
         """See Batcher. A full buffer does not matter here: it is emptied into the open batch."""
         self._fill(buffers)
@@ -33,9 +33,9 @@ class WindowBatcher:
         self._open = []
         return frames, None
 
-    def _fill(self, buffers: Sequence[deque[Frame]]) -> None:
+    def _fill(self, buffers: Mapping[int, deque[Frame]]) -> None:
         while len(self._open) < self._rule.size:
-            waiting = [buffer for buffer in buffers if buffer]
+            waiting = [buffer for buffer in buffers.values() if buffer]
             if not waiting:
                 return
             self._open.append(min(waiting, key=_oldest_due).popleft())

@@ -14,7 +14,7 @@ from framepace.backends.base import get_backend
 from framepace.clock.system import Clock, SystemClock
 from framepace.clock.virtual import VirtualClock
 from framepace.engine.engine import Engine
-from framepace.errors import FramepaceError, SourceError, StoreError
+from framepace.errors import FramepaceError, SourceError, StoreError, one_line
 from framepace.facts.address import SECRET_NOT_KEPT, without_secrets
 from framepace.facts.failure import Failure
 from framepace.facts.plan import Plan
@@ -222,12 +222,3 @@ def _first_failure(errors: Iterable[Exception]) -> Failure | None:
         if not isinstance(error, FramepaceError):
             return Failure(reason=one_line(error))
     return None
-
-
-def one_line(error: BaseException) -> str:
-    """What went wrong, in one line; an error without a message is its type."""
-    if isinstance(error, FramepaceError):
-        text = error.what if error.got is None else f"{error.what}: {error.got}"
-    else:
-        text = str(error) or repr(error)
-    return " ".join(text.split())
