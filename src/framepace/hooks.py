@@ -36,17 +36,25 @@ def load_hook(name: str) -> Callable[..., Any]:
 
     Raises PlanError saying which part cannot be found.
     """
+    return _Guarded(name, hook_function(name))
+
+
+def hook_function(name: str) -> Callable[..., Any]:
+    """The function that 'module:function' names as it is, for callers that wait for it on a thread of its own.
+
+    Raises PlanError saying which part cannot be found.
+    """
     module_name, colon, function = name.partition(":")
     if not (colon and module_name and function):
         raise PlanError("a hook is named by module and function", got=name, expected="module:function")
     module = _import(module_name)
-    hook = getattr(module, function, None)
+    hook: Callable[..., Any] | None = getattr(module, function, None)
     if not callable(hook):
         expected = ", ".join(_functions(module)) or "one"
         fix = "name a function of the module's, or another module"
         problem = f"module {module_name!r} has no function {function!r}"
         raise PlanError(problem, got=function, expected=expected, fix=fix)
-    return _Guarded(name, hook)
+    return hook
 
 
 def _import(name: str) -> ModuleType:

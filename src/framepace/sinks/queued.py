@@ -109,11 +109,12 @@ class QueuedSink:
 
         The thread's loop. Called by tests in its place, in virtual time.
         """
+        is_last = self._closing  # what fails after the end is not tried again
         if not self._is_open:
-            return self._open() or self._pause()
+            return self._open() or self._pause(is_last)
         if not self._await_batch():
             return False
-        return self._write() or self._pause()
+        return self._write() or self._pause(is_last)
 
     def _work(self, place: AbstractContextManager[None]) -> None:
         with place:
@@ -174,11 +175,11 @@ class QueuedSink:
         with self._changed:
             of_batch()
 
-    def _pause(self) -> bool:
-        """Wait before the next attempt, longer each time; False at the end, when there is none."""
+    def _pause(self, is_last: bool) -> bool:
+        """Wait before the next attempt, longer each time; False where there is none."""
+        if is_last:
+            return False
         with self._changed:
-            if self._closing:
-                return False
             self._wait(pause_s(self._failures), lambda: self._closing)
             return True
 

@@ -1,0 +1,64 @@
+"""Functions as sinks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from framepace.clock.system import SystemClock
+from framepace.errors import SinkError
+from framepace.sinks.named import queued_sink
+from tests.doubles.sinks import result
+
+MODULE = """
+import sys
+seen = []
+def keep(result):
+    seen.append((result.number, result.picture))
+def fail(result):
+    if result.number == 1:
+        raise KeyError("plate")
+    if result.number == 2:
+        sys.exit(3)
+"""
+
+
+@pytest.fixture(autouse=True)
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module of the user's."""
+    (tmp_path / "own_sink_module.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(("options", "picture"), [("", "a picture"), ("#pictures=no", None)])
+def test_a_function_gets_every_result(options: str, picture: str | None) -> None:
+    """In order, with its picture unless that is not wanted."""
+    queued = queued_sink(f"call:own_sink_module:keep{options}", SystemClock(), {})
+    queued.start()
+    for number in range(3):
+        queued.put(result(number, picture="a picture"))
+    assert queued.close(limit_s=20).written == 3
+    import own_sink_module  # type: ignore[import-not-found]
+
+    assert own_sink_module.seen[-3:] == [(0, picture), (1, picture), (2, picture)]
+
+
+def test_what_a_function_raises_costs_one_result() -> None:
+    """It is counted as failed; `sys.exit` too, which ends nothing."""
+    queued = queued_sink("call:own_sink_module:fail", SystemClock(), {})
+    queued.start()
+    for number in range(5):
+        queued.put(result(number))
+    status = queued.close(limit_s=20)
+    assert (status.written, status.failed) == (3, 2)
+    assert "sys.exit: 3" in status.note
+
+
+@pytest.mark.parametrize("name", ["own_sink_module:no_such", "no_such_module:f", "own_sink_module"])
+def test_a_function_that_is_not_there_is_refused_at_the_start(name: str) -> None:
+    """With what is there instead."""
+    with pytest.raises(SinkError) as error:
+        queued_sink(f"call:{name}", SystemClock(), {}).start()
+    assert error.value.expected or error.value.fix
