@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         predictor,
         rank,
         report,
+        serve,
         summary,
         sweep,
         tune,
@@ -78,7 +79,7 @@ __version__ = "0.2.0"
 # What is exported, by the module that has it.
 _EXPORTS = {
     "api": "accuracy attach bench calibrate capacity compare doctor explain explain_log explain_program hunt "
-    "launch layers make_case mend predictor rank report summary sweep tune",
+    "launch layers make_case mend predictor rank report serve summary sweep tune",
     "cases": "CaseOptions Models RunOptions",
     "errors": "BackendError DeviceLost DeviceMemoryError FramepaceError ModelError NotEnoughSamples PlanError "
     "SourceError StoreError UsageError",
@@ -186,6 +187,7 @@ __all__ = [
     "rank",
     "report",
     "save_plan",
+    "serve",
     "stage",
     "summary",
     "sweep",

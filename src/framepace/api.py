@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from framepace import values
 from framepace.agreeing import accuracy, calibrate
+from framepace.answering import serve
 from framepace.cases import DEFAULT_FPS, CaseOptions, Models, RunOptions, case_of, device_setting, make_case
 from framepace.clock.system import Clock
 from framepace.doctoring import host as checks
@@ -69,6 +70,7 @@ __all__ = [
     "predictor",
     "rank",
     "report",
+    "serve",
     "summary",
     "sweep",
     "this_machine",

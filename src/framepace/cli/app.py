@@ -22,6 +22,7 @@ from framepace.cli import (
     layers,
     plan,
     report,
+    serve,
     settings,
     sweep,
     tune,
@@ -92,7 +93,7 @@ def framepace(version: Version = False) -> None:
     """What comes before a command."""
 
 
-for module in (doctor, bench, explain, sweep, tune, capacity, accuracy, compare, layers, report, settings):
+for module in (doctor, bench, explain, sweep, tune, capacity, accuracy, compare, layers, report, serve, settings):
     app.command(name=module.__name__.rsplit(".", 1)[-1])(apart(module.command))
 # What follows the program's name is its own, also without '--'.
 for module in (attach, launch):

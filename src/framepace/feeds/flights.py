@@ -40,12 +40,16 @@ class Flights:
         ends = now + self.costs.cost(len(frames), len(self._flights))
         self._flights[frames[0].number] = _Flight(len(frames), now, ends, self._overlap)
 
-    def land(self, frames: Sequence[Frame], now: int, failed: bool) -> None:
-        """The batch that begins with the first of `frames` was delivered at `now` (ns), or failed."""
+    def land(self, frames: Sequence[Frame], now: int, failed: bool) -> int:
+        """The batch that begins with the first of `frames` was delivered at `now` (ns), or failed; how long it took."""
         self._count_overlap(now)
         flight = self._flights.pop(frames[0].number, None)
-        if flight is not None and now > flight.began and not failed:
-            self.costs.add(flight.size, now - flight.began, self._overlap - flight.overlap)
+        if flight is None:
+            return 0
+        took = now - flight.began
+        if took > 0 and not failed:
+            self.costs.add(flight.size, took, self._overlap - flight.overlap)
+        return took
 
     def _count_overlap(self, now: int) -> None:
         """Add the time in which several were in flight, up to now."""

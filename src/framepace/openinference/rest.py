@@ -1,0 +1,224 @@
+"""Requests and answers over HTTP: JSON, and tensors as bytes behind it (the binary tensor data extension)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from framepace.openinference.errors import RequestError
+from framepace.openinference.messages import InferAnswer, InferRequest, Input, Output, Region, Wanted, check_name
+from framepace.openinference.parameters import check_custom, flag, region_of, wanted, whole
+from framepace.openinference.tensors import from_bytes, from_json, to_bytes, to_json
+
+LENGTH_HEADER = b"inference-header-content-length"
+MAX_JSON = 16 << 20
+_FIELD = re.compile(r"`\$(?:\[[^\]]*\])?(?:\.(\w+))?.*?(?:\.(\w+))?(?:\[[^\]]*\])?`$")
+_MISSING = re.compile(r"missing required field `(\w+)`")
+Body = bytes | bytearray | memoryview
+_encode = msgspec.json.Encoder().encode
+
+
+class _Input(msgspec.Struct):
+    name: str
+    datatype: str
+    shape: list[int]
+    data: Any = msgspec.UNSET
+    parameters: dict[str, Any] = {}
+
+
+class _Output(msgspec.Struct):
+    name: str
+    parameters: dict[str, Any] = {}
+
+
+class _Request(msgspec.Struct):
+    inputs: list[_Input]
+    outputs: list[_Output] = []
+    id: str = ""
+    parameters: dict[str, Any] = {}
+
+
+_decode = msgspec.json.Decoder(_Request).decode
+
+
+def header_length(text: bytes | None, body: int) -> int | None:
+    """The value of the header Inference-Header-Content-Length; None where it is not sent. Raises RequestError."""
+    if text is None:
+        return None
+    shown = text.decode("latin-1")[:40]
+    if not re.fullmatch(rb"\s*[-+]?\d{1,18}\s*", text):
+        raise RequestError(f"Unable to parse Inference-Header-Content-Length, got: {shown}")
+    length = int(text)
+    if not 0 <= length <= body:
+        raise RequestError(f"inference header size should be in range (0, {body}), got: {shown}")
+    return length
+
+
+def decode(body: Body, length: int | None, model: str, max_json: int = MAX_JSON) -> InferRequest:
+    """The request in `body`, whose first `length` bytes are JSON (None: all); arrays are views of `body`.
+
+    Raises RequestError for anything that the protocol does not allow.
+    """
+    view = memoryview(body)
+    header = view if length is None else view[:length]
+    parsed = _parsed(header, max_json)
+    check_custom(parsed.parameters)
+    binary = flag(parsed.parameters, "binary_data_output")
+    tensors = _Tensors(view[len(header) :], length is not None, model)
+    inputs = [tensors.input(part) for part in parsed.inputs]
+    tensors.check_end()
+    return InferRequest(inputs, _outputs(parsed.outputs, binary), parsed.id, parsed.parameters, binary)
+
+
+def _outputs(parts: Sequence[_Output], binary: bool) -> list[Wanted]:
+    seen: set[str] = set()
+    for part in parts:
+        check_name(part.name, seen, "output")
+    return [wanted(part.name, part.parameters, binary) for part in parts]
+
+
+def _parsed(header: memoryview, max_json: int) -> _Request:
+    if len(header) > max_json:
+        raise RequestError(
+            f"request JSON size of {len(header)} bytes exceeds the maximum allowed input size of {max_json} bytes. "
+            "Use --max-json-mb to increase the limit."
+        )
+    try:
+        return _decode(header)
+    except msgspec.ValidationError as error:
+        raise RequestError(_field_message(str(error))) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RequestError(f"failed to parse the request JSON buffer: {error}") from None
+
+
+def _field_message(problem: str) -> str:
+    """What is wrong with a field, in the protocol's words."""
+    missing = _MISSING.search(problem)
+    if missing:
+        return f"Unable to parse '{missing[1]}': {problem}"
+    place = _FIELD.search(problem)
+    name = (place[2] or place[1]) if place else None
+    if name is None:
+        return f"failed to parse the request JSON buffer: {problem}"
+    return f"Unable to parse '{name}': {problem}"
+
+
+class _Tensors:
+    """Inputs of one request; those that are sent as bytes take theirs from `data` in turn."""
+
+    def __init__(self, data: memoryview, has_length: bool, model: str) -> None:
+        self._data = data
+        self._has_length = has_length
+        self._model = model
+        self._at = 0
+        self._seen: set[str] = set()
+
+    def input(self, part: _Input) -> Input:
+        """One input."""
+        _check_one_kind(part)
+        check_name(part.name, self._seen, "input")
+        tensor = Input(part.name, part.datatype, tuple(part.shape))
+        parameters = part.parameters
+        if part.data is not msgspec.UNSET:
+            tensor.data = from_json(part.data, part.name, part.datatype, tensor.shape)
+        elif "binary_data_size" in parameters:
+            data = self._next(whole(parameters, "binary_data_size"), part.name)
+            tensor.data = from_bytes(data, part.name, part.datatype, tensor.shape, self._model)
+        else:
+            tensor.region = region_of(parameters)
+        return tensor
+
+    def check_end(self) -> None:
+        """Raise RequestError where bytes are left over."""
+        if self._at != len(self._data):
+            raise RequestError(f"unexpected additional input data for model '{self._model}'")
+
+    def _next(self, size: int, name: str) -> memoryview:
+        if size and not self._has_length:
+            raise RequestError(
+                "must specify valid 'Inference-Header-Content-Length' in request header and 'binary_data_size' when "
+                "passing inputs in binary data format"
+            )
+        left = len(self._data) - self._at
+        if size > left:
+            missing = f"expecting {size - left} additional bytes for model '{self._model}'"
+            raise RequestError(f"unexpected size for input '{name}', {missing}")
+        part = self._data[self._at : self._at + size]
+        self._at += size
+        return part
+
+
+def _check_one_kind(part: _Input) -> None:
+    """Raise RequestError for an input that comes in no way, or in several at once."""
+    ways = {
+        "'data'": part.data is not msgspec.UNSET,
+        "'binary_data_size'": "binary_data_size" in part.parameters,
+        "'shared_memory_region'": "shared_memory_region" in part.parameters,
+    }
+    named = [way for way, is_used in ways.items() if is_used]
+    if len(named) != 1:
+        but = f"set {' '.join(named)}" if named else "no field is set"
+        raise RequestError(
+            "Input must set only one of the following fields: 'data', 'binary_data_size' in 'parameters', "
+            f"'shared_memory_region' in 'parameters'. But {but}"
+        )
+
+
+def raw_request(body: Body, name: str, datatype: str, shape: tuple[int, ...], model: str) -> InferRequest:
+    """The request of a body that is the model's only input and nothing else; its outputs travel as bytes."""
+    if datatype == "BYTES":
+        data = len(body).to_bytes(4, "little") + bytes(body)
+        return InferRequest(
+            [Input(name, datatype, shape, from_bytes(data, name, datatype, shape, model))], [], binary=True
+        )
+    return InferRequest([Input(name, datatype, shape, from_bytes(body, name, datatype, shape, model))], [], binary=True)
+
+
+def encode(answer: InferAnswer) -> tuple[bytes, int | None]:
+    """The body of an answer, and how many of its bytes are JSON; None where all are."""
+    parts: list[bytes] = []
+    document: dict[str, Any] = {"model_name": answer.model, "model_version": answer.version}
+    if answer.id:
+        document["id"] = answer.id
+    if answer.parameters:
+        document["parameters"] = answer.parameters
+    document["outputs"] = [_output(output, parts) for output in answer.outputs]
+    header = _encode(document)
+    if not any(_is_binary(output) for output in answer.outputs):
+        return header, None
+    return b"".join([header, *parts]), len(header)
+
+
+def _is_binary(output: Output) -> bool:
+    return output.data is not None and output.wanted.binary
+
+
+def _output(output: Output, parts: list[bytes]) -> dict[str, Any]:
+    """One output as JSON; its bytes are appended to `parts`."""
+    document: dict[str, Any] = {"name": output.name, "datatype": output.datatype, "shape": output.shape}
+    if output.data is None:
+        document["parameters"] = region_parameters(output.wanted.region)
+    elif output.wanted.binary:
+        parts.append(to_bytes(output.data, output.datatype))
+        document["parameters"] = {"binary_data_size": len(parts[-1])}
+    else:
+        document["data"] = to_json(output.data, output.name, output.datatype)
+    return document
+
+
+def region_parameters(region: Region | None) -> dict[str, str | int]:
+    """How an answer says where an output lies in shared memory."""
+    if region is None:
+        return {}
+    parameters: dict[str, str | int] = {"shared_memory_region": region.name, "shared_memory_byte_size": region.size}
+    if region.offset:
+        parameters["shared_memory_offset"] = region.offset
+    return parameters
+
+
+def encode_error(error: RequestError) -> bytes:
+    """The body of a request's error."""
+    return _encode({"error": error.message, **error.details})

@@ -1,0 +1,112 @@
+"""The calls of the protocol over HTTP but inference, by method and name."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from framepace.openinference.errors import Kind, RequestError
+from framepace.serving import calls
+from framepace.serving.httpcall import HttpCall, Response
+from framepace.serving.httpinfer import infer
+from framepace.serving.routes import Route
+from framepace.serving.service import Service
+
+Call = Callable[[Service, HttpCall, Route], Awaitable[Response]]
+_Plain = Callable[[Service, HttpCall, Route], Any]
+"""A call that is answered at once: what it returns is the document, None for an empty body."""
+
+
+def _live(service: Service, call: HttpCall, named: Route) -> None:
+    """Whether the server runs at all."""
+
+
+def _ready(service: Service, call: HttpCall, named: Route) -> None:
+    if not service.repository.ready:
+        kind: Kind = "unavailable" if service.repository.closing else "invalid"
+        raise RequestError("the server is not ready", kind)
+
+
+def _model_ready(service: Service, call: HttpCall, named: Route) -> None:
+    if not service.repository.is_ready(named.name, named.version):
+        raise RequestError("Model version not ready")
+
+
+def _server(service: Service, call: HttpCall, named: Route) -> Any:
+    return calls.server_metadata()
+
+
+def _metadata(service: Service, call: HttpCall, named: Route) -> Any:
+    return calls.model_metadata(service.repository, named.name, named.version)
+
+
+def _config(service: Service, call: HttpCall, named: Route) -> Any:
+    return calls.model_config(service.repository, named.name, named.version)
+
+
+def _stats(service: Service, call: HttpCall, named: Route) -> Any:
+    return calls.statistics(service.repository, named.name, named.version)
+
+
+def _index(service: Service, call: HttpCall, named: Route) -> Any:
+    ready = call.json().get("ready", False)
+    if not isinstance(ready, bool):
+        raise RequestError("Invalid value for 'ready': expected a boolean")
+    return service.repository.index(ready)
+
+
+def _load(service: Service, call: HttpCall, named: Route) -> None:
+    calls.load(service.repository, named.name, _parameters(call))
+
+
+def _unload(service: Service, call: HttpCall, named: Route) -> None:
+    _parameters(call)
+    service.repository.unload(named.name)
+
+
+def _parameters(call: HttpCall) -> dict[str, Any]:
+    parameters = call.json().get("parameters", {})
+    if not isinstance(parameters, dict):
+        raise RequestError("Unable to parse 'parameters'")
+    return parameters
+
+
+async def _at_once(plain: _Plain, service: Service, call: HttpCall, named: Route) -> Response:
+    return _response(plain(service, call, named))
+
+
+async def _in_thread(plain: _Plain, service: Service, call: HttpCall, named: Route) -> Response:
+    """For calls that take long: other requests are answered meanwhile."""
+    return _response(await asyncio.get_running_loop().run_in_executor(None, plain, service, call, named))
+
+
+def _response(document: Any) -> Response:
+    if document is None:
+        return Response()
+    return Response(msgspec.json.encode(document))
+
+
+_PLAIN: Mapping[tuple[str, str], _Plain] = {
+    ("GET", "live"): _live,
+    ("GET", "ready"): _ready,
+    ("GET", "server"): _server,
+    ("GET", "model ready"): _model_ready,
+    ("GET", "metadata"): _metadata,
+    ("GET", "config"): _config,
+    ("GET", "stats"): _stats,
+    ("POST", "index"): _index,
+}
+_SLOW: Mapping[tuple[str, str], _Plain] = {
+    ("POST", "load"): _load,
+    ("POST", "unload"): _unload,
+}
+CALLS: Mapping[tuple[str, str], Call] = {
+    ("POST", "infer"): infer,
+    **{key: partial(_at_once, plain) for key, plain in _PLAIN.items()},
+    **{key: partial(_in_thread, plain) for key, plain in _SLOW.items()},
+}
+"""Every call, by its method and its name in `routes`."""

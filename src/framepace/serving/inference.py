@@ -1,0 +1,84 @@
+"""From a request of either transport to a ticket in the right feed, and from a ticket to the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from framepace.clock.system import Clock
+from framepace.openinference import rest
+from framepace.openinference.classification import classified
+from framepace.openinference.errors import RequestError
+from framepace.openinference.messages import InferAnswer, InferRequest
+from framepace.openinference.parameters import whole
+from framepace.serving.model import ServedModel
+from framepace.serving.repository import Repository
+from framepace.serving.request import USUAL_PRIORITY, Ticket
+from framepace.units import NS_PER_MS, NS_PER_US
+
+_SEQUENCES = ("sequence_id", "sequence_start", "sequence_end")
+
+
+class Inference:
+    """Runs requests on the models of a repository.
+
+    Args:
+        deadline_ms: of requests that say none.
+    """
+
+    def __init__(self, repository: Repository, clock: Clock, deadline_ms: float | None = None) -> None:
+        self.repository = repository
+        self.now = clock.now
+        self._deadline_ms = deadline_ms
+
+    def submit(
+        self,
+        model: ServedModel,
+        request: InferRequest,
+        client: str,
+        arrived: int,
+        within_ms: float | None,
+        done: Callable[[Ticket], None],
+    ) -> Ticket:
+        """Accept a request; `done` is called once, from any thread. Raises RequestError for one that is refused.
+
+        Args:
+            arrived: when it came (ns).
+            within_ms: the time that the transport says it has from then on.
+        """
+        ticket = model.ticket(request, arrived, done)
+        parameters = request.parameters
+        ticket.client = client
+        ticket.priority = whole(parameters, "priority") or USUAL_PRIORITY
+        ticket.deadline = self._deadline(parameters, arrived, within_ms)
+        model.submit(ticket)
+        return ticket
+
+    def answer(self, model: ServedModel, ticket: Ticket) -> InferAnswer:
+        """The answer to a ticket that is done. Raises its RequestError."""
+        answer = model.answer(ticket)
+        for place, output in enumerate(answer.outputs):
+            if output.wanted.classes:
+                answer.outputs[place] = classified(output, model.interface.batches)
+        return answer
+
+    def raw(self, model: ServedModel, body: bytes | bytearray) -> InferRequest:
+        """The request whose body is the only input of the model. Raises RequestError."""
+        inputs = model.interface.inputs
+        if len(inputs) != 1:
+            raise RequestError(f"Raw request must only have 1 input (found {len(inputs)} inputs in '{model.name}')")
+        tensor = inputs[0]
+        shape = tuple(1 if size < 0 else size for size in tensor.shape)
+        return rest.raw_request(body, tensor.name, tensor.datatype, shape, model.name)
+
+    def _deadline(self, parameters: Mapping[str, Any], arrived: int, within_ms: float | None) -> int | None:
+        """The earliest of the deadlines that are given."""
+        timeout_us = whole(parameters, "timeout")
+        ends = []
+        if timeout_us:
+            ends.append(arrived + timeout_us * NS_PER_US)
+        if within_ms is None and not timeout_us:
+            within_ms = self._deadline_ms
+        if within_ms is not None:
+            ends.append(arrived + round(within_ms * NS_PER_MS))
+        return min(ends, default=None)

@@ -1,0 +1,201 @@
+"""One version of a model that is served: an engine, the feed of its requests, and the thread that runs it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+from numpy.typing import NDArray
+
+from framepace.backends.base import Session, Tensors, get_backend
+from framepace.clock.system import Clock
+from framepace.engine.engine import Engine
+from framepace.errors import FramepaceError, UsageError
+from framepace.facts.model import ModelSpec
+from framepace.facts.plan import ModelPlan, Plan
+from framepace.facts.strategy import strategy_of
+from framepace.feeds.batchrules import BatchRule
+from framepace.feeds.build import batch_rule, deadline_rule
+from framepace.feeds.feed import Feed
+from framepace.feeds.pacer import Pacer
+from framepace.feeds.runstate import RunState
+from framepace.models.batchaxis import batch_symbol, declared_axes
+from framepace.models.spec import inspect
+from framepace.openinference.errors import RequestError
+from framepace.openinference.messages import InferAnswer, InferRequest, Output, Wanted
+from framepace.progress import Tell, silent
+from framepace.serving.feed import RequestFeed, Rules
+from framepace.serving.interface import Interface, interface_of
+from framepace.serving.request import Ticket
+from framepace.serving.sessions import TensorSession
+from framepace.serving.statistics import Statistics
+from framepace.video.frame import Frame
+
+State = Literal["LOADING", "READY", "UNLOADING", "UNAVAILABLE"]
+Sink = Callable[[bytes], None]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What models of a server share.
+
+    Attributes:
+        room: items that may wait for a model.
+        sink: takes the packed rows of inferences.
+        tell: is told of slow steps.
+    """
+
+    clock: Clock
+    room: int
+    sink: Sink
+    tell: Tell = silent
+
+
+class ServedModel:
+    """A model of a plan with its own engine. `start` loads it and returns when it takes requests.
+
+    Args:
+        plan: with this model alone.
+    """
+
+    interface: Interface
+    feed: RequestFeed
+    engine: Engine
+
+    def __init__(self, plan: Plan, version: str, surroundings: Surroundings) -> None:
+        check(plan)
+        self.plan = plan
+        self.name = plan.models[0].name
+        self.version = version
+        self.state: State = "LOADING"
+        self.reason = ""
+        self.statistics = Statistics()
+        self._around = surroundings
+        self._clock = clock = surroundings.clock
+        self._run_state = RunState(clock)
+        self._run_state.succeeded = True  # or ten bad requests at first would end the run
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"model {self.name}", daemon=True)
+
+    def start(self) -> None:
+        """Load the model and wait until its workers are set up. Raises FramepaceError."""
+        self.engine = Engine(self.plan, self._clock, load=self._load, outputs=self._finish, tell=self._around.tell)
+        self.interface = _interface(self.plan.models[0], self.engine.sessions[0])
+        pacer = Pacer(self.plan.engine, self._clock, self._run_state)
+        self.feed = RequestFeed(self._rules(), self._clock, self._run_state, pacer.beat, self.statistics.executed)
+        self._thread.start()
+        self._ready.wait()
+        if self.state == "UNAVAILABLE":
+            raise FramepaceError(f"model {self.name!r} cannot be served", got=self.reason)
+
+    def submit(self, ticket: Ticket) -> None:
+        """Accept a request whose arrays are bound. Raises RequestError for one that is refused."""
+        try:
+            self.feed.put(ticket)
+        except RequestError as error:
+            self.statistics.refused(error.kind)
+            raise
+
+    def ticket(self, request: InferRequest, arrived: int, done: Callable[[Ticket], None]) -> Ticket:
+        """The request held against the model. Raises RequestError."""
+        wanted = self.interface.wanted(request)
+        arrays, items = self.interface.bound(request)
+        ticket = Ticket(arrays, items, wanted, partial(self._done, done), id=request.id, arrived=arrived)
+        ticket.parameters = request.parameters
+        return ticket
+
+    def answer(self, ticket: Ticket) -> InferAnswer:
+        """The answer to a request that is done. Raises its RequestError."""
+        if ticket.error is not None:
+            raise ticket.error
+        outputs = [self._output(wanted, ticket.outputs) for wanted in ticket.wanted]
+        return InferAnswer(self.name, self.version, outputs, ticket.id)
+
+    def stop(self, seconds: float) -> None:
+        """Take no more requests, answer those that were accepted within `seconds`, and free the model."""
+        self.state = "UNLOADING"
+        gone = RequestError(f"Request for unknown model: '{self.name}' is being unloaded", "unavailable")
+        self.feed.close(gone)
+        self.feed.drained(seconds)
+        self._run_state.stop("finished")
+        self._thread.join(seconds)
+        self.feed.abandon(gone)
+        self.engine.close()
+        self.state = "UNAVAILABLE"
+        self.reason = "unloaded"
+
+    def _load(self, model: ModelPlan) -> Session:
+        session = get_backend(model.backend).load(model, self._clock, self._around.tell)
+        return TensorSession(session, self._clock.now)
+
+    def _rules(self) -> Rules:
+        window = batch_rule(self.plan)
+        rule = None
+        if self.plan.models[0].batch.policy == "deadline":
+            rule = deadline_rule(self.plan)
+        size = min(window.size, max(1, self.interface.most))
+        if size < window.size:
+            window = BatchRule(size)
+            rule = None
+        return Rules(size, self.plan.engine.workers, window, rule, self._around.room)
+
+    def _begin(self) -> Feed:
+        self.state = "READY"
+        self._ready.set()
+        return self.feed
+
+    def _run(self) -> None:
+        """The thread of the engine."""
+        try:
+            self.engine.run("pipeline", self._begin, self._run_state, self._around.sink)
+            reason: str = self._run_state.stopped or "ended"
+        except BaseException as error:
+            reason = str(error).splitlines()[0] or type(error).__name__
+        if self.state != "UNLOADING":
+            self.state = "UNAVAILABLE"
+            self.reason = reason
+            self.feed.abandon(RequestError(f"model '{self.name}' is not available: {reason}", "unavailable"))
+        self._ready.set()
+
+    def _finish(self, model: str, outputs: Tensors, frame: Frame) -> None:
+        item = frame.picture
+        item.ticket.inferred = self._clock.now()
+        item.ticket.keep(model, outputs, item.index, self.engine.sessions[0].output_axes)
+
+    def _done(self, done: Callable[[Ticket], None], ticket: Ticket) -> None:
+        self.statistics.answered(ticket)
+        done(ticket)
+
+    def _output(self, wanted: Wanted, outputs: Mapping[str, NDArray[Any]]) -> Output:
+        data = outputs[wanted.name]
+        datatype = next(tensor.datatype for tensor in self.interface.outputs if tensor.name == wanted.name)
+        return Output(wanted.name, datatype, data.shape, data, wanted)
+
+
+def _interface(model: ModelPlan, session: Session) -> Interface:
+    axes = session.output_axes
+    if model.batch.max == 1:  # nothing was tried: what the file says is only shown
+        declared = _declared(model, session)
+        axes = declared_axes(declared.outputs, batch_symbol(declared.inputs, session.resolved.picture_axes))
+    platform = f"framepace_{model.backend}"
+    return interface_of(model.name, session.resolved, session.spec.outputs, axes, model.batch.max, platform)
+
+
+def _declared(model: ModelPlan, session: Session) -> ModelSpec:
+    """What the model's file says; the session's own where it does not say."""
+    try:
+        return inspect(model.model)
+    except FramepaceError:
+        return session.spec
+
+
+def check(plan: Plan) -> None:
+    """Raise UsageError for a plan that cannot be served."""
+    if strategy_of(plan.engine).models_run != "in the worker" or plan.engine.strategy == "worker-processes":
+        raise UsageError("this strategy cannot be served", got=plan.engine.strategy, fix="--set strategy=workers")
+    for model in plan.models:
+        if model.prepare.constant:
+            raise UsageError("constant inputs cannot be served", got=model.name, fix="--set prepare-constant=off")

@@ -1,0 +1,53 @@
+"""How a plan is served: addresses, limits, and who may call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a client may take up.
+
+    Attributes:
+        body: bytes of a body, also after decompression.
+        json: bytes of JSON in a request.
+        headers: bytes of a request's head.
+        connections: at the same time.
+        waiting: items per model that may wait.
+        request_s: for a request to arrive completely.
+        idle_s: for which a connection may be silent between requests.
+        streams: gRPC calls at the same time.
+    """
+
+    body: int = 64 << 20
+    json: int = 16 << 20
+    headers: int = 32 << 10
+    connections: int = 10_000
+    waiting: int = 10_000
+    request_s: float = 30.0
+    idle_s: float = 75.0
+    streams: int = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeOptions:
+    """Where to listen and how to end. Ports: 0 takes a free one, None does not listen.
+
+    Attributes:
+        token: what `Authorization: Bearer` must say; None: anyone may call.
+        certificate, key: files in PEM for TLS.
+        drain_s: accepted requests have so long to be answered at the end.
+        deadline_ms: of requests that say none; None: they wait as long as it takes.
+    """
+
+    host: str = "127.0.0.1"
+    port: int | None = 8000
+    grpc_port: int | None = 8001
+    token: str | None = field(default=None, repr=False)
+    certificate: Path | None = None
+    key: Path | None = None
+    drain_s: float = 5.0
+    deadline_ms: float | None = None
+    limits: Limits = Limits()

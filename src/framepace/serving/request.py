@@ -1,0 +1,80 @@
+"""A request on its way through the engine: what a frame carries in place of a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from framepace.openinference.errors import RequestError
+from framepace.openinference.messages import Parameter, Wanted
+
+USUAL_PRIORITY = 5
+Tensors = Mapping[str, NDArray[Any]]
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """A request that was accepted.
+
+    Attributes:
+        items: along the batch axis; each is a frame.
+        deadline: when it must be answered (ns), None: at any time.
+        arrived, taken, prepared, inferred, answered: times in ns.
+        done: called once, from any thread, when it was answered or has failed.
+    """
+
+    arrays: dict[str, NDArray[Any]]
+    items: int
+    wanted: Sequence[Wanted]
+    done: Callable[[Ticket], None]
+    client: str = ""
+    priority: int = USUAL_PRIORITY
+    deadline: int | None = None
+    id: str = ""
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    arrived: int = 0
+    taken: int = 0
+    prepared: int = 0
+    inferred: int = 0
+    answered: int = 0
+    batch: int = 0
+    outputs: dict[str, NDArray[Any]] = field(default_factory=dict)
+    error: RequestError | None = None
+    places: list[tuple[int, int]] = field(default_factory=list)  # (deadline, number) of its items where they wait
+    finished: count[int] = field(default_factory=count)
+
+    def keep(self, model: str, outputs: Tensors, index: int, axes: Mapping[str, int]) -> None:
+        """Keep the outputs of item `index`: the arrays are the library's, and are used again."""
+        for name, output in outputs.items():
+            if self.items == 1:
+                self.outputs[name] = np.array(output)
+            else:
+                self._keep_item(name, output, index, axes.get(name))
+
+    def _keep_item(self, name: str, output: NDArray[Any], index: int, axis: int | None) -> None:
+        if axis is None:
+            self.outputs[name] = np.array(output)
+            return
+        whole = self.outputs.get(name)
+        if whole is None:
+            shape = list(output.shape)
+            shape[axis] = self.items
+            whole = self.outputs.setdefault(name, np.empty(shape, output.dtype))
+        whole[(*(slice(None),) * axis, slice(index, index + 1))] = output
+
+    def item_done(self) -> bool:
+        """Note that an item was delivered; true for the last one. Counting is atomic in CPython."""
+        return next(self.finished) == self.items - 1
+
+
+@dataclass(slots=True, frozen=True, eq=False)
+class Item:
+    """One item of a request: what a frame carries."""
+
+    ticket: Ticket
+    index: int

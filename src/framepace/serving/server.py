@@ -1,0 +1,112 @@
+"""A server's life: models loaded, ports opened, requests answered, and the end without a lost one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+
+from msgspec.structs import replace
+
+from framepace.clock.system import Clock, SystemClock
+from framepace.errors import UsageError
+from framepace.facts.plan import Plan
+from framepace.progress import Tell, silent
+from framepace.serving.http import HttpApp
+from framepace.serving.inference import Inference
+from framepace.serving.model import ServedModel, Surroundings
+from framepace.serving.options import ServeOptions
+from framepace.serving.repository import Repository
+from framepace.serving.service import Service
+from framepace.serving.webserver import WebServer
+
+Plans = Callable[[], Sequence[Plan]]
+"""Reads the plans; several that have a model of one name are its versions 1, 2, ..."""
+
+
+class Server:
+    """A server of plans: a context manager that listens within.
+
+    Raises UsageError for ports that cannot be had, and whatever loading the models raises.
+    """
+
+    def __init__(
+        self, plans: Plans, options: ServeOptions | None = None, *, clock: Clock | None = None, tell: Tell = silent
+    ) -> None:
+        self.options = check(options or ServeOptions())
+        self._plans = plans
+        self._clock = clock or SystemClock()
+        self._surroundings = Surroundings(self._clock, self.options.limits.waiting, _forget, tell)
+        self._open = ExitStack()
+        self.repository = Repository(self._make, self.options.drain_s)
+        self.service = self._service()
+        self.http: WebServer | None = None
+
+    def __enter__(self) -> Server:
+        with ExitStack() as on_error:
+            self.http = self._web_server()
+            if self.http is not None:
+                on_error.callback(self.http.stop, 0.0)
+            self.repository.start()
+            on_error.callback(self.repository.close, 0.0)
+            if self.http is not None:
+                self.http.start()
+            on_error.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Readiness goes first, then accepted requests are answered, then connections end, then the models."""
+        self.repository.closing = True
+        seconds = self.options.drain_s
+        for model in self.repository.all():
+            model.feed.drained(seconds)
+        if self.http is not None:
+            self.http.stop(seconds)
+        self.repository.close(seconds)
+
+    def addresses(self) -> dict[str, str]:
+        """Where it listens, by protocol."""
+        places = {}
+        host = self.options.host
+        if self.http is not None:
+            scheme = "http" if self.options.certificate is None else "https"
+            places["HTTP"] = f"{scheme}://{host}:{self.http.port}"
+        return places
+
+    def run_until(self, ended: threading.Event) -> None:
+        """Serve until `ended` is set."""
+        ended.wait()
+
+    def _service(self) -> Service:
+        inference = Inference(self.repository, self._clock, self.options.deadline_ms)
+        return Service(inference, self.options.limits, self.options.token)
+
+    def _web_server(self) -> WebServer | None:
+        options = self.options
+        if options.port is None:
+            return None
+        return WebServer(HttpApp(self.service), options)
+
+    def _make(self) -> Mapping[str, Sequence[ServedModel]]:
+        models: dict[str, list[ServedModel]] = {}
+        for plan in self._plans():
+            for model in plan.models:
+                versions = models.setdefault(model.name, [])
+                alone = replace(plan, models=(model,))
+                versions.append(ServedModel(alone, str(len(versions) + 1), self._surroundings))
+        return models
+
+
+def check(options: ServeOptions) -> ServeOptions:
+    """The options; raises UsageError where they contradict each other."""
+    if options.port is None and options.grpc_port is None:
+        raise UsageError(
+            "the server would listen nowhere", got="neither HTTP nor gRPC", fix="give --port or --grpc-port"
+        )
+    if (options.certificate is None) != (options.key is None):
+        raise UsageError("TLS needs a certificate and its key", fix="give both --tls-certificate and --tls-key")
+    return options
+
+
+def _forget(row: bytes) -> None:
+    """The sink of rows that nobody keeps."""

@@ -1,0 +1,27 @@
+"""What both transports need to answer: the models and everything around them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from framepace.serving.inference import Inference
+from framepace.serving.options import Limits
+from framepace.serving.repository import Repository
+
+
+@dataclass(frozen=True)
+class Service:
+    """A server without its transports.
+
+    Attributes:
+        token: what every call but health must bring; None for nothing.
+    """
+
+    inference: Inference
+    limits: Limits = field(default_factory=Limits)
+    token: str | None = field(default=None, repr=False)
+
+    @property
+    def repository(self) -> Repository:
+        """The models."""
+        return self.inference.repository

@@ -1,0 +1,119 @@
+"""What a served model has done: counts and times, as the protocol's statistics extension has them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from framepace.openinference.errors import Kind
+from framepace.serving.request import Ticket
+
+STAGES = ("queue", "compute_input", "compute_infer", "compute_output")
+
+
+@dataclass(slots=True)
+class Duration:
+    """How often something was timed, and for how long in all (ns)."""
+
+    count: int = 0
+    ns: int = 0
+
+    def add(self, ns: int, count: int = 1) -> None:
+        """Add a duration."""
+        self.count += count
+        self.ns += max(0, ns)
+
+    def document(self) -> dict[str, int]:
+        """As the protocol has it."""
+        return {"count": self.count, "ns": self.ns}
+
+
+def stage_times(ticket: Ticket) -> dict[str, int]:
+    """How long each stage of an answered request took, in ns; they add up to its time in the server."""
+    return {
+        "queue": ticket.taken - ticket.arrived,
+        "compute_input": ticket.prepared - ticket.taken,
+        "compute_infer": ticket.inferred - ticket.prepared,
+        "compute_output": ticket.answered - ticket.inferred,
+    }
+
+
+@dataclass
+class Statistics:
+    """Counts and times of one version of a model; any thread may add to them."""
+
+    success: Duration = field(default_factory=Duration)
+    fail: Duration = field(default_factory=Duration)
+    stages: dict[str, Duration] = field(default_factory=lambda: {stage: Duration() for stage in STAGES})
+    failed: dict[Kind, int] = field(default_factory=lambda: defaultdict(int))
+    batches: dict[int, Duration] = field(default_factory=dict)
+    items: int = 0
+    executions: int = 0
+    late: int = 0
+    last_ms: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def answered(self, ticket: Ticket) -> None:
+        """Count a request that was answered or has failed."""
+        total = ticket.answered - ticket.arrived
+        with self.lock:
+            if ticket.error is not None:
+                self.fail.add(total)
+                self.failed[ticket.error.kind] += 1
+                return
+            self.success.add(total)
+            self.items += ticket.items
+            self.last_ms = time.time_ns() // 1_000_000
+            self.late += ticket.deadline is not None and ticket.answered > ticket.deadline
+            for stage, ns in stage_times(ticket).items():
+                self.stages[stage].add(ns)
+
+    def refused(self, kind: Kind) -> None:
+        """Count a request that was not accepted."""
+        with self.lock:
+            self.fail.add(0)
+            self.failed[kind] += 1
+
+    def executed(self, size: int, ns: int) -> None:
+        """Count a batch of `size` items that took `ns`."""
+        with self.lock:
+            self.executions += 1
+            self.batches.setdefault(size, Duration()).add(ns)
+
+    def document(self, name: str, version: str) -> dict[str, object]:
+        """As the protocol has it."""
+        with self.lock:
+            return {
+                "name": name,
+                "version": version,
+                "last_inference": self.last_ms,
+                "inference_count": self.items,
+                "execution_count": self.executions,
+                "inference_stats": self._totals(),
+                "response_stats": {},
+                "batch_stats": [_batch(size, duration) for size, duration in sorted(self.batches.items())],
+                "memory_usage": [],
+            }
+
+    def _totals(self) -> dict[str, object]:
+        nothing = Duration().document()
+        return {
+            "success": self.success.document(),
+            "fail": self.fail.document(),
+            **{stage: duration.document() for stage, duration in self.stages.items()},
+            "cache_hit": nothing,
+            "cache_miss": nothing,
+        }
+
+
+def _batch(size: int, duration: Duration) -> dict[str, object]:
+    """All of a batch's time is that of its inference: what each request in it took is in the totals."""
+    aside = {"count": duration.count, "ns": 0}
+    return {
+        "batch_size": size,
+        "compute_input": aside,
+        "compute_infer": duration.document(),
+        "compute_output": aside,
+    }

@@ -1,0 +1,98 @@
+"""uvicorn in a thread of its own: started, stopped, with our limits on its connections."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import threading
+from typing import Any
+
+import uvicorn
+import uvloop
+
+from framepace.errors import UsageError
+from framepace.serving.connections import Connection, close_slow
+from framepace.serving.options import ServeOptions
+
+_BACKLOG = 2048
+_SHUTDOWN_S = 2  # for connections to end; accepted requests were answered before
+
+
+class WebServer:
+    """An ASGI application on the socket of `options`. Raises UsageError for an address or TLS that fails."""
+
+    def __init__(self, app: Any, options: ServeOptions) -> None:
+        assert options.port is not None
+        self._limits = options.limits
+        config = _config(app, options)
+        self._socket = listening_socket(options.host, options.port)
+        self.port: int = self._socket.getsockname()[1]
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._run, name="http", daemon=True)
+
+    def start(self) -> None:
+        """Listen."""
+        self._thread.start()
+
+    def stop(self, seconds: float) -> None:
+        """Take no more connections, and let those that are open end within `seconds`."""
+        self._server.should_exit = True
+        if self._thread.ident is not None:
+            self._thread.join(seconds)
+        self._socket.close()
+
+    def _run(self) -> None:
+        loop = uvloop.new_event_loop()
+        asyncio.set_event_loop(loop)
+        try:
+            slow = loop.create_task(close_slow(lambda: self._server.server_state.connections, self._limits))
+            loop.run_until_complete(self._server.serve(sockets=[self._socket]))
+            slow.cancel()
+            loop.run_until_complete(asyncio.gather(slow, return_exceptions=True))
+            loop.run_until_complete(loop.shutdown_default_executor())
+        finally:
+            loop.close()
+
+
+def _config(app: Any, options: ServeOptions) -> uvicorn.Config:
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+    config = uvicorn.Config(
+        app,
+        http=type("_Connection", (Connection,), {"limits": options.limits}),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=round(options.limits.idle_s),
+        timeout_graceful_shutdown=_SHUTDOWN_S,
+        ssl_certfile=options.certificate,
+        ssl_keyfile=options.key,
+    )
+    try:
+        config.load()
+    except (OSError, ValueError) as error:
+        fix = "give a certificate and its key in PEM: --tls-certificate, --tls-key"
+        raise UsageError("TLS cannot be set up", got=error, fix=fix) from error
+    return config
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A bound socket. Raises UsageError where the address cannot be had."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        bound = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise UsageError("there is no such address to listen on", got=f"{host}: {error.strerror}") from error
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind(address)
+    except OSError as error:
+        bound.close()
+        fix = "choose another port, or 0 for any that is free"
+        raise UsageError(f"port {port} of {host} cannot be had", got=error.strerror, fix=fix) from error
+    bound.setblocking(False)
+    return bound
