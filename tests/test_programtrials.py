@@ -13,7 +13,8 @@ from framepace.attaching.answers import Answer, Output
 from framepace.attaching.program import Observation
 from framepace.errors import UsageError
 from framepace.facts.program import Part, Program, SessionFacts
-from framepace.programtrials import ROUNDS, try_settings
+from framepace.programtrials.schedule import ROUNDS
+from framepace.programtrials.trials import try_settings
 from framepace.testing import make_trace
 
 FRAMES = 40
@@ -43,7 +44,7 @@ def observation(
 def runs_of(latency_ms: Callable[[Mapping[str, str]], float], seen: list[str]) -> Callable[..., Observation]:
     """Runs whose frames all take the same, but for a small change from frame to frame."""
 
-    def run(settings: Mapping[str, str]) -> Observation:
+    def run(settings: Mapping[str, str], **_: Any) -> Observation:
         seen.append(" ".join(f"{name}={value}" for name, value in settings.items()))
         latency = latency_ms(settings)
         return observation([latency * (1 + 0.01 * (n % 3)) for n in range(FRAMES)])
@@ -55,7 +56,7 @@ def noisy_runs(seed: int, effects: Mapping[str, float], between_runs: float = 0.
     """Runs of which each has a level of its own, and frames that scatter about it by a tenth."""
     rng = np.random.default_rng(seed)
 
-    def run(settings: Mapping[str, str]) -> Observation:
+    def run(settings: Mapping[str, str], **_: Any) -> Observation:
         level = 20.0 * np.exp(rng.normal(0.0, between_runs))
         for name in settings:
             level *= effects.get(name, 1.0)
@@ -101,7 +102,7 @@ def test_rounds_are_interleaved_and_every_second_one_goes_backwards() -> None:
 def test_what_is_tried_follows_from_the_calls_that_were_seen() -> None:
     """A session with idle threads, and sleeps between frames: no OpenCV, no collections, no lock."""
     found = try_settings(runs_of(lambda _: 10.0, []), None, 1000.0)
-    assert {name for trial in found.trials for name in trial.settings} == {"spinning", "threads", "sleep"}
+    assert {name for trial in found.trials for name in trial.settings} == {"spinning", "threads", "sleep", "awake"}
 
 
 def test_a_setting_with_which_the_program_fails_is_told_and_the_others_are_tried() -> None:
@@ -121,7 +122,7 @@ def test_a_setting_with_which_the_program_fails_is_told_and_the_others_are_tried
 def test_a_setting_that_changes_the_answers_is_no_remedy_however_fast_it_is() -> None:
     """It is told so after one round; one that keeps them is proven."""
 
-    def run(settings: Mapping[str, str]) -> Observation:
+    def run(settings: Mapping[str, str], **_: Any) -> Observation:
         return observation([10.0 if settings else 20.0] * FRAMES, answered=2.0 if "MODEL" in settings else 1.0)
 
     proven, changed = try_settings(run, [{"MODEL": "small.onnx"}, {"spinning": "off"}], 1000.0).trials
@@ -137,7 +138,7 @@ def test_other_programs_on_the_cores_are_told(busy: float, told: bool) -> None:
     telemetry = {"time": times, "device": -1, "process_cpu": np.arange(11) * 10**6}
     telemetry["system_busy"] = (np.arange(11) * busy * 10**8).astype(int)
 
-    def run(settings: Mapping[str, str]) -> Observation:
+    def run(settings: Mapping[str, str], **_: Any) -> Observation:
         return observation([5e6] * 60, telemetry=telemetry)
 
     found = try_settings(run, [], 10.0)

@@ -8,10 +8,11 @@ from typing import Any
 
 from framepace import values
 from framepace.attaching.program import Observation, observe, run_program, whole_command
-from framepace.attaching.settings import checked
+from framepace.attaching.settings import checked, launchable
+from framepace.attaching.turns import Turns
 from framepace.facts.plan import Target
 from framepace.facts.programtrial import ProgramExplanation
-from framepace.programtrials import try_settings
+from framepace.programtrials.trials import try_settings
 from framepace.progress import Tell, silent
 
 TRIAL_LIMIT_S = 120.0
@@ -50,7 +51,7 @@ def attach(
         StoreError: `out` cannot be written, or holds what must not be replaced.
     """
     folder = None if out is None else values.path(out, "out")
-    chosen = checked(values.mapping(settings or {}, "settings"))
+    chosen = launchable(values.mapping(settings or {}, "settings"))
     target = _target(fps, p99_ms)
     return observe(_command(command), folder, target, overwrite, settings=chosen, seconds=_seconds(seconds))
 
@@ -65,18 +66,19 @@ def explain_program(
     time_limit: float = TRIAL_LIMIT_S,
     tell: Tell | None = None,
 ) -> ProgramExplanation:
-    """Which settings make a program's frames faster or cheaper, proven by whole runs of it with and without each.
+    """Which settings make a program's frames faster or cheaper, proven by frames of it with and without each.
 
-    The program runs again and again, on the same input if it reads the same, and must bear that.
+    What can be switched while the program runs takes turns in blocks of one run; for the others it runs again and
+    again, on the same input if it reads the same, and must bear that.
 
     Args:
         command: see `attach`.
-        tries: settings to try, one by one ({'spinning': 'off'}, or an environment variable of the program's own:
-            {'THREADS': 1}); None: those that fit the libraries that it calls.
+        tries: settings to try, one by one ({'spinning': 'off'}, or an environment variable or argument of the
+            program's own: {'THREADS': 1}, {'--imgsz': 320}); None: those that fit the libraries that it calls.
         fps: the rate that its frames must keep, if any.
         p99_ms: the latency (ms) that they must keep, if any.
         seconds: after which each run is ended, as by Ctrl-C; a program that reads a camera never ends by itself. None:
-            after the time limit of all.
+            when it has told what it is run for.
         time_limit: seconds for all runs.
         tell: called before each run.
 
@@ -91,14 +93,13 @@ def explain_program(
     length = _seconds(seconds)
     limit = values.number(time_limit, "time_limit", least=1.0, most=values.LONGEST_TIME_S)
 
-    def run(settings: Mapping[str, str]) -> Observation:
-        seen = observe(whole, None, target, settings=settings, seconds=length or limit, quiet=True)
-        if seen.trace.meta.stopped == "interrupted":
-            raise KeyboardInterrupt
-        return seen
+    def run(settings: Mapping[str, str], *, turns: Turns | None = None, seconds: float | None = None) -> Observation:
+        return observe(
+            whole, None, target, settings=settings, turns=turns, seconds=length or seconds or limit, quiet=True
+        )
 
     chosen = None if tries is None else [checked(values.mapping(one, "tries")) for one in tries]
-    return try_settings(run, chosen, limit, tell or silent)
+    return try_settings(run, chosen, limit, tell or silent, length)
 
 
 def launch(command: Sequence[str], settings: Mapping[str, Any]) -> int:
@@ -114,7 +115,7 @@ def launch(command: Sequence[str], settings: Mapping[str, Any]) -> int:
     Raises:
         UsageError: the program cannot be started, or has no such setting.
     """
-    code = run_program(_command(command), None, checked(values.mapping(settings, "settings"))).code
+    code = run_program(_command(command), None, launchable(values.mapping(settings, "settings"))).code
     if code < 0:
         return 128 - code
     return code

@@ -184,6 +184,17 @@ def test_a_program_is_observed_from_any_thread(files: tuple[str, str, str]) -> N
         assert len(pool.submit(observed, "serial", *files[:2]).result()) == FRAMES
 
 
+@pytest.mark.long
+def test_settings_are_tried_in_one_run_of_a_program_that_never_ends(files: tuple[str, str, str]) -> None:
+    """A run as it is, and one in blocks: collections off is proven there, with the program in its own words."""
+    command = [sys.executable, str(PROGRAMS / "endless.py"), *files[:2], "ill"]
+    found = api.explain_program(command, tries=[{"collections": "off"}], time_limit=40)
+    (trial,) = found.trials
+    assert (trial.verdict, trial.within_runs) == ("confirmed", True)
+    assert trial.interventions[0].rounds >= 4
+    assert found.runs == 2
+
+
 def test_what_cannot_be_started_is_a_usage_error() -> None:
     """No such program, or none at all."""
     with pytest.raises(UsageError, match="cannot be started"):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from framepace import api
-from framepace.attaching.settings import checked, instead, variables
+from framepace.attaching.settings import checked, instead, variables, with_arguments
 from framepace.errors import UsageError
 
 PROGRAM = """
@@ -71,14 +71,14 @@ def test_a_setting_outlasts_what_the_program_sets_itself(tmp_path: Path, capfd: 
 
 
 def test_another_model_gives_other_answers_and_is_no_remedy(tmp_path: Path) -> None:
-    """A program that takes its operator from a variable; another variable changes nothing."""
+    """A program that takes its operator from a variable; another variable changes nothing, nor does an argument."""
     path = tmp_path / "answers.py"
     load = PROGRAM.split("options =")[0].replace('"Relu"', "os.environ.get('KIND', 'Relu')")
     path.write_text(f"import numpy\n{load}for _ in range(40):\n    session.run(None, {{'x': numpy.ones(1, 'f')}})\n")
-    tries = [{"KIND": "Neg"}, {"OTHER": "1"}]
+    tries = [{"KIND": "Neg"}, {"OTHER": "1"}, {"--other": "1"}]
     found = api.explain_program([sys.executable, str(path)], tries=tries, time_limit=6)
     answers = {next(iter(trial.settings)): trial.answers for trial in found.trials}
-    assert answers == {"KIND": "changed", "OTHER": "same"}
+    assert answers == {"KIND": "changed", "OTHER": "same", "--other": "same"}
 
 
 def test_without_settings_nothing_is_changed(program: list[str], capfd: pytest.CaptureFixture[str]) -> None:
@@ -99,7 +99,17 @@ def test_a_setting_that_a_program_does_not_have_is_named_with_those_that_it_has(
         checked({"threads": 0})
 
 
+def test_an_argument_stands_where_the_command_has_it_else_at_its_end() -> None:
+    """Either way in which arguments are written; what is no argument is left alone."""
+    command = ["python", "app.py", "--size", "640", "--fps=30", "--", "video.mp4"]
+    assert with_arguments(command, checked({"--size": 320}))[3] == "320"
+    assert with_arguments(command, {"--fps": "25"})[4] == "--fps=25"
+    assert with_arguments(command[:3], {"--half": "1"}) == ["python", "app.py", "--size", "--half", "1"]
+    assert with_arguments(command, {"THREADS": "1", "spinning": "off"}) == command
+
+
 def test_what_to_write_instead_has_the_value() -> None:
     """For settings and for variables."""
     assert "intra_op_num_threads = 2" in instead("threads", "2")
     assert instead("THREADS", "2") == "export THREADS=2"
+    assert instead("--size", "320") == "--size 320"

@@ -20,10 +20,11 @@ class Output(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What a model answered to an input, which is known by its checksum."""
+    """What a model answered to an input, which is known by its checksum, and in which arm (see `turns`)."""
 
     input: int
     outputs: tuple[Output, ...]
+    arm: int = 0
 
 
 @dataclass

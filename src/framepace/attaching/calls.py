@@ -41,6 +41,7 @@ class ProcessFacts(msgspec.Struct, frozen=True):
     sessions: dict[str, SessionFacts] = {}
     threads: dict[str, int] = {}
     answers: tuple[Answer, ...] = ()
+    refused: dict[str, str] = {}
 
 
 @dataclass(frozen=True)

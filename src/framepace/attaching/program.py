@@ -11,7 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -22,9 +22,11 @@ from msgspec.structs import replace
 
 from framepace.attaching.answers import Answer
 from framepace.attaching.calls import Calls, by_name, pid_of, read_calls
+from framepace.attaching.keepers import kept_awake
 from framepace.attaching.parts import lock_wait, parts_of, period
 from framepace.attaching.requests import Observed, observed
-from framepace.attaching.settings import variables
+from framepace.attaching.settings import variables, with_arguments
+from framepace.attaching.turns import Turns
 from framepace.errors import UsageError
 from framepace.facts.plan import Target
 from framepace.facts.program import Program, without_secrets
@@ -56,6 +58,7 @@ def run_program(
     settings: Mapping[str, str],
     seconds: float | None = None,
     quiet: bool = False,
+    turns: Turns | None = None,
 ) -> Ended:
     """Run a program with the probe in it.
 
@@ -67,21 +70,33 @@ def run_program(
         settings: that are applied in it, checked (see `settings.checked`).
         seconds: after which it is interrupted, as by Ctrl-C, and killed where that does not end it.
         quiet: what it writes to its standard streams is thrown away.
+        turns: other settings, which take turns while it runs.
 
     Raises UsageError where it cannot be started.
     """
-    output = subprocess.DEVNULL if quiet else None
-    paths = [str(HOOK), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **variables(settings)}
-    if folder is not None:
-        environment[FOLDER_VARIABLE] = str(folder)
+    environment = _environment(folder, settings, turns)
+    with kept_awake(settings, turns):
+        process = _started(with_arguments(command, settings), environment, subprocess.DEVNULL if quiet else None)
+        with _signals_left_to(process):
+            return _waited_for(process, seconds)
+
+
+def _started(command: Sequence[str], environment: Mapping[str, str], output: int | None) -> subprocess.Popen[bytes]:
     try:
-        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+        return subprocess.Popen(command, env=environment, stdout=output, stderr=output)
     except OSError as error:
         fix = "name it as you would in a shell: framepace attach -- python app.py"
         raise UsageError("the program cannot be started", got=f"{command[0]}: {error.strerror}", fix=fix) from error
-    with _signals_left_to(process):
-        return _waited_for(process, seconds)
+
+
+def _environment(folder: Path | None, settings: Mapping[str, str], turns: Turns | None) -> dict[str, str]:
+    paths = [str(HOOK), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **variables(settings)}
+    if turns is not None:
+        environment |= turns.variables()
+    if folder is not None:
+        environment[FOLDER_VARIABLE] = str(folder)
+    return environment
 
 
 def _waited_for(process: subprocess.Popen[bytes], seconds: float | None) -> Ended:
@@ -130,13 +145,16 @@ def whole_command(command: Sequence[str]) -> list[str]:
 class Observation:
     """A program that ended: its trace, and its exit code as a shell tells it (128 + N for signal N).
 
-    `calls` says how often each call was made, by name ('time.sleep'); `answers` are those to its models' first inputs.
+    `calls` says how often each call was made, by name ('time.sleep'); `answers` are those to its models' first inputs;
+    `refused` says why a setting could not be switched, by its name; `by_time`: it was ended because its time was over.
     """
 
     trace: Trace
     exit_code: int
     calls: Mapping[str, int]
     answers: tuple[Answer, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
+    by_time: bool = False
 
 
 class NothingSeen(UsageError):
@@ -152,12 +170,13 @@ def observe(
     settings: Mapping[str, str] | None = None,
     seconds: float | None = None,
     quiet: bool = False,
+    turns: Turns | None = None,
 ) -> Observation:
     """Run a program to its end and record it.
 
     Args:
         folder: where the trace goes; None keeps it in memory.
-        settings, seconds, quiet: see `run_program`.
+        settings, seconds, quiet, turns: see `run_program`.
         target: the rate and latency that its frames must keep, if any.
         overwrite: replace a trace that is in `folder`.
 
@@ -169,7 +188,7 @@ def observe(
         probed = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="framepace-attach-")))
         recorder = Recorder(_writer(folder, meta, overwrite, stack), lambda sink: _telemetry(sink, probed))
         with recorder:
-            ended = run_program(command, probed, settings or {}, seconds, quiet)
+            ended = run_program(command, probed, settings or {}, seconds, quiet, turns)
             processes = list(read_calls(probed))
             frames = observed(processes)
             recorder.sink(frames.packed())
@@ -177,7 +196,8 @@ def observe(
     if not len(frames):
         raise _nothing_seen(command, ended.code, processes)
     answers = tuple(answer for calls in processes for answer in calls.facts.answers)
-    return Observation(trace, _exit_code(ended), _counts(processes), answers)
+    refused = _joined(calls.facts.refused for calls in processes)
+    return Observation(trace, _exit_code(ended), _counts(processes), answers, refused, ended.by_time)
 
 
 def _writer(folder: Path | None, meta: TraceMeta, overwrite: bool, stack: ExitStack) -> Writer:

@@ -20,9 +20,10 @@ Command = Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help=_COM
 _EXPLAIN = "run the program again and again, with and without each setting that may help, and say what is proven"
 Explain = Annotated[bool, typer.Option("--explain", help=_EXPLAIN)]
 _TRY = (
-    "NAME=VALUE: with --explain, try this setting, or environment variable of yours (in capitals); repeat for several"
+    "NAME=VALUE: compare the program with and without this setting, environment variable of yours (in capitals), "
+    "or argument of its own (--imgsz=320); repeat for several"
 )
-Try = Annotated[list[str], typer.Option("--try", metavar="NAME=VALUE", help=_TRY)]
+Try = Annotated[list[str], typer.Option("--try", "--ab", metavar="NAME=VALUE", help=_TRY)]
 _SET = "NAME=VALUE: run it with this setting (see launch)"
 Set = Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", help=_SET)]
 _SECONDS = "end the program, or each run of it, after this time"
@@ -80,7 +81,7 @@ def _explain(
     from framepace.reporting.terminal.programtrial import show_program
     from framepace.reporting.terminal.progress import Progress
 
-    chosen = [{name: value} for name, value in o.parse_pairs(tries, "--try").items()] or None
+    chosen = [o.parse_pairs([text], "--try") for text in tries] or None
     with Progress() as progress:
         explanation = api.explain_program(
             program, tries=chosen, fps=fps, p99_ms=p99_ms, seconds=seconds, time_limit=time_limit, tell=progress

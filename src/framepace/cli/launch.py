@@ -11,8 +11,8 @@ from framepace.cli import options as o
 from framepace.cli.attach import Command
 
 _SET = (
-    "spinning=off, threads=N, opencv-threads=N, sleep=spin, collections=off, switch-interval=short, or a variable in "
-    "capitals; repeat"
+    "spinning=off, threads=N, opencv-threads=N, sleep=spin, awake=on, collections=off, switch-interval=short, "
+    "priority=high, heartbeat=on, or a variable in capitals; repeat"
 )
 Set = Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", help=_SET)]
 

@@ -13,12 +13,15 @@ Answers = Literal["same", "changed", "not compared"]
 
 
 class ProgramTrial(Fact, frozen=True, kw_only=True):
-    """A setting that was tried in interleaved runs of the program, against runs as it is.
+    """A setting that was tried in a program against the program as it is: in interleaved whole runs of it, or in
+    blocks of one run (`within_runs`).
 
     `interventions` hold latency, CPU time per frame and the slowest frames, `decisive` which of them the verdict is by
     (None: none was clear). `code` is the cause that the setting switches off ('' for one of the user's own), `text` is
     what it does, `instead` what to write into the program. `answers` says whether the models answered the same to the
-    same inputs with it; where they did not, it is no remedy, and refuted. `error` says why it could not be tried.
+    same inputs with it; where they did not, it is no remedy, and refuted. `only_tried`: the program does something else
+    with it (cached decoding), so that it tells what the time goes into, and is nothing to run with. `error` says why it
+    could not be tried.
     """
 
     settings: dict[str, str]
@@ -30,6 +33,8 @@ class ProgramTrial(Fact, frozen=True, kw_only=True):
     decisive: str | None = None
     answers: Answers = "not compared"
     error: str | None = None
+    within_runs: bool = False
+    only_tried: bool = False
 
 
 class ProgramExplanation(Fact, frozen=True, kw_only=True):

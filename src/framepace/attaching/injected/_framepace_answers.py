@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any
 
-CALLS = 16  # of each model
+CALLS = 16  # of each model, in each arm
 _MODELS = 8
 _INPUT_VALUES = 4096
 _OUTPUT_VALUES = 64
@@ -21,7 +21,14 @@ class Answers:
 
     def __init__(self) -> None:
         self.kept: list[dict[str, Any]] = []
+        self._arm = 0
         self._left: dict[int, int] = {}
+        self._of_arms = {0: self._left}
+
+    def begin(self, arm: int) -> None:
+        """The answers from now on are those with the settings of an arm (by its number)."""
+        self._arm = arm
+        self._left = self._of_arms.setdefault(arm, {})
 
     def wants(self, model: int) -> bool:
         """Whether the next answer of a model (by its number) is kept."""
@@ -34,11 +41,12 @@ class Answers:
     def keep(self, model: int, feeds: dict[str, Any], outputs: list[Any]) -> None:
         """Keep an answer: `feeds` and `outputs` are arrays of NumPy; what is none is left out."""
         self._left[model] -= 1
-        self.kept.append({"input": _checksum(feeds), "outputs": list(map(_sampled, filter(_is_array, outputs)))})
+        sampled = list(map(_sampled, filter(_is_array, outputs)))
+        self.kept.append({"input": _checksum(feeds), "outputs": sampled, "arm": self._arm})
 
 
 def _is_array(value: Any) -> bool:
-    return hasattr(value, "ravel") and hasattr(value, "dtype") and value.dtype.kind in "fiub"
+    return hasattr(value, "flat") and hasattr(value, "dtype") and value.dtype.kind in "fiub"
 
 
 def _checksum(feeds: dict[str, Any]) -> int:
@@ -50,9 +58,8 @@ def _checksum(feeds: dict[str, Any]) -> int:
 
 
 def _spread(array: Any, count: int) -> Any:
-    """So many values from all over an array."""
-    flat = array.ravel()
-    return flat[:: max(1, flat.size // count)][:count].copy()
+    """So many values from all over an array, which need not lie in one piece."""
+    return array.flat[:: max(1, array.size // count)][:count]
 
 
 def _sampled(array: Any) -> dict[str, Any]:

@@ -23,11 +23,14 @@ import time
 from collections.abc import Callable
 from functools import partial
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from _framepace_answers import Answers
 from _framepace_marks import FRAME, Marks
 from _framepace_sampler import Sampler
+
+if TYPE_CHECKING:
+    from _framepace_turns import Turns
 
 _RAISED = -2  # less the value: that of a call that raised
 Row = tuple[int, int, int, int, int, int]
@@ -52,6 +55,7 @@ class Probe:
         self.sources: list[str] = []
         self.libraries: list[str] = []
         self.notes: list[str] = []
+        self.refused: dict[str, str] = {}
         self._rows: list[Row] = []
         self.add = self._rows.append
         self._begin()
@@ -150,7 +154,7 @@ class Probe:
 
     def _describe(self) -> None:
         """Write what the numbers mean, where anything is new: the answers alone take a millisecond to write."""
-        kept = (self._names, self.models, self.sessions, self.answers.kept, self.sources, self.notes)
+        kept = (self._names, self.models, self.sessions, self.answers.kept, self.sources, self.notes, self.refused)
         state = (*map(len, kept), _threads(), _versions(self.libraries))
         if state != self._described:
             with open(self._stem + ".part", "w") as file:
@@ -164,6 +168,7 @@ class Probe:
             "command": getattr(sys, "orig_argv", sys.argv), "names": names, "models": self.models,
             "sessions": self.sessions, "threads": _threads(), "answers": self.answers.kept,
             "sources": self.sources, "libraries": _versions(self.libraries), "notes": self.notes,
+            "refused": self.refused,
             "python": sys.version.split()[0], "parent": os.getppid(), "main_thread": threading.main_thread().ident,
         })  # fmt: skip
 
@@ -265,38 +270,65 @@ def _change(module: ModuleType, changes: list[Change], failed: Callable[[str], N
             failed(f"{module.__name__} was left as it is: {type(error).__name__}: {error}")
 
 
-def start(folder: str, settings: dict[str, str]) -> None:
-    """Change what the settings say, and observe this process where there is a folder."""
-    global marks
-    changes: dict[str, list[Change]] = {}
-    failed = _say
-    if settings:
-        _add_settings(changes, settings)
-    if folder:
-        probe = Probe(folder)
-        marks = Marks(probe)
-        failed = probe.note
-        _add_patches(changes, probe)
-        _watch_collections(probe)
-        _flush_at_the_end(probe)
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=probe.restart)
-    finder = Finder(changes, failed)
+def start(folder: str, settings: dict[str, str], turns: dict[str, Any]) -> None:
+    """Change what the settings say, now or by turns, and observe this process where there is a folder."""
+    from _framepace_turns import Turns
+
+    probe = Probe(folder) if folder else None
+    switches = Turns(settings, turns, partial(_refused, probe), probe.answers.begin if probe else _nothing)
+    finder = Finder(_changes(settings, switches, probe), probe.note if probe else _say)
     finder.change_imported()
     sys.meta_path.insert(0, finder)
+    switches.start()
+    if probe:
+        _watch_process(probe)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=partial(_restart, probe, switches))
+
+
+def _changes(settings: dict[str, str], switches: Turns, probe: Probe | None) -> dict[str, list[Change]]:
+    """What is changed in each library: settings come before the probe, for what is timed is what runs."""
+    import _framepace_settings
+
+    changes: dict[str, list[Change]] = {}
+    for name, change in switches.changes():
+        changes.setdefault(name, []).append(change)
+    if settings:
+        for name, apply in _framepace_settings.CHANGES.items():
+            changes.setdefault(name, []).append(partial(apply, settings))
+    if probe:
+        _add_patches(changes, probe)
+    return changes
+
+
+def _watch_process(probe: Probe) -> None:
+    """Named blocks, collections, and the end of the process."""
+    global marks
+    marks = Marks(probe)
+    _watch_collections(probe)
+    _flush_at_the_end(probe)
+
+
+def _restart(probe: Probe | None, switches: Turns) -> None:
+    """Begin anew in a forked child."""
+    if probe:
+        probe.restart()
+    switches.start()
+
+
+def _refused(probe: Probe | None, setting: str, why: str) -> None:
+    if probe:
+        probe.refused[setting] = why
+    else:
+        _say(f"{setting} was not switched: {why}")
+
+
+def _nothing(arm: int) -> None:
+    """Where nobody asks which arm has its turn."""
 
 
 def _say(text: str) -> None:
     print(f"framepace: {text}", file=sys.stderr)
-
-
-def _add_settings(changes: dict[str, list[Change]], settings: dict[str, str]) -> None:
-    """Settings come first, so that what is timed is what runs."""
-    import _framepace_settings
-
-    _framepace_settings.apply_at_once(settings)
-    for name, apply in _framepace_settings.CHANGES.items():
-        changes.setdefault(name, []).append(partial(apply, settings))
 
 
 def _add_patches(changes: dict[str, list[Change]], probe: Probe) -> None:

@@ -1,52 +1,18 @@
-"""Settings of a program that is not ours, applied as its libraries are imported. Standard library only."""
+"""Settings that a library takes only as it is loaded, or a model with it. Standard library only."""
 
 from __future__ import annotations
 
-import gc
-import select
-import sys
-import time
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 Settings = dict[str, str]
 Apply = Callable[[Settings, ModuleType], None]
-_SHORT_SWITCH_S = 0.0005  # a tenth of Python's own
-_LONGEST_SPIN_S = 1.0  # a longer sleep is no pacing of frames
-
-
-def apply_at_once(settings: Settings) -> None:
-    """What needs no library."""
-    if settings.get("collections") == "off":
-        gc.disable()
-        gc.enable = _nothing  # type: ignore[assignment]
-        gc.collect = _nothing
-    if settings.get("switch-interval") == "short":
-        sys.setswitchinterval(_SHORT_SWITCH_S)
 
 
 def _nothing(*arguments: Any, **options: Any) -> int:
     """In the place of what would undo a setting."""
     return 0
-
-
-def _time(settings: Settings, module: ModuleType) -> None:
-    """Sleeps that stay awake: the core's clock and caches stay as they are."""
-    if settings.get("sleep") != "spin":
-        return
-    sleep: Callable[[float], None] = vars(module)["sleep"]
-    clock = time.perf_counter
-
-    def spin(seconds: float) -> None:
-        if not 0 < seconds <= _LONGEST_SPIN_S:
-            sleep(seconds)
-            return
-        end = clock() + seconds
-        while clock() < end:
-            select.select((), (), (), 0)  # lets other threads run; `sleep(0)` would sleep, for the timer's slack
-
-    vars(module)["sleep"] = spin
 
 
 def _onnxruntime(settings: Settings, module: ModuleType) -> None:
@@ -85,7 +51,6 @@ def _torch(settings: Settings, module: ModuleType) -> None:
 
 
 CHANGES: dict[str, Apply] = {
-    "time": _time,
     "cv2": _cv2,
     "torch": _torch,
     "onnxruntime.capi.onnxruntime_inference_collection": _onnxruntime,

@@ -18,12 +18,13 @@ _HERE = os.path.dirname(os.path.abspath(__file__))
 def _start_probe() -> None:
     folder = os.environ.get("FRAMEPACE_ATTACH", "")
     settings = os.environ.get("FRAMEPACE_SET", "")
-    if not folder and not settings:
+    turns = os.environ.get("FRAMEPACE_TURNS", "")
+    if not (folder or settings or turns):
         return
     try:
         import _framepace_probe
 
-        _framepace_probe.start(folder, json.loads(settings or "{}"))
+        _framepace_probe.start(folder, json.loads(settings or "{}"), json.loads(turns or "{}"))
     except Exception as error:
         print(f"framepace: this process runs as it is: {type(error).__name__}: {error}", file=sys.stderr)
 

@@ -21,9 +21,10 @@ def show_program(out: Console, explanation: ProgramExplanation, command: str) ->
         out.print(_rows(view))
     for remedy in view.remedies:
         out.print()
-        out.print(Text(remedy))
-        setting = remedy.partition(":")[0]
-        out.print(Text(f"  or run it so: framepace launch --set {setting} -- {command}", style="green"), soft_wrap=True)
+        out.print(Text(remedy.text))
+        if remedy.setting:
+            launch = f"  or run it so: framepace launch --set {remedy.setting} -- {command}"
+            out.print(Text(launch, style="green"), soft_wrap=True)
     if view.suspected:
         out.print()
         out.print(suspected_group(view.suspected))

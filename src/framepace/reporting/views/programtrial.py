@@ -12,9 +12,17 @@ from framepace.reporting.views.log import suspected_name
 from framepace.reporting.views.text import plural
 from framepace.units import format_ms
 
-COLUMNS = ("setting", "verdict", "latency", "CPU time per frame")
+COLUMNS = ("setting", "verdict", "pairs", "latency", "CPU time per frame")
 _CHANGED = "other answers"
 _WORDS = {"confirmed": "proven", "refuted": "no help", "undecided": "undecided"}
+
+
+@dataclass(frozen=True)
+class RemedyView:
+    """What to write into the program, and the setting with which `launch` does the same ('' for none)."""
+
+    text: str
+    setting: str
 
 
 @dataclass(frozen=True)
@@ -22,8 +30,8 @@ class ProgramView:
     """The headline; a row per setting in the order of COLUMNS; what to do about each that helps; suspicions; notes."""
 
     headline: str
-    rows: tuple[tuple[str, str, str, str], ...]
-    remedies: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    remedies: tuple[RemedyView, ...]
     suspected: tuple[Suspected, ...]
     errors: tuple[str, ...]
     notes: tuple[str, ...]
@@ -61,11 +69,17 @@ def _name(trial: ProgramTrial) -> str:
     return " ".join(f"{name}={value}" for name, value in trial.settings.items())
 
 
-def _row(trial: ProgramTrial) -> tuple[str, str, str, str]:
-    """The setting, the verdict, and the ratios of latency and CPU time with their intervals."""
+def _row(trial: ProgramTrial) -> tuple[str, ...]:
+    """The setting, the verdict, what it rests on, and the ratios of latency and CPU time with their intervals."""
     ratios = {one.kind: _ratio(one) for one in trial.interventions}
     verdict = _CHANGED if trial.answers == "changed" else _WORDS[trial.verdict]
-    return _name(trial), verdict, ratios.get("latency", ""), ratios.get("cpu", "")
+    return _name(trial), verdict, _pairs(trial), ratios.get("latency", ""), ratios.get("cpu", "")
+
+
+def _pairs(trial: ProgramTrial) -> str:
+    """'12 blocks', '5 runs'."""
+    count = max((one.rounds for one in trial.interventions), default=0)
+    return plural(count, "block" if trial.within_runs else "run")
 
 
 def _ratio(one: Intervention) -> str:
@@ -76,8 +90,10 @@ def _ratio(one: Intervention) -> str:
     return f"{ratio.value:.2f}x [{ratio.low:.2f}, {ratio.high:.2f}]"
 
 
-def _remedy(trial: ProgramTrial) -> str:
-    return f"{_name(trial)}: write {trial.instead}"
+def _remedy(trial: ProgramTrial) -> RemedyView:
+    if trial.only_tried:
+        return RemedyView(f"{_name(trial)} shows what it costs: {trial.instead}", "")
+    return RemedyView(f"{_name(trial)}: write {trial.instead}", _name(trial))
 
 
 def _interrupted(explanation: ProgramExplanation) -> Iterator[str]:
