@@ -1,14 +1,19 @@
-"""Fixtures that all tests share: the real models and videos, and work in a folder of one's own."""
+"""Fixtures that all tests share: the real models and videos, a browser, and work in a folder of one's own."""
 
 from __future__ import annotations
 
 import gc
 import os
+import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.doubles.devtools import Page, browse
+
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 DATA = Path(__file__).resolve().parent.parent / ".data"
 
 
@@ -85,3 +90,28 @@ def scripted(tmp_path_factory: pytest.TempPathFactory) -> str:
     from tests.doubles.torchnets import save_script
 
     return save_script(tmp_path_factory.mktemp("torch") / "net.pt")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a Chromium; without one the test is skipped, and fails in continuous integration."""
+    named = os.environ.get("FRAMEPACE_CHROMIUM", "")
+    found = next((path for name in (named, *CHROMIUMS) if name and (path := shutil.which(name))), None)
+    if found is None:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("no Chromium; run tools/chromium.sh")
+    assert found is not None
+    return found
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """One browser for all tests: its start takes seconds."""
+    with browse(chromium, tmp_path_factory.mktemp("browser") / "profile") as page:
+        yield page
+
+
+@pytest.fixture
+def tab(browser: Page) -> Page:
+    """A new page of it."""
+    browser.renew()
+    return browser

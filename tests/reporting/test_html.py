@@ -17,8 +17,8 @@ from framepace.facts.workload import Input
 from framepace.reporting.page.origin import subject_text
 from framepace.reporting.page.report import render
 from framepace.reporting.page.series import POINTS
+from tests.doubles.devtools import Page
 from tests.reporting import samples
-from tests.reporting.devtools import Page
 from tests.reporting.samples import HOSTILE
 
 SOURCES = ("src", "href", "data", "action", "poster", "srcset")

@@ -18,7 +18,7 @@ from framepace.reporting.page.layers import render_layers
 from framepace.reporting.terminal.layers import show_exploration
 from framepace.reporting.terminal.layout import console
 from framepace.reporting.views.layers import layers_view
-from tests.reporting.devtools import Page
+from tests.doubles.devtools import Page
 from tests.reporting.samples import HOSTILE
 
 MS = 1e6

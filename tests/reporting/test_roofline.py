@@ -17,8 +17,8 @@ from framepace.reporting.page.report import render
 from framepace.reporting.page.roofline import roofline_figure
 from framepace.reporting.terminal.explanation import show_explanation
 from framepace.reporting.views.roofline import floor_text, floor_views
+from tests.doubles.devtools import Page
 from tests.reporting import samples
-from tests.reporting.devtools import Page
 from tests.reporting.samples import HOSTILE, MS
 from tests.reporting.test_html import Tags, figures
 

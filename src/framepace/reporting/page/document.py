@@ -71,17 +71,17 @@ class Document:
         )
 
     def _styles(self) -> str:
-        return "".join(_asset(name) for name in ("report.css", *(f"{name}.css" for name in self._programs)))
+        return "".join(asset(name) for name in ("report.css", *(f"{name}.css" for name in self._programs)))
 
     def _scripts(self) -> str:
         if not self._figures:
             return ""
-        return f"<script>{_plotly()}</script><script>{_asset('report.js')}</script>"
+        return f"<script>{_plotly()}</script><script>{asset('report.js')}</script>"
 
 
 def _program(name: str, data: Any) -> str:
     element = f'<script type="application/json" id="{name}-data">{_in_script(data)}</script>'
-    return f"{element}<script>{_asset(f'{name}.js')}</script>"
+    return f"{element}<script>{asset(f'{name}.js')}</script>"
 
 
 def _in_script(value: Any) -> str:
@@ -90,7 +90,8 @@ def _in_script(value: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """A script or style sheet of the pages."""
     return (files("framepace.reporting.page") / "assets" / name).read_text(encoding="utf-8")
 
 

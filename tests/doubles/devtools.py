@@ -66,10 +66,10 @@ class Page:
                 return result
             self.events.append(reply)
 
-    def open(self, path: Path) -> None:
-        """Open a file and wait until the page says that its figures are drawn."""
+    def open(self, where: Path | str) -> None:
+        """Open a file or an address and wait until the page says that its figures are drawn."""
         before = len(self.named("Page.loadEventFired"))
-        self.call("Page.navigate", url=path.as_uri())
+        self.call("Page.navigate", url=where if isinstance(where, str) else where.as_uri())
         while len(self.named("Page.loadEventFired")) == before:
             self.events.append(self._next())
         self.wait("document.documentElement.dataset.drawn !== undefined")

@@ -1,0 +1,117 @@
+"""The newest picture of a camera for a web page: a JPEG, and what the models say about it."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from framepace.facts.answers import Answer, Classes, Detections, Regions, Tensors, Text
+from framepace.facts.running import Result
+
+WIDEST = 960  # pixels of a JPEG; boxes stay in pixels of the picture itself
+_MOST_BOXES = 300
+_MOST_NAMED = 3  # classes, texts or regions of one model
+_QUALITY = 5  # of MPEG's scale from 2 (best) to 31
+_LEAST_SCORE = 0.3  # of a keypoint that is shown
+
+
+def picture_document(result: Result) -> dict[str, Any]:
+    """A picture with its boxes, points and captions; without 'jpeg' where it cannot be shown."""
+    boxes: list[dict[str, Any]] = []
+    points: list[tuple[float, float]] = []
+    captions: list[str] = []
+    for model, answer in result.answers.items():
+        if isinstance(answer, Detections):
+            boxes += _boxes(answer)
+            points += _points(answer)
+        else:
+            captions.append(f"{model}: {_said(answer)}")
+    document = {"source": result.source, "number": result.number, "time": result.time, "age_ms": result.age_ms}
+    shown = {"boxes": boxes, "points": points, "captions": captions, "error": result.error}
+    return document | shown | _jpeg(result.picture)
+
+
+def jpeg(frame: Any, widest: int = WIDEST) -> bytes:
+    """An av.VideoFrame as JPEG, at most so many pixels wide."""
+    import av
+
+    width = min(frame.width, widest)
+    height = max(round(frame.height * width / frame.width), 1)
+    small = frame.reformat(width=width, height=height, format="yuvj420p")
+    codec: Any = av.CodecContext.create("mjpeg", "w")
+    codec.width = width
+    codec.height = height
+    codec.pix_fmt = "yuvj420p"
+    codec.time_base = Fraction(1, 25)
+    codec.thread_count = 1
+    codec.qmin = codec.qmax = _QUALITY
+    small.pts = 0
+    return b"".join(bytes(packet) for packet in (*codec.encode(small), *codec.encode(None)))
+
+
+def _jpeg(picture: Any) -> dict[str, Any]:
+    import av
+
+    if picture is None:
+        return {}
+    frame = picture
+    if isinstance(picture, np.ndarray):
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+    return {"width": frame.width, "height": frame.height, "jpeg": b64encode(jpeg(frame)).decode()}
+
+
+def _boxes(answer: Detections) -> Iterator[dict[str, Any]]:
+    for number, box in enumerate(answer.boxes[:_MOST_BOXES]):
+        if np.isfinite(box).all():
+            left, top, right, bottom = map(float, box)
+            sides = (left, top, right - left, bottom - top)
+            yield {"box": [round(side, 1) for side in sides], "label": _label(answer, number)}
+
+
+def _label(answer: Detections, number: int) -> str:
+    label = f"{_name(answer.names, int(answer.labels[number]))} {answer.scores[number]:.2f}"
+    if answer.tracks is not None and answer.tracks[number] >= 0:
+        label += f" #{answer.tracks[number]}"
+    return label
+
+
+def _points(answer: Detections) -> Iterator[tuple[float, float]]:
+    if answer.keypoints is None:
+        return
+    points = answer.keypoints[:_MOST_BOXES].reshape(-1, 3)
+    shown = points[np.isfinite(points).all(axis=1) & (points[:, 2] >= _LEAST_SCORE)]
+    yield from ((round(float(x), 1), round(float(y), 1)) for x, y, _ in shown)
+
+
+def _said(answer: Answer) -> str:
+    """What a model says that has no place in the picture."""
+    match answer:
+        case Classes():
+            named = zip(answer.labels[:_MOST_NAMED], answer.scores[:_MOST_NAMED], strict=True)
+            return ", ".join(f"{_name(answer.names, int(label))} {score:.2f}" for label, score in named)
+        case Text():
+            return f"{answer.text} {answer.score:.2f}"
+        case Regions():
+            return _regions(answer)
+        case Tensors():
+            return ", ".join(f"{name} {list(array.shape)}" for name, array in answer.arrays.items())
+        case Detections():
+            return ", ".join(_label(answer, number) for number in range(min(len(answer), _MOST_NAMED)))
+        case tuple():
+            said = "; ".join(map(_said, answer[:_MOST_NAMED]))
+            return f"{said} and {len(answer) - _MOST_NAMED} more" if len(answer) > _MOST_NAMED else said
+
+
+def _regions(answer: Regions) -> str:
+    """The classes that cover most of the picture."""
+    labels, counts = np.unique(answer.labels, return_counts=True)
+    largest = np.argsort(-counts)[:_MOST_NAMED]
+    return ", ".join(f"{_name(answer.names, int(labels[i]))} {counts[i] / answer.labels.size:.0%}" for i in largest)
+
+
+def _name(names: tuple[str, ...], label: int) -> str:
+    return names[label] if 0 <= label < len(names) else str(label)
