@@ -47,3 +47,27 @@ class Callback(ResultSink):
 
     def close(self) -> None:
         """Nothing to free."""
+
+
+class Function(ResultSink):
+    """Calls a Python function with one Result at a time, with its picture; see Callback."""
+
+    batch = 1
+    linger_s = 0.0
+    capacity = 32
+    wants_pictures = True
+
+    def __init__(self, function: Callable[[Result], Any]) -> None:
+        self.name = getattr(function, "__qualname__", type(function).__name__)
+        self._function = function
+
+    def open(self) -> None:
+        """Nothing to make ready."""
+
+    def write(self, results: Sequence[Result]) -> None:
+        """Call the function with each. Raises whatever it raises."""
+        for result in results:
+            self._function(result)
+
+    def close(self) -> None:
+        """Nothing to free."""

@@ -139,6 +139,7 @@ def _write(canvas: Picture, text: str, left: int, top: int, ground: NDArray[np.u
     height = len(marks)
     if above and top >= height:
         top -= height
+    left = max(0, min(left, canvas.shape[1] - marks.shape[1]))
     part = canvas[top : top + height, left : left + marks.shape[1]]
     part[...] = ground
     part[marks[: part.shape[0], : part.shape[1]]] = 255

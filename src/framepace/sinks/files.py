@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -29,7 +30,14 @@ def lines(results: Sequence[Result]) -> bytes:
     return b"".join(encoder.encode(record(result)) + b"\n" for result in results)
 
 
-def failed(doing: str, place: object, error: OSError) -> SinkError:
+class SystemsError(Protocol):
+    """An OSError, or FFmpeg's error of the same kind."""
+
+    errno: int | None
+    strerror: str | None
+
+
+def failed(doing: str, place: object, error: SystemsError) -> SinkError:
     """The error for a file that cannot be opened or written: one that may pass, or one that stays."""
     got = f"{place}: {error.strerror or error}"
     if error.errno in _PASSING:

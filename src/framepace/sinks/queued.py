@@ -55,6 +55,11 @@ class QueuedSink:
         """The sink's name, without secrets."""
         return self._sink.name
 
+    @property
+    def wants_pictures(self) -> bool:
+        """Whether it needs results with their pictures."""
+        return self._sink.wants_pictures
+
     def start(self, limit_s: float = HANGS_S) -> None:
         """Open the sink on its thread; one that takes longer than `limit_s`, or is unavailable, is tried on.
 

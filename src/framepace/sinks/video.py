@@ -5,10 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
+
+from av.error import FFmpegError
+from av.video.frame import PictureType
 
 from framepace import values
 from framepace.errors import SinkError, SinkUnavailable, UsageError
@@ -36,17 +40,19 @@ _CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".ts": "mpegts"
 class Encoder:
     """One source's pictures on their way into a container, opened with the first of them.
 
-    Pictures of another size are scaled to that of the first.
+    Pictures of another size are scaled to that of the first. `pictures` counts those that were taken.
     """
 
     def __init__(self, place: str, format: str, options: Mapping[str, str], codec: Mapping[str, str]) -> None:
         import av
 
-        self._container = av.open(place, "w", format=format, options=dict(options))
+        self._container = av.open(place, "w", format=format, options={"flush_packets": "1", **options})
         self._codec = codec
         self._stream: Any = None
         self._began = 0.0
         self._last = -1
+        self._next_key = 0
+        self.pictures = 0
 
     def write(self, picture: Any, time: float) -> None:
         """Encode an RGB array or frame that was taken at `time` (seconds)."""
@@ -56,7 +62,11 @@ class Encoder:
         frame = frame.reformat(self._stream.width, self._stream.height, "yuv420p", threads=1)
         frame.pts = self._ticks(time)
         frame.time_base = Fraction(1, _TICKS)
+        if frame.pts >= self._next_key:  # by time: sources may have any rate
+            frame.pict_type = PictureType.I
+            self._next_key = frame.pts + _KEY_EVERY_S * _TICKS
         self._container.mux(self._stream.encode(frame))
+        self.pictures += 1
 
     def close(self) -> None:
         """Write what the encoder holds, and the end of the file."""
@@ -73,7 +83,6 @@ class Encoder:
         stream.pix_fmt = "yuv420p"
         stream.time_base = Fraction(1, _TICKS)
         stream.codec_context.time_base = Fraction(1, _TICKS)
-        stream.codec_context.gop_size = _KEY_EVERY_S * _NOMINAL_FPS
         stream.codec_context.thread_count = 2
         self._stream = stream
         self._began = time
@@ -92,7 +101,8 @@ class Encoder:
 class _Video(ResultSink):
     """Draws answers into pictures, and encodes those of each source on their own."""
 
-    batch = 8
+    batch = 1  # so that none is encoded a second time when another failed
+    linger_s = 0.0
     capacity = 32
     wants_pictures = True
 
@@ -116,7 +126,7 @@ class _Video(ResultSink):
         for source, encoder in encoders:
             try:
                 encoder.close()
-            except OSError as error:
+            except (OSError, FFmpegError) as error:
                 raise self._failed(source, error) from error
 
     def _write(self, result: Result) -> None:
@@ -125,7 +135,7 @@ class _Video(ResultSink):
             if result.source not in self._encoders:
                 self._encoders[result.source] = self._encoder(result.source)
             self._encoders[result.source].write(picture, result.time)
-        except OSError as error:
+        except (OSError, FFmpegError) as error:
             self._give_up(result.source)
             raise self._failed(result.source, error) from error
 
@@ -133,15 +143,13 @@ class _Video(ResultSink):
         """Forget a stream that failed; what can be saved of its file is saved."""
         encoder = self._encoders.pop(source, None)
         if encoder is not None:
-            try:
+            with suppress(OSError, FFmpegError):  # it was told already
                 encoder.close()
-            except OSError:  # it was told already
-                return
 
     def _encoder(self, source: str) -> Encoder:
         raise NotImplementedError
 
-    def _failed(self, source: str, error: OSError) -> SinkError:
+    def _failed(self, source: str, error: OSError | FFmpegError) -> SinkError:
         return failed("written", f"{self.name} ({source})", error)
 
 
@@ -231,7 +239,7 @@ class RtspOut(_Video):
             address = f"{address}-{file_name(source)}"
         return Encoder(address, "rtsp", {"rtsp_transport": "tcp"}, self._codec)
 
-    def _failed(self, source: str, error: OSError) -> SinkError:
+    def _failed(self, source: str, error: OSError | FFmpegError) -> SinkError:
         got = f"{self.name}: {error.strerror or error}"
         if type(error).__name__ in ("HTTPUnauthorizedError", "HTTPForbiddenError"):
             return SinkError("the RTSP server refuses the stream", got=got, fix="correct the address and its user")

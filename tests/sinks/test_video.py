@@ -1,0 +1,168 @@
+"""Annotated video to files, as HLS and to an RTSP server."""
+
+from __future__ import annotations
+
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from framepace.clock.system import SystemClock
+from framepace.errors import SinkError, SinkUnavailable
+from framepace.facts.answers import Detections
+from framepace.sinks.base import ResultSink
+from framepace.sinks.named import queued_sink
+from framepace.sinks.sinktext import parse
+from framepace.sinks.video import Hls, RtspOut, VideoFile, file_name
+from tests.doubles.services import free_port, rtsp_recorder
+from tests.doubles.sinks import result
+
+BOX = Detections(np.array([[40.0, 30, 120, 90]]), np.array([0.9]), np.array([0]), ("cat",))
+
+
+def grey(height: int = 120, width: int = 160, level: int = 90) -> Any:
+    """A grey picture."""
+    return np.full((height, width, 3), level, np.uint8)
+
+
+def write(sink: ResultSink, times: list[float], **fields: Any) -> None:
+    """Write a grey picture with a box at each of the times."""
+    for number, time in enumerate(times):
+        sink.write([result(number, **{"time": time, "answers": {"d": BOX}, "picture": grey(), **fields})])
+
+
+def pictures(path: Path) -> list[Any]:
+    """The decoded pictures of a file."""
+    with av.open(str(path)) as container:
+        return list(container.decode(video=0))
+
+
+def video_file(path: Path, options: str = "draw=own") -> VideoFile:
+    """An open sink."""
+    sink = VideoFile(parse(f"video:{path}#{options}", {}))
+    sink.open()
+    return sink
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
+def test_a_video_has_the_pictures_at_their_times(tmp_path: Path, suffix: str) -> None:
+    """Dropped frames leave gaps as long as they were."""
+    sink = video_file(tmp_path / f"out.{suffix}")
+    times = [0.0, 0.04, 0.08, 0.48, 0.52, 3.0]
+    write(sink, [1e9 + time for time in times])
+    sink.close()
+    decoded = pictures(tmp_path / f"out.{suffix}")
+    got = [float(one.time - decoded[0].time) for one in decoded]
+    assert got == pytest.approx(times, abs=0.002)
+
+
+def test_answers_are_drawn(tmp_path: Path) -> None:
+    """The outline of a box has its colour, what is inside stays as it was; 'draw=none' leaves the picture alone."""
+    for draw in ("own", "none"):
+        sink = video_file(tmp_path / f"{draw}.mp4", f"draw={draw},crf=0")
+        write(sink, [1e9])
+        sink.close()
+    drawn, plain = (pictures(tmp_path / f"{draw}.mp4")[0].to_ndarray(format="rgb24") for draw in ("own", "none"))
+    assert np.abs(plain.astype(int) - 90).max() <= 3
+    assert drawn[60, 40].max() - drawn[60, 40].min() > 80
+    assert np.abs(drawn[60, 80].astype(int) - 90).max() <= 3
+
+
+def test_a_clock_that_jumps_leaves_no_hole_and_no_picture_out(tmp_path: Path) -> None:
+    """Back by an hour, ahead by a day, twice the same: times rise, and no step is longer than 10 s."""
+    sink = video_file(tmp_path / "out.mp4")
+    write(sink, [1e9, 1e9 + 0.04, 1e9 - 3600, 1e9 - 3600, 1e9 + 86_400, 1e9 + 86_400.04])
+    sink.close()
+    times = [float(one.time) for one in pictures(tmp_path / "out.mp4")]
+    assert len(times) == 6
+    assert all(0 < after - before < 10 for before, after in pairwise(times))
+
+
+def test_every_source_has_a_file_of_its_own(tmp_path: Path) -> None:
+    """The first that comes has the name that was given; '{source}' in it stands for every source's."""
+    sink = video_file(tmp_path / "out.mp4")
+    for source in ("gate", "a/b", "gate", "yard"):
+        write(sink, [1e9], source=source)
+    sink.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        ["out.mp4", f"out-{file_name('a/b')}.mp4", "out-yard.mp4"]
+    )
+    sink = video_file(tmp_path / "{source}.mkv")
+    write(sink, [1e9], source="gate")
+    sink.close()
+    assert len(pictures(tmp_path / "gate.mkv")) == 1
+    assert len({file_name(name) for name in ("a/b", "a_b", "a?b", "../a", ".a")}) == 5
+    assert not any("/" in file_name(name) or file_name(name).startswith(".") for name in ("../a", ".a"))
+
+
+def test_pictures_of_another_size_are_scaled_and_odd_sides_cut(tmp_path: Path) -> None:
+    """The first picture decides; a result without a picture is left out."""
+    sink = video_file(tmp_path / "out.mp4")
+    write(sink, [1e9], picture=grey(121, 161))
+    write(sink, [1e9 + 1], picture=grey(480, 640))
+    write(sink, [1e9 + 2], picture=None)
+    sink.close()
+    assert [(one.height, one.width) for one in pictures(tmp_path / "out.mp4")] == [(120, 160)] * 2
+
+
+def test_a_killed_run_leaves_a_file_that_plays(tmp_path: Path) -> None:
+    """What lies on the disk before the end is written holds all pictures but the last seconds'."""
+    sink = video_file(tmp_path / "out.mp4")
+    write(sink, [1e9 + number / 10 for number in range(100)])
+    left = tmp_path / "killed.mp4"
+    left.write_bytes((tmp_path / "out.mp4").read_bytes())
+    sink.close()
+    assert len(pictures(left)) >= 60
+    assert len(pictures(tmp_path / "out.mp4")) == 100
+
+
+def test_a_video_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    """A missing folder at the start; a disk that is full later, after which it goes on in another file."""
+    with pytest.raises(SinkError, match="folder does not exist"):
+        queued_sink(f"video:{tmp_path}/no/out.mp4", SystemClock(), {}).start()
+    (tmp_path / "out.ts").symlink_to("/dev/full")
+    sink = video_file(tmp_path / "out.ts")
+    with pytest.raises(SinkUnavailable, match="No space left"):
+        write(sink, [1e9 + number / 10 for number in range(1000)], picture=np.random.default_rng(0).integers(
+            0, 255, (120, 160, 3), dtype=np.uint8))  # fmt: skip
+    write(sink, [2e9])
+    sink.close()
+    assert len(pictures(tmp_path / "out-2.ts")) == 1
+
+
+def test_hls_is_a_play_list_of_short_segments(tmp_path: Path) -> None:
+    """At 2 frames/s segments still begin every 2 s; old ones are removed, and the end is marked."""
+    sink = Hls(parse(f"hls:{tmp_path}/live#draw=own", {}))
+    sink.open()
+    write(sink, [1e9 + number / 2 for number in range(60)])
+    live = (tmp_path / "live" / "door.m3u8").read_text()
+    assert "#EXT-X-ENDLIST" not in live
+    assert live.count(".ts") == 6
+    assert "#EXT-X-TARGETDURATION:2" in live
+    assert len(list((tmp_path / "live").glob("*.ts"))) < 12
+    sink.close()
+    assert "#EXT-X-ENDLIST" in (tmp_path / "live" / "door.m3u8").read_text()
+    assert len(pictures(tmp_path / "live" / "door.m3u8")) >= 20
+
+
+def test_a_stream_is_published_to_an_rtsp_server() -> None:
+    """GStreamer's server takes it and decodes pictures of the right size."""
+    with rtsp_recorder() as (port, lines):
+        sink = RtspOut(parse(f"rtsp://127.0.0.1:{port}/live#draw=own", {}))
+        sink.open()
+        write(sink, [1e9 + number / 1000 for number in range(60)])
+        assert list(islice(lines, 20)) == ["160 120\n"] * 20
+        sink.close()
+
+
+def test_an_rtsp_server_that_is_gone_is_tried_again_and_its_password_not_shown() -> None:
+    """The picture is offered again."""
+    sink = RtspOut(parse(f"rtsp://anna:hunter2@127.0.0.1:{free_port()}/live#draw=own", {}))
+    sink.open()
+    with pytest.raises(SinkUnavailable, match="Connection refused") as error:
+        write(sink, [1e9])
+    assert "hunter2" not in str(error.value)
+    sink.close()
