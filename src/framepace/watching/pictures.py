@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -16,41 +16,55 @@ WIDEST = 960  # pixels of a JPEG; boxes stay in pixels of the picture itself
 _MOST_BOXES = 300
 _MOST_NAMED = 3  # classes, texts or regions of one model
 _QUALITY = 5  # of MPEG's scale from 2 (best) to 31
+_JPEG_FORMAT = "yuvj420p"
 _LEAST_SCORE = 0.3  # of a keypoint that is shown
 
 
 def picture_document(result: Result) -> dict[str, Any]:
     """A picture with its boxes, points and captions; without 'jpeg' where it cannot be shown."""
-    boxes: list[dict[str, Any]] = []
-    points: list[tuple[float, float]] = []
-    captions: list[str] = []
-    for model, answer in result.answers.items():
-        if isinstance(answer, Detections):
-            boxes += _boxes(answer)
-            points += _points(answer)
-        else:
-            captions.append(f"{model}: {_said(answer)}")
-    document = {"source": result.source, "number": result.number, "time": result.time, "age_ms": result.age_ms}
-    shown = {"boxes": boxes, "points": points, "captions": captions, "error": result.error}
-    return document | shown | _jpeg(result.picture)
+    return {
+        "source": result.source,
+        "number": result.number,
+        "time": result.time,
+        "age_ms": result.age_ms,
+        "error": result.error,
+        **_overlay(result.answers),
+        **_jpeg(result.picture),
+    }
+
+
+def _overlay(answers: Mapping[str, Answer]) -> dict[str, Any]:
+    """What lies on the picture, and what is said below it."""
+    detections = [answer for answer in answers.values() if isinstance(answer, Detections)]
+    others = [(model, answer) for model, answer in answers.items() if not isinstance(answer, Detections)]
+    return {
+        "boxes": [box for answer in detections for box in _boxes(answer)],
+        "points": [point for answer in detections for point in _points(answer)],
+        "captions": [f"{model}: {_said(answer)}" for model, answer in others],
+    }
 
 
 def jpeg(frame: Any, widest: int = WIDEST) -> bytes:
     """An av.VideoFrame as JPEG, at most so many pixels wide."""
-    import av
-
     width = min(frame.width, widest)
     height = max(round(frame.height * width / frame.width), 1)
-    small = frame.reformat(width=width, height=height, format="yuvj420p")
+    small = frame.reformat(width=width, height=height, format=_JPEG_FORMAT)
+    small.pts = 0
+    codec = _encoder(width, height)
+    return b"".join(bytes(packet) for packet in (*codec.encode(small), *codec.encode(None)))
+
+
+def _encoder(width: int, height: int) -> Any:
+    import av
+
     codec: Any = av.CodecContext.create("mjpeg", "w")
     codec.width = width
     codec.height = height
-    codec.pix_fmt = "yuvj420p"
+    codec.pix_fmt = _JPEG_FORMAT
     codec.time_base = Fraction(1, 25)
     codec.thread_count = 1
     codec.qmin = codec.qmax = _QUALITY
-    small.pts = 0
-    return b"".join(bytes(packet) for packet in (*codec.encode(small), *codec.encode(None)))
+    return codec
 
 
 def _jpeg(picture: Any) -> dict[str, Any]:
@@ -91,8 +105,7 @@ def _said(answer: Answer) -> str:
     """What a model says that has no place in the picture."""
     match answer:
         case Classes():
-            named = zip(answer.labels[:_MOST_NAMED], answer.scores[:_MOST_NAMED], strict=True)
-            return ", ".join(f"{_name(answer.names, int(label))} {score:.2f}" for label, score in named)
+            return _classes(answer)
         case Text():
             return f"{answer.text} {answer.score:.2f}"
         case Regions():
@@ -101,9 +114,13 @@ def _said(answer: Answer) -> str:
             return ", ".join(f"{name} {list(array.shape)}" for name, array in answer.arrays.items())
         case Detections():
             return ", ".join(_label(answer, number) for number in range(min(len(answer), _MOST_NAMED)))
-        case tuple():
-            said = "; ".join(map(_said, answer[:_MOST_NAMED]))
-            return f"{said} and {len(answer) - _MOST_NAMED} more" if len(answer) > _MOST_NAMED else said
+    said = "; ".join(map(_said, answer[:_MOST_NAMED]))
+    return f"{said} and {len(answer) - _MOST_NAMED} more" if len(answer) > _MOST_NAMED else said
+
+
+def _classes(answer: Classes) -> str:
+    named = zip(answer.labels[:_MOST_NAMED], answer.scores[:_MOST_NAMED], strict=True)
+    return ", ".join(f"{_name(answer.names, int(label))} {score:.2f}" for label, score in named)
 
 
 def _regions(answer: Regions) -> str:
