@@ -12,6 +12,7 @@ from framepace.clock.system import Clock, SystemClock
 from framepace.errors import UsageError
 from framepace.facts.plan import Plan
 from framepace.progress import Tell, silent
+from framepace.serving.grpcserver import GrpcServer
 from framepace.serving.http import HttpApp
 from framepace.serving.inference import Inference
 from framepace.serving.model import ServedModel, Surroundings
@@ -41,16 +42,18 @@ class Server:
         self.repository = Repository(self._make, self.options.drain_s)
         self.service = self._service()
         self.http: WebServer | None = None
+        self.grpc: GrpcServer | None = None
 
     def __enter__(self) -> Server:
         with ExitStack() as on_error:
             self.http = self._web_server()
-            if self.http is not None:
-                on_error.callback(self.http.stop, 0.0)
+            self.grpc = self._grpc_server()
+            for transport in self._transports:
+                on_error.callback(transport.stop, 0.0)
             self.repository.start()
             on_error.callback(self.repository.close, 0.0)
-            if self.http is not None:
-                self.http.start()
+            for transport in self._transports:
+                transport.start()
             on_error.pop_all()
         return self
 
@@ -60,8 +63,8 @@ class Server:
         seconds = self.options.drain_s
         for model in self.repository.all():
             model.feed.drained(seconds)
-        if self.http is not None:
-            self.http.stop(seconds)
+        for transport in self._transports:
+            transport.stop(seconds)
         self.repository.close(seconds)
 
     def addresses(self) -> dict[str, str]:
@@ -71,11 +74,22 @@ class Server:
         if self.http is not None:
             scheme = "http" if self.options.certificate is None else "https"
             places["HTTP"] = f"{scheme}://{host}:{self.http.port}"
+        if self.grpc is not None:
+            places["gRPC"] = f"{host}:{self.grpc.port}"
         return places
 
     def run_until(self, ended: threading.Event) -> None:
         """Serve until `ended` is set."""
         ended.wait()
+
+    @property
+    def _transports(self) -> Sequence[WebServer | GrpcServer]:
+        return [transport for transport in (self.grpc, self.http) if transport is not None]
+
+    def _grpc_server(self) -> GrpcServer | None:
+        if self.options.grpc_port is None:
+            return None
+        return GrpcServer(self.service, self.options)
 
     def _service(self) -> Service:
         inference = Inference(self.repository, self._clock, self.options.deadline_ms)

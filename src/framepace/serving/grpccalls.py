@@ -1,0 +1,74 @@
+"""The calls of the protocol over gRPC but inference: messages in, messages out, by the same documents as over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from framepace.openinference.errors import RequestError
+from framepace.openinference.grpccodec import parameters_of
+from framepace.serving import calls
+from framepace.serving.service import Service
+
+GrpcCall = Callable[[Service, Any], dict[str, Any]]
+"""A call: what it returns are the fields of its response."""
+
+
+def _live(service: Service, request: Any) -> dict[str, Any]:
+    return {"live": True}
+
+
+def _ready(service: Service, request: Any) -> dict[str, Any]:
+    return {"ready": service.repository.ready}
+
+
+def _model_ready(service: Service, request: Any) -> dict[str, Any]:
+    try:
+        return {"ready": service.repository.is_ready(request.name, request.version)}
+    except RequestError:
+        return {"ready": False}
+
+
+def _server(service: Service, request: Any) -> dict[str, Any]:
+    return calls.server_metadata()
+
+
+def _metadata(service: Service, request: Any) -> dict[str, Any]:
+    return calls.model_metadata(service.repository, request.name, request.version)
+
+
+def _config(service: Service, request: Any) -> dict[str, Any]:
+    return {"config": calls.model_config(service.repository, request.name, request.version)}
+
+
+def _statistics(service: Service, request: Any) -> dict[str, Any]:
+    return calls.statistics(service.repository, request.name, request.version)
+
+
+def _index(service: Service, request: Any) -> dict[str, Any]:
+    return {"models": service.repository.index(request.ready)}
+
+
+def _load(service: Service, request: Any) -> dict[str, Any]:
+    calls.load(service.repository, request.model_name, parameters_of(request.parameters))
+    return {}
+
+
+def _unload(service: Service, request: Any) -> dict[str, Any]:
+    service.repository.unload(request.model_name)
+    return {}
+
+
+CALLS: Mapping[str, GrpcCall] = {
+    "ServerLive": _live,
+    "ServerReady": _ready,
+    "ModelReady": _model_ready,
+    "ServerMetadata": _server,
+    "ModelMetadata": _metadata,
+    "ModelConfig": _config,
+    "ModelStatistics": _statistics,
+    "RepositoryIndex": _index,
+    "RepositoryModelLoad": _load,
+    "RepositoryModelUnload": _unload,
+}
+"""Every call, by its name in inference.proto."""
