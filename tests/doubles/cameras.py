@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 from msgspec.structs import replace
 
@@ -114,7 +116,7 @@ def result(name: str, number: int = 0, size: tuple[int, int] = (72, 128)) -> Res
     found = Detections(boxes, np.array([0.92], np.float32), np.array([0]), ("person",), tracks=np.array([7]))
     said = Classes(labels=np.array([1]), scores=np.array([0.5], np.float32), names=("day", "night"))
     answers: dict[str, Answer] = {"detector": found, "classifier": said}
-    return Result(name, number, _BEGAN, 41.0, False, answers, picture=picture)
+    return Result(name, number, time.time() - 0.3, 41.0, False, answers, picture=picture)
 
 
 def with_note(status: RunStatus, note: str) -> RunStatus:

@@ -90,6 +90,7 @@ def test_a_picture_is_a_jpeg_with_boxes_and_captions(url: str) -> None:
     assert np.abs(shown.astype(int) - given).mean() < 3
     assert found["boxes"] == [{"box": [12.8, 14.4, 38.4, 43.2], "label": "person 0.92 #7"}]
     assert found["captions"] == ["classifier: night 0.50"]
+    assert found["ago_s"] >= 0.3
 
 
 def test_pictures_are_asked_for_only_when_they_are_looked_at(url: str, run: ScriptedRun) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -14,7 +15,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from framepace.facts.address import redacted, without_secrets
-from framepace.facts.running import Result, RunStatus
+from framepace.facts.running import Result, RunStatus, SourceStatus
 from framepace.reporting.page.document import asset
 from framepace.reporting.views.running import run_view
 from framepace.watching.metrics import exposition, registry_of
@@ -40,6 +41,7 @@ _HEADERS = {
 _PAGE = {"/": "dashboard.html", "/dashboard.js": "dashboard.js", "/dashboard.css": "dashboard.css"}
 _MEDIA = {"html": "text/html", "js": "text/javascript", "css": "text/css"}
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
+_WITH_PICTURE = ("live", "ended")
 _JSON = "application/json"
 
 
@@ -121,16 +123,19 @@ class Dashboard:
 
     async def _picture(self, query: str) -> Response:
         wanted = parse_qs(query).get("source", [""])[0]
-        name = next((source.name for source in self._status().sources if redacted(source.name) == wanted), None)
-        if name is None:
+        source = next((source for source in self._status().sources if redacted(source.name) == wanted), None)
+        if source is None:
             return Response(b"there is no such source: /picture?source=NAME\n", status=404)
         async with self._encoding:
-            document = await asyncio.to_thread(self._document, name)
+            document = await asyncio.to_thread(self._document, source)
         return Response(msgspec.json.encode(without_secrets(document)), _JSON)
 
-    def _document(self, name: str) -> dict[str, Any]:
-        result = self._newest(name)
-        return {"source": name} if result is None else picture_document(result)
+    def _document(self, source: SourceStatus) -> dict[str, Any]:
+        """The picture of a source; of one without a connection the last would look as if it were of now."""
+        result = self._newest(source.name) if source.state in _WITH_PICTURE else None
+        if result is None:
+            return {"source": source.name}
+        return {**picture_document(result), "ago_s": max(time.time() - result.time, 0.0)}
 
 
 def _refusal(access: Access, method: str, path: str, headers: Mapping[str, str]) -> Response | None:

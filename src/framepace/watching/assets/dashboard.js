@@ -213,7 +213,7 @@
     shown.image.hidden = !there;
     shown.why.hidden = there;
     shown.marks.replaceChildren();
-    put(shown.age, there ? `${Math.round(picture.age_ms)} ms old` : "");
+    put(shown.age, there ? `${ago(picture.ago_s)}, answered after ${Math.round(picture.age_ms)} ms` : "");
     put(shown.said, there ? [picture.error, ...picture.captions].filter(Boolean).join("; ") : "");
     if (!there) return put(shown.why, rows.get(name)?.source?.detail || "no picture yet");
     shown.image.src = `data:image/jpeg;base64,${picture.jpeg}`;
@@ -223,6 +223,8 @@
     for (const { box, label } of picture.boxes) drawBox(shown.marks, box, label, 12 * scale);
     for (const [cx, cy] of picture.points) shown.marks.append(draw("circle", { cx, cy, r: 2.5 * scale }));
   };
+
+  const ago = (seconds) => (seconds < 60 ? `${seconds.toFixed(1)} s ago` : `${Math.round(seconds / 60)} min ago`);
 
   const drawBox = (marks, [x, y, width, height], label, size) => {
     for (const style of ["back", ""]) marks.append(draw("rect", { x, y, width, height, class: style }));
