@@ -1,10 +1,11 @@
 """framepace: why a neural network on video misses its frame budget, proven by intervention, and fixed.
 
 One function per verb: `bench`, `explain`, `sweep`, `tune`, `capacity`, `accuracy`, `layers`, `compare`, `report`,
-`doctor`, `attach`, `launch`; `hunt`, `rank`, `mend` and `calibrate` for lower precisions, `explain_program` for trials
-in a program of one's own, `frame` and `stage` to name what it does, `explain_log` for its trace or log, `summary` of a
-trace, and `make_case` for what several of them take. Beside them stand the records that they take and return, and the
-errors. Everything is loaded when it is first used, so that importing framepace costs nothing.
+`doctor`, `attach`, `launch`, `run`; `start` for a run that goes on beside the caller, `hunt`, `rank`, `mend` and
+`calibrate` for lower precisions, `explain_program` for trials in a program of one's own, `frame` and `stage` to name
+what it does, `explain_log` for its trace or log, `summary` of a trace, and `make_case` for what several of them take.
+Beside them stand the records that they take and return, and the errors. Everything is loaded when it is first used, so
+that importing framepace costs nothing.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     )
     from framepace.attaching.program import Observation
     from framepace.cases import CaseOptions, Models, RunOptions
+    from framepace.deploying import run, start
     from framepace.errors import (
         BackendError,
         DeviceLost,
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
     from framepace.facts.mending import Hunt, Mended, Ranking
     from framepace.facts.plan import Batching, EnginePlan, ModelPlan, Plan, Prepare, SourcePolicy, Target
     from framepace.facts.programtrial import ProgramExplanation, ProgramTrial
+    from framepace.facts.running import Result, RunStatus, SinkStatus, SourceSpec, SourceStatus
     from framepace.facts.settings import Case
     from framepace.facts.summary import Comparison, Summary
     from framepace.facts.sweep import Sweep
@@ -81,6 +84,7 @@ _EXPORTS = {
     "api": "accuracy attach bench calibrate capacity compare doctor explain explain_log explain_program hunt "
     "launch layers make_case mend predictor rank report serve summary sweep tune",
     "cases": "CaseOptions Models RunOptions",
+    "deploying": "run start",
     "errors": "BackendError DeviceLost DeviceMemoryError FramepaceError ModelError NotEnoughSamples PlanError "
     "SourceError StoreError UsageError",
     "attaching.program": "Observation",
@@ -95,6 +99,7 @@ _EXPORTS = {
     "facts.mending": "Hunt Mended Ranking",
     "facts.programtrial": "ProgramExplanation ProgramTrial",
     "facts.plan": "Batching EnginePlan ModelPlan Plan Prepare SourcePolicy Target",
+    "facts.running": "Result RunStatus SinkStatus SourceSpec SourceStatus",
     "facts.settings": "Case",
     "facts.summary": "Comparison Summary",
     "facts.sweep": "Sweep",
@@ -150,9 +155,14 @@ __all__ = [
     "ProgramTrial",
     "Ranking",
     "Replay",
+    "Result",
     "RunOptions",
+    "RunStatus",
+    "SinkStatus",
     "SourceError",
     "SourcePolicy",
+    "SourceSpec",
+    "SourceStatus",
     "Stop",
     "StoreError",
     "Summary",
@@ -186,9 +196,11 @@ __all__ = [
     "predictor",
     "rank",
     "report",
+    "run",
     "save_plan",
     "serve",
     "stage",
+    "start",
     "summary",
     "sweep",
     "tune",

@@ -92,6 +92,12 @@ def check() -> None:
         raise KeyboardInterrupt
 
 
+def answered() -> None:
+    """The signal that came was the ordinary way to end this program, which ends without an error."""
+    _press.reset()
+    ignore()
+
+
 def at_once(clean: Callable[[], object]) -> None:
     """Call `clean` before a second press ends the process; on any thread."""
     _press.at_once.append(clean)

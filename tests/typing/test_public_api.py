@@ -18,13 +18,26 @@ ROOT = Path(__file__).parents[2]
 VERBS = (
     "attach", "bench", "explain", "explain_log", "explain_program", "launch", "sweep", "tune", "capacity", "accuracy",
     "calibrate", "hunt", "rank", "mend", "compare", "layers", "summary", "report", "doctor",
+    "run",
 )  # fmt: skip
-HELPERS = ("frame", "stage", "make_case", "predictor", "load_trace", "load_plan", "load_explanation", "save_plan")
+HELPERS = (
+    "frame",
+    "stage",
+    "serve",
+    "start",
+    "make_case",
+    "predictor",
+    "load_trace",
+    "load_plan",
+    "load_explanation",
+    "save_plan",
+)
 RECORDS = (
     "AccuracyCheck", "Agreement", "Batching", "Burst", "CalibrationStudy", "Candidate", "Capacity", "Case", "Check",
     "Closed", "Comparison", "Delay", "EnginePlan", "Explanation", "Exploration", "Finding", "Gate", "Goal", "Hunt",
     "Input", "Inputs", "LogExplanation", "Mended", "ModelPlan", "Observation", "OutputAgreement", "Paced", "Plan",
-    "Poisson", "Prepare", "ProgramExplanation", "ProgramTrial", "Ranking", "Replay", "SourcePolicy", "Stop", "Summary",
+    "Poisson", "Prepare", "ProgramExplanation", "ProgramTrial", "Ranking", "Replay", "Result", "RunStatus",
+    "SinkStatus", "SourcePolicy", "SourceSpec", "SourceStatus", "Stop", "Summary",
     "Sweep", "Target", "Trace", "Tuning", "Warmup", "Window", "Workload",
 )  # fmt: skip
 TYPES = ("CaseOptions", "Models", "RunOptions")

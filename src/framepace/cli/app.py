@@ -22,6 +22,7 @@ from framepace.cli import (
     layers,
     plan,
     report,
+    run,
     serve,
     settings,
     sweep,
@@ -93,7 +94,7 @@ def framepace(version: Version = False) -> None:
     """What comes before a command."""
 
 
-for module in (doctor, bench, explain, sweep, tune, capacity, accuracy, compare, layers, report, serve, settings):
+for module in (doctor, bench, explain, sweep, tune, capacity, accuracy, compare, layers, report, run, serve, settings):
     app.command(name=module.__name__.rsplit(".", 1)[-1])(apart(module.command))
 # What follows the program's name is its own, also without '--'.
 for module in (attach, launch):

@@ -11,7 +11,7 @@ from framepace.facts.plan import Plan, SourcePolicy
 from framepace.feeds.arrivals import Arrivals, Interleaved, Lane
 from framepace.feeds.batchrules import NEVER, BatchRule, DeadlineRule
 from framepace.feeds.deadline import DeadlineBatcher, DeadlineFeed
-from framepace.feeds.feed import Feed, OnDrop, PictureSource
+from framepace.feeds.feed import Feed, OnDrop, OnQueue, PictureSource
 from framepace.feeds.inline import InlineFeed
 from framepace.feeds.inorder import InOrderFeed
 from framepace.feeds.pacer import Pacer
@@ -43,7 +43,30 @@ def build_feed(
         UsageError: the batching contradicts the plan's target, or a source that is not live has no arrivals.
     """
     _check_pace(sources, arrivals)
-    feed = _feed(plan, sources, arrivals, pacer, on_drop, threads, share)
+    return in_order(plan, _feed(plan, sources, arrivals, pacer, on_drop, threads, share), pacer)
+
+
+def changing_feed(plan: Plan, pacer: Pacer, on_drop: OnDrop, on_queue: OnQueue, *, stays: bool) -> StreamFeed:
+    """A feed without sources, to which live ones are added, with the plan's batching (see StreamFeed).
+
+    Raises UsageError where the batching contradicts the plan's target.
+    """
+    batcher = deadline_batcher(plan, None)
+    pacer.state.batches = batcher
+    return StreamFeed(
+        [],
+        None,
+        batcher or WindowBatcher(batch_rule(plan)),
+        plan.source,
+        pacer,
+        on_drop,
+        on_queue=on_queue,
+        stays=stays,
+    )
+
+
+def in_order(plan: Plan, feed: Feed, pacer: Pacer) -> Feed:
+    """The feed itself, or one that holds frames back until those before them are delivered, for models with states."""
     if any(model.inputs.states for model in plan.models):
         return InOrderFeed(feed, pacer)
     return feed

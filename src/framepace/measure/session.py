@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -15,7 +14,7 @@ from framepace.clock.system import Clock, SystemClock
 from framepace.clock.virtual import VirtualClock
 from framepace.engine.engine import Engine
 from framepace.errors import FramepaceError, SourceError, StoreError, one_line
-from framepace.facts.address import SECRET_NOT_KEPT, without_secrets
+from framepace.facts.address import without_secrets
 from framepace.facts.failure import Failure
 from framepace.facts.plan import Plan
 from framepace.facts.trace import Stopped, Trace, TraceMeta
@@ -27,9 +26,9 @@ from framepace.measure.runner import Execute, Loaded, opened
 from framepace.measure.standstill import Standstill
 from framepace.measure.stoprules import Enough, Steady
 from framepace.progress import Tell, silent
-from framepace.recording.machine import probe
+from framepace.recording.describing import describe
 from framepace.recording.recorder import MakeSampling, Recorder, Writer, sampling_for
-from framepace.store import MemoryWriter, OutputFolder, TraceWriter, trace_id
+from framepace.store import MemoryWriter, OutputFolder, TraceWriter
 
 NOTHING_SUCCEEDED = "every inference failed: "
 """Start of the note of a run in which no inference succeeded."""
@@ -131,7 +130,7 @@ class _Run:
         self.rule = Enough(self.workload.stop)
         self.state = RunState(self.clock, self.warm, self.rule)
         self.standstill = Standstill(self.plan, self.state, self.clock, self.workload.load, self.loaded.slowest)
-        self.meta = self._describe()
+        self.meta = describe(self.plan, self.workload, self.loaded, self.frames.names, self.clock)
 
     def disk_full(self) -> None:
         """End the run: its rows cannot be written any more."""
@@ -170,27 +169,6 @@ class _Run:
         if recorder.error is not None:  # also when it came with the last rows, after the run
             meta = replace(meta, stopped="disk full", notes=(*meta.notes, one_line(recorder.error)))
         return recorder.close(meta)
-
-    def _describe(self) -> TraceMeta:
-        machine = probe()
-        meta = TraceMeta(
-            id=trace_id(),
-            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            machine=replace(machine, libraries={**machine.libraries, **self.loaded.libraries}),
-            models=self.loaded.specs,
-            subject_plan=self.plan,
-            workload=self.workload,
-            sources=self.frames.names,
-            clock="virtual" if self.clock.virtual else "monotonic",
-            simulated=self.loaded.simulated,
-            placement=self.loaded.placement,
-            batch_sizes=self.loaded.batch_sizes,
-            framepace=machine.libraries.get("framepace", ""),
-        )
-        public = without_secrets(meta)
-        if public is meta:
-            return meta
-        return replace(public, notes=(SECRET_NOT_KEPT,))
 
     def _ended(self, stopped: Stopped, errors: list[Exception]) -> TraceMeta:
         """The meta of the run as it ended."""

@@ -5,28 +5,38 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal
 
 from framepace.clock.system import Clock
 from framepace.deadline import within
-from framepace.errors import SourceError
+from framepace.errors import SourceError, one_line
 from framepace.facts.address import shown
 from framepace.inputfile import out_of_descriptors
-from framepace.units import NS_PER_MS, NS_PER_S
+from framepace.video.backoff import Backoff, pause
 from framepace.video.file import DECODER_OPTIONS, Upright, stream_fps, video_stream
 
 TIMEOUT_S = (10.0, 5.0)  # to open, and to wait for data: a stream that hangs is a stream that broke
-_BACKOFF_MAX_S = 30
 _MARGIN_S = 0.5  # on the time to open, for FFmpeg to say itself what was missing
 _SILENCE_S = 1.0  # without a picture, after which a note says so
-_NAP_NS = 500 * NS_PER_MS  # how soon a waiting reader sees that it was closed
 _LOW_DELAY = {"fflags": "nobuffer", "flags": "low_delay"}
 # Protocols that read this machine instead of a network; an address may come from somebody else's plan.
 _LOCAL = ("async", "cache", "concat", "concatf", "crypto", "data", "fd", "file", "md5", "pipe", "subfile", "tee")
 _EXPECTED = "a stream that answers (rtsp, rtmp, http, udp, ...)"
 _FIX = "check the address, and that the camera answers"
-_OPTIONS = {"rtsp": {"rtsp_transport": "tcp"}, "rtsps": {"rtsp_transport": "tcp"}}
+_RTSP = ("rtsp", "rtsps")
+
+Connection = Literal["connecting", "live", "lost"]
+"""'lost': it broke or did not open, and is tried again."""
+LeavesOut = Literal["NONE", "NONREF", "NONKEY"]
+"""Pictures that the decoder leaves out: none, those that no other refers to, all but key frames (FFmpeg's discard)."""
+Open = Callable[[], Any]
+"""Opens a container of PyAV. Raises SourceError."""
+
+
+def _ignored() -> None:
+    """A picture that was left out, and that nobody counts."""
 
 
 class LiveStream:
@@ -39,29 +49,54 @@ class LiveStream:
     Args:
         patience_s: how long `read` waits for a picture, reconnecting meanwhile, before it raises SourceError; None
             waits until `close`.
+        must_answer: false: the first connection is made by `read`, and tried again like any other.
+        opens: opens the stream, instead of the address.
+        backoff: the waits between attempts.
+        on_left_out: called for each picture that the decoder left out (see `leaves_out`).
+
+    Attributes:
+        state: see Connection.
+        why: what was wrong the last time.
+        reconnections: how often it was opened again.
+        leaves_out: which pictures the decoder leaves out from now on; any thread may set it.
     """
 
     live = True
 
     def __init__(
-        self, address: str, clock: Clock, timeout: tuple[float, float] = TIMEOUT_S, patience_s: float | None = None
+        self,
+        address: str,
+        clock: Clock,
+        timeout: tuple[float, float] = TIMEOUT_S,
+        patience_s: float | None = None,
+        *,
+        must_answer: bool = True,
+        opens: Open | None = None,
+        backoff: Backoff | None = None,
+        on_left_out: Callable[[], object] = _ignored,
     ) -> None:
         self.name = public(address)
-        self._address = address
+        self.state: Connection = "connecting"
+        self.why = ""
+        self.reconnections = 0
+        self.leaves_out: LeavesOut = "NONE"
+        self.fps: float | None = None
+        self._opens = opens or partial(open_stream, address, timeout)
         self._clock = clock
         self._timeout = timeout
         self._patience_s = patience_s
+        self._must_answer = must_answer
+        self._backoff = backoff or Backoff()
+        self._on_left_out = on_left_out
         self._closed = False
-        self._failures = 0
-        self._reconnects = 0
         self._damaged = 0
         self._pictures = 0
         self._waiting_since: float | None = None  # of the read that is under way, s
-        self._why = ""
         self._upright = Upright()
         self._owner = threading.Lock()  # a container that is closed under a thread that reads it crashes the process
-        self._connect()
-        self.fps = stream_fps(self._stream)
+        self._container: Any = None
+        if must_answer:
+            self._connect()
 
     @property
     def notes(self) -> list[str]:
@@ -70,8 +105,8 @@ class LiveStream:
         waiting_since = self._waiting_since
         if waiting_since is not None and time.monotonic() - waiting_since >= _SILENCE_S:
             notes.append(f"no picture came in the last {time.monotonic() - waiting_since:.0f} s{self._because()}")
-        if self._reconnects:
-            notes.append(f"reconnections: {self._reconnects}, the last because {self._why}")
+        if self.reconnections:
+            notes.append(f"reconnections: {self.reconnections}, the last because {self.why}")
         if self._damaged:
             notes.append(f"damaged packets skipped: {self._damaged}")
         return notes
@@ -80,6 +115,8 @@ class LiveStream:
         """See Source; None only after `close`. Raises SourceError when patience ends, or no picture ever came."""
         with self._owner:
             self._waiting_since = time.monotonic()
+            if self._container is None and not self._try_to_connect():
+                self._reconnect()
             frame = None
             while frame is None and not self._closed:
                 frame = self._next()
@@ -87,28 +124,30 @@ class LiveStream:
                     self._check_patience()
                     self._reconnect()
             if self._closed:
-                self._container.close()
+                self._disconnect()
                 return None
             self._waiting_since = None
             self._pictures += 1
+            self.state = "live"
             return frame
 
     def close(self) -> None:
         """See Source. A thread that reads closes the connection itself when its read returns."""
         self._closed = True
         if self._owner.acquire(blocking=False):
-            self._container.close()
+            self._disconnect()
             self._owner.release()
 
     def _check_patience(self) -> None:
         """Raises SourceError if trying again is useless."""
         assert self._waiting_since is not None
         waited = time.monotonic() - self._waiting_since
-        if self._pictures and (self._patience_s is None or waited < self._patience_s):
+        is_known = self._pictures > 0 or not self._must_answer
+        if is_known and (self._patience_s is None or waited < self._patience_s):
             return
         if self._closed:
             return
-        self._container.close()
+        self._disconnect()
         message = "the stream gives no picture"
         if self._pictures:
             message = "the stream gives no more pictures"
@@ -116,30 +155,47 @@ class LiveStream:
         raise SourceError(message, got=got, expected="a picture now and then", fix=_FIX)
 
     def _because(self) -> str:
-        if not self._why:
+        if not self.why:
             return ""
-        return f", because {self._why}"
+        return f", because {self.why}"
 
     def _connect(self) -> None:
-        container = _open_stream(self._address, self._timeout)
+        container = self._opens()
         self._stream = video_stream(container, self.name)
         self._container = container
         self._packets = container.demux()  # of all streams: sound alone must not keep the wait for a picture going
         self._ready: deque[Any] = deque()
+        self.fps = stream_fps(self._stream)
+
+    def _try_to_connect(self) -> bool:
+        try:
+            self._connect()
+        except SourceError as error:
+            self.why = one_line(error)
+            return False
+        return True
+
+    def _disconnect(self) -> None:
+        if self._container is not None:
+            self._container.close()
 
     def _next(self) -> Any:
         """The next picture; None when the connection is broken, or brings other things than pictures."""
         began = time.monotonic()
-        while not self._ready:
+        while not self._ready and not self._closed:
             packet = self._packet()
             if packet is None:
                 return None
             if packet.stream_index == self._stream.index:
                 self._ready.extend(self._decoded(packet))
+                if self._leaves_some_out():
+                    began = time.monotonic()
             if not self._ready and time.monotonic() - began > max(self._timeout):
-                self._why = f"data came for {max(self._timeout):g} s, and no picture"
+                self.why = f"data came for {max(self._timeout):g} s, and no picture"
                 return None
-        self._failures = 0
+        if not self._ready:
+            return None
+        self._backoff.reset()
         return self._upright(self._ready.popleft())
 
     def _packet(self) -> Any:
@@ -147,50 +203,47 @@ class LiveStream:
 
         try:
             packet = next(self._packets, None)
-        except av.FFmpegError as error:
-            self._why = f"of: {error.strerror or error}"
+        except (av.FFmpegError, OSError) as error:
+            self.why = f"of: {getattr(error, 'strerror', None) or error}"
             if _timed_out(error):
-                self._why = f"no data came for {self._timeout[1]:g} s"
+                self.why = f"no data came for {self._timeout[1]:g} s"
             return None
         if packet is None:
-            self._why = "the stream ended"
+            self.why = "the stream ended"
         return packet
 
     def _decoded(self, packet: Any) -> list[Any]:
+        """The pictures of a packet; one that gives none because the decoder leaves it out is told."""
         import av
 
+        self._set_what_is_left_out(packet)
         try:
-            return list(packet.decode())
+            pictures = list(packet.decode())
         except av.FFmpegError:
             self._damaged += 1
             return []
+        if not pictures and packet.size and self._leaves_some_out():
+            self._on_left_out()
+        return pictures
+
+    def _leaves_some_out(self) -> bool:
+        return self._pictures > 0 and self.leaves_out != "NONE"
+
+    def _set_what_is_left_out(self, packet: Any) -> None:
+        """Tell the decoder, unless it would then miss pictures that the next ones refer to."""
+        codec = self._stream.codec_context
+        wanted = "DEFAULT" if not self._leaves_some_out() else self.leaves_out
+        if codec.skip_frame != wanted and (codec.skip_frame != "NONKEY" or packet.is_keyframe):
+            codec.skip_frame = wanted
 
     def _reconnect(self) -> None:
-        self._container.close()
-        for pause in self._pauses():
-            if not self._wait(pause):
+        self._disconnect()
+        self.state = "lost"
+        while pause(lambda: self._closed, self._clock, self._backoff.next_s()):
+            if self._try_to_connect():
+                self.reconnections += 1
                 return
-            try:
-                self._connect()
-            except SourceError:
-                self._check_patience()
-                continue
-            self._reconnects += 1
-            return
-
-    def _pauses(self) -> Iterator[int]:
-        """Seconds to wait before each try; only a picture, not a connection, starts them from the beginning."""
-        while True:
-            pause = min(_BACKOFF_MAX_S, 1 << min(self._failures, 5))
-            self._failures += 1
-            yield pause
-
-    def _wait(self, seconds: int) -> bool:
-        """Pass the time; False when closed meanwhile."""
-        until = self._clock.now() + seconds * NS_PER_S
-        while not self._closed and (now := self._clock.now()) < until:
-            self._clock.sleep_until(min(until, now + _NAP_NS))
-        return not self._closed
+            self._check_patience()
 
 
 def public(address: str) -> str:
@@ -205,30 +258,41 @@ def _timed_out(error: Exception) -> bool:
     return isinstance(error, av.error.ExitError)
 
 
-def _open_stream(address: str, timeout: tuple[float, float]) -> Any:
-    """The container of a stream, within the first `timeout`. Raises SourceError."""
-    import av
-
+def open_stream(address: str, timeout: tuple[float, float], transport: str = "tcp") -> Any:
+    """The container of a stream, within the first `timeout`; `transport` is that of RTSP. Raises SourceError."""
     scheme = address.partition("://")[0]
     _check_scheme(address, scheme)
+    options = {}
+    if scheme.lower() in _RTSP:
+        options["rtsp_transport"] = transport
+    return open_container(address, {**_LOW_DELAY, **options}, timeout)
+
+
+def open_container(address: str, options: dict[str, str], timeout: tuple[float, float], kind: str | None = None) -> Any:
+    """The container of anything that FFmpeg opens, within the first `timeout`; `kind` is the format, if given.
+
+    Raises SourceError.
+    """
+    import av
+
     began = time.monotonic()
     try:
-        return _open_in_time(address, _OPTIONS.get(scheme, {}), timeout)
+        return _open_in_time(address, options, timeout, kind)
     except (av.FFmpegError, OSError, ValueError) as error:
         late = time.monotonic() - began >= timeout[0]
         raise _unopened(address, error, late, timeout[0]) from error
 
 
-def _open_in_time(address: str, of_scheme: dict[str, str], timeout: tuple[float, float]) -> Any:
+def _open_in_time(address: str, options: dict[str, str], timeout: tuple[float, float], kind: str | None) -> Any:
     """The container of a stream. Raises what PyAV does, and SourceError where even that does not come in time."""
     import av
 
-    options = {**_LOW_DELAY, **DECODER_OPTIONS, **of_scheme}
+    options = {**DECODER_OPTIONS, **options}
     # FFmpeg applies the timeout to connecting and again to finding the streams, but not while it resolves a name.
     return within(
         timeout[0] + _MARGIN_S,
         "the stream cannot be opened",
-        lambda: av.open(address, options=options, timeout=timeout),
+        lambda: av.open(address, options=options, timeout=timeout, format=kind),
         got=public(address),
         fix=_FIX,
         error=SourceError,

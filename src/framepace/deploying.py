@@ -1,0 +1,167 @@
+"""Running a plan on live sources for good."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from framepace import values
+from framepace.cases import CaseOptions, Models, RunOptions, case_of
+from framepace.clock.system import SystemClock
+from framepace.facts.plan import Plan
+from framepace.facts.running import Result, RunStatus, SourceSpec
+from framepace.facts.settings import Case
+from framepace.progress import Tell, silent
+from framepace.running.run import Options, Run
+from framepace.running.specs import specs_of
+from framepace.sinks.base import ResultSink
+from framepace.sinks.callback import Function
+from framepace.sinks.named import queued_sink
+from framepace.sinks.queued import QueuedSink
+from framepace.store import Rotation
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+AnySink = str | ResultSink | Callable[[Result], Any]
+"""A sink by its text ('jsonl:out.jsonl'), an object, or a function that is called with each result."""
+
+
+class LiveOptions(RunOptions, total=False):
+    """How a plan is run on live sources, beside the options of any run.
+
+    Attributes:
+        fps: how fast each source is, where the plan has no target.
+        p99_ms: how old results may be, where the plan has no target; the frame period by default.
+        sources_file: a YAML file of more sources, which is watched: what changes in it changes in the run.
+        settings_of_sources: fields of the sources that are named by their addresses (`every`, `loop`, `pace`, ...).
+        max_age_ms: a frame that would be older at the sinks is dropped.
+        stays: the run goes on when no source is left, since others may be added.
+        out: folder of the trace, in segments of which the last ones are kept, and of recordings.
+        rotation: when a segment is full, and how many are kept.
+        trace_share: of the frames that are in that trace, 0 to 1.
+        record_misses: the last minute is recorded by itself when results come later than the target.
+        tell: called with slow steps while the models are loaded.
+    """
+
+    fps: float | None
+    p99_ms: float | None
+    sources_file: str | Path | None
+    settings_of_sources: Mapping[str, Any] | None
+    max_age_ms: float | None
+    stays: bool
+    out: str | Path | None
+    rotation: Rotation | None
+    trace_share: float
+    record_misses: bool
+    tell: Tell | None
+
+
+_OF_CASE = frozenset(CaseOptions.__optional_keys__)
+_OF_RUN = frozenset(LiveOptions.__optional_keys__) - _OF_CASE
+
+
+def run(
+    models: Models,
+    sources: str | Sequence[str | SourceSpec] = (),
+    *,
+    sinks: Sequence[AnySink] = (),
+    seconds: float | None = None,
+    **options: Unpack[LiveOptions],
+) -> RunStatus:
+    """Run a plan on live sources until they have ended, or for some seconds.
+
+    Args:
+        models: paths or 'builtin:NAME', one plan file (.yaml), a plan or a case.
+        sources: addresses, 'NAME=ADDRESS', or whole sources.
+        sinks: receive the results; each source's come in its order. A sink that is slow, full or failing loses results,
+            which are counted, and never holds up a source.
+        seconds: after which the run ends.
+        options: see `LiveOptions`.
+
+    Returns:
+        How everything stood at the end: every picture that was taken, by what became of it.
+
+    Raises:
+        FramepaceError: as `start`; or the plan failed while it ran, and could not be started again.
+    """
+    return start(models, sources, sinks=sinks, seconds=seconds, **options).wait()
+
+
+def start(
+    models: Models,
+    sources: str | Sequence[str | SourceSpec] = (),
+    *,
+    sinks: Sequence[AnySink] = (),
+    seconds: float | None = None,
+    **options: Unpack[LiveOptions],
+) -> Run:
+    """Begin to run a plan on live sources.
+
+    Args:
+        models: paths or 'builtin:NAME', one plan file (.yaml), a plan or a case.
+        sources: addresses, 'NAME=ADDRESS', or whole sources.
+        sinks: receive the results (see `run`).
+        seconds: after which the run ends.
+        options: see `LiveOptions`.
+
+    Returns:
+        The run: `status()`, `add`, `remove` and `change` sources, `record` its last minute, `stop()` and `wait()`.
+
+    Raises:
+        UsageError: an option is invalid, or two sources have one name.
+        SourceError: a file is not there; a camera that does not answer is no error, but tried again.
+        SinkError: a sink can never be opened.
+        ModelError, BackendError: the plan cannot be loaded.
+        StoreError: `out` cannot be written.
+    """
+    of_run: dict[str, Any] = {name: value for name, value in options.items() if name in _OF_RUN}
+    of_case: Any = {name: value for name, value in options.items() if name not in _OF_RUN}
+    specs = specs_of(values.several(sources, "sources"), of_run.get("settings_of_sources"))
+    chosen = _options(seconds, of_run)
+    queued = [_queued(sink) for sink in sinks]
+    return Run(_plan(models, of_case), specs, queued, chosen, tell=of_run.get("tell") or silent).start()
+
+
+def _plan(models: Models, of_case: Any) -> Plan:
+    if not isinstance(models, Case):
+        of_case.setdefault("fps", None)
+    return case_of("start", models, **of_case).plan
+
+
+def _options(seconds: float | None, of_run: Mapping[str, Any]) -> Options:
+    if seconds is not None:
+        seconds = values.duration_s(seconds, "seconds", least=0.001)
+    return Options(
+        max_age_ms=_positive(of_run, "max_age_ms"),
+        seconds=seconds,
+        sources_file=_path(of_run, "sources_file"),
+        stays=bool(of_run.get("stays")),
+        out=_path(of_run, "out"),
+        rotation=of_run.get("rotation"),
+        share=values.number(of_run.get("trace_share", 1.0), "trace_share", least=1e-6, most=1.0),
+        record_misses=bool(of_run.get("record_misses")),
+    )
+
+
+def _positive(of_run: Mapping[str, Any], name: str) -> float | None:
+    if of_run.get(name) is None:
+        return None
+    return values.number(of_run[name], name, least=0.1)
+
+
+def _path(of_run: Mapping[str, Any], name: str) -> Path | None:
+    if of_run.get(name) is None:
+        return None
+    return values.path(of_run[name], name)
+
+
+def _queued(sink: AnySink) -> QueuedSink:
+    """A sink behind its queue."""
+    clock = SystemClock()
+    if isinstance(sink, str):
+        return queued_sink(sink, clock)
+    if isinstance(sink, ResultSink):
+        return QueuedSink(sink, clock)
+    return QueuedSink(Function(sink), clock)

@@ -1,0 +1,201 @@
+"""A source of a run: what is read for it, which of its pictures are taken, and in which state it is."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from framepace.clock.system import Clock
+from framepace.errors import SourceError, one_line
+from framepace.facts.address import expanded, shown
+from framepace.facts.running import SourceSpec, SourceState
+from framepace.inputfile import shown as shown_path
+from framepace.running.account import Account
+from framepace.running.skipping import LeavesOut, LeavingOut, Thinning
+from framepace.units import NS_PER_S
+from framepace.video.backoff import Backoff
+from framepace.video.file import VideoFile
+from framepace.video.history import sides
+from framepace.video.live import TIMEOUT_S, Connection, LiveStream, open_container, open_stream
+from framepace.video.paced import PacedFile, PictureFolder
+from framepace.video.source import SYNTHETIC, open_source
+
+_STALE_NS = 2 * NS_PER_S  # without a picture, after which a source that is connected is stale
+_SPREAD = 0.5  # of the waits between attempts
+_STANDARD_INPUT = "-"
+_MOST_SKIPPED = 10_000
+"""Of so many pictures one is taken of a source that is paused: its connection stays."""
+
+
+class Reader(Protocol):
+    """Reads pictures for a camera, and opens again what breaks."""
+
+    state: Connection
+    why: str
+    reconnections: int
+
+    def read(self) -> Any:
+        """The next picture; None at the end, or after `close`."""
+
+    def close(self) -> None:
+        """End the reading; any thread may call it."""
+
+
+class Camera:
+    """One source: its reader, its account, and the pictures of it that are taken.
+
+    `read` is called by the thread of the source in the feed; the rest by any.
+    """
+
+    live = True
+
+    def __init__(self, spec: SourceSpec, account: Account, clock: Clock, *, phase: float = 0.0) -> None:
+        self.spec = spec
+        self.account = account
+        self.size: tuple[int, int] | None = None
+        self._clock = clock
+        self._last_picture: int | None = None
+        self._thinning = Thinning(1 if spec.every == "adaptive" else spec.every, phase)
+        self._leaving_out = LeavingOut()
+        self._level: LeavesOut = "NONE"
+        self._ended = ""
+        self._state_at_end: SourceState | None = None
+        self._reader = self._open()
+
+    @property
+    def every(self) -> int:
+        """Of how many pictures one is taken, about."""
+        return max(1, round(self._thinning.every))
+
+    @property
+    def state(self) -> SourceState:
+        """In which state it is now."""
+        if self._state_at_end is not None:
+            return self._state_at_end
+        if self._ended:
+            return "ended"
+        if self._reader.state == "live" and self._silent_ns() > _STALE_NS:
+            return "stale"
+        return self._reader.state
+
+    @property
+    def note(self) -> str:
+        """Why it is not live; '' where it is."""
+        state = self.state
+        if state == "stale":
+            return f"no picture for {self._silent_ns() / NS_PER_S:.0f} s"
+        if state == "ended":
+            return self._ended
+        return "" if state == "live" else self._reader.why
+
+    @property
+    def reconnections(self) -> int:
+        """How often it was connected again."""
+        return self._reader.reconnections
+
+    def adopt(self, spec: SourceSpec) -> None:
+        """Take over what changed, without connecting anew."""
+        self.spec = spec
+        if spec.every != "adaptive":
+            self.set_every(spec.every)
+
+    def set_every(self, every: float) -> None:
+        """Take one of so many pictures from now on."""
+        self._thinning.every = min(float(_MOST_SKIPPED), max(1.0, every))
+
+    def read(self) -> Any:
+        """The next picture that is taken; None at the end."""
+        try:
+            while (picture := self._reader.read()) is not None:
+                self._note(picture)
+                if self._thinning.takes():
+                    return picture
+                self.account.skip(self._clock.now())
+        except Exception as error:  # whatever a library raises, it is this source's end and nobody else's
+            self._ended = one_line(error)
+            return None
+        self._ended = self._ended or "its end was reached"
+        return None
+
+    def close(self) -> None:
+        """End the reading; it stays in the state it is in."""
+        self._state_at_end = self.state
+        self._reader.close()
+
+    def _note(self, picture: Any) -> None:
+        self._last_picture = self._clock.now()
+        self.size = sides(picture)
+        self._leaving_out.decoded(bool(getattr(picture, "key_frame", False)), self._level)
+        self._level = self._leaving_out.level(self._thinning.every)
+        if isinstance(self._reader, LiveStream):
+            self._reader.leaves_out = self._level
+
+    def _left_out(self) -> None:
+        """The decoder left a picture out."""
+        self._thinning.passed()
+        self._leaving_out.left_out(self._level)
+        self.account.skip(self._clock.now())
+
+    def _silent_ns(self) -> int:
+        if self._last_picture is None:
+            return 0
+        return self._clock.now() - self._last_picture
+
+    def _open(self) -> Reader:
+        """What reads the source; nothing is opened yet. Raises UsageError for an address that cannot be one."""
+        importlib.import_module("av.filter")  # by one thread, since PyAV's modules import each other
+
+        address = expanded(self.spec.address, os.environ)
+        backoff = Backoff(_SPREAD)
+        stream = partial(
+            LiveStream,
+            clock=self._clock,
+            must_answer=False,
+            backoff=backoff,
+            on_left_out=self._left_out,
+        )
+        if address == _STANDARD_INPUT:
+            return stream("standard input", opens=partial(open_container, "pipe:0", {}, TIMEOUT_S))
+        if address.startswith("/dev/video"):
+            return stream(address, opens=partial(_open_device, address))
+        if "://" in address and not address.startswith("file://"):
+            return stream(address, opens=partial(open_stream, address, TIMEOUT_S, self.spec.transport))
+        path = address.removeprefix("file://")
+        opens: Callable[[], Any] = partial(open_source, path, loop=self.spec.loop)
+        if path != SYNTHETIC and Path(path).is_dir():
+            opens = partial(PictureFolder, Path(path), self.spec.loop)
+        return PacedFile(path, self._clock, opens, is_paced=self.spec.pace == "own", backoff=backoff)
+
+
+def check_address(spec: SourceSpec) -> None:
+    """Raises UsageError or SourceError for an address that can never be opened: a file that is not there, a variable.
+
+    Cameras that do not answer are no error.
+    """
+    address = expanded(spec.address, os.environ)
+    if address in (_STANDARD_INPUT, SYNTHETIC) or address.startswith("/dev/video"):
+        return
+    if "://" in address and not address.startswith("file://"):
+        return
+    path = Path(address.removeprefix("file://"))
+    if not path.exists():
+        raise SourceError(
+            f"there is no file for the source {spec.name!r}",
+            got=shown_path(str(path)),
+            expected="a video file, a folder of pictures, or a stream's address",
+            fix="correct the path",
+        )
+    if path.is_dir():
+        PictureFolder(path, loop=False)
+    else:
+        VideoFile(str(path), loop=False).close()
+
+
+def _open_device(path: str) -> Any:
+    if not Path(path).exists():
+        raise SourceError("there is no such camera", got=shown(path), expected="a device such as /dev/video0", fix="")
+    return open_container(path, {}, TIMEOUT_S, kind="v4l2")

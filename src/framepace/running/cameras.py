@@ -1,0 +1,217 @@
+"""The sources of a run: which there are, and how each stands. They may change while it runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from framepace.clock.system import Clock
+from framepace.errors import UsageError
+from framepace.facts.address import shown
+from framepace.facts.running import SourceSpec, SourceStatus
+from framepace.feeds.droprules import DropRule
+from framepace.feeds.feed import PictureSource
+from framepace.feeds.stream import StreamFeed
+from framepace.running.account import Account, Emit
+from framepace.running.camera import Camera
+from framepace.units import NS_PER_MS, NS_PER_S
+from framepace.video.history import Remembering
+
+_SHOWN_NS = 60 * NS_PER_S  # a source that was removed stays in the status for so long
+_GOLDEN = 0.618034  # multiples of it are spread evenly over a step, however many sources there are
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What holds for sources that say nothing else: frames that wait per source, and ages in ns."""
+
+    buffer: int
+    stale: int | None = None
+    max_age: int | None = None
+    target: int | None = None
+    pictures_before: int = 0  # that models look back on
+
+
+class ArrivalTime:
+    """Dates pictures that come as fast as they can be read: each is due when it is there (see feeds.stream.Timing)."""
+
+    def due(self, picture: object, now: int) -> int:
+        """See Timing."""
+        return now
+
+
+@dataclass(eq=False)
+class _Place:
+    """A source's place in the run: its number and account stay when its camera is replaced."""
+
+    number: int
+    account: Account
+    camera: Camera
+    removed: int | None = None  # when (ns)
+
+
+class Cameras:
+    """Adds, removes and changes the sources of a feed; any thread may call it.
+
+    Args:
+        accounts: filled with the account of each source, by its number in the feed.
+        emit: receives the results of all sources.
+    """
+
+    def __init__(
+        self, feed: StreamFeed, accounts: dict[int, Account], clock: Clock, limits: Limits, emit: Emit
+    ) -> None:
+        self._feed = feed
+        self._accounts = accounts
+        self._clock = clock
+        self._limits = limits
+        self._emit = emit
+        self._lock = threading.RLock()
+        self._places: dict[str, _Place] = {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all sources there ever were, by their numbers."""
+        with self._lock:
+            return tuple(self._places)
+
+    @property
+    def specs(self) -> tuple[SourceSpec, ...]:
+        """The sources there are."""
+        with self._lock:
+            return tuple(place.camera.spec for place in self._present())
+
+    def add(self, spec: SourceSpec) -> None:
+        """Add a source. Raises UsageError where there is one of that name, or for an address that cannot be one."""
+        with self._lock:
+            place = self._places.get(spec.name)
+            if place is None:
+                self._add_new(spec)
+            elif place.removed is None:
+                fix = "change it, or give the new one another name"
+                raise UsageError("there is a source of that name", got=spec.name, expected="a new name", fix=fix)
+            else:
+                self._put_back(place, spec)
+
+    def remove(self, name: str) -> None:
+        """Remove a source: it is read no more, and frames of it that wait are dropped. Raises UsageError."""
+        with self._lock:
+            place = self._named(name)
+            self._feed.remove(place.number)
+            place.camera.close()
+            place.removed = self._clock.now()
+
+    def change(self, spec: SourceSpec) -> None:
+        """Change a source; it is connected anew only where its address or the way of reading it changed."""
+        with self._lock:
+            place = self._named(spec.name)
+            if _is_read_alike(place.camera.spec, spec):
+                self._adjust(place, spec)
+            else:
+                self.remove(spec.name)
+                self._put_back(place, spec)
+
+    def present(self) -> list[Camera]:
+        """The cameras there are."""
+        with self._lock:
+            return [place.camera for place in self._present()]
+
+    def statuses(self, now: int) -> tuple[SourceStatus, ...]:
+        """How the sources stand; those that were removed in the last minute are among them."""
+        with self._lock:
+            places = list(self._places.values())
+        return tuple(
+            _status(place, now) for place in places if place.removed is None or now - place.removed < _SHOWN_NS
+        )
+
+    def close(self) -> None:
+        """End the reading of all sources; each stays in its state."""
+        for camera in self.present():
+            camera.close()
+
+    def is_over(self) -> bool:
+        """Whether every source has ended."""
+        return all(camera.state == "ended" for camera in self.present())
+
+    def _present(self) -> Iterator[_Place]:
+        return (place for place in self._places.values() if place.removed is None)
+
+    def _named(self, name: str) -> _Place:
+        place = self._places.get(name)
+        if place is None or place.removed is not None:
+            names = ", ".join(place.camera.spec.name for place in self._present())
+            raise UsageError(
+                "there is no such source", got=name, expected=f"one of {names}" if names else None, fix="add it"
+            )
+        return place
+
+    def _add_new(self, spec: SourceSpec) -> None:
+        number = len(self._places)
+        account = Account(spec.name, self._emit, max_age=self._max_age(spec), target=self._limits.target)
+        camera = Camera(spec, account, self._clock, phase=number * _GOLDEN % 1)
+        self._accounts[number] = account
+        self._places[spec.name] = _Place(number, account, camera)
+        self._join(number, camera)
+
+    def _put_back(self, place: _Place, spec: SourceSpec) -> None:
+        place.account.max_age = self._max_age(spec)
+        place.camera = Camera(spec, place.account, self._clock, phase=place.number * _GOLDEN % 1)
+        place.removed = None
+        self._join(place.number, place.camera)
+
+    def _adjust(self, place: _Place, spec: SourceSpec) -> None:
+        place.camera.adopt(spec)
+        place.account.max_age = self._max_age(spec)
+        self._feed.change(place.number, self._rule(spec))
+
+    def _join(self, number: int, camera: Camera) -> None:
+        timing = ArrivalTime() if camera.spec.pace == "free" else None
+        source: PictureSource = camera
+        if self._limits.pictures_before:
+            source = Remembering(camera, self._limits.pictures_before)
+        self._feed.add(source, number=number, rule=self._rule(camera.spec), timing=timing)
+
+    def _rule(self, spec: SourceSpec) -> DropRule:
+        """A source that sets the pace never waits; one that is read as fast as possible always does."""
+        if spec.pace == "free":
+            return DropRule(self._limits.buffer, waits=True)
+        ages = [age for age in (self._limits.stale, self._max_age(spec)) if age is not None]
+        return DropRule(self._limits.buffer, waits=False, age=min(ages, default=None))
+
+    def _max_age(self, spec: SourceSpec) -> int | None:
+        if spec.max_age_ms is None:
+            return self._limits.max_age
+        return round(spec.max_age_ms * NS_PER_MS)
+
+
+def _is_read_alike(one: SourceSpec, other: SourceSpec) -> bool:
+    return all(getattr(one, name) == getattr(other, name) for name in ("address", "pace", "loop", "transport"))
+
+
+def _status(place: _Place, now: int) -> SourceStatus:
+    account = place.account
+    camera = place.camera
+    counts = account.counts()
+    median, p99 = account.ages.quantiles_ms(now, 0.5, 0.99)
+    return SourceStatus(
+        name=account.name,
+        address=shown(camera.spec.address),
+        state="removed" if place.removed is not None else camera.state,
+        taken=counts.taken,
+        delivered=counts.delivered,
+        skipped=counts.skipped,
+        failed=counts.failed,
+        waiting=counts.waiting,
+        dropped=counts.dropped,
+        late=counts.late,
+        reconnections=camera.reconnections,
+        fps_in=account.arrivals.per_second(now),
+        fps_out=account.deliveries.per_second(now),
+        age_ms=median,
+        p99_ms=p99,
+        size=camera.size,
+        every=camera.every,
+        note=camera.note,
+        ages=account.ages.counted(),
+    )

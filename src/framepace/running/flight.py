@@ -1,0 +1,130 @@
+"""The flight recorder: the last minute of a run, whole and in memory, written when something goes wrong."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from framepace.facts.trace import Trace, TraceMeta
+from framepace.recording.recorder import Writer
+from framepace.store import MemoryWriter, TraceWriter, new_folder, trace_id
+from framepace.units import NS_PER_S
+
+KEPT_S = 60
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    at: int
+    name: str
+    rows: bytes
+
+
+class Ring:
+    """A writer that keeps the rows of the last `seconds` in memory (64 sources at 30 fps: 30 MB a minute)."""
+
+    def __init__(self, now: Callable[[], int], seconds: float = KEPT_S) -> None:
+        self._now = now
+        self._kept_ns = round(seconds * NS_PER_S)
+        self._chunks: deque[_Chunk] = deque()
+        self._lock = threading.Lock()
+
+    def append(self, name: str, rows: bytes) -> None:
+        """See Writer."""
+        now = self._now()
+        with self._lock:
+            self._chunks.append(_Chunk(now, name, bytes(rows)))
+            while self._chunks[0].at < now - self._kept_ns:
+                self._chunks.popleft()
+
+    def close(self, meta: TraceMeta) -> Trace:
+        """See Writer: what is kept, as a trace in memory."""
+        return self._written(MemoryWriter(meta), meta)
+
+    def save(self, folder: Path, meta: TraceMeta) -> Trace:
+        """Write what is kept as a trace. Raises StoreError."""
+        return self._written(TraceWriter(folder, meta, overwrite=True), meta)
+
+    def _written(self, writer: Writer, meta: TraceMeta) -> Trace:
+        with self._lock:
+            chunks = list(self._chunks)
+        for chunk in chunks:
+            writer.append(chunk.name, chunk.rows)
+        return writer.close(meta)
+
+
+class Tee:
+    """Writes rows to the flight recorder's memory, and to a writer; the trace is the writer's."""
+
+    def __init__(self, ring: Ring, writer: Writer) -> None:
+        self._ring = ring
+        self._writer = writer
+
+    def append(self, name: str, rows: bytes) -> None:
+        """See Writer."""
+        self._ring.append(name, rows)
+        self._writer.append(name, rows)
+
+    def close(self, meta: TraceMeta) -> Trace:
+        """See Writer."""
+        return self._writer.close(meta)
+
+
+@dataclass
+class Trigger:
+    """When a recording is made by itself: a moment after a result came late, and not again for some time. Pure.
+
+    Attributes:
+        after_s: what follows a miss is part of the recording.
+        pause_s: between two recordings.
+        most: recordings of one run; none where it is 0.
+    """
+
+    after_s: float = 2.0
+    pause_s: float = 600.0
+    most: int = 10
+    _due: int | None = None
+    _free_at: int | None = None
+    _made: int = 0
+
+    def missed(self, now: int) -> None:
+        """Results came late at `now` (ns)."""
+        if self._due is None and self._made < self.most and (self._free_at is None or now >= self._free_at):
+            self._due = now + round(self.after_s * NS_PER_S)
+
+    def is_due(self, now: int) -> bool:
+        """Whether a recording is to be made now; counts it."""
+        if self._due is None or now < self._due:
+            return False
+        self._due = None
+        self._free_at = now + round(self.pause_s * NS_PER_S)
+        self._made += 1
+        return True
+
+
+class FlightRecorder:
+    """Makes recordings of the last minute in folders below `folder`."""
+
+    def __init__(self, folder: Path, ring: Ring, describe: Callable[[], TraceMeta]) -> None:
+        self._folder = folder
+        self._ring = ring
+        self._describe = describe
+        self._lock = threading.Lock()
+        self.paths: list[Path] = []
+
+    def save(self, why: str) -> Path:
+        """Write a recording; the note of its trace says why it was made. Raises StoreError."""
+        with self._lock:
+            meta = self._describe()
+            notes: Sequence[str] = (f"a recording of a run, made because {why}", *meta.notes)
+            meta = replace(meta, id=trace_id(), stopped="rotated", notes=tuple(notes))
+            path = new_folder(self._folder, f"recording-{datetime.now():%Y%m%d-%H%M%S}")
+            self._ring.save(path, meta)
+            self.paths.append(path)
+            return path

@@ -1,0 +1,351 @@
+"""A plan on live sources: loaded, started, watched over, and ended so that every picture is accounted for."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from framepace.backends.base import Tensors
+from framepace.clock.system import Clock, SystemClock
+from framepace.engine.engine import Engine
+from framepace.engine.packedrows import drop_rows
+from framepace.errors import StoreError, UsageError, one_line
+from framepace.facts.address import without_secrets
+from framepace.facts.plan import Plan
+from framepace.facts.running import Result, RunStatus, SinkStatus, SourceSpec
+from framepace.facts.trace import Stopped
+from framepace.feeds.build import changing_feed, in_order
+from framepace.feeds.pacer import Pacer
+from framepace.feeds.runstate import RunState
+from framepace.models.answers import answer_reader
+from framepace.models.spec import pictures_before
+from framepace.progress import Tell, silent
+from framepace.running.account import Account
+from framepace.running.camera import check_address
+from framepace.running.cameras import Cameras, Limits
+from framepace.running.flight import Trigger
+from framepace.running.results import Results
+from framepace.running.sourcesfile import SourcesFile
+from framepace.running.supervisor import Supervisor
+from framepace.running.tracing import Tracing
+from framepace.store import Rotation
+from framepace.units import NS_PER_MS, NS_PER_S
+from framepace.video.frame import Frame
+
+_TICK_S = 0.25
+_NOTES_KEPT = 20
+_IN_PROCESSES = ("processes", "worker-processes")
+
+
+class Sink(Protocol):
+    """Where results go, behind a bounded queue (see sinks.queued.QueuedSink)."""
+
+    def start(self) -> None:
+        """Open it. Raises SinkError where it can never be opened."""
+
+    def put(self, result: Result) -> None:
+        """Take a result without waiting, from any thread."""
+
+    def status(self) -> SinkStatus:
+        """How it stands now."""
+
+    def close(self) -> SinkStatus:
+        """Write what waits, for a while, and close it."""
+
+    @property
+    def wants_pictures(self) -> bool:
+        """Whether results need their pictures."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a run is run.
+
+    Attributes:
+        max_age_ms: a frame that would be older at the sinks is dropped, unless its source says otherwise.
+        seconds: after which it ends by itself; None: at the end of all sources.
+        sources_file: a YAML file of sources, which is watched: what changes in it changes in the run.
+        stays: it goes on without sources, since some may be added.
+        out: folder of its trace, and of recordings; None: only the last minute is kept, in memory.
+        rotation: of that trace.
+        share: of the frames that are in that trace, evenly.
+        record_misses: recordings are made by themselves when results come late.
+    """
+
+    max_age_ms: float | None = None
+    seconds: float | None = None
+    sources_file: Path | None = None
+    stays: bool = False
+    out: Path | None = None
+    rotation: Rotation | None = None
+    share: float = 1.0
+    record_misses: bool = False
+
+
+class Run:
+    """A plan on live sources, from `start` to the end that `wait` waits for. Any thread may call its methods.
+
+    Args:
+        plan: what runs; the strategy has to run its models in this process.
+        sources: those it begins with.
+        sinks: receive the results, each source's in its order; the run opens and closes them.
+        clock: by default the system's.
+        tell: called with slow steps while models are loaded.
+
+    Raises:
+        UsageError: two sources have one name, an address cannot be one, or the plan's strategy uses processes.
+        SourceError: a file does not exist, or holds no picture. A camera that does not answer is no error.
+        ModelError, BackendError: the plan cannot be loaded.
+        StoreError: the folder of the trace cannot be written.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        sources: Sequence[SourceSpec],
+        sinks: Sequence[Sink] = (),
+        options: Options | None = None,
+        *,
+        clock: Clock | None = None,
+        tell: Tell = silent,
+    ) -> None:
+        self.plan = plan
+        self.options = options or Options()
+        self._file: SourcesFile | None = None
+        if self.options.sources_file is not None:
+            self._file = SourcesFile(self.options.sources_file)
+            sources = (*sources, *self._file.sources)
+        _check(plan, sources)
+        self._clock = clock or SystemClock()
+        self._tell = tell
+        self._sinks = tuple(sinks)
+        self._first = tuple(sources)
+        self._notes: tuple[str, ...] = ()
+        self._began = time.time()
+        self._began_at = self._clock.now()
+        self._stopped: Stopped = "finished"
+        self._done = threading.Event()
+        self._fatal: BaseException | None = None
+        self._trigger = Trigger(most=10 if self.options.record_misses else 0)
+        self._late = 0
+        self._accounts: dict[int, Account] = {}
+        self._engine = self._load(plan)
+        with ExitStack() as on_error:
+            on_error.callback(self._engine.close)
+            self._make()
+            on_error.pop_all()
+
+    def _make(self) -> None:
+        """The parts of the run."""
+        plan = self.plan
+        state = RunState(self._clock)
+        pacer = Pacer(plan.engine, self._clock, state)
+        self._state = state
+        self._results = self._make_results()
+        self._feed = changing_feed(
+            plan, pacer, self._dropped, self._results.queued, stays=self.options.stays or self._file is not None
+        )
+        self._whole_feed = in_order(plan, self._feed, pacer)
+        self._cameras = Cameras(self._feed, self._accounts, self._clock, self._limits(), self._emit)
+        self._tracing = Tracing(
+            plan,
+            self._engine,
+            self._first,
+            lambda: self._cameras.names,
+            lambda: (*self._engine.notes, *self._notes),
+            self._clock,
+            folder=self.options.out,
+            rotation=self.options.rotation,
+            share=self.options.share,
+            on_failure=lambda: self.note("the trace cannot be written any more: the run goes on without it"),
+        )
+        rows = self._tracing.recorder.sink
+        self._drop_rows = drop_rows(len(plan.models), rows, self._clock, state)
+        self._supervisor = Supervisor(
+            self._load, self._whole_feed, state, self._results, rows, self._dropped, self.note
+        )
+
+    def start(self) -> Run:
+        """Open the sinks, begin to read the sources and to run the plan. Raises SinkError."""
+        with ExitStack() as on_error:
+            on_error.callback(self._engine.close)
+            for sink in self._sinks:
+                on_error.callback(sink.close)
+                sink.start()
+            on_error.enter_context(self._tracing.recorder)
+            for spec in self._first:
+                self._cameras.add(spec)
+            on_error.callback(self._cameras.close)
+            on_error.enter_context(self._whole_feed)
+            on_error.pop_all()
+        self._supervisor.begin(self._engine)
+        threading.Thread(target=self._watch, name="run", daemon=True).start()
+        return self
+
+    def stop(self, stopped: Stopped = "finished") -> None:
+        """End the run: nothing more is read; what was taken is still inferred and delivered."""
+        if self._state.stopped is None:
+            self._stopped = stopped
+        self._state.stop(stopped)
+        self._cameras.close()
+
+    def wait(self, seconds: float | None = None) -> RunStatus:
+        """Wait for the end, for so many seconds at most; how the run stands then. Raises what ended it early."""
+        self._done.wait(seconds)
+        if self._fatal is not None:
+            raise self._fatal
+        return self.status()
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended."""
+        return self._done.is_set()
+
+    @property
+    def hanging(self) -> int:
+        """How many threads never came back from the plan's libraries."""
+        return self._supervisor.left_behind
+
+    @property
+    def sources(self) -> tuple[SourceSpec, ...]:
+        """The sources there are."""
+        return self._cameras.specs
+
+    def add(self, spec: SourceSpec) -> None:
+        """Add a source. Raises UsageError where there is one of that name."""
+        self._cameras.add(spec)
+
+    def remove(self, name: str) -> None:
+        """Remove a source; frames of it that wait are dropped. Raises UsageError where there is none."""
+        self._cameras.remove(name)
+
+    def change(self, spec: SourceSpec) -> None:
+        """Change the source of that name. Raises UsageError where there is none."""
+        self._cameras.change(spec)
+
+    def record(self, why: str) -> Path:
+        """Write the last minute as a trace, which `framepace explain` explains; its folder. Raises StoreError."""
+        return self._tracing.record(why)
+
+    def status(self) -> RunStatus:
+        """How it stands now."""
+        now = self._clock.now()
+        return RunStatus(
+            plan=self.plan.names,
+            began=self._began,
+            seconds=(now - self._began_at) / NS_PER_S,
+            target_ms=self.plan.target.budget_ms,
+            sources=self._cameras.statuses(now),
+            sinks=tuple(sink.status() for sink in self._sinks),
+            notes=self._notes,
+        )
+
+    def note(self, text: str) -> None:
+        """Add a sentence to the status, unless it is there; the oldest go."""
+        text = without_secrets(text)
+        if text not in self._notes:
+            self._notes = (*self._notes, text)[-_NOTES_KEPT:]
+
+    def _load(self, plan: Plan) -> Engine:
+        return Engine(plan, self._clock, outputs=self._finish, tell=self._tell)
+
+    def _make_results(self) -> Results:
+        sessions = zip(self.plan.models, self._engine.sessions, strict=True)
+        readers = {model.name: answer_reader(model, session.resolved) for model, session in sessions}
+        has_pictures = any(sink.wants_pictures for sink in self._sinks)
+        return Results(self._accounts, readers, self._clock.now, has_pictures=has_pictures)
+
+    def _limits(self) -> Limits:
+        return Limits(
+            buffer=self.plan.source.buffer,
+            stale=_ns(self.plan.source.stale_ms),
+            max_age=_ns(self.options.max_age_ms),
+            target=_ns(self.plan.target.budget_ms),
+            pictures_before=pictures_before(self.plan),
+        )
+
+    def _finish(self, model: str, outputs: Tensors, frame: Frame) -> Any:
+        self._results.finish(model, outputs, frame)
+
+    def _dropped(self, frame: Frame, cause: int) -> None:
+        self._results.dropped(frame, cause)
+        self._drop_rows(frame, cause)
+
+    def _emit(self, result: Result) -> None:
+        for sink in self._sinks:
+            sink.put(result)
+
+    def _watch(self) -> None:
+        """The thread that watches over the run, to its end."""
+        try:
+            while self._supervisor.look():
+                self._look()
+                time.sleep(_TICK_S)
+        except BaseException as error:
+            self._fatal = error
+            self.stop("failed")
+        finally:
+            self._end()
+
+    def _look(self) -> None:
+        """What is decided a few times per second."""
+        if self.options.seconds is not None and self.status().seconds >= self.options.seconds:
+            self.stop()
+        if self._file is not None:
+            self._file.look(self)
+        now = self._clock.now()
+        late = sum(account.counts().late for account in list(self._accounts.values()))
+        if late > self._late:
+            self._trigger.missed(now)
+        self._late = late
+        if self._trigger.is_due(now):
+            self._record_miss()
+
+    def _record_miss(self) -> None:
+        try:
+            path = self.record("results came later than the target")
+        except StoreError as error:
+            self.note(f"a recording could not be written: {one_line(error)}")
+        else:
+            self.note(f"results came late: recorded in {path}")
+
+    def _end(self) -> None:
+        """End what is still at work; in the thread that watches."""
+        self._state.stop(self._stopped)
+        self._cameras.close()
+        self._supervisor.join()
+        self._whole_feed.__exit__(None, None, None)
+        self._tracing.recorder.__exit__(None, None, None)
+        for sink in self._sinks:
+            sink.close()
+        try:
+            self._tracing.close(self._stopped)
+        except StoreError as error:
+            self.note(f"the trace could not be closed: {one_line(error)}")
+        self._done.set()
+
+
+def _ns(ms: float | None) -> int | None:
+    return None if ms is None else round(ms * NS_PER_MS)
+
+
+def _check(plan: Plan, sources: Sequence[SourceSpec]) -> None:
+    """Raises UsageError or SourceError for what can never run."""
+    if plan.engine.strategy in _IN_PROCESSES:
+        raise UsageError(
+            "a run needs its models in its own process",
+            got=f"strategy={plan.engine.strategy}",
+            expected="a strategy that uses no processes",
+            fix="--set strategy=workers",
+        )
+    names = [spec.name for spec in sources]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError("two sources have the same name", got=name, fix="give each its own")
+    for spec in sources:
+        check_address(spec)

@@ -1,0 +1,91 @@
+"""Which pictures of a source are inferred, and which of the others need not even be decoded. Pure.
+
+Both count pictures, not time: a source whose rate changes keeps its share.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+LeavesOut = Literal["NONE", "NONREF", "NONKEY"]
+"""See video.live.LeavesOut."""
+_TRIAL = 32  # pictures after which it is judged what leaving some out gives
+_GROUPS = 256  # pictures after which the share of key frames is taken as seen; groups are rarely longer
+_REMEMBERED = 1024
+
+
+class Thinning:
+    """Takes an even share of pictures: of `every` one.
+
+    Args:
+        phase: share of a step by which this source begins later than others, 0 to 1, so that not all begin together.
+    """
+
+    def __init__(self, every: float = 1.0, phase: float = 0.0) -> None:
+        self.every = every
+        self._credit = 1 - phase - 1 / every
+
+    def takes(self) -> bool:
+        """Whether the next picture is taken."""
+        self._credit += 1 / self.every
+        if self._credit < 1 - 1e-9:
+            return False
+        self._credit = max(0.0, self._credit - 1)
+        return True
+
+    def passed(self) -> None:
+        """A picture went by that was not decoded."""
+        self._credit = min(1.0, self._credit + 1 / self.every)
+
+
+class LeavingOut:
+    """What a decoder may leave out, so that no fewer pictures are left than one of `every`.
+
+    Which pictures others refer to is only seen by trying: the decoder leaves out those that nothing refers to, and
+    where too few are left it stops doing so. Key frames can be counted without trying.
+    """
+
+    def __init__(self) -> None:
+        self._seen = 0
+        self._keys = 0
+        self._tried = 0
+        self._decoded = 0
+        self._share_left: float | None = None  # of pictures that something refers to
+
+    def decoded(self, is_key: bool, level: LeavesOut) -> None:
+        """A picture was decoded while the decoder left out `level`."""
+        self._count(is_key)
+        if level == "NONREF":
+            self._try(decoded=True)
+
+    def left_out(self, level: LeavesOut) -> None:
+        """A picture was left out."""
+        self._count(is_key=False)
+        if level == "NONREF":
+            self._try(decoded=False)
+
+    def level(self, every: float) -> LeavesOut:
+        """What it leaves out from now on."""
+        wanted = 1 / every
+        if every <= 1:
+            return "NONE"
+        if self._seen >= _GROUPS and self._keys >= wanted * self._seen:
+            return "NONKEY"
+        if self._share_left is None or self._share_left >= wanted:
+            return "NONREF"
+        return "NONE"
+
+    def _count(self, is_key: bool) -> None:
+        self._seen += 1
+        self._keys += is_key
+        if self._seen >= _REMEMBERED:
+            self._seen //= 2
+            self._keys //= 2
+
+    def _try(self, *, decoded: bool) -> None:
+        self._tried += 1
+        self._decoded += decoded
+        if self._tried >= _TRIAL:
+            self._share_left = self._decoded / self._tried
+            self._tried = 0
+            self._decoded = 0

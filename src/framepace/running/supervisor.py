@@ -1,0 +1,155 @@
+"""Watches over the engine of a run: one that dies or hangs is replaced, while the sources go on."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from framepace.engine.engine import Engine
+from framepace.engine.packedrows import Sink
+from framepace.errors import BackendError, FramepaceError, one_line
+from framepace.facts.plan import Plan
+from framepace.facts.trace import DropCause
+from framepace.feeds.feed import Feed, OnDrop
+from framepace.feeds.runstate import FrameObserver, RunState
+from framepace.running.generation import Generation
+from framepace.running.watchdog import Restarts, hangs
+from framepace.units import NS_PER_S
+
+_ENDING_S = 20.0  # for frames in flight, at the end
+Load = Callable[[Plan], Engine]
+
+
+class Supervisor:
+    """Keeps one engine at work on the feed of a run. `look` is called a few times per second, by one thread.
+
+    Args:
+        load: loads a plan. Raises FramepaceError.
+        state: of the run; its observers follow the batches of every engine.
+        frames: learns what became of the frames.
+        on_drop: receives frames that were lost with a worker that hangs.
+        note: takes a sentence about what happened.
+    """
+
+    def __init__(
+        self,
+        load: Load,
+        feed: Feed,
+        state: RunState,
+        frames: FrameObserver,
+        sink: Sink,
+        on_drop: OnDrop,
+        note: Callable[[str], None],
+    ) -> None:
+        self._load = load
+        self._feed = feed
+        self._state = state
+        self._frames = frames
+        self._sink = sink
+        self._on_drop = on_drop
+        self._note = note
+        self._now = state.clock.now
+        self._restarts = Restarts()
+        self._ended: deque[tuple[Generation, BaseException | None]] = deque()
+        self._current: Generation | None = None
+        self._plan: Plan | None = None
+        self._start_at: int | None = None  # when an engine is started again (ns)
+        self.left_behind = 0
+        """How many threads hang."""
+
+    @property
+    def plan(self) -> Plan | None:
+        """What runs now."""
+        return self._plan
+
+    def begin(self, engine: Engine) -> None:
+        """Put a loaded engine to work."""
+        self._plan = engine.plan
+        self._current = Generation(
+            engine,
+            self._feed,
+            self._frames,
+            self._sink,
+            batches=self._state.batches,
+            sources=self._state.sources,
+        )
+        self._current.start(lambda generation, error: self._ended.append((generation, error)))
+
+    def replace(self, engine: Engine) -> None:
+        """Put another engine to work; the one before ends after its frames in flight."""
+        before = self._current
+        self.begin(engine)
+        if before is not None:
+            before.retire()
+
+    def look(self) -> bool:
+        """See to what has ended or hangs; false when the work is over.
+
+        Raises what ended the engine where nothing was ever inferred, or where it was started again too often.
+        """
+        while self._ended:
+            generation, error = self._ended.popleft()
+            if generation is self._current and not self._goes_on_after(generation, error):
+                return False
+        if self._start_at is not None and self._now() >= self._start_at:
+            self._start_again()
+        current = self._current
+        if current is not None and hangs(current.flying.longest(self._now()), current.flying.slowest):
+            self._replace_hung(current)
+        return True
+
+    def join(self) -> None:
+        """Wait, at the end of the run, for the frames in flight; those of workers that hang are dropped."""
+        if self._current is not None and not self._current.join(_ENDING_S):
+            self._give_up(self._current)
+
+    def _goes_on_after(self, generation: Generation, error: BaseException | None) -> bool:
+        self._current = None
+        for failure in generation.errors:
+            self._note(f"an inference failed: {one_line(failure)}")
+        if error is None and generation.state.stopped is None:
+            return False
+        if error is None:
+            error = _why_it_stopped(generation)
+        for frame in generation.abandon():
+            self._on_drop(frame, DropCause.BACKEND)
+        if self._state.stopped is not None:
+            return False
+        if not generation.state.succeeded and self._restarts.count == 0:
+            raise error
+        self._start_later(f"the engine ended: {one_line(error)}", error)
+        return True
+
+    def _replace_hung(self, generation: Generation) -> None:
+        seconds = generation.flying.longest(self._now()) / NS_PER_S
+        self._give_up(generation)
+        self._current = None
+        why = f"a worker did not return for {seconds:.0f} s"
+        self._start_later(why, BackendError(why, fix="look at the model and its library"))
+
+    def _give_up(self, generation: Generation) -> None:
+        self.left_behind += 1
+        for frame in generation.abandon():
+            self._on_drop(frame, DropCause.HUNG)
+
+    def _start_later(self, why: str, error: BaseException) -> None:
+        pause_s = self._restarts.after(self._now())
+        if pause_s is None:
+            raise error
+        self._note(f"{why}: started again ({self._restarts.count})")
+        self._start_at = self._now() + round(pause_s * NS_PER_S)
+
+    def _start_again(self) -> None:
+        self._start_at = None
+        assert self._plan is not None
+        try:
+            self.begin(self._load(self._plan))
+        except FramepaceError as error:
+            self._start_later(f"the plan could not be loaded again: {one_line(error)}", error)
+
+
+def _why_it_stopped(generation: Generation) -> BaseException:
+    """The error of an engine that stopped by itself."""
+    if generation.errors:
+        return generation.errors[0]
+    return BackendError("the engine stopped", got=generation.state.stopped, fix="run the plan with `framepace bench`")

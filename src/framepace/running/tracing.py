@@ -1,0 +1,118 @@
+"""The trace of a run: the last minute in memory, and segments on disk where a folder was named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from framepace.clock.system import Clock
+from framepace.engine.engine import Engine
+from framepace.engine.packedrows import ROW
+from framepace.facts.address import without_secrets
+from framepace.facts.plan import Plan
+from framepace.facts.running import SourceSpec
+from framepace.facts.trace import Stopped, TraceMeta
+from framepace.facts.workload import MOST_CAMERAS, Closed, Input, Load, Paced, Workload
+from framepace.recording.describing import describe
+from framepace.recording.gpu import gpu_samplers
+from framepace.recording.host import host_sampler
+from framepace.recording.recorder import MakeSampling, Recorder, Writer
+from framepace.recording.telemetry import Sink, Telemetry
+from framepace.running.flight import FlightRecorder, Ring, Tee
+from framepace.store import RotatingWriter, Rotation
+
+_TELEMETRY_S = 0.1  # between samples; a measurement takes them more often
+_FOLDER = Path("framepace-out")
+_SEGMENTS = "trace"
+
+
+class Tracing:
+    """Records a run, and makes recordings of its last minute.
+
+    Args:
+        names: of the sources so far, by their numbers.
+        notes: sentences for whoever reads a trace.
+        folder: of the trace and of recordings; None: no trace is written, and recordings go to framepace-out.
+        on_failure: called once when the trace cannot be written any more.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        engine: Engine,
+        sources: tuple[SourceSpec, ...],
+        names: Callable[[], tuple[str, ...]],
+        notes: Callable[[], tuple[str, ...]],
+        clock: Clock,
+        *,
+        folder: Path | None,
+        rotation: Rotation | None,
+        share: float,
+        on_failure: Callable[[], None],
+    ) -> None:
+        self._names = names
+        self._notes = notes
+        self._meta = describe(plan, _workload(plan, sources), engine, (), clock)
+        self._ring = Ring(clock.now)
+        writer: Writer = self._ring
+        if folder is not None:
+            segments = RotatingWriter(folder / _SEGMENTS, self.meta, rotation)
+            writer = Tee(self._ring, Sampled(segments, share))
+        self.recorder = Recorder(writer, _sampling(engine, clock), on_failure=on_failure)
+        self._flight = FlightRecorder(folder or _FOLDER, self._ring, self.meta)
+
+    def meta(self) -> TraceMeta:
+        """What is known of the run now."""
+        notes = without_secrets((*self._meta.notes, *self._notes()))
+        return replace(self._meta, sources=without_secrets(self._names()), notes=notes)
+
+    def close(self, stopped: Stopped) -> None:
+        """End the trace; after the recorder was left. Raises StoreError."""
+        self.recorder.close(replace(self.meta(), stopped=stopped))
+
+    def record(self, why: str) -> Path:
+        """Write the last minute as a trace; its folder. Raises StoreError."""
+        return self._flight.save(why)
+
+
+class Sampled:
+    """A writer of a share of the frames, evenly by their numbers, and of all telemetry.
+
+    Percentiles of such a trace are those of the run; how many frames there were is not.
+    """
+
+    def __init__(self, writer: Writer, share: float) -> None:
+        self._writer = writer
+        self._every = max(1, round(1 / share))
+        self.close = writer.close
+
+    def append(self, name: str, rows: bytes) -> None:
+        """See Writer."""
+        if name == "requests" and self._every > 1:
+            rows = b"".join(
+                rows[at : at + ROW.size]
+                for at in range(0, len(rows), ROW.size)
+                if int.from_bytes(rows[at : at + 8], "little") % self._every == 0
+            )
+        if rows:
+            self._writer.append(name, rows)
+
+
+def _workload(plan: Plan, sources: tuple[SourceSpec, ...]) -> Workload:
+    """What the run would be as a measurement, so that its trace says which sources there were."""
+    load: Load = Closed()
+    if plan.target.fps is not None:
+        load = Paced(fps=plan.target.fps)
+    return Workload(load=load, input=Input(videos=tuple(spec.address for spec in sources)[:MOST_CAMERAS]))
+
+
+def _sampling(engine: Engine, clock: Clock) -> MakeSampling | None:
+    if clock.virtual:
+        return None
+
+    def sampling(sink: Sink) -> Telemetry:
+        return Telemetry(sink, _TELEMETRY_S, [host_sampler(), *gpu_samplers(engine.gpus)])
+
+    return sampling

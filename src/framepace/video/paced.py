@@ -1,0 +1,162 @@
+"""Files as cameras: each picture comes when the file shows it, or as soon as it can be read."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from framepace.clock.system import Clock
+from framepace.errors import SourceError, one_line
+from framepace.facts.address import shown
+from framepace.units import NS_PER_S
+from framepace.video.backoff import Backoff, pause, wait_unless
+from framepace.video.live import Connection
+
+_PICTURES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"))
+_LONGEST_GAP_NS = 10 * NS_PER_S  # between the times of two pictures: the file began again, or its times are damaged
+
+
+class Pictures(Protocol):
+    """What a file gives: `read` the next picture, None at its end."""
+
+    def read(self) -> Any:
+        """The next picture."""
+
+    def close(self) -> None:
+        """Free what is open."""
+
+
+class PacedFile:
+    """Pictures of a file that is opened by the first `read`, and tried again while it cannot be opened.
+
+    Args:
+        opens: opens the file. Raises SourceError.
+        is_paced: a picture comes no sooner than its time in the file, counted from the first one.
+    """
+
+    live = True
+
+    def __init__(
+        self, name: str, clock: Clock, opens: Callable[[], Pictures], *, is_paced: bool, backoff: Backoff | None = None
+    ) -> None:
+        self.name = shown(name)
+        self.state: Connection = "connecting"
+        self.why = ""
+        self.reconnections = 0
+        self._clock = clock
+        self._opens = opens
+        self._is_paced = is_paced
+        self._backoff = backoff or Backoff()
+        self._file: Pictures | None = None
+        self._closed = False
+        self._owner = threading.Lock()
+        self._shown_at: int | None = None  # when the last picture was to be shown
+        self._last_stamp = 0
+
+    def read(self) -> Any:
+        """The next picture at its time; None at the end of the file, or after `close`."""
+        with self._owner:
+            if self._file is None:
+                self._file = self._opened()
+            picture = None
+            if self._file is not None:
+                picture = self._file.read()
+            if picture is not None and not self._wait_for(picture):
+                picture = None
+            if self._closed:
+                self._shut()
+            return picture
+
+    def close(self) -> None:
+        """End the reading; any thread may call it."""
+        self._closed = True
+        if self._owner.acquire(blocking=False):
+            self._shut()
+            self._owner.release()
+
+    def _opened(self) -> Pictures | None:
+        """The file, as soon as it can be opened; None when it is closed before that."""
+        while not self._closed:
+            try:
+                file = self._opens()
+            except SourceError as error:
+                self.state = "lost"
+                self.why = one_line(error)
+            else:
+                self.state = "live"
+                return file
+            pause(lambda: self._closed, self._clock, self._backoff.next_s())
+        return None
+
+    def _wait_for(self, picture: Any) -> bool:
+        """Wait until the picture is to be shown; false when the file was closed meanwhile."""
+        if not self._is_paced:
+            return not self._closed
+        now = self._clock.now()
+        stamp = round((getattr(picture, "time", None) or 0.0) * NS_PER_S)
+        gap = stamp - self._last_stamp
+        self._last_stamp = stamp
+        if self._shown_at is None:
+            self._shown_at = now
+        elif 0 <= gap < _LONGEST_GAP_NS:
+            self._gap = gap
+            self._shown_at += gap
+        else:  # begun again: as long after the last one as that came after the one before
+            self._shown_at += getattr(self, "_gap", 0)
+        return wait_unless(lambda: self._closed, self._clock, self._shown_at)
+
+    def _shut(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+class PictureFolder:
+    """The pictures of a folder in the order of their names, again and again when `loop`.
+
+    Raises SourceError for a folder without any.
+    """
+
+    def __init__(self, path: Path, loop: bool) -> None:
+        if not any(_pictures_in(path)):
+            raise SourceError(
+                "the folder holds no picture",
+                got=shown(str(path)),
+                expected=f"files that end in {', '.join(sorted(_PICTURES))}",
+                fix="name another folder",
+            )
+        self._pictures = self._all(path, loop)
+
+    def read(self) -> Any:
+        """The next picture; what cannot be decoded is left out."""
+        return next(self._pictures, None)
+
+    def close(self) -> None:
+        """Nothing stays open between two pictures."""
+
+    def _all(self, path: Path, loop: bool) -> Iterator[Any]:
+        while True:
+            count = 0
+            for file in _pictures_in(path):
+                picture = _decoded(file)
+                if picture is not None:
+                    count += 1
+                    yield picture
+            if not loop or not count:
+                return
+
+
+def _pictures_in(path: Path) -> list[Path]:
+    return sorted(file for file in path.iterdir() if file.suffix.lower() in _PICTURES)
+
+
+def _decoded(path: Path) -> Any:
+    """The picture in a file; None where there is none."""
+    import av
+
+    try:
+        with av.open(f"file:{path}") as container:
+            return next(container.decode(video=0), None)
+    except (av.FFmpegError, OSError, ValueError, IndexError):
+        return None
