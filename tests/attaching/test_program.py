@@ -150,7 +150,7 @@ def test_ctrl_c_ends_the_program_and_keeps_the_trace(files: tuple[str, str, str]
 def test_the_line_that_takes_the_time_after_the_model_is_named(files: tuple[str, str, str], tmp_path: Path) -> None:
     """Counting in Python between two frames; and `explain` suspects it from the trace."""
     program = tmp_path / "slow.py"
-    counting = "sum(number % 7 for number in range(300_000))"
+    counting = "sum(number % 7 for number in range(900_000))"  # samples enough where others take the cores
     loop = (PROGRAMS / "serial.py").read_text().replace("time.sleep(0.002)", counting)
     program.write_text(loop)
     trace = api.attach([sys.executable, str(program), *files[:2]], out=tmp_path / "t").trace

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from framepace.attaching.answers import Answer
@@ -82,12 +83,21 @@ def read_calls(folder: Path) -> Iterator[Calls]:
     for path in sorted(folder.glob("*.json")):
         try:
             facts = msgspec.json.decode(path.read_bytes(), type=ProcessFacts)
+            facts = replace(facts, answers=tuple(_answers(path.with_suffix(".answers"))))
             rows = _rows(path.with_suffix(".events"), len(facts.names))
         except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             continue
         number = pid_of(path)
         if number is not None:
             yield _outermost(_calls(number, facts, rows))
+
+
+def _answers(path: Path) -> Iterator[Answer]:
+    """The whole lines of a file: the last one of a killed process may be cut."""
+    if path.exists():
+        for line in path.read_bytes().splitlines(keepends=True):
+            if line.endswith(b"\n"):
+                yield msgspec.json.decode(line, type=Answer)
 
 
 def pid_of(path: Path) -> int | None:

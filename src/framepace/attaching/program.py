@@ -305,7 +305,7 @@ def _nothing_seen(command: Sequence[str], code: int, processes: Sequence[Calls])
         "is started with -E or -I"
     )
     if code < 0:
-        got = f"ended by {signal.Signals(-code).name}, with which the rows of the last third of a second are lost"
+        got = f"ended by {signal.Signals(-code).name}, with which the rows of the last half of a second are lost"
         fix = f"find out what ends it; {fix}"
     elif code:
         fix = f"run it without attach first: it ended with exit code {code} before it inferred; {fix}"

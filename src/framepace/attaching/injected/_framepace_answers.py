@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any
 
-CALLS = 16  # of each model, in each arm
+CALLS = 8  # of each model, in each arm
 _MODELS = 8
 _INPUT_VALUES = 4096
 _OUTPUT_VALUES = 64
@@ -17,7 +17,7 @@ _LARGEST = 1e300  # JSON knows no infinity
 
 
 class Answers:
-    """The answers that were kept, as they are written."""
+    """The answers that were kept and not yet written."""
 
     def __init__(self) -> None:
         self.kept: list[dict[str, Any]] = []

@@ -1,9 +1,9 @@
 """The probe: times the calls by which a program decodes, prepares, infers, shows and waits. Standard library only.
 
-Each process writes two files into the folder: PID-N.events, six int64 per call (the number of its name, begin and end
-in ns on the clock that all processes share, thread, value, and the frame that the program named, 0 for none), and
-PID-N.json, which says what the numbers mean. A thread writes three times per second, so that a killed process loses a
-third of a second.
+Each process writes into the folder: PID-N.events, six int64 per call (the number of its name, begin and end in ns on
+the clock that all processes share, thread, value, and the frame that the program named, 0 for none); PID-N.json, which
+says what the numbers mean; PID-N.answers, a line of JSON for each answer of a model that was kept. A thread writes
+twice per second, so that a killed process loses half a second.
 
 A call costs about half a microsecond more. What fails in here is noted, and the program's call goes through.
 """
@@ -141,7 +141,6 @@ class Probe:
     def flush(self) -> None:
         """Write what there is. A process without calls writes nothing."""
         with self._lock:
-            self._sampler.add_cpu_times()
             rows = self._rows[:]
             del self._rows[: len(rows)]
             if rows:
@@ -151,10 +150,19 @@ class Probe:
                 self._written += len(rows)
             if self._written:
                 self._describe()
+            self._write_answers()
+
+    def _write_answers(self) -> None:
+        """Those that are new, to the end of their file: to write all of them again takes a millisecond."""
+        answers = self.answers.kept[:]
+        del self.answers.kept[: len(answers)]
+        if answers:
+            with open(self._stem + ".answers", "a") as file:
+                file.write("".join(json.dumps(answer) + "\n" for answer in answers))
 
     def _describe(self) -> None:
-        """Write what the numbers mean, where anything is new: the answers alone take a millisecond to write."""
-        kept = (self._names, self.models, self.sessions, self.answers.kept, self.sources, self.notes, self.refused)
+        """Write what the numbers mean, where anything is new."""
+        kept = (self._names, self.models, self.sessions, self.sources, self.notes, self.refused)
         state = (*map(len, kept), _threads(), _versions(self.libraries))
         if state != self._described:
             with open(self._stem + ".part", "w") as file:
@@ -166,8 +174,8 @@ class Probe:
         names = [list(name) for name in self._names]
         return json.dumps({
             "command": getattr(sys, "orig_argv", sys.argv), "names": names, "models": self.models,
-            "sessions": self.sessions, "threads": _threads(), "answers": self.answers.kept,
-            "sources": self.sources, "libraries": _versions(self.libraries), "notes": self.notes,
+            "sessions": self.sessions, "threads": _threads(), "sources": self.sources,
+            "libraries": _versions(self.libraries), "notes": self.notes,
             "refused": self.refused,
             "python": sys.version.split()[0], "parent": os.getppid(), "main_thread": threading.main_thread().ident,
         })  # fmt: skip

@@ -10,8 +10,8 @@ import sys
 import sysconfig
 import threading
 import time
-from collections.abc import Iterator
-from types import FrameType
+from collections.abc import Callable, Iterator
+from types import CodeType, FrameType
 from typing import TYPE_CHECKING
 
 from _framepace_marks import NO_FRAME
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from _framepace_probe import Probe
 
 PERIOD_S = 0.1
-_SAMPLES_PER_FLUSH = 3
+_SAMPLES_PER_FLUSH = 5
+_FLUSHES_PER_CPU_TIME = 2
 _MOST_THREADS = 32  # a pool may have hundreds, which all wait
 _DEPTH = 64
 _HERE = os.path.dirname(os.path.abspath(__file__))
@@ -37,20 +38,24 @@ class Sampler:
     def __init__(self, probe: Probe) -> None:
         self._probe = probe
         self._files: dict[str, str] = {}
+        self._nowhere: int = probe.number_of("line", "")
+        self._lines: dict[tuple[CodeType, int], int] = {}
         self._used: dict[int, tuple[int, int]] = {}
 
     def run(self) -> None:
         """Sample and flush until the process ends."""
         while True:
-            for _ in range(_SAMPLES_PER_FLUSH):
-                due = time.perf_counter_ns() + int(PERIOD_S * 1e9)
-                _sleep(PERIOD_S)
-                self._quietly(due)
-            self._probe.flush_quietly()
+            for _ in range(_FLUSHES_PER_CPU_TIME):
+                for _ in range(_SAMPLES_PER_FLUSH):
+                    due = time.perf_counter_ns() + int(PERIOD_S * 1e9)
+                    _sleep(PERIOD_S)
+                    self._quietly(self._sample, due)
+                self._probe.flush_quietly()
+            self._quietly(self._add_cpu_times)
 
-    def _quietly(self, due: int) -> None:
+    def _quietly(self, sample: Callable[..., None], *arguments: int) -> None:
         try:
-            self._sample(due)
+            sample(*arguments)
         except Exception as error:  # the program has nothing to do with it
             self._probe.note(f"threads could not be sampled: {type(error).__name__}: {error}")
 
@@ -59,21 +64,29 @@ class Sampler:
         own = threading.get_ident()
         for thread, frame in list(sys._current_frames().items())[:_MOST_THREADS]:
             if thread != own:
-                number = self._probe.number_of("line", self._line(frame))
-                self._probe.add((number, due, now, thread, 0, NO_FRAME))
+                self._probe.add((self._number(frame), due, now, thread, 0, NO_FRAME))
 
-    def _line(self, innermost: FrameType) -> str:
-        """The innermost line of the program's own code: 'app.py:41 postprocess'."""
+    def _number(self, innermost: FrameType) -> int:
+        """That of the program's line."""
+        frame = self._own(innermost)
+        if frame is None:
+            return self._nowhere
+        line = frame.f_lineno or frame.f_code.co_firstlineno  # between two lines it is None
+        place = (frame.f_code, line)
+        number = self._lines.get(place)
+        if number is None:
+            name = self._name(frame.f_code.co_filename)
+            number = self._lines[place] = self._probe.number_of("line", f"{name}:{line} {frame.f_code.co_name}")
+        return number
+
+    def _own(self, innermost: FrameType) -> FrameType | None:
+        """The innermost frame of the program's own code; None where there is none."""
         frame: FrameType | None = innermost
         for _ in range(_DEPTH):
-            if frame is None:
-                break
-            name = self._name(frame.f_code.co_filename)
-            if name:
-                line = frame.f_lineno or frame.f_code.co_firstlineno  # between two lines it is None
-                return f"{name}:{line} {frame.f_code.co_name}"
+            if frame is None or self._name(frame.f_code.co_filename):
+                return frame
             frame = frame.f_back
-        return ""
+        return None
 
     def _name(self, path: str) -> str:
         """A short name of a file; '' where it is of the standard library, of the probe, or of a library like NumPy."""
@@ -81,7 +94,7 @@ class Sampler:
             self._files[path] = _short_name(path)
         return self._files[path]
 
-    def add_cpu_times(self) -> None:
+    def _add_cpu_times(self) -> None:
         """A row per thread with its CPU time since the last one."""
         now = time.perf_counter_ns()
         for thread, used in _cpu_times():
