@@ -51,6 +51,8 @@ MaxConnections = Annotated[
 MaxWaiting = Annotated[
     int, o.number_option("--max-waiting", least=1, most=1_000_000, whole=True, help="items that may wait, per model")
 ]
+_SHARED = "let clients register system shared memory; by default where only this machine can call"
+SharedMemory = Annotated[bool | None, typer.Option("--shared-memory/--no-shared-memory", help=_SHARED)]
 Certificate = Annotated[Path | None, o.path_option("--tls-certificate", help="certificate for TLS, PEM")]
 Key = Annotated[Path | None, o.path_option("--tls-key", help="its private key, PEM")]
 
@@ -66,6 +68,7 @@ def command(
     max_json_mb: MaxJson = 16,
     max_connections: MaxConnections = 10_000,
     max_waiting: MaxWaiting = 10_000,
+    shared_memory: SharedMemory = None,
     tls_certificate: Certificate = None,
     tls_key: Key = None,
     p99_ms: o.P99 = None,
@@ -88,7 +91,8 @@ def command(
     limits = Limits(body=max_body_mb << 20, json=max_json_mb << 20, connections=max_connections, waiting=max_waiting)
     options = ServeOptions(
         host=host, port=_port(port), grpc_port=_port(grpc_port), token=_token(), certificate=tls_certificate,
-        key=tls_key, drain_s=drain_s, deadline_ms=deadline_ms, limits=limits,
+        key=tls_key, drain_s=drain_s, deadline_ms=deadline_ms, shared_memory=shared_memory,
+        limits=limits,
     )  # fmt: skip
     settings = o.changes(set_, size=size, layout=layout, backend=backend, device=device)
     named = o.named_inputs(input_, image, [], [], None)

@@ -120,3 +120,12 @@ def load(repository: Repository, name: str, parameters: dict[str, Any]) -> None:
                 "unsupported",
             )
     repository.load(name)
+
+
+def cuda_memory(call: str) -> list[dict[str, Any]] | None:
+    """No region of a GPU is ever registered. Raises RequestError for an attempt to."""
+    if call == "register":
+        raise RequestError(
+            "failed to register CUDA shared memory region: this server has no GPU memory to share", "unsupported"
+        )
+    return [] if call == "status" else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from framepace.openinference.errors import RequestError
@@ -59,6 +60,25 @@ def _unload(service: Service, request: Any) -> dict[str, Any]:
     return {}
 
 
+def _memory_status(service: Service, request: Any) -> dict[str, Any]:
+    return {"regions": {region["name"]: region for region in service.memory.status(request.name)}}
+
+
+def _memory_register(service: Service, request: Any) -> dict[str, Any]:
+    service.memory.register(request.name, request.key, request.offset, request.byte_size)
+    return {}
+
+
+def _memory_unregister(service: Service, request: Any) -> dict[str, Any]:
+    service.memory.unregister(request.name)
+    return {}
+
+
+def _cuda(call: str, service: Service, request: Any) -> dict[str, Any]:
+    calls.cuda_memory(call)
+    return {}
+
+
 CALLS: Mapping[str, GrpcCall] = {
     "ServerLive": _live,
     "ServerReady": _ready,
@@ -70,5 +90,11 @@ CALLS: Mapping[str, GrpcCall] = {
     "RepositoryIndex": _index,
     "RepositoryModelLoad": _load,
     "RepositoryModelUnload": _unload,
+    "SystemSharedMemoryStatus": _memory_status,
+    "SystemSharedMemoryRegister": _memory_register,
+    "SystemSharedMemoryUnregister": _memory_unregister,
+    "CudaSharedMemoryStatus": partial(_cuda, "status"),
+    "CudaSharedMemoryRegister": partial(_cuda, "register"),
+    "CudaSharedMemoryUnregister": partial(_cuda, "unregister"),
 }
 """Every call, by its name in inference.proto."""

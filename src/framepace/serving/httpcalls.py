@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from framepace.openinference.errors import Kind, RequestError
+from framepace.openinference.parameters import whole
 from framepace.serving import calls
 from framepace.serving.httpcall import HttpCall, Response
 from framepace.serving.httpinfer import infer
@@ -68,6 +69,28 @@ def _unload(service: Service, call: HttpCall, named: Route) -> None:
     service.repository.unload(named.name)
 
 
+def _memory_status(service: Service, call: HttpCall, named: Route) -> Any:
+    return service.memory.status(named.name)
+
+
+def _memory_register(service: Service, call: HttpCall, named: Route) -> None:
+    document = call.json()
+    for field in ("key", "byte_size"):
+        if field not in document:
+            raise RequestError(f"Shared memory register request has no '{field}' field")
+    if not isinstance(document["key"], str):
+        raise RequestError("Unable to parse 'key'")
+    service.memory.register(named.name, document["key"], whole(document, "offset"), whole(document, "byte_size"))
+
+
+def _memory_unregister(service: Service, call: HttpCall, named: Route) -> None:
+    service.memory.unregister(named.name)
+
+
+def _cuda(service: Service, call: HttpCall, named: Route) -> Any:
+    return calls.cuda_memory(named.call.partition(" ")[2])
+
+
 def _parameters(call: HttpCall) -> dict[str, Any]:
     parameters = call.json().get("parameters", {})
     if not isinstance(parameters, dict):
@@ -99,6 +122,12 @@ _PLAIN: Mapping[tuple[str, str], _Plain] = {
     ("GET", "config"): _config,
     ("GET", "stats"): _stats,
     ("POST", "index"): _index,
+    ("GET", "memory status"): _memory_status,
+    ("POST", "memory register"): _memory_register,
+    ("POST", "memory unregister"): _memory_unregister,
+    ("GET", "cuda status"): _cuda,
+    ("POST", "cuda register"): _cuda,
+    ("POST", "cuda unregister"): _cuda,
 }
 _SLOW: Mapping[tuple[str, str], _Plain] = {
     ("POST", "load"): _load,

@@ -58,7 +58,7 @@ class Inference:
         """The answer to a ticket that is done. Raises its RequestError."""
         answer = model.answer(ticket)
         for place, output in enumerate(answer.outputs):
-            if output.wanted.classes:
+            if output.wanted.classes and output.data is not None:
                 answer.outputs[place] = classified(output, model.interface.batches)
         return answer
 

@@ -13,7 +13,8 @@ from framepace.facts.model import TensorSpec
 from framepace.models.resolved import Resolved
 from framepace.openinference.datatypes import DATATYPES
 from framepace.openinference.errors import RequestError
-from framepace.openinference.messages import InferRequest, Wanted, shape_text
+from framepace.openinference.messages import InferRequest, Input, Wanted, shape_text
+from framepace.serving.sharedmemory import SharedMemory, SharedTensor
 
 
 @dataclass(frozen=True)
@@ -69,31 +70,31 @@ class Interface:
                 raise RequestError(f"unexpected inference output '{output.name}' for model '{self.name}'")
         return request.outputs
 
-    def bound(self, request: InferRequest) -> tuple[dict[str, NDArray[Any]], int]:
+    def bound(self, request: InferRequest, memory: SharedMemory) -> tuple[dict[str, NDArray[Any] | SharedTensor], int]:
         """The arrays by the names of the inputs, and how many items they are.
 
         Raises RequestError for inputs that lack, that are unknown, or of another datatype or shape.
         """
-        arrays: dict[str, NDArray[Any]] = {}
+        arrays: dict[str, NDArray[Any] | SharedTensor] = {}
         items: int | None = None
         for sent in request.inputs:
-            tensor = self._named(sent.name)
-            if sent.datatype != tensor.datatype:
-                raise RequestError(
-                    f"inference input '{sent.name}' data-type is '{sent.datatype}', but model '{self.name}' expects "
-                    f"'{tensor.datatype}'"
-                )
+            tensor = self._named(sent)
             items = self._items(tensor, sent.shape, items)
-            assert sent.data is not None
-            arrays[sent.name] = sent.data
+            arrays[sent.name] = memory.tensor(sent, self.name) if sent.data is None else sent.data
         if len(arrays) < len(self.inputs):
-            self._add_defaults(arrays)
+            self._check_complete(arrays)
         return arrays, items or 1
 
-    def _named(self, name: str) -> Tensor:
-        tensor = self.by_name.get(name)
+    def _named(self, sent: Input) -> Tensor:
+        """The input of that name and datatype."""
+        tensor = self.by_name.get(sent.name)
         if tensor is None:
-            raise RequestError(f"unexpected inference input '{name}' for model '{self.name}'")
+            raise RequestError(f"unexpected inference input '{sent.name}' for model '{self.name}'")
+        if sent.datatype != tensor.datatype:
+            raise RequestError(
+                f"inference input '{sent.name}' data-type is '{sent.datatype}', but model '{self.name}' expects "
+                f"'{tensor.datatype}'"
+            )
         return tensor
 
     def _items(self, tensor: Tensor, shape: tuple[int, ...], items: int | None) -> int | None:
@@ -113,7 +114,7 @@ class Interface:
             raise RequestError(f"inference request batch-size must be {bound} for '{self.name}'")
         return shape[axis]
 
-    def _add_defaults(self, arrays: dict[str, NDArray[Any]]) -> None:
+    def _check_complete(self, arrays: Mapping[str, object]) -> None:
         missing = [t.name for t in self.inputs if t.name not in arrays and t.default is None]
         if missing:
             got = _names(arrays)

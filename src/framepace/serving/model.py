@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
@@ -25,12 +25,14 @@ from framepace.feeds.runstate import RunState
 from framepace.models.batchaxis import batch_symbol, declared_axes
 from framepace.models.spec import inspect
 from framepace.openinference.errors import RequestError
-from framepace.openinference.messages import InferAnswer, InferRequest, Output, Wanted
+from framepace.openinference.messages import InferAnswer, InferRequest, Output, Region, Wanted
+from framepace.openinference.tensors import to_bytes
 from framepace.progress import Tell, silent
 from framepace.serving.feed import RequestFeed, Rules
 from framepace.serving.interface import Interface, interface_of
 from framepace.serving.request import Ticket
 from framepace.serving.sessions import TensorSession
+from framepace.serving.sharedmemory import SharedMemory
 from framepace.serving.statistics import Statistics
 from framepace.video.frame import Frame
 
@@ -44,6 +46,7 @@ class Surroundings:
 
     Attributes:
         room: items that may wait for a model.
+        memory: what clients share.
         sink: takes the packed rows of inferences.
         tell: is told of slow steps.
     """
@@ -51,6 +54,7 @@ class Surroundings:
     clock: Clock
     room: int
     sink: Sink
+    memory: SharedMemory = field(default_factory=SharedMemory)
     tell: Tell = silent
 
 
@@ -102,7 +106,10 @@ class ServedModel:
     def ticket(self, request: InferRequest, arrived: int, done: Callable[[Ticket], None]) -> Ticket:
         """The request held against the model. Raises RequestError."""
         wanted = self.interface.wanted(request)
-        arrays, items = self.interface.bound(request)
+        arrays, items = self.interface.bound(request, self._around.memory)
+        for output in wanted:
+            if output.region is not None:
+                self._around.memory.memory(output.region)
         ticket = Ticket(arrays, items, wanted, partial(self._done, done), id=request.id, arrived=arrived)
         ticket.parameters = request.parameters
         return ticket
@@ -172,7 +179,22 @@ class ServedModel:
     def _output(self, wanted: Wanted, outputs: Mapping[str, NDArray[Any]]) -> Output:
         data = outputs[wanted.name]
         datatype = next(tensor.datatype for tensor in self.interface.outputs if tensor.name == wanted.name)
-        return Output(wanted.name, datatype, data.shape, data, wanted)
+        output = Output(wanted.name, datatype, data.shape, data, wanted)
+        if wanted.region is not None:
+            self._write(output, wanted.region)
+        return output
+
+    def _write(self, output: Output, region: Region) -> None:
+        """Write an output into shared memory. Raises RequestError where it does not fit."""
+        assert output.data is not None
+        data = to_bytes(output.data, output.datatype)
+        if len(data) > region.size:
+            raise RequestError(
+                f"shared memory size specified with the request for output '{output.name}' ({region.size} bytes) "
+                f"should be at least {len(data)} bytes to hold the results"
+            )
+        self._around.memory.memory(region).write(region.offset, data)
+        output.data = None
 
 
 def _interface(model: ModelPlan, session: Session) -> Interface:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
@@ -40,6 +42,7 @@ class ServeOptions:
         certificate, key: files in PEM for TLS.
         drain_s: accepted requests have so long to be answered at the end.
         deadline_ms: of requests that say none; None: they wait as long as it takes.
+        shared_memory: whether clients may register any; None: where only this machine can call.
     """
 
     host: str = "127.0.0.1"
@@ -50,4 +53,12 @@ class ServeOptions:
     key: Path | None = None
     drain_s: float = 5.0
     deadline_ms: float | None = None
+    shared_memory: bool | None = None
     limits: Limits = Limits()
+
+    @property
+    def shares_memory(self) -> bool:
+        """Whether clients may register shared memory."""
+        if self.shared_memory is None:
+            return self.host in _LOOPBACK
+        return self.shared_memory

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from framepace.openinference.errors import RequestError
 from framepace.openinference.messages import Parameter, Wanted
+from framepace.serving.sharedmemory import SharedTensor
 
 USUAL_PRIORITY = 5
 Tensors = Mapping[str, NDArray[Any]]
@@ -28,7 +29,7 @@ class Ticket:
         done: called once, from any thread, when it was answered or has failed.
     """
 
-    arrays: dict[str, NDArray[Any]]
+    arrays: dict[str, NDArray[Any] | SharedTensor]
     items: int
     wanted: Sequence[Wanted]
     done: Callable[[Ticket], None]

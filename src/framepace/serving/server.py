@@ -19,6 +19,7 @@ from framepace.serving.model import ServedModel, Surroundings
 from framepace.serving.options import ServeOptions
 from framepace.serving.repository import Repository
 from framepace.serving.service import Service
+from framepace.serving.sharedmemory import SharedMemory
 from framepace.serving.webserver import WebServer
 
 Plans = Callable[[], Sequence[Plan]]
@@ -37,7 +38,8 @@ class Server:
         self.options = check(options or ServeOptions())
         self._plans = plans
         self._clock = clock or SystemClock()
-        self._surroundings = Surroundings(self._clock, self.options.limits.waiting, _forget, tell)
+        self._memory = SharedMemory(self.options.shares_memory)
+        self._surroundings = Surroundings(self._clock, self.options.limits.waiting, _forget, self._memory, tell)
         self._open = ExitStack()
         self.repository = Repository(self._make, self.options.drain_s)
         self.service = self._service()
@@ -93,7 +95,7 @@ class Server:
 
     def _service(self) -> Service:
         inference = Inference(self.repository, self._clock, self.options.deadline_ms)
-        return Service(inference, self.options.limits, self.options.token)
+        return Service(inference, self._memory, self.options.limits, self.options.token)
 
     def _web_server(self) -> WebServer | None:
         options = self.options

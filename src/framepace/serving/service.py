@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from framepace.serving.inference import Inference
 from framepace.serving.options import Limits
 from framepace.serving.repository import Repository
+from framepace.serving.sharedmemory import SharedMemory
 
 
 @dataclass(frozen=True)
@@ -15,9 +16,11 @@ class Service:
 
     Attributes:
         token: what every call but health must bring; None for nothing.
+        memory: what clients share.
     """
 
     inference: Inference
+    memory: SharedMemory = field(default_factory=SharedMemory)
     limits: Limits = field(default_factory=Limits)
     token: str | None = field(default=None, repr=False)
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
 
 from framepace.backends.base import Prepare, Session, Tensors, Worker
 from framepace.facts.model import Layer
 from framepace.facts.plan import ModelPlan
 from framepace.models.resolved import Resolved
+from framepace.openinference.errors import RequestError
 from framepace.serving.request import Item
+from framepace.serving.sharedmemory import SharedTensor
 from framepace.video.frame import Frame
 
 
@@ -56,14 +61,32 @@ class TensorSession(Session):
 def tensor_writer(resolved: Resolved, now: Callable[[], int]) -> Prepare:
     """The function that writes an item of a request into its place of the batch; notes when it has (`now`, ns)."""
     defaults = {name: value.frames[0] for name, value in resolved.values.items()}
-    item_of = resolved.item
 
     def write(frame: Frame, inputs: Tensors, place: int) -> None:
         item: Item = frame.picture
-        sent = item.ticket.arrays
         for name, staged in inputs.items():
-            value = item_of(name, sent[name], item.index) if name in sent else defaults[name]
-            item_of(name, staged, place)[...] = value
+            into = resolved.item(name, staged, place)
+            sent = item.ticket.arrays.get(name)
+            if sent is None:
+                into[...] = defaults[name]
+            else:
+                _write(resolved, name, sent, item, into)
         item.ticket.prepared = now()
 
     return write
+
+
+def _write(resolved: Resolved, name: str, sent: NDArray[Any] | SharedTensor, item: Item, into: NDArray[Any]) -> None:
+    if isinstance(sent, SharedTensor):
+        _read(sent, resolved.axis(name), item, into)
+    else:
+        into[...] = resolved.item(name, sent, item.index)
+
+
+def _read(sent: SharedTensor, axis: int | None, item: Item, into: NDArray[Any]) -> None:
+    """Read one item; what cannot be read fails its own request, and not those that share its batch."""
+    try:
+        sent.read(axis, item.index, into)
+    except (RequestError, OSError) as error:
+        into.fill(0)
+        item.ticket.error = error if isinstance(error, RequestError) else RequestError(str(error))

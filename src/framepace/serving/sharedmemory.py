@@ -1,0 +1,177 @@
+"""System shared memory: regions that clients register, read and written without a body.
+
+Regions are read by preadv(2) and written by pwritev(2), not mapped: where a client makes its memory smaller meanwhile,
+a read falls short, while a mapping would end the server (SIGBUS).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from framepace.openinference.datatypes import BYTES, dtype_of, item_size
+from framepace.openinference.errors import RequestError
+from framepace.openinference.messages import LARGEST, Input, Region
+from framepace.openinference.tensors import from_bytes
+
+_FOLDER = "/dev/shm"  # where POSIX shared memory is a file on Linux
+_RESERVED = "triton_python_backend_shm_region_"
+MOST_REGIONS = 10_000
+
+
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """A region that is registered; its file is closed when nobody holds it any more."""
+
+    name: str
+    key: str
+    offset: int
+    size: int
+    file: int
+    _closing: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_closing", weakref.finalize(self, os.close, self.file))
+
+    def document(self) -> dict[str, Any]:
+        """As the protocol has it."""
+        return {"name": self.name, "key": self.key, "offset": self.offset, "byte_size": self.size}
+
+    def read(self, offset: int, into: memoryview) -> None:
+        """Read from `offset` of the region on. Raises RequestError where the memory is smaller by now."""
+        if os.preadv(self.file, [into], self.offset + offset) != len(into):
+            raise RequestError(f"shared memory region '{self.name}' is smaller than it was registered")
+
+    def write(self, offset: int, data: bytes | memoryview) -> None:
+        """Write from `offset` of the region on. Raises RequestError where the memory is smaller by now."""
+        if os.fstat(self.file).st_size < self.offset + offset + len(data):
+            raise RequestError(f"shared memory region '{self.name}' is smaller than it was registered")
+        os.pwritev(self.file, [data], self.offset + offset)
+
+
+@dataclass(frozen=True, eq=False)
+class SharedTensor:
+    """An input that lies in shared memory, row by row; it is read when it is written into the model's input."""
+
+    memory: Memory
+    offset: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def read(self, axis: int | None, index: int, into: NDArray[Any]) -> None:
+        """Read one item along the batch axis (all where it has none) into an array. Raises RequestError."""
+        if axis not in (None, 0) or not into.flags.c_contiguous:
+            whole = np.empty(self.shape, self.dtype)
+            self._read(0, whole)
+            into[...] = whole if axis is None else np.take(whole, index, axis)
+            return
+        self._read(0 if axis is None else index * into.nbytes, into)
+
+    def _read(self, offset: int, into: NDArray[Any]) -> None:
+        if into.nbytes:
+            self.memory.read(self.offset + offset, into.reshape(-1).view(np.uint8).data)
+
+
+class SharedMemory:
+    """The registered regions by name.
+
+    Args:
+        allowed: whether clients may register any.
+    """
+
+    def __init__(self, allowed: bool = True) -> None:
+        self._allowed = allowed
+        self._regions: dict[str, Memory] = {}
+        self._lock = threading.Lock()
+
+    def register(self, name: str, key: str, offset: int, size: int) -> None:
+        """Register a part of a POSIX shared memory object. Raises RequestError."""
+        self._check(name, key)
+        if not (0 < size <= LARGEST and 0 <= offset <= LARGEST):
+            raise RequestError(f"failed to register shared memory region '{name}': invalid args")
+        with self._lock:
+            if name in self._regions:
+                raise RequestError(f"shared memory region '{name}' already in manager")
+            if len(self._regions) >= MOST_REGIONS:
+                raise RequestError(f"there are {MOST_REGIONS} shared memory regions already", "exhausted")
+            file = _opened(key)
+            memory = Memory(name, key, offset, size, file)
+            if os.fstat(file).st_size < offset + size:
+                raise RequestError(f"failed to register shared memory region '{name}': invalid args")
+            self._regions[name] = memory
+
+    def unregister(self, name: str = "") -> None:
+        """Forget a region, or all; requests that use it are still answered."""
+        with self._lock:
+            if name:
+                self._regions.pop(name, None)
+            else:
+                self._regions.clear()
+
+    def status(self, name: str = "") -> list[dict[str, Any]]:
+        """One region, or all. Raises RequestError for one that is not there."""
+        with self._lock:
+            if not name:
+                return [memory.document() for memory in self._regions.values()]
+            if name not in self._regions:
+                raise RequestError(f"Unable to find system shared memory region: '{name}'", "not found")
+            return [self._regions[name].document()]
+
+    def tensor(self, sent: Input, model: str) -> NDArray[Any] | SharedTensor:
+        """An input that lies in shared memory. Raises RequestError where it does not fit."""
+        assert sent.region is not None
+        memory = self.memory(sent.region)
+        region = sent.region
+        if sent.datatype in (BYTES, "BOOL"):
+            data = bytearray(region.size)
+            memory.read(region.offset, memoryview(data))
+            return from_bytes(data, sent.name, sent.datatype, sent.shape, model)
+        expected = prod(sent.shape) * item_size(sent.datatype)
+        if region.size != expected:
+            where = f"for input '{sent.name}' for model '{model}'"
+            raise RequestError(f"input byte size mismatch {where}. Expected {expected}, got {region.size}")
+        return SharedTensor(memory, region.offset, sent.shape, dtype_of(sent.datatype))
+
+    def memory(self, region: Region) -> Memory:
+        """The registered region that a part lies in. Raises RequestError."""
+        with self._lock:
+            memory = self._regions.get(region.name)
+        if memory is None:
+            raise RequestError(f"Unable to find shared memory region: '{region.name}'", "not found")
+        if region.offset > memory.size:
+            raise RequestError(f"Invalid offset for shared memory region: '{region.name}'")
+        if region.offset + region.size > memory.size:
+            raise RequestError(f"Invalid offset + byte size for shared memory region: '{region.name}'")
+        return memory
+
+    def _check(self, name: str, key: str) -> None:
+        if not self._allowed:
+            raise RequestError("this server takes no shared memory: start it with --shared-memory", "unsupported")
+        if key.removeprefix("/").startswith(_RESERVED):
+            raise RequestError(f"cannot register shared memory region '{name}' with key '{key}': the key is reserved")
+
+
+def _opened(key: str) -> int:
+    """The file of a POSIX shared memory object. Raises RequestError; only files right in the folder are any."""
+    plain = key.removeprefix("/")
+    with _unable(key):
+        if not plain or "/" in plain or "\0" in plain or plain in (".", ".."):
+            raise FileNotFoundError(key)
+        return os.open(f"{_FOLDER}/{plain}", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+
+
+@contextmanager
+def _unable(key: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError):
+        raise RequestError(f"Unable to open shared memory region: '{key}'") from None
