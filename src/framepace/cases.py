@@ -12,11 +12,12 @@ from framepace import values
 from framepace.backends.base import backend_for, get_backend
 from framepace.errors import UsageError, unknown
 from framepace.facts.address import shown
-from framepace.facts.plan import ModelPlan, Plan, Target
+from framepace.facts.plan import EnginePlan, ModelPlan, Plan, Target
 from framepace.facts.settings import Case, apply, checked
-from framepace.facts.workload import Closed, Input, Load, Paced, Scope, Stop, Workload
+from framepace.facts.workload import Closed, Delay, Input, Load, Paced, Scope, Stop, Workload
 from framepace.models.spec import inspect, stem
 from framepace.naming import NamedInputs, with_inputs
+from framepace.openinference.client.address import is_address
 from framepace.store import load_plan
 from framepace.values import HIGHEST_RATE, LARGEST_SEED, LONGEST_MS, LOWEST_RATE, SHORTEST_MS
 
@@ -27,6 +28,7 @@ DEFAULT_FPS = 30.0
 _PLAN_ENDINGS = (".yaml", ".yml")
 _MODEL = "a path to an .onnx file, or builtin:NAME"
 _ROOM_FOR_NUMBER = 8
+_OPEN_IN_FLIGHT = 16
 DEFAULT_STOP = Stop(seconds=10.0)
 
 Models = str | Sequence[str] | Plan | Case
@@ -117,7 +119,7 @@ def make_case(
     shapes = values.mapping(shapes or {}, "shapes")
     plan = models
     if not isinstance(plan, Plan):
-        plan = _for_live(_make_plan(plan), plan, videos)
+        plan = _for_live(_make_plan(plan, load or _load_at(fps)), plan, videos)
     plan = with_inputs(_with_shapes(plan, shapes), **named)
     target = replace(plan.target, fps=fps or plan.target.fps, p99_ms=p99_ms or plan.target.p99_ms)
     workload = Workload(
@@ -172,7 +174,7 @@ def _load_at(fps: float | None) -> Load:
     return Closed()
 
 
-def _make_plan(models: str | Sequence[str]) -> Plan:
+def _make_plan(models: str | Sequence[str], load: Load) -> Plan:
     locations = values.several(models, "the model")
     if not locations:
         raise UsageError(
@@ -186,7 +188,7 @@ def _make_plan(models: str | Sequence[str]) -> Plan:
         ModelPlan(name=name, model=location, backend=backend_for(location))
         for name, location in zip(names, locations, strict=True)
     ]
-    return Plan(models=tuple(plans), target=Target())
+    return Plan(models=tuple(plans), engine=_engine(plans, load), target=Target())
 
 
 def _for_live(plan: Plan, models: str | Sequence[str], videos: Sequence[str]) -> Plan:
@@ -196,6 +198,20 @@ def _for_live(plan: Plan, models: str | Sequence[str], videos: Sequence[str]) ->
     if not live or str(locations[0]).endswith(_PLAN_ENDINGS):
         return plan
     return replace(plan, source=replace(plan.source, drop="oldest"))
+
+
+def _engine(models: Sequence[ModelPlan], load: Load) -> EnginePlan:
+    """How models run that were named: those of servers with as many requests in flight as the load asks for."""
+    if any(is_address(model.model) for model in models):
+        return EnginePlan(workers=_in_flight(load))
+    return EnginePlan()
+
+
+def _in_flight(load: Load) -> int:
+    """Requests that a load may have in flight; an open load does not wait for answers."""
+    if isinstance(load, Closed):
+        return load.concurrency or 1
+    return 1 if isinstance(load, Delay) else _OPEN_IN_FLIGHT
 
 
 def _unique_names(locations: Sequence[str]) -> list[str]:

@@ -16,6 +16,7 @@ from framepace.analyze.failures import failed_share
 from framepace.analyze.lag import lag_notes
 from framepace.analyze.outliers import find_outliers
 from framepace.analyze.padding import padding, padding_notes
+from framepace.analyze.served import served
 from framepace.analyze.stages import frame_trace, parts, per_frame_cpu, shown_stages, stages, take
 from framepace.analyze.stats import percentiles, proportion
 from framepace.analyze.strategies import cost
@@ -72,6 +73,7 @@ def summarize(trace: Trace) -> Summary:
         padding=shares,
         failed=failed_share(trace),
         failure=trace.meta.failure,
+        served=served(trace),
         notes=tuple(dict.fromkeys(_notes(trace, summary.frames, shares))),
     )
 

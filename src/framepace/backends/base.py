@@ -23,9 +23,11 @@ from framepace.clock.system import Clock
 from framepace.errors import BackendError, UsageError, unknown
 from framepace.facts.model import Layer, ModelSpec
 from framepace.facts.plan import ModelPlan
+from framepace.facts.served import ServerCounts
 from framepace.models.filling import input_filler
 from framepace.models.inputs import made_up_note
 from framepace.models.spec import Resolved
+from framepace.openinference.client.address import is_address
 from framepace.progress import Tell, silent
 from framepace.video.frame import Frame
 
@@ -186,6 +188,7 @@ class Backend(ABC):
         simulated: it computes nothing, and runs in virtual time.
         computes: its outputs are those of the model.
         devices: kinds of device that it can run on, its default first.
+        remote: somebody else loads and runs the model, on a machine of their own.
     """
 
     name: str
@@ -193,6 +196,7 @@ class Backend(ABC):
     open_options: tuple[str, ...] = ()
     simulated: bool = False
     devices: tuple[str, ...] = ("cpu",)
+    remote: bool = False
 
     @property
     def computes(self) -> bool:
@@ -239,7 +243,7 @@ class Backend(ABC):
             session.notes = (*session.notes, f"{model.name}: {note}")
         if model.is_native:
             session = _of_own_sizes(session, model)
-        session.libraries = self.versions()
+        session.libraries = {**session.libraries, **self.versions()}
         session.simulated = self.simulated
         try:
             session.output_axes = output_axes(model, session)
@@ -263,6 +267,10 @@ class Backend(ABC):
     @abstractmethod
     def _load(self, model: ModelPlan, clock: Clock, tell: Tell) -> Session:
         """The steps of `load`."""
+
+    def counts(self, model: ModelPlan) -> ServerCounts | None:
+        """What a server says of the requests of a model so far; None where no server runs it, or it does not say."""
+        return None
 
     def versions(self) -> dict[str, str]:
         """Versions of the libraries behind it, by name."""
@@ -313,6 +321,8 @@ _BY_SUFFIX = {
 
 def backend_for(location: str) -> str:
     """The name of the backend that runs a file of this kind, judged by its name."""
+    if is_address(location):
+        return "server"
     return _BY_SUFFIX.get(PurePath(location).suffix, "onnxruntime")
 
 

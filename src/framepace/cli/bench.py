@@ -40,6 +40,7 @@ def command(
     precision: o.Precision = None,
     seed: o.Seed = 0,
     backend: o.Backend = None,
+    server: o.Server = None,
     device: o.DeviceName = None,
     layers: o.Layers = False,
     out: o.Out = None,
@@ -48,8 +49,8 @@ def command(
 ) -> None:
     """Measure models under a stated load and write a trace. Without --fps or --load: back to back."""
     case = o.build_case(
-        models, video=video, fps=fps, p99_ms=p99_ms, size=size, shape=shape, layout=layout, settings=set_, seed=seed,
-        named=o.named_inputs(input_, image, previous, state, window),
+        o.at_server(models, server), video=video, fps=fps, p99_ms=p99_ms, size=size, shape=shape, layout=layout,
+        settings=set_, seed=seed, named=o.named_inputs(input_, image, previous, state, window),
         backend=backend, device=device, load=load, scope=scope, stop=o.stop_rule(seconds, count, precision),
     )  # fmt: skip
     with output_folder(out, "bench") as folder:

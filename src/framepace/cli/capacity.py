@@ -51,6 +51,7 @@ def command(
     set_: o.Settings = [],
     seed: o.Seed = 0,
     backend: o.Backend = None,
+    server: o.Server = None,
     device: o.DeviceName = None,
     out: o.Out = None,
     overwrite: o.Overwrite = False,
@@ -64,8 +65,8 @@ def command(
     from framepace.reporting.terminal.progress import Progress
 
     case = o.build_case(
-        models, video=video, fps=fps, p99_ms=p99_ms, size=size, shape=shape, layout=layout, settings=set_, seed=seed,
-        named=o.named_inputs(input_, image, previous, state, window),
+        o.at_server(models, server), video=video, fps=fps, p99_ms=p99_ms, size=size, shape=shape, layout=layout,
+        settings=set_, seed=seed, named=o.named_inputs(input_, image, previous, state, window),
         backend=backend, device=device, scope=scope,
     )  # fmt: skip
     with Progress() as progress, output_folder(out, "capacity") as folder:

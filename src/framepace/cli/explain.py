@@ -67,6 +67,7 @@ def command(
     set_: o.Settings = [],
     seed: o.Seed = 0,
     backend: o.Backend = None,
+    server: o.Server = None,
     device: o.DeviceName = None,
     expect: Expect = None,
     from_: From = None,
@@ -84,8 +85,8 @@ def command(
         logs.explain_log(log, context, columns=column, out=out, overwrite=overwrite, json=json)
         return
     case = explained_case(
-        models, video=video, fps=fps, p99_ms=p99_ms, size=size, shape=shape, layout=layout, settings=set_, seed=seed,
-        named=o.named_inputs(input_, image, previous, state, window),
+        o.at_server(models, server), video=video, fps=fps, p99_ms=p99_ms, size=size, shape=shape, layout=layout,
+        settings=set_, seed=seed, named=o.named_inputs(input_, image, previous, state, window),
         backend=backend, device=device,
         load=load,
     )  # fmt: skip

@@ -79,6 +79,8 @@ P99 = Annotated[
 ]
 _SIZE = "WIDTHxHEIGHT of the image input, or native: every picture at its own size"
 Size = Annotated[str | None, typer.Option("--size", help=_SIZE)]
+_SERVER = "KServe v2 server that runs the models, which are named as there: http://127.0.0.1:8000, or grpc://..."
+Server = Annotated[str | None, typer.Option("--server", metavar="URL", help=_SERVER)]
 Backend = Annotated[str | None, typer.Option("--backend", help="onnxruntime, tensorrt, torch, simulated or null")]
 DeviceName = Annotated[
     str | None, typer.Option("--device", help="cpu, cuda or cuda:N; simulated: t4, xavier, a100, h100, h200")
@@ -240,6 +242,15 @@ def parse_vary(texts: list[str]) -> dict[str, list[str]]:
     if grid:
         values.check_cells(grid)
     return grid
+
+
+def at_server(models: list[str], server: str | None) -> list[str]:
+    """The locations of models: as they are, or those of a server's models of these names. Raises UsageError."""
+    from framepace.openinference.client.address import location_at
+
+    if server is None:
+        return models
+    return [location_at(server, name) for name in models]
 
 
 def build_case(

@@ -36,6 +36,7 @@ def command(
     precision: o.Precision = None,
     seed: o.Seed = 0,
     backend: o.Backend = None,
+    server: o.Server = None,
     device: o.DeviceName = None,
     out: o.Out = None,
     overwrite: o.Overwrite = False,
@@ -53,8 +54,8 @@ def command(
     if not grid:
         raise UsageError("nothing to vary", expected="--vary SETTING=V1,V2,...")
     case = o.build_case(
-        models, video=video, fps=fps, p99_ms=p99_ms, size=size, shape=shape, layout=layout, settings=set_, seed=seed,
-        named=o.named_inputs(input_, image, previous, state, window),
+        o.at_server(models, server), video=video, fps=fps, p99_ms=p99_ms, size=size, shape=shape, layout=layout,
+        settings=set_, seed=seed, named=o.named_inputs(input_, image, previous, state, window),
         backend=backend, device=device,
         load=load, scope=scope, stop=o.stop_rule(seconds, count, precision),
     )  # fmt: skip

@@ -12,6 +12,7 @@ from framepace.facts.trace import Trace
 from framepace.lab.ceilings import known_ceilings, measure_ceilings
 from framepace.lab.lab import Lab
 from framepace.models.operations import model_work
+from framepace.models.served import SERVED
 from framepace.models.spec import NULL, inspect, resolve
 
 _POSSIBLE = 1.0  # times the floor, at least
@@ -22,7 +23,7 @@ def bounds(lab: Lab, trace: Trace, notes: list[str]) -> tuple[Bound, ...]:
     """One bound per model of `trace` (the scope 'model' in a closed loop); why others have none goes to `notes`."""
     made = []
     for model, spec in zip(trace.meta.plan.models, trace.meta.models, strict=True):
-        if NULL in (model.backend, spec.format):
+        if {NULL, SERVED} & {model.backend, spec.format}:
             continue
         try:
             made.append(_bound(lab, trace, model, spec.format))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from framepace.explaining.causes.cpu_nodes import ADVICE
 from framepace.explaining.evidence import Evidence
+from framepace.explaining.served import advice, is_remote
 from framepace.facts.bounds import Bound
 from framepace.facts.finding import Bottleneck, Finding, Remedy
 from framepace.facts.settings import text as settings_text
@@ -20,6 +21,7 @@ _NOT_THE_SAME = {"model", "size", "scope"}
 _BOUNDS = ("FP008", "FP007", "FP005", "FP023", "FP016", "FP006")
 
 _NAN_ADVICE = "check the input's range (scale, mean, std) and the precision of the model"
+_WAYS_OUT = "a smaller model or input, a lower precision, a faster device, or fewer frames per second"
 _FAILED_ADVICE = "the notes below say why"
 
 
@@ -88,15 +90,26 @@ def model_exceeds(evidence: Evidence, tried: Sequence[Finding], bounds: Sequence
     floor = sum(bound.floor for bound in bounds) if len(bounds) == len(evidence.models) else 0.0
     yield Finding(
         code="FP102",
-        title="the model alone takes longer than the budget",
+        title=f"{_alone(evidence)} takes longer than the budget",
         bottleneck=_class_of_bound(tried),
         verdict="confirmed",
         severity="info",
         summary=_exceeded(best, change, floor, budget),
         evidence={"infer_gapless_ns": alone, "best_ns": best, "budget_ns": budget, "floor_ns": floor},
         share=alone / budget,
-        remedy=Remedy(text=_exceeded_advice(best, floor, budget)),
+        remedy=Remedy(text=_way_out(evidence, best, floor, budget)),
     )
+
+
+def _alone(evidence: Evidence) -> str:
+    """What was measured alone."""
+    return "one request to the server, alone," if is_remote(evidence.case.plan) else "the model alone"
+
+
+def _way_out(evidence: Evidence, best: float, floor: float, budget: float) -> str:
+    if is_remote(evidence.case.plan) and best > budget:
+        return advice(evidence.summaries["gapless"])
+    return _exceeded_advice(best, floor, budget)
 
 
 def _inferences_after(tried: Sequence[Finding]) -> list[tuple[float, str]]:
@@ -133,7 +146,6 @@ def _exceeded(best: float, change: str, floor: float, budget: float) -> str:
 def _exceeded_advice(best: float, floor: float, budget: float) -> str:
     if best <= budget:
         return "the setting named brings it below the budget; what is left for the rest of the frame is little"
-    advice = "a smaller model or input, a lower precision, a faster device, or fewer frames per second"
     if floor > budget:
-        return f"no setting can meet it, for the floor itself is above the budget: {advice}"
-    return f"no setting that was tried can meet it: {advice}"
+        return f"no setting can meet it, for the floor itself is above the budget: {_WAYS_OUT}"
+    return f"no setting that was tried can meet it: {_WAYS_OUT}"

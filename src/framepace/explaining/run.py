@@ -16,6 +16,7 @@ from framepace.explaining.floors import bounds
 from framepace.explaining.hypothesis import Hypothesis
 from framepace.explaining.remedies import try_remedies
 from framepace.explaining.scopes import SCOPES, gather_evidence, measure_scopes
+from framepace.explaining.served import causes_for, server_notes
 from framepace.explaining.suspects import try_causes
 from framepace.explaining.trial import longest_block_s
 from framepace.explaining.verification import verify
@@ -75,7 +76,7 @@ def explain(
         lab_clock = clock or clock_for(case.plan)
         lab = stack.enter_context(Lab(limit_s, folder, tell, lab_clock, wall_limit_s=wall_limit(limit_s, clock)))
         try:
-            _fill(draft, lab, case, causes, tool_number, what_if)
+            _fill(draft, lab, case, causes_for(case.plan, causes, draft), tool_number, what_if)
         except KeyboardInterrupt:
             if SCOPES - draft.traces.keys():
                 raise
@@ -109,6 +110,7 @@ def _fill(
 def _gathered(lab: Lab, case: Case, draft: Draft) -> Evidence:
     """The evidence of the scopes, and how long blocks are at the rate that they showed, into `draft`."""
     evidence = gather_evidence(case, draft)
+    draft.notes.extend(server_notes(evidence.summaries["stream"]))
     draft.longest_s = longest_block_s(lab.clock.virtual, evidence.summaries["stream"].throughput)
     return evidence
 

@@ -11,6 +11,7 @@ from framepace.engine.corekeeper import usable_cores
 from framepace.errors import SourceError
 from framepace.explaining.draft import Draft
 from framepace.explaining.evidence import Evidence
+from framepace.explaining.served import is_remote
 from framepace.facts.settings import Case, apply
 from framepace.facts.workload import Closed, Warmup, load_fps
 from framepace.lab.lab import Lab
@@ -73,8 +74,8 @@ def _wanted_s(case: Case) -> float:
 
 
 def _without_gaps(case: Case) -> Case:
-    """`case` with a closed load that keeps each of its workers busy."""
-    back_to_back = Closed(concurrency=case.plan.engine.workers)
+    """`case` with a closed load that keeps each of its workers busy; those of a server would wait in its queue."""
+    back_to_back = Closed(concurrency=1 if is_remote(case.plan) else case.plan.engine.workers)
     return replace(case, workload=replace(case.workload, load=back_to_back))
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 from framepace.facts.base import Fact
 from framepace.facts.device import DeviceSummary
 from framepace.facts.failure import TOO_MANY, Failure
+from framepace.facts.served import Served
 
 TierKind = Literal["level", "ramp"]
 Coincidence = Literal[
@@ -161,6 +162,7 @@ class Summary(Fact, frozen=True, kw_only=True):
     only; `frames` summarises whole frames (all models of a frame together: from due to the last delivery). `failed` is
     the share of the frames that failed, those of the warm-up included, and `failure` says why the first one did. `late`
     is `missed` with its 95 % interval, from the effective samples of lateness itself.
+    `served` is what servers say of their models.
     """
 
     trace: str
@@ -183,6 +185,7 @@ class Summary(Fact, frozen=True, kw_only=True):
     failure: Failure | None = None
 
     late: Estimate | None = None
+    served: tuple[Served, ...] = ()
 
     @property
     def fails(self) -> bool:

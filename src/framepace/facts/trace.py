@@ -17,6 +17,7 @@ from framepace.facts.machine import Machine
 from framepace.facts.model import Layer, ModelSpec
 from framepace.facts.plan import Plan
 from framepace.facts.program import Program
+from framepace.facts.served import ServerCounts
 from framepace.facts.workload import Workload
 
 TRACE_FORMAT = "framepace.trace/2"
@@ -157,6 +158,7 @@ class TraceMeta(Fact, frozen=True, kw_only=True):
     holds, by model, how long each layer takes alone, where that was asked for. `batch_sizes` are those of models that
     do not run any number of frames: a batch is padded to the next. `placement` counts, by model, the nodes that run in
     each place ('cuda', 'cpu') where the library says. `failure` is the first inference that failed, if any did.
+    `served` is what servers counted during the measured part, by model.
     """
 
     id: str
@@ -177,6 +179,7 @@ class TraceMeta(Fact, frozen=True, kw_only=True):
     placement: dict[str, dict[str, int]] = {}
     failure: Failure | None = None
     batch_sizes: dict[str, tuple[int, ...]] = {}
+    served: dict[str, ServerCounts] = {}
     format: str = TRACE_FORMAT
     framepace: str = ""
     subject_program: Program | UnsetType = field(default=UNSET, name="program")

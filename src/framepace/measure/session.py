@@ -23,6 +23,7 @@ from framepace.feeds.runstate import RunState
 from framepace.interrupts import end, stopped_by
 from framepace.measure.frames import Frames, open_frames
 from framepace.measure.runner import Execute, Loaded, opened
+from framepace.measure.servercounts import ServerCounting
 from framepace.measure.standstill import Standstill
 from framepace.measure.stoprules import Enough, Steady
 from framepace.progress import Tell, silent
@@ -123,6 +124,7 @@ class _Run:
     rule: Enough = field(init=False)
     state: RunState = field(init=False)
     standstill: Standstill = field(init=False)
+    servers: ServerCounting = field(init=False)
     meta: TraceMeta = field(init=False)
 
     def __post_init__(self) -> None:
@@ -130,6 +132,7 @@ class _Run:
         self.rule = Enough(self.workload.stop)
         self.state = RunState(self.clock, self.warm, self.rule)
         self.standstill = Standstill(self.plan, self.state, self.clock, self.workload.load, self.loaded.slowest)
+        self.servers = ServerCounting(self.plan)
         self.meta = describe(self.plan, self.workload, self.loaded, self.frames.names, self.clock)
 
     def disk_full(self) -> None:
@@ -145,6 +148,7 @@ class _Run:
         why = None if self.clock.virtual else self.standstill.look()
         if why is not None:
             end(why)
+        self.servers.look(self.state.warming)
         if self.progress is not None:
             self.progress(self.rule.progress(self.clock.now()))
 
@@ -181,6 +185,7 @@ class _Run:
             notes=without_secrets(tuple(notes)),
             startup=dict(self.loaded.startup),
             failure=without_secrets(_first_failure(errors)),
+            served=self.servers.counted(),
         )
 
 

@@ -12,13 +12,14 @@ from typing import Any
 from framepace.errors import FramepaceError, ModelError
 from framepace.facts.model import ModelSpec, TensorSpec
 from framepace.facts.plan import Plan
-from framepace.models import builtin, ortformat
+from framepace.models import builtin, ortformat, served
 from framepace.models.batchaxis import ANY_RANK
 from framepace.models.limits import check_graph, read_onnx
 from framepace.models.resolved import Image as Image
 from framepace.models.resolved import Resolved as Resolved
 from framepace.models.resolving import resolve as resolve
 from framepace.models.torch import spec as torchspec
+from framepace.openinference.client.address import is_address, served_name
 
 NULL = "null"
 _NULL_SPEC = ModelSpec(
@@ -52,12 +53,15 @@ _SUFFIXES = (".onnx", ortformat.SUFFIX, *torchspec.SUFFIXES, ".engine", ".plan",
 
 def stem(location: str) -> str:
     """What a model is called when nobody gives it a name: its file's name without the suffix, or the built-in's."""
+    if is_address(location):
+        return served_name(location)
     name = location.removeprefix("builtin:").rsplit("/", 1)[-1]
     return next((name.removesuffix(suffix) for suffix in _SUFFIXES if name.endswith(suffix)), name)
 
 
 def inspect(location: str) -> ModelSpec:
-    """Identity and interface of a model: a path to an ONNX file or a PyTorch program, 'builtin:NAME', or 'null'.
+    """Identity and interface of a model: a path to an ONNX file or a PyTorch program, 'builtin:NAME',
+    'null', or the address of a model that a server runs.
 
     Weights are not loaded. Raises ModelError when there is no such file or it is not an ONNX model.
     """
@@ -65,6 +69,8 @@ def inspect(location: str) -> ModelSpec:
         return _NULL_SPEC
     if location.startswith("builtin:"):
         return _inspect_builtin(location)
+    if is_address(location):
+        return served.inspect(location)
     if Path(location).suffix in torchspec.SUFFIXES:
         return torchspec.inspect(location)
     if Path(location).suffix == ortformat.SUFFIX:

@@ -343,6 +343,7 @@ def _cell_numbers(summary: Summary) -> Document:
         "cost": plain(summary.cost),
         "parts_ns": plain(summary.frames.parts),
         "devices": plain(summary.devices),
+        "served": plain(summary.served),
     }
 
 

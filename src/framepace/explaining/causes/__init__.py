@@ -26,6 +26,7 @@ from framepace.explaining.causes.power_cap import PowerCap
 from framepace.explaining.causes.precision import HighPrecision
 from framepace.explaining.causes.serialised import Serialised
 from framepace.explaining.causes.shape_arithmetic import ShapeArithmetic
+from framepace.explaining.causes.slow_way import SlowWay
 from framepace.explaining.causes.stalls import Stalls
 from framepace.explaining.causes.throttled import Throttled
 from framepace.explaining.causes.transfer_bound import TransferBound
@@ -65,4 +66,5 @@ CAUSES: tuple[Hypothesis, ...] = (
     HighPrecision(),
     LargeBatch(),
     UnevenBatch(),
+    SlowWay(),
 )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from framepace.facts.failure import failure_words
 from framepace.facts.summary import Cost, Estimate, ModelSummary, Outlier, Percentile, StageShare, Summary, Tier
 from framepace.reporting.views.device import device_rows
+from framepace.reporting.views.served import server_rows
 from framepace.reporting.views.settled import settled_words, unsettled_words
 from framepace.reporting.views.text import estimate, first_and_last, share, split_interval
 from framepace.units import format_bytes, format_ms, format_quantity, split_unit
@@ -87,7 +88,7 @@ def summary_view(summary: Summary) -> SummaryView:
         met=summary.met,
         numbers=tuple(_numbers(summary)),
         models=tuple(_models(summary)),
-        devices=tuple(device_rows(summary)),
+        devices=(*device_rows(summary), *server_rows(summary)),
         notes=summary.notes,
     )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from framepace.errors import ADVICE
 from framepace.facts import settings
 from framepace.facts.device import DeviceSummary
+from framepace.facts.served import Served
 from framepace.facts.summary import Cost, Summary, TierKind
 from framepace.facts.sweep import Cell, Settling, Sweep
 from framepace.reporting.views.measurement import memory_numbers
@@ -15,6 +16,7 @@ from framepace.reporting.views.text import optional, share
 from framepace.units import NS_PER_S, format_bytes, format_ms, format_quantity
 
 NUMBERS = ("p50", "p99", "fps", "CPU per frame", "over budget")
+SERVER_NUMBERS = ("server network", "server queue", "server compute", "server batch")
 DEVICE_NUMBERS = ("kernels", "SM MHz", "W", "overlap", "SM", "DRAM")
 _REFUSED = "few samples"
 SETTLING = ("level", "jump", "settle", "settled", "back to back", "gap costs")  # with a gap after each inference
@@ -172,8 +174,16 @@ def _numbers(summary: Summary) -> Iterator[tuple[str, str]]:
     yield "CPU per frame", optional(summary.process_cpu, format_ms)
     yield "over budget", optional(summary.missed, share)
     yield "kernels", optional(summary.frames.parts.get("compute"), format_ms)
+    if summary.served:
+        yield from _server_numbers(summary.served[0])
     if summary.devices:
         yield from _device_numbers(summary.devices[0])
+
+
+def _server_numbers(row: Served) -> Iterator[tuple[str, str]]:
+    for name in ("network", "queue", "compute"):
+        yield f"server {name}", format_ms(row.parts[name])
+    yield "server batch", f"{row.batch:.2g}"
 
 
 def _device_numbers(device: DeviceSummary) -> Iterator[tuple[str, str]]:

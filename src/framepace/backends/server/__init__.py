@@ -1,0 +1,1 @@
+"""Models that a KServe v2 server runs: framepace's own, Triton, KServe, MLServer and others."""

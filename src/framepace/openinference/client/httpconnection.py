@@ -1,0 +1,193 @@
+"""One kept-alive connection to a server by HTTP: a request is sent, its answer received later."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http.client import BadStatusLine, HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, RemoteDisconnected
+
+from framepace.errors import BackendError
+from framepace.openinference.client.address import Server
+
+Part = bytes | memoryview
+TOKEN = "FRAMEPACE_SERVER_TOKEN"
+"""The environment variable with the bearer token of servers that want one."""
+_GONE = (RemoteDisconnected, ConnectionResetError, BrokenPipeError)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer: status, headers by their names in lower case, and the body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class _Request:
+    method: str
+    path: str
+    parts: Sequence[Part]
+    headers: Mapping[str, str]
+
+
+class Connection:
+    """A connection that is opened when it is needed and kept. Not thread-safe.
+
+    Args:
+        timeout_s: the longest time without a byte from the server.
+    """
+
+    def __init__(self, server: Server, timeout_s: float) -> None:
+        self.server = server
+        self._timeout_s = timeout_s
+        self._http: HTTPConnection | None = None
+        self._used = False
+        self._request: _Request | None = None
+        self._always = _token()
+
+    def open(self) -> None:
+        """Connect, unless it is connected. Raises BackendError."""
+        if self._http is not None:
+            return
+        http = self._connection()
+        try:
+            http.connect()
+            http.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except (OSError, HTTPException) as error:
+            raise self._error(error) from error
+        self._http = http
+        self._used = False
+
+    def call(
+        self, method: str, path: str, parts: Sequence[Part] = (), headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """Send a request and receive its answer. Raises BackendError when there is none."""
+        self.send(method, path, parts, headers or {})
+        return self.receive()
+
+    def send(self, method: str, path: str, parts: Sequence[Part], headers: Mapping[str, str]) -> None:
+        """Send a request. Raises BackendError; a connection that the server closed meanwhile is opened again."""
+        self._request = _Request(method, path, parts, headers)
+        try:
+            self._send()
+        except _GONE as error:
+            self._again(error)
+        except (OSError, HTTPException) as error:
+            raise self._error(error) from error
+
+    def receive(self) -> Answer:
+        """The answer of the request that was sent. Raises BackendError."""
+        try:
+            return self._receive()
+        except _GONE as error:
+            self._again(error)
+        except (OSError, HTTPException) as error:
+            raise self._error(error) from error
+        try:
+            return self._receive()
+        except (OSError, HTTPException) as error:
+            raise self._error(error) from error
+
+    def close(self) -> None:
+        """End the connection. Idempotent."""
+        if self._http is not None:
+            self._http.close()
+            self._http = None
+
+    def _again(self, error: Exception) -> None:
+        """Send the request once more on a new connection, where the old one had served before: it had been kept."""
+        used = self._used
+        self.close()
+        if not used:
+            raise self._error(error) from error
+        try:
+            self._send()
+        except (OSError, HTTPException) as second:
+            raise self._error(second) from second
+
+    def _send(self) -> None:
+        assert self._request is not None
+        self.open()
+        assert self._http is not None
+        request = self._request
+        http = self._http
+        http.putrequest(request.method, request.path, skip_accept_encoding=True)
+        for name, value in (*self._always, *request.headers.items()):
+            http.putheader(name, value)
+        length = sum(len(part) for part in request.parts)
+        if length or request.method == "POST":
+            http.putheader("Content-Length", str(length))
+        http.endheaders()
+        for part in request.parts:
+            http.send(part)
+
+    def _receive(self) -> Answer:
+        assert self._http is not None
+        response: HTTPResponse = self._http.getresponse()
+        body = response.read()
+        self._used = True
+        headers = {name.lower(): value for name, value in response.getheaders()}
+        if response.will_close:
+            self.close()
+        return Answer(response.status, headers, body)
+
+    def _connection(self) -> HTTPConnection:
+        host = self.server.host
+        port = self.server.port
+        if self.server.is_encrypted:
+            return HTTPSConnection(host, port, timeout=self._timeout_s, context=ssl.create_default_context())
+        return HTTPConnection(host, port, timeout=self._timeout_s)
+
+    def _error(self, error: Exception) -> BackendError:
+        """The sentence for a request without an answer; the connection is given up."""
+        self.close()
+        problem, fix = next(words for kind, words in _SENTENCES if isinstance(error, kind))
+        got = f"{self.server}: {_reason(error, self._timeout_s)}"
+        return BackendError(problem, got=got, expected="an answer of a KServe v2 server", fix=fix)
+
+
+_UNREACHABLE = ("the server cannot be reached", "start the server, or correct its address (--server)")
+_CLOSED = ("the server closed the connection", "look at the server's log: it ended, or it did not take the request")
+_INSECURE = (
+    "no encrypted connection to the server",
+    "use http:// where the server does not encrypt, or trust its certificate (SSL_CERT_FILE)",
+)
+_LATE = (
+    "the server did not answer in time",
+    "send fewer requests per second, or wait longer (--set option.timeout_s=...)",
+)
+_NO_HTTP = (
+    "what answers is no HTTP server",
+    "its port for HTTP (Triton: 8000), or grpc:// for its port for gRPC (Triton: 8001)",
+)
+_SENTENCES: tuple[tuple[type[Exception], tuple[str, str]], ...] = (
+    (ConnectionRefusedError, _UNREACHABLE),
+    (socket.gaierror, _UNREACHABLE),
+    (RemoteDisconnected, _CLOSED),
+    (ssl.SSLError, _INSECURE),
+    (TimeoutError, _LATE),
+    (HTTPException, _NO_HTTP),
+    (Exception, _CLOSED),
+)
+"""What to say and to do, by the kind of the error; the first that fits."""
+
+
+def _reason(error: Exception, timeout_s: float) -> str:
+    if isinstance(error, BadStatusLine) and not isinstance(error, RemoteDisconnected):
+        return "its answer does not begin as HTTP does"
+    if isinstance(error, TimeoutError):
+        return f"nothing for {timeout_s:g} s"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return str(error) or type(error).__name__
+
+
+def _token() -> tuple[tuple[str, str], ...]:
+    """The header with the user's token, if there is one."""
+    token = os.environ.get(TOKEN)
+    return (("Authorization", f"Bearer {token}"),) if token else ()

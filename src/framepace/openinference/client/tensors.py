@@ -1,0 +1,119 @@
+"""Tensors of an inference by HTTP: the JSON that says what the bytes behind it are, and the answer's arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from framepace.errors import BackendError
+from framepace.openinference.client.documents import read
+from framepace.openinference.client.httpconnection import Answer, Part
+from framepace.openinference.client.remote import Arrays, Regions
+from framepace.openinference.datatypes import BYTES, DATATYPES, item_size, pack_bytes
+from framepace.openinference.errors import RequestError
+from framepace.openinference.messages import Region, element_count
+from framepace.openinference.tensors import from_bytes, from_json
+
+HEADER_LENGTH = "Inference-Header-Content-Length"
+_AGAIN = "the model may have been replaced: start again, so that its outputs are read again"
+
+
+class _Parameters(msgspec.Struct):
+    binary_data_size: int | None = None
+
+
+class _Output(msgspec.Struct):
+    name: str
+    datatype: str
+    shape: list[int]
+    data: list[Any] | None = None
+    parameters: _Parameters = msgspec.field(default_factory=_Parameters)
+
+
+class _Answer(msgspec.Struct):
+    outputs: list[_Output] = []
+
+
+def tensor_bytes(array: NDArray[Any]) -> Part:
+    """An array as it travels; numbers without a copy where they lie in one piece."""
+    if array.dtype.kind == "O":
+        return pack_bytes(array.ravel())
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+
+
+def request_head(inputs: Arrays, sizes: Mapping[str, int], regions: Regions, outputs: Regions) -> bytes:
+    """The JSON of a request.
+
+    Args:
+        sizes: bytes of the inputs that follow it.
+        regions: where the inputs lie that do not.
+        outputs: where outputs are to be written; empty: all of them come as bytes.
+    """
+    head: dict[str, Any] = {"inputs": [_input(name, array, sizes, regions) for name, array in inputs.items()]}
+    if outputs:
+        head["outputs"] = [{"name": name, "parameters": _place(region)} for name, region in outputs.items()]
+    else:
+        head["parameters"] = {"binary_data_output": True}
+    return msgspec.json.encode(head)
+
+
+def _input(name: str, array: NDArray[Any], sizes: Mapping[str, int], regions: Regions) -> dict[str, Any]:
+    parameters: dict[str, str | int] = {"binary_data_size": sizes.get(name, 0)}
+    if name in regions:
+        parameters = _place(regions[name])
+    shape = list(array.shape)
+    return {"name": name, "datatype": DATATYPES[array.dtype.name], "shape": shape, "parameters": parameters}
+
+
+def _place(region: Region) -> dict[str, str | int]:
+    """The parameters that name a part of shared memory."""
+    offset = {"shared_memory_offset": region.offset} if region.offset else {}
+    return {"shared_memory_region": region.name, "shared_memory_byte_size": region.size, **offset}
+
+
+def answered(answer: Answer, names: Sequence[str], shared: Arrays) -> dict[str, NDArray[Any]]:
+    """The outputs called `names` of an answer; `shared` are those that lie in shared memory, by name, as bytes.
+
+    Raises BackendError for an answer that lacks one, or whose sizes contradict each other.
+    """
+    at = _json_length(answer)
+    outputs: dict[str, NDArray[Any]] = {}
+    for output in read(answer.body[:at], _Answer, "outputs").outputs:
+        end = at + (output.parameters.binary_data_size or 0)
+        outputs[output.name] = _array(output, memoryview(answer.body)[at:end], shared.get(output.name))
+        at = end
+    missing = [name for name in names if name not in outputs]
+    if missing:
+        got = ", ".join(outputs) or "none"
+        raise BackendError("the server left out outputs", got=got, expected=", ".join(names), fix=_AGAIN)
+    return outputs
+
+
+def _json_length(answer: Answer) -> int:
+    """How much of the body is JSON."""
+    length = answer.headers.get(HEADER_LENGTH.lower(), "")
+    return int(length) if length.isdecimal() else len(answer.body)
+
+
+def _array(output: _Output, data: memoryview, shared: NDArray[Any] | None) -> NDArray[Any]:
+    try:
+        if output.data is not None:
+            return from_json(output.data, output.name, output.datatype, output.shape)
+        if shared is not None and output.parameters.binary_data_size is None:  # Triton does not name the region
+            data = _shared_part(output, shared)
+        return from_bytes(data, output.name, output.datatype, output.shape, "the answer")
+    except (RequestError, ValueError) as error:
+        problem = f"the server's answer contradicts itself in output {output.name!r}"
+        raise BackendError(problem, got=error, expected=f"{output.datatype} {output.shape}", fix=_AGAIN) from error
+
+
+def _shared_part(output: _Output, shared: NDArray[Any]) -> memoryview:
+    """The bytes of an output in shared memory. Raises ValueError where it cannot lie there."""
+    count = element_count(output.name, output.datatype, output.shape)
+    if output.datatype == BYTES:
+        raise ValueError("texts in shared memory")
+    return shared.data[: count * item_size(output.datatype)]
