@@ -16,6 +16,7 @@ from framepace.cli import (
     bench,
     capacity,
     compare,
+    control,
     doctor,
     explain,
     launch,
@@ -101,3 +102,4 @@ for module in (attach, launch):
     name = module.__name__.rsplit(".", 1)[-1]
     app.command(name=name, context_settings={"allow_interspersed_args": False})(apart(module.command))
 app.add_typer(plan.app, name="plan")
+app.add_typer(control.app, name="control")

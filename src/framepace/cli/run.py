@@ -115,6 +115,11 @@ def _watched(run: Run, control: Path | None) -> RunStatus:
         run.stop("interrupted" if is_ctrl_c else "finished")
 
     with ExitStack() as stack:
+        stack.callback(run.stop)
+        if control is not None:
+            from framepace.running.control import ControlSocket
+
+            stack.enter_context(ControlSocket(control, run))
         stack.enter_context(_recording_on_signal(run))
         stack.enter_context(interrupts.stopped_by(stop))
         status = run.wait()

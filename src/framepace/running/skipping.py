@@ -18,12 +18,12 @@ class Thinning:
     """Takes an even share of pictures: of `every` one.
 
     Args:
-        phase: share of a step by which this source begins later than others, 0 to 1, so that not all begin together.
+        phase: share of the step by which this source begins later than others, so that not all begin together; under 1.
     """
 
     def __init__(self, every: float = 1.0, phase: float = 0.0) -> None:
         self.every = every
-        self._credit = 1 - phase - 1 / every
+        self._credit = 1 - (1 + int(phase * every)) / every
 
     def takes(self) -> bool:
         """Whether the next picture is taken."""

@@ -1,0 +1,106 @@
+"""framepace control: orders to a run that goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from framepace.cli import options as o
+from framepace.cli.show import give
+from framepace.cli.standardstreams import apart
+
+app = typer.Typer(
+    no_args_is_help=True, help="Add, remove and change the sources of a `framepace run --control PATH`; its status."
+)
+_PATH = "the path that was given to --control"
+Socket = Annotated[Path, o.path_argument("PATH", help=_PATH)]
+Source = Annotated[str, typer.Argument(metavar="NAME=ADDRESS", help="the source", show_default=False)]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="the source's name", show_default=False)]
+Field = Annotated[
+    list[str],
+    typer.Option(
+        "--set", metavar="FIELD=VALUE", help="every, max_age_ms, priority, loop, pace, transport of the source"
+    ),
+]
+
+
+@app.command()
+@apart
+def add(path: Socket, source: Source, set_: Field = []) -> None:
+    """Add a source."""
+    _order(path, {"do": "add", "source": _fields(source, set_)})
+
+
+@app.command()
+@apart
+def change(path: Socket, source: Source, set_: Field = []) -> None:
+    """Change a source: its address, or how it is read."""
+    _order(path, {"do": "change", "source": _fields(source, set_)})
+
+
+@app.command()
+@apart
+def remove(path: Socket, name: Name) -> None:
+    """Remove a source."""
+    _order(path, {"do": "remove", "name": name})
+
+
+@app.command()
+@apart
+def status(path: Socket, json: o.Json = False) -> None:
+    """Say how the run stands."""
+    import msgspec
+
+    from framepace.facts.running import RunStatus
+    from framepace.reporting.terminal.running import drawn_run
+
+    document: dict[str, Any] = _ask(path, {"do": "status"})["status"]
+    stands = msgspec.convert(document, RunStatus)
+    give(json, lambda: document, lambda out: out.print(drawn_run(stands, out.width, 1000)))
+
+
+@app.command()
+@apart
+def record(path: Socket) -> None:
+    """Write the last minute of the run as a trace; its folder."""
+    print(_ask(path, {"do": "record"})["recording"])
+
+
+@app.command()
+@apart
+def stop(path: Socket) -> None:
+    """End the run in order."""
+    _order(path, {"do": "stop"})
+
+
+def _order(path: Path, order: dict[str, Any]) -> None:
+    _ask(path, order)
+    print("done")
+
+
+def _ask(path: Path, order: dict[str, Any]) -> dict[str, Any]:
+    from framepace.running.control import ask
+
+    return ask(path, order)
+
+
+def _fields(source: str, settings: list[str]) -> dict[str, Any]:
+    """The source, as a run takes it."""
+    import msgspec
+
+    from framepace.running.specs import spec_of
+
+    pairs = {name.replace("-", "_"): _value(text) for name, text in o.parse_pairs(settings, "--set").items()}
+    return dict(msgspec.to_builtins(spec_of(source, 1, pairs)))
+
+
+def _value(text: str) -> Any:
+    """A number, true or false where it reads as one, else the text."""
+    import msgspec
+
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
