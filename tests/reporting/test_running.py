@@ -113,12 +113,14 @@ def test_nothing_that_is_shown_has_a_secret() -> None:
     assert not [text for text in texts if SECRET in text]
 
 
-def test_a_live_view_redraws_in_place_and_leaves_the_last_state() -> None:
-    """On a terminal the last state is the last that is written."""
+def test_a_live_view_redraws_in_place_and_vanishes() -> None:
+    """At the end the cursor is back where it began."""
     file = io.StringIO()
     run = ScriptedRun(3)
     with LiveRun(Console(file=file, force_terminal=True, width=80, height=24)) as live:
         live(run.status())
         live(run.step(2))
     assert "all 3 sources are live" in file.getvalue()
-    assert "2 of 3 sources are live, 1 lost" in file.getvalue().rpartition("detector, classifier")[2]
+    last = file.getvalue().rpartition("detector, classifier")[2]
+    assert "2 of 3 sources are live, 1 lost" in last
+    assert last.count("\x1b[1A") == last.count("\n")

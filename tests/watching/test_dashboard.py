@@ -21,10 +21,10 @@ from framepace.facts.answers import Answer, Classes, Detections, Regions, Tensor
 from framepace.facts.running import Result, RunStatus
 from framepace.watching import server
 from framepace.watching.pictures import WIDEST, picture_document
-from framepace.watching.server import Endpoint, endpoint, exposure, serving
+from framepace.watching.server import Endpoint, endpoint, exposure
 from tests.doubles.cameras import SECRET, ScriptedRun, result
+from tests.doubles.dashboards import served
 
-ANY_PORT = Endpoint("127.0.0.1", 0)
 TOKEN = "open sesame"
 PATHS = ("/", "/dashboard.js", "/dashboard.css", "/view", "/status", "/metrics", "/healthz", "/picture?source=gate")
 
@@ -40,7 +40,7 @@ def run() -> ScriptedRun:
 @pytest.fixture
 def url(run: ScriptedRun) -> Iterator[str]:
     """Where its dashboard is."""
-    with serving(ANY_PORT, run.status, run.newest) as url:
+    with served(run) as url:
         yield url
 
 
@@ -113,7 +113,7 @@ def test_no_answer_has_a_secret() -> None:
     """Whatever is asked: the address of a camera is shown without its password, also where it is its name."""
     run = ScriptedRun(1)
     run.names[0] = f"rtsp://admin:{SECRET}@10.0.0.1/stream"
-    with serving(ANY_PORT, run.status, run.newest) as url:
+    with served(run) as url:
         bodies = [ask(url, path)[2] for path in (*PATHS, f"/picture?source={quote('rtsp://***@10.0.0.1/stream')}")]
         assert b"jpeg" in bodies[-1]
     assert [body for body in bodies if SECRET.encode() in body] == []
@@ -121,7 +121,7 @@ def test_no_answer_has_a_secret() -> None:
 
 def test_with_a_token_only_the_empty_page_and_the_pulse_are_open(run: ScriptedRun) -> None:
     """Numbers, pictures and metrics need it; a wrong one is none."""
-    with serving(ANY_PORT, run.status, run.newest, TOKEN) as url:
+    with served(run, TOKEN) as url:
         without = [path for path in PATHS if ask(url, path)[0] == 401]
         assert without == ["/view", "/status", "/metrics", "/picture?source=gate"]
         for header in ("Bearer wrong", TOKEN, "Basic " + TOKEN, "Bearer"):
@@ -134,7 +134,7 @@ def test_a_foreign_name_for_this_machine_is_refused(run: ScriptedRun, url: str) 
     port = urlsplit(url).port
     assert ask(url, "/view", {"Host": f"evil.example:{port}"})[0] == 403
     assert ask(url, "/view", {"Host": f"localhost:{port}"})[0] == 200
-    with serving(ANY_PORT, run.status, run.newest, TOKEN) as guarded:
+    with served(run, TOKEN) as guarded:
         assert ask(guarded, "/view", {"Host": "cameras.example", "Authorization": f"Bearer {TOKEN}"})[0] == 200
 
 
@@ -191,25 +191,25 @@ def test_a_taken_port_is_a_sentence(run: ScriptedRun) -> None:
     """It says which, why, and what to do."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         at = Endpoint("127.0.0.1", taken.getsockname()[1])
-        with pytest.raises(UsageError, match=f"port {at.port}"), serving(at, run.status, run.newest):
+        with pytest.raises(UsageError, match=f"port {at.port}"), served(run, at=at):
             pass
 
 
 def test_without_the_packages_it_says_what_to_install(run: ScriptedRun, monkeypatch: pytest.MonkeyPatch) -> None:
     """The extra is named."""
     monkeypatch.setattr(server, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r"framepace\[serve\]"), serving(ANY_PORT, run.status, run.newest):
+    with pytest.raises(UsageError, match=r"framepace\[serve\]"), served(run):
         pass
 
 
 def test_the_port_is_free_again_after_the_run(run: ScriptedRun) -> None:
     """Also where a connection is still open."""
-    with serving(ANY_PORT, run.status, run.newest) as url:
+    with served(run) as url:
         port = urlsplit(url).port or 0
         connection = HTTPConnection("127.0.0.1", port, timeout=30)
         connection.request("GET", "/healthz")
         assert connection.getresponse().read() == b"ok\n"
-    with serving(Endpoint("127.0.0.1", port), run.status, run.newest) as again:
+    with served(run, at=Endpoint("127.0.0.1", port)) as again:
         assert ask(again, "/healthz")[0] == 200
     connection.close()
 

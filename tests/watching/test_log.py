@@ -105,7 +105,8 @@ def test_the_text_log_has_a_line_per_event_and_one_per_interval() -> None:
             log(run.step())
     lines = out.getvalue().splitlines()
     assert all(line[2] == ":" and line[5] == ":" for line in lines)
-    assert sum("sources are live" in line for line in lines) == 2 + 1  # and the totals at the end
+    assert sum("sources are live" in line for line in lines) == 2
+    assert "ended after 0:00:11: in 90.0 fps" in lines[-1]
     assert not [line for line in lines if "forged" in line[:25]]
 
 

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from framepace.facts.running import Result, RunStatus
-from framepace.watching.server import Endpoint, serving
 from tests.doubles.cameras import ScriptedRun
+from tests.doubles.dashboards import Shown, served
 from tests.doubles.devtools import Page
 
 pytestmark = pytest.mark.browser
@@ -29,9 +28,9 @@ SMALL = """[...document.querySelectorAll('button, input:not([hidden]), select')]
 
 
 @contextmanager
-def opened(tab: Page, run: Any, token: str | None = None) -> Iterator[str]:
+def opened(tab: Page, run: Shown, token: str | None = None) -> Iterator[str]:
     """The page of a run, after its first look."""
-    with serving(Endpoint("127.0.0.1", 0), run.status, run.newest, token) as url:
+    with served(run, token) as url:
         tab.open(url)
         yield url
 
@@ -191,24 +190,9 @@ def enter(tab: Page, token: str) -> None:
     tab.evaluate("document.querySelector('#access button').click()")
 
 
-class Ending:
-    """A run whose server is stopped from inside a test."""
-
-    def __init__(self) -> None:
-        self.run = ScriptedRun(1)
-
-    def status(self) -> RunStatus:
-        """How it stands."""
-        return self.run.status()
-
-    def newest(self, name: str) -> Result | None:
-        """Its picture."""
-        return self.run.newest(name)
-
-
 def test_a_run_that_ends_is_told(tab: Page) -> None:
     """The page does not go on showing the last numbers as if they were live."""
-    with opened(tab, Ending()):
+    with opened(tab, ScriptedRun(1)):
         pass
     tab.wait("document.body.dataset.silent === 'yes'")
     assert "may have ended" in tab.evaluate("document.getElementById('silence').textContent")

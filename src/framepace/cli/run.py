@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +14,7 @@ import typer
 
 from framepace import values
 from framepace.cli import options as o
+from framepace.cli import watch
 from framepace.cli.show import give
 from framepace.errors import FramepaceError, UsageError
 
@@ -74,6 +75,8 @@ def command(
     out: Out = None,
     trace_share: Share = 1.0,
     record_misses: Record = False,
+    dashboard: watch.Dashboard = None,
+    log: watch.Log = watch.LogFormat.auto,
     json: o.Json = False,
 ) -> None:
     """Run a plan on live sources: results to sinks, every picture accounted for. SIGTERM ends it in order."""
@@ -84,14 +87,15 @@ def command(
 
     of_sources: dict[str, Any] = {"every": _every(every), "loop": loop, "pace": "free" if free else "own"}
     of_sources["transport"] = "udp" if udp else "tcp"
-    with Progress() as progress:
-        run = deploying.start(
-            models, source, sources_file=sources, sinks=sink, settings_of_sources=of_sources, seconds=seconds,
-            max_age_ms=max_age_ms, stays=control is not None, out=out, trace_share=trace_share,
-            record_misses=record_misses, tell=progress, fps=fps, p99_ms=p99_ms,
-            settings=o.changes(set_, size=size, layout=None, backend=backend, device=device),
-        )  # fmt: skip
-    status = _watched(run, control)
+    with watch.listening(dashboard) as listener:
+        with Progress() as progress:
+            run = deploying.start(
+                models, source, sources_file=sources, sinks=sink, settings_of_sources=of_sources, seconds=seconds,
+                max_age_ms=max_age_ms, stays=control is not None, out=out, trace_share=trace_share,
+                record_misses=record_misses, tell=progress, fps=fps, p99_ms=p99_ms,
+                settings=o.changes(set_, size=size, layout=None, backend=backend, device=device),
+            )  # fmt: skip
+        status = _watched(run, control, lambda: watch.watching(run, listener, log, sink))
     _show(status, json)
     if run.hanging:  # their threads never end, and would keep the process
         sys.stdout.flush()
@@ -106,8 +110,8 @@ def _every(text: str) -> int | str:
     return values.whole_number(text, "--every", least=1, most=10_000)
 
 
-def _watched(run: Run, control: Path | None) -> RunStatus:
-    """The run to its end; how everything stood then."""
+def _watched(run: Run, control: Path | None, shown: Callable[[], AbstractContextManager[None]]) -> RunStatus:
+    """The run to its end, while it is `shown`; how everything stood then."""
     from framepace import interrupts
 
     def stop() -> None:
@@ -122,6 +126,7 @@ def _watched(run: Run, control: Path | None) -> RunStatus:
             stack.enter_context(ControlSocket(control, run))
         stack.enter_context(_recording_on_signal(run))
         stack.enter_context(interrupts.stopped_by(stop))
+        stack.enter_context(shown())
         status = run.wait()
     if interrupts.signum() == signal.SIGTERM:
         interrupts.answered()  # the way in which a service is ended

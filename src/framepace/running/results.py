@@ -38,7 +38,7 @@ class Results:
         accounts: by the number of their source; may change while it runs.
         read: reads the outputs of each model, by its name.
         now: the run's clock (ns).
-        has_pictures: whether results bring their pictures.
+        has_pictures: whether results bring their pictures; may change while it runs.
     """
 
     def __init__(
@@ -47,13 +47,13 @@ class Results:
         self._accounts = accounts
         self._read = read
         self._now = now
-        self._has_pictures = has_pictures
+        self.has_pictures = has_pictures
         self._answers: dict[int, dict[str, Answer]] = {}  # by the number of the frame
 
     def queued(self, frame: Frame) -> None:
         """A frame waits in its source's buffer (see feeds.feed.OnQueue)."""
         now = self._now()
-        picture = newest(frame.picture) if self._has_pictures else None
+        picture = newest(frame.picture) if self.has_pictures else None
         self._accounts[frame.source].take(frame.number, frame.due, wall_time(frame.due, now, time.time()), now, picture)
 
     def dropped(self, frame: Frame, cause: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,6 +124,7 @@ class Run:
         self._clock = clock or SystemClock()
         self._tell = tell
         self._sinks = tuple(sinks)
+        self._followers: tuple[Callable[[Result], None], ...] = ()
         self._first = tuple(sources)
         self._notes: tuple[str, ...] = ()
         self._began = time.time()
@@ -228,6 +229,11 @@ class Run:
         """Change the source of that name. Raises UsageError where there is none."""
         self._cameras.change(spec)
 
+    def follow(self, take: Callable[[Result], None]) -> None:
+        """Call `take` with each result and its picture from now on; it must not wait."""
+        self._followers = (*self._followers, take)
+        self._results.has_pictures = True
+
     def record(self, why: str) -> Path:
         """Write the last minute as a trace, which `framepace explain` explains; its folder. Raises StoreError."""
         return self._tracing.record(why)
@@ -279,6 +285,8 @@ class Run:
     def _emit(self, result: Result) -> None:
         for sink in self._sinks:
             sink.put(result)
+        for take in self._followers:
+            take(result)
 
     def _watch(self) -> None:
         """The thread that watches over the run, to its end."""

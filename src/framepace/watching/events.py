@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from framepace.facts.address import without_secrets
 from framepace.facts.running import RunStatus, SinkStatus, SourceStatus
-from framepace.reporting.views.running import dropped_text, run_line
+from framepace.reporting.views.running import dropped_text, ended_line
+from framepace.reporting.views.text import plural
 
 Level = Literal["info", "warning", "error"]
 LOSSES_S = 10.0  # losses are added up over so long
@@ -85,14 +86,14 @@ class Changes:
 
 def _started(status: RunStatus) -> Event:
     names = [source.name for source in status.sources]
-    text = f"running {', '.join(status.plan)} on {len(names)} sources"
+    text = f"running {', '.join(status.plan)} on {plural(len(names), 'source')}"
     return Event("run.started", text, fields={"plan": status.plan, "sources": names, "target_ms": status.target_ms})
 
 
 def _ended(status: RunStatus) -> Event:
     sources = [_counts(source) | {"source": source.name} for source in status.sources]
     fields = {"seconds": status.seconds, "sources": sources, "sinks": [_sink_fields(sink) for sink in status.sinks]}
-    return Event("run.ended", f"ended: {run_line(status)}", fields=fields)
+    return Event("run.ended", ended_line(status), fields=fields)
 
 
 def _sources(before: RunStatus, after: RunStatus) -> Iterator[Event]:

@@ -52,29 +52,45 @@ def endpoint(text: str) -> Endpoint:
     return Endpoint(host, int(port))
 
 
+class Listener:
+    """A port that is taken; requests wait there until it is `serving`. A context manager that frees it.
+
+    Raises UsageError where the port is taken or the extra 'serve' is not installed.
+    """
+
+    def __init__(self, at: Endpoint) -> None:
+        _require()
+        self.at = at
+        self.socket = _listen(at)
+        self.url = _url(at, self.socket.getsockname()[1])
+
+    def __enter__(self) -> Listener:
+        return self
+
+    def __exit__(self, *ended: object) -> None:
+        self.socket.close()
+
+
 @contextmanager
-def serving(at: Endpoint, status: Callable[[], RunStatus], newest: Newest, token: str | None = None) -> Iterator[str]:
-    """Inside, the dashboard is served; its address.
+def serving(
+    listener: Listener, status: Callable[[], RunStatus], newest: Newest, token: str | None = None
+) -> Iterator[None]:
+    """Inside, the dashboard is served.
 
     Args:
         newest: see watching.dashboard.Newest.
         token: see watching.dashboard.Access.
-
-    Raises UsageError where the extra 'serve' is not installed or the port is taken.
     """
-    _require()
     from framepace.watching.dashboard import Access, Dashboard
 
-    listening = _listen(at)
-    server = _server(Dashboard(status, newest, Access(token, at.is_local)))
-    thread = threading.Thread(target=server.run, args=([listening],), name="dashboard", daemon=True)
+    server = _server(Dashboard(status, newest, Access(token, listener.at.is_local)))
+    thread = threading.Thread(target=server.run, args=([listener.socket],), name="dashboard", daemon=True)
     thread.start()
     try:
-        yield _url(at, listening.getsockname()[1])
+        yield
     finally:
         server.should_exit = True
         thread.join()
-        listening.close()
 
 
 def exposure(at: Endpoint, token: str | None) -> str:

@@ -35,11 +35,11 @@ _FEWEST_LINES = 4  # for sources, however low the terminal is
 
 
 class LiveRun:
-    """A context manager that redraws a run in place with each call; the last state stays when it ends."""
+    """A context manager that redraws a run in place with each call, and vanishes at the end."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._live = Live(console=console, auto_refresh=False, vertical_overflow="crop")
+        self._live = Live(console=console, auto_refresh=False, vertical_overflow="crop", transient=True)
 
     def __call__(self, status: RunStatus) -> None:
         """Draw how the run stands."""

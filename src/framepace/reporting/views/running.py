@@ -18,6 +18,7 @@ DEVICE_COLUMNS = ("device", "use", "decoder", "memory", "clock", "power")
 SINK_COLUMNS = ("sink", "written", "waiting", "dropped", "failed")
 Trouble = Literal["bad", "warn", ""]
 _STATES: tuple[SourceState, ...] = ("live", "lost", "stale", "connecting", "ended", "removed")
+_ALL_LIVE = {1: "the source is live", 2: "both sources are live"}
 _BROKEN = ("lost", "stale")
 _OVER = ("ended", "removed")
 _KEEPS_UP = 0.9  # of the pictures that are to be inferred; fewer are a queue or a loss, not a rounding
@@ -116,9 +117,18 @@ def fitting(status: RunStatus, lines: int) -> Fitting:
 def run_line(status: RunStatus) -> str:
     """A run in one line, for logs."""
     view = run_view(status)
-    totals = ", ".join(f"{name} {text}" for name, text in view.totals)
     measures = "".join(f"; degraded: {sentence}" for sentence in view.degraded)
-    return f"{view.duration}  {view.sentence}; {totals}{measures}"
+    return f"{view.duration}  {view.sentence}; {_in_one_line(view)}{measures}"
+
+
+def ended_line(status: RunStatus) -> str:
+    """What a run did, in one line."""
+    view = run_view(status)
+    return f"ended after {view.duration}: {_in_one_line(view)}"
+
+
+def _in_one_line(view: RunView) -> str:
+    return ", ".join(f"{name} {text}" for name, text in view.totals)
 
 
 def source_row(source: SourceStatus, target_ms: float | None) -> SourceRow:
@@ -155,7 +165,7 @@ def states_sentence(sources: Sequence[SourceStatus]) -> str:
     if not sources:
         return "no source"
     if counts["live"] == len(sources):
-        return "the source is live" if len(sources) == 1 else f"all {len(sources)} sources are live"
+        return _ALL_LIVE.get(len(sources)) or f"all {len(sources)} sources are live"
     others = _counted(counts, _STATES[1:])
     return f"{counts['live']} of {plural(len(sources), 'source')} are live, {others}"
 

@@ -1,0 +1,38 @@
+"""`framepace run` as it is watched: JSON lines on standard error, a dashboard, and sentences for what cannot be."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import subprocess
+import sys
+from urllib.request import urlopen
+
+RUN = (sys.executable, "-m", "framepace", "run", "builtin:detector", "--source", "a=synthetic", "--backend", "null")
+
+
+def test_a_program_reads_what_happens_and_asks_how_it_stands() -> None:
+    """--log json is an object per line, from the beginning to the end; the dashboard answers at the port it tells."""
+    command = [*RUN, "--loop", "--fps", "30", "--log", "json", "--dashboard", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        told = re.fullmatch(r"dashboard: (\S+)\n", process.stderr.readline())
+        assert told
+        with urlopen(f"{told[1]}status", timeout=30) as answer:
+            assert json.load(answer)["sources"][0]["name"] == "a"
+        process.terminate()
+        events = [json.loads(line) for line in process.stderr if line.startswith("{")]
+    assert events[0]["event"] == "run.started"
+    assert events[-1]["event"] == "run.ended"
+    assert process.returncode == 0
+
+
+def test_a_taken_port_is_told_before_anything_begins() -> None:
+    """Exit code 2, a sentence, and no traceback."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = subprocess.run([*RUN, "--dashboard", str(port)], capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert f"the dashboard cannot listen at port {port}" in ended.stderr
+    assert "Traceback" not in ended.stderr
