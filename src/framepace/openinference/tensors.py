@@ -13,6 +13,7 @@ from framepace.openinference.errors import RequestError
 from framepace.openinference.messages import element_count
 
 _KINDS = {"b": "b", "i": "iu", "u": "iu", "f": "fiu", "V": "fiu"}  # kinds of numbers that each kind of dtype takes
+_TOO_LARGE = 1 << 64
 _TRUE_SHAPE = "Failed to parse 'data' field: shape does not match true shape"
 
 
@@ -95,6 +96,8 @@ def _numbers(values: list[Any], datatype: str, name: str) -> NDArray[Any]:
         array = np.array(values)
     except (ValueError, OverflowError):  # lists of different lengths, or too deep
         raise RequestError(_TRUE_SHAPE) from None
+    if dtype.kind in "iu" and array.dtype.kind in "fO":  # whole numbers of which some are above all of int64
+        array = _large_numbers(values, array)
     if array.size and array.dtype.kind not in _KINDS[dtype.kind]:
         raise RequestError(f"Unable to parse 'data': expected numbers of type {datatype} for input '{name}'")
     if dtype.kind in "iu" and array.size:
@@ -102,3 +105,11 @@ def _numbers(values: list[Any], datatype: str, name: str) -> NDArray[Any]:
         if int(array.min()) < limits.min or int(array.max()) > limits.max:
             raise RequestError(f"Unable to parse 'data': a number is out of the range of {datatype} for input '{name}'")
     return array.astype(dtype)
+
+
+def _large_numbers(values: list[Any], array: NDArray[Any]) -> NDArray[Any]:
+    """The same as uint64, where they are whole numbers from 0 on; otherwise the array as it is."""
+    whole = np.array(values, object)
+    if not all(type(value) is int and 0 <= value < _TOO_LARGE for value in whole.ravel()):
+        return array
+    return whole.astype(np.uint64)

@@ -1,0 +1,1 @@
+"""A plan behind the Open Inference Protocol."""
