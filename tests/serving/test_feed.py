@@ -99,11 +99,11 @@ def test_a_request_that_cannot_be_met_is_refused_with_the_predicted_wait() -> No
     desk.learn(10)
     for _ in range(3):
         desk.put(within_ms=35)
-    error = refusal(desk, within_ms=30)
+    error = refusal(desk, within_ms=35)
     assert error.status == 503
     assert error.details["predicted_ms"] == pytest.approx(40, rel=0.1)
     assert error.details["waiting"] == 3
-    assert error.details["deadline_ms"] == 30
+    assert error.details["deadline_ms"] == 35
     desk.put(within_ms=50)
 
 
