@@ -30,6 +30,8 @@ def test_the_sentence_counts_the_states() -> None:
     assert states_sentence(run.step(3).sources) == "2 of 3 sources are live, 1 lost"
     assert states_sentence(ScriptedRun(1).status().sources) == "the source is live"
     assert states_sentence(()) == "no source"
+    ended = replace(run.status().sources[0], state="ended")
+    assert states_sentence((ended, ended)) == "both sources have ended"
 
 
 def test_totals_are_sums_over_the_sources() -> None:

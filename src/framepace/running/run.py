@@ -25,6 +25,7 @@ from framepace.feeds.runstate import RunState
 from framepace.models.answers import answer_reader
 from framepace.models.spec import pictures_before
 from framepace.progress import Tell, silent
+from framepace.recording.standing import Standing
 from framepace.running.account import Account
 from framepace.running.camera import check_address
 from framepace.running.cameras import Cameras, Limits
@@ -165,6 +166,7 @@ class Run:
             share=self.options.share,
             on_failure=lambda: self.note("the trace cannot be written any more: the run goes on without it"),
         )
+        self._standing = Standing(self._engine.gpus)
         rows = self._tracing.recorder.sink
         self._drop_rows = drop_rows(len(plan.models), rows, self._clock, state)
         self._supervisor = Supervisor(
@@ -179,6 +181,7 @@ class Run:
                 on_error.callback(sink.close)
                 sink.start()
             on_error.enter_context(self._tracing.recorder)
+            on_error.enter_context(self._standing)
             for spec in self._first:
                 self._cameras.add(spec)
             on_error.callback(self._cameras.close)
@@ -248,6 +251,7 @@ class Run:
             target_ms=self.plan.target.budget_ms,
             sources=self._cameras.statuses(now),
             sinks=tuple(sink.status() for sink in self._sinks),
+            devices=self._standing.read(),
             notes=self._notes,
         )
 
@@ -329,6 +333,7 @@ class Run:
         self._supervisor.join()
         self._whole_feed.__exit__(None, None, None)
         self._tracing.recorder.__exit__(None, None, None)
+        self._standing.__exit__(None, None, None)
         for sink in self._sinks:
             sink.close()
         try:

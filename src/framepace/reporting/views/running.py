@@ -18,7 +18,10 @@ DEVICE_COLUMNS = ("device", "use", "decoder", "memory", "clock", "power")
 SINK_COLUMNS = ("sink", "written", "waiting", "dropped", "failed")
 Trouble = Literal["bad", "warn", ""]
 _STATES: tuple[SourceState, ...] = ("live", "lost", "stale", "connecting", "ended", "removed")
-_ALL_LIVE = {1: "the source is live", 2: "both sources are live"}
+_ALL_IN: Mapping[SourceState, tuple[str, str]] = {
+    "live": ("is live", "are live"),
+    "ended": ("has ended", "have ended"),
+}
 _BROKEN = ("lost", "stale")
 _OVER = ("ended", "removed")
 _KEEPS_UP = 0.9  # of the pictures that are to be inferred; fewer are a queue or a loss, not a rounding
@@ -164,10 +167,15 @@ def states_sentence(sources: Sequence[SourceStatus]) -> str:
     counts = Counter(source.state for source in sources)
     if not sources:
         return "no source"
-    if counts["live"] == len(sources):
-        return _ALL_LIVE.get(len(sources)) or f"all {len(sources)} sources are live"
+    for state, (one, all_of_them) in _ALL_IN.items():
+        if counts[state] == len(sources):
+            return f"the source {one}" if len(sources) == 1 else f"{_all(len(sources))} {all_of_them}"
     others = _counted(counts, _STATES[1:])
     return f"{counts['live']} of {plural(len(sources), 'source')} are live, {others}"
+
+
+def _all(count: int) -> str:
+    return "both sources" if count == 2 else f"all {count} sources"
 
 
 def dropped_text(dropped: Mapping[str, int]) -> str:
