@@ -86,7 +86,7 @@ def test_a_connection_that_the_server_closed_is_opened_again(server: KServe) -> 
     [
         ((503, "Exceeds maximum queue size"), "no room now"),
         ((400, "unexpected shape for input 'x'"), "does not take a request"),
-        ((401, "who are you"), "FRAMEPACE_SERVER_TOKEN"),
+        ((401, "who are you"), "FRAMEPACE_TOKEN"),
         ((500, "model broke"), "model broke"),
         ((413, "too large"), "larger than the server allows"),
         ("garbage", "does not answer with outputs"),
@@ -130,8 +130,8 @@ def test_addresses_without_a_model_are_sentences(server: KServe, address: str, w
 
 
 def test_a_token_is_sent(server: KServe, monkeypatch: pytest.MonkeyPatch) -> None:
-    """FRAMEPACE_SERVER_TOKEN goes into each request."""
-    monkeypatch.setenv("FRAMEPACE_SERVER_TOKEN", "xyz")
+    """FRAMEPACE_TOKEN goes into each request."""
+    monkeypatch.setenv("FRAMEPACE_TOKEN", "xyz")
     answers(load(server.location), 1)
     assert server.headers["authorization"] == "Bearer xyz"
 

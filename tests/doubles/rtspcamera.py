@@ -15,8 +15,7 @@ gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
 
 ENCODERS = {
-    "x264": "x264enc tune=zerolatency speed-preset=ultrafast key-int-max={fps} bframes={b} b-adapt=false "
-    "! rtph264pay",
+    "x264": "x264enc tune=zerolatency speed-preset=ultrafast key-int-max={fps} bframes={b} b-adapt=false ! rtph264pay",
     "x265": "x265enc tune=zerolatency speed-preset=ultrafast key-int-max={fps} ! rtph265pay",
     "jpeg": "jpegenc ! rtpjpegpay",
 }

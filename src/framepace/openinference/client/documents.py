@@ -127,6 +127,11 @@ def _batches(rows: Iterable[_Batch]) -> dict[str, int]:
     return counts
 
 
+def ready(states: Iterable[ModelState]) -> tuple[str, ...]:
+    """The names of models that are ready."""
+    return tuple(sorted({state.name for state in states if state.state in ("", "READY")}))
+
+
 def read(body: bytes, kind: type[_T], what: str) -> _T:
     """The document in `body`. Raises BackendError for what is not one: the server is no KServe v2 server."""
     try:

@@ -9,7 +9,6 @@ from urllib.parse import quote
 import msgspec
 from numpy.typing import NDArray
 
-from framepace.errors import BackendError
 from framepace.facts.served import ServerCounts
 from framepace.openinference.client.address import ServedModel
 from framepace.openinference.client.documents import (
@@ -20,9 +19,10 @@ from framepace.openinference.client.documents import (
     Statistics,
     message_of,
     read,
+    ready,
 )
 from framepace.openinference.client.httpconnection import Connection, Part
-from framepace.openinference.client.refusals import no_model, refusal, shortened
+from framepace.openinference.client.refusals import no_model, no_shared_memory, refusal
 from framepace.openinference.client.remote import Arrays, Regions, RemoteModel
 from framepace.openinference.client.tensors import (
     HEADER_LENGTH,
@@ -86,19 +86,16 @@ class HttpModel(RemoteModel):
         if answer.status != _OK:
             return ()
         try:
-            states = msgspec.json.decode(answer.body, type=list[ModelState])
+            return ready(msgspec.json.decode(answer.body, type=list[ModelState]))
         except msgspec.DecodeError:
             return ()
-        return tuple(sorted({state.name for state in states if state.state in ("", "READY")}))
 
     def register(self, region: str, key: str, size: int) -> None:
         """See RemoteModel."""
         body = msgspec.json.encode({"key": key, "offset": 0, "byte_size": size})
         answer = self._connection.call("POST", f"/v2/systemsharedmemory/region/{quote(region)}/register", [body])
         if answer.status != _OK:
-            got = f"{answer.status}: {shortened(message_of(answer.body))}"
-            fix = "--set option.shared_memory=false sends tensors in the request: server and client need one machine"
-            raise BackendError("the server does not take shared memory", got=got, fix=fix)
+            raise no_shared_memory(answer.status, message_of(answer.body))
 
     def unregister(self, region: str) -> None:
         """See RemoteModel."""

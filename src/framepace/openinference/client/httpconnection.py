@@ -7,14 +7,14 @@ import socket
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from http.client import BadStatusLine, HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, RemoteDisconnected
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, RemoteDisconnected
 
 from framepace.errors import BackendError
 from framepace.openinference.client.address import Server
+from framepace.openinference.client.refusals import no_answer
+from framepace.openinference.client.remote import TOKEN
 
 Part = bytes | memoryview
-TOKEN = "FRAMEPACE_SERVER_TOKEN"
-"""The environment variable with the bearer token of servers that want one."""
 _GONE = (RemoteDisconnected, ConnectionResetError, BrokenPipeError)
 
 
@@ -146,45 +146,7 @@ class Connection:
     def _error(self, error: Exception) -> BackendError:
         """The sentence for a request without an answer; the connection is given up."""
         self.close()
-        problem, fix = next(words for kind, words in _SENTENCES if isinstance(error, kind))
-        got = f"{self.server}: {_reason(error, self._timeout_s)}"
-        return BackendError(problem, got=got, expected="an answer of a KServe v2 server", fix=fix)
-
-
-_UNREACHABLE = ("the server cannot be reached", "start the server, or correct its address (--server)")
-_CLOSED = ("the server closed the connection", "look at the server's log: it ended, or it did not take the request")
-_INSECURE = (
-    "no encrypted connection to the server",
-    "use http:// where the server does not encrypt, or trust its certificate (SSL_CERT_FILE)",
-)
-_LATE = (
-    "the server did not answer in time",
-    "send fewer requests per second, or wait longer (--set option.timeout_s=...)",
-)
-_NO_HTTP = (
-    "what answers is no HTTP server",
-    "its port for HTTP (Triton: 8000), or grpc:// for its port for gRPC (Triton: 8001)",
-)
-_SENTENCES: tuple[tuple[type[Exception], tuple[str, str]], ...] = (
-    (ConnectionRefusedError, _UNREACHABLE),
-    (socket.gaierror, _UNREACHABLE),
-    (RemoteDisconnected, _CLOSED),
-    (ssl.SSLError, _INSECURE),
-    (TimeoutError, _LATE),
-    (HTTPException, _NO_HTTP),
-    (Exception, _CLOSED),
-)
-"""What to say and to do, by the kind of the error; the first that fits."""
-
-
-def _reason(error: Exception, timeout_s: float) -> str:
-    if isinstance(error, BadStatusLine) and not isinstance(error, RemoteDisconnected):
-        return "its answer does not begin as HTTP does"
-    if isinstance(error, TimeoutError):
-        return f"nothing for {timeout_s:g} s"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return str(error) or type(error).__name__
+        return no_answer(self.server, error, self._timeout_s)
 
 
 def _token() -> tuple[tuple[str, str], ...]:

@@ -22,8 +22,17 @@ def remote_model(model: ServedModel, timeout_s: float = _ASKING_S) -> RemoteMode
     Raises UsageError where the transport's library is not installed.
     """
     if model.server.is_grpc:
-        raise UsageError("gRPC is not spoken yet", got=model, fix="the server's address for HTTP: http://HOST:8000")
+        return _by_grpc(model, timeout_s)
     return HttpModel(model, timeout_s)
+
+
+def _by_grpc(model: ServedModel, timeout_s: float) -> RemoteModel:
+    try:
+        from framepace.openinference.client.grpc import GrpcModel
+    except ImportError as error:
+        fix = "install it: pip install 'framepace[serve]', or give the server's address for HTTP"
+        raise UsageError("gRPC needs a library that is not installed", got=error, fix=fix) from error
+    return GrpcModel(model, timeout_s)
 
 
 @contextmanager

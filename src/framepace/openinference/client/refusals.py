@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
+from http.client import BadStatusLine, HTTPException, RemoteDisconnected
+
 from framepace.errors import BackendError, ModelError
-from framepace.openinference.client.address import ServedModel
+from framepace.openinference.client.address import ServedModel, Server
 
 _LONGEST = 400  # letters of a server's message
 
@@ -15,7 +19,7 @@ def refusal(model: ServedModel, status: int, message: str) -> BackendError:
         fix = "send fewer requests per second, or give the server more instances"
         return BackendError(f"the server refused a request of {model.name!r}: it has no room now", got=got, fix=fix)
     if status in (401, 403):
-        fix = "set the environment variable FRAMEPACE_SERVER_TOKEN to its token"
+        fix = "set the environment variable FRAMEPACE_TOKEN to its token"
         return BackendError("the server wants to know who asks", got=got, fix=fix)
     if status == 413:
         return BackendError(
@@ -30,11 +34,61 @@ def refusal(model: ServedModel, status: int, message: str) -> BackendError:
 def no_model(model: ServedModel, message: str, names: tuple[str, ...]) -> ModelError:
     """The error for a model that the server does not have, or not ready."""
     expected = f"one of {', '.join(names)}" if names else "a model that is ready"
-    fix = f"name another, or load it: POST {model.server}/v2/repository/models/{model.name}/load"
+    fix = "name another, or load it there"
     if model.name in names:
         fix = "name another version, or none"
     got = shortened(message) or str(model)
     return ModelError(f"the server has no model {model.name!r} that is ready", got=got, expected=expected, fix=fix)
+
+
+def no_shared_memory(status: int, message: str) -> BackendError:
+    """The error for a region that the server does not register."""
+    got = f"{status}: {shortened(message)}"
+    fix = "--set option.shared_memory=false sends tensors in the request: server and client need one machine"
+    return BackendError("the server does not take shared memory", got=got, fix=fix)
+
+
+_UNREACHABLE = ("the server cannot be reached", "start the server, or correct its address (--server)")
+_CLOSED = ("the server closed the connection", "look at the server's log: it ended, or it did not take the request")
+_INSECURE = (
+    "no encrypted connection to the server",
+    "use http:// where the server does not encrypt, or trust its certificate (SSL_CERT_FILE)",
+)
+_LATE = (
+    "the server did not answer in time",
+    "send fewer requests per second, or wait longer (--set option.timeout_s=...)",
+)
+_NO_HTTP = (
+    "what answers is no HTTP server",
+    "its port for HTTP (Triton: 8000), or grpc:// for its port for gRPC (Triton: 8001)",
+)
+_SENTENCES: tuple[tuple[type[Exception], tuple[str, str]], ...] = (
+    (ConnectionRefusedError, _UNREACHABLE),
+    (socket.gaierror, _UNREACHABLE),
+    (RemoteDisconnected, _CLOSED),
+    (ssl.SSLError, _INSECURE),
+    (TimeoutError, _LATE),
+    (HTTPException, _NO_HTTP),
+    (Exception, _CLOSED),
+)
+"""What to say and to do, by the kind of the error; the first that fits."""
+
+
+def _reason(error: Exception, timeout_s: float) -> str:
+    if isinstance(error, BadStatusLine) and not isinstance(error, RemoteDisconnected):
+        return "its answer does not begin as HTTP does"
+    if isinstance(error, TimeoutError):
+        return f"nothing for {timeout_s:g} s"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return str(error) or type(error).__name__
+
+
+def no_answer(server: Server, error: Exception, timeout_s: float) -> BackendError:
+    """The error for a request without an answer."""
+    problem, fix = next(words for kind, words in _SENTENCES if isinstance(error, kind))
+    got = f"{server}: {_reason(error, timeout_s)}"
+    return BackendError(problem, got=got, expected="an answer of a KServe v2 server", fix=fix)
 
 
 def shortened(message: str) -> str:

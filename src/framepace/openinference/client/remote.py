@@ -12,6 +12,8 @@ from framepace.facts.served import ServerCounts
 from framepace.openinference.client.documents import Configuration, Metadata, ServerMetadata
 from framepace.openinference.messages import Region
 
+TOKEN = "FRAMEPACE_TOKEN"
+"""The environment variable with the bearer token of servers that want one."""
 Arrays = Mapping[str, NDArray[Any]]
 Regions = Mapping[str, Region]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -15,7 +16,8 @@ from framepace.openinference.client.httpconnection import Answer, Part
 from framepace.openinference.client.remote import Arrays, Regions
 from framepace.openinference.datatypes import BYTES, DATATYPES, item_size, pack_bytes
 from framepace.openinference.errors import RequestError
-from framepace.openinference.messages import Region, element_count
+from framepace.openinference.messages import element_count
+from framepace.openinference.rest import region_parameters
 from framepace.openinference.tensors import from_bytes, from_json
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -55,7 +57,7 @@ def request_head(inputs: Arrays, sizes: Mapping[str, int], regions: Regions, out
     """
     head: dict[str, Any] = {"inputs": [_input(name, array, sizes, regions) for name, array in inputs.items()]}
     if outputs:
-        head["outputs"] = [{"name": name, "parameters": _place(region)} for name, region in outputs.items()]
+        head["outputs"] = [{"name": name, "parameters": region_parameters(region)} for name, region in outputs.items()]
     else:
         head["parameters"] = {"binary_data_output": True}
     return msgspec.json.encode(head)
@@ -64,15 +66,9 @@ def request_head(inputs: Arrays, sizes: Mapping[str, int], regions: Regions, out
 def _input(name: str, array: NDArray[Any], sizes: Mapping[str, int], regions: Regions) -> dict[str, Any]:
     parameters: dict[str, str | int] = {"binary_data_size": sizes.get(name, 0)}
     if name in regions:
-        parameters = _place(regions[name])
+        parameters = region_parameters(replace(regions[name], size=array.nbytes))
     shape = list(array.shape)
     return {"name": name, "datatype": DATATYPES[array.dtype.name], "shape": shape, "parameters": parameters}
-
-
-def _place(region: Region) -> dict[str, str | int]:
-    """The parameters that name a part of shared memory."""
-    offset = {"shared_memory_offset": region.offset} if region.offset else {}
-    return {"shared_memory_region": region.name, "shared_memory_byte_size": region.size, **offset}
 
 
 def answered(answer: Answer, names: Sequence[str], shared: Arrays) -> dict[str, NDArray[Any]]:
@@ -86,11 +82,15 @@ def answered(answer: Answer, names: Sequence[str], shared: Arrays) -> dict[str, 
         end = at + (output.parameters.binary_data_size or 0)
         outputs[output.name] = _array(output, memoryview(answer.body)[at:end], shared.get(output.name))
         at = end
-    missing = [name for name in names if name not in outputs]
-    if missing:
+    checked_names(outputs, names)
+    return outputs
+
+
+def checked_names(outputs: Arrays, names: Sequence[str]) -> None:
+    """Raise BackendError where an output is missing."""
+    if any(name not in outputs for name in names):
         got = ", ".join(outputs) or "none"
         raise BackendError("the server left out outputs", got=got, expected=", ".join(names), fix=_AGAIN)
-    return outputs
 
 
 def _json_length(answer: Answer) -> int:
@@ -104,16 +104,20 @@ def _array(output: _Output, data: memoryview, shared: NDArray[Any] | None) -> ND
         if output.data is not None:
             return from_json(output.data, output.name, output.datatype, output.shape)
         if shared is not None and output.parameters.binary_data_size is None:  # Triton does not name the region
-            data = _shared_part(output, shared)
+            data = shared_part(output.name, output.datatype, output.shape, shared)
         return from_bytes(data, output.name, output.datatype, output.shape, "the answer")
     except (RequestError, ValueError) as error:
-        problem = f"the server's answer contradicts itself in output {output.name!r}"
-        raise BackendError(problem, got=error, expected=f"{output.datatype} {output.shape}", fix=_AGAIN) from error
+        raise contradiction(output.name, f"{output.datatype} {output.shape}", error) from error
 
 
-def _shared_part(output: _Output, shared: NDArray[Any]) -> memoryview:
-    """The bytes of an output in shared memory. Raises ValueError where it cannot lie there."""
-    count = element_count(output.name, output.datatype, output.shape)
-    if output.datatype == BYTES:
+def shared_part(name: str, datatype: str, shape: Sequence[int], shared: NDArray[Any]) -> memoryview:
+    """The bytes of an output in shared memory. Raises RequestError or ValueError where it cannot lie there."""
+    if datatype == BYTES:
         raise ValueError("texts in shared memory")
-    return shared.data[: count * item_size(output.datatype)]
+    return shared.data[: element_count(name, datatype, shape) * item_size(datatype)]
+
+
+def contradiction(name: str, expected: str, error: Exception) -> BackendError:
+    """The error for an output whose size and shape do not fit."""
+    problem = f"the server's answer contradicts itself in output {name!r}"
+    return BackendError(problem, got=error, expected=expected, fix=_AGAIN)

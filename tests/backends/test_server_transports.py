@@ -1,0 +1,88 @@
+"""The backend 'server' against framepace's own server: HTTP, gRPC, and shared memory beside both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from framepace import api
+from framepace.backends.base import Session, get_backend
+from framepace.clock.system import SystemClock
+from framepace.errors import FramepaceError, ModelError
+from framepace.facts.plan import Batching, ModelPlan
+from framepace.facts.workload import Stop
+from framepace.serving.options import ServeOptions
+
+MODEL = "builtin:classifier"
+WAYS = [("HTTP", False), ("HTTP", True), ("gRPC", False), ("gRPC", True)]
+
+
+@pytest.fixture(scope="module")
+def addresses() -> Iterator[dict[str, str]]:
+    """A server of a small network, and where it listens."""
+    pytest.importorskip("grpc")
+    settings = {"batch": 4, "threads": 1}
+    with api.serve(MODEL, options=ServeOptions(port=0, grpc_port=0), settings=settings) as server:
+        places = server.addresses()
+        yield {"HTTP": places["HTTP"], "gRPC": f"grpc://{places['gRPC']}"}
+
+
+def location(address: str) -> str:
+    """The address of the model."""
+    return f"{address}/v2/models/classifier"
+
+
+def outputs(session: Session, count: int) -> dict[str, np.ndarray]:
+    """What the model says of `count` random pictures, the same each time."""
+    worker = session.worker()
+    rng = np.random.default_rng(1)
+    for array in worker.staging(0).values():
+        array[...] = rng.random(array.shape)
+    worker.enqueue(0, count)
+    answers = {name: np.array(value[:count]) for name, value in worker.wait(0).items()}
+    worker.close()
+    return answers
+
+
+@pytest.mark.parametrize(("transport", "shared"), WAYS)
+@pytest.mark.parametrize("count", [1, 3])
+def test_answers_are_those_of_the_file(addresses: dict[str, str], transport: str, shared: bool, count: int) -> None:
+    """Whichever way tensors travel, the outputs are what the network computes here."""
+    batch = Batching(max=4)
+    file = ModelPlan(name="classifier", model=MODEL, batch=batch, threads=1)
+    options: dict[str, str | int | float | bool] = {"shared_memory": shared}
+    remote = ModelPlan(
+        name="classifier", model=location(addresses[transport]), backend="server", batch=batch, options=options
+    )
+    expected = outputs(get_backend("onnxruntime").load(file, SystemClock()), count)
+    found = outputs(get_backend("server").load(remote, SystemClock()), count)
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("transport", ["HTTP", "gRPC"])
+def test_a_model_that_is_not_there_is_told_with_those_there_are(addresses: dict[str, str], transport: str) -> None:
+    """Both transports list the models."""
+    with pytest.raises(ModelError, match="expected: one of classifier"):
+        api.bench(f"{addresses[transport]}/v2/models/nix", fps=None, scope="model", stop=Stop(count=1))
+
+
+@pytest.mark.parametrize("transport", ["http", "grpc"])
+def test_nobody_there_is_a_sentence(transport: str) -> None:
+    """A port on which nobody listens."""
+    pytest.importorskip("grpc")
+    with pytest.raises(FramepaceError, match="cannot be reached"):
+        api.bench(f"{transport}://127.0.0.1:1/v2/models/x", fps=None, scope="model", stop=Stop(count=1))
+
+
+@pytest.mark.parametrize("transport", ["HTTP", "gRPC"])
+def test_the_servers_statistics_are_read(addresses: dict[str, str], transport: str) -> None:
+    """Its queue and its computation, beside what is left for the way."""
+    trace = api.bench(location(addresses[transport]), fps=50, scope="model", stop=Stop(seconds=1.5))
+    [row] = api.summary(trace).served
+    assert row.parts["compute"] > 0
+    assert row.parts["network"] > 0
+    assert row.requests <= row.asked + 20
