@@ -13,10 +13,10 @@ from framepace.facts.answers import Answer, Tensors
 from framepace.facts.running import Result
 from framepace.running.account import Account, wall_time
 from framepace.video.frame import Frame
-from framepace.video.history import newest
+from framepace.video.history import newest, sides
 
-Read = Callable[[Outputs, Any], Answer]
-"""Reads the outputs of one model for one picture, which it may look at for its size."""
+Read = Callable[[Outputs, tuple[int, int]], Answer]
+"""Reads the outputs of one model for one picture of (height, width)."""
 
 
 class Takes(Protocol):
@@ -26,7 +26,7 @@ class Takes(Protocol):
         """Take one."""
 
 
-def as_tensors(outputs: Outputs, picture: Any) -> Answer:
+def as_tensors(outputs: Outputs, picture: tuple[int, int]) -> Answer:
     """The outputs themselves, copied: the worker's buffers are used again."""
     return Tensors({name: np.array(array) for name, array in outputs.items()})
 
@@ -62,7 +62,7 @@ class Results:
 
     def finish(self, model: str, outputs: Outputs, frame: Frame) -> None:
         """A model's outputs for a frame (see engine.step.Finish)."""
-        answer = self._read[model](outputs, newest(frame.picture))
+        answer = self._read[model](outputs, sides(frame.picture))
         self._answers.setdefault(frame.number, {})[model] = answer
 
     def end(self, frames: Sequence[Frame], now: int, why: str) -> None:
