@@ -66,7 +66,7 @@ def _rows_in_process(folder: Path) -> Iterator[Row]:
     from _framepace_probe import Probe
 
     probe = Probe(str(folder))
-    probe.patch(Observed, "run", "infer", "Model.run", _Models(probe).number)
+    probe.patch(Observed, "run", "infer", "Model.run", _Models(probe))
     costs = list(_costs_us(probe.flush))
     median = float(np.median(costs))
     low, high = np.percentile(costs, (5, 95))

@@ -52,13 +52,14 @@ def test_a_program_that_answers_now_this_and_now_that_is_not_blamed_on_the_setti
 
 
 def test_what_is_kept_tells_inputs_apart_and_is_finite(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sixteen calls of a model; infinities as None, since JSON has none; texts are left out."""
+    """The first calls of a model; infinities as None, since JSON has none; texts are left out."""
     monkeypatch.setattr(sys, "path", [str(HOOK), *sys.path])
     from _framepace_answers import CALLS, Answers
 
     answers = Answers()
+    answers.expect(0)
     for number in range(CALLS + 4):
-        if answers.wants(0):
+        if answers.wanted[0]:
             outputs = [np.array([1.0, math.inf, math.nan], np.float32), np.array(["text"])]
             answers.keep(0, {"image": np.full((1, 3, 64, 64), number % 4, np.float32)}, outputs)
     assert len(answers.kept) == CALLS

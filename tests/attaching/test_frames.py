@@ -66,6 +66,17 @@ def test_a_queue_hands_pictures_on_in_order() -> None:
     assert [frame.pictures[0].begin for frame in frames] == [0, 10, 20, 30]
 
 
+def test_pictures_before_the_first_frame_do_not_shift_those_after_it() -> None:
+    """Two are decoded to see that they can be; then the reader hands on one per 100, for which the other waits."""
+    rows = [("decode", at, at + 5, READER, 0) for at in (0, 10, *range(100, 3000, 100))]
+    rows += [("wait", at - 50, at + 10, MAIN, 0) for at in range(100, 3000, 100)]
+    rows += [("infer", at + 20, at + 30, MAIN, 0) for at in range(100, 3000, 100)]
+    frames = frames_of(calls_of(*rows))
+    assert [frame.pictures[0].begin for frame in frames] == list(range(100, 3000, 100))
+    never_idle = frames_of(calls_of(*(row for row in rows if row[0] != "wait")))
+    assert [frame.pictures[0].begin for frame in never_idle[:3]] == [0, 10, 100]  # a queue that is never empty
+
+
 def test_a_reader_that_keeps_the_newest_hands_on_the_latest_picture() -> None:
     """Ten pictures for two frames."""
     rows = [("decode", at, at + 1, READER, 0) for at in range(0, 100, 10)]

@@ -37,7 +37,7 @@ class Frame:
     """One frame of a thread; times in ns, -1 for what is not known.
 
     `pictures` are several where they are inferred together. `taken` is when the thread took the frame, `delivered` when
-    it had finished it.
+    it had finished it. `idle` is since when it had waited for another thread to give it one, where it did.
     """
 
     thread: int
@@ -45,6 +45,7 @@ class Frame:
     inferences: list[Inference]
     pictures: list[Picture] = field(default_factory=list)
     delivered: int = -1
+    idle: int = -1
 
     @property
     def began(self) -> int:

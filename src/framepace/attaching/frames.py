@@ -2,9 +2,11 @@
 
 A program may name its frames (`framepace.frame()`); what is decoded and inferred in their blocks is theirs. Else a
 frame begins with the call that decodes its picture. Where the same thread infers, its inferences are those before the
-next picture. Where another thread infers, a frame of that thread begins whenever its first model runs again, and its
-picture is the next one in order where about as many pictures as frames came (a queue), else the latest that was ready
-(a reader that keeps the newest). Without pictures a frame is what lies between two runs of the first model.
+next picture. Where another thread infers, a frame of that thread begins whenever its first model runs again. Where
+about as many pictures as frames came (a queue), its picture is the next one in order, counted from a frame for which
+the thread had waited: then nothing was in the queue, and the picture that came while it waited is that frame's. Else
+it is the latest that was ready (a reader that keeps the newest). Without pictures a frame is what lies between two
+runs of the first model.
 
 What lies between two stamps of a thread and is in no call is preparation (before an inference) or finishing (after
 the last one, until the thread decodes or waits again).
@@ -13,13 +15,16 @@ the last one, until the thread decodes or waits again).
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
 
 from framepace.attaching.calls import Calls
 from framepace.attaching.frame import Frame, Inference, Picture, inferences_of, pictures_of
 from framepace.attaching.namedframes import named_frames
 
 _ALIKE = 0.9  # pictures per frame, or frames per picture, from which on they are one to one
+_SLEEPS = ("time.sleep", "cv2.waitKey", "cv2.pollKey")  # waits that no other thread ends
 _LEAVING = ("decode", "grab", "wait")  # what a thread does between two frames
 
 
@@ -83,11 +88,20 @@ def _of_a_worker(calls: Calls, thread: int) -> list[Frame]:
             frames.append(Frame(thread, -1, [inference]))
     _end_frames(calls, thread, frames)
     waits = _times(calls, thread, lambda stage: stage == "wait", ends=True)
+    given = _waits_for_another(calls, thread)
     free = -1
     for frame in frames:
         frame.taken = max(free, _latest(waits, frame.began))
+        frame.idle = given.get(frame.taken, -1)
         free = frame.delivered
     return frames
+
+
+def _waits_for_another(calls: Calls, thread: int) -> dict[int, int]:
+    """The waits of a thread that another one ends, by when they ended: when they began."""
+    asleep = [number for number, (_, name) in enumerate(calls.facts.names) if name in _SLEEPS]
+    waits = calls.where((calls.stage == "wait") & (calls.thread == thread) & ~np.isin(calls.name, asleep))
+    return dict(zip(waits.end.tolist(), waits.begin.tolist(), strict=True))
 
 
 def _times(calls: Calls, thread: int, wanted: Callable[[str], bool], *, ends: bool = False) -> list[int]:
@@ -122,9 +136,27 @@ def _match(frames: Sequence[Frame], pictures: Sequence[Picture]) -> None:
     fewer, more = sorted((len(frames), len(pictures)))
     in_order = fewer >= _ALIKE * more
     ready = [picture.end for picture in pictures]
-    for number, frame in enumerate(frames):
-        place = number
-        if not in_order:
-            place = bisect_right(ready, max(frame.taken, 0) or frame.began) - 1
+    places = _in_order(frames, ready) if in_order else _latest_ready(frames, ready)
+    for place, frame in zip(places, frames, strict=True):
         if 0 <= place < len(pictures) and ready[place] <= frame.began:
             frame.pictures = [pictures[place]]
+
+
+def _latest_ready(frames: Sequence[Frame], ready: Sequence[int]) -> Iterator[int]:
+    """The places of the pictures that were the newest when their frames were taken."""
+    for frame in frames:
+        yield bisect_right(ready, max(frame.taken, 0) or frame.began) - 1
+
+
+def _in_order(frames: Sequence[Frame], ready: Sequence[int]) -> list[int]:
+    """One picture after the other, from each frame on whose picture came while its thread waited."""
+    shifts: list[int] = []
+    for number, frame in enumerate(frames):
+        came = bisect_right(ready, frame.idle)
+        if frame.idle >= 0 and came < len(ready) and ready[came] <= frame.taken:
+            missing = number + 1 - len(shifts)  # what came before the first such frame is counted from it too
+            shifts += [came - number] * missing
+        elif shifts:
+            shifts.append(shifts[-1])
+    shifts = shifts or [0] * len(frames)
+    return [number + shift for number, shift in enumerate(shifts)]

@@ -21,26 +21,25 @@ class Answers:
 
     def __init__(self) -> None:
         self.kept: list[dict[str, Any]] = []
+        self.wanted: dict[int, int] = {}  # by the number of a model
         self._arm = 0
-        self._left: dict[int, int] = {}
-        self._of_arms = {0: self._left}
+        self._begun = {0}
 
     def begin(self, arm: int) -> None:
         """The answers from now on are those with the settings of an arm (by its number)."""
         self._arm = arm
-        self._left = self._of_arms.setdefault(arm, {})
+        if arm not in self._begun:
+            self._begun.add(arm)
+            self.wanted.update(dict.fromkeys(self.wanted, CALLS))
 
-    def wants(self, model: int) -> bool:
-        """Whether the next answer of a model (by its number) is kept."""
-        left = self._left.get(model)
-        if left is None:
-            left = CALLS if len(self._left) < _MODELS else 0
-            self._left[model] = left
-        return left > 0
+    def expect(self, model: int) -> None:
+        """A model (by its number), of which the first answers are wanted."""
+        if len(self.wanted) < _MODELS:
+            self.wanted.setdefault(model, CALLS)
 
     def keep(self, model: int, feeds: dict[str, Any], outputs: list[Any]) -> None:
         """Keep an answer: `feeds` and `outputs` are arrays of NumPy; what is none is left out."""
-        self._left[model] -= 1
+        self.wanted[model] -= 1
         sampled = list(map(_sampled, filter(_is_array, outputs)))
         self.kept.append({"input": _checksum(feeds), "outputs": sampled, "arm": self._arm})
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from _framepace_timing import Numbers
+
 if TYPE_CHECKING:
     from _framepace_probe import Patch, Probe
-
-FAILED = -1  # the value of a call that brought no picture
-
 
 _OPENCV = {
     "VideoCapture.grab": "grab", "VideoCapture.set": "grab",  # parts of the next picture; setting its place seeks
@@ -28,10 +27,11 @@ _OPENCV = {
 
 
 def _cv2(probe: Probe, cv2: ModuleType) -> None:
-    captures = _Numbers(probe, "camera")
+    captures = _Sources(probe, "camera")
+    captures.found = itemgetter(0)
     for name in ("read", "retrieve"):
         call = f"cv2.VideoCapture.{name}"
-        probe.patch(getattr(cv2, "VideoCapture", None), name, "decode", call, captures.where_first)
+        probe.patch(getattr(cv2, "VideoCapture", None), name, "decode", call, captures)
     _patch_each(probe, cv2, "cv2", _OPENCV)
 
 
@@ -42,39 +42,33 @@ def _patch_each(probe: Probe, module: ModuleType, library: str, stages: dict[str
         probe.patch(getattr(module, owner, None) if owner else module, name, stage, f"{library}.{path}")
 
 
-class _Numbers:
+class _Sources(Numbers):  # type: ignore[misc]
     """Numbers for objects whose pictures are one source."""
 
     def __init__(self, probe: Probe, kind: str) -> None:
+        super().__init__()
         self._probe = probe
         self._kind = kind
-        self._numbers: dict[int, int] = {}
         self._next = itertools.count()
 
-    def of(self, source: Any, name: str = "") -> int:
+    def number(self, source: Any, name: str = "") -> int:
         """The number of a source."""
-        key = id(source)
-        if key not in self._numbers:
-            number = next(self._next)
-            self._numbers[key] = self._probe.index(self._probe.sources, name or f"{self._kind} {number}")
-        return self._numbers[key]
-
-    def where_first(self, arguments: tuple[Any, ...], result: Any) -> int:
-        """The number of the object whose method was called, where the first thing that it returned is true."""
-        if not result or not result[0]:
-            return FAILED
-        return self.of(arguments[0])
+        number: int | None = self.known.get(id(source))
+        if number is None:
+            text = name or f"{self._kind} {next(self._next)}"
+            number = self.known[id(source)] = self._probe.index(self._probe.sources, text)
+        return number
 
 
 def _av_input(probe: Probe, module: ModuleType) -> None:
     """PyAV gives pictures from a generator: each step of it is a call."""
-    containers = _Numbers(probe, "container")
+    containers = _Sources(probe, "container")
     original = module.InputContainer.decode
     number = probe.number_of("decode", "av.InputContainer.decode")
 
     def decode(self: Any, *arguments: Any, **options: Any) -> Iterator[Any]:
         name = os.path.basename(str(getattr(self, "name", ""))) or ""
-        return _timed_steps(probe, number, containers.of(self, name), original(self, *arguments, **options))
+        return _timed_steps(probe, number, containers.number(self, name), original(self, *arguments, **options))
 
     module.InputContainer.decode = decode
 
@@ -104,24 +98,31 @@ def _onnxruntime(probe: Probe, module: ModuleType) -> None:
     session = module.InferenceSession
     models = _Models(probe)
     session.__init__ = _loading(probe, session.__init__, models)
-    session.run = _answering(probe, session.run, models)
-    for name in ("run", "run_with_iobinding", "run_with_ort_values"):
-        probe.patch(session, name, "infer", f"onnxruntime.InferenceSession.{name}", models.number)
+    for name in ("run_with_iobinding", "run_with_ort_values"):
+        probe.patch(session, name, "infer", f"onnxruntime.InferenceSession.{name}", models)
+    probe.patch(session, "run", "infer", "onnxruntime.InferenceSession.run", _Answering(probe, models))
 
 
-def _answering(probe: Probe, original: Callable[..., Any], models: _Models) -> Callable[..., Any]:
-    """The method `run` of a session, which keeps its first answers."""
-    answers = probe.answers
+class _Answering(Numbers):  # type: ignore[misc]
+    """The numbers of sessions whose first answers are kept."""
 
-    def run(self: Any, output_names: Any, input_feed: Any, *arguments: Any, **options: Any) -> Any:
-        outputs = original(self, output_names, input_feed, *arguments, **options)
-        model = models.number((self,), outputs)
-        if answers.wants(model):
-            with contextlib.suppress(Exception):  # an error of the probe is none of the program
-                answers.keep(model, input_feed, outputs)
-        return outputs
+    def __init__(self, probe: Probe, models: _Models) -> None:
+        super().__init__()
+        self._models = models
+        self._answers = probe.answers
+        self.known = models.known
+        self.wanted = probe.answers.wanted
 
-    return run
+    def number(self, source: Any) -> int:
+        """That of the session."""
+        number: int = self._models.number(source)
+        self._answers.expect(number)
+        return number
+
+    def keep(self, number: int, arguments: tuple[Any, ...], options: dict[str, Any], outputs: list[Any]) -> None:
+        """The answer to an input."""
+        feeds = arguments[2] if len(arguments) > 2 else options["input_feed"]
+        self._answers.keep(number, feeds, outputs)
 
 
 def _loading(probe: Probe, original: Callable[..., None], models: _Models) -> Callable[..., None]:
@@ -132,7 +133,9 @@ def _loading(probe: Probe, original: Callable[..., None], models: _Models) -> Ca
         begin = time.perf_counter_ns()
         original(self, path_or_bytes, *arguments, **options)
         probe.add_row(number, begin, time.perf_counter_ns())
-        probe.sessions[models.name(self, _stem(path_or_bytes, "model"))] = _session_facts(probe, self)
+        name = models.name(self, _stem(path_or_bytes, "model"))
+        probe.answers.expect(models.known[id(self)])
+        probe.sessions[name] = _session_facts(probe, self)
 
     return __init__
 
@@ -151,12 +154,12 @@ def _session_facts(probe: Probe, session: Any) -> dict[str, Any]:
     return facts
 
 
-class _Models:
+class _Models(Numbers):  # type: ignore[misc]
     """Numbers of models, by the object that runs them."""
 
     def __init__(self, probe: Probe) -> None:
+        super().__init__()
         self._probe = probe
-        self._numbers: dict[int, int] = {}
         self._alive: dict[str, Any] = {}
 
     def name(self, model: Any, name: str) -> str:
@@ -164,7 +167,7 @@ class _Models:
         names = (name if n == 1 else f"{name} {n}" for n in itertools.count(1))
         free = next(text for text in names if self._is_free(text))
         self._alive[free] = _reference(model)
-        self._numbers[id(model)] = self._probe.index(self._probe.models, free)
+        self.known[id(model)] = self._probe.index(self._probe.models, free)
         return free
 
     def _is_free(self, name: str) -> bool:
@@ -172,13 +175,11 @@ class _Models:
             return self._alive[name]() is None
         return name not in self._probe.models
 
-    def number(self, arguments: tuple[Any, ...], result: Any) -> int:
-        """The number of the model whose method was called."""
-        model = arguments[0]
-        number = self._numbers.get(id(model))
-        if number is None:
-            self.name(model, type(model).__name__)
-            number = self._numbers[id(model)]
+    def number(self, source: Any) -> int:
+        """The number of a model."""
+        if id(source) not in self.known:
+            self.name(source, type(source).__name__)
+        number: int = self.known[id(source)]
         return number
 
 
@@ -201,7 +202,7 @@ def _tensorrt(probe: Probe, module: ModuleType) -> None:
     models = _Models(probe)
     for name in ("execute_async_v3", "execute_async_v2", "execute_v2"):
         call = f"tensorrt.IExecutionContext.{name}"
-        probe.patch(getattr(module, "IExecutionContext", None), name, "infer", call, models.number)
+        probe.patch(getattr(module, "IExecutionContext", None), name, "infer", call, models)
 
 
 def _torch(probe: Probe, module: ModuleType) -> None:
@@ -209,7 +210,7 @@ def _torch(probe: Probe, module: ModuleType) -> None:
     models = _Models(probe)
     inside = threading.local()
     original: Callable[..., Any] = module.Module.__call__
-    timed = probe.wrap(original, "infer", "torch.nn.Module.__call__", models.number)
+    timed = probe.wrap(original, "infer", "torch.nn.Module.__call__", models)
 
     def __call__(self: Any, *arguments: Any, **options: Any) -> Any:
         if getattr(inside, "model", False):
@@ -231,7 +232,7 @@ def _pillow(probe: Probe, module: ModuleType) -> None:
 def _triton(probe: Probe, module: ModuleType) -> None:
     models = _Models(probe)
     call = f"{module.__name__}.InferenceServerClient.infer"
-    probe.patch(getattr(module, "InferenceServerClient", None), "infer", "infer", call, models.number)
+    probe.patch(getattr(module, "InferenceServerClient", None), "infer", "infer", call, models)
 
 
 def _time(probe: Probe, module: ModuleType) -> None:

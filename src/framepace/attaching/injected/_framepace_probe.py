@@ -28,13 +28,12 @@ from typing import TYPE_CHECKING, Any
 from _framepace_answers import Answers
 from _framepace_marks import FRAME, Marks
 from _framepace_sampler import Sampler
+from _framepace_timing import Numbers, looks_like, timed_function, timed_method
 
 if TYPE_CHECKING:
     from _framepace_turns import Turns
 
-_RAISED = -2  # less the value: that of a call that raised
 Row = tuple[int, int, int, int, int, int]
-Value = Callable[[tuple[Any, ...], Any], int]  # from the arguments of a call and what it returned
 Patch = Callable[["Probe", ModuleType], None]
 Change = Callable[[ModuleType], None]  # what is done to a library once it is imported
 
@@ -89,46 +88,20 @@ class Probe:
         """A row of this thread and of the frame in which it is."""
         self.add((number, begin, end, threading.get_ident(), value, FRAME.get()))
 
-    def wrap(self, function: Callable[..., Any], stage: str, call: str, value: Any = None) -> Callable[..., Any]:
-        """The function, with a row for each call. `value` (see Value) makes the row's last number."""
+    def wrap(self, function: Callable[..., Any], stage: str, call: str, numbers: Numbers | None = None) -> Any:
+        """The function, with a row for each call. `numbers` make the row's last number, of a method."""
         number = self.number_of(stage, call)
-        valued = self._guarded(value) if value else _nought
-        add = self.add
-        clock = time.perf_counter_ns
-        thread = threading.get_ident
-        frame = FRAME.get
+        if numbers is None:
+            return timed_function(self, function, number)
+        return timed_method(self, function, number, numbers)
 
-        def timed(*arguments: Any, **options: Any) -> Any:
-            begin = clock()
-            try:
-                result = function(*arguments, **options)
-            except BaseException:
-                add((number, begin, clock(), thread(), _RAISED - valued(arguments, None), frame()))
-                raise
-            add((number, begin, clock(), thread(), valued(arguments, result), frame()))
-            return result
-
-        return _looks_like(timed, function)
-
-    def _guarded(self, value: Value) -> Value:
-        """The same, 0 where it raises: an error of the probe is no error of the program."""
-
-        def guarded(arguments: tuple[Any, ...], result: Any) -> int:
-            try:
-                return value(arguments, result)
-            except Exception as error:
-                self.note(f"a call was not understood: {type(error).__name__}: {error}")
-                return 0
-
-        return guarded
-
-    def patch(self, owner: Any, name: str, stage: str, call: str, value: Any = None) -> None:
+    def patch(self, owner: Any, name: str, stage: str, call: str, numbers: Numbers | None = None) -> None:
         """Replace a function or method of a class by itself with rows, where there is one and it can be replaced."""
         function = getattr(owner, name, None)
         if function is None:
             return
         try:
-            setattr(owner, name, self.wrap(function, stage, call, value))
+            setattr(owner, name, self.wrap(function, stage, call, numbers))
         except (AttributeError, TypeError) as error:
             self.note(f"{call} cannot be timed: {error}")
 
@@ -208,19 +181,6 @@ def _free_stem(process: str) -> str:
     """The name of this program's files: a process that replaces itself (`exec`) runs several under one number."""
     stems = (f"{process}-{place}" for place in itertools.count())
     return next(stem for stem in stems if not os.path.exists(stem + ".json"))
-
-
-def _nought(arguments: tuple[Any, ...], result: Any) -> int:
-    return 0
-
-
-def _looks_like(timed: Callable[..., Any], function: Any) -> Callable[..., Any]:
-    """The replacement with the name and the text of what it replaces, as far as those can be had."""
-    for name in ("__name__", "__qualname__", "__doc__", "__module__"):
-        with contextlib.suppress(AttributeError, TypeError):
-            setattr(timed, name, getattr(function, name))
-    timed.__wrapped__ = function  # type: ignore[attr-defined]
-    return timed
 
 
 class Finder:
@@ -358,13 +318,13 @@ def _flush_at_the_end(probe: Probe) -> None:
     atexit.register(probe.flush)
 
 
-def _flushing(probe: Probe, leave: Callable[..., Any]) -> Callable[..., Any]:
+def _flushing(probe: Probe, leave: Callable[..., Any]) -> Any:
     def flush_and_leave(*arguments: Any) -> Any:
         with contextlib.suppress(Exception):
             probe.flush()
         return leave(*arguments)
 
-    return _looks_like(flush_and_leave, leave)
+    return looks_like(flush_and_leave, leave)
 
 
 def _watch_collections(probe: Probe) -> None:
