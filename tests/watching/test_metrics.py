@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
+
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as plain
@@ -9,6 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families as plain
 from framepace.facts.running import RunStatus
 from framepace.watching.metrics import exposition, registry_of
 from tests.doubles.cameras import SECRET, ScriptedRun
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def samples(status: RunStatus, accept: str = "") -> dict[tuple[str, frozenset[str]], float]:
@@ -76,3 +82,25 @@ def test_no_metric_has_a_secret() -> None:
     text, _ = exposition(registry_of(run.status), "")
     assert b"rtsp://***@10.0.0.1/stream" in text
     assert SECRET.encode() not in text
+
+
+def metric_names() -> set[str]:
+    """The names of all metrics, without the parts of a histogram."""
+    return {re.sub(r"_(bucket|count|sum)$", "", name) for name, _ in samples(ScriptedRun(3).step(3))}
+
+
+def test_the_grafana_dashboard_asks_for_metrics_that_exist() -> None:
+    """And for every one of ours that stands for a state of the run, but for its name and its beginning."""
+    dashboard = json.loads((ROOT / "examples/grafana/framepace.json").read_text(encoding="utf-8"))
+    queries = " ".join(target["expr"] for panel in dashboard["panels"] for target in panel["targets"])
+    asked = {re.sub(r"_(bucket|count|sum)$", "", name) for name in re.findall(r"\b(?:framepace|process)_\w+", queries)}
+    assert asked - metric_names() == set()
+    ours = {name for name in metric_names() if name.startswith("framepace_")}
+    assert ours - asked == {"framepace_run_info", "framepace_run_start_time_seconds"}
+
+
+def test_the_guide_has_every_metric() -> None:
+    """By its name, and none that does not exist."""
+    guide = (ROOT / "docs/guides/watching.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(framepace_\w+)`", guide))
+    assert named == {name for name in metric_names() if name.startswith("framepace_")}

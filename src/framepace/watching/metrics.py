@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, get_args
 
-from framepace import __version__
 from framepace.facts.address import without_secrets
 from framepace.facts.running import AGE_BOUNDS_MS, DeviceStatus, RunStatus, SinkStatus, SourceState, SourceStatus
 
@@ -128,7 +128,7 @@ def _of_each(
 
 
 def _info(status: RunStatus) -> Iterator[Sample]:
-    yield (__version__, ",".join(status.plan)), 1.0
+    yield (version("framepace"), ",".join(status.plan)), 1.0
 
 
 def _states(status: RunStatus) -> Iterator[Sample]:

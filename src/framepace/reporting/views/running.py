@@ -245,8 +245,8 @@ def _details(source: SourceStatus) -> Iterator[str]:
     lost = dropped_text({**source.dropped, "failed": source.failed})
     if lost:
         yield f"dropped: {lost}"
-    if source.every > 1:
-        yield f"every {source.every}. picture is inferred"
+    if source.every > 1 and source.state == "live":
+        yield f"one of {source.every} pictures is inferred"
 
 
 def _size(source: SourceStatus) -> str:
