@@ -139,16 +139,29 @@ def next_command(explanation: Explanation) -> dict[str, str]:
 def explained_case(models: list[str], **options: object) -> Case:
     """The case to explain: built from the options, or that of a trace folder."""
     from framepace.errors import UsageError
-    from framepace.store import is_trace, load_trace
+    from framepace.store import is_trace
 
     if len(models) == 1 and is_trace(Path(models[0])):
-        meta = load_trace(Path(models[0])).meta
-        return Case(plan=meta.plan, workload=meta.workload)
+        return _case_of_trace(Path(models[0]))
     if any(is_trace(Path(m)) for m in models):
         raise UsageError(
             "explain takes one trace, or models", got=", ".join(models), fix="name one trace, or only models"
         )
     return o.build_case(models, **options)  # type: ignore[arg-type]
+
+
+def _case_of_trace(folder: Path) -> Case:
+    """The case that a trace was measured with; a recording that was moved replays itself where it is now."""
+    from msgspec.structs import replace
+
+    from framepace.facts.workload import Replay
+    from framepace.store import is_trace, load_trace
+
+    meta = load_trace(folder).meta
+    workload = meta.workload
+    if isinstance(workload.load, Replay) and not is_trace(Path(workload.load.trace)):
+        workload = replace(workload, load=Replay(trace=str(folder)))
+    return Case(plan=meta.plan, workload=workload)
 
 
 def machine_of(folder: Path) -> Machine:

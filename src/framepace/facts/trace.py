@@ -115,6 +115,7 @@ class DropCause:
     REMOVED = 8
     TOO_OLD = 9
     HUNG = 10
+    ENDED = 11
     NAMES: Mapping[int, str] = {
         NONE: "",
         BUFFER_FULL: "buffer full",
@@ -125,6 +126,7 @@ class DropCause:
         REMOVED: "source removed",
         TOO_OLD: "too old at the sink",
         HUNG: "worker hung",
+        ENDED: "run ended",
     }
 
 

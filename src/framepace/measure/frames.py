@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from framepace.clock.system import Clock
 from framepace.deadline import together
@@ -180,13 +181,27 @@ def _source_arrivals(plan: Plan, workload: Workload, start: int, sources: int) -
     if isinstance(workload.load, FileTimes):
         return [Repeated(*frame_times(name), start) for name in workload.input.sources[:sources]]
     width = batch_rule(plan).size
-    return arrivals(workload.load, start, sources, width, workload.seed, _recorded(workload), plan.engine.workers)
+    recorded = _recorded(plan, workload, sources)
+    return arrivals(workload.load, start, sources, width, workload.seed, recorded, plan.engine.workers)
 
 
-def _recorded(workload: Workload) -> Any:
+def _recorded(plan: Plan, workload: Workload, sources: int) -> list[NDArray[np.int64]]:
+    """The due times of a recorded run for each of `sources`; none where nothing is replayed.
+
+    A run of as many sources or more is replayed source by source, where each has its thread; where workers read the
+    sources in turn, the arrivals of all are dealt out in turn. Any other run is replayed on each source.
+    """
     if not isinstance(workload.load, Replay):
-        return None
-    due = np.unique(load_trace(workload.load.trace).requests["due"])
-    if len(due) == 0:
+        return []
+    rows = load_trace(workload.load.trace).requests
+    if len(rows["due"]) == 0:
         raise UsageError("the trace to replay has no requests", got=workload.load.trace, fix="name another trace")
-    return due
+    numbers = np.unique(rows["source"])
+    if sources == 1 or len(numbers) < sources:
+        return [np.unique(rows["due"])] * sources
+    _, frames = np.unique(rows["frame"], return_index=True)
+    dues = rows["due"][frames]
+    if workload.scope == "stream" and plan.engine.decode == "thread":
+        return [dues[rows["source"][frames] == number] for number in numbers[:sources]]
+    merged = np.sort(dues)
+    return [merged[place::sources] for place in range(sources)]

@@ -4,7 +4,7 @@ and fixed delays follow the deliveries.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,12 +72,14 @@ class Open:
 
 
 class Recorded:
-    """The due times of a recorded run (ns, ascending), moved to `start`."""
+    """The due times of a recorded run (ns), moved so that `first` (by default the first of them) is at `start`."""
 
     bulk = False
 
-    def __init__(self, due: NDArray[np.int64], start: int) -> None:
-        self._times: list[int] = (np.sort(due) - due.min() + start).tolist()
+    def __init__(self, due: NDArray[np.int64], start: int, first: int | None = None) -> None:
+        if first is None:
+            first = int(due.min())
+        self._times: list[int] = (np.sort(due) - first + start).tolist()
 
     def peek(self, number: int, state: RunState) -> int | None:
         """See Arrivals."""
@@ -144,7 +146,7 @@ def arrivals(
     sources: int = 1,
     width: int = 1,
     seed: int = 0,
-    recorded: NDArray[np.int64] | None = None,
+    recorded: Sequence[NDArray[np.int64]] = (),
     workers: int = 1,
 ) -> list[Arrivals]:
     """Arrivals for each of `sources`: open loads once per source (cameras out of phase), closed loops shared by all.
@@ -152,7 +154,7 @@ def arrivals(
     Args:
         start: when the load begins, ns.
         width: frames per batch, which closed loops bring together.
-        recorded: the due times to replay, ns.
+        recorded: the due times to replay, ns, of each source.
         workers: the requests in flight of a closed loop without a concurrency.
     """
     if isinstance(load, Closed | Delay):
@@ -160,8 +162,8 @@ def arrivals(
         return [Lane(loop, index, sources) for index in range(sources)]
     assert not isinstance(load, FileTimes)  # whose times are those of the sources, not of the load
     if isinstance(load, Replay):
-        assert recorded is not None
-        return [Recorded(recorded, start)] * sources
+        first = min(int(due.min()) for due in recorded if len(due))
+        return [Recorded(due, start, first) for due in recorded]
     return _out_of_phase(load, start, sources, seed)
 
 

@@ -93,6 +93,14 @@ class Camera:
         return "" if state == "live" else self._reader.why
 
     @property
+    def file(self) -> str | None:
+        """The video file that it reads; None where it is another kind of source."""
+        path = self.spec.address.removeprefix("file://")
+        if "://" in path or path.startswith("/dev/") or not Path(path).is_file():
+            return None
+        return path
+
+    @property
     def reconnections(self) -> int:
         """How often it was connected again."""
         return self._reader.reconnections

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from framepace.clock.system import Clock
 from framepace.errors import UsageError
 from framepace.facts.address import shown
 from framepace.facts.running import SourceSpec, SourceStatus
+from framepace.facts.workload import MOST_CAMERAS, SYNTHETIC, Input
 from framepace.feeds.droprules import DropRule
 from framepace.feeds.feed import PictureSource
 from framepace.feeds.stream import StreamFeed
@@ -124,6 +125,16 @@ class Cameras:
         return tuple(
             _status(place, now) for place in places if place.removed is None or now - place.removed < _SHOWN_NS
         )
+
+    def pictures(self, numbers: Sequence[int]) -> Input:
+        """What shows pictures like those of these sources, and can be read again: files, or synthetic."""
+        with self._lock:
+            cameras = [place.camera for place in self._places.values() if place.number in numbers]
+        sizes = [camera.size for camera in cameras if camera.size is not None]
+        videos = tuple(camera.file or SYNTHETIC for camera in cameras)[:MOST_CAMERAS]
+        if not sizes:
+            return Input(videos=videos)
+        return Input(videos=videos, size=max(sizes))
 
     def close(self) -> None:
         """End the reading of all sources; each stays in its state."""

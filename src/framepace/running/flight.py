@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 from msgspec.structs import replace
 
-from framepace.facts.trace import Trace, TraceMeta
+from framepace.facts.trace import REQUEST_COLUMNS, Trace, TraceMeta
 from framepace.recording.recorder import Writer
 from framepace.store import MemoryWriter, TraceWriter, new_folder, trace_id
 from framepace.units import NS_PER_S
 
 KEPT_S = 60
+_SOURCE = tuple(REQUEST_COLUMNS).index("source")
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,13 @@ class Ring:
             self._chunks.append(_Chunk(now, name, bytes(rows)))
             while self._chunks[0].at < now - self._kept_ns:
                 self._chunks.popleft()
+
+    def sources(self) -> list[int]:
+        """The numbers of the sources of which there are rows."""
+        with self._lock:
+            chunks = [chunk.rows for chunk in self._chunks if chunk.name == "requests"]
+        rows = np.frombuffer(b"".join(chunks), np.int64).reshape(-1, len(REQUEST_COLUMNS))
+        return [int(number) for number in np.unique(rows[:, _SOURCE])]
 
     def close(self, meta: TraceMeta) -> Trace:
         """See Writer: what is kept, as a trace in memory."""
@@ -108,23 +117,24 @@ class Trigger:
         return True
 
 
+Describe = Callable[[Path, Sequence[int]], TraceMeta]
+"""Describes a recording in a folder, whose rows are of these sources (numbers)."""
+
+
 class FlightRecorder:
     """Makes recordings of the last minute in folders below `folder`."""
 
-    def __init__(self, folder: Path, ring: Ring, describe: Callable[[], TraceMeta]) -> None:
+    def __init__(self, folder: Path, ring: Ring, describe: Describe) -> None:
         self._folder = folder
         self._ring = ring
         self._describe = describe
         self._lock = threading.Lock()
-        self.paths: list[Path] = []
 
     def save(self, why: str) -> Path:
         """Write a recording; the note of its trace says why it was made. Raises StoreError."""
         with self._lock:
-            meta = self._describe()
-            notes: Sequence[str] = (f"a recording of a run, made because {why}", *meta.notes)
-            meta = replace(meta, id=trace_id(), stopped="rotated", notes=tuple(notes))
             path = new_folder(self._folder, f"recording-{datetime.now():%Y%m%d-%H%M%S}")
-            self._ring.save(path, meta)
-            self.paths.append(path)
+            meta = self._describe(path, self._ring.sources())
+            note = f"the last minute of a run, recorded because {why}"
+            self._ring.save(path, replace(meta, id=trace_id(), stopped="rotated", notes=(note, *meta.notes)))
             return path

@@ -18,7 +18,7 @@ from framepace.errors import StoreError, UsageError, one_line
 from framepace.facts.address import without_secrets
 from framepace.facts.plan import Plan
 from framepace.facts.running import Result, RunStatus, SinkStatus, SourceSpec
-from framepace.facts.trace import Stopped
+from framepace.facts.trace import DropCause, Stopped
 from framepace.feeds.build import changing_feed, in_order
 from framepace.feeds.pacer import Pacer
 from framepace.feeds.runstate import RunState
@@ -34,6 +34,7 @@ from framepace.running.results import Results
 from framepace.running.sourcesfile import SourcesFile
 from framepace.running.supervisor import Supervisor
 from framepace.running.tracing import Tracing
+from framepace.running.watchdog import PATIENCE_S
 from framepace.store import Rotation
 from framepace.units import NS_PER_MS, NS_PER_S
 from framepace.video.frame import Frame
@@ -76,6 +77,7 @@ class Options:
         rotation: of that trace.
         share: of the frames that are in that trace, evenly.
         record_misses: recordings are made by themselves when results come late.
+        patience_s: a worker that does not return for longer, and 20 times longer than ever before, is replaced.
     """
 
     max_age_ms: float | None = None
@@ -86,6 +88,7 @@ class Options:
     rotation: Rotation | None = None
     share: float = 1.0
     record_misses: bool = False
+    patience_s: float = PATIENCE_S
 
 
 class Run:
@@ -158,7 +161,7 @@ class Run:
             plan,
             self._engine,
             self._first,
-            lambda: self._cameras.names,
+            self._cameras,
             lambda: (*self._engine.notes, *self._notes),
             self._clock,
             folder=self.options.out,
@@ -170,7 +173,14 @@ class Run:
         rows = self._tracing.recorder.sink
         self._drop_rows = drop_rows(len(plan.models), rows, self._clock, state)
         self._supervisor = Supervisor(
-            self._load, self._whole_feed, state, self._results, rows, self._dropped, self.note
+            self._load,
+            self._whole_feed,
+            state,
+            self._results,
+            rows,
+            self._dropped,
+            self.note,
+            self.options.patience_s,
         )
 
     def start(self) -> Run:
@@ -333,6 +343,9 @@ class Run:
         self._supervisor.join()
         self._whole_feed.__exit__(None, None, None)
         self._tracing.recorder.__exit__(None, None, None)
+        for account in self._accounts.values():
+            for frame in account.waiting():  # that no engine took
+                account.drop(frame, DropCause.ENDED)
         self._standing.__exit__(None, None, None)
         for sink in self._sinks:
             sink.close()

@@ -13,7 +13,7 @@ from framepace.facts.trace import DropCause
 from framepace.feeds.feed import Feed, OnDrop
 from framepace.feeds.runstate import FrameObserver, RunState
 from framepace.running.generation import Generation
-from framepace.running.watchdog import Restarts, hangs
+from framepace.running.watchdog import PATIENCE_S, Restarts, hangs
 from framepace.units import NS_PER_S
 
 _ENDING_S = 20.0  # for frames in flight, at the end
@@ -29,6 +29,7 @@ class Supervisor:
         frames: learns what became of the frames.
         on_drop: receives frames that were lost with a worker that hangs.
         note: takes a sentence about what happened.
+        patience_s: a worker that returns within it never counts as hung.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Supervisor:
         sink: Sink,
         on_drop: OnDrop,
         note: Callable[[str], None],
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self._load = load
         self._feed = feed
@@ -48,6 +50,7 @@ class Supervisor:
         self._sink = sink
         self._on_drop = on_drop
         self._note = note
+        self._patience_s = patience_s
         self._now = state.clock.now
         self._restarts = Restarts()
         self._ended: deque[tuple[Generation, BaseException | None]] = deque()
@@ -94,7 +97,7 @@ class Supervisor:
         if self._start_at is not None and self._now() >= self._start_at:
             self._start_again()
         current = self._current
-        if current is not None and hangs(current.flying.longest(self._now()), current.flying.slowest):
+        if current is not None and hangs(current.flying.longest(self._now()), current.flying.slowest, self._patience_s):
             self._replace_hung(current)
         return True
 

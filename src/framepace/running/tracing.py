@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -14,12 +14,13 @@ from framepace.facts.address import without_secrets
 from framepace.facts.plan import Plan
 from framepace.facts.running import SourceSpec
 from framepace.facts.trace import Stopped, TraceMeta
-from framepace.facts.workload import MOST_CAMERAS, Closed, Input, Load, Paced, Workload
+from framepace.facts.workload import MOST_CAMERAS, SYNTHETIC, Closed, Input, Load, Paced, Replay, Workload
 from framepace.recording.describing import describe
 from framepace.recording.gpu import gpu_samplers
 from framepace.recording.host import host_sampler
 from framepace.recording.recorder import MakeSampling, Recorder, Writer
 from framepace.recording.telemetry import Sink, Telemetry
+from framepace.running.cameras import Cameras
 from framepace.running.flight import FlightRecorder, Ring, Tee
 from framepace.store import RotatingWriter, Rotation
 
@@ -32,7 +33,7 @@ class Tracing:
     """Records a run, and makes recordings of its last minute.
 
     Args:
-        names: of the sources so far, by their numbers.
+        cameras: the sources.
         notes: sentences for whoever reads a trace.
         folder: of the trace and of recordings; None: no trace is written, and recordings go to framepace-out.
         on_failure: called once when the trace cannot be written any more.
@@ -43,7 +44,7 @@ class Tracing:
         plan: Plan,
         engine: Engine,
         sources: tuple[SourceSpec, ...],
-        names: Callable[[], tuple[str, ...]],
+        cameras: Cameras,
         notes: Callable[[], tuple[str, ...]],
         clock: Clock,
         *,
@@ -52,7 +53,7 @@ class Tracing:
         share: float,
         on_failure: Callable[[], None],
     ) -> None:
-        self._names = names
+        self._cameras = cameras
         self._notes = notes
         self._meta = describe(plan, _workload(plan, sources), engine, (), clock)
         self._ring = Ring(clock.now)
@@ -61,12 +62,22 @@ class Tracing:
             segments = RotatingWriter(folder / _SEGMENTS, self.meta, rotation)
             writer = Tee(self._ring, Sampled(segments, share))
         self.recorder = Recorder(writer, _sampling(engine, clock), on_failure=on_failure)
-        self._flight = FlightRecorder(folder or _FOLDER, self._ring, self.meta)
+        self._flight = FlightRecorder(folder or _FOLDER, self._ring, self._recording)
 
     def meta(self) -> TraceMeta:
         """What is known of the run now."""
         notes = without_secrets((*self._meta.notes, *self._notes()))
-        return replace(self._meta, sources=without_secrets(self._names()), notes=notes)
+        return replace(self._meta, sources=without_secrets(self._cameras.names), notes=notes)
+
+    def _recording(self, path: Path, numbers: Sequence[int]) -> TraceMeta:
+        """The meta of a recording: its workload replays its arrivals, on pictures that can be read again."""
+        meta = self.meta()
+        pictures = self._cameras.pictures(numbers)
+        workload = Workload(load=Replay(trace=str(path.resolve())), input=pictures)
+        notes = meta.notes
+        if SYNTHETIC in pictures.videos:
+            notes = (*notes, "cameras' pictures are not kept: when it is replayed, there are synthetic ones instead")
+        return replace(meta, workload=workload, notes=notes)
 
     def close(self, stopped: Stopped) -> None:
         """End the trace; after the recorder was left. Raises StoreError."""

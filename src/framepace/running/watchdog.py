@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 from framepace.units import NS_PER_S
 
-_LEAST_NS = 10 * NS_PER_S  # what is never taken for a hang
+PATIENCE_S = 10.0  # what takes less is never taken for a hang
 _TIMES = 20  # as long as the slowest so far
 _MOST_IN_A_ROW = 5
 _LONGEST_PAUSE_S = 30
 _CALM_NS = 600 * NS_PER_S  # without a failure, after which those before are forgotten
 
 
-def hangs(longest: int, slowest: int) -> bool:
+def hangs(longest: int, slowest: int, patience_s: float = PATIENCE_S) -> bool:
     """Whether frames that have been with a worker for `longest` ns never come back; `slowest` took that long so far."""
-    return longest > max(_LEAST_NS, _TIMES * slowest)
+    return longest > max(patience_s * NS_PER_S, _TIMES * slowest)
 
 
 @dataclass

@@ -1,0 +1,81 @@
+"""What a run decides from numbers alone: recordings, hangs, restarts, rates."""
+
+from __future__ import annotations
+
+import pytest
+
+from framepace.running.flight import Ring, Trigger
+from framepace.running.rates import Rate, ResultAges
+from framepace.running.watchdog import Restarts, hangs
+from framepace.units import NS_PER_MS, NS_PER_S
+
+
+def test_a_miss_is_recorded_once_with_what_follows_it() -> None:
+    """Two seconds after it; misses of the next ten minutes make no other recording, the next one does."""
+    trigger = Trigger(after_s=2, pause_s=600, most=2)
+    assert not trigger.is_due(0)
+    trigger.missed(0)
+    trigger.missed(NS_PER_S)
+    assert not trigger.is_due(NS_PER_S)
+    assert trigger.is_due(2 * NS_PER_S)
+    assert not trigger.is_due(3 * NS_PER_S)
+    trigger.missed(100 * NS_PER_S)
+    assert not trigger.is_due(200 * NS_PER_S)
+    trigger.missed(700 * NS_PER_S)
+    assert trigger.is_due(702 * NS_PER_S)
+    trigger.missed(2000 * NS_PER_S)
+    assert not trigger.is_due(2100 * NS_PER_S)
+
+
+def test_the_ring_forgets_what_is_older_than_it_keeps() -> None:
+    """A row of 32 columns a second for two minutes: those of the last minute are left."""
+    now = 0
+    ring = Ring(lambda: now, seconds=60)
+    for second in range(120):
+        now = second * NS_PER_S
+        ring.append("requests", second.to_bytes(8, "little") * 32)
+    assert ring.sources() == list(range(59, 120))
+
+
+@pytest.mark.parametrize(
+    ("longest_s", "slowest_s", "is_hung"),
+    [(9, 0.01, False), (11, 0.01, True), (11, 1.0, False), (21, 1.0, True), (0, 0, False)],
+)
+def test_a_hang_is_longer_than_patience_and_than_anything_before(
+    longest_s: float, slowest_s: float, is_hung: bool
+) -> None:
+    """Ten seconds, and twenty times the slowest so far."""
+    assert hangs(round(longest_s * NS_PER_S), round(slowest_s * NS_PER_S)) == is_hung
+
+
+def test_an_engine_is_started_again_later_and_later_and_not_for_ever() -> None:
+    """At once, then after 1, 3, 7 and 15 s; the sixth end in a row is the last; ten calm minutes forgive."""
+    restarts = Restarts()
+    assert [restarts.after(second * NS_PER_S) for second in range(5)] == [0, 1, 3, 7, 15]
+    assert restarts.after(6 * NS_PER_S) is None
+    assert restarts.after(1000 * NS_PER_S) == 0
+    assert restarts.count == 6
+
+
+def test_a_rate_counts_whole_seconds() -> None:
+    """Thirty per second, also with the running second half over; nothing in the first; and it falls when it stops."""
+    rate = Rate()
+    assert rate.per_second(0) is None
+    for number in range(165):
+        rate.add(number * NS_PER_S // 30)
+    assert rate.per_second(NS_PER_S // 2) is None
+    assert rate.per_second(5 * NS_PER_S + NS_PER_S // 2) == 30
+    assert rate.per_second(8 * NS_PER_S) == pytest.approx((60 + 15) / 5, abs=0.1)
+    assert rate.per_second(20 * NS_PER_S) == 0
+
+
+def test_ages_are_those_of_the_last_seconds_and_counted_for_good() -> None:
+    """A thousand at 1 to 1000 ms, then silence."""
+    ages = ResultAges()
+    assert ages.quantiles_ms(0, 0.5) == (None,)
+    for age in range(1, 1001):
+        ages.add(NS_PER_S, age * NS_PER_MS)
+    assert ages.quantiles_ms(NS_PER_S, 0.5, 0.99) == pytest.approx((501, 991))
+    assert ages.quantiles_ms(60 * NS_PER_S, 0.5) == (None,)
+    counted = ages.counted()
+    assert (sum(counted.counts), counted.counts[0], counted.sum_ms) == (1000, 5, 500_500)
