@@ -9,7 +9,6 @@ import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,14 +20,15 @@ _START_S = 60.0
 _SET_UP_S = 600
 
 
-@dataclass(frozen=True)
 class Triton:
-    """A server that runs: its ports, and the file with what it logs."""
+    """A server that runs: its ports, and the file with what it logs. It can be started again where it ended."""
 
-    http: int
-    grpc: int
-    metrics: int
-    log: Path
+    def __init__(self, folder: Path, repository: Path, options: Sequence[str]) -> None:
+        self.http, self.grpc, self.metrics = free_ports(3)
+        self.log = repository.parent / f"{repository.name}.log"
+        self._folder = folder
+        self._command = [str(folder / _BINARY), *_arguments(folder, repository, self), *options]
+        self.start()
 
     @property
     def url(self) -> str:
@@ -39,6 +39,29 @@ class Triton:
     def grpc_url(self) -> str:
         """Its address for gRPC, without a scheme."""
         return f"127.0.0.1:{self.grpc}"
+
+    @property
+    def ended(self) -> bool:
+        """Whether its process has ended."""
+        return self._process.poll() is not None
+
+    def start(self) -> None:
+        """Start it, and wait until it is ready."""
+        with self.log.open("a") as log:
+            environment = _environment(self._folder)
+            self._process = subprocess.Popen(
+                self._command, stdout=log, stderr=log, env=environment, start_new_session=True
+            )
+        _wait_until_ready(self)
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(20)
+        if not self.ended:
+            self._process.kill()
+            self._process.wait()
 
 
 @lru_cache
@@ -62,22 +85,11 @@ def free_ports(count: int) -> list[int]:
 @contextmanager
 def triton(repository: Path, *options: str) -> Iterator[Triton]:
     """A Triton that serves `repository`, ready for all its models."""
-    folder = cache()
-    http, grpc, metrics = free_ports(3)
-    server = Triton(http, grpc, metrics, repository.parent / f"{repository.name}.log")
-    with server.log.open("w") as log:
-        command = [str(folder / _BINARY), *_arguments(folder, repository, server), *options]
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=_environment(folder), start_new_session=True)
-        try:
-            _wait_until_ready(process, server)
-            yield server
-        finally:
-            process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(20)
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+    server = Triton(cache(), repository, options)
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 def _arguments(folder: Path, repository: Path, server: Triton) -> Sequence[str]:
@@ -112,12 +124,11 @@ def _environment(folder: Path) -> dict[str, str]:
     }
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], server: Triton) -> None:
+def _wait_until_ready(server: Triton) -> None:
     deadline = time.monotonic() + _START_S
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            break
+    while time.monotonic() < deadline and not server.ended:
         with suppress(OSError), urllib.request.urlopen(f"{server.url}/v2/health/ready", timeout=1):
             return
         time.sleep(0.05)
+    server.stop()
     pytest.fail(f"Triton did not become ready:\n{server.log.read_text()[-4000:]}")

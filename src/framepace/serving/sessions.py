@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from framepace.backends.base import Prepare, Session, Tensors, Worker
@@ -79,8 +80,19 @@ def tensor_writer(resolved: Resolved, now: Callable[[], int]) -> Prepare:
 def _write(resolved: Resolved, name: str, sent: NDArray[Any] | SharedTensor, item: Item, into: NDArray[Any]) -> None:
     if isinstance(sent, SharedTensor):
         _read(sent, resolved.axis(name), item, into)
+    elif into.dtype.kind == "O":
+        _write_texts(resolved.item(name, sent, item.index), name, item, into)
     else:
         into[...] = resolved.item(name, sent, item.index)
+
+
+def _write_texts(sent: NDArray[Any], name: str, item: Item, into: NDArray[Any]) -> None:
+    """Write one item's texts, as libraries take them; what is no UTF-8 fails its own request."""
+    try:
+        into[...] = np.vectorize(bytes.decode, otypes="O")(sent)
+    except UnicodeDecodeError as error:
+        into[...] = ""
+        item.ticket.error = RequestError(f"a text of input '{name}' is not UTF-8: {error}")
 
 
 def _read(sent: SharedTensor, axis: int | None, item: Item, into: NDArray[Any]) -> None:
