@@ -17,27 +17,32 @@ COUNT = 30
 
 
 def inputs():
+    """Both inputs of the model."""
     tensors = [grpc.InferInput(name, [1, 16], "INT32") for name in ("INPUT0", "INPUT1")]
-    for tensor, values in zip(tensors, (A, B)):
+    for tensor, values in zip(tensors, (A, B), strict=True):
         tensor.set_data_from_numpy(values)
     return tensors
 
 
 def check(result, what):
+    """Both answers are right."""
     assert (result.as_numpy("OUTPUT0") == A + B).all(), what
     assert (result.as_numpy("OUTPUT1") == A - B).all(), what
 
 
 def refused(call, *words):
+    """The call fails with one of these words."""
+    message = ""
     try:
         call()
     except InferenceServerException as error:
-        assert any(word in str(error) for word in words), f"{error}: none of {words}"
-    else:
-        raise AssertionError(f"not refused: {words}")
+        message = str(error)
+    if not any(word in message for word in words):
+        raise AssertionError(f"{message!r}: none of {words}")
 
 
 def questions(client):
+    """Health, metadata, configuration, index, statistics."""
     assert client.is_server_live()
     assert client.is_server_ready()
     assert client.is_model_ready("simple", "1")
@@ -49,6 +54,7 @@ def questions(client):
 
 
 def inferences(client):
+    """One after the other, compressed, as numbers, asynchronous, as classes."""
     check(client.infer("simple", inputs()), "infer")
     outputs = [grpc.InferRequestedOutput("OUTPUT1")]
     result = client.infer("simple", inputs(), outputs=outputs, request_id="7", priority=1, timeout=10_000_000)
@@ -65,6 +71,7 @@ def inferences(client):
 
 
 def stream(client):
+    """A stream answers every request, also after a wrong one."""
     answers = queue.Queue()
     client.start_stream(lambda result, error: answers.put((result, error)))
     for number in range(COUNT):
@@ -78,13 +85,15 @@ def stream(client):
     assert sorted(map(int, ids)) == list(range(COUNT)), ids
     client.async_stream_infer("nix", inputs())
     result, error = answers.get(timeout=20)
-    assert result is None and "unknown model" in str(error), (result, error)
+    assert result is None, result
+    assert "unknown model" in str(error), error
     client.async_stream_infer("simple", inputs())
     assert answers.get(timeout=20)[1] is None
     client.stop_stream()
 
 
 def errors(client):
+    """What is wrong is told in the words that clients look for."""
     refused(
         lambda: client.infer("nix", inputs()), "[StatusCode.NOT_FOUND] Request for unknown model: 'nix' is not found"
     )
@@ -92,6 +101,7 @@ def errors(client):
 
 
 def shared_memory(client):
+    """Inputs and outputs in shared memory, and what was forgotten is unknown."""
     client.unregister_system_shared_memory()
     regions = {name: shm.create_shared_memory_region(name, f"/fp_grpc_{name}", 128) for name in ("ins", "outs")}
     try:
@@ -101,7 +111,7 @@ def shared_memory(client):
         assert set(client.get_system_shared_memory_status().regions) == {"ins", "outs"}
         tensors = [grpc.InferInput(name, [1, 16], "INT32") for name in ("INPUT0", "INPUT1")]
         outputs = [grpc.InferRequestedOutput(name) for name in ("OUTPUT0", "OUTPUT1")]
-        for place, (tensor, output) in enumerate(zip(tensors, outputs)):
+        for place, (tensor, output) in enumerate(zip(tensors, outputs, strict=True)):
             tensor.set_shared_memory("ins", 64, offset=64 * place)
             output.set_shared_memory("outs", 64, offset=64 * place)
         client.infer("simple", tensors, outputs=outputs)
@@ -115,12 +125,14 @@ def shared_memory(client):
 
 
 async def concurrently():
+    """Coroutines side by side."""
     async with grpc_aio.InferenceServerClient(ADDRESS) as client:
         assert await client.is_server_ready()
         for result in await asyncio.gather(*(client.infer("simple", inputs()) for _ in range(COUNT))):
             check(result, "aio")
 
         async def requests():
+            """Requests of a stream."""
             for number in range(5):
                 yield {"model_name": "simple", "inputs": inputs(), "request_id": str(number)}
 

@@ -15,31 +15,37 @@ B = np.ones((1, 16), np.int32)
 
 
 def inputs(module=http, binary=True):
+    """Both inputs of the model."""
     tensors = [module.InferInput(name, [1, 16], "INT32") for name in ("INPUT0", "INPUT1")]
-    for tensor, values in zip(tensors, (A, B)):
+    for tensor, values in zip(tensors, (A, B), strict=True):
         tensor.set_data_from_numpy(values, binary_data=binary)
     return tensors
 
 
 def wanted(module=http, binary=True):
+    """Both outputs, as bytes or as numbers."""
     return [module.InferRequestedOutput(name, binary_data=binary) for name in ("OUTPUT0", "OUTPUT1")]
 
 
 def check(result, what):
+    """Both answers are right."""
     assert (result.as_numpy("OUTPUT0") == A + B).all(), what
     assert (result.as_numpy("OUTPUT1") == A - B).all(), what
 
 
 def refused(call, *words):
+    """The call fails with one of these words."""
+    message = ""
     try:
         call()
     except InferenceServerException as error:
-        assert any(word in str(error) for word in words), f"{error}: none of {words}"
-    else:
-        raise AssertionError(f"not refused: {words}")
+        message = str(error)
+    if not any(word in message for word in words):
+        raise AssertionError(f"{message!r}: none of {words}")
 
 
 def questions(client):
+    """Health, metadata, configuration, index, statistics."""
     assert client.is_server_live()
     assert client.is_server_ready()
     assert client.is_model_ready("simple")
@@ -54,6 +60,7 @@ def questions(client):
 
 
 def inferences(client):
+    """One after the other, compressed, as numbers, asynchronous, as classes."""
     for binary in (True, False):
         check(client.infer("simple", inputs(binary=binary), outputs=wanted(binary=binary)), f"binary {binary}")
     check(client.infer("simple", inputs(), model_version="1", request_id="7"), "without outputs")
@@ -71,6 +78,7 @@ def inferences(client):
 
 
 def texts(client):
+    """Texts and bytes come back as they were."""
     for values in (["", "a", "zwei", "ü"], [b"\x00\x01", b"", b"x" * 1000, b"end"]):
         array = np.array([values], dtype=object)
         tensor = http.InferInput("INPUT0", [1, 4], "BYTES")
@@ -80,6 +88,7 @@ def texts(client):
 
 
 def errors(client):
+    """What is wrong is told in the words that clients look for."""
     refused(lambda: client.infer("nix", inputs()), "Request for unknown model: 'nix' is not found")
     refused(lambda: client.infer("simple", inputs()[:1]), "expected 2 inputs but got 1")
     wrong = http.InferInput("INPUT0", [1, 8], "INT32")
@@ -90,6 +99,7 @@ def errors(client):
 
 
 def shared_memory(client):
+    """Inputs and outputs in shared memory, and what was forgotten is unknown."""
     client.unregister_system_shared_memory()
     regions = {name: shm.create_shared_memory_region(name, f"/fp_http_{name}", 128) for name in ("ins", "outs")}
     try:
@@ -99,7 +109,7 @@ def shared_memory(client):
         assert {region["name"] for region in client.get_system_shared_memory_status()} == {"ins", "outs"}
         tensors = [http.InferInput(name, [1, 16], "INT32") for name in ("INPUT0", "INPUT1")]
         outputs = [http.InferRequestedOutput(name) for name in ("OUTPUT0", "OUTPUT1")]
-        for place, (tensor, output) in enumerate(zip(tensors, outputs)):
+        for place, (tensor, output) in enumerate(zip(tensors, outputs, strict=True)):
             tensor.set_shared_memory("ins", 64, offset=64 * place)
             output.set_shared_memory("outs", 64, offset=64 * place)
         for _ in range(5):
@@ -115,6 +125,7 @@ def shared_memory(client):
 
 
 async def concurrently():
+    """Coroutines side by side."""
     async with http_aio.InferenceServerClient(ADDRESS) as client:
         assert await client.is_server_ready()
         for result in await asyncio.gather(*(client.infer("simple", inputs(http_aio)) for _ in range(20))):
