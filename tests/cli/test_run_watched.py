@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import socket
 import subprocess
 import sys
@@ -17,9 +16,9 @@ def test_a_program_reads_what_happens_and_asks_how_it_stands() -> None:
     command = [*RUN, "--loop", "--fps", "30", "--log", "json", "--dashboard", "0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        told = re.fullmatch(r"dashboard: (\S+)\n", process.stderr.readline())
-        assert told
-        with urlopen(f"{told[1]}status", timeout=30) as answer:
+        told = json.loads(process.stderr.readline())
+        assert told["event"] == "dashboard"
+        with urlopen(f"{told['text']}status", timeout=30) as answer:
             assert json.load(answer)["sources"][0]["name"] == "a"
         process.terminate()
         events = [json.loads(line) for line in process.stderr if line.startswith("{")]

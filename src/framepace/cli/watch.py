@@ -73,25 +73,36 @@ def watching(run: Watched, listener: Listener | None, log: LogFormat, sinks: Seq
 
     with ExitStack() as stack:
         if listener is not None:
-            stack.enter_context(_dashboard(run, listener))
+            stack.enter_context(_dashboard(run, listener, log))
         stack.enter_context(looking(run.status, _watchers(log, "stdout" in sinks)))
         yield
 
 
 @contextmanager
-def _dashboard(run: Watched, listener: Listener) -> Iterator[None]:
+def _dashboard(run: Watched, listener: Listener, log: LogFormat) -> Iterator[None]:
     from framepace.watching.newest import NewestPictures
     from framepace.watching.server import exposure, serving
 
     token = os.environ.get(TOKEN) or None
     pictures = NewestPictures()
     run.follow(pictures.take)
-    print(f"dashboard: {listener.url}", file=sys.stderr)
+    _tell(log, "dashboard", listener.url)
     warning = exposure(listener.at, token)
     if warning:
-        print(f"note: {warning}", file=sys.stderr)
+        _tell(log, "note", warning)
     with serving(listener, run.status, pictures.newest, token):
         yield
+
+
+def _tell(log: LogFormat, name: str, text: str) -> None:
+    """A line on standard error, of the log's kind."""
+    from framepace.watching.events import Event
+    from framepace.watching.log import json_line, utc_now
+
+    line = f"{name}: {text}\n"
+    if log is LogFormat.json:
+        line = json_line(Event(name, text), utc_now())
+    sys.stderr.write(line)
 
 
 def _watchers(log: LogFormat, prints_results: bool) -> list[Watcher]:

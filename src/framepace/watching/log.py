@@ -41,7 +41,7 @@ class JsonLog:
 
     def _write(self, events: Iterable[Event]) -> None:
         for event in events:
-            self._out.write(json.dumps(_record(event, self._now())) + "\n")
+            self._out.write(json_line(event, self._now()))
         self._out.flush()
 
 
@@ -74,6 +74,8 @@ class TextLog:
         self._out.flush()
 
 
-def _record(event: Event, now: datetime) -> dict[str, object]:
+def json_line(event: Event, now: datetime) -> str:
+    """An event as one line of JSON."""
     time = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return {"time": time, "level": event.level, "event": event.name, "text": event.text, **event.fields}
+    record = {"time": time, "level": event.level, "event": event.name, "text": event.text, **event.fields}
+    return json.dumps(record) + "\n"
