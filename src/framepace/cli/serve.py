@@ -53,6 +53,9 @@ MaxWaiting = Annotated[
 ]
 _SHARED = "let clients register system shared memory; by default where only this machine can call"
 SharedMemory = Annotated[bool | None, typer.Option("--shared-memory/--no-shared-memory", help=_SHARED)]
+_RATE = "of so many requests one is recorded in --out"
+TraceRate = Annotated[int, o.number_option("--trace-rate", least=1, most=1_000_000, whole=True, help=_RATE)]
+Traces = Annotated[Path | None, o.path_option("--out", help="folder for traces; the last segments are kept")]
 Certificate = Annotated[Path | None, o.path_option("--tls-certificate", help="certificate for TLS, PEM")]
 Key = Annotated[Path | None, o.path_option("--tls-key", help="its private key, PEM")]
 
@@ -69,6 +72,8 @@ def command(
     max_connections: MaxConnections = 10_000,
     max_waiting: MaxWaiting = 10_000,
     shared_memory: SharedMemory = None,
+    out: Traces = None,
+    trace_rate: TraceRate = 1,
     tls_certificate: Certificate = None,
     tls_key: Key = None,
     p99_ms: o.P99 = None,
@@ -91,8 +96,8 @@ def command(
     limits = Limits(body=max_body_mb << 20, json=max_json_mb << 20, connections=max_connections, waiting=max_waiting)
     options = ServeOptions(
         host=host, port=_port(port), grpc_port=_port(grpc_port), token=_token(), certificate=tls_certificate,
-        key=tls_key, drain_s=drain_s, deadline_ms=deadline_ms, shared_memory=shared_memory,
-        limits=limits,
+        key=tls_key, drain_s=drain_s, deadline_ms=deadline_ms, shared_memory=shared_memory, out=out,
+        trace_rate=trace_rate, limits=limits,
     )  # fmt: skip
     settings = o.changes(set_, size=size, layout=layout, backend=backend, device=device)
     named = o.named_inputs(input_, image, [], [], None)

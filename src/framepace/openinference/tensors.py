@@ -100,11 +100,17 @@ def _numbers(values: list[Any], datatype: str, name: str) -> NDArray[Any]:
         array = _large_numbers(values, array)
     if array.size and array.dtype.kind not in _KINDS[dtype.kind]:
         raise RequestError(f"Unable to parse 'data': expected numbers of type {datatype} for input '{name}'")
-    if dtype.kind in "iu" and array.size:
-        limits = np.iinfo(dtype)
-        if int(array.min()) < limits.min or int(array.max()) > limits.max:
-            raise RequestError(f"Unable to parse 'data': a number is out of the range of {datatype} for input '{name}'")
+    if not _in_range(array, dtype):
+        raise RequestError(f"Unable to parse 'data': a number is out of the range of {datatype} for input '{name}'")
     return array.astype(dtype)
+
+
+def _in_range(array: NDArray[Any], dtype: np.dtype[Any]) -> bool:
+    """Whether an array of numbers can be cast; fractions may lose digits."""
+    if dtype.kind not in "iu" or not array.size:
+        return True
+    limits = np.iinfo(dtype)
+    return int(array.min()) >= limits.min and int(array.max()) <= limits.max
 
 
 def _large_numbers(values: list[Any], array: NDArray[Any]) -> NDArray[Any]:

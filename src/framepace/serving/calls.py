@@ -9,6 +9,7 @@ from framepace.openinference.errors import RequestError
 from framepace.serving.interface import Interface, Tensor
 from framepace.serving.model import ServedModel
 from framepace.serving.repository import Repository
+from framepace.serving.service import Service
 
 EXTENSIONS = (
     "classification",
@@ -129,3 +130,11 @@ def cuda_memory(call: str) -> list[dict[str, Any]] | None:
             "failed to register CUDA shared memory region: this server has no GPU memory to share", "unsupported"
         )
     return [] if call == "status" else None
+
+
+def trace_settings(service: Service, name: str, changes: dict[str, Any]) -> dict[str, Any]:
+    """Which requests are recorded, after the changes; the settings are the same for all models. Raises RequestError."""
+    if name:
+        service.repository.find(name)
+    service.trace.update(changes)
+    return service.trace.document()

@@ -79,6 +79,20 @@ def _cuda(call: str, service: Service, request: Any) -> dict[str, Any]:
     return {}
 
 
+def _trace(service: Service, request: Any) -> dict[str, Any]:
+    changes = {name: list(setting.value) or None for name, setting in request.settings.items()}
+    settings = calls.trace_settings(service, request.model_name, changes)
+    listed = {name: value if isinstance(value, list) else [value] for name, value in settings.items()}
+    return {"settings": {name: {"value": values} for name, values in listed.items()}}
+
+
+def _logging(service: Service, request: Any) -> dict[str, Any]:
+    service.log.update(parameters_of(request.settings))
+    fields = {bool: "bool_param", int: "uint32_param", str: "string_param"}
+    settings = service.log.document().items()
+    return {"settings": {name: {fields[type(value)]: value} for name, value in settings}}
+
+
 CALLS: Mapping[str, GrpcCall] = {
     "ServerLive": _live,
     "ServerReady": _ready,
@@ -90,6 +104,8 @@ CALLS: Mapping[str, GrpcCall] = {
     "RepositoryIndex": _index,
     "RepositoryModelLoad": _load,
     "RepositoryModelUnload": _unload,
+    "TraceSetting": _trace,
+    "LogSettings": _logging,
     "SystemSharedMemoryStatus": _memory_status,
     "SystemSharedMemoryRegister": _memory_register,
     "SystemSharedMemoryUnregister": _memory_unregister,

@@ -37,6 +37,8 @@ class HttpApp:
             response = Response(rest.encode_error(error), error.status)
             if error.kind == "exhausted":
                 response.headers = ((b"retry-after", b"1"),)
+        if self._service.log.verbose:
+            self._service.log.request(f"{call.client} {call.method} {call.path} {response.status}")
         await _send(send, call, response)
 
     async def _answer(self, call: HttpCall) -> Response:

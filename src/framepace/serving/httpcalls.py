@@ -12,8 +12,9 @@ import msgspec
 from framepace.openinference.errors import Kind, RequestError
 from framepace.openinference.parameters import whole
 from framepace.serving import calls
-from framepace.serving.httpcall import HttpCall, Response
+from framepace.serving.httpcall import TEXT, HttpCall, Response
 from framepace.serving.httpinfer import infer
+from framepace.serving.metrics import exposition
 from framepace.serving.routes import Route
 from framepace.serving.service import Service
 
@@ -91,6 +92,19 @@ def _cuda(service: Service, call: HttpCall, named: Route) -> Any:
     return calls.cuda_memory(named.call.partition(" ")[2])
 
 
+def _trace(service: Service, call: HttpCall, named: Route) -> Any:
+    return calls.trace_settings(service, named.name, call.json())
+
+
+def _logging(service: Service, call: HttpCall, named: Route) -> Any:
+    service.log.update(call.json())
+    return service.log.document()
+
+
+def _metrics(service: Service, call: HttpCall, named: Route) -> Response:
+    return Response(exposition(service.repository.all()), kind=TEXT)
+
+
 def _parameters(call: HttpCall) -> dict[str, Any]:
     parameters = call.json().get("parameters", {})
     if not isinstance(parameters, dict):
@@ -108,6 +122,8 @@ async def _in_thread(plain: _Plain, service: Service, call: HttpCall, named: Rou
 
 
 def _response(document: Any) -> Response:
+    if isinstance(document, Response):
+        return document
     if document is None:
         return Response()
     return Response(msgspec.json.encode(document))
@@ -122,6 +138,11 @@ _PLAIN: Mapping[tuple[str, str], _Plain] = {
     ("GET", "config"): _config,
     ("GET", "stats"): _stats,
     ("POST", "index"): _index,
+    ("GET", "trace"): _trace,
+    ("POST", "trace"): _trace,
+    ("GET", "logging"): _logging,
+    ("POST", "logging"): _logging,
+    ("GET", "metrics"): _metrics,
     ("GET", "memory status"): _memory_status,
     ("POST", "memory register"): _memory_register,
     ("POST", "memory unregister"): _memory_unregister,

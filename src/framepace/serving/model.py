@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
+from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 from numpy.typing import NDArray
 
@@ -34,6 +39,7 @@ from framepace.serving.request import Ticket
 from framepace.serving.sessions import TensorSession
 from framepace.serving.sharedmemory import SharedMemory
 from framepace.serving.statistics import Statistics
+from framepace.serving.tracing import ModelTrace, TraceSettings
 from framepace.video.frame import Frame
 
 State = Literal["LOADING", "READY", "UNLOADING", "UNAVAILABLE"]
@@ -47,15 +53,19 @@ class Surroundings:
     Attributes:
         room: items that may wait for a model.
         memory: what clients share.
-        sink: takes the packed rows of inferences.
+        traces: the folder of traces, each in that of its model; None: nothing is recorded.
+        trace: which requests are recorded.
         tell: is told of slow steps.
+        loads: numbers how often each version of a model was loaded.
     """
 
     clock: Clock
     room: int
-    sink: Sink
     memory: SharedMemory = field(default_factory=SharedMemory)
+    traces: Path | None = None
+    trace: TraceSettings = field(default_factory=lambda: TraceSettings(available=False))
     tell: Tell = silent
+    loads: Mapping[str, Iterator[int]] = field(default_factory=lambda: defaultdict(lambda: count(1)))
 
 
 class ServedModel:
@@ -149,6 +159,16 @@ class ServedModel:
             rule = None
         return Rules(size, self.plan.engine.workers, window, rule, self._around.room)
 
+    def _sink(self, stack: ExitStack) -> Sink:
+        """What takes the packed rows of inferences: the model's trace, where there is one."""
+        folder = self._around.traces
+        if folder is None:
+            return _forget
+        label = f"{quote(self.name, safe='')}-{self.version}"
+        path = folder / label / f"load-{next(self._around.loads[label])}"  # while the one before may still end
+        trace = ModelTrace(path, self._around.trace, self.plan, self.engine, self._clock)
+        return stack.enter_context(trace).sink
+
     def _begin(self) -> Feed:
         self.state = "READY"
         self._ready.set()
@@ -157,7 +177,9 @@ class ServedModel:
     def _run(self) -> None:
         """The thread of the engine."""
         try:
-            self.engine.run("pipeline", self._begin, self._run_state, self._around.sink)
+            with ExitStack() as stack:
+                sink = self._sink(stack)
+                self.engine.run("pipeline", self._begin, self._run_state, sink)
             reason: str = self._run_state.stopped or "ended"
         except BaseException as error:
             reason = str(error).splitlines()[0] or type(error).__name__
@@ -195,6 +217,10 @@ class ServedModel:
             )
         self._around.memory.memory(region).write(region.offset, data)
         output.data = None
+
+
+def _forget(row: bytes) -> None:
+    """The sink of rows that nobody keeps."""
 
 
 def _interface(model: ModelPlan, session: Session) -> Interface:

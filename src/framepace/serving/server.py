@@ -15,11 +15,13 @@ from framepace.progress import Tell, silent
 from framepace.serving.grpcserver import GrpcServer
 from framepace.serving.http import HttpApp
 from framepace.serving.inference import Inference
+from framepace.serving.logging import Log
 from framepace.serving.model import ServedModel, Surroundings
 from framepace.serving.options import ServeOptions
 from framepace.serving.repository import Repository
 from framepace.serving.service import Service
 from framepace.serving.sharedmemory import SharedMemory
+from framepace.serving.tracing import TraceSettings
 from framepace.serving.webserver import WebServer
 
 Plans = Callable[[], Sequence[Plan]]
@@ -37,12 +39,9 @@ class Server:
     ) -> None:
         self.options = check(options or ServeOptions())
         self._plans = plans
-        self._clock = clock or SystemClock()
-        self._memory = SharedMemory(self.options.shares_memory)
-        self._surroundings = Surroundings(self._clock, self.options.limits.waiting, _forget, self._memory, tell)
-        self._open = ExitStack()
+        self._surroundings = _surroundings(self.options, clock or SystemClock(), tell)
         self.repository = Repository(self._make, self.options.drain_s)
-        self.service = self._service()
+        self.service = _service(self.options, self.repository, self._surroundings)
         self.http: WebServer | None = None
         self.grpc: GrpcServer | None = None
 
@@ -93,10 +92,6 @@ class Server:
             return None
         return GrpcServer(self.service, self.options)
 
-    def _service(self) -> Service:
-        inference = Inference(self.repository, self._clock, self.options.deadline_ms)
-        return Service(inference, self._memory, self.options.limits, self.options.token)
-
     def _web_server(self) -> WebServer | None:
         options = self.options
         if options.port is None:
@@ -113,6 +108,17 @@ class Server:
         return models
 
 
+def _surroundings(options: ServeOptions, clock: Clock, tell: Tell) -> Surroundings:
+    memory = SharedMemory(options.shares_memory)
+    trace = TraceSettings(options.out is not None, options.trace_rate)
+    return Surroundings(clock, options.limits.waiting, memory, options.out, trace, tell)
+
+
+def _service(options: ServeOptions, repository: Repository, around: Surroundings) -> Service:
+    inference = Inference(repository, around.clock, options.deadline_ms)
+    return Service(inference, around.memory, around.trace, Log(), options.limits, options.token)
+
+
 def check(options: ServeOptions) -> ServeOptions:
     """The options; raises UsageError where they contradict each other."""
     if options.port is None and options.grpc_port is None:
@@ -122,7 +128,3 @@ def check(options: ServeOptions) -> ServeOptions:
     if (options.certificate is None) != (options.key is None):
         raise UsageError("TLS needs a certificate and its key", fix="give both --tls-certificate and --tls-key")
     return options
-
-
-def _forget(row: bytes) -> None:
-    """The sink of rows that nobody keeps."""

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
+from bisect import bisect_left
 from collections import defaultdict
 from dataclasses import dataclass, field
 
 from framepace.openinference.errors import Kind
 from framepace.serving.request import Ticket
+from framepace.units import NS_PER_S
 
+BOUNDS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+"""Where the counts of stages are divided, in s."""
+_BOUNDS_NS = tuple(round(bound * NS_PER_S) for bound in BOUNDS_S)
 STAGES = ("queue", "compute_input", "compute_infer", "compute_output")
 
 
@@ -47,6 +52,9 @@ class Statistics:
     success: Duration = field(default_factory=Duration)
     fail: Duration = field(default_factory=Duration)
     stages: dict[str, Duration] = field(default_factory=lambda: {stage: Duration() for stage in STAGES})
+    histograms: dict[str, list[int]] = field(
+        default_factory=lambda: {stage: [0] * (len(BOUNDS_S) + 1) for stage in STAGES}
+    )
     failed: dict[Kind, int] = field(default_factory=lambda: defaultdict(int))
     batches: dict[int, Duration] = field(default_factory=dict)
     items: int = 0
@@ -69,6 +77,7 @@ class Statistics:
             self.late += ticket.deadline is not None and ticket.answered > ticket.deadline
             for stage, ns in stage_times(ticket).items():
                 self.stages[stage].add(ns)
+                self.histograms[stage][bisect_left(_BOUNDS_NS, ns)] += 1
 
     def refused(self, kind: Kind) -> None:
         """Count a request that was not accepted."""
