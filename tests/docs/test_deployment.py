@@ -52,7 +52,7 @@ def here(words: Sequence[str], folder: Path) -> list[str]:
 @contextmanager
 def running(words: Sequence[str], folder: Path) -> Iterator[str]:
     """The command while it runs; the address of its dashboard. At the end it gets SIGTERM, which is no error."""
-    (folder / "plan.yaml").write_text("format: framepace.plan/2\nmodels: [{name: detector, model: 'builtin:detector'}]\n")
+    (folder / "plan.yaml").write_text("models: [{name: detector, model: 'builtin:detector'}]\n")
     (folder / "sources.yaml").write_text("sources: [{name: gate, address: synthetic, loop: true}]\n")
     environment = {**os.environ, "FRAMEPACE_TOKEN": TOKEN}
     command = [sys.executable, "-m", "framepace", *here(words, folder)]
