@@ -104,6 +104,15 @@ for name in sys.argv[1:]:
 """
 
 
+@pytest.mark.parametrize("name", ["a.jpg", "a.JPEG", "a%d.jpg", "a.png"])
+def test_a_picture_is_read_by_what_is_in_it(tmp_path: Path, name: str) -> None:
+    """By its name FFmpeg takes a JPEG for a pattern of files: its neighbours must not be read in its place."""
+    (tmp_path / name).write_bytes(encoded("mjpeg", "mjpeg", "yuvj420p"))
+    (tmp_path / "a1.jpg").write_bytes(encoded("mjpeg", "mjpeg", "yuvj420p")[:100])
+    picture = VideoFile(str(tmp_path / name), loop=False).read()
+    assert (picture.width, picture.height) == (64, 48)
+
+
 def test_hostile_files_are_sentences_within_a_gigabyte(tmp_path: Path) -> None:
     """Each is refused, by one process whose address space is a gigabyte, in seconds."""
     os.mkfifo(tmp_path / "pipe")

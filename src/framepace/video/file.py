@@ -17,7 +17,7 @@ from typing import Any
 
 from framepace.deadline import within
 from framepace.errors import FramepaceError, SourceError
-from framepace.inputfile import InputKind, file_size, out_of_descriptors, shown
+from framepace.inputfile import InputKind, file_size, out_of_descriptors, read_file, shown
 from framepace.video.remarks import Evenness, about_format
 
 OPEN_S = 10.0  # for a file to open and give its first picture
@@ -32,6 +32,9 @@ _FILE = InputKind(
 _NO_ANSWER = "check that the disk or server it is on answers"
 # Playlists and descriptions open what they name, which may be pipes, devices and addresses; 'tty' plays text.
 _NO_VIDEOS = frozenset({"concat", "dash", "hls", "image2", "rtsp", "sdp", "tty"})
+# By such a name FFmpeg takes a file for 'image2', a pattern of files' names; without one for what is in it.
+_PICTURES = frozenset({".jpeg", ".jpg", ".png"})
+_LARGEST_PICTURE = 1 << 28  # bytes
 # Quarter turns counter-clockwise, as filters of FFmpeg.
 _TURNS: dict[int, tuple[tuple[str, str | None], ...]] = {
     1: (("transpose", "cclock"),),
@@ -281,9 +284,16 @@ def _open_container(path: str, data: bytes | None) -> Any:
     _check_file(path)
     options = {"format_whitelist": _formats(), "protocol_whitelist": "file,crypto,data", **DECODER_OPTIONS}
     try:
-        return av.open(f"file:{path}", options=options)  # or a name with a colon would be an address
+        return av.open(_source(path), options=options)
     except (av.FFmpegError, OSError, ValueError) as error:
         raise _unreadable(path, error) from error
+
+
+def _source(path: str) -> str | BytesIO:
+    """What FFmpeg reads: the file, or the bytes of a picture."""
+    if os.path.splitext(path)[1].lower() in _PICTURES:
+        return BytesIO(read_file(path, _FILE, _LARGEST_PICTURE))
+    return f"file:{path}"  # or a name with a colon would be an address
 
 
 @lru_cache(maxsize=1)
