@@ -163,3 +163,21 @@ def test_a_metric_decides(wrong: Path) -> None:
     metric = checks[0].agreement.metric
     assert metric is not None
     assert len(metric.scores) == 4
+
+
+def test_a_node_that_is_not_there_cannot_stay_in_fp32(tmp_path: Path) -> None:
+    """A name that is mistyped would change nothing, and pass for the precision itself."""
+    with pytest.raises(UsageError, match="no node of 'overflowing17' is called that") as error:
+        accuracy(_overflowing(tmp_path), frames=2, settings={"precision": "fp16", "fp32-nodes": ["squares"]})
+    assert error.value.fix == "did you mean 'square'?"
+
+
+def test_a_model_without_pictures_sees_none_of_the_video(tmp_path: Path) -> None:
+    """It is said to get values, and which of them are made up."""
+    x, y = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 7]) for name in "xy")
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Exp", ["x"], ["y"], name="exp")], "net", [x], [y])
+    path = tmp_path / "exp.onnx"
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), path)
+    check = accuracy(str(path), videos=["never opened.mp4"], frames=2, settings={"precision": "fp16"})
+    assert (check.pictures, check.videos) == (False, ())
+    assert check.notes == ("x holds made-up values (0 to 1), for nobody gave any: --input x=VALUE",)

@@ -24,6 +24,7 @@ from framepace.models.spec import inspect
 from framepace.numerics.calibrating import METHODS, Asked, check_quantisable, divided_frames, few_frames, studied
 from framepace.numerics.emulated import EmulatedModel, is_emulated
 from framepace.numerics.gate import FRAMES, LARGEST_LEAST, LEAST, agreement, pictures_of, reference_of, takes_pictures
+from framepace.numerics.inputs import looked_at, values_notes
 from framepace.numerics.parting import parting
 from framepace.progress import Tell, silent
 from framepace.reading import page_in
@@ -111,10 +112,9 @@ def _checked(
         candidate, workload.input, asked.gate,
         reference=reference, frames=frames, seed=workload.seed, tell=tell, metric=asked.metric, least=asked.least,
     )  # fmt: skip
-    notes = (*few_frames(candidate), *_hidden(candidate))
-    return AccuracyCheck(
-        reference=reference, candidate=candidate, videos=workload.input.videos, agreement=numbers, notes=notes
-    )
+    notes = (*values_notes(reference), *few_frames(candidate), *_hidden(candidate))
+    source = looked_at(reference, workload.input.videos)
+    return AccuracyCheck(reference=reference, candidate=candidate, agreement=numbers, notes=notes, **source)
 
 
 def _emulated_check(
@@ -129,10 +129,10 @@ def _emulated_check(
     source = workload.input
     model = EmulatedModel(candidate, source, frames, workload.seed, tell)
     numbers = model.agreement(asked.gate, asked.metric, asked.least)
-    emulation = model.emulation(numbers)
     return AccuracyCheck(
-        reference=reference, candidate=candidate, videos=source.videos, agreement=numbers, emulation=emulation
-    )
+        reference=reference, candidate=candidate, agreement=numbers, emulation=model.emulation(numbers),
+        notes=tuple(values_notes(reference)), **looked_at(reference, source.videos),
+    )  # fmt: skip
 
 
 def calibrate(

@@ -19,12 +19,13 @@ from framepace.facts.mending import Hunt, Mended, Ranking
 from framepace.facts.plan import Batching, ModelPlan
 from framepace.facts.settings import Case
 from framepace.models.convert.calibration import prepared_inputs
+from framepace.models.convert.kept import check_names
 from framepace.models.convert.variant import load, variant
 from framepace.models.spec import inspect, resolve
 from framepace.numerics.calibrating import few_frames
 from framepace.numerics.gate import FRAMES, LARGEST_LEAST, LEAST, agreement
 from framepace.numerics.hunt import hunted
-from framepace.numerics.inputs import Inputs, tried_inputs
+from framepace.numerics.inputs import Inputs, looked_at, tried_inputs, values_notes
 from framepace.numerics.int8rounding import int8_rounding
 from framepace.numerics.mender import Mender
 from framepace.numerics.ranking import Rank
@@ -76,7 +77,7 @@ def hunt(
     case = case_of("hunt", model, **options)
     trials = _trials(case, precision, frames, None, tell)
     return Hunt(
-        **_subject(trials.network, case),
+        **_subject(trials.network, case, trials.network.plan.fp32_nodes),
         frames=len(trials.inputs),
         nodes=len(trials.network.nodes),
         largest=trials.network.rounding.largest,
@@ -269,6 +270,7 @@ def _trials(case: Case, precision: str, frames: int, gate: Gate | None, tell: Te
     tell(f"loading {plan.name} with a switch per node", None)
     network = Network(plan, rounding)
     inputs: Sequence[Inputs] = tried_inputs(plan, case.workload.input, frames, case.workload.seed)
+    check_names(plan.fp32_nodes, network.proto.graph, plan.name)
     return Trials(network, inputs, gate or default_gate(precision))
 
 
@@ -307,13 +309,19 @@ def _subject(network: Network, case: Case, kept: tuple[str, ...] = ()) -> dict[s
     """What every result says first: the model in the precision, the sources, and what is not looked at."""
     return {
         "model": replace(network.plan, precision=network.rounding.precision, fp32_nodes=kept),
-        "videos": case.workload.input.videos,
-        "notes": tuple(_notes(network)),
+        "notes": tuple(_notes(network, kept)),
+        **looked_at(network.plan, case.workload.input.videos),
     }
 
 
-def _notes(network: Network) -> Iterator[str]:
+def _notes(network: Network, kept: tuple[str, ...]) -> Iterator[str]:
     """What is not looked at, and what the ranges of INT8 rest on."""
+    if not set(network.plan.fp32_nodes) <= set(kept):
+        yield "every node is tried, also those that the plan keeps in FP32 (fp32-nodes)"
     if network.branches:
-        yield f"{network.branches} nodes with branches (If, Loop) stay as they are, with all that is in them"
+        nodes = "1 node with branches (If, Loop) stays as it is"
+        if network.branches > 1:
+            nodes = f"{network.branches} nodes with branches (If, Loop) stay as they are"
+        yield f"{nodes}, with all that is inside"
+    yield from values_notes(network.plan)
     yield from few_frames(replace(network.plan, precision=network.rounding.precision))

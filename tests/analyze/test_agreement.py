@@ -216,3 +216,34 @@ def test_the_worst_frames_are_those_of_the_metric_or_of_the_largest_error() -> N
     assert [(frame.frame, frame.error) for frame in worst_frames(plain, 3)] == [(1, 0.4), (0, 0.3), (3, 0.2)]
     scored = judged(4, outputs, Gate(), metric_scores("top1", (1.0, 1.0, None, 0.0), 0.9))
     assert [frame.frame for frame in worst_frames(scored, 2)] == [3, 1]
+
+
+def test_a_frame_that_is_nan_or_of_another_shape_is_worse_than_any_error() -> None:
+    """It has no error that could be compared, and is told first; also where no frame could be compared."""
+    tally = Tally("y")
+    good = np.ones((1, 2), np.float32)
+    for candidate in (good, 2 * good, np.array([[np.nan, 1]], np.float32), good[:, :1]):
+        tally.add(good, candidate)
+    found = tally.result()
+    assert found.lost_frames == (2, 3)
+    assert [frame.frame for frame in worst_frames(judged(4, [found], Gate()), 4)] == [2, 3, 1, 0]
+    lost = Tally("y")
+    lost.add(good, np.nan * good)
+    assert [frame.lost for frame in worst_frames(judged(1, [lost.result()], Gate()), 2)] == [True]
+
+
+def test_outputs_without_values_tell_nothing_and_zeros_little() -> None:
+    """Nothing compared is no agreement; one empty output beside another is told, and so is one of zeros."""
+    empty, zero, full = Tally("e"), Tally("z"), Tally("y")
+    empty.add(np.zeros((0, 4), np.float32), np.zeros((0, 4), np.float32))
+    zero.add(np.zeros((1, 4), np.float32), np.zeros((1, 4), np.float32))
+    full.add(np.ones((1, 4), np.float32), np.ones((1, 4), np.float32))
+    nothing = judged(1, [empty.result()], Gate())
+    assert nothing.says_nothing
+    assert "nothing is compared" in nothing.why[0]
+    some = judged(1, [empty.result(), zero.result(), full.result()], Gate())
+    assert some.passed
+    assert [note.split(" on ")[0] for note in some.notes] == ["output 'e' is empty", "output 'z' is zero"]
+    broken = Tally("e")
+    broken.add(np.ones(2, np.float32), np.full(2, np.nan, np.float32))
+    assert not judged(1, [broken.result()], Gate(), metric_scores("text", (None,), 0.9)).says_nothing

@@ -21,6 +21,7 @@ from framepace.numerics.rounding import FP16
 from framepace.numerics.switched import Network as SwitchedNetwork
 from framepace.numerics.trials import Trials
 from framepace.progress import silent
+from framepace.reporting.views.mending import hunt_view, mended_view
 from framepace.video.stills import png
 from tests.numerics.networks import SIZE, Network, taken_apart
 from tests.reporting import samples
@@ -61,6 +62,19 @@ def _sum(folder: Path) -> str:
     return network.plan(folder, "share", shape=(1, 3, SIZE, SIZE)).model
 
 
+def _added_up(folder: Path) -> str:
+    """A sum that is itself more than FP16 holds."""
+    network = Network()
+    network.add("Mul", "scaled", "x", network.weight("scale", 900.0))
+    network.add("ReduceSum", "sum", "scaled", keepdims=1)
+    network.add("Div", "share", "scaled", "sum")
+    return network.plan(folder, "share", shape=(1, 3, SIZE, SIZE)).model
+
+
+def _floats(name: str, shape: tuple[int, ...]) -> Any:
+    return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+
+
 def _vanishing(folder: Path) -> str:
     return _large_norm(folder, scale=2e-5, epsilon=1e-14)
 
@@ -71,6 +85,7 @@ def _vanishing(folder: Path) -> str:
         (_large_norm, "square", "square", "overflow"),
         (_exponential, "power", "power", "exp"),
         (_sum, "mean", "mean", "accumulation"),
+        (_added_up, "sum", "sum", "accumulation"),
         (_vanishing, "square", "normalised", "underflow"),
     ],
 )
@@ -82,6 +97,50 @@ def test_the_hunt_names_the_node_and_the_reason(
     assert (first.node.name, first.shows.name, first.fault) == (node, shows, fault)
     assert first.read
     assert first.at_output == (fault not in ("overflow", "accumulation"))  # what is divided by infinity is zero
+
+
+def test_a_sum_is_told_from_the_mean_that_comes_of_it(tmp_path: Path) -> None:
+    """A library that adds up in FP32 helps where the mean is small, not where the sum itself is stored."""
+    mean, total = (hunt_view(framepace.hunt(make(tmp_path), frames=1)) for make in (_sum, _added_up))
+    assert any("though what comes of it is not" in line for line in mean.lines)
+    assert not any("FP32" in line or "comes of it" in line for line in total.lines)
+
+
+def test_what_a_branch_makes_too_large_is_an_overflow(tmp_path: Path) -> None:
+    """It stays in FP32; the mean that reads it is no sum that went too far."""
+    network = Network()
+    network.add("Mul", "many", "x", network.weight("scale", 1e6))
+    network.add("GlobalAveragePool", "mean", "many")
+    proto = network.proto("mean", shape=(1, 3, 1, 1))
+    branch = onnx.helper.make_graph([proto.graph.node[0]], "branch", [], [_floats("many", (1, 3, SIZE, SIZE))])
+    condition = onnx.helper.make_node("If", ["yes"], ["many"], name="if", then_branch=branch, else_branch=branch)
+    proto.graph.node[0].CopyFrom(condition)
+    proto.graph.input.append(onnx.helper.make_tensor_value_info("yes", onnx.TensorProto.BOOL, []))
+    onnx.save(proto, tmp_path / "branch.onnx")
+    found = framepace.hunt(str(tmp_path / "branch.onnx"), frames=1, inputs={"yes": 1})
+    assert (found.faults[0].node.name, found.faults[0].fault) == ("mean", "overflow")
+    assert found.notes == ("1 node with branches (If, Loop) stays as it is, with all that is inside",)
+
+
+def test_the_hunt_leaves_out_what_the_plan_keeps_in_fp32(tmp_path: Path) -> None:
+    """So that it names the next node; a ranking tries every node, and says so."""
+    model = _exponential(tmp_path)
+    kept = {"fp32-nodes": ["power", "back"]}
+    assert framepace.hunt(model, frames=2, settings=kept).faults == ()
+    assert any("every node is tried" in note for note in framepace.rank(model, frames=2, settings=kept).notes)
+
+
+def test_a_mending_without_anything_to_compare_is_no_success(tmp_path: Path) -> None:
+    """The output is empty on these frames: no node is blamed, and nothing is said to hold."""
+    network = Network()
+    network.add("Mul", "scaled", "x", network.weight("scale", 2.0))
+    network.add("Greater", "large", "scaled", network.weight("limit", 9.0))
+    network.add("Compress", "found", "scaled", "flat")
+    network.nodes.insert(2, onnx.helper.make_node("Reshape", ["large", "all"], ["flat"], name="flat"))
+    network.weights.append(onnx.numpy_helper.from_array(np.array([-1]), "all"))
+    mended = framepace.mend(network.plan(tmp_path, "found", shape=("n",)).model, frames=2)
+    assert (mended.kept, mended.holds, mended.before.says_nothing) == ((), False, True)
+    assert mended_view(mended).sentence.endswith("cannot be judged on these frames")
 
 
 def test_a_healthy_network_has_no_fault_and_needs_no_node_in_fp32(tmp_path: Path) -> None:

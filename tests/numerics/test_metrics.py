@@ -209,7 +209,9 @@ def test_the_best_class_is_among_the_best_of_the_other() -> None:
     assert metric_of("top1").score(reference, reference) == 1.0
     assert metric_of("top1").score(reference, second) == 0.0
     assert metric_of("top2").score(reference, second) == 1.0
-    assert metric_of("top5").score(reference, {"y": np.array([[np.nan, 1, 0]], np.float32)}) == 0.0
+    assert metric_of("top2").score(reference, {"y": np.array([[np.nan, 1, 0]], np.float32)}) == 0.0
+    with pytest.raises(UsageError, match="cannot be read"):
+        metric_of("top3").score(reference, second)  # of three classes each is among the best three
     with pytest.raises(UsageError, match="cannot be read"):
         metric_of("top5").score({"y": np.zeros((1, 3, 8, 8), np.float32)}, {})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from framepace.facts.accuracy import Emulation
+from framepace.facts.accuracy import Emulation, MetricScores, WorstFrame
 from framepace.reporting.views.accuracy import accuracy_view
 from tests.reporting import samples
 
@@ -50,11 +50,13 @@ def test_an_output_is_a_row() -> None:
 
 def test_what_the_numbers_do_not_show_is_said() -> None:
     """FP16 on a CPU, and frames that are no pictures of the user's."""
-    notes = accuracy_view(samples.accuracy()).notes
+    view = accuracy_view(samples.accuracy())
+    notes = view.notes
     assert any("moving pattern" in note for note in notes)
     assert any("no device ran it" in note for note in notes)
     assert any("2,185,000 (node /conv11), fp16 holds 65,504 at most: it overflows" in note for note in notes)
-    assert any("--precision fp16 --mend" in note for note in notes)
+    assert view.todo.startswith("framepace accuracy net.onnx --precision fp16 ")
+    assert view.todo.endswith("--mend mixed.onnx")
 
 
 def test_how_much_room_the_precision_has_is_said() -> None:
@@ -69,5 +71,44 @@ def test_how_much_room_the_precision_has_is_said() -> None:
     room_that_did_not_help = replace(failed, emulation=Emulation(largest=65504.0, reach=100.0, node="n"))
     assert not any("times as much" in note for note in accuracy_view(room_that_did_not_help).notes)
     bf16 = replace(failed, candidate=replace(check.candidate, precision="bf16"))
-    assert any("--precision bf16 --rank" in note for note in accuracy_view(bf16).notes)
+    assert accuracy_view(bf16).todo.endswith("--rank")
     assert not any("emulated" in note for note in accuracy_view(replace(check, emulation=None)).notes)
+
+
+def test_which_nodes_break_it_is_asked_only_where_a_precision_does() -> None:
+    """Not of two files, not in FP32, not where nothing was compared; a metric is asked for again."""
+    failed = samples.accuracy()
+    other = replace(failed.candidate, model="other.onnx")
+    assert accuracy_view(replace(failed, candidate=other)).todo == ""
+    assert accuracy_view(replace(failed, candidate=replace(failed.reference, threads=1))).todo == ""
+    nothing = replace(failed.agreement, outputs=(), metric=MetricScores(name="text", least=0.9, scores=(None,)))
+    view = accuracy_view(replace(failed, agreement=nothing))
+    assert "cannot be held against" in view.sentence
+    assert view.todo == ""
+    scored = MetricScores(name="text", least=0.9, scores=(None, 0.5), mean=0.5, median=0.5, worst=0.5, worst_frame=1)
+    view = accuracy_view(replace(failed, agreement=replace(failed.agreement, metric=scored)))
+    assert "--metric text --least 0.9 --mend" in view.todo
+    assert view.metric == "text: 0.5 on average of 1 frame (median 0.5, worst 0.5 on frame 1), 0.9 wanted"
+
+
+def test_a_model_without_pictures_is_not_said_to_have_seen_the_video() -> None:
+    """Nor that frames of one's own would tell more."""
+    check = replace(samples.accuracy(), pictures=False)
+    assert accuracy_view(check).sentence.endswith("on 3 sets of values (it takes no picture)")
+    assert not any("moving pattern" in note for note in accuracy_view(check).notes)
+
+
+def test_a_frame_with_nan_is_the_worst_one() -> None:
+    """Its error is infinite, whatever those of other frames are."""
+    check = samples.accuracy()
+    scores, labels = check.agreement.outputs
+    outputs = (replace(scores, lost_frames=(1,)), labels)
+    view = accuracy_view(
+        replace(
+            check,
+            agreement=replace(check.agreement, outputs=outputs),
+            worst=(WorstFrame(frame=1, error=0.2, lost=True, seconds=0.5),),
+        )
+    )
+    assert view.rows[0][4] == "inf (frame 1)"
+    assert view.worst == ("frame 1 (at 0.50 s): NaN, infinity or another shape, error 0.2",)

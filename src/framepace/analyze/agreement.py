@@ -14,6 +14,7 @@ from framepace.facts.accuracy import Agreement, Gate, MetricScores, OutputAgreem
 
 # What is larger counts as infinite: squares of float64 must add up without overflow.
 _LARGEST = 1e140
+_NOTHING = "every output is empty on these frames, so nothing is compared: use frames on which something is found"
 _TIE = 2.0**-10  # of the highest score: what FP16 cannot tell apart there is a tie
 
 
@@ -25,6 +26,7 @@ class Tally:
         self._squares = np.zeros(3)  # of the reference, of the candidate, of their difference
         self._dot = self._max_abs = 0.0
         self._frames_l2: list[float | None] = []
+        self._lost: list[int] = []
         self._compared = self._nonfinite = self._undefined = 0
         self._rows = self._hits = self._equal = 0
         self._exact = False
@@ -34,6 +36,7 @@ class Tally:
         """Add one frame's output. Where the shapes differ, that is noted and nothing is compared."""
         self._frames_l2.append(None)
         if reference.shape != candidate.shape:
+            self._lose_frame()
             self._mismatch = self._mismatch or f"{_text(candidate)} instead of {_text(reference)}"
         elif _exact(reference) or _exact(candidate):
             self._exact = True
@@ -50,6 +53,7 @@ class Tally:
             nonfinite=self._nonfinite,
             undefined=self._undefined,
             mismatch=self._mismatch or None,
+            lost_frames=tuple(self._lost),
             **self._numbers(),
         )
 
@@ -57,13 +61,20 @@ class Tally:
         defined = np.abs(reference) < _LARGEST  # NaN is not
         finite = np.abs(candidate) < _LARGEST
         self._undefined += reference.size - int(np.count_nonzero(defined))
-        self._nonfinite += int(np.count_nonzero(defined & ~finite))
+        nonfinite = int(np.count_nonzero(defined & ~finite))
+        if nonfinite:
+            self._nonfinite += nonfinite
+            self._lose_frame()
         if _are_scores(reference):
             self._rows += 1
             self._hits += same_top(reference[0], candidate[0])
         both = defined & finite
         if both.any():
             self._measure(reference[both], candidate[both])
+
+    def _lose_frame(self) -> None:
+        """Note that the frame that is added cannot be compared as a whole."""
+        self._lost.append(len(self._frames_l2) - 1)
 
     def _measure(self, reference: NDArray[Any], candidate: NDArray[Any]) -> None:
         difference = candidate - reference
@@ -90,6 +101,7 @@ class Tally:
             **self._worst_of_frames(),
             "cosine": _cosine(self._dot, self._squares),
             "max_abs": self._max_abs,
+            "zero": not self._squares[0],
         }
         if self._rows:
             numbers["top1"] = self._hits / self._rows
@@ -117,8 +129,11 @@ def judged(
     if metric is not None:
         return _judged_by(metric, frames, tuple(outputs), gate)
     why = tuple(f"output {output.name!r}: {reason}" for output in outputs for reason in _reasons(output, gate))
-    notes = tuple(note for output in outputs for note in _excused(output, gate))
-    return Agreement(frames=frames, gate=gate, outputs=tuple(outputs), why=why, notes=notes)
+    notes = tuple(note for output in outputs for note in (*_excused(output, gate), *_blank(output)))
+    agreement = Agreement(frames=frames, gate=gate, outputs=tuple(outputs), why=why, notes=notes)
+    if not why and agreement.says_nothing:
+        return replace(agreement, why=(_NOTHING,))
+    return agreement
 
 
 def _reasons(output: OutputAgreement, gate: Gate) -> Iterator[str]:
@@ -132,6 +147,14 @@ def _excused(output: OutputAgreement, gate: Gate) -> Iterator[str]:
     for reason in islice(_off(output, gate), 1):
         if output.max_abs is not None and output.max_abs <= gate.negligible:
             yield f"output {output.name!r}: {reason}, but {_negligible(output.max_abs)}"
+
+
+def _blank(output: OutputAgreement) -> Iterator[str]:
+    """That an output without values, or with none but zeros, tells nothing."""
+    if output.is_empty:
+        yield f"output {output.name!r} is empty on these frames, which say nothing about it"
+    elif output.zero:
+        yield f"output {output.name!r} is zero on these frames, which say little about it"
 
 
 def _judged_by(metric: MetricScores, frames: int, outputs: tuple[OutputAgreement, ...], gate: Gate) -> Agreement:
@@ -170,23 +193,25 @@ def _short(metric: MetricScores) -> Iterator[str]:
 
 
 def worst_frames(agreement: Agreement, count: int) -> tuple[WorstFrame, ...]:
-    """The frames that agree least, the worst first: by the metric's score, else by the largest error of any output."""
+    """The frames that agree least, the worst first: by the metric, then lost ones, then by the largest error."""
     scores: Sequence[float | None] = [None] * agreement.frames
     if agreement.metric is not None:
         scores = agreement.metric.scores
+    lost = {number for output in agreement.outputs for number in output.lost_frames}
     frames = [
-        WorstFrame(frame=number, error=_largest(agreement, number), score=score) for number, score in enumerate(scores)
+        WorstFrame(frame=number, error=_largest(agreement, number), score=score, lost=number in lost)
+        for number, score in enumerate(scores)
     ]
-    compared = [frame for frame in frames if frame.error is not None or frame.score is not None]
+    compared = [frame for frame in frames if frame.lost or frame.error is not None or frame.score is not None]
     return tuple(sorted(compared, key=_rank)[:count])
 
 
-def _rank(frame: WorstFrame) -> tuple[float, float]:
-    """The lowest score first, and of equal ones the largest error."""
+def _rank(frame: WorstFrame) -> tuple[float, bool, float]:
+    """The lowest score first, of equal ones a frame that is lost, then the largest error."""
     score = np.inf
     if frame.score is not None:
         score = frame.score
-    return score, -(frame.error or 0.0)
+    return score, not frame.lost, -(frame.error or 0.0)
 
 
 def _largest(agreement: Agreement, frame: int) -> float | None:

@@ -23,7 +23,7 @@ def check_one(hunt: bool, rank: bool, mend: Path | None, has_other: bool) -> boo
     if names and has_other:
         problem = f"{names[0]} holds a model against itself in FP32"
         fix = "leave out OTHER, --versus, --worst, --out and, but for --mend, --metric"
-        raise UsageError(problem, got="a second way", fix=fix)
+        raise UsageError(problem, got="an option of a comparison", fix=fix)
     return bool(names)
 
 

@@ -57,7 +57,8 @@ class OutputAgreement(Fact, frozen=True, kw_only=True):
     that is (counted from 0), `frames_l2` the same of each frame (None: nothing to compare), `cosine` similarity,
     `max_abs` the largest difference. `top1` is the share of frames with the same top-1 class, of outputs of one row
     of scores per frame; `equal` the share of equal elements of outputs that are no floats. `mismatch` names shapes that
-    differ (boxes that only one of the two finds); such frames are not compared.
+    differ (boxes that only one of the two finds); such frames are not compared. `lost_frames` are those, and the ones
+    with values that are not finite in the candidate alone. `zero`: the reference holds nothing else.
     """
 
     name: str
@@ -73,6 +74,13 @@ class OutputAgreement(Fact, frozen=True, kw_only=True):
     top1: float | None = None
     equal: float | None = None
     mismatch: str | None = None
+    lost_frames: tuple[_Count, ...] = ()
+    zero: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether neither way has a value on any frame."""
+        return not (self.compared or self.nonfinite or self.undefined or self.mismatch)
 
 
 class MetricScores(Fact, frozen=True, kw_only=True):
@@ -112,9 +120,19 @@ class Agreement(Fact, frozen=True, kw_only=True):
         """Whether the outputs meet every limit of the gate."""
         return not self.why
 
+    @property
+    def says_nothing(self) -> bool:
+        """Whether there is nothing to compare: no output has a value, or neither way answers anything by the metric."""
+        if any(output.nonfinite for output in self.outputs):
+            return False
+        if self.metric is not None:
+            return self.metric.mean is None
+        return all(output.is_empty for output in self.outputs)
+
 
 class WorstFrame(Fact, frozen=True, kw_only=True):
-    """A frame on which two ways agree least: `error` is its relative L2 error, `score` that of the metric.
+    """A frame on which two ways agree least: `error` is its relative L2 error, `score` that of the metric; `lost` where
+    an output is NaN, infinite or of another shape.
 
     `frame` counts the frames of the check from 0. `seconds` is its place in the video, `picture` the path of the file
     it was written to.
@@ -123,6 +141,7 @@ class WorstFrame(Fact, frozen=True, kw_only=True):
     frame: _Count
     error: float | None = None
     score: float | None = None
+    lost: bool = False
     seconds: float | None = None
     picture: str | None = None
 
@@ -136,17 +155,23 @@ class Emulation(Fact, frozen=True, kw_only=True):
     node: str | None = None
 
 
-class AccuracyCheck(Fact, frozen=True, kw_only=True):
+class OnFrames(Fact, frozen=True, kw_only=True):
+    """What was looked at: frames of `videos` (none: a moving pattern), or values where a model takes no `pictures`."""
+
+    videos: tuple[str, ...] = ()
+    pictures: bool = True
+
+
+class AccuracyCheck(OnFrames, frozen=True, kw_only=True):
     """Two ways to run a model, and how far the candidate's outputs agree with the reference's.
 
-    `videos` are the sources of the frames; none: a moving pattern. `worst` are the frames that agree least, where they
+    `worst` are the frames that agree least, where they
     were asked for, and `page` shows them; `parting` is where the outputs part, likewise. With an `emulation` no device
     computed in the candidate's precision. `notes` say what the check rests on.
     """
 
     reference: ModelPlan
     candidate: ModelPlan
-    videos: tuple[str, ...] = ()
     agreement: Agreement
     worst: tuple[WorstFrame, ...] = ()
     page: str | None = None
@@ -158,9 +183,13 @@ class AccuracyCheck(Fact, frozen=True, kw_only=True):
 def agreement_text(agreement: Agreement) -> str:
     """The numbers of the output that agrees least, in a few words."""
     if agreement.metric is not None and agreement.metric.mean is not None:
-        return f"{agreement.metric.name} {agreement.metric.mean:.4g} over {agreement.frames} frames"
+        return f"{agreement.metric.name} {agreement.metric.mean:.4g} over {_frames(agreement.frames)}"
     numbers = ", ".join(_least(agreement.outputs, agreement.gate.negligible)) or "nothing to compare"
-    return f"{numbers} over {agreement.frames} frames"
+    return f"{numbers} over {_frames(agreement.frames)}"
+
+
+def _frames(count: int) -> str:
+    return "1 frame" if count == 1 else f"{count} frames"
 
 
 def _least(outputs: Sequence[OutputAgreement], negligible: float) -> Iterator[str]:

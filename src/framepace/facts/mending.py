@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from framepace.facts.accuracy import Agreement
+from framepace.facts.accuracy import Agreement, OnFrames
 from framepace.facts.base import Fact
 from framepace.facts.bounded import Positive
 from framepace.facts.plan import ModelPlan
@@ -52,14 +52,13 @@ class Hunted(Fact, frozen=True, kw_only=True):
     at_output: bool
 
 
-class Hunt(Fact, frozen=True, kw_only=True):
+class Hunt(OnFrames, frozen=True, kw_only=True):
     """The hunt for NaN and infinity: `faults` in the order of the graph, the one to blame first; none: all finite.
 
     `largest` is the precision's largest number. `notes` say what was not looked at.
     """
 
     model: ModelPlan
-    videos: tuple[str, ...] = ()
     frames: Positive
     nodes: Positive
     largest: float
@@ -92,7 +91,7 @@ class Block(Fact, frozen=True, kw_only=True):
     cumulative: float | None = None
 
 
-class Ranking(Fact, frozen=True, kw_only=True):
+class Ranking(OnFrames, frozen=True, kw_only=True):
     """The nodes of a network by what they cost in the precision, the worst first.
 
     `error` has all of them in it (None: not finite), `limit` is what the gate allows. `complete` is False where it was
@@ -100,7 +99,6 @@ class Ranking(Fact, frozen=True, kw_only=True):
     """
 
     model: ModelPlan
-    videos: tuple[str, ...] = ()
     frames: Positive
     limit: float | None
     error: float | None
@@ -125,7 +123,7 @@ class Price(Fact, frozen=True, kw_only=True):
     p50_ms: float
 
 
-class Mended(Fact, frozen=True, kw_only=True):
+class Mended(OnFrames, frozen=True, kw_only=True):
     """The smallest set of nodes that must stay in FP32 so that the gate holds, and what it costs.
 
     `kept` are those nodes, empty where none has to; `islands` the same in groups that hang together. `before` is how
@@ -136,7 +134,6 @@ class Mended(Fact, frozen=True, kw_only=True):
     """
 
     model: ModelPlan
-    videos: tuple[str, ...] = ()
     kept: tuple[NetworkNode, ...]
     islands: tuple[tuple[str, ...], ...] = ()
     nodes: Positive
@@ -158,6 +155,6 @@ class Mended(Fact, frozen=True, kw_only=True):
             return False
         if not self.kept:
             return self.before.passed
-        if self.held_out is not None:
+        if self.held_out is not None and not self.held_out.says_nothing:
             return self.held_out.passed
         return self.searched.passed

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from framepace.analyze.agreement import worst_frames
 from framepace.facts.accuracy import Agreement, Emulation, Gate
 from framepace.facts.plan import ModelPlan
 from framepace.facts.workload import Input
+from framepace.models.convert.kept import check_names
 from framepace.numerics.gate import agreement_of
 from framepace.numerics.inputs import Inputs, tried_inputs
 from framepace.numerics.ranges import inner_tensors, reaches, tensor_values
@@ -35,6 +37,7 @@ class EmulatedModel:
     def __init__(self, model: ModelPlan, input: Input, frames: int, seed: int, tell: Tell) -> None:
         tell(f"loading {model.name} with a switch per node", None)
         self._network = Network(model, CASTS[model.precision])
+        check_names(model.fp32_nodes, self._network.proto.graph, model.name)
         self._inputs = tried_inputs(model, input, frames, seed)
         self._low = [name for name in self._network.names if name not in model.fp32_nodes]
         self._tell = tell
@@ -47,7 +50,8 @@ class EmulatedModel:
 
     def emulation(self, agreement: Agreement) -> Emulation:
         """The largest value that a node in the precision makes, in FP32, on the frame that agrees least."""
-        made = self._reaches(self._inputs[_worst_frame(agreement)])
+        worst = worst_frames(agreement, 1)
+        made = self._reaches(self._inputs[worst[0].frame if worst else 0])
         largest = self._network.rounding.largest
         if not made:
             return Emulation(largest=largest)
@@ -61,10 +65,3 @@ class EmulatedModel:
         nodes = {node.name: node for node in network.proto.graph.node}
         made = {name: reaches(values, nodes[name].output) for name in self._low}
         return {name: reach for name, reach in made.items() if reach is not None}
-
-
-def _worst_frame(agreement: Agreement) -> int:
-    """The frame on which the outputs agree least."""
-    frames = {output.worst_frame: output.worst_l2 or 0.0 for output in agreement.outputs}
-    worst = max(frames, key=lambda frame: frames[frame], default=None)
-    return worst or 0

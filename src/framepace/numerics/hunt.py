@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,30 +19,30 @@ _EXPONENTIAL = frozenset(("Exp", "Softplus", "Sinh", "Cosh"))
 
 
 def hunted(trials: Trials, tell: Tell) -> tuple[Hunted, ...]:
-    """The faults of the network with all nodes in lower precision, the one to blame first; empty where all is finite.
+    """The faults with all nodes in lower precision but the plan's `fp32_nodes`, the one to blame first; none: finite.
 
     Looked at is the first frame of which an output is not finite; without one the first frame, for what stays inside.
     """
-    low = trials.network.names
-    frame = _first_broken_frame(trials, tell)
+    low = [name for name in trials.network.names if name not in trials.network.plan.fp32_nodes]
+    frame = _first_broken_frame(trials, low, tell)
     return _in_frame(trials, frame or 0, low, tell)
 
 
-def _first_broken_frame(trials: Trials, tell: Tell) -> int | None:
+def _first_broken_frame(trials: Trials, low: Sequence[str], tell: Tell) -> int | None:
     """The number of the first frame with an output that is finite in FP32 alone."""
     count = len(trials.inputs)
     for frame in range(count):
         tell("looking for a frame with NaN or infinity", frame / count)
-        agreement = trials.agreement(trials.network.names, [frame])
+        agreement = trials.agreement(low, [frame])
         if any(output.nonfinite for output in agreement.outputs):
             return frame
     return None
 
 
-def _in_frame(trials: Trials, frame: int, low: Iterable[str], tell: Tell) -> tuple[Hunted, ...]:
+def _in_frame(trials: Trials, frame: int, low: Sequence[str], tell: Tell) -> tuple[Hunted, ...]:
     tell(f"reading all tensors of frame {frame}", None)
     network = trials.network
-    values = tensor_values(network, trials.inputs[frame], tuple(low), inner_tensors(network))
+    values = tensor_values(network, trials.inputs[frame], low, inner_tensors(network))
     return tuple(_Scene(network, values, frame).faults())
 
 
@@ -115,14 +115,14 @@ class _Scene:
 
     def _reason(self, node: _Node, made: TensorValues, total: float) -> Fault:
         largest = self._network.rounding.largest
+        if max((self._values[name].reach for name in node.reads), default=0.0) > largest:
+            return "overflow"  # of what was in FP32 up to here: an input, or what a branch makes
         if made.reach > largest and node.operator in _EXPONENTIAL:
             return "exp"
         vanished = any(self._values[name].vanished for name in node.reads)
         divides = node.operator in _DIVIDING
         if made.reach > largest and not (divides and vanished):
             return "accumulation" if total > largest else "overflow"
-        if max((self._values[name].reach for name in node.reads), default=0.0) > largest:
-            return "overflow"
         if total > largest:
             return "accumulation"
         if node.operator == "Log":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,9 @@ from framepace.errors import UsageError
 from framepace.facts.plan import Batching, ModelPlan
 from framepace.facts.workload import Input
 from framepace.models.convert import calibration
-from framepace.models.inputs import draw, example
+from framepace.models.inputs import draw, example, made_up_note
 from framepace.models.spec import Resolved, inspect, resolve
-from framepace.numerics.gate import pictures_of
+from framepace.numerics.gate import pictures_of, takes_pictures
 
 Inputs = dict[str, Any]  # arrays by the names of the inputs
 _HELD_BYTES = 256 << 20
@@ -34,6 +34,19 @@ def tried_inputs(model: ModelPlan, input: Input, frames: int, seed: int) -> Sequ
     if resolved.image is None:
         return [_random(resolved, seed, number) for number in range(frames)]
     return _held(calibration.PreparedInputs(plan, resolved, pictures_of(input, frames, seed)))
+
+
+def looked_at(model: ModelPlan, videos: tuple[str, ...]) -> dict[str, Any]:
+    """What every result says of the frames that its numbers are of; a model that takes no picture sees none of them."""
+    if takes_pictures(model):
+        return {"videos": videos}
+    return {"pictures": False}
+
+
+def values_notes(model: ModelPlan) -> Iterator[str]:
+    """Which inputs of a model that takes no picture were given random values, and how to give others."""
+    if not takes_pictures(model):
+        yield from filter(None, [made_up_note(resolve(inspect(model.model), model))])
 
 
 def _held(prepared: calibration.PreparedInputs) -> Sequence[Inputs]:

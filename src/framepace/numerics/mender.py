@@ -49,7 +49,7 @@ class Mender:
 
     def run(self) -> None:
         """Search until the gate holds on frames that the search has not seen."""
-        if self.before.passed:
+        if self.before.passed or self.before.says_nothing:
             self.kept = frozenset()
             self.minimal = self.complete = True
             return
@@ -108,7 +108,7 @@ class Mender:
     def _broken_frames(self) -> list[int]:
         """Held-out frames that join the search; none where the gate holds on all of them together."""
         low = self._low(self.kept)
-        if len(self.held_out) < 2 or self.trials.agreement(low, self.held_out).passed:
+        if len(self.held_out) < 2 or not self.trials.fails(low, self.held_out):
             return []
         self.tell("frames that were held out join the search", None)
         return joining({frame: self.trials.agreement(low, [frame]) for frame in self.held_out})
@@ -126,11 +126,6 @@ def joining(numbers: Mapping[int, Agreement]) -> list[int]:
     The frame with the largest error need not be one of them: another has another class for a smaller error. By a metric
     a frame may say nothing, which breaks nothing. Where no frame breaks the gate by itself all may join.
     """
-    broken = [frame for frame in numbers if not numbers[frame].passed and _tells(numbers[frame])]
+    broken = [frame for frame in numbers if not (numbers[frame].passed or numbers[frame].says_nothing)]
     worst_first = sorted(broken or numbers, key=lambda frame: -worst_error(numbers[frame]))
     return worst_first[: min(_JOINED, len(numbers) // 2)]
-
-
-def _tells(agreement: Agreement) -> bool:
-    """Whether there is something to compare: by a metric a frame may say nothing."""
-    return agreement.metric is None or agreement.metric.mean is not None

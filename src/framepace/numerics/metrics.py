@@ -84,9 +84,9 @@ class _Top:
         self._count = count
 
     def score(self, reference: Outputs, candidate: Outputs) -> float | None:
-        rows = [name for name, values in reference.items() if _is_row(values)]
+        rows = [name for name, values in reference.items() if _is_row(values) and values.size > self._count]
         if not rows:
-            raise _unreadable(reference, "a row of scores per frame (1 x classes)", f"top{self._count}")
+            raise _unreadable(reference, f"a row of more than {self._count} scores per frame", f"top{self._count}")
         return min(float(self._is_among(reference[name], candidate[name])) for name in rows)
 
     def notes(self) -> tuple[str, ...]:

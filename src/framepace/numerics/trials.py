@@ -47,7 +47,8 @@ class Trials:
         first = frames[:1]
         if len(frames) > 1 and math.isinf(self.error(low, first)):
             return True
-        return not self.agreement(low, frames).passed
+        agreement = self.agreement(low, frames)
+        return not (agreement.passed or agreement.says_nothing)
 
     def reference(self, frame: int) -> Outputs:
         """The outputs of a frame in FP32."""

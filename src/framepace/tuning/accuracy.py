@@ -8,10 +8,10 @@ from framepace.backends.base import get_backend
 from framepace.errors import FramepaceError
 from framepace.facts.accuracy import Agreement, agreement_text
 from framepace.facts.plan import ModelPlan
+from framepace.facts.questions import mend_question
 from framepace.facts.workload import Input
 from framepace.models.spec import stem
 from framepace.tuning.state import TuningState
-from framepace.values import shown
 
 Gate = Callable[[ModelPlan, Input], Agreement]
 
@@ -49,13 +49,14 @@ class Accuracy:
     def _objection_to(self, model: ModelPlan) -> str | None:
         if self._gate is None or get_backend(model.backend).simulated:
             return None
+        source = self._state.case.workload.input
         self._state.lab.say(f"comparing the outputs of {model.name} {_way(model)}")
         try:
-            agreement = self._state.lab.call([model], self._gate, model, self._state.case.workload.input)
+            agreement = self._state.lab.call([model], self._gate, model, source)
         except FramepaceError as error:
             return str(error)
         if not agreement.passed:
-            return f"accuracy: {'; '.join(agreement.why)}{_mending(model)}"
+            return f"accuracy: {'; '.join(agreement.why)}{_mending(model, source.videos)}"
         self._state.notes.append(
             f"{stem(model.model)} {_way(model)} passes the accuracy gate: {agreement_text(agreement)}"
         )
@@ -67,14 +68,11 @@ def _computed(model: ModelPlan) -> tuple[str, str, str]:
     return model.precision, model.backend, model.graph_shapes
 
 
-def _mending(model: ModelPlan) -> str:
+def _mending(model: ModelPlan, videos: tuple[str, ...]) -> str:
     """What finds the nodes that a precision breaks, where that is why a model was refused."""
     if model.precision == "fp32":
         return ""
-    command = f"framepace accuracy {shown(model.model)} --precision {model.precision} --mend mixed.onnx"
-    if model.precision == "int8":
-        command += f" --set calibration={shown(model.calibration or 'VIDEO')}"
-    return f"; '{command}' finds the nodes to keep in FP32"
+    return f"; '{mend_question(model, videos)}' finds the nodes to keep in FP32"
 
 
 def _way(model: ModelPlan) -> str:

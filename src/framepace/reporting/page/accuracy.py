@@ -22,6 +22,8 @@ def render_accuracy(check: AccuracyCheck, pictures: Mapping[int, bytes]) -> str:
     document = Document(footer=_FOOTER)
     brand = f'<p class="brand">framepace accuracy{chip(*_VERDICT[view.passed])}</p>'
     reasons = "".join(tag("p", reason, "note") for reason in (*view.why, *view.notes))
+    if view.todo:
+        reasons += tag("p", f"which nodes break it: {view.todo}", "note")
     document.add(f'<header class="top">{brand}{tag("h1", view.sentence)}{reasons}</header>')
     document.add(f'<section id="outputs"><h2>Outputs</h2>{grid(COLUMNS, view.rows)}</section>')
     figures = "".join(_figure(worst_text(frame), pictures.get(frame.frame)) for frame in check.worst)

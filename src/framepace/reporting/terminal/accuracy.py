@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from framepace.facts.accuracy import AccuracyCheck
-from framepace.reporting.terminal.layout import MET_STYLES, show_notes
+from framepace.reporting.terminal.layout import MET_STYLES, show_command, show_notes
 from framepace.reporting.views.accuracy import COLUMNS, AccuracyView, accuracy_view
 
 
@@ -24,6 +24,9 @@ def show_accuracy(out: Console, check: AccuracyCheck) -> None:
     for frame in view.worst:
         out.print(Text(f"worst: {frame}"))
     show_notes(out, view.notes)
+    if view.todo:
+        out.print(Text("which nodes break it:"))
+        show_command(out, view.todo)
 
 
 def _rows(view: AccuracyView) -> Table:

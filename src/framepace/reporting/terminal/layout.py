@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import IO
 
 from rich.console import Console, RenderableType
@@ -11,6 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 BAR = 24  # cells of a bar; leaves room for name, value and interval at 80 columns
+_MORE = " \\"  # ends a line of a command that goes on
+_INDENT = "  "
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 MET_STYLES = {True: "bold green", False: "bold red", None: "bold"}
 
@@ -75,6 +79,19 @@ def show_notes(out: Console, notes: Sequence[str]) -> None:
     """Sentences that a reader must see."""
     for note in notes:
         out.print(Text.assemble(("note: ", "yellow"), note))
+
+
+def show_command(out: Console, command: str) -> None:
+    """A command on as many lines as the width asks for, each but the last ended by a backslash: it can be copied."""
+    words = shlex.split(command)
+    starts = [0, *(number for number, word in enumerate(words) if word.startswith("--")), len(words)]
+    lines = [""]
+    for first, last in pairwise(starts):
+        part = shlex.join(words[first:last])
+        if lines[-1] and len(lines[-1]) + len(part) + len(_MORE) >= out.width:
+            lines.append(_INDENT)
+        lines[-1] += part if lines[-1] in ("", _INDENT) else f" {part}"
+    out.print(Text(f"{_MORE}\n".join(lines)), soft_wrap=True)
 
 
 def show_paths(out: Console, paths: Mapping[str, str]) -> None:

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from framepace.facts.mending import Hunt, Mended, Ranking
-from framepace.reporting.terminal.layout import MET_STYLES, bar, is_ascii, show_notes
+from framepace.reporting.terminal.layout import MET_STYLES, bar, is_ascii, show_command, show_notes
 from framepace.reporting.views.layers import middle_cut
 from framepace.reporting.views.mending import MendingView, hunt_view, mended_view, ranking_view
 
@@ -45,7 +45,7 @@ def _show(out: Console, view: MendingView) -> None:
             out.print(Text(f"and {len(view.rows) - _ROWS:,} more (--json has all)", style="dim"))
     if view.todo:
         out.print()
-        out.print(Text(view.todo), soft_wrap=True)
+        show_command(out, view.todo)
     show_notes(out, view.notes)
 
 

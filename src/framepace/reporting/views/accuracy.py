@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from framepace.facts.accuracy import AccuracyCheck, Emulation, MetricScores, OutputAgreement, WorstFrame
+from framepace.facts.accuracy import AccuracyCheck, Emulation, MetricScores, OnFrames, OutputAgreement, WorstFrame
 from framepace.facts.parting import Parting
 from framepace.facts.plan import ModelPlan
+from framepace.facts.questions import mend_question
 from framepace.facts.settings import SETTINGS, value_text
 from framepace.reporting.views.text import plural
 from framepace.values import shown
@@ -36,6 +37,7 @@ class AccuracyView:
     notes: tuple[str, ...]
     metric: str = ""
     worst: tuple[str, ...] = ()
+    todo: str = ""
 
 
 def accuracy_view(check: AccuracyCheck) -> AccuracyView:
@@ -49,22 +51,27 @@ def accuracy_view(check: AccuracyCheck) -> AccuracyView:
         notes=tuple(_notes(check)),
         metric=_metric(agreement.metric),
         worst=tuple(map(worst_text, check.worst)),
+        todo=_todo(check),
     )
 
 
 def _sentence(check: AccuracyCheck) -> str:
     verdict = _VERDICTS[check.agreement.passed]
-    metric = check.agreement.metric
-    if metric is not None and metric.mean is None:
+    if check.agreement.says_nothing:
         verdict = "cannot be held against"
-    source = ", ".join(check.videos) or "a moving pattern"
-    frames = plural(check.agreement.frames, "frame")
     changed = _changed(check)
     candidate = _way(check.candidate, (f"{name}={new}" for name, _, new in changed))
     if check.emulation is not None:
         candidate = f"{shown(check.candidate.model)} in {check.candidate.precision}, emulated on the CPU,"
     reference = _way(check.reference, (f"{name}={old}" for name, old, _ in changed))
-    return f"{candidate} {verdict} {reference}, on {frames} of {source}"
+    return f"{candidate} {verdict} {reference}, on {frames_text(check, check.agreement.frames)}"
+
+
+def frames_text(looked_at: OnFrames, count: int) -> str:
+    """'8 frames of street.mp4', or what a model gets that takes no picture."""
+    if not looked_at.pictures:
+        return f"{plural(count, 'set')} of values (it takes no picture)"
+    return f"{plural(count, 'frame')} of {', '.join(looked_at.videos) or 'a moving pattern'}"
 
 
 def _way(model: ModelPlan, settings: Iterable[str]) -> str:
@@ -125,6 +132,8 @@ def _number(value: float | None) -> str:
 
 
 def _worst(output: OutputAgreement) -> str:
+    if output.lost_frames:
+        return f"inf (frame {output.lost_frames[0]})"
     if output.worst_l2 is None:
         return ""
     return f"{output.worst_l2:.2g} (frame {output.worst_frame})"
@@ -134,8 +143,10 @@ def _metric(scores: MetricScores | None) -> str:
     """'top5: 0.991 on average (median 1, worst 0 on frame 7), 0.99 wanted'."""
     if scores is None or scores.mean is None:
         return ""
+    counted = sum(score is not None for score in scores.scores)
     spread = f"median {scores.median:.4g}, worst {scores.worst:.4g} on frame {scores.worst_frame}"
-    return f"{scores.name}: {scores.mean:.4g} on average ({spread}), {scores.least:g} wanted"
+    mean = f"{scores.mean:.4g} on average of {plural(counted, 'frame')}"
+    return f"{scores.name}: {mean} ({spread}), {scores.least:g} wanted"
 
 
 def _parted(parting: Parting | None) -> Iterator[str]:
@@ -161,14 +172,16 @@ def worst_text(frame: WorstFrame) -> str:
     if frame.seconds is not None:
         place += f" (at {frame.seconds:.2f} s)"
     numbers = (("error", frame.error), ("score", frame.score))
-    text = ", ".join(f"{name} {value:.2g}" for name, value in numbers if value is not None)
-    return f"{place}: {text}"
+    texts = [f"{name} {value:.2g}" for name, value in numbers if value is not None]
+    if frame.lost:
+        texts.insert(0, "NaN, infinity or another shape")
+    return f"{place}: {', '.join(texts)}"
 
 
 def _notes(check: AccuracyCheck) -> Iterator[str]:
     yield from _parted(check.parting)
     yield from (*check.notes, *check.agreement.notes)
-    if not check.videos:
+    if check.pictures and not check.videos:
         yield "a moving pattern says little about your pictures: give some of them (--video)"
     if check.candidate.precision == "int8" and check.candidate.calibration in (check.videos or (_PATTERN,)):
         yield "it was calibrated on the same pictures, which flatters it: check on others"
@@ -176,14 +189,12 @@ def _notes(check: AccuracyCheck) -> Iterator[str]:
 
 
 def _emulated(check: AccuracyCheck) -> Iterator[str]:
-    """What was emulated, how much room the range has, and what to do where the precision does not do."""
+    """What was emulated, and how much room the range has."""
     if check.emulation is None:
         return
     precision = check.candidate.precision
     yield f"emulated: {precision} is stored in every tensor as GPUs do it, and no device ran it: {_ELSEWHERE}"
     yield from _room(check.emulation, precision, check.agreement.passed)
-    if not check.agreement.passed:
-        yield f"which nodes break it: {_question(check.candidate)}"
 
 
 def _room(emulation: Emulation, precision: str, passed: bool) -> Iterator[str]:
@@ -205,9 +216,13 @@ def _magnitude(value: float) -> str:
     return f"{value:.3g}"
 
 
-def _question(model: ModelPlan) -> str:
-    """The command that finds what breaks a precision."""
-    question = "--mend mixed.onnx"
-    if model.precision == "bf16":  # of which no file can be written
-        question = "--rank"
-    return f"framepace accuracy {shown(model.model)} --precision {model.precision} {question}"
+def _todo(check: AccuracyCheck) -> str:
+    """The command that finds what breaks a precision; '' where nothing does, or nobody can say."""
+    agreement = check.agreement
+    model = check.candidate
+    if agreement.passed or agreement.says_nothing or model.precision == "fp32" or model.model != check.reference.model:
+        return ""
+    options: list[str] = []
+    if agreement.metric is not None:
+        options = ["--metric", agreement.metric.name, "--least", f"{agreement.metric.least:g}"]
+    return mend_question(model, check.videos, agreement.frames, *options)

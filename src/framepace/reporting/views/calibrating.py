@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from framepace.facts.calibrating import FEW, CalibrationPoint, CalibrationStudy, QuantisedNodes, QuantisedSpeed
+from framepace.facts.questions import mend_question
 from framepace.reporting.views.text import optional, plural
 from framepace.units import format_ms
 from framepace.values import shown
@@ -96,10 +99,13 @@ def _frames(study: CalibrationStudy) -> Iterator[str]:
 
 
 def _remedy(study: CalibrationStudy) -> str:
-    command = f"'framepace accuracy {shown(study.model.model)} --precision int8 --rank' names the nodes to leave out"
+    method = study.points[study.best].method
+    model = replace(study.model, precision="int8", calibration=study.calibration, calibration_method=method)
+    metric = () if study.metric is None else ("--metric", study.metric)
+    command = f"'{mend_question(model, study.videos, None, *metric)}' finds the nodes to keep in FP32"
     if study.falling:
-        return f"more frames may help; {command} (--set fp32-nodes=...)"
-    return f"more frames will not help: {command} (--set fp32-nodes=...); else train with quantisation"
+        return f"more frames may help; {command}"
+    return f"more frames will not help: {command}; else train with quantisation"
 
 
 def _speed(speed: QuantisedSpeed) -> str:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from framepace.facts.accuracy import agreement_text
 from framepace.facts.mending import Fault, Hunt, Hunted, Mended, NetworkNode, NodeError, Price, Ranking, ValueRange
-from framepace.facts.plan import ModelPlan
+from framepace.facts.questions import mend_question
+from framepace.reporting.views.accuracy import frames_text
 from framepace.reporting.views.text import plural
 from framepace.values import shown
 
@@ -15,7 +16,7 @@ RANKED = 20  # nodes that are shown
 _NAMED = 6  # of the nodes that a node was made from
 _FAULTS: Mapping[Fault, str] = {
     "overflow": "a value is beyond the largest number of {precision}, {largest:,.6g}",
-    "accumulation": "a sum is beyond the largest number of {precision}, {largest:,.6g}, though its mean is not",
+    "accumulation": "a sum is beyond the largest number of {precision}, {largest:,.6g}",
     "exp": "the exponential is beyond the largest number of {precision}, {largest:,.6g}",
     "underflow": "values become zero in {precision}, and are divided by",
     "division": "it divides by zero",
@@ -23,6 +24,7 @@ _FAULTS: Mapping[Fault, str] = {
     "invalid": "it computes what has no value (infinity minus infinity, zero times infinity)",
 }
 
+_INSIDE = ", though what comes of it is not"  # a mean, or the root of a sum of squares
 _WIDER_SUMS = "a library that adds up in FP32 (ONNX Runtime on CUDA) does not overflow here: check it where it will run"
 
 
@@ -36,7 +38,7 @@ class MendingView:
     columns: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
     lengths: tuple[float, ...] = ()  # 0 to 1, of the bar of each row
-    todo: str = ""
+    todo: str = ""  # a command
     notes: tuple[str, ...] = ()
 
 
@@ -49,13 +51,13 @@ def hunt_view(hunt: Hunt) -> MendingView:
         lines=tuple(line for fault in hunt.faults[:1] for line in _fault_lines(hunt, fault)),
         columns=("node", "operator", "fault", "shows in"),
         rows=tuple(_fault_row(fault) for fault in hunt.faults[1:]),
-        todo=_mend_command(hunt.model) if hunt.faults else "",
+        todo=mend_question(hunt.model, hunt.videos, hunt.frames) if hunt.faults else "",
         notes=hunt.notes,
     )
 
 
 def _hunt_sentence(hunt: Hunt) -> str:
-    where = f"on {_frames(hunt.frames, hunt.videos)}"
+    where = f"on {frames_text(hunt, hunt.frames)}"
     model = f"{shown(hunt.model.model)} in {hunt.model.precision}"
     if not hunt.faults:
         return f"no NaN and no infinity in {model}, in {plural(hunt.nodes, 'node')} {where}"
@@ -67,7 +69,8 @@ def _hunt_sentence(hunt: Hunt) -> str:
 
 def _fault_lines(hunt: Hunt, fault: Hunted) -> Iterator[str]:
     reason = _FAULTS[fault.fault].format(precision=hunt.model.precision, largest=hunt.largest)
-    yield f"why: {reason}"
+    inside = fault.fault == "accumulation" and max(-fault.made.lowest, fault.made.highest) <= hunt.largest
+    yield f"why: {reason}{_INSIDE * inside}"
     if fault.shows != fault.node:
         yield f"shows in: {node_name(fault.shows)} ({fault.shows.operator})"
     for values in fault.read:
@@ -75,7 +78,7 @@ def _fault_lines(hunt: Hunt, fault: Hunted) -> Iterator[str]:
     yield f"makes {_range(fault.made)}"
     if fault.sum is not None:
         yield f"its sum goes up to {fault.sum:,.3g}"
-    if fault.fault == "accumulation":
+    if inside:
         yield _WIDER_SUMS
 
 
@@ -104,7 +107,7 @@ def ranking_view(ranking: Ranking, count: int | None = RANKED) -> MendingView:
         columns=("node", "operator", "error", "largest"),
         rows=tuple(map(_ranked, tried)),
         lengths=tuple(1.0 if row.error is None else row.error / largest for row in tried),
-        todo="" if _holds(ranking) else _mend_command(ranking.model),
+        todo="" if _holds(ranking) else mend_question(ranking.model, ranking.videos),
         notes=ranking.notes,
     )
 
@@ -120,7 +123,7 @@ def _ranking_sentence(ranking: Ranking) -> str:
     limit = ""
     if ranking.limit is not None:
         limit = f" (the gate allows {ranking.limit:g})"
-    where = _frames(ranking.frames, ranking.videos)
+    where = frames_text(ranking, ranking.frames)
     return f"{shown(ranking.model.model)} in {ranking.model.precision} has {error}{limit}, on {where}"
 
 
@@ -147,8 +150,7 @@ def mended_view(mended: Mended) -> MendingView:
         lines=tuple(_mended_lines(mended)),
         columns=("stays in FP32", "operator", "island"),
         rows=tuple(_kept_rows(mended)),
-        todo=_plan_setting(mended),
-        notes=mended.notes,
+        notes=(*_plan_setting(mended), *mended.notes),
     )
 
 
@@ -157,6 +159,8 @@ def _mended_sentence(mended: Mended) -> str:
     if mended.as_run is not None and not mended.as_run.passed:
         kept = f"{len(mended.kept)} of {plural(mended.nodes, 'node')} in FP32"
         return f"{model} does not pass the gate as {mended.model.backend} runs it, with {kept}"
+    if not mended.kept and mended.before.says_nothing:
+        return f"{model} cannot be judged on these frames"
     if not mended.kept:
         return f"{model} passes the gate as it is: no node has to stay in FP32"
     kept = f"{len(mended.kept)} of {plural(mended.nodes, 'node')} in FP32"
@@ -201,22 +205,18 @@ def _price_lines(prices: Sequence[Price]) -> Iterator[str]:
         yield "the mixed model is no faster than fp32 here: on this device it brings nothing"
     for price in prices:
         if price.island:
-            island = f"{price.island[0]} and {len(price.island) - 1} more"
-            yield f"  {ways['mixed'] - price.p50_ms:+.2g} ms for what stays in FP32 around {island}"
+            yield f"  {ways['mixed'] - price.p50_ms:+.2g} ms for what stays in FP32 around {_island(price.island)}"
 
 
-def _plan_setting(mended: Mended) -> str:
-    if not mended.kept or not mended.holds:
-        return ""
-    return f"as a plan: precision {mended.model.precision} and the setting fp32-nodes (--json has both)"
+def _island(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return names[0]
+    return f"{names[0]} and {len(names) - 1} more"
 
 
-def _mend_command(model: ModelPlan) -> str:
-    return f"framepace accuracy {shown(model.model)} --precision {model.precision} --mend mixed.onnx"
-
-
-def _frames(count: int, videos: Sequence[str]) -> str:
-    return f"{plural(count, 'frame')} of {', '.join(videos) or 'a moving pattern'}"
+def _plan_setting(mended: Mended) -> Iterator[str]:
+    if mended.kept and mended.holds:
+        yield f"as a plan: precision {mended.model.precision} and the setting fp32-nodes (--json has both)"
 
 
 def node_name(node: NetworkNode) -> str:
