@@ -56,6 +56,8 @@ SharedMemory = Annotated[bool | None, typer.Option("--shared-memory/--no-shared-
 _RATE = "of so many requests one is recorded in --out"
 TraceRate = Annotated[int, o.number_option("--trace-rate", least=1, most=1_000_000, whole=True, help=_RATE)]
 Traces = Annotated[Path | None, o.path_option("--out", help="folder for traces; the last segments are kept")]
+_PICTURES = "also serve all models of the plan as one of this name, which takes encoded pictures (BYTES)"
+Pictures = Annotated[str | None, typer.Option("--pictures", metavar="NAME", help=_PICTURES, show_default=False)]
 Certificate = Annotated[Path | None, o.path_option("--tls-certificate", help="certificate for TLS, PEM")]
 Key = Annotated[Path | None, o.path_option("--tls-key", help="its private key, PEM")]
 
@@ -72,6 +74,7 @@ def command(
     max_connections: MaxConnections = 10_000,
     max_waiting: MaxWaiting = 10_000,
     shared_memory: SharedMemory = None,
+    pictures: Pictures = None,
     out: Traces = None,
     trace_rate: TraceRate = 1,
     tls_certificate: Certificate = None,
@@ -96,12 +99,17 @@ def command(
     limits = Limits(body=max_body_mb << 20, json=max_json_mb << 20, connections=max_connections, waiting=max_waiting)
     options = ServeOptions(
         host=host, port=_port(port), grpc_port=_port(grpc_port), token=_token(), certificate=tls_certificate,
-        key=tls_key, drain_s=drain_s, deadline_ms=deadline_ms, shared_memory=shared_memory, out=out,
+        key=tls_key, drain_s=drain_s, deadline_ms=deadline_ms, shared_memory=shared_memory,
+        pictures=_name(pictures), out=out,
         trace_rate=trace_rate, limits=limits,
     )  # fmt: skip
     settings = o.changes(set_, size=size, layout=layout, backend=backend, device=device)
     named = o.named_inputs(input_, image, [], [], None)
     _serve(plans, options, json, p99_ms=p99_ms, settings=settings, shapes=o.parse_shapes(shape), **named)
+
+
+def _name(pictures: str | None) -> str | None:
+    return None if pictures is None else values.name(pictures, "--pictures")
 
 
 def _port(number: int) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -73,16 +73,17 @@ class ServedModel:
 
     Args:
         plan: with this model alone.
+        name: what it is called; by default as the plan calls it.
     """
 
     interface: Interface
     feed: RequestFeed
     engine: Engine
 
-    def __init__(self, plan: Plan, version: str, surroundings: Surroundings) -> None:
+    def __init__(self, plan: Plan, version: str, surroundings: Surroundings, name: str = "") -> None:
         check(plan)
         self.plan = plan
-        self.name = plan.models[0].name
+        self.name = name or plan.models[0].name
         self.version = version
         self.state: State = "LOADING"
         self.reason = ""
@@ -97,7 +98,18 @@ class ServedModel:
     def start(self) -> None:
         """Load the model and wait until its workers are set up. Raises FramepaceError."""
         self.engine = Engine(self.plan, self._clock, load=self._load, outputs=self._finish, tell=self._around.tell)
-        self.interface = _interface(self.plan.models[0], self.engine.sessions[0])
+        try:
+            self._begin_run()
+        except BaseException:
+            self.engine.close()
+            raise
+
+    def _begin_run(self) -> None:
+        self.interface = self._interface(self.engine.sessions)
+        self._axes = {
+            model.name: session.output_axes
+            for model, session in zip(self.plan.models, self.engine.sessions, strict=True)
+        }
         pacer = Pacer(self.plan.engine, self._clock, self._run_state)
         self.feed = RequestFeed(self._rules(), self._clock, self._run_state, pacer.beat, self.statistics.executed)
         self._thread.start()
@@ -145,13 +157,23 @@ class ServedModel:
         self.reason = "unloaded"
 
     def _load(self, model: ModelPlan) -> Session:
-        session = get_backend(model.backend).load(model, self._clock, self._around.tell)
+        return self._wrapped(get_backend(model.backend).load(model, self._clock, self._around.tell))
+
+    def _wrapped(self, session: Session) -> Session:
+        """The session as frames with requests are run on it."""
         return TensorSession(session, self._clock.now)
+
+    def _interface(self, sessions: Sequence[Session]) -> Interface:
+        return interface_of_model(self.plan.models[0], sessions[0])
+
+    def _output_name(self, model: str, output: str) -> str:
+        """What an output of a model is called in answers."""
+        return output
 
     def _rules(self) -> Rules:
         window = batch_rule(self.plan)
         rule = None
-        if self.plan.models[0].batch.policy == "deadline":
+        if any(model.batch.policy == "deadline" for model in self.plan.models):
             rule = deadline_rule(self.plan)
         size = min(window.size, max(1, self.interface.most))
         if size < window.size:
@@ -192,7 +214,9 @@ class ServedModel:
     def _finish(self, model: str, outputs: Tensors, frame: Frame) -> None:
         item = frame.picture
         item.ticket.inferred = self._clock.now()
-        item.ticket.keep(model, outputs, item.index, self.engine.sessions[0].output_axes)
+        axes = self._axes[model]
+        for name, output in outputs.items():
+            item.ticket.keep(self._output_name(model, name), output, item.index, axes.get(name))
 
     def _done(self, done: Callable[[Ticket], None], ticket: Ticket) -> None:
         self.statistics.answered(ticket)
@@ -223,7 +247,8 @@ def _forget(row: bytes) -> None:
     """The sink of rows that nobody keeps."""
 
 
-def _interface(model: ModelPlan, session: Session) -> Interface:
+def interface_of_model(model: ModelPlan, session: Session) -> Interface:
+    """What a loaded model takes and gives. Raises ModelError for a dtype that the protocol does not have."""
     axes = session.output_axes
     if model.batch.max == 1:  # nothing was tried: what the file says is only shown
         declared = _declared(model, session)
@@ -247,3 +272,6 @@ def check(plan: Plan) -> None:
     for model in plan.models:
         if model.prepare.constant:
             raise UsageError("constant inputs cannot be served", got=model.name, fix="--set prepare-constant=off")
+        if model.is_native:
+            fix = "give a size: --size WIDTHxHEIGHT"
+            raise UsageError("a served model has one size", got=f"{model.name}: size=native", fix=fix)

@@ -42,6 +42,7 @@ class ServeOptions:
         certificate, key: files in PEM for TLS.
         drain_s: accepted requests have so long to be answered at the end.
         deadline_ms: of requests that say none; None: they wait as long as it takes.
+        pictures: name of a model that takes encoded pictures and runs all models of the plan; None: there is none.
         out: folder of traces; None: nothing is recorded.
         trace_rate: of every so many requests one is recorded.
         shared_memory: whether clients may register any; None: where only this machine can call.
@@ -56,6 +57,7 @@ class ServeOptions:
     drain_s: float = 5.0
     deadline_ms: float | None = None
     shared_memory: bool | None = None
+    pictures: str | None = None
     out: Path | None = None
     trace_rate: int = 1
     limits: Limits = Limits()

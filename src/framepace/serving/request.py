@@ -15,7 +15,6 @@ from framepace.openinference.messages import Parameter, Wanted
 from framepace.serving.sharedmemory import SharedTensor
 
 USUAL_PRIORITY = 5
-Tensors = Mapping[str, NDArray[Any]]
 
 
 @dataclass(slots=True, eq=False)
@@ -46,19 +45,13 @@ class Ticket:
     batch: int = 0
     outputs: dict[str, NDArray[Any]] = field(default_factory=dict)
     error: RequestError | None = None
+    pictures: dict[int, Any] = field(default_factory=dict)  # decoded, by the number of the item
     places: list[tuple[int, int]] = field(default_factory=list)  # (deadline, number) of its items where they wait
     finished: count[int] = field(default_factory=count)
 
-    def keep(self, model: str, outputs: Tensors, index: int, axes: Mapping[str, int]) -> None:
-        """Keep the outputs of item `index`: the arrays are the library's, and are used again."""
-        for name, output in outputs.items():
-            if self.items == 1:
-                self.outputs[name] = np.array(output)
-            else:
-                self._keep_item(name, output, index, axes.get(name))
-
-    def _keep_item(self, name: str, output: NDArray[Any], index: int, axis: int | None) -> None:
-        if axis is None:
+    def keep(self, name: str, output: NDArray[Any], index: int, axis: int | None) -> None:
+        """Keep an output of item `index`: the array is the library's, and is used again."""
+        if axis is None or self.items == 1:
             self.outputs[name] = np.array(output)
             return
         whole = self.outputs.get(name)

@@ -18,6 +18,7 @@ from framepace.serving.inference import Inference
 from framepace.serving.logging import Log
 from framepace.serving.model import ServedModel, Surroundings
 from framepace.serving.options import ServeOptions
+from framepace.serving.pictures import ServedPictures
 from framepace.serving.repository import Repository
 from framepace.serving.service import Service
 from framepace.serving.sharedmemory import SharedMemory
@@ -105,7 +106,17 @@ class Server:
                 versions = models.setdefault(model.name, [])
                 alone = replace(plan, models=(model,))
                 versions.append(ServedModel(alone, str(len(versions) + 1), self._surroundings))
+            if self.options.pictures is not None:
+                self._add_pictures(self.options.pictures, plan, models)
         return models
+
+    def _add_pictures(self, name: str, plan: Plan, models: dict[str, list[ServedModel]]) -> None:
+        """All models of a plan as one that takes pictures. Raises UsageError for a name that a model has."""
+        versions = models.setdefault(name, [])
+        if any(not isinstance(version, ServedPictures) for version in versions):
+            fix = "choose another name for --pictures"
+            raise UsageError("a model of the plan has the name of the pictures", got=name, fix=fix)
+        versions.append(ServedPictures(name, plan, str(len(versions) + 1), self._surroundings))
 
 
 def _surroundings(options: ServeOptions, clock: Clock, tell: Tell) -> Surroundings:

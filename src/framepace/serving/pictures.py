@@ -1,0 +1,94 @@
+"""All models of a plan as one: encoded pictures in, decoded and prepared as the plan says, all outputs back."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+from framepace.backends.base import Prepare, Session, Tensors
+from framepace.errors import FramepaceError, UsageError
+from framepace.facts.plan import ModelPlan, Plan
+from framepace.models.filling import check_takes_frames
+from framepace.models.resolved import Resolved
+from framepace.openinference.datatypes import BYTES
+from framepace.openinference.errors import RequestError
+from framepace.serving.interface import Interface, Tensor
+from framepace.serving.model import ServedModel, Surroundings, interface_of_model
+from framepace.serving.request import Item
+from framepace.serving.sessions import TensorSession
+from framepace.video.encoded import decoded
+from framepace.video.frame import Frame
+
+PICTURE = "picture"
+_PLATFORM = "framepace_pictures"
+
+
+class PictureSession(TensorSession):
+    """A loaded model for frames that carry requests whose only tensor is an encoded picture."""
+
+    def preparer(self, model: ModelPlan, index: int = 0) -> Prepare:
+        """See Session: the decoded picture goes where pictures go."""
+        prepare = self._session.preparer(model, index)
+        return _picture_writer(prepare, self._now)
+
+
+def _picture_writer(prepare: Prepare, now: Callable[[], int]) -> Prepare:
+    def write(frame: Frame, inputs: Tensors, place: int) -> None:
+        item: Item = frame.picture
+        picture = _picture(item)
+        if picture is not None:
+            prepare(dataclasses.replace(frame, picture=picture), inputs, place)
+        item.ticket.prepared = now()
+
+    return write
+
+
+def _picture(item: Item) -> object:
+    """The decoded picture of an item, for all models; None where it is none, which fails its own request only."""
+    pictures = item.ticket.pictures
+    if item.index not in pictures:
+        try:
+            pictures[item.index] = decoded(item.ticket.arrays[PICTURE].ravel()[item.index])  # type: ignore[union-attr]
+        except FramepaceError as error:
+            item.ticket.error = RequestError(f"{error.what}: {error.got}; expected {error.expected}")
+            pictures[item.index] = None
+    return pictures[item.index]
+
+
+class ServedPictures(ServedModel):
+    """All models of a plan behind one name: input 'picture' (BYTES), outputs of all of them.
+
+    Outputs are called MODEL.OUTPUT where the plan has several models.
+    """
+
+    def __init__(self, name: str, plan: Plan, version: str, surroundings: Surroundings) -> None:
+        super().__init__(plan, version, surroundings, name)
+        self._prefixes = {model.name: f"{model.name}." if len(plan.models) > 1 else "" for model in plan.models}
+
+    def _wrapped(self, session: Session) -> Session:
+        return PictureSession(session, self._clock.now)
+
+    def _interface(self, sessions: Sequence[Session]) -> Interface:
+        for model, session in zip(self.plan.models, sessions, strict=True):
+            _check_takes_pictures(model, session.resolved)
+        parts = [interface_of_model(*pair) for pair in zip(self.plan.models, sessions, strict=True)]
+        outputs = [
+            dataclasses.replace(tensor, name=self._prefixes[part.name] + tensor.name)
+            for part in parts
+            for tensor in part.outputs
+        ]
+        most = min(part.most for part in parts)
+        picture = Tensor(PICTURE, BYTES, (-1,) if most > 1 else (1,), 0)
+        return Interface(self.name, (picture,), tuple(outputs), most, _PLATFORM)
+
+    def _output_name(self, model: str, output: str) -> str:
+        return self._prefixes[model] + output
+
+
+def _check_takes_pictures(model: ModelPlan, resolved: Resolved) -> None:
+    """Raise FramepaceError for a model that needs more than one picture."""
+    check_takes_frames(model, resolved)
+    if model.inputs.states or resolved.pictures_before or resolved.made_up or not resolved.images:
+        got = f"{model.name}: {', '.join(tensor.name for tensor in resolved.inputs)}"
+        fix = "leave out --pictures, and send it tensors"
+        raise UsageError("one picture alone is not enough for a model", got=got, fix=fix)
