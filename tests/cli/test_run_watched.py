@@ -35,3 +35,15 @@ def test_a_taken_port_is_told_before_anything_begins() -> None:
     assert ended.returncode == 2
     assert f"the dashboard cannot listen at port {port}" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_results_and_their_end_are_all_that_standard_output_has() -> None:
+    """A line per result in order, then one object; what happens meanwhile is on standard error."""
+    command = [*RUN, "--sink", "stdout", "--json", "--log", "json"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = ended.stdout.splitlines()
+    results = [json.loads(line) for line in lines if line.startswith('{"source"')]
+    status = json.loads("\n".join(lines[len(results) :]))
+    assert [result["number"] for result in results] == [*range(status["sources"][0]["delivered"])]
+    assert results
+    assert '{"source"' not in ended.stderr

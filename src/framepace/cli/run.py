@@ -16,6 +16,7 @@ from framepace import values
 from framepace.cli import options as o
 from framepace.cli import watch
 from framepace.cli.show import give
+from framepace.cli.standardstreams import results_descriptor
 from framepace.errors import FramepaceError, UsageError
 
 if TYPE_CHECKING:
@@ -84,7 +85,9 @@ def command(
         raise UsageError("there is no source", got="no --source", expected="one or more", fix="--source NAME=ADDRESS")
     from framepace import deploying
     from framepace.reporting.terminal.progress import Progress
+    from framepace.sinks.files import StandardOutput
 
+    StandardOutput.standard_output = results_descriptor()
     of_sources: dict[str, Any] = {"every": _every(every), "loop": loop, "pace": "free" if free else "own"}
     of_sources["transport"] = "udp" if udp else "tcp"
     with watch.listening(dashboard) as listener:

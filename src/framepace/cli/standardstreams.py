@@ -60,9 +60,15 @@ def take() -> Output:
     results = os.dup(1)
     if _writable(2):
         os.dup2(2, 1)
+    _descriptors.append(results)
     stream = _Stream(results, "wb")
     sys.stdout = cast("Any", _text(stream, sys.stdout))
     return Output(stream, sys.stdout)
+
+
+def results_descriptor() -> int:
+    """The descriptor of standard output, for what writes to it by itself."""
+    return _descriptors[-1] if _descriptors else 1
 
 
 def _writable(number: int) -> bool:
@@ -81,6 +87,7 @@ def _text(stream: _Stream, before: Any, by_line: bool = False) -> io.TextIOWrapp
 
 
 _results: list[IO[str]] = []
+_descriptors: list[int] = []
 
 
 def apart(command: _F) -> _F:

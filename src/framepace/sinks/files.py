@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import msgspec
 
@@ -20,7 +20,6 @@ from framepace.sinks.sinktext import SinkText
 
 # What may be over some time later; everything else stays as it is until somebody changes it.
 _PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EAGAIN, errno.ENOLCK})
-_STDOUT = 1
 _KEPT = 5  # older files beside the one that is written
 
 
@@ -74,7 +73,13 @@ class _Descriptor(ResultSink):
 
 
 class StandardOutput(_Descriptor):
-    """JSON lines to standard output."""
+    """JSON lines to standard output.
+
+    Attributes:
+        standard_output: its descriptor, in a program that keeps another one for results.
+    """
+
+    standard_output: ClassVar[int] = 1
 
     def __init__(self, text: SinkText) -> None:
         text.check_options(())
@@ -84,7 +89,7 @@ class StandardOutput(_Descriptor):
 
     def open(self) -> None:
         """Nothing to do: it is open."""
-        self._descriptor = _STDOUT
+        self._descriptor = self.standard_output
 
     def close(self) -> None:
         """Leave it open: it is the process's."""
