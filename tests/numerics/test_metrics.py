@@ -37,7 +37,8 @@ def per_class(classes: int = 3, background: str = "") -> NDArray[np.float32]:
         return rows
     nothing = np.zeros((20, 1), np.float32)
     rows = np.concatenate([rows, np.zeros((17, classes), np.float32)])
-    nothing[3:] = 0.99
+    nothing[:3, 0] = 1 - SCORES
+    nothing[3:] = 1.0
     return np.concatenate([nothing, rows] if background == "first" else [rows, nothing], axis=1)
 
 
@@ -79,9 +80,9 @@ def torchvision() -> Outputs:
 
 
 def tensorflow() -> Outputs:
-    """The same with a batch, classes as floats, and how many there are."""
+    """The same with a batch, y before x, classes as floats, and how many there are."""
     return {
-        "detection_boxes": CORNERS[None],
+        "detection_boxes": CORNERS[None][..., [1, 0, 3, 2]],
         "detection_classes": CLASSES[None].astype(np.float32),
         "detection_scores": SCORES[None],
         "num_detections": np.array([3.0], np.float32),
@@ -119,7 +120,7 @@ def test_boxes_are_the_same_in_every_layout(name: str) -> None:
     outputs, shift = LAYOUTS[name]
     found = read_detections(outputs)
     assert found is not None
-    assert found.classes.tolist() == [number + shift for number in CLASSES]
+    assert found.labels.tolist() == [number + shift for number in CLASSES]
     scale = 400 if name == "detr" else 1
     np.testing.assert_allclose(found.corners * scale, CORNERS, atol=1e-3)
     if name != "detr":

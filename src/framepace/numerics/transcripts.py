@@ -1,13 +1,13 @@
-"""Text of recognisers: the greedy path through the scores of each step, as CTC networks are read."""
+"""Text of recognisers, as numbers of characters, and how far two texts are apart."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
+
+from framepace.postprocess.ctc import path_of
 
 
 def read_transcript(outputs: Mapping[str, NDArray[Any]]) -> tuple[int, ...] | None:
@@ -16,37 +16,11 @@ def read_transcript(outputs: Mapping[str, NDArray[Any]]) -> tuple[int, ...] | No
     An output of scores is (steps, classes) beside a batch of 1, in either order of steps and batch; one of whole
     numbers has the best class per step already.
     """
-    paths = [path for path in map(_path, outputs.values()) if path is not None]
-    if len(paths) != 1:
+    read = path_of(outputs)
+    if read is None:
         return None
-    best, classes = paths[0]
-    blank = _blank(best, classes)
-    return tuple(int(number) for number, _ in groupby(best.tolist()) if number != blank)
-
-
-def _path(values: NDArray[Any]) -> tuple[NDArray[Any], int] | None:
-    """The best class per step, and how many classes there are."""
-    plain = _without_batch(values)
-    if plain.dtype.kind in "iu" and plain.ndim == 1:
-        return plain, int(plain.max(initial=0)) + 1
-    if plain.dtype.kind not in "fV" or plain.ndim != 2 or min(plain.shape) < 2:
-        return None
-    scores = np.nan_to_num(plain.astype(np.float64), nan=-np.inf)
-    return np.argmax(scores, axis=1), plain.shape[1]
-
-
-def _without_batch(values: NDArray[Any]) -> NDArray[Any]:
-    """Without the first axis of length 1, of three axes of scores or two of numbers."""
-    axes = 1 if values.dtype.kind in "iu" else 2
-    if values.ndim == axes + 1 and 1 in values.shape[:2]:
-        return values.reshape([side for place, side in enumerate(values.shape) if place != values.shape.index(1)])
-    return values
-
-
-def _blank(path: NDArray[Any], classes: int) -> int:
-    """The class that means 'no character': exporters put it first or last, and it is read more often than the other."""
-    last = classes - 1
-    return last if np.count_nonzero(path == last) > np.count_nonzero(path == 0) else 0
+    path, blank = read
+    return tuple(number for number in path.tolist() if number != blank)
 
 
 def edits(one: Sequence[int], other: Sequence[int]) -> int:

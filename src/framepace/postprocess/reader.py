@@ -2,38 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from framepace.facts.answers import Answer, Tensors
 from framepace.facts.postprocess import Post
 from framepace.hooks import load_hook
-from framepace.postprocess.network import Network, Outputs
+from framepace.postprocess.families import Family, decided, family
+from framepace.postprocess.fit import Fit
+from framepace.postprocess.names import names_in_file, names_of
+from framepace.postprocess.network import Network, Outputs, View, view_of
+from framepace.postprocess.placement import Size
 
-Size = tuple[int, int]
-_Read = Callable[[Outputs, Size], Answer]
+_ADVICE = "say what it is: --set post=FAMILY, or post=module:function; post=none keeps the tensors without a word"
 
 
 class Reader:
     """Reads the outputs of one model; any thread may call it.
 
+    With 'auto' the family is the only one that the outputs of a frame are certain to be of; it is decided once. Until
+    then, and where it never is, the answer are the tensors.
+
     Attributes:
-        note: a sentence on how its outputs are read, or why they are not; '' before the first.
+        note: a sentence on how its outputs are read, or why they are not; '' before the first and where nothing is to
+            be said.
     """
 
     def __init__(self, post: Post, network: Network) -> None:
+        """Raises PlanError for a function that cannot be imported, UsageError for another family or file of names."""
         self.note = ""
-        self._read = _reading(post, network)
+        self._post = post
+        self._network = network
+        self._names = names_in_file(post.names) if post.names else names_of(network.metadata)
+        self._hook = load_hook(post.read) if ":" in post.read else None
+        self._family: Family | None = None
+        if self._hook is None and post.read not in ("auto", "none"):
+            self._family = family(post.read)
 
     def __call__(self, outputs: Outputs, picture: Size) -> Answer:
         """What the model says about a picture of (height, width), in its pixels.
 
         Raises PlanError where a function of the user's fails.
         """
-        return self._read(outputs, picture)
+        if self._hook is not None:
+            answer: Answer = self._hook(dict(outputs), picture)
+            return answer
+        if self._post.read == "none":
+            return Tensors(dict(outputs))
+        view = view_of(outputs, self._network, self._names, self._network.size or picture)
+        return self._answer(view, outputs, picture)
+
+    def _answer(self, view: View, outputs: Outputs, picture: Size) -> Answer:
+        if self._family is None:
+            self._decide(view)
+        family = self._family
+        if family is None:
+            return Tensors(dict(outputs))
+        if family.fit(view) is Fit.NO:
+            self.note = (
+                f"outputs of {self._network.name} that are not those of {family.name} stay tensors: {shapes(view)}"
+            )
+            return Tensors(dict(outputs))
+        return family.read(view, self._post, picture, self._network.resize)
+
+    def _decide(self, view: View) -> None:
+        self._family, possible = decided(view)
+        if self._family is not None:
+            self.note = f"outputs of {self._network.name} are read as {self._family.name} ({self._family.help})"
+            return
+        names = " or ".join(one.name for one in possible)
+        reason = f"they may be {names}" if possible else "no family has such"
+        self.note = f"outputs of {self._network.name} stay tensors: {reason}: {shapes(view)}; {_ADVICE}"
 
 
-def _reading(post: Post, network: Network) -> _Read:
-    if ":" in post.read:
-        hook: _Read = load_hook(post.read)
-        return hook
-    return lambda outputs, picture: Tensors(dict(outputs))
+def shapes(view: View) -> str:
+    """The outputs with their shapes."""
+    return ", ".join(f"{name} {list(array.shape)}" for name, array in view.arrays.items())
