@@ -32,8 +32,8 @@ def test_a_bomb_is_refused_before_it_is_unpacked() -> None:
     ("body", "encoding", "status"),
     [
         (b"no", "gzip", 400),
-        (gzip.compress(b"abc")[:-4], "gzip", 400),
-        (gzip.compress(b"abc") + b"more", "gzip", 400),
+        (gzip.compress(b"abc", mtime=0)[:-4], "gzip", 400),
+        (gzip.compress(b"abc", mtime=0) + b"more", "gzip", 400),
         (zlib.compress(b"abc"), "gzip", 400),
         (b"abc", "br", 501),
     ],
