@@ -7,6 +7,7 @@ Prints its port, then 'ok' for each line of standard input that it did:
 """
 
 import sys
+from typing import Any
 
 import gi
 
@@ -34,7 +35,7 @@ class Camera:
         self.server.set_address("127.0.0.1")
         self.server.set_service(port)
         self.server.get_thread_pool().set_max_threads(64)  # or one client that waits holds up all
-        self.medias: dict[str, object] = {}
+        self.medias: dict[str, Any] = {}
         self.user = user
         if user:
             self._ask_for(user)
@@ -55,7 +56,7 @@ class Camera:
         factory = GstRtspServer.RTSPMediaFactory()
         encoder = ENCODERS[codec].format(fps=fps, b=b)
         if b != "0":
-            encoder = encoder.replace("tune=zerolatency ", "")
+            encoder = encoder.replace("tune=zerolatency ", "").replace("! rtp", "! video/x-h264,profile=main ! rtp")
         factory.set_launch(LAUNCH.format(width=width, height=height, fps=fps, encoder=encoder))
         factory.set_shared(True)
         if self.user:

@@ -270,6 +270,7 @@ def test_timestamps_of_a_camera_that_began_anew_are_laid_anew() -> None:
     assert camera.due(_Picture(50.02), 1050 * MS) == pytest.approx(1020 * MS, abs=MS // 10)
     assert camera.due(_Picture(0.0), 2000 * MS) == 2000 * MS
     assert camera.due(_Picture(None), 2100 * MS) == 2100 * MS
+    assert camera.due(_Picture(float("nan")), 2100 * MS) == 2100 * MS
 
 
 def test_a_file_without_arrivals_is_refused() -> None:
@@ -340,7 +341,9 @@ def test_sources_come_and_go_while_others_run() -> None:
         assert feed.take(None, wait=False) == []
         first = feed.add(_Camera(10**9))
         second = feed.add(_Camera(10**9))
-        taken = [feed.take(None) for _ in range(200)]
+        taken = [frames[0].source for frames in (feed.take(None) for _ in range(200)) if frames]
+        while queued.count(first) == taken.count(first):  # until one waits
+            threading.Event().wait(0.001)
         feed.remove(first)
         after = [frames[0].source for frames in (feed.take(None) for _ in range(50)) if frames]
         assert set(after) == {second}

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BufferedIOBase, BytesIO
+from itertools import pairwise
 from typing import Any
 
 import av
@@ -19,7 +20,7 @@ from framepace.clock.system import SystemClock
 from framepace.errors import SourceError
 from framepace.testing import FakeClock
 from framepace.units import NS_PER_S
-from framepace.video.live import LiveStream
+from framepace.video.live import Choice, LeavesOut, LiveStream
 from framepace.video.source import decode_all
 
 FRAMES = 30
@@ -27,14 +28,21 @@ QUICK = (2.0, 0.3)
 Answer = Callable[[int, BufferedIOBase], object]
 
 
-def broadcast() -> bytes:
+def broadcast(codec: str = "mpeg4", kind: str = "mpegts", still: bool = False) -> bytes:
     """A second of noise as a transport stream: every frame costs bytes, so half the bytes are about half the frames."""
     rng, file = np.random.default_rng(0), BytesIO()
-    with av.open(file, "w", format="mpegts") as container:
-        stream: Any = container.add_stream("mpeg4", rate=FRAMES)
-        stream.width, stream.height, stream.pix_fmt, stream.gop_size = 64, 48, "yuv420p", 5
+    with av.open(file, "w", format=kind) as container:
+        stream: Any = container.add_stream(codec, rate=FRAMES)
+        stream.width, stream.height, stream.pix_fmt, stream.gop_size = (
+            64,
+            48,
+            "yuvj420p" if codec == "mjpeg" else "yuv420p",
+            5,
+        )
+        image = rng.integers(0, 256, (48, 64, 3), np.uint8)
         for _ in range(FRAMES):
-            image = rng.integers(0, 256, (48, 64, 3), np.uint8)
+            if not still:
+                image = rng.integers(0, 256, (48, 64, 3), np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
     return file.getvalue()
@@ -279,6 +287,48 @@ def test_a_silent_camera_is_in_the_notes_while_it_is_silent() -> None:
         reader.join(10)
     assert not reader.is_alive()
     assert notes[0].startswith("no picture came in the last ")
+
+
+class _Counted(Choice):
+    """Wants every second picture of those that it is asked about."""
+
+    def __init__(self, leaves_out: LeavesOut) -> None:
+        self.leaves_out = leaves_out
+        self.asked = 0
+        self.left_out_keys: list[bool] = []
+
+    def wants(self) -> bool:
+        """See Choice."""
+        self.asked += 1
+        return self.asked % 2 == 0
+
+    def left_out(self, is_key: bool) -> None:
+        """See Choice."""
+        self.left_out_keys.append(is_key)
+
+
+def test_key_frames_alone_are_decoded_where_no_more_are_wanted() -> None:
+    """A key frame every five pictures: after the first picture, every second key frame."""
+    choice = _Counted("NONKEY")
+    with camera(lambda _, file: file.write(broadcast(still=True))) as (address, _):
+        stream = LiveStream(address, FakeClock(), choice=choice)
+        pictures = [stream.read() for _ in range(3)]
+        stream.close()
+    assert all(picture.key_frame for picture in pictures[1:])
+    assert round((pictures[2].time - pictures[1].time) * FRAMES) == 10
+    assert choice.left_out_keys.count(True) == 2
+
+
+def test_pictures_that_refer_to_no_other_are_chosen_before_they_are_decoded() -> None:
+    """JPEG: every second picture is decoded, the others are told."""
+    choice = _Counted("NONE")
+    with camera(lambda _, file: file.write(broadcast("mjpeg", "matroska"))) as (address, _):
+        stream = LiveStream(address, FakeClock(), choice=choice)
+        pictures = [stream.read() for _ in range(10)]
+        stream.close()
+    gaps = {round((other.time - one.time) * FRAMES) for one, other in pairwise(pictures)}
+    assert gaps == {2}
+    assert len(choice.left_out_keys) == 9
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any
 
 from framepace.units import NS_PER_S
@@ -26,7 +27,7 @@ class CameraClock:
     def due(self, picture: Any, now: int) -> int:
         """When `picture`, which arrived at `now` (ns), was due; `now` itself where it has no timestamp."""
         seconds = getattr(newest(picture), "time", None)  # of PyAV's frames; other pictures have none
-        if not isinstance(seconds, float):
+        if not isinstance(seconds, float) or not isfinite(seconds):
             return now
         stamp = round(seconds * NS_PER_S)
         offset = now - stamp

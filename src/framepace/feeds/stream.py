@@ -139,6 +139,7 @@ class StreamFeed(Feed):
             arrivals = None
         stream = _Stream(number, source, arrivals, rule or self._rule, timing or CameraClock())
         with self._changed:
+            self._errors.pop(number, None)
             self._streams[number] = stream
             self._alive += 1
             entered = self._entered

@@ -15,12 +15,12 @@ from framepace.facts.address import expanded, shown
 from framepace.facts.running import SourceSpec, SourceState
 from framepace.inputfile import shown as shown_path
 from framepace.running.account import Account
-from framepace.running.skipping import LeavesOut, LeavingOut, Thinning
+from framepace.running.skipping import LeavingOut, Thinning
 from framepace.units import NS_PER_S
 from framepace.video.backoff import Backoff
 from framepace.video.file import VideoFile
 from framepace.video.history import sides
-from framepace.video.live import TIMEOUT_S, Connection, LiveStream, open_container, open_stream
+from framepace.video.live import TIMEOUT_S, Choice, Connection, LiveStream, open_container, open_stream
 from framepace.video.paced import PacedFile, PictureFolder
 from framepace.video.source import SYNTHETIC, open_source
 
@@ -45,6 +45,45 @@ class Reader(Protocol):
         """End the reading; any thread may call it."""
 
 
+class _Evenly(Choice):
+    """An even share of the pictures of one source, chosen before they are decoded where that is possible.
+
+    Called by the thread that reads.
+
+    Args:
+        skipped: called for each picture that is not decoded.
+    """
+
+    def __init__(self, thinning: Thinning, skipped: Callable[[], object]) -> None:
+        self.thinning = thinning
+        self._skipped = skipped
+        self._leaving_out = LeavingOut()
+        self._was_asked = False
+
+    def wants(self) -> bool:
+        """See Choice."""
+        self._was_asked = True
+        return self.thinning.takes()
+
+    def left_out(self, is_key: bool) -> None:
+        """See Choice."""
+        if not self._was_asked:
+            self.thinning.passed()
+        self._was_asked = False
+        self._leaving_out.left_out(is_key, self.leaves_out)
+        self.leaves_out = self._leaving_out.level(self.thinning.every)
+        self._skipped()
+
+    def takes(self, is_key: bool) -> bool:
+        """Whether a picture that was decoded is taken."""
+        self._leaving_out.decoded(is_key, self.leaves_out)
+        self.leaves_out = self._leaving_out.level(self.thinning.every)
+        if self._was_asked:
+            self._was_asked = False
+            return True
+        return self.thinning.takes()
+
+
 class Camera:
     """One source: its reader, its account, and the pictures of it that are taken.
 
@@ -59,9 +98,8 @@ class Camera:
         self.size: tuple[int, int] | None = None
         self._clock = clock
         self._last_picture: int | None = None
-        self._thinning = Thinning(1 if spec.every == "adaptive" else spec.every, phase)
-        self._leaving_out = LeavingOut()
-        self._level: LeavesOut = "NONE"
+        thinning = Thinning(1 if spec.every == "adaptive" else spec.every, phase)
+        self._choice = _Evenly(thinning, self._skip)
         self._ended = ""
         self._state_at_end: SourceState | None = None
         self._reader = self._open()
@@ -69,7 +107,7 @@ class Camera:
     @property
     def every(self) -> int:
         """Of how many pictures one is taken, about."""
-        return max(1, round(self._thinning.every))
+        return max(1, round(self._choice.thinning.every))
 
     @property
     def state(self) -> SourceState:
@@ -113,21 +151,25 @@ class Camera:
 
     def set_every(self, every: float) -> None:
         """Take one of so many pictures from now on."""
-        self._thinning.every = min(float(_MOST_SKIPPED), max(1.0, every))
+        self._choice.thinning.every = min(float(_MOST_SKIPPED), max(1.0, every))
 
     def read(self) -> Any:
         """The next picture that is taken; None at the end."""
         try:
             while (picture := self._reader.read()) is not None:
                 self._note(picture)
-                if self._thinning.takes():
+                if self._choice.takes(bool(getattr(picture, "key_frame", False))):
                     return picture
-                self.account.skip(self._clock.now())
+                self._skip()
         except Exception as error:  # whatever a library raises, it is this source's end and nobody else's
             self._ended = one_line(error)
             return None
         self._ended = self._ended or "its end was reached"
         return None
+
+    def fail(self, error: Exception) -> None:
+        """It has ended, with an error that nobody expects."""
+        self._ended = one_line(error)
 
     def close(self) -> None:
         """End the reading; it stays in the state it is in."""
@@ -137,15 +179,8 @@ class Camera:
     def _note(self, picture: Any) -> None:
         self._last_picture = self._clock.now()
         self.size = sides(picture)
-        self._leaving_out.decoded(bool(getattr(picture, "key_frame", False)), self._level)
-        self._level = self._leaving_out.level(self._thinning.every)
-        if isinstance(self._reader, LiveStream):
-            self._reader.leaves_out = self._level
 
-    def _left_out(self) -> None:
-        """The decoder left a picture out."""
-        self._thinning.passed()
-        self._leaving_out.left_out(self._level)
+    def _skip(self) -> None:
         self.account.skip(self._clock.now())
 
     def _silent_ns(self) -> int:
@@ -164,7 +199,7 @@ class Camera:
             clock=self._clock,
             must_answer=False,
             backoff=backoff,
-            on_left_out=self._left_out,
+            choice=self._choice,
         )
         if address == _STANDARD_INPUT:
             return stream("standard input", opens=partial(open_container, "pipe:0", {}, TIMEOUT_S))

@@ -122,6 +122,10 @@ class Cameras:
         """How the sources stand; those that were removed in the last minute are among them."""
         with self._lock:
             places = list(self._places.values())
+        for place in places:
+            error = self._feed.errors.get(place.number)
+            if error is not None:
+                place.camera.fail(error)
         return tuple(
             _status(place, now) for place in places if place.removed is None or now - place.removed < _SHOWN_NS
         )

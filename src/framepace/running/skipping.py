@@ -12,6 +12,7 @@ LeavesOut = Literal["NONE", "NONREF", "NONKEY"]
 _TRIAL = 32  # pictures after which it is judged what leaving some out gives
 _GROUPS = 256  # pictures after which the share of key frames is taken as seen; groups are rarely longer
 _REMEMBERED = 1024
+_ABOUT = 0.9  # of the pictures that are wanted; key frames are no more evenly spaced than that
 
 
 class Thinning:
@@ -58,9 +59,9 @@ class LeavingOut:
         if level == "NONREF":
             self._try(decoded=True)
 
-    def left_out(self, level: LeavesOut) -> None:
+    def left_out(self, is_key: bool, level: LeavesOut) -> None:
         """A picture was left out."""
-        self._count(is_key=False)
+        self._count(is_key)
         if level == "NONREF":
             self._try(decoded=False)
 
@@ -69,7 +70,7 @@ class LeavingOut:
         wanted = 1 / every
         if every <= 1:
             return "NONE"
-        if self._seen >= _GROUPS and self._keys >= wanted * self._seen:
+        if self._seen >= _GROUPS and self._keys >= _ABOUT * wanted * self._seen:
             return "NONKEY"
         if self._share_left is None or self._share_left >= wanted:
             return "NONREF"

@@ -30,13 +30,26 @@ _RTSP = ("rtsp", "rtsps")
 Connection = Literal["connecting", "live", "lost"]
 """'lost': it broke or did not open, and is tried again."""
 LeavesOut = Literal["NONE", "NONREF", "NONKEY"]
-"""Pictures that the decoder leaves out: none, those that no other refers to, all but key frames (FFmpeg's discard)."""
+"""Pictures that are left out before they are decoded: none, those that no other refers to, all but key frames."""
 Open = Callable[[], Any]
 """Opens a container of PyAV. Raises SourceError."""
 
 
-def _ignored() -> None:
-    """A picture that was left out, and that nobody counts."""
+class Choice:
+    """Which pictures of a stream are wanted, as far as that is decided before they are decoded: all of them.
+
+    Attributes:
+        leaves_out: which kinds of pictures are left out from now on; any thread may set it.
+    """
+
+    leaves_out: LeavesOut = "NONE"
+
+    def wants(self) -> bool:
+        """Whether the next picture is wanted. Asked of pictures that need not be decoded for the sake of others."""
+        return True
+
+    def left_out(self, is_key: bool) -> None:
+        """A picture was not decoded."""
 
 
 class LiveStream:
@@ -52,13 +65,13 @@ class LiveStream:
         must_answer: false: the first connection is made by `read`, and tried again like any other.
         opens: opens the stream, instead of the address.
         backoff: the waits between attempts.
-        on_left_out: called for each picture that the decoder left out (see `leaves_out`).
+        choice: which pictures need not be decoded. Of a stream with B-frames only key frames can be chosen: leaving
+            others out would delay those that are left.
 
     Attributes:
         state: see Connection.
         why: what was wrong the last time.
         reconnections: how often it was opened again.
-        leaves_out: which pictures the decoder leaves out from now on; any thread may set it.
     """
 
     live = True
@@ -73,13 +86,12 @@ class LiveStream:
         must_answer: bool = True,
         opens: Open | None = None,
         backoff: Backoff | None = None,
-        on_left_out: Callable[[], object] = _ignored,
+        choice: Choice | None = None,
     ) -> None:
         self.name = public(address)
         self.state: Connection = "connecting"
         self.why = ""
         self.reconnections = 0
-        self.leaves_out: LeavesOut = "NONE"
         self.fps: float | None = None
         self._opens = opens or partial(open_stream, address, timeout)
         self._clock = clock
@@ -87,7 +99,8 @@ class LiveStream:
         self._patience_s = patience_s
         self._must_answer = must_answer
         self._backoff = backoff or Backoff()
-        self._on_left_out = on_left_out
+        self._choice = choice or Choice()
+        self._applied: LeavesOut = "NONE"
         self._closed = False
         self._damaged = 0
         self._pictures = 0
@@ -165,6 +178,8 @@ class LiveStream:
         self._container = container
         self._packets = container.demux()  # of all streams: sound alone must not keep the wait for a picture going
         self._ready: deque[Any] = deque()
+        self._applied = "NONE"
+        self._is_intra_only = bool(self._stream.codec_context.codec.intra_only)
         self.fps = stream_fps(self._stream)
 
     def _try_to_connect(self) -> bool:
@@ -188,7 +203,7 @@ class LiveStream:
                 return None
             if packet.stream_index == self._stream.index:
                 self._ready.extend(self._decoded(packet))
-                if self._leaves_some_out():
+                if self._applied != "NONE":
                     began = time.monotonic()
             if not self._ready and time.monotonic() - began > max(self._timeout):
                 self.why = f"data came for {max(self._timeout):g} s, and no picture"
@@ -213,28 +228,49 @@ class LiveStream:
         return packet
 
     def _decoded(self, packet: Any) -> list[Any]:
-        """The pictures of a packet; one that gives none because the decoder leaves it out is told."""
+        """The pictures of a packet; none where it is left out."""
         import av
 
-        self._set_what_is_left_out(packet)
+        if self._pictures and packet.size and self._is_left_out(packet):
+            self._choice.left_out(bool(packet.is_keyframe))
+            return []
         try:
             pictures = list(packet.decode())
+            if self._applied == "NONKEY":
+                pictures += self._drained()
         except av.FFmpegError:
             self._damaged += 1
             return []
-        if not pictures and packet.size and self._leaves_some_out():
-            self._on_left_out()
+        if not pictures and packet.size and self._applied == "NONREF":
+            self._choice.left_out(is_key=False)
         return pictures
 
-    def _leaves_some_out(self) -> bool:
-        return self._pictures > 0 and self.leaves_out != "NONE"
+    def _is_left_out(self, packet: Any) -> bool:
+        """Whether a packet is not given to the decoder, which then cannot miss it."""
+        self._apply(self._choice.leaves_out, packet)
+        if self._applied == "NONKEY":
+            return not packet.is_keyframe or not self._choice.wants()
+        return self._is_intra_only and not self._choice.wants()
 
-    def _set_what_is_left_out(self, packet: Any) -> None:
-        """Tell the decoder, unless it would then miss pictures that the next ones refer to."""
+    def _apply(self, wanted: LeavesOut, packet: Any) -> None:
+        """Leave these out from now on; after key frames alone, the others can be decoded from the next one on."""
         codec = self._stream.codec_context
-        wanted = "DEFAULT" if not self._leaves_some_out() else self.leaves_out
-        if codec.skip_frame != wanted and (codec.skip_frame != "NONKEY" or packet.is_keyframe):
-            codec.skip_frame = wanted
+        if wanted == "NONREF" and codec.has_b_frames:
+            wanted = "NONE"
+        if wanted != self._applied and (self._applied != "NONKEY" or packet.is_keyframe):
+            self._applied = wanted
+            codec.skip_frame = "NONREF" if wanted == "NONREF" else "DEFAULT"
+
+    def _drained(self) -> list[Any]:
+        """The key frame that the decoder holds back for those behind it, which do not come."""
+        codec = self._stream.codec_context
+        if not codec.has_b_frames:
+            return []
+        pictures = list(codec.decode(None))
+        codec.flush_buffers()
+        for picture in pictures:
+            picture.time_base = self._stream.time_base
+        return pictures
 
     def _reconnect(self) -> None:
         self._disconnect()
