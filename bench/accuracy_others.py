@@ -40,10 +40,10 @@ import framepace
 from framepace.facts.accuracy import default_gate
 from framepace.facts.mending import NetworkNode
 from framepace.facts.plan import ModelPlan
-from framepace.numerics.gate import agreement_of
 from framepace.numerics.inputs import tried_inputs
 from framepace.numerics.rounding import FP16
 from framepace.numerics.switched import Network
+from framepace.numerics.tallying import agreement_of
 from framepace.numerics.trials import Trials
 from framepace.video.stills import png
 

@@ -11,6 +11,7 @@ from onnx import numpy_helper
 
 from framepace import ModelError, StoreError, UsageError, accuracy
 from framepace.models.builtin import model_bytes
+from framepace.reporting.views.accuracy import accuracy_view
 
 
 @pytest.fixture(scope="module")
@@ -181,3 +182,31 @@ def test_a_model_without_pictures_sees_none_of_the_video(tmp_path: Path) -> None
     check = accuracy(str(path), videos=["never opened.mp4"], frames=2, settings={"precision": "fp16"})
     assert (check.pictures, check.videos) == (False, ())
     assert check.notes == ("x holds made-up values (0 to 1), for nobody gave any: --input x=VALUE",)
+
+
+def test_ctrl_c_keeps_the_frames_that_were_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Emulated, and where both ways run; what is not whole does not go into the cache."""
+    monkeypatch.setenv("FRAMEPACE_CACHE", str(tmp_path / "cache"))
+    stopped = _StopAt(2)
+    emulated = accuracy(_overflowing(tmp_path), frames=4, tell=stopped, settings={"precision": "fp16"})
+    assert (emulated.agreement.frames, emulated.agreement.complete) == (2, False)
+    part = accuracy("builtin:classifier", versus={"threads": 1}, frames=4, tell=_StopAt(3))
+    assert (part.agreement.frames, part.agreement.complete) == (3, False)
+    assert "stopped before all frames were compared" in accuracy_view(part).notes
+    whole = accuracy("builtin:classifier", versus={"threads": 1}, frames=4)
+    assert (whole.agreement.frames, whole.agreement.complete) == (4, True)
+    with pytest.raises(KeyboardInterrupt):
+        accuracy("builtin:classifier", versus={"threads": 2}, frames=4, tell=_StopAt(0))
+
+
+class _StopAt:
+    """Ctrl-C after a number of frames."""
+
+    def __init__(self, frames: int) -> None:
+        self._left = frames
+
+    def __call__(self, text: str, share: float | None) -> None:
+        if text == "comparing outputs" or not self._left:
+            self._left -= 1
+            if self._left <= 0:
+                raise KeyboardInterrupt

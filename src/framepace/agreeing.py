@@ -23,9 +23,10 @@ from framepace.models.convert.lowformats import check_high, low_formats
 from framepace.models.spec import inspect
 from framepace.numerics.calibrating import METHODS, Asked, check_quantisable, divided_frames, few_frames, studied
 from framepace.numerics.emulated import EmulatedModel, is_emulated
-from framepace.numerics.gate import FRAMES, LARGEST_LEAST, LEAST, agreement, pictures_of, reference_of, takes_pictures
+from framepace.numerics.gate import FRAMES, LARGEST_LEAST, agreement, pictures_of, reference_of, takes_pictures
 from framepace.numerics.inputs import looked_at, values_notes
 from framepace.numerics.parting import parting
+from framepace.numerics.tallying import LEAST
 from framepace.progress import Tell, silent
 from framepace.reading import page_in
 from framepace.reporting.page.accuracy import render_accuracy
@@ -96,7 +97,7 @@ def accuracy(
     asked = Asked(gate or default_gate(ways[1].precision), metric, least)
     check = _checked(ways, case.workload, frames, asked, first, tell)
     check = replace(check, worst=worst_frames(check.agreement, worst))
-    if first and not check.agreement.passed:
+    if first and check.agreement.complete and not check.agreement.passed:
         check = replace(check, parting=_parting(check, case.workload, frames, tell))
     return check if page is None else _with_pictures(check, case.workload, frames, page)
 
@@ -111,6 +112,7 @@ def _checked(
     numbers = agreement(
         candidate, workload.input, asked.gate,
         reference=reference, frames=frames, seed=workload.seed, tell=tell, metric=asked.metric, least=asked.least,
+        stoppable=True,
     )  # fmt: skip
     notes = (*values_notes(reference), *few_frames(candidate), *_hidden(candidate))
     source = looked_at(reference, workload.input.videos)

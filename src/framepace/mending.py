@@ -23,7 +23,7 @@ from framepace.models.convert.kept import check_names
 from framepace.models.convert.variant import load, variant
 from framepace.models.spec import inspect, resolve
 from framepace.numerics.calibrating import few_frames
-from framepace.numerics.gate import FRAMES, LARGEST_LEAST, LEAST, agreement
+from framepace.numerics.gate import FRAMES, LARGEST_LEAST, agreement
 from framepace.numerics.hunt import hunted
 from framepace.numerics.inputs import Inputs, looked_at, tried_inputs, values_notes
 from framepace.numerics.int8rounding import int8_rounding
@@ -31,6 +31,7 @@ from framepace.numerics.mender import Mender
 from framepace.numerics.ranking import Rank
 from framepace.numerics.rounding import BF16, CASTS, FP16, Rounding
 from framepace.numerics.switched import Network, converted_graph
+from framepace.numerics.tallying import LEAST
 from framepace.numerics.trials import Trials
 from framepace.pricing import prices
 from framepace.progress import Tell, silent

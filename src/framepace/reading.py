@@ -14,7 +14,7 @@ from framepace.analyze.compare import compare as compare_traces
 from framepace.analyze.late import late_frames, late_rows, receipts
 from framepace.analyze.summary import summarize
 from framepace.analyze.suspicions import Grounds, suspicions
-from framepace.errors import UsageError
+from framepace.errors import StoreError, UsageError
 from framepace.facts.address import without_secrets
 from framepace.facts.finding import Explanation
 from framepace.facts.late import Receipt
@@ -219,7 +219,10 @@ def page_in(out: str | Path | None, name: str) -> Path | None:
     if out is None:
         return None
     page = values.path(out, "out") / name
-    check_replaceable(page, REPORT_MARK)
+    try:
+        check_replaceable(page, REPORT_MARK)
+    except StoreError as error:
+        raise StoreError(error.what, got=str(page), fix="name another folder with --out") from error
     return page
 
 

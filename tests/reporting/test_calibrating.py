@@ -1,10 +1,11 @@
-"""A study of calibrations in words."""
+"""A study of calibrations, and a ranking, in words."""
 
 from __future__ import annotations
 
 from msgspec.structs import replace
 
 from framepace.reporting.views.calibrating import calibration_view
+from framepace.reporting.views.mending import ranking_view
 from tests.reporting import samples
 
 
@@ -56,3 +57,29 @@ def test_slower_int8_is_explained_by_its_nodes() -> None:
     assert calibration_view(faster).notes[-1].endswith("2 times as fast")
     unsigned = replace(study, speed=replace(study.speed, uint8_ns=2 * samples.MS))
     assert "With --set option.activations=uint8 it takes 2.00 ms" in calibration_view(unsigned).notes[-1]
+
+
+def test_what_was_stopped_does_not_say_that_nothing_helps() -> None:
+    """Other methods and numbers of frames were not tried; the nodes to keep can be asked for all the same."""
+    study = samples.calibrations()
+    failed = replace(study, best=1)
+    view = calibration_view(failed)
+    assert any("more frames will not help" in note for note in view.notes)
+    assert view.todo == (
+        "framepace accuracy net.onnx --precision int8 --set calibration=a.mp4 --set calibration-method=minmax "
+        "--mend mixed.onnx"
+    )
+    stopped = calibration_view(replace(failed, complete=False)).notes
+    assert any("stopped before all was tried" in note for note in stopped)
+    assert not any("will not help" in note for note in stopped)
+    assert calibration_view(study).todo == ""
+
+
+def test_a_ranking_that_was_stopped_does_not_say_what_untried_nodes_cost() -> None:
+    """Where it was not, they lie in blocks that cost little."""
+    stopped = ranking_view(samples.ranking()).lines
+    assert "stopped before all was tried (1 node not): the same command goes on" in stopped
+    whole = ranking_view(replace(samples.ranking(), complete=True)).lines
+    assert "1 node lies in blocks that cost less than a tenth of what the gate allows" in whole
+    nothing = replace(samples.ranking(), nodes=samples.ranking().nodes[-1:])
+    assert not any("the worst" in line for line in ranking_view(nothing).lines)

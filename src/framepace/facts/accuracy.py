@@ -105,7 +105,8 @@ class Agreement(Fact, frozen=True, kw_only=True):
     """Whether a way to run a model passed the `gate`, and `why` not: one sentence for each number that fell short.
 
     `notes` say of outputs that passed only as negligible that these frames tell little about them. Where there is a
-    `metric`, it decides in place of the limits of the gate, of which only `finite` holds.
+    `metric`, it decides in place of the limits of the gate, of which only `finite` holds. `complete`: all frames were
+    compared, no Ctrl-C came before.
     """
 
     frames: Positive
@@ -114,6 +115,7 @@ class Agreement(Fact, frozen=True, kw_only=True):
     why: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     metric: MetricScores | None = None
+    complete: bool = True
 
     @property
     def passed(self) -> bool:

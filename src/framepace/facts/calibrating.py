@@ -68,8 +68,8 @@ class CalibrationStudy(Fact, frozen=True, kw_only=True):
 
     `available` pictures may be calibrated on, `held_out` others judge; no picture is both. `points` are in the order
     in which they were tried, `best` is the index of the one to use, on all frames. `notes` say which methods failed.
-    `enough` is the smallest number of frames from
-    which on more change nothing, `falling` whether the error still fell with the last of them.
+    `enough` is the smallest number of frames from which on more change nothing, `falling` whether the error still fell
+    with the last of them. `complete`: not stopped before all was tried.
     """
 
     model: ModelPlan
@@ -83,6 +83,7 @@ class CalibrationStudy(Fact, frozen=True, kw_only=True):
     best: int
     enough: int | None = None
     falling: bool = False
+    complete: bool = True
     speed: QuantisedSpeed | None = None
     notes: tuple[str, ...] = ()
 

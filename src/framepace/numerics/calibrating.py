@@ -28,8 +28,9 @@ from framepace.models.convert.optimised import saved
 from framepace.models.convert.precision import to_int8
 from framepace.models.convert.variant import load
 from framepace.models.spec import inspect, resolve
-from framepace.numerics.gate import LEAST, agreement_on, pictures_of, reference_of
+from framepace.numerics.gate import agreement_on, pictures_of, reference_of
 from framepace.numerics.quantisedgraph import quantised_speed
+from framepace.numerics.tallying import LEAST
 from framepace.progress import Tell
 from framepace.video.source import SYNTHETIC
 
@@ -79,7 +80,8 @@ def studied(
     return CalibrationStudy(
         model=model, calibration=model.calibration or "", videos=videos, gate=asked.gate, metric=asked.metric,
         available=len(frames.calibrated), held_out=len(frames.held_out), points=points, best=best,
-        enough=enough_frames(curve), falling=still_falling(curve), speed=tries.speed, notes=tries.notes(),
+        enough=enough_frames(curve), falling=still_falling(curve), complete=tries.complete, speed=tries.speed,
+        notes=tries.notes(),
     )  # fmt: skip
 
 
@@ -90,6 +92,7 @@ class _Tries:
     points: list[CalibrationPoint] = field(default_factory=list)
     failures: dict[Calibration, ModelError] = field(default_factory=dict)
     speed: QuantisedSpeed | None = None
+    complete: bool = False
 
     def run(self, quantiser: Quantiser, methods: Sequence[Calibration], available: int, asked: Asked) -> None:
         """Each method on all frames, the best of them on fewer, and the speed. Raises ModelError where all fail."""
@@ -101,6 +104,7 @@ class _Tries:
         for count in reversed(calibration_counts(available)[:-1]):
             self._add(quantiser, best.method, count, asked)
         self.speed = quantiser.speed(best)
+        self.complete = True
 
     def notes(self) -> tuple[str, ...]:
         """Why methods failed."""

@@ -9,11 +9,11 @@ from framepace.facts.accuracy import Agreement, Emulation, Gate
 from framepace.facts.plan import ModelPlan
 from framepace.facts.workload import Input
 from framepace.models.convert.kept import check_names
-from framepace.numerics.gate import agreement_of
 from framepace.numerics.inputs import Inputs, tried_inputs
 from framepace.numerics.ranges import inner_tensors, reaches, tensor_values
 from framepace.numerics.rounding import CASTS
 from framepace.numerics.switched import Network
+from framepace.numerics.tallying import agreement_of
 from framepace.numerics.trials import in_fp32
 from framepace.progress import Tell
 
@@ -46,7 +46,7 @@ class EmulatedModel:
         """How far the outputs agree with those in FP32, as `gate.agreement` says it of models that run."""
         network = self._network
         pairs = ((in_fp32(network, one, frame), network.run(one, self._low)) for frame, one in enumerate(self._inputs))
-        return agreement_of(pairs, len(self._inputs), gate, metric=metric, least=least, tell=self._tell)
+        return agreement_of(pairs, len(self._inputs), gate, metric=metric, least=least, tell=self._tell, stoppable=True)
 
     def emulation(self, agreement: Agreement) -> Emulation:
         """The largest value that a node in the precision makes, in FP32, on the frame that agrees least."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,11 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from framepace.analyze.agreement import Tally, judged, metric_scores
 from framepace.backends.base import Prepare, Session, Tensors, Worker, get_backend
 from framepace.clock.system import SystemClock
 from framepace.devices.cuda import lock_setup
 from framepace.errors import ModelError, UsageError
-from framepace.facts.accuracy import Agreement, Gate, OutputAgreement, default_gate
+from framepace.facts.accuracy import Agreement, Gate, default_gate
 from framepace.facts.plan import Batching, ModelPlan
 from framepace.facts.workload import Input
 from framepace.interrupts import INFERENCE_ON_DEVICE_S, ended_after
@@ -30,6 +30,7 @@ from framepace.models.inputs import draw
 from framepace.models.spec import inspect, resolve
 from framepace.models.states import States
 from framepace.numerics.metrics import Metric, is_own, optional_metric
+from framepace.numerics.tallying import LEAST, Numbers, tallied, verdict
 from framepace.progress import Tell, silent
 from framepace.recording.machine import probe
 from framepace.store import cache
@@ -39,18 +40,8 @@ from framepace.video.source import SYNTHETIC, decode_all
 
 Fill = Callable[[Any, int], None]  # writes the inputs of a picture (or of its number) at a place of the batch
 FRAMES = 32
-LEAST = 0.99  # of a metric, on average over the frames
 LARGEST_LEAST = 1e9  # a metric of the user's may have any scale
-_VERSION = 4  # of the comparison, part of the cache key: raise it when the same plans would be compared differently
-
-
-class _Numbers(msgspec.Struct):
-    """The numbers in the cache, without a verdict, so that another gate needs no other run."""
-
-    frames: int
-    outputs: tuple[OutputAgreement, ...]
-    scores: tuple[float | None, ...] = ()  # of a metric
-    notes: tuple[str, ...] = ()
+_VERSION = 5  # of the comparison, part of the cache key: raise it when the same plans would be compared differently
 
 
 def agreement(
@@ -64,6 +55,7 @@ def agreement(
     tell: Tell = silent,
     metric: str | None = None,
     least: float = LEAST,
+    stoppable: bool = False,
 ) -> Agreement:
     """Whether the outputs of `candidate` agree with its reference in FP32, on the same frames, prepared for each.
 
@@ -79,6 +71,7 @@ def agreement(
         seed: of synthetic video and random inputs.
         metric: 'top5', 'detections', 'text' or 'module:function', which decides in place of the gate's limits.
         least: that the metric must reach, on average over the frames.
+        stoppable: whether Ctrl-C gives the numbers of the frames so far.
 
     Raises:
         UsageError: int8 without frames to calibrate on, a backend that computes nothing, an engine without a
@@ -93,9 +86,11 @@ def agreement(
     if numbers is None:
         tell(f"comparing outputs of {candidate.name}", None)
         models = (reference, candidate)
-        numbers = _compare(models, lambda: pictures_of(input, frames, seed), frames, seed, tell, compares)
-        _keep(name, numbers)
-    return _verdict(numbers, gate or default_gate(candidate.precision), metric, least)
+        decoded = partial(pictures_of, input, frames, seed)
+        numbers = _compare(models, decoded, frames, seed, tell, compares, stoppable)
+        if numbers.complete:
+            _keep(name, numbers)
+    return verdict(numbers, gate or default_gate(candidate.precision), metric, least)
 
 
 def reference_of(model: ModelPlan) -> ModelPlan:
@@ -179,14 +174,7 @@ def agreement_on(
     """The same on pictures that are decoded already; nothing is kept in the cache."""
     models = (reference, candidate)
     numbers = _compare(models, lambda: pictures, len(pictures), seed, tell, optional_metric(metric))
-    return _verdict(numbers, gate or default_gate(candidate.precision), metric, least)
-
-
-def _verdict(numbers: _Numbers, gate: Gate, metric: str | None, least: float) -> Agreement:
-    if metric is None:
-        return judged(numbers.frames, numbers.outputs, gate)
-    scores = metric_scores(metric, numbers.scores, least, numbers.notes)
-    return judged(numbers.frames, numbers.outputs, gate, scores)
+    return verdict(numbers, gate or default_gate(candidate.precision), metric, least)
 
 
 def _compare(
@@ -196,7 +184,8 @@ def _compare(
     seed: int,
     tell: Tell,
     metric: Metric,
-) -> _Numbers:
+    stoppable: bool = False,
+) -> Numbers:
     """The numbers; `models` are the reference and the candidate, `decoded` gives pictures where they take some."""
     with ExitStack() as stack:
         reference, candidate = (_LoadedModel(model, stack, tell) for model in models)
@@ -205,20 +194,7 @@ def _compare(
         if reference.takes_pictures:
             pictures = decoded()
         outputs = zip(reference.outputs(pictures, seed), candidate.outputs(pictures, seed), strict=True)
-        return _tallied(outputs, len(pictures), tell, metric)
-
-
-def agreement_of(
-    outputs: Iterable[tuple[Tensors, Tensors]],
-    count: int,
-    gate: Gate,
-    *,
-    metric: str | None = None,
-    least: float = LEAST,
-    tell: Tell = silent,
-) -> Agreement:
-    """The same of outputs that are there already: pairs of the reference's and the candidate's, of `count` frames."""
-    return _verdict(_tallied(outputs, count, tell, optional_metric(metric)), gate, metric, least)
+        return tallied(outputs, len(pictures), tell, metric, stoppable)
 
 
 def paired_outputs(
@@ -228,25 +204,6 @@ def paired_outputs(
     with ExitStack() as stack:
         one, other = (_LoadedModel(model, stack, tell) for model in models)
         yield from zip(one.outputs(pictures, seed), other.outputs(pictures, seed), strict=True)
-
-
-def _tallied(outputs: Iterable[tuple[Tensors, Tensors]], count: int, tell: Tell, metric: Metric) -> _Numbers:
-    """The numbers of all outputs; `outputs` are pairs of the reference's and the candidate's for each frame."""
-    tallies: dict[str, Tally] = {}
-    scores: list[float | None] = []
-    for done, (expected, actual) in enumerate(outputs, 1):
-        _add(tallies, expected, actual)
-        scores.append(metric.score(expected, actual))
-        tell("comparing outputs", done / count)
-    return _Numbers(count, tuple(tally.result() for tally in tallies.values()), tuple(scores), metric.notes())
-
-
-def _add(tallies: dict[str, Tally], expected: Tensors, actual: Tensors) -> None:
-    if expected.keys() != actual.keys():
-        problem = "the outputs have other names than the reference's"
-        raise ModelError(problem, got=list(actual), expected=list(expected))
-    for name, values in expected.items():
-        tallies.setdefault(name, Tally(name)).add(values, actual[name])
 
 
 class _LoadedModel:
@@ -379,16 +336,16 @@ def _stamp(path: Path) -> str:
     return f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}"
 
 
-def _cached(name: str | None) -> _Numbers | None:
+def _cached(name: str | None) -> Numbers | None:
     path = cache.folder() / (name or "")
     if name is None or not path.is_file():
         return None
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_Numbers)
+        return msgspec.json.decode(path.read_bytes(), type=Numbers)
     except (OSError, msgspec.DecodeError):  # damaged: it is made again
         return None
 
 
-def _keep(name: str | None, numbers: _Numbers) -> None:
+def _keep(name: str | None, numbers: Numbers) -> None:
     if name is not None:
         cache.put(name, msgspec.json.encode(numbers))

@@ -10,9 +10,9 @@ import numpy as np
 
 from framepace.errors import ModelError
 from framepace.facts.accuracy import Agreement, Gate, OutputAgreement
-from framepace.numerics.gate import LEAST, agreement_of
 from framepace.numerics.inputs import Inputs
 from framepace.numerics.switched import Network, Outputs
+from framepace.numerics.tallying import LEAST, agreement_of
 
 NOT_FINITE = math.inf
 

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from framepace.facts.calibrating import CalibrationStudy
-from framepace.reporting.terminal.layout import MET_STYLES, show_notes
+from framepace.reporting.terminal.layout import MET_STYLES, show_command, show_notes
 from framepace.reporting.views.calibrating import COLUMNS, calibration_view
 
 
@@ -23,3 +23,6 @@ def show_calibrations(out: Console, study: CalibrationStudy) -> None:
         rows.add_row(*map(Text, row))
     out.print(rows)
     show_notes(out, view.notes)
+    if view.todo:
+        out.print(Text("which nodes to keep in FP32:"))
+        show_command(out, view.todo)

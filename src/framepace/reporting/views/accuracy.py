@@ -179,6 +179,8 @@ def worst_text(frame: WorstFrame) -> str:
 
 
 def _notes(check: AccuracyCheck) -> Iterator[str]:
+    if not check.agreement.complete:
+        yield "stopped before all frames were compared"
     yield from _parted(check.parting)
     yield from (*check.notes, *check.agreement.notes)
     if check.pictures and not check.videos:

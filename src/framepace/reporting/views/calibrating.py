@@ -28,6 +28,7 @@ class CalibrationView:
     passed: bool
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...]
+    todo: str = ""  # a command
 
 
 def calibration_view(study: CalibrationStudy) -> CalibrationView:
@@ -37,6 +38,7 @@ def calibration_view(study: CalibrationStudy) -> CalibrationView:
         passed=study.passed,
         rows=tuple(map(_row, study.points)),
         notes=tuple(_notes(study)),
+        todo=_todo(study),
     )
 
 
@@ -74,9 +76,10 @@ def _row(point: CalibrationPoint) -> tuple[str, ...]:
 
 def _notes(study: CalibrationStudy) -> Iterator[str]:
     yield from study.notes
+    if not study.complete:
+        yield "stopped before all was tried: other methods and numbers of frames may do better"
     yield from _frames(study)
-    if not study.passed and not study.points[study.best].negligible:
-        yield _remedy(study)
+    yield from _remedy(study)
     if study.calibration in (study.videos or (study.calibration,)):
         yield "the held-out frames are of the same video; another video is the harder test (--video)"
     if study.speed is not None:
@@ -98,14 +101,29 @@ def _frames(study: CalibrationStudy) -> Iterator[str]:
         yield f"{plural(study.enough, 'frame')} {verb} enough: error {errors}"
 
 
-def _remedy(study: CalibrationStudy) -> str:
+def _remedy(study: CalibrationStudy) -> Iterator[str]:
+    """What to do where INT8 fails."""
+    if not _fails(study) or not study.complete:
+        return
+    if study.falling:
+        yield "more frames may help, or a few nodes in FP32"
+    else:
+        yield "more frames will not help: keep a few nodes in FP32, or train with quantisation"
+
+
+def _fails(study: CalibrationStudy) -> bool:
+    """Whether INT8 will not do, on frames that tell something."""
+    return not study.passed and not study.points[study.best].negligible
+
+
+def _todo(study: CalibrationStudy) -> str:
+    """The command that finds the nodes to keep in FP32, where INT8 fails."""
+    if not _fails(study):
+        return ""
     method = study.points[study.best].method
     model = replace(study.model, precision="int8", calibration=study.calibration, calibration_method=method)
     metric = () if study.metric is None else ("--metric", study.metric)
-    command = f"'{mend_question(model, study.videos, None, *metric)}' finds the nodes to keep in FP32"
-    if study.falling:
-        return f"more frames may help; {command}"
-    return f"more frames will not help: {command}; else train with quantisation"
+    return mend_question(model, study.videos, None, *metric)
 
 
 def _speed(speed: QuantisedSpeed) -> str:

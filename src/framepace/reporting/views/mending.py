@@ -128,12 +128,14 @@ def _ranking_sentence(ranking: Ranking) -> str:
 
 
 def _ranking_lines(ranking: Ranking, tried: int) -> Iterator[str]:
-    yield f"the error of the outputs with one node alone in {ranking.model.precision}, the worst {tried} first"
+    if tried:
+        yield f"the error of the outputs with one node alone in {ranking.model.precision}, the worst {tried} first"
     untried = sum(row.error is None and row.finite for row in ranking.nodes)
-    if untried:
-        yield f"{plural(untried, 'node')} lie in blocks that cost less than a tenth of what the gate allows"
     if not ranking.complete:
-        yield "stopped before all was tried: the same command goes on"
+        yield f"stopped before all was tried ({plural(untried, 'node')} not): the same command goes on"
+    elif untried:
+        verb = "lies" if untried == 1 else "lie"
+        yield f"{plural(untried, 'node')} {verb} in blocks that cost less than a tenth of what the gate allows"
 
 
 def _ranked(row: NodeError) -> tuple[str, ...]:

@@ -1,0 +1,79 @@
+"""Outputs of two ways to run a model held against each other, frame by frame, and the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+from msgspec.structs import replace
+
+from framepace.analyze.agreement import Tally, judged, metric_scores
+from framepace.backends.base import Tensors
+from framepace.errors import ModelError
+from framepace.facts.accuracy import Agreement, Gate, OutputAgreement
+from framepace.numerics.metrics import Metric, optional_metric
+from framepace.progress import Tell, silent
+
+LEAST = 0.99  # of a metric, on average over the frames
+
+
+class Numbers(msgspec.Struct):
+    """The numbers in the cache, without a verdict, so that another gate needs no other run."""
+
+    frames: int
+    outputs: tuple[OutputAgreement, ...]
+    scores: tuple[float | None, ...] = ()  # of a metric
+    notes: tuple[str, ...] = ()
+    complete: bool = True
+
+
+def agreement_of(
+    outputs: Iterable[tuple[Tensors, Tensors]],
+    count: int,
+    gate: Gate,
+    *,
+    metric: str | None = None,
+    least: float = LEAST,
+    tell: Tell = silent,
+    stoppable: bool = False,
+) -> Agreement:
+    """`gate.agreement` of outputs that are there already: pairs of both ways', of `count` frames."""
+    return verdict(tallied(outputs, count, tell, optional_metric(metric), stoppable), gate, metric, least)
+
+
+def verdict(numbers: Numbers, gate: Gate, metric: str | None, least: float) -> Agreement:
+    """What a gate, or a metric in place of it, makes of the numbers."""
+    scores = None
+    if metric is not None:
+        scores = metric_scores(metric, numbers.scores, least, numbers.notes)
+    return replace(judged(numbers.frames, numbers.outputs, gate, scores), complete=numbers.complete)
+
+
+def tallied(
+    outputs: Iterable[tuple[Tensors, Tensors]], count: int, tell: Tell, metric: Metric, stoppable: bool = False
+) -> Numbers:
+    """The numbers of all outputs; where it is `stoppable`, of those before Ctrl-C, if there are any.
+
+    Args:
+        outputs: pairs of the reference's and the candidate's for each frame.
+    """
+    tallies: dict[str, Tally] = {}
+    scores: list[float | None] = []
+    try:
+        for done, (expected, actual) in enumerate(outputs, 1):
+            _add(tallies, expected, actual)
+            scores.append(metric.score(expected, actual))
+            tell("comparing outputs", done / count)
+    except KeyboardInterrupt:
+        if not (stoppable and scores):
+            raise
+    results = tuple(tally.result() for tally in tallies.values())
+    return Numbers(len(scores), results, tuple(scores), metric.notes(), complete=len(scores) == count)
+
+
+def _add(tallies: dict[str, Tally], expected: Tensors, actual: Tensors) -> None:
+    if expected.keys() != actual.keys():
+        problem = "the outputs have other names than the reference's"
+        raise ModelError(problem, got=list(actual), expected=list(expected))
+    for name, values in expected.items():
+        tallies.setdefault(name, Tally(name)).add(values, actual[name])
