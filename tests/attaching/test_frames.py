@@ -8,8 +8,10 @@ import numpy as np
 
 from framepace.attaching.calls import RAISED, Calls, ProcessFacts, Stage
 from framepace.attaching.frames import frames_of
+from framepace.attaching.requests import observed
 
-MAIN, READER = 1, 2
+MAIN, READER, OTHER = 1, 2, 3
+PAIRS = ((MAIN, 0), (OTHER, 1))
 
 
 def calls_of(*rows: tuple[str, int, int, int, int]) -> Calls:
@@ -100,3 +102,28 @@ def test_a_call_that_raised_is_a_failed_inference() -> None:
     (frame,) = frames_of(calls_of(("infer", 0, 5, MAIN, RAISED - 1)))
     assert frame.inferences[0].model == 1
     assert frame.inferences[0].failed
+
+
+def test_models_in_a_pool_of_threads_are_one_frame_with_their_picture() -> None:
+    """Two models on two threads that take turns, at once; the reader goes on when both have done."""
+    rows = []
+    for number in range(20):
+        start = 100 * number
+        first, second = (MAIN, OTHER) if number % 3 else (OTHER, MAIN)
+        rows += [("decode", start, start + 10, READER, 0), ("wait", start + 11, start + 60, READER, 0)]
+        rows += [("infer", start + 15, start + 60, first, 0), ("infer", start + 20, start + 40, second, 1)]
+    calls = calls_of(*rows)
+    frames = frames_of(calls)
+    assert [[inference.model for inference in frame.inferences] for frame in frames] == [[0, 1]] * 20
+    assert [frame.pictures[0].begin for frame in frames] == list(range(0, 2000, 100))
+    assert {frame.delivered - frame.pictures[0].begin for frame in frames[:-1]} == {100}
+    seen = observed([calls]).requests
+    assert (seen["batched"] == seen["due"] + 10).all()
+    assert set((seen["finished"] - seen["due"]).tolist()) == {60, 40}
+
+
+def test_models_that_go_on_while_the_next_picture_is_decoded_are_frames_of_their_threads() -> None:
+    """Two threads with a queue each."""
+    rows = [("decode", at, at + 10, READER, 0) for at in range(0, 2000, 100)]
+    rows += [("infer", at + 20, at + 110, thread, model) for at in range(0, 2000, 100) for thread, model in PAIRS]
+    assert len(frames_of(calls_of(*rows))) == 40

@@ -195,6 +195,25 @@ def test_settings_are_tried_in_one_run_of_a_program_that_never_ends(files: tuple
     assert found.runs == 2
 
 
+@pytest.mark.long
+def test_processes_of_a_program_end_with_it_when_its_time_is_over(files: tuple[str, str, str], tmp_path: Path) -> None:
+    """Two children that wait for ever, and a parent that waits for them: none is left, and the frames are told."""
+    program = tmp_path / "waits.py"
+    child = "import pathlib, os, sys, time\npathlib.Path(sys.argv[1], str(os.getpid())).touch()\ntime.sleep(600)\n"
+    ending = f"""
+import subprocess
+children = [subprocess.Popen([sys.executable, "-c", {child!r}, {str(tmp_path)!r}]) for _ in range(2)]
+children[0].wait()
+"""
+    program.write_text((PROGRAMS / "serial.py").read_text() + ending)
+    seen = api.attach([sys.executable, str(program), *files[:2]], seconds=4)
+    assert seen.by_time
+    assert len(seen.trace) == FRAMES
+    children = [int(path.name) for path in tmp_path.iterdir() if path.name.isdecimal()]
+    assert len(children) == 2
+    assert not any(Path(f"/proc/{child}").exists() for child in children)
+
+
 def test_what_cannot_be_started_is_a_usage_error() -> None:
     """No such program, or none at all."""
     with pytest.raises(UsageError, match="cannot be started"):

@@ -24,12 +24,13 @@ class Picture:
 
 @dataclass(frozen=True)
 class Inference:
-    """One call of a model (ns)."""
+    """One call of a model (ns), and the thread that made it."""
 
     model: int
     begin: int
     end: int
     failed: bool = False
+    thread: int = -1
 
 
 @dataclass
@@ -46,6 +47,16 @@ class Frame:
     pictures: list[Picture] = field(default_factory=list)
     delivered: int = -1
     idle: int = -1
+
+    @property
+    def ended(self) -> int:
+        """When its last inference ended."""
+        return max(inference.end for inference in self.inferences)
+
+    @property
+    def parallel(self) -> bool:
+        """Whether several threads infer it."""
+        return len({inference.thread for inference in self.inferences}) > 1
 
     @property
     def began(self) -> int:
@@ -81,6 +92,6 @@ def inferences_of(calls: Calls, thread: int) -> Iterator[Inference]:
     chosen = calls.where((calls.stage == "infer") & (calls.thread == thread))
     for _, begin, end, _, value in chosen.rows():
         if value <= RAISED:
-            yield Inference(RAISED - value, begin, end, failed=True)
+            yield Inference(RAISED - value, begin, end, failed=True, thread=thread)
         else:
-            yield Inference(value, begin, end)
+            yield Inference(value, begin, end, thread=thread)

@@ -5,8 +5,9 @@ frame begins with the call that decodes its picture. Where the same thread infer
 next picture. Where another thread infers, a frame of that thread begins whenever its first model runs again. Where
 about as many pictures as frames came (a queue), its picture is the next one in order, counted from a frame for which
 the thread had waited: then nothing was in the queue, and the picture that came while it waited is that frame's. Else
-it is the latest that was ready (a reader that keeps the newest). Without pictures a frame is what lies between two
-runs of the first model.
+it is the latest that was ready (a reader that keeps the newest). Where several threads infer, and all have done when
+the next picture is decoded, a frame is a picture and all its inferences. Without pictures a frame is what lies between
+two runs of the first model.
 
 What lies between two stamps of a thread and is in no call is preparation (before an inference) or finishing (after
 the last one, until the thread decodes or waits again).
@@ -21,6 +22,7 @@ import numpy as np
 
 from framepace.attaching.calls import Calls
 from framepace.attaching.frame import Frame, Inference, Picture, inferences_of, pictures_of
+from framepace.attaching.lockstep import frames_in_step
 from framepace.attaching.namedframes import named_frames
 
 _ALIKE = 0.9  # pictures per frame, or frames per picture, from which on they are one to one
@@ -41,19 +43,27 @@ def _begin(frame: Frame) -> int:
 
 def _found(calls: Calls) -> list[Frame]:
     pictures = pictures_of(calls)
-    inferring = sorted(set(calls.thread[calls.stage == "infer"].tolist()))
+    inferring = set(calls.thread[calls.stage == "infer"].tolist())
     frames: list[Frame] = []
-    workers: list[Frame] = []
-    for thread in inferring:
-        if thread in pictures:
-            frames += _of_one_thread(calls, thread, pictures[thread])
-        else:
-            workers += _of_a_worker(calls, thread)
-    readers = pictures.keys() - set(inferring)
-    by_readers = [picture for thread in readers for picture in pictures[thread]]
+    for thread in sorted(inferring & pictures.keys()):
+        frames += _of_one_thread(calls, thread, pictures[thread])
+    readers = sorted(pictures.keys() - inferring)
+    by_readers = sorted((picture for thread in readers for picture in pictures[thread]), key=lambda one: one.end)
+    return [*frames, *_of_workers(calls, sorted(inferring - pictures.keys()), by_readers)]
+
+
+def _of_workers(calls: Calls, threads: Sequence[int], pictures: Sequence[Picture]) -> list[Frame]:
+    """The frames of threads that infer what others decode."""
+    if len({picture.thread for picture in pictures}) == 1:
+        inferences = [inference for thread in threads for inference in inferences_of(calls, thread)]
+        in_step = frames_in_step(pictures, inferences)
+        if in_step is not None:
+            _end_frames(calls, pictures[0].thread, in_step)
+            return in_step
+    workers = [frame for thread in threads for frame in _of_a_worker(calls, thread)]
     workers.sort(key=_begin)
-    _match(workers, sorted(by_readers, key=lambda picture: picture.end))
-    return [*frames, *workers]
+    _match(workers, pictures)
+    return workers
 
 
 def _of_one_thread(calls: Calls, thread: int, pictures: Sequence[Picture]) -> list[Frame]:
@@ -123,7 +133,7 @@ def _end_frames(calls: Calls, thread: int, frames: Sequence[Frame]) -> None:
     leaving = _times(calls, thread, lambda stage: stage in _LEAVING)
     nexts = [*(frame.began for frame in frames[1:]), None]
     for frame, following in zip(frames, nexts, strict=True):
-        done = frame.inferences[-1].end
+        done = frame.ended
         place = bisect_left(leaving, done)
         ends = leaving[place : place + 1]
         if following is not None:

@@ -207,9 +207,11 @@ def _stages(frame: Frame) -> Iterator[Span]:
         yield Span("queue", max(picture.end for picture in frame.pictures), taken, frame.thread)
     free = taken
     for inference in frame.inferences:
-        yield Span("prepare", free, inference.begin, frame.thread)
-        yield Span("infer", inference.begin, inference.end, frame.thread)
-        free = inference.end
+        if inference.end > free:  # else another thread's took longer
+            begin = max(free, inference.begin)
+            yield Span("prepare", free, begin, inference.thread)
+            yield Span("infer", begin, inference.end, inference.thread)
+            free = inference.end
     yield Span("finish", free, frame.delivered, frame.thread)
 
 

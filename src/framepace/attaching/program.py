@@ -16,12 +16,13 @@ from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
 from framepace.attaching.answers import Answer
 from framepace.attaching.calls import Calls, by_name, pid_of, read_calls
+from framepace.attaching.ending import Ended, waited_for
 from framepace.attaching.keepers import kept_awake
 from framepace.attaching.parts import lock_wait, parts_of, period
 from framepace.attaching.requests import Observed, observed
@@ -42,14 +43,6 @@ HOOK = Path(__file__).parent / "injected"
 """The folder that stands first in the PYTHONPATH of an observed program."""
 FOLDER_VARIABLE = "FRAMEPACE_ATTACH"
 _Value = TypeVar("_Value")
-_PATIENCE_S = 5.0  # for a program to end after a signal
-
-
-class Ended(NamedTuple):
-    """How a program ended: its exit code, negative for a signal, and whether its time was over."""
-
-    code: int
-    by_time: bool = False
 
 
 def run_program(
@@ -78,7 +71,7 @@ def run_program(
     with kept_awake(settings, turns):
         process = _started(with_arguments(command, settings), environment, subprocess.DEVNULL if quiet else None)
         with _signals_left_to(process):
-            return _waited_for(process, seconds)
+            return waited_for(process, seconds)
 
 
 def _started(command: Sequence[str], environment: Mapping[str, str], output: int | None) -> subprocess.Popen[bytes]:
@@ -97,19 +90,6 @@ def _environment(folder: Path | None, settings: Mapping[str, str], turns: Turns 
     if folder is not None:
         environment[FOLDER_VARIABLE] = str(folder)
     return environment
-
-
-def _waited_for(process: subprocess.Popen[bytes], seconds: float | None) -> Ended:
-    """How a process ended that is interrupted after a time."""
-    patience: tuple[float | None, ...] = (seconds, _PATIENCE_S, _PATIENCE_S)
-    by_time = False
-    for wait_s, number in zip(patience, (signal.SIGINT, signal.SIGTERM, signal.SIGKILL), strict=True):
-        try:
-            return Ended(process.wait(wait_s), by_time)
-        except subprocess.TimeoutExpired:
-            by_time = True
-            process.send_signal(number)
-    return Ended(process.wait(), by_time)
 
 
 @contextmanager

@@ -78,7 +78,8 @@ def _rows(frame: Frame, models: Sequence[int], sources: Sequence[int]) -> Iterat
         for picture in pictures:
             source = _at(sources, picture.source)
             yield {**_decoded(picture), **ran, "source": source, "model": _at(models, group[0].model)}
-        taken = ran["finished"]
+        if not frame.parallel:
+            taken = ran["finished"]
 
 
 def _decoded(picture: Picture) -> dict[str, int]:

@@ -17,6 +17,7 @@ from _framepace_timing import Numbers
 if TYPE_CHECKING:
     from _framepace_probe import Patch, Probe
 
+_PREPARING = ("torchvision.transforms.", "kornia.")  # modules of torch that are no models
 _OPENCV = {
     "VideoCapture.grab": "grab", "VideoCapture.set": "grab",  # parts of the next picture; setting its place seeks
     "resize": "prepare", "cvtColor": "prepare", "copyMakeBorder": "prepare", "warpAffine": "prepare",
@@ -206,22 +207,33 @@ def _tensorrt(probe: Probe, module: ModuleType) -> None:
 
 
 def _torch(probe: Probe, module: ModuleType) -> None:
-    """The outermost module of a thread is the model; those within it cost one look at a flag."""
-    models = _Models(probe)
+    """The outermost module of a thread is the model, or prepares; those within it cost one look at a flag."""
     inside = threading.local()
     original: Callable[..., Any] = module.Module.__call__
-    timed = probe.wrap(original, "infer", "torch.nn.Module.__call__", models)
+    infer = probe.wrap(original, "infer", "torch.nn.Module.__call__", _Models(probe))
+    timed: dict[type, Callable[..., Any]] = {}
 
     def __call__(self: Any, *arguments: Any, **options: Any) -> Any:
         if getattr(inside, "model", False):
             return original(self, *arguments, **options)
         inside.model = True
+        kind = type(self)
+        if kind not in timed:
+            timed[kind] = _preparing(probe, original, kind) or infer
         try:
-            return timed(self, *arguments, **options)
+            return timed[kind](self, *arguments, **options)
         finally:
             inside.model = False
 
     module.Module.__call__ = __call__
+
+
+def _preparing(probe: Probe, original: Callable[..., Any], kind: type) -> Callable[..., Any] | None:
+    """How a module is timed that prepares pictures; None where it does not."""
+    if not kind.__module__.startswith(_PREPARING):
+        return None
+    timed: Callable[..., Any] = probe.wrap(original, "prepare", f"{kind.__module__}.{kind.__name__}")
+    return timed
 
 
 def _pillow(probe: Probe, module: ModuleType) -> None:

@@ -1,0 +1,49 @@
+"""How a program ends: by itself, or because its time is over, with the processes that it started."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+import psutil
+
+_PATIENCE_S = 5.0  # for a program to end after a signal
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+
+
+class Ended(NamedTuple):
+    """How a program ended: its exit code, negative for a signal, and whether its time was over."""
+
+    code: int
+    by_time: bool = False
+
+
+def waited_for(process: subprocess.Popen[bytes], seconds: float | None) -> Ended:
+    """How a program ended that is interrupted after a time, as by Ctrl-C in a terminal: with all that it started."""
+    with suppress(subprocess.TimeoutExpired):
+        return Ended(process.wait(seconds))
+    others = list(_started_by(process))
+    for number in _SIGNALS:
+        _send([*others, process], number)
+        until = time.monotonic() + _PATIENCE_S
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_PATIENCE_S)
+        _, others = psutil.wait_procs(others, timeout=max(0.0, until - time.monotonic()))
+        if process.returncode is not None and not others:
+            break
+    return Ended(process.wait(), by_time=True)
+
+
+def _started_by(process: subprocess.Popen[bytes]) -> Iterator[psutil.Process]:
+    with suppress(psutil.Error):
+        yield from psutil.Process(process.pid).children(recursive=True)
+
+
+def _send(processes: Sequence[psutil.Process | subprocess.Popen[bytes]], number: signal.Signals) -> None:
+    for process in processes:
+        with suppress(psutil.Error):  # it has ended
+            process.send_signal(number)
