@@ -50,7 +50,7 @@ server() {
     version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
     cp "pt/pytriton/tritonserver/python_backend_stubs/$version/triton_python_backend_stub" backends/python/
     "$python" -c 'import sysconfig; print(sysconfig.get_config_var("LIBDIR"))' >libpython
-    packages env 'numpy<2' onnxruntime
+    packages env 'numpy<2' onnxruntime av
 }
 
 client() {

@@ -19,6 +19,7 @@ from framepace.cli import (
     control,
     doctor,
     explain,
+    export,
     launch,
     layers,
     plan,
@@ -95,7 +96,22 @@ def framepace(version: Version = False) -> None:
     """What comes before a command."""
 
 
-for module in (doctor, bench, explain, sweep, tune, capacity, accuracy, compare, layers, report, run, serve, settings):
+for module in (
+    doctor,
+    bench,
+    explain,
+    sweep,
+    tune,
+    capacity,
+    accuracy,
+    compare,
+    layers,
+    report,
+    run,
+    serve,
+    export,
+    settings,
+):
     app.command(name=module.__name__.rsplit(".", 1)[-1])(apart(module.command))
 # What follows the program's name is its own, also without '--'.
 for module in (attach, launch):
