@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import typer
 
 from framepace import values
 from framepace.cli import options as o
+from framepace.cli.standardstreams import answering
 from framepace.errors import UsageError
 
 if TYPE_CHECKING:
@@ -136,15 +137,14 @@ def _serve(plans: list[str], options: ServeOptions, json: bool, **case: Any) -> 
 
 def _show(server: Server, json: bool) -> None:
     """Say where it listens, at once, for whoever waits for it to be ready."""
+    names = ", ".join(f"{model.name} version {model.version}" for model in server.repository.all())
+    places = " and ".join(f"{kind} {address}" for kind, address in server.addresses().items())
+    document = {"schema": "framepace.serve/1", **server.addresses(), "models": server.repository.index()}
+    text = f"serving {names}: {places} (Ctrl-C ends)"
     if json:
-        from framepace.reporting.documents import dumps
-
-        print(dumps({"schema": "framepace.serve/1", **server.addresses(), "models": server.repository.index()}))
-    else:
-        names = ", ".join(f"{model.name} version {model.version}" for model in server.repository.all())
-        places = " and ".join(f"{kind} {address}" for kind, address in server.addresses().items())
-        print(f"serving {names}: {places} (Ctrl-C ends)")
-    sys.stdout.flush()
+        text = msgspec.json.encode(document).decode()  # on one line: whoever waits for it reads a line
+    with answering():
+        print(text, flush=True)
 
 
 def _token() -> str | None:

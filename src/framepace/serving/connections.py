@@ -32,6 +32,7 @@ class Connection(HttpToolsProtocol):
         self.receiving = True
         self.on_lost: Callable[[], object] | None = None
         self._head = 0
+        self._in_head = False
         self._waits: tuple[RequestResponseCycle, Any] | None = None
         if len(self.connections) > self.limits.connections:
             self.refuse(503, "too many connections")
@@ -47,8 +48,12 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
-        if not self.transport.is_closing():
-            super().data_received(data)
+        if self.transport.is_closing():
+            return
+        in_head = self._in_head
+        super().data_received(data)
+        if in_head and self._in_head:  # a head without an end: the parser tells nothing of it yet
+            self._count_head(len(data))
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP."""
@@ -68,6 +73,7 @@ class Connection(HttpToolsProtocol):
         self.began = time.monotonic()
         self.receiving = True
         self._head = 0
+        self._in_head = True
         self._note(self.scope, CONNECTION, self)
 
     def on_url(self, url: bytes) -> None:
@@ -81,6 +87,11 @@ class Connection(HttpToolsProtocol):
         self._count_head(len(name) + len(value) + 4)
         if name.lower() == _LENGTH and value.isdigit() and int(value) > self.limits.body:
             self._too_large()
+
+    def on_headers_complete(self) -> None:
+        """The head is complete."""
+        self._in_head = False
+        super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
@@ -98,6 +109,13 @@ class Connection(HttpToolsProtocol):
             cycle, app = self._waits
             self._waits = None
             self._hand_on(cycle, app)
+
+    def shutdown(self) -> None:
+        """The server ends: a request that is not complete by now is not waited for."""
+        if self.receiving:
+            self.transport.close()
+        else:
+            super().shutdown()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         if self.transport.is_closing():

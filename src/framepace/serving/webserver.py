@@ -32,7 +32,8 @@ class WebServer:
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
 
     def start(self) -> None:
-        """Listen."""
+        """Listen; connections wait until the thread takes them."""
+        self._socket.listen(_BACKLOG)
         self._thread.start()
 
     def stop(self, seconds: float) -> None:

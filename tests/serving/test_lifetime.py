@@ -1,0 +1,248 @@
+"""Connections with limits, tokens, and the end of a server."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from framepace import load_trace
+from framepace.errors import UsageError
+from framepace.store.traces import row_bytes
+from tests.serving.servers import SLOW, add_model, ask, ask_on, null_input, pair, port, raw, rest_of, served
+
+INFER = "/v2/models/simple/infer"
+HEAD = b"POST /v2/models/simple/infer HTTP/1.1\r\nHost: x\r\n"
+
+
+def test_a_request_that_trickles_in_is_closed(tmp_path: Path) -> None:
+    """After the time for a request, in the head or in the body; others are answered meanwhile."""
+    with served(add_model(tmp_path), limits={"request_s": 0.2}) as server, raw(server) as one, raw(server) as other:
+        one.sendall(HEAD)
+        other.sendall(HEAD + b"Content-Length: 100\r\n\r\n{")
+        assert ask(server, "POST", INFER, pair())[0] == 200
+        assert b" 408 " in rest_of(one)
+        assert b" 408 " in rest_of(other)
+
+
+def test_heads_and_bodies_have_limits(tmp_path: Path) -> None:
+    """Also where the length is not said, and where it lies."""
+    with served(add_model(tmp_path), limits={"headers": 2000, "body": 5000}) as server:
+        with raw(server) as connection:
+            connection.sendall(HEAD + b"x: ")
+            with suppress(OSError):  # it is closed before all was sent
+                for _ in range(100):
+                    connection.sendall(b"y" * 3000)
+            assert b" 431 " in rest_of(connection)
+        with raw(server) as connection:
+            connection.sendall(HEAD + b"".join(b"x%d: 12345678\r\n" % i for i in range(200)) + b"\r\n")
+            assert b" 431 " in rest_of(connection)
+        with raw(server) as connection:
+            connection.sendall(HEAD + b"Content-Length: 6000\r\n\r\n")
+            assert b" 413 " in rest_of(connection)
+        with raw(server) as connection:
+            connection.sendall(
+                HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"bb8\r\n" + b"x" * 3000 + b"\r\n" + b"bb8\r\n"
+            )
+            connection.sendall(b"x" * 3000)
+            assert b" 413 " in rest_of(connection)
+        assert ask(server, "POST", INFER, pair())[0] == 200
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00",
+        b"GET\r\n\r\n",
+        HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n",
+        HEAD + b"Content-Length: -1\r\n\r\n",
+        HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        HEAD + b"bad header\r\n\r\n",
+    ],
+)
+def test_what_is_no_http_is_refused(tmp_path: Path, sent: bytes) -> None:
+    """Two lengths, a length beside chunks: nothing can be smuggled past a proxy."""
+    with served(add_model(tmp_path)) as server:
+        with raw(server) as connection:
+            connection.sendall(sent)
+            assert b" 400 " in rest_of(connection)
+        assert ask(server, "GET", "/v2/health/ready")[0] == 200
+
+
+def test_there_are_only_so_many_connections(tmp_path: Path) -> None:
+    """One more is told so; when one ends there is room again."""
+    with served(add_model(tmp_path), limits={"connections": 2}) as server:
+        with raw(server) as one, raw(server):
+            for connection in (one,):
+                connection.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert b" 200 " in connection.recv(1000)
+            with raw(server) as third:
+                assert b" 503 " in rest_of(third)
+        deadline = time.monotonic() + 10
+        while ask(server, "GET", "/v2/health/live")[0] != 200 and time.monotonic() < deadline:
+            pass
+        assert ask(server, "GET", "/v2/health/live")[0] == 200
+
+
+def test_pipelined_requests_are_answered_in_order(tmp_path: Path) -> None:
+    """Two at once on one connection."""
+    body = json.dumps(pair()).encode()
+    head = HEAD + f"Content-Length: {len(body)}\r\n".encode()
+    with served(add_model(tmp_path)) as server, raw(server) as connection:
+        connection.sendall(head + b"\r\n" + body + head + b"Connection: close\r\n\r\n" + body)
+        assert rest_of(connection).count(b"HTTP/1.1 200 OK") == 2
+
+
+def test_a_client_that_waits_for_permission_gets_it(tmp_path: Path) -> None:
+    """Expect: 100-continue, as curl sends it for large bodies."""
+    body = json.dumps(pair()).encode()
+    with served(add_model(tmp_path)) as server, raw(server) as connection:
+        connection.sendall(
+            HEAD + f"Expect: 100-continue\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
+        )
+        assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        assert b"HTTP/1.1 200 OK" in rest_of(connection)
+
+
+def test_the_request_of_a_client_that_has_gone_does_not_run() -> None:
+    """It waits behind another, and its connection is lost."""
+    with served("null", {**SLOW, "option.latency_us": "300000"}) as server:
+        path = "/v2/models/null/infer"
+        model = server.repository.find("null")
+        body = json.dumps(null_input()).encode()
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        with raw(server) as first, raw(server) as second:
+            first.sendall(head + body)
+            _until(lambda: model.feed.unanswered == 1 and len(model.feed) == 0)
+            second.sendall(head + body)
+            _until(lambda: model.feed.unanswered == 2)
+            second.close()
+            _until(lambda: model.statistics.failed["cancelled"] == 1)
+            assert b" 200 " in first.recv(1000)
+        assert model.statistics.executions == 1
+
+
+def _until(condition: Any) -> None:
+    """Wait until a state of the server is reached."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def test_a_token_is_asked_of_all_but_health(tmp_path: Path) -> None:
+    """The right one opens everything; metrics are not public either."""
+    with served(add_model(tmp_path), token="s3cret") as server:
+        assert ask(server, "GET", "/v2/health/ready")[0] == 200
+        for path in ("/v2", "/metrics", "/v2/models/simple"):
+            assert ask(server, "GET", path)[0] == 401
+            assert ask(server, "GET", path, headers={"Authorization": "Bearer wrong"})[0] == 401
+            assert ask(server, "GET", path, headers={"Authorization": "Bearer s3cret"})[0] == 200
+
+
+def test_an_address_that_is_taken_is_said(tmp_path: Path) -> None:
+    """Before any model is loaded, for both protocols."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = taken.getsockname()[1]
+        for options in ({"port": number}, {"port": None, "grpc_port": number}):
+            with pytest.raises(UsageError), served(add_model(tmp_path), **options):
+                pass
+
+
+def test_a_plan_that_cannot_be_served_is_said(tmp_path: Path) -> None:
+    """With what to do."""
+    with pytest.raises(UsageError, match="strategy"), served(add_model(tmp_path), {"strategy": "processes"}):
+        pass
+
+
+def test_leaving_answers_what_was_accepted() -> None:
+    """Readiness goes first; requests that wait are answered, later ones are refused."""
+    statuses: list[int] = []
+    with served("null", {**SLOW, "option.latency_us": "100000"}) as server:
+        feed = server.repository.find("null").feed
+
+        def client() -> None:
+            statuses.append(ask(server, "POST", "/v2/models/null/infer", null_input())[0])
+
+        threads = [threading.Thread(target=client) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        _until(lambda: feed.unanswered == 4)
+    for thread in threads:
+        thread.join()
+    assert statuses == [200] * 4
+
+
+@contextmanager
+def process(model: str, *options: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """`framepace serve` in a process of its own, and its port."""
+    command = [
+        sys.executable,
+        "-m",
+        "framepace",
+        "serve",
+        model,
+        "--port",
+        "0",
+        "--grpc-port",
+        "-1",
+        "--json",
+        *options,
+    ]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "FRAMEPACE_TOKEN": "t"}
+    ) as server:
+        try:
+            assert server.stdout is not None
+            document = json.loads(server.stdout.readline())
+            yield server, int(document["HTTP"].rpartition(":")[2])
+        finally:
+            if server.poll() is None:
+                server.kill()
+
+
+def test_sigterm_ends_a_server_whose_requests_are_all_answered(tmp_path: Path) -> None:
+    """Those that were accepted get their answers; a connection that is idle does not hold it up."""
+    with process(add_model(tmp_path)) as (server, number):
+        with closing(http.client.HTTPConnection("127.0.0.1", number, timeout=30)) as connection:
+            headers = {"Authorization": "Bearer t"}
+            assert ask_on(connection, "POST", INFER, pair(), headers)[0] == 200
+            server.send_signal(signal.SIGTERM)
+            assert server.wait(20) == 143
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", number), timeout=5)
+
+
+@pytest.mark.long
+def test_a_killed_server_leaves_its_port_free_and_its_trace_readable(tmp_path: Path) -> None:
+    """SIGKILL in the middle of requests: another one starts at once."""
+    model = add_model(tmp_path)
+    out = tmp_path / "traces"
+    with process(model, "--out", str(out)) as (server, number):
+        connection = http.client.HTTPConnection("127.0.0.1", number, timeout=30)
+        for _ in range(20):
+            assert ask_on(connection, "POST", INFER, pair(), {"Authorization": "Bearer t"})[0] == 200
+        journal = out / "simple-1" / "load-1" / "segment-000001" / "requests.journal"
+        _until(lambda: journal.exists() and journal.stat().st_size >= 20 * row_bytes("requests"))
+        server.kill()
+        server.wait()
+        connection.close()
+    trace = load_trace(out / "simple-1" / "load-1" / "segment-000001")
+    assert len(trace) == 20
+    with served(model, port=number, out=out) as again:
+        assert ask(again, "POST", INFER, pair())[0] == 200
+    assert port(again) == number
