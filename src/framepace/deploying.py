@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from framepace import values
 from framepace.cases import CaseOptions, Models, RunOptions, case_of
 from framepace.clock.system import SystemClock
+from framepace.errors import unknown
 from framepace.facts.plan import Plan
 from framepace.facts.running import Result, RunStatus, SourceSpec
 from framepace.facts.settings import Case
 from framepace.progress import Tell, silent
-from framepace.running.run import Options, Run
+from framepace.running.options import Options
+from framepace.running.run import Run
 from framepace.running.specs import specs_of
 from framepace.sinks.base import ResultSink
 from framepace.sinks.callback import Function
@@ -37,6 +39,8 @@ class LiveOptions(RunOptions, total=False):
         sources_file: a YAML file of more sources, which is watched: what changes in it changes in the run.
         settings_of_sources: fields of the sources that are named by their addresses (`every`, `loop`, `pace`, ...).
         max_age_ms: a frame that would be older at the sinks is dropped.
+        overload: what may be done when there is more than can be inferred: 'skip' thins all sources, 'smaller=PLAN'
+            runs that plan instead, 'fewer' pauses sources of the lowest priority; in this order.
         stays: the run goes on when no source is left, since others may be added.
         out: folder of the trace, in segments of which the last ones are kept, and of recordings.
         rotation: when a segment is full, and how many are kept.
@@ -50,6 +54,7 @@ class LiveOptions(RunOptions, total=False):
     sources_file: str | Path | None
     settings_of_sources: Mapping[str, Any] | None
     max_age_ms: float | None
+    overload: Sequence[str]
     stays: bool
     out: str | Path | None
     rotation: Rotation | None
@@ -133,7 +138,11 @@ def _plan(models: Models, of_case: Any) -> Plan:
 def _options(seconds: float | None, of_run: Mapping[str, Any]) -> Options:
     if seconds is not None:
         seconds = values.duration_s(seconds, "seconds", least=0.001)
+    skip, smaller, fewer = _measures(values.several(of_run.get("overload") or (), "overload"))
     return Options(
+        skip=skip,
+        smaller=smaller,
+        fewer=fewer,
         max_age_ms=_positive(of_run, "max_age_ms"),
         seconds=seconds,
         sources_file=_path(of_run, "sources_file"),
@@ -143,6 +152,18 @@ def _options(seconds: float | None, of_run: Mapping[str, Any]) -> Options:
         share=values.number(of_run.get("trace_share", 1.0), "trace_share", least=1e-6, most=1.0),
         record_misses=bool(of_run.get("record_misses")),
     )
+
+
+def _measures(texts: Sequence[str]) -> tuple[bool, Plan | None, bool]:
+    """What may be done under overload: thin all, run this plan, pause some. Raises UsageError for anything else."""
+    smaller = None
+    for text in texts:
+        kind, _, plan = text.partition("=")
+        if kind == "smaller" and plan:
+            smaller = case_of("start", plan, fps=None).plan
+        elif text not in ("skip", "fewer"):
+            raise unknown("measure", text, ("skip", "smaller=PLAN", "fewer"))
+    return "skip" in texts, smaller, "fewer" in texts
 
 
 def _positive(of_run: Mapping[str, Any], name: str) -> float | None:

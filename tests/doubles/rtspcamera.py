@@ -21,7 +21,8 @@ ENCODERS = {
     "jpeg": "jpegenc ! rtpjpegpay",
 }
 LAUNCH = (
-    "( videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,width={width},height={height},framerate={fps}/1 "
+    "( videotestsrc is-live=true pattern=ball "
+    "! video/x-raw,format=I420,width={width},height={height},framerate={fps}/1 "
     "! identity name=tap ! {encoder} name=pay0 pt=96 )"
 )
 

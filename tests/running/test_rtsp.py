@@ -10,7 +10,8 @@ from contextlib import contextmanager
 import pytest
 
 from framepace.facts.running import RunStatus, SourceSpec
-from framepace.running.run import Options, Run
+from framepace.running.options import Options
+from framepace.running.run import Run
 from tests.doubles.services import free_port
 from tests.running.rtsp import of, rtsp_cameras, until
 from tests.running.test_run import Collected, assert_accounted, plan, sink

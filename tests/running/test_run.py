@@ -20,7 +20,8 @@ from framepace.facts.running import Result, RunStatus, SourceSpec
 from framepace.facts.trace import Outcome, Trace
 from framepace.facts.workload import Warmup
 from framepace.measure.session import measure
-from framepace.running.run import Options, Run
+from framepace.running.options import Options
+from framepace.running.run import Run
 from framepace.sinks.base import ResultSink
 from framepace.sinks.callback import Function
 from framepace.sinks.queued import QueuedSink
@@ -328,3 +329,58 @@ def test_a_recording_is_made_by_itself_when_results_are_late(path: str, tmp_path
     run.wait(30)
     (folder,) = tmp_path.glob("recording-*")
     assert len(load_trace(folder)) > 10
+
+
+@pytest.mark.long
+def test_adaptive_sources_share_what_the_model_can_do(path: str) -> None:
+    """Two cameras of 30 fps, and a model of 50 ms: about ten per second of each, evenly, and none is lost any more."""
+    Faults.reset(lambda number: CLOCK.sleep_until(CLOCK.now() + 50_000_000))
+    sources = [SourceSpec(name=name, address=path, loop=True, every="adaptive") for name in "ab"]
+    run = Run(plan("faulty"), sources, options=Options(stays=True)).start()
+    until(run, lambda status: of(status, "a").taken > 240)
+    before = run.status()
+    after = until(run, lambda status: of(status, "a").taken > 480)
+    run.stop()
+    assert_accounted(run.wait(30))
+    delivered = [of(after, name).delivered - of(before, name).delivered for name in "ab"]
+    lost = [sum(of(after, name).dropped.values()) - sum(of(before, name).dropped.values()) for name in "ab"]
+    assert sum(delivered) >= 0.6 * 20 * 8
+    assert delivered[0] == pytest.approx(delivered[1], rel=0.1, abs=3)
+    assert sum(lost) <= 0.05 * sum(delivered)
+    assert after.degraded == ()
+
+
+@pytest.mark.long
+def test_a_smaller_plan_takes_over_and_gives_way_again(path: str) -> None:
+    """A slow model: the other plan runs, which is said; results go on in order, and every picture is accounted for."""
+    slow = threading.Event()
+    slow.set()
+    Faults.reset(lambda number: CLOCK.sleep_until(CLOCK.now() + 100_000_000) if slow.is_set() else None)
+    collected = Collected()
+    run = Run(
+        plan("faulty"),
+        [SourceSpec(name="a", address=path, loop=True)],
+        [sink(collected)],
+        Options(stays=True, smaller=plan("null")),
+    ).start()
+    status = until(run, lambda status: bool(status.degraded))
+    assert "smaller plan" in status.degraded[0]
+    until(run, lambda now: of(now, "a").delivered > of(status, "a").delivered + 60)
+    slow.clear()
+    until(run, lambda now: not now.degraded, 60)
+    run.stop()
+    assert_accounted(run.wait(30))
+    assert collected.numbers("a") == sorted(set(collected.numbers("a")))
+
+
+def test_under_overload_the_sources_of_the_lowest_priority_are_paused(path: str) -> None:
+    """Three cameras, a model of 40 ms: the most important one goes on, and it is said which are paused."""
+    Faults.reset(lambda number: CLOCK.sleep_until(CLOCK.now() + 40_000_000))
+    sources = [SourceSpec(name=name, address=path, loop=True, priority=priority) for priority, name in enumerate("abc")]
+    run = Run(plan("faulty"), sources, options=Options(stays=True, fewer=True)).start()
+    status = until(run, lambda status: any("paused" in text for text in status.degraded))
+    assert "paused, by priority: a" in status.degraded[0]
+    before = of(status, "c").delivered
+    until(run, lambda status: of(status, "c").delivered > before + 5)
+    run.stop()
+    assert_accounted(run.wait(30))

@@ -52,6 +52,11 @@ Share = Annotated[
     float, o.number_option("--trace-share", least=1e-6, most=1.0, help="share of the frames in that trace, evenly")
 ]
 _RECORD = "write the last minute to the --out folder when results come later than the target"
+_OVERLOAD = (
+    "what may be done under overload: skip (thin all sources), smaller=PLAN (run that plan instead), fewer (pause "
+    "sources of the lowest priority); repeat for several"
+)
+Overload = Annotated[list[str], typer.Option("--overload", metavar="MEASURE", help=_OVERLOAD)]
 Record = Annotated[bool, typer.Option("--record-misses", help=_RECORD)]
 
 
@@ -65,6 +70,7 @@ def command(
     p99_ms: o.P99 = None,
     every: Every = "1",
     max_age_ms: MaxAge = None,
+    overload: Overload = [],
     loop: Loop = False,
     free: Free = False,
     udp: Udp = False,
@@ -95,7 +101,7 @@ def command(
             run = deploying.start(
                 models, source, sources_file=sources, sinks=sink, settings_of_sources=of_sources, seconds=seconds,
                 max_age_ms=max_age_ms, stays=control is not None, out=out, trace_share=trace_share,
-                record_misses=record_misses, tell=progress, fps=fps, p99_ms=p99_ms,
+                record_misses=record_misses, overload=overload, tell=progress, fps=fps, p99_ms=p99_ms,
                 settings=o.changes(set_, size=size, layout=None, backend=backend, device=device),
             )  # fmt: skip
         status = _watched(run, control, lambda: watch.watching(run, listener, log, sink))

@@ -153,6 +153,10 @@ class Camera:
         """Take one of so many pictures from now on."""
         self._choice.thinning.every = min(float(_MOST_SKIPPED), max(1.0, every))
 
+    def pause(self) -> None:
+        """Take next to no picture; the connection stays."""
+        self.set_every(_MOST_SKIPPED)
+
     def read(self) -> Any:
         """The next picture that is taken; None at the end."""
         try:

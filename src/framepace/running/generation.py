@@ -13,14 +13,47 @@ from framepace.feeds.pacer import Idle
 from framepace.feeds.runstate import BatchObserver, FrameObserver, RunState, SourceObserver
 from framepace.video.frame import Frame
 
+_GAIN = 1 / 16  # share of a new time in the running mean of them
+
 
 class InFlight:
-    """Which frames are with the workers of one engine, and since when. Any thread may ask."""
+    """Which frames are with the workers of one engine, since when, and how busy they are. Any thread may ask.
 
-    def __init__(self) -> None:
+    Attributes:
+        slowest: the longest that a frame was there (ns).
+        typical: the running mean of that time (ns).
+    """
+
+    def __init__(self, workers: int = 1) -> None:
+        self._workers = workers
         self._lock = threading.Lock()
         self._since: dict[int, tuple[int, Frame]] = {}
+        self._idle = 0  # time that workers waited for frames (ns)
+        self._idle_since: dict[int, int] = {}  # by the thread of the worker that waits
+        self._asked: tuple[int, int] | None = None  # when, and the idle time by then
         self.slowest = 0
+        self.typical = 0.0
+
+    def waits(self, now: int) -> None:
+        """The calling worker waits for frames."""
+        with self._lock:
+            self._idle_since[threading.get_ident()] = now
+
+    def waited(self, now: int) -> None:
+        """The calling worker waits no longer."""
+        with self._lock:
+            self._idle += now - self._idle_since.pop(threading.get_ident(), now)
+
+    def busy(self, now: int) -> float:
+        """The share of their time in which the workers worked since this was asked the last time."""
+        with self._lock:
+            idle = self._idle + sum(now - since for since in self._idle_since.values())
+            before = self._asked or (now, idle)
+            self._asked = (now, idle)
+        passed = (now - before[0]) * self._workers
+        if passed <= 0:
+            return 1.0
+        return min(1.0, max(0.0, 1 - (idle - before[1]) / passed))
 
     def take(self, frames: Sequence[Frame], now: int) -> None:
         """Workers took frames."""
@@ -34,6 +67,7 @@ class InFlight:
             for frame in known:
                 since, _ = self._since.pop(frame.number)
                 self.slowest = max(self.slowest, now - since)
+                self.typical += (now - since - self.typical) * _GAIN
             return known
 
     def longest(self, now: int) -> int:
@@ -62,9 +96,12 @@ class Borrowed(Feed):
         """See Feed."""
         if self._state.stopped is not None:
             return None
+        self._flying.waits(self._now())
         frames = self._feed.take(idle, wait)
+        now = self._now()
+        self._flying.waited(now)
         if frames:
-            self._flying.take(frames, self._now())
+            self._flying.take(frames, now)
         return frames
 
 
@@ -88,7 +125,7 @@ class Generation:
         sources: SourceObserver | None = None,
     ) -> None:
         self.engine = engine
-        self.flying = InFlight()
+        self.flying = InFlight(engine.plan.engine.workers)
         self.errors: list[Exception] = []
         self.state = RunState(engine.clock)
         self.state.batches = batches

@@ -26,26 +26,17 @@ class Takes(Protocol):
         """Take one."""
 
 
-def as_tensors(outputs: Outputs, picture: tuple[int, int]) -> Answer:
-    """The outputs themselves, copied: the worker's buffers are used again."""
-    return Tensors({name: np.array(array) for name, array in outputs.items()})
-
-
 class Results:
     """Follows the frames of a run, from the moment they wait to their results.
 
     Args:
         accounts: by the number of their source; may change while it runs.
-        read: reads the outputs of each model, by its name.
         now: the run's clock (ns).
         has_pictures: whether results bring their pictures; may change while it runs.
     """
 
-    def __init__(
-        self, accounts: Mapping[int, Account], read: Mapping[str, Read], now: Callable[[], int], *, has_pictures: bool
-    ) -> None:
+    def __init__(self, accounts: Mapping[int, Account], now: Callable[[], int], *, has_pictures: bool) -> None:
         self._accounts = accounts
-        self._read = read
         self._now = now
         self.has_pictures = has_pictures
         self._answers: dict[int, dict[str, Answer]] = {}  # by the number of the frame
@@ -60,9 +51,11 @@ class Results:
         """A frame was discarded (see feeds.feed.OnDrop)."""
         self._accounts[frame.source].drop(frame.number, cause)
 
-    def finish(self, model: str, outputs: Outputs, frame: Frame) -> None:
-        """A model's outputs for a frame (see engine.step.Finish)."""
-        answer = self._read[model](outputs, sides(frame.picture))
+    def finish(self, read: Read, model: str, outputs: Outputs, frame: Frame) -> None:
+        """A model's outputs for a frame, and what reads them (see engine.step.Finish)."""
+        answer = read(outputs, sides(frame.picture))
+        if isinstance(answer, Tensors):  # the worker's buffers are used again
+            answer = Tensors({name: np.array(array) for name, array in answer.arrays.items()})
         self._answers.setdefault(frame.number, {})[model] = answer
 
     def end(self, frames: Sequence[Frame], now: int, why: str) -> None:

@@ -12,7 +12,7 @@ from framepace.facts.plan import Plan
 from framepace.facts.trace import DropCause
 from framepace.feeds.feed import Feed, OnDrop
 from framepace.feeds.runstate import FrameObserver, RunState
-from framepace.running.generation import Generation
+from framepace.running.generation import Generation, InFlight
 from framepace.running.watchdog import PATIENCE_S, Restarts, hangs
 from framepace.units import NS_PER_S
 
@@ -59,6 +59,13 @@ class Supervisor:
         self._start_at: int | None = None  # when an engine is started again (ns)
         self.left_behind = 0
         """How many threads hang."""
+
+    @property
+    def flying(self) -> InFlight | None:
+        """What is with the workers now; None while no engine is at work."""
+        if self._current is None:
+            return None
+        return self._current.flying
 
     @property
     def plan(self) -> Plan | None:
