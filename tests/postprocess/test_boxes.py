@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -43,6 +43,7 @@ def greedy(
     return kept
 
 
+@settings(deadline=None)
 @given(seed=SEEDS, count=st.integers(0, 40), threshold=st.sampled_from([0.0, 0.3, 0.45, 0.5, 0.7, 1.0]))
 def test_suppression_is_the_greedy_one(seed: int, count: int, threshold: float) -> None:
     """With equal scores, equal boxes, empty boxes, with and without classes; never more than the limit."""
@@ -55,6 +56,7 @@ def test_suppression_is_the_greedy_one(seed: int, count: int, threshold: float) 
     assert nms(boxes, scores, threshold, limit=3).tolist() == nms(boxes, scores, threshold).tolist()[:3]
 
 
+@settings(deadline=None)
 @given(seed=SEEDS)
 def test_suppression_is_torchvisions(seed: int) -> None:
     """nms and batched_nms of torchvision keep the same boxes in the same order."""
@@ -69,6 +71,7 @@ def test_suppression_is_torchvisions(seed: int) -> None:
     assert nms(boxes, scores, 0.4, labels).tolist() == torchvision.ops.batched_nms(*tensors, 0.4).tolist()
 
 
+@settings(deadline=None)
 @given(seed=SEEDS)
 def test_overlap_is_symmetric_and_one_for_itself(seed: int) -> None:
     """And as worked out by hand for each pair."""
@@ -91,6 +94,7 @@ def test_scores_are_told_apart_from_logits() -> None:
     assert surest(np.array([0.1, 0.9, 0.5, 0.9], np.float32), 0.3, 3).tolist() == [1, 3, 2]
 
 
+@settings(deadline=None)
 @given(angle=st.floats(-np.pi, np.pi), width=st.floats(1, 50), height=st.floats(1, 50), x=st.floats(0, 300))
 def test_a_turned_box_lies_within_the_upright_one_around_it(
     angle: float, width: float, height: float, x: float

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from framepace.facts.plan import Prepare
@@ -30,6 +30,7 @@ def test_a_box_found_in_the_input_is_where_it_was_in_the_picture(resize: str, si
     assert np.abs(placement.boxes(found) - box).max() <= step
 
 
+@settings(deadline=None)
 @given(size=st.tuples(SIDES, SIDES), picture=st.tuples(SIDES, SIDES), resize=st.sampled_from(["stretch", "letterbox"]))
 def test_the_picture_lies_within_the_input(size: tuple[int, int], picture: tuple[int, int], resize: str) -> None:
     """Its edges are the picture's edges; what is beside it is moved to them."""
@@ -44,6 +45,7 @@ def test_the_picture_lies_within_the_input(size: tuple[int, int], picture: tuple
     np.testing.assert_allclose(placement.boxes(beyond), whole, atol=1e-3)
 
 
+@settings(deadline=None)
 @given(size=st.tuples(SIDES, SIDES), picture=st.tuples(SIDES, SIDES), resize=st.sampled_from(["stretch", "letterbox"]))
 def test_a_map_is_taken_back_pixel_by_pixel(size: tuple[int, int], picture: tuple[int, int], resize: str) -> None:
     """A map of columns gives columns that rise from the first to the last, inside and bilinear alike."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -17,6 +17,7 @@ from framepace.sinks.letters import letters
 OWN = drawing("own")
 
 
+@settings(deadline=None)
 @given(
     boxes=arrays(np.float32, (3, 4), elements=st.floats(allow_nan=True, width=32)),
     points=arrays(np.float32, (3, 2, 3), elements=st.floats(allow_nan=True, width=32)),

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from framepace.clock.system import SystemClock
@@ -28,6 +28,7 @@ STEPS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(steps=STEPS, capacity=st.integers(1, 6), drop=st.sampled_from(["oldest", "newest"]))
 def test_every_item_is_written_dropped_failed_or_waiting(
     steps: Sequence[tuple[str, int]], capacity: int, drop: DropPolicy

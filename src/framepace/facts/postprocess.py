@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -41,3 +41,10 @@ class Post(Fact, frozen=True, kw_only=True):
         Location | None,
         Setting(help="file with one name per line: of classes, or of characters (OCR)", why="its file has none"),
     ] = None
+    track: Annotated[
+        Literal["off", "bytetrack", "sort", "ocsort", "botsort"],
+        Setting(
+            help="number objects over pictures: off, bytetrack, sort, ocsort or botsort (needs the extra track)",
+            why="an object keeps its number; costs about a millisecond per picture",
+        ),
+    ] = "off"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from framepace.facts.plan import ModelPlan
 from framepace.models.resolved import Resolved
 from framepace.models.spec import metadata
@@ -9,8 +11,8 @@ from framepace.postprocess.network import Network
 from framepace.postprocess.reader import Reader
 
 
-def answer_reader(model: ModelPlan, resolved: Resolved) -> Reader:
-    """The reader of a model's outputs, as its plan says (`model.post`).
+def answer_reader(model: ModelPlan, resolved: Resolved, tell: Callable[[str], None] = lambda note: None) -> Reader:
+    """The reader of a model's outputs, as its plan says (`model.post`); `tell` is called with how they are read.
 
     Raises PlanError for a function that cannot be imported, UsageError for another family or file of names.
     """
@@ -19,4 +21,4 @@ def answer_reader(model: ModelPlan, resolved: Resolved) -> Reader:
     if image is not None and not model.is_native:
         size = (image.height, image.width)
     network = Network(name=model.name, size=size, resize=model.prepare.resize, metadata=metadata(model.model))
-    return Reader(model.post, network)
+    return Reader(model.post, network, tell)

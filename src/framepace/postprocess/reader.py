@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
+
 from framepace.facts.answers import Answer, Tensors
 from framepace.facts.postprocess import Post
 from framepace.hooks import load_hook
@@ -25,9 +29,13 @@ class Reader:
             be said.
     """
 
-    def __init__(self, post: Post, network: Network) -> None:
-        """Raises PlanError for a function that cannot be imported, UsageError for another family or file of names."""
+    def __init__(self, post: Post, network: Network, tell: Callable[[str], None] = lambda note: None) -> None:
+        """`tell` is called with every new note.
+
+        Raises PlanError for a function that cannot be imported, UsageError for another family or file of names.
+        """
         self.note = ""
+        self._tell = tell
         self._post = post
         self._network = network
         self._names = names_in_file(post.names) if post.names else names_of(network.metadata)
@@ -39,13 +47,14 @@ class Reader:
     def __call__(self, outputs: Outputs, picture: Size) -> Answer:
         """What the model says about a picture of (height, width), in its pixels.
 
-        Raises PlanError where a function of the user's fails.
+        The outputs are not needed afterwards; a function of the user's has to copy what it keeps of them. Raises
+        PlanError where it fails.
         """
         if self._hook is not None:
             answer: Answer = self._hook(dict(outputs), picture)
             return answer
         if self._post.read == "none":
-            return Tensors(dict(outputs))
+            return _kept(outputs)
         view = view_of(outputs, self._network, self._names, self._network.size or picture)
         return self._answer(view, outputs, picture)
 
@@ -54,22 +63,31 @@ class Reader:
             self._decide(view)
         family = self._family
         if family is None:
-            return Tensors(dict(outputs))
+            return _kept(outputs)
         if family.fit(view) is Fit.NO:
-            self.note = (
-                f"outputs of {self._network.name} that are not those of {family.name} stay tensors: {shapes(view)}"
-            )
-            return Tensors(dict(outputs))
+            self._say(f"that are not those of {family.name} stay tensors: {shapes(view)}")
+            return _kept(outputs)
         return family.read(view, self._post, picture, self._network.resize)
 
     def _decide(self, view: View) -> None:
         self._family, possible = decided(view)
         if self._family is not None:
-            self.note = f"outputs of {self._network.name} are read as {self._family.name} ({self._family.help})"
+            self._say(f"are read as {self._family.name} ({self._family.help})")
             return
         names = " or ".join(one.name for one in possible)
         reason = f"they may be {names}" if possible else "no family has such"
-        self.note = f"outputs of {self._network.name} stay tensors: {reason}: {shapes(view)}; {_ADVICE}"
+        self._say(f"stay tensors: {reason}: {shapes(view)}; {_ADVICE}")
+
+    def _say(self, how: str) -> None:
+        note = f"outputs of {self._network.name} {how}"
+        if note != self.note:
+            self.note = note
+            self._tell(note)
+
+
+def _kept(outputs: Outputs) -> Tensors:
+    """The outputs, copied: a worker's buffers are used again."""
+    return Tensors({name: np.array(array) for name, array in outputs.items()})
 
 
 def shapes(view: View) -> str:

@@ -75,14 +75,13 @@ def label_of(answer: Detections | Classes, place: int) -> str:
 
 
 def _draw_detections(canvas: Picture, answer: Detections) -> None:
-    thickness = max(2, min(canvas.shape[:2]) // 240)
+    thickness = _thickness(canvas)
     for place in reversed(range(len(answer))):  # the surest last, over the others
         colour = _colour(answer, place)
         if answer.masks is not None:
             _cover(canvas, answer.masks[place], colour)
         left, top = _draw_box(canvas, answer.boxes[place], colour, thickness)
-        if answer.keypoints is not None:
-            _draw_points(canvas, answer.keypoints[place], colour, thickness)
+        draw_points(canvas, answer, place)
         _write(canvas, label_of(answer, place), left, top, colour)
 
 
@@ -104,11 +103,21 @@ def _draw_box(canvas: Picture, box: NDArray[Any], colour: NDArray[np.uint8], thi
     return left, top
 
 
-def _draw_points(canvas: Picture, points: NDArray[Any], colour: NDArray[np.uint8], radius: int) -> None:
-    for x, y, score in np.nan_to_num(points).tolist():
+def draw_points(canvas: Picture, answer: Detections, place: int) -> None:
+    """Draw the points of an object that are sure enough; nothing where it has none."""
+    if answer.keypoints is None:
+        return
+    radius = _thickness(canvas)
+    for x, y, score in np.nan_to_num(answer.keypoints[place]).tolist():
         if score >= _POINT_SCORE and x >= 0 and y >= 0:
             rows = slice(max(0, int(y) - radius), int(y) + radius + 1)
-            canvas[rows, max(0, int(x) - radius) : int(x) + radius + 1] = colour
+            canvas[rows, max(0, int(x) - radius) : int(x) + radius + 1] = _colour(answer, place)
+
+
+def _thickness(canvas: Picture) -> int:
+    """Of lines, in pixels: more in a larger picture."""
+    shorter: int = min(canvas.shape[:2])
+    return max(2, shorter // 240)
 
 
 def _cover(canvas: Picture, mask: NDArray[Any], colour: NDArray[np.uint8]) -> None:
@@ -134,8 +143,7 @@ def _write_lines(canvas: Picture, lines: list[str]) -> None:
 
 def _write(canvas: Picture, text: str, left: int, top: int, ground: NDArray[np.uint8], *, above: bool = True) -> int:
     """Write white letters on a ground of a colour, above a place where there is room; the height of the line."""
-    scale = max(2, min(canvas.shape[:2]) // 240)
-    marks = letters(text, scale)
+    marks = letters(text, _thickness(canvas))
     height = len(marks)
     if above and top >= height:
         top -= height
