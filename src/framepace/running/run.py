@@ -6,90 +6,39 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 from framepace.backends.base import Tensors
 from framepace.clock.system import Clock, SystemClock
 from framepace.engine.engine import Engine
 from framepace.engine.packedrows import drop_rows
-from framepace.errors import StoreError, UsageError, one_line
+from framepace.errors import StoreError, one_line
 from framepace.facts.address import without_secrets
 from framepace.facts.plan import Plan
-from framepace.facts.running import Result, RunStatus, SinkStatus, SourceSpec
+from framepace.facts.running import Result, RunStatus, SourceSpec
 from framepace.facts.trace import DropCause, Stopped
 from framepace.feeds.build import changing_feed, in_order
 from framepace.feeds.pacer import Pacer
 from framepace.feeds.runstate import RunState
 from framepace.models.answers import answer_reader
 from framepace.models.spec import pictures_before
+from framepace.postprocess.tracking import tracking
 from framepace.progress import Tell, silent
 from framepace.recording.standing import Standing
-from framepace.postprocess.tracking import tracking
 from framepace.running.account import Account
-from framepace.running.camera import check_address
 from framepace.running.cameras import Cameras, Limits
 from framepace.running.flight import Trigger
-from framepace.running.results import Results
+from framepace.running.guard import Guard
+from framepace.running.options import Options, Sink, check
+from framepace.running.results import Read, Results
 from framepace.running.sourcesfile import SourcesFile
 from framepace.running.supervisor import Supervisor
 from framepace.running.tracing import Tracing
-from framepace.running.watchdog import PATIENCE_S
-from framepace.store import Rotation
 from framepace.units import NS_PER_MS, NS_PER_S
 from framepace.video.frame import Frame
 
 _TICK_S = 0.25
 _NOTES_KEPT = 20
-_IN_PROCESSES = ("processes", "worker-processes")
-
-
-class Sink(Protocol):
-    """Where results go, behind a bounded queue (see sinks.queued.QueuedSink)."""
-
-    def start(self) -> None:
-        """Open it. Raises SinkError where it can never be opened."""
-
-    def put(self, result: Result) -> None:
-        """Take a result without waiting, from any thread."""
-
-    def status(self) -> SinkStatus:
-        """How it stands now."""
-
-    def close(self) -> SinkStatus:
-        """Write what waits, for a while, and close it."""
-
-    @property
-    def wants_pictures(self) -> bool:
-        """Whether results need their pictures."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """How a run is run.
-
-    Attributes:
-        max_age_ms: a frame that would be older at the sinks is dropped, unless its source says otherwise.
-        seconds: after which it ends by itself; None: at the end of all sources.
-        sources_file: a YAML file of sources, which is watched: what changes in it changes in the run.
-        stays: it goes on without sources, since some may be added.
-        out: folder of its trace, and of recordings; None: only the last minute is kept, in memory.
-        rotation: of that trace.
-        share: of the frames that are in that trace, evenly.
-        record_misses: recordings are made by themselves when results come late.
-        patience_s: a worker that does not return for longer, and 20 times longer than ever before, is replaced.
-    """
-
-    max_age_ms: float | None = None
-    seconds: float | None = None
-    sources_file: Path | None = None
-    stays: bool = False
-    out: Path | None = None
-    rotation: Rotation | None = None
-    share: float = 1.0
-    record_misses: bool = False
-    patience_s: float = PATIENCE_S
 
 
 class Run:
@@ -125,7 +74,7 @@ class Run:
         if self.options.sources_file is not None:
             self._file = SourcesFile(self.options.sources_file)
             sources = (*sources, *self._file.sources)
-        _check(plan, sources)
+        check(plan, sources)
         self._tracked = tracking(plan.models)
         self._clock = clock or SystemClock()
         self._tell = tell
@@ -153,7 +102,8 @@ class Run:
         state = RunState(self._clock)
         pacer = Pacer(plan.engine, self._clock, state)
         self._state = state
-        self._results = self._make_results()
+        has_pictures = any(sink.wants_pictures for sink in self._sinks)
+        self._results = Results(self._accounts, self._clock.now, has_pictures=has_pictures)
         self._feed = changing_feed(
             plan, pacer, self._dropped, self._results.queued, stays=self.options.stays or self._file is not None
         )
@@ -184,6 +134,7 @@ class Run:
             self.note,
             self.options.patience_s,
         )
+        self._guard = self._make_guard()
 
     def start(self) -> Run:
         """Open the sinks, begin to read the sources and to run the plan. Raises SinkError."""
@@ -264,6 +215,7 @@ class Run:
             sources=self._cameras.statuses(now),
             sinks=tuple(sink.status() for sink in self._sinks),
             devices=self._standing.read(),
+            degraded=self._guard.degraded,
             notes=self._notes,
         )
 
@@ -274,13 +226,30 @@ class Run:
             self._notes = (*self._notes, text)[-_NOTES_KEPT:]
 
     def _load(self, plan: Plan) -> Engine:
-        return Engine(plan, self._clock, outputs=self._finish, tell=self._tell)
+        """The plan's engine; its outputs become results by its own readers."""
+        readers: dict[str, Read] = {}
 
-    def _make_results(self) -> Results:
-        sessions = zip(self.plan.models, self._engine.sessions, strict=True)
-        readers = {model.name: answer_reader(model, session.resolved, self.note) for model, session in sessions}
-        has_pictures = any(sink.wants_pictures for sink in self._sinks)
-        return Results(self._accounts, readers, self._clock.now, has_pictures=has_pictures)
+        def finish(model: str, outputs: Tensors, frame: Frame) -> None:
+            self._results.finish(readers[model], model, outputs, frame)
+
+        engine = Engine(plan, self._clock, outputs=finish, tell=self._tell)
+        for model, session in zip(plan.models, engine.sessions, strict=True):
+            readers[model.name] = answer_reader(model, session.resolved, self.note)
+        return engine
+
+    def _make_guard(self) -> Guard:
+        options = self.options
+        return Guard(
+            self.plan,
+            self._cameras,
+            self._accounts,
+            self._supervisor,
+            skip=options.skip,
+            smaller=options.smaller,
+            fewer=options.fewer,
+            load=self._load,
+            note=self.note,
+        )
 
     def _limits(self) -> Limits:
         return Limits(
@@ -290,9 +259,6 @@ class Run:
             target=_ns(self.plan.target.budget_ms),
             pictures_before=pictures_before(self.plan),
         )
-
-    def _finish(self, model: str, outputs: Tensors, frame: Frame) -> Any:
-        self._results.finish(model, outputs, frame)
 
     def _dropped(self, frame: Frame, cause: int) -> None:
         self._results.dropped(frame, cause)
@@ -324,6 +290,7 @@ class Run:
         if self._file is not None:
             self._file.look(self)
         now = self._clock.now()
+        self._guard.look(now)
         late = sum(account.counts().late for account in list(self._accounts.values()))
         if late > self._late:
             self._trigger.missed(now)
@@ -361,20 +328,3 @@ class Run:
 
 def _ns(ms: float | None) -> int | None:
     return None if ms is None else round(ms * NS_PER_MS)
-
-
-def _check(plan: Plan, sources: Sequence[SourceSpec]) -> None:
-    """Raises UsageError or SourceError for what can never run."""
-    if plan.engine.strategy in _IN_PROCESSES:
-        raise UsageError(
-            "a run needs its models in its own process",
-            got=f"strategy={plan.engine.strategy}",
-            expected="a strategy that uses no processes",
-            fix="--set strategy=workers",
-        )
-    names = [spec.name for spec in sources]
-    for name in names:
-        if names.count(name) > 1:
-            raise UsageError("two sources have the same name", got=name, fix="give each its own")
-    for spec in sources:
-        check_address(spec)
