@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from framepace.clock.system import SystemClock
@@ -11,6 +13,7 @@ from framepace.errors import SinkError
 from framepace.sinks.named import queued_sink
 from tests.doubles.sinks import result
 
+PICTURE = np.zeros((2, 2, 3), np.uint8)
 MODULE = """
 import sys
 seen = []
@@ -32,17 +35,17 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize(("options", "picture"), [("", "a picture"), ("#pictures=no", None)])
-def test_a_function_gets_every_result(options: str, picture: str | None) -> None:
+@pytest.mark.parametrize(("options", "picture"), [("", PICTURE), ("#pictures=no", None)])
+def test_a_function_gets_every_result(options: str, picture: Any) -> None:
     """In order, with its picture unless that is not wanted."""
     queued = queued_sink(f"call:own_sink_module:keep{options}", SystemClock(), {})
     queued.start()
     for number in range(3):
-        queued.put(result(number, picture="a picture"))
+        queued.put(result(number, picture=PICTURE))
     assert queued.close(limit_s=20).written == 3
     import own_sink_module  # type: ignore[import-not-found]
 
-    assert own_sink_module.seen[-3:] == [(0, picture), (1, picture), (2, picture)]
+    assert [(number, one is picture) for number, one in own_sink_module.seen[-3:]] == [(0, True), (1, True), (2, True)]
 
 
 def test_what_a_function_raises_costs_one_result() -> None:

@@ -71,6 +71,21 @@ def test_answers_are_drawn(tmp_path: Path) -> None:
     assert np.abs(drawn[60, 80].astype(int) - 90).max() <= 3
 
 
+def test_sinks_that_read_the_same_pictures_at_once_write_all_of_them(tmp_path: Path) -> None:
+    """Decoded frames have one converter, which no two threads may use: each sink brings its own."""
+    frames = [
+        av.VideoFrame.from_ndarray(grey(360, 640, number), "rgb24").reformat(format="yuv420p") for number in range(60)
+    ]
+    texts = [f"video:{tmp_path}/{name}.mp4#draw=own,queue=100" for name in "ab"]
+    sinks = [queued_sink(text, SystemClock(), {}) for text in texts]
+    for sink in sinks:
+        sink.start()
+    for number, frame in enumerate(frames):
+        for sink in sinks:
+            sink.put(result(number, picture=frame, answers={"d": BOX}))
+    assert [sink.close(limit_s=60).written for sink in sinks] == [60, 60]
+
+
 def test_a_clock_that_jumps_leaves_no_hole_and_no_picture_out(tmp_path: Path) -> None:
     """Back by an hour, ahead by a day, twice the same: times rise, and no step is longer than 10 s."""
     sink = video_file(tmp_path / "out.mp4")

@@ -21,8 +21,9 @@ from framepace.facts.running import Result
 from framepace.sinks.base import ResultSink
 from framepace.sinks.drawing import drawing
 from framepace.sinks.files import failed
+from framepace.sinks.pictures import Pictures
 from framepace.sinks.sinktext import SinkText
-from framepace.video.prepare import as_frame, as_rgb
+from framepace.video.prepare import as_frame
 
 _TICKS = 90_000  # per second, as MPEG has it
 _NOMINAL_FPS = 30  # what encoders plan with; the pictures have their own times
@@ -112,6 +113,7 @@ class _Video(ResultSink):
         self._draw = drawing(text.choice("draw", _DRAWN_BY))
         self._codec = {"preset": text.choice("preset", _PRESETS), "crf": str(text.whole("crf", 23, 0, 51))}
         self._encoders: dict[str, Encoder] = {}
+        self._pictures = Pictures()
 
     def write(self, results: Sequence[Result]) -> None:
         """Encode the pictures of all results; those without one are left out. Raises SinkError, SinkUnavailable."""
@@ -130,7 +132,7 @@ class _Video(ResultSink):
                 raise self._failed(source, error) from error
 
     def _write(self, result: Result) -> None:
-        picture = self._draw(as_rgb(result.picture), result.answers)
+        picture = self._draw(self._pictures(result.picture), result.answers)
         try:
             if result.source not in self._encoders:
                 self._encoders[result.source] = self._encoder(result.source)
