@@ -35,3 +35,29 @@ def show(plan: PlanFile, json: o.Json = False) -> None:
     loaded = without_secrets(load_plan(plan))
     view = plan_view(loaded, api.this_machine())
     give(json, lambda: plan_document(view, loaded, str(plan)), lambda out: show_plan(out, view))
+
+
+Repository = Annotated[Path, o.path_argument("DIR", help="a model repository, a model's folder, or a config.pbtxt")]
+PlanOut = Annotated[Path, o.path_option("--out", help="the plan to write [plan.yaml]")]
+
+
+@app.command("from-triton")
+@apart
+def from_triton(
+    repository: Repository, out: PlanOut = Path("plan.yaml"), overwrite: o.Overwrite = False, json: o.Json = False
+) -> None:
+    """Write the plan of what NVIDIA Triton runs, and say what of its configuration a plan cannot."""
+    from framepace.exporting.importing import import_triton
+    from framepace.reporting.exportdocument import import_document
+    from framepace.reporting.terminal.exported import show_import
+    from framepace.store import check_replaceable, save_plan
+
+    imported = import_triton(repository)
+    if not overwrite:
+        check_replaceable(out, b"framepace plan")
+    save_plan(imported.plan, out, comments=imported.notes)
+    give(
+        json,
+        lambda: import_document(imported.plan, imported.notes, str(out)),
+        lambda console: show_import(console, imported.plan, imported.notes, str(out)),
+    )

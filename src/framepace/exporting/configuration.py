@@ -12,34 +12,49 @@ from typing import Any
 from framepace.exporting.pbtxt import Message, Symbol
 from framepace.exporting.subject import Subject
 from framepace.facts.model import TensorSpec
+from framepace.facts.plan import ModelPlan
+from framepace.facts.prepare import Prepare
+from framepace.models.resolved import Image
 from framepace.openinference.datatypes import DATATYPES
 from framepace.units import NS_PER_MS, NS_PER_US
 from framepace.video.prepare import affine
 
 _US_PER_MS = NS_PER_MS // NS_PER_US
-_LEVELS = {"basic": -1, "extended": 1, "off": 2, False: 2}
-_SWITCHES = {"arena": "enable_mem_arena", "mem_pattern": "enable_mem_pattern"}
+LEVELS = {"basic": -1, "extended": 1, "off": 2, False: 2}
+SWITCHES = {"arena": "enable_mem_arena", "mem_pattern": "enable_mem_pattern"}
+CUDA_OPTIONS = {"algorithms": "cudnn_conv_algo_search", "tf32": "use_tf32", "nhwc": "prefer_nhwc"}
 PREPARED = "_prepare"
 NETWORK = "_network"
 
 
 def network(subject: Subject, name: str) -> Message:
     """The configuration of the network itself."""
-    message: Message = {"name": name}
-    if subject.runtime == "tensorrt":
-        message["platform"] = "tensorrt_plan"
-    else:
-        message["backend"] = subject.runtime
-    message["max_batch_size"] = subject.model.batch.max if subject.batched else 0
     shapes = subject.resolved.shapes
+    message: Message = {"name": name, **_runtime(subject), "max_batch_size": _largest(subject)}
     message["input"] = [_tensor(t, shapes[t.name], subject.batched) for t in subject.resolved.inputs]
-    message["output"] = [_tensor(t, t.shape, subject.batched) for t in subject.spec.outputs]
+    message["output"] = _outputs(subject)
     message["instance_group"] = [_instances(subject)]
     if subject.batched:
         message["dynamic_batching"] = batching(subject)
     message |= {"optimization": optimization(subject), "parameters": _parameters(subject)}
     message["model_warmup"] = list(_warm_up(subject))
     return {field: value for field, value in message.items() if value not in ({}, [])}
+
+
+def _runtime(subject: Subject) -> Message:
+    """The backend, by the name that Triton has for it."""
+    if subject.runtime == "tensorrt":
+        return {"platform": "tensorrt_plan"}
+    return {"backend": subject.runtime}
+
+
+def _largest(subject: Subject) -> int:
+    """The largest batch; 0 for a network that takes none."""
+    return subject.model.batch.max if subject.batched else 0
+
+
+def _outputs(subject: Subject) -> list[Message]:
+    return [_tensor(tensor, tensor.shape, subject.batched) for tensor in subject.spec.outputs]
 
 
 def _tensor(tensor: TensorSpec, shape: Iterable[int | str], batched: bool) -> Message:
@@ -99,7 +114,7 @@ def optimization(subject: Subject) -> Message:
         message |= {"input_pinned_memory": {"enable": False}, "output_pinned_memory": {"enable": False}}
     if subject.runtime == "tensorrt" and model.graph:
         message["cuda"] = {"graphs": True}
-    level = _LEVELS.get(model.options.get("optimisation", "all"))
+    level = LEVELS.get(model.options.get("optimisation", "all"))
     if subject.runtime in ("onnxruntime", "python") and level is not None:
         message["graph"] = {"level": level}
     accelerator = _accelerator(subject)
@@ -125,9 +140,8 @@ def _accelerator(subject: Subject) -> Message:
 
 def _cuda(options: Any) -> dict[str, Any]:
     """Options of the CUDA execution provider, by its own names."""
-    named = {"algorithms": "cudnn_conv_algo_search", "tf32": "use_tf32", "nhwc": "prefer_nhwc"}
     chosen: dict[str, Any] = {}
-    for key, name in named.items():
+    for key, name in CUDA_OPTIONS.items():
         if key in options:
             value = options[key]
             chosen[name] = int(value) if isinstance(value, bool) else str(value).upper()
@@ -155,12 +169,18 @@ def _onnxruntime(subject: Subject) -> dict[str, Any]:
         values["inter_op_thread_count"] = options["inter_threads"]
     if options.get("execution") == "parallel":
         values["execution_mode"] = 1
-    values |= {name: int(bool(options[key])) for key, name in _SWITCHES.items() if key in options}
+    values |= {name: int(bool(options[key])) for key, name in SWITCHES.items() if key in options}
     if subject.runtime == "python":  # Triton's own backend hands no such entries on
-        if not model.spinning:
-            values |= {f"session.{pool}.allow_spinning": 0 for pool in ("intra_op", "inter_op")}
-        values |= {key: value for key, value in options.items() if key.startswith("session.")}
+        values |= _entries(model)
     return values
+
+
+def _entries(model: ModelPlan) -> dict[str, Any]:
+    """Entries of ONNX Runtime's session, as they are."""
+    values: dict[str, Any] = {}
+    if not model.spinning:
+        values = {f"session.{pool}.allow_spinning": 0 for pool in ("intra_op", "inter_op")}
+    return values | {key: value for key, value in model.options.items() if key.startswith("session.")}
 
 
 def _warm_up(subject: Subject) -> Iterable[Message]:
@@ -181,24 +201,31 @@ def prepare(subject: Subject, name: str) -> Message:
     image = subject.resolved.image
     assert image is not None
     tensor = next(t for t in subject.resolved.inputs if t.name == image.name)
-    how = subject.model.prepare
-    described = {
+    described = json.dumps(_preparation(subject.model.prepare, image))
+    return {
+        "name": name,
+        "backend": "python",
+        "max_batch_size": _largest(subject),
+        "input": [picture()],
+        "output": [_tensor(tensor, subject.resolved.shapes[image.name], subject.batched)],
+        "instance_group": [{"count": subject.instances, "kind": Symbol("KIND_CPU")}],
+        "parameters": [{"key": "prepare", "value": {"string_value": described}}],
+    }
+
+
+def _preparation(how: Prepare, image: Image) -> dict[str, Any]:
+    """What the python model reads."""
+    factors: list[tuple[float, float]] = [(1, 0)] * image.channels
+    if "float" in image.dtype:
+        factors = affine(how, image.channels)
+    return {
         "resize": how.resize,
         "colour": how.colour,
         "layout": image.layout,
         "channels": image.channels,
         "size": [image.height, image.width],
-        "factors": affine(how, image.channels) if "float" in image.dtype else [(1, 0)] * image.channels,
+        "factors": factors,
         "pad_value": how.pad_value,
-    }
-    return {
-        "name": name,
-        "backend": "python",
-        "max_batch_size": subject.model.batch.max if subject.batched else 0,
-        "input": [picture()],
-        "output": [_tensor(tensor, subject.resolved.shapes[image.name], subject.batched)],
-        "instance_group": [{"count": subject.instances, "kind": Symbol("KIND_CPU")}],
-        "parameters": [{"key": "prepare", "value": {"string_value": json.dumps(described)}}],
     }
 
 
@@ -217,9 +244,9 @@ def ensemble(subject: Subject, name: str) -> Message:
     return {
         "name": name,
         "platform": "ensemble",
-        "max_batch_size": subject.model.batch.max if subject.batched else 0,
+        "max_batch_size": _largest(subject),
         "input": [picture()],
-        "output": [_tensor(t, t.shape, subject.batched) for t in subject.spec.outputs],
+        "output": _outputs(subject),
         "ensemble_scheduling": {"step": [first, second]},
     }
 

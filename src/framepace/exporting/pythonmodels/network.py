@@ -60,6 +60,18 @@ def _providers(args: dict[str, str]) -> list[Any]:
 def _options(config: dict[str, Any]) -> Any:
     """Threads, memory and optimisation, by the names that Triton's onnxruntime backend has for them."""
     parameters = {name: value["string_value"] for name, value in config.get("parameters", {}).items()}
+    options = _limits(parameters)
+    level = str(config.get("optimization", {}).get("graph", {}).get("level", 0))
+    if level in _LEVELS:
+        options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, _LEVELS[level])
+    for name, value in parameters.items():
+        if name.startswith("session."):
+            options.add_session_config_entry(name, value)
+    return options
+
+
+def _limits(parameters: dict[str, str]) -> Any:
+    """Threads and memory."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = int(parameters.get("intra_op_thread_count", 0))
     options.inter_op_num_threads = int(parameters.get("inter_op_thread_count", 0))
@@ -67,10 +79,4 @@ def _options(config: dict[str, Any]) -> Any:
     options.enable_mem_pattern = parameters.get("enable_mem_pattern", "1") == "1"
     if parameters.get("execution_mode") == "1":
         options.execution_mode = ort.ExecutionMode.ORT_PARALLEL
-    level = str(config.get("optimization", {}).get("graph", {}).get("level", 0))
-    if level in _LEVELS:
-        options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, _LEVELS[level])
-    for name, value in parameters.items():
-        if name.startswith("session."):
-            options.add_session_config_entry(name, value)
     return options

@@ -51,13 +51,13 @@ class TritonPythonModel:
     def _write(self, picture: Any, into: Any) -> None:
         """Resize the picture, then value = pixel * a + b per channel; the rest is grey, a fourth channel 255."""
         how = self._how
-        for number, (channel, (a, b)) in enumerate(zip(into, how["factors"], strict=True)):
-            channel[...] = (how["pad_value"] if number < _COLOURS else _OPAQUE) * a + b
+        free = [how["pad_value"]] * _COLOURS + [_OPAQUE]
+        for channel, value, (a, b) in zip(into, free, how["factors"], strict=False):
+            channel[...] = value * a + b
         top, left, height, width = self._place(*picture.shape[:2])
         scaled = self._scaled(picture, height, width)
         for channel, plane, (a, b) in zip(into[:_COLOURS], _PLANES[how["colour"]], how["factors"], strict=False):
-            source = scaled.planes[plane]
-            pixels = np.frombuffer(source, np.uint8).reshape(source.height, source.line_size)[:, :width]
+            pixels = _pixels(scaled.planes[plane])
             part = channel[top : top + height, left : left + width]
             part[...] = pixels if (a, b) == (1, 0) else pixels * np.float32(a) + np.float32(b)
 
@@ -77,3 +77,8 @@ class TritonPythonModel:
         scale = min(whole[0] / height, whole[1] / width)
         fitted = [max(1, min(side, round(size * scale))) for side, size in zip(whole, (height, width), strict=True)]
         return (whole[0] - fitted[0]) // 2, (whole[1] - fitted[1]) // 2, *fitted
+
+
+def _pixels(plane: Any) -> Any:
+    """A plane as an array; its lines may be longer than its width."""
+    return np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]

@@ -124,6 +124,12 @@ class GrpcModel(RemoteModel):
 
     def send(self, inputs: Arrays) -> None:
         """See RemoteModel: the answer is there when it returns."""
+        try:
+            self._answer = self._sent("ModelInfer", self._request(inputs))
+        except _Refused as refused:
+            raise refusal(self._model, refused.status, refused.message) from refused
+
+    def _request(self, inputs: Arrays) -> Any:
         request = message("ModelInferRequest")(model_name=self._model.name, model_version=self._model.version)
         for name, array in inputs.items():
             datatype = DATATYPES[array.dtype.name]
@@ -134,10 +140,7 @@ class GrpcModel(RemoteModel):
                 request.raw_input_contents.append(bytes(tensor_bytes(array)))
         for name, region in self._outputs.items():
             _place(request.outputs.add(name=name), region)
-        try:
-            self._answer = self._sent("ModelInfer", request)
-        except _Refused as refused:
-            raise refusal(self._model, refused.status, refused.message) from refused
+        return request
 
     def receive(self, names: Sequence[str], shared: Arrays) -> dict[str, NDArray[Any]]:
         """See RemoteModel."""

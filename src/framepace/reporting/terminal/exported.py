@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.text import Text
 
 from framepace.facts.exported import Exported
-from framepace.reporting.terminal.layout import show_notes, table
+from framepace.facts.plan import Plan
+from framepace.reporting.terminal.layout import show_notes, show_paths, table
 from framepace.reporting.views.exported import COLUMNS, export_view
 
 
@@ -25,3 +28,10 @@ def show_export(out: Console, exported: Exported) -> None:
     if view.others:
         out.print(Text(view.others, style="dim"))
     show_notes(out, view.notes)
+
+
+def show_import(out: Console, plan: Plan, notes: Sequence[str], path: str) -> None:
+    """Which models the plan has, what it cannot say, and where it is."""
+    out.print(Text(f"{', '.join(plan.names)}: {path}"))
+    show_notes(out, notes)
+    show_paths(out, {"plan": f"framepace plan show {path}", "explain": f"framepace explain {path} --fps 30"})

@@ -1,0 +1,290 @@
+"""Repositories and configurations of Triton as plans; what a plan cannot say is said beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from framepace.errors import UsageError
+from framepace.exporting.configuration import CUDA_OPTIONS, LEVELS, NETWORK, PREPARED, SWITCHES
+from framepace.exporting.pbtxt import Message, listed, loads
+from framepace.facts.batching import Batching
+from framepace.facts.plan import EnginePlan, ModelPlan, Plan, SourcePolicy
+from framepace.facts.prepare import Prepare
+from framepace.units import NS_PER_MS, NS_PER_US
+
+_US_PER_MS = NS_PER_MS / NS_PER_US
+_CONFIG = "config.pbtxt"
+_LARGEST = 16 << 20  # bytes of a configuration: a real one has under a thousandth
+_FILES = ("model.onnx", "model.plan", "model.pt")
+_BACKENDS = {"model.onnx": "onnxruntime", "model.plan": "tensorrt", "model.pt": "torch"}
+# Fields that are answered below, or that mean nothing outside a server.
+_READ = frozenset(
+    ("name", "backend", "platform", "max_batch_size", "input", "output", "instance_group", "dynamic_batching",
+     "optimization", "parameters", "default_model_filename", "version_policy", "model_warmup")
+)  # fmt: skip
+_LOST = {
+    "sequence_batching": "states of sequences: name them with --state INPUT=OUTPUT",
+    "response_cache": "answers are not cached",
+    "model_transaction_policy": "one answer per request",
+    "model_operations": "operators of your own: a library's option",
+    "batch_input": "inputs that the server makes of a batch",
+    "batch_output": "outputs that the server divides by itself",
+    "cc_model_filenames": "one file for all devices",
+}
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A plan, and what of the configurations it cannot say, as sentences."""
+
+    plan: Plan
+    notes: tuple[str, ...]
+
+
+@dataclass
+class _Reading:
+    """Models read so far."""
+
+    models: list[ModelPlan] = field(default_factory=list)
+    workers: dict[str, int] = field(default_factory=dict)
+    patience_ms: list[float] = field(default_factory=list)
+    prepares: dict[str, Prepare] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def import_triton(path: Path) -> Imported:
+    """The plan of a model repository of Triton, of one model's folder, or of a config.pbtxt.
+
+    Raises UsageError for what holds no configuration, or none with a network that framepace runs.
+    """
+    reading = _Reading()
+    for config in _configurations(path):
+        try:
+            _read(config, reading)
+        except (AttributeError, TypeError, ValueError) as error:  # fields of other types than Triton's
+            fix = "correct it: Triton does not load it either"
+            raise UsageError("not a configuration of Triton", got=f"{config}: {error}", fix=fix) from error
+    if not reading.models:
+        expected = f"a network: {', '.join(_FILES)}"
+        got = "; ".join([str(path), *reading.notes])
+        fix = "name a repository whose models are ONNX files, TensorRT engines or TorchScript"
+        raise UsageError("no model there that a plan could run", got=got, expected=expected, fix=fix)
+    return Imported(_plan(reading), tuple(dict.fromkeys(reading.notes)))
+
+
+def _plan(reading: _Reading) -> Plan:
+    """All that was read as one plan."""
+    counts = reading.workers
+    if len(set(counts.values())) > 1:
+        words = ", ".join(f"{name} {count}" for name, count in counts.items())
+        reading.notes.append(f"instances differ by model ({words}); a plan has as many workers for all: the most")
+    source = SourcePolicy()
+    if reading.patience_ms:
+        source = SourcePolicy(drop="oldest", stale_ms=min(reading.patience_ms))
+    models = tuple(_with_preparation(model, reading.prepares) for model in reading.models)
+    return Plan(models=models, engine=EnginePlan(workers=max(counts.values())), source=source)
+
+
+def _configurations(path: Path) -> list[Path]:
+    """The configurations of a repository, a model or a file, by name. Raises UsageError where there are none."""
+    places = [path] if path.is_file() else [path / _CONFIG] if (path / _CONFIG).is_file() else []
+    if not places and path.is_dir():
+        places = sorted(path.glob(f"*/{_CONFIG}"))
+    if not places:
+        expected = f"a repository (MODEL/{_CONFIG}), a model's folder, or {_CONFIG}"
+        raise UsageError("no configuration of Triton there", got=path, expected=expected, fix="name one of these")
+    return places
+
+
+def _read(config: Path, reading: _Reading) -> None:
+    """Add what one configuration says."""
+    message = loads(_text(config), str(config))
+    name = str(message.get("name", config.parent.name))
+    preparation = _preparation(message)
+    file = _file(config.parent, message)
+    if preparation is not None:
+        reading.prepares[name.removesuffix(PREPARED)] = preparation
+    elif "ensemble_scheduling" in message:
+        reading.notes.extend(_ensemble(name, message))
+    elif file is None:
+        reading.notes.append(f"{name}: left out, for it has no network that framepace runs ({', '.join(_FILES)})")
+    else:
+        reading.models.append(_model(name.removesuffix(NETWORK), file, message, reading))
+
+
+def _ensemble(name: str, message: Message) -> Iterator[str]:
+    """What is lost of an ensemble; nothing of one that framepace has written."""
+    steps = listed(message["ensemble_scheduling"], "step")
+    if not any(str(step.get("model_name", "")).endswith(PREPARED) for step in steps):
+        yield f"{name}: an ensemble; its networks are models of the plan, one beside the other"
+
+
+def _text(config: Path) -> str:
+    try:
+        if config.stat().st_size > _LARGEST:
+            raise UsageError("not a configuration of Triton", got=f"{config}: {config.stat().st_size} bytes")
+        return config.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError("the configuration cannot be read", got=f"{config}: {error}", fix="name another") from error
+
+
+def _preparation(message: Message) -> Prepare | None:
+    """How pictures are prepared, of a python model that framepace has written; None of any other."""
+    text = _parameters(message).get("prepare")
+    if message.get("backend") != "python" or text is None:
+        return None
+    try:
+        how = json.loads(text)
+        factors = [(float(a), float(b)) for a, b in how["factors"]]
+        return Prepare(
+            resize=how["resize"],
+            colour=how["colour"],
+            layout=how["layout"],
+            pad_value=how["pad_value"],
+            scale=1.0,
+            mean=tuple(-b / a for a, b in factors),
+            std=tuple(1 / a for a, _ in factors),
+        )
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
+
+
+def _file(folder: Path, message: Message) -> Path | None:
+    """The network's file, of the latest version."""
+    names = [str(message.get("default_model_filename", "")), *_FILES]
+    versions = [part for part in folder.glob("[0-9]*") if part.name.isdecimal()]
+    newest_first = sorted(versions, key=lambda part: -int(part.name))
+    files = (version / name for version in newest_first for name in names)
+    return next((file for file in files if f"model{file.suffix}" in _FILES and file.is_file()), None)
+
+
+def _model(name: str, file: Path, message: Message, reading: _Reading) -> ModelPlan:
+    reading.notes.extend(_losses(name, message))
+    reading.workers[name] = max(1, sum(int(group.get("count", 1)) for group in listed(message, "instance_group")))
+    batching = message.get("dynamic_batching", {})
+    reading.patience_ms.extend(_patience_ms(batching.get("default_queue_policy", {})))
+    fields: dict[str, Any] = {"name": name, "model": str(file), "backend": _BACKENDS[f"model{file.suffix}"]}
+    fields |= {"batch": _batch(message, batching)} | _device(message) | _run(message)
+    try:
+        return msgspec.convert(msgspec.to_builtins(ModelPlan(**fields)), ModelPlan)
+    except (msgspec.ValidationError, TypeError) as error:
+        raise UsageError(f"model {name!r} says what no plan can", got=error, fix="correct its config.pbtxt") from error
+
+
+def _patience_ms(policy: Message) -> Iterator[float]:
+    """How long requests wait before they are refused, where they are."""
+    timeout = policy.get("default_timeout_microseconds")
+    if timeout and policy.get("timeout_action", "REJECT") == "REJECT":
+        yield timeout / _US_PER_MS
+
+
+def _batch(message: Message, batching: Message) -> Batching:
+    largest = max(1, int(message.get("max_batch_size", 0)))
+    sizes = tuple(size for size in listed(batching, "preferred_batch_size") if size <= largest)
+    window_ms = batching.get("max_queue_delay_microseconds", 0) / _US_PER_MS
+    waits = "dynamic_batching" in message and not window_ms and largest > 1
+    return Batching(max=largest, window_ms=window_ms, sizes=sizes, policy="deadline" if waits else "window")
+
+
+def _device(message: Message) -> dict[str, Any]:
+    """Where it runs."""
+    groups = listed(message, "instance_group")
+    gpus = [gpu for group in groups for gpu in listed(group, "gpus")]
+    if any(group.get("kind") == "KIND_GPU" for group in groups) or gpus:
+        return {"device": f"cuda:{gpus[0]}" if gpus else "cuda"}
+    return {"device": "cpu"} if groups else {}
+
+
+def _parameters(message: Message) -> dict[str, str]:
+    """The parameters of the backend by name."""
+    pairs = {}
+    for part in listed(message, "parameters"):
+        if isinstance(part, dict) and "key" in part:
+            value = part.get("value", {})
+            pairs[str(part["key"])] = str(value.get("string_value", "") if isinstance(value, dict) else value)
+    return pairs
+
+
+def _run(message: Message) -> dict[str, Any]:
+    """Threads, options and what the backend is asked for."""
+    parameters = _parameters(message)
+    optimization = message.get("optimization", {})
+    threads = parameters.get("intra_op_thread_count", parameters.get("INTRA_OP_THREAD_COUNT", "0"))
+    fields: dict[str, Any] = {"threads": _whole(threads), "graph": bool(optimization.get("cuda", {}).get("graphs"))}
+    if parameters.get("session.intra_op.allow_spinning") == "0":
+        fields["spinning"] = False
+    if optimization.get("input_pinned_memory", {}).get("enable") is False:
+        fields["transfer"] = "pageable"
+    return {**fields, **_accelerated(optimization, _options(parameters, optimization))}
+
+
+def _options(parameters: Mapping[str, str], optimization: Message) -> dict[str, Any]:
+    """Options of ONNX Runtime."""
+    options: dict[str, Any] = {key: parameters[name] == "1" for key, name in SWITCHES.items() if name in parameters}
+    if "inter_op_thread_count" in parameters:
+        options["inter_threads"] = _whole(parameters["inter_op_thread_count"])
+    if parameters.get("execution_mode") == "1":
+        options["execution"] = "parallel"
+    level = optimization.get("graph", {}).get("level")
+    named = [key for key, number in LEVELS.items() if number == level and isinstance(key, str)]
+    if named:
+        options["optimisation"] = named[0]
+    entries = {key: value for key, value in parameters.items() if key.startswith("session.")}
+    return options | {key: value for key, value in entries.items() if not key.endswith("allow_spinning")}
+
+
+def _accelerated(optimization: Message, options: dict[str, Any]) -> dict[str, Any]:
+    """What execution accelerators make of a model."""
+    fields: dict[str, Any] = {"options": options}
+    for accelerator in listed(optimization.get("execution_accelerators", {}), "gpu_execution_accelerator"):
+        told = {str(part.get("key")): str(part.get("value")) for part in listed(accelerator, "parameters")}
+        if accelerator.get("name") == "tensorrt":
+            fields |= _by_tensorrt(told)
+        elif accelerator.get("name") == "cuda":
+            fields["options"] = options | _cuda(told)
+    return fields
+
+
+def _by_tensorrt(told: Mapping[str, str]) -> dict[str, Any]:
+    graph = told.get("trt_cuda_graph_enable", "0") in ("1", "true")
+    precision = told.get("precision_mode", "FP32").lower()
+    return {"backend": "tensorrt", "precision": precision, "options": {}, "graph": graph}
+
+
+def _cuda(said: Mapping[str, str]) -> dict[str, Any]:
+    named = {key: said[name] for key, name in CUDA_OPTIONS.items() if name in said}
+    options: dict[str, Any] = {
+        key: value.lower() if key == "algorithms" else value == "1" for key, value in named.items()
+    }
+    if "gpu_mem_limit" in said:
+        options["memory_mb"] = max(1, _whole(said["gpu_mem_limit"]) >> 20)
+    return options
+
+
+def _whole(text: str) -> int:
+    return int(text) if text.isdecimal() else 0
+
+
+def _losses(name: str, message: Message) -> Iterator[str]:
+    """What a plan cannot say of a configuration."""
+    for key in message:
+        if key not in _READ:
+            yield f"{name}: {key} is left out{f' ({_LOST[key]})' if key in _LOST else ''}"
+    if any("rate_limiter" in group for group in listed(message, "instance_group")):
+        yield f"{name}: rate_limiter is left out (all workers run when they can)"
+    batching = message.get("dynamic_batching", {})
+    for key in ("priority_levels", "preserve_ordering", "priority_queue_policy"):
+        if batching.get(key):
+            yield f"{name}: {key} is left out (frames of a source come in their order, none before others)"
+
+
+def _with_preparation(model: ModelPlan, prepares: Mapping[str, Prepare]) -> ModelPlan:
+    if model.name not in prepares:
+        return model
+    return msgspec.structs.replace(model, prepare=prepares[model.name])

@@ -1,0 +1,128 @@
+"""Repositories of Triton as plans: what was exported comes back, and what others wrote is read or told."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from framepace import api
+from framepace.errors import UsageError
+from framepace.exporting.importing import import_triton
+from framepace.exporting.repository import export
+from framepace.models.builtin import model_bytes
+from framepace.store import load_plan
+from tests.cli.test_cli import framepace
+
+OTHERS = """
+name: "boxes"
+platform: "onnxruntime_onnx"
+max_batch_size: 16
+input [ { name: "images", data_type: TYPE_FP32, dims: [ 3, 384, 640 ] } ]
+instance_group [ { count: 2 kind: KIND_GPU gpus: [ 1 ] rate_limiter { resources [ { name: "R" count: 1 } ] } } ]
+dynamic_batching {
+  preferred_batch_size: [ 4, 8 ]
+  max_queue_delay_microseconds: 1500
+  priority_levels: 3
+  default_queue_policy { timeout_action: REJECT default_timeout_microseconds: 20000 }
+}
+response_cache { enable: true }
+optimization { execution_accelerators { gpu_execution_accelerator : [ {
+  name : "tensorrt" parameters { key: "precision_mode" value: "FP16" } } ] } }
+parameters { key: "intra_op_thread_count" value: { string_value: "3" } }
+"""
+
+
+def repository(folder: Path, text: str, name: str = "boxes") -> Path:
+    """A repository of one model with that configuration."""
+    version = folder / "repository" / name / "1"
+    version.mkdir(parents=True)
+    (version / "model.onnx").write_bytes(model_bytes("detector"))
+    (version.parent / "config.pbtxt").write_text(text)
+    return folder / "repository"
+
+
+SETTINGS: dict[str, Any] = {
+    "batch": 4, "window-ms": 3, "batch-sizes": "2+4", "threads": 2, "workers": 3, "stale-ms": 20, "drop": "oldest",
+    "resize": "letterbox", "colour": "bgr", "pad-value": 7, "spinning": "off", "option.optimisation": "basic",
+}  # fmt: skip
+
+
+def test_what_was_exported_comes_back(tmp_path: Path) -> None:
+    """Every setting that is expressed is read again."""
+    case = api.make_case("builtin:classifier", fps=30, settings=SETTINGS)
+    export(case.plan, tmp_path, runtime="python")
+    plan = import_triton(tmp_path).plan
+    [before], [after] = case.plan.models, plan.models
+    assert (after.batch, after.threads, after.spinning, after.options) == (
+        before.batch, before.threads, before.spinning, before.options,
+    )  # fmt: skip
+    assert (after.prepare.resize, after.prepare.colour, after.prepare.pad_value) == ("letterbox", "bgr", 7)
+    assert after.prepare.std == pytest.approx((255.0,) * 3)
+    assert (plan.engine.workers, plan.source.stale_ms, plan.source.drop) == (3, 20, "oldest")
+
+
+def test_what_others_wrote_is_a_plan_and_its_losses_are_told(tmp_path: Path) -> None:
+    """Batches, devices, accelerators and patience are read; caches, priorities and rate limiters are named."""
+    imported = import_triton(repository(tmp_path, OTHERS))
+    [model] = imported.plan.models
+    assert (model.batch.max, model.batch.window_ms, model.batch.sizes) == (16, 1.5, (4, 8))
+    assert (model.backend, model.precision, model.device, model.threads) == ("tensorrt", "fp16", "cuda:1", 3)
+    assert imported.plan.engine.workers == 2
+    assert imported.plan.source.stale_ms == 20
+    told = " ".join(imported.notes)
+    assert all(word in told for word in ("response_cache", "priority_levels", "rate_limiter"))
+
+
+def test_a_folder_or_a_file_will_do(tmp_path: Path) -> None:
+    """The model's folder and its config.pbtxt say the same as the repository."""
+    whole = repository(tmp_path, OTHERS)
+    assert import_triton(whole / "boxes") == import_triton(whole) == import_triton(whole / "boxes" / "config.pbtxt")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'max_batch_size: "many"',
+        "dynamic_batching: 5",
+        "instance_group: 3",
+        "parameters: [1, 2]",
+        "optimization: TRUE",
+        'instance_group { count: "x" }',
+        "dynamic_batching { max_queue_delay_microseconds: -5 }",
+        "max_batch_size: 9999999999",
+        'parameters { key: "intra_op_thread_count" value { string_value: "999999" } }',
+        "name: 5",
+        "{",
+        "input: 5",
+    ],
+)
+def test_what_no_configuration_says_is_read_or_a_sentence(tmp_path: Path, text: str) -> None:
+    """Fields of other types, and numbers that nothing can have."""
+    with suppress(UsageError):
+        assert import_triton(repository(tmp_path, text)).plan.models
+
+
+def test_nothing_there_is_a_sentence(tmp_path: Path) -> None:
+    """No configuration, or none with a network."""
+    with pytest.raises(UsageError, match="no configuration of Triton"):
+        import_triton(tmp_path)
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "config.pbtxt").write_text('name: "x" backend: "python"')
+    with pytest.raises(UsageError, match="no model there that a plan could run"):
+        import_triton(tmp_path)
+
+
+def test_the_command_writes_a_plan_that_loads(tmp_path: Path) -> None:
+    """With the losses as comments at its top; another file is not replaced."""
+    out = tmp_path / "plan.yaml"
+    command = ("plan", "from-triton", repository(tmp_path, OTHERS), "--out", out)
+    assert framepace(*command).returncode == 0
+    assert load_plan(out).models[0].name == "boxes"
+    assert "# boxes: response_cache is left out" in out.read_text()
+    out.write_text("mine")
+    ended = framepace(*command)
+    assert ended.returncode == 2
+    assert "another file is already there" in ended.stderr
