@@ -46,9 +46,11 @@ def _overlay(answers: Mapping[str, Answer]) -> dict[str, Any]:
 
 def jpeg(frame: Any, widest: int = WIDEST) -> bytes:
     """An av.VideoFrame as JPEG, at most so many pixels wide."""
+    from av.video.reformatter import VideoReformatter
+
     width = min(frame.width, widest)
     height = max(round(frame.height * width / frame.width), 1)
-    small = frame.reformat(width=width, height=height, format=_JPEG_FORMAT)
+    small = VideoReformatter().reformat(frame, width, height, _JPEG_FORMAT)  # the frame's own belongs to no thread
     small.pts = 0
     codec = _encoder(width, height)
     return b"".join(bytes(packet) for packet in (*codec.encode(small), *codec.encode(None)))
