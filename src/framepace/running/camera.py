@@ -27,6 +27,7 @@ from framepace.video.source import SYNTHETIC, open_source
 _STALE_NS = 2 * NS_PER_S  # without a picture, after which a source that is connected is stale
 _SPREAD = 0.5  # of the waits between attempts
 _STANDARD_INPUT = "-"
+_STANDARD_INPUT_S = (30.0, 3600.0)  # to begin, and to go on: whoever writes may pause
 _MOST_SKIPPED = 10_000
 """Of so many pictures one is taken of a source that is paused: its connection stays."""
 
@@ -168,7 +169,7 @@ class Camera:
         except Exception as error:  # whatever a library raises, it is this source's end and nobody else's
             self._ended = one_line(error)
             return None
-        self._ended = self._ended or "its end was reached"
+        self._ended = self._ended or self._reader.why or "its end was reached"
         return None
 
     def fail(self, error: Exception) -> None:
@@ -198,6 +199,7 @@ class Camera:
 
         address = expanded(self.spec.address, os.environ)
         backoff = Backoff(_SPREAD)
+        opens: Callable[[], Any]
         stream = partial(
             LiveStream,
             clock=self._clock,
@@ -206,13 +208,14 @@ class Camera:
             choice=self._choice,
         )
         if address == _STANDARD_INPUT:
-            return stream("standard input", opens=partial(open_container, "pipe:0", {}, TIMEOUT_S))
+            opens = partial(open_container, "pipe:0", {}, _STANDARD_INPUT_S)
+            return stream("standard input", opens=opens, reopens=False)
         if address.startswith("/dev/video"):
             return stream(address, opens=partial(_open_device, address))
         if "://" in address and not address.startswith("file://"):
             return stream(address, opens=partial(open_stream, address, TIMEOUT_S, self.spec.transport))
         path = address.removeprefix("file://")
-        opens: Callable[[], Any] = partial(open_source, path, loop=self.spec.loop)
+        opens = partial(open_source, path, loop=self.spec.loop)
         if path != SYNTHETIC and Path(path).is_dir():
             opens = partial(PictureFolder, Path(path), self.spec.loop)
         return PacedFile(path, self._clock, opens, is_paced=self.spec.pace == "own", backoff=backoff)

@@ -64,6 +64,7 @@ class LiveStream:
             waits until `close`.
         must_answer: false: the first connection is made by `read`, and tried again like any other.
         opens: opens the stream, instead of the address.
+        reopens: false: it cannot be opened a second time, and ends where it breaks.
         backoff: the waits between attempts.
         choice: which pictures need not be decoded. Of a stream with B-frames only key frames can be chosen: leaving
             others out would delay those that are left.
@@ -85,6 +86,7 @@ class LiveStream:
         *,
         must_answer: bool = True,
         opens: Open | None = None,
+        reopens: bool = True,
         backoff: Backoff | None = None,
         choice: Choice | None = None,
     ) -> None:
@@ -93,6 +95,7 @@ class LiveStream:
         self.why = ""
         self.reconnections = 0
         self.fps: float | None = None
+        self._reopens = reopens
         self._opens = opens or partial(open_stream, address, timeout)
         self._clock = clock
         self._timeout = timeout
@@ -125,15 +128,17 @@ class LiveStream:
         return notes
 
     def read(self) -> Any:
-        """See Source; None only after `close`. Raises SourceError when patience ends, or no picture ever came."""
+        """See Source; None only after `close`, or where it is not opened again. Raises SourceError when patience ends, or no picture ever came."""
         with self._owner:
             self._waiting_since = time.monotonic()
             if self._container is None and not self._try_to_connect():
+                self._closed = self._closed or not self._reopens
                 self._reconnect()
             frame = None
             while frame is None and not self._closed:
                 frame = self._next()
                 if frame is None:
+                    self._closed = self._closed or not self._reopens
                     self._check_patience()
                     self._reconnect()
             if self._closed:
