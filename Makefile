@@ -3,6 +3,7 @@
 # make test-long  set up, then the tests that take minutes
 # make attack  set up, then damaged inputs, kills and faults: at least 50,000 inputs and 300 moments; SEED=2 for others
 # make bench  the project's own figures: overhead, pacing, calibration, report, rightness, prediction, batching, strategies, tuning
+# make soak   two hours of live cameras at 80 % of capacity, one lost every minute: memory, counts, clocks; SOAK_SECONDS=2000 for less
 # make docs   build the documentation into build/site, in an environment of its own (.venv-docs)
 # Needs Python 3.10-3.13 with pip; everything else is installed into .venv.
 
@@ -17,7 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # The tests start hundreds of interpreters: without compiled files each of them would compile all of framepace anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-long check attack bench docs setup data browser clean
+.PHONY: demo test test-long check attack bench soak docs setup data browser clean
 
 demo: $(VENV)/.run
 	$(BIN)/framepace explain builtin:detector --fps 30 --out framepace-out/demo
@@ -53,6 +54,10 @@ bench: $(VENV)/.dev
 	$(BIN)/python bench/strategies.py
 	$(BIN)/python bench/tuner.py --only 0
 	$(BIN)/python bench/tuned.py
+
+SOAK_SECONDS ?= 7200
+soak: $(VENV)/.dev
+	$(BIN)/python bench/soak.py --seconds $(SOAK_SECONDS)
 
 docs: $(VENV)/.run $(DOCS_VENV)/.docs
 	$(BIN)/python -m tools.reference docs/reference
