@@ -128,17 +128,20 @@ class LiveStream:
         return notes
 
     def read(self) -> Any:
-        """See Source; None only after `close`, or where it is not opened again. Raises SourceError when patience ends, or no picture ever came."""
+        """See Source; None only after `close`, or where it is not opened again.
+
+        Raises SourceError when patience ends, or no picture ever came.
+        """
         with self._owner:
             self._waiting_since = time.monotonic()
             if self._container is None and not self._try_to_connect():
-                self._closed = self._closed or not self._reopens
+                self._end_unless_reopened()
                 self._reconnect()
             frame = None
             while frame is None and not self._closed:
                 frame = self._next()
                 if frame is None:
-                    self._closed = self._closed or not self._reopens
+                    self._end_unless_reopened()
                     self._check_patience()
                     self._reconnect()
             if self._closed:
@@ -155,6 +158,10 @@ class LiveStream:
         if self._owner.acquire(blocking=False):
             self._disconnect()
             self._owner.release()
+
+    def _end_unless_reopened(self) -> None:
+        if not self._reopens:
+            self._closed = True
 
     def _check_patience(self) -> None:
         """Raises SourceError if trying again is useless."""
