@@ -24,6 +24,7 @@ from framepace.errors import BackendError, UsageError, unknown
 from framepace.facts.model import Layer, ModelSpec
 from framepace.facts.plan import ModelPlan
 from framepace.facts.served import ServerCounts
+from framepace.models.checked import precision_note
 from framepace.models.filling import input_filler
 from framepace.models.inputs import made_up_note
 from framepace.models.spec import Resolved
@@ -238,9 +239,9 @@ class Backend(ABC):
         """
         self._check(model)
         session = self._load(model, clock, tell)
-        note = made_up_note(session.resolved)
-        if note and self.computes:
-            session.notes = (*session.notes, f"{model.name}: {note}")
+        if self.computes:
+            said = filter(None, (made_up_note(session.resolved), self._precision_note(model)))
+            session.notes = (*session.notes, *(f"{model.name}: {note}" for note in said))
         if model.is_native:
             session = _of_own_sizes(session, model)
         session.libraries = {**session.libraries, **self.versions()}
@@ -252,6 +253,10 @@ class Backend(ABC):
             session.close()
             raise
         return session
+
+    def _precision_note(self, model: ModelPlan) -> str:
+        """That a low precision was not checked on frames; of a built engine nobody knows what it was built from."""
+        return "" if self.is_built(model.model) else precision_note(model)
 
     def _check(self, model: ModelPlan) -> None:
         """Raise UsageError for options and devices that the backend does not have."""

@@ -24,6 +24,7 @@ from framepace.facts.plan import Batching, ModelPlan
 from framepace.facts.workload import Input
 from framepace.interrupts import INFERENCE_ON_DEVICE_S, ended_after
 from framepace.models.batchaxis import divided
+from framepace.models.checked import note_check
 from framepace.models.convert import calibration
 from framepace.models.convert.variant import is_quantised, weight_files
 from framepace.models.inputs import draw
@@ -90,7 +91,9 @@ def agreement(
         numbers = _compare(models, decoded, frames, seed, tell, compares, stoppable)
         if numbers.complete:
             _keep(name, numbers)
-    return verdict(numbers, gate or default_gate(candidate.precision), metric, least)
+    judged = verdict(numbers, gate or default_gate(candidate.precision), metric, least)
+    _note(candidate, reference, input, judged)
+    return judged
 
 
 def reference_of(model: ModelPlan) -> ModelPlan:
@@ -109,6 +112,15 @@ def reference_of(model: ModelPlan) -> ModelPlan:
     if "tf32" in backend.options:
         return replace(plain, options={"tf32": False})
     return plain
+
+
+def _note(candidate: ModelPlan, reference: ModelPlan, input: Input, judged: Agreement) -> None:
+    """Keep that a precision was checked against the same file in FP32, so that a run of it need not ask for that."""
+    tells = judged.complete and not judged.says_nothing
+    same = candidate.model == reference.model and reference.precision == "fp32"
+    if tells and same and not get_backend(candidate.backend).is_built(candidate.model):
+        videos = tuple(name for name in input.videos if name != SYNTHETIC)
+        note_check(candidate, videos, judged.passed)
 
 
 def takes_pictures(model: ModelPlan) -> bool:
