@@ -204,6 +204,8 @@ class RequestFeed(Feed):
 
     def _choose(self) -> tuple[list[Frame], int | None, list[Ticket]]:
         """The batch that goes now, or until when it waits (ns); and requests whose deadline cannot be met any more."""
+        if not len(self._lines):
+            return [], None, []
         now = self._now()
         places, expired = self._next(now)
         if not places:

@@ -1,0 +1,112 @@
+"""The load generator wrk (github.com/wg/wrk): closed loops over so many connections, and what came of them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+_BOUNDARY = "framepace-bench"
+_SCRIPT = """
+local file = io.open(%(body)s, "rb")
+wrk.method = "POST"
+wrk.body = file:read("*a")
+%(headers)s
+local threads = {}
+function setup(thread) table.insert(threads, thread) end
+function init() answered = 0; refused = 0 end
+function response(status) if status == 200 then answered = answered + 1 else refused = refused + 1 end end
+function done(summary, latency)
+  local ok, no, in_time, all = 0, 0, 0, 0
+  for _, thread in ipairs(threads) do ok = ok + thread:get("answered"); no = no + thread:get("refused") end
+  for i = 1, #latency do
+    local value, count = latency(i)
+    all = all + count
+    if value <= %(limit)d then in_time = in_time + count end
+  end
+  io.stderr:write(string.format('{"answered":%%d,"refused":%%d,"us":%%d,"p50":%%d,"p99":%%d,"in_time":%%d,"all":%%d}',
+    ok, no, summary.duration, latency:percentile(50), latency:percentile(99), in_time, all))
+end
+"""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is sent, again and again; `deadline_ms` is told to servers that take one."""
+
+    url: str
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    limit_ms: float = 50.0
+
+    def within(self, milliseconds: float) -> Load:
+        """The same with a deadline, which servers without deadlines ignore."""
+        return replace(
+            self, headers={**self.headers, "framepace-deadline-ms": f"{milliseconds:g}"}, limit_ms=milliseconds
+        )
+
+
+@dataclass(frozen=True)
+class Done:
+    """What came of a run; latencies are those of all answers, refusals among them."""
+
+    answered: int
+    refused: int
+    seconds: float
+    p99_ms: float
+    in_time_share: float
+
+    @property
+    def per_second(self) -> float:
+        """Answers (200) per second."""
+        return self.answered / self.seconds
+
+    @property
+    def in_time_per_second(self) -> float:
+        """Answers (200) within the limit per second: where some were refused, all that were not count as in time."""
+        return self.per_second * (1.0 if self.refused else self.in_time_share)
+
+
+class Wrk:
+    """The program, with one thread."""
+
+    def __init__(self, program: Path) -> None:
+        self._program = program
+
+    def run(self, load: Load, connections: int, seconds: int) -> Done:
+        """Send the load over so many connections, each in a closed loop."""
+        with tempfile.TemporaryDirectory() as folder:
+            body = Path(folder) / "body"
+            body.write_bytes(load.body)
+            script = Path(folder) / "load.lua"
+            script.write_text(_script(load, body))
+            words = ["-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(script), load.url]
+            done = subprocess.run([str(self._program), *words], check=True, capture_output=True, text=True)
+        return _done(json.loads(done.stderr))
+
+
+def _script(load: Load, body: Path) -> str:
+    headers = "\n".join(
+        f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in load.headers.items()
+    )
+    values = {"body": json.dumps(str(body)), "headers": headers, "limit": round(load.limit_ms * 1000)}
+    return _SCRIPT % values
+
+
+def _done(document: Mapping[str, int]) -> Done:
+    return Done(
+        document["answered"],
+        document["refused"],
+        document["us"] / 1e6,
+        document["p99"] / 1000,
+        document["in_time"] / max(1, document["all"]),
+    )
+
+
+def multipart(name: str, data: bytes) -> tuple[bytes, str]:
+    """A form with one file, and its content type."""
+    head = f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"; filename="{name}"\r\n\r\n'
+    return head.encode() + data + f"\r\n--{_BOUNDARY}--\r\n".encode(), f"multipart/form-data; boundary={_BOUNDARY}"

@@ -1,0 +1,33 @@
+#!/bin/sh
+# Prints a folder with other servers in an environment of their own (peers/) and a load generator that is neither theirs
+# nor ours (wrk); fetches them once. For bench/serving.py.
+set -eu
+
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/framepace-peers
+mkdir -p "$cache"
+cd "$cache"
+exec 9>lock
+flock 9
+
+no() {
+    printf '%s\n' "no peers could be set up here: $1" "  what to do: give this machine a package index, and apt" >&2
+    exit 1
+}
+
+if [ ! -e peers.done ]; then
+    python3 -m venv peers
+    peers/bin/pip --quiet --disable-pip-version-check install mosec==0.9.8 litserve==0.2.19 fastapi python-multipart 'uvicorn[standard]' \
+        onnxruntime==1.32.0 numpy >&2 || no "their packages cannot be installed"
+    touch peers.done
+fi
+if [ ! -e wrk.done ]; then
+    rm -rf wrk && mkdir -p wrk/debs
+    (cd wrk/debs && apt-get -qq -o APT::Sandbox::User=root download wrk libluajit-5.1-2 >&2) || no "wrk cannot be fetched"
+    for package in wrk/debs/*.deb; do
+        dpkg -x "$package" wrk
+    done
+    printf '#!/bin/sh\nLD_LIBRARY_PATH=%s exec %s "$@"\n' "$cache/wrk/usr/lib/$(uname -m)-linux-gnu" "$cache/wrk/usr/bin/wrk" >wrk/run
+    chmod +x wrk/run
+    touch wrk.done
+fi
+echo "$cache"
