@@ -157,7 +157,7 @@ def test_every_option_and_setting_that_is_named_exists() -> None:
     commands = get_command(app).commands  # type: ignore[attr-defined]
     for place, words in framepace_commands():
         command = commands[words[0]]
-        command = command.commands[words[1]] if words[0] == "plan" else command
+        command = command.commands[words[1]] if words[0] in ("plan", "control") else command
         options = {option for parameter in command.params for option in parameter.opts} | {"--help"}
         assert {word.partition("=")[0] for word in words if word.startswith("--")} <= options, place
         changes = [words[i + 1] for i, word in enumerate(words) if word in ("--set", "--vary")]

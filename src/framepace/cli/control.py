@@ -28,16 +28,16 @@ Field = Annotated[
 
 @app.command()
 @apart
-def add(path: Socket, source: Source, set_: Field = []) -> None:
+def add(path: Socket, source: Source, field: Field = []) -> None:
     """Add a source."""
-    _order(path, {"do": "add", "source": _fields(source, set_)})
+    _order(path, {"do": "add", "source": _fields(source, field)})
 
 
 @app.command()
 @apart
-def change(path: Socket, source: Source, set_: Field = []) -> None:
+def change(path: Socket, source: Source, field: Field = []) -> None:
     """Change a source: its address, or how it is read."""
-    _order(path, {"do": "change", "source": _fields(source, set_)})
+    _order(path, {"do": "change", "source": _fields(source, field)})
 
 
 @app.command()
@@ -92,7 +92,7 @@ def _fields(source: str, settings: list[str]) -> dict[str, Any]:
 
     from framepace.running.specs import spec_of
 
-    pairs = {name.replace("-", "_"): _value(text) for name, text in o.parse_pairs(settings, "--set").items()}
+    pairs = {name.replace("-", "_"): _value(text) for name, text in o.parse_pairs(settings, "--field").items()}
     return dict(msgspec.to_builtins(spec_of(source, 1, pairs)))
 
 
