@@ -21,7 +21,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="the source's name", s
 Field = Annotated[
     list[str],
     typer.Option(
-        "--set", metavar="FIELD=VALUE", help="every, max_age_ms, priority, loop, pace, transport of the source"
+        "--field", metavar="NAME=VALUE", help="every, max_age_ms, priority, loop, pace, transport of the source"
     ),
 ]
 
