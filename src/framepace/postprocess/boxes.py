@@ -41,17 +41,28 @@ def nms(
     A box goes when it overlaps a surer one that stays by more than `threshold` (IoU); with `labels` only one of its own
     class. The semantics of torchvision.ops.nms and batched_nms, which also keep the order of equal scores.
     """
-    order = np.argsort(-scores, kind="stable")
+    places = np.argsort(-scores, kind="stable")
+    kinds = np.zeros(len(scores)) if labels is None else labels
+    rows = np.vstack([boxes.T, kinds])[:, places].astype(np.float32)
     kept: list[int] = []
-    while len(order) and len(kept) < limit:
-        best = order[0]
-        order = order[1:]
-        kept.append(int(best))
-        suppressed = iou(boxes[[best]], boxes[order])[0] > threshold
-        if labels is not None:
-            suppressed &= labels[order] == labels[best]
-        order = order[~suppressed]
+    while len(places) and len(kept) < limit:
+        kept.append(int(places[0]))
+        stays = (_overlaps_of_first(rows[:4]) <= threshold) | (rows[4] != rows[4, 0])
+        stays[0] = False
+        places = places[stays]
+        rows = rows[:, stays]
     return np.array(kept, dtype=np.intp)
+
+
+def _overlaps_of_first(sides: Floats) -> Floats:
+    """Intersection over union of the first of some boxes with each, by their sides [4, n]; 0 where both are empty."""
+    left, top, right, bottom = sides
+    width = np.maximum(np.minimum(right, right[0]) - np.maximum(left, left[0]), 0)
+    height = np.maximum(np.minimum(bottom, bottom[0]) - np.maximum(top, top[0]), 0)
+    common = width * height
+    sizes = np.maximum(right - left, 0) * np.maximum(bottom - top, 0)
+    union = sizes + sizes[0] - common
+    return np.asarray(np.divide(common, union, out=np.zeros_like(union), where=union > 0))
 
 
 def surest(scores: Floats, least: float, limit: int) -> Places:
