@@ -18,13 +18,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # The tests start hundreds of interpreters: without compiled files each of them would compile all of framepace anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-long check attack bench soak docs setup data browser clean
+.PHONY: demo test test-long check attack bench soak docs setup data browser services clean
 
 demo: $(VENV)/.run
 	$(BIN)/framepace explain builtin:detector --fps 30 --out framepace-out/demo
 
 # Most tests on two processes; those that measure time alone, one after the other.
-test: check data browser
+test: check data browser services
 	$(BIN)/python -m pytest -m "not timing and not long" --numprocesses 2 --dist worksteal
 	$(BIN)/python -m pytest -m "timing and not long"
 
@@ -71,6 +71,11 @@ data: $(VENV)/.dev
 
 browser:
 	sh tools/chromium.sh
+
+# Tests that talk to a server are skipped where there is none.
+services:
+	-sh tools/services.sh rtsp
+	-sh tools/services.sh mosquitto
 
 $(VENV)/.run: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

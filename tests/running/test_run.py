@@ -193,6 +193,23 @@ def test_what_would_be_too_old_at_the_sinks_is_dropped(path: str) -> None:
     assert set(of(status, "a").dropped) <= {"stale", "too old at the sink", "buffer full"}
 
 
+@pytest.mark.long
+def test_frames_that_would_be_too_old_when_they_are_done_are_not_taken(path: str) -> None:
+    """A model of 60 ms, at most 90 ms of age, two frames of buffer: once that is known, nothing is inferred in vain."""
+    Faults.reset(lambda number: CLOCK.sleep_until(CLOCK.now() + 60_000_000))
+    options = Options(max_age_ms=90, stays=True)
+    run = Run(plan("faulty"), [SourceSpec(name="a", address=path, loop=True)], options=options).start()
+    until(run, lambda status: of(status, "a").taken > 90)
+    before = of(run.status(), "a")
+    after = of(until(run, lambda status: of(status, "a").taken > before.taken + 120), "a")
+    run.stop()
+    assert_accounted(run.wait(30))
+    in_vain = after.dropped.get("too old at the sink", 0) - before.dropped.get("too old at the sink", 0)
+    delivered = after.delivered - before.delivered
+    assert delivered > 20
+    assert in_vain <= 0.25 * delivered
+
+
 def test_a_model_that_raises_now_and_then_gives_failed_results(path: str) -> None:
     """Every third inference fails: its result says why, the others have answers, all in order."""
 

@@ -20,6 +20,7 @@ from framepace.units import NS_PER_MS, NS_PER_S
 from framepace.video.history import Remembering
 
 _SHOWN_NS = 60 * NS_PER_S  # a source that was removed stays in the status for so long
+_NOTABLE = 0.1  # change of the time that a frame takes
 _GOLDEN = 0.618034  # multiples of it are spread evenly over a step, however many sources there are
 
 
@@ -70,6 +71,7 @@ class Cameras:
         self._emit = emit
         self._lock = threading.RLock()
         self._places: dict[str, _Place] = {}
+        self._expected = 0  # time that a frame takes from its buffer to its result (ns)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -112,6 +114,15 @@ class Cameras:
             else:
                 self.remove(spec.name)
                 self._put_back(place, spec)
+
+    def expect(self, ns: int) -> None:
+        """Frames take so long from their buffer to their results: those that would be too old by then are not taken."""
+        with self._lock:
+            if abs(ns - self._expected) <= _NOTABLE * self._expected:
+                return
+            self._expected = ns
+            for place in self._present():
+                self._feed.change(place.number, self._rule(place.camera.spec))
 
     def present(self) -> list[Camera]:
         """The cameras there are."""
@@ -191,7 +202,10 @@ class Cameras:
         """A source that sets the pace never waits; one that is read as fast as possible always does."""
         if spec.pace == "free":
             return DropRule(self._limits.buffer, waits=True)
-        ages = [age for age in (self._limits.stale, self._max_age(spec)) if age is not None]
+        ages = [] if self._limits.stale is None else [self._limits.stale]
+        max_age = self._max_age(spec)
+        if max_age is not None:
+            ages.append(max(0, max_age - self._expected))
         return DropRule(self._limits.buffer, waits=False, age=min(ages, default=None))
 
     def _max_age(self, spec: SourceSpec) -> int | None:

@@ -115,7 +115,10 @@ class Guard:
         before = self._seen
         self._seen = (delivered, late, lost)
         flying = self._engines.flying
-        busy = flying.busy(now) if flying is not None else 1.0
+        busy = 1.0
+        if flying is not None:
+            busy = flying.busy(now)
+            self._cameras.expect(round(flying.typical))
         return Load(delivered=delivered - before[0], lost=lost - before[2], late=late - before[1], busy=busy)
 
     def _choose_plan(self, smaller: bool) -> None:
