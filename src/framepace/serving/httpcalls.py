@@ -23,19 +23,22 @@ _Plain = Callable[[Service, HttpCall, Route], Any]
 """A call that is answered at once: what it returns is the document, None for an empty body."""
 
 
-def _live(service: Service, call: HttpCall, named: Route) -> None:
-    """Whether the server runs at all."""
+def _live(service: Service, call: HttpCall, named: Route) -> Any:
+    """Whether the server runs at all; KServe's client reads the body, Triton's the status."""
+    return {"live": True}
 
 
-def _ready(service: Service, call: HttpCall, named: Route) -> None:
+def _ready(service: Service, call: HttpCall, named: Route) -> Any:
     if not service.repository.ready:
         kind: Kind = "unavailable" if service.repository.closing else "invalid"
-        raise RequestError("the server is not ready", kind)
+        raise RequestError("the server is not ready", kind, {"ready": False})
+    return {"ready": True}
 
 
-def _model_ready(service: Service, call: HttpCall, named: Route) -> None:
+def _model_ready(service: Service, call: HttpCall, named: Route) -> Any:
     if not service.repository.is_ready(named.name, named.version):
-        raise RequestError("Model version not ready")
+        raise RequestError("Model version not ready", details={"name": named.name, "ready": False})
+    return {"name": named.name, "ready": True}
 
 
 def _server(service: Service, call: HttpCall, named: Route) -> Any:
