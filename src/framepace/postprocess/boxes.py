@@ -43,7 +43,12 @@ def nms(
     """
     places = np.argsort(-scores, kind="stable")
     kinds = np.zeros(len(scores)) if labels is None else labels
-    rows = np.vstack([boxes.T, kinds])[:, places].astype(np.float32)
+    return places[_greedy(np.vstack([boxes.T, kinds])[:, places].astype(np.float32), threshold, limit)]
+
+
+def _greedy(rows: Floats, threshold: float, limit: int) -> Places:
+    """Which columns of `rows` (sides and class [5, n]) stay, each of which decides on those behind it."""
+    places = np.arange(rows.shape[1])
     kept: list[int] = []
     while len(places) and len(kept) < limit:
         kept.append(int(places[0]))
