@@ -166,7 +166,7 @@ def test_a_server_without_extensions_will_do() -> None:
 
 def test_the_servers_own_numbers_stand_beside_the_clients(server: KServe) -> None:
     """Its parts and what it does not account for add up to the client's inference."""
-    trace = api.bench(server.location, fps=200, scope="model", stop=Stop(seconds=1.0))
+    trace = api.bench(server.location, fps=200, scope="model", stop=Stop(count=200))
     [row] = api.summary(trace).served
     assert row.parts["queue"] == row.parts["compute"] == row.parts["other"] == 1_000_000
     infer = next(stage.mean for stage in api.summary(trace).frames.stages if stage.name == "infer")

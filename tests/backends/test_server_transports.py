@@ -81,7 +81,7 @@ def test_nobody_there_is_a_sentence(transport: str) -> None:
 @pytest.mark.parametrize("transport", ["HTTP", "gRPC"])
 def test_the_servers_statistics_are_read(addresses: dict[str, str], transport: str) -> None:
     """Its queue and its computation, beside what is left for the way."""
-    trace = api.bench(location(addresses[transport]), fps=50, scope="model", stop=Stop(seconds=1.5))
+    trace = api.bench(location(addresses[transport]), fps=50, scope="model", stop=Stop(count=60))
     [row] = api.summary(trace).served
     assert row.parts["compute"] > 0
     assert row.parts["network"] > 0

@@ -28,7 +28,7 @@ def server() -> Iterator[KServe]:
 
 def test_a_sweep_tells_the_servers_numbers(server: KServe) -> None:
     """A cell per setting, with what the server says of each."""
-    found = api.sweep(server.location, {"workers": ["1", "2"]}, fps=200, scope="model", stop=Stop(seconds=2.0))
+    found = api.sweep(server.location, {"workers": ["1", "2"]}, fps=200, scope="model", stop=Stop(count=200))
     assert [cell.error for cell in found.cells] == [None, None]
     assert all(cell.summary is not None and cell.summary.served[0].parts["queue"] == 1e6 for cell in found.cells)
 
@@ -51,7 +51,7 @@ def test_a_server_that_breaks_in_the_middle_leaves_the_rest_of_the_run(server: K
         return {"y": np.zeros((1, 1), np.float32)}
 
     server.model = model
-    trace = api.bench(server.location, fps=200, scope="model", stop=Stop(seconds=1.0))
+    trace = api.bench(server.location, fps=200, scope="model", stop=Stop(count=300))
     summary = api.summary(trace)
     assert 0 < summary.failed < 1
     assert summary.failure is not None
