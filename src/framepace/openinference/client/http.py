@@ -21,11 +21,10 @@ from framepace.openinference.client.documents import (
     read,
     ready,
 )
-from framepace.openinference.client.httpconnection import Connection, Part
+from framepace.openinference.client.httpconnection import HEADER_LENGTH, Connection, Part
 from framepace.openinference.client.refusals import no_model, no_shared_memory, refusal
 from framepace.openinference.client.remote import Arrays, Regions, RemoteModel
 from framepace.openinference.client.tensors import (
-    HEADER_LENGTH,
     answered,
     request_head,
     tensor_bytes,

@@ -15,16 +15,17 @@ from framepace.openinference.client.refusals import no_answer
 from framepace.openinference.client.remote import TOKEN
 
 Part = bytes | memoryview
+HEADER_LENGTH = "Inference-Header-Content-Length"
 _GONE = (RemoteDisconnected, ConnectionResetError, BrokenPipeError)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer: status, headers by their names in lower case, and the body."""
+    """An answer: its status, its body, and what a header says of how much of that is JSON ('': nothing)."""
 
     status: int
-    headers: Mapping[str, str]
     body: bytes
+    json_length: str
 
 
 @dataclass(frozen=True)
@@ -131,10 +132,9 @@ class Connection:
         response: HTTPResponse = self._http.getresponse()
         body = response.read()
         self._used = True
-        headers = {name.lower(): value for name, value in response.getheaders()}
         if response.will_close:
             self.close()
-        return Answer(response.status, headers, body)
+        return Answer(response.status, body, response.getheader(HEADER_LENGTH, ""))
 
     def _connection(self) -> HTTPConnection:
         host = self.server.host

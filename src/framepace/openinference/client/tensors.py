@@ -20,7 +20,6 @@ from framepace.openinference.messages import element_count
 from framepace.openinference.rest import region_parameters
 from framepace.openinference.tensors import from_bytes, from_json
 
-HEADER_LENGTH = "Inference-Header-Content-Length"
 _AGAIN = "the model may have been replaced: start again, so that its outputs are read again"
 
 
@@ -95,8 +94,7 @@ def checked_names(outputs: Arrays, names: Sequence[str]) -> None:
 
 def _json_length(answer: Answer) -> int:
     """How much of the body is JSON."""
-    length = answer.headers.get(HEADER_LENGTH.lower(), "")
-    return int(length) if length.isdecimal() else len(answer.body)
+    return int(answer.json_length) if answer.json_length.isdecimal() else len(answer.body)
 
 
 def _array(output: _Output, data: memoryview, shared: NDArray[Any] | None) -> NDArray[Any]:
