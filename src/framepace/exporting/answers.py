@@ -178,6 +178,7 @@ RULES: Mapping[str, _Rule] = {
     "score": _always("client", "of whoever reads the outputs"),
     "iou": _always("client", "of whoever reads the outputs"),
     "names": _always("client", "of whoever reads the outputs"),
+    "track": _always("client", "of whoever reads the outputs"),
     "device": _always("expressed", "instance_group: kind and gpus"),
     "slots": _always(
         "not expressible", "an instance has one request in flight", "copies of one request overlap no other's kernels"
