@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -84,6 +84,7 @@ def command(
     record_misses: Record = False,
     dashboard: watch.Dashboard = None,
     log: watch.Log = watch.LogFormat.auto,
+    spans: watch.Spans = None,
     json: o.Json = False,
 ) -> None:
     """Run a plan on live sources: results to sinks, every picture accounted for. SIGTERM ends it in order."""
@@ -96,7 +97,7 @@ def command(
     StandardOutput.standard_output = results_descriptor()
     of_sources: dict[str, Any] = {"every": _every(every), "loop": loop, "pace": "free" if free else "own"}
     of_sources["transport"] = "udp" if udp else "tcp"
-    with watch.listening(dashboard) as listener:
+    with watch.prepared(dashboard, log, spans, sink) as shown:
         with Progress() as progress:
             run = deploying.start(
                 models, source, sources_file=sources, sinks=sink, settings_of_sources=of_sources, seconds=seconds,
@@ -104,7 +105,7 @@ def command(
                 record_misses=record_misses, overload=overload, tell=progress, fps=fps, p99_ms=p99_ms,
                 settings=o.changes(set_, size=size, layout=None, backend=backend, device=device),
             )  # fmt: skip
-        status = _watched(run, control, lambda: watch.watching(run, listener, log, sink))
+        status = _watched(run, control, shown)
     _show(status, json)
     if run.hanging:  # their threads never end, and would keep the process
         sys.stdout.flush()
@@ -119,8 +120,8 @@ def _every(text: str) -> int | str:
     return values.whole_number(text, "--every", least=1, most=10_000)
 
 
-def _watched(run: Run, control: Path | None, shown: Callable[[], AbstractContextManager[None]]) -> RunStatus:
-    """The run to its end, while it is `shown`; how everything stood then."""
+def _watched(run: Run, control: Path | None, shown: watch.Watch) -> RunStatus:
+    """The run to its end, while it is shown; how everything stood then."""
     from framepace import interrupts
 
     def stop() -> None:
@@ -135,7 +136,7 @@ def _watched(run: Run, control: Path | None, shown: Callable[[], AbstractContext
             stack.enter_context(ControlSocket(control, run))
         stack.enter_context(_recording_on_signal(run))
         stack.enter_context(interrupts.stopped_by(stop))
-        stack.enter_context(shown())
+        stack.enter_context(shown.of(run))
         status = run.wait()
     if interrupts.signum() == signal.SIGTERM:
         interrupts.answered()  # the way in which a service is ended

@@ -6,15 +6,21 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
+from framepace.cli import options as o
+
 if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
     from rich.console import Console
 
+    from framepace.facts.plan import Plan
     from framepace.facts.running import Result, RunStatus
+    from framepace.facts.trace import TraceMeta
     from framepace.watching.looking import Watcher
     from framepace.watching.server import Listener
 
@@ -37,10 +43,14 @@ class LogFormat(str, Enum):
 
 _LOG = "on standard error: a live view in a terminal and lines elsewhere (auto), lines, JSON per event, or nothing"
 Log = Annotated[LogFormat, typer.Option("--log", help=_LOG)]
+_SPANS = "share of the frames as OpenTelemetry spans, to where OTEL_EXPORTER_OTLP_ENDPOINT says"
+Spans = Annotated[float | None, o.number_option("--spans", least=1e-9, most=1.0, help=_SPANS)]
 
 
 class Watched(Protocol):
     """What is needed of a run."""
+
+    plan: Plan
 
     def status(self) -> RunStatus:
         """How it stands."""
@@ -48,34 +58,70 @@ class Watched(Protocol):
     def follow(self, take: Callable[[Result], None]) -> None:
         """Call `take` with each result and its picture from now on."""
 
+    def follow_rows(self, take: Callable[[bytes, TraceMeta], None]) -> None:
+        """Call `take` with the packed rows of its trace from now on."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What is made ready before anything slow begins, and then shows a run.
+
+    Attributes:
+        listener: of the dashboard, if there is one.
+        tracer: of spans, if there are any.
+        spans: the share of frames that have them.
+        prints_results: whether a sink writes to the same terminal.
+    """
+
+    log: LogFormat
+    listener: Listener | None
+    tracer: Tracer | None
+    spans: float
+    prints_results: bool
+
+    @contextmanager
+    def of(self, run: Watched) -> Iterator[None]:
+        """Inside, the run is shown."""
+        from framepace.watching.looking import looking
+
+        with ExitStack() as stack:
+            if self.tracer is not None:
+                _follow(run, self.tracer, self.spans)
+            if self.listener is not None:
+                stack.enter_context(_dashboard(run, self.listener, self.log))
+            stack.enter_context(looking(run.status, _watchers(self.log, self.prints_results)))
+            yield
+
 
 @contextmanager
-def listening(dashboard: str | None) -> Iterator[Listener | None]:
-    """Inside, the dashboard's port is taken, before anything slow begins. Raises UsageError where it cannot be."""
-    if dashboard is None:
-        yield None
-        return
-    from framepace.watching.server import Listener, endpoint
-
-    with Listener(endpoint(dashboard)) as listener:
-        yield listener
-
-
-@contextmanager
-def watching(run: Watched, listener: Listener | None, log: LogFormat, sinks: Sequence[str] = ()) -> Iterator[None]:
-    """Inside, the run is shown as the options ask.
+def prepared(dashboard: str | None, log: LogFormat, spans: float | None, sinks: Sequence[str] = ()) -> Iterator[Watch]:
+    """What the options ask for, for as long as the run may last.
 
     Args:
-        listener: of the dashboard, if there is one.
-        sinks: the texts of its sinks, one of which may write to the same terminal.
-    """
-    from framepace.watching.looking import looking
+        dashboard: '[HOST:]PORT', None for none.
+        spans: the share of frames, None for no spans.
+        sinks: the texts of the sinks.
 
+    Raises UsageError where the port is taken, or a package is not installed.
+    """
+    listener = None
+    tracer = None
     with ExitStack() as stack:
-        if listener is not None:
-            stack.enter_context(_dashboard(run, listener, log))
-        stack.enter_context(looking(run.status, _watchers(log, "stdout" in sinks)))
-        yield
+        if dashboard is not None:
+            from framepace.watching.server import Listener, endpoint
+
+            listener = stack.enter_context(Listener(endpoint(dashboard)))
+        if spans is not None:
+            from framepace.watching.spans import tracing
+
+            tracer = stack.enter_context(tracing())
+        yield Watch(log, listener, tracer, spans or 0.0, "stdout" in sinks)
+
+
+def _follow(run: Watched, tracer: Tracer, share: float) -> None:
+    from framepace.watching.spans import Spans
+
+    run.follow_rows(Spans(tracer, share, len(run.plan.models)).take)
 
 
 @contextmanager

@@ -68,6 +68,26 @@ class Ring:
         return writer.close(meta)
 
 
+class Followed:
+    """A writer whose rows others see, too, once they follow."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._followers: tuple[Callable[[bytes], None], ...] = ()
+        self.close = writer.close
+
+    def follow(self, take: Callable[[bytes], None]) -> None:
+        """Call `take` with the packed rows of requests from now on."""
+        self._followers = (*self._followers, take)
+
+    def append(self, name: str, rows: bytes) -> None:
+        """See Writer."""
+        self._writer.append(name, rows)
+        if name == "requests":
+            for take in self._followers:
+                take(rows)
+
+
 class Tee:
     """Writes rows to the flight recorder's memory, and to a writer; the trace is the writer's."""
 

@@ -16,7 +16,7 @@ from framepace.errors import StoreError, one_line
 from framepace.facts.address import without_secrets
 from framepace.facts.plan import Plan
 from framepace.facts.running import Result, RunStatus, SourceSpec
-from framepace.facts.trace import DropCause, Stopped
+from framepace.facts.trace import DropCause, Stopped, TraceMeta
 from framepace.feeds.build import changing_feed, in_order
 from framepace.feeds.pacer import Pacer
 from framepace.feeds.runstate import RunState
@@ -199,6 +199,10 @@ class Run:
         """Call `take` with each result and its picture from now on; it must not wait."""
         self._followers = (*self._followers, take)
         self._results.has_pictures = True
+
+    def follow_rows(self, take: Callable[[bytes, TraceMeta], None]) -> None:
+        """Call `take` with the packed rows of the trace from now on, all of them, on the thread that writes it."""
+        self._tracing.follow(take)
 
     def record(self, why: str) -> Path:
         """Write the last minute as a trace, which `framepace explain` explains; its folder. Raises StoreError."""

@@ -21,7 +21,7 @@ from framepace.recording.host import host_sampler
 from framepace.recording.recorder import MakeSampling, Recorder, Writer
 from framepace.recording.telemetry import Sink, Telemetry
 from framepace.running.cameras import Cameras
-from framepace.running.flight import FlightRecorder, Ring, Tee
+from framepace.running.flight import FlightRecorder, Followed, Ring, Tee
 from framepace.store import RotatingWriter, Rotation
 
 _TELEMETRY_S = 0.1  # between samples; a measurement takes them more often
@@ -61,13 +61,18 @@ class Tracing:
         if folder is not None:
             segments = RotatingWriter(folder / _SEGMENTS, self.meta, rotation)
             writer = Tee(self._ring, Sampled(segments, share))
-        self.recorder = Recorder(writer, _sampling(engine, clock), on_failure=on_failure)
+        self._followed = Followed(writer)
+        self.recorder = Recorder(self._followed, _sampling(engine, clock), on_failure=on_failure)
         self._flight = FlightRecorder(folder or _FOLDER, self._ring, self._recording)
 
     def meta(self) -> TraceMeta:
         """What is known of the run now."""
         notes = without_secrets((*self._meta.notes, *self._notes()))
         return replace(self._meta, sources=without_secrets(self._cameras.names), notes=notes)
+
+    def follow(self, take: Callable[[bytes, TraceMeta], None]) -> None:
+        """Call `take` with packed rows, and what is known of the run then, from now on; four times per second."""
+        self._followed.follow(lambda rows: take(rows, self.meta()))
 
     def _recording(self, path: Path, numbers: Sequence[int]) -> TraceMeta:
         """The meta of a recording: its workload replays its arrivals, on pictures that can be read again."""
