@@ -6,6 +6,7 @@ cause, else the first suspicion. The programs need opencv-python-headless, Pillo
     python bench/attach.py --python ENV/bin/python --repeat 3        # about two hours on 2 cores
     python bench/attach.py --python ENV/bin/python --only seeking    # one program
     python bench/attach.py --python ENV/bin/python --cost            # what the probe costs
+    python bench/attach.py --agreement                               # the same frames by attach and by bench
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from attach_agreement import agreement_rows
 from attach_cases import CASES, Case
 from attach_cost import cost_rows
 from attach_files import make_files
@@ -44,6 +46,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_files(folder)
+        if args.agreement:
+            show("attach, agreement", args, list(agreement_rows(folder)))
+            return
         if args.cost:
             show("attach, cost", args, list(cost_rows(args.python, folder)))
             return
@@ -65,6 +70,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--part", default="1/1", metavar="I/N", help="each Nth explanation from the Ith on")
     parser.add_argument("--cost", action="store_true", help="what the probe costs, instead")
+    parser.add_argument("--agreement", action="store_true", help="what attach and bench tell of one run, instead")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     parser.add_argument("--seed", type=int, default=0, help="kept with the result; nothing here is random")
     return parser.parse_args()

@@ -281,8 +281,8 @@ def _nothing_seen(command: Sequence[str], code: int, processes: Sequence[Calls])
     calls = {name: count for name, count in _counts(processes).items() if name != "gc"}
     got = f"exit code {code}"
     fix = (
-        "attach sees Python programs that infer with onnxruntime, tensorrt or torch, or by tritonclient, but none that "
-        "is started with -E or -I"
+        "attach sees Python programs that infer with onnxruntime, tensorrt, torch or cv2.dnn, or by tritonclient, but "
+        "none that is started with -E or -I"
     )
     if code < 0:
         got = f"ended by {signal.Signals(-code).name}, with which the rows of the last half of a second are lost"

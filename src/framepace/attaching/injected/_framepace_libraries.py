@@ -34,6 +34,8 @@ def _cv2(probe: Probe, cv2: ModuleType) -> None:
         call = f"cv2.VideoCapture.{name}"
         probe.patch(getattr(cv2, "VideoCapture", None), name, "decode", call, captures)
     _patch_each(probe, cv2, "cv2", _OPENCV)
+    network = getattr(getattr(cv2, "dnn", None), "Net", None)
+    probe.patch(network, "forward", "infer", "cv2.dnn.Net.forward", _Models(probe))
 
 
 def _patch_each(probe: Probe, module: ModuleType, library: str, stages: dict[str, str]) -> None:

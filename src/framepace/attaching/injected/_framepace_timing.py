@@ -52,7 +52,7 @@ def timed_function(probe: Probe, function: Callable[..., Any], number: int) -> C
         begin = clock()
         try:
             result = function(*arguments, **options)
-        except BaseException:
+        except Exception:  # what Ctrl-C cut off has not failed
             add((number, begin, clock(), thread(), RAISED, frame()))
             raise
         add((number, begin, clock(), thread(), 0, frame()))
@@ -75,7 +75,7 @@ def timed_method(probe: Probe, function: Callable[..., Any], number: int, number
         begin = clock()
         try:
             result = function(*arguments, **options)
-        except BaseException:
+        except Exception:  # what Ctrl-C cut off has not failed
             add((number, begin, clock(), thread(), RAISED - _number(probe, numbers, arguments), frame()))
             raise
         end = clock()
