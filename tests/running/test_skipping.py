@@ -5,13 +5,14 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from framepace.running.skipping import LeavesOut, LeavingOut, Thinning
 
 
 @given(st.floats(1, 50), st.floats(0, 0.99), st.integers(1, 500))
+@example(1.71875, 0.75, 50)
 def test_an_even_share_is_taken(every: float, phase: float, count: int) -> None:
     """Of n pictures one of `every`, to within one, and never two closer than they should be."""
     thinning = Thinning(every, phase)

@@ -24,7 +24,7 @@ class Thinning:
 
     def __init__(self, every: float = 1.0, phase: float = 0.0) -> None:
         self.every = every
-        self._credit = 1 - (1 + int(phase * every)) / every
+        self._credit = max(0.0, 1 - (1 + int(phase * every)) / every)
 
     def takes(self) -> bool:
         """Whether the next picture is taken."""
