@@ -21,6 +21,7 @@ from typing import Any
 import framepace
 from attack import corpus, mutations
 from attack.logs import logs
+from attack.orders import ORDERS, SOURCES, Nobody
 from framepace.backends.base import get_backend
 from framepace.clock.system import SystemClock
 from framepace.errors import FramepaceError
@@ -297,6 +298,29 @@ def live(place: Place) -> str:
     return f"{sum(picture is not None for picture in pictures)} pictures {stream.notes}"
 
 
+def sources(place: Place) -> str:
+    """The file of sources: its text, or what it says, damaged."""
+    from framepace.running.specs import load_sources
+
+    path = place.folder / "cameras.yaml"
+    path.write_bytes(_damaged(SOURCES, place))
+    return f"{len(load_sources(path))} sources"
+
+
+def orders(place: Place) -> str:
+    """A line to the control socket of a run; the answer."""
+    from framepace.running.control import answer
+
+    return str(answer(Nobody(), _damaged(place.rng.choice(ORDERS), place)))
+
+
+def _damaged(document: Any, place: Place) -> bytes:
+    """A document as JSON, in which a value or a byte is wrong."""
+    if place.rng.random() < 0.5:
+        return mutations.bytes_of(_json(document), place.rng)
+    return _json(mutations.document(document, place.rng, place.pool))
+
+
 def _json(data: Any) -> bytes:
     """As JSON that may hold nan, infinity and texts that are no Unicode."""
     return json.dumps(data, default=str).encode("utf-8", "surrogatepass")
@@ -316,4 +340,6 @@ READERS: dict[str, tuple[Attempt, int]] = {
     "video": (video, 5000),
     "live": (live, 500),
     "values": (values, 5000),
+    "sources": (sources, 2500),
+    "orders": (orders, 2500),
 }

@@ -16,7 +16,7 @@ from framepace.store import load_plan
 
 SEED = 1
 SHARE = 0.002
-KINDS = ("onnx", "exported", "plan", "trace", "columns", "log", "video", "values")
+KINDS = ("onnx", "exported", "plan", "trace", "columns", "log", "video", "values", "sources", "orders")
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,7 @@ from framepace.errors import FramepaceError, UsageError, unknown
 from framepace.facts.address import without_secrets
 from framepace.facts.running import RunStatus, SourceSpec
 from framepace.running.specs import made
+from framepace.values import shown
 
 _LONGEST_LINE = 1 << 20
 _IDLE_S = 60.0  # without a line, after which a connection is closed
@@ -57,9 +58,9 @@ def answer(run: Controllable, line: bytes) -> Reply:
     """The answer to one line; errors are answers too."""
     try:
         order = _order(line)
-        do = order.pop("do", None)
+        do = str(order.pop("do", None))
         if do not in _ORDERS:
-            raise unknown("order", str(do), _ORDERS)
+            raise unknown("order", shown(do), _ORDERS)
         return {"ok": True, **_ORDERS[do](run, order)}
     except FramepaceError as error:
         parts = {"what": error.what, "got": error.got, "expected": error.expected, "fix": error.fix}
@@ -70,8 +71,8 @@ def answer(run: Controllable, line: bytes) -> Reply:
 def _order(line: bytes) -> dict[str, Any]:
     try:
         order = msgspec.json.decode(line)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise UsageError("the line is no JSON", got=error, expected='such as {"do": "status"}', fix="") from error
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise UsageError("the line is no JSON", got=shown(error), expected='such as {"do": "status"}', fix="") from error
     if not isinstance(order, dict):
         raise UsageError("the line is no order", got=type(order).__name__, expected='such as {"do": "status"}', fix="")
     return order
