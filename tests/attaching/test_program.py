@@ -112,6 +112,16 @@ def test_a_program_that_infers_nothing_is_told_so_with_its_own_exit_code(tmp_pat
     assert "run it without attach first" in str(error.value)
 
 
+def test_a_program_whose_time_is_over_before_it_infers_is_told_to_have_more(tmp_path: Path) -> None:
+    """It is not sought what ended it: framepace did."""
+    program = tmp_path / "slow.py"
+    program.write_text("import time\ntime.sleep(600)\n")
+    with pytest.raises(UsageError, match="no inference") as error:
+        api.attach([str(program)], seconds=0.5)
+    assert "its time was over" in str(error.value)
+    assert "--seconds" in str(error.value)
+
+
 def test_ctrl_c_ends_the_program_and_keeps_the_trace(files: tuple[str, str, str], tmp_path: Path) -> None:
     """It comes to both, as from a terminal: the trace says so, and the exit code is that of the program."""
     program = tmp_path / "endless.py"

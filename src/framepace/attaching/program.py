@@ -42,6 +42,10 @@ from framepace.store import MemoryWriter, OutputFolder, TraceWriter, trace_id
 HOOK = Path(__file__).parent / "injected"
 """The folder that stands first in the PYTHONPATH of an observed program."""
 FOLDER_VARIABLE = "FRAMEPACE_ATTACH"
+_SEEN = (
+    "attach sees Python programs that infer with onnxruntime, tensorrt, torch or cv2.dnn, or by tritonclient, but none "
+    "that is started with -E or -I"
+)
 _Value = TypeVar("_Value")
 
 
@@ -174,7 +178,7 @@ def observe(
             recorder.sink(frames.packed())
         trace = recorder.close(_described(meta, ended, processes, frames))
     if not len(frames):
-        raise _nothing_seen(command, ended.code, processes)
+        raise _nothing_seen(command, ended, processes)
     answers = tuple(answer for calls in processes for answer in calls.facts.answers)
     refused = _joined(calls.facts.refused for calls in processes)
     return Observation(trace, _exit_code(ended), _counts(processes), answers, refused, ended.by_time)
@@ -276,23 +280,30 @@ def _counts(processes: Sequence[Calls]) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count}
 
 
-def _nothing_seen(command: Sequence[str], code: int, processes: Sequence[Calls]) -> NothingSeen:
+def _nothing_seen(command: Sequence[str], ended: Ended, processes: Sequence[Calls]) -> NothingSeen:
     """Why no frame was seen, as far as it can be told."""
     calls = {name: count for name, count in _counts(processes).items() if name != "gc"}
-    got = f"exit code {code}"
-    fix = (
-        "attach sees Python programs that infer with onnxruntime, tensorrt, torch or cv2.dnn, or by tritonclient, but "
-        "none that is started with -E or -I"
-    )
-    if code < 0:
-        got = f"ended by {signal.Signals(-code).name}, with which the rows of the last half of a second are lost"
-        fix = f"find out what ends it; {fix}"
-    elif code:
-        fix = f"run it without attach first: it ended with exit code {code} before it inferred; {fix}"
+    got, fix = _without_inference(ended)
     if calls:
         got = f"{got}; calls: " + ", ".join(f"{name} {count}x" for name, count in sorted(calls.items()))
     elif {"-I", "-E"} & set(command):
         fix = "leave out -I and -E, with which Python reads no PYTHONPATH"
     error = NothingSeen("no inference of the program was seen", got=got, expected="calls of a model", fix=fix)
-    error.exit_code = _exit_code(Ended(code))
+    error.exit_code = _exit_code(Ended(ended.code))
     return error
+
+
+def _without_inference(ended: Ended) -> tuple[str, str]:
+    """How a program ended of which no inference was seen, and what to do."""
+    if ended.by_time:
+        return (
+            "its time was over before",
+            "give it more time: --seconds, or a longer --time-limit of --explain and --try",
+        )
+    if ended.code < 0:
+        name = signal.Signals(-ended.code).name
+        return f"ended by {name}, with which the rows of the last half of a second are lost", f"find out why; {_SEEN}"
+    if ended.code:
+        fix = f"run it without attach first: it ended with exit code {ended.code} before it inferred; {_SEEN}"
+        return f"exit code {ended.code}", fix
+    return "exit code 0", _SEEN
