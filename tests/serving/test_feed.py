@@ -55,8 +55,13 @@ class Desk:
         frames = self.take()
         self.clock.sleep_until(self.clock.now() + round(ms * MS))
         if frames:
-            self.feed.end(frames, self.clock.now(), why)
+            self.deliver(frames, why)
         return [frame.picture.ticket.id for frame in frames]
+
+    def deliver(self, frames: list[Frame], why: str = "") -> None:
+        """The batch is done, and the worker comes back for the next one."""
+        self.feed.end(frames, self.clock.now(), why)
+        self.feed.__exit__()
 
     def learn(self, ms: float, batches: int = 20) -> None:
         """Let it learn what a request takes."""
@@ -146,7 +151,7 @@ def test_a_cancelled_request_does_not_run() -> None:
     frames = desk.take()
     assert desk.feed.cancel(second)
     assert not desk.feed.cancel(first)
-    desk.feed.end(frames, 1, "")
+    desk.deliver(frames)
     assert desk.take() == []
     assert second.error is not None
     assert (second.error.kind, first.error) == ("cancelled", None)
@@ -213,7 +218,7 @@ def served(desk: Desk, arrivals: Iterable[float], within_ms: float, cost_ms: flo
         frames = desk.take()
         if frames:
             desk.clock.sleep_until(now() + round((cost_ms + per_item_ms * len(frames)) * MS))
-            desk.feed.end(frames, now(), "")
+            desk.deliver(frames)
         elif upcoming:
             desk.clock.sleep_until(max(start + upcoming[0], now() + 1))
     return sum(ticket.error is None and ticket.answered <= (ticket.deadline or 0) for ticket in desk.done)

@@ -40,6 +40,7 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
         super().connection_lost(exc)
+        self._unset_keepalive_if_required()  # or a connection that was reset is kept until its timer ends
         self.receiving = False
         lost = self.on_lost
         self.on_lost = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -61,7 +62,6 @@ class RequestFeed(Feed):
     ) -> None:
         self.rules = rules
         self.flights = Flights()
-        self._clock = clock
         self._now = clock.now
         self._state = state
         self._beat = beat
@@ -71,6 +71,7 @@ class RequestFeed(Feed):
         self._changed = clock.condition()
         self._closed: RequestError | None = None
         self._open: set[Ticket] = set()
+        self._delivered: deque[Ticket] = deque()
         state.frames = self
 
     def __len__(self) -> int:
@@ -94,6 +95,14 @@ class RequestFeed(Feed):
                 frame = Frame(number, 0, ticket.arrived, ticket.arrived, now, now, now, Item(ticket, index))
                 self._lines.add(frame, ticket.client, ticket.priority, urgency, number)
                 ticket.places.append((urgency, number))
+
+    def wake(self) -> None:
+        """Wake the workers that wait, after requests were put.
+
+        It is best called by a thread that is about to wait itself: a worker that wakes before cannot run yet, since the
+        interpreter's lock is held, and is woken twice.
+        """
+        with self._changed:
             self._changed.notify_all()
 
     def cancel(self, ticket: Ticket) -> bool:
@@ -125,7 +134,8 @@ class RequestFeed(Feed):
             self._fail(ticket, why)
 
     def take(self, idle: Idle | None, wait: bool = True) -> list[Frame] | None:
-        """See Feed."""
+        """See Feed. What was delivered is answered here, for the same reason as in `wake`."""
+        self._answer()
         while True:
             with self._changed:
                 frames, until, expired = self._choose()
@@ -151,11 +161,24 @@ class RequestFeed(Feed):
             done = [frame.picture.ticket for frame in frames if frame.picture.ticket.item_done()]
             done = [ticket for ticket in done if ticket in self._open]
             self._open.difference_update(done)
-            if not self._open:
+            if self._closed is not None:
                 self._changed.notify_all()
         self._executed(len(frames), took)
         for ticket in done:
             ticket.answered = now
+            self._delivered.append(ticket)
+
+    def __exit__(self, *_: object) -> None:
+        """The run is over: what was delivered last is answered."""
+        self._answer()
+
+    def _answer(self) -> None:
+        """Answer the requests that were delivered, by any worker."""
+        while self._delivered:
+            try:
+                ticket = self._delivered.popleft()
+            except IndexError:  # another worker was first
+                return
             ticket.done(ticket)
 
     def drained(self, seconds: float) -> bool:
@@ -210,6 +233,8 @@ class RequestFeed(Feed):
         places, expired = self._next(now)
         if not places:
             return [], None, expired
+        if self.rules.size == 1:  # nothing to wait for, nothing to choose
+            return self._taken(now, 1), None, expired
         dues = self._dues(places)
         until = self._waits_until(now, dues)
         if until is not None:

@@ -34,6 +34,7 @@ class Pending:
         self.model: ServedModel = service.repository.find(request.model_name, request.model_version)
         within = caller.milliseconds_left()
         self.ticket = self._inference.submit(self.model, decoded, caller.client, arrived, within, self._finish)
+        self.model.feed.wake()
 
     def answer(self) -> Any:
         """The ModelInferResponse. Raises RequestError."""

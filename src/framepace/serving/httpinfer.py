@@ -28,8 +28,10 @@ async def infer(service: Service, call: HttpCall, named: Route) -> Response:
     model = service.repository.find(named.name, named.version)
     request = _decoded(service, call, model)
     within = _milliseconds(call.text(DEADLINE))
-    done = _Done(asyncio.get_running_loop())
+    loop = asyncio.get_running_loop()
+    done = _Done(loop)
     ticket = inference.submit(model, request, call.client, arrived, within, done)
+    loop.call_soon(model.feed.wake)  # when this task waits
     await _done_or_lost(call, model, ticket, done)
     return _encoded(call, ticket, rest.encode(inference.answer(model, ticket)))
 

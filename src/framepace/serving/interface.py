@@ -50,11 +50,11 @@ class Interface:
     most: int = 1
     platform: str = ""
     by_name: Mapping[str, Tensor] = field(init=False)
-    all_outputs: frozenset[str] = field(init=False)
+    outputs_by_name: Mapping[str, Tensor] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "by_name", {tensor.name: tensor for tensor in self.inputs})
-        object.__setattr__(self, "all_outputs", frozenset(tensor.name for tensor in self.outputs))
+        object.__setattr__(self, "outputs_by_name", {tensor.name: tensor for tensor in self.outputs})
 
     @property
     def batches(self) -> bool:
@@ -66,7 +66,7 @@ class Interface:
         if not request.outputs:
             return [Wanted(tensor.name, request.binary) for tensor in self.outputs]
         for output in request.outputs:
-            if output.name not in self.all_outputs:
+            if output.name not in self.outputs_by_name:
                 raise RequestError(f"unexpected inference output '{output.name}' for model '{self.name}'")
         return request.outputs
 

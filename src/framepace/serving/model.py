@@ -224,7 +224,7 @@ class ServedModel:
 
     def _output(self, wanted: Wanted, outputs: Mapping[str, NDArray[Any]]) -> Output:
         data = outputs[wanted.name]
-        datatype = next(tensor.datatype for tensor in self.interface.outputs if tensor.name == wanted.name)
+        datatype = self.interface.outputs_by_name[wanted.name].datatype
         output = Output(wanted.name, datatype, data.shape, data, wanted)
         if wanted.region is not None:
             self._write(output, wanted.region)

@@ -69,17 +69,18 @@ class ServedPictures(ServedModel):
         return PictureSession(session, self._clock.now)
 
     def _interface(self, sessions: Sequence[Session]) -> Interface:
+        parts = []
         for model, session in zip(self.plan.models, sessions, strict=True):
             _check_takes_pictures(model, session.resolved)
-        parts = [interface_of_model(*pair) for pair in zip(self.plan.models, sessions, strict=True)]
-        outputs = [
-            dataclasses.replace(tensor, name=self._prefixes[part.name] + tensor.name)
-            for part in parts
-            for tensor in part.outputs
-        ]
+            parts.append(interface_of_model(model, session))
         most = min(part.most for part in parts)
         picture = Tensor(PICTURE, BYTES, (-1,) if most > 1 else (1,), 0)
-        return Interface(self.name, (picture,), tuple(outputs), most, _PLATFORM)
+        return Interface(self.name, (picture,), self._outputs(parts), most, _PLATFORM)
+
+    def _outputs(self, parts: Sequence[Interface]) -> tuple[Tensor, ...]:
+        """All outputs of all models, by their names in answers."""
+        named = [(part.name, tensor) for part in parts for tensor in part.outputs]
+        return tuple(dataclasses.replace(tensor, name=self._prefixes[model] + tensor.name) for model, tensor in named)
 
     def _output_name(self, model: str, output: str) -> str:
         return self._prefixes[model] + output

@@ -37,12 +37,14 @@ class Duration:
 
 def stage_times(ticket: Ticket) -> dict[str, int]:
     """How long each stage of an answered request took, in ns; they add up to its time in the server."""
-    return {
-        "queue": ticket.taken - ticket.arrived,
-        "compute_input": ticket.prepared - ticket.taken,
-        "compute_infer": ticket.inferred - ticket.prepared,
-        "compute_output": ticket.answered - ticket.inferred,
-    }
+    ends = stamps(ticket)
+    begins = (ticket.arrived, *ends)
+    return {stage: end - begin for stage, begin, end in zip(STAGES, begins, ends, strict=False)}
+
+
+def stamps(ticket: Ticket) -> tuple[int, int, int, int]:
+    """When each stage of a request ended (ns)."""
+    return ticket.taken, ticket.prepared, ticket.inferred, ticket.answered
 
 
 @dataclass
@@ -75,9 +77,14 @@ class Statistics:
             self.items += ticket.items
             self.last_ms = time.time_ns() // 1_000_000
             self.late += ticket.deadline is not None and ticket.answered > ticket.deadline
-            for stage, ns in stage_times(ticket).items():
-                self.stages[stage].add(ns)
-                self.histograms[stage][bisect_left(_BOUNDS_NS, ns)] += 1
+            self._add_stages(ticket)
+
+    def _add_stages(self, ticket: Ticket) -> None:
+        before = ticket.arrived
+        for stage, at in zip(STAGES, stamps(ticket), strict=True):
+            self.stages[stage].add(at - before)
+            self.histograms[stage][bisect_left(_BOUNDS_NS, at - before)] += 1
+            before = at
 
     def refused(self, kind: Kind) -> None:
         """Count a request that was not accepted."""
