@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from framepace.errors import HookNeverWorked, PlanError, UsageError
+from framepace.facts.accuracy import Gate
 from framepace.numerics.detections import read_detections
 from framepace.numerics.metrics import metric_of
+from framepace.numerics.tallying import agreement_of
 from framepace.numerics.transcripts import edits, read_transcript
 
 Outputs = dict[str, NDArray[Any]]
@@ -238,3 +240,15 @@ def test_a_function_of_the_users_gets_both_outputs(tmp_path: Path, monkeypatch: 
         metric_of("own_metric:none")
     with pytest.raises(UsageError, match="unknown metric"):
         metric_of("top")
+
+
+def test_a_detector_is_advised_to_be_asked_for_boxes() -> None:
+    """Where its rows are sure to be answers: in another order they have another cosine, and are the same boxes."""
+    rows = np.array([[[10, 20, 50, 60, 0.9, 3], [5, 6, 40, 41, 0.8, 1]]], np.float32)
+    pairs = [({"y": rows}, {"y": rows[:, ::-1]})]
+    judged = agreement_of(iter(pairs), 1, Gate(), stoppable=True)
+    assert not judged.passed
+    assert any("--metric detections asks for boxes" in note for note in judged.notes)
+    assert agreement_of(iter(pairs), 1, Gate(), metric="detections").passed
+    scores = {"y": np.array([[0.1, 0.9]], np.float32)}
+    assert agreement_of(iter([(scores, scores)]), 1, Gate(), stoppable=True).notes == ()

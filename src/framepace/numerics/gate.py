@@ -42,7 +42,7 @@ from framepace.video.source import SYNTHETIC, decode_all
 Fill = Callable[[Any, int], None]  # writes the inputs of a picture (or of its number) at a place of the batch
 FRAMES = 32
 LARGEST_LEAST = 1e9  # a metric of the user's may have any scale
-_VERSION = 5  # of the comparison, part of the cache key: raise it when the same plans would be compared differently
+_VERSION = 6  # of the comparison, part of the cache key: raise it when the same plans would be compared differently
 
 
 def agreement(
@@ -81,7 +81,7 @@ def agreement(
     _check(candidate, frames)
     reference = reference or reference_of(candidate)
     _check(reference, frames)
-    compares = optional_metric(metric)
+    compares = optional_metric(metric, advises=True)
     name = _cache_name(candidate, reference, input, frames, seed, metric)
     numbers = _cached(name)
     if numbers is None:

@@ -17,11 +17,14 @@ from framepace.errors import PlanError, UsageError, unknown
 from framepace.hooks import load_hook
 from framepace.numerics.detections import SCORE, Detections, matched, read_detections
 from framepace.numerics.transcripts import edits, read_transcript
+from framepace.postprocess.families import decided
+from framepace.postprocess.network import Network, view_of
 
 Outputs = Mapping[str, NDArray[Any]]
 BUILT_IN = ("top1", "top5", "detections", "detections@0.5", "text")
 _TOP = re.compile(r"top([1-9]\d{0,3})")
 _DETECTIONS = re.compile(r"detections(?:@(0?\.\d+))?")  # from which score on a box counts
+_TEXTS = "ctc"
 _OWN = "or a function of your own: module:function"
 
 
@@ -55,10 +58,10 @@ def metric_of(name: str) -> Metric:
     raise unknown("metric", name, [*BUILT_IN, _OWN])
 
 
-def optional_metric(name: str | None) -> Metric:
-    """The metric of that name; without one there is nothing to score on any frame."""
+def optional_metric(name: str | None, advises: bool = False) -> Metric:
+    """The metric of that name; without one nothing is scored, but a better metric may be advised."""
     if name is None:
-        return _Nothing()
+        return _Nothing(advises)
     return metric_of(name)
 
 
@@ -68,13 +71,28 @@ def is_own(name: str | None) -> bool:
 
 
 class _Nothing:
-    """Where the numbers of the outputs decide."""
+    """Where the numbers of the outputs decide; names the metric that says more of outputs that are surely known."""
+
+    def __init__(self, advises: bool) -> None:
+        self._advises = advises
+        self._advice = ""
 
     def score(self, reference: Outputs, candidate: Outputs) -> float | None:
+        if self._advises and not self._advice:
+            self._advice = _advice(reference)
         return None
 
     def notes(self) -> tuple[str, ...]:
-        return ()
+        return tuple(filter(None, [self._advice]))
+
+
+def _advice(outputs: Outputs) -> str:
+    """What counts in the answers of a detector or a recogniser, which cosine and error do not see."""
+    family, _ = decided(view_of(outputs, Network(""), (), None))
+    if family is None or not (family.boxes or family.name == _TEXTS):
+        return ""
+    metric, counts = ("text", "the text") if family.name == _TEXTS else ("detections", "boxes")
+    return f"the outputs are those of {family.help}: --metric {metric} asks for {counts}, cosine and error do not"
 
 
 class _Top:

@@ -38,14 +38,15 @@ def agreement_of(
     stoppable: bool = False,
 ) -> Agreement:
     """`gate.agreement` of outputs that are there already: pairs of both ways', of `count` frames."""
-    return verdict(tallied(outputs, count, tell, optional_metric(metric), stoppable), gate, metric, least)
+    return verdict(tallied(outputs, count, tell, optional_metric(metric, stoppable), stoppable), gate, metric, least)
 
 
 def verdict(numbers: Numbers, gate: Gate, metric: str | None, least: float) -> Agreement:
     """What a gate, or a metric in place of it, makes of the numbers."""
-    scores = None
-    if metric is not None:
-        scores = metric_scores(metric, numbers.scores, least, numbers.notes)
+    if metric is None:
+        made = judged(numbers.frames, numbers.outputs, gate)
+        return replace(made, notes=(*made.notes, *numbers.notes), complete=numbers.complete)
+    scores = metric_scores(metric, numbers.scores, least, numbers.notes)
     return replace(judged(numbers.frames, numbers.outputs, gate, scores), complete=numbers.complete)
 
 
