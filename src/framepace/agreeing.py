@@ -67,7 +67,7 @@ def accuracy(
         versus: settings of the second way: {'precision': 'fp16'}, {'backend': 'torch'}.
         frames: of the videos in `options`, or of a moving pattern; at most 64 per source.
         gate: what the outputs must keep; by default that of the precision.
-        metric: what decides in place of the gate: 'top5' (or another number), 'detections' (boxes that both find),
+        metric: what decides in place of the gate: 'top5' (or any number), 'cosine', 'detections' (boxes both find),
             'text' (of recognisers), or 'module:function', called with both ways' outputs of a frame (arrays by name),
             which returns 1 where they are equal, or None where there is nothing to compare.
         least: that the metric must reach on average over the frames.

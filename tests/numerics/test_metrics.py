@@ -252,3 +252,19 @@ def test_a_detector_is_advised_to_be_asked_for_boxes() -> None:
     assert agreement_of(iter(pairs), 1, Gate(), metric="detections").passed
     scores = {"y": np.array([[0.1, 0.9]], np.float32)}
     assert agreement_of(iter([(scores, scores)]), 1, Gate(), stoppable=True).notes == ()
+
+
+def test_embeddings_are_compared_by_their_angle() -> None:
+    """Twice as long is the same; a right angle, NaN and another shape have nothing in common; zeros say nothing."""
+    one = {"e": np.array([[3, 4, 0]], np.float32), "id": np.array([7])}
+
+    def score(*values: float) -> float | None:
+        return metric_of("cosine").score(one, {"e": np.array([values], np.float32), "id": np.array([8])})
+
+    assert score(6, 8, 0) == pytest.approx(1)
+    assert score(4, 3, 0) == pytest.approx(0.96)
+    assert [score(0, 0, 5), score(np.nan, 4, 0), score(3, 4), score(0, 0, 0)] == [0.0] * 4
+    zeros = {"e": np.zeros((1, 3), np.float32)}
+    assert metric_of("cosine").score(zeros, one) is None
+    with pytest.raises(UsageError, match="cannot be read"):
+        metric_of("cosine").score({"id": np.array([7])}, {})

@@ -25,7 +25,7 @@ Versus = Annotated[list[str], typer.Option("--versus", help=_VERSUS)]
 _FRAMES = o.number_option("--frames", least=1, most=100_000, whole=True, help="frames to compare")
 Frames = Annotated[int, _FRAMES]
 _WITH_OUT = 4  # frames that go to --out where --worst says none
-_METRIC = "what decides: top5, detections, text, or module:function; else cosine, error and top-1"
+_METRIC = "what decides: top5, cosine, detections, text, or module:function; else cosine, error and top-1"
 Metric = Annotated[str | None, typer.Option("--metric", help=_METRIC)]
 _LEAST = "that --metric must reach on average over the frames: 1 is equal"
 Least = Annotated[float, o.number_option("--least", least=0.0, most=1e9, help=_LEAST)]

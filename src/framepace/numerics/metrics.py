@@ -21,7 +21,7 @@ from framepace.postprocess.families import decided
 from framepace.postprocess.network import Network, view_of
 
 Outputs = Mapping[str, NDArray[Any]]
-BUILT_IN = ("top1", "top5", "detections", "detections@0.5", "text")
+BUILT_IN = ("top1", "top5", "cosine", "detections", "detections@0.5", "text")
 _TOP = re.compile(r"top([1-9]\d{0,3})")
 _DETECTIONS = re.compile(r"detections(?:@(0?\.\d+))?")  # from which score on a box counts
 _TEXTS = "ctc"
@@ -41,7 +41,7 @@ class Metric(Protocol):
 
 
 def metric_of(name: str) -> Metric:
-    """'top5' (any number), 'detections' ('detections@0.5': with that score or more), 'text', or 'module:function'.
+    """'top5' (any number), 'cosine', 'detections' ('detections@0.5': from that score on), 'text', or 'module:function'.
 
     Raises UsageError for another name, PlanError for a function that cannot be imported.
     """
@@ -55,6 +55,8 @@ def metric_of(name: str) -> Metric:
         return _Boxes(float(boxes[1] or SCORE))
     if name == "text":
         return _Text()
+    if name == "cosine":
+        return _Cosine()
     raise unknown("metric", name, [*BUILT_IN, _OWN])
 
 
@@ -120,6 +122,31 @@ class _Top:
 
 def _is_row(values: NDArray[Any]) -> bool:
     return values.ndim == 2 and values.shape[0] == 1 < values.shape[1] and values.dtype.kind in "fV"
+
+
+class _Cosine:
+    """The lowest cosine of an output: of embeddings, whose largest value is no class."""
+
+    def score(self, reference: Outputs, candidate: Outputs) -> float | None:
+        floats = {name: values for name, values in reference.items() if values.dtype.kind in "fV"}
+        if not floats:
+            raise _unreadable(reference, "an output of floats", "cosine")
+        cosines = [_cosine(values, candidate[name]) for name, values in floats.items()]
+        return min((cosine for cosine in cosines if cosine is not None), default=None)
+
+    def notes(self) -> tuple[str, ...]:
+        return ()
+
+
+def _cosine(reference: NDArray[Any], candidate: NDArray[Any]) -> float | None:
+    """The cosine of the angle between two outputs; None where the reference is zero, 0 where nothing can be compared."""
+    if not reference.any():
+        return None
+    one, other = (values.astype(np.float64).ravel() for values in (reference, candidate))
+    lengths = np.linalg.norm(one) * np.linalg.norm(other) if one.shape == other.shape else np.nan
+    if not np.isfinite(lengths) or not lengths:
+        return 0.0
+    return float(np.clip(one @ other / lengths, -1, 1))
 
 
 class _Boxes:

@@ -132,7 +132,8 @@ def run(
         return list(session.run(outputs, {**inputs, **switches}))
     except Exception as error:  # ONNX Runtime raises classes of its own
         got = " ".join(str(error).split())
-        raise BackendError("ONNX Runtime cannot run the network with switches", got=got) from error
+        fix = "check that the network takes inputs of that size: framepace bench MODEL with the same --size and --shape"
+        raise BackendError("ONNX Runtime cannot run the network with switches", got=got, fix=fix) from error
 
 
 def converted_graph(model: ModelPlan) -> Any:
