@@ -41,6 +41,7 @@ JSON_COMMANDS = {
     "capacity": "capacity builtin:classifier {device} --fps 30 --max 2",
     "compare": "compare runs/a runs/a",
     "layers": "layers builtin:classifier {device} --versus precision=fp16",
+    "run": "run builtin:classifier --backend null --source door=synthetic --fps 30 --as-fast-as-possible --log off",
     "report": "report runs/a --out report.html",
     "plan show": "plan show runs/t/plan.yaml",
     "doctor": "doctor",

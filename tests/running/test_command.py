@@ -89,6 +89,7 @@ def test_files_folders_and_standard_input(path: str, tmp_path: Path) -> None:
         "-s", f"file={path}", "-s", f"folder={pictures}", "-s", "pipe=-", "--as-fast-as-possible",
         "--sink", f"jsonl:{out}", stdin=_transport_stream(tmp_path),
     )  # fmt: skip
+    assert document["schema"] == "framepace.run/1"
     assert_accounted(document)
     delivered = {source["name"]: source["delivered"] for source in document["sources"]}
     assert delivered["file"] == PICTURES

@@ -41,15 +41,13 @@ def send(address: Any, kind: str, over: threading.Event, options: dict[str, str]
 
 
 @contextmanager
-def sending(*arguments: Any) -> Iterator[None]:
+def sending(address: str, kind: str, options: dict[str, str] | None = None) -> Iterator[None]:
     """A sender in a thread; what it raises when its listener goes is nobody's concern."""
     over = threading.Event()
 
     def work() -> None:
-        try:
-            send(*arguments[:2], over, *arguments[2:])
-        except (av.FFmpegError, OSError):
-            return
+        with suppress(av.FFmpegError, OSError):
+            send(address, kind, over, options)
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()

@@ -54,11 +54,11 @@ def status(path: Socket, json: o.Json = False) -> None:
     import msgspec
 
     from framepace.facts.running import RunStatus
+    from framepace.reporting.rundocument import run_document
     from framepace.reporting.terminal.running import drawn_run
 
-    document: dict[str, Any] = _ask(path, {"do": "status"})["status"]
-    stands = msgspec.convert(document, RunStatus)
-    give(json, lambda: document, lambda out: out.print(drawn_run(stands, out.width, 1000)))
+    stands = msgspec.convert(_ask(path, {"do": "status"})["status"], RunStatus)
+    give(json, lambda: run_document(stands), lambda out: out.print(drawn_run(stands, out.width, 1000)))
 
 
 @app.command()

@@ -145,7 +145,10 @@ def _watched(run: Run, control: Path | None, shown: watch.Watch) -> RunStatus:
 
 @contextmanager
 def _recording_on_signal(run: Run) -> Iterator[None]:
-    """Inside, SIGUSR1 writes the last minute as a trace."""
+    """Inside, SIGUSR1 writes the last minute as a trace; in the main thread, which alone gets signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
     def record() -> None:
         try:
@@ -166,11 +169,7 @@ def _recording_on_signal(run: Run) -> Iterator[None]:
 
 
 def _show(status: RunStatus, json: bool) -> None:
+    from framepace.reporting.rundocument import run_document
     from framepace.reporting.terminal.running import drawn_run
 
-    def document() -> dict[str, Any]:
-        import msgspec
-
-        return dict(msgspec.to_builtins(status))
-
-    give(json, document, lambda out: out.print(drawn_run(status, out.width, 1000)))
+    give(json, lambda: run_document(status), lambda out: out.print(drawn_run(status, out.width, 1000)))
