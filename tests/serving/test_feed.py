@@ -157,6 +157,18 @@ def test_a_cancelled_request_does_not_run() -> None:
     assert (second.error.kind, first.error) == ("cancelled", None)
 
 
+def test_a_request_that_is_cancelled_while_a_part_of_it_runs_ends_with_that_part() -> None:
+    """What waited of it does not run, and nothing is kept."""
+    desk = Desk(size=2)
+    ticket = desk.put(items=5)
+    frames = desk.take()
+    assert desk.feed.cancel(ticket)
+    assert len(desk.feed) == 0
+    desk.deliver(frames)
+    assert desk.done == [ticket]
+    assert desk.feed.unanswered == 0
+
+
 def test_a_failed_batch_is_an_error_of_each_of_its_requests() -> None:
     """With the reason."""
     desk = Desk(size=2)

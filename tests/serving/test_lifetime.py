@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -59,6 +60,18 @@ def test_heads_and_bodies_have_limits(tmp_path: Path) -> None:
             connection.sendall(b"x" * 3000)
             assert b" 413 " in rest_of(connection)
         assert ask(server, "POST", INFER, pair())[0] == 200
+
+
+def test_all_bodies_together_have_a_limit(tmp_path: Path) -> None:
+    """The body that is one too many is refused; when the others have gone there is room again."""
+    part = HEAD + b"Content-Length: 4000\r\n\r\n" + b"x" * 3000
+    with served(add_model(tmp_path), limits={"buffered": 5000}) as server:
+        with raw(server) as one, raw(server) as other:
+            one.sendall(part)
+            other.sendall(part)
+            readable, _, _ = select.select([one, other], [], [], 20)
+            assert b" 503 " in readable[0].recv(1000)
+        _until(lambda: ask(server, "POST", INFER, pair())[0] == 200)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ class Connection(HttpToolsProtocol):
     """A connection of a client. `on_lost` is called once when it is gone before its request was answered."""
 
     limits = Limits()
+    held: list[int] = [0]  # bytes of the bodies of all connections
 
     def connection_made(self, transport: Any) -> None:
         """See asyncio.Protocol."""
@@ -33,6 +34,7 @@ class Connection(HttpToolsProtocol):
         self.on_lost: Callable[[], object] | None = None
         self._head = 0
         self._in_head = False
+        self._held = 0
         self._waits: tuple[RequestResponseCycle, Any] | None = None
         if len(self.connections) > self.limits.connections:
             self.refuse(503, "too many connections")
@@ -40,6 +42,7 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
         super().connection_lost(exc)
+        self._let_go()
         self._unset_keepalive_if_required()  # or a connection that was reset is kept until its timer ends
         self.receiving = False
         lost = self.on_lost
@@ -99,7 +102,11 @@ class Connection(HttpToolsProtocol):
         if self.cycle.response_complete or self.transport.is_closing():
             return
         self.cycle.body += body
-        if len(self.cycle.body) > self.limits.body:
+        self._held += len(body)
+        self.held[0] += len(body)
+        if self.held[0] > self.limits.buffered:
+            self.refuse(503, "there is no room for another body now")
+        elif len(self.cycle.body) > self.limits.body:
             self._too_large()
 
     def on_message_complete(self) -> None:
@@ -133,6 +140,16 @@ class Connection(HttpToolsProtocol):
         if not self.transport.is_closing():
             self._note(cycle.scope, BODY, cycle.body)
             super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        """The request was answered."""
+        self._let_go()
+        super().on_response_complete()
+
+    def _let_go(self) -> None:
+        """The bodies of this connection are needed no more."""
+        self.held[0] -= self._held
+        self._held = 0
 
     @staticmethod
     def _note(scope: Any, name: str, value: object) -> None:

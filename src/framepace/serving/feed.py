@@ -106,15 +106,22 @@ class RequestFeed(Feed):
             self._changed.notify_all()
 
     def cancel(self, ticket: Ticket) -> bool:
-        """Take a request back that nobody waits for any more; false where it runs already, or has been answered."""
+        """Take a request back that nobody waits for any more: what of it waits does not run.
+
+        False where all of it runs already, or it has been answered.
+        """
         with self._changed:
             if ticket not in self._open:
                 return False
-            waited = [self._lines.remove(ticket.client, ticket.priority, *place) for place in ticket.places]
-            if not all(waited):
+            waited = sum(self._lines.remove(ticket.client, ticket.priority, *place) for place in ticket.places)
+            if not waited:
                 return False
-            self._open.discard(ticket)
-        self._fail(ticket, RequestError("the request was cancelled", "cancelled"))
+            ticket.error = RequestError("the request was cancelled", "cancelled")
+            is_last = any(ticket.item_done() for _ in range(waited))
+            if is_last:
+                self._open.discard(ticket)
+        if is_last:
+            self._fail(ticket, ticket.error)
         return True
 
     def close(self, why: RequestError) -> None:

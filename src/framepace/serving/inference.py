@@ -13,7 +13,7 @@ from framepace.openinference.messages import InferAnswer, InferRequest
 from framepace.openinference.parameters import whole
 from framepace.serving.model import ServedModel
 from framepace.serving.repository import Repository
-from framepace.serving.request import USUAL_PRIORITY, Ticket
+from framepace.serving.request import LOWEST_PRIORITY, USUAL_PRIORITY, Ticket
 from framepace.units import NS_PER_MS, NS_PER_US
 
 _SEQUENCES = ("sequence_id", "sequence_start", "sequence_end")
@@ -49,7 +49,7 @@ class Inference:
         ticket = model.ticket(request, arrived, done)
         parameters = request.parameters
         ticket.client = client
-        ticket.priority = whole(parameters, "priority") or USUAL_PRIORITY
+        ticket.priority = min(whole(parameters, "priority") or USUAL_PRIORITY, LOWEST_PRIORITY)
         ticket.deadline = self._deadline(parameters, arrived, within_ms)
         model.submit(ticket)
         return ticket

@@ -85,6 +85,8 @@ class Lines(Generic[_T]):
         del queue[at]
         if not queue:
             del queues[client]
+        if not queues:
+            del self._levels[priority]
         self._count -= 1
         return True
 

@@ -14,6 +14,7 @@ class Limits:
 
     Attributes:
         body: bytes of a body, also after decompression.
+        buffered: bytes of all bodies that are received or answered at the same time.
         json: bytes of JSON in a request.
         headers: bytes of a request's head.
         connections: at the same time.
@@ -24,6 +25,7 @@ class Limits:
     """
 
     body: int = 64 << 20
+    buffered: int = 1 << 30
     json: int = 16 << 20
     headers: int = 32 << 10
     connections: int = 10_000

@@ -15,6 +15,7 @@ from framepace.openinference.messages import Parameter, Wanted
 from framepace.serving.sharedmemory import SharedTensor
 
 USUAL_PRIORITY = 5
+LOWEST_PRIORITY = 100
 
 
 @dataclass(slots=True, eq=False)

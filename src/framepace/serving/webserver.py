@@ -60,7 +60,7 @@ def _config(app: Any, options: ServeOptions) -> uvicorn.Config:
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     config = uvicorn.Config(
         app,
-        http=type("_Connection", (Connection,), {"limits": options.limits}),
+        http=type("_Connection", (Connection,), {"limits": options.limits, "held": [0]}),
         ws="none",
         lifespan="off",
         log_config=None,
