@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from framepace.clock.system import SystemClock
-from framepace.errors import BackendError, DeviceLost, SinkError, SourceError, UsageError
-from framepace.facts.plan import EnginePlan, ModelPlan, Plan, SourcePolicy, Target
+from framepace.errors import BackendError, DeviceLost, SinkError, SourceError, StoreError, UsageError
+from framepace.facts.plan import Batching, EnginePlan, ModelPlan, Plan, SourcePolicy, Target
 from framepace.facts.running import Result, RunStatus, SourceSpec
 from framepace.facts.trace import Outcome, Trace
 from framepace.facts.workload import Warmup
@@ -25,7 +25,7 @@ from framepace.running.run import Run
 from framepace.sinks.base import ResultSink
 from framepace.sinks.callback import Function
 from framepace.sinks.queued import QueuedSink
-from framepace.store import load_trace, segments
+from framepace.store import TraceWriter, load_trace, segments
 from tests.doubles.faulty import Faults
 from tests.running.rtsp import of, until
 from tests.running.videos import PICTURES, video
@@ -401,3 +401,43 @@ def test_under_overload_the_sources_of_the_lowest_priority_are_paused(path: str)
     until(run, lambda status: of(status, "c").delivered > before + 5)
     run.stop()
     assert_accounted(run.wait(30))
+
+
+def test_a_disk_that_fills_ends_the_trace_and_not_the_run(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every picture is delivered; a note says that the trace is not."""
+
+    def full(writer: TraceWriter, name: str, rows: bytes) -> None:
+        raise StoreError("no room")
+
+    monkeypatch.setattr(TraceWriter, "append", full)
+    source = SourceSpec(name="a", address=path)
+    status = Run(plan(), [source], options=Options(out=tmp_path)).start().wait(30)
+    assert of(status, "a").delivered + sum(of(status, "a").dropped.values()) == PICTURES
+    assert any("the trace cannot be written" in note for note in status.notes)
+
+
+@pytest.mark.parametrize("strategy", ["workers", "serial", "threads", "asyncio", "asyncio-threads"])
+def test_two_models_by_every_strategy_answer_for_every_frame(path: str, strategy: Any) -> None:
+    """Results have an answer of each model, in order."""
+    models = tuple(ModelPlan(name=name, model="builtin:classifier", backend="null") for name in ("one", "two"))
+    both = Plan(models=models, engine=EnginePlan(workers=2, strategy=strategy), target=Target(fps=30))
+    collected = Collected()
+    status = Run(both, [free("a", path), free("b", path)], [sink(collected)]).start().wait(30)
+    assert_accounted(status)
+    for name in "ab":
+        assert collected.numbers(name) == list(range(PICTURES))
+        assert all(set(result.answers) == {"one", "two"} for result in collected.results[name])
+
+
+def test_batches_over_cameras_by_deadline(path: str) -> None:
+    """Eight sources, batches of four that are formed by deadline: every picture in order."""
+    model = ModelPlan(name="m", model="builtin:classifier", backend="null", batch=Batching(max=4, policy="deadline"))
+    batched = Plan(models=(model,), target=Target(fps=30, p99_ms=100))
+    collected = Collected()
+    names = [f"camera-{number}" for number in range(8)]
+    status = Run(batched, [free(name, path) for name in names], [sink(collected)]).start().wait(60)
+    assert_accounted(status)
+    for name in names:
+        assert collected.numbers(name) == list(range(PICTURES))

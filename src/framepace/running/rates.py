@@ -9,7 +9,7 @@ from framepace.facts.running import AGE_BOUNDS_MS, Ages
 from framepace.units import NS_PER_MS, NS_PER_S
 
 _SECONDS = 5  # over which a rate is taken
-_AGES_KEPT = 1024  # of the last 10 s at 100 results per second
+_AGES_KEPT = 600  # of the last 10 s at 60 results per second
 _AGES_S = 10
 
 
@@ -57,7 +57,12 @@ class ResultAges:
 
     def quantiles_ms(self, now: int, *quantiles: float) -> tuple[float | None, ...]:
         """The ages in ms that so many shares of the results keep; None where there was no result."""
-        ages = sorted(age for at, age in list(self._ages) if at >= now - _AGES_S * NS_PER_S)
+        ages = []
+        for at, age in reversed(list(self._ages)):
+            if at < now - _AGES_S * NS_PER_S:
+                break
+            ages.append(age)
         if not ages:
             return (None,) * len(quantiles)
+        ages.sort()
         return tuple(ages[min(len(ages) - 1, int(quantile * len(ages)))] / NS_PER_MS for quantile in quantiles)

@@ -289,11 +289,11 @@ class Run:
 
     def _look(self) -> None:
         """What is decided a few times per second."""
-        if self.options.seconds is not None and self.status().seconds >= self.options.seconds:
+        now = self._clock.now()
+        if self.options.seconds is not None and now - self._began_at >= self.options.seconds * NS_PER_S:
             self.stop()
         if self._file is not None:
             self._file.look(self)
-        now = self._clock.now()
         self._guard.look(now)
         late = sum(account.counts().late for account in list(self._accounts.values()))
         if late > self._late:
