@@ -234,6 +234,26 @@ def test_masks_points_and_turned_boxes_come_with_their_boxes() -> None:
     np.testing.assert_allclose(sorted(answer.keypoints[1, :, 0]), [100, 100, 180, 180], atol=0.01)
 
 
+@pytest.mark.parametrize("name", [*CASES, "pose", "segment", "obb"])
+def test_a_picture_without_objects_is_an_answer(name: str) -> None:
+    """Empty, with as many axes as one with objects."""
+    extras = {"pose": np.zeros((2, 6)), "segment": np.zeros((2, 2)), "obb": np.zeros((2, 1))}
+    family, outputs, metadata, _ = CASES.get(
+        name, ("yolo8", lambda: {"output0": columns(extras[name])}, ULTRALYTICS, 0)
+    )
+    arrays = outputs()
+    if name == "segment":
+        arrays["output1"] = np.zeros((1, 2, 16, 24), np.float32)
+    if name in extras:
+        metadata = {**metadata, "task": name, "kpt_shape": "[2, 3]"}
+    answer = reader(metadata, read=family, score=1.0)(arrays, PICTURE)
+    assert isinstance(answer, Detections)
+    assert (answer.boxes.shape, answer.scores.shape, answer.labels.shape) == ((0, 4), (0,), (0,))
+    shapes = {"pose": (0, 2, 3), "obb": (0, 4, 3)}
+    assert (None if answer.keypoints is None else answer.keypoints.shape) == shapes.get(name)
+    assert (None if answer.masks is None else answer.masks.shape) == {"segment": (0, *PICTURE)}.get(name)
+
+
 def test_torchvisions_points_and_masks() -> None:
     """Points take their own scores; masks are probabilities over the input."""
     masks = np.zeros((2, 1, *SIZE), np.float32)
@@ -354,6 +374,15 @@ def test_outputs_that_do_not_fit_what_was_said_are_told() -> None:
     read = reader({}, read="yolo8")
     assert isinstance(read({"y": np.zeros((1, 10), np.float32)}, PICTURE), Tensors)
     assert "not those of yolo8" in read.note
+
+
+def test_a_family_that_the_plan_names_is_not_doubted_by_numbers() -> None:
+    """What 'auto' leaves undecided is read when somebody says what it is, and so is a later frame of other numbers."""
+    for family, outputs in (("yolo8", {"y": columns() + np.float32(0.6)}), ("detr", rtdetr()), ("rtdetr", detr())):
+        assert isinstance(reader({}, read=family)(outputs, PICTURE), Detections)
+    read = reader({})
+    assert isinstance(read({"output0": columns()}, PICTURE), Detections)
+    assert isinstance(read({"output0": columns() * np.float32(np.nan)}, PICTURE), Detections)
 
 
 def hook(outputs: Outputs, picture: tuple[int, int]) -> Text:

@@ -17,6 +17,11 @@ _WORDS = ("logit", "prob", "softmax", "sigmoid", "class", "score", "label", "pre
 _IMAGENET = (1000, 1001, 21_841, 21_843)
 
 
+def is_classes(view: View) -> bool:
+    """Whether there is one row of numbers."""
+    return _row(view) is not None
+
+
 def fit_classes(view: View) -> Fit:
     """One row of numbers: scores where they are named, add up to 1, or are as many as the classes of ImageNet."""
     row = _row(view)

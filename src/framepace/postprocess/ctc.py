@@ -16,6 +16,11 @@ from framepace.postprocess.network import Outputs, View
 _BLANKS = frozenset({"", "blank", "<blank>", "[blank]", "-blank-"})
 
 
+def is_ctc(view: View) -> bool:
+    """Whether there is one output of steps."""
+    return _steps(view.arrays) is not None
+
+
 def fit_ctc(view: View) -> Fit:
     """Scores [steps, classes], or the best class per step, of which the file has the characters."""
     steps = _steps(view.arrays)
@@ -49,7 +54,7 @@ def read_ctc(view: View, least: float) -> Text:
     path, scores = _best(steps)
     blank, characters = _characters(view.names, path, max(_class_count(steps, path), len(view.names)))
     places = [place for place in _changes(path) if path[place] != blank]
-    text = "".join(characters[path[place]] for place in places if path[place] < len(characters))
+    text = "".join(characters[path[place]] for place in places if 0 <= path[place] < len(characters))
     return Text(text, float(np.mean(scores[places])) if places else 0.0)
 
 

@@ -18,6 +18,11 @@ _COLUMNS = 6
 _MOST_ROWS = 1000
 
 
+def is_10(view: View) -> bool:
+    """Whether there are rows of at least six numbers."""
+    return _rows(view) is not None
+
+
 def fit_10(view: View) -> Fit:
     """YOLO 10, 26 and others with suppression in the graph: corners, score, class."""
     table = _rows(view)
@@ -50,8 +55,14 @@ def _turned(rows: Floats) -> Found:
 
 def _rows(view: View) -> NDArray[Any] | None:
     table = view.only(2)
-    fits = table is not None and table.shape[1] >= _COLUMNS and len(table) <= _MOST_ROWS
+    fewest = _COLUMNS + int(view.task == "obb")
+    fits = table is not None and table.shape[1] >= fewest and len(table) <= _MOST_ROWS
     return table if fits else None
+
+
+def is_paddle(view: View) -> bool:
+    """Whether there are rows of six numbers."""
+    return _paddle_table(view) is not None
 
 
 def fit_paddle(view: View) -> Fit:

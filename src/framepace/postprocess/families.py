@@ -25,7 +25,8 @@ class Family:
     Attributes:
         name: as people type it.
         help: which networks these are, and their outputs.
-        fit: how well outputs fit.
+        shape: whether outputs have the shapes that it reads.
+        fit: how well outputs fit by all that is known, their numbers too.
         read: their answer.
         boxes: what was found with a score above a number, before suppression and in the input's pixels; None where the
             answer is no boxes.
@@ -33,17 +34,21 @@ class Family:
 
     name: str
     help: str
+    shape: Callable[[View], bool]
     fit: Callable[[View], Fit]
     read: Read
     boxes: Callable[[View, float], Found] | None = None
 
 
-def _detector(name: str, help: str, fit: Callable[[View], Fit], boxes: Callable[[View, float], Found]) -> Family:
+_Boxes = Callable[[View, float], Found]
+
+
+def _detector(name: str, help: str, shape: Callable[[View], bool], fit: Callable[[View], Fit], boxes: _Boxes) -> Family:
     def read(view: View, post: Post, picture: Size, resize: str) -> Answer:
         placement = placed(view.size or picture, picture, resize)
         return in_picture(boxes(view, post.score), placement, view.names, post.iou)
 
-    return Family(name, help, fit, read, boxes)
+    return Family(name, help, shape, fit, read, boxes)
 
 
 def _read_classes(view: View, post: Post, picture: Size, resize: str) -> Answer:
@@ -60,21 +65,53 @@ def _read_ctc(view: View, post: Post, picture: Size, resize: str) -> Answer:
 
 FAMILIES = (
     _detector(
-        "lists", "torchvision, TensorFlow: boxes, classes and scores in lists", lists.fit_lists, lists.read_lists
+        "lists",
+        "torchvision, TensorFlow: boxes, classes and scores in lists",
+        lists.is_lists,
+        lists.fit_lists,
+        lists.read_lists,
     ),
-    _detector("detr", "DETR, YOLOS: boxes by centre, logits with 'no object' last", tables.fit_detr, tables.read_detr),
     _detector(
-        "rtdetr", "RT-DETR, RF-DETR, D-FINE: boxes by centre, scores per class", tables.fit_rtdetr, tables.read_rtdetr
+        "detr",
+        "DETR, YOLOS: boxes by centre, logits with 'no object' last",
+        tables.is_tables,
+        tables.fit_detr,
+        tables.read_detr,
     ),
-    _detector("ssd", "SSD, YOLO-NAS: decoded boxes, probabilities per class", tables.fit_ssd, tables.read_ssd),
-    _detector("paddle", "PaddleDetection: rows of class, score, corners", endtoend.fit_paddle, endtoend.read_paddle),
-    _detector("yolo10", "YOLO 10 and 26: rows of corners, score, class", endtoend.fit_10, endtoend.read_10),
-    _detector("yolo8", "YOLO 8, 9, 11, 12: columns of a box and scores per class", yolo.fit_8, yolo.read_8),
-    _detector("yolox", "YOLOX: rows of a box within its cell, a score, scores per class", yolo.fit_x, yolo.read_x),
-    _detector("yolo5", "YOLO 5, 6, 7: rows of a box, a score, scores per class", yolo.fit_5, yolo.read_5),
-    Family("ctc", "text recognisers: scores of characters per step", ctc.fit_ctc, _read_ctc),
-    Family("classes", "classifiers: a score per class", classes.fit_classes, _read_classes),
-    Family("regions", "semantic segmentation: a class per pixel", regions.fit_regions, _read_regions),
+    _detector(
+        "rtdetr",
+        "RT-DETR, RF-DETR, D-FINE: boxes by centre, scores per class",
+        tables.is_rtdetr,
+        tables.fit_rtdetr,
+        tables.read_rtdetr,
+    ),
+    _detector(
+        "ssd",
+        "SSD, YOLO-NAS: decoded boxes, probabilities per class",
+        tables.is_tables,
+        tables.fit_ssd,
+        tables.read_ssd,
+    ),
+    _detector(
+        "paddle",
+        "PaddleDetection: rows of class, score, corners",
+        endtoend.is_paddle,
+        endtoend.fit_paddle,
+        endtoend.read_paddle,
+    ),
+    _detector(
+        "yolo10", "YOLO 10 and 26: rows of corners, score, class", endtoend.is_10, endtoend.fit_10, endtoend.read_10
+    ),
+    _detector("yolo8", "YOLO 8, 9, 11, 12: columns of a box and scores per class", yolo.is_8, yolo.fit_8, yolo.read_8),
+    _detector(
+        "yolox", "YOLOX: rows of a box within its cell, a score, scores per class", yolo.is_x, yolo.fit_x, yolo.read_x
+    ),
+    _detector("yolo5", "YOLO 5, 6, 7: rows of a box, a score, scores per class", yolo.is_5, yolo.fit_5, yolo.read_5),
+    Family("ctc", "text recognisers: scores of characters per step", ctc.is_ctc, ctc.fit_ctc, _read_ctc),
+    Family("classes", "classifiers: a score per class", classes.is_classes, classes.fit_classes, _read_classes),
+    Family(
+        "regions", "semantic segmentation: a class per pixel", regions.is_regions, regions.fit_regions, _read_regions
+    ),
 )
 
 

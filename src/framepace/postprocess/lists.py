@@ -18,6 +18,11 @@ _SHARES = 1.5  # corners that are no larger are shares of the sides
 _POINT = 3
 
 
+def is_lists(view: View) -> bool:
+    """Whether there are boxes, and a list of classes and one of scores that are as long."""
+    return all(part is not None for part in _lists(view))
+
+
 def fit_lists(view: View) -> Fit:
     """torchvision, and everything with the same three lists: boxes [n, 4], classes [n], scores [n]."""
     boxes, classes, scores = _lists(view)

@@ -10,7 +10,6 @@ from framepace.facts.answers import Answer, Tensors
 from framepace.facts.postprocess import Post
 from framepace.hooks import load_hook
 from framepace.postprocess.families import Family, decided, family
-from framepace.postprocess.fit import Fit
 from framepace.postprocess.names import names_in_file, names_of
 from framepace.postprocess.network import Network, Outputs, View, view_of
 from framepace.postprocess.placement import Size
@@ -64,7 +63,7 @@ class Reader:
         family = self._family
         if family is None:
             return _kept(outputs)
-        if family.fit(view) is Fit.NO:
+        if not family.shape(view):
             self._say(f"that are not those of {family.name} stay tensors: {shapes(view)}")
             return _kept(outputs)
         return family.read(view, self._post, picture, self._network.resize)

@@ -18,6 +18,11 @@ _FEWEST = 5  # channels that no picture, flow or depth has
 _SHRUNK = (1, 2, 4, 8)  # sides of the input over those of the map
 
 
+def is_regions(view: View) -> bool:
+    """Whether all outputs lie over the input."""
+    return _map(view) is not None
+
+
 def fit_regions(view: View) -> Fit:
     """Scores [classes, h, w] or classes [h, w] over the input, which is as large or 2, 4 or 8 times as large."""
     grid = _map(view)

@@ -32,6 +32,16 @@ _BACKGROUND = 0.5  # share of boxes from which on the class that is best in them
 _BOX = 4
 
 
+def is_tables(view: View) -> bool:
+    """Whether there are boxes, and a table of scores that is as long."""
+    return all(part is not None for part in _tables(view))
+
+
+def is_rtdetr(view: View) -> bool:
+    """The same, or rows with both."""
+    return is_tables(view) or _joined(view) is not None
+
+
 def fit_ssd(view: View) -> Fit:
     """Corners that are decoded, and probabilities per class."""
     boxes, scores = _tables(view)

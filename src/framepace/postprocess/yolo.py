@@ -30,6 +30,12 @@ _HALF = 0.5
 _OFFSET = 8.0  # cells that an undecoded centre may lie from its cell, on average
 
 
+def is_8(view: View) -> bool:
+    """Whether there is a table with a column per box, of which some rows are scores."""
+    table = view.only(2)
+    return table is not None and _classes_8(view, table) > 0
+
+
 def fit_8(view: View) -> Fit:
     """Columns of boxes: as many as the grids have cells."""
     table = view.only(2)
@@ -51,6 +57,12 @@ def read_8(view: View, least: float) -> Found:
     chosen = np.flatnonzero(scores.max(axis=0) > least)
     rows = table[:, chosen].T.astype(np.float32)
     return _found(view, rows, rows[:, _BOX : _BOX + classes], rows[:, _BOX + classes :], IOU_8)
+
+
+def is_5(view: View) -> bool:
+    """Whether there is a table with a row per box, of which the fifth number and more are scores."""
+    table = view.only(2)
+    return table is not None and table.shape[1] - _mask_count(view) >= _BOX_AND_OBJECT
 
 
 def fit_5(view: View) -> Fit:
@@ -75,10 +87,16 @@ def read_5(view: View, least: float) -> Found:
     return _with_object(view, table, last, least)
 
 
+def is_x(view: View) -> bool:
+    """Whether there is a table with a row per cell."""
+    table = view.only(2)
+    return table is not None and table.shape[1] >= _BOX_AND_OBJECT and view.is_grid(len(table))
+
+
 def fit_x(view: View) -> Fit:
     """Rows of boxes, one per cell, whose centres are offsets within it and whose sides are logarithms."""
     table = view.only(2)
-    if table is None or view.size is None or table.shape[1] < _FEWEST_5 or not view.is_grid(len(table)):
+    if table is None or table.shape[1] < _FEWEST_5 or not is_x(view):
         return Fit.NO
     if not are_probabilities(table[:, _BOX:]) or _are_decoded(view, table):
         return Fit.NO
@@ -131,7 +149,8 @@ def _points(view: View, extra: Floats) -> Floats:
     """Points [n, k, 3]; without scores of their own they have 1."""
     shape = literal(view.metadata.get("kpt_shape", ""))
     numbers = shape[1] if isinstance(shape, list | tuple) and len(shape) == 2 and shape[1] in (2, 3) else 3
-    points = extra.reshape(len(extra), -1, numbers)
+    count = extra.shape[1] // numbers
+    points = extra[:, : count * numbers].reshape(len(extra), count, numbers)
     if numbers == 3:
         return points
     return np.concatenate([points, np.ones((*points.shape[:2], 1), np.float32)], axis=2)
