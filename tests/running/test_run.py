@@ -306,10 +306,12 @@ def test_the_trace_of_a_run_has_a_row_per_frame_and_its_drops(path: str, tmp_pat
 
 
 def test_a_share_of_the_frames_is_traced_evenly(path: str, tmp_path: Path) -> None:
-    """One of five."""
-    Run(plan(), [free("a", path)], options=Options(out=tmp_path, share=0.2)).start().wait(30)
+    """One of two, of each source, although the numbers of their frames may take turns."""
+    Run(plan(), [free("a", path), free("b", path)], options=Options(out=tmp_path, share=0.5)).start().wait(30)
     (segment,) = segments(tmp_path / "trace")
-    assert load_trace(segment).requests["frame"].tolist() == list(range(0, PICTURES, 5))
+    per_source = np.bincount(load_trace(segment).requests["source"])
+    assert per_source.sum() == pytest.approx(PICTURES, rel=0.1)
+    assert per_source.min() >= 1
 
 
 def test_a_recording_replays_the_arrivals_of_the_last_minute(path: str, tmp_path: Path) -> None:

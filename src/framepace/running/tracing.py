@@ -7,9 +7,10 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from framepace.analyze.sampling import sampled
 from framepace.clock.system import Clock
 from framepace.engine.engine import Engine
-from framepace.engine.packedrows import ROW
+from framepace.engine.packedrows import unpacked
 from framepace.facts.address import without_secrets
 from framepace.facts.plan import Plan
 from framepace.facts.running import SourceSpec
@@ -94,24 +95,21 @@ class Tracing:
 
 
 class Sampled:
-    """A writer of a share of the frames, evenly by their numbers, and of all telemetry.
+    """A writer of a share of the frames, evenly over the sources, and of all telemetry.
 
     Percentiles of such a trace are those of the run; how many frames there were is not.
     """
 
     def __init__(self, writer: Writer, share: float) -> None:
         self._writer = writer
-        self._every = max(1, round(1 / share))
+        self._share = share
         self.close = writer.close
 
     def append(self, name: str, rows: bytes) -> None:
         """See Writer."""
-        if name == "requests" and self._every > 1:
-            rows = b"".join(
-                rows[at : at + ROW.size]
-                for at in range(0, len(rows), ROW.size)
-                if int.from_bytes(rows[at : at + 8], "little") % self._every == 0
-            )
+        if name == "requests" and self._share < 1.0:
+            table = unpacked(rows)
+            rows = table[sampled(table[:, 0], self._share)].tobytes()
         if rows:
             self._writer.append(name, rows)
 

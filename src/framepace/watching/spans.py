@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from framepace.analyze.sampling import sampled
 from framepace.analyze.stages import STAGES, stages
 from framepace.clock.system import SystemClock
 from framepace.errors import UsageError
@@ -25,8 +26,6 @@ _COLUMNS = tuple(REQUEST_COLUMNS)
 _OF_MODEL = ("prepare", "infer", "finish")
 _OTHERS = "other models"
 _MOST_WAITING = 10_000  # frames of which a row is missing; the oldest are given up
-_GOLDEN = 0x9E3779B1  # of 2^32
-_MASK = 0xFFFFFFFF
 _FRAME = _COLUMNS.index("frame")
 
 
@@ -95,7 +94,7 @@ class SampledRows:
     """Takes packed rows, and gives those of some frames on as soon as all models of them have one.
 
     Args:
-        share: of the frames, 0 to 1. They are spread by the golden ratio: every n-th one would be of one camera.
+        share: of the frames, 0 to 1.
         models: rows per frame.
     """
 
@@ -108,7 +107,7 @@ class SampledRows:
         """The rows [n, columns] of the frames that are whole now."""
         table = np.frombuffer(packed, np.int64).reshape(-1, len(_COLUMNS))
         whole: list[NDArray[np.int64]] = []
-        for row in table[(table[:, _FRAME] * _GOLDEN & _MASK) < self._share * (_MASK + 1)]:
+        for row in table[sampled(table[:, _FRAME], self._share)]:
             rows = self._waiting.setdefault(int(row[_FRAME]), [])
             rows.append(row)
             if len(rows) == self._models:
