@@ -189,7 +189,7 @@ def _states(status: dict[str, Any]) -> dict[str, str]:
         (["-s", "a=synthetic", "--overload", "panic"], "panic"),
         (["-s", "a=rtsp://${NO_SUCH_VARIABLE}@x/1"], "NO_SUCH_VARIABLE"),
         (["--sources", "nowhere.yaml"], "nowhere.yaml"),
-        (["-s", "a=synthetic", "--set", "strategy=processes"], "own process"),
+        (["-s", "a=synthetic", "--set", "strategy=worker-processes"], "one engine"),
     ],
 )
 def test_what_can_never_run_is_refused_with_a_sentence(arguments: Sequence[str], said: str) -> None:

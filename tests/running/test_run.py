@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from msgspec.structs import replace
 from numpy.typing import NDArray
@@ -284,8 +285,8 @@ def test_a_file_that_is_not_there_or_two_of_one_name_are_refused_at_once(path: s
         Run(plan(), [SourceSpec(name="a", address="nowhere.mp4")])
     with pytest.raises(UsageError, match="same name"):
         Run(plan(), [free("a", path), free("a", path)])
-    processes = replace(plan(), engine=EnginePlan(strategy="processes"))
-    with pytest.raises(UsageError, match="its own process"):
+    processes = replace(plan(), engine=EnginePlan(strategy="worker-processes"))
+    with pytest.raises(UsageError, match="one engine"):
         Run(processes, [free("a", path)])
 
 
@@ -420,7 +421,7 @@ def test_a_disk_that_fills_ends_the_trace_and_not_the_run(
     assert any("the trace cannot be written" in note for note in status.notes)
 
 
-@pytest.mark.parametrize("strategy", ["workers", "serial", "threads", "asyncio", "asyncio-threads"])
+@pytest.mark.parametrize("strategy", ["workers", "serial", "threads", "processes", "asyncio", "asyncio-threads"])
 def test_two_models_by_every_strategy_answer_for_every_frame(path: str, strategy: Any) -> None:
     """Results have an answer of each model, in order."""
     models = tuple(ModelPlan(name=name, model="builtin:classifier", backend="null") for name in ("one", "two"))
@@ -443,3 +444,18 @@ def test_batches_over_cameras_by_deadline(path: str) -> None:
     assert_accounted(status)
     for name in names:
         assert collected.numbers(name) == list(range(PICTURES))
+
+
+@pytest.mark.long
+def test_the_process_of_a_model_that_is_killed_is_started_again(path: str) -> None:
+    """With strategy=processes: what was in flight is counted, and the run goes on in a new process."""
+    model = ModelPlan(name="m", model="builtin:classifier", backend="null")
+    apart = Plan(models=(model,), engine=EnginePlan(strategy="processes"), target=Target(fps=30))
+    run = Run(apart, [SourceSpec(name="a", address=path, loop=True)]).start()
+    before = until(run, lambda status: of(status, "a").delivered > 5)
+    (child,) = (process for process in psutil.Process().children() if "spawn_main" in " ".join(process.cmdline()))
+    child.kill()
+    until(run, lambda status: any("started again" in note for note in status.notes))
+    until(run, lambda status: of(status, "a").delivered > of(before, "a").delivered + 60)
+    run.stop()
+    assert_accounted(run.wait(40))

@@ -76,6 +76,7 @@ class Engine:
         self.startup: dict[str, int] = {}
         self.threads = WorkerThreads()
         self._keeps = keep and not clock.virtual
+        self._outputs = outputs
         self._finish = slowed_finish(outputs or finish_hook(plan.engine.finish), plan.engine.slow, clock)
         self._processes: ModelProcesses | None = None
         self._open = ExitStack()
@@ -159,6 +160,11 @@ class Engine:
         """Free the workers that were kept from earlier runs; the models stay."""
         self.threads.close()
 
+    def end_processes(self) -> None:
+        """End the processes of the models, where they have some: a call that waits for one returns with an error."""
+        if self._processes is not None:
+            self._processes.close()
+
     def close(self) -> None:
         """Free the models. Idempotent."""
         self.release_workers()
@@ -223,7 +229,7 @@ class Engine:
             if spawns:
                 models = tuple(_as_own_process(model) for model in models)
             return [self._load(model, load) for model in models]
-        self._processes = ModelProcesses(self.plan, tell)
+        self._processes = ModelProcesses(self.plan, tell, self._outputs)
         self._open.callback(self._processes.close)
         self.startup |= self._processes.startup
         return self._processes.sessions

@@ -13,7 +13,9 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
-from framepace.backends.base import Session, Worker, get_backend
+import numpy as np
+
+from framepace.backends.base import Session, Tensors, Worker, get_backend
 from framepace.clock.system import SystemClock
 from framepace.devices.cuda import lock_setup
 from framepace.engine.childprocess import Channel, ChildProcess, Progress, sendable, serve_calls
@@ -52,12 +54,16 @@ class Loaded:
 
 
 class Done(NamedTuple):
-    """The answer of a process to a batch: its rows, new errors, and why the run must stop if it must."""
+    """The answer of a process to a batch: its rows, new errors, why the run must stop if it must, what came out.
+
+    `outputs` holds, by the number of the frame, what the parent wants to have; nothing where it wants none.
+    """
 
     delivered: Delivered
     rows: bytes
     errors: list[Exception]
     stopped: Stopped | None
+    outputs: dict[int, Tensors]
 
 
 class ModelProcess(Session):
@@ -106,12 +112,15 @@ class ModelProcess(Session):
 class ModelProcesses:
     """The models of a plan, loaded side by side by their own processes.
 
+    `outputs` receives in this process what the models say, in place of the plan's hook in theirs.
+
     `startup` holds for each model 'start NAME', what its process took until it began to load, and 'load NAME', in ns.
     Raises what loading a model raises; no process is left then.
     """
 
-    def __init__(self, plan: Plan, tell: Tell) -> None:
+    def __init__(self, plan: Plan, tell: Tell, outputs: Finish | None = None) -> None:
         self._plan = plan
+        self._outputs = outputs
         self._processes: list[ModelProcess] = []
         self.startup: dict[str, int] = {}
         with ExitStack() as on_error:
@@ -132,7 +141,7 @@ class ModelProcesses:
     def strategy(self, run: Run, worker: int) -> Strategy:
         """Worker number `worker`, set up for the calling thread."""
         channels = [process.channels[worker] for process in self._processes]
-        return Processes(channels, self._plan, run, worker)
+        return Processes(channels, self._plan, run, worker, self._outputs)
 
     def close(self) -> None:
         """End the processes. Idempotent."""
@@ -143,9 +152,13 @@ class ModelProcesses:
 class Processes(FrameByFrame):
     """A worker whose models run in processes: it decodes, and waits for them."""
 
-    def __init__(self, channels: Sequence[Channel], plan: Plan, run: Run, worker: int) -> None:
+    def __init__(
+        self, channels: Sequence[Channel], plan: Plan, run: Run, worker: int, outputs: Finish | None = None
+    ) -> None:
         super().__init__(run.state)
         self._channels = channels
+        self._names = plan.names
+        self._outputs = outputs
         self._sink = run.sink
         self._writer = Writer()
         self._errors: list[Exception] = []
@@ -169,8 +182,9 @@ class Processes(FrameByFrame):
             places = self._writer.put([picture for frame in frames for picture in history.pictures(frame.picture)])
         bare_frames = [replace(frame, picture=history.without_pictures(frame.picture)) for frame in frames]
         answers: list[Done] = self._call_all("run", bare_frames, places)
-        for done in answers:
+        for name, done in zip(self._names, answers, strict=True):
             self._record(done)
+            self._hand_out(name, done, frames)
         return [done.delivered for done in answers]
 
     def beat(self) -> None:
@@ -180,13 +194,20 @@ class Processes(FrameByFrame):
     def _set_up(self, scope: Scope, picture: Any, worker: int) -> None:
         places = None if picture is None else self._writer.put([picture])
         for channel in self._channels:  # one after the other: setting one up must not disturb what another measures
-            channel.call("set_up", scope, places, worker)
+            channel.call("set_up", scope, places, worker, self._outputs is not None)
             channel.answer()
 
     def _call_all(self, method: str, *arguments: Any) -> list[Any]:
         for channel in self._channels:
             channel.call(method, *arguments)
         return [channel.answer() for channel in self._channels]
+
+    def _hand_out(self, name: str, done: Done, frames: Sequence[Frame]) -> None:
+        if self._outputs is None:
+            return
+        for frame in frames:
+            if frame.number in done.outputs:
+                self._outputs(name, done.outputs[frame.number], frame)
 
     def _record(self, done: Done) -> None:
         self._sink(marked_warmup(done.rows) if self._state.warming else done.rows)
@@ -260,6 +281,7 @@ class _Served:
         self._batch_ids = batch_ids
         self._reader = Reader()
         self._rows: list[bytes] = []
+        self._outputs: dict[int, Tensors] = {}
         self._pipeline: Pipeline | None = None
         self._errors_sent = 0
 
@@ -274,12 +296,13 @@ class _Served:
             "close": self.close,
         }
 
-    def set_up(self, scope: Scope, places: Sequence[Shared] | None, worker: int) -> None:
+    def set_up(self, scope: Scope, places: Sequence[Shared] | None, worker: int, sends_outputs: bool) -> None:
         """Make the pipeline and prime it."""
+        finish = self._keep if sends_outputs else self._finish
         picture = self._reader.get(places)[0] if places else None
         with lock_setup():
             self._state = RunState(SystemClock())  # the parent decides on warm-up and end
-            run = Run(scope, self._state, self._rows.append, picture, self._finish, self._batch_ids)
+            run = Run(scope, self._state, self._rows.append, picture, finish, self._batch_ids)
             step = make_step(self._index, self._model, self._session, self._session.worker(worker), run, worker)
             self._pipeline = Pipeline([step], SystemClock(), run, worker, whole=False)
             self._errors_sent = 0
@@ -296,7 +319,13 @@ class _Served:
         self._rows.clear()
         errors = self._pipeline.errors[self._errors_sent :]
         self._errors_sent += len(errors)
-        return Done(delivered, rows, [sendable(error) for error in errors], self._state.stopped)
+        outputs = self._outputs
+        self._outputs = {}
+        return Done(delivered, rows, [sendable(error) for error in errors], self._state.stopped, outputs)
+
+    def _keep(self, model: str, outputs: Tensors, frame: Frame) -> None:
+        """Keep a frame's outputs for the parent; the worker's buffers are used again."""
+        self._outputs[frame.number] = {name: np.array(array) for name, array in outputs.items()}
 
     def beat(self) -> None:
         """Keep the model warm."""

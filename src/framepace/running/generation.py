@@ -170,7 +170,9 @@ class Generation:
     def abandon(self) -> list[Frame]:
         """Leave a generation behind that hangs; the frames that are lost with it."""
         self.state.stop("failed")
-        return self.flying.give_up()
+        frames = self.flying.give_up()
+        self.engine.end_processes()
+        return frames
 
     def join(self, seconds: float) -> bool:
         """Wait for its end; whether it has ended."""

@@ -10,11 +10,10 @@ from typing import Protocol
 from framepace.errors import UsageError
 from framepace.facts.plan import Plan
 from framepace.facts.running import Result, SinkStatus, SourceSpec
+from framepace.facts.strategy import strategy_of
 from framepace.running.camera import check_address
 from framepace.running.watchdog import PATIENCE_S
 from framepace.store import Rotation
-
-_IN_PROCESSES = ("processes", "worker-processes")
 
 
 class Sink(Protocol):
@@ -72,11 +71,11 @@ class Options:
 
 def check(plan: Plan, sources: Sequence[SourceSpec]) -> None:
     """Raises UsageError or SourceError for what can never run."""
-    if plan.engine.strategy in _IN_PROCESSES:
+    if strategy_of(plan.engine).spawns_engines:
         raise UsageError(
-            "a run needs its models in its own process",
+            "a run has one engine, in its own process",
             got=f"strategy={plan.engine.strategy}",
-            expected="a strategy that uses no processes",
+            expected="another strategy",
             fix="--set strategy=workers",
         )
     names = [spec.name for spec in sources]
