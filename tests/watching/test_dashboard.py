@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from base64 import b64decode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from http.client import HTTPConnection
 from io import BytesIO
 from typing import Any
@@ -15,17 +16,21 @@ import av
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from framepace.errors import UsageError
 from framepace.facts.answers import Answer, Classes, Detections, Regions, Tensors, Text
 from framepace.facts.running import Result, RunStatus
 from framepace.watching import server
+from framepace.watching.dashboard import Access, Dashboard
 from framepace.watching.pictures import WIDEST, picture_document
 from framepace.watching.server import Endpoint, endpoint, exposure
 from tests.doubles.cameras import SECRET, ScriptedRun, result
 from tests.doubles.dashboards import served
 
 TOKEN = "open sesame"
+LOCAL = (b"localhost", b"127.0.0.1", b"[::1]")
 PATHS = ("/", "/dashboard.js", "/dashboard.css", "/view", "/status", "/metrics", "/healthz", "/picture?source=gate")
 
 
@@ -253,3 +258,40 @@ def test_a_large_frame_of_any_format_becomes_a_small_jpeg(pixel_format: str) -> 
     assert (document["width"], document["height"]) == (3840, 2160)
     assert (shown.width, shown.height) == (WIDEST, 540)
     assert abs(int(shown.to_ndarray(format="rgb24")[200, 300, 0]) - 90) < 6
+
+
+def answered(dashboard: Dashboard, path: str, query: bytes, headers: list[tuple[bytes, bytes]]) -> tuple[int, bytes]:
+    """Status and body of a request that some server has parsed."""
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def receive() -> MutableMapping[str, Any]:
+        return {"type": "http.request"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": path, "query_string": query, "headers": headers}
+    asyncio.run(dashboard(scope, receive, send))
+    return sent[0]["status"], sent[1]["body"]
+
+
+@given(
+    path=st.one_of(st.sampled_from(["/", "/view", "/status", "/picture", "/metrics", "/healthz"]), st.text()),
+    query=st.one_of(st.binary(max_size=200), st.binary(max_size=50).map(lambda value: b"source=" + value)),
+    host=st.one_of(st.sampled_from([b"localhost", b"127.0.0.1:80", b"[::1]:80"]), st.binary(max_size=50)),
+    authorization=st.one_of(st.just(b"Bearer open sesame"), st.binary(max_size=50)),
+    token=st.sampled_from([None, TOKEN]),
+)
+@settings(max_examples=300, deadline=None)
+def test_whatever_is_asked_is_answered(
+    path: str, query: bytes, host: bytes, authorization: bytes, token: str | None
+) -> None:
+    """No request raises, and what is guarded is given only to localhost without a token, or to who has it."""
+    run = ScriptedRun(1)
+    headers = [(b"host", host), (b"authorization", authorization), (b"accept", authorization)]
+    status, body = answered(Dashboard(run.status, run.newest, Access(token)), path, query, headers)
+    assert status in (200, 401, 403, 404)
+    guarded = path not in ("/", "/dashboard.js", "/dashboard.css", "/healthz")
+    if status == 200 and guarded:
+        assert authorization == b"Bearer open sesame" if token else host.split(b":80")[0] in LOCAL
+    assert SECRET.encode() not in body
