@@ -301,8 +301,7 @@ def _grpc_call(attack: Attack) -> Callable[[], None]:
         except grpc.RpcError as error:
             code = error.code().name
             attack.statuses[f"grpc {code}"] += 1
-            torn = "deserializing" in (error.details() or "")
-            if code in ("UNKNOWN", "INTERNAL") and not torn and len(attack.findings) < 20:
+            if code in ("UNKNOWN", "INTERNAL") and len(attack.findings) < 20:
                 attack.findings.append(f"gRPC {code}: {error.details()}")
 
     return call

@@ -37,6 +37,16 @@ CONTENTS = {
 _FIELDS = {bool: "bool_param", int: "int64_param", str: "string_param", float: "double_param"}
 
 
+def parsed(kind: Any, data: bytes) -> Any:
+    """The message of a class in `data`. Raises RequestError for bytes that are none."""
+    from google.protobuf.message import DecodeError
+
+    try:
+        return kind.FromString(data)
+    except DecodeError:
+        raise RequestError(f"failed to parse the message {kind.DESCRIPTOR.name}") from None
+
+
 def parameters_of(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters by name; one without a value is left out."""
     values = {}

@@ -61,7 +61,7 @@ def infer(service: Service, request: Any, caller: Caller) -> Any:
     return pending.answer()
 
 
-def stream(service: Service, requests: Iterator[Any], caller: Caller) -> Iterator[Any]:
+def stream(service: Service, requests: Iterator[bytes], caller: Caller) -> Iterator[Any]:
     """The answers to a stream of requests, in its order; an error is an answer and does not end the stream."""
     waiting: queue.Queue[Pending | RequestError | None] = queue.Queue(_IN_STREAM)
     reader = threading.Thread(target=_read, args=(service, requests, caller, waiting), name="stream", daemon=True)
@@ -81,14 +81,15 @@ def _cancel(requests: Iterable[Pending]) -> None:
         pending.cancel()
 
 
-def _read(service: Service, requests: Iterator[Any], caller: Caller, waiting: queue.Queue[Any]) -> None:
+def _read(service: Service, requests: Iterator[bytes], caller: Caller, waiting: queue.Queue[Any]) -> None:
     """Submit the requests of a stream as they come."""
     started: set[Pending] = set()
+    kind = message("ModelInferRequest")
     caller.when_gone(lambda: _cancel(list(started)))
     try:
         for request in requests:
             try:
-                pending = Pending(service, request, caller)
+                pending = Pending(service, grpccodec.parsed(kind, request), caller)
             except RequestError as error:
                 waiting.put(error)
                 continue

@@ -12,6 +12,7 @@ from google.protobuf.json_format import ParseDict
 
 from framepace.errors import UsageError
 from framepace.openinference.errors import RequestError
+from framepace.openinference.grpccodec import parsed
 from framepace.openinference.protos import HEALTH, INFERENCE, message, methods
 from framepace.serving import grpcinfer
 from framepace.serving.grpccalls import CALLS
@@ -67,8 +68,9 @@ class GrpcServer:
         return grpc.method_handlers_generic_handler(service, handlers)
 
     def _handler(self, method: Any) -> Callable[[Any, Any], Any]:
+        request = message(method.input_type.full_name)
         if method.name == "ModelInfer":
-            return self._guarded(grpcinfer.infer)
+            return self._guarded(request, grpcinfer.infer)
         if method.name == "ModelStreamInfer":
             return self._guarded_stream
         call = CALLS.get(method.name)
@@ -79,22 +81,22 @@ class GrpcServer:
                 raise RequestError(f"{method.name} is not supported", "unsupported")
             return ParseDict(call(service, request), response())
 
-        return self._guarded(answer)
+        return self._guarded(request, answer)
 
-    def _guarded(self, answer: Callable[[Service, Any, Caller], Any]) -> Callable[[Any, Any], Any]:
-        """The handler whose RequestErrors become the status of the call."""
+    def _guarded(self, request: Any, answer: Callable[[Service, Any, Caller], Any]) -> Callable[[Any, Any], Any]:
+        """The handler whose RequestErrors become the status of the call; `request` is the class of its message."""
 
-        def handle(request: Any, context: Any) -> Any:
+        def handle(data: bytes, context: Any) -> Any:
             caller = Caller(context)
             try:
                 caller.check_authorised(self._service.token)
-                return answer(self._service, request, caller)
+                return answer(self._service, parsed(request, data), caller)
             except RequestError as error:
                 return caller.fail(error)
 
         return handle
 
-    def _guarded_stream(self, requests: Iterator[Any], context: Any) -> Iterator[Any]:
+    def _guarded_stream(self, requests: Iterator[bytes], context: Any) -> Iterator[Any]:
         caller = Caller(context)
         try:
             caller.check_authorised(self._service.token)
@@ -103,10 +105,14 @@ class GrpcServer:
         yield from grpcinfer.stream(self._service, requests, caller)
 
     def _health_handler(self, method: Any) -> Callable[[Any, Any], Any]:
-        return self._watch if method.server_streaming else lambda request, context: self._health(request, context)
+        return self._watch if method.server_streaming else self._health
 
-    def _health(self, request: Any, context: Any) -> Any:
+    def _health(self, data: bytes, context: Any) -> Any:
         """The state of the server, or of the model that is named."""
+        try:
+            request = parsed(message("grpc.health.v1.HealthCheckRequest"), data)
+        except RequestError as error:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.message)
         response = message("grpc.health.v1.HealthCheckResponse")
         ready = self._service.repository.ready
         if request.service not in ("", INFERENCE):
@@ -116,11 +122,11 @@ class GrpcServer:
                 context.abort(grpc.StatusCode.NOT_FOUND, error.message)
         return response(status=_SERVING if ready else _NOT_SERVING)
 
-    def _watch(self, request: Any, context: Any) -> Iterator[Any]:
+    def _watch(self, data: bytes, context: Any) -> Iterator[Any]:
         """The state of the server whenever it changes."""
         last = None
         while context.is_active() and not self._ended.is_set():
-            state = self._health(request, context)
+            state = self._health(data, context)
             if state != last:
                 yield state
             last = state
@@ -139,13 +145,11 @@ def _channel_options(options: ServeOptions) -> list[tuple[str, int]]:
 
 
 def _rpc(method: Any, handle: Callable[[Any, Any], Any]) -> Any:
-    """The handler of a method, with what reads its requests and writes its responses."""
+    """The handler of a method. It takes bytes: grpcio keeps every call whose message its own reader cannot read."""
     kinds = {
         (False, False): grpc.unary_unary_rpc_method_handler,
         (False, True): grpc.unary_stream_rpc_method_handler,
         (True, True): grpc.stream_stream_rpc_method_handler,
     }
     make = kinds[method.client_streaming, method.server_streaming]
-    request = message(method.input_type.full_name)
-    response = message(method.output_type.full_name)
-    return make(handle, request_deserializer=request.FromString, response_serializer=response.SerializeToString)
+    return make(handle, response_serializer=message(method.output_type.full_name).SerializeToString)

@@ -150,6 +150,7 @@ class ServedModel:
         self.feed.close(gone)
         self.feed.drained(seconds)
         self._run_state.stop("finished")
+        self.feed.wake()
         self._thread.join(seconds)
         self.feed.abandon(gone)
         self.engine.close()
