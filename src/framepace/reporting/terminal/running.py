@@ -31,6 +31,7 @@ _STYLES: dict[Trouble, str] = {"bad": "red", "warn": "yellow", "": ""}
 _WIDTHS = (10, 6, 6, 8, 8, 7, 8)  # of the columns after the name
 _SHORTEST_NAME = 8
 _LONGEST_NAME = 40
+_NOTES_SHARE = 4  # of the lines, a quarter at most is for notes
 _FEWEST_LINES = 4  # for sources, however low the terminal is
 
 
@@ -58,8 +59,9 @@ def drawn_run(status: RunStatus, width: int, height: int) -> RenderableType:
     """A run as it fits into a terminal of so many columns and lines."""
     view = run_view(status)
     head = [*_head(view, width)]
-    free = height - len(head) - _lines_below(view) - 1
-    return Group(*head, *_sources(fitting(status, max(free, _FEWEST_LINES)), width), *_below(view))
+    notes = _notes(view, width)[-max(height // _NOTES_SHARE, 1) :]
+    free = height - len(head) - _lines_of_tables(view) - len(notes) - 1
+    return Group(*head, *_sources(fitting(status, max(free, _FEWEST_LINES)), width), *_tables(view), *notes)
 
 
 def _head(view: RunView, width: int) -> Iterator[Text]:
@@ -94,19 +96,22 @@ def _sources(fits: Fitting, width: int) -> Iterator[Text]:
         yield Text(fits.rest, style="dim", no_wrap=True, overflow="ellipsis")
 
 
-def _below(view: RunView) -> Iterator[RenderableType]:
+def _tables(view: RunView) -> Iterator[RenderableType]:
     for names, rows in ((DEVICE_COLUMNS, view.devices), (SINK_COLUMNS, view.sinks)):
         if rows:
             yield Text()
             yield _table(names, rows)
             yield from (_cut(f"{row.texts[0]}: {row.detail}") for row in rows if row.detail)
-    yield from (_cut(f"note: {note}") for note in view.notes)
 
 
-def _lines_below(view: RunView) -> int:
-    """Lines of `_below`."""
+def _lines_of_tables(view: RunView) -> int:
     tables = [rows for rows in (view.devices, view.sinks) if rows]
-    return sum(len(rows) + 2 + sum(bool(row.detail) for row in rows) for rows in tables) + len(view.notes)
+    return sum(len(rows) + 2 + sum(bool(row.detail) for row in rows) for rows in tables)
+
+
+def _notes(view: RunView, width: int) -> list[Text]:
+    """The lines of all notes, the newest last."""
+    return [_cut(line) for note in view.notes for line in wrap(f"note: {note}", width, subsequent_indent="  ")]
 
 
 def _cut(sentence: str) -> Text:
