@@ -157,13 +157,14 @@
     const why = frame.appendChild(make("p", "why", "waiting for a picture"));
     const caption = figure.appendChild(make("figcaption"));
     const line = caption.appendChild(make("div", "line"));
-    line.append(make("b", "", name), make("span", "age"));
+    line.append(make("b", "", name));
     const shut = line.appendChild(make("button", "", "×"));
     shut.type = "button";
     shut.setAttribute("aria-label", `close the picture of ${name}`);
     shut.addEventListener("click", () => { close(name); rows.get(name)?.button.focus(); });
+    const age = caption.appendChild(make("span", "said"));
     const said = caption.appendChild(make("span", "said"));
-    figures.set(name, { figure, image, marks, why, said, age: line.querySelector(".age"), busy: false });
+    figures.set(name, { figure, image, marks, why, said, age, busy: false });
     document.querySelector(".gallery").append(figure);
     inSight.observe(figure);
     marked(name);
