@@ -36,9 +36,11 @@ def exported(name: str, folder: str) -> tuple[Any, dict[str, str]]:
     torch.manual_seed(1)
     model = (RTDETR if base.startswith("rtdetr") else Yolo)(f"{base}.yaml")
     spread(model.model)
-    options: dict[str, Any] = {"end2end": {"end2end": True}, "nms": {"nms": True, "conf": 0.25, "iou": 0.7}}.get(
-        option, {}
-    )
+    by_option: dict[str, dict[str, Any]] = {
+        "end2end": {"end2end": True},
+        "nms": {"nms": True, "conf": 0.25, "iou": 0.7},
+    }
+    options = by_option.get(option, {})
     size = 224 if base.endswith("-cls") else SIZE
     here = os.getcwd()
     os.chdir(folder)
@@ -64,7 +66,7 @@ def spread(network: Any) -> None:
         parts = name.split(".")
         is_last = isinstance(module, torch.nn.Conv2d) and module.out_channels in (1, 80) and module.bias is not None
         if is_last and {"cv3", "one2one_cv3"} & set(parts):
-            module.bias.data.normal_(-3.5, 1.5)
+            module.bias.data.normal_(-3.5 if module.out_channels > 1 else -0.5, 1.5)
             module.weight.data.mul_(6)
         if isinstance(module, torch.nn.Linear) and "dec_score_head" in parts:
             module.bias.data.normal_(-2, 1.5)
@@ -110,7 +112,8 @@ def compared(name: str, model: Any, metadata: dict[str, str]) -> Row:
             same += answer.labels[0] == result.probs.top1
             continue
         boxes = result.boxes
-        count, away = same_boxes(answer, boxes.xyxy.numpy(), boxes.conf.numpy(), boxes.cls.numpy().astype(int))
+        corners = np.clip(boxes.xyxy.numpy(), 0, [*PICTURE[::-1], *PICTURE[::-1]])
+        count, away = same_boxes(answer, corners, boxes.conf.numpy(), boxes.cls.numpy().astype(int))
         same += count
         theirs += len(boxes)
         ours += len(answer)  # type: ignore[arg-type]

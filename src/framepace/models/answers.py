@@ -21,4 +21,15 @@ def answer_reader(model: ModelPlan, resolved: Resolved, tell: Callable[[str], No
     if image is not None and not model.is_native:
         size = (image.height, image.width)
     network = Network(name=model.name, size=size, resize=model.prepare.resize, metadata=metadata(model.model))
+    if _is_stretched_yolo(network):
+        tell(f"{model.name} was trained on letterboxed pictures and gets stretched ones: --set resize=letterbox")
+    if model.prepare.hook:
+        tell(f"boxes of {model.name} are placed as if its preparation hook kept the whole picture")
     return Reader(model.post, network, tell)
+
+
+def _is_stretched_yolo(network: Network) -> bool:
+    """Whether ultralytics, which trains all but classifiers and RT-DETR on letterboxed pictures, made the file."""
+    metadata = network.metadata
+    others = metadata.get("task") == "classify" or metadata.get("head") == "RTDETRDecoder"
+    return metadata.get("author") == "Ultralytics" and not others and network.resize == "stretch"
