@@ -21,7 +21,7 @@ from framepace.errors import ModelError, SourceError
 from framepace.facts.plan import Batching, ModelPlan, Prepare
 from framepace.models import builtin
 from framepace.models.convert.calibration import FRAMES, PreparedInputs, calibration_key, prepared_inputs
-from framepace.models.convert.precision import to_fp16, to_int8
+from framepace.models.convert.precision import raised, to_fp16, to_int8
 from framepace.models.convert.variant import load, variant
 from framepace.models.spec import inspect, resolve
 from framepace.video.prepare import Preparer
@@ -378,3 +378,24 @@ def test_weights_that_do_not_fit_into_one_message_go_beside_it(monkeypatch: pyte
     got = [run(to_fp16(onnx.load_from_string(own), "m"), x), run(to_int8(onnx.load_from_string(own), frames, "m"), x)]
     np.testing.assert_allclose(got[0], expected[0], atol=1e-4)
     np.testing.assert_allclose(got[1], expected[1], atol=1e-4)
+
+
+def test_sides_of_minus_one_are_open_ones() -> None:
+    """Older exporters write them so; onnx, which raises the opset, pools such a side to one of length zero."""
+    x = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [-1, 3, 8, -1])
+    y = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)
+    nodes = [
+        onnx.helper.make_node("MaxPool", ["x"], ["pooled"], kernel_shape=[2, 2], strides=[2, 2]),
+        onnx.helper.make_node("Transpose", ["pooled"], ["columns"], perm=[3, 0, 1, 2]),
+        onnx.helper.make_node("Reshape", ["columns", "rows"], ["y"]),
+    ]
+    rows = onnx.numpy_helper.from_array(np.array([0, 0, -1]), "rows")
+    graph = onnx.helper.make_graph(nodes, "net", [x], [y], [rows])
+    proto = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 11)], ir_version=8)
+    before, after = (
+        onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        for model in (proto, raised(proto, 13))
+    )
+    picture = np.random.default_rng(0).random((2, 3, 8, 6), np.float32)
+    assert np.array_equal(before.run(None, {"x": picture})[0], after.run(None, {"x": picture})[0])
+    assert proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value == -1

@@ -139,7 +139,7 @@ class _Cosine:
 
 
 def _cosine(reference: NDArray[Any], candidate: NDArray[Any]) -> float | None:
-    """The cosine of the angle between two outputs; None where the reference is zero, 0 where nothing can be compared."""
+    """The cosine of the angle between two outputs; None where the reference is zero, 0 where no angle can be found."""
     if not reference.any():
         return None
     one, other = (values.astype(np.float64).ravel() for values in (reference, candidate))

@@ -211,7 +211,20 @@ def raised(proto: Any, needed: int) -> Any:
     opset = next((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), 0)
     if opset >= needed:
         return proto
-    return version_converter.convert_version(proto, needed)
+    return version_converter.convert_version(_open_sides(proto), needed)
+
+
+def _open_sides(proto: Any) -> Any:
+    """The model with sides of -1 left open: exporters write them so, and onnx computes with the number."""
+    from onnx import ModelProto
+
+    opened = ModelProto()
+    opened.CopyFrom(proto)
+    for value in (*opened.graph.input, *opened.graph.output, *opened.graph.value_info):
+        for side in value.type.tensor_type.shape.dim:
+            if side.dim_value < 0:
+                side.Clear()
+    return opened
 
 
 def _in_order(proto: Any) -> Any:
