@@ -17,6 +17,7 @@ wrk.body = file:read("*a")
 %(headers)s
 local threads = {}
 function setup(thread) table.insert(threads, thread) end
+%(delay)s
 function init() answered = 0; refused = 0 end
 function response(status) if status == 200 then answered = answered + 1 else refused = refused + 1 end end
 function done(summary, latency)
@@ -35,12 +36,13 @@ end
 
 @dataclass(frozen=True)
 class Load:
-    """What is sent, again and again; `deadline_ms` is told to servers that take one."""
+    """What is sent, again and again, with a pause after each answer; answers within `limit_ms` are in time."""
 
     url: str
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
     limit_ms: float = 50.0
+    pause_ms: float = 0.0
 
     def within(self, milliseconds: float) -> Load:
         """The same with a deadline, which servers without deadlines ignore."""
@@ -65,9 +67,15 @@ class Done:
         return self.answered / self.seconds
 
     @property
+    def asked_per_second(self) -> float:
+        """Requests per second, refused or not."""
+        return (self.answered + self.refused) / self.seconds
+
+    @property
     def in_time_per_second(self) -> float:
-        """Answers (200) within the limit per second: where some were refused, all that were not count as in time."""
-        return self.per_second * (1.0 if self.refused else self.in_time_share)
+        """Answers (200) within the limit per second, as the client saw them; at least: refusals count as in time."""
+        total = self.answered + self.refused
+        return max(0.0, self.in_time_share * total - self.refused) / self.seconds
 
 
 class Wrk:
@@ -92,7 +100,10 @@ def _script(load: Load, body: Path) -> str:
     headers = "\n".join(
         f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in load.headers.items()
     )
-    values = {"body": json.dumps(str(body)), "headers": headers, "limit": round(load.limit_ms * 1000)}
+    delay = ""
+    if load.pause_ms:
+        delay = f"function delay() return {load.pause_ms:.3f} end"
+    values = {"body": json.dumps(str(body)), "headers": headers, "limit": round(load.limit_ms * 1000), "delay": delay}
     return _SCRIPT % values
 
 

@@ -17,6 +17,7 @@ from framepace.serving.options import Limits
 
 BODY = "framepace.body"
 CONNECTION = "framepace.connection"
+ARRIVED = "framepace.arrived"
 _LENGTH = b"content-length"
 
 
@@ -79,6 +80,7 @@ class Connection(HttpToolsProtocol):
         self._head = 0
         self._in_head = True
         self._note(self.scope, CONNECTION, self)
+        self._note(self.scope, ARRIVED, time.perf_counter_ns())
 
     def on_url(self, url: bytes) -> None:
         """A part of the request's target."""

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from framepace.openinference.errors import RequestError
-from framepace.serving.connections import CONNECTION, Connection
+from framepace.serving.connections import ARRIVED, CONNECTION, Connection
 
 JSON = b"application/json"
 BINARY = b"application/octet-stream"
@@ -37,6 +37,12 @@ class HttpCall:
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.body = body
         self.connection: Connection | None = scope.get(CONNECTION)
+
+    @property
+    def arrived(self) -> int | None:
+        """When its first bytes were there (ns); a deadline counts from then, not from when its body was complete."""
+        at: int | None = self.scope.get(ARRIVED)
+        return at
 
     @property
     def path(self) -> str:

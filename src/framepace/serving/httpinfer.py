@@ -24,7 +24,7 @@ _LONGEST_MS = 1e9
 async def infer(service: Service, call: HttpCall, named: Route) -> Response:
     """The answer to an inference request. Raises RequestError."""
     inference = service.inference
-    arrived = inference.now()
+    arrived = call.arrived or inference.now()
     model = service.repository.find(named.name, named.version)
     request = _decoded(service, call, model)
     within = _milliseconds(call.text(DEADLINE))
