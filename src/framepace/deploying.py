@@ -41,6 +41,8 @@ class LiveOptions(RunOptions, total=False):
         max_age_ms: a frame that would be older at the sinks is dropped.
         overload: what may be done when there is more than can be inferred: 'skip' thins all sources, 'smaller=PLAN'
             runs that plan instead, 'fewer' pauses sources of the lowest priority; in this order.
+        canary: another plan, which is tried on a share of the frames, and then promoted or rolled back.
+        canary_share: of the frames; 0.1 by default.
         stays: the run goes on when no source is left, since others may be added.
         out: folder of the trace, in segments of which the last ones are kept, and of recordings.
         rotation: when a segment is full, and how many are kept.
@@ -55,6 +57,8 @@ class LiveOptions(RunOptions, total=False):
     settings_of_sources: Mapping[str, Any] | None
     max_age_ms: float | None
     overload: Sequence[str]
+    canary: Models | None
+    canary_share: float
     stays: bool
     out: str | Path | None
     rotation: Rotation | None
@@ -139,7 +143,10 @@ def _options(seconds: float | None, of_run: Mapping[str, Any]) -> Options:
     if seconds is not None:
         seconds = values.duration_s(seconds, "seconds", least=0.001)
     skip, smaller, fewer = _measures(values.several(of_run.get("overload") or (), "overload"))
+    canary = of_run.get("canary")
     return Options(
+        canary=None if canary is None else _plan(canary, {}),
+        canary_share=values.number(of_run.get("canary_share", 0.1), "canary_share", least=0.001, most=0.9),
         skip=skip,
         smaller=smaller,
         fewer=fewer,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from framepace.running.canary import Trial
 from framepace.running.flight import Ring, Trigger
 from framepace.running.rates import Rate, ResultAges
 from framepace.running.watchdog import Restarts, hangs
@@ -79,3 +81,28 @@ def test_ages_are_those_of_the_last_seconds_and_counted_for_good() -> None:
     assert ages.quantiles_ms(60 * NS_PER_S, 0.5) == (None,)
     counted = ages.counted()
     assert (sum(counted.counts), counted.counts[0], counted.sum_ms) == (600, 5, 180_300)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "failures", "verdict"),
+    [(0.8, 0, "promoted"), (1.0, 0, "promoted"), (1.5, 0, "rolled back"), (0.8, 5, "rolled back")],
+)
+def test_a_canary_is_judged_by_its_interval(ratio: float, failures: int, verdict: str) -> None:
+    """Blocks of 100 frames with 5 % of noise: decided within a minute; frames that fail decide at once."""
+    rng = np.random.default_rng(0)
+    trial = Trial()
+    for _ in range(12):
+        before = rng.normal(10e6, 0.5e6, 100).astype(int).tolist()
+        after = rng.normal(ratio * 10e6, 0.5e6, 100).astype(int).tolist()
+        said = trial.add(before, after, failures)
+        if said is not None:
+            break
+    assert said == verdict
+    assert (trial.frames == 100) == bool(failures)
+    assert trial.why
+
+
+def test_a_canary_without_frames_is_not_judged() -> None:
+    """Nor one that had two of them."""
+    trial = Trial()
+    assert all(trial.add([10**7] * 50, [10**7] * 2, 0) is None for _ in range(100))

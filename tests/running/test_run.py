@@ -319,7 +319,7 @@ def test_a_recording_replays_the_arrivals_of_the_last_minute(path: str, tmp_path
     """Its workload names the files and itself; measured, each source's frames come as they came in the run."""
     sources = [SourceSpec(name=name, address=path, loop=True, every=every) for name, every in (("a", 1), ("b", 3))]
     run = Run(plan(), sources, options=Options(out=tmp_path)).start()
-    until(run, lambda status: of(status, "b").delivered > 5)
+    until(run, lambda status: of(status, "b").delivered > 20)
     folder = run.record("of a test")
     run.stop()
     run.wait(30)
@@ -459,3 +459,25 @@ def test_the_process_of_a_model_that_is_killed_is_started_again(path: str) -> No
     until(run, lambda status: of(status, "a").delivered > of(before, "a").delivered + 60)
     run.stop()
     assert_accounted(run.wait(40))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("used", "tried", "verdict"), [("faulty", "null", "promoted"), ("null", "faulty", "rolled back")]
+)
+def test_a_canary_is_promoted_or_rolled_back(path: str, used: str, tried: str, verdict: str) -> None:
+    """A plan of 20 ms and one of none, a third of the frames: the quicker one runs in the end; all is in order."""
+    Faults.reset(lambda number: CLOCK.sleep_until(CLOCK.now() + 20_000_000))
+    collected = Collected()
+    options = Options(stays=True, canary=plan(tried), canary_share=0.3)
+    sources = [SourceSpec(name=name, address=path, loop=True) for name in "ab"]
+    run = Run(plan(used), sources, [sink(collected)], options).start()
+    status = until(run, lambda status: any("canary" in note for note in status.notes), 120)
+    assert any(f"the canary was {verdict}" in note for note in status.notes)
+    before = Faults.count
+    until(run, lambda now: of(now, "a").delivered > of(status, "a").delivered + 60)
+    assert Faults.count - before <= 2
+    run.stop()
+    assert_accounted(run.wait(30))
+    for name in "ab":
+        assert collected.numbers(name) == sorted(set(collected.numbers(name)))

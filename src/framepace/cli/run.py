@@ -57,6 +57,11 @@ _OVERLOAD = (
     "sources of the lowest priority); repeat for several"
 )
 Overload = Annotated[list[str], typer.Option("--overload", metavar="MEASURE", help=_OVERLOAD)]
+_CANARY = "a plan that is tried on a share of the frames beside the plan, and then promoted or rolled back"
+Canary = Annotated[str | None, typer.Option("--canary", metavar="PLAN", help=_CANARY)]
+CanaryShare = Annotated[
+    float, o.number_option("--canary-share", least=0.001, most=0.9, help="share of the frames that the canary gets")
+]
 Record = Annotated[bool, typer.Option("--record-misses", help=_RECORD)]
 
 
@@ -71,6 +76,8 @@ def command(
     every: Every = "1",
     max_age_ms: MaxAge = None,
     overload: Overload = [],
+    canary: Canary = None,
+    canary_share: CanaryShare = 0.1,
     loop: Loop = False,
     free: Free = False,
     udp: Udp = False,
@@ -102,7 +109,8 @@ def command(
             run = deploying.start(
                 models, source, sources_file=sources, sinks=sink, settings_of_sources=of_sources, seconds=seconds,
                 max_age_ms=max_age_ms, stays=control is not None, out=out, trace_share=trace_share,
-                record_misses=record_misses, overload=overload, tell=progress, fps=fps, p99_ms=p99_ms,
+                record_misses=record_misses, overload=overload, tell=progress,
+                canary=canary, canary_share=canary_share, fps=fps, p99_ms=p99_ms,
                 settings=o.changes(set_, size=size, layout=None, backend=backend, device=device),
             )  # fmt: skip
         status = _watched(run, control, shown)

@@ -72,7 +72,9 @@ def _order(line: bytes) -> dict[str, Any]:
     try:
         order = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise UsageError("the line is no JSON", got=shown(error), expected='such as {"do": "status"}', fix="") from error
+        raise UsageError(
+            "the line is no JSON", got=shown(error), expected='such as {"do": "status"}', fix=""
+        ) from error
     if not isinstance(order, dict):
         raise UsageError("the line is no order", got=type(order).__name__, expected='such as {"do": "status"}', fix="")
     return order

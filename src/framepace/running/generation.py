@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from framepace.clock.system import Clock
@@ -11,8 +12,11 @@ from framepace.engine.packedrows import Sink
 from framepace.feeds.feed import Feed
 from framepace.feeds.pacer import Idle
 from framepace.feeds.runstate import BatchObserver, FrameObserver, RunState, SourceObserver
+from framepace.units import NS_PER_MS
 from framepace.video.frame import Frame
 
+_TIMES_KEPT = 4096
+_LOOK_NS = 5 * NS_PER_MS  # how often a worker that gets a share of the frames looks whether it may take one
 _GAIN = 1 / 16  # share of a new time in the running mean of them
 
 
@@ -31,6 +35,7 @@ class InFlight:
         self._idle = 0  # time that workers waited for frames (ns)
         self._idle_since: dict[int, int] = {}  # by the thread of the worker that waits
         self._asked: tuple[int, int] | None = None  # when, and the idle time by then
+        self._times: deque[int] = deque(maxlen=_TIMES_KEPT)
         self.slowest = 0
         self.typical = 0.0
 
@@ -68,7 +73,15 @@ class InFlight:
                 since, _ = self._since.pop(frame.number)
                 self.slowest = max(self.slowest, now - since)
                 self.typical += (now - since - self.typical) * _GAIN
+                self._times.append(now - since)
             return known
+
+    def drain(self) -> list[int]:
+        """How long the last frames were there (ns), since this was asked the last time."""
+        with self._lock:
+            times = list(self._times)
+            self._times.clear()
+            return times
 
     def longest(self, now: int) -> int:
         """For how long the oldest has been there (ns)."""
@@ -83,26 +96,65 @@ class InFlight:
             return frames
 
 
-class Borrowed(Feed):
-    """The feed of a run as one engine has it: it stays open when the engine ends, and notes what the engine took."""
+class Taken:
+    """How many frames all engines of a run took together; `state` is that of the run."""
 
-    def __init__(self, feed: Feed, state: RunState, flying: InFlight, clock: Clock) -> None:
+    def __init__(self, state: RunState) -> None:
+        self.state = state
+        self.count = 0
+
+
+class Borrowed(Feed):
+    """The feed of a run as one engine has it: it stays open when the engine ends, and notes what the engine took.
+
+    Attributes:
+        share: of all frames that it may take; None: whatever it can.
+    """
+
+    def __init__(
+        self, feed: Feed, state: RunState, flying: InFlight, clock: Clock, taken: Taken, share: float | None
+    ) -> None:
+        self.share = share
         self._feed = feed
         self._state = state
         self._flying = flying
+        self._clock = clock
         self._now = clock.now
+        self._taken = taken
+        self._own = 0
+        self._all_before = taken.count
 
     def take(self, idle: Idle | None, wait: bool = True) -> list[Frame] | None:
         """See Feed."""
         if self._state.stopped is not None:
             return None
+        if not self._may_take(wait):
+            return self._nothing()
         self._flying.waits(self._now())
         frames = self._feed.take(idle, wait)
         now = self._now()
         self._flying.waited(now)
         if frames:
             self._flying.take(frames, now)
+            self._own += len(frames)
+            self._taken.count += len(frames)
         return frames
+
+    def _nothing(self) -> list[Frame] | None:
+        """No frame now, or never again."""
+        if self._state.stopped is None:
+            return []
+        return None
+
+    def _may_take(self, wait: bool) -> bool:
+        """Whether the next frame is within its share, waiting for that; at the end of the run every frame is."""
+        while self.share is not None and self._own > self.share * (self._taken.count - self._all_before):
+            if self._taken.state.stopped is not None:
+                return True
+            if not wait or self._state.stopped is not None:
+                return False
+            self._clock.sleep_until(self._now() + _LOOK_NS)
+        return True
 
 
 class Generation:
@@ -112,6 +164,8 @@ class Generation:
         engine: loaded; it is closed when the generation ends by itself.
         frames: learns what became of the frames.
         sink: takes packed rows.
+        taken: counts the frames of all engines.
+        share: of the frames that it gets; None: whatever it can take.
     """
 
     def __init__(
@@ -121,8 +175,10 @@ class Generation:
         frames: FrameObserver,
         sink: Sink,
         *,
+        taken: Taken,
         batches: BatchObserver | None = None,
         sources: SourceObserver | None = None,
+        share: float | None = None,
     ) -> None:
         self.engine = engine
         self.flying = InFlight(engine.plan.engine.workers)
@@ -131,14 +187,32 @@ class Generation:
         self.state.batches = batches
         self.state.sources = sources
         self.state.frames = self
-        self._feed = Borrowed(feed, self.state, self.flying, engine.clock)
+        self._feed = Borrowed(feed, self.state, self.flying, engine.clock, taken, share)
         self._frames = frames
         self._sink = sink
         self._thread: threading.Thread | None = None
+        self._failures = 0
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its thread is over."""
+        return self._thread is not None and not self._thread.is_alive()
+
+    def drain_failures(self) -> int:
+        """How many frames failed since this was asked the last time."""
+        failures = self._failures
+        self._failures = 0
+        return failures
+
+    def take_all(self) -> None:
+        """It may take whatever it can from now on."""
+        self._feed.share = None
 
     def end(self, frames: Sequence[Frame], now: int, why: str) -> None:
         """See FrameObserver; frames that were given up are not reported again."""
         known = self.flying.end(frames, now)
+        if why:
+            self._failures += len(known)
         if known:
             self._frames.end(known, now, why)
 

@@ -52,6 +52,8 @@ class Options:
         skip: under overload sources are thinned more than they say.
         smaller: a plan that runs under overload instead.
         fewer: under overload sources of the lowest priority are paused.
+        canary: a plan that is tried on a share of the frames, and then promoted or rolled back.
+        canary_share: of the frames, 0 to 1.
         patience_s: a worker that does not return for longer, and 20 times longer than ever before, is replaced.
     """
 
@@ -66,6 +68,8 @@ class Options:
     skip: bool = False
     smaller: Plan | None = None
     fewer: bool = False
+    canary: Plan | None = None
+    canary_share: float = 0.1
     patience_s: float = PATIENCE_S
 
 

@@ -27,6 +27,7 @@ from framepace.progress import Tell, silent
 from framepace.recording.standing import Standing
 from framepace.running.account import Account
 from framepace.running.cameras import Cameras, Limits
+from framepace.running.canary import Canary
 from framepace.running.flight import Trigger
 from framepace.running.guard import Guard
 from framepace.running.options import Options, Sink, check
@@ -89,6 +90,7 @@ class Run:
         self._fatal: BaseException | None = None
         self._trigger = Trigger(most=10 if self.options.record_misses else 0)
         self._late = 0
+        self._canary: Canary | None = None
         self._accounts: dict[int, Account] = {}
         self._engine = self._load(plan)
         with ExitStack() as on_error:
@@ -151,6 +153,9 @@ class Run:
             on_error.enter_context(self._whole_feed)
             on_error.pop_all()
         self._supervisor.begin(self._engine)
+        if self.options.canary is not None:
+            share = self.options.canary_share
+            self._canary = Canary(self.options.canary, share, self._supervisor, self._load, self.note)
         threading.Thread(target=self._watch, name="run", daemon=True).start()
         return self
 
@@ -295,6 +300,8 @@ class Run:
         if self._file is not None:
             self._file.look(self)
         self._guard.look(now)
+        if self._canary is not None:
+            self._canary.look(now)
         late = sum(account.counts().late for account in list(self._accounts.values()))
         if late > self._late:
             self._trigger.missed(now)
@@ -315,6 +322,8 @@ class Run:
         self._state.stop(self._stopped)
         self._cameras.close()
         self._supervisor.join()
+        if self._canary is not None:
+            self._canary.close()
         self._whole_feed.__exit__(None, None, None)
         self._tracing.recorder.__exit__(None, None, None)
         for account in self._accounts.values():

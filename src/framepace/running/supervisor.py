@@ -12,7 +12,7 @@ from framepace.facts.plan import Plan
 from framepace.facts.trace import DropCause
 from framepace.feeds.feed import Feed, OnDrop
 from framepace.feeds.runstate import FrameObserver, RunState
-from framepace.running.generation import Generation, InFlight
+from framepace.running.generation import Generation, InFlight, Taken
 from framepace.running.watchdog import PATIENCE_S, Restarts, hangs
 from framepace.units import NS_PER_S
 
@@ -54,11 +54,18 @@ class Supervisor:
         self._now = state.clock.now
         self._restarts = Restarts()
         self._ended: deque[tuple[Generation, BaseException | None]] = deque()
+        self._taken = Taken(state)
+        self._at_work: list[Generation] = []
         self._current: Generation | None = None
         self._plan: Plan | None = None
         self._start_at: int | None = None  # when an engine is started again (ns)
         self.left_behind = 0
         """How many threads hang."""
+
+    @property
+    def current(self) -> Generation | None:
+        """The engine at work; None while there is none."""
+        return self._current
 
     @property
     def flying(self) -> InFlight | None:
@@ -67,23 +74,10 @@ class Supervisor:
             return None
         return self._current.flying
 
-    @property
-    def plan(self) -> Plan | None:
-        """What runs now."""
-        return self._plan
-
     def begin(self, engine: Engine) -> None:
         """Put a loaded engine to work."""
         self._plan = engine.plan
-        self._current = Generation(
-            engine,
-            self._feed,
-            self._frames,
-            self._sink,
-            batches=self._state.batches,
-            sources=self._state.sources,
-        )
-        self._current.start(lambda generation, error: self._ended.append((generation, error)))
+        self._current = self._started(engine)
 
     def replace(self, engine: Engine) -> None:
         """Put another engine to work; the one before ends after its frames in flight."""
@@ -92,6 +86,23 @@ class Supervisor:
         if before is not None:
             before.retire()
 
+    def try_out(self, engine: Engine, share: float) -> Generation:
+        """Put another engine to work beside the current one, on a share of the frames."""
+        return self._started(engine, share)
+
+    def promote(self, generation: Generation) -> None:
+        """What was tried out takes the place of the current engine."""
+        before = self._current
+        self._plan = generation.engine.plan
+        self._current = generation
+        generation.take_all()
+        if before is not None:
+            before.retire()
+
+    def roll_back(self, generation: Generation) -> None:
+        """What was tried out ends after its frames in flight."""
+        generation.retire()
+
     def look(self) -> bool:
         """See to what has ended or hangs; false when the work is over.
 
@@ -99,19 +110,43 @@ class Supervisor:
         """
         while self._ended:
             generation, error = self._ended.popleft()
+            self._at_work.remove(generation)
             if generation is self._current and not self._goes_on_after(generation, error):
                 return False
+            self._drop_lost(generation, DropCause.BACKEND)
         if self._start_at is not None and self._now() >= self._start_at:
             self._start_again()
-        current = self._current
-        if current is not None and hangs(current.flying.longest(self._now()), current.flying.slowest, self._patience_s):
-            self._replace_hung(current)
+        for generation in list(self._at_work):
+            flying = generation.flying
+            if hangs(flying.longest(self._now()), flying.slowest, self._patience_s):
+                self._replace_hung(generation)
         return True
 
     def join(self) -> None:
         """Wait, at the end of the run, for the frames in flight; those of workers that hang are dropped."""
-        if self._current is not None and not self._current.join(_ENDING_S):
-            self._give_up(self._current)
+        for generation in list(self._at_work):
+            generation.retire()
+            if not generation.join(_ENDING_S):
+                self._give_up(generation)
+
+    def _started(self, engine: Engine, share: float | None = None) -> Generation:
+        generation = Generation(
+            engine,
+            self._feed,
+            self._frames,
+            self._sink,
+            taken=self._taken,
+            batches=self._state.batches,
+            sources=self._state.sources,
+            share=share,
+        )
+        self._at_work.append(generation)
+        generation.start(lambda ended, error: self._ended.append((ended, error)))
+        return generation
+
+    def _drop_lost(self, generation: Generation, cause: int) -> None:
+        for frame in generation.abandon():
+            self._on_drop(frame, cause)
 
     def _goes_on_after(self, generation: Generation, error: BaseException | None) -> bool:
         self._current = None
@@ -121,8 +156,7 @@ class Supervisor:
             return False
         if error is None:
             error = _why_it_stopped(generation)
-        for frame in generation.abandon():
-            self._on_drop(frame, DropCause.BACKEND)
+        self._drop_lost(generation, DropCause.BACKEND)
         if self._state.stopped is not None:
             return False
         if not generation.state.succeeded and self._restarts.count == 0:
@@ -133,14 +167,16 @@ class Supervisor:
     def _replace_hung(self, generation: Generation) -> None:
         seconds = generation.flying.longest(self._now()) / NS_PER_S
         self._give_up(generation)
+        if generation is not self._current:
+            return
         self._current = None
         why = f"a worker did not return for {seconds:.0f} s"
         self._start_later(why, BackendError(why, fix="look at the model and its library"))
 
     def _give_up(self, generation: Generation) -> None:
         self.left_behind += 1
-        for frame in generation.abandon():
-            self._on_drop(frame, DropCause.HUNG)
+        self._at_work.remove(generation)
+        self._drop_lost(generation, DropCause.HUNG)
 
     def _start_later(self, why: str, error: BaseException) -> None:
         pause_s = self._restarts.after(self._now())
