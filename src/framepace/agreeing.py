@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from framepace import values
 from framepace.analyze.agreement import worst_frames
+from framepace.backends.base import backend_for
 from framepace.cases import CaseOptions, Models, case_of, only_model
 from framepace.errors import UsageError, unknown
 from framepace.facts.accuracy import AccuracyCheck, Gate, WorstFrame, default_gate
@@ -27,6 +28,7 @@ from framepace.numerics.gate import FRAMES, LARGEST_LEAST, agreement, pictures_o
 from framepace.numerics.inputs import looked_at, values_notes
 from framepace.numerics.parting import parting
 from framepace.numerics.tallying import LEAST
+from framepace.openinference.client.address import is_address
 from framepace.progress import Tell, silent
 from framepace.reading import page_in
 from framepace.reporting.page.accuracy import render_accuracy
@@ -203,7 +205,10 @@ def _changes(other: str | Path | None, versus: Mapping[str, Any] | None) -> dict
     changes = dict(values.mapping(versus or {}, "versus"))
     if other is None:
         return changes
-    return {"model": values.location(other, "other"), **changes}
+    location = values.location(other, "other")
+    if is_address(location):  # which only one backend asks
+        changes = {"backend": backend_for(location), **changes}
+    return {"model": location, **changes}
 
 
 def _hidden(model: ModelPlan) -> Iterator[str]:

@@ -86,3 +86,9 @@ def test_the_servers_statistics_are_read(addresses: dict[str, str], transport: s
     assert row.parts["compute"] > 0
     assert row.parts["network"] > 0
     assert row.requests <= row.asked + 20
+
+
+def test_a_server_is_held_against_the_file(addresses: dict[str, str]) -> None:
+    """`accuracy FILE ADDRESS` compares the answers of both on the same frames."""
+    check = api.accuracy(MODEL, location(addresses["HTTP"]))
+    assert check.agreement.passed
