@@ -22,6 +22,7 @@ import framepace
 from attack import corpus, mutations
 from attack.logs import logs
 from attack.orders import ORDERS, SOURCES, Nobody
+from attack.results import answers, sinks
 from framepace.backends.base import get_backend
 from framepace.clock.system import SystemClock
 from framepace.errors import FramepaceError
@@ -342,4 +343,6 @@ READERS: dict[str, tuple[Attempt, int]] = {
     "values": (values, 5000),
     "sources": (sources, 2500),
     "orders": (orders, 2500),
+    "sinks": (sinks, 2500),
+    "answers": (answers, 2500),
 }
