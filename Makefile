@@ -1,8 +1,8 @@
 # make demo   set up, then explain a built-in detector at 30 fps on this machine's CPU
 # make test   set up, then static checks and all tests
 # make test-long  set up, then the tests that take minutes
-# make attack  set up, then damaged inputs, kills and faults: at least 50,000 inputs and 300 moments; SEED=2 for others
-# make bench  the project's own figures: overhead, pacing, calibration, report, rightness, prediction, batching, strategies, tuning
+# make attack  set up, then damaged inputs, kills and faults: at least 50,000 inputs, 300 moments and 200,000 requests; SEED=2 for others
+# make bench  the project's own figures: overhead, pacing, calibration, report, rightness, prediction, batching, strategies, tuning, serving
 # make soak   two hours of live cameras at 80 % of capacity, one lost every minute: memory, counts, clocks; SOAK_SECONDS=2000 for less
 # make docs   build the documentation into build/site, in an environment of its own (.venv-docs)
 # Needs Python 3.10-3.13 with pip; everything else is installed into .venv.
@@ -41,6 +41,7 @@ check: $(VENV)/.dev
 SEED ?= 1
 attack: $(VENV)/.dev
 	$(BIN)/python -m attack --seed $(SEED)
+	$(BIN)/python -m attack.served --seed $(SEED)
 
 bench: $(VENV)/.dev
 	$(BIN)/python bench/overhead.py
@@ -54,6 +55,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python bench/strategies.py
 	$(BIN)/python bench/tuner.py --only 0
 	$(BIN)/python bench/tuned.py
+	$(BIN)/python bench/serving.py
 
 SOAK_SECONDS ?= 7200
 soak: $(VENV)/.dev

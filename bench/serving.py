@@ -206,13 +206,12 @@ def overload(load: Load, capacity: float) -> Load:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print. Ends with a sentence where the client and the peers cannot be had."""
     args = options(str(__doc__), rounds=3, seconds=4)
-    cache = Path(
-        subprocess.run(
-            ["sh", str(ROOT / "tools" / "peers.sh")], check=True, capture_output=True, text=True
-        ).stdout.strip()
-    )
+    fetched = subprocess.run(["sh", str(ROOT / "tools" / "peers.sh")], capture_output=True, text=True)
+    if fetched.returncode:
+        sys.exit(fetched.stderr)
+    cache = Path(fetched.stdout.strip())
     wrk = Wrk(cache / "wrk" / "run")
     load_before = os.getloadavg()[0]
     costs = own_cost(wrk, args.seconds, args.rounds)
