@@ -73,12 +73,17 @@ def _config(app: Any, options: ServeOptions) -> uvicorn.Config:
         ssl_certfile=options.certificate,
         ssl_keyfile=options.key,
     )
+    _load(config)
+    return config
+
+
+def _load(config: uvicorn.Config) -> None:
+    """Read the certificate, if there is one. Raises UsageError."""
     try:
         config.load()
     except (OSError, ValueError) as error:
         fix = "give a certificate and its key in PEM: --tls-certificate, --tls-key"
         raise UsageError("TLS cannot be set up", got=error, fix=fix) from error
-    return config
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
