@@ -44,6 +44,8 @@ JSON_COMMANDS = {
     "run": "run builtin:classifier --backend null --source door=synthetic --fps 30 --as-fast-as-possible --log off",
     "report": "report runs/a --out report.html",
     "plan show": "plan show runs/t/plan.yaml",
+    "export": "export builtin:classifier repository --set batch=4 --set heartbeat-ms=5",
+    "plan from-triton": "plan from-triton repository --out back.yaml",
     "doctor": "doctor",
     "settings": "settings",
 }
