@@ -102,6 +102,47 @@ def test_an_unavailable_sink_is_tried_later_and_later_and_loses_nothing() -> Non
     assert queued.close() == SinkStatus(name="kept", written=3, dropped=0, failed=0, waiting=0)
 
 
+@settings(deadline=None)
+@given(
+    outcomes=st.lists(st.sampled_from(["taken", "refused", "unavailable", "odd"]), max_size=25),
+    arrivals=st.lists(st.integers(0, 4), max_size=30),
+    capacity=st.integers(1, 5),
+    batch=st.integers(1, 3),
+    drop=st.sampled_from(["oldest", "newest"]),
+)
+def test_whatever_a_sink_does_every_result_is_counted_once_and_written_in_order(
+    outcomes: list[str], arrivals: list[int], capacity: int, batch: int, drop: DropPolicy
+) -> None:
+    """Results come between its calls, which take them, refuse them, or fail in one way or another."""
+    clock = VirtualClock()
+    remaining = list(outcomes)
+
+    def on_write(_: Sequence[Result]) -> None:
+        outcome = remaining.pop(0) if remaining else "taken"
+        errors = {"refused": SinkError("no"), "unavailable": SinkUnavailable("later"), "odd": ValueError("odd")}
+        if outcome in errors:
+            raise errors[outcome]
+
+    sink = KeptResults(on_write=on_write)
+    sink.batch = batch
+    queued = QueuedSink(sink, clock, capacity=capacity, drop=drop)
+    accepted = 0
+    for count in arrivals:
+        for _ in range(count):
+            queued.put(result(accepted))
+            accepted += 1
+        if queued.status().waiting:
+            queued.step()
+        status = queued.status()
+        assert accepted == status.written + status.dropped + status.failed + status.waiting
+    while queued.status().waiting:
+        queued.step()
+    status = queued.close()
+    assert accepted == status.written + status.dropped + status.failed
+    assert sink.kept == sorted(set(sink.kept))
+    assert len(sink.kept) == status.written
+
+
 def test_the_pause_begins_anew_after_a_success() -> None:
     """Two outages of one attempt each cost 1 s each."""
     clock = VirtualClock()
