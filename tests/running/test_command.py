@@ -20,9 +20,10 @@ import pytest
 from framepace.errors import UsageError
 from framepace.running.control import ask
 from framepace.store import load_trace, segments
+from tests.doubles.commands import Command
 from tests.running.videos import PICTURES, video
 
-RUN = (sys.executable, "-m", "framepace", "run", "builtin:classifier", "--backend", "null", "--fps", "30", "--json")
+RUN = ("run", "builtin:classifier", "--backend", "null", "--fps", "30", "--json")
 
 
 @pytest.fixture(scope="module")
@@ -31,27 +32,13 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> str:
     return video(tmp_path_factory.mktemp("videos") / "video.mp4")
 
 
-def ran(*arguments: str, stdin: bytes = b"", code: int = 0) -> dict[str, Any]:
-    """The status that the command prints at its end."""
-    done = subprocess.run([*RUN, *arguments], input=stdin, capture_output=True, timeout=60)
-    assert done.returncode == code, done.stderr.decode()
-    document: dict[str, Any] = json.loads(done.stdout)
-    return document
-
-
 @contextmanager
-def going(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+def going(folder: Path, *arguments: str) -> Iterator[tuple[Command, Path]]:
     """The command while it runs, with its control socket; killed at the end."""
     control = folder / "control"
-    process = subprocess.Popen(
-        [*RUN, "--control", str(control), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    try:
+    with Command(folder, *RUN, "--control", control, *arguments) as command:
         until(control, lambda status: all(source["delivered"] > 5 for source in status["sources"]))
-        yield process, control
-    finally:
-        process.kill()
-        process.wait()
+        yield command, control
 
 
 def until(control: Path, is_so: Callable[[dict[str, Any]], bool]) -> None:
@@ -85,10 +72,12 @@ def test_files_folders_and_standard_input(path: str, tmp_path: Path) -> None:
     (pictures / "broken.png").write_bytes(b"no picture")
     (pictures / "notes.txt").write_text("nothing")
     out = tmp_path / "results.jsonl"
-    document = ran(
-        "-s", f"file={path}", "-s", f"folder={pictures}", "-s", "pipe=-", "--as-fast-as-possible",
-        "--sink", f"jsonl:{out}", stdin=_transport_stream(tmp_path),
+    done = subprocess.run(
+        [sys.executable, "-m", "framepace", *RUN, "-s", f"file={path}", "-s", f"folder={pictures}", "-s", "pipe=-",
+         "--as-fast-as-possible", "--sink", f"jsonl:{out}"],
+        input=_transport_stream(tmp_path), capture_output=True, timeout=60, check=True,
     )  # fmt: skip
+    document = json.loads(done.stdout)
     assert document["schema"] == "framepace.run/1"
     assert_accounted(document)
     delivered = {source["name"]: source["delivered"] for source in document["sources"]}
@@ -109,12 +98,11 @@ def _transport_stream(folder: Path) -> bytes:
 def test_sigterm_ends_a_run_in_order(path: str, tmp_path: Path) -> None:
     """Exit code 0: it is how services are ended. What was taken was delivered, the trace is whole, the socket gone."""
     arguments = ("-s", f"a={path}", "--loop", "--out", str(tmp_path / "out"))
-    with going(tmp_path, *arguments) as (process, control):
-        process.send_signal(signal.SIGTERM)
-        out, _ = process.communicate(timeout=20)
-        assert process.returncode == 0
+    with going(tmp_path, *arguments) as (command, control):
+        command.signal(signal.SIGTERM)
+        assert command.wait() == 0
         assert not control.exists()
-    document = json.loads(out)
+        document = json.loads(command.out)
     assert_accounted(document)
     (segment,) = segments(tmp_path / "out" / "trace")
     trace = load_trace(segment)
@@ -125,11 +113,10 @@ def test_sigterm_ends_a_run_in_order(path: str, tmp_path: Path) -> None:
 def test_ctrl_c_keeps_the_trace(path: str, tmp_path: Path) -> None:
     """Exit code 130; the status is printed all the same."""
     arguments = ("-s", f"a={path}", "--loop", "--out", str(tmp_path / "out"))
-    with going(tmp_path, *arguments) as (process, _):
-        process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=20)
-        assert process.returncode == 130
-    assert_accounted(json.loads(out))
+    with going(tmp_path, *arguments) as (command, _):
+        command.signal(signal.SIGINT)
+        assert command.wait() == 130
+        assert_accounted(json.loads(command.out))
     (segment,) = segments(tmp_path / "out" / "trace")
     assert load_trace(segment).meta.stopped == "interrupted"
 
@@ -137,11 +124,11 @@ def test_ctrl_c_keeps_the_trace(path: str, tmp_path: Path) -> None:
 def test_a_killed_run_leaves_a_trace_that_can_be_read(path: str, tmp_path: Path) -> None:
     """All rows but those of its last second."""
     arguments = ("-s", f"a={path}", "--loop", "--out", str(tmp_path / "out"))
-    with going(tmp_path, *arguments) as (process, control):
+    with going(tmp_path, *arguments) as (command, control):
         delivered = ask(control, {"do": "status"})["status"]["sources"][0]["delivered"]
         until(control, lambda status: status["sources"][0]["delivered"] > delivered + 45)
-        process.kill()
-        process.wait()
+        command.signal(signal.SIGKILL)
+        command.wait()
     (segment,) = segments(tmp_path / "out" / "trace")
     trace = load_trace(segment)
     assert trace.meta.stopped == "killed"
@@ -151,8 +138,8 @@ def test_a_killed_run_leaves_a_trace_that_can_be_read(path: str, tmp_path: Path)
 def test_sigusr1_writes_a_recording(path: str, tmp_path: Path) -> None:
     """Into the folder of the run, which goes on."""
     arguments = ("-s", f"a={path}", "--loop", "--out", str(tmp_path / "out"))
-    with going(tmp_path, *arguments) as (process, control):
-        process.send_signal(signal.SIGUSR1)
+    with going(tmp_path, *arguments) as (command, control):
+        command.signal(signal.SIGUSR1)
         end = time.monotonic() + 20
         while not list((tmp_path / "out").glob("recording-*/requests.parquet")) and time.monotonic() < end:
             time.sleep(0.05)
@@ -192,9 +179,9 @@ def _states(status: dict[str, Any]) -> dict[str, str]:
         (["-s", "a=synthetic", "--set", "strategy=worker-processes"], "one engine"),
     ],
 )
-def test_what_can_never_run_is_refused_with_a_sentence(arguments: Sequence[str], said: str) -> None:
+def test_what_can_never_run_is_refused_with_a_sentence(arguments: Sequence[str], said: str, tmp_path: Path) -> None:
     """Exit code 2, no traceback."""
-    done = subprocess.run([*RUN, *arguments], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
+    with Command(tmp_path, *RUN, *arguments) as command:
+        assert command.wait() == 2
+        assert said in command.err
+        assert "Traceback" not in command.err
