@@ -20,6 +20,7 @@ from framepace.units import NS_PER_MS, NS_PER_S
 from framepace.video.history import Remembering
 
 _SHOWN_NS = 60 * NS_PER_S  # a source that was removed stays in the status for so long
+_KEPT_NS = 600 * NS_PER_S  # and its counts and number go on if it comes back within this time
 _NOTABLE = 0.1  # change of the time that a frame takes
 _GOLDEN = 0.618034  # multiples of it are spread evenly over a step, however many sources there are
 
@@ -71,13 +72,14 @@ class Cameras:
         self._emit = emit
         self._lock = threading.RLock()
         self._places: dict[str, _Place] = {}
+        self._names: list[str] = []  # by number
         self._expected = 0  # time that a frame takes from its buffer to its result (ns)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of all sources there ever were, by their numbers."""
         with self._lock:
-            return tuple(self._places)
+            return tuple(self._names)
 
     @property
     def specs(self) -> tuple[SourceSpec, ...]:
@@ -132,6 +134,7 @@ class Cameras:
     def statuses(self, now: int) -> tuple[SourceStatus, ...]:
         """How the sources stand; those that were removed in the last minute are among them."""
         with self._lock:
+            self._forget(now)
             places = list(self._places.values())
         for place in places:
             error = self._feed.errors.get(place.number)
@@ -173,12 +176,20 @@ class Cameras:
         return place
 
     def _add_new(self, spec: SourceSpec) -> None:
-        number = len(self._places)
+        number = len(self._names)
+        self._names.append(spec.name)
         account = Account(spec.name, self._emit, max_age=self._max_age(spec), target=self._limits.target)
         camera = Camera(spec, account, self._clock, phase=number * _GOLDEN % 1)
         self._accounts[number] = account
         self._places[spec.name] = _Place(number, account, camera)
         self._join(number, camera)
+
+    def _forget(self, now: int) -> None:
+        """Forget sources that were removed long ago, or a run to which others come for weeks would grow."""
+        for place in list(self._places.values()):
+            if place.removed is not None and now - place.removed > _KEPT_NS and not place.account.waiting():
+                del self._places[place.account.name]
+                del self._accounts[place.number]
 
     def _put_back(self, place: _Place, spec: SourceSpec) -> None:
         place.account.max_age = self._max_age(spec)

@@ -1,0 +1,72 @@
+"""The sources of a run, as they come, go and are forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from framepace.clock.system import SystemClock
+from framepace.facts.plan import EnginePlan, SourcePolicy
+from framepace.facts.running import SourceSpec
+from framepace.feeds.batchrules import BatchRule
+from framepace.feeds.pacer import Pacer
+from framepace.feeds.runstate import RunState
+from framepace.feeds.stream import StreamFeed
+from framepace.feeds.window import WindowBatcher
+from framepace.running.account import Account
+from framepace.running.cameras import Cameras, Limits
+from framepace.units import NS_PER_S
+from tests.running.videos import video
+
+
+@contextmanager
+def cameras() -> Iterator[tuple[Cameras, dict[int, Account]]]:
+    """No sources yet, in a feed that nobody takes frames from."""
+    clock = SystemClock()
+    pacer = Pacer(EnginePlan(), clock, RunState(clock))
+    feed = StreamFeed([], None, WindowBatcher(BatchRule(1)), SourcePolicy(), pacer, lambda *_: None, stays=True)
+    accounts: dict[int, Account] = {}
+    made = Cameras(feed, accounts, clock, Limits(buffer=2), lambda result: None)
+    with feed:
+        yield made, accounts
+        made.close()
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> SourceSpec:
+    """A file that is played again and again."""
+    path = video(tmp_path_factory.mktemp("videos") / "video.mp4")
+    return SourceSpec(name="a", address=path, loop=True)
+
+
+def test_a_source_that_comes_back_goes_on_where_it_was(spec: SourceSpec) -> None:
+    """With its number; after a minute it is no longer shown, after ten its counts are forgotten, its name never."""
+    now = SystemClock().now()
+    with cameras() as (sources, accounts):
+        sources.add(spec)
+        first = accounts[0]
+        sources.remove("a")
+        assert [status.state for status in sources.statuses(now)] == ["removed"]
+        sources.add(spec)
+        assert accounts == {0: first}
+        sources.remove("a")
+        assert sources.statuses(now + 70 * NS_PER_S) == ()
+        assert accounts == {0: first}
+        assert sources.statuses(now + 700 * NS_PER_S) == ()
+        assert accounts == {}
+        sources.add(spec)
+        assert list(accounts) == [1]
+        assert sources.names == ("a", "a")
+
+
+def test_what_a_recording_replays_are_files_or_synthetic_pictures(spec: SourceSpec, tmp_path: Path) -> None:
+    """A camera's pictures are not kept; those of its size stand for them."""
+    with cameras() as (sources, _):
+        sources.add(spec)
+        sources.add(SourceSpec(name="b", address="rtsp://127.0.0.1:9/x"))
+        sources.add(SourceSpec(name="c", address=spec.address))
+        assert sources.pictures([0, 1]).videos == (spec.address, "synthetic")
+        assert sources.pictures([2]).videos == (spec.address,)
