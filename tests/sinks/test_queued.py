@@ -96,7 +96,7 @@ def test_an_unavailable_sink_is_tried_later_and_later_and_loses_nothing() -> Non
         attempts.append((clock.now() / NS_PER_S, queued.status().note))
     assert [pause_s(failures) for failures in (1, 2, 7, 1000)] == [1, 2, 60, 60]
     assert clock.now() / NS_PER_S == pytest.approx(1 + 2 + 4 + 8, abs=0.2)
-    assert any("the broker is gone" in note and "attempt 4" in note for _, note in attempts)
+    assert "the broker is gone; not written, attempt 4 failed" in [note for _, note in attempts]
     assert sink.kept == [0, 1, 2]
     assert (sink.opened, sink.closed) == (5, 4)
     assert queued.close() == SinkStatus(name="kept", written=3, dropped=0, failed=0, waiting=0)
@@ -174,7 +174,7 @@ def test_a_refused_batch_is_counted_and_told_and_the_next_is_written_at_once() -
     assert clock.now() < NS_PER_S
     status = queued.close()
     assert (status.written, status.failed, status.dropped) == (2, 2, 0)
-    assert status.note == "2 not written: ValueError: no such column"
+    assert status.note == "ValueError: no such column; 2 not written"
 
 
 def test_results_wait_for_others_to_be_written_with_them() -> None:
@@ -209,6 +209,7 @@ def test_a_sink_that_hangs_stops_nobody_and_is_told() -> None:
     assert status.note == "hangs: writing for 7 s"
     status = queued.close(limit_s=0.01)
     assert (status.written, status.dropped, status.failed, status.waiting) == (0, 100, 1, 0)
+    assert status.note in ("hangs: writing for 7 s", "hung in writing at the end; 1 given up")
     gate.open()
     queued.close()
     assert queued.status().failed == 1  # what was given up stays counted as it was

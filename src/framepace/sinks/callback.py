@@ -41,7 +41,7 @@ class Function(ResultSink):
             try:
                 self._function(result)
             except SystemExit as error:  # would end the sink's thread without a word
-                raise SinkError(f"{self.name} called sys.exit", got=error.code) from error
+                raise SinkError(f"it called sys.exit({error.code})") from error
 
     def close(self) -> None:
         """Nothing to free."""

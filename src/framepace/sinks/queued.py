@@ -47,7 +47,7 @@ class QueuedSink:
         self._closing = False
         self._failures = 0  # attempts in a row
         self._call: tuple[str, int] | None = None  # what the thread waits for, and since when
-        self._problem = ""
+        self._problems: dict[str, str] = {}  # what is in the way of opening, of writing, of closing
         self._last_loss = ""
 
     @property
@@ -106,8 +106,15 @@ class QueuedSink:
         if self._thread is not None:
             self._thread.join(limit_s)
         with self._changed:
-            self._queue.end()
+            self._give_up()
         return self.status()
+
+    def _give_up(self) -> None:
+        """Count what waits as dropped, and what a call has not returned from as failed."""
+        call = self._call
+        if call is not None and self._queue.waiting > len(self._queue):
+            self._last_loss = f"hung in {call[0]} at the end; {self._queue.waiting - len(self._queue)} given up"
+        self._queue.end()
 
     def step(self) -> bool:
         """One attempt to open the sink, or one batch written or refused; whether there is more to do.
@@ -127,12 +134,13 @@ class QueuedSink:
                 pass
             error = self._called("being closed", self._sink.close)
         if error is not None:
-            self._problem = f"not closed: {sentence(error)}"
+            with self._changed:
+                self._problems["closed"] = f"{sentence(error, self.name)}; not closed"
 
     def _open(self) -> bool:
         error = self._called("being opened", self._sink.open)
         self._is_open = error is None
-        self._note(error, "not opened")
+        self._note(error, "opened")
         if error is not None and not isinstance(error, SinkUnavailable) and not self._tried.is_set():
             self._refusal = self._as_refusal(error)
         self._tried.set()
@@ -162,16 +170,16 @@ class QueuedSink:
         error = self._called("writing", lambda: self._sink.write(batch))
         if isinstance(error, SinkUnavailable):
             self._answer(self._queue.give_back)
-            self._note(error, "not written")
+            self._note(error, "written")
             self._called("being closed", self._sink.close)
             self._is_open = False
             return False
         if error is not None:
             self._answer(self._queue.failed)
-            self._last_loss = f"{len(batch)} not written: {sentence(error)}"
+            self._last_loss = f"{sentence(error, self.name)}; {len(batch)} not written"
             return True
         self._answer(self._queue.wrote)
-        self._note(None, "not written")
+        self._note(None, "written")
         self._failures = 0  # only now: a server that takes a connection need not take results
         return True
 
@@ -199,13 +207,13 @@ class QueuedSink:
             self._call = None
         return None
 
-    def _note(self, error: Exception | None, outcome: str) -> None:
-        """Keep what is in the way of writing; nothing where there was no error."""
-        if error is None:
-            self._problem = ""
-            return
-        self._failures += 1
-        self._problem = f"{outcome}: {sentence(error)}; tried again (attempt {self._failures} failed)"
+    def _note(self, error: Exception | None, step: str) -> None:
+        """Keep what is in the way of a step; nothing where there was no error."""
+        with self._changed:
+            self._problems.pop(step, None)
+            if error is not None:
+                self._failures += 1
+                self._problems[step] = f"{sentence(error, self.name)}; not {step}, attempt {self._failures} failed"
 
     def _sentence(self) -> str:
         """What there is to say of it: what it waits for, what is in its way, or its last loss."""
@@ -214,7 +222,7 @@ class QueuedSink:
             seconds = (self._clock.now() - call[1]) / NS_PER_S
             if seconds >= HANGS_S:
                 return f"hangs: {call[0]} for {seconds:.0f} s"
-        return self._problem or self._last_loss
+        return next(iter(self._problems.values()), self._last_loss)
 
     def _as_refusal(self, error: Exception) -> SinkError:
         if isinstance(error, SinkError):
@@ -228,9 +236,10 @@ def pause_s(failures: int) -> float:
     return float(min(LONGEST_PAUSE_S, 1 << min(max(0, failures - 1), 6)))
 
 
-def sentence(error: Exception) -> str:
-    """What an error says, on one line and without secrets."""
-    if isinstance(error, FramepaceError):
-        parts = [error.what, error.got]
-        return shown(": ".join(str(part) for part in parts if part is not None))
-    return shown(f"{type(error).__name__}: {error}")
+def sentence(error: Exception, name: str = "") -> str:
+    """What an error says, on one line and without secrets: the reason first, without the sink's `name` before it."""
+    if not isinstance(error, FramepaceError):
+        return shown(f"{type(error).__name__}: {error}")
+    if error.got is None:
+        return shown(error.what)
+    return shown(f"{str(error.got).removeprefix(f'{name}: ')} ({error.what})")
