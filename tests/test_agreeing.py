@@ -210,3 +210,24 @@ class _StopAt:
             self._left -= 1
             if self._left <= 0:
                 raise KeyboardInterrupt
+
+
+def test_a_converted_file_with_other_names_is_compared_in_the_order_of_its_outputs(tmp_path: Path) -> None:
+    """A note says which is held against which; more outputs than the reference has are another model."""
+    model = onnx.load_from_string(model_bytes("classifier"))
+    for node in model.graph.node:
+        node.input[:] = ["data" if name == model.graph.input[0].name else name for name in node.input]
+        node.output[:] = ["scores" if name == model.graph.output[0].name else name for name in node.output]
+    before = model.graph.output[0].name
+    model.graph.input[0].name = "data"
+    model.graph.output[0].name = "scores"
+    onnx.save(model, tmp_path / "converted.onnx")
+    check = accuracy("builtin:classifier", str(tmp_path / "converted.onnx"), frames=2)
+    assert check.agreement.passed
+    assert check.agreement.outputs[0].max_abs == 0
+    assert check.agreement.notes == (
+        f"outputs have other names, and are compared in their order: scores with {before}",
+    )
+    with pytest.raises(ModelError, match="not those of the reference") as error:
+        accuracy("builtin:classifier", "builtin:detector", frames=2)
+    assert error.value.fix

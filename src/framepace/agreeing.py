@@ -86,7 +86,7 @@ def accuracy(
         UsageError: more than one model, nothing to compare, int8 without frames to calibrate on, outputs that the
             metric cannot read.
         PlanError: a metric cannot be imported, raises, or returns no number.
-        ModelError: inputs or outputs of the two have other names.
+        ModelError: the two have other inputs, or another number of outputs.
         BackendError: a backend cannot load or run the model.
     """
     frames = int(values.number(frames, "frames", least=1, most=_MOST_FRAMES, whole=True))

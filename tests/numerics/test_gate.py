@@ -238,8 +238,8 @@ def test_what_computes_nothing_cannot_agree() -> None:
 
 
 def test_another_model_is_no_reference() -> None:
-    """Outputs, or inputs, of other names cannot be compared."""
-    with pytest.raises(ModelError, match="outputs have other names"):
+    """More outputs, or inputs of other names, cannot be compared."""
+    with pytest.raises(ModelError, match="outputs are not those of the reference"):
         agreement(plan(SMALL[0]), VIDEO, reference=plan(SMALL[1]))
     with pytest.raises(ModelError, match="inputs have other names"):
         agreement(plan(SMALL[0]), VIDEO, reference=plan("null", backend="null"))

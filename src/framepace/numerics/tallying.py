@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 from msgspec.structs import replace
@@ -60,8 +60,11 @@ def tallied(
     """
     tallies: dict[str, Tally] = {}
     scores: list[float | None] = []
+    notes: tuple[str, ...] = ()
     try:
-        for done, (expected, actual) in enumerate(outputs, 1):
+        for done, (expected, made) in enumerate(outputs, 1):
+            actual = _as_named(expected, made)
+            notes = tuple(_renamed(expected, made))
             _add(tallies, expected, actual)
             scores.append(metric.score(expected, actual))
             tell("comparing outputs", done / count)
@@ -69,12 +72,31 @@ def tallied(
         if not (stoppable and scores):
             raise
     results = tuple(tally.result() for tally in tallies.values())
-    return Numbers(len(scores), results, tuple(scores), metric.notes(), complete=len(scores) == count)
+    notes = (*notes, *metric.notes())
+    return Numbers(len(scores), results, tuple(scores), notes, complete=len(scores) == count)
+
+
+def _as_named(expected: Tensors, actual: Tensors) -> Tensors:
+    """The candidate's outputs by the reference's names: where a converter gave others, in their order.
+
+    Raises ModelError where there are more or fewer.
+    """
+    if expected.keys() == actual.keys():
+        return actual
+    if len(expected) != len(actual):
+        problem = "the outputs are not those of the reference"
+        fix = "compare two forms of the same model"
+        raise ModelError(problem, got=list(actual), expected=list(expected), fix=fix)
+    return dict(zip(expected, actual.values(), strict=True))
+
+
+def _renamed(expected: Tensors, actual: Tensors) -> Iterator[str]:
+    """Which output is held against which, where their names differ."""
+    if expected.keys() != actual.keys():
+        pairs = ", ".join(f"{other} with {name}" for name, other in zip(expected, actual, strict=True))
+        yield f"outputs have other names, and are compared in their order: {pairs}"
 
 
 def _add(tallies: dict[str, Tally], expected: Tensors, actual: Tensors) -> None:
-    if expected.keys() != actual.keys():
-        problem = "the outputs have other names than the reference's"
-        raise ModelError(problem, got=list(actual), expected=list(expected))
     for name, values in expected.items():
         tallies.setdefault(name, Tally(name)).add(values, actual[name])
