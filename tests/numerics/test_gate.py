@@ -237,12 +237,22 @@ def test_what_computes_nothing_cannot_agree() -> None:
         agreement(plan(), VIDEO, frames=0)
 
 
-def test_another_model_is_no_reference() -> None:
+def test_another_model_is_no_reference(tmp_path: Path) -> None:
     """More outputs, or inputs of other names, cannot be compared."""
     with pytest.raises(ModelError, match="outputs are not those of the reference"):
         agreement(plan(SMALL[0]), VIDEO, reference=plan(SMALL[1]))
     with pytest.raises(ModelError, match="inputs have other names"):
-        agreement(plan(SMALL[0]), VIDEO, reference=plan("null", backend="null"))
+        agreement(plan(_sum(tmp_path, "ab")), VIDEO, reference=plan(_sum(tmp_path, "ac")))
+
+
+def _sum(folder: Path, names: str) -> str:
+    """The file of a network that adds up two inputs."""
+    inputs = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [4]) for name in names]
+    output = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [4])
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Add", [*names], ["y"])], "net", inputs, [output])
+    path = folder / f"{names}.onnx"
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), path)
+    return str(path)
 
 
 def test_the_reference_is_the_model_in_fp32_without_what_only_a_gpu_has() -> None:
