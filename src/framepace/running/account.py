@@ -149,17 +149,18 @@ class Account:
             self._delivered += 1
             self.deliveries.add(ended)
             self.ages.add(ended, age)
-        self._emit(
-            Result(
-                source=self.name,
-                number=frame.number,
-                time=frame.time,
-                age_ms=age / NS_PER_MS,
-                late=late,
-                answers=frame.answers or {},
-                error=frame.why or None,
-                picture=frame.picture,
-            )
+        self._emit(self._result(frame, age, late=late))
+
+    def _result(self, frame: _Waiting, age: int, *, late: bool) -> Result:
+        return Result(
+            source=self.name,
+            number=frame.number,
+            time=frame.time,
+            age_ms=age / NS_PER_MS,
+            late=late,
+            answers=frame.answers or {},
+            error=frame.why or None,
+            picture=frame.picture,
         )
 
 

@@ -196,29 +196,31 @@ class Camera:
     def _open(self) -> Reader:
         """What reads the source; nothing is opened yet. Raises UsageError for an address that cannot be one."""
         importlib.import_module("av.filter")  # by one thread, since PyAV's modules import each other
-
         address = expanded(self.spec.address, os.environ)
-        backoff = Backoff(_SPREAD)
-        opens: Callable[[], Any]
-        stream = partial(
-            LiveStream,
-            clock=self._clock,
+        if address == _STANDARD_INPUT:
+            return self._stream("standard input", partial(open_container, "pipe:0", {}, _STANDARD_INPUT_S), once=True)
+        if address.startswith("/dev/video"):
+            return self._stream(address, partial(_open_device, address))
+        if "://" in address and not address.startswith("file://"):
+            return self._stream(address, partial(open_stream, address, TIMEOUT_S, self.spec.transport))
+        return self._file(address.removeprefix("file://"))
+
+    def _stream(self, address: str, opens: Callable[[], Any], *, once: bool = False) -> LiveStream:
+        return LiveStream(
+            address,
+            self._clock,
             must_answer=False,
-            backoff=backoff,
+            opens=opens,
+            reopens=not once,
+            backoff=Backoff(_SPREAD),
             choice=self._choice,
         )
-        if address == _STANDARD_INPUT:
-            opens = partial(open_container, "pipe:0", {}, _STANDARD_INPUT_S)
-            return stream("standard input", opens=opens, reopens=False)
-        if address.startswith("/dev/video"):
-            return stream(address, opens=partial(_open_device, address))
-        if "://" in address and not address.startswith("file://"):
-            return stream(address, opens=partial(open_stream, address, TIMEOUT_S, self.spec.transport))
-        path = address.removeprefix("file://")
-        opens = partial(open_source, path, loop=self.spec.loop)
+
+    def _file(self, path: str) -> PacedFile:
+        opens: Callable[[], Any] = partial(open_source, path, loop=self.spec.loop)
         if path != SYNTHETIC and Path(path).is_dir():
             opens = partial(PictureFolder, Path(path), self.spec.loop)
-        return PacedFile(path, self._clock, opens, is_paced=self.spec.pace == "own", backoff=backoff)
+        return PacedFile(path, self._clock, opens, is_paced=self.spec.pace == "own", backoff=Backoff(_SPREAD))
 
 
 def check_address(spec: SourceSpec) -> None:

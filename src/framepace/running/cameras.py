@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from framepace.clock.system import Clock
 from framepace.errors import UsageError
 from framepace.facts.address import shown
-from framepace.facts.running import SourceSpec, SourceStatus
+from framepace.facts.running import SourceSpec, SourceState, SourceStatus
 from framepace.facts.workload import MOST_CAMERAS, SYNTHETIC, Input
 from framepace.feeds.droprules import DropRule
 from framepace.feeds.feed import PictureSource
@@ -232,19 +232,15 @@ def _is_read_alike(one: SourceSpec, other: SourceSpec) -> bool:
 def _status(place: _Place, now: int) -> SourceStatus:
     account = place.account
     camera = place.camera
-    counts = account.counts()
     median, p99 = account.ages.quantiles_ms(now, 0.5, 0.99)
+    state: SourceState = camera.state
+    if place.removed is not None:
+        state = "removed"
     return SourceStatus(
         name=account.name,
         address=shown(camera.spec.address),
-        state="removed" if place.removed is not None else camera.state,
-        taken=counts.taken,
-        delivered=counts.delivered,
-        skipped=counts.skipped,
-        failed=counts.failed,
-        waiting=counts.waiting,
-        dropped=counts.dropped,
-        late=counts.late,
+        state=state,
+        **asdict(account.counts()),
         reconnections=camera.reconnections,
         fps_in=account.arrivals.per_second(now),
         fps_out=account.deliveries.per_second(now),

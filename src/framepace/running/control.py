@@ -206,18 +206,23 @@ def _make_room(path: Path) -> None:
     raise UsageError("another run listens at the control socket", got=path, fix="name another path, or stop that run")
 
 
+def _exchange(path: Path, order: Mapping[str, Any]) -> Reply:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(_IDLE_S)
+        connection.connect(str(path))
+        connection.sendall(msgspec.json.encode(order) + b"\n")
+        with connection.makefile("rb") as answers:
+            reply: Reply = msgspec.json.decode(answers.readline())
+    return reply
+
+
 def ask(path: Path, order: Mapping[str, Any]) -> Reply:
     """The answer of the run that listens at `path`.
 
     Raises UsageError where nobody listens, or for what the run refused.
     """
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(_IDLE_S)
-            connection.connect(str(path))
-            connection.sendall(msgspec.json.encode(order) + b"\n")
-            with connection.makefile("rb") as answers:
-                reply: Reply = msgspec.json.decode(answers.readline())
+        reply = _exchange(path, order)
     except (OSError, msgspec.DecodeError) as error:
         got = f"{path}: {getattr(error, 'strerror', None) or error}"
         fix = "name the path that was given to `framepace run --control`"

@@ -76,6 +76,10 @@ class Rung:
 
 def ladder(allowed: Allowed) -> tuple[Rung, ...]:
     """All measures in the order in which they are taken."""
+    return tuple(Rung(measures, _work(measures, allowed)) for measures in _steps(allowed))
+
+
+def _steps(allowed: Allowed) -> list[Measures]:
     steps = [Measures()]
     if allowed.adaptive:
         steps += [replace(steps[-1], adaptive=share) for share in _shares(_LEAST_ADAPTIVE)]
@@ -86,7 +90,7 @@ def ladder(allowed: Allowed) -> tuple[Rung, ...]:
     if allowed.fewer:
         last = steps[-1]
         steps += [replace(last, paused=count) for count in range(1, allowed.adaptive + allowed.others)]
-    return tuple(Rung(measures, _work(measures, allowed)) for measures in steps)
+    return steps
 
 
 def _shares(least: float) -> list[float]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from msgspec.structs import replace
 
+from framepace.errors import StoreError, one_line
 from framepace.facts.trace import REQUEST_COLUMNS, Trace, TraceMeta
 from framepace.recording.recorder import Writer
 from framepace.store import MemoryWriter, TraceWriter, new_folder, trace_id
@@ -135,6 +136,37 @@ class Trigger:
         self._free_at = now + round(self.pause_s * NS_PER_S)
         self._made += 1
         return True
+
+
+class Misses:
+    """Makes recordings by itself when results come later than the target.
+
+    Args:
+        record: makes one, and says where. Raises StoreError.
+        note: takes a sentence about what happened.
+    """
+
+    def __init__(self, wanted: bool, record: Callable[[str], Path], note: Callable[[str], None]) -> None:
+        self._trigger = Trigger() if wanted else Trigger(most=0)
+        self._record = record
+        self._note = note
+        self._late = 0
+
+    def look(self, now: int, late: int) -> None:
+        """So many results were late by `now` (ns)."""
+        if late > self._late:
+            self._trigger.missed(now)
+        self._late = late
+        if self._trigger.is_due(now):
+            self._make()
+
+    def _make(self) -> None:
+        try:
+            path = self._record("results came later than the target")
+        except StoreError as error:
+            self._note(f"a recording could not be written: {one_line(error)}")
+        else:
+            self._note(f"results came late: recorded in {path}")
 
 
 Describe = Callable[[Path, Sequence[int]], TraceMeta]

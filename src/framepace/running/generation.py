@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from framepace.clock.system import Clock
 from framepace.engine.engine import Engine
 from framepace.engine.packedrows import Sink
 from framepace.feeds.feed import Feed
 from framepace.feeds.pacer import Idle
-from framepace.feeds.runstate import BatchObserver, FrameObserver, RunState, SourceObserver
+from framepace.feeds.runstate import FrameObserver, RunState
 from framepace.units import NS_PER_MS
 from framepace.video.frame import Frame
 
@@ -157,39 +158,45 @@ class Borrowed(Feed):
         return True
 
 
+@dataclass(frozen=True)
+class Work:
+    """What all engines of a run share: the feed, and who learns what became of frames, batches and rows.
+
+    Attributes:
+        frames: learns what became of the frames.
+        sink: takes packed rows.
+        taken: counts the frames of all engines.
+    """
+
+    feed: Feed
+    frames: FrameObserver
+    sink: Sink
+    taken: Taken
+
+    def state(self, clock: Clock, frames: FrameObserver) -> RunState:
+        """The state of one engine's run: its batches and sources are followed like those of any other."""
+        state = RunState(clock)
+        state.batches = self.taken.state.batches
+        state.sources = self.taken.state.sources
+        state.frames = frames
+        return state
+
+
 class Generation:
     """One engine, from its first frame until it is replaced or the run ends.
 
     Args:
         engine: loaded; it is closed when the generation ends by itself.
-        frames: learns what became of the frames.
-        sink: takes packed rows.
-        taken: counts the frames of all engines.
         share: of the frames that it gets; None: whatever it can take.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        feed: Feed,
-        frames: FrameObserver,
-        sink: Sink,
-        *,
-        taken: Taken,
-        batches: BatchObserver | None = None,
-        sources: SourceObserver | None = None,
-        share: float | None = None,
-    ) -> None:
+    def __init__(self, engine: Engine, work: Work, share: float | None = None) -> None:
         self.engine = engine
         self.flying = InFlight(engine.plan.engine.workers)
         self.errors: list[Exception] = []
-        self.state = RunState(engine.clock)
-        self.state.batches = batches
-        self.state.sources = sources
-        self.state.frames = self
-        self._feed = Borrowed(feed, self.state, self.flying, engine.clock, taken, share)
-        self._frames = frames
-        self._sink = sink
+        self.state = work.state(engine.clock, self)
+        self._work = work
+        self._feed = Borrowed(work.feed, self.state, self.flying, engine.clock, work.taken, share)
         self._thread: threading.Thread | None = None
         self._failures = 0
 
@@ -214,12 +221,12 @@ class Generation:
         if why:
             self._failures += len(known)
         if known:
-            self._frames.end(known, now, why)
+            self._work.frames.end(known, now, why)
 
     def run(self) -> None:
         """Work until the feed ends or the generation is retired. Raises what ended the engine."""
         try:
-            self.errors = self.engine.run("stream", lambda: self._feed, self.state, self._sink)
+            self.errors = self.engine.run("stream", lambda: self._feed, self.state, self._work.sink)
         finally:
             self.engine.close()
 

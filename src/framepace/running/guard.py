@@ -15,6 +15,7 @@ from framepace.running.camera import Camera
 from framepace.running.cameras import Cameras
 from framepace.running.defence import Allowed, Defence, Load, Measures, ladder, sentences
 from framepace.running.generation import InFlight
+from framepace.running.options import Options
 from framepace.units import NS_PER_S
 
 _EVERY_NS = NS_PER_S
@@ -39,9 +40,7 @@ class Guard:
 
     Args:
         plan: what runs when all is well.
-        skip: sources that do not ask for it may be thinned, too.
-        smaller: a plan that may run instead.
-        fewer: sources may be paused, those of the lowest priority first.
+        options: what may be done: `skip`, `smaller`, `fewer`.
         load: loads a plan. Raises FramepaceError.
         note: takes a sentence about what happened.
 
@@ -55,10 +54,7 @@ class Guard:
         cameras: Cameras,
         accounts: Mapping[int, Account],
         engines: Replaceable,
-        *,
-        skip: bool,
-        smaller: Plan | None,
-        fewer: bool,
+        options: Options,
         load: Callable[[Plan], Engine],
         note: Callable[[str], None],
     ) -> None:
@@ -66,9 +62,9 @@ class Guard:
         self._cameras = cameras
         self._accounts = accounts
         self._engines = engines
-        self._skip = skip
-        self._smaller = smaller
-        self._fewer = fewer
+        self._skip = options.skip
+        self._smaller = options.smaller
+        self._fewer = options.fewer
         self._load = load
         self._note = note
         self._defence = Defence()
@@ -108,18 +104,23 @@ class Guard:
 
     def _load_since(self, now: int) -> Load:
         """What happened since the last call."""
-        counts = [account.counts() for account in list(self._accounts.values())]
-        delivered = sum(count.delivered for count in counts)
-        late = sum(count.late for count in counts)
-        lost = sum(count.dropped.get(cause, 0) for count in counts for cause in _FOR_WANT_OF_TIME)
         before = self._seen
-        self._seen = (delivered, late, lost)
+        self._seen = self._counts()
+        delivered, late, lost = (now - then for now, then in zip(self._seen, before, strict=True))
         flying = self._engines.flying
         busy = 1.0
         if flying is not None:
             busy = flying.busy(now)
             self._cameras.expect(round(flying.typical))
-        return Load(delivered=delivered - before[0], lost=lost - before[2], late=late - before[1], busy=busy)
+        return Load(delivered=delivered, lost=lost, late=late, busy=busy)
+
+    def _counts(self) -> tuple[int, int, int]:
+        """Delivered, late, and lost for want of time so far."""
+        counts = [account.counts() for account in list(self._accounts.values())]
+        delivered = sum(count.delivered for count in counts)
+        late = sum(count.late for count in counts)
+        lost = sum(count.dropped.get(cause, 0) for count in counts for cause in _FOR_WANT_OF_TIME)
+        return delivered, late, lost
 
     def _choose_plan(self, smaller: bool) -> None:
         """Load the plan that is to run, unless it runs; beside the one that does, in a thread of its own."""

@@ -28,7 +28,8 @@ from framepace.recording.standing import Standing
 from framepace.running.account import Account
 from framepace.running.cameras import Cameras, Limits
 from framepace.running.canary import Canary
-from framepace.running.flight import Trigger
+from framepace.running.flight import Misses
+from framepace.running.generation import Taken, Work
 from framepace.running.guard import Guard
 from framepace.running.options import Options, Sink, check
 from framepace.running.results import Read, Results
@@ -88,8 +89,7 @@ class Run:
         self._stopped: Stopped = "finished"
         self._done = threading.Event()
         self._fatal: BaseException | None = None
-        self._trigger = Trigger(most=10 if self.options.record_misses else 0)
-        self._late = 0
+        self._misses = Misses(self.options.record_misses, self.record, self.note)
         self._canary: Canary | None = None
         self._accounts: dict[int, Account] = {}
         self._engine = self._load(plan)
@@ -118,25 +118,15 @@ class Run:
             self._cameras,
             lambda: (*self._engine.notes, *self._notes),
             self._clock,
-            folder=self.options.out,
-            rotation=self.options.rotation,
-            share=self.options.share,
-            on_failure=lambda: self.note("the trace cannot be written any more: the run goes on without it"),
+            self.options,
+            lambda: self.note("the trace cannot be written any more: the run goes on without it"),
         )
         self._standing = Standing(self._engine.gpus)
         rows = self._tracing.recorder.sink
         self._drop_rows = drop_rows(len(plan.models), rows, self._clock, state)
-        self._supervisor = Supervisor(
-            self._load,
-            self._whole_feed,
-            state,
-            self._results,
-            rows,
-            self._dropped,
-            self.note,
-            self.options.patience_s,
-        )
-        self._guard = self._make_guard()
+        work = Work(self._whole_feed, self._results, rows, Taken(state))
+        self._supervisor = Supervisor(self._load, work, self._dropped, self.note, self.options.patience_s)
+        self._guard = Guard(plan, self._cameras, self._accounts, self._supervisor, self.options, self._load, self.note)
 
     def start(self) -> Run:
         """Open the sinks, begin to read the sources and to run the plan. Raises SinkError."""
@@ -246,20 +236,6 @@ class Run:
             readers[model.name] = answer_reader(model, session.resolved, self.note)
         return engine
 
-    def _make_guard(self) -> Guard:
-        options = self.options
-        return Guard(
-            self.plan,
-            self._cameras,
-            self._accounts,
-            self._supervisor,
-            skip=options.skip,
-            smaller=options.smaller,
-            fewer=options.fewer,
-            load=self._load,
-            note=self.note,
-        )
-
     def _limits(self) -> Limits:
         return Limits(
             buffer=self.plan.source.buffer,
@@ -302,20 +278,7 @@ class Run:
         self._guard.look(now)
         if self._canary is not None:
             self._canary.look(now)
-        late = sum(account.counts().late for account in list(self._accounts.values()))
-        if late > self._late:
-            self._trigger.missed(now)
-        self._late = late
-        if self._trigger.is_due(now):
-            self._record_miss()
-
-    def _record_miss(self) -> None:
-        try:
-            path = self.record("results came later than the target")
-        except StoreError as error:
-            self.note(f"a recording could not be written: {one_line(error)}")
-        else:
-            self.note(f"results came late: recorded in {path}")
+        self._misses.look(now, sum(account.counts().late for account in list(self._accounts.values())))
 
     def _end(self) -> None:
         """End what is still at work; in the thread that watches."""
@@ -326,9 +289,7 @@ class Run:
             self._canary.close()
         self._whole_feed.__exit__(None, None, None)
         self._tracing.recorder.__exit__(None, None, None)
-        for account in self._accounts.values():
-            for frame in account.waiting():  # that no engine took
-                account.drop(frame, DropCause.ENDED)
+        self._drop_what_waits()
         self._standing.__exit__(None, None, None)
         for sink in self._sinks:
             sink.close()
@@ -337,6 +298,12 @@ class Run:
         except StoreError as error:
             self.note(f"the trace could not be closed: {one_line(error)}")
         self._done.set()
+
+    def _drop_what_waits(self) -> None:
+        """Frames that no engine took."""
+        for account in self._accounts.values():
+            for frame in account.waiting():
+                account.drop(frame, DropCause.ENDED)
 
 
 def _ns(ms: float | None) -> int | None:

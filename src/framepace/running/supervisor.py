@@ -6,13 +6,11 @@ from collections import deque
 from collections.abc import Callable
 
 from framepace.engine.engine import Engine
-from framepace.engine.packedrows import Sink
 from framepace.errors import BackendError, FramepaceError, one_line
 from framepace.facts.plan import Plan
 from framepace.facts.trace import DropCause
-from framepace.feeds.feed import Feed, OnDrop
-from framepace.feeds.runstate import FrameObserver, RunState
-from framepace.running.generation import Generation, InFlight, Taken
+from framepace.feeds.feed import OnDrop
+from framepace.running.generation import Generation, InFlight, Work
 from framepace.running.watchdog import PATIENCE_S, Restarts, hangs
 from framepace.units import NS_PER_S
 
@@ -25,36 +23,24 @@ class Supervisor:
 
     Args:
         load: loads a plan. Raises FramepaceError.
-        state: of the run; its observers follow the batches of every engine.
-        frames: learns what became of the frames.
-        on_drop: receives frames that were lost with a worker that hangs.
+        work: what its engines share.
+        on_drop: receives frames that were lost with an engine.
         note: takes a sentence about what happened.
         patience_s: a worker that returns within it never counts as hung.
     """
 
     def __init__(
-        self,
-        load: Load,
-        feed: Feed,
-        state: RunState,
-        frames: FrameObserver,
-        sink: Sink,
-        on_drop: OnDrop,
-        note: Callable[[str], None],
-        patience_s: float = PATIENCE_S,
+        self, load: Load, work: Work, on_drop: OnDrop, note: Callable[[str], None], patience_s: float = PATIENCE_S
     ) -> None:
         self._load = load
-        self._feed = feed
-        self._state = state
-        self._frames = frames
-        self._sink = sink
+        self._work = work
         self._on_drop = on_drop
         self._note = note
         self._patience_s = patience_s
-        self._now = state.clock.now
+        self._state = work.taken.state
+        self._now = self._state.clock.now
         self._restarts = Restarts()
         self._ended: deque[tuple[Generation, BaseException | None]] = deque()
-        self._taken = Taken(state)
         self._at_work: list[Generation] = []
         self._current: Generation | None = None
         self._plan: Plan | None = None
@@ -130,16 +116,7 @@ class Supervisor:
                 self._give_up(generation)
 
     def _started(self, engine: Engine, share: float | None = None) -> Generation:
-        generation = Generation(
-            engine,
-            self._feed,
-            self._frames,
-            self._sink,
-            taken=self._taken,
-            batches=self._state.batches,
-            sources=self._state.sources,
-            share=share,
-        )
+        generation = Generation(engine, self._work, share)
         self._at_work.append(generation)
         generation.start(lambda ended, error: self._ended.append((ended, error)))
         return generation

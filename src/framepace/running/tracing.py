@@ -23,7 +23,8 @@ from framepace.recording.recorder import MakeSampling, Recorder, Writer
 from framepace.recording.telemetry import Sink, Telemetry
 from framepace.running.cameras import Cameras
 from framepace.running.flight import FlightRecorder, Followed, Ring, Tee
-from framepace.store import RotatingWriter, Rotation
+from framepace.running.options import Options
+from framepace.store import RotatingWriter
 
 _TELEMETRY_S = 0.1  # between samples; a measurement takes them more often
 _FOLDER = Path("framepace-out")
@@ -36,7 +37,8 @@ class Tracing:
     Args:
         cameras: the sources.
         notes: sentences for whoever reads a trace.
-        folder: of the trace and of recordings; None: no trace is written, and recordings go to framepace-out.
+        options: `out`, the folder of the trace and of recordings (None: no trace is written, and recordings go to
+            framepace-out), `rotation` and `share`.
         on_failure: called once when the trace cannot be written any more.
     """
 
@@ -48,10 +50,7 @@ class Tracing:
         cameras: Cameras,
         notes: Callable[[], tuple[str, ...]],
         clock: Clock,
-        *,
-        folder: Path | None,
-        rotation: Rotation | None,
-        share: float,
+        options: Options,
         on_failure: Callable[[], None],
     ) -> None:
         self._cameras = cameras
@@ -59,12 +58,12 @@ class Tracing:
         self._meta = describe(plan, _workload(plan, sources), engine, (), clock)
         self._ring = Ring(clock.now)
         writer: Writer = self._ring
-        if folder is not None:
-            segments = RotatingWriter(folder / _SEGMENTS, self.meta, rotation)
-            writer = Tee(self._ring, Sampled(segments, share))
+        if options.out is not None:
+            segments = RotatingWriter(options.out / _SEGMENTS, self.meta, options.rotation)
+            writer = Tee(self._ring, Sampled(segments, options.share))
         self._followed = Followed(writer)
         self.recorder = Recorder(self._followed, _sampling(engine, clock), on_failure=on_failure)
-        self._flight = FlightRecorder(folder or _FOLDER, self._ring, self._recording)
+        self._flight = FlightRecorder(options.out or _FOLDER, self._ring, self._recording)
 
     def meta(self) -> TraceMeta:
         """What is known of the run now."""
