@@ -9,6 +9,7 @@ from typing import Literal
 from framepace.errors import UsageError, unknown
 from framepace.facts.model import ModelSpec, TensorSpec
 from framepace.facts.plan import ModelPlan, Plan
+from framepace.models.batchaxis import ANY_RANK
 from framepace.models.convert.variant import variant
 from framepace.models.spec import Resolved, inspect, resolve
 from framepace.models.torch import spec as torchspec
@@ -87,7 +88,7 @@ def subject(plan: Plan, model: ModelPlan, runtime: str | None, tell: Tell) -> Su
     if chosen in ("onnxruntime", "python"):
         file = variant(model, _file_precision(model, accelerated), tell)
     spec = inspect(model.model if chosen == "tensorrt" else file)
-    _check_datatypes(spec)
+    _check_tensors(spec)
     return Subject(plan, model, chosen, file, spec, resolve(spec, model), accelerated)
 
 
@@ -129,11 +130,14 @@ def _file_precision(model: ModelPlan, accelerated: bool) -> str | None:
     return model.precision
 
 
-def _check_datatypes(spec: ModelSpec) -> None:
+def _check_tensors(spec: ModelSpec) -> None:
+    """Raise UsageError for tensors that no configuration can describe."""
     for tensor in (*spec.inputs, *spec.outputs):
         if tensor.dtype not in DATATYPES:
             expected = ", ".join(DATATYPES)
-            fix = "export the model with another dtype"
-            raise UsageError(
-                f"no server has tensors like {tensor.name!r}", got=tensor.dtype, expected=expected, fix=fix
-            )
+            problem = f"no server has tensors like {tensor.name!r}"
+            raise UsageError(problem, got=tensor.dtype, expected=expected, fix="export the model with another dtype")
+    for tensor in spec.outputs:
+        if tensor.shape == ANY_RANK:
+            problem = f"the file does not say how many axes output {tensor.name!r} has, which Triton has to know"
+            raise UsageError(problem, got=spec.location, fix=f"export {_ONNX}, which says it")
