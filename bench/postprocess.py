@@ -2,6 +2,7 @@
 
     python bench/postprocess.py             every part whose package is installed
     python bench/postprocess.py --part ultralytics
+    python bench/postprocess.py --cost      CPU time per frame, with this package alone
 
 Needs an environment of its own: torchvision, ultralytics, transformers, rapidocr, nudenet, ddddocr, opencv, each where
 its part shall run. Networks of nudenet, ddddocr and rapidocr travel in their packages; those of ultralytics,
@@ -15,6 +16,7 @@ import inspect
 import io
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -243,11 +245,45 @@ PARTS: dict[str, tuple[Callable[[], Iterator[Row]], Sequence[str]]] = {
 }
 
 
+def cost() -> None:
+    """CPU time of the calling thread per frame, for outputs as networks of common sizes give them; 60 boxes overlap."""
+    rng = np.random.default_rng(0)
+    columns = np.zeros((1, 84, 8400), np.float32)
+    columns[0, :4] = rng.uniform(10, 600, (4, 8400))
+    columns[0, 4:7, rng.choice(8400, 60)] = rng.uniform(0.3, 0.95, (60, 3))
+    rows = np.zeros((1, 300, 6), np.float32)
+    rows[0, :20] = np.column_stack(
+        [rng.uniform((0, 0, 310, 310), (300, 300, 600, 600), (20, 4)), np.full(20, 0.8), range(20)]
+    )
+    objects = np.zeros((1, 25_200, 85), np.float32)
+    objects[0, rng.choice(25_200, 60), 4:] = 0.8
+    cases = {
+        "YOLO 8, 640 x 640, 80 classes": columns,
+        "YOLO 10, 300 rows": rows,
+        "YOLO 5, 640 x 640, 80 classes": objects,
+        "1000 classes": rng.normal(0, 1, (1, 1000)).astype(np.float32),
+        "21 regions of 640 x 640 to 1920 x 1080": rng.normal(0, 1, (1, 21, 640, 640)).astype(np.float32),
+    }
+    for name, array in cases.items():
+        read = Reader(Post(), Network(name, (640, 640), "letterbox"))
+        times = []
+        for _ in range(60):
+            began = time.thread_time_ns()
+            read({"out": array}, (1080, 1920))
+            times.append(time.thread_time_ns() - began)
+        print(f"| {name} | {np.median(times[1:]) / 1e6:.3g} ms | {family_of(read)} |", flush=True)
+
+
 def main() -> int:
     """Print a table; 1 where an answer of a reference is missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=PARTS, action="append")
-    parts = parser.parse_args().part or list(PARTS)
+    parser.add_argument("--cost", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.cost:
+        cost()
+        return 0
+    parts = arguments.part or list(PARTS)
     print("| network | reference | same | of | ours | largest difference | read as |\n|---|---|---|---|---|---|---|")
     is_whole = True
     for part in parts:

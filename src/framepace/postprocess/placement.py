@@ -43,7 +43,7 @@ class Placement:
         columns = np.floor(self._across(np.arange(self.picture[1]), grid.shape[1])).astype(np.intp)
         rows = np.clip(rows, 0, len(grid) - 1)
         columns = np.clip(columns, 0, grid.shape[1] - 1)
-        return np.asarray(grid[rows[:, None], columns[None, :]])
+        return np.asarray(grid.take(rows, axis=0).take(columns, axis=1))
 
     def part(self, grid: NDArray[Any], box: NDArray[Any]) -> tuple[slice, slice, Floats]:
         """A map over the input [h, w] within a box of the picture: its rows, its columns, and bilinear values."""
