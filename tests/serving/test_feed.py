@@ -27,13 +27,14 @@ class Desk:
 
     size: int = 1
     room: int = 1000
+    workers: int = 1
     deadline_rule: bool = False
     clock: VirtualClock = field(default_factory=VirtualClock)
     done: list[Ticket] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         rule = DeadlineRule(self.size, 50 * MS) if self.deadline_rule else None
-        rules = Rules(self.size, 1, BatchRule(self.size), rule, self.room)
+        rules = Rules(self.size, self.workers, BatchRule(self.size), rule, self.room)
         self.state = RunState(self.clock)
         self.feed = RequestFeed(rules, self.clock, self.state)
 
@@ -249,6 +250,23 @@ def test_overload_costs_only_what_is_refused(load: float, size: int) -> None:
     answered = served(desk, arrivals, within_ms=20, cost_ms=cost, per_item_ms=per_item)
     possible = min(count, round(arrivals[-1] / per_request))
     assert answered >= 0.9 * possible
+
+
+def test_the_wait_is_predicted_where_no_batch_ever_runs_alone() -> None:
+    """Two workers that are never idle, each batch beside another, for thousands of batches."""
+    desk = Desk(workers=2)
+    for _ in range(2):
+        desk.put()
+    flying = [desk.take(), desk.take()]
+    for _ in range(4000):
+        desk.put()
+        desk.clock.sleep_until(desk.clock.now() + 5 * MS)  # each takes 10 ms, half of it beside the one before
+        desk.deliver(flying.pop(0))
+        flying.append(desk.take())
+    for _ in range(4):
+        desk.put(within_ms=34)
+    error = refusal(desk, within_ms=34)
+    assert error.details["predicted_ms"] == pytest.approx(5 + 2 * 10 + 10, rel=0.3)
 
 
 def test_late_answers_are_counted() -> None:

@@ -10,26 +10,18 @@ import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 from itertools import count, islice
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from framepace.feeds.arrivals import Arrivals
 from framepace.feeds.batchcosts import BatchCosts
 from framepace.feeds.batchrules import NEVER, DeadlineRule
 from framepace.feeds.feed import Feed, PictureSource
+from framepace.feeds.flights import Flights
 from framepace.feeds.pacer import NAP_NS, Idle, Pacer
 from framepace.feeds.sourceorder import next_frames
 from framepace.video.frame import Frame
 
 _ENDED: Literal["source ended"] = "source ended"
-
-
-class _Flight(NamedTuple):
-    """A batch that was taken and is not delivered yet; times in ns, `overlap` is that of the run when it was taken."""
-
-    size: int
-    began: int
-    ends: int
-    overlap: float
 
 
 class DeadlineBatcher:
@@ -41,12 +33,10 @@ class DeadlineBatcher:
 
     def __init__(self, rule: DeadlineRule, costs: BatchCosts | None = None) -> None:
         self.rule = rule
-        self.costs = costs or BatchCosts()
+        self._flights = Flights(costs)
+        self.costs = self._flights.costs
         self._turns: dict[int, int] = {}  # by source, how many frames had been taken when it had its last one
         self._taken = 0
-        self._flights: dict[int, _Flight] = {}  # by the number of the first frame
-        self._overlap = 0.0  # integral of (n - 1) / n over the run, n batches being in flight (ns)
-        self._counted_to = 0
         self._lock = threading.Lock()
 
     def take(
@@ -67,34 +57,17 @@ class DeadlineBatcher:
                 if until is not None:
                     return [], until
             frames = [buffers[source].popleft() for source in self._chosen(now, waiting)]
-            self._take_off(now, frames)
+            self._flights.take_off(now, frames)
         return frames, None
 
     def end(self, frames: Sequence[Frame], now: int, failed: bool) -> None:
         """The batch that begins with the first of `frames` was delivered at `now` (ns), or failed."""
         with self._lock:
-            self._count_overlap(now)
-            flight = self._flights.pop(frames[0].number, None)
-            if flight is not None and now > flight.began and not failed:
-                self.costs.add(flight.size, now - flight.began, self._overlap - flight.overlap)
+            self._flights.land(frames, now, failed)
 
     def _waits_until(self, now: int, waiting: Mapping[int, Sequence[int]]) -> int | None:
         dues = [due for queue in waiting.values() for due in queue]
-        first_end = min((flight.ends for flight in self._flights.values()), default=now)
-        return self.rule.waits_until(now, dues, self.costs, len(self._flights), first_end)
-
-    def _take_off(self, now: int, frames: Sequence[Frame]) -> None:
-        """The batch is in flight from now on."""
-        self._count_overlap(now)
-        ends = now + self.costs.cost(len(frames), len(self._flights))
-        self._flights[frames[0].number] = _Flight(len(frames), now, ends, self._overlap)
-
-    def _count_overlap(self, now: int) -> None:
-        """Add the time in which several were in flight, up to now."""
-        flying = len(self._flights)
-        if flying > 1 and now > self._counted_to:
-            self._overlap += (now - self._counted_to) * (flying - 1) / flying
-        self._counted_to = max(now, self._counted_to)
+        return self.rule.waits_until(now, dues, self.costs, len(self._flights), self._flights.first_end(now))
 
     def _chosen(self, now: int, waiting: Mapping[int, Sequence[int]]) -> list[int]:
         """The sources whose next frames are taken, in order."""

@@ -26,6 +26,7 @@ class Flights:
         self._flights: dict[int, _Flight] = {}  # by the number of the first frame
         self._overlap = 0.0  # integral of (n - 1) / n over the run, n batches being in flight (ns)
         self._counted_to = 0
+        self._most = 1  # that ever flew at once
 
     def __len__(self) -> int:
         return len(self._flights)
@@ -39,6 +40,7 @@ class Flights:
         self._count_overlap(now)
         ends = now + self.costs.cost(len(frames), len(self._flights))
         self._flights[frames[0].number] = _Flight(len(frames), now, ends, self._overlap)
+        self._most = max(self._most, len(self._flights))
 
     def land(self, frames: Sequence[Frame], now: int, failed: bool) -> int:
         """The batch that begins with the first of `frames` was delivered at `now` (ns), or failed; how long it took."""
@@ -48,7 +50,9 @@ class Flights:
             return 0
         took = now - flight.began
         if took > 0 and not failed:
-            self.costs.add(flight.size, took, self._overlap - flight.overlap)
+            # A stamp may be older than those of threads that came in between: what began after it does not count.
+            most = took * (self._most - 1) / self._most
+            self.costs.add(flight.size, took, min(self._overlap - flight.overlap, most))
         return took
 
     def _count_overlap(self, now: int) -> None:

@@ -58,6 +58,10 @@ class RequestError(Exception):
         self.kind: Kind = kind
         self.details = details or {}
 
+    def again(self) -> RequestError:
+        """A new one that says the same: one that is raised again and again keeps the frames of all that raised it."""
+        return RequestError(self.message, self.kind, dict(self.details))
+
     @property
     def status(self) -> int:
         """Its status code of HTTP."""

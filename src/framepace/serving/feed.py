@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from framepace.clock.system import Clock
+from framepace.feeds.batchcosts import BatchCosts
 from framepace.feeds.batchrules import BatchRule, DeadlineRule
 from framepace.feeds.feed import Feed
 from framepace.feeds.flights import Flights
@@ -62,6 +63,10 @@ class RequestFeed(Feed):
     ) -> None:
         self.rules = rules
         self.flights = Flights()
+        # What batches take as they run, beside others or not: the flights' costs are those of batches alone, which say
+        # nothing where none ever runs alone.
+        self.durations = BatchCosts()
+        self._ends: dict[int, int] = {}  # when batches in flight are expected to end (ns), by their first frame
         self._now = clock.now
         self._state = state
         self._beat = beat
@@ -138,7 +143,7 @@ class RequestFeed(Feed):
             tickets = list(self._open)
             self._open.clear()
         for ticket in tickets:
-            self._fail(ticket, why)
+            self._fail(ticket, why.again())
 
     def take(self, idle: Idle | None, wait: bool = True) -> list[Frame] | None:
         """See Feed. What was delivered is answered here, for the same reason as in `wake`."""
@@ -163,6 +168,9 @@ class RequestFeed(Feed):
         """See FrameObserver: answer the requests whose last items these were."""
         with self._changed:
             took = self.flights.land(frames, now, bool(why))
+            self._ends.pop(frames[0].number, None)
+            if took > 0 and not why:
+                self.durations.add(len(frames), took)
             if why:
                 self._note_failure(frames, why)
             done = [frame.picture.ticket for frame in frames if frame.picture.ticket.item_done()]
@@ -198,16 +206,16 @@ class RequestFeed(Feed):
 
     def predicted(self, ticket: Ticket, now: int) -> int:
         """When a request that came now would be answered (ns)."""
-        flights = self.flights
         urgency = now + PATIENT_NS if ticket.deadline is None else ticket.deadline
         ahead = self._lines.ahead(ticket.client, ticket.priority, urgency)
-        queue = Queue(ahead, len(flights), flights.first_end(now), self.rules.workers, self.rules.size)
-        return answered_at(now, ticket.items, queue, flights.costs)
+        free = min(self._ends.values(), default=now)
+        queue = Queue(ahead, len(self.flights), free, self.rules.workers, self.rules.size)
+        return answered_at(now, ticket.items, queue, self.durations)
 
     def _check_admission(self, ticket: Ticket, now: int) -> None:
         """Raise RequestError for a request that finds no room or would not be answered in time."""
         if self._closed is not None:
-            raise self._closed
+            raise self._closed.again()
         if len(self._lines) + ticket.items > self.rules.room:
             raise RequestError("Exceeds maximum queue size", "exhausted", self._standing(now, now))
         if ticket.deadline is None:
@@ -263,6 +271,7 @@ class RequestFeed(Feed):
         """The next `count` items, in flight from now on."""
         frames = self._lines.take(count)
         self.flights.take_off(now, frames)
+        self._ends[frames[0].number] = now + self.durations.cost(len(frames))
         for frame in frames:
             ticket = frame.picture.ticket
             ticket.taken = now
@@ -280,7 +289,7 @@ class RequestFeed(Feed):
         """Whether a request would be answered too late if it ran now; never one of which a part runs already."""
         if ticket.deadline is None or ticket.taken:
             return False
-        return now + self.flights.costs.cost(min(ticket.items, self.rules.size)) > ticket.deadline
+        return now + self.durations.cost(min(ticket.items, self.rules.size)) > ticket.deadline
 
     def _remove(self, ticket: Ticket) -> None:
         for place in ticket.places:
