@@ -102,7 +102,7 @@ def test_rounds_are_interleaved_and_every_second_one_goes_backwards() -> None:
 def test_what_is_tried_follows_from_the_calls_that_were_seen() -> None:
     """A session with idle threads, and sleeps between frames: no OpenCV, no collections, no lock."""
     found = try_settings(runs_of(lambda _: 10.0, []), None, 1000.0)
-    assert {name for trial in found.trials for name in trial.settings} == {"spinning", "threads", "sleep", "awake"}
+    assert {name for trial in found.trials for name in trial.settings} == {"spinning", "threads", "sleep"}
 
 
 def test_a_setting_with_which_the_program_fails_is_told_and_the_others_are_tried() -> None:

@@ -224,6 +224,34 @@ children[0].wait()
     assert not any(Path(f"/proc/{child}").exists() for child in children)
 
 
+def test_what_a_handler_of_a_signal_raises_in_a_collection_reaches_the_program(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Twenty alarms that come while garbage is collected, for which Python calls the probe as they are told."""
+    program = tmp_path / "alarms.py"
+    program.write_text("""
+import gc, signal
+class Alarm(Exception): pass
+def handle(*_): raise Alarm
+signal.signal(signal.SIGALRM, handle)
+objects = [{"number": [n]} for n in range(200_000)]
+caught = 0
+for _ in range(20):
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.003)
+        while True:
+            gc.collect()
+    except Alarm:
+        caught += 1
+print("caught", caught)
+""")
+    with pytest.raises(UsageError, match="no inference"):
+        api.attach([sys.executable, str(program)])
+    said = capfd.readouterr()
+    assert said.out == "caught 20\n"
+    assert "ignored" not in said.err
+
+
 def test_what_cannot_be_started_is_a_usage_error() -> None:
     """No such program, or none at all."""
     with pytest.raises(UsageError, match="cannot be started"):

@@ -221,7 +221,7 @@ def _beside(calls: Calls) -> Iterator[Part]:
     used = calls.where(calls.stage == "cpu")
     for number in set(used.thread.tolist()) - working:
         own = used.where(used.thread == number)
-        per_second = NS_PER_S * own.value.sum() / max(1, own.end.max() - own.begin.min())
+        per_second = NS_PER_S * float(own.value.sum()) / max(1, own.end.max() - own.begin.min())
         share = own.value.sum() / used.value.sum()
         if per_second >= _BUSY * NS_PER_S and share >= _BUSY_SHARE:
             yield Part(stage="beside", name=_where_mostly(calls, number), ns=float(per_second))

@@ -27,6 +27,7 @@ from framepace.progress import Tell, silent
 from framepace.units import NS_PER_S
 
 _FIRST_SHARE = 0.25  # of the time limit, after which a first run without an end is ended
+_USUAL_BLOCKS = 3  # settings that take turns
 _BUSY = 0.3  # of the cores, that others take
 
 
@@ -55,10 +56,11 @@ def try_settings(
     seen = run({}, seconds=time_limit * _FIRST_SHARE)
     clock.runs += 1
     stop_if_interrupted(seen)
-    arms = arms_of(list(usual_tries(seen.trace.meta) if tries is None else map(checked, tries)))
+    task = Task(run, _first_run(seen, clock.spent, seconds), clock, tell)
+    arms = arms_of(list(_chosen(seen, task.first) if tries is None else map(checked, tries)))
     interrupted = False
     try:
-        _decide(arms, Task(run, _first_run(seen, clock.spent, seconds), clock, tell))
+        _decide(arms, task)
     except KeyboardInterrupt:
         interrupted = True
     return _explanation(seen, arms, clock, interrupted)
@@ -70,6 +72,10 @@ def _first_run(seen: Observation, took: float, seconds: float | None) -> FirstRu
     running = float(rows["delivered"].max() - rows["due"].min()) / NS_PER_S
     by_itself = seconds is not None or not seen.by_time
     return FirstRun(took, max(0.0, took - running), seen.trace.meta.subject.period / NS_PER_S, by_itself)
+
+
+def _chosen(seen: Observation, first: FirstRun) -> Iterator[dict[str, str]]:
+    return usual_tries(seen.trace.meta, in_blocks=holds_blocks(first, _USUAL_BLOCKS))
 
 
 def _decide(arms: Sequence[Arm], task: Task) -> None:

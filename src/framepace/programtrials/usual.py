@@ -13,8 +13,8 @@ _WORTH_A_TRIAL = 0.05  # of a frame
 _CPU = "CPUExecutionProvider"
 
 
-def usual_tries(meta: TraceMeta) -> Iterator[dict[str, str]]:
-    """The settings, one by one."""
+def usual_tries(meta: TraceMeta, in_blocks: bool) -> Iterator[dict[str, str]]:
+    """The settings, one by one. `in_blocks`: what can be switched may be tried within one run, which costs less."""
     program = meta.subject
     assert isinstance(program, Program)
     cores = meta.machine.cores_logical
@@ -22,7 +22,7 @@ def usual_tries(meta: TraceMeta) -> Iterator[dict[str, str]]:
     if program.threads.get("cv2", 1) > cores and share_of(program, WORKING, "cv2.") >= _WORTH_A_TRIAL:
         yield {"opencv-threads": "1"}
     if share_of(program, ("between",), "time.sleep") >= _WORTH_A_TRIAL:
-        yield from _of_gaps(program)
+        yield from _of_gaps(program, in_blocks)
     if share_of(program, WORKING, "gc") >= _WORTH_A_TRIAL:
         yield {"collections": "off"}
     if holds_the_lock(program):
@@ -43,10 +43,10 @@ def _of_threads(program: Program, cores: int) -> Iterator[dict[str, str]]:
         yield {"threads": "1"}
 
 
-def _of_gaps(program: Program) -> Iterator[dict[str, str]]:
+def _of_gaps(program: Program, in_blocks: bool) -> Iterator[dict[str, str]]:
     """What keeps the host, or a device, awake between frames."""
     yield {"sleep": "spin"}
-    if sys.platform.startswith("linux"):
+    if in_blocks and sys.platform.startswith("linux"):
         yield {"awake": "on"}
     if any(session.providers and session.providers[0] != _CPU for session in program.sessions.values()):
         yield {"heartbeat": "on"}

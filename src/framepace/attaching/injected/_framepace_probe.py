@@ -13,19 +13,18 @@ from __future__ import annotations
 import array
 import atexit
 import contextlib
-import gc
 import itertools
 import json
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable
 from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from _framepace_answers import Answers
+from _framepace_collections import watch_collections
 from _framepace_marks import FRAME, Marks
 from _framepace_sampler import Sampler
 from _framepace_timing import Numbers, looks_like, timed_function, timed_method
@@ -273,7 +272,7 @@ def _watch_process(probe: Probe) -> None:
     """Named blocks, collections, and the end of the process."""
     global marks
     marks = Marks(probe)
-    _watch_collections(probe)
+    watch_collections(probe)
     _flush_at_the_end(probe)
 
 
@@ -325,18 +324,3 @@ def _flushing(probe: Probe, leave: Callable[..., Any]) -> Any:
         return leave(*arguments)
 
     return looks_like(flush_and_leave, leave)
-
-
-def _watch_collections(probe: Probe) -> None:
-    """A row for each garbage collection."""
-    number = probe.number_of("gc", "gc")
-    began = [0]
-
-    def watch(phase: str, info: dict[str, int]) -> None:
-        now = time.perf_counter_ns()
-        if phase == "start":
-            began[0] = now
-        else:
-            probe.add_row(number, began[0], now, info.get("generation", 0))
-
-    gc.callbacks.append(watch)
