@@ -14,6 +14,7 @@ import pytest
 from _pytest.mark import ParameterSet
 from typer.main import get_command
 
+from framepace.attaching.settings import PROGRAM_SETTINGS
 from framepace.cli.app import app
 from framepace.facts.settings import SETTINGS
 from framepace.models.builtin import model_bytes
@@ -21,8 +22,9 @@ from tests.docs.pages import MARKS, PAGES, Block, blocks, name
 from tests.gpus import has_gpu
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
-# Appended to a command, so that the last value counts: enough to see that it works.
+# Added to a command after its own options, so that the last value counts: enough to see that it works.
 SHORT = {
+    "attach": ("--seconds", "6", "--time-limit", "25"),
     "explain": ("--time-limit", "10"),
     "tune": ("--time-limit", "10"),
     "capacity": ("--time-limit", "10", "--max", "2"),
@@ -81,7 +83,8 @@ def run_block(block: Block, folder: Path, environment: dict[str, str]) -> None:
 def framepace(command: str) -> list[str]:
     """A `framepace ...` line as words for Python, kept short."""
     words = shlex.split(command)[1:]
-    return ["-m", "framepace", *words, *SHORT.get(words[0], ())]
+    end = words.index("--") if "--" in words else len(words)
+    return ["-m", "framepace", *words[:end], *SHORT.get(words[0], ()), *words[end:]]
 
 
 @pytest.mark.timeout(900)  # README has nine commands: a busy machine takes minutes
@@ -163,4 +166,5 @@ def test_every_option_and_setting_that_is_named_exists() -> None:
         changes = [words[i + 1] for i, word in enumerate(words) if word in ("--set", "--vary")]
         for setting in (change.partition("=")[0] for change in changes):
             head, _, tail = setting.partition(".")
-            assert setting in SETTINGS or head == "option" or tail in SETTINGS, place
+            own = words[0] in ("attach", "launch") and setting in PROGRAM_SETTINGS
+            assert setting in SETTINGS or own or head == "option" or tail in SETTINGS, place
