@@ -51,6 +51,11 @@ def _health_in_the_body(sent: Asked, triton: Answer, framepace: Answer) -> bool:
 
 
 _ERRORS = "who sends something else than the protocol says made a mistake (4xx), the server did not fail (5xx)"
+_ORDER = Difference(
+    "outputs come in the order of the model in Triton, in that of the request here",
+    "who names outputs gets them as named; clients look them up by name",
+    _same_outputs_in_another_order,
+)
 DIFFERENCES = (
     Difference(
         "a request that cannot be parsed: 500 in Triton, 400 here",
@@ -62,11 +67,7 @@ DIFFERENCES = (
         "the protocol's own description has a body, and KServe's client reads it",
         _health_in_the_body,
     ),
-    Difference(
-        "outputs come in the order of the model in Triton, in that of the request here",
-        "who names outputs gets them as named; clients look them up by name",
-        _same_outputs_in_another_order,
-    ),
+    _ORDER,
     Difference(
         "a request that ends Triton's process, 400 here",
         "a shape of 2^35 elements without bytes, and JSON 100,000 deep, are refused before memory or stack is used",
@@ -143,9 +144,9 @@ DIFFERENCES = (
         _statuses(200, 400, "nix/unload"),
     ),
     Difference(
-        "trace settings and logging",
-        "not served by framepace at the moment: 405",
-        lambda sent, triton, framepace: "/trace/setting" in sent.path or "/v2/logging" in sent.path,
+        "trace settings of a model that is not there: 400 in Triton, 404 here",
+        "Triton's other answers on an unknown model are 404, too",
+        _statuses(400, 404, "nix/trace/setting"),
     ),
 )
 
@@ -154,7 +155,7 @@ _INVALID = 3
 _NOT_FOUND = 5
 _INTERNAL = 13
 GRPC_DIFFERENCES = (
-    DIFFERENCES[1],
+    _ORDER,
     Difference(
         "an output named twice: once in Triton's answer, INVALID_ARGUMENT here",
         "an input named twice is refused by both",

@@ -81,7 +81,8 @@ _SIZE = "WIDTHxHEIGHT of the image input, or native: every picture at its own si
 Size = Annotated[str | None, typer.Option("--size", help=_SIZE)]
 _SERVER = "KServe v2 server that runs the models, which are named as there: http://127.0.0.1:8000, or grpc://..."
 Server = Annotated[str | None, typer.Option("--server", metavar="URL", help=_SERVER)]
-Backend = Annotated[str | None, typer.Option("--backend", help="onnxruntime, tensorrt, torch, server, simulated or null")]
+_BACKENDS = "onnxruntime, tensorrt, torch, server, simulated or null"
+Backend = Annotated[str | None, typer.Option("--backend", help=_BACKENDS)]
 DeviceName = Annotated[
     str | None, typer.Option("--device", help="cpu, cuda or cuda:N; simulated: t4, xavier, a100, h100, h200")
 ]
