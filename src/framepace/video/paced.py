@@ -54,20 +54,28 @@ class PacedFile:
         self._owner = threading.Lock()
         self._shown_at: int | None = None  # when the last picture was to be shown
         self._last_stamp = 0
+        self._gap = 0
 
     def read(self) -> Any:
         """The next picture at its time; None at the end of the file, or after `close`."""
         with self._owner:
-            if self._file is None:
-                self._file = self._opened()
             picture = None
-            if self._file is not None:
-                picture = self._file.read()
-            if picture is not None and not self._wait_for(picture):
-                picture = None
+            if not self._closed:  # what is closed must not be read: PyAV would read freed memory
+                picture = self._next()
             if self._closed:
                 self._shut()
+                return None
             return picture
+
+    def _next(self) -> Any:
+        if self._file is None:
+            self._file = self._opened()
+        if self._file is None:
+            return None
+        picture = self._file.read()
+        if picture is not None and not self._wait_for(picture):
+            return None
+        return picture
 
     def close(self) -> None:
         """End the reading; any thread may call it."""
@@ -104,12 +112,13 @@ class PacedFile:
             self._gap = gap
             self._shown_at += gap
         else:  # begun again: as long after the last one as that came after the one before
-            self._shown_at += getattr(self, "_gap", 0)
+            self._shown_at += self._gap
         return wait_unless(lambda: self._closed, self._clock, self._shown_at)
 
     def _shut(self) -> None:
         if self._file is not None:
             self._file.close()
+            self._file = None
 
 
 class PictureFolder:

@@ -1,0 +1,104 @@
+"""Files as cameras: at their own pace or as fast as possible, closed by any thread at any moment."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from framepace.clock.system import SystemClock
+from framepace.errors import SourceError
+from framepace.testing import FakeClock
+from framepace.units import NS_PER_MS, NS_PER_S
+from framepace.video.paced import PacedFile
+
+
+@dataclass
+class Picture:
+    """A picture with its time, s."""
+
+    time: float
+
+
+class File:
+    """Pictures at these times; reading it after it was closed is an error, as it is in PyAV (a crash)."""
+
+    def __init__(self, *times: float) -> None:
+        self._times = list(times)
+        self.closed = False
+
+    def read(self) -> Picture | None:
+        """The next picture."""
+        assert not self.closed
+        return Picture(self._times.pop(0)) if self._times else None
+
+    def close(self) -> None:
+        """Once."""
+        self.closed = True
+
+
+def test_pictures_come_when_the_file_shows_them() -> None:
+    """Uneven times; where it begins again, the gap is the one before; at its end there is None."""
+    clock = FakeClock()
+    source = PacedFile("x", clock, lambda: File(5.0, 5.1, 5.4, 0.0, 0.1), is_paced=True)
+    times = []
+    while source.read() is not None:
+        times.append(clock.now() // NS_PER_MS)
+    assert times == [0, 100, 400, 700, 800]
+
+
+def test_a_file_that_is_read_as_fast_as_possible_waits_for_nothing() -> None:
+    """No time passes."""
+    clock = FakeClock()
+    source = PacedFile("x", clock, lambda: File(5.0, 6.0), is_paced=False)
+    assert [source.read() is None for _ in range(3)] == [False, False, True]
+    assert clock.now() == 0
+
+
+def test_a_file_that_cannot_be_opened_is_tried_again() -> None:
+    """After 1 and 2 s; meanwhile it is lost, and says why."""
+    clock = FakeClock()
+    states: list[tuple[str, str]] = []
+
+    def opens() -> File:
+        states.append((source.state, source.why))
+        if len(states) < 3:
+            raise SourceError("no disk")
+        return File(0.0)
+
+    source = PacedFile("x", clock, opens, is_paced=True)
+    assert source.read() is not None
+    assert states == [("connecting", ""), ("lost", "no disk"), ("lost", "no disk")]
+    assert (source.state, clock.now()) == ("live", 3 * NS_PER_S)
+
+
+def test_what_was_closed_between_two_reads_is_not_read() -> None:
+    """Another thread closes the file while its reader is elsewhere: the next read is its end."""
+    file = File(*range(100))
+    source = PacedFile("x", SystemClock(), lambda: file, is_paced=False)
+    assert source.read() is not None
+    source.close()
+    assert file.closed
+    assert source.read() is None
+
+
+def test_closing_it_at_any_moment_ends_its_reader() -> None:
+    """Forty readers, each closed while it reads, waits or is between both."""
+    for _ in range(40):
+        file = File(*(number / 1000 for number in range(2000)))
+        source = PacedFile("x", SystemClock(), lambda file=file: file, is_paced=True)  # type: ignore[misc]
+        errors: list[BaseException] = []
+        reader = threading.Thread(target=_exhaust, args=(source, errors))
+        reader.start()
+        source.close()
+        reader.join(10)
+        assert not reader.is_alive()
+        assert not errors
+
+
+def _exhaust(source: PacedFile, errors: list[Any]) -> None:
+    try:
+        while source.read() is not None:
+            pass
+    except BaseException as error:
+        errors.append(error)
