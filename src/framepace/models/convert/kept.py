@@ -16,7 +16,7 @@ from framepace.models.convert.optimised import reads
 
 _FLOAT = 1  # of onnx.TensorProto, which is imported where it is needed
 _NAME = "a node of the file as ONNX Runtime's basic optimisation leaves it"
-_MEND = "'framepace accuracy MODEL --precision fp16|bf16|int8 --mend OUT.onnx' tells which nodes"
+_MEND = "'framepace accuracy MODEL --precision fp16|int8 --mend OUT.onnx' tells which nodes"
 # Rounding what these make is the same as rounding what they read.
 MOVERS = frozenset(
     [
