@@ -224,6 +224,33 @@ children[0].wait()
     assert not any(Path(f"/proc/{child}").exists() for child in children)
 
 
+@pytest.mark.long
+def test_modules_of_torch_that_prepare_pictures_are_no_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package in the place of torchvision; the model alone has rows, and the transform is a part of them."""
+    pytest.importorskip("torch")
+    package = tmp_path / "torchvision" / "transforms"
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").write_text("")
+    (package / "__init__.py").write_text("")
+    (package / "resize.py").write_text(
+        "import torch\nclass Resize(torch.nn.Module):\n    def forward(self, x): return x\n"
+    )
+    program = tmp_path / "torchloop.py"
+    program.write_text("""
+import torch
+from torchvision.transforms.resize import Resize
+resize, model = Resize(), torch.nn.Linear(8, 8)
+with torch.inference_mode():
+    for _ in range(20):
+        model(resize(torch.zeros(1, 8)))
+""")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    seen = api.attach([sys.executable, str(program)])
+    assert seen.trace.meta.names == ("Linear",)
+    assert len(seen.trace) == 20
+    assert seen.calls["torchvision.transforms.resize.Resize"] == 20
+
+
 def test_what_a_handler_of_a_signal_raises_in_a_collection_reaches_the_program(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
