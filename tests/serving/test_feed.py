@@ -269,6 +269,18 @@ def test_the_wait_is_predicted_where_no_batch_ever_runs_alone() -> None:
     assert error.details["predicted_ms"] == pytest.approx(5 + 2 * 10 + 10, rel=0.3)
 
 
+def test_a_server_that_was_slow_once_takes_requests_again() -> None:
+    """After a second without any batch one is tried, whatever is predicted; what it takes is learnt."""
+    desk = Desk()
+    desk.learn(500)
+    assert refusal(desk, within_ms=50).kind == "exhausted"
+    desk.clock.sleep_until(desk.clock.now() + 1_100 * MS)
+    for _ in range(3):
+        desk.put(within_ms=50)
+        desk.run(1)
+    assert [ticket.error for ticket in desk.done] == [None] * 3
+
+
 def test_late_answers_are_counted() -> None:
     """They were accepted, they ran, and they came too late."""
     desk = Desk()

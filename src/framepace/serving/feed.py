@@ -21,6 +21,7 @@ from framepace.serving.request import Item, Ticket
 from framepace.units import NS_PER_MS, NS_PER_S
 from framepace.video.frame import Frame
 
+PROBE_NS = NS_PER_S  # without a batch, after which one is tried whatever is predicted
 PATIENT_NS = 60 * NS_PER_S  # where a request without a deadline stands among those with one
 
 
@@ -66,6 +67,7 @@ class RequestFeed(Feed):
         # What batches take as they run, beside others or not: the flights' costs are those of batches alone, which say
         # nothing where none ever runs alone.
         self.durations = BatchCosts()
+        self._landed = 0
         self._ends: dict[int, int] = {}  # when batches in flight are expected to end (ns), by their first frame
         self._now = clock.now
         self._state = state
@@ -169,6 +171,7 @@ class RequestFeed(Feed):
         with self._changed:
             took = self.flights.land(frames, now, bool(why))
             self._ends.pop(frames[0].number, None)
+            self._landed = now
             if took > 0 and not why:
                 self.durations.add(len(frames), took)
             if why:
@@ -221,7 +224,7 @@ class RequestFeed(Feed):
         if ticket.deadline is None:
             return
         end = self.predicted(ticket, now)
-        if end > ticket.deadline:
+        if end > ticket.deadline and not self._is_probe(now):
             details = self._standing(now, end)
             left = max(0, ticket.deadline - now) / NS_PER_MS
             details["deadline_ms"] = round(left, 3)
@@ -231,6 +234,16 @@ class RequestFeed(Feed):
                 "exhausted",
                 details,
             )
+
+    def _is_probe(self, now: int) -> bool:
+        """Whether a request runs though it is predicted to be late: else what was slow once would be refused for ever.
+
+        What it takes is then all that is known.
+        """
+        if len(self._lines) or len(self.flights) or now - self._landed <= PROBE_NS:
+            return False
+        self.durations = BatchCosts()
+        return True
 
     def _standing(self, now: int, end: int) -> dict[str, float | int | str]:
         """The state of the queue, for whoever is refused."""
