@@ -11,11 +11,12 @@ from scipy.signal import lfilter
 
 from framepace.analyze.autoregression import longest_memory
 from framepace.analyze.compare import compare
-from framepace.analyze.effective import plain_tiers
+from framepace.analyze.effective import Series, plain_tiers
 from framepace.analyze.stats import percentiles, proportion
 from framepace.analyze.summary import summarize
 from framepace.analyze.tiers import find_tiers
 from framepace.facts.plan import EnginePlan, ModelPlan, Plan, Target
+from framepace.facts.summary import Tier
 from framepace.testing import make_trace
 
 Floats = NDArray[np.float64]
@@ -160,3 +161,14 @@ def test_each_level_has_its_percentiles() -> None:
     tiers = summarize(make_trace(_levels(np.random.default_rng(0)))).frames.tiers
     medians = [tier.percentiles[0].estimate for tier in tiers]
     assert [m and m.value / MS for m in medians] == pytest.approx([5.0, 9.0, 6.0], rel=0.02)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_ramp_of_few_frames_is_no_empty_stratum() -> None:
+    """Six frames stand for as many levels, not for eight of which some are empty."""
+    values = np.concatenate([np.linspace(900.0, 100.0, 6), np.full(60, 100.0) + np.arange(60) % 7])
+    tiers = [
+        Tier(kind="ramp", first=0, last=5, level=900.0, level_end=100.0),
+        Tier(kind="level", first=6, last=65, level=100.0, level_end=100.0),
+    ]
+    assert Series(values, tiers).effective(values > 104, 0.5) > 0

@@ -171,8 +171,8 @@ def _edges(tiers: Sequence[Tier], count: int) -> list[int]:
     """Where strata begin, and the end: a stratum for each level and several for each ramp."""
     edges = [0]
     for tier in tiers:
-        parts = _STEPS if tier.kind == "ramp" else 1
         length = tier.last + 1 - tier.first
+        parts = min(_STEPS, length) if tier.kind == "ramp" else 1
         edges += [tier.first + length * part // parts for part in range(1, parts + 1)]
     if edges[-1] != count:
         edges.append(count)
