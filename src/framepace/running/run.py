@@ -10,6 +10,7 @@ from pathlib import Path
 
 from framepace.backends.base import Tensors
 from framepace.clock.system import Clock, SystemClock
+from framepace.deadline import together
 from framepace.engine.engine import Engine
 from framepace.engine.packedrows import drop_rows
 from framepace.errors import StoreError, one_line
@@ -291,8 +292,7 @@ class Run:
         self._tracing.recorder.__exit__(None, None, None)
         self._drop_what_waits()
         self._standing.__exit__(None, None, None)
-        for sink in self._sinks:
-            sink.close()
+        together([sink.close for sink in self._sinks])  # or those that hang would add up
         try:
             self._tracing.close(self._stopped)
         except StoreError as error:

@@ -14,7 +14,8 @@ from framepace.running.generation import Generation, InFlight, Work
 from framepace.running.watchdog import PATIENCE_S, Restarts, hangs
 from framepace.units import NS_PER_S
 
-_ENDING_S = 20.0  # for frames in flight, at the end
+_ENDING_S = (3.0, 20.0)  # least and most for frames in flight, at the end
+_TIMES = 3  # as long as the slowest so far
 Load = Callable[[Plan], Engine]
 
 
@@ -112,7 +113,8 @@ class Supervisor:
         """Wait, at the end of the run, for the frames in flight; those of workers that hang are dropped."""
         for generation in list(self._at_work):
             generation.retire()
-            if not generation.join(_ENDING_S):
+            least, most = _ENDING_S
+            if not generation.join(min(most, max(least, _TIMES * generation.flying.slowest / NS_PER_S))):
                 self._give_up(generation)
 
     def _started(self, engine: Engine, share: float | None = None) -> Generation:
