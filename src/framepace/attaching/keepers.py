@@ -33,5 +33,5 @@ def _windows(settings: Mapping[str, str], turns: Turns | None) -> Windows | None
 
 def _cores() -> list[int]:
     if not hasattr(os, "sched_getaffinity"):
-        return []
+        return list(range(os.cpu_count() or 1))
     return sorted(os.sched_getaffinity(0))
