@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from framepace.openinference import rest
 from framepace.serving.server import Server
 from tests.serving.servers import SLOW, add_model, ask, ask_on, null_input, numbers, pair, port, served
 
@@ -292,3 +293,17 @@ def test_a_failing_model_fails_its_requests_alone() -> None:
         path = "/v2/models/null/infer"
         assert [ask(server, "POST", path, null_input())[0] for _ in range(4)] == [200, 500, 200, 200]
         assert ask(server, "GET", "/v2/health/ready")[0] == 200
+
+
+def test_a_request_that_found_the_old_model_is_taken_by_the_new_one(tmp_path: Path) -> None:
+    """It was loaded anew between the two."""
+    with served(add_model(tmp_path)) as server:
+        old = server.repository.find("simple")
+        server.repository.load("simple")
+        request = rest.decode(json.dumps(pair()).encode(), None, "simple")
+        done = threading.Event()
+        inference = server.service.inference
+        model, ticket = inference.submit(old, request, "", inference.now(), None, lambda _: done.set())
+        model.feed.wake()
+        assert done.wait(20)
+        assert (ticket.error, model is old) == (None, False)

@@ -31,9 +31,11 @@ class Pending:
         arrived = self._inference.now()
         decoded = grpccodec.decode(request)
         self._final = bool(decoded.parameters.get(_FINAL))
-        self.model: ServedModel = service.repository.find(request.model_name, request.model_version)
+        model = service.repository.find(request.model_name, request.model_version)
         within = caller.milliseconds_left()
-        self.ticket = self._inference.submit(self.model, decoded, caller.client, arrived, within, self._finish)
+        taken = self._inference.submit(model, decoded, caller.client, arrived, within, self._finish)
+        self.model: ServedModel = taken[0]
+        self.ticket = taken[1]
         self.model.feed.wake()
 
     def answer(self) -> Any:

@@ -30,7 +30,7 @@ async def infer(service: Service, call: HttpCall, named: Route) -> Response:
     within = _milliseconds(call.text(DEADLINE))
     loop = asyncio.get_running_loop()
     done = _Done(loop)
-    ticket = inference.submit(model, request, call.client, arrived, within, done)
+    model, ticket = inference.submit(model, request, call.client, arrived, within, done)
     loop.call_soon(model.feed.wake)  # when this task waits
     await _done_or_lost(call, model, ticket, done)
     return _encoded(call, ticket, rest.encode(inference.answer(model, ticket)))

@@ -39,8 +39,10 @@ class Inference:
         arrived: int,
         within_ms: float | None,
         done: Callable[[Ticket], None],
-    ) -> Ticket:
+    ) -> tuple[ServedModel, Ticket]:
         """Accept a request; `done` is called once, from any thread. Raises RequestError for one that is refused.
+
+        The model that took it is another one where `model` was loaded anew in this moment.
 
         Args:
             arrived: when it came (ns).
@@ -51,8 +53,14 @@ class Inference:
         ticket.client = client
         ticket.priority = min(whole(parameters, "priority") or USUAL_PRIORITY, LOWEST_PRIORITY)
         ticket.deadline = self._deadline(parameters, arrived, within_ms)
-        model.submit(ticket)
-        return ticket
+        try:
+            model.submit(ticket)
+        except RequestError:
+            successor = self.repository.find(model.name, model.version)
+            if successor is model:
+                raise
+            return self.submit(successor, request, client, arrived, within_ms, done)
+        return model, ticket
 
     def answer(self, model: ServedModel, ticket: Ticket) -> InferAnswer:
         """The answer to a ticket that is done. Raises its RequestError."""
