@@ -2,7 +2,8 @@
 
     python bench/run.py [--sources 64] [--seconds 10] [--pairs 4]
 
-Cost: tiny pictures from files, whose decoding alone is measured and taken away, with no preparation and no inference.
+Cost: tiny pictures from files, whose decoding alone is measured and taken away, without preparation, inference and
+reading of outputs.
 Many: small pictures, with preparation; every picture has to be accounted for, and none may be dropped.
 Churn: the same with a source more that is added and removed in every second, and without, in turn (A B B A ...): the
 p99 of the age of the others' results.
@@ -24,7 +25,7 @@ import numpy as np
 from common import options, show
 
 from framepace.analyze.stats import paired_ratio
-from framepace.facts.plan import ModelPlan, Plan, Prepare, Target
+from framepace.facts.plan import ModelPlan, Plan, Post, Prepare, Target
 from framepace.facts.running import RunStatus, SourceSpec
 from framepace.running.options import Options
 from framepace.running.run import Run
@@ -54,9 +55,10 @@ def video(path: Path, size: tuple[int, int]) -> str:
 
 
 def plan(constant: bool) -> Plan:
-    """A classifier that computes nothing; `constant`: nothing is prepared for it either."""
+    """A classifier that computes nothing, whose outputs are not read; `constant`: nothing is prepared for it either."""
     prepare = Prepare(constant=constant)
-    model = ModelPlan(name="null", model="builtin:classifier", backend="null", prepare=prepare)
+    post = Post(read="none")
+    model = ModelPlan(name="null", model="builtin:classifier", backend="null", prepare=prepare, post=post)
     return Plan(models=(model,), target=Target(fps=FPS))
 
 
@@ -110,24 +112,26 @@ def _lost(status: RunStatus) -> int:
     return sum(sum(source.dropped.values()) + source.failed for source in status.sources)
 
 
-def decoding_us(path: str) -> float:
-    """CPU time to decode a picture of a file, on one thread, in us."""
-    source = VideoFile(path)
-    for _ in range(2 * FPS):
-        source.read()
+def decoding_us(path: str, sources: int) -> float:
+    """CPU time to decode a picture, in us: of so many files in turn, on one thread, as cold as caches then are."""
+    files = [VideoFile(path) for _ in range(sources)]
+    for _ in range(FPS):
+        for file in files:
+            file.read()
     began = time.thread_time()
-    pictures = 100 * FPS
-    for _ in range(pictures):
-        source.read()
+    for _ in range(3 * FPS):
+        for file in files:
+            file.read()
     used = time.thread_time() - began
-    source.close()
-    return used / pictures * 1e6
+    for file in files:
+        file.close()
+    return used / (3 * FPS * sources) * 1e6
 
 
 def cost(folder: Path, sources: int, seconds: float) -> list[Row]:
     """CPU per frame beyond decoding."""
     path = video(folder / "tiny.mp4", (32, 32))
-    decoding = decoding_us(path)
+    decoding = decoding_us(path, sources)
     run = Run(plan(constant=True), cameras(path, sources)).start()
     time.sleep(_SETTLING_S)
     seen = span(run, seconds)
