@@ -102,7 +102,8 @@ def _script(load: Load, body: Path) -> str:
     )
     delay = ""
     if load.pause_ms:
-        delay = f"function delay() return {load.pause_ms:.3f} end"
+        # Drawn anew each time, or all connections would go on together, as they began.
+        delay = f"function delay() return math.floor(math.random() * {2 * load.pause_ms:.3f}) end"
     values = {"body": json.dumps(str(body)), "headers": headers, "limit": round(load.limit_ms * 1000), "delay": delay}
     return _SCRIPT % values
 
