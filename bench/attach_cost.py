@@ -42,7 +42,7 @@ class Observed(Model):
 
 def cost_rows(python: str, folder: Path) -> Iterator[Row]:
     """The rows of the table."""
-    with tempfile.TemporaryDirectory() as probed:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as probed:  # the probe goes on to write
         yield from _rows_in_process(Path(probed))
     plain, observed = _runs(python, folder)
     for name, what in (("frame", "frame time"), ("cpu", "CPU time per frame")):
