@@ -13,7 +13,7 @@ from framepace.units import NS_PER_MS, NS_PER_S, format_ms
 WORKING = ("decode", "queue", "prepare", "infer", "finish")
 _LARGE = 1 / 3  # of a frame, from which a stage beside the model is suspected
 _QUITE_LARGE = 1 / 4  # the same where the model takes less than
-_HALF = 0.5
+_MOST = 0.6
 _MOSTLY_QUEUE = 0.6  # one frame that waits for the one before is half of two
 _WAITS = 0.2  # of a frame, from which waiting within it is suspected
 _COLLECTING = 0.05
@@ -127,9 +127,9 @@ def _waits(frame: _Frame) -> Iterator[_Ranked]:
 
 
 def _stages(frame: _Frame) -> Iterator[_Ranked]:
-    """The stages beside the model that take a third of a frame; a quarter, where the model takes less than half."""
+    """The stages beside the model that take a third of a frame; a quarter, where the model does not take most of it."""
     least = _LARGE
-    if frame.share(*frame.parts("infer")) < _HALF:
+    if frame.share(*frame.parts("infer")) < _MOST:
         least = _QUITE_LARGE
     for stage, title in _TITLES.items():
         parts = [p for p in frame.parts(stage) if p.name not in _OTHERS]
