@@ -78,7 +78,8 @@ def test_a_block_with_few_frames_is_left_out() -> None:
 
 def test_a_program_s_settings_change_while_it_runs(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """With collections and without, in one process, and in the child that it forks."""
-    text = SWITCHES.replace("seen = set()", "child = os.fork()\nseen = set()") + "print(len(seen), flush=True)\n"
+    text = SWITCHES.replace("seen = set()", "child = os.fork()\nseen = set()")
+    text += "os.write(1, f'{len(seen)}\\n'.encode())\n"  # at once, or the lines of both run together
     text += "if child:\n    sys.exit(os.waitpid(child, 0)[1])\n"
     turns = Turns(ARMS[:2], BLOCK, time.perf_counter_ns())
     assert run_program(program(tmp_path, text), None, {}, turns=turns).code == 0

@@ -400,7 +400,7 @@ def test_a_function_of_the_users_makes_the_answer() -> None:
         reader({}, read="yolo")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, derandomize=True)
 @given(
     outputs=st.dictionaries(
         st.sampled_from(["output0", "boxes", "scores", "labels", "logits", "pred_boxes", "masks", "keypoints", "y"]),

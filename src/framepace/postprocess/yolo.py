@@ -129,7 +129,7 @@ def _found(view: View, rows: Floats, scores: Floats, extra: Floats, iou: float) 
     finite = np.flatnonzero(np.isfinite(rows).all(axis=1))
     labels = np.argmax(scores[finite], axis=1)
     best = scores[finite, labels]
-    if view.task == "obb":
+    if view.task == "obb" and extra.shape[1]:
         boxes = np.column_stack([rows[finite, :_BOX], extra[finite, -1]])
         return Found(around(boxes), best, labels, iou, turned=boxes)
     return with_extra(view, Found(from_centre(rows[finite, :_BOX]), best, labels, iou), extra[finite])
@@ -138,7 +138,7 @@ def _found(view: View, rows: Floats, scores: Floats, extra: Floats, iou: float) 
 def with_extra(view: View, found: Found, extra: Floats) -> Found:
     """The boxes with their points, or with what makes their masks."""
     prototypes = view.only(3)
-    if prototypes is not None and extra.shape[1] == len(prototypes):
+    if prototypes is not None and prototypes.size and extra.shape[1] == len(prototypes):
         return replace(found, masks=_Masks(prototypes, extra))
     if view.task == "pose":
         return replace(found, points=_points(view, extra))
