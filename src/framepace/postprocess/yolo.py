@@ -130,9 +130,14 @@ def _found(view: View, rows: Floats, scores: Floats, extra: Floats, iou: float) 
     labels = np.argmax(scores[finite], axis=1)
     best = scores[finite, labels]
     if view.task == "obb" and extra.shape[1]:
-        boxes = np.column_stack([rows[finite, :_BOX], extra[finite, -1]])
-        return Found(around(boxes), best, labels, iou, turned=boxes)
+        turned = np.column_stack([rows[finite, :_BOX], extra[finite, -1]])
+        return _turned(turned, best, labels, iou)
     return with_extra(view, Found(from_centre(rows[finite, :_BOX]), best, labels, iou), extra[finite])
+
+
+def _turned(boxes: Floats, scores: Floats, labels: NDArray[np.int64], iou: float) -> Found:
+    """Boxes with an angle, and the upright ones around them."""
+    return Found(around(boxes), scores, labels, iou, turned=boxes)
 
 
 def with_extra(view: View, found: Found, extra: Floats) -> Found:
