@@ -11,7 +11,7 @@ from framepace.clock.system import Clock
 from framepace.engine.engine import Engine
 from framepace.engine.packedrows import Sink
 from framepace.errors import SourceError, UsageError
-from framepace.facts.model import Layer, ModelSpec
+from framepace.facts.model import Layer
 from framepace.facts.plan import Plan
 from framepace.facts.strategy import strategy_of
 from framepace.facts.workload import Workload
@@ -21,39 +21,20 @@ from framepace.measure.frames import Frames
 from framepace.measure.standstill import MORE_TIME
 from framepace.measure.workerprocesses import WorkerProcesses
 from framepace.progress import Tell
+from framepace.recording.describing import Loaded as Described
 
 Execute = Callable[[RunState, Sink], list[Exception]]
 """Runs to the end, which the state decides; returns the errors of failed requests and sources."""
 
 
-class Loaded(Protocol):
-    """The facts about the models in a trace, whoever loaded them (see Engine)."""
+class Loaded(Described, Protocol):
+    """What a measurement asks of its models, whoever loaded them (see Engine)."""
 
     startup: dict[str, int]
     slowest: int
 
     @property
-    def libraries(self) -> dict[str, str]:
-        """See Engine."""
-
-    @property
-    def simulated(self) -> bool:
-        """See Engine."""
-
-    @property
-    def specs(self) -> tuple[ModelSpec, ...]:
-        """See Engine."""
-
-    @property
     def notes(self) -> tuple[str, ...]:
-        """See Engine."""
-
-    @property
-    def placement(self) -> dict[str, dict[str, int]]:
-        """See Engine."""
-
-    @property
-    def batch_sizes(self) -> dict[str, tuple[int, ...]]:
         """See Engine."""
 
     @property
