@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from framepace.backends.deviceworker import Slot
+from framepace.backends.deviceslot import Lanes, Slot
 from framepace.devices import cuda
 from framepace.errors import BackendError, DeviceLost, DeviceMemoryError, ModelError, UsageError
 from framepace.facts.model import Layer, TensorSpec
@@ -135,7 +135,7 @@ STREAM: Any = SimpleNamespace(handle=1)
 def slot(pointer: int) -> Slot:
     """A slot whose input is at `pointer`."""
     memory: Any = SimpleNamespace(pointer=pointer, size=32, close=lambda: None)
-    return Slot({"x": np.zeros((4, 2))}, {"x": memory}, {}, [])
+    return Slot({"x": np.zeros((4, 2))}, {"x": memory}, {}, Lanes.single(STREAM))
 
 
 def test_an_enqueue_that_returns_false_is_a_failed_request() -> None:

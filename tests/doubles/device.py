@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from framepace.devices.protocol import Event, Stream
+from framepace.devices.protocol import Event
 from framepace.errors import BackendError, DeviceLost, DeviceMemoryError, FramepaceError
 from framepace.testing import FakeClock
 
@@ -34,17 +34,42 @@ class ScriptedStream:
     def __init__(self, device: ScriptedDevice, handle: int) -> None:
         self.device, self.handle, self.free = device, handle, 0
 
-    def run(self, duration: int) -> None:
+    def run(self, duration: int, work: Callable[[], object] = lambda: None) -> None:
         """Enqueue work of `duration` ns."""
+        self.device.calls.append("run")
         self.free = max(self.free, self.device.clock.now()) + duration
+        work()
 
     def record(self, event: Any) -> None:
         """See Stream."""
+        self.device.calls.append("record")
         event.time = self.free = max(self.free, self.device.clock.now())
 
     def wait(self, event: Any) -> None:
         """See Stream."""
+        self.device.calls.append("wait")
         self.free = max(self.free, event.time)
+
+
+class CapturingStream:
+    """Notes the work, and does none of it."""
+
+    handle = 0
+
+    def __init__(self) -> None:
+        self.nodes: list[Callable[[ScriptedStream], None]] = []
+
+    def run(self, duration: int, work: Callable[[], object] = lambda: None) -> None:
+        """See ScriptedStream."""
+        self.nodes.append(lambda stream: stream.run(duration, work))
+
+    def record(self, event: Any) -> None:
+        """See Stream."""
+        self.nodes.append(lambda stream: stream.record(event))
+
+    def wait(self, event: Any) -> None:
+        """See Stream."""
+        self.nodes.append(lambda stream: stream.wait(event))
 
 
 class ScriptedMemory:
@@ -53,7 +78,7 @@ class ScriptedMemory:
     def __init__(self, device: ScriptedDevice, size: int) -> None:
         device.held += size
         self._device, self.size, self.data = device, size, np.zeros(size, np.uint8)
-        self.pointer = id(self.data)
+        self.pointer = self.data.ctypes.data
         device.addresses[self.pointer] = self.data
 
     def close(self) -> None:
@@ -63,20 +88,31 @@ class ScriptedMemory:
 
 
 class ScriptedGraph:
-    """Work that was captured."""
+    """Work that was captured: what its nodes do counts as no call of the host's."""
 
-    def __init__(self, work: Callable[[Any], None]) -> None:
-        self._work, self.launches = work, 0
+    def __init__(self, device: ScriptedDevice, nodes: list[Callable[[ScriptedStream], None]]) -> None:
+        self._device, self.nodes, self.launches, self.closed = device, nodes, 0, False
 
-    def launch(self, stream: Stream) -> None:
+    def launch(self, stream: Any) -> None:
         """See Graph."""
+        assert not self.closed
         self.launches += 1
-        self._work(stream)
+        calls = [*self._device.calls, "launch"]
+        for node in self.nodes:
+            node(stream)
+        self._device.calls[:] = calls
+
+    def close(self) -> None:
+        """See Graph."""
+        self.closed = True
 
 
 @dataclass
 class ScriptedDevice:
-    """See Device. `upload_ns` and `download_ns` are taken a copy; more than `room` bytes cannot be held."""
+    """See Device. `upload_ns` and `download_ns` are taken a copy; more than `room` bytes cannot be held.
+
+    `calls` are those of the host that enqueue something; captures of `refused` kinds of work fail.
+    """
 
     clock: FakeClock
     upload_ns: int = 0
@@ -89,6 +125,8 @@ class ScriptedDevice:
     hosts: int = 0
     lost: bool = False
     closed: bool = False
+    refused: str = ""
+    calls: list[str] = field(default_factory=list)
     streams: list[ScriptedStream] = field(default_factory=list)
     uploads: list[int] = field(default_factory=list)
     downloads: list[int] = field(default_factory=list)
@@ -123,15 +161,28 @@ class ScriptedDevice:
 
     def upload(self, memory: Any, array: NDArray[Any], size: int, stream: Any) -> None:
         """See Device."""
-        memory.data[:size] = np.ascontiguousarray(array).view(np.uint8).reshape(-1)[:size]
-        self.uploads.append(size)
-        stream.run(self.upload_ns)
+
+        def work() -> None:
+            memory.data[:size] = np.ascontiguousarray(array).view(np.uint8).reshape(-1)[:size]
+            self.uploads.append(size)
+
+        self._refuse("copy", stream)
+        stream.run(self.upload_ns, work)
 
     def download(self, array: NDArray[Any], memory: Any, size: int, stream: Any) -> None:
         """See Device."""
-        array.view(np.uint8).reshape(-1)[:size] = self.addresses[memory.pointer][:size]
-        self.downloads.append(size)
-        stream.run(self.download_ns)
+        source = self.addresses[memory.pointer]
+
+        def work() -> None:
+            array.view(np.uint8).reshape(-1)[:size] = source[:size]
+            self.downloads.append(size)
+
+        self._refuse("copy", stream)
+        stream.run(self.download_ns, work)
+
+    def _refuse(self, kind: str, stream: Any) -> None:
+        if self.refused == kind and isinstance(stream, CapturingStream):
+            raise RuntimeError("CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED (900)")
 
     def elapsed(self, first: Event, second: Event) -> float:
         """See Device."""
@@ -141,9 +192,11 @@ class ScriptedDevice:
         """See Device."""
         return int(event.time)  # type: ignore[attr-defined]
 
-    def capture(self, work: Callable[[Any], None]) -> ScriptedGraph:
+    def capture(self, work: Callable[[Any], object]) -> ScriptedGraph:
         """See Device."""
-        self.graphs.append(ScriptedGraph(work))
+        stream = CapturingStream()
+        work(stream)
+        self.graphs.append(ScriptedGraph(self, stream.nodes))
         return self.graphs[-1]
 
     def error(self, error: Exception, doing: str) -> FramepaceError:

@@ -134,6 +134,12 @@ class Session(ABC):
             raise BackendError(f"model {self.spec.name!r} is closed", fix="load it again")
         return self._worker(index)
 
+    def note(self, text: str) -> None:
+        """Add a sentence about the model to `notes`, once."""
+        noted = f"{self.spec.name}: {text}"
+        if noted not in self.notes:
+            self.notes = (*self.notes, noted)
+
     def preparer(self, model: ModelPlan, index: int = 0) -> Prepare:
         """The function that writes frames into the inputs of worker `index`; used by the worker's thread only.
 

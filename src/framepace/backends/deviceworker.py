@@ -1,75 +1,45 @@
 """The worker that every GPU backend uses: staging, copies, events and graphs of its slots.
 
-A backend brings only the launch of its kernels. Three streams per worker (up, compute, down), ordered by events, let
-the copy of one request overlap the computation of another; all durations come from those events. A worker with one
-slot has nothing to overlap: it keeps to one stream, which saves two waits between streams.
+A backend brings only the launch of its kernels. Without a graph three streams per worker (up, compute, down), ordered
+by events, let the copy of one request overlap the computation of another; a worker with one slot has nothing to
+overlap and keeps to one stream. With a graph all of a request is one: both copies, the kernels and the events. Each
+slot launches its own on its own stream, where its kernels wait for those of the other slots, which share their memory.
+What makes several workers of one process wait for each other is the number of driver calls, and this is two a request.
+
+All durations come from events.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from functools import partial
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from framepace.backends.base import DeviceTimes, Tensors, Worker, padded
-from framepace.devices.protocol import Device, Event, Graph, Memory, Stream
+from framepace.backends.deviceslot import (
+    BEGAN,
+    COMPUTED,
+    EVENTS,
+    READY,
+    UPLOADED,
+    Copies,
+    Lanes,
+    Produced,
+    Slot,
+)
+from framepace.backends.requestgraphs import Capture, Parts, RequestGraphs, Scope, answered, check_answers
+from framepace.devices.protocol import Device, Event, Stream
+from framepace.errors import DeviceLost, DeviceMemoryError
 from framepace.facts.model import TensorSpec
 from framepace.facts.plan import ModelPlan
 from framepace.models.inputs import fill
 from framepace.models.spec import Resolved
 
-_BEFORE, _UPLOADED, _BEGAN, _COMPUTED, _READY, _DONE = range(6)  # places in Slot.events
-_EVENTS = 6
-
-
-@dataclass(frozen=True)
-class Produced:
-    """An output at a place of the library's choice: address, shape and dtype, and what must live until it is copied."""
-
-    pointer: int
-    shape: tuple[int, ...]
-    dtype: str
-    owner: Any = None
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
-
-    def close(self) -> None:
-        """The library frees it."""
-
-
-@dataclass
-class Slot:
-    """The buffers of one request in flight. Addresses never change, so that a graph can hold them.
-
-    `events`: before the copy in, after it, before the kernels, after them, before the copy out, after it; on a single
-    stream the end of one part is the beginning of the next, and the same event. `buffers`: host memory for outputs that
-    the library produces, by name.
-    """
-
-    host: dict[str, NDArray[Any]]
-    device: dict[str, Memory]
-    outputs: dict[str, NDArray[Any]]
-    events: list[Event]
-    count: int = 0
-    filled: bool = False
-    produced: Mapping[str, Produced] | None = None
-    results: dict[str, NDArray[Any]] = field(default_factory=dict)
-    buffers: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
-    copied: bool = True
-
-    @property
-    def pointers(self) -> dict[str, int]:
-        """Device address of every input and output, by name."""
-        return {name: memory.pointer for name, memory in self.device.items()}
-
+__all__ = ["DeviceWorker", "Launch", "Produced", "Slot", "compute_stream"]
 
 # What a backend brings: enqueue the inference of the first `count` items of slot `index` on the stream. Inputs are at
 # `slot.pointers`; outputs go there too, or it returns where they were produced. Nothing in it may wait for the device.
@@ -84,10 +54,12 @@ class DeviceWorker(Worker):
         inputs: shapes and dtypes of the staging.
         outputs: concrete shapes (for the largest batch) and dtypes; empty where the library produces them itself.
         launch: see Launch; called in the thread that made the worker.
-        graph: capture the launch of each (slot, count) once, after one plain run, and replay it.
+        capture: makes graphs: each (slot, count) is captured once, after one plain run, and replayed. None: no graphs.
+        own_graph: the launch replays a graph of the library's own, which can be captured into no other.
         compute: the stream of the kernels, where the backend needed one before; made here otherwise.
         sizes: the only batch sizes that are launched, ascending; others are padded to the next. Empty: any.
         close: frees what the backend made for this worker.
+        tell: takes a sentence for the reader of the run.
 
     Raises what the device does; nothing is left taken then.
     """
@@ -99,81 +71,74 @@ class DeviceWorker(Worker):
         inputs: Resolved,
         outputs: Sequence[TensorSpec],
         launch: Launch,
-        graph: bool = False,
+        capture: Capture | None = None,
+        own_graph: bool = False,
         compute: Stream | None = None,
         close: Callable[[], None] | None = None,
         sizes: Sequence[int] = (),
+        tell: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.slots = plan.slots
         self._device = device
         self._launch = launch
         self._resident = plan.transfer == "device"
         self._pinned = plan.transfer != "pageable"
-        self._graph = graph
+        self._own_stream = plan.stream == "own"
+        self._blocking = not plan.spinning
         self._full = plan.batch.max
         self._sizes = tuple(sizes)
-        self._batched = _batched(inputs, outputs, self._full)
-        self._graphs: dict[tuple[int, int], Graph] = {}
-        self._inputs = tuple(tensor.name for tensor in inputs.inputs)
+        self._tell = tell
+        self._scope = self._widest(capture, own_graph)
+        self._requests: dict[tuple[int, int], Callable[[], None]] = {}
+        batched = _batched(inputs, outputs, self._full)
+        self._copies = Copies(device, [tensor.name for tensor in inputs.inputs], batched, self._full, self._pinned)
         with ExitStack() as stack:
             stack.callback(device.close)
             if close is not None:
                 stack.callback(close)
+            self._graphs = RequestGraphs(capture or device.capture)
+            stack.callback(self._graphs.close)
             self._compute = compute or compute_stream(device, plan)
-            # Device-resident tensors are copied in the first request only, whose kernels are timed apart all the same.
-            self._single = self.slots == 1 and not self._resident and plan.stream == "own"
-            self._up, self._down = (self._compute if self._single else device.stream() for _ in range(2))
-            self._slots = [self._slot(inputs, outputs, self._pinned, not plan.spinning) for _ in range(self.slots)]
+            self._slots = [self._slot(inputs, outputs) for _ in range(self.slots)]
+            self._lay_out()
             self._close = stack.pop_all()
+
+    def _widest(self, capture: Capture | None, own_graph: bool) -> Scope | None:
+        """The most of a request that can be one graph; copies from pageable memory cannot be captured at all."""
+        if capture is None:
+            return None
+        if not own_graph:
+            return "request" if self._pinned and self._own_stream else "kernels"
+        if self._pinned and not self._resident:
+            return "copies"
+        return None
 
     def staging(self, slot: int) -> Tensors:
         """See Worker."""
         return self._slots[slot].host
 
     def enqueue(self, slot: int, count: int) -> None:
-        """See Worker: copy in, compute, copy out, each on its stream behind the one before."""
+        """See Worker: copy in, compute, copy out, each behind the one before."""
         try:
-            self._enqueue(slot, count)
+            self._enqueue(slot, padded(count, self._sizes))
         except Exception as error:
             raise self._device.error(error, "an inference was started") from error
 
-    def _enqueue(self, slot: int, count: int) -> None:
-        buffers = self._slots[slot]
-        events = buffers.events
-        buffers.count = padded(count, self._sizes)
-        buffers.copied = not (self._resident and buffers.filled)
-        if buffers.copied:
-            self._copy_in(buffers)
-        if events[_BEGAN] is not events[_UPLOADED]:
-            if buffers.copied:
-                self._compute.wait(events[_UPLOADED])
-            self._compute.record(events[_BEGAN])
-        buffers.produced = self._run(slot, buffers, buffers.count)
-        self._compute.record(events[_COMPUTED])
-        if buffers.copied:
-            self._copy_out(buffers)
-        buffers.filled = True
-
-    def _copy_in(self, slot: Slot) -> None:
-        self._up.record(slot.events[_BEFORE])
-        for name in self._inputs:
-            array = slot.host[name]
-            self._device.upload(slot.device[name], array, self._part(name, array.nbytes, slot.count), self._up)
-        self._up.record(slot.events[_UPLOADED])
-
-    def _copy_out(self, slot: Slot) -> None:
-        events = slot.events
-        if events[_READY] is not events[_COMPUTED]:
-            self._down.wait(events[_COMPUTED])
-            self._down.record(events[_READY])
-        slot.results = self._fetch(slot, slot.count)
-        self._down.record(events[_DONE])
+    def _enqueue(self, index: int, count: int) -> None:
+        slot = self._slots[index]
+        request = self._requests.get((index, count))
+        if request is None:
+            request = self._requests[index, count] = self._made(index, count)
+        slot.count = count
+        slot.copied = not (self._resident and slot.filled)
+        request()
+        slot.filled = True
 
     def wait(self, slot: int) -> Tensors:
         """See Worker: waits for this request's last event, nothing else."""
         buffers = self._slots[slot]
         try:
-            buffers.events[_DONE if buffers.copied else _COMPUTED].sync()
+            buffers.last.sync()
         except Exception as error:
             raise self._device.error(error, "an inference ran") from error
         buffers.produced = None
@@ -187,99 +152,170 @@ class DeviceWorker(Worker):
 
     def times(self, slot: int) -> DeviceTimes:
         """See Worker."""
-        device = self._device
         before, uploaded, began, computed, ready, done = self._slots[slot].events
-        compute = round(device.elapsed(began, computed))
+        compute = self._between(began, computed)
         if not self._slots[slot].copied:
-            return DeviceTimes(0, compute, 0, -1, device.at(began), -1)
-        h2d = round(device.elapsed(before, uploaded))
-        d2h = round(device.elapsed(ready, done))
-        h2d_at = device.at(before)
-        if began is uploaded:  # one part follows the other on its stream
-            return DeviceTimes(h2d, compute, d2h, h2d_at, h2d_at + h2d, h2d_at + h2d + compute)
-        return DeviceTimes(h2d, compute, d2h, h2d_at, device.at(began), device.at(ready))
+            return DeviceTimes(0, compute, 0, -1, self._device.at(began), -1)
+        h2d = self._between(before, uploaded)
+        h2d_at = self._device.at(before)
+        compute_at = self._start(began, uploaded, h2d_at + h2d)
+        d2h_at = self._start(ready, computed, compute_at + compute)
+        return DeviceTimes(h2d, compute, self._between(ready, done), h2d_at, compute_at, d2h_at)
+
+    def _start(self, first: Event, before: Event, end: int) -> int:
+        """When a part began: at the `end` of the one before where it follows that on its stream."""
+        return end if first is before else self._device.at(first)
+
+    def _between(self, first: Event, second: Event) -> int:
+        return round(self._device.elapsed(first, second))
 
     def sm_clock(self) -> int:
         """See Worker."""
         return self._device.sm_clock()
 
     def close(self) -> None:
-        """See Worker."""
-        self._graphs.clear()
+        """See Worker: what runs comes to its end before its graph and its memory are freed."""
+        with suppress(Exception):  # of a lost device
+            self._settle()
+        self._requests.clear()
         self._slots.clear()
         self._close.close()
 
-    def _run(self, index: int, slot: Slot, count: int) -> Mapping[str, Produced] | None:
-        if not self._graph:
-            return self._launch(index, slot, count, self._compute)
-        if (index, count) not in self._graphs:
-            # Libraries load kernels and choose algorithms in their first run, which a capture does not allow.
-            self._launch(index, slot, count, self._compute)
-            self._graphs[index, count] = self._device.capture(lambda stream: self._captured(index, slot, count, stream))
-        self._graphs[index, count].launch(self._compute)
-        return None
+    def _made(self, index: int, count: int) -> Callable[[], None]:
+        """What enqueues a request of a slot and count."""
+        slot = self._slots[index]
+        slot.count = count
+        parts = self._parts(index, slot)
+        if self._scope is None:
+            return partial(self._run, slot, parts)
+        try:
+            return self._graphed(slot, parts)
+        except _NotCaptured as error:
+            self._give_up(error)
+            return self._made(index, count)
 
-    def _captured(self, index: int, slot: Slot, count: int, stream: Stream) -> None:
-        self._launch(index, slot, count, stream)
+    def _graphed(self, slot: Slot, parts: Parts) -> Callable[[], None]:
+        """A request with its graphs, which are captured and tried here."""
+        self._settle()
+        # Libraries load kernels and choose algorithms in their first run, which a capture does not allow.
+        slot.copied = not (self._resident and slot.filled)
+        plain = partial(answered, partial(self._run, slot, parts), slot)
+        expected = plain()
+        slot.filled = True
+        slot.copied = not self._resident
+        try:
+            request = self._captured(slot, parts)
+            # The first launch of a graph takes it to the device.
+            check_answers(plain, expected, answered(request, slot))
+        except (DeviceLost, DeviceMemoryError):
+            raise
+        except Exception as error:
+            if self._scope == "kernels":
+                raise
+            raise _NotCaptured(str(self._device.error(error, "a request was captured"))) from error
+        return request
 
-    def _fetch(self, slot: Slot, count: int) -> dict[str, NDArray[Any]]:
-        """Enqueue the copies of all outputs; the host arrays they will be in."""
-        results = {}
-        for name, out in slot.outputs.items():
-            self._device.download(out, slot.device[name], self._part(name, out.nbytes, count), self._down)
-            results[name] = out
-        for name, produced in (slot.produced or {}).items():
-            out = self._host_array(slot, name, produced)
-            self._device.download(out, produced, produced.size, self._down)  # type: ignore[arg-type]
-            results[name] = out
-        return results
+    def _captured(self, slot: Slot, parts: Parts) -> Callable[[], None]:
+        if self._scope == "request":
+            return self._graphs.whole(lambda lanes: self._run(slot, parts, lanes), slot)
+        if self._scope == "copies":
+            return partial(self._run, slot, self._graphs.copies(parts))
+        return partial(self._run, slot, self._graphs.kernels(parts))
 
-    def _slot(self, inputs: Resolved, outputs: Sequence[TensorSpec], pinned: bool, blocking: bool) -> Slot:
+    def _give_up(self, why: _NotCaptured) -> None:
+        """Capture less from here on, and say why."""
+        if self._scope == "request":
+            self._scope = "kernels"
+            self._tell(f"only the kernels of a request are a CUDA graph, its copies are apart: {why.words}")
+        else:
+            self._scope = None
+            self._tell(f"the copies of a request are not CUDA graphs: {why.words}")
+        self._settle()
+        self._requests.clear()
+        self._graphs.close()
+        self._lay_out()
+
+    def _settle(self) -> None:
+        """Wait for all that was started; only where graphs are made or freed."""
+        for slot in self._slots:
+            slot.last.sync()
+
+    def _parts(self, index: int, slot: Slot) -> Parts:
+        count = slot.count
+        return Parts(
+            partial(self._copies.give, slot),
+            lambda stream: self._launch(index, slot, count, stream),
+            partial(self._copies.fetch, slot),
+        )
+
+    def _run(self, slot: Slot, parts: Parts, lanes: Lanes | None = None) -> None:
+        """Enqueue the parts of a request, on the slot's streams or others."""
+        lanes = lanes or slot.lanes
+        if slot.copied:
+            parts.give(lanes.up)
+        if slot.events[BEGAN] is not slot.events[UPLOADED]:
+            for event in self._awaited(slot, lanes):
+                lanes.compute.wait(event)
+            lanes.compute.record(slot.events[BEGAN])
+        slot.produced = parts.kernels(lanes.compute)
+        lanes.compute.record(slot.events[COMPUTED])
+        if slot.copied:
+            parts.fetch(lanes.down)
+
+    def _awaited(self, slot: Slot, lanes: Lanes) -> Iterator[Event]:
+        """What the kernels of a request wait for."""
+        if slot.copied and lanes.up is not lanes.compute:
+            yield slot.events[UPLOADED]
+        yield from slot.rivals
+
+    def _slot(self, inputs: Resolved, outputs: Sequence[TensorSpec]) -> Slot:
         tensors = (*inputs.inputs, *outputs)
-        host = {tensor.name: self._host_memory(tensor, pinned) for tensor in tensors}
+        host = {tensor.name: self._host_memory(tensor) for tensor in tensors}
         device = {name: self._device.memory(max(1, array.nbytes)) for name, array in host.items()}
         host_outputs = {tensor.name: host.pop(tensor.name) for tensor in outputs}
         for tensor in inputs.inputs:
             fill(inputs, tensor, host[tensor.name])
-        return Slot(host, device, host_outputs, self._events(blocking))
+        return Slot(host, device, host_outputs, Lanes.single(self._compute))
 
-    def _events(self, blocking: bool) -> list[Event]:
-        events = [self._device.event(blocking) for _ in range(_EVENTS)]
-        if self._single:
-            events[_BEGAN] = events[_UPLOADED]
-            events[_READY] = events[_COMPUTED]
+    def _lay_out(self) -> None:
+        """Give each slot its streams and its events."""
+        for slot, lanes in zip(self._slots, self._lanes(), strict=True):
+            slot.lanes = lanes
+            slot.events = self._events(lanes)
+            slot.rivals = ()
+        if self._scope == "request":
+            for slot in self._slots:
+                slot.rivals = [other.events[COMPUTED] for other in self._slots if other is not slot]
+
+    def _lanes(self) -> list[Lanes]:
+        """The streams of each slot."""
+        if self._scope == "request":
+            others = [self._device.stream() for _ in self._slots[1:]]
+            return [Lanes.single(stream) for stream in (self._compute, *others)]
+        # Device-resident tensors are copied in the first request only, whose kernels are timed apart all the same.
+        if self.slots == 1 and not self._resident and self._own_stream:
+            return [Lanes.single(self._compute)]
+        return [Lanes(self._device.stream(), self._compute, self._device.stream())] * self.slots
+
+    def _events(self, lanes: Lanes) -> list[Event]:
+        events = [self._device.event(self._blocking) for _ in range(EVENTS)]
+        if lanes.up is lanes.compute:
+            events[READY] = events[COMPUTED]
+            if self.slots == 1 and not self._resident:
+                events[BEGAN] = events[UPLOADED]
         return events
 
-    def _host_memory(self, tensor: TensorSpec, pinned: bool) -> NDArray[Any]:
+    def _host_memory(self, tensor: TensorSpec) -> NDArray[Any]:
         shape = tuple(int(d) for d in tensor.shape)
-        return self._device.host(shape, tensor.dtype, pinned)
+        return self._device.host(shape, tensor.dtype, self._pinned)
 
-    def _host_array(self, slot: Slot, name: str, produced: Produced) -> NDArray[Any]:
-        """A host array for an output that the library made: a view of memory that only grows, for locking it is slow.
 
-        Locked memory is freed with the device, so what grows at least doubles.
-        """
-        out = slot.results.get(name)
-        if out is not None and out.shape == produced.shape and out.dtype == produced.dtype:
-            return out
-        buffer = self._buffer(slot, name, produced.size)
-        return buffer[: produced.size].view(produced.dtype).reshape(produced.shape)
+class _NotCaptured(Exception):
+    """A request cannot be a graph; the driver's words, or the library's, in one line."""
 
-    def _buffer(self, slot: Slot, name: str, size: int) -> NDArray[Any]:
-        """Host memory of at least `size` bytes for the output `name`."""
-        buffer = slot.buffers.get(name)
-        if buffer is None:
-            buffer = slot.buffers[name] = self._device.host((size,), "uint8", self._pinned)
-        elif buffer.nbytes < size:
-            size = max(size, 2 * buffer.nbytes)
-            buffer = slot.buffers[name] = self._device.host((size,), "uint8", self._pinned)
-        return buffer
-
-    def _part(self, name: str, size: int, count: int) -> int:
-        """Bytes of the first `count` items; all of a tensor that has no batch."""
-        if count == self._full or name not in self._batched:
-            return size
-        return size * count // self._full
+    @property
+    def words(self) -> str:
+        return " ".join(str(self).split())
 
 
 def _batched(inputs: Resolved, outputs: Sequence[TensorSpec], full: int) -> frozenset[str]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from framepace.devices.capturing import CapturingStream, check
 from framepace.devices.protocol import Event, Stream
 from framepace.devices.timeline import Timeline
 from framepace.errors import BackendError, DeviceLost, DeviceMemoryError, FramepaceError, UsageError
@@ -197,6 +198,9 @@ class _Graph:
     def launch(self, stream: Any) -> None:
         self._core.launch(stream.core)
 
+    def close(self) -> None:
+        self._core.close()
+
 
 class _Memory:
     """See device.Memory; plain memory of the driver, not of a pool, so that what is freed is free to everyone."""
@@ -237,6 +241,7 @@ class CudaDevice:
         self._open.callback(self._timeline.close)
         self._closed = False
         self._addresses: dict[int, tuple[int, NDArray[Any]]] = {}
+        self._capture_stream: _Stream | None = None
 
     def stream(self) -> _Stream:
         """See Device."""
@@ -293,13 +298,11 @@ class CudaDevice:
 
     def upload(self, memory: Any, array: NDArray[Any], size: int, stream: Stream) -> None:
         """See Device."""
-        (error,) = self._driver.cuMemcpyHtoDAsync(memory.pointer, self._address(array), size, stream.handle)
-        self._check(error)
+        check(self._driver.cuMemcpyHtoDAsync(memory.pointer, self._address(array), size, stream.handle))
 
     def download(self, array: NDArray[Any], memory: Any, size: int, stream: Stream) -> None:
         """See Device."""
-        (error,) = self._driver.cuMemcpyDtoHAsync(self._address(array), memory.pointer, size, stream.handle)
-        self._check(error)
+        check(self._driver.cuMemcpyDtoHAsync(self._address(array), memory.pointer, size, stream.handle))
 
     def elapsed(self, first: Any, second: Any) -> float:
         """See Device."""
@@ -310,15 +313,20 @@ class CudaDevice:
         anchor, host = self._timeline.anchor
         return host + round(float(event - anchor) * 1e6)
 
-    def capture(self, work: Callable[[Stream], None]) -> _Graph:
+    def capture(self, work: Callable[[Stream], object]) -> _Graph:
         """See Device."""
         with _CAPTURING:
-            builder = self.stream().core.create_graph_builder()
+            if self._capture_stream is None:
+                self._capture_stream = self.stream()
+            builder = self._capture_stream.core.create_graph_builder()
             builder.begin_building(mode="thread_local")
             try:
-                work(_Stream(builder.stream))
-            finally:
-                builder.end_building()
+                work(CapturingStream(self._capture_stream.handle, builder.stream))
+            except BaseException:
+                with suppress(Exception):  # the capture is broken; what broke it is what counts
+                    builder.end_building()
+                raise
+            builder.end_building()
             return _Graph(builder.complete())
 
     def error(self, error: Exception, doing: str) -> FramepaceError:
@@ -335,10 +343,6 @@ class CudaDevice:
             self._closed = True
             with suppress(Exception):  # freeing what a lost device held fails, and nothing is left to do
                 self._open.close()
-
-    def _check(self, error: Any) -> None:
-        if int(error) != 0:
-            raise RuntimeError(f"{error.name} ({int(error)})")
 
 
 @lru_cache

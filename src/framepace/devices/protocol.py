@@ -38,6 +38,9 @@ class Graph(Protocol):
     def launch(self, stream: Stream) -> None:
         """Enqueue it."""
 
+    def close(self) -> None:
+        """Free it; nothing of it may run any more. Idempotent."""
+
 
 class Memory(Protocol):
     """Device memory. `pointer` is its address as an int, `size` in bytes."""
@@ -85,8 +88,11 @@ class Device(Protocol):
     def at(self, event: Event) -> int:
         """When `event`, reached a moment ago, was reached: the device's time laid on the host's clock, ns."""
 
-    def capture(self, work: Callable[[Stream], None]) -> Graph:
-        """The work that `work` enqueues on the stream it is given, captured in thread-local mode, one at a time."""
+    def capture(self, work: Callable[[Stream], object]) -> Graph:
+        """The work that `work` enqueues on the stream it is given, captured in thread-local mode, one at a time.
+
+        Each launch records the events of that work anew, and waits for those that it waits for.
+        """
 
     def error(self, error: Exception, doing: str) -> FramepaceError:
         """What `error`, of the driver or of a library on top of it, means for framepace."""

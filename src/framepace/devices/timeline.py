@@ -53,6 +53,7 @@ class Timeline:
     def _loop(self, end: threading.Event, stream: Any, events: deque[Any]) -> None:
         with suppress(Exception):  # a lost device is the workers' to report
             self._device.set_current()
+            _allow_captures_elsewhere()
             while not end.wait(_ANCHOR_S):
                 self._renew(stream, events)
 
@@ -69,3 +70,14 @@ class Timeline:
                 best = (after - before, event, (before + after) // 2)
         assert best is not None
         self.anchor = best[1:]
+
+
+def _allow_captures_elsewhere() -> None:
+    """Let this thread wait for events while another captures in 'global' mode, as ONNX Runtime does.
+
+    A thread in that mode, which all begin with, may not: its call fails and breaks the capture (CUDA driver API,
+    cuThreadExchangeStreamCaptureMode).
+    """
+    from cuda.bindings import driver
+
+    driver.cuThreadExchangeStreamCaptureMode(driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED)

@@ -256,7 +256,7 @@ class _CudaSession(_FileSession):
 
     def _worker(self, index: int) -> Worker:
         with cuda.lock_setup():
-            return self.worker_sessions.worker(index, self.batch_sizes)
+            return self.worker_sessions.worker(index, self.batch_sizes, self.note)
 
     def _close(self) -> None:
         self.worker_sessions.close()

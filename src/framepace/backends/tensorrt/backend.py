@@ -171,7 +171,15 @@ class _TrtSession(Session):
             on_error.pop_all()
         give_back = partial(self._contexts.give_back, context, again=plan is self._plan)
         worker = DeviceWorker(
-            device, plan, self.resolved, outputs, launch, graph=plan.graph, close=give_back, sizes=self.batch_sizes
+            device,
+            plan,
+            self.resolved,
+            outputs,
+            launch,
+            capture=device.capture if plan.graph else None,
+            close=give_back,
+            sizes=self.batch_sizes,
+            tell=self.note,
         )
         return worker, context
 

@@ -17,7 +17,7 @@ import torch
 
 from framepace.backends.base import Worker
 from framepace.backends.deviceworker import DeviceWorker, Produced, Slot
-from framepace.backends.torch.cudagraph import CudaGraphs, Outputs
+from framepace.backends.torch.cudagraph import CudaGraphs
 from framepace.backends.torch.session import Tensor, TorchSession, cuda_missing
 from framepace.devices import cuda
 from framepace.devices.protocol import Stream
@@ -54,9 +54,18 @@ class CudaSession(TorchSession):
 
     def _worker(self, index: int) -> Worker:
         device = cuda.open_device(self.plan.device, self.plan.sms, index)
-        capture_stream = device.stream() if self.plan.graph else None
-        launch = _Launch(self, capture_stream)
-        return DeviceWorker(device, self.plan, self.resolved, (), launch, close=launch.close, sizes=self.batch_sizes)
+        launch = _Launch(self)
+        return DeviceWorker(
+            device,
+            self.plan,
+            self.resolved,
+            (),
+            launch,
+            capture=CudaGraphs(device, torch.device(self.device)).capture if self.plan.graph else None,
+            close=launch.close,
+            sizes=self.batch_sizes,
+            tell=self.note,
+        )
 
     def _close(self) -> None:
         super()._close()
@@ -99,39 +108,29 @@ class _Address:
 
 
 class _Launch:
-    """The launch of a worker; with `capture_stream` it replays CUDA graphs (see CudaGraphs)."""
+    """The launch of a worker."""
 
-    def __init__(self, session: TorchSession, capture_stream: Stream | None) -> None:
+    def __init__(self, session: TorchSession) -> None:
         self._session = session
         self._resolved = session.resolved
         self._device = torch.device(session.device)
         self._streams: dict[int, Any] = {}
         self._inputs: dict[tuple[int, int], list[Tensor]] = {}
-        self._graphs: CudaGraphs | None = None
-        if capture_stream is not None:
-            self._graphs = CudaGraphs(self._stream(capture_stream.handle), self._device)
 
     def __call__(self, index: int, slot: Slot, count: int, stream: Stream) -> Mapping[str, Produced]:
         try:
             with torch.inference_mode(), torch.cuda.stream(self._stream(stream.handle)):
-                return {name: self._produced(tensor) for name, tensor in self._outputs(index, slot, count)}
+                return {name: self._produced(tensor) for name, tensor in self._run(index, slot, count)}
         except Exception as error:  # torch raises RuntimeError for most, whatever the cause
             raise translate(error, "inference failed in PyTorch") from error
 
     def close(self) -> None:
-        """Free graphs and buffers, and what the allocator keeps for the worker's stream."""
-        if self._graphs is not None:
-            self._graphs.close()
+        """Free buffers, and what the allocator keeps for the worker's stream."""
         self._inputs.clear()
         with suppress(Exception):  # on a lost device
             torch.cuda.empty_cache()
 
-    def _outputs(self, index: int, slot: Slot, count: int) -> Outputs:
-        if self._graphs is None:
-            return self._run(index, slot, count)
-        return self._graphs.replay((index, count), lambda: self._run(index, slot, count))
-
-    def _run(self, index: int, slot: Slot, count: int) -> Outputs:
+    def _run(self, index: int, slot: Slot, count: int) -> list[tuple[str, Tensor]]:
         key = (index, count)
         if key not in self._inputs:
             self._inputs[key] = self._input_tensors(slot, count)

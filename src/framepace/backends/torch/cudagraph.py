@@ -1,72 +1,70 @@
-"""CUDA graphs of PyTorch: an inference is captured once and replayed from then on."""
+"""CUDA graphs that PyTorch captures: its allocator must know of a capture, so that it alone can begin one."""
 
 from __future__ import annotations
 
 import gc
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from framepace.backends.torch.session import Tensor
 from framepace.devices import cuda
-
-Outputs = list[tuple[str, Tensor]]
+from framepace.devices.capturing import CapturingStream, LibraryGraph
+from framepace.devices.protocol import Device, Graph, Stream
 
 _WARM_UP = 3  # before a capture: libraries choose their algorithms and allocate their workspaces
 
 
-@dataclass(frozen=True)
-class _Captured:
-    """A graph and the tensors that its replay fills; they live as long as it does."""
-
-    graph: Any
-    outputs: Outputs
-
-
 class CudaGraphs:
-    """The CUDA graphs of one worker: one for each (slot, count), all in one memory pool.
+    """Captures for one worker, all in one memory pool.
 
-    The graphs are PyTorch's own, since its allocator must know of a capture. They may share a pool because a worker
-    replays them one after the other, on one stream, and their outputs are all kept. They are captured on a stream that
-    is used for nothing else (`capture_stream`): other workers may share that of the kernels.
+    They may share it because the kernels of a worker run one after the other, and their outputs are all kept. They are
+    captured on a stream that is used for nothing else: other workers may share that of the kernels.
     """
 
-    def __init__(self, capture_stream: Any, device: Any) -> None:
-        self._capture_stream = capture_stream
-        self._device = device
-        self._graphs: dict[tuple[int, int], _Captured] = {}
+    def __init__(self, device: Device, torch_device: Any) -> None:
+        self._stream = device.stream()
+        self._own_stream = torch.cuda.ExternalStream(self._stream.handle, device=torch_device)
         self._pool = torch.cuda.graph_pool_handle()
 
-    def replay(self, key: tuple[int, int], run: Callable[[], Outputs]) -> Outputs:
-        """Launch the graph `key` on the current stream; the first time, capture it from `run`."""
-        if key not in self._graphs:
-            compute_stream = torch.cuda.current_stream(self._device)
-            with cuda.lock_setup(), torch.cuda.stream(self._capture_stream):
-                self._capture_stream.wait_stream(compute_stream)  # the inputs must have been copied
-                self._graphs[key] = self._capture(run)
-        captured = self._graphs[key]
-        captured.graph.replay()
-        return captured.outputs
+    def capture(self, work: Callable[[Stream], object]) -> Graph:
+        """See requestgraphs.Capture; the work is run a few times before."""
+        with cuda.lock_setup(), torch.cuda.stream(self._own_stream):
+            for _ in range(_WARM_UP):
+                work(self._stream)
+            self._own_stream.synchronize()
+            gc.collect()  # what is freed while capturing could break it
+            return self._captured(work)
 
-    def close(self) -> None:
-        """Free the graphs."""
-        self._graphs.clear()
-
-    def _capture(self, run: Callable[[], Outputs]) -> _Captured:
-        for _ in range(_WARM_UP):
-            run()
-        torch.cuda.current_stream(self._device).synchronize()
-        gc.collect()  # what is freed while capturing could break it
+    def _captured(self, work: Callable[[Stream], object]) -> Graph:
         graph = torch.cuda.CUDAGraph()
         graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
         try:
-            outputs = run()
-        except Exception:
+            work(CapturingStream(self._stream.handle))
+        except BaseException:
+            self._pool = torch.cuda.graph_pool_handle()  # that of the broken capture may be of no use any more
             with suppress(Exception):  # the capture is broken; what broke it is what counts
                 graph.capture_end()
             raise
         graph.capture_end()
-        return _Captured(graph, outputs)
+        if not hasattr(graph, "raw_cuda_graph_exec"):  # PyTorch 2.9 and before
+            return _Replayed(graph)
+        # Launched by its handle: `replay` needs PyTorch's current stream, which takes longer to set than the launch.
+        return LibraryGraph(int(graph.raw_cuda_graph_exec()), graph.reset)
+
+
+class _Replayed:
+    """See Graph: launched by PyTorch."""
+
+    def __init__(self, graph: Any) -> None:
+        self._graph = graph
+
+    def launch(self, stream: Stream) -> None:
+        """See Graph."""
+        with torch.cuda.stream(torch.cuda.ExternalStream(stream.handle)):
+            self._graph.replay()
+
+    def close(self) -> None:
+        """See Graph."""
+        self._graph.reset()
