@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -222,3 +223,13 @@ def test_grey_fills_three_channels_alike() -> None:
     out = prepared(Prepare(colour="gray"), picture(48, 64), (48, 64))
     assert np.array_equal(out[0], out[1])
     assert np.array_equal(out[0], out[2])
+
+
+@pytest.mark.parametrize("width", [24, 33, 40, 136])
+def test_every_column_is_written_where_nothing_is_resized(width: int) -> None:
+    """swscale's quick way to planar RGB leaves the last 1 to 8 columns of such widths as they were."""
+    frame = av.VideoFrame(width, 64, "yuv420p")
+    for plane, value in zip(frame.planes, (200, 100, 150), strict=True):
+        plane.update(bytes([value]) * plane.buffer_size)
+    out = prepared(Prepare(), frame, (64, width))
+    assert out.std(axis=(1, 2)).max() < 1e-6

@@ -24,6 +24,7 @@ _FULL_CHROMA = 0x2000 | 0x4000
 _ACCURATE_ROUNDING = 0x40000
 _RESIZE = _BILINEAR | _FULL_CHROMA | _ACCURATE_ROUNDING
 _Normalise = Callable[[NDArray[np.uint8], NDArray[Any], float, float], None]
+_CONTEXTS = 64  # sizes and formats kept; those that were used longest ago go, since every crop has its own size
 # Planes of swscale's 'gbrp' in the order that a model wants its channels.
 _PLANES = {"rgb": (2, 0, 1), "bgr": (1, 0, 2)}
 _COLOURS = 3  # channels that come from the picture; one more is alpha
@@ -32,6 +33,7 @@ _WIDE_ENOUGH = frozenset({"uint8", "int16", "uint16", "int32", "uint32", "int64"
 _PIXELS_AS_THEY_ARE = {"int8": (1.0, -128.0)}  # as value = pixel * a + b; other integers are the pixels
 # swscale reads in vectors, up to 31 pixels beyond the end of the last row of RGB whose width is no multiple of these.
 _VECTOR_PIXELS = 32
+_QUICK_PIXELS = 16  # that its quick converters write together
 
 
 def letterbox(size: tuple[int, int], into: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -62,7 +64,7 @@ class Preparer:
         self._channels_last = layout == "nhwc"
         self._hook = _hook(prepare)
         self._planes, self._scaler = _planes(prepare, channels)
-        self._affine = _factors(prepare, channels, dtype)
+        self._affine = factors(prepare, channels, dtype)
         self._pad = _values(prepare.pad_value, self._affine)
         self._opaque = _values(_OPAQUE, self._affine[_COLOURS:])
         self._normalise = _normaliser(dtype, size, contiguous=not self._channels_last or channels == 1)
@@ -118,7 +120,7 @@ def _hook(prepare: Prepare) -> Callable[..., Any] | None:
     return load_hook(prepare.hook)
 
 
-def _factors(prepare: Prepare, channels: int, dtype: str) -> list[tuple[float, float]]:
+def factors(prepare: Prepare, channels: int, dtype: str) -> list[tuple[float, float]]:
     """(a, b) of each channel, so that value = pixel * a + b; only floats are normalised."""
     if "float" in dtype:
         return affine(prepare, channels)
@@ -135,6 +137,15 @@ def _planes(prepare: Prepare, channels: int) -> tuple[tuple[int, ...], Scaler]:
     if channels == 1 or prepare.colour == "gray":
         return (0,) * min(channels, _COLOURS), Scaler("gray8")
     return _PLANES[prepare.colour], Scaler("gbrp")
+
+
+def writes_all_columns(width: int) -> bool:
+    """Whether swscale's quick converters write whole lines of that width.
+
+    To planar RGB they write 16 pixels at a time and leave out the last 1 to 8 (FFmpeg 8.0, x86): what was in memory
+    before stays there.
+    """
+    return not 0 < width % _QUICK_PIXELS <= _QUICK_PIXELS // 2
 
 
 class Scaler:
@@ -158,7 +169,7 @@ class Scaler:
         (1.1 levels darker, as decoders to packed RGB do) and take a third of the time.
         """
         flags = _RESIZE
-        if (frame.height, frame.width) == (height, width):
+        if (frame.height, frame.width) == (height, width) and writes_all_columns(width):
             flags = _BILINEAR
         return self._run(frame, self._format, flags, height, width)
 
@@ -168,10 +179,16 @@ class Scaler:
 
     def _run(self, frame: Any, format: str, flags: int, height: int, width: int) -> Any:
         key = (frame.height, frame.width, frame.format.name, format)
-        context = self._contexts.get(key)
-        if context is None:
-            context = self._contexts[key] = self._make()
+        context = self._contexts.pop(key, None) or self._make()
+        self._contexts[key] = context
+        if len(self._contexts) > _CONTEXTS:
+            del self._contexts[next(iter(self._contexts))]
         return context.reformat(frame, width, height, format, interpolation=flags, threads=1)
+
+
+def accurate(frame: Any, format: str) -> Any:
+    """The frame in another format and its own size, as pictures are converted that are also resized."""
+    return frame.reformat(format=format, interpolation=_RESIZE, threads=1)
 
 
 def as_rgb(picture: Any) -> NDArray[np.uint8]:
@@ -258,9 +275,19 @@ def _copy(pixels: NDArray[np.uint8], out: NDArray[Any], a: float, b: float) -> N
     out[...] = pixels
 
 
+def level_values(a: float, b: float, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """What each of the 256 levels becomes in a channel, rounded as preparation rounds it."""
+    values = np.empty(256, dtype)
+    if dtype == np.float32:
+        _multiply_add(np.arange(256, dtype=np.uint8), values, a, b)
+    else:
+        values[:] = (np.arange(256) * a + b).astype(dtype)
+    return values
+
+
 def _look_up(pixels: NDArray[np.uint8], out: NDArray[Any], a: float, b: float) -> None:
     # 'clip' lets `take` write into `out` directly; no pixel is out of range.
-    np.take((np.arange(256) * a + b).astype(out.dtype), pixels, out=out, mode="clip")
+    np.take(level_values(a, b, out.dtype), pixels, out=out, mode="clip")
 
 
 def _multiply_add(pixels: NDArray[np.uint8], out: NDArray[Any], a: float, b: float) -> None:
