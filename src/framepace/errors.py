@@ -85,6 +85,14 @@ class SinkUnavailable(SinkError):
     """A sink that does not take results now, and may later: a server that is gone, a full disk."""
 
 
+class ClusterError(FramepaceError):
+    """A cluster that cannot be reached, or that does not have what was asked of it."""
+
+
+class PlaceLost(ClusterError):
+    """An actor that died, with its process or its host: what it was doing may be done elsewhere."""
+
+
 class StoreError(FramepaceError):
     """A trace, plan or report that cannot be read or written."""
 

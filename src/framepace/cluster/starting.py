@@ -1,0 +1,199 @@
+"""Ray, started here or joined: the only place that knows how its own errors and habits become framepace's."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from framepace.errors import ClusterError, UsageError, one_line
+from framepace.interrupts import held
+
+INSTALL = "pip install 'framepace[ray]'"
+_REACH_S = 5.0  # for a host to take a connection
+_ANSWER_S = 20.0  # for a cluster to answer; more than the start of an interpreter on a busy machine
+_OBJECTS_BYTES = 256 * 2**20  # shared memory of a cluster that is started here: results are small
+_HEALTH = ("-m", "ray.scripts.scripts", "health-check", "--skip-version-check", "--address")
+_ADDRESSES = "local, local:N, auto, HOST:PORT or ray://HOST:PORT"
+
+
+def ray_module() -> Any:
+    """Ray. Raises ClusterError where it is not installed."""
+    try:
+        import ray
+    except ImportError as error:
+        got = f"{error.name or error} cannot be imported"
+        raise ClusterError("--ray needs Ray", got=got, expected="the extra 'ray'", fix=INSTALL) from error
+    return ray
+
+
+def start(cpus: int, gpus: int | None) -> Callable[[], None]:
+    """Start Ray on this machine, for this process, listening on the loopback interface alone; what ends it.
+
+    Args:
+        gpus: how many it shall count; None: those it finds.
+    """
+    ray = ray_module()
+    folder = tempfile.mkdtemp(prefix="framepace-ray-")
+
+    def init() -> None:
+        ray.init(
+            address="local",
+            num_cpus=cpus,
+            num_gpus=gpus,
+            include_dashboard=False,
+            object_store_memory=_OBJECTS_BYTES,
+            _temp_dir=folder,
+            **_quiet(),
+        )
+
+    alone = {
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),  # else Ray makes one, and keeps it in the user's home
+    }
+    try:
+        with _environment(alone), _loopback():
+            _joined(init, "Ray cannot be started here", "local")
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+    def end() -> None:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+    return end
+
+
+def join(address: str) -> Callable[[], None]:
+    """Connect to a cluster; what disconnects. Raises ClusterError where none answers, within a bounded time."""
+    ray = ray_module()
+    _check_answers(address)
+    _joined(lambda: ray.init(address=address, **_quiet()), "the Ray cluster cannot be joined", address)
+    return lambda: ray.shutdown()
+
+
+def check_address(address: str) -> None:
+    """Raise UsageError for what is no address of a cluster."""
+    if address in ("local", "auto"):
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise UsageError("this is no address of a Ray cluster", got=address, expected=_ADDRESSES, fix="--ray local")
+
+
+def _quiet() -> dict[str, Any]:
+    """Options with which Ray leaves standard output and error to this program."""
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    return {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Variables for the processes that are started within; those that a user set stay."""
+    before = dict(os.environ)
+    os.environ.update({**variables, **before})
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():  # with those that Ray set
+            os.environ.pop(name)
+
+
+@contextmanager
+def _loopback() -> Iterator[None]:
+    """Within, Ray takes the loopback interface for this machine's, as it does on systems with firewalls that ask.
+
+    Its variable for that is read when it is imported, which a program may have done before.
+    """
+    from ray._private import ray_constants
+
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+def _joined(init: Callable[[], object], problem: str, address: str) -> None:
+    """Let Ray begin. It takes SIGTERM for itself and prints events on standard output: both are undone."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        with held():
+            init()
+    except Exception as error:
+        with suppress(Exception):
+            ray_module().shutdown()
+        raise _refusal(problem, address, error) from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
+    with suppress(ImportError):
+        from ray._private import worker
+
+        worker._worker_logs_enabled = False
+
+
+def _refusal(problem: str, address: str, error: Exception) -> ClusterError:
+    """What Ray raised, with what helps."""
+    text = one_line(error)
+    if "Version mismatch" in text:
+        return ClusterError("the cluster has another version of Ray or Python", got=text, fix="install the same ones")
+    if "ray[client]" in text:
+        fix = "pip install 'ray[client]', or run this on a node of the cluster with --ray auto"
+        return ClusterError(problem, got=f"{address}: {text}", fix=fix)
+    fix = "run this on a node of the cluster ('ray start --address=HOST:PORT'), or use --ray local"
+    return ClusterError(problem, got=f"{address}: {text[:300]}", expected=_ADDRESSES, fix=fix)
+
+
+def _check_answers(address: str) -> None:
+    """Raise ClusterError unless a cluster answers: Ray itself tries for minutes."""
+    if address != "auto":
+        _check_reachable(address)
+    if address.startswith("ray://"):
+        return
+    where = [] if address == "auto" else [address]
+    try:
+        check = subprocess.run(
+            [sys.executable, *_HEALTH, *(where or [_found()])], capture_output=True, timeout=_ANSWER_S
+        )
+    except subprocess.TimeoutExpired as error:
+        raise _no_answer(address, f"{address}: no answer in {_ANSWER_S:g} s") from error
+    if check.returncode:
+        said = check.stderr.decode(errors="replace").strip().splitlines()
+        raise _no_answer(address, f"{address}: {said[-1] if said else 'not healthy'}")
+
+
+def _found() -> str:
+    """The address of the cluster that this machine is a node of."""
+    from ray._private import services
+
+    try:
+        return str(services.canonicalize_bootstrap_address_or_die("auto"))
+    except Exception as error:
+        raise _no_answer("auto", "this machine is no node of a cluster") from error
+
+
+def _check_reachable(address: str) -> None:
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_S).close()
+    except OSError as error:
+        raise _no_answer(address, f"{address}: {error.strerror or error}") from error
+
+
+def _no_answer(address: str, got: str) -> ClusterError:
+    fix = "start one ('ray start --head'), correct the address, or use --ray local, which needs none"
+    return ClusterError("no Ray cluster answers", got=got, expected=_ADDRESSES, fix=fix)
