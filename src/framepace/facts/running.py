@@ -125,6 +125,7 @@ class SinkStatus(Fact, frozen=True, kw_only=True):
     waiting: int
     note: str = ""
 
+    engine: str | None = None  # the name of that which reads it, where there are several
 
 class DeviceStatus(Fact, frozen=True, kw_only=True):
     """What a device or the host does: shares from 0 to 1, clocks in MHz, power in W; None where it is not known."""
@@ -149,3 +150,33 @@ class RunStatus(Fact, frozen=True, kw_only=True):
     devices: tuple[DeviceStatus, ...] = ()
     degraded: tuple[str, ...] = ()  # a sentence per measure that is in force against overload
     notes: tuple[str, ...] = ()
+EngineState = Literal["starting", "live", "lost", "refused", "ended"]
+"""'lost': its process died or does not answer, and is started again; 'refused': the plan cannot run there."""
+
+
+class EngineStatus(Fact, frozen=True, kw_only=True):
+    """How one of several engines stands; frames are those inferred per second.
+
+    Attributes:
+        place: the host and the device.
+        share: of its capacity, that its sources ask for; None where that is not known.
+        predicted_ms: how old its results shall be (p99), said before its sources were placed.
+        p99_ms: how old they are: the median over its sources.
+        starts: how often it was started.
+        note: why it is not live.
+    """
+
+    name: str
+    place: str
+    state: EngineState
+    sources: int = 0
+    frames: float | None = None
+    capacity: float | None = None
+    share: float | None = None
+    predicted_ms: float | None = None
+    p99_ms: float | None = None
+    starts: int = 1
+    note: str = ""
+
+
+    engines: tuple[EngineStatus, ...] = ()  # where there are several

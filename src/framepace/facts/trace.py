@@ -119,6 +119,7 @@ class DropCause:
     NAMES: Mapping[int, str] = {
         NONE: "",
         BUFFER_FULL: "buffer full",
+    LOST = 12
         STALE: "stale",
         BACKEND: "inference failed",
         HOOK: "hook failed",
@@ -130,6 +131,7 @@ class DropCause:
     }
 
 
+        LOST: "engine lost",
 class Mark:
     """Bits of the column `marks`: reasons to doubt a sample. Marked samples are kept. 4 and 8 are reserved."""
 

@@ -60,12 +60,16 @@ class Account:
         max_age: a result that is older at the sinks is dropped (ns); None: none is.
         target: a result that is older is late (ns); None: none is.
     """
+        first: the number of the first picture; others were counted elsewhere.
 
-    def __init__(self, name: str, emit: Emit, *, max_age: int | None = None, target: int | None = None) -> None:
+    def __init__(
+        self, name: str, emit: Emit, *, max_age: int | None = None, target: int | None = None, first: int = 0
+    ) -> None:
         self.name = name
         self.max_age = max_age
         self._target = target
         self._emit = emit
+        self._first = first
         self._lock = threading.Lock()
         self._waiting: dict[int, _Waiting] = {}  # by the number of the frame, in the order of the source
         self._taken = 0
@@ -88,7 +92,7 @@ class Account:
     def take(self, frame: int, due: int, time: float, now: int, picture: Any = None) -> None:
         """A picture joins the queue as frame number `frame`; it was taken at `due` (ns), `time` in s since 1970."""
         with self._lock:
-            self._waiting[frame] = _Waiting(self._taken, due, time, picture)
+            self._waiting[frame] = _Waiting(self._first + self._taken, due, time, picture)
             self._taken += 1
             self.arrivals.add(now)
 

@@ -89,12 +89,17 @@ class Camera:
     """One source: its reader, its account, and the pictures of it that are taken.
 
     `read` is called by the thread of the source in the feed; the rest by any.
+
+    Args:
+        phase: of a step, 0 to 1, where only one of several pictures is taken.
+        first: the picture that a file begins with.
     """
 
     live = True
 
-    def __init__(self, spec: SourceSpec, account: Account, clock: Clock, *, phase: float = 0.0) -> None:
+    def __init__(self, spec: SourceSpec, account: Account, clock: Clock, *, phase: float = 0.0, first: int = 0) -> None:
         self.spec = spec
+        self._first = first
         self.account = account
         self.size: tuple[int, int] | None = None
         self._clock = clock
@@ -220,6 +225,8 @@ class Camera:
         opens: Callable[[], Any] = partial(open_source, path, loop=self.spec.loop)
         if path != SYNTHETIC and Path(path).is_dir():
             opens = partial(PictureFolder, Path(path), self.spec.loop)
+        if self._first:
+            opens = partial(_opened_at, opens, self._first)
         return PacedFile(path, self._clock, opens, is_paced=self.spec.pace == "own", backoff=Backoff(_SPREAD))
 
 
@@ -245,6 +252,13 @@ def check_address(spec: SourceSpec) -> None:
         PictureFolder(path, loop=False)
     else:
         VideoFile(str(path), loop=False).close()
+
+
+def _opened_at(opens: Callable[[], Any], first: int) -> Any:
+    """A file from picture number `first` on."""
+    file = opens()
+    file.pass_over(first)
+    return file
 
 
 def _open_device(path: str) -> Any:

@@ -87,12 +87,15 @@ class Cameras:
         with self._lock:
             return tuple(place.camera.spec for place in self._present())
 
-    def add(self, spec: SourceSpec) -> None:
-        """Add a source. Raises UsageError where there is one of that name, or for an address that cannot be one."""
+    def add(self, spec: SourceSpec, first: int = 0) -> None:
+        """Add a source; a new one begins with picture number `first`, a file also to be read.
+
+        Raises UsageError where there is one of that name, or for an address that cannot be one.
+        """
         with self._lock:
             place = self._places.get(spec.name)
             if place is None:
-                self._add_new(spec)
+                self._add_new(spec, first)
             elif place.removed is None:
                 fix = "change it, or give the new one another name"
                 raise UsageError("there is a source of that name", got=spec.name, expected="a new name", fix=fix)
@@ -106,6 +109,20 @@ class Cameras:
             self._feed.remove(place.number)
             place.camera.close()
             place.removed = self._clock.now()
+
+    def forget(self, name: str) -> SourceStatus | None:
+        """How a source that was removed stands, the last time, and forget it; None while frames of it are on their way.
+
+        Raises UsageError where none of that name was removed.
+        """
+        with self._lock:
+            place = self._places.get(name)
+            if place is None or place.removed is None:
+                raise UsageError("no such source was removed", got=name, fix="remove it first")
+            if place.account.waiting():
+                return None
+            self._drop(place)
+            return _status(place, self._clock.now())
 
     def change(self, spec: SourceSpec) -> None:
         """Change a source; it is connected anew only where its address or the way of reading it changed."""
@@ -175,11 +192,12 @@ class Cameras:
             )
         return place
 
-    def _add_new(self, spec: SourceSpec) -> None:
+    def _add_new(self, spec: SourceSpec, first: int) -> None:
         number = len(self._names)
         self._names.append(spec.name)
-        account = Account(spec.name, self._emit, max_age=self._max_age(spec), target=self._limits.target)
-        camera = Camera(spec, account, self._clock, phase=number * _GOLDEN % 1)
+        max_age = self._max_age(spec)
+        account = Account(spec.name, self._emit, max_age=max_age, target=self._limits.target, first=first)
+        camera = Camera(spec, account, self._clock, phase=number * _GOLDEN % 1, first=first)
         self._accounts[number] = account
         self._places[spec.name] = _Place(number, account, camera)
         self._join(number, camera)
@@ -188,8 +206,11 @@ class Cameras:
         """Forget sources that were removed long ago, or a run to which others come for weeks would grow."""
         for place in list(self._places.values()):
             if place.removed is not None and now - place.removed > _KEPT_NS and not place.account.waiting():
-                del self._places[place.account.name]
-                del self._accounts[place.number]
+                self._drop(place)
+
+    def _drop(self, place: _Place) -> None:
+        del self._places[place.account.name]
+        del self._accounts[place.number]
 
     def _put_back(self, place: _Place, spec: SourceSpec) -> None:
         place.account.max_age = self._max_age(spec)

@@ -16,7 +16,7 @@ from framepace.engine.packedrows import drop_rows
 from framepace.errors import StoreError, one_line
 from framepace.facts.address import without_secrets
 from framepace.facts.plan import Plan
-from framepace.facts.running import Result, RunStatus, SourceSpec
+from framepace.facts.running import Result, RunStatus, SourceSpec, SourceStatus
 from framepace.facts.trace import DropCause, Stopped, TraceMeta
 from framepace.feeds.build import changing_feed, in_order
 from framepace.feeds.pacer import Pacer
@@ -179,9 +179,9 @@ class Run:
         """The sources there are."""
         return self._cameras.specs
 
-    def add(self, spec: SourceSpec) -> None:
-        """Add a source. Raises UsageError where there is one of that name."""
-        self._cameras.add(spec)
+    def add(self, spec: SourceSpec, first: int = 0) -> None:
+        """Add a source, which begins with picture number `first`. Raises UsageError where there is one of that name."""
+        self._cameras.add(spec, first)
 
     def remove(self, name: str) -> None:
         """Remove a source; frames of it that wait are dropped. Raises UsageError where there is none."""
@@ -189,6 +189,10 @@ class Run:
 
     def change(self, spec: SourceSpec) -> None:
         """Change the source of that name. Raises UsageError where there is none."""
+    def forget(self, name: str) -> SourceStatus | None:
+        """Forget a source that was removed: how it stood at last; None while frames of it are on their way."""
+        return self._cameras.forget(name)
+
         self._cameras.change(spec)
 
     def follow(self, take: Callable[[Result], None]) -> None:

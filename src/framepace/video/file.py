@@ -35,6 +35,7 @@ _NO_VIDEOS = frozenset({"concat", "dash", "hls", "image2", "rtsp", "sdp", "tty"}
 # By such a name FFmpeg takes a file for 'image2', a pattern of files' names; without one for what is in it.
 _PICTURES = frozenset({".jpeg", ".jpg", ".png"})
 _LARGEST_PICTURE = 1 << 28  # bytes
+_READ_OVER = 60  # pictures that are sooner decoded than sought
 # Quarter turns counter-clockwise, as filters of FFmpeg.
 _TURNS: dict[int, tuple[tuple[str, str | None], ...]] = {
     1: (("transpose", "cclock"),),
@@ -74,6 +75,12 @@ class VideoFile:
             self._winding.start()
             frame = self._reel.read()
         return frame
+
+    def pass_over(self, count: int) -> None:
+        """Begin with picture number `count` of a file of which none was read; looped as if it had run until there."""
+        if self._spare is not None and self._reel.expected:
+            count %= self._reel.expected
+        self._reel.pass_over(count)
 
     def close(self) -> None:
         """See Source."""
@@ -132,6 +139,36 @@ class _Reel:
         self._ahead = None
         return frame
 
+    def pass_over(self, count: int) -> None:
+        """To picture number `count`: by the index where there are times, at the file's average rate."""
+        first = self._time(self._ahead)
+        if count > _READ_OVER and first is not None and self.fps:
+            self._jump(first + count / self.fps, count)
+        while self._ahead is not None and self._count <= count:
+            self._ahead = self._next()
+
+    def _jump(self, time_s: float, count: int) -> None:
+        """To the first picture that is shown at `time_s` or later, as number `count`."""
+        import av
+
+        try:
+            self._container.seek(int(time_s / self._tick_s), stream=self._stream)
+        except av.FFmpegError:  # then every picture is decoded
+            return
+        self._begin()
+        half_s = 0.5 / (self.fps or 1.0)
+        if self._ahead is None or (self._time(self._ahead) or 0.0) > time_s + half_s:  # there is no good index
+            self.close()
+            self._open()
+            return
+        while self._ahead is not None and (self._time(self._ahead) or 0.0) < time_s - half_s:
+            self._ahead = self._next()
+        self._count = count + 1
+
+    def _time(self, frame: Any) -> float | None:
+        """When a picture is shown, s; None where the file does not say."""
+        return None if frame.pts is None else float(frame.pts) * self._tick_s
+
     def rewind(self) -> None:
         """To the first picture; a file that cannot be wound back (raw H.264) is opened again."""
         import av
@@ -158,7 +195,7 @@ class _Reel:
     def _open(self) -> None:
         self._container = _open_container(self._path, self._data)
         self._stream = video_stream(self._container, self._path)
-        self._expected = int(self._stream.frames or 0)
+        self.expected = int(self._stream.frames or 0)
         self.fps = stream_fps(self._stream)
         self._tick_s = float(self._stream.time_base or 0)
         self._begin()
@@ -172,8 +209,8 @@ class _Reel:
     def _next(self) -> Any:
         frame = next(self._frames, None)
         if frame is None:
-            if self._count < self._expected:
-                self._note(f"ends after {self._count} of {self._expected} frames: truncated")
+            if self._count < self.expected:
+                self._note(f"ends after {self._count} of {self.expected} frames: truncated")
             return None
         self._remark(frame)
         self._count += 1

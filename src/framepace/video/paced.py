@@ -141,6 +141,12 @@ class PictureFolder:
         """The next picture; what cannot be decoded is left out."""
         return next(self._pictures, None)
 
+    def pass_over(self, count: int) -> None:
+        """Go on with the picture after the next `count` ones."""
+        for _ in range(count):
+            if self.read() is None:
+                return
+
     def close(self) -> None:
         """Nothing stays open between two pictures."""
 

@@ -1,0 +1,399 @@
+"""A plan on live sources, run by several engines: sources placed, moved, and counted over all of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, Future
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from framepace.deadline import together
+from framepace.errors import BackendError, FramepaceError, UsageError, one_line
+from framepace.facts.address import without_secrets
+from framepace.facts.place import Place
+from framepace.facts.plan import Plan
+from framepace.facts.running import Result, RunStatus, SourceSpec
+from framepace.facts.trace import Stopped, TraceMeta
+from framepace.fleet.book import Book
+from framepace.fleet.capacities import Capacities
+from framepace.fleet.link import Link
+from framepace.fleet.loads import reference_of
+from framepace.fleet.members import Members
+from framepace.fleet.messages import Add, Engine, Order, Record, Reply, Stop
+from framepace.fleet.places import at_engines, at_place, folder, usable
+from framepace.progress import Tell, silent
+from framepace.running.options import Options, Sink, check
+from framepace.running.sourcesfile import SourcesFile
+
+Make = Callable[[Place, Plan, Options], Engine]
+"""Starts the process of an engine at a place. Raises FramepaceError."""
+_TICK_S = 0.1
+_SECOND_S = 1.0
+_ENDING_S = 30.0  # for what is on its way at the end
+_NOTES_KEPT = 20
+_RECORDED_S = 30.0
+
+
+class FleetRun:
+    """A plan on live sources, run by an engine at each of some places; used like running.run.Run.
+
+    Args:
+        plan: what runs.
+        sources: those it begins with.
+        sinks: receive the results of all engines, each source's in its order; the run opens and closes them.
+        options: see Options; folders are on the hosts of the engines.
+        places: where engines can be.
+        make: starts an engine.
+        tell: called with slow steps until the sources are placed.
+
+    Raises:
+        UsageError: no place fits the plan, or two sources have one name.
+        FramepaceError: see `start`.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        sources: Sequence[SourceSpec],
+        sinks: Sequence[Sink],
+        options: Options,
+        *,
+        places: Sequence[Place],
+        make: Make,
+        tell: Tell = silent,
+    ) -> None:
+        self.plan = plan
+        self.options = options
+        self.hanging = 0
+        self._file = None if options.sources_file is None else SourcesFile(options.sources_file)
+        if self._file is not None:
+            sources = (*sources, *self._file.sources)
+        places = usable(places, plan)
+        check(plan, sources if all(place.here for place in places) else ())
+        self._sinks = tuple(sinks)
+        self._make = make
+        self._tell = tell
+        self._followers: tuple[Callable[[Result], None], ...] = ()
+        self._notes: tuple[str, ...] = ()
+        self._began = time.time()
+        self._began_at = time.monotonic()
+        self._next_second = self._began_at
+        self._stopped: Stopped | None = None
+        self._failure: FramepaceError | None = None
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._must_place = False
+        self._done = threading.Event()
+        self._at_engines = at_place(plan)
+        reference = reference_of(plan, sources)
+        self._capacities = Capacities(self._at_engines, reference, tell)
+        self._members = Members(places, self._linked, plan.target.budget_ms, self._began_at)
+        self._book = Book(reference)
+        for spec in sources:
+            self._book.add(at_engines(spec))
+
+    def start(self) -> FleetRun:
+        """Open the sinks, start the engines, place the sources on those that can run the plan.
+
+        Raises SinkError; and the first error of an engine where none can run the plan.
+        """
+        with ExitStack() as on_error:
+            on_error.callback(self._kill)
+            for sink in self._sinks:
+                on_error.callback(sink.close)
+                sink.start()
+            self._start_engines()
+            on_error.pop_all()
+        threading.Thread(target=self._watch, name="run", daemon=True).start()
+        return self
+
+    def stop(self, stopped: Stopped = "finished") -> None:
+        """End the run: nothing more is read; what was taken is still inferred and delivered."""
+        with self._lock:
+            if self._stopped is not None:
+                return
+            self._stopped = stopped
+            for member in self._members.by_name.values():
+                member.start_at = None
+                if member.link is not None:
+                    member.link.order(Stop(stopped))
+            self._changed.notify_all()
+
+    def wait(self, seconds: float | None = None) -> RunStatus:
+        """Wait for the end, for so many seconds at most; how the run stands then. Raises what ended it early."""
+        self._done.wait(seconds)
+        if self._failure is not None:
+            raise self._failure
+        return self.status()
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended."""
+        return self._done.is_set()
+
+    @property
+    def sources(self) -> tuple[SourceSpec, ...]:
+        """The sources there are."""
+        with self._lock:
+            return self._book.specs
+
+    def add(self, spec: SourceSpec) -> None:
+        """Add a source. Raises UsageError where there is one of that name."""
+        with self._lock:
+            self._book.add(at_engines(spec))
+            self._place_again()
+
+    def remove(self, name: str) -> None:
+        """Remove a source; frames of it that wait are dropped. Raises UsageError where there is none."""
+        with self._lock:
+            self._book.remove(name)
+            self._place_again()
+
+    def change(self, spec: SourceSpec) -> None:
+        """Change the source of that name. Raises UsageError where there is none."""
+        with self._lock:
+            order = self._book.change(at_engines(spec))
+            if order is not None:
+                self._order(*order)
+
+    def follow(self, take: Callable[[Result], None]) -> None:
+        """Call `take` with each result from now on, without pictures: these stay where they are decoded."""
+        self._followers = (*self._followers, take)
+
+    def follow_rows(self, take: Callable[[bytes, TraceMeta], None]) -> None:
+        """Rows of traces stay with their engines. Raises UsageError."""
+        raise UsageError(
+            "spans of a run on several engines are not collected",
+            got="--spans",
+            fix="leave it out; --out keeps a trace per engine, which explain and report read",
+        )
+
+    def record(self, why: str) -> Path:
+        """Write the last minute of each engine as a trace, on its host; the folder of all. Raises FramepaceError."""
+        with self._lock:
+            links = [member.link for member in self._members.live.values() if member.link is not None]
+        answers = [link.order(Record(why)) for link in links]
+        folders = [Path(folder) for folder in map(_folder, answers) if folder]
+        if not folders:
+            raise BackendError("there is nothing to record", got="no engine at work", fix="try again")
+        return folders[0].parent.parent
+
+    def note(self, text: str) -> None:
+        """Add a sentence to the status, unless it is there; the oldest go."""
+        text = without_secrets(text)
+        if text not in self._notes:
+            self._notes = (*self._notes, text)[-_NOTES_KEPT:]
+
+    def kill(self, name: str) -> None:
+        """End the process of the engine at a place, as an accident would: for trials of what then happens."""
+        member = self._members.by_name[name]
+        if member.link is not None:
+            member.link.kill()
+
+    def status(self) -> RunStatus:
+        """How it stands now."""
+        with self._lock:
+            now = time.monotonic()
+            return RunStatus(
+                plan=self.plan.names,
+                began=self._began,
+                seconds=now - self._began_at,
+                target_ms=self.plan.target.budget_ms,
+                sources=self._book.statuses(now),
+                sinks=tuple(sink.status() for sink in self._sinks),
+                devices=self._members.devices(),
+                degraded=self._members.degraded(),
+                notes=(*self._notes, *self._members.notes()),
+                engines=tuple(member.shown() for member in self._members.by_name.values()),
+            )
+
+    # What engines say, on their threads.
+
+    def ready(self, name: str) -> None:
+        """See Listener."""
+        with self._lock:
+            member = self._members.by_name[name]
+            member.begin(time.monotonic())
+            if self._stopped is not None and member.link is not None:
+                member.link.order(Stop(self._stopped))
+            self._place_again()
+
+    def took(self, name: str, reply: Reply) -> None:
+        """See Listener."""
+        with self._lock:
+            for result in reply.results:
+                if self._book.take(name, result):
+                    self._emit(result)
+            if reply.status is not None:
+                self._members.by_name[name].status = reply.status
+                self._book.stand(name, reply.status.sources)
+            if reply.gone:
+                self._book.gone(name, reply.gone)
+                self._place_again()
+
+    def ended(self, name: str, error: FramepaceError | None) -> None:
+        """See Listener."""
+        with self._lock:
+            member = self._members.by_name[name]
+            names = self._book.lose(name)
+            if self._stopped is not None:
+                member.end()
+            else:
+                member.lose(time.monotonic(), error)
+            if error is not None:
+                self.note(f"{name}: {one_line(error)}" + (f"; its {len(names)} sources were lost" if names else ""))
+                self._failure_of_all(error)
+            self._place_again()
+
+    # Engines.
+
+    def _linked(self, place: Place) -> Link:
+        options = replace(
+            self.options,
+            seconds=None,
+            sources_file=None,
+            stays=True,
+            out=None if self.options.out is None else self.options.out.absolute() / folder(place),
+        )
+
+        def make() -> Engine:
+            return self._make(place, self._at_engines, options)
+
+        def begin(engine: Engine) -> None:
+            self._begin(place, engine)
+
+        return Link(place.name, make, begin, self)
+
+    def _begin(self, place: Place, engine: Engine) -> None:
+        """Get an engine ready for sources. Raises FramepaceError where it cannot run the plan."""
+        capacity = self._capacities.of(engine, place)
+        engine.load()
+        with self._lock:
+            self._members.by_name[place.name].capacity = capacity
+
+    def _start_engines(self) -> None:
+        """Start an engine at each place, and wait until each either takes orders or never will."""
+        with self._changed:
+            for member in self._members.by_name.values():
+                self._members.start(member)
+            while any(member.state == "starting" for member in self._members.by_name.values()):
+                self._changed.wait(_SECOND_S)
+            if self._failure is not None:
+                raise self._failure
+            self._place()
+
+    def _failure_of_all(self, error: FramepaceError) -> None:
+        """Where no engine is left, nor will be, the run fails."""
+        if self._stopped is None and not self._members.live and not self._members.may_come:
+            self._failure = error
+            self.stop("failed")
+
+    # Sources.
+
+    def _place_again(self) -> None:
+        self._must_place = True
+        self._changed.notify_all()
+
+    def _place(self) -> None:
+        """Find a place for every source, and order what has to be done for it."""
+        self._must_place = False
+        if self._stopped is not None:
+            return
+        predicted = self._book.place(self._members.capacities())
+        self._members.settle(time.monotonic(), predicted)
+        full = [name for name, what in predicted.items() if what.share > 1]
+        if full:
+            self.note(f"there are more sources than can be carried: {', '.join(full[:3])} asked for too much")
+        for order in self._book.orders():
+            self._order(*order)
+
+    def _order(self, name: str, order: Order) -> None:
+        link = self._members.by_name[name].link
+        if link is not None:
+            link.order(order).add_done_callback(partial(self._answered, name, order))
+
+    def _answered(self, name: str, order: Order, answer: Future[str]) -> None:
+        """An engine did what was ordered, or refused it; what was given to one that died is ordered of another."""
+        if answer.cancelled():
+            return
+        problem = answer.exception()
+        if problem is None:
+            return
+        with self._lock:
+            self.note(f"{name}: {one_line(problem)}")
+            if isinstance(order, Add):
+                self._book.refused(name, order.spec.name, one_line(problem))
+                self._place_again()
+
+    def _emit(self, result: Result) -> None:
+        for sink in self._sinks:
+            sink.put(result)
+        for take in self._followers:
+            take(result)
+
+    # The thread that watches.
+
+    def _watch(self) -> None:
+        try:
+            while self._stopped is None:
+                self._look()
+        except FramepaceError as error:
+            self._failure = error
+            self.stop("failed")
+        finally:
+            self._end()
+
+    def _look(self) -> None:
+        """Wait until something happens, and do what follows from it."""
+        with self._changed:
+            if not self._must_place:
+                self._changed.wait(_TICK_S)
+            now = time.monotonic()
+            if now >= self._next_second:
+                self._next_second = now + _SECOND_S
+                self._look_each_second(now)
+            self._members.start_due(now)
+            if self._must_place:
+                self._place()
+
+    def _look_each_second(self, now: float) -> None:
+        """What is decided once per second."""
+        if self._file is not None:
+            self._file.look(self)
+        hot = [name for name, member in self._members.by_name.items() if member.look(now)]
+        for name in hot:
+            self.note(f"{name} is hot: it is taken to carry less, and others get sources of it where they have room")
+        self._must_place = self._must_place or bool(hot)
+        limit = self.options.seconds
+        if limit is not None and now - self._began_at >= limit:
+            self.stop()
+        if not self.options.stays and self._file is None and self._book.is_over():
+            self.stop()
+
+    def _end(self) -> None:
+        deadline = time.monotonic() + _ENDING_S
+        for member in list(self._members.by_name.values()):
+            link = member.link
+            if link is not None and not link.join(max(0.0, deadline - time.monotonic())):
+                self.note(f"{member.place.name} did not end in {_ENDING_S:g} s")
+        self._kill()
+        together([sink.close for sink in self._sinks])
+        self._done.set()
+
+    def _kill(self) -> None:
+        """End the processes of all engines."""
+        for member in list(self._members.by_name.values()):
+            if member.link is not None:
+                member.link.kill()
+
+
+def _folder(answer: Future[str]) -> str:
+    """What an engine recorded; '' where it was lost meanwhile."""
+    try:
+        return answer.result(_RECORDED_S)
+    except CancelledError:
+        return ""

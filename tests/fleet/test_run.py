@@ -1,0 +1,157 @@
+"""A run on several engines: what becomes of its sources when engines die, and that every picture is accounted for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from framepace.clock.system import SystemClock
+from framepace.errors import BackendError, FramepaceError, UsageError
+from framepace.facts.place import Place
+from framepace.facts.running import RunStatus, SourceSpec
+from framepace.fleet.run import FleetRun
+from framepace.running.options import Options
+from framepace.sinks.callback import Function
+from framepace.sinks.queued import QueuedSink
+from tests.fleet.engines import Collected, LocalEngine, places, plan
+from tests.running.videos import video
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRAMEPACE_CACHE", str(tmp_path / "cache"))
+
+
+def _cameras(path: str, count: int, **fields: Any) -> list[SourceSpec]:
+    return [SourceSpec(name=f"camera-{number}", address=path, **fields) for number in range(count)]
+
+
+def _run(
+    sources: list[SourceSpec], kept: Collected, count: int = 2, make: Any = LocalEngine, **options: Any
+) -> FleetRun:
+    sink = QueuedSink(Function(kept), SystemClock(), capacity=100_000)
+    return FleetRun(plan(), sources, [sink], Options(**options), places=places(count), make=make)
+
+
+def _assert_accounted(status: RunStatus, kept: Collected) -> None:
+    for source in status.sources:
+        counted = source.delivered + source.skipped + source.failed + sum(source.dropped.values())
+        assert (source.taken, source.waiting) == (counted, 0), source
+        assert source.delivered == len(kept.numbers[source.name])
+        assert kept.numbers[source.name] == sorted(set(kept.numbers[source.name]))
+
+
+def test_sources_are_read_to_their_end_by_several_engines(tmp_path: Path) -> None:
+    """All pictures of all files come out in order; the run ends by itself."""
+    kept = Collected()
+    path = video(tmp_path / "v.mp4", pictures=20)
+    status = _run(_cameras(path, 4, pace="free"), kept).start().wait(60)
+    assert dict(kept.numbers) == {f"camera-{number}": list(range(20)) for number in range(4)}
+    _assert_accounted(status, kept)
+    assert [engine.sources for engine in status.engines] == [2, 2]
+
+
+def test_a_killed_engine_loses_no_result_and_doubles_none(tmp_path: Path) -> None:
+    """Its sources go on elsewhere with the pictures that nobody counted; the others do not notice."""
+    kept = Collected()
+    run = _run(_cameras(video(tmp_path / "v.mp4", pictures=90), 4), kept).start()
+    kept.wait_for(5, *(f"camera-{number}" for number in range(4)))
+    victim = next(source.engine for source in run.status().sources)
+    assert victim is not None
+    undisturbed = [source.name for source in run.status().sources if source.engine != victim]
+    run.kill(victim)
+    status = run.wait(60)
+    _assert_accounted(status, kept)
+    assert {source.taken for source in status.sources} == {90}
+    lost = {source.name: source.dropped.get("engine lost", 0) for source in status.sources}
+    assert all(lost[name] == 0 for name in undisturbed)
+    for name, numbers in kept.numbers.items():
+        assert len(numbers) == 90 - sum(next(s for s in status.sources if s.name == name).dropped.values())
+
+
+def test_the_place_of_a_killed_engine_is_used_again(tmp_path: Path) -> None:
+    """Another engine starts there and gets sources back: those that had been there, and no others."""
+    kept = Collected()
+    sources = _cameras(video(tmp_path / "v.mp4"), 8, loop=True)
+    run = _run(sources, kept, stays=True).start()
+    others = _at(run, "here share 1")
+    run.kill("here share 0")
+    while run.status().engines[0].starts < 2 or not _at(run, "here share 0"):
+        kept.wait_for(1, *others)
+    kept.wait_for(3, *(source.name for source in sources))
+    assert set(others) <= set(_at(run, "here share 1"))
+    run.stop()
+    status = run.wait(60)
+    _assert_accounted(status, kept)
+    assert all("engine lost" not in source.dropped for source in status.sources if source.name in others)
+
+
+def _at(run: FleetRun, place: str) -> list[str]:
+    return [source.name for source in run.status().sources if source.engine == place]
+
+
+def test_sources_come_go_and_change_on_any_engine(tmp_path: Path) -> None:
+    """As in a run of one engine."""
+    kept = Collected()
+    path = video(tmp_path / "v.mp4")
+    run = _run([], kept, stays=True).start()
+    run.add(SourceSpec(name="door", address=path, loop=True))
+    run.add(SourceSpec(name="yard", address=path, loop=True))
+    kept.wait_for(3, "door", "yard")
+    run.change(SourceSpec(name="door", address=path, loop=True, every=3))
+    kept.wait_for(3, "door")
+    run.remove("yard")
+    with pytest.raises(UsageError, match="there is no such source"):
+        run.remove("yard")
+    run.add(SourceSpec(name="yard", address=path, loop=True))
+    kept.wait_for(3, "yard")
+    run.stop()
+    status = run.wait(60)
+    _assert_accounted(status, kept)
+    assert next(source.skipped for source in status.sources if source.name == "door") > 0
+
+
+def test_a_plan_that_runs_nowhere_is_an_error_and_one_that_runs_somewhere_a_note(tmp_path: Path) -> None:
+    """The first error of an engine ends the run where no other is left; else it says which place is not used."""
+
+    def make(place: Place, plan: Any, options: Options) -> LocalEngine:
+        error = BackendError("the model does not fit", got=place.name, fix="take a smaller one")
+        return LocalEngine(place, plan, options, error if place.name in refusing else None)
+
+    sources = _cameras(video(tmp_path / "v.mp4", pictures=5), 2, pace="free")
+    refusing = {"here share 0", "here share 1"}
+    with pytest.raises(FramepaceError, match="the model does not fit"):
+        _run(sources, Collected(), make=make).start()
+    refusing = {"here share 0"}
+    kept = Collected()
+    status = _run(sources, kept, make=make).start().wait(60)
+    assert status.engines[0].state == "refused"
+    assert any("the model does not fit" in note for note in status.notes)
+    _assert_accounted(status, kept)
+
+
+def test_what_can_never_run_is_said_before_anything_starts(tmp_path: Path) -> None:
+    """A plan for a device that the cluster lacks, and a cluster without nodes."""
+    on_gpu = plan()
+    model = on_gpu.models[0]
+    on_gpu = replace(on_gpu, models=(replace(model, device="cuda:1"),))
+    with pytest.raises(UsageError, match="runs on a GPU, and the cluster has none"):
+        FleetRun(on_gpu, [], [], Options(), places=places(1), make=LocalEngine)
+    with pytest.raises(UsageError, match="no place for an engine"):
+        FleetRun(plan(), [], [], Options(), places=[], make=LocalEngine)
+
+
+def test_the_last_minute_of_every_engine_is_recorded(tmp_path: Path) -> None:
+    """A folder per engine, each a trace."""
+    kept = Collected()
+    sources = _cameras(video(tmp_path / "v.mp4"), 4, loop=True)
+    run = _run(sources, kept, stays=True, out=tmp_path / "out").start()
+    kept.wait_for(3, *(source.name for source in sources))
+    folder = run.record("it was asked for")
+    run.stop()
+    run.wait(60)
+    assert folder == tmp_path / "out"
+    assert len(list(folder.glob("here_share_*/recording-*"))) == 2
