@@ -87,6 +87,25 @@ def test_models_that_overlap_count_once() -> None:
     assert (int(whole["latency"][0]), int(whole["infer"][0])) == (9, 9)
 
 
+def test_boxes_of_one_inference_waited_as_their_frame_did() -> None:
+    """Three crops that began together behind the first model: none of them waited longer in the buffer than it did."""
+    columns: dict[str, ArrayLike] = {
+        "due": 0,
+        "queued": 2,
+        "batched": [5, 30, 30, 30],
+        "started": [6, 31, 31, 31],
+        "enqueued": [6, 31, 31, 31],
+        "finished": [30, 50, 50, 50],
+        "delivered": [30, 51, 52, 53],
+        "model": [0, 1, 1, 1],
+        "frame": 7,
+    }
+    trace = make_trace(np.zeros(2), models=("a", "b"), columns=columns)
+    found = stages(trace)
+    assert (found["queue"].tolist(), found["other models"].tolist()) == ([3] * 4, [0, 25, 25, 25])
+    assert frames(trace)["latency"].tolist() == [53]
+
+
 def test_frame_is_as_bad_as_its_worst_model() -> None:
     """A frame with a failed model is a failed frame; marks and faults of its models come together."""
     columns = {

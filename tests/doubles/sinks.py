@@ -6,6 +6,9 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
+from framepace.facts.answers import Answer, Crops
 from framepace.facts.running import Result
 from framepace.sinks.base import ResultSink
 
@@ -14,6 +17,13 @@ def result(number: int = 0, source: str = "door", **fields: Any) -> Result:
     """A result with an answer of nothing."""
     given: dict[str, Any] = {"time": 1000.0 + number / 30, "age_ms": 12.5, "late": False, "answers": {}, **fields}
     return Result(source=source, number=number, **given)
+
+
+def crops(*answers: Any) -> Answer:
+    """What a model says about the first boxes of a detector, 10 pixels high, one below the other."""
+    boxes = [(5, 10 * place, 45, 10 * place + 10) for place, _ in enumerate(answers)]
+    places = np.arange(len(answers))
+    return Crops("detector", places, np.array(boxes, np.float32).reshape(-1, 4), answers)
 
 
 class KeptResults(ResultSink):

@@ -137,3 +137,10 @@ def test_rows_that_are_no_pictures_are_not_the_batch() -> None:
     one = {"boxes": (1, 3), "scores": (1, 5), "rows": (8400, 4)}
     two = {"boxes": (2, 3), "scores": (2, 5), "rows": (16800, 4)}
     assert measured_axes(one, two, declared, "n") == {"scores": 0}
+
+
+def test_names_that_an_exporter_made_up_say_nothing_of_an_axis() -> None:
+    """Paddle2ONNX calls each open axis 'p2o.DynamicDimension.N', its own N: the one that doubled is the batch."""
+    declared = [spec("text", "p2o.DynamicDimension.2", "p2o.DynamicDimension.3", 6625)]
+    shapes = ({"text": (1, 40, 6625)}, {"text": (2, 40, 6625)})
+    assert measured_axes(*shapes, declared, "p2o.DynamicDimension.0") == {"text": 0}

@@ -334,7 +334,7 @@ def test_a_file_of_characters_may_have_the_blank_or_not(tmp_path: Path, names: l
         ({"features": np.zeros((1, 512), np.float32) - 1}, "may be classes"),
         ({"last_hidden_state": np.zeros((1, 197, 64), np.float32) - 1}, "may be ctc"),
         ({"flow": np.zeros((1, 2, 64, 96), np.float32)}, "may be regions"),
-        ({"heat": np.zeros((1, 1, 64, 96), np.float32)}, "no family"),
+        ({"heat": np.zeros((1, 1, 64, 96), np.float32)}, "may be dbnet"),
         ({"loc": np.ones((1, 300, 4), np.float32) * 3, "conf": np.ones((1, 300, 2), np.float32) * 3}, "no family"),
         ({"output0": columns(np.full((2, 6), 40.0, np.float32))}, "may be yolo8"),
         ({"output0": columns() + np.float32(0.6)}, "may be yolo8"),

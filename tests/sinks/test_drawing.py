@@ -13,6 +13,7 @@ from hypothesis.extra.numpy import arrays
 from framepace.facts.answers import Answer, Classes, Detections, Regions, Tensors, Text
 from framepace.sinks.drawing import drawing, drawn
 from framepace.sinks.letters import letters
+from tests.doubles.sinks import crops
 
 OWN = drawing("own")
 
@@ -37,18 +38,19 @@ def test_any_box_is_drawn_into_any_picture(boxes: object, points: object, size: 
     [
         Classes(np.array([1]), np.array([0.5]), ("a", "b")),
         Text("AB-12", 0.9),
-        (Text("A", 1.0), Text("B", 1.0)),
+        crops(Text("A", 1.0), Text("B", 1.0)),
+        crops(Classes(np.array([1]), np.array([0.5]))),
         Regions(np.ones((60, 80), int)),
         Detections(np.zeros((1, 4)), np.ones(1), np.zeros(1, int), masks=np.ones((1, 60, 80), bool)),
     ],
 )
 def test_every_kind_of_answer_shows(answer: Answer) -> None:
-    """In the corner, or over the picture."""
+    """In the corner, over the picture, or below its box."""
     picture = np.full((60, 80, 3), 90, np.uint8)
     assert (drawn(picture, {"m": answer}) != picture).any()
 
 
-@pytest.mark.parametrize("answers", [{}, {"m": Tensors({})}, {"m": ()}, {"m": Regions(np.ones((5, 5), int))}])
+@pytest.mark.parametrize("answers", [{}, {"m": Tensors({})}, {"m": crops()}, {"m": Regions(np.ones((5, 5), int))}])
 def test_what_has_no_place_in_the_picture_leaves_it_as_it_is(answers: Mapping[str, Answer]) -> None:
     """Tensors, no answers, regions of another size."""
     picture = np.full((60, 80, 3), 90, np.uint8)

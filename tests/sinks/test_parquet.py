@@ -16,7 +16,7 @@ from framepace.errors import SinkError, SinkUnavailable
 from framepace.facts.answers import Detections, Tensors, Text
 from framepace.sinks.parquet import ParquetFolder
 from framepace.sinks.sinktext import parse
-from tests.doubles.sinks import result
+from tests.doubles.sinks import crops, result
 
 ONE = Detections(np.array([[1, 2, 3, 4]]), np.array([0.5]), np.array([0]), ("cat",), np.array([[[1, 2, 0.5]]]))
 
@@ -31,7 +31,7 @@ def folder_sink(folder: Path) -> ParquetFolder:
 def test_all_files_are_one_table_of_results_and_models(tmp_path: Path) -> None:
     """A row per model of a result, one without a model where there is no answer, and times in UTC."""
     sink = folder_sink(tmp_path / "new" / "folder")
-    answers = {"detector": ONE, "reader": (Text("A7", 0.75), Text("B", 0.5)), "other": Tensors({"y": np.zeros(3)})}
+    answers = {"detector": ONE, "reader": crops(Text("A7", 0.75), Text("B", 0.5)), "other": Tensors({"y": np.zeros(3)})}
     sink.write([result(0, answers=answers, time=1_795_939_200.25), result(1, error="device lost")])
     sink.write([result(2, answers={"detector": ONE})])
     sink.close()

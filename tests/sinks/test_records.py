@@ -10,7 +10,7 @@ import pytest
 
 from framepace.facts.answers import Answer, Classes, Detections, Regions, Tensors, Text
 from framepace.sinks.records import objects, record
-from tests.doubles.sinks import result
+from tests.doubles.sinks import crops, result
 
 TWO = Detections(
     boxes=np.array([[1.234, 2, 30, 40], [5, 6, 7, 8]], dtype=np.float32),
@@ -65,14 +65,14 @@ def test_detections_are_objects_with_what_is_known_of_them() -> None:
         ),
         (Tensors({"y": np.zeros(1001)}), [{"tensor": "y", "dtype": "float64", "shape": [1001]}]),
         (
-            (Text("A", 1.0), Text("B", 0.5)),
+            crops(Text("A", 1.0), Text("B", 0.5)),
             [{"crop": 0, "text": "A", "score": 1.0}, {"crop": 1, "text": "B", "score": 0.5}],
         ),
-        ((), []),
+        (crops(), []),
     ],
 )
 def test_every_answer_is_a_list_of_objects(answer: Answer, expected: list[dict[str, object]]) -> None:
-    """Whatever a model says; a tuple's objects say which crop they are of."""
+    """Whatever a model says; what it says about boxes names their numbers."""
     assert objects(answer) == expected
 
 

@@ -28,6 +28,7 @@ from framepace.watching.pictures import WIDEST, picture_document
 from framepace.watching.server import Endpoint, endpoint, exposure
 from tests.doubles.cameras import SECRET, ScriptedRun, result
 from tests.doubles.dashboards import served
+from tests.doubles.sinks import crops
 
 TOKEN = "open sesame"
 LOCAL = (b"localhost", b"127.0.0.1", b"[::1]")
@@ -233,7 +234,7 @@ def test_answers_without_a_place_in_the_picture_are_captions() -> None:
     assert captions(text) == ["m: AB 123 0.90"]
     assert captions(regions) == ["m: road 75%, 1 25%"]
     assert captions(classes) == ["m: 3 0.40, 4 0.30, 5 0.20"]
-    assert captions((text,) * 5) == ["m: AB 123 0.90; AB 123 0.90; AB 123 0.90 and 2 more"]
+    assert captions(crops(*[text] * 5)) == ["m: AB 123 0.90; AB 123 0.90; AB 123 0.90 and 2 more"]
     assert captions(Tensors({"logits": np.zeros((1, 10))})) == ["m: logits [1, 10]"]
 
 

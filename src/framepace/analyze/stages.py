@@ -179,11 +179,13 @@ def _others(r: Mapping[str, Column], stamp: Mapping[str, Column]) -> Column:
 def _ran_before(frame: Column, batched: Column, delivered: Column) -> Column:
     """From when the first model of a frame took it until the last of the models before each row delivered.
 
-    Rows are by frame and, within it, in the order its models ran; 0 for the first model.
+    Rows are by frame and, within it, in the order its models ran; 0 for the first model. Rows that began together (the
+    crops of an inference) have the same models before them.
     """
     new = np.diff(frame, prepend=-1) != 0
     delivered_before = np.roll(_running_max(delivered, new), 1)
-    return np.where(new, 0, delivered_before - batched[_group_starts(new)])
+    others = np.where(new, 0, delivered_before - batched[_group_starts(new)])
+    return np.asarray(others[_group_starts(new | (np.diff(batched, prepend=-1) != 0))])
 
 
 def _running_max(values: Column, new: NDArray[np.bool_]) -> Column:

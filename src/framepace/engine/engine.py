@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace as replace_step
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,7 @@ from framepace.backends.base import Session, Worker, get_backend
 from framepace.clock.system import Clock
 from framepace.devices.cuda import lock_setup, ordinal
 from framepace.engine.corekeeper import kept_awake, usable_cores
+from framepace.engine.crops import CropCounts, Cut, OnCut, Read
 from framepace.engine.modelprocess import ModelProcesses
 from framepace.engine.packedrows import Sink
 from framepace.engine.pipeline import Pipeline
@@ -27,12 +29,14 @@ from framepace.engine.step import Finish, Run, Step, finish_hook, make_step
 from framepace.engine.strategies import IN_PROCESS, Strategy, check
 from framepace.engine.workerthreads import WorkerThreads
 from framepace.engine.wrapping import bare
+from framepace.facts.cascade import followed, roots, tree
 from framepace.facts.model import Layer, ModelSpec
 from framepace.facts.plan import ModelPlan, Plan
 from framepace.facts.strategy import strategy_of
 from framepace.facts.workload import Scope
 from framepace.feeds.feed import Feed
 from framepace.feeds.runstate import RunState
+from framepace.models.answers import answer_reader
 from framepace.progress import Tell, silent
 
 _OWN_PROCESS = "own_process"  # option of a backend that simulates it
@@ -48,6 +52,7 @@ class Engine:
         load: loads each model, unless the strategy loads them in their own processes; by default the model's backend
             does. The engine closes what it loads.
         outputs: receives the outputs of each frame; by default the hook that the plan names, if it names one.
+        on_cut: learns on which boxes of a frame a model runs that runs after another.
         tell: receives the progress of loading.
         keep: what the workers set up in a run stays for the next one, until `release_workers`. Short runs then follow
             each other sooner, but are not independent. In virtual time nothing is kept: there each run is the same.
@@ -68,6 +73,7 @@ class Engine:
         *,
         load: Load | None = None,
         outputs: Finish | None = None,
+        on_cut: OnCut | None = None,
         tell: Tell = silent,
         keep: bool = False,
     ) -> None:
@@ -77,6 +83,10 @@ class Engine:
         self.threads = WorkerThreads()
         self._keeps = keep and not clock.virtual
         self._outputs = outputs
+        self._on_cut = on_cut
+        self._crops = CropCounts()
+        self._readers: dict[int, Read] = {}
+        self._reading: list[str] = []
         self._finish = slowed_finish(outputs or finish_hook(plan.engine.finish), plan.engine.slow, clock)
         self._processes: ModelProcesses | None = None
         self._open = ExitStack()
@@ -92,7 +102,8 @@ class Engine:
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences of the backends on the models as loaded."""
-        return tuple(note for session in self.sessions for note in session.notes)
+        of_models = (note for session in self.sessions for note in session.notes)
+        return (*of_models, *self._reading, *self._crops.notes)
 
     @property
     def placement(self) -> dict[str, dict[str, int]]:
@@ -138,7 +149,8 @@ class Engine:
             begin: makes the feed; called once, when all workers are set up, so that the load begins then.
             sink: takes packed rows (facts.trace.REQUEST_COLUMNS); called from the worker threads.
         """
-        crew = _Crew(self, Run(scope, state, sink, picture, self._finish), begin)
+        self._crops = CropCounts()
+        crew = _Crew(self, Run(scope, state, sink, picture, self._finish, on_cut=self._cut), begin)
         keep = False
         try:
             with interpreter(self.plan.engine, self.clock), crew:
@@ -149,12 +161,18 @@ class Engine:
                 self.release_workers()
         return crew.errors
 
+    def _cut(self, model: str, cut: Cut) -> None:
+        self._crops.add(model, cut)
+        if self._on_cut is not None:
+            self._on_cut(model, cut)
+
     def strategy(self, run: Run, worker: int) -> Strategy:
         """The calling thread as worker number `worker` of a run, set up as the plan's strategy says."""
         if self._processes is not None:
             return self._processes.strategy(run, worker)
         make = IN_PROCESS[self.plan.engine.strategy]
-        return make(partial(self._pipeline, run, worker), len(self.sessions), run.state)
+        parts = self._parts(run.scope)
+        return make(partial(self._pipeline, run, worker, parts), len(parts), run.state)
 
     def release_workers(self) -> None:
         """Free the workers that were kept from earlier runs; the models stay."""
@@ -173,11 +191,17 @@ class Engine:
     def _loaded(self) -> Iterator[tuple[ModelPlan, Session]]:
         return zip(self.plan.models, self.sessions, strict=True)
 
-    def _pipeline(self, run: Run, worker: int, index: int | None) -> Pipeline:
-        """The pipeline of model `index`, or of all (None), for the calling thread; primed."""
+    def _parts(self, scope: Scope) -> list[list[int]]:
+        """The numbers of the models that run independently of each other, each with those that run after it."""
+        if scope == "model":
+            return [[index] for index, _ in enumerate(self.sessions)]
+        return [tree(self.plan.models, root) for root in roots(self.plan.models)]
+
+    def _pipeline(self, run: Run, worker: int, parts: Sequence[Sequence[int]], index: int | None) -> Pipeline:
+        """The pipeline of the models of part `index`, or of all (None), for the calling thread; primed."""
         indices: Sequence[int] = range(len(self.sessions))
         if index is not None:
-            indices = [index]
+            indices = parts[index]
 
         def free(step: Step) -> None:
             self._free(self.sessions[step.index], worker, step.worker)
@@ -198,6 +222,7 @@ class Engine:
                 session = self.sessions[index]
                 worker = self.threads.worker(session, number)
                 step = make_step(index, self.plan.models[index], session, worker, run, number)
+                step = replace_step(step, read=self._readers.get(index))
                 steps.append(slowed_step(step, self.plan.engine.slow, self.clock))
                 on_error.callback(worker.close)
             on_error.pop_all()
@@ -214,6 +239,9 @@ class Engine:
         began = self.clock.now()
         try:
             sessions = self._load_sessions(load, tell)
+            for index in followed(self.plan.models):
+                model = self.plan.models[index]
+                self._readers[index] = answer_reader(model, sessions[index].resolved, self._reading.append)
         except BaseException:
             self.close()
             raise

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from framepace.backends.base import DeviceTimes, Tensors
 from framepace.clock.system import Clock
 from framepace.clock.usage import NOTHING, Usage, thread_usage
+from framepace.engine.crops import Crop, Said, answer_of, check, cuts
 from framepace.engine.packedrows import ROW
 from framepace.engine.step import Run, Step
 from framepace.errors import BackendError, DeviceLost, FramepaceError, HookNeverWorked, one_line
@@ -28,6 +29,8 @@ _CHECK_ALWAYS_ELEMENTS = 1024  # outputs up to this size are checked for NaN and
 _ERRORS_KEPT = 20
 
 _NO_TIMES = DeviceTimes(-1, -1, -1)
+_Began = tuple[Usage, int] | None
+"""What the thread had used when it turned to a model, and when that was; None where the first stage says it."""
 
 
 class Delivered(NamedTuple):
@@ -44,12 +47,18 @@ class Delivered(NamedTuple):
 
 @dataclass(slots=True)
 class Group:
-    """Frames taken together, until the last of their inferences is collected."""
+    """Frames taken together, until the last of their inferences is collected.
+
+    `pending` counts inferences, and models that have not begun. Of models that others run after, `left` counts the
+    inferences, and `said` has what they found.
+    """
 
     frames: Sequence[Frame]
     pending: int = 0
     end: int = 0
     why: str = ""
+    left: dict[int, int] = field(default_factory=dict)
+    said: dict[int, list[Said]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -93,6 +102,9 @@ class Pipeline:
     and collects, oldest first. An inference of a worker with one slot is collected before anything else is begun, so
     that a library that computes in the call is timed alone.
 
+    A model that runs after another begins when that one has run on all frames of the batch: their boxes share its
+    inferences.
+
     Args:
         steps: the models in order; each worker belongs to the calling thread.
         run: its state is notified of every frame delivered, with the latency over all models of the frame.
@@ -112,6 +124,8 @@ class Pipeline:
         free: Callable[[Step], None] = lambda step: step.worker.close(),
     ) -> None:
         self._steps = steps
+        self._roots = [step for step in steps if step.crops is None]
+        self._after = {step.index: _after(step, steps) for step in steps}
         self._number = number
         self._whole = whole
         self._free = free
@@ -119,6 +133,7 @@ class Pipeline:
         self._state = run.state
         self._sink = run.sink
         self._finish = run.receiver
+        self._on_cut = run.on_cut
         self._batch_ids = run.batch_ids
         self._now = clock.now
         self._usage = thread_usage(clock)
@@ -146,17 +161,10 @@ class Pipeline:
     def submit(self, frames: Sequence[Frame]) -> Group:
         """Start every model on `frames`; a failed inference is a failed row, and the frames go on to the next model."""
         group = Group(frames)
-        parts = [(step, part) for step in self._steps for part in step.parts(frames)]
-        group.pending = len(parts)
-        for step, part in parts:
-            while not self._slots[step.index]:
-                self.collect()
-            flight = self._start(step, group, part)
-            if step.worker.slots == 1:
-                self._collect(flight)
-            else:
-                flight.spent = self._usage().since(flight.before)
-                self._flights.append(flight)
+        parts = [(step, step.parts(frames)) for step in self._roots]
+        group.pending = sum(len(of_step) for _, of_step in parts) + len(self._steps) - len(self._roots)
+        for step, of_step in parts:
+            self._launch(step, group, of_step)
         return group
 
     def collect(self) -> None:
@@ -188,6 +196,22 @@ class Pipeline:
         """Free the workers of all steps, or hand them to whoever keeps them."""
         for step in self._steps:
             self._free(step)
+
+    def _launch(self, step: Step, group: Group, parts: Sequence[Sequence[Frame]], began: _Began = None) -> None:
+        """Run a model on the frames of a group, which it takes in these parts; it has `began` with the first."""
+        group.left[step.index] = len(parts)
+        for part in parts:
+            while not self._slots[step.index]:
+                self.collect()
+            flight = self._start(step, group, part)
+            if began is not None:
+                flight.before, flight.batched = began
+                began = None
+            if step.worker.slots == 1:
+                self._collect(flight)
+            else:
+                flight.spent = self._usage().since(flight.before)
+                self._flights.append(flight)
 
     def _start(self, step: Step, group: Group, frames: Sequence[Frame]) -> _Flight:
         worker = step.worker
@@ -231,7 +255,44 @@ class Pipeline:
         self._record(flight, delivered, used)
         if flight.error is not None:
             flight.group.why = one_line(flight.error)
+        if self._after[step.index]:
+            self._go_on(step, flight.group)
         self._deliver(flight.group, delivered)
+
+    def _go_on(self, step: Step, group: Group) -> None:
+        """Begin the models that run on what `step` found, once it has run on all frames of the group."""
+        group.left[step.index] -= 1
+        if group.left[step.index]:
+            return
+        said = group.said.pop(step.index, [])
+        for follower in self._after[step.index]:
+            began = (self._usage(), self._now()) if self._slots[follower.index] else None
+            crops = self._cut(follower, group, said)
+            parts = follower.parts(crops) if crops else []
+            group.pending += len(parts) - 1
+            self._launch(follower, group, parts, began)
+            if not parts:
+                self._skip(follower, group)
+
+    def _skip(self, step: Step, group: Group) -> None:
+        """There is nothing for a model, and so nothing for those after it."""
+        for follower in self._after[step.index]:
+            group.pending -= 1
+            self._skip(follower, group)
+
+    def _cut(self, step: Step, group: Group, said: Sequence[Said]) -> list[Crop]:
+        """What a model runs on; nothing where pictures cannot be cut, which fails their frames."""
+        assert step.crops is not None
+        try:
+            found = cuts(said, step.crops)
+        except Exception as error:
+            group.why = one_line(error)
+            self._state.failed()
+            self._note(error)
+            return []
+        for cut in found:
+            self._on_cut(step.name, cut)
+        return [crop for cut in found for crop in cut.crops]
 
     def _deliver(self, group: Group, delivered: int) -> None:
         group.pending -= 1
@@ -240,10 +301,22 @@ class Pipeline:
             deliver(self._state, group.frames, [Delivered(group.end, group.why)])
 
     def _hand_out(self, step: Step, flight: _Flight, outputs: Tensors) -> None:
-        if self._finish is None:
+        if self._finish is None and not self._after[step.index]:
             return
         for place, frame in enumerate(flight.frames):
-            self._finish(step.name, divided(outputs, place, step.axes), frame)
+            part = divided(outputs, place, step.axes)
+            answer = None if self._finish is None else self._finish(step.name, part, frame)
+            if self._after[step.index]:
+                self._keep(step, flight.group, frame, part, answer)
+
+    def _keep(self, step: Step, group: Group, frame: Frame, outputs: Tensors, answer: Any) -> None:
+        """Keep what a model found in a frame for those that run after it."""
+        if answer is None:
+            assert step.read is not None
+            answer = answer_of(step.read, outputs, frame)
+        for follower in self._after[step.index]:
+            check(answer, follower.crops)
+        group.said.setdefault(step.index, []).append((frame, answer))
 
     def _check(self, outputs: Tensors) -> int:
         """Mark.NAN if an output is not finite; large outputs are checked now and then, after the stamps."""
@@ -276,6 +349,11 @@ class Pipeline:
             self.errors.append(error)
 
 
+def _after(step: Step, steps: Sequence[Step]) -> list[Step]:
+    """The steps that run on what `step` found."""
+    return [other for other in steps if other.crops is not None and other.crops.after == step.name]
+
+
 def _tail(flight: _Flight, delivered: int, used: Usage, marks: int) -> tuple[int, ...]:
     """The columns from 'batched' on, which all frames of a batch share."""
     spent = flight.spent
@@ -285,6 +363,7 @@ def _tail(flight: _Flight, delivered: int, used: Usage, marks: int) -> tuple[int
         # A failed request never reached its later stages: they end where it failed.
         flight.started or flight.enqueued, flight.enqueued, flight.finished or delivered, delivered,
         times.h2d, times.compute, times.d2h, times.h2d_at, times.compute_at, times.d2h_at,
+        times.paint, times.paint_at,
         flight.clock_before, flight.clock_after,
         used.cpu + spent.cpu, used.switched + spent.switched, used.preempted + spent.preempted,
         used.faults + spent.faults, used.gc + spent.gc,

@@ -7,6 +7,7 @@ stage would.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from framepace.backends.base import Prepare, Tensors, Worker
 from framepace.clock.system import Clock
@@ -55,9 +56,9 @@ def slowed_finish(finish: Finish | None, slow: Slow | None, clock: Clock) -> Fin
     if not ns:
         return finish
 
-    def slowly(model: str, outputs: Tensors, frame: Frame) -> None:
-        if finish is not None:
-            finish(model, outputs, frame)
+    def slowly(model: str, outputs: Tensors, frame: Frame) -> Any:
+        answer = None if finish is None else finish(model, outputs, frame)
         clock.spin_until(clock.now() + ns)
+        return answer
 
     return slowly

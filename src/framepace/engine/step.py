@@ -8,6 +8,7 @@ from itertools import count as counter
 from typing import Any
 
 from framepace.backends.base import Prepare, Session, Tensors, Worker
+from framepace.engine.crops import CropRule, OnCut, Read
 from framepace.engine.packedrows import Sink
 from framepace.engine.ranges import in_ranges
 from framepace.facts.plan import ModelPlan
@@ -19,7 +20,14 @@ from framepace.video.frame import Frame
 from framepace.video.history import sides
 
 Finish = Callable[[str, Tensors, Frame], Any]
-"""Receives the name of a model, its outputs of one frame (1 along the batch axis of those that have one), the frame."""
+"""Receives the name of a model, its outputs of one frame (1 along the batch axis of those that have one), the frame.
+
+Where it reads them it returns the answer, which is then not read again for models that run after that one.
+"""
+
+
+def _nobody(model: str, cut: object) -> None:
+    """Learns of cuts in a run that nobody follows."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,7 @@ class Run:
         finish: receives the outputs of every frame, except in the scope 'model'.
         batch_ids: numbers the inferences of all workers.
         states: what models keep between the frames of a source, by the number of the model.
+        on_cut: learns on how many boxes of a frame a model runs.
     """
 
     scope: Scope
@@ -43,6 +52,7 @@ class Run:
     finish: Finish | None = None
     batch_ids: Iterator[int] = field(default_factory=counter)
     states: dict[int, States] = field(default_factory=dict)
+    on_cut: OnCut = _nobody
 
     def states_of(self, index: int, session: Session) -> States | None:
         """What model `index` keeps between the frames of a source in this run, if it keeps anything."""
@@ -63,7 +73,8 @@ class Step:
     """One model of the pipeline as a worker runs it; `prepare` writes each frame into its inputs, if anything does.
 
     `axes` are the batch axes of its outputs, `states` what it keeps between the frames of a source, `is_native` says
-    that every picture is run at its own size.
+    that every picture is run at its own size. `crops` are the boxes that it runs on, None where it runs on whole
+    pictures; `read` reads its answers where other models run on them.
     """
 
     index: int
@@ -74,6 +85,8 @@ class Step:
     axes: Mapping[str, int] = field(default_factory=dict)
     states: States | None = None
     is_native: bool = False
+    crops: CropRule | None = None
+    read: Read | None = None
 
     def parts(self, frames: Sequence[Frame]) -> list[Sequence[Frame]]:
         """The frames as inferences take them: so many together, and only pictures of one size where each has its own.
@@ -121,7 +134,8 @@ def make_step(index: int, model: ModelPlan, session: Session, worker: Worker, ru
     if model.nvtx:
         worker, prepare = in_ranges(model.name, worker, prepare)
     axes = session.output_axes
-    return Step(index, model.name, worker, model.batch.max, prepare, axes, states, session.is_native)
+    crops = None if run.scope == "model" else CropRule.of(model)
+    return Step(index, model.name, worker, model.batch.max, prepare, axes, states, session.is_native, crops)
 
 
 def _preparation(model: ModelPlan, session: Session, worker: Worker, run: Run, number: int) -> Prepare | None:
@@ -129,7 +143,7 @@ def _preparation(model: ModelPlan, session: Session, worker: Worker, run: Run, n
     images = session.resolved.images
     if run.scope == "model" and not images:
         return None
-    prepare = session.preparer(model, number)
+    prepare = worker.preparer(model) or session.preparer(model, number)
     if images and run.picture is not None:
         _fill(worker, session, prepare, run.picture)
     if run.scope == "model" or model.prepare.constant:
@@ -167,4 +181,8 @@ def finish_hook(name: str | None) -> Finish | None:
     if name is None:
         return None
     hook = load_hook(name)
-    return lambda model, outputs, frame: hook(model, outputs, frame.number)
+
+    def finish(model: str, outputs: Tensors, frame: Frame) -> None:
+        hook(model, outputs, frame.number)
+
+    return finish

@@ -72,5 +72,29 @@ class Tensors:
     arrays: dict[str, NDArray[Any]]
 
 
-Answer: TypeAlias = "Detections | Classes | Regions | Text | Tensors | tuple[Text | Detections | Classes, ...]"
-"""What one model says about one picture; a tuple where it ran on several crops of it, in their order."""
+@dataclass(frozen=True, eq=False)
+class Crops:
+    """What a model says about the boxes that another found in a picture; n of them.
+
+    Attributes:
+        of: the name of the other model.
+        places: which of its boxes each answer is about, by their numbers in its answer, int64 [n].
+        boxes: what was cut out: left, top, right, bottom in pixels of the picture, float32 [n, 4].
+        answers: about each box; boxes and points in them are in pixels of the picture, regions in those of the box.
+        left_out: how many boxes it did not run on, because of its limit per picture.
+        failed: on how many it failed.
+    """
+
+    of: str
+    places: NDArray[Any]
+    boxes: NDArray[Any]
+    answers: tuple[Detections | Classes | Regions | Text | Tensors, ...]
+    left_out: int = 0
+    failed: int = 0
+
+    def __len__(self) -> int:
+        return len(self.answers)
+
+
+Answer: TypeAlias = Detections | Classes | Regions | Text | Tensors | Crops
+"""What one model says about one picture."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from framepace.facts.cascade import against_order
 from framepace.facts.plan import EnginePlan, ModelPlan, Plan
 from framepace.values import possible_shape, possible_size, shown
 
@@ -45,6 +46,9 @@ def contradiction(plan: Plan) -> str:
         )
     if plan.engine.slow is not None and plan.engine.strategy in _PROCESSES:
         return f"slow={plan.engine.slow} works in this process only: set strategy=workers"
+    order = against_order(plan.models, plan.engine)
+    if order:
+        return order
     for model in plan.models:
         size = model.one_size
         if size is not None and not possible_size(size):

@@ -39,6 +39,9 @@ class ModelPlan(Fact, frozen=True, kw_only=True):
     name. `graph_shapes` 'fixed' puts the plan's sizes into the file and folds what only computes shapes; every
     inference then has the largest batch.
 
+    With `after` a model runs on what another found (`crop`): at most `crops` boxes per picture, of the classes
+    `crop_names`.
+
     `threads` 0 leaves the number to the backend. `options` belong to the backend, which refuses the ones it does not
     know. `calibration` is a video or folder of pictures for precision 'int8'; `fp32_nodes` stay in FP32.
 
@@ -98,6 +101,28 @@ class ModelPlan(Fact, frozen=True, kw_only=True):
     ] = True
     prepare: Prepare = Prepare()
     post: Post = Post()
+    after: Annotated[
+        Name | None,
+        Setting(
+            help="the model on whose boxes it runs; without one it runs on whole pictures",
+            why="small things are seen large, and a picture without boxes costs nothing",
+        ),
+    ] = None
+    crop: Annotated[
+        Literal["boxes", "picture"],
+        Setting(
+            help="boxes: on each box that the model before found; picture: once where it found any",
+            why_value={"picture": "pictures in which the model before finds nothing cost nothing"},
+        ),
+    ] = "boxes"
+    crops: Annotated[
+        Annotated[int, Meta(ge=1, le=1000)],
+        Setting(help="boxes per picture that it runs on at most, the surest first", why="bounds what a picture costs"),
+    ] = 16
+    crop_names: Annotated[
+        tuple[Location, ...],
+        Setting(help="classes whose boxes it runs on, by name or number; all by default", why="others cost nothing"),
+    ] = ()
     device: Annotated[
         Annotated[str, Meta(pattern=r"^(cpu|cuda(:\d+)?)$")] | None,
         Setting(help="cpu, cuda or cuda:N", why="where the model runs"),

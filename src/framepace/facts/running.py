@@ -87,6 +87,18 @@ class Ages(Fact, frozen=True, kw_only=True):
     sum_ms: float
 
 
+class BoxCounts(Fact, frozen=True, kw_only=True):
+    """What became of the boxes of a source that a model runs on, of the classes it wants.
+
+    Every one is in exactly one of `answered`, `failed` and `left_out` (over the model's limit per picture).
+    """
+
+    found: int = 0
+    answered: int = 0
+    failed: int = 0
+    left_out: int = 0
+
+
 class SourceStatus(Fact, frozen=True, kw_only=True):
     """How a source stands; rates and ages over the last seconds, counts since it was added.
 
@@ -104,6 +116,7 @@ class SourceStatus(Fact, frozen=True, kw_only=True):
     waiting: int
     dropped: dict[str, int]
     late: int
+    boxes: dict[str, BoxCounts] = {}  # by the models that run on them; of pictures that do not wait any more
     reconnections: int
     fps_in: float | None
     fps_out: float | None

@@ -62,7 +62,8 @@ def parse_size(text: str) -> tuple[int, int]:
 _READING_ORDER = (
     "model", "batch", "window-ms", "batch-policy", "batch-sizes", "threads", "spinning", "precision", "backend",
     "size", "resize", "layout", "colour", "scale", "mean", "std", "pad-value", "prepare-constant", "prepare-place",
-    "prepare-hook", "post", "score", "iou", "names", "track", "device", "slots", "transfer", "graph", "stream", "sms",
+    "prepare-hook", "post", "score", "iou", "names", "track", "after",
+    "crop", "crops", "crop-names", "device", "slots", "transfer", "graph", "stream", "sms",
     "nvtx", "calibration", "calibration-method", "fp32-nodes", "workers", "strategy", "decode", "wait", "spin-us",
     "keeper", "heartbeat-ms", "gc", "lock-memory", "nice", "finish", "buffer", "drop", "stale-ms", "scope", "seed",
     "frames", "cameras", "fps", "delay-ms", "concurrency",

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from framepace.errors import UsageError
-from framepace.facts.plan import Plan, SourcePolicy
+from framepace.facts.cascade import roots
+from framepace.facts.plan import ModelPlan, Plan, SourcePolicy
 from framepace.feeds.arrivals import Arrivals, Interleaved, Lane
 from framepace.feeds.batchrules import NEVER, BatchRule, DeadlineRule
 from framepace.feeds.deadline import DeadlineBatcher, DeadlineFeed
@@ -126,10 +127,16 @@ def _merged(arrivals: Sequence[Arrivals], share: tuple[int, int]) -> Arrivals:
     return Lane(merged, *share)
 
 
+def _on_pictures(plan: Plan) -> list[ModelPlan]:
+    """The models that run on whole pictures: the batches of the others are of boxes in those."""
+    return [plan.models[index] for index in roots(plan.models)]
+
+
 def batch_rule(plan: Plan) -> BatchRule:
     """How frames are batched for all models: the largest batch and window of any of them, within the budget."""
-    size = max(model.batch.max for model in plan.models)
-    window = max(model.batch.window_ms for model in plan.models)
+    models = _on_pictures(plan)
+    size = max(model.batch.max for model in models)
+    window = max(model.batch.window_ms for model in models)
     budget_ns = None
     if plan.target.budget_ms is not None:
         budget_ns = round(plan.target.budget_ms * NS_PER_MS)
@@ -141,12 +148,13 @@ def deadline_rule(plan: Plan) -> DeadlineRule:
 
     Raises UsageError without a target, or where a preferred size is over the largest batch.
     """
-    size = max(model.batch.max for model in plan.models)
+    models = _on_pictures(plan)
+    size = max(model.batch.max for model in models)
     budget = plan.target.budget_ms
     if budget is None:
         fix = "give the plan a target: --fps or --p99-ms"
         raise UsageError("batch-policy deadline needs a deadline", got="a plan without a target", fix=fix)
-    sizes = sorted({size for model in plan.models for size in model.batch.sizes})
+    sizes = sorted({size for model in models for size in model.batch.sizes})
     if sizes and sizes[-1] > size:
         raise UsageError("a preferred batch size is over the largest batch", got=sizes[-1], expected=f"at most {size}")
     return DeadlineRule(size, round(budget * NS_PER_MS), tuple(sizes))
@@ -154,7 +162,7 @@ def deadline_rule(plan: Plan) -> DeadlineRule:
 
 def deadline_batcher(plan: Plan, arrivals: Sequence[Arrivals] | None) -> DeadlineBatcher | None:
     """For the policy 'deadline'; none where whole batches are due together, since there is nothing to wait for."""
-    if all(model.batch.policy == "window" for model in plan.models):
+    if all(model.batch.policy == "window" for model in _on_pictures(plan)):
         return None
     if arrivals is not None and arrivals[0].bulk:
         return None

@@ -19,7 +19,7 @@ _NAMES = frozenset({"batch", "batch_size", "batchsize", "n", "b", "bs", "num_bat
 _UNNAMED = "?"
 # Names that exporters make up for each tensor anew: they say nothing of what an axis is.
 _MADE_UP = re.compile(
-    r"\?|unk\w*|None|-?\d+|dynamicdimension[.\d]*|.*(_dim_|_dynamic_axes_)\d+|\w+__\d+", re.IGNORECASE
+    r"\?|unk\w*|None|-?\d+|(p2o\.)?dynamicdimension[.\d]*|.*(_dim_|_dynamic_axes_)\d+|\w+__\d+", re.IGNORECASE
 )
 ANY_RANK = ("...",)
 

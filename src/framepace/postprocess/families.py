@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from framepace.errors import unknown
 from framepace.facts.answers import Answer
 from framepace.facts.postprocess import Post
-from framepace.postprocess import classes, ctc, endtoend, lists, regions, tables, yolo
+from framepace.postprocess import classes, ctc, endtoend, lists, regions, tables, textlines, yolo
 from framepace.postprocess.fit import Fit
 from framepace.postprocess.found import Found, in_picture
 from framepace.postprocess.network import View
@@ -63,6 +63,10 @@ def _read_ctc(view: View, post: Post, picture: Size, resize: str) -> Answer:
     return ctc.read_ctc(view, post.score)
 
 
+def _read_text_map(view: View, post: Post, picture: Size, resize: str) -> Answer:
+    return textlines.read_text_map(view, post.score, picture, resize)
+
+
 FAMILIES = (
     _detector(
         "lists",
@@ -111,6 +115,13 @@ FAMILIES = (
     Family("classes", "classifiers: a score per class", classes.is_classes, classes.fit_classes, _read_classes),
     Family(
         "regions", "semantic segmentation: a class per pixel", regions.is_regions, regions.fit_regions, _read_regions
+    ),
+    Family(
+        "dbnet",
+        "text detectors: a map of where lines of text are",
+        textlines.is_text_map,
+        textlines.fit_text_map,
+        _read_text_map,
     ),
 )
 

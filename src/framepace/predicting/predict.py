@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from framepace.backends.base import Session, Tensors
 from framepace.devices.cuda import ordinal
 from framepace.engine.engine import Engine
+from framepace.facts.cascade import refuse_crops
 from framepace.facts.plan import EnginePlan, ModelPlan, Plan
 from framepace.facts.primitives import Primitives
 from framepace.facts.strategy import strategy_of
@@ -40,6 +41,7 @@ def predict(plan: Plan, workload: Workload, primitives: Primitives) -> Trace:
 
     Raises UsageError where primitives of one of the plan's models are missing.
     """
+    refuse_crops(plan, "nobody can predict how many boxes a picture will have", "measure it: framepace bench, or sweep")
     clock = MachineClock(primitives.cores, _wake_delay(primitives, workload.seed))
     models = _FittedModels(primitives, clock, workload.seed)
     virtual_plan = _virtual_plan(plan)

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from framepace.facts.answers import Answer
-from framepace.facts.running import Result
+from framepace.facts.answers import Answer, Crops
+from framepace.facts.running import BoxCounts, Result
 from framepace.facts.trace import DropCause
 from framepace.running.rates import Rate, ResultAges
 from framepace.units import NS_PER_MS, NS_PER_S
@@ -45,6 +45,7 @@ class Counts:
     waiting: int
     dropped: dict[str, int]
     late: int
+    boxes: dict[str, BoxCounts]
 
     @property
     def accounted(self) -> int:
@@ -78,6 +79,7 @@ class Account:
         self._failed = 0
         self._late = 0
         self._dropped: Counter[str] = Counter()
+        self._boxes: dict[str, BoxCounts] = {}
         self.arrivals = Rate()
         self.deliveries = Rate()
         self.ages = ResultAges()
@@ -124,6 +126,7 @@ class Account:
                 waiting=len(self._waiting),
                 dropped=dict(self._dropped),
                 late=self._late,
+                boxes=dict(self._boxes),
             )
 
     def waiting(self) -> list[int]:
@@ -142,6 +145,7 @@ class Account:
 
     def _settle(self, frame: _Waiting, ended: int) -> None:
         age = ended - frame.due
+        self._count_boxes(frame.answers or {})
         if not frame.why and self.max_age is not None and age > self.max_age:
             self._dropped[DropCause.NAMES[DropCause.TOO_OLD]] += 1
             return
@@ -154,6 +158,17 @@ class Account:
             self.deliveries.add(ended)
             self.ages.add(ended, age)
         self._emit(self._result(frame, age, late=late))
+
+    def _count_boxes(self, answers: Mapping[str, Answer]) -> None:
+        for model, answer in answers.items():
+            if isinstance(answer, Crops):
+                before = self._boxes.get(model, BoxCounts())
+                self._boxes[model] = BoxCounts(
+                    found=before.found + len(answer) + answer.failed + answer.left_out,
+                    answered=before.answered + len(answer),
+                    failed=before.failed + answer.failed,
+                    left_out=before.left_out + answer.left_out,
+                )
 
     def _result(self, frame: _Waiting, age: int, *, late: bool) -> Result:
         return Result(

@@ -11,10 +11,12 @@ from pathlib import Path
 from framepace.backends.base import Tensors
 from framepace.clock.system import Clock, SystemClock
 from framepace.deadline import together
+from framepace.engine.crops import Cut, Read
 from framepace.engine.engine import Engine
 from framepace.engine.packedrows import drop_rows
 from framepace.errors import StoreError, one_line
 from framepace.facts.address import without_secrets
+from framepace.facts.answers import Answer
 from framepace.facts.plan import Plan
 from framepace.facts.running import Result, RunStatus, SourceSpec, SourceStatus
 from framepace.facts.trace import DropCause, Stopped, TraceMeta
@@ -33,7 +35,7 @@ from framepace.running.flight import Misses
 from framepace.running.generation import Taken, Work
 from framepace.running.guard import Guard
 from framepace.running.options import Options, Sink, check
-from framepace.running.results import Read, Results
+from framepace.running.results import Results
 from framepace.running.sourcesfile import SourcesFile
 from framepace.running.supervisor import Supervisor
 from framepace.running.tracing import Tracing
@@ -232,11 +234,15 @@ class Run:
     def _load(self, plan: Plan) -> Engine:
         """The plan's engine; its outputs become results by its own readers."""
         readers: dict[str, Read] = {}
+        after = {model.name: model.after or "" for model in plan.models}
 
-        def finish(model: str, outputs: Tensors, frame: Frame) -> None:
-            self._results.finish(readers[model], model, outputs, frame)
+        def finish(model: str, outputs: Tensors, frame: Frame) -> Answer:
+            return self._results.finish(readers[model], model, outputs, frame)
 
-        engine = Engine(plan, self._clock, outputs=finish, tell=self._tell)
+        def on_cut(model: str, cut: Cut) -> None:
+            self._results.cut(after[model], model, cut)
+
+        engine = Engine(plan, self._clock, outputs=finish, on_cut=on_cut, tell=self._tell)
         for model, session in zip(plan.models, engine.sessions, strict=True):
             readers[model.name] = answer_reader(model, session.resolved, self.note)
         return engine

@@ -19,6 +19,7 @@ from framepace.backends.base import Session, Tensors, get_backend
 from framepace.clock.system import Clock
 from framepace.engine.engine import Engine
 from framepace.errors import FramepaceError, UsageError
+from framepace.facts.cascade import refuse_crops
 from framepace.facts.model import ModelSpec
 from framepace.facts.plan import ModelPlan, Plan
 from framepace.facts.strategy import strategy_of
@@ -97,6 +98,7 @@ class ServedModel:
 
     def start(self) -> None:
         """Load the model and wait until its workers are set up. Raises FramepaceError."""
+        refuse_crops(self.plan, "a request has whole pictures", "serve each model alone, or run the plan: framepace run")
         self.engine = Engine(self.plan, self._clock, load=self._load, outputs=self._finish, tell=self._around.tell)
         try:
             self._begin_run()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from framepace.facts.answers import Answer, Classes, Detections, Regions, Text
+from framepace.facts.answers import Answer, Classes, Crops, Detections, Regions, Text
 from framepace.sinks.letters import letters
 
 Picture = NDArray[np.uint8]
@@ -60,8 +60,8 @@ def draw_answer(canvas: Picture, answer: Answer) -> None:
             _write_lines(canvas, [label_of(answer, place) for place in range(min(_MOST_LINES, len(answer.labels)))])
         case Text():
             _write_lines(canvas, [answer.text])
-        case tuple():
-            _write_lines(canvas, [part.text for part in answer if isinstance(part, Text)])
+        case Crops():
+            _draw_crops(canvas, answer)
 
 
 def label_of(answer: Detections | Classes, place: int) -> str:
@@ -83,6 +83,17 @@ def _draw_detections(canvas: Picture, answer: Detections) -> None:
         left, top = _draw_box(canvas, answer.boxes[place], colour, thickness)
         draw_points(canvas, answer, place)
         _write(canvas, label_of(answer, place), left, top, colour)
+
+
+def _draw_crops(canvas: Picture, answer: Crops) -> None:
+    """What was said about each box, below it."""
+    for box, part in zip(answer.boxes.astype(int).tolist(), answer.answers, strict=True):
+        if isinstance(part, Detections):
+            _draw_detections(canvas, part)
+        elif isinstance(part, Text):
+            _write(canvas, part.text, box[0], box[3], _DARK, above=False)
+        elif isinstance(part, Classes) and len(part.labels):
+            _write(canvas, label_of(part, 0), box[0], box[3], _DARK, above=False)
 
 
 def _colour(answer: Detections, place: int) -> NDArray[np.uint8]:

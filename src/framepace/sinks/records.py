@@ -1,8 +1,8 @@
 """Results as plain values, for JSON, MQTT and tables: every answer is a list of objects.
 
 An object has only what its answer says of it: `box`, `score`, `label`, `name`, `track`, `keypoints`, `mask`, `text`,
-`share` (of the picture's pixels), `tensor` with `dtype` and `shape` (and `values`, if there are few), and `crop`, which
-numbers the crops of a picture that a model ran on.
+`share` (of the picture's pixels), `tensor` with `dtype` and `shape` (and `values`, if there are few), and `crop`: the
+number of the object of the model before, among its objects, that a model ran on.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from framepace.facts.answers import Answer, Classes, Detections, Regions, Tensors, Text
+from framepace.facts.answers import Answer, Classes, Crops, Detections, Regions, Tensors, Text
 from framepace.facts.running import Result
 
 Record = dict[str, Any]
@@ -39,13 +39,13 @@ def record(result: Result) -> Record:
 
 def objects(answer: Answer) -> list[Record]:
     """The objects of an answer."""
-    if isinstance(answer, tuple):
-        return [{"crop": crop, **one} for crop, part in enumerate(answer) for one in objects(part)]
     return list(_objects(answer))
 
 
-def _objects(answer: Detections | Classes | Regions | Text | Tensors) -> Iterator[Record]:
+def _objects(answer: Answer) -> Iterator[Record]:
     match answer:
+        case Crops():
+            return _of_crops(answer)
         case Detections():
             return _detected(answer)
         case Classes():
@@ -56,6 +56,12 @@ def _objects(answer: Detections | Classes | Regions | Text | Tensors) -> Iterato
             return iter([{"text": answer.text, "score": round(answer.score, _SCORES)}])
         case Tensors():
             return (_tensor(name, array) for name, array in answer.arrays.items())
+
+
+def _of_crops(answer: Crops) -> Iterator[Record]:
+    for place, part in zip(answer.places.tolist(), answer.answers, strict=True):
+        for one in _objects(part):
+            yield {"crop": place, **one}
 
 
 def _detected(answer: Detections) -> Iterator[Record]:

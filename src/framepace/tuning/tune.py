@@ -14,6 +14,7 @@ from framepace import values
 from framepace.backends.base import get_backend
 from framepace.clock.system import Clock
 from framepace.errors import ADVICE, BackendError, DeviceLost, FramepaceError, NothingSucceeded, UsageError
+from framepace.facts.cascade import refuse_crops
 from framepace.facts.device import SIMULATED
 from framepace.facts.settings import Case
 from framepace.facts.tuning import Goal, Objective, Tuning, carried
@@ -103,6 +104,8 @@ def tune(
     Raises ModelError for a model that is not there, FramepaceError when nothing could be measured at all, StoreError
     when `folder` is another run's, cannot be written or holds another case.
     """
+    fix = "tune each model alone, or compare settings with framepace sweep"
+    refuse_crops(case.plan, "tune cannot predict how many boxes a picture will have", fix)
     for model in case.plan.models:
         check_exists(model.model)
     lab_limit_s = max(1.0, time_limit - BUDGET.reserve_s)

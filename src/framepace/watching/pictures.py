@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from framepace.facts.answers import Answer, Classes, Detections, Regions, Tensors, Text
+from framepace.facts.answers import Answer, Classes, Crops, Detections, Regions, Tensors, Text
 from framepace.facts.running import Result
 
 WIDEST = 960  # pixels of a JPEG; boxes stay in pixels of the picture itself
@@ -116,8 +116,15 @@ def _said(answer: Answer) -> str:
             return ", ".join(f"{name} {list(array.shape)}" for name, array in answer.arrays.items())
         case Detections():
             return ", ".join(_label(answer, number) for number in range(min(len(answer), _MOST_NAMED)))
-    said = "; ".join(map(_said, answer[:_MOST_NAMED]))
-    return f"{said} and {len(answer) - _MOST_NAMED} more" if len(answer) > _MOST_NAMED else said
+        case Crops():
+            return _of_crops(answer)
+
+
+def _of_crops(answer: Crops) -> str:
+    said = "; ".join(map(_said, answer.answers[:_MOST_NAMED]))
+    if len(answer) <= _MOST_NAMED:
+        return said
+    return f"{said} and {len(answer) - _MOST_NAMED} more"
 
 
 def _classes(answer: Classes) -> str:
