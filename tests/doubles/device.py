@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from framepace.devices.protocol import Event
 from framepace.errors import BackendError, DeviceLost, DeviceMemoryError, FramepaceError
 from framepace.testing import FakeClock
+from tests.doubles.painter import HostKernel
 
 
 class ScriptedEvent:
@@ -133,6 +134,7 @@ class ScriptedDevice:
     graphs: list[ScriptedGraph] = field(default_factory=list)
     addresses: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
     memories: list[ScriptedMemory] = field(default_factory=list)
+    kernels: list[HostKernel] = field(default_factory=list)
 
     def stream(self) -> ScriptedStream:
         """See Device."""
@@ -198,6 +200,15 @@ class ScriptedDevice:
         work(stream)
         self.graphs.append(ScriptedGraph(self, stream.nodes))
         return self.graphs[-1]
+
+    def compile(self, text: str, name: str) -> HostKernel:
+        """See Device."""
+        self.kernels.append(HostKernel(text))
+        return self.kernels[-1]
+
+    def await_decoder(self, stream: Any, event: Any) -> None:
+        """See Device."""
+        self.calls.append("await decoder")
 
     def error(self, error: Exception, doing: str) -> FramepaceError:
         """See Device."""

@@ -40,7 +40,10 @@ Prepare = Callable[[Frame, Tensors, int], None]
 
 @dataclass(frozen=True)
 class DeviceTimes:
-    """Device durations of one inference in ns, from the device's own clock, and when each part began (host clock)."""
+    """Device durations of one inference in ns, from the device's own clock, and when each part began (host clock).
+
+    `paint` is the preparation of its pictures, where the device does it.
+    """
 
     h2d: int
     compute: int
@@ -48,6 +51,8 @@ class DeviceTimes:
     h2d_at: int = -1
     compute_at: int = -1
     d2h_at: int = -1
+    paint: int = -1
+    paint_at: int = -1
 
 
 class Worker(ABC):
@@ -72,6 +77,13 @@ class Worker(ABC):
 
         A batched output may have more rows than the inference had items: only the first of them are its answers.
         """
+
+    def preparer(self, model: ModelPlan) -> Prepare | None:
+        """What brings frames to the inputs where the worker itself prepares them; None where Session.preparer does.
+
+        Asked for before the first inference: what it brings is not copied from `staging`.
+        """
+        return None
 
     def prime(self) -> None:  # noqa: B027 - most workers have nothing to do
         """Do what only the first inference of a slot needs: load kernels, choose algorithms, capture graphs."""
@@ -274,6 +286,10 @@ class Backend(ABC):
             raise UsageError(f"backend {self.name} cannot run on {kind}", expected=" or ".join(self.devices))
         if kind == "cpu" and (model.graph or model.sms is not None):
             raise UsageError("graph and sms are settings of a GPU", got=f"{self.name} on the CPU")
+        if model.prepare.place == "device" and (kind == "cpu" or self.simulated or self.remote):
+            got = f"{self.name} on the CPU" if kind == "cpu" else f"backend {self.name}"
+            fix = "--set prepare-place=host, or a GPU: --set device=cuda"
+            raise UsageError("prepare-place=device is a setting of a GPU", got=got, fix=fix)
 
     @abstractmethod
     def _load(self, model: ModelPlan, clock: Clock, tell: Tell) -> Session:

@@ -97,6 +97,10 @@ class Copies:
         self._full = full
         self._pinned = pinned
 
+    def leave_out(self, names: frozenset[str]) -> None:
+        """Copy nothing into these inputs, which are written on the device."""
+        self._inputs = [name for name in self._inputs if name not in names]
+
     def give(self, slot: Slot, stream: Stream) -> None:
         """Enqueue the copies to the device."""
         stream.record(slot.events[BEFORE])

@@ -11,6 +11,7 @@ All durations come from events.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -19,7 +20,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from framepace.backends.base import DeviceTimes, Tensors, Worker, padded
+from framepace.backends.base import DeviceTimes, Prepare, Tensors, Worker, padded
 from framepace.backends.deviceslot import (
     BEGAN,
     COMPUTED,
@@ -31,6 +32,7 @@ from framepace.backends.deviceslot import (
     Produced,
     Slot,
 )
+from framepace.backends.painting import Painting
 from framepace.backends.requestgraphs import Capture, Parts, RequestGraphs, Scope, answered, check_answers
 from framepace.devices.protocol import Device, Event, Stream
 from framepace.errors import DeviceLost, DeviceMemoryError
@@ -99,6 +101,7 @@ class DeviceWorker(Worker):
             self._graphs = RequestGraphs(capture or device.capture)
             stack.callback(self._graphs.close)
             self._compute = compute or compute_stream(device, plan)
+            self._painting = Painting.of(device, plan, inputs, tell)
             self._slots = [self._slot(inputs, outputs) for _ in range(self.slots)]
             self._lay_out()
             self._close = stack.pop_all()
@@ -113,6 +116,13 @@ class DeviceWorker(Worker):
             return "copies"
         return None
 
+    def preparer(self, model: ModelPlan) -> Prepare | None:
+        """See Worker: on the device, where the plan wants it."""
+        if self._painting is None:
+            return None
+        self._copies.leave_out(self._painting.names)
+        return self._painting.filler(model)
+
     def staging(self, slot: int) -> Tensors:
         """See Worker."""
         return self._slots[slot].host
@@ -126,6 +136,8 @@ class DeviceWorker(Worker):
 
     def _enqueue(self, index: int, count: int) -> None:
         slot = self._slots[index]
+        if self._painting is not None:
+            self._painting.enqueue(index, slot.lanes)
         request = self._requests.get((index, count))
         if request is None:
             request = self._requests[index, count] = self._made(index, count)
@@ -142,6 +154,8 @@ class DeviceWorker(Worker):
         except Exception as error:
             raise self._device.error(error, "an inference ran") from error
         buffers.produced = None
+        if self._painting is not None:
+            self._painting.release(slot)
         return buffers.results
 
     def prime(self) -> None:
@@ -152,6 +166,12 @@ class DeviceWorker(Worker):
 
     def times(self, slot: int) -> DeviceTimes:
         """See Worker."""
+        times = self._times_of_request(slot)
+        if self._painting is None:
+            return times
+        return dataclasses.replace(times, **self._painting.times(slot))
+
+    def _times_of_request(self, slot: int) -> DeviceTimes:
         before, uploaded, began, computed, ready, done = self._slots[slot].events
         compute = self._between(began, computed)
         if not self._slots[slot].copied:
@@ -275,6 +295,8 @@ class DeviceWorker(Worker):
         host_outputs = {tensor.name: host.pop(tensor.name) for tensor in outputs}
         for tensor in inputs.inputs:
             fill(inputs, tensor, host[tensor.name])
+        if self._painting is not None:
+            self._painting.add(host, device)
         return Slot(host, device, host_outputs, Lanes.single(self._compute))
 
     def _lay_out(self) -> None:

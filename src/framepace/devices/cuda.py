@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from framepace.devices.capturing import CapturingStream, check
-from framepace.devices.protocol import Event, Stream
+from framepace.devices.kernels import await_decoder, compiled
+from framepace.devices.protocol import Event, Kernel, Stream
 from framepace.devices.timeline import Timeline
 from framepace.errors import BackendError, DeviceLost, DeviceMemoryError, FramepaceError, UsageError
 from framepace.facts.smshare import sm_count
@@ -328,6 +329,15 @@ class CudaDevice:
                 raise
             builder.end_building()
             return _Graph(builder.complete())
+
+    def compile(self, text: str, name: str) -> Kernel:
+        """See Device."""
+        capability = self._core.compute_capability
+        return compiled(text, name, f"{capability.major}.{capability.minor}")
+
+    def await_decoder(self, stream: Stream, event: Event) -> None:
+        """See Device."""
+        await_decoder(stream, event)
 
     def error(self, error: Exception, doing: str) -> FramepaceError:
         """See Device."""

@@ -5,6 +5,7 @@ Everything is asynchronous and ordered by streams and events; nothing here waits
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -52,6 +53,15 @@ class Memory(Protocol):
         """Free it. Idempotent."""
 
 
+class Kernel(Protocol):
+    """A function on the device that takes one argument."""
+
+    def launch(
+        self, grid: tuple[int, int, int], block: tuple[int, int, int], argument: ctypes.Structure, stream: Stream
+    ) -> None:
+        """Enqueue it for so many blocks of so many threads; the argument is copied before this returns."""
+
+
 class Device(Protocol):
     """One GPU, or a part of its SMs, as one worker uses it. Made and used in the worker's thread.
 
@@ -93,6 +103,12 @@ class Device(Protocol):
 
         Each launch records the events of that work anew, and waits for those that it waits for.
         """
+
+    def compile(self, text: str, name: str) -> Kernel:
+        """The kernel called `name` of a text in CUDA C++; compiled once in a process."""
+
+    def await_decoder(self, stream: Stream, event: Event) -> None:
+        """Hold back what comes after on `stream` until what video decoders wrote so far is there; takes `event`."""
 
     def error(self, error: Exception, doing: str) -> FramepaceError:
         """What `error`, of the driver or of a library on top of it, means for framepace."""

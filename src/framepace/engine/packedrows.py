@@ -41,7 +41,7 @@ def dropped_row(frame: Frame, model: int, cause: int, now: int, warming: bool) -
     marks = Mark.WARMUP if warming else 0
     head = (frame.number, frame.source, model, -1, -1, 0)
     stamps = (frame.due, frame.available, frame.captured, frame.decoded, frame.queued or now)
-    device = [-1] * 8
+    device = [-1] * 10
     return ROW.pack(*head, *stamps, *([now] * 5), *device, 0, 0, 0, 0, 0, Outcome.DROPPED, cause, marks)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from framepace.backends.base import DeviceTimes, Tensors, Worker
+from framepace.backends.base import DeviceTimes, Prepare, Tensors, Worker
+from framepace.facts.plan import ModelPlan
 
 
 class WrappedWorker(Worker):
@@ -23,6 +24,10 @@ class WrappedWorker(Worker):
     def wait(self, slot: int) -> Tensors:
         """See Worker."""
         return self.worker.wait(slot)
+
+    def preparer(self, model: ModelPlan) -> Prepare | None:
+        """See Worker."""
+        return self.worker.preparer(model)
 
     def prime(self) -> None:
         """See Worker."""

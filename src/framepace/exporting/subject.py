@@ -62,7 +62,7 @@ class Subject:
         """Whether the server prepares pictures: they go into one input, and nothing is folded into the network."""
         resolved = self.resolved
         single = resolved.image is not None and len(resolved.inputs) == 1 and resolved.window is None
-        return single and self.model.prepare.place == "host" and resolved.pictures_before == 0
+        return single and self.model.prepare.place != "graph" and resolved.pictures_before == 0
 
     @property
     def instances(self) -> int:

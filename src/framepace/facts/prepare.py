@@ -18,7 +18,8 @@ class Prepare(Fact, frozen=True, kw_only=True):
 
     value = (pixel * scale - mean) / std, per channel, after the resize. `constant` replaces the whole step by a
     tensor made once, which is how its cost is proven. `place` 'graph' folds the arithmetic into the model: its input
-    becomes uint8, a quarter of the bytes, and the host only resizes.
+    becomes uint8, a quarter of the bytes, and the host only resizes. 'device' does all of it on the GPU, in one kernel
+    that reads the picture as it was decoded.
     """
 
     resize: Annotated[
@@ -59,10 +60,13 @@ class Prepare(Fact, frozen=True, kw_only=True):
         ),
     ] = False
     place: Annotated[
-        Literal["host", "graph"],
+        Literal["host", "graph", "device"],
         Setting(
             "prepare-place",
-            help="host, or graph: folded into the model (uint8 input)",
-            why_value={"graph": "a quarter of the bytes to copy, and the arithmetic on the device"},
+            help="host, graph: folded into the model (uint8 input), or device: one kernel on the GPU",
+            why_value={
+                "graph": "a quarter of the bytes to copy, and the arithmetic on the device",
+                "device": "the host neither resizes nor converts; a picture of the host is copied as it was decoded",
+            },
         ),
     ] = "host"

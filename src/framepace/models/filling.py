@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from shlex import quote
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,22 @@ _Paint = Callable[[Any, int, NDArray[Any]], None]
 """Writes a picture or moment (and the number of its source) into one item of an input."""
 
 
-def input_filler(model: ModelPlan, resolved: Resolved) -> Write:
+class Prepares(Protocol):
+    """Writes a picture into one item of an input (see video.prepare.Preparer)."""
+
+    def __call__(self, picture: Any, out: NDArray[Any]) -> None:
+        """Write it."""
+
+
+Make = Callable[[PrepareFacts, tuple[int, int], str, int, str], Prepares]
+"""Makes what prepares pictures for an input, from the arguments of video.prepare.Preparer."""
+
+
+def input_filler(model: ModelPlan, resolved: Resolved, make: Make = Preparer) -> Write:
     """The function that writes frames into the inputs of a model; used by one thread.
+
+    What `make` makes is handed the parts of the inputs themselves, unless it is the host's own preparation: then the
+    pictures of a clip are prepared once and copied.
 
     States are not among them: whoever runs the model feeds them back.
 
@@ -34,8 +48,8 @@ def input_filler(model: ModelPlan, resolved: Resolved) -> Write:
         ModelError: frames bring nothing that the model takes, or preparation cannot make it.
     """
     check_takes_frames(model, resolved)
-    writes = [_picture_write(resolved, image, model, earlier=False) for image in resolved.images]
-    writes += [_picture_write(resolved, image, model, earlier=True) for image in resolved.previous]
+    writes = [_picture_write(resolved, image, model, make, earlier=False) for image in resolved.images]
+    writes += [_picture_write(resolved, image, model, make, earlier=True) for image in resolved.previous]
     writes += [_value_write(resolved, name, value) for name, value in resolved.values.items() if not value.constant]
     if len(writes) == 1:
         return writes[0]
@@ -82,8 +96,8 @@ def _value_write(resolved: Resolved, name: str, value: SideInput) -> Write:
     return write
 
 
-def _picture_write(resolved: Resolved, image: Image, model: ModelPlan, *, earlier: bool) -> Write:
-    paint = _paint(image, resolved, model, int(earlier))
+def _picture_write(resolved: Resolved, image: Image, model: ModelPlan, make: Make, *, earlier: bool) -> Write:
+    paint = _paint(image, resolved, model, make, int(earlier))
     name = image.name
     if resolved.axis(name) == 0:
 
@@ -98,9 +112,9 @@ def _picture_write(resolved: Resolved, image: Image, model: ModelPlan, *, earlie
     return write
 
 
-def _paint(image: Image, resolved: Resolved, model: ModelPlan, steps: int) -> _Paint:
+def _paint(image: Image, resolved: Resolved, model: ModelPlan, make: Make, steps: int) -> _Paint:
     """Writes one item of an image input: a picture, two, or a clip, `steps` before the frame's own."""
-    single = _single_paint(image, model.prepare, steps)
+    single = _single_paint(image, model.prepare, make, steps)
     if image.time_axis is None:
         return single
     assert resolved.window is not None
@@ -108,14 +122,27 @@ def _paint(image: Image, resolved: Resolved, model: ModelPlan, steps: int) -> _P
     axis = image.time_axis
     if batch is not None and batch < axis:
         axis -= 1
+    if make is not Preparer:
+        return _clip_in_place(single, resolved.window, axis)
     return _Clip(single, resolved.window, axis)
 
 
-def _single_paint(image: Image, prepare: PrepareFacts, steps: int) -> _Paint:
+def _clip_in_place(single: _Paint, window: Window, axis: int) -> _Paint:
+    """Writes the last pictures of a source along an axis, all of them each time."""
+
+    def paint(picture: Any, source: int, out: NDArray[Any]) -> None:
+        parts = np.moveaxis(out, axis, 0)
+        for place, part in enumerate(parts):
+            single(before(picture, (len(parts) - 1 - place) * window.stride), source, part)
+
+    return paint
+
+
+def _single_paint(image: Image, prepare: PrepareFacts, make: Make, steps: int) -> _Paint:
     channels = image.channels
     if channels == PAIR:
         channels //= 2
-    preparer = Preparer(prepare, (image.height, image.width), image.layout, channels, image.dtype)
+    preparer = make(prepare, (image.height, image.width), image.layout, channels, image.dtype)
     if image.channels == PAIR:
         return _pair(preparer, image.layout == "nhwc", steps)
     if steps == 0:
@@ -123,7 +150,7 @@ def _single_paint(image: Image, prepare: PrepareFacts, steps: int) -> _Paint:
     return lambda picture, source, out: preparer(before(picture, steps), out)
 
 
-def _pair(preparer: Preparer, channels_last: bool, steps: int) -> _Paint:
+def _pair(preparer: Prepares, channels_last: bool, steps: int) -> _Paint:
     """The picture before and the picture, one after the other in the channels."""
 
     def paint(picture: Any, source: int, out: NDArray[Any]) -> None:

@@ -229,6 +229,7 @@ class _LoadedModel:
         with lock_setup():
             self._worker: Worker = self.session.worker()
             stack.callback(self._worker.close)
+            self._own_preparer = self._worker.preparer(self._plan)
             self._worker.prime()
 
     @property
@@ -262,7 +263,7 @@ class _LoadedModel:
         if not self.takes_pictures:
             writes.append(self._random(seed))
         if self.takes_pictures or resolved.values:
-            writes.append(self.session.preparer(self._plan))
+            writes.append(self._own_preparer or self.session.preparer(self._plan))
         if self._states is not None:
             writes.append(self._states.write)
 

@@ -170,6 +170,8 @@ class _SlowColumns:
         self._round += 1
         with suppress(self._nvml.NVMLError):  # a GPU in MIG mode has none
             row["utilisation"] = int(self._nvml.nvmlDeviceGetUtilizationRates(self._handle).gpu)
+        with suppress(self._nvml.NVMLError):  # nor has every GPU a video decoder
+            row["decoder_utilisation"] = int(self._nvml.nvmlDeviceGetDecoderUtilization(self._handle)[0])
         with suppress(self._nvml.NVMLError):  # an integrated one has no memory of its own
             row["device_memory_bytes"] = int(self._nvml.nvmlDeviceGetMemoryInfo(self._handle).used)
         if self._pcie is not None:

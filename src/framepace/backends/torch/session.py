@@ -182,7 +182,7 @@ def _check_limits(file_spec: ModelSpec, resolved: Resolved) -> None:
 
 def _as_staged(resolved: Resolved, model: ModelPlan) -> Resolved:
     """The inputs as the staging has them: a picture that is normalised by PyTorch is uint8."""
-    if model.prepare.place == "host":
+    if model.prepare.place != "graph":
         return resolved
     if resolved.image is None:
         raise ModelError(f"model {model.name!r} has no picture to normalise", fix="--set prepare-place=host")
