@@ -179,12 +179,12 @@ RULES: Mapping[str, _Rule] = {
     "iou": _always("client", "of whoever reads the outputs"),
     "names": _always("client", "of whoever reads the outputs"),
     "track": _always("client", "of whoever reads the outputs"),
-    "device": _always("expressed", "instance_group: kind and gpus"),
-    "slots": _always(
     "after": _always("client", "of whoever sends the requests: the boxes of one model, cut out, to the next"),
     "crop": _always("client", "of whoever cuts them out"),
     "crops": _always("client", "of whoever cuts them out"),
     "crop-names": _always("client", "of whoever cuts them out"),
+    "device": _always("expressed", "instance_group: kind and gpus"),
+    "slots": _always(
         "not expressible", "an instance has one request in flight", "copies of one request overlap no other's kernels"
     ),
     "transfer": _transfer,

@@ -126,6 +126,7 @@ class SourceStatus(Fact, frozen=True, kw_only=True):
     every: int
     note: str = ""  # why it is not live
     ages: Ages | None = None
+    engine: str | None = None  # the name of that which reads it, where there are several
 
 
 class SinkStatus(Fact, frozen=True, kw_only=True):
@@ -138,7 +139,6 @@ class SinkStatus(Fact, frozen=True, kw_only=True):
     waiting: int
     note: str = ""
 
-    engine: str | None = None  # the name of that which reads it, where there are several
 
 class DeviceStatus(Fact, frozen=True, kw_only=True):
     """What a device or the host does: shares from 0 to 1, clocks in MHz, power in W; None where it is not known."""
@@ -151,18 +151,6 @@ class DeviceStatus(Fact, frozen=True, kw_only=True):
     power_w: float | None = None
 
 
-class RunStatus(Fact, frozen=True, kw_only=True):
-    """How a run stands."""
-
-    plan: tuple[str, ...]  # names of its models
-    began: float  # seconds since 1970
-    seconds: float
-    target_ms: float | None
-    sources: tuple[SourceStatus, ...]
-    sinks: tuple[SinkStatus, ...] = ()
-    devices: tuple[DeviceStatus, ...] = ()
-    degraded: tuple[str, ...] = ()  # a sentence per measure that is in force against overload
-    notes: tuple[str, ...] = ()
 EngineState = Literal["starting", "live", "lost", "refused", "ended"]
 """'lost': its process died or does not answer, and is started again; 'refused': the plan cannot run there."""
 
@@ -192,4 +180,16 @@ class EngineStatus(Fact, frozen=True, kw_only=True):
     note: str = ""
 
 
+class RunStatus(Fact, frozen=True, kw_only=True):
+    """How a run stands."""
+
+    plan: tuple[str, ...]  # names of its models
+    began: float  # seconds since 1970
+    seconds: float
+    target_ms: float | None
+    sources: tuple[SourceStatus, ...]
+    sinks: tuple[SinkStatus, ...] = ()
+    devices: tuple[DeviceStatus, ...] = ()
+    degraded: tuple[str, ...] = ()  # a sentence per measure that is in force against overload
+    notes: tuple[str, ...] = ()
     engines: tuple[EngineStatus, ...] = ()  # where there are several

@@ -119,10 +119,10 @@ class DropCause:
     TOO_OLD = 9
     HUNG = 10
     ENDED = 11
+    LOST = 12
     NAMES: Mapping[int, str] = {
         NONE: "",
         BUFFER_FULL: "buffer full",
-    LOST = 12
         STALE: "stale",
         BACKEND: "inference failed",
         HOOK: "hook failed",
@@ -131,10 +131,10 @@ class DropCause:
         TOO_OLD: "too old at the sink",
         HUNG: "worker hung",
         ENDED: "run ended",
+        LOST: "engine lost",
     }
 
 
-        LOST: "engine lost",
 class Mark:
     """Bits of the column `marks`: reasons to doubt a sample. Marked samples are kept. 4 and 8 are reserved."""
 

@@ -60,8 +60,8 @@ class Account:
         emit: receives the results; called with the account's lock held, so it must not wait.
         max_age: a result that is older at the sinks is dropped (ns); None: none is.
         target: a result that is older is late (ns); None: none is.
-    """
         first: the number of the first picture; others were counted elsewhere.
+    """
 
     def __init__(
         self, name: str, emit: Emit, *, max_age: int | None = None, target: int | None = None, first: int = 0
@@ -69,8 +69,8 @@ class Account:
         self.name = name
         self.max_age = max_age
         self._target = target
-        self._emit = emit
         self._first = first
+        self._emit = emit
         self._lock = threading.Lock()
         self._waiting: dict[int, _Waiting] = {}  # by the number of the frame, in the order of the source
         self._taken = 0

@@ -189,12 +189,12 @@ class Run:
         """Remove a source; frames of it that wait are dropped. Raises UsageError where there is none."""
         self._cameras.remove(name)
 
-    def change(self, spec: SourceSpec) -> None:
-        """Change the source of that name. Raises UsageError where there is none."""
     def forget(self, name: str) -> SourceStatus | None:
         """Forget a source that was removed: how it stood at last; None while frames of it are on their way."""
         return self._cameras.forget(name)
 
+    def change(self, spec: SourceSpec) -> None:
+        """Change the source of that name. Raises UsageError where there is none."""
         self._cameras.change(spec)
 
     def follow(self, take: Callable[[Result], None]) -> None:
