@@ -2,10 +2,10 @@
 
 One function per verb: `bench`, `explain`, `sweep`, `tune`, `capacity`, `accuracy`, `layers`, `compare`, `report`,
 `doctor`, `attach`, `launch`, `run`; `start` for a run that goes on beside the caller, `hunt`, `rank`, `mend` and
-`calibrate` for lower precisions, `explain_program` for trials in a program of one's own, `frame` and `stage` to name
-what it does, `explain_log` for its trace or log, `summary` of a trace, and `make_case` for what several of them take.
-Beside them stand the records that they take and return, and the errors. Everything is loaded when it is first used, so
-that importing framepace costs nothing.
+`calibrate` for lower precisions, `export`, `verify_export` and `import_triton` for other servers, `explain_program` for
+trials in a program of one's own, `frame` and `stage` to name what it does, `explain_log` for its trace or log,
+`summary` of a trace, and `make_case` for what several of them take. Beside them stand the records that they take and
+return, and the errors. Everything is loaded when it is first used, so that importing framepace costs nothing.
 """
 
 from __future__ import annotations
@@ -56,10 +56,13 @@ if TYPE_CHECKING:
         StoreError,
         UsageError,
     )
+    from framepace.exchanging import export, import_triton, verify_export
+    from framepace.exporting.importing import Imported
     from framepace.facts.accuracy import AccuracyCheck, Agreement, Gate, OutputAgreement
     from framepace.facts.calibrating import CalibrationStudy
     from framepace.facts.capacity import Capacity
     from framepace.facts.check import Check
+    from framepace.facts.exported import Exported, SettingAnswer
     from framepace.facts.finding import Explanation, Finding
     from framepace.facts.inputs import Inputs, Window
     from framepace.facts.layers import Exploration
@@ -73,6 +76,7 @@ if TYPE_CHECKING:
     from framepace.facts.sweep import Sweep
     from framepace.facts.trace import Trace
     from framepace.facts.tuning import Candidate, Goal, Tuning
+    from framepace.facts.verified import Verification
     from framepace.facts.workload import Burst, Closed, Delay, Input, Paced, Poisson, Replay, Stop, Warmup, Workload
     from framepace.marks import frame, stage
     from framepace.store import load_explanation, load_plan, load_trace, save_plan
@@ -85,6 +89,7 @@ _EXPORTS = {
     "launch layers make_case mend predictor rank report serve summary sweep tune",
     "cases": "CaseOptions Models RunOptions",
     "deploying": "run start",
+    "exchanging": "export import_triton verify_export",
     "errors": "BackendError DeviceLost DeviceMemoryError FramepaceError ModelError NotEnoughSamples PlanError "
     "SourceError StoreError UsageError",
     "attaching.program": "Observation",
@@ -92,6 +97,9 @@ _EXPORTS = {
     "facts.calibrating": "CalibrationStudy",
     "facts.capacity": "Capacity",
     "facts.check": "Check",
+    "exporting.importing": "Imported",
+    "facts.exported": "Exported SettingAnswer",
+    "facts.verified": "Verification",
     "facts.finding": "Explanation Finding",
     "facts.inputs": "Inputs Window",
     "facts.log": "LogExplanation",
@@ -131,11 +139,13 @@ __all__ = [
     "EnginePlan",
     "Explanation",
     "Exploration",
+    "Exported",
     "Finding",
     "FramepaceError",
     "Gate",
     "Goal",
     "Hunt",
+    "Imported",
     "Input",
     "Inputs",
     "LogExplanation",
@@ -158,6 +168,7 @@ __all__ = [
     "Result",
     "RunOptions",
     "RunStatus",
+    "SettingAnswer",
     "SinkStatus",
     "SourceError",
     "SourcePolicy",
@@ -171,6 +182,7 @@ __all__ = [
     "Trace",
     "Tuning",
     "UsageError",
+    "Verification",
     "Warmup",
     "Window",
     "Workload",
@@ -184,8 +196,10 @@ __all__ = [
     "explain",
     "explain_log",
     "explain_program",
+    "export",
     "frame",
     "hunt",
+    "import_triton",
     "launch",
     "layers",
     "load_explanation",
@@ -204,6 +218,7 @@ __all__ = [
     "summary",
     "sweep",
     "tune",
+    "verify_export",
 ]
 
 

@@ -47,7 +47,7 @@ def from_triton(
     repository: Repository, out: PlanOut = Path("plan.yaml"), overwrite: o.Overwrite = False, json: o.Json = False
 ) -> None:
     """Write the plan of what NVIDIA Triton runs, and say what of its configuration a plan cannot."""
-    from framepace.exporting.importing import import_triton
+    from framepace.exchanging import import_triton
     from framepace.reporting.exportdocument import import_document
     from framepace.reporting.terminal.exported import show_import
     from framepace.store import check_replaceable, save_plan

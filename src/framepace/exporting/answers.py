@@ -172,7 +172,9 @@ RULES: Mapping[str, _Rule] = {
     "std": _arithmetic,
     "pad-value": _of_pictures("grey around a letterboxed picture"),
     "prepare-constant": _always("measuring", _MEASURED),
-    "prepare-place": _always("expressed", "graph: folded into the network; host, device: an ensemble with a python model"),
+    "prepare-place": _always(
+        "expressed", "graph: folded into the network; host, device: an ensemble with a python model"
+    ),
     "prepare-hook": _always("not expressible", "your code: call it before you send", "the server prepares without it"),
     "post": _always("client", "outputs are tensors: framepace.postprocess reads them"),
     "score": _always("client", "of whoever reads the outputs"),

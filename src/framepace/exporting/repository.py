@@ -7,20 +7,17 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from framepace.errors import StoreError
 from framepace.exporting import configuration
 from framepace.exporting.answers import answers
 from framepace.exporting.configuration import NETWORK, PREPARED
 from framepace.exporting.pbtxt import Message, dumps
-from framepace.exporting.subject import Subject, subject
+from framepace.exporting.subject import Subject, check_free, content, subject
 from framepace.facts.exported import Exported
 from framepace.facts.plan import Plan
-from framepace.models import builtin
 from framepace.models.convert.variant import weight_files
 from framepace.progress import Tell, silent
 from framepace.store import write_atomic
 
-_BUILT_IN = "builtin:"
 CONFIG = "config.pbtxt"
 
 
@@ -49,7 +46,7 @@ def export(
     subjects = [subject(plan, model, runtime, tell) for model in plan.models]
     entries = [entry for one in subjects for entry in _entries(one)]
     for entry in entries:
-        _check_free(folder / entry.name, overwrite)
+        check_free(folder / entry.name, overwrite, "the repository has that model already")
     written = [path for entry in entries for path in _write(folder, entry)]
     rows = tuple(answer for one in subjects for answer in answers(one))
     names = tuple(str(path.relative_to(folder)) for path in written)
@@ -82,36 +79,24 @@ def _entries(one: Subject) -> Iterator[_Entry]:
 
 
 def _network_files(one: Subject) -> dict[str, bytes]:
-    content = {one.file_name: _content(one.file)}
-    if one.file_name == "model.onnx" and not one.file.startswith(_BUILT_IN):
-        content |= {path.name: path.read_bytes() for path in weight_files(one.file)}
+    contents = {one.file_name: content(one.file)}
+    if one.file_name == "model.onnx":
+        contents |= {path.name: path.read_bytes() for path in weight_files(one.file)}
     if one.runtime == "python":
-        content["model.py"] = _program("network")
-    return content
-
-
-def _content(location: str) -> bytes:
-    if location.startswith(_BUILT_IN):
-        return builtin.model_bytes(location.removeprefix(_BUILT_IN))
-    return Path(location).read_bytes()
+        contents["model.py"] = _program("network")
+    return contents
 
 
 def _program(name: str) -> bytes:
     return files("framepace.exporting.pythonmodels").joinpath(f"{name}.py").read_bytes()
 
 
-def _check_free(folder: Path, overwrite: bool) -> None:
-    if folder.exists() and not overwrite:
-        fix = "name another folder, or write over it with --overwrite"
-        raise StoreError("the repository has that model already", got=folder, fix=fix)
-
-
 def _write(folder: Path, entry: _Entry) -> Iterator[Path]:
     """Write one model; its configuration last, so that a server that watches finds a whole model."""
     version = folder / entry.name / "1"
     version.mkdir(parents=True, exist_ok=True)
-    for name, content in entry.files.items():
-        write_atomic(version / name, content)
+    for name, data in entry.files.items():
+        write_atomic(version / name, data)
         yield version / name
     path = folder / entry.name / CONFIG
     write_atomic(path, dumps(entry.configuration).encode())

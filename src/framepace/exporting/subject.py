@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Literal
 
-from framepace.errors import UsageError, unknown
+from framepace.errors import StoreError, UsageError, unknown
 from framepace.facts.model import ModelSpec, TensorSpec
 from framepace.facts.plan import ModelPlan, Plan
+from framepace.models import builtin
 from framepace.models.batchaxis import ANY_RANK
 from framepace.models.convert.variant import variant
 from framepace.models.spec import Resolved, inspect, resolve
@@ -21,6 +22,7 @@ RUNTIMES: tuple[Runtime, ...] = ("onnxruntime", "tensorrt", "pytorch", "python")
 _ENGINES = (".engine", ".plan", ".trt")
 _FILES = {"onnxruntime": "model.onnx", "python": "model.onnx", "tensorrt": "model.plan", "pytorch": "model.pt"}
 _ONNX = "the model as an ONNX file"
+_BUILT_IN = "builtin:"
 
 
 @dataclass(frozen=True)
@@ -141,3 +143,16 @@ def _check_tensors(spec: ModelSpec) -> None:
         if tensor.shape == ANY_RANK:
             problem = f"the file does not say how many axes output {tensor.name!r} has, which Triton has to know"
             raise UsageError(problem, got=spec.location, fix=f"export {_ONNX}, which says it")
+
+
+def content(location: str) -> bytes:
+    """The bytes of a model."""
+    if location.startswith(_BUILT_IN):
+        return builtin.model_bytes(location.removeprefix(_BUILT_IN))
+    return Path(location).read_bytes()
+
+
+def check_free(path: Path, overwrite: bool, problem: str) -> None:
+    """Raise StoreError where something is at `path` that may not be written over."""
+    if path.exists() and not overwrite:
+        raise StoreError(problem, got=path, fix="name another folder, or write over it with --overwrite")

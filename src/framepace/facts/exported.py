@@ -31,5 +31,5 @@ class Exported(Fact, frozen=True, kw_only=True):
     folder: str
     models: tuple[str, ...]
     files: tuple[str, ...]
-    answers: tuple[SettingAnswer, ...]
+    answers: tuple[SettingAnswer, ...] = ()
     notes: tuple[str, ...] = ()

@@ -316,10 +316,11 @@ def _check_inputs(reference: _LoadedModel, candidate: _LoadedModel) -> None:
 def _cache_name(
     candidate: ModelPlan, reference: ModelPlan, input: Input, frames: int, seed: int, metric: str | None
 ) -> str | None:
-    """The name of the numbers in the cache; None where the frames may be different the next time."""
+    """The name of the numbers in the cache; None where the frames, or a server's model, may be others the next time."""
     models = (candidate, reference)
     hooked = any(model.prepare.hook for model in models) or is_own(metric)
-    if hooked or any(map(_live, input.videos)):
+    remote = any(get_backend(model.backend).remote for model in models)
+    if hooked or remote or any(map(_live, input.videos)):
         return None
     videos = [calibration.calibration_key(replace(candidate, calibration=name)) for name in input.videos]
     parts = [part for model in models for part in _settings(model)]

@@ -1,4 +1,4 @@
-"""What `--json` prints of an export and of an import."""
+"""What `--json` prints of an export, of an import and of a verification."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from framepace.facts.exported import Exported
 from framepace.facts.plan import Plan
+from framepace.facts.verified import Verification
 from framepace.reporting.documents import Document, plain
 
 
@@ -19,3 +20,9 @@ def export_document(exported: Exported) -> Document:
 def import_document(plan: Plan, notes: Sequence[str], path: str) -> Document:
     """framepace.plan-from-triton/1: the plan, where it was written, and what it cannot say."""
     return {"schema": "framepace.plan-from-triton/1", "path": path, "plan": plain(plan), "notes": list(notes)}
+
+
+def verification_document(result: Verification) -> Document:
+    """framepace.verification/1: the answers, both sides, and what was predicted; durations in ns."""
+    fields: dict[str, Any] = {name: plain(getattr(result, name)) for name in result.__struct_fields__}
+    return {"schema": "framepace.verification/1", "passed": result.passed, "largest": result.largest, **fields}

@@ -1,0 +1,201 @@
+"""`export --verify`: the plan here beside the same plan in a server, in interleaved rounds under the plan's load."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from msgspec.structs import replace
+
+from framepace.analyze import verified
+from framepace.analyze.verified import Steps
+from framepace.backends.base import get_backend
+from framepace.errors import UsageError
+from framepace.explaining.trial import block
+from framepace.exporting.configuration import NETWORK, PREPARED
+from framepace.facts.accuracy import Agreement, default_gate
+from framepace.facts.plan import ModelPlan, Plan
+from framepace.facts.prepare import Prepare
+from framepace.facts.settings import Case
+from framepace.facts.trace import Trace
+from framepace.facts.verified import ROUNDS, SECONDS, Verification, VerifiedSide
+from framepace.facts.workload import Closed, Delay, Load
+from framepace.lab.lab import Lab
+from framepace.models.spec import inspect
+from framepace.numerics.gate import agreement_on, pictures_of, takes_pictures
+from framepace.openinference.client.address import location_at, server_at
+from framepace.predicting.predict import predict
+from framepace.predicting.primitives import measure_primitives
+from framepace.progress import Tell, silent, within
+from framepace.video.history import sides as sides_of
+
+_FRAMES = 16  # on which answers are compared
+_IN_FLIGHT = 16  # as bench has for servers: an open load does not wait for answers
+_PICTURE = "picture"
+INTERRUPTED = "interrupted"
+_HERE = "here"
+_THERE = "the server"
+_ORDERS = ((_HERE, _THERE), (_THERE, _HERE))
+
+
+def verify(
+    case: Case, url: str, *, rounds: int = ROUNDS, seconds: float = SECONDS, tell: Tell = silent
+) -> Verification:
+    """Hold `case.plan` here against the models of the same names of the server at `url`.
+
+    First the answers are compared, then what the server will do under the load is predicted from requests that were
+    sent one after the other, then both sides take turns under the load. Ctrl-C ends it with what there is by then.
+
+    Args:
+        rounds: of each side.
+        seconds: of each round, after its warm-up.
+
+    Raises:
+        UsageError: pictures of several sizes for models that take whole pictures.
+        ModelError: the server has no such model, or one with other inputs.
+        BackendError: the server does not answer. KeyboardInterrupt: before there is anything.
+    """
+    pictures = _pictures(case)
+    sides = _Rounds(case, replace(case, plan=served_plan(case, url, pictures)))
+    result = Verification(server=str(server_at(url)))
+    try:
+        result = replace(result, answers=_answers(sides, pictures, tell))
+        if result.passed:
+            result = replace(result, predicted=_predicted(sides, tell))
+            sides.run(rounds, seconds, tell)
+    except KeyboardInterrupt:
+        if not result.answers:
+            raise
+        result = replace(result, stopped=INTERRUPTED)
+    return sides.added_to(result)
+
+
+def _pictures(case: Case) -> Sequence[Any]:
+    """What answers are compared on; numbers where no model takes pictures."""
+    if any(map(takes_pictures, case.plan.models)):
+        return pictures_of(case.workload.input, _FRAMES, case.workload.seed)
+    return range(_FRAMES)
+
+
+def served_plan(case: Case, server: str, pictures: Sequence[Any]) -> Plan:
+    """The plan with the models of the server in place of its own."""
+    models = tuple(_served(model, server, pictures) for model in case.plan.models)
+    engine = replace(case.plan.engine, workers=_in_flight(case.workload.load, case.plan), heartbeat_ms=None)
+    return replace(case.plan, models=models, engine=engine, machine=None, traces=())
+
+
+def _in_flight(load: Load, plan: Plan) -> int:
+    """Requests in flight: as many as the plan has workers where the load waits for answers."""
+    if isinstance(load, Closed):
+        return load.concurrency or plan.engine.workers
+    if isinstance(load, Delay):
+        return 1
+    return _IN_FLIGHT
+
+
+def _served(model: ModelPlan, server: str, pictures: Sequence[Any]) -> ModelPlan:
+    """A model as the server has it: it takes whole pictures, or what the client prepares."""
+    there = ModelPlan(name=model.name, model=location_at(server, model.name), backend="server", post=model.post)
+    inputs = inspect(there.model).inputs
+    if [tensor.name for tensor in inputs] == [_PICTURE]:
+        return replace(there, size=_one_size(pictures), prepare=Prepare())
+    prepare = replace(model.prepare, place="host", constant=False)
+    return replace(there, size=model.size, shapes=model.shapes, inputs=model.inputs, prepare=prepare)
+
+
+def _one_size(pictures: Sequence[Any]) -> tuple[int, int]:
+    """The size of all pictures. Raises UsageError where they differ."""
+    every = sorted({sides_of(picture) for picture in pictures})
+    if len(every) > 1:
+        got = ", ".join(f"{width}x{height}" for height, width in every[:3])
+        fix = "verify with sources of one size at a time"
+        raise UsageError("the sources have pictures of several sizes", got=got, expected="one size", fix=fix)
+    return every[0]
+
+
+def _answers(sides: _Rounds, pictures: Sequence[Any], tell: Tell) -> dict[str, Agreement]:
+    """How far the outputs of each model are those of the plan; asked anew each time, for a server may change."""
+    answers = {}
+    for model, served in zip(sides.here.plan.models, sides.there.plan.models, strict=True):
+        tell(f"comparing answers of {model.name}", None)
+        answers[model.name] = agreement_on(pictures, served, model, default_gate(model.precision))
+    return answers
+
+
+def _predicted(sides: _Rounds, tell: Tell) -> VerifiedSide:
+    """The load on as many instances as the plan has workers, each as fast as requests are one after the other."""
+    plan = sides.here.plan
+    sizes = sorted({size for model in plan.models for size in (1, model.batch.max)})
+    tell = within(tell, "the server, one request after the other: ", None)
+    primitives = measure_primitives(sides.there, batches=sizes, workers=plan.engine.workers, tell=tell)
+    return verified.side([predict(_batching_there(sides), sides.here.workload, primitives)])
+
+
+def _batching_there(sides: _Rounds) -> Plan:
+    """The plan of a server that batches by itself, and has a worker per instance."""
+    pairs = zip(sides.here.plan.models, sides.there.plan.models, strict=True)
+    models = tuple(replace(served, batch=model.batch) for model, served in pairs)
+    engine = replace(sides.there.plan.engine, workers=sides.here.plan.engine.workers)
+    return replace(sides.there.plan, models=models, engine=engine)
+
+
+@dataclass
+class _Rounds:
+    """The rounds of both sides as they come in."""
+
+    here: Case
+    there: Case
+    traces_here: list[Trace] = field(default_factory=list)
+    traces_there: list[Trace] = field(default_factory=list)
+    steps: dict[str, Steps] = field(default_factory=dict)
+
+    def run(self, rounds: int, seconds: float, tell: Tell) -> None:
+        """Measure both in turn: A B B A ..."""
+        before = self._counts()
+        with Lab(2 * rounds * (seconds + 1), tell=tell, engines=2) as lab:
+            for number in range(rounds):
+                for name in _ORDERS[number % 2]:
+                    lab.say(f"round {number + 1} of {rounds}, {name}")
+                    case, traces = self._side(name)
+                    traces.append(block(lab, case, seconds))
+                self.steps = {name: _since(now, before[name]) for name, now in self._counts().items()}
+
+    def added_to(self, result: Verification) -> Verification:
+        """The verification with all whole rounds."""
+        rounds = min(len(self.traces_here), len(self.traces_there))
+        here = self.traces_here[:rounds]
+        there = self.traces_there[:rounds]
+        if not rounds:
+            return result
+        return replace(
+            result,
+            rounds=rounds,
+            here=verified.side(here),
+            there=verified.side(there, self.steps),
+            ratios=verified.ratios(here, there),
+            served=verified.served_over(there),
+        )
+
+    def _side(self, name: str) -> tuple[Case, list[Trace]]:
+        if name == _HERE:
+            return self.here, self.traces_here
+        return self.there, self.traces_there
+
+    def _counts(self) -> dict[str, Steps]:
+        """What the server has counted of the steps of ensembles."""
+        steps = {model.name: _counted(model) for model in self.there.plan.models}
+        return {name: counts for name, counts in steps.items() if counts is not None}
+
+
+def _counted(model: ModelPlan) -> Steps | None:
+    """The counts of both steps of a model; None of one that is no ensemble of framepace's."""
+    backend = get_backend("server")
+    prepare, network = (backend.counts(replace(model, model=f"{model.model}{step}")) for step in (PREPARED, NETWORK))
+    if prepare is None or network is None:
+        return None
+    return Steps(prepare, network)
+
+
+def _since(now: Steps, before: Steps) -> Steps:
+    return Steps(now.prepare.since(before.prepare), now.network.since(before.network))
