@@ -150,13 +150,23 @@ def _limit(group: Path, cores: float) -> None:
     quota_us = round(cores * _PERIOD_US)
     handed_on = group.parent / "cgroup.subtree_control"
     if handed_on.exists():
-        handed_on.write_text("+cpu")
+        _hand_on(handed_on, group)
         (group / "cpu.max").write_text(f"{quota_us} {_PERIOD_US}")
         return
     if not (group / "cpu.cfs_quota_us").exists():
         raise OSError(f"{group} has no controller of CPU time")
     (group / "cpu.cfs_period_us").write_text(str(_PERIOD_US))
     (group / "cpu.cfs_quota_us").write_text(str(quota_us))
+
+
+def _hand_on(handed_on: Path, group: Path) -> None:
+    """Let groups below limit CPU time; undone where they cannot hold processes then, as their parent has its own."""
+    before = handed_on.read_text().split()
+    handed_on.write_text("+cpu")
+    if (group / "cgroup.type").read_text().strip() != "domain":
+        if "cpu" not in before:
+            handed_on.write_text("-cpu")
+        raise OSError(f"{group.parent} has processes of its own")
 
 
 def _enter(group: Path) -> None:

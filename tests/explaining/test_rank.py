@@ -51,16 +51,35 @@ def test_collections_stand_before_the_hook_in_which_they_fall() -> None:
         assert [finding.code for finding in ordered((hook, stalls))] == codes
 
 
+def slow_stage(ratio: float) -> Finding:
+    """Preparation takes long in every frame: without it a typical one takes `ratio` of the time."""
+    record = replace(proven(), ratio=Estimate(value=ratio, low=ratio - 0.1, high=ratio + 0.1))
+    evidence: dict[str, object] = {"stage": "prepare"}
+    return replace(
+        samples.finding(), code="FP011", severity="medium", share=0.5, evidence=evidence, intervention=record
+    )
+
+
 def test_a_stage_that_is_slow_stands_before_its_slowest_frames() -> None:
-    """Where these take less than twice as long in it; another stage moves nothing."""
-    slow = replace(samples.finding(), code="FP011", severity="high", share=0.5, evidence={"stage": "prepare"})
+    """Where these take less than twice as long in it, or a typical frame takes a third of its time there."""
+    varies = late_stage(stage="prepare", usual_ns=2e6, more_ns=5e6)
     noisy = late_stage(stage="prepare", usual_ns=10e6, more_ns=5e6)
-    assert [finding.code for finding in ordered((noisy, slow))] == ["FP011", "FP017"]
-    for other in (
-        late_stage(stage="prepare", usual_ns=2e6, more_ns=5e6),
-        late_stage(stage="decode", usual_ns=9, more_ns=5),
+    elsewhere = late_stage(stage="decode", usual_ns=9, more_ns=5)
+    for ratio, late, codes in (
+        (0.8, noisy, ["FP011", "FP017"]),
+        (0.4, varies, ["FP011", "FP017"]),
+        (0.8, varies, ["FP017", "FP011"]),
+        (0.4, elsewhere, ["FP017", "FP011"]),
     ):
-        assert [finding.code for finding in ordered((other, slow))] == ["FP017", "FP011"]
+        assert [finding.code for finding in ordered((late, slow_stage(ratio)))] == codes
+
+
+def test_what_follows_from_a_proven_cause_stands_behind_it() -> None:
+    """More threads before more workers, where one worker lacks threads; the lock before the hook that waits for it."""
+    for cause, effect in (("FP020", "FP009"), ("FP014", "FP024")):
+        small = replace(samples.finding(), code=cause, severity="medium", share=0.2)
+        large = replace(samples.finding(), code=effect, severity="high", share=0.6)
+        assert [finding.code for finding in ordered((large, small))] == [cause, effect]
 
 
 def test_cpu_time_alone_explains_no_missed_budget() -> None:

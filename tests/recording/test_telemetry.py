@@ -252,6 +252,14 @@ def test_a_nominal_frequency_is_no_measurement(tmp_path: Path, flags: str, mhz: 
     assert host.read().get("cpu_mhz") == mhz
 
 
+def test_only_the_cores_that_the_process_may_use_are_counted() -> None:
+    """Work on the cores of others is nobody's neighbour; with all cores, or none told, the sum of all counts."""
+    lines = ("cpu  111 0 0 9", "cpu0 1 0 0 3", "cpu1 10 0 0 3", "cpu2 100 0 0 3")
+    stat = "".join(f"{line} 0 0 0 0 0 0\n" for line in lines).encode() + b"intr 5"
+    assert busy_ticks(stat) == busy_ticks(stat, {0, 1, 2}) == 111
+    assert busy_ticks(stat, {0, 2}) == 101
+
+
 def test_time_that_was_stolen_is_busy_and_waiting_for_disks_is_not() -> None:
     """Idle and iowait are left out, guest time is in user already."""
     assert busy_ticks(b"cpu  1 2 4 1000 2000 8 16 32 64 128\ncpu0 9 9 9") == 63

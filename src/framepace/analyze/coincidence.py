@@ -182,13 +182,14 @@ def _others(slow: _Slow) -> Mask:
 
 
 def others_share(trace: Trace) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Starts (ns) of the spans between host samples, and the share of the machine's CPU time that others took in each.
+    """Starts (ns) of the spans between host samples, and the share of the cores' time that others took in each.
 
-    The whole machine's busy time less that of this process, over all cores; empty where either was not measured.
+    The busy time of the cores that this process may use less its own; empty where either was not measured.
     """
     t = trace.telemetry
     host = (t["system_busy"] >= 0) & (t["process_cpu"] >= 0)
     times = t["time"][host]
     others = np.diff(t["system_busy"][host]) - np.diff(t["process_cpu"][host])
-    span = np.maximum(np.diff(times), 1) * trace.meta.machine.cores_logical
+    machine = trace.meta.machine
+    span = np.maximum(np.diff(times), 1) * (machine.cores_usable or machine.cores_logical)
     return times[:-1], np.clip(others / span, 0.0, 1.0)

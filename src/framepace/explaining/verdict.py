@@ -12,6 +12,7 @@ from framepace.units import format_ms
 
 # What makes a model fit that exceeds its budget, whatever it is slow for.
 _WAYS_OUT = ("FP028", "FP029")
+_WITHOUT_A_THIRD = 2 / 3  # of the typical latency is left without the stage
 _NEARLY = 0.1  # of the slowest frames' latency
 _VERDICTS = {"confirmed": 0, "undecided": 1, "refuted": 2}
 _SEVERITIES = {"high": 0, "medium": 1, "low": 2, "info": 3}
@@ -77,16 +78,21 @@ def _takes_the_tail(cause: Finding, effect: Finding) -> bool:
 
 
 def _is_slow_always(cause: Finding, effect: Finding) -> bool:
-    """The stage that takes long in all frames is the one that varies, and late frames take less than twice as long."""
+    """The stage that varies takes a good part of the typical frame, or late frames take less than twice as long."""
     numbers = effect.evidence
-    same = cause.evidence.get("stage") == numbers.get("stage")
-    return same and numbers.get("more_ns", 0.0) < numbers.get("usual_ns", 0.0)
+    if cause.evidence.get("stage") != numbers.get("stage"):
+        return False
+    takes_much = cause.intervention is not None and cause.intervention.ratio.value <= _WITHOUT_A_THIRD
+    return takes_much or numbers.get("more_ns", 0.0) < numbers.get("usual_ns", 0.0)
 
 
-# Cores that a model could have stand before its arithmetic, which is long for want of them; collections before the
-# hook in which they fall; a stage that is slow before its slowest frames.
+# Cores that a model could have stand before its arithmetic, which is long for want of them, and before workers, of
+# which one would do; the lock that workers wait for before the hook in which they do; collections before the hook in
+# which they fall; a stage that is slow before its slowest frames.
 _FOLLOWS = (
     ("FP020", "FP008", _always),
+    ("FP020", "FP009", _always),
+    ("FP014", "FP024", _always),
     ("FP015", "FP017", _takes_the_tail),
     ("FP011", "FP017", _is_slow_always),
 )

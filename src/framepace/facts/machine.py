@@ -34,7 +34,10 @@ class Gpu(Fact, frozen=True, kw_only=True):
 
 
 class Machine(Fact, frozen=True, kw_only=True):
-    """CPU, memory, system, GPUs and library versions of the machine that measured."""
+    """CPU, memory, system, GPUs and library versions of the machine that measured.
+
+    `cores_usable` of the logical ones are those that the process could run on; `system_busy` in telemetry is of them.
+    """
 
     cpu: str
     cores_physical: int
@@ -48,6 +51,7 @@ class Machine(Fact, frozen=True, kw_only=True):
     virtual: str | None = None
     container: bool = False
     cpu_limit: float | None = None
+    cores_usable: int | None = None
     gpus: tuple[Gpu, ...] = ()
     libraries: dict[str, str] = {}
 

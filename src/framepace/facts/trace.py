@@ -15,6 +15,7 @@ from framepace.facts.base import Fact
 from framepace.facts.failure import Failure
 from framepace.facts.machine import Machine
 from framepace.facts.model import Layer, ModelSpec
+from framepace.facts.place import Site
 from framepace.facts.plan import Plan
 from framepace.facts.program import Program
 from framepace.facts.served import ServerCounts
@@ -81,7 +82,7 @@ TELEMETRY_COLUMNS: Mapping[str, str] = {
     "energy_mj": "energy used since the driver was loaded, mJ",
     "cpu_mhz": "mean core frequency",
     "process_cpu": "CPU time of this process and its workers since start, ns",
-    "system_busy": "CPU time of the whole machine since boot, all cores, ns",
+    "system_busy": "CPU time of everybody since boot, on the cores that the process may use, ns",
     "switched": "voluntary context switches of this process since start",
     "preempted": "involuntary context switches of this process since start",
     "faults_minor": "minor page faults since start",
@@ -165,7 +166,8 @@ class TraceMeta(Fact, frozen=True, kw_only=True):
     holds, by model, how long each layer takes alone, where that was asked for. `batch_sizes` are those of models that
     do not run any number of frames: a batch is padded to the next. `placement` counts, by model, the nodes that run in
     each place ('cuda', 'cpu') where the library says. `failure` is the first inference that failed, if any did.
-    `served` is what servers counted during the measured part, by model.
+    `served` is what servers counted during the measured part, by model. `site` is the place of a cluster where it was
+    measured, None where no cluster was asked for.
     """
 
     id: str
@@ -187,6 +189,7 @@ class TraceMeta(Fact, frozen=True, kw_only=True):
     failure: Failure | None = None
     batch_sizes: dict[str, tuple[int, ...]] = {}
     served: dict[str, ServerCounts] = {}
+    site: Site | None = None
     format: str = TRACE_FORMAT
     framepace: str = ""
     subject_program: Program | UnsetType = field(default=UNSET, name="program")

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from framepace.clock.usage import GC_CLOCK
-from framepace.recording.machine import cpu_groups
+from framepace.recording.machine import cpu_groups, usable_cores
 from framepace.units import NS_PER_S
 
 _SLOW_EVERY = 10
+_STAT_BYTES = 1 << 17  # a line of up to 250 bytes per core comes before the interrupts
 
 
 def worker_pids() -> list[int]:
@@ -47,7 +48,8 @@ class LinuxHost:
 
     def __init__(self, root: Path = Path("/"), workers: Callable[[], Iterable[int]] = worker_pids) -> None:
         self._proc = str(root / "proc")
-        self._stat = _Line(root / "proc/stat")
+        self._cores = usable_cores()
+        self._stat = _Line(root / "proc/stat", _STAT_BYTES)
         self._workers = _Workers(workers)
         self._delay = _RunDelay(self._proc)
         self._frequency = _Frequency(root)
@@ -64,7 +66,7 @@ class LinuxHost:
         self._round += 1
         row = {**self._slow, **_resources(), "process_cpu": time.process_time_ns() + self._workers.cpu()}
         if line := self._stat.read():
-            row["system_busy"] = busy_ticks(line) * self._tick_ns
+            row["system_busy"] = busy_ticks(line, self._cores) * self._tick_ns
         return row
 
     def close(self) -> None:
@@ -124,12 +126,21 @@ class PortableHost:
         return {"threads": self._process.num_threads(), "memory_bytes": self._process.memory_info().rss}
 
 
-def busy_ticks(stat: bytes) -> int:
-    """Ticks that the cores were not idle since boot, from /proc/stat; time that a hypervisor took (steal) counts.
+def busy_ticks(stat: bytes, cores: Collection[int] | None = None) -> int:
+    """Ticks that `cores` (None: all) were not idle since boot, from /proc/stat; time that a hypervisor took counts.
 
-    The first line is: cpu user nice system idle iowait irq softirq steal guest guest_nice; guest time is in user.
+    A line is: cpu user nice system idle iowait irq softirq steal guest guest_nice; guest time is in user. The first is
+    the sum of all cores, then each has one.
     """
-    user, nice, system, _, _, irq, softirq, steal = map(int, stat.split(b"\n", 1)[0].split()[1:9])
+    whole, *each = (line.split()[:9] for line in stat.split(b"\n") if line.startswith(b"cpu"))
+    if cores is not None and len(cores) < len(each):
+        chosen = {b"cpu%d" % core for core in cores}
+        return sum(_busy(line) for line in each if line[0] in chosen)
+    return _busy(whole)
+
+
+def _busy(line: list[bytes]) -> int:
+    user, nice, system, _, _, irq, softirq, steal = map(int, line[1:])
     return user + nice + system + irq + softirq + steal
 
 
@@ -155,7 +166,8 @@ def _resources() -> dict[str, int]:
 class _Line:
     """A small file of the kernel, opened once and read from its start each time."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, most: int = 512) -> None:
+        self._most = most
         try:
             self._file: int | None = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
@@ -166,7 +178,7 @@ class _Line:
         if self._file is None:
             return b""
         try:
-            return os.pread(self._file, 512, 0)
+            return os.pread(self._file, self._most, 0)
         except OSError:
             return b""
 

@@ -36,6 +36,7 @@ def probe(root: Path = _ROOT) -> Machine:
         cpu=_cpu_name(root),
         cores_physical=psutil.cpu_count(logical=False) or cores,
         cores_logical=cores,
+        cores_usable=len(usable_cores() or range(cores)),
         memory_bytes=psutil.virtual_memory().total,
         system=_system(root),
         kernel=platform.release(),
@@ -57,17 +58,17 @@ def cpu_limit(cores: int, root: Path = _ROOT) -> float | None:
     cpu.cfs_quota_us and cpu.cfs_period_us).
     """
     quotas = [_quota(group) for group in cpu_groups(root)]
-    limit = min([float(_cores_of_affinity(cores)), *(quota for quota in quotas if quota is not None)])
+    limit = min([float(len(usable_cores() or range(cores))), *(quota for quota in quotas if quota is not None)])
     if limit >= cores:
         return None
     return limit
 
 
-def _cores_of_affinity(cores: int) -> int:
-    """How many cores the scheduler may run this process on; all where the system has no affinity."""
+def usable_cores() -> frozenset[int] | None:
+    """The cores that the scheduler may run this process on; None where the system has no affinity."""
     if not hasattr(os, "sched_getaffinity"):
-        return cores
-    return len(os.sched_getaffinity(0))
+        return None
+    return frozenset(os.sched_getaffinity(0))
 
 
 def cpu_groups(root: Path = _ROOT) -> Iterator[Path]:
