@@ -130,8 +130,8 @@ def test_opened_videos_are_kept_or_opened_anew(monkeypatch: pytest.MonkeyPatch) 
     """Once for all runs of a workload, or once per run where each is to see the same frames."""
     opened: list[Frames] = []
 
-    def counted(workload: Workload, clock: Clock) -> Frames:
-        opened.append(open_frames(workload, clock))
+    def counted(workload: Workload, clock: Clock, gpu: int | None) -> Frames:
+        opened.append(open_frames(workload, clock, gpu))
         return opened[-1]
 
     monkeypatch.setattr("framepace.lab.runs.open_frames", counted)

@@ -44,6 +44,8 @@ def contradiction(plan: Plan) -> str:
             f"with several workers strategy {strategy} sends the frames of one source to several processes, where its "
             "state cannot follow: set strategy=workers, or workers=1"
         )
+    if plan.engine.decode == "gpu" and plan.engine.strategy in _PROCESSES:
+        return "decode=gpu leaves pictures in this process's GPU memory: set strategy=workers, or decode=thread"
     if plan.engine.slow is not None and plan.engine.strategy in _PROCESSES:
         return f"slow={plan.engine.slow} works in this process only: set strategy=workers"
     order = against_order(plan.models, plan.engine)

@@ -208,6 +208,9 @@ class EnginePlan(Fact, frozen=True, kw_only=True):
     each model in its own process, frames in shared memory; 'asyncio' coroutines that call the blocking inference;
     'asyncio-threads' coroutines that hand it to threads.
 
+    `decode` 'gpu' is a thread per source whose pictures are decoded by the video decoder of the first model's GPU and
+    stay there; what that decoder does not take is decoded on the host, and told.
+
     `wait` says how a worker passes the time to the next due frame: 'sleep', 'hybrid' (sleep, then spin the last
     `spin_us`) or 'spin' (the whole gap). `keeper` pins the worker to a core beside a spinning process of SCHED_IDLE
     priority. `nice` is the priority of the whole process (-20 first, 19 last; None: as it was started).
@@ -238,10 +241,13 @@ class EnginePlan(Fact, frozen=True, kw_only=True):
         ),
     ] = "workers"
     decode: Annotated[
-        Literal["thread", "inline"],
+        Literal["thread", "inline", "gpu"],
         Setting(
-            help="thread: decode in one thread per source; inline: in the worker",
-            why_value={"inline": "no hand-over between threads; decoding takes the worker's time"},
+            help="thread: decode in one thread per source; inline: in the worker; gpu: by the GPU's video decoder",
+            why_value={
+                "inline": "no hand-over between threads; decoding takes the worker's time",
+                "gpu": "a quarter of the CPU time or less; with prepare-place=device pictures never leave the GPU",
+            },
         ),
     ] = "thread"
     wait: Annotated[

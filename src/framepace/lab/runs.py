@@ -13,7 +13,7 @@ from framepace.facts.strategy import strategy_of
 from framepace.facts.trace import Trace
 from framepace.facts.workload import Workload
 from framepace.lab.enginepool import EnginePool
-from framepace.measure.frames import Frames, open_frames
+from framepace.measure.frames import Frames, decoding_gpu, open_frames
 from framepace.measure.session import measure
 from framepace.progress import Tell
 from framepace.units import NS_PER_S
@@ -44,7 +44,7 @@ class Runs:
     def measure(self, plan: Plan, workload: Workload, folder: Path | None, tell: Tell) -> Trace:
         """`measure` of a session; a trace that is in `folder` is written over. Raises what it does."""
         engine = self._loaded(plan, tell)
-        frames = self._pictures(workload) if self._keeps_videos else None
+        frames = self._pictures(plan, workload) if self._keeps_videos else None
         if engine is not None:
             engine.slowest = max(engine.slowest, self._slowest)
         trace = measure(
@@ -72,11 +72,12 @@ class Runs:
         self.loading += (self._clock.now() - began) / NS_PER_S
         return engine
 
-    def _pictures(self, workload: Workload) -> Frames:
-        key = msgspec.json.encode((workload.scope, workload.input, workload.seed))
+    def _pictures(self, plan: Plan, workload: Workload) -> Frames:
+        gpu = decoding_gpu(plan) if workload.scope == "stream" else None
+        key = msgspec.json.encode((workload.scope, workload.input, workload.seed, gpu))
         if key not in self._frames:
             self._close_videos(_VIDEOS_KEPT - 1)
-            self._frames[key] = open_frames(workload, self._clock)
+            self._frames[key] = open_frames(workload, self._clock, gpu)
         return self._frames[key]
 
     def _close_videos(self, kept: int) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from framepace.clock.system import Clock
 from framepace.deadline import together
+from framepace.devices.cuda import ordinal
 from framepace.engine.packedrows import Sink, drop_rows
 from framepace.errors import SourceError, UsageError
 from framepace.facts.plan import Plan
@@ -91,7 +92,7 @@ class Frames:
         parts = _source_arrivals(plan, workload, start, len(sources))
         pacer = Pacer(plan.engine, clock, state)
         on_drop = drop_rows(len(plan.models), sink, clock, state)
-        threads = workload.scope == "stream" and plan.engine.decode == "thread" and (self._timed or not clock.virtual)
+        threads = workload.scope == "stream" and _has_threads(plan) and (self._timed or not clock.virtual)
         return build_feed(plan, sources, parts, pacer, on_drop, threads=threads, share=share)
 
     def close(self) -> None:
@@ -110,26 +111,43 @@ class Frames:
         return [MemorySource(pictures) for pictures in self._pictures]
 
 
-def open_frames(workload: Workload, clock: Clock) -> Frames:
+def decoding_gpu(plan: Plan) -> int | None:
+    """CUDA's number of the GPU that decodes: that of the first model on one; None where the host decodes."""
+    if plan.engine.decode != "gpu":
+        return None
+    devices = (model.device for model in plan.models if model.device not in (None, "cpu"))
+    return ordinal(next(devices, None))
+
+
+def _has_threads(plan: Plan) -> bool:
+    """Whether each source has a thread that decodes ahead."""
+    return plan.engine.decode != "inline"
+
+
+def open_frames(workload: Workload, clock: Clock, gpu: int | None = None) -> Frames:
     """Open what the workload names. Raises SourceError for a video that cannot be read.
+
+    What is decoded while it runs is decoded by `gpu`, where one is named (UsageError where it cannot).
 
     The scope 'stream' decodes while it runs; the others hold up to `input.frames` decoded pictures of each source.
     """
     if workload.scope == "stream":
-        return _open_sources(workload, clock)
+        return _open_sources(workload, clock, gpu)
     if workload.scope == "model":
         return _decode(workload, workload.input.sources[: workload.input.cameras or 1], count=1)
     return _decode(workload, workload.input.sources, workload.input.frames)
 
 
-def _open_sources(workload: Workload, clock: Clock) -> Frames:
+def _open_sources(workload: Workload, clock: Clock, gpu: int | None) -> Frames:
     """The sources, all opened at once, so that several which do not answer take no longer than one.
 
     The sample is the first picture of the first source itself: a camera is not asked for a second connection. Every
     live source has to show one before anything is measured.
     """
     names = workload.input.sources
-    opened = together([partial(_open_source, name, workload, clock, place == 0) for place, name in enumerate(names)])
+    opened = together(
+        [partial(_open_source, name, workload, clock, place == 0, gpu) for place, name in enumerate(names)]
+    )
     failed = [outcome for outcome in opened if isinstance(outcome, BaseException)]
     sources = [outcome for outcome in opened if not isinstance(outcome, BaseException)]
     if failed:
@@ -139,13 +157,20 @@ def _open_sources(workload: Workload, clock: Clock) -> Frames:
     return Frames(tuple(source.name for source, _ in sources), [[sources[0][1]]], [source for source, _ in sources])
 
 
-def _open_source(name: str, workload: Workload, clock: Clock, sampled: bool) -> tuple[Source, Any]:
+def _open_source(name: str, workload: Workload, clock: Clock, sampled: bool, gpu: int | None) -> tuple[Source, Any]:
     """A source, and its first picture if it is live or `sampled`."""
     patience_s = None  # with a time limit a stream may come back until then
     if workload.stop.seconds is None:
         patience_s = _PATIENCE_S
-    size = workload.input.size
-    source = open_source(name, size=size, seed=workload.seed, loop=True, clock=clock, patience_s=patience_s)
+    source = open_source(
+        name,
+        size=workload.input.size,
+        seed=workload.seed,
+        loop=True,
+        clock=clock,
+        patience_s=patience_s,
+        gpu=gpu,
+    )
     try:
         picture = None
         if sampled or source.live:
@@ -201,7 +226,7 @@ def _recorded(plan: Plan, workload: Workload, sources: int) -> list[NDArray[np.i
         return [np.unique(rows["due"])] * sources
     _, frames = np.unique(rows["frame"], return_index=True)
     dues = rows["due"][frames]
-    if workload.scope == "stream" and plan.engine.decode == "thread":
+    if workload.scope == "stream" and _has_threads(plan):
         return [dues[rows["source"][frames] == number] for number in numbers[:sources]]
     merged = np.sort(dues)
     return [merged[place::sources] for place in range(sources)]

@@ -21,7 +21,7 @@ from framepace.facts.trace import Stopped, Trace, TraceMeta
 from framepace.facts.workload import Workload
 from framepace.feeds.runstate import RunState
 from framepace.interrupts import end, stopped_by
-from framepace.measure.frames import Frames, open_frames
+from framepace.measure.frames import Frames, decoding_gpu, open_frames
 from framepace.measure.runner import Execute, Loaded, opened
 from framepace.measure.servercounts import ServerCounting
 from framepace.measure.standstill import Standstill
@@ -74,7 +74,7 @@ def measure(
         if folder is not None:  # first: nothing is loaded for a run that cannot be stored
             output = stack.enter_context(OutputFolder(folder, "trace", overwrite))
         if frames is None:
-            frames = open_frames(workload, clock)
+            frames = open_frames(workload, clock, decoding_gpu(plan))
             stack.callback(frames.close)
         loaded, execute = stack.enter_context(opened(plan, workload, clock, frames, engine, tell))
         run = _Run(plan, workload, loaded, execute, frames, clock, progress)

@@ -18,6 +18,8 @@ from typing import Any
 from framepace.deadline import within
 from framepace.errors import FramepaceError, SourceError
 from framepace.inputfile import InputKind, file_size, out_of_descriptors, read_file, shown
+from framepace.video.device.decoder import fallen_back
+from framepace.video.device.decoder import options as decoder_options
 from framepace.video.remarks import Evenness, about_format
 
 OPEN_S = 10.0  # for a file to open and give its first picture
@@ -47,14 +49,18 @@ _TURNS: dict[int, tuple[tuple[str, str | None], ...]] = {
 class VideoFile:
     """A video file (or its bytes), from the start again at its end when `loop`. Display rotation is applied.
 
+    With `gpu` (CUDA's number) that GPU decodes it, and pictures stay there; what it does not take is decoded
+    on the host, with a note.
+
     Starting again costs up to 10 ms of seeking and decoding ahead, which no camera has: so two reels take turns, and
     the one that ended is wound back on its own thread while the other runs.
     """
 
     live = False
 
-    def __init__(self, path: str, loop: bool = True, data: bytes | None = None) -> None:
+    def __init__(self, path: str, loop: bool = True, data: bytes | None = None, gpu: int | None = None) -> None:
         self.name = path
+        self._gpu = gpu
         self.notes: list[str] = []
         self._reel = self._open(path, data)
         self.fps = self._reel.fps
@@ -97,7 +103,7 @@ class VideoFile:
         return within(
             OPEN_S,
             "the video does not open",
-            partial(_Reel, path, data, self._note),
+            partial(_Reel, path, data, self._note, self._gpu),
             got=shown(path),
             fix=_NO_ANSWER,
             error=SourceError,
@@ -120,8 +126,9 @@ class VideoFile:
 class _Reel:
     """One decoder on a file, its first picture decoded ahead."""
 
-    def __init__(self, path: str, data: bytes | None, note: Callable[[str], None]) -> None:
+    def __init__(self, path: str, data: bytes | None, note: Callable[[str], None], gpu: int | None) -> None:
         self._path = path
+        self._gpu = gpu
         self._data = data
         self._note = note
         self._upright = Upright()
@@ -193,7 +200,7 @@ class _Reel:
             self._note(f"cannot be read again: {error.what}")
 
     def _open(self) -> None:
-        self._container = _open_container(self._path, self._data)
+        self._container = _open_container(self._path, self._data, self._gpu)
         self._stream = video_stream(self._container, self._path)
         self.expected = int(self._stream.frames or 0)
         self.fps = stream_fps(self._stream)
@@ -221,6 +228,8 @@ class _Reel:
         remarks = []
         if self._count == 0:
             remarks.append(about_format(frame, int(self._stream.codec_context.color_trc or 0)))
+            if self._gpu is not None:
+                remarks.append(fallen_back(self._stream, frame))
         if frame.pts is not None:
             remarks.append(self._evenness.add(float(frame.pts) * self._tick_s))
         for remark in filter(None, remarks):
@@ -248,6 +257,8 @@ class Upright:
         turns = round(getattr(frame, "rotation", 0) / 90) % 4
         if turns == 0:
             return frame
+        if frame.format.name == "cuda":  # FFmpeg's filters turn what is on the host
+            frame = frame.reformat(format=frame.sw_format.name)
         key = (turns, frame.width, frame.height, frame.format.name)
         if key not in self._graphs:
             self._graphs[key] = _graph(frame, _TURNS[turns])
@@ -312,16 +323,17 @@ def open_file(path: str) -> tuple[Any, Any]:
     return container, video_stream(container, path)
 
 
-def _open_container(path: str, data: bytes | None) -> Any:
-    """The bytes of a video, or the file at `path` where there are none. Raises SourceError."""
+def _open_container(path: str, data: bytes | None, gpu: int | None = None) -> Any:
+    """The bytes of a video, or the file at `path` where there are none. Raises SourceError, UsageError for the GPU."""
     import av
 
+    decoder = decoder_options(gpu)
     if data is not None:
-        return av.open(BytesIO(data))
+        return av.open(BytesIO(data), **decoder)
     _check_file(path)
     options = {"format_whitelist": _formats(), "protocol_whitelist": "file,crypto,data", **DECODER_OPTIONS}
     try:
-        return av.open(_source(path), options=options)
+        return av.open(_source(path), options=options, **decoder)
     except (av.FFmpegError, OSError, ValueError) as error:
         raise _unreadable(path, error) from error
 

@@ -15,6 +15,8 @@ from framepace.errors import SourceError, one_line
 from framepace.facts.address import shown
 from framepace.inputfile import out_of_descriptors
 from framepace.video.backoff import Backoff, pause
+from framepace.video.device.decoder import fallen_back
+from framepace.video.device.decoder import options as decoder_options
 from framepace.video.file import DECODER_OPTIONS, Upright, stream_fps, video_stream
 
 TIMEOUT_S = (10.0, 5.0)  # to open, and to wait for data: a stream that hangs is a stream that broke
@@ -68,6 +70,7 @@ class LiveStream:
         backoff: the waits between attempts.
         choice: which pictures need not be decoded. Of a stream with B-frames only key frames can be chosen: leaving
             others out would delay those that are left.
+        gpu: `opens` has it decoded by that GPU (see VideoFile).
 
     Attributes:
         state: see Connection.
@@ -89,6 +92,7 @@ class LiveStream:
         reopens: bool = True,
         backoff: Backoff | None = None,
         choice: Choice | None = None,
+        gpu: int | None = None,
     ) -> None:
         self.name = public(address)
         self.state: Connection = "connecting"
@@ -96,7 +100,9 @@ class LiveStream:
         self.reconnections = 0
         self.fps: float | None = None
         self._reopens = reopens
-        self._opens = opens or partial(open_stream, address, timeout)
+        self._opens = opens or partial(open_stream, address, timeout, gpu=gpu)
+        self._gpu = gpu
+        self._fallen_back = ""
         self._clock = clock
         self._timeout = timeout
         self._patience_s = patience_s
@@ -123,6 +129,8 @@ class LiveStream:
             notes.append(f"no picture came in the last {time.monotonic() - waiting_since:.0f} s{self._because()}")
         if self.reconnections:
             notes.append(f"reconnections: {self.reconnections}, the last because {self.why}")
+        if self._fallen_back:
+            notes.append(self._fallen_back)
         if self._damaged:
             notes.append(f"damaged packets skipped: {self._damaged}")
         return notes
@@ -223,7 +231,10 @@ class LiveStream:
         if not self._ready:
             return None
         self._backoff.reset()
-        return self._upright(self._ready.popleft())
+        picture = self._ready.popleft()
+        if self._gpu is not None and not self._pictures:
+            self._fallen_back = fallen_back(self._stream, picture)
+        return self._upright(picture)
 
     def _packet(self) -> Any:
         import av
@@ -306,18 +317,27 @@ def _timed_out(error: Exception) -> bool:
     return isinstance(error, av.error.ExitError)
 
 
-def open_stream(address: str, timeout: tuple[float, float], transport: str = "tcp") -> Any:
+def open_stream(address: str, timeout: tuple[float, float], transport: str = "tcp", *, gpu: int | None = None) -> Any:
     """The container of a stream, within the first `timeout`; `transport` is that of RTSP. Raises SourceError."""
     scheme = address.partition("://")[0]
     _check_scheme(address, scheme)
     options = {}
     if scheme.lower() in _RTSP:
         options["rtsp_transport"] = transport
-    return open_container(address, {**_LOW_DELAY, **options}, timeout)
+    return open_container(address, {**_LOW_DELAY, **options}, timeout, gpu=gpu)
 
 
-def open_container(address: str, options: dict[str, str], timeout: tuple[float, float], kind: str | None = None) -> Any:
+def open_container(
+    address: str,
+    options: dict[str, str],
+    timeout: tuple[float, float],
+    kind: str | None = None,
+    *,
+    gpu: int | None = None,
+) -> Any:
     """The container of anything that FFmpeg opens, within the first `timeout`; `kind` is the format, if given.
+
+    With `gpu` that GPU decodes it.
 
     Raises SourceError.
     """
@@ -325,13 +345,15 @@ def open_container(address: str, options: dict[str, str], timeout: tuple[float, 
 
     began = time.monotonic()
     try:
-        return _open_in_time(address, options, timeout, kind)
+        return _open_in_time(address, options, timeout, kind, decoder_options(gpu))
     except (av.FFmpegError, OSError, ValueError) as error:
         late = time.monotonic() - began >= timeout[0]
         raise _unopened(address, error, late, timeout[0]) from error
 
 
-def _open_in_time(address: str, options: dict[str, str], timeout: tuple[float, float], kind: str | None) -> Any:
+def _open_in_time(
+    address: str, options: dict[str, str], timeout: tuple[float, float], kind: str | None, decoder: dict[str, Any]
+) -> Any:
     """The container of a stream. Raises what PyAV does, and SourceError where even that does not come in time."""
     import av
 
@@ -340,7 +362,7 @@ def _open_in_time(address: str, options: dict[str, str], timeout: tuple[float, f
     return within(
         timeout[0] + _MARGIN_S,
         "the stream cannot be opened",
-        lambda: av.open(address, options=options, timeout=timeout, format=kind),
+        lambda: av.open(address, options=options, timeout=timeout, format=kind, **decoder),
         got=public(address),
         fix=_FIX,
         error=SourceError,

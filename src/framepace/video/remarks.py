@@ -15,7 +15,8 @@ def about_format(frame: Any, transfer: int) -> str:
         frame: an av.VideoFrame.
         transfer: the transfer characteristics of its stream.
     """
-    bits = max((component.bits for component in frame.format.components), default=_BITS)
+    format = getattr(frame, "sw_format", None) or frame.format  # of a picture on a device: what it is there
+    bits = max((component.bits for component in format.components), default=_BITS)
     name = _HDR.get(transfer)
     if name is not None:
         return f"it is HDR ({name}): its {bits} bits are narrowed to {_BITS}, and its brightness is taken as it stands"

@@ -53,20 +53,22 @@ def open_source(
     loop: bool = True,
     clock: Clock | None = None,
     patience_s: float | None = None,
+    gpu: int | None = None,
 ) -> Source:
     """A source from a video file's path, a stream's address (with '://') or 'synthetic' (frames of `size`).
 
     ${NAME} in it stands for an environment variable, so that no plan or command has to hold a password.
 
-    `patience_s` is how long a stream may be without a picture (see LiveStream). Raises SourceError for what cannot be
+    `patience_s` is how long a stream may be without a picture (see LiveStream). With `gpu` that GPU decodes (see
+    VideoFile). Raises SourceError for what cannot be
     opened or holds no picture, UsageError for a variable that is not set.
     """
     spec = expanded(spec, os.environ)
     if spec == SYNTHETIC:
-        return VideoFile(SYNTHETIC, loop, synthetic_video(size, seed))
+        return VideoFile(SYNTHETIC, loop, synthetic_video(size, seed), gpu)
     if "://" in spec and not spec.startswith("file://"):
-        return LiveStream(spec, clock or SystemClock(), patience_s=patience_s)
-    return VideoFile(spec.removeprefix("file://"), loop)
+        return LiveStream(spec, clock or SystemClock(), patience_s=patience_s, gpu=gpu)
+    return VideoFile(spec.removeprefix("file://"), loop, gpu=gpu)
 
 
 def decode_all(spec: str, limit: int, *, size: tuple[int, int] = (720, 1280), seed: int = 0) -> list[Any]:

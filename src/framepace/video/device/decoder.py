@@ -1,0 +1,52 @@
+"""The video decoder of a GPU, through PyAV: pictures stay in its memory."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from framepace.errors import UsageError
+
+_ON_HOST = "--set decode=thread decodes on the host"
+
+
+@lru_cache
+def accelerator(gpu: int) -> Any:
+    """What makes PyAV decode on that GPU (CUDA's number), for `av.open(hwaccel=...)`.
+
+    Pictures are in the memory of the device's primary context, which all CUDA libraries of a process share. Each is a
+    copy of the decoder's surface, so that however many are held, the decoder does not run out of them.
+
+    Raises UsageError where PyAV or the driver cannot.
+    """
+    import av
+
+    try:
+        from av.codec.hwaccel import HWAccel
+
+        accel = HWAccel("cuda", device=str(gpu), is_hw_owned=True)
+    except (ImportError, TypeError) as error:
+        fix = f"pip install 'av>=17.1'; {_ON_HOST}"
+        raise UsageError("this PyAV cannot leave pictures on a GPU", got=f"av {av.__version__}", fix=fix) from error
+    try:
+        accel.create(av.Codec("h264", "r"))
+    except (av.FFmpegError, NotImplementedError) as error:
+        got = f"cuda:{gpu}: {getattr(error, 'strerror', None) or error}"
+        fix = f"`framepace doctor` says what is missing; {_ON_HOST}"
+        raise UsageError("decode=gpu needs an NVIDIA GPU and its driver", got=got, fix=fix) from error
+    return accel
+
+
+def options(gpu: int | None) -> dict[str, Any]:
+    """What `av.open` is given for a decoder: that of the GPU, or nothing for the host's."""
+    if gpu is None:
+        return {}
+    return {"hwaccel": accelerator(gpu)}
+
+
+def fallen_back(stream: Any, frame: Any) -> str:
+    """A sentence where the GPU was to decode a stream and its first picture is on the host all the same; else ''."""
+    if frame.format.name == "cuda":
+        return ""
+    codec = stream.codec_context.name
+    return f"decoded on the host: the GPU does not decode {codec} of {frame.format.name}, {frame.width}x{frame.height}"
