@@ -93,12 +93,23 @@ class Camera:
     Args:
         phase: of a step, 0 to 1, where only one of several pictures is taken.
         first: the picture that a file begins with.
+        gpu: decodes files and network streams, where one is named (see video.file.VideoFile).
     """
 
     live = True
 
-    def __init__(self, spec: SourceSpec, account: Account, clock: Clock, *, phase: float = 0.0, first: int = 0) -> None:
+    def __init__(
+        self,
+        spec: SourceSpec,
+        account: Account,
+        clock: Clock,
+        *,
+        phase: float = 0.0,
+        first: int = 0,
+        gpu: int | None = None,
+    ) -> None:
         self.spec = spec
+        self._gpu = gpu
         self._first = first
         self.account = account
         self.size: tuple[int, int] | None = None
@@ -207,7 +218,7 @@ class Camera:
         if address.startswith("/dev/video"):
             return self._stream(address, partial(_open_device, address))
         if "://" in address and not address.startswith("file://"):
-            return self._stream(address, partial(open_stream, address, TIMEOUT_S, self.spec.transport))
+            return self._stream(address, partial(open_stream, address, TIMEOUT_S, self.spec.transport, gpu=self._gpu))
         return self._file(address.removeprefix("file://"))
 
     def _stream(self, address: str, opens: Callable[[], Any], *, once: bool = False) -> LiveStream:
@@ -222,7 +233,7 @@ class Camera:
         )
 
     def _file(self, path: str) -> PacedFile:
-        opens: Callable[[], Any] = partial(open_source, path, loop=self.spec.loop)
+        opens: Callable[[], Any] = partial(open_source, path, loop=self.spec.loop, gpu=self._gpu)
         if path != SYNTHETIC and Path(path).is_dir():
             opens = partial(PictureFolder, Path(path), self.spec.loop)
         if self._first:

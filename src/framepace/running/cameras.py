@@ -34,6 +34,7 @@ class Limits:
     max_age: int | None = None
     target: int | None = None
     pictures_before: int = 0  # that models look back on
+    gpu: int | None = None  # which decodes
 
 
 class ArrivalTime:
@@ -197,7 +198,7 @@ class Cameras:
         self._names.append(spec.name)
         max_age = self._max_age(spec)
         account = Account(spec.name, self._emit, max_age=max_age, target=self._limits.target, first=first)
-        camera = Camera(spec, account, self._clock, phase=number * _GOLDEN % 1, first=first)
+        camera = Camera(spec, account, self._clock, phase=number * _GOLDEN % 1, first=first, gpu=self._limits.gpu)
         self._accounts[number] = account
         self._places[spec.name] = _Place(number, account, camera)
         self._join(number, camera)
@@ -214,7 +215,8 @@ class Cameras:
 
     def _put_back(self, place: _Place, spec: SourceSpec) -> None:
         place.account.max_age = self._max_age(spec)
-        place.camera = Camera(spec, place.account, self._clock, phase=place.number * _GOLDEN % 1)
+        phase = place.number * _GOLDEN % 1
+        place.camera = Camera(spec, place.account, self._clock, phase=phase, gpu=self._limits.gpu)
         place.removed = None
         self._join(place.number, place.camera)
 

@@ -23,6 +23,7 @@ from framepace.facts.trace import DropCause, Stopped, TraceMeta
 from framepace.feeds.build import changing_feed, in_order
 from framepace.feeds.pacer import Pacer
 from framepace.feeds.runstate import RunState
+from framepace.measure.frames import decoding_gpu
 from framepace.models.answers import answer_reader
 from framepace.models.spec import pictures_before
 from framepace.postprocess.tracking import tracking
@@ -40,6 +41,7 @@ from framepace.running.sourcesfile import SourcesFile
 from framepace.running.supervisor import Supervisor
 from framepace.running.tracing import Tracing
 from framepace.units import NS_PER_MS, NS_PER_S
+from framepace.video.device.decoder import accelerator
 from framepace.video.frame import Frame
 
 _TICK_S = 0.25
@@ -254,7 +256,15 @@ class Run:
             max_age=_ns(self.options.max_age_ms),
             target=_ns(self.plan.target.budget_ms),
             pictures_before=pictures_before(self.plan),
+            gpu=self._decoding_gpu(),
         )
+
+    def _decoding_gpu(self) -> int | None:
+        """Which GPU decodes. Raises UsageError where none can, before any source is opened."""
+        gpu = decoding_gpu(self.plan)
+        if gpu is not None:
+            accelerator(gpu)
+        return gpu
 
     def _dropped(self, frame: Frame, cause: int) -> None:
         self._results.dropped(frame, cause)
