@@ -164,7 +164,7 @@ def shared_load(port: int, path: str) -> Iterator[Load]:
         urllib.request.urlopen(f"{address}/v2/systemsharedmemory/region/bench/register", register).close()
         yield Load(address + path, json.dumps(document).encode(), {})
     finally:
-        file.unlink()
+        file.unlink(missing_ok=True)
 
 
 def bare(model: str, seconds: int) -> float:

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framepace.feeds.batchcosts import BatchCosts
-from framepace.serving.admission import Queue, answered_at
+from framepace.serving.admission import Queue, WayBack, answered_at
+from framepace.units import NS_PER_MS as MS
 
 COSTS = BatchCosts(a=2_000, k=1_000, sharing=1.0)  # 3000 ns for one item, 6000 for four
 
@@ -40,3 +41,13 @@ def test_more_ahead_is_never_sooner(ahead: int, workers: int, size: int, flying:
     queue = Queue(ahead, min(flying, workers), 500, workers, size)
     end = answered_at(0, 1, queue, COSTS)
     assert answered_at(0, 1, Queue(ahead + size, queue.flying, 500, workers, size), COSTS) >= end
+
+
+def test_the_way_back_is_kept_in_hand_and_forgotten() -> None:
+    """While answers wait for the event loop their time is shorter; a slow moment does not last."""
+    way = WayBack()
+    assert way.limit(0) == 0
+    for number in range(200):
+        way.add(10 * MS, number * MS)
+    assert way.limit(199 * MS) == pytest.approx(10 * MS, rel=0.05)
+    assert way.limit(10_000 * MS) < 0.01 * MS

@@ -290,4 +290,5 @@ def test_late_answers_are_counted() -> None:
     desk.run(50)
     [ticket] = desk.done
     statistics.answered(ticket)
+    statistics.settle()
     assert (statistics.late, statistics.success.count) == (1, 1)

@@ -146,6 +146,7 @@ def test_the_request_of_a_client_that_has_gone_does_not_run() -> None:
             second.close()
             _until(lambda: model.statistics.failed["cancelled"] == 1)
             assert b" 200 " in first.recv(1000)
+        model.statistics.settle()
         assert model.statistics.executions == 1
 
 

@@ -17,6 +17,7 @@ LENGTH_HEADER = b"inference-header-content-length"
 MAX_JSON = 16 << 20
 _FIELD = re.compile(r"`\$(?:\[[^\]]*\])?(?:\.(\w+))?.*?(?:\.(\w+))?(?:\[[^\]]*\])?`$")
 _MISSING = re.compile(r"missing required field `(\w+)`")
+_WAYS = ("'data'", "'binary_data_size'", "'shared_memory_region'")
 Body = bytes | bytearray | memoryview
 _encode = msgspec.json.Encoder().encode
 
@@ -153,18 +154,16 @@ class _Tensors:
 
 def _check_one_kind(part: _Input) -> None:
     """Raise RequestError for an input that comes in no way, or in several at once."""
-    ways = {
-        "'data'": part.data is not msgspec.UNSET,
-        "'binary_data_size'": "binary_data_size" in part.parameters,
-        "'shared_memory_region'": "shared_memory_region" in part.parameters,
-    }
-    named = [way for way, is_used in ways.items() if is_used]
-    if len(named) != 1:
-        but = f"set {' '.join(named)}" if named else "no field is set"
-        raise RequestError(
-            "Input must set only one of the following fields: 'data', 'binary_data_size' in 'parameters', "
-            f"'shared_memory_region' in 'parameters'. But {but}"
-        )
+    parameters = part.parameters
+    ways = (part.data is not msgspec.UNSET, "binary_data_size" in parameters, "shared_memory_region" in parameters)
+    if sum(ways) == 1:
+        return
+    named = [name for name, is_used in zip(_WAYS, ways, strict=True) if is_used]
+    but = f"set {' '.join(named)}" if named else "no field is set"
+    raise RequestError(
+        "Input must set only one of the following fields: 'data', 'binary_data_size' in 'parameters', "
+        f"'shared_memory_region' in 'parameters'. But {but}"
+    )
 
 
 def raw_request(body: Body, name: str, datatype: str, shape: tuple[int, ...], model: str) -> InferRequest:

@@ -5,6 +5,31 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from framepace.feeds.batchcosts import BatchCosts
+from framepace.units import NS_PER_MS
+
+_GAIN = 1 / 16  # share of a new observation in the running means
+_SAFE_DEVIATIONS = 4  # mean deviations kept in hand, as retransmission timers do (Jacobson 1988; RFC 6298)
+_HALF_LIFE_NS = 100 * NS_PER_MS  # of what is known, while nothing is observed
+
+
+class WayBack:
+    """How long answers wait until they are sent: for the event loop, which may be late on a busy machine."""
+
+    def __init__(self) -> None:
+        self._mean = 0.0
+        self._deviation = 0.0
+        self._added_at = 0
+
+    def add(self, ns: int, now: int) -> None:
+        """An answer waited so long (ns)."""
+        self._deviation += (abs(ns - self._mean) - self._deviation) * _GAIN
+        self._mean += (ns - self._mean) * _GAIN
+        self._added_at = now
+
+    def limit(self, now: int) -> int:
+        """How long one hardly ever waits (ns); what was seen long ago counts less, or a slow moment would last."""
+        age = max(0, now - self._added_at) / _HALF_LIFE_NS
+        return round((self._mean + _SAFE_DEVIATIONS * self._deviation) / 2 ** min(age, 60.0))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
-"""HTTP connections with limits: uvicorn's protocol, and what it lets through unbounded.
+"""HTTP connections: what arrives becomes calls, within limits, and what is answered is written.
 
-A request is handed on when it is complete, so that one that trickles in costs no task, only its bytes.
+The parser sees heads and chunks; a body whose length is known is received right into its place. A call is handed on
+when it is complete, so that one that trickles in costs its bytes alone; one that cannot be answered in time is refused
+by its head, and its body is dropped.
 """
 
 from __future__ import annotations
@@ -8,171 +10,322 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from http import HTTPStatus
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
+from framepace.serving.bodies import Body, DroppedBody, KeptBody
+from framepace.serving.httpcall import App, HttpCall, Response
 from framepace.serving.options import Limits
+from framepace.units import NS_PER_S
 
-BODY = "framepace.body"
-CONNECTION = "framepace.connection"
-ARRIVED = "framepace.arrived"
 _LENGTH = b"content-length"
+_CHUNKED = b"transfer-encoding"
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+_STATUS_LINES[499] = b"HTTP/1.1 499 Client Closed Request\r\n"
+_SCRATCH = 16 << 10
+_JOINED = 64 << 10  # bytes of an answer up to which a copy is cheaper than a second part
+_now = time.perf_counter_ns
+Headers = Sequence[tuple[bytes, bytes]]
 
 
-class Connection(HttpToolsProtocol):
-    """A connection of a client. `on_lost` is called once when it is gone before its request was answered."""
+class Connection(asyncio.BufferedProtocol):
+    """A connection of a client. Calls that came while another one runs wait for it; meanwhile nothing more is read.
+
+    Attributes:
+        receiving: whether a request is expected or not complete; `began` is when it began (ns).
+    """
 
     limits = Limits()
     held: list[int] = [0]  # bytes of the bodies of all connections
+    scratch = memoryview(b"")  # what was received and is parsed at once
+
+    def __init__(self, config: Any, server_state: Any, app_state: Any, _loop: Any = None) -> None:
+        self._app: App = config.loaded_app
+        self._server = server_state
+        self._parser = HttpRequestParser(self)
+        self._arriving: HttpCall | None = None
+        self._body: Body | None = None
+        self._is_direct = False  # the rest of the body is received without the parser
+        self._waiting: deque[HttpCall] = deque()
+        self._running: HttpCall | None = None
+        self._is_going_on = False
+        self._is_last = False  # no further request is taken
+        self._is_unread = False  # the client does not read its answers
+        self._is_paused = False
+        self._head_size = 0
+        self._in_head = False
+        self._held = 0
+        self.receiving = True
+        self.began = _now()
 
     def connection_made(self, transport: Any) -> None:
         """See asyncio.Protocol."""
-        super().connection_made(transport)
-        self.began = time.monotonic()
-        self.receiving = True
-        self.on_lost: Callable[[], object] | None = None
-        self._head = 0
-        self._in_head = False
-        self._held = 0
-        self._waits: tuple[RequestResponseCycle, Any] | None = None
-        if len(self.connections) > self.limits.connections:
+        self.transport = transport
+        address = transport.get_extra_info("peername")
+        self.client: str = address[0] if address else ""
+        self._server.connections.add(self)
+        if len(self._server.connections) > self.limits.connections:
             self.refuse(503, "too many connections")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """See asyncio.Protocol."""
-        super().connection_lost(exc)
-        self._let_go()
-        self._unset_keepalive_if_required()  # or a connection that was reset is kept until its timer ends
+        """See asyncio.Protocol. The call that runs is told; those that wait never run."""
+        self._server.connections.discard(self)
+        self._let_go(self._held)
+        self._waiting.clear()
         self.receiving = False
-        lost = self.on_lost
-        self.on_lost = None
-        if lost is not None:
-            lost()
+        running = self._running
+        self._running = None
+        if running is not None and running.on_lost is not None:
+            running.on_lost()
 
-    def data_received(self, data: bytes) -> None:
+    def pause_writing(self) -> None:
+        """See asyncio.Protocol: a client that does not read its answers is not heard either."""
+        self._is_unread = True
+        self._pause_or_resume()
+
+    def resume_writing(self) -> None:
         """See asyncio.Protocol."""
+        self._is_unread = False
+        self._pause_or_resume()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """See asyncio.BufferedProtocol."""
+        if self._is_direct and self._body is not None:
+            return self._body.room()
+        return self.scratch
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """See asyncio.BufferedProtocol."""
         if self.transport.is_closing():
             return
-        in_head = self._in_head
-        super().data_received(data)
-        if in_head and self._in_head:  # a head without an end: the parser tells nothing of it yet
-            self._count_head(len(data))
+        if self._is_direct and self._body is not None:
+            self._body.received(nbytes)
+            self._count_body(nbytes)
+            if not self._body.missing:
+                self._parser = HttpRequestParser(self)  # the other one still waits for the body
+                self._complete()
+        elif not self._is_last:
+            self._parse(self.scratch[:nbytes])
 
-    def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP."""
-        self.refuse(400, msg)
+    def send(self, call: HttpCall, status: int, headers: Headers, body: bytes) -> None:
+        """Answer a call, unless its client has gone."""
+        if call is not self._running:
+            return
+        self._running = None
+        self._let_go(call.size)
+        self._write(call, status, headers, body)
+        self.began = _now()
+        self._go_on()
 
     def refuse(self, status: int, why: str) -> None:
         """Answer with an error at once and close; nothing that was sent is read any more."""
         self.receiving = False
         body = json.dumps({"error": why}).encode()
         head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
-        self.transport.write(STATUS_LINE[status] + head + body)
+        self.transport.write(_STATUS_LINES[status] + head + body)
         self.transport.close()
+
+    def shutdown(self) -> None:
+        """The server ends: the call that runs is answered; a request that is not complete by now is not waited for."""
+        self._is_last = True
+        if self._running is None:
+            self.transport.close()
+
+    def expire(self, now: int) -> None:
+        """Close it if its request did not arrive in time, or if it was silent for too long; `now` in ns."""
+        silent_s = (now - self.began) / NS_PER_S
+        if self.transport.is_closing() or self._running is not None:
+            return
+        if not self.receiving:
+            if silent_s > self.limits.idle_s:
+                self.transport.close()
+        elif silent_s <= self.limits.request_s:
+            return
+        elif self._arriving is not None and self._arriving.is_refused:
+            self.transport.close()
+        else:
+            self.refuse(408, f"the request did not arrive within {self.limits.request_s:g} s")
 
     def on_message_begin(self) -> None:
         """A request begins."""
-        super().on_message_begin()
-        self.began = time.monotonic()
+        self.began = _now()
         self.receiving = True
-        self._head = 0
+        self._head_size = 0
         self._in_head = True
-        self._note(self.scope, CONNECTION, self)
-        self._note(self.scope, ARRIVED, time.perf_counter_ns())
+        self._arriving = HttpCall(self, self.began)
 
     def on_url(self, url: bytes) -> None:
         """A part of the request's target."""
-        super().on_url(url)
+        if self._arriving is not None:
+            self._arriving.target += url
         self._count_head(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header."""
-        super().on_header(name, value)
+        name = name.lower()
+        if self._arriving is not None:
+            self._arriving.headers[name] = value
         self._count_head(len(name) + len(value) + 4)
-        if name.lower() == _LENGTH and value.isdigit() and int(value) > self.limits.body:
+        if name == _LENGTH and value.isdigit() and int(value) > self.limits.body:
             self._too_large()
 
     def on_headers_complete(self) -> None:
-        """The head is complete."""
+        """The head is complete: the call is refused if that is clear by now."""
         self._in_head = False
-        super().on_headers_complete()
+        call = self._arriving
+        if call is None or self.transport.is_closing():
+            return
+        call.method = self._parser.get_method().decode("latin-1")
+        call.keeps_alive = self._parser.get_http_version() != "1.0" and self._parser.should_keep_alive()
+        refused = None
+        if self._running is None and not self._waiting:
+            refused = self._app.refusal(call)
+        if refused is not None:
+            self._refuse_call(call, refused)
+            return
+        self._body = KeptBody(_length(call))
+        if call.waits_for_permission:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
-        if self.cycle.response_complete or self.transport.is_closing():
-            return
-        self.cycle.body += body
-        self._held += len(body)
-        self.held[0] += len(body)
-        if self.held[0] > self.limits.buffered:
-            self.refuse(503, "there is no room for another body now")
-        elif len(self.cycle.body) > self.limits.body:
-            self._too_large()
+        if self._body is not None and not self.transport.is_closing():
+            self._body.add(body)
+            self._count_body(len(body))
 
     def on_message_complete(self) -> None:
         """The request is complete."""
-        super().on_message_complete()
+        self._complete()
+
+    def _parse(self, data: memoryview) -> None:
+        in_head = self._in_head
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade:  # answered as any other request, and nothing else is spoken afterwards
+            self._is_last = True
+            self._go_on()
+        except HttpParserError:
+            if not self._is_last and not self.transport.is_closing():
+                self.refuse(400, "Invalid HTTP request received.")
+            return
+        if in_head and self._in_head:  # a head without an end: the parser tells nothing of it yet
+            self._count_head(len(data))
+        self._is_direct = self._body is not None and self._body.missing > 0
+
+    def _refuse_call(self, call: HttpCall, response: Response) -> None:
+        """Answer a call by its head, and drop its body."""
+        call.is_refused = True
+        call.keeps_alive = call.keeps_alive and not call.waits_for_permission  # else it may send a body, or not
+        self._body = DroppedBody(_length(call))
+        self._write(call, response.status, response.all_headers, response.body)
+
+    def _complete(self) -> None:
+        call = self._arriving
+        body = self._body
+        self._arriving = None
+        self._body = None
+        self._is_direct = False
         self.receiving = False
-        if self._waits is not None:
-            cycle, app = self._waits
-            self._waits = None
-            self._hand_on(cycle, app)
+        if call is None or self.transport.is_closing():
+            return
+        if not call.keeps_alive:
+            self._is_last = True
+        if isinstance(body, KeptBody):
+            call.body = body.data
+            self._waiting.append(call)
+        self._go_on()
 
-    def shutdown(self) -> None:
-        """The server ends: a request that is not complete by now is not waited for."""
-        if self.receiving:
+    def _go_on(self) -> None:
+        """Run the calls that wait, one after the other."""
+        if self._is_going_on:
+            return
+        self._is_going_on = True
+        while self._running is None and self._waiting and not self.transport.is_closing():
+            self._running = self._waiting.popleft()
+            self._app(self._running)
+        self._is_going_on = False
+        if self._running is None and self._is_last:
             self.transport.close()
+        self._pause_or_resume()
+
+    def _pause_or_resume(self) -> None:
+        is_paused = self._is_unread or bool(self._waiting)
+        if is_paused == self._is_paused or self.transport.is_closing():
+            return
+        self._is_paused = is_paused
+        if is_paused:
+            self.transport.pause_reading()
         else:
-            super().shutdown()
+            self.transport.resume_reading()
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        if self.transport.is_closing():
-            return
-        if not cycle.more_body:
-            self._hand_on(cycle, app)
-            return
-        self._waits = (cycle, app)
-        if cycle.waiting_for_100_continue:
-            cycle.waiting_for_100_continue = False
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    def _write(self, call: HttpCall, status: int, headers: Headers, body: bytes) -> None:
+        head = self._head_of(call, status, headers, len(body))
+        if call.method == "HEAD":
+            body = b""
+        if len(body) > _JOINED:
+            self.transport.writelines([head, body])
+        else:
+            self.transport.write(head + body)
+        if not call.keeps_alive:
+            self.transport.close()
 
-    def _hand_on(self, cycle: RequestResponseCycle, app: Any) -> None:
-        if not self.transport.is_closing():
-            self._note(cycle.scope, BODY, cycle.body)
-            super()._start_asgi_task(cycle, app)
+    def _head_of(self, call: HttpCall, status: int, headers: Headers, length: int) -> bytes:
+        parts = [_STATUS_LINES[status]]
+        for name, value in (*self._server.default_headers, *headers):
+            parts += (name, b": ", value, b"\r\n")
+        if not call.keeps_alive or (self._is_last and not self._waiting):
+            parts.append(b"connection: close\r\n")
+        parts.append(b"content-length: %d\r\n\r\n" % length)
+        return b"".join(parts)
 
-    def on_response_complete(self) -> None:
-        """The request was answered."""
-        self._let_go()
-        super().on_response_complete()
-
-    def _let_go(self) -> None:
-        """The bodies of this connection are needed no more."""
-        self.held[0] -= self._held
-        self._held = 0
-
-    @staticmethod
-    def _note(scope: Any, name: str, value: object) -> None:
-        """Tell the application something of our own."""
-        scope[name] = value
+    def _let_go(self, size: int) -> None:
+        """So many bytes of bodies are needed no more."""
+        self.held[0] -= size
+        self._held -= size
 
     def _count_head(self, size: int) -> None:
-        self._head += size
-        if self._head > self.limits.headers and not self.transport.is_closing():
+        self._head_size += size
+        if self._head_size > self.limits.headers and not self.transport.is_closing():
             self.refuse(431, f"the request's head is larger than {self.limits.headers} bytes")
+
+    def _count_body(self, size: int) -> None:
+        call = self._arriving
+        if call is None or call.is_refused:
+            return
+        call.size += size
+        self._held += size
+        self.held[0] += size
+        if self.held[0] > self.limits.buffered:
+            self.refuse(503, "there is no room for another body now")
+        elif call.size > self.limits.body:
+            self._too_large()
 
     def _too_large(self) -> None:
         if not self.transport.is_closing():
             self.refuse(413, f"Request body exceeds maximum of {self.limits.body} bytes")
 
 
-async def close_slow(connections: Callable[[], Iterable[Any]], limits: Limits, every_s: float = 1.0) -> None:
-    """Close connections whose requests do not arrive completely in time; for as long as the loop runs."""
+def connection_class(limits: Limits) -> type[Connection]:
+    """The connections of one server, which share what their limits count and the room for heads."""
+    shared = {"limits": limits, "held": [0], "scratch": memoryview(bytearray(_SCRATCH))}
+    return type("_Connection", (Connection,), shared)
+
+
+def _length(call: HttpCall) -> int | None:
+    """How long its body is; None for one that comes in chunks."""
+    if _CHUNKED in call.headers:
+        return None
+    return int(call.headers.get(_LENGTH, b"0"))
+
+
+async def close_slow(connections: Callable[[], Iterable[Any]], every_s: float = 1.0) -> None:
+    """Close connections whose requests do not arrive in time, and silent ones; for as long as the loop runs."""
     while True:
         await asyncio.sleep(every_s)
-        before = time.monotonic() - limits.request_s
+        now = _now()
         for connection in list(connections()):
-            if connection.receiving and connection.began < before and not connection.transport.is_closing():
-                connection.refuse(408, f"the request did not arrive within {limits.request_s:g} s")
+            connection.expire(now)

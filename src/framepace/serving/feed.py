@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
+from typing import NamedTuple
 
 from framepace.clock.system import Clock
 from framepace.feeds.batchcosts import BatchCosts
@@ -17,12 +18,19 @@ from framepace.feeds.runstate import RunState
 from framepace.openinference.errors import Kind, RequestError
 from framepace.serving.admission import Queue, answered_at
 from framepace.serving.lines import Lines, Place
-from framepace.serving.request import Item, Ticket
+from framepace.serving.request import Asking, Item, Ticket
 from framepace.units import NS_PER_MS, NS_PER_S
 from framepace.video.frame import Frame
 
 PROBE_NS = NS_PER_S  # without a batch, after which one is tried whatever is predicted
 PATIENT_NS = 60 * NS_PER_S  # where a request without a deadline stands among those with one
+
+
+class _Running(NamedTuple):
+    """A batch in flight: when it began and is expected to end (ns)."""
+
+    began: int
+    ends: int
 
 
 @dataclass(frozen=True)
@@ -63,12 +71,12 @@ class RequestFeed(Feed):
         executed: Callable[[int, int], None] = lambda size, ns: None,
     ) -> None:
         self.rules = rules
-        self.flights = Flights()
+        self._flights = Flights()  # what the policy 'deadline' weighs; nobody else asks
         # What batches take as they run, beside others or not: the flights' costs are those of batches alone, which say
         # nothing where none ever runs alone.
         self.durations = BatchCosts()
         self._landed = 0
-        self._ends: dict[int, int] = {}  # when batches in flight are expected to end (ns), by their first frame
+        self._running: dict[int, _Running] = {}  # batches in flight by the number of their first frame
         self._now = clock.now
         self._state = state
         self._beat = beat
@@ -94,14 +102,19 @@ class RequestFeed(Feed):
         """Accept a request. Raises RequestError for one that is refused."""
         with self._changed:
             now = self._now()
-            self._check_admission(ticket, now)
+            self._check_admission(ticket.asking, now)
             self._open.add(ticket)
-            urgency = now + PATIENT_NS if ticket.deadline is None else ticket.deadline
+            urgency = _urgency(ticket.latest, now)
             for index in range(ticket.items):
                 number = next(self._numbers)
                 frame = Frame(number, 0, ticket.arrived, ticket.arrived, now, now, now, Item(ticket, index))
                 self._lines.add(frame, ticket.client, ticket.priority, urgency, number)
                 ticket.places.append((urgency, number))
+
+    def check(self, asking: Asking) -> None:
+        """Raise RequestError for a request that would be refused now."""
+        with self._changed:
+            self._check_admission(asking, self._now())
 
     def wake(self) -> None:
         """Wake the workers that wait, after requests were put.
@@ -169,8 +182,9 @@ class RequestFeed(Feed):
     def end(self, frames: Sequence[Frame], now: int, why: str) -> None:
         """See FrameObserver: answer the requests whose last items these were."""
         with self._changed:
-            took = self.flights.land(frames, now, bool(why))
-            self._ends.pop(frames[0].number, None)
+            took = now - self._running.pop(frames[0].number, _Running(now, now)).began
+            if self.rules.deadline is not None:
+                self._flights.land(frames, now, bool(why))
             self._landed = now
             if took > 0 and not why:
                 self.durations.add(len(frames), took)
@@ -207,26 +221,25 @@ class RequestFeed(Feed):
                 self._changed.wait(max(0.0, (until - self._now()) / NS_PER_S))
             return not self._open
 
-    def predicted(self, ticket: Ticket, now: int) -> int:
+    def predicted(self, asking: Asking, now: int) -> int:
         """When a request that came now would be answered (ns)."""
-        urgency = now + PATIENT_NS if ticket.deadline is None else ticket.deadline
-        ahead = self._lines.ahead(ticket.client, ticket.priority, urgency)
-        free = min(self._ends.values(), default=now)
-        queue = Queue(ahead, len(self.flights), free, self.rules.workers, self.rules.size)
-        return answered_at(now, ticket.items, queue, self.durations)
+        ahead = self._lines.ahead(asking.client, asking.priority, _urgency(asking.latest, now))
+        free = min((batch.ends for batch in self._running.values()), default=now)
+        queue = Queue(ahead, len(self._running), free, self.rules.workers, self.rules.size)
+        return answered_at(now, asking.items, queue, self.durations)
 
-    def _check_admission(self, ticket: Ticket, now: int) -> None:
+    def _check_admission(self, asking: Asking, now: int) -> None:
         """Raise RequestError for a request that finds no room or would not be answered in time."""
         if self._closed is not None:
             raise self._closed.again()
-        if len(self._lines) + ticket.items > self.rules.room:
+        if len(self._lines) + asking.items > self.rules.room:
             raise RequestError("Exceeds maximum queue size", "exhausted", self._standing(now, now))
-        if ticket.deadline is None:
+        if asking.latest is None:
             return
-        end = self.predicted(ticket, now)
-        if end > ticket.deadline and not self._is_probe(now):
+        end = self.predicted(asking, now)
+        if end > asking.latest and not self._is_probe(now):
             details = self._standing(now, end)
-            left = max(0, ticket.deadline - now) / NS_PER_MS
+            left = max(0, asking.latest - now) / NS_PER_MS
             details["deadline_ms"] = round(left, 3)
             raise RequestError(
                 f"the request cannot be answered in time: {details['predicted_ms']} ms predicted, {left:.1f} ms left; "
@@ -240,7 +253,7 @@ class RequestFeed(Feed):
 
         What it takes is then all that is known.
         """
-        if len(self._lines) or len(self.flights) or now - self._landed <= PROBE_NS:
+        if len(self._lines) or self._running or now - self._landed <= PROBE_NS:
             return False
         self.durations = BatchCosts()
         return True
@@ -250,7 +263,7 @@ class RequestFeed(Feed):
         return {
             "predicted_ms": round((end - now) / NS_PER_MS, 3),
             "waiting": len(self._lines),
-            "running": len(self.flights),
+            "running": len(self._running),
         }
 
     def _choose(self) -> tuple[list[Frame], int | None, list[Ticket]]:
@@ -258,16 +271,29 @@ class RequestFeed(Feed):
         if not len(self._lines):
             return [], None, []
         now = self._now()
+        if self.rules.size == 1:  # nothing to wait for, nothing to choose
+            frames, expired = self._single(now)
+            return frames, None, expired
         places, expired = self._next(now)
         if not places:
             return [], None, expired
-        if self.rules.size == 1:  # nothing to wait for, nothing to choose
-            return self._taken(now, 1), None, expired
         dues = self._dues(places)
         until = self._waits_until(now, dues)
         if until is not None:
             return [], until, expired
-        return self._taken(now, self._count(now, dues)), None, expired
+        frames = self._lines.take(self._count(now, dues))
+        return self._taken_off(now, frames), None, expired
+
+    def _single(self, now: int) -> tuple[list[Frame], list[Ticket]]:
+        """The request that is next, where none has several items; and those before it that cannot be met any more."""
+        expired: list[Ticket] = []
+        while frames := self._lines.take(1):
+            ticket = frames[0].picture.ticket
+            if not self._is_late(ticket, now):
+                return self._taken_off(now, frames), expired
+            self._open.discard(ticket)
+            expired.append(ticket)
+        return [], expired
 
     def _next(self, now: int) -> tuple[Sequence[Place[Frame]], list[Ticket]]:
         """The items that are next, and the requests before them that cannot be met any more."""
@@ -280,11 +306,11 @@ class RequestFeed(Feed):
             expired.append(ticket)
         return places, expired
 
-    def _taken(self, now: int, count: int) -> list[Frame]:
-        """The next `count` items, in flight from now on."""
-        frames = self._lines.take(count)
-        self.flights.take_off(now, frames)
-        self._ends[frames[0].number] = now + self.durations.cost(len(frames))
+    def _taken_off(self, now: int, frames: list[Frame]) -> list[Frame]:
+        """The frames, in flight from now on."""
+        if self.rules.deadline is not None:
+            self._flights.take_off(now, frames)
+        self._running[frames[0].number] = _Running(now, now + self.durations.cost(len(frames)))
         for frame in frames:
             ticket = frame.picture.ticket
             ticket.taken = now
@@ -300,9 +326,9 @@ class RequestFeed(Feed):
 
     def _is_late(self, ticket: Ticket, now: int) -> bool:
         """Whether a request would be answered too late if it ran now; never one of which a part runs already."""
-        if ticket.deadline is None or ticket.taken:
+        if ticket.latest is None or ticket.taken:
             return False
-        return now + self.durations.cost(min(ticket.items, self.rules.size)) > ticket.deadline
+        return now + self.durations.cost(min(ticket.items, self.rules.size)) > ticket.latest
 
     def _remove(self, ticket: Ticket) -> None:
         for place in ticket.places:
@@ -313,13 +339,13 @@ class RequestFeed(Feed):
         rule = self.rules.deadline
         if rule is None:
             return self.rules.window.waits_until(now, min(dues), len(dues))
-        return rule.waits_until(now, dues, self.flights.costs, len(self.flights), self.flights.first_end(now))
+        return rule.waits_until(now, dues, self._flights.costs, len(self._flights), self._flights.first_end(now))
 
     def _count(self, now: int, dues: Sequence[int]) -> int:
         rule = self.rules.deadline
         if rule is None:
             return len(dues)
-        return rule.takes(now, dues, self.flights.costs, len(self.flights))
+        return rule.takes(now, dues, self._flights.costs, len(self._flights))
 
     def _nap_s(self, until: int | None, idle: Idle | None) -> float:
         """Seconds until the worker must look again: a batch closes, the heart beats, or the run may have stopped."""
@@ -339,3 +365,8 @@ class RequestFeed(Feed):
         ticket.error = error
         ticket.answered = self._now()
         ticket.done(ticket)
+
+
+def _urgency(latest: int | None, now: int) -> int:
+    """Where a request stands among those of its client."""
+    return now + PATIENT_NS if latest is None else latest

@@ -1,90 +1,128 @@
-"""The protocol over HTTP: a bare ASGI application."""
+"""The protocol over HTTP: every call to its answer."""
 
 from __future__ import annotations
 
+import asyncio
 import hmac
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Callable
+from functools import partial
 
 from framepace.openinference import rest
 from framepace.openinference.compression import compressed, decompressed
 from framepace.openinference.errors import RequestError
-from framepace.serving.connections import BODY
 from framepace.serving.httpcall import HttpCall, Response
 from framepace.serving.httpcalls import CALLS
-from framepace.serving.routes import route
+from framepace.serving.httpinfer import refusal
+from framepace.serving.mailbox import Mailbox
+from framepace.serving.routes import Route, route
 from framepace.serving.service import Service
+
+_HEALTH = "/v2/health/"
 
 
 class HttpApp:
-    """The ASGI application of a service."""
+    """Answers the calls to a service; `begin` is called in the thread of the loop before any of them."""
 
     def __init__(self, service: Service) -> None:
-        self._service = service
+        self.service = service
         self._authorisation = b""
         if service.token is not None:
             self._authorisation = f"Bearer {service.token}".encode()
+        self._wakes: set[Callable[[], None]] = set()
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """See ASGI."""
-        body = scope.get(BODY)
-        if body is None:
-            body = await _whole_body(receive)
-        call = HttpCall(scope, body)
+    def begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Answer in this loop."""
+        self._loop = loop
+        self._mail = Mailbox(loop)
+
+    def __call__(self, call: HttpCall) -> None:
+        """See App."""
+        self._finish(call, partial(self._begun, call))
+
+    def refusal(self, call: HttpCall) -> Response | None:
+        """See App: an inference that would be late whatever its body is."""
         try:
-            response = await self._answer(call)
+            self._check_authorised(call)
+            named = route(call.path)
+            if named is not None and named.call == "infer" and call.method == "POST":
+                refusal(self.service, call, named)
         except RequestError as error:
-            response = Response(rest.encode_error(error), error.status)
-            if error.kind == "exhausted":
-                response.headers = ((b"retry-after", b"1"),)
-        if self._service.log.verbose:
-            self._service.log.request(f"{call.client} {call.method} {call.path} {response.status}")
-        await _send(send, call, response)
+            return _refused(error)
+        return None
 
-    async def _answer(self, call: HttpCall) -> Response:
+    def later(self, call: HttpCall, make: Callable[[], Response]) -> None:
+        """See Desk."""
+        self._mail.put(partial(self._finish, call, make))
+
+    def apart(self, call: HttpCall, make: Callable[[], Response]) -> None:
+        """See Desk."""
+        self._loop.run_in_executor(None, make).add_done_callback(lambda made: self._finish(call, made.result))
+
+    def wake(self, wake: Callable[[], None]) -> None:
+        """See Desk."""
+        if not self._wakes:
+            self._loop.call_soon(self._wake_all)
+        self._wakes.add(wake)
+
+    def _wake_all(self) -> None:
+        wakes = list(self._wakes)
+        self._wakes.clear()
+        for wake in wakes:
+            wake()
+
+    def _finish(self, call: HttpCall, make: Callable[[], Response | None]) -> None:
+        """Send what `make` returns or raises; nothing where it returns None: the answer comes later."""
+        try:
+            response = make()
+        except RequestError as error:
+            response = _refused(error)
+        except Exception as error:  # a mistake of ours ends one call, not the connections of all
+            response = _refused(RequestError(f"internal error: {type(error).__name__}", "internal"))
+        if response is not None:
+            self._send(call, response)
+
+    def _begun(self, call: HttpCall) -> Response | None:
+        """The answer to a call; None where it comes later. Raises RequestError."""
         self._check_authorised(call)
         named = route(call.path)
         answer = None
         if named is not None:
             answer = CALLS.get((call.method, named.call))
         if named is None or answer is None:
-            raise _refusal(call, named is not None)
+            raise _unknown(call, named)
         encoding = call.text(b"content-encoding")
         if encoding is not None:
-            call.body = decompressed(call.body, encoding, self._service.limits.body)
-        return await answer(self._service, call, named)
+            call.body = decompressed(call.body, encoding, self.service.limits.body)
+        return answer(self, call, named)
 
     def _check_authorised(self, call: HttpCall) -> None:
         """Raise RequestError for a call without the token; whether the server lives is no secret."""
-        if not self._authorisation or call.path.startswith("/v2/health/"):
+        if not self._authorisation or call.path.startswith(_HEALTH):
             return
         if not hmac.compare_digest(call.headers.get(b"authorization", b""), self._authorisation):
             raise RequestError("this server wants a token: send the header 'Authorization: Bearer ...'", "unauthorised")
 
+    def _send(self, call: HttpCall, response: Response) -> None:
+        if self.service.log.verbose:
+            self.service.log.request(f"{call.client} {call.method} {call.path} {response.status}")
+        headers = response.all_headers
+        accepted = call.text(b"accept-encoding")
+        body = response.body
+        if accepted is not None and response.status == 200:
+            body, encoding = compressed(body, accepted)
+            if encoding:
+                headers = (*headers, (b"content-encoding", encoding.encode()))
+        call.wire.send(call, response.status, headers, body)
 
-def _refusal(call: HttpCall, is_known: bool) -> RequestError:
-    if is_known:
+
+def _refused(error: RequestError) -> Response:
+    response = Response(rest.encode_error(error), error.status)
+    if error.kind == "exhausted":
+        response.headers = ((b"retry-after", b"1"),)
+    return response
+
+
+def _unknown(call: HttpCall, named: Route | None) -> RequestError:
+    if named is not None:
         return RequestError("Method Not Allowed", "method")
     return RequestError(f"no such path: {call.path[:200]}", "not found")
-
-
-async def _whole_body(receive: Callable[[], Awaitable[Any]]) -> bytes:
-    parts = []
-    while True:
-        message = await receive()
-        parts.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return b"".join(parts)
-
-
-async def _send(send: Callable[[Any], Awaitable[None]], call: HttpCall, response: Response) -> None:
-    body = response.body
-    headers = [(b"content-type", response.kind), *response.headers]
-    accepted = call.text(b"accept-encoding")
-    if accepted is not None and response.status == 200:
-        body, encoding = compressed(body, accepted)
-        if encoding:
-            headers.append((b"content-encoding", encoding.encode()))
-    headers.append((b"content-length", b"%d" % len(body)))
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

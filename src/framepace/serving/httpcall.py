@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
+from httptools import parse_url
+from httptools.parser.errors import HttpParserInvalidURLError
 
 from framepace.openinference.errors import RequestError
-from framepace.serving.connections import ARRIVED, CONNECTION, Connection
+from framepace.serving.service import Service
 
 JSON = b"application/json"
 BINARY = b"application/octet-stream"
 TEXT = b"text/plain; version=0.0.4; charset=utf-8"
+Headers = tuple[tuple[bytes, bytes], ...]
 
 
 @dataclass(slots=True)
@@ -23,41 +26,72 @@ class Response:
     body: bytes = b""
     status: int = 200
     kind: bytes = JSON
-    headers: tuple[tuple[bytes, bytes], ...] = ()
+    headers: Headers = ()
+
+    @property
+    def all_headers(self) -> Headers:
+        """With the kind of the body."""
+        return ((b"content-type", self.kind), *self.headers)
+
+
+class Wire(Protocol):
+    """Where a call came from and its answer goes.
+
+    Attributes:
+        client: the host.
+    """
+
+    client: str
+
+    def send(self, call: HttpCall, status: int, headers: Headers, body: bytes) -> None:
+        """Answer a call, in the loop's thread."""
+        ...
 
 
 class HttpCall:
-    """The head and the body of a request."""
+    """The head and the body of a request.
 
-    __slots__ = ("body", "connection", "headers", "method", "scope")
+    Attributes:
+        arrived: when its first bytes were there (ns); a deadline counts from then, not from when it was complete.
+        size: bytes of the body as they were received.
+        is_refused: it was answered by its head.
+        on_lost: called when its client is gone before it was answered.
+    """
 
-    def __init__(self, scope: Mapping[str, Any], body: bytes | bytearray) -> None:
-        self.scope = scope
-        self.method: str = scope["method"]
-        self.headers: dict[bytes, bytes] = dict(scope["headers"])
-        self.body = body
-        self.connection: Connection | None = scope.get(CONNECTION)
+    __slots__ = (
+        "arrived", "body", "headers", "is_refused", "keeps_alive", "method", "on_lost", "size", "target", "wire",
+    )  # fmt: skip
 
-    @property
-    def arrived(self) -> int | None:
-        """When its first bytes were there (ns); a deadline counts from then, not from when its body was complete."""
-        at: int | None = self.scope.get(ARRIVED)
-        return at
+    def __init__(self, wire: Wire, arrived: int) -> None:
+        self.wire = wire
+        self.arrived = arrived
+        self.method = ""
+        self.target = b""
+        self.headers: dict[bytes, bytes] = {}
+        self.body: bytes | bytearray = b""
+        self.size = 0
+        self.keeps_alive = True
+        self.is_refused = False
+        self.on_lost: Callable[[], object] | None = None
 
     @property
     def path(self) -> str:
         """The path, as it was sent."""
-        raw: bytes = self.scope["raw_path"]
-        return raw.decode("latin-1")
+        target = self.target
+        if not target.startswith(b"/") or b"?" in target or b"#" in target:
+            target = _path(target)
+        return target.decode("latin-1")
 
     @property
     def client(self) -> str:
         """Who calls: what the client calls itself, else its host."""
         named = self.headers.get(b"framepace-client")
-        if named is not None:
-            return named.decode("latin-1")
-        address = self.scope.get("client")
-        return address[0] if address else ""
+        return self.wire.client if named is None else named.decode("latin-1")
+
+    @property
+    def waits_for_permission(self) -> bool:
+        """Whether its body is sent when it is asked for."""
+        return self.headers.get(b"expect", b"").lower() == b"100-continue"
 
     def text(self, header: bytes) -> str | None:
         """A header; None where it was not sent."""
@@ -75,3 +109,41 @@ class HttpCall:
         if not isinstance(document, dict):
             raise RequestError("failed to parse the request JSON buffer: expected an object")
         return document
+
+
+def _path(target: bytes) -> bytes:
+    """The path of a target that has more; all of it where it cannot be told."""
+    try:
+        return parse_url(target).path or b""
+    except HttpParserInvalidURLError:
+        return target
+
+
+class Desk(Protocol):
+    """Where calls over HTTP are answered."""
+
+    service: Service
+
+    def later(self, call: HttpCall, make: Callable[[], Response]) -> None:
+        """Answer a call by what `make` returns or raises (RequestError) in the loop's thread; any thread may call."""
+        ...
+
+    def apart(self, call: HttpCall, make: Callable[[], Response]) -> None:
+        """The same, where `make` takes long: other calls are answered meanwhile."""
+        ...
+
+    def wake(self, wake: Callable[[], None]) -> None:
+        """Call `wake` when the loop is about to wait; however often it was asked to until then, once."""
+        ...
+
+
+class App(Protocol):
+    """What answers calls: now, or later through their wire."""
+
+    def __call__(self, call: HttpCall) -> None:
+        """Answer a call that is complete."""
+        ...
+
+    def refusal(self, call: HttpCall) -> Response | None:
+        """The answer to a call whose head says that it cannot be answered."""
+        ...

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -12,13 +11,14 @@ import msgspec
 from framepace.openinference.errors import Kind, RequestError
 from framepace.openinference.parameters import whole
 from framepace.serving import calls
-from framepace.serving.httpcall import TEXT, HttpCall, Response
+from framepace.serving.httpcall import TEXT, Desk, HttpCall, Response
 from framepace.serving.httpinfer import infer
 from framepace.serving.metrics import exposition
 from framepace.serving.routes import Route
 from framepace.serving.service import Service
 
-Call = Callable[[Service, HttpCall, Route], Awaitable[Response]]
+Call = Callable[[Desk, HttpCall, Route], Response | None]
+"""Answers a call, or begins to: it returns None then, and answers later."""
 _Plain = Callable[[Service, HttpCall, Route], Any]
 """A call that is answered at once: what it returns is the document, None for an empty body."""
 
@@ -115,13 +115,13 @@ def _parameters(call: HttpCall) -> dict[str, Any]:
     return parameters
 
 
-async def _at_once(plain: _Plain, service: Service, call: HttpCall, named: Route) -> Response:
-    return _response(plain(service, call, named))
+def _at_once(plain: _Plain, desk: Desk, call: HttpCall, named: Route) -> Response:
+    return _response(plain(desk.service, call, named))
 
 
-async def _in_thread(plain: _Plain, service: Service, call: HttpCall, named: Route) -> Response:
-    """For calls that take long: other requests are answered meanwhile."""
-    return _response(await asyncio.get_running_loop().run_in_executor(None, plain, service, call, named))
+def _in_thread(plain: _Plain, desk: Desk, call: HttpCall, named: Route) -> None:
+    """For calls that take long."""
+    desk.apart(call, partial(_at_once, plain, desk, call, named))
 
 
 def _response(document: Any) -> Response:

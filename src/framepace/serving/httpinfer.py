@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from functools import partial
 
 from framepace.openinference import rest
 from framepace.openinference.errors import RequestError
 from framepace.openinference.messages import InferRequest
-from framepace.serving.httpcall import BINARY, HttpCall, Response
+from framepace.serving.httpcall import BINARY, Desk, HttpCall, Response
 from framepace.serving.model import ServedModel
-from framepace.serving.request import Ticket
+from framepace.serving.request import HIGHEST_PRIORITY, USUAL_PRIORITY, Ticket
 from framepace.serving.routes import Route
 from framepace.serving.service import Service
 from framepace.serving.timing import timing_text
@@ -21,19 +19,55 @@ TIMING = b"framepace-timing"
 _LONGEST_MS = 1e9
 
 
-async def infer(service: Service, call: HttpCall, named: Route) -> Response:
-    """The answer to an inference request. Raises RequestError."""
-    inference = service.inference
-    arrived = call.arrived or inference.now()
+def infer(desk: Desk, call: HttpCall, named: Route) -> None:
+    """Begin to answer an inference request. Raises RequestError."""
+    service = desk.service
     model = service.repository.find(named.name, named.version)
     request = _decoded(service, call, model)
     within = _milliseconds(call.text(DEADLINE))
-    loop = asyncio.get_running_loop()
-    done = _Done(loop)
-    model, ticket = inference.submit(model, request, call.client, arrived, within, done)
-    loop.call_soon(model.feed.wake)  # when this task waits
-    await _done_or_lost(call, model, ticket, done)
-    return _encoded(call, ticket, rest.encode(inference.answer(model, ticket)))
+    waiting = _Waiting(desk, call)
+    taken = service.inference.submit(model, request, call.client, call.arrived, within, waiting.done)
+    waiting.model = taken[0]
+    call.on_lost = partial(waiting.model.feed.cancel, taken[1])
+    desk.wake(waiting.model.feed.wake)
+
+
+def refusal(service: Service, call: HttpCall, named: Route) -> None:
+    """Raise RequestError for a request whose head says that it would be late: its body need not be received.
+
+    What else is wrong with it is said when it is complete.
+    """
+    try:
+        within = _milliseconds(call.text(DEADLINE))
+        model = service.repository.find(named.name, named.version)
+    except RequestError:
+        return
+    # The priority may come with the body, unless that is a tensor alone.
+    priority = USUAL_PRIORITY if call.headers.get(rest.LENGTH_HEADER) == b"0" else HIGHEST_PRIORITY
+    service.inference.check_in_time(model, call.client, priority, call.arrived, within)
+
+
+class _Waiting:
+    """A request that runs, and who is answered."""
+
+    __slots__ = ("_call", "_desk", "model")
+
+    model: ServedModel  # that took it
+
+    def __init__(self, desk: Desk, call: HttpCall) -> None:
+        self._desk = desk
+        self._call = call
+
+    def done(self, ticket: Ticket) -> None:
+        """The request was answered, or has failed."""
+        self._desk.later(self._call, partial(self._response, ticket))
+
+    def _response(self, ticket: Ticket) -> Response:
+        inference = self._desk.service.inference
+        now = inference.now()
+        inference.way_back.add(now - ticket.answered, now)
+        answer = inference.answer(self.model, ticket)
+        return _encoded(self._call, ticket, rest.encode(answer))
 
 
 def _decoded(service: Service, call: HttpCall, model: ServedModel) -> InferRequest:
@@ -52,38 +86,6 @@ def _encoded(call: HttpCall, ticket: Ticket, encoded: tuple[bytes, int | None]) 
     if TIMING in call.headers:
         response.headers = (*response.headers, (TIMING, timing_text(ticket).encode()))
     return response
-
-
-class _Done:
-    """Wakes the task that waits for a request, from the thread that answered it."""
-
-    __slots__ = ("_loop", "future")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self.future: asyncio.Future[None] = loop.create_future()
-
-    def __call__(self, ticket: Ticket) -> None:
-        try:
-            self._loop.call_soon_threadsafe(self._resolve)
-        except RuntimeError:  # the loop has ended: nobody waits
-            return
-
-    def _resolve(self) -> None:
-        if not self.future.done():
-            self.future.set_result(None)
-
-
-async def _done_or_lost(call: HttpCall, model: ServedModel, ticket: Ticket, done: _Done) -> None:
-    """Wait until a request is answered; it is taken back when its connection is lost before."""
-    connection = call.connection
-    if connection is None:
-        await done.future
-        return
-    lost: Callable[[], object] = partial(model.feed.cancel, ticket)
-    connection.on_lost = lost
-    await done.future
-    connection.on_lost = None
 
 
 def _milliseconds(text: str | None) -> float | None:

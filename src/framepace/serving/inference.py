@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from framepace.clock.system import Clock
 from framepace.openinference import rest
@@ -11,9 +10,10 @@ from framepace.openinference.classification import classified
 from framepace.openinference.errors import RequestError
 from framepace.openinference.messages import InferAnswer, InferRequest
 from framepace.openinference.parameters import whole
+from framepace.serving.admission import WayBack
 from framepace.serving.model import ServedModel
 from framepace.serving.repository import Repository
-from framepace.serving.request import LOWEST_PRIORITY, USUAL_PRIORITY, Ticket
+from framepace.serving.request import LOWEST_PRIORITY, USUAL_PRIORITY, Asking, Ticket
 from framepace.units import NS_PER_MS, NS_PER_US
 
 _SEQUENCES = ("sequence_id", "sequence_start", "sequence_end")
@@ -30,6 +30,7 @@ class Inference:
         self.repository = repository
         self.now = clock.now
         self._deadline_ms = deadline_ms
+        self.way_back = WayBack()
 
     def submit(
         self,
@@ -52,7 +53,9 @@ class Inference:
         parameters = request.parameters
         ticket.client = client
         ticket.priority = min(whole(parameters, "priority") or USUAL_PRIORITY, LOWEST_PRIORITY)
-        ticket.deadline = self._deadline(parameters, arrived, within_ms)
+        ticket.deadline = self._deadline(whole(parameters, "timeout"), arrived, within_ms)
+        if ticket.deadline is not None:
+            ticket.reserve = self._reserve(ticket.deadline, arrived)
         try:
             model.submit(ticket)
         except RequestError:
@@ -79,9 +82,27 @@ class Inference:
         shape = tuple(1 if size < 0 else size for size in tensor.shape)
         return rest.raw_request(body, tensor.name, tensor.datatype, shape, model.name)
 
-    def _deadline(self, parameters: Mapping[str, Any], arrived: int, within_ms: float | None) -> int | None:
+    def check_in_time(
+        self, model: ServedModel, client: str, priority: int, arrived: int, within_ms: float | None
+    ) -> None:
+        """Raise RequestError where no request of such a client and priority would be answered in time by now."""
+        deadline = self._deadline(0, arrived, within_ms)
+        if deadline is None:
+            return
+        latest = deadline - self._reserve(deadline, arrived)
+        try:
+            model.feed.check(Asking(1, client, priority, latest))
+        except RequestError as error:
+            if error.kind == "exhausted":  # else it may be for another one, which takes over from it
+                model.statistics.refused(error.kind)
+                raise
+
+    def _reserve(self, deadline: int, arrived: int) -> int:
+        """How much of a request's time is kept for the way back: half of it at most, or a slow moment would last."""
+        return min(self.way_back.limit(arrived), (deadline - arrived) // 2)
+
+    def _deadline(self, timeout_us: int, arrived: int, within_ms: float | None) -> int | None:
         """The earliest of the deadlines that are given."""
-        timeout_us = whole(parameters, "timeout")
         ends = []
         if timeout_us:
             ends.append(arrived + timeout_us * NS_PER_US)

@@ -47,6 +47,8 @@ _COUNTERS = (
 def exposition(models: Iterable[ServedModel]) -> bytes:
     """All metrics in Prometheus's text format, version 0.0.4."""
     models = list(models)
+    for model in models:
+        model.statistics.settle()
     lines = [line for counter in _COUNTERS for line in _counter(counter, models)]
     lines += _failures(models)
     lines += _pending(models)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,18 @@ from framepace.openinference.errors import RequestError
 from framepace.openinference.messages import Parameter, Wanted
 from framepace.serving.sharedmemory import SharedTensor
 
+HIGHEST_PRIORITY = 1
 USUAL_PRIORITY = 5
 LOWEST_PRIORITY = 100
+
+
+class Asking(NamedTuple):
+    """What admission knows of a request; `latest` is when it must be answered here (ns), None: at any time."""
+
+    items: int
+    client: str
+    priority: int
+    latest: int | None
 
 
 @dataclass(slots=True, eq=False)
@@ -25,6 +35,7 @@ class Ticket:
     Attributes:
         items: along the batch axis; each is a frame.
         deadline: when it must be answered (ns), None: at any time.
+        reserve: how much of that time its way back takes (ns).
         arrived, taken, prepared, inferred, answered: times in ns.
         done: called once, from any thread, when it was answered or has failed.
     """
@@ -36,6 +47,7 @@ class Ticket:
     client: str = ""
     priority: int = USUAL_PRIORITY
     deadline: int | None = None
+    reserve: int = 0
     id: str = ""
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     arrived: int = 0
@@ -49,6 +61,16 @@ class Ticket:
     pictures: dict[int, Any] = field(default_factory=dict)  # decoded, by the number of the item
     places: list[tuple[int, int]] = field(default_factory=list)  # (deadline, number) of its items where they wait
     finished: count[int] = field(default_factory=count)
+
+    @property
+    def latest(self) -> int | None:
+        """When it must be answered by the engine (ns)."""
+        return None if self.deadline is None else self.deadline - self.reserve
+
+    @property
+    def asking(self) -> Asking:
+        """What admission knows of it."""
+        return Asking(self.items, self.client, self.priority, self.latest)
 
     def keep(self, name: str, output: NDArray[Any], index: int, axis: int | None) -> None:
         """Keep an output of item `index`: the array is the library's, and is used again."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from bisect import bisect_left
-from collections import defaultdict
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from framepace.openinference.errors import Kind
 from framepace.serving.request import Ticket
@@ -14,7 +17,9 @@ from framepace.units import NS_PER_S
 
 BOUNDS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 """Where the counts of stages are divided, in s."""
-_BOUNDS_NS = tuple(round(bound * NS_PER_S) for bound in BOUNDS_S)
+_BOUNDS_NS = np.array([round(bound * NS_PER_S) for bound in BOUNDS_S])
+_T = TypeVar("_T")
+_BLOCK = 128  # answers that are counted together
 STAGES = ("queue", "compute_input", "compute_infer", "compute_output")
 
 
@@ -49,7 +54,10 @@ def stamps(ticket: Ticket) -> tuple[int, int, int, int]:
 
 @dataclass
 class Statistics:
-    """Counts and times of one version of a model; any thread may add to them."""
+    """Counts and times of one version of a model; any thread may add to them.
+
+    What was added last is counted when a block of it is full, or somebody asks: `settle` goes before any reading.
+    """
 
     success: Duration = field(default_factory=Duration)
     fail: Duration = field(default_factory=Duration)
@@ -64,42 +72,63 @@ class Statistics:
     late: int = 0
     last_ms: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
+    _answers: deque[tuple[int, ...]] = field(default_factory=deque)  # arrived, stamps, items, whether late, at (ms)
+    _batches: deque[tuple[int, int]] = field(default_factory=deque)
 
     def answered(self, ticket: Ticket) -> None:
         """Count a request that was answered or has failed."""
-        total = ticket.answered - ticket.arrived
-        with self.lock:
-            if ticket.error is not None:
-                self.fail.add(total)
-                self.failed[ticket.error.kind] += 1
-                return
-            self.success.add(total)
-            self.items += ticket.items
-            self.last_ms = time.time_ns() // 1_000_000
-            self.late += ticket.deadline is not None and ticket.answered > ticket.deadline
-            self._add_stages(ticket)
+        if ticket.error is not None:
+            self._failed(ticket.error.kind, ticket.answered - ticket.arrived)
+            return
+        is_late = ticket.deadline is not None and ticket.answered > ticket.deadline
+        self._answers.append((ticket.arrived, *stamps(ticket), ticket.items, is_late, time.time_ns() // 1_000_000))
+        if len(self._answers) >= _BLOCK:
+            self.settle()
 
-    def _add_stages(self, ticket: Ticket) -> None:
-        before = ticket.arrived
-        for stage, at in zip(STAGES, stamps(ticket), strict=True):
-            self.stages[stage].add(at - before)
-            self.histograms[stage][bisect_left(_BOUNDS_NS, at - before)] += 1
-            before = at
+    def settle(self) -> None:
+        """Count what was added last."""
+        with self.lock:
+            answers = _drained(self._answers)
+            if answers:
+                self._add(np.array(answers, np.int64))
+            for size, ns in _drained(self._batches):
+                self.batches.setdefault(size, Duration()).add(ns)
+                self.executions += 1
+
+    def _add(self, rows: NDArray[np.int64]) -> None:
+        """Count answers, a row each."""
+        count = len(rows)
+        self.success.add(int((rows[:, 4] - rows[:, 0]).sum()), count)
+        self.items += int(rows[:, 5].sum())
+        self.late += int(rows[:, 6].sum())
+        self.last_ms = int(rows[-1, 7])
+        for stage, took in zip(STAGES, np.diff(rows[:, :5]).T, strict=True):
+            self._add_stage(stage, took)
+
+    def _add_stage(self, stage: str, took: NDArray[np.int64]) -> None:
+        self.stages[stage].add(int(took.sum()), len(took))
+        places = np.searchsorted(_BOUNDS_NS, took)
+        more = np.bincount(places, minlength=len(BOUNDS_S) + 1).tolist()
+        self.histograms[stage] = [old + new for old, new in zip(self.histograms[stage], more, strict=True)]
+
+    def _failed(self, kind: Kind, ns: int) -> None:
+        with self.lock:
+            self.fail.add(ns)
+            self.failed[kind] += 1
 
     def refused(self, kind: Kind) -> None:
         """Count a request that was not accepted."""
-        with self.lock:
-            self.fail.add(0)
-            self.failed[kind] += 1
+        self._failed(kind, 0)
 
     def executed(self, size: int, ns: int) -> None:
         """Count a batch of `size` items that took `ns`."""
-        with self.lock:
-            self.executions += 1
-            self.batches.setdefault(size, Duration()).add(ns)
+        self._batches.append((size, ns))
+        if len(self._batches) >= _BLOCK:
+            self.settle()
 
     def document(self, name: str, version: str) -> dict[str, object]:
         """As the protocol has it."""
+        self.settle()
         with self.lock:
             return {
                 "name": name,
@@ -122,6 +151,11 @@ class Statistics:
             "cache_hit": nothing,
             "cache_miss": nothing,
         }
+
+
+def _drained(rows: deque[_T]) -> list[_T]:
+    """All rows, taken out; others may add more meanwhile."""
+    return [rows.popleft() for _ in range(len(rows))]
 
 
 def _batch(size: int, duration: Duration) -> dict[str, object]:

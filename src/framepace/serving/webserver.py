@@ -1,4 +1,4 @@
-"""uvicorn in a thread of its own: started, stopped, with our limits on its connections."""
+"""uvicorn in a thread of its own: started, stopped, with our connections in place of its own."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import asyncio
 import logging
 import socket
 import threading
-from typing import Any
 
 import uvicorn
 import uvloop
 
 from framepace.errors import UsageError
-from framepace.serving.connections import Connection, close_slow
+from framepace.serving.connections import close_slow, connection_class
+from framepace.serving.http import HttpApp
 from framepace.serving.options import ServeOptions
 
 _BACKLOG = 2048
@@ -20,11 +20,11 @@ _SHUTDOWN_S = 2  # for connections to end; accepted requests were answered befor
 
 
 class WebServer:
-    """An ASGI application on the socket of `options`. Raises UsageError for an address or TLS that fails."""
+    """Answers calls on the socket of `options`. Raises UsageError for an address or TLS that fails."""
 
-    def __init__(self, app: Any, options: ServeOptions) -> None:
+    def __init__(self, app: HttpApp, options: ServeOptions) -> None:
         assert options.port is not None
-        self._limits = options.limits
+        self._app = app
         config = _config(app, options)
         self._socket = listening_socket(options.host, options.port)
         self.port: int = self._socket.getsockname()[1]
@@ -46,8 +46,9 @@ class WebServer:
     def _run(self) -> None:
         loop = uvloop.new_event_loop()
         asyncio.set_event_loop(loop)
+        self._app.begin(loop)
         try:
-            slow = loop.create_task(close_slow(lambda: self._server.server_state.connections, self._limits))
+            slow = loop.create_task(close_slow(lambda: self._server.server_state.connections))
             loop.run_until_complete(self._server.serve(sockets=[self._socket]))
             slow.cancel()
             loop.run_until_complete(asyncio.gather(slow, return_exceptions=True))
@@ -56,11 +57,12 @@ class WebServer:
             loop.close()
 
 
-def _config(app: Any, options: ServeOptions) -> uvicorn.Config:
+def _config(app: HttpApp, options: ServeOptions) -> uvicorn.Config:
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     config = uvicorn.Config(
-        app,
-        http=type("_Connection", (Connection,), {"limits": options.limits, "held": [0]}),
+        app,  # our connections call it, not uvicorn's
+        interface="asgi3",
+        http=connection_class(options.limits),  # type: ignore[arg-type]  # loops take buffered protocols as well
         ws="none",
         lifespan="off",
         log_config=None,
@@ -68,7 +70,6 @@ def _config(app: Any, options: ServeOptions) -> uvicorn.Config:
         proxy_headers=False,
         server_header=False,
         backlog=_BACKLOG,
-        timeout_keep_alive=round(options.limits.idle_s),
         timeout_graceful_shutdown=_SHUTDOWN_S,
         ssl_certfile=options.certificate,
         ssl_keyfile=options.key,
