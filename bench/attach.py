@@ -7,6 +7,7 @@ cause, else the first suspicion. The programs need opencv-python-headless, Pillo
     python bench/attach.py --python ENV/bin/python --only seeking    # one program
     python bench/attach.py --python ENV/bin/python --cost            # what the probe costs
     python bench/attach.py --agreement                               # the same frames by attach and by bench
+    python bench/attach.py --python ENV/bin/python --real            # programs of other people: ten minutes
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from attach_agreement import agreement_rows
 from attach_cases import CASES, Case
 from attach_cost import cost_rows
 from attach_files import make_files
+from attach_real import REAL, real_rows
 from common import show
 
 from framepace import api
@@ -34,6 +36,7 @@ from framepace.facts.plan import Target
 from framepace.facts.programtrial import ProgramExplanation
 
 PROGRAMS = Path(__file__).resolve().parent.parent / "tests" / "programs"
+DATA = PROGRAMS.parent.parent / ".data"  # see `make data`
 FORMS = ("healthy", "ill")
 Row = dict[str, Any]
 Task = tuple[str, str]  # the program, and its form
@@ -51,6 +54,10 @@ def main() -> None:
             return
         if args.cost:
             show("attach, cost", args, list(cost_rows(args.python, folder)))
+            return
+        if args.real is not None:
+            names = args.real or list(REAL)
+            show("attach, real programs", args, list(_told(real_rows(args.python, DATA, folder, names, args.seconds))))
             return
         rows = []
         try:
@@ -71,9 +78,18 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--part", default="1/1", metavar="I/N", help="each Nth explanation from the Ith on")
     parser.add_argument("--cost", action="store_true", help="what the probe costs, instead")
     parser.add_argument("--agreement", action="store_true", help="what attach and bench tell of one run, instead")
+    parser.add_argument("--real", nargs="*", choices=list(REAL), metavar="NAME", help="programs of others, instead")
+    parser.add_argument("--seconds", type=float, default=60.0, help="for each of them")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     parser.add_argument("--seed", type=int, default=0, help="kept with the result; nothing here is random")
     return parser.parse_args()
+
+
+def _told(rows: Iterator[Row]) -> Iterator[Row]:
+    """The rows, each on standard error as soon as it is there."""
+    for row in rows:
+        print(json.dumps(row), file=sys.stderr, flush=True)
+        yield row
 
 
 def _tasks(args: argparse.Namespace) -> list[Task]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -43,6 +45,7 @@ class ProcessFacts(msgspec.Struct, frozen=True):
     threads: dict[str, int] = {}
     answers: tuple[Answer, ...] = ()
     refused: dict[str, str] = {}
+    unseen: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,13 @@ def read_calls(folder: Path) -> Iterator[Calls]:
         number = pid_of(path)
         if number is not None:
             yield _outermost(_calls(number, facts, rows))
+
+
+def read_facts(folder: Path) -> Iterator[ProcessFacts]:
+    """What each process said of itself, also those of which no call was seen."""
+    for path in sorted(folder.glob("*.json")):
+        with suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
+            yield msgspec.json.decode(path.read_bytes(), type=ProcessFacts)
 
 
 def _answers(path: Path) -> Iterator[Answer]:
@@ -142,3 +152,11 @@ def by_name(calls: Calls) -> Mapping[str, int]:
     names = ["" if stage in ("line", "cpu", "stage") else call for stage, call in calls.facts.names]
     counts = np.bincount(calls.name, minlength=len(names))
     return {name: int(count) for name, count in zip(names, counts, strict=True) if name}
+
+
+def counts_of(processes: Sequence[Calls]) -> dict[str, int]:
+    """How often each call was made, over all processes."""
+    counts: Counter[str] = Counter()
+    for process in processes:
+        counts.update(by_name(process))
+    return {name: count for name, count in counts.items() if count}

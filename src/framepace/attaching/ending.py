@@ -21,6 +21,15 @@ class Ended(NamedTuple):
     code: int
     by_time: bool = False
 
+    @property
+    def exit_code(self) -> int:
+        """As a shell tells it: 128 + N for signal N; 0 where the program's time was over."""
+        if self.by_time:
+            return 0
+        if self.code < 0:
+            return 128 - self.code
+        return self.code
+
 
 def waited_for(process: subprocess.Popen[bytes], seconds: float | None) -> Ended:
     """How a program ended that is interrupted after a time, as by Ctrl-C in a terminal: with all that it started."""

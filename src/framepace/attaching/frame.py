@@ -9,7 +9,7 @@ import numpy as np
 
 from framepace.attaching.calls import RAISED, Calls
 
-_OPENED = "PIL.Image.open"  # of a part of a picture, where something else decodes pictures
+_OPENED = ("PIL.Image.open", "cv2.imread", "cv2.imdecode")  # of a part of a picture, where others decode pictures
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def pictures_of(calls: Calls) -> dict[int, list[Picture]]:
 def _decoding(calls: Calls) -> Calls:
     """The calls that bring a picture, or a part of the way to one."""
     decoding = calls.where((calls.stage == "grab") | ((calls.stage == "decode") & (calls.value >= 0)))
-    opening = [number for number, (_, name) in enumerate(calls.facts.names) if name == _OPENED]
+    opening = [number for number, (_, name) in enumerate(calls.facts.names) if name in _OPENED]
     opened = np.isin(decoding.name, opening)
     if opened.all():
         return decoding

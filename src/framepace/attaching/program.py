@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -21,9 +20,10 @@ from typing import Any, TypeVar
 from msgspec.structs import replace
 
 from framepace.attaching.answers import Answer
-from framepace.attaching.calls import Calls, by_name, pid_of, read_calls
+from framepace.attaching.calls import Calls, counts_of, pid_of, read_calls, read_facts
 from framepace.attaching.ending import Ended, waited_for
 from framepace.attaching.keepers import kept_awake
+from framepace.attaching.nothingseen import nothing_seen
 from framepace.attaching.parts import lock_wait, parts_of, period
 from framepace.attaching.requests import Observed, observed
 from framepace.attaching.settings import variables, with_arguments
@@ -42,10 +42,6 @@ from framepace.store import MemoryWriter, OutputFolder, TraceWriter, trace_id
 HOOK = Path(__file__).parent / "injected"
 """The folder that stands first in the PYTHONPATH of an observed program."""
 FOLDER_VARIABLE = "FRAMEPACE_ATTACH"
-_SEEN = (
-    "attach sees Python programs that infer with onnxruntime, tensorrt, torch or cv2.dnn, or by tritonclient, but none "
-    "that is started with -E or -I"
-)
 _Value = TypeVar("_Value")
 
 
@@ -141,10 +137,6 @@ class Observation:
     by_time: bool = False
 
 
-class NothingSeen(UsageError):
-    """A program of which no inference was seen; `exit_code` is the program's own."""
-
-
 def observe(
     command: Sequence[str],
     folder: Path | None,
@@ -174,14 +166,15 @@ def observe(
         with recorder:
             ended = run_program(command, probed, settings or {}, seconds, quiet, turns)
             processes = list(read_calls(probed))
+            facts = list(read_facts(probed))
             frames = observed(processes)
             recorder.sink(frames.packed())
         trace = recorder.close(_described(meta, ended, processes, frames))
     if not len(frames):
-        raise _nothing_seen(command, ended, processes)
+        raise nothing_seen(command, ended, facts, counts_of(processes))
     answers = tuple(answer for calls in processes for answer in calls.facts.answers)
     refused = _joined(calls.facts.refused for calls in processes)
-    return Observation(trace, _exit_code(ended), _counts(processes), answers, refused, ended.by_time)
+    return Observation(trace, ended.exit_code, counts_of(processes), answers, refused, ended.by_time)
 
 
 def _writer(folder: Path | None, meta: TraceMeta, overwrite: bool, stack: ExitStack) -> Writer:
@@ -189,15 +182,6 @@ def _writer(folder: Path | None, meta: TraceMeta, overwrite: bool, stack: ExitSt
         return MemoryWriter(meta)
     output = stack.enter_context(OutputFolder(folder, "trace", overwrite))
     return TraceWriter(output.path, meta, claimed=output)
-
-
-def _exit_code(ended: Ended) -> int:
-    """An exit code as a shell tells it: 128 + N for signal N; 0 where the program's time was over."""
-    if ended.by_time:
-        return 0
-    if ended.code < 0:
-        return 128 - ended.code
-    return ended.code
 
 
 def _telemetry(sink: Sink, folder: Path) -> Telemetry:
@@ -270,40 +254,3 @@ def _ending(ended: Ended) -> Iterator[str]:
         yield f"the program was ended by {signal.Signals(-ended.code).name}"
     elif ended.code > 0:
         yield f"the program ended with exit code {ended.code}"
-
-
-def _counts(processes: Sequence[Calls]) -> dict[str, int]:
-    """How often each call was made, over all processes."""
-    counts: Counter[str] = Counter()
-    for process in processes:
-        counts.update(by_name(process))
-    return {name: count for name, count in counts.items() if count}
-
-
-def _nothing_seen(command: Sequence[str], ended: Ended, processes: Sequence[Calls]) -> NothingSeen:
-    """Why no frame was seen, as far as it can be told."""
-    calls = {name: count for name, count in _counts(processes).items() if name != "gc"}
-    got, fix = _without_inference(ended)
-    if calls:
-        got = f"{got}; calls: " + ", ".join(f"{name} {count}x" for name, count in sorted(calls.items()))
-    elif {"-I", "-E"} & set(command):
-        fix = "leave out -I and -E, with which Python reads no PYTHONPATH"
-    error = NothingSeen("no inference of the program was seen", got=got, expected="calls of a model", fix=fix)
-    error.exit_code = _exit_code(Ended(ended.code))
-    return error
-
-
-def _without_inference(ended: Ended) -> tuple[str, str]:
-    """How a program ended of which no inference was seen, and what to do."""
-    if ended.by_time:
-        return (
-            "its time was over before",
-            "give it more time: --seconds, or a longer --time-limit of --explain and --try",
-        )
-    if ended.code < 0:
-        name = signal.Signals(-ended.code).name
-        return f"ended by {name}, with which the rows of the last half of a second are lost", f"find out why; {_SEEN}"
-    if ended.code:
-        fix = f"run it without attach first: it ended with exit code {ended.code} before it inferred; {_SEEN}"
-        return f"exit code {ended.code}", fix
-    return "exit code 0", _SEEN

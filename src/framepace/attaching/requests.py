@@ -40,7 +40,7 @@ def observed(processes: Sequence[Calls]) -> Observed:
     sources: list[str] = []
     rows: list[dict[str, int]] = []
     for calls in processes:
-        numbers = (_numbers(models, calls.facts.models), _numbers(sources, calls.facts.sources))
+        numbers = (_numbers(models, calls.facts.models), _source_numbers(sources, calls))
         workers = 1 + max((row["worker"] for row in rows), default=-1)
         rows += _rows_of(calls, *numbers, workers)
     rows.sort(key=lambda row: (row["due"], row["started"]))
@@ -63,6 +63,13 @@ def _numbers(names: list[str], further: Sequence[str]) -> list[int]:
     """The places of names in a list to which the new ones are added."""
     names += [name for name in further if name not in names]
     return [names.index(name) for name in further]
+
+
+def _source_numbers(names: list[str], calls: Calls) -> list[int]:
+    """The same for the sources of a process of which any picture came by itself."""
+    used = set(calls.value[calls.stage == "decode"].tolist())
+    _numbers(names, [name for place, name in enumerate(calls.facts.sources) if place in used])
+    return [names.index(name) if name in names else 0 for name in calls.facts.sources]
 
 
 def _rows(frame: Frame, models: Sequence[int], sources: Sequence[int]) -> Iterator[dict[str, int]]:

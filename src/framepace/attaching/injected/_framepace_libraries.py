@@ -1,4 +1,4 @@
-"""Which calls of which library are what: decoding, preparation, inference, sinks and waits. Standard library only."""
+"""Which calls of which library are what: inference here, and OpenCV, which does everything. Standard library only."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from operator import itemgetter
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from _framepace_decoders import DECODERS, Sources
+from _framepace_patching import owner_of, patch_each
 from _framepace_timing import Numbers
+from _framepace_waits import WAITS
 
 if TYPE_CHECKING:
     from _framepace_probe import Patch, Probe
@@ -22,79 +25,30 @@ _OPENCV = {
     "VideoCapture.grab": "grab", "VideoCapture.set": "grab",  # parts of the next picture; setting its place seeks
     "resize": "prepare", "cvtColor": "prepare", "copyMakeBorder": "prepare", "warpAffine": "prepare",
     "warpPerspective": "prepare", "normalize": "prepare", "LUT": "prepare", "dnn.blobFromImage": "prepare",
+    "imread": "decode", "imdecode": "decode",
     "imshow": "sink", "imwrite": "sink", "VideoWriter.write": "sink",
     "waitKey": "wait", "pollKey": "wait",
 }  # fmt: skip
+_OPENCV_MODELS = (  # what runs a network without `dnn.Net.forward`
+    "dnn.Net.forward", "dnn.Net.forwardAndRetrieve", "dnn.Model.predict", "dnn.ClassificationModel.classify",
+    "dnn.DetectionModel.detect", "dnn.KeypointsModel.estimate", "dnn.SegmentationModel.segment",
+    "dnn.TextDetectionModel.detect", "dnn.TextDetectionModel.detectTextRectangles",
+    "dnn.TextRecognitionModel.recognize", "FaceDetectorYN.detect", "FaceRecognizerSF.feature",
+    "TrackerDaSiamRPN.update", "TrackerNano.update", "TrackerVit.update",
+)  # fmt: skip
 
 
 def _cv2(probe: Probe, cv2: ModuleType) -> None:
-    captures = _Sources(probe, "camera")
+    captures = Sources(probe, "camera")
     captures.found = itemgetter(0)
     for name in ("read", "retrieve"):
         call = f"cv2.VideoCapture.{name}"
         probe.patch(getattr(cv2, "VideoCapture", None), name, "decode", call, captures)
-    _patch_each(probe, cv2, "cv2", _OPENCV)
-    network = getattr(getattr(cv2, "dnn", None), "Net", None)
-    probe.patch(network, "forward", "infer", "cv2.dnn.Net.forward", _Models(probe))
-
-
-def _patch_each(probe: Probe, module: ModuleType, library: str, stages: dict[str, str]) -> None:
-    """Patch functions, and methods of classes ('Class.method')."""
-    for path, stage in stages.items():
-        owner, _, name = path.rpartition(".")
-        probe.patch(getattr(module, owner, None) if owner else module, name, stage, f"{library}.{path}")
-
-
-class _Sources(Numbers):  # type: ignore[misc]
-    """Numbers for objects whose pictures are one source."""
-
-    def __init__(self, probe: Probe, kind: str) -> None:
-        super().__init__()
-        self._probe = probe
-        self._kind = kind
-        self._next = itertools.count()
-
-    def number(self, source: Any, name: str = "") -> int:
-        """The number of a source."""
-        number: int | None = self.known.get(id(source))
-        if number is None:
-            text = name or f"{self._kind} {next(self._next)}"
-            number = self.known[id(source)] = self._probe.index(self._probe.sources, text)
-        return number
-
-
-def _av_input(probe: Probe, module: ModuleType) -> None:
-    """PyAV gives pictures from a generator: each step of it is a call."""
-    containers = _Sources(probe, "container")
-    original = module.InputContainer.decode
-    number = probe.number_of("decode", "av.InputContainer.decode")
-
-    def decode(self: Any, *arguments: Any, **options: Any) -> Iterator[Any]:
-        name = os.path.basename(str(getattr(self, "name", ""))) or ""
-        return _timed_steps(probe, number, containers.number(self, name), original(self, *arguments, **options))
-
-    module.InputContainer.decode = decode
-
-
-def _timed_steps(probe: Probe, number: int, value: int, steps: Iterator[Any]) -> Iterator[Any]:
-    clock = time.perf_counter_ns
-    while True:
-        begin = clock()
-        try:
-            step = next(steps)
-        except StopIteration:
-            return
-        probe.add_row(number, begin, clock(), value)
-        yield step
-
-
-def _av_frame(probe: Probe, module: ModuleType) -> None:
-    names = ("to_ndarray", "to_image", "to_rgb", "reformat")
-    _patch_each(probe, module, "av", {f"VideoFrame.{name}": "prepare" for name in names})
-
-
-def _av_output(probe: Probe, module: ModuleType) -> None:
-    _patch_each(probe, module, "av", {"OutputContainer.mux": "sink"})
+    patch_each(probe, cv2, "cv2", _OPENCV)
+    models = _Models(probe)
+    for path in _OPENCV_MODELS:
+        owner, name = owner_of(cv2, path)
+        probe.patch(owner, name, "infer", f"cv2.{path}", models)
 
 
 def _onnxruntime(probe: Probe, module: ModuleType) -> None:
@@ -104,6 +58,25 @@ def _onnxruntime(probe: Probe, module: ModuleType) -> None:
     for name in ("run_with_iobinding", "run_with_ort_values"):
         probe.patch(session, name, "infer", f"onnxruntime.InferenceSession.{name}", models)
     probe.patch(session, "run", "infer", "onnxruntime.InferenceSession.run", _Answering(probe, models))
+    session.run_async = _called_back(probe, session.run_async, models)
+
+
+def _called_back(probe: Probe, original: Callable[..., None], models: _Models) -> Callable[..., None]:
+    """An inference that ends on a thread of the library, which calls the program back: a row of that thread."""
+    number = probe.number_of("infer", "onnxruntime.InferenceSession.run_async")
+
+    def run_async(
+        self: Any, names: Any, feeds: Any, callback: Callable[..., Any], *others: Any, **options: Any
+    ) -> None:
+        begin = time.perf_counter_ns()
+
+        def done(*results: Any) -> Any:
+            probe.add_row(number, begin, time.perf_counter_ns(), models.number(self))
+            return callback(*results)
+
+        original(self, names, feeds, done, *others, **options)
+
+    return run_async
 
 
 class _Answering(Numbers):  # type: ignore[misc]
@@ -238,48 +211,16 @@ def _preparing(probe: Probe, original: Callable[..., Any], kind: type) -> Callab
     return timed
 
 
-def _pillow(probe: Probe, module: ModuleType) -> None:
-    stages = {"open": "decode", "Image.resize": "prepare", "Image.convert": "prepare"}
-    _patch_each(probe, module, "PIL.Image", stages)
-
-
 def _triton(probe: Probe, module: ModuleType) -> None:
     models = _Models(probe)
     call = f"{module.__name__}.InferenceServerClient.infer"
     probe.patch(getattr(module, "InferenceServerClient", None), "infer", "infer", call, models)
 
 
-def _time(probe: Probe, module: ModuleType) -> None:
-    _patch_each(probe, module, "time", {"sleep": "wait"})
-
-
-def _queue(probe: Probe, module: ModuleType) -> None:
-    library = module.__name__.partition(".")[0]
-    _patch_each(probe, module, library, {"Queue.get": "wait", "Queue.put": "wait"})
-
-
-def _threading(probe: Probe, module: ModuleType) -> None:
-    waits = ("Condition.wait", "Event.wait", "Thread.join")
-    _patch_each(probe, module, "threading", dict.fromkeys(waits, "wait"))
-
-
-def _selectors(probe: Probe, module: ModuleType) -> None:
-    """Where coroutines wait."""
-    waits = ("EpollSelector.select", "KqueueSelector.select", "SelectSelector.select")
-    _patch_each(probe, module, "selectors", dict.fromkeys(waits, "wait"))
-
-
 PATCHES: dict[str, Patch] = {
-    "time": _time,
-    "queue": _queue,
-    "threading": _threading,
-    "selectors": _selectors,
-    "multiprocessing.queues": _queue,
+    **WAITS,
+    **DECODERS,
     "cv2": _cv2,
-    "av.container.input": _av_input,
-    "av.container.output": _av_output,
-    "av.video.frame": _av_frame,
-    "PIL.Image": _pillow,
     "onnxruntime.capi.onnxruntime_inference_collection": _onnxruntime,
     "tensorrt": _tensorrt,
     "torch.nn.modules.module": _torch,

@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 Row = tuple[int, int, int, int, int, int]
 Patch = Callable[["Probe", ModuleType], None]
 Change = Callable[[ModuleType], None]  # what is done to a library once it is imported
+_UNSEEN = (  # libraries that infer, and whose calls are not timed
+    "mediapipe", "tensorflow", "tflite_runtime", "ai_edge_litert", "openvino", "ncnn", "jax", "paddle",
+    "onnxruntime_genai", "llama_cpp", "ctranslate2", "tensorrt_rtx", "MNN", "rknnlite",
+)  # fmt: skip
 
 
 marks: Marks | None = None
@@ -62,6 +66,7 @@ class Probe:
         """Begin with nothing, in a process that is new (a fork has its parent's rows, and none of its threads)."""
         self._rows.clear()
         self._written = 0
+        self._ending = False
         self._lock = threading.Lock()
         self._naming = threading.Lock()
         self._described: tuple[object, ...] = ()
@@ -111,7 +116,7 @@ class Probe:
         return names.index(name)
 
     def flush(self) -> None:
-        """Write what there is. A process without calls writes nothing."""
+        """Write what there is. A process without calls writes nothing until its end."""
         with self._lock:
             rows = self._rows[:]
             del self._rows[: len(rows)]
@@ -120,7 +125,7 @@ class Probe:
                 with open(self._stem + ".events", "ab") as file:
                     packed.tofile(file)
                 self._written += len(rows)
-            if self._written:
+            if self._written or self._ending:
                 self._describe()
             self._write_answers()
 
@@ -148,9 +153,14 @@ class Probe:
             "command": getattr(sys, "orig_argv", sys.argv), "names": names, "models": self.models,
             "sessions": self.sessions, "threads": _threads(), "sources": self.sources,
             "libraries": _versions(self.libraries), "notes": self.notes,
-            "refused": self.refused,
+            "refused": self.refused, "unseen": [name for name in _UNSEEN if name in sys.modules],
             "python": sys.version.split()[0], "parent": os.getppid(), "main_thread": threading.main_thread().ident,
         })  # fmt: skip
+
+    def finish(self) -> None:
+        """Write the last rows, and that this process was observed."""
+        self._ending = True
+        self.flush_quietly()
 
     def flush_quietly(self) -> None:
         """Write what there is; an error is noted."""
@@ -314,13 +324,12 @@ def _flush_at_the_end(probe: Probe) -> None:
     """Write the last rows where the program ends, also by `os._exit`, as forked children do, or replaces itself."""
     for name in ("_exit", "execv", "execve"):
         setattr(os, name, _flushing(probe, getattr(os, name)))
-    atexit.register(probe.flush)
+    atexit.register(probe.finish)
 
 
 def _flushing(probe: Probe, leave: Callable[..., Any]) -> Any:
     def flush_and_leave(*arguments: Any) -> Any:
-        with contextlib.suppress(Exception):
-            probe.flush()
+        probe.finish()
         return leave(*arguments)
 
     return looks_like(flush_and_leave, leave)

@@ -15,6 +15,7 @@ _SHORT_SWITCH_S = 0.0005  # a tenth of Python's own
 _LONGEST_SPIN_S = 1.0  # a longer sleep is no pacing of frames
 _NICE = -10
 _TASKS = "/proc/self/task"
+_select = select.select
 Change = Callable[[ModuleType], None]
 
 
@@ -54,7 +55,7 @@ class Sleep(Switch):
                 return
             end = clock() + seconds
             while clock() < end:
-                select.select((), (), (), 0)  # lets other threads run; `sleep(0)` would sleep, for the timer's slack
+                _select((), (), (), 0)  # lets other threads run; `sleep(0)` would sleep, for the timer's slack
 
         vars(module)["sleep"] = spin
 
