@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from framepace import values
 from framepace.agreeing import accuracy, calibrate
 from framepace.answering import serve
-from framepace.cases import DEFAULT_FPS, CaseOptions, Models, RunOptions, case_of, device_setting, make_case
+from framepace.cases import CaseOptions, Models, RunOptions, case_of, device_setting, make_case
 from framepace.clock.system import Clock
 from framepace.doctoring import host as checks
 from framepace.explaining.expect import parse_tool_number
@@ -21,25 +21,19 @@ from framepace.facts.check import Check
 from framepace.facts.finding import Explanation
 from framepace.facts.machine import Machine
 from framepace.facts.settings import Case
-from framepace.facts.sweep import Sweep
 from framepace.facts.trace import Trace
-from framepace.facts.tuning import Goal, Objective, Tuning
 from framepace.facts.workload import MOST_CAMERAS
 from framepace.measure.session import measure
 from framepace.mending import hunt, mend, rank
 from framepace.naming import NamedInputs
-from framepace.numerics.gate import agreement
 from framepace.observing import attach, explain_program, launch
 from framepace.predicting.predict import predict as predict_trace
 from framepace.predicting.primitives import measure_primitives
 from framepace.progress import Tell, silent
 from framepace.reading import compare, explain_log, report, summary
 from framepace.recording import machine
+from framepace.searching import sweep, tune
 from framepace.sizing import MAX_CAMERAS, TIME_LIMIT, Predict, find_capacity
-from framepace.sweeping import sweep as sweep_case
-from framepace.tuning.results import saved
-from framepace.tuning.tune import Gate, make_goal
-from framepace.tuning.tune import tune as tune_case
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -179,39 +173,6 @@ def explain(
     )
 
 
-def sweep(
-    models: Models,
-    vary: Mapping[str, Sequence[Any]],
-    *,
-    out: str | Path | None = None,
-    overwrite: bool = False,
-    tell: Tell | None = None,
-    clock: Clock | None = None,
-    **options: Unpack[CaseOptions],
-) -> Sweep:
-    """Measure every combination of some settings.
-
-    Args:
-        models: paths or 'builtin:NAME', one plan file (.yaml), a plan or a case.
-        vary: setting name -> values.
-        out: folder of the cells' traces; cells that are there already are not measured again.
-        overwrite: measure everything again; first remove what is in `out`, even of a different case.
-        tell: called with the current cell, and the share (0-1) of cells done.
-        clock: by default the machine's, or virtual time on a simulated device.
-        options: see `CaseOptions`.
-
-    Returns:
-        One cell per combination: its summary, or the error that kept it from being measured.
-
-    Raises:
-        UsageError: an unknown setting or a value it cannot have, before anything is measured.
-        StoreError: `out` cannot be written, another run writes to it, or it holds another case.
-    """
-    case = case_of("sweep", models, **options)
-    vary = values.grid(vary, "vary")
-    return sweep_case(case, vary, folder=_folder(out), overwrite=overwrite, tell=tell, clock=clock)
-
-
 def capacity(
     models: Models,
     *,
@@ -285,88 +246,6 @@ def predictor(case: Case, *, tell: Tell | None = None, clock: Clock | None = Non
     workers = max(2, case.plan.engine.workers)
     primitives = measure_primitives(case, batches=sizes, workers=workers, clock=clock, tell=tell)
     return lambda plan, workload: predict_trace(plan, workload, primitives)
-
-
-def tune(
-    models: Models,
-    *,
-    fps: float | None = None,
-    p99_ms: float | None = None,
-    cameras: int | None = None,
-    objective: Objective | None = None,
-    time_limit: float = 180.0,
-    precisions: Sequence[str] = (),
-    memory_mb: float | None = None,
-    vary: Mapping[str, Sequence[Any]] | None = None,
-    fixed: Sequence[str] = (),
-    gate: Gate | None = agreement,
-    out: str | Path | None = None,
-    overwrite: bool = False,
-    tell: Tell | None = None,
-    clock: Clock | None = None,
-    **options: Unpack[RunOptions],
-) -> Tuning:
-    """Search for the best plan for a target within a time limit.
-
-    Args:
-        models: paths or 'builtin:NAME', one plan file (.yaml), a plan or a case.
-        fps: frames per second of each camera; those of the plan's target, or 30, by default.
-        p99_ms: the latency that 99 % of the frames must keep, ms; the frame period by default.
-        cameras: how many must be carried; None: as many as possible.
-        objective: see `facts.tuning.Goal`; 'cameras', or 'p99' where `cameras` says how many.
-        time_limit: seconds for the whole tuning.
-        precisions: 'fp16', 'bf16', 'int8', each where `gate` says that the answers are those of FP32.
-        memory_mb: limit on device memory in use, MiB.
-        vary: setting name -> values, to try only these.
-        fixed: settings to leave as they are.
-        gate: judges whether a model in lower precision still answers the same; None lets all pass.
-        out: folder for plan.yaml, report.html and every measurement; a tuning that is there is continued.
-        overwrite: start afresh; first remove what is in `out`, even of a different case.
-        tell: called with the current step, and the share (0-1) of the time used.
-        clock: by default the machine's, or virtual time on a simulated device.
-        options: see `RunOptions`.
-
-    Returns:
-        The best plan, whether it meets the goal, and every candidate that was tried. After Ctrl-C, the best so far.
-
-    Raises:
-        FramepaceError: nothing can be measured; see `bench` for its kinds.
-    """
-    case = _tuning_case(models, fps, options)
-    tuning = tune_case(
-        case,
-        _goal(case, objective, fps, p99_ms, cameras, memory_mb),
-        time_limit=_limit(time_limit),
-        folder=_folder(out),
-        overwrite=overwrite,
-        precisions=precisions,
-        grid=None if vary is None else values.grid(vary, "vary"),
-        fixed=fixed,
-        gate=gate,
-        tell=tell,
-        clock=clock,
-    )
-    return tuning if out is None else saved(tuning, Path(out))
-
-
-def _tuning_case(models: Models, fps: float | None, options: RunOptions) -> Case:
-    """The case to tune: models given by name get the target's rate as their load."""
-    if isinstance(models, Case):
-        return case_of("tune", models, **options)
-    return case_of("tune", models, fps=fps or DEFAULT_FPS, **options)
-
-
-def _goal(
-    case: Case,
-    objective: Objective | None,
-    fps: float | None,
-    p99_ms: float | None,
-    cameras: int | None,
-    memory_mb: float | None,
-) -> Goal:
-    """The goal; numbers that were not given are those of the plan's target."""
-    target = case.plan.target
-    return make_goal(objective, fps or target.fps or DEFAULT_FPS, p99_ms or target.p99_ms, cameras, memory_mb)
 
 
 def doctor() -> list[Check]:

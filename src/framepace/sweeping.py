@@ -13,32 +13,31 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from framepace.analyze.batches import batch_scaling, batch_sentence, padding_sentence
-from framepace.analyze.settling import gap_sentence, settling
-from framepace.analyze.shares import share_sentence
-from framepace.analyze.strategies import reasons
+from framepace.analyze.cells import answers, reasoned, unlike
+from framepace.analyze.settling import settling
 from framepace.analyze.summary import summarize
-from framepace.analyze.sweeps import best_sentence
 from framepace.clock.system import Clock
-from framepace.errors import FramepaceError, StoreError
+from framepace.cluster import Cluster, ClusterError, PlaceLost
+from framepace.errors import FramepaceError, StoreError, one_line
 from framepace.facts.address import shown, without_secrets
 from framepace.facts.device import SIMULATED
 from framepace.facts.plan import ModelPlan
 from framepace.facts.settings import Case, apply
-from framepace.facts.settings import text as settings_text
 from framepace.facts.summary import Summary
 from framepace.facts.sweep import Cell, Settling, Sweep
 from framepace.facts.trace import Trace
 from framepace.facts.workload import Closed, Delay, Stop, Warmup, Workload
+from framepace.interrupts import listening
+from framepace.lab.crew import Crew, Done, Task, do, sizes
+from framepace.lab.elsewhere import elsewhere
 from framepace.lab.lab import FRESH_PROCESS, HERE, Lab
+from framepace.lab.station import Kept
 from framepace.measure.session import clock_for
 from framepace.models.spec import stem
 from framepace.progress import Tell, silent, within
 from framepace.store import OutputFolder, is_trace, load_trace, write_atomic
-from framepace.units import NS_PER_S
 from framepace.values import check_cells
 
-_ALL_SMS = (None, "none")
 _BACK_TO_BACK = 200  # requests, as many as people count by hand; enough for a clock to come up and a limit to act
 
 
@@ -56,13 +55,15 @@ def sweep(
     overwrite: bool = False,
     tell: Tell | None = None,
     clock: Clock | None = None,
+    cluster: Cluster | None = None,
 ) -> Sweep:
     """Measure `case` with every combination of `grid` (setting name -> values).
 
     A cell that fails is a row with its error, and the sweep continues. Under a load with a gap after each inference
     every cell is first measured back to back, which also warms what the gaps let cool down. With `folder`, cells
     measured before under the same case are read instead of measured again; with `overwrite`, what is there is removed
-    first. Ctrl-C keeps the cells that are complete.
+    first. Ctrl-C keeps the cells that are complete. With `cluster`, cells are measured on all of its places at once,
+    each on one of them; what was measured on unlike machines is not compared. Where all are lost, cells are missing.
 
     Raises UsageError for an unknown setting or a value it cannot have, and StoreError for a folder that is another
     run's, cannot be written or holds another case, before anything is measured.
@@ -70,13 +71,9 @@ def sweep(
     check_cells(grid)
     planned = [(settings, case_of_cell(case, settings)) for settings in cells(grid)]
     progress = _Progress(grid, folder)
-    interrupted = False
     with _owned(folder, overwrite, case):
-        try:
-            _measure_cells(progress, planned, clock or clock_for(case.plan), tell or silent)
-        except KeyboardInterrupt:
-            interrupted = True
-    return progress.sweep(interrupted)
+        whole = _measure_cells(progress, planned, clock or clock_for(case.plan), tell or silent, cluster)
+    return progress.sweep(not whole)
 
 
 def _owned(folder: Path | None, overwrite: bool, case: Case) -> AbstractContextManager[object]:
@@ -86,14 +83,63 @@ def _owned(folder: Path | None, overwrite: bool, case: Case) -> AbstractContextM
 
 
 def _measure_cells(
+    progress: _Progress,
+    planned: Sequence[tuple[dict[str, Any], Case]],
+    clock: Clock,
+    tell: Tell,
+    cluster: Cluster | None,
+) -> bool:
+    """Measure or read all cells, into `progress`; whether nothing ended it before."""
+    try:
+        if cluster is None:
+            _measure_here(progress, planned, clock, tell)
+        else:
+            _measure_elsewhere(progress, planned, clock, tell, cluster)
+    except KeyboardInterrupt:
+        return False
+    except ClusterError as error:
+        if not progress.measured:
+            raise
+        progress.notes.append(f"{len(planned) - progress.measured} cells were not measured: {one_line(error)}")
+        return False
+    return True
+
+
+def _measure_here(
     progress: _Progress, planned: Sequence[tuple[dict[str, Any], Case]], clock: Clock, tell: Tell
 ) -> None:
-    """Measure or read all cells, into `progress`."""
     with Lab(folder=progress.folder, clock=clock, engines=1, keep_videos=False) as lab:
         for number, (settings, case) in enumerate(planned):
-            progress.add(_cell(lab, settings, case, within(tell, "", number / len(planned)), progress.notes))
-            if lab.unsaved:
-                progress.stop_saving(lab.unsaved)
+            cell = _cell(lab, settings, case, within(tell, "", number / len(planned)), progress.notes)
+            progress.add(number, cell, lab.unsaved)
+
+
+def _measure_elsewhere(
+    progress: _Progress, planned: Sequence[tuple[dict[str, Any], Case]], clock: Clock, tell: Tell, cluster: Cluster
+) -> None:
+    """The same on the places of a cluster."""
+    tasks = [_task(settings, case, progress.notes) for settings, case in planned]
+    with listening(), _crew(cluster, progress.folder, clock, [case for _, case in planned]) as crew:
+        for count, done in enumerate(do(crew, tasks), 1):
+            progress.add(done.number, _done_cell(done, planned[done.number][0]), crew.unsaved)
+            tell(f"{count} of {len(tasks)} cells, on {len(crew.labs)} places", count / len(tasks))
+        progress.notes += crew.lost
+
+
+def _crew(cluster: Cluster, folder: Path | None, clock: Clock, cases: Sequence[Case]) -> Crew[Cell]:
+    kept = Kept(engines=1, workers=False, videos=False, virtual=clock.virtual)
+    placed = elsewhere(cluster, kept, sizes(cases))
+    return Crew(placed, [Lab(folder=folder, clock=clock).at(there) for there in placed])
+
+
+def _task(settings: dict[str, Any], case: Case, notes: list[str]) -> Task[Cell]:
+    """A cell as a task for a lab."""
+    return Task(case.plan, lambda lab: _cell(lab, settings, case, silent, notes))
+
+
+def _done_cell(done: Done[Cell], settings: Mapping[str, Any]) -> Cell:
+    """The cell, or why nobody could measure it."""
+    return done.answer or Cell(settings=without_secrets(dict(settings)), error=str(done.error))
 
 
 class _Progress:
@@ -103,14 +149,24 @@ class _Progress:
         self._grid = without_secrets({name: tuple(str(value) for value in values) for name, values in grid.items()})
         self.folder = folder
         self.notes: list[str] = []
-        self._cells: list[Cell] = []
+        self._cells: dict[int, Cell] = {}
 
-    def add(self, cell: Cell) -> None:
-        """Append a cell."""
-        self._cells.append(cell)
+    @property
+    def measured(self) -> int:
+        """How many cells there are."""
+        return len(self._cells)
+
+    def add(self, number: int, cell: Cell, unsaved: str) -> None:
+        """Add a cell by its number in the grid, and why traces are not saved any more, if so."""
+        self._cells[number] = cell
+        self._save()
+        if unsaved:
+            self.stop_saving(unsaved)
+
+    def _save(self) -> None:
         if self.folder is None:
             return
-        unfinished = Sweep(grid=self._grid, cells=tuple(self._cells))
+        unfinished = Sweep(grid=self._grid, cells=self._in_order())
         try:
             write_atomic(self.folder / "sweep.json", msgspec.json.encode(unfinished))
         except StoreError as error:
@@ -124,13 +180,18 @@ class _Progress:
 
     def sweep(self, interrupted: bool) -> Sweep:
         """The sweep with the cells so far."""
+        done = self._in_order()
         return Sweep(
             grid=self._grid,
-            cells=reasoned(self._cells),
+            cells=reasoned(done),
             interrupted=interrupted,
-            notes=(*self.notes, *_simulated(self._cells)),
-            answers=tuple(answers(self._cells, self._grid)),
+            notes=(*self.notes, *unlike(done), *_simulated(done)),
+            answers=tuple(answers(done, self._grid)),
         )
+
+    def _in_order(self) -> tuple[Cell, ...]:
+        """The cells so far, in the order of the grid."""
+        return tuple(self._cells[number] for number in sorted(self._cells))
 
 
 def _simulated(cells: Sequence[Cell]) -> list[str]:
@@ -156,103 +217,6 @@ def _renamed(before: ModelPlan, after: ModelPlan) -> ModelPlan:
     return replace(after, name=stem(shown(after.model)))
 
 
-def answers(done: Sequence[Cell], grid: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """What the cells say together, in sentences: gaps, batches, parts of a device, and the best cell."""
-    gaps = gap_sentence([cell.settling for cell in done if cell.settling is not None])
-    if gaps:
-        yield gaps
-    yield from _batches(done)
-    yield from _shares(done)
-    best = best_sentence(done, grid)
-    if best is not None and not gaps:  # the gaps decide how many frames come
-        yield best
-
-
-def _batches(done: Sequence[Cell]) -> Iterator[str]:
-    """What batches bring, and which of them are better padded."""
-    for others, alternatives in _by_other_settings(done, "batch"):
-        per_image = dict(_per_image(alternatives))
-        scaling = batch_scaling(per_image)
-        if scaling is not None:
-            sentence = batch_sentence(scaling, _sm_activity(alternatives, scaling.smallest), _kernels(alternatives))
-            yield f"{others}: {sentence}" if others else sentence
-            pays = padding_sentence(per_image, _medians(alternatives))
-            if pays:
-                yield f"{others}: {pays}" if others else pays
-
-
-def _shares(done: Sequence[Cell]) -> Iterator[str]:
-    """A sentence per limit of SMs, beside the cell without one."""
-    for others, alternatives in _by_other_settings(done, "sms"):
-        whole = next((summary for cell, summary in alternatives if cell.settings["sms"] in _ALL_SMS), None)
-        for cell, summary in alternatives:
-            if whole is not None and summary is not whole:
-                sentence = share_sentence(f"sms={cell.settings['sms']}", summary, whole)
-                yield f"{others}: {sentence}" if others else sentence
-
-
-def _by_other_settings(done: Sequence[Cell], name: str) -> Iterator[tuple[str, list[tuple[Cell, Summary]]]]:
-    """The measured cells that differ in the setting `name` only, with the text of the other settings."""
-    groups: dict[str, list[tuple[Cell, Summary]]] = {}
-    for cell in done:
-        if cell.summary is not None and name in cell.settings:
-            others = settings_text(_other_settings(cell, name))
-            groups.setdefault(others, []).append((cell, cell.summary))
-    yield from groups.items()
-
-
-def _per_image(alternatives: Sequence[tuple[Cell, Summary]]) -> Iterator[tuple[int, float]]:
-    """Batch and time per image (ns) of each cell; none under a load that says by itself when frames come."""
-    for cell, summary in alternatives:
-        if summary.throughput and summary.budget is None:
-            yield int(cell.settings["batch"]), NS_PER_S / summary.throughput
-
-
-def _medians(alternatives: Sequence[tuple[Cell, Summary]]) -> dict[int, float]:
-    """The median of an inference (ns) by batch."""
-    return {
-        int(cell.settings["batch"]): stage.median
-        for cell, summary in alternatives
-        for stage in summary.frames.stages
-        if stage.name == "infer"
-    }
-
-
-def _kernels(alternatives: Sequence[tuple[Cell, Summary]]) -> dict[int, float]:
-    """Times of the kernels per image (ns) by batch, where the device reports them."""
-    times = {int(cell.settings["batch"]): summary.frames.parts.get("compute", 0.0) for cell, summary in alternatives}
-    return {batch: ns / batch for batch, ns in times.items() if ns}
-
-
-def _sm_activity(alternatives: Sequence[tuple[Cell, Summary]], batch: int) -> float | None:
-    """The share of the SMs that were busy in the cell of a batch, where a device reports it."""
-    for cell, summary in alternatives:
-        if int(cell.settings["batch"]) == batch and summary.devices:
-            activity = summary.devices[0].medians.get("sm_activity")
-            return None if activity is None else activity / 1000
-    return None
-
-
-def reasoned(done: Sequence[Cell]) -> tuple[Cell, ...]:
-    """The cells; where only their strategy differs, each with the reason why it is faster or slower than the others."""
-    return tuple(_with_reason(cell, done) for cell in done)
-
-
-def _with_reason(cell: Cell, done: Sequence[Cell]) -> Cell:
-    if cell.summary is None or "strategy" not in cell.settings:
-        return cell
-    others = _other_settings(cell, "strategy")
-    alternatives = [c for c in done if "strategy" in c.settings and _other_settings(c, "strategy") == others]
-    summaries = {str(c.settings["strategy"]): c.summary for c in alternatives if c.summary is not None}
-    if len(summaries) < 2:
-        return cell
-    return replace(cell, why=reasons(summaries).get(str(cell.settings["strategy"])))
-
-
-def _other_settings(cell: Cell, name: str) -> dict[str, Any]:
-    return {setting: value for setting, value in cell.settings.items() if setting != name}
-
-
 def _cell(lab: Lab, settings: dict[str, Any], case: Case, tell: Tell, notes: list[str]) -> Cell:
     """Measure or read one cell; what there is to say about its files goes to `notes`."""
     public = without_secrets(settings)
@@ -260,6 +224,8 @@ def _cell(lab: Lab, settings: dict[str, Any], case: Case, tell: Tell, notes: lis
     tell(title, None)
     try:
         return _measured_cell(lab, settings, case, within(tell, f"{title}: ", None), notes)
+    except PlaceLost:
+        raise
     except FramepaceError as error:
         lab.clear()  # a device that failed may hold what the cell took: the next one starts from nothing
         return Cell(settings=public, error=_for_axes(str(error), settings))
@@ -283,6 +249,7 @@ def _measured_cell(lab: Lab, settings: dict[str, Any], case: Case, tell: Tell, n
         trace=None if path is None else str(path),
         summary=summary,
         settling=_settling(summary, gapless),
+        site=trace.meta.site,
     )
 
 

@@ -87,6 +87,8 @@ DeviceName = Annotated[
     str | None, typer.Option("--device", help="cpu, cuda or cuda:N; simulated: t4, xavier, a100, h100, h200")
 ]
 Layers = Annotated[bool, typer.Option("--layers", help="also time each layer, if the library can")]
+_RAY = "Ray cluster that does it: local (this machine), local:N (in N places), auto, HOST:PORT or ray://HOST:PORT"
+Ray = Annotated[str | None, typer.Option("--ray", metavar="ADDRESS", help=_RAY)]
 _SHAPE = "NAME=1x3x480x640: shape of an input that the model leaves open"
 Shape = Annotated[list[str], typer.Option("--shape", help=_SHAPE)]
 _INPUT = "NAME=VALUE or NAME=FILE.npy: what an input is given; a file with a first axis of frames is cycled"

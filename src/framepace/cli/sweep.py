@@ -38,6 +38,7 @@ def command(
     backend: o.Backend = None,
     server: o.Server = None,
     device: o.DeviceName = None,
+    ray: o.Ray = None,
     out: o.Out = None,
     overwrite: o.Overwrite = False,
     json: o.Json = False,
@@ -60,7 +61,7 @@ def command(
         load=load, scope=scope, stop=o.stop_rule(seconds, count, precision),
     )  # fmt: skip
     with Progress() as progress, output_folder(out, "sweep") as folder:
-        result = api.sweep(case, grid, out=folder, overwrite=overwrite, tell=progress)
+        result = api.sweep(case, grid, out=folder, overwrite=overwrite, tell=progress, ray=ray)
     give(
         json,
         lambda: documents.sweep_document(result),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar, cast
 
 from msgspec.structs import replace
@@ -18,6 +19,7 @@ from framepace.facts.place import Place
 _T = TypeVar("_T")
 _SURVEY_S = 60.0  # for a worker to start on a busy host
 _LOCAL = "local"
+_HOLDERS = "'ray status' shows who holds what; end that, or use --ray local"
 
 
 def connect(address: str, *, places: int | None = None, logical_gpus: int | None = None) -> Cluster:
@@ -45,6 +47,13 @@ def connect(address: str, *, places: int | None = None, logical_gpus: int | None
     except BaseException:
         end()
         raise
+
+
+def joined(address: str | None) -> AbstractContextManager[Cluster | None]:
+    """`connect`, or no cluster where none is asked for."""
+    if address is None:
+        return nullcontext()
+    return connect(address)
 
 
 def _divided(address: str, places: int | None) -> tuple[str, int | None]:
@@ -120,10 +129,7 @@ class Cluster:
 
         self._reserved += reserve(ray.nodes(), shares)
         if not self._reserved:
-            fix = "'ray status' shows who holds what; end that, or use --ray local"
-            raise ClusterError(
-                "the cluster has no free place", got=self.address, expected="a free GPU or core", fix=fix
-            )
+            raise ClusterError("the cluster has no free place", got=self.address, expected="a free GPU", fix=_HOLDERS)
         surveyed = [self._place(number, survey) for number, survey in enumerate(self._surveys())]
         surveyed.sort(key=lambda place: (not place.here, place.host, place.node, place.share))
         self._reserved = [self._reserved[place.number] for place in surveyed]

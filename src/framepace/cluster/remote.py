@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -92,15 +93,15 @@ def first_of(pending: Sequence[Pending], timeout_s: float | None = None) -> list
     import ray
 
     references = [call.reference for call in pending]
-    until = None if timeout_s is None else time.monotonic() + timeout_s
-    while True:
-        patience = _LOOK_S if until is None else min(_LOOK_S, max(0.0, until - time.monotonic()))
-        ready, _ = ray.wait(references, num_returns=1, timeout=patience)
-        if ready:
-            ready, _ = ray.wait(references, num_returns=len(references), timeout=0)
-            return [call for call in pending if call.reference in ready]
-        if until is not None and time.monotonic() >= until:
-            return []
+    until = math.inf if timeout_s is None else time.monotonic() + timeout_s
+    ready: list[Any] = []
+    left = 0.0
+    while not ready and left >= 0:
+        left = until - time.monotonic()
+        ready, _ = ray.wait(references, num_returns=1, timeout=min(_LOOK_S, max(0.0, left)))
+    if ready:
+        ready, _ = ray.wait(references, num_returns=len(references), timeout=0)
+    return [call for call in pending if call.reference in ready]
 
 
 def _line(error: Exception) -> str:

@@ -14,6 +14,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 from framepace.errors import ClusterError, UsageError, one_line
@@ -43,37 +44,29 @@ def start(cpus: int, gpus: int | None) -> Callable[[], None]:
     Args:
         gpus: how many it shall count; None: those it finds.
     """
-    ray = ray_module()
     folder = tempfile.mkdtemp(prefix="framepace-ray-")
-
-    def init() -> None:
-        ray.init(
-            address="local",
-            num_cpus=cpus,
-            num_gpus=gpus,
-            include_dashboard=False,
-            object_store_memory=_OBJECTS_BYTES,
-            _temp_dir=folder,
-            **_quiet(),
-        )
-
+    amounts = {"num_cpus": cpus, "num_gpus": gpus, "object_store_memory": _OBJECTS_BYTES}
     alone = {
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),  # else Ray makes one, and keeps it in the user's home
     }
+    ray = ray_module()
     try:
         with _environment(alone), _loopback():
-            _joined(init, "Ray cannot be started here", "local")
+            asked = partial(ray.init, address="local", include_dashboard=False, _temp_dir=folder, **amounts, **_quiet())
+            _joined(asked, "Ray cannot be started here", "local")
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
 
-    def end() -> None:
-        ray.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
+    return partial(_end, folder)
 
-    return end
+
+def _end(folder: str) -> None:
+    """End the Ray that was started here, and remove what it wrote."""
+    ray_module().shutdown()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def join(address: str) -> Callable[[], None]:

@@ -35,12 +35,8 @@ class Surveyor:
 
 def place_of(survey: Survey, node: str, share: int, shares: int) -> Place:
     """The record of a place, one of so many on its node; `number` is 0. Raises ClusterError for another framepace."""
-    here, there = (machine.libraries.get("framepace") for machine in (probe(), survey.machine))
-    if here != there:
-        got = f"{there} on {survey.host}, {here} here"
-        raise ClusterError("the cluster has another framepace", got=got, fix="install the same version on every host")
+    _check_version(survey)
     gpu = _gpu(survey)
-    memory = survey.machine.memory_bytes // shares if gpu is None else gpu.memory_bytes
     return Place(
         number=0,
         host=survey.host,
@@ -48,11 +44,18 @@ def place_of(survey: Survey, node: str, share: int, shares: int) -> Place:
         share=share,
         device=_index(survey),
         device_name=None if gpu is None else gpu.name,
-        memory_bytes=memory,
+        memory_bytes=survey.machine.memory_bytes // shares if gpu is None else gpu.memory_bytes,
         cores=survey.cores / shares,
         machine=survey.machine,
         here=survey.host == socket.gethostname(),
     )
+
+
+def _check_version(survey: Survey) -> None:
+    here, there = (machine.libraries.get("framepace") for machine in (probe(), survey.machine))
+    if here != there:
+        got = f"{there} on {survey.host}, {here} here"
+        raise ClusterError("the cluster has another framepace", got=got, fix="install the same version on every host")
 
 
 def _index(survey: Survey) -> int | None:

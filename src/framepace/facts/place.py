@@ -8,6 +8,14 @@ from framepace.facts.base import Fact
 from framepace.facts.machine import Machine
 
 
+class Site(Fact, frozen=True, kw_only=True):
+    """Where something was measured: the place's name, what it is, and its `kind`, in which alone numbers compare."""
+
+    name: str
+    hardware: str
+    kind: str
+
+
 class Place(Fact, frozen=True, kw_only=True):
     """Where one actor works, alone.
 
@@ -40,6 +48,11 @@ class Place(Fact, frozen=True, kw_only=True):
         if self.device is not None:
             return self.device_name or "a logical GPU"
         return f"{self.cores:g} cores of {self.machine.cpu}"
+
+    @property
+    def site(self) -> Site:
+        """What a trace says of where it was measured."""
+        return Site(name=self.name, hardware=self.hardware, kind=self.kind)
 
     @property
     def kind(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from framepace.facts.base import Fact
+from framepace.facts.place import Site
 from framepace.facts.summary import Summary, TierKind
 
 
@@ -47,7 +48,7 @@ class Cell(Fact, frozen=True, kw_only=True):
     """One combination of settings: its summary, or the error that kept it from being measured.
 
     `why` says why its strategy is faster or slower than another, where the sweep varies that. `settling` is there under
-    a load with a gap after each inference.
+    a load with a gap after each inference, `site` where a cluster measured it.
     """
 
     settings: dict[str, Any]
@@ -56,6 +57,7 @@ class Cell(Fact, frozen=True, kw_only=True):
     error: str | None = None
     why: str | None = None
     settling: Settling | None = None
+    site: Site | None = None
 
 
 class Sweep(Fact, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ from framepace.facts.settings import Case
 from framepace.facts.trace import Trace
 from framepace.facts.workload import Warmup, Workload, stop_after
 from framepace.interrupts import check, held, listening
+from framepace.lab.elsewhere import Elsewhere
 from framepace.lab.measuringprocess import MeasuringProcess, measure_apart
 from framepace.lab.runs import Runs
 from framepace.lab.timelimit import TimeLimit
@@ -83,7 +84,7 @@ class Lab:
         self._folder = folder
         self._tell = tell or silent
         self._host_runs = Runs(self.clock, engines, keep_workers, keep_videos)
-        self._apart = MeasuringProcess(engines, keep_workers, keep_videos)
+        self._apart: MeasuringProcess | Elsewhere = MeasuringProcess(engines, keep_workers, keep_videos)
         self._lost = False
         self._listening = ExitStack()
 
@@ -95,6 +96,11 @@ class Lab:
         with self._listening, held():
             self._host_runs.close()
             self._apart.close()
+
+    def at(self, elsewhere: Elsewhere) -> Lab:
+        """This lab, which from now on measures everything on a place of a cluster."""
+        self._apart = elsewhere
+        return self
 
     @property
     def loading(self) -> float:
@@ -178,13 +184,18 @@ class Lab:
 
     def _run(self, case: Case, where: Where, folder: Path | None, tell: Tell) -> Trace:
         if where == FRESH_PROCESS and not self.clock.virtual:
-            trace = measure_apart(case.plan, case.workload, folder)
+            trace = self._fresh(case, folder)
         else:
             trace = self._measured(case, folder, tell)
         if trace.meta.stopped in ("disk full", "killed"):  # 'killed': not even its meta.json found room at the end
             raise StoreError("the disk is full", got=folder, fix="free some space or name another folder")
         self._check(uninterrupted(trace))
         return trace
+
+    def _fresh(self, case: Case, folder: Path | None) -> Trace:
+        if isinstance(self._apart, Elsewhere):
+            return self._apart.measure_apart(case.plan, case.workload, folder)
+        return measure_apart(case.plan, case.workload, folder)
 
     def _measured(self, case: Case, folder: Path | None, tell: Tell) -> Trace:
         """The trace. A device that fails in a run apart takes that run alone, unless it failed in the last one too."""
@@ -202,13 +213,15 @@ class Lab:
         self._lost = False
         return trace
 
-    def _runs(self, plan: Plan) -> Runs | MeasuringProcess:
+    def _runs(self, plan: Plan) -> Runs | MeasuringProcess | Elsewhere:
         """Where a plan is measured. A virtual clock is that of this process."""
         if self._is_here(plan.models):
             return self._host_runs
         return self._apart
 
     def _is_here(self, models: Sequence[ModelPlan]) -> bool:
+        if isinstance(self._apart, Elsewhere):
+            return False
         return self.clock.virtual or not any(map(on_device, models))
 
     def _check(self, trace: Trace) -> None:

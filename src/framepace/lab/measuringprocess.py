@@ -14,7 +14,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from framepace.clock.system import SystemClock
+from framepace.clock.system import Clock, SystemClock
+from framepace.clock.virtual import VirtualClock
 from framepace.engine.childprocess import ChildProcess, Progress, serve_calls
 from framepace.facts.plan import Plan
 from framepace.facts.trace import Trace
@@ -35,13 +36,16 @@ class MeasuringProcess:
 
     Args:
         engines, keep_workers, keep_videos: see Runs.
+        virtual: whether time is virtual there, as it is in the caller's process.
     """
 
     loading = 0.0
     """Seconds spent on loading engines."""
 
-    def __init__(self, engines: int, keep_workers: bool = False, keep_videos: bool = True) -> None:
-        self._arguments = (engines, keep_workers, keep_videos)
+    def __init__(
+        self, engines: int, keep_workers: bool = False, keep_videos: bool = True, virtual: bool = False
+    ) -> None:
+        self._arguments = (engines, keep_workers, keep_videos, virtual)
         self._child: ChildProcess | None = None
 
     def measure(self, plan: Plan, workload: Workload, folder: Path | None = None, tell: Tell = silent) -> Trace:
@@ -111,9 +115,10 @@ def measure_apart(plan: Plan, workload: Workload, folder: Path | None = None) ->
         return process.measure(plan, workload, folder)
 
 
-def _serve(pipes: list[Connection], engines: int, keep_workers: bool, keep_videos: bool) -> None:
+def _serve(pipes: list[Connection], engines: int, keep_workers: bool, keep_videos: bool, virtual: bool) -> None:
     """The body of the process."""
-    runs = Runs(SystemClock(), engines, keep_workers, keep_videos)
+    clock: Clock = VirtualClock() if virtual else SystemClock()
+    runs = Runs(clock, engines, keep_workers, keep_videos)
     methods = _Methods(pipes[0], runs)
     try:
         serve_calls(pipes[0], {"measure": methods.measure, "call": methods.call})

@@ -197,7 +197,7 @@ def sweep_document(sweep: Sweep) -> Document:
 
 def _sweep_row(cell: Cell) -> Document:
     row = {"settings": plain(cell.settings), "trace": cell.trace, "error": cell.error, "why": cell.why}
-    row["settling"] = plain(cell.settling)
+    row |= {"settling": plain(cell.settling), "site": plain(cell.site)}
     if cell.summary is not None:
         row |= _cell_numbers(cell.summary)
     return row

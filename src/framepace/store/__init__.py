@@ -4,6 +4,7 @@ from framepace.store.files import check_replaceable, load_explanation, save_json
 from framepace.store.folder import OutputFolder, new_folder
 from framepace.store.plans import load_plan, save_plan
 from framepace.store.rotation import RotatingWriter, Rotation, segments
+from framepace.store.saving import save_trace
 from framepace.store.traces import (
     MIGRATIONS,
     MemoryWriter,
@@ -30,6 +31,7 @@ __all__ = [
     "rows_to_columns",
     "save_json",
     "save_plan",
+    "save_trace",
     "segments",
     "trace_id",
     "write_atomic",

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from framepace.facts.sweep import Sweep
 from framepace.reporting.terminal.layout import columns, show_notes, table
-from framepace.reporting.views.sweep import CellRow, SweepView, sweep_view
+from framepace.reporting.views.sweep import PLACE, CellRow, SweepView, sweep_view
 
 _BRIGHT = ("p50", "p99", "fps", "settled", "back to back")
 _LEAST_WANTED = ("CPU per frame", "over budget")
@@ -78,7 +78,7 @@ def _fitting(view: SweepView, width: int) -> list[str]:
     """The numbers that fit beside the settings, in their order; those of the device before the least wanted."""
     free = width - sum(_width(name, [row.settings[i] for row in view.rows]) for i, name in enumerate(view.names))
     chosen = []
-    for name in sorted(view.numbers, key=lambda name: name in _LEAST_WANTED):
+    for name in sorted(view.numbers, key=lambda name: (name != PLACE, name in _LEAST_WANTED)):
         column = view.numbers.index(name)
         free -= _width(name, [row.texts[column] for row in view.rows])
         if free < 0:

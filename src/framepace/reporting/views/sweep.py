@@ -20,6 +20,7 @@ SERVER_NUMBERS = ("server network", "server queue", "server compute", "server ba
 DEVICE_NUMBERS = ("kernels", "SM MHz", "W", "overlap", "SM", "DRAM")
 _REFUSED = "few samples"
 SETTLING = ("level", "jump", "settle", "settled", "back to back", "gap costs")  # with a gap after each inference
+PLACE = "place"  # of a cluster
 COSTS = ("wall", "at once", "cores", "memory", "device memory", "start-up")  # and each model's time, with strategies
 _CHANGES: Mapping[TierKind, str] = {"level": "jump", "ramp": "ramp"}
 
@@ -58,7 +59,7 @@ class SweepView:
 def sweep_view(sweep: Sweep) -> SweepView:
     """A sweep as rows, in the order of its grid."""
     names = tuple(sweep.grid)
-    texts = [_texts(cell, "strategy" in sweep.grid) for cell in sweep.cells]
+    texts = [{**_texts(cell, "strategy" in sweep.grid), **_place(cell, sweep.cells)} for cell in sweep.cells]
     numbers = _numbers_with_text(texts)
     return SweepView(
         names=names,
@@ -134,6 +135,14 @@ def _texts(cell: Cell, with_costs: bool) -> dict[str, str]:
     elif summary.cost is not None:
         texts |= dict(memory_numbers(summary.cost))
     return texts
+
+
+def _place(cell: Cell, cells: Sequence[Cell]) -> dict[str, str]:
+    """The place that measured a cell, where not all were measured on one."""
+    names = {each.site.name for each in cells if each.site is not None}
+    if cell.site is None or len(names) < 2:
+        return {}
+    return {PLACE: cell.site.name}
 
 
 def _settling(levels: Settling) -> dict[str, str]:
