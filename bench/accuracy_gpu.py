@@ -28,7 +28,6 @@ from framepace.facts.mending import Mended, Price
 from framepace.pricing import prices
 from framepace.progress import silent
 
-_FRAMES = 32
 # Of networks that leave them open: what their packages use.
 _SIZES = {"classifier": "192x48", "recogniser": "320x48", "detector": "640x480", "320n": "320x320"}
 
@@ -40,6 +39,8 @@ def main() -> None:
     parser.add_argument("--video", required=True, help="whose frames are used, also to calibrate INT8")
     parser.add_argument("--backends", nargs="+", default=["onnxruntime", "tensorrt"])
     parser.add_argument("--precisions", nargs="+", default=["fp16", "int8"])
+    parser.add_argument("--frames", type=int, default=32)
+    parser.add_argument("--level", help="TensorRT's builder optimisation level (3)")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="file for one JSON line per row, written as it comes")
@@ -83,19 +84,21 @@ def _settings(path: Path, backend: str, precision: str, args: argparse.Namespace
         settings["calibration"] = args.video
     if backend == "tensorrt" and get_backend(backend).versions()["tensorrt"] < "9":
         settings |= {f"option.{name}": value for name, value in TENSORRT_OPTIONS.items()}
+    if backend == "tensorrt" and args.level is not None:
+        settings["option.level"] = args.level
     return settings
 
 
 def _measured(path: str, precision: str, args: argparse.Namespace, settings: Mapping[str, Any]) -> Row:
     """The agreement of the plain precision, and of the mended one where the plain one does not pass."""
-    check = partial(api.accuracy, path, frames=_FRAMES, videos=(args.video,), settings=settings)
+    check = partial(api.accuracy, path, frames=args.frames, videos=(args.video,), settings=settings)
     plain = check(versus={"precision": precision}).agreement
     row: Row = {"error": _error(plain), "passed": plain.passed, "why": list(plain.why)}
     case = make_case(path, videos=(args.video,), settings=settings)
     if plain.passed:
         low = make_case(path, videos=(args.video,), settings={**settings, "precision": precision}).plan.models[0]
         return {**row, "ms": _times(prices(case, low, (), silent))}
-    mended: Mended = api.mend(case, precision=precision, frames=_FRAMES)
+    mended: Mended = api.mend(case, precision=precision, frames=args.frames)
     row |= {"kept": [node.name for node in mended.kept], "nodes": mended.nodes, "holds": mended.holds}
     row["ms"] = _times(mended.prices or prices(case, mended.model, (), silent))
     if mended.kept:
