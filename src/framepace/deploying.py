@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from framepace import values
 from framepace.cases import CaseOptions, Models, RunOptions, case_of
 from framepace.clock.system import SystemClock
-from framepace.errors import unknown
+from framepace.errors import UsageError, unknown
 from framepace.facts.plan import Plan
 from framepace.facts.running import Result, RunStatus, SourceSpec
 from framepace.facts.settings import Case
@@ -25,6 +25,8 @@ from framepace.store import Rotation
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+    from framepace.fleet.run import FleetRun
 
 AnySink = str | ResultSink | Callable[[Result], Any]
 """A sink by its text ('jsonl:out.jsonl'), an object, or a function that is called with each result."""
@@ -48,6 +50,8 @@ class LiveOptions(RunOptions, total=False):
         rotation: when a segment is full, and how many are kept.
         trace_share: of the frames that are in that trace, 0 to 1.
         record_misses: the last minute is recorded by itself when results come later than the target.
+        ray: address of a Ray cluster ('local' starts one here) on whose GPUs and hosts the sources are placed; each is
+            decoded where it is inferred, so results come without pictures.
         tell: called with slow steps while the models are loaded.
     """
 
@@ -64,6 +68,7 @@ class LiveOptions(RunOptions, total=False):
     rotation: Rotation | None
     trace_share: float
     record_misses: bool
+    ray: str | None
     tell: Tell | None
 
 
@@ -105,7 +110,7 @@ def start(
     sinks: Sequence[AnySink] = (),
     seconds: float | None = None,
     **options: Unpack[LiveOptions],
-) -> Run:
+) -> Run | FleetRun:
     """Begin to run a plan on live sources.
 
     Args:
@@ -124,13 +129,41 @@ def start(
         SinkError: a sink can never be opened.
         ModelError, BackendError: the plan cannot be loaded.
         StoreError: `out` cannot be written.
+        ClusterError: with `ray`, no cluster answers, or it has no free place.
     """
     of_run: dict[str, Any] = {name: value for name, value in options.items() if name in _OF_RUN}
     of_case: Any = {name: value for name, value in options.items() if name not in _OF_RUN}
     specs = specs_of(values.several(sources, "sources"), of_run.get("settings_of_sources"))
     chosen = _options(seconds, of_run)
     queued = [_queued(sink) for sink in sinks]
-    return Run(_plan(models, of_case), specs, queued, chosen, tell=of_run.get("tell") or silent).start()
+    plan = _plan(models, of_case)
+    tell = of_run.get("tell") or silent
+    address = of_run.get("ray")
+    if address is None:
+        return Run(plan, specs, queued, chosen, tell=tell).start()
+    from framepace.cluster import connect
+    from framepace.fleet.onray import fleet_run
+
+    _check_sinks(sinks, queued)
+    cluster = connect(address)
+    try:
+        fleet = fleet_run(plan, specs, queued, chosen, cluster, tell)
+    except BaseException:
+        cluster.close()
+        raise
+    return fleet.start()
+
+
+def _check_sinks(sinks: Sequence[AnySink], queued: Sequence[QueuedSink]) -> None:
+    """Raise UsageError for sinks that can do nothing without pictures; functions do with results what they like."""
+    for sink, made in zip(sinks, queued, strict=True):
+        if isinstance(sink, str | ResultSink) and made.wants_pictures:
+            raise UsageError(
+                "a sink needs pictures, which stay on the hosts that decode them",
+                got=made.name,
+                expected="sinks of results: jsonl, parquet, http, mqtt, stdout, ...",
+                fix="leave it out, or run without --ray",
+            )
 
 
 def _plan(models: Models, of_case: Any) -> Plan:

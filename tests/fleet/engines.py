@@ -74,7 +74,10 @@ class LocalEngine:
     def measure(self, case: Case) -> Primitives:
         """A frame takes 1 ms."""
         stages: dict[str, tuple[int, ...]] = {"decode": (MS // 10,) * 20, "infer": (MS,) * 20}
-        costs = [ModelCost(model=comparable(m), points=(Point(batch=1, samples=stages),)) for m in case.plan.models]
+        costs = [
+            ModelCost(model=comparable(m), points=(Point(batch=1, rate=900.0, samples=stages),))
+            for m in case.plan.models
+        ]
         return Primitives(cores=1, scope="stream", costs=tuple(costs))
 
     def load(self) -> None:

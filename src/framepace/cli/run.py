@@ -21,6 +21,7 @@ from framepace.errors import FramepaceError, UsageError
 
 if TYPE_CHECKING:
     from framepace.facts.running import RunStatus
+    from framepace.fleet.run import FleetRun
     from framepace.running.run import Run
 
 _SOURCE = (
@@ -89,6 +90,7 @@ def command(
     out: Out = None,
     trace_share: Share = 1.0,
     record_misses: Record = False,
+    ray: o.Ray = None,
     dashboard: watch.Dashboard = None,
     log: watch.Log = watch.LogFormat.auto,
     spans: watch.Spans = None,
@@ -109,7 +111,7 @@ def command(
             run = deploying.start(
                 models, source, sources_file=sources, sinks=sink, settings_of_sources=of_sources, seconds=seconds,
                 max_age_ms=max_age_ms, stays=control is not None, out=out, trace_share=trace_share,
-                record_misses=record_misses, overload=overload, tell=progress,
+                record_misses=record_misses, overload=overload, tell=progress, ray=ray,
                 canary=canary, canary_share=canary_share, fps=fps, p99_ms=p99_ms,
                 settings=o.changes(set_, size=size, layout=None, backend=backend, device=device),
             )  # fmt: skip
@@ -128,7 +130,7 @@ def _every(text: str) -> int | str:
     return values.whole_number(text, "--every", least=1, most=10_000)
 
 
-def _watched(run: Run, control: Path | None, shown: watch.Watch) -> RunStatus:
+def _watched(run: Run | FleetRun, control: Path | None, shown: watch.Watch) -> RunStatus:
     """The run to its end, while it is shown; how everything stood then."""
     from framepace import interrupts
 
@@ -152,7 +154,7 @@ def _watched(run: Run, control: Path | None, shown: watch.Watch) -> RunStatus:
 
 
 @contextmanager
-def _recording_on_signal(run: Run) -> Iterator[None]:
+def _recording_on_signal(run: Run | FleetRun) -> Iterator[None]:
     """Inside, SIGUSR1 writes the last minute as a trace; in the main thread, which alone gets signals."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -32,6 +32,7 @@ class Book:
         self._dispatch = Dispatch(self._ledger)
         self._targets: Assignment = {}
         self._engines: frozenset[str] = frozenset()
+        self._is_over = False
         self._removed: dict[str, float | None] = {}  # when each was first shown as such (s)
 
     @property
@@ -98,6 +99,11 @@ class Book:
         self._engines -= {engine}
         return self._dispatch.lose(engine)
 
+    def end(self, engine: str) -> None:
+        """An engine ended with the run: its sources stay as they stood at last."""
+        self._is_over = True
+        self._dispatch.lose(engine)
+
     def is_over(self) -> bool:
         """Whether every source has ended, and nothing of any is on its way."""
         statuses = [self._ledger.status(spec.name) for spec in self.specs]
@@ -119,10 +125,9 @@ class Book:
 
     def _status(self, name: str) -> SourceStatus:
         problem = self._dispatch.problem(name)
-        status = self._ledger.status(name, problem or "waits for an engine")
         if problem:
-            return replace(status, state="ended")
-        return status
+            return replace(self._ledger.status(name, problem), state="ended")
+        return self._ledger.status(name, "" if self._is_over else "waits for an engine")
 
     def _standing(self, name: str) -> SourceStatus | None:
         return self._ledger.status(name) if name in self._ledger else None

@@ -16,25 +16,30 @@ import numpy as np
 from msgspec.structs import replace
 
 from framepace import __version__
-from framepace.analyze.capacity import capacity_point, next_count
-from framepace.errors import StoreError
+from framepace.analyze.capacity import capacity_point
+from framepace.errors import StoreError, UsageError, one_line
 from framepace.facts.place import Place
 from framepace.facts.plan import Plan
 from framepace.facts.primitives import Primitives
 from framepace.facts.settings import Case
+from framepace.facts.trace import Trace
 from framepace.facts.workload import Input, Paced, Stop, Warmup, Workload
 from framepace.fleet.messages import Engine
 from framepace.fleet.placing import Capacity
+from framepace.predicting.bound import bound
 from framepace.predicting.predict import predict
 from framepace.progress import Tell
 from framepace.store import cache
 from framepace.units import NS_PER_MS, NS_PER_S
 
-_MOST = 1024  # cameras of one engine
 _FRAMES = 1000  # of a prediction: enough for a p99
-_SHORTEST_S = 1.0
+_SHORTEST_S = 0.5
+_SOURCES = 16  # of a prediction, at most
+_EXACT = 0.05  # share of a number of cameras up to which it is looked for
+_LEAST = 0.1  # of one camera
+_SHARES = (0.1, 0.5, 0.8)  # of a capacity, at which ages are predicted
 _CORES_USED = 0.8  # of a place's cores may be busy decoding
-_TOO_LITTLE = 0.5  # share of one camera that a place is taken to carry which does not carry it
+_UNKNOWN = 1e6  # inferences per second: no place is ever too full
 
 
 @dataclass(frozen=True)
@@ -44,13 +49,14 @@ class Reference:
     fps: float
     size: tuple[int, int]
 
-    def workload(self, cameras: int = 1) -> Workload:
-        """So many of them."""
-        seconds = max(_SHORTEST_S, _FRAMES / (self.fps * cameras))
+    def workload(self, cameras: float = 1.0) -> Workload:
+        """As many frames as so many of them bring, from a few that are faster: an engine sees frames, not cameras."""
+        sources = max(1, min(_SOURCES, int(cameras)))
+        fps = self.fps * cameras / sources
         return Workload(
-            load=Paced(fps=self.fps),
-            input=Input(size=self.size, cameras=cameras),
-            stop=Stop(seconds=seconds),
+            load=Paced(fps=fps),
+            input=Input(size=self.size, cameras=sources),
+            stop=Stop(seconds=max(_SHORTEST_S, _FRAMES / (fps * sources))),
             warmup=Warmup(seconds_max=0.1),
         )
 
@@ -64,6 +70,7 @@ class Capacities:
         self._tell = tell
         self._lock = threading.Lock()
         self._hosts: dict[str, threading.Lock] = defaultdict(threading.Lock)
+        self.note = ""
         self._by_kind: dict[str, Capacity] = {}
 
     def of(self, engine: Engine, place: Place) -> Capacity:
@@ -72,53 +79,93 @@ class Capacities:
             measuring = self._hosts[place.node]
         with measuring:
             if place.kind not in self._by_kind:
-                primitives = self._measured(engine, place)
-                self._by_kind[place.kind] = capacity(self._plan, primitives, self._reference, place.cores)
+                self._by_kind[place.kind] = self._found(engine, place)
             return self._by_kind[place.kind]
 
-    def _measured(self, engine: Engine, place: Place) -> Primitives:
+    def _found(self, engine: Engine, place: Place) -> Capacity:
+        """What a place carries; the same for all places where the plan cannot be predicted."""
         case = Case(plan=self._plan, workload=self._reference.workload())
-        name = f"capacities/{cache.key(__version__, place.kind, msgspec.json.encode(case))}.json"
+        name = f"capacities/{cache.key(__version__, place.kind, msgspec.json.encode(case))}"
         kept = _kept(name)
-        if kept is None:
-            self._tell(f"measuring what {place.hardware} carries", None)
-            kept = engine.measure(case)
-            _keep(name, kept)
-        return kept
+        if kept is not None:
+            return kept
+        self._tell(f"measuring what {place.hardware} carries", None)
+        try:
+            made = capacity(self._plan, engine.measure(case), self._reference, place.cores)
+        except UsageError as error:
+            self.note = f"what places carry is not known, so sources are spread evenly: {one_line(error)}"
+            return Capacity(_UNKNOWN)
+        _keep(name, made)
+        return made
 
 
-def _kept(name: str) -> Primitives | None:
-    """Primitives of the cache; None where there are none that can be read."""
+def _kept(name: str) -> Capacity | None:
+    """A capacity of the cache; None where there is none that can be read."""
     try:
-        return msgspec.json.decode((cache.folder() / name).read_bytes(), type=Primitives)
+        return msgspec.msgpack.decode((cache.folder() / name).read_bytes(), type=Capacity)
     except (OSError, msgspec.MsgspecError):
         return None
 
 
-def _keep(name: str, primitives: Primitives) -> None:
+def _keep(name: str, made: Capacity) -> None:
     try:
-        cache.put(name, msgspec.json.encode(primitives))
+        cache.put(name, msgspec.msgpack.encode(made))
     except StoreError:
         return  # it is measured again
 
 
 def capacity(plan: Plan, primitives: Primitives, reference: Reference, cores: float) -> Capacity:
-    """How many inferences per second a plan carries within its budget on `cores` cores, and at which ages."""
+    """How many inferences per second a plan carries within its budget on `cores` cores, and at which ages.
+
+    Raises UsageError for a plan that cannot be predicted.
+    """
     if primitives.cores:
         primitives = replace(primitives, cores=max(1, round(min(primitives.cores, cores))))
     fps = plan.target.fps or reference.fps
     plan = replace(plan, target=replace(plan.target, fps=fps))
-    ages: dict[int, float] = {}
-    holds: dict[int, bool] = {}
-    while (cameras := next_count(holds, _MOST)) is not None:
-        trace = predict(plan, reference.workload(cameras), primitives)
-        point = capacity_point(trace, cameras, measured=False)
-        holds[cameras] = point.holds
-        if point.holds and point.p99 is not None:
-            ages[cameras] = point.p99.value / NS_PER_MS
-    best = max((count for count, held in holds.items() if held), default=_TOO_LITTLE)
-    curve = tuple((count / best, ages[count]) for count in sorted(ages) if count <= best)
+    highest = bound(plan, primitives) / reference.fps
+    search = _Search(plan, primitives, reference)
+    best = search.largest(highest)
+    ages = {cameras: search.p99_ms(cameras) for cameras in (*(share * best for share in _SHARES), best)}
+    curve = tuple((cameras / best, age) for cameras, age in ages.items())
     return Capacity(best * reference.fps, _pixels(primitives, reference, cores), curve)
+
+
+class _Search:
+    """Predictions of one plan for numbers of cameras, which need not be whole."""
+
+    def __init__(self, plan: Plan, primitives: Primitives, reference: Reference) -> None:
+        self._plan = plan
+        self._primitives = primitives
+        self._reference = reference
+
+    def largest(self, highest: float) -> float:
+        """The largest number that holds, within a few per cent, by halving; `highest` holds in no case.
+
+        Where not even a small part of one camera does, that part.
+        """
+        held = 0.0
+        missed = max(highest, _LEAST)
+        while missed - held > _EXACT * missed and missed > _LEAST:
+            cameras = (held + missed) / 2
+            if capacity_point(self._predicted(cameras), max(1, int(cameras)), measured=False).holds:
+                held = cameras
+            else:
+                missed = cameras
+        return held or missed
+
+    def p99_ms(self, cameras: float) -> float:
+        """How old results are."""
+        return _p99_ms(self._predicted(cameras))
+
+    def _predicted(self, cameras: float) -> Trace:
+        return predict(self._plan, self._reference.workload(cameras), self._primitives)
+
+
+def _p99_ms(trace: Trace) -> float:
+    """The age that 99 % of the results keep: a point, since what is predicted can be repeated as often as wanted."""
+    ages = trace.latency[trace.counted]
+    return float(np.quantile(ages, 0.99)) / NS_PER_MS if len(ages) else float("inf")
 
 
 def _pixels(primitives: Primitives, reference: Reference, cores: float) -> float:

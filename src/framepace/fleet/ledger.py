@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from framepace.facts.address import shown
-from framepace.facts.running import AGE_BOUNDS_MS, Ages, Result, SourceSpec, SourceState, SourceStatus
+from framepace.facts.running import AGE_BOUNDS_MS, Ages, BoxCounts, Result, SourceSpec, SourceState, SourceStatus
 from framepace.facts.trace import DropCause
 
 _LOST = DropCause.NAMES[DropCause.LOST]
@@ -140,9 +140,9 @@ class Ledger:
         return names
 
     def status(self, name: str, note: str = "") -> SourceStatus:
-        """How a source stands; `note` says why it is on no engine."""
+        """How a source stands; `note` says why it is on no engine, else it is in the state that it was in at last."""
         book = self._books[name]
-        return _status(book.spec, book.stints, book.current, note)
+        return _status(book.spec, book.stints, book.current, "" if book.current is not None else note)
 
     def _stint(self, engine: str, name: str) -> Stint | None:
         book = self._books.get(name)
@@ -173,14 +173,15 @@ def _joined(one: Stint, other: Stint) -> Stint:
             dropped=dict(one.dropped + other.dropped),
             reconnections=_reconnections((one, other)),
             ages=_ages((one, other)),
+            boxes=_boxes((one, other)),
         )
     return joined
 
 
 def _status(spec: SourceSpec, stints: list[Stint], current: Stint | None, note: str) -> SourceStatus:
-    last = None if current is None else current.status
+    last = stints[-1].status if stints else None
     state: SourceState = "connecting"
-    if last is not None:
+    if last is not None and not note:
         state = last.state
         note = last.note
     dropped: Counter[str] = sum((stint.dropped for stint in stints), Counter())
@@ -204,6 +205,7 @@ def _status(spec: SourceSpec, stints: list[Stint], current: Stint | None, note: 
         every=1 if last is None else last.every,
         note=note,
         ages=_ages(stints),
+        boxes=_boxes(stints),
         engine=None if current is None else current.engine,
     )
 
@@ -212,11 +214,24 @@ def _reconnections(stints: Iterable[Stint]) -> int:
     return sum(stint.status.reconnections for stint in stints if stint.status is not None)
 
 
+def _boxes(stints: Iterable[Stint]) -> dict[str, BoxCounts]:
+    """What became of the boxes of all stints, by model."""
+    boxes: dict[str, BoxCounts] = {}
+    for status in (stint.status for stint in stints if stint.status is not None):
+        for model, counts in status.boxes.items():
+            boxes[model] = _sum_of(boxes.get(model, BoxCounts()), counts)
+    return boxes
+
+
+def _sum_of(one: BoxCounts, other: BoxCounts) -> BoxCounts:
+    return BoxCounts(**{name: getattr(one, name) + getattr(other, name) for name in BoxCounts.__struct_fields__})
+
+
 def _ages(stints: Iterable[Stint]) -> Ages | None:
     """The ages of all stints together."""
     counted = [stint.status.ages for stint in stints if stint.status is not None and stint.status.ages is not None]
     if not counted:
         return None
-    counts = [sum(each) for each in zip(*(ages.counts for ages in counted), strict=True)]
+    counts = [sum(column) for column in zip(*(ages.counts for ages in counted), strict=True)]
     assert len(counts) == len(AGE_BOUNDS_MS) + 1
     return Ages(counts=tuple(counts), sum_ms=sum(ages.sum_ms for ages in counted))

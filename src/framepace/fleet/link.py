@@ -10,6 +10,7 @@ from typing import Protocol
 
 from framepace.errors import BackendError, FramepaceError
 from framepace.fleet.messages import Answer, Engine, Order, Orders, Reply
+from framepace.fleet.placing import Capacity
 
 _WAIT_S = 0.1  # for results, before an engine answers without any
 
@@ -17,8 +18,8 @@ _WAIT_S = 0.1  # for results, before an engine answers without any
 class Listener(Protocol):
     """Learns what happens to engines; called by their threads."""
 
-    def ready(self, name: str) -> None:
-        """An engine is loaded, and takes orders."""
+    def ready(self, name: str, capacity: Capacity) -> None:
+        """An engine is loaded, and takes orders; what it carries."""
 
     def took(self, name: str, reply: Reply) -> None:
         """A message of an engine; none of its results came before."""
@@ -33,11 +34,11 @@ class Link:
     Args:
         name: of the engine; one that is started again has a new name.
         make: starts its process. Raises FramepaceError.
-        begin: prepares what was started, before it takes orders. Raises FramepaceError.
+        begin: prepares what was started, before it takes orders; what it carries. Raises FramepaceError.
     """
 
     def __init__(
-        self, name: str, make: Callable[[], Engine], begin: Callable[[Engine], None], listener: Listener
+        self, name: str, make: Callable[[], Engine], begin: Callable[[Engine], Capacity], listener: Listener
     ) -> None:
         self.name = name
         self._make = make
@@ -79,8 +80,8 @@ class Link:
         error: FramepaceError | None = None
         try:
             self._engine = self._make()
-            self._begin(self._engine)
-            self._listener.ready(self.name)
+            capacity = self._begin(self._engine)
+            self._listener.ready(self.name, capacity)
             self._talk(self._engine)
         except FramepaceError as raised:
             error = raised

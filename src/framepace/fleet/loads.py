@@ -19,9 +19,9 @@ _USUAL = Reference(fps=30.0, size=(360, 640))
 def reference_of(plan: Plan, specs: Sequence[SourceSpec]) -> Reference:
     """The camera that capacities are counted in: the first source whose file says how fast and large it is."""
     for path in dict.fromkeys(spec.address.removeprefix("file://") for spec in specs):
-        found = of_file(path, plan)
-        if found is not None:
-            return found
+        reference = of_file(path, plan)
+        if reference is not None:
+            return reference
     return Reference(plan.target.fps or _USUAL.fps, _USUAL.size)
 
 

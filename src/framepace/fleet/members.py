@@ -74,9 +74,10 @@ class Member:
             self.heat.settle(now)
         self.predicted = predicted
 
-    def begin(self, now: float) -> None:
+    def begin(self, now: float, capacity: Capacity) -> None:
         """It takes orders from now on."""
         self.state = "live"
+        self.capacity = capacity
         self.live_since = now
         self.note = ""
         self.heat.settle(now)
@@ -192,8 +193,8 @@ class Members:
 
     def settle(self, now: float, predicted: Mapping[str, Predicted]) -> None:
         """A placement was made."""
-        for name, what in predicted.items():
-            self.by_name[name].settle(now, what)
+        for name, asked in predicted.items():
+            self.by_name[name].settle(now, asked)
 
 
 def pause_s(losses: int) -> float:

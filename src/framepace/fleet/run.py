@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -20,17 +19,16 @@ from framepace.facts.running import Result, RunStatus, SourceSpec
 from framepace.facts.trace import Stopped, TraceMeta
 from framepace.fleet.book import Book
 from framepace.fleet.capacities import Capacities
-from framepace.fleet.link import Link
 from framepace.fleet.loads import reference_of
 from framepace.fleet.members import Members
-from framepace.fleet.messages import Add, Engine, Order, Record, Reply, Stop
-from framepace.fleet.places import at_engines, at_place, folder, usable
+from framepace.fleet.messages import Add, Order, Record, Reply, Stop
+from framepace.fleet.places import at_engines, at_place, usable
+from framepace.fleet.placing import Capacity
+from framepace.fleet.starting import Make, Starter
 from framepace.progress import Tell, silent
 from framepace.running.options import Options, Sink, check
 from framepace.running.sourcesfile import SourcesFile
 
-Make = Callable[[Place, Plan, Options], Engine]
-"""Starts the process of an engine at a place. Raises FramepaceError."""
 _TICK_S = 0.1
 _SECOND_S = 1.0
 _ENDING_S = 30.0  # for what is on its way at the end
@@ -49,6 +47,7 @@ class FleetRun:
         places: where engines can be.
         make: starts an engine.
         tell: called with slow steps until the sources are placed.
+        at_end: called when all engines have ended, or the run cannot begin.
 
     Raises:
         UsageError: no place fits the plan, or two sources have one name.
@@ -65,6 +64,7 @@ class FleetRun:
         places: Sequence[Place],
         make: Make,
         tell: Tell = silent,
+        at_end: Callable[[], None] = lambda: None,
     ) -> None:
         self.plan = plan
         self.options = options
@@ -75,8 +75,8 @@ class FleetRun:
         places = usable(places, plan)
         check(plan, sources if all(place.here for place in places) else ())
         self._sinks = tuple(sinks)
-        self._make = make
         self._tell = tell
+        self._at_end = at_end
         self._followers: tuple[Callable[[Result], None], ...] = ()
         self._notes: tuple[str, ...] = ()
         self._began = time.time()
@@ -88,10 +88,10 @@ class FleetRun:
         self._changed = threading.Condition(self._lock)
         self._must_place = False
         self._done = threading.Event()
-        self._at_engines = at_place(plan)
         reference = reference_of(plan, sources)
-        self._capacities = Capacities(self._at_engines, reference, tell)
-        self._members = Members(places, self._linked, plan.target.budget_ms, self._began_at)
+        self._capacities = Capacities(at_place(plan), reference, tell)
+        starter = Starter(at_place(plan), options, make, self._capacities)
+        self._members = Members(places, lambda place: starter.link(place, self), plan.target.budget_ms, self._began_at)
         self._book = Book(reference)
         for spec in sources:
             self._book.add(at_engines(spec))
@@ -102,12 +102,15 @@ class FleetRun:
         Raises SinkError; and the first error of an engine where none can run the plan.
         """
         with ExitStack() as on_error:
+            on_error.callback(self._at_end)
             on_error.callback(self._kill)
             for sink in self._sinks:
                 on_error.callback(sink.close)
                 sink.start()
             self._start_engines()
             on_error.pop_all()
+        self._began = time.time()
+        self._began_at = time.monotonic()
         threading.Thread(target=self._watch, name="run", daemon=True).start()
         return self
 
@@ -213,11 +216,11 @@ class FleetRun:
 
     # What engines say, on their threads.
 
-    def ready(self, name: str) -> None:
+    def ready(self, name: str, capacity: Capacity) -> None:
         """See Listener."""
         with self._lock:
             member = self._members.by_name[name]
-            member.begin(time.monotonic())
+            member.begin(time.monotonic(), capacity)
             if self._stopped is not None and member.link is not None:
                 member.link.order(Stop(self._stopped))
             self._place_again()
@@ -239,41 +242,16 @@ class FleetRun:
         """See Listener."""
         with self._lock:
             member = self._members.by_name[name]
-            names = self._book.lose(name)
             if self._stopped is not None:
+                self._book.end(name)
                 member.end()
             else:
+                names = self._book.lose(name)
                 member.lose(time.monotonic(), error)
-            if error is not None:
-                self.note(f"{name}: {one_line(error)}" + (f"; its {len(names)} sources were lost" if names else ""))
-                self._failure_of_all(error)
+                self._note_loss(name, error, len(names))
             self._place_again()
 
     # Engines.
-
-    def _linked(self, place: Place) -> Link:
-        options = replace(
-            self.options,
-            seconds=None,
-            sources_file=None,
-            stays=True,
-            out=None if self.options.out is None else self.options.out.absolute() / folder(place),
-        )
-
-        def make() -> Engine:
-            return self._make(place, self._at_engines, options)
-
-        def begin(engine: Engine) -> None:
-            self._begin(place, engine)
-
-        return Link(place.name, make, begin, self)
-
-    def _begin(self, place: Place, engine: Engine) -> None:
-        """Get an engine ready for sources. Raises FramepaceError where it cannot run the plan."""
-        capacity = self._capacities.of(engine, place)
-        engine.load()
-        with self._lock:
-            self._members.by_name[place.name].capacity = capacity
 
     def _start_engines(self) -> None:
         """Start an engine at each place, and wait until each either takes orders or never will."""
@@ -282,13 +260,18 @@ class FleetRun:
                 self._members.start(member)
             while any(member.state == "starting" for member in self._members.by_name.values()):
                 self._changed.wait(_SECOND_S)
+            if self._capacities.note:
+                self.note(self._capacities.note)
             if self._failure is not None:
                 raise self._failure
             self._place()
 
-    def _failure_of_all(self, error: FramepaceError) -> None:
-        """Where no engine is left, nor will be, the run fails."""
-        if self._stopped is None and not self._members.live and not self._members.may_come:
+    def _note_loss(self, name: str, error: FramepaceError | None, sources: int) -> None:
+        """Say that an engine is gone; where none is left, nor will be, the run fails."""
+        if error is None:
+            error = BackendError("an engine ended", got=name, fix="look at its log")
+        self.note(f"{name}: {one_line(error)}" + (f"; {sources} sources go elsewhere" if sources else ""))
+        if not self._members.live and not self._members.may_come:
             self._failure = error
             self.stop("failed")
 
@@ -305,7 +288,7 @@ class FleetRun:
             return
         predicted = self._book.place(self._members.capacities())
         self._members.settle(time.monotonic(), predicted)
-        full = [name for name, what in predicted.items() if what.share > 1]
+        full = [name for name, asked in predicted.items() if asked.share > 1]
         if full:
             self.note(f"there are more sources than can be carried: {', '.join(full[:3])} asked for too much")
         for order in self._book.orders():
@@ -381,6 +364,7 @@ class FleetRun:
             if link is not None and not link.join(max(0.0, deadline - time.monotonic())):
                 self.note(f"{member.place.name} did not end in {_ENDING_S:g} s")
         self._kill()
+        self._at_end()
         together([sink.close for sink in self._sinks])
         self._done.set()
 
