@@ -273,6 +273,37 @@ def test_timestamps_of_a_camera_that_began_anew_are_laid_anew() -> None:
     assert camera.due(_Picture(float("nan")), 2100 * MS) == 2100 * MS
 
 
+class _Line:
+    """Arrivals as they were recorded of MPEG-TS at 25 per second: FFmpeg holds two pictures back, until the end."""
+
+    def __init__(self) -> None:
+        self.connection = 0
+        self.camera = CameraClock(lambda: self.connection)
+
+    def ages(self, first: int, count: int, burst: int = 0) -> list[float]:
+        """How old pictures from number `first` on are when they are read, in ms; the first `burst` come together."""
+        ages = []
+        for number in range(first, first + count):
+            read = max(number, first + burst) + 2
+            now = 40 * MS * min(read, first + count - 1)
+            ages.append((now - self.camera.due(_Picture(number / 25), now)) / MS)
+        return ages
+
+
+@pytest.mark.parametrize("burst", [0, 25])
+@pytest.mark.parametrize("restarts", [False, True])
+def test_pictures_that_come_with_the_end_of_a_connection_make_those_of_the_next_no_older(
+    burst: int, restarts: bool
+) -> None:
+    """Timestamps that go on, or begin anew; a connection that begins with a second of pictures at once, or does not."""
+    line = _Line()
+    before = line.ages(0, 200)
+    line.connection = 1
+    after = line.ages(0 if restarts else 400, 200, burst=burst)
+    assert before[:-2] == pytest.approx([0] * 198, abs=0.1)
+    assert after[burst:-2] == pytest.approx([0] * (198 - burst), abs=0.1)
+
+
 def test_a_file_without_arrivals_is_refused() -> None:
     """Nobody would know when its frames are due."""
     clock = VirtualClock()

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import Any, Protocol
 
@@ -137,7 +138,8 @@ class StreamFeed(Feed):
             number = next(self._source_numbers)
         if source.live:
             arrivals = None
-        stream = _Stream(number, source, arrivals, rule or self._rule, timing or CameraClock())
+        timing = timing or CameraClock(partial(getattr, source, "reconnections", 0))
+        stream = _Stream(number, source, arrivals, rule or self._rule, timing)
         with self._changed:
             self._errors.pop(number, None)
             self._streams[number] = stream

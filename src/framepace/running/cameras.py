@@ -11,9 +11,10 @@ from framepace.errors import UsageError
 from framepace.facts.address import shown
 from framepace.facts.running import SourceSpec, SourceState, SourceStatus
 from framepace.facts.workload import MOST_CAMERAS, SYNTHETIC, Input
+from framepace.feeds.cameraclock import CameraClock
 from framepace.feeds.droprules import DropRule
 from framepace.feeds.feed import PictureSource
-from framepace.feeds.stream import StreamFeed
+from framepace.feeds.stream import StreamFeed, Timing
 from framepace.running.account import Account, Emit
 from framepace.running.camera import Camera
 from framepace.units import NS_PER_MS, NS_PER_S
@@ -226,7 +227,9 @@ class Cameras:
         self._feed.change(place.number, self._rule(spec))
 
     def _join(self, number: int, camera: Camera) -> None:
-        timing = ArrivalTime() if camera.spec.pace == "free" else None
+        timing: Timing = CameraClock(lambda: camera.reconnections)
+        if camera.spec.pace == "free":
+            timing = ArrivalTime()
         source: PictureSource = camera
         if self._limits.pictures_before:
             source = Remembering(camera, self._limits.pictures_before)
