@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 from framepace.attaching.answers import Answer
 from framepace.facts.program import SessionFacts
 
-Stage = Literal["decode", "grab", "prepare", "infer", "sink", "wait", "load", "gc", "line", "cpu", "frame", "stage"]
+Stage = Literal[
+    "decode", "grab", "prepare", "infer", "sink", "wait", "load", "gc", "line", "cpu", "frame", "stage", "device"
+]
 """What a call does. 'gc' is a collection, 'line' a sample of where a thread is, 'cpu' the CPU time that it used;
-'frame' and 'stage' are blocks that the program named."""
-BESIDE: tuple[Stage, ...] = ("gc", "line", "cpu", "frame", "stage")
+'frame' and 'stage' are blocks that the program named, 'device' is a call until a GPU had done it."""
+BESIDE: tuple[Stage, ...] = ("gc", "line", "cpu", "frame", "stage", "device")
 """Rows that are no calls of the program and come in the middle of them."""
 _COLUMNS = ("name", "begin", "end", "thread", "value", "frame")
 RAISED = -2
@@ -149,7 +151,7 @@ def _outermost(calls: Calls) -> Calls:
 
 def by_name(calls: Calls) -> Mapping[str, int]:
     """How often each call was made; collections too."""
-    names = ["" if stage in ("line", "cpu", "stage") else call for stage, call in calls.facts.names]
+    names = ["" if stage in ("line", "cpu", "stage", "device") else call for stage, call in calls.facts.names]
     counts = np.bincount(calls.name, minlength=len(names))
     return {name: int(count) for name, count in zip(names, counts, strict=True) if name}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -24,13 +25,17 @@ class Picture:
 
 @dataclass(frozen=True)
 class Inference:
-    """One call of a model (ns), and the thread that made it."""
+    """One call of a model (ns), and the thread that made it.
+
+    `end` is when the model was done, `returned` when the call was: earlier, where a device goes on (-1: the same).
+    """
 
     model: int
     begin: int
     end: int
     failed: bool = False
     thread: int = -1
+    returned: int = -1
 
 
 @dataclass
@@ -90,8 +95,25 @@ def _decoding(calls: Calls) -> Calls:
 def inferences_of(calls: Calls, thread: int) -> Iterator[Inference]:
     """The inferences of a thread, in order."""
     chosen = calls.where((calls.stage == "infer") & (calls.thread == thread))
+    done = _Done(calls, thread)
     for _, begin, end, _, value in chosen.rows():
         if value <= RAISED:
             yield Inference(RAISED - value, begin, end, failed=True, thread=thread)
         else:
-            yield Inference(value, begin, end, thread=thread)
+            yield Inference(value, begin, done.after(begin, end), thread=thread, returned=end)
+
+
+class _Done:
+    """When a device had done the calls of a thread."""
+
+    def __init__(self, calls: Calls, thread: int) -> None:
+        rows = calls.where((calls.stage == "device") & (calls.thread == thread))
+        self._begins: list[int] = rows.begin.tolist()
+        self._ends: list[int] = rows.end.tolist()
+
+    def after(self, begin: int, end: int) -> int:
+        """When a call was done that began and returned then."""
+        place = bisect_left(self._begins, begin)
+        if place < len(self._begins) and self._begins[place] <= end:
+            return max(end, self._ends[place])
+        return end

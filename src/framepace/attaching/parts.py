@@ -15,6 +15,7 @@ from framepace.attaching.frames import frames_of
 from framepace.facts.program import Part
 from framepace.units import NS_PER_MS, NS_PER_S
 
+_DEVICE = "on the device, after the call"
 _WARMUP = 10  # parts of the frames, of which it is one
 _MOST_PARTS = 24
 _AT_ONCE_NS = NS_PER_MS
@@ -82,8 +83,17 @@ class _Sums:
             self._calls[span.stage, name] += took
             self._counts[span.stage, name] += 1
             outside -= took
+        if span.stage == "infer":
+            self._add_device(outside)
+            return
         self._outside[span.stage] += outside
         self._lines[span.stage].update(_lines_outside(thread.sampled(span), calls))
+
+    def _add_device(self, outside: int) -> None:
+        """What an inference lasts longer than its call."""
+        if outside > 0:
+            self._calls["infer", _DEVICE] += outside
+            self._counts["infer", _DEVICE] += 1
 
     def parts(self, frames: int) -> Iterator[Part]:
         """The parts of so many frames."""

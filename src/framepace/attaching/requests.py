@@ -100,6 +100,8 @@ def _stamps_of(frame: Frame, group: Sequence[Inference], taken: int, last: bool)
     begin = group[0].begin
     end = group[-1].end
     stamps = {"batched": taken, "started": begin, "enqueued": end, "finished": end, "delivered": end}
+    if group[-1].returned >= 0:
+        stamps["enqueued"] = group[-1].returned
     stamps["batch_size"] = max(1, len(frame.pictures))
     if last:
         stamps["delivered"] = frame.delivered

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 import threading
 import time
 import weakref
@@ -13,8 +14,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from _framepace_decoders import DECODERS, Sources
+from _framepace_device import Device
 from _framepace_patching import owner_of, patch_each
-from _framepace_timing import Numbers
+from _framepace_timing import Numbers, looks_like
 from _framepace_waits import WAITS
 
 if TYPE_CHECKING:
@@ -175,17 +177,43 @@ def _stem(path: Any, other: str) -> str:
 
 
 def _tensorrt(probe: Probe, module: ModuleType) -> None:
+    context = getattr(module, "IExecutionContext", None)
     models = _Models(probe)
-    for name in ("execute_async_v3", "execute_async_v2", "execute_v2"):
-        call = f"tensorrt.IExecutionContext.{name}"
-        probe.patch(getattr(module, "IExecutionContext", None), name, "infer", call, models)
+    device = Device(probe)
+    for name, place in (("execute_async_v3", 1), ("execute_async_v2", 2), ("execute_v2", None)):
+        call = getattr(context, name, None)
+        if call is not None and place is not None:
+            setattr(context, name, looks_like(device.around(call, _stream_at(place)), call))
+        probe.patch(context, name, "infer", f"tensorrt.IExecutionContext.{name}", models)
+
+
+def _stream_at(place: int) -> Callable[..., int | None]:
+    """The stream of a call of TensorRT: an argument."""
+
+    def stream_of(arguments: tuple[Any, ...], options: dict[str, Any]) -> int | None:
+        stream = arguments[place] if len(arguments) > place else options.get("stream_handle")
+        return None if stream is None else int(stream)
+
+    return stream_of
 
 
 def _torch(probe: Probe, module: ModuleType) -> None:
     """The outermost module of a thread is the model, or prepares; those within it cost one look at a flag."""
-    inside = threading.local()
     original: Callable[..., Any] = module.Module.__call__
-    infer = probe.wrap(original, "infer", "torch.nn.Module.__call__", _Models(probe))
+    on_device = Device(probe).around(original, _torch_stream)
+    infer = probe.wrap(on_device, "infer", "torch.nn.Module.__call__", _Models(probe))
+    module.Module.__call__ = _outermost(original, lambda kind: _preparing(probe, original, kind) or infer)
+
+
+def _torch_stream(arguments: tuple[Any, ...], options: dict[str, Any]) -> int | None:
+    """The current stream; None where the program uses no device."""
+    cuda = sys.modules["torch"].cuda
+    return cuda.current_stream().cuda_stream if cuda.is_initialized() else None
+
+
+def _outermost(original: Callable[..., Any], timed_of: Callable[[type], Callable[..., Any]]) -> Callable[..., Any]:
+    """A call that is another one where none of its kind is under way on its thread; which, its class says."""
+    inside = threading.local()
     timed: dict[type, Callable[..., Any]] = {}
 
     def __call__(self: Any, *arguments: Any, **options: Any) -> Any:
@@ -194,13 +222,13 @@ def _torch(probe: Probe, module: ModuleType) -> None:
         inside.model = True
         kind = type(self)
         if kind not in timed:
-            timed[kind] = _preparing(probe, original, kind) or infer
+            timed[kind] = timed_of(kind)
         try:
             return timed[kind](self, *arguments, **options)
         finally:
             inside.model = False
 
-    module.Module.__call__ = __call__
+    return __call__
 
 
 def _preparing(probe: Probe, original: Callable[..., Any], kind: type) -> Callable[..., Any] | None:
