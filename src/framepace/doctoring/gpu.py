@@ -26,6 +26,7 @@ from framepace.doctoring.nvidiadriver import driver_problem, module_version, on_
 from framepace.facts.check import Check
 from framepace.facts.machine import Machine
 from framepace.recording.gpu import GpuStatus, gpu_statuses
+from framepace.video.device.decoder import has_library
 
 _ROOT = Path("/")
 _PROVIDERS = {"CUDAExecutionProvider", "TensorrtExecutionProvider"}
@@ -39,7 +40,8 @@ class DriverState:
     `problem` is why NVML does not answer ('' when it does): 'no module', 'no library', 'not loaded', 'mismatch',
     'no permission' or the driver's own words. `module` is the version of the kernel's driver, `on_bus` whether there
     is a GPU of NVIDIA at all. CUDA versions are (major, minor): the newest that the driver runs, and by library the
-    one it was built for. `missing` are the CUDA libraries that ONNX Runtime needs and nobody has.
+    one it was built for. `missing` are the CUDA libraries that ONNX Runtime needs and nobody has. `decodes`: the driver
+    brought its library for video.
     """
 
     problem: str = ""
@@ -49,6 +51,7 @@ class DriverState:
     built_for: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
     installed: tuple[str, ...] = ("cuda-core",)
+    decodes: bool = True
     status: Mapping[str, GpuStatus] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
 
@@ -77,6 +80,7 @@ def observe_gpus(root: Path = _ROOT, nvml: Any = None) -> DriverState:
         built_for=built_for(),
         missing=missing_libraries(root),
         installed=installed_libraries(),
+        decodes=has_library(),
         status=status,
         variables=cuda_variables(),
     )
@@ -94,6 +98,7 @@ def judge_gpus(machine: Machine, state: DriverState, providers: tuple[str, ...])
             name = "GPU"
         status = state.status.get(gpu.pci_bus_id or "", GpuStatus())
         yield from judge_gpu(name, index, gpu, status)
+    yield from _decoding(machine, state)
     yield from _providers(state, providers)
     yield _backends(state, providers)
     yield from _variables(state)
@@ -150,6 +155,17 @@ def _cuda(state: DriverState) -> Iterator[Check]:
             yield info("CUDA", mismatch, why)
     if all(version <= state.cuda for version in state.built_for.values()):
         yield ok("CUDA", newest)
+
+
+def _decoding(machine: Machine, state: DriverState) -> Iterator[Check]:
+    """Whether the GPU's video decoder can be used."""
+    if state.decodes:
+        return
+    fix = None
+    if machine.container:
+        fix = "docker run --gpus all -e NVIDIA_DRIVER_CAPABILITIES=compute,utility,video ..."
+    why = "videos are decoded on the CPU: decode=gpu needs the driver's library for video"
+    yield warn("GPU video decoding", "libnvcuvid is missing", why, fix)
 
 
 def _version_text(version: tuple[int, int]) -> str:

@@ -34,6 +34,7 @@ def judge_gpu(name: str, index: int, gpu: Gpu, status: GpuStatus) -> Iterator[Ch
     yield from _clocks(device)
     yield from _link(device)
     yield from _memory(device)
+    yield from _video(device)
     yield from _neighbours(device)
 
 
@@ -157,6 +158,18 @@ def _memory(device: _Device) -> Iterator[Check]:
     if device.status.uncorrected:
         why = "results may be wrong, and the next such error ends the process"
         yield device.bad("memory errors", f"{device.status.uncorrected} uncorrected", why)
+
+
+def _video(device: _Device) -> Iterator[Check]:
+    """Who decodes videos on it now."""
+    status = device.status
+    if not status.decoder and not status.decoding:
+        return
+    sessions = ", ".join(f"{name} ({pid}, {share} %)" for pid, name, share in status.decoding[:_PROCESSES_NAMED])
+    text = f"{status.decoder or 0} % busy"
+    if sessions:
+        text = f"{text}: {sessions}"
+    yield device.info("video decoder", text, "videos of decode=gpu take turns with these")
 
 
 def _neighbours(device: _Device) -> Iterator[Check]:

@@ -78,7 +78,8 @@ def _samplers(nvml: Any, devices: Iterable[tuple[int, str]]) -> Iterator[NvmlSam
 class GpuStatus:
     """What one GPU is doing now; clocks in MHz, temperatures in C, `processes` as (pid, name, bytes or None).
 
-    Values that the driver does not report are None; `uncorrected` counts memory errors since the last boot.
+    Values that the driver does not report are None; `uncorrected` counts memory errors since the last boot. `decoder`
+    is how much of the time the video decoders work, `decoding` who lets them, as (pid, name, share); per cent.
     """
 
     lanes: int | None = None
@@ -92,6 +93,8 @@ class GpuStatus:
     memory_clock: int | None = None
     uncorrected: int = 0
     processes: tuple[tuple[int, str, int | None], ...] = ()
+    decoder: int | None = None
+    decoding: tuple[tuple[int, str, int], ...] = ()
 
 
 class NvmlSampler:
@@ -272,7 +275,15 @@ def _status(nvml: Any, handle: Any) -> GpuStatus:
         memory_clock=device("ApplicationsClock", _MEMORY),
         uncorrected=_uncorrected_errors(nvml, handle),
         processes=_other_processes(device("ComputeRunningProcesses") or []),
+        decoder=next(iter(device("DecoderUtilization") or []), None),
+        decoding=_decoding(device("ProcessUtilization", 0) or []),
     )
+
+
+def _decoding(samples: Iterable[Any]) -> tuple[tuple[int, str, int], ...]:
+    """The processes whose videos are decoded, by NVML's samples of what each takes; the latest of each counts."""
+    shares = {int(sample.pid): int(sample.decUtil) for sample in samples}
+    return tuple((pid, _name(pid), share) for pid, share in shares.items() if share > 0)
 
 
 def _uncorrected_errors(nvml: Any, handle: Any) -> int:
@@ -294,11 +305,15 @@ def _other_processes(running: Iterable[Any]) -> tuple[tuple[int, str, int | None
 
 
 def _process(process: Any) -> tuple[int, str, int | None]:
-    """(pid, name, bytes); a process of another container has neither a name here nor a number that is its own."""
+    """(pid, name, bytes)."""
+    return int(process.pid), _name(process.pid), process.usedGpuMemory
+
+
+def _name(pid: int) -> str:
+    """Its name; a process of another container has neither a name here nor a number that is its own."""
     import psutil
 
     try:
-        name = psutil.Process(process.pid).name()
+        return str(psutil.Process(pid).name())
     except (psutil.Error, ValueError):
-        name = "a process"
-    return int(process.pid), name, process.usedGpuMemory
+        return "a process"

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from framepace.backends.base import get_backend
 from framepace.explaining.evidence import Evidence
 from framepace.explaining.hypothesis import Probe, Suspicion
 from framepace.explaining.metrics import INTERVAL, LATENCY
 from framepace.explaining.trial import Blocks
 from framepace.facts.finding import Bottleneck, Remedy
+from framepace.facts.plan import EnginePlan
+from framepace.facts.strategy import strategy_of
+from framepace.video.device.decoder import has_library
 
 _SHARE = 0.20  # of the latency
 _CHANGES: dict[str, dict[str, Any]] = {
@@ -21,6 +25,35 @@ _ADVICE = {
     "prepare": "ask the source for the model's size, simplify the preparation hook, or fold preparation into the graph",
     "finish": "make the finish hook cheaper, or hand its work to another thread or process",
 }
+
+
+_WORDS = {"decode": "decode by the GPU's video decoder", "prepare-place": "prepare in one kernel on the GPU"}
+
+
+def _on_device(stage: str, evidence: Evidence) -> dict[str, Any]:
+    """The settings with which the GPU does a stage; none where it cannot, or does it already."""
+    plan: dict[str, Any] = {}
+    engine = evidence.case.plan.engine
+    if stage == "finish" or not _on_real_gpu(evidence):
+        return plan
+    if stage == "decode" and engine.decode != "gpu" and _stays_here(engine) and has_library():
+        plan["decode"] = "gpu"
+    places = {model.prepare.place for model in evidence.models if not model.prepare.hook}
+    if "host" in places and (plan or stage == "prepare"):
+        plan["prepare-place"] = "device"
+    return plan
+
+
+def _stays_here(engine: EnginePlan) -> bool:
+    """Whether pictures stay in this process."""
+    kind = strategy_of(engine)
+    return not (kind.spawns_models or kind.spawns_engines)
+
+
+def _on_real_gpu(evidence: Evidence) -> bool:
+    """Whether all models are computed on GPUs of this machine."""
+    backends = [get_backend(model.backend) for model in evidence.models]
+    return evidence.on_gpu and not any(backend.simulated or backend.remote for backend in backends)
 
 
 class NotTheModel:
@@ -48,8 +81,13 @@ class NotTheModel:
         return Probe(base, _CHANGES[stage], INTERVAL if evidence.overloaded else LATENCY)
 
     def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
-        """Advice for the stage; what to change is the user's code or camera."""
-        return Remedy(text=_ADVICE[self._largest(evidence)[0]])
+        """The GPU decodes and prepares, where the models run on one; else advice, for the user's code or camera."""
+        stage = self._largest(evidence)[0]
+        plan = _on_device(stage, evidence)
+        if not plan:
+            return Remedy(text=_ADVICE[stage])
+        text = " and ".join(_WORDS[name] for name in plan)
+        return Remedy(text=text, plan=plan, cost="pictures differ by rounding, by one level of 255 at most")
 
     @staticmethod
     def _largest(evidence: Evidence) -> tuple[str, float]:

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import ctypes
 from functools import lru_cache
 from typing import Any
 
 from framepace.errors import UsageError
 
 _ON_HOST = "--set decode=thread decodes on the host"
+
+
+_LIBRARY = "libnvcuvid.so.1"  # of the driver
+
+
+def has_library() -> bool:
+    """Whether the driver's library for video decoding is here; nothing of the GPU is touched."""
+    try:
+        ctypes.CDLL(_LIBRARY)
+    except OSError:
+        return False
+    return True
 
 
 @lru_cache
