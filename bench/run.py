@@ -38,17 +38,17 @@ _SETTLING_S = 3.0
 Row = dict[str, Any]
 
 
-def video(path: Path, size: tuple[int, int]) -> str:
+def video(path: Path, size: tuple[int, int], fps: int = FPS) -> str:
     """Ten seconds of a moving pattern of (height, width); its path."""
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (*size, 3), np.uint8)
     with av.open(str(path), "w") as container:
-        stream: Any = container.add_stream("mpeg4", rate=FPS)
+        stream: Any = container.add_stream("mpeg4", rate=fps)
         stream.height = size[0]
         stream.width = size[1]
         stream.pix_fmt = "yuv420p"
-        stream.time_base = Fraction(1, FPS)
-        for step in range(10 * FPS):
+        stream.time_base = Fraction(1, fps)
+        for step in range(10 * fps):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.roll(image, step, 1), format="rgb24")))
         container.mux(stream.encode())
     return str(path)

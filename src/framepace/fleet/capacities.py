@@ -15,7 +15,6 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from framepace import __version__
 from framepace.analyze.capacity import capacity_point
 from framepace.errors import StoreError, UsageError, one_line
 from framepace.facts.place import Place
@@ -85,7 +84,7 @@ class Capacities:
     def _found(self, engine: Engine, place: Place) -> Capacity:
         """What a place carries; the same for all places where the plan cannot be predicted."""
         case = Case(plan=self._plan, workload=self._reference.workload())
-        name = f"capacities/{cache.key(__version__, place.kind, msgspec.json.encode(case))}"
+        name = f"capacities/{cache.key(place.kind, place.machine.libraries, msgspec.json.encode(case))}"
         kept = _kept(name)
         if kept is not None:
             return kept

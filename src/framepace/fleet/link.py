@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Protocol
 
-from framepace.errors import BackendError, FramepaceError
+from framepace.errors import BackendError, FramepaceError, one_line
 from framepace.fleet.messages import Answer, Engine, Order, Orders, Reply
 from framepace.fleet.placing import Capacity
 
@@ -85,6 +85,8 @@ class Link:
             self._talk(self._engine)
         except FramepaceError as raised:
             error = raised
+        except Exception as raised:  # whatever a library raises on the other side, it is that engine's end
+            error = BackendError("an engine failed", got=f"{self.name}: {type(raised).__name__}: {one_line(raised)}")
         finally:
             self.kill()
             self._refuse_orders()
