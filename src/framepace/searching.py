@@ -81,6 +81,7 @@ def tune(
     overwrite: bool = False,
     tell: Tell | None = None,
     clock: Clock | None = None,
+    ray: str | None = None,
     **options: Unpack[RunOptions],
 ) -> Tuning:
     """Search for the best plan for a target within a time limit.
@@ -101,6 +102,7 @@ def tune(
         overwrite: start afresh; first remove what is in `out`, even of a different case.
         tell: called with the current step, and the share (0-1) of the time used.
         clock: by default the machine's, or virtual time on a simulated device.
+        ray: a cluster on whose places everything is measured, one run after the other; see `sweep`.
         options: see `RunOptions`.
 
     Returns:
@@ -110,19 +112,21 @@ def tune(
         FramepaceError: nothing can be measured; see `bench` for its kinds.
     """
     case = _tuning_case(models, fps, options)
-    tuning = tune_case(
-        case,
-        _goal(case, objective, fps, p99_ms, cameras, memory_mb),
-        time_limit=values.duration_s(time_limit, "time_limit", least=_SHORTEST_LIMIT_S),
-        folder=_folder(out),
-        overwrite=overwrite,
-        precisions=precisions,
-        grid=None if vary is None else values.grid(vary, "vary"),
-        fixed=fixed,
-        gate=gate,
-        tell=tell,
-        clock=clock,
-    )
+    with joined(ray) as cluster:
+        tuning = tune_case(
+            case,
+            _goal(case, objective, fps, p99_ms, cameras, memory_mb),
+            time_limit=values.duration_s(time_limit, "time_limit", least=_SHORTEST_LIMIT_S),
+            folder=_folder(out),
+            overwrite=overwrite,
+            precisions=precisions,
+            grid=None if vary is None else values.grid(vary, "vary"),
+            fixed=fixed,
+            gate=gate,
+            tell=tell,
+            clock=clock,
+            cluster=cluster,
+        )
     return tuning if out is None else saved(tuning, Path(out))
 
 

@@ -63,6 +63,7 @@ def command(
     seed: o.Seed = 0,
     backend: o.Backend = None,
     device: o.DeviceName = None,
+    ray: o.Ray = None,
     out: o.Out = None,
     overwrite: o.Overwrite = False,
     json: o.Json = False,
@@ -83,7 +84,7 @@ def command(
             case, cameras=cameras, objective=objective, time_limit=time_limit, memory_mb=memory_mb,
             precisions=[p for p in (allow_precision or "").split(",") if p],
             vary=o.parse_vary(vary) or None, fixed=sorted(o.parse_pairs(set_, "--set")), out=folder, tell=progress,
-            overwrite=overwrite,
+            overwrite=overwrite, ray=ray,
         )  # fmt: skip
     if result.plan is None:
         print(f"interrupted before a plan was measured; the results so far are in {folder}", file=sys.stderr)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from framepace.backends.base import get_backend
 from framepace.cluster import Place
@@ -23,7 +23,7 @@ _CONTINUE = "bring its hosts up again ('ray status'); what was measured is kept 
 
 
 class Task(NamedTuple, Generic[_T]):
-    """Something to be measured in one lab: the plan that it runs, and what it does, which raises PlaceLost alone."""
+    """Something to be measured in one lab: the plan that it runs, and what it does."""
 
     plan: Plan
     run: Callable[[Lab], _T]
@@ -34,7 +34,7 @@ class Done(NamedTuple, Generic[_T]):
 
     number: int
     answer: _T | None
-    error: FramepaceError | None = None
+    error: Exception | None = None
 
 
 @dataclass(eq=False)
@@ -100,7 +100,7 @@ class Crew(Generic[_T]):
 
     def add(self, task: Task[_T]) -> int:
         """Begin a task when a place is free; its number."""
-        fitting = [place.number for place in self.places if fits(place, task.plan)]
+        fitting = [number for number, place in enumerate(self.places) if fits(place, task.plan)]
         number = self._handout.add(fitting)
         self._tasks.append(task)
         if fitting:
@@ -122,6 +122,14 @@ class Crew(Generic[_T]):
             yield from self._look()
         if self._handout.waiting and not self._free:
             raise ClusterError("every place of the cluster was lost", got="; ".join(self.lost), fix=_CONTINUE)
+
+    def one(self, task: Task[_T]) -> _T:
+        """The answer of a task, the only one. Raises what it does, and as `done`."""
+        self.add(task)
+        (done,) = self.done()
+        if done.error is not None:
+            raise done.error
+        return cast("_T", done.answer)
 
     def _look(self) -> Iterator[Done[_T]]:
         """Wait a moment, and see to what has ended."""
@@ -165,6 +173,9 @@ class Crew(Generic[_T]):
             self._start(place)
             if not self._handout.lost(number, place):
                 yield Done(number, None, error)
+        except Exception as error:
+            self._free.add(place)
+            yield Done(number, None, error)
         else:
             self._free.add(place)
 

@@ -24,6 +24,7 @@ from framepace.lab.measuringprocess import MeasuringProcess, measure_apart
 from framepace.lab.runs import Runs
 from framepace.lab.timelimit import TimeLimit
 from framepace.progress import Tell, silent
+from framepace.recording.machine import probe
 
 _Answer = TypeVar("_Answer")
 Where = Literal["here", "fresh process"]
@@ -101,6 +102,11 @@ class Lab:
         """This lab, which from now on measures everything on a place of a cluster."""
         self._apart = elsewhere
         return self
+
+    @property
+    def machine(self) -> str:
+        """The fingerprint of the machine where this lab measures."""
+        return probe().fingerprint
 
     @property
     def loading(self) -> float:
@@ -241,6 +247,15 @@ class Lab:
         if self._is_here(models):
             return function(*arguments)
         return self._apart.call(function, *arguments)
+
+    @property
+    def clock_there(self) -> Clock | None:
+        """The clock for a function that is called `there`; None where it finds its own."""
+        return self.clock
+
+    def there(self, plan: Plan, function: Callable[..., _Answer], *arguments: Any) -> _Answer:
+        """The answer of a function that measures by itself, called on the machine where this lab measures a plan."""
+        return function(*arguments)
 
     def clear(self) -> None:
         """Close the engines that are kept, so that the next run loads its own on a free device."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 
@@ -117,14 +118,15 @@ class PrimitivesPhase:
 
     def _primitives(self, case: Case, batches: Sequence[int], seconds: float) -> Primitives:
         """The primitives at these batch sizes; at the smallest alone where the model fails at a larger one."""
-        clock = self._state.lab.clock
+        lab = self._state.lab
+        measured = partial(measure_primitives, case, seconds=seconds, clock=lab.clock_there)
         try:
-            return measure_primitives(case, batches=batches, seconds=seconds, clock=clock)
+            return lab.there(case.plan, partial(measured, batches=batches))
         except (InferencesFailed, BatchesFail) as error:
             smallest = min(batches)
             if smallest == max(batches):
                 raise
-            primitives = measure_primitives(case, batches=(smallest,), seconds=seconds, clock=clock)
+            primitives = lab.there(case.plan, partial(measured, batches=(smallest,)))
             self._state.refuse_batches(smallest, error)
             return primitives
 

@@ -13,18 +13,19 @@ from msgspec.structs import replace
 from framepace import values
 from framepace.backends.base import get_backend
 from framepace.clock.system import Clock
+from framepace.cluster import Cluster
 from framepace.errors import ADVICE, BackendError, DeviceLost, FramepaceError, NothingSucceeded, UsageError
 from framepace.facts.cascade import refuse_crops
 from framepace.facts.device import SIMULATED
 from framepace.facts.settings import Case
 from framepace.facts.tuning import Goal, Objective, Tuning, carried
 from framepace.facts.workload import MOST_CAMERAS
-from framepace.lab.lab import Interrupted, Lab, wall_limit
+from framepace.lab.lab import Interrupted, wall_limit
+from framepace.lab.placedlab import lab_on
 from framepace.measure.session import clock_for
 from framepace.models.spec import check_exists
 from framepace.numerics.gate import agreement
 from framepace.progress import Tell
-from framepace.recording.machine import probe
 from framepace.store import OutputFolder
 from framepace.tuning.accuracy import Accuracy, Gate
 from framepace.tuning.budget import BUDGET
@@ -87,6 +88,7 @@ def tune(
     gate: Gate | None = agreement,
     tell: Tell | None = None,
     clock: Clock | None = None,
+    cluster: Cluster | None = None,
 ) -> Tuning:
     """The best plan for `goal` that is found within `time_limit` seconds, starting from `case`.
 
@@ -98,6 +100,7 @@ def tune(
         fixed: settings that are left as they are.
         gate: compares the outputs of a model in lower precision with the reference; None lets all pass.
         tell: called with the current step, the best so far, and the share of the time used.
+        cluster: where everything is measured, on places of one kind.
 
     Ctrl-C returns the best so far.
 
@@ -112,18 +115,16 @@ def tune(
     wall_limit_s = wall_limit(lab_limit_s, clock)
     clock = clock or clock_for(case.plan)
     with ExitStack() as stack:
-        lab = stack.enter_context(
-            Lab(lab_limit_s, folder, tell, clock, wall_limit_s=wall_limit_s, keep_workers=True),
-        )
+        lab, said = lab_on(cluster, stack, case, clock, lab_limit_s, folder, tell, wall_limit_s=wall_limit_s)
         limit_s = lab.left
-        machine = machine_options(case.plan)
+        machine = lab.there(case.plan, machine_options, case.plan)
         space = axes(case, machine, precisions, fixed, goal.p99_ms) if grid is None else grid_axes(grid)
         if folder is not None:
             settings = {axis.name: vars(axis) for axis in space}
-            identity = {"case": case, "goal": goal, "settings": settings, "machine": probe().fingerprint}
+            identity = {"case": case, "goal": goal, "settings": settings, "machine": lab.machine}
             stack.enter_context(OutputFolder(folder, "tuning", overwrite, identity))
-        journal = _journal(case, goal, space, folder)
-        notes = [*_simulated(case), *machine.notes]
+        journal = _journal(case, goal, space, folder, lab.machine)
+        notes = [*_simulated(case), *said, *machine.notes]
         state = TuningState(lab=lab, case=case, goal=goal, journal=journal, limit_s=limit_s, notes=notes)
         return _Tuner(state, space, machine, gate).run()
 
@@ -134,8 +135,7 @@ def _simulated(case: Case) -> list[str]:
     return []
 
 
-def _journal(case: Case, goal: Goal, space: Sequence[Axis], folder: Path | None) -> TuningJournal:
-    machine = probe().fingerprint
+def _journal(case: Case, goal: Goal, space: Sequence[Axis], folder: Path | None, machine: str) -> TuningJournal:
     key = key_of(case, goal, machine, [msgspec.to_builtins(vars(axis)) for axis in space])
     return TuningJournal(goal, key, machine, folder)
 

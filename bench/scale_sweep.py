@@ -1,0 +1,99 @@
+"""A sweep over places of a cluster: how much of their time is measuring, and whether its cells are as without Ray."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
+from framepace.cases import make_case
+from framepace.clock.system import Clock, SystemClock
+from framepace.cluster import Cluster, connect
+from framepace.facts.settings import Case
+from framepace.facts.sweep import Cell, Sweep
+from framepace.facts.workload import Closed, Load, Paced, Stop, Warmup
+from framepace.sweeping import cells, sweep
+
+Row = dict[str, Any]
+_EFFICIENCY = 0.90
+_SAMPLED = 4  # cells that are measured without Ray too, to know how long one takes
+_SECONDS = 8.0
+_FPS = 20.0
+_SHORT = Warmup(seconds_max=0.5)
+
+
+def sweep_rows(count: int, places: int) -> list[Row]:
+    """The rows of the table for `count` cells over `places` places of this machine; its GPUs where it has any."""
+    grid = grid_of(count)
+    alone_s = _seconds(lambda: _slept(_sampled(grid), None)) / _SAMPLED
+    began = time.perf_counter()
+    with connect(f"local:{places}") as cluster:
+        start_s = time.perf_counter() - began
+        same = _same(grid, cluster)
+        together_s = _seconds(lambda: _slept(grid, cluster))
+    share = alone_s * count / (places * together_s)
+    whole = alone_s * count / (places * (together_s + start_s))
+    return [
+        _row(f"efficiency of {count} cells on {places} places", share, together_s),
+        _row("the same, with the start of Ray", whole, together_s + start_s),
+        {"what": "a cell without Ray", "got": f"{alone_s:.2f} s"},
+        {"what": "cells that differ in virtual time", "got": str(same), "goal": "0", "met": same == 0},
+    ]
+
+
+def grid_of(count: int) -> dict[str, Sequence[Any]]:
+    """Cells of batches and kernels, as many as asked for."""
+    return {"batch": [1, 2, 4, 8], "option.kernels": [10 * (i + 1) for i in range(count // 4)]}
+
+
+def _sampled(grid: dict[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
+    """The same grid, of which few cells are left."""
+    return {name: values[:2] for name, values in grid.items()}
+
+
+def _row(what: str, share: float, wall_s: float) -> Row:
+    goal = f">= {_EFFICIENCY:.0%}"
+    return {"what": what, "got": f"{share:.1%} in {wall_s:.0f} s", "goal": goal, "met": share >= _EFFICIENCY}
+
+
+def _case(load: Load, warmup: Warmup) -> Case:
+    """A simulated device, whose frames take some milliseconds."""
+    settings = {"backend": "simulated", "option.device": "t4"}
+    stop = Stop(seconds=_SECONDS)
+    case = make_case("builtin:classifier", settings=settings, scope="model", load=load, stop=stop)
+    return replace(case, workload=replace(case.workload, warmup=warmup))
+
+
+def _slept(grid: dict[str, Sequence[Any]], cluster: Cluster | None) -> Sweep:
+    """A sweep whose simulated device sleeps."""
+    return _swept(_case(Paced(fps=_FPS), _SHORT), grid, SystemClock(), cluster)
+
+
+def _swept(case: Case, grid: dict[str, Sequence[Any]], clock: Clock | None, cluster: Cluster | None) -> Sweep:
+    done = sweep(case, grid, clock=clock, cluster=cluster)
+    failed = [cell.error for cell in done.cells if cell.error is not None]
+    assert not failed, failed[0]
+    assert len(done.cells) == len(list(cells(grid)))
+    return done
+
+
+def _same(grid: dict[str, Sequence[Any]], cluster: Cluster) -> int:
+    """How many cells differ in virtual time with and without the cluster, in any number of their summary.
+
+    Back to back: between frames the device's clock would fall, from the boost that the first cell of a process meets.
+    """
+    here, there = (_swept(_case(Closed(), Warmup()), grid, None, where) for where in (None, cluster))
+    return sum(_numbers(a) != _numbers(b) for a, b in zip(here.cells, there.cells, strict=True))
+
+
+def _numbers(cell: Cell) -> tuple[Any, ...]:
+    assert cell.summary is not None
+    return cell.settings, cell.summary.frames, cell.summary.throughput
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
