@@ -234,7 +234,12 @@ def _telemetry(trace: Trace) -> Row:
     names = ("utilisation", "decoder_utilisation", "pcie_rx_bytes_s", "pcie_tx_bytes_s", "sm_activity")
     rows = {name: trace.telemetry[name] for name in names}
     means = {name: values[values >= 0] for name, values in rows.items()}
-    return {name: round(float(values.mean()), 1) for name, values in means.items() if len(values)}
+    row: Row = {name: round(float(values.mean()), 1) for name, values in means.items() if len(values)}
+    if "pcie_rx_bytes_s" in row:
+        row["pcie_in_mb_s"] = round(row.pop("pcie_rx_bytes_s") / 1e6, 1)
+    if "pcie_tx_bytes_s" in row:
+        row["pcie_out_mb_s"] = round(row.pop("pcie_tx_bytes_s") / 1e6, 1)
+    return row
 
 
 def detector(folder: Path, backend: str) -> str:
@@ -310,8 +315,17 @@ def _goals(device: Row, host: Row) -> Row:
         "host_cpu_ms_frame": host.get("cpu_ms_frame"),
         "times_the_cameras": more,
         "times_less_cpu": less,
+        "pcie_kb_frame": _per_frame(device),
+        "host_pcie_kb_frame": _per_frame(host),
         "against_host_met": bool((more or 0) >= TIMES_CAMERAS or (less or 0) >= TIMES_CPU),
     }
+
+
+def _per_frame(row: Row) -> float | None:
+    """What crossed the link to the device for each frame, kB."""
+    if not row.get("frames_s") or "pcie_in_mb_s" not in row:
+        return None
+    return round(float(row["pcie_in_mb_s"] / row["frames_s"] * 1e3), 1)
 
 
 if __name__ == "__main__":

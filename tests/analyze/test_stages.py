@@ -155,3 +155,13 @@ def test_made_up_trace_has_the_latency_asked_for() -> None:
     assert np.diff(trace.requests["due"]).tolist() == [10 * MS]
     closed = make_trace([5 * MS, 7 * MS], fps=None)
     assert closed.requests["due"][1] == closed.requests["delivered"][0]
+
+
+def test_preparation_on_the_device_is_a_part_of_the_inference() -> None:
+    """Its time is none of the host's; without it the parts are as they were."""
+    device = {"h2d": 10, "compute": 40, "d2h": 5}
+    plain = make_trace(np.full(4, 1_000_000), columns=device)
+    painted = make_trace(np.full(4, 1_000_000), columns={**device, "paint": 7})
+    assert "paint" not in parts(plain)
+    assert parts(painted)["paint"].tolist() == [7] * 4
+    assert (parts(plain)["host"] - parts(painted)["host"]).tolist() == [7] * 4

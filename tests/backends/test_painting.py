@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -18,6 +19,7 @@ from framepace.models.filling import input_filler
 from framepace.models.resolved import PAIR, Image
 from framepace.models.spec import Resolved
 from framepace.testing import FakeClock
+from framepace.video.device import surface
 from framepace.video.frame import Frame
 from framepace.video.history import Moment
 from tests.doubles.device import ScriptedDevice
@@ -94,6 +96,63 @@ class Copying:
 def image(layout: Any = "nchw", channels: int = 3, dtype: str = "uint8", time_axis: int | None = None) -> Image:
     """An image input."""
     return Image("x", layout, channels, *SIZE, dtype, time_axis)
+
+
+class OnDevice:
+    """A picture as PyAV leaves it on a device, in memory that the double can read: NV12, with DLPack planes."""
+
+    format = SimpleNamespace(name="cuda")
+
+    def __init__(self, frame: av.VideoFrame) -> None:
+        self._frame = frame.reformat(format="nv12")
+        self.sw_format = self._frame.format
+        self.planes, self.height, self.width = self._frame.planes, self._frame.height, self._frame.width
+        self.colorspace, self.color_range = frame.colorspace, frame.color_range
+        self.downloads = 0
+
+    def reformat(self, *args: Any, **options: Any) -> Any:
+        """What PyAV does: it brings the picture to the host first."""
+        self.downloads += 1
+        return self._frame.reformat(*args, **options)
+
+
+@pytest.fixture
+def in_host_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planes of the host's memory (DLPack's kDLCPU) stand for those of the device."""
+    monkeypatch.setattr(surface, "_CUDA", 1)
+
+
+@pytest.mark.usefixtures("in_host_memory")
+@pytest.mark.parametrize("graph", [False, True], ids=["plain", "graph"])
+def test_pictures_on_the_device_are_painted_from_where_they_are(graph: bool) -> None:
+    """Behind the decoder's stream; nothing is copied to the device, and none but the first of a kind to the host."""
+    net = Copying((4, 3, *SIZE), image(), graph=graph)
+    frames = [decoded(seed) for seed in range(4)]
+    pictures = [OnDevice(frame) for frame in frames]
+    net.device.uploads.clear()
+    net.device.calls.clear()
+    assert apart(net.outputs(*pictures), net.expected(*frames)) <= 1
+    assert not net.device.uploads
+    assert "await decoder" in net.device.calls
+    assert [picture.downloads for picture in pictures] == [1, 0, 0, 0]  # where chroma lies
+    assert not net.notes
+
+
+@pytest.mark.usefixtures("in_host_memory")
+def test_a_picture_that_is_not_resized_is_the_hosts_too() -> None:
+    """The host decodes to separate planes, whose quick conversion rounds down: so does the painting of NV12."""
+    net = Copying((1, 3, 48, 64), Image("x", "nchw", 3, 48, 64, "uint8"))
+    assert apart(net.outputs(OnDevice(decoded(3))), net.expected(decoded(3))) == 0
+
+
+@pytest.mark.usefixtures("in_host_memory")
+def test_pictures_of_another_device_are_prepared_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their addresses mean nothing here."""
+    net = Copying((1, 3, *SIZE), image())
+    net.device.index = 1
+    picture = OnDevice(decoded(1))
+    monkeypatch.setattr("framepace.backends.painting.Preparer.__call__", lambda self, picture, out: out.fill(7))
+    assert (net.outputs(picture) == 7).all()
 
 
 def apart(got: NDArray[Any], expected: NDArray[Any]) -> int:

@@ -22,7 +22,7 @@ STAGES: Mapping[str, str] = {
     "finish": "the finish hook",
 }
 _STAMPS = ("captured", "decoded", "queued", "batched", "started", "enqueued", "finished")
-_SUMMED = ("h2d", "compute", "d2h", "switched", "preempted", "faults", "gc")
+_SUMMED = ("h2d", "compute", "d2h", "paint", "switched", "preempted", "faults", "gc")
 
 
 def stages(trace: Trace) -> dict[str, Column]:
@@ -65,13 +65,16 @@ def parts(trace: Trace) -> dict[str, Column]:
     """Parts of the stage 'infer' of each row in ns; each set adds up to it.
 
     Always 'enqueue' (the call) and 'device wait' (after it). Where every row has device times, also 'h2d', 'compute',
-    'd2h' and 'host' (the remainder: launch, synchronisation, wake-up).
+    'd2h' and 'host' (the remainder: launch, synchronisation, wake-up), and 'paint' where a device prepares pictures.
     """
     stamp = _filled(trace.requests)
     call = {"enqueue": stamp["enqueued"] - stamp["started"], "device wait": stamp["finished"] - stamp["enqueued"]}
     device = {name: trace.requests[name] for name in ("h2d", "compute", "d2h")}
     if not len(trace) or min(int(column.min()) for column in device.values()) < 0:
         return call
+    paint = trace.requests["paint"]
+    if paint.max() >= 0:
+        device["paint"] = np.maximum(paint, 0)
     return call | device | {"host": stamp["finished"] - stamp["started"] - sum(device.values())}
 
 

@@ -36,7 +36,7 @@ _SAMPLES_OF_P99 = 100
 _FAULTS = ("faults_minor", "faults_major")
 _STALLS = ("throttled", "memory_stalled", "io_stalled")
 _COUNTERS = ("process_cpu", "system_busy", "run_delay", "switched", "preempted", *_FAULTS, "gc_count", "gc", *_STALLS)
-_DEVICE_PARTS = ("h2d", "compute", "d2h", "host")
+_DEVICE_PARTS = ("h2d", "paint", "compute", "d2h", "host")
 _NO_QUANTITY = ("time", "device", "event_reasons")
 
 
@@ -179,7 +179,7 @@ def _parts(done: Trace) -> dict[str, float]:
     columns = parts(done)
     if "compute" not in columns:
         return {}
-    return {name: _mean(columns[name]) for name in _DEVICE_PARTS}
+    return {name: _mean(columns[name]) for name in _DEVICE_PARTS if name in columns}
 
 
 def _sizes(trace: Trace) -> dict[str, tuple[int, int]]:
@@ -189,21 +189,21 @@ def _sizes(trace: Trace) -> dict[str, tuple[int, int]]:
     pairs = zip(trace.meta.plan.models, trace.meta.models, strict=True)
     return {
         plan.name: (
-            sum(_frame_bytes(t, plan.prepare.place == "graph") for t in spec.inputs) // plan.batch.max,
-            sum(_frame_bytes(t, False) for t in spec.outputs) // plan.batch.max,
+            sum(_frame_bytes(t, plan.prepare.place) for t in spec.inputs) // plan.batch.max,
+            sum(_frame_bytes(t) for t in spec.outputs) // plan.batch.max,
         )
         for plan, spec in pairs
         if plan.transfer != "device"
     }
 
 
-def _frame_bytes(tensor: TensorSpec, folded: bool) -> int:
-    """Bytes of a tensor; an image input whose preparation is in the graph arrives as uint8."""
+def _frame_bytes(tensor: TensorSpec, place: str = "host") -> int:
+    """Bytes of a tensor; an image input whose preparation is in the graph arrives as uint8, one of the device's not."""
     if not all(isinstance(d, int) for d in tensor.shape):
         return 0
     size = np.dtype(tensor.dtype).itemsize
-    if folded and len(tensor.shape) == 4:
-        size = 1
+    if len(tensor.shape) == 4:
+        size = {"graph": 1, "device": 0}.get(place, size)
     return size * int(np.prod([int(d) for d in tensor.shape]))
 
 

@@ -38,6 +38,7 @@ _GPU_COUNTERS = {
     "power_mw": "power (mW)",
     "temperature_c": "temperature (C)",
     "utilisation": "busy (%)",
+    "decoder_utilisation": "video decoders (%)",
     "sm_activity": "SMs active (per mille)",
 }
 _HOST_COUNTERS = {"cpu_mhz": "CPU clock (MHz)", "memory_bytes": "memory (bytes)"}

@@ -10,7 +10,7 @@ from framepace.facts.summary import Summary
 from framepace.reporting.views.text import optional, share
 from framepace.units import format_bytes, format_ms
 
-_PARTS = {"h2d": "copy in", "compute": "kernels", "d2h": "copy out", "host": "host"}
+_PARTS = {"h2d": "copy in", "paint": "preparation", "compute": "kernels", "d2h": "copy out", "host": "host"}
 _ACTIVITY = {"sm_activity": "SM", "tensor_activity": "tensor cores", "dram_activity": "DRAM"}
 # GB/s per lane one way, after the line code (PCI-SIG: 8, 16, 32 GT/s at 128b/130b; 2.5 and 5 GT/s at 8b/10b).
 _LANE_GB_S = {1: 0.25, 2: 0.5, 3: 0.985, 4: 1.969, 5: 3.938}
@@ -42,6 +42,7 @@ def _rows(device: DeviceSummary) -> Iterable[tuple[str, str]]:
     yield "power", _power(device)
     yield "activity", _activity(device)
     yield "copies", _copies(device)
+    yield "PCIe traffic", _bus(device)
     yield "waits", _waits(device)
     yield "memory", optional(device.medians.get("device_memory_bytes"), format_bytes)
 
@@ -82,7 +83,18 @@ def _power(device: DeviceSummary) -> str:
 
 def _activity(device: DeviceSummary) -> str:
     per_mille = {name: device.medians[key] for key, name in _ACTIVITY.items() if key in device.medians}
-    return ", ".join(f"{name} {value / 10:.0f} %" for name, value in per_mille.items())
+    shares = [f"{name} {value / 10:.0f} %" for name, value in per_mille.items()]
+    decoders = device.medians.get("decoder_utilisation")
+    if decoders:  # most runs decode nothing there
+        shares.append(f"video decoders {decoders:.0f} %")
+    return ", ".join(shares)
+
+
+def _bus(device: DeviceSummary) -> str:
+    """What crossed the PCIe link in all, whoever sent it."""
+    counters = {"in": "pcie_rx_bytes_s", "out": "pcie_tx_bytes_s"}
+    known = {name: device.medians[key] for name, key in counters.items() if key in device.medians}
+    return ", ".join(f"{name} {speed / 1e9:.3g} GB/s" for name, speed in known.items())
 
 
 def _copies(device: DeviceSummary) -> str:

@@ -84,10 +84,16 @@ def device_lines(picture: Any, index: int, planes: int) -> list[Lines] | None:
     for plane in picture.planes[:planes]:
         if tuple(map(int, plane.__dlpack_device__())) != (_CUDA, index):
             return None
-        tensor = _capsule_pointer(plane.__dlpack__(stream=None), b"dltensor")
-        address = ctypes.c_void_p.from_address(tensor).value or 0  # the first field: PyAV's tensors have no offset
-        lines.append(Lines(address, plane.line_size))
+        lines.append(Lines(_address(plane), plane.line_size))
     return lines
+
+
+def _address(plane: Any) -> int:
+    """Of the first byte: the first field of the DLPack tensor, which lives as long as its capsule; it has no offset."""
+    capsule = plane.__dlpack__(stream=None)
+    address = ctypes.c_void_p.from_address(_capsule_pointer(capsule, b"dltensor")).value
+    del capsule
+    return address or 0
 
 
 def host_planes(picture: Any, planes: int) -> list[tuple[NDArray[np.uint8], int]]:
