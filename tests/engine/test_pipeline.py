@@ -108,10 +108,18 @@ def test_a_failing_hook_is_told_from_a_failing_backend() -> None:
     assert set(Run(Closed(), 3, MS).go(finish=hook)["cause"].tolist()) == {DropCause.HOOK}
 
 
-def test_outputs_that_are_not_finite_are_marked() -> None:
-    """NaN marks the row; it is kept and counts as delivered."""
+def test_the_largest_numbers_are_finite() -> None:
+    """Outputs whose squares are too large for their type are no reason to doubt them."""
     run = Run(Closed(), 3, MS)
-    run.worker._output = float("nan")
+    run.worker._output = float(np.finfo(np.float32).max)
+    assert not (run.go()["marks"] & Mark.NAN).any()
+
+
+@pytest.mark.parametrize("output", [float("nan"), float("inf"), -float("inf")])
+def test_outputs_that_are_not_finite_are_marked(output: float) -> None:
+    """NaN and infinity mark the row; it is kept and counts as delivered."""
+    run = Run(Closed(), 3, MS)
+    run.worker._output = output
     r = run.go()
     assert np.all(r["marks"] & Mark.NAN)
     assert np.all(r["outcome"] == Outcome.OK)

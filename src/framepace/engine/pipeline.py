@@ -5,12 +5,14 @@ This is the only code that runs a model. Generated load and real traffic differ 
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from framepace.backends.base import DeviceTimes, Tensors
 from framepace.clock.system import Clock
@@ -323,7 +325,7 @@ class Pipeline:
         self._inferences += 1
         for out in outputs.values():
             checked = out.size <= _CHECK_ALWAYS_ELEMENTS or self._inferences % _CHECK_EVERY == 1
-            if checked and out.dtype.kind == "f" and not np.isfinite(out).all():
+            if checked and out.dtype.kind == "f" and not _is_finite(out):
                 return Mark.NAN
         return 0
 
@@ -347,6 +349,11 @@ class Pipeline:
             self._state.stop("device lost")
         if len(self.errors) < _ERRORS_KEPT:
             self.errors.append(error)
+
+
+def _is_finite(out: NDArray[Any]) -> bool:
+    """Whether all numbers are; the sum of their squares says so in half the time, unless it is too large."""
+    return math.isfinite(np.vdot(out, out)) or bool(np.isfinite(out).all())
 
 
 def _after(step: Step, steps: Sequence[Step]) -> list[Step]:
