@@ -135,6 +135,9 @@ class Members:
 
     Args:
         make: makes the link of an engine at a place, not yet started.
+
+    Attributes:
+        allowed: the names of those that may have sources; None: all.
     """
 
     def __init__(
@@ -142,6 +145,7 @@ class Members:
     ) -> None:
         self._make = make
         self._target_ms = target_ms
+        self.allowed: frozenset[str] | None = None
         self.by_name = {place.name: Member(place, Heat(now, target_ms)) for place in places}
 
     def start(self, member: Member) -> None:
@@ -169,8 +173,10 @@ class Members:
         return any(member.state == "starting" or member.start_at is not None for member in self.by_name.values())
 
     def capacities(self) -> dict[str, Capacity]:
-        """What those carry that take orders."""
-        return {name: member.usable() for name, member in self.live.items()}
+        """What those carry that take orders, and may have sources."""
+        return {
+            name: member.usable() for name, member in self.live.items() if self.allowed is None or name in self.allowed
+        }
 
     def devices(self) -> tuple[DeviceStatus, ...]:
         """What all devices do, each with its place."""

@@ -191,6 +191,12 @@ class FleetRun:
         if text not in self._notes:
             self._notes = (*self._notes, text)[-_NOTES_KEPT:]
 
+    def restrict(self, names: Sequence[str] | None) -> None:
+        """Let sources be on these engines alone, None: on all; those of others move."""
+        with self._lock:
+            self._members.allowed = None if names is None else frozenset(names)
+            self._place_again()
+
     def kill(self, name: str) -> None:
         """End the process of the engine at a place, as an accident would: for trials of what then happens."""
         member = self._members.by_name[name]

@@ -17,6 +17,7 @@ from framepace.reporting.terminal.layout import table
 from framepace.reporting.views.running import (
     COLUMNS,
     DEVICE_COLUMNS,
+    ENGINE_COLUMNS,
     SINK_COLUMNS,
     Fitting,
     Row,
@@ -97,7 +98,8 @@ def _sources(fits: Fitting, width: int) -> Iterator[Text]:
 
 
 def _tables(view: RunView) -> Iterator[RenderableType]:
-    for names, rows in ((DEVICE_COLUMNS, view.devices), (SINK_COLUMNS, view.sinks)):
+    tables = ((ENGINE_COLUMNS, view.engines), (DEVICE_COLUMNS, view.devices), (SINK_COLUMNS, view.sinks))
+    for names, rows in tables:
         if rows:
             yield Text()
             yield _table(names, rows)
@@ -105,7 +107,7 @@ def _tables(view: RunView) -> Iterator[RenderableType]:
 
 
 def _lines_of_tables(view: RunView) -> int:
-    tables = [rows for rows in (view.devices, view.sinks) if rows]
+    tables = [rows for rows in (view.engines, view.devices, view.sinks) if rows]
     return sum(len(rows) + 2 + sum(bool(row.detail) for row in rows) for rows in tables)
 
 

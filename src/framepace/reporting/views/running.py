@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from framepace.facts.address import without_secrets
-from framepace.facts.running import DeviceStatus, RunStatus, SinkStatus, SourceState, SourceStatus
+from framepace.facts.running import DeviceStatus, EngineStatus, RunStatus, SinkStatus, SourceState, SourceStatus
 from framepace.reporting.views.text import optional, plural, share
 from framepace.units import NS_PER_MS, format_ms
 from framepace.values import one_line
@@ -16,6 +16,7 @@ from framepace.values import one_line
 COLUMNS = ("source", "state", "fps in", "out", "age", "p99", "late", "dropped")
 DEVICE_COLUMNS = ("device", "use", "decoder", "memory", "clock", "power")
 SINK_COLUMNS = ("sink", "written", "waiting", "dropped", "failed")
+ENGINE_COLUMNS = ("engine", "state", "sources", "share", "fps", "p99", "predicted")
 Trouble = Literal["bad", "warn", ""]
 _STATES: tuple[SourceState, ...] = ("live", "lost", "stale", "connecting", "ended", "removed")
 _ALL_IN: Mapping[SourceState, tuple[str, str]] = {
@@ -54,7 +55,7 @@ class SourceRow:
 
 @dataclass(frozen=True)
 class Row:
-    """A device or a sink as texts, with a sentence on what is wrong with it."""
+    """A device, a sink or an engine as texts, with a sentence on what is wrong with it."""
 
     texts: tuple[str, ...]
     detail: str = ""
@@ -79,6 +80,7 @@ class RunView:
     sources: tuple[SourceRow, ...]
     devices: tuple[Row, ...]
     sinks: tuple[Row, ...]
+    engines: tuple[Row, ...]
     degraded: tuple[str, ...]
     notes: tuple[str, ...]
     target_ms: float | None
@@ -104,6 +106,7 @@ def run_view(status: RunStatus) -> RunView:
         sources=_rows(status, status.sources),
         devices=tuple(map(_device_row, status.devices)),
         sinks=tuple(map(_sink_row, status.sinks)),
+        engines=tuple(_engine_row(engine, status.target_ms) for engine in status.engines),
         degraded=tuple(map(one_line, status.degraded)),
         notes=tuple(map(one_line, status.notes)),
         target_ms=status.target_ms,
@@ -302,6 +305,18 @@ def _device_row(device: DeviceStatus) -> Row:
     clock = optional(device.clock_mhz, "{:,.0f} MHz".format)
     power = optional(device.power_w, "{:,.0f} W".format)
     return Row((one_line(device.name), *(optional(value, "{:.0%}".format) for value in shares), clock, power))
+
+
+def _engine_row(engine: EngineStatus, target_ms: float | None) -> Row:
+    """An engine; 'predicted' is the p99 that was predicted for the sources that it has."""
+    numbers = (f"{engine.sources:,}", optional(engine.share, "{:.0%}".format), _fps(engine.frames))
+    ages = (_age(engine.p99_ms), _age(engine.predicted_ms))
+    trouble: Trouble = ""
+    if engine.state in ("lost", "refused"):
+        trouble = "bad"
+    elif engine.state == "starting" or (engine.p99_ms or 0.0) > (target_ms or float("inf")):
+        trouble = "warn"
+    return Row((one_line(engine.name), engine.state, *numbers, *ages), one_line(engine.note), trouble)
 
 
 def _sink_row(sink: SinkStatus) -> Row:

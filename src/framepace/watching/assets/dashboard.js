@@ -282,6 +282,7 @@
     fillList("measures", view.degraded.map((measure) => `Degraded: ${measure}`));
     fillTotals(view.totals);
     fillSources();
+    fillTable("engines", view.engines);
     fillTable("devices", view.devices);
     fillTable("sinks", view.sinks);
     fillList("notes", view.notes);
