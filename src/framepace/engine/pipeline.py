@@ -371,7 +371,6 @@ def _tail(flight: _Flight, delivered: int, used: Usage, marks: int) -> tuple[int
         flight.started or flight.enqueued, flight.enqueued, flight.finished or delivered, delivered,
         times.h2d, times.compute, times.d2h, times.h2d_at, times.compute_at, times.d2h_at,
         times.paint, times.paint_at,
-        times.paint, times.paint_at,
         flight.clock_before, flight.clock_after,
         used.cpu + spent.cpu, used.switched + spent.switched, used.preempted + spent.preempted,
         used.faults + spent.faults, used.gc + spent.gc,
