@@ -2,10 +2,11 @@
 
 One function per verb: `bench`, `explain`, `sweep`, `tune`, `capacity`, `accuracy`, `layers`, `compare`, `report`,
 `doctor`, `attach`, `launch`, `run`; `start` for a run that goes on beside the caller, `hunt`, `rank`, `mend` and
-`calibrate` for lower precisions, `export`, `verify_export` and `import_triton` for other servers, `explain_program` for
-trials in a program of one's own, `frame` and `stage` to name what it does, `explain_log` for its trace or log,
-`summary` of a trace, and `make_case` for what several of them take. Beside them stand the records that they take and
-return, and the errors. Everything is loaded when it is first used, so that importing framepace costs nothing.
+`calibrate` for lower precisions, `export`, `verify_export` and `import_triton` for other servers, `fleet_capacity` for
+many hosts, `explain_program` for trials in a program of one's own, `frame` and `stage` to name what it does,
+`explain_log` for its trace or log, `summary` of a trace, and `make_case` for what several of them take. Beside them
+stand the records that they take and return, and the errors. Everything is loaded when it is first used, so that
+importing framepace costs nothing.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from framepace.facts.check import Check
     from framepace.facts.exported import Exported, SettingAnswer
     from framepace.facts.finding import Explanation, Finding
+    from framepace.facts.fleetsize import FleetSize
     from framepace.facts.inputs import Inputs, Window
     from framepace.facts.layers import Exploration
     from framepace.facts.log import LogExplanation
@@ -78,6 +80,7 @@ if TYPE_CHECKING:
     from framepace.facts.tuning import Candidate, Goal, Tuning
     from framepace.facts.verified import Verification
     from framepace.facts.workload import Burst, Closed, Delay, Input, Paced, Poisson, Replay, Stop, Warmup, Workload
+    from framepace.fleetsizing import fleet_capacity
     from framepace.marks import frame, stage
     from framepace.store import load_explanation, load_plan, load_trace, save_plan
 
@@ -101,6 +104,7 @@ _EXPORTS = {
     "facts.exported": "Exported SettingAnswer",
     "facts.verified": "Verification",
     "facts.finding": "Explanation Finding",
+    "facts.fleetsize": "FleetSize",
     "facts.inputs": "Inputs Window",
     "facts.log": "LogExplanation",
     "facts.layers": "Exploration",
@@ -114,6 +118,7 @@ _EXPORTS = {
     "facts.trace": "Trace",
     "facts.tuning": "Candidate Goal Tuning",
     "facts.workload": "Burst Closed Delay Input Paced Poisson Replay Stop Warmup Workload",
+    "fleetsizing": "fleet_capacity",
     "marks": "frame stage",
     "store": "load_explanation load_plan load_trace save_plan",
 }
@@ -141,6 +146,7 @@ __all__ = [
     "Exploration",
     "Exported",
     "Finding",
+    "FleetSize",
     "FramepaceError",
     "Gate",
     "Goal",
@@ -197,6 +203,7 @@ __all__ = [
     "explain_log",
     "explain_program",
     "export",
+    "fleet_capacity",
     "frame",
     "hunt",
     "import_triton",

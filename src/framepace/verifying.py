@@ -58,15 +58,13 @@ def verify(
     """
     pictures = _pictures(case)
     sides = _Rounds(case, replace(case, plan=served_plan(case, url, pictures)))
-    result = Verification(server=str(server_at(url)))
+    result = Verification(server=str(server_at(url)), answers=_answers(sides, pictures, tell))
+    if not result.passed:
+        return result
     try:
-        result = replace(result, answers=_answers(sides, pictures, tell))
-        if result.passed:
-            result = replace(result, predicted=_predicted(sides, tell))
-            sides.run(rounds, seconds, tell)
+        result = replace(result, predicted=_predicted(sides, tell))
+        sides.run(rounds, seconds, tell)
     except KeyboardInterrupt:
-        if not result.answers:
-            raise
         result = replace(result, stopped=INTERRUPTED)
     return sides.added_to(result)
 
@@ -96,12 +94,12 @@ def _in_flight(load: Load, plan: Plan) -> int:
 
 def _served(model: ModelPlan, server: str, pictures: Sequence[Any]) -> ModelPlan:
     """A model as the server has it: it takes whole pictures, or what the client prepares."""
-    there = ModelPlan(name=model.name, model=location_at(server, model.name), backend="server", post=model.post)
-    inputs = inspect(there.model).inputs
+    remote = ModelPlan(name=model.name, model=location_at(server, model.name), backend="server", post=model.post)
+    inputs = inspect(remote.model).inputs
     if [tensor.name for tensor in inputs] == [_PICTURE]:
-        return replace(there, size=_one_size(pictures), prepare=Prepare())
+        return replace(remote, size=_one_size(pictures), prepare=Prepare())
     prepare = replace(model.prepare, place="host", constant=False)
-    return replace(there, size=model.size, shapes=model.shapes, inputs=model.inputs, prepare=prepare)
+    return replace(remote, size=model.size, shapes=model.shapes, inputs=model.inputs, prepare=prepare)
 
 
 def _one_size(pictures: Sequence[Any]) -> tuple[int, int]:
@@ -117,7 +115,7 @@ def _one_size(pictures: Sequence[Any]) -> tuple[int, int]:
 def _answers(sides: _Rounds, pictures: Sequence[Any], tell: Tell) -> dict[str, Agreement]:
     """How far the outputs of each model are those of the plan; asked anew each time, for a server may change."""
     answers = {}
-    for model, served in zip(sides.here.plan.models, sides.there.plan.models, strict=True):
+    for model, served in zip(sides.ours.plan.models, sides.theirs.plan.models, strict=True):
         tell(f"comparing answers of {model.name}", None)
         answers[model.name] = agreement_on(pictures, served, model, default_gate(model.precision))
     return answers
@@ -125,29 +123,29 @@ def _answers(sides: _Rounds, pictures: Sequence[Any], tell: Tell) -> dict[str, A
 
 def _predicted(sides: _Rounds, tell: Tell) -> VerifiedSide:
     """The load on as many instances as the plan has workers, each as fast as requests are one after the other."""
-    plan = sides.here.plan
+    plan = sides.ours.plan
     sizes = sorted({size for model in plan.models for size in (1, model.batch.max)})
     tell = within(tell, "the server, one request after the other: ", None)
-    primitives = measure_primitives(sides.there, batches=sizes, workers=plan.engine.workers, tell=tell)
-    return verified.side([predict(_batching_there(sides), sides.here.workload, primitives)])
+    primitives = measure_primitives(sides.theirs, batches=sizes, workers=plan.engine.workers, tell=tell)
+    return verified.side([predict(_batching_there(sides), sides.ours.workload, primitives)])
 
 
 def _batching_there(sides: _Rounds) -> Plan:
     """The plan of a server that batches by itself, and has a worker per instance."""
-    pairs = zip(sides.here.plan.models, sides.there.plan.models, strict=True)
+    pairs = zip(sides.ours.plan.models, sides.theirs.plan.models, strict=True)
     models = tuple(replace(served, batch=model.batch) for model, served in pairs)
-    engine = replace(sides.there.plan.engine, workers=sides.here.plan.engine.workers)
-    return replace(sides.there.plan, models=models, engine=engine)
+    engine = replace(sides.theirs.plan.engine, workers=sides.ours.plan.engine.workers)
+    return replace(sides.theirs.plan, models=models, engine=engine)
 
 
 @dataclass
 class _Rounds:
     """The rounds of both sides as they come in."""
 
-    here: Case
-    there: Case
-    traces_here: list[Trace] = field(default_factory=list)
-    traces_there: list[Trace] = field(default_factory=list)
+    ours: Case
+    theirs: Case
+    traces_ours: list[Trace] = field(default_factory=list)
+    traces_theirs: list[Trace] = field(default_factory=list)
     steps: dict[str, Steps] = field(default_factory=dict)
 
     def run(self, rounds: int, seconds: float, tell: Tell) -> None:
@@ -163,28 +161,28 @@ class _Rounds:
 
     def added_to(self, result: Verification) -> Verification:
         """The verification with all whole rounds."""
-        rounds = min(len(self.traces_here), len(self.traces_there))
-        here = self.traces_here[:rounds]
-        there = self.traces_there[:rounds]
+        rounds = min(len(self.traces_ours), len(self.traces_theirs))
+        ours = self.traces_ours[:rounds]
+        theirs = self.traces_theirs[:rounds]
         if not rounds:
             return result
         return replace(
             result,
             rounds=rounds,
-            here=verified.side(here),
-            there=verified.side(there, self.steps),
-            ratios=verified.ratios(here, there),
-            served=verified.served_over(there),
+            here=verified.side(ours),
+            there=verified.side(theirs, self.steps),
+            ratios=verified.ratios(ours, theirs),
+            served=verified.served_over(theirs),
         )
 
     def _side(self, name: str) -> tuple[Case, list[Trace]]:
         if name == _HERE:
-            return self.here, self.traces_here
-        return self.there, self.traces_there
+            return self.ours, self.traces_ours
+        return self.theirs, self.traces_theirs
 
     def _counts(self) -> dict[str, Steps]:
         """What the server has counted of the steps of ensembles."""
-        steps = {model.name: _counted(model) for model in self.there.plan.models}
+        steps = {model.name: _counted(model) for model in self.theirs.plan.models}
         return {name: counts for name, counts in steps.items() if counts is not None}
 
 

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 VERBS = (
     "attach", "bench", "explain", "explain_log", "explain_program", "launch", "sweep", "tune", "capacity", "accuracy",
     "calibrate", "hunt", "rank", "mend", "compare", "layers", "summary", "report", "doctor",
-    "run", "export", "verify_export", "import_triton",
+    "run", "export", "verify_export", "import_triton", "fleet_capacity",
 )  # fmt: skip
 HELPERS = (
     "frame",
@@ -34,8 +34,8 @@ HELPERS = (
 )
 RECORDS = (
     "AccuracyCheck", "Agreement", "Batching", "Burst", "CalibrationStudy", "Candidate", "Capacity", "Case", "Check",
-    "Closed", "Comparison", "Delay", "EnginePlan", "Explanation", "Exploration", "Exported", "Finding", "Gate",
-    "Goal", "Hunt", "Imported", "Input", "Inputs", "LogExplanation", "Mended", "ModelPlan", "Observation",
+    "Closed", "Comparison", "Delay", "EnginePlan", "Explanation", "Exploration", "Exported", "Finding", "FleetSize",
+    "Gate", "Goal", "Hunt", "Imported", "Input", "Inputs", "LogExplanation", "Mended", "ModelPlan", "Observation",
     "OutputAgreement", "Paced", "Plan", "Poisson", "Prepare", "ProgramExplanation", "ProgramTrial", "Ranking",
     "Replay", "Result", "RunStatus", "SettingAnswer", "SinkStatus", "SourcePolicy", "SourceSpec", "SourceStatus",
     "Stop", "Summary", "Sweep", "Target", "Trace", "Tuning", "Verification", "Warmup", "Window", "Workload",

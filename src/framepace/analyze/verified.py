@@ -46,11 +46,11 @@ def side(rounds: Sequence[Trace], steps: Mapping[str, Steps] | None = None) -> V
     )
 
 
-def ratios(here: Sequence[Trace], there: Sequence[Trace]) -> dict[str, Estimate]:
+def ratios(ours: Sequence[Trace], theirs: Sequence[Trace]) -> dict[str, Estimate]:
     """There/here of the median, the p99 and the throughput, over interleaved rounds."""
-    before = [latency(trace) for trace in here]
-    after = [latency(trace) for trace in there]
-    rates = [[np.array([summarize(trace).throughput]) for trace in rounds] for rounds in (here, there)]
+    before = [latency(trace) for trace in ours]
+    after = [latency(trace) for trace in theirs]
+    rates = [[np.array([summarize(trace).throughput]) for trace in rounds] for rounds in (ours, theirs)]
     return {
         "median": paired_ratio(before, after),
         "p99": paired_ratio(before, after, "p99"),

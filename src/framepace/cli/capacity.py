@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,10 +11,21 @@ from framepace import values
 from framepace.cli import options as o
 from framepace.cli.bench import output_folder
 from framepace.cli.show import answer, give
+from framepace.errors import UsageError
+from framepace.facts.fleetsize import MOST_CAMERAS as MOST_OF_FLEET
 from framepace.facts.workload import MOST_CAMERAS
+
+if TYPE_CHECKING:
+    from framepace.facts.settings import Case
 
 PLAN = "a plan (.yaml), or models as `bench` takes them"
 Plans = Annotated[list[str], typer.Argument(metavar="PLAN", help=PLAN, show_default=False)]
+_FLEET = "kinds of hosts (.yaml): how many of which carry --cameras, also when the largest one is lost"
+FleetFile = Annotated[Path | None, o.path_option("--fleet", help=_FLEET)]
+Cameras = Annotated[
+    int | None,
+    o.number_option("--cameras", least=1, most=MOST_OF_FLEET, whole=True, help="with --fleet: how many cameras"),
+]
 MaxCameras = Annotated[
     int, o.number_option("--max", least=1, most=MOST_CAMERAS, whole=True, help="largest number of cameras to try")
 ]
@@ -31,7 +43,9 @@ Predicted = Annotated[bool, typer.Option("--predict", help="also predict the ans
 
 
 def command(
-    models: Plans,
+    models: Plans = [],
+    fleet: FleetFile = None,
+    cameras: Cameras = None,
     video: o.Video = [],
     fps: o.Fps = None,
     p99_ms: o.P99 = None,
@@ -57,32 +71,35 @@ def command(
     overwrite: o.Overwrite = False,
     json: o.Json = False,
 ) -> None:
-    """Find how many cameras a plan carries at its target. Exit code 1 if it cannot carry one."""
+    """Find how many cameras a plan carries at its target, or how many hosts carry so many cameras.
+
+    Exit code 1 if it cannot carry one, or if no such hosts can be had.
+    """
+    if _is_fleet(models, fleet, cameras):
+        _fleet(fleet, cameras, fps, p99_ms, time_limit, json)
+        return
+    case = o.build_case(
+        o.at_server(models, server), video=video, fps=fps, p99_ms=p99_ms, size=size, shape=shape, layout=layout,
+        settings=set_, seed=seed, named=o.named_inputs(input_, image, previous, state, window),
+        backend=backend, device=device, scope=scope,
+    )  # fmt: skip
+    search = {"max_cameras": max_cameras, "seconds": seconds, "time_limit": time_limit, "overwrite": overwrite}
+    _of_plan(case, out, predict, search, json)
+
+
+def _of_plan(case: Case, out: Path | None, predict: bool, search: dict[str, Any], json: bool) -> None:
+    """How many cameras a plan carries."""
     from framepace import api
     from framepace.reporting import documents
     from framepace.reporting.terminal.capacity import show_capacity
     from framepace.reporting.terminal.layout import show_paths
     from framepace.reporting.terminal.progress import Progress
 
-    case = o.build_case(
-        o.at_server(models, server), video=video, fps=fps, p99_ms=p99_ms, size=size, shape=shape, layout=layout,
-        settings=set_, seed=seed, named=o.named_inputs(input_, image, previous, state, window),
-        backend=backend, device=device, scope=scope,
-    )  # fmt: skip
     with Progress() as progress, output_folder(out, "capacity") as folder:
         predictor = None
         if predict:
             predictor = api.predictor(case, tell=progress)
-        result = api.capacity(
-            case,
-            max_cameras=max_cameras,
-            seconds=seconds,
-            time_limit=time_limit,
-            out=folder,
-            overwrite=overwrite,
-            tell=progress,
-            predict=predictor,
-        )
+        result = api.capacity(case, out=folder, tell=progress, predict=predictor, **search)
     give(
         json,
         lambda: documents.capacity_document(result),
@@ -90,3 +107,26 @@ def command(
         lambda out: show_paths(out, {"traces": str(folder)}),
     )
     answer(result.fits is not False)
+
+
+def _is_fleet(models: list[str], fleet: Path | None, cameras: int | None) -> bool:
+    """Whether a fleet is asked for. Raises UsageError for what is neither that nor a plan."""
+    fix = "framepace capacity PLAN --fps 30, or framepace capacity --fleet fleet.yaml --cameras 10000"
+    if (fleet is None) != (cameras is None):
+        raise UsageError("--fleet and --cameras go together", got="one of them", expected="both, or none", fix=fix)
+    if (fleet is None) == (not models):
+        got = ", ".join([*models, *([] if fleet is None else [str(fleet)])]) or "neither"
+        raise UsageError("capacity is that of a plan or of a fleet", got=got, expected="one of both", fix=fix)
+    return fleet is not None
+
+
+def _fleet(fleet: Any, cameras: Any, fps: float | None, p99_ms: float | None, time_limit: float, json: bool) -> None:
+    from framepace.fleetsizing import fleet_capacity
+    from framepace.reporting.fleetdocument import fleet_document
+    from framepace.reporting.terminal.fleetsize import show_fleet
+    from framepace.reporting.terminal.progress import Progress
+
+    with Progress() as progress:
+        size = fleet_capacity(fleet, cameras, fps=fps, p99_ms=p99_ms, time_limit=time_limit, tell=progress)
+    give(json, lambda: fleet_document(size), lambda out: show_fleet(out, size))
+    answer(size.fits)

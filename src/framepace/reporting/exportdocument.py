@@ -7,7 +7,7 @@ from typing import Any
 
 from framepace.facts.exported import Exported
 from framepace.facts.plan import Plan
-from framepace.facts.verified import Verification
+from framepace.facts.verified import Verification, VerifiedSide
 from framepace.reporting.documents import Document, plain
 
 
@@ -25,4 +25,15 @@ def import_document(plan: Plan, notes: Sequence[str], path: str) -> Document:
 def verification_document(result: Verification) -> Document:
     """framepace.verification/1: the answers, both sides, and what was predicted; durations in ns."""
     fields: dict[str, Any] = {name: plain(getattr(result, name)) for name in result.__struct_fields__}
-    return {"schema": "framepace.verification/1", "passed": result.passed, "largest": result.largest, **fields}
+    sides = {name: _side(getattr(result, name)) for name in ("here", "there", "predicted")}
+    return {
+        "schema": "framepace.verification/1", "passed": result.passed, "largest": result.largest, **fields, **sides,
+    }  # fmt: skip
+
+
+def _side(side: VerifiedSide | None) -> Document | None:
+    """One side, the units in its keys."""
+    if side is None:
+        return None
+    numbers = {"throughput_fps": side.throughput, "p50": side.p50, "p99": side.p99, "stages_ns": side.stages}
+    return {name: plain(value) for name, value in numbers.items()}

@@ -95,7 +95,7 @@ def _mapping(path: Path) -> dict[str, Any]:
             "the plan is too large", got=f"{path}: {len(data):,} bytes", expected=expected, fix=_NAME_ANOTHER
         )
     try:
-        _check_depth(data, path)
+        check_depth(data, path)
         raw = msgspec.yaml.decode(data)
     except PlanError:
         raise
@@ -107,7 +107,7 @@ def _mapping(path: Path) -> dict[str, Any]:
     return raw
 
 
-def _check_depth(data: bytes, path: Path) -> None:
+def check_depth(data: bytes, path: Path) -> None:
     """Raise PlanError for what is nested so deep, or repeated so often, that reading it would end the process.
 
     Only the events are read: they take no stack.
