@@ -12,6 +12,7 @@ from framepace import values
 from framepace.analyze.agreement import worst_frames
 from framepace.backends.base import backend_for
 from framepace.cases import CaseOptions, Models, case_of, only_model
+from framepace.cluster import joined
 from framepace.errors import UsageError, unknown
 from framepace.facts.accuracy import AccuracyCheck, Gate, WorstFrame, default_gate
 from framepace.facts.address import without_secrets
@@ -20,6 +21,7 @@ from framepace.facts.parting import Parting
 from framepace.facts.plan import Calibration, ModelPlan
 from framepace.facts.settings import Case, apply
 from framepace.facts.workload import Input, Workload
+from framepace.lab.placedlab import on_place
 from framepace.models.convert.lowformats import check_high, low_formats
 from framepace.models.spec import inspect
 from framepace.numerics.calibrating import METHODS, Asked, check_quantisable, divided_frames, few_frames, studied
@@ -57,6 +59,7 @@ def accuracy(
     out: str | Path | None = None,
     first: bool = False,
     tell: Tell | None = None,
+    ray: str | None = None,
     **options: Unpack[CaseOptions],
 ) -> AccuracyCheck:
     """How far two ways to run a model agree, frame by frame. Without `other` and `versus` the first is FP32.
@@ -77,6 +80,7 @@ def accuracy(
         out: a folder that gets these frames as pictures, and a page of them.
         first: look for the first node whose output differs, where the outputs do (ONNX Runtime on both sides).
         tell: called with slow steps.
+        ray: a cluster on one of whose places both ways run; see `sweep`.
         options: see `CaseOptions`; they hold for both.
 
     Returns:
@@ -97,11 +101,21 @@ def accuracy(
     ways = _ways(case, _changes(other, versus))
     tell = tell or silent
     asked = Asked(gate or default_gate(ways[1].precision), metric, least)
-    check = _checked(ways, case.workload, frames, asked, first, tell)
+    with joined(ray) as cluster:
+        there = silent if cluster else tell
+        check = on_place(cluster, case, ways, _compared, ways, case.workload, frames, asked, first, there)
     check = replace(check, worst=worst_frames(check.agreement, worst))
-    if first and check.agreement.complete and not check.agreement.passed:
-        check = replace(check, parting=_parting(check, case.workload, frames, tell))
     return check if page is None else _with_pictures(check, case.workload, frames, page)
+
+
+def _compared(
+    ways: tuple[ModelPlan, ModelPlan], workload: Workload, frames: int, asked: Asked, first: bool, tell: Tell
+) -> AccuracyCheck:
+    """How far the two agree, and where they part if that is asked for."""
+    check = _checked(ways, workload, frames, asked, first, tell)
+    if first and check.agreement.complete and not check.agreement.passed:
+        return replace(check, parting=_parting(check, workload, frames, tell))
+    return check
 
 
 def _checked(

@@ -10,10 +10,12 @@ import typer
 from framepace.cli import calibrating, mending
 from framepace.cli import options as o
 from framepace.cli.show import answer, give
+from framepace.errors import UsageError
 
 if TYPE_CHECKING:
     from framepace.facts.settings import Case
 
+_ALONE = "leave one of them out"
 _SUBJECT = "an ONNX file, 'builtin:NAME', or a plan (.yaml) of one model"
 Subject = Annotated[str, typer.Argument(metavar="MODEL", help=_SUBJECT, show_default=False)]
 _OTHER = "a second file, held against the first"
@@ -78,10 +80,13 @@ def command(
     seed: o.Seed = 0,
     backend: o.Backend = None,
     device: o.DeviceName = None,
+    ray: o.Ray = None,
     json: o.Json = False,
 ) -> None:
     """Check whether a model gives the same answers in another precision, file or library. Exit code 1 if not."""
     changes = o.parse_pairs(versus, "--versus")
+    if ray is not None and (hunt or rank or mend or methods):
+        raise UsageError("--ray is for two ways to run a model", got="--hunt, --rank, --mend or --methods", fix=_ALONE)
     calibrating.check(methods, precision, bool(other or changes or worst or out))
     if calibration is not None and methods is None:
         set_ = [*set_, f"calibration={calibration}"]
@@ -102,7 +107,7 @@ def command(
         calibrating.command(case, methods, calibration, json, **asked)
         return
     worst = worst or (_WITH_OUT if out else 0)
-    _compare(case, other, json, versus=changes, worst=worst, out=out, first=first, **asked)
+    _compare(case, other, json, versus=changes, worst=worst, out=out, first=first, ray=ray, **asked)
 
 
 def _compare(case: Case, other: str | None, json: bool, **asked: Any) -> None:

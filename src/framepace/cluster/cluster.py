@@ -17,7 +17,7 @@ from framepace.errors import ClusterError, UsageError
 from framepace.facts.place import Place
 
 _T = TypeVar("_T")
-_SURVEY_S = 60.0  # for a worker to start on a busy host
+_SURVEY_S = 120.0  # for a worker to start on a busy host
 _LOCAL = "local"
 _HOLDERS = "'ray status' shows who holds what; end that, or use --ray local"
 

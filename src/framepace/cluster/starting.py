@@ -22,7 +22,7 @@ from framepace.interrupts import held
 
 INSTALL = "pip install 'framepace[ray]'"
 _REACH_S = 5.0  # for a host to take a connection
-_ANSWER_S = 20.0  # for a cluster to answer; more than the start of an interpreter on a busy machine
+_ANSWER_S = 30.0  # for a cluster to answer; more than the start of an interpreter on a busy machine
 _OBJECTS_BYTES = 256 * 2**20  # shared memory of a cluster that is started here: results are small
 _HEALTH = ("-m", "ray.scripts.scripts", "health-check", "--skip-version-check", "--address")
 _ADDRESSES = "local, local:N, auto, HOST:PORT or ray://HOST:PORT"

@@ -20,7 +20,7 @@ from framepace.progress import Tell, silent
 from framepace.store import save_trace
 
 _Answer = TypeVar("_Answer")
-_START_S = 60.0  # for an actor to start on a busy host
+_START_S = 120.0  # for an actor to start on a busy host
 
 
 def elsewhere(cluster: Cluster, kept: Kept, files: dict[str, int]) -> list[Elsewhere]:

@@ -109,6 +109,11 @@ class Lab:
         return probe().fingerprint
 
     @property
+    def kind(self) -> str:
+        """What decides how fast it is there: runs of one kind can be compared."""
+        return self.machine
+
+    @property
     def loading(self) -> float:
         """Seconds spent on loading engines."""
         return self._host_runs.loading + self._apart.loading

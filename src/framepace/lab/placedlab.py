@@ -7,11 +7,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from framepace.clock.system import Clock
+from msgspec.structs import replace
+
+from framepace.clock.system import Clock, SystemClock
 from framepace.cluster import Cluster, Place
 from framepace.facts.plan import ModelPlan, Plan
 from framepace.facts.settings import Case
 from framepace.facts.trace import Trace
+from framepace.interrupts import listening
 from framepace.lab.crew import Crew, Task, fits, sizes
 from framepace.lab.elsewhere import Elsewhere
 from framepace.lab.lab import Lab, Where
@@ -39,6 +42,11 @@ class PlacedLab(Lab):
 
     @property
     def machine(self) -> str:
+        """The fingerprint of the first place's machine."""
+        return self._places[0].machine.fingerprint
+
+    @property
+    def kind(self) -> str:
         """The kind of the places."""
         return self._places[0].kind
 
@@ -79,6 +87,21 @@ def like_places(cluster: Cluster, plan: Plan) -> list[Place]:
         if fits(place, plan):
             kinds.setdefault(place.kind, []).append(place)
     return max(kinds.values(), key=len, default=list(cluster.places))
+
+
+def on_place(
+    cluster: Cluster | None, case: Case, models: Sequence[ModelPlan], function: Callable[..., _Answer], *arguments: Any
+) -> _Answer:
+    """The answer of a function that runs `models` on frames of a case, called on a place that has their device.
+
+    Without a cluster it is called here. Where the place is lost, it is called on another. Raises what it does, and
+    ClusterError where no place can be used.
+    """
+    if cluster is None:
+        return function(*arguments)
+    plan = Plan(models=tuple(models))
+    with listening(), _crew(cluster, replace(case, plan=plan), SystemClock()) as crew:
+        return cast("_Answer", crew.one(Task(plan, lambda lab: lab.call(models, function, *arguments))))
 
 
 def lab_on(

@@ -20,7 +20,7 @@ from framepace.facts.device import SIMULATED
 from framepace.facts.settings import Case
 from framepace.facts.tuning import Goal, Objective, Tuning, carried
 from framepace.facts.workload import MOST_CAMERAS
-from framepace.lab.lab import Interrupted, wall_limit
+from framepace.lab.lab import Interrupted, Lab, wall_limit
 from framepace.lab.placedlab import lab_on
 from framepace.measure.session import clock_for
 from framepace.models.spec import check_exists
@@ -121,9 +121,9 @@ def tune(
         space = axes(case, machine, precisions, fixed, goal.p99_ms) if grid is None else grid_axes(grid)
         if folder is not None:
             settings = {axis.name: vars(axis) for axis in space}
-            identity = {"case": case, "goal": goal, "settings": settings, "machine": lab.machine}
+            identity = {"case": case, "goal": goal, "settings": settings, "machine": lab.kind}
             stack.enter_context(OutputFolder(folder, "tuning", overwrite, identity))
-        journal = _journal(case, goal, space, folder, lab.machine)
+        journal = _journal(case, goal, space, folder, lab)
         notes = [*_simulated(case), *said, *machine.notes]
         state = TuningState(lab=lab, case=case, goal=goal, journal=journal, limit_s=limit_s, notes=notes)
         return _Tuner(state, space, machine, gate).run()
@@ -135,9 +135,9 @@ def _simulated(case: Case) -> list[str]:
     return []
 
 
-def _journal(case: Case, goal: Goal, space: Sequence[Axis], folder: Path | None, machine: str) -> TuningJournal:
-    key = key_of(case, goal, machine, [msgspec.to_builtins(vars(axis)) for axis in space])
-    return TuningJournal(goal, key, machine, folder)
+def _journal(case: Case, goal: Goal, space: Sequence[Axis], folder: Path | None, lab: Lab) -> TuningJournal:
+    key = key_of(case, goal, lab.kind, [msgspec.to_builtins(vars(axis)) for axis in space])
+    return TuningJournal(goal, key, lab.machine, folder)
 
 
 class _Tuner:
