@@ -2,6 +2,7 @@
 # make test   set up, then static checks and all tests
 # make test-long  set up, then the tests that take minutes
 # make attack  set up, then damaged inputs, kills and faults: at least 50,000 inputs, 300 moments and 200,000 requests; SEED=2 for others
+# make conformance  set up, then clients of others against the server: schemathesis, perf_analyzer, tritonclient, KServe's, and a real Triton beside it
 # make bench  the project's own figures: overhead, pacing, calibration, report, rightness, prediction, batching, strategies, tuning, serving
 # make soak   two hours of live cameras at 80 % of capacity, one lost every minute: memory, counts, clocks; SOAK_SECONDS=2000 for less
 # make docs   build the documentation into build/site, in an environment of its own (.venv-docs)
@@ -18,7 +19,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # The tests start hundreds of interpreters: without compiled files each of them would compile all of framepace anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-long check attack bench soak docs setup data browser services clean
+.PHONY: demo test test-long check attack conformance bench soak docs setup data browser services clean
 
 demo: $(VENV)/.run
 	$(BIN)/framepace explain builtin:detector --fps 30 --out framepace-out/demo
@@ -42,6 +43,10 @@ SEED ?= 1
 attack: $(VENV)/.dev
 	$(BIN)/python -m attack --seed $(SEED)
 	$(BIN)/python -m attack.served --seed $(SEED)
+
+# What cannot be fetched is skipped, and said.
+conformance: $(VENV)/.dev
+	$(BIN)/python -m pytest -rs tests/serving/test_schemathesis.py tests/serving/test_kserve.py tests/triton/test_perf_analyzer.py tests/triton/test_tritonclient.py tests/triton/test_differential.py
 
 bench: $(VENV)/.dev
 	$(BIN)/python bench/overhead.py

@@ -148,6 +148,12 @@ def test_what_is_wrong_is_said(server: Server, method: str, path: str, body: Any
     assert says in answer["error"]
 
 
+def test_a_wrong_method_is_told_the_right_ones(server: Server) -> None:
+    """As HTTP asks for."""
+    assert ask(server, "PUT", "/v2/logging", {})[2]["allow"] == "GET, POST"
+    assert ask(server, "GET", INFER)[2]["allow"] == "POST"
+
+
 def test_statistics_count_what_was_answered(server: Server) -> None:
     """Requests, items and batches, and the time of each stage."""
     before = ask(server, "GET", "/v2/models/simple/stats")[1]["model_stats"][0]

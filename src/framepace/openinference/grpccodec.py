@@ -20,7 +20,6 @@ from framepace.openinference.messages import (
 )
 from framepace.openinference.parameters import check_custom, region_of, wanted
 from framepace.openinference.protos import message
-from framepace.openinference.rest import region_parameters
 from framepace.openinference.tensors import from_bytes, to_bytes
 
 CONTENTS = {
@@ -148,11 +147,9 @@ def encode(answer: InferAnswer) -> Any:
     response = message("ModelInferResponse")(model_name=answer.model, model_version=answer.version, id=answer.id)
     _set_parameters(response.parameters, answer.parameters)
     for output in answer.outputs:
-        part = response.outputs.add(name=output.name, datatype=output.datatype, shape=output.shape)
-        data = b""
-        if output.data is None:
-            _set_parameters(part.parameters, region_parameters(output.wanted.region))
-        else:
+        response.outputs.add(name=output.name, datatype=output.datatype, shape=output.shape)
+        data = b""  # of an output in shared memory: the client said where
+        if output.data is not None:
             data = to_bytes(output.data, output.datatype)
         response.raw_output_contents.append(data)
     return response

@@ -198,9 +198,9 @@ def _is_binary(output: Output) -> bool:
 def _output(output: Output, parts: list[bytes]) -> dict[str, Any]:
     """One output as JSON; its bytes are appended to `parts`."""
     document: dict[str, Any] = {"name": output.name, "datatype": output.datatype, "shape": output.shape}
-    if output.data is None:
-        document["parameters"] = region_parameters(output.wanted.region)
-    elif output.wanted.binary:
+    if output.data is None:  # in shared memory: the client said where, and Triton's client library takes no parameters
+        return document
+    if output.wanted.binary:
         parts.append(to_bytes(output.data, output.datatype))
         document["parameters"] = {"binary_data_size": len(parts[-1])}
     else:
@@ -209,7 +209,7 @@ def _output(output: Output, parts: list[bytes]) -> dict[str, Any]:
 
 
 def region_parameters(region: Region | None) -> dict[str, str | int]:
-    """How an answer says where an output lies in shared memory."""
+    """How a request says where a tensor lies in shared memory."""
     if region is None:
         return {}
     parameters: dict[str, str | int] = {"shared_memory_region": region.name, "shared_memory_byte_size": region.size}

@@ -88,8 +88,10 @@ class HttpApp:
         answer = None
         if named is not None:
             answer = CALLS.get((call.method, named.call))
-        if named is None or answer is None:
-            raise _unknown(call, named)
+        if named is None:
+            raise RequestError(f"no such path: {call.path[:200]}", "not found")
+        if answer is None:
+            return _wrong_method(named)
         encoding = call.text(b"content-encoding")
         if encoding is not None:
             call.body = decompressed(call.body, encoding, self.service.limits.body)
@@ -122,7 +124,9 @@ def _refused(error: RequestError) -> Response:
     return response
 
 
-def _unknown(call: HttpCall, named: Route | None) -> RequestError:
-    if named is not None:
-        return RequestError("Method Not Allowed", "method")
-    return RequestError(f"no such path: {call.path[:200]}", "not found")
+def _wrong_method(named: Route) -> Response:
+    """The answer to a call whose path is known, with the methods that there are (RFC 9110, 15.5.6)."""
+    response = _refused(RequestError("Method Not Allowed", "method"))
+    methods = [method for method, name in CALLS if name == named.call]
+    response.headers = ((b"allow", ", ".join(methods).encode()),)
+    return response

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -89,15 +90,14 @@ class TraceSettings:
 
 
 def _number(name: str, value: Any, least: int) -> int:
-    """A setting that is a whole number, as text or not; None is the least. Raises RequestError."""
-    if isinstance(value, list):
+    """A setting that is a whole number, also as text or alone in a list; None is the least. Raises RequestError."""
+    if isinstance(value, list) and len(value) <= 1:
         value = value[0] if value else None
     if value is None:
         return least
-    try:
-        number = int(str(value))
-    except ValueError:
-        raise RequestError(f"Unable to parse '{name}', got: {str(value)[:40]}") from None
+    if isinstance(value, bool) or not re.fullmatch(r"-?[0-9]{1,18}", str(value)):
+        raise RequestError(f"Unable to parse '{name}', got: {str(value)[:40]}")
+    number = int(value)
     if number < least or number >= 1 << 31:
         raise RequestError(f"Unable to parse '{name}'. Expecting value >= {least}, got: {number}")
     return number
