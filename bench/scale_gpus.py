@@ -53,6 +53,7 @@ _SETTLING_S = 2.0
 _WINDOW_S = 3.0
 _CONFIRMED_S = 5.0
 _KILLED_S = 12.0
+_RECOVERED_S = 5.0
 _MOST = 600
 
 
@@ -162,9 +163,11 @@ class Trial:
         orphans = [source.name for source in self._run.status().sources if source.engine == victim]
         at = time.monotonic()
         self._run.kill(victim)
+        engines: set[str | None] = {None}
+        while time.monotonic() < at + _RECOVERED_S and engines & {None, victim}:
+            engines = {source.engine for source in self._run.status().sources if source.name in orphans}
         time.sleep(_KILLED_S)
         times = [next((t - at for t in self._arrivals.times[name] if t > at), np.inf) for name in orphans]
-        engines = sorted({source.engine or "none" for source in self._run.status().sources if source.name in orphans})
         longest = round(float(max(times, default=np.inf)), 2)
         yield {
             "what": f"{victim} killed with {len(orphans)} of {cameras} cameras",

@@ -204,10 +204,11 @@ class Members:
 
 
 def pause_s(losses: int) -> float:
-    """How long to wait before the next start after so many losses in a row: 0, 1, 2, 4, ... 30 s."""
-    if losses < 2:
-        return 0.0
-    return float(min(_LONGEST_PAUSE_S, 1 << min(losses - 2, 6)))
+    """How long to wait before the next start after so many losses in a row: 1, 2, 4, ... 30 s.
+
+    Not at once: sources that go elsewhere come first, and a process that starts takes their cores for seconds.
+    """
+    return float(min(_LONGEST_PAUSE_S, 1 << min(losses - 1, 6)))
 
 
 def _typical(values: Iterable[float | None]) -> float | None:
