@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from framepace.facts.plan import Batching, EnginePlan, ModelPlan, Plan
 from framepace.facts.primitives import ModelCost, Primitives, comparable
 from framepace.facts.settings import Case, apply
-from framepace.facts.workload import Closed, Workload
+from framepace.facts.workload import Closed, Input, Workload
 from framepace.predicting.bound import bound
 from framepace.tuning.space import MachineOptions, axes, combinations, grid_axes, neighbours, sensible
 from tests.doubles.primitives import point
@@ -134,6 +134,42 @@ def test_the_layout_of_tensor_cores_is_tried_by_those_who_know_it() -> None:
     assert {"backend": "torch", "option.channels_last": True} in told
     assert {"option.nhwc": True} in neighbours(case, found, around, {})
     assert not any("option.nhwc" in settings for settings in told if settings.get("backend") == "torch")
+
+
+def test_what_a_gpu_can_do_beside_the_model_is_tried_on_one() -> None:
+    """It decodes files, prepares, has graphs, and shapes are fixed: one step each, the first two also together."""
+    around = MachineOptions(cores=16, sms=132, backends=("onnxruntime",), decodes=True, computes_shapes=True)
+    model = ModelPlan(name="m", model="null", backend="onnxruntime", device="cuda")
+    workload = Workload(load=Closed(), input=Input(videos=("a.mp4",)))
+    case = Case(plan=Plan(models=(model,)), workload=workload)
+    told = neighbours(case, axes(case, around), around, {})
+    for step in (
+        {"decode": "gpu"},
+        {"prepare-place": "device"},
+        {"decode": "gpu", "prepare-place": "device"},
+        {"graph": True},
+        {"shapes": "fixed"},
+    ):
+        assert step in told
+
+
+@pytest.mark.parametrize(
+    ("fields", "around", "videos"),
+    [
+        ({"device": "cpu"}, {"sms": 132, "decodes": True}, ("a.mp4",)),
+        ({"device": "cuda"}, {"sms": 132, "decodes": True}, ()),
+        ({"device": "cuda"}, {"sms": 132}, ("a.mp4",)),
+        ({"backend": "simulated"}, {"sms": 132, "decodes": True}, ("a.mp4",)),
+    ],
+)
+def test_where_a_gpu_cannot_decode_that_is_not_tried(
+    fields: dict[str, Any], around: dict[str, Any], videos: tuple[str, ...]
+) -> None:
+    """A model elsewhere, pictures in memory, no decoder, a device that is only modelled."""
+    model = ModelPlan(**{"name": "m", "model": "null", "backend": "onnxruntime", **fields})
+    case = Case(plan=Plan(models=(model,)), workload=Workload(load=Closed(), input=Input(videos=videos)))
+    found = {axis.name: axis.values for axis in axes(case, MachineOptions(cores=4, **around))}
+    assert "gpu" not in found["decode"]
 
 
 def test_an_option_can_be_left_to_the_backend_again() -> None:

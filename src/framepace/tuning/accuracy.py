@@ -14,6 +14,7 @@ from framepace.models.spec import stem
 from framepace.tuning.state import TuningState
 
 Gate = Callable[[ModelPlan, Input], Agreement]
+_PREPARED = {"graph": "with preparation in the graph", "device": "with preparation on the GPU"}
 
 
 class Accuracy:
@@ -63,9 +64,12 @@ class Accuracy:
         return None
 
 
-def _computed(model: ModelPlan) -> tuple[str, str, str]:
-    """What of a plan changes the arithmetic, and so may change the outputs."""
-    return model.precision, model.backend, model.graph_shapes
+def _computed(model: ModelPlan) -> tuple[object, ...]:
+    """What of a plan changes the arithmetic, and so may change the outputs.
+
+    Graphs are not among it: each is held against the plain request where it is captured.
+    """
+    return model.precision, model.backend, model.graph_shapes, model.prepare.place, dict(model.options)
 
 
 def _mending(model: ModelPlan, videos: tuple[str, ...]) -> str:
@@ -77,7 +81,10 @@ def _mending(model: ModelPlan, videos: tuple[str, ...]) -> str:
 
 def _way(model: ModelPlan) -> str:
     """How a model is run, for people."""
-    with_shapes = ""
+    parts = [f"in {model.precision} by {model.backend}"]
     if model.graph_shapes == "fixed":
-        with_shapes = " with fixed shapes"
-    return f"in {model.precision} by {model.backend}{with_shapes}"
+        parts.append("with fixed shapes")
+    if model.prepare.place != "host":
+        parts.append(_PREPARED[model.prepare.place])
+    parts.extend(f"option.{name}={value}" for name, value in model.options.items())
+    return " ".join(parts)

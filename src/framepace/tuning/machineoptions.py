@@ -12,6 +12,7 @@ from framepace.facts.plan import Batching, ModelPlan, Plan
 from framepace.models.spec import inspect, operators, resolve
 from framepace.recording.machine import probe
 from framepace.tuning.space import MachineOptions
+from framepace.video.device.decoder import has_library
 
 _LOADS_AT_ONCE = frozenset({"onnxruntime", "torch"})
 
@@ -26,6 +27,7 @@ def machine_options(plan: Plan) -> MachineOptions:
         sms=min((gpu.sm_count or 1 for gpu in gpus), default=0),
         backends=backends,
         batches=not notes and all(map(_takes_batches, plan.models)),
+        decodes=has_library(),
         computes_shapes=any(map(_computes_shapes, plan.models)),
         options={name: frozenset(get_backend(name).options) for name in backends},
         notes=notes,

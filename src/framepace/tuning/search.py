@@ -28,6 +28,7 @@ _COARSE = 0.05  # of a level: how finely predictions are resolved, and measureme
 _ROUGH = 0.25  # likewise, of the original plan where it is not the best so far
 _HOPE = 1.25  # times the predicted level: the most that a measurement may still bring
 _NEAR = 5  # times the frames that may be late: a level missed by no more is tried a second time
+_SURE = 0.5  # of what is expected: a load that is carried though the expectation is too high
 _REPEATS = (3, 3, 2)  # trials of the first, second and third where runs differ when repeated
 
 
@@ -197,6 +198,17 @@ def next_trial(
         if repeats and _near_miss(goal, candidates, number):
             return number, _bar(candidates) + 1
     return None
+
+
+def sure_level(goal: Goal, candidates: Sequence[Candidate], number: int) -> int | None:
+    """A level that is surely carried: half of what is expected or came out, then the lowest; None: none is left."""
+    candidate = candidates[number]
+    done = tried(candidate.measured)
+    if not scales(goal) or any(done.values()) or 1 in done:
+        return None
+    expected = _expected(goal, candidates, number) or level_of(goal, candidate.bound or 0.0)
+    level = max(1, _times(goal, _SURE, expected))
+    return 1 if done and level >= min(done) else level
 
 
 def _next_of(

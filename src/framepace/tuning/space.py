@@ -44,6 +44,7 @@ class MachineOptions:
         sms: SMs of the smallest GPU; 0 without a GPU.
         backends: those that can run the models.
         batches: whether the models take any number of frames at once.
+        decodes: whether its GPU has a decoder of video that can be used.
         computes_shapes: whether a model of ONNX Runtime has nodes that compute shapes, which can be folded away.
         options: the options that each backend knows.
         notes: sentences on what it does not offer, and why.
@@ -53,6 +54,7 @@ class MachineOptions:
     sms: int = 0
     backends: tuple[str, ...] = ()
     batches: bool = True
+    decodes: bool = False
     computes_shapes: bool = False
     options: Mapping[str, Collection[str]] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -70,6 +72,12 @@ def on_gpu(model: ModelPlan, machine: MachineOptions) -> bool:
     return _is_simulated(model.backend)
 
 
+def on_real_gpu(model: ModelPlan, machine: MachineOptions) -> bool:
+    """Whether a model runs on a GPU of this machine, which can decode and prepare pictures too."""
+    backend = get_backend(model.backend)
+    return machine.sms > 0 and not backend.simulated and backend.device_of(model).startswith("cuda")
+
+
 def axes(
     case: Case,
     machine: MachineOptions,
@@ -82,7 +90,7 @@ def axes(
         Axis("backend", machine.backends, machine.backends, ordered=False),
         Axis("precision", tuple(precisions), tuple(precisions), ordered=False),
         *_of_device(case.plan.models[0], machine, budget_ms),
-        *_anywhere(case.plan),
+        *_anywhere(case, machine),
     ]
     return tuple(_with_current(case, axis) for axis in tried if axis.name not in fixed and axis.values)
 
@@ -116,13 +124,28 @@ def _batching(window_ms: float) -> Iterator[Axis]:
     yield Axis("window-ms", (0.0, window_ms), (0.0,))
 
 
-def _anywhere(plan: Plan) -> Iterator[Axis]:
+def _anywhere(case: Case, machine: MachineOptions) -> Iterator[Axis]:
     """Axes that make sense on a CPU and on a GPU."""
-    yield Axis("prepare-place", ("host", "graph"), ordered=False)
+    plan = case.plan
+    yield Axis("prepare-place", _places(plan.models[0], machine), ordered=False)
     yield Axis("wait", ("hybrid", "sleep", "spin"), ordered=False)
-    yield Axis("decode", ("thread", "inline"), ordered=False)
+    yield Axis("decode", _decoders(case, machine), ordered=False)
     if len(plan.models) > 1 and plan.engine.strategy == EnginePlan().strategy:
         yield Axis("strategy", ("workers", "serial", "threads", "processes"), ordered=False)
+
+
+def _places(model: ModelPlan, machine: MachineOptions) -> tuple[str, ...]:
+    """Where pictures can be prepared; a hook is called on the host."""
+    if model.prepare.hook or not on_real_gpu(model, machine):
+        return ("host", "graph")
+    return ("host", "graph", "device")
+
+
+def _decoders(case: Case, machine: MachineOptions) -> tuple[str, ...]:
+    """What can decode; pictures in memory need no decoder."""
+    if machine.decodes and case.workload.input.videos and on_real_gpu(case.plan.models[0], machine):
+        return ("thread", "inline", "gpu")
+    return ("thread", "inline")
 
 
 def _cpu(machine: MachineOptions, threads: int) -> Iterator[Axis]:
@@ -214,11 +237,19 @@ def neighbours(
 def _changes(steps: Mapping[str, Sequence[Any]]) -> list[Settings]:
     """The settings that change with one step: one of them, or two that go together."""
     changes: list[Settings] = [{name: value} for name, values in steps.items() for value in values]
-    if {"threads", "workers"} <= steps.keys():
-        changes += [{"threads": t, "workers": w} for t in steps["threads"] for w in steps["workers"]]
+    changes.extend(_pairs(steps))
     if {"batch", "batch-policy"} <= steps.keys():  # from one frame to a batch, which alone has policies
         changes += [{**change, "batch-policy": "deadline"} for change in changes if "batch" in change]
     return changes
+
+
+def _pairs(steps: Mapping[str, Sequence[Any]]) -> Iterator[Settings]:
+    """Threads with workers, and what leaves pictures on the GPU from the decoder to the model."""
+    for threads in steps.get("threads", ()):
+        for workers in steps.get("workers", ()):
+            yield {"threads": threads, "workers": workers}
+    if "gpu" in steps.get("decode", ()) and "device" in steps.get("prepare-place", ()):
+        yield {"decode": "gpu", "prepare-place": "device"}
 
 
 def _unique(every: Iterable[Settings]) -> list[Settings]:

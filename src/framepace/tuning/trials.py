@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from framepace.analyze.summary import summarize
-from framepace.errors import BackendError, DeviceLost
+from framepace.errors import BackendError, DeviceLost, DeviceMemoryError, InferencesFailed
 from framepace.facts.trace import Trace
-from framepace.facts.tuning import Figures, Trial, decisive
+from framepace.facts.tuning import Figures, Trial, carried, decisive
 from framepace.lab.lab import Interrupted
 from framepace.tuning.budget import WARMUP, RunLength
 from framepace.tuning.objective import case_at, figures, met, rate
 from framepace.tuning.state import TuningState
+from framepace.tuning.verdict import level_text, settings_text
 
 
 class Trials:
@@ -58,13 +59,43 @@ class Trials:
         seconds = min(seconds, max(length.shortest_s, self._state.lab.left))
         self._state.say("measuring", number, level)
         try:
-            trial = self._trial(number, level, seconds)
+            trial = self._trial_or_again(number, level, seconds)
         except (Interrupted, DeviceLost):
             raise
         except Exception as error:
+            self._failed(number, level, error)
+            return
+        self._add(number, trial)
+
+    def _add(self, number: int, trial: Trial) -> None:
+        self._state.journal.change(number, measured=(*self._state.candidates[number].measured, trial))
+
+    def _trial_or_again(self, number: int, level: int, seconds: float) -> Trial:
+        """A run that its library failed is tried again, in a fresh process: what ran before may have been to blame."""
+        try:
+            return self._trial(number, level, seconds)
+        except (DeviceLost, DeviceMemoryError):
+            raise
+        except (BackendError, InferencesFailed) as error:
+            if not self.repeats or self._state.lab.left <= seconds:
+                raise
+            self._note(number, level, f"failed and was tried again: {first_line(error)}")
+            return self._trial(number, level, seconds)
+
+    def _failed(self, number: int, level: int, error: Exception) -> None:
+        """A candidate that carried a load keeps it, and misses this one; any other cannot be run."""
+        candidate = self._state.candidates[number]
+        others = tuple(trial for trial in candidate.measured if trial.level != level)
+        if not carried(others):
             self._state.journal.fail(number, error)
             return
-        self._state.journal.change(number, measured=(*self._state.candidates[number].measured, trial))
+        self._note(number, level, f"failed, so that it counts as missed: {first_line(error)}")
+        self._state.journal.change(number, measured=others)
+        self._add(number, Trial(level=level, figures=Figures(frames=0, missed=1.0), met=False))
+
+    def _note(self, number: int, level: int, text: str) -> None:
+        settings = settings_text(self._state.candidates[number].settings)
+        self._state.notes.append(f"{settings} at {level_text(self._state.goal, level)} {text}")
 
     def _trial(self, number: int, level: int, seconds: float) -> Trial:
         """One run; a miss while neighbours took CPU time is measured again, and the better run counts."""
@@ -90,3 +121,8 @@ def _checked(trace: Trace) -> Figures:
     if summary.frames.outcomes.get("failed", 0) * 2 > sum(summary.frames.outcomes.values()):
         raise BackendError("most frames failed", got=next(iter(trace.meta.notes[-1:]), None))
     return figures(trace, summary)
+
+
+def first_line(error: Exception) -> str:
+    """What an error says first."""
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -34,7 +34,7 @@ from framepace.tuning.machineoptions import machine_options
 from framepace.tuning.objective import level_of, scales
 from framepace.tuning.predictions import Predictions
 from framepace.tuning.primitives import PrimitivesPhase
-from framepace.tuning.search import next_trial, settled
+from framepace.tuning.search import next_trial, settled, sure_level
 from framepace.tuning.space import Axis, MachineOptions, Settings, axes, changed, combinations, grid_axes, neighbours
 from framepace.tuning.state import TuningState
 from framepace.tuning.trials import Trials
@@ -189,8 +189,22 @@ class _Tuner:
             pass
         if not state.candidates[0].measured and self._accuracy.admit(0):
             self._trials.measure(0, self._due_level())
-        if state.lab.left >= state.budget.confirming.shortest_s:
-            self._trials.confirm()
+        while state.lab.left >= state.budget.confirming.shortest_s and self._trials.confirm():
+            pass  # one that was missed leaves another as the best
+        self._secure()
+
+    def _secure(self) -> None:
+        """Find a load that the best carries, however late: an answer of nothing helps nobody."""
+        state = self._state
+        while not self._carries() and (best := state.best()) is not None:
+            level = sure_level(state.goal, state.candidates, best)
+            if level is None:
+                return
+            self._trials.measure(best, level)
+
+    def _carries(self) -> bool:
+        """Whether any candidate carries a load."""
+        return any(carried(candidate.measured) for candidate in self._state.candidates if candidate.error is None)
 
     def _due_level(self) -> int:
         """The level to measure the original plan at, however late: the best's, which must be better, or its own."""
@@ -209,9 +223,19 @@ class _Tuner:
         step = next_trial(state.goal, state.candidates, self._neighbours, repeats=self._trials.repeats)
         if step is None:
             return self._trials.confirm()
-        if self._accuracy.admit(step[0]):
-            self._trials.measure(*step)
+        number, level = step
+        if self._accuracy.admit(number):
+            self._trials.measure(number, self._surely(number, level))
         return True
+
+    def _surely(self, number: int, level: int) -> int:
+        """The level, or a lower one that is surely carried, as long as nothing is."""
+        if self._carries():
+            return level
+        lower = sure_level(self._state.goal, self._state.candidates, number)
+        if lower is None:
+            return level
+        return min(level, lower)
 
     def _expand_around_best(self) -> None:
         """Add the candidates around the best, predicted where possible; not before the best carries anything."""

@@ -85,7 +85,7 @@ def _kept(goal: Goal, chosen: Candidate) -> bool:
 
 def _limit(goal: Goal, chosen: Candidate) -> str:
     """What limits the plan: throughput or latency at the lowest load that was not carried, and its longest stage."""
-    failed = [trial for trial in chosen.measured if not trial.met]
+    failed = [trial for trial in chosen.measured if not trial.met and trial.figures.frames]
     if not failed:
         return ""
     trial = min(failed, key=lambda trial: trial.level)
