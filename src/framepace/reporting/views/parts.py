@@ -11,6 +11,7 @@ COLUMNS = ("stage", "call or line of the program", "per frame", "calls")
 _MOST = 10
 _UNKNOWN = "between the timed calls"
 _BESIDE = "beside"
+_WIDEST = 46  # letters of a name, with which the table has 80 columns
 
 
 def parts_rows(program: Program) -> tuple[tuple[str, str, str, str], ...]:
@@ -24,4 +25,13 @@ def _rows(parts: tuple[Part, ...]) -> Iterator[tuple[str, str, str, str]]:
         if part.stage == _BESIDE:
             time = f"{part.ns / NS_PER_S:.0%} of a core"
         calls = f"{part.count:.3g}" if part.count else ""
-        yield part.stage, part.name or _UNKNOWN, time, calls
+        yield part.stage, _short(part.name or _UNKNOWN), time, calls
+
+
+def _short(name: str) -> str:
+    """A name without the folders of its file, or without its end, where it is too long."""
+    if len(name) > _WIDEST:
+        name = name.rpartition("/")[2]
+    if len(name) > _WIDEST:
+        return name[: _WIDEST - 1] + "…"
+    return name
