@@ -10,6 +10,7 @@ from unittest.mock import MagicMock
 import pytest
 
 from framepace.devices.capturing import CapturingStream, LibraryGraph
+from framepace.devices.cuda import CudaDevice
 from framepace.devices.timeline import Timeline
 
 
@@ -72,6 +73,28 @@ def test_the_thread_of_the_devices_clock_breaks_no_capture_of_another(driver: Ma
     order.wait.return_value = True
     Timeline(MagicMock())._loop(ending, MagicMock(), MagicMock())
     assert [call[0] for call in order.mock_calls] == ["mode", "wait"]
+
+
+@pytest.mark.parametrize("breaks", ["work", "end"])
+def test_a_capture_that_breaks_is_ended_and_its_stream_is_not_used_again(driver: MagicMock, breaks: str) -> None:
+    """By the driver itself: cuda-core refuses to end what was invalidated. The next capture has another stream."""
+    device: Any = object.__new__(CudaDevice)
+    streams = [SimpleNamespace(handle=handle, core=MagicMock()) for handle in (7, 8)]
+    device._driver, device._capture_stream, device.stream = driver, None, iter(streams).__next__
+
+    def work(stream: Any) -> None:
+        if breaks == "work":
+            raise RuntimeError("not permitted")
+
+    if breaks == "end":
+        streams[0].core.create_graph_builder().end_building.side_effect = RuntimeError("not permitted")
+    with pytest.raises(RuntimeError, match="not permitted"):
+        device.capture(work)
+    driver.cuStreamEndCapture.assert_called_once_with(7)
+    device.capture(lambda stream: None)
+    assert device._capture_stream is streams[1]
+    device.capture(lambda stream: None)
+    driver.cuStreamEndCapture.assert_called_once_with(7)
 
 
 class TorchGraph:

@@ -317,17 +317,17 @@ class CudaDevice:
     def capture(self, work: Callable[[Stream], object]) -> _Graph:
         """See Device."""
         with _CAPTURING:
-            if self._capture_stream is None:
-                self._capture_stream = self.stream()
-            builder = self._capture_stream.core.create_graph_builder()
+            stream = self._capture_stream = self._capture_stream or self.stream()
+            builder = stream.core.create_graph_builder()
             builder.begin_building(mode="thread_local")
             try:
-                work(CapturingStream(self._capture_stream.handle, builder.stream))
+                work(CapturingStream(stream.handle, builder.stream))
+                builder.end_building()
             except BaseException:
-                with suppress(Exception):  # the capture is broken; what broke it is what counts
-                    builder.end_building()
+                # cuda-core does not end a capture that was broken, and a stream in one takes no other work.
+                self._driver.cuStreamEndCapture(stream.handle)
+                self._capture_stream = None
                 raise
-            builder.end_building()
             return _Graph(builder.complete())
 
     def compile(self, text: str, name: str) -> Kernel:
