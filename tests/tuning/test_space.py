@@ -153,6 +153,18 @@ def test_what_a_gpu_can_do_beside_the_model_is_tried_on_one() -> None:
         assert step in told
 
 
+def test_workers_of_a_gpu_are_tried_as_processes_too() -> None:
+    """Where there are several, and where pictures do not stay in the GPU memory of one process."""
+    around = MachineOptions(cores=16, sms=132, backends=("onnxruntime",), decodes=True)
+    model = ModelPlan(name="m", model="null", backend="onnxruntime", device="cuda")
+    case = Case(plan=Plan(models=(model,)), workload=Workload(load=Closed(), input=Input(videos=("a.mp4",))))
+    found = axes(case, around)
+    processes = {"workers": 2, "strategy": "worker-processes"}
+    assert processes in neighbours(case, found, around, {"workers": 2})
+    assert {"strategy": "worker-processes"} not in neighbours(case, found, around, {})
+    assert not any("strategy" in other for other in neighbours(case, found, around, {"workers": 2, "decode": "gpu"}))
+
+
 @pytest.mark.parametrize(
     ("fields", "around", "videos"),
     [

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from framepace.backends.base import get_backend
+from framepace.facts.contradiction import contradiction
 from framepace.facts.plan import Batching, EnginePlan, ModelPlan, Plan
 from framepace.facts.settings import SETTINGS, Case, apply
 from framepace.values import check_cells
@@ -130,8 +131,15 @@ def _anywhere(case: Case, machine: MachineOptions) -> Iterator[Axis]:
     yield Axis("prepare-place", _places(plan.models[0], machine), ordered=False)
     yield Axis("wait", ("hybrid", "sleep", "spin"), ordered=False)
     yield Axis("decode", _decoders(case, machine), ordered=False)
-    if len(plan.models) > 1 and plan.engine.strategy == EnginePlan().strategy:
-        yield Axis("strategy", ("workers", "serial", "threads", "processes"), ordered=False)
+    if plan.engine.strategy == EnginePlan().strategy:
+        yield Axis("strategy", _strategies(plan, machine), ordered=False)
+
+
+def _strategies(plan: Plan, machine: MachineOptions) -> tuple[str, ...]:
+    """How workers can run the models; on a GPU their threads wait for the interpreter lock more than for the device."""
+    several = ("serial", "threads", "processes") if len(plan.models) > 1 else ()
+    alone = ("worker-processes",) if on_real_gpu(plan.models[0], machine) else ()
+    return ("workers", *several, *alone)
 
 
 def _places(model: ModelPlan, machine: MachineOptions) -> tuple[str, ...]:
@@ -292,7 +300,9 @@ def sensible(case: Case, machine: MachineOptions) -> bool:
     """
     models = case.plan.models
     return (
-        all(_options_fit(model, machine) for model in models)
+        not contradiction(case.plan)
+        and _strategy_fits(case.plan)
+        and all(_options_fit(model, machine) for model in models)
         and _policy_fits(models[0].batch)
         and all(_threads_fit(model, case.plan.engine.workers, machine) for model in models)
     )
@@ -300,6 +310,11 @@ def sensible(case: Case, machine: MachineOptions) -> bool:
 
 def _options_fit(model: ModelPlan, machine: MachineOptions) -> bool:
     return all(option in machine.options.get(model.backend, model.options) for option in model.options)
+
+
+def _strategy_fits(plan: Plan) -> bool:
+    """Whether a process of its own can do more for a worker than a thread: a lone worker waits for no other."""
+    return plan.engine.strategy != "worker-processes" or plan.engine.workers > 1
 
 
 def _policy_fits(batch: Batching) -> bool:
