@@ -11,8 +11,9 @@ from msgspec.structs import replace
 from framepace.errors import FramepaceError, one_line
 from framepace.facts.place import Place
 from framepace.facts.running import DeviceStatus, EngineState, EngineStatus, RunStatus, SourceStatus
-from framepace.facts.trace import DropCause
+from framepace.facts.trace import DropCause, Stopped
 from framepace.fleet.link import Link
+from framepace.fleet.messages import Stop
 from framepace.fleet.places import described
 from framepace.fleet.placing import Capacity, Predicted
 from framepace.fleet.rebalancing import Heat, Seen
@@ -82,6 +83,16 @@ class Member:
         self.note = ""
         self.heat.settle(now)
 
+    def stop(self, stopped: Stopped) -> None:
+        """The run ends: an engine at work ends in order, one that starts at once."""
+        self.start_at = None
+        if self.link is None:
+            return
+        if self.is_live:
+            self.link.order(Stop(stopped))
+        else:
+            self.link.kill()
+
     def end(self) -> None:
         """Its engine ended with the run."""
         self.link = None
@@ -110,7 +121,7 @@ class Member:
             place=described(self.place),
             state=self.state,
             sources=0 if predicted is None else predicted.cameras,
-            frames=sum(source.fps_out or 0.0 for source in sources) if self.is_live else None,
+            frames=sum(source.fps_out or 0.0 for source in sources) if sources else None,
             capacity=None if self.capacity is None else self.usable().frames,
             share=None if predicted is None else predicted.share,
             predicted_ms=None if predicted is None else predicted.p99_ms,

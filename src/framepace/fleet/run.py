@@ -121,9 +121,7 @@ class FleetRun:
                 return
             self._stopped = stopped
             for member in self._members.by_name.values():
-                member.start_at = None
-                if member.link is not None:
-                    member.link.order(Stop(stopped))
+                member.stop(stopped)
             self._changed.notify_all()
 
     def wait(self, seconds: float | None = None) -> RunStatus:
