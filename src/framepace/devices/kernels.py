@@ -39,7 +39,7 @@ def compiled(text: str, name: str, capability: str) -> CudaKernel:
     Raises BackendError where NVRTC is missing or refuses the text.
     """
     try:
-        code = _compile(text, capability)
+        code = compile_text(text, capability)
         return CudaKernel(code.get_kernel(name))
     except Exception as error:  # of the loader, of NVRTC, of the driver: cuda-core raises several kinds
         words = " ".join(str(error).split())
@@ -47,7 +47,8 @@ def compiled(text: str, name: str, capability: str) -> CudaKernel:
         raise BackendError("the kernel that prepares pictures cannot be compiled", got=words, fix=fix) from error
 
 
-def _compile(text: str, capability: str) -> Any:
+def compile_text(text: str, capability: str) -> Any:
+    """The machine code of a text in CUDA C++. Raises what cuda-core does."""
     from cuda.core import Program, ProgramOptions
 
     options = ProgramOptions(arch=f"sm_{capability.replace('.', '')}", std="c++17")

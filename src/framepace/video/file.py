@@ -18,7 +18,7 @@ from typing import Any
 from framepace.deadline import within
 from framepace.errors import FramepaceError, SourceError
 from framepace.inputfile import InputKind, file_size, out_of_descriptors, read_file, shown
-from framepace.video.device.decoder import fallen_back
+from framepace.video.device.decoder import fallen_back, turn
 from framepace.video.device.decoder import options as decoder_options
 from framepace.video.remarks import Evenness, about_format
 
@@ -100,15 +100,16 @@ class VideoFile:
 
     def _open(self, path: str, data: bytes | None) -> _Reel:
         """A reel, ready to run; one that does not open in time is left behind: its file system does not answer."""
-        return within(
-            OPEN_S,
-            "the video does not open",
-            partial(_Reel, path, data, self._note, self._gpu),
-            got=shown(path),
-            fix=_NO_ANSWER,
-            error=SourceError,
-            late=_Reel.close,
-        )
+        with turn(self._gpu):
+            return within(
+                OPEN_S,
+                "the video does not open",
+                partial(_Reel, path, data, self._note, self._gpu),
+                got=shown(path),
+                fix=_NO_ANSWER,
+                error=SourceError,
+                late=_Reel.close,
+            )
 
     def _wait(self) -> None:
         if self._winding is None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import threading
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import Any
 
@@ -11,6 +13,8 @@ from framepace.errors import UsageError
 _ON_HOST = "--set decode=thread decodes on the host"
 
 
+_AT_ONCE = 4  # decoders that are made: the driver makes one after the other, and whoever waits has a time limit
+_MAKING = threading.BoundedSemaphore(_AT_ONCE)
 _LIBRARY = "libnvcuvid.so.1"  # of the driver
 
 
@@ -55,6 +59,11 @@ def options(gpu: int | None) -> dict[str, Any]:
     if gpu is None:
         return {}
     return {"hwaccel": accelerator(gpu)}
+
+
+def turn(gpu: int | None) -> AbstractContextManager[object]:
+    """Held while a decoder of the GPU is made; nothing for the host's."""
+    return nullcontext() if gpu is None else _MAKING
 
 
 def fallen_back(stream: Any, frame: Any) -> str:

@@ -59,9 +59,9 @@ DEVICE float sample(const Plane *plane, int bytes, int x, int y) {
     return bytes == 1 ? (float)*at : (float)*(const unsigned short *)at;
 }
 
-/* The weight of a sample that lies `distance` away, under a triangle of that half width. */
-DEVICE float weight(float distance, float width) {
-    float share = 1.0f - fabsf(distance) / width;
+/* The weight of a sample that lies `distance` away, under a triangle that falls by `slope` per sample. */
+DEVICE float weight(float distance, float slope) {
+    float share = 1.0f - fabsf(distance) * slope;
     return share > 0.0f ? share : 0.0f;
 }
 
@@ -73,14 +73,14 @@ DEVICE float filtered(const Plane *plane, int bytes, int nearest, int column, in
     float x = plane->first_x + (float)column * plane->scale_x;
     float y = plane->first_y + (float)row * plane->scale_y;
     if (nearest) return sample(plane, bytes, (int)floorf(x), (int)floorf(y));
-    float wide = plane->scale_x > 1.0f ? plane->scale_x : 1.0f;
-    float high = plane->scale_y > 1.0f ? plane->scale_y : 1.0f;
+    float slope_x = plane->scale_x > 1.0f ? 1.0f / plane->scale_x : 1.0f;
+    float slope_y = plane->scale_y > 1.0f ? 1.0f / plane->scale_y : 1.0f;
     int left = first_tap(x, plane->taps_x), top = first_tap(y, plane->taps_y);
     float sum = 0.0f, weights = 0.0f;
     for (int j = top; j < top + plane->taps_y; j++) {
-        float of_row = weight((float)j - y, high);
+        float of_row = weight((float)j - y, slope_y);
         for (int i = left; i < left + plane->taps_x; i++) {
-            float both = of_row * weight((float)i - x, wide);
+            float both = of_row * weight((float)i - x, slope_x);
             sum += both * sample(plane, bytes, i, j);
             weights += both;
         }
