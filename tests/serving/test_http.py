@@ -138,7 +138,8 @@ def test_several_items_are_several_frames_and_come_back_together(server: Server)
         ("POST", "/v2/repository/models/none/load", {}, 400, "failed to load 'none'"),
         ("POST", "/v2/repository/models/simple/load", {"parameters": {"config": "{}"}}, 501, "the plan alone"),
         ("POST", "/v2/repository/index", [], 400, "expected an object"),
-        ("POST", "/v2/cudasharedmemory/region/r/register", {}, 501, "no GPU memory"),
+        ("POST", "/v2/cudasharedmemory/region/r/register", {}, 501, "register system shared memory"),
+        ("GET", "/v2/cudasharedmemory/region/r/status", None, 404, "Unable to find cuda shared memory region: 'r'"),
     ],
 )
 def test_what_is_wrong_is_said(server: Server, method: str, path: str, body: Any, status: int, says: str) -> None:
@@ -152,6 +153,12 @@ def test_a_wrong_method_is_told_the_right_ones(server: Server) -> None:
     """As HTTP asks for."""
     assert ask(server, "PUT", "/v2/logging", {})[2]["allow"] == "GET, POST"
     assert ask(server, "GET", INFER)[2]["allow"] == "POST"
+
+
+def test_no_memory_of_a_gpu_is_registered(server: Server) -> None:
+    """Which clients that clean up at first find out without an error."""
+    assert ask(server, "GET", "/v2/cudasharedmemory/status")[:2] == (200, [])
+    assert ask(server, "POST", "/v2/cudasharedmemory/unregister")[0] == 200
 
 
 def test_statistics_count_what_was_answered(server: Server) -> None:

@@ -123,12 +123,16 @@ def load(repository: Repository, name: str, parameters: dict[str, Any]) -> None:
     repository.load(name)
 
 
-def cuda_memory(call: str) -> list[dict[str, Any]] | None:
-    """No region of a GPU is ever registered. Raises RequestError for an attempt to."""
+def cuda_memory(call: str, name: str) -> list[dict[str, Any]] | None:
+    """No region of a GPU is ever registered. Raises RequestError for an attempt to, and for one that is asked for."""
     if call == "register":
         raise RequestError(
-            "failed to register CUDA shared memory region: this server has no GPU memory to share", "unsupported"
+            f"failed to register CUDA shared memory region '{name}': this server takes no GPU memory; "
+            "register system shared memory instead",
+            "unsupported",
         )
+    if call == "status" and name:
+        raise RequestError(f"Unable to find cuda shared memory region: '{name}'", "not found")
     return [] if call == "status" else None
 
 

@@ -75,7 +75,7 @@ def _memory_unregister(service: Service, request: Any) -> dict[str, Any]:
 
 
 def _cuda(call: str, service: Service, request: Any) -> dict[str, Any]:
-    calls.cuda_memory(call)
+    calls.cuda_memory(call, request.name)
     return {}
 
 

@@ -92,7 +92,7 @@ def _memory_unregister(service: Service, call: HttpCall, named: Route) -> None:
 
 
 def _cuda(service: Service, call: HttpCall, named: Route) -> Any:
-    return calls.cuda_memory(named.call.partition(" ")[2])
+    return calls.cuda_memory(named.call.partition(" ")[2], named.name)
 
 
 def _trace(service: Service, call: HttpCall, named: Route) -> Any:
