@@ -21,6 +21,12 @@ def test_a_place_that_is_late_for_seconds_carries_less_than_its_share() -> None:
     assert _seconds(heat, _LATE, 21, 40) == []
 
 
+def test_a_place_that_nobody_can_relieve_is_not_taken_to_carry_less_and_less() -> None:
+    """Where all are overloaded, what each carries stays what was seen."""
+    heat = Heat(0.0, target_ms=100.0)
+    assert _seconds(heat, _LATE, 0, 400) == [20]
+
+
 def test_one_late_second_is_no_heat() -> None:
     """Seconds that are late now and then leave it as it is."""
     heat = Heat(0.0, target_ms=100.0)

@@ -155,3 +155,17 @@ def test_the_last_minute_of_every_engine_is_recorded(tmp_path: Path) -> None:
     run.wait(60)
     assert folder == tmp_path / "out"
     assert len(list(folder.glob("here_share_*/recording-*"))) == 2
+
+
+def test_an_engine_that_starts_again_keeps_its_trace_beside_the_one_before(tmp_path: Path) -> None:
+    """Nothing of the one that died is written over, and nothing keeps the new one from starting."""
+    kept = Collected()
+    sources = _cameras(video(tmp_path / "v.mp4"), 4, loop=True)
+    run = _run(sources, kept, stays=True, out=tmp_path / "out").start()
+    kept.wait_for(3, *(source.name for source in sources))
+    run.kill("here share 0")
+    while run.status().engines[0].starts < 2 or run.status().engines[0].state != "live":
+        kept.wait_for(1, *_at(run, "here share 1"))
+    run.stop()
+    run.wait(60)
+    assert len(list((tmp_path / "out").rglob("meta.json"))) >= 3

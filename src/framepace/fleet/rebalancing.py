@@ -60,8 +60,11 @@ class Heat:
             self._hot_since = now
         if now - self._hot_since < _HOT_S or share <= 0:
             return False
-        self.factor = max(_LEAST, min(self.factor, share) * _LESS)
         self.settle(now)
+        carries = max(_LEAST, share * _LESS)
+        if carries >= self.factor:  # nothing could be moved since: it is as hot as it was
+            return False
+        self.factor = carries
         return True
 
     def settle(self, now: float) -> None:
