@@ -1,4 +1,4 @@
-"""A detector that a GPU has something to do for: torchvision's RetinaNet on ResNet-152, random weights, open batch."""
+"""A detector that a GPU has something to do for: torchvision's RetinaNet on ResNet-50, random weights, open batch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ANCHORS = 9
 _CLASSES = 91
 
 
-def export(path: Path, backbone: str = "resnet152") -> Path:
+def export(path: Path, backbone: str = "resnet50") -> Path:
     """Write it as ONNX, unless it is there: the best boxes of each picture, as offsets, with scores and labels."""
     if path.is_file():
         return path
