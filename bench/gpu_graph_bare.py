@@ -71,9 +71,12 @@ class BareThreads:
         self._asked: list[queue.Queue[float]] = [queue.Queue() for _ in range(count)]
         self._answers: queue.Queue[float | Exception] = queue.Queue()
         self._ready = threading.Barrier(count)
-        for index in range(count):
-            args = (backend, session, index, slots)
-            threading.Thread(target=self._body, args=args, daemon=True).start()
+        self._threads = [
+            threading.Thread(target=self._body, args=(backend, session, index, slots), daemon=True)
+            for index in range(count)
+        ]
+        for thread in self._threads:
+            thread.start()
         self._collect()
 
     def run(self, seconds: float) -> float:
@@ -83,9 +86,11 @@ class BareThreads:
         return sum(self._collect())
 
     def close(self) -> None:
-        """End the threads."""
+        """End the threads, which hold sessions until then."""
         for asked in self._asked:
             asked.put(-1.0)
+        for thread in self._threads:
+            thread.join(10)
 
     def _collect(self) -> list[float]:
         rates = []

@@ -143,6 +143,7 @@ def cost(backend: str, args: argparse.Namespace) -> Iterator[Row]:
                     continue
                 traces.append(_run(engine, 1, Stop(count=400)))
                 ours.append(_period(traces[-1]))
+        del bare  # holds the session, which must go before its device
         more = [(a - b) / 1e3 for a, b in zip(ours, theirs, strict=True)]
         goal = _OWN_US.get(backend, 60.0)
         got = (

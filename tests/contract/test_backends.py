@@ -249,6 +249,22 @@ def test_device_times_are_there_where_there_is_a_device(subject: Subject) -> Non
     assert times.h2d_at < times.compute_at < times.d2h_at
 
 
+def test_with_graphs_a_request_is_one_graph(subject: Subject) -> None:
+    """Copies, kernels and events, in every slot and batch size; beside ONNX Runtime's own graph its copies are two."""
+    if not subject.settings.get("graph"):
+        pytest.skip("no graphs")
+    session = load(subject, batch=4)
+    worker = session.worker()
+    worker.prime()
+    assert isinstance(worker, DeviceWorker)
+    assert worker._scope == ("copies" if subject.backend == "onnxruntime" else "request"), session.notes
+    fill(worker, 1)
+    expected = infer(worker, 4)["y0"]
+    for _ in range(100):
+        assert np.array_equal(infer(worker, 4)["y0"], expected)
+    worker.close()
+
+
 def test_the_backend_names_its_library(subject: Subject) -> None:
     """Versions that travel with a trace are there."""
     found = get_backend(subject.backend).versions()
