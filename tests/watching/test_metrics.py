@@ -7,10 +7,11 @@ import re
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as plain
 
-from framepace.facts.running import RunStatus
+from framepace.facts.running import EngineStatus, RunStatus
 from framepace.watching.metrics import exposition, registry_of
 from tests.doubles.cameras import SECRET, ScriptedRun
 
@@ -86,16 +87,18 @@ def test_no_metric_has_a_secret() -> None:
 
 def metric_names() -> set[str]:
     """The names of all metrics, without the parts of a histogram."""
-    return {re.sub(r"_(bucket|count|sum)$", "", name) for name, _ in samples(ScriptedRun(3).step(3))}
+    engine = EngineStatus(name="host cuda:0", place="host: H200", state="live", sources=3, share=0.5)
+    status = replace(ScriptedRun(3).step(3), engines=(engine,))
+    return {re.sub(r"_(bucket|count|sum)$", "", name) for name, _ in samples(status)}
 
 
 def test_the_grafana_dashboard_asks_for_metrics_that_exist() -> None:
-    """And for every one of ours that stands for a state of the run, but for its name and its beginning."""
+    """And for every one of ours that stands for a state of the run, but for its name, its beginning and its engines."""
     dashboard = json.loads((ROOT / "examples/grafana/framepace.json").read_text(encoding="utf-8"))
     queries = " ".join(target["expr"] for panel in dashboard["panels"] for target in panel["targets"])
     asked = {re.sub(r"_(bucket|count|sum)$", "", name) for name in re.findall(r"\b(?:framepace|process)_\w+", queries)}
     assert asked - metric_names() == set()
-    ours = {name for name in metric_names() if name.startswith("framepace_")}
+    ours = {name for name in metric_names() if re.match("framepace_(?!engine_)", name)}
     assert ours - asked == {"framepace_run_info", "framepace_run_start_time_seconds"}
 
 

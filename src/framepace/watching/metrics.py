@@ -9,7 +9,15 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, get_args
 
 from framepace.facts.address import without_secrets
-from framepace.facts.running import AGE_BOUNDS_MS, DeviceStatus, RunStatus, SinkStatus, SourceState, SourceStatus
+from framepace.facts.running import (
+    AGE_BOUNDS_MS,
+    DeviceStatus,
+    EngineStatus,
+    RunStatus,
+    SinkStatus,
+    SourceState,
+    SourceStatus,
+)
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -109,6 +117,10 @@ def _of_device(name: str, text: str, number: Callable[[DeviceStatus], float | No
     return _of_each("device", name, text, number, lambda status: status.devices)
 
 
+def _of_engine(name: str, text: str, number: Callable[[EngineStatus], float | None]) -> Series:
+    return _of_each("engine", name, text, number, lambda status: status.engines)
+
+
 def _of_each(
     kind: str,
     name: str,
@@ -171,4 +183,8 @@ SERIES: tuple[Series, ...] = (
     _of_device("memory_use_ratio", "Share of its memory in use.", lambda device: device.memory_use),
     _of_device("clock_hertz", "Its clock.", lambda device: _over(device.clock_mhz, 1 / HZ_PER_MHZ)),
     _of_device("power_watts", "Its power.", lambda device: device.power_w),
+    _of_engine("live", "1 while it takes sources.", lambda engine: engine.state == "live"),
+    _of_engine("starts_total", "How often it was started.", lambda engine: engine.starts),
+    _of_engine("sources", "Sources that it has.", lambda engine: engine.sources),
+    _of_engine("share_ratio", "Share of its capacity that its sources ask for.", lambda engine: engine.share),
 )
