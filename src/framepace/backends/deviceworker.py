@@ -308,6 +308,7 @@ class DeviceWorker(Worker):
             slot.rivals = ()
         if self._scope == "request":
             for slot in self._slots:
+                slot.lanes.compute.record(slot.events[COMPUTED])  # the others' graphs wait for it from the first on
                 slot.rivals = [other.events[COMPUTED] for other in self._slots if other is not slot]
 
     def _lanes(self) -> list[Lanes]:
