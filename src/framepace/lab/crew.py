@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from framepace.backends.base import get_backend
 from framepace.cluster import Place
@@ -22,14 +22,16 @@ _LOOK_S = 0.2  # after which a wait lets the interpreter answer signals
 _CONTINUE = "bring its hosts up again ('ray status'); what was measured is kept where --out was given"
 
 
-class Task(NamedTuple, Generic[_T]):
+@dataclass(frozen=True)
+class Task(Generic[_T]):
     """Something to be measured in one lab: the plan that it runs, and what it does."""
 
     plan: Plan
     run: Callable[[Lab], _T]
 
 
-class Done(NamedTuple, Generic[_T]):
+@dataclass(frozen=True)
+class Done(Generic[_T]):
     """A task by its number, and its answer; None and why, where it could not be done."""
 
     number: int
