@@ -1,7 +1,9 @@
-"""Transports beside RTSP, from real senders: HLS and MPEG-TS over HTTP, MPEG-TS over UDP."""
+"""Transports beside RTSP, from real senders: RTMP from nginx, HLS and MPEG-TS over HTTP, MPEG-TS over UDP."""
 
 from __future__ import annotations
 
+import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,11 +20,18 @@ import pytest
 from framepace.facts.running import SourceSpec
 from framepace.running.options import Options
 from framepace.running.run import Run
-from tests.doubles.services import free_port
+from tests.doubles.services import free_port, service
 from tests.running.rtsp import of, until
 from tests.running.test_run import assert_accounted, plan
 
 FPS = 25
+NGINX = """
+load_module {module};
+daemon off; master_process off; pid {folder}/pid; error_log stderr error;
+events {{}}
+http {{ access_log off; }}
+rtmp {{ access_log off; server {{ listen 127.0.0.1:{port}; application live {{ live on; }} }} }}
+"""
 
 
 def send(address: Any, kind: str, over: threading.Event, options: dict[str, str] | None = None) -> None:
@@ -38,6 +47,16 @@ def send(address: Any, kind: str, over: threading.Event, options: dict[str, str]
             frame = av.VideoFrame.from_ndarray(np.roll(image, number, 1), format="rgb24")
             container.mux(stream.encode(frame))
             number += 1
+
+
+def answers(port: int) -> None:
+    """Wait until a server listens on a port."""
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.05)
+    raise AssertionError("the server never listened")
 
 
 @contextmanager
@@ -110,8 +129,26 @@ def http(folder: Path) -> Iterator[str]:
         server.shutdown()
 
 
+@contextmanager
+def rtmp(folder: Path) -> Iterator[str]:
+    """A stream that is published to an RTMP server, which hands it out."""
+    root = Path(service("rtmp"))
+    port = free_port()
+    conf = folder / "nginx.conf"
+    conf.write_text(NGINX.format(module=root / "lib/nginx/modules/ngx_rtmp_module.so", folder=folder, port=port))
+    command = [str(root / "sbin/nginx"), "-p", str(folder), "-c", str(conf)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
+        address = f"rtmp://127.0.0.1:{port}/live/camera"
+        try:
+            answers(port)
+            with sending(address, "flv"):
+                yield address
+        finally:
+            server.kill()
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("serve", [hls, udp, http], ids=lambda serve: serve.__name__)
+@pytest.mark.parametrize("serve", [rtmp, hls, udp, http], ids=lambda serve: serve.__name__)
 def test_a_stream_is_live_at_its_rate(serve: Callable[[Path], Any], tmp_path: Path) -> None:
     """Pictures of the right size come; every one is accounted for."""
     with serve(tmp_path) as address:
