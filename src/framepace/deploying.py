@@ -141,13 +141,25 @@ def start(
     address = of_run.get("ray")
     if address is None:
         return Run(plan, specs, queued, chosen, tell=tell).start()
+    _check_sinks(sinks, queued)
+    return _on_cluster(str(address), plan, specs, queued, chosen, tell)
+
+
+def _on_cluster(
+    address: str,
+    plan: Plan,
+    sources: Sequence[SourceSpec],
+    sinks: Sequence[QueuedSink],
+    options: Options,
+    tell: Tell,
+) -> FleetRun:
+    """Begin a run on all places of a cluster, which is left when it ends."""
     from framepace.cluster import connect
     from framepace.fleet.onray import fleet_run
 
-    _check_sinks(sinks, queued)
     cluster = connect(address)
     try:
-        fleet = fleet_run(plan, specs, queued, chosen, cluster, tell)
+        fleet = fleet_run(plan, sources, sinks, options, cluster, tell)
     except BaseException:
         cluster.close()
         raise

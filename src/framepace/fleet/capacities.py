@@ -36,7 +36,7 @@ _SHORTEST_S = 0.5
 _SOURCES = 16  # of a prediction, at most
 _EXACT = 0.05  # share of a number of cameras up to which it is looked for
 _LEAST = 0.1  # of one camera
-_SHARES = (0.1, 0.5, 0.8)  # of a capacity, at which ages are predicted
+_SHARES = (0.1, 0.5, 0.8, 1.0)  # of a capacity, at which ages are predicted
 _CORES_USED = 0.8  # of a place's cores may be busy decoding
 _UNKNOWN = 1e6  # inferences per second: no place is ever too full
 
@@ -120,13 +120,11 @@ def capacity(plan: Plan, primitives: Primitives, reference: Reference, cores: fl
     """
     if primitives.cores:
         primitives = replace(primitives, cores=max(1, round(min(primitives.cores, cores))))
-    fps = plan.target.fps or reference.fps
-    plan = replace(plan, target=replace(plan.target, fps=fps))
+    plan = replace(plan, target=replace(plan.target, fps=plan.target.fps or reference.fps))
     highest = bound(plan, primitives) / reference.fps
     search = _Search(plan, primitives, reference)
     best = search.largest(highest)
-    ages = {cameras: search.p99_ms(cameras) for cameras in (*(share * best for share in _SHARES), best)}
-    curve = tuple((cameras / best, age) for cameras, age in ages.items())
+    curve = tuple((share, search.p99_ms(share * best)) for share in _SHARES)
     return Capacity(best * reference.fps, _pixels(primitives, reference, cores), curve)
 
 

@@ -8,16 +8,40 @@ the stint ends, what still waits was lost with its engine.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from msgspec.structs import replace
 
 from framepace.facts.address import shown
-from framepace.facts.running import AGE_BOUNDS_MS, Ages, BoxCounts, Result, SourceSpec, SourceState, SourceStatus
+from framepace.facts.running import AGE_BOUNDS_MS, Ages, BoxCounts, Result, SourceSpec, SourceStatus
 from framepace.facts.trace import DropCause
 
 _LOST = DropCause.NAMES[DropCause.LOST]
+_SUMMED = ("taken", "delivered", "skipped", "failed", "late", "reconnections")
+
+
+_NOTHING = SourceStatus(
+    name="",
+    address="",
+    state="connecting",
+    taken=0,
+    delivered=0,
+    skipped=0,
+    failed=0,
+    waiting=0,
+    dropped={},
+    late=0,
+    reconnections=0,
+    fps_in=None,
+    fps_out=None,
+    age_ms=None,
+    p99_ms=None,
+    size=None,
+    every=1,
+)
+"""Of which nothing was said yet."""
 
 
 @dataclass(eq=False)
@@ -27,13 +51,13 @@ class Stint:
     Attributes:
         first: the number of its first picture.
         next: the number after that of its last result.
-        status: how it stood at last, as its engine said.
+        latest: how it stood at last, as its engine said.
     """
 
     engine: str
     first: int
     next: int
-    status: SourceStatus | None = None
+    latest: SourceStatus = _NOTHING
     delivered: int = 0
     failed: int = 0
     late: int = 0
@@ -42,17 +66,22 @@ class Stint:
     @property
     def taken(self) -> int:
         """Pictures taken, as far as that is known."""
-        return max(self.next - self.first, 0 if self.status is None else self.status.taken)
+        return max(self.next - self.first, self.latest.taken)
 
     @property
     def skipped(self) -> int:
         """Pictures left out."""
-        return 0 if self.status is None else self.status.skipped
+        return self.latest.skipped
+
+    @property
+    def reconnections(self) -> int:
+        """How often it was connected again."""
+        return self.latest.reconnections
 
     @property
     def dropped(self) -> Counter[str]:
         """Pictures dropped, by cause; what waited at the end is among them."""
-        dropped = Counter({} if self.status is None else self.status.dropped)
+        dropped = Counter(self.latest.dropped)
         if not self.is_open and self.unaccounted:
             dropped[_LOST] += self.unaccounted
         return dropped
@@ -60,8 +89,7 @@ class Stint:
     @property
     def unaccounted(self) -> int:
         """Pictures of which nothing was heard yet."""
-        dropped = 0 if self.status is None else sum(self.status.dropped.values())
-        return self.taken - self.delivered - self.failed - self.skipped - dropped
+        return self.taken - self.delivered - self.failed - self.skipped - sum(self.latest.dropped.values())
 
     def take(self, result: Result) -> None:
         """Count a result."""
@@ -124,7 +152,7 @@ class Ledger:
         for status in statuses:
             stint = self._stint(engine, status.name)
             if stint is not None:
-                stint.status = status
+                stint.latest = status
 
     def close(self, engine: str, name: str) -> None:
         """A source has ended on an engine, whose last word on it was said, or which was lost."""
@@ -160,65 +188,41 @@ def _folded(stints: list[Stint]) -> list[Stint]:
 
 def _joined(one: Stint, other: Stint) -> Stint:
     """Two stints that have ended, as one."""
-    joined = Stint(other.engine, one.first, one.first + one.taken + other.taken, is_open=False)
-    joined.delivered = one.delivered + other.delivered
-    joined.failed = one.failed + other.failed
-    joined.late = one.late + other.late
-    status = other.status or one.status
-    if status is not None:
-        joined.status = replace(
-            status,
-            taken=one.taken + other.taken,
-            skipped=one.skipped + other.skipped,
-            dropped=dict(one.dropped + other.dropped),
-            reconnections=_reconnections((one, other)),
-            ages=_ages((one, other)),
-            boxes=_boxes((one, other)),
-        )
+    counts = _counts((one, other))
+    joined = Stint(other.engine, one.first, one.first + counts["taken"], is_open=False)
+    joined.delivered = counts["delivered"]
+    joined.failed = counts["failed"]
+    joined.late = counts["late"]
+    joined.latest = replace(other.latest, **counts)
     return joined
 
 
-def _status(spec: SourceSpec, stints: list[Stint], current: Stint | None, note: str) -> SourceStatus:
-    last = stints[-1].status if stints else None
-    state: SourceState = "connecting"
-    if last is not None and not note:
-        state = last.state
-        note = last.note
+def _counts(stints: Sequence[Stint]) -> dict[str, Any]:
+    """The counts of a status, of all stints together."""
+    counts: dict[str, Any] = {name: sum(getattr(stint, name) for stint in stints) for name in _SUMMED}
     dropped: Counter[str] = sum((stint.dropped for stint in stints), Counter())
-    return SourceStatus(
+    return {**counts, "dropped": dict(dropped), "ages": _ages(stints), "boxes": _boxes(stints)}
+
+
+def _status(spec: SourceSpec, stints: Sequence[Stint], current: Stint | None, note: str) -> SourceStatus:
+    latest = stints[-1].latest if stints else _NOTHING
+    return replace(
+        latest,
         name=spec.name,
         address=shown(spec.address),
-        state=state,
-        taken=sum(stint.taken for stint in stints),
-        delivered=sum(stint.delivered for stint in stints),
-        skipped=sum(stint.skipped for stint in stints),
-        failed=sum(stint.failed for stint in stints),
+        state="connecting" if note else latest.state,
+        note=note or latest.note,
         waiting=0 if current is None else current.unaccounted,
-        dropped=dict(dropped),
-        late=sum(stint.late for stint in stints),
-        reconnections=_reconnections(stints),
-        fps_in=None if last is None else last.fps_in,
-        fps_out=None if last is None else last.fps_out,
-        age_ms=None if last is None else last.age_ms,
-        p99_ms=None if last is None else last.p99_ms,
-        size=None if last is None else last.size,
-        every=1 if last is None else last.every,
-        note=note,
-        ages=_ages(stints),
-        boxes=_boxes(stints),
         engine=None if current is None else current.engine,
+        **_counts(stints),
     )
-
-
-def _reconnections(stints: Iterable[Stint]) -> int:
-    return sum(stint.status.reconnections for stint in stints if stint.status is not None)
 
 
 def _boxes(stints: Iterable[Stint]) -> dict[str, BoxCounts]:
     """What became of the boxes of all stints, by model."""
     boxes: dict[str, BoxCounts] = {}
-    for status in (stint.status for stint in stints if stint.status is not None):
-        for model, counts in status.boxes.items():
+    for stint in stints:
+        for model, counts in stint.latest.boxes.items():
             boxes[model] = _sum_of(boxes.get(model, BoxCounts()), counts)
     return boxes
 
@@ -229,7 +233,7 @@ def _sum_of(one: BoxCounts, other: BoxCounts) -> BoxCounts:
 
 def _ages(stints: Iterable[Stint]) -> Ages | None:
     """The ages of all stints together."""
-    counted = [stint.status.ages for stint in stints if stint.status is not None and stint.status.ages is not None]
+    counted = [stint.latest.ages for stint in stints if stint.latest.ages is not None]
     if not counted:
         return None
     counts = [sum(column) for column in zip(*(ages.counts for ages in counted), strict=True)]

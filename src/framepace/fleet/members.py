@@ -18,6 +18,7 @@ from framepace.fleet.places import described
 from framepace.fleet.placing import Capacity, Predicted
 from framepace.fleet.rebalancing import Heat, Seen
 
+_NOTHING = Predicted(cameras=0, frames=0.0, share=0.0, p99_ms=None)
 _LONGEST_PAUSE_S = 30.0
 _CALM_S = 60.0  # at work, after which the losses before are forgotten
 _FOR_WANT_OF_TIME = tuple(
@@ -114,17 +115,17 @@ class Member:
 
     def shown(self) -> EngineStatus:
         """How it stands."""
-        predicted = self.predicted
+        asked = self.predicted or _NOTHING
         sources = () if self.status is None else self.status.sources
         return EngineStatus(
             name=self.place.name,
             place=described(self.place),
             state=self.state,
-            sources=0 if predicted is None else predicted.cameras,
+            sources=asked.cameras,
             frames=sum(source.fps_out or 0.0 for source in sources) if sources else None,
             capacity=None if self.capacity is None else self.usable().frames,
-            share=None if predicted is None else predicted.share,
-            predicted_ms=None if predicted is None else predicted.p99_ms,
+            share=asked.share,
+            predicted_ms=asked.p99_ms,
             p99_ms=_typical(source.p99_ms for source in sources),
             starts=self.starts,
             note=self.note,

@@ -139,7 +139,7 @@ class _Places:
         self._names = list(capacities)
         self._numbers = {name: number for number, name in enumerate(self._names)}
         self._asked = np.zeros((2, len(self._names)))
-        self._carried = np.array([[c.frames for c in capacities.values()], [c.pixels for c in capacities.values()]])
+        self._carried = np.array([(capacity.frames, capacity.pixels) for capacity in capacities.values()]).T
         self._cameras: list[dict[str, None]] = [{} for _ in self._names]
 
     def put(self, name: str, at: str) -> None:

@@ -48,11 +48,11 @@ class Heat:
         self._settled_at = now + _SETTLING_S
         self._calm_since = now
 
-    def look(self, now: float, share: float, seen: Seen) -> bool:
+    def look(self, now: float, share: float, second: Seen) -> bool:
         """Judge a second of it, at a share of its measured capacity; whether `factor` became less."""
         if now < self._settled_at:
             return False
-        if not seen.is_hot(self._target_ms):
+        if not second.is_hot(self._target_ms):
             self._cool(now)
             return False
         self._calm_since = now

@@ -72,25 +72,32 @@ class FleetRun:
         self._file = None if options.sources_file is None else SourcesFile(options.sources_file)
         if self._file is not None:
             sources = (*sources, *self._file.sources)
-        places = usable(places, plan)
-        check(plan, sources if all(place.here for place in places) else ())
         self._sinks = tuple(sinks)
-        self._tell = tell
         self._at_end = at_end
         self._followers: tuple[Callable[[Result], None], ...] = ()
         self._notes: tuple[str, ...] = ()
+        self._stopped: Stopped | None = None
+        self._failure: FramepaceError | None = None
+        self._must_place = False
+        self._done = threading.Event()
+        self._begin()
+        self._prepare(sources, usable(places, plan), make, tell)
+
+    def _begin(self) -> None:
+        """Time counts from here."""
         self._began = time.time()
         self._began_at = time.monotonic()
         self._next_second = self._began_at
-        self._stopped: Stopped | None = None
-        self._failure: FramepaceError | None = None
+
+    def _prepare(self, sources: Sequence[SourceSpec], places: Sequence[Place], make: Make, tell: Tell) -> None:
+        """The parts of the run. Raises UsageError or SourceError for what can never run."""
+        plan = self.plan
+        check(plan, sources if all(place.here for place in places) else ())
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
-        self._must_place = False
-        self._done = threading.Event()
         reference = reference_of(plan, sources)
         self._capacities = Capacities(at_place(plan), reference, tell)
-        starter = Starter(at_place(plan), options, make, self._capacities)
+        starter = Starter(at_place(plan), self.options, make, self._capacities)
         self._members = Members(places, lambda place: starter.link(place, self), plan.target.budget_ms, self._began_at)
         self._book = Book(reference)
         for spec in sources:
@@ -109,8 +116,7 @@ class FleetRun:
                 sink.start()
             self._start_engines()
             on_error.pop_all()
-        self._began = time.time()
-        self._began_at = time.monotonic()
+        self._begin()
         threading.Thread(target=self._watch, name="run", daemon=True).start()
         return self
 
