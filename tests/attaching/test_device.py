@@ -128,3 +128,12 @@ def test_a_stream_that_becomes_a_graph_is_left_alone(
     trace = attached(_LOOP, driver, tmp_path, monkeypatch).trace
     assert (trace.requests["finished"] == trace.requests["enqueued"]).all()
     assert not [note for note in trace.meta.notes if "cuEventRecord" in note]
+
+
+def test_a_stream_that_is_none_is_told_and_the_program_runs(
+    driver: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the probe does not understand of a call is noted, and the call goes through as it was."""
+    trace = attached(_LOOP.replace("0x77", "'a stream'"), driver, tmp_path, monkeypatch).trace
+    assert len(trace) == 20
+    assert any("when the device had done a call is not known" in note for note in trace.meta.notes)

@@ -95,8 +95,8 @@ class Device:
         """The call with events around it; `stream_of` gives its stream from its arguments, None for no device."""
 
         def observed(*arguments: Any, **options: Any) -> Any:
-            stream = None if self._given_up else stream_of(arguments, options)
-            if stream is None:
+            stream = self._quietly(stream_of, arguments, options)
+            if stream is None or self._given_up:
                 return call(*arguments, **options)
             pair = self._quietly(self._begin, stream)
             begin = time.perf_counter_ns()
@@ -109,6 +109,8 @@ class Device:
 
     def _quietly(self, step: Callable[..., Any], *arguments: Any) -> Any:
         """An error of the probe is none of the program: there are no more events then."""
+        if self._given_up:
+            return None
         try:
             return step(*arguments)
         except Exception as error:
