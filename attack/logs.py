@@ -7,6 +7,7 @@ import json
 from io import BytesIO
 
 _ROWS = 60
+_ANALYZER = "Model,Concurrency,Model Config Path,Throughput (infer/sec),p99 Latency (ms)"
 _HEAD = "timestamp,latency_ms,infer_ms,post_ms,clock_mhz,temp,batch,camera,dropped"
 
 
@@ -23,6 +24,22 @@ def logs() -> tuple[tuple[str, bytes], ...]:
         ("profile.json", json.dumps([_span(number) for number in range(_ROWS)]).encode()),
         ("service.log", _pairs().encode()),
         ("log.parquet", _parquet()),
+    )
+
+
+def tables() -> tuple[tuple[str, bytes], ...]:
+    """Tables of loads: perf_analyzer's CSV, console and requests, and Model Analyzer's CSV."""
+    parts = "Inferences/Second,Client Send,Network+Server Send/Recv,Server Queue,Server Compute,Client Recv"
+    rows = [f"{load},{70 + load},2,20,{9 * load},110,1,{140 * load},{210 * load}" for load in range(1, 9)]
+    analyzer = [f"m,{load},m_{load % 2},{70 + load},{1.5 * load}" for load in range(1, 9)]
+    section = "Request concurrency: {0}\n Throughput: 7{0} infer/sec\n Avg latency: {0}00 usec (standard 1)\n"
+    requests = [{"timestamp": at, "response_timestamps": [at + 5000]} for at in range(0, 90_000, 3000)]
+    experiment = {"experiment": {"mode": "concurrency", "value": 2}, "requests": requests}
+    return (
+        ("perf.csv", "\n".join([f"Concurrency,{parts},p50 latency,p99 latency", *rows, ""]).encode()),
+        ("models.csv", "\n".join([_ANALYZER, *analyzer, "", "Model,GPU ID", "m,0", ""]).encode()),
+        ("console.txt", "".join(section.format(load) for load in range(1, 6)).encode()),
+        ("requests.json", json.dumps({"experiments": [experiment]}).encode()),
     )
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import framepace
 from attack import corpus, mutations
-from attack.logs import logs
+from attack.logs import logs, tables
 from attack.orders import ORDERS, SOURCES, Nobody
 from attack.results import answers, sinks
 from framepace.backends.base import get_backend
@@ -200,6 +200,33 @@ def log(place: Place) -> str:
     return str(framepace.explain_log(path))
 
 
+def loads(place: Place) -> str:
+    """A table of loads of another tool, damaged: explained, compared and taken as a number to expect."""
+    from framepace.explaining.expect import parse_tool_number
+    from framepace.loadtables import compare_loads, explain_loads
+
+    name, data = place.rng.choice(tables())
+    path = place.folder / name
+    path.write_bytes(mutations.bytes_of(data, place.rng))
+    told = str((explain_loads(path), compare_loads(path, path)))
+    return told + str(parse_tool_number(str(path), None))
+
+
+def fleet(place: Place) -> str:
+    """A fleet and the capacity of a device, either damaged."""
+    from framepace.facts.fleetsize import FLEET_FORMAT
+
+    hosts = [{"name": "a", "devices": 2, "cost": 3.5, "most": 40, "capacity": "a.json"}]
+    points = [{"cameras": 2, "holds": True, "p99_ns": {"value": 9e6}}, {"cameras": 3, "holds": False}]
+    capacity = {"schema": "framepace.capacity/1", "cameras": 2, "target_fps": 30, "budget_ns": 3e7, "points": points}
+    asked = {"format": FLEET_FORMAT, "hosts": hosts}
+    is_fleet = place.rng.random() < 0.5
+    (place.folder / "a.json").write_bytes(_json(capacity) if is_fleet else _damaged(capacity, place))
+    path = place.folder / "fleet.yaml"
+    path.write_bytes(_damaged(asked, place) if is_fleet else _json(asked))
+    return str(framepace.fleet_capacity(path, place.rng.choice((1, 7, 60))))
+
+
 def explanation(place: Place) -> str:
     """An explanation, read and reported beside its trace."""
     path = place.copied("explain") / "explanation.json"
@@ -335,6 +362,8 @@ READERS: dict[str, tuple[Attempt, int]] = {
     "trace": (trace, 5000),
     "columns": (columns, 1500),
     "log": (log, 4000),
+    "loads": (loads, 2500),
+    "fleet": (fleet, 2500),
     "explanation": (explanation, 2500),
     "tuning": (tuning, 2500),
     "folder": (folder, 2500),

@@ -24,7 +24,8 @@ Expect = Annotated[
     str | None,
     typer.Option(
         "--expect",
-        help="latency or rate that another tool reported, e.g. 5.1ms or 190fps; explain accounts for the difference",
+        help="latency or rate that another tool reported, e.g. 5.1ms or 190fps, or the file that perf_analyzer wrote; "
+        "explain accounts for the difference",
     ),
 ]
 RaisePriority = Annotated[

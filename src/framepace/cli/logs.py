@@ -87,8 +87,39 @@ def explain_log(
     from framepace.reporting.documents import explain_log_document
     from framepace.reporting.terminal.log import show_log
 
+    if is_table_of_loads(path):
+        check_no_others(context)
+        explain_loads(path, json)
+        return
     log = reading.read_log(path, columns=columns, **_budget(context))
     explanation = reading.explained_log(log)
     paths = {"report": _report(log, explanation, out, overwrite)}
     give(json, partial(explain_log_document, explanation, **paths), lambda out: show_log(out, explanation, paths))
     answer(explanation.summary.met is not False)
+
+
+def is_table_of_loads(path: Path) -> bool:
+    """Whether a path is a file with a row per load, as perf_analyzer writes it, and none per request."""
+    from framepace.logs.loads import is_loads
+
+    return not os.path.isdir(path) and is_loads(path)
+
+
+def explain_loads(path: Path, json: bool) -> None:
+    """Say what a table of loads shows."""
+    from framepace.loadtables import explain_loads
+    from framepace.reporting.loadsdocument import loads_document
+    from framepace.reporting.terminal.loads import show_loads
+
+    explanation = explain_loads(path)
+    give(json, lambda: loads_document(explanation), lambda out: show_loads(out, explanation))
+
+
+def compare_loads(a: Path, b: Path, json: bool) -> None:
+    """Hold two tables of loads against each other."""
+    from framepace.loadtables import compare_loads
+    from framepace.reporting.loadsdocument import loads_comparison_document
+    from framepace.reporting.terminal.loads import show_loads_comparison
+
+    comparison = compare_loads(a, b)
+    give(json, lambda: loads_comparison_document(comparison), lambda out: show_loads_comparison(out, comparison))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace
@@ -13,14 +14,18 @@ from framepace.analyze.expect import Counts, expected
 from framepace.errors import FramepaceError, UsageError, unknown
 from framepace.explaining.evidence import Evidence
 from framepace.facts.finding import Expectation
+from framepace.facts.loads import LoadPoint
 from framepace.facts.settings import Case, apply
 from framepace.facts.settings import text as settings_text
 from framepace.facts.trace import Trace
 from framepace.facts.workload import Closed, Warmup
 from framepace.lab.lab import Lab
+from framepace.logs.loads import read_loads
+from framepace.logs.reading import is_log
 from framepace.units import NS_PER_S, parse_duration
 
 _FASTEST_FPS = 1e9
+_OF_FILES = "perf_analyzer"
 _LONGEST_S = 2.0
 _SHORTEST_S = 0.5
 _WARMUP = Warmup(seconds_max=1.0)
@@ -85,8 +90,12 @@ def parse_tool_number(number: str | None, tool: str | None) -> ToolNumber | None
     """The number in `--expect` and `--from`: '5.1ms' and 'trtexec-10', or 'benchmark_app:4' with requests in flight.
 
     A rate such as '190fps' is the latency of the requests in flight (one where none are given): in flight / rate.
-    None when both are None. Raises UsageError when one is, for a number that is not a duration and an unknown tool.
+    A file of perf_analyzer's or Model Analyzer's is the mean of its load with one request in flight, or with as
+    many as `tool` says ('perf_analyzer:4'). None when both are None. Raises UsageError when one is, for a number
+    that is not a duration and an unknown tool.
     """
+    if number is not None and is_log(number):
+        return _from_file(Path(number), tool)
     if number is None and tool is None:
         return None
     if number is None:
@@ -100,6 +109,31 @@ def parse_tool_number(number: str | None, tool: str | None) -> ToolNumber | None
             "--expect must be above 0", got=number, expected="e.g. 5.1ms", fix="give the latency that the tool reported"
         )
     return ToolNumber(name, ns, requests)
+
+
+def _from_file(path: Path, tool: str | None) -> ToolNumber:
+    """The mean latency in a table of loads. Raises UsageError where it has none, or no such load."""
+    name, requests = _parse_tool(tool or _OF_FILES)
+    if name != _OF_FILES:
+        fix = f"--from {_OF_FILES}, or {_OF_FILES}:4 for four requests in flight"
+        raise UsageError("files are read of perf_analyzer and Model Analyzer alone", got=f"--from {tool}", fix=fix)
+    point = _chosen(path, requests)
+    flights = None
+    if point.mode == "in flight" and point.load:
+        flights = round(point.load)
+    return ToolNumber(_OF_FILES, max(1, round(point.mean or 0.0)), flights)
+
+
+def _chosen(path: Path, requests: int | None) -> LoadPoint:
+    """The load with so many requests in flight; the smallest where that is not said."""
+    points = [point for point in read_loads(path).points if point.mean]
+    loads = [point for point in points if requests is None or (point.mode, point.load) == ("in flight", requests)]
+    if loads:
+        return loads[0]
+    in_flight = ", ".join(f"{point.load:g}" for point in points if point.mode == "in flight") or "none"
+    fix = "name one that has a mean latency: --from perf_analyzer:N (Model Analyzer: with perf_latency_avg)"
+    expected = f"requests in flight: {in_flight}"
+    raise UsageError(f"{path.name} has no such load", got=requests, expected=expected, fix=fix)
 
 
 def _latency(number: str, requests: int) -> int:

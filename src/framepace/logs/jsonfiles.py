@@ -144,18 +144,31 @@ def _of_times(file: str, kind: str, times: Mapping[str, Floats]) -> LogTable:
 
 def _from_experiments(file: str, experiments: Sequence[Any]) -> LogTable:
     """`perf_analyzer --profile-export-file`: requests and when their responses came, in ns."""
-    requests = [
-        request
-        for experiment in experiments
-        if isinstance(experiment, dict)
-        for request in experiment.get("requests") or ()
-        if isinstance(request, dict) and request.get("response_timestamps")
-    ]
+    requests = [*_answered(experiments)]
     if not requests:
         raise not_understood(file, "it has no requests with responses")
-    start = _numbers([request.get("timestamp") for request in requests])
-    end = _numbers([request["response_timestamps"][-1] for request in requests])
-    return _of_times(file, "requests of perf_analyzer", {"start [ns]": start, "end [ns]": end})
+    start = _numbers([request.get("timestamp") for request, _ in requests])
+    end = _numbers([request["response_timestamps"][-1] for request, _ in requests])
+    loads = _numbers([load for _, load in requests])
+    times = {"start [ns]": start, "end [ns]": end}
+    if len(np.unique(loads)) > 1:  # the latency goes with it, or not
+        times["offered"] = loads
+    return _of_times(file, "requests of perf_analyzer", times)
+
+
+def _answered(experiments: Sequence[Any]) -> Iterator[tuple[Record, Any]]:
+    """The requests that have an answer, each with the load of its experiment."""
+    for experiment in experiments:
+        if isinstance(experiment, dict):
+            for request in experiment.get("requests") or ():
+                if isinstance(request, dict) and request.get("response_timestamps"):
+                    yield request, _load_of(experiment)
+
+
+def _load_of(experiment: Record) -> Any:
+    """Requests in flight, or per second, of an experiment."""
+    setting = experiment.get("experiment")
+    return setting.get("value") if isinstance(setting, dict) else None
 
 
 def _events(content: Any) -> list[Record]:

@@ -50,11 +50,24 @@ def is_log(path: str | Path) -> bool:
     return _ending(str(path)) in ENDINGS and not os.path.isdir(path)  # unlike Path.is_dir, for a path that cannot be
 
 
+def is_text_log(path: Path) -> bool:
+    """Whether a path is named as a log in text, other than JSON."""
+    return _ending(path.name) in _TEXTS
+
+
+def log_text(path: Path) -> str:
+    """The text of a log file. Raises StoreError for what cannot be read."""
+    return _as_utf8(_data(path)).decode("utf-8", "replace").replace("\0", "")
+
+
+def _data(path: Path) -> bytes:
+    data = read_file(path, LOG, _limit())
+    return _unpacked(path, data) if path.name.lower().endswith(".gz") else data
+
+
 def read_log(path: Path) -> LogTable:
     """The table in a log file. Raises StoreError for what cannot be read or understood."""
-    data = read_file(path, LOG, _limit())
-    if path.name.lower().endswith(".gz"):
-        data = _unpacked(path, data)
+    data = _data(path)
     if not data.strip(b"\0 \r\n\t"):
         raise not_understood(shown(path), "it is empty")
     table = _table(path, data)
