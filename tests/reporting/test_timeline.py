@@ -78,3 +78,13 @@ def test_frames_in_buffers_are_counted_as_they_come_and_go(times: list[tuple[int
     for now, waits in zip(when, count, strict=True):
         assert waits == sum(begin <= now < end for begin, end in zip(queued, batched, strict=True))
     assert count[-1] == 0
+
+
+def test_preparation_on_the_device_is_shown_before_the_kernels_in_their_lane() -> None:
+    """Where the device prepares pictures; elsewhere there is no such span."""
+    trace = run(ONE_MS, Closed(), count=10, workers=1)
+    assert not spans(timeline(trace), "preparation")
+    began = trace.requests["compute_at"] - 20_000
+    painted = changed(trace, paint_at=began.tolist(), paint=[15_000] * len(trace))
+    shown = spans(timeline(painted), "preparation")
+    assert [(start, end - start) for _, start, end in shown] == [(start, 15_000) for start in sorted(began.tolist())]

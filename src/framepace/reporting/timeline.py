@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from framepace.facts.trace import Column, Outcome, Trace
 
-Doing = Literal["decode", "prepare", "launch", "in flight", "infer", "finish", "to device", "kernels", "to host"]
+Doing = Literal[
+    "decode", "prepare", "launch", "in flight", "infer", "finish", "to device", "preparation", "kernels", "to host"
+]
 DOING: tuple[Doing, ...] = get_args(Doing)
 Place = Literal["source", "worker", "in flight", "device"]
 Indices = NDArray[np.intp]
@@ -126,7 +128,7 @@ _LANES: dict[tuple[Place, str], tuple[Doing, ...]] = {
     ("worker", ""): ("prepare", "launch", "infer", "finish"),
     ("in flight", ", in flight"): ("in flight",),
     ("device", ", to device"): ("to device",),
-    ("device", ", kernels"): ("kernels",),
+    ("device", ", kernels"): ("preparation", "kernels"),
     ("device", ", to host"): ("to host",),
 }
 
@@ -189,6 +191,7 @@ _OF_HOST: dict[Doing, tuple[str, str]] = {
 }
 _ON_DEVICE: dict[Doing, tuple[str, str]] = {
     "to device": ("h2d_at", "h2d"),
+    "preparation": ("paint_at", "paint"),
     "kernels": ("compute_at", "compute"),
     "to host": ("d2h_at", "d2h"),
 }

@@ -6,7 +6,7 @@
   const [LANE, AXIS, GAP] = [20, 22, 3];
   const COLOURS = {
     decode: "--s4", prepare: "--s3", launch: "--s5", "in flight": "--muted", infer: "--s1", finish: "--s7",
-    "to device": "--s6", kernels: "--s1", "to host": "--s8",
+    "to device": "--s6", preparation: "--s3", kernels: "--s1", "to host": "--s8",
   };
   const unpacked = ({ dtype, bdata }) => {
     const bytes = Uint8Array.from(atob(bdata), (letter) => letter.charCodeAt(0));
