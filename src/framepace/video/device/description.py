@@ -66,7 +66,7 @@ class CPicture(ctypes.Structure):
         ("matrix", ctypes.c_float * 9),
         ("is_quick", ctypes.c_int),
         ("top", ctypes.c_int),
-        ("left", ctypes.c_int),
+        ("start", ctypes.c_int),
         ("height", ctypes.c_int),
         ("width", ctypes.c_int),
         ("input_height", ctypes.c_int),
@@ -148,7 +148,7 @@ class Canvas:
         place = (0, 0, *self.size)
         if self.prepare.resize == "letterbox":
             place = letterbox((kind.height, kind.width), self.size)
-        picture.top, picture.left, picture.height, picture.width = place
+        picture.top, picture.start, picture.height, picture.width = place
         picture.input_height, picture.input_width = self.size
         picture.channels = self.channels
         picture.item_bytes = self.dtype.itemsize

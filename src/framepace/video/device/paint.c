@@ -38,7 +38,7 @@ typedef struct {
     float level;
     float offset[3], matrix[9];
     int is_quick;
-    int top, left, height, width;
+    int top, start, height, width;
     int input_height, input_width;
     int channels, item_bytes;
     int source_of[3];
@@ -120,7 +120,7 @@ DEVICE void put(const Picture *picture, int channel, int column, int row, int le
 
 DEVICE void paint_pixel(const Picture *picture, int column, int row) {
     int colour_channels = picture->channels < 3 ? picture->channels : 3;
-    int x = column - picture->left, y = row - picture->top;
+    int x = column - picture->start, y = row - picture->top;
     int levels[3] = {picture->pad, picture->pad, picture->pad};
     if (x >= 0 && y >= 0 && x < picture->width && y < picture->height) {
         float rgb[3];
