@@ -182,7 +182,7 @@ class Painting:
         if lines is None:
             return False
         described.out = slot.device[name].pointer + _address(out) - _address(slot.host[name])
-        describe_lines(described, kind, [(each.address, each.row_bytes) for each in lines])
+        describe_lines(described, kind, [(plane.address, plane.row_bytes) for plane in lines])
         slot.pictures.append(described)
         slot.owners.append(picture)
         return True

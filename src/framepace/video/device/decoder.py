@@ -38,13 +38,12 @@ def accelerator(gpu: int) -> Any:
     """
     import av
 
-    try:
-        from av.codec.hwaccel import HWAccel
+    from av.codec.hwaccel import HWAccel
 
-        accel = HWAccel("cuda", device=str(gpu), is_hw_owned=True)
-    except (ImportError, TypeError) as error:
-        fix = f"pip install 'av>=17.1'; {_ON_HOST}"
-        raise UsageError("this PyAV cannot leave pictures on a GPU", got=f"av {av.__version__}", fix=fix) from error
+    if not hasattr(av.VideoFrame, "sw_format"):  # what a picture on a device is there: PyAV 18
+        fix = f"pip install 'av>=18.0'; {_ON_HOST}"
+        raise UsageError("this PyAV does not say what pictures on a GPU are", got=f"av {av.__version__}", fix=fix)
+    accel = HWAccel("cuda", device=str(gpu), is_hw_owned=True)
     try:
         accel.create(av.Codec("h264", "r"))
     except (av.FFmpegError, NotImplementedError) as error:
