@@ -173,7 +173,7 @@ class Trial:
         yield {
             "what": f"{victim} killed with {len(orphans)} of {cameras} cameras",
             "recovery_s": longest,
-            "now": engines,
+            "went_to": sorted(map(str, engines)),
         }
         self._run.stop()
         yield accounted(self._run.wait(60), self._arrivals)

@@ -72,10 +72,10 @@ class LocalEngine:
         self._is_dead = False
 
     def measure(self, case: Case) -> Primitives:
-        """A frame takes 1 ms."""
-        stages: dict[str, tuple[int, ...]] = {"decode": (MS // 10,) * 20, "infer": (MS,) * 20}
+        """A frame takes 3 ms."""
+        stages: dict[str, tuple[int, ...]] = {"decode": (MS // 10,) * 20, "infer": (3 * MS,) * 20}
         costs = [
-            ModelCost(model=comparable(m), points=(Point(batch=1, rate=900.0, samples=stages),))
+            ModelCost(model=comparable(m), points=(Point(batch=1, rate=320.0, samples=stages),))
             for m in case.plan.models
         ]
         return Primitives(cores=1, scope="stream", costs=tuple(costs))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,12 @@ from tests.fleet.engines import Collected, LocalEngine, places, plan
 from tests.running.videos import video
 
 
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FRAMEPACE_CACHE", str(tmp_path / "cache"))
+@pytest.fixture(autouse=True, scope="module")
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One for all tests: what a place carries is predicted once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FRAMEPACE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 def _cameras(path: str, count: int, **fields: Any) -> list[SourceSpec]:
