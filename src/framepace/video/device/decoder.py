@@ -37,7 +37,6 @@ def accelerator(gpu: int) -> Any:
     Raises UsageError where PyAV or the driver cannot.
     """
     import av
-
     from av.codec.hwaccel import HWAccel
 
     if not hasattr(av.VideoFrame, "sw_format"):  # what a picture on a device is there: PyAV 18
