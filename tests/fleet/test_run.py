@@ -11,8 +11,11 @@ from msgspec.structs import replace
 
 from framepace.clock.system import SystemClock
 from framepace.errors import BackendError, FramepaceError, UsageError
+from framepace.facts.inputs import Inputs
 from framepace.facts.place import Place
+from framepace.facts.plan import ModelPlan, Plan, Post
 from framepace.facts.running import RunStatus, SourceSpec
+from framepace.fleet.places import at_place
 from framepace.fleet.run import FleetRun
 from framepace.running.options import Options
 from framepace.sinks.callback import Function
@@ -173,3 +176,22 @@ def test_an_engine_that_starts_again_keeps_its_trace_beside_the_one_before(tmp_p
     run.stop()
     run.wait(60)
     assert len(list((tmp_path / "out").rglob("meta.json"))) >= 3
+
+
+def test_an_engine_sees_one_gpu_and_paths_from_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever its process was started; names of inputs and built-in models stay as they are."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("net.onnx", "names.txt", "prior.npy"):
+        (tmp_path / name).write_bytes(b"")
+    model = ModelPlan(
+        name="m",
+        model="net.onnx",
+        device="cuda:1",
+        post=Post(names="names.txt"),
+        inputs=Inputs(values={"prior": "prior.npy", "scale": "1.0"}),
+    )
+    (moved,) = at_place(Plan(models=(model,))).models
+    assert (moved.model, moved.device) == (str(tmp_path / "net.onnx"), "cuda")
+    assert moved.post.names == str(tmp_path / "names.txt")
+    assert moved.inputs.values == {"prior": str(tmp_path / "prior.npy"), "scale": "1.0"}
+    assert at_place(plan()).models[0].model == "builtin:classifier"

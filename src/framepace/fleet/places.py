@@ -15,6 +15,7 @@ from framepace.facts.plan import ModelPlan, Plan
 from framepace.facts.running import SourceSpec
 from framepace.store import cache
 
+_ARRAYS = (".npy", ".npz")
 _ON_GPUS_ALONE = frozenset({"tensorrt"})
 
 
@@ -57,7 +58,21 @@ def _at_place(model: ModelPlan) -> ModelPlan:
     device = model.device
     if device is not None and device.startswith("cuda"):
         device = "cuda"
-    return replace(model, model=absolute(model.model), device=device)
+    values = {
+        name: absolute(value) if value.endswith(_ARRAYS) else value for name, value in model.inputs.values.items()
+    }
+    return replace(
+        model,
+        model=absolute(model.model),
+        device=device,
+        calibration=_absolute(model.calibration),
+        post=replace(model.post, names=_absolute(model.post.names)),
+        inputs=replace(model.inputs, values=values),
+    )
+
+
+def _absolute(path: str | None) -> str | None:
+    return None if path is None else absolute(path)
 
 
 def absolute(address: str) -> str:

@@ -10,7 +10,7 @@ from framepace.facts.plan import Plan
 from framepace.fleet.capacities import Capacities
 from framepace.fleet.link import Link, Listener
 from framepace.fleet.messages import Engine
-from framepace.fleet.places import folder
+from framepace.fleet.places import at_place, folder
 from framepace.fleet.placing import Capacity
 from framepace.running.options import Options
 
@@ -28,7 +28,9 @@ class Starter:
 
     def __init__(self, plan: Plan, options: Options, make: Make, capacities: Capacities) -> None:
         self._plan = plan
-        self._options = replace(options, seconds=None, sources_file=None, stays=True)
+        smaller = None if options.smaller is None else at_place(options.smaller)
+        canary = None if options.canary is None else at_place(options.canary)
+        self._options = replace(options, seconds=None, sources_file=None, stays=True, smaller=smaller, canary=canary)
         self._make = make
         self._capacities = capacities
 
