@@ -14,12 +14,17 @@ from framepace.reporting.views.machine import machine_line
 
 def options(description: str, **defaults: int) -> argparse.Namespace:
     """`--json`, `--seed`, and an int option for each default."""
+    return parser_of(description, **defaults).parse_args()
+
+
+def parser_of(description: str, **defaults: int) -> argparse.ArgumentParser:
+    """The parser of `options`, for benches that have more of them."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     parser.add_argument("--seed", type=int, default=0)
     for name, value in defaults.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value)
-    return parser.parse_args()
+    return parser
 
 
 def show(name: str, args: argparse.Namespace, rows: Sequence[Mapping[str, Any]], **extra: Any) -> None:
