@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping
-from typing import Generic, NamedTuple, TypeVar
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, Generic, TypeVar
 
 _T = TypeVar("_T")
 
 
-class Place(NamedTuple, Generic[_T]):
-    """An item that waits; the order of places is that in which items of one client go."""
+@dataclass(frozen=True)
+class Place(Generic[_T]):
+    """An item that waits."""
 
     deadline: int
     number: int
     item: _T
 
 
+_turn: Any = attrgetter("deadline", "number")  # the order in which items of one client go
 _Queues = dict[str, list[Place[_T]]]  # by client, in the order of their turns
 
 
@@ -37,7 +41,7 @@ class Lines(Generic[_T]):
     def add(self, item: _T, client: str, priority: int, deadline: int, number: int) -> None:
         """Let `item` wait; `number` is unique."""
         queues = self._levels.setdefault(priority, {})
-        insort(queues.setdefault(client, []), Place(deadline, number, item))
+        insort(queues.setdefault(client, []), Place(deadline, number, item), key=_turn)
         self._count += 1
 
     def ahead(self, client: str, priority: int, deadline: int) -> int:
@@ -47,7 +51,7 @@ class Lines(Generic[_T]):
             if level < priority:
                 before += sum(map(len, queues.values()))
         queues = self._levels.get(priority, {})
-        own = bisect_left(queues.get(client, []), (deadline + 1,))
+        own = bisect_left(queues.get(client, []), (deadline + 1,), key=_turn)
         others = (min(len(queue), own + 1) for other, queue in queues.items() if other != client)
         return before + own + sum(others)
 
@@ -79,7 +83,7 @@ class Lines(Generic[_T]):
         """Remove an item; whether it waited."""
         queues = self._levels.get(priority, {})
         queue = queues.get(client, [])
-        at = bisect_left(queue, (deadline, number))
+        at = bisect_left(queue, (deadline, number), key=_turn)
         if at == len(queue) or queue[at].number != number:
             return False
         del queue[at]
