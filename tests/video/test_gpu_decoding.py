@@ -68,3 +68,35 @@ def test_processes_and_decoding_on_the_gpu_contradict_each_other(strategy: Any) 
     """A picture in this process's GPU memory is not in another's."""
     plan = Plan(models=(_model("cuda"),), engine=EnginePlan(decode="gpu", strategy=strategy))
     assert "decode=gpu" in contradiction(plan)
+
+
+class _Driver:
+    """A CUDA driver that notes how its context is to wait."""
+
+    def __init__(self) -> None:
+        self.flags: list[tuple[int, int]] = []
+
+    def cuInit(self, flags: int) -> int:
+        """See the driver API."""
+        return 0
+
+    def cuDeviceGet(self, device: Any, ordinal: int) -> int:
+        """See the driver API."""
+        device._obj.value = 10 + ordinal
+        return 0
+
+    def cuDevicePrimaryCtxSetFlags_v2(self, device: Any, flags: Any) -> int:
+        """See the driver API."""
+        self.flags.append((device.value, flags.value))
+        return 0
+
+
+def test_a_context_that_others_made_is_given_the_flags_that_ffmpeg_wants(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before every decoder: it refuses a primary context that is active with other flags (CU_CTX_SCHED_*)."""
+    driver = _Driver()
+    monkeypatch.setattr("framepace.video.device.decoder.ctypes.CDLL", lambda name: driver)
+    monkeypatch.setattr(decoder, "accelerator", lambda gpu: None)
+    decoder.options(2)
+    assert driver.flags == [(12, 4)]
+    decoder.options(None)
+    assert len(driver.flags) == 1

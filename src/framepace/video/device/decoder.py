@@ -15,7 +15,10 @@ _ON_HOST = "--set decode=thread decodes on the host"
 
 _AT_ONCE = 4  # decoders that are made: the driver makes one after the other, and whoever waits has a time limit
 _MAKING = threading.BoundedSemaphore(_AT_ONCE)
+_HELD: list[Any] = []  # a hold on the context of each GPU: making it anew for every video takes long
 _LIBRARY = "libnvcuvid.so.1"  # of the driver
+_DRIVER = "libcuda.so.1"
+_BLOCKING_SYNC = 4  # CU_CTX_SCHED_BLOCKING_SYNC
 
 
 def has_library() -> bool:
@@ -43,8 +46,9 @@ def accelerator(gpu: int) -> Any:
         fix = f"pip install 'av>=18.0'; {_ON_HOST}"
         raise UsageError("this PyAV does not say what pictures on a GPU are", got=f"av {av.__version__}", fix=fix)
     accel = HWAccel("cuda", device=str(gpu), is_hw_owned=True)
+    _share_context(gpu)
     try:
-        accel.create(av.Codec("h264", "r"))
+        _HELD.append(accel.create(av.Codec("h264", "r")))
     except (av.FFmpegError, NotImplementedError) as error:
         got = f"cuda:{gpu}: {getattr(error, 'strerror', None) or error}"
         fix = f"`framepace doctor` says what is missing; {_ON_HOST}"
@@ -56,7 +60,24 @@ def options(gpu: int | None) -> dict[str, Any]:
     """What `av.open` is given for a decoder: that of the GPU, or nothing for the host's."""
     if gpu is None:
         return {}
+    _share_context(gpu)
     return {"hwaccel": accelerator(gpu)}
+
+
+def _share_context(gpu: int) -> None:
+    """Let FFmpeg take the primary context of a GPU that others in this process use already.
+
+    It refuses one that waits in another way than its own would (libavutil/hwcontext_cuda.c, cuda_context_init: 'Primary
+    context already active with incompatible flags'), and others leave that to the driver. The flags of an active
+    context may be changed (CUDA runtime API, cudaSetDeviceFlags); how our own events are waited for is theirs to say.
+    """
+    try:
+        driver = ctypes.CDLL(_DRIVER)
+        device = ctypes.c_int()
+        if driver.cuInit(0) == 0 and driver.cuDeviceGet(ctypes.byref(device), gpu) == 0:
+            driver.cuDevicePrimaryCtxSetFlags_v2(device, ctypes.c_uint(_BLOCKING_SYNC))
+    except (OSError, AttributeError):  # no driver, or one before CUDA 11: the decoder will say so
+        return
 
 
 def turn(gpu: int | None) -> AbstractContextManager[object]:
