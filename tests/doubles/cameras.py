@@ -11,6 +11,7 @@ from framepace.facts.answers import Answer, Classes, Detections
 from framepace.facts.running import (
     AGE_BOUNDS_MS,
     Ages,
+    BoxCounts,
     DeviceStatus,
     Result,
     RunStatus,
@@ -82,6 +83,7 @@ class ScriptedRun:
             waiting=0,
             dropped={"buffer full": dropped} if dropped else {},
             late=dropped // 2,
+            boxes={"reader": BoxCounts(found=2 * taken, answered=taken, left_out=taken)},
             reconnections=int(number == 1 and self.second >= 5),
             fps_in=float(FPS) if alive else None,
             fps_out=float(FPS - 2 * (number == 2)) if alive else None,

@@ -58,6 +58,18 @@ def test_every_picture_is_in_one_counter() -> None:
     assert total == found["framepace_source_frames_taken_total", of("lobby")]
 
 
+def test_every_box_is_in_one_counter() -> None:
+    """Those that a model answered, failed on or left out, by source and model."""
+    status = ScriptedRun(3).step(5)
+    lobby = status.sources[2]
+    found = samples(status)
+    total = sum(
+        found["framepace_source_boxes_total", of("lobby", "reader", outcome)]
+        for outcome in ("answered", "failed", "left out")
+    )
+    assert total == lobby.boxes["reader"].found > 0
+
+
 def test_the_histogram_of_ages_counts_every_result() -> None:
     """Buckets are cumulated, in seconds; the last one and the count are the results, the sum is theirs."""
     status = ScriptedRun(1).status()

@@ -153,6 +153,13 @@ def _dropped(status: RunStatus) -> Iterator[Sample]:
         yield from (((source.name, cause), count) for cause, count in source.dropped.items())
 
 
+def _boxes(status: RunStatus) -> Iterator[Sample]:
+    for source in status.sources:
+        for model, counts in source.boxes.items():
+            for outcome in ("answered", "failed", "left_out"):
+                yield (source.name, model, outcome.replace("_", " ")), getattr(counts, outcome)
+
+
 def _over(value: float | None, divisor: float) -> float | None:
     return None if value is None else value / divisor
 
@@ -170,6 +177,12 @@ SERIES: tuple[Series, ...] = (
     _of_source("frames_failed_total", "Pictures whose inference failed.", lambda source: source.failed),
     Series(
         "framepace_source_frames_dropped_total", "Pictures that were dropped, by cause.", ("source", "cause"), _dropped
+    ),
+    Series(
+        "framepace_source_boxes_total",
+        "Boxes that a model runs on, by what became of them.",
+        ("source", "model", "outcome"),
+        _boxes,
     ),
     _of_source("frames_waiting", "Pictures that wait or are being inferred.", lambda source: source.waiting),
     _of_source("every", "Only one of so many pictures is inferred.", lambda source: source.every),
