@@ -31,12 +31,13 @@ from typing import Any
 import numpy as np
 from gpu_video_pictures import pictures
 from gpu_video_streams import encoded, streams
+from msgspec.structs import replace
 
 from framepace import api
 from framepace.cases import make_case
 from framepace.facts.settings import Case
 from framepace.facts.trace import Outcome, Trace
-from framepace.facts.workload import Stop
+from framepace.facts.workload import Stop, Warmup
 from framepace.recording.machine import probe
 from framepace.reporting.views.machine import machine_line
 
@@ -51,6 +52,7 @@ ON_HOST: Row = {"decode": "thread", "prepare-place": "host"}
 COUNTS: dict[str, tuple[int, ...]] = {"device": (50, 64, 96, 128), "host": (8, 16, 24, 32)}
 FEWER: dict[str, tuple[int, ...]] = {"device": (32, 16, 8, 4), "host": (4, 2, 1)}
 SIDE = 320
+WARMUP_S = 2.0
 
 
 def main() -> None:
@@ -163,11 +165,12 @@ def _cameras(args: argparse.Namespace, place: str) -> Iterator[Row]:
 def _row(args: argparse.Namespace, place: str, count: int, video: Path, model: str) -> Row:
     """One run. What goes wrong is its row."""
     head: Row = {"cameras": count, "model": Path(model).name}
+    began = time.monotonic()
     try:
         trace = api.bench(_case(args, place, count, video, model))
     except Exception as error:  # the next count may be possible
         return {**head, "error": " / ".join(str(error).split("\n"))[:400]}
-    return {**head, **numbers(trace, count)}
+    return {**head, **numbers(trace, count), "run_s": round(time.monotonic() - began, 1)}
 
 
 def _case(args: argparse.Namespace, place: str, count: int, video: Path, model: str) -> Case:
@@ -180,7 +183,7 @@ def _case(args: argparse.Namespace, place: str, count: int, video: Path, model: 
     settings |= dict(setting.split("=", 1) for setting in args.set)
     if settings["backend"] == "onnxruntime" and not args.dry_run:
         settings.setdefault("option.algorithms", "heuristic")
-    return make_case(
+    case = make_case(
         model,
         videos=[str(video)],
         fps=FPS,
@@ -188,6 +191,7 @@ def _case(args: argparse.Namespace, place: str, count: int, video: Path, model: 
         stop=Stop(seconds=args.seconds),
         settings=settings,
     )
+    return replace(case, workload=replace(case.workload, warmup=Warmup(seconds_max=WARMUP_S)))
 
 
 def numbers(trace: Trace, count: int) -> Row:
