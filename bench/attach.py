@@ -79,7 +79,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--cost", action="store_true", help="what the probe costs, instead")
     parser.add_argument("--agreement", action="store_true", help="what attach and bench tell of one run, instead")
     parser.add_argument("--real", nargs="*", choices=list(REAL), metavar="NAME", help="programs of others, instead")
-    parser.add_argument("--seconds", type=float, default=60.0, help="for each of them")
+    parser.add_argument("--seconds", type=float, default=50.0, help="for each of them")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     parser.add_argument("--seed", type=int, default=0, help="kept with the result; nothing here is random")
     return parser.parse_args()

@@ -76,12 +76,12 @@ def _nearest(outside: Trace, inside: Trace) -> NDArray[np.bool_]:
 
 def _samples(inside: Trace, outside: Trace) -> Iterator[tuple[str, NDArray[Any], NDArray[Any]]]:
     """What is compared, of bench and of attach (ns)."""
-    own, seen = stages(inside), stages(outside)
-    yield "from decoding to the end", _sum(own, _WHOLE), _sum(seen, _WHOLE)
-    yield "until the model runs", _sum(own, _TO_THE_MODEL), _sum(seen, _TO_THE_MODEL)
-    yield "from the picture to the model", _sum(own, _PREPARING), _sum(seen, _PREPARING)
+    bench, attach = stages(inside), stages(outside)
+    yield "from decoding to the end", _sum(bench, _WHOLE), _sum(attach, _WHOLE)
+    yield "until the model runs", _sum(bench, _TO_THE_MODEL), _sum(attach, _TO_THE_MODEL)
+    yield "from the picture to the model", _sum(bench, _PREPARING), _sum(attach, _PREPARING)
     for name in ("infer", "decode"):
-        yield name, own[name], seen[name]
+        yield name, bench[name], attach[name]
 
 
 def _sum(columns: Mapping[str, NDArray[Any]], names: Sequence[str]) -> NDArray[Any]:

@@ -119,12 +119,12 @@ def _export(path: Path) -> None:
 def _stages(backend: str, command: Sequence[str], seconds: float) -> Row:
     """A run as it is: the call, and how long the device went on after it."""
     began = time.monotonic()
-    seen = observe(command, None, Target(), seconds=seconds, quiet=True)
-    rows = seen.trace.measured().requests
+    observation = observe(command, None, Target(), seconds=seconds, quiet=True)
+    rows = observation.trace.measured().requests
     called, done = (sorted(rows[stamp] - rows["started"]) for stamp in ("enqueued", "finished"))
     middle = len(done) // 2
     got = f"call {format_ms(called[middle])}, until the device was done {format_ms(done[middle])}, {len(done)} frames"
-    notes = [note for note in seen.trace.meta.notes if "device" in note]
+    notes = [note for note in observation.trace.meta.notes if "device" in note]
     return {"what": f"{backend}: stages", "got": "; ".join([got, *notes]), "seconds": time.monotonic() - began}
 
 

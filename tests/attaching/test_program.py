@@ -95,10 +95,10 @@ def test_the_program_keeps_its_streams_and_its_exit_code(
     """What it prints goes where it went; 3 stays 3, and is in the notes."""
     program = tmp_path / "ends.py"
     program.write_text((PROGRAMS / "serial.py").read_text() + "sys.exit(3)\n")
-    seen = api.attach([sys.executable, str(program), *files[:2]])
+    observation = api.attach([sys.executable, str(program), *files[:2]])
     assert "the program's own words" in capfd.readouterr().out
-    assert seen.exit_code == 3
-    assert "the program ended with exit code 3" in seen.trace.meta.notes
+    assert observation.exit_code == 3
+    assert "the program ended with exit code 3" in observation.trace.meta.notes
 
 
 def test_a_program_that_infers_nothing_is_told_so_with_its_own_exit_code(tmp_path: Path) -> None:
@@ -216,9 +216,9 @@ children = [subprocess.Popen([sys.executable, "-c", {child!r}, {str(tmp_path)!r}
 children[0].wait()
 """
     program.write_text((PROGRAMS / "serial.py").read_text() + ending)
-    seen = api.attach([sys.executable, str(program), *files[:2]], seconds=4)
-    assert seen.by_time
-    assert len(seen.trace) == FRAMES
+    observation = api.attach([sys.executable, str(program), *files[:2]], seconds=4)
+    assert observation.by_time
+    assert len(observation.trace) == FRAMES
     children = [int(path.name) for path in tmp_path.iterdir() if path.name.isdecimal()]
     assert len(children) == 2
     assert not any(Path(f"/proc/{child}").exists() for child in children)
@@ -245,10 +245,10 @@ with torch.inference_mode():
         model(resize(torch.zeros(1, 8)))
 """)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    seen = api.attach([sys.executable, str(program)])
-    assert seen.trace.meta.names == ("Linear",)
-    assert len(seen.trace) == 20
-    assert seen.calls["torchvision.transforms.resize.Resize"] == 20
+    observation = api.attach([sys.executable, str(program)])
+    assert observation.trace.meta.names == ("Linear",)
+    assert len(observation.trace) == 20
+    assert observation.calls["torchvision.transforms.resize.Resize"] == 20
 
 
 def test_what_a_handler_of_a_signal_raises_in_a_collection_reaches_the_program(

@@ -22,7 +22,9 @@ class Probe:
         self.note = self.notes.append
 
 
-def values(monkeypatch: pytest.MonkeyPatch, method: Callable[[Any], Any], found: Any = None) -> tuple[list[int], Any]:
+def values(
+    monkeypatch: pytest.MonkeyPatch, method: Callable[[Any], Any], is_result: Any = None
+) -> tuple[list[int], Any]:
     """The last numbers of the rows of a call of an object whose number is 3, and what came of it."""
     monkeypatch.setattr(sys, "path", [str(HOOK), *sys.path])
     from _framepace_timing import Numbers, timed_method
@@ -36,7 +38,7 @@ def values(monkeypatch: pytest.MonkeyPatch, method: Callable[[Any], Any], found:
 
     probe = Probe()
     numbers = Three()
-    numbers.found = found
+    numbers.is_result = is_result
     try:
         came = timed_method(probe, method, 0, numbers)(object())
     except BaseException as error:
@@ -56,8 +58,8 @@ def raising(kind: type[BaseException]) -> Callable[[Any], Any]:
 def test_a_call_that_returns_has_the_number_of_its_object(monkeypatch: pytest.MonkeyPatch) -> None:
     """And one that found no picture says so, whatever it returned."""
     assert values(monkeypatch, lambda _: "answer") == ([3], "answer")
-    assert values(monkeypatch, lambda _: (False, None), found=lambda result: result[0]) == ([-1], (False, None))
-    assert values(monkeypatch, lambda _: None, found=lambda result: result[0]) == ([-1], None)
+    assert values(monkeypatch, lambda _: (False, None), is_result=lambda result: result[0]) == ([-1], (False, None))
+    assert values(monkeypatch, lambda _: None, is_result=lambda result: result[0]) == ([-1], None)
 
 
 def test_a_call_that_raises_has_failed_and_one_that_ctrl_c_cut_off_has_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,7 +62,7 @@ def _av_packet(probe: Probe, module: ModuleType) -> None:
 
 def _av_codec(probe: Probe, module: ModuleType) -> None:
     codecs = Sources(probe, "codec")
-    codecs.found = _holds_pictures
+    codecs.is_result = _holds_pictures
     probe.patch(module.CodecContext, "decode", "decode", "av.CodecContext.decode", codecs)
 
 
@@ -71,7 +71,7 @@ class _Packets(Sources):
 
     def __init__(self, probe: Probe, kind: str) -> None:
         super().__init__(probe, kind)
-        self.found = _holds_pictures
+        self.is_result = _holds_pictures
 
     def number(self, source: Any, name: str = "") -> int:
         """That of the packet's container."""

@@ -42,7 +42,7 @@ _OPENCV_MODELS = (  # what runs a network without `dnn.Net.forward`
 
 def _cv2(probe: Probe, cv2: ModuleType) -> None:
     captures = Sources(probe, "camera")
-    captures.found = itemgetter(0)
+    captures.is_result = itemgetter(0)
     for name in ("read", "retrieve"):
         call = f"cv2.VideoCapture.{name}"
         probe.patch(getattr(cv2, "VideoCapture", None), name, "decode", call, captures)

@@ -27,7 +27,7 @@ class Numbers:
     `known` holds them by the object's id. `wanted` says by number how many more results `keep` is to be given.
     """
 
-    found: Callable[[Any], Any] | None = None  # from what was returned: whether it is a result
+    is_result: Callable[[Any], Any] | None = None  # from what was returned: whether it is a result
 
     def __init__(self) -> None:
         self.known: dict[int, int] = {}
@@ -68,7 +68,7 @@ def timed_method(probe: Probe, function: Callable[..., Any], number: int, number
     thread = threading.get_ident
     frame = FRAME.get
     known = numbers.known
-    found = numbers.found
+    is_result = numbers.is_result
     wanted = numbers.wanted.get
 
     def timed(*arguments: Any, **options: Any) -> Any:
@@ -81,7 +81,7 @@ def timed_method(probe: Probe, function: Callable[..., Any], number: int, number
         end = clock()
         try:
             value = known[id(arguments[0])]
-            if found is not None and not found(result):
+            if is_result is not None and not is_result(result):
                 value = FAILED
         except Exception:
             value = _value(probe, numbers, arguments, result)
@@ -96,7 +96,7 @@ def timed_method(probe: Probe, function: Callable[..., Any], number: int, number
 
 def _value(probe: Probe, numbers: Numbers, arguments: tuple[Any, ...], result: Any) -> int:
     """The value of a call of a new object, or of one with a result that is not understood."""
-    if numbers.found is not None and not (result and numbers.found(result)):
+    if numbers.is_result is not None and not (result and numbers.is_result(result)):
         return FAILED
     return _number(probe, numbers, arguments)
 
