@@ -12,6 +12,7 @@ from framepace.reporting.views.log import suspected_name
 from framepace.reporting.views.text import plural
 from framepace.units import format_ms
 
+_TENTH, _TENFOLD = 0.1, 10
 COLUMNS = ("setting", "verdict", "pairs", "latency", "CPU time per frame")
 _CHANGED = "other answers"
 _WORDS = {"confirmed": "proven", "refuted": "no help", "undecided": "undecided"}
@@ -41,7 +42,7 @@ def program_view(explanation: ProgramExplanation) -> ProgramView:
     """What was tried in a program, as rows and sentences."""
     return ProgramView(
         headline=_headline(explanation),
-        rows=tuple(_row(trial) for trial in explanation.trials),
+        rows=tuple(trial_row(trial) for trial in explanation.trials),
         remedies=tuple(_remedy(trial) for trial in explanation.trials if trial.verdict == "confirmed"),
         suspected=explanation.suspected,
         errors=tuple(f"{_name(trial)}: {trial.error}" for trial in explanation.trials if trial.error),
@@ -69,7 +70,7 @@ def _name(trial: ProgramTrial) -> str:
     return " ".join(f"{name}={value}" for name, value in trial.settings.items())
 
 
-def _row(trial: ProgramTrial) -> tuple[str, ...]:
+def trial_row(trial: ProgramTrial) -> tuple[str, ...]:
     """The setting, the verdict, what it rests on, and the ratios of latency and CPU time with their intervals."""
     ratios = {one.kind: _ratio(one) for one in trial.interventions}
     verdict = _CHANGED if trial.answers == "changed" else _WORDS[trial.verdict]
@@ -87,7 +88,16 @@ def _ratio(one: Intervention) -> str:
     ratio = one.ratio
     if ratio.low is None or ratio.high is None:
         return f"{ratio.value:.2f}x"
-    return f"{ratio.value:.2f}x [{ratio.low:.2f}, {ratio.high:.2f}]"
+    return f"{ratio.value:.2f}x [{_bound(ratio.low)}, {_bound(ratio.high)}]"
+
+
+def _bound(ratio: float) -> str:
+    """The end of an interval; of two or three runs it may be anywhere."""
+    if ratio < _TENTH:
+        return f"<{_TENTH}"
+    if ratio > _TENFOLD:
+        return f">{_TENFOLD}"
+    return f"{ratio:.2f}"
 
 
 def _remedy(trial: ProgramTrial) -> RemedyView:
