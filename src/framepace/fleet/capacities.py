@@ -38,6 +38,7 @@ _EXACT = 0.05  # share of a number of cameras up to which it is looked for
 _LEAST = 0.1  # of one camera
 _SHARES = (0.1, 0.5, 0.8, 1.0)  # of a capacity, at which ages are predicted
 _CORES_USED = 0.8  # of a place's cores may be busy decoding
+_QUIET = 0.1  # share of a host that others may take while it is measured, if that shall be believed another time
 _UNKNOWN = 1e6  # inferences per second: no place is ever too full
 
 
@@ -90,12 +91,22 @@ class Capacities:
             return kept
         self._tell(f"measuring what {place.hardware} carries", None)
         try:
-            made = capacity(self._plan, engine.measure(case), self._reference, place.cores)
+            primitives = engine.measure(case)
+            made = capacity(self._plan, primitives, self._reference, place.cores)
         except UsageError as error:
             self.note = f"what places carry is not known, so sources are spread evenly: {one_line(error)}"
             return Capacity(_UNKNOWN)
-        _keep(name, made)
+        neighbours = _neighbours(primitives)
+        if neighbours <= _QUIET:
+            _keep(name, made)
+        else:
+            self.note = f"other programs took {neighbours:.0%} of {place.host} while it was measured what it carries"
         return made
+
+
+def _neighbours(primitives: Primitives) -> float:
+    """The share of the machine that others took while it was measured: the median over the situations."""
+    return float(np.median([point.neighbours or 0.0 for cost in primitives.costs for point in cost.points]))
 
 
 def _kept(name: str) -> Capacity | None:

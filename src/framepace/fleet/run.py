@@ -298,9 +298,12 @@ class FleetRun:
             return
         predicted = self._book.place(self._members.capacities())
         self._members.settle(time.monotonic(), predicted)
-        full = [name for name, asked in predicted.items() if asked.share > 1]
+        full = {name: asked.share for name, asked in predicted.items() if asked.share > 1}
         if full:
-            self.note(f"there are more sources than can be carried: {', '.join(full[:3])} asked for too much")
+            name = max(full, key=full.__getitem__)
+            self.note(
+                f"there are more sources than can be carried: {name} is asked for {full[name]:.0%} of what it can"
+            )
         for order in self._book.orders():
             self._order(*order)
 
