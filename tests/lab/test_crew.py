@@ -39,7 +39,7 @@ class Spot:
         if self._starts < 0:
             raise ClusterError("does not answer")
 
-    def close(self) -> None:
+    def end(self) -> None:
         """Nothing is open."""
 
 

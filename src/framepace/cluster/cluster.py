@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from framepace.cluster.remote import Pending, Remote
 from framepace.cluster.reserving import Reserved, reserve
 from framepace.cluster.starting import check_address, join, ray_module, start
-from framepace.cluster.survey import Survey, Surveyor, place_of
+from framepace.cluster.survey import Survey, Surveyor, distinct, place_of
 from framepace.engine.corekeeper import usable_cores
 from framepace.errors import ClusterError, UsageError
 from framepace.facts.place import Place
@@ -25,7 +25,7 @@ _HOLDERS = "'ray status' shows who holds what; end that, or use --ray local"
 def connect(address: str, *, places: int | None = None, logical_gpus: int | None = None) -> Cluster:
     """The places of a cluster, which no other program of the cluster gets until it is closed.
 
-    Where this process is connected already, that connection is used and left open.
+    Where this process is connected already, 'local' and 'auto' use that connection, and leave it open.
 
     Args:
         address: 'local' starts Ray on this machine, for this process alone; 'local:N' with N places. 'auto' is the
@@ -42,6 +42,8 @@ def connect(address: str, *, places: int | None = None, logical_gpus: int | None
     end: Callable[[], None] = lambda: None  # noqa: E731
     if not ray.is_initialized():
         end = _begin(address, places, logical_gpus)
+    elif address not in (_LOCAL, "auto"):
+        raise UsageError("this process is connected to a cluster", got=address, fix="disconnect, or name that: auto")
     try:
         return Cluster(address, places or 1, end)
     except BaseException:
@@ -131,9 +133,9 @@ class Cluster:
         if not self._reserved:
             raise ClusterError("the cluster has no free place", got=self.address, expected="a free GPU", fix=_HOLDERS)
         surveyed = [self._place(number, survey) for number, survey in enumerate(self._surveys())]
-        surveyed.sort(key=lambda place: (not place.here, place.host, place.node, place.share))
+        surveyed.sort(key=_order)
         self._reserved = [self._reserved[place.number] for place in surveyed]
-        self.places = tuple(replace(place, number=number) for number, place in enumerate(surveyed))
+        self.places = tuple(replace(place, number=number) for number, place in enumerate(distinct(surveyed)))
 
     def _surveys(self) -> Iterator[Survey]:
         """What each reserved place says of itself; all are asked at once."""
@@ -151,6 +153,11 @@ class Cluster:
         reserved = self._reserved[number]
         shares = sum(other.node == reserved.node for other in self._reserved)
         return replace(place_of(survey, reserved.node, reserved.share, shares), number=number)
+
+
+def _order(place: Place) -> tuple[bool, str, str, int]:
+    """This machine first."""
+    return not place.here, place.host, place.node, place.share
 
 
 def _answer(call: Pending) -> Survey:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from framepace.errors import ClusterError
 from framepace.facts.machine import Gpu, Machine
 from framepace.facts.place import Place
 from framepace.recording.machine import probe
+
+_ID_LETTERS = 6
 
 
 class Survey(NamedTuple):
@@ -49,6 +54,17 @@ def place_of(survey: Survey, node: str, share: int, shares: int) -> Place:
         machine=survey.machine,
         here=survey.host == socket.gethostname(),
     )
+
+
+def distinct(places: Sequence[Place]) -> list[Place]:
+    """The places; hosts that have one name, as containers may, are told apart by the id that Ray gave them."""
+    nodes: dict[str, set[str]] = {}
+    for place in places:
+        nodes.setdefault(place.host, set()).add(place.node)
+    return [
+        replace(place, host=f"{place.host} {place.node[:_ID_LETTERS]}") if len(nodes[place.host]) > 1 else place
+        for place in places
+    ]
 
 
 def _check_version(survey: Survey) -> None:

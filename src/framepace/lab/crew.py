@@ -82,7 +82,7 @@ class Crew(Generic[_T]):
 
     def __exit__(self, *_: object) -> None:
         for there in self.placed:
-            there.close()
+            there.end()
         self._pool.shutdown(cancel_futures=True)
 
     @property

@@ -47,6 +47,7 @@ class Elsewhere:
         self._kept = kept
         self._files = files
         self._station: Remote[Station] | None = None
+        self._ended = False
 
     def measure(self, plan: Plan, workload: Workload, folder: Path | None = None, tell: Tell = silent) -> Trace:
         """`measure` of a session there; the trace is written to `folder` here. Raises what that does, and PlaceLost."""
@@ -70,6 +71,11 @@ class Elsewhere:
         if self._station is not None:
             self._station.end()
 
+    def end(self) -> None:
+        """End the actor for good: it is not started again, also where another thread is about to."""
+        self._ended = True
+        self.close()
+
     def start(self) -> None:
         """Begin, or begin anew after a loss: a process can die where its host lives on.
 
@@ -78,6 +84,8 @@ class Elsewhere:
         self.close()
         station = self._cluster.actor(self.place, Station, self.place, self._kept, str(Path.cwd()))
         self._station = station
+        if self._ended:
+            self.close()
         station.call("ready", timeout_s=_START_S)
         differing = [] if self.place.here else station.call("differing", self._files)
         if differing:
