@@ -1,8 +1,7 @@
 """What a place carries: measured once per kind of place, and kept; predicted from that for any number of cameras.
 
-A kind is a device with its share of the host's cores. The models are measured alone, in the process and on
-the device where they will run; the engine in virtual time then says how many cameras that carries, and at which age of
-their results.
+A kind is a device with its share of the host's cores. The models are measured alone, on the device where they will run;
+the engine in virtual time then says how many cameras that carries, and at which age of their results.
 """
 
 from __future__ import annotations
