@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from framepace import accuracy, exchanging, make_case
+from framepace import accuracy, exchanging, make_case, verifying
 from framepace.analyze import verified
 from framepace.analyze.verified import Steps
-from framepace.errors import BackendError, ModelError
+from framepace.errors import BackendError, InferencesFailed, ModelError
 from framepace.facts.served import ServerCounts
 from framepace.facts.summary import Estimate, Percentile
 from framepace.facts.verified import Verification, VerifiedSide
@@ -182,3 +182,21 @@ def test_framepace_beside_its_own_server() -> None:
     assert result.predicted is not None
     assert result.here.stages["transport"] == 0 < result.there.stages["transport"]
     assert result.served[0].requests > 0
+
+
+def test_a_server_that_refuses_requests_ends_the_rounds_and_not_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A queue that lets late requests go, on a busy machine: what there is by then is told, with the reason."""
+
+    def refused(*_: Any, **__: Any) -> None:
+        raise InferencesFailed("7.55 % of the frames failed: no room", fix="fewer requests")
+
+    monkeypatch.setattr(verifying, "measure_primitives", refused)
+    monkeypatch.setattr(verifying, "block", refused)
+    with served("builtin:classifier") as server:
+        result = exchanging.verify_export("builtin:classifier", url(server), fps=20)
+    assert result.passed
+    assert result.rounds == 0
+    assert "7.55 % of the frames failed" in result.stopped
+    notes = verification_view(result).notes
+    assert any(note.startswith("not predicted: 7.55 %") for note in notes)
+    assert any(note.startswith("ended after 0 whole rounds: 7.55 %") for note in notes)

@@ -36,10 +36,13 @@ JSON_COMMANDS = {
     "explain": "explain builtin:classifier {device} --fps 30 --set transfer=pageable --expect 3.4ms --from trtexec-10 "
     "--out runs/e",
     "explain log.csv": "explain log.csv --p99-ms 15",
+    "explain perf.csv": "explain perf.csv",
     "sweep": "sweep builtin:classifier {device} --scope model --vary batch=1,2 --seconds 1",
     "tune": "tune builtin:classifier {device} --fps 30 --scope model --vary workers=1,2 --time-limit 3 --out runs/t",
     "capacity": "capacity builtin:classifier {device} --fps 30 --max 2",
+    "capacity --fleet": "capacity --fleet fleet.yaml --cameras 20",
     "compare": "compare runs/a runs/a",
+    "compare perf.csv": "compare perf.csv perf.csv",
     "layers": "layers builtin:classifier {device} --versus precision=fp16",
     "run": "run builtin:classifier --backend null --source door=synthetic --fps 30 --as-fast-as-possible --log off",
     "report": "report runs/a --out report.html",
@@ -57,12 +60,31 @@ LOG = "time_s,latency_ms,post_ms,objects\n" + "".join(
 )
 
 
+FILES = {
+    "log.csv": LOG,
+    "perf.csv": "Concurrency,Inferences/Second,Server Queue,Server Compute Infer,p99 latency,Avg latency\n"
+    "1,69.2,64,11781,21018,14443\n4,84.2,33669,11731,64886,47535\n",
+    "fleet.yaml": "hosts: [{name: t4, devices: 4, cost: 900, capacity: t4.json}]\n",
+    "t4.json": json.dumps(
+        {
+            "schema": "framepace.capacity/1",
+            "cameras": 9,
+            "missed": 10,
+            "target_fps": 30,
+            "budget_ns": 33.3e6,
+            "points": [{"cameras": 9, "holds": True, "p99_ns": {"value": 11.5e6}}],
+        }
+    ),
+}
+
+
 def json_documents() -> dict[str, dict[str, Any]]:
     """The object that each command prints, from runs in virtual time."""
     before = Path.cwd()
     with TemporaryDirectory() as folder:
         os.chdir(folder)
-        Path("log.csv").write_text(LOG)
+        for name, text in FILES.items():
+            Path(name).write_text(text)
         try:
             return {name: json_document(line) for name, line in JSON_COMMANDS.items()}
         finally:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from framepace.analyze import verified
 from framepace.analyze.verified import Steps
 from framepace.backends.base import get_backend
-from framepace.errors import UsageError
+from framepace.errors import InferencesFailed, UsageError, one_line
 from framepace.explaining.trial import block
 from framepace.exporting.configuration import NETWORK, PREPARED
 from framepace.facts.accuracy import Agreement, default_gate
@@ -62,11 +62,21 @@ def verify(
     if not result.passed:
         return result
     try:
-        result = replace(result, predicted=_predicted(sides, tell))
+        result = _with_prediction(result, sides, tell)
         sides.run(rounds, seconds, tell)
     except KeyboardInterrupt:
         result = replace(result, stopped=INTERRUPTED)
+    except InferencesFailed as error:  # a queue that refuses what comes too late, say
+        result = replace(result, stopped=one_line(error))
     return sides.added_to(result)
+
+
+def _with_prediction(result: Verification, sides: _Rounds, tell: Tell) -> Verification:
+    """What the server will do under the load; a server that refuses requests even then is not predicted."""
+    try:
+        return replace(result, predicted=_predicted(sides, tell))
+    except InferencesFailed as error:
+        return replace(result, notes=(*result.notes, f"not predicted: {one_line(error)}"))
 
 
 def _pictures(case: Case) -> Sequence[Any]:

@@ -32,7 +32,7 @@ class Verification(Fact, frozen=True, kw_only=True):
     `answers` by model: how far the server's outputs are those of the plan. `here` and `there` are both sides under the
     load, in `rounds` interleaved rounds each; `ratios` are there/here of 'median', 'p99' and 'throughput' with their
     intervals. `predicted` is what the side there was expected to be, before it was measured. `served` are the server's
-    own statistics. None where Ctrl-C came before; `stopped` says so.
+    own statistics. None where it ended before; `stopped` says why: Ctrl-C, or requests that were refused.
     """
 
     server: str

@@ -113,7 +113,7 @@ def _notes(result: Verification) -> Iterator[str]:
     if result.answers and not result.passed:
         yield "the load was not run: another model, or other settings of it, would be measured"
     if result.stopped:
-        yield f"{result.stopped} after {plural(result.rounds, 'round')}: these are its results"
+        yield f"ended after {plural(result.rounds, 'whole round')}: {result.stopped}"
     if result.there is not None:
         for name in ("p50", "p99"):
             yield from _off(name, result)
