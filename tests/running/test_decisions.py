@@ -30,12 +30,12 @@ def test_a_miss_is_recorded_once_with_what_follows_it() -> None:
 
 
 def test_the_ring_forgets_what_is_older_than_it_keeps() -> None:
-    """A row of 32 columns a second for two minutes: those of the last minute are left."""
+    """A row per second for two minutes: those of the last minute are left."""
     now = 0
     ring = Ring(lambda: now, seconds=60)
     for second in range(120):
         now = second * NS_PER_S
-        ring.append("requests", second.to_bytes(8, "little") * 32)
+        ring.append("requests", second.to_bytes(8, "little") * len(REQUEST_COLUMNS))
     assert ring.sources() == list(range(59, 120))
 
 
