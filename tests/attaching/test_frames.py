@@ -127,3 +127,30 @@ def test_models_that_go_on_while_the_next_picture_is_decoded_are_frames_of_their
     rows = [("decode", at, at + 10, READER, 0) for at in range(0, 2000, 100)]
     rows += [("infer", at + 20, at + 110, thread, model) for at in range(0, 2000, 100) for thread, model in PAIRS]
     assert len(frames_of(calls_of(*rows))) == 40
+
+
+def test_threads_of_a_pool_that_decode_and_infer_for_each_other_are_a_queue() -> None:
+    """Whichever thread is free decodes the next picture or infers the last: each picture is a frame, in order."""
+    rows = []
+    for number in range(12):
+        decodes, infers = ((MAIN, OTHER), (MAIN, OTHER), (OTHER, MAIN))[number % 3]
+        rows.append(("decode", 100 * number, 100 * number + 10, decodes, 0))
+        rows.append(("infer", 100 * number + 20, 100 * number + 60, infers, 0))
+    frames = frames_of(calls_of(*rows))
+    assert [len(frame.inferences) for frame in frames] == [1] * 12
+    assert [frame.pictures[0].begin for frame in frames] == [100 * number for number in range(12)]
+
+
+def test_two_threads_with_a_camera_each_keep_their_own_pictures() -> None:
+    """A detector on every second picture of each, and a classifier of crops: no pool, though one model runs more."""
+    rows = []
+    for number in range(12):
+        for thread in (MAIN, OTHER):
+            begin = 100 * number + 5 * thread
+            rows.append(("decode", begin, begin + 10, thread, thread))
+            if number % 2:
+                rows.append(("infer", begin + 20, begin + 30, thread, 0))
+                rows += [("infer", begin + at, begin + at + 5, thread, 1) for at in (40, 50, 60)]
+    frames = frames_of(calls_of(*rows))
+    assert [len(frame.inferences) for frame in frames] == [4] * 12
+    assert all(frame.pictures[0].thread == frame.thread for frame in frames)

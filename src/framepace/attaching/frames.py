@@ -5,9 +5,9 @@ frame begins with the call that decodes its picture. Where the same thread infer
 next picture. Where another thread infers, a frame of that thread begins whenever its first model runs again. Where
 about as many pictures as frames came (a queue), its picture is the next one in order, counted from a frame for which
 the thread had waited: then nothing was in the queue, and the picture that came while it waited is that frame's. Else
-it is the latest that was ready (a reader that keeps the newest). Where several threads infer, and all have done when
-the next picture is decoded, a frame is a picture and all its inferences. Without pictures a frame is what lies between
-two runs of the first model.
+it is the latest that was ready (a reader that keeps the newest). So it is where threads of a pool decode and infer
+for each other. Where several threads infer, and all have done when the next picture is decoded, a frame is a picture
+and all its inferences. Without pictures a frame is what lies between two runs of the first model.
 
 What lies between two stamps of a thread and is in no call is preparation (before an inference) or finishing (after
 the last one, until the thread decodes or waits again).
@@ -16,7 +16,8 @@ the last one, until the thread decodes or waits again).
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -44,12 +45,27 @@ def _begin(frame: Frame) -> int:
 def _found(calls: Calls) -> list[Frame]:
     pictures = pictures_of(calls)
     inferring = set(calls.thread[calls.stage == "infer"].tolist())
-    frames: list[Frame] = []
-    for thread in sorted(inferring & pictures.keys()):
-        frames += _of_one_thread(calls, thread, pictures[thread])
-    readers = sorted(pictures.keys() - inferring)
-    by_readers = sorted((picture for thread in readers for picture in pictures[thread]), key=lambda one: one.end)
-    return [*frames, *_of_workers(calls, sorted(inferring - pictures.keys()), by_readers)]
+    both = sorted(inferring & pictures.keys())
+    frames = [frame for thread in both for frame in _of_one_thread(calls, thread, pictures[thread])]
+    if len(both) > 1 and _is_pool(calls, frames, pictures):
+        return _of_workers(calls, sorted(inferring), _in_time(pictures, pictures))
+    readers = pictures.keys() - inferring
+    return [*frames, *_of_workers(calls, sorted(inferring - pictures.keys()), _in_time(pictures, readers))]
+
+
+def _in_time(pictures: Mapping[int, Sequence[Picture]], threads: Iterable[int]) -> list[Picture]:
+    """The pictures of threads as they came."""
+    return sorted((picture for thread in threads for picture in pictures[thread]), key=lambda one: one.end)
+
+
+def _is_pool(calls: Calls, frames: Sequence[Frame], pictures: Mapping[int, Sequence[Picture]]) -> bool:
+    """Whether threads decode and infer for each other, as those of an executor do: by thread, frames are missing.
+
+    As many are expected as the model ran that runs least often: others run for each crop of a picture.
+    """
+    models = calls.value[(calls.stage == "infer") & (calls.value >= 0)]
+    runs = min(Counter(models.tolist()).values(), default=0)
+    return len(frames) < _ALIKE * min(runs, sum(map(len, pictures.values())))
 
 
 def _of_workers(calls: Calls, threads: Sequence[int], pictures: Sequence[Picture]) -> list[Frame]:
