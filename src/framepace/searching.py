@@ -92,17 +92,13 @@ def tune(
         p99_ms: the latency that 99 % of the frames must keep, ms; the frame period by default.
         cameras: how many must be carried; None: as many as possible.
         objective: see `facts.tuning.Goal`; 'cameras', or 'p99' where `cameras` says how many.
-        time_limit: seconds for the whole tuning.
+        time_limit, memory_mb: seconds for the whole tuning; limit on device memory in use, MiB.
         precisions: 'fp16', 'bf16', 'int8', each where `gate` says that the answers are those of FP32.
-        memory_mb: limit on device memory in use, MiB.
-        vary: setting name -> values, to try only these.
-        fixed: settings to leave as they are.
+        vary, fixed: setting name -> values, to try only these; settings to leave as they are.
         gate: judges whether a model in lower precision still answers the same; None lets all pass.
         out: folder for plan.yaml, report.html and every measurement; a tuning that is there is continued.
         overwrite: start afresh; first remove what is in `out`, even of a different case.
-        tell: called with the current step, and the share (0-1) of the time used.
-        clock: by default the machine's, or virtual time on a simulated device.
-        ray: a cluster on whose places everything is measured, one run after the other; see `sweep`.
+        tell, clock, ray: see `sweep`; the share is that of the time used, and runs follow each other.
         options: see `RunOptions`.
 
     Returns:
