@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from framepace.facts.trace import REQUEST_COLUMNS
 from framepace.running.canary import Trial
 from framepace.running.flight import Ring, Trigger
 from framepace.running.rates import Rate, ResultAges
