@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import av
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -59,6 +58,8 @@ def _tensor(name: str, shape: tuple[int | str, ...]) -> onnx.ValueInfoProto:
 
 def write_video(path: Path, height: int, width: int) -> None:
     """A pattern of blocks that moves, MPEG-4 at 25 fps."""
+    import av  # networks are made where it is not
+
     rng = np.random.default_rng(0)
     blocks = rng.integers(0, 255, (height // 8, width // 8, 3), np.uint8).repeat(8, 0).repeat(8, 1)
     with av.open(str(path), "w") as container:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -87,7 +88,7 @@ def _rows(backend: str, args: argparse.Namespace, folder: Path) -> Iterator[Row]
         yield _stages(backend, command, args.slower * _OBSERVED_S)
         outside = yield from _by_attach(backend, command, args)
         inside = yield from _by_explain(backend, str(model), args)
-    except FramepaceError as error:
+    except (FramepaceError, subprocess.CalledProcessError) as error:
         yield {"what": f"{backend}: failed", "got": " / ".join(str(error).splitlines()), "met": False}
         return
     yield _agreement(backend, outside, inside)
@@ -100,6 +101,8 @@ def _model(backend: str, folder: Path) -> Path:
         _export(path)
     else:
         onnx.save(network(_HEIGHT, _WIDTH, _LAYERS), str(path))
+    if backend == "tensorrt":  # whose engine takes seconds to build
+        subprocess.run([sys.executable, str(_PROGRAMS / "tensorrt_loop.py"), str(path), "build"], check=True)
     return path
 
 

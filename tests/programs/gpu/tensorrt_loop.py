@@ -1,6 +1,6 @@
 """A network in TensorRT on each picture of a camera that gives one 20 ms after the last answer.
 
-python tensorrt_loop.py MODEL.onnx cuda        # the engine is built once, beside the model
+python tensorrt_loop.py MODEL.onnx cuda|build       # the engine is built once, beside the model
 """
 
 import contextlib
@@ -45,11 +45,13 @@ def checked(answer: tuple) -> object:
 engine_path = sys.argv[1] + ".engine"
 if not os.path.exists(engine_path):
     build(sys.argv[1], engine_path)
+if sys.argv[2] == "build":
+    sys.exit()
 runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
 with open(engine_path, "rb") as engine_file:
     engine = runtime.deserialize_cuda_engine(engine_file.read())
 context = engine.create_execution_context()
-stream = checked(cudart.cudaStreamCreate())
+stream = int(checked(cudart.cudaStreamCreate()))
 to_device = cudart.cudaMemcpyKind.cudaMemcpyHostToDevice
 to_host = cudart.cudaMemcpyKind.cudaMemcpyDeviceToHost
 pixels = np.random.default_rng(0).random((1, 3, 192, 320), np.float32)
