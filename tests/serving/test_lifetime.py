@@ -168,6 +168,20 @@ def test_a_token_is_asked_of_all_but_health(tmp_path: Path) -> None:
             assert ask(server, "GET", path, headers={"Authorization": "Bearer s3cret"})[0] == 200
 
 
+def test_a_body_is_not_received_without_the_token(tmp_path: Path) -> None:
+    """The refusal comes by the head, before any of the body was sent."""
+    with served(add_model(tmp_path), token="s3cret") as server, raw(server) as connection:
+        connection.sendall(HEAD + b"Content-Length: 1000000\r\n\r\n")
+        assert b" 401 " in connection.recv(1000)
+
+
+def test_a_connection_that_is_silent_is_closed(tmp_path: Path) -> None:
+    """After its answer and the time for which it may be idle."""
+    with served(add_model(tmp_path), limits={"idle_s": 0.2}) as server, raw(server) as connection:
+        connection.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert rest_of(connection).count(b"HTTP/1.1 200 OK") == 1
+
+
 def test_an_address_that_is_taken_is_said(tmp_path: Path) -> None:
     """Before any model is loaded, for both protocols."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -142,7 +142,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         if not self.receiving:
             if silent_s > self.limits.idle_s:
-                self.transport.close()
+                self.transport.abort()  # though it may not have read its last answer
         elif silent_s <= self.limits.request_s:
             return
         elif self._arriving is not None and self._arriving.is_refused:

@@ -12,7 +12,7 @@ from framepace.openinference.compression import compressed, decompressed
 from framepace.openinference.errors import RequestError
 from framepace.serving.httpcall import HttpCall, Response
 from framepace.serving.httpcalls import CALLS
-from framepace.serving.httpinfer import refusal
+from framepace.serving.httpinfer import DEADLINE, refusal
 from framepace.serving.mailbox import Mailbox
 from framepace.serving.routes import Route, route
 from framepace.serving.service import Service
@@ -40,7 +40,9 @@ class HttpApp:
         self._finish(call, partial(self._begun, call))
 
     def refusal(self, call: HttpCall) -> Response | None:
-        """See App: an inference that would be late whatever its body is."""
+        """See App: a call without the token, and an inference that would be late whatever its body is."""
+        if not self._authorisation and DEADLINE not in call.headers and not self.service.inference.gives_deadlines:
+            return None
         try:
             self._check_authorised(call)
             named = route(call.path)

@@ -32,6 +32,11 @@ class Inference:
         self._deadline_ms = deadline_ms
         self.way_back = WayBack()
 
+    @property
+    def gives_deadlines(self) -> bool:
+        """Whether requests that say none have one."""
+        return self._deadline_ms is not None
+
     def submit(
         self,
         model: ServedModel,
