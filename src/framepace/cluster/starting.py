@@ -23,6 +23,7 @@ from framepace.interrupts import held
 INSTALL = "pip install 'framepace[ray]'"
 _REACH_S = 5.0  # for a host to take a connection
 _ANSWER_S = 30.0  # for a cluster to answer; more than the start of an interpreter on a busy machine
+_LONGEST_FOLDER = 20
 _OBJECTS_BYTES = 256 * 2**20  # shared memory of a cluster that is started here: results are small
 _HEALTH = ("-m", "ray.scripts.scripts", "health-check", "--skip-version-check", "--address")
 _ADDRESSES = "local, local:N, auto, HOST:PORT or ray://HOST:PORT"
@@ -44,11 +45,12 @@ def start(cpus: int, gpus: int | None) -> Callable[[], None]:
     Args:
         gpus: how many it shall count; None: those it finds.
     """
-    folder = tempfile.mkdtemp(prefix="framepace-ray-")
+    folder = _short_folder()
     amounts = {"num_cpus": cpus, "num_gpus": gpus, "object_store_memory": _OBJECTS_BYTES}
     alone = {
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_memory_monitor_refresh_ms": "0",  # which ends workers when other programs fill the memory
         "RAY_AUTH_TOKEN": secrets.token_hex(32),  # else Ray makes one, and keeps it in the user's home
     }
     ray = ray_module()
@@ -61,6 +63,14 @@ def start(cpus: int, gpus: int | None) -> Callable[[], None]:
         raise
 
     return partial(_end, folder)
+
+
+def _short_folder() -> str:
+    """A new folder whose path leaves room for those of sockets, which have 107 letters (unix(7))."""
+    parent = tempfile.gettempdir()
+    if len(parent) > _LONGEST_FOLDER:
+        parent = "/tmp"
+    return tempfile.mkdtemp(prefix="framepace-ray-", dir=parent)
 
 
 def _end(folder: str) -> None:
