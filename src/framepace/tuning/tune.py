@@ -224,18 +224,21 @@ class _Tuner:
         if step is None:
             return self._trials.confirm()
         number, level = step
-        if self._accuracy.admit(number):
-            self._trials.measure(number, self._surely(number, level))
+        if self._accuracy.admit(number) and self._begin_surely(number, level):
+            self._trials.measure(number, level)
         return True
 
-    def _surely(self, number: int, level: int) -> int:
-        """The level, or a lower one that is surely carried, as long as nothing is."""
-        if self._carries():
-            return level
-        lower = sure_level(self._state.goal, self._state.candidates, number)
-        if lower is None:
-            return level
-        return min(level, lower)
+    def _begin_surely(self, number: int, level: int) -> bool:
+        """While nothing is carried, measure a candidate where it surely is; whether the level may be tried then.
+
+        In virtual time runs do what is predicted, and need no such beginning.
+        """
+        state = self._state
+        lower = sure_level(state.goal, state.candidates, number)
+        if self._carries() or not self._trials.repeats or lower is None or lower >= level:
+            return True
+        self._trials.measure(number, lower)
+        return self._carries() and state.lab.left > self._trials.reserved()
 
     def _expand_around_best(self) -> None:
         """Add the candidates around the best, predicted where possible; not before the best carries anything."""
