@@ -84,13 +84,7 @@ def units(path: Path, fps: int) -> None:
 
     They compress well: of a key frame in more than a hundred packets GStreamer's server drops some over TCP.
     """
-    codec: Any = av.CodecContext.create("libx264", "w")
-    codec.height, codec.width = SIZE
-    codec.pix_fmt = "yuv420p"
-    codec.framerate = fps
-    codec.gop_size = fps
-    codec.thread_count = 1  # or a picture has several slices, which GStreamer sends as two
-    codec.options = {"preset": "ultrafast", "tune": "zerolatency", "sc_threshold": "0"}
+    codec = encoder(fps)
     rows, columns = np.indices(SIZE) // 40
     scene = np.repeat(((rows + columns) % 2 * 90 + 60).astype(np.uint8)[:, :, None], 3, axis=2)
     with path.open("wb") as file:
@@ -102,6 +96,18 @@ def units(path: Path, fps: int) -> None:
             frame.pts = number
             for packet in codec.encode(frame):
                 file.write(struct.pack("<I", packet.size) + bytes(packet))
+
+
+def encoder(fps: int) -> Any:
+    """Of H.264 with a key frame per second."""
+    codec: Any = av.CodecContext.create("libx264", "w")
+    codec.height, codec.width = SIZE
+    codec.pix_fmt = "yuv420p"
+    codec.framerate = fps
+    codec.gop_size = fps
+    codec.thread_count = 1  # or a picture has several slices, which GStreamer sends as two
+    codec.options = {"preset": "ultrafast", "tune": "zerolatency", "sc_threshold": "0"}
+    return codec
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -105,18 +106,23 @@ def answer_of(read: Read, outputs: Any, frame: Frame) -> Answer:
 
 
 def _cut(frame: Frame, boxes: Sequence[Any], rule: CropRule) -> Cut:
-    if not boxes:
+    wanted = [(place, box) for place, box in enumerate(boxes) if box is not None]
+    if not wanted:
         return Cut(frame, (), 0)
     cutter = Cutter(frame.picture)
     if rule.whole:
         return Cut(frame, (_crop(frame, 0, cutter.whole, cutter),), 0)
-    crops: list[Crop] = []
-    for place, given in enumerate(boxes):
-        box = cutter.box(given) if len(crops) < rule.limit and given is not None else None
+    taken = islice(_within(wanted, cutter), rule.limit)
+    crops = tuple(_crop(frame, place, box, cutter) for place, box in taken)
+    return Cut(frame, crops, len(wanted) - len(crops))
+
+
+def _within(boxes: Sequence[tuple[int, Any]], cutter: Cutter) -> Iterator[tuple[int, Box]]:
+    """Those that have pixels in the picture, with their numbers."""
+    for place, given in boxes:
+        box = cutter.box(given)
         if box is not None:
-            crops.append(_crop(frame, place, box, cutter))
-    wanted = sum(box is not None for box in boxes)
-    return Cut(frame, tuple(crops), wanted - len(crops))
+            yield place, box
 
 
 def _crop(frame: Frame, place: int, box: Box, cutter: Cutter) -> Crop:

@@ -6,6 +6,7 @@ The reading is that of M. Liao and others, 'Real-time Scene Text Detection with 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -53,10 +54,13 @@ def _lines(grid: Floats, score: float) -> Found:
 
     marked, count = ndimage.label(grid > _INSIDE, structure=np.ones((3, 3)))
     scores = np.asarray(ndimage.mean(grid, marked, np.arange(1, count + 1)), np.float32)
-    corners = np.array([_grown(*place) for place in ndimage.find_objects(marked)], np.float32).reshape(-1, 4)
-    sides = np.array([_sides(*place) for place in ndimage.find_objects(marked)]).reshape(-1, 2)
-    kept = (scores >= score) & (sides.min(axis=1, initial=np.iinfo(np.int64).max) >= _LEAST_SIDE)
-    return Found(corners[kept], scores[kept], np.zeros(int(kept.sum()), np.int64))
+    pairs = zip(ndimage.find_objects(marked), scores.tolist(), strict=True)
+    return _found([pair for pair in pairs if pair[1] >= score and min(_sides(*pair[0])) >= _LEAST_SIDE])
+
+
+def _found(lines: Sequence[tuple[tuple[slice, slice], float]]) -> Found:
+    corners = np.array([_grown(*place) for place, _ in lines], np.float32).reshape(-1, 4)
+    return Found(corners, np.array([score for _, score in lines], np.float32), np.zeros(len(lines), np.int64))
 
 
 def _sides(rows: slice, columns: slice) -> tuple[int, int]:

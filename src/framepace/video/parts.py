@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import ceil, floor, isfinite
 from typing import Any
 
 import numpy as np
@@ -40,17 +41,15 @@ class Cutter:
 
         None where fewer than two pixels are left in a direction, or a number is not finite.
         """
-        sides = np.asarray(tuple(box), np.float64)
-        if not np.isfinite(sides).all():
+        left, top, right, bottom = map(float, box)
+        if not all(map(isfinite, (left, top, right, bottom))):
             return None
         across, down = (1, 1) if self._steps is None else self._steps[-1]
-        left = max(0, int(np.floor(sides[0]))) // across * across
-        top = max(0, int(np.floor(sides[1]))) // down * down
-        right = min(self._width, int(np.ceil(sides[2])))
-        bottom = min(self._height, int(np.ceil(sides[3])))
-        if right - left < _LEAST_SIDE or bottom - top < _LEAST_SIDE:
+        columns = _whole(left, right, self._width, across)
+        rows = _whole(top, bottom, self._height, down)
+        if columns is None or rows is None:
             return None
-        return left, top, right, bottom
+        return columns[0], rows[0], columns[1], rows[1]
 
     @property
     def whole(self) -> Box:
@@ -77,9 +76,16 @@ class Cutter:
         part.color_range = self._picture.color_range
         for source, target, (across, down) in zip(self._picture.planes, part.planes, steps, strict=True):
             pixels = _pixels(target)
-            rows = slice(top // down, top // down + pixels.shape[0])
-            pixels[...] = _pixels(source)[rows, left // across : left // across + pixels.shape[1]]
+            height, width = pixels.shape
+            pixels[...] = _pixels(source)[top // down :, left // across :][:height, :width]
         return part
+
+
+def _whole(first: float, end: float, length: int, step: int) -> tuple[int, int] | None:
+    """The pixels from one edge to the other, from a multiple of `step` on; None where there are next to none."""
+    low = max(0, floor(first)) // step * step
+    high = min(length, ceil(end))
+    return (low, high) if high - low >= _LEAST_SIDE else None
 
 
 def _format(picture: Any) -> str:
