@@ -100,6 +100,23 @@ def _at(run: FleetRun, place: str) -> list[str]:
     return [source.name for source in run.status().sources if source.engine == place]
 
 
+def test_an_engine_gives_its_sources_away_for_maintenance(tmp_path: Path) -> None:
+    """And gets some back when it may; every picture of the moves is accounted for."""
+    kept = Collected()
+    sources = _cameras(video(tmp_path / "v.mp4"), 8, loop=True)
+    run = _run(sources, kept, stays=True).start()
+    run.restrict(["here share 1"])
+    while len(_at(run, "here share 1")) < 8:
+        kept.wait_for(1, "camera-0")
+    assert [engine.sources for engine in run.status().engines] == [0, 8]
+    run.restrict(None)
+    while not _at(run, "here share 0"):
+        kept.wait_for(1, "camera-0")
+    kept.wait_for(3, *(source.name for source in sources))
+    run.stop()
+    _assert_accounted(run.wait(60), kept)
+
+
 def test_sources_come_go_and_change_on_any_engine(tmp_path: Path) -> None:
     """As in a run of one engine."""
     kept = Collected()

@@ -211,8 +211,8 @@ class Members:
 
     def settle(self, now: float, predicted: Mapping[str, Predicted]) -> None:
         """A placement was made."""
-        for name, asked in predicted.items():
-            self.by_name[name].settle(now, asked)
+        for name, member in self.by_name.items():
+            member.settle(now, predicted.get(name, _NOTHING))
 
 
 def pause_s(losses: int) -> float:
