@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from framepace.analyze import verified
 from framepace.analyze.verified import Steps
@@ -28,12 +30,14 @@ from framepace.openinference.client.address import location_at, server_at
 from framepace.predicting.predict import predict
 from framepace.predicting.primitives import measure_primitives
 from framepace.progress import Tell, silent, within
+from framepace.video.history import newest
 from framepace.video.history import sides as sides_of
 
 _FRAMES = 16  # on which answers are compared
 _IN_FLIGHT = 16  # as bench has for servers: an open load does not wait for answers
 _PICTURE = "picture"
 INTERRUPTED = "interrupted"
+_CONVERTED = "clients send RGB, and colours that are converted before resizing are others than after it"
 _HERE = "here"
 _THERE = "the server"
 _ORDERS = ((_HERE, _THERE), (_THERE, _HERE))
@@ -61,9 +65,15 @@ def verify(
     result = Verification(server=str(server_at(url)), answers=_answers(sides, pictures, tell))
     if not result.passed:
         return result
+    result = replace(result, notes=tuple(_converted_first(sides, pictures)))
+    return _under_load(result, sides, lambda: sides.run(rounds, seconds, tell), tell)
+
+
+def _under_load(result: Verification, sides: _Rounds, run: Callable[[], None], tell: Tell) -> Verification:
+    """The prediction and the rounds, as far as they come."""
     try:
         result = _with_prediction(result, sides, tell)
-        sides.run(rounds, seconds, tell)
+        run()
     except KeyboardInterrupt:
         result = replace(result, stopped=INTERRUPTED)
     except InferencesFailed as error:  # a queue that refuses what comes too late, say
@@ -105,11 +115,15 @@ def _in_flight(load: Load, plan: Plan) -> int:
 def _served(model: ModelPlan, server: str, pictures: Sequence[Any]) -> ModelPlan:
     """A model as the server has it: it takes whole pictures, or what the client prepares."""
     remote = ModelPlan(name=model.name, model=location_at(server, model.name), backend="server", post=model.post)
-    inputs = inspect(remote.model).inputs
-    if [tensor.name for tensor in inputs] == [_PICTURE]:
+    if _takes_pictures_whole(remote):
         return replace(remote, size=_one_size(pictures), prepare=Prepare())
     prepare = replace(model.prepare, place="host", constant=False)
     return replace(remote, size=model.size, shapes=model.shapes, inputs=model.inputs, prepare=prepare)
+
+
+def _takes_pictures_whole(remote: ModelPlan) -> bool:
+    """Whether a model of a server prepares pictures itself."""
+    return [tensor.name for tensor in inspect(remote.model).inputs] == [_PICTURE]
 
 
 def _one_size(pictures: Sequence[Any]) -> tuple[int, int]:
@@ -127,8 +141,29 @@ def _answers(sides: _Rounds, pictures: Sequence[Any], tell: Tell) -> dict[str, A
     answers = {}
     for model, served in zip(sides.ours.plan.models, sides.theirs.plan.models, strict=True):
         tell(f"comparing answers of {model.name}", None)
-        answers[model.name] = agreement_on(pictures, served, model, default_gate(model.precision))
+        seen = pictures
+        if _takes_pictures_whole(served):
+            seen = [_as_rgb(picture) for picture in pictures]
+        answers[model.name] = agreement_on(seen, served, model, default_gate(model.precision))
     return answers
+
+
+def _as_rgb(picture: Any) -> NDArray[np.uint8]:
+    """The picture as a client sends it; here it would be resized before its colours are converted."""
+    picture = newest(picture)
+    if isinstance(picture, np.ndarray):
+        return picture
+    rgb: NDArray[np.uint8] = picture.to_ndarray(format="rgb24")
+    return rgb
+
+
+def _converted_first(sides: _Rounds, pictures: Sequence[Any]) -> Iterator[str]:
+    """How far outputs move because clients send RGB: framepace resizes what the decoder gives, and converts then."""
+    for model, served in zip(sides.ours.plan.models, sides.theirs.plan.models, strict=True):
+        if _takes_pictures_whole(served):
+            moved = agreement_on(pictures, served, model, default_gate(model.precision))
+            if not moved.passed:
+                yield f"{model.name}: on frames as they are decoded, {'; '.join(moved.why)}: {_CONVERTED}"
 
 
 def _predicted(sides: _Rounds, tell: Tell) -> VerifiedSide:

@@ -42,5 +42,6 @@ def test_exported_plans_are_proven_in_triton(tmp_path: Path) -> None:
         assert sum(sum(row.batches.values()) for row in proof.served) == sum(row.executions for row in proof.served)
     assert proofs["letterboxed"].there is not None
     assert proofs["letterboxed"].there.stages["prepare"] > 0
+    assert "clients send RGB" in proofs["letterboxed"].notes[0]
     assert not wrong.passed  # channels are in another order there
     assert wrong.here is None
