@@ -183,11 +183,12 @@ class Comparison:
     def _seen(self, rows: Sequence[tuple[float, int, float]], count: int, seconds: int) -> Seen:
         if not rows:
             return Seen(float("inf"), 0.0, (float("nan"), float("nan")))
-        table = np.array(rows)
+        table = np.array([row for row in rows if row[0] < seconds])
         first = table[table[:, 0] < seconds / 3, 2]
         last = table[table[:, 0] > seconds * 2 / 3, 2]
         lag = (_median(first), _median(last))
-        return Seen(float(np.quantile(table[:, 2], 0.99)), len(rows) / (count * self._fps * seconds), lag)
+        share = min(1.0, len(table) / (count * self._fps * seconds))
+        return Seen(float(np.quantile(table[:, 2], 0.99)), share, lag)
 
 
 def _median(ages: NDArray[np.float64]) -> float:
