@@ -98,7 +98,9 @@ class ServedModel:
 
     def start(self) -> None:
         """Load the model and wait until its workers are set up. Raises FramepaceError."""
-        refuse_crops(self.plan, "a request has whole pictures", "serve each model alone, or run the plan: framepace run")
+        refuse_crops(
+            self.plan, "a request has whole pictures", "serve each model alone, or run the plan: framepace run"
+        )
         self.engine = Engine(self.plan, self._clock, load=self._load, outputs=self._finish, tell=self._around.tell)
         try:
             self._begin_run()
