@@ -131,10 +131,11 @@ def session(case: tuple[str, str, str, bool]) -> Iterator[Session]:
 
 @pytest.fixture
 def reference(case: tuple[str, str, str, bool]) -> Iterator[Worker]:
-    """The same network on the CPU."""
-    network = case[0]
-    backend = "torch" if network.endswith(".pt2") else "onnxruntime"
-    with closing(load(plan(network, backend, "cpu", False))) as loaded, closing(loaded.worker()) as worker:
+    """The same network on the CPU; without a library for that, on the device without graphs."""
+    network, backend, device, _ = case
+    on_host = "torch" if network.endswith(".pt2") else "onnxruntime"
+    way = (on_host, "cpu") if missing(on_host, "cpu") is None else (backend, device)
+    with closing(load(plan(network, *way, False))) as loaded, closing(loaded.worker()) as worker:
         yield worker
 
 
