@@ -336,9 +336,10 @@ def test_a_worker_of_a_lost_device_closes(clock: FakeClock) -> None:
     assert all(graph.closed for graph in net.device.graphs)
 
 
-def test_outputs_that_the_library_places_itself_are_fetched_from_there(clock: FakeClock) -> None:
-    """Produced outputs have the shape of the request, for any count."""
-    worker = Net(clock, produced=True).worker
+@pytest.mark.parametrize("graph", [False, True])
+def test_outputs_that_the_library_places_itself_are_fetched_from_there(clock: FakeClock, graph: bool) -> None:
+    """Produced outputs have the shape of the request, for any count, and whatever was captured last."""
+    worker = Net(clock, produced=True, graph=graph).worker
     worker.staging(0)["x"][...] = 3
     for count in (4, 2, 4):
         worker.enqueue(0, count)

@@ -240,7 +240,7 @@ class DeviceWorker(Worker):
         if self._scope == "request":
             return self._graphs.whole(lambda lanes: self._run(slot, parts, lanes), slot)
         if self._scope == "copies":
-            return partial(self._run, slot, self._graphs.copies(parts))
+            return partial(self._run, slot, self._graphs.copies(parts, slot))
         return partial(self._run, slot, self._graphs.kernels(parts))
 
     def _give_up(self, why: _NotCaptured) -> None:

@@ -38,14 +38,16 @@ class RequestGraphs:
     def __init__(self, capture: Capture) -> None:
         self._capture = capture
         self._graphs: list[Graph] = []
-        self._held: list[Mapping[str, Produced]] = []  # what they write to
+        self._held: list[Mapping[str, Produced]] = []  # what they write to, on the device and on the host
+        self._written: list[Mapping[str, NDArray[Any]]] = []
 
     def whole(self, request: Callable[[Lanes], None], slot: Slot) -> Callable[[], None]:
         """What launches all of `request` as one graph."""
         graph = self._captured(lambda stream: request(Lanes.single(stream)))
         self._hold(slot.produced)
+        launch = self._answering(graph, slot)
         stream = slot.lanes.compute
-        return lambda: graph.launch(stream)
+        return lambda: launch(stream)
 
     def kernels(self, parts: Parts) -> Parts:
         """The parts with the kernels as a graph."""
@@ -60,9 +62,10 @@ class RequestGraphs:
 
         return Parts(parts.give, replay, parts.fetch)
 
-    def copies(self, parts: Parts) -> Parts:
+    def copies(self, parts: Parts, slot: Slot) -> Parts:
         """The parts with either copy and its events as a graph."""
-        return Parts(self._captured(parts.give).launch, parts.kernels, self._captured(parts.fetch).launch)
+        give = self._captured(parts.give).launch
+        return Parts(give, parts.kernels, self._answering(self._captured(parts.fetch), slot))
 
     def close(self) -> None:
         """Free them; a lost device frees nothing."""
@@ -70,11 +73,23 @@ class RequestGraphs:
             with suppress(Exception):
                 self._graphs.pop().close()
         self._held.clear()
+        self._written.clear()
 
     def _captured(self, work: Work) -> Graph:
         graph = self._capture(work)
         self._graphs.append(graph)
         return graph
+
+    def _answering(self, graph: Graph, slot: Slot) -> Callable[[Stream], None]:
+        """What launches a graph that was captured just now; its answers are where its copies go, at any later time."""
+        results = slot.results
+        self._written.append(results)
+
+        def launch(stream: Stream) -> None:
+            graph.launch(stream)
+            slot.results = results
+
+        return launch
 
     def _hold(self, produced: Mapping[str, Produced] | None) -> None:
         if produced:
