@@ -94,16 +94,21 @@ def _stages(summary: Summary, steps: Mapping[str, Steps]) -> dict[str, float]:
     for row in summary.served:
         within = {WAITING: row.parts["queue"], "inference": row.parts["compute"]}
         if row.model in steps:
-            within = _of_steps(steps[row.model])
+            within = _of_steps(steps[row.model], row)
         _divide(stages, within, sum(row.parts.values()))
     return stages
 
 
-def _of_steps(steps: Steps) -> dict[str, float]:
-    """Where the time of a request goes within the steps of an ensemble."""
+def _of_steps(steps: Steps, row: Served) -> dict[str, float]:
+    """Where the time of a request goes within the steps of an ensemble.
+
+    The steps were counted in the warm-up, too: their shares are those of what the ensemble computed when measured.
+    """
+    prepare, network = (_per_request(counts, "compute") for counts in steps)
+    scale = row.parts["compute"] / max(prepare + network, 1.0)
     queue = _per_request(steps.prepare, "queue") + _per_request(steps.network, "queue")
-    computing = {"prepare": steps.prepare, "inference": steps.network}
-    return {WAITING: queue, **{name: _per_request(counts, "compute") for name, counts in computing.items()}}
+    free = max(0.0, sum(row.parts.values()) - row.parts["compute"])
+    return {WAITING: min(queue, free), "prepare": prepare * scale, "inference": network * scale}
 
 
 def _per_request(counts: ServerCounts, part: str) -> float:
