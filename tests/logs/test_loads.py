@@ -24,8 +24,10 @@ FILES = Path(__file__).parent / "loads"
 guide.csv, percentile.txt     triton-inference-server/perf_analyzer, docs/measurements_metrics.md
 old.csv                       the documentation of perf_client, as it was called before 2020
 rates.csv                     perf_analyzer 2.60 with --request-rate-range and --verbose-csv, seen here
-bare.csv                      as a wrapper keeps it, without the load
-cached.csv                    with a response cache and GPUs (columns of its report_writer.cc)
+bare.csv                      made here: as a wrapper keeps it, without the load
+cached.csv                    made here: with a response cache and GPUs (columns of its report_writer.cc)
+ends.txt, ensemble.txt,
+tails.txt                     made here, in forms that its console has; some published texts are shortened
 analyzer.csv                  Model Analyzer's guide for Kubernetes: three tables in one file
 copies.txt, overflown.log     triton-inference-server/server, issues 3657 and 2137
 decoupled.txt                 triton-inference-server/python_backend, pull request 163
