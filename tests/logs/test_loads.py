@@ -19,20 +19,18 @@ from framepace.reporting.views.loads import loads_comparison_view, loads_view
 from tests.cli.test_cli import document, framepace
 
 FILES = Path(__file__).parent / "loads"
-"""Where they are from:
+"""Where they are from (some are shortened):
 
 guide.csv, percentile.txt     triton-inference-server/perf_analyzer, docs/measurements_metrics.md
 old.csv                       the documentation of perf_client, as it was called before 2020
 rates.csv                     perf_analyzer 2.60 with --request-rate-range and --verbose-csv, seen here
 bare.csv                      made here: as a wrapper keeps it, without the load
 cached.csv                    made here: with a response cache and GPUs (columns of its report_writer.cc)
-ends.txt, ensemble.txt,
-tails.txt                     made here, in forms that its console has; some published texts are shortened
 analyzer.csv                  Model Analyzer's guide for Kubernetes: three tables in one file
 copies.txt, overflown.log     triton-inference-server/server, issues 3657 and 2137
 decoupled.txt                 triton-inference-server/python_backend, pull request 163
-ends.txt, tails.txt           the lines at the end alone, as people paste them
-ensemble.txt                  the form of triton-inference-server/perf_analyzer, issue 296
+ends.txt, tails.txt           made here: the lines at the end alone, as people paste them
+ensemble.txt                  made here, in the form of triton-inference-server/perf_analyzer, issue 296
 """
 HEAD = "Inferences/Second,Client Send,Network+Server Send/Recv,Server Queue,"
 Numbers = tuple[float | None, float, float | None, float | None]
