@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import NamedTuple
 
 EXIT_CODES: dict[int, int] = {
     int(getattr(signal, name)): code
@@ -30,10 +31,18 @@ LOADING_S = 300.0  # for a library to make a model ready on a CPU
 GRACE_S = 8.0  # after SIGTERM and SIGHUP, which nobody sends twice, to end by itself
 ONE_PRESS_S = 0.3  # `timeout` and terminals signal a process and its group: these are one press
 _LOOP = "look for a loop without end in the model, or for what takes so long"
-_FIRST = b"interrupted: stopping, and keeping what was measured (press again to end at once)\n"
+_KEEPING = "stopping, and keeping what was measured"
 _SECOND = b"interrupted: ended at once\n"
 _LATE = b"interrupted: ended, because it did not stop by itself\n"
 _SHOW_CURSOR = b"\x1b[?25h"  # a progress bar hides it
+
+
+class _Receiver(NamedTuple):
+    """How what runs is stopped, what is said of it, and how long it may take after SIGTERM and SIGHUP."""
+
+    stop: Callable[[], object]
+    doing: str
+    grace_s: float
 
 
 class _Press:
@@ -45,7 +54,7 @@ class _Press:
         self.owned = False
         self.held = 0
         self.pending = False
-        self.receivers: list[Callable[[], object]] = []
+        self.receivers: list[_Receiver] = []
         self.at_once: list[Callable[[], object]] = []
         self._first_s = 0.0
         self._announcing = threading.Lock()
@@ -59,14 +68,19 @@ class _Press:
         return time.monotonic() - self._first_s > ONE_PRESS_S
 
     def announce(self) -> None:
-        """Say, once, that what was measured is kept; whichever thread comes first."""
+        """Say, once, what happens now; whichever thread comes first."""
         if self._announcing.acquire(blocking=False):
-            say(_FIRST)
+            say(f"interrupted: {self.receiver.doing} (press again to end at once)\n".encode())
+
+    @property
+    def receiver(self) -> _Receiver:
+        """What runs, or this program alone."""
+        return self.receivers[-1] if self.receivers else _Receiver(check, _KEEPING, GRACE_S)
 
     def act(self) -> None:
         """Stop what runs. Raises KeyboardInterrupt where nothing says how it is stopped."""
         if self.receivers:
-            self.receivers[-1]()
+            self.receiver.stop()
         elif self.held:
             self.pending = True
         else:
@@ -104,19 +118,25 @@ def at_once(clean: Callable[[], object]) -> None:
 
 
 @contextmanager
-def stopped_by(stop: Callable[[], object]) -> Iterator[None]:
-    """Inside, a signal calls `stop` in the main thread, perhaps twice, and raises nothing; an earlier one, too."""
+def stopped_by(stop: Callable[[], object], doing: str = _KEEPING, grace_s: float = GRACE_S) -> Iterator[None]:
+    """Inside, a signal calls `stop` in the main thread, perhaps twice, and raises nothing; an earlier one, too.
+
+    Args:
+        doing: what the program says that it does then.
+        grace_s: how long it may take to end by itself after SIGTERM or SIGHUP.
+    """
     with listening():
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        _press.receivers.append(stop)
+        receiver = _Receiver(stop, doing, grace_s)
+        _press.receivers.append(receiver)
         try:
             if _press.signum is not None:
                 stop()
             yield
         finally:
-            _press.receivers.remove(stop)
+            _press.receivers.remove(receiver)
 
 
 @contextmanager
@@ -222,7 +242,7 @@ def _read(pipe: int) -> None:
     """Announce the first press; end the process on the second, or when it does not stop by itself."""
     _read_signals(pipe, None)
     _press.announce()
-    grace = None if _press.signum == signal.SIGINT else GRACE_S
+    grace = None if _press.signum == signal.SIGINT else _press.receiver.grace_s
     _end(_SECOND if _read_signals(pipe, grace) else _LATE)
 
 

@@ -19,10 +19,10 @@ from typing import Any
 
 import pytest
 
-from framepace import load_trace
+from framepace import interrupts, load_trace
 from framepace.errors import UsageError
 from framepace.store.traces import row_bytes
-from tests.serving.servers import SLOW, add_model, ask, ask_on, null_input, pair, port, raw, rest_of, served
+from tests.serving.servers import SLOW, Reply, add_model, ask, ask_on, null_input, pair, port, raw, rest_of, served
 
 INFER = "/v2/models/simple/infer"
 HEAD = b"POST /v2/models/simple/infer HTTP/1.1\r\nHost: x\r\n"
@@ -215,6 +215,46 @@ def test_leaving_answers_what_was_accepted() -> None:
     assert statuses == [200] * 4
 
 
+def test_ending_lasts_as_long_as_what_was_accepted() -> None:
+    """It ends with the last answer, not with the time that it may take; a request that comes meanwhile is refused."""
+    drain_s = 60.0
+    replies: dict[str, Reply] = {}
+    with served("null", {**SLOW, "option.latency_us": "500000"}, drain_s=drain_s) as server:
+        feed = server.repository.find("null").feed
+
+        def client(name: str) -> None:
+            replies[name] = ask(server, "POST", "/v2/models/null/infer", null_input())
+
+        def late() -> None:
+            _until(lambda: server.repository.closing)
+            client("late")
+
+        threads = [threading.Thread(target=client, args=("early",)), threading.Thread(target=late)]
+        for thread in threads:
+            thread.start()
+        _until(lambda: feed.unanswered == 1)
+        began = time.monotonic()
+    assert time.monotonic() - began < drain_s
+    for thread in threads:
+        thread.join()
+    assert replies["early"][0] == 200
+    assert replies["late"][:2] == (503, {"error": "the server is ending"})
+
+
+def test_what_is_not_answered_in_time_at_the_end_gets_an_error() -> None:
+    """The client is told; its connection is not just cut."""
+    replies: list[Reply] = []
+    with served("null", {**SLOW, "option.latency_us": "1000000"}, drain_s=0.0) as server:
+        feed = server.repository.find("null").feed
+        thread = threading.Thread(
+            target=lambda: replies.append(ask(server, "POST", "/v2/models/null/infer", null_input()))
+        )
+        thread.start()
+        _until(lambda: feed.unanswered == 1)
+    thread.join()
+    assert replies[0][:2] == (503, {"error": "the server is ending"})
+
+
 @contextmanager
 def process(model: str, *options: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """`framepace serve` in a process of its own, and its port."""
@@ -253,6 +293,27 @@ def test_sigterm_ends_a_server_whose_requests_are_all_answered(tmp_path: Path) -
             assert server.wait(20) == 143
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", number), timeout=5)
+
+
+@pytest.mark.long
+def test_sigterm_leaves_the_time_that_was_asked_for() -> None:
+    """More than other commands have to end by themselves: the request that runs is answered."""
+    latency_s = interrupts.GRACE_S + 1
+    settings = [f"{name}={value}" for name, value in SLOW.items()] + [f"option.latency_us={latency_s * 1e6:.0f}"]
+    options = [word for setting in settings for word in ("--set", setting)]
+    command = process("null", "--drain-s", "60", *options)
+    with command as (server, number), closing(_connection(number)) as connection:
+        assert ask_on(connection, "GET", "/v2/health/live")[0] == 200
+        connection.request("POST", "/v2/models/null/infer", json.dumps(null_input()), {"Authorization": "Bearer t"})
+        with closing(_connection(number)) as other:
+            assert ask_on(other, "GET", "/v2/health/live")[0] == 200  # what was sent before it has been read
+        server.send_signal(signal.SIGTERM)
+        assert connection.getresponse().status == 200
+        assert server.wait(20) == 143
+
+
+def _connection(number: int) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection("127.0.0.1", number, timeout=60)
 
 
 @pytest.mark.long

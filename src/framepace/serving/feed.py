@@ -86,6 +86,7 @@ class RequestFeed(Feed):
         self._changed = clock.condition()
         self._closed: RequestError | None = None
         self._open: set[Ticket] = set()
+        self._is_draining = False  # somebody waits until no request is open
         self._delivered: deque[Ticket] = deque()
         state.frames = self
 
@@ -139,7 +140,7 @@ class RequestFeed(Feed):
             ticket.error = RequestError("the request was cancelled", "cancelled")
             is_last = any(ticket.item_done() for _ in range(waited))
             if is_last:
-                self._open.discard(ticket)
+                self._finish(ticket)
         if is_last:
             self._fail(ticket, ticket.error)
         return True
@@ -192,9 +193,7 @@ class RequestFeed(Feed):
                 self._note_failure(frames, why)
             done = [frame.picture.ticket for frame in frames if frame.picture.ticket.item_done()]
             done = [ticket for ticket in done if ticket in self._open]
-            self._open.difference_update(done)
-            if self._closed is not None:
-                self._changed.notify_all()
+            self._finish(*done)
         self._executed(len(frames), took)
         for ticket in done:
             ticket.answered = now
@@ -217,6 +216,7 @@ class RequestFeed(Feed):
         """Wait until every accepted request was answered, at most so long; whether they were."""
         until = self._now() + round(seconds * NS_PER_S)
         with self._changed:
+            self._is_draining = True
             while self._open and self._now() < until:
                 self._changed.wait(max(0.0, (until - self._now()) / NS_PER_S))
             return not self._open
@@ -291,7 +291,7 @@ class RequestFeed(Feed):
             ticket = frames[0].picture.ticket
             if not self._is_late(ticket, now):
                 return self._taken_off(now, frames), expired
-            self._open.discard(ticket)
+            self._finish(ticket)
             expired.append(ticket)
         return [], expired
 
@@ -333,7 +333,13 @@ class RequestFeed(Feed):
     def _remove(self, ticket: Ticket) -> None:
         for place in ticket.places:
             self._lines.remove(ticket.client, ticket.priority, *place)
-        self._open.discard(ticket)
+        self._finish(ticket)
+
+    def _finish(self, *tickets: Ticket) -> None:
+        """Requests are open no longer; whoever waits for the last one is woken, and nobody else."""
+        self._open.difference_update(tickets)
+        if self._is_draining and not self._open:
+            self._changed.notify_all()
 
     def _waits_until(self, now: int, dues: Sequence[int]) -> int | None:
         rule = self.rules.deadline

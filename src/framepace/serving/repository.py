@@ -9,6 +9,7 @@ from contextlib import suppress
 from framepace.errors import FramepaceError
 from framepace.openinference.errors import RequestError
 from framepace.serving.model import ServedModel
+from framepace.units import NS_PER_S
 
 Make = Callable[[], Mapping[str, Sequence[ServedModel]]]
 """Reads the plans and makes the models of each name, versions in order, without starting them."""
@@ -103,6 +104,19 @@ class Repository:
                 raise RequestError(f"Unload failed for '{name}': no such model")
             self._known[name] = "unloaded"
             self._stop(self._models.pop(name))
+
+    def drain(self, seconds: float, now: Callable[[], int]) -> None:
+        """Take no more requests, and answer those that were accepted within `seconds`; the rest get an error then."""
+        self.closing = True
+        ending = RequestError("the server is ending", "unavailable")
+        models = self.all()
+        for model in models:
+            model.feed.close(ending)
+        until = now() + round(seconds * NS_PER_S)
+        for model in models:
+            model.feed.drained((until - now()) / NS_PER_S)
+        for model in models:
+            model.feed.abandon(ending)
 
     def close(self, seconds: float) -> None:
         """End all models; accepted requests have so long to be answered."""

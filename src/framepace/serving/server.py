@@ -25,6 +25,7 @@ from framepace.serving.sharedmemory import SharedMemory
 from framepace.serving.tracing import TraceSettings
 from framepace.serving.webserver import WebServer
 
+_END_S = 2.0  # for connections, and for each model, to end once their requests were answered
 Plans = Callable[[], Sequence[Plan]]
 """Reads the plans; several that have a model of one name are its versions 1, 2, ..."""
 
@@ -61,13 +62,10 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         """Readiness goes first, then accepted requests are answered, then connections end, then the models."""
-        self.repository.closing = True
-        seconds = self.options.drain_s
-        for model in self.repository.all():
-            model.feed.drained(seconds)
+        self.repository.drain(self.options.drain_s, self._surroundings.clock.now)
         for transport in self._transports:
-            transport.stop(seconds)
-        self.repository.close(seconds)
+            transport.stop(_END_S)
+        self.repository.close(_END_S)
 
     def addresses(self) -> dict[str, str]:
         """Where it listens, by protocol."""
