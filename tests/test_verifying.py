@@ -14,6 +14,7 @@ from framepace import accuracy, exchanging, make_case, verifying
 from framepace.analyze import verified
 from framepace.analyze.verified import Steps
 from framepace.errors import BackendError, InferencesFailed, ModelError
+from framepace.explaining.trial import block
 from framepace.facts.served import ServerCounts
 from framepace.facts.summary import Estimate, Percentile
 from framepace.facts.verified import Verification, VerifiedSide
@@ -200,3 +201,27 @@ def test_a_server_that_refuses_requests_ends_the_rounds_and_not_the_answer(monke
     notes = verification_view(result).notes
     assert any(note.startswith("not predicted: 7.55 %") for note in notes)
     assert any(note.startswith("ended after 0 whole rounds: 7.55 %") for note in notes)
+
+
+def test_a_server_that_goes_away_leaves_whole_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was measured until then is told, with the reason."""
+    with served("builtin:classifier") as server:
+        blocks = iter(range(4))
+
+        def gone(*words: Any, **more: Any) -> Any:
+            if next(blocks) == 3:
+                raise BackendError("the server cannot be reached", got="refused", fix="start it")
+            return block(*words, **more)
+
+        monkeypatch.setattr(verifying, "block", gone)
+        monkeypatch.setattr(verifying, "measure_primitives", gone_at_once)
+        result = exchanging.verify_export("builtin:classifier", url(server), rounds=2, seconds=0.5, fps=20)
+    assert result.passed
+    assert result.rounds == 1
+    assert result.there is not None
+    assert "cannot be reached" in result.stopped
+
+
+def gone_at_once(*_: Any, **__: Any) -> None:
+    """A server that is not there any more."""
+    raise BackendError("the server closed the connection", fix="look at its log")

@@ -69,6 +69,10 @@ class DeviceMemoryError(BackendError):
     """Too little memory on the device; the model's share of it is freed again."""
 
 
+class ServerBusy(BackendError):
+    """A server that has no room for a request now, and may have later."""
+
+
 class DeviceLost(BackendError):
     """The device no longer answers (fallen off the bus, reset, a sticky error): no later request can succeed."""
 

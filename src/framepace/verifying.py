@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from framepace.analyze import verified
 from framepace.analyze.verified import Steps
 from framepace.backends.base import get_backend
-from framepace.errors import InferencesFailed, UsageError, one_line
+from framepace.errors import BackendError, InferencesFailed, UsageError, one_line
 from framepace.explaining.trial import block
 from framepace.exporting.configuration import NETWORK, PREPARED
 from framepace.facts.accuracy import Agreement, default_gate
@@ -76,16 +76,16 @@ def _under_load(result: Verification, sides: _Rounds, run: Callable[[], None], t
         run()
     except KeyboardInterrupt:
         result = replace(result, stopped=INTERRUPTED)
-    except InferencesFailed as error:  # a queue that refuses what comes too late, say
+    except (InferencesFailed, BackendError) as error:  # a queue that refuses what comes too late; a server that is gone
         result = replace(result, stopped=one_line(error))
     return sides.added_to(result)
 
 
 def _with_prediction(result: Verification, sides: _Rounds, tell: Tell) -> Verification:
-    """What the server will do under the load; a server that refuses requests even then is not predicted."""
+    """What the server will do under the load; one that refuses requests even then, or is gone, is not predicted."""
     try:
         return replace(result, predicted=_predicted(sides, tell))
-    except InferencesFailed as error:
+    except (InferencesFailed, BackendError) as error:
         return replace(result, notes=(*result.notes, f"not predicted: {one_line(error)}"))
 
 

@@ -187,3 +187,21 @@ def test_a_server_that_refuses_everything_fails_the_run_in_its_words(server: KSe
     server.fault = (503, "Exceeds maximum queue size")
     with pytest.raises(BackendError, match="Exceeds maximum queue size"):
         api.bench(server.location, fps=100, scope="model", stop=_SHORT)
+
+
+def test_a_server_without_room_for_a_moment_is_asked_again(server: KServe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where its answer counts: in the first request, and when answers are compared."""
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        server.fault = None if len(pauses) % 3 == 0 else server.fault
+
+    monkeypatch.setattr("framepace.patience.time.sleep", pause)
+    worker = load(server.location).worker()
+    server.fault = (503, "Exceeds maximum queue size")
+    worker.prime()
+    assert len(pauses) == 3
+    server.fault = (503, "Exceeds maximum queue size")
+    assert api.accuracy(server.location, server.location, frames=1).agreement.passed
+    assert len(pauses) > 3

@@ -32,6 +32,7 @@ from framepace.models.spec import inspect, resolve
 from framepace.models.states import States
 from framepace.numerics.metrics import Metric, is_own, optional_metric
 from framepace.numerics.tallying import LEAST, Numbers, tallied, verdict
+from framepace.patience import patiently
 from framepace.progress import Tell, silent
 from framepace.recording.machine import probe
 from framepace.store import cache
@@ -251,9 +252,13 @@ class _LoadedModel:
                 yield divided(outputs, place, self.session.output_axes)
 
     def _infer(self, size: int) -> Tensors:
+        """The outputs of a batch; a server that has no room at the moment is asked again."""
         with ended_after(INFERENCE_ON_DEVICE_S, f"an inference of {self._plan.name}"):
-            self._worker.enqueue(0, size)
-            return self._worker.wait(0)
+            return patiently(partial(self._once, size))
+
+    def _once(self, size: int) -> Tensors:
+        self._worker.enqueue(0, size)
+        return self._worker.wait(0)
 
     def _preparation(self, seed: int) -> Fill:
         """Pictures prepared, values by the frame's number, states; the rest random by frame and input."""

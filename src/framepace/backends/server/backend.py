@@ -25,6 +25,7 @@ from framepace.models.spec import inspect, resolve
 from framepace.openinference.client.address import ServedModel, is_address, served_model
 from framepace.openinference.client.model import asked, remote_model
 from framepace.openinference.client.remote import RemoteModel
+from framepace.patience import patiently
 from framepace.progress import Tell
 
 _TIMEOUT_S = 60.0
@@ -146,8 +147,11 @@ class _ServerWorker(Worker):
         """See Worker: connect; the first worker sends one request, so that what the server refuses is said at once."""
         self._remote.open()
         if self._index == 0:
-            self.enqueue(0, 1)
-            self.wait(0)
+            patiently(self._ask)
+
+    def _ask(self) -> Tensors:
+        self.enqueue(0, 1)
+        return self.wait(0)
 
     def close(self) -> None:
         self._open.close()

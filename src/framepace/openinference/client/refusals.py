@@ -6,7 +6,7 @@ import socket
 import ssl
 from http.client import BadStatusLine, HTTPException, RemoteDisconnected
 
-from framepace.errors import BackendError, ModelError
+from framepace.errors import BackendError, ModelError, ServerBusy
 from framepace.openinference.client.address import ServedModel, Server
 
 _LONGEST = 400  # letters of a server's message
@@ -17,7 +17,7 @@ def refusal(model: ServedModel, status: int, message: str) -> BackendError:
     got = f"{status}: {shortened(message)}"
     if status == 503:
         fix = "send fewer requests per second, or give the server more instances"
-        return BackendError(f"the server refused a request of {model.name!r}: it has no room now", got=got, fix=fix)
+        return ServerBusy(f"the server refused a request of {model.name!r}: it has no room now", got=got, fix=fix)
     if status in (401, 403):
         fix = "set the environment variable FRAMEPACE_TOKEN to its token"
         return BackendError("the server wants to know who asks", got=got, fix=fix)
