@@ -31,14 +31,14 @@ import socket
 import framepace.serving.webserver as webserver
 from framepace.__main__ import main
 
-def listening_socket(host, port):
+def bound_socket(host, port):
     bound = socket.socket()
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     bound.bind((host, port))
     bound.setblocking(False)
     return bound
 
-webserver.listening_socket = listening_socket
+webserver.bound_socket = bound_socket
 main()
 """
 

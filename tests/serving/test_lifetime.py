@@ -20,7 +20,12 @@ from typing import Any
 import pytest
 
 from framepace import interrupts, load_trace
-from framepace.errors import UsageError
+from framepace.errors import StoreError, UsageError
+from framepace.serving.addresses import bound_socket, location
+from framepace.serving.http import HttpApp
+from framepace.serving.options import ServeOptions
+from framepace.serving.server import Server
+from framepace.serving.webserver import WebServer
 from framepace.store.traces import row_bytes
 from tests.serving.servers import SLOW, Reply, add_model, ask, ask_on, null_input, pair, port, raw, rest_of, served
 
@@ -187,8 +192,39 @@ def test_an_address_that_is_taken_is_said(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         number = taken.getsockname()[1]
         for options in ({"port": number}, {"port": None, "grpc_port": number}):
-            with pytest.raises(UsageError), served(add_model(tmp_path), **options):
+            with pytest.raises(UsageError, match="choose another port"), served(add_model(tmp_path), **options):
                 pass
+        with taken, pytest.raises(UsageError, match="give an address of this machine"):
+            served(add_model(tmp_path), host="192.0.2.1").__enter__()
+        with pytest.raises(UsageError, match="another --grpc-port"):
+            served(add_model(tmp_path), port=number, grpc_port=number).__enter__()
+
+
+def test_an_address_that_is_taken_while_models_load_is_said(tmp_path: Path) -> None:
+    """Two servers that start at the same time: both have bound the port before one of them listens."""
+    with bound_socket("127.0.0.1", 0) as other:
+        number = other.getsockname()[1]
+        server = Server(list, ServeOptions(port=number, grpc_port=None))
+        web = WebServer(HttpApp(server.service), server.options)
+        other.listen()
+        with pytest.raises(UsageError, match="choose another port"):
+            web.start()
+        web.stop(0.0)
+
+
+def test_an_address_of_ipv6_has_brackets() -> None:
+    """As clients write it."""
+    assert location("::1", 8000) == "[::1]:8000"
+    assert location("127.0.0.1", 8000) == "127.0.0.1:8000"
+
+
+def test_what_keeps_a_model_from_being_served_is_told_in_full(tmp_path: Path) -> None:
+    """Also where it is met by the thread of the engine: the path, and what to do."""
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(StoreError, match="a file is where a folder should be") as caught:
+        served(add_model(tmp_path), out=blocked).__enter__()
+    assert str(blocked) in str(caught.value)
 
 
 def test_a_plan_that_cannot_be_served_is_said(tmp_path: Path) -> None:

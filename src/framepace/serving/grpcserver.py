@@ -15,6 +15,7 @@ from framepace.openinference.errors import RequestError
 from framepace.openinference.grpccodec import parsed
 from framepace.openinference.protos import HEALTH, INFERENCE, message, methods
 from framepace.serving import grpcinfer
+from framepace.serving.addresses import check_free, location
 from framepace.serving.grpccalls import CALLS
 from framepace.serving.grpccontext import Caller
 from framepace.serving.options import ServeOptions
@@ -50,7 +51,9 @@ class GrpcServer:
         self._server.stop(seconds).wait()
 
     def _bound(self, options: ServeOptions) -> int:
-        address = f"{options.host}:{options.grpc_port}"
+        assert options.grpc_port is not None
+        check_free(options.host, options.grpc_port)  # what gRPC itself says of one that is taken helps nobody
+        address = location(options.host, options.grpc_port)
         try:
             if options.certificate is None or options.key is None:
                 return int(self._server.add_insecure_port(address))

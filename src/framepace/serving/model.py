@@ -88,6 +88,7 @@ class ServedModel:
         self.version = version
         self.state: State = "LOADING"
         self.reason = ""
+        self._failure: FramepaceError | None = None  # why it ended, with what to do
         self.statistics = Statistics()
         self._around = surroundings
         self._clock = clock = surroundings.clock
@@ -119,7 +120,7 @@ class ServedModel:
         self._thread.start()
         self._ready.wait()
         if self.state == "UNAVAILABLE":
-            raise FramepaceError(f"model {self.name!r} cannot be served", got=self.reason)
+            raise self._failure or FramepaceError(f"model {self.name!r} cannot be served", got=self.reason)
 
     def submit(self, ticket: Ticket) -> None:
         """Accept a request whose arrays are bound. Raises RequestError for one that is refused."""
@@ -209,6 +210,8 @@ class ServedModel:
                 self.engine.run("pipeline", self._begin, self._run_state, sink)
             reason: str = self._run_state.stopped or "ended"
         except BaseException as error:
+            if isinstance(error, FramepaceError):
+                self._failure = error
             reason = str(error).splitlines()[0] or type(error).__name__
         if self.state != "UNLOADING":
             self.state = "UNAVAILABLE"

@@ -12,6 +12,7 @@ from framepace.clock.system import Clock, SystemClock
 from framepace.errors import UsageError
 from framepace.facts.plan import Plan
 from framepace.progress import Tell, silent
+from framepace.serving.addresses import location
 from framepace.serving.grpcserver import GrpcServer
 from framepace.serving.http import HttpApp
 from framepace.serving.inference import Inference
@@ -73,9 +74,9 @@ class Server:
         host = self.options.host
         if self.http is not None:
             scheme = "http" if self.options.certificate is None else "https"
-            places["HTTP"] = f"{scheme}://{host}:{self.http.port}"
+            places["HTTP"] = f"{scheme}://{location(host, self.http.port)}"
         if self.grpc is not None:
-            places["gRPC"] = f"{host}:{self.grpc.port}"
+            places["gRPC"] = location(host, self.grpc.port)
         return places
 
     def run_until(self, ended: threading.Event) -> None:
@@ -134,6 +135,9 @@ def check(options: ServeOptions) -> ServeOptions:
         raise UsageError(
             "the server would listen nowhere", got="neither HTTP nor gRPC", fix="give --port or --grpc-port"
         )
+    if options.port and options.port == options.grpc_port:
+        fix = "give another --grpc-port, or -1 for none"
+        raise UsageError("HTTP and gRPC cannot share a port", got=options.port, fix=fix)
     if (options.certificate is None) != (options.key is None):
         raise UsageError("TLS needs a certificate and its key", fix="give both --tls-certificate and --tls-key")
     return options

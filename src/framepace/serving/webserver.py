@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import threading
 
 import uvicorn
 import uvloop
 
 from framepace.errors import UsageError
+from framepace.serving.addresses import bound_socket, not_had
 from framepace.serving.connections import close_slow, connection_class
 from framepace.serving.http import HttpApp
 from framepace.serving.options import ServeOptions
@@ -26,14 +26,18 @@ class WebServer:
         assert options.port is not None
         self._app = app
         config = _config(app, options)
-        self._socket = listening_socket(options.host, options.port)
+        self._host = options.host
+        self._socket = bound_socket(options.host, options.port)
         self.port: int = self._socket.getsockname()[1]
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
 
     def start(self) -> None:
-        """Listen; connections wait until the thread takes them."""
-        self._socket.listen(_BACKLOG)
+        """Listen; connections wait until the thread takes them. Raises UsageError where another listens by now."""
+        try:
+            self._socket.listen(_BACKLOG)
+        except OSError as error:
+            raise not_had(self._host, self.port, error) from error
         self._thread.start()
 
     def stop(self, seconds: float) -> None:
@@ -85,21 +89,3 @@ def _load(config: uvicorn.Config) -> None:
     except (OSError, ValueError) as error:
         fix = "give a certificate and its key in PEM: --tls-certificate, --tls-key"
         raise UsageError("TLS cannot be set up", got=error, fix=fix) from error
-
-
-def listening_socket(host: str, port: int) -> socket.socket:
-    """A bound socket. Raises UsageError where the address cannot be had."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        bound = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise UsageError("there is no such address to listen on", got=f"{host}: {error.strerror}") from error
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind(address)
-    except OSError as error:
-        bound.close()
-        fix = "choose another port, or 0 for any that is free"
-        raise UsageError(f"port {port} of {host} cannot be had", got=error.strerror, fix=fix) from error
-    bound.setblocking(False)
-    return bound
