@@ -13,7 +13,7 @@ from framepace.errors import UsageError
 from framepace.exporting.importing import import_triton
 from framepace.exporting.repository import export
 from framepace.models.builtin import model_bytes
-from framepace.store import load_plan
+from framepace.store import load_plan, save_plan
 from tests.cli.test_cli import framepace
 
 OTHERS = """
@@ -55,6 +55,7 @@ def test_what_was_exported_comes_back(tmp_path: Path) -> None:
     case = api.make_case("builtin:classifier", fps=30, settings=SETTINGS)
     export(case.plan, tmp_path, runtime="python")
     plan = import_triton(tmp_path).plan
+    assert not import_triton(tmp_path).notes
     [before], [after] = case.plan.models, plan.models
     assert (after.batch, after.threads, after.spinning, after.options) == (
         before.batch, before.threads, before.spinning, before.options,
@@ -95,14 +96,81 @@ def test_a_folder_or_a_file_will_do(tmp_path: Path) -> None:
         "max_batch_size: 9999999999",
         'parameters { key: "intra_op_thread_count" value { string_value: "999999" } }',
         "name: 5",
+        'name: ""',
+        "instance_group { count: 1e999 }",
+        "instance_group { count: 1000000000 }",
+        "max_batch_size: " + "9" * 5000,
+        "dynamic_batching { max_queue_delay_microseconds: " + "9" * 400 + " }",
+        "dynamic_batching { default_queue_policy { default_timeout_microseconds: -5 } }",
+        'default_model_filename: "' + "a" * 5000 + '.onnx"',
+        'backend: "python" parameters { key: "prepare" value { string_value: "' + "[" * 100_000 + '" } }',
         "{",
         "input: 5",
     ],
 )
 def test_what_no_configuration_says_is_read_or_a_sentence(tmp_path: Path, text: str) -> None:
-    """Fields of other types, and numbers that nothing can have."""
+    """Fields of other types, and numbers that nothing can have; what is read is a plan that loads."""
     with suppress(UsageError):
-        assert import_triton(repository(tmp_path, text)).plan.models
+        save_plan(import_triton(repository(tmp_path, text)).plan, tmp_path / "plan.yaml")
+        assert load_plan(tmp_path / "plan.yaml").models
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "instance_group { count: 2 gpus: [0, 1] kind: KIND_GPU }",
+            "instances on GPUs 0, 1: a model of a plan has one",
+        ),
+        ("instance_group [ { kind: KIND_GPU }, { kind: KIND_CPU } ]", "instances of KIND_CPU and KIND_GPU"),
+        ("instance_group { count: 1 passive: true }", "instance_group.passive is left out"),
+        ("dynamic_batching { default_queue_policy { max_queue_size: 8 } }", "max_queue_size is left out"),
+        (
+            "dynamic_batching { default_queue_policy { timeout_action: DELAY default_timeout_microseconds: 9 } }",
+            "timeout_action DELAY is left out",
+        ),
+        ("optimization { priority: PRIORITY_MAX }", "optimization.priority is left out"),
+        (
+            'optimization { execution_accelerators { cpu_execution_accelerator { name: "openvino" } } }',
+            "cpu_execution_accelerator is left out",
+        ),
+        (
+            'optimization { execution_accelerators { gpu_execution_accelerator { name: "auto_io_binding" } } }',
+            "the accelerator auto_io_binding is left out",
+        ),
+        (
+            'optimization { execution_accelerators { gpu_execution_accelerator { name: "tensorrt" '
+            'parameters { key: "max_workspace_size_bytes" value: "9" } } } }',
+            "parameters of the accelerator tensorrt are left out: max_workspace_size_bytes",
+        ),
+        ('parameters { key: "mine" value { string_value: "1" } }', "parameters are left out: mine"),
+        ("sequence_batching { }", "sequence_batching is left out"),
+    ],
+)
+def test_a_setting_that_a_plan_cannot_say_is_told_however_deep_it_is(tmp_path: Path, text: str, told: str) -> None:
+    """Whatever is not read is named, by the names that lead to it."""
+    [note] = import_triton(repository(tmp_path, text)).notes
+    assert note.startswith("boxes: ")
+    assert told in note
+
+
+def test_what_says_its_default_is_no_loss(tmp_path: Path) -> None:
+    """A cache that is off, an order that is not asked for."""
+    text = "response_cache { enable: false } dynamic_batching { preserve_ordering: false }"
+    assert not import_triton(repository(tmp_path, text)).notes
+
+
+def test_the_device_is_the_servers_choice_where_no_kind_is_named(tmp_path: Path) -> None:
+    """KIND_AUTO is a GPU where there is one: the plan names none either."""
+    assert import_triton(repository(tmp_path, "instance_group { count: 2 }")).plan.models[0].device is None
+
+
+def test_a_version_that_is_not_served_is_not_the_plans(tmp_path: Path) -> None:
+    """Of the versions that a policy names, the newest."""
+    whole = repository(tmp_path, "version_policy { specific { versions: [ 1 ] } }")
+    (whole / "boxes" / "2").mkdir()
+    (whole / "boxes" / "2" / "model.onnx").write_bytes(b"newer")
+    assert import_triton(whole).plan.models[0].model.endswith("1/model.onnx")
 
 
 def test_nothing_there_is_a_sentence(tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ import msgspec
 
 from framepace.errors import UsageError
 from framepace.exporting.configuration import CUDA_OPTIONS, LEVELS, NETWORK, PREPARED, SWITCHES
-from framepace.exporting.pbtxt import Message, listed, loads
+from framepace.exporting.losses import losses
+from framepace.exporting.pbtxt import Message, keyed, listed, loads
 from framepace.facts.batching import Batching
+from framepace.facts.contradiction import contradiction
 from framepace.facts.plan import EnginePlan, ModelPlan, Plan, SourcePolicy
 from framepace.facts.prepare import Prepare
 from framepace.units import NS_PER_MS, NS_PER_US
@@ -23,20 +25,6 @@ _CONFIG = "config.pbtxt"
 _LARGEST = 16 << 20  # bytes of a configuration: a real one has under a thousandth
 _FILES = ("model.onnx", "model.plan", "model.pt")
 _BACKENDS = {"model.onnx": "onnxruntime", "model.plan": "tensorrt", "model.pt": "torch"}
-# Fields that are answered below, or that mean nothing outside a server.
-_READ = frozenset(
-    ("name", "backend", "platform", "max_batch_size", "input", "output", "instance_group", "dynamic_batching",
-     "optimization", "parameters", "default_model_filename", "version_policy", "model_warmup")
-)  # fmt: skip
-_LOST = {
-    "sequence_batching": "states of sequences: name them with --state INPUT=OUTPUT",
-    "response_cache": "answers are not cached",
-    "model_transaction_policy": "one answer per request",
-    "model_operations": "operators of your own: a library's option",
-    "batch_input": "inputs that the server makes of a batch",
-    "batch_output": "outputs that the server divides by itself",
-    "cc_model_filenames": "one file for all devices",
-}
 
 
 @dataclass(frozen=True)
@@ -63,11 +51,19 @@ def import_triton(path: Path) -> Imported:
 
     Raises UsageError for what holds no configuration, or none with a network that framepace runs.
     """
+    try:
+        return _imported(path)
+    except OSError as error:  # names that no file can have, folders that nobody may read
+        fix = "name a repository that can be read, with names that files can have"
+        raise UsageError("the repository cannot be read", got=f"{error.strerror}: {error.filename}", fix=fix) from error
+
+
+def _imported(path: Path) -> Imported:
     reading = _Reading()
     for config in _configurations(path):
         try:
             _read(config, reading)
-        except (AttributeError, TypeError, ValueError) as error:  # fields of other types than Triton's
+        except (AttributeError, TypeError, ValueError, OverflowError) as error:  # of other types than Triton's
             fix = "correct it: Triton does not load it either"
             raise UsageError("not a configuration of Triton", got=f"{config}: {error}", fix=fix) from error
     if not reading.models:
@@ -88,7 +84,18 @@ def _plan(reading: _Reading) -> Plan:
     if reading.patience_ms:
         source = SourcePolicy(drop="oldest", stale_ms=min(reading.patience_ms))
     models = tuple(_with_preparation(model, reading.prepares) for model in reading.models)
-    return Plan(models=models, engine=EnginePlan(workers=max(counts.values())), source=source)
+    return _possible(Plan(models=models, engine=EnginePlan(workers=max(counts.values())), source=source))
+
+
+def _possible(plan: Plan) -> Plan:
+    """The plan. Raises UsageError for one that could not be read again."""
+    try:
+        problem = contradiction(msgspec.convert(msgspec.to_builtins(plan), Plan))
+    except msgspec.ValidationError as error:
+        problem = str(error)
+    if problem:
+        raise UsageError("the configurations say what no plan can", got=problem, fix="correct them")
+    return plan
 
 
 def _configurations(path: Path) -> list[Path]:
@@ -129,14 +136,14 @@ def _text(config: Path) -> str:
     try:
         if config.stat().st_size > _LARGEST:
             raise UsageError("not a configuration of Triton", got=f"{config}: {config.stat().st_size} bytes")
-        return config.read_text()
+        return config.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError("the configuration cannot be read", got=f"{config}: {error}", fix="name another") from error
 
 
 def _preparation(message: Message) -> Prepare | None:
     """How pictures are prepared, of a python model that framepace has written; None of any other."""
-    text = _parameters(message).get("prepare")
+    text = keyed(message, "parameters").get("prepare")
     if message.get("backend") != "python" or text is None:
         return None
     try:
@@ -151,21 +158,23 @@ def _preparation(message: Message) -> Prepare | None:
             mean=tuple(-b / a for a, b in factors),
             std=tuple(1 / a for a, _ in factors),
         )
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+    except (KeyError, TypeError, ValueError, ZeroDivisionError, RecursionError):
         return None
 
 
 def _file(folder: Path, message: Message) -> Path | None:
     """The network's file, of the latest version."""
     names = [str(message.get("default_model_filename", "")), *_FILES]
+    chosen = listed(message.get("version_policy", {}).get("specific", {}), "versions")
     versions = [part for part in folder.glob("[0-9]*") if part.name.isdecimal()]
+    versions = [part for part in versions if not chosen or int(part.name) in chosen]
     newest_first = sorted(versions, key=lambda part: -int(part.name))
     files = (version / name for version in newest_first for name in names)
     return next((file for file in files if f"model{file.suffix}" in _FILES and file.is_file()), None)
 
 
 def _model(name: str, file: Path, message: Message, reading: _Reading) -> ModelPlan:
-    reading.notes.extend(_losses(name, message))
+    reading.notes.extend(losses(name, message))
     reading.workers[name] = max(1, sum(int(group.get("count", 1)) for group in listed(message, "instance_group")))
     batching = message.get("dynamic_batching", {})
     reading.patience_ms.extend(_patience_ms(batching.get("default_queue_policy", {})))
@@ -198,22 +207,12 @@ def _device(message: Message) -> dict[str, Any]:
     gpus = [gpu for group in groups for gpu in listed(group, "gpus")]
     if any(group.get("kind") == "KIND_GPU" for group in groups) or gpus:
         return {"device": f"cuda:{gpus[0]}" if gpus else "cuda"}
-    return {"device": "cpu"} if groups else {}
-
-
-def _parameters(message: Message) -> dict[str, str]:
-    """The parameters of the backend by name."""
-    pairs = {}
-    for part in listed(message, "parameters"):
-        if isinstance(part, dict) and "key" in part:
-            value = part.get("value", {})
-            pairs[str(part["key"])] = str(value.get("string_value", "") if isinstance(value, dict) else value)
-    return pairs
+    return {"device": "cpu"} if any(group.get("kind") == "KIND_CPU" for group in groups) else {}
 
 
 def _run(message: Message) -> dict[str, Any]:
     """Threads, options and what the backend is asked for."""
-    parameters = _parameters(message)
+    parameters = keyed(message, "parameters")
     optimization = message.get("optimization", {})
     threads = parameters.get("intra_op_thread_count", parameters.get("INTRA_OP_THREAD_COUNT", "0"))
     fields: dict[str, Any] = {"threads": _whole(threads), "graph": bool(optimization.get("cuda", {}).get("graphs"))}
@@ -243,7 +242,7 @@ def _accelerated(optimization: Message, options: dict[str, Any]) -> dict[str, An
     """What execution accelerators make of a model."""
     fields: dict[str, Any] = {"options": options}
     for accelerator in listed(optimization.get("execution_accelerators", {}), "gpu_execution_accelerator"):
-        told = {str(part.get("key")): str(part.get("value")) for part in listed(accelerator, "parameters")}
+        told = keyed(accelerator, "parameters")
         if accelerator.get("name") == "tensorrt":
             fields |= _by_tensorrt(told)
         elif accelerator.get("name") == "cuda":
@@ -269,19 +268,6 @@ def _cuda(said: Mapping[str, str]) -> dict[str, Any]:
 
 def _whole(text: str) -> int:
     return int(text) if text.isdecimal() else 0
-
-
-def _losses(name: str, message: Message) -> Iterator[str]:
-    """What a plan cannot say of a configuration."""
-    for key in message:
-        if key not in _READ:
-            yield f"{name}: {key} is left out{f' ({_LOST[key]})' if key in _LOST else ''}"
-    if any("rate_limiter" in group for group in listed(message, "instance_group")):
-        yield f"{name}: rate_limiter is left out (all workers run when they can)"
-    batching = message.get("dynamic_batching", {})
-    for key in ("priority_levels", "preserve_ordering", "priority_queue_policy"):
-        if batching.get(key):
-            yield f"{name}: {key} is left out (frames of a source come in their order, none before others)"
 
 
 def _with_preparation(model: ModelPlan, prepares: Mapping[str, Prepare]) -> ModelPlan:

@@ -197,3 +197,13 @@ def listed(message: Mapping[str, Any], name: str) -> list[Any]:
     """A field that may be written several times, as a list."""
     value = message.get(name, [])
     return value if isinstance(value, list) else [value]
+
+
+def keyed(message: Mapping[str, Any], name: str) -> dict[str, str]:
+    """A field of pairs of `key` and `value` as texts by key."""
+    pairs = {}
+    for part in listed(message, name):
+        if isinstance(part, dict) and "key" in part:
+            value = part.get("value", "")
+            pairs[str(part["key"])] = str(value.get("string_value", "") if isinstance(value, dict) else value)
+    return pairs
