@@ -97,7 +97,7 @@ def test_on_and_off_are_words(tmp_path: Path, word: str, meaning: str) -> None:
     [
         ("modles: []", "did you mean 'models'"),
         ("models: [{name: m, model: x, batch: {maxx: 2}}]", "did you mean 'max'"),
-        ("models: [{name: m, model: x, max: 2}]", "allowed there: backend, batch"),
+        ("models: [{name: m, model: x, max: 2}]", "allowed there: after, backend, batch"),
         ("models: [{name: m, model: x, batch: {max: 0}}]", "$.models[0].batch.max"),
         ("models: []\nengine: {wait: nap}", "$.engine.wait"),
         ("models: []\nengine: 3", "$.engine"),
