@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -92,3 +94,38 @@ def test_a_server_is_held_against_the_file(addresses: dict[str, str]) -> None:
     """`accuracy FILE ADDRESS` compares the answers of both on the same frames."""
     check = api.accuracy(MODEL, location(addresses["HTTP"]))
     assert check.agreement.passed
+
+
+@pytest.fixture
+def encrypted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """A server whose certificate nobody trusts yet, and the file of it in the variable `SSL_CERT_FILE`."""
+    pytest.importorskip("grpc")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", str(key), "-out"]
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([*command, str(certificate), "-days", "1", *names], check=True, capture_output=True)
+    options = ServeOptions(port=0, grpc_port=0, certificate=certificate, key=key)
+    with api.serve("null", options=options, settings={"backend": "null"}) as server:
+        places = server.addresses()
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        yield {"HTTP": places["HTTP"], "gRPC": f"grpcs://{places['gRPC']}"}
+
+
+@pytest.mark.parametrize("transport", ["HTTP", "gRPC"])
+def test_a_certificate_is_trusted_as_the_environment_says(
+    encrypted: dict[str, str], transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By both transports alike; else it is said that it is not trusted, and what to do."""
+    remote = ModelPlan(name="null", model=f"{encrypted[transport]}/v2/models/null", backend="server")
+    assert outputs(get_backend("server").load(remote, SystemClock()), 1)
+    monkeypatch.delenv("SSL_CERT_FILE")
+    with pytest.raises(FramepaceError, match=r"no encrypted connection(.|\n)*SSL_CERT_FILE"):
+        get_backend("server").load(remote, SystemClock())
+
+
+def test_a_client_that_does_not_encrypt_is_told_so(encrypted: dict[str, str]) -> None:
+    """A server that wants encryption closes the connection: the error names the other protocols."""
+    for address in (encrypted["HTTP"].replace("https:", "http:"), encrypted["gRPC"].replace("grpcs:", "grpc:")):
+        remote = ModelPlan(name="null", model=f"{address}/v2/models/null", backend="server")
+        with pytest.raises(FramepaceError, match=r"closed the connection(.|\n)*grpcs://"):
+            get_backend("server").load(remote, SystemClock())

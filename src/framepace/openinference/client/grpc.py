@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import grpc
@@ -45,10 +47,11 @@ _HTTP = {
     _CODE.UNAVAILABLE: 503,
 }
 """The status of HTTP that means the same."""
-_LOST: Mapping[str, type[ConnectionError]] = {
+_LOST: Mapping[str, type[OSError]] = {
+    "handshake failed": ssl.SSLError,  # these two first: they are told as connections that failed
+    "Socket closed": ConnectionResetError,
     "failed to connect": ConnectionRefusedError,
     "DNS resolution": ConnectionRefusedError,
-    "Socket closed": ConnectionResetError,
     "Connection reset": ConnectionResetError,
     "GOAWAY": ConnectionResetError,
     "End of TCP": ConnectionResetError,
@@ -184,7 +187,7 @@ class GrpcModel(RemoteModel):
             raise no_answer(self._model.server, TimeoutError(), self._timeout_s) from error
         lost = next((kind for words, kind in _LOST.items() if words in text), None)
         if code is _CODE.UNAVAILABLE and lost is not None:
-            raise no_answer(self._model.server, lost(text), self._timeout_s) from error
+            raise no_answer(self._model.server, lost(0, text), self._timeout_s) from error
         raise _Refused(_HTTP.get(code, 500), text) from error
 
 
@@ -200,8 +203,14 @@ class _Refused(FramepaceError):
 def _channel(model: ServedModel) -> Any:
     server = model.server
     if server.is_encrypted:
-        return grpc.secure_channel(server.authority, grpc.ssl_channel_credentials(), _ANY_SIZE)
+        return grpc.secure_channel(server.authority, grpc.ssl_channel_credentials(_trusted()), _ANY_SIZE)
     return grpc.insecure_channel(server.authority, _ANY_SIZE)
+
+
+def _trusted() -> bytes | None:
+    """The certificates that HTTPS trusts (SSL_CERT_FILE, or the system's); None for those that gRPC brings."""
+    file = ssl.get_default_verify_paths().cafile
+    return Path(file).read_bytes() if file else None
 
 
 def _read(answer: Any, kind: type[_T]) -> _T:

@@ -49,10 +49,13 @@ def no_shared_memory(status: int, message: str) -> BackendError:
 
 
 _UNREACHABLE = ("the server cannot be reached", "start the server, or correct its address (--server)")
-_CLOSED = ("the server closed the connection", "look at the server's log: it ended, or it did not take the request")
+_CLOSED = (
+    "the server closed the connection",
+    "look at the server's log: it ended, or did not take the request; or the port is for https://, grpc:// or grpcs://",
+)
 _INSECURE = (
     "no encrypted connection to the server",
-    "use http:// where the server does not encrypt, or trust its certificate (SSL_CERT_FILE)",
+    "use http:// or grpc:// where the server does not encrypt, or trust its certificate (SSL_CERT_FILE)",
 )
 _LATE = (
     "the server did not answer in time",
