@@ -112,6 +112,8 @@ def test_words_have_no_cost_where_none_is_known(tmp_path: Path) -> None:
     view = fleet_view(fleet_capacity(fleet_file(tmp_path, "{name: a, capacity: a.json}"), 8))
     assert view.cost == ""
     assert view.alone == ()
+    assert "cost" not in view.columns
+    assert {len(row) for row in view.rows} == {len(view.columns)}
     assert view.sentence.startswith("8 cameras at 30 fps with p99 within 33.3 ms: 3 a, one a of which may be lost")
 
 
@@ -145,6 +147,34 @@ def test_what_is_wrong_with_a_fleet_is_a_sentence(text: str, says: str, tmp_path
     (tmp_path / "fleet.yaml").write_text(text)
     with pytest.raises((UsageError, StoreError), match=says):
         fleet_capacity(tmp_path / "fleet.yaml", 8)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"cameras": 10**30},
+        {"cameras": -1},
+        {"missed": 4},
+        {"missed": 0},
+        {"target_fps": 0},
+        {"budget_ns": -5},
+        {"points": [{"cameras": -9, "holds": True}]},
+        {"points": [{"cameras": 4, "holds": True, "p99_ns": {"value": -1}}]},
+    ],
+)
+def test_a_capacity_that_nothing_can_have_is_damaged(changes: dict[str, Any], tmp_path: Path) -> None:
+    """It would be hosts that carry what no host does."""
+    capacity_file(tmp_path / "a.json", {4: 9, 5: None}, **changes)
+    with pytest.raises(StoreError, match="damaged"):
+        fleet_capacity(fleet_file(tmp_path, "{name: a, capacity: a.json}"), 8)
+
+
+@pytest.mark.parametrize("name", ['""', '"a\\nb"', '"a\\e[31m"'])
+def test_the_name_of_a_kind_is_one_line(name: str, tmp_path: Path) -> None:
+    """It stands in a table and in sentences."""
+    capacity_file(tmp_path / "a.json", {4: 9, 5: None})
+    with pytest.raises(UsageError, match="not valid"):
+        fleet_capacity(fleet_file(tmp_path, f"{{name: {name}, capacity: a.json}}"), 8)
 
 
 @pytest.mark.parametrize("cameras", [0, -1, 100_001, 2.5, "many"])

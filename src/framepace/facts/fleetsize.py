@@ -7,12 +7,14 @@ from typing import Annotated
 from msgspec import Meta
 
 from framepace.facts.base import Fact
-from framepace.facts.bounded import Location, Name, Option, Positive, PositiveNumber
+from framepace.facts.bounded import Location, Option, Positive, PositiveNumber
+from framepace.values import LONGEST_NAME
 
 FLEET_FORMAT = "framepace.fleet/1"
 MOST_CAMERAS = 100_000
 _MOST_HOSTS = 100_000
 _MOST_DEVICES = 64
+_Kind = Annotated[str, Meta(min_length=1, max_length=LONGEST_NAME, pattern=r"^[^\x00-\x1f\x7f]+$")]  # in one line
 _Count = Annotated[int, Meta(ge=1, le=_MOST_HOSTS)]
 
 
@@ -23,7 +25,7 @@ class HostKind(Fact, frozen=True, kw_only=True):
     measuring or simulating `plan` with `settings`.
     """
 
-    name: Name
+    name: _Kind
     devices: Annotated[int, Meta(ge=1, le=_MOST_DEVICES)] = 1
     cost: PositiveNumber | None = None
     most: _Count | None = None

@@ -36,8 +36,8 @@ _MOST_ANSWERS = 3
 _RISES = 0.95  # of the steps of a moment are none backwards
 _SUMMARY_NAMES = ("concurrency", "request rate", "p50 latency", "p90 latency", "p95 latency", "p99 latency")
 _SUMMARY_FIX = (
-    "have it write a row per request: perf_analyzer with --profile-export-file requests.json, trtexec with "
-    "--exportTimes=times.json; and name that file"
+    "`framepace explain` and `compare` read a table of loads; here have it write a row per request: perf_analyzer "
+    "with --profile-export-file requests.json, trtexec with --exportTimes=times.json; and name that file"
 )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from framepace.errors import StoreError, UsageError
+from framepace.facts.bounded import PositiveNumber
 from framepace.facts.capacity import Capacity, CapacityPoint
-from framepace.facts.fleetsize import FLEET_FORMAT, Fleet
+from framepace.facts.fleetsize import FLEET_FORMAT, MOST_CAMERAS, Fleet
 from framepace.facts.summary import Estimate
 from framepace.store.files import check_format, decode, named, read
 from framepace.store.plans import check_depth
@@ -20,29 +21,32 @@ _EXPECTED = "hosts: [{name: ..., devices: ..., cost: ..., capacity: FILE.json}]"
 _SCHEMA = "framepace.capacity/1"
 
 
+_Cameras = Annotated[int, msgspec.Meta(ge=1, le=MOST_CAMERAS)]
+
+
 class _Interval(msgspec.Struct):
-    value: float
+    value: PositiveNumber
     low: float | None = None
     high: float | None = None
 
 
 class _Point(msgspec.Struct):
-    cameras: int
+    cameras: _Cameras
     holds: bool
     measured: bool = True
     p99_ns: _Interval | None = None
 
 
-class _Document(msgspec.Struct):
+class CapacityDocument(msgspec.Struct):
     """The fields of a capacity that a fleet needs."""
 
     schema: str
-    cameras: int
-    target_fps: float
-    budget_ns: float
+    cameras: Annotated[int, msgspec.Meta(ge=0, le=MOST_CAMERAS)]
+    target_fps: PositiveNumber
+    budget_ns: PositiveNumber
     points: list[_Point] = []
     simulated: bool = False
-    missed: int | None = None
+    missed: _Cameras | None = None
     stopped: str = ""
 
 
@@ -101,10 +105,11 @@ def _check_costs(fleet: Fleet) -> None:
 def load_capacity(path: Path | str) -> Capacity:
     """Read what `framepace capacity --json` printed. Raises StoreError."""
     path = named(path, "capacity")
-    document = decode(read(path, usual="capacity.json"), _Document, path)
+    document = decode(read(path, usual="capacity.json"), CapacityDocument, path)
     check_format(document.schema, _SCHEMA, path)
-    if document.target_fps <= 0 or document.budget_ns <= 0 or document.cameras < 0:
-        raise StoreError("the file is damaged", got=f"{path}: {document.cameras} cameras", expected=_SCHEMA)
+    if document.missed is not None and document.missed <= document.cameras:
+        got = f"{path}: {document.cameras} cameras are carried, and {document.missed} are not"
+        raise StoreError("the file is damaged", got=got, expected=_SCHEMA)
     return Capacity(
         cameras=document.cameras,
         fps=document.target_fps,
@@ -120,4 +125,4 @@ def _point(row: _Point) -> CapacityPoint:
     estimate = None
     if row.p99_ns is not None:
         estimate = Estimate(value=row.p99_ns.value, low=row.p99_ns.low, high=row.p99_ns.high)
-    return CapacityPoint(cameras=max(1, row.cameras), holds=row.holds, late=0.0, seconds=0.0, p99=estimate)
+    return CapacityPoint(cameras=row.cameras, holds=row.holds, late=0.0, seconds=0.0, p99=estimate)

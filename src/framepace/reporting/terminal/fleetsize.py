@@ -7,7 +7,7 @@ from rich.text import Text
 
 from framepace.facts.fleetsize import FleetSize
 from framepace.reporting.terminal.layout import MET_STYLES, show_notes, table
-from framepace.reporting.views.fleetsize import COLUMNS, fleet_view
+from framepace.reporting.views.fleetsize import fleet_view
 
 
 def show_fleet(out: Console, size: FleetSize) -> None:
@@ -17,7 +17,7 @@ def show_fleet(out: Console, size: FleetSize) -> None:
     if view.cost:
         out.print(Text(view.cost, style="bold"))
     if view.rows:
-        made = table(*COLUMNS)
+        made = table(*view.columns)
         for row in view.rows:
             made.add_row(*map(Text, row))
         out.print()

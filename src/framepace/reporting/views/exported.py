@@ -41,10 +41,10 @@ def _rows(answers: Iterable[SettingAnswer], several: bool) -> Iterator[tuple[str
 
 
 def _others(answers: Iterable[SettingAnswer]) -> str:
-    """How many settings stand as they are by default, and which of those the server does otherwise."""
+    """Which settings that stand at their defaults the server does otherwise."""
     lost = dict.fromkeys(
         answer.setting for answer in answers if not answer.changed and answer.kind == "not expressible" and answer.cost
     )
     if not lost:
         return ""
-    return f"by default, and not there either: {', '.join(lost)} (--json says what each costs)"
+    return f"at their defaults here, and not to be set there: {', '.join(lost)} (--json says what each costs)"

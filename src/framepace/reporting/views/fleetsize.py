@@ -10,15 +10,17 @@ from framepace.facts.fleetsize import Alone, FleetSize, HostGroup
 from framepace.reporting.views.text import optional, plural
 from framepace.units import format_ms
 
-COLUMNS = ("host", "hosts", "devices", "carries", "cameras", "p99", "one lost", "p99", "cost")
+_COLUMNS = ("host", "hosts", "devices", "carries", "cameras", "p99", "one lost", "p99")
+_COST = "cost"
 
 
 @dataclass(frozen=True)
 class FleetView:
-    """A fleet in words; `rows` are texts in the order of COLUMNS."""
+    """A fleet in words; `rows` are texts in the order of `columns`."""
 
     sentence: str
     cost: str
+    columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     alone: tuple[str, ...]
     notes: tuple[str, ...]
@@ -29,6 +31,7 @@ def fleet_view(size: FleetSize) -> FleetView:
     return FleetView(
         sentence=_sentence(size),
         cost=_cost(size),
+        columns=_COLUMNS if size.cost is None else (*_COLUMNS, _COST),
         rows=tuple(map(_row, size.groups)),
         alone=tuple(map(_alone, size.alone)) if len(size.alone) > 1 else (),
         notes=tuple(_notes(size)),
@@ -52,8 +55,8 @@ def _cost(size: FleetSize) -> str:
 def _row(group: HostGroup) -> tuple[str, ...]:
     counts = (group.hosts, group.devices, group.carries, group.cameras)
     texts = [f"{count:,}" for count in counts]
-    cost = optional(group.cost, "{:,.6g}".format)
-    return group.kind, *texts, _p99(group.p99), f"{group.after:,}", _p99(group.p99_after), cost
+    row = (group.kind, *texts, _p99(group.p99), f"{group.after:,}", _p99(group.p99_after))
+    return row if group.cost is None else (*row, f"{group.cost:,.6g}")
 
 
 def _p99(ns: float | None) -> str:
