@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from framepace import api
 from framepace.backends.base import Session, get_backend
@@ -94,6 +96,46 @@ def test_a_server_is_held_against_the_file(addresses: dict[str, str]) -> None:
     """`accuracy FILE ADDRESS` compares the answers of both on the same frames."""
     check = api.accuracy(MODEL, location(addresses["HTTP"]))
     assert check.agreement.passed
+
+
+def compressing(folder: Path) -> str:
+    """A file of a model: y has the columns 0, 1 and 3 of x, and its file leaves open how many; z is x."""
+    tensors = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", size])
+        for name, size in (("x", 4), ("y", "n"), ("z", 4))
+    ]
+    kept = helper.make_tensor("kept", TensorProto.BOOL, [4], [True, True, False, True])
+    nodes = [
+        helper.make_node("Compress", ["x", "kept"], ["y"], axis=1),
+        helper.make_node("Identity", ["x"], ["z"]),
+    ]
+    graph = helper.make_graph(nodes, "compressing", tensors[:1], tensors[1:], [kept])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    path = folder / "compressing.onnx"
+    onnx.save(model, str(path))
+    return str(path)
+
+
+@pytest.mark.parametrize("transport", ["HTTP", "gRPC"])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_an_output_of_open_size_comes_in_the_answer(tmp_path: Path, transport: str, batch: int) -> None:
+    """Shared memory holds the others: nobody knows before the answer how much room it needs."""
+    pytest.importorskip("grpc")
+    settings = {"batch": batch, "threads": 1}
+    with api.serve(compressing(tmp_path), options=ServeOptions(port=0, grpc_port=0), settings=settings) as server:
+        places = server.addresses()
+        address = places["HTTP"] if transport == "HTTP" else f"grpc://{places['gRPC']}"
+        remote = ModelPlan(
+            name="compressing",
+            model=f"{address}/v2/models/compressing",
+            backend="server",
+            batch=Batching(max=batch),
+            options={"shared_memory": True},
+        )
+        found = outputs(get_backend("server").load(remote, SystemClock()), batch)
+    assert found["z"].shape == (batch, 4)
+    np.testing.assert_array_equal(found["y"], found["z"][:, [0, 1, 3]])
 
 
 @pytest.fixture

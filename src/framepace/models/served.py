@@ -15,7 +15,8 @@ from framepace.openinference.datatypes import NUMPY_NAMES
 
 SERVED = "served"
 """The format of a model of a server, of which no file is known."""
-_BATCH = "batch"
+BATCH = "batch"
+"""The first axis of tensors of a model that takes batches."""
 _OPEN = "?"
 
 
@@ -54,5 +55,5 @@ def _tensor(tensor: Tensor, batched: bool) -> TensorSpec:
         raise ModelError(problem, got=tensor.datatype, expected=expected, fix="look at the server's configuration")
     shape = [_OPEN if size < 0 else size for size in tensor.shape]
     if batched and shape and shape[0] == _OPEN:
-        shape[0] = _BATCH
+        shape[0] = BATCH
     return TensorSpec(name=tensor.name, dtype=NUMPY_NAMES[tensor.datatype], shape=tuple(shape))

@@ -84,6 +84,7 @@ class _ServerSession(Session):
         self._served = served_model(model.model)
         self.resolved = resolve(spec, model)
         self._check_batch()
+        self.declared_outputs = spec.outputs
         outputs = fixed_outputs(spec.outputs, model.batch.max)
         self.spec = replace(spec, inputs=self.resolved.inputs, outputs=outputs)
         with asked(self._served) as remote:
@@ -120,7 +121,7 @@ class _ServerSession(Session):
 class _ServerWorker(Worker):
     """One connection, with one request in flight."""
 
-    def __init__(self, model: ModelPlan, served: ServedModel, session: Session, index: int) -> None:
+    def __init__(self, model: ModelPlan, served: ServedModel, session: _ServerSession, index: int) -> None:
         self._resolved = session.resolved
         outputs = session.spec.outputs
         self._index = index
@@ -130,7 +131,8 @@ class _ServerWorker(Worker):
         self._open.callback(self._remote.close)
         self._shared: SharedTensors | None = None
         if model.options.get("shared_memory"):
-            self._shared = self._open.enter_context(SharedTensors(self._remote, self._resolved, outputs))
+            shared = SharedTensors(self._remote, self._resolved, session.declared_outputs, model.batch.max)
+            self._shared = self._open.enter_context(shared)
         self._inputs = {tensor.name: self._array(tensor) for tensor in self._resolved.inputs}
 
     def staging(self, slot: int) -> Tensors:

@@ -142,7 +142,9 @@ class GrpcModel(RemoteModel):
             else:
                 request.raw_input_contents.append(bytes(tensor_bytes(array)))
         for name, region in self._outputs.items():
-            _place(request.outputs.add(name=name), region)
+            output = request.outputs.add(name=name)
+            if region is not None:
+                _place(output, region)
         return request
 
     def receive(self, names: Sequence[str], shared: Arrays) -> dict[str, NDArray[Any]]:

@@ -23,7 +23,7 @@ from framepace.openinference.client.documents import (
 )
 from framepace.openinference.client.httpconnection import HEADER_LENGTH, Connection, Part
 from framepace.openinference.client.refusals import no_model, no_shared_memory, refusal
-from framepace.openinference.client.remote import Arrays, Regions, RemoteModel
+from framepace.openinference.client.remote import Arrays, OutputRegions, Regions, RemoteModel
 from framepace.openinference.client.tensors import (
     answered,
     request_head,
@@ -100,7 +100,7 @@ class HttpModel(RemoteModel):
         """See RemoteModel."""
         self._connection.call("POST", f"/v2/systemsharedmemory/region/{quote(region)}/unregister")
 
-    def share(self, inputs: Regions, outputs: Regions) -> None:
+    def share(self, inputs: Regions, outputs: OutputRegions) -> None:
         """See RemoteModel."""
         super().share(inputs, outputs)
         self._heads.clear()

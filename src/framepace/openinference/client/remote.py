@@ -16,6 +16,7 @@ TOKEN = "FRAMEPACE_TOKEN"
 """The environment variable with the bearer token of servers that want one."""
 Arrays = Mapping[str, NDArray[Any]]
 Regions = Mapping[str, Region]
+OutputRegions = Mapping[str, Region | None]
 
 
 class RemoteModel(ABC):
@@ -26,10 +27,10 @@ class RemoteModel(ABC):
 
     def __init__(self) -> None:
         self._inputs: Regions = {}
-        self._outputs: Regions = {}
+        self._outputs: OutputRegions = {}
 
-    def share(self, inputs: Regions, outputs: Regions) -> None:
-        """From now on inputs and outputs lie in these regions."""
+    def share(self, inputs: Regions, outputs: OutputRegions) -> None:
+        """From now on inputs and outputs lie in these regions; outputs without one come in the answer."""
         self._inputs = inputs
         self._outputs = outputs
 

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from framepace.errors import BackendError
 from framepace.openinference.client.documents import read
 from framepace.openinference.client.httpconnection import Answer, Part
-from framepace.openinference.client.remote import Arrays, Regions
+from framepace.openinference.client.remote import Arrays, OutputRegions, Regions
 from framepace.openinference.datatypes import BYTES, DATATYPES, item_size, pack_bytes
 from framepace.openinference.errors import RequestError
-from framepace.openinference.messages import element_count
+from framepace.openinference.messages import Region, element_count
 from framepace.openinference.rest import region_parameters
 from framepace.openinference.tensors import from_bytes, from_json
 
@@ -46,20 +46,25 @@ def tensor_bytes(array: NDArray[Any]) -> Part:
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
-def request_head(inputs: Arrays, sizes: Mapping[str, int], regions: Regions, outputs: Regions) -> bytes:
+def request_head(inputs: Arrays, sizes: Mapping[str, int], regions: Regions, outputs: OutputRegions) -> bytes:
     """The JSON of a request.
 
     Args:
         sizes: bytes of the inputs that follow it.
         regions: where the inputs lie that do not.
-        outputs: where outputs are to be written; empty: all of them come as bytes.
+        outputs: where outputs are to be written, None for one that comes as bytes; empty: all of them do.
     """
     head: dict[str, Any] = {"inputs": [_input(name, array, sizes, regions) for name, array in inputs.items()]}
     if outputs:
-        head["outputs"] = [{"name": name, "parameters": region_parameters(region)} for name, region in outputs.items()]
+        head["outputs"] = [{"name": name, "parameters": _place_of(region)} for name, region in outputs.items()]
     else:
         head["parameters"] = {"binary_data_output": True}
     return msgspec.json.encode(head)
+
+
+def _place_of(region: Region | None) -> dict[str, Any]:
+    """The parameters of an output: where it is to be written, or that it comes as bytes."""
+    return {"binary_data": True} if region is None else dict(region_parameters(region))
 
 
 def _input(name: str, array: NDArray[Any], sizes: Mapping[str, int], regions: Regions) -> dict[str, Any]:
