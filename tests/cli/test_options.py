@@ -13,6 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from framepace import cli
+from framepace.cli import serve
 from framepace.cli.explain import next_command
 from tests.reporting import samples
 
@@ -40,3 +41,15 @@ def test_only_an_example_is_followed_by_the_command_for_a_model_of_your_own(mode
     found = samples.explanation()
     plan = replace(found.plan, models=(replace(found.plan.models[0], model=model),))
     assert bool(next_command(replace(found, plan=plan))) is is_example
+
+
+def test_what_is_served_is_said_within_80_columns() -> None:
+    """Where it listens has a line of its own, which nothing breaks."""
+    models = [(name, "1") for name in ("detector", "classifier", "recogniser", "depth", "segmentation", "tracker")]
+    lines = serve.listening_lines(models, {"HTTP": "http://127.0.0.1:8000", "gRPC": "127.0.0.1:8001"})
+    assert max(map(len, lines)) <= 80
+    assert lines[0].startswith("serving detector version 1, classifier version 1,")
+    assert lines[-1] == "  HTTP http://127.0.0.1:8000 and gRPC 127.0.0.1:8001 (Ctrl-C ends)"
+    assert " ".join(line.strip() for line in lines[:-1]) == "serving " + ", ".join(
+        f"{name} version 1" for name, _ in models
+    )

@@ -269,6 +269,9 @@ def test_versions_and_loading_anew_lose_no_request(tmp_path: Path) -> None:
         for thread in threads:
             thread.join()
         assert set(statuses) == {200}
+        assert ask(server, "POST", "/v2/repository/models/simple/unload")[0] == 200
+        index = ask(server, "POST", "/v2/repository/index")[1]
+        assert [(entry["version"], entry["state"]) for entry in index] == [("1", "UNAVAILABLE"), ("2", "UNAVAILABLE")]
 
 
 def test_unloading_ends_readiness_and_loading_brings_it_back(tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -23,6 +25,7 @@ TOKEN = "FRAMEPACE_TOKEN"
 """Name of the environment variable with the token that clients must send."""
 _PLANS = "a plan (.yaml), or models as `bench` takes them; several plans are versions 1, 2, ... of their models"
 _HIGHEST_PORT = 65_535
+_WIDTH = 80
 Plans = Annotated[list[str], typer.Argument(metavar="PLAN...", help=_PLANS, show_default=False)]
 Host = Annotated[str, typer.Option("--host", help="address to listen on; by default, only this machine can call")]
 Port = Annotated[
@@ -137,14 +140,24 @@ def _serve(plans: list[str], options: ServeOptions, json: bool, **case: Any) -> 
 
 def _show(server: Server, json: bool) -> None:
     """Say where it listens, at once, for whoever waits for it to be ready."""
-    names = ", ".join(f"{model.name} version {model.version}" for model in server.repository.all())
-    places = " and ".join(f"{kind} {address}" for kind, address in server.addresses().items())
     document = {"schema": "framepace.serve/1", **server.addresses(), "models": server.repository.index()}
-    text = f"serving {names}: {places} (Ctrl-C ends)"
+    text = "\n".join(
+        listening_lines([(model.name, model.version) for model in server.repository.all()], server.addresses())
+    )
     if json:
         text = msgspec.json.encode(document).decode()  # on one line: whoever waits for it reads a line
     with answering():
         print(text, flush=True)
+
+
+def listening_lines(models: Sequence[tuple[str, str]], addresses: Mapping[str, str]) -> list[str]:
+    """What is served, and where."""
+    names = ", ".join(f"{name} version {version}" for name, version in models)
+    places = " and ".join(f"{kind} {address}" for kind, address in addresses.items())
+    return [
+        *wrap(f"serving {names}", _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False),
+        f"  {places} (Ctrl-C ends)",
+    ]
 
 
 def _token() -> str | None:

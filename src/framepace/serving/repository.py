@@ -22,7 +22,7 @@ class Repository:
         self._make = make
         self._drain_s = drain_s
         self._models: dict[str, dict[str, ServedModel]] = {}
-        self._known: dict[str, str] = {}  # names that were unloaded, and why
+        self._known: dict[str, list[str]] = {}  # the versions of models that were unloaded, by name
         self._lock = threading.Lock()  # of loading and unloading
         self.closing = False
 
@@ -73,9 +73,11 @@ class Repository:
         ]
         if ready:
             return loaded
-        gone = [name for name in self._known if name not in self._models]
         return loaded + [
-            {"name": name, "version": "1", "state": "UNAVAILABLE", "reason": self._known[name]} for name in gone
+            {"name": name, "version": version, "state": "UNAVAILABLE", "reason": "unloaded"}
+            for name, versions in list(self._known.items())
+            if name not in self._models
+            for version in versions
         ]
 
     def load(self, name: str) -> None:
@@ -102,7 +104,7 @@ class Repository:
         with self._lock:
             if name not in self._models:
                 raise RequestError(f"Unload failed for '{name}': no such model")
-            self._known[name] = "unloaded"
+            self._known[name] = self.versions(name)
             self._stop(self._models.pop(name))
 
     def drain(self, seconds: float, now: Callable[[], int]) -> None:
