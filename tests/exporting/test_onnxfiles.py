@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from io import BytesIO
 from pathlib import Path
@@ -64,7 +65,7 @@ def test_an_image_has_all_that_its_file_names(tmp_path: Path) -> None:
     """Each file that is copied is in the folder; the plan names its models as they lie in the image."""
     made = export("builtin:classifier", tmp_path, to="docker")
     text = (tmp_path / "Dockerfile").read_text()
-    copied = {name for line in re.findall(r"^COPY (.*) \./$", text, re.M) for name in line.split()}
+    copied = copied_by(text)
     assert copied == {*made.files} - {"Dockerfile"}
     assert load_plan(tmp_path / "plan.yaml").models[0].model == "classifier.onnx"
     assert "ARG BASE=python:3" in text
@@ -110,3 +111,46 @@ def test_the_versions_that_run_here_are_kept() -> None:
     lines = constraints().splitlines()
     assert all(re.fullmatch(r"[A-Za-z0-9.\-]+==[0-9][0-9A-Za-z.]*", line) for line in lines)
     assert any(line.startswith("numpy==") for line in lines)
+
+
+def copied_by(text: str) -> set[str]:
+    """The files that a Dockerfile copies: names in a row, or as JSON where they may have spaces."""
+    rows = re.findall(r"^COPY (.*)$", text, re.M)
+    names = {name for row in rows for name in (json.loads(row) if row.startswith("[") else row.split())}
+    return names - {"./"}
+
+
+@pytest.mark.parametrize("name", ["a b", 'a"b', "Größe 摄", "-x"])
+def test_an_image_takes_models_of_any_name(name: str) -> None:
+    """Files with spaces are copied, and the image's own name is one that images have."""
+    text = dockerfile(Plan(models=(ModelPlan(name=name, model="x.onnx"),)), "w.whl", ("plan.yaml", f"{name}.onnx"))
+    assert f"{name}.onnx" in copied_by(text)
+    [tag] = re.findall(r"docker build -t (.*) \.$", text, re.M)
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", tag)
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", ".", "..", "/x", "a\nRUN x", "n" * 250, "\\x"])
+@pytest.mark.parametrize("to", ["triton", "onnx", "docker"])
+def test_a_name_that_leads_elsewhere_is_not_written(to: str, name: str, tmp_path: Path) -> None:
+    """A plan from elsewhere writes nothing outside the folder."""
+    plan = Plan(models=(ModelPlan(name=name, model="builtin:classifier"),))
+    with pytest.raises(UsageError, match="cannot be exported under this name"):
+        export(plan, tmp_path / "there", to=to)
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_models_in_one_folder_of_a_repository_are_told(tmp_path: Path) -> None:
+    """A model that is called as the step of another one's ensemble."""
+    models = tuple(ModelPlan(name=name, model="builtin:classifier") for name in ("a", "a_network"))
+    with pytest.raises(UsageError, match="two models would lie in one folder"):
+        export(Plan(models=models), tmp_path / "there")
+
+
+@pytest.mark.parametrize("to", ["triton", "onnx", "docker"])
+def test_a_file_where_a_folder_should_be_is_a_sentence(to: str, tmp_path: Path) -> None:
+    """It says what to do."""
+    (tmp_path / "there").write_text("mine")
+    with pytest.raises(StoreError, match="cannot write") as told:
+        export("builtin:classifier", tmp_path / "there", to=to)
+    assert "what to do" in str(told.value)
+    assert (tmp_path / "there").read_text() == "mine"

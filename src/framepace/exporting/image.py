@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shlex
 from pathlib import Path
 
 from framepace.exporting.onnxfiles import PLAN, notes, onnx_files, write_all
@@ -38,7 +41,7 @@ RUN python3 -m venv /opt/framepace \\
  && rm {wheel}
 RUN useradd --uid 10001 --no-create-home framepace && install -d -o framepace /data
 ENV PATH=/opt/framepace/bin:$PATH FRAMEPACE_CACHE=/data/cache
-COPY {files} ./
+COPY {files}
 USER framepace
 EXPOSE 8000 8001
 VOLUME /data
@@ -75,14 +78,14 @@ def dockerfile(plan: Plan, wheel_name: str, files: tuple[str, ...]) -> str:
     """The text of the Dockerfile."""
     gpu = on_gpu(plan)
     return _DOCKERFILE.format(
-        name=plan.names[0].lower(),
+        name=_tag(plan),
         gpus=" --gpus all" if gpu else "",
         base=_CUDA_BASE if gpu else _CPU_BASE,
         set_up=_CUDA_SET_UP if gpu else "",
         last=_CUDA_LAST if gpu else "",
         wheel=wheel_name,
         extras=",".join(_extras(plan)),
-        files=" ".join(files),
+        files=json.dumps([*files, "./"], ensure_ascii=False),  # names may have spaces
         health=_HEALTH,
     )
 
@@ -107,5 +110,10 @@ def _constraints(plan: Plan) -> str:
 
 
 def _notes(plan: Plan, folder: Path) -> tuple[str, ...]:
-    build = f"docker build -t {plan.names[0].lower()} {folder}"
+    build = f"docker build -t {_tag(plan)} {shlex.quote(str(folder))}"
     return (f"build it: {build}", *notes(plan))
+
+
+def _tag(plan: Plan) -> str:
+    """What the image is called: the first model's name, as far as the names of images go."""
+    return re.sub(r"[^a-z0-9]+", "-", plan.names[0].lower()).strip("-") or "framepace"

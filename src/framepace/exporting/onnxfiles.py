@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from framepace.errors import UsageError
-from framepace.exporting.subject import Subject, check_free, content, subject
+from framepace.exporting.subject import Subject, check_free, content, make_folder, subject
 from framepace.facts.exported import Exported
 from framepace.facts.plan import ModelPlan, Plan
 from framepace.facts.prepare import Prepare
@@ -39,7 +39,7 @@ def write_all(folder: Path, files: Mapping[str, bytes], plan: Plan, overwrite: b
     """Write files into a folder, and the plan as the last. Raises StoreError."""
     for name in (*files, PLAN):
         check_free(folder / name, overwrite, "the folder has that file already")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for name, data in files.items():
         write_atomic(folder / name, data)
     save_plan(plan, folder / PLAN)

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from framepace.errors import UsageError
 from framepace.exporting import configuration
 from framepace.exporting.answers import answers
 from framepace.exporting.configuration import NETWORK, PREPARED
 from framepace.exporting.pbtxt import Message, dumps
-from framepace.exporting.subject import Subject, check_free, content, subject
+from framepace.exporting.subject import Subject, check_free, content, make_folder, subject
 from framepace.facts.exported import Exported
 from framepace.facts.plan import Plan
 from framepace.models.convert.variant import weight_files
@@ -45,12 +46,22 @@ def export(
     """
     subjects = [subject(plan, model, runtime, tell) for model in plan.models]
     entries = [entry for one in subjects for entry in _entries(one)]
+    _check_apart(entries)
     for entry in entries:
         check_free(folder / entry.name, overwrite, "the repository has that model already")
     written = [path for entry in entries for path in _write(folder, entry)]
     rows = tuple(answer for one in subjects for answer in answers(one))
     names = tuple(str(path.relative_to(folder)) for path in written)
     return Exported(folder=str(folder), models=plan.names, files=names, answers=rows, notes=_notes(subjects))
+
+
+def _check_apart(entries: Iterable[_Entry]) -> None:
+    """Raise UsageError where a model is named as a step of another one's ensemble is."""
+    names = [entry.name for entry in entries]
+    doubled = [name for name in names if names.count(name) > 1]
+    if doubled:
+        fix = "give one of the models another name in the plan"
+        raise UsageError("two models would lie in one folder of the repository", got=doubled[0], fix=fix)
 
 
 def _notes(subjects: Iterable[Subject]) -> tuple[str, ...]:
@@ -94,7 +105,7 @@ def _program(name: str) -> bytes:
 def _write(folder: Path, entry: _Entry) -> Iterator[Path]:
     """Write one model; its configuration last, so that a server that watches finds a whole model."""
     version = folder / entry.name / "1"
-    version.mkdir(parents=True, exist_ok=True)
+    make_folder(version)
     for name, data in entry.files.items():
         write_atomic(version / name, data)
         yield version / name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Literal
@@ -16,6 +17,8 @@ from framepace.models.spec import Resolved, inspect, resolve
 from framepace.models.torch import spec as torchspec
 from framepace.openinference.datatypes import DATATYPES
 from framepace.progress import Tell
+from framepace.store.files import cannot_write
+from framepace.values import shown
 
 Runtime = Literal["onnxruntime", "tensorrt", "pytorch", "python"]
 RUNTIMES: tuple[Runtime, ...] = ("onnxruntime", "tensorrt", "pytorch", "python")
@@ -23,6 +26,8 @@ _ENGINES = (".engine", ".plan", ".trt")
 _FILES = {"onnxruntime": "model.onnx", "python": "model.onnx", "tensorrt": "model.plan", "pytorch": "model.pt"}
 _ONNX = "the model as an ONNX file"
 _BUILT_IN = "builtin:"
+_NAME = re.compile(r"[^/\\\x00-\x1f\x7f]+")
+_LONGEST_NAME = 200  # bytes: file systems allow 255, and endings are added
 
 
 @dataclass(frozen=True)
@@ -82,8 +87,9 @@ def subject(plan: Plan, model: ModelPlan, runtime: str | None, tell: Tell) -> Su
     Args:
         runtime: one of `RUNTIMES`; None: what the plan's backend asks for.
 
-    Raises UsageError for a model that this runtime does not run, ModelError.
+    Raises UsageError for a model that this runtime does not run, or whose name no folder can have; ModelError.
     """
+    _check_name(model.name)
     chosen = _runtime(model, runtime)
     accelerated = chosen == "onnxruntime" and model.backend == "tensorrt"
     file = model.model
@@ -132,6 +138,15 @@ def _file_precision(model: ModelPlan, accelerated: bool) -> str | None:
     return model.precision
 
 
+def _check_name(name: str) -> None:
+    """Raise UsageError for a name that would be another place than one folder or file."""
+    if name not in (".", "..") and _NAME.fullmatch(name) and len(name.encode()) <= _LONGEST_NAME:
+        return
+    fix = "give the model another name in the plan"
+    expected = f"a name that a file can have, without / and line breaks, of at most {_LONGEST_NAME} bytes"
+    raise UsageError("a model cannot be exported under this name", got=repr(shown(name)), expected=expected, fix=fix)
+
+
 def _check_tensors(spec: ModelSpec) -> None:
     """Raise UsageError for tensors that no configuration can describe."""
     for tensor in (*spec.inputs, *spec.outputs):
@@ -156,3 +171,11 @@ def check_free(path: Path, overwrite: bool, problem: str) -> None:
     """Raise StoreError where something is at `path` that may not be written over."""
     if path.exists() and not overwrite:
         raise StoreError(problem, got=path, fix="name another folder, or write over it with --overwrite")
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder with those it lies in. Raises StoreError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(path, error) from error
