@@ -225,3 +225,12 @@ def test_a_server_that_goes_away_leaves_whole_rounds(monkeypatch: pytest.MonkeyP
 def gone_at_once(*_: Any, **__: Any) -> None:
     """A server that is not there any more."""
     raise BackendError("the server closed the connection", fix="look at its log")
+
+
+def test_a_server_with_another_model_of_that_name_is_a_sentence(tmp_path: Path) -> None:
+    """One with other outputs: both are named, and what to do."""
+    made = make_case("builtin:classifier").plan
+    other = replace(made, models=(replace(made.models[0], name="detector"),))
+    with served("builtin:detector") as server, pytest.raises(ModelError, match="another model under the name") as told:
+        exchanging.verify_export(other, url(server))
+    assert "load the exported model there" in str(told.value)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from framepace.analyze import verified
 from framepace.analyze.verified import Steps
 from framepace.backends.base import get_backend
-from framepace.errors import BackendError, InferencesFailed, UsageError, one_line
+from framepace.errors import BackendError, InferencesFailed, ModelError, UsageError, one_line
 from framepace.explaining.trial import block
 from framepace.exporting.configuration import NETWORK, PREPARED
 from framepace.facts.accuracy import Agreement, default_gate
@@ -57,7 +57,7 @@ def verify(
 
     Raises:
         UsageError: pictures of several sizes for models that take whole pictures.
-        ModelError: the server has no such model, or one with other inputs.
+        ModelError: the server has no such model, or one with other inputs or outputs.
         BackendError: the server does not answer. KeyboardInterrupt: before there is anything.
     """
     pictures = _pictures(case)
@@ -141,11 +141,21 @@ def _answers(sides: _Rounds, pictures: Sequence[Any], tell: Tell) -> dict[str, A
     answers = {}
     for model, served in zip(sides.ours.plan.models, sides.theirs.plan.models, strict=True):
         tell(f"comparing answers of {model.name}", None)
+        _check_outputs(model, served)
         seen = pictures
         if _takes_pictures_whole(served):
             seen = [_as_rgb(picture) for picture in pictures]
         answers[model.name] = agreement_on(seen, served, model, default_gate(model.precision))
     return answers
+
+
+def _check_outputs(model: ModelPlan, served: ModelPlan) -> None:
+    """Raise ModelError where the server's model has more outputs, or fewer."""
+    ours, theirs = (len(inspect(one.model).outputs) for one in (model, served))
+    if ours != theirs:
+        fix = "load the exported model there, or correct the name in the plan"
+        problem = f"the server has another model under the name {model.name!r}"
+        raise ModelError(problem, got=f"outputs: {theirs}", expected=f"outputs: {ours}", fix=fix)
 
 
 def _as_rgb(picture: Any) -> NDArray[np.uint8]:
