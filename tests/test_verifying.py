@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 from msgspec.structs import replace
+from typer.testing import CliRunner
 
 from framepace import accuracy, exchanging, make_case, verifying
 from framepace.analyze import verified
 from framepace.analyze.verified import Steps
+from framepace.cli.app import app
 from framepace.errors import BackendError, InferencesFailed, ModelError
 from framepace.explaining.trial import block
 from framepace.facts.served import ServerCounts
@@ -234,3 +236,12 @@ def test_a_server_with_another_model_of_that_name_is_a_sentence(tmp_path: Path) 
     with served("builtin:detector") as server, pytest.raises(ModelError, match="another model under the name") as told:
         exchanging.verify_export(other, url(server))
     assert "load the exported model there" in str(told.value)
+
+
+def test_without_a_whole_round_nothing_is_proven(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The right answers, and a server that is gone before it was measured: exit code 1, with the reason."""
+    gone = Verification(server="s", stopped="the server cannot be reached")
+    monkeypatch.setattr(exchanging, "verify_export", lambda *_, **__: gone)
+    ended = CliRunner().invoke(app, ["export", "builtin:classifier", "--verify", "http://127.0.0.1:1"])
+    assert ended.exit_code == 1
+    assert "ended after 0 whole rounds" in ended.output

@@ -66,7 +66,7 @@ def command(
 ) -> None:
     """Write a plan for other servers, and say what becomes there of its settings; or verify it in one that runs.
 
-    With --verify the exit code is 1 if the server's answers are not those of the plan.
+    With --verify the exit code is 1 if the server's answers are not those of the plan, or no round was measured.
     """
     _check(folder, to, verify)
     case = o.build_case(
@@ -109,4 +109,4 @@ def _verify(case: Case, url: str, rounds: int, seconds: float, json: bool) -> No
     with Progress() as progress:
         result = verify_export(case, url, rounds=rounds, seconds=seconds, tell=progress)
     give(json, lambda: verification_document(result), lambda out: show_verification(out, result))
-    answer(result.passed)
+    answer(result.passed and result.here is not None)
