@@ -17,7 +17,7 @@ from framepace.clock.system import SystemClock
 from framepace.errors import FramepaceError, ModelError
 from framepace.facts.plan import Batching, ModelPlan
 from framepace.facts.workload import Stop
-from framepace.serving.options import ServeOptions
+from framepace.serving.options import Limits, ServeOptions
 
 MODEL = "builtin:classifier"
 WAYS = [("HTTP", False), ("HTTP", True), ("gRPC", False), ("gRPC", True)]
@@ -171,3 +171,14 @@ def test_a_client_that_does_not_encrypt_is_told_so(encrypted: dict[str, str]) ->
         remote = ModelPlan(name="null", model=f"{address}/v2/models/null", backend="server")
         with pytest.raises(FramepaceError, match=r"closed the connection(.|\n)*grpcs://"):
             get_backend("server").load(remote, SystemClock())
+
+
+def test_a_request_that_is_too_large_for_grpc_is_told_as_that() -> None:
+    """Its code is that of a queue that is full, which fewer requests per second would help."""
+    pytest.importorskip("grpc")
+    options = ServeOptions(port=None, grpc_port=0, limits=Limits(body=1000))
+    with api.serve("null", options=options, settings={"backend": "null"}) as server:
+        address = f"grpc://{server.addresses()['gRPC']}/v2/models/null"
+        session = get_backend("server").load(ModelPlan(name="null", model=address, backend="server"), SystemClock())
+        with pytest.raises(FramepaceError, match="larger than the server allows"):
+            outputs(session, 1)

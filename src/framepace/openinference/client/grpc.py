@@ -47,6 +47,7 @@ _HTTP = {
     _CODE.UNAVAILABLE: 503,
 }
 """The status of HTTP that means the same."""
+_TOO_LARGE = "larger than max"  # which has the code of a queue that is full
 _LOST: Mapping[str, type[OSError]] = {
     "handshake failed": ssl.SSLError,  # these two first: they are told as connections that failed
     "Socket closed": ConnectionResetError,
@@ -190,7 +191,8 @@ class GrpcModel(RemoteModel):
         lost = next((kind for words, kind in _LOST.items() if words in text), None)
         if code is _CODE.UNAVAILABLE and lost is not None:
             raise no_answer(self._model.server, lost(0, text), self._timeout_s) from error
-        raise _Refused(_HTTP.get(code, 500), text) from error
+        status = 413 if _TOO_LARGE in text else _HTTP.get(code, 500)
+        raise _Refused(status, text) from error
 
 
 class _Refused(FramepaceError):
