@@ -15,7 +15,6 @@ import os
 
 # ONNX Runtime's own telemetry, which it starts when it is imported, here and in child processes.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # else each client that breaks off writes to standard error
 
 TYPE_CHECKING = False  # as typing has it, whose import takes longer than all before a program listens to Ctrl-C
 if TYPE_CHECKING:
