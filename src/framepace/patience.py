@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import suppress
+from time import sleep
 from typing import TypeVar
 
 from framepace.errors import ServerBusy
@@ -18,5 +18,5 @@ def patiently(ask: Callable[[], _Answer]) -> _Answer:
     for pause_s in _PAUSES_S:
         with suppress(ServerBusy):
             return ask()
-        time.sleep(pause_s)
+        sleep(pause_s)
     return ask()

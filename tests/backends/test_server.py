@@ -197,7 +197,7 @@ def test_a_server_without_room_for_a_moment_is_asked_again(server: KServe, monke
         pauses.append(seconds)
         server.fault = None if len(pauses) % 3 == 0 else server.fault
 
-    monkeypatch.setattr("framepace.patience.time.sleep", pause)
+    monkeypatch.setattr("framepace.patience.sleep", pause)
     worker = load(server.location).worker()
     server.fault = (503, "Exceeds maximum queue size")
     worker.prime()
