@@ -147,7 +147,6 @@ def test_a_disk_that_is_full_from_the_first_row_on_still_gives_the_rows(tmp_path
     with largest_file(5000):  # enough for meta.json
         trace = measure(run.plan, run.workload, folder=tmp_path / "t")
     assert trace.meta.stopped == "disk full"
-    assert len(trace) > 20
     assert len(load_trace(tmp_path / "t")) < len(trace)
 
 
