@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from msgspec.structs import replace
 
 from framepace.cases import make_case
 from framepace.clock.system import Clock, SystemClock
 from framepace.cluster import Cluster, connect
 from framepace.facts.settings import Case
+from framepace.facts.summary import Estimate, Summary
 from framepace.facts.sweep import Cell, Sweep
 from framepace.facts.workload import Closed, Load, Paced, Stop, Warmup
 from framepace.sweeping import cells, sweep
@@ -52,13 +55,50 @@ def gpu_rows() -> list[Row]:
     grid: dict[str, Sequence[Any]] = {"batch": [1, 2, 4, 8], "workers": [1, 2, 3, 4]}
     settings = {"backend": "onnxruntime", "device": "cuda"}
     case = make_case("builtin:resnet50", settings=settings, scope="model", load=Closed(), stop=Stop(seconds=_GPU_S))
-    alone_s = _seconds(lambda: _swept(case, grid, None, None))
+    alone, alone_s = _timed(lambda: _swept(case, grid, None, None))
     with connect("local") as cluster:
-        together_s = _seconds(lambda: _swept(case, grid, None, cluster))
+        together, together_s = _timed(lambda: _swept(case, grid, None, cluster))
         places = len(cluster.places)
     share = alone_s / (places * together_s)
-    row = _row(f"efficiency of 16 cells on {places} GPUs", share, together_s, _GPU_EFFICIENCY)
-    return [row, {"what": "the same cells one after the other, without Ray", "got": f"{alone_s:.0f} s"}]
+    return [
+        _row(f"efficiency of 16 cells on {places} GPUs", share, together_s, _GPU_EFFICIENCY),
+        {"what": "the same cells one after the other, without Ray", "got": f"{alone_s:.0f} s"},
+        {"what": "cells per GPU", "got": str(dict(Counter(cell.site.name for cell in together.cells if cell.site)))},
+        *_compared(alone, together),
+    ]
+
+
+def _compared(alone: Sweep, together: Sweep) -> list[Row]:
+    """The median latency and frames per second of each cell, on its GPU beside a busy one against the first GPU alone.
+
+    Cells of one GPU against themselves, measured in two processes, would not all agree either; the spread says more.
+    """
+    pairs = [(a.summary, b.summary) for a, b in zip(alone.cells, together.cells, strict=True) if a.summary and b.summary]
+    ratios = np.sort([there.throughput / here.throughput for here, there in pairs])
+    agreeing = sum(_overlap(_median(here).interval, _median(there).interval) for here, there in pairs)
+    longer = np.median([_median(there).value / _median(here).value for here, there in pairs])
+    spread = f"median {np.median(ratios):.3f}, {ratios[0]:.3f} to {ratios[-1]:.3f}"
+    return [
+        {"what": "cells whose median latencies agree within their intervals", "got": f"{agreeing} of {len(pairs)}"},
+        {"what": "median latency of a cell beside a busy GPU, times that alone", "got": f"{longer:.3f}"},
+        {"what": "frames/s of a cell beside a busy GPU, times those alone", "got": spread},
+    ]
+
+
+def _median(summary: Summary) -> Estimate:
+    percentile = summary.models[0].percentile(50)
+    assert percentile is not None
+    assert percentile.estimate is not None
+    return percentile.estimate
+
+
+def _overlap(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    return one[0] <= other[1] and other[0] <= one[1]
+
+
+def _timed(run: Callable[[], Sweep]) -> tuple[Sweep, float]:
+    began = time.perf_counter()
+    return run(), time.perf_counter() - began
 
 
 def grid_of(count: int) -> dict[str, Sequence[Any]]:
