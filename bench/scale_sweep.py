@@ -71,25 +71,26 @@ def gpu_rows() -> list[Row]:
 def _compared(alone: Sweep, together: Sweep) -> list[Row]:
     """The median latency and frames per second of each cell, on its GPU beside a busy one against the first GPU alone.
 
-    Cells of one GPU against themselves, measured in two processes, would not all agree either; the spread says more.
+    Where the samples of a cell carry no interval, it is not among those that agree or do not.
     """
-    pairs = [(a.summary, b.summary) for a, b in zip(alone.cells, together.cells, strict=True) if a.summary and b.summary]
+    pairs = [
+        (a.summary, b.summary) for a, b in zip(alone.cells, together.cells, strict=True) if a.summary and b.summary
+    ]
     ratios = np.sort([there.throughput / here.throughput for here, there in pairs])
-    agreeing = sum(_overlap(_median(here).interval, _median(there).interval) for here, there in pairs)
-    longer = np.median([_median(there).value / _median(here).value for here, there in pairs])
+    known = [(x, y) for x, y in ((_median(here), _median(there)) for here, there in pairs) if x and y]
+    agreeing = sum(_overlap(x.interval, y.interval) for x, y in known)
+    longer = np.median([y.value / x.value for x, y in known]) if known else np.nan
     spread = f"median {np.median(ratios):.3f}, {ratios[0]:.3f} to {ratios[-1]:.3f}"
     return [
-        {"what": "cells whose median latencies agree within their intervals", "got": f"{agreeing} of {len(pairs)}"},
+        {"what": "cells whose median latencies agree within their intervals", "got": f"{agreeing} of {len(known)}"},
         {"what": "median latency of a cell beside a busy GPU, times that alone", "got": f"{longer:.3f}"},
         {"what": "frames/s of a cell beside a busy GPU, times those alone", "got": spread},
     ]
 
 
-def _median(summary: Summary) -> Estimate:
+def _median(summary: Summary) -> Estimate | None:
     percentile = summary.models[0].percentile(50)
-    assert percentile is not None
-    assert percentile.estimate is not None
-    return percentile.estimate
+    return percentile.estimate if percentile else None
 
 
 def _overlap(one: tuple[float, float], other: tuple[float, float]) -> bool:
