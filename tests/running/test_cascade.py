@@ -24,7 +24,7 @@ from framepace.sinks.records import record
 from framepace.store import load_trace, segments
 from tests.doubles.finding import BOXES
 from tests.running.rtsp import of
-from tests.running.test_run import assert_accounted, free, sink
+from tests.running.runs import assert_accounted, free, sink
 from tests.running.videos import PICTURES, video
 
 FINDING = "tests.doubles.finding"

@@ -14,7 +14,7 @@ from framepace.running.options import Options
 from framepace.running.run import Run
 from tests.doubles.services import free_port
 from tests.running.rtsp import of, rtsp_cameras, until
-from tests.running.test_run import Collected, assert_accounted, plan, sink
+from tests.running.runs import Collected, assert_accounted, plan, sink
 
 STAYS = Options(stays=True)
 

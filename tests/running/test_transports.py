@@ -22,7 +22,7 @@ from framepace.running.options import Options
 from framepace.running.run import Run
 from tests.doubles.services import free_port, service
 from tests.running.rtsp import of, until
-from tests.running.test_run import assert_accounted, plan
+from tests.running.runs import assert_accounted, plan
 
 FPS = 25
 NGINX = """
