@@ -9,15 +9,19 @@ import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from framepace.serving.bodies import DroppedBody, KeptBody
+from framepace.serving.connections import Connection, connection_class
 from framepace.serving.mailbox import Mailbox
+from framepace.serving.options import Limits
 from framepace.serving.server import Server
+from framepace.units import NS_PER_S
 from tests.serving.servers import SLOW, add_model, ask, null_input, pair, port, raw, rest_of, served
 
 INFER = "/v2/models/null/infer"
@@ -202,3 +206,103 @@ def test_a_mailbox_rings_once_for_all_that_came() -> None:
     loop.close()
     assert (sorted(made), loop.rings) == (list(range(20)), 1)
     mailbox.put(lambda: None)  # the loop has ended: nobody waits
+
+
+LARGE = b"POST /v2/models/null/infer HTTP/1.1\r\nHost: x\r\n"
+TOO_LARGE = 1 << 20
+
+
+def answered_after_sending(server: Server, head: bytes, parts: Iterable[bytes]) -> bytes:
+    """All that comes to a client that sends everything before it reads anything, as most do."""
+    with raw(server) as connection:
+        connection.sendall(head)
+        for part in parts:
+            connection.sendall(part)
+        return connection.makefile("rb").read()  # a reset is an error here
+
+
+@pytest.mark.parametrize(
+    ("lines", "parts"),
+    [
+        (b"Content-Length: 67108864\r\n\r\n", [bytes(1 << 20)] * 64),
+        (b"Transfer-Encoding: chunked\r\n\r\n", [b"100000\r\n" + bytes(1 << 20) + b"\r\n"] * 64 + [b"0\r\n\r\n"]),
+    ],
+    ids=["length", "chunks"],
+)
+def test_a_body_that_is_too_large_is_told_so_though_all_of_it_is_sent(lines: bytes, parts: list[bytes]) -> None:
+    """What comes behind the answer is dropped as it comes, and the client reads its answer when it has sent all."""
+    with served("null", SLOW, limits={"body": TOO_LARGE}) as server:
+        answer = answered_after_sending(server, LARGE + lines, parts)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert answer.count(b"HTTP/1.1") == 1
+    assert b"exceeds maximum of 1048576 bytes" in answer
+
+
+def test_a_refusal_by_the_head_is_read_though_the_body_is_sent_and_the_connection_ends() -> None:
+    """Without the token, too."""
+    with served("null", SLOW, token="t") as server:
+        lines = b"Connection: close\r\nContent-Length: 33554432\r\n\r\n"
+        answer = answered_after_sending(server, LARGE + lines, [bytes(1 << 20)] * 32)
+    assert answer.startswith(b"HTTP/1.1 401 ")
+
+
+def test_a_request_that_is_no_http_is_answered_behind_the_one_before(server: Server) -> None:
+    """Which runs meanwhile: answers keep the order of their requests."""
+    with raw(server) as connection:
+        connection.sendall(head() + TENSOR)
+        connection.sendall(b"no HTTP at all\r\n\r\n" + bytes(1 << 20))
+        answers = connection.makefile("rb").read()
+    assert re.findall(rb"HTTP/1.1 (\d+) ", answers) == [b"200", b"400"]
+
+
+class Sent(asyncio.Transport):
+    """A transport whose other side never closes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.is_aborted = False
+
+    def write(self, data: Any) -> None:
+        """See WriteTransport."""
+        self.written += bytes(data)
+
+    def can_write_eof(self) -> bool:
+        """See WriteTransport."""
+        return False
+
+    def is_closing(self) -> bool:
+        """See BaseTransport."""
+        return self.is_aborted
+
+    def abort(self) -> None:
+        """See WriteTransport."""
+        self.is_aborted = True
+
+
+@pytest.mark.parametrize(
+    ("every_s", "for_s", "is_closed"), [(60, 4, False), (60, 6, True), (1, 29, False), (1, 31, True)]
+)
+def test_a_client_that_goes_on_after_its_refusal_is_closed(every_s: int, for_s: int, is_closed: bool) -> None:
+    """It may be silent for five seconds, or send for thirty, but no longer."""
+    clock = [0]
+    state = SimpleNamespace(connections=set(), default_headers=[])
+    kind = connection_class(Limits(body=1), now=lambda: clock[0])
+    connection = kind(SimpleNamespace(loaded_app=None), state, None)
+    transport = Sent()
+    connection.connection_made(transport)
+    send_to(connection, LARGE + b"Content-Length: 99\r\n\r\n")
+    assert transport.written.startswith(b"HTTP/1.1 413 ")
+    for second in range(1, for_s + 1):
+        clock[0] += NS_PER_S
+        if second % every_s == 0:
+            send_to(connection, bytes(100))
+        connection.expire(clock[0])
+    assert transport.is_aborted == is_closed
+
+
+def send_to(connection: Connection, data: bytes) -> None:
+    """What a loop does with bytes that came."""
+    room = connection.get_buffer(len(data))
+    room[: len(data)] = data
+    connection.buffer_updated(len(data))

@@ -27,6 +27,8 @@ _CHUNKED = b"transfer-encoding"
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 _STATUS_LINES[499] = b"HTTP/1.1 499 Client Closed Request\r\n"
 _SCRATCH = 16 << 10
+_LINGER_S = 30.0  # for which what a client still sends after its last answer is dropped,
+_LINGER_SILENT_S = 5.0  # unless it is silent for so long
 _JOINED = 64 << 10  # bytes of an answer up to which a copy is cheaper than a second part
 _now = time.perf_counter_ns
 Headers = Sequence[tuple[bytes, bytes]]
@@ -40,6 +42,7 @@ class Connection(asyncio.BufferedProtocol):
     """
 
     limits = Limits()
+    now = staticmethod(_now)
     held: list[int] = [0]  # bytes of the bodies of all connections
     scratch = memoryview(b"")  # what was received and is parsed at once
 
@@ -56,11 +59,13 @@ class Connection(asyncio.BufferedProtocol):
         self._is_last = False  # no further request is taken
         self._is_unread = False  # the client does not read its answers
         self._is_paused = False
+        self._refusal = b""  # goes behind the answers to what came before
+        self._is_over = False  # what still comes is dropped
         self._head_size = 0
         self._in_head = False
         self._held = 0
         self.receiving = True
-        self.began = _now()
+        self.began = self._heard = self.now()
 
     def connection_made(self, transport: Any) -> None:
         """See asyncio.Protocol."""
@@ -68,7 +73,10 @@ class Connection(asyncio.BufferedProtocol):
         address = transport.get_extra_info("peername")
         self.client: str = address[0] if address else ""
         self._server.connections.add(self)
-        if len(self._server.connections) > self.limits.connections:
+        over = len(self._server.connections) - self.limits.connections
+        if over > self.limits.connections:
+            transport.abort()  # those that are refused take up room as well
+        elif over > 0:
             self.refuse(503, "too many connections")
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -100,9 +108,9 @@ class Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """See asyncio.BufferedProtocol."""
-        if self.transport.is_closing():
-            return
-        if self._is_direct and self._body is not None:
+        if self._has_ended:
+            self._heard = self.now()
+        elif self._is_direct and self._body is not None:
             self._body.received(nbytes)
             self._count_body(nbytes)
             if not self._body.missing:
@@ -118,16 +126,16 @@ class Connection(asyncio.BufferedProtocol):
         self._running = None
         self._let_go(call.size)
         self._write(call, status, headers, body)
-        self.began = _now()
+        self.began = self.now()
         self._go_on()
 
     def refuse(self, status: int, why: str) -> None:
-        """Answer with an error at once and close; nothing that was sent is read any more."""
-        self.receiving = False
+        """Answer with an error, behind the answers to what came before, and end; nothing else is read any more."""
         body = json.dumps({"error": why}).encode()
         head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
-        self.transport.write(_STATUS_LINES[status] + head + body)
-        self.transport.close()
+        self._refusal = _STATUS_LINES[status] + head + body
+        self._drop_rest()
+        self._go_on()
 
     def shutdown(self) -> None:
         """The server ends: the call that runs is answered; a request that is not complete by now is not waited for."""
@@ -140,7 +148,10 @@ class Connection(asyncio.BufferedProtocol):
         silent_s = (now - self.began) / NS_PER_S
         if self.transport.is_closing() or self._running is not None:
             return
-        if not self.receiving:
+        if self._is_over:
+            if silent_s > _LINGER_S or (now - self._heard) / NS_PER_S > _LINGER_SILENT_S:
+                self.transport.abort()
+        elif not self.receiving:
             if silent_s > self.limits.idle_s:
                 self.transport.abort()  # though it may not have read its last answer
         elif silent_s <= self.limits.request_s:
@@ -150,9 +161,34 @@ class Connection(asyncio.BufferedProtocol):
         else:
             self.refuse(408, f"the request did not arrive within {self.limits.request_s:g} s")
 
+    @property
+    def _has_ended(self) -> bool:
+        """Whether nothing that comes is read any more."""
+        return self._is_over or self.transport.is_closing()
+
+    def _drop_rest(self) -> None:
+        """Read nothing of what still comes, though it is received."""
+        if self._arriving is not None:
+            self._let_go(self._arriving.size)
+        self._is_over = True
+        self.receiving = False
+        self._arriving = None
+        self._body = DroppedBody(None)
+        self._is_direct = True
+
+    def _linger(self) -> None:
+        """End when the client does: closed before, what it still sends would be answered by a reset.
+
+        With that it would lose its answer, too, which most clients read when they have sent all.
+        """
+        self._drop_rest()
+        self._heard = self.began = self.now()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+
     def on_message_begin(self) -> None:
         """A request begins."""
-        self.began = _now()
+        self.began = self.now()
         self.receiving = True
         self._head_size = 0
         self._in_head = True
@@ -177,7 +213,7 @@ class Connection(asyncio.BufferedProtocol):
         """The head is complete: the call is refused if that is clear by now."""
         self._in_head = False
         call = self._arriving
-        if call is None or self.transport.is_closing():
+        if call is None or self._has_ended:
             return
         call.method = self._parser.get_method().decode("latin-1")
         call.keeps_alive = self._parser.get_http_version() != "1.0" and self._parser.should_keep_alive()
@@ -193,7 +229,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
-        if self._body is not None and not self.transport.is_closing():
+        if self._body is not None and not self._has_ended:
             self._body.add(body)
             self._count_body(len(body))
 
@@ -209,12 +245,13 @@ class Connection(asyncio.BufferedProtocol):
             self._is_last = True
             self._go_on()
         except HttpParserError:
-            if not self._is_last and not self.transport.is_closing():
+            if not self._is_last and not self._has_ended:
                 self.refuse(400, "Invalid HTTP request received.")
             return
         if in_head and self._in_head:  # a head without an end: the parser tells nothing of it yet
             self._count_head(len(data))
-        self._is_direct = self._body is not None and self._body.missing > 0
+        if not self._is_over:
+            self._is_direct = self._body is not None and self._body.missing > 0
 
     def _refuse_call(self, call: HttpCall, response: Response) -> None:
         """Answer a call by its head, and drop its body."""
@@ -222,15 +259,19 @@ class Connection(asyncio.BufferedProtocol):
         call.keeps_alive = call.keeps_alive and not call.waits_for_permission  # else it may send a body, or not
         self._body = DroppedBody(_length(call))
         self._write(call, response.status, response.all_headers, response.body)
+        if not call.keeps_alive:
+            self._linger()
 
     def _complete(self) -> None:
+        if self._has_ended:
+            return
         call = self._arriving
         body = self._body
         self._arriving = None
         self._body = None
         self._is_direct = False
         self.receiving = False
-        if call is None or self.transport.is_closing():
+        if call is None:
             return
         if not call.keeps_alive:
             self._is_last = True
@@ -248,12 +289,21 @@ class Connection(asyncio.BufferedProtocol):
             self._running = self._waiting.popleft()
             self._app(self._running)
         self._is_going_on = False
-        if self._running is None and self._is_last:
-            self.transport.close()
+        if self._running is None:
+            self._end()
         self._pause_or_resume()
 
+    def _end(self) -> None:
+        """End, if nothing follows the last answer."""
+        if self._refusal and not self.transport.is_closing():
+            self.transport.write(self._refusal)
+            self._refusal = b""
+            self._linger()
+        elif self._is_last and not self._is_over:
+            self.transport.close()
+
     def _pause_or_resume(self) -> None:
-        is_paused = self._is_unread or bool(self._waiting)
+        is_paused = not self._is_over and (self._is_unread or bool(self._waiting))
         if is_paused == self._is_paused or self.transport.is_closing():
             return
         self._is_paused = is_paused
@@ -270,8 +320,6 @@ class Connection(asyncio.BufferedProtocol):
             self.transport.writelines([head, body])
         else:
             self.transport.write(head + body)
-        if not call.keeps_alive:
-            self.transport.close()
 
     def _head_of(self, call: HttpCall, status: int, headers: Headers, length: int) -> bytes:
         parts = [_STATUS_LINES[status]]
@@ -289,7 +337,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _count_head(self, size: int) -> None:
         self._head_size += size
-        if self._head_size > self.limits.headers and not self.transport.is_closing():
+        if self._head_size > self.limits.headers and not self._has_ended:
             self.refuse(431, f"the request's head is larger than {self.limits.headers} bytes")
 
     def _count_body(self, size: int) -> None:
@@ -305,13 +353,13 @@ class Connection(asyncio.BufferedProtocol):
             self._too_large()
 
     def _too_large(self) -> None:
-        if not self.transport.is_closing():
+        if not self._has_ended:
             self.refuse(413, f"Request body exceeds maximum of {self.limits.body} bytes")
 
 
-def connection_class(limits: Limits) -> type[Connection]:
-    """The connections of one server, which share what their limits count and the room for heads."""
-    shared = {"limits": limits, "held": [0], "scratch": memoryview(bytearray(_SCRATCH))}
+def connection_class(limits: Limits, now: Callable[[], int] = _now) -> type[Connection]:
+    """The connections of one server, which share what their limits count and the room for heads; `now` in ns."""
+    shared = {"limits": limits, "now": staticmethod(now), "held": [0], "scratch": memoryview(bytearray(_SCRATCH))}
     return type("_Connection", (Connection,), shared)
 
 
