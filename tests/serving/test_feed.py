@@ -12,7 +12,7 @@ from framepace.clock.virtual import VirtualClock
 from framepace.feeds.batchrules import BatchRule, DeadlineRule
 from framepace.feeds.runstate import RunState
 from framepace.openinference.errors import RequestError
-from framepace.serving.feed import RequestFeed, Rules
+from framepace.serving.feed import RequestFeed, Rules, Unfit
 from framepace.serving.request import Ticket
 from framepace.serving.statistics import Statistics
 from framepace.units import NS_PER_MS
@@ -29,6 +29,7 @@ class Desk:
     room: int = 1000
     workers: int = 1
     deadline_rule: bool = False
+    unfit: Unfit | None = None
     clock: VirtualClock = field(default_factory=VirtualClock)
     done: list[Ticket] = field(default_factory=list)
 
@@ -36,7 +37,7 @@ class Desk:
         rule = DeadlineRule(self.size, 50 * MS) if self.deadline_rule else None
         rules = Rules(self.size, self.workers, BatchRule(self.size), rule, self.room)
         self.state = RunState(self.clock)
-        self.feed = RequestFeed(rules, self.clock, self.state)
+        self.feed = RequestFeed(rules, self.clock, self.state, unfit=self.unfit)
 
     def put(self, client: str = "", within_ms: float | None = None, items: int = 1, id: str = "") -> Ticket:
         """A request that comes now."""

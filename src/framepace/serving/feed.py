@@ -6,31 +6,23 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import NamedTuple
 
 from framepace.clock.system import Clock
-from framepace.feeds.batchcosts import BatchCosts
 from framepace.feeds.batchrules import BatchRule, DeadlineRule
 from framepace.feeds.feed import Feed
-from framepace.feeds.flights import Flights
 from framepace.feeds.pacer import NAP_NS, Idle
 from framepace.feeds.runstate import RunState
 from framepace.openinference.errors import Kind, RequestError
 from framepace.serving.admission import Queue, answered_at
 from framepace.serving.lines import Lines, Place
 from framepace.serving.request import Asking, Item, Ticket
+from framepace.serving.running import Running
 from framepace.units import NS_PER_MS, NS_PER_S
 from framepace.video.frame import Frame
 
 PROBE_NS = NS_PER_S  # without a batch, after which one is tried whatever is predicted
+Unfit = Callable[[Ticket], RequestError | None]
 PATIENT_NS = 60 * NS_PER_S  # where a request without a deadline stands among those with one
-
-
-class _Running(NamedTuple):
-    """A batch in flight: when it began and is expected to end (ns)."""
-
-    began: int
-    ends: int
 
 
 @dataclass(frozen=True)
@@ -60,6 +52,7 @@ class RequestFeed(Feed):
     Args:
         beat: the period of the heart in ns, 0 for none.
         executed: receives the size of each batch that was delivered, and how long it took (ns).
+        unfit: what is wrong with a request of which nothing has run, or None; called by the worker that took it.
     """
 
     def __init__(
@@ -69,18 +62,15 @@ class RequestFeed(Feed):
         state: RunState,
         beat: int = 0,
         executed: Callable[[int, int], None] = lambda size, ns: None,
+        unfit: Unfit | None = None,
     ) -> None:
         self.rules = rules
-        self._flights = Flights()  # what the policy 'deadline' weighs; nobody else asks
-        # What batches take as they run, beside others or not: the flights' costs are those of batches alone, which say
-        # nothing where none ever runs alone.
-        self.durations = BatchCosts()
-        self._landed = 0
-        self._running: dict[int, _Running] = {}  # batches in flight by the number of their first frame
+        self._running = Running(weighs=rules.deadline is not None)
         self._now = clock.now
         self._state = state
         self._beat = beat
         self._executed = executed
+        self._unfit = unfit
         self._lines: Lines[Frame] = Lines()
         self._numbers = count()
         self._changed = clock.condition()
@@ -164,6 +154,14 @@ class RequestFeed(Feed):
     def take(self, idle: Idle | None, wait: bool = True) -> list[Frame] | None:
         """See Feed. What was delivered is answered here, for the same reason as in `wake`."""
         self._answer()
+        while frames := self._awaited(idle, wait):
+            fit = self._fit(frames)
+            if fit:
+                return fit
+        return frames
+
+    def _awaited(self, idle: Idle | None, wait: bool) -> list[Frame] | None:
+        """The next batch, whatever its requests hold."""
         while True:
             with self._changed:
                 frames, until, expired = self._choose()
@@ -180,15 +178,28 @@ class RequestFeed(Feed):
             if idle is not None and self._beat and not expired and not woken:
                 idle()
 
+    def _fit(self, frames: list[Frame]) -> list[Frame]:
+        """The frames of a batch whose requests can run; the other requests are answered with what is wrong."""
+        if self._unfit is None:
+            return frames
+        tickets = {frame.picture.ticket for frame in frames}
+        errors = {ticket: error for ticket in tickets if (error := self._unfit(ticket)) is not None}
+        if not errors:
+            return frames
+        fit = [frame for frame in frames if frame.picture.ticket not in errors]
+        with self._changed:
+            self._running.shrink(frames, fit)
+            failed = [ticket for ticket in errors if ticket in self._open]
+            for ticket in failed:
+                self._remove(ticket)
+        for ticket in failed:
+            self._fail(ticket, errors[ticket])
+        return fit
+
     def end(self, frames: Sequence[Frame], now: int, why: str) -> None:
         """See FrameObserver: answer the requests whose last items these were."""
         with self._changed:
-            took = now - self._running.pop(frames[0].number, _Running(now, now)).began
-            if self.rules.deadline is not None:
-                self._flights.land(frames, now, bool(why))
-            self._landed = now
-            if took > 0 and not why:
-                self.durations.add(len(frames), took)
+            took = self._running.land(now, frames, bool(why))
             if why:
                 self._note_failure(frames, why)
             done = [frame.picture.ticket for frame in frames if frame.picture.ticket.item_done()]
@@ -224,9 +235,9 @@ class RequestFeed(Feed):
     def predicted(self, asking: Asking, now: int) -> int:
         """When a request that came now would be answered (ns)."""
         ahead = self._lines.ahead(asking.client, asking.priority, _urgency(asking.latest, now))
-        free = min((batch.ends for batch in self._running.values()), default=now)
+        free = self._running.first_end(now)
         queue = Queue(ahead, len(self._running), free, self.rules.workers, self.rules.size)
-        return answered_at(now, asking.items, queue, self.durations)
+        return answered_at(now, asking.items, queue, self._running.durations)
 
     def _check_admission(self, asking: Asking, now: int) -> None:
         """Raise RequestError for a request that finds no room or would not be answered in time."""
@@ -253,9 +264,9 @@ class RequestFeed(Feed):
 
         What it takes is then all that is known.
         """
-        if len(self._lines) or self._running or now - self._landed <= PROBE_NS:
+        if len(self._lines) or len(self._running) or now - self._running.landed <= PROBE_NS:
             return False
-        self.durations = BatchCosts()
+        self._running.forget()
         return True
 
     def _standing(self, now: int, end: int) -> dict[str, float | int | str]:
@@ -308,9 +319,7 @@ class RequestFeed(Feed):
 
     def _taken_off(self, now: int, frames: list[Frame]) -> list[Frame]:
         """The frames, in flight from now on."""
-        if self.rules.deadline is not None:
-            self._flights.take_off(now, frames)
-        self._running[frames[0].number] = _Running(now, now + self.durations.cost(len(frames)))
+        self._running.take_off(now, frames)
         for frame in frames:
             ticket = frame.picture.ticket
             ticket.taken = now
@@ -328,7 +337,7 @@ class RequestFeed(Feed):
         """Whether a request would be answered too late if it ran now; never one of which a part runs already."""
         if ticket.latest is None or ticket.taken:
             return False
-        return now + self.durations.cost(min(ticket.items, self.rules.size)) > ticket.latest
+        return now + self._running.durations.cost(min(ticket.items, self.rules.size)) > ticket.latest
 
     def _remove(self, ticket: Ticket) -> None:
         for place in ticket.places:
@@ -345,13 +354,15 @@ class RequestFeed(Feed):
         rule = self.rules.deadline
         if rule is None:
             return self.rules.window.waits_until(now, min(dues), len(dues))
-        return rule.waits_until(now, dues, self._flights.costs, len(self._flights), self._flights.first_end(now))
+        flights = self._running.flights
+        return rule.waits_until(now, dues, flights.costs, len(flights), flights.first_end(now))
 
     def _count(self, now: int, dues: Sequence[int]) -> int:
         rule = self.rules.deadline
         if rule is None:
             return len(dues)
-        return rule.takes(now, dues, self._flights.costs, len(self._flights))
+        flights = self._running.flights
+        return rule.takes(now, dues, flights.costs, len(flights))
 
     def _nap_s(self, until: int | None, idle: Idle | None) -> float:
         """Seconds until the worker must look again: a batch closes, the heart beats, or the run may have stopped."""

@@ -30,14 +30,15 @@ from framepace.feeds.pacer import Pacer
 from framepace.feeds.runstate import RunState
 from framepace.models.batchaxis import batch_symbol, declared_axes
 from framepace.models.spec import inspect
+from framepace.openinference.datatypes import BYTES
 from framepace.openinference.errors import RequestError
 from framepace.openinference.messages import InferAnswer, InferRequest, Output, Region, Wanted
 from framepace.openinference.tensors import to_bytes
 from framepace.progress import Tell, silent
-from framepace.serving.feed import RequestFeed, Rules
+from framepace.serving.feed import RequestFeed, Rules, Unfit
 from framepace.serving.interface import Interface, interface_of
 from framepace.serving.request import Ticket
-from framepace.serving.sessions import TensorSession
+from framepace.serving.sessions import TensorSession, unfit_texts
 from framepace.serving.sharedmemory import SharedMemory
 from framepace.serving.statistics import Statistics
 from framepace.serving.tracing import ModelTrace, TraceSettings
@@ -116,7 +117,9 @@ class ServedModel:
             for model, session in zip(self.plan.models, self.engine.sessions, strict=True)
         }
         pacer = Pacer(self.plan.engine, self._clock, self._run_state)
-        self.feed = RequestFeed(self._rules(), self._clock, self._run_state, pacer.beat, self.statistics.executed)
+        self.feed = RequestFeed(
+            self._rules(), self._clock, self._run_state, pacer.beat, self.statistics.executed, self._unfit()
+        )
         self._thread.start()
         self._ready.wait()
         if self.state == "UNAVAILABLE":
@@ -164,6 +167,11 @@ class ServedModel:
 
     def _load(self, model: ModelPlan) -> Session:
         return self._wrapped(get_backend(model.backend).load(model, self._clock, self._around.tell))
+
+    def _unfit(self) -> Unfit | None:
+        """What looks at a request before it runs, where that is needed."""
+        has_texts = any(tensor.datatype == BYTES for tensor in self.interface.inputs)
+        return unfit_texts if has_texts else None
 
     def _wrapped(self, session: Session) -> Session:
         """The session as frames with requests are run on it."""

@@ -12,9 +12,10 @@ from framepace.models.filling import check_takes_frames
 from framepace.models.resolved import Resolved
 from framepace.openinference.datatypes import BYTES
 from framepace.openinference.errors import RequestError
+from framepace.serving.feed import Unfit
 from framepace.serving.interface import Interface, Tensor
 from framepace.serving.model import ServedModel, Surroundings, interface_of_model
-from framepace.serving.request import Item
+from framepace.serving.request import Item, Ticket
 from framepace.serving.sessions import TensorSession
 from framepace.video.encoded import decoded
 from framepace.video.frame import Frame
@@ -35,24 +36,24 @@ class PictureSession(TensorSession):
 def _picture_writer(prepare: Prepare, now: Callable[[], int]) -> Prepare:
     def write(frame: Frame, inputs: Tensors, place: int) -> None:
         item: Item = frame.picture
-        picture = _picture(item)
-        if picture is not None:
-            prepare(dataclasses.replace(frame, picture=picture), inputs, place)
+        prepare(dataclasses.replace(frame, picture=item.ticket.pictures[item.index]), inputs, place)
         item.ticket.prepared = now()
 
     return write
 
 
-def _picture(item: Item) -> object:
-    """The decoded picture of an item, for all models; None where it is none, which fails its own request only."""
-    pictures = item.ticket.pictures
-    if item.index not in pictures:
+def unfit_pictures(ticket: Ticket) -> RequestError | None:
+    """Decode all pictures of a request, once for all models; what is wrong with the first that is none."""
+    encoded = ticket.arrays[PICTURE].ravel()  # type: ignore[union-attr]
+    for index in range(ticket.items):
+        if index in ticket.pictures:
+            continue
         try:
-            pictures[item.index] = decoded(item.ticket.arrays[PICTURE].ravel()[item.index])  # type: ignore[union-attr]
+            ticket.pictures[index] = decoded(encoded[index])
         except FramepaceError as error:
-            item.ticket.error = RequestError(f"{error.what}: {error.got}; expected {error.expected}")
-            pictures[item.index] = None
-    return pictures[item.index]
+            where = f"element {index} of input '{PICTURE}'"
+            return RequestError(f"{where}: {error.what}: {error.got}; expected {error.expected}")
+    return None
 
 
 class ServedPictures(ServedModel):
@@ -64,6 +65,9 @@ class ServedPictures(ServedModel):
     def __init__(self, name: str, plan: Plan, version: str, surroundings: Surroundings) -> None:
         super().__init__(plan, version, surroundings, name)
         self._prefixes = {model.name: f"{model.name}." if len(plan.models) > 1 else "" for model in plan.models}
+
+    def _unfit(self) -> Unfit:
+        return unfit_pictures
 
     def _wrapped(self, session: Session) -> Session:
         return PictureSession(session, self._clock.now)

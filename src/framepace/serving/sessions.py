@@ -14,7 +14,7 @@ from framepace.facts.model import Layer
 from framepace.facts.plan import ModelPlan
 from framepace.models.resolved import Resolved
 from framepace.openinference.errors import RequestError
-from framepace.serving.request import Item
+from framepace.serving.request import Item, Ticket
 from framepace.serving.sharedmemory import SharedTensor
 from framepace.video.frame import Frame
 
@@ -77,22 +77,30 @@ def tensor_writer(resolved: Resolved, now: Callable[[], int]) -> Prepare:
     return write
 
 
+def unfit_texts(ticket: Ticket) -> RequestError | None:
+    """Make the texts of a request what libraries take, str; what is wrong with one that is no UTF-8."""
+    for name, sent in ticket.arrays.items():
+        if isinstance(sent, SharedTensor) or sent.dtype.kind != "O":
+            continue
+        try:
+            ticket.arrays[name] = _texts(sent)
+        except UnicodeDecodeError as error:
+            return RequestError(f"a text of input '{name}' is not UTF-8: {error}")
+    return None
+
+
+def _texts(sent: NDArray[Any]) -> NDArray[Any]:
+    """Bytes as str; what another worker made str before stays as it is."""
+    texts = np.empty(sent.size, object)
+    texts[:] = [value.decode() if isinstance(value, bytes) else value for value in sent.ravel()]
+    return texts.reshape(sent.shape)
+
+
 def _write(resolved: Resolved, name: str, sent: NDArray[Any] | SharedTensor, item: Item, into: NDArray[Any]) -> None:
     if isinstance(sent, SharedTensor):
         _read(sent, resolved.axis(name), item, into)
-    elif into.dtype.kind == "O":
-        _write_texts(resolved.item(name, sent, item.index), name, item, into)
     else:
         into[...] = resolved.item(name, sent, item.index)
-
-
-def _write_texts(sent: NDArray[Any], name: str, item: Item, into: NDArray[Any]) -> None:
-    """Write one item's texts, as libraries take them; what is no UTF-8 fails its own request."""
-    try:
-        into[...] = np.vectorize(bytes.decode, otypes="O")(sent)
-    except UnicodeDecodeError as error:
-        into[...] = ""
-        item.ticket.error = RequestError(f"a text of input '{name}' is not UTF-8: {error}")
 
 
 def _read(sent: SharedTensor, axis: int | None, item: Item, into: NDArray[Any]) -> None:
