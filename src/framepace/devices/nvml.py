@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -14,6 +14,11 @@ _PCI_BUS_ID = re.compile(r"([0-9a-f]{4,8}:)?[0-9a-f]{2}:[0-9a-f]{2}(\.[0-9a-f])?
 _QUICK_NS = 20_000
 _TRIES = 5
 _SM_CLOCK = 1  # NVML_CLOCK_SM
+_NODE = 0  # NVML_AFFINITY_SCOPE_NODE
+_WORDS = 64  # of 64 bits: room for 4096 cores, or nodes
+_LINK_IS_UP = (1, 2)  # NVML_NVLINK_STATE_ACTIVE, NVML_NVLINK_STATE_SLEEP
+_HOST = 1  # NVML_NVLINK_DEVICE_TYPE_IBMNPU
+_P2P_NVLINK, _P2P_OK = 2, 0  # NVML_P2P_CAPS_INDEX_NVLINK, NVML_P2P_STATUS_OK
 
 
 def start(nvml: Any = None) -> Any | None:
@@ -77,10 +82,74 @@ def ask(nvml: Any, question: Callable[..., _T], *args: Any) -> _T | None:
         return None
 
 
+def handles(nvml: Any) -> list[Any]:
+    """NVML's handles of all GPUs, in its order; a GPU that does not answer is left out."""
+    count = ask(nvml, nvml.nvmlDeviceGetCount) or 0
+    found = (ask(nvml, nvml.nvmlDeviceGetHandleByIndex, index) for index in range(count))
+    return [handle for handle in found if handle is not None]
+
+
 def pci_bus_id(nvml: Any, handle: Any) -> str | None:
     """The address of a device on the bus as CUDA writes it ('0000:19:00.0'): NVML's domain has eight digits."""
     info = ask(nvml, nvml.nvmlDeviceGetPciInfo, handle)
-    return None if info is None else f"{info.domain:04x}:{info.bus:02x}:{info.device:02x}.0"
+    if info is None:
+        return None
+    return _address(info)
+
+
+def _address(info: Any) -> str:
+    return f"{info.domain:04x}:{info.bus:02x}:{info.device:02x}.0"
+
+
+def cores_near(nvml: Any, handle: Any) -> tuple[int, ...]:
+    """The host's logical cores that are nearest to a GPU; none where NVML does not tell."""
+    return _members(ask(nvml, nvml.nvmlDeviceGetCpuAffinity, handle, _WORDS))
+
+
+def nodes_near(nvml: Any, handle: Any) -> tuple[int, ...]:
+    """The host's NUMA nodes that are nearest to a GPU; none where NVML does not tell.
+
+    nvmlDeviceGetNumaNodeId is another thing: the node that the GPU's own memory is, where the host can address it.
+    """
+    return _members(ask(nvml, nvml.nvmlDeviceGetMemoryAffinity, handle, _WORDS, _NODE))
+
+
+def _members(words: Sequence[int] | None) -> tuple[int, ...]:
+    """The numbers in a set of bits, 64 of them per word."""
+    return tuple(64 * place + bit for place, word in enumerate(words or ()) for bit in range(64) if word >> bit & 1)
+
+
+def nvlink_ends(nvml: Any, handle: Any) -> tuple[str, ...]:
+    """Where each NVLink of a GPU that is up leads: the PCI bus id of a GPU or a switch; links to the host are left out.
+
+    A virtual machine does not see the switches of its host: NVML then gives an address of ones, or none ('').
+    """
+    links = range(nvml.NVML_NVLINK_MAX_LINKS)
+    return tuple(_nvlink_end(nvml, handle, link) for link in links if _is_to_a_gpu(nvml, handle, link))
+
+
+def _is_to_a_gpu(nvml: Any, handle: Any, link: int) -> bool:
+    """Whether a link is up and leads to another GPU, maybe through a switch."""
+    if ask(nvml, nvml.nvmlDeviceGetNvLinkState, handle, link) not in _LINK_IS_UP:
+        return False
+    return ask(nvml, nvml.nvmlDeviceGetNvLinkRemoteDeviceType, handle, link) != _HOST
+
+
+def _nvlink_end(nvml: Any, handle: Any, link: int) -> str:
+    info = ask(nvml, nvml.nvmlDeviceGetNvLinkRemotePciInfo, handle, link)
+    if info is None:
+        return ""
+    return _address(info)
+
+
+def nvlink_is_usable(nvml: Any, first: Any, second: Any) -> bool:
+    """Whether two GPUs may reach each other over NVLink; also where this driver does not tell."""
+    return ask(nvml, nvml.nvmlDeviceGetP2PStatus, first, second, _P2P_NVLINK) in (_P2P_OK, None)
+
+
+def common_ancestor(nvml: Any, first: Any, second: Any) -> int | None:
+    """Where the ways of two GPUs to the host meet, as NVML's number (NVML_TOPOLOGY_...)."""
+    return ask(nvml, nvml.nvmlDeviceGetTopologyCommonAncestor, first, second)
 
 
 class Reading:

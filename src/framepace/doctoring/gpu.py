@@ -21,6 +21,7 @@ from framepace.doctoring.gpulibraries import (
     missing_libraries,
     packages,
 )
+from framepace.doctoring.gpulinks import Link, judge_links, observe_links
 from framepace.doctoring.gpusettings import judge_gpu
 from framepace.doctoring.nvidiadriver import driver_problem, module_version, on_bus
 from framepace.facts.check import Check
@@ -41,7 +42,7 @@ class DriverState:
     'no permission' or the driver's own words. `module` is the version of the kernel's driver, `on_bus` whether there
     is a GPU of NVIDIA at all. CUDA versions are (major, minor): the newest that the driver runs, and by library the
     one it was built for. `missing` are the CUDA libraries that ONNX Runtime needs and nobody has. `decodes`: the driver
-    brought its library for video.
+    brought its library for video. `links` are those of every two GPUs, by their PCI bus ids.
     """
 
     problem: str = ""
@@ -53,6 +54,7 @@ class DriverState:
     installed: tuple[str, ...] = ("cuda-core",)
     decodes: bool = True
     status: Mapping[str, GpuStatus] = field(default_factory=dict)
+    links: Mapping[frozenset[str], Link] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -63,27 +65,24 @@ def observe_gpus(root: Path = _ROOT, nvml: Any = None) -> DriverState:
         root: where `proc`, `sys` and `etc` are.
         nvml: a module to use instead of pynvml.
     """
-    cuda = None
-    status: dict[str, GpuStatus] = {}
-    with started(nvml) as module:
-        if module is not None:
-            cuda = _newest_cuda(module)
-            status = gpu_statuses(module)
-            problem = ""
-        else:
-            problem = driver_problem(nvml)
     return DriverState(
-        problem=problem,
         module=module_version(root),
         on_bus=on_bus(root),
-        cuda=cuda,
         built_for=built_for(),
         missing=missing_libraries(root),
         installed=installed_libraries(),
         decodes=has_library(),
-        status=status,
         variables=cuda_variables(),
+        **_told(nvml),
     )
+
+
+def _told(nvml: Any) -> dict[str, Any]:
+    """The fields of DriverState that NVML answers, or why it does not."""
+    with started(nvml) as module:
+        if module is None:
+            return {"problem": driver_problem(nvml)}
+        return {"cuda": _newest_cuda(module), "status": gpu_statuses(module), "links": observe_links(module)}
 
 
 def judge_gpus(machine: Machine, state: DriverState, providers: tuple[str, ...]) -> Iterator[Check]:
@@ -92,16 +91,22 @@ def judge_gpus(machine: Machine, state: DriverState, providers: tuple[str, ...])
         yield _driver(machine, state)
         return
     yield from _cuda(state)
+    yield from _devices(machine, state)
+    yield from _decoding(machine, state)
+    yield from _providers(state, providers)
+    yield _backends(state, providers)
+    yield from _variables(state)
+
+
+def _devices(machine: Machine, state: DriverState) -> Iterator[Check]:
+    """Each GPU, and how they reach each other."""
     for index, gpu in enumerate(machine.gpus):
         name = f"GPU {index}"
         if len(machine.gpus) == 1:
             name = "GPU"
         status = state.status.get(gpu.pci_bus_id or "", GpuStatus())
         yield from judge_gpu(name, index, gpu, status)
-    yield from _decoding(machine, state)
-    yield from _providers(state, providers)
-    yield _backends(state, providers)
-    yield from _variables(state)
+    yield from judge_links([gpu.pci_bus_id for gpu in machine.gpus], state.links)
 
 
 def _newest_cuda(nvml: Any) -> tuple[int, int] | None:

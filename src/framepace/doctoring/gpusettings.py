@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from framepace.doctoring import check
+from framepace.doctoring.gpulinks import ranges
 from framepace.facts.check import Check
 from framepace.facts.device import APPLICATION_CLOCKS, IDLE, LIMITING, reason_names
 from framepace.facts.machine import Gpu
@@ -21,12 +22,15 @@ _HOT_C = 5  # below the temperature at which the board slows down
 _LOCKED_BELOW = 0.95  # of the highest clock
 _IDLE_AND_HIGH = 0.9
 _PROCESSES_NAMED = 4
+_BUSY_PER_CENT = 5  # of the last moment: below that are the driver's own chores and a desktop
 
 
 def judge_gpu(name: str, index: int, gpu: Gpu, status: GpuStatus) -> Iterator[Check]:
     """The checks of one GPU, which the report calls `name` and nvidia-smi `index`."""
     device = _Device(name, f"sudo nvidia-smi -i {gpu.pci_bus_id or index}", gpu, status)
     yield check.info(name, f"{gpu.name}, {format_bytes(gpu.memory_bytes)}, driver {gpu.driver}")
+    yield from _load(device)
+    yield from _place(device)
     yield from _modes(device)
     yield from _power(device)
     yield from _temperature(device)
@@ -63,6 +67,44 @@ class _Device:
         if option is None:
             return None
         return f"{self.smi} {option}"
+
+
+def _load(device: _Device) -> Iterator[Check]:
+    """Whether it is busy, and how much of its memory is in use."""
+    status = device.status
+    is_busy = (status.utilisation or 0) >= _BUSY_PER_CENT
+    parts = []
+    if status.utilisation is not None:
+        parts.append(_utilisation_words(status.utilisation, is_busy))
+    if status.memory_used is not None:
+        parts.append(f"{format_bytes(status.memory_used)} of {format_bytes(device.gpu.memory_bytes)} in use")
+    if is_busy and not status.processes:
+        why = "kernels of a process that cannot be seen from here take turns with yours"
+        yield device.warn("load", ", ".join(parts), why)
+    elif parts:
+        yield device.info("load", ", ".join(parts))
+
+
+def _utilisation_words(per_cent: int, is_busy: bool) -> str:
+    if is_busy:
+        return f"busy {per_cent} % of the time"
+    if per_cent:
+        return f"idle but for {per_cent} % of the time"
+    return "idle"
+
+
+def _place(device: _Device) -> Iterator[Check]:
+    """Its link to the host, and the host's cores and NUMA nodes that are near."""
+    status = device.status
+    if status.generation and status.lanes:
+        under_load = ""
+        if status.reasons & IDLE and status.generation < (device.gpu.pcie_generation_max or 0):
+            under_load = f" (idle; {device.gpu.pcie_generation_max} under load)"
+        yield device.info("PCIe", f"generation {status.generation}{under_load}, {status.lanes} lanes")
+    places = {"NUMA node": status.nodes, "cores": status.cores}
+    near = [f"{what} {ranges(numbers)}" for what, numbers in places.items() if numbers]
+    if near:
+        yield device.info("is near", ", ".join(near))
 
 
 def _modes(device: _Device) -> Iterator[Check]:

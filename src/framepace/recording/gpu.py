@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from framepace.devices.nvml import Reading, ask, find, pci_bus_id, started, stop
+from framepace.devices.nvml import Reading, ask, cores_near, find, handles, nodes_near, pci_bus_id, started, stop
 from framepace.facts.device import IDLE
 from framepace.recording.gpm import open_gpm
 from framepace.units import NS_PER_S
@@ -80,6 +80,8 @@ class GpuStatus:
 
     Values that the driver does not report are None; `uncorrected` counts memory errors since the last boot. `decoder`
     is how much of the time the video decoders work, `decoding` who lets them, as (pid, name, share); per cent.
+    `utilisation` is how much of the last moment (a second at most) kernels ran, per cent; `memory_used` is in bytes.
+    `cores` and `nodes` are the host's logical cores and NUMA nodes that are nearest, () where that is not known.
     """
 
     lanes: int | None = None
@@ -95,6 +97,10 @@ class GpuStatus:
     processes: tuple[tuple[int, str, int | None], ...] = ()
     decoder: int | None = None
     decoding: tuple[tuple[int, str, int], ...] = ()
+    utilisation: int | None = None
+    memory_used: int | None = None
+    cores: tuple[int, ...] = ()
+    nodes: tuple[int, ...] = ()
 
 
 class NvmlSampler:
@@ -249,10 +255,7 @@ def _read(readings: Mapping[str, Reading]) -> dict[str, int]:
 def gpu_statuses(nvml: Any) -> dict[str, GpuStatus]:
     """What every GPU is doing, by PCI bus id. `nvml` is started."""
     statuses = {}
-    for index in range(ask(nvml, nvml.nvmlDeviceGetCount) or 0):
-        handle = ask(nvml, nvml.nvmlDeviceGetHandleByIndex, index)
-        if handle is None:
-            continue
+    for handle in handles(nvml):
         address = pci_bus_id(nvml, handle)
         if address is not None:
             statuses[address] = _status(nvml, handle)
@@ -277,7 +280,18 @@ def _status(nvml: Any, handle: Any) -> GpuStatus:
         processes=_other_processes(device("ComputeRunningProcesses") or []),
         decoder=next(iter(device("DecoderUtilization") or []), None),
         decoding=_decoding(device("ProcessUtilization", 0) or []),
+        utilisation=_field(device("UtilizationRates"), "gpu"),
+        memory_used=_field(device("MemoryInfo"), "used"),
+        cores=cores_near(nvml, handle),
+        nodes=nodes_near(nvml, handle),
     )
+
+
+def _field(answer: Any, name: str) -> int | None:
+    """A number of a structure that NVML may not have given."""
+    if answer is None:
+        return None
+    return int(getattr(answer, name))
 
 
 def _decoding(samples: Iterable[Any]) -> tuple[tuple[int, str, int], ...]:

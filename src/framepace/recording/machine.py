@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
 
-from framepace.devices.nvml import ask, pci_bus_id, started
+from framepace.devices.nvml import ask, handles, pci_bus_id, started
 from framepace.facts.machine import Gpu, Machine
 
 _LIBRARIES = ("framepace", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "av", "tensorrt", "torch")
@@ -155,9 +155,7 @@ def gpus() -> tuple[Gpu, ...]:
     with started() as nvml:
         if nvml is None:
             return ()
-        count = ask(nvml, nvml.nvmlDeviceGetCount) or 0
-        handles = [ask(nvml, nvml.nvmlDeviceGetHandleByIndex, index) for index in range(count)]
-        return tuple(_gpu(nvml, handle) for handle in handles if handle is not None)
+        return tuple(_gpu(nvml, handle) for handle in handles(nvml))
 
 
 def _gpu(nvml: Any, handle: Any) -> Gpu:
