@@ -108,14 +108,31 @@ def test_outputs_of_changing_size_take_host_memory_once(clock: FakeClock) -> Non
     assert net.device.hosts == before
 
 
-def test_a_failed_launch_is_an_error_and_the_slot_goes_on(clock: FakeClock) -> None:
-    """The request fails with the library's words; the next one on that slot works."""
-    net = Net(clock)
-    net.fail_at = 0
-    with pytest.raises(BackendError, match="launch failed"):
+@pytest.mark.parametrize("own_graph", [False, True])
+@pytest.mark.parametrize("produced", [False, True])
+@pytest.mark.parametrize("graph", [False, True])
+@pytest.mark.parametrize("fail_at", range(4))
+def test_a_failed_launch_is_an_error_and_the_slot_goes_on(
+    clock: FakeClock, fail_at: int, graph: bool, produced: bool, own_graph: bool
+) -> None:
+    """A request fails with the library's words, or goes without a graph; the next ones on that slot answer rightly."""
+    net = Net(clock, graph=graph, produced=produced, own_graph=own_graph)
+    net.fail_at = fail_at
+    net.worker.staging(0)["x"][...] = 3
+    told = [text for text in (failure(net) for _ in range(5)) if text]
+    tried = range(1, 3 if own_graph else 4) if graph else ()  # launches of a graph that is given up when one fails
+    assert len(told) == (fail_at not in tried and net.launches > fail_at)
+    assert all("launch failed" in text for text in told)
+
+
+def failure(net: Net) -> str:
+    """What a request fails with; '' for one that answers, which it does rightly."""
+    try:
         net.worker.enqueue(0, BATCH)
-    net.worker.enqueue(0, BATCH)
-    assert "y" in net.worker.wait(0)
+    except BackendError as error:
+        return str(error)
+    assert (net.worker.wait(0)["y"] == 6).all()
+    return ""
 
 
 def test_too_little_memory_frees_what_was_taken(clock: FakeClock) -> None:
