@@ -30,6 +30,7 @@ from framepace.testing import FakeClock
 from framepace.video import sharedframes, sharedmemory
 from framepace.video.sharedmemory import Block
 from tests.contract import hooks
+from tests.contract.notinghook import IN_RUN, SET_UP
 from tests.doubles.processes import runs, waited_for
 
 ALL: Sequence[str] = get_args(Strategy)
@@ -240,6 +241,15 @@ def test_worker_processes_leave_the_parent_without_models(monkeypatch: pytest.Mo
     assert set(trace.requests["worker"].tolist()) == {0, 1}
     with pytest.raises(BackendError, match="in the parent"):
         run(case(strategy="serial"))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("strategy", ["processes", "worker-processes"])
+def test_what_a_model_says_in_its_process_is_in_the_trace_once(strategy: str, workers: int) -> None:
+    """Such as a preparation that went to the host: when a worker was made, and in the run, by each of its workers."""
+    trace = run(case(NULLS[:1], strategy=strategy, workers=workers, finish="tests.contract.notinghook:ignore"))
+    said = [note for note in trace.meta.notes if note.endswith((SET_UP, IN_RUN))]
+    assert len(said) == len(set(said)) == 2
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")

@@ -18,7 +18,7 @@ import numpy as np
 from framepace.backends.base import Session, Tensors, Worker, get_backend
 from framepace.clock.system import SystemClock
 from framepace.devices.cuda import lock_setup
-from framepace.engine.childprocess import Channel, ChildProcess, Progress, sendable, serve_calls
+from framepace.engine.childprocess import ChildProcess, Progress, sendable, serve_calls
 from framepace.engine.packedrows import marked_warmup
 from framepace.engine.pipeline import Delivered, Pipeline
 from framepace.engine.processstate import interpreter
@@ -56,7 +56,8 @@ class Loaded:
 class Done(NamedTuple):
     """The answer of a process to a batch: its rows, new errors, why the run must stop if it must, what came out.
 
-    `outputs` holds, by the number of the frame, what the parent wants to have; nothing where it wants none.
+    `outputs` holds, by the number of the frame, what the parent wants to have; nothing where it wants none. `notes` are
+    the session's where there are new ones.
     """
 
     delivered: Delivered
@@ -64,6 +65,7 @@ class Done(NamedTuple):
     errors: list[Exception]
     stopped: Stopped | None
     outputs: dict[int, Tensors]
+    notes: tuple[str, ...]
 
 
 class ModelProcess(Session):
@@ -95,6 +97,10 @@ class ModelProcess(Session):
         self.libraries = loaded.libraries
         self.slowest = loaded.slowest
         return loaded
+
+    def take_notes(self, notes: Sequence[str]) -> None:
+        """Add what its session said since it was loaded."""
+        self.notes = (*self.notes, *(note for note in notes if note not in self.notes))
 
     def layers(self) -> tuple[Layer, ...]:
         """See Session."""
@@ -140,8 +146,7 @@ class ModelProcesses:
 
     def strategy(self, run: Run, worker: int) -> Strategy:
         """Worker number `worker`, set up for the calling thread."""
-        channels = [process.channels[worker] for process in self._processes]
-        return Processes(channels, self._plan, run, worker, self._outputs)
+        return Processes(self._processes, self._plan, run, worker, self._outputs)
 
     def close(self) -> None:
         """End the processes. Idempotent."""
@@ -153,10 +158,11 @@ class Processes(FrameByFrame):
     """A worker whose models run in processes: it decodes, and waits for them."""
 
     def __init__(
-        self, channels: Sequence[Channel], plan: Plan, run: Run, worker: int, outputs: Finish | None = None
+        self, processes: Sequence[ModelProcess], plan: Plan, run: Run, worker: int, outputs: Finish | None = None
     ) -> None:
         super().__init__(run.state)
-        self._channels = channels
+        self._processes = processes
+        self._channels = [process.channels[worker] for process in processes]
         self._names = plan.names
         self._outputs = outputs
         self._sink = run.sink
@@ -165,7 +171,7 @@ class Processes(FrameByFrame):
         self._sends_pictures = run.scope != "model" and any(not model.prepare.constant for model in plan.models)
         with ExitStack() as on_error:
             on_error.callback(self._writer.close)
-            for channel in channels:
+            for channel in self._channels:
                 on_error.callback(channel.hang_up, "close")
             self._set_up(run.scope, run.picture, worker)
             self._open = on_error.pop_all()
@@ -182,8 +188,9 @@ class Processes(FrameByFrame):
             places = self._writer.put([picture for frame in frames for picture in history.pictures(frame.picture)])
         bare_frames = [replace(frame, picture=history.without_pictures(frame.picture)) for frame in frames]
         answers: list[Done] = self._call_all("run", bare_frames, places)
-        for name, done in zip(self._names, answers, strict=True):
+        for process, name, done in zip(self._processes, self._names, answers, strict=True):
             self._record(done)
+            process.take_notes(done.notes)
             self._hand_out(name, done, frames)
         return [done.delivered for done in answers]
 
@@ -193,9 +200,10 @@ class Processes(FrameByFrame):
 
     def _set_up(self, scope: Scope, picture: Any, worker: int) -> None:
         places = None if picture is None else self._writer.put([picture])
-        for channel in self._channels:  # one after the other: setting one up must not disturb what another measures
+        # One after the other: setting one up must not disturb what another measures.
+        for process, channel in zip(self._processes, self._channels, strict=True):
             channel.call("set_up", scope, places, worker, self._outputs is not None)
-            channel.answer()
+            process.take_notes(channel.answer())
 
     def _call_all(self, method: str, *arguments: Any) -> list[Any]:
         for channel in self._channels:
@@ -284,6 +292,7 @@ class _Served:
         self._outputs: dict[int, Tensors] = {}
         self._pipeline: Pipeline | None = None
         self._errors_sent = 0
+        self._notes_sent = 0
 
     @property
     def methods(self) -> Mapping[str, Callable[..., Any]]:
@@ -296,8 +305,10 @@ class _Served:
             "close": self.close,
         }
 
-    def set_up(self, scope: Scope, places: Sequence[Shared] | None, worker: int, sends_outputs: bool) -> None:
-        """Make the pipeline and prime it."""
+    def set_up(
+        self, scope: Scope, places: Sequence[Shared] | None, worker: int, sends_outputs: bool
+    ) -> tuple[str, ...]:
+        """Make the pipeline and prime it; what the session says of it."""
         finish = self._keep if sends_outputs else self._finish
         picture = self._reader.get(places)[0] if places else None
         with lock_setup():
@@ -307,6 +318,7 @@ class _Served:
             self._pipeline = Pipeline([step], SystemClock(), run, worker, whole=False)
             self._errors_sent = 0
             self._pipeline.prime()
+        return self._new_notes()
 
     def run(self, frames: Sequence[Frame], places: Sequence[Shared] | None) -> Done:
         """Run the model on frames whose pictures are at `places`."""
@@ -321,7 +333,14 @@ class _Served:
         self._errors_sent += len(errors)
         outputs = self._outputs
         self._outputs = {}
-        return Done(delivered, rows, [sendable(error) for error in errors], self._state.stopped, outputs)
+        sent = [sendable(error) for error in errors]
+        return Done(delivered, rows, sent, self._state.stopped, outputs, self._new_notes())
+
+    def _new_notes(self) -> tuple[str, ...]:
+        """What the session said since it was asked last."""
+        notes = self._session.notes[self._notes_sent :]
+        self._notes_sent += len(notes)
+        return notes
 
     def _keep(self, model: str, outputs: Tensors, frame: Frame) -> None:
         """Keep a frame's outputs for the parent; the worker's buffers are used again."""

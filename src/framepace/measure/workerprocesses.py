@@ -55,6 +55,14 @@ class LoadedEngine:
     startup: dict[str, int]
 
 
+@dataclass(frozen=True)
+class Ended:
+    """What a worker process sends when it is done: errors of its requests, and what its sessions said."""
+
+    errors: list[Exception]
+    notes: tuple[str, ...]
+
+
 class WorkerProcesses:
     """The processes of one measurement, with their models loaded. Describes them as an Engine does.
 
@@ -133,12 +141,13 @@ class WorkerProcesses:
         """Take what the processes have sent; those that are done leave `running`. The errors of their requests."""
         errors: list[Exception] = []
         for index in _ready(running):
-            message = running[index].receive()
+            message: bytes | Ended = running[index].receive()
             if isinstance(message, bytes):
                 self._record(message, index, state, sink)
-            else:
-                errors.extend(message)
-                del running[index]
+                continue
+            errors.extend(message.errors)
+            self.notes = (*self.notes, *(note for note in message.notes if note not in self.notes))
+            del running[index]
         return errors
 
     def layers(self) -> dict[str, tuple[Layer, ...]]:
@@ -233,17 +242,16 @@ def _describe(engine: Engine) -> LoadedEngine:
     )
 
 
-def _run(
-    pipe: Connection, engine: Engine, frames: Frames, workload: Workload, share: tuple[int, int]
-) -> list[Exception]:
-    """Wait for the time to begin; run, sending rows, until the parent says so. The errors of failed requests."""
+def _run(pipe: Connection, engine: Engine, frames: Frames, workload: Workload, share: tuple[int, int]) -> Ended:
+    """Wait for the time to begin; run, sending rows, until the parent says so."""
     begin: int = pipe.recv()
     state = RunState(engine.clock, Steady(workload.warmup), Enough(workload.stop))
     rows = Rows()
     feed = partial(frames.feed, engine.plan, workload, engine.clock, state, rows.add, start=begin, share=share)
     with _sending(pipe, rows, state):
         errors = engine.run(workload.scope, feed, state, rows.add, frames.sample)
-    return [sendable(error) for error in errors]
+    notes = [note for session in engine.sessions for note in session.notes]
+    return Ended([sendable(error) for error in errors], tuple(notes))
 
 
 @contextmanager
