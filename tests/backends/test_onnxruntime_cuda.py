@@ -1,15 +1,22 @@
-"""Sessions of ONNX Runtime on a GPU, on doubles of device and stream: in which order they are freed."""
+"""Sessions of ONNX Runtime on a GPU, on doubles of the device: how they are freed, what is told when one fails."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
 
+import numpy as np
+import pytest
 from msgspec.structs import replace
 
 from framepace.backends.onnxruntime.cuda import WorkerSession, WorkerSessions
-from framepace.facts.plan import ModelPlan
+from framepace.devices import cuda
+from framepace.errors import BackendError, FramepaceError
+from framepace.facts.plan import Batching, ModelPlan
 from framepace.models.spec import inspect, resolve
+from framepace.testing import FakeClock
+from tests.doubles.device import ScriptedDevice
 
 
 def freed(device: MagicMock, graph: bool = False) -> list[str]:
@@ -52,3 +59,93 @@ def test_a_session_of_a_lost_device_is_freed_all_the_same() -> None:
     device = MagicMock()
     device.event.side_effect = RuntimeError("CUDA_ERROR_ILLEGAL_ADDRESS")
     assert freed(device) == ["awaited run", "session", "device"]
+
+
+class Failing:
+    """A session of a network with one output, whose runs on bound memory fail with these words from the `at`-th on."""
+
+    def __init__(self, words: str, at: int = 1) -> None:
+        self.words, self.at, self.runs = words, at, 0
+        self.io_binding = MagicMock()
+        self.released: list[int] = []
+
+    def get_inputs(self) -> list[Any]:
+        """See InferenceSession."""
+        return []
+
+    def get_outputs(self) -> list[Any]:
+        """See InferenceSession."""
+        return [SimpleNamespace(name="y", shape=(4, 2))]
+
+    def run(self, *given: Any) -> list[Any]:
+        """See InferenceSession."""
+        return [np.zeros((4, 2), np.float32)]
+
+    def run_with_iobinding(self, *given: Any) -> None:
+        """See InferenceSession."""
+        self.runs += 1
+        if self.runs >= self.at:
+            raise RuntimeError(self.words)
+
+    def release_captured_graph(self, number: int) -> None:
+        """See InferenceSession."""
+        self.released.append(number)
+
+
+def failure(session: Failing, monkeypatch: pytest.MonkeyPatch, **fields: Any) -> FramepaceError:
+    """What a request on that session is told to have failed with."""
+    device: Any = ScriptedDevice(FakeClock())
+    monkeypatch.setattr(cuda, "open_device", lambda *_: device)
+    plan = ModelPlan(**{"name": "m", "model": "builtin:classifier", "batch": Batching(max=4), **fields})
+    sessions = WorkerSessions(plan, resolve(inspect(plan.model), plan), MagicMock())
+    sessions.free[0] = WorkerSession(device, device.stream(), session)
+    worker = sessions.worker(0, (4,), lambda text: None)
+    with pytest.raises(FramepaceError) as raised:
+        worker.enqueue(0, 4)
+    return raised.value
+
+
+EXHAUSTIVE = {"algorithms": "exhaustive"}
+FAULTS = ("Failed to create CUDA event", "CUDNN_BACKEND_API_FAILED", "CUBLAS failure 14")
+
+
+@pytest.mark.parametrize("at", [1, 2])  # the first run of a size, and that which captures it
+@pytest.mark.parametrize("words", FAULTS)
+def test_graphs_of_several_sizes_beside_an_exhaustive_search_are_named_when_they_fail(
+    words: str, at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which settings did it, the library's words, and what to set instead; no half of a graph is left."""
+    session = Failing(words, at)
+    error = failure(session, monkeypatch, graph=True, options=EXHAUSTIVE)
+    assert isinstance(error, BackendError)
+    assert "graphs of several batch sizes beside option.algorithms=exhaustive" in error.what
+    assert words in str(error.got)
+    assert "--set option.algorithms=heuristic" in str(error.fix)
+    assert len(session.released) == 1
+
+
+@pytest.mark.parametrize("words", FAULTS)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"graph": True},
+        {"graph": True, "options": EXHAUSTIVE, "batch": Batching(max=4, sizes=(4,))},
+        {"options": EXHAUSTIVE},
+    ],
+)
+def test_other_settings_are_not_blamed_for_it(
+    fields: dict[str, Any], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without graphs, with one size, and with the usual search: CUDA's words alone."""
+    error = failure(Failing(words), monkeypatch, **fields)
+    assert words in str(error.got)
+    assert error.fix is None
+    assert "exhaustive" not in str(error)
+
+
+def test_wrong_inputs_are_no_fault_of_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under the same settings, with a path of the library's own source in its words."""
+    words = "/onnxruntime/core/providers/cuda/tensor/reshape.cc:1 the input tensor cannot be reshaped"
+    error = failure(Failing(words), monkeypatch, graph=True, options=EXHAUSTIVE)
+    assert "cannot be reshaped" in str(error.got)
+    assert "heuristic" not in str(error.fix)

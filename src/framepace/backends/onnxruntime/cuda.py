@@ -16,7 +16,7 @@ from framepace.backends.base import Worker
 from framepace.backends.deviceworker import DeviceWorker, Produced, Slot, compute_stream
 from framepace.backends.onnxruntime import cudagraph
 from framepace.backends.onnxruntime.entries import provider_entries
-from framepace.backends.onnxruntime.failures import NO_LOG, advice, inference_error
+from framepace.backends.onnxruntime.failures import NO_LOG, advice, inference_error, of_device
 from framepace.devices import cuda
 from framepace.devices.protocol import Stream
 from framepace.errors import BackendError, DeviceLost, DeviceMemoryError, FramepaceError, UsageError
@@ -40,6 +40,8 @@ OPTIONS: Mapping[str, str] = {
 _CUDNN_SEARCH = {"exhaustive": "EXHAUSTIVE", "heuristic": "HEURISTIC", "default": "DEFAULT"}
 _DTYPES = {"float": "float32", "double": "float64"}
 _RUN_ASYNC = ("disable_synchronize_execution_providers", "1")
+_SEARCHED = "ONNX Runtime failed with CUDA graphs of several batch sizes beside option.algorithms=exhaustive"
+_SEARCH_LESS = "--set option.algorithms=heuristic; or graphs of one size, with yours: --set batch-sizes=8 --set batch=8"
 _AWAITED_EACH = 1000  # runs: so often one gives back the pinned memory that the others leave (kilobytes each)
 
 
@@ -77,7 +79,7 @@ class WorkerSessions:
         """The shapes of the outputs for `count` items, by running them. Raises what the library does, as ours."""
         worker_session = self.take(0)
         try:
-            outputs = _run_once(worker_session.session, self.resolved, count)
+            outputs = _run_once(worker_session.session, self.plan, self.resolved, count)
         finally:
             self.give_back(0, worker_session)
         return {name: array.shape for name, array in outputs.items()}
@@ -123,12 +125,12 @@ class WorkerSessions:
 
     def _free(self, worker_session: WorkerSession) -> None:
         if not self.plan.graph:
-            _settle(worker_session, self.resolved)
+            _settle(worker_session, self.plan, self.resolved)
         worker_session.session = None
         worker_session.device.close()
 
 
-def _settle(worker_session: WorkerSession, resolved: Resolved) -> None:
+def _settle(worker_session: WorkerSession, plan: ModelPlan, resolved: Resolved) -> None:
     """Let a session give back the pinned memory that its runs left to it, before it is freed.
 
     A run that is not awaited leaves it until the session is freed, which then has a callback on the stream free it.
@@ -136,7 +138,7 @@ def _settle(worker_session: WorkerSession, resolved: Resolved) -> None:
     """
     device, stream = worker_session.device, worker_session.stream
     with contextlib.suppress(Exception):  # of a device that is lost
-        _run_once(worker_session.session, resolved)
+        _run_once(worker_session.session, plan, resolved)
         last = device.event(blocking=True)
         stream.record(last)
         last.sync()
@@ -148,7 +150,7 @@ def provider_options(plan: ModelPlan, stream: int) -> dict[str, Any]:
     options = {
         "device_id": str(cuda.ordinal(plan.device)),
         "user_compute_stream": str(stream),
-        "cudnn_conv_algo_search": _cudnn_search(str(chosen.get("algorithms", _usual_search(plan)))),
+        "cudnn_conv_algo_search": _cudnn_search(_search(plan)),
         "use_tf32": _flag(chosen.get("tf32", True)),
         "prefer_nhwc": _flag(chosen.get("nhwc", False)),
         "enable_cuda_graph": _flag(plan.graph),
@@ -159,13 +161,19 @@ def provider_options(plan: ModelPlan, stream: int) -> dict[str, Any]:
     return {**options, **provider_entries(chosen)}
 
 
-def _usual_search(plan: ModelPlan) -> str:
-    """The search where the plan names none.
+def _search(plan: ModelPlan) -> str:
+    """The search that the plan names, else the usual one.
 
     An exhaustive one beside graphs of several batch sizes left the next run of the process with 'Failed to create CUDA
     event' (ONNX Runtime 1.31.1, mobilenet_v3_large); with a heuristic one, or with one size, every run worked.
     """
-    return "heuristic" if plan.graph and len(plan.batch.prepared_sizes) > 1 else "exhaustive"
+    usual = "heuristic" if _captures_sizes(plan) else "exhaustive"
+    return str(plan.options.get("algorithms", usual))
+
+
+def _captures_sizes(plan: ModelPlan) -> bool:
+    """Whether there are graphs of several batch sizes."""
+    return plan.graph and len(plan.batch.prepared_sizes) > 1
 
 
 def _cudnn_search(name: str) -> str:
@@ -246,22 +254,27 @@ class _Launch:
         self._bound = plan.graph or all(_fixed(out.shape, symbols) for out in file_outputs)
         self.outputs: tuple[TensorSpec, ...] = ()
         if self._bound:
-            self.outputs = _largest_outputs(worker_session.session, resolved)
+            self.outputs = _largest_outputs(worker_session.session, plan, resolved)
 
     def __call__(self, index: int, slot: Slot, count: int, stream: Stream) -> Mapping[str, Produced] | None:
+        try:
+            binding = self._run(index, slot, count)
+        except Exception as error:  # ONNX Runtime raises many of its own classes, none of them public
+            raise _failed(error, count, self._plan, self._resolved) from error
+        if self._bound:
+            return None
+        return {name: _produced(value) for name, value in zip(self._names, binding.get_outputs(), strict=True)}
+
+    def _run(self, index: int, slot: Slot, count: int) -> Any:
+        """Enqueue an inference, and return its binding."""
         if (index, count) not in self._bindings:
             self._bindings[index, count] = self._bind(slot, count)
         binding, options, _ = self._bindings[index, count]
         self._runs += 1
         if self._runs % _AWAITED_EACH == 0 and not self._plan.graph:
             options = self._ort.RunOptions()
-        try:
-            self._on.session.run_with_iobinding(binding, options)
-        except Exception as error:  # ONNX Runtime raises many of its own classes, none of them public
-            raise _failed(error, count, self._resolved) from error
-        if self._bound:
-            return None
-        return {name: _produced(value) for name, value in zip(self._names, binding.get_outputs(), strict=True)}
+        self._on.session.run_with_iobinding(binding, options)
+        return binding
 
     def close(self) -> None:
         """Forget bindings and captured graphs."""
@@ -314,7 +327,7 @@ def _fixed(shape: Sequence[Any], symbols: set[Any]) -> bool:
     return isinstance(shape[0], int) or (shape[0] is not None and shape[0] in symbols)
 
 
-def _run_once(session: Any, resolved: Resolved, count: int | None = None) -> dict[str, NDArray[Any]]:
+def _run_once(session: Any, plan: ModelPlan, resolved: Resolved, count: int | None = None) -> dict[str, NDArray[Any]]:
     """Outputs of `count` items (all by default) by name, from one run outside of any graph."""
     import onnxruntime as ort
 
@@ -324,22 +337,26 @@ def _run_once(session: Any, resolved: Resolved, count: int | None = None) -> dic
     try:
         results = session.run(None, inputs, options)
     except Exception as error:  # ONNX Runtime raises many of its own classes, none of them public
-        raise _failed(error, count or max(1, len(resolved.batched)), resolved) from error
+        raise _failed(error, count or max(1, len(resolved.batched)), plan, resolved) from error
     return {out.name: array for out, array in zip(session.get_outputs(), results, strict=True)}
 
 
-def _largest_outputs(session: Any, resolved: Resolved) -> tuple[TensorSpec, ...]:
+def _largest_outputs(session: Any, plan: ModelPlan, resolved: Resolved) -> tuple[TensorSpec, ...]:
     """Outputs of the largest batch."""
-    outputs = _run_once(session, resolved).items()
+    outputs = _run_once(session, plan, resolved).items()
     return tuple(TensorSpec(name=name, dtype=array.dtype.name, shape=array.shape) for name, array in outputs)
 
 
-def _failed(error: Exception, count: int, resolved: Resolved) -> FramepaceError:
+def _failed(error: Exception, count: int, plan: ModelPlan, resolved: Resolved) -> FramepaceError:
     """The error for an inference of `count` items: the device's where it is to blame, else the library's."""
     translated = cuda.translate(error, "ONNX Runtime ran an inference")
-    if isinstance(translated, DeviceLost | DeviceMemoryError) or "CUDA" in str(error):
+    if isinstance(translated, DeviceMemoryError):
         return translated
-    return inference_error(str(error), advice(count, lambda: True, resolved.made_up))
+    if not isinstance(translated, DeviceLost) and not of_device(str(error)):
+        return inference_error(str(error), advice(count, lambda: True, resolved.made_up))
+    if _search(plan) == "exhaustive" and _captures_sizes(plan):
+        return type(translated)(_SEARCHED, got=translated.got, fix=_SEARCH_LESS)
+    return translated
 
 
 def _produced(value: Any) -> Produced:

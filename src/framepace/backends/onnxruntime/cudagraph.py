@@ -15,12 +15,19 @@ _numbers = itertools.count(1)
 
 
 def capture(session: Any, binding: Any, options: Any) -> int:
-    """Capture the run of `binding`; later runs of it with `options` replay the graph. Returns the graph's number."""
+    """Capture the run of `binding`; later runs of it with `options` replay the graph. Returns the graph's number.
+
+    Raises what the library does; no graph is left of that number then.
+    """
     number = next(_numbers)
     options.add_run_config_entry(_NUMBER, str(number))
-    with cuda.lock_setup():  # the second run captures, in a mode that forbids others to allocate
-        for _ in range(2):
-            session.run_with_iobinding(binding, options)
+    try:
+        with cuda.lock_setup():  # the second run captures, in a mode that forbids others to allocate
+            for _ in range(2):
+                session.run_with_iobinding(binding, options)
+    except BaseException:
+        release(session, number)
+        raise
     return number
 
 

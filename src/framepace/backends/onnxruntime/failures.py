@@ -11,6 +11,7 @@ NO_LOG = 4  # severity: its errors come as exceptions too, and each would be wri
 _NODE = re.compile(r"while running (\S+) node\. Name:'([^']*)' Status Message: ")
 _PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 _SOURCE = re.compile(r"^\S+\.(?:h|cc|cu|cpp|hpp|cuh):\d+ ")
+_DEVICE = re.compile("CUDA|CUDNN|CUBLAS")  # not the paths of its own sources, which have them in small letters
 _CONDITION = re.compile(r"^.* was false\. ")
 
 
@@ -30,6 +31,11 @@ def reason(words: str) -> str:
     if name:
         return f"{kind} node {name!r}: {cause}"
     return f"{kind} node: {cause}"
+
+
+def of_device(words: str) -> bool:
+    """Whether it was the device, or a library of its, that failed."""
+    return _DEVICE.search(words) is not None
 
 
 def inference_error(words: str, advice: str) -> BackendError:
