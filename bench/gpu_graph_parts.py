@@ -21,9 +21,10 @@ from framepace.backends.base import get_backend
 from framepace.backends.deviceworker import DeviceWorker
 from framepace.clock.system import SystemClock
 from framepace.engine.engine import Engine
+from framepace.facts.failure import failure_words
 from framepace.facts.plan import Batching, EnginePlan, ModelPlan, Plan
 from framepace.facts.settings import Case
-from framepace.facts.trace import Trace
+from framepace.facts.trace import Outcome, Trace
 from framepace.facts.workload import Closed, Input, Stop, Warmup, Workload
 from framepace.measure.session import measure
 
@@ -197,8 +198,22 @@ def _rate(side: str, engine: Engine, apart: Engine, bare: Any, concurrency: int,
 
 
 def _throughput(trace: Trace) -> float:
-    delivered = np.sort(trace.measured().requests["delivered"])
+    """Frames per second; 0 where fewer than two were delivered."""
+    rows = trace.measured().requests
+    delivered = np.sort(rows["delivered"][rows["outcome"] == Outcome.OK])
+    if len(delivered) < 2:
+        return 0.0
     return float((len(delivered) - 1) / (delivered[-1] - delivered[0]) * 1e9)
+
+
+def told(trace: Trace) -> str:
+    """What a run delivered; where inferences failed, how many, and what the first one said."""
+    outcomes = trace.requests["outcome"]
+    failed = int((outcomes == Outcome.FAILED).sum())
+    rate = f"{_throughput(trace):,.0f}/s"
+    if not failed:
+        return rate
+    return f"{rate}, {failed:,} of {len(outcomes):,} failed: {failure_words(failed / len(outcomes), trace.meta.failure)}"
 
 
 def _rate_row(backend: str, workers: int, found: Mapping[str, list[float]]) -> Row:
@@ -250,16 +265,12 @@ def twice(backend: str, args: argparse.Namespace) -> Iterator[Row]:
         return
     fields = {"batch": Batching(max=32), **changes}
     model = replace(_plan(backend, str(found[0]), **fields), precision="fp32")
-    rates = []
     with _engine(model, 2) as engine:
-        for _ in range(3):
-            trace = _run(engine, 128, Stop(seconds=args.seconds))
-            failed = int((trace.measured().requests["outcome"] != 0).sum())
-            rates.append(f"{_throughput(trace):,.0f}/s" + (f" {failed} failed" if failed else ""))
+        traces = [_run(engine, 128, Stop(seconds=args.seconds)) for _ in range(3)]
         notes = engine.notes
     alive = threading.active_count()
-    met = not any("failed" in text for text in rates)
-    yield _head(backend, what, f"{', '.join(rates)}; {alive} threads left", met=met, notes=notes)
+    met = not any(trace.meta.failure for trace in traces)
+    yield _head(backend, what, f"{'; '.join(map(told, traces))}; {alive} threads left", met=met, notes=notes)
 
 
 PARTS: Mapping[str, Callable[[str, argparse.Namespace], Iterator[Row]]] = {
