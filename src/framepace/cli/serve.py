@@ -89,6 +89,7 @@ def command(
     layout: o.Layout = None,
     input_: o.Input = [],
     image: o.Image = [],
+    window: o.Window = None,
     set_: o.Settings = [],
     backend: o.Backend = None,
     device: o.DeviceName = None,
@@ -108,7 +109,7 @@ def command(
         trace_rate=trace_rate, limits=limits,
     )  # fmt: skip
     settings = o.changes(set_, size=size, layout=layout, backend=backend, device=device)
-    named = o.named_inputs(input_, image, [], [], None)
+    named = o.named_inputs(input_, image, [], [], window)
     _serve(plans, options, json, p99_ms=p99_ms, settings=settings, shapes=o.parse_shapes(shape), **named)
 
 

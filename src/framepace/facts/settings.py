@@ -236,9 +236,10 @@ def _of_one_size(model: ModelPlan, changed: str) -> ModelPlan:
 
 def _resolve(plan: Plan, name: str) -> tuple[str | None, Setting]:
     """The model that 'MODEL.NAME' names (None: all of them) and the setting."""
+    for model in sorted(plan.names, key=len, reverse=True):  # which may hold dots themselves
+        if name.startswith(f"{model}.") and name != f"{model}.":
+            return model, _resolve(plan, name.removeprefix(f"{model}."))[1]
     head, _, tail = name.partition(".")
-    if tail and head in plan.names:
-        return head, _resolve(plan, tail)[1]
     if head == "option" and tail:
         return None, Setting(name=name, part="models", field=f"options.{tail}", type=Any, help="option of the backend")
     if name not in SETTINGS:

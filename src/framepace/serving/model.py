@@ -288,6 +288,3 @@ def check(plan: Plan) -> None:
     for model in plan.models:
         if model.prepare.constant:
             raise UsageError("constant inputs cannot be served", got=model.name, fix="--set prepare-constant=off")
-        if model.is_native:
-            fix = "give a size: --size WIDTHxHEIGHT"
-            raise UsageError("a served model has one size", got=f"{model.name}: size=native", fix=fix)

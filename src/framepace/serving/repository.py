@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from framepace.errors import FramepaceError
 from framepace.openinference.errors import RequestError
+from framepace.serving.advice import advice_for
 from framepace.serving.model import ServedModel
 from framepace.units import NS_PER_S
 
@@ -29,8 +30,10 @@ class Repository:
     def start(self) -> None:
         """Load all models. Raises FramepaceError; what was loaded is freed then."""
         try:
-            for name, versions in self._make().items():
-                self._models[name] = _started(versions)
+            models = self._make()
+            for name, versions in models.items():
+                with advice_for(name, has_others=len(models) > 1):
+                    self._models[name] = _started(versions)
         except BaseException:
             self.close(0.0)
             raise

@@ -13,6 +13,7 @@ from framepace.errors import UsageError
 from framepace.facts.plan import Plan
 from framepace.progress import Tell, silent
 from framepace.serving.addresses import location
+from framepace.serving.advice import native_size
 from framepace.serving.grpcserver import GrpcServer
 from framepace.serving.http import HttpApp
 from framepace.serving.inference import Inference
@@ -102,6 +103,8 @@ class Server:
         models: dict[str, list[ServedModel]] = {}
         for plan in self._plans():
             for model in plan.models:
+                if model.is_native:
+                    raise native_size(model, has_others=len(plan.models) > 1)
                 versions = models.setdefault(model.name, [])
                 alone = replace(plan, models=(model,))
                 versions.append(ServedModel(alone, str(len(versions) + 1), self._surroundings))
