@@ -17,8 +17,12 @@ from hypothesis import strategies as st
 from framepace.errors import UsageError
 from framepace.facts.running import RunStatus, SourceSpec
 from framepace.running.control import ControlSocket, answer, ask
+from framepace.running.options import Options
+from framepace.running.run import Run
 from framepace.running.sourcesfile import SourcesFile
 from framepace.running.specs import changes, load_sources, spec_of
+from tests.running.rtsp import of, until
+from tests.running.runs import plan
 
 STATUS = RunStatus(plan=("m",), began=0.0, seconds=1.0, target_ms=None, sources=())
 
@@ -28,15 +32,18 @@ class Noted:
 
     def __init__(self) -> None:
         self.done: list[Any] = []
+        self.refuses: str | None = None  # an address
 
     def add(self, spec: SourceSpec) -> None:
         """Note it; there can be no source 'twice'."""
-        if spec.name == "twice":
+        if spec.name == "twice" or spec.address == self.refuses:
             raise UsageError("there is a source of that name", got=spec.address)
         self.done.append(("add", spec.name, spec.address))
 
     def change(self, spec: SourceSpec) -> None:
         """Note it."""
+        if spec.address == self.refuses:
+            raise UsageError("the address cannot be one", got=spec.address)
         self.done.append(("change", spec.name, spec.every))
 
     def remove(self, name: str) -> None:
@@ -198,6 +205,49 @@ def test_what_changes_in_the_file_changes_in_the_run(tmp_path: Path) -> None:
     _replace(path, "- b=rtsp://x/2\n")
     watched.look(run)
     assert run.done == [("remove", "c"), ("remove", "d")]
+
+
+def test_what_is_refused_stays_as_it_was_and_is_tried_again_with_the_next_change(tmp_path: Path) -> None:
+    """An address of a variable that is not set: nothing that runs is touched, and the source is named."""
+    path = tmp_path / "cameras.yaml"
+    path.write_text("- a=rtsp://x/1\n")
+    watched = SourcesFile(path)
+    run = Noted()
+    run.refuses = "rtsp://x/2"
+    _replace(path, "- a=rtsp://x/2\n- b=rtsp://x/2\n")
+    watched.look(run)
+    assert [(kind, what.partition(":")[0]) for kind, what, *_ in run.done] == [
+        ("note", "the source 'a'"),
+        ("note", "the source 'b'"),
+    ]
+    run.done.clear()
+    run.refuses = None
+    _replace(path, "- a=rtsp://x/2\n- b=rtsp://x/2\n\n")
+    watched.look(run)
+    assert run.done == [("change", "a", 1), ("add", "b", "rtsp://x/2")]
+
+
+def test_a_source_is_changed_only_where_it_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One whose new address cannot be one goes on with the old one, and takes no number."""
+    monkeypatch.delenv("NOT_SET", raising=False)
+    run = Run(plan(), [SourceSpec(name="a", address="synthetic", loop=True)], options=Options(stays=True)).start()
+    before = until(run, lambda status: of(status, "a").taken > 0)
+    for change, name in ((run.change, "a"), (run.add, "b")):
+        with pytest.raises(UsageError, match="variable"):
+            change(SourceSpec(name=name, address="rtsp://${NOT_SET}@x/1"))
+    after = until(run, lambda status: of(status, "a").taken > of(before, "a").taken + 5)
+    assert [(source.name, source.state) for source in after.sources] == [("a", "live")]
+    run.stop()
+    run.wait(30)
+
+
+def test_yaml_that_is_none_is_told_with_its_line(tmp_path: Path) -> None:
+    """And without a word of what stands in it."""
+    path = tmp_path / "cameras.yaml"
+    path.write_text("sources:\n  - {name: a, address: [}\n")
+    with pytest.raises(UsageError) as error:
+        load_sources(path)
+    assert "line 2" in str(error.value.got)
 
 
 def _replace(path: Path, text: str) -> None:

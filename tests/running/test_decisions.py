@@ -103,7 +103,23 @@ def test_a_canary_is_judged_by_its_interval(ratio: float, failures: int, verdict
     assert trial.why
 
 
-def test_a_canary_without_frames_is_not_judged() -> None:
-    """Nor one that had two of them."""
+def test_a_canary_of_few_frames_is_judged_by_blocks_that_take_longer() -> None:
+    """Five frames in five seconds, as a tenth of one camera of 10 per second gives: two looks are one block."""
     trial = Trial()
-    assert all(trial.add([10**7] * 50, [10**7] * 2, 0) is None for _ in range(100))
+    said = [trial.add([10**7] * 45, [9 * 10**6 + number for number in range(5)], 0) for _ in range(8)]
+    assert said == [*[None] * 7, "promoted"]
+
+
+def test_a_canary_that_gets_no_frames_is_rolled_back_as_undecided() -> None:
+    """After five minutes, which are 60 looks; and it is said why."""
+    trial = Trial()
+    said = [trial.add([10**7] * 50, [], 0) for _ in range(60)]
+    assert said == [*[None] * 59, "rolled back"]
+    assert "undecided" in trial.why
+
+
+def test_a_canary_that_is_as_quick_within_its_noise_is_undecided_in_the_end() -> None:
+    """Its blocks differ by more than what is compared."""
+    trial = Trial()
+    said = [trial.add([10**7] * 50, [10**7 * (1 + 4 * (number % 2))] * 50, 0) for number in range(60)]
+    assert said[-1] == "rolled back"

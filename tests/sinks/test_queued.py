@@ -251,6 +251,14 @@ def test_a_sink_that_is_unavailable_at_the_start_is_tried_on() -> None:
     assert "nobody listens" in status.note
 
 
+def test_a_sink_that_was_opened_half_is_closed_before_the_next_attempt() -> None:
+    """What it holds by then, a client's thread, would stay."""
+    sink = KeptResults(on_open=failing(1, SinkUnavailable("odd")))
+    queued = QueuedSink(sink, VirtualClock())
+    assert queued.step()
+    assert (sink.opened, sink.closed) == (1, 1)
+
+
 def test_closing_writes_what_waits() -> None:
     """All of 1000 results come out in order, and the sink is closed."""
     sink = KeptResults()

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from framepace.clock.system import SystemClock
-from framepace.errors import SinkError, SinkUnavailable
+from framepace.errors import SinkError, SinkUnavailable, UsageError
 from framepace.sinks.named import queued_sink
 from framepace.sinks.sinktext import parse
 from framepace.sinks.webhook import Webhook
@@ -192,3 +192,21 @@ def test_a_server_that_is_gone_is_told_with_its_reason() -> None:
         webhook(f"http://127.0.0.1:{port}/").write([result(0)])
     with pytest.raises(SinkUnavailable, match="not reached"):
         webhook("http://no-such-host.invalid/").write([result(0)])
+
+
+def test_letters_that_no_request_has_are_quoted(server: Server) -> None:
+    """Spaces and umlauts of a path and its parameters; what is quoted already stays."""
+    hook = Webhook(parse(f"http://{server.host}/a b/\u00e4%20?x=\u00fc&y=1", {}))
+    hook.write([result()])
+    hook.close()
+    assert server.posts[0][0] == "/a%20b/%C3%A4%20?x=%C3%BC&y=1"
+
+
+@pytest.mark.parametrize(
+    "text", ["http://a..b/x", f"http://{'a' * 70}.com/x", "http://x/y#token=a\nb", "mqtt://a..b/t"]
+)
+def test_what_no_request_can_be_sent_to_is_refused_at_once(text: str) -> None:
+    """And not batch by batch, while results are lost."""
+    with pytest.raises(UsageError) as error:
+        queued_sink(text, SystemClock())
+    assert error.value.fix

@@ -102,7 +102,7 @@ class Cameras:
                 fix = "change it, or give the new one another name"
                 raise UsageError("there is a source of that name", got=spec.name, expected="a new name", fix=fix)
             else:
-                self._put_back(place, spec)
+                self._put_back(place, self._camera(place.number, place.account, spec))
 
     def remove(self, name: str) -> None:
         """Remove a source: it is read no more, and frames of it that wait are dropped. Raises UsageError."""
@@ -127,14 +127,18 @@ class Cameras:
             return _status(place, self._clock.now())
 
     def change(self, spec: SourceSpec) -> None:
-        """Change a source; it is connected anew only where its address or the way of reading it changed."""
+        """Change a source; it is connected anew only where its address or the way of reading it changed.
+
+        Raises UsageError where there is none, or for an address that cannot be one: then it stays as it is.
+        """
         with self._lock:
             place = self._named(spec.name)
             if _is_read_alike(place.camera.spec, spec):
                 self._adjust(place, spec)
             else:
+                camera = self._camera(place.number, place.account, spec)  # one that cannot be leaves all as it is
                 self.remove(spec.name)
-                self._put_back(place, spec)
+                self._put_back(place, camera)
 
     def expect(self, ns: int) -> None:
         """Frames take so long from their buffer to their results: those that would be too old by then are not taken."""
@@ -196,13 +200,18 @@ class Cameras:
 
     def _add_new(self, spec: SourceSpec, first: int) -> None:
         number = len(self._names)
-        self._names.append(spec.name)
         max_age = self._max_age(spec)
         account = Account(spec.name, self._emit, max_age=max_age, target=self._limits.target, first=first)
-        camera = Camera(spec, account, self._clock, phase=number * _GOLDEN % 1, first=first, gpu=self._limits.gpu)
+        camera = self._camera(number, account, spec, first)
+        self._names.append(spec.name)
         self._accounts[number] = account
         self._places[spec.name] = _Place(number, account, camera)
         self._join(number, camera)
+
+    def _camera(self, number: int, account: Account, spec: SourceSpec, first: int = 0) -> Camera:
+        """What reads a source; nothing is opened yet. Raises UsageError for an address that cannot be one."""
+        phase = number * _GOLDEN % 1
+        return Camera(spec, account, self._clock, phase=phase, first=first, gpu=self._limits.gpu)
 
     def _forget(self, now: int) -> None:
         """Forget sources that were removed long ago, or a run to which others come for weeks would grow."""
@@ -214,12 +223,11 @@ class Cameras:
         del self._places[place.account.name]
         del self._accounts[place.number]
 
-    def _put_back(self, place: _Place, spec: SourceSpec) -> None:
-        place.account.max_age = self._max_age(spec)
-        phase = place.number * _GOLDEN % 1
-        place.camera = Camera(spec, place.account, self._clock, phase=phase, gpu=self._limits.gpu)
+    def _put_back(self, place: _Place, camera: Camera) -> None:
+        place.account.max_age = self._max_age(camera.spec)
+        place.camera = camera
         place.removed = None
-        self._join(place.number, place.camera)
+        self._join(place.number, camera)
 
     def _adjust(self, place: _Place, spec: SourceSpec) -> None:
         place.camera.adopt(spec)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from framepace.analyze.stats import paired_ratio
 from framepace.engine.engine import Engine
-from framepace.errors import FramepaceError, one_line
+from framepace.errors import one_line
 from framepace.facts.plan import Plan
 from framepace.running.generation import Generation
 from framepace.units import NS_PER_S
@@ -23,7 +23,7 @@ from framepace.units import NS_PER_S
 _BLOCK_NS = 5 * NS_PER_S
 _FEWEST_FRAMES = 10  # of each side in a block
 _FEWEST_BLOCKS = 4
-_MOST_BLOCKS = 60
+_MOST_LOOKS = 60
 _WORTH = 1.05  # how much longer a frame may take
 _FAILED = 0.01  # share of the canary's frames
 Verdict = Literal["promoted", "rolled back"]
@@ -31,29 +31,43 @@ Verdict = Literal["promoted", "rolled back"]
 
 @dataclass
 class Trial:
-    """Blocks of both sides, and what follows from them."""
+    """Blocks of both sides, and what follows from them. A block of too few frames goes on until it has enough."""
 
     before: list[NDArray[np.float64]] = field(default_factory=list)
     after: list[NDArray[np.float64]] = field(default_factory=list)
     frames: int = 0
     failures: int = 0
+    looks: int = 0
     why: str = ""
+    _open_before: list[int] = field(default_factory=list)
+    _open_after: list[int] = field(default_factory=list)
 
     def add(self, before: Sequence[int], after: Sequence[int], failures: int) -> Verdict | None:
-        """Note a block: how long frames took by the plan in use and by the other (ns), and how many failed by it."""
+        """Note five seconds: how long frames took by the plan in use and by the other (ns), how many failed by it."""
+        self.looks += 1
         self.frames += len(after)
         self.failures += failures
         if self.failures > max(2, _FAILED * self.frames):
             self.why = f"{self.failures} of its {self.frames} frames failed"
             return "rolled back"
-        if min(len(before), len(after)) >= _FEWEST_FRAMES:
-            self.before.append(np.asarray(before, np.float64))
-            self.after.append(np.asarray(after, np.float64))
-        if len(self.before) < _FEWEST_BLOCKS:
-            return None
+        self._add_to_block(before, after)
+        if self.looks >= _MOST_LOOKS:
+            return self._judged() or self._undecided()
         return self._judged()
 
+    def _add_to_block(self, before: Sequence[int], after: Sequence[int]) -> None:
+        self._open_before.extend(before)
+        self._open_after.extend(after)
+        if min(len(self._open_before), len(self._open_after)) >= _FEWEST_FRAMES:
+            self.before.append(np.asarray(self._open_before, np.float64))
+            self.after.append(np.asarray(self._open_after, np.float64))
+            self._open_before = []
+            self._open_after = []
+
     def _judged(self) -> Verdict | None:
+        if len(self.before) < _FEWEST_BLOCKS:
+            self.why = f"it got {self.frames} frames"
+            return None
         ratio = paired_ratio(self.before, self.after, "mean")
         low, high = ratio.interval
         self.why = f"a frame takes {ratio.value:.2f} times as long [{low:.2f}, {high:.2f}], {self.frames} frames"
@@ -61,10 +75,11 @@ class Trial:
             return "rolled back"
         if high <= _WORTH:
             return "promoted"
-        if len(self.before) >= _MOST_BLOCKS:
-            self.why += ", which is undecided"
-            return "rolled back"
         return None
+
+    def _undecided(self) -> Verdict:
+        self.why += ", which is undecided"
+        return "rolled back"
 
 
 class Engines(Protocol):
@@ -89,7 +104,7 @@ class Canary:
 
     Args:
         share: of the frames that it gets.
-        load: loads a plan. Raises FramepaceError.
+        load: loads a plan. What it raises ends the canary.
         note: takes a sentence about what happened.
     """
 
@@ -113,8 +128,8 @@ class Canary:
             return
         if self._generation is None:
             self._begin(now)
-        elif self._generation.has_ended:
-            self._end("rolled back", "it ended")
+        elif self._generation.is_over:
+            self._end("rolled back", self._generation.why_it_ended)
         elif now >= self._next:
             self._compare(now)
 
@@ -126,7 +141,7 @@ class Canary:
     def _load(self, load: Callable[[Plan], Engine], plan: Plan) -> None:
         try:
             self._engine = load(plan)
-        except FramepaceError as error:
+        except Exception as error:  # a library may raise anything, and the run goes on
             self._over = True
             self._note(f"the canary could not be loaded: {one_line(error)}")
 

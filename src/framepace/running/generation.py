@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from framepace.clock.system import Clock
 from framepace.engine.engine import Engine
 from framepace.engine.packedrows import Sink
+from framepace.errors import one_line
 from framepace.feeds.feed import Feed
 from framepace.feeds.pacer import Idle
 from framepace.feeds.runstate import FrameObserver, RunState
@@ -194,6 +195,7 @@ class Generation:
         self.engine = engine
         self.flying = InFlight(engine.plan.engine.workers)
         self.errors: list[Exception] = []
+        self.failure: BaseException | None = None
         self.state = work.state(engine.clock, self)
         self._work = work
         self._feed = Borrowed(work.feed, self.state, self.flying, engine.clock, work.taken, share)
@@ -201,9 +203,19 @@ class Generation:
         self._failures = 0
 
     @property
-    def has_ended(self) -> bool:
-        """Whether its thread is over."""
-        return self._thread is not None and not self._thread.is_alive()
+    def is_over(self) -> bool:
+        """Whether it works no more: its thread is over, or it was told to end, or left behind."""
+        return self.state.stopped is not None or (self._thread is not None and not self._thread.is_alive())
+
+    @property
+    def why_it_ended(self) -> str:
+        """A sentence."""
+        error = self.failure or next(iter(self.errors), None)
+        if error is not None:
+            return f"it ended: {one_line(error)}"
+        if self._thread is not None and self._thread.is_alive():
+            return "it did not return"
+        return "it ended"
 
     def drain_failures(self) -> int:
         """How many frames failed since this was asked the last time."""
@@ -234,12 +246,11 @@ class Generation:
         """Run in a thread of its own; `ended` is called in it at the end, with what ended it."""
 
         def work() -> None:
-            error: BaseException | None = None
             try:
                 self.run()
             except BaseException as raised:
-                error = raised
-            ended(self, error)
+                self.failure = raised
+            ended(self, self.failure)
 
         self._thread = threading.Thread(target=work, name="engine", daemon=True)
         self._thread.start()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from framepace.engine.engine import Engine
-from framepace.errors import FramepaceError, one_line
+from framepace.errors import one_line
 from framepace.facts.plan import Plan
 from framepace.facts.trace import DropCause
 from framepace.running.account import Account
@@ -27,6 +27,8 @@ _FOR_WANT_OF_TIME = tuple(
 class Replaceable(Protocol):
     """Keeps an engine at work (see running.supervisor.Supervisor)."""
 
+    plan: Plan | None
+
     @property
     def flying(self) -> InFlight | None:
         """See Supervisor."""
@@ -41,7 +43,7 @@ class Guard:
     Args:
         plan: what runs when all is well.
         options: what may be done: `skip`, `smaller`, `fewer`.
-        load: loads a plan. Raises FramepaceError.
+        load: loads a plan; what it raises is told.
         note: takes a sentence about what happened.
 
     Attributes:
@@ -74,6 +76,11 @@ class Guard:
         self._loading: threading.Thread | None = None
         self._loaded: Engine | None = None
         self.degraded: tuple[str, ...] = ()
+
+    @property
+    def runs_smaller(self) -> bool:
+        """Whether the smaller plan runs, or is loaded."""
+        return self._runs_smaller
 
     def look(self, now: int) -> None:
         """What is done at `now` (ns); called by one thread, more often than once per second."""
@@ -126,6 +133,8 @@ class Guard:
         """Load the plan that is to run, unless it runs; beside the one that does, in a thread of its own."""
         if smaller == self._runs_smaller:
             return
+        if smaller:
+            self._plan = self._engines.plan or self._plan  # a canary may have taken its place
         plan = self._smaller if smaller and self._smaller is not None else self._plan
         self._runs_smaller = smaller
         self._loading = threading.Thread(target=self._load_beside, args=(plan,), name="loading", daemon=True)
@@ -134,7 +143,7 @@ class Guard:
     def _load_beside(self, plan: Plan) -> None:
         try:
             self._loaded = self._load(plan)
-        except FramepaceError as error:
+        except Exception as error:  # a library may raise anything, and the run goes on
             self._note(f"the other plan could not be loaded: {one_line(error)}")
             self._runs_smaller = not self._runs_smaller
             if plan is self._smaller:

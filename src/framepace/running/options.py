@@ -11,6 +11,7 @@ from framepace.errors import UsageError
 from framepace.facts.plan import Plan
 from framepace.facts.running import Result, SinkStatus, SourceSpec
 from framepace.facts.strategy import strategy_of
+from framepace.models.spec import pictures_before
 from framepace.running.camera import check_address
 from framepace.running.watchdog import PATIENCE_S
 from framepace.store import Rotation
@@ -73,18 +74,37 @@ class Options:
     patience_s: float = PATIENCE_S
 
 
-def check(plan: Plan, sources: Sequence[SourceSpec]) -> None:
-    """Raises UsageError or SourceError for what can never run."""
-    if strategy_of(plan.engine).spawns_engines:
-        raise UsageError(
-            "a run has one engine, in its own process",
-            got=f"strategy={plan.engine.strategy}",
-            expected="another strategy",
-            fix="--set strategy=workers",
-        )
+def check(plan: Plan, sources: Sequence[SourceSpec], others: Sequence[Plan | None] = ()) -> None:
+    """Raises UsageError or SourceError for what can never run; `others` run on the pictures that `plan` is given."""
+    _check_strategy(plan)
+    for other in others:
+        if other is not None:
+            _check_strategy(other)
+            _check_pictures(plan, other)
     names = [spec.name for spec in sources]
     for name in names:
         if names.count(name) > 1:
             raise UsageError("two sources have the same name", got=name, fix="give each its own")
     for spec in sources:
         check_address(spec)
+
+
+def _check_strategy(plan: Plan) -> None:
+    if strategy_of(plan.engine).spawns_engines:
+        raise UsageError(
+            "a run has one engine, in its own process",
+            got=f"strategy={plan.engine.strategy} of {plan.names}",
+            expected="another strategy",
+            fix="--set strategy=workers, or `strategy: workers` in the engine of its plan file",
+        )
+
+
+def _check_pictures(plan: Plan, other: Plan) -> None:
+    before = pictures_before(plan)
+    if pictures_before(other) > before:
+        raise UsageError(
+            "the canary or smaller plan looks at more pictures than the plan that runs",
+            got=f"{pictures_before(other)} pictures before the newest",
+            expected=f"at most {before}",
+            fix="name a plan of the same clips",
+        )

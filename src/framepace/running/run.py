@@ -81,7 +81,7 @@ class Run:
         if self.options.sources_file is not None:
             self._file = SourcesFile(self.options.sources_file)
             sources = (*sources, *self._file.sources)
-        check(plan, sources)
+        check(plan, sources, (self.options.canary, self.options.smaller))
         self._tracked = tracking(plan.models)
         self._clock = clock or SystemClock()
         self._tell = tell
@@ -297,7 +297,7 @@ class Run:
         if self._file is not None:
             self._file.look(self)
         self._guard.look(now)
-        if self._canary is not None:
+        if self._canary is not None and not self._guard.runs_smaller:
             self._canary.look(now)
         self._misses.look(now, sum(account.counts().late for account in list(self._accounts.values())))
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from framepace.errors import FramepaceError, one_line
 from framepace.facts.running import SourceSpec
-from framepace.running.specs import changes, load_sources
-
-_T = TypeVar("_T")
+from framepace.running.specs import Changes, changes, load_sources
 
 
 class Changeable(Protocol):
@@ -51,21 +50,29 @@ class SourcesFile:
         except FramepaceError as error:
             run.note(f"{self.path} was not taken over: {one_line(error)}")
             return
-        todo = changes(self.sources, after)
-        self.sources = after
+        self._do(run, changes(self.sources, after))
+
+    def _do(self, run: Changeable, todo: Changes) -> None:
+        """Do what has changed; what is refused stays as it was, and is tried again with the next change."""
+        standing = {spec.name: spec for spec in self.sources}
         for name in todo.remove:
-            _try(run, run.remove, name)
-        for spec in todo.change:
-            _try(run, run.change, spec)
-        for spec in todo.add:
-            _try(run, run.add, spec)
+            _is_done(run, name, partial(run.remove, name))
+            del standing[name]
+        for change, specs in ((run.change, todo.change), (run.add, todo.add)):
+            for spec in specs:
+                if _is_done(run, spec.name, partial(change, spec)):
+                    standing[spec.name] = spec
+        self.sources = tuple(standing.values())
 
 
-def _try(run: Changeable, do: Callable[[_T], None], what: _T) -> None:
+def _is_done(run: Changeable, name: str, do: Callable[[], None]) -> bool:
+    """Do it; false where it was refused, which is told."""
     try:
-        do(what)
+        do()
     except FramepaceError as error:
-        run.note(one_line(error))
+        run.note(f"the source {name!r}: {one_line(error)}")
+        return False
+    return True
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

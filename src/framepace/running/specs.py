@@ -16,6 +16,7 @@ from framepace.inputfile import InputKind, read_file
 from framepace.values import shown
 
 _NAMED = re.compile(r"([\w.\-]{1,64})=(.+)", re.DOTALL)
+_YAML_PLACE = re.compile(r'\s*in "<[^"]*>", (line \d+, column \d+)')
 _LARGEST = 1 << 20  # bytes
 _FILE = InputKind("the file of sources", UsageError, expected="a YAML file", fix="name another file")
 _EXAMPLE = "sources: [{name: door, address: 'rtsp://${USER}:${PASSWORD}@10.0.0.7/stream'}]"
@@ -95,7 +96,14 @@ def _yaml(path: Path) -> Any:
     try:
         return msgspec.yaml.decode(data)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise _wrong(path, shown(" ".join(str(error).split()))) from error
+        raise _wrong(path, shown(_first_the_place(str(error)))) from error
+
+
+def _first_the_place(said: str) -> str:
+    """What a reader of YAML says, on one line that begins with the last place that it names."""
+    places = _YAML_PLACE.findall(said)
+    words = " ".join(_YAML_PLACE.sub("", said).split())
+    return ": ".join([*places[-1:], words])
 
 
 def _wrong(path: Path, got: str) -> UsageError:

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 
 from framepace.engine.engine import Engine
-from framepace.errors import BackendError, FramepaceError, one_line
+from framepace.errors import BackendError, one_line
 from framepace.facts.plan import Plan
 from framepace.facts.trace import DropCause
 from framepace.feeds.feed import OnDrop
@@ -23,7 +23,7 @@ class Supervisor:
     """Keeps one engine at work on the feed of a run. `look` is called a few times per second, by one thread.
 
     Args:
-        load: loads a plan. Raises FramepaceError.
+        load: loads a plan; whatever it raises, it is tried again.
         work: what its engines share.
         on_drop: receives frames that were lost with an engine.
         note: takes a sentence about what happened.
@@ -44,7 +44,8 @@ class Supervisor:
         self._ended: deque[tuple[Generation, BaseException | None]] = deque()
         self._at_work: list[Generation] = []
         self._current: Generation | None = None
-        self._plan: Plan | None = None
+        self.plan: Plan | None = None
+        """Of the engine at work, or of the one that is started next."""
         self._start_at: int | None = None  # when an engine is started again (ns)
         self.left_behind = 0
         """How many threads hang."""
@@ -63,8 +64,9 @@ class Supervisor:
 
     def begin(self, engine: Engine) -> None:
         """Put a loaded engine to work."""
-        self._plan = engine.plan
+        self.plan = engine.plan
         self._current = self._started(engine)
+        self._start_at = None  # of one that ended before
 
     def replace(self, engine: Engine) -> None:
         """Put another engine to work; the one before ends after its frames in flight."""
@@ -80,8 +82,9 @@ class Supervisor:
     def promote(self, generation: Generation) -> None:
         """What was tried out takes the place of the current engine."""
         before = self._current
-        self._plan = generation.engine.plan
+        self.plan = generation.engine.plan
         self._current = generation
+        self._start_at = None
         generation.take_all()
         if before is not None:
             before.retire()
@@ -97,6 +100,9 @@ class Supervisor:
         """
         while self._ended:
             generation, error = self._ended.popleft()
+            if generation not in self._at_work:  # it was given up, and has come back after all
+                self.left_behind -= 1
+                continue
             self._at_work.remove(generation)
             if generation is self._current and not self._goes_on_after(generation, error):
                 return False
@@ -166,10 +172,10 @@ class Supervisor:
 
     def _start_again(self) -> None:
         self._start_at = None
-        assert self._plan is not None
+        assert self.plan is not None
         try:
-            self.begin(self._load(self._plan))
-        except FramepaceError as error:
+            self.begin(self._load(self.plan))
+        except Exception as error:  # a library may raise anything
             self._start_later(f"the plan could not be loaded again: {one_line(error)}", error)
 
 

@@ -16,7 +16,7 @@ from framepace.errors import SinkError, SinkUnavailable, UsageError
 from framepace.facts.running import Result
 from framepace.sinks.base import ResultSink
 from framepace.sinks.records import record
-from framepace.sinks.sinktext import SinkText
+from framepace.sinks.sinktext import SinkText, is_host
 
 LIMIT_S = 10.0  # for the broker to answer
 _KEEPALIVE_S = 30
@@ -115,7 +115,7 @@ def _address(text: SinkText) -> tuple[str, int, str | None, str | None, str]:
         topic = unquote(address.path[1:])
     except ValueError:
         topic = ""
-    if not topic or not address.hostname or "+" in topic or "#" in topic:
+    if not topic or not address.hostname or not is_host(address.hostname) or "+" in topic or "#" in topic:
         raise UsageError(
             "the MQTT address has no host, no topic, or a wildcard in it",
             got=text.name,

@@ -140,6 +140,8 @@ class QueuedSink:
     def _open(self) -> bool:
         error = self._called("being opened", self._sink.open)
         self._is_open = error is None
+        if error is not None:
+            self._called("being closed", self._sink.close)  # what it holds half-open would stay for ever
         self._note(error, "opened")
         if error is not None and not isinstance(error, SinkUnavailable) and not self._tried.is_set():
             self._refusal = self._as_refusal(error)

@@ -97,6 +97,14 @@ def parse(text: str, environment: Mapping[str, str]) -> SinkText:
     return SinkText(kind=kind, place=behind, options=_options(fragment, text), name=_shown(text, place))
 
 
+def is_host(name: str | None) -> bool:
+    """Whether a host can be called so; whether there is one is another matter."""
+    try:
+        return bool(name) and bool(str(name).encode("idna"))
+    except UnicodeError:  # a part that is empty, or longer than 63 letters
+        return False
+
+
 def _shown(text: str, place: str) -> str:
     """The sink without options and secrets: as typed where that hides a variable, else with what is secret hidden."""
     if "${" in text:

@@ -9,7 +9,7 @@ import base64
 import http.client
 import ssl
 from collections.abc import Sequence
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 import msgspec
 
@@ -17,13 +17,14 @@ from framepace.errors import SinkError, SinkUnavailable, UsageError
 from framepace.facts.running import Result
 from framepace.sinks.base import ResultSink
 from framepace.sinks.records import record
-from framepace.sinks.sinktext import SinkText
+from framepace.sinks.sinktext import SinkText, is_host
 
 LIMIT_S = 10.0  # without a byte from the server
 _BATCH = 100
 _LINGER_S = 1.0
 _LONGEST_ANSWER = 65_536  # bytes that are read so that the connection can be used again
 _LATER = frozenset({408, 425, 429})  # beside all from 500 on
+_OF_ADDRESSES = "!#$%&'()*+,/:;=?@[]~"  # letters that mean something, or are quoted already
 _CORRECT = "correct the address, or look at the server's log"
 
 
@@ -110,7 +111,7 @@ class Webhook(ResultSink):
 def _split(text: SinkText) -> SplitResult:
     try:
         address = urlsplit(text.place)
-        has_host = bool(address.hostname) and address.port != 0
+        has_host = is_host(address.hostname) and address.port != 0
     except ValueError:  # a port that is no number
         has_host = False
     if not has_host:
@@ -125,11 +126,14 @@ def _split(text: SinkText) -> SplitResult:
 
 def _path(address: SplitResult) -> str:
     query = f"?{address.query}" if address.query else ""
-    return (address.path or "/") + query
+    return quote((address.path or "/") + query, safe=_OF_ADDRESSES)
 
 
 def _authorization(address: SplitResult, token: str | None) -> str | None:
     if token is not None:
+        if not (token.isascii() and token.isprintable()):
+            expected = "printable ASCII letters, which is what a header can have"
+            raise UsageError("the webhook's token cannot be sent", expected=expected, fix="correct #token")
         return f"Bearer {token}"
     if address.username is None:
         return None
