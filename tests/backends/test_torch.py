@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from framepace.backends.base import get_backend
-from framepace.backends.torch.layers import operator_layers
 from framepace.errors import BackendError, FramepaceError
 from framepace.facts.plan import Prepare
 from framepace.models import builtin
@@ -20,6 +19,7 @@ from framepace.video.prepare import Preparer
 pytest.importorskip("torch")
 import torch
 
+from framepace.backends.torch.layers import operator_layers
 from tests.doubles.torchnets import Branches, Net, fill, infer, load, reference
 
 
