@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import accumulate
 
 import msgspec
 import numpy as np
@@ -24,6 +25,7 @@ from framepace.facts.trace import Trace
 from framepace.facts.workload import Input, Paced, Stop, Warmup, Workload
 from framepace.fleet.messages import Engine
 from framepace.fleet.placing import Capacity
+from framepace.fleet.rareevents import without_rare_events
 from framepace.predicting.bound import bound
 from framepace.predicting.predict import predict
 from framepace.progress import Tell
@@ -34,8 +36,10 @@ _FRAMES = 1000  # of a prediction: enough for a p99
 _SHORTEST_S = 0.5
 _SOURCES = 16  # of a prediction, at most
 _EXACT = 0.05  # share of a number of cameras up to which it is looked for
-_LEAST = 0.1  # of one camera
-_SHARES = (0.1, 0.5, 0.8, 1.0)  # of a capacity, at which ages are predicted
+_LEAST = 0.1  # of one camera: what is late then is late with any number
+_FIRST = 0.8  # of what a place can run at most: where most plans are full
+_KEEPS_UP = 0.8  # of the same, which is taken to be carried where results are late with any number
+_METHOD = 2  # of finding capacities: what another one found and kept is not used
 _CORES_USED = 0.8  # of a place's cores may be busy decoding
 _QUIET = 0.1  # share of a host that others may take while it is measured, if that shall be believed another time
 _UNKNOWN = 1e6  # inferences per second: no place is ever too full
@@ -84,7 +88,7 @@ class Capacities:
     def _found(self, engine: Engine, place: Place) -> Capacity:
         """What a place carries; the same for all places where the plan cannot be predicted."""
         case = Case(plan=self._plan, workload=self._reference.workload())
-        name = f"capacities/{cache.key(place.kind, place.machine.libraries, msgspec.json.encode(case))}"
+        name = f"capacities/{cache.key(_METHOD, place.kind, place.machine.libraries, msgspec.json.encode(case))}"
         kept = _kept(name)
         if kept is not None:
             return kept
@@ -95,12 +99,23 @@ class Capacities:
         except UsageError as error:
             self.note = f"what places carry is not known, so sources are spread evenly: {one_line(error)}"
             return Capacity(_UNKNOWN)
-        neighbours = _neighbours(primitives)
-        if neighbours <= _QUIET:
+        self.note = _doubt(made, self._plan, place, _neighbours(primitives))
+        if not self.note:
             _keep(name, made)
-        else:
-            self.note = f"other programs took {neighbours:.0%} of {place.host} while it was measured what it carries"
         return made
+
+
+def _doubt(made: Capacity, plan: Plan, place: Place, neighbours: float) -> str:
+    """Why a capacity shall not be believed another time, in words; '' for one that may be."""
+    budget = plan.target.budget_ms
+    if neighbours > _QUIET:
+        return f"other programs took {neighbours:.0%} of {place.host} while it was measured what it carries"
+    if budget is None or not made.curve or made.curve[0][1] <= budget:
+        return ""
+    return (
+        f"results of one source alone are predicted to be {made.curve[0][1]:.0f} ms old on {place.host} (p99), above "
+        f"the target of {budget:g} ms; sources are spread by how many {place.hardware} keeps up with"
+    )
 
 
 def _neighbours(primitives: Primitives) -> float:
@@ -126,47 +141,61 @@ def _keep(name: str, made: Capacity) -> None:
 def capacity(plan: Plan, primitives: Primitives, reference: Reference, cores: float) -> Capacity:
     """How many inferences per second a plan carries within its budget on `cores` cores, and at which ages.
 
+    Where even a single camera's results are too late: as many as the place keeps up with, and their age.
+
     Raises UsageError for a plan that cannot be predicted.
     """
     if primitives.cores:
         primitives = replace(primitives, cores=max(1, round(min(primitives.cores, cores))))
     plan = replace(plan, target=replace(plan.target, fps=plan.target.fps or reference.fps))
-    highest = bound(plan, primitives) / reference.fps
+    if plan.target.budget_ms is not None:
+        primitives = without_rare_events(primitives, plan.target.budget_ms)
     search = _Search(plan, primitives, reference)
-    best = search.largest(highest)
-    curve = tuple((share, search.p99_ms(share * best)) for share in _SHARES)
-    return Capacity(best * reference.fps, _pixels(primitives, reference, cores), curve)
+    best = search.largest(bound(plan, primitives) / reference.fps)
+    return Capacity(best * reference.fps, _pixels(primitives, reference, cores), search.curve(best))
 
 
 class _Search:
-    """Predictions of one plan for numbers of cameras, which need not be whole."""
+    """Predictions of one plan for numbers of cameras, which need not be whole. `ages` (p99, ms) are those by number."""
 
     def __init__(self, plan: Plan, primitives: Primitives, reference: Reference) -> None:
         self._plan = plan
         self._primitives = primitives
         self._reference = reference
+        self._ages: dict[float, float] = {}
 
     def largest(self, highest: float) -> float:
         """The largest number that holds, within a few per cent, by halving; `highest` holds in no case.
 
-        Where not even a small part of one camera does, that part.
+        Where not even a small part of one camera does, what a place keeps up with.
         """
-        held = 0.0
-        missed = max(highest, _LEAST)
-        while missed - held > _EXACT * missed and missed > _LEAST:
-            cameras = (held + missed) / 2
-            if capacity_point(self._predicted(cameras), max(1, int(cameras)), measured=False).holds:
+        missed = highest
+        for held in (1.0, _LEAST):
+            if held < missed:
+                if self._holds(held):
+                    break
+                missed = held
+        else:
+            return _KEEPS_UP * highest
+        cameras = _FIRST * missed
+        while missed - held > _EXACT * missed:
+            if self._holds(cameras):
                 held = cameras
             else:
                 missed = cameras
-        return held or missed
+            cameras = (held + missed) / 2
+        return held
 
-    def p99_ms(self, cameras: float) -> float:
-        """How old results are."""
-        return _p99_ms(self._predicted(cameras))
+    def curve(self, best: float) -> tuple[tuple[float, float], ...]:
+        """Ages by share of `best`, of the numbers that were predicted; a fuller place is not taken to be faster."""
+        known = sorted((cameras / best, age) for cameras, age in self._ages.items() if cameras <= best)
+        highest = accumulate((age for _, age in known), max)
+        return tuple((share, age) for (share, _), age in zip(known, highest, strict=True))
 
-    def _predicted(self, cameras: float) -> Trace:
-        return predict(self._plan, self._reference.workload(cameras), self._primitives)
+    def _holds(self, cameras: float) -> bool:
+        trace = predict(self._plan, self._reference.workload(cameras), self._primitives)
+        self._ages[cameras] = _p99_ms(trace)
+        return capacity_point(trace, max(1, int(cameras)), measured=False).holds
 
 
 def _p99_ms(trace: Trace) -> float:
