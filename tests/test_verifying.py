@@ -15,7 +15,7 @@ from framepace import accuracy, exchanging, make_case, verifying
 from framepace.analyze import verified
 from framepace.analyze.verified import Steps
 from framepace.cli.app import app
-from framepace.errors import BackendError, InferencesFailed, ModelError
+from framepace.errors import BackendError, InferencesFailed, ModelError, UsageError
 from framepace.explaining.trial import block
 from framepace.facts.served import ServerCounts
 from framepace.facts.summary import Estimate, Percentile
@@ -245,3 +245,22 @@ def test_without_a_whole_round_nothing_is_proven(monkeypatch: pytest.MonkeyPatch
     ended = CliRunner().invoke(app, ["export", "builtin:classifier", "--verify", "http://127.0.0.1:1"])
     assert ended.exit_code == 1
     assert "ended after 0 whole rounds" in ended.output
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["folder", "--rounds", "3"], "--rounds"),
+        (["folder", "--rounds", "3", "--seconds", "1"], "--rounds, --seconds"),
+        (["--verify", "http://127.0.0.1:1", "--overwrite"], "--overwrite"),
+        (["--verify", "http://127.0.0.1:1", "--runtime", "python"], "--runtime"),
+    ],
+)
+def test_options_that_would_mean_nothing_are_refused(tmp_path: Path, options: list[str], named: str) -> None:
+    """Rounds where nothing is verified, and ways to write where nothing is written; with what to do."""
+    paths = [str(tmp_path / text) if text == "folder" else text for text in options]
+    ended = CliRunner().invoke(app, ["export", "builtin:classifier", *paths])
+    assert isinstance(ended.exception, UsageError)
+    assert ended.exception.got == named
+    assert str(ended.exception.fix).startswith("leave them out")
+    assert not list(tmp_path.iterdir())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,13 +31,10 @@ Runtime = Annotated[
 ]
 _VERIFY = "server that runs the exported plan: hold its answers and its speed against the plan here"
 Verify = Annotated[str | None, typer.Option("--verify", metavar="URL", help=_VERIFY)]
-Rounds = Annotated[
-    int, o.number_option("--rounds", least=1, most=1000, whole=True, help="with --verify: rounds of each side")
-]
-Seconds = Annotated[
-    float,
-    o.number_option("--seconds", least=0.5, most=values.LONGEST_TIME_S, help="with --verify: length of each round"),
-]
+_ROUNDS = f"with --verify: rounds of each side [{ROUNDS}]"
+Rounds = Annotated[int | None, o.number_option("--rounds", least=1, most=1000, whole=True, help=_ROUNDS)]
+_SECONDS = f"with --verify: length of each round [{SECONDS:g}]"
+Seconds = Annotated[float | None, o.number_option("--seconds", least=0.5, most=values.LONGEST_TIME_S, help=_SECONDS)]
 _OVERWRITE = "write over files and models of the same names"
 Overwrite = Annotated[bool, typer.Option("--overwrite", help=_OVERWRITE)]
 
@@ -47,8 +45,8 @@ def command(
     to: To = None,
     runtime: Runtime = None,
     verify: Verify = None,
-    rounds: Rounds = ROUNDS,
-    seconds: Seconds = SECONDS,
+    rounds: Rounds = None,
+    seconds: Seconds = None,
     video: o.Video = [],
     fps: o.Fps = None,
     p99_ms: o.P99 = None,
@@ -69,6 +67,10 @@ def command(
     With --verify the exit code is 1 if the server's answers are not those of the plan, or no round was measured.
     """
     _check(folder, to, verify)
+    if verify is None:
+        _check_writes({"--rounds": rounds, "--seconds": seconds})
+    else:
+        _check_verifies({"--runtime": runtime, "--overwrite": overwrite or None})
     case = o.build_case(
         [plan], video=video, fps=fps, p99_ms=p99_ms, size=size, shape=shape, layout=layout, settings=set_, seed=seed,
         named=o.named_inputs([], image, [], [], None), backend=backend, device=device, load=load,
@@ -76,7 +78,23 @@ def command(
     if folder is not None:
         _export(case, folder, to or "triton", runtime, overwrite, json)
     elif verify is not None:
-        _verify(case, verify, rounds, seconds, json)
+        _verify(case, verify, rounds or ROUNDS, seconds or SECONDS, json)
+
+
+def _check_writes(verifying: Mapping[str, object]) -> None:
+    """Raise UsageError for options that would mean nothing: no server is asked."""
+    given = ", ".join(name for name, value in verifying.items() if value is not None)
+    if given:
+        fix = "leave them out; or verify once a server runs the folder: without DIR, with --verify URL"
+        raise UsageError("rounds are those of --verify, and nothing is verified", got=given, fix=fix)
+
+
+def _check_verifies(writing: Mapping[str, object]) -> None:
+    """Raise UsageError for options that would mean nothing: no file is written."""
+    given = ", ".join(name for name, value in writing.items() if value is not None)
+    if given:
+        fix = "leave them out; they go with a folder to write to"
+        raise UsageError("--verify asks a server that runs already, and writes nothing", got=given, fix=fix)
 
 
 def _check(folder: Path | None, to: str | None, verify: str | None) -> None:
