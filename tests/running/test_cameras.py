@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from framepace.clock.system import SystemClock
+from framepace.errors import UsageError
 from framepace.facts.plan import EnginePlan, SourcePolicy
 from framepace.facts.running import SourceSpec
 from framepace.feeds.batchrules import BatchRule
@@ -17,6 +18,7 @@ from framepace.feeds.runstate import RunState
 from framepace.feeds.stream import StreamFeed
 from framepace.feeds.window import WindowBatcher
 from framepace.running.account import Account
+from framepace.running.camera import check_address, checked_scheme
 from framepace.running.cameras import Cameras, Limits
 from framepace.units import NS_PER_S
 from tests.running.videos import video
@@ -70,3 +72,14 @@ def test_what_a_recording_replays_are_files_or_synthetic_pictures(spec: SourceSp
         sources.add(SourceSpec(name="c", address=spec.address))
         assert sources.pictures([0, 1]).videos == (spec.address, "synthetic")
         assert sources.pictures([2]).videos == (spec.address,)
+
+
+@pytest.mark.parametrize("address", ["rstp://10.0.0.7/stream", "10.0.0.7://x"])
+def test_a_protocol_that_nobody_knows_is_refused_at_once(address: str) -> None:
+    """It would be tried for ever; in capital letters it is the same protocol."""
+    with cameras() as (sources, _), pytest.raises(UsageError, match="protocol"):
+        sources.add(SourceSpec(name="a", address=address))
+    with pytest.raises(UsageError, match="protocol"):
+        check_address(SourceSpec(name="a", address=address))
+    assert checked_scheme("RTSP://x/1") == "rtsp"
+    assert checked_scheme("ftp://x/1") == "ftp"

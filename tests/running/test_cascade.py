@@ -84,6 +84,15 @@ def test_boxes_over_the_limit_are_left_out_and_counted(path: str) -> None:
     assert of(status, "a").boxes["c"] == BoxCounts(found=90, answered=60, left_out=30)
 
 
+def test_the_surest_boxes_are_taken_in_whatever_order_they_were_found(path: str) -> None:
+    """A hook need not sort them; the answers are in the order of the boxes."""
+    results, status = ran(plan(model("d", "rising"), model("c", "size", after="d", crops=2)), [free("a", path)])
+    answer = results[0].answers["c"]
+    assert isinstance(answer, Crops)
+    assert (answer.places.tolist(), answer.left_out) == ([2, 3], 2)
+    assert of(status, "a").boxes["c"].left_out == 2 * PICTURES
+
+
 @pytest.mark.parametrize(
     ("fields", "places"),
     [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -18,7 +18,8 @@ from framepace.running.generation import Taken
 from framepace.running.options import Options
 from framepace.running.run import Run
 from framepace.running.supervisor import Supervisor
-from framepace.units import NS_PER_MS
+from framepace.units import NS_PER_MS, NS_PER_S
+from framepace.video.frame import Frame
 from tests.doubles.faulty import Faults
 from tests.running.rtsp import of, until
 from tests.running.runs import CLOCK, assert_accounted, plan
@@ -116,6 +117,42 @@ def test_an_engine_that_takes_the_place_of_one_that_ended_is_not_joined_by_anoth
     assert len(loaded) == 1
     state.stop("finished")
     supervisor.join()
+
+
+class Ended:
+    """Learns of frames and batches that ended."""
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+
+    def end(self, frames: Sequence[Frame], *_: object, **__: object) -> None:
+        """Note them."""
+        self.numbers += [frame.number for frame in frames]
+
+
+def test_frames_that_are_lost_with_a_worker_hold_up_no_others() -> None:
+    """Of a model with states the next frame of the source may go, and a batch that was in flight is none any more."""
+    notes: list[str] = []
+    state = RunState(CLOCK)
+    sources, batches = Ended(), Ended()
+    state.sources = sources
+    state.batches = batches
+    work: Any = SimpleNamespace(taken=Taken(state), feed=None, sink=None, state=lambda clock, frames: RunState(clock))
+    supervisor = Supervisor(lambda one: engine(), work, lambda *_: None, notes.append, patience_s=0.01)
+    supervisor.begin(engine())
+    assert supervisor.flying is not None
+    supervisor.flying.waited([frame(1), frame(2)], CLOCK.now() - NS_PER_S)
+    supervisor.look()
+    assert "did not return" in notes[0]
+    assert sources.numbers == [1, 2]
+    assert batches.numbers == [1, 2]
+    state.stop("finished")
+    supervisor.join()
+
+
+def frame(number: int) -> Frame:
+    """A frame of the first source."""
+    return Frame(number, 0, 0, 0, 0, 0, 0)
 
 
 def engine(error: Exception | None = None) -> Engine:

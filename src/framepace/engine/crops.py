@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ Read = Callable[[Any, tuple[int, int]], Answer]
 """Reads the outputs of one model for one picture of (height, width)."""
 Said = tuple[Frame, Answer]
 """A frame, or a crop of one, and what a model said about it."""
+_Scored = tuple[Any, float]
+"""A box, and how sure it is."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,7 +50,7 @@ class Cut:
 
     Attributes:
         frame: whole.
-        crops: those it runs on, the surest first.
+        crops: those it runs on, in the order of the boxes; the surest where there are too many.
         left_out: how many boxes of its classes it does not run on: over its limit, or without a pixel in the picture.
     """
 
@@ -82,7 +85,7 @@ class CropRule:
 def cuts(said: Sequence[Said], rule: CropRule) -> list[Cut]:
     """The crops of each frame that a model said something about, in the order of the frames."""
     frames: dict[int, Frame] = {}
-    boxes: dict[int, list[Any]] = {}
+    boxes: dict[int, list[_Scored | None]] = {}
     for frame, answer in said:
         whole = whole_of(frame)
         frames[whole.number] = whole
@@ -105,21 +108,28 @@ def answer_of(read: Read, outputs: Any, frame: Frame) -> Answer:
     return answer
 
 
-def _cut(frame: Frame, boxes: Sequence[Any], rule: CropRule) -> Cut:
+def _cut(frame: Frame, boxes: Sequence[_Scored | None], rule: CropRule) -> Cut:
     wanted = [(place, box) for place, box in enumerate(boxes) if box is not None]
     if not wanted:
         return Cut(frame, (), 0)
     cutter = Cutter(frame.picture)
     if rule.whole:
         return Cut(frame, (_crop(frame, 0, cutter.whole, cutter),), 0)
-    taken = islice(_within(wanted, cutter), rule.limit)
+    if len(wanted) > rule.limit:
+        wanted.sort(key=_surest_first)  # a hook finds them in any order, and so do several crops of one picture
+    taken = sorted(islice(_within(wanted, cutter), rule.limit))
     crops = tuple(_crop(frame, place, box, cutter) for place, box in taken)
     return Cut(frame, crops, len(wanted) - len(crops))
 
 
-def _within(boxes: Sequence[tuple[int, Any]], cutter: Cutter) -> Iterator[tuple[int, Box]]:
+def _surest_first(numbered: tuple[int, _Scored]) -> tuple[bool, float]:
+    score = numbered[1][1]
+    return isnan(score), -score
+
+
+def _within(boxes: Sequence[tuple[int, _Scored]], cutter: Cutter) -> Iterator[tuple[int, Box]]:
     """Those that have pixels in the picture, with their numbers."""
-    for place, given in boxes:
+    for place, (given, _) in boxes:
         box = cutter.box(given)
         if box is not None:
             yield place, box
@@ -156,11 +166,14 @@ def check(answer: Answer, rule: CropRule | None) -> None:
         raise PlanError(f"{rule.after} knows no such class", got=sorted(lacking)[0], expected=f"one of {some}", fix=fix)
 
 
-def _wanted(answer: Answer, rule: CropRule) -> Iterator[Any]:
-    """The boxes of an answer that `check` let pass; None in the place of those of other classes."""
+def _wanted(answer: Answer, rule: CropRule) -> Iterator[_Scored | None]:
+    """The boxes of an answer that `check` let pass, scored; None in the place of those of other classes."""
     assert isinstance(answer, Detections)
-    for box, label in zip(answer.boxes, answer.labels.tolist(), strict=True):
-        yield box if not rule.names or not rule.names.isdisjoint(_called(label, answer.names)) else None
+    for box, score, label in zip(answer.boxes, answer.scores.tolist(), answer.labels.tolist(), strict=True):
+        if rule.names and rule.names.isdisjoint(_called(label, answer.names)):
+            yield None
+        else:
+            yield box, score
 
 
 def _called(label: int, names: tuple[str, ...]) -> tuple[str, ...]:

@@ -300,7 +300,7 @@ class Pipeline:
         group.pending -= 1
         group.end = max(group.end, delivered)
         if self._whole and group.pending == 0:
-            deliver(self._state, group.frames, [Delivered(group.end, group.why)])
+            tell(self._state, group.frames, group.end, group.why)
 
     def _hand_out(self, step: Step, flight: _Flight, outputs: Tensors) -> None:
         if self._finish is None and not self._after[step.index]:
@@ -382,6 +382,11 @@ def deliver(state: RunState, frames: Sequence[Frame], parts: Sequence[Delivered]
     """Tell `state` that `frames` were delivered, whose models ran in `parts`."""
     end = max(part.end for part in parts)
     why = next((part.why for part in parts if part.why), "")
+    tell(state, frames, end, why)
+
+
+def tell(state: RunState, frames: Sequence[Frame], end: int, why: str) -> None:
+    """Tell `state` that `frames` were delivered at `end` (ns); `why` a model failed, '' where none did."""
     if state.sources is not None:
         state.sources.end(frames)
     if state.batches is not None:

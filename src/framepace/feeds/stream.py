@@ -231,8 +231,9 @@ class StreamFeed(Feed):
         full = False
         for number, buffer in self._waiting.items():
             rule = self._streams[number].rule
-            for frame, cause in rule.discard_stale(buffer, now):
-                self._on_drop(frame, cause)
+            if rule.age is not None:
+                for frame, cause in rule.discard_stale(buffer, now):
+                    self._on_drop(frame, cause)
             full = full or rule.is_full(buffer)
         return full
 
@@ -305,8 +306,9 @@ class StreamFeed(Feed):
                 return False
             if stream.removed:
                 return False
-            for dropped, cause in stream.rule.make_room(stream.buffer):
-                self._on_drop(dropped, cause)
+            if stream.rule.is_full(stream.buffer):
+                for dropped, cause in stream.rule.make_room(stream.buffer):
+                    self._on_drop(dropped, cause)
             frame.queued = self._clock.now()
             self._on_queue(frame)
             stream.buffer.append(frame)

@@ -35,11 +35,10 @@ class WindowBatcher:
 
     def _fill(self, buffers: Mapping[int, deque[Frame]]) -> None:
         while len(self._open) < self._rule.size:
-            waiting = [buffer for buffer in buffers.values() if buffer]
-            if not waiting:
+            oldest: deque[Frame] | None = None
+            for buffer in buffers.values():
+                if buffer and (oldest is None or buffer[0].due < oldest[0].due):
+                    oldest = buffer
+            if oldest is None:
                 return
-            self._open.append(min(waiting, key=_oldest_due).popleft())
-
-
-def _oldest_due(buffer: deque[Frame]) -> int:
-    return buffer[0].due
+            self._open.append(oldest.popleft())

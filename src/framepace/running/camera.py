@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from framepace.clock.system import Clock
-from framepace.errors import SourceError, one_line
+from framepace.errors import SourceError, UsageError, one_line
 from framepace.facts.address import expanded, shown
 from framepace.facts.running import SourceSpec, SourceState
 from framepace.inputfile import shown as shown_path
@@ -28,6 +28,8 @@ _STALE_NS = 2 * NS_PER_S  # without a picture, after which a source that is conn
 _SPREAD = 0.5  # of the waits between attempts
 _STANDARD_INPUT = "-"
 _STANDARD_INPUT_S = (30.0, 3600.0)  # to begin, and to go on: whoever writes may pause
+_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "rtp", "tcp")
+_PROBE_S = 1.0
 _MOST_SKIPPED = 10_000
 """Of so many pictures one is taken of a source that is paused: its connection stays."""
 
@@ -213,11 +215,14 @@ class Camera:
         """What reads the source; nothing is opened yet. Raises UsageError for an address that cannot be one."""
         importlib.import_module("av.filter")  # by one thread, since PyAV's modules import each other
         address = expanded(self.spec.address, os.environ)
+        if _is_stream(address):
+            scheme = checked_scheme(address)
+            address = scheme + address[len(scheme) :]
         if address == _STANDARD_INPUT:
             return self._stream("standard input", partial(open_container, "pipe:0", {}, _STANDARD_INPUT_S), once=True)
         if address.startswith("/dev/video"):
             return self._stream(address, partial(_open_device, address))
-        if "://" in address and not address.startswith("file://"):
+        if _is_stream(address):
             return self._stream(address, partial(open_stream, address, TIMEOUT_S, self.spec.transport, gpu=self._gpu))
         return self._file(address.removeprefix("file://"))
 
@@ -242,14 +247,15 @@ class Camera:
 
 
 def check_address(spec: SourceSpec) -> None:
-    """Raises UsageError or SourceError for an address that can never be opened: a file that is not there, a variable.
+    """Raises UsageError or SourceError for an address that can never be opened: a missing file, variable or protocol.
 
     Cameras that do not answer are no error.
     """
     address = expanded(spec.address, os.environ)
     if address in (_STANDARD_INPUT, SYNTHETIC) or address.startswith("/dev/video"):
         return
-    if "://" in address and not address.startswith("file://"):
+    if _is_stream(address):
+        checked_scheme(address)
         return
     path = Path(address.removeprefix("file://"))
     if not path.exists():
@@ -263,6 +269,36 @@ def check_address(spec: SourceSpec) -> None:
         PictureFolder(path, loop=False)
     else:
         VideoFile(str(path), loop=False).close()
+
+
+def _is_stream(address: str) -> bool:
+    return "://" in address and not address.startswith("file://")
+
+
+def checked_scheme(address: str) -> str:
+    """The scheme of a stream's address as FFmpeg knows it, in small letters. Raises UsageError where it knows none."""
+    scheme = address.partition("://")[0].lower()
+    if scheme in _SCHEMES or _is_known(scheme):
+        return scheme
+    raise UsageError(
+        "no stream can be read by this protocol",
+        got=shown(address),
+        expected=f"one of {', '.join(_SCHEMES)}, or another that PyAV's FFmpeg was built with",
+        fix="correct the address",
+    )
+
+
+def _is_known(scheme: str) -> bool:
+    """Whether FFmpeg was built with this protocol; asked by an address that is nowhere."""
+    import av
+
+    try:
+        av.open(f"{scheme}://", timeout=(_PROBE_S, _PROBE_S)).close()
+    except av.ProtocolNotFoundError:
+        return False
+    except (av.FFmpegError, OSError, ValueError):  # of a protocol that it has
+        return True
+    return True
 
 
 def _opened_at(opens: Callable[[], Any], first: int) -> Any:

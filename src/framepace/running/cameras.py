@@ -17,6 +17,7 @@ from framepace.feeds.feed import PictureSource
 from framepace.feeds.stream import StreamFeed, Timing
 from framepace.running.account import Account, Emit
 from framepace.running.camera import Camera
+from framepace.running.specs import no_such_source
 from framepace.units import NS_PER_MS, NS_PER_S
 from framepace.video.history import Remembering
 
@@ -192,10 +193,7 @@ class Cameras:
     def _named(self, name: str) -> _Place:
         place = self._places.get(name)
         if place is None or place.removed is not None:
-            names = ", ".join(place.camera.spec.name for place in self._present())
-            raise UsageError(
-                "there is no such source", got=name, expected=f"one of {names}" if names else None, fix="add it"
-            )
+            raise no_such_source(name, [place.camera.spec.name for place in self._present()])
         return place
 
     def _add_new(self, spec: SourceSpec, first: int) -> None:

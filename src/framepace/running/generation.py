@@ -46,10 +46,12 @@ class InFlight:
         with self._lock:
             self._idle_since[threading.get_ident()] = now
 
-    def waited(self, now: int) -> None:
-        """The calling worker waits no longer."""
+    def waited(self, frames: Sequence[Frame], now: int) -> None:
+        """The calling worker waits no longer, and has taken these frames."""
         with self._lock:
             self._idle += now - self._idle_since.pop(threading.get_ident(), now)
+            for frame in frames:
+                self._since[frame.number] = (now, frame)
 
     def busy(self, now: int) -> float:
         """The share of their time in which the workers worked since this was asked the last time."""
@@ -61,11 +63,6 @@ class InFlight:
         if passed <= 0:
             return 1.0
         return min(1.0, max(0.0, 1 - (idle - before[1]) / passed))
-
-    def take(self, frames: Sequence[Frame], now: int) -> None:
-        """Workers took frames."""
-        with self._lock:
-            self._since.update((frame.number, (now, frame)) for frame in frames)
 
     def end(self, frames: Sequence[Frame], now: int) -> list[Frame]:
         """Those of the frames that had not been given up."""
@@ -134,10 +131,8 @@ class Borrowed(Feed):
             return self._nothing()
         self._flying.waits(self._now())
         frames = self._feed.take(idle, wait)
-        now = self._now()
-        self._flying.waited(now)
+        self._flying.waited(frames or (), self._now())
         if frames:
-            self._flying.take(frames, now)
             self._own += len(frames)
             self._taken.count += len(frames)
         return frames
@@ -262,6 +257,8 @@ class Generation:
     def abandon(self) -> list[Frame]:
         """Leave a generation behind that hangs; the frames that are lost with it."""
         self.state.stop("failed")
+        self.state.sources = None  # if it comes back, others have gone on with its sources
+        self.state.batches = None
         frames = self.flying.give_up()
         self.engine.end_processes()
         return frames

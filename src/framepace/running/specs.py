@@ -19,6 +19,7 @@ _NAMED = re.compile(r"([\w.\-]{1,64})=(.+)", re.DOTALL)
 _YAML_PLACE = re.compile(r'\s*in "<[^"]*>", (line \d+, column \d+)')
 _LARGEST = 1 << 20  # bytes
 _FILE = InputKind("the file of sources", UsageError, expected="a YAML file", fix="name another file")
+_FIELDS = "write fields by these names; a source needs `name` and `address`"
 _EXAMPLE = "sources: [{name: door, address: 'rtsp://${USER}:${PASSWORD}@10.0.0.7/stream'}]"
 
 
@@ -53,7 +54,15 @@ def made(fields: Mapping[str, Any]) -> SourceSpec:
         return msgspec.convert(dict(fields), SourceSpec)
     except msgspec.ValidationError as error:
         got = shown(", ".join(f"{key}: {value}" for key, value in fields.items()))
-        raise UsageError("a source cannot be so", got=f"{error} ({got})", fix="see docs/guides/run.md") from error
+        expected = f"fields of a source: {', '.join(SourceSpec.__struct_fields__)}"
+        raise UsageError("a source cannot be so", got=f"{error} ({got})", expected=expected, fix=_FIELDS) from error
+
+
+def no_such_source(name: str, names: Sequence[str]) -> UsageError:
+    """The error for a source that a run does not have, with the names of those that it has."""
+    expected = f"one of {', '.join(names)}" if names else None
+    fix = "name one of them, or add it: framepace control add PATH NAME=ADDRESS"
+    return UsageError("there is no such source", got=name, expected=expected, fix=fix)
 
 
 def load_sources(path: Path) -> tuple[SourceSpec, ...]:

@@ -130,8 +130,14 @@ class Supervisor:
         return generation
 
     def _drop_lost(self, generation: Generation, cause: int) -> None:
-        for frame in generation.abandon():
+        frames = generation.abandon()
+        for frame in frames:
             self._on_drop(frame, cause)
+        if frames and self._state.sources is not None:
+            self._state.sources.end(frames)  # or those behind them would wait for ever
+        if self._state.batches is not None:
+            for frame in frames:  # whichever began a batch
+                self._state.batches.end([frame], self._now(), failed=True)
 
     def _goes_on_after(self, generation: Generation, error: BaseException | None) -> bool:
         self._current = None

@@ -35,12 +35,13 @@ class Evenness:
 
     def add(self, time_s: float) -> str:
         """Note the time of a picture; a sentence when it is the first to show that the rate varies, else ''."""
-        was_even = self._is_even()
-        if self._last is not None and time_s > self._last:
-            gap = time_s - self._last
-            self._shortest = min(self._shortest, gap)
-            self._longest = max(self._longest, gap)
+        last = self._last
         self._last = time_s
+        if last is None or time_s <= last or self._shortest <= time_s - last <= self._longest:
+            return ""  # nothing new: nearly every picture
+        was_even = self._is_even()
+        self._shortest = min(self._shortest, time_s - last)
+        self._longest = max(self._longest, time_s - last)
         if was_even and not self._is_even():
             times = f"{self._shortest * 1000:.3g} and {self._longest * 1000:,.4g} ms"
             return f"its rate varies: {times} between pictures; only --load file plays it by its own times"
