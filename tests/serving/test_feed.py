@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from math import log, sqrt
+from random import Random
 
 import pytest
 
@@ -251,6 +254,69 @@ def test_overload_costs_only_what_is_refused(load: float, size: int) -> None:
     answered = served(desk, arrivals, within_ms=20, cost_ms=cost, per_item_ms=per_item)
     possible = min(count, round(arrivals[-1] / per_request))
     assert answered >= 0.9 * possible
+
+
+def lasting(kind: str, seed: int) -> Iterator[float]:
+    """How long batches take, in parts of their mean."""
+    random = Random(seed)
+    while True:
+        if kind == "lognormal":  # as long again as the mean, on either side
+            yield random.lognormvariate(-log(2) / 2, sqrt(log(2)))
+        elif kind == "two kinds":
+            yield random.choices((5 / 9, 5), (9, 1))[0]
+        else:
+            yield 1.0
+
+
+def goodput(desk: Desk, load: float, kind: str) -> float:
+    """Requests at random moments to several workers: what is answered in time, in parts of what is asked and possible.
+
+    Each has the time of twenty batches.
+    """
+    random = Random(1)
+    batch_ms = 2.0 if desk.size == 1 else 1.0 + desk.size
+    per_ms = desk.workers * desk.size / batch_ms
+    factors = lasting(kind, 2)
+    events: list[tuple[int, int, list[Frame]]] = []  # when, number, the batch that ends then; [] where a request comes
+    at = 0.0
+    for number in range(1500):
+        at += random.expovariate(per_ms * load)
+        heappush(events, (round(at * MS), number, []))
+    idle = desk.workers
+    while events:
+        now, number, frames = heappop(events)
+        desk.clock.sleep_until(now)
+        if frames:
+            desk.deliver(frames)
+            idle += 1
+        else:
+            with suppress(RequestError):
+                desk.put(within_ms=20 * batch_ms)
+        while idle and (taken := desk.take()):
+            idle -= 1
+            took = batch_ms if desk.size == 1 else 1.0 + len(taken)
+            heappush(events, (now + round(took * next(factors) * MS), 10_000 + taken[0].number, taken))
+    in_time = sum(ticket.error is None and ticket.answered <= (ticket.deadline or 0) for ticket in desk.done)
+    return in_time / min(1500, per_ms * at)
+
+
+@pytest.mark.parametrize("kind", ["constant", "lognormal", "two kinds"])
+@pytest.mark.parametrize(("workers", "size"), [(1, 1), (2, 1), (1, 4), (2, 4)])
+@pytest.mark.parametrize("load", [1.5, 3.0])
+def test_overload_costs_only_what_is_refused_whatever_batches_take(
+    load: float, workers: int, size: int, kind: str
+) -> None:
+    """Requests at random moments, batches that mostly take little and sometimes much: goodput does not collapse."""
+    desk = Desk(size=size, workers=workers, deadline_rule=size > 1)
+    assert goodput(desk, load, kind) >= 0.9
+
+
+@pytest.mark.parametrize("kind", ["constant", "lognormal"])
+@pytest.mark.parametrize(("workers", "size"), [(1, 1), (2, 4)])
+def test_at_half_load_next_to_nothing_is_refused(workers: int, size: int, kind: str) -> None:
+    """What is kept in hand costs nothing then."""
+    desk = Desk(size=size, workers=workers, deadline_rule=size > 1)
+    assert goodput(desk, 0.5, kind) >= 0.98
 
 
 def test_the_wait_is_predicted_where_no_batch_ever_runs_alone() -> None:

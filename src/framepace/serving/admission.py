@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from framepace.feeds.batchcosts import BatchCosts
+from framepace.serving.durations import Durations
 from framepace.units import NS_PER_MS
 
 _GAIN = 1 / 16  # share of a new observation in the running means
@@ -51,19 +51,19 @@ class Queue:
     size: int
 
 
-def answered_at(now: int, items: int, queue: Queue, costs: BatchCosts) -> int:
+def answered_at(now: int, items: int, queue: Queue, durations: Durations) -> int:
     """When a request of `items` is hardly ever answered later than (ns).
 
-    The items ahead of it go in full batches, `workers` of them side by side; the last batch is counted with the margin
-    that `BatchCosts.limit` has. While nothing was measured, all takes no time.
+    The items ahead of it go in full batches, `workers` of them side by side. Its own is counted as full, too, where it
+    has to wait: others join it meanwhile. While nothing was measured, all takes no time.
     """
-    beside = queue.workers - 1
     begins = now
     if queue.flying >= queue.workers:
         begins = max(now, queue.free)
-    waiting = queue.ahead + items
-    batches = -(-waiting // queue.size)
-    last = waiting - (batches - 1) * queue.size
-    busy = min(batches - 1, beside)
-    before = (batches - 1) * costs.cost(queue.size, beside) // queue.workers
-    return begins + before + costs.limit(last, max(busy, min(queue.flying, beside)))
+    batches = -(-(queue.ahead + items) // queue.size)
+    own = items
+    if queue.ahead or queue.flying >= queue.workers:
+        own = queue.size
+    before = (batches - 1) / queue.workers
+    expected = before * durations.mean(queue.size) + durations.mean(min(own, queue.size))
+    return begins + round(expected + durations.margin(queue.size, 1 + before))

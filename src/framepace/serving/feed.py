@@ -337,7 +337,7 @@ class RequestFeed(Feed):
         """Whether a request would be answered too late if it ran now; never one of which a part runs already."""
         if ticket.latest is None or ticket.taken:
             return False
-        return now + self._running.durations.cost(min(ticket.items, self.rules.size)) > ticket.latest
+        return now + self._running.durations.mean(min(ticket.items, self.rules.size)) > ticket.latest
 
     def _remove(self, ticket: Ticket) -> None:
         for place in ticket.places:

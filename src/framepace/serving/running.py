@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from framepace.feeds.batchcosts import BatchCosts
 from framepace.feeds.flights import Flights
+from framepace.serving.durations import Durations
 from framepace.video.frame import Frame
 
 
@@ -31,7 +31,7 @@ class Running:
 
     def __init__(self, weighs: bool) -> None:
         self.flights = Flights()
-        self.durations = BatchCosts()
+        self.durations = Durations()
         self.landed = 0
         self._weighs = weighs
         self._batches: dict[int, _Batch] = {}  # by the number of the first frame
@@ -47,7 +47,7 @@ class Running:
         """The batch runs from now on."""
         if self._weighs:
             self.flights.take_off(now, frames)
-        self._batches[frames[0].number] = _Batch(now, now + self.durations.cost(len(frames)))
+        self._batches[frames[0].number] = _Batch(now, now + round(self.durations.mean(len(frames))))
 
     def shrink(self, frames: Sequence[Frame], fit: Sequence[Frame]) -> None:
         """Of a batch that was taken only those that are fit go on."""
@@ -72,4 +72,4 @@ class Running:
 
     def forget(self) -> None:
         """What batches cost is not known any more."""
-        self.durations = BatchCosts()
+        self.durations = Durations()
