@@ -79,7 +79,7 @@ def test_a_stream_is_answered_in_its_order_and_goes_on_after_an_error(server: Se
         ("ModelInfer", message("ModelInferRequest")(model_name="none"), grpc.StatusCode.NOT_FOUND),
         ("ModelInfer", message("ModelInferRequest")(model_name="simple"), grpc.StatusCode.INVALID_ARGUMENT),
         ("ModelMetadata", message("ModelMetadataRequest")(name="none"), grpc.StatusCode.NOT_FOUND),
-        ("CudaSharedMemoryRegister", b"", grpc.StatusCode.UNIMPLEMENTED),
+        ("CudaSharedMemoryRegister", b"\x0a\x01r\x20\x01", grpc.StatusCode.UNIMPLEMENTED),
         ("Nothing", b"", grpc.StatusCode.UNIMPLEMENTED),
     ],
 )

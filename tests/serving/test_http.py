@@ -138,7 +138,7 @@ def test_several_items_are_several_frames_and_come_back_together(server: Server)
         ("POST", "/v2/repository/models/none/load", {}, 400, "failed to load 'none'"),
         ("POST", "/v2/repository/models/simple/load", {"parameters": {"config": "{}"}}, 501, "the plan alone"),
         ("POST", "/v2/repository/index", [], 400, "expected an object"),
-        ("POST", "/v2/cudasharedmemory/region/r/register", {}, 501, "register system shared memory"),
+        ("POST", "/v2/cudasharedmemory/region/r/register", {}, 400, "has no 'raw_handle' field"),
         ("GET", "/v2/cudasharedmemory/region/r/status", None, 404, "Unable to find cuda shared memory region: 'r'"),
     ],
 )

@@ -26,9 +26,12 @@ EXTENSIONS = (
 )
 
 
-def server_metadata() -> dict[str, Any]:
+def server_metadata(service: Service) -> dict[str, Any]:
     """What the server is."""
-    return {"name": "framepace", "version": importlib.metadata.version("framepace"), "extensions": list(EXTENSIONS)}
+    extensions = list(EXTENSIONS)
+    if service.memory.takes_cuda:
+        extensions.append("cuda_shared_memory")
+    return {"name": "framepace", "version": importlib.metadata.version("framepace"), "extensions": extensions}
 
 
 def model_metadata(repository: Repository, name: str, version: str) -> dict[str, Any]:
@@ -121,19 +124,6 @@ def load(repository: Repository, name: str, parameters: dict[str, Any]) -> None:
                 "unsupported",
             )
     repository.load(name)
-
-
-def cuda_memory(call: str, name: str) -> list[dict[str, Any]] | None:
-    """No region of a GPU is ever registered. Raises RequestError for an attempt to, and for one that is asked for."""
-    if call == "register":
-        raise RequestError(
-            f"failed to register CUDA shared memory region '{name}': this server takes no GPU memory; "
-            "register system shared memory instead",
-            "unsupported",
-        )
-    if call == "status" and name:
-        raise RequestError(f"Unable to find cuda shared memory region: '{name}'", "not found")
-    return [] if call == "status" else None
 
 
 def trace_settings(service: Service, name: str, changes: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 from framepace.openinference.errors import RequestError
@@ -31,7 +30,7 @@ def _model_ready(service: Service, request: Any) -> dict[str, Any]:
 
 
 def _server(service: Service, request: Any) -> dict[str, Any]:
-    return calls.server_metadata()
+    return calls.server_metadata(service)
 
 
 def _metadata(service: Service, request: Any) -> dict[str, Any]:
@@ -74,8 +73,17 @@ def _memory_unregister(service: Service, request: Any) -> dict[str, Any]:
     return {}
 
 
-def _cuda(call: str, service: Service, request: Any) -> dict[str, Any]:
-    calls.cuda_memory(call, request.name)
+def _cuda_status(service: Service, request: Any) -> dict[str, Any]:
+    return {"regions": {region["name"]: region for region in service.memory.status(request.name, "cuda")}}
+
+
+def _cuda_register(service: Service, request: Any) -> dict[str, Any]:
+    service.memory.register_cuda(request.name, request.raw_handle, request.device_id, request.byte_size)
+    return {}
+
+
+def _cuda_unregister(service: Service, request: Any) -> dict[str, Any]:
+    service.memory.unregister(request.name, "cuda")
     return {}
 
 
@@ -109,8 +117,8 @@ CALLS: Mapping[str, GrpcCall] = {
     "SystemSharedMemoryStatus": _memory_status,
     "SystemSharedMemoryRegister": _memory_register,
     "SystemSharedMemoryUnregister": _memory_unregister,
-    "CudaSharedMemoryStatus": partial(_cuda, "status"),
-    "CudaSharedMemoryRegister": partial(_cuda, "register"),
-    "CudaSharedMemoryUnregister": partial(_cuda, "unregister"),
+    "CudaSharedMemoryStatus": _cuda_status,
+    "CudaSharedMemoryRegister": _cuda_register,
+    "CudaSharedMemoryUnregister": _cuda_unregister,
 }
 """Every call, by its name in inference.proto."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -42,7 +43,7 @@ def _model_ready(service: Service, call: HttpCall, named: Route) -> Any:
 
 
 def _server(service: Service, call: HttpCall, named: Route) -> Any:
-    return calls.server_metadata()
+    return calls.server_metadata(service)
 
 
 def _metadata(service: Service, call: HttpCall, named: Route) -> Any:
@@ -91,8 +92,29 @@ def _memory_unregister(service: Service, call: HttpCall, named: Route) -> None:
     service.memory.unregister(named.name)
 
 
-def _cuda(service: Service, call: HttpCall, named: Route) -> Any:
-    return calls.cuda_memory(named.call.partition(" ")[2], named.name)
+def _cuda_status(service: Service, call: HttpCall, named: Route) -> Any:
+    return service.memory.status(named.name, "cuda")
+
+
+def _cuda_register(service: Service, call: HttpCall, named: Route) -> None:
+    document = call.json()
+    for field in ("raw_handle", "device_id", "byte_size"):
+        if field not in document:
+            raise RequestError(f"Shared memory register request has no '{field}' field")
+    handle = _handle(document["raw_handle"])
+    service.memory.register_cuda(named.name, handle, whole(document, "device_id"), whole(document, "byte_size"))
+
+
+def _handle(document: Any) -> bytes:
+    """The bytes of {"b64": "..."}. Raises RequestError."""
+    try:
+        return base64.b64decode(document["b64"], validate=True)
+    except (TypeError, KeyError, ValueError):
+        raise RequestError("Unable to parse 'raw_handle': expected an object with 'b64'") from None
+
+
+def _cuda_unregister(service: Service, call: HttpCall, named: Route) -> None:
+    service.memory.unregister(named.name, "cuda")
 
 
 def _trace(service: Service, call: HttpCall, named: Route) -> Any:
@@ -149,9 +171,9 @@ _PLAIN: Mapping[tuple[str, str], _Plain] = {
     ("GET", "memory status"): _memory_status,
     ("POST", "memory register"): _memory_register,
     ("POST", "memory unregister"): _memory_unregister,
-    ("GET", "cuda status"): _cuda,
-    ("POST", "cuda register"): _cuda,
-    ("POST", "cuda unregister"): _cuda,
+    ("GET", "cuda status"): _cuda_status,
+    ("POST", "cuda register"): _cuda_register,
+    ("POST", "cuda unregister"): _cuda_unregister,
 }
 _SLOW: Mapping[tuple[str, str], _Plain] = {
     ("POST", "load"): _load,

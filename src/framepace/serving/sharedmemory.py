@@ -1,7 +1,7 @@
-"""System shared memory: regions that clients register, read and written without a body.
+"""Shared memory: regions that clients register, read and written without a body.
 
-Regions are read by preadv(2) and written by pwritev(2), not mapped: where a client makes its memory smaller meanwhile,
-a read falls short, while a mapping would end the server (SIGBUS).
+Those of the system are read by preadv(2) and written by pwritev(2), not mapped: where a client makes its memory smaller
+meanwhile, a read falls short, while a mapping would end the server (SIGBUS).
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from math import prod
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +23,12 @@ from framepace.openinference.datatypes import BYTES, dtype_of, item_size
 from framepace.openinference.errors import RequestError
 from framepace.openinference.messages import LARGEST, Input, Region
 from framepace.openinference.tensors import from_bytes
+from framepace.serving.cudamemory import CudaMemory, IpcDriver, cuda_driver, opened
 
 _FOLDER = "/dev/shm"  # where POSIX shared memory is a file on Linux
 _RESERVED = "triton_python_backend_shm_region_"
 MOST_REGIONS = 10_000
+Kind = Literal["system", "cuda"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +40,7 @@ class Memory:
     offset: int
     size: int
     file: int
+    kind = "system"
     _closing: Any = field(init=False)
 
     def __post_init__(self) -> None:
@@ -58,11 +62,14 @@ class Memory:
         os.pwritev(self.file, [data], self.offset + offset)
 
 
+AnyMemory = Memory | CudaMemory
+
+
 @dataclass(frozen=True, eq=False)
 class SharedTensor:
     """An input that lies in shared memory, row by row; it is read when it is written into the model's input."""
 
-    memory: Memory
+    memory: AnyMemory
     offset: int
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -86,45 +93,71 @@ class SharedMemory:
 
     Args:
         allowed: whether clients may register any.
+        cuda: makes the driver of GPUs when it is needed, or None where there is none; by default that of this machine.
     """
 
-    def __init__(self, allowed: bool = True) -> None:
+    def __init__(self, allowed: bool = True, cuda: Callable[[], IpcDriver | None] | None = None) -> None:
         self._allowed = allowed
-        self._regions: dict[str, Memory] = {}
+        self._regions: dict[str, AnyMemory] = {}
         self._lock = threading.Lock()
+        self._cuda = lru_cache(maxsize=1)(cuda or cuda_driver)
+
+    @property
+    def takes_cuda(self) -> bool:
+        """Whether memory of a GPU can be registered."""
+        return self._allowed and self._cuda() is not None
 
     def register(self, name: str, key: str, offset: int, size: int) -> None:
         """Register a part of a POSIX shared memory object. Raises RequestError."""
-        self._check(name, key)
+        self._check_key(name, key)
         if not (0 < size <= LARGEST and 0 <= offset <= LARGEST):
             raise RequestError(f"failed to register shared memory region '{name}': invalid args")
-        with self._lock:
-            if name in self._regions:
-                raise RequestError(f"shared memory region '{name}' already in manager")
-            if len(self._regions) >= MOST_REGIONS:
-                raise RequestError(f"there are {MOST_REGIONS} shared memory regions already", "exhausted")
+        with self._adding(name):
             file = _opened(key)
             memory = Memory(name, key, offset, size, file)
             if os.fstat(file).st_size < offset + size:
                 raise RequestError(f"failed to register shared memory region '{name}': invalid args")
             self._regions[name] = memory
 
-    def unregister(self, name: str = "") -> None:
-        """Forget a region, or all; requests that use it are still answered."""
-        with self._lock:
-            if name:
-                self._regions.pop(name, None)
-            else:
-                self._regions.clear()
+    def register_cuda(self, name: str, handle: bytes, device: int, size: int) -> None:
+        """Register memory of a GPU by its IPC handle. Raises RequestError."""
+        if not 0 < size <= LARGEST or device < 0:
+            raise RequestError(f"failed to register CUDA shared memory region '{name}': invalid args")
+        with self._adding(name):
+            self._regions[name] = opened(name, handle, device, size, self._cuda())
 
-    def status(self, name: str = "") -> list[dict[str, Any]]:
-        """One region, or all. Raises RequestError for one that is not there."""
+    @contextmanager
+    def _adding(self, name: str) -> Iterator[None]:
+        """A region of that name may be added. Raises RequestError."""
+        if not self._allowed:
+            raise RequestError("this server takes no shared memory: start it with --shared-memory", "unsupported")
+        with self._lock:
+            if name in self._regions:
+                raise RequestError(f"shared memory region '{name}' already in manager")
+            if len(self._regions) >= MOST_REGIONS:
+                raise RequestError(f"there are {MOST_REGIONS} shared memory regions already", "exhausted")
+            yield
+
+    def unregister(self, name: str = "", kind: Kind = "system") -> None:
+        """Forget a region, or all of a kind; requests that use it are still answered. Raises RequestError."""
         with self._lock:
             if not name:
-                return [memory.document() for memory in self._regions.values()]
-            if name not in self._regions:
-                raise RequestError(f"Unable to find system shared memory region: '{name}'", "not found")
-            return [self._regions[name].document()]
+                self._regions = {key: region for key, region in self._regions.items() if region.kind != kind}
+                return
+            region = self._regions.get(name)
+            if region is not None and region.kind != kind:
+                raise RequestError(f"shared memory region '{name}' is {region.kind} shared memory, not {kind}")
+            self._regions.pop(name, None)
+
+    def status(self, name: str = "", kind: Kind = "system") -> list[dict[str, Any]]:
+        """One region, or all of a kind. Raises RequestError for one that is not there."""
+        with self._lock:
+            regions = {key: region for key, region in self._regions.items() if region.kind == kind}
+        if not name:
+            return [region.document() for region in regions.values()]
+        if name not in regions:
+            raise RequestError(f"Unable to find {kind} shared memory region: '{name}'", "not found")
+        return [regions[name].document()]
 
     def tensor(self, sent: Input, model: str) -> NDArray[Any] | SharedTensor:
         """An input that lies in shared memory. Raises RequestError where it does not fit."""
@@ -141,7 +174,7 @@ class SharedMemory:
             raise RequestError(f"input byte size mismatch {where}. Expected {expected}, got {region.size}")
         return SharedTensor(memory, region.offset, sent.shape, dtype_of(sent.datatype))
 
-    def memory(self, region: Region) -> Memory:
+    def memory(self, region: Region) -> AnyMemory:
         """The registered region that a part lies in. Raises RequestError."""
         with self._lock:
             memory = self._regions.get(region.name)
@@ -153,9 +186,8 @@ class SharedMemory:
             raise RequestError(f"Invalid offset + byte size for shared memory region: '{region.name}'")
         return memory
 
-    def _check(self, name: str, key: str) -> None:
-        if not self._allowed:
-            raise RequestError("this server takes no shared memory: start it with --shared-memory", "unsupported")
+    @staticmethod
+    def _check_key(name: str, key: str) -> None:
         if key.removeprefix("/").startswith(_RESERVED):
             raise RequestError(f"cannot register shared memory region '{name}' with key '{key}': the key is reserved")
 
