@@ -10,6 +10,7 @@ from framepace.explaining.draft import Draft
 from framepace.explaining.evidence import Evidence
 from framepace.explaining.observed import model_exceeds, observed
 from framepace.explaining.scopes import gather_evidence
+from framepace.explaining.served import held_back
 from framepace.explaining.verdict import ordered, sentence, shares, worst
 from framepace.facts.finding import Explanation
 from framepace.facts.late import Receipt
@@ -20,7 +21,12 @@ def conclude(case: Case, draft: Draft, seconds: float) -> Explanation:
     """The explanation made from the draft; `seconds` is the time it took."""
     evidence = gather_evidence(case, draft)
     findings = ordered(
-        [*observed(evidence, draft.findings), *model_exceeds(evidence, draft.findings, draft.bounds), *draft.findings]
+        [
+            *observed(evidence, draft.findings),
+            *held_back(evidence),
+            *model_exceeds(evidence, draft.findings, draft.bounds),
+            *draft.findings,
+        ]
     )
     confirmed = [finding for finding in findings if finding.verdict == "confirmed"]
     traces = evidence.traces
@@ -48,6 +54,7 @@ def conclude(case: Case, draft: Draft, seconds: float) -> Explanation:
         what_if=draft.what_if,
         applied=draft.patch,
         remedies=draft.remedies,
+        answers=(*draft.answers, *draft.remedied_answers),
     )
 
 
@@ -64,4 +71,5 @@ def _notes(evidence: Evidence, draft: Draft) -> tuple[str, ...]:
     words = {note: note for note in evidence.summaries["stream"].notes}
     for scope, summary in evidence.summaries.items():
         words |= {note: f"{scope}: {note}" for note in summary.notes if note not in words}
-    return (*words.values(), *draft.notes)
+    held_answers = (*draft.answers, *draft.remedied_answers)
+    return (*words.values(), *draft.notes, *(held.text for held in held_answers))
