@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import islice, pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -146,6 +147,39 @@ def test_a_video_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     write(sink, [2e9])
     sink.close()
     assert len(pictures(tmp_path / "out-2.ts")) == 1
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".ts"])
+def test_a_disk_that_is_full_from_the_start_ends_no_process(tmp_path: Path, suffix: str) -> None:
+    """Not even the header fits: it is told as what may pass, again and again, and nothing reads freed memory."""
+    path = tmp_path / f"video{suffix}"
+    for number in range(3):
+        path.unlink(missing_ok=True)
+        path.symlink_to("/dev/full")
+        sink = VideoFile(parse(f"video:{path}", {}))
+        with pytest.raises(SinkUnavailable, match="now"):
+            _written(sink, number)
+
+
+def _written(sink: VideoFile, first: int) -> None:
+    """Pictures, until one does not fit, and the end."""
+    for number in range(first, first + 200):
+        sink.write([result(number, picture=np.full((48, 64, 3), number % 256, np.uint8))])
+    sink.close()
+
+
+def test_hls_tells_of_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FFmpeg does not; and of a folder that is gone."""
+    sink = Hls(parse(f"hls:{tmp_path / 'live'}", {}))
+    sink.open()
+    picture = np.zeros((48, 64, 3), np.uint8)
+    sink.write([result(picture=picture)])
+    monkeypatch.setattr("framepace.sinks.video.os.statvfs", lambda _: SimpleNamespace(f_bavail=10, f_frsize=4096))
+    with pytest.raises(SinkUnavailable, match="now"):
+        sink.write([result(1, picture=picture)])
+    monkeypatch.undo()
+    sink.write([result(1, picture=picture)])
+    sink.close()
 
 
 def test_hls_is_a_play_list_of_short_segments(tmp_path: Path) -> None:

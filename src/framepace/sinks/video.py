@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -35,6 +37,7 @@ _PRESETS = ("veryfast", "ultrafast", "superfast", "faster", "fast", "medium")
 _OPTIONS = ("draw", "preset", "crf")
 _FILE = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}  # what a killed process leaves can be played
 _HLS = {"hls_time": str(_KEY_EVERY_S), "hls_list_size": "6", "hls_flags": "delete_segments+independent_segments"}
+_ROOM = 1 << 20  # bytes on a disk that is not full: a segment or two
 _CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".ts": "mpegts"}
 
 
@@ -54,6 +57,7 @@ class Encoder:
         self._last = -1
         self._next_key = 0
         self.pictures = 0
+        self._has_header = False
 
     def write(self, picture: Any, time: float) -> None:
         """Encode an RGB array or frame that was taken at `time` (seconds)."""
@@ -66,16 +70,27 @@ class Encoder:
         if frame.pts >= self._next_key:  # by time: sources may have any rate
             frame.pict_type = PictureType.I
             self._next_key = frame.pts + _KEY_EVERY_S * _TICKS
-        self._container.mux(self._stream.encode(frame))
+        self._mux(frame)
         self.pictures += 1
 
     def close(self) -> None:
         """Write what the encoder holds, and the end of the file."""
         try:
-            if self._stream is not None:
-                self._container.mux(self._stream.encode(None))
+            if self._has_header:
+                self._mux(None)
         finally:
             self._container.close()
+
+    def _mux(self, frame: Any) -> None:
+        """Write what comes of a frame, or with None of those that the encoder holds.
+
+        Where the header could not be written, another attempt would have FFmpeg read freed memory.
+        """
+        packets = self._stream.encode(frame)
+        if not self._has_header:
+            self._container.start_encoding()
+            self._has_header = True
+        self._container.mux(packets)
 
     def _begin(self, frame: Any, time: float) -> None:
         stream = self._container.add_stream("libx264", rate=_NOMINAL_FPS, options=dict(self._codec))
@@ -210,6 +225,19 @@ class Hls(_Video):
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise failed("opened", self._folder, error) from error
+
+    def write(self, results: Sequence[Result]) -> None:
+        """Encode the pictures of all results. Raises SinkError, SinkUnavailable, also where the disk is full.
+
+        FFmpeg writes segments without a word about what did not fit.
+        """
+        try:
+            disk = os.statvfs(self._folder)
+            if disk.f_bavail * disk.f_frsize < _ROOM:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            raise failed("written", self._folder, error) from error
+        super().write(results)
 
     def _encoder(self, source: str) -> Encoder:
         name = file_name(source)
