@@ -41,9 +41,9 @@ def time_figure(trace: Trace, summary: Summary, points: int = POINTS) -> Figure 
         return None
     scale = _scale(series)
     data = list(_series_traces(series, summary, scale, min(points, POINTS)))
-    if summary.budget is not None:
-        data.append(budget_line(summary.budget, (0, _end(series, scale)), scale.divisor))
     panels = list(gauges(trace, scale.start))
+    if summary.budget is not None:
+        data.append(budget_line(summary.budget, (0, _end(series, panels, scale)), scale.divisor))
     data += _gauge_lines(panels)
     axis = latency_axis(series, scale.divisor, scale.unit)
     return {"data": data, "layout": _panel_layout(panels, axis)}
@@ -54,8 +54,10 @@ def _scale(series: Sequence[Latencies]) -> _Scale:
     return _Scale(min(int(s.due[0]) for s in series), divisor, unit)
 
 
-def _end(series: Sequence[Latencies], scale: _Scale) -> float:
-    return scale.seconds(max(int(s.due[-1]) for s in series))
+def _end(series: Sequence[Latencies], panels: Sequence[Gauge], scale: _Scale) -> float:
+    """The last time in the figure (s): telemetry goes on while late requests are worked off."""
+    last_due = scale.seconds(max(int(s.due[-1]) for s in series))
+    return max([last_due, *(float(panel.seconds[-1]) for panel in panels if len(panel.seconds))])
 
 
 def latency_axis(series: Sequence[Latencies], divisor: int, unit: str) -> Figure:

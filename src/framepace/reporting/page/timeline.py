@@ -72,15 +72,21 @@ def _data(trace: Trace, line: Timeline, slowest: tuple[int, int]) -> dict[str, A
     origin = int(line.column("start").min())
     used = np.unique(line.column("lane"))
     due, delivered = ((end - origin) / NS_PER_MS for end in slowest)
-    around = _FRAMES_AT_FIRST * max(delivered - due, _SHORTEST_MS) / 2
+    last = (int(line.column("end").max()) - origin) / NS_PER_MS
     return {
         "lanes": [line.lanes[lane].name for lane in used],
         "doing": DOING,
         **_packed(trace, line, origin),
         "lane": packed(np.searchsorted(used, line.column("lane")), "u2"),
-        "view": (due - around, delivered + around),
+        "view": _first_view(due, delivered, last),
         "slowest": (due, delivered),
     }
+
+
+def _first_view(due: float, delivered: float, last: float) -> tuple[float, float]:
+    """A stretch around the slowest request, and nothing before the first span or behind the `last` one; all in ms."""
+    around = _FRAMES_AT_FIRST * max(delivered - due, _SHORTEST_MS) / 2
+    return max(due - around, min(due, 0.0)), min(delivered + around, max(delivered, last))
 
 
 def _packed(trace: Trace, line: Timeline, origin: int) -> dict[str, Any]:

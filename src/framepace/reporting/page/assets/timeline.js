@@ -86,7 +86,7 @@
     };
 
     const grid = (pen, ink) => {
-      const aim = (to - from) / Math.max(2, (width - label) / 110);
+      const aim = (to - from) / Math.max(3, (width - label) / 110);
       const power = 10 ** Math.floor(Math.log10(aim));
       const step = [1, 2, 5, 10].map((digit) => digit * power).find((size) => size >= aim);
       const [slowStart, slowEnd] = data.slowest;
