@@ -61,9 +61,9 @@ def answered_at(now: int, items: int, queue: Queue, durations: Durations) -> int
     if queue.flying >= queue.workers:
         begins = max(now, queue.free)
     batches = -(-(queue.ahead + items) // queue.size)
-    own = items
+    together = items
     if queue.ahead or queue.flying >= queue.workers:
-        own = queue.size
+        together = queue.size
     before = (batches - 1) / queue.workers
-    expected = before * durations.mean(queue.size) + durations.mean(min(own, queue.size))
+    expected = before * durations.mean(queue.size) + durations.mean(min(together, queue.size))
     return begins + round(expected + durations.margin(queue.size, 1 + before))

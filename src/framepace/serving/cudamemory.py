@@ -68,11 +68,11 @@ class CudaMemory:
             self.driver.write(self.address + offset, data, self.device)
 
     @contextmanager
-    def _told(self, what: str) -> Iterator[None]:
+    def _told(self, verb: str) -> Iterator[None]:
         try:
             yield
         except RuntimeError as error:
-            message = f"CUDA shared memory region '{self.name}' cannot be {what}: {error}"
+            message = f"CUDA shared memory region '{self.name}' cannot be {verb}: {error}"
             raise RequestError(message, "internal") from error
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable
 from typing import Any
 
 from framepace.openinference.errors import GRPC_STATUS, RequestError
+from framepace.serving.tokens import brings_token
 
 _MS_PER_S = 1000.0
 
@@ -57,8 +57,7 @@ class Caller:
         """Raise RequestError for a call without the token."""
         if token is None:
             return
-        sent = self._metadata.get("authorization", "")
-        if not hmac.compare_digest(str(sent).encode(), f"Bearer {token}".encode()):
+        if not brings_token(str(self._metadata.get("authorization", "")).encode(), token):
             raise RequestError("this server wants a token: metadata 'authorization: Bearer ...'", "unauthorised")
 
     def fail(self, error: RequestError) -> None:

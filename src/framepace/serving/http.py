@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 from collections.abc import Callable
 from functools import partial
 
@@ -16,6 +15,7 @@ from framepace.serving.httpinfer import DEADLINE, refusal
 from framepace.serving.mailbox import Mailbox
 from framepace.serving.routes import Route, route
 from framepace.serving.service import Service
+from framepace.serving.tokens import brings_token
 
 _HEALTH = "/v2/health/"
 
@@ -25,9 +25,6 @@ class HttpApp:
 
     def __init__(self, service: Service) -> None:
         self.service = service
-        self._authorisation = b""
-        if service.token is not None:
-            self._authorisation = f"Bearer {service.token}".encode()
         self._wakes: set[Callable[[], None]] = set()
 
     def begin(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -41,7 +38,7 @@ class HttpApp:
 
     def refusal(self, call: HttpCall) -> Response | None:
         """See App: a call without the token, and an inference that would be late whatever its body is."""
-        if not self._authorisation and DEADLINE not in call.headers and not self.service.inference.gives_deadlines:
+        if self.service.token is None and DEADLINE not in call.headers and not self.service.inference.gives_deadlines:
             return None
         try:
             self._check_authorised(call)
@@ -101,9 +98,10 @@ class HttpApp:
 
     def _check_authorised(self, call: HttpCall) -> None:
         """Raise RequestError for a call without the token; whether the server lives is no secret."""
-        if not self._authorisation or call.path.startswith(_HEALTH):
+        token = self.service.token
+        if token is None or call.path.startswith(_HEALTH):
             return
-        if not hmac.compare_digest(call.headers.get(b"authorization", b""), self._authorisation):
+        if not brings_token(call.headers.get(b"authorization", b""), token):
             raise RequestError("this server wants a token: send the header 'Authorization: Bearer ...'", "unauthorised")
 
     def _send(self, call: HttpCall, response: Response) -> None:
