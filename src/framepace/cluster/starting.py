@@ -20,10 +20,12 @@ from typing import Any
 from framepace.errors import ClusterError, UsageError, one_line
 from framepace.interrupts import held
 
+_HERE = "local"
 INSTALL = "pip install 'framepace[ray]'"
 _REACH_S = 5.0  # for a host to take a connection
 _ANSWER_S = 30.0  # for a cluster to answer; more than the start of an interpreter on a busy machine
 _LONGEST_FOLDER = 20
+_ROOM_BYTES = 64 * 2**20  # of the disk, for logs and sockets: without, Ray waits for minutes
 _OBJECTS_BYTES = 256 * 2**20  # shared memory of a cluster that is started here: results are small
 _HEALTH = ("-m", "ray.scripts.scripts", "health-check", "--skip-version-check", "--address")
 _ADDRESSES = "local, local:N, auto, HOST:PORT or ray://HOST:PORT"
@@ -57,7 +59,7 @@ def start(cpus: int, gpus: int | None) -> Callable[[], None]:
     try:
         with _environment(alone), _loopback():
             asked = partial(ray.init, address="local", include_dashboard=False, _temp_dir=folder, **amounts, **_quiet())
-            _joined(asked, "Ray cannot be started here", "local")
+            _joined(asked, "Ray cannot be started here", _HERE)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -66,11 +68,23 @@ def start(cpus: int, gpus: int | None) -> Callable[[], None]:
 
 
 def _short_folder() -> str:
-    """A new folder whose path leaves room for those of sockets, which have 107 letters (unix(7))."""
+    """A new folder whose path leaves room for those of sockets, which have 107 letters (unix(7)).
+
+    Raises ClusterError where the disk is full.
+    """
     parent = tempfile.gettempdir()
     if len(parent) > _LONGEST_FOLDER:
         parent = "/tmp"
+    _check_room(parent)
     return tempfile.mkdtemp(prefix="framepace-ray-", dir=parent)
+
+
+def _check_room(parent: str) -> None:
+    free = shutil.disk_usage(parent).free
+    if free < _ROOM_BYTES:
+        fix = f"free some, or name a folder with room, of at most {_LONGEST_FOLDER} letters: TMPDIR=/DIR"
+        got = f"{free >> 20} MiB free in {parent}"
+        raise ClusterError("Ray has no room for its files", got=got, expected=f"{_ROOM_BYTES >> 20} MiB", fix=fix)
 
 
 def _end(folder: str) -> None:
@@ -158,6 +172,9 @@ def _refusal(problem: str, address: str, error: Exception) -> ClusterError:
         fix = "pip install 'ray[client]', or run this on a node of the cluster with --ray auto"
         return ClusterError(problem, got=f"{address}: {text}", fix=fix)
     fix = "run this on a node of the cluster ('ray start --address=HOST:PORT'), or use --ray local"
+    if address == _HERE:
+        fix = "see that memory, /dev/shm and processes are left and the machine is not overloaded; or leave --ray out"
+        return ClusterError(problem, got=text[:300], fix=fix)
     return ClusterError(problem, got=f"{address}: {text[:300]}", expected=_ADDRESSES, fix=fix)
 
 
