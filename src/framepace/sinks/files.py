@@ -38,9 +38,10 @@ class SystemsError(Protocol):
 
 def failed(doing: str, place: object, error: SystemsError) -> SinkError:
     """The error for a file that cannot be opened or written: one that may pass, or one that stays."""
-    got = f"{place}: {error.strerror or error}"
     if error.errno in _PASSING:
+        got = f"{place}: {os.strerror(error.errno)}"  # libraries put words of their own before it
         return SinkUnavailable(f"the sink cannot be {doing} now", got=got, fix="make room, or name another place")
+    got = f"{place}: {error.strerror or error}"
     return SinkError(f"the sink cannot be {doing}", got=got, fix="name a file in a folder that can be written to")
 
 
