@@ -149,6 +149,19 @@ def test_sigusr1_writes_a_recording(path: str, tmp_path: Path) -> None:
     assert "SIGUSR1" in load_trace(recording).meta.notes[0]
 
 
+def test_sigusr1_ends_no_run_that_is_still_loaded(path: str, tmp_path: Path) -> None:
+    """Nothing can be recorded then, which is told; here a sink sends the signal while it is opened."""
+    (tmp_path / "early.py").write_text(
+        "import os, signal\nos.kill(os.getpid(), signal.SIGUSR1)\n\ndef take(result):\n    pass\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "framepace", *RUN, "-s", path, "--sink", "call:early:take"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "has not begun" in done.stderr
+
+
 def test_a_file_of_sources_is_watched(path: str, tmp_path: Path) -> None:
     """What is added to it is read; what is removed from it is read no more."""
     file = tmp_path / "cameras.yaml"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -106,7 +106,8 @@ def command(
     StandardOutput.standard_output = results_descriptor()
     of_sources: dict[str, Any] = {"every": _every(every), "loop": loop, "pace": "free" if free else "own"}
     of_sources["transport"] = "udp" if udp else "tcp"
-    with watch.prepared(dashboard, log, spans, sink) as shown:
+    running: list[Run | FleetRun] = []
+    with _recording_on_signal(running), watch.prepared(dashboard, log, spans, sink) as shown:
         with Progress() as progress:
             run = deploying.start(
                 models, source, sources_file=sources, sinks=sink, settings_of_sources=of_sources, seconds=seconds,
@@ -115,6 +116,7 @@ def command(
                 canary=canary, canary_share=canary_share, fps=fps, p99_ms=p99_ms,
                 settings=o.changes(set_, size=size, layout=None, backend=backend, device=device),
             )  # fmt: skip
+        running.append(run)
         status = _watched(run, control, shown)
     _show(status, json)
     if run.hanging:  # their threads never end, and would keep the process
@@ -144,7 +146,6 @@ def _watched(run: Run | FleetRun, control: Path | None, shown: watch.Watch) -> R
             from framepace.running.control import ControlSocket
 
             stack.enter_context(ControlSocket(control, run))
-        stack.enter_context(_recording_on_signal(run))
         stack.enter_context(interrupts.stopped_by(stop))
         stack.enter_context(shown.of(run))
         status = run.wait()
@@ -154,15 +155,21 @@ def _watched(run: Run | FleetRun, control: Path | None, shown: watch.Watch) -> R
 
 
 @contextmanager
-def _recording_on_signal(run: Run | FleetRun) -> Iterator[None]:
-    """Inside, SIGUSR1 writes the last minute as a trace; in the main thread, which alone gets signals."""
+def _recording_on_signal(running: Sequence[Run | FleetRun]) -> Iterator[None]:
+    """Inside, SIGUSR1 writes the last minute as a trace; in the main thread, which alone gets signals.
+
+    It does not end the program either while there is no run yet: loading may take minutes.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def record() -> None:
+        if not running:
+            print("nothing was recorded: the run has not begun", file=sys.stderr)
+            return
         try:
-            path = run.record("of SIGUSR1")
+            path = running[0].record("of SIGUSR1")
         except FramepaceError as error:
             print(f"error: {error}", file=sys.stderr)
         else:
