@@ -246,6 +246,15 @@ def test_a_refusal_by_the_head_is_read_though_the_body_is_sent_and_the_connectio
     assert answer.startswith(b"HTTP/1.1 401 ")
 
 
+def test_the_last_answer_is_read_though_more_is_sent_behind_its_request(server: Server) -> None:
+    """Which said that it is the last."""
+    with raw(server) as connection:
+        connection.sendall(head("Connection: close") + TENSOR)
+        connection.sendall(bytes(4 << 20))
+        answers = connection.makefile("rb").read()
+    assert re.findall(rb"HTTP/1.1 (\d+) ", answers) == [b"200"]
+
+
 def test_a_request_that_is_no_http_is_answered_behind_the_one_before(server: Server) -> None:
     """Which runs meanwhile: answers keep the order of their requests."""
     with raw(server) as connection:

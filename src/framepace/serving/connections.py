@@ -299,8 +299,11 @@ class Connection(asyncio.BufferedProtocol):
             self.transport.write(self._refusal)
             self._refusal = b""
             self._linger()
-        elif self._is_last and not self._is_over:
-            self.transport.close()
+        elif self._is_last and not self._has_ended:
+            if self.transport.can_write_eof():
+                self._linger()
+            else:  # over TLS: a client that waits for the end would not see it
+                self.transport.close()
 
     def _pause_or_resume(self) -> None:
         is_paused = not self._is_over and (self._is_unread or bool(self._waiting))
