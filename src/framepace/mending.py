@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace as replaced
 from pathlib import Path
@@ -12,27 +12,26 @@ from msgspec.structs import replace
 
 from framepace import values
 from framepace.cases import CaseOptions, Models, case_of, only_model
-from framepace.errors import FramepaceError, StoreError, UsageError, unknown
-from framepace.facts.accuracy import Agreement, Gate, agreement_text, default_gate, narrowed
+from framepace.errors import FramepaceError, StoreError, UsageError
+from framepace.facts.accuracy import Agreement, Gate, agreement_text, narrowed
 from framepace.facts.address import without_secrets
 from framepace.facts.mending import Hunt, Mended, Ranking
-from framepace.facts.plan import Batching, ModelPlan
+from framepace.facts.plan import ModelPlan
 from framepace.facts.settings import Case
-from framepace.models.convert.calibration import prepared_inputs
-from framepace.models.convert.kept import check_names
 from framepace.models.convert.variant import load, variant
-from framepace.models.spec import inspect, resolve
 from framepace.numerics.calibrating import few_frames
 from framepace.numerics.gate import FRAMES, LARGEST_LEAST, agreement
 from framepace.numerics.hunt import hunted
-from framepace.numerics.inputs import Inputs, looked_at, tried_inputs, values_notes
-from framepace.numerics.int8rounding import int8_rounding
+from framepace.numerics.inputs import looked_at, values_notes
 from framepace.numerics.mender import Mender
+from framepace.numerics.metrics import is_own
 from framepace.numerics.ranking import Rank
-from framepace.numerics.rounding import BF16, CASTS, FP16, Rounding
-from framepace.numerics.switched import Network, converted_graph
+from framepace.numerics.rounding import BF16, FP16
+from framepace.numerics.switched import Network
 from framepace.numerics.tallying import LEAST
 from framepace.numerics.trials import Trials
+from framepace.numerics.tried import Tried
+from framepace.numerics.trying import trials_of
 from framepace.pricing import prices
 from framepace.progress import Tell, silent
 from framepace.reading import page_in
@@ -169,6 +168,7 @@ def mend(
     Found by emulation on every other frame (at most 8), verified on the others: a frame on which it does not hold joins
     the search. Where the device runs the precision, the library's own outputs are held against FP32 too, and where they
     break the gate the search is done again with half the room. Ctrl-C returns the smallest set so far that holds it.
+    What was tried is in the cache (but by a metric of your own): the same call goes on.
 
     Args:
         model: a path, 'builtin:NAME', a plan or a case of one model, an ONNX file in FP32.
@@ -194,6 +194,8 @@ def mend(
     least = values.number(least, "least", least=0.0, most=LARGEST_LEAST)
     case = case_of("mend", model, **options)
     trials = replaced(_trials(case, precision, frames, gate, tell), metric=metric, least=least)
+    if is_own(metric):  # it may be another function the next time
+        trials = replaced(trials, tried=Tried())
     mended = _with_alternative(_written(_searched(trials, case, tell), path), trials, tell)
     return _priced(mended, case, tell) if price else mended
 
@@ -211,10 +213,26 @@ def _searched(trials: Trials, case: Case, tell: Tell) -> Mended:
         with suppress(KeyboardInterrupt):
             mender.run()
         subject = _subject(trials.network, case, tuple(node.name for node in mender.kept_nodes))
-        mended = replace(mender.mended(subject, trials), as_run=_as_run(subject["model"], trials, case, tell))
-        if mended.as_run is None or mended.as_run.passed or not mended.complete or trials.metric is not None:
+        mended = mender.mended(subject, trials)
+        if not mended.complete:  # stopped: nothing else is begun
+            break
+        mended = _checked(mended, trials, case, tell)
+        if mended.as_run is None or mended.as_run.passed or trials.metric is not None:
             break
     return mended
+
+
+def _checked(mended: Mended, trials: Trials, case: Case, tell: Tell) -> Mended:
+    """The result with the library's own outputs; without them where Ctrl-C comes first."""
+    try:
+        return replace(mended, as_run=_as_run(mended.model, trials, case, tell))
+    except KeyboardInterrupt:
+        return _stopped(mended, "the library's own outputs were not compared")
+
+
+def _stopped(mended: Mended, what: str) -> Mended:
+    """The result with what Ctrl-C left out; nothing else is begun."""
+    return replace(mended, notes=(*mended.notes, f"stopped: {what}"), complete=False)
 
 
 def _as_run(model: ModelPlan, trials: Trials, case: Case, tell: Tell) -> Agreement | None:
@@ -229,8 +247,8 @@ def _as_run(model: ModelPlan, trials: Trials, case: Case, tell: Tell) -> Agreeme
 
 
 def _written(mended: Mended, path: Path | None) -> Mended:
-    """The result with the mixed file, where one is asked for."""
-    if path is None:
+    """The result with the mixed file, where one is asked for, and a set of nodes is known."""
+    if path is None or mended.found_nothing:
         return mended
     plan = replace(mended.model, prepare=replace(mended.model.prepare, place="host"))
     mixed = load(variant(plan, plan.precision))
@@ -243,9 +261,12 @@ def _with_alternative(mended: Mended, trials: Trials, tell: Tell) -> Mended:
     """The result with whether BF16 would do without any node in FP32, where FP16 does not."""
     if not mended.kept or not mended.complete or trials.network.rounding is not FP16:
         return mended
-    tell("all nodes in bf16", None)
-    network = Network(trials.network.plan, BF16)
-    agreement = replaced(trials, network=network).agreement(network.names, range(len(trials.inputs)))
+    try:
+        tell("all nodes in bf16", None)
+        network = Network(trials.network.plan, BF16)
+        agreement = replaced(trials, network=network).agreement(network.names, range(len(trials.inputs)))
+    except KeyboardInterrupt:
+        return _stopped(mended, "bf16 was not tried")
     note = f"bf16 does not pass the gate either, without nodes in FP32: {agreement_text(agreement)}"
     if agreement.passed:
         note = f"bf16 passes the gate without any node in FP32 (TensorRT 10, PyTorch): {agreement_text(agreement)}"
@@ -258,6 +279,8 @@ def _priced(mended: Mended, case: Case, tell: Tell) -> Mended:
         return mended
     try:
         return replace(mended, prices=prices(case, mended.model, mended.islands, tell))
+    except KeyboardInterrupt:
+        return _stopped(mended, "what the nodes in FP32 cost was not measured")
     except FramepaceError as error:
         note = f"what the nodes in FP32 cost was not measured: {error.what}"
         return replace(mended, notes=(*mended.notes, note))
@@ -267,26 +290,7 @@ def _trials(case: Case, precision: str, frames: int, gate: Gate | None, tell: Te
     """The network with switches, on frames of the case."""
     frames = int(values.number(frames, "frames", least=1, most=_MOST_FRAMES, whole=True))
     plan = only_model(case)
-    rounding = _rounding(plan, precision, tell)
-    tell(f"loading {plan.name} with a switch per node", None)
-    network = Network(plan, rounding)
-    inputs: Sequence[Inputs] = tried_inputs(plan, case.workload.input, frames, case.workload.seed)
-    check_names(plan.fp32_nodes, network.proto.graph, plan.name)
-    return Trials(network, inputs, gate or default_gate(precision))
-
-
-def _rounding(plan: ModelPlan, precision: str, tell: Tell) -> Rounding:
-    """The number format of a precision; INT8 is calibrated on the plan's frames."""
-    if precision in CASTS:
-        return CASTS[precision]
-    if precision != "int8":
-        raise unknown("precision", precision, (*CASTS, "int8"))
-    if plan.calibration is None:
-        fix = "--set calibration=VIDEO|FOLDER (frames of your own)"
-        raise UsageError(f"precision int8 of {plan.name!r} needs frames to calibrate on", got="none", fix=fix)
-    plan = replace(plan, prepare=replace(plan.prepare, place="host"), batch=Batching())
-    frames = prepared_inputs(plan, resolve(inspect(plan.model), plan))
-    return int8_rounding(converted_graph(plan), frames, plan.calibration_method, tell, plan.name)
+    return trials_of(plan, case.workload.input, precision, frames, case.workload.seed, gate=gate, tell=tell)
 
 
 def _target(out: str | Path | None, precision: str) -> Path | None:

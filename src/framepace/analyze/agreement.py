@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
+import msgspec
 import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
@@ -16,6 +17,54 @@ from framepace.facts.accuracy import Agreement, Gate, MetricScores, OutputAgreem
 _LARGEST = 1e140
 _NOTHING = "every output is empty on these frames, so nothing is compared: use frames on which something is found"
 _TIE = 2.0**-10  # of the highest score: what FP16 cannot tell apart there is a tie
+
+
+class FrameNumbers(msgspec.Struct, frozen=True, array_like=True):
+    """What one frame's output adds to a tally; `squares` are of the reference, the candidate and their difference.
+
+    `equal` counts equal values of outputs that are no floats; `same_top` is of outputs of one row of scores.
+    """
+
+    compared: int = 0
+    nonfinite: int = 0
+    undefined: int = 0
+    squares: tuple[float, float, float] | None = None
+    dot: float = 0.0
+    max_abs: float = 0.0
+    equal: int | None = None
+    same_top: bool | None = None
+    mismatch: str = ""
+
+
+def frame_numbers(reference: NDArray[Any], candidate: NDArray[Any]) -> FrameNumbers:
+    """One frame's output against the reference's. Where the shapes differ, that is noted and nothing is compared."""
+    if reference.shape != candidate.shape:
+        return FrameNumbers(mismatch=f"{_text(candidate)} instead of {_text(reference)}")
+    if _exact(reference) or _exact(candidate):
+        return FrameNumbers(compared=reference.size, equal=int(np.count_nonzero(reference == candidate)))
+    return _float_numbers(reference.astype(np.float64), candidate.astype(np.float64))
+
+
+def _float_numbers(reference: NDArray[Any], candidate: NDArray[Any]) -> FrameNumbers:
+    defined = np.abs(reference) < _LARGEST  # NaN is not
+    finite = np.abs(candidate) < _LARGEST
+    both = defined & finite
+    return FrameNumbers(
+        compared=int(np.count_nonzero(both)),
+        nonfinite=int(np.count_nonzero(defined & ~finite)),
+        undefined=reference.size - int(np.count_nonzero(defined)),
+        same_top=same_top(reference[0], candidate[0]) if _are_scores(reference) else None,
+        **_sums(reference[both], candidate[both]),
+    )
+
+
+def _sums(reference: NDArray[Any], candidate: NDArray[Any]) -> dict[str, Any]:
+    """Of values that are finite in both; nothing where there are none."""
+    if not reference.size:
+        return {}
+    difference = candidate - reference
+    squares = tuple(float(x @ x) for x in (reference, candidate, difference))
+    return {"squares": squares, "dot": float(reference @ candidate), "max_abs": float(np.abs(difference).max())}
 
 
 class Tally:
@@ -33,17 +82,19 @@ class Tally:
         self._mismatch = ""
 
     def add(self, reference: NDArray[Any], candidate: NDArray[Any]) -> None:
-        """Add one frame's output. Where the shapes differ, that is noted and nothing is compared."""
-        self._frames_l2.append(None)
-        if reference.shape != candidate.shape:
-            self._lose_frame()
-            self._mismatch = self._mismatch or f"{_text(candidate)} instead of {_text(reference)}"
-        elif _exact(reference) or _exact(candidate):
-            self._exact = True
-            self._compared += reference.size
-            self._equal += int(np.count_nonzero(reference == candidate))
-        else:
-            self._add(reference.astype(np.float64), candidate.astype(np.float64))
+        """Add one frame's output."""
+        self.take(frame_numbers(reference, candidate))
+
+    def take(self, frame: FrameNumbers) -> None:
+        """Add one frame's output in numbers."""
+        if frame.mismatch or frame.nonfinite:
+            self._lost.append(len(self._frames_l2))
+        self._frames_l2.append(None if frame.squares is None else _relative(np.array(frame.squares)))
+        self._mismatch = self._mismatch or frame.mismatch
+        self._compared += frame.compared
+        self._nonfinite += frame.nonfinite
+        self._undefined += frame.undefined
+        self._take_values(frame)
 
     def result(self) -> OutputAgreement:
         """The numbers over all frames so far."""
@@ -57,33 +108,17 @@ class Tally:
             **self._numbers(),
         )
 
-    def _add(self, reference: NDArray[Any], candidate: NDArray[Any]) -> None:
-        defined = np.abs(reference) < _LARGEST  # NaN is not
-        finite = np.abs(candidate) < _LARGEST
-        self._undefined += reference.size - int(np.count_nonzero(defined))
-        nonfinite = int(np.count_nonzero(defined & ~finite))
-        if nonfinite:
-            self._nonfinite += nonfinite
-            self._lose_frame()
-        if _are_scores(reference):
+    def _take_values(self, frame: FrameNumbers) -> None:
+        if frame.equal is not None:
+            self._exact = True
+            self._equal += frame.equal
+        if frame.same_top is not None:
             self._rows += 1
-            self._hits += same_top(reference[0], candidate[0])
-        both = defined & finite
-        if both.any():
-            self._measure(reference[both], candidate[both])
-
-    def _lose_frame(self) -> None:
-        """Note that the frame that is added cannot be compared as a whole."""
-        self._lost.append(len(self._frames_l2) - 1)
-
-    def _measure(self, reference: NDArray[Any], candidate: NDArray[Any]) -> None:
-        difference = candidate - reference
-        squares = np.array([x @ x for x in (reference, candidate, difference)])
-        self._compared += reference.size
-        self._squares += squares
-        self._dot += float(reference @ candidate)
-        self._max_abs = max(self._max_abs, float(np.abs(difference).max()))
-        self._frames_l2[-1] = _relative(squares)
+            self._hits += frame.same_top
+        if frame.squares is not None:
+            self._squares += frame.squares
+            self._dot += frame.dot
+            self._max_abs = max(self._max_abs, frame.max_abs)
 
     def _worst_of_frames(self) -> dict[str, Any]:
         errors = [-1.0 if error is None else error for error in self._frames_l2]

@@ -88,6 +88,6 @@ def _mend(case: Case, precision: str, target: Path, json: bool, asked: Mapping[s
 
     with Progress() as progress:
         result = api.mend(case, target, precision, tell=progress, **asked)
-    paths = {"mixed model": str(target)}
+    paths = {} if result.path is None else {"mixed model": result.path}
     give(json, lambda: mend_document(result), lambda out: show_mended(out, result), lambda out: show_paths(out, paths))
-    answer(result.holds)
+    answer(result.holds and not result.found_nothing)

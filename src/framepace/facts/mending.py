@@ -149,6 +149,11 @@ class Mended(OnFrames, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
     @property
+    def found_nothing(self) -> bool:
+        """Whether it was stopped before a set of nodes was known: all of them, or none though the gate breaks."""
+        return len(self.kept) in (0, self.nodes) and not self.complete and not self.before.passed
+
+    @property
     def holds(self) -> bool:
         """Whether the gate holds, as the library runs it where it does, and on frames that the search has not seen."""
         if self.as_run is not None and not self.as_run.passed:

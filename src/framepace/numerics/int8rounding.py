@@ -5,19 +5,26 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from framepace.errors import StoreError
 from framepace.facts.plan import Calibration
 from framepace.models.convert.int8ranges import LARGEST, activation_ranges, quantised_weights, weight_axes
 from framepace.models.convert.optimised import saved
 from framepace.models.convert.precision import QUANTISED
 from framepace.numerics.rounding import LowPrecision, RoundedTensor
+from framepace.numerics.tried import inputs_key
 from framepace.progress import Tell, silent
+from framepace.store import cache
+
+_VERSION = 1  # part of the name in the cache: raise it when the same frames would give other ranges
 
 
 @dataclass(frozen=True)
@@ -77,7 +84,20 @@ def int8_rounding(
 
     Raises ModelError: the calibration fails.
     """
-    with tempfile.TemporaryDirectory(prefix="framepace-") as folder:
-        path = saved(model, Path(folder) / "model.onnx")
-        ranges = activation_ranges(path, frames, method, tell, name)
+    file = f"ranges/{cache.key(_VERSION, method, inputs_key(model, frames))}.json"
+    ranges = _cached(file)
+    if ranges is None:
+        with tempfile.TemporaryDirectory(prefix="framepace-") as folder:
+            path = saved(model, Path(folder) / "model.onnx")
+            ranges = activation_ranges(path, frames, method, tell, name)
+        with suppress(StoreError):
+            cache.put(file, msgspec.json.encode(ranges))
     return Int8Rounding(ranges, weight_axes(model.graph))
+
+
+def _cached(name: str) -> dict[str, float] | None:
+    """Ranges of the cache; None where there are none, or damaged ones."""
+    try:
+        return msgspec.json.decode((cache.folder() / name).read_bytes(), type=dict[str, float])
+    except (OSError, msgspec.DecodeError):
+        return None

@@ -16,6 +16,7 @@ from framepace.progress import Tell
 
 _SEARCH_FRAMES = 8  # of the frames, every other one; the others are held out
 _MORE_SEARCHES = 3  # each with frames more, that the one before broke
+_RANKED_FRAMES = 2  # on which nodes are ranked: which comes first only decides how long the search takes
 _JOINED = 4  # frames that join at once, at most
 
 
@@ -34,6 +35,7 @@ class Mender:
         self.kept: frozenset[str] = frozenset(self.names)
         self.minimal = False
         self.tries = 0
+        self.search = Search(self.names, self._fails)
         self.tell("all nodes in lower precision", None)
         self.before = self.trials.agreement(self.names, range(count))
 
@@ -82,19 +84,21 @@ class Mender:
         )
 
     def _search(self) -> None:
-        ranking = Rank(self.trials, self.tell, self.searched)
+        ranking = Rank(self.trials, self.tell, self.searched, _RANKED_FRAMES, short=True)
         ranking.run()
         needed = {name for name in self.names if self._fails_alone(ranking, name)}
-        search = Search(ranking.by_cost(), self._fails)
+        self.search = search = Search(ranking.by_cost(), self._fails)
         try:
             search.run(needed)
         finally:
             self.kept = search.best
             self.minimal = search.minimal
             self.tries += search.tries
+            self.trials.tried.keep()
 
     def _fails(self, kept: frozenset[str]) -> bool:
-        self.tell(f"{len(kept)} of {len(self.names)} nodes kept in FP32", None)
+        holds = f", enough with {len(self.search.best)}" if self.search.best else ""
+        self.tell(f"{len(kept)} of {len(self.names)} nodes kept in FP32{holds}", None)
         return self.trials.fails(self._low(kept), self.searched)
 
     def _fails_alone(self, ranking: Rank, name: str) -> bool:

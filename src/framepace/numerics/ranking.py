@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-
-import msgspec
-import numpy as np
 
 from framepace.facts.mending import Block, NetworkNode, NodeError
 from framepace.numerics.ranges import TensorValues, inner_tensors, reaches, tensor_values
@@ -18,33 +14,34 @@ from framepace.store import cache
 
 _FRAMES = 4
 _GUILTY = 0.1  # of what the gate allows: a block with less than that is not looked into
+_LITTLE = 0.5  # of what the gate allows: errors of blocks add up as squares do, about
 _ALWAYS = 2  # blocks that are looked into however little they cost
 _LOST = 0.5  # from this relative error on the answer is gone, and how large the error is says nothing more
 _DEFAULT_LIMIT = 0.03
-_VERSION = 1  # part of the cache key: raise it when the same network would be ranked differently
 
 
 @dataclass
 class Rank:
     """A ranking while it is made: what was tried so far is in it, and in the cache, whenever it is interrupted.
 
-    Nodes are tried on the four of the `candidates` (numbers of frames) that lose most when all nodes are low.
+    Nodes are tried on those of the `candidates` (numbers of frames) that lose most when all nodes are low, at most
+    `most_frames`. With `short` the blocks are not tried together up to each, and those that add up to little are not
+    looked into.
     """
 
     trials: Trials
     tell: Tell
     candidates: Sequence[int]
+    most_frames: int = _FRAMES
+    short: bool = False
     errors: dict[str, float] = field(default_factory=dict)  # by the nodes that were low, as a text
     complete: bool = False
     tries: int = 0
     _values: dict[str, TensorValues] = field(default_factory=dict)
-    _cache_name: str = ""
 
     def __post_init__(self) -> None:
         self.tell("all nodes in lower precision", None)
-        self.frames = _worst(self.trials, self.candidates)
-        self._cache_name = f"rankings/{_key(self.trials, self.frames)}.json"
-        self.errors.update(_cached(self._cache_name))
+        self.frames = _worst(self.trials, self.candidates, self.most_frames)
 
     def run(self) -> None:
         """Try all blocks, and each node of those that cost something."""
@@ -55,12 +52,13 @@ class Rank:
             for number, block in enumerate(blocks):
                 self.tell(f"block {number + 1} of {len(blocks)} in lower precision", number / total)
                 self._error(block)
-                self._error(self._up_to(number))
+                if not self.short:
+                    self._error(self._up_to(number))
             for number, block in enumerate(self._guilty()):
                 self._look_into(block, (len(blocks) + number) / total)
             self.complete = True
         finally:
-            _keep(self._cache_name, self.errors)
+            self.trials.tried.keep()
 
     @property
     def blocks(self) -> list[tuple[str, ...]]:
@@ -140,22 +138,34 @@ class Rank:
         for name in block:
             self.tell(f"{name} in lower precision", share)
             self._error((name,))
-        _keep(self._cache_name, self.errors)
 
     def _guilty(self) -> Iterator[tuple[str, ...]]:
         """Blocks to look into, the worst first."""
-        least = _GUILTY * (self.limit or _DEFAULT_LIMIT)
         ordered = sorted(self.blocks, key=lambda block: -self.errors[_text(block)])
-        for number, block in enumerate(ordered):
-            if number < _ALWAYS or self.errors[_text(block)] >= least:
-                yield block
+        errors = [self.errors[_text(block)] for block in ordered]
+        limit = self.limit or _DEFAULT_LIMIT
+        count = sum(error >= _GUILTY * limit for error in errors)
+        if self.short:
+            count = min(count, _worth_a_look(errors, _LITTLE * limit))
+        yield from ordered[: max(_ALWAYS, count)]
 
     def _error(self, low: Sequence[str]) -> float:
         text = _text(low)
         if text not in self.errors:
-            self.tries += 1
+            runs = self.trials.runs
             self.errors[text] = self.trials.error(low, self.frames)
+            self.tries += self.trials.runs > runs
         return self.errors[text]
+
+
+def _worth_a_look(errors: Sequence[float], little: float) -> int:
+    """How many of some errors, the largest first, come before those whose squares add up to that of `little`."""
+    squares = 0.0
+    for count in range(len(errors), 0, -1):
+        squares += errors[count - 1] ** 2
+        if squares > little**2:
+            return count
+    return 0
 
 
 def _about(error: float) -> float:
@@ -177,37 +187,8 @@ def _finite(error: float | None) -> float | None:
     return error
 
 
-def _worst(trials: Trials, candidates: Sequence[int]) -> list[int]:
+def _worst(trials: Trials, candidates: Sequence[int], count: int) -> list[int]:
     """Of some frames those with the largest error when all nodes are low: what goes wrong on one alone is seen."""
     names = trials.network.names
     errors = {frame: trials.error(names, [frame]) for frame in candidates}
-    return sorted(sorted(errors, key=lambda frame: -errors[frame])[:_FRAMES])
-
-
-def _key(trials: Trials, frames: Sequence[int]) -> str:
-    """What decides every error: the network, the precision, the frames, the gate's smallest error, the library."""
-    import onnxruntime
-
-    network = trials.network
-    digest = hashlib.sha256(network.proto.SerializeToString(deterministic=True))
-    for frame in frames:
-        for name, array in sorted(trials.inputs[frame].items()):
-            digest.update(name.encode())
-            digest.update(np.ascontiguousarray(array).data)
-    parts = (network.rounding, trials.gate.negligible, len(frames), digest.hexdigest())
-    return cache.key(_VERSION, onnxruntime.__version__, *parts)
-
-
-def _cached(name: str) -> dict[str, float]:
-    path = cache.folder() / name
-    if not path.is_file():
-        return {}
-    try:
-        stored = msgspec.json.decode(path.read_bytes(), type=dict[str, float | None])
-    except (OSError, msgspec.DecodeError):  # damaged: it is made again
-        return {}
-    return {text: math.inf if error is None else error for text, error in stored.items()}
-
-
-def _keep(name: str, errors: dict[str, float]) -> None:
-    cache.put(name, msgspec.json.encode({text: _finite(error) for text, error in errors.items()}))
+    return sorted(sorted(errors, key=lambda frame: -errors[frame])[:count])

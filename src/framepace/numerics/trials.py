@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from framepace.analyze.agreement import Tally, frame_numbers
 from framepace.errors import ModelError
 from framepace.facts.accuracy import Agreement, Gate, OutputAgreement
 from framepace.numerics.inputs import Inputs
+from framepace.numerics.metrics import is_own, optional_metric
 from framepace.numerics.switched import Network, Outputs
-from framepace.numerics.tallying import LEAST, agreement_of
+from framepace.numerics.tallying import LEAST, Numbers, agreement_of, verdict
+from framepace.numerics.tried import OnFrame, Tried, trial_name
 
 NOT_FINITE = math.inf
 
 
 @dataclass
 class Trials:
-    """Frames on which a network is tried, and the gate; outputs in FP32 are computed once per frame.
+    """Frames on which a network is tried, and the gate; each frame is run once with the same nodes low.
 
-    A `metric` that must reach `least` on average decides in place of the gate (see `metric_of`).
+    A `metric` that must reach `least` on average decides in place of the gate (see `metric_of`). `tried` has what is
+    known already, and `runs` counts what was not.
 
     Raises ModelError where an output in FP32 is NaN: nothing can be held against it.
     """
@@ -31,24 +36,73 @@ class Trials:
     gate: Gate
     metric: str | None = None
     least: float = LEAST
+    tried: Tried = field(default_factory=Tried)
+    runs: int = 0
     _references: dict[int, Outputs] = field(default_factory=dict)
+    _broke: Counter[int] = field(default_factory=Counter)  # how often a frame ended a trial
 
     def agreement(self, low: Collection[str], frames: Sequence[int]) -> Agreement:
         """How far the outputs agree with those nodes in lower precision, on those frames."""
+        if self.metric is None:
+            return self._judged([self._numbers(low, frame) for frame in frames])
         pairs = ((self.reference(frame), self.network.run(self.inputs[frame], low)) for frame in frames)
         return agreement_of(pairs, len(frames), self.gate, metric=self.metric, least=self.least)
 
     def error(self, low: Collection[str], frames: Sequence[int]) -> float:
         """The relative L2 error of the output that suffers most; infinity where one is not finite."""
-        return worst_error(self.agreement(low, frames))
+        done: list[OnFrame] = []
+        for frame in frames:
+            done.append(self._numbers(low, frame))
+            if any(output.nonfinite or output.mismatch for output in done[-1].outputs.values()):
+                return NOT_FINITE
+        return worst_error(self._judged(done))
 
     def fails(self, low: Collection[str], frames: Sequence[int]) -> bool:
-        """Whether the gate breaks; a frame whose output is not finite ends the trial."""
-        first = frames[:1]
-        if len(frames) > 1 and math.isinf(self.error(low, first)):
-            return True
-        agreement = self.agreement(low, frames)
-        return not (agreement.passed or agreement.says_nothing)
+        """Whether the gate breaks. A trial ends where it does even if nothing were off on the frames that are left.
+
+        The frames that ended most trials come first.
+        """
+        order = sorted(frames, key=lambda frame: -self._broke[frame])
+        for done in range(1 if self._ends_early else len(order), len(order) + 1):
+            numbers = [self._numbers(low, frame) for frame in order[:done]]
+            rest = [self._numbers((), frame) for frame in order[done:]]
+            agreement = self._judged([*numbers, *rest])
+            if not (agreement.passed or agreement.says_nothing):
+                self._broke[order[done - 1]] += 1
+                return True
+        return False
+
+    @property
+    def _ends_early(self) -> bool:
+        """Whether it is known what the numbers of equal outputs are: a metric of the user's may have any scale."""
+        return not is_own(self.metric)
+
+    def _judged(self, numbers: Sequence[OnFrame]) -> Agreement:
+        tallies = {name: Tally(name) for frame in numbers for name in frame.outputs}
+        for name, tally in tallies.items():
+            for frame in numbers:
+                tally.take(frame.outputs[name])
+        results = tuple(tally.result() for tally in tallies.values())
+        scores = tuple(frame.score for frame in numbers)
+        return verdict(Numbers(len(numbers), results, scores), self.gate, self.metric, self.least)
+
+    def _numbers(self, low: Collection[str], frame: int) -> OnFrame:
+        """The numbers of one frame, of which equal ones need no run."""
+        name = trial_name(low, frame, self.network.rounding.precision, self.metric)
+        numbers = self.tried.get(name)
+        if numbers is None:
+            numbers = self._run(low, frame)
+            self.tried.add(name, numbers)
+        return numbers
+
+    def _run(self, low: Collection[str], frame: int) -> OnFrame:
+        expected = self.reference(frame)
+        actual = expected
+        if low:
+            self.runs += 1
+            actual = self.network.run(self.inputs[frame], low)
+        outputs = {name: frame_numbers(values, actual[name]) for name, values in expected.items()}
+        return OnFrame(outputs, optional_metric(self.metric).score(expected, actual))
 
     def reference(self, frame: int) -> Outputs:
         """The outputs of a frame in FP32."""

@@ -24,6 +24,7 @@ _FAULTS: Mapping[Fault, str] = {
     "invalid": "it computes what has no value (infinity minus infinity, zero times infinity)",
 }
 
+_GOES_ON = "the same command goes on where this one was stopped"
 _INSIDE = ", though what comes of it is not"  # a mean, or the root of a sum of squares
 _WIDER_SUMS = "a library that adds up in FP32 (ONNX Runtime on CUDA) does not overflow here: check it where it will run"
 
@@ -148,7 +149,7 @@ def mended_view(mended: Mended) -> MendingView:
     """Which nodes stay in FP32, how far the outputs agree with them, and what they cost."""
     return MendingView(
         sentence=_mended_sentence(mended),
-        passed=mended.holds,
+        passed=mended.holds and not mended.found_nothing,
         lines=tuple(_mended_lines(mended)),
         columns=("stays in FP32", "operator", "island"),
         rows=tuple(_kept_rows(mended)),
@@ -165,6 +166,8 @@ def _mended_sentence(mended: Mended) -> str:
         return f"{model} cannot be judged on these frames"
     if not mended.kept:
         return f"{model} passes the gate as it is: no node has to stay in FP32"
+    if mended.found_nothing:
+        return f"{model} does not pass the gate; stopped before a set of nodes was found with which it does"
     kept = f"{len(mended.kept)} of {plural(mended.nodes, 'node')} in FP32"
     if not mended.holds:
         return f"{model} does not pass the gate on frames that the search has not seen, with {kept}"
@@ -175,6 +178,9 @@ def _mended_lines(mended: Mended) -> Iterator[str]:
     yield f"before: {agreement_text(mended.before)}"
     if not mended.before.passed:
         yield from (f"  {reason}" for reason in mended.before.why)
+    if mended.found_nothing:
+        yield _GOES_ON
+        return
     if mended.kept:
         yield f"mended: {agreement_text(mended.searched)}"
     if mended.held_out is not None and mended.kept:
@@ -185,12 +191,14 @@ def _mended_lines(mended: Mended) -> Iterator[str]:
     if mended.as_run is not None:
         yield f"as {mended.model.backend} runs it, on all frames: {agreement_text(mended.as_run)}"
         yield from (f"  {reason}" for reason in mended.as_run.why)
-    if not mended.complete:
-        yield "stopped before the end: fewer nodes may do"
+    if not (mended.complete or mended.minimal):
+        yield f"stopped before the end: fewer nodes may do; {_GOES_ON}"
     yield from _price_lines(mended.prices)
 
 
 def _kept_rows(mended: Mended) -> Iterator[tuple[str, ...]]:
+    if mended.found_nothing:
+        return
     islands = {name: str(number) for number, names in enumerate(mended.islands, 1) for name in names}
     for node in mended.kept:
         yield node_name(node), node.operator, islands.get(node.name, "")
@@ -217,7 +225,7 @@ def _island(names: Sequence[str]) -> str:
 
 
 def _plan_setting(mended: Mended) -> Iterator[str]:
-    if mended.kept and mended.holds:
+    if mended.kept and mended.holds and not mended.found_nothing:
         yield f"as a plan: precision {mended.model.precision} and the setting fp32-nodes (--json has both)"
 
 
