@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from framepace.analyze.agreement import worst_frames
 from framepace.backends.base import get_backend
+from framepace.clock.system import SystemClock
 from framepace.errors import FramepaceError
 from framepace.facts.accuracy import Agreement, agreement_text
 from framepace.facts.plan import ModelPlan
 from framepace.facts.questions import mend_question
 from framepace.facts.workload import Input
 from framepace.models.spec import stem
+from framepace.numerics.blame import Blamed, blamed
+from framepace.reporting.views.mending import node_name
 from framepace.tuning.state import TuningState
 
 Gate = Callable[[ModelPlan, Input], Agreement]
+_BLAME_S = 20.0
+_BLAME_SHARE = 0.25  # of the time that is left
 _PREPARED = {"graph": "with preparation in the graph", "device": "with preparation on the GPU"}
 
 
@@ -24,6 +30,7 @@ class Accuracy:
         self._state = state
         self._gate = gate
         self._objections: dict[bytes, str | None] = {}
+        self._blamed: dict[tuple[str, str], str] = {}
 
     def admit(self, number: int) -> bool:
         """Whether a candidate may be measured. One whose outputs do not agree fails, with the reason."""
@@ -57,11 +64,45 @@ class Accuracy:
         except FramepaceError as error:
             return str(error)
         if not agreement.passed:
-            return f"accuracy: {'; '.join(agreement.why)}{_mending(model, source.videos)}"
+            return f"accuracy: {'; '.join(agreement.why)}{self._guilty(model, source, agreement)}"
         self._state.notes.append(
             f"{stem(model.model)} {_way(model)} passes the accuracy gate: {agreement_text(agreement)}"
         )
         return None
+
+    def _guilty(self, model: ModelPlan, source: Input, refused: Agreement) -> str:
+        """Which frame and node are to blame, as far as that is found in seconds, and the command that finds more."""
+        if model.precision == "fp32":
+            return ""
+        return f"{_worst_frame(refused)}{self._node(model, source, refused)}{_mending(model, source.videos)}"
+
+    def _node(self, model: ModelPlan, source: Input, refused: Agreement) -> str:
+        """The node to blame, looked for once per precision of a file, in a share of the time that is left."""
+        way = (model.model, model.precision)
+        if way not in self._blamed:
+            seconds = min(_BLAME_S, _BLAME_SHARE * self._state.lab.left)
+            self._state.lab.say(f"looking for the node that {model.precision} breaks in {model.name}")
+            self._blamed[way] = _blame(blamed(model, source, refused, seconds, SystemClock()))
+        return self._blamed[way]
+
+
+def _worst_frame(refused: Agreement) -> str:
+    """'; worst is frame 3 (error 0.8)'; '' where no frame could be compared."""
+    for worst in worst_frames(refused, 1):
+        error = "NaN or infinite" if worst.lost or worst.error is None else f"error {worst.error:.2g}"
+        return f"; worst is frame {worst.frame} ({error})"
+    return ""
+
+
+def _blame(found: Blamed | None) -> str:
+    """': NaN or infinity begins at /pool/GlobalAveragePool (accumulation)'; '' where nothing was found in the time."""
+    if found is None:
+        return ""
+    if found.fault is not None:
+        return f": there NaN or infinity begins at {node_name(found.node)} ({found.node.operator}, {found.fault})"
+    error = "an output is not finite" if found.error is None else f"an error of {found.error:.2g}"
+    tried = "" if found.complete else " of those that there was time for"
+    return f": there {node_name(found.node)} ({found.node.operator}) costs most{tried}, {error} by itself"
 
 
 def _computed(model: ModelPlan) -> tuple[object, ...]:
