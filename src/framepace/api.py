@@ -23,6 +23,7 @@ from framepace.facts.machine import Machine
 from framepace.facts.settings import Case
 from framepace.facts.trace import Trace
 from framepace.facts.workload import MOST_CAMERAS
+from framepace.lab.answers import held_answers
 from framepace.measure.session import measure
 from framepace.mending import hunt, mend, rank
 from framepace.naming import NamedInputs
@@ -116,6 +117,7 @@ def bench(
         overwrite=overwrite,
         tell=tell or silent,
         layers=layers,
+        answers=held_answers(case, tell or silent),
     )
 
 

@@ -91,7 +91,10 @@ def show(trace: Trace, folder: Path, json: bool) -> Summary:
     summary = api.summary(trace)
     give(
         json,
-        lambda: documents.bench_document(summary, str(folder), trace.meta.layers),
+        lambda: {
+            **documents.bench_document(summary, str(folder), trace.meta.layers),
+            "answers": documents.plain(trace.meta.answers),
+        },
         lambda out: show_machine(out, trace.meta.machine),
         lambda out: show_summary(out, summary),
         lambda out: show_layers(out, trace.meta.layers),

@@ -11,6 +11,7 @@ from framepace.explaining.metrics import Metric
 from framepace.explaining.trial import Blocks
 from framepace.facts.bounds import Bound
 from framepace.facts.finding import Expectation, Finding, TriedRemedy
+from framepace.facts.heldanswers import HeldAnswers
 from framepace.facts.sensitivity import Sensitivity
 from framepace.facts.trace import Trace
 
@@ -29,6 +30,8 @@ class Draft:
         waiting_s: seconds that the cause which is tried next needs at least.
         longest_s: seconds in which a block holds all the frames that are worth waiting for.
         remedies: those of a model that takes the time itself, tried.
+        answers: of the plan as it was given, held against the plain way.
+        remedied_answers: the same of remedies that may change them.
         may_raise_priority: whether a trial may take time from other processes.
     """
 
@@ -47,6 +50,8 @@ class Draft:
     what_if: tuple[Sensitivity, ...] = ()
     may_raise_priority: bool = False
     remedies: tuple[TriedRemedy, ...] = ()
+    answers: tuple[HeldAnswers, ...] = ()
+    remedied_answers: tuple[HeldAnswers, ...] = ()
 
     def within(self, seconds: float) -> float:
         """So many seconds, or those of the longest block."""

@@ -16,6 +16,7 @@ from framepace.explaining.evidence import Evidence
 from framepace.explaining.hypothesis import Probe
 from framepace.explaining.metrics import INTERVAL, LATENCY, Metric
 from framepace.explaining.pixels import half_the_pixels
+from framepace.explaining.refusing import refusal
 from framepace.explaining.suspects import trial_of
 from framepace.explaining.trial import intervention, judge
 from framepace.facts.finding import Finding, Intervention, RemedyKind, TriedRemedy
@@ -82,6 +83,9 @@ def _tried(lab: Lab, way: _Way, others: int, draft: Draft) -> TriedRemedy:
     """The remedy after its trial, for which there is a share of the time; `others` are those still to be tried."""
     if not way.change:
         return TriedRemedy(kind=way.kind, untried=way.untried, decide=way.decide)
+    why = refusal(lab, way.base, way.change, draft)
+    if why:
+        return TriedRemedy(kind=way.kind, changed=way.change, untried=why, decide=way.decide)
     record = _trial(lab, way, others, draft)
     if isinstance(record, str):
         return TriedRemedy(kind=way.kind, changed=way.change, untried=record, decide=way.decide)

@@ -14,6 +14,7 @@ from framepace.explaining.evidence import Evidence
 from framepace.explaining.expect import ToolNumber, check_model, compare
 from framepace.explaining.floors import bounds
 from framepace.explaining.hypothesis import Hypothesis
+from framepace.explaining.refusing import hold_given
 from framepace.explaining.remedies import try_remedies
 from framepace.explaining.scopes import SCOPES, gather_evidence, measure_scopes
 from framepace.explaining.served import causes_for, server_notes
@@ -102,6 +103,7 @@ def _fill(
     draft.bounds = bounds(lab, draft.traces["gapless"], draft.notes)
     if tool_number is not None:
         draft.expectation = compare(lab, evidence, tool_number)
+    hold_given(lab, case, draft)
     try_causes(lab, evidence, causes, draft)
     verify(lab, evidence, draft)
     try_remedies(lab, evidence, draft)

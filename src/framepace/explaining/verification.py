@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from framepace.explaining.draft import Draft, settings_to_apply, worth_applying
 from framepace.explaining.evidence import Evidence
 from framepace.explaining.metrics import Metric
+from framepace.explaining.refusing import without_refused
 from framepace.explaining.trial import BLOCK_COST_S, FEWEST_PAIRS, PAIRS, SHORTEST_BLOCK_S, Blocks, Length, run_trial
 from framepace.facts.finding import Finding, Gain
 from framepace.facts.workload import load_fps
@@ -30,8 +31,10 @@ def shortest_s(draft: Draft) -> float:
 def verify(lab: Lab, evidence: Evidence, draft: Draft) -> None:
     """Apply all remedies that are settings, together, and measure the whole stream before and after.
 
-    Settings that did harm are left out, and the rest is verified again. Raises Interrupted after Ctrl-C.
+    Settings that did harm are left out, and the rest is verified again; those that answer otherwise are no remedies.
+    Raises Interrupted after Ctrl-C.
     """
+    draft.findings = without_refused(lab, evidence.case, draft.findings, draft)
     while patch := settings_to_apply(draft.findings):
         if not lab.fits(shortest_s(draft)):
             draft.notes.append("no time was left to verify the settings together (--time-limit)")

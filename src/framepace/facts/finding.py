@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from framepace.facts.base import Fact
 from framepace.facts.bounds import Bound
+from framepace.facts.heldanswers import HeldAnswers
 from framepace.facts.late import LateFrames, Receipt
 from framepace.facts.plan import Plan
 from framepace.facts.sensitivity import Sensitivity
@@ -165,7 +166,8 @@ class Explanation(Fact, frozen=True, kw_only=True):
     Without a cause `bottleneck` is 'healthy', and 'unexplained' where the budget is missed. `late` is the account of
     the late frames of the stream, `receipts` what each of them was late for. `what_if` says what a millisecond in each
     stage is worth, where that was asked for. `applied` are the settings of remedies that `plan` has. `remedies` are
-    those of a model that takes the time itself; none where something else does.
+    those of a model that takes the time itself; none where something else does. `answers` are those of settings that
+    may change them, of the plan as it was given and of remedies, held against the plain way.
 
     `shares` is what each class of confirmed causes takes of the frame budget (of the latency where there is none),
     worst first; the share of 'CPU time' is that of what all cores offer in one budget. Causes of the slowest frames and
@@ -192,6 +194,7 @@ class Explanation(Fact, frozen=True, kw_only=True):
     what_if: tuple[Sensitivity, ...] = ()
     applied: dict[str, Any] = {}
     remedies: tuple[TriedRemedy, ...] = ()
+    answers: tuple[HeldAnswers, ...] = ()
 
     @property
     def confirmed(self) -> tuple[Finding, ...]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from framepace.errors import UsageError
 from framepace.facts.base import Fact
 from framepace.facts.failure import Failure
+from framepace.facts.heldanswers import HeldAnswers
 from framepace.facts.machine import Machine
 from framepace.facts.model import Layer, ModelSpec
 from framepace.facts.place import Site
@@ -167,7 +168,8 @@ class TraceMeta(Fact, frozen=True, kw_only=True):
     do not run any number of frames: a batch is padded to the next. `placement` counts, by model, the nodes that run in
     each place ('cuda', 'cpu') where the library says. `failure` is the first inference that failed, if any did.
     `served` is what servers counted during the measured part, by model. `site` is the place of a cluster where it was
-    measured, None where no cluster was asked for.
+    measured, None where no cluster was asked for. `answers` are those of models whose settings may change them, held
+    against the plain way.
     """
 
     id: str
@@ -190,6 +192,7 @@ class TraceMeta(Fact, frozen=True, kw_only=True):
     batch_sizes: dict[str, tuple[int, ...]] = {}
     served: dict[str, ServerCounts] = {}
     site: Site | None = None
+    answers: tuple[HeldAnswers, ...] = ()
     format: str = TRACE_FORMAT
     framepace: str = ""
     subject_program: Program | UnsetType = field(default=UNSET, name="program")

@@ -16,6 +16,7 @@ from framepace.engine.engine import Engine
 from framepace.errors import FramepaceError, SourceError, StoreError, one_line
 from framepace.facts.address import without_secrets
 from framepace.facts.failure import Failure
+from framepace.facts.heldanswers import HeldAnswers
 from framepace.facts.plan import Plan
 from framepace.facts.trace import Stopped, Trace, TraceMeta
 from framepace.facts.workload import Workload
@@ -48,6 +49,7 @@ def measure(
     overwrite: bool = False,
     tell: Tell = silent,
     layers: bool = False,
+    answers: tuple[HeldAnswers, ...] = (),
 ) -> Trace:
     """Run `workload` on `plan` and return its trace.
 
@@ -63,6 +65,7 @@ def measure(
         overwrite: replace a trace that is in `folder`, and files of the same names.
         tell: called before the run with its slow steps (loading, building engines).
         layers: measure each layer too, after the run, where the library can.
+        answers: what is known of the answers of the plan's settings, for the trace.
 
     Raises:
         StoreError: `folder` cannot be written, is another run's, or holds what must not be replaced.
@@ -78,6 +81,7 @@ def measure(
             stack.callback(frames.close)
         loaded, execute = stack.enter_context(opened(plan, workload, clock, frames, engine, tell))
         run = _Run(plan, workload, loaded, execute, frames, clock, progress)
+        run.meta = replace(run.meta, answers=answers, notes=(*run.meta.notes, *(held.text for held in answers)))
         recorder = Recorder(
             _writer(output, run.meta),
             _sampling(telemetry, loaded, clock),

@@ -43,7 +43,7 @@ from framepace.video.source import SYNTHETIC, decode_all
 Fill = Callable[[Any, int], None]  # writes the inputs of a picture (or of its number) at a place of the batch
 FRAMES = 32
 LARGEST_LEAST = 1e9  # a metric of the user's may have any scale
-_VERSION = 6  # of the comparison, part of the cache key: raise it when the same plans would be compared differently
+_VERSION = 7  # of the comparison, part of the cache key: raise it when the same plans would be compared differently
 
 
 def agreement(
@@ -58,6 +58,7 @@ def agreement(
     metric: str | None = None,
     least: float = LEAST,
     stoppable: bool = False,
+    decoded_on: int | None = None,
 ) -> Agreement:
     """Whether the outputs of `candidate` agree with its reference in FP32, on the same frames, prepared for each.
 
@@ -74,6 +75,7 @@ def agreement(
         metric: 'top5', 'detections', 'text' or 'module:function', which decides in place of the gate's limits.
         least: that the metric must reach, on average over the frames.
         stoppable: whether Ctrl-C gives the numbers of the frames so far.
+        decoded_on: CUDA's number of the GPU that decodes the candidate's pictures; the reference's are the host's.
 
     Raises:
         UsageError: int8 without frames to calibrate on, a backend that computes nothing, an engine without a
@@ -83,12 +85,12 @@ def agreement(
     reference = reference or reference_of(candidate)
     _check(reference, frames)
     compares = optional_metric(metric, advises=True)
-    name = _cache_name(candidate, reference, input, frames, seed, metric)
+    name = cache_name(candidate, reference, input, (frames, seed, metric, decoded_on))
     numbers = _cached(name)
     if numbers is None:
         tell(f"comparing outputs of {candidate.name}", None)
         models = (reference, candidate)
-        decoded = partial(pictures_of, input, frames, seed)
+        decoded = partial(_decoded, input, frames, seed, decoded_on)
         numbers = _compare(models, decoded, frames, seed, tell, compares, stoppable)
         if numbers.complete:
             _keep(name, numbers)
@@ -149,24 +151,32 @@ def _calibrated(model: ModelPlan) -> bool:
     return inspect(model.model).format == "onnx" and is_quantised(model.model)
 
 
-def pictures_of(input: Input, count: int, seed: int) -> list[Any]:
-    """Up to `count` pictures that outputs are compared on, as many of each source.
+def _decoded(input: Input, count: int, seed: int, gpu: int | None) -> tuple[Sequence[Any], Sequence[Any]]:
+    """The pictures of the reference and of the candidate, the same frames."""
+    pictures = pictures_of(input, count, seed)
+    if gpu is None:
+        return pictures, pictures
+    return pictures, pictures_of(input, count, seed, gpu)
+
+
+def pictures_of(input: Input, count: int, seed: int, gpu: int | None = None) -> list[Any]:
+    """Up to `count` pictures that outputs are compared on, as many of each source; decoded on `gpu` if one is given.
 
     Raises SourceError; ModelError where the sources hold none.
     """
     names = input.videos or (SYNTHETIC,)
     share = math.ceil(count / len(names))
-    by_source = (_of_source(name, input, count, seed)[:share] for name in names)
+    by_source = (_of_source(name, input, count, seed, gpu)[:share] for name in names)
     pictures = [picture for some in by_source for picture in some][:count]
     if not pictures:
         raise ModelError("the sources hold no frames", got=", ".join(names))
     return pictures
 
 
-def _of_source(name: str, input: Input, count: int, seed: int) -> Sequence[Any]:
+def _of_source(name: str, input: Input, count: int, seed: int, gpu: int | None) -> Sequence[Any]:
     if name == SYNTHETIC or _live(name):
-        return decode_all(name, count, size=input.size, seed=seed)
-    return calibration.pictures_of(name)
+        return decode_all(name, count, size=input.size, seed=seed, gpu=gpu)
+    return calibration.pictures_of(name, gpu)
 
 
 def _live(name: str) -> bool:
@@ -186,28 +196,28 @@ def agreement_on(
 ) -> Agreement:
     """The same on pictures that are decoded already; nothing is kept in the cache."""
     models = (reference, candidate)
-    numbers = _compare(models, lambda: pictures, len(pictures), seed, tell, optional_metric(metric))
+    numbers = _compare(models, lambda: (pictures, pictures), len(pictures), seed, tell, optional_metric(metric))
     return verdict(numbers, gate or default_gate(candidate.precision), metric, least)
 
 
 def _compare(
     models: tuple[ModelPlan, ModelPlan],
-    decoded: Callable[[], Sequence[Any]],
+    decoded: Callable[[], tuple[Sequence[Any], Sequence[Any]]],
     frames: int,
     seed: int,
     tell: Tell,
     metric: Metric,
     stoppable: bool = False,
 ) -> Numbers:
-    """The numbers; `models` are the reference and the candidate, `decoded` gives pictures where they take some."""
+    """The numbers; `models` are the reference and the candidate, `decoded` gives pictures of both if they take some."""
     with ExitStack() as stack:
         reference, candidate = (_LoadedModel(model, stack, tell) for model in models)
         _check_inputs(reference, candidate)
-        pictures: Sequence[Any] = range(frames)
+        pictures: tuple[Sequence[Any], Sequence[Any]] = (range(frames), range(frames))
         if reference.takes_pictures:
             pictures = decoded()
-        outputs = zip(reference.outputs(pictures, seed), candidate.outputs(pictures, seed), strict=True)
-        return tallied(outputs, len(pictures), tell, metric, stoppable)
+        outputs = zip(reference.outputs(pictures[0], seed), candidate.outputs(pictures[1], seed), strict=True)
+        return tallied(outputs, len(pictures[0]), tell, metric, stoppable)
 
 
 def paired_outputs(
@@ -318,18 +328,19 @@ def _check_inputs(reference: _LoadedModel, candidate: _LoadedModel) -> None:
         raise ModelError("the inputs have other names than the reference's", got=actual, expected=expected, fix=fix)
 
 
-def _cache_name(
-    candidate: ModelPlan, reference: ModelPlan, input: Input, frames: int, seed: int, metric: str | None
+def cache_name(
+    candidate: ModelPlan, reference: ModelPlan, input: Input, how: tuple[int, int, str | None, int | None]
 ) -> str | None:
     """The name of the numbers in the cache; None where the frames, or a server's model, may be others the next time."""
     models = (candidate, reference)
+    metric = how[2]
     hooked = any(model.prepare.hook for model in models) or is_own(metric)
     remote = any(get_backend(model.backend).remote for model in models)
     if hooked or remote or any(map(_live, input.videos)):
         return None
     videos = [calibration.calibration_key(replace(candidate, calibration=name)) for name in input.videos]
     parts = [part for model in models for part in _settings(model)]
-    key = cache.key(_VERSION, probe().fingerprint, *parts, input.size, *videos, frames, seed, metric)
+    key = cache.key(_VERSION, probe().fingerprint, *parts, input.size, *videos, *how)
     return f"agreements/{key}.json"
 
 

@@ -146,6 +146,7 @@ def explain_document(explanation: Explanation, trace: str | None = None, **paths
         "what_if": plain(explanation.what_if),
         "applied": plain(explanation.applied),
         "remedies": plain(explanation.remedies),
+        "answers": plain(explanation.answers),
         "bounds": [{**plain(bound), **_distance(bound)} for bound in explanation.bounds],
         "findings": [_finding(finding) for finding in explanation.findings],
         "not_tested": plain(explanation.not_tested),

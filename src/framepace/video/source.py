@@ -71,12 +71,14 @@ def open_source(
     return VideoFile(spec.removeprefix("file://"), loop, gpu=gpu)
 
 
-def decode_all(spec: str, limit: int, *, size: tuple[int, int] = (720, 1280), seed: int = 0) -> list[Any]:
+def decode_all(
+    spec: str, limit: int, *, size: tuple[int, int] = (720, 1280), seed: int = 0, gpu: int | None = None
+) -> list[Any]:
     """Up to `limit` pictures from the start of `spec`, held in memory (256 MiB at most).
 
-    Of a stream those that come within 5 s.
+    Of a stream those that come within 5 s. With `gpu` that GPU decodes, and they are in its memory.
     """
-    source = open_source(spec, size=size, seed=seed, loop=False, patience_s=_COLLECTING_S)
+    source = open_source(spec, size=size, seed=seed, loop=False, patience_s=_COLLECTING_S, gpu=gpu)
     try:
         pictures = list(islice(iter(source.read, None), 1))
         if not pictures:

@@ -87,10 +87,13 @@ class PreparedInputs(Sequence[dict[str, Any]]):
             self._write(Frame(number, 0, 0, 0, 0, 0, 0, self._pictures[number % len(self._pictures)]), inputs, place)
 
 
-def pictures_of(location: str) -> list[Any]:
-    """Pictures of a video or a folder, those far apart first, so that a few stand for all. Raises SourceError."""
+def pictures_of(location: str, gpu: int | None = None) -> list[Any]:
+    """Pictures of a video or a folder, those far apart first, so that a few stand for all. Raises SourceError.
+
+    With `gpu` (CUDA's number) that GPU decodes a video.
+    """
     path = Path(location)
-    pictures = _read_folder(path) if path.is_dir() else _read_video(location)
+    pictures = _read_folder(path) if path.is_dir() else _read_video(location, gpu)
     return [picture for start in range(_STEP) for picture in pictures[start::_STEP]]
 
 
@@ -118,11 +121,11 @@ def _files(path: Path) -> list[Path]:
     return sorted(file for file in path.iterdir() if file.suffix.lower() in _PICTURES)
 
 
-def _read_video(location: str) -> list[Any]:
+def _read_video(location: str, gpu: int | None) -> list[Any]:
     if "://" in location and not location.startswith("file://"):
         fix = "record a minute of it"
         raise SourceError("a stream cannot be calibrated on", got=location, expected="a video file", fix=fix)
-    source = open_source(location, loop=False)
+    source = open_source(location, loop=False, gpu=gpu)
     try:
         return _spread(_thin_out(islice(iter(source.read, None), _FRAMES_READ)))
     finally:
