@@ -213,7 +213,8 @@ def told(trace: Trace) -> str:
     rate = f"{_throughput(trace):,.0f}/s"
     if not failed:
         return rate
-    return f"{rate}, {failed:,} of {len(outcomes):,} failed: {failure_words(failed / len(outcomes), trace.meta.failure)}"
+    words = failure_words(failed / len(outcomes), trace.meta.failure)
+    return f"{rate}, {failed:,} of {len(outcomes):,} failed: {words}"
 
 
 def _rate_row(backend: str, workers: int, found: Mapping[str, list[float]]) -> Row:
