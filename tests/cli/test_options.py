@@ -5,15 +5,19 @@ from __future__ import annotations
 import ast
 import inspect
 import pkgutil
+import re
 from collections.abc import Iterator
 from importlib import import_module
 from types import FunctionType
 
+import click
 import pytest
+import typer
 from msgspec.structs import replace
 
 from framepace import cli
 from framepace.cli import serve
+from framepace.cli.app import app
 from framepace.cli.explain import next_command
 from tests.reporting import samples
 
@@ -53,3 +57,20 @@ def test_what_is_served_is_said_within_80_columns() -> None:
     assert " ".join(line.strip() for line in lines[:-1]) == "serving " + ", ".join(
         f"{name} version 1" for name, _ in models
     )
+
+
+def options() -> Iterator[tuple[str, click.Parameter]]:
+    """Every option of every command, with the name of the command."""
+    waiting: list[tuple[str, click.Command]] = [("framepace", typer.main.get_command(app))]
+    while waiting:
+        name, command = waiting.pop()
+        waiting += [(f"{name} {key}", inner) for key, inner in getattr(command, "commands", {}).items()]
+        yield from ((name, option) for option in command.params)
+
+
+def test_every_option_says_what_it_takes_in_words_that_the_terminal_shows() -> None:
+    """Brackets in a help text are styles to the terminal, which swallows them with the default that stood in them."""
+    for command, option in options():
+        where = f"{command} {option.opts[0]}"
+        assert option.help or option.name == "help", where
+        assert re.search(r"\[[a-z#/@]", option.help or "") is None, where

@@ -20,35 +20,35 @@ _SUBJECT = "an ONNX file, 'builtin:NAME', or a plan (.yaml) of one model"
 Subject = Annotated[str, typer.Argument(metavar="MODEL", help=_SUBJECT, show_default=False)]
 _OTHER = "a second file, held against the first"
 Other = Annotated[str | None, typer.Argument(metavar="OTHER", help=_OTHER, show_default=False)]
-_PRECISION = "of the second way: fp16, bf16 or int8; the first is FP32"
-Precision = Annotated[str | None, typer.Option("--precision", help=_PRECISION)]
-_VERSUS = "NAME=VALUE: the second way is the first with this setting; repeat for several"
-Versus = Annotated[list[str], typer.Option("--versus", help=_VERSUS)]
+_PRECISION = "compare FP32 with this: fp16, bf16 or int8"
+Precision = Annotated[str | None, typer.Option("--precision", metavar="NAME", help=_PRECISION)]
+_VERSUS = "compare the model as it is with the model with this setting; repeat for several"
+Versus = Annotated[list[str], typer.Option("--versus", metavar="NAME=VALUE", help=_VERSUS)]
 _FRAMES = o.number_option("--frames", least=1, most=100_000, whole=True, help="frames to compare")
 Frames = Annotated[int, _FRAMES]
 _WITH_OUT = 4  # frames that go to --out where --worst says none
-_METRIC = "what decides: top5, cosine, detections, text, or module:function; else cosine, error and top-1"
-Metric = Annotated[str | None, typer.Option("--metric", help=_METRIC)]
-_LEAST = "that --metric must reach on average over the frames: 1 is equal"
+_METRIC = "what decides: top5, cosine, detections, text, or module:function (default: cosine, error and the best class)"
+Metric = Annotated[str | None, typer.Option("--metric", metavar="NAME", help=_METRIC)]
+_LEAST = "least that --metric must reach on average over the frames; 1 is equal"
 Least = Annotated[float, o.number_option("--least", least=0.0, most=1e9, help=_LEAST)]
-_WORST = o.number_option("--worst", least=0, most=64, whole=True, help="frames that agree least to show")
+_WORST = o.number_option("--worst", least=0, most=64, whole=True, help="show so many of the frames that agree least")
 Worst = Annotated[int, _WORST]
 Out = Annotated[
-    Path | None, o.path_option("--out", help="folder for a page: of the --worst frames with pictures, of --rank")
+    Path | None, o.path_option("--out", help="folder for a page with the pictures of --worst, or the figures of --rank")
 ]
 
-_HUNT = "the first node that makes a NaN or infinity in --precision, and why"
+_HUNT = "find the first node that makes a NaN or infinity in --precision, and why"
 Hunt = Annotated[bool, typer.Option("--hunt", help=_HUNT)]
-_RANK = "the nodes by the error that each alone makes in --precision"
+_RANK = "list the nodes by the error that each alone makes in --precision"
 Rank = Annotated[bool, typer.Option("--rank", help=_RANK)]
-_MEND = "write a model that keeps in FP32 the fewest nodes with which the gate holds"
+_MEND = "write a model in --precision that keeps the fewest nodes in FP32 with which the answers are the same"
 Mend = Annotated[Path | None, typer.Option("--mend", metavar="OUT.onnx", help=_MEND)]
 _FIRST = "where the outputs differ, look for the first node that does"
 First = Annotated[bool, typer.Option("--first", help=_FIRST)]
 _CALIBRATION = "video or folder of pictures that INT8 is calibrated on (as --set calibration=...)"
 Calibration = Annotated[str | None, typer.Option("--calibration", metavar="VIDEO|FOLDER", help=_CALIBRATION)]
-_METHODS = "compare calibrations of INT8: percentile,minmax,entropy, and numbers of frames"
-Methods = Annotated[str | None, typer.Option("--methods", help=_METHODS)]
+_METHODS = "compare calibrations of INT8, and how many frames they need: percentile,minmax,entropy"
+Methods = Annotated[str | None, typer.Option("--methods", metavar="LIST", help=_METHODS)]
 
 
 def command(

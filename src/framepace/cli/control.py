@@ -16,12 +16,17 @@ app = typer.Typer(
 )
 _PATH = "the path that was given to --control"
 Socket = Annotated[Path, o.path_argument("PATH", help=_PATH)]
-Source = Annotated[str, typer.Argument(metavar="NAME=ADDRESS", help="the source", show_default=False)]
+Source = Annotated[
+    str,
+    typer.Argument(metavar="NAME=ADDRESS", help="the source, e.g. gate=rtsp://10.0.0.10/stream", show_default=False),
+]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="the source's name", show_default=False)]
 Field = Annotated[
     list[str],
     typer.Option(
-        "--field", metavar="NAME=VALUE", help="every, max_age_ms, priority, loop, pace, transport of the source"
+        "--field",
+        metavar="NAME=VALUE",
+        help="how it is read: every, max_age_ms, priority, loop, pace or transport; repeat for several",
     ),
 ]
 
@@ -29,21 +34,21 @@ Field = Annotated[
 @app.command()
 @apart
 def add(path: Socket, source: Source, field: Field = []) -> None:
-    """Add a source."""
+    """Add a source to the run."""
     _order(path, {"do": "add", "source": _fields(source, field)})
 
 
 @app.command()
 @apart
 def change(path: Socket, source: Source, field: Field = []) -> None:
-    """Change a source: its address, or how it is read."""
+    """Change a source, named with its address: what --field does not say has its default again."""
     _order(path, {"do": "change", "source": _fields(source, field)})
 
 
 @app.command()
 @apart
 def remove(path: Socket, name: Name) -> None:
-    """Remove a source."""
+    """Remove a source from the run."""
     _order(path, {"do": "remove", "name": name})
 
 
@@ -64,7 +69,7 @@ def status(path: Socket, json: o.Json = False) -> None:
 @app.command()
 @apart
 def record(path: Socket) -> None:
-    """Write the last minute of the run as a trace; its folder."""
+    """Write the last minute of the run as a trace, and say in which folder."""
     print(_ask(path, {"do": "record"})["recording"])
 
 

@@ -19,11 +19,12 @@ from framepace.facts.finding import Explanation
 from framepace.facts.machine import Machine
 from framepace.facts.settings import Case
 
-Limit = Annotated[float | None, o.time_limit_option("time limit in seconds [60 on a GPU, else 90]")]
+Limit = Annotated[float | None, o.time_limit_option("time limit in seconds (default: 60 on a GPU, else 90)")]
 Expect = Annotated[
     str | None,
     typer.Option(
         "--expect",
+        metavar="NUMBER|FILE",
         help="latency or rate that another tool reported, e.g. 5.1ms or 190fps, or the file that perf_analyzer wrote; "
         "explain accounts for the difference",
     ),
@@ -36,14 +37,13 @@ RaisePriority = Annotated[
 ]
 WhatIf = Annotated[
     bool,
-    typer.Option(
-        "--what-if", help="also measure what a millisecond in each stage is worth, by making each slower in turn"
-    ),
+    typer.Option("--what-if", help="also make each stage slower in turn, to measure what a millisecond in it is worth"),
 ]
 From = Annotated[
     str | None,
     typer.Option(
         "--from",
+        metavar="TOOL",
         help="the tool that reported it: trtexec-10 (and 8.6), trtexec-11, perf_analyzer, benchmark_app, loop; "
         "':N' after it for N requests in flight (benchmark_app: nireq)",
     ),

@@ -24,16 +24,17 @@ Folder = Annotated[
     typer.Argument(parser=values.path_option("DIR"), metavar="[DIR]", help="folder to write to", show_default=False),
 ]
 _TO = "triton: a model repository of NVIDIA Triton; onnx: the files as the plan runs them; docker: what builds an image"
-To = Annotated[str | None, typer.Option("--to", help=f"{_TO} [triton]")]
+To = Annotated[str | None, typer.Option("--to", metavar="KIND", help=f"{_TO} (default: triton)")]
+_RUNTIME = "Triton's backend: onnxruntime, tensorrt, pytorch or python (default: by the plan)"
 Runtime = Annotated[
     str | None,
-    typer.Option("--runtime", help="Triton's backend: onnxruntime, tensorrt, pytorch or python [by the plan]"),
+    typer.Option("--runtime", metavar="NAME", help=_RUNTIME),
 ]
 _VERIFY = "server that runs the exported plan: hold its answers and its speed against the plan here"
 Verify = Annotated[str | None, typer.Option("--verify", metavar="URL", help=_VERIFY)]
-_ROUNDS = f"with --verify: rounds of each side [{ROUNDS}]"
+_ROUNDS = f"with --verify: rounds of each side (default: {ROUNDS})"
 Rounds = Annotated[int | None, o.number_option("--rounds", least=1, most=1000, whole=True, help=_ROUNDS)]
-_SECONDS = f"with --verify: length of each round [{SECONDS:g}]"
+_SECONDS = f"with --verify: length of each round (default: {SECONDS:g})"
 Seconds = Annotated[float | None, o.number_option("--seconds", least=0.5, most=values.LONGEST_TIME_S, help=_SECONDS)]
 _OVERWRITE = "write over files and models of the same names"
 Overwrite = Annotated[bool, typer.Option("--overwrite", help=_OVERWRITE)]

@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 _SUBJECT = "an ONNX file, 'builtin:NAME', a plan (.yaml), or the folder of a trace that was measured with --layers"
 Subject = Annotated[str, typer.Argument(metavar="MODEL|TRACE", help=_SUBJECT, show_default=False)]
 Other = Annotated[str | None, typer.Argument(metavar="OTHER", help="a second one, side by side", show_default=False)]
-_VERSUS = "NAME=VALUE: the second engine is the first with this setting; repeat for several"
-Versus = Annotated[list[str], typer.Option("--versus", help=_VERSUS)]
-_FLOORS = "measure the machine's peaks (seconds) where they are not known: they give each layer its floor"
+_VERSUS = "hold the model against itself with this setting; repeat for several"
+Versus = Annotated[list[str], typer.Option("--versus", metavar="NAME=VALUE", help=_VERSUS)]
+_FLOORS = "measure once how fast this machine can be (some seconds), to tell how fast each layer could be"
 Floors = Annotated[bool, typer.Option("--floors/--no-floors", help=_FLOORS)]
-_ROWS = o.number_option("--rows", least=1, most=100_000, whole=True, help="layers on the terminal")
+_ROWS = o.number_option("--rows", least=1, most=100_000, whole=True, help="how many layers the terminal shows")
 Rows = Annotated[int, _ROWS]
-Page = Annotated[Path | None, o.path_option("--out", help="path of an HTML page: sort, filter, search, graph")]
+Page = Annotated[
+    Path | None, o.path_option("--out", help="write an HTML page to sort, filter and search, with the graph")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace --out even if it is not a framepace report")]
 
 

@@ -44,7 +44,7 @@ def number_option(
 ) -> Any:
     """An option that takes a number within bounds; the error for any other number names them."""
     read = values.option(name, least=least, most=most, whole=whole)
-    return typer.Option(name, parser=read, metavar="INTEGER" if whole else "FLOAT", help=help)
+    return typer.Option(name, parser=read, metavar="N" if whole else "NUMBER", help=help)
 
 
 def path_option(name: str, *, help: str) -> Any:
@@ -62,54 +62,68 @@ def time_limit_option(help: str) -> Any:
     return number_option("--time-limit", least=1.0, most=values.LONGEST_TIME_S, help=help)
 
 
-_MODELS = "ONNX files, 'builtin:NAME', or one plan (.yaml)"
+_MODELS = "model files (.onnx, .pt2, .pt, .engine), 'builtin:NAME' for one of its own, or one plan (.yaml)"
 Models = Annotated[list[str], typer.Argument(metavar="MODEL...", help=_MODELS, show_default=False)]
 _MODELS_OR_LOG = f"{_MODELS}; or a log of another program (.csv, .jsonl, .parquet, ...)"
 ModelsOrLog = Annotated[list[str], typer.Argument(metavar="MODEL...", help=_MODELS_OR_LOG, show_default=False)]
-Video = Annotated[list[str], typer.Option("--video", help="video file or stream address; repeat for more cameras")]
-_FPS = "frames per second of each source: the load and the target"
+_VIDEO = "video file or stream address; repeat for more cameras (default: a moving pattern)"
+Video = Annotated[list[str], typer.Option("--video", metavar="VIDEO", help=_VIDEO)]
+_FPS = "frames per second of each camera: how fast frames come, and what has to be kept up with"
 Fps = Annotated[
     float | None,
     number_option("--fps", least=values.LOWEST_RATE, most=values.HIGHEST_RATE, help=_FPS),
 ]
-_P99 = "frame budget: p99 latency in ms (default: the frame period)"
+_P99 = "frame budget: 99 of 100 frames must be done within so many ms (default: the time between two frames)"
 P99 = Annotated[
     float | None,
     number_option("--p99-ms", least=values.SHORTEST_MS, most=values.LONGEST_MS, help=_P99),
 ]
-_SIZE = "WIDTHxHEIGHT of the image input, or native: every picture at its own size"
-Size = Annotated[str | None, typer.Option("--size", help=_SIZE)]
+_SIZE = (
+    "picture that the model takes, width first: 640x384 (default: as the model says), or native: each at its own size"
+)
+Size = Annotated[str | None, typer.Option("--size", metavar="WxH", help=_SIZE)]
 _SERVER = "KServe v2 server that runs the models, which are named as there: http://127.0.0.1:8000, or grpc://..."
 Server = Annotated[str | None, typer.Option("--server", metavar="URL", help=_SERVER)]
-_BACKENDS = "onnxruntime, tensorrt, torch, server, simulated or null"
-Backend = Annotated[str | None, typer.Option("--backend", help=_BACKENDS)]
-DeviceName = Annotated[
-    str | None, typer.Option("--device", help="cpu, cuda or cuda:N; simulated: t4, xavier, a100, h100, h200")
-]
+_BACKENDS = "library that runs the models: onnxruntime (the default), tensorrt, torch, server, simulated or null"
+Backend = Annotated[str | None, typer.Option("--backend", metavar="NAME", help=_BACKENDS)]
+_DEVICE = "cpu (the default), cuda or cuda:N; with --backend simulated: t4, xavier, a100, h100 or h200"
+DeviceName = Annotated[str | None, typer.Option("--device", metavar="DEVICE", help=_DEVICE)]
 Layers = Annotated[bool, typer.Option("--layers", help="also time each layer, if the library can")]
 _RAY = "Ray cluster that does it: local (this machine), local:N (in N places), auto, HOST:PORT or ray://HOST:PORT"
 Ray = Annotated[str | None, typer.Option("--ray", metavar="ADDRESS", help=_RAY)]
-_SHAPE = "NAME=1x3x480x640: shape of an input that the model leaves open"
-Shape = Annotated[list[str], typer.Option("--shape", help=_SHAPE)]
-_INPUT = "NAME=VALUE or NAME=FILE.npy: what an input is given; a file with a first axis of frames is cycled"
-Input = Annotated[list[str], typer.Option("--input", help=_INPUT)]
-_IMAGE = "input that takes the picture; repeat for several"
+_SHAPE = "shape of an input that the model leaves open, e.g. images=1x3x480x640; repeat for several"
+Shape = Annotated[list[str], typer.Option("--shape", metavar="NAME=SHAPE", help=_SHAPE)]
+_INPUT = "what an input is given: a number, or a file (NAME=FILE.npy), whose rows are taken in turn; repeat for several"
+Input = Annotated[list[str], typer.Option("--input", metavar="NAME=VALUE", help=_INPUT)]
+_IMAGE = "input that takes the picture (default: the one that looks like it); repeat for several"
 Image = Annotated[list[str], typer.Option("--image", metavar="NAME", help=_IMAGE)]
-_PREVIOUS = "input that takes the picture before, of the same source"
+_PREVIOUS = "input that takes the picture before, of the same source; repeat for several"
 Previous = Annotated[list[str], typer.Option("--previous", metavar="NAME", help=_PREVIOUS)]
-_STATE = "INPUT=OUTPUT: output that comes back with the next picture of the same source; zero at first"
+_STATE = (
+    "output that comes back as this input with the next picture of the same source; zero at first; repeat for several"
+)
 State = Annotated[list[str], typer.Option("--state", metavar="IN=OUT", help=_STATE)]
 _WINDOW = "clips of the last N pictures, STRIDE pictures apart"
 Window = Annotated[str | None, typer.Option("--window", metavar="N[:STRIDE]", help=_WINDOW)]
-Layout = Annotated[str | None, typer.Option("--layout", help="nchw or nhwc, if the model does not say")]
-Settings = Annotated[list[str], typer.Option("--set", help="NAME=VALUE; 'framepace settings' lists the names")]
+Layout = Annotated[
+    str | None,
+    typer.Option(
+        "--layout",
+        metavar="LAYOUT",
+        help="nchw or nhwc: whether colours come before the pixels or after (default: as the model says)",
+    ),
+]
+_SETTING = "a setting, e.g. threads=1; 'framepace settings' lists them; repeat for several"
+Settings = Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", help=_SETTING)]
 Seed = Annotated[
     int,
     number_option("--seed", least=0, most=values.LARGEST_SEED, whole=True, help="seed for the load and random inputs"),
 ]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object instead of text")]
-Out = Annotated[Path | None, path_option("--out", help="folder for traces and reports")]
-_OVERWRITE = "replace what is in --out, even the results of a different case"
+Out = Annotated[
+    Path | None, path_option("--out", help="folder for traces and reports (default: a new one in framepace-out)")
+]
+_OVERWRITE = "replace what is in --out, even what something else wrote there"
 Overwrite = Annotated[bool, typer.Option("--overwrite", help=_OVERWRITE)]
 Seconds = Annotated[
     float | None,
@@ -119,14 +133,21 @@ Count = Annotated[
     int | None,
     number_option("--count", least=1, most=MOST_FRAMES, whole=True, help="frames to measure after warm-up"),
 ]
-_PRECISION = "stop when the median is known to +- this fraction, e.g. 0.01"
+_PRECISION = "stop when the median is known this well: 0.01 is to 1 %"
 Precision = Annotated[float | None, number_option("--precision", least=1e-6, most=1.0, help=_PRECISION)]
 ScopeName = Annotated[
-    Scope, typer.Option("--scope", help="what to run: the model alone, preparation too, or all from the video on")
+    Scope,
+    typer.Option(
+        "--scope", help="what is run: the model alone, with preparation (pipeline), or all from the video on (stream)"
+    ),
 ]
+_LOAD = (
+    "how frames come: closed[:N] (N at a time, back to back), delay:MS (so long after the last), paced:FPS (evenly), "
+    "poisson:FPS (at random), burst:FPS:SIZE, replay:TRACE (as recorded), file (as the video says)"
+)
 LoadText = Annotated[
     str | None,
-    typer.Option("--load", help="closed[:N], delay:MS, paced:FPS, poisson:FPS, burst:FPS:SIZE, replay:TRACE or file"),
+    typer.Option("--load", metavar="LOAD", help=_LOAD),
 ]
 
 

@@ -13,7 +13,7 @@ from framepace.cli.standardstreams import apart
 
 PlanFile = Annotated[Path, o.path_argument("PLAN", help="a plan (.yaml)")]
 
-app = typer.Typer(help="Show what a plan says.", no_args_is_help=True)
+app = typer.Typer(help="Show what a plan says, or make one of what NVIDIA Triton runs.", no_args_is_help=True)
 
 
 @app.callback()
@@ -38,7 +38,7 @@ def show(plan: PlanFile, json: o.Json = False) -> None:
 
 
 Repository = Annotated[Path, o.path_argument("DIR", help="a model repository, a model's folder, or a config.pbtxt")]
-PlanOut = Annotated[Path, o.path_option("--out", help="the plan to write [plan.yaml]")]
+PlanOut = Annotated[Path, o.path_option("--out", help="the plan to write (default: plan.yaml)")]
 
 
 @app.command("from-triton")

@@ -30,27 +30,40 @@ _SOURCE = (
 )
 Source = Annotated[list[str], typer.Option("--source", "-s", metavar="SOURCE", help=_SOURCE)]
 Sources = Annotated[
-    Path | None, o.path_option("--sources", help="YAML file of sources, watched while it runs: see docs/guides/run.md")
+    Path | None,
+    o.path_option(
+        "--sources",
+        help="YAML file of sources (a list of NAME=ADDRESS under `sources:`), whose changes are followed while it runs",
+    ),
 ]
 _SINK = "where results go, e.g. jsonl:out.jsonl, stdout, http://host/path, mqtt://host/topic; repeat for several"
 Sink = Annotated[list[str], typer.Option("--sink", metavar="SINK", help=_SINK)]
 Control = Annotated[
-    Path | None, o.path_option("--control", help="Unix socket for `framepace control`: add, remove, change, status")
+    Path | None,
+    o.path_option(
+        "--control", help="path of a socket to be made, for `framepace control`: add, remove, change, status"
+    ),
 ]
 _EVERY = "infer one of so many pictures of each source; adaptive: as many as the budget allows"
 Every = Annotated[str, typer.Option("--every", metavar="N|adaptive", help=_EVERY)]
 MaxAge = Annotated[
-    float | None, o.number_option("--max-age-ms", least=0.1, help="drop frames that would be older at the sinks, ms")
+    float | None,
+    o.number_option(
+        "--max-age-ms", least=0.1, help="drop frames that would be older than this at the sinks, ms (default: none)"
+    ),
 ]
 Loop = Annotated[bool, typer.Option("--loop", help="files begin again at their end")]
 Free = Annotated[bool, typer.Option("--as-fast-as-possible", help="files are read as fast as they are inferred")]
 Udp = Annotated[bool, typer.Option("--udp", help="RTSP over UDP instead of TCP")]
-_SECONDS = "end after this time"
+_SECONDS = "end after so many seconds (default: when all sources have ended)"
 Seconds = Annotated[float | None, o.number_option("--seconds", least=o.SHORTEST_S, help=_SECONDS)]
-_OUT = "folder for the trace (segments, of which the last 10 are kept) and for recordings"
+_OUT = "folder for a trace of the run, of which the last ten segments are kept, and for recordings (default: no trace)"
 Out = Annotated[Path | None, o.path_option("--out", help=_OUT)]
 Share = Annotated[
-    float, o.number_option("--trace-share", least=1e-6, most=1.0, help="share of the frames in that trace, evenly")
+    float,
+    o.number_option(
+        "--trace-share", least=1e-6, most=1.0, help="share of the frames in that trace: 0.01 is every hundredth"
+    ),
 ]
 _RECORD = "write the last minute to the --out folder when results come later than the target"
 _OVERLOAD = (

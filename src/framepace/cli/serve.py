@@ -27,43 +27,60 @@ _PLANS = "a plan (.yaml), or models as `bench` takes them; several plans are ver
 _HIGHEST_PORT = 65_535
 _WIDTH = 80
 Plans = Annotated[list[str], typer.Argument(metavar="PLAN...", help=_PLANS, show_default=False)]
-Host = Annotated[str, typer.Option("--host", help="address to listen on; by default, only this machine can call")]
+Host = Annotated[
+    str, typer.Option("--host", metavar="ADDRESS", help="address to listen on; as it is, only this machine can call")
+]
 Port = Annotated[
-    int, o.number_option("--port", least=-1, most=_HIGHEST_PORT, whole=True, help="for HTTP; 0: a free one, -1: none")
+    int,
+    o.number_option("--port", least=-1, most=_HIGHEST_PORT, whole=True, help="port for HTTP; 0: a free one, -1: none"),
 ]
 GrpcPort = Annotated[
     int,
-    o.number_option("--grpc-port", least=-1, most=_HIGHEST_PORT, whole=True, help="for gRPC; 0: a free one, -1: none"),
+    o.number_option(
+        "--grpc-port", least=-1, most=_HIGHEST_PORT, whole=True, help="port for gRPC; 0: a free one, -1: none"
+    ),
 ]
-_DEADLINE = "of requests that say none, in ms; by default they wait as long as it takes"
+_DEADLINE = "time for requests that bring no deadline, in ms (default: as long as it takes)"
 DeadlineMs = Annotated[
     float | None, o.number_option("--deadline-ms", least=values.SHORTEST_MS, most=values.LONGEST_MS, help=_DEADLINE)
 ]
 Drain = Annotated[
-    float, o.number_option("--drain-s", least=0.0, most=3600.0, help="for accepted requests to be answered at the end")
+    float,
+    o.number_option(
+        "--drain-s", least=0.0, most=3600.0, help="seconds at the end in which accepted requests are still answered"
+    ),
 ]
 MaxBody = Annotated[
     int, o.number_option("--max-body-mb", least=1, most=1 << 20, whole=True, help="largest body of a request, MiB")
 ]
 MaxJson = Annotated[
-    int, o.number_option("--max-json-mb", least=1, most=1 << 20, whole=True, help="most JSON of a request, MiB")
+    int, o.number_option("--max-json-mb", least=1, most=1 << 20, whole=True, help="largest JSON in a request, MiB")
 ]
 MaxConnections = Annotated[
     int,
-    o.number_option("--max-connections", least=1, most=1_000_000, whole=True, help="connections at the same time"),
+    o.number_option("--max-connections", least=1, most=1_000_000, whole=True, help="most connections at the same time"),
 ]
 MaxWaiting = Annotated[
-    int, o.number_option("--max-waiting", least=1, most=1_000_000, whole=True, help="items that may wait, per model")
+    int, o.number_option("--max-waiting", least=1, most=1_000_000, whole=True, help="most items that wait, per model")
 ]
-_SHARED = "let clients register system shared memory; by default where only this machine can call"
+_SHARED = "let clients pass tensors in shared memory (default: where only this machine can call)"
 SharedMemory = Annotated[bool | None, typer.Option("--shared-memory/--no-shared-memory", help=_SHARED)]
-_RATE = "of so many requests one is recorded in --out"
+_RATE = "one of so many requests is recorded in --out"
 TraceRate = Annotated[int, o.number_option("--trace-rate", least=1, most=1_000_000, whole=True, help=_RATE)]
-Traces = Annotated[Path | None, o.path_option("--out", help="folder for traces; the last segments are kept")]
-_PICTURES = "also serve all models of the plan as one of this name, which takes encoded pictures (BYTES)"
+Traces = Annotated[
+    Path | None,
+    o.path_option("--out", help="folder for traces, of which the last ten segments are kept (default: none)"),
+]
+_PICTURES = "also serve all models of the plan as one of this name, which takes JPEG, PNG, WebP or BMP"
 Pictures = Annotated[str | None, typer.Option("--pictures", metavar="NAME", help=_PICTURES, show_default=False)]
-Certificate = Annotated[Path | None, o.path_option("--tls-certificate", help="certificate for TLS, PEM")]
-Key = Annotated[Path | None, o.path_option("--tls-key", help="its private key, PEM")]
+Certificate = Annotated[
+    Path | None,
+    o.path_option(
+        "--tls-certificate",
+        help="file of the certificate (PEM): connections are then encrypted, by HTTPS and gRPC with TLS",
+    ),
+]
+Key = Annotated[Path | None, o.path_option("--tls-key", help="file of its private key (PEM)")]
 
 
 def command(

@@ -11,7 +11,8 @@ from framepace.cli import options as o
 from framepace.cli.bench import output_folder
 from framepace.cli.show import give
 
-Vary = Annotated[list[str], typer.Option("--vary", help="SETTING=V1,V2,... or SETTING=1..8; repeat for a grid")]
+_VARY = "a setting and its values: batch=1,2,4 or batch=1..8; repeat to measure every combination"
+Vary = Annotated[list[str], typer.Option("--vary", metavar="NAME=V1,V2", help=_VARY)]
 
 
 def command(

@@ -18,24 +18,38 @@ from framepace.facts.workload import MOST_CAMERAS
 Cameras = Annotated[
     int | None,
     o.number_option(
-        "--cameras", least=1, most=MOST_CAMERAS, whole=True, help="number of cameras to carry [as many as possible]"
+        "--cameras",
+        least=1,
+        most=MOST_CAMERAS,
+        whole=True,
+        help="number of cameras to carry (default: as many as possible)",
     ),
 ]
 Aim = Annotated[
     Objective | None,
     typer.Option(
-        "--objective", help="most cameras, highest fps, lowest p99, cpu or energy [cameras; p99 with --cameras]"
+        "--objective",
+        help="what is best: most cameras (default), highest fps, lowest p99 (default with --cameras), cpu or energy",
     ),
 ]
 Limit = Annotated[float, o.time_limit_option("time limit in seconds")]
 Allow = Annotated[
-    str | None, typer.Option("--allow-precision", help="fp16,bf16,int8: also try these, if the outputs still agree")
+    str | None,
+    typer.Option(
+        "--allow-precision",
+        metavar="LIST",
+        help="also try these, if the answers stay the same: fp16,bf16,int8 (default: none)",
+    ),
 ]
 Vary = Annotated[
-    list[str], typer.Option("--vary", help="SETTING=V1,V2,...: try only these values; repeat for more settings")
+    list[str],
+    typer.Option("--vary", metavar="NAME=V1,V2", help="try only these values of a setting; repeat for more settings"),
 ]
 Memory = Annotated[
-    float | None, o.number_option("--memory-mb", least=1.0, most=1e9, help="limit on device memory in use, MiB")
+    float | None,
+    o.number_option(
+        "--memory-mb", least=1.0, most=1e9, help="most memory of the device in use, MiB (default: no limit)"
+    ),
 ]
 
 
