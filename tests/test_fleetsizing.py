@@ -91,7 +91,7 @@ def test_what_is_not_known_of_a_capacity_is_told(tmp_path: Path) -> None:
     capacity_file(tmp_path / "b.json", {4: 9}, missed=None, stopped="time limit")
     notes = fleet_capacity(fleet_file(tmp_path, "{name: a, capacity: a.json}", "{name: b, capacity: b.json}"), 4).notes
     assert "none that was tried missed" in notes[0]
-    assert "ended early (time limit)" in notes[1]
+    assert "ended early (time limit); --time-limit gives it longer" in notes[1]
 
 
 @pytest.mark.long

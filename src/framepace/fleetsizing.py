@@ -163,7 +163,8 @@ def _notes(capacities: Mapping[str, Capacity]) -> list[str]:
 def _why(capacity: Capacity) -> str:
     """Why a capacity is not known exactly."""
     if capacity.stopped:
-        return f"its search ended early ({capacity.stopped})"
+        longer = "; --time-limit gives it longer" if capacity.stopped == "time limit" else ""
+        return f"its search ended early ({capacity.stopped}){longer}"
     if capacity.missed is None:
         return "none that was tried missed"
     return "the next count was not tried"

@@ -90,6 +90,27 @@ def test_sources_that_come_and_go_and_change_their_size() -> None:
     assert names(changes.since(with_note(three, "the clock was set"))) == ["source.size", "run.note"]
 
 
+def test_a_camera_that_is_lost_before_the_first_look_is_told_with_its_reason() -> None:
+    """Models load for seconds, in which a wrong address has failed already: the log says so all the same."""
+    status = ScriptedRun(2).status()
+    gate = replace(status.sources[0], state="lost", note="404 Not Found")
+    events = Changes().since(replace(status, sources=(gate, *status.sources[1:])))
+    assert names(events) == ["run.started", "source.state"]
+    assert events[1].text == f"source {gate.name} is lost: 404 Not Found"
+    assert events[1].level == "error"
+
+
+def test_a_camera_that_is_lost_again_is_not_said_to_be_well() -> None:
+    """It was connected between two looks, and is lost at both."""
+    status = ScriptedRun(1).status()
+    before = replace(status.sources[0], state="lost")
+    changes = Changes()
+    changes.since(replace(status, sources=(before,)))
+    after = replace(before, reconnections=before.reconnections + 1)
+    (event,) = changes.since(replace(status, sources=(after,)))
+    assert event.text == f"source {before.name} was connected again and is lost"
+
+
 def test_nothing_is_told_of_a_run_that_nobody_looked_at() -> None:
     """A run that fails before its first status ends without events."""
     assert Changes().end() == []

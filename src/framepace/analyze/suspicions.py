@@ -293,11 +293,18 @@ def _other_number(log: Grounds) -> Iterator[Suspected]:
 def _nothing(log: Grounds) -> Iterator[Suspected]:
     yield Suspected(
         code="",
-        title="nothing in the log stands out",
-        because="one level, and no late frames that differ from the others in what is logged",
-        command=_explain(_rate(log.summary).strip() or "--load closed:1"),
+        title="nothing stands out",
+        because="one level, and no late frames that differ from the others in what was recorded",
+        command=_further(log),
         decides="where the time goes, how far it is from the floor, and which settings bring it down",
     )
+
+
+def _further(log: Grounds) -> str:
+    """A program's settings are tried in the program itself."""
+    if log.program is not None:
+        return "framepace attach --explain -- python app.py"
+    return _explain(_rate(log.summary).strip() or "--load closed:1")
 
 
 def _in_late_frames(growth: Growth) -> str:

@@ -14,6 +14,7 @@ from framepace.fleet.ledger import Ledger
 from framepace.fleet.loads import load_of
 from framepace.fleet.messages import Order
 from framepace.fleet.placing import Assignment, Capacity, Predicted, balanced, place, predicted
+from framepace.running.specs import no_such_source
 
 _SHOWN_S = 60.0  # a source that was removed stays in the status for so long
 _KEPT_S = 600.0  # and its counts and numbers go on if it comes back within this time
@@ -134,9 +135,7 @@ class Book:
 
     def _check(self, name: str) -> None:
         if name not in self._dispatch:
-            names = ", ".join(spec.name for spec in self.specs)
-            expected = f"one of {names}" if names else None
-            raise UsageError("there is no such source", got=name, expected=expected, fix="add it")
+            raise no_such_source(name, [spec.name for spec in self.specs])
 
     def _forget(self, now: float) -> None:
         """Forget sources that were removed long ago."""

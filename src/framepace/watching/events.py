@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from msgspec.structs import replace
+
 from framepace.facts.address import without_secrets
 from framepace.facts.running import RunStatus, SinkStatus, SourceStatus
 from framepace.reporting.views.running import dropped_text, ended_line
@@ -47,7 +49,7 @@ class Changes:
         self._before = status
         if before is None:
             self._counted = status
-            return [_started(status), *_degraded((), status.degraded)]
+            return [_started(status), *_broken(status), *_degraded((), status.degraded)]
         events = [*_sources(before, status), *self._sinks(before, status)]
         events += _degraded(before.degraded, status.degraded)
         events += [Event("run.note", note) for note in status.notes if note not in before.notes]
@@ -96,6 +98,13 @@ def _ended(status: RunStatus) -> Event:
     return Event("run.ended", ended_line(status), fields=fields)
 
 
+def _broken(status: RunStatus) -> Iterator[Event]:
+    """The sources that were lost before the first look: a log says why a camera is not there."""
+    for source in status.sources:
+        if source.state in _LEVELS:
+            yield _state(replace(source, state="connecting"), source)
+
+
 def _sources(before: RunStatus, after: RunStatus) -> Iterator[Event]:
     old = _by_name(before)
     new = _by_name(after)
@@ -113,7 +122,7 @@ def _source(before: SourceStatus, after: SourceStatus) -> Iterator[Event]:
     if after.state != before.state:
         yield _state(before, after)
     elif after.reconnections > before.reconnections:
-        text = f"source {after.name} was lost and is {after.state} again"
+        text = f"source {after.name} was connected again and is {after.state}"
         fields = {"source": after.name, "reconnections": after.reconnections}
         yield Event("source.reconnected", text, "warning", fields)
     if before.size and after.size and before.size != after.size:
