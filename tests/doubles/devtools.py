@@ -26,7 +26,7 @@ FLAGS = (
     "--disable-dev-shm-usage",
     "--remote-debugging-pipe",
 )
-PATIENCE = 40.0  # seconds; only a hang gets here
+PATIENCE = 180.0  # seconds; only a hang gets here, also on a machine where forty programs want two cores
 
 
 class Page:

@@ -78,7 +78,7 @@ def account_figure(rows: Sequence[PartRow]) -> Figure:
     divisor, unit = duration_scale(max(row.end for row in rows))
     bars = _part_bars(rows, divisor)
     widest = max(row.end for row in rows) / divisor
-    xaxis = {"title": {"text": unit}, "range": [0, widest * _ROOM_FOR_TEXT]}
+    xaxis = {"title": {"text": f"time ({unit})"}, "range": [0, widest * _ROOM_FOR_TEXT]}
     return {"data": [bars], "layout": _layout(90 + 30 * len(rows), xaxis)}
 
 

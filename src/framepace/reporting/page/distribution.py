@@ -55,6 +55,7 @@ def _layout(series: Sequence[Latencies], divisor: int, unit: str, largest: int) 
         "title": {"text": "percentile"},
         "tickvals": list(ticks),
         "ticktext": list(ticks.values()),
+        "ticks": "outside",  # which also keeps its 0 off that of the other axis
     }
     return {"height": 340, "xaxis": xaxis, "yaxis": latency_axis(series, divisor, unit)}
 

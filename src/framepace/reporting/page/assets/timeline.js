@@ -102,7 +102,8 @@
         pen.lineTo(left, height);
         pen.stroke();
         pen.fillStyle = ink("--dim");
-        pen.fillText(at === 0 ? "0" : (at < 0 ? "-" : "") + duration(Math.abs(at)), left + 3, 9);
+        const when = at === 0 ? "0" : (at < 0 ? "-" : "") + duration(Math.abs(at));
+        if (left + 3 + pen.measureText(when).width <= width) pen.fillText(when, left + 3, 9);
       }
       for (let i = 0; i <= lanes.length; i += 1) {
         pen.beginPath();
