@@ -212,3 +212,24 @@ def test_a_length_that_cannot_be_is_refused(text: bytes) -> None:
     """No number, negative, or beyond the body."""
     with pytest.raises(RequestError):
         rest.header_length(text, 20)
+
+
+def test_a_request_in_shared_memory_is_read_once() -> None:
+    """For the same model and the same bytes alone; one that brings its elements is read each time."""
+    place = {"shared_memory_region": "r", "shared_memory_byte_size": 16}
+    tensor = {"name": "x", "datatype": "FP32", "shape": [4]}
+    shared = json.dumps({"inputs": [{**tensor, "parameters": place}]}).encode()
+    assert rest.decode(shared, None, "m") is rest.decode(bytearray(shared), None, "m")
+    assert rest.decode(shared, None, "m") is not rest.decode(shared, None, "other")
+    sent = json.dumps({"inputs": [{**tensor, "data": [1, 2, 3, 4]}]}).encode()
+    assert rest.decode(sent, None, "m").inputs[0].data is not rest.decode(sent, None, "m").inputs[0].data
+
+
+def test_requests_in_shared_memory_do_not_pile_up() -> None:
+    """Thousands of different ones, and the first is read as ever."""
+    place = {"shared_memory_region": "r", "shared_memory_byte_size": 16}
+    tensor = {"name": "x", "datatype": "FP32", "shape": [4], "parameters": place}
+    bodies = [json.dumps({"id": str(number), "inputs": [tensor]}).encode() for number in range(2000)]
+    first = rest.decode(bodies[0], None, "m")
+    assert [rest.decode(body, None, "m").id for body in bodies] == [str(number) for number in range(2000)]
+    assert rest.decode(bodies[0], None, "m") is not first

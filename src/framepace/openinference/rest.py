@@ -19,6 +19,10 @@ _FIELD = re.compile(r"`\$(?:\[[^\]]*\])?(?:\.(\w+))?.*?(?:\.(\w+))?(?:\[[^\]]*\]
 _MISSING = re.compile(r"missing required field `(\w+)`")
 _WAYS = ("'data'", "'binary_data_size'", "'shared_memory_region'")
 Body = bytes | bytearray | memoryview
+_Key = tuple[bytes, int | None, str, int]
+_KEPT_BYTES = 2048  # of a body that is kept
+_KEPT_REQUESTS = 256
+_kept: dict[_Key, InferRequest] = {}
 _encode = msgspec.json.Encoder().encode
 
 
@@ -61,8 +65,29 @@ def header_length(text: bytes | None, body: int) -> int | None:
 def decode(body: Body, length: int | None, model: str, max_json: int = MAX_JSON) -> InferRequest:
     """The request in `body`, whose first `length` bytes are JSON (None: all); arrays are views of `body`.
 
+    One whose tensors all lie in shared memory is read once: a client sends the same again and again.
+
     Raises RequestError for anything that the protocol does not allow.
     """
+    if len(body) > _KEPT_BYTES:
+        return _decoded(body, length, model, max_json)
+    key = (bytes(body), length, model, max_json)
+    request = _kept.get(key)
+    if request is None:
+        request = _decoded(body, length, model, max_json)
+        if all(tensor.region is not None for tensor in request.inputs):
+            _keep(key, request)
+    return request
+
+
+def _keep(key: _Key, request: InferRequest) -> None:
+    """Keep a request, which nobody changes; all are forgotten where there are too many."""
+    if len(_kept) >= _KEPT_REQUESTS:
+        _kept.clear()
+    _kept[key] = request
+
+
+def _decoded(body: Body, length: int | None, model: str, max_json: int) -> InferRequest:
     view = memoryview(body)
     header = view if length is None else view[:length]
     parsed = _parsed(header, max_json)
