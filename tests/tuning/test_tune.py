@@ -165,6 +165,21 @@ def test_precision_passes_the_gate_or_is_left_out() -> None:
     assert found.best is not None
 
 
+def test_a_refused_precision_is_told_with_the_frame_that_agrees_least() -> None:
+    """The one with the largest error, counted from 0; a node is named only where one is found."""
+    case = api.make_case("builtin:classifier", fps=5, p99_ms=1000, scope="model")
+    number = OutputAgreement(name="y0", compared=8, relative_l2=0.5, frames_l2=(0.1, 0.7, 0.2))
+
+    def gate(model: Any, input: Any) -> Agreement:
+        return Agreement(frames=3, gate=Gate(), outputs=(number,), why=("too far off",))
+
+    found = tune(case, Goal(objective="cpu", fps=5, p99_ms=1000, cameras=1), time_limit=9, gate=gate,
+                 grid={"precision": ("fp32", "int8"), "threads": (1,)})  # fmt: skip
+    refused = [c for c in found.candidates if c.settings.get("precision") == "int8"]
+    assert refused
+    assert all("accuracy: too far off; worst is frame 1 (error 0.7)" in str(c.error) for c in refused)
+
+
 @pytest.mark.parametrize(("tops", "best"), [(2.0, "fp32"), (130.0, "int8")])
 def test_a_lower_precision_that_is_slower_is_not_offered(tops: float, best: str) -> None:
     """INT8 that passes the gate is the answer where the device gains from it, and only there."""
