@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from framepace.analyze.strategies import cost, reasons
 from framepace.analyze.summary import summarize
+from framepace.facts.plan import EnginePlan, ModelPlan, Plan
 from framepace.facts.summary import Cost, Summary
 from framepace.facts.trace import REQUEST_COLUMNS, Trace
 from framepace.facts.workload import Closed, Workload
@@ -181,3 +182,37 @@ def test_reasons_need_something_measured() -> None:
     found: dict[str, Summary] = {n: summarize(side_by_side([MS, MS])) for n in ("processes", "threads")}
     assert reasons(found)["processes"].startswith("The baseline: ")
     assert reasons(found)["threads"].startswith("As many frames/s as processes")
+
+
+def two_workers(away: int, **engine: Any) -> Trace:
+    """Two workers with inferences of 5 ms back to back, off their cores for `away` ns of each."""
+    plan = Plan(models=(ModelPlan(name="m0", model="null"),), engine=EnginePlan(**{"workers": 2, **engine}))
+    trace = in_turn([5 * MS], plan=plan)
+    rows = {
+        **trace.requests,
+        "worker": np.arange(len(trace.requests["frame"])) % 2,
+        "cpu": trace.requests["cpu"] - away,
+    }
+    return Trace(trace.meta, rows, trace.telemetry)
+
+
+def lock_wait(trace: Trace) -> float | None:
+    """What the summary says."""
+    cost = summarize(trace).cost
+    assert cost is not None
+    return cost.lock_wait
+
+
+def test_workers_that_share_a_lock_are_off_their_cores_for_it() -> None:
+    """The part of an inference in which its thread used no CPU time; less what threads waited for cores."""
+    assert lock_wait(two_workers(MS)) == pytest.approx(MS)
+    assert lock_wait(two_workers(0)) == 0
+    short = two_workers(MS)
+    queued = Trace(short.meta, short.requests, telemetry(FRAMES * 5 * MS, 0.1))
+    assert lock_wait(queued) == pytest.approx(0.5 * MS, rel=0.1)
+
+
+@pytest.mark.parametrize("engine", [{"workers": 1}, {"strategy": "worker-processes"}, {"finish": "hooks:wait"}])
+def test_what_may_wait_for_something_else_says_nothing_of_the_lock(engine: dict[str, Any]) -> None:
+    """One worker, processes, and hooks that may wait for a disk."""
+    assert lock_wait(two_workers(MS, **engine)) is None

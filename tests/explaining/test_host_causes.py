@@ -216,3 +216,27 @@ def test_only_a_backend_with_threads_has_idle_ones(backend: str, is_suspected: b
     summaries = {scope: replace(summary, process_cpu=ms * MS) for scope, ms in costs.items()}
     evidence = Evidence(case, dict.fromkeys(costs, trace), summaries, 2)
     assert (BY_CODE["FP013"].suspect(evidence) is not None) is is_suspected
+
+
+def waiting_for_the_lock(wait: float | None, workers: int = 2) -> Evidence:
+    """Inferences of 1 ms, nothing of which is Python's; each waits so long for the lock."""
+    case = api.make_case("null", settings={"workers": workers})
+    trace = make_trace(np.full(100, MS), plan=case.plan)
+    summary = summarize(trace)
+    assert summary.cost is not None
+    summary = replace(summary, cost=replace(summary.cost, lock_wait=wait))
+    return Evidence(case, {"pipeline": trace}, {"pipeline": summary}, 2)
+
+
+@pytest.mark.parametrize(
+    ("wait", "workers", "there"), [(0.2 * MS, 2, True), (0.01 * MS, 2, False), (None, 2, False), (0.2 * MS, 1, False)]
+)
+def test_the_lock_is_suspected_where_inferences_wait_for_it_though_no_stage_is_python(
+    wait: float | None, workers: int, there: bool
+) -> None:
+    """With how long; not for a wait of a hundredth, nor with a single worker."""
+    suspicion = BY_CODE["FP014"].suspect(waiting_for_the_lock(wait, workers))
+    assert (suspicion is not None) == there
+    if suspicion is not None:
+        assert "200 us" in suspicion.sentence
+        assert suspicion.numbers["lock_wait_ns"] == pytest.approx(0.2 * MS)

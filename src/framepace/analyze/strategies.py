@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from framepace.facts.plan import Plan
 from framepace.facts.strategy import STRATEGIES
 from framepace.facts.summary import Cost, Summary
 from framepace.facts.trace import Column, Trace
@@ -20,6 +21,7 @@ from framepace.units import NS_PER_MS, NS_PER_S, format_bytes, format_ms
 
 _SAME = 0.05  # share below which a difference is not mentioned
 _PART = 0.15  # of the time that models take longer: a smaller part is not mentioned
+_AWAITED = ("null", "server")  # backends whose inferences leave the core: they sleep, or another machine runs them
 _NEIGHBOURS = 0.2  # of the machine's CPU time
 _PLAIN = ("serial", "workers")  # the first of these that was measured is the base of the comparison
 _LOCK = "the interpreter lock"
@@ -49,6 +51,7 @@ def cost(done: Trace, host: Mapping[str, Column], rates: Mapping[str, float]) ->
         busy=busy_ns / _wall(done),
         cores=_rate(rates, "process_cpu_s"),
         waiting=_rate(rates, "run_delay_s"),
+        lock_wait=_lock_wait(done, work, _rate(rates, "run_delay_s")),
         memory=_peak(host["memory_bytes"]),
         device_memory=_peak(done.telemetry["device_memory_bytes"][devices]),
         memory_growth=_growth(work["batched"].min(), host["time"], host["memory_bytes"]),
@@ -56,6 +59,31 @@ def cost(done: Trace, host: Mapping[str, Column], rates: Mapping[str, float]) ->
             work["batched"].min(), *(done.telemetry[name][devices] for name in ("time", "device_memory_bytes"))
         ),
     )
+
+
+def _lock_wait(done: Trace, work: Mapping[str, Column], waiting: float | None) -> float | None:
+    """What workers that share an interpreter were off their cores, ns per inference; less what they waited for cores.
+
+    Nothing is left but the lock where they spin for the device and call no hook. None where that is not so.
+    """
+    if not _waits_for_the_lock_alone(done) or work["cpu"].min() < 0:
+        return None
+    away = 0.0
+    for worker in np.unique(work["worker"]):
+        own = work["worker"] == worker
+        away += _union(work["batched"][own], work["delivered"][own]) - float(work["cpu"][own].sum())
+    cores = (waiting or 0.0) * _wall(done)
+    return max(0.0, away - cores) / len(work["cpu"])
+
+
+def _waits_for_the_lock_alone(done: Trace) -> bool:
+    """Whether several workers in one interpreter wait for nothing else that takes them off their cores."""
+    if not isinstance(done.meta.subject, Plan) or done.meta.clock == "virtual":
+        return False
+    engine, models = done.meta.plan.engine, done.meta.plan.models
+    hooked = engine.finish is not None or any(model.prepare.hook is not None for model in models)
+    spins = all(model.spinning and model.backend not in _AWAITED for model in models)
+    return engine.workers > 1 and engine.strategy == "workers" and spins and not hooked
 
 
 def _growth(since: int, times: Column, values: Column) -> float | None:
@@ -221,7 +249,7 @@ def _inferences(done: Trace) -> dict[str, Column]:
     order = np.lexsort(keys)
     new = np.logical_or.reduce([np.diff(key[order], prepend=key[order[:1]] - 1) != 0 for key in keys])
     rows = order[new]
-    columns = ("model", "batched", "enqueued", "finished", "delivered", "cpu", "compute")
+    columns = ("worker", "model", "batched", "enqueued", "finished", "delivered", "cpu", "compute")
     return {name: r[name][rows] for name in columns}
 
 

@@ -136,7 +136,9 @@ class Cost(Fact, frozen=True, kw_only=True):
     `startup` is the time before the load began, ns; `models` the time each model was at work, from taking a batch to
     delivering it, added up, ns; `computing` the CPU time of the threads that ran them, ns. `together` is how many
     models were at work on average while any was, `busy` the share of the wall time in which one was. `cores` is the
-    CPU time per second of all processes, `waiting` how many of their threads waited for a core on average. `memory` is
+    CPU time per second of all processes, `waiting` how many of their threads waited for a core on average. `lock_wait`
+    is how long the thread of a worker was off its core for an inference without waiting for a core, a device or a hook,
+    and so waited for the interpreter lock that it shares, ns; None where it waits for others too. `memory` is
     the peak of the resident memory of all processes (shared pages count in each), `device_memory` the peak in use on
     the device, by anybody; bytes.
     `memory_growth` and `device_memory_growth` are from the first quarter of the measured time to its last; bytes.
@@ -149,6 +151,7 @@ class Cost(Fact, frozen=True, kw_only=True):
     busy: float = 0.0
     cores: float | None = None
     waiting: float | None = None
+    lock_wait: float | None = None
     memory: float | None = None
     device_memory: float | None = None
     memory_growth: float | None = None

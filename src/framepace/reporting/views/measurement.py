@@ -157,10 +157,17 @@ def _numbers(summary: Summary) -> Iterable[tuple[str, str]]:
     if summary.neighbours_cpu is not None:
         yield "CPU of others", share(summary.neighbours_cpu)
     if summary.cost is not None:
+        yield from _lock_numbers(summary.cost)
         yield from memory_numbers(summary.cost)
     if summary.pacer_error:
         shown = [name for name in ("median", "p99") if name in summary.pacer_error]
         yield f"pacer {' / '.join(shown)}", " / ".join(format_ms(summary.pacer_error[name]) for name in shown)
+
+
+def _lock_numbers(cost: Cost) -> Iterator[tuple[str, str]]:
+    """What an inference waits for Python's lock, where several workers share it."""
+    if cost.lock_wait is not None:
+        yield "waiting for the interpreter lock", f"{format_ms(cost.lock_wait)} per inference"
 
 
 def memory_numbers(cost: Cost) -> Iterator[tuple[str, str]]:
