@@ -129,22 +129,24 @@ class DeviceWorker(Worker):
 
     def enqueue(self, slot: int, count: int) -> None:
         """See Worker: copy in, compute, copy out, each behind the one before."""
+        if self._sizes:
+            count = padded(count, self._sizes)
         try:
-            self._enqueue(slot, padded(count, self._sizes))
+            buffers = self._slots[slot]
+            if self._painting is not None:
+                self._painting.enqueue(slot, buffers.lanes)
+            request = self._requests.get((slot, count)) or self._prepared(slot, count)
+            buffers.count = count
+            buffers.copied = not (self._resident and buffers.filled)
+            request()
+            buffers.filled = True
         except Exception as error:
             raise self._device.error(error, "an inference was started") from error
 
-    def _enqueue(self, index: int, count: int) -> None:
-        slot = self._slots[index]
-        if self._painting is not None:
-            self._painting.enqueue(index, slot.lanes)
-        request = self._requests.get((index, count))
-        if request is None:
-            request = self._requests[index, count] = self._made(index, count)
-        slot.count = count
-        slot.copied = not (self._resident and slot.filled)
-        request()
-        slot.filled = True
+    def _prepared(self, index: int, count: int) -> Callable[[], None]:
+        """What enqueues a request, made when it comes first and kept."""
+        made = self._requests[index, count] = self._made(index, count)
+        return made
 
     def wait(self, slot: int) -> Tensors:
         """See Worker: waits for this request's last event, nothing else."""

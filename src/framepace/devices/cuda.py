@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from framepace.devices.capturing import CapturingStream, check
+from framepace.devices.eventtimes import EventTimes
 from framepace.devices.kernels import await_decoder, compiled
 from framepace.devices.protocol import Event, Kernel, Stream
 from framepace.devices.timeline import Timeline
@@ -236,6 +237,7 @@ class CudaDevice:
         self._driver = driver
         self.sms = int(self._context.resources.sm.sm_count)
         self._clock = _clock_reader(str(core.pci_bus_id))
+        self._between = EventTimes().between
         self._timeline = _timeline(index)
         self._timeline.open()
         self._open = ExitStack()
@@ -307,12 +309,12 @@ class CudaDevice:
 
     def elapsed(self, first: Any, second: Any) -> float:
         """See Device."""
-        return float(second - first) * 1e6
+        return self._between(first, second) * 1e6
 
     def at(self, event: Any) -> int:
         """See Device."""
         anchor, host = self._timeline.anchor
-        return host + round(float(event - anchor) * 1e6)
+        return host + round(self._between(anchor, event) * 1e6)
 
     def capture(self, work: Callable[[Stream], object]) -> _Graph:
         """See Device."""

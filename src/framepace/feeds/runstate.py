@@ -77,6 +77,7 @@ class RunState:
         self._warm_at: int | None = None
         self._slowest = 0
         self._serving = 0
+        self._waiting = 0
 
     @property
     def begun(self) -> bool:
@@ -119,7 +120,8 @@ class RunState:
                 if self._rule is not None and self._rule.add(latency, now):
                     self.stopped = self.stopped or "finished"
             self._remember(now)
-            self._done.notify_all()
+            if self._waiting:
+                self._done.notify_all()
 
     def _warm_up(self, latency: int, now: int) -> None:
         """Note a delivery of the warm-up."""
@@ -181,8 +183,16 @@ class RunState:
             while self._forgotten + len(self._completions) <= number:
                 if self.stopped is not None:
                     return None
-                self._done.wait(_LOOK_S)
+                self._wait()
             return self._completions[number - self._forgotten]
+
+    def _wait(self) -> None:
+        """Wait for a delivery or the end; whoever delivers need not call where nobody waits."""
+        self._waiting += 1
+        try:
+            self._done.wait(_LOOK_S)
+        finally:
+            self._waiting -= 1
 
     def peek(self, number: int) -> int | None:
         """When delivery `number` completed (ns), without waiting; None when it has not."""
