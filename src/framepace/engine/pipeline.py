@@ -29,7 +29,6 @@ from framepace.video.frame import Frame
 _CHECK_EVERY = 64  # inferences between two checks of large outputs
 _CHECK_ALWAYS_ELEMENTS = 1024  # outputs up to this size are checked for NaN and Inf every time: about 2 us
 _ERRORS_KEPT = 20
-
 _NO_TIMES = DeviceTimes(-1, -1, -1)
 _Began = tuple[Usage, int] | None
 """What the thread had used when it turned to a model, and when that was; None where the first stage says it."""
@@ -380,9 +379,7 @@ def _tail(flight: _Flight, delivered: int, used: Usage, marks: int) -> tuple[int
 
 def deliver(state: RunState, frames: Sequence[Frame], parts: Sequence[Delivered]) -> None:
     """Tell `state` that `frames` were delivered, whose models ran in `parts`."""
-    end = max(part.end for part in parts)
-    why = next((part.why for part in parts if part.why), "")
-    tell(state, frames, end, why)
+    tell(state, frames, max(part.end for part in parts), next((part.why for part in parts if part.why), ""))
 
 
 def tell(state: RunState, frames: Sequence[Frame], end: int, why: str) -> None:
