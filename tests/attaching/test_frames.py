@@ -53,6 +53,27 @@ def test_a_part_of_a_picture_that_is_opened_as_a_file_begins_no_frame() -> None:
     assert frames_of(alone)[0].pictures[0].begin == 6
 
 
+def test_a_thread_that_decodes_once_to_learn_the_size_takes_the_pictures_of_the_reader() -> None:
+    """As classes of readers do, which take the first picture where they are made: a frame each, and no single one."""
+    rows = [("decode", 0, 5, MAIN, 0)]
+    rows += [("decode", 100 * n, 100 * n + 5, READER, 0) for n in range(1, 20)]
+    rows += [("infer", 100 * n + 10, 100 * n + 50, MAIN, 0) for n in range(20)]
+    frames = frames_of(calls_of(*rows))
+    assert [len(frame.inferences) for frame in frames] == [1] * 20
+    assert [frame.pictures[0].begin for frame in frames] == [100 * n for n in range(20)]
+
+
+def test_many_inferences_of_the_one_picture_are_frames_and_a_few_are_its_parts() -> None:
+    """A benchmark that decodes once and infers sixty times; a picture in twelve tiles, and three of fifty."""
+    for decoded, tiles, expected in ((1, 60, [1] * 60), (1, 12, [12]), (3, 50, [50] * 3)):
+        rows = []
+        for start in range(0, decoded * 1000, 1000):
+            rows += [("decode", start, start + 5, MAIN, 0)]
+            rows += [("infer", start + 10 * n, start + 10 * n + 5, MAIN, 0) for n in range(1, tiles + 1)]
+        frames = frames_of(calls_of(*rows))
+        assert [len(frame.inferences) for frame in frames] == expected
+
+
 def test_pictures_of_several_cameras_before_an_inference_are_a_batch() -> None:
     """The latest of each."""
     rows = [("decode", 10 * camera, 10 * camera + 5, MAIN, camera) for camera in range(3)]

@@ -155,3 +155,5 @@ def test_a_library_whose_calls_are_not_timed_is_named(tmp_path: Path, monkeypatc
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(UsageError, match="it infers with mediapipe"):
         attached("import mediapipe", tmp_path)
+    with pytest.raises(UsageError, match=r"it infers with onnx\.reference"):
+        attached("import onnx.reference", tmp_path)

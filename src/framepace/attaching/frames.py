@@ -6,8 +6,9 @@ next picture. Where another thread infers, a frame of that thread begins wheneve
 about as many pictures as frames came (a queue), its picture is the next one in order, counted from a frame for which
 the thread had waited: then nothing was in the queue, and the picture that came while it waited is that frame's. Else
 it is the latest that was ready (a reader that keeps the newest). So it is where threads of a pool decode and infer
-for each other. Where several threads infer, and all have done when the next picture is decoded, a frame is a picture
-and all its inferences. Without pictures a frame is what lies between two runs of the first model.
+for each other. A thread that decoded at its begin alone is none that decodes. Where several threads infer, and all have
+done when the next picture is decoded, a frame is a picture and all its inferences. Without pictures a frame is what
+lies between two runs of the first model.
 
 What lies between two stamps of a thread and is in no call is preparation (before an inference) or finishing (after
 the last one, until the thread decodes or waits again).
@@ -27,6 +28,8 @@ from framepace.attaching.lockstep import frames_in_step
 from framepace.attaching.namedframes import named_frames
 
 _ALIKE = 0.9  # pictures per frame, or frames per picture, from which on they are one to one
+_SOME = 10  # inferences of one picture, from which on they are no parts of it where other threads decode
+_MANY = 50  # the same where none does
 _SLEEPS = ("time.sleep", "cv2.waitKey", "cv2.pollKey")  # waits that no other thread ends
 _LEAVING = ("decode", "grab", "wait")  # what a thread does between two frames
 
@@ -45,12 +48,32 @@ def _begin(frame: Frame) -> int:
 def _found(calls: Calls) -> list[Frame]:
     pictures = pictures_of(calls)
     inferring = set(calls.thread[calls.stage == "infer"].tolist())
-    both = sorted(inferring & pictures.keys())
+    both = sorted(_decoding_too(calls, inferring, pictures))
     frames = [frame for thread in both for frame in _of_one_thread(calls, thread, pictures[thread])]
     if len(both) > 1 and _is_pool(calls, frames, pictures):
         return _of_workers(calls, sorted(inferring), _in_time(pictures, pictures))
-    readers = pictures.keys() - inferring
-    return [*frames, *_of_workers(calls, sorted(inferring - pictures.keys()), _in_time(pictures, readers))]
+    readers = pictures.keys() - set(both) if pictures.keys() - inferring else ()
+    return [*frames, *_of_workers(calls, sorted(inferring.difference(both)), _in_time(pictures, readers))]
+
+
+def _decoding_too(calls: Calls, inferring: set[int], pictures: Mapping[int, Sequence[Picture]]) -> Iterator[int]:
+    """The threads that infer what they decode, but for those that decoded at their begin alone.
+
+    These learned the size, or have a picture for all inferences. Of one picture there may be many parts to infer, so
+    that it takes many more where no other thread decodes.
+    """
+    others = pictures.keys() - inferring
+    for thread in inferring & pictures.keys():
+        fewest = max(_SOME, len(pictures[thread])) if others else _MANY
+        if not _goes_on(calls, thread, pictures[thread], fewest):
+            yield thread
+
+
+def _goes_on(calls: Calls, thread: int, pictures: Sequence[Picture], fewest: int) -> bool:
+    """Whether nearly all inferences of a thread, and so many, came after its last picture and what was made of it."""
+    begins = calls.begin[(calls.stage == "infer") & (calls.thread == thread)]
+    after = int((begins >= pictures[-1].end).sum()) - 1  # the first one is that picture's
+    return after >= max(fewest, _ALIKE * (len(begins) - 1))
 
 
 def _in_time(pictures: Mapping[int, Sequence[Picture]], threads: Iterable[int]) -> list[Picture]:
