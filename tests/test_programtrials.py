@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,11 +12,15 @@ from msgspec.structs import replace
 
 from framepace.attaching.answers import Answer, Output
 from framepace.attaching.program import Observation
+from framepace.attaching.turns import Turns
 from framepace.errors import UsageError
 from framepace.facts.program import Part, Program, SessionFacts
+from framepace.facts.programtrial import ProgramExplanation
 from framepace.programtrials.schedule import ROUNDS
 from framepace.programtrials.trials import try_settings
+from framepace.progress import Tell, silent
 from framepace.testing import make_trace
+from framepace.units import NS_PER_S
 
 FRAMES = 40
 
@@ -152,6 +157,59 @@ def test_without_time_for_a_round_nothing_is_decided() -> None:
     assert seen == [""]
     assert [trial.verdict for trial in found.trials] == ["undecided"]
     assert any("--time-limit" in note for note in found.notes)
+
+
+def test_what_stayed_undecided_says_how_long_it_takes_and_is_decided_then() -> None:
+    """Runs in blocks on a clock of their own, of which each scatters: the limit that the note names suffices."""
+    undecided = in_blocks(8.0, effect=0.85, spread=0.4)
+    assert [trial.verdict for trial in undecided.trials] == ["undecided"]
+    (note,) = [note for note in undecided.notes if "--time-limit" in note]
+    assert "sleep=spin" in note
+    limit = float(note.partition("--time-limit ")[2].partition(":")[0])
+    assert limit > 8.0
+    assert [trial.verdict for trial in in_blocks(limit, effect=0.85, spread=0.4).trials] == ["confirmed"]
+
+
+def test_what_a_program_takes_to_start_is_not_taken_from_its_trials_in_blocks() -> None:
+    """Five minutes until the first inference, in a limit of a minute."""
+    found = in_blocks(60.0, starting=300.0)
+    assert [trial.verdict for trial in found.trials] == ["confirmed"]
+    assert found.seconds > 600
+
+
+def test_the_first_inference_is_waited_for_in_words() -> None:
+    """And then the run is told."""
+    told: list[str] = []
+    in_blocks(60.0, tell=lambda text, share: told.append(text))
+    assert [text.partition(":")[0] for text in told[:3]] == [
+        "waiting for the first inference", "running the program as it is", "waiting for the first inference"
+    ]  # fmt: skip
+    assert told[3].startswith("blocks of")
+
+
+def in_blocks(
+    limit: float, starting: float = 0.0, tell: Tell = silent, effect: float = 0.8, spread: float = 0.25
+) -> ProgramExplanation:
+    """A sleep that spins leaves a share of the latency of a program of 50 fps, whose frames scatter."""
+    rng = np.random.default_rng(1)
+    passed = [0.0]
+
+    def run(
+        settings: Mapping[str, str], *, turns: Turns | None = None, seconds: float | None = None, **run: Any
+    ) -> Observation:
+        assert seconds is not None
+        run["begun"](starting)
+        passed[0] += starting + seconds
+        begin = (turns.begin_ns if turns else 0) + int(starting * NS_PER_S)
+        due = begin + np.arange(int(seconds * 50)) * NS_PER_S // 50
+        latencies = 1e6 * np.exp(rng.normal(0.0, spread, len(due)))
+        if turns is not None:
+            spins = np.array(turns.with_setting("sleep"))
+            latencies[spins[(due - turns.begin_ns) // turns.block_ns % len(spins)]] *= effect
+        seen = observation(list(latencies), replace(PACED, period=NS_PER_S / 50), due=due)
+        return dataclasses.replace(seen, by_time=True, starting=starting)
+
+    return try_settings(run, [{"sleep": "spin"}], limit, tell, now=lambda: passed[0])
 
 
 def test_ctrl_c_keeps_the_rounds_that_are_whole() -> None:

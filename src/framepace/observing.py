@@ -9,6 +9,7 @@ from typing import Any
 from framepace import values
 from framepace.attaching.program import Observation, observe, run_program, whole_command
 from framepace.attaching.settings import checked, launchable
+from framepace.attaching.starting import START_LIMIT_S, Begun, unheard
 from framepace.attaching.turns import Turns
 from framepace.facts.plan import Target
 from framepace.facts.programtrial import ProgramExplanation
@@ -26,7 +27,9 @@ def attach(
     p99_ms: float | None = None,
     settings: Mapping[str, Any] | None = None,
     seconds: float | None = None,
+    start_limit: float = START_LIMIT_S,
     overwrite: bool = False,
+    begun: Begun | None = None,
 ) -> Observation:
     """Run a Python program unchanged, and record where each of its frames spends its time.
 
@@ -40,7 +43,9 @@ def attach(
         fps: the rate that its frames must keep, if any.
         p99_ms: the latency (ms) that they must keep, if any.
         settings: that are applied in it, as `launch` does.
-        seconds: after which the program is ended, as by Ctrl-C.
+        seconds: from its first inference on, after which the program is ended, as by Ctrl-C.
+        start_limit: seconds that it may take to its first inference, where `seconds` says when it is ended.
+        begun: told once how many seconds it took to that.
         overwrite: replace a trace that is in `out`.
 
     Returns:
@@ -53,7 +58,10 @@ def attach(
     folder = None if out is None else values.path(out, "out")
     chosen = launchable(values.mapping(settings or {}, "settings"))
     target = _target(fps, p99_ms)
-    return observe(_command(command), folder, target, overwrite, settings=chosen, seconds=_seconds(seconds))
+    return observe(
+        _command(command), folder, target, overwrite,
+        settings=chosen, seconds=_seconds(seconds), start_limit=_start(start_limit), begun=begun or unheard,
+    )  # fmt: skip
 
 
 def explain_program(
@@ -64,6 +72,7 @@ def explain_program(
     p99_ms: float | None = None,
     seconds: float | None = None,
     time_limit: float = TRIAL_LIMIT_S,
+    start_limit: float = START_LIMIT_S,
     tell: Tell | None = None,
 ) -> ProgramExplanation:
     """Which settings make a program's frames faster or cheaper, proven by frames of it with and without each.
@@ -77,10 +86,11 @@ def explain_program(
             program's own: {'THREADS': 1}, {'--imgsz': 320}); None: those that fit the libraries that it calls.
         fps: the rate that its frames must keep, if any.
         p99_ms: the latency (ms) that they must keep, if any.
-        seconds: after which each run is ended, as by Ctrl-C; a program that reads a camera never ends by itself. None:
-            when it has told what it is run for.
-        time_limit: seconds for all runs.
-        tell: called before each run.
+        seconds: from its first inference on, after which each run is ended, as by Ctrl-C; a program that reads a camera
+            never ends by itself. None: when it has told what it is run for.
+        time_limit: seconds for all runs. Until its first inference the first run and those in blocks are not counted.
+        start_limit: seconds that each run may take to its first inference.
+        tell: called before each run, and again once it has made its first inference.
 
     Returns:
         The program's numbers as it is, and the verdict on each setting, the confirmed first.
@@ -93,10 +103,15 @@ def explain_program(
     length = _seconds(seconds)
     limit = values.number(time_limit, "time_limit", least=1.0, most=values.LONGEST_TIME_S)
 
-    def run(settings: Mapping[str, str], *, turns: Turns | None = None, seconds: float | None = None) -> Observation:
+    longest = _start(start_limit)
+
+    def run(
+        settings: Mapping[str, str], *, turns: Turns | None = None, seconds: float | None = None, begun: Begun = unheard
+    ) -> Observation:
         return observe(
-            whole, None, target, settings=settings, turns=turns, seconds=length or seconds or limit, quiet=True
-        )
+            whole, None, target, settings=settings, turns=turns, seconds=length or seconds or limit, quiet=True,
+            start_limit=longest, begun=begun,
+        )  # fmt: skip
 
     chosen = None if tries is None else [checked(values.mapping(one, "tries")) for one in tries]
     return try_settings(run, chosen, limit, tell or silent, length)
@@ -129,6 +144,10 @@ def _seconds(seconds: float | None) -> float | None:
     if seconds is None:
         return None
     return values.number(seconds, "seconds", least=0.1, most=values.LONGEST_TIME_S)
+
+
+def _start(seconds: float) -> float:
+    return values.number(seconds, "start_limit", least=0.1, most=values.LONGEST_TIME_S)
 
 
 def _target(fps: float | None, p99_ms: float | None) -> Target:

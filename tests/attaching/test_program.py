@@ -112,14 +112,34 @@ def test_a_program_that_infers_nothing_is_told_so_with_its_own_exit_code(tmp_pat
     assert "run it without attach first" in str(error.value)
 
 
-def test_a_program_whose_time_is_over_before_it_infers_is_told_to_have_more(tmp_path: Path) -> None:
+def test_the_seconds_of_a_program_count_from_its_first_inference(files: tuple[str, str, str]) -> None:
+    """It starts for two seconds, then has half a second of frames, and is told when these began."""
+    took: list[float] = []
+    command = [sys.executable, str(PROGRAMS / "slow_start.py"), files[1]]
+    seen = api.attach(command, seconds=0.5, begun=took.append)
+    assert len(seen.trace)
+    assert seen.by_time
+    assert took == [seen.starting]
+    assert seen.starting > 2
+
+
+def test_a_program_that_ends_before_its_seconds_are_over_has_its_start_told(files: tuple[str, str, str]) -> None:
+    """And one without seconds at all, which is not waited for otherwise."""
+    command = [sys.executable, str(PROGRAMS / "serial.py"), *files[:2]]
+    for seconds in (600.0, None):
+        seen = api.attach(command, seconds=seconds)
+        assert not seen.by_time
+        assert seen.starting > 0
+
+
+def test_a_start_that_takes_longer_than_it_may_is_told_with_the_limit(tmp_path: Path) -> None:
     """It is not sought what ended it: framepace did."""
     program = tmp_path / "slow.py"
     program.write_text("import time\ntime.sleep(600)\n")
     with pytest.raises(UsageError, match="no inference") as error:
-        api.attach([str(program)], seconds=0.5)
-    assert "its time was over" in str(error.value)
-    assert "--seconds" in str(error.value)
+        api.attach([str(program)], seconds=600, start_limit=0.5)
+    assert "none in the 0.5 s that it may take to its first one" in str(error.value)
+    assert "--start-limit 1" in str(error.value)
 
 
 def test_ctrl_c_ends_the_program_and_keeps_the_trace(files: tuple[str, str, str], tmp_path: Path) -> None:

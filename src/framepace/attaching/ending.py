@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import psutil
 
+from framepace.attaching.starting import Start
+
 _PATIENCE_S = 5.0  # for a program to end after a signal
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
@@ -31,10 +33,13 @@ class Ended(NamedTuple):
         return self.code
 
 
-def waited_for(process: subprocess.Popen[bytes], seconds: float | None) -> Ended:
-    """How a program ended that is interrupted after a time, as by Ctrl-C in a terminal: with all that it started."""
+def waited_for(process: subprocess.Popen[bytes], seconds: float | None, start: Start | None = None) -> Ended:
+    """How a program ended that is interrupted after a time, as by Ctrl-C in a terminal: with all that it started.
+
+    `seconds` count from its first inference on where its `start` is known.
+    """
     with suppress(subprocess.TimeoutExpired):
-        return Ended(process.wait(seconds))
+        return Ended(_by_itself(process, seconds, start))
     others = list(_started_by(process))
     for number in _SIGNALS:
         _send([*others, process], number)
@@ -45,6 +50,16 @@ def waited_for(process: subprocess.Popen[bytes], seconds: float | None) -> Ended
         if process.returncode is not None and not others:
             break
     return Ended(process.wait(), by_time=True)
+
+
+def _by_itself(process: subprocess.Popen[bytes], seconds: float | None, start: Start | None) -> int:
+    """Its exit code. Raises subprocess.TimeoutExpired where its time was over before."""
+    if start is None:
+        return process.wait(seconds)
+    starting = start.wait(process)
+    if seconds is None:
+        return process.wait()
+    return process.wait(max(0.0, starting + seconds - start.passed()))
 
 
 def _started_by(process: subprocess.Popen[bytes]) -> Iterator[psutil.Process]:

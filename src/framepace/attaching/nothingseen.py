@@ -12,7 +12,7 @@ from framepace.errors import UsageError
 
 _SEEN = "attach sees Python programs that infer with onnxruntime, tensorrt, torch or cv2.dnn, or by tritonclient"
 _ISOLATED = re.compile(r"-[A-Za-z]*[EIS][A-Za-z]*")
-_TIME = "give it more time: --seconds, or a longer --time-limit of --explain and --try"
+_TIME = "where it takes longer to start (an engine that is built), allow that: --start-limit {:.0f}"
 _LOST = "with which the rows of the last half of a second are lost"
 
 
@@ -21,16 +21,21 @@ class NothingSeen(UsageError):
 
 
 def nothing_seen(
-    command: Sequence[str], ended: Ended, processes: Sequence[ProcessFacts], calls: Mapping[str, int]
+    command: Sequence[str],
+    ended: Ended,
+    processes: Sequence[ProcessFacts],
+    calls: Mapping[str, int],
+    start_limit: float,
 ) -> NothingSeen:
     """The error.
 
     Args:
         processes: those that the probe was in, with or without calls.
         calls: how often each call was made.
+        start_limit: seconds to its first inference, after which it was ended if its time was over.
     """
     timed = [f"{name} {count}x" for name, count in sorted(calls.items()) if name != "gc"]
-    got, fix = _by_its_end(ended) or _by_what_ran(command, processes)
+    got, fix = _by_its_end(ended, start_limit) or _by_what_ran(command, processes)
     if timed:
         got = f"{got}; calls: {', '.join(timed)}"
     error = NothingSeen("no inference of the program was seen", got=got, expected="calls of a model", fix=fix)
@@ -38,10 +43,10 @@ def nothing_seen(
     return error
 
 
-def _by_its_end(ended: Ended) -> tuple[str, str] | None:
+def _by_its_end(ended: Ended, start_limit: float) -> tuple[str, str] | None:
     """How a program ended that was cut off, and what to do; None where it came to its own end."""
     if ended.by_time:
-        return "its time was over before", _TIME
+        return f"none in the {start_limit:g} s that it may take to its first one", _TIME.format(2 * start_limit)
     if ended.code < 0:
         return f"ended by {signal.Signals(-ended.code).name}, {_LOST}", f"find out why; {_SEEN}"
     if ended.code:

@@ -27,6 +27,7 @@ from framepace.attaching.nothingseen import nothing_seen
 from framepace.attaching.parts import lock_wait, parts_of, period
 from framepace.attaching.requests import Observed, observed
 from framepace.attaching.settings import variables, with_arguments
+from framepace.attaching.starting import START_LIMIT_S, Begun, Start, unheard
 from framepace.attaching.turns import Turns
 from framepace.errors import UsageError
 from framepace.facts.plan import Target
@@ -52,6 +53,7 @@ def run_program(
     seconds: float | None = None,
     quiet: bool = False,
     turns: Turns | None = None,
+    start: Start | None = None,
 ) -> Ended:
     """Run a program with the probe in it.
 
@@ -64,6 +66,7 @@ def run_program(
         seconds: after which it is interrupted, as by Ctrl-C, and killed where that does not end it.
         quiet: what it writes to its standard streams is thrown away.
         turns: other settings, which take turns while it runs.
+        start: until its first inference, from when on the seconds count; None: they count from the begin.
 
     Raises UsageError where it cannot be started.
     """
@@ -71,7 +74,7 @@ def run_program(
     with kept_awake(settings, turns):
         process = _started(with_arguments(command, settings), environment, subprocess.DEVNULL if quiet else None)
         with _signals_left_to(process):
-            return waited_for(process, seconds)
+            return waited_for(process, seconds, start)
 
 
 def _started(command: Sequence[str], environment: Mapping[str, str], output: int | None) -> subprocess.Popen[bytes]:
@@ -127,6 +130,7 @@ class Observation:
 
     `calls` says how often each call was made, by name ('time.sleep'); `answers` are those to its models' first inputs;
     `refused` says why a setting could not be switched, by its name; `by_time`: it was ended because its time was over.
+    `starting` is how long it took to the end of its first inference, s.
     """
 
     trace: Trace
@@ -135,6 +139,7 @@ class Observation:
     answers: tuple[Answer, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
     by_time: bool = False
+    starting: float = 0.0
 
 
 def observe(
@@ -147,12 +152,17 @@ def observe(
     seconds: float | None = None,
     quiet: bool = False,
     turns: Turns | None = None,
+    start_limit: float = START_LIMIT_S,
+    begun: Begun = unheard,
 ) -> Observation:
     """Run a program to its end and record it.
 
     Args:
         folder: where the trace goes; None keeps it in memory.
-        settings, seconds, quiet, turns: see `run_program`.
+        settings, quiet, turns: see `run_program`.
+        seconds: from its first inference on, after which it is ended; None: it ends by itself.
+        start_limit: seconds to its first inference, after which it is ended if it would be after `seconds`.
+        begun: told once when that came.
         target: the rate and latency that its frames must keep, if any.
         overwrite: replace a trace that is in `folder`.
 
@@ -164,17 +174,19 @@ def observe(
         probed = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="framepace-attach-")))
         recorder = Recorder(_writer(folder, meta, overwrite, stack), lambda sink: _telemetry(sink, probed))
         with recorder:
-            ended = run_program(command, probed, settings or {}, seconds, quiet, turns)
+            start = Start(probed, None if seconds is None else start_limit, begun)
+            ended = run_program(command, probed, settings or {}, seconds, quiet, turns, start)
+            starting = start.seconds() or 0.0
             processes = list(read_calls(probed))
             facts = list(read_facts(probed))
             frames = observed(processes)
             recorder.sink(frames.packed())
         trace = recorder.close(_described(meta, ended, processes, frames))
     if not len(frames):
-        raise nothing_seen(command, ended, facts, counts_of(processes))
+        raise nothing_seen(command, ended, facts, counts_of(processes), start_limit)
     answers = tuple(answer for calls in processes for answer in calls.facts.answers)
     refused = _joined(calls.facts.refused for calls in processes)
-    return Observation(trace, ended.exit_code, counts_of(processes), answers, refused, ended.by_time)
+    return Observation(trace, ended.exit_code, counts_of(processes), answers, refused, ended.by_time, starting)
 
 
 def _writer(folder: Path | None, meta: TraceMeta, overwrite: bool, stack: ExitStack) -> Writer:

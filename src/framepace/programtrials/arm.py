@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from framepace.analyze.stats import paired_ratio
+from framepace.analyze.stats import paired_ratio, student
 from framepace.attaching.answers import Answer, Compared
 from framepace.attaching.settings import PROGRAM_SETTINGS, ProgramSetting, instead
 from framepace.explaining.metrics import CPU, LATENCY, TAIL, Metric
@@ -17,8 +18,11 @@ from framepace.facts.programtrial import ProgramTrial
 from framepace.facts.summary import Estimate
 from framepace.facts.trace import Trace
 
-FEWEST_PAIRS = 4
-MOST_LOOKS = 5  # at the pairs of an arm, each of which may decide
+LOOKS = (4, 5, 6, 7, 8)
+"""Whole runs of a setting after which it may be decided; where its time is over, what there is decides instead."""
+FEWEST_PAIRS = LOOKS[0]
+MOST_LOOKS = len(LOOKS)  # at the pairs of an arm, each of which may decide
+_MOST_PAIRS = 1000  # that are ever thought of
 WRONG = 0.01  # of programs in which nothing helps, the share in which something is proven by chance
 _METRICS = (LATENCY, CPU, TAIL)
 _OTHER_KINDS: tuple[MetricKind, ...] = ("latency", "cpu")  # that a variable of the user's own is meant to lower
@@ -86,7 +90,7 @@ class Arm:
         """Whether more pairs may say more."""
         if self.error is not None or self.answers.verdict == "changed":
             return False
-        return self.count < FEWEST_PAIRS or self.verdict == "undecided"
+        return (not self.within_runs and self.count not in LOOKS) or self.verdict == "undecided"
 
     @property
     def verdict(self) -> Verdict:
@@ -99,10 +103,25 @@ class Arm:
             return "refuted"
         if self.count < FEWEST_PAIRS:
             return "undecided"
-        verdicts = [judge(self.ratio(metric)) for metric in self.metrics]
-        if "confirmed" in verdicts:
-            return "confirmed"
-        return "refuted" if set(verdicts) == {"refuted"} else "undecided"
+        return _verdict(map(self.ratio, self.metrics))
+
+    def needed(self) -> int | None:
+        """So many pairs are expected to decide it, where they go on as those so far; None where no number does."""
+        if self.count < FEWEST_PAIRS:
+            return FEWEST_PAIRS
+        ratios = [self.ratio(metric) for metric in self.metrics]
+        counts = range(self.count, _MOST_PAIRS)
+        return next((count for count in counts if _verdict(self._with(count, ratios)) != "undecided"), None)
+
+    def _with(self, count: int, ratios: Sequence[Estimate]) -> Iterator[Estimate]:
+        """The ratios as so many pairs would tell them, if they scattered as those so far."""
+        width = _half_width(count, self.confidence) / _half_width(self.count, self.confidence)
+        for ratio in ratios:
+            if ratio.low is None or ratio.high is None or ratio.value <= 0:
+                yield ratio
+                continue
+            low, high = (ratio.value * (end / ratio.value) ** width for end in (ratio.low, ratio.high))
+            yield Estimate(value=ratio.value, low=low, high=high)
 
     def ratio(self, metric: Metric) -> Estimate:
         """With the setting over without it."""
@@ -138,6 +157,19 @@ class Arm:
         if self.count:
             for metric in _METRICS:
                 yield replace(intervention(self.pairs, dict(self.settings), metric), ratio=self.ratio(metric))
+
+
+def _verdict(ratios: Iterable[Estimate]) -> Verdict:
+    """Confirmed where any metric is surely and materially lower, refuted where all surely are not."""
+    verdicts = [judge(ratio) for ratio in ratios]
+    if "confirmed" in verdicts:
+        return "confirmed"
+    return "refuted" if set(verdicts) == {"refuted"} else "undecided"
+
+
+def _half_width(pairs: int, confidence: float) -> float:
+    """That of the interval of the mean of so many pairs, in their standard deviations."""
+    return student(confidence, pairs - 1) / math.sqrt(pairs)
 
 
 def setting_of(name: str) -> ProgramSetting:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from framepace.attaching.program import Observation
+from framepace.attaching.starting import Begun, unheard
 from framepace.attaching.turns import Turns
 from framepace.errors import FramepaceError
-from framepace.programtrials.arm import MOST_LOOKS, Arm
-from framepace.programtrials.schedule import BLOCK_ROUNDS, ROUNDS, BlockRun, FirstRun, block_run, in_turn, run_seconds
+from framepace.programtrials.arm import FEWEST_PAIRS, MOST_LOOKS, Arm
+from framepace.programtrials.longer import wanted_pairs
+from framepace.programtrials.schedule import FIRST_BLOCKS, ROUNDS, BlockRun, FirstRun, block_run, in_turn, run_seconds
 from framepace.progress import Tell
 
 
@@ -19,33 +21,48 @@ class Run(Protocol):
     """Runs the program with settings, and others that take turns, and ends it after a time."""
 
     def __call__(
-        self, settings: Mapping[str, str], *, turns: Turns | None = None, seconds: float | None = None
+        self,
+        settings: Mapping[str, str],
+        *,
+        turns: Turns | None = None,
+        seconds: float | None = None,
+        begun: Begun = unheard,
     ) -> Observation:
-        """What was seen of it. Raises FramepaceError."""
+        """What was seen of it; `seconds` count from its first inference, of which `begun` is told.
+
+        Raises FramepaceError.
+        """
 
 
 class Clock:
-    """Time so far, of a limit, and how many runs it held."""
+    """Time so far, of a limit, what of it does not count (s), and how many runs it held."""
 
-    def __init__(self, limit_s: float) -> None:
+    def __init__(self, limit_s: float, now: Callable[[], float] = time.monotonic) -> None:
         self._limit_s = limit_s
-        self._began = time.monotonic()
+        self._now = now
+        self._began = now()
         self.runs = 0
+        self.not_counted = 0.0
 
     @property
     def spent(self) -> float:
         """Seconds so far."""
-        return time.monotonic() - self._began
+        return self._now() - self._began
 
     @property
     def left(self) -> float:
         """Seconds of the limit."""
-        return self._limit_s - self.spent
+        return self._limit_s - self.counted
+
+    @property
+    def counted(self) -> float:
+        """Seconds so far, but for those until a first inference that have to be, however long they are."""
+        return self.spent - self.not_counted
 
     @property
     def share(self) -> float:
         """Of the limit."""
-        return min(1.0, self.spent / self._limit_s)
+        return min(1.0, self.counted / self._limit_s)
 
 
 @dataclass(frozen=True)
@@ -61,9 +78,9 @@ class Task:
         self, words: str, settings: Mapping[str, str], turns: Turns | None = None, seconds: float | None = None
     ) -> Observation:
         """A run of the program. Raises FramepaceError."""
-        self.tell(words, self.clock.share)
+        self.tell(f"waiting for the first inference: {words}", self.clock.share)
         try:
-            return self.run(settings, turns=turns, seconds=seconds)
+            return self.run(settings, turns=turns, seconds=seconds, begun=lambda _: self.tell(words, self.clock.share))
         finally:
             self.clock.runs += 1
 
@@ -77,12 +94,19 @@ def stop_if_interrupted(seen: Observation) -> None:
 def decide_in_blocks(arms: Sequence[Arm], task: Task, runs_after: bool) -> None:
     """Switch settings by turns in one run; in several, where the program ends before all are clear."""
     for _ in range(MOST_LOOKS):
-        undecided = [arm for arm in arms if arm.open and arm.count < BLOCK_ROUNDS]
-        wanted = BLOCK_ROUNDS - min((arm.count for arm in undecided), default=BLOCK_ROUNDS)
+        undecided = [arm for arm in arms if arm.open]
+        wanted = max((_further(arm) for arm in undecided), default=0)
         plan = block_run(task.first, len(undecided), wanted, task.clock.left, runs_after)
-        if not undecided or plan is None:
+        if wanted <= 0 or plan is None:
             return
         _run_blocks(undecided, plan, task)
+
+
+def _further(arm: Arm) -> int:
+    """The pairs of blocks that are to come: a few to learn how they scatter, then what it takes; 0 where none helps."""
+    if arm.count < FEWEST_PAIRS:
+        return FIRST_BLOCKS
+    return (wanted_pairs(arm) or 0) - arm.count
 
 
 def _run_blocks(arms: Sequence[Arm], plan: BlockRun, task: Task) -> None:
@@ -95,6 +119,7 @@ def _run_blocks(arms: Sequence[Arm], plan: BlockRun, task: Task) -> None:
         for arm in arms:
             arm.error = str(error)
         return
+    task.clock.not_counted += seen.starting
     add_blocks(arms, turns, seen)
     stop_if_interrupted(seen)
 

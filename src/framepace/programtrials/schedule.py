@@ -10,19 +10,21 @@ from typing import TypeVar
 from framepace.units import NS_PER_S
 
 ROUNDS = 8  # whole runs of each setting
-BLOCK_ROUNDS = 16  # blocks of each setting
+FIRST_BLOCKS = 12  # of each setting, in the first run; how many more it takes is told by those
 _FEWEST_ROUNDS = 4
-_FRAMES = 25  # of a block
-_SHORTEST_S = 1.0
+_FRAMES = 15  # of a block: the shorter the blocks, the more pairs a time holds, and the surer their spread is known
+_SHORTEST_S = 0.5
 _LONGEST_S = 8.0
-_STARTING = 2.0  # times as long as the program took to its first frame: how long it may take to it
-_SHARE = 0.5  # of the time that is left, for blocks where whole runs come after them
+_SHORTEST_RUN = 4.0  # blocks: how long a whole run is at least
+BLOCK_SHARE = 0.5  # of the time that is left, for blocks where whole runs come after them
+FIRST_SHARE = 0.25  # of the time limit, after which a first run without an end is ended
+FIRST_LONGEST_S = 30.0  # after which it is, however long the limit
 _Turn = TypeVar("_Turn")
 
 
 @dataclass(frozen=True)
 class FirstRun:
-    """How long a program ran (s), how long of it to its first frame, the time from frame to frame, and how it ended."""
+    """How long a program ran (s), how long of it to its first inference, the time from frame to frame, how it ended."""
 
     seconds: float
     starting: float
@@ -31,7 +33,7 @@ class FirstRun:
 
     @property
     def running(self) -> float:
-        """From the first frame on; without an end where it was ended."""
+        """From the first inference on; without an end where it was ended."""
         return self.seconds - self.starting if self.by_itself else math.inf
 
     @property
@@ -42,7 +44,7 @@ class FirstRun:
 
 @dataclass(frozen=True)
 class BlockRun:
-    """A run in which settings take turns: the length of a block, and of the whole run; s."""
+    """A run in which settings take turns: the length of a block, and of the run from its first inference on; s."""
 
     block_s: float
     seconds: float
@@ -65,21 +67,25 @@ def block_run(first: FirstRun, settings: int, rounds_left: int, left_s: float, r
         rounds_left: that are still wanted of each.
         runs_after: whether whole runs of other settings come after it.
     """
-    time_s = left_s * _SHARE if runs_after else left_s
-    starting = _STARTING * first.starting
+    time_s = left_s * BLOCK_SHARE if runs_after else left_s
     round_s = (1 + settings) * first.block_s
-    rounds = int((time_s - starting) / round_s) - 1  # one is not whole
+    rounds = int(time_s / round_s) - 1  # one is not whole
     if rounds < min(_FEWEST_ROUNDS, rounds_left):
         return None
-    return BlockRun(first.block_s, starting + (1 + min(rounds, rounds_left)) * round_s)
+    return BlockRun(first.block_s, (1 + min(rounds, rounds_left)) * round_s)
 
 
 def run_seconds(first: FirstRun, settings: int, left_s: float) -> float | None:
-    """How long a whole run of a program without an end is, so that there is time for the fewest rounds."""
+    """How long a program without an end is run whole, from its first inference on: the fewest rounds must have time."""
     if first.by_itself:
         return None
     fair = left_s / (_FEWEST_ROUNDS + 1) / (1 + settings)
-    return min(first.seconds, max(fair, _STARTING * first.starting + 2 * first.block_s))
+    return min(first.seconds - first.starting, max(fair - first.starting, _SHORTEST_RUN * first.block_s))
+
+
+def run_cost_s(first: FirstRun) -> float:
+    """The shortest that a whole run takes, its start included."""
+    return first.seconds if first.by_itself else first.starting + _SHORTEST_RUN * first.block_s
 
 
 def in_turn(turns: Sequence[_Turn], round_number: int) -> list[_Turn]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from framepace.analyze.programcauses import program_causes
 from framepace.analyze.summary import summarize
@@ -21,12 +22,12 @@ from framepace.programtrials.deciding import (
     decide_in_runs,
     stop_if_interrupted,
 )
-from framepace.programtrials.schedule import FirstRun, holds_blocks
+from framepace.programtrials.longer import longer
+from framepace.programtrials.schedule import FIRST_LONGEST_S, FIRST_SHARE, FirstRun, holds_blocks
 from framepace.programtrials.usual import usual_tries
 from framepace.progress import Tell, silent
 from framepace.units import NS_PER_S
 
-_FIRST_SHARE = 0.25  # of the time limit, after which a first run without an end is ended
 _USUAL_BLOCKS = 3  # settings that take turns
 _BUSY = 0.3  # of the cores, that others take
 
@@ -37,6 +38,7 @@ def try_settings(
     time_limit: float,
     tell: Tell = silent,
     seconds: float | None = None,
+    now: Callable[[], float] = time.monotonic,
 ) -> ProgramExplanation:
     """Run a program as it is and with each setting in turn, until all is clear or the time is over.
 
@@ -48,13 +50,16 @@ def try_settings(
         tries: the settings; None: `usual_tries`.
         time_limit: seconds; a round is not begun that would end after it.
         seconds: after which `run` ends each run anyway, if it does.
+        now: seconds of the clock on which the limit counts.
 
     Raises what the first run raises.
     """
-    clock = Clock(time_limit)
-    tell("running the program as it is", clock.share)
-    seen = run({}, seconds=time_limit * _FIRST_SHARE)
+    clock = Clock(time_limit, now)
+    words = "running the program as it is"
+    tell(f"waiting for the first inference: {words}", clock.share)
+    seen = run({}, seconds=min(FIRST_LONGEST_S, time_limit * FIRST_SHARE), begun=lambda _: tell(words, clock.share))
     clock.runs += 1
+    clock.not_counted = seen.starting
     stop_if_interrupted(seen)
     task = Task(run, _first_run(seen, clock.spent, seconds), clock, tell)
     arms = arms_of(list(_chosen(seen, task.first) if tries is None else map(checked, tries)))
@@ -63,15 +68,13 @@ def try_settings(
         _decide(arms, task)
     except KeyboardInterrupt:
         interrupted = True
-    return _explanation(seen, arms, clock, interrupted)
+    return _explanation(seen, arms, task, interrupted)
 
 
 def _first_run(seen: Observation, took: float, seconds: float | None) -> FirstRun:
     assert isinstance(seen.trace.meta.subject, Program)
-    rows = seen.trace.requests
-    running = float(rows["delivered"].max() - rows["due"].min()) / NS_PER_S
     by_itself = seconds is not None or not seen.by_time
-    return FirstRun(took, max(0.0, took - running), seen.trace.meta.subject.period / NS_PER_S, by_itself)
+    return FirstRun(took, seen.starting, seen.trace.meta.subject.period / NS_PER_S, by_itself)
 
 
 def _chosen(seen: Observation, first: FirstRun) -> Iterator[dict[str, str]]:
@@ -91,7 +94,7 @@ def _decide(arms: Sequence[Arm], task: Task) -> None:
     decide_in_runs(whole, task)
 
 
-def _explanation(first: Observation, arms: Sequence[Arm], clock: Clock, interrupted: bool) -> ProgramExplanation:
+def _explanation(first: Observation, arms: Sequence[Arm], task: Task, interrupted: bool) -> ProgramExplanation:
     trials = sorted((arm.trial() for arm in arms), key=rank)
     numbers = summarize(first.trace)
     program = first.trace.meta.subject
@@ -100,10 +103,10 @@ def _explanation(first: Observation, arms: Sequence[Arm], clock: Clock, interrup
         summary=numbers,
         suspected=tuple(_not_proven(program_causes(program, numbers), trials)),
         trials=tuple(trials),
-        runs=clock.runs,
-        seconds=clock.spent,
+        runs=task.clock.runs,
+        seconds=task.clock.spent,
         interrupted=interrupted,
-        notes=(*_notes(arms), *_neighbours(numbers)),
+        notes=(*_notes(arms), *longer(arms, task.first), *_neighbours(numbers)),
     )
 
 
@@ -122,6 +125,6 @@ def _neighbours(numbers: Summary) -> Iterator[str]:
 def _notes(arms: Sequence[Arm]) -> Iterator[str]:
     tried = [arm for arm in arms if arm.error is None]
     if not all(arm.count for arm in tried):
-        yield "no time was left for a round of runs: allow more (--time-limit), or end each run sooner (--seconds)"
+        yield "no time was left for a round of runs; where each may be short, --seconds ends them sooner"
     if any(arm.count and arm.changes_models and arm.answers.verdict == "not compared" for arm in tried):
         yield "what the models answered was not compared: no two runs gave them the same inputs through ONNX Runtime"

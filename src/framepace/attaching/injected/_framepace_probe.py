@@ -2,8 +2,8 @@
 
 Each process writes into the folder: PID-N.events, six int64 per call (the number of its name, begin and end in ns on
 the clock that all processes share, thread, value, and the frame that the program named, 0 for none); PID-N.json, which
-says what the numbers mean; PID-N.answers, a line of JSON for each answer of a model that was kept. A thread writes
-twice per second, so that a killed process loses half a second.
+says what the numbers mean; PID-N.answers, a line of JSON for each answer of a model that was kept; PID-N.first,
+when the first inference had ended. A thread writes twice per second, so that a killed process loses half a second.
 
 A call costs about half a microsecond more. What fails in here is noted, and the program's call goes through.
 """
@@ -37,7 +37,7 @@ Patch = Callable[["Probe", ModuleType], None]
 Change = Callable[[ModuleType], None]  # what is done to a library once it is imported
 _UNSEEN = (  # libraries that infer, and whose calls are not timed
     "mediapipe", "tensorflow", "tflite_runtime", "ai_edge_litert", "openvino", "ncnn", "jax", "paddle",
-    "onnxruntime_genai", "llama_cpp", "ctranslate2", "tensorrt_rtx", "MNN", "rknnlite",
+    "onnxruntime_genai", "onnx.reference", "llama_cpp", "ctranslate2", "tensorrt_rtx", "MNN", "rknnlite",
 )  # fmt: skip
 
 
@@ -66,6 +66,7 @@ class Probe:
         """Begin with nothing, in a process that is new (a fork has its parent's rows, and none of its threads)."""
         self._rows.clear()
         self._written = 0
+        self._has_inferred = False
         self._ending = False
         self._lock = threading.Lock()
         self._naming = threading.Lock()
@@ -125,9 +126,21 @@ class Probe:
                 with open(self._stem + ".events", "ab") as file:
                     packed.tofile(file)
                 self._written += len(rows)
+                self._tell_first(rows)
             if self._written or self._ending:
                 self._describe()
             self._write_answers()
+
+    def _tell_first(self, rows: list[Row]) -> None:
+        """Write when the first inference of this process had ended, once it has."""
+        if self._has_inferred:
+            return
+        numbers = {number for (stage, _), number in list(self._names.items()) if stage == "infer"}
+        ends = [row[2] for row in rows if row[0] in numbers]
+        if ends:
+            with open(self._stem + ".first", "w") as file:
+                file.write(str(min(ends)))
+            self._has_inferred = True
 
     def _write_answers(self) -> None:
         """Those that are new, to the end of their file: to write all of them again takes a millisecond."""
