@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from framepace.analyze.agreement import worst_frames
 from framepace.backends.base import get_backend
@@ -12,12 +13,14 @@ from framepace.facts.accuracy import Agreement, agreement_text
 from framepace.facts.plan import ModelPlan
 from framepace.facts.questions import mend_question
 from framepace.facts.workload import Input
+from framepace.measure.frames import decoding_gpu
 from framepace.models.spec import stem
 from framepace.numerics.blame import Blamed, blamed
 from framepace.reporting.views.mending import node_name
 from framepace.tuning.state import TuningState
 
-Gate = Callable[[ModelPlan, Input], Agreement]
+Gate = Callable[..., Agreement]
+"""Holds a model on an input's frames against FP32; `decoded_on` names the GPU that decodes them, where one does."""
 _BLAME_S = 20.0
 _BLAME_SHARE = 0.25  # of the time that is left
 _PREPARED = {"graph": "with preparation in the graph", "device": "with preparation on the GPU"}
@@ -29,14 +32,14 @@ class Accuracy:
     def __init__(self, state: TuningState, gate: Gate | None) -> None:
         self._state = state
         self._gate = gate
-        self._objections: dict[bytes, str | None] = {}
+        self._objections: dict[tuple[bytes, int | None], str | None] = {}
         self._blamed: dict[tuple[str, str], str] = {}
 
     def admit(self, number: int) -> bool:
         """Whether a candidate may be measured. One whose outputs do not agree fails, with the reason."""
         if self._state.candidates[number].error is not None:
             return False
-        way = self._state.way_of(number)
+        way = (self._state.way_of(number), decoding_gpu(self._state.case_of(number).plan))
         if way not in self._objections:
             self._objections[way] = self._accuracy_objection(number)
         objection = self._objections[way]
@@ -46,21 +49,24 @@ class Accuracy:
 
     def _accuracy_objection(self, number: int) -> str | None:
         """Why the outputs of a candidate's models are not accepted; None where they are."""
-        pairs = zip(self._state.case_of(number).plan.models, self._state.case.plan.models, strict=True)
-        for model, as_given in pairs:
-            if _computed(model) != _computed(as_given):
-                objection = self._objection_to(model)
+        plan, given = self._state.case_of(number).plan, self._state.case.plan
+        gpu = decoding_gpu(plan)
+        decoded_anew = gpu != decoding_gpu(given)
+        for model, as_given in zip(plan.models, given.models, strict=True):
+            if decoded_anew or _computed(model) != _computed(as_given):
+                objection = self._objection_to(model, gpu)
                 if objection is not None:
                     return objection
         return None
 
-    def _objection_to(self, model: ModelPlan) -> str | None:
+    def _objection_to(self, model: ModelPlan, gpu: int | None) -> str | None:
         if self._gate is None or get_backend(model.backend).simulated:
             return None
+        gate = self._gate if gpu is None else partial(self._gate, decoded_on=gpu)
         source = self._state.case.workload.input
         self._state.lab.say(f"comparing the outputs of {model.name} {_way(model)}")
         try:
-            agreement = self._state.lab.call([model], self._gate, model, source)
+            agreement = self._state.lab.call([model], gate, model, source)
         except FramepaceError as error:
             return str(error)
         if not agreement.passed:
