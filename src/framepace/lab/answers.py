@@ -63,10 +63,10 @@ def _ways(case: Case) -> list[dict[str, str]]:
 def _each(case: Case, call: _Call) -> Iterator[HeldAnswers]:
     gpu = decoding_gpu(case.plan)
     for model in comparable_models(case.plan.models, gpu):
-        known = kept(model, case.workload.input, gpu)
-        if known is None:
+        answers = kept(model, case.workload.input, gpu)
+        if answers is None:
             try:
-                known = call([model], held, model, case.workload.input, gpu)
+                answers = call([model], held, model, case.workload.input, gpu)
             except FramepaceError as error:  # also of a process that died
-                known = not_held(model, error, gpu)
-        yield known
+                answers = not_held(model, error, gpu)
+        yield answers

@@ -39,17 +39,17 @@ def held(model: ModelPlan, input: Input, decoded_on: int | None = None) -> HeldA
         input: whose frames are used.
         decoded_on: CUDA's number of the GPU that decodes; None: the host.
     """
-    known = kept(model, input, decoded_on)
-    if known is not None:
-        return known
+    earlier = kept(model, input, decoded_on)
+    if earlier is not None:
+        return earlier
     try:
-        found = _held(model, input, decoded_on)
+        answers = _held(model, input, decoded_on)
     except FramepaceError as error:
         return not_held(model, error, decoded_on)
     name = _name(model, input, decoded_on)
     with suppress(StoreError):  # then it is compared again
-        cache.put(str(name), msgspec.json.encode(found))
-    return found
+        cache.put(str(name), msgspec.json.encode(answers))
+    return answers
 
 
 def not_held(model: ModelPlan, error: FramepaceError, decoded_on: int | None = None) -> HeldAnswers:
@@ -70,18 +70,18 @@ def kept(model: ModelPlan, input: Input, decoded_on: int | None = None) -> HeldA
     if name is None:
         return HeldAnswers(model=model.name, settings=settings, why=_OTHERWISE)
     try:
-        found = msgspec.json.decode((cache.folder() / name).read_bytes(), type=HeldAnswers)
+        answers = msgspec.json.decode((cache.folder() / name).read_bytes(), type=HeldAnswers)
     except (OSError, msgspec.DecodeError):
         return None
-    return replace(found, model=model.name)
+    return replace(answers, model=model.name)
 
 
 def _held(model: ModelPlan, input: Input, decoded_on: int | None) -> HeldAnswers:
-    found = agreement(model, input, reference=_plain(model), frames=_frames(model), seed=_SEED, decoded_on=decoded_on)
+    answers = agreement(model, input, reference=_plain(model), frames=_frames(model), seed=_SEED, decoded_on=decoded_on)
     return HeldAnswers(
         model=model.name,
         settings=chosen(model, decoded_on),
-        agreement=found,
+        agreement=answers,
         unsteady=_unsteady(model, input, decoded_on),
     )
 
