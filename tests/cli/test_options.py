@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator
 from importlib import import_module
 from types import FunctionType
+from typing import Any
 
-import click
 import pytest
 import typer
 from msgspec.structs import replace
@@ -59,9 +59,9 @@ def test_what_is_served_is_said_within_80_columns() -> None:
     )
 
 
-def options() -> Iterator[tuple[str, click.Parameter]]:
+def options() -> Iterator[tuple[str, Any]]:
     """Every option of every command, with the name of the command."""
-    waiting: list[tuple[str, click.Command]] = [("framepace", typer.main.get_command(app))]
+    waiting: list[tuple[str, Any]] = [("framepace", typer.main.get_command(app))]
     while waiting:
         name, command = waiting.pop()
         waiting += [(f"{name} {key}", inner) for key, inner in getattr(command, "commands", {}).items()]

@@ -85,9 +85,9 @@ class Task:
             self.clock.runs += 1
 
 
-def stop_if_interrupted(seen: Observation) -> None:
+def stop_if_interrupted(observation: Observation) -> None:
     """Raises KeyboardInterrupt where Ctrl-C ended the run: it came from the same keys."""
-    if seen.trace.meta.stopped == "interrupted":
+    if observation.trace.meta.stopped == "interrupted":
         raise KeyboardInterrupt
 
 
@@ -114,26 +114,26 @@ def _run_blocks(arms: Sequence[Arm], plan: BlockRun, task: Task) -> None:
     names = ", ".join(arm.name for arm in arms)
     turns = Turns(({}, *(arm.settings for arm in arms)), plan.block_ns, time.perf_counter_ns())
     try:
-        seen = task.seen(f"blocks of {plan.block_s:.1f} s: as it is, {names}", {}, turns, plan.seconds)
+        observation = task.seen(f"blocks of {plan.block_s:.1f} s: as it is, {names}", {}, turns, plan.seconds)
     except FramepaceError as error:
         for arm in arms:
             arm.error = str(error)
         return
-    task.clock.not_counted += seen.starting
-    add_blocks(arms, turns, seen)
-    stop_if_interrupted(seen)
+    task.clock.not_counted += observation.starting
+    add_blocks(arms, turns, observation)
+    stop_if_interrupted(observation)
 
 
-def add_blocks(arms: Sequence[Arm], turns: Turns, seen: Observation) -> None:
+def add_blocks(arms: Sequence[Arm], turns: Turns, observation: Observation) -> None:
     """What a run in blocks said of its arms, which are those of the turns in their order, the first one left out."""
-    for before, *after in turns.rounds(seen.trace):
+    for before, *after in turns.rounds(observation.trace):
         for arm, block in zip(arms, after, strict=True):
             if before is not None and block is not None:
                 arm.add(before, block)
-    as_it_is = [answer for answer in seen.answers if answer.arm == 0]
+    as_it_is = [answer for answer in observation.answers if answer.arm == 0]
     for place, arm in enumerate(arms, start=1):
-        arm.compare(as_it_is, [answer for answer in seen.answers if answer.arm == place])
-        _tell_refused(arm, seen)
+        arm.compare(as_it_is, [answer for answer in observation.answers if answer.arm == place])
+        _tell_refused(arm, observation)
 
 
 def decide_in_runs(arms: Sequence[Arm], task: Task) -> None:
@@ -142,12 +142,12 @@ def decide_in_runs(arms: Sequence[Arm], task: Task) -> None:
     seconds = run_seconds(task.first, len(arms), clock.left)
     run_s = min(task.first.seconds, seconds or task.first.seconds)
     for number in range(ROUNDS):
-        left = [arm for arm in arms if arm.open]
-        runs = 1 + len(left)
-        if not left or clock.left < runs * run_s:
+        still_open = [arm for arm in arms if arm.open]
+        runs = 1 + len(still_open)
+        if not still_open or clock.left < runs * run_s:
             return
         began = clock.spent
-        _run_round(left, number, task, seconds)
+        _run_round(still_open, number, task, seconds)
         run_s = (clock.spent - began) / runs
 
 
@@ -177,8 +177,8 @@ def _add_runs(arm: Arm, before: Observation, after: Observation) -> None:
     _tell_refused(arm, after)
 
 
-def _tell_refused(arm: Arm, seen: Observation) -> None:
+def _tell_refused(arm: Arm, observation: Observation) -> None:
     """Why a setting of an arm could not be switched on."""
-    for name, why in seen.refused.items():
+    for name, why in observation.refused.items():
         if name in arm.settings:
             arm.error = f"could not be set: {why}"

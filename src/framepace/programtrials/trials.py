@@ -57,28 +57,30 @@ def try_settings(
     clock = Clock(time_limit, now)
     words = "running the program as it is"
     tell(f"waiting for the first inference: {words}", clock.share)
-    seen = run({}, seconds=min(FIRST_LONGEST_S, time_limit * FIRST_SHARE), begun=lambda _: tell(words, clock.share))
+    observation = run(
+        {}, seconds=min(FIRST_LONGEST_S, time_limit * FIRST_SHARE), begun=lambda _: tell(words, clock.share)
+    )
     clock.runs += 1
-    clock.not_counted = seen.starting
-    stop_if_interrupted(seen)
-    task = Task(run, _first_run(seen, clock.spent, seconds), clock, tell)
-    arms = arms_of(list(_chosen(seen, task.first) if tries is None else map(checked, tries)))
+    clock.not_counted = observation.starting
+    stop_if_interrupted(observation)
+    task = Task(run, _first_run(observation, clock.spent, seconds), clock, tell)
+    arms = arms_of(list(_chosen(observation, task.first) if tries is None else map(checked, tries)))
     interrupted = False
     try:
         _decide(arms, task)
     except KeyboardInterrupt:
         interrupted = True
-    return _explanation(seen, arms, task, interrupted)
+    return _explanation(observation, arms, task, interrupted)
 
 
-def _first_run(seen: Observation, took: float, seconds: float | None) -> FirstRun:
-    assert isinstance(seen.trace.meta.subject, Program)
-    by_itself = seconds is not None or not seen.by_time
-    return FirstRun(took, seen.starting, seen.trace.meta.subject.period / NS_PER_S, by_itself)
+def _first_run(observation: Observation, took: float, seconds: float | None) -> FirstRun:
+    assert isinstance(observation.trace.meta.subject, Program)
+    by_itself = seconds is not None or not observation.by_time
+    return FirstRun(took, observation.starting, observation.trace.meta.subject.period / NS_PER_S, by_itself)
 
 
-def _chosen(seen: Observation, first: FirstRun) -> Iterator[dict[str, str]]:
-    return usual_tries(seen.trace.meta, in_blocks=holds_blocks(first, _USUAL_BLOCKS))
+def _chosen(observation: Observation, first: FirstRun) -> Iterator[dict[str, str]]:
+    return usual_tries(observation.trace.meta, in_blocks=holds_blocks(first, _USUAL_BLOCKS))
 
 
 def _decide(arms: Sequence[Arm], task: Task) -> None:
