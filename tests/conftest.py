@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.doubles.devtools import Page, browse
 
@@ -18,7 +19,12 @@ DATA = Path(__file__).resolve().parent.parent / ".data"
 
 
 def pytest_configure() -> None:
-    """Signals do what they usually do, for the tests and all that they start: `nohup` and `&` have them ignored."""
+    """Signals do what they usually do, for the tests and all that they start: `nohup` and `&` have them ignored.
+
+    How long one example of hypothesis takes is the machine's affair.
+    """
+    settings.register_profile("framepace", deadline=None)
+    settings.load_profile("framepace")
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)

@@ -25,7 +25,8 @@ def _forbidden(*_: Any, **__: Any) -> None:
 
 def test_a_full_disk_is_told_before_ray_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is free, where, and how another folder is named."""
-    pytest.importorskip("ray", reason="Ray is not installed (the extra 'ray')")
+    ray = pytest.importorskip("ray", reason="Ray is not installed (the extra 'ray')")
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)  # another test's cluster may be there
     monkeypatch.setattr(shutil, "disk_usage", lambda _: _Usage(1 << 30, (1 << 30) - (3 << 20), 3 << 20))
     with pytest.raises(ClusterError, match="no room for its files") as told:
         connect("local")

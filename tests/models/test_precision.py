@@ -21,6 +21,7 @@ from framepace.errors import ModelError, SourceError
 from framepace.facts.plan import Batching, ModelPlan, Prepare
 from framepace.models import builtin
 from framepace.models.convert.calibration import FRAMES, PreparedInputs, calibration_key, prepared_inputs
+from framepace.models.convert.int8cpu import saturates, saturates_int8
 from framepace.models.convert.precision import raised, to_fp16, to_int8
 from framepace.models.convert.variant import load, variant
 from framepace.models.spec import inspect, resolve
@@ -128,9 +129,10 @@ def test_a_model_in_fp16_stays_what_it_is() -> None:
     once, frames = to_fp16(load("builtin:classifier"), "m"), frames_of(plan())
     assert to_fp16(copy.deepcopy(once), "m") == once
     for half in (False, True):
-        proto = to_int8(copy.deepcopy(once), frames, "m", half=half)
+        proto = to_int8(copy.deepcopy(once), frames, "m", half=half, narrow=saturates_int8())
         checker.check_model(proto, full_check=True)
-        assert 0 < error(load("builtin:classifier"), proto, frames[::8]) < 0.1
+        if not saturates_int8():  # files with float16 are for GPUs, and their weights keep 8 bits
+            assert 0 < error(load("builtin:classifier"), proto, frames[::8]) < 0.1
 
 
 @pytest.mark.parametrize("half", [False, True])
@@ -138,7 +140,7 @@ def test_int8_is_close_and_as_tensorrt_takes_it(half: bool) -> None:
     """Symmetric int8, weights per channel, no int32 anywhere; within a tenth of FP32; the rest float16 if asked."""
     model = plan("builtin:classifier@64x64")
     own, frames = load(model.model), frames_of(model)
-    proto = to_int8(copy.deepcopy(own), frames, "m", half=half)
+    proto = to_int8(copy.deepcopy(own), frames, "m", half=half, narrow=saturates_int8())
     checker.check_model(proto, full_check=True)
     # Not ONNX Runtime for the half: its older versions compute scales of float16 wrong.
     got = ReferenceEvaluator(proto).run(None, frames[3])[0] if half else run(proto, frames[3])
@@ -159,7 +161,7 @@ def test_int8_of_constants_and_an_early_opset(classifier_model: Path, bikes: Pat
     prepare = Prepare(colour="bgr", mean=(0.5,), std=(0.5,))
     model = plan(str(classifier_model), size=(48, 192), prepare=prepare, calibration=str(bikes))
     own, frames = load(model.model), frames_of(model)
-    proto = to_int8(copy.deepcopy(own), frames, "m")
+    proto = to_int8(copy.deepcopy(own), frames, "m", narrow=saturates_int8())
     assert "BatchNormalization" not in kinds(proto)
     assert next(o.version for o in proto.opset_import if o.domain == "") >= 13
     assert any(a.name == "axis" for n in proto.graph.node if n.op_type == "QuantizeLinear" for a in n.attribute)
@@ -238,7 +240,7 @@ def test_tensorrt_rtx_builds_what_is_converted(half: bool | None, name: str, tmp
     """FP16, INT8, and INT8 with the rest in FP16 parse and build for a device that is not here."""
     trt = pytest.importorskip("tensorrt_rtx_bindings")
     proto, frames = load(f"builtin:{name}"), frames_of(plan(f"builtin:{name}"))[:2]
-    proto = to_fp16(proto, name) if half is None else to_int8(proto, frames, name, half=half)
+    proto = to_fp16(proto, name) if half is None else to_int8(proto, frames, name, half=half, narrow=saturates_int8())
     logger = trt.Logger(trt.Logger.ERROR)
     builder = trt.Builder(logger)
     network = builder.create_network(0)
@@ -371,11 +373,14 @@ def test_weights_that_do_not_fit_into_one_message_go_beside_it(monkeypatch: pyte
     x = frames[0]
     expected = [
         run(to_fp16(onnx.load_from_string(own), "m"), x),
-        run(to_int8(onnx.load_from_string(own), frames, "m"), x),
+        run(to_int8(onnx.load_from_string(own), frames, "m", narrow=saturates_int8()), x),
     ]
     monkeypatch.setattr("framepace.models.convert.optimised.LARGEST", 1 << 20)
     monkeypatch.setattr("framepace.models.convert.precision.LARGEST", 1 << 20)
-    got = [run(to_fp16(onnx.load_from_string(own), "m"), x), run(to_int8(onnx.load_from_string(own), frames, "m"), x)]
+    got = [
+        run(to_fp16(onnx.load_from_string(own), "m"), x),
+        run(to_int8(onnx.load_from_string(own), frames, "m", narrow=saturates_int8()), x),
+    ]
     np.testing.assert_allclose(got[0], expected[0], atol=1e-4)
     np.testing.assert_allclose(got[1], expected[1], atol=1e-4)
 
@@ -399,3 +404,26 @@ def test_sides_of_minus_one_are_open_ones() -> None:
     picture = np.random.default_rng(0).random((2, 3, 8, 6), np.float32)
     assert np.array_equal(before.run(None, {"x": picture})[0], after.run(None, {"x": picture})[0])
     assert proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value == -1
+
+
+def test_sums_of_int8_products_saturate_on_x86_without_vnni(tmp_path: Path) -> None:
+    """ARM adds them in 32 bits; where the kernel says nothing, nothing is known."""
+    with_vnni = tmp_path / "with"
+    without = tmp_path / "without"
+    with_vnni.write_text("flags : avx2 avx512_vnni\n")
+    without.write_text("flags : avx2\n")
+    assert saturates("x86_64", without)
+    assert not saturates("x86_64", with_vnni)
+    assert not saturates("aarch64", without)
+    assert not saturates("x86_64", tmp_path / "none")
+
+
+def test_narrow_weights_keep_to_7_bits() -> None:
+    """Sums of two of their products with 8 bits fit into 16."""
+    model = plan("builtin:classifier@64x64")
+    made = to_int8(load(model.model), frames_of(model)[:2], "m", narrow=True)
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in made.graph.initializer}
+    pairs = [node for node in made.graph.node if node.op_type == "QuantizeLinear" and node.input[0] in arrays]
+    largest = [np.abs(arrays[node.input[0]]).max() / arrays[node.input[1]].max() for node in pairs]
+    assert len(largest) > 2
+    assert max(largest) < 64.5

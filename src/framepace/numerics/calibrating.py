@@ -23,6 +23,7 @@ from framepace.facts.calibrating import FEW, CalibrationPoint, CalibrationStudy,
 from framepace.facts.plan import Batching, Calibration, ModelPlan
 from framepace.facts.workload import Input
 from framepace.models.convert import calibration
+from framepace.models.convert.int8cpu import saturates_int8
 from framepace.models.convert.lowformats import check_high
 from framepace.models.convert.optimised import saved
 from framepace.models.convert.precision import to_int8
@@ -169,7 +170,10 @@ class Quantiser:
         if not path.is_file():
             frames = calibration.PreparedInputs(self._plan, self._resolved, self._frames.calibrated[:count])
             name = f"{self._plan.name} by {method} on {count}"
-            made = to_int8(self._proto, frames, name, self._tell, method=method, kept=self._kept, unsigned=unsigned)
+            made = to_int8(
+                self._proto, frames, name, self._tell, method=method, kept=self._kept, unsigned=unsigned,
+                narrow=saturates_int8(),
+            )  # fmt: skip
             saved(made, path)
         return path
 

@@ -231,7 +231,7 @@ def load_trace(path: Path | str) -> Trace:
     """
     folder = named(path, "trace")
     if not is_trace(folder):
-        inside = sorted(path.parent for path in folder.glob("**/meta.json"))
+        inside = sorted(path.parent for path in folder.glob("*/meta.json")) if os.path.isdir(folder) else []
         fix = f"name {inside[-1]}" if inside else "name the folder that --out wrote, or one of its segments"
         raise StoreError("there is no trace", got=folder, expected="a folder with meta.json", fix=fix)
     meta = _load_meta(folder / "meta.json")
