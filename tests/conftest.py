@@ -93,6 +93,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="session")
 def scripted(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The same as TorchScript."""
+    pytest.importorskip("torch")
     from tests.doubles.torchnets import save_script
 
     return save_script(tmp_path_factory.mktemp("torch") / "net.pt")

@@ -57,6 +57,7 @@ def test_launch_changes_what_the_libraries_do_and_keeps_the_exit_code(
 
 def test_a_setting_outlasts_what_the_program_sets_itself(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Two threads of PyTorch, though it asks for three; no collections, though it asks for them; a short interval."""
+    pytest.importorskip("torch")
     path = tmp_path / "own.py"
     lines = (
         "import gc, sys, torch",

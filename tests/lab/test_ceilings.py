@@ -116,6 +116,7 @@ def test_a_damaged_file_in_the_cache_is_as_none(small: ModelPlan, tmp_path: Path
 
 def test_on_a_cpu_another_backend_is_calibrated_by_onnx_runtime(small: ModelPlan) -> None:
     """Its options are not ONNX Runtime's and do not travel."""
+    pytest.importorskip("torch")
     found = measured(replace(small, backend="torch", device="cpu", options={"compile": True}), ["fp32"])
     assert (found.backend, found.device) == ("onnxruntime", "cpu")
 

@@ -256,6 +256,7 @@ def test_a_program_that_is_no_program_is_a_sentence(tmp_path: Path, content: str
 
 def test_code_of_many_calls_is_searched_in_linear_time(tmp_path: Path) -> None:
     """A megabyte of 'getattr(' takes no longer than any other."""
+    pytest.importorskip("torch")
     path = tmp_path / "m.ts"
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("m/data.pkl", b"x")
