@@ -65,3 +65,14 @@ def taken_apart(network: Network, source: str, epsilon: float = 1e-3) -> str:
     network.add("Add", "shifted", "mean", network.weight("epsilon", epsilon))
     network.add("Sqrt", "root", "shifted")
     return network.add("Div", "normalised", source, "root")
+
+
+def large_norm(scale: float, epsilon: float) -> Network:
+    """A normalisation taken apart, whose squares FP16 does not hold where `scale` is large; then a convolution."""
+    network = Network()
+    network.conv("first", "x", 3, 4)
+    network.add("Tanh", "bent", "first")
+    network.add("Mul", "large", "bent", network.weight("scale", scale))
+    taken_apart(network, "large", epsilon)
+    network.conv("last", "normalised", 4, 4)
+    return network

@@ -13,7 +13,7 @@ from framepace.facts.plan import ModelPlan
 from framepace.facts.workload import Input
 from framepace.numerics.blame import Blamed, blamed
 from framepace.numerics.trying import trials_of
-from tests.numerics.networks import Network, taken_apart
+from tests.numerics.networks import large_norm
 
 FRAMES = 4
 LONG_S = 600.0
@@ -27,13 +27,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _refused(folder: Path, scale: float, epsilon: float = 1e-3) -> tuple[ModelPlan, Agreement]:
     """A network with a normalisation that was taken apart, in FP16, and how far its outputs agree."""
-    network = Network()
-    network.conv("first", "x", 3, 4)
-    network.add("Tanh", "bent", "first")
-    network.add("Mul", "large", "bent", network.weight("scale", scale))
-    taken_apart(network, "large", epsilon)
-    network.conv("last", "normalised", 4, 4)
-    plan = replace(network.plan(folder, "last"), precision="fp16")
+    plan = replace(large_norm(scale, epsilon).plan(folder, "last"), precision="fp16")
     trials = trials_of(plan, Input(), "fp16", FRAMES)
     return plan, trials.agreement(trials.network.names, range(FRAMES))
 

@@ -15,6 +15,7 @@ import framepace
 from framepace.errors import StoreError, UsageError
 from framepace.facts.accuracy import Agreement, Gate, MetricScores, OutputAgreement, narrowed
 from framepace.facts.plan import ModelPlan
+from framepace.models.convert.int8cpu import saturates_int8
 from framepace.numerics.mender import joining
 from framepace.numerics.ranking import Rank
 from framepace.numerics.rounding import FP16
@@ -23,7 +24,7 @@ from framepace.numerics.trials import Trials
 from framepace.progress import silent
 from framepace.reporting.views.mending import hunt_view, mended_view
 from framepace.video.stills import png
-from tests.numerics.networks import SIZE, Network, taken_apart
+from tests.numerics.networks import SIZE, Network, large_norm
 from tests.reporting import samples
 
 FRAMES = 4
@@ -37,13 +38,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _large_norm(folder: Path, scale: float = 3000.0, epsilon: float = 1e-3) -> str:
     """A normalisation taken apart, whose squares FP16 does not hold; then a convolution."""
-    network = Network()
-    network.conv("first", "x", 3, 4)
-    network.add("Tanh", "bent", "first")
-    network.add("Mul", "large", "bent", network.weight("scale", scale))
-    taken_apart(network, "large", epsilon)
-    network.conv("last", "normalised", 4, 4)
-    return network.plan(folder, "last").model
+    return large_norm(scale, epsilon).plan(folder, "last").model
 
 
 def _exponential(folder: Path) -> str:
@@ -370,11 +365,6 @@ def _uneven(folder: Path) -> tuple[str, str]:
     return network.plan(folder, "last").model, str(folder / "pictures")
 
 
-def _adds_int8_exactly() -> bool:
-    cpuinfo = Path("/proc/cpuinfo")
-    return not cpuinfo.exists() or "vnni" in cpuinfo.read_text()
-
-
 def test_int8_is_mended_with_the_ranges_of_the_calibration(tmp_path: Path) -> None:
     """The one convolution whose input INT8 cannot hold stays in FP32; the file has Q/DQ pairs around the others."""
     model, pictures = _uneven(tmp_path)
@@ -390,7 +380,7 @@ def test_int8_is_mended_with_the_ranges_of_the_calibration(tmp_path: Path) -> No
     assert any(f"calibrated on {FRAMES} pictures" in note for note in mended.notes)
     with pytest.raises(UsageError, match="frames to calibrate on"):
         framepace.rank(model, "int8", frames=FRAMES)
-    if not _adds_int8_exactly():
+    if saturates_int8():
         pytest.skip("a CPU without VNNI adds INT8 products in 16 bits, which are too few for this network")
     assert mended.as_run.passed
     x = np.random.default_rng(0).random((1, 3, SIZE, SIZE), np.float32)
