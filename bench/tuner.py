@@ -1,7 +1,8 @@
 """The tuner against exhaustive search: what it reaches of the best there is, in which share of the measuring time.
 
 On simulated devices in virtual time, where a run is the same again; with `--cpu` on this machine, four small workloads,
-which takes long and wants quiet; with `--cuda` two on its GPU. Both search the same grid with runs of the same length.
+which takes long and wants quiet; with `--cuda` two on its GPU, or with `--networks FOLDER` as many ONNX files of others
+(bench/network_exports.py), by ONNX Runtime. Both search the same grid with runs of the same length.
 On a real machine the best of many runs is in part luck: there the tuner's plan and the best few of the exhaustive
 search are measured again, in turn, and the medians of those new runs count. Times are those in which models were
 loaded and run, for primitives and for trials; predictions run none.
@@ -94,6 +95,14 @@ def on_cpu(seed: int) -> Iterator[Workload]:
     for model, fps, p99 in asked:
         case = make_case(f"builtin:{model}", fps=fps, p99_ms=p99, scope="pipeline", seed=seed)
         yield Workload(f"cameras: {model} on the CPU", case, Goal(fps=fps, p99_ms=p99), CPU)
+
+
+def exported(folder: Path, seed: int) -> Iterator[Workload]:
+    """Files of other people's networks on this machine's GPU, inputs on the host."""
+    settings = {"backend": "onnxruntime", "device": "cuda", "option.algorithms": "heuristic"}
+    for path in sorted(folder.glob("*.onnx")):
+        case = make_case(str(path), p99_ms=33.3, scope="model", settings=settings, seed=seed)
+        yield Workload(f"cameras: {path.stem}", case, Goal(fps=30, p99_ms=33.3), CUDA)
 
 
 def on_cuda(seed: int) -> Iterator[Workload]:
@@ -214,6 +223,12 @@ def row(asked: Workload, folder: Path | None, time_limit: float, again: int) -> 
     }  # fmt: skip
 
 
+def _asked(args: argparse.Namespace) -> Iterator[Workload]:
+    if args.cuda and args.networks is not None:
+        return exported(args.networks, args.seed)
+    return (on_cpu if args.cpu else on_cuda if args.cuda else simulated)(args.seed)
+
+
 def main() -> None:
     """Search and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -222,12 +237,13 @@ def main() -> None:
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--cpu", action="store_true", help="this machine's CPU instead of simulated devices")
     where.add_argument("--cuda", action="store_true", help="this machine's GPU instead of simulated devices")
+    parser.add_argument("--networks", type=Path, help="with --cuda: a folder of ONNX files, instead of its own two")
     parser.add_argument("--again", type=int, default=3, help="times that the best few are measured again")
     parser.add_argument("--time-limit", type=float, default=300.0, help="of a tuning, seconds")
     parser.add_argument("--out", type=Path, help="folder where all is kept as it comes; a search there is gone on with")
     parser.add_argument("--only", type=int, help="only the workload of that number, from 0")
     args = parser.parse_args()
-    asked = list((on_cpu if args.cpu else on_cuda if args.cuda else simulated)(args.seed))
+    asked = list(_asked(args))
     chosen = range(len(asked)) if args.only is None else [args.only]
     show("tuner", args, [row(asked[n], args.out, args.time_limit, args.again) for n in chosen])
 
