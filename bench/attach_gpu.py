@@ -66,7 +66,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--backends", nargs="+", default=["onnxruntime", "torch", "tensorrt"])
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--slower", type=float, default=1.0, help="times as much time for each step")
-    parser.add_argument("--explain-seconds", type=float, default=15.0, help="for explaining each model")
+    parser.add_argument("--explain-seconds", type=float, default=40.0, help="for explaining each model")
     parser.add_argument("--out", type=Path, help="file for the rows, as JSON lines")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     parser.add_argument("--seed", type=int, default=0, help="kept with the result; nothing here is random")

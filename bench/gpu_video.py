@@ -82,6 +82,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--backend", default="torch", help="library that runs the detector")
     parser.add_argument("--set", nargs="*", default=[], help="more settings of both plans, NAME=VALUE")
     parser.add_argument("--seconds", type=float, default=6.0, help="length of a run, without its warm-up")
+    parser.add_argument("--counts", type=int, nargs="+", help="numbers of cameras to try, instead of each part's own")
     parser.add_argument("--limit", type=float, default=240.0, help="seconds for all parts together")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "framepace-gpu-video")
     parser.add_argument("--out", type=Path, help="file that the rows are appended to, one JSON object a line")
@@ -146,6 +147,8 @@ def _cameras(args: argparse.Namespace, place: str) -> Iterator[Row]:
     video = encoded(args.folder, args.dry_run)
     model = detector(args.folder, args.backend)
     counts, fewer = COUNTS[place], FEWER[place]
+    if args.counts:
+        counts, fewer = tuple(args.counts), ()
     if args.dry_run:
         counts, fewer = (1, 2), ()
     held = False

@@ -39,7 +39,8 @@ ON_GPU: Row = {
     "workers": 2, "slots": 2, "spinning": False, **ON_DEVICE,
 }  # fmt: skip
 ON_CPU: Row = {"threads": 1}
-_SETTLING_S = 6.0
+_SETTLING_S = 3.0
+_LOADING_S = 120.0
 
 
 def main() -> None:
@@ -71,13 +72,21 @@ def _run(plan: Plan, video: str, count: int, seconds: float) -> Row:
     specs = [SourceSpec(name=f"camera-{place}", address=video, loop=True) for place in range(count)]
     ages = Ages()
     run = Run(plan, specs, [QueuedSink(Function(ages), SystemClock(), capacity=100_000)]).start()
-    time.sleep(_SETTLING_S)
+    _await_all(run)
     before, began = time.process_time(), time.monotonic()
     lost = watched(run, ages, seconds)
     cpu, took = time.process_time() - before, time.monotonic() - began
     run.stop()
     run.wait()
     return _told(count, np.array(ages.ages), lost, cpu, took)
+
+
+def _await_all(run: Run) -> None:
+    """Until every camera has results, and a little longer."""
+    until = time.monotonic() + _LOADING_S
+    while time.monotonic() < until and not all(source.delivered for source in run.status().sources):
+        time.sleep(0.2)
+    time.sleep(_SETTLING_S)
 
 
 def _told(count: int, ages: Any, lost: int, cpu: float, took: float) -> Row:

@@ -6,13 +6,14 @@ import ctypes
 import shutil
 import subprocess
 import sys
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from framepace.devices import nvml as own
-from framepace.devices.nvml import ClockReader, Reading, find
+from framepace.devices.nvml import ClockReader, Reading, find, recent
 from framepace.recording import gpu as sampling
 from framepace.recording.gpm import open_gpm
 from framepace.recording.gpu import gpu_samplers
@@ -25,7 +26,8 @@ def test_the_clock_reader_reads_the_clock() -> None:
     """Of the device that is named, in MHz, as it is now."""
     clocks = {1: 1755, 2: 1}
     nvml = ScriptedNvml({SECOND: BUSY, FIRST: {"nvmlDeviceGetClockInfo": clocks}})
-    reader = ClockReader(FIRST, nvml)
+    moments = count(step=2_000_000)
+    reader = ClockReader(FIRST, nvml, lambda: next(moments))
     assert reader.mhz() == 1755
     clocks[1] = 210
     assert reader.mhz() == 210
@@ -147,3 +149,11 @@ def test_importing_the_samplers_loads_no_driver_library() -> None:
     code = f"import sys, {sampling.__name__}; print('pynvml' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "False"
+
+
+def test_a_clock_is_read_once_a_millisecond_at_most() -> None:
+    """However often it is asked for; a reading takes microseconds."""
+    moments = iter((0, 10, 999_999, 1_000_100, 1_000_200, 1_500_000))
+    readings = iter((1980, 1650))
+    mhz = recent(lambda: next(readings), lambda: next(moments))
+    assert [mhz() for _ in range(4)] == [1980, 1980, 1650, 1650]

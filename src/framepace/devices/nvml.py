@@ -13,6 +13,7 @@ _T = TypeVar("_T")
 _PCI_BUS_ID = re.compile(r"([0-9a-f]{4,8}:)?[0-9a-f]{2}:[0-9a-f]{2}(\.[0-9a-f])?", re.IGNORECASE)
 _QUICK_NS = 20_000
 _TRIES = 5
+_RECENT_NS = 1_000_000
 _SM_CLOCK = 1  # NVML_CLOCK_SM
 _NODE = 0  # NVML_AFFINITY_SCOPE_NODE
 _WORDS = 64  # of 64 bits: room for 4096 cores, or nodes
@@ -197,20 +198,34 @@ class ClockReader:
     Args:
         pci_bus_id: PCI bus id or UUID, see `find`.
         nvml: a module to use instead of pynvml.
+        now: the time, ns.
     """
 
-    def __init__(self, pci_bus_id: str, nvml: Any = None) -> None:
+    def __init__(self, pci_bus_id: str, nvml: Any = None, now: Callable[[], int] = time.perf_counter_ns) -> None:
         self.mhz: Callable[[], int] = _unknown
         module = start(nvml)
         if module is None:
             return
         try:
             handle = find(module, pci_bus_id)
-            # The bound method of the reading itself: a call less on the way of every request.
-            self.mhz = Reading(module, "nvmlDeviceGetClockInfo", handle, _SM_CLOCK).read
+            self.mhz = recent(Reading(module, "nvmlDeviceGetClockInfo", handle, _SM_CLOCK).read, now)
         except (module.NVMLError, AttributeError):
             stop(module)
 
 
 def _unknown() -> int:
     return -1
+
+
+def recent(read: Callable[[], int], now: Callable[[], int]) -> Callable[[], int]:
+    """`read` once a millisecond at most: it takes microseconds, and short requests ask for it many times as often."""
+    value, until = -1, -1
+
+    def last() -> int:
+        nonlocal value, until
+        if now() >= until:
+            value = read()
+            until = now() + _RECENT_NS
+        return value
+
+    return last
