@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -49,6 +50,18 @@ def test_what_the_gpu_does_not_decode_is_decoded_on_the_host_and_told(monkeypatc
     source.close()
     assert picture.format.name == "yuv420p"
     assert source.notes == ["decoded on the host: the GPU does not decode mpeg4 of yuv420p, 128x96"]
+
+
+def test_a_kind_that_the_gpu_decodes_in_another_stream_finds_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """96 streams of 1080p H.264 were too many for a GPU of which 64 had a decoder: not the format's fault."""
+    monkeypatch.setattr(decoder, "_DECODED", set())
+    stream = SimpleNamespace(codec_context=SimpleNamespace(name="h264"))
+    there = SimpleNamespace(format=SimpleNamespace(name="cuda"), sw_format=SimpleNamespace(name="nv12"))
+    here = SimpleNamespace(format=SimpleNamespace(name="yuv420p"), width=1920, height=1080)
+    other = SimpleNamespace(format=SimpleNamespace(name="yuv422p"), width=1920, height=1080)
+    assert decoder.fallen_back(stream, there) == ""
+    assert "no room for one more decoder of h264 of yuv420p, 1920x1080" in decoder.fallen_back(stream, here)
+    assert "the GPU does not decode h264 of yuv422p" in decoder.fallen_back(stream, other)
 
 
 def test_a_stream_tells_it_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:

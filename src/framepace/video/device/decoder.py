@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+from collections.abc import Collection
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import Any
@@ -19,6 +20,8 @@ _HELD: list[Any] = []  # a hold on the context of each GPU: making it anew for e
 _LIBRARY = "libnvcuvid.so.1"  # of the driver
 _DRIVER = "libcuda.so.1"
 _BLOCKING_SYNC = 4  # CU_CTX_SCHED_BLOCKING_SYNC
+_DECODED: set[tuple[str, str]] = set()  # codecs and pixel formats that a GPU of this process took
+_ON_HOST_AS = {"nv12": "yuv420p", "p010le": "yuv420p10le", "p016le": "yuv420p12le"}
 
 
 def has_library() -> bool:
@@ -87,7 +90,16 @@ def turn(gpu: int | None) -> AbstractContextManager[object]:
 
 def fallen_back(stream: Any, frame: Any) -> str:
     """A sentence where the GPU was to decode a stream and its first picture is on the host all the same; else ''."""
-    if frame.format.name == "cuda":
-        return ""
     codec = stream.codec_context.name
-    return f"decoded on the host: the GPU does not decode {codec} of {frame.format.name}, {frame.width}x{frame.height}"
+    if frame.format.name == "cuda":
+        _DECODED.add((codec, frame.sw_format.name))
+        return ""
+    kind = f"{codec} of {frame.format.name}, {frame.width}x{frame.height}"
+    if (codec, frame.format.name) in _planar(_DECODED):
+        return f"decoded on the host: the GPU has no room for one more decoder of {kind}"
+    return f"decoded on the host: the GPU does not decode {kind}"
+
+
+def _planar(kinds: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+    """The kinds by the names that the host's decoder has for the same pixels."""
+    return {(codec, _ON_HOST_AS.get(pixels, pixels)) for codec, pixels in kinds}
