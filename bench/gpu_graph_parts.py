@@ -6,6 +6,7 @@ import argparse
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -154,6 +155,7 @@ def cost(backend: str, args: argparse.Namespace) -> Iterator[Row]:
             backend, "own cost per request", got, goal=f"{goal:.0f} us", met=median(more) <= goal, us=median(more)
         )
         yield _head(backend, "device times, one graph", _times(traces), notes=engine.notes)
+        yield _head(backend, "host times, one graph", _phases(traces[-1]))
         plain = _apart_traces(model, args.rounds)
         yield _head(backend, "device times, copies apart", _times(plain), us=_period(plain[-1]) / 1e3)
 
@@ -166,6 +168,15 @@ def _apart_traces(model: ModelPlan, rounds: int) -> list[Trace]:
 def _period(trace: Trace) -> float:
     """Median time from one delivery to the next, ns."""
     return float(np.median(np.diff(np.unique(trace.measured().requests["delivered"]))))
+
+
+def _phases(trace: Trace) -> str:
+    """Where the host's time of a request goes: medians of its stamps' distances, and from a delivery to the next."""
+    rows = trace.measured().requests
+    stamps = ("started", "enqueued", "finished", "delivered")
+    spans = {f"{a} to {b}": rows[b] - rows[a] for a, b in pairwise(stamps)}
+    spans["to the next"] = rows["started"][1:] - rows["delivered"][:-1]
+    return ", ".join(f"{name} {float(np.median(span)) / 1e3:.1f} us" for name, span in spans.items())
 
 
 def _times(traces: list[Trace]) -> str:
