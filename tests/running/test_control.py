@@ -33,6 +33,8 @@ class Noted:
     def __init__(self) -> None:
         self.done: list[Any] = []
         self.refuses: str | None = None  # an address
+        self.specs: list[SourceSpec] = []  # as they were changed
+        self.sources = [SourceSpec(name="gate", address="rtsp://x/9", every=2, priority=5)]
 
     def add(self, spec: SourceSpec) -> None:
         """Note it; there can be no source 'twice'."""
@@ -45,6 +47,7 @@ class Noted:
         if spec.address == self.refuses:
             raise UsageError("the address cannot be one", got=spec.address)
         self.done.append(("change", spec.name, spec.every))
+        self.specs.append(spec)
 
     def remove(self, name: str) -> None:
         """Note it."""
@@ -88,6 +91,24 @@ def test_orders_over_the_socket_are_done_and_answered(tmp_path: Path) -> None:
     assert not path.exists()
     with pytest.raises(UsageError, match="no run answers"):
         ask(path, {"do": "status"})
+
+
+def test_fields_of_a_source_are_changed_without_its_address(tmp_path: Path) -> None:
+    """The others stay, unlike where the source is named whole; a source that is not there, and nothing, are refused."""
+    run = Noted()
+    path = tmp_path / "control"
+    with ControlSocket(path, run):
+        ask(path, {"do": "change", "name": "gate", "fields": {"every": 4, "max_age_ms": 300}})
+        with pytest.raises(UsageError, match="no such source") as unknown:
+            ask(path, {"do": "change", "name": "gat", "fields": {"every": 4}})
+        nothing: tuple[Any, ...] = ({}, None, 7)
+        for fields in nothing:
+            with pytest.raises(UsageError, match="changes nothing"):
+                ask(path, {"do": "change", "name": "gate", "fields": fields})
+        with pytest.raises(UsageError, match="cannot be so"):
+            ask(path, {"do": "change", "name": "gate", "fields": {"evry": 4}})
+    assert "gate" in str(unknown.value.expected)
+    assert run.specs == [SourceSpec(name="gate", address="rtsp://x/9", every=4, priority=5, max_age_ms=300)]
 
 
 def test_a_refusal_is_an_answer_without_secrets(tmp_path: Path) -> None:
@@ -151,7 +172,7 @@ json_values = st.recursive(
     st.binary(max_size=200)
     | st.fixed_dictionaries(
         {"do": st.sampled_from(["add", "remove", "change", "status"])},
-        optional={"source": json_values, "name": json_values},
+        optional={"source": json_values, "name": json_values | st.just("gate"), "fields": json_values},
     ).map(lambda order: json.dumps(order).encode())
 )
 def test_whatever_is_sent_is_answered(line: bytes) -> None:

@@ -20,6 +20,12 @@ Source = Annotated[
     str,
     typer.Argument(metavar="NAME=ADDRESS", help="the source, e.g. gate=rtsp://10.0.0.10/stream", show_default=False),
 ]
+Changed = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME|NAME=ADDRESS", help="the source, with its address if that shall change", show_default=False
+    ),
+]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="the source's name", show_default=False)]
 Field = Annotated[
     list[str],
@@ -40,9 +46,12 @@ def add(path: Socket, source: Source, field: Field = []) -> None:
 
 @app.command()
 @apart
-def change(path: Socket, source: Source, field: Field = []) -> None:
-    """Change a source, named with its address: what --field does not say has its default again."""
-    _order(path, {"do": "change", "source": _fields(source, field)})
+def change(path: Socket, source: Changed, field: Field = []) -> None:
+    """Change fields of a source, or with NAME=ADDRESS all of it: what --field does not say has its default then."""
+    if "=" in source:
+        _order(path, {"do": "change", "source": _fields(source, field)})
+    else:
+        _order(path, {"do": "change", "name": source, "fields": _values(field)})
 
 
 @app.command()
@@ -97,8 +106,12 @@ def _fields(source: str, settings: list[str]) -> dict[str, Any]:
 
     from framepace.running.specs import spec_of
 
-    pairs = {name.replace("-", "_"): _value(text) for name, text in o.parse_pairs(settings, "--field").items()}
-    return dict(msgspec.to_builtins(spec_of(source, 1, pairs)))
+    return dict(msgspec.to_builtins(spec_of(source, 1, _values(settings))))
+
+
+def _values(settings: list[str]) -> dict[str, Any]:
+    """Fields by their names, as --field says them."""
+    return {name.replace("-", "_"): _value(text) for name, text in o.parse_pairs(settings, "--field").items()}
 
 
 def _value(text: str) -> Any:

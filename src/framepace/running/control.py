@@ -1,6 +1,7 @@
 """The control socket of a run: questions and orders as JSON lines over a Unix socket that only its user may open.
 
-    {"do": "add", "source": {"name": "door", "address": "rtsp://..."}}   and "change"
+    {"do": "add", "source": {"name": "door", "address": "rtsp://..."}}   and "change": fields it lacks have defaults
+    {"do": "change", "name": "door", "fields": {"every": 4}}             its other fields stay
     {"do": "remove", "name": "door"}
     {"do": "status"}, {"do": "record"}, {"do": "stop"}
 
@@ -14,7 +15,7 @@ import socket
 import socketserver
 import stat
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,17 +24,22 @@ import msgspec
 from framepace.errors import FramepaceError, UsageError, unknown
 from framepace.facts.address import without_secrets
 from framepace.facts.running import RunStatus, SourceSpec
-from framepace.running.specs import made
+from framepace.running.specs import made, no_such_source
 from framepace.values import shown
 
 _LONGEST_LINE = 1 << 20
 _IDLE_S = 60.0  # without a line, after which a connection is closed
 _MOST_CONNECTIONS = 32
+_FIELD = "say what: framepace control change PATH NAME --field every=4"
 Reply = dict[str, Any]
 
 
 class Controllable(Protocol):
     """What is controlled (see running.run.Run)."""
+
+    @property
+    def sources(self) -> Sequence[SourceSpec]:
+        """See Run."""
 
     def add(self, spec: SourceSpec) -> None:
         """See Run."""
@@ -86,7 +92,8 @@ def _add(run: Controllable, order: Mapping[str, Any]) -> Reply:
 
 
 def _change(run: Controllable, order: Mapping[str, Any]) -> Reply:
-    run.change(_source(order))
+    spec = _with_fields(run, order) if "fields" in order else _source(order)
+    run.change(spec)
     return {}
 
 
@@ -124,6 +131,18 @@ def _source(order: Mapping[str, Any]) -> SourceSpec:
         expected = '{"do": "add", "source": {"name": ..., "address": ...}}'
         raise UsageError("the order names no source", got=fields, expected=expected, fix="add it")
     return made(fields)
+
+
+def _with_fields(run: Controllable, order: Mapping[str, Any]) -> SourceSpec:
+    """A source that there is, with some of its fields changed."""
+    specs = {spec.name: spec for spec in run.sources}
+    name = str(order.get("name"))
+    if name not in specs:
+        raise no_such_source(name, list(specs))
+    fields = order["fields"]
+    if not isinstance(fields, dict) or not fields:
+        raise UsageError("the order changes nothing", got=fields, expected='fields, such as {"every": 4}', fix=_FIELD)
+    return made({**msgspec.to_builtins(specs[name]), **fields})
 
 
 class _Connection(socketserver.StreamRequestHandler):
