@@ -11,7 +11,7 @@ from rich.console import Console
 
 from framepace.facts.running import RunStatus
 from framepace.reporting.terminal.running import LiveRun, drawn_run
-from framepace.reporting.views.running import fitting, run_line, run_view, states_sentence, trouble_of
+from framepace.reporting.views.running import COLUMNS, fitting, run_line, run_view, states_sentence, trouble_of
 from tests.doubles.cameras import SECRET, ScriptedRun, with_note
 
 
@@ -41,6 +41,17 @@ def test_totals_are_sums_over_the_sources() -> None:
     assert totals["out"] == "88.0 fps"
     assert totals["highest p99"] == "62.0 ms (lobby)"
     assert totals["dropped"] == "2 of 90 (2 buffer full)"
+
+
+def test_without_a_target_nothing_is_said_of_late() -> None:
+    """No result can be later than a target that is not there: not in the totals, per source, or of the rest."""
+    status = ScriptedRun(30).step(2)
+    with_target, without = (replace(status, target_ms=target) for target in (200.0, None))
+    assert "late" in dict(run_view(with_target).totals)
+    assert " late" in fitting(with_target, 5).rest
+    assert "late" not in dict(run_view(without).totals)
+    assert " late" not in fitting(without, 5).rest
+    assert {row.texts[COLUMNS.index("late")] for row in run_view(without).sources} == {"-"}
 
 
 def test_trouble_is_what_happens_now() -> None:

@@ -117,7 +117,7 @@ def fitting(status: RunStatus, lines: int) -> Fitting:
     """The sources in so many lines: where they do not all fit, the worst come first and the rest is summed up."""
     status = without_secrets(status)
     shown, left_out = _chosen(status, lines)
-    return Fitting(_rows(status, shown), _rest(left_out))
+    return Fitting(_rows(status, shown), _rest(left_out, status.target_ms))
 
 
 def run_line(status: RunStatus) -> str:
@@ -141,7 +141,7 @@ def source_row(source: SourceStatus, target_ms: float | None) -> SourceRow:
     """A source in words."""
     name = one_line(source.name)
     lost = _lost(source)
-    numbers = (_age(source.age_ms), _age(source.p99_ms), f"{source.late:,}", f"{lost:,}")
+    numbers = (_age(source.age_ms), _age(source.p99_ms), _late(source.late, target_ms), f"{lost:,}")
     return SourceRow(
         name=name,
         address=one_line(source.address),
@@ -269,7 +269,7 @@ def _totals(status: RunStatus) -> Iterator[tuple[str, str]]:
     if status.target_ms is not None:
         yield "target", _age(status.target_ms)
     delivered = sum(source.delivered for source in sources)
-    if delivered:
+    if delivered and status.target_ms is not None:
         yield "late", share(sum(source.late for source in sources) / delivered)
     yield "dropped", _dropped_of(sources)
 
@@ -285,7 +285,7 @@ def _dropped_of(sources: Sequence[SourceStatus]) -> str:
     return f"{total} ({reasons})" if reasons else total
 
 
-def _rest(sources: Sequence[SourceStatus]) -> str:
+def _rest(sources: Sequence[SourceStatus], target_ms: float | None) -> str:
     """'and 52 more: 52 live, in 1,560, out 1,559 fps, p99 up to 92.0 ms, 3 late, 0 dropped'."""
     if not sources:
         return ""
@@ -295,8 +295,9 @@ def _rest(sources: Sequence[SourceStatus]) -> str:
     slowest = _slowest(sources)
     if slowest is not None:
         parts.append(f"p99 up to {_age(slowest.p99_ms)}")
-    lost = sum(map(_lost, sources))
-    parts.append(f"{sum(source.late for source in sources):,} late, {lost:,} dropped")
+    if target_ms is not None:
+        parts.append(f"{sum(source.late for source in sources):,} late")
+    parts.append(f"{sum(map(_lost, sources)):,} dropped")
     return f"and {len(sources)} more: {', '.join(parts)}"
 
 
@@ -346,6 +347,11 @@ def _fps(value: float | None) -> str:
     if value is None:
         return "-"
     return f"{value:,.0f}" if value >= 1000 else f"{value:.1f}"
+
+
+def _late(count: int, target_ms: float | None) -> str:
+    """How many results were later than the target; without one none can be."""
+    return "-" if target_ms is None else f"{count:,}"
 
 
 def _age(ms: float | None) -> str:
