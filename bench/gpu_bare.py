@@ -107,6 +107,34 @@ def lose_device(folder: str) -> None:
     measure(Plan(models=(model,)), load, folder=Path(folder))
 
 
+Buffer = tuple[Any, NDArray[Any], bool]
+"""Device memory, the page-locked array beside it, and whether it is an input."""
+
+
+def buffers(device: Any, tensors: Sequence[TensorSpec], is_input: bool) -> dict[str, Buffer]:
+    """Memory of each tensor, by its name; on the host it is filled with 0.5."""
+    by_name = {}
+    for tensor in tensors:
+        array = device.host(tuple(int(d) for d in tensor.shape), tensor.dtype, True)
+        array[...] = 0.5
+        by_name[tensor.name] = (device.memory(array.nbytes), array, is_input)
+    return by_name
+
+
+def give(device: Any, copies: Sequence[Buffer], stream: Any) -> None:
+    """Copy the inputs to the device."""
+    for memory, array, is_input in copies:
+        if is_input:
+            device.upload(memory, array, array.nbytes, stream)
+
+
+def fetch(device: Any, copies: Sequence[Buffer], stream: Any) -> None:
+    """Copy the outputs to the host."""
+    for memory, array, is_input in copies:
+        if not is_input:
+            device.download(array, memory, array.nbytes, stream)
+
+
 @dataclass
 class Loop:
     """A bare loop: `enqueue` runs the kernels on `stream`, with inputs on the device."""
@@ -114,7 +142,7 @@ class Loop:
     device: Any
     stream: Any
     enqueue: Callable[[], Any]
-    copies: Sequence[tuple[Any, NDArray[Any], bool]]
+    copies: Sequence[Buffer]
 
     def device_times(self, count: int) -> NDArray[np.float64]:
         """Device time of the kernels by two events around them, ns.
@@ -124,7 +152,7 @@ class Loop:
         """
         first, second, times = self.device.event(), self.device.event(), []
         for _ in range(count):
-            self._give()
+            give(self.device, self.copies, self.stream)
             self.stream.record(first)
             self.enqueue()
             self.stream.record(second)
@@ -137,20 +165,13 @@ class Loop:
         done, times = self.device.event(), []
         for _ in range(count):
             began = time.perf_counter_ns()
-            self._give()
+            give(self.device, self.copies, self.stream)
             self.enqueue()
-            for memory, array, given in self.copies:
-                if not given:
-                    self.device.download(array, memory, array.nbytes, self.stream)
+            fetch(self.device, self.copies, self.stream)
             self.stream.record(done)
             done.sync()
             times.append(time.perf_counter_ns() - began)
         return np.array(times[count // 5 :], dtype=np.float64)
-
-    def _give(self) -> None:
-        for memory, array, given in self.copies:
-            if given:
-                self.device.upload(memory, array, array.nbytes, self.stream)
 
 
 @contextmanager
@@ -163,37 +184,36 @@ def loop(backend: str, engine: Any, plan: ModelPlan) -> Iterator[Loop]:
         device.close()
 
 
-def _buffers(device: Any, tensors: Sequence[TensorSpec], given: bool) -> dict[str, tuple[Any, NDArray[Any], bool]]:
-    found = {}
-    for tensor in tensors:
-        array = device.host(tuple(int(d) for d in tensor.shape), tensor.dtype, True)
-        array[...] = 0.5
-        found[tensor.name] = (device.memory(array.nbytes), array, given)
-    return found
-
-
 def _onnxruntime(device: Any, engine: Any, plan: ModelPlan) -> Loop:
     """On the very session that framepace uses: another one may have chosen other cuDNN algorithms."""
+    session = engine.sessions[0]
+    worker = session.worker_sessions.free[0]
+    run, copies = onnxruntime_run(device, worker.session, session.resolved.inputs, 1_000_000 if plan.graph else -1)
+    return Loop(device, worker.stream, run, copies)
+
+
+def onnxruntime_run(
+    device: Any, session: Any, inputs: Sequence[TensorSpec], graph: int
+) -> tuple[Callable[[], Any], list[Buffer]]:
+    """A run of the session on buffers of its own, and the buffers; `graph` is the number of its graph, -1 for none."""
     import onnxruntime as ort
 
-    worker = engine.sessions[0].worker_sessions.free[0]
-    session, stream, inputs = worker.session, worker.stream, engine.sessions[0].resolved.inputs
-    feed = {t.name: np.zeros([int(d) for d in t.shape], t.dtype) for t in inputs}
-    skip, options = ort.RunOptions(), ort.RunOptions()
+    skip = ort.RunOptions()
     skip.add_run_config_entry("gpu_graph_id", "-1")
+    options = ort.RunOptions()
     options.add_run_config_entry("disable_synchronize_execution_providers", "1")
-    options.add_run_config_entry("gpu_graph_id", "1000000" if plan.graph else "-1")
-    results = session.run(None, feed, skip)
+    options.add_run_config_entry("gpu_graph_id", str(graph))
+    results = session.run(None, {t.name: np.zeros([int(d) for d in t.shape], t.dtype) for t in inputs}, skip)
     names = [out.name for out in session.get_outputs()]
     made = [TensorSpec(name=n, dtype=r.dtype.name, shape=r.shape) for n, r in zip(names, results, strict=True)]
-    buffers = _buffers(device, inputs, True) | _buffers(device, made, False)
+    held = buffers(device, inputs, True) | buffers(device, made, False)
     binding = session.io_binding()
     for bind, tensors in ((binding.bind_input, inputs), (binding.bind_output, made)):
         for t in tensors:
-            bind(t.name, "cuda", 0, t.dtype, [int(d) for d in t.shape], buffers[t.name][0].pointer)
+            bind(t.name, "cuda", 0, t.dtype, [int(d) for d in t.shape], held[t.name][0].pointer)
     for _ in range(3):
         session.run_with_iobinding(binding, options)
-    return Loop(device, stream, lambda: session.run_with_iobinding(binding, options), list(buffers.values()))
+    return (lambda: session.run_with_iobinding(binding, options)), list(held.values())
 
 
 def _torch(device: Any, engine: Any, plan: ModelPlan) -> Loop:
@@ -206,8 +226,8 @@ def _torch(device: Any, engine: Any, plan: ModelPlan) -> Loop:
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = bool(plan.options.get("tf32", True))
     net = torchnet.load(plan.model.removeprefix("builtin:"), "cuda")
     inputs = engine.sessions[0].resolved.inputs
-    buffers = _buffers(device, inputs, True)
-    given = [_tensor(torch, memory.pointer, array) for memory, array, _ in buffers.values()]
+    held = list(buffers(device, inputs, True).values())
+    given = [_tensor(torch, memory.pointer, array) for memory, array, _ in held]
     with torch.inference_mode(), torch.cuda.stream(outside):
         for _ in range(3):
             out = net(*given)
@@ -226,9 +246,7 @@ def _torch(device: Any, engine: Any, plan: ModelPlan) -> Loop:
         with torch.inference_mode(), torch.cuda.stream(outside):
             net(*given)
 
-    copies = list(buffers.values()) + [
-        (_Address(o.data_ptr()), device.host(tuple(o.shape), "float32", True), False) for o in outs
-    ]
+    copies = held + [(_Address(o.data_ptr()), device.host(tuple(o.shape), "float32", True), False) for o in outs]
     return Loop(device, stream, enqueue, copies)
 
 
@@ -246,27 +264,39 @@ def _tensor(torch: Any, pointer: int, array: NDArray[Any]) -> Any:
 
 
 def _tensorrt(device: Any, engine: Any, plan: ModelPlan) -> Loop:
-    built = engine.sessions[0].engine
-    context, stream = built.create_execution_context(), device.stream()
-    inputs = engine.sessions[0].resolved.inputs
-    for tensor in inputs:
-        context.set_input_shape(tensor.name, [int(d) for d in tensor.shape])
-    names = [built.get_tensor_name(i) for i in range(built.num_io_tensors)]
-    outs = [n for n in names if n not in {t.name for t in inputs}]
-    made = [TensorSpec(name=n, dtype="float32", shape=tuple(context.get_tensor_shape(n))) for n in outs]
-    buffers = _buffers(device, inputs, True) | _buffers(device, made, False)
-    for name, (memory, _, _) in buffers.items():
-        context.set_tensor_address(name, memory.pointer)
+    context, copies = tensorrt_context(device, engine.sessions[0])
+    stream = device.stream()
 
     def run(on: Any) -> None:
-        if not context.execute_async_v3(on.handle):
-            raise RuntimeError("enqueue failed")
+        enqueue_tensorrt(context, on)
 
     run(stream)
     if not plan.graph:
-        return Loop(device, stream, lambda: run(stream), list(buffers.values()))
+        return Loop(device, stream, lambda: run(stream), copies)
     graph = device.capture(run)
-    return Loop(device, stream, lambda: graph.launch(stream), list(buffers.values()))
+    graph.context = context  # lives as long
+    return Loop(device, stream, lambda: graph.launch(stream), copies)
+
+
+def tensorrt_context(device: Any, session: Any) -> tuple[Any, list[Buffer]]:
+    """A context of the session's engine on buffers of its own, and the buffers."""
+    built = session.engine
+    inputs = session.resolved.inputs
+    context = built.create_execution_context()
+    for tensor in inputs:
+        context.set_input_shape(tensor.name, [int(d) for d in tensor.shape])
+    names = {built.get_tensor_name(i) for i in range(built.num_io_tensors)} - {t.name for t in inputs}
+    made = [TensorSpec(name=n, dtype="float32", shape=tuple(context.get_tensor_shape(n))) for n in sorted(names)]
+    held = buffers(device, inputs, True) | buffers(device, made, False)
+    for name, (memory, _, _) in held.items():
+        context.set_tensor_address(name, memory.pointer)
+    return context, list(held.values())
+
+
+def enqueue_tensorrt(context: Any, stream: Any) -> None:
+    """Enqueue an inference, or fail."""
+    if not context.execute_async_v3(stream.handle):
+        raise RuntimeError("enqueue failed")
 
 
 def cupti_sum(run: Callable[[], Any]) -> dict[str, float]:

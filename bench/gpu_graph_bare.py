@@ -10,7 +10,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from framepace.devices import cuda
-from framepace.facts.model import TensorSpec
 
 
 @dataclass
@@ -121,14 +120,6 @@ def _worker(session: Any, slots: int) -> Bare:
     return Bare(1, lambda slot: worker.enqueue(0, 1), lambda slot: worker.wait(0))
 
 
-def _copies(device: Any, buffers: Sequence[tuple[Any, NDArray[Any], bool]], given: bool, stream: Any) -> None:
-    for memory, array, is_input in buffers:
-        if is_input and given:
-            device.upload(memory, array, array.nbytes, stream)
-        elif not is_input and not given:
-            device.download(array, memory, array.nbytes, stream)
-
-
 def _tensorrt(device: Any, session: Any, index: int, slots: int) -> Bare:
     """A context for each slot: their kernels may run side by side."""
     streams, events = [device.stream() for _ in range(slots)], [device.event() for _ in range(slots)]
@@ -144,21 +135,12 @@ def _launched(graph: Any, stream: Any, event: Any) -> None:
 
 
 def _tensorrt_graph(device: Any, session: Any, stream: Any) -> Any:
-    built, inputs = session.engine, session.resolved.inputs
-    context = built.create_execution_context()
-    for tensor in inputs:
-        context.set_input_shape(tensor.name, [int(d) for d in tensor.shape])
-    names = {built.get_tensor_name(i) for i in range(built.num_io_tensors)} - {t.name for t in inputs}
-    made = [TensorSpec(name=n, dtype="float32", shape=tuple(context.get_tensor_shape(n))) for n in sorted(names)]
-    buffers = gpu_bare._buffers(device, inputs, True) | gpu_bare._buffers(device, made, False)
-    for name, (memory, _, _) in buffers.items():
-        context.set_tensor_address(name, memory.pointer)
+    context, copies = gpu_bare.tensorrt_context(device, session)
 
     def request(on: Any) -> None:
-        _copies(device, list(buffers.values()), True, on)
-        if not context.execute_async_v3(on.handle):
-            raise RuntimeError("enqueue failed")
-        _copies(device, list(buffers.values()), False, on)
+        gpu_bare.give(device, copies, on)
+        gpu_bare.enqueue_tensorrt(context, on)
+        gpu_bare.fetch(device, copies, on)
 
     request(stream)
     graph = device.capture(request)
@@ -211,34 +193,15 @@ def _onnxruntime(device: Any, session: Any, index: int, slots: int) -> Bare:
     own = sessions.take(index)
     sessions.give_back(index, own)
     stream, events = own.stream, [device.event() for _ in range(slots)]
-    runs = [_onnxruntime_run(device, own.session, session.resolved, 1_000_000 + 100 * index + n) for n in range(slots)]
+    inputs = session.resolved.inputs
+    numbers = [1_000_000 + 100 * index + slot for slot in range(slots)]
+    runs = [gpu_bare.onnxruntime_run(device, own.session, inputs, number) for number in numbers]
 
     def launch(slot: int) -> None:
-        run, buffers = runs[slot]
-        _copies(device, buffers, True, stream)
+        run, copies = runs[slot]
+        gpu_bare.give(device, copies, stream)
         run()
-        _copies(device, buffers, False, stream)
+        gpu_bare.fetch(device, copies, stream)
         stream.record(events[slot])
 
     return Bare(slots, launch, lambda slot: events[slot].sync())
-
-
-def _onnxruntime_run(device: Any, session: Any, resolved: Any, number: int) -> tuple[Callable[[], Any], list[Any]]:
-    import onnxruntime as ort
-
-    inputs = resolved.inputs
-    skip, options = ort.RunOptions(), ort.RunOptions()
-    skip.add_run_config_entry("gpu_graph_id", "-1")
-    options.add_run_config_entry("disable_synchronize_execution_providers", "1")
-    options.add_run_config_entry("gpu_graph_id", str(number))
-    results = session.run(None, {t.name: np.zeros([int(d) for d in t.shape], t.dtype) for t in inputs}, skip)
-    names = [out.name for out in session.get_outputs()]
-    made = [TensorSpec(name=n, dtype=r.dtype.name, shape=r.shape) for n, r in zip(names, results, strict=True)]
-    buffers = gpu_bare._buffers(device, inputs, True) | gpu_bare._buffers(device, made, False)
-    binding = session.io_binding()
-    for bind, tensors in ((binding.bind_input, inputs), (binding.bind_output, made)):
-        for t in tensors:
-            bind(t.name, "cuda", 0, t.dtype, [int(d) for d in t.shape], buffers[t.name][0].pointer)
-    for _ in range(3):
-        session.run_with_iobinding(binding, options)
-    return (lambda: session.run_with_iobinding(binding, options)), list(buffers.values())
