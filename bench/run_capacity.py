@@ -28,6 +28,7 @@ from common import options, show
 
 from framepace import api
 from framepace.clock.system import SystemClock
+from framepace.facts.capacity import Capacity
 from framepace.facts.plan import Plan
 from framepace.facts.running import Result, RunStatus, SourceSpec
 from framepace.running.run import Run
@@ -153,9 +154,9 @@ def settings_of(null_ms: int) -> dict[str, Any]:
     return {**SETTINGS, **null}
 
 
-def said(videos: Sequence[str], args: Any) -> int:
+def said(videos: Sequence[str], args: Any) -> Capacity:
     """How many cameras capacity says."""
-    found = api.capacity(
+    return api.capacity(
         MODEL,
         videos=videos,
         fps=args.fps,
@@ -164,7 +165,6 @@ def said(videos: Sequence[str], args: Any) -> int:
         max_cameras=MOST,
         time_limit=args.capacity_s,
     )
-    return found.cameras
 
 
 def compare(name: str, files: Files, videos: Sequence[str], args: Any, *, disturbed: bool) -> list[Row]:
@@ -175,20 +175,27 @@ def compare(name: str, files: Files, videos: Sequence[str], args: Any, *, distur
         return late_share(plan, files, count, args.p99_ms, args.seconds, disturbed=disturbed)
 
     before = said(videos, args)
-    carried, tried = seen(before, holds)
+    carried, tried = seen(before.cameras, holds)
     after = said(videos, args)
     return [
-        {"what": f"{name}: capacity says, before and after", "got": f"{before}, {after} cameras"},
+        {"what": f"{name}: capacity says, before and after", "got": f"{in_words(before)}, {in_words(after)} cameras"},
         {"what": "  run carries", "got": f"{carried} cameras"},
         ratio_row(before, carried, after),
         *({"what": f"    {each}", "got": ""} for each in tried),
     ]
 
 
-def ratio_row(before: int, carried: int, after: int) -> Row:
-    """What run carries over what capacity says; judged where that stayed as it was."""
+def in_words(found: Capacity) -> str:
+    """The number, or 'at least' that where the search met no count that fails."""
+    return f"{found.cameras}" if found.missed else f"at least {found.cameras}"
+
+
+def ratio_row(one: Capacity, carried: int, other: Capacity) -> Row:
+    """What run carries over what capacity says; judged where that is a capacity, and stayed as it was."""
+    before, after = one.cameras, other.cameras
     middle = (before + after) / 2
-    is_steady = min(before, after) > 0 and abs(after - before) <= max(1, WITHIN * before)
+    is_known = one.missed is not None and other.missed is not None
+    is_steady = is_known and min(before, after) > 0 and abs(after - before) <= max(1, WITHIN * before)
     met = abs(carried - middle) <= max(0.5, WITHIN * middle)
     ratio = carried / max(1, middle)
     return {"what": "  ratio", "got": f"{ratio:.2f}", "goal": f"within {WITHIN:.0%}", "met": met if is_steady else None}

@@ -6,15 +6,20 @@
 Frames are decoded and prepared on the device (`decode=gpu`, `prepare-place=device`); the models are torchvision's
 ssdlite320 up to the best class of every anchor, and a small classifier, both by PyTorch in FP16 with graphs. The goal
 is 50 cameras with a p99 of 100 ms at one per cent of late or lost pictures at most. `capacity` is asked first, which
-measures; `run` is then tried with the goal, with what `capacity` said, and with a tenth more.
+measures; one `run` then gets cameras up to the goal, to what `capacity` said, and to a tenth more.
+
+Each row is printed on standard error as it comes. Loading the plan, once for `capacity` and once for `run`, takes most
+of the time where PyTorch searches algorithms for every batch size and worker.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +31,10 @@ from run_capacity import LATE, Ages, watched
 
 from framepace import api
 from framepace.clock.system import SystemClock
+from framepace.facts.capacity import Capacity
 from framepace.facts.plan import Plan
 from framepace.facts.running import SourceSpec
+from framepace.running.options import Options
 from framepace.running.run import Run
 from framepace.sinks.callback import Function
 from framepace.sinks.queued import QueuedSink
@@ -44,12 +51,16 @@ _LOADING_S = 120.0
 
 
 def main() -> None:
-    """Ask, run, print."""
+    """Ask, run, print: each row on standard error as it comes, all of them at the end."""
     parser = parser_of(str(__doc__), seconds=8, capacity_s=45, most=64)
     parser.add_argument("--dry-run", action="store_true", help="no GPU: everything small")
     args = parser.parse_args()
+    rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
-        show("run_gpu", args, list(_rows(args, Path(folder))))
+        for row in _rows(args, Path(folder)):
+            print(json.dumps(row), file=sys.stderr, flush=True)
+            rows.append(row)
+    show("run_gpu", args, rows)
 
 
 def _rows(args: argparse.Namespace, folder: Path) -> Iterator[Row]:
@@ -59,25 +70,45 @@ def _rows(args: argparse.Namespace, folder: Path) -> Iterator[Row]:
         models[0] = detector(folder, "torch")
     options: Row = {"fps": FPS, "p99_ms": LIMIT_MS, "settings": {**NORMALISED, **(ON_CPU if args.dry_run else ON_GPU)}}
     limits: Row = {"max_cameras": args.most, "time_limit": args.capacity_s}
-    said = api.capacity(models, videos=[video], **options, **limits).cameras
-    yield {"what": "capacity says", "got": f"{said} cameras"}
+    began = time.monotonic()
+    said = api.capacity(models, videos=[video], **options, **limits)
+    yield _said(said, time.monotonic() - began)
     plan = api.make_case(models, **options).plan
     goal = 2 if args.dry_run else GOAL
-    for count in sorted({goal, max(1, said), min(args.most, round(1.1 * said))}):
-        yield _run(plan, video, count, args.seconds)
+    more = min(args.most, round(1.1 * said.cameras)) if said.missed else said.cameras
+    yield from _runs(plan, video, sorted({goal, max(1, said.cameras), max(1, more)}), args.seconds)
 
 
-def _run(plan: Plan, video: str, count: int, seconds: float) -> Row:
-    """One run with so many cameras."""
-    specs = [SourceSpec(name=f"camera-{place}", address=video, loop=True) for place in range(count)]
+def _said(said: Capacity, seconds: float) -> Row:
+    """What `capacity` says; of a search that met no count that fails, the largest that it tried is no capacity."""
+    least = "" if said.missed else "at least "
+    words = f"{least}{said.cameras} cameras, in {seconds:.0f} s"
+    return {"what": "capacity says", "got": "; ".join([words, *said.notes])}
+
+
+def _runs(plan: Plan, video: str, counts: Sequence[int], seconds: float) -> Iterator[Row]:
+    """One run, to which cameras are added until it has so many: the plan is loaded once."""
     ages = Ages()
-    run = Run(plan, specs, [QueuedSink(Function(ages), SystemClock(), capacity=100_000)]).start()
-    _await_all(run)
+    began = time.monotonic()
+    sink = QueuedSink(Function(ages), SystemClock(), capacity=100_000)
+    run = Run(plan, [], [sink], Options(stays=True)).start()
+    for count in counts:
+        for place in range(len(run.sources), count):
+            run.add(SourceSpec(name=f"camera-{place}", address=video, loop=True))
+        _await_all(run)
+        if count == counts[0]:
+            yield {"what": "run: from loading to results of all cameras", "got": f"{time.monotonic() - began:.0f} s"}
+        yield _seen(run, ages, count, seconds)
+    run.stop()
+    run.wait()
+
+
+def _seen(run: Run, ages: Ages, count: int, seconds: float) -> Row:
+    """How the run stands with so many cameras."""
+    ages.ages.clear()
     before, began = time.process_time(), time.monotonic()
     lost = watched(run, ages, seconds)
     cpu, took = time.process_time() - before, time.monotonic() - began
-    run.stop()
-    run.wait()
     return _told(count, np.array(ages.ages), lost, cpu, took)
 
 

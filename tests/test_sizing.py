@@ -8,16 +8,22 @@ from typing import Any
 import pytest
 
 from framepace import api
+from framepace.backends.base import Session, Worker, register
+from framepace.backends.null import NullBackend
+from framepace.clock.system import Clock
+from framepace.clock.virtual import VirtualClock
 from framepace.engine.engine import Engine
 from framepace.errors import SourceError, UsageError
 from framepace.facts.capacity import Capacity
-from framepace.facts.plan import Plan
+from framepace.facts.plan import ModelPlan, Plan
 from framepace.facts.settings import Case
 from framepace.facts.trace import Trace
 from framepace.facts.workload import Input, Workload
 from framepace.lab import enginepool as engines
+from framepace.progress import Tell
 from framepace.sizing import find_capacity
 from framepace.store import load_trace
+from framepace.units import NS_PER_S
 
 ONE_MS: dict[str, Any] = {
     "backend": "simulated", "option.device": "ideal", "option.kernels": 1, "option.gflops": 5.0, "option.mbytes": 0,
@@ -59,6 +65,64 @@ def test_max_and_the_time_limit_leave_the_answer_open() -> None:
     most, early = found(max_cameras=4), found(time_limit=1.0)
     assert (most.cameras, most.missed, most.stopped) == (4, None, "")
     assert (early.cameras, early.missed, early.stopped) == (1, None, "time limit")
+
+
+class SlowlyLoaded(NullBackend):
+    """Takes half a minute to load."""
+
+    name = "slowly-loaded"
+
+    def _load(self, model: ModelPlan, clock: Clock, tell: Tell) -> Session:
+        clock.sleep_until(clock.now() + 30 * NS_PER_S)
+        return super()._load(model, clock, tell)
+
+
+def test_loading_is_told_and_not_counted() -> None:
+    """A plan that takes 30 s to load, in 5 s: as many cameras are tried as of one that takes none."""
+    register(SlowlyLoaded)
+    case = api.make_case("null", fps=100, p99_ms=10.0, scope="model", settings={"backend": "slowly-loaded"})
+    result = find_capacity(case, max_cameras=4, seconds=0.3, time_limit=5.0, clock=VirtualClock())
+    assert (result.cameras, result.stopped) == (4, "")
+    assert "loading the plan took 30 s" in " ".join(result.notes)
+
+
+def test_a_search_that_is_out_of_time_says_what_is_open_and_how_much_would_do() -> None:
+    """No count failed, or some between two are open; the time limit that it names is enough, on the same device."""
+    for limit in (1.0, 6.5):
+        early = found(time_limit=limit)
+        assert early.stopped == "time limit"
+        (note,) = (note for note in early.notes if "--time-limit" in note)
+        assert ("no count was reached that fails" in note) == (early.missed is None)
+        enough = float(note.split("--time-limit ")[1].split()[0])
+        assert found(time_limit=enough).exact
+
+
+class CountedSetUp(NullBackend):
+    """Counts the workers that are set up."""
+
+    name = "counted-set-up"
+    made = 0
+
+    def _load(self, model: ModelPlan, clock: Clock, tell: Tell) -> Session:
+        session = super()._load(model, clock, tell)
+        make = session.worker
+
+        def worker(index: int = 0) -> Worker:
+            type(self).made += 1
+            return make(index)
+
+        session.worker = worker  # type: ignore[method-assign]
+        return session
+
+
+def test_workers_are_set_up_once_for_all_counts() -> None:
+    """On a GPU that takes longer than a run, and a run on cameras does it once, too."""
+    register(CountedSetUp)
+    settings = {"backend": "counted-set-up", "workers": 2}
+    case = api.make_case("null", fps=100, p99_ms=100.0, scope="model", settings=settings)
+    result = find_capacity(case, max_cameras=2, seconds=0.1)
+    assert [point.cameras for point in result.points] == [1, 2]
+    assert CountedSetUp.made == 2
 
 
 def test_the_models_are_loaded_once_and_the_traces_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

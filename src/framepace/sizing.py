@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from math import ceil, log2
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -15,10 +16,11 @@ from framepace.facts.capacity import Capacity, CapacityPoint
 from framepace.facts.plan import Plan
 from framepace.facts.settings import Case
 from framepace.facts.trace import Trace
-from framepace.facts.workload import Paced, Workload, load_fps, stop_after
+from framepace.facts.workload import Paced, Warmup, Workload, load_fps, stop_after
 from framepace.lab.lab import Lab, uninterrupted, wall_limit
+from framepace.lab.timelimit import TimeLimit
 from framepace.measure.session import clock_for
-from framepace.progress import Tell
+from framepace.progress import Tell, silent
 from framepace.store import OutputFolder
 from framepace.units import NS_PER_MS
 
@@ -31,6 +33,8 @@ _FRAMES = 700  # a p99 with its interval needs 662
 _SHORTEST_S = 2.0
 _LONGEST_S = 10.0
 _SECOND_RUN = 3.0  # times the length of the first run of a count
+_NOTABLE_S = 5.0  # of loading, from which a note says how long it took
+_ANY = 1000.0  # a tolerance within which all windows agree
 
 
 def find_capacity(
@@ -47,10 +51,12 @@ def find_capacity(
 ) -> Capacity:
     """How many cameras, each bringing frames at the plan's target, `case.plan` carries within its budget.
 
-    At the time limit or on Ctrl-C, returns what was measured (raises KeyboardInterrupt if nothing was). A count above
-    one that fails to run counts as not carried.
+    The plan is loaded once, before its time begins. At the time limit or on Ctrl-C, returns what was measured (raises
+    KeyboardInterrupt if nothing was); the notes say what was missing. A count above one that fails to run counts as not
+    carried.
 
     Args:
+        time_limit: for all runs together, in seconds; loading the plan is not counted.
         max_cameras: the largest number of cameras to try.
         seconds: length of a run after its warm-up; by default as long as a p99 takes, 2 to 10 s. Second runs of a
             count take three times as long.
@@ -67,16 +73,15 @@ def find_capacity(
     with ExitStack() as stack:
         if folder is not None:
             stack.enter_context(OutputFolder(folder, "capacity", overwrite, case))
-        wall_limit_s = wall_limit(time_limit, clock)
+        limits = (time_limit, wall_limit(time_limit, clock))
         clock = clock or clock_for(case.plan)
-        lab = stack.enter_context(
-            Lab(time_limit, folder, tell, clock, wall_limit_s=wall_limit_s, engines=1, keep_videos=False)
-        )
-        search = _Search(case, lab, max_cameras, seconds)
+        # Workers are kept: what they set up on a GPU takes longer than a run, and `run` does it once, too.
+        lab = stack.enter_context(Lab(folder=folder, clock=clock, keep_workers=True, engines=1, keep_videos=False))
+        search = _Search(case, lab, _Time(clock, *limits), max_cameras, seconds, tell or silent)
         stopped = search.run(predict)
     fps, budget = _target(case)
-    found = capacity(search.points, fps, budget, stopped=stopped, simulated=search.simulated)
-    return replace(found, notes=(lab.unsaved,) if lab.unsaved else ())
+    result = capacity(search.points, fps, budget, stopped=stopped, simulated=search.simulated)
+    return replace(result, notes=tuple(filter(None, (search.time.loaded, search.missing(result), lab.unsaved))))
 
 
 def _at_target(case: Case) -> Case:
@@ -100,16 +105,53 @@ def _target(case: Case) -> tuple[float, float]:
     return fps, budget_ms * NS_PER_MS
 
 
+class _Time:
+    """The time of a search, without that of loading, on a clock and on the system's (see TimeLimit).
+
+    Attributes:
+        loaded: how long loading took, as a sentence; '' where that is not worth one.
+    """
+
+    def __init__(self, clock: Clock, limit_s: float, wall_limit_s: float) -> None:
+        self.limit_s = limit_s
+        self.loaded = ""
+        self._clock = clock
+        self._wall_limit_s = wall_limit_s
+        self._of_runs = TimeLimit(clock, limit_s, wall_limit_s)
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """What is done inside is not counted."""
+        before = self._of_runs.spent
+        yield
+        seconds = self._of_runs.spent - before
+        if seconds >= _NOTABLE_S:
+            self.loaded = f"loading the plan took {seconds:.0f} s, which the time limit does not count"
+        self._of_runs = TimeLimit(self._clock, max(0.0, self.limit_s - before), self._wall_limit_s)
+
+    @property
+    def left(self) -> float:
+        """Seconds left for runs, on the clock."""
+        return self._of_runs.remaining
+
+    @property
+    def share(self) -> float:
+        """The share of the limit that is used, 0 to 1."""
+        return self._of_runs.share
+
+
 class _Search:
     """The search for the capacity of one case; `points` are what was measured and predicted so far."""
 
-    def __init__(self, case: Case, lab: Lab, max_cameras: int, seconds: float | None) -> None:
+    def __init__(self, case: Case, lab: Lab, time: _Time, max_cameras: int, seconds: float | None, tell: Tell) -> None:
         self.points: list[CapacityPoint] = []
         self.simulated = False
+        self.time = time
         self._case = case
         self._lab = lab
         self._max_cameras = max_cameras
         self._seconds = seconds
+        self._tell = tell
 
     def run(self, predict: Predict | None) -> str:
         """Search until the answer is known; why it ended before, or ''."""
@@ -128,24 +170,47 @@ class _Search:
         return stopped
 
     def _measure(self) -> str:
-        """Measure one count after the other; why the search ended before its answer, or ''."""
+        """Load the plan, then measure one count after the other; why the search ended before its answer, or ''."""
+        self._load()
         while (step := next_step(self.points, self._max_cameras)) is not None:
             cameras, second_run = step
             seconds = self._length(cameras)
-            if self.points and not self._lab.fits(seconds):
+            if self.points and self.time.left < seconds:
                 return OUT_OF_TIME
             if second_run:
                 seconds *= _SECOND_RUN
             if self.points:
-                seconds = min(seconds, self._lab.left)
-            self._lab.say(f"{_cameras(cameras)}{_last_result(self.points)}")
+                seconds = min(seconds, self.time.left)
+            self._say(f"{_cameras(cameras)}{_last_result(self.points)}")
             self.points.append(self._measured(cameras, seconds))
         return ""
+
+    def missing(self, result: Capacity) -> str:
+        """What the time limit left open, and which would do; '' where it ended nothing."""
+        if result.stopped != OUT_OF_TIME:
+            return ""
+        left_open = "no count was reached that fails: the capacity may be higher"
+        if result.missed is not None:
+            left_open = "the counts between were not tried"
+        measured = [point for point in self.points if point.measured]
+        per_run = self.time.limit_s / len(measured)
+        enough = per_run * (len(measured) + _most_runs(result, self._max_cameras))
+        return f"{left_open}; --time-limit {_rounded_up(enough)} is enough for the whole search"
+
+    def _load(self) -> None:
+        """Load the models and set up the workers, which the next runs use, in a run of few frames."""
+        self._say("loading the plan")
+        few = Warmup(window=1, tolerance=_ANY)
+        with self.time.loading():
+            self._lab.run(self._at(1, _SHORTEST_S), most_frames=1, warmup=few, tell=self._say)
+
+    def _say(self, text: str, share: float | None = None) -> None:
+        self._tell(text, self.time.share)
 
     def _measured(self, cameras: int, seconds: float) -> CapacityPoint:
         name = f"cameras-{cameras}"
         try:
-            trace = self._lab.run(self._at(cameras, seconds), name=name)
+            trace = self._lab.run(self._at(cameras, seconds), name=name, tell=self._say)
         except FramepaceError as error:
             if cameras == 1:
                 raise
@@ -159,7 +224,7 @@ class _Search:
         """The search in prediction, where a second run of a count would bring the same result."""
         holds: dict[int, bool] = {}
         while (cameras := next_count(holds, self._max_cameras)) is not None:
-            self._lab.say(f"predicting {_cameras(cameras)}")
+            self._say(f"predicting {_cameras(cameras)}")
             point = self._predicted(predict, cameras)
             holds[cameras] = point.holds
             yield point
@@ -181,6 +246,21 @@ class _Search:
             return self._seconds
         fps, _ = _target(self._case)
         return min(max(_SHORTEST_S, _FRAMES / (fps * cameras)), _LONGEST_S)
+
+
+def _most_runs(result: Capacity, highest: int) -> int:
+    """How many runs the search takes at most from here: doubling, halving the gap, and the answer for long."""
+    doublings = 0
+    gap = (result.missed or 0) - result.cameras
+    if result.missed is None:
+        doublings = ceil(log2(highest / max(1, result.cameras)))
+        gap = highest // 2
+    return doublings + ceil(log2(max(1, gap))) + ceil(_SECOND_RUN)
+
+
+def _rounded_up(seconds: float) -> int:
+    """To whole tens."""
+    return 10 * ceil(seconds / 10)
 
 
 def _cameras(count: int) -> str:
