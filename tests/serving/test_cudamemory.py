@@ -119,6 +119,7 @@ def test_the_extension_is_named_where_there_is_a_gpu(server: Server, tmp_path: A
         ({"device": 7}, "unable to open its handle on GPU 7"),
         ({"size": 257}, "it has 256 bytes, and 257 were named"),
         ({"size": 0}, "invalid args"),
+        ({"device": 1 << 40}, "invalid args"),
     ],
 )
 def test_what_is_no_memory_of_a_gpu_is_refused(server: Server, gpu: Gpu, asked: dict[str, Any], says: str) -> None:

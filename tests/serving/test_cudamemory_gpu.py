@@ -1,4 +1,7 @@
-"""CUDA shared memory on a GPU: memory that another process allocated is read and written by the server."""
+"""CUDA shared memory on a GPU: memory that another process allocated is read and written, and given back.
+
+It needs cuda-bindings and NumPy, and nothing of a server.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +9,19 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.gpus import gpu
-from tests.serving.servers import add_model, ask, numbers, served
-from tests.serving.test_cudamemory import register
+from framepace.openinference.errors import RequestError
+from framepace.openinference.messages import Input, Region
+from framepace.serving.cudamemory import cuda_driver
+from framepace.serving.sharedmemory import SharedMemory, SharedTensor
 
-pytestmark = gpu
+pytestmark = pytest.mark.skipif(cuda_driver() is None, reason="no GPU, or no cuda-bindings to call it with")
 
 CLIENT = """
+import ctypes
 import sys
 import numpy as np
 from cuda.bindings import driver
@@ -31,7 +34,8 @@ address = value(driver.cuMemAlloc(64))
 data = np.zeros(16, np.float32)
 data[:4] = 5
 value(driver.cuMemcpyHtoD(address, data.ctypes.data, 64))
-print(bytes(value(driver.cuIpcGetMemHandle(address)).reserved).hex(), flush=True)
+handle = value(driver.cuIpcGetMemHandle(address))
+print(ctypes.string_at(handle.getPtr(), 64).hex(), flush=True)
 for line in sys.stdin:
     value(driver.cuMemcpyDtoH(data.ctypes.data, address, 64))
     print(*data.tolist(), flush=True)
@@ -64,38 +68,53 @@ def floats_of(process: subprocess.Popen[str]) -> list[float]:
     return [float(text) for text in line_of(process).split()]
 
 
-def test_a_server_reads_and_writes_the_memory_of_another_process(tmp_path: Path) -> None:
-    """An input from the region and an output into it, then the region is given back."""
-    pytest.importorskip("cuda.bindings")
-    with client() as process, served(add_model(tmp_path)) as server:
-        handle = bytes.fromhex(line_of(process))
-        assert register(server, handle=handle)[0] == 200
-        place: dict[str, Any] = {"shared_memory_region": "r", "shared_memory_byte_size": 16}
-        first = {"name": "INPUT0", "datatype": "FP32", "shape": [1, 4], "parameters": place}
-        out = {"name": "OUTPUT0", "parameters": {**place, "shared_memory_offset": 32}}
-        inputs = [first, numbers("INPUT1", 2)]
-        status, answer, _ = ask(server, "POST", "/v2/models/simple/infer", {"inputs": inputs, "outputs": [out]})
-        assert status == 200, answer
-        assert floats_of(process)[8:12] == [7, 7, 7, 7]
-        assert ask(server, "POST", "/v2/cudasharedmemory/region/r/unregister")[0] == 200
+@contextmanager
+def registered(size: int = 64) -> Iterator[tuple[SharedMemory, subprocess.Popen[str]]]:
+    """The memory of another process as region 'r'."""
+    with client() as process:
+        memory = SharedMemory()
+        memory.register_cuda("r", bytes.fromhex(line_of(process)), 0, size)
+        yield memory, process
+        memory.unregister("r", "cuda")
 
 
-def test_a_region_larger_than_its_memory_is_refused(tmp_path: Path) -> None:
+def test_an_input_in_the_memory_of_another_process_is_read() -> None:
+    """All of it, and one of its items."""
+    with registered() as (memory, _):
+        tensor = memory.tensor(Input("x", "FP32", (2, 4), region=Region("r", 0, 32)), "model")
+        assert isinstance(tensor, SharedTensor)
+        whole = np.ones((2, 4), np.float32)
+        tensor.read(None, 0, whole)
+        assert whole.tolist() == [[5] * 4, [0] * 4]
+        item = np.ones((1, 4), np.float32)
+        tensor.read(0, 0, item)
+        assert item.tolist() == [[5] * 4]
+
+
+def test_truth_values_in_it_are_read_at_once() -> None:
+    """They are looked at when the request comes, as texts are: a part that begins within."""
+    with registered() as (memory, _):
+        truth = memory.tensor(Input("x", "BOOL", (8,), region=Region("r", 12, 8)), "model")
+        assert isinstance(truth, np.ndarray)
+        assert np.array_equal(truth, [False, False, True, True, False, False, False, False])  # 5.0f is 00 00 a0 40
+
+
+@pytest.mark.parametrize("kind", [bytes, memoryview])
+def test_an_output_is_written_where_the_other_process_sees_it(kind: type) -> None:
+    """At its place, whatever holds it."""
+    with registered() as (memory, process):
+        data = kind(np.full(4, 7, np.float32).tobytes())
+        memory.memory(Region("r", 32, 16)).write(32, data)
+        assert floats_of(process) == [5] * 4 + [0] * 4 + [7] * 4 + [0] * 4
+
+
+def test_a_region_larger_than_its_memory_is_refused() -> None:
     """What the driver says of the allocation counts, not what the client names."""
-    pytest.importorskip("cuda.bindings")
-    with client() as process, served(add_model(tmp_path)) as server:
-        status, answer, _ = register(server, handle=bytes.fromhex(line_of(process)), size=1 << 30)
-        assert (status, "were named" in answer["error"]) == (400, True), answer
+    with pytest.raises(RequestError, match="were named"), registered(1 << 30):
+        pass
 
 
-def test_memory_is_copied_by_the_driver_into_what_numpy_holds(tmp_path: Path) -> None:
-    """An answer that is not placed anywhere comes from an input of the GPU as from any other."""
-    pytest.importorskip("cuda.bindings")
-    with client() as process, served(add_model(tmp_path)) as server:
-        assert register(server, handle=bytes.fromhex(line_of(process)))[0] == 200
-        place = {"shared_memory_region": "r", "shared_memory_byte_size": 16}
-        first = {"name": "INPUT0", "datatype": "FP32", "shape": [1, 4], "parameters": place}
-        inputs = [first, numbers("INPUT1", 2)]
-        answer = ask(server, "POST", "/v2/models/simple/infer", {"inputs": inputs})[1]
-        sums = next(output for output in answer["outputs"] if output["name"] == "OUTPUT0")
-        assert np.array_equal(sums["data"], [7, 7, 7, 7])
+def test_a_handle_that_is_none_is_refused() -> None:
+    """In the words of the driver."""
+    with pytest.raises(RequestError, match="unable to open its handle on GPU 0: CUDA_ERROR"):
+        SharedMemory().register_cuda("r", bytes(64), 0, 64)

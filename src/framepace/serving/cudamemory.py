@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +11,11 @@ from importlib.util import find_spec
 from typing import Any, Protocol
 
 from framepace.openinference.errors import RequestError
+from framepace.openinference.messages import LARGEST
+from framepace.serving.memory import Kind
 
 HANDLE_BYTES = 64  # of a CUipcMemHandle
+_MOST_DEVICES = 1 << 31  # numbers of devices are of 32 bits
 
 
 class IpcDriver(Protocol):
@@ -40,30 +44,30 @@ class IpcDriver(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class CudaMemory:
-    """A region of a GPU that is registered; it is given back when nobody holds it any more."""
+    """Memory of a GPU at an address of this process. See Memory."""
 
     name: str
     device: int
     size: int
     address: int
     driver: IpcDriver
-    kind = "cuda"
+    kind: Kind = "cuda"
     _closing: Any = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_closing", weakref.finalize(self, _close, self.driver, self.address, self.device))
 
     def document(self) -> dict[str, Any]:
-        """As the protocol has it."""
+        """See Memory."""
         return {"name": self.name, "device_id": self.device, "byte_size": self.size}
 
     def read(self, offset: int, into: memoryview) -> None:
-        """Read from `offset` of the region on. Raises RequestError where the GPU cannot."""
+        """See Memory."""
         with self._told("read"):
             self.driver.read(self.address + offset, into, self.device)
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
-        """Write from `offset` of the region on. Raises RequestError where the GPU cannot."""
+        """See Memory."""
         with self._told("written"):
             self.driver.write(self.address + offset, data, self.device)
 
@@ -79,6 +83,8 @@ class CudaMemory:
 def opened(name: str, handle: bytes, device: int, size: int, driver: IpcDriver | None) -> CudaMemory:
     """The memory of a handle. Raises RequestError where it is none, or is smaller than `size`, or there is no GPU."""
     failed = f"failed to register CUDA shared memory region '{name}'"
+    if not (0 < size <= LARGEST and 0 <= device < _MOST_DEVICES):
+        raise RequestError(f"{failed}: invalid args")
     if driver is None:
         message = f"{failed}: this server reaches no GPU; register system shared memory instead"
         raise RequestError(message, "unsupported")
@@ -129,7 +135,7 @@ class CudaDriver:
     def open(self, handle: bytes, device: int) -> int:
         """See IpcDriver."""
         opaque = self._driver.CUipcMemHandle()
-        opaque.reserved = handle
+        ctypes.memmove(opaque.getPtr(), handle, HANDLE_BYTES)  # it has no attribute for its bytes in all versions
         flags = int(self._driver.CUipcMem_flags.CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS)
         with self._on(device):
             return int(self._value(self._driver.cuIpcOpenMemHandle(opaque, flags)))

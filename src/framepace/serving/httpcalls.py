@@ -172,12 +172,12 @@ _PLAIN: Mapping[tuple[str, str], _Plain] = {
     ("POST", "memory register"): _memory_register,
     ("POST", "memory unregister"): _memory_unregister,
     ("GET", "cuda status"): _cuda_status,
-    ("POST", "cuda register"): _cuda_register,
     ("POST", "cuda unregister"): _cuda_unregister,
 }
 _SLOW: Mapping[tuple[str, str], _Plain] = {
     ("POST", "load"): _load,
     ("POST", "unload"): _unload,
+    ("POST", "cuda register"): _cuda_register,
 }
 CALLS: Mapping[tuple[str, str], Call] = {
     ("POST", "infer"): infer,

@@ -1,75 +1,34 @@
-"""Shared memory: regions that clients register, read and written without a body.
-
-Those of the system are read by preadv(2) and written by pwritev(2), not mapped: where a client makes its memory smaller
-meanwhile, a read falls short, while a mapping would end the server (SIGBUS).
-"""
+"""Shared memory: regions that clients register, and tensors in them, which travel without a body."""
 
 from __future__ import annotations
 
-import os
 import threading
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from framepace.openinference.datatypes import BYTES, dtype_of, item_size
 from framepace.openinference.errors import RequestError
-from framepace.openinference.messages import LARGEST, Input, Region
+from framepace.openinference.messages import Input, Region
 from framepace.openinference.tensors import from_bytes
-from framepace.serving.cudamemory import CudaMemory, IpcDriver, cuda_driver, opened
+from framepace.serving import cudamemory, systemmemory
+from framepace.serving.cudamemory import IpcDriver, cuda_driver
+from framepace.serving.memory import Kind, Memory
 
-_FOLDER = "/dev/shm"  # where POSIX shared memory is a file on Linux
-_RESERVED = "triton_python_backend_shm_region_"
 MOST_REGIONS = 10_000
-Kind = Literal["system", "cuda"]
-
-
-@dataclass(frozen=True, eq=False)
-class Memory:
-    """A region that is registered; its file is closed when nobody holds it any more."""
-
-    name: str
-    key: str
-    offset: int
-    size: int
-    file: int
-    kind = "system"
-    _closing: Any = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_closing", weakref.finalize(self, os.close, self.file))
-
-    def document(self) -> dict[str, Any]:
-        """As the protocol has it."""
-        return {"name": self.name, "key": self.key, "offset": self.offset, "byte_size": self.size}
-
-    def read(self, offset: int, into: memoryview) -> None:
-        """Read from `offset` of the region on. Raises RequestError where the memory is smaller by now."""
-        if os.preadv(self.file, [into], self.offset + offset) != len(into):
-            raise RequestError(f"shared memory region '{self.name}' is smaller than it was registered")
-
-    def write(self, offset: int, data: bytes | memoryview) -> None:
-        """Write from `offset` of the region on. Raises RequestError where the memory is smaller by now."""
-        if os.fstat(self.file).st_size < self.offset + offset + len(data):
-            raise RequestError(f"shared memory region '{self.name}' is smaller than it was registered")
-        os.pwritev(self.file, [data], self.offset + offset)
-
-
-AnyMemory = Memory | CudaMemory
 
 
 @dataclass(frozen=True, eq=False)
 class SharedTensor:
     """An input that lies in shared memory, row by row; it is read when it is written into the model's input."""
 
-    memory: AnyMemory
+    memory: Memory
     offset: int
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -98,7 +57,7 @@ class SharedMemory:
 
     def __init__(self, allowed: bool = True, cuda: Callable[[], IpcDriver | None] | None = None) -> None:
         self._allowed = allowed
-        self._regions: dict[str, AnyMemory] = {}
+        self._regions: dict[str, Memory] = {}
         self._lock = threading.Lock()
         self._cuda = lru_cache(maxsize=1)(cuda or cuda_driver)
 
@@ -109,22 +68,13 @@ class SharedMemory:
 
     def register(self, name: str, key: str, offset: int, size: int) -> None:
         """Register a part of a POSIX shared memory object. Raises RequestError."""
-        self._check_key(name, key)
-        if not (0 < size <= LARGEST and 0 <= offset <= LARGEST):
-            raise RequestError(f"failed to register shared memory region '{name}': invalid args")
         with self._adding(name):
-            file = _opened(key)
-            memory = Memory(name, key, offset, size, file)
-            if os.fstat(file).st_size < offset + size:
-                raise RequestError(f"failed to register shared memory region '{name}': invalid args")
-            self._regions[name] = memory
+            self._regions[name] = systemmemory.opened(name, key, offset, size)
 
     def register_cuda(self, name: str, handle: bytes, device: int, size: int) -> None:
         """Register memory of a GPU by its IPC handle. Raises RequestError."""
-        if not 0 < size <= LARGEST or device < 0:
-            raise RequestError(f"failed to register CUDA shared memory region '{name}': invalid args")
         with self._adding(name):
-            self._regions[name] = opened(name, handle, device, size, self._cuda())
+            self._regions[name] = cudamemory.opened(name, handle, device, size, self._cuda())
 
     @contextmanager
     def _adding(self, name: str) -> Iterator[None]:
@@ -174,10 +124,9 @@ class SharedMemory:
             raise RequestError(f"input byte size mismatch {where}. Expected {expected}, got {region.size}")
         return SharedTensor(memory, region.offset, sent.shape, dtype_of(sent.datatype))
 
-    def memory(self, region: Region) -> AnyMemory:
+    def memory(self, region: Region) -> Memory:
         """The registered region that a part lies in. Raises RequestError."""
-        with self._lock:
-            memory = self._regions.get(region.name)
+        memory = self._regions.get(region.name)  # without the lock: opening a GPU for another one takes long
         if memory is None:
             raise RequestError(f"Unable to find shared memory region: '{region.name}'", "not found")
         if region.offset > memory.size:
@@ -185,25 +134,3 @@ class SharedMemory:
         if region.offset + region.size > memory.size:
             raise RequestError(f"Invalid offset + byte size for shared memory region: '{region.name}'")
         return memory
-
-    @staticmethod
-    def _check_key(name: str, key: str) -> None:
-        if key.removeprefix("/").startswith(_RESERVED):
-            raise RequestError(f"cannot register shared memory region '{name}' with key '{key}': the key is reserved")
-
-
-def _opened(key: str) -> int:
-    """The file of a POSIX shared memory object. Raises RequestError; only files right in the folder are any."""
-    plain = key.removeprefix("/")
-    with _unable(key):
-        if not plain or "/" in plain or "\0" in plain or plain in (".", ".."):
-            raise FileNotFoundError(key)
-        return os.open(f"{_FOLDER}/{plain}", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-
-
-@contextmanager
-def _unable(key: str) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError):
-        raise RequestError(f"Unable to open shared memory region: '{key}'") from None
