@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 from framepace import api
 from framepace.errors import UsageError
+from framepace.exporting import pbtxt
 from framepace.exporting.importing import import_triton
 from framepace.exporting.repository import export
 from framepace.models.builtin import model_bytes
@@ -144,6 +147,14 @@ def test_what_no_configuration_says_is_read_or_a_sentence(tmp_path: Path, text: 
             "parameters of the accelerator tensorrt are left out: max_workspace_size_bytes",
         ),
         ('parameters { key: "mine" value { string_value: "1" } }', "parameters are left out: mine"),
+        ('input { name: "x" dims: [ 4 ] optional: true }', "input.optional is left out"),
+        ('input { name: "x" dims: [ 4 ] reshape { shape: [ 2, 2 ] } }', "input.reshape is left out (the plan has the"),
+        ('output { name: "y" dims: [ 4 ] label_filename: "n.txt" }', "label_filename is left out (names of classes"),
+        (
+            "optimization { graph { level: 1 } execution_accelerators { "
+            'gpu_execution_accelerator { name: "tensorrt" } } }',
+            "options of ONNX Runtime are left out, for tensorrt runs it: optimisation",
+        ),
         ("sequence_batching { }", "sequence_batching is left out"),
     ],
 )
@@ -158,6 +169,72 @@ def test_what_says_its_default_is_no_loss(tmp_path: Path) -> None:
     """A cache that is off, an order that is not asked for."""
     text = "response_cache { enable: false } dynamic_batching { preserve_ordering: false }"
     assert not import_triton(repository(tmp_path, text)).notes
+
+
+@pytest.mark.parametrize(
+    ("text", "shapes"),
+    [
+        ('max_batch_size: 8 input { name: "a" dims: [ 3, 8, 9 ] }', {"a": (1, 3, 8, 9)}),
+        ('input [ { name: "a" dims: [ 2, 3 ] }, { name: "b" dims: 5 } ]', {"a": (2, 3), "b": (5,)}),
+        ('max_batch_size: 2 input { name: "a" dims: [ 12 ] reshape { shape: [ 3, 4 ] } }', {"a": (1, 3, 4)}),
+        ('max_batch_size: 2 input { name: "a" dims: [ 1 ] reshape { shape: [ ] } }', {"a": (1,)}),
+        ("max_batch_size: 2", {}),
+    ],
+)
+def test_closed_shapes_are_those_of_the_plan(tmp_path: Path, text: str, shapes: dict[str, tuple[int, ...]]) -> None:
+    """With the server's batch before them: a file that leaves sizes open runs as the server runs it."""
+    assert import_triton(repository(tmp_path, text)).plan.models[0].shapes == shapes
+
+
+@pytest.mark.parametrize(
+    ("text", "shapes", "told"),
+    [
+        ('input { name: "a" dims: [ -1, 3, 8, 9 ] }', {"a": (1, 3, 8, 9)}, "first size of a (?x3x8x9) is taken for a"),
+        (
+            'max_batch_size: 4 input { name: "a" dims: [ 3, -1, 9 ] }',
+            {},
+            "open sizes of a (3x?x9) are those of",
+        ),
+        ('input { name: "a" dims: [ -1 ] }', {}, "open sizes of a (?) are those of the file"),
+    ],
+)
+def test_open_sizes_are_told(tmp_path: Path, text: str, shapes: dict[str, tuple[int, ...]], told: str) -> None:
+    """What is taken for them: one frame for a batch, else what the file says."""
+    imported = import_triton(repository(tmp_path, text))
+    assert imported.plan.models[0].shapes == shapes
+    [note] = imported.notes
+    assert told in note
+
+
+def test_pictures_of_their_own_size_come_back(tmp_path: Path) -> None:
+    """Nothing is resized there, and the network's input is open; the plan is the same."""
+    value = onnx.helper.make_tensor_value_info
+    axes = ["batch", 3, "height", "width"]
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Relu", ["x"], ["y"])], "g", [value("x", 1, axes)], [value("y", 1, axes)]
+    )
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)]), tmp_path / "relu.onnx")
+    case = api.make_case(str(tmp_path / "relu.onnx"), settings={"size": "native", "batch": 2})
+    export(case.plan, tmp_path / "r")
+    network, prepare = (
+        pbtxt.loads((tmp_path / f"r/relu_{part}/config.pbtxt").read_text()) for part in ("network", "prepare")
+    )
+    assert network["input"]["dims"] == prepare["output"]["dims"] == [3, -1, -1]
+    assert json.loads(pbtxt.keyed(prepare, "parameters")["prepare"])["size"] is None
+    imported = import_triton(tmp_path / "r")
+    assert imported.plan.models[0].size == "native"
+    assert not imported.notes
+
+
+def test_options_of_the_cuda_provider_are_read_where_the_server_takes_them(tmp_path: Path) -> None:
+    """As an accelerator's parameters, by their names, and as the model's own, by their numbers."""
+    pairs = {"cudnn_conv_algo_search": "1", "gpu_mem_limit": str(1 << 30)}
+    text = "".join(
+        f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }} ' for key, value in pairs.items()
+    )
+    imported = import_triton(repository(tmp_path, text))
+    assert imported.plan.models[0].options == {"algorithms": "heuristic", "memory_mb": 1024}
+    assert not imported.notes
 
 
 def test_the_device_is_the_servers_choice_where_no_kind_is_named(tmp_path: Path) -> None:

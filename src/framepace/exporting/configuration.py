@@ -13,7 +13,6 @@ from framepace.exporting.pbtxt import Message, Symbol
 from framepace.exporting.subject import Subject
 from framepace.facts.model import TensorSpec
 from framepace.facts.plan import ModelPlan
-from framepace.facts.prepare import Prepare
 from framepace.models.resolved import Image
 from framepace.openinference.datatypes import DATATYPES
 from framepace.units import NS_PER_MS, NS_PER_US
@@ -23,15 +22,16 @@ _US_PER_MS = NS_PER_MS // NS_PER_US
 LEVELS = {"basic": -1, "extended": 1, "off": 2, False: 2}
 SWITCHES = {"arena": "enable_mem_arena", "mem_pattern": "enable_mem_pattern"}
 CUDA_OPTIONS = {"algorithms": "cudnn_conv_algo_search", "tf32": "use_tf32", "nhwc": "prefer_nhwc"}
+ALGORITHMS = {"0": "exhaustive", "1": "heuristic", "2": "default"}  # as parameters of a model number them
 PREPARED = "_prepare"
 NETWORK = "_network"
+_SIDES = {"nchw": (-2, -1), "nhwc": (-3, -2)}
 
 
 def network(subject: Subject, name: str) -> Message:
     """The configuration of the network itself."""
-    shapes = subject.resolved.shapes
     message: Message = {"name": name, **_runtime(subject), "max_batch_size": _largest(subject)}
-    message["input"] = [_tensor(t, shapes[t.name], subject.batched) for t in subject.resolved.inputs]
+    message["input"] = [_input(subject, tensor) for tensor in subject.resolved.inputs]
     message["output"] = _outputs(subject)
     message["instance_group"] = [_instances(subject)]
     if subject.batched:
@@ -55,6 +55,16 @@ def _largest(subject: Subject) -> int:
 
 def _outputs(subject: Subject) -> list[Message]:
     return [_tensor(tensor, tensor.shape, subject.batched) for tensor in subject.spec.outputs]
+
+
+def _input(subject: Subject, tensor: TensorSpec) -> Message:
+    """An input in its shape; pictures that keep their own size leave it open."""
+    shape: list[int | str] = list(subject.resolved.shapes[tensor.name])
+    image = subject.resolved.image
+    if image is not None and image.name == tensor.name and subject.model.is_native:
+        for axis in _SIDES[image.layout]:
+            shape[axis] = "open"
+    return _tensor(tensor, shape, subject.batched)
 
 
 def _tensor(tensor: TensorSpec, shape: Iterable[int | str], batched: bool) -> Message:
@@ -188,7 +198,7 @@ def _warm_up(subject: Subject) -> Iterable[Message]:
     for size in subject.model.batch.prepared_sizes if subject.batched else (1,):
         inputs = []
         for tensor in subject.resolved.inputs:
-            described = _tensor(tensor, subject.resolved.shapes[tensor.name], subject.batched)
+            described = _input(subject, tensor)
             if -1 in described["dims"] or described["data_type"] == "TYPE_STRING":
                 return
             content = {"data_type": described["data_type"], "dims": described["dims"], "random_data": True}
@@ -201,20 +211,21 @@ def prepare(subject: Subject, name: str) -> Message:
     image = subject.resolved.image
     assert image is not None
     tensor = next(t for t in subject.resolved.inputs if t.name == image.name)
-    described = json.dumps(_preparation(subject.model.prepare, image))
+    described = json.dumps(_preparation(subject.model, image))
     return {
         "name": name,
         "backend": "python",
         "max_batch_size": _largest(subject),
         "input": [picture()],
-        "output": [_tensor(tensor, subject.resolved.shapes[image.name], subject.batched)],
+        "output": [_input(subject, tensor)],
         "instance_group": [{"count": subject.instances, "kind": Symbol("KIND_CPU")}],
         "parameters": [{"key": "prepare", "value": {"string_value": described}}],
     }
 
 
-def _preparation(how: Prepare, image: Image) -> dict[str, Any]:
-    """What the python model reads."""
+def _preparation(model: ModelPlan, image: Image) -> dict[str, Any]:
+    """What the python model reads; a picture that keeps its size is given none."""
+    how = model.prepare
     factors: list[tuple[float, float]] = [(1, 0)] * image.channels
     if "float" in image.dtype:
         factors = affine(how, image.channels)
@@ -223,7 +234,7 @@ def _preparation(how: Prepare, image: Image) -> dict[str, Any]:
         "colour": how.colour,
         "layout": image.layout,
         "channels": image.channels,
-        "size": [image.height, image.width],
+        "size": None if model.is_native else [image.height, image.width],
         "factors": factors,
         "pad_value": how.pad_value,
     }

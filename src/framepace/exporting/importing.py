@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 
 from framepace.errors import UsageError
-from framepace.exporting.configuration import CUDA_OPTIONS, LEVELS, NETWORK, PREPARED, SWITCHES
+from framepace.exporting.configuration import ALGORITHMS, CUDA_OPTIONS, LEVELS, NETWORK, PREPARED, SWITCHES
+from framepace.exporting.importedshapes import open_shapes, shapes_of
 from framepace.exporting.losses import losses
 from framepace.exporting.pbtxt import Message, keyed, listed, loads
 from framepace.facts.batching import Batching
@@ -24,6 +25,7 @@ _US_PER_MS = NS_PER_MS / NS_PER_US
 _CONFIG = "config.pbtxt"
 _LARGEST = 16 << 20  # bytes of a configuration: a real one has under a thousandth
 _FILES = ("model.onnx", "model.plan", "model.pt")
+_TORCHSCRIPT = ".pt"
 _BACKENDS = {"model.onnx": "onnxruntime", "model.plan": "tensorrt", "model.pt": "torch"}
 
 
@@ -43,6 +45,8 @@ class _Reading:
     workers: dict[str, int] = field(default_factory=dict)
     patience_ms: list[float] = field(default_factory=list)
     prepares: dict[str, Prepare] = field(default_factory=dict)
+    keeping_sizes: set[str] = field(default_factory=set)  # models whose pictures are not resized
+    open_shapes: dict[str, tuple[str, ...]] = field(default_factory=dict)  # sentences on them
     notes: list[str] = field(default_factory=list)
 
 
@@ -83,7 +87,7 @@ def _plan(reading: _Reading) -> Plan:
     source = SourcePolicy()
     if reading.patience_ms:
         source = SourcePolicy(drop="oldest", stale_ms=min(reading.patience_ms))
-    models = tuple(_with_preparation(model, reading.prepares) for model in reading.models)
+    models = tuple(_with_preparation(model, reading) for model in reading.models)
     return _possible(Plan(models=models, engine=EnginePlan(workers=max(counts.values())), source=source))
 
 
@@ -116,7 +120,9 @@ def _read(config: Path, reading: _Reading) -> None:
     preparation = _preparation(message)
     file = _file(config.parent, message)
     if preparation is not None:
-        reading.prepares[name.removesuffix(PREPARED)] = preparation
+        name = name.removesuffix(PREPARED)
+        reading.prepares[name], keeps_sizes = preparation
+        reading.keeping_sizes |= {name} if keeps_sizes else set()
     elif "ensemble_scheduling" in message:
         reading.notes.extend(_ensemble(name, message))
     elif file is None:
@@ -141,15 +147,15 @@ def _text(config: Path) -> str:
         raise UsageError("the configuration cannot be read", got=f"{config}: {error}", fix="name another") from error
 
 
-def _preparation(message: Message) -> Prepare | None:
-    """How pictures are prepared, of a python model that framepace has written; None of any other."""
+def _preparation(message: Message) -> tuple[Prepare, bool] | None:
+    """How pictures are prepared, and whether at their own size, by a python model that framepace has written."""
     text = keyed(message, "parameters").get("prepare")
     if message.get("backend") != "python" or text is None:
         return None
     try:
         how = json.loads(text)
         factors = [(float(a), float(b)) for a, b in how["factors"]]
-        return Prepare(
+        prepare = Prepare(
             resize=how["resize"],
             colour=how["colour"],
             layout=how["layout"],
@@ -158,6 +164,7 @@ def _preparation(message: Message) -> Prepare | None:
             mean=tuple(-b / a for a, b in factors),
             std=tuple(1 / a for a, _ in factors),
         )
+        return prepare, how["size"] is None
     except (KeyError, TypeError, ValueError, ZeroDivisionError, RecursionError):
         return None
 
@@ -180,10 +187,22 @@ def _model(name: str, file: Path, message: Message, reading: _Reading) -> ModelP
     reading.patience_ms.extend(_patience_ms(batching.get("default_queue_policy", {})))
     fields: dict[str, Any] = {"name": name, "model": str(file), "backend": _BACKENDS[f"model{file.suffix}"]}
     fields |= {"batch": _batch(message, batching)} | _device(message) | _run(message)
+    reading.notes.extend(_without_onnxruntime(name, fields))
+    if file.suffix != _TORCHSCRIPT:  # whose inputs have names of their own
+        fields["shapes"] = shapes_of(message)
+        reading.open_shapes[name] = tuple(open_shapes(name, message))
     try:
         return msgspec.convert(msgspec.to_builtins(ModelPlan(**fields)), ModelPlan)
     except (msgspec.ValidationError, TypeError) as error:
         raise UsageError(f"model {name!r} says what no plan can", got=error, fix="correct its config.pbtxt") from error
+
+
+def _without_onnxruntime(name: str, fields: dict[str, Any]) -> Iterator[str]:
+    """Take options of ONNX Runtime away from a model that another library runs, and say so."""
+    options = fields["options"]
+    if options and fields["backend"] != "onnxruntime":
+        fields["options"] = {}
+        yield f"{name}: options of ONNX Runtime are left out, for {fields['backend']} runs it: {', '.join(options)}"
 
 
 def _patience_ms(policy: Message) -> Iterator[float]:
@@ -235,6 +254,7 @@ def _options(parameters: Mapping[str, str], optimization: Message) -> dict[str, 
     if named:
         options["optimisation"] = named[0]
     entries = {key: value for key, value in parameters.items() if key.startswith("session.")}
+    options |= _cuda(parameters)
     return options | {key: value for key, value in entries.items() if not key.endswith("allow_spinning")}
 
 
@@ -253,13 +273,15 @@ def _accelerated(optimization: Message, options: dict[str, Any]) -> dict[str, An
 def _by_tensorrt(told: Mapping[str, str]) -> dict[str, Any]:
     graph = told.get("trt_cuda_graph_enable", "0") in ("1", "true")
     precision = told.get("precision_mode", "FP32").lower()
-    return {"backend": "tensorrt", "precision": precision, "options": {}, "graph": graph}
+    return {"backend": "tensorrt", "precision": precision, "graph": graph}
 
 
 def _cuda(said: Mapping[str, str]) -> dict[str, Any]:
+    """Options of the CUDA provider; written as an accelerator's they are words, as the model's parameters numbers."""
     named = {key: said[name] for key, name in CUDA_OPTIONS.items() if name in said}
     options: dict[str, Any] = {
-        key: value.lower() if key == "algorithms" else value == "1" for key, value in named.items()
+        key: ALGORITHMS.get(value, value.lower()) if key == "algorithms" else value == "1"
+        for key, value in named.items()
     }
     if "gpu_mem_limit" in said:
         options["memory_mb"] = max(1, _whole(said["gpu_mem_limit"]) >> 20)
@@ -270,7 +292,12 @@ def _whole(text: str) -> int:
     return int(text) if text.isdecimal() else 0
 
 
-def _with_preparation(model: ModelPlan, prepares: Mapping[str, Prepare]) -> ModelPlan:
-    if model.name not in prepares:
+def _with_preparation(model: ModelPlan, reading: _Reading) -> ModelPlan:
+    """The model with the preparation that its ensemble has; what else is open of its shapes is noted."""
+    if model.name in reading.keeping_sizes:
+        model = msgspec.structs.replace(model, size="native")
+    else:
+        reading.notes.extend(reading.open_shapes.get(model.name, ()))
+    if model.name not in reading.prepares:
         return model
-    return msgspec.structs.replace(model, prepare=prepares[model.name])
+    return msgspec.structs.replace(model, prepare=reading.prepares[model.name])

@@ -10,7 +10,9 @@ from framepace.exporting.pbtxt import Message, keyed, listed
 
 # Fields that become settings, or that mean nothing outside a server.
 _READ = frozenset(
-    ("name", "backend", "platform", "max_batch_size", "input", "output", "parameters", "default_model_filename",
+    ("name", "backend", "platform", "max_batch_size", "parameters", "input.name", "input.data_type",
+     "input.dims", "input.format", "output.name", "output.data_type", "output.dims",
+     "default_model_filename",
      "model_warmup", "instance_group.name", "instance_group.count", "instance_group.kind", "instance_group.gpus",
      "dynamic_batching.preferred_batch_size", "dynamic_batching.max_queue_delay_microseconds",
      "dynamic_batching.default_queue_policy.timeout_action", "version_policy.latest", "version_policy.all",
@@ -22,6 +24,11 @@ _READ = frozenset(
 _OPENED = frozenset(path[:end] for path in _READ for end, letter in enumerate(path) if letter == ".")
 _WHY = {
     "sequence_batching": "states of sequences: name them with --state INPUT=OUTPUT",
+    "input.reshape": "the plan has the network's own shape",
+    "output.reshape": "outputs have the network's own shape",
+    "input.optional": "every input is given with each frame",
+    "input.allow_ragged_batch": "frames of one batch have one shape",
+    "output.label_filename": "names of classes: --set names=FILE",
     "response_cache": "answers are not cached",
     "model_transaction_policy": "one answer per request",
     "model_operations": "operators of your own: a library's option",
@@ -36,7 +43,15 @@ _WHY = {
     "dynamic_batching.default_queue_policy.max_queue_size": "a queue is bounded by time",
 }
 _OWN_PARAMETERS = frozenset(
-    ("intra_op_thread_count", "INTRA_OP_THREAD_COUNT", "inter_op_thread_count", "execution_mode", *SWITCHES.values())
+    (
+        "intra_op_thread_count",
+        "INTRA_OP_THREAD_COUNT",
+        "inter_op_thread_count",
+        "execution_mode",
+        *SWITCHES.values(),
+        *CUDA_OPTIONS.values(),
+        "gpu_mem_limit",
+    )
 )
 _ACCELERATORS = {
     "tensorrt": frozenset(("precision_mode", "trt_cuda_graph_enable", "trt_engine_cache_enable")),

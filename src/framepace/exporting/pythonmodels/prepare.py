@@ -41,7 +41,8 @@ class TritonPythonModel:
         pictures = pb.get_input_tensor_by_name(request, "picture").as_numpy()
         if pictures.ndim == _COLOURS:
             pictures = pictures[None]
-        out = np.empty((len(pictures), self._how["channels"], *self._how["size"]), self._dtype)
+        size = self._how["size"] or pictures.shape[1:3]  # without one every picture keeps its own
+        out = np.empty((len(pictures), self._how["channels"], *size), self._dtype)
         for picture, into in zip(pictures, out, strict=True):
             self._write(picture, into)
         if self._how["layout"] == "nhwc":
@@ -71,7 +72,7 @@ class TritonPythonModel:
 
     def _place(self, height: int, width: int) -> tuple[int, int, int, int]:
         """(top, left, height, width) of the picture in the input."""
-        whole = self._how["size"]
+        whole = self._how["size"] or (height, width)
         if self._how["resize"] == "stretch":
             return 0, 0, *whole
         scale = min(whole[0] / height, whole[1] / width)
