@@ -13,10 +13,14 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from framepace.errors import UsageError
-from framepace.facts.plan import Calibration
+from framepace.facts.plan import Calibration, ModelPlan
+from framepace.facts.workload import Input
 from framepace.models.convert.int8ranges import quantised_weights
 from framepace.models.convert.precision import optimised_and_named, to_int8
+from framepace.models.convert.variant import load, variant
 from framepace.numerics.int8rounding import Int8Rounding, int8_rounding
+from framepace.numerics.trying import trials_of
+from framepace.video.source import SYNTHETIC
 
 RNG = np.random.default_rng(0)
 FRAMES = [{"x": RNG.normal(size=(1, 3, 8, 8)).astype(np.float32)} for _ in range(4)]
@@ -134,3 +138,54 @@ def test_unsigned_activations_have_a_zero_point_and_weights_have_none() -> None:
     assert 100 < int(zeros["x"]) < 155
     assert zeros["w"].dtype == np.int8
     assert not zeros["w"].any()
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_weights_are_those_of_the_file_on_either_kind_of_cpu(narrow: bool, tmp_path: Path) -> None:
+    """With 8 bits, and with 7 for CPUs that add products in too few bits: what is emulated is what is converted."""
+    int8 = int8_rounding(optimised_and_named(network(), tmp_path), FRAMES, narrow=narrow)
+    file = to_int8(network(), FRAMES, "net", narrow=narrow)
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in file.graph.initializer}
+    down = {node.input[0]: node for node in file.graph.node if node.op_type == "QuantizeLinear"}
+    for name in "wtgm":
+        scale = constants[down[name].input[1]]
+        axis = int8.axes[name] or 0
+        scales = scale.reshape([-1 if place == axis else 1 for place in range(constants[name].ndim)])
+        stored = np.clip(np.rint(constants[name] / scales), -128, 127) * scales
+        emulated = int8.weights(name, constants[name], "p").initializers[0]
+        np.testing.assert_allclose(numpy_helper.to_array(emulated), stored, atol=1e-6)
+
+
+def test_whoever_emulates_asks_for_the_bits_where_the_converter_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a CPU of either kind the trials of a plan, and its file, have weights of as many bits."""
+    monkeypatch.setenv("FRAMEPACE_CACHE", str(tmp_path / "cache"))
+    onnx.save(network(), tmp_path / "net.onnx")
+    model = ModelPlan(name="net", model=str(tmp_path / "net.onnx"), precision="int8", calibration=SYNTHETIC)
+    for saturates in (False, True):
+        monkeypatch.setattr("framepace.models.convert.int8cpu.saturates_int8", lambda answer=saturates: answer)
+        trials = trials_of(model, Input(), "int8", frames=1)
+        assert isinstance(trials.network.rounding, Int8Rounding)
+        file = load(variant(model, "int8"))
+        constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in file.graph.initializer}
+        down = next(node for node in file.graph.node if node.op_type == "QuantizeLinear" and node.input[0] == "m")
+        steps = np.abs(constants["m"]).max(axis=0) / constants[down.input[1]]
+        np.testing.assert_allclose(steps, trials.network.rounding.weight_steps, rtol=1e-5)
+
+
+def test_frames_are_calibrated_on_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is kept in float, and for the emulation too: ranges do not depend on it."""
+    monkeypatch.setenv("FRAMEPACE_CACHE", str(tmp_path / "cache"))
+    said: list[str] = []
+
+    def tell(text: str, share: float | None) -> None:
+        said.append(text)
+
+    to_int8(network(), FRAMES, "net", tell)
+    assert said == ["calibrating net"] * len(FRAMES)
+    to_int8(network(), FRAMES, "net", tell, kept=("product",), unsigned=True, narrow=True)
+    int8_rounding(optimised_and_named(network(), tmp_path), FRAMES, tell=tell)
+    assert len(said) == len(FRAMES)
+    to_int8(network(), FRAMES[:2], "net", tell)
+    assert len(said) == len(FRAMES) + 2

@@ -3,36 +3,37 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from framepace.errors import StoreError
 from framepace.facts.plan import Calibration
-from framepace.models.convert.int8ranges import LARGEST, activation_ranges, quantised_weights, weight_axes
-from framepace.models.convert.optimised import saved
-from framepace.models.convert.precision import QUANTISED
+from framepace.models.convert.int8ranges import (
+    LARGEST,
+    NARROW,
+    activation_ranges,
+    magnitude,
+    quantised_weights,
+    weight_axes,
+)
+from framepace.models.convert.quiet import QUANTISED
 from framepace.numerics.rounding import LowPrecision, RoundedTensor
-from framepace.numerics.tried import inputs_key
 from framepace.progress import Tell, silent
-from framepace.store import cache
-
-_VERSION = 1  # part of the name in the cache: raise it when the same frames would give other ranges
 
 
 @dataclass(frozen=True)
 class Int8Rounding:
-    """INT8 for one model: `ranges` are the largest magnitudes of its activations, `axes` those of weights' channels."""
+    """INT8 for one model: `ranges` are the largest magnitudes of its activations, `axes` those of weights' channels.
+
+    `weight_steps` are the steps on each side of zero that a weight has.
+    """
 
     ranges: Mapping[str, float]
     axes: Mapping[str, int | None]
+    weight_steps: float = LARGEST
     precision: LowPrecision = "int8"
     largest: float = math.inf  # what is beyond a range is clipped
     smallest: float = 0.0
@@ -63,7 +64,7 @@ class Int8Rounding:
         if tensor not in self.axes:
             return RoundedTensor(tensor, ())
         output = f"{prefix}_rounded"
-        rounded = quantised_weights(values, self.axes[tensor])
+        rounded = quantised_weights(values, self.axes[tensor], self.weight_steps)
         return RoundedTensor(output, (), (numpy_helper.from_array(rounded, output),))
 
 
@@ -73,6 +74,8 @@ def int8_rounding(
     method: Calibration = "percentile",
     tell: Tell = silent,
     name: str = "model",
+    *,
+    narrow: bool = False,
 ) -> Int8Rounding:
     """INT8 as the converter makes it of a model, calibrated on frames.
 
@@ -81,23 +84,10 @@ def int8_rounding(
         frames: inputs by name.
         method: of the calibration (see `to_int8`).
         name: of the model, for errors.
+        narrow: whether weights have 7 bits (see `to_int8`).
 
     Raises ModelError: the calibration fails.
     """
-    file = f"ranges/{cache.key(_VERSION, method, inputs_key(model, frames))}.json"
-    ranges = _cached(file)
-    if ranges is None:
-        with tempfile.TemporaryDirectory(prefix="framepace-") as folder:
-            path = saved(model, Path(folder) / "model.onnx")
-            ranges = activation_ranges(path, frames, method, tell, name)
-        with suppress(StoreError):
-            cache.put(file, msgspec.json.encode(ranges))
-    return Int8Rounding(ranges, weight_axes(model.graph))
-
-
-def _cached(name: str) -> dict[str, float] | None:
-    """Ranges of the cache; None where there are none, or damaged ones."""
-    try:
-        return msgspec.json.decode((cache.folder() / name).read_bytes(), type=dict[str, float])
-    except (OSError, msgspec.DecodeError):
-        return None
+    ends = activation_ranges(model, frames, method, tell, name)
+    ranges = {tensor: magnitude(both) for tensor, both in ends.items()}
+    return Int8Rounding(ranges, weight_axes(model.graph), NARROW if narrow else LARGEST)

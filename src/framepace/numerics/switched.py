@@ -26,7 +26,7 @@ from framepace.numerics.switchedgraph import SWITCH, has_branches, switched_grap
 
 Outputs = dict[str, NDArray[Any]]
 _NO_LOG = 4
-_BF16_OPSET = 13  # the first whose Cast has it
+_OPSETS = {"bf16": 13, "int8": 13}  # the first whose Cast has BF16, and whose Q/DQ pairs have scales per channel
 _OFF = np.array(False)
 _ON = np.array(True)
 
@@ -41,7 +41,7 @@ class Network:
     def __init__(self, model: ModelPlan, rounding: Rounding) -> None:
         self.plan = model
         self.rounding = rounding
-        original = _raised(_original(model), rounding)
+        original = _raised(_original(model), rounding.precision)
         self.proto = _optimised(original)
         switched = switched_graph(self.proto, rounding)
         if not switched.switches:
@@ -136,9 +136,9 @@ def run(
         raise BackendError("ONNX Runtime cannot run the network with switches", got=got, fix=fix) from error
 
 
-def converted_graph(model: ModelPlan) -> Any:
-    """The network as the converter sees it: a ModelProto. Raises as `Network`."""
-    return _optimised(_original(model))
+def converted_graph(model: ModelPlan, precision: str) -> Any:
+    """The network as the converter to a precision sees it: a ModelProto. Raises as `Network`."""
+    return _optimised(_raised(_original(model), precision))
 
 
 def _optimised(original: Any) -> Any:
@@ -146,16 +146,15 @@ def _optimised(original: Any) -> Any:
         return optimised_and_named(original, Path(folder))
 
 
-def _raised(proto: Any, rounding: Rounding) -> Any:
+def _raised(proto: Any, precision: str) -> Any:
     """The network in an opset that has the type of the precision. Raises ModelError where it cannot be raised."""
-    if rounding.precision != "bf16":
-        return proto
+    needed = _OPSETS.get(precision, 0)
     try:
-        return raised(proto, _BF16_OPSET)
+        return raised(proto, needed)
     except Exception as error:  # onnx's converter raises classes of its own
         got = " ".join(str(error).split())
-        fix = f"export it with opset {_BF16_OPSET} or later"
-        raise ModelError("BF16 needs another opset than the file has", got=got, fix=fix) from error
+        fix = f"export it with opset {needed} or later"
+        raise ModelError(f"{precision} needs another opset than the file has", got=got, fix=fix) from error
 
 
 def _nothing_to_lower(model: ModelPlan, rounding: Rounding, branches: int) -> UsageError:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
-import numpy as np
 
 from framepace.analyze.agreement import FrameNumbers
 from framepace.errors import StoreError
+from framepace.models.convert.int8ranges import inputs_key
 from framepace.numerics.inputs import Inputs
 from framepace.numerics.switched import Network
 from framepace.store import cache
@@ -68,18 +66,6 @@ def tried_before(network: Network, inputs: Sequence[Inputs]) -> Tried:
     """What was tried of a network in this precision on the same frames, by the same library."""
     key = cache.key(_VERSION, network.rounding, inputs_key(network.proto, inputs))
     return Tried(f"trials/{key}.json")
-
-
-def inputs_key(proto: Any, inputs: Sequence[Inputs]) -> str:
-    """A text that changes with a network, its inputs and ONNX Runtime."""
-    import onnxruntime
-
-    digest = hashlib.sha256(proto.SerializeToString(deterministic=True))
-    for number in range(len(inputs)):
-        for name, array in sorted(inputs[number].items()):
-            digest.update(name.encode())
-            digest.update(np.ascontiguousarray(array).tobytes())
-    return f"{onnxruntime.__version__} {digest.hexdigest()}"
 
 
 def _cached(name: str) -> dict[str, OnFrame]:

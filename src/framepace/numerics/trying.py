@@ -9,6 +9,7 @@ from framepace.facts.accuracy import Gate, default_gate
 from framepace.facts.plan import Batching, ModelPlan
 from framepace.facts.workload import Input
 from framepace.models.convert.calibration import prepared_inputs
+from framepace.models.convert.int8cpu import is_narrow
 from framepace.models.convert.kept import check_names
 from framepace.models.spec import inspect, resolve
 from framepace.numerics.inputs import tried_inputs
@@ -56,4 +57,5 @@ def _rounding(plan: ModelPlan, precision: str, tell: Tell) -> Rounding:
         raise UsageError(f"precision int8 of {plan.name!r} needs frames to calibrate on", got="none", fix=fix)
     plan = replace(plan, prepare=replace(plan.prepare, place="host"), batch=Batching())
     frames = prepared_inputs(plan, resolve(inspect(plan.model), plan))
-    return int8_rounding(converted_graph(plan), frames, plan.calibration_method, tell, plan.name)
+    graph = converted_graph(plan, "int8")
+    return int8_rounding(graph, frames, plan.calibration_method, tell, plan.name, narrow=is_narrow(plan))

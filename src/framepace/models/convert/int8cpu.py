@@ -1,4 +1,4 @@
-"""CPUs that add INT8 products in too few bits."""
+"""CPUs that add INT8 products in too few bits, and whose files are for them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,18 @@ import platform
 from functools import cache
 from pathlib import Path
 
+from framepace.facts.plan import ModelPlan
+
 _CPUINFO = Path("/proc/cpuinfo")
 _X86 = ("x86_64", "AMD64")
+
+
+def is_narrow(model: ModelPlan) -> bool:
+    """Whether INT8 weights of a plan must have 7 bits: where it runs, sums of products of 8 bits would saturate.
+
+    Whoever quantises, and whoever emulates it, asks here.
+    """
+    return model.backend == "onnxruntime" and model.device in (None, "cpu") and saturates_int8()
 
 
 @cache

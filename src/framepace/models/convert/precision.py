@@ -26,39 +26,19 @@ INT8 with any of them (43 to 101 %).
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from framepace.errors import FramepaceError, ModelError
 from framepace.facts.plan import Calibration
+from framepace.models.convert.int8ranges import activation_ranges, tensors_data
 from framepace.models.convert.kept import check_names, name_nodes, weights_apart, with_movers, without_round_trips
-from framepace.models.convert.optimised import LARGEST, inner_nodes, optimised_file, saved, weight_bytes, weights
+from framepace.models.convert.optimised import LARGEST, inner_nodes, optimised_file, weight_bytes, weights
+from framepace.models.convert.quiet import QUANTISED, quietly
 from framepace.progress import Tell, silent
 
-_ALTERNATIVE = "another precision, or a backend that converts by itself (tensorrt 10, torch)"
-QUANTISED = ("Conv", "ConvTranspose", "MatMul", "Gemm")  # operators that INT8 takes
-CALIBRATIONS: Mapping[Calibration, str] = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
-PERCENTILE = 99.99
-# What the calibrator says, what it means, and what to do.
-_CALIBRATOR: Mapping[str, tuple[str, str]] = {
-    "Too many bins for data range": (
-        "a tensor that hardly varies, of which no histogram can be made",
-        "--set calibration-method=minmax, which needs none",
-    ),
-    "Histogram has not been collected": (
-        f"no float node that INT8 takes ({', '.join(QUANTISED)})",
-        "leave it in FP32: nothing in it would get faster",
-    ),
-}
-_NO_LOG = 4  # severity: what fails comes as an exception too
 _PER_CHANNEL_OPSET = 13
 _HALF_SCALE_OPSET = 19
-_PICTURES_IN_MEMORY = 4  # whose activations are held at once
 
 
 def versions() -> tuple[str, str]:
@@ -153,60 +133,46 @@ def to_int8(
     Raises ModelError: what the converter cannot do, an earlier opset than 13 that cannot be raised, activations
     that are not finite. UsageError: no node has a name in `kept`.
     """
-    import onnx
-    from onnxruntime import quantization
-
     opset = _PER_CHANNEL_OPSET
     if half or _has_half(proto):
         opset = _HALF_SCALE_OPSET
     with quietly(name, "INT8") as folder:
-        target = folder / "int8.onnx"
-        quantization.quantize_static(
-            _to_quantise(raised(proto, opset), folder, name, kept),
-            target,
-            calibration_reader(frames, f"calibrating {name}", tell),
-            use_external_data_format=weight_bytes(proto) > LARGEST,
-            nodes_to_exclude=list(kept),
-            calibrate_method=quantization.CalibrationMethod[CALIBRATIONS[method]],
-            reduce_range=narrow,
-            **_quantisation_options(quantization, frames, unsigned),
-        )
-        quantised = onnx.load(target)
+        model = optimised_and_named(raised(proto, opset), folder)
+    check_names(kept, model.graph, name)
+    ranges = activation_ranges(model, frames, method, tell, name)
+    with quietly(name, "INT8"):
+        quantised = _quantised(model, tensors_data(ranges, method, model.graph), kept, unsigned, narrow)
         if half:  # not through the optimisation again: it would fold the weights' Q/DQ pairs away
             quantised = _halved(quantised, kept)
         return quantised
 
 
-def _to_quantise(proto: Any, folder: Path, name: str, kept: Sequence[str]) -> Path:
-    """The file that is quantised; its nodes have names where some of them are named in `kept`."""
-    if not kept:
-        return optimised_file(proto, folder)
-    optimised = optimised_and_named(proto, folder)
-    check_names(kept, optimised.graph, name)
-    return saved(optimised, folder / "named.onnx")
+def _quantised(model: Any, ranges: Any, kept: Sequence[str], unsigned: bool, narrow: bool) -> Any:
+    """What `quantize_static` makes of ranges that are known; the head of this module says why these options."""
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
-
-def _quantisation_options(quantization: Any, frames: Sequence[dict[str, Any]], unsigned: bool) -> dict[str, Any]:
-    """Arguments of `quantize_static`; the head of this module says why these."""
-    activations = quantization.QuantType.QInt8
-    if unsigned:
-        activations = quantization.QuantType.QUInt8
-    return {
-        "quant_format": quantization.QuantFormat.QDQ,
-        "op_types_to_quantize": list(QUANTISED),
-        "per_channel": True,
-        "activation_type": activations,
-        "weight_type": quantization.QuantType.QInt8,
-        "extra_options": {
+    quantiser = QDQQuantizer(
+        model,
+        per_channel=True,
+        reduce_range=narrow,
+        weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QUInt8 if unsigned else QuantType.QInt8,
+        tensors_range=ranges,
+        nodes_to_quantize=[],
+        nodes_to_exclude=list(kept),
+        op_types_to_quantize=list(QUANTISED),
+        extra_options={
             "ActivationSymmetric": not unsigned,
             "WeightSymmetric": True,
             "QuantizeBias": False,
             "AddQDQPairToWeight": True,
             "DedicatedQDQPair": False,
-            "CalibPercentile": PERCENTILE,
-            "CalibStridedMinMax": calibration_stride(frames),
         },
-    }
+    )
+    quantiser.quantize_model()
+    quantiser.model.topological_sort()
+    return quantiser.model.model
 
 
 def raised(proto: Any, needed: int) -> Any:
@@ -251,75 +217,3 @@ def _in_order(proto: Any) -> Any:
     del proto.graph.node[:]
     proto.graph.node.extend(ordered)
     return proto
-
-
-def calibration_stride(frames: Sequence[dict[str, Any]]) -> int:
-    """Batches whose activations are held together."""
-    image = max((array for array in frames[0].values()), key=lambda array: array.ndim)
-    if not image.ndim:
-        return 1
-    return max(1, _PICTURES_IN_MEMORY // len(image))
-
-
-def calibration_steps(frames: Sequence[dict[str, Any]]) -> Iterator[tuple[int, int]]:
-    """Ranges of frames that are calibrated on together."""
-    step = calibration_stride(frames)
-    for first in range(0, len(frames), step):
-        yield first, first + step
-
-
-def calibration_reader(frames: Sequence[dict[str, Any]], text: str, tell: Tell) -> Any:
-    """The calibrator's source of frames; it reports how many it has taken."""
-    from onnxruntime import quantization
-
-    count = len(frames)
-    stride = calibration_stride(frames)
-
-    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self._range = iter(range(count))
-
-        def __len__(self) -> int:
-            return -(-count // stride) * stride  # what the calibrator divides into strides
-
-        def set_range(self, start_index: int, end_index: int) -> None:
-            self._range = iter(range(start_index, min(end_index, count)))
-
-        def get_next(self) -> dict[str, Any] | None:
-            for index in self._range:
-                tell(text, (index + 1) / count)
-                return frames[index]
-            return None
-
-    return Reader()
-
-
-@contextlib.contextmanager
-def quietly(name: str, precision: str) -> Iterator[Path]:
-    """A folder for the converter's files; its chatter is not shown, its failures are ModelErrors."""
-    with tempfile.TemporaryDirectory(prefix="framepace-") as folder, _quiet():
-        try:
-            yield Path(folder)
-        except FramepaceError:
-            raise
-        except Exception as error:  # the converter raises what it stumbles over
-            got = " ".join(str(error).split()) or type(error).__name__
-            for reason, (meaning, fix) in _CALIBRATOR.items():
-                if reason in got:
-                    raise ModelError(f"model {name!r} cannot be calibrated", got=meaning, fix=fix) from error
-            raise ModelError(f"model {name!r} cannot be converted to {precision}", got=got, fix=_ALTERNATIVE) from error
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Converters print and log what no user of ours asked for."""
-    import onnxruntime
-
-    onnxruntime.set_default_logger_severity(_NO_LOG)
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logging.disable(before)

@@ -21,7 +21,7 @@ from framepace.models import builtin
 from framepace.models.convert.calibration import calibration_key, prepared_inputs
 from framepace.models.convert.fixed import check_same, fix_shapes
 from framepace.models.convert.fold import fold, folds
-from framepace.models.convert.int8cpu import saturates_int8
+from framepace.models.convert.int8cpu import is_narrow
 from framepace.models.convert.optimised import LARGEST, weight_bytes
 from framepace.models.convert.precision import to_fp16, to_int8, to_named, versions
 from framepace.models.inputs import staged
@@ -128,11 +128,6 @@ def _quantises(precision: str | None) -> bool:
     return precision is not None and precision.startswith("int8")
 
 
-def _narrow(model: ModelPlan) -> bool:
-    """Whether weights must have 7 bits: where it runs, sums of INT8 products would saturate."""
-    return model.backend == "onnxruntime" and model.device in (None, "cpu") and saturates_int8()
-
-
 def is_quantised(location: str) -> bool:
     """Whether an ONNX file is a quantised network: whoever made it has decided how."""
     return not INTEGER.isdisjoint(operators(location))
@@ -148,7 +143,7 @@ def _converted(model: ModelPlan, resolved: Resolved, changes: _Changes, tell: Te
         frames = prepared_inputs(model, resolved)
         proto = to_int8(
             proto, frames, model.name, tell, half=precision == "int8+fp16", unsigned=precision == "int8+uint8",
-            method=model.calibration_method, kept=model.fp32_nodes, narrow=_narrow(model),
+            method=model.calibration_method, kept=model.fp32_nodes, narrow=is_narrow(model),
         )  # fmt: skip
     elif precision == "fp16":
         proto = to_fp16(proto, model.name, model.fp32_nodes)
@@ -241,7 +236,7 @@ def _calibration_parts(model: ModelPlan) -> list[object]:
     parts: list[object] = [calibration_key(model), prepare, model.size, model.batch.max, sorted(model.shapes.items())]
     if model.calibration_method != "percentile":
         parts.append(model.calibration_method)
-    if _narrow(model):
+    if is_narrow(model):
         parts.append("narrow")
     return parts
 
