@@ -6,6 +6,7 @@ Cost: tiny pictures from files, without preparation, inference and reading of ou
 and taken away in two ways: all files in turn on one thread, without a pause, where code and tables stay in the caches;
 and by threads that do nothing but read one file each at the same pace. The second is the least that any program pays
 that has a thread per camera: waking up, and decoding from cold caches.
+Calls: how many Python functions a frame takes, which other programs do not change.
 Many: small pictures, with preparation; every picture has to be accounted for, and none may be dropped.
 Churn: the same with a source more that is added and removed in every second, and without, in turn (A B B A ...): the
 p99 of the age of the others' results.
@@ -16,6 +17,7 @@ from __future__ import annotations
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -37,6 +39,7 @@ from framepace.video.file import VideoFile
 FPS = 30
 GOAL_US = 100.0
 GOAL_RATIO = 1.1
+CALLS_OF = 3  # sources, so few that none is lost to the counting
 _SETTLING_S = 3.0
 Row = dict[str, Any]
 
@@ -179,6 +182,29 @@ def cost(folder: Path, sources: int, seconds: float) -> list[Row]:
     ]  # fmt: skip
 
 
+def calls(folder: Path, sources: int, seconds: float) -> list[Row]:
+    """Python functions called per frame, by kind of thread; unlike times the same beside other programs."""
+    counts: Counter[str] = Counter()
+    counting = threading.Event()
+
+    def count_call(frame: Any, event: str, argument: Any) -> None:
+        if event == "call" and counting.is_set():
+            counts[threading.current_thread().name.partition("-")[0]] += 1
+
+    threading.setprofile(count_call)
+    run = Run(plan(constant=True), cameras(video(folder / "calls.mp4", (32, 32)), sources)).start()
+    threading.setprofile(None)
+    time.sleep(_SETTLING_S)
+    counting.set()
+    seen = span(run, seconds)
+    counting.clear()
+    run.stop()
+    run.wait()
+    per_frame = {name: counts[name] / seen.delivered for name in ("engine", "source")}
+    what = f"Python calls per frame, {sources} sources: of the worker, of the source's thread"
+    return [{"what": what, "got": ", ".join(f"{count:.0f}" for count in per_frame.values())}]
+
+
 def many(folder: Path, sources: int, seconds: float) -> list[Row]:
     """Whether all sources keep their rate, and every picture is accounted for."""
     run = Run(plan(constant=False), cameras(video(folder / "small.mp4", (64, 96)), sources)).start()
@@ -233,11 +259,12 @@ def _texts(ages: Sequence[float]) -> str:
 
 
 def main() -> None:
-    """All three."""
+    """All of them."""
     args = options(str(__doc__), sources=64, seconds=10, pairs=4)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         rows = cost(folder, args.sources, args.seconds)
+        rows += calls(folder, CALLS_OF, args.seconds)
         rows += many(folder, args.sources, args.seconds)
         rows += churn(folder, max(1, args.sources // 4), args.seconds, args.pairs)
     show("run", args, rows)

@@ -35,8 +35,10 @@ class BatchRule:
         A batch that is full, or whose oldest frame has waited long enough, is taken; a frame that is there already
         joins without waiting, so the caller adds what is due before it asks.
         """
+        if count >= self.size:
+            return None
         closes = self.closes_at(oldest_due)
-        if count >= self.size or now >= closes:
+        if now >= closes:
             return None
         return closes
 

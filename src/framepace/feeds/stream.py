@@ -106,6 +106,7 @@ class StreamFeed(Feed):
         self._changed = pacer.clock.condition()
         self._alive = 0
         self._held_up = 0  # sources that wait for room in their buffers
+        self._idle = 0  # workers that wait for frames
         self._errors = dict[int, FramepaceError]()
         self._threads = list[threading.Thread]()
         self._entered = False
@@ -191,17 +192,21 @@ class StreamFeed(Feed):
         """See Feed."""
         while True:
             with self._changed:
-                frames, until = self._choose()
-                if frames:
-                    return frames
-                if self._over():
-                    return None
-                if not wait:
-                    return []
-                woken = self._changed.wait(self._nap_s(until, idle))
-            if not woken:
-                self._state.look(self._clock.now())
-            if idle is not None and self._pacer.beat and not woken:
+                woken = True
+                while woken:
+                    over = self._over()
+                    frames, until = self._choose(over)
+                    if frames:
+                        return frames
+                    if over:
+                        return None
+                    if not wait:
+                        return []
+                    self._idle += 1
+                    woken = self._changed.wait(self._nap_s(until, idle))
+                    self._idle -= 1
+            self._state.look(self._clock.now())
+            if idle is not None and self._pacer.beat:
                 idle()
 
     def _start(self, streams: Sequence[_Stream]) -> None:
@@ -213,13 +218,15 @@ class StreamFeed(Feed):
             thread.start()
             self._threads.append(thread)
 
-    def _choose(self) -> tuple[list[Frame], int | None]:
+    def _choose(self, over: bool) -> tuple[list[Frame], int | None]:
         """The batch that goes now, or the time until which it waits."""
         now = self._clock.now()
-        full = self._drop_stale(now)
-        frames, until = self._batcher.take(now, self._waiting, self._over(), full)
-        self._waiting = {number: buffer for number, buffer in self._waiting.items() if buffer}
-        if frames or self._held_up:  # other workers look at what is left, and sources at the room
+        full = bool(self._waiting) and self._drop_stale(now)
+        frames, until = self._batcher.take(now, self._waiting, over, full)
+        for number, buffer in list(self._waiting.items()):
+            if not buffer:
+                del self._waiting[number]
+        if self._held_up or (frames and self._idle):  # sources look at the room, other workers at what is left
             self._changed.notify_all()
         return frames, until
 
@@ -234,7 +241,7 @@ class StreamFeed(Feed):
             if rule.age is not None:
                 for frame, cause in rule.discard_stale(buffer, now):
                     self._on_drop(frame, cause)
-            full = full or rule.is_full(buffer)
+            full = full or len(buffer) >= rule.room
         return full
 
     def _nap_s(self, until: int | None, idle: Idle | None) -> float:
@@ -306,14 +313,15 @@ class StreamFeed(Feed):
                 return False
             if stream.removed:
                 return False
-            if stream.rule.is_full(stream.buffer):
+            if len(stream.buffer) >= stream.rule.room:
                 for dropped, cause in stream.rule.make_room(stream.buffer):
                     self._on_drop(dropped, cause)
             frame.queued = self._clock.now()
             self._on_queue(frame)
             stream.buffer.append(frame)
             self._waiting[stream.number] = stream.buffer
-            self._changed.notify_all()
+            if self._idle:
+                self._changed.notify_all()
         return True
 
     def _has_room(self, stream: _Stream) -> bool:

@@ -23,7 +23,8 @@ class WindowBatcher:
         self, now: int, buffers: Mapping[int, deque[Frame]], over: bool, full: bool = False
     ) -> tuple[list[Frame], int | None]:
         """See Batcher. A full buffer does not matter here: it is emptied into the open batch."""
-        self._fill(buffers)
+        if buffers:
+            self._fill(buffers)
         frames = self._open
         if not frames:
             return [], None

@@ -145,7 +145,9 @@ class Account:
 
     def _settle(self, frame: _Waiting, ended: int) -> None:
         age = ended - frame.due
-        self._count_boxes(frame.answers or {})
+        for model, answer in (frame.answers or {}).items():
+            if isinstance(answer, Crops):
+                self._count_boxes(model, answer)
         if not frame.why and self.max_age is not None and age > self.max_age:
             self._dropped[DropCause.NAMES[DropCause.TOO_OLD]] += 1
             return
@@ -159,16 +161,14 @@ class Account:
             self.ages.add(ended, age)
         self._emit(self._result(frame, age, late=late))
 
-    def _count_boxes(self, answers: Mapping[str, Answer]) -> None:
-        for model, answer in answers.items():
-            if isinstance(answer, Crops):
-                before = self._boxes.get(model, BoxCounts())
-                self._boxes[model] = BoxCounts(
-                    found=before.found + len(answer) + answer.failed + answer.left_out,
-                    answered=before.answered + len(answer),
-                    failed=before.failed + answer.failed,
-                    left_out=before.left_out + answer.left_out,
-                )
+    def _count_boxes(self, model: str, answer: Crops) -> None:
+        before = self._boxes.get(model, BoxCounts())
+        self._boxes[model] = BoxCounts(
+            found=before.found + len(answer) + answer.failed + answer.left_out,
+            answered=before.answered + len(answer),
+            failed=before.failed + answer.failed,
+            left_out=before.left_out + answer.left_out,
+        )
 
     def _result(self, frame: _Waiting, age: int, *, late: bool) -> Result:
         return Result(

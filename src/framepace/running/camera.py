@@ -79,6 +79,11 @@ class _Evenly(Choice):
 
     def takes(self, is_key: bool) -> bool:
         """Whether a picture that was decoded is taken."""
+        if self.thinning.every <= 1:  # as nearly always
+            self._leaving_out.count(is_key)
+            self.leaves_out = "NONE"
+            self._was_asked = False
+            return True
         self._leaving_out.decoded(is_key, self.leaves_out)
         self.leaves_out = self._leaving_out.level(self.thinning.every)
         if self._was_asked:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 
 from framepace.clock.system import Clock
 from framepace.errors import UsageError
@@ -233,7 +234,7 @@ class Cameras:
         self._feed.change(place.number, self._rule(spec))
 
     def _join(self, number: int, camera: Camera) -> None:
-        timing: Timing = CameraClock(lambda: camera.reconnections)
+        timing: Timing = CameraClock(partial(getattr, camera, "reconnections"))
         if camera.spec.pace == "free":
             timing = ArrivalTime()
         source: PictureSource = camera

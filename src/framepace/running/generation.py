@@ -67,13 +67,19 @@ class InFlight:
     def end(self, frames: Sequence[Frame], now: int) -> list[Frame]:
         """Those of the frames that had not been given up."""
         with self._lock:
-            known = [frame for frame in frames if frame.number in self._since]
-            for frame in known:
-                since, _ = self._since.pop(frame.number)
-                self.slowest = max(self.slowest, now - since)
-                self.typical += (now - since - self.typical) * _GAIN
-                self._times.append(now - since)
-            return known
+            kept = []
+            for frame in frames:
+                entry = self._since.pop(frame.number, None)
+                if entry is not None:
+                    kept.append(frame)
+                    self._note(now - entry[0])
+            return kept
+
+    def _note(self, took: int) -> None:
+        """A frame was there for so long (ns)."""
+        self.slowest = max(self.slowest, took)
+        self.typical += (took - self.typical) * _GAIN
+        self._times.append(took)
 
     def drain(self) -> list[int]:
         """How long the last frames were there (ns), since this was asked the last time."""
@@ -127,7 +133,7 @@ class Borrowed(Feed):
         """See Feed."""
         if self._state.stopped is not None:
             return None
-        if not self._may_take(wait):
+        if self.share is not None and not self._may_take(wait):
             return self._nothing()
         self._flying.waits(self._now())
         frames = self._feed.take(idle, wait)

@@ -54,9 +54,9 @@ class Results:
         """A model runs on these boxes of a frame, which the model `after` found (see engine.crops.OnCut)."""
         self._cuts.setdefault(cut.frame.number, {})[model] = _OnCrops(after, cut)
 
-    def finish(self, read: Read, model: str, outputs: Outputs, frame: Frame) -> Answer:
-        """A model's outputs for a frame or crop, and what reads them (see engine.step.Finish); the answer."""
-        answer = answer_of(read, outputs, frame)
+    def finish(self, readers: Mapping[str, Read], model: str, outputs: Outputs, frame: Frame) -> Answer:
+        """A model's outputs for a frame or crop, read by its reader (see engine.step.Finish); the answer."""
+        answer = answer_of(readers[model], outputs, frame)
         if isinstance(frame, Crop):
             self._cuts[frame.number][model].add(frame, answer)
         else:

@@ -6,9 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
-from framepace.backends.base import Tensors
 from framepace.clock.system import Clock, SystemClock
 from framepace.deadline import together
 from framepace.engine.crops import Cut, Read
@@ -16,7 +16,6 @@ from framepace.engine.engine import Engine
 from framepace.engine.packedrows import drop_rows
 from framepace.errors import StoreError, one_line
 from framepace.facts.address import without_secrets
-from framepace.facts.answers import Answer
 from framepace.facts.plan import Plan
 from framepace.facts.running import Result, RunStatus, SourceSpec, SourceStatus
 from framepace.facts.trace import DropCause, Stopped, TraceMeta
@@ -97,6 +96,8 @@ class Run:
         self._misses = Misses(self.options.record_misses, self.record, self.note)
         self._canary: Canary | None = None
         self._accounts: dict[int, Account] = {}
+        has_pictures = any(sink.wants_pictures for sink in self._sinks)
+        self._results = Results(self._accounts, self._clock.now, has_pictures=has_pictures)
         self._engine = self._load(plan)
         with ExitStack() as on_error:
             on_error.callback(self._engine.close)
@@ -109,8 +110,6 @@ class Run:
         state = RunState(self._clock)
         pacer = Pacer(plan.engine, self._clock, state)
         self._state = state
-        has_pictures = any(sink.wants_pictures for sink in self._sinks)
-        self._results = Results(self._accounts, self._clock.now, has_pictures=has_pictures)
         self._feed = changing_feed(
             plan, pacer, self._dropped, self._results.queued, stays=self.options.stays or self._file is not None
         )
@@ -238,12 +237,10 @@ class Run:
         readers: dict[str, Read] = {}
         after = {model.name: model.after or "" for model in plan.models}
 
-        def finish(model: str, outputs: Tensors, frame: Frame) -> Answer:
-            return self._results.finish(readers[model], model, outputs, frame)
-
         def on_cut(model: str, cut: Cut) -> None:
             self._results.cut(after[model], model, cut)
 
+        finish = partial(self._results.finish, readers)
         engine = Engine(plan, self._clock, outputs=finish, on_cut=on_cut, tell=self._tell)
         for model, session in zip(plan.models, engine.sessions, strict=True):
             readers[model.name] = answer_reader(model, session.resolved, self.note)

@@ -55,13 +55,13 @@ class LeavingOut:
 
     def decoded(self, is_key: bool, level: LeavesOut) -> None:
         """A picture was decoded while the decoder left out `level`."""
-        self._count(is_key)
+        self.count(is_key)
         if level == "NONREF":
             self._try(decoded=True)
 
     def left_out(self, is_key: bool, level: LeavesOut) -> None:
         """A picture was left out."""
-        self._count(is_key)
+        self.count(is_key)
         if level == "NONREF":
             self._try(decoded=False)
 
@@ -76,7 +76,8 @@ class LeavingOut:
             return "NONREF"
         return "NONE"
 
-    def _count(self, is_key: bool) -> None:
+    def count(self, is_key: bool) -> None:
+        """A picture came, of a source from which nothing is left out now."""
         self._seen += 1
         self._keys += is_key
         if self._seen >= _REMEMBERED:
