@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from msgspec.structs import replace
 
 from framepace.errors import BackendError, DeviceLost, StoreError
 from framepace.facts.plan import EnginePlan, ModelPlan, Plan, Target
@@ -35,6 +36,18 @@ def test_a_model_that_raises_now_and_then_gives_failed_results(path: str) -> Non
     failed = [result for result in collected.results["a"] if result.error]
     assert len(failed) == of(status, "a").failed == PICTURES // 3
     assert all("no such number" in str(result.error) and not result.answers for result in failed)
+
+
+def test_outputs_that_are_no_numbers_are_told_once(path: str) -> None:
+    """NaN from the fifth picture on: all are delivered, and a note names the model; of a healthy one there is none."""
+    model = replace(plan().models[0], options={"nan_at": 5})
+    status = Run(replace(plan(), models=(model,)), [free("a", path)]).start().wait(60)
+    assert_accounted(status)
+    assert of(status, "a").delivered == PICTURES
+    (note,) = (note for note in status.notes if "NaN" in note)
+    assert note.startswith("outputs of m are NaN or infinite")
+    healthy = Run(plan(), [free("a", path)]).start().wait(60)
+    assert not [note for note in healthy.notes if "NaN" in note]
 
 
 def test_an_engine_that_dies_is_started_again_and_the_sources_go_on(path: str) -> None:

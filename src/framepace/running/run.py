@@ -31,6 +31,7 @@ from framepace.recording.standing import Standing
 from framepace.running.account import Account
 from framepace.running.cameras import Cameras, Limits
 from framepace.running.canary import Canary
+from framepace.running.finite import NotFinite
 from framepace.running.flight import Misses
 from framepace.running.generation import Taken, Work
 from framepace.running.guard import Guard
@@ -125,6 +126,7 @@ class Run:
             self.options,
             lambda: self.note("the trace cannot be written any more: the run goes on without it"),
         )
+        self._tracing.watch(NotFinite(plan.names, self.note).take)
         self._standing = Standing(self._engine.gpus)
         rows = self._tracing.recorder.sink
         self._drop_rows = drop_rows(len(plan.models), rows, self._clock, state)

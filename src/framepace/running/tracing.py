@@ -70,6 +70,10 @@ class Tracing:
         notes = without_secrets((*self._meta.notes, *self._notes()))
         return replace(self._meta, sources=without_secrets(self._cameras.names), notes=notes)
 
+    def watch(self, take: Callable[[bytes], None]) -> None:
+        """Call `take` with packed rows from now on; four times per second."""
+        self._followed.follow(take)
+
     def follow(self, take: Callable[[bytes, TraceMeta], None]) -> None:
         """Call `take` with packed rows, and what is known of the run then, from now on; four times per second."""
         self._followed.follow(lambda rows: take(rows, self.meta()))
