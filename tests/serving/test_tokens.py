@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from framepace.cli.serve import TOKEN, command
+from framepace.errors import UsageError
 from framepace.serving.tokens import brings_token
 
 
@@ -21,3 +23,11 @@ def test_the_token_is_taken_however_its_scheme_is_written(sent: bytes) -> None:
 def test_anything_else_is_refused(sent: bytes) -> None:
     """Whatever is near it."""
     assert not brings_token(sent, "s3cret")
+
+
+@pytest.mark.parametrize("token", ["", "  ", "\n"])
+def test_a_token_that_is_set_and_empty_is_told(monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+    """Nobody is let in without one because a file of it was empty."""
+    monkeypatch.setenv(TOKEN, token)
+    with pytest.raises(UsageError, match="is set, and has no token"):
+        command(["null"])

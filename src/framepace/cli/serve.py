@@ -181,6 +181,9 @@ def listening_lines(models: Sequence[tuple[str, str]], addresses: Mapping[str, s
 def _token() -> str | None:
     """The token that clients must send. Raises UsageError for one that no header can hold."""
     token = os.environ.get(TOKEN)
-    if token is not None and not (token.isascii() and token.isprintable() and token.strip()):
+    if token is not None and not token.strip():
+        fix = f"put the token there, or unset {TOKEN}: then anyone may call"
+        raise UsageError(f"{TOKEN} is set, and has no token", got=repr(token), fix=fix)
+    if token is not None and not (token.isascii() and token.isprintable()):
         raise UsageError(f"{TOKEN} is no token", got="characters that no header can hold", fix="use printable ASCII")
     return token

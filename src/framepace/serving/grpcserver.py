@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -54,16 +55,22 @@ class GrpcServer:
         assert options.grpc_port is not None
         check_free(options.host, options.grpc_port)  # what gRPC itself says of one that is taken helps nobody
         address = location(options.host, options.grpc_port)
+        if options.certificate is not None and options.key is not None:
+            return self._bound_with_tls(address, options.certificate, options.key)
         try:
-            if options.certificate is None or options.key is None:
-                return int(self._server.add_insecure_port(address))
-            pair = (options.key.read_bytes(), options.certificate.read_bytes())
-            return int(self._server.add_secure_port(address, grpc.ssl_server_credentials([pair])))
-        except (RuntimeError, ValueError, OSError) as error:
+            return int(self._server.add_insecure_port(address))
+        except RuntimeError as error:
             fix = "choose another port, or 0 for any that is free"
-            raise UsageError(
-                f"port {options.grpc_port} of {options.host} cannot be had for gRPC", got=error, fix=fix
-            ) from error
+            raise UsageError(f"{address} cannot be had for gRPC", got=error, fix=fix) from error
+
+    def _bound_with_tls(self, address: str, certificate: Path, key: Path) -> int:
+        """See _bound: the certificate and its key are right, but gRPC knows fewer kinds of keys than HTTP."""
+        pair = (key.read_bytes(), certificate.read_bytes())
+        try:
+            return int(self._server.add_secure_port(address, grpc.ssl_server_credentials([pair])))
+        except RuntimeError as error:
+            fix = "use a key of RSA or ECDSA, or leave gRPC out: --grpc-port -1"
+            raise UsageError("gRPC does not take this certificate and its key", got=str(key), fix=fix) from error
 
     def _handlers(self, service: str, make: Callable[[Any], Callable[[Any, Any], Any]]) -> Any:
         """The handlers of all methods of a service that are answered."""

@@ -24,6 +24,7 @@ from framepace.serving.pictures import ServedPictures
 from framepace.serving.repository import Repository
 from framepace.serving.service import Service
 from framepace.serving.sharedmemory import SharedMemory
+from framepace.serving.tls import check_pair
 from framepace.serving.tracing import TraceSettings
 from framepace.serving.webserver import WebServer
 
@@ -143,4 +144,6 @@ def check(options: ServeOptions) -> ServeOptions:
         raise UsageError("HTTP and gRPC cannot share a port", got=options.port, fix=fix)
     if (options.certificate is None) != (options.key is None):
         raise UsageError("TLS needs a certificate and its key", fix="give both --tls-certificate and --tls-key")
+    if options.certificate is not None and options.key is not None:
+        check_pair(options.certificate, options.key)
     return options
