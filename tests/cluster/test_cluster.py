@@ -14,6 +14,8 @@ from framepace.cluster import Cluster, ClusterError, PlaceLost, connect
 from framepace.cluster.starting import join
 from framepace.errors import UsageError
 
+pytestmark = pytest.mark.xdist_group("ray")
+
 
 class Probe:
     """Says what its process sees, fails, and dies."""

@@ -24,7 +24,7 @@ from framepace.tuning.tune import tune
 from tests.cluster import hooks
 from tests.doubles.places import make_place
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("ray")]
 
 NULL = Plan(models=(ModelPlan(name="a", model="null", backend="null", options={"latency_us": 300}),))
 WORK = Workload(load=Closed(), scope="pipeline", stop=Stop(count=50), warmup=Warmup(seconds_max=0.05))
@@ -56,7 +56,8 @@ def test_a_sweep_on_places_has_the_cells_of_one_without(cluster: Cluster) -> Non
         cell.summary and cell.summary.frames for cell in here.cells
     ]
     assert there.answers == here.answers
-    assert {cell.site.name for cell in there.cells if cell.site} == {place.name for place in cluster.places}
+    names = {place.name for place in cluster.places}
+    assert {cell.site.name for cell in there.cells if cell.site} == names, there.notes
 
 
 def test_cells_that_are_there_are_not_measured_again(cluster: Cluster, tmp_path: Path) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import select
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from framepace.cluster import ClusterError, connect
+from framepace.cluster.starting import start
 
 
 class _Usage(NamedTuple):
@@ -19,14 +24,25 @@ class _Usage(NamedTuple):
     free: int
 
 
+@pytest.fixture
+def ray(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """Ray that nothing is done to: the cluster of other tests may be there, and stays."""
+    module = pytest.importorskip("ray", reason="Ray is not installed (the extra 'ray')")
+    monkeypatch.setattr(module, "is_initialized", lambda: False)
+    monkeypatch.setattr(module, "shutdown", lambda: None)
+    monkeypatch.setattr(module, "init", _forbidden)
+    monkeypatch.setattr("framepace.cluster.starting._short_folder", lambda: str(tmp_path / "ray"))
+    return module
+
+
 def _forbidden(*_: Any, **__: Any) -> None:
     raise RuntimeError("The current node timed out during startup.")
 
 
 def test_a_full_disk_is_told_before_ray_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is free, where, and how another folder is named."""
-    ray = pytest.importorskip("ray", reason="Ray is not installed (the extra 'ray')")
-    monkeypatch.setattr(ray, "is_initialized", lambda: False)  # another test's cluster may be there
+    module = pytest.importorskip("ray", reason="Ray is not installed (the extra 'ray')")
+    monkeypatch.setattr(module, "is_initialized", lambda: False)  # another test's cluster may be there
     monkeypatch.setattr(shutil, "disk_usage", lambda _: _Usage(1 << 30, (1 << 30) - (3 << 20), 3 << 20))
     with pytest.raises(ClusterError, match="no room for its files") as told:
         connect("local")
@@ -34,16 +50,98 @@ def test_a_full_disk_is_told_before_ray_waits_for_it(monkeypatch: pytest.MonkeyP
     assert "TMPDIR=/DIR" in str(told.value.fix)
 
 
-def test_where_ray_does_not_start_here_nobody_is_sent_to_ray_here(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_every_ray_of_a_process_has_its_first_token(ray: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray reads it once for good: with a new one a second Ray, or one after a start that failed, refuses itself."""
+    tokens = []
+    monkeypatch.setattr(ray, "init", lambda **_: tokens.append(os.environ["RAY_AUTH_TOKEN"]))
+    for _ in range(2):
+        start(1, None)()
+    assert tokens[0] == tokens[1]
+    assert "RAY_AUTH_TOKEN" not in os.environ
+
+
+def test_two_processes_do_not_start_ray_at_once(tmp_path: Path) -> None:
+    """The second waits at the lock of the first, which a process that is killed gives up."""
+    program = f"""
+import sys
+from framepace.cluster.starting import one_at_a_time
+with one_at_a_time({str(tmp_path)!r}):
+    print("mine", flush=True)
+    sys.stdin.read()
+"""
+    first, second = (
+        subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    )
+    assert first.stdout is not None
+    assert second.stdout is not None
+    told, _, _ = select.select([first.stdout, second.stdout], [], [], 60)
+    assert len(told) == 1
+    holder, waiting = (first, second) if told == [first.stdout] else (second, first)
+    assert holder.stdout is not None
+    assert waiting.stdout is not None
+    assert holder.stdout.readline() == "mine\n"
+    holder.kill()
+    assert waiting.stdout.readline() == "mine\n"
+    for process in (holder, waiting):
+        process.communicate()
+
+
+def test_ctrl_c_that_came_while_ray_started_leaves_none(
+    ray: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """'--ray local' is what failed; and its folder is gone."""
-    ray = pytest.importorskip("ray", reason="Ray is not installed (the extra 'ray')")
-    monkeypatch.setattr(ray, "init", _forbidden)
-    monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    monkeypatch.setattr("framepace.cluster.starting._short_folder", lambda: str(tmp_path / "ray"))
+    """It is put off until then; Ray is ended, and its folder is gone."""
+    ended = []
+
+    def interrupted(**_: Any) -> None:
+        (tmp_path / "ray").mkdir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ray, "init", interrupted)
+    monkeypatch.setattr(ray, "shutdown", lambda: ended.append(True))
+    with pytest.raises(KeyboardInterrupt):
+        start(1, None)
+    assert ended
+    assert not (tmp_path / "ray").exists()
+
+
+def test_where_its_node_does_not_start_it_is_told_what_ray_wrote(ray: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last line of a failure in its logs, without its place in Ray's code, beside what it raised."""
+
+    def wrote(_temp_dir: str, **_: Any) -> None:
+        logs = Path(_temp_dir) / "session_2026" / "logs"
+        logs.mkdir(parents=True)
+        begun, bye = (f"[2026 I 7 7] (raylet) a.cc:1: {word}" for word in ("begun", "bye"))
+        fatal = "[2026 C 7 7] (raylet) a.cc:9:  A bug. Report it, and we'll work with you to fix it. Check failed: late"
+        (logs / "raylet.out").write_text("\n".join([begun, fatal, bye]))
+        _forbidden()
+
+    monkeypatch.setattr(ray, "init", wrote)
+    with pytest.raises(ClusterError) as told:
+        connect("local")
+    assert str(told.value.got).endswith("timed out during startup.; its node wrote: Check failed: late")
+
+
+def test_a_node_that_was_too_slow_is_started_a_second_time(ray: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no third time; what fails for another reason is not started again."""
+    for error, times in (("The current node timed out during startup.", 2), ("no memory", 1)):
+        begun: list[bool] = []
+
+        def fails(begun: list[bool] = begun, error: str = error, **_: Any) -> None:
+            begun.append(True)
+            raise RuntimeError(error)
+
+        monkeypatch.setattr(ray, "init", fails)
+        with pytest.raises(ClusterError, match="cannot be started here"):
+            start(1, None)
+        assert len(begun) == times
+
+
+@pytest.mark.usefixtures("ray")
+def test_where_ray_does_not_start_here_nobody_is_sent_to_ray_here() -> None:
+    """'--ray local' is what failed; without logs its own words stand alone."""
     with pytest.raises(ClusterError, match="cannot be started here") as told:
         connect("local")
-    assert "timed out during startup" in str(told.value.got)
+    assert str(told.value.got) == "The current node timed out during startup."
     assert "--ray local" not in str(told.value)
     assert "leave --ray out" in str(told.value.fix)

@@ -17,6 +17,8 @@ from framepace.fleet.run import FleetRun
 from tests.fleet.engines import Collected, plan
 from tests.running.videos import video
 
+pytestmark = pytest.mark.xdist_group("ray")
+
 
 def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything else is done."""

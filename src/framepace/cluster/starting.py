@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -14,7 +15,8 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 from framepace.errors import ClusterError, UsageError, one_line
@@ -28,6 +30,12 @@ _LONGEST_FOLDER = 20
 _ROOM_BYTES = 64 * 2**20  # of the disk, for logs and sockets: without, Ray waits for minutes
 _OBJECTS_BYTES = 256 * 2**20  # shared memory of a cluster that is started here: results are small
 _HEALTH = ("-m", "ray.scripts.scripts", "health-check", "--skip-version-check", "--address")
+_LOGS = ("raylet.err", "raylet.out", "gcs_server.err", "gcs_server.out")
+_FAILED = (" E ", " C ", "rror", "Fail", "fail")  # in a line of a log that says what went wrong
+_HEADER = re.compile(r"^\[[^]]*\] (\(\w+\) )?\S+:\d+:\s*")  # time, process and place in Ray's code
+_APOLOGY = "and we'll work with you to fix it."
+_TOO_SLOW = "timed out during startup"
+_LONGEST_LINE = 300
 _ADDRESSES = "local, local:N, auto, HOST:PORT or ray://HOST:PORT"
 
 
@@ -46,25 +54,89 @@ def start(cpus: int, gpus: int | None) -> Callable[[], None]:
 
     Args:
         gpus: how many it shall count; None: those it finds.
+
+    Raises ClusterError where it does not start. Its node has 30 s for that, which a busy machine may not give it; the
+    second time its files are in memory.
     """
-    folder = _short_folder()
     amounts = {"num_cpus": cpus, "num_gpus": gpus, "object_store_memory": _OBJECTS_BYTES}
+    with one_at_a_time(tempfile.gettempdir()):
+        try:
+            return _started(amounts)
+        except ClusterError as error:
+            if _TOO_SLOW not in str(error.got):
+                raise
+        return _started(amounts)
+
+
+def _started(amounts: dict[str, Any]) -> Callable[[], None]:
+    """Start Ray with so much of each resource; what ends it."""
+    folder = _short_folder()
     alone = {
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_memory_monitor_refresh_ms": "0",  # which ends workers when other programs fill the memory
-        "RAY_AUTH_TOKEN": secrets.token_hex(32),  # else Ray makes one, and keeps it in the user's home
+        "RAY_worker_niceness": "0",  # else what is measured and run gives way to everything else on the host
+        "RAY_AUTH_TOKEN": _token(),  # else Ray makes one, and keeps it in the user's home
     }
     ray = ray_module()
+    asked = partial(ray.init, address="local", include_dashboard=False, _temp_dir=folder, **amounts, **_quiet())
     try:
         with _environment(alone), _loopback():
-            asked = partial(ray.init, address="local", include_dashboard=False, _temp_dir=folder, **amounts, **_quiet())
-            _joined(asked, "Ray cannot be started here", _HERE)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+            _joined(asked, "Ray cannot be started here", _HERE, lambda: last_words(folder))
+    except BaseException:  # also Ctrl-C, which is put off until Ray has started
+        _end(folder)
         raise
-
     return partial(_end, folder)
+
+
+@cache
+def _token() -> str:
+    """The secret of every Ray that this process starts: Ray keeps the first one that it read for as long as it lives.
+
+    With another for the second it would be refused by what it has started itself.
+    """
+    return secrets.token_hex(32)
+
+
+@contextmanager
+def one_at_a_time(parent: str) -> Iterator[None]:
+    """Inside, no other process of this user starts Ray: two at once may both be too slow."""
+    try:
+        import fcntl
+    except ImportError:  # no such locks here
+        yield
+        return
+    path = Path(parent) / f"framepace-ray-{os.getuid()}.lock"
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError:  # somebody else's; Ray starts without
+        yield
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def last_words(folder: str) -> str:
+    """The last thing that a node of Ray wrote on its own failure, in one line; '' where it wrote none.
+
+    Args:
+        folder: where Ray keeps its sessions.
+    """
+    logs = (path for name in _LOGS for path in Path(folder).glob(f"session_2*/logs/{name}"))
+    lines = (line.strip() for path in logs for line in reversed(_lines(path)))
+    failure = next((line for line in lines if any(word in line for word in _FAILED)), "")
+    return _HEADER.sub("", failure).rpartition(_APOLOGY)[2].strip()[:_LONGEST_LINE]
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a log, whatever is in them."""
+    try:
+        return path.read_text(errors="replace").splitlines()
+    except OSError:
+        return []
 
 
 def _short_folder() -> str:
@@ -144,8 +216,12 @@ def _loopback() -> Iterator[None]:
         ray_constants.ENABLE_RAY_CLUSTER = before
 
 
-def _joined(init: Callable[[], object], problem: str, address: str) -> None:
-    """Let Ray begin. It takes SIGTERM for itself and prints events on standard output: both are undone."""
+def _joined(init: Callable[[], object], problem: str, address: str, words: Callable[[], str] = lambda: "") -> None:
+    """Let Ray begin. It takes SIGTERM for itself and prints events on standard output: both are undone.
+
+    Args:
+        words: what Ray wrote elsewhere about its failure.
+    """
     handler = signal.getsignal(signal.SIGTERM)
     try:
         with held():
@@ -153,7 +229,7 @@ def _joined(init: Callable[[], object], problem: str, address: str) -> None:
     except Exception as error:
         with suppress(Exception):
             ray_module().shutdown()
-        raise _refusal(problem, address, error) from error
+        raise _refusal(problem, address, error, words()) from error
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)
@@ -163,8 +239,8 @@ def _joined(init: Callable[[], object], problem: str, address: str) -> None:
         worker._worker_logs_enabled = False
 
 
-def _refusal(problem: str, address: str, error: Exception) -> ClusterError:
-    """What Ray raised, with what helps."""
+def _refusal(problem: str, address: str, error: Exception, words: str) -> ClusterError:
+    """What Ray raised, what its node wrote beside, and what helps."""
     text = one_line(error)
     if "Version mismatch" in text:
         return ClusterError("the cluster has another version of Ray or Python", got=text, fix="install the same ones")
@@ -174,7 +250,7 @@ def _refusal(problem: str, address: str, error: Exception) -> ClusterError:
     fix = "run this on a node of the cluster ('ray start --address=HOST:PORT'), or use --ray local"
     if address == _HERE:
         fix = "see that memory, /dev/shm and processes are left and the machine is not overloaded; or leave --ray out"
-        return ClusterError(problem, got=text[:300], fix=fix)
+        return ClusterError(problem, got="; its node wrote: ".join(filter(None, (text[:300], words))), fix=fix)
     return ClusterError(problem, got=f"{address}: {text[:300]}", expected=_ADDRESSES, fix=fix)
 
 
