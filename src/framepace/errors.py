@@ -97,6 +97,10 @@ class PlaceLost(ClusterError):
     """An actor that died, with its process or its host: what it was doing may be done elsewhere."""
 
 
+class HostLost(PlaceLost):
+    """A host that has left its cluster: nothing starts there again."""
+
+
 class StoreError(FramepaceError):
     """A trace, plan or report that cannot be read or written."""
 

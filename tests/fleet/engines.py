@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from framepace.errors import BackendError, FramepaceError
@@ -62,6 +64,36 @@ class Collected:
             ), (before, dict(self.numbers))
 
 
+class FarEngine:
+    """An engine whose host has another file system: what it is told to write to lies below `root`."""
+
+    def __init__(self, place: Place, plan: Plan, options: Options, root: Path) -> None:
+        assert options.out is not None
+        self._root = root / place.name
+        self._engine = LocalEngine(place, plan, replace(options, out=self._at(options.out)))
+        self.ready = self._engine.ready
+        self.measure = self._engine.measure
+        self.load = self._engine.load
+        self.kill = self._engine.kill
+
+    def exchange(self, orders: Orders) -> Reply:
+        """See Engine; paths are those of its host."""
+        reply = self._engine.exchange(orders)
+        answers = tuple(replace(answer, text=answer.text.removeprefix(str(self._root))) for answer in reply.answers)
+        return replace(reply, answers=answers)
+
+    def files(self, folder: str) -> dict[str, int]:
+        """See Files."""
+        return self._engine.files(str(self._at(Path(folder))))
+
+    def read(self, path: str, offset: int, size: int) -> bytes:
+        """See Files."""
+        return self._engine.read(str(self._at(Path(path))), offset, size)
+
+    def _at(self, path: Path) -> Path:
+        return self._root / path.relative_to("/")
+
+
 class LocalEngine:
     """An engine on threads of this process; `kill` makes it answer no more, whatever it is doing."""
 
@@ -70,6 +102,17 @@ class LocalEngine:
         self._host = EngineHost(plan, options)
         self._error = error
         self._is_dead = False
+
+    def ready(self) -> None:
+        """See Engine."""
+
+    def files(self, folder: str) -> dict[str, int]:
+        """See Files."""
+        return self._host.files(folder)
+
+    def read(self, path: str, offset: int, size: int) -> bytes:
+        """See Files."""
+        return self._host.read(path, offset, size)
 
     def measure(self, case: Case) -> Primitives:
         """A frame takes 3 ms."""

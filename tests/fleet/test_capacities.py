@@ -78,6 +78,17 @@ class _Engine:
         self.measured += 1
         return self._primitives
 
+    def ready(self) -> None:
+        """See Engine."""
+
+    def files(self, folder: str) -> dict[str, int]:
+        """See Files."""
+        return {}
+
+    def read(self, path: str, offset: int, size: int) -> bytes:
+        """See Files."""
+        return b""
+
     def load(self) -> None:
         """See Engine."""
 

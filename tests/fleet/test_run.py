@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from framepace.clock.system import SystemClock
-from framepace.errors import BackendError, FramepaceError, UsageError
+from framepace.errors import BackendError, FramepaceError, HostLost, StoreError, UsageError
 from framepace.facts.inputs import Inputs
 from framepace.facts.place import Place
 from framepace.facts.plan import ModelPlan, Plan, Post
@@ -20,7 +20,8 @@ from framepace.fleet.run import FleetRun
 from framepace.running.options import Options
 from framepace.sinks.callback import Function
 from framepace.sinks.queued import QueuedSink
-from tests.fleet.engines import Collected, LocalEngine, places, plan
+from framepace.store import load_trace
+from tests.fleet.engines import Collected, FarEngine, LocalEngine, places, plan
 from tests.running.videos import video
 
 
@@ -157,6 +158,28 @@ def test_a_plan_that_runs_nowhere_is_an_error_and_one_that_runs_somewhere_a_note
     _assert_accounted(status, kept)
 
 
+def test_a_run_whose_hosts_have_all_left_ends_with_that(tmp_path: Path) -> None:
+    """It does not wait for what cannot come back; a process that died is started again."""
+
+    class Leaving(LocalEngine):
+        """Its host leaves when it is killed."""
+
+        def ready(self) -> None:
+            """Raise from the second start on."""
+            if self.place.name in started:
+                raise HostLost("here has left the cluster", got="node 1", fix="bring it up again")
+            started.add(self.place.name)
+
+    started: set[str] = set()
+    kept = Collected()
+    run = _run(_cameras(video(tmp_path / "v.mp4"), 2, loop=True), kept, make=Leaving, stays=True).start()
+    kept.wait_for(1, "camera-0", "camera-1")
+    for engine in run.status().engines:
+        run.kill(engine.name)
+    with pytest.raises(HostLost, match="has left the cluster"):
+        run.wait(60)
+
+
 def test_what_can_never_run_is_said_before_anything_starts(tmp_path: Path) -> None:
     """A plan for a device that the cluster lacks, and a cluster without nodes."""
     on_gpu = plan()
@@ -179,6 +202,46 @@ def test_the_last_minute_of_every_engine_is_recorded(tmp_path: Path) -> None:
     run.wait(60)
     assert folder == tmp_path / "out"
     assert len(list(folder.glob("here_share_*/recording-*"))) == 2
+
+
+def test_traces_are_brought_from_the_hosts_of_the_engines(tmp_path: Path) -> None:
+    """What was recorded at once, the whole at the end: traces that can be read here, one folder per engine."""
+    kept = Collected()
+    sources = _cameras(video(tmp_path / "v.mp4"), 4, loop=True)
+
+    def make(place: Place, plan: Any, options: Options) -> FarEngine:
+        return FarEngine(place, plan, options, tmp_path / "hosts")
+
+    run = _run(sources, kept, make=make, stays=True, out=tmp_path / "out").start()
+    kept.wait_for(3, *(source.name for source in sources))
+    folder = run.record("it was asked for")
+    recordings = sorted(folder.glob("here_share_*/recording-*"))
+    assert [len(load_trace(path)) > 0 for path in recordings] == [True, True]
+    assert not list(folder.glob("here_share_*/trace"))
+    run.stop()
+    status = run.wait(60)
+    segments = [load_trace(path.parent) for path in folder.glob("here_share_*/trace/segment-*/meta.json")]
+    assert len(segments) == 2
+    assert sum(map(len, segments)) == sum(source.taken for source in status.sources)
+
+
+def test_a_trace_that_cannot_be_brought_is_told_and_ends_no_run(tmp_path: Path) -> None:
+    """The note says where it is."""
+
+    class Vanishing(FarEngine):
+        """Its files are listed, and gone when they are read."""
+
+        def read(self, path: str, offset: int, size: int) -> bytes:
+            """Fail."""
+            raise StoreError("a file of a trace cannot be read", got=path)
+
+    def make(place: Place, plan: Any, options: Options) -> Vanishing:
+        return Vanishing(place, plan, options, tmp_path / "hosts")
+
+    sources = _cameras(video(tmp_path / "v.mp4", pictures=5), 2, pace="free")
+    status = _run(sources, Collected(), make=make, out=tmp_path / "out").start().wait(60)
+    assert {engine.state for engine in status.engines} == {"ended"}
+    assert any(f"is still on here, in {tmp_path / 'out' / 'here_share_0'}" in note for note in status.notes)
 
 
 def test_an_engine_that_starts_again_keeps_its_trace_beside_the_one_before(tmp_path: Path) -> None:

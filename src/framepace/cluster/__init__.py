@@ -2,7 +2,7 @@
 
 from framepace.cluster.cluster import Cluster, connect, joined
 from framepace.cluster.remote import Pending, Remote
-from framepace.errors import ClusterError, PlaceLost
+from framepace.errors import ClusterError, HostLost, PlaceLost
 from framepace.facts.place import Place
 
-__all__ = ["Cluster", "ClusterError", "Pending", "Place", "PlaceLost", "Remote", "connect", "joined"]
+__all__ = ["Cluster", "ClusterError", "HostLost", "Pending", "Place", "PlaceLost", "Remote", "connect", "joined"]

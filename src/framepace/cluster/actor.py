@@ -31,6 +31,10 @@ class Actor:
         except Exception as error:
             self._error = sendable(error)
 
+    def answer(self) -> tuple[bool, Any]:
+        """As a call whose method answers True."""
+        return self._error is None, self._error or True
+
     def call(self, method: str, arguments: tuple[Any, ...]) -> tuple[bool, Any]:
         """Whether a method answered, and its answer or what it raised; all raise what the factory did."""
         if self._error is not None:

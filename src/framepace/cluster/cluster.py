@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar, cast
@@ -13,11 +14,13 @@ from framepace.cluster.reserving import Reserved, reserve
 from framepace.cluster.starting import check_address, join, ray_module, start
 from framepace.cluster.survey import Survey, Surveyor, distinct, place_of
 from framepace.engine.corekeeper import usable_cores
-from framepace.errors import ClusterError, UsageError
+from framepace.errors import ClusterError, HostLost, PlaceLost, UsageError
 from framepace.facts.place import Place
 
 _T = TypeVar("_T")
-_SURVEY_S = 120.0  # for a worker to start on a busy host
+_SURVEY_S = 300.0  # for a worker to start on a busy host
+_LOOK_S = 1.0  # between two looks at whether a host is still there
+_COME_BACK = "bring it up again ('ray start --address=...'), and give the command again to use it"
 _LOCAL = "local"
 _HOLDERS = "'ray status' shows who holds what; end that, or use --ray local"
 
@@ -112,6 +115,29 @@ class Cluster:
         actor = Remote(place, factory, arguments, self._reserved[place.number].options(threads))
         self._actors.append(actor)
         return actor
+
+    def wait_for(self, actor: Remote[Any], timeout_s: float) -> None:
+        """Wait until an actor answers, for so long at most.
+
+        Raises what its factory did, HostLost where its place is none any more, ClusterError for no answer in time.
+        """
+        first = actor.answer()
+        until = time.monotonic() + timeout_s
+        while not first.ready(_LOOK_S) and time.monotonic() < until:
+            self._check_host(actor.place)
+        try:
+            first.result(0.0)
+        except PlaceLost:
+            self._check_host(actor.place)
+            raise
+
+    def _check_host(self, place: Place | None) -> None:
+        """Raise HostLost where the host of a place has left the cluster: one that comes back is another node."""
+        import ray
+
+        if place is None or any(node["NodeID"] == place.node and node["Alive"] for node in ray.nodes()):
+            return
+        raise HostLost(f"{place.host} has left the cluster", got=f"node {place.node[:12]}", fix=_COME_BACK)
 
     def close(self) -> None:
         """End all actors, give the places back, and disconnect where this made the connection. Idempotent."""

@@ -73,6 +73,10 @@ class Remote(Generic[_T]):
         """Call a method without waiting for it. Errors, also those of the factory, come with the answer."""
         return Pending(self._handle.call.remote(method, arguments), self.place, method)
 
+    def answer(self) -> Pending:
+        """Its first answer, which is True. Errors of the factory come with it."""
+        return Pending(self._handle.answer.remote(), self.place, "the start")
+
     def call(self, method: str, *arguments: Any, timeout_s: float | None = None) -> Any:
         """The answer of a method. Raises as `Pending.result` does."""
         return self.begin(method, *arguments).result(timeout_s)
@@ -95,10 +99,10 @@ def first_of(pending: Sequence[Pending], timeout_s: float | None = None) -> list
     references = [call.reference for call in pending]
     until = math.inf if timeout_s is None else time.monotonic() + timeout_s
     ready: list[Any] = []
-    left = 0.0
-    while not ready and left >= 0:
-        left = until - time.monotonic()
-        ready, _ = ray.wait(references, num_returns=1, timeout=min(_LOOK_S, max(0.0, left)))
+    remaining = 0.0
+    while not ready and remaining >= 0:
+        remaining = until - time.monotonic()
+        ready, _ = ray.wait(references, num_returns=1, timeout=min(_LOOK_S, max(0.0, remaining)))
     if ready:
         ready, _ = ray.wait(references, num_returns=len(references), timeout=0)
     return [call for call in pending if call.reference in ready]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from framepace.errors import FramepaceError, one_line
 from framepace.facts.plan import Plan
 from framepace.facts.primitives import Primitives
 from framepace.facts.running import RunStatus, SourceStatus
 from framepace.facts.settings import Case
+from framepace.fleet.fetching import files_of, read_piece
 from framepace.fleet.messages import Add, Answer, Change, Order, Orders, Record, Remove, Reply, Stop
 from framepace.fleet.outbox import Outbox
 from framepace.predicting.primitives import measure_primitives
@@ -46,6 +48,14 @@ class EngineHost:
         """Load the plan, and begin to run it without sources. Raises FramepaceError."""
         self._run = Run(self._plan, (), [self._outbox], self._options).start()
 
+    def files(self, folder: str) -> dict[str, int]:
+        """The files below a folder here, with their sizes (bytes)."""
+        return files_of(Path(folder))
+
+    def read(self, path: str, offset: int, size: int) -> bytes:
+        """A piece of a file here. Raises StoreError."""
+        return read_piece(path, offset, size)
+
     def exchange(self, orders: Orders) -> Reply:
         """Do what is ordered, and bring results. Raises what ended the run."""
         assert self._run is not None
@@ -67,7 +77,7 @@ class EngineHost:
     def _do(self, run: Run, order: Order) -> str:
         """Do one thing. Raises FramepaceError where that cannot be."""
         if isinstance(order, Record):
-            return str(run.record(order.why))
+            return str(run.record(order.why).absolute())
         if isinstance(order, Add):
             run.add(order.spec, order.first)
         elif isinstance(order, Change):

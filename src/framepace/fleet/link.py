@@ -5,13 +5,16 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
+from pathlib import Path
 from typing import Protocol
 
-from framepace.errors import BackendError, FramepaceError, one_line
+from framepace.errors import BackendError, FramepaceError, PlaceLost, one_line
+from framepace.fleet.fetching import fetch
 from framepace.fleet.messages import Answer, Engine, Order, Orders, Reply
 from framepace.fleet.placing import Capacity
 
+_RECORDED_S = 30.0  # for the last minute to be written
 _WAIT_S = 0.1  # for results, before an engine answers without any
 
 
@@ -35,14 +38,21 @@ class Link:
         name: of the engine; one that is started again has a new name.
         make: starts its process. Raises FramepaceError.
         begin: prepares what was started, before it takes orders; what it carries. Raises FramepaceError.
+        finish: what is left to do with an engine that has ended in order. Raises FramepaceError.
     """
 
     def __init__(
-        self, name: str, make: Callable[[], Engine], begin: Callable[[Engine], Capacity], listener: Listener
+        self,
+        name: str,
+        make: Callable[[], Engine],
+        begin: Callable[[Engine], Capacity],
+        finish: Callable[[Engine], None],
+        listener: Listener,
     ) -> None:
         self.name = name
         self._make = make
         self._begin = begin
+        self._finish = finish
         self._listener = listener
         self._lock = threading.Lock()
         self._todo: deque[tuple[Order, Future[str]]] = deque()
@@ -71,6 +81,22 @@ class Link:
         if engine is not None:
             engine.kill()
 
+    def brought(self, answer: Future[str], folder: Path) -> bool:
+        """Bring what was recorded into a folder here; false where the engine was lost meanwhile.
+
+        Args:
+            answer: to the order to record.
+
+        Raises FramepaceError.
+        """
+        assert self._engine is not None
+        try:
+            recording = Path(answer.result(_RECORDED_S))
+            fetch(self._engine, recording, folder / recording.name)
+        except (CancelledError, PlaceLost):
+            return False
+        return True
+
     def join(self, seconds: float) -> bool:
         """Wait for the end; whether it has ended."""
         self._thread.join(seconds)
@@ -83,6 +109,7 @@ class Link:
             capacity = self._begin(self._engine)
             self._listener.ready(self.name, capacity)
             self._talk(self._engine)
+            self._finish(self._engine)
         except FramepaceError as raised:
             error = raised
         except Exception as raised:  # whatever a library raises on the other side, it is that engine's end

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from framepace.errors import FramepaceError, one_line
+from framepace.errors import FramepaceError, HostLost, one_line
 from framepace.facts.place import Place
 from framepace.facts.running import DeviceStatus, EngineState, EngineStatus, RunStatus, SourceStatus
 from framepace.facts.trace import DropCause, Stopped
@@ -101,7 +101,10 @@ class Member:
         self.start_at = None
 
     def lose(self, now: float, error: FramepaceError | None) -> None:
-        """Its engine ended: it is started again, later each time in a row, unless it never took orders."""
+        """Its engine ended: it is started again, later each time in a row.
+
+        Not where it never took orders, or its host has left.
+        """
         self.link = None
         self.status = None
         self.predicted = None
@@ -111,7 +114,7 @@ class Member:
         if self.live_since is not None:
             self.state = "lost"
             self.losses = 1 if now - self.live_since > _CALM_S else self.losses + 1
-            self.start_at = now + pause_s(self.losses)
+            self.start_at = None if isinstance(error, HostLost) else now + pause_s(self.losses)
 
     def shown(self) -> EngineStatus:
         """How it stands."""

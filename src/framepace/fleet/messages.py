@@ -9,6 +9,7 @@ from framepace.facts.primitives import Primitives
 from framepace.facts.running import Result, RunStatus, SourceSpec, SourceStatus
 from framepace.facts.settings import Case
 from framepace.facts.trace import Stopped
+from framepace.fleet.fetching import Files
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,11 @@ class Reply:
     over: bool = False
 
 
-class Engine(Protocol):
+class Engine(Files, Protocol):
     """An engine in another process. Every method raises PlaceLost when that has died."""
+
+    def ready(self) -> None:
+        """Wait until its process answers. Raises HostLost where there will be none, ClusterError for no answer."""
 
     def measure(self, case: Case) -> Primitives:
         """What its models cost there. Raises FramepaceError where they cannot run there."""

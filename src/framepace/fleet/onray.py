@@ -17,13 +17,20 @@ from framepace.progress import Tell
 from framepace.running.options import Options, Sink
 
 _PATIENCE_S = 10.0  # for an engine at work to answer, which takes a fraction of a second
+_START_S = 300.0  # for a process to start on a busy host; one that has left is not waited for
+_FILE_S = 60.0  # for a piece of a file to be read and to travel
 
 
 class PlacedEngine:
     """An engine on a place; see messages.Engine."""
 
-    def __init__(self, actor: Remote[EngineHost]) -> None:
+    def __init__(self, actor: Remote[EngineHost], cluster: Cluster) -> None:
         self._actor = actor
+        self._cluster = cluster
+
+    def ready(self) -> None:
+        """See Engine."""
+        self._cluster.wait_for(self._actor, _START_S)
 
     def measure(self, case: Case) -> Primitives:
         """See Engine."""
@@ -39,6 +46,16 @@ class PlacedEngine:
         reply: Reply = self._actor.call("exchange", orders, timeout_s=_PATIENCE_S)
         return reply
 
+    def files(self, folder: str) -> dict[str, int]:
+        """See Files."""
+        files: dict[str, int] = self._actor.call("files", folder, timeout_s=_FILE_S)
+        return files
+
+    def read(self, path: str, offset: int, size: int) -> bytes:
+        """See Files."""
+        piece: bytes = self._actor.call("read", path, offset, size, timeout_s=_FILE_S)
+        return piece
+
     def kill(self) -> None:
         """See Engine."""
         self._actor.end()
@@ -50,6 +67,6 @@ def fleet_run(
     """A run with an engine on each place of a cluster, which is closed at its end."""
 
     def make(place: Place, plan: Plan, options: Options) -> PlacedEngine:
-        return PlacedEngine(cluster.actor(place, EngineHost, plan, options))
+        return PlacedEngine(cluster.actor(place, EngineHost, plan, options), cluster)
 
     return FleetRun(plan, sources, sinks, options, places=cluster.places, make=make, tell=tell, at_end=cluster.close)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -22,18 +22,19 @@ from framepace.fleet.capacities import Capacities
 from framepace.fleet.loads import reference_of
 from framepace.fleet.members import Members
 from framepace.fleet.messages import Add, Order, Record, Reply, Stop
-from framepace.fleet.places import at_engines, at_place, usable
+from framepace.fleet.places import at_engines, at_place, folder, usable
 from framepace.fleet.placing import Capacity
 from framepace.fleet.starting import Make, Starter
 from framepace.progress import Tell, silent
 from framepace.running.options import Options, Sink, check
 from framepace.running.sourcesfile import SourcesFile
 
+RECORDINGS = Path("framepace-out")  # where a run without a folder of its own keeps recordings
 _TICK_S = 0.1
 _SECOND_S = 1.0
 _ENDING_S = 30.0  # for what is on its way at the end
+_BRINGING_S = 60.0  # for their traces to be brought here
 _NOTES_KEPT = 20
-_RECORDED_S = 30.0
 
 
 class FleetRun:
@@ -97,7 +98,7 @@ class FleetRun:
         self._changed = threading.Condition(self._lock)
         reference = reference_of(plan, sources)
         self._capacities = Capacities(at_place(plan), reference, tell)
-        starter = Starter(at_place(plan), self.options, make, self._capacities)
+        starter = Starter(at_place(plan), self.options, make, self._capacities, self.note)
         self._members = Members(places, lambda place: starter.link(place, self), plan.target.budget_ms, self._began_at)
         self._book = Book(reference)
         for spec in sources:
@@ -180,14 +181,15 @@ class FleetRun:
         )
 
     def record(self, why: str) -> Path:
-        """Write the last minute of each engine as a trace, on its host; the folder of all. Raises FramepaceError."""
+        """Write the last minute of each engine as a trace, brought here; the folder of all. Raises FramepaceError."""
         with self._lock:
-            links = [member.link for member in self._members.live.values() if member.link is not None]
-        answers = [link.order(Record(why)) for link in links]
-        folders = [Path(folder) for folder in map(_folder, answers) if folder]
-        if not folders:
+            live = [(member.place, member.link) for member in self._members.live.values() if member.link is not None]
+        out = (self.options.out or RECORDINGS).absolute()
+        answers = [(place, link, link.order(Record(why))) for place, link in live]
+        recorded = [link.brought(answer, out / folder(place)) for place, link, answer in answers]
+        if not any(recorded):
             raise BackendError("there is nothing to record", got="no engine at work", fix="try again")
-        return folders[0].parent.parent
+        return out
 
     def note(self, text: str) -> None:
         """Add a sentence to the status, unless it is there; the oldest go."""
@@ -371,11 +373,12 @@ class FleetRun:
             self.stop()
 
     def _end(self) -> None:
-        deadline = time.monotonic() + _ENDING_S
+        seconds = _ENDING_S if self.options.out is None else _ENDING_S + _BRINGING_S
+        deadline = time.monotonic() + seconds
         for member in list(self._members.by_name.values()):
             link = member.link
             if link is not None and not link.join(max(0.0, deadline - time.monotonic())):
-                self.note(f"{member.place.name} did not end in {_ENDING_S:g} s")
+                self.note(f"{member.place.name} did not end in {seconds:g} s")
         self._kill()
         self._at_end()
         together([sink.close for sink in self._sinks])
@@ -386,11 +389,3 @@ class FleetRun:
         for member in list(self._members.by_name.values()):
             if member.link is not None:
                 member.link.kill()
-
-
-def _folder(answer: Future[str]) -> str:
-    """What an engine recorded; '' where it was lost meanwhile."""
-    try:
-        return answer.result(_RECORDED_S)
-    except CancelledError:
-        return ""

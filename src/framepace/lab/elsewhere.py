@@ -20,7 +20,7 @@ from framepace.progress import Tell, silent
 from framepace.store import save_trace
 
 _Answer = TypeVar("_Answer")
-_START_S = 120.0  # for an actor to start on a busy host
+_START_S = 300.0  # for an actor to start on a busy host; one that has left is not waited for
 
 
 def elsewhere(cluster: Cluster, kept: Kept, files: dict[str, int]) -> list[Elsewhere]:
@@ -79,14 +79,15 @@ class Elsewhere:
     def start(self) -> None:
         """Begin, or begin anew after a loss: a process can die where its host lives on.
 
-        Raises ClusterError where the place does not answer in time, or its host does not have the same files.
+        Raises HostLost where the host has left the cluster, ClusterError where the place does not answer in time, or
+        its host does not have the same files.
         """
         self.close()
         station = self._cluster.actor(self.place, Station, self.place, self._kept, str(Path.cwd()))
         self._station = station
         if self._ended:
             self.close()
-        station.call("ready", timeout_s=_START_S)
+        self._cluster.wait_for(station, _START_S)
         differing = [] if self.place.here else station.call("differing", self._files)
         if differing:
             fix = "put the same files at the same paths on every host, for instance on a shared file system"

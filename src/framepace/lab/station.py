@@ -40,10 +40,6 @@ class Station:
         _keep_to(cores_of(place, _allowed()))
         self._process = MeasuringProcess(*kept)
 
-    def ready(self) -> bool:
-        """Whether it can be called, which it then was."""
-        return True
-
     def measure(self, plan: Plan, workload: Workload, fresh: bool) -> tuple[bytes, float]:
         """The trace, pickled, and the seconds that loading took; `fresh`: in a process of its own."""
         before = self._process.loading
