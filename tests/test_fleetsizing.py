@@ -185,6 +185,23 @@ def test_a_number_of_cameras_that_is_none_is_a_sentence(cameras: Any, fleet: Pat
 
 
 @pytest.mark.parametrize(
+    ("options", "got"),
+    [({"fps": 15.0}, "--fps 15"), ({"p99_ms": 100.0}, "--p99-ms 100"), ({"fps": 30.0, "p99_ms": 33.3}, "")],
+)
+def test_capacities_of_other_cameras_than_are_asked_for_are_refused(
+    options: dict[str, Any], got: str, fleet: Path
+) -> None:
+    """What a device carries at 30 fps does not say what it carries at 15; the same target is no contradiction."""
+    if not got:
+        assert fleet_capacity(fleet, 320, **options) == fleet_capacity(fleet, 320)
+        return
+    with pytest.raises(UsageError, match="is that of other cameras") as refused:
+        fleet_capacity(fleet, 320, **options)
+    assert refused.value.got == got
+    assert "30 fps within 33.3 ms" in str(refused.value.expected)
+
+
+@pytest.mark.parametrize(
     ("words", "says"),
     [
         ([], "capacity is that of a plan or of a fleet"),

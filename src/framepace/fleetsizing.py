@@ -43,7 +43,8 @@ def fleet_capacity(
     Args:
         path: a fleet (.yaml): the kinds of hosts, their devices and costs, and what a device carries.
         cameras: how many, each at the frame rate of the capacities; at most 100,000.
-        fps: frames per second of each camera, for kinds whose plan is measured now.
+        fps: frames per second of each camera, for kinds whose plan is measured now; what was measured before has to
+            have the same.
         p99_ms: their budget, ms; the frame period by default.
         time_limit: seconds for each kind that is measured or simulated now.
         tell: called with the current step.
@@ -61,15 +62,32 @@ def fleet_capacity(
     asked = load_fleet(path)
     tell = tell or silent
     options = {"fps": fps, "p99_ms": p99_ms}
-    capacities = {kind.name: _capacity(kind, path.parent, options, time_limit, tell) for kind in asked.hosts}
+    known = {kind.name: load_capacity(path.parent / kind.capacity) for kind in asked.hosts if kind.capacity is not None}
+    for name, capacity in known.items():
+        _check_asked(name, capacity, fps, p99_ms)
+    capacities = {
+        kind.name: known.get(kind.name) or _measured(kind, path.parent, options, time_limit, tell)
+        for kind in asked.hosts
+    }
     _check_targets(capacities)
     return sized(asked, capacities, cameras)
 
 
-def _capacity(kind: HostKind, folder: Path, options: Mapping[str, Any], time_limit: float, tell: Tell) -> Capacity:
-    """What a device of a kind carries: read, or measured with its plan."""
-    if kind.capacity is not None:
-        return load_capacity(folder / kind.capacity)
+def _check_asked(name: str, capacity: Capacity, fps: float | None, p99_ms: float | None) -> None:
+    """Raise UsageError where a kind was measured for other cameras than are asked for: nothing says what these take."""
+    asked = [] if fps is None or fps == capacity.fps else [f"--fps {fps:g}"]
+    if p99_ms is not None and abs(p99_ms * NS_PER_MS / capacity.budget - 1) > _SAME:
+        asked.append(f"--p99-ms {p99_ms:g}")
+    if asked:
+        words = " ".join(asked)
+        fix = f"measure it so on such a device (framepace capacity PLAN {words} --json), or leave {words} out"
+        raise UsageError(
+            f"the capacity of {name!r} is that of other cameras", got=words, expected=_target(capacity), fix=fix
+        )
+
+
+def _measured(kind: HostKind, folder: Path, options: Mapping[str, Any], time_limit: float, tell: Tell) -> Capacity:
+    """What a device of a kind carries, measured now with its plan."""
     assert kind.plan is not None
     models = kind.plan
     if not models.startswith(_BUILT_IN):
