@@ -151,8 +151,8 @@ def causes_page() -> str:
         ]
         body = table(("", ""), [part for part in parts if part[1]])
         sections += [f"## {cause.code}: {cause.title}\n", f"{doc(type(cause))}\n", body]
-    sections += [f"## FP102: {FP102}\n", FP102_TEXT]
-    titles = {cause.code: cause.title for cause in CAUSES} | {"FP102": FP102}
+    sections += [part for code_, (title, text) in OBSERVED.items() for part in (f"## {code_}: {title}\n", f"{text}\n")]
+    titles = {cause.code: cause.title for cause in CAUSES} | {code_: title for code_, (title, _) in OBSERVED.items()}
     rows = [(f"[{name}](#{slug(f'{name}: {title}')})", title) for name, title in titles.items()]
     overview = table(("code", "cause"), rows)
     intro = (
@@ -163,11 +163,27 @@ def causes_page() -> str:
     return page("Causes", intro, overview, *sections)
 
 
-FP102 = "the model alone takes longer than the budget"
-FP102_TEXT = (
-    "Back to back, with nothing around it. The best that any trial reached and the floor stand beside what is allowed, "
-    "and whether a setting that was tried meets the budget. Its class is that of the bound which a trial proved.\n"
-)
+# What is certain without a trial: code, title and what it says.
+OBSERVED = {
+    "FP100": (
+        "outputs are NaN or infinite",
+        "Counted over all requests of the run. `framepace accuracy MODEL --precision ... --hunt` finds the first node "
+        "that makes one.",
+    ),
+    "FP101": ("requests failed", "With the error of the first of them, and what to do about it."),
+    "FP102": (
+        "the model alone takes longer than the budget",
+        "Back to back, with nothing around it. The best that any trial reached and the floor stand beside what is "
+        "allowed, and whether a setting that was tried meets the budget. Its class is that of the bound which a trial "
+        "proved.",
+    ),
+    "FP103": (
+        "the server holds requests back to fill batches",
+        "Of a model that a server runs (`--server`): a request that is alone, with nothing before it, waits in the "
+        "server's queue. The remedy is there: a shorter wait for batches, or as many requests at once as a preferred "
+        "batch holds.",
+    ),
+}
 
 
 def cli_page() -> str:

@@ -15,7 +15,7 @@ from framepace.errors import UsageError
 if TYPE_CHECKING:
     from framepace.facts.settings import Case
 
-_ALONE = "leave one of them out"
+_HERE = "run it on the host of the GPU, without --ray"
 _SUBJECT = "an ONNX file, 'builtin:NAME', or a plan (.yaml) of one model"
 Subject = Annotated[str, typer.Argument(metavar="MODEL", help=_SUBJECT, show_default=False)]
 _OTHER = "a second file, held against the first"
@@ -86,7 +86,7 @@ def command(
     """Check whether a model gives the same answers in another precision, file or library. Exit code 1 if not."""
     changes = o.parse_pairs(versus, "--versus")
     if ray is not None and (hunt or rank or mend or methods):
-        raise UsageError("--ray is for two ways to run a model", got="--hunt, --rank, --mend or --methods", fix=_ALONE)
+        raise UsageError("--ray is for two ways to run a model", got="--hunt, --rank, --mend or --methods", fix=_HERE)
     calibrating.check(methods, precision, bool(other or changes or worst or out))
     if calibration is not None and methods is None:
         set_ = [*set_, f"calibration={calibration}"]
