@@ -262,29 +262,29 @@ def _accelerated(optimization: Message, options: dict[str, Any]) -> dict[str, An
     """What execution accelerators make of a model."""
     fields: dict[str, Any] = {"options": options}
     for accelerator in listed(optimization.get("execution_accelerators", {}), "gpu_execution_accelerator"):
-        told = keyed(accelerator, "parameters")
+        parameters = keyed(accelerator, "parameters")
         if accelerator.get("name") == "tensorrt":
-            fields |= _by_tensorrt(told)
+            fields |= _by_tensorrt(parameters)
         elif accelerator.get("name") == "cuda":
-            fields["options"] = options | _cuda(told)
+            fields["options"] = options | _cuda(parameters)
     return fields
 
 
-def _by_tensorrt(told: Mapping[str, str]) -> dict[str, Any]:
-    graph = told.get("trt_cuda_graph_enable", "0") in ("1", "true")
-    precision = told.get("precision_mode", "FP32").lower()
+def _by_tensorrt(parameters: Mapping[str, str]) -> dict[str, Any]:
+    graph = parameters.get("trt_cuda_graph_enable", "0") in ("1", "true")
+    precision = parameters.get("precision_mode", "FP32").lower()
     return {"backend": "tensorrt", "precision": precision, "graph": graph}
 
 
-def _cuda(said: Mapping[str, str]) -> dict[str, Any]:
+def _cuda(parameters: Mapping[str, str]) -> dict[str, Any]:
     """Options of the CUDA provider; written as an accelerator's they are words, as the model's parameters numbers."""
-    named = {key: said[name] for key, name in CUDA_OPTIONS.items() if name in said}
+    named = {key: parameters[name] for key, name in CUDA_OPTIONS.items() if name in parameters}
     options: dict[str, Any] = {
         key: ALGORITHMS.get(value, value.lower()) if key == "algorithms" else value == "1"
         for key, value in named.items()
     }
-    if "gpu_mem_limit" in said:
-        options["memory_mb"] = max(1, _whole(said["gpu_mem_limit"]) >> 20)
+    if "gpu_mem_limit" in parameters:
+        options["memory_mb"] = max(1, _whole(parameters["gpu_mem_limit"]) >> 20)
     return options
 
 
