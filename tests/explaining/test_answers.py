@@ -22,14 +22,16 @@ from tests.reporting import samples
 MS = 1_000_000
 
 
-def explained(code: str, settings: dict[str, Any] | None = None, work_us: int = 2000, **load: Any) -> Explanation:
+def explained(
+    code: str, settings: dict[str, Any] | None = None, work_us: int = 2000, time_limit: float = 90, **load: Any
+) -> Explanation:
     """The null backend in virtual time, with the cause `code` alone among those that are tried."""
     backend: dict[str, str | int | float | bool] = {"latency_us": work_us, "noise": 0.0}
     plan = Plan(models=(ModelPlan(name="m", model="null", backend="null", options=backend),))
     Virtual.clock = FakeClock()
     case = api.make_case(plan, settings=settings, **load)
     causes = tuple(cause for cause in CAUSES if cause.code == code)
-    return explain(case, clock=Virtual.clock, causes=causes)
+    return explain(case, clock=Virtual.clock, causes=causes, time_limit=time_limit)
 
 
 @pytest.mark.long
@@ -61,7 +63,7 @@ def test_a_queue_that_the_load_makes_is_told_with_the_number_that_suffices() -> 
 
 def test_batches_that_never_fill_are_told() -> None:
     """A window of 15 ms for a batch of four that one camera never fills: batch 1 is tried, and verified in the plan."""
-    found = explained("FP019", {"batch": 4, "window-ms": 15}, fps=30)
+    found = explained("FP019", {"batch": 4, "window-ms": 15}, fps=30, time_limit=40)
     finding = next(finding for finding in found.confirmed if finding.code == "FP019")
     assert finding.evidence["mean_batch"] == 1
     assert found.plan.models[0].batch.max == 1

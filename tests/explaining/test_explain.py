@@ -43,7 +43,7 @@ def test_a_healthy_case_has_no_cause(seed: int) -> None:
 
 def test_a_host_that_wakes_late_is_found_and_the_gain_is_what_it_cost() -> None:
     """Sleeps that end 1 ms late before 2 ms of work: FP002, worth 0.7 ms (the spin covers 0.3 ms of it)."""
-    found = virtual(case(latency_us=2000, noise=0.05), oversleep=1_000_000)
+    found = virtual(case(latency_us=2000, noise=0.05), oversleep=1_000_000, limit=60.0)
     (finding,) = found.confirmed
     assert finding.code == "FP002"
     assert finding.intervention is not None
@@ -60,7 +60,7 @@ def test_outputs_that_are_not_finite_and_failures_are_findings() -> None:
 
 def test_a_missed_budget_is_said() -> None:
     """40 ms of work at 30 fps cannot meet 33 ms."""
-    found = virtual(case(latency_us=40_000))
+    found = virtual(case(latency_us=40_000), limit=20.0)
     assert found.met is False
     assert "missed" in found.verdict
 

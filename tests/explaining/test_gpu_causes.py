@@ -152,7 +152,7 @@ def test_what_each_class_takes_of_the_budget_is_told() -> None:
 
 def test_an_explanation_of_a_simulated_device_says_so() -> None:
     """The first note tells that nothing was measured."""
-    found = explained(PACED, IDEAL)
+    found = explained({**PACED, "time_limit": 5}, IDEAL)
     assert found.notes[0].startswith("simulated")
 
 

@@ -136,11 +136,11 @@ def test_a_millisecond_whose_worth_is_undecided_stands_below_one_that_is_known()
 def test_on_a_device_a_millisecond_of_inference_is_one_of_the_hosts_part() -> None:
     """The delay stands before the launches: on a device that is busy anyway it costs nothing, and kernels would."""
     case = api.make_case("builtin:classifier", settings={"backend": "simulated", "option.device": "t4"}, fps=30)
-    found = explain(case, clock=VirtualClock(), causes=(), what_if=True, time_limit=70)
+    found = explain(case, clock=VirtualClock(), causes=(), what_if=True, time_limit=30)
     (infer,) = (stage for stage in found.what_if if stage.stage == "infer")
     assert infer.on_host
     assert "the host's part of infer" in what_if_sentences(found.what_if)[0]
-    assert not any(stage.on_host for stage in profiled(fps=20).what_if)
+    assert not any(stage.on_host for stage in profiled(fps=20, time_limit=30).what_if)
 
 
 def test_what_the_setting_says() -> None:

@@ -19,6 +19,7 @@ from framepace.models import builtin
 from framepace.models.convert.calibration import prepared_inputs
 from framepace.models.convert.variant import load, variant, weight_files
 from framepace.models.spec import inspect, resolve
+from framepace.video.source import synthetic_video
 
 FOLDED = Prepare(place="graph")
 
@@ -37,6 +38,9 @@ def told() -> list[str]:
     return []
 
 
+SMALL = "builtin:classifier@64x64"
+
+
 def plan(model: str = "builtin:classifier", **fields: Any) -> ModelPlan:
     """A plan of the model."""
     return ModelPlan(**{"name": "m", "model": model, **fields})
@@ -49,9 +53,9 @@ def run(location: str, inputs: dict[str, Any]) -> Any:
     return session.run(None, inputs)[0]
 
 
-def pixels() -> Any:
+def pixels(side: int = 224) -> Any:
     """A picture for the built-in classifier, as bytes."""
-    return np.random.default_rng(0).integers(0, 256, (1, 3, 224, 224), dtype=np.uint8)
+    return np.random.default_rng(0).integers(0, 256, (1, 3, side, side), dtype=np.uint8)
 
 
 def beside(folder: Path) -> str:
@@ -94,7 +98,7 @@ def test_a_folded_network_gives_the_same_answers() -> None:
 @pytest.mark.parametrize("place", ["host", "graph"])
 def test_each_precision_with_and_without_preparation_in_the_graph(precision: str, off: float, place: Any) -> None:
     """Inputs as the plan's host prepares them, or the bytes: answers near those of FP32 on frames of the video."""
-    model = plan(calibration="synthetic", prepare=Prepare(place=place, mean=(0.5,), std=(0.5,)))
+    model = plan(SMALL, calibration="synthetic", prepare=Prepare(place=place, mean=(0.5,), std=(0.5,)))
     location = variant(model, precision)
     own, changed = (resolve(inspect(where), model) for where in (model.model, location))
     assert changed.image is not None
@@ -107,7 +111,7 @@ def test_each_precision_with_and_without_preparation_in_the_graph(precision: str
 
 def test_int8_with_the_rest_in_fp16_is_a_variant_of_its_own() -> None:
     """Weights in float16, Q/DQ pairs as in INT8; inputs and outputs stay float32."""
-    model = plan("builtin:classifier@64x64", calibration="synthetic")
+    model = plan(SMALL, calibration="synthetic")
     mixed, plain = variant(model, "int8+fp16"), variant(model, "int8")
     assert mixed != plain
     assert inspect(mixed).inputs == inspect(plain).inputs == inspect(model.model).inputs
@@ -137,13 +141,13 @@ def test_what_does_not_matter_to_a_fold_makes_no_other_file() -> None:
     assert variant(plan(prepare=FOLDED, batch=Batching(max=4))) == first
 
 
-def test_int8_depends_on_frames_and_preparation(tmp_path: Path, bikes: Path, told: list[str]) -> None:
+def test_int8_depends_on_frames_and_preparation(tmp_path: Path, told: list[str]) -> None:
     """Another video, the same one changed, other sizes or another preparation calibrate anew; the place does not."""
     video = tmp_path / "v.mp4"
-    shutil.copyfile(bikes, video)
+    video.write_bytes(synthetic_video((64, 64)))
 
     def made(**fields: Any) -> str:
-        model = plan(**{"model": "builtin:classifier@64x64", "calibration": str(video), **fields})
+        model = plan(**{"model": SMALL, "calibration": str(video), **fields})
         return variant(model, "int8", lambda text, share: told.append(text))
 
     first = made()
@@ -157,9 +161,9 @@ def test_int8_depends_on_frames_and_preparation(tmp_path: Path, bikes: Path, tol
 
 def test_a_variant_that_is_there_needs_no_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     """Found in the cache: nothing is decoded."""
-    first = variant(plan(calibration="synthetic"), "int8")
+    first = variant(plan(SMALL, calibration="synthetic"), "int8")
     monkeypatch.setattr("framepace.models.convert.variant.prepared_inputs", None)
-    assert variant(plan(calibration="synthetic"), "int8") == first
+    assert variant(plan(SMALL, calibration="synthetic"), "int8") == first
 
 
 def test_weights_beside_the_file_are_converted_and_told_apart(tmp_path: Path) -> None:
@@ -192,17 +196,17 @@ def test_what_is_too_large_for_one_file_has_its_weights_beside_it(
     own_cache: Path, monkeypatch: pytest.MonkeyPatch, precision: str | None
 ) -> None:
     """With the limit lowered: two files, which run from where they are, as the one file does."""
-    model = plan(prepare=FOLDED, calibration="synthetic")
-    expected = run(variant(model, precision), {"images": pixels()})
+    model = plan(SMALL, prepare=FOLDED, calibration="synthetic")
+    expected = run(variant(model, precision), {"images": pixels(64)})
     monkeypatch.setattr("framepace.models.convert.variant.LARGEST", 1 << 20)
     monkeypatch.setattr("framepace.models.convert.precision.LARGEST", 1 << 20)
     monkeypatch.setattr("framepace.models.convert.optimised.LARGEST", 1 << 20)
     shutil.rmtree(own_cache)
     location = variant(model, precision)
     assert [path.name for path in weight_files(location)] == [f"{Path(location).name}.data"]
-    assert files(own_cache) == sorted([Path(location).name, f"{Path(location).name}.data"])
+    assert files(own_cache / "variants") == sorted([Path(location).name, f"{Path(location).name}.data"])
     assert Path(location).stat().st_size < 1 << 20
-    np.testing.assert_allclose(run(location, {"images": pixels()}), expected, atol=1e-4)
+    np.testing.assert_allclose(run(location, {"images": pixels(64)}), expected, atol=1e-4)
 
 
 def test_ctrl_c_leaves_no_variant(own_cache: Path) -> None:
@@ -213,9 +217,9 @@ def test_ctrl_c_leaves_no_variant(own_cache: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        variant(plan(calibration="synthetic"), "int8", interrupt)
+        variant(plan(SMALL, calibration="synthetic"), "int8", interrupt)
     assert files(own_cache) == []
-    assert Path(variant(plan(calibration="synthetic"), "int8")).is_file()
+    assert Path(variant(plan(SMALL, calibration="synthetic"), "int8")).is_file()
 
 
 def test_any_name_of_a_model_makes_a_file_of_the_cache(own_cache: Path) -> None:
