@@ -66,7 +66,7 @@ def test_no_verb_shows_or_stores_the_password(tmp_path: Path) -> None:
         ("compare", "trace", "other", "--json"),
         ("sweep", *camera, *short, "--vary", "workers=1,2", "--vary", f"calibration={CAMERA}", "--out", "s1", "--json"),
         ("sweep", *camera, *short, "--vary", f"calibration={CAMERA},none", "--out", "s2"),
-        ("capacity", *camera, "--fps", 30, "--max", 2, "--out", "capacity", "--json"),
+        ("capacity", *camera, "--fps", 30, "--max", 1, "--seconds", 1, "--out", "capacity", "--json"),
         ("explain", *camera, "--set", f"calibration={CAMERA}", "--time-limit", 8, "--out", "explain", "--json"),
         ("plan", "show", "explain/plan.yaml"),
         ("tune", *camera, "--set", f"calibration={CAMERA}", "--time-limit", 8, "--out", "tune", "--json"),
