@@ -3,7 +3,7 @@
     python bench/accuracy_real.py NETWORK [...] --video FILE|FOLDER [--set NAME=VALUE ...] [--metric text] [--json]
 
 Every other frame of the source is what INT8 is calibrated on, the others judge; half of these find the nodes, half
-check them. `bench/network_exports.py` makes networks. What is found in `--seconds` counts, and is told as stopped.
+check them. `bench/network_exports.py` makes networks. The search may take `--seconds` (told as stopped).
 """
 
 from __future__ import annotations
@@ -47,24 +47,13 @@ def divided(video: str, count: int, folder: Path) -> Frames:
     return frames
 
 
-@dataclass
-class Limit:
-    """Ends a mending after some seconds, as Ctrl-C does: it has the smallest set by then."""
-
-    seconds: float
-
-    def __post_init__(self) -> None:
-        self._end = time.monotonic() + self.seconds
-
-    def __call__(self, text: str, share: float | None) -> None:
-        """Called with every step."""
-        if time.monotonic() > self._end and "kept in FP32" in text:
-            raise KeyboardInterrupt
-
-
 def verdict(mended: Mended) -> str:
     """What came out, in words."""
     before = agreement_text(mended.before)
+    if mended.refused:
+        reached = f"{agreement_text(mended.searched)} (without: {before})"
+        late = ", by the end of the time" if mended.out_of_time else ""
+        return f"refused: {len(mended.kept)} of {mended.nodes} nodes in FP32 are not enough{late}: {reached}"
     if not mended.kept:
         return f"as it is: {before}"
     after = agreement_text(mended.held_out or mended.searched)
@@ -83,7 +72,7 @@ def answers(network: str, frames: Frames, settings: Mapping[str, Any], options: 
         try:
             mended = framepace.mend(
                 network, None, precision,
-                frames=options.frames, price=False, metric=options.metric, tell=Limit(options.seconds),
+                frames=options.frames, price=False, metric=options.metric, time_limit=options.seconds,
                 videos=[str(frames.judged)], settings={**settings, "calibration": str(frames.calibration)},
             )  # fmt: skip
             answer = verdict(mended)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace as replaced
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +11,14 @@ from msgspec.structs import replace
 
 from framepace import values
 from framepace.cases import CaseOptions, Models, case_of, only_model
+from framepace.clock.system import Clock, SystemClock
 from framepace.errors import FramepaceError, StoreError, UsageError
 from framepace.facts.accuracy import Agreement, Gate, agreement_text, narrowed
 from framepace.facts.address import without_secrets
 from framepace.facts.mending import Hunt, Mended, Ranking
 from framepace.facts.plan import ModelPlan
 from framepace.facts.settings import Case
+from framepace.interrupts import stopped_by
 from framepace.models.convert.variant import load, variant
 from framepace.numerics.calibrating import few_frames
 from framepace.numerics.gate import FRAMES, LARGEST_LEAST, agreement
@@ -29,6 +30,7 @@ from framepace.numerics.ranking import Rank
 from framepace.numerics.rounding import BF16, FP16
 from framepace.numerics.switched import Network
 from framepace.numerics.tallying import LEAST
+from framepace.numerics.timelimit import limit
 from framepace.numerics.trials import Trials
 from framepace.numerics.tried import Tried
 from framepace.numerics.trying import trials_of
@@ -43,7 +45,11 @@ if TYPE_CHECKING:
 
 _MOST_FRAMES = 100_000
 _PAGE = "ranking.html"
-_ROOMS = (1.0, 0.5, 0.25)  # of what the gate allows, for the search
+TIME_LIMIT_S = 600.0
+_SHORTEST_LIMIT_S = 0.001
+_LESS_ROOM = (0.75, 0.5, 0.25)  # of what the gate allows, for the search
+_KEEPING = "keeping the smallest set of nodes so far"
+_GRACE_S = 60.0  # after SIGTERM, to write the model: an INT8 one is converted again
 _PRODUCER = "framepace-mixed"  # what our mixed files say that they are by
 
 
@@ -160,15 +166,18 @@ def mend(
     metric: str | None = None,
     least: float = LEAST,
     price: bool = True,
+    time_limit: float = TIME_LIMIT_S,
     tell: Tell | None = None,
+    clock: Clock | None = None,
     **options: Unpack[CaseOptions],
 ) -> Mended:
     """The smallest set of nodes that must stay in FP32 so that the gate holds, and a model that keeps them.
 
     Found by emulation on every other frame (at most 8), verified on the others: a frame on which it does not hold joins
     the search. Where the device runs the precision, the library's own outputs are held against FP32 too, and where they
-    break the gate the search is done again with half the room. Ctrl-C returns the smallest set so far that holds it.
-    What was tried is in the cache (but by a metric of your own): the same call goes on.
+    break the gate the search goes on with less room. Ctrl-C and the time limit return the smallest set so far that
+    holds it. What was tried is in the cache (but by a metric of your own): the same call goes on. Where not even half
+    of the nodes are enough (any number of a small network's) the answer is no, with the error that they reach.
 
     Args:
         model: a path, 'builtin:NAME', a plan or a case of one model, an ONNX file in FP32.
@@ -179,7 +188,9 @@ def mend(
         metric: what decides in place of the gate (see `accuracy`).
         least: that the metric must reach on average over the frames.
         price: whether FP32, the mixed and the lower precision are measured too, where the device runs them.
+        time_limit: seconds for the search; the calibration of INT8 comes before, checks and prices come after.
         tell: called with slow steps.
+        clock: of the time limit; by default the machine's.
         options: see `CaseOptions`.
 
     Returns:
@@ -193,33 +204,53 @@ def mend(
     path = _target(out, precision)
     least = values.number(least, "least", least=0.0, most=LARGEST_LEAST)
     case = case_of("mend", model, **options)
-    trials = replaced(_trials(case, precision, frames, gate, tell), metric=metric, least=least)
-    if is_own(metric):  # it may be another function the next time
-        trials = replaced(trials, tried=Tried())
-    mended = _with_alternative(_written(_searched(trials, case, tell), path), trials, tell)
-    return _priced(mended, case, tell) if price else mended
+    seconds = values.duration_s(time_limit, "time_limit", least=_SHORTEST_LIMIT_S)
+    with stopped_by(_stop, _KEEPING, _GRACE_S):
+        trials = replaced(_trials(case, precision, frames, gate, tell), metric=metric, least=least)
+        if is_own(metric):  # it may be another function the next time
+            trials = replaced(trials, tried=Tried())
+        mender = Mender(trials, tell, limit(seconds, clock or SystemClock()))
+        mended = _with_alternative(_written(_searched(mender, trials.gate, case), path), mender.trials, tell)
+        return _priced(mended, case, tell) if price else mended
 
 
-def _searched(trials: Trials, case: Case, tell: Tell) -> Mended:
-    """The nodes that the search keeps; with half the room, then a quarter, where the library breaks the gate.
+def _stop() -> None:
+    raise KeyboardInterrupt
+
+
+def _searched(mender: Mender, gate: Gate, case: Case) -> Mended:
+    """The nodes that the search keeps; with less and less room where the library breaks the gate.
 
     Sums and roundings of a library's kernels are not quite those that are emulated, and a gate leaves no margin.
     """
-    for room in _ROOMS:
-        if room < 1:
-            tell("the library breaks the gate: again with less room", None)
-        tried = trials if room == 1 else replaced(trials, gate=narrowed(trials.gate, room))
-        mender = Mender(tried, tell)
-        with suppress(KeyboardInterrupt):
-            mender.run()
-        subject = _subject(trials.network, case, tuple(node.name for node in mender.kept_nodes))
-        mended = mender.mended(subject, trials)
-        if not mended.complete:  # stopped: nothing else is begun
+    mended = _in_room(mender, gate, 1.0, case)
+    for room in _LESS_ROOM:
+        if not _breaks_as_run(mended) or mender.trials.metric is not None or mended.out_of_time:
             break
-        mended = _checked(mended, trials, case, tell)
-        if mended.as_run is None or mended.as_run.passed or trials.metric is not None:
+        mender.tell("the library breaks the gate: again with less room", None)
+        narrower = _in_room(mender, gate, room, case)
+        if narrower.refused:
             break
+        mended = narrower
     return mended
+
+
+def _breaks_as_run(mended: Mended) -> bool:
+    return mended.as_run is not None and not mended.as_run.passed
+
+
+def _in_room(mender: Mender, gate: Gate, room: float, case: Case) -> Mended:
+    """What a search with a share of the room that the gate leaves finds, and the library's own outputs with it."""
+    stopped = False
+    try:
+        mender.run(narrowed(gate, room))
+    except KeyboardInterrupt:
+        stopped = True
+    subject = _subject(mender.trials.network, case, tuple(node.name for node in mender.kept_nodes))
+    mended = mender.mended(subject, gate)
+    if stopped or mended.refused:
+        return mended
+    return _checked(mended, mender.trials, case, mender.tell)
 
 
 def _checked(mended: Mended, trials: Trials, case: Case, tell: Tell) -> Mended:

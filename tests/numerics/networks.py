@@ -76,3 +76,24 @@ def large_norm(scale: float, epsilon: float) -> Network:
     taken_apart(network, "large", epsilon)
     network.conv("last", "normalised", 4, 4)
     return network
+
+
+def large_norm_file(folder: Path, scale: float = 3000.0, epsilon: float = 1e-3) -> str:
+    """A normalisation taken apart, whose squares FP16 does not hold; then a convolution."""
+    return large_norm(scale, epsilon).plan(folder, "last").model
+
+
+def exponential_file(folder: Path) -> str:
+    """A logarithm of an exponential that FP16 does not hold."""
+    network = Network()
+    network.add("Mul", "scaled", "x", network.weight("scale", 30.0))
+    network.add("Exp", "power", "scaled")
+    network.add("Log", "back", "power")
+    return network.plan(folder, "back", shape=(1, 3, SIZE, SIZE)).model
+
+
+def output_of(path: str | None, x: Any) -> Any:
+    """The first output of a file by ONNX Runtime on the CPU."""
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]

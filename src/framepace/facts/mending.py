@@ -130,7 +130,9 @@ class Mended(OnFrames, frozen=True, kw_only=True):
     far the precision agrees without them, `searched` with them on the frames of the search, `held_out` on frames that
     the search has not seen; all three are emulated. `as_run` is how far the library's own outputs agree with them, on
     all frames, where its device runs the precision. `path` is the mixed ONNX file, where one was written. `minimal`:
-    leaving out any one node breaks the gate.
+    leaving out any one node breaks the gate. `out_of_time`: the search ended at its time limit, with the smallest set
+    by then. `refused`: no set was found; `kept` is the largest that was not enough, at most half of the nodes, those
+    that cost most, and `searched` what they reach. `tries` are sets of nodes, `runs` how often the network was run.
     """
 
     model: ModelPlan
@@ -143,20 +145,25 @@ class Mended(OnFrames, frozen=True, kw_only=True):
     as_run: Agreement | None = None
     minimal: bool = True
     complete: bool = True
+    out_of_time: bool = False
+    refused: bool = False
     tries: _Count = 0
+    runs: _Count = 0
     path: str | None = None
     prices: tuple[Price, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
     def found_nothing(self) -> bool:
-        """Whether it was stopped before a set of nodes was known: all of them, or none though the gate breaks."""
+        """Whether no set of nodes is known: refused, or stopped with all of them, or none though the gate breaks."""
+        if self.refused:
+            return True
         return len(self.kept) in (0, self.nodes) and not self.complete and not self.before.passed
 
     @property
     def holds(self) -> bool:
         """Whether the gate holds, as the library runs it where it does, and on frames that the search has not seen."""
-        if self.as_run is not None and not self.as_run.passed:
+        if self.refused or (self.as_run is not None and not self.as_run.passed):
             return False
         if not self.kept:
             return self.before.passed

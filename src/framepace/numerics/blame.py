@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -13,18 +14,18 @@ from framepace.facts.mending import Fault, NetworkNode
 from framepace.facts.plan import ModelPlan
 from framepace.facts.workload import Input
 from framepace.numerics.hunt import hunted
-from framepace.numerics.ranking import Rank
+from framepace.numerics.suspects import Suspects
+from framepace.numerics.timelimit import TimeIsUp, limit
 from framepace.numerics.trials import Trials
 from framepace.numerics.trying import trials_of
 from framepace.progress import Tell
-from framepace.units import NS_PER_S
 
 
 @dataclass(frozen=True)
 class Blamed:
     """The node to blame on a frame: the `fault` with which NaN or infinity begins, or its `error` when it alone is low.
 
-    `error` is a relative L2 error, None where an output is not finite. `complete`: all nodes were tried in the time.
+    `error` is a relative L2 error, None where an output is not finite. `complete`: it was tried to the end.
     """
 
     node: NetworkNode
@@ -32,10 +33,6 @@ class Blamed:
     fault: Fault | None = None
     error: float | None = None
     complete: bool = True
-
-
-class _TimeIsUp(Exception):
-    """Ends what tells its progress."""
 
 
 def blamed(model: ModelPlan, input: Input, refused: Agreement, seconds: float, clock: Clock) -> Blamed | None:
@@ -47,23 +44,16 @@ def blamed(model: ModelPlan, input: Input, refused: Agreement, seconds: float, c
     if not worst or model.precision == "fp32":
         return None
     frame = worst[0].frame
-    tell = _limit(seconds, clock)
+    end = limit(seconds, clock)
+
+    def tell(text: str, share: float | None) -> None:
+        end.check()
+
     try:
         trials = trials_of(model, input, model.precision, refused.frames, only=frame, gate=refused.gate, tell=tell)
         return _first_fault(trials, frame, tell) or _most_costly(trials, frame, tell)
-    except (FramepaceError, _TimeIsUp):
+    except (FramepaceError, TimeIsUp):
         return None
-
-
-def _limit(seconds: float, clock: Clock) -> Tell:
-    """A callback that raises _TimeIsUp when the time is."""
-    end = clock.now() + round(seconds * NS_PER_S)
-
-    def tell(text: str, share: float | None) -> None:
-        if clock.now() > end:
-            raise _TimeIsUp
-
-    return tell
 
 
 def _first_fault(trials: Trials, frame: int, tell: Tell) -> Blamed | None:
@@ -74,11 +64,15 @@ def _first_fault(trials: Trials, frame: int, tell: Tell) -> Blamed | None:
 
 
 def _most_costly(trials: Trials, frame: int, tell: Tell) -> Blamed | None:
-    """The node with the largest error, of those that were tried alone in the time; blocks come first."""
-    ranking = Rank(trials, tell, (0,), short=True)
-    with suppress(_TimeIsUp):
-        ranking.run()
-    tried = [row for row in ranking.node_errors() if row.error]
-    if not tried:
+    """The node with the largest error, of those that were tried alone in the time."""
+    suspects = Suspects(trials, tell)
+    complete = False
+    with suppress(TimeIsUp):
+        suspects.sift(0)
+        complete = True
+    worst = next((name for name in suspects.by_cost() if suspects.alone.get(name)), None)
+    if worst is None:
         return None
-    return Blamed(tried[0].node, frame, error=tried[0].error, complete=ranking.complete)
+    node = next(node for node in trials.network.nodes if node.name == worst)
+    error = suspects.alone[worst]
+    return Blamed(node, frame, error=error if math.isfinite(error) else None, complete=complete)

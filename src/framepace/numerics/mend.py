@@ -1,14 +1,16 @@
 """The smallest set of nodes to keep in FP32 so that a gate holds: a search that asks only whether a set fails.
 
 What fails alone has to be kept, whatever else is. To that the nodes that cost most are added until the gate holds, and
-then everything is taken away that is not needed (delta debugging, Zeller and Hildebrandt 2002), until leaving out any
-one node breaks the gate.
+then everything is taken away that is not needed, ever larger parts as long as that goes well (as in delta debugging,
+Zeller and Hildebrandt 2002). A node whose absence breaks the gate is not tried again: without others it breaks it, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+
+_SMALL = 24  # nodes that may all be kept: what is left of a small network may still be worth it
 
 Fails = Callable[[frozenset[str]], bool]
 """Whether the gate breaks when these nodes stay in FP32 and all others are in the lower precision."""
@@ -19,12 +21,14 @@ class Search:
     """A search, and the best that it has so far: it may be interrupted at any time.
 
     `order` has all nodes, the one that costs most first. `best` is the smallest set for which the gate is known to
-    hold, all nodes to begin with; `minimal` says that no node can be taken out of it.
+    hold, all nodes to begin with; `minimal` says that no node can be taken out of it. `reached` is the largest set of
+    those nodes that was tried and failed. Half of the nodes are kept at most (all of a small network).
     """
 
     order: Sequence[str]
     fails: Fails
     best: frozenset[str] = frozenset()
+    reached: frozenset[str] = frozenset()
     minimal: bool = False
     tries: int = 0
     _answers: dict[frozenset[str], bool] = field(default_factory=dict)
@@ -32,14 +36,27 @@ class Search:
     def __post_init__(self) -> None:
         self.best = frozenset(self.order)
 
-    def run(self, needed: Collection[str] = ()) -> frozenset[str]:
-        """The smallest set that was found; `needed` are nodes that fail alone."""
+    def run(self, needed: Collection[str] = (), likely: int = 0) -> bool:
+        """Whether a set was found, the `best`.
+
+        Args:
+            needed: nodes that fail alone, or that are known to be kept.
+            likely: how many nodes of the order are expected to do: the first that are tried.
+        """
         if self._holds(frozenset()):
             self.minimal = True
-            return self.best
-        self._grow([name for name in self.order if name in needed])
+            return True
+        first = [name for name in self.order if name in needed][: self.most]
+        others = [name for name in self.order if name not in first]
+        if not self._grow(first, others, max(0, likely - len(first))):
+            return False
         self._reduce()
-        return self.best
+        return True
+
+    @property
+    def most(self) -> int:
+        """How many nodes are kept at most: with more the lower precision is not worth it."""
+        return max(len(self.order) // 2, min(len(self.order), _SMALL))
 
     def _holds(self, kept: frozenset[str]) -> bool:
         """Whether the gate holds; if so, and the set is smaller, it is the best."""
@@ -49,41 +66,48 @@ class Search:
         holds = self._answers[kept]
         if holds and len(kept) < len(self.best):
             self.best = kept
+        if not holds and len(kept) > len(self.reached):
+            self.reached = kept
         return holds
 
-    def _grow(self, needed: Sequence[str]) -> None:
-        """Add what costs most, twice as many nodes each time, and then as few of them as will do."""
-        others = [name for name in self.order if name not in needed]
+    def _grow(self, first: Sequence[str], others: Sequence[str], likely: int) -> bool:
+        """Add what costs most, ever more nodes, until the gate holds; then as few of them as will do."""
+        room = max(0, self.most - len(first))
+        count = min(likely, room)
         too_few = -1
-        count = 0
-        while not self._holds(_with(needed, others[:count])):
-            if count >= len(others):
-                return  # not even all nodes: the best stays as it was
+        step = 1
+        while not self._holds(_with(first, others[:count])):
+            if count >= room:
+                return False
             too_few = count
-            count = min(len(others), max(1, 2 * count))
-        while count - too_few > 1:
-            middle = (count + too_few) // 2
-            if self._holds(_with(needed, others[:middle])):
-                count = middle
+            count = min(room, count + step)
+            step *= 2
+        self._narrow(first, others, too_few, count)
+        return True
+
+    def _narrow(self, first: Sequence[str], others: Sequence[str], too_few: int, enough: int) -> None:
+        """The smallest number of the costliest nodes that is enough, by halving."""
+        while enough - too_few > 1:
+            middle = (enough + too_few) // 2
+            if self._holds(_with(first, others[:middle])):
+                enough = middle
             else:
                 too_few = middle
 
     def _reduce(self) -> None:
-        """Take out parts of the best set, ever smaller ones, the nodes that cost least first."""
-        size = len(self.best) // 2
-        while self.best:
-            if not self._taken_out(max(1, size)) and size <= 1:
-                break
-            size = min(len(self.best), max(1, size)) // 2
+        """Take nodes out of the best set, those that cost least first."""
+        waiting = [name for name in reversed(self.order) if name in self.best]
+        size = 1
+        while waiting:
+            part = waiting[:size]
+            if self._holds(self.best.difference(part)):
+                waiting = waiting[len(part) :]
+                size = 2 * len(part)
+            elif len(part) > 1:
+                size = len(part) // 2
+            else:
+                waiting = waiting[1:]
         self.minimal = True
-
-    def _taken_out(self, size: int) -> bool:
-        """Whether a part of that many nodes could be taken out of the best set."""
-        before = self.best
-        cheapest_first = [name for name in reversed(self.order) if name in before]
-        for first in range(0, len(cheapest_first), size):
-            self._holds(self.best.difference(cheapest_first[first : first + size]))
-        return self.best != before
 
 
 def _with(needed: Sequence[str], others: Sequence[str]) -> frozenset[str]:

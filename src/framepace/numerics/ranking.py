@@ -14,26 +14,21 @@ from framepace.store import cache
 
 _FRAMES = 4
 _GUILTY = 0.1  # of what the gate allows: a block with less than that is not looked into
-_LITTLE = 0.5  # of what the gate allows: errors of blocks add up as squares do, about
 _ALWAYS = 2  # blocks that are looked into however little they cost
 _LOST = 0.5  # from this relative error on the answer is gone, and how large the error is says nothing more
-_DEFAULT_LIMIT = 0.03
+DEFAULT_LIMIT = 0.03
 
 
 @dataclass
 class Rank:
     """A ranking while it is made: what was tried so far is in it, and in the cache, whenever it is interrupted.
 
-    Nodes are tried on those of the `candidates` (numbers of frames) that lose most when all nodes are low, at most
-    `most_frames`. With `short` the blocks are not tried together up to each, and those that add up to little are not
-    looked into.
+    Nodes are tried on those of the `candidates` (numbers of frames) that lose most when all nodes are low.
     """
 
     trials: Trials
     tell: Tell
     candidates: Sequence[int]
-    most_frames: int = _FRAMES
-    short: bool = False
     errors: dict[str, float] = field(default_factory=dict)  # by the nodes that were low, as a text
     complete: bool = False
     tries: int = 0
@@ -41,7 +36,7 @@ class Rank:
 
     def __post_init__(self) -> None:
         self.tell("all nodes in lower precision", None)
-        self.frames = _worst(self.trials, self.candidates, self.most_frames)
+        self.frames = _worst(self.trials, self.candidates, _FRAMES)
 
     def run(self) -> None:
         """Try all blocks, and each node of those that cost something."""
@@ -52,8 +47,7 @@ class Rank:
             for number, block in enumerate(blocks):
                 self.tell(f"block {number + 1} of {len(blocks)} in lower precision", number / total)
                 self._error(block)
-                if not self.short:
-                    self._error(self._up_to(number))
+                self._error(self._up_to(number))
             for number, block in enumerate(self._guilty()):
                 self._look_into(block, (len(blocks) + number) / total)
             self.complete = True
@@ -88,7 +82,7 @@ class Rank:
             share = self.errors.get(_text(block), 0.0) / len(block)
             for name in block:
                 costs[name] = self.errors.get(_text((name,)), share)
-        return sorted(costs, key=lambda name: -_about(costs[name]))
+        return sorted(costs, key=lambda name: -about(costs[name]))
 
     def alone(self, name: str) -> float | None:
         """The error with one node in lower precision, where it was tried."""
@@ -143,10 +137,8 @@ class Rank:
         """Blocks to look into, the worst first."""
         ordered = sorted(self.blocks, key=lambda block: -self.errors[_text(block)])
         errors = [self.errors[_text(block)] for block in ordered]
-        limit = self.limit or _DEFAULT_LIMIT
+        limit = self.limit or DEFAULT_LIMIT
         count = sum(error >= _GUILTY * limit for error in errors)
-        if self.short:
-            count = min(count, _worth_a_look(errors, _LITTLE * limit))
         yield from ordered[: max(_ALWAYS, count)]
 
     def _error(self, low: Sequence[str]) -> float:
@@ -158,17 +150,7 @@ class Rank:
         return self.errors[text]
 
 
-def _worth_a_look(errors: Sequence[float], little: float) -> int:
-    """How many of some errors, the largest first, come before those whose squares add up to that of `little`."""
-    squares = 0.0
-    for count in range(len(errors), 0, -1):
-        squares += errors[count - 1] ** 2
-        if squares > little**2:
-            return count
-    return 0
-
-
-def _about(error: float) -> float:
+def about(error: float) -> float:
     """The error as far as it tells nodes apart: two digits, up to an answer that is gone."""
     if math.isinf(error):
         return error

@@ -200,6 +200,7 @@ def _session(proto: Any, name: str) -> Any:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = _NO_LOG
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # others may need the cores
     try:
         return onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises classes of its own

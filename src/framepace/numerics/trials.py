@@ -16,6 +16,7 @@ from framepace.numerics.inputs import Inputs
 from framepace.numerics.metrics import is_own, optional_metric
 from framepace.numerics.switched import Network, Outputs
 from framepace.numerics.tallying import LEAST, Numbers, agreement_of, verdict
+from framepace.numerics.timelimit import TimeLimit
 from framepace.numerics.tried import OnFrame, Tried, trial_name
 
 NOT_FINITE = math.inf
@@ -26,7 +27,8 @@ class Trials:
     """Frames on which a network is tried, and the gate; each frame is run once with the same nodes low.
 
     A `metric` that must reach `least` on average decides in place of the gate (see `metric_of`). `tried` has what is
-    known already, and `runs` counts what was not.
+    known already, and `runs` counts what was not. A run after the `limit`, where there is one, raises
+    TimeIsUp. `broken` is the frame that ended the last trial that failed.
 
     Raises ModelError where an output in FP32 is NaN: nothing can be held against it.
     """
@@ -37,7 +39,9 @@ class Trials:
     metric: str | None = None
     least: float = LEAST
     tried: Tried = field(default_factory=Tried)
+    limit: TimeLimit | None = None
     runs: int = 0
+    broken: int | None = None
     _references: dict[int, Outputs] = field(default_factory=dict)
     _broke: Counter[int] = field(default_factory=Counter)  # how often a frame ended a trial
 
@@ -68,7 +72,8 @@ class Trials:
             rest = [self._numbers((), frame) for frame in order[done:]]
             agreement = self._judged([*numbers, *rest])
             if not (agreement.passed or agreement.says_nothing):
-                self._broke[order[done - 1]] += 1
+                self.broken = order[done - 1]
+                self._broke[self.broken] += 1
                 return True
         return False
 
@@ -99,10 +104,16 @@ class Trials:
         expected = self.reference(frame)
         actual = expected
         if low:
-            self.runs += 1
+            self._count()
             actual = self.network.run(self.inputs[frame], low)
         outputs = {name: frame_numbers(values, actual[name]) for name, values in expected.items()}
         return OnFrame(outputs, optional_metric(self.metric).score(expected, actual))
+
+    def _count(self) -> None:
+        """Note that the network is run, if there is time."""
+        if self.limit is not None:
+            self.limit.check()
+        self.runs += 1
 
     def reference(self, frame: int) -> Outputs:
         """The outputs of a frame in FP32."""

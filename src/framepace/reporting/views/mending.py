@@ -25,6 +25,10 @@ _FAULTS: Mapping[Fault, str] = {
 }
 
 _GOES_ON = "the same command goes on where this one was stopped"
+_TRAINING = (
+    "INT8 needs training with quantisation here, or other ranges (--methods percentile,minmax,entropy compares them), "
+    "or a measure that allows more (--metric, --least)"
+)
 _INSIDE = ", though what comes of it is not"  # a mean, or the root of a sum of squares
 _WIDER_SUMS = "a library that adds up in FP32 (ONNX Runtime on CUDA) does not overflow here: check it where it will run"
 
@@ -164,6 +168,8 @@ def _mended_sentence(mended: Mended) -> str:
         return f"{model} does not pass the gate as {mended.model.backend} runs it, with {kept}"
     if not mended.kept and mended.before.says_nothing:
         return f"{model} cannot be judged on these frames"
+    if mended.refused:
+        return _refusal(mended, model)
     if not mended.kept:
         return f"{model} passes the gate as it is: no node has to stay in FP32"
     if mended.found_nothing:
@@ -174,10 +180,21 @@ def _mended_sentence(mended: Mended) -> str:
     return f"{model} passes the gate with {kept}"
 
 
+def _refusal(mended: Mended, model: str) -> str:
+    """That no set of nodes was found, and how many were not enough."""
+    kept = f"{len(mended.kept)} of {plural(mended.nodes, 'node')} in FP32"
+    if mended.out_of_time:
+        return f"{model} was not mended within the time limit: it does not pass the gate with {kept}"
+    return f"{model} cannot be mended: it does not pass the gate with {kept}, those that cost most"
+
+
 def _mended_lines(mended: Mended) -> Iterator[str]:
     yield f"before: {agreement_text(mended.before)}"
     if not mended.before.passed:
         yield from (f"  {reason}" for reason in mended.before.why)
+    if mended.refused:
+        yield from _refused_lines(mended)
+        return
     if mended.found_nothing:
         yield _GOES_ON
         return
@@ -186,14 +203,33 @@ def _mended_lines(mended: Mended) -> Iterator[str]:
     if mended.held_out is not None and mended.kept:
         yield f"on frames that were held out: {agreement_text(mended.held_out)}"
         yield from (f"  {reason}" for reason in mended.held_out.why)
-    elif mended.held_out is None:
+    elif mended.held_out is None and mended.complete:
         yield "no frame was held out: give two frames or more (--frames)"
     if mended.as_run is not None:
         yield f"as {mended.model.backend} runs it, on all frames: {agreement_text(mended.as_run)}"
         yield from (f"  {reason}" for reason in mended.as_run.why)
+    if not mended.holds:
+        yield from _advice(mended)
     if not (mended.complete or mended.minimal):
-        yield f"stopped before the end: fewer nodes may do; {_GOES_ON}"
+        why = "the time limit came before the end" if mended.out_of_time else "stopped before the end"
+        yield f"{why}: fewer nodes may do; {_GOES_ON}"
     yield from _price_lines(mended.prices)
+
+
+def _refused_lines(mended: Mended) -> Iterator[str]:
+    """How far the largest set that was tried gets, and what is left to do."""
+    if mended.kept:
+        yield f"with them: {agreement_text(mended.searched)}"
+        yield from (f"  {reason}" for reason in mended.searched.why)
+    if mended.out_of_time:
+        yield _GOES_ON
+    yield from _advice(mended)
+
+
+def _advice(mended: Mended) -> Iterator[str]:
+    """What is left where no nodes in FP32 help."""
+    if mended.model.precision == "int8":
+        yield _TRAINING
 
 
 def _kept_rows(mended: Mended) -> Iterator[tuple[str, ...]]:
