@@ -7,8 +7,9 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from _pytest.mark import ParameterSet
@@ -19,6 +20,7 @@ from framepace.cli.app import app
 from framepace.facts.settings import SETTINGS
 from framepace.models.builtin import model_bytes
 from tests.docs.pages import MARKS, PAGES, Block, blocks, name
+from tests.doubles.commands import Command
 from tests.gpus import has_gpu
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
@@ -31,7 +33,8 @@ SHORT = {
     "bench": ("--seconds", "1"),
     "sweep": ("--seconds", "1"),
 }
-
+STARTS_OTHERS = ("framepace attach", "framepace launch")  # which begin with the start of Python, as their programs do
+PATIENCE_S = 200.0
 
 # Run by `make test`; the others by `make test-long`.
 FIRST_PAGES = ("docs/install.md",)
@@ -53,15 +56,36 @@ def first_pages_quick(*marks: str) -> list[ParameterSet]:
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Words in a width of their own, and a cache that nobody else uses."""
-    return {**os.environ, "COLUMNS": "100", "FRAMEPACE_CACHE": str(tmp_path_factory.mktemp("cache"))}
+    """Variables beside those of the test: words in a width of their own, and a cache that nobody else uses."""
+    return {"COLUMNS": "100", "FRAMEPACE_CACHE": str(tmp_path_factory.mktemp("cache"))}
 
 
-def run(words: Sequence[str], folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """A program in a process of its own."""
-    return subprocess.run(
-        [sys.executable, *words], capture_output=True, text=True, cwd=folder, env=environment, timeout=200, check=False
+class Ended(NamedTuple):
+    """A command or program that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def run_command(command: str, folder: Path, environment: dict[str, str]) -> Ended:
+    """A `framepace ...` line, kept short, in a process of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        for variable, value in environment.items():
+            patch.setenv(variable, value)
+        with Command(folder, *short(command), fresh=command.startswith(STARTS_OTHERS)) as running:
+            code = running.wait(PATIENCE_S)
+            return Ended(code, running.out, running.err)
+
+
+def run_program(text: str, folder: Path, environment: dict[str, str]) -> Ended:
+    """A program in Python, in a process of its own."""
+    program = [sys.executable, "-c", text]
+    variables = {**os.environ, **environment}
+    done = subprocess.run(
+        program, capture_output=True, text=True, cwd=folder, env=variables, timeout=PATIENCE_S, check=False
     )
+    return Ended(done.returncode, done.stdout, done.stderr)
 
 
 def run_block(block: Block, folder: Path, environment: dict[str, str]) -> None:
@@ -71,20 +95,20 @@ def run_block(block: Block, folder: Path, environment: dict[str, str]) -> None:
         if file:
             (folder / file[1]).write_text(block.text)
             return
-        result = run(["-c", block.text], folder, environment)
-        assert result.returncode == 0, f"{name(block.page)}:{block.line}\n{result.stdout}\n{result.stderr}"
+        result = run_program(block.text, folder, environment)
+        assert result.code == 0, f"{name(block.page)}:{block.line}\n{result.out}\n{result.err}"
         return
     for command in block.commands:
-        result = run(framepace(command), folder, environment)
-        assert result.returncode in (0, 1), f"{command}\n{result.stdout}\n{result.stderr}"
-        assert "Traceback" not in result.stderr, f"{command}\n{result.stderr}"
+        result = run_command(command, folder, environment)
+        assert result.code in (0, 1), f"{command}\n{result.out}\n{result.err}"
+        assert "Traceback" not in result.err, f"{command}\n{result.err}"
 
 
-def framepace(command: str) -> list[str]:
-    """A `framepace ...` line as words for Python, kept short."""
+def short(command: str) -> list[str]:
+    """The words of a `framepace ...` line, with the options that keep it short."""
     words = shlex.split(command)[1:]
     end = words.index("--") if "--" in words else len(words)
-    return ["-m", "framepace", *words[:end], *SHORT.get(words[0], ()), *words[end:]]
+    return [*words[:end], *SHORT.get(words[0], ()), *words[end:]]
 
 
 @pytest.mark.timeout(900)  # README has nine commands: a busy machine takes minutes
@@ -129,11 +153,11 @@ def test_commands_for_a_gpu_run_or_say_what_is_missing(page: Path, tmp_path: Pat
             run_block(block, tmp_path, environment)
             continue
         for command in block.commands:
-            result = run(framepace(command), tmp_path, environment)
-            output = result.stdout + result.stderr
+            result = run_command(command, tmp_path, environment)
+            output = result.out + result.err
             assert "Traceback" not in output, f"{command}\n{output}"
             assert re.search(r"CUDA|cuda|framepace\[", output), f"{command}\n{output}"
-            assert result.returncode == 2 or " sweep " in command, f"{command}\n{output}"
+            assert result.code == 2 or " sweep " in command, f"{command}\n{output}"
 
 
 def test_every_block_is_run_or_says_why_not() -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,6 +18,8 @@ from urllib.request import Request, urlopen
 import pytest
 
 from tests.docs.pages import ROOT
+from tests.doubles.commands import Command
+from tests.doubles.processes import waited_for
 
 DEPLOY = ROOT / "examples" / "deploy"
 PROGRAM = "/opt/framepace/bin/framepace"
@@ -52,19 +54,15 @@ def here(words: Sequence[str], folder: Path) -> list[str]:
 @contextmanager
 def running(words: Sequence[str], folder: Path) -> Iterator[str]:
     """The command while it runs; the address of its dashboard. At the end it gets SIGTERM, which is no error."""
-    (folder / "plan.yaml").write_text("models: [{name: detector, model: 'builtin:detector'}]\n")
+    (folder / "plan.yaml").write_text("models: [{name: detector, model: 'null', backend: 'null'}]\n")
     (folder / "sources.yaml").write_text("sources: [{name: gate, address: synthetic, loop: true}]\n")
-    environment = {**os.environ, "FRAMEPACE_TOKEN": TOKEN}
-    command = [sys.executable, "-m", "framepace", *here(words, folder)]
-    with subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        lines = iter(process.stderr)
-        told = next((line for line in lines if '"dashboard"' in line or not line.startswith("{")), "")
-        assert told.startswith("{"), told + process.stderr.read()
+    with Command(folder, *here(words, folder), FRAMEPACE_TOKEN=TOKEN) as command:
+        waited_for(lambda: not command.runs or '"dashboard"' in command.err.rpartition("\n")[0])
+        told = next((line for line in command.err.splitlines() if '"dashboard"' in line), command.err)
         yield json.loads(told)["text"]
-        process.terminate()
-        assert '"run.ended"' in process.stderr.read()
-    assert process.returncode == 0
+        command.signal(signal.SIGTERM)
+        assert command.wait() == 0, command.err
+        assert '"run.ended"' in command.err
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd")
