@@ -145,6 +145,29 @@ def test_rare_requests_are_answered_once_and_closed(server: Server, request_: by
         assert answer.endswith(b"\r\n\r\n")
 
 
+def test_what_stands_behind_a_body_in_chunks_is_no_header(tmp_path: Path) -> None:
+    """A trailer says nothing of its request, which is complete by then (RFC 9110, 6.5.1)."""
+    body = json.dumps(pair()).encode()
+    chunks = b"%x\r\n%b\r\n0\r\nContent-Encoding: gzip\r\nframepace-timing: 1\r\n\r\n" % (len(body), body)
+    lines = b"Host: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with served(add_model(tmp_path)) as server, raw(server) as connection:
+        connection.sendall(b"POST /v2/models/simple/infer HTTP/1.1\r\n" + lines + chunks)
+        answer = rest_of(connection)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"framepace-timing" not in answer
+
+
+def test_a_long_head_that_comes_in_small_pieces_is_taken(server: Server) -> None:
+    """Its bytes count once against the limit."""
+    with raw(server) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sendall(LIVE)
+        for _ in range(20):
+            connection.sendall(b"x-part: " + b"x" * 990 + b"\r\n")
+        connection.sendall(b"Connection: close\r\n\r\n")
+        assert rest_of(connection).startswith(b"HTTP/1.1 200 ")
+
+
 def test_a_server_with_a_certificate_answers_over_tls(tmp_path: Path) -> None:
     """With the same connections."""
     files = [str(tmp_path / "key.pem"), str(tmp_path / "certificate.pem")]

@@ -32,8 +32,10 @@ def decompressed(body: bytes | bytearray, encoding: str, most: int) -> bytes | b
 
 def compressed(body: bytes, accepted: str) -> tuple[bytes, str]:
     """The body in the encoding that `Accept-Encoding` likes best, and its name; '' where it stays as it is."""
+    if len(body) < _LEAST:
+        return body, ""
     encoding = _preferred(accepted)
-    if not encoding or len(body) < _LEAST:
+    if not encoding:
         return body, ""
     encoder = zlib.compressobj(_LEVEL, zlib.DEFLATED, _WINDOWS[encoding])
     return encoder.compress(body) + encoder.flush(), encoding

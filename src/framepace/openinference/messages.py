@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from framepace.openinference.datatypes import BYTES, NUMPY_NAMES, item_size
@@ -60,8 +61,7 @@ class InferRequest:
     binary: bool = False
 
 
-@dataclass(slots=True)
-class Output:
+class Output(Struct, eq=False):
     """A tensor of an answer; `data` is None where it was written into shared memory."""
 
     name: str
@@ -71,15 +71,14 @@ class Output:
     wanted: Wanted
 
 
-@dataclass(slots=True)
-class InferAnswer:
+class InferAnswer(Struct, eq=False):
     """The answer to a request."""
 
     model: str
     version: str
     outputs: list[Output]
     id: str = ""
-    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    parameters: Mapping[str, Parameter] = {}
 
 
 def check_name(name: str, seen: set[str], what: str) -> None:

@@ -211,13 +211,9 @@ def encode(answer: InferAnswer) -> tuple[bytes, int | None]:
         document["parameters"] = answer.parameters
     document["outputs"] = [_output(output, parts) for output in answer.outputs]
     header = _encode(document)
-    if not any(_is_binary(output) for output in answer.outputs):
+    if not parts:
         return header, None
     return b"".join([header, *parts]), len(header)
-
-
-def _is_binary(output: Output) -> bool:
-    return output.data is not None and output.wanted.binary
 
 
 def _output(output: Output, parts: list[bytes]) -> dict[str, Any]:

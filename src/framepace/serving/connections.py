@@ -108,14 +108,14 @@ class Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """See asyncio.BufferedProtocol."""
-        if self._has_ended:
+        if self._is_over:
             self._heard = self.now()
         elif self._is_direct and self._body is not None:
             self._body.received(nbytes)
             self._count_body(nbytes)
             if not self._body.missing:
                 self._parser = HttpRequestParser(self)  # the other one still waits for the body
-                self._complete()
+                self.on_message_complete()
         elif not self._is_last:
             self._parse(self.scratch[:nbytes])
 
@@ -163,7 +163,7 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def _has_ended(self) -> bool:
-        """Whether nothing that comes is read any more."""
+        """Whether nothing is sent any more, or nothing that comes is read."""
         return self._is_over or self.transport.is_closing()
 
     def _drop_rest(self) -> None:
@@ -198,44 +198,44 @@ class Connection(asyncio.BufferedProtocol):
         """A part of the request's target."""
         if self._arriving is not None:
             self._arriving.target += url
-        self._count_head(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header."""
-        name = name.lower()
-        if self._arriving is not None:
-            self._arriving.headers[name] = value
-        self._count_head(len(name) + len(value) + 4)
-        if name == _LENGTH and value.isdigit() and int(value) > self.limits.body:
-            self._too_large()
+        """A header; those behind a body in chunks (trailers) are none of the request's."""
+        if self._in_head and self._arriving is not None:
+            self._arriving.headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
         """The head is complete: the call is refused if that is clear by now."""
         self._in_head = False
         call = self._arriving
-        if call is None or self._has_ended:
+        if call is None or self._is_over:
             return
-        call.method = self._parser.get_method().decode("latin-1")
-        call.keeps_alive = self._parser.get_http_version() != "1.0" and self._parser.should_keep_alive()
+        self._check_head(call.head_size)
+        length = _length(call)
+        if length is not None and length > self.limits.body:
+            self._too_large()
+        if not self._is_over:
+            call.method = self._parser.get_method().decode("latin-1")
+            call.keeps_alive = self._parser.get_http_version() != "1.0" and self._parser.should_keep_alive()
+            self._begin_body(call, length)
+
+    def _begin_body(self, call: HttpCall, length: int | None) -> None:
+        """What follows the head is kept for the call, or dropped where that is refused by its head."""
         refused = None
         if self._running is None and not self._waiting:
             refused = self._app.refusal(call)
         if refused is not None:
             self._refuse_call(call, refused)
             return
-        self._body = KeptBody(_length(call))
-        if call.waits_for_permission:
+        self._body = KeptBody(length)
+        if b"expect" in call.headers and call.waits_for_permission:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
-        if self._body is not None and not self._has_ended:
+        if self._body is not None and not self._is_over:
             self._body.add(body)
             self._count_body(len(body))
-
-    def on_message_complete(self) -> None:
-        """The request is complete."""
-        self._complete()
 
     def _parse(self, data: memoryview) -> None:
         in_head = self._in_head
@@ -249,7 +249,8 @@ class Connection(asyncio.BufferedProtocol):
                 self.refuse(400, "Invalid HTTP request received.")
             return
         if in_head and self._in_head:  # a head without an end: the parser tells nothing of it yet
-            self._count_head(len(data))
+            self._head_size += len(data)
+            self._check_head(self._head_size)
         if not self._is_over:
             self._is_direct = self._body is not None and self._body.missing > 0
 
@@ -262,8 +263,9 @@ class Connection(asyncio.BufferedProtocol):
         if not call.keeps_alive:
             self._linger()
 
-    def _complete(self) -> None:
-        if self._has_ended:
+    def on_message_complete(self) -> None:
+        """The request is complete."""
+        if self._is_over:
             return
         call = self._arriving
         body = self._body
@@ -291,7 +293,8 @@ class Connection(asyncio.BufferedProtocol):
         self._is_going_on = False
         if self._running is None:
             self._end()
-        self._pause_or_resume()
+        if self._waiting or self._is_paused:
+            self._pause_or_resume()
 
     def _end(self) -> None:
         """End, if nothing follows the last answer."""
@@ -303,6 +306,7 @@ class Connection(asyncio.BufferedProtocol):
             if self.transport.can_write_eof():
                 self._linger()
             else:  # over TLS: a client that waits for the end would not see it
+                self._is_over = True
                 self.transport.close()
 
     def _pause_or_resume(self) -> None:
@@ -338,9 +342,8 @@ class Connection(asyncio.BufferedProtocol):
         self.held[0] -= size
         self._held -= size
 
-    def _count_head(self, size: int) -> None:
-        self._head_size += size
-        if self._head_size > self.limits.headers and not self._has_ended:
+    def _check_head(self, size: int) -> None:
+        if size > self.limits.headers and not self._has_ended:
             self.refuse(431, f"the request's head is larger than {self.limits.headers} bytes")
 
     def _count_body(self, size: int) -> None:

@@ -93,7 +93,7 @@ class RequestFeed(Feed):
         """Accept a request. Raises RequestError for one that is refused."""
         with self._changed:
             now = self._now()
-            self._check_admission(ticket.asking, now)
+            self._check_admission(ticket, now)
             self._open.add(ticket)
             urgency = _urgency(ticket.latest, now)
             for index in range(ticket.items):
@@ -232,14 +232,14 @@ class RequestFeed(Feed):
                 self._changed.wait(max(0.0, (until - self._now()) / NS_PER_S))
             return not self._open
 
-    def predicted(self, asking: Asking, now: int) -> int:
+    def predicted(self, asking: Asking | Ticket, now: int) -> int:
         """When a request that came now would be answered (ns)."""
         ahead = self._lines.ahead(asking.client, asking.priority, _urgency(asking.latest, now))
         free = self._running.first_end(now)
         queue = Queue(ahead, len(self._running), free, self.rules.workers, self.rules.size)
         return answered_at(now, asking.items, queue, self._running.durations)
 
-    def _check_admission(self, asking: Asking, now: int) -> None:
+    def _check_admission(self, asking: Asking | Ticket, now: int) -> None:
         """Raise RequestError for a request that finds no room or would not be answered in time."""
         if self._closed is not None:
             raise self._closed.again()

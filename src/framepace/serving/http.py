@@ -25,6 +25,7 @@ class HttpApp:
 
     def __init__(self, service: Service) -> None:
         self.service = service
+        self._refuses_early = service.token is not None or service.inference.gives_deadlines
         self._wakes: set[Callable[[], None]] = set()
 
     def begin(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -38,7 +39,7 @@ class HttpApp:
 
     def refusal(self, call: HttpCall) -> Response | None:
         """See App: a call without the token, and an inference that would be late whatever its body is."""
-        if self.service.token is None and DEADLINE not in call.headers and not self.service.inference.gives_deadlines:
+        if not self._refuses_early and DEADLINE not in call.headers:
             return None
         try:
             self._check_authorised(call)
@@ -82,7 +83,8 @@ class HttpApp:
 
     def _begun(self, call: HttpCall) -> Response | None:
         """The answer to a call; None where it comes later. Raises RequestError."""
-        self._check_authorised(call)
+        if self.service.token is not None:
+            self._check_authorised(call)
         named = route(call.path)
         answer = None
         if named is not None:
@@ -91,8 +93,8 @@ class HttpApp:
             raise RequestError(f"no such path: {call.path[:200]}", "not found")
         if answer is None:
             return _wrong_method(named)
-        encoding = call.text(b"content-encoding")
-        if encoding is not None:
+        if b"content-encoding" in call.headers:
+            encoding = call.headers[b"content-encoding"].decode("latin-1")
             call.body = decompressed(call.body, encoding, self.service.limits.body)
         return answer(self, call, named)
 
@@ -108,10 +110,9 @@ class HttpApp:
         if self.service.log.verbose:
             self.service.log.request(f"{call.client} {call.method} {call.path} {response.status}")
         headers = response.all_headers
-        accepted = call.text(b"accept-encoding")
         body = response.body
-        if accepted is not None and response.status == 200:
-            body, encoding = compressed(body, accepted)
+        if b"accept-encoding" in call.headers and response.status == 200:
+            body, encoding = compressed(body, call.headers[b"accept-encoding"].decode("latin-1"))
             if encoding:
                 headers = (*headers, (b"content-encoding", encoding.encode()))
         call.wire.send(call, response.status, headers, body)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
@@ -19,9 +18,8 @@ TEXT = b"text/plain; version=0.0.4; charset=utf-8"
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
-@dataclass(slots=True)
-class Response:
-    """What is sent back."""
+class Response(msgspec.Struct):
+    """What is sent back; `headers` are those beside the kind of the body."""
 
     body: bytes = b""
     status: int = 200
@@ -81,6 +79,12 @@ class HttpCall:
         if not target.startswith(b"/") or b"?" in target or b"#" in target:
             target = _path(target)
         return target.decode("latin-1")
+
+    @property
+    def head_size(self) -> int:
+        """Bytes of its head, about."""
+        headers = self.headers
+        return len(self.target) + sum(map(len, headers)) + sum(map(len, headers.values())) + 4 * len(headers)
 
     @property
     def client(self) -> str:

@@ -24,7 +24,7 @@ def infer(desk: Desk, call: HttpCall, named: Route) -> None:
     service = desk.service
     model = service.repository.find(named.name, named.version)
     request = _decoded(service, call, model)
-    within = _milliseconds(call.text(DEADLINE))
+    within = _milliseconds(call) if DEADLINE in call.headers else None
     waiting = _Waiting(desk, call)
     taken = service.inference.submit(model, request, call.client, call.arrived, within, waiting.done)
     waiting.model = taken[0]
@@ -38,7 +38,7 @@ def refusal(service: Service, call: HttpCall, named: Route) -> None:
     What else is wrong with it is said when it is complete.
     """
     try:
-        within = _milliseconds(call.text(DEADLINE))
+        within = _milliseconds(call) if DEADLINE in call.headers else None
         model = service.repository.find(named.name, named.version)
     except RequestError:
         return
@@ -88,10 +88,9 @@ def _encoded(call: HttpCall, ticket: Ticket, encoded: tuple[bytes, int | None]) 
     return response
 
 
-def _milliseconds(text: str | None) -> float | None:
-    """A positive number of milliseconds. Raises RequestError."""
-    if text is None:
-        return None
+def _milliseconds(call: HttpCall) -> float:
+    """What the head says of its deadline, a positive number of milliseconds. Raises RequestError."""
+    text = call.headers[DEADLINE].decode("latin-1")
     try:
         value = float(text)
     except ValueError:

@@ -55,12 +55,8 @@ class Inference:
             within_ms: the time that the transport says it has from then on.
         """
         ticket = model.ticket(request, arrived, done)
-        parameters = request.parameters
         ticket.client = client
-        ticket.priority = min(whole(parameters, "priority") or USUAL_PRIORITY, LOWEST_PRIORITY)
-        ticket.deadline = self._deadline(whole(parameters, "timeout"), arrived, within_ms)
-        if ticket.deadline is not None:
-            ticket.reserve = self._reserve(ticket.deadline, arrived)
+        self._set_policy(ticket, within_ms)
         try:
             model.submit(ticket)
         except RequestError:
@@ -69,6 +65,16 @@ class Inference:
                 raise
             return self.submit(successor, request, client, arrived, within_ms, done)
         return model, ticket
+
+    def _set_policy(self, ticket: Ticket, within_ms: float | None) -> None:
+        """When a request must be answered, and before which others. Raises RequestError."""
+        timeout_us = 0
+        if ticket.parameters:
+            ticket.priority = min(whole(ticket.parameters, "priority") or USUAL_PRIORITY, LOWEST_PRIORITY)
+            timeout_us = whole(ticket.parameters, "timeout")
+        ticket.deadline = self._deadline(timeout_us, ticket.arrived, within_ms)
+        if ticket.deadline is not None:
+            ticket.reserve = self._reserve(ticket.deadline, ticket.arrived)
 
     def answer(self, model: ServedModel, ticket: Ticket) -> InferAnswer:
         """The answer to a ticket that is done. Raises its RequestError."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
+
+from msgspec import Struct
 
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True)
-class Place(Generic[_T]):
+class Place(Struct, Generic[_T], frozen=True, eq=False):
     """An item that waits."""
 
     deadline: int

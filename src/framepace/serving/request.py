@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
+from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from framepace.openinference.errors import RequestError
@@ -28,8 +28,7 @@ class Asking(NamedTuple):
     latest: int | None
 
 
-@dataclass(slots=True, eq=False)
-class Ticket:
+class Ticket(Struct, eq=False):
     """A request that was accepted.
 
     Attributes:
@@ -67,11 +66,6 @@ class Ticket:
         """When it must be answered by the engine (ns)."""
         return None if self.deadline is None else self.deadline - self.reserve
 
-    @property
-    def asking(self) -> Asking:
-        """What admission knows of it."""
-        return Asking(self.items, self.client, self.priority, self.latest)
-
     def keep(self, name: str, output: NDArray[Any], index: int, axis: int | None) -> None:
         """Keep an output of item `index`: the array is the library's, and is used again."""
         if axis is None or self.items == 1:
@@ -89,8 +83,7 @@ class Ticket:
         return next(self.finished) == self.items - 1
 
 
-@dataclass(slots=True, frozen=True, eq=False)
-class Item:
+class Item(Struct, frozen=True, eq=False):
     """One item of a request: what a frame carries."""
 
     ticket: Ticket

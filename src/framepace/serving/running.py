@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from framepace.feeds.flights import Flights
 from framepace.serving.durations import Durations
 from framepace.video.frame import Frame
 
 
-class _Batch(NamedTuple):
+class _Batch(Struct, frozen=True, eq=False):
     """A batch that runs: when it began and is expected to end (ns)."""
 
     began: int

@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from framepace.openinference.datatypes import BYTES, dtype_of, item_size
@@ -24,8 +24,7 @@ from framepace.serving.memory import Kind, Memory
 MOST_REGIONS = 10_000
 
 
-@dataclass(frozen=True, eq=False)
-class SharedTensor:
+class SharedTensor(Struct, frozen=True, eq=False):
     """An input that lies in shared memory, row by row; it is read when it is written into the model's input."""
 
     memory: Memory
