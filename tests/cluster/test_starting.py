@@ -112,14 +112,15 @@ def test_where_its_node_does_not_start_it_is_told_what_ray_wrote(ray: Any, monke
         logs = Path(_temp_dir) / "session_2026" / "logs"
         logs.mkdir(parents=True)
         begun, bye = (f"[2026 I 7 7] (raylet) a.cc:1: {word}" for word in ("begun", "bye"))
-        fatal = "[2026 C 7 7] (raylet) a.cc:9:  A bug. Report it, and we'll work with you to fix it. Check failed: late"
+        failure = "Timed out waiting for file /s/metrics_agent_port_f00 in 30000 ms."
+        fatal = f"[2026 C 7 7] (raylet) a.cc:9:  A bug, and we'll work with you to fix it. Check failed: x {failure}"
         (logs / "raylet.out").write_text("\n".join([begun, fatal, bye]))
         _forbidden()
 
     monkeypatch.setattr(ray, "init", wrote)
     with pytest.raises(ClusterError) as told:
         connect("local")
-    assert str(told.value.got).endswith("timed out during startup.; its node wrote: Check failed: late")
+    assert str(told.value.got).endswith("startup.; its node wrote: its metrics_agent was not up in time")
 
 
 def test_a_node_that_was_too_slow_is_started_a_second_time(ray: Any, monkeypatch: pytest.MonkeyPatch) -> None:

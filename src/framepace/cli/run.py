@@ -65,6 +65,7 @@ Share = Annotated[
         "--trace-share", least=1e-6, most=1.0, help="share of the frames in that trace: 0.01 is every hundredth"
     ),
 ]
+_GRACE_ON_RAY_S = 100.0  # after SIGTERM, for engines to end and their traces to be brought
 _RECORD = "write the last minute to the --out folder when results come later than the target"
 _OVERLOAD = (
     "what may be done under overload: skip (thin all sources), smaller=PLAN (run that plan instead), fewer (pause "
@@ -130,7 +131,7 @@ def command(
                 settings=o.changes(set_, size=size, layout=None, backend=backend, device=device),
             )  # fmt: skip
         running.append(run)
-        status = _watched(run, control, shown)
+        status = _watched(run, control, shown, _GRACE_ON_RAY_S if ray else None)
     _show(status, json)
     if run.hanging:  # their threads never end, and would keep the process
         sys.stdout.flush()
@@ -145,9 +146,11 @@ def _every(text: str) -> int | str:
     return values.whole_number(text, "--every", least=1, most=10_000)
 
 
-def _watched(run: Run | FleetRun, control: Path | None, shown: watch.Watch) -> RunStatus:
+def _watched(run: Run | FleetRun, control: Path | None, shown: watch.Watch, grace_s: float | None) -> RunStatus:
     """The run to its end, while it is shown; how everything stood then."""
     from framepace import interrupts
+
+    grace_s = grace_s or interrupts.GRACE_S
 
     def stop() -> None:
         is_ctrl_c = interrupts.signum() == signal.SIGINT
@@ -159,7 +162,7 @@ def _watched(run: Run | FleetRun, control: Path | None, shown: watch.Watch) -> R
             from framepace.running.control import ControlSocket
 
             stack.enter_context(ControlSocket(control, run))
-        stack.enter_context(interrupts.stopped_by(stop))
+        stack.enter_context(interrupts.stopped_by(stop, grace_s=grace_s))
         stack.enter_context(shown.of(run))
         status = run.wait()
     if interrupts.signum() == signal.SIGTERM:

@@ -26,6 +26,11 @@ class Actor:
     ) -> None:
         _prepare(environment)
         self._error: Exception | None = None
+        self.make(factory, arguments)
+
+    def make(self, factory: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        """Make the object, in place of the one before."""
+        self._error = None
         try:
             self._object = factory(*arguments)
         except Exception as error:

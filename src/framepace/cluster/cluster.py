@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar, cast
 
@@ -93,6 +93,7 @@ class Cluster:
         self._disconnect = disconnect
         self._actors: list[Remote[Any]] = []
         self._reserved: list[Reserved] = []
+        self._idle: dict[int, Remote[Any]] = {}  # by the number of their place
         try:
             self._find_places(shares)
         except BaseException:
@@ -112,6 +113,11 @@ class Cluster:
             factory, arguments: see `Remote`.
             threads: how many of its methods may run at once; with one, they run on the main thread of its process.
         """
+        idle = self._idle.pop(place.number, None)
+        if idle is not None and threads == 1:
+            return idle.become(place, factory, arguments)
+        if idle is not None:
+            idle.end()
         actor = Remote(place, factory, arguments, self._reserved[place.number].options(threads))
         self._actors.append(actor)
         return actor
@@ -152,27 +158,20 @@ class Cluster:
             self._reserved.pop().give_back()
 
     def _find_places(self, shares: int) -> None:
-        """Reserve what is free, and ask there what it is."""
+        """Reserve what is free, and ask there what it is; who was asked is kept, for the first actor there."""
         import ray
 
         self._reserved += reserve(ray.nodes(), shares)
         if not self._reserved:
             raise ClusterError("the cluster has no free place", got=self.address, expected="a free GPU", fix=_HOLDERS)
-        surveyed = [self._place(number, survey) for number, survey in enumerate(self._surveys())]
+        surveyors = [Remote(None, Surveyor, (), reserved.options(1)) for reserved in self._reserved]
+        self._actors += surveyors
+        pending = [surveyor.begin("survey") for surveyor in surveyors]
+        surveyed = [self._place(number, _answer(call)) for number, call in enumerate(pending)]
         surveyed.sort(key=_order)
         self._reserved = [self._reserved[place.number] for place in surveyed]
+        self._idle = {number: surveyors[place.number] for number, place in enumerate(surveyed)}
         self.places = tuple(replace(place, number=number) for number, place in enumerate(distinct(surveyed)))
-
-    def _surveys(self) -> Iterator[Survey]:
-        """What each reserved place says of itself; all are asked at once."""
-        surveyors = [Remote(None, Surveyor, (), reserved.options(1)) for reserved in self._reserved]
-        pending = [surveyor.begin("survey") for surveyor in surveyors]
-        try:
-            for call in pending:
-                yield _answer(call)
-        finally:
-            for surveyor in surveyors:
-                surveyor.end()
 
     def _place(self, number: int, survey: Survey) -> Place:
         """The record of the place that is reserved under a number."""

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from copy import copy
 from typing import Any, Generic, TypeVar
 
 from framepace.cluster.actor import Actor, own_environment
@@ -68,6 +69,13 @@ class Remote(Generic[_T]):
         self.place = place
         made: Any = ray.remote(Actor).options(**options)
         self._handle = made.remote(own_environment(), factory, arguments)
+
+    def become(self, place: Place, factory: Callable[..., _T], arguments: tuple[Any, ...]) -> Remote[_T]:
+        """Another object in the same process, in place of this one, which is none any more."""
+        other = copy(self)
+        other.place = place
+        other._handle.make.remote(factory, arguments)
+        return other
 
     def begin(self, method: str, *arguments: Any) -> Pending:
         """Call a method without waiting for it. Errors, also those of the factory, come with the answer."""

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from framepace.errors import ClusterError, UsageError, one_line
-from framepace.interrupts import held
+from framepace.interrupts import at_once, held
 
 _HERE = "local"
 INSTALL = "pip install 'framepace[ray]'"
@@ -34,6 +34,7 @@ _LOGS = ("raylet.err", "raylet.out", "gcs_server.err", "gcs_server.out")
 _FAILED = (" E ", " C ", "rror", "Fail", "fail")  # in a line of a log that says what went wrong
 _HEADER = re.compile(r"^\[[^]]*\] (\(\w+\) )?\S+:\d+:\s*")  # time, process and place in Ray's code
 _APOLOGY = "and we'll work with you to fix it."
+_AGENT = re.compile(r".*Timed out waiting for file \S*/(\w+)_port_.*")  # which a process writes once it is up
 _TOO_SLOW = "timed out during startup"
 _LONGEST_LINE = 300
 _ADDRESSES = "local, local:N, auto, HOST:PORT or ray://HOST:PORT"
@@ -86,6 +87,7 @@ def _started(amounts: dict[str, Any]) -> Callable[[], None]:
     except BaseException:  # also Ctrl-C, which is put off until Ray has started
         _end(folder)
         raise
+    at_once(partial(shutil.rmtree, folder, ignore_errors=True))
     return partial(_end, folder)
 
 
@@ -128,7 +130,8 @@ def last_words(folder: str) -> str:
     logs = (path for name in _LOGS for path in Path(folder).glob(f"session_2*/logs/{name}"))
     lines = (line.strip() for path in logs for line in reversed(_lines(path)))
     failure = next((line for line in lines if any(word in line for word in _FAILED)), "")
-    return _HEADER.sub("", failure).rpartition(_APOLOGY)[2].strip()[:_LONGEST_LINE]
+    words = _HEADER.sub("", failure).rpartition(_APOLOGY)[2].strip()
+    return _AGENT.sub(r"its \1 was not up in time", words)[:_LONGEST_LINE]
 
 
 def _lines(path: Path) -> list[str]:
