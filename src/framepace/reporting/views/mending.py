@@ -211,9 +211,15 @@ def _mended_lines(mended: Mended) -> Iterator[str]:
     if not mended.holds:
         yield from _advice(mended)
     if not (mended.complete or mended.minimal):
-        why = "the time limit came before the end" if mended.out_of_time else "stopped before the end"
-        yield f"{why}: fewer nodes may do; {_GOES_ON}"
+        yield _early_end(mended)
     yield from _price_lines(mended.prices)
+
+
+def _early_end(mended: Mended) -> str:
+    """That the search was not over; fewer nodes may do where the gate holds."""
+    why = "the time limit came before the end" if mended.out_of_time else "stopped before the end"
+    fewer = "fewer nodes may do; " if mended.holds else ""
+    return f"{why}: {fewer}{_GOES_ON}"
 
 
 def _refused_lines(mended: Mended) -> Iterator[str]:
