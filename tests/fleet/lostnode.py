@@ -84,7 +84,8 @@ def run(address: str, lost: Any, folder: Path) -> dict[str, Any]:
 
 def swept(address: str) -> dict[str, Any]:
     """Cells on both nodes; one ends in the middle of its first."""
-    workload = Workload(load=Closed(), scope="pipeline", stop=Stop(count=50), warmup=Warmup(seconds_max=0.05))
+    stop = Stop(seconds=4.0)  # longer than it takes to notice that the node is gone
+    workload = Workload(load=Closed(), scope="pipeline", stop=stop, warmup=Warmup(seconds_max=0.05))
     engine = EnginePlan(finish="tests.fleet.lostnode:lose_node")
     case = Case(plan=replace(Plan(models=(_NULL,)), engine=engine), workload=workload)
     with connect(address) as cluster:
