@@ -44,7 +44,7 @@ def test_a_command_that_is_followed_asks_the_same_model(tmp_path: Any, monkeypat
     case, seen = _asked(command, monkeypatch)
     assert case.plan.models == (model,)
     assert case.workload.input.videos == ("a b.mp4", "c.mp4")
-    assert (seen["frames"], seen["metric"], str(seen["mend"])) == (8, "text", "mixed.onnx")
+    assert (seen["frames"], seen["metric"], str(seen["mend"])) == (8, "text", "a_net-int8-mixed.onnx")
 
 
 def test_shapes_states_values_and_windows_are_options() -> None:
@@ -53,7 +53,7 @@ def test_shapes_states_values_and_windows_are_options() -> None:
     model = ModelPlan(name="n", model="n.onnx", precision="fp16", shapes={"x": (1, 512)}, inputs=inputs)
     assert mend_question(model) == (
         "framepace accuracy n.onnx --precision fp16 --shape x=1x512 --previous p --input sr=16000 --state h=hn "
-        "--window 4:2 --mend mixed.onnx"
+        "--window 4:2 --mend n-fp16-mixed.onnx"
     )
 
 
@@ -62,3 +62,16 @@ def test_a_precision_of_which_no_file_can_be_written_is_ranked() -> None:
     path = "x" * 200 + ".onnx"
     command = mend_question(ModelPlan(name="n", model=path, precision="bf16"), (), 4, "--metric", "text")
     assert command == f"framepace accuracy {path} --precision bf16 --frames 4 --rank"
+
+
+def test_two_models_are_not_mended_into_one_file() -> None:
+    """The file is called by the model and the precision, so that one command does not undo another."""
+    models = [ModelPlan(name=name, model=f"{name}.onnx", precision="fp16") for name in ("one", "other/net: 2")]
+    files = [mend_question(model).split()[-1] for model in models]
+    assert files == ["one-fp16-mixed.onnx", "other_net_2-fp16-mixed.onnx"]
+
+
+def test_nobody_asks_for_the_nodes_of_what_is_no_onnx_file() -> None:
+    """A program of PyTorch, an engine, a model of a server: none has nodes that could be lowered one by one."""
+    for model in ("net.pt2", "net.engine", "http://127.0.0.1:8000/v2/models/net"):
+        assert mend_question(ModelPlan(name="net", model=model, precision="fp16")) == ""

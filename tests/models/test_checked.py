@@ -34,7 +34,7 @@ def test_a_check_holds_for_what_decides_the_answers() -> None:
     note_check(model, ("a.mp4",), False)
     assert precision_note(model) == (
         "its answers in fp16 are not those of FP32 on a.mp4: framepace accuracy builtin:classifier --precision fp16 "
-        "--set device=cuda --video a.mp4 --mend mixed.onnx"
+        "--set device=cuda --video a.mp4 --mend c-fp16-mixed.onnx"
     )
 
 

@@ -56,7 +56,7 @@ def test_what_the_numbers_do_not_show_is_said() -> None:
     assert any("no device ran it" in note for note in notes)
     assert any("2,185,000 (node /conv11), fp16 holds 65,504 at most: it overflows" in note for note in notes)
     assert view.todo.startswith("framepace accuracy net.onnx --precision fp16 ")
-    assert view.todo.endswith("--mend mixed.onnx")
+    assert view.todo.endswith("--mend net-fp16-mixed.onnx")
 
 
 def test_how_much_room_the_precision_has_is_said() -> None:

@@ -67,7 +67,7 @@ def test_what_was_stopped_does_not_say_that_nothing_helps() -> None:
     assert any("more frames will not help" in note for note in view.notes)
     assert view.todo == (
         "framepace accuracy net.onnx --precision int8 --set calibration=a.mp4 --set calibration-method=minmax "
-        "--mend mixed.onnx"
+        "--mend net-int8-mixed.onnx"
     )
     stopped = calibration_view(replace(failed, complete=False)).notes
     assert any("stopped before all was tried" in note for note in stopped)

@@ -160,7 +160,8 @@ def test_precision_passes_the_gate_or_is_left_out() -> None:
     assert refused
     assert all(c.error and c.error.startswith("accuracy: cosine 0.2, 0.999 wanted; ") for c in refused)
     assert all("framepace accuracy builtin:classifier --precision int8 " in str(c.error) for c in refused)
-    assert all(str(c.error).endswith(" --mend mixed.onnx' finds the nodes to keep in FP32") for c in refused)
+    end = " --mend classifier-int8-mixed.onnx' finds the nodes to keep in FP32"
+    assert all(str(c.error).endswith(end) for c in refused)
     assert not any(c.measured for c in refused)
     assert found.best is not None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from shlex import join
 from typing import Any
@@ -11,6 +12,7 @@ from framepace.facts.inputs import Inputs
 from framepace.facts.plan import ModelPlan
 from framepace.facts.settings import SETTINGS, value_text
 
+_NO_NAME = re.compile(r"[^\w.@+-]+")  # what a shell, or a folder, would read otherwise
 _ASKED_ANEW = ("model", "precision", "size", "fp32-nodes")  # said in another way, or what is asked for
 
 
@@ -21,14 +23,25 @@ def mend_question(model: ModelPlan, videos: Sequence[str] = (), frames: int | No
         model: as it was run, in the precision that breaks.
         videos: the sources of the frames, and `frames` how many were looked at.
         metric: further options: what decides in place of the gate.
+
+    Returns:
+        The command, whose file is called by the model and the precision; '' for a model that is no ONNX file, of whose
+        nodes nobody can ask.
     """
+    if not _is_onnx(model.model):
+        return ""
     if model.precision == "bf16":  # of which no file can be written
         return question(model, videos, frames, "--rank")
-    return question(model, videos, frames, *metric, "--mend", "mixed.onnx")
+    file = f"{_NO_NAME.sub('_', model.name)}-{model.precision}-mixed.onnx"
+    return question(model, videos, frames, *metric, "--mend", file)
+
+
+def _is_onnx(location: str) -> bool:
+    return location.startswith("builtin:") or location.endswith(".onnx")
 
 
 def question(model: ModelPlan, videos: Sequence[str], frames: int | None, *asked: str) -> str:
-    """'framepace accuracy net.onnx --precision fp16 --size 640x384 --video street.mp4 --frames 8 --mend mixed.onnx'."""
+    """'framepace accuracy net.onnx --precision fp16 --size 640x384 --video a.mp4 --frames 8', and what is `asked`."""
     words = ["framepace", "accuracy", shown(model.model), "--precision", model.precision, *_model_words(model)]
     words += [word for video in videos for word in ("--video", shown(video))]
     if frames is not None:

@@ -42,7 +42,8 @@ def precision_note(model: ModelPlan) -> str:
     if check.passed:
         return ""
     videos = ", ".join(check.videos)
-    return f"its answers in {model.precision} are not those of FP32 on {videos}: {mend_question(model, check.videos)}"
+    command = mend_question(model, check.videos)
+    return f"its answers in {model.precision} are not those of FP32 on {videos}" + f": {command}" * bool(command)
 
 
 def _check(model: ModelPlan) -> _Check | None:

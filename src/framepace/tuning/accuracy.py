@@ -121,9 +121,10 @@ def _computed(model: ModelPlan) -> tuple[object, ...]:
 
 def _mending(model: ModelPlan, videos: tuple[str, ...]) -> str:
     """What finds the nodes that a precision breaks, where that is why a model was refused."""
-    if model.precision == "fp32":
+    command = mend_question(model, videos)
+    if not command:
         return ""
-    return f"; '{mend_question(model, videos)}' finds the nodes to keep in FP32"
+    return f"; '{command}' finds the nodes to keep in FP32"
 
 
 def _way(model: ModelPlan) -> str:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from shlex import join
 from typing import Any
+
+from msgspec.structs import replace
 
 from framepace.explaining.causes.memory_bound import in_fp32
 from framepace.explaining.evidence import Evidence
 from framepace.explaining.hypothesis import Probe, Suspicion
 from framepace.explaining.metrics import INFERENCE
 from framepace.explaining.trial import Blocks
+from framepace.facts.address import shown
 from framepace.facts.finding import Bottleneck, Remedy
+from framepace.facts.plan import ModelPlan
+from framepace.facts.questions import mend_question, question
 from framepace.facts.settings import apply
 from framepace.facts.settings import text as settings_text
 
 _LIKELY = 0.3
+_PATTERN = "synthetic"
 _HALF: dict[str, Any] = {"precision": "fp16"}
-_EIGHT_BITS: dict[str, Any] = {"precision": "int8", "calibration": "synthetic"}
+_EIGHT_BITS: dict[str, Any] = {"precision": "int8", "calibration": _PATTERN}
 
 
 class HighPrecision:
@@ -41,9 +48,23 @@ class HighPrecision:
     def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
         """Advice: it changes the answers, so a person decides."""
         precision = blocks.change["precision"]
+        videos = tuple(map(shown, evidence.case.workload.input.videos))
         text = f"--set {settings_text({'precision': precision})}"
         if precision == "int8":
-            text += " --set calibration=VIDEO"
-        command = f"framepace accuracy MODEL --precision {precision} --mend OUT.onnx"
-        check = f"accuracy: check it on your own frames ({command})"
-        return Remedy(text=f"run it in {precision} ({text})", cost=check)
+            text = f"{text} {join(['--set', f'calibration={_calibration(videos)}'])}"
+        check = "; ".join(_check(model, precision, videos) for model in evidence.models)
+        return Remedy(text=f"run it in {precision} ({text})", cost=f"accuracy: check it on your own frames ({check})")
+
+
+def _check(model: ModelPlan, precision: str, videos: tuple[str, ...]) -> str:
+    """The command that holds a model in the precision against FP32 on the frames of this run, and mends it."""
+    calibration = model.calibration
+    if precision == "int8":
+        calibration = calibration or _calibration(videos)
+    lowered = replace(model, precision=precision, calibration=calibration)
+    return mend_question(lowered, videos) or question(lowered, videos, None)
+
+
+def _calibration(videos: tuple[str, ...]) -> str:
+    """What INT8 is calibrated on: the first source of this run."""
+    return next(iter(videos), _PATTERN)
