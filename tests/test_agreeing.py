@@ -231,3 +231,12 @@ def test_a_converted_file_with_other_names_is_compared_in_the_order_of_its_outpu
     with pytest.raises(ModelError, match="not those of the reference") as error:
         accuracy("builtin:classifier", "builtin:detector", frames=2)
     assert error.value.fix
+
+
+def test_two_files_for_pictures_of_other_sizes_are_told_to_be(tmp_path: Path) -> None:
+    """They see other pixels, so that an error is of that, too; of one size there is nothing to say."""
+    small = "builtin:classifier@64x64"
+    assert accuracy(small, small, frames=1).notes == ()
+    assert accuracy(small, "builtin:classifier@96x64", frames=1).notes == (
+        "they take pictures of other sizes (64x64 and 96x64), so that they see other pixels: an error is of that, too",
+    )

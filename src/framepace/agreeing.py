@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from framepace import values
 from framepace.analyze.agreement import worst_frames
-from framepace.backends.base import backend_for
+from framepace.backends.base import backend_for, get_backend
 from framepace.cases import CaseOptions, Models, case_of, only_model
 from framepace.cluster import joined
 from framepace.errors import UsageError, unknown
@@ -23,7 +23,7 @@ from framepace.facts.settings import Case, apply
 from framepace.facts.workload import Input, Workload
 from framepace.lab.placedlab import on_place
 from framepace.models.convert.lowformats import check_high, low_formats
-from framepace.models.spec import inspect
+from framepace.models.spec import inspect, resolve
 from framepace.numerics.calibrating import METHODS, Asked, check_quantisable, divided_frames, few_frames, studied
 from framepace.numerics.emulated import EmulatedModel, is_emulated
 from framepace.numerics.gate import FRAMES, LARGEST_LEAST, agreement, pictures_of, reference_of, takes_pictures
@@ -130,7 +130,7 @@ def _checked(
         reference=reference, frames=frames, seed=workload.seed, tell=tell, metric=asked.metric, least=asked.least,
         stoppable=True,
     )  # fmt: skip
-    notes = (*values_notes(reference), *few_frames(candidate), *_hidden(candidate))
+    notes = (*values_notes(reference), *few_frames(candidate), *_hidden(candidate), *_other_sizes(reference, candidate))
     source = looked_at(reference, workload.input.videos)
     return AccuracyCheck(reference=reference, candidate=candidate, agreement=numbers, notes=notes, **source)
 
@@ -232,6 +232,23 @@ def _hidden(model: ModelPlan) -> Iterator[str]:
     if "FP16" in low_formats(model.model):
         problem = "on a CPU ONNX Runtime computes most of an FP16 file in FP32, which hides what overflows"
         yield f"{problem}: check it with --device cuda, or the FP32 file with --precision fp16"
+
+
+def _other_sizes(*models: ModelPlan) -> Iterator[str]:
+    """That the two take pictures of other sizes, so that an error is of that, too."""
+    sizes = [size for model in models for size in _picture_size(model)]
+    if len(set(sizes)) > 1:
+        texts = " and ".join(f"{width}x{height}" for width, height in sizes)
+        yield f"they take pictures of other sizes ({texts}), so that they see other pixels: an error is of that, too"
+
+
+def _picture_size(model: ModelPlan) -> Iterator[tuple[int, int]]:
+    """Width and height of the picture that a model takes; nothing where that is not known, or any size is taken."""
+    if get_backend(model.backend).is_built(model.model) or model.is_native:
+        return
+    image = resolve(inspect(model.model), model).image
+    if image is not None:
+        yield image.width, image.height
 
 
 def _parting(check: AccuracyCheck, workload: Workload, frames: int, tell: Tell) -> Parting:

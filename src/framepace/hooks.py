@@ -104,9 +104,10 @@ class _Guarded:
 
     def _failed(self, error: BaseException, arguments: tuple[Any, ...]) -> PlanError:
         got = f"{_one_line(error)}, at {_place(self._hook, error)}"
-        if self._worked:
-            return PlanError(f"the hook {self._name!r} failed on a frame", got=got)
         called = ", ".join(_shown(argument) for argument in arguments)
+        if self._worked:
+            fix = f"correct the function for this frame; it was called with ({called})"
+            return PlanError(f"the hook {self._name!r} failed on a frame", got=got, fix=fix)
         fix = f"correct the function; it is called with ({called})"
         return HookNeverWorked(f"the hook {self._name!r} failed on its first call", got=got, fix=fix)
 

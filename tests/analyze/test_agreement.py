@@ -247,3 +247,30 @@ def test_outputs_without_values_tell_nothing_and_zeros_little() -> None:
     broken = Tally("e")
     broken.add(np.ones(2, np.float32), np.full(2, np.nan, np.float32))
     assert not judged(1, [broken.result()], Gate(), metric_scores("text", (None,), 0.9)).says_nothing
+
+
+def test_values_that_the_reference_has_not_are_told_with_their_number() -> None:
+    """Where half of an output is NaN or infinite in FP32 itself, the verdict is of the other half, by a metric too."""
+    half = tallied((np.array([1, math.nan, math.inf, 4], np.float32), np.array([1, 2, 3, 4], np.float32)))
+    for metric in (None, metric_scores("own:metric", [1.0], 0.9)):
+        made = judged(1, [half], Gate(), metric)
+        assert made.passed
+        assert "output 'y': 2 of 4 values are NaN or infinite in the reference already" in made.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "scores", "told"),
+    [
+        ("detections", [None] * 7 + [1.0], "only 1 of 8 frames has a detection"),
+        ("detections@0.4", [1.0, None, 1.0, None, None], "only 2 of 5 frames have a detection"),
+        ("text", [None, 1.0], "only 1 of 2 frames has text"),
+        ("own:metric", [1.0] * 4 + [None] * 5, "only 4 of 9 frames have an answer"),
+        ("detections", [1.0] * 5 + [None] * 3, ""),
+        ("detections", [1.0], ""),
+        ("detections", [None, None], ""),
+    ],
+)
+def test_a_verdict_that_rests_on_few_frames_says_on_how_many(name: str, scores: list[float | None], told: str) -> None:
+    """On the others neither way answers anything; where all frames count, or none, there is nothing to warn of."""
+    notes = judged(len(scores), (), Gate(), metric_scores(name, scores, 0.9)).notes
+    assert [note.partition(", on which")[0] for note in notes] == [f"{name}: {told}"] * bool(told)

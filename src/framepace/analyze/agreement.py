@@ -16,6 +16,9 @@ from framepace.facts.accuracy import Agreement, Gate, MetricScores, OutputAgreem
 # What is larger counts as infinite: squares of float64 must add up without overflow.
 _LARGEST = 1e140
 _NOTHING = "every output is empty on these frames, so nothing is compared: use frames on which something is found"
+_FED = "check what the model is fed (--set scale, mean, std)"
+_FEW = 4  # frames on which a verdict hardly rests, where there are more
+_ANSWERS = {"detections": "a detection", "text": "text"}  # of a frame, by the metric
 _TIE = 2.0**-10  # of the highest score: what FP16 cannot tell apart there is a tie
 
 
@@ -164,7 +167,7 @@ def judged(
     if metric is not None:
         return _judged_by(metric, frames, tuple(outputs), gate)
     why = tuple(f"output {output.name!r}: {reason}" for output in outputs for reason in _reasons(output, gate))
-    notes = tuple(note for output in outputs for note in (*_excused(output, gate), *_blank(output)))
+    notes = tuple(note for output in outputs for note in (*_excused(output, gate), *_blank(output), *_left_out(output)))
     agreement = Agreement(frames=frames, gate=gate, outputs=tuple(outputs), why=why, notes=notes)
     if not why and agreement.says_nothing:
         return replace(agreement, why=(_NOTHING,))
@@ -192,12 +195,30 @@ def _blank(output: OutputAgreement) -> Iterator[str]:
         yield f"output {output.name!r} is zero on these frames, which say little about it"
 
 
+def _left_out(output: OutputAgreement) -> Iterator[str]:
+    """How many values are NaN or infinite in the reference itself, of which nothing is said, where there are others."""
+    if output.undefined and (output.compared or output.nonfinite):
+        values = output.undefined + output.compared + output.nonfinite
+        left_out = f"{output.undefined:,} of {values:,} values are NaN or infinite in the reference already"
+        yield f"output {output.name!r}: {left_out}, and are not compared: {_FED}"
+
+
 def _judged_by(metric: MetricScores, frames: int, outputs: tuple[OutputAgreement, ...], gate: Gate) -> Agreement:
     """The verdict by a metric, which may compare outputs of other shapes; NaN where there is none is wrong anyway."""
     gate = replace(gate, cosine=None, relative_l2=None, top1=None)
     wrong = [f"output {output.name!r}: {text}" for output in outputs for text in _not_finite(output, gate)]
     why = (*_short(metric), *wrong)
-    return Agreement(frames=frames, gate=gate, outputs=outputs, why=why, notes=metric.notes, metric=metric)
+    notes = (*metric.notes, *_few(metric), *(note for output in outputs for note in _left_out(output)))
+    return Agreement(frames=frames, gate=gate, outputs=outputs, why=why, notes=notes, metric=metric)
+
+
+def _few(metric: MetricScores) -> Iterator[str]:
+    """That the verdict rests on few of the frames, where neither way answers anything on the others."""
+    telling = sum(score is not None for score in metric.scores)
+    if telling and (2 * telling < len(metric.scores) or telling < min(_FEW, len(metric.scores))):
+        answer = _ANSWERS.get(metric.name.partition("@")[0], "an answer")
+        rests = f"only {telling} of {len(metric.scores)} frames {'has' if telling == 1 else 'have'} {answer}"
+        yield f"{metric.name}: {rests}, on which the verdict rests: use more that do (--video, --frames)"
 
 
 def metric_scores(name: str, scores: Sequence[float | None], least: float, notes: Sequence[str] = ()) -> MetricScores:
@@ -271,7 +292,7 @@ def _wrong(out: OutputAgreement, gate: Gate) -> Iterator[str]:
         yield f"has the shape {out.mismatch} on a frame"
     yield from _not_finite(out, gate)
     if out.undefined and not out.compared and not out.nonfinite:
-        yield "is NaN or infinite in the reference already: check what the model is fed (--set scale, mean, std)"
+        yield f"is NaN or infinite in the reference already: {_FED}"
     elif not out.compared and (out.nonfinite or out.undefined):
         yield "has no value that is finite in both outputs, so nothing can be compared"
     yield from _too_few(out.top1, gate.top1, "of the frames have the same top-1 class")
