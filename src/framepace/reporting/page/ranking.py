@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from framepace.facts.mending import Block, Ranking
 from framepace.reporting.page.document import Document
-from framepace.reporting.page.markup import chip, grid, tag
+from framepace.reporting.page.markup import chip, grid, monospace, tag
 from framepace.reporting.page.plot import Figure, category_axis, label, labelled_bars
 from framepace.reporting.views.layers import middle_cut
 from framepace.reporting.views.mending import MendingView, ranking_view
 
 _DRAWN = 40  # nodes
+_NOT_FINITE = "not finite"
 _NAME = 60  # letters of a name beside its bar
 _VERDICT = {True: ("good", "the gate holds"), False: ("bad", "the gate does not hold")}
+_FINITE = 0.6  # of a full bar, for the largest error where others are not finite
 _BARS = "The error of the outputs with one node alone in the precision, the worst first; a full bar is not finite."
 _STEPS = "The error with all nodes up to each block in the precision, in the order of the graph; gaps are not finite."
+_NO_STEPS = "No output is finite with the first block in the precision, nor with any more: there is no error to draw."
 _FOOTER = """<footer><p>An error is |candidate - reference| / |reference| of the output that suffers most, over the
 frames; the precision is emulated node by node. Made by framepace.</p></footer>"""
 
@@ -23,14 +26,21 @@ def render_ranking(ranking: Ranking) -> str:
     view = ranking_view(ranking, count=None)
     document = Document(footer=_FOOTER)
     brand = f'<p class="brand">framepace accuracy{chip(*_VERDICT[view.passed])}</p>'
-    notes = "".join(tag("p", text, "note") for text in (*view.lines, view.todo, *view.notes) if text)
-    document.add(f'<header class="top">{brand}{tag("h1", view.sentence)}{notes}</header>')
+    document.add(f'<header class="top">{brand}{tag("h1", view.sentence)}{_texts(view)}</header>')
     bars = document.figure(_bars(view), "the error of each node", _BARS)
-    steps = document.figure(_steps(ranking), "the error up to each block of nodes", _STEPS)
+    steps = document.figure(_steps(ranking), "the error up to each block of nodes", _STEPS) or tag("p", _NO_STEPS)
     document.add(f'<section id="nodes"><h2>Nodes</h2>{bars}</section>')
-    document.add(f'<section id="blocks"><h2>In the order of the graph</h2>{steps}</section>')
+    if ranking.blocks:
+        document.add(f'<section id="blocks"><h2>In the order of the graph</h2>{steps}</section>')
     document.add(f'<section id="all"><h2>All that were tried</h2>{grid(view.columns, view.rows)}</section>')
     return document.text("framepace accuracy: ranking")
+
+
+def _texts(view: MendingView) -> str:
+    """What was found, the command that goes on from there, and what to mind."""
+    lines = "".join(tag("p", line) for line in view.lines)
+    command = f"<p>What has to stay in FP32: {monospace(view.todo)}</p>" if view.todo else ""
+    return lines + command + "".join(tag("p", note, "note") for note in view.notes)
 
 
 def _bars(view: MendingView) -> Figure | None:
@@ -38,14 +48,22 @@ def _bars(view: MendingView) -> Figure | None:
         return None
     rows = view.rows[:_DRAWN]
     names = [f"{middle_cut(row[0], _NAME)} ({row[1]})" for row in rows]
-    inks = ["--bad" if row[2] == "not finite" else "--s1" for row in rows]
-    data = labelled_bars(names, view.lengths[:_DRAWN], [row[2] for row in rows], inks)
+    inks = ["--bad" if row[2] == _NOT_FINITE else "--s1" for row in rows]
+    data = labelled_bars(names, _lengths(view)[:_DRAWN], [row[2] for row in rows], inks)
     layout = {"height": 90 + 22 * len(rows), "xaxis": {"visible": False, "range": [0, 1.2]}, "yaxis": category_axis()}
     return {"data": [data], "layout": layout}
 
 
+def _lengths(view: MendingView) -> list[float]:
+    """The lengths of the bars: full ones are not finite, and an error is shorter than those, however large it is."""
+    broken = [row[2] == _NOT_FINITE for row in view.rows]
+    if not any(broken):
+        return list(view.lengths)
+    return [1.0 if full else _FINITE * length for full, length in zip(broken, view.lengths, strict=True)]
+
+
 def _steps(ranking: Ranking) -> Figure | None:
-    if not ranking.blocks:
+    if all(block.cumulative is None for block in ranking.blocks):
         return None
     line = {
         "type": "scatter",
@@ -57,8 +75,9 @@ def _steps(ranking: Ranking) -> Figure | None:
         "hovertemplate": "%{text}: %{y:.2g}<extra></extra>",
         "line": {"color": "--s1"},
     }
-    layout = {"height": 300, "xaxis": {"title": {"text": "block"}}, "yaxis": {"title": {"text": "error"}}}
-    return {"data": [line], "layout": layout}
+    blocks = {"title": {"text": "block"}, "range": [0.5, len(ranking.blocks) + 0.5], "tickformat": "d"}
+    error = {"title": {"text": "error"}, "rangemode": "tozero"}
+    return {"data": [line], "layout": {"height": 300, "xaxis": blocks, "yaxis": error}}
 
 
 def _title(block: Block) -> str:
