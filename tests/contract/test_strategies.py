@@ -314,6 +314,7 @@ def test_an_event_loop_of_the_caller_is_left_alone() -> None:
     assert len(asyncio.run(cell())) >= 90
 
 
+@pytest.mark.timing
 def test_a_held_interpreter_lock_is_the_reason_in_threads_and_none_in_processes() -> None:
     """10 ms of the lock a model: three threads take them in turn, three processes together; the traces say why."""
     held: dict[str, Any] = {"finish": "tests.contract.hooks:hold", "count": 20}

@@ -105,11 +105,18 @@ def test_progress_comes_before_the_answer() -> None:
 def test_what_does_not_listen_is_killed_and_all_share_one_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two that sleep for an hour end together, after the patience for one."""
     monkeypatch.setattr("framepace.engine.childprocess.PATIENCE_S", 0.5)
+    patience = []
+    wait_or_kill = ChildProcess.wait_or_kill
+
+    def noted(child: ChildProcess, seconds: float) -> None:
+        patience.append(seconds)
+        wait_or_kill(child, seconds)
+
+    monkeypatch.setattr(ChildProcess, "wait_or_kill", noted)
     children = [ChildProcess("sleeper", nap) for _ in range(2)]
     pids = [process.channel.receive() for process in children]
-    began = time.monotonic()
     end_all(children)
-    assert time.monotonic() - began < 5
+    assert patience == [pytest.approx(0.5, abs=0.5), 0.0]
     assert not any(psutil.pid_exists(pid) for pid in pids)
 
 

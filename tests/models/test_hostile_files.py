@@ -22,15 +22,15 @@ from framepace.models.operations import model_work
 from framepace.models.spec import inspect, resolve
 
 HUGE = 2**62
-SECONDS = 30.0  # on a machine that does much else
+SECONDS = 30.0  # of computing; what waits for ever is ended by the limit of a test
 
 
 @pytest.fixture(autouse=True)
 def _at_once() -> Iterator[None]:
     """Whatever a file declares, it is refused within seconds."""
-    began = time.monotonic()
+    began = time.process_time()
     yield
-    assert time.monotonic() - began < SECONDS
+    assert time.process_time() - began < SECONDS
 
 
 def _onnx(
