@@ -72,6 +72,25 @@ def test_a_rate_counts_whole_seconds() -> None:
     assert rate.per_second(20 * NS_PER_S) == 0
 
 
+def test_a_rate_is_asked_while_others_note_events() -> None:
+    """A source's thread notes a picture between two comparisons of the status: it neither fails nor loses any."""
+    rate = Rate()
+    rate.add(NS_PER_S, 7)
+    rate.add(2 * NS_PER_S, 5)
+
+    class Meanwhile(int):
+        """A time in ns, or in seconds; as it is compared, another thread has its turn."""
+
+        def __floordiv__(self, other: int) -> Meanwhile:
+            return Meanwhile(int(self) // other)
+
+        def __gt__(self, other: int) -> bool:
+            rate.add(3 * NS_PER_S)
+            return int(self) > other
+
+    assert rate.per_second(Meanwhile(3 * NS_PER_S)) == 6
+
+
 def test_ages_are_those_of_the_last_seconds_and_counted_for_good() -> None:
     """Six hundred at 1 to 600 ms, then silence."""
     ages = ResultAges()

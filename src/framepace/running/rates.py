@@ -30,10 +30,11 @@ class Rate:
     def per_second(self, now: int) -> float | None:
         """Their rate; None before a whole second has passed since the first."""
         second = now // NS_PER_S
-        if not self._counts or self._counts[0][0] == second:
+        counts = list(self._counts)  # others go on noting
+        if not counts or counts[0][0] == second:
             return None
-        first = max(self._counts[0][0], second - _SECONDS)
-        events = sum(count for at, count in self._counts if first <= at < second)
+        first = max(counts[0][0], second - _SECONDS)
+        events = sum(count for at, count in counts if first <= at < second)
         return events / (second - first)
 
 
