@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from functools import partial
+from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +15,7 @@ from msgspec.structs import replace
 from framepace.errors import SinkError, SourceError, UsageError
 from framepace.facts.plan import Batching, EnginePlan, ModelPlan, Plan, Target
 from framepace.facts.running import RunStatus, SourceSpec
+from framepace.running import results
 from framepace.running.options import Options
 from framepace.running.run import Run
 from framepace.sinks.base import ResultSink
@@ -148,3 +152,21 @@ def test_batches_over_cameras_by_deadline(path: str) -> None:
     assert_accounted(status)
     for name in names:
         assert collected.numbers(name) == list(range(PICTURES))
+
+
+def test_a_wall_clock_that_jumps_changes_no_age_and_loses_nothing(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An hour back in the middle: results say the new time, in their order; ages count on a clock that cannot jump."""
+    taken = count()
+    before = time.time()
+
+    def wall() -> float:
+        return before if next(taken) < PICTURES // 2 else before - 3600
+
+    monkeypatch.setattr(results, "time", SimpleNamespace(time=wall))
+    collected = Collected()
+    status = Run(plan(), [free("a", path)], [sink(collected)]).start().wait(60)
+    assert_accounted(status)
+    assert collected.numbers("a") == list(range(PICTURES))
+    times = [result.time for result in collected.results["a"]]
+    assert times[0] - times[-1] == pytest.approx(3600, abs=60)
+    assert all(0 <= result.age_ms < 60_000 for result in collected.results["a"])
