@@ -198,3 +198,21 @@ def test_what_can_never_run_is_refused_with_a_sentence(arguments: Sequence[str],
         assert command.wait() == 2
         assert said in command.err
         assert "Traceback" not in command.err
+
+
+def test_a_reader_of_standard_output_that_leaves_ends_nothing(path: str, tmp_path: Path) -> None:
+    """As `| head -1` does: the other sink gets all results, what is lost is told, and there is no traceback."""
+    out = tmp_path / "results.jsonl"
+    with subprocess.Popen(
+        [sys.executable, "-m", "framepace", *RUN, "-s", f"a={path}", "--as-fast-as-possible", "--log", "text",
+         "--sink", "stdout", "--sink", f"jsonl:{out}"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as run:  # fmt: skip
+        assert run.stdout is not None
+        assert run.stderr is not None
+        run.stdout.close()
+        said = run.stderr.read()
+        assert run.wait(60) == 0
+    assert "Broken pipe" in said
+    assert "Traceback" not in said
+    assert len(out.read_text().splitlines()) == PICTURES
