@@ -51,4 +51,4 @@ def test_no_axes_are_drawn_without_a_finite_error() -> None:
 def test_the_command_that_goes_on_is_code() -> None:
     """So that it can be copied, and is no warning."""
     page = render_ranking(ranking({"square": None}, [None]))
-    assert "<code>framepace accuracy net.onnx --precision fp16 --mend net-fp16-mixed.onnx</code>" in page
+    assert "<pre>framepace accuracy net.onnx --precision fp16 --mend net-fp16-mixed.onnx</pre>" in page

@@ -8,7 +8,7 @@ from html import escape
 
 from framepace.facts.accuracy import AccuracyCheck
 from framepace.reporting.page.document import Document
-from framepace.reporting.page.markup import chip, grid, monospace, tag
+from framepace.reporting.page.markup import chip, grid, tag
 from framepace.reporting.views.accuracy import COLUMNS, accuracy_view, worst_text
 
 _VERDICT = {True: ("good", "the same answers"), False: ("bad", "other answers")}
@@ -23,7 +23,7 @@ def render_accuracy(check: AccuracyCheck, pictures: Mapping[int, bytes]) -> str:
     brand = f'<p class="brand">framepace accuracy{chip(*_VERDICT[view.passed])}</p>'
     reasons = "".join((*(tag("p", reason) for reason in view.why), *(tag("p", note, "note") for note in view.notes)))
     if view.todo:
-        reasons += f"<p>Which nodes break it: {monospace(view.todo)}</p>"
+        reasons += tag("p", "Which nodes break it:") + tag("pre", view.todo)
     document.add(f'<header class="top">{brand}{tag("h1", view.sentence)}{reasons}</header>')
     document.add(f'<section id="outputs"><h2>Outputs</h2>{grid(COLUMNS, view.rows)}</section>')
     figures = "".join(_figure(worst_text(frame), pictures.get(frame.frame)) for frame in check.worst)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from framepace.facts.mending import Block, Ranking
 from framepace.reporting.page.document import Document
-from framepace.reporting.page.markup import chip, grid, monospace, tag
+from framepace.reporting.page.markup import chip, grid, tag
 from framepace.reporting.page.plot import Figure, category_axis, label, labelled_bars
 from framepace.reporting.views.layers import middle_cut
 from framepace.reporting.views.mending import MendingView, ranking_view
@@ -13,6 +13,7 @@ _DRAWN = 40  # nodes
 _NOT_FINITE = "not finite"
 _NAME = 60  # letters of a name beside its bar
 _VERDICT = {True: ("good", "the gate holds"), False: ("bad", "the gate does not hold")}
+_ROOM_FOR_TEXT = 1.45  # of a full bar, for "not finite" on a telephone
 _FINITE = 0.6  # of a full bar, for the largest error where others are not finite
 _BARS = "The error of the outputs with one node alone in the precision, the worst first; a full bar is not finite."
 _STEPS = "The error with all nodes up to each block in the precision, in the order of the graph; gaps are not finite."
@@ -39,7 +40,7 @@ def render_ranking(ranking: Ranking) -> str:
 def _texts(view: MendingView) -> str:
     """What was found, the command that goes on from there, and what to mind."""
     lines = "".join(tag("p", line) for line in view.lines)
-    command = f"<p>What has to stay in FP32: {monospace(view.todo)}</p>" if view.todo else ""
+    command = tag("p", "What has to stay in FP32:" * bool(view.todo)) + tag("pre", view.todo)
     return lines + command + "".join(tag("p", note, "note") for note in view.notes)
 
 
@@ -50,7 +51,11 @@ def _bars(view: MendingView) -> Figure | None:
     names = [f"{middle_cut(row[0], _NAME)} ({row[1]})" for row in rows]
     inks = ["--bad" if row[2] == _NOT_FINITE else "--s1" for row in rows]
     data = labelled_bars(names, _lengths(view)[:_DRAWN], [row[2] for row in rows], inks)
-    layout = {"height": 90 + 22 * len(rows), "xaxis": {"visible": False, "range": [0, 1.2]}, "yaxis": category_axis()}
+    layout = {
+        "height": 90 + 22 * len(rows),
+        "xaxis": {"visible": False, "range": [0, _ROOM_FOR_TEXT]},
+        "yaxis": category_axis(),
+    }
     return {"data": [data], "layout": layout}
 
 
