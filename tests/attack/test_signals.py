@@ -320,10 +320,11 @@ def in_a_namespace(folder: Path, mount: str, *arguments: str) -> subprocess.Comp
 @pytest.mark.long
 @pytest.mark.parametrize("mount", ["mount -t tmpfs -o size=64k none /dev/shm", "mount -t tmpfs -o ro none /dev/shm"])
 def test_pictures_for_other_processes_need_no_dev_shm(tmp_path: Path, mount: str) -> None:
-    """Neither room in it nor the right to write to it; it was a SIGBUS."""
+    """Neither room in it nor the right to write to it; it was a SIGBUS. A busy machine may miss the budget: code 1."""
     pictures = ("builtin:classifier@512x512", "--set", "backend=null", "--set", "strategy=processes", "--fps", "20")
     end = in_a_namespace(tmp_path, mount, "bench", *pictures, "--seconds", "0.5")
-    assert end.returncode == 0, end.stderr
+    assert end.returncode in (0, 1), end.stderr
+    assert "p50" in end.stdout
 
 
 @pytest.mark.long
