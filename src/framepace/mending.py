@@ -230,7 +230,7 @@ def _searched(mender: Mender, gate: Gate, case: Case) -> Mended:
         mender.tell("the library breaks the gate: again with less room", None)
         narrower = _in_room(mender, gate, room, case)
         if narrower.refused:
-            break
+            return replace(mended, tries=narrower.tries, runs=narrower.runs)
         mended = narrower
     return mended
 

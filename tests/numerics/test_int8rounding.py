@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -189,3 +192,16 @@ def test_frames_are_calibrated_on_once(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(said) == len(FRAMES)
     to_int8(network(), FRAMES[:2], "net", tell)
     assert len(said) == len(FRAMES) + 2
+
+
+def test_every_process_finds_what_another_has_tried() -> None:
+    """The rounding as a text is part of a name in the cache, and sets have another order in each process."""
+    program = "from framepace.numerics.int8rounding import Int8Rounding; print(Int8Rounding({'x': 1.0}, {'w': 0}))"
+    texts = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True,
+        ).stdout
+        for seed in ("1", "2", "3", "4")
+    }  # fmt: skip
+    assert len(texts) == 1

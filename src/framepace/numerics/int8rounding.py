@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,7 @@ class Int8Rounding:
     precision: LowPrecision = "int8"
     largest: float = math.inf  # what is beyond a range is clipped
     smallest: float = 0.0
-    operators: frozenset[str] | None = frozenset(QUANTISED)
+    operators: frozenset[str] | None = field(default=frozenset(QUANTISED), repr=False)  # whose order is each process's
     rounds_outputs: bool = True
 
     def nodes(self, tensor: str, prefix: str, stands_for: str = "") -> RoundedTensor:
