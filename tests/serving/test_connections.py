@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -155,6 +156,37 @@ def test_what_stands_behind_a_body_in_chunks_is_no_header(tmp_path: Path) -> Non
         answer = rest_of(connection)
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert b"framepace-timing" not in answer
+
+
+@pytest.mark.parametrize("endless", [b"0\r\nx: ", b"1;"], ids=["a trailer", "an extension"])
+def test_what_has_no_end_behind_a_body_in_chunks_is_refused(server: Server, endless: bytes) -> None:
+    """As a head is: it would be kept, and copied with every piece."""
+    with raw(server) as connection:
+        connection.sendall(LARGE + b"Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n" + endless)
+        with suppress(OSError):  # it is closed before all was sent
+            for _ in range(64):
+                connection.sendall(b"x" * 16_384)
+        assert b" 431 " in rest_of(connection)
+
+
+def test_a_body_in_chunks_that_is_dropped_is_answered_once() -> None:
+    """Its request was refused by its head; what follows is the next one."""
+    chunk = b"4000\r\n%b\r\n" % bytes(0x4000)
+    with served("null", SLOW, token="t") as server, raw(server) as connection:
+        connection.sendall(LARGE + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 20 + b"0\r\n\r\n")
+        connection.sendall(LIVE + b"Connection: close\r\n\r\n")
+        answers = rest_of(connection)
+    assert re.findall(rb"HTTP/1.1 (\d+) ", answers) == [b"401", b"200"]
+
+
+def test_a_body_in_the_smallest_of_chunks_is_taken(server: Server) -> None:
+    """However much more their sizes are than the body."""
+    with raw(server) as connection:
+        connection.sendall(LARGE + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(100):
+            connection.sendall(b"0000000001\r\n \r\n" * 1000)
+        connection.sendall(b"0\r\n\r\n")
+        assert rest_of(connection).startswith(b"HTTP/1.1 400 ")  # it is no JSON
 
 
 def test_a_long_head_that_comes_in_small_pieces_is_taken(server: Server) -> None:

@@ -12,7 +12,7 @@ class Body(Protocol):
     """A body that arrives.
 
     Attributes:
-        missing: bytes that are still to come; below 0 where that is not known.
+        missing: bytes that are still to come; where that is not known below 0, and lower with each that came.
     """
 
     missing: int
@@ -59,6 +59,7 @@ class KeptBody:
     def add(self, part: bytes) -> None:
         """See Body."""
         if self.missing < 0:
+            self.missing -= len(part)
             self.data += part
             return
         end = self._filled + len(part)
@@ -84,5 +85,4 @@ class DroppedBody:
 
     def add(self, part: bytes) -> None:
         """See Body."""
-        if self.missing >= 0:
-            self.missing -= len(part)
+        self.missing -= len(part)

@@ -61,7 +61,7 @@ class Connection(asyncio.BufferedProtocol):
         self._is_paused = False
         self._refusal = b""  # goes behind the answers to what came before
         self._is_over = False  # what still comes is dropped
-        self._head_size = 0
+        self._fruitless = 0  # bytes of a head, or of what stands behind a body in chunks, that has no end yet
         self._in_head = False
         self._held = 0
         self.receiving = True
@@ -190,7 +190,6 @@ class Connection(asyncio.BufferedProtocol):
         """A request begins."""
         self.began = self.now()
         self.receiving = True
-        self._head_size = 0
         self._in_head = True
         self._arriving = HttpCall(self, self.began)
 
@@ -238,7 +237,7 @@ class Connection(asyncio.BufferedProtocol):
             self._count_body(len(body))
 
     def _parse(self, data: memoryview) -> None:
-        in_head = self._in_head
+        before = self._progress
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade:  # answered as any other request, and nothing else is spoken afterwards
@@ -248,11 +247,21 @@ class Connection(asyncio.BufferedProtocol):
             if not self._is_last and not self._has_ended:
                 self.refuse(400, "Invalid HTTP request received.")
             return
-        if in_head and self._in_head:  # a head without an end: the parser tells nothing of it yet
-            self._head_size += len(data)
-            self._check_head(self._head_size)
+        if before is not None and before == self._progress:
+            self._fruitless += len(data)
+            self._check_head(self._fruitless)
+        else:
+            self._fruitless = 0
         if not self._is_over:
             self._is_direct = self._body is not None and self._body.missing > 0
+
+    @property
+    def _progress(self) -> tuple[HttpCall, int] | None:
+        """How far the call that arrives has come, as the parser tells it: nothing of a header without an end."""
+        call = self._arriving
+        if call is None:
+            return None
+        return call, 0 if self._body is None else self._body.missing
 
     def _refuse_call(self, call: HttpCall, response: Response) -> None:
         """Answer a call by its head, and drop its body."""
