@@ -31,6 +31,7 @@ from rich.table import Table
 
 import framepace
 from framepace.analyze.late import receipts
+from framepace.facts.trace import Outcome
 
 EVERY = 25
 FIRST = 7
@@ -166,7 +167,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=list(KINDS), default=list(KINDS))
-    parser.add_argument("--seconds", type=float, default=8.0, help="of each run")
+    parser.add_argument("--seconds", type=float, default=8.0, help="of frames in each run; a busy machine takes longer")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     parser.set_defaults(seed=0)  # nothing here is by chance
     return parser.parse_args()
@@ -180,12 +181,14 @@ def counted(name: str, seconds: float) -> dict[str, Any]:
         fps=RATE,
         p99_ms=BUDGET_NS / 1e6,
         scope="pipeline",
-        stop=framepace.Stop(seconds=seconds),
+        stop=framepace.Stop(count=round(RATE * seconds)),
         settings={"backend": "null", "option.latency_us": USUAL_US, "finish": f"outliers:{kind.hook.__name__}"},
     )
-    struck = [receipt for receipt in receipts(trace, BUDGET_NS) if _is_struck(receipt.frame)]
+    late = (receipt for receipt in receipts(trace, BUDGET_NS) if receipt.late)  # lost ones came to no hook
+    struck = [receipt for receipt in late if _is_struck(receipt.frame)]
     causes = Counter(receipt.cause or "nothing seen" for receipt in struck)
-    injected = sum(_is_struck(int(frame)) for frame in trace.measured().requests["frame"])
+    rows = trace.measured().requests
+    injected = sum(_is_struck(int(frame)) for frame in rows["frame"][rows["outcome"] == Outcome.OK])
     return {
         "what": name,
         "injected": injected,
