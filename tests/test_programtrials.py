@@ -136,6 +136,43 @@ def test_a_setting_that_changes_the_answers_is_no_remedy_however_fast_it_is() ->
     assert changed.interventions[0].rounds == 1
 
 
+def started(latency_ms: float, cpu_share: float, start_s: float) -> Observation:
+    """A run that computed on a whole core until its first frame, and then for a share of one."""
+    times = np.arange(0, 4 * NS_PER_S, NS_PER_S // 50)
+    since = times - start_s * NS_PER_S
+    used = np.where(since < 0, times, start_s * NS_PER_S + cpu_share * since).astype(np.int64)
+    due = (start_s * NS_PER_S + np.arange(FRAMES) * NS_PER_S / 40).astype(np.int64)
+    telemetry = {"time": times, "device": -1, "process_cpu": used}
+    return observation([latency_ms * 1e6] * FRAMES, due=due, telemetry=telemetry)
+
+
+def test_cpu_time_that_is_saved_is_proven_however_long_a_program_starts() -> None:
+    """Half of it, in a second of frames; the start takes one to three seconds of a core, now this, now that."""
+    starts = iter(np.random.default_rng(0).uniform(1, 3, 100))
+
+    def run(settings: Mapping[str, str], **_: Any) -> Observation:
+        return started(10.0, 0.3 if settings else 0.6, next(starts))
+
+    (trial,) = try_settings(run, [{"spinning": "off"}], 1000.0).trials
+    assert (trial.verdict, trial.decisive) == ("confirmed", "CPU time a frame")
+    cpu = next(one for one in trial.interventions if one.kind == "cpu")
+    assert cpu.ratio.value == pytest.approx(0.5, rel=0.02)
+
+
+def test_what_runs_are_too_short_to_tell_stays_undecided_and_is_said() -> None:
+    """Forty frames in forty milliseconds: no ratio of CPU time, which is what such a setting is meant to lower."""
+
+    def run(settings: Mapping[str, str], **_: Any) -> Observation:
+        times = np.arange(5) * 20 * 10**6
+        telemetry = {"time": times, "device": -1, "process_cpu": times}
+        return observation([5e5] * FRAMES, due=np.arange(FRAMES) * 10**6, telemetry=telemetry)
+
+    found = try_settings(run, [{"spinning": "off"}], 1000.0)
+    assert found.trials[0].verdict == "undecided"
+    assert not [one for one in found.trials[0].interventions if one.kind == "cpu"]
+    assert any("a tenth of a second" in note for note in found.notes)
+
+
 @pytest.mark.parametrize(("busy", "told"), [(7, True), (0.5, False)])
 def test_other_programs_on_the_cores_are_told(busy: float, told: bool) -> None:
     """Nine tenths of four cores, or little of them."""

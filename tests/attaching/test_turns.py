@@ -13,7 +13,7 @@ import pytest
 
 from framepace import api
 from framepace.attaching.program import run_program
-from framepace.attaching.turns import Turns
+from framepace.attaching.turns import Turns, of_frames
 from framepace.errors import UsageError
 from framepace.facts.trace import Trace
 from framepace.testing import make_trace
@@ -74,6 +74,28 @@ def test_a_frame_counts_for_the_arm_whose_block_it_lies_in_and_none_at_a_border(
 def test_a_block_with_few_frames_is_left_out() -> None:
     """Two frames per second."""
     assert all(block is None for blocks in Turns(ARMS, NS_PER_S).rounds(paced(500, 6)) for block in blocks)
+
+
+def test_what_a_program_takes_to_start_is_none_of_its_frames() -> None:
+    """Samples every 20 ms: those of the first second, in which nothing is measured yet, are left out."""
+    times = np.arange(200) * 20 * NS_PER_MS
+    run = make_trace(
+        np.full(50, float(NS_PER_MS)),
+        due=NS_PER_S + np.arange(50) * 20 * NS_PER_MS,
+        telemetry={"time": times, "device": -1, "process_cpu": times},
+    )
+    kept = of_frames(run).telemetry["time"]
+    assert kept.min() >= NS_PER_S
+    assert kept.max() <= run.requests["delivered"].max()
+    assert len(kept) == 50
+
+
+def test_frames_that_last_less_than_a_tenth_of_a_second_have_no_cpu_time_that_can_be_told() -> None:
+    """Ten frames in ten milliseconds, of which a sample is at best a rumour."""
+    times = np.arange(100) * 5 * NS_PER_MS
+    due = 100 * NS_PER_MS + np.arange(10) * NS_PER_MS
+    run = make_trace(np.full(10, 5e5), due=due, telemetry={"time": times, "device": -1, "process_cpu": times})
+    assert not len(of_frames(run).telemetry["time"])
 
 
 def test_a_program_s_settings_change_while_it_runs(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -150,14 +172,13 @@ def test_what_is_only_tried_is_not_launched(tmp_path: Path) -> None:
 def test_cores_are_kept_awake_beside_a_program(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """As many processes of idle priority as it may use cores, and none once it has ended."""
     text = """
-import os
-def idle(pid):
+import os, psutil
+def idle(process):
     try:
-        return os.sched_getscheduler(int(pid)) == os.SCHED_IDLE
+        return os.sched_getscheduler(process.pid) == os.SCHED_IDLE
     except OSError:
         return False
-parent = f"PPid:\\t{os.getppid()}\\n"
-own = [pid for pid in os.listdir("/proc") if pid.isdecimal() and parent in open(f"/proc/{pid}/status").read()]
+own = psutil.Process(os.getppid()).children()
 print(len(list(filter(idle, own))), len(os.sched_getaffinity(0)))
 """
     kept, cores = printed(program(tmp_path, text), capfd, {"awake": "on"})

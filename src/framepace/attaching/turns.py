@@ -12,6 +12,7 @@ TURNS_VARIABLE = "FRAMEPACE_TURNS"
 _SETTLING = 0.15  # of a block, at its begin, whose frames count for nothing
 _LEAVING = 0.05  # the same at its end: such a frame may end in the next block
 _FEWEST_FRAMES = 8  # of a block that counts
+_FEWEST_SAMPLES = 6  # of the CPU time, over a tenth of a second: in less it is told too coarsely to compare
 Settings = Mapping[str, str]
 
 
@@ -64,6 +65,18 @@ class Turns:
         return Trace(frames.meta, frames.requests, _between(trace.telemetry, begin, end))
 
 
+def of_frames(trace: Trace) -> Trace:
+    """A whole run with the telemetry of its measured frames alone: what a program takes to start is none of theirs."""
+    rows = trace.measured().requests
+    if not len(rows["due"]):
+        return trace
+    telemetry = _between(trace.telemetry, int(rows["due"].min()), int(rows["delivered"].max()))
+    return Trace(trace.meta, trace.requests, telemetry)
+
+
 def _between(telemetry: Mapping[str, Column], begin: int, end: int) -> dict[str, Column]:
+    """The samples of a span; none where they are too few to say anything."""
     chosen = (telemetry["time"] >= begin) & (telemetry["time"] < end)
+    if (chosen & (telemetry["device"] < 0)).sum() < _FEWEST_SAMPLES:
+        chosen[:] = False
     return {name: column[chosen] for name, column in telemetry.items()}

@@ -129,6 +129,11 @@ class Arm:
         after = [metric.samples(trace) for trace in self.pairs.after]
         return paired_ratio(before, after, metric.statistic, self.confidence)
 
+    def has(self, metric: Metric) -> bool:
+        """Whether any pair was measured by it: runs that end at once have no CPU time that can be told."""
+        pairs = zip(self.pairs.before, self.pairs.after, strict=True)
+        return any(len(metric.samples(before)) and len(metric.samples(after)) for before, after in pairs)
+
     def trial(self) -> ProgramTrial:
         """What came of it."""
         setting = setting_of(next(iter(self.settings)))
@@ -153,9 +158,9 @@ class Arm:
         return next(metric.name for metric in self.metrics if judge(self.ratio(metric)) == "confirmed")
 
     def _interventions(self) -> Iterator[Intervention]:
-        """All metrics, also those that decide nothing here: what a gain costs."""
-        if self.count:
-            for metric in _METRICS:
+        """All metrics that were measured, also those that decide nothing here: what a gain costs."""
+        for metric in _METRICS:
+            if self.has(metric):
                 yield replace(intervention(self.pairs, dict(self.settings), metric), ratio=self.ratio(metric))
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from framepace.attaching.program import Observation
 from framepace.attaching.starting import Begun, unheard
-from framepace.attaching.turns import Turns
+from framepace.attaching.turns import Turns, of_frames
 from framepace.errors import FramepaceError
 from framepace.programtrials.arm import FEWEST_PAIRS, MOST_LOOKS, Arm
 from framepace.programtrials.longer import wanted_pairs
@@ -172,7 +172,7 @@ def _run_round(arms: Sequence[Arm], number: int, task: Task, seconds: float | No
 
 
 def _add_runs(arm: Arm, before: Observation, after: Observation) -> None:
-    arm.add(before.trace, after.trace)
+    arm.add(of_frames(before.trace), of_frames(after.trace))
     arm.compare(before.answers, after.answers)
     _tell_refused(arm, after)
 

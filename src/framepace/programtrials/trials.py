@@ -9,6 +9,7 @@ from framepace.analyze.programcauses import program_causes
 from framepace.analyze.summary import summarize
 from framepace.attaching.program import Observation
 from framepace.attaching.settings import checked
+from framepace.explaining.metrics import CPU
 from framepace.facts.log import Suspected
 from framepace.facts.program import Program
 from framepace.facts.programtrial import ProgramExplanation, ProgramTrial
@@ -128,5 +129,7 @@ def _notes(arms: Sequence[Arm]) -> Iterator[str]:
     tried = [arm for arm in arms if arm.error is None]
     if not all(arm.count for arm in tried):
         yield "no time was left for a round of runs; where each may be short, --seconds ends them sooner"
+    if any(arm.count and not arm.has(CPU) for arm in tried):
+        yield "the CPU time per frame is not told: the frames of a run must last a tenth of a second together"
     if any(arm.count and arm.changes_models and arm.answers.verdict == "not compared" for arm in tried):
         yield "what the models answered was not compared: no two runs gave them the same inputs through ONNX Runtime"
