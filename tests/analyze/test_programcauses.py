@@ -56,6 +56,28 @@ def test_a_quarter_of_a_frame_is_much_where_the_model_does_not_take_most() -> No
     assert named(replace(five, ns=3 * MS)) == []
 
 
+def test_where_stages_share_the_time_the_largest_is_suspected() -> None:
+    """Beside eight milliseconds of the model: none of the three takes a quarter, together they take more."""
+    shared = [Part(stage=stage, name="app.py:5", ns=2 * MS) for stage in ("prepare", "finish")]
+    larger = replace(shared[0], ns=2.5 * MS)
+    assert named(larger, shared[1]) == ["FP011 preparation takes a large part of a frame"]
+    assert named(shared[0], replace(shared[1], ns=MS)) == []
+
+
+def test_waiting_for_a_lock_is_told_however_little_it_is_beside_the_model() -> None:
+    """A seventh of a frame; a twentieth is nothing."""
+    line = Part(stage="finish", name="app.py:40 <module>, which waits for a lock", ns=1.5 * MS)
+    assert named(line) == ["FP024 frames wait for a lock that another thread holds"]
+    assert named(replace(line, ns=0.4 * MS)) == []
+
+
+def test_pictures_that_are_sought_are_told_where_each_is() -> None:
+    """A seek per frame that takes two of eleven milliseconds; one in a hundred frames is none."""
+    seek = Part(stage="decode", name="cv2.VideoCapture.set", ns=2 * MS, count=1)
+    assert named(seek) == ["FP011 pictures are sought one by one instead of read on"]
+    assert named(replace(seek, count=0.01)) == []
+
+
 def test_sleeping_within_a_frame_is_no_preparation() -> None:
     """Between the picture and the model."""
     assert named(Part(stage="prepare", name="time.sleep", ns=15 * MS, count=1)) == [

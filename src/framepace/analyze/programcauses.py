@@ -12,10 +12,12 @@ from framepace.units import NS_PER_MS, NS_PER_S, format_ms
 
 WORKING = ("decode", "queue", "prepare", "infer", "finish")
 _LARGE = 1 / 3  # of a frame, from which a stage beside the model is suspected
-_QUITE_LARGE = 1 / 4  # the same where the model takes less than
-_MOST = 0.6
+_QUITE_LARGE = 1 / 4  # the same where those stages together take
+_TOGETHER = 0.35
 _MOSTLY_QUEUE = 0.6  # one frame that waits for the one before is half of two
-_WAITS = 0.2  # of a frame, from which waiting within it is suspected
+_WAITS = 0.1  # of a frame, from which waiting within it is suspected: nobody works meanwhile
+_SOUGHT = 0.5  # seeks per frame
+_SEEKING = 0.1  # of a frame
 _COLLECTING = 0.05
 _RELOADED = 0.5  # loads per frame
 _ONE_BY_ONE = 4.0  # calls of a model per frame, from which they are suspected
@@ -24,9 +26,11 @@ _TOO_SLOW = 0.97  # of the rate that is wanted
 _IDLE = 0.15  # of the time between frames
 _WAITING_CALLS = ("time.sleep", "cv2.waitKey", "cv2.pollKey")
 _LOADING_CALLS = ("onnxruntime.InferenceSession",)
+_SEEKING_CALLS = ("cv2.VideoCapture.set", "av.InputContainer.seek")
+_LOCK = ", which waits for a lock"  # the end of the name of a line that does
 _CPU = "CPUExecutionProvider"
 _COLLECTION = "gc"
-_OTHERS = (*_WAITING_CALLS, *_LOADING_CALLS, _COLLECTION)  # that have rules of their own
+_OTHERS = (*_WAITING_CALLS, *_LOADING_CALLS, *_SEEKING_CALLS, _COLLECTION)  # that have rules of their own
 _TITLES = {
     "decode": "decoding takes a large part of a frame",
     "prepare": "preparation takes a large part of a frame",
@@ -67,7 +71,7 @@ def program_causes(program: Program, summary: Summary) -> tuple[Suspected, ...]:
         return ()
     frame = _Frame(program, summary)
     rules: tuple[Callable[[_Frame], Iterator[_Ranked]], ...] = (
-        _lock, _reloaded, _waits, _stages, _queue, _collections, _one_by_one, _paced,
+        _lock, _reloaded, _waits, _locked, _sought, _stages, _queue, _collections, _one_by_one, _paced,
     )  # fmt: skip
     ranked = [one for rule in rules for one in rule(frame)]
     return tuple(one for _, one in sorted(ranked, key=lambda pair: -pair[0]))
@@ -126,13 +130,46 @@ def _waits(frame: _Frame) -> Iterator[_Ranked]:
         )
 
 
+def _locked(frame: _Frame) -> Iterator[_Ranked]:
+    """Lines of the program in which a frame waits until another thread lets a lock go."""
+    parts = [part for part in frame.parts("prepare", "finish", "queue") if part.name.endswith(_LOCK)]
+    share = frame.share(*parts)
+    if share >= _WAITS:
+        yield (
+            share,
+            Suspected(
+                code="FP024",
+                title="frames wait for a lock that another thread holds",
+                because=f"{parts[0].name}: {frame.words(*parts)}",
+                command="hold the lock for as long as the data is copied, and do the slow work after that",
+                decides="the latency without that wait",
+            ),
+        )
+
+
+def _sought(frame: _Frame) -> Iterator[_Ranked]:
+    """A seek decodes from the last key frame on, and throws away what comes before the picture that is wanted."""
+    parts = [part for part in frame.parts("decode") if part.name in _SEEKING_CALLS and part.count >= _SOUGHT]
+    share = frame.share(*parts)
+    if share >= _SEEKING:
+        yield (
+            share,
+            Suspected(
+                code="FP011",
+                title="pictures are sought one by one instead of read on",
+                because=f"{parts[0].name} is called {parts[0].count:.2g} times per frame, {frame.words(*parts)}",
+                command="read pictures in their order and skip what is not wanted (cv2.VideoCapture.grab)",
+                decides="framepace compare tells how much of the latency came back",
+            ),
+        )
+
+
 def _stages(frame: _Frame) -> Iterator[_Ranked]:
-    """The stages beside the model that take a third of a frame; a quarter, where the model does not take most of it."""
-    least = _LARGE
-    if frame.share(*frame.parts("infer")) < _MOST:
-        least = _QUITE_LARGE
+    """The stages beside the model that take much of a frame."""
+    stages = {stage: [part for part in frame.parts(stage) if not _has_a_rule(part)] for stage in _TITLES}
+    least = _much([frame.share(*parts) for parts in stages.values()])
     for stage, title in _TITLES.items():
-        parts = [p for p in frame.parts(stage) if p.name not in _OTHERS]
+        parts = stages[stage]
         share = frame.share(*parts)
         if share >= least:
             yield (
@@ -145,6 +182,21 @@ def _stages(frame: _Frame) -> Iterator[_Ranked]:
                     decides="framepace compare tells how much of the latency came back",
                 ),
             )
+
+
+def _much(shares: Sequence[float]) -> float:
+    """The share of a frame from which a stage is suspected: a third.
+
+    Where the stages share a third of it, so that none may take that alone: a quarter, or what the largest takes.
+    """
+    if sum(shares) < _TOGETHER:
+        return _LARGE
+    return min(_QUITE_LARGE, max(shares))
+
+
+def _has_a_rule(part: Part) -> bool:
+    """Whether a part is told by a rule of its own."""
+    return part.name in _OTHERS or part.name.endswith(_LOCK)
 
 
 def _mostly(parts: list[Part]) -> str:

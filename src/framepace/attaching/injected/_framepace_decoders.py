@@ -42,6 +42,7 @@ def _av_input(probe: Probe, module: ModuleType) -> None:
     containers = Sources(probe, "container")
     _time_steps(probe, containers, module.InputContainer, "decode", "decode")
     _time_steps(probe, containers, module.InputContainer, "demux", "grab")
+    patch_each(probe, module, "av", {"InputContainer.seek": "grab"})
 
 
 def _time_steps(probe: Probe, containers: Sources, kind: Any, name: str, stage: str) -> None:
