@@ -181,8 +181,7 @@ def test_the_line_that_takes_the_time_after_the_model_is_named(files: tuple[str,
     """Counting in Python between two frames; and `explain` suspects it from the trace."""
     program = tmp_path / "slow.py"
     counting = "sum(number % 7 for number in range(900_000))"  # samples enough where others take the cores
-    loop = (PROGRAMS / "serial.py").read_text().replace("time.sleep(0.002)", counting)
-    program.write_text(loop)
+    program.write_text((PROGRAMS / "serial.py").read_text().replace("time.sleep(0.002)", counting))
     trace = api.attach([sys.executable, str(program), *files[:2]], out=tmp_path / "t").trace
     assert isinstance(trace.meta.subject, Program)
     largest = trace.meta.subject.parts[0]
@@ -191,6 +190,35 @@ def test_the_line_that_takes_the_time_after_the_model_is_named(files: tuple[str,
     first = api.explain_log(tmp_path / "t").suspected[0]
     assert first.code == "FP011"
     assert largest.name in first.because
+
+
+def test_the_line_in_which_a_frame_waits_for_a_lock_is_told_as_such(
+    files: tuple[str, str, str], tmp_path: Path
+) -> None:
+    """Another thread holds it for a tenth of a second after each inference."""
+    program = tmp_path / "locked.py"
+    holding = """
+import queue, threading, time
+lock = threading.Lock()
+asked = queue.SimpleQueue()
+def hold():
+    while True:
+        asked.get()
+        with lock:
+            time.sleep(0.1)
+threading.Thread(target=hold, daemon=True).start()
+"""
+    waiting = """asked.put(None)
+        while not lock.locked():
+            pass
+        with lock:
+            pass
+"""
+    program.write_text(holding + (PROGRAMS / "serial.py").read_text().replace("time.sleep(0.002)", waiting))
+    trace = api.attach([sys.executable, str(program), *files[:2]]).trace
+    assert isinstance(trace.meta.subject, Program)
+    largest = trace.meta.subject.parts[0]
+    assert (largest.stage, largest.name.endswith("<module>, which waits for a lock")) == ("finish", True)
 
 
 def test_a_program_that_replaces_itself_is_observed_before_and_after(

@@ -48,6 +48,7 @@ class ProcessFacts(msgspec.Struct, frozen=True):
     answers: tuple[Answer, ...] = ()
     refused: dict[str, str] = {}
     unseen: tuple[str, ...] = ()
+    raised: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,11 @@ def read_facts(folder: Path) -> Iterator[ProcessFacts]:
     for path in sorted(folder.glob("*.json")):
         with suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
             yield msgspec.json.decode(path.read_bytes(), type=ProcessFacts)
+
+
+def read_failures(folder: Path) -> list[str]:
+    """Why the probe did not start in processes of the program, each reason once."""
+    return sorted({path.read_text(errors="replace") for path in folder.glob("*.failed")})
 
 
 def _answers(path: Path) -> Iterator[Answer]:

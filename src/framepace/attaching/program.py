@@ -20,10 +20,10 @@ from typing import Any, TypeVar
 from msgspec.structs import replace
 
 from framepace.attaching.answers import Answer
-from framepace.attaching.calls import Calls, counts_of, pid_of, read_calls, read_facts
+from framepace.attaching.calls import Calls, counts_of, pid_of, read_calls, read_facts, read_failures
 from framepace.attaching.ending import Ended, waited_for
 from framepace.attaching.keepers import kept_awake
-from framepace.attaching.nothingseen import nothing_seen
+from framepace.attaching.nothingseen import Seen, nothing_seen
 from framepace.attaching.parts import lock_wait, parts_of, period
 from framepace.attaching.requests import Observed, observed
 from framepace.attaching.settings import variables, with_arguments
@@ -178,12 +178,12 @@ def observe(
             ended = run_program(command, probed, settings or {}, seconds, quiet, turns, start)
             starting = start.seconds() or 0.0
             processes = list(read_calls(probed))
-            facts = list(read_facts(probed))
+            seen = Seen(list(read_facts(probed)), read_failures(probed), counts_of(processes))
             frames = observed(processes)
             recorder.sink(frames.packed())
         trace = recorder.close(_described(meta, ended, processes, frames))
     if not len(frames):
-        raise nothing_seen(command, ended, facts, counts_of(processes), start_limit)
+        raise nothing_seen(command, ended, seen, start_limit)
     answers = tuple(answer for calls in processes for answer in calls.facts.answers)
     refused = _joined(calls.facts.refused for calls in processes)
     return Observation(trace, ended.exit_code, counts_of(processes), answers, refused, ended.by_time, starting)

@@ -13,6 +13,7 @@ from operator import itemgetter
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from _framepace_children import watch_children
 from _framepace_decoders import DECODERS, Sources
 from _framepace_device import Device
 from _framepace_patching import owner_of, patch_each
@@ -248,6 +249,7 @@ def _triton(probe: Probe, module: ModuleType) -> None:
 PATCHES: dict[str, Patch] = {
     **WAITS,
     **DECODERS,
+    "subprocess": watch_children,
     "cv2": _cv2,
     "onnxruntime.capi.onnxruntime_inference_collection": _onnxruntime,
     "tensorrt": _tensorrt,

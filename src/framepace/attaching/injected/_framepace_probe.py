@@ -40,6 +40,7 @@ _UNSEEN = (  # libraries that infer, and whose calls are not timed
     "onnxruntime_genai", "onnx.reference", "llama_cpp", "ctranslate2", "tensorrt_rtx", "MNN", "rknnlite",
 )  # fmt: skip
 
+_LONGEST_TEXT = 200  # of an error
 
 marks: Marks | None = None
 """Of this process, for the blocks that the program names."""
@@ -72,6 +73,7 @@ class Probe:
         self._naming = threading.Lock()
         self._described: tuple[object, ...] = ()
         self._stem = _free_stem(os.path.join(self._folder, str(os.getpid())))
+        open(self._stem + ".events", "ab").close()  # by which the CPU time of this process is found from now on
         self._sampler = Sampler(self)
         threading.Thread(target=self._sampler.run, name="framepace", daemon=True).start()
 
@@ -153,7 +155,7 @@ class Probe:
     def _describe(self) -> None:
         """Write what the numbers mean, where anything is new."""
         kept = (self._names, self.models, self.sessions, self.sources, self.notes, self.refused)
-        state = (*map(len, kept), _threads(), _versions(self.libraries))
+        state = (*map(len, kept), _threads(), _versions(self.libraries), _raised())
         if state != self._described:
             with open(self._stem + ".part", "w") as file:
                 file.write(self._description())
@@ -167,7 +169,8 @@ class Probe:
             "sessions": self.sessions, "threads": _threads(), "sources": self.sources,
             "libraries": _versions(self.libraries), "notes": self.notes,
             "refused": self.refused, "unseen": [name for name in _UNSEEN if name in sys.modules],
-            "python": sys.version.split()[0], "parent": os.getppid(), "main_thread": threading.main_thread().ident,
+            "raised": _raised(), "python": sys.version.split()[0],
+            "parent": os.getppid(), "main_thread": threading.main_thread().ident,
         })  # fmt: skip
 
     def finish(self) -> None:
@@ -181,6 +184,12 @@ class Probe:
             self.flush()
         except Exception as error:  # a full disk: the program has nothing to do with it
             self.note(f"rows could not be written: {error}")
+
+
+def _raised() -> str:
+    """What ended the program that nobody caught, as Python keeps it; '' for nothing."""
+    error = getattr(sys, "last_value", None)
+    return f"{type(error).__name__}: {error}"[:_LONGEST_TEXT] if isinstance(error, BaseException) else ""
 
 
 def _threads() -> dict[str, int]:

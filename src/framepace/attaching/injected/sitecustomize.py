@@ -6,6 +6,7 @@ break the program: an error of the probe is noted, and the program goes on witho
 
 from __future__ import annotations
 
+import contextlib
 import importlib.machinery
 import importlib.util
 import json
@@ -26,7 +27,16 @@ def _start_probe() -> None:
 
         _framepace_probe.start(folder, json.loads(settings or "{}"), json.loads(turns or "{}"))
     except Exception as error:
-        print(f"framepace: this process runs as it is: {type(error).__name__}: {error}", file=sys.stderr)
+        why = f"{type(error).__name__}: {error}"
+        print(f"framepace: this process runs as it is: {why}", file=sys.stderr)
+        _tell(folder, why)
+
+
+def _tell(folder: str, why: str) -> None:
+    """Leave word of why the probe did not start, where somebody looks for what it would have written."""
+    if folder:
+        with contextlib.suppress(OSError), open(os.path.join(folder, f"{os.getpid()}.failed"), "w") as file:
+            file.write(why)
 
 
 def _run_own_file() -> None:
