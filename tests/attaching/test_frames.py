@@ -175,3 +175,21 @@ def test_two_threads_with_a_camera_each_keep_their_own_pictures() -> None:
     frames = frames_of(calls_of(*rows))
     assert [len(frame.inferences) for frame in frames] == [4] * 12
     assert all(frame.pictures[0].thread == frame.thread for frame in frames)
+
+
+def test_a_thread_that_infers_before_it_decodes_has_no_frame_yet() -> None:
+    """Threads of a pool take any task: what one inferred came from another, and its first picture is yet to come."""
+    rows = [("infer", 0, 10, OTHER, 0), ("decode", 20, 25, OTHER, 0)]
+    rows += [("decode", 100, 105, MAIN, 0), ("infer", 110, 120, MAIN, 0)]
+    assert [frame.began for frame in frames_of(calls_of(*rows)) if frame.pictures] == [110]
+
+
+def test_a_task_of_a_pool_is_taken_when_its_thread_begins_it() -> None:
+    """Pictures wait while two threads work in turn: what lies before their task is a queue, and no preparation."""
+    rows = [("decode", 100 * n, 100 * n + 5, READER, 0) for n in range(12)]
+    for begin in range(60, 1260, 100):
+        thread = (OTHER, MAIN)[begin // 100 % 2]
+        rows += [("wait", begin, begin, thread, 0), ("infer", begin + 5, begin + 70, thread, 0)]
+    frames = frames_of(calls_of(*rows))
+    assert [frame.began - frame.taken for frame in frames] == [5] * 12
+    assert [frame.taken - frame.pictures[0].end for frame in frames] == [55] * 12

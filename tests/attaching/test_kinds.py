@@ -157,3 +157,26 @@ def test_a_library_whose_calls_are_not_timed_is_named(tmp_path: Path, monkeypatc
         attached("import mediapipe", tmp_path)
     with pytest.raises(UsageError, match=r"it infers with onnx\.reference"):
         attached("import onnx.reference", tmp_path)
+
+
+def test_tasks_of_a_pool_of_threads_are_seen_and_what_they_raise_reaches_the_program(
+    files: tuple[str, str], tmp_path: Path
+) -> None:
+    """Twenty of them infer, the last one fails: its error comes out of its future as it did."""
+    program = tmp_path / "pool.py"
+    program.write_text("""
+import sys, numpy, onnxruntime
+from concurrent.futures import ThreadPoolExecutor
+session = onnxruntime.InferenceSession(sys.argv[2], providers=["CPUExecutionProvider"])
+def infer(number):
+    if number == 20:
+        raise ZeroDivisionError("the last one")
+    return session.run(None, {"image": numpy.zeros((1, 3, 64, 64), numpy.float32)})
+with ThreadPoolExecutor(2) as pool:
+    futures = [pool.submit(infer, number) for number in range(21)]
+assert str(futures[-1].exception()) == "the last one"
+assert len(futures[0].result()) == 1
+""")
+    observation = api.attach([sys.executable, str(program), *files])
+    assert observation.exit_code == 0
+    assert observation.calls["concurrent.futures.ThreadPoolExecutor"] == 21

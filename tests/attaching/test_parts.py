@@ -103,3 +103,11 @@ def test_a_thread_without_frames_that_computes_is_beside_them() -> None:
     assert parts["app.py:3 watch"].ns == pytest.approx(1e9)
     assert lock_wait([frame(*busy)]) == 6 * MS
     assert not [part for part in parts_of([frame()]) if part.stage == "beside"]
+
+
+def test_threads_of_a_process_that_infers_nothing_are_beside_no_frame() -> None:
+    """A program that starts the one with the frames computes and samples late: it has another interpreter lock."""
+    busy: list[Row] = [("cpu", "cpu", 0, 20, OTHER), *[("line", "starts.py:3", at, at + 6, OTHER) for at in (1, 8)]]
+    processes = [frame(("line", "app.py:1", 15, 15, MAIN)), calls_of(*busy)]
+    assert not [part for part in parts_of(processes) if part.stage == "beside"]
+    assert lock_wait(processes) == 0

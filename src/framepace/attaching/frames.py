@@ -19,6 +19,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 
 import numpy as np
 
@@ -170,8 +171,7 @@ def _latest(times: Sequence[int], before: int) -> int:
 def _end_frames(calls: Calls, thread: int, frames: Sequence[Frame]) -> None:
     """A frame ends where its thread decodes or waits again, at the latest before the next one begins."""
     leaving = _times(calls, thread, lambda stage: stage in _LEAVING)
-    nexts = [*(frame.began for frame in frames[1:]), None]
-    for frame, following in zip(frames, nexts, strict=True):
+    for frame, following in zip_longest(frames, [frame.began for frame in frames[1:]]):
         done = frame.ended
         place = bisect_left(leaving, done)
         ends = leaving[place : place + 1]

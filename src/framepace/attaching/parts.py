@@ -109,7 +109,7 @@ def parts_of(processes: Sequence[Calls]) -> tuple[Part, ...]:
     """The parts of the frames of all processes, the largest first."""
     frames = [frames_of(calls) for calls in processes]
     parts = [*_named(processes, sum(map(len, frames))), *_material(list(_measured(processes, frames)))]
-    parts += [part for calls in processes for part in _beside(calls)]
+    parts += [part for calls in _with_frames(processes) for part in _beside(calls)]
     return tuple(sorted(parts, key=lambda part: -part.ns)[:_MOST_PARTS])
 
 
@@ -155,8 +155,8 @@ def _material(parts: Sequence[Part]) -> Iterator[Part]:
 
 
 def lock_wait(processes: Sequence[Calls]) -> float:
-    """How long the sampler waited for the interpreter in the process with most samples: ns, median."""
-    late = [(calls.end - calls.begin)[calls.stage == "line"] for calls in processes]
+    """How long the sampler waited for the interpreter in the process of frames with most samples: ns, median."""
+    late = [(calls.end - calls.begin)[calls.stage == "line"] for calls in _with_frames(processes)]
     most = max(late, key=len, default=np.empty(0))
     if not len(most):
         return 0.0
@@ -223,6 +223,11 @@ def _stages(frame: Frame) -> Iterator[Span]:
             yield Span("infer", begin, inference.end, inference.thread)
             free = inference.end
     yield Span("finish", free, frame.delivered, frame.thread)
+
+
+def _with_frames(processes: Sequence[Calls]) -> Iterator[Calls]:
+    """Those that infer: what the threads of another one do keeps no frame from the interpreter lock."""
+    return (calls for calls in processes if (calls.stage == "infer").any())
 
 
 def _beside(calls: Calls) -> Iterator[Part]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from _framepace_patching import patch_each
+from _framepace_timing import looks_like
 
 if TYPE_CHECKING:
     from _framepace_probe import Patch, Probe
@@ -28,6 +30,19 @@ def _queue(probe: Probe, module: ModuleType) -> None:
 def _threading(probe: Probe, module: ModuleType) -> None:
     waits = ("Condition.wait", "Event.wait", "Thread.join")
     patch_each(probe, module, "threading", dict.fromkeys(waits, "wait"))
+
+
+def _executor(probe: Probe, module: ModuleType) -> None:
+    """A thread of a pool waits in C for its task: that it has one is told by a wait that ends as it begins."""
+    original = module._WorkItem.run
+    number = probe.number_of("wait", "concurrent.futures.ThreadPoolExecutor")
+
+    def run(*arguments: Any, **options: Any) -> Any:
+        now = time.perf_counter_ns()
+        probe.add_row(number, now, now)
+        return original(*arguments, **options)
+
+    module._WorkItem.run = looks_like(run, original)
 
 
 def _connection(probe: Probe, module: ModuleType) -> None:
@@ -56,6 +71,7 @@ WAITS: dict[str, Patch] = {
     "time": _time,
     "queue": _queue,
     "threading": _threading,
+    "concurrent.futures.thread": _executor,
     "select": _select,
     "selectors": _selectors,
     "multiprocessing.queues": _queue,
