@@ -6,7 +6,8 @@ Plain: cameras of 640 x 360 from a file, each at its own pace. Disturbed: one of
 begun, and another comes and goes every two seconds; `capacity` is asked about one 4K camera beside the others. `run`
 carries a count when at most one picture in a hundred is lost or older than the budget at its result, as `capacity`
 judges; it is tried from what `capacity` said, up or down in steps of a twentieth. `capacity` is asked again afterwards:
-where it says something else by more than a tenth then, the machine was not quiet, and nothing is judged.
+where it says something else by more than a tenth then, the machine was not quiet, and nothing is judged. Each row is
+printed on standard error as it is known.
 
 With --null-ms the network computes nothing and takes so long by sleeping: then decisions and feeds are compared, which
 other programs disturb less.
@@ -14,11 +15,14 @@ other programs disturb less.
 
 from __future__ import annotations
 
+import json
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -167,22 +171,21 @@ def said(videos: Sequence[str], args: Any) -> Capacity:
     )
 
 
-def compare(name: str, files: Files, videos: Sequence[str], args: Any, *, disturbed: bool) -> list[Row]:
-    """What capacity says, and what run does."""
+def compare(name: str, files: Files, videos: Sequence[str], args: Any, *, disturbed: bool) -> Iterator[Row]:
+    """What capacity says, and what run does; each as it is known."""
     plan = api.make_case(MODEL, fps=args.fps, p99_ms=args.p99_ms, settings=settings_of(args.null_ms)).plan
 
     def holds(count: int) -> float:
         return late_share(plan, files, count, args.p99_ms, args.seconds, disturbed=disturbed)
 
     before = said(videos, args)
+    yield {"what": f"{name}: capacity says, before", "got": f"{in_words(before)} cameras"}
     carried, tried = seen(before.cameras, holds)
+    yield {"what": "  run carries", "got": f"{carried} cameras"}
+    yield from ({"what": f"    {each}", "got": ""} for each in tried)
     after = said(videos, args)
-    return [
-        {"what": f"{name}: capacity says, before and after", "got": f"{in_words(before)}, {in_words(after)} cameras"},
-        {"what": "  run carries", "got": f"{carried} cameras"},
-        ratio_row(before, carried, after),
-        *({"what": f"    {each}", "got": ""} for each in tried),
-    ]
+    yield {"what": "  capacity says, after", "got": f"{in_words(after)} cameras"}
+    yield ratio_row(before, carried, after)
 
 
 def in_words(found: Capacity) -> str:
@@ -205,14 +208,20 @@ def main() -> None:
     """Plain, then disturbed."""
     args = options(str(__doc__), fps=15, p99_ms=200, seconds=6, capacity_s=35, null_ms=0)
     began = time.monotonic()
+    rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         files = Files(
             video(Path(folder) / "small.mp4", (360, 640), args.fps),
             video(Path(folder) / "large.mp4", (2160, 3840), args.fps),
         )
-        rows = compare("plain", files, [files.small], args, disturbed=False)
         mixed = [files.large, *[files.small] * (MOST - 1)]
-        rows += compare("one jumps to 4K, one flaps", files, mixed, args, disturbed=True)
+        parts = (
+            compare("plain", files, [files.small], args, disturbed=False),
+            compare("one jumps to 4K, one flaps", files, mixed, args, disturbed=True),
+        )
+        for row in chain.from_iterable(parts):
+            print(json.dumps(row), file=sys.stderr, flush=True)
+            rows.append(row)
     rows.append({"what": "time", "got": f"{time.monotonic() - began:.0f} s"})
     show("run_capacity", args, rows)
 
