@@ -108,14 +108,20 @@ def simulated_device(kind: str, cameras: int, seed: int, budget: float) -> Devic
 def rows(what: str, seen: list[Device], predicted: float | None, budget: float, count: int) -> Iterator[dict[str, Any]]:
     """What devices did that stand for `count` of them, beside what was predicted."""
     p99 = np.array([device.p99 for device in seen]) / 1e6
-    within = int((p99 * 1e6 <= budget).sum())
     goal = "" if predicted is None else f"{predicted / 1e6:.2f} ms"
     met = None if predicted is None else bool(abs(np.median(p99) * 1e6 / predicted - 1) <= PREDICTED)
     yield {"what": f"{what}: p99, median", "got": f"{np.median(p99):.2f} ms", "goal": goal, "met": met}
     yield {"what": f"{what}: p99, largest", "got": f"{p99.max():.2f} ms", "goal": f"{budget / 1e6:.1f} ms"}
-    least = "" if len(seen) == count else f", so of all >= {least_share(within, len(seen)):.1%}"
-    got = f"{within} of {len(seen)}{least}"
+    within = sum(device.p99 <= budget for device in seen)
+    got = within_text(within, len(seen), count)
     yield {"what": f"{what}: within", "got": got, "goal": "all", "met": within == len(seen)}
+
+
+def within_text(within: int, seen: int, count: int) -> str:
+    """How many of those seen are within the budget, and what that says of all `count`."""
+    if seen == count:
+        return f"{within} of {seen}"
+    return f"{within} of {seen}, so of all >= {least_share(within, seen):.1%}"
 
 
 def least_share(within: int, seen: int) -> float:

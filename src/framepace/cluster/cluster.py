@@ -158,12 +158,17 @@ class Cluster:
             self._reserved.pop().give_back()
 
     def _find_places(self, shares: int) -> None:
-        """Reserve what is free, and ask there what it is; who was asked is kept, for the first actor there."""
+        """Reserve what is free, and ask there what it is."""
         import ray
 
         self._reserved += reserve(ray.nodes(), shares)
         if not self._reserved:
             raise ClusterError("the cluster has no free place", got=self.address, expected="a free GPU", fix=_HOLDERS)
+        places = distinct(self._surveyed())
+        self.places = tuple(replace(place, number=number) for number, place in enumerate(places))
+
+    def _surveyed(self) -> list[Place]:
+        """Ask all places what they are; who was asked is kept, for the first actor there."""
         surveyors = [Remote(None, Surveyor, (), reserved.options(1)) for reserved in self._reserved]
         self._actors += surveyors
         pending = [surveyor.begin("survey") for surveyor in surveyors]
@@ -171,7 +176,7 @@ class Cluster:
         surveyed.sort(key=_order)
         self._reserved = [self._reserved[place.number] for place in surveyed]
         self._idle = {number: surveyors[place.number] for number, place in enumerate(surveyed)}
-        self.places = tuple(replace(place, number=number) for number, place in enumerate(distinct(surveyed)))
+        return surveyed
 
     def _place(self, number: int, survey: Survey) -> Place:
         """The record of the place that is reserved under a number."""

@@ -49,6 +49,12 @@ class _Reading:
     open_shapes: dict[str, tuple[str, ...]] = field(default_factory=dict)  # sentences on them
     notes: list[str] = field(default_factory=list)
 
+    def add_preparation(self, name: str, prepare: Prepare, keeps_sizes: bool) -> None:
+        """Add how pictures are prepared for a model."""
+        self.prepares[name] = prepare
+        if keeps_sizes:
+            self.keeping_sizes.add(name)
+
 
 def import_triton(path: Path) -> Imported:
     """The plan of a model repository of Triton, of one model's folder, or of a config.pbtxt.
@@ -120,9 +126,7 @@ def _read(config: Path, reading: _Reading) -> None:
     preparation = _preparation(message)
     file = _file(config.parent, message)
     if preparation is not None:
-        name = name.removesuffix(PREPARED)
-        reading.prepares[name], keeps_sizes = preparation
-        reading.keeping_sizes |= {name} if keeps_sizes else set()
+        reading.add_preparation(name.removesuffix(PREPARED), *preparation)
     elif "ensemble_scheduling" in message:
         reading.notes.extend(_ensemble(name, message))
     elif file is None:
@@ -154,19 +158,22 @@ def _preparation(message: Message) -> tuple[Prepare, bool] | None:
         return None
     try:
         how = json.loads(text)
-        factors = [(float(a), float(b)) for a, b in how["factors"]]
-        prepare = Prepare(
-            resize=how["resize"],
-            colour=how["colour"],
-            layout=how["layout"],
-            pad_value=how["pad_value"],
-            scale=1.0,
-            mean=tuple(-b / a for a, b in factors),
-            std=tuple(1 / a for a, _ in factors),
-        )
-        return prepare, how["size"] is None
+        return _prepare(how), how["size"] is None
     except (KeyError, TypeError, ValueError, ZeroDivisionError, RecursionError):
         return None
+
+
+def _prepare(how: Mapping[str, Any]) -> Prepare:
+    factors = [(float(a), float(b)) for a, b in how["factors"]]
+    return Prepare(
+        resize=how["resize"],
+        colour=how["colour"],
+        layout=how["layout"],
+        pad_value=how["pad_value"],
+        scale=1.0,
+        mean=tuple(-b / a for a, b in factors),
+        std=tuple(1 / a for a, _ in factors),
+    )
 
 
 def _file(folder: Path, message: Message) -> Path | None:
