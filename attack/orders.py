@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ ORDERS: tuple[Any, ...] = (
 
 class Nobody:
     """A run without sources, which takes every order."""
+
+    sources: Sequence[SourceSpec] = ()
 
     def add(self, spec: SourceSpec) -> None:
         """Nothing."""

@@ -34,6 +34,13 @@ def test_a_model_is_mended_and_the_document_has_its_plan(tmp_path: Path) -> None
     assert (tmp_path / "mixed.onnx").is_file()
 
 
+def test_a_time_limit_without_a_search_is_refused(tmp_path: Path) -> None:
+    """Nothing else of accuracy ends by time, and an option that does nothing would be believed."""
+    with Command(tmp_path, "accuracy", "builtin:classifier", "--rank", "--time-limit", 5) as command:
+        assert command.wait(100.0) == 2
+        assert "--time-limit is for the search of --mend" in command.err
+
+
 def test_two_questions_at_once_are_refused(tmp_path: Path) -> None:
     """Each has an answer and a document of its own."""
     with Command(tmp_path, "accuracy", "builtin:classifier", "--hunt", "--rank") as command:

@@ -46,6 +46,7 @@ def test_a_mending_without_anything_to_compare_is_no_success(tmp_path: Path) -> 
     mended = framepace.mend(network.plan(tmp_path, "found", shape=("n",)).model, frames=2)
     assert (mended.kept, mended.holds, mended.before.says_nothing) == ((), False, True)
     assert mended_view(mended).sentence.endswith("cannot be judged on these frames")
+    assert mended.found_nothing
 
 
 def test_a_mended_model_holds_the_gate_on_other_frames_with_the_fewest_nodes(tmp_path: Path) -> None:

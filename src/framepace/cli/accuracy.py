@@ -43,6 +43,8 @@ _RANK = "list the nodes by the error that each alone makes in --precision"
 Rank = Annotated[bool, typer.Option("--rank", help=_RANK)]
 _MEND = "write a model in --precision that keeps the fewest nodes in FP32 with which the answers are the same"
 Mend = Annotated[Path | None, typer.Option("--mend", metavar="OUT.onnx", help=_MEND)]
+_LIMIT = "seconds for the search of --mend (default: 600); the smallest set by then is kept"
+Limit = Annotated[float | None, o.time_limit_option(_LIMIT)]
 _FIRST = "where the outputs differ, look for the first node that does"
 First = Annotated[bool, typer.Option("--first", help=_FIRST)]
 _CALIBRATION = "video or folder of pictures that INT8 is calibrated on (as --set calibration=...)"
@@ -68,6 +70,7 @@ def command(
     hunt: Hunt = False,
     rank: Rank = False,
     mend: Mend = None,
+    time_limit: Limit = None,
     size: o.Size = None,
     shape: o.Shape = [],
     layout: o.Layout = None,
@@ -100,8 +103,8 @@ def command(
     )  # fmt: skip
     asked: dict[str, Any] = {"frames": frames, "metric": metric, "least": least}
     second = bool(other or versus or (metric and mend is None) or worst or (out and not rank))
-    if mending.check_one(hunt, rank, mend, second):
-        mending.command(case, precision, asked, out, hunt=hunt, mend=mend, json=json)
+    if mending.check_one(hunt, rank, mend, second, time_limit):
+        mending.command(case, precision, asked, out, hunt=hunt, mend=mend, time_limit=time_limit, json=json)
         return
     if methods is not None:
         calibrating.command(case, methods, calibration, json, **asked)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from framepace.facts.settings import Case
 
 
-def check_one(hunt: bool, rank: bool, mend: Path | None, has_other: bool) -> bool:
+def check_one(hunt: bool, rank: bool, mend: Path | None, has_other: bool, time_limit: float | None) -> bool:
     """Whether one of the three is asked for. Raises UsageError for two of them, or for one beside what it ignores."""
     from framepace.errors import UsageError
 
@@ -24,6 +24,8 @@ def check_one(hunt: bool, rank: bool, mend: Path | None, has_other: bool) -> boo
         problem = f"{names[0]} holds a model against itself in FP32"
         fix = "leave out OTHER, --versus, --worst, --out and, but for --mend, --metric"
         raise UsageError(problem, got="an option of a comparison", fix=fix)
+    if time_limit is not None and mend is None:
+        raise UsageError("--time-limit is for the search of --mend", got="no --mend", fix="leave --time-limit out")
     return bool(names)
 
 
@@ -35,6 +37,7 @@ def command(
     *,
     hunt: bool,
     mend: Path | None,
+    time_limit: float | None,
     json: bool,
 ) -> None:
     """Answer what is asked for; exit code 1 where an output is NaN or infinite, or the gate cannot be held.
@@ -44,7 +47,8 @@ def command(
     if hunt:
         _hunt(case, precision or "fp16", asked["frames"], json)
     elif mend is not None:
-        _mend(case, precision or "fp16", mend, json, asked)
+        limit = {} if time_limit is None else {"time_limit": time_limit}
+        _mend(case, precision or "fp16", mend, json, {**asked, **limit})
     else:
         _rank(case, precision or "fp16", asked["frames"], out, json)
 

@@ -154,9 +154,14 @@ class Mended(OnFrames, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
     @property
+    def unjudged(self) -> bool:
+        """Whether the frames say nothing of the precision: no values, or none that could differ."""
+        return not self.kept and self.before.says_nothing
+
+    @property
     def found_nothing(self) -> bool:
-        """Whether no set of nodes is known: refused, or stopped with all of them, or none though the gate breaks."""
-        if self.refused:
+        """Whether no set of nodes is known: refused, not judged, or stopped with all or none though the gate breaks."""
+        if self.refused or self.unjudged:
             return True
         return len(self.kept) in (0, self.nodes) and not self.complete and not self.before.passed
 

@@ -62,6 +62,8 @@ class Network:
 
     def sizes(self, inputs: Mapping[str, Any], tensors: Sequence[str]) -> dict[str, int]:
         """How many values each tensor has, by name."""
+        if not tensors:  # a session without names of outputs gives all of them
+            return {}
         counted = switched_graph(self.proto, self.rounding).proto
         outputs = _count_values(counted.graph, tensors)
         sizes = run(_session(counted, self.plan.name), inputs, self.names, (), outputs)
@@ -162,7 +164,8 @@ def _nothing_to_lower(model: ModelPlan, rounding: Rounding, branches: int) -> Us
     if branches:
         got = "all its float nodes are inside of branches (If, Loop), which are left as they are"
         return UsageError(problem, got=got, fix="export it without branches, for one size and mode")
-    return UsageError(problem, got="no float nodes", fix="check a network that computes in floats")
+    fix = "check a network that computes in float32; one in float64 is exported in float32 first"
+    return UsageError(problem, got="no nodes that compute in float32", fix=fix)
 
 
 def _count_values(graph: Any, tensors: Sequence[str]) -> list[str]:

@@ -14,7 +14,6 @@ _NOT_FINITE = "not finite"
 _NAME = 60  # letters of a name beside its bar
 _VERDICT = {True: ("good", "the gate holds"), False: ("bad", "the gate does not hold")}
 _ROOM_FOR_TEXT = 1.45  # of a full bar, for "not finite" on a telephone
-_FINITE = 0.6  # of a full bar, for the largest error where others are not finite
 _BARS = "The error of the outputs with one node alone in the precision, the worst first; a full bar is not finite."
 _STEPS = "The error with all nodes up to each block in the precision, in the order of the graph; gaps are not finite."
 _NO_STEPS = "No output is finite with the first block in the precision, nor with any more: there is no error to draw."
@@ -50,21 +49,13 @@ def _bars(view: MendingView) -> Figure | None:
     rows = view.rows[:_DRAWN]
     names = [f"{middle_cut(row[0], _NAME)} ({row[1]})" for row in rows]
     inks = ["--bad" if row[2] == _NOT_FINITE else "--s1" for row in rows]
-    data = labelled_bars(names, _lengths(view)[:_DRAWN], [row[2] for row in rows], inks)
+    data = labelled_bars(names, view.lengths[:_DRAWN], [row[2] for row in rows], inks)
     layout = {
         "height": 90 + 22 * len(rows),
         "xaxis": {"visible": False, "range": [0, _ROOM_FOR_TEXT]},
         "yaxis": category_axis(),
     }
     return {"data": [data], "layout": layout}
-
-
-def _lengths(view: MendingView) -> list[float]:
-    """The lengths of the bars: full ones are not finite, and an error is shorter than those, however large it is."""
-    broken = [row[2] == _NOT_FINITE for row in view.rows]
-    if not any(broken):
-        return list(view.lengths)
-    return [1.0 if full else _FINITE * length for full, length in zip(broken, view.lengths, strict=True)]
 
 
 def _steps(ranking: Ranking) -> Figure | None:

@@ -13,6 +13,7 @@ from framepace.reporting.views.text import plural
 from framepace.values import shown
 
 RANKED = 20  # nodes that are shown
+_FINITE = 0.6  # of a full bar, for the largest error where others are not finite
 _NAMED = 6  # of the nodes that a node was made from
 _FAULTS: Mapping[Fault, str] = {
     "overflow": "a value is beyond the largest number of {precision}, {largest:,.6g}",
@@ -104,17 +105,23 @@ def _fault_row(fault: Hunted) -> tuple[str, ...]:
 def ranking_view(ranking: Ranking, count: int | None = RANKED) -> MendingView:
     """The nodes that cost most, the worst first, with a bar each."""
     tried = [row for row in ranking.nodes if row.error is not None or not row.finite][:count]
-    largest = max((row.error or 0.0 for row in tried), default=0.0) or 1.0
     return MendingView(
         sentence=_ranking_sentence(ranking),
         passed=_holds(ranking),
         lines=tuple(_ranking_lines(ranking, len(tried))),
         columns=("node", "operator", "error", "largest"),
         rows=tuple(map(_ranked, tried)),
-        lengths=tuple(1.0 if row.error is None else row.error / largest for row in tried),
+        lengths=_lengths(tried),
         todo="" if _holds(ranking) else mend_question(ranking.model, ranking.videos),
         notes=ranking.notes,
     )
+
+
+def _lengths(rows: Sequence[NodeError]) -> tuple[float, ...]:
+    """Of the bars: full ones are not finite, and an error is shorter than those, however large it is."""
+    largest = max((row.error or 0.0 for row in rows), default=0.0) or 1.0
+    full = _FINITE if any(row.error is None for row in rows) else 1.0
+    return tuple(1.0 if row.error is None else full * row.error / largest for row in rows)
 
 
 def _holds(ranking: Ranking) -> bool:
@@ -166,7 +173,7 @@ def _mended_sentence(mended: Mended) -> str:
     if mended.as_run is not None and not mended.as_run.passed:
         kept = f"{len(mended.kept)} of {plural(mended.nodes, 'node')} in FP32"
         return f"{model} does not pass the gate as {mended.model.backend} runs it, with {kept}"
-    if not mended.kept and mended.before.says_nothing:
+    if mended.unjudged:
         return f"{model} cannot be judged on these frames"
     if mended.refused:
         return _refusal(mended, model)
