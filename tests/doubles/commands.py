@@ -81,6 +81,9 @@ class Command:
         self._place = Path(tempfile.mkdtemp(prefix="command-"))
         self._out = str(self._place / "out") if out is None else out
         self._err = str(self._place / "err") if err is None else err
+        for path in (self._out, self._err):  # which are asked for before the command has begun
+            if Path(path).parent == self._place:
+                Path(path).touch()
         request = _Request(
             arguments=[str(argument) for argument in arguments],
             folder=str(folder),

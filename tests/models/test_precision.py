@@ -204,13 +204,16 @@ def test_converting_says_nothing_but_its_progress(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Nothing on standard output or error, no file left behind, logging as it was; shares rise to 1."""
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setenv("FRAMEPACE_CACHE", str(tmp_path / "cache"))  # where nothing is calibrated yet
     monkeypatch.setattr("tempfile.tempdir", None)
     shares: list[float | None] = []
     to_int8(load("builtin:classifier"), frames_of(plan()), "m", lambda text, share: shares.append(share))
     to_fp16(load("builtin:classifier"), "m")
     assert capfd.readouterr() == ("", "")
-    assert list(tmp_path.iterdir()) == []
+    assert list(folder.iterdir()) == []
     assert logging.root.manager.disable == logging.NOTSET
     assert shares == sorted(shares, key=lambda share: share or 0)
     assert shares[-1] == 1

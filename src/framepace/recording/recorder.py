@@ -99,7 +99,7 @@ class Recorder:
 
     Args:
         sampling: makes the telemetry; None records none.
-        on_failure: ends the run; called by the flushing thread.
+        on_failure: ends the run; called by whoever flushes.
         on_flush: called after every flush while the run goes on, by the same thread.
     """
 
@@ -117,6 +117,7 @@ class Recorder:
         self._on_failure = on_failure
         self._on_flush = on_flush
         self._ended = threading.Event()
+        self._flushing = threading.RLock()  # a writer may ask for a flush from within one
         self._thread = threading.Thread(target=self._flush_until_ended, name="flusher", daemon=True)
         self._open = ExitStack()
         self._sampling = _into(self._tables["telemetry"], sampling)
@@ -151,19 +152,21 @@ class Recorder:
     def _stop_flushing(self) -> None:
         self._ended.set()
         self._thread.join()
-        self._flush()
+        self.flush()
 
     def _flush_until_ended(self) -> None:
         while not self._ended.wait(FLUSH_S):
-            self._flush()
+            self.flush()
             self._on_flush()
 
-    def _flush(self) -> None:
-        failed_before = self.error is not None
-        for name, rows in self._tables.items():
-            packed = rows.drain()
-            if packed and not failed_before:
-                self._append(name, packed)
+    def flush(self) -> None:
+        """Move what there is to the writer, now."""
+        with self._flushing:
+            failed_before = self.error is not None
+            for name, rows in self._tables.items():
+                packed = rows.drain()
+                if packed and not failed_before:
+                    self._append(name, packed)
 
     def _append(self, name: str, packed: bytes) -> None:
         try:

@@ -93,7 +93,8 @@ class Tracing:
         self.recorder.close(replace(self.meta(), stopped=stopped))
 
     def record(self, why: str) -> Path:
-        """Write the last minute as a trace; its folder. Raises StoreError."""
+        """Write the last minute as a trace, up to the frame before; its folder. Raises StoreError."""
+        self.recorder.flush()
         return self._flight.save(why)
 
 
