@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
 from framepace.clock.system import SystemClock
 from framepace.errors import SinkError
+from framepace.facts.running import Result
+from framepace.sinks.callback import Function
 from framepace.sinks.named import queued_sink
+from framepace.sinks.pictures import Pictures
 from tests.doubles.sinks import result
 
 PICTURE = np.zeros((2, 2, 3), np.uint8)
@@ -46,6 +52,23 @@ def test_a_function_gets_every_result(options: str, picture: Any) -> None:
     import own_sink_module  # type: ignore[import-not-found]
 
     assert [(number, one is picture) for number, one in own_sink_module.seen[-3:]] == [(0, True), (1, True), (2, True)]
+
+
+def test_a_picture_is_made_an_array_when_it_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, however often; of a result that is kept, changed or sent elsewhere too; otherwise never."""
+    made: list[Any] = []
+    convert = Pictures.__call__
+    monkeypatch.setattr(Pictures, "__call__", lambda self, picture: made.append(picture) or convert(self, picture))
+    kept: list[Result] = []
+    sink = Function(kept.append)
+    frame = av.VideoFrame(16, 8, "yuv420p")
+    sink.write([result(0, picture=frame), result(1, picture=frame)])
+    assert not made
+    assert kept[0].picture.shape == (8, 16, 3)
+    assert kept[0].picture is kept[0].picture
+    assert len(made) == 1
+    assert replace(kept[0], late=True).picture is kept[0].picture
+    assert pickle.loads(pickle.dumps(kept[1])).picture.shape == (8, 16, 3)
 
 
 def test_what_a_function_raises_costs_one_result() -> None:

@@ -1,7 +1,8 @@
-"""Pictures of results as arrays, for one sink's thread."""
+"""Pictures of results as arrays, for one sink."""
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,13 @@ class Pictures:
 
     def __init__(self) -> None:
         self._scaler: Scaler | None = None
+        self._converting = threading.Lock()
 
     def __call__(self, picture: Any) -> NDArray[np.uint8]:
         """The picture as an array; one that is an array is itself."""
         if isinstance(picture, np.ndarray):
             return picture
-        if self._scaler is None:
-            self._scaler = Scaler("rgb24")
-        return as_rgb(self._scaler.to_rgb(picture))
+        with self._converting:
+            if self._scaler is None:
+                self._scaler = Scaler("rgb24")
+            return as_rgb(self._scaler.to_rgb(picture))
