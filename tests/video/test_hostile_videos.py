@@ -181,7 +181,7 @@ def test_memory_that_is_short_is_not_damage(tmp_path: Path, monkeypatch: pytest.
             self._inner = opened(location, **options)
             self.streams = self._inner.streams
 
-        def decode(self, *streams: Any) -> Any:
+        def demux(self, *streams: Any) -> Any:
             raise av.error.MemoryError(errno.ENOMEM, "Cannot allocate memory")
 
         def close(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from fractions import Fraction
 from functools import lru_cache, partial
 from io import BytesIO
@@ -18,6 +19,7 @@ from typing import Any
 from framepace.deadline import within
 from framepace.errors import FramepaceError, SourceError
 from framepace.inputfile import InputKind, file_size, out_of_descriptors, read_file, shown
+from framepace.video.decodingturns import decoding_turn
 from framepace.video.device.decoder import fallen_back, turn
 from framepace.video.device.decoder import options as decoder_options
 from framepace.video.remarks import Evenness, about_format
@@ -133,6 +135,7 @@ class _Reel:
         self._data = data
         self._note = note
         self._upright = Upright()
+        self._turn: AbstractContextManager[None] = decoding_turn if gpu is None else nullcontext()
         self._ahead: Any = None
         self._open()
         if self._ahead is None:
@@ -240,7 +243,10 @@ class _Reel:
         import av
 
         try:
-            yield from self._container.decode(self._stream)
+            for packet in self._container.demux(self._stream):
+                with self._turn:
+                    frames = packet.decode()
+                yield from frames
         except av.FFmpegError as error:
             if isinstance(error, MemoryError) or out_of_descriptors(error):
                 raise _unreadable(self._path, error) from error

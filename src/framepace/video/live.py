@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from framepace.errors import SourceError, one_line
 from framepace.facts.address import shown
 from framepace.inputfile import out_of_descriptors
 from framepace.video.backoff import Backoff, pause
+from framepace.video.decodingturns import decoding_turn
 from framepace.video.device.decoder import fallen_back
 from framepace.video.device.decoder import options as decoder_options
 from framepace.video.file import DECODER_OPTIONS, Upright, stream_fps, video_stream
@@ -102,6 +104,7 @@ class LiveStream:
         self._reopens = reopens
         self._opens = opens or partial(open_stream, address, timeout, gpu=gpu)
         self._gpu = gpu
+        self._turn: AbstractContextManager[None] = decoding_turn if gpu is None else nullcontext()
         self._fallen_back = ""
         self._clock = clock
         self._timeout = timeout
@@ -258,9 +261,10 @@ class LiveStream:
             self._choice.left_out(bool(packet.is_keyframe))
             return []
         try:
-            pictures = list(packet.decode())
-            if self._applied == "NONKEY":
-                pictures += self._drained()
+            with self._turn:
+                pictures = list(packet.decode())
+                if self._applied == "NONKEY":
+                    pictures += self._drained()
         except av.FFmpegError:
             self._damaged += 1
             return []
