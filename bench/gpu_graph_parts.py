@@ -133,8 +133,8 @@ def _unsteady(worker: Any, count: int) -> int:
 
 
 def cost(backend: str, args: argparse.Namespace) -> Iterator[Row]:
-    """Wall time of a request, one after the other: the engine, and a bare loop of the same library and graph."""
-    model = _plan(backend, slots=1) if backend != "null" else _plan(backend)
+    """Wall time of a request, one after the other: the engine as it is by default, and a bare loop of the same graph."""
+    model = _plan(backend)
     with _engine(model) as engine:
         bare = gpu_graph_bare.bare(backend, engine.sessions[0], 0, 1)
         ours, theirs, traces = [], [], []

@@ -8,20 +8,19 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from framepace.backends.base import DeviceTimes, Tensors
+from framepace.backends.base import Tensors
 from framepace.clock.system import Clock
-from framepace.clock.usage import NOTHING, Usage, thread_usage
+from framepace.clock.usage import Usage, thread_usage
 from framepace.engine.crops import Crop, Said, answer_of, check, cuts
-from framepace.engine.packedrows import ROW
+from framepace.engine.flight import Flight, Group, packed_rows
 from framepace.engine.step import Run, Step
-from framepace.errors import BackendError, DeviceLost, FramepaceError, HookNeverWorked, one_line
-from framepace.facts.trace import DropCause, Mark, Outcome
+from framepace.errors import DeviceLost, FramepaceError, HookNeverWorked, one_line
+from framepace.facts.trace import Mark
 from framepace.feeds.runstate import RunState
 from framepace.models.batchaxis import divided
 from framepace.video.frame import Frame
@@ -29,7 +28,6 @@ from framepace.video.frame import Frame
 _CHECK_EVERY = 64  # inferences between two checks of large outputs
 _CHECK_ALWAYS_ELEMENTS = 1024  # outputs up to this size are checked for NaN and Inf every time: about 2 us
 _ERRORS_KEPT = 20
-_NO_TIMES = DeviceTimes(-1, -1, -1)
 _Began = tuple[Usage, int] | None
 """What the thread had used when it turned to a model, and when that was; None where the first stage says it."""
 
@@ -46,62 +44,15 @@ class Delivered(NamedTuple):
         return bool(self.why)
 
 
-@dataclass(slots=True)
-class Group:
-    """Frames taken together, until the last of their inferences is collected.
-
-    `pending` counts inferences, and models that have not begun. Of models that others run after, `left` counts the
-    inferences, and `said` has what they found.
-    """
-
-    frames: Sequence[Frame]
-    pending: int = 0
-    end: int = 0
-    why: str = ""
-    left: dict[int, int] = field(default_factory=dict)
-    said: dict[int, list[Said]] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class _Flight:
-    """A batch of one model between enqueue and delivery.
-
-    `before` is the thread's usage when the flight got its attention; `spent` what it had used before it was left alone.
-    """
-
-    step: Step
-    group: Group
-    frames: Sequence[Frame]
-    slot: int
-    batch_id: int
-    before: Usage
-    batched: int
-    clock_before: int
-    spent: Usage = NOTHING
-    started: int = 0
-    enqueued: int = 0
-    finished: int = 0
-    outcome: int = Outcome.OK
-    cause: int = DropCause.NONE
-    error: Exception | None = None
-    times: DeviceTimes | None = None
-    clock_after: int = -1
-    marks: int = 0
-
-    def fail(self, error: Exception) -> None:
-        self.outcome = Outcome.FAILED
-        self.error = error
-        self.cause = DropCause.HOOK  # once the outputs are there, only the user's code can fail
-        if not self.finished:
-            self.cause = _cause(error)
-
-
 class Pipeline:
     """Runs batches of frames through all models and packs one row per frame and model into the run's sink.
 
     A worker with several slots keeps that many inferences in flight: the caller submits while there is room (`full`),
     and collects, oldest first. An inference of a worker with one slot is collected before anything else is begun, so
     that a library that computes in the call is timed alone.
+
+    What is only for the record is read and written down (`settle`) when the next inference is on its way, or nothing
+    else is to be done: a device does not wait for it. Until then the slot stays taken, for its events hold the times.
 
     A model that runs after another begins when that one has run on all frames of the batch: their boxes share its
     inferences.
@@ -139,14 +90,15 @@ class Pipeline:
         self._now = clock.now
         self._usage = thread_usage(clock)
         self._slots = {step.index: deque(range(step.worker.slots)) for step in steps}
-        self._flights: deque[_Flight] = deque()
+        self._flights: deque[Flight] = deque()
+        self._unsettled: deque[Flight] = deque()
         self._inferences = 0
         self.errors: list[Exception] = []
 
     @property
-    def flying(self) -> bool:
-        """Whether inferences are in flight."""
-        return bool(self._flights)
+    def busy(self) -> bool:
+        """Whether there is something to `collect`."""
+        return bool(self._flights or self._unsettled)
 
     @property
     def full(self) -> bool:
@@ -169,14 +121,16 @@ class Pipeline:
         return group
 
     def collect(self) -> None:
-        """Wait for the oldest inference in flight and deliver it."""
-        flight = self._flights.popleft()
-        flight.before = self._usage()
-        self._collect(flight)
+        """Settle what was delivered; then wait for the oldest inference in flight, if there is one, and deliver it."""
+        self._settle()
+        if self._flights:
+            flight = self._flights.popleft()
+            flight.before = self._usage()
+            self._collect(flight)
 
     def drain(self) -> None:
         """Collect all that is in flight."""
-        while self._flights:
+        while self.busy:
             self.collect()
 
     def prime(self) -> None:
@@ -202,8 +156,7 @@ class Pipeline:
         """Run a model on the frames of a group, which it takes in these parts; it has `began` with the first."""
         group.left[step.index] = len(parts)
         for part in parts:
-            while not self._slots[step.index]:
-                self.collect()
+            self._await_slot(step)
             flight = self._start(step, group, part)
             if began is not None:
                 flight.before, flight.batched = began
@@ -213,12 +166,19 @@ class Pipeline:
             else:
                 flight.spent = self._usage().since(flight.before)
                 self._flights.append(flight)
+                self._settle()
 
-    def _start(self, step: Step, group: Group, frames: Sequence[Frame]) -> _Flight:
+    def _await_slot(self, step: Step) -> None:
+        if not self._slots[step.index]:
+            self._settle()
+        while not self._slots[step.index]:
+            self.collect()
+
+    def _start(self, step: Step, group: Group, frames: Sequence[Frame]) -> Flight:
         worker = step.worker
         slot = self._slots[step.index].popleft()
         clock = worker.sm_clock()
-        flight = _Flight(step, group, frames, slot, next(self._batch_ids), self._usage(), self._now(), clock)
+        flight = Flight(step, group, frames, slot, next(self._batch_ids), self._usage(), self._now(), clock)
         try:
             if step.prepare is not None:
                 step.fill(frames, slot)
@@ -231,7 +191,7 @@ class Pipeline:
         flight.enqueued = self._now()
         return flight
 
-    def _collect(self, flight: _Flight) -> None:
+    def _collect(self, flight: Flight) -> None:
         step = flight.step
         outputs: Tensors = {}
         try:
@@ -245,20 +205,40 @@ class Pipeline:
             raise
         except Exception as error:
             flight.fail(error)
-        delivered = self._now()
-        used = self._usage().since(flight.before)
-        # Read when the frame has been delivered: these are only for the record.
-        if flight.finished:
-            flight.times = step.worker.times(flight.slot)
-            flight.clock_after = step.worker.sm_clock()
-        flight.marks |= self._check(outputs)
-        self._slots[step.index].append(flight.slot)
-        self._record(flight, delivered, used)
-        if flight.error is not None:
-            flight.group.why = one_line(flight.error)
+        flight.delivered = self._now()
+        flight.used = self._usage().since(flight.before)
+        flight.outputs = outputs
+        self._judge(flight)
+        self._unsettled.append(flight)
+        if step.worker.slots == 1:
+            self._settle()
         if self._after[step.index]:
             self._go_on(step, flight.group)
-        self._deliver(flight.group, delivered)
+        self._deliver(flight.group, flight.delivered)
+
+    def _judge(self, flight: Flight) -> None:
+        """Tell the run whether an inference succeeded, and note what the run was at."""
+        if self._state.warming:
+            flight.marks |= Mark.WARMUP
+        if flight.error is None:
+            self._state.succeeded = True
+            return
+        self._state.failed()
+        self._note(flight.error)
+        flight.group.why = one_line(flight.error)
+
+    def _settle(self) -> None:
+        """Read what is only for the record, and write it down, of all that was delivered."""
+        while self._unsettled:
+            flight = self._unsettled.popleft()
+            worker = flight.step.worker
+            if flight.finished:
+                flight.times = worker.times(flight.slot) or flight.times
+                flight.clock_after = worker.sm_clock()
+            flight.marks |= self._check(flight.outputs)
+            self._slots[flight.step.index].append(flight.slot)
+            for row in packed_rows(flight, self._number):
+                self._sink(row)
 
     def _go_on(self, step: Step, group: Group) -> None:
         """Begin the models that run on what `step` found, once it has run on all frames of the group."""
@@ -301,7 +281,7 @@ class Pipeline:
         if self._whole and group.pending == 0:
             tell(self._state, group.frames, group.end, group.why)
 
-    def _hand_out(self, step: Step, flight: _Flight, outputs: Tensors) -> None:
+    def _hand_out(self, step: Step, flight: Flight, outputs: Tensors) -> None:
         if self._finish is None and not self._after[step.index]:
             return
         for place, frame in enumerate(flight.frames):
@@ -328,21 +308,6 @@ class Pipeline:
                 return Mark.NAN
         return 0
 
-    def _record(self, flight: _Flight, delivered: int, used: Usage) -> None:
-        if flight.error is None:
-            self._state.succeeded = True
-        else:
-            self._state.failed()
-            self._note(flight.error)
-        marks = flight.marks
-        if self._state.warming:
-            marks |= Mark.WARMUP
-        tail = _tail(flight, delivered, used, marks)
-        for frame in flight.frames:
-            head = (frame.number, frame.source, flight.step.index, self._number, flight.batch_id, len(flight.frames))
-            stamps = (frame.due, frame.available, frame.captured, frame.decoded, frame.queued)
-            self._sink(ROW.pack(*head, *stamps, *tail))
-
     def _note(self, error: Exception) -> None:
         if isinstance(error, DeviceLost):
             self._state.stop("device lost")
@@ -360,23 +325,6 @@ def _after(step: Step, steps: Sequence[Step]) -> list[Step]:
     return [other for other in steps if other.crops is not None and other.crops.after == step.name]
 
 
-def _tail(flight: _Flight, delivered: int, used: Usage, marks: int) -> tuple[int, ...]:
-    """The columns from 'batched' on, which all frames of a batch share."""
-    spent = flight.spent
-    times = flight.times or _NO_TIMES
-    return (
-        flight.batched,
-        # A failed request never reached its later stages: they end where it failed.
-        flight.started or flight.enqueued, flight.enqueued, flight.finished or delivered, delivered,
-        times.h2d, times.compute, times.d2h, times.h2d_at, times.compute_at, times.d2h_at,
-        times.paint, times.paint_at,
-        flight.clock_before, flight.clock_after,
-        used.cpu + spent.cpu, used.switched + spent.switched, used.preempted + spent.preempted,
-        used.faults + spent.faults, used.gc + spent.gc,
-        flight.outcome, flight.cause, marks,
-    )  # fmt: skip
-
-
 def deliver(state: RunState, frames: Sequence[Frame], parts: Sequence[Delivered]) -> None:
     """Tell `state` that `frames` were delivered, whose models ran in `parts`."""
     tell(state, frames, max(part.end for part in parts), next((part.why for part in parts if part.why), ""))
@@ -392,9 +340,3 @@ def tell(state: RunState, frames: Sequence[Frame], end: int, why: str) -> None:
         state.frames.end(frames, end, why)
     for frame in frames:
         state.delivered(end - frame.due, end)
-
-
-def _cause(error: Exception) -> int:
-    if isinstance(error, DeviceLost):
-        return DropCause.DEVICE
-    return DropCause.BACKEND if isinstance(error, BackendError) else DropCause.HOOK

@@ -84,7 +84,7 @@ class Overlapped(Strategy):
 
 def serve_overlapped(pipeline: Pipeline, feed: Feed, idle: Idle | None) -> None:
     """Until the feed ends: take what is ready while there is room, and collect what is in flight, oldest first."""
-    while (frames := feed.take(idle, wait=not pipeline.flying)) is not None:
+    while (frames := feed.take(idle, wait=not pipeline.busy)) is not None:
         if frames:
             pipeline.submit(frames)
         if pipeline.full or not frames:

@@ -1,0 +1,116 @@
+"""What is only for the record is written down when the device has other work, or nothing else is to be done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from framepace.backends.base import DeviceTimes, Tensors
+from framepace.engine.pipeline import Pipeline
+from framepace.engine.strategies import serve_overlapped
+from framepace.facts.trace import Outcome
+from framepace.feeds.feed import Feed
+from framepace.feeds.pacer import Idle
+from framepace.testing import FakeClock
+from framepace.video.frame import Frame
+from tests.doubles.engine import MS, Rows, ScriptedWorker, run_of, run_state, step
+
+
+class SlottedWorker(ScriptedWorker):
+    """Notes what is asked of it, by slot, in order; the times of a slot are those of its last inference."""
+
+    def __init__(self, slots: int, durations: Sequence[int] = (MS,)) -> None:
+        super().__init__(FakeClock(), durations)
+        self.slots = slots
+        self.calls: list[tuple[str, int]] = []
+        self._started = 0
+        self._last: dict[int, int] = {}
+
+    def enqueue(self, slot: int, count: int) -> None:
+        """See ScriptedWorker."""
+        self.calls.append(("enqueue", slot))
+        self._started += 1
+        self._last[slot] = self._started
+        super().enqueue(slot, count)
+
+    def wait(self, slot: int) -> Tensors:
+        """See ScriptedWorker."""
+        self.calls.append(("wait", slot))
+        return super().wait(slot)
+
+    def times(self, slot: int) -> DeviceTimes:
+        """The number of the inference as its time."""
+        self.calls.append(("times", slot))
+        return DeviceTimes(0, self._last[slot], 0)
+
+
+class Turns(Feed):
+    """Gives one frame each time it is asked, as scripted: True for a frame, False where none is ready yet."""
+
+    def __init__(self, worker: SlottedWorker, ready: Sequence[bool]) -> None:
+        self._worker = worker
+        self._ready = list(ready)
+        self._number = 0
+
+    def take(self, idle: Idle | None, wait: bool = True) -> list[Frame] | None:
+        """See Feed; one that waits is noted."""
+        if not any(self._ready):
+            return None
+        if wait:
+            self._worker.calls.append(("feed waits", 0))
+            del self._ready[: self._ready.index(True)]
+        if not self._ready.pop(0):
+            return []
+        self._number += 1
+        return [Frame(self._number, 0, 0, 0, 0, 0, 0, self._number)]
+
+
+def served(worker: SlottedWorker, ready: Sequence[bool]) -> Rows:
+    """The rows of a worker that was given frames so."""
+    rows = Rows()
+    pipeline = Pipeline([step(worker)], FakeClock(start=1000), run_of(run_state(1000), rows))
+    serve_overlapped(pipeline, Turns(worker, ready), None)
+    return rows
+
+
+def test_times_are_read_while_the_next_inference_runs() -> None:
+    """With two slots in a closed loop: enqueue, wait, and then the next is enqueued before the times are read."""
+    worker = SlottedWorker(2)
+    served(worker, [True, False, True, False])
+    assert worker.calls == [
+        ("feed waits", 0), ("enqueue", 0), ("wait", 0),
+        ("enqueue", 1), ("times", 0), ("wait", 1),
+        ("times", 1),
+    ]  # fmt: skip
+
+
+def test_nothing_is_left_to_settle_while_a_worker_waits_for_frames() -> None:
+    """Where no frame comes, the times are read before the worker goes to sleep."""
+    worker = SlottedWorker(2)
+    served(worker, [True, False, False, False, True])
+    assert worker.calls[:5] == [("feed waits", 0), ("enqueue", 0), ("wait", 0), ("times", 0), ("feed waits", 0)]
+
+
+def test_a_worker_with_one_slot_settles_at_once() -> None:
+    """Its slot is needed for the next inference."""
+    worker = SlottedWorker(1)
+    served(worker, [True, True])
+    assert worker.calls[1:7] == [
+        ("enqueue", 0), ("wait", 0), ("times", 0), ("feed waits", 0), ("enqueue", 0), ("wait", 0),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("slots", [1, 2, 3])
+@pytest.mark.parametrize("ready", [[True] * 20, [True, False] * 10, [True, True, False, False, True] * 4], ids=str)
+def test_every_row_has_the_times_of_its_own_inference(slots: int, ready: list[bool]) -> None:
+    """However many slots there are, and however frames come; all rows are there at the end, in order."""
+    rows = served(SlottedWorker(slots), ready).columns
+    assert rows["compute"].tolist() == list(range(1, sum(ready) + 1))
+    assert rows["frame"].tolist() == list(range(1, sum(ready) + 1))
+
+
+def test_a_failed_inference_is_a_row_among_the_others() -> None:
+    """With several in flight, too."""
+    rows = served(SlottedWorker(2, (MS, -1, MS)), [True] * 4).columns
+    assert rows["outcome"].tolist() == [Outcome.OK, Outcome.FAILED, Outcome.OK, Outcome.OK]
