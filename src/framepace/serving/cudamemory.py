@@ -128,6 +128,7 @@ class CudaDriver:
 
         self._driver: Any = driver
         self._contexts: dict[int, Any] = {}
+        self._streams: dict[int, Any] = {}
         self._value(driver.cuInit(0))
         if not self._value(driver.cuDeviceGetCount()):
             raise RuntimeError("no GPU")
@@ -153,13 +154,30 @@ class CudaDriver:
 
     def read(self, address: int, into: memoryview, device: int) -> None:
         """See IpcDriver."""
-        with self._on(device):
-            self._value(self._driver.cuMemcpyDtoH(into, address, len(into)))
+        with self._on(device), self._copying(device) as stream:
+            self._value(self._driver.cuMemcpyDtoHAsync(into, address, len(into), stream))
 
     def write(self, address: int, data: bytes | memoryview, device: int) -> None:
         """See IpcDriver."""
-        with self._on(device):
-            self._value(self._driver.cuMemcpyHtoD(address, data, len(data)))
+        with self._on(device), self._copying(device) as stream:
+            self._value(self._driver.cuMemcpyHtoDAsync(address, data, len(data), stream))
+
+    @contextmanager
+    def _copying(self, device: int) -> Iterator[Any]:
+        """A stream for a copy, which is there at the end, and nothing else of the device is waited for.
+
+        cuMemcpyHtoD may return before the device has the data (CUDA driver API, "API synchronization behavior"), and
+        the kernels of other processes do not queue behind it: one of them was seen to read what was there before.
+        """
+        yield self._stream(device)
+        self._value(self._driver.cuStreamSynchronize(self._stream(device)))
+
+    def _stream(self, device: int) -> Any:
+        """The stream of all copies; the context of the device is current."""
+        if device not in self._streams:
+            non_blocking = int(self._driver.CUstream_flags.CU_STREAM_NON_BLOCKING)
+            self._streams[device] = self._value(self._driver.cuStreamCreate(non_blocking))
+        return self._streams[device]
 
     @contextmanager
     def _on(self, device: int) -> Iterator[None]:
