@@ -150,6 +150,12 @@ def test_what_is_predicted_far_off_costs_no_run() -> None:
     assert [bool(c.measured) for c in made] == [True, True, True, False]
 
 
+def test_what_a_sure_beginning_carried_is_no_limit() -> None:
+    """Between half of a missed level and that level the search halves the gap: it does not creep up from below."""
+    begun = Candidate(settings={}, predicted=(trial(600, True),), measured=(trial(300, False), trial(150, True)))
+    assert next_trial(CAMERAS, [begun], lambda _: []) == (0, 225)
+
+
 def test_a_disappointing_trial_passes_the_turn_on() -> None:
     """Of candidates predicted alike, one whose overloaded run says less waits until the others had their trial."""
     alike = [Candidate(settings={"n": n}, predicted=(trial(100 - n, True),)) for n in range(3)]

@@ -49,6 +49,14 @@ def test_what_was_missed_is_followed_by_half_of_what_came_out_then_by_one() -> N
     assert sure_level(Goal(objective="cpu", cameras=1), [candidate()], 0) is None
 
 
+def test_what_was_missed_by_little_is_followed_by_half_of_it() -> None:
+    """A run whose frames came out, some of them late, says nothing of how many are carried: half, then a quarter."""
+    late = trial(300, False)
+    assert sure_level(GOAL, [candidate(late, predicted=600)], 0) == 150
+    assert sure_level(GOAL, [candidate(late, trial(150, False), predicted=600)], 0) == 37
+    assert sure_level(GOAL, [candidate(late, trial(150, False), trial(37, False), predicted=600)], 0) == 4
+
+
 def limited(monkeypatch: pytest.MonkeyPatch, limit: int, seen: list[int]) -> None:
     """Runs of any candidate carry `limit` cameras, whatever is predicted."""
 

@@ -201,14 +201,20 @@ def next_trial(
 
 
 def sure_level(goal: Goal, candidates: Sequence[Candidate], number: int) -> int | None:
-    """A level that is surely carried: half of what is expected or came out, then the lowest; None: none is left."""
+    """A level that is surely carried, where none was yet; None: the lowest was tried.
+
+    Half of what is expected or came out; half of that where it was missed, a quarter of the next, and so on. The lowest
+    level alone proves little: a large batch waits too long for the pictures of one camera.
+    """
     candidate = candidates[number]
     done = tried(candidate.measured)
     if not scales(goal) or any(done.values()) or 1 in done:
         return None
     expected = _expected(goal, candidates, number) or level_of(goal, candidate.bound or 0.0)
-    level = max(1, _times(goal, _SURE, expected))
-    return 1 if done and level >= min(done) else level
+    level = _times(goal, _SURE, expected)
+    if done:
+        level = min(level or min(done), _times(goal, _SURE ** len(done), min(done)))
+    return max(1, level)
 
 
 def _next_of(
@@ -328,14 +334,19 @@ def _expected(goal: Goal, candidates: Sequence[Candidate], number: int) -> int:
 
 def _trust(goal: Goal, candidates: Sequence[Candidate]) -> float:
     """Measured over predicted rates of candidates whose limit was reached, in the median; 1 at most."""
-    shares = [
-        rate(goal, max(carried(c.measured), came_out(goal, c.measured))) / rate(goal, carried(c.predicted))
-        for c in candidates
-        if any(not t.met for t in c.measured) and carried(c.predicted)
-    ]
+    limits = [(c, _limit(goal, c.measured)) for c in candidates if carried(c.predicted)]
+    shares = [rate(goal, limit) / rate(goal, carried(c.predicted)) for c, limit in limits if limit]
     if not shares:
         return 1.0
     return min(1.0, median(shares))
+
+
+def _limit(goal: Goal, trials: Sequence[Trial]) -> int:
+    """The level that trials show to be the highest, to within a quarter; 0 where they do not."""
+    best = carried(trials)
+    missed = min((level for level, kept in tried(trials).items() if not kept), default=math.inf)
+    is_near = best and missed <= best + max(1, best // 4)
+    return max(came_out(goal, trials), best if is_near else 0)
 
 
 def _near_miss(goal: Goal, candidates: Sequence[Candidate], number: int) -> bool:
