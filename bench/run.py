@@ -8,6 +8,7 @@ and by threads that do nothing but read one file each at the same pace. The seco
 that has a thread per camera: waking up, and decoding from cold caches.
 Calls: how many Python functions a frame takes, which other programs do not change.
 Many: small pictures, with preparation; every picture has to be accounted for, and none may be dropped.
+Overrun: large pictures that the cores cannot decode in time; how many of those that are decoded come out.
 Churn: the same with a source more that is added and removed in every second, and without, in turn (A B B A ...): the
 p99 of the age of the others' results.
 """
@@ -227,6 +228,18 @@ def many(folder: Path, sources: int, seconds: float) -> list[Row]:
     ]  # fmt: skip
 
 
+def overrun(folder: Path, sources: int, seconds: float) -> list[Row]:
+    """What comes out where sources could keep all cores decoding: a worker must have its turn among their threads."""
+    run = Run(plan(constant=False), cameras(video(folder / "large.mp4", (720, 1280)), sources)).start()
+    time.sleep(_SETTLING_S)
+    seen = span(run, seconds)
+    run.stop()
+    run.wait()
+    rate = f"{seen.taken / seen.seconds:.0f} taken per second"
+    what = f"{sources} files of 1280x720 at {FPS} fps, {rate}: of them delivered"
+    return [{"what": what, "got": f"{seen.delivered / max(1, seen.taken):.0%}"}]
+
+
 def churn(folder: Path, sources: int, seconds: float, pairs: int) -> list[Row]:
     """What sources that come and go do to the p99 of the others."""
     path = video(folder / "churn.mp4", (64, 96))
@@ -266,6 +279,7 @@ def main() -> None:
         rows = cost(folder, args.sources, args.seconds)
         rows += calls(folder, CALLS_OF, args.seconds)
         rows += many(folder, args.sources, args.seconds)
+        rows += overrun(folder, args.sources, args.seconds)
         rows += churn(folder, max(1, args.sources // 4), args.seconds, args.pairs)
     show("run", args, rows)
 
