@@ -87,3 +87,29 @@ def test_an_error_that_a_library_makes_of_a_press_is_no_bug() -> None:
 
 def _python(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+
+
+_ANNOUNCED = """
+import signal, sys
+from framepace import interrupts
+
+interrupts.listen()
+try:
+    signal.raise_signal(getattr(signal, sys.argv[1]))
+    interrupts.check()
+except KeyboardInterrupt:
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("SIGINT", "interrupted: stopping, and keeping what was measured (press again to end at once)"),
+        ("SIGTERM", "SIGTERM: stopping, and keeping what was measured (send it again to end at once)"),
+    ],
+)
+def test_a_signal_is_called_by_its_name(name: str, words: str) -> None:
+    """Only Ctrl-C is pressed."""
+    done = subprocess.run([sys.executable, "-c", _ANNOUNCED, name], stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.stderr.strip() == words

@@ -70,7 +70,8 @@ class _Press:
     def announce(self) -> None:
         """Say, once, what happens now; whichever thread comes first."""
         if self._announcing.acquire(blocking=False):
-            say(f"interrupted: {self.receiver.doing} (press again to end at once)\n".encode())
+            again = "press again" if self.signum in (None, signal.SIGINT) else "send it again"
+            say(f"{_called(self.signum)}: {self.receiver.doing} ({again} to end at once)\n".encode())
 
     @property
     def receiver(self) -> _Receiver:
@@ -90,6 +91,13 @@ class _Press:
         """Forget a press that was answered."""
         self.signum = None
         self.pending = False
+
+
+def _called(number: int | None) -> str:
+    """What people call a signal: nobody presses SIGTERM."""
+    if number is None or number == signal.SIGINT:
+        return "interrupted"
+    return signal.Signals(number).name
 
 
 _press = _Press()
