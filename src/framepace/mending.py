@@ -21,6 +21,7 @@ from framepace.facts.settings import Case
 from framepace.interrupts import stopped_by
 from framepace.models.convert.variant import load, variant
 from framepace.numerics.calibrating import few_frames
+from framepace.numerics.deadline import deadline_in
 from framepace.numerics.gate import FRAMES, LARGEST_LEAST, agreement
 from framepace.numerics.hunt import hunted
 from framepace.numerics.inputs import looked_at, values_notes
@@ -30,7 +31,6 @@ from framepace.numerics.ranking import Rank
 from framepace.numerics.rounding import BF16, FP16
 from framepace.numerics.switched import Network
 from framepace.numerics.tallying import LEAST
-from framepace.numerics.timelimit import limit
 from framepace.numerics.trials import Trials
 from framepace.numerics.tried import Tried
 from framepace.numerics.trying import trials_of
@@ -209,7 +209,7 @@ def mend(
         trials = replaced(_trials(case, precision, frames, gate, tell), metric=metric, least=least)
         if is_own(metric):  # it may be another function the next time
             trials = replaced(trials, tried=Tried())
-        mender = Mender(trials, tell, limit(seconds, clock or SystemClock()))
+        mender = Mender(trials, tell, deadline_in(seconds, clock or SystemClock()))
         mended = _with_alternative(_written(_searched(mender, trials.gate, case), path), mender.trials, tell)
         return _priced(mended, case, tell) if price else mended
 

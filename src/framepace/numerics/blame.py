@@ -13,9 +13,9 @@ from framepace.facts.accuracy import Agreement
 from framepace.facts.mending import Fault, NetworkNode
 from framepace.facts.plan import ModelPlan
 from framepace.facts.workload import Input
+from framepace.numerics.deadline import TimeIsUp, deadline_in
 from framepace.numerics.hunt import hunted
 from framepace.numerics.suspects import Suspects
-from framepace.numerics.timelimit import TimeIsUp, limit
 from framepace.numerics.trials import Trials
 from framepace.numerics.trying import trials_of
 from framepace.progress import Tell
@@ -44,7 +44,7 @@ def blamed(model: ModelPlan, input: Input, refused: Agreement, seconds: float, c
     if not worst or model.precision == "fp32":
         return None
     frame = worst[0].frame
-    end = limit(seconds, clock)
+    end = deadline_in(seconds, clock)
 
     def tell(text: str, share: float | None) -> None:
         end.check()

@@ -9,10 +9,10 @@ from typing import Any
 
 from framepace.facts.accuracy import Agreement, Gate
 from framepace.facts.mending import Mended, NetworkNode
+from framepace.numerics.deadline import Deadline, TimeIsUp
 from framepace.numerics.mend import Search, islands
 from framepace.numerics.neighbours import followers
 from framepace.numerics.suspects import Suspects
-from framepace.numerics.timelimit import TimeIsUp, TimeLimit
 from framepace.numerics.trials import Trials, worst_error
 from framepace.progress import Tell
 
@@ -30,7 +30,7 @@ class Mender:
 
     trials: Trials
     tell: Tell
-    limit: TimeLimit | None = None
+    limit: Deadline | None = None
     complete: bool = False
     out_of_time: bool = False
     refused: bool = False

@@ -12,11 +12,11 @@ import numpy as np
 from framepace.analyze.agreement import Tally, frame_numbers
 from framepace.errors import ModelError
 from framepace.facts.accuracy import Agreement, Gate, OutputAgreement
+from framepace.numerics.deadline import Deadline
 from framepace.numerics.inputs import Inputs
 from framepace.numerics.metrics import is_own, optional_metric
 from framepace.numerics.switched import Network, Outputs
 from framepace.numerics.tallying import LEAST, Numbers, agreement_of, verdict
-from framepace.numerics.timelimit import TimeLimit
 from framepace.numerics.tried import OnFrame, Tried, trial_name
 
 NOT_FINITE = math.inf
@@ -39,7 +39,7 @@ class Trials:
     metric: str | None = None
     least: float = LEAST
     tried: Tried = field(default_factory=Tried)
-    limit: TimeLimit | None = None
+    limit: Deadline | None = None
     runs: int = 0
     broken: int | None = None
     _references: dict[int, Outputs] = field(default_factory=dict)

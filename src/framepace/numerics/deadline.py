@@ -1,4 +1,4 @@
-"""A limit by time of what would go on: it ends between two runs of a network, and what there is by then is kept."""
+"""A time by which a search ends: it ends between two runs of a network, and what there is by then is kept."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class TimeIsUp(Exception):
 
 
 @dataclass(frozen=True)
-class TimeLimit:
+class Deadline:
     """A time by which something ends."""
 
     clock: Clock
@@ -26,12 +26,12 @@ class TimeLimit:
             raise TimeIsUp
 
     @property
-    def half(self) -> TimeLimit:
+    def half(self) -> Deadline:
         """The half of it, for a first step that must leave time for the next."""
-        return TimeLimit(self.clock, self.began_ns, (self.began_ns + self.end_ns) // 2)
+        return Deadline(self.clock, self.began_ns, (self.began_ns + self.end_ns) // 2)
 
 
-def limit(seconds: float, clock: Clock) -> TimeLimit:
-    """A limit that begins now."""
+def deadline_in(seconds: float, clock: Clock) -> Deadline:
+    """The time so many seconds from now."""
     now = clock.now()
-    return TimeLimit(clock, now, now + round(seconds * NS_PER_S))
+    return Deadline(clock, now, now + round(seconds * NS_PER_S))
