@@ -151,6 +151,19 @@ def test_a_model_without_pictures_gets_seeded_random_inputs(tmp_path: Path) -> N
     assert agreement(replace(whole, batch=Batching(max=4)), VIDEO, reference=whole, frames=6).passed
 
 
+def test_a_network_that_draws_random_numbers_is_told_as_such(tmp_path: Path) -> None:
+    """It is not the precision that is blamed: in FP32 it answers otherwise each time as well."""
+    nodes = [
+        helper.make_node("RandomNormalLike", ["x"], ["noise"]),
+        helper.make_node("Add", ["x", "noise"], ["y"]),
+    ]
+    whole = plan(save(tmp_path / "m.onnx", nodes, {"x": [1, 64]}, ("y",)))
+    with pytest.raises(ModelError, match="answers otherwise each time") as error:
+        agreement(half(whole), VIDEO, reference=whole, frames=2)
+    assert "output y: " in str(error.value.got)
+    assert "RandomNormal" in str(error.value.fix)
+
+
 def test_a_pytorch_program_is_held_against_itself_in_fp32(tmp_path: Path) -> None:
     """Its own backend is the reference: BF16 errs and passes, FP32 does not err."""
     torch = pytest.importorskip("torch")

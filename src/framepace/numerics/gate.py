@@ -31,6 +31,7 @@ from framepace.models.inputs import draw
 from framepace.models.spec import inspect, resolve
 from framepace.models.states import States
 from framepace.numerics.metrics import Metric, is_own, optional_metric
+from framepace.numerics.steadiness import check_steady, differs
 from framepace.numerics.tallying import LEAST, Numbers, tallied, verdict
 from framepace.patience import patiently
 from framepace.progress import Tell, silent
@@ -217,7 +218,11 @@ def _compare(
         if reference.takes_pictures:
             pictures = decoded()
         outputs = zip(reference.outputs(pictures[0], seed), candidate.outputs(pictures[1], seed), strict=True)
-        return tallied(outputs, len(pictures[0]), tell, metric, stoppable)
+        numbers = tallied(outputs, len(pictures[0]), tell, metric, stoppable)
+        # Afterwards: networks that draw from a seed answer alike as long as both sides were asked as often.
+        if any(map(differs, numbers.outputs)) and not reference.keeps_states:
+            check_steady(lambda: next(reference.outputs(pictures[0][:1], seed)))
+        return numbers
 
 
 def paired_outputs(
@@ -247,6 +252,11 @@ class _LoadedModel:
     def takes_pictures(self) -> bool:
         """Whether one of its inputs takes the frame."""
         return self.session.resolved.image is not None
+
+    @property
+    def keeps_states(self) -> bool:
+        """Whether what it answers depends on the frames before."""
+        return self._states is not None
 
     def outputs(self, pictures: Sequence[Any], seed: int) -> Iterator[dict[str, NDArray[Any]]]:
         """The outputs per picture. A last batch is filled up with the first pictures, whose outputs are left out."""
