@@ -1,6 +1,6 @@
 """What `framepace capacity` says of a server beside what Triton's perf_analyzer measures of it, in pairs.
 
-    python bench/serving_capacity.py                     3 pairs, some 8 minutes
+    python bench/serving_capacity.py                     3 pairs, some 20 minutes
     python bench/serving_capacity.py --pairs 1 --seconds 10
 
 The model takes 10 ms elsewhere than on this CPU, twice at the same time: 200 requests/s. Both ask for one p99,
@@ -41,7 +41,7 @@ def server_command() -> list[str]:
 def by_capacity(seconds: int, p99_ms: int) -> float:
     """Requests/s that `framepace capacity` says it carries."""
     load = ["--fps", str(FPS), "--p99-ms", str(p99_ms), "--scope", "pipeline", "--seconds", str(seconds)]
-    command = [sys.executable, "-m", "framepace", "capacity", "null", "--server", URL, *load, "--time-limit", "120"]
+    command = [sys.executable, "-m", "framepace", "capacity", "null", "--server", URL, *load, "--time-limit", "300"]
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run([*command, "--json", "--out", f"{folder}/c"], capture_output=True, text=True)
     document: dict[str, Any] = json.loads(done.stdout)
