@@ -67,6 +67,17 @@ def test_max_and_the_time_limit_leave_the_answer_open() -> None:
     assert (early.cameras, early.missed, early.stopped) == (1, None, "time limit")
 
 
+@LONG
+def test_counts_below_the_first_that_fails_are_measured_shortly() -> None:
+    """Until then 200 frames say enough, and 2 s; those after it, and the answer, have the frames of a p99 or more."""
+    result = found(seconds=None)
+    measured = {point.cameras: point.seconds * 100 * point.cameras for point in result.points}
+    assert result.cameras == 10
+    assert measured[1] < 250
+    assert measured[10] > 662
+    assert measured[10] > 2 * measured[12]
+
+
 class SlowlyLoaded(NullBackend):
     """Takes half a minute to load."""
 

@@ -30,6 +30,7 @@ TIME_LIMIT = 120.0
 INTERRUPTED = "interrupted"
 OUT_OF_TIME = "time limit"
 _FRAMES = 700  # a p99 with its interval needs 662
+_FIRST_FRAMES = 200  # until a count fails: those before it are only steps on the way there
 _SHORTEST_S = 2.0
 _LONGEST_S = 10.0
 _SECOND_RUN = 3.0  # times the length of the first run of a count
@@ -58,8 +59,8 @@ def find_capacity(
     Args:
         time_limit: for all runs together, in seconds; loading the plan is not counted.
         max_cameras: the largest number of cameras to try.
-        seconds: length of a run after its warm-up; by default as long as a p99 takes, 2 to 10 s. Second runs of a
-            count take three times as long.
+        seconds: length of a run after its warm-up; by default as long as a p99 takes, 2 to 10 s, and until a count
+            fails as long as 200 frames. Second runs of a count take three times as long.
         folder: where the traces go, one folder per count, over those of an earlier search for the same case; None
             keeps none.
         overwrite: first remove the results of a different case from `folder`.
@@ -174,7 +175,7 @@ class _Search:
         self._load()
         while (step := next_step(self.points, self._max_cameras)) is not None:
             cameras, second_run = step
-            seconds = self._length(cameras)
+            seconds = self._length(cameras, self._frames())
             if self.points and self.time.left < seconds:
                 return OUT_OF_TIME
             if second_run:
@@ -240,12 +241,16 @@ class _Search:
         sources = replace(workload.input, cameras=cameras)
         return replace(self._case, workload=replace(workload, input=sources, stop=stop_after(seconds)))
 
-    def _length(self, cameras: int) -> float:
+    def _frames(self) -> int:
+        """Of the first run of a count, at least."""
+        return _FIRST_FRAMES if all(point.holds for point in self.points) else _FRAMES
+
+    def _length(self, cameras: int, frames: int = _FRAMES) -> float:
         """Seconds of the first run of a count."""
         if self._seconds:
             return self._seconds
         fps, _ = _target(self._case)
-        return min(max(_SHORTEST_S, _FRAMES / (fps * cameras)), _LONGEST_S)
+        return min(max(_SHORTEST_S, frames / (fps * cameras)), _LONGEST_S)
 
 
 def _most_runs(result: Capacity, highest: int) -> int:
