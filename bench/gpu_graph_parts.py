@@ -133,7 +133,7 @@ def _unsteady(worker: Any, count: int) -> int:
 
 
 def cost(backend: str, args: argparse.Namespace) -> Iterator[Row]:
-    """Wall time of a request, one after the other: the engine at default settings, and a bare loop of the same graph."""
+    """Wall time of requests one after the other: the engine at default settings, and a bare loop of the same graph."""
     model = _plan(backend)
     with _engine(model) as engine:
         bare = gpu_graph_bare.bare(backend, engine.sessions[0], 0, 1)
