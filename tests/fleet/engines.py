@@ -69,12 +69,23 @@ class FarEngine:
 
     def __init__(self, place: Place, plan: Plan, options: Options, root: Path) -> None:
         assert options.out is not None
+        self.place = place
         self._root = root / place.name
         self._engine = LocalEngine(place, plan, replace(options, out=self._at(options.out)))
-        self.ready = self._engine.ready
         self.measure = self._engine.measure
-        self.load = self._engine.load
-        self.kill = self._engine.kill
+
+    def ready(self) -> None:
+        """See Engine."""
+
+    def load(self) -> None:
+        """See Engine."""
+        self._engine.load()
+
+    def kill(self) -> None:
+        """See Engine; its files stay as they are from then on."""
+        self._engine.kill()
+        if self._engine._host._run is not None:
+            self._engine._host._run.wait(30)
 
     def exchange(self, orders: Orders) -> Reply:
         """See Engine; paths are those of its host."""

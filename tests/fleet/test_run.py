@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -242,6 +243,63 @@ def test_a_trace_that_cannot_be_brought_is_told_and_ends_no_run(tmp_path: Path) 
     status = _run(sources, Collected(), make=make, out=tmp_path / "out").start().wait(60)
     assert {engine.state for engine in status.engines} == {"ended"}
     assert any(f"is still on here, in {tmp_path / 'out' / 'here_share_0'}" in note for note in status.notes)
+
+
+class Refusing(FarEngine):
+    """Can be loaded once per place, where `started` counts the starts."""
+
+    started: list[str]
+
+    def load(self) -> None:
+        """Raise from the second start on."""
+        self.started.append(self.place.name)
+        if self.started.count(self.place.name) > 1:
+            raise BackendError("the model does not fit", got=self.place.name)
+        self._engine.load()
+
+
+class Gone(Refusing):
+    """Its host has left at the second start."""
+
+    def ready(self) -> None:
+        """Raise from the second start on."""
+        if self.place.name in self.started:
+            raise HostLost("there has left the cluster", got="node 1", fix="bring it up again")
+
+
+def _run_that_loses_an_engine_for_good(kind: type[Refusing], folder: Path) -> RunStatus:
+    """Two engines on other hosts, one of which is killed, and cannot be started again."""
+    kind.started = []
+    kept = Collected()
+    sources = _cameras(video(folder / "v.mp4"), 4, loop=True)
+    far = [replace(place, here=False) for place in places(2)]
+    sink = QueuedSink(Function(kept), SystemClock(), capacity=100_000)
+    options = Options(stays=True, out=folder / "out")
+    make = partial(kind, root=folder / "hosts")
+    run = FleetRun(plan(), sources, [sink], options, places=far, make=make).start()
+    kept.wait_for(3, *(source.name for source in sources))
+    run.kill("here share 0")
+    while run.status().engines[0].starts < 2:
+        kept.wait_for(1, *_at(run, "here share 1"))
+    run.stop()
+    return run.wait(60)
+
+
+def test_the_trace_of_an_engine_that_died_is_brought_from_a_host_that_is_still_there(tmp_path: Path) -> None:
+    """By another process on that host, once the run has ended; nothing is said of it."""
+    status = _run_that_loses_an_engine_for_good(Refusing, tmp_path)
+    segments = [load_trace(path.parent) for path in (tmp_path / "out").glob("here_share_*/trace/segment-*/meta.json")]
+    assert [len(trace) > 0 for trace in segments] == [True, True]
+    assert not any("is still on" in note for note in status.notes)
+
+
+def test_the_trace_of_an_engine_whose_host_has_left_is_told_to_be_there(tmp_path: Path) -> None:
+    """With its folder; the others' are brought."""
+    status = _run_that_loses_an_engine_for_good(Gone, tmp_path)
+    assert not (tmp_path / "out" / "here_share_0").exists()
+    assert (tmp_path / "out" / "here_share_1" / "trace").exists()
+    where = f"the trace of here share 0 is still on here, in {tmp_path / 'out' / 'here_share_0'}: there has left"
+    assert any(where in note for note in status.notes)
 
 
 def test_an_engine_that_starts_again_keeps_its_trace_beside_the_one_before(tmp_path: Path) -> None:

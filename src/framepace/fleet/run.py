@@ -34,6 +34,7 @@ _TICK_S = 0.1
 _SECOND_S = 1.0
 _ENDING_S = 30.0  # for what is on its way at the end
 _BRINGING_S = 60.0  # for their traces to be brought here
+_LEAST_S = 5.0  # for those of engines that died, however long the others took
 _NOTES_KEPT = 20
 
 
@@ -98,8 +99,10 @@ class FleetRun:
         self._changed = threading.Condition(self._lock)
         reference = reference_of(plan, sources)
         self._capacities = Capacities(at_place(plan), reference, tell)
-        starter = Starter(at_place(plan), self.options, make, self._capacities, self.note)
-        self._members = Members(places, lambda place: starter.link(place, self), plan.target.budget_ms, self._began_at)
+        self._starter = Starter(at_place(plan), self.options, make, self._capacities, self.note)
+        self._members = Members(
+            places, lambda place: self._starter.link(place, self), plan.target.budget_ms, self._began_at
+        )
         self._book = Book(reference)
         for spec in sources:
             self._book.add(at_engines(spec))
@@ -380,6 +383,7 @@ class FleetRun:
             if link is not None and not link.join(max(0.0, deadline - time.monotonic())):
                 self.note(f"{member.place.name} did not end in {seconds:g} s")
         self._kill()
+        self._starter.bring_rest(max(_LEAST_S, deadline - time.monotonic()))
         self._at_end()
         together([sink.close for sink in self._sinks])
         self._done.set()
