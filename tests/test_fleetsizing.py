@@ -134,6 +134,7 @@ def test_words_have_no_cost_where_none_is_known(tmp_path: Path) -> None:
         ("format: framepace.fleet/9\nhosts: [{name: a, capacity: a.json}]", "newer framepace"),
         ("hosts: [{name: a, capacity: missing.json}]", "cannot be read"),
         ("hosts: [{name: a, capacity: damaged.json}]", "damaged"),
+        ("hosts: [{name: a, capacity: table.json}]", "no capacity.*\n.*\n.*--json` prints"),
         ("hosts: [{name: a, capacity: other.json}]", "unknown format"),
         ("hosts: [{name: a, capacity: a.json}, {name: b, capacity: slow.json}]", "different targets"),
     ],
@@ -143,6 +144,7 @@ def test_what_is_wrong_with_a_fleet_is_a_sentence(text: str, says: str, tmp_path
     capacity_file(tmp_path / "a.json", {4: 9, 5: None})
     capacity_file(tmp_path / "slow.json", {4: 9, 5: None}, fps=10.0)
     (tmp_path / "damaged.json").write_text('{"schema": "framepace.capacity/1", "cameras": "many"}')
+    (tmp_path / "table.json").write_text("9 cameras at 30 fps\n")
     (tmp_path / "other.json").write_text('{"schema": "x/1", "cameras": 1, "target_fps": 1, "budget_ns": 1}')
     (tmp_path / "fleet.yaml").write_text(text)
     with pytest.raises((UsageError, StoreError), match=says):
@@ -215,3 +217,13 @@ def test_a_plan_or_a_fleet_is_asked_for(words: list[str], says: str) -> None:
     done = framepace("capacity", *words)
     assert done.returncode == 2
     assert says in done.stderr
+
+
+def test_options_of_a_plan_beside_a_fleet_are_refused(fleet: Path) -> None:
+    """They would change nothing, without a word; the options are named as they were typed."""
+    done = framepace(
+        "capacity", "--fleet", str(fleet), "--cameras", "8", "--device", "cuda", "--max", "3", "--fps", "30"
+    )
+    assert done.returncode == 2
+    assert "got: --max, --device" in done.stderr
+    assert framepace("capacity", "--fleet", str(fleet), "--cameras", "8", "--fps", "30").returncode == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 PLAN = "a plan (.yaml), or models as `bench` takes them"
 Plans = Annotated[list[str], typer.Argument(metavar="PLAN", help=PLAN, show_default=False)]
 _FLEET = "kinds of hosts (.yaml): how many of which carry --cameras, also when the largest one is lost"
+_OF_FLEETS = frozenset({"models", "fleet", "cameras", "fps", "p99_ms", "time_limit", "json"})
+_BESIDE = "--cameras, --fps, --p99-ms, --time-limit or --json"
 FleetFile = Annotated[Path | None, o.path_option("--fleet", help=_FLEET)]
 Cameras = Annotated[
     int | None,
@@ -43,6 +46,7 @@ Predicted = Annotated[bool, typer.Option("--predict", help="also predict the ans
 
 
 def command(
+    context: typer.Context,
     models: Plans = [],
     fleet: FleetFile = None,
     cameras: Cameras = None,
@@ -76,6 +80,7 @@ def command(
     Exit code 1 if it cannot carry one, or if no such hosts can be had.
     """
     if _is_fleet(models, fleet, cameras):
+        _check_options(context)
         _fleet(fleet, cameras, fps, p99_ms, time_limit, json)
         return
     case = o.build_case(
@@ -118,6 +123,26 @@ def _is_fleet(models: list[str], fleet: Path | None, cameras: int | None) -> boo
         got = ", ".join([*models, *([] if fleet is None else [str(fleet)])]) or "neither"
         raise UsageError("capacity is that of a plan or of a fleet", got=got, expected="one of both", fix=fix)
     return fleet is not None
+
+
+def _check_options(context: typer.Context) -> None:
+    """Raise UsageError for options of a plan beside --fleet, which would change nothing."""
+    typed = [option for name, option in _options(context) if name not in _OF_FLEETS and _is_typed(context, name)]
+    if typed:
+        options = ", ".join(typed)
+        fix = f"leave out {options}; a kind of hosts may have a plan with settings in the fleet"
+        raise UsageError("these options do not go with --fleet", got=options, expected=_BESIDE, fix=fix)
+
+
+def _options(context: typer.Context) -> Iterator[tuple[str, str]]:
+    """All parameters by their names, and as people type them."""
+    for parameter in context.command.params:
+        yield str(parameter.name), parameter.opts[0]
+
+
+def _is_typed(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _fleet(fleet: Any, cameras: Any, fps: float | None, p99_ms: float | None, time_limit: float, json: bool) -> None:

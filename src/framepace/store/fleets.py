@@ -19,6 +19,7 @@ from framepace.values import shown
 _LARGEST = 1 << 20  # bytes
 _EXPECTED = "hosts: [{name: ..., devices: ..., cost: ..., capacity: FILE.json}]"
 _SCHEMA = "framepace.capacity/1"
+_PRINTED = "what `framepace capacity PLAN --fps 30 --json` prints"
 
 
 _Cameras = Annotated[int, msgspec.Meta(ge=1, le=MOST_CAMERAS)]
@@ -66,7 +67,7 @@ def load_fleet(path: Path | str) -> Fleet:
 
 def _mapping(path: Path) -> dict[str, Any]:
     data = read(path, usual="fleet.yaml")
-    fix = "check its indentation"
+    fix = "check its indentation; the guide on fleets has an example"
     if len(data) > _LARGEST:
         raise UsageError("the fleet is too large", got=f"{len(data):,} bytes", expected="at most 1 MiB", fix=fix)
     try:
@@ -105,7 +106,7 @@ def _check_costs(fleet: Fleet) -> None:
 def load_capacity(path: Path | str) -> Capacity:
     """Read what `framepace capacity --json` printed. Raises StoreError."""
     path = named(path, "capacity")
-    document = decode(read(path, usual="capacity.json"), CapacityDocument, path)
+    document = _document(read(path, usual="capacity.json"), path)
     check_format(document.schema, _SCHEMA, path)
     if document.missed is not None and document.missed <= document.cameras:
         got = f"{path}: {document.cameras} cameras are carried, and {document.missed} are not"
@@ -119,6 +120,14 @@ def load_capacity(path: Path | str) -> Capacity:
         stopped=document.stopped,
         simulated=document.simulated,
     )
+
+
+def _document(data: bytes, path: Path) -> CapacityDocument:
+    try:
+        return decode(data, CapacityDocument, path)
+    except StoreError as error:
+        fix = "measure it on such a device, and keep what --json prints"
+        raise StoreError("the file is no capacity, or damaged", got=error.got, expected=_PRINTED, fix=fix) from error
 
 
 def _point(row: _Point) -> CapacityPoint:
