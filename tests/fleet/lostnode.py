@@ -42,9 +42,9 @@ def lose_node(*_: Any) -> None:
 
 def kill(raylet: psutil.Process) -> None:
     """End a node of Ray and everything that it started, as a host without power does."""
-    own = os.getpid()
+    this = os.getpid()
     processes = [raylet, *raylet.children(recursive=True)]
-    for process in sorted(processes, key=lambda process: process.pid == own):
+    for process in sorted(processes, key=lambda process: process.pid == this):
         process.kill()
 
 
@@ -119,8 +119,8 @@ def main(what: str, folder: Path) -> None:
     """Start the nodes, and print what became of it."""
     nodes, lost = started()
     try:
-        said = swept(nodes.address) if what == "sweep" else run(nodes.address, lost, folder)
-        print(json.dumps(said))
+        document = swept(nodes.address) if what == "sweep" else run(nodes.address, lost, folder)
+        print(json.dumps(document))
     finally:
         nodes.shutdown()
 

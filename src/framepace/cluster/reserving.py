@@ -63,12 +63,12 @@ def shares_of(node: dict[str, Any], shares: int) -> list[tuple[str, dict[str, fl
     resources = node["Resources"]
     gpus = int(resources.get("GPU", 0))
     count = gpus or shares
-    each = {"CPU": _whole(resources.get("CPU", 0.0) / count)}
+    amounts = {"CPU": _whole(resources.get("CPU", 0.0) / count)}
     if gpus:
-        each["GPU"] = 1.0
-    elif not each["CPU"]:
+        amounts["GPU"] = 1.0
+    elif not amounts["CPU"]:
         return []
-    return [(node["NodeID"], each, share) for share in range(count)]
+    return [(node["NodeID"], amounts, share) for share in range(count)]
 
 
 def _whole(cores: float) -> float:

@@ -271,8 +271,8 @@ def _check_answers(address: str) -> None:
     except subprocess.TimeoutExpired as error:
         raise _no_answer(address, f"{address}: no answer in {_ANSWER_S:g} s") from error
     if check.returncode:
-        said = check.stderr.decode(errors="replace").strip().splitlines()
-        raise _no_answer(address, f"{address}: {said[-1] if said else 'not healthy'}")
+        lines = check.stderr.decode(errors="replace").strip().splitlines()
+        raise _no_answer(address, f"{address}: {lines[-1] if lines else 'not healthy'}")
 
 
 def _found() -> str:
