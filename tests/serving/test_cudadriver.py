@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Callable
 from enum import IntEnum
 from types import ModuleType
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from framepace.serving.cudamemory import CudaDriver
 
 HANDLE = bytes(range(64))
+Copy = Callable[[], object]
 
 
 class Result(IntEnum):
@@ -37,7 +39,10 @@ class Handle:
 
 
 class Bindings(ModuleType):
-    """cuda.bindings.driver of a machine with one GPU, whose memory is `memory`; `contexts` are those of the thread."""
+    """cuda.bindings.driver of a machine with one GPU, whose memory is `memory`; `contexts` are those of the thread.
+
+    A stream is its `copies`, which are not made before it is waited for.
+    """
 
     CUipcMemHandle = Handle
 
@@ -46,12 +51,18 @@ class Bindings(ModuleType):
 
         CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS = 1
 
+    class CUstream_flags(IntEnum):
+        """The only one that is used."""
+
+        CU_STREAM_NON_BLOCKING = 1
+
     def __init__(self) -> None:
         super().__init__("driver")
         self.memory = (ctypes.c_char * 128)()
         self.address = ctypes.addressof(self.memory)
         self.contexts: list[str] = []
         self.closed: list[int] = []
+        self.copies: list[list[Copy]] = []
 
     def __getattr__(self, name: str) -> Any:
         """The function `cuX` is the method `_x`; it answers a tuple with the error first."""
@@ -93,13 +104,28 @@ class Bindings(ModuleType):
     def _memgetaddressrange(self, address: int) -> Any:
         return Result.CUDA_SUCCESS, self.address, len(self.memory)
 
-    def _memcpydtoh(self, into: Any, address: int, count: int) -> Any:
-        memoryview(into).cast("B")[:] = ctypes.string_at(address, count)
+    def _streamcreate(self, flags: int) -> Any:
+        assert (self.contexts, flags) == (["primary"], 1)
+        self.copies.append([])
+        return Result.CUDA_SUCCESS, self.copies[-1]
+
+    def _streamsynchronize(self, stream: list[Copy]) -> Any:
+        assert self.contexts == ["primary"]
+        while stream:
+            stream.pop(0)()
         return (Result.CUDA_SUCCESS,)
 
-    def _memcpyhtod(self, address: int, data: Any, count: int) -> Any:
+    def _memcpydtohasync(self, into: Any, address: int, count: int, stream: list[Copy]) -> Any:
+        def copy() -> None:
+            memoryview(into).cast("B")[:] = ctypes.string_at(address, count)
+
         assert self.contexts == ["primary"]
-        ctypes.memmove(address, bytes(data), count)
+        stream.append(copy)
+        return (Result.CUDA_SUCCESS,)
+
+    def _memcpyhtodasync(self, address: int, data: Any, count: int, stream: list[Copy]) -> Any:
+        assert self.contexts == ["primary"]
+        stream.append(lambda: ctypes.memmove(address, bytes(data), count))
         return (Result.CUDA_SUCCESS,)
 
 
@@ -116,7 +142,7 @@ def bindings(monkeypatch: pytest.MonkeyPatch) -> Bindings:
 
 
 def test_memory_of_a_handle_is_read_and_written_in_its_context(bindings: Bindings) -> None:
-    """And what the thread had before is current again after every call."""
+    """On one stream that is waited for; and what the thread had before is current again after every call."""
     driver = CudaDriver()
     address = driver.open(HANDLE, 0)
     assert driver.size(address + 28, 0) == 100
@@ -125,7 +151,7 @@ def test_memory_of_a_handle_is_read_and_written_in_its_context(bindings: Binding
     driver.read(address + 3, memoryview(into), 0)
     assert bytes(into) == b"\0written\0"
     driver.close(address, 0)
-    assert (bindings.closed, bindings.contexts) == ([address], [])
+    assert (bindings.closed, bindings.contexts, bindings.copies) == ([address], [], [[]])
 
 
 def test_what_the_driver_refuses_is_named_by_it(bindings: Bindings) -> None:
