@@ -21,6 +21,7 @@ from framepace.serving.grpccalls import CALLS
 from framepace.serving.grpccontext import Caller
 from framepace.serving.options import ServeOptions
 from framepace.serving.service import Service
+from framepace.serving.tls import not_for_grpc
 
 _SERVING = 1
 _NOT_SERVING = 2
@@ -64,13 +65,12 @@ class GrpcServer:
             raise UsageError(f"{address} cannot be had for gRPC", got=error, fix=fix) from error
 
     def _bound_with_tls(self, address: str, certificate: Path, key: Path) -> int:
-        """See _bound: the certificate and its key are right, but gRPC knows fewer kinds of keys than HTTP."""
+        """See _bound: the certificate and its key are right, but gRPC may not take what OpenSSL does."""
         pair = (key.read_bytes(), certificate.read_bytes())
         try:
             return int(self._server.add_secure_port(address, grpc.ssl_server_credentials([pair])))
         except RuntimeError as error:
-            fix = "use a key of RSA or ECDSA, or leave gRPC out: --grpc-port -1"
-            raise UsageError("gRPC does not take this certificate and its key", got=str(key), fix=fix) from error
+            raise not_for_grpc(certificate, "its server refuses it or its key") from error
 
     def _handlers(self, service: str, make: Callable[[Any], Callable[[Any, Any], Any]]) -> Any:
         """The handlers of all methods of a service that are answered."""

@@ -24,7 +24,7 @@ from framepace.serving.pictures import ServedPictures
 from framepace.serving.repository import Repository
 from framepace.serving.service import Service
 from framepace.serving.sharedmemory import SharedMemory
-from framepace.serving.tls import check_pair
+from framepace.serving.tls import check_for_grpc, check_pair
 from framepace.serving.tracing import TraceSettings
 from framepace.serving.webserver import WebServer
 
@@ -52,10 +52,9 @@ class Server:
 
     def __enter__(self) -> Server:
         with ExitStack() as on_error:
+            on_error.callback(self._stop_transports, 0.0)
             self.http = self._web_server()
             self.grpc = self._grpc_server()
-            for transport in self._transports:
-                on_error.callback(transport.stop, 0.0)
             self.repository.start()
             on_error.callback(self.repository.close, 0.0)
             for transport in self._transports:
@@ -66,8 +65,7 @@ class Server:
     def __exit__(self, *_: object) -> None:
         """Readiness goes first, then accepted requests are answered, then connections end, then the models."""
         self.repository.drain(self.options.drain_s, self._surroundings.clock.now)
-        for transport in self._transports:
-            transport.stop(_END_S)
+        self._stop_transports(_END_S)
         self.repository.close(_END_S)
 
     def addresses(self) -> dict[str, str]:
@@ -88,6 +86,11 @@ class Server:
     @property
     def _transports(self) -> Sequence[WebServer | GrpcServer]:
         return [transport for transport in (self.grpc, self.http) if transport is not None]
+
+    def _stop_transports(self, seconds: float) -> None:
+        """Of those that there are; connections have so long to end."""
+        for transport in self._transports:
+            transport.stop(seconds)
 
     def _grpc_server(self) -> GrpcServer | None:
         if self.options.grpc_port is None:
@@ -146,4 +149,6 @@ def check(options: ServeOptions) -> ServeOptions:
         raise UsageError("TLS needs a certificate and its key", fix="give both --tls-certificate and --tls-key")
     if options.certificate is not None and options.key is not None:
         check_pair(options.certificate, options.key)
+        if options.grpc_port is not None:
+            check_for_grpc(options.certificate)
     return options
