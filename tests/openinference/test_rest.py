@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from framepace.openinference import rest
 from framepace.openinference.datatypes import BYTES, NO_JSON, NUMPY_NAMES, dtype_of, item_size
 from framepace.openinference.errors import RequestError
-from framepace.openinference.messages import InferAnswer, Output, Wanted
+from framepace.openinference.messages import InferAnswer, Output, Region, Wanted
 from framepace.openinference.tensors import to_bytes, to_json
 
 SHAPES = st.lists(st.integers(0, 4), min_size=0, max_size=4).map(tuple)
@@ -219,10 +219,58 @@ def test_a_request_in_shared_memory_is_read_once() -> None:
     place = {"shared_memory_region": "r", "shared_memory_byte_size": 16}
     tensor = {"name": "x", "datatype": "FP32", "shape": [4]}
     shared = json.dumps({"inputs": [{**tensor, "parameters": place}]}).encode()
+    rest.decode(shared, None, "m")
     assert rest.decode(shared, None, "m") is rest.decode(bytearray(shared), None, "m")
     assert rest.decode(shared, None, "m") is not rest.decode(shared, None, "other")
     sent = json.dumps({"inputs": [{**tensor, "data": [1, 2, 3, 4]}]}).encode()
     assert rest.decode(sent, None, "m").inputs[0].data is not rest.decode(sent, None, "m").inputs[0].data
+
+
+def test_json_before_bytes_is_read_once_and_the_bytes_each_time() -> None:
+    """Of several tensors, one in shared memory between them; bytes that lack or are left over are told as ever."""
+    first, second = (np.arange(start, start + 6, dtype=np.float32).reshape(2, 3) for start in (0, 6))
+    place = {"shared_memory_region": "r", "shared_memory_byte_size": 16}
+    inputs = [
+        {"name": "x", "datatype": "FP32", "shape": [2, 3], "parameters": {"binary_data_size": 24}},
+        {"name": "y", "datatype": "FP32", "shape": [4], "parameters": place},
+        {"name": "z", "datatype": "INT16", "shape": [2], "parameters": {"binary_data_size": 4}},
+    ]
+    header = json.dumps({"inputs": inputs, "outputs": [{"name": "o"}]}).encode()
+    requests = []
+    for array, tail in ((first, b"\1\0\2\0"), (second, b"\3\0\4\0")):
+        body = bytearray(header + array.tobytes() + tail)
+        requests.append(rest.decode(body, len(header), "m"))
+        x, y, z = requests[-1].inputs
+        assert x.data is not None
+        assert z.data is not None
+        assert same(x.data, array)
+        assert z.data.tobytes() == tail
+        assert (y.data, y.region) == (None, Region("r", 0, 16))
+    assert requests[0].outputs is requests[1].outputs
+    assert "expecting 1 additional bytes" in refusal(header + bytes(27), len(header))
+    assert "unexpected additional input data" in refusal(header + bytes(29), len(header))
+
+
+@pytest.mark.parametrize(
+    ("datatype", "first", "second"), [("BOOL", b"\0", b"\2"), ("BYTES", b"\1\0\0\0a", b"\1\0\0\0b")]
+)
+def test_what_is_no_plain_array_is_read_each_time(datatype: str, first: bytes, second: bytes) -> None:
+    """Truth values are made of bytes that are any number, texts of lengths that may lie."""
+    tensor = {"name": "x", "datatype": datatype, "shape": [1], "parameters": {"binary_data_size": len(first)}}
+    header = json.dumps({"inputs": [tensor]}).encode()
+    read = [rest.decode(header + data, len(header), "m").inputs[0].data for data in (first, second)]
+    expected = [False, True] if datatype == "BOOL" else [b"a", b"b"]
+    assert [array.item() for array in read if array is not None] == expected
+
+
+def test_an_array_in_json_beside_bytes_is_read_each_time() -> None:
+    """Though as many bytes as the array has follow, for another input."""
+    json_tensor = {"name": "x", "datatype": "FP32", "shape": [1], "data": [5]}
+    tensor = {"name": "y", "datatype": "FP32", "shape": [1], "parameters": {"binary_data_size": 4}}
+    header = json.dumps({"inputs": [json_tensor, tensor]}).encode()
+    for value in (1.0, 2.0):
+        request = rest.decode(header + np.float32(value).tobytes(), len(header), "m")
+        assert [sent.data.item() for sent in request.inputs if sent.data is not None] == [5.0, value]
 
 
 def test_requests_in_shared_memory_do_not_pile_up() -> None:
@@ -230,6 +278,7 @@ def test_requests_in_shared_memory_do_not_pile_up() -> None:
     place = {"shared_memory_region": "r", "shared_memory_byte_size": 16}
     tensor = {"name": "x", "datatype": "FP32", "shape": [4], "parameters": place}
     bodies = [json.dumps({"id": str(number), "inputs": [tensor]}).encode() for number in range(2000)]
+    rest.decode(bodies[0], None, "m")
     first = rest.decode(bodies[0], None, "m")
     assert [rest.decode(body, None, "m").id for body in bodies] == [str(number) for number in range(2000)]
     assert rest.decode(bodies[0], None, "m") is not first

@@ -47,7 +47,7 @@ class Desk:
         now = self.clock.now()
         ticket = Ticket({}, items, (), self.done.append, client=client, id=id, arrived=now)
         if within_ms is not None:
-            ticket.deadline = now + round(within_ms * MS)
+            ticket.deadline = ticket.latest = now + round(within_ms * MS)
         self.feed.put(ticket)
         return ticket
 

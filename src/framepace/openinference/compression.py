@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from functools import lru_cache
 
 from framepace.openinference.errors import RequestError
 
@@ -41,6 +42,7 @@ def compressed(body: bytes, accepted: str) -> tuple[bytes, str]:
     return encoder.compress(body) + encoder.flush(), encoding
 
 
+@lru_cache(maxsize=64)
 def _preferred(accepted: str) -> str:
     best = ""
     best_weight = 0.0

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from framepace.openinference.datatypes import BYTES, NUMPY_NAMES, item_size
@@ -26,8 +26,7 @@ class Region:
     size: int
 
 
-@dataclass(slots=True)
-class Input:
+class Input(Struct):
     """A tensor that was sent: as an array of its datatype and shape, or where it lies in shared memory."""
 
     name: str
@@ -37,8 +36,7 @@ class Input:
     region: Region | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """An output that was asked for: as bytes or as numbers in JSON, into shared memory, or as its highest classes."""
 
     name: str
@@ -47,8 +45,7 @@ class Wanted:
     classes: int = 0
 
 
-@dataclass(slots=True)
-class InferRequest:
+class InferRequest(Struct):
     """A request for an inference.
 
     `outputs` are all of the model's if none is named, as bytes where `binary` says so.
@@ -92,7 +89,7 @@ def element_count(name: str, datatype: str, shape: Sequence[int]) -> int:
     """How many elements a tensor has. Raises RequestError for a datatype or shape that cannot be."""
     if datatype not in NUMPY_NAMES:
         raise RequestError(f"invalid datatype for input {name}: got '{datatype}', expected {', '.join(NUMPY_NAMES)}")
-    if any(size < 0 for size in shape):
+    if min(shape, default=0) < 0:
         raise RequestError(
             f"invalid shape for input '{name}': shape {shape_text(shape)} contains one or more invalid dimensions"
         )

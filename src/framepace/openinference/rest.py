@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import msgspec
+import numpy as np
 
+from framepace.openinference.datatypes import BYTES
 from framepace.openinference.errors import RequestError
 from framepace.openinference.messages import InferAnswer, InferRequest, Input, Output, Region, Wanted, check_name
 from framepace.openinference.parameters import check_custom, flag, region_of, wanted, whole
@@ -19,10 +22,10 @@ _FIELD = re.compile(r"`\$(?:\[[^\]]*\])?(?:\.(\w+))?.*?(?:\.(\w+))?(?:\[[^\]]*\]
 _MISSING = re.compile(r"missing required field `(\w+)`")
 _WAYS = ("'data'", "'binary_data_size'", "'shared_memory_region'")
 Body = bytes | bytearray | memoryview
-_Key = tuple[bytes, int | None, str, int]
-_KEPT_BYTES = 2048  # of a body that is kept
+_Key = tuple[bytes, bool, int, str, int]
+_KEPT_BYTES = 2048  # of JSON that is kept
 _KEPT_REQUESTS = 256
-_kept: dict[_Key, InferRequest] = {}
+_LENGTH = re.compile(rb"\s*[-+]?\d{1,18}\s*")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -46,7 +49,27 @@ class _Request(msgspec.Struct):
     parameters: dict[str, Any] = {}
 
 
+class _Kept(msgspec.Struct, frozen=True):
+    """A request that was read before, without its tensors: of those that came as bytes `dtypes` has the dtype."""
+
+    request: InferRequest
+    dtypes: Sequence[np.dtype[Any] | None]
+
+    def again(self, body: Body, at: int) -> InferRequest:
+        """The same request with the tensors that lie in `body` from byte `at` on."""
+        inputs = []
+        for sent, dtype in zip(self.request.inputs, self.dtypes, strict=True):
+            if dtype is not None:
+                array = np.frombuffer(body, dtype, prod(sent.shape), at).reshape(sent.shape)
+                at += array.nbytes
+                sent = Input(sent.name, sent.datatype, sent.shape, array)
+            inputs.append(sent)
+        request = self.request
+        return InferRequest(inputs, request.outputs, request.id, request.parameters, request.binary)
+
+
 _decode = msgspec.json.Decoder(_Request).decode
+_kept: dict[_Key, _Kept] = {}
 
 
 def header_length(text: bytes | None, body: int) -> int | None:
@@ -54,7 +77,7 @@ def header_length(text: bytes | None, body: int) -> int | None:
     if text is None:
         return None
     shown = text.decode("latin-1")[:40]
-    if not re.fullmatch(rb"\s*[-+]?\d{1,18}\s*", text):
+    if not _LENGTH.fullmatch(text):
         raise RequestError(f"Unable to parse Inference-Header-Content-Length, got: {shown}")
     length = int(text)
     if not 0 <= length <= body:
@@ -65,26 +88,39 @@ def header_length(text: bytes | None, body: int) -> int | None:
 def decode(body: Body, length: int | None, model: str, max_json: int = MAX_JSON) -> InferRequest:
     """The request in `body`, whose first `length` bytes are JSON (None: all); arrays are views of `body`.
 
-    One whose tensors all lie in shared memory is read once: a client sends the same again and again.
+    JSON whose tensors lie behind it, or in shared memory, is read once: a client sends the same again and again.
 
     Raises RequestError for anything that the protocol does not allow.
     """
-    if len(body) > _KEPT_BYTES:
+    size = len(body) if length is None else length
+    if size > _KEPT_BYTES:
         return _decoded(body, length, model, max_json)
-    key = (bytes(body), length, model, max_json)
-    request = _kept.get(key)
-    if request is None:
-        request = _decoded(body, length, model, max_json)
-        if all(tensor.region is not None for tensor in request.inputs):
-            _keep(key, request)
+    key = (bytes(memoryview(body)[:size]), length is None, len(body), model, max_json)
+    kept = _kept.get(key)
+    if kept is not None:
+        return kept.request if len(body) == size else kept.again(body, size)
+    request = _decoded(body, length, model, max_json)
+    if _is_plain(request, len(body) - size):
+        _keep(key, request)
     return request
 
 
+def _is_plain(request: InferRequest, size: int) -> bool:
+    """Whether all its tensors lie in shared memory, or as they are in the `size` bytes behind its JSON."""
+    if any(sent.datatype in (BYTES, "BOOL") for sent in request.inputs):
+        return False
+    arrays = [sent.data for sent in request.inputs if sent.data is not None]
+    return all(array.size for array in arrays) and size == sum(array.nbytes for array in arrays)
+
+
 def _keep(key: _Key, request: InferRequest) -> None:
-    """Keep a request, which nobody changes; all are forgotten where there are too many."""
+    """Keep a request without its tensors; all are forgotten where there are too many."""
     if len(_kept) >= _KEPT_REQUESTS:
         _kept.clear()
-    _kept[key] = request
+    dtypes = [None if sent.data is None else sent.data.dtype for sent in request.inputs]
+    inputs = [Input(sent.name, sent.datatype, sent.shape, region=sent.region) for sent in request.inputs]
+    without = InferRequest(inputs, request.outputs, request.id, request.parameters, request.binary)
+    _kept[key] = _Kept(without, dtypes)
 
 
 def _decoded(body: Body, length: int | None, model: str, max_json: int) -> InferRequest:

@@ -202,8 +202,8 @@ class RequestFeed(Feed):
             took = self._running.land(now, frames, bool(why))
             if why:
                 self._note_failure(frames, why)
-            done = [frame.picture.ticket for frame in frames if frame.picture.ticket.item_done()]
-            done = [ticket for ticket in done if ticket in self._open]
+            last = [frame.picture.ticket for frame in frames if frame.picture.ticket.item_done()]
+            done = [ticket for ticket in last if ticket in self._open]
             self._finish(*done)
         self._executed(len(frames), took)
         for ticket in done:

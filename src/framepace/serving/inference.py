@@ -74,7 +74,7 @@ class Inference:
             timeout_us = whole(ticket.parameters, "timeout")
         ticket.deadline = self._deadline(timeout_us, ticket.arrived, within_ms)
         if ticket.deadline is not None:
-            ticket.reserve = self._reserve(ticket.deadline, ticket.arrived)
+            ticket.latest = ticket.deadline - self._reserve(ticket.deadline, ticket.arrived)
 
     def answer(self, model: ServedModel, ticket: Ticket) -> InferAnswer:
         """The answer to a ticket that is done. Raises its RequestError."""

@@ -51,10 +51,13 @@ class Interface:
     platform: str = ""
     by_name: Mapping[str, Tensor] = field(init=False)
     outputs_by_name: Mapping[str, Tensor] = field(init=False)
+    _all_wanted: Mapping[bool, Sequence[Wanted]] = field(init=False)  # as bytes, or not
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "by_name", {tensor.name: tensor for tensor in self.inputs})
         object.__setattr__(self, "outputs_by_name", {tensor.name: tensor for tensor in self.outputs})
+        wanted = {binary: [Wanted(tensor.name, binary) for tensor in self.outputs] for binary in (False, True)}
+        object.__setattr__(self, "_all_wanted", wanted)
 
     @property
     def batches(self) -> bool:
@@ -64,7 +67,7 @@ class Interface:
     def wanted(self, request: InferRequest) -> Sequence[Wanted]:
         """The outputs that are asked for. Raises RequestError for one that the model does not have."""
         if not request.outputs:
-            return [Wanted(tensor.name, request.binary) for tensor in self.outputs]
+            return self._all_wanted[request.binary]
         for output in request.outputs:
             if output.name not in self.outputs_by_name:
                 raise RequestError(f"unexpected inference output '{output.name}' for model '{self.name}'")

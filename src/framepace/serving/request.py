@@ -34,7 +34,7 @@ class Ticket(Struct, eq=False):
     Attributes:
         items: along the batch axis; each is a frame.
         deadline: when it must be answered (ns), None: at any time.
-        reserve: how much of that time its way back takes (ns).
+        latest: when it must be answered by the engine, so that its way back is in time (ns); None: at any time.
         arrived, taken, prepared, inferred, answered: times in ns.
         done: called once, from any thread, when it was answered or has failed.
     """
@@ -46,7 +46,7 @@ class Ticket(Struct, eq=False):
     client: str = ""
     priority: int = USUAL_PRIORITY
     deadline: int | None = None
-    reserve: int = 0
+    latest: int | None = None
     id: str = ""
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     arrived: int = 0
@@ -60,11 +60,6 @@ class Ticket(Struct, eq=False):
     pictures: dict[int, Any] = field(default_factory=dict)  # decoded, by the number of the item
     places: list[tuple[int, int]] = field(default_factory=list)  # (deadline, number) of its items where they wait
     finished: count[int] = field(default_factory=count)
-
-    @property
-    def latest(self) -> int | None:
-        """When it must be answered by the engine (ns)."""
-        return None if self.deadline is None else self.deadline - self.reserve
 
     def keep(self, name: str, output: NDArray[Any], index: int, axis: int | None) -> None:
         """Keep an output of item `index`: the array is the library's, and is used again."""
