@@ -9,6 +9,7 @@ import pytest
 from framepace.backends.base import DeviceTimes, Tensors
 from framepace.engine.pipeline import Pipeline
 from framepace.engine.strategies import serve_overlapped
+from framepace.errors import DeviceLost, SourceError
 from framepace.facts.trace import Outcome
 from framepace.feeds.feed import Feed
 from framepace.feeds.pacer import Idle
@@ -101,6 +102,19 @@ def test_a_worker_with_one_slot_settles_at_once() -> None:
     ]  # fmt: skip
 
 
+def test_a_batch_in_several_parts_keeps_all_slots_at_work() -> None:
+    """Four frames for a model that takes one at a time: each slot is filled again as soon as it is free."""
+    worker = SlottedWorker(2)
+    pipeline = Pipeline([step(worker)], FakeClock(start=1000), run_of(run_state(1000), Rows()))
+    pipeline.process([Frame(number, 0, 0, 0, 0, 0, 0, number) for number in range(4)])
+    assert [call for call in worker.calls if call[0] != "times"] == [
+        ("enqueue", 0), ("enqueue", 1),
+        ("wait", 0), ("enqueue", 0),
+        ("wait", 1), ("enqueue", 1),
+        ("wait", 0), ("wait", 1),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("slots", [1, 2, 3])
 @pytest.mark.parametrize("ready", [[True] * 20, [True, False] * 10, [True, True, False, False, True] * 4], ids=str)
 def test_every_row_has_the_times_of_its_own_inference(slots: int, ready: list[bool]) -> None:
@@ -114,3 +128,65 @@ def test_a_failed_inference_is_a_row_among_the_others() -> None:
     """With several in flight, too."""
     rows = served(SlottedWorker(2, (MS, -1, MS)), [True] * 4).columns
     assert rows["outcome"].tolist() == [Outcome.OK, Outcome.FAILED, Outcome.OK, Outcome.OK]
+
+
+class LostWorker(SlottedWorker):
+    """Its device is lost in inference number `lost`: from then on nothing can be asked of it."""
+
+    def __init__(self, slots: int, lost: int) -> None:
+        super().__init__(slots)
+        self._lost = lost
+
+    def enqueue(self, slot: int, count: int) -> None:
+        """See SlottedWorker."""
+        super().enqueue(slot, count)
+        self._refuse()
+
+    def times(self, slot: int) -> DeviceTimes:
+        """See SlottedWorker."""
+        if self._started >= self._lost:
+            raise RuntimeError("CUDA_ERROR_LAUNCH_FAILED")
+        return super().times(slot)
+
+    def _refuse(self) -> None:
+        if self._started >= self._lost:
+            raise DeviceLost("the device was lost")
+
+
+@pytest.mark.parametrize("slots", [1, 2, 3])
+def test_a_device_that_is_lost_before_the_times_are_read_costs_those_times_alone(slots: int) -> None:
+    """The inference that was delivered has its row; the one that lost the device tells, and ends the run."""
+    rows = Rows()
+    state = run_state(1000)
+    pipeline = Pipeline([step(LostWorker(slots, 4))], FakeClock(start=1000), run_of(state, rows))
+    worker = pipeline._steps[0].worker
+    assert isinstance(worker, SlottedWorker)
+    serve_overlapped(pipeline, Turns(worker, [True, False] * 4), None)
+    assert rows.columns["outcome"].tolist() == [Outcome.OK] * 3 + [Outcome.FAILED]
+    assert rows.columns["compute"].tolist() == ([1, 2, 3, -1] if slots == 1 else [1, 2, -1, -1])
+    assert state.stopped == "device lost"
+    assert [type(error) for error in pipeline.errors] == [DeviceLost]
+
+
+class BrokenTurns(Turns):
+    """A feed that fails where it has no frame."""
+
+    def take(self, idle: Idle | None, wait: bool = True) -> list[Frame] | None:
+        """See Turns."""
+        frames = super().take(idle, wait)
+        if not frames:
+            raise SourceError("the camera is gone")
+        return frames
+
+
+@pytest.mark.parametrize("slots", [1, 2, 3])
+def test_what_was_delivered_has_its_row_however_a_worker_ends(slots: int) -> None:
+    """A feed that fails leaves nothing between what was counted and what is recorded."""
+    rows = Rows()
+    state = run_state(1000)
+    worker = SlottedWorker(slots)
+    pipeline = Pipeline([step(worker)], FakeClock(start=1000), run_of(state, rows))
+    with pytest.raises(SourceError):
+        serve_overlapped(pipeline, BrokenTurns(worker, [True, True, True, False, True]), None)
+    pipeline.close()
+    assert len(rows.packed) == state.deliveries

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -148,7 +149,9 @@ class Pipeline:
                 self._note(error)
 
     def close(self) -> None:
-        """Free the workers of all steps, or hand them to whoever keeps them."""
+        """Free the workers of all steps, or hand them to whoever keeps them; what was delivered is written down."""
+        with suppress(Exception):  # something else has ended the run
+            self._settle()
         for step in self._steps:
             self._free(step)
 
@@ -168,11 +171,16 @@ class Pipeline:
                 self._flights.append(flight)
                 self._settle()
 
-    def _await_slot(self, step: Step) -> None:
+    def _make_room(self, step: Step) -> None:
+        """Free the slots that are held only for the record, where no other is free."""
         if not self._slots[step.index]:
             self._settle()
+
+    def _await_slot(self, step: Step) -> None:
+        self._make_room(step)
         while not self._slots[step.index]:
             self.collect()
+            self._make_room(step)
 
     def _start(self, step: Step, group: Group, frames: Sequence[Frame]) -> Flight:
         worker = step.worker
@@ -231,14 +239,24 @@ class Pipeline:
         """Read what is only for the record, and write it down, of all that was delivered."""
         while self._unsettled:
             flight = self._unsettled.popleft()
-            worker = flight.step.worker
-            if flight.finished:
-                flight.times = worker.times(flight.slot) or flight.times
-                flight.clock_after = worker.sm_clock()
-            flight.marks |= self._check(flight.outputs)
-            self._slots[flight.step.index].append(flight.slot)
-            for row in packed_rows(flight, self._number):
-                self._sink(row)
+            try:
+                self._read(flight)
+            finally:
+                self._slots[flight.step.index].append(flight.slot)
+                for row in packed_rows(flight, self._number):
+                    self._sink(row)
+
+    def _read(self, flight: Flight) -> None:
+        flight.marks |= self._check(flight.outputs)
+        if not flight.finished:
+            return
+        worker = flight.step.worker
+        try:
+            flight.times = worker.times(flight.slot) or flight.times
+            flight.clock_after = worker.sm_clock()
+        except Exception:
+            if not self._flights:  # otherwise a device was lost meanwhile, and what is in flight tells how
+                raise
 
     def _go_on(self, step: Step, group: Group) -> None:
         """Begin the models that run on what `step` found, once it has run on all frames of the group."""
@@ -247,6 +265,7 @@ class Pipeline:
             return
         said = group.said.pop(step.index, [])
         for follower in self._after[step.index]:
+            self._make_room(follower)
             began = (self._usage(), self._now()) if self._slots[follower.index] else None
             crops = self._cut(follower, group, said)
             parts = follower.parts(crops) if crops else []
