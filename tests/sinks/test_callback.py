@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,12 @@ def test_a_picture_is_made_an_array_when_it_is_looked_at(monkeypatch: pytest.Mon
     """Once, however often; of a result that is kept, changed or sent elsewhere too; otherwise never."""
     made: list[Any] = []
     convert = Pictures.__call__
-    monkeypatch.setattr(Pictures, "__call__", lambda self, picture: made.append(picture) or convert(self, picture))
+
+    def noted(self: Pictures, picture: Any) -> Any:
+        made.append(picture)
+        return convert(self, picture)
+
+    monkeypatch.setattr(Pictures, "__call__", noted)
     kept: list[Result] = []
     sink = Function(kept.append)
     frame = av.VideoFrame(16, 8, "yuv420p")
@@ -69,6 +75,16 @@ def test_a_picture_is_made_an_array_when_it_is_looked_at(monkeypatch: pytest.Mon
     assert len(made) == 1
     assert replace(kept[0], late=True).picture is kept[0].picture
     assert pickle.loads(pickle.dumps(kept[1])).picture.shape == (8, 16, 3)
+
+
+def test_a_picture_that_was_looked_at_holds_no_frame() -> None:
+    """Which may be in the memory of a GPU: a program that keeps results keeps arrays."""
+    kept: list[Result] = []
+    frame = av.VideoFrame(16, 8, "yuv420p")
+    Function(kept.append).write([result(0, picture=frame)])
+    held = sys.getrefcount(frame)
+    assert kept[0].picture.shape == (8, 16, 3)
+    assert sys.getrefcount(frame) < held
 
 
 def test_what_a_function_raises_costs_one_result() -> None:

@@ -36,7 +36,9 @@ class Pictured(Result):
     @cached_property
     def picture(self) -> Any:
         """See Result."""
-        return self._array()
+        array = self._array()
+        vars(self)["_array"] = lambda: array  # lets the frame go, which may be in the memory of a GPU
+        return array
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Result, tuple(getattr(self, field.name) for field in fields(Result))
