@@ -30,9 +30,10 @@ from framepace.facts.workload import Warmup
 from framepace.lab.lab import Lab
 from framepace.measure.session import clock_for
 from framepace.store import save_json
+from framepace.tuning.levels import next_level
 from framepace.tuning.machineoptions import machine_options
 from framepace.tuning.objective import case_at, figures, met, rate, scales, value
-from framepace.tuning.search import came_out, next_level
+from framepace.tuning.search import came_out
 from framepace.tuning.space import combinations, grid_axes
 from framepace.tuning.tune import tune
 

@@ -11,17 +11,25 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from framepace.facts.tuning import Candidate, Figures, Goal, Trial, carried, tried
-from framepace.tuning.objective import best_of, rate
-from framepace.tuning.search import FRONT, came_out, next_level, next_prediction, next_trial
+from framepace.tuning.levels import next_level
+from framepace.tuning.objective import best_of, level_of, rate
+from framepace.tuning.search import FRONT, came_out, next_prediction, next_trial
 
 CAMERAS = Goal(objective="cameras", fps=30, p99_ms=33)
 LEAST = Goal(objective="p99", fps=30, p99_ms=33, cameras=4)
 levels = st.integers(1, 300)
 
 
-def trial(level: int, met: bool, p99_ms: float = 20.0, through: float | None = None, frames: int = 300) -> Trial:
+def trial(
+    level: int,
+    met: bool,
+    p99_ms: float = 20.0,
+    through: float | None = None,
+    frames: int = 300,
+    goal: Goal = CAMERAS,
+) -> Trial:
     """A run at a level."""
-    out = rate(CAMERAS, level) if through is None else through
+    out = rate(goal, level) if through is None else through
     told = Figures(frames=frames, p99=p99_ms * 1e6, missed=0.0 if met else 0.5, throughput=out)
     return Trial(level=level, figures=told, met=met)
 
@@ -154,6 +162,15 @@ def test_what_a_sure_beginning_carried_is_no_limit() -> None:
     """Between half of a missed level and that level the search halves the gap: it does not creep up from below."""
     begun = Candidate(settings={}, predicted=(trial(600, True),), measured=(trial(300, False), trial(150, True)))
     assert next_trial(CAMERAS, [begun], lambda _: []) == (0, 225)
+
+
+def test_a_quarter_is_one_of_the_load_not_of_the_level() -> None:
+    """Levels of the goal 'fps' are a ratio apart: the one for half of 120 fps is 85 % of its level, and no limit."""
+    goal = Goal(objective="fps", fps=30, p99_ms=33, cameras=1)
+    expected, missed, kept = (level_of(goal, fps) for fps in (240.0, 120.0, 60.0))
+    measured = (trial(missed, False, goal=goal), trial(kept, True, goal=goal))
+    begun = Candidate(settings={}, predicted=(trial(expected, True, goal=goal),), measured=measured)
+    assert next_trial(goal, [begun], lambda _: []) == (0, (missed + kept) // 2)
 
 
 def test_a_disappointing_trial_passes_the_turn_on() -> None:

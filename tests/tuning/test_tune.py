@@ -22,9 +22,10 @@ from framepace.lab.lab import Lab
 from framepace.reporting.views.tuning import tuning_view
 from framepace.store import load_plan
 from framepace.tuning.journal import load_tuning
+from framepace.tuning.levels import next_level
 from framepace.tuning.machineoptions import machine_options
 from framepace.tuning.objective import case_at, figures, met
-from framepace.tuning.search import came_out, next_level
+from framepace.tuning.search import came_out
 from framepace.tuning.space import combinations, grid_axes
 from framepace.tuning.tune import tune
 

@@ -14,11 +14,11 @@ from statistics import median
 from typing import Any
 
 from framepace.facts.tuning import Candidate, Figures, Goal, Trial, carried, tried
+from framepace.tuning.levels import next_level
 from framepace.tuning.objective import best_of, level_of, rate, scales, standing
 from framepace.units import NS_PER_MS
 
 Step = tuple[int, int]  # the number of a candidate and the level to try it at
-Load = Callable[[int], float]  # the load that a level stands for
 Neighbours = Callable[[Mapping[str, Any]], Sequence[Mapping[str, Any]]]
 FRONT = 5  # candidates that are measured because of their predictions, beside the original plan
 _CLOSE = 0.95  # of the best predicted level: candidates below it are of no interest
@@ -27,100 +27,10 @@ _FAR = 0.8  # of the bound: the first guess, where nothing was predicted yet
 _COARSE = 0.05  # of a level: how finely predictions are resolved, and measurements at first
 _ROUGH = 0.25  # likewise, of the original plan where it is not the best so far
 _HOPE = 1.25  # times the predicted level: the most that a measurement may still bring
+_QUARTER_MORE = 1.25  # times a load: the next one, as far as a limit is known that well
 _NEAR = 5  # times the frames that may be late: a level missed by no more is tried a second time
 _SURE = 0.5  # of what is expected: a load that is carried though the expectation is too high
 _REPEATS = (3, 3, 2)  # trials of the first, second and third where runs differ when repeated
-
-
-def next_level(
-    done: Mapping[int, bool],
-    guess: int,
-    floor: int = 0,
-    fine: float = 0.0,
-    ceiling: int | None = None,
-    stands_for: Load = float,
-) -> int | None:
-    """The level to try next, to find the highest one above `floor` that is carried; None when it is known.
-
-    Args:
-        done: levels tried so far, and whether each was carried (the lower the level, the easier).
-        guess: the level that is expected. Where it was carried and a higher one was not, the level just above the one
-            carried is tried next, once: with `fine`, that ends the search.
-        floor: a level at or below which the answer is of no interest; one above it is tried first.
-        fine: the answer is known well enough when the loads of the levels around it are this share apart.
-        ceiling: the highest level there is.
-        stands_for: the load of a level. One that was carried against expectation is followed by an eighth more, then
-            by a quarter more, by half as much again, and by twice as much as long as all are carried (galloping search:
-            Bentley and Yao, 1976); one that was not, by an eighth less, a quarter less, and half as long as none is.
-    """
-    low = max((level for level, kept in done.items() if kept), default=0)
-    high = min((level for level, kept in done.items() if not kept and level > low), default=None)
-    # Nothing has failed above `low`: upwards.
-    if high is None:
-        return _upwards(low, guess, floor, ceiling, len(done), stands_for)
-    return _between(low, high, guess, floor, fine, done, stands_for)
-
-
-def _between(
-    low: int, high: int, guess: int, floor: int, fine: float, done: Mapping[int, bool], stands_for: Load
-) -> int | None:
-    """The next level where `low` was carried and `high` was not; None where no level between is of interest."""
-    start = max(low, floor)
-    # 1. The answer is between neighbours, or between levels that `fine` does not distinguish.
-    if high - start <= 1 or stands_for(high) <= (1 + fine) * stands_for(start):
-        return None
-    # 2. The expectation lies between and was not tried.
-    if start < guess < high and guess not in done:
-        return guess
-    # 3. The expectation was carried, and no more than that: one failure just above it is proof enough.
-    if low and low <= (1 + fine) * guess and guess <= start and start == low:
-        return _finest(start, high, fine, stands_for)
-    # 4. Nothing was carried: downwards, in growing steps.
-    if start == 0:
-        return _below(high, len(done), stands_for)
-    # 5. Halve the gap.
-    return (start + high) // 2
-
-
-def _upwards(low: int, guess: int, floor: int, ceiling: int | None, count: int, stands_for: Load) -> int | None:
-    """The next level where all `count` levels so far were carried, up to `low`; None at the ceiling."""
-    start = max(low, floor)
-    level = guess
-    if floor and low <= floor:
-        level = floor + 1  # whether it is better than the best at all
-    elif guess <= start:
-        level = _further(start, count, stands_for)
-    if ceiling is not None:
-        level = min(level, ceiling)
-    if level <= start:
-        return None
-    return level
-
-
-def _finest(low: int, high: int, fine: float, stands_for: Load) -> int:
-    """The level above `low` and below `high` whose failure proves that `low` is the answer, to within `fine`."""
-    level = low + 1
-    while level + 1 < high and stands_for(level + 1) <= (1 + fine) * stands_for(low):
-        level += 1
-    return level
-
-
-def _below(level: int, count: int, stands_for: Load) -> int:
-    """The next level to try where none of the `count` ones so far was carried; half the highest at least."""
-    share = max(0.5, 1 - 2.0**count / 16)
-    lower = level - 1
-    while lower > level // 2 and stands_for(lower) > share * stands_for(level):
-        lower -= 1
-    return max(1, lower)
-
-
-def _further(level: int, count: int, stands_for: Load) -> int:
-    """The next level to try where all of the `count` ones so far were carried."""
-    share = min(1.0, 2.0**count / 16)
-    higher = level + 1
-    while stands_for(higher + 1) <= (1 + share) * stands_for(level):
-        higher += 1
-    return higher
 
 
 def next_prediction(goal: Goal, candidates: Sequence[Candidate]) -> Step | None:
@@ -342,11 +252,17 @@ def _trust(goal: Goal, candidates: Sequence[Candidate]) -> float:
 
 
 def _limit(goal: Goal, trials: Sequence[Trial]) -> int:
-    """The level that trials show to be the highest, to within a quarter; 0 where they do not."""
+    """The level that trials show to be the highest, to within a quarter of its load; 0 where they do not."""
     best = carried(trials)
-    missed = min((level for level, kept in tried(trials).items() if not kept), default=math.inf)
-    is_near = best and missed <= best + max(1, best // 4)
-    return max(came_out(goal, trials), best if is_near else 0)
+    missed = [level for level, kept in tried(trials).items() if not kept]
+    if best and missed and _is_near(goal, best, min(missed)):
+        return max(came_out(goal, trials), best)
+    return came_out(goal, trials)
+
+
+def _is_near(goal: Goal, low: int, high: int) -> bool:
+    """Whether the load of a level is no more than a quarter above that of another, or there is none between them."""
+    return high <= low + 1 or rate(goal, high) <= _QUARTER_MORE * rate(goal, low)
 
 
 def _near_miss(goal: Goal, candidates: Sequence[Candidate], number: int) -> bool:
