@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import threading
@@ -113,3 +114,22 @@ def test_a_signal_is_called_by_its_name(name: str, words: str) -> None:
     """Only Ctrl-C is pressed."""
     done = subprocess.run([sys.executable, "-c", _ANNOUNCED, name], stderr=subprocess.PIPE, text=True, timeout=60)
     assert done.stderr.strip() == words
+
+
+_ENDED = """
+import os, signal, sys
+from framepace import interrupts
+
+interrupts.GRACE_S = 0.1
+interrupts.listen()
+with interrupts.stopped_by(lambda: None, grace_s=0.1):
+    os.kill(os.getpid(), signal.SIGTERM)
+    signal.sigwait({signal.SIGUSR1})
+"""
+
+
+def test_a_program_that_does_not_stop_ends_with_the_name_of_the_signal() -> None:
+    """What is said at the end names it as what was said at first does."""
+    done = _python(_ENDED)
+    assert done.returncode == interrupts.EXIT_CODES[signal.SIGTERM]
+    assert [line.partition(":")[0] for line in done.stderr.splitlines()] == ["SIGTERM", "SIGTERM"]

@@ -32,8 +32,8 @@ GRACE_S = 8.0  # after SIGTERM and SIGHUP, which nobody sends twice, to end by i
 ONE_PRESS_S = 0.3  # `timeout` and terminals signal a process and its group: these are one press
 _LOOP = "look for a loop without end in the model, or for what takes so long"
 _KEEPING = "stopping, and keeping what was measured"
-_SECOND = b"interrupted: ended at once\n"
-_LATE = b"interrupted: ended, because it did not stop by itself\n"
+_SECOND = "ended at once"
+_LATE = "ended, because it did not stop by itself"
 _SHOW_CURSOR = b"\x1b[?25h"  # a progress bar hides it
 
 
@@ -251,7 +251,8 @@ def _read(pipe: int) -> None:
     _read_signals(pipe, None)
     _press.announce()
     grace = None if _press.signum == signal.SIGINT else _press.receiver.grace_s
-    _end(_SECOND if _read_signals(pipe, grace) else _LATE)
+    how = _SECOND if _read_signals(pipe, grace) else _LATE
+    _end(f"{_called(_press.signum)}: {how}\n".encode())
 
 
 def _read_signals(pipe: int, limit_s: float | None) -> bool:
