@@ -33,6 +33,7 @@ test: check data browser services
 
 test-long: check data
 	$(BIN)/python -m pytest -m long
+	$(BIN)/python -m pytest -m "hypothesis and not long and not timing" --numprocesses 2 --hypothesis-profile thorough
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -18,13 +18,15 @@ CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 DATA = Path(__file__).resolve().parent.parent / ".data"
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Signals do what they usually do, for the tests and all that they start: `nohup` and `&` have them ignored.
 
-    How long one example of hypothesis takes is the machine's affair.
+    How long one example of hypothesis takes is the machine's affair. Tests that say nothing else try a few examples;
+    `make test-long` tries many (`--hypothesis-profile thorough`).
     """
-    settings.register_profile("framepace", deadline=None)
-    settings.load_profile("framepace")
+    settings.register_profile("framepace", deadline=None, max_examples=25)
+    settings.register_profile("thorough", deadline=None, max_examples=200)
+    settings.load_profile(config.getoption("--hypothesis-profile", None) or "framepace")
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
