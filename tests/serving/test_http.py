@@ -89,6 +89,21 @@ def test_compressed_bodies(server: Server, encoding: str, pack: Any) -> None:
     assert outputs(json.loads(plain))["OUTPUT0"][:4] == [2.0] * 4
 
 
+@pytest.mark.parametrize("path", ["/v2", "/v2/models/simple", "/v2/models/simple/config", "/v2/models/simple/stats"])
+def test_what_is_told_of_models_is_not_compressed(server: Server, path: str) -> None:
+    """Whoever accepts it: Triton's client for coroutines does so in every request, and unpacks inferences alone."""
+    status, document, answered = ask(server, "GET", path, headers={"Accept-Encoding": "gzip, deflate"})
+    assert (status, answered.get("content-encoding")) == (200, None)
+    assert isinstance(document, dict)
+
+
+def test_metrics_are_compressed(server: Server) -> None:
+    """For Prometheus, which accepts it."""
+    status, data, answered = ask(server, "GET", "/metrics", headers={"Accept-Encoding": "gzip"})
+    assert (status, answered["content-encoding"]) == (200, "gzip")
+    assert b"nv_inference_count" in gzip.decompress(data)
+
+
 def test_chunked_bodies(server: Server) -> None:
     """Byte by byte."""
     body = json.dumps(pair()).encode()

@@ -111,7 +111,7 @@ class HttpApp:
             self.service.log.request(f"{call.client} {call.method} {call.path} {response.status}")
         headers = response.all_headers
         body = response.body
-        if b"accept-encoding" in call.headers and response.status == 200:
+        if response.shrinks and b"accept-encoding" in call.headers:
             body, encoding = compressed(body, call.headers[b"accept-encoding"].decode("latin-1"))
             if encoding:
                 headers = (*headers, (b"content-encoding", encoding.encode()))

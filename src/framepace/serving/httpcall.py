@@ -19,12 +19,17 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 
 class Response(msgspec.Struct):
-    """What is sent back; `headers` are those beside the kind of the body."""
+    """What is sent back; `headers` are those beside the kind of the body.
+
+    `shrinks`: it is compressed for those who accept that. Answers of the protocol are not, inferences excepted: as with
+    Triton, whose client for coroutines accepts it in every request and unpacks inferences alone.
+    """
 
     body: bytes = b""
     status: int = 200
     kind: bytes = JSON
     headers: Headers = ()
+    shrinks: bool = False
 
     @property
     def all_headers(self) -> Headers:

@@ -127,7 +127,7 @@ def _logging(service: Service, call: HttpCall, named: Route) -> Any:
 
 
 def _metrics(service: Service, call: HttpCall, named: Route) -> Response:
-    return Response(exposition(service.repository.all()), kind=TEXT)
+    return Response(exposition(service.repository.all()), kind=TEXT, shrinks=True)
 
 
 def _parameters(call: HttpCall) -> dict[str, Any]:

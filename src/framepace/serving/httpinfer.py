@@ -79,7 +79,7 @@ def _decoded(service: Service, call: HttpCall, model: ServedModel) -> InferReque
 
 def _encoded(call: HttpCall, ticket: Ticket, encoded: tuple[bytes, int | None]) -> Response:
     body, json_length = encoded
-    response = Response(body)
+    response = Response(body, shrinks=True)
     if json_length is not None:
         response.kind = BINARY
         response.headers = ((rest.LENGTH_HEADER, str(json_length).encode()),)

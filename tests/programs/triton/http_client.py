@@ -130,6 +130,11 @@ async def concurrently():
         assert await client.is_server_ready()
         for result in await asyncio.gather(*(client.infer("simple", inputs(http_aio)) for _ in range(20))):
             check(result, "aio")
+        assert (await client.get_model_metadata("simple"))["name"] == "simple"
+        assert (await client.get_model_config("simple"))["name"] == "simple"
+        statistics = (await client.get_inference_statistics("simple"))["model_stats"]
+        assert statistics[0]["inference_stats"]["success"]["count"] >= 20, statistics
+        assert any(model["name"] == "simple" for model in await client.get_model_repository_index())
 
 
 with http.InferenceServerClient(ADDRESS, concurrency=4) as one:
