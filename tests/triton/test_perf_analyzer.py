@@ -59,7 +59,9 @@ def test_every_load_mode_is_answered(server: Server, mode: str, tmp_path: Path) 
     assert done.returncode in (0, 2), done.stdout + done.stderr
     after = statistics(server)
     assert after["fail"]["count"] == before["fail"]["count"]
-    [first, *_] = json.loads((tmp_path / "out.json").read_text())["experiments"]
+    report = tmp_path / "out.json"
+    assert report.exists(), done.stdout + done.stderr
+    [first, *_] = json.loads(report.read_text())["experiments"]
     assert len(first["requests"]) >= 20
     assert all(len(request["response_timestamps"]) == 1 for request in first["requests"])
     assert after["success"]["count"] - before["success"]["count"] >= len(first["requests"])
