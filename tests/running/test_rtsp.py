@@ -210,7 +210,6 @@ def test_garbage_a_drip_a_flood_and_a_name_that_does_not_exist_disturb_nobody() 
             "drip": f"http://127.0.0.1:{drip}/x",
             "flood": f"rtsp://127.0.0.1:{flood}/x",
             "nowhere": "rtsp://no-such-host.invalid/x",
-            "pigeon": "carrier-pigeon://roof",
         }
         sources = [SourceSpec(name=name, address=address) for name, address in bad.items()]
         with going([*sources, SourceSpec(name="a", address=cameras.address("a"))]) as run:
