@@ -90,8 +90,7 @@ class Inference:
         if len(inputs) != 1:
             raise RequestError(f"Raw request must only have 1 input (found {len(inputs)} inputs in '{model.name}')")
         tensor = inputs[0]
-        shape = tuple(1 if size < 0 else size for size in tensor.shape)
-        return rest.raw_request(body, tensor.name, tensor.datatype, shape, model.name)
+        return rest.raw_request(body, tensor.name, tensor.datatype, tensor.of_one, model.name)
 
     def check_in_time(
         self, model: ServedModel, client: str, priority: int, arrived: int, within_ms: float | None

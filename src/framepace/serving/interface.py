@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from numpy.typing import NDArray
@@ -32,6 +33,11 @@ class Tensor:
     shape: tuple[int, ...]
     axis: int | None = None
     default: NDArray[Any] | None = None
+
+    @cached_property
+    def of_one(self) -> tuple[int, ...]:
+        """The shape of a request of one item, whose open sizes are 1."""
+        return tuple(1 if size < 0 else size for size in self.shape)
 
 
 @dataclass(frozen=True)
