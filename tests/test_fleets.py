@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 BENCH = Path(__file__).resolve().parent.parent / "bench"
-_BUDGET = 9e6  # ns: some of the devices miss it
+_BUDGET = 0.85e6  # ns: some of the devices miss it
 
 
 @pytest.fixture
@@ -25,16 +25,18 @@ def fleets(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-def test_a_few_alike_devices_say_what_each_of_2_to_20_does(fleets: Any) -> None:
-    """Other devices of the same kind, each run by itself: their median p99 and those within the budget agree."""
-    few = [fleets.simulated_device("t4", 9, seed, _BUDGET) for seed in range(8)]
-    each = [fleets.simulated_device("t4", 9, seed, _BUDGET) for seed in range(100, 120)]
+def test_a_few_alike_devices_say_what_others_do(fleets: Any) -> None:
+    """5 and 10 others of the same kind, each run by itself: their median p99 and those within the budget agree."""
+    few = [fleets.simulated_device("t4", 9, seed, _BUDGET) for seed in range(6)]
+    others = [fleets.simulated_device("t4", 9, seed, _BUDGET) for seed in range(100, 110)]
     low, *_, high = sorted(device.p99 for device in few)
     within = sum(device.p99 <= _BUDGET for device in few)
     assert low < high
-    for count in (2, 5, 10, 20):
-        assert low <= statistics.median(device.p99 for device in each[:count]) <= high
-    assert sum(device.p99 <= _BUDGET for device in each) / len(each) >= fleets.least_share(within, len(few))
+    assert 0 < within < len(few)
+    for count in (5, 10):
+        assert low <= statistics.median(device.p99 for device in others[:count]) <= high
+    share = sum(device.p99 <= _BUDGET for device in others) / len(others)
+    assert fleets.least_share(within, len(few)) <= share < 1
 
 
 def test_of_alike_devices_that_are_seen_the_bound_for_all_is_known(fleets: Any) -> None:
@@ -45,6 +47,6 @@ def test_of_alike_devices_that_are_seen_the_bound_for_all_is_known(fleets: Any) 
 
 def test_a_few_stand_for_all_and_the_row_says_so(fleets: Any) -> None:
     """The bound beside the count; where every device was run, none is needed."""
-    seen = [fleets.Device(p99=5e6, late=0.0)] * 4
-    texts = [list(fleets.rows("t4", seen, 5.1e6, _BUDGET, count))[-1]["got"] for count in (1000, 4)]
+    seen = [fleets.Device(p99=0.5e6, late=0.0)] * 4
+    texts = [list(fleets.rows("t4", seen, 0.51e6, _BUDGET, count))[-1]["got"] for count in (1000, 4)]
     assert texts == ["4 of 4, so of all >= 47.3%", "4 of 4"]

@@ -57,9 +57,11 @@ def test_places_are_told_apart_and_an_actor_sees_its_own_gpu_alone(cluster: Clus
 @pytest.mark.long
 def test_nothing_listens_outside_of_the_loopback_interface(cluster: Cluster) -> None:
     """None of the processes that Ray started here."""
-    cluster.actor(cluster.places[0], Probe, 0).call("sees")
+    actor = cluster.actor(cluster.places[0], Probe, 0)
+    actor.call("sees")
     processes = psutil.Process().children(recursive=True)
     heard = [each.laddr.ip for process in processes for each in process.net_connections() if each.status == "LISTEN"]
+    actor.end()  # else its place is taken, and what the next test starts there waits for it
     assert heard
     assert {address.removeprefix("::ffff:") for address in heard} == {"127.0.0.1"}
 
