@@ -77,6 +77,15 @@ def test_a_picture_is_made_an_array_when_it_is_looked_at(monkeypatch: pytest.Mon
     assert pickle.loads(pickle.dumps(kept[1])).picture.shape == (8, 16, 3)
 
 
+def test_a_function_sees_a_result() -> None:
+    """Whatever makes its picture; and to print one makes none."""
+    shown: list[str] = []
+    sink = Function(lambda result: shown.append(repr(result)))
+    sink.write([result(0, picture="no frame at all"), result(0)])
+    assert shown[0] == shown[1]
+    assert shown[0].startswith("Result(source=")
+
+
 def test_a_picture_that_was_looked_at_holds_no_frame() -> None:
     """Which may be in the memory of a GPU: a program that keeps results keeps arrays."""
     kept: list[Result] = []

@@ -40,6 +40,9 @@ class Pictured(Result):
         vars(self)["_array"] = lambda: array  # lets the frame go, which may be in the memory of a GPU
         return array
 
+    def __repr__(self) -> str:
+        return super().__repr__().replace(type(self).__qualname__, Result.__qualname__, 1)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return Result, tuple(getattr(self, field.name) for field in fields(Result))
 
