@@ -162,7 +162,7 @@ def _watched(run: Run | FleetRun, control: Path | None, shown: watch.Watch, grac
             from framepace.running.control import ControlSocket
 
             stack.enter_context(ControlSocket(control, run))
-        stack.enter_context(interrupts.stopped_by(stop, grace_s=grace_s))
+        stack.enter_context(interrupts.stopped_by(stop, "delivering what was taken", grace_s))
         stack.enter_context(shown.of(run))
         status = run.wait()
     if interrupts.signum() == signal.SIGTERM:
