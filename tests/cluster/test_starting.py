@@ -10,10 +10,11 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
 import pytest
 
 from framepace.cluster import ClusterError, connect
-from framepace.cluster.starting import start
+from framepace.cluster.starting import _end_at_once, start
 
 
 class _Usage(NamedTuple):
@@ -103,6 +104,28 @@ def test_ctrl_c_that_came_while_ray_started_leaves_none(
         start(1, None)
     assert ended
     assert not (tmp_path / "ray").exists()
+
+
+def test_a_process_that_is_ended_by_force_leaves_nothing_of_ray(tmp_path: Path) -> None:
+    """What names the folder is ended with all that it started, and the folder is gone; other processes stay."""
+    folder = tmp_path / "framepace-ray-1"
+    folder.mkdir()
+    starting = (
+        "import subprocess; agent = subprocess.Popen(['sleep', '600']); print(agent.pid, flush=True); agent.wait()"
+    )
+    raylet = subprocess.Popen([sys.executable, "-c", starting, f"--log_dir={folder}/logs"], stdout=subprocess.PIPE)
+    other = subprocess.Popen(["sleep", "600"])
+    assert raylet.stdout is not None
+    agent = psutil.Process(int(raylet.stdout.readline()))
+    _end_at_once(str(folder))
+    assert raylet.wait(30) < 0
+    psutil.wait_procs([agent], timeout=30)
+    assert not agent.is_running() or agent.status() == psutil.STATUS_ZOMBIE
+    assert other.poll() is None
+    assert not folder.exists()
+    other.kill()
+    for process in (raylet, other):
+        process.communicate()
 
 
 def test_where_its_node_does_not_start_it_is_told_what_ray_wrote(ray: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache, partial
 from pathlib import Path
@@ -72,6 +72,7 @@ def start(cpus: int, gpus: int | None) -> Callable[[], None]:
 def _started(amounts: dict[str, Any]) -> Callable[[], None]:
     """Start Ray with so much of each resource; what ends it."""
     folder = _short_folder()
+    at_once(partial(_end_at_once, folder))
     alone = {
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
@@ -87,7 +88,6 @@ def _started(amounts: dict[str, Any]) -> Callable[[], None]:
     except BaseException:  # also Ctrl-C, which is put off until Ray has started
         _end(folder)
         raise
-    at_once(partial(shutil.rmtree, folder, ignore_errors=True))
     return partial(_end, folder)
 
 
@@ -166,6 +166,26 @@ def _end(folder: str) -> None:
     """End the Ray that was started here, and remove what it wrote."""
     ray_module().shutdown()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end_at_once(folder: str) -> None:
+    """As `_end`, when this process is about to end by force: what is starting would outlive it for a minute.
+
+    Ray's processes have the folder in their command lines; what they start need not.
+    """
+    import psutil
+
+    for process in psutil.Process().children():
+        with suppress(psutil.Error):
+            if any(folder in word for word in process.cmdline()):
+                _kill([*process.children(recursive=True), process])
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _kill(processes: Iterable[Any]) -> None:
+    for process in processes:
+        with suppress(Exception):  # it has ended
+            process.kill()
 
 
 def join(address: str) -> Callable[[], None]:
