@@ -125,7 +125,8 @@ def _check_end(killed: Killed, counts: Counts) -> None:
     commands.check_text(counts, "kills", killed.text, code, str(killed))
     if code not in (0, 1, 2, *CODES.values()) and code >= 0:
         counts.findings.append(Finding("signal", "kills", f"exit code {code}", str(killed)))
-    if killed.lived and code == 2 and "interrupted" not in killed.text:
+    says_so = "interrupted" in killed.text or killed.signum.name in killed.text
+    if killed.lived and code == 2 and not says_so:
         counts.findings.append(Finding("lost", "kills", "exit code 2 instead of the signal's", str(killed)))
 
 

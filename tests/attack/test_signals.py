@@ -22,6 +22,8 @@ from tests.doubles.commands import PATIENCE_S, Command
 from tests.doubles.processes import runs, waited_for
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+WORDS: dict[int, str] = {signal.SIGINT: "interrupted", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
+"""What a program says of a signal."""
 NULL = ("null", "--set", "backend=null", "--set", "option.latency_us=300", "--size", "64x64", "--scope", "pipeline")
 SECONDS = ("--seconds", "0.3")
 VERBS: dict[str, tuple[str, ...]] = {
@@ -95,7 +97,7 @@ def before_framepace(end: Stopped, signum: int) -> bool:
 
     Its traceback then has files of Python alone, and nothing was said of the interruption.
     """
-    said = "interrupted" in end.err or re.search(r'File "[^"]*framepace/', end.err)
+    said = WORDS[signum] in end.err or re.search(r'File "[^"]*framepace/', end.err)
     return end.code in (-signum, 1) and "Traceback" in end.err and not said
 
 
@@ -128,7 +130,7 @@ def stop_at_random(folder: Path, seed: int, count: int, fresh: bool) -> None:
         # But for its last lines one may be over already, and end with its answer; and Python itself may not be up yet.
         before_python = (-signum,) if fresh else ()
         assert end.code in (CODES[signum], 0, 1, *before_python), what
-        assert ("interrupted" in end.err) == (end.code == CODES[signum]), what
+        assert (WORDS[signum] in end.err) == (end.code == CODES[signum]), what
         for meta in place.rglob("meta.json"):
             json.loads(meta.read_bytes())
     assert shared_memory() <= before
@@ -163,7 +165,7 @@ def test_a_signal_that_comes_while_python_executes_text_keeps_its_exit_code(tmp_
     )
     end = subprocess.run([sys.executable, program, "doctor"], capture_output=True, text=True, timeout=END_S)
     assert end.returncode == 129, end.stderr
-    assert end.stderr.startswith("interrupted")
+    assert end.stderr.startswith("SIGHUP:")
     assert "Traceback" not in end.stderr
 
 
@@ -174,7 +176,7 @@ def test_nothing_is_lost_and_nobody_left_in_mid_run(tmp_path: Path, signum: sign
         until_measuring(tmp_path)
         end = stop(command, signum)
     assert end.code == CODES[signum], end
-    assert "interrupted" in end.err
+    assert WORDS[signum] in end.err
     assert "p50" in end.out
     assert (tmp_path / "t" / "requests.parquet").exists()
     assert not end.left

@@ -40,9 +40,10 @@ def _quit_on_signals() -> None:
     import _signal  # type: ignore[import-not-found]
 
     exit_codes = {_signal.SIGINT: 130, _signal.SIGTERM: 143, _signal.SIGHUP: 129}
+    names = {_signal.SIGINT: b"interrupted", _signal.SIGTERM: b"SIGTERM", _signal.SIGHUP: b"SIGHUP"}
 
     def leave(number: int, frame: FrameType | None) -> None:
-        os.write(2, b"interrupted: nothing had begun\n")
+        os.write(2, names[number] + b": nothing had begun\n")
         os._exit(exit_codes[number])
 
     for number in exit_codes:
