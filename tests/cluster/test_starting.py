@@ -128,6 +128,25 @@ def test_a_process_that_is_ended_by_force_leaves_nothing_of_ray(tmp_path: Path) 
         process.communicate()
 
 
+def test_a_folder_that_is_still_written_to_is_removed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes of Ray write logs until they have ended."""
+    folder = tmp_path / "framepace-ray-1"
+    folder.mkdir()
+    remove = shutil.rmtree
+    attempts = []
+
+    def written_to(path: str, **options: Any) -> None:
+        attempts.append(path)
+        remove(path, **options)
+        if len(attempts) == 1:
+            (folder / "logs").mkdir(parents=True)
+
+    monkeypatch.setattr(shutil, "rmtree", written_to)
+    _end_at_once(str(folder))
+    assert len(attempts) == 2
+    assert not folder.exists()
+
+
 def test_where_its_node_does_not_start_it_is_told_what_ray_wrote(ray: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last line of a failure in its logs, without its place in Ray's code, beside what it raised."""
 

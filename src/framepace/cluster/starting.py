@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache, partial
@@ -37,6 +38,7 @@ _APOLOGY = "and we'll work with you to fix it."
 _AGENT = re.compile(r".*Timed out waiting for file \S*/(\w+)_port_.*")  # which a process writes once it is up
 _TOO_SLOW = "timed out during startup"
 _LONGEST_LINE = 300
+_GONE_S = 2.0  # for Ray's processes to end
 _ADDRESSES = "local, local:N, auto, HOST:PORT or ray://HOST:PORT"
 
 
@@ -165,7 +167,7 @@ def _check_room(parent: str) -> None:
 def _end(folder: str) -> None:
     """End the Ray that was started here, and remove what it wrote."""
     ray_module().shutdown()
-    shutil.rmtree(folder, ignore_errors=True)
+    _remove(folder)
 
 
 def _end_at_once(folder: str) -> None:
@@ -179,7 +181,14 @@ def _end_at_once(folder: str) -> None:
         with suppress(psutil.Error):
             if any(folder in word for word in process.cmdline()):
                 _kill([*process.children(recursive=True), process])
-    shutil.rmtree(folder, ignore_errors=True)
+    _remove(folder)
+
+
+def _remove(folder: str) -> None:
+    """Remove what Ray wrote; its processes may write on until they have ended."""
+    until = time.monotonic() + _GONE_S
+    while Path(folder).exists() and time.monotonic() < until:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _kill(processes: Iterable[Any]) -> None:
