@@ -26,6 +26,16 @@ class Condition(AbstractContextManager[Any], Protocol):
         """Release the lock until notified or `timeout` seconds have passed; whether it was notified."""
 
 
+class Lock(AbstractContextManager[Any], Protocol):
+    """What is used of threading.Lock."""
+
+    def acquire(self, blocking: bool = True) -> bool:
+        """Take it; false where it is held and `blocking` is false."""
+
+    def release(self) -> None:
+        """Give it up."""
+
+
 class Clock(Protocol):
     """Time in ns, and what threads need to wait for each other in that time.
 
@@ -69,7 +79,7 @@ class Clock(Protocol):
     def pass_until(self, when: When, spins: bool) -> None:
         """Wait until the time `when()` (ns), spinning or sleeping. `when` is called again whenever a wait ends."""
 
-    def lock(self) -> AbstractContextManager[Any]:
+    def lock(self) -> Lock:
         """A lock that may be held while time passes. Not re-entrant."""
 
     def condition(self) -> Condition:

@@ -309,11 +309,23 @@ class VirtualLock:
         self._held = False
 
     def __enter__(self) -> VirtualLock:
-        self._clock.pass_until(self._free_at, spins=False)
-        self._held = True
+        self.acquire()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def acquire(self, blocking: bool = True) -> bool:
+        """Take it; false where it is held and is not to be waited for."""
+        if blocking:
+            self._clock.pass_until(self._free_at, spins=False)
+        elif self._held:
+            return False
+        self._held = True
+        return True
+
+    def release(self) -> None:
+        """Give it up."""
         self._held = False
 
     def _free_at(self) -> int:

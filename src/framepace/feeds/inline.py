@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from heapq import heappop, heappush
 from itertools import count, takewhile
 
 from framepace.feeds.arrivals import Arrivals
@@ -12,7 +13,7 @@ from framepace.feeds.pacer import Idle, Pacer
 from framepace.video.frame import Frame
 
 
-class _Numbers:
+class Numbers:
     """0, 1, 2, ...: each drawn once, by any thread; one that was not used is put back and drawn first."""
 
     def __init__(self) -> None:
@@ -20,15 +21,15 @@ class _Numbers:
         self._returned: list[int] = []
 
     def draw(self) -> int:
-        """The lowest number left; list and counter are atomic in CPython, and no number is ever in both."""
+        """The lowest number left; a heap of ints and a counter are atomic in CPython, and no number is ever in both."""
         try:
-            return self._returned.pop()
+            return heappop(self._returned)
         except IndexError:
             return next(self._next)
 
     def put_back(self, number: int) -> None:
         """Let `number` be drawn again."""
-        self._returned.append(number)
+        heappush(self._returned, number)
 
     def start(self, number: int) -> None:
         """Continue from `number`; for the caller that holds the lock of batches."""
@@ -49,7 +50,7 @@ class InlineFeed(Feed):
         self._pacer = pacer
         self._now = pacer.clock.now
         self._state = pacer.state
-        self._numbers = _Numbers()
+        self._numbers = Numbers()
         self._batching = lock()
         self._reading = [lock() for _ in sources]
 
@@ -67,20 +68,31 @@ class InlineFeed(Feed):
 
     def _take_batch(self, idle: Idle | None, wait: bool) -> list[Frame] | None:
         """A bulk load is drawn by batches, any other by frames."""
+        if not self._batching.acquire(blocking=wait):  # another worker waits for the next batch
+            return self._nothing()
+        try:
+            return self._next_batch(idle, wait)
+        finally:
+            self._batching.release()
+
+    def _next_batch(self, idle: Idle | None, wait: bool) -> list[Frame] | None:
         bulk = self._arrivals.bulk
-        with self._batching:
-            number = self._numbers.draw()
-            first = number
-            if bulk:
-                first *= self._rule.size
-            if not wait and not self._batch_ready(first):
-                return self._not_ready(number)
-            if bulk:
-                return self._bulk(first, idle)
-            return self._window(first, idle)
+        number = self._numbers.draw()
+        first = number
+        if bulk:
+            first *= self._rule.size
+        if not wait and not self._batch_ready(first):
+            return self._not_ready(number)
+        if bulk:
+            return self._bulk(first, idle)
+        return self._window(first, idle)
 
     def _not_ready(self, number: int) -> list[Frame] | None:
         self._numbers.put_back(number)
+        return self._nothing()
+
+    def _nothing(self) -> list[Frame] | None:
+        """No batch is ready; None where the run is over."""
         if self._state.stopped is not None:
             return None
         return []
