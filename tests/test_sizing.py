@@ -97,6 +97,7 @@ def test_loading_is_told_and_not_counted() -> None:
     assert "loading the plan took 30 s" in " ".join(result.notes)
 
 
+@pytest.mark.long
 def test_a_search_that_is_out_of_time_says_what_is_open_and_how_much_would_do() -> None:
     """No count failed, or some between two are open; the time limit that it names is enough, on the same device."""
     for limit in (1.0, 6.5):

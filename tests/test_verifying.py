@@ -205,6 +205,7 @@ def test_a_server_that_refuses_requests_ends_the_rounds_and_not_the_answer(monke
     assert any(note.startswith("ended after 0 whole rounds: 7.55 %") for note in notes)
 
 
+@pytest.mark.long
 def test_a_server_that_goes_away_leaves_whole_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was measured until then is told, with the reason."""
     with served("builtin:classifier") as server:

@@ -177,6 +177,7 @@ def test_ctrl_c_ends_the_program_and_keeps_the_trace(files: tuple[str, str, str]
     assert len(trace) >= 2 * FRAMES
 
 
+@pytest.mark.long
 def test_the_line_that_takes_the_time_after_the_model_is_named(files: tuple[str, str, str], tmp_path: Path) -> None:
     """Counting in Python between two frames; and `explain` suspects it from the trace."""
     program = tmp_path / "slow.py"

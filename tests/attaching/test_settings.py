@@ -55,6 +55,7 @@ def test_launch_changes_what_the_libraries_do_and_keeps_the_exit_code(
     assert capfd.readouterr().out.split() == ["1", "0", "False", "True", "7", "PASSIVE"]
 
 
+@pytest.mark.long
 def test_a_setting_outlasts_what_the_program_sets_itself(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Two threads of PyTorch, though it asks for three; no collections, though it asks for them; a short interval."""
     pytest.importorskip("torch")

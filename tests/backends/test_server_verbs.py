@@ -26,6 +26,7 @@ def server() -> Iterator[KServe]:
         yield running
 
 
+@pytest.mark.long
 def test_a_sweep_tells_the_servers_numbers(server: KServe) -> None:
     """A cell per setting, with what the server says of each."""
     found = api.sweep(server.location, {"workers": ["1", "2"]}, fps=200, scope="model", stop=Stop(count=200))

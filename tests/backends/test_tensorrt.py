@@ -50,6 +50,7 @@ def built(model: ModelPlan, tell: Any = lambda text, share: None) -> Path:
     return build.engine_file(LIB, model, location, resolved, ABSENT, tell)
 
 
+@pytest.mark.long
 @needs_rtx
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_an_engine_is_built_for_a_device_that_is_not_here(precision: str) -> None:

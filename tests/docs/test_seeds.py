@@ -65,6 +65,7 @@ def table() -> dict[tuple[str, str, str], Settling]:
     return {cell: gaps(*cell) for cell in SEED}
 
 
+@pytest.mark.long
 def test_a_gap_makes_the_small_network_slower_and_the_large_one_faster(table: dict[Any, Settling]) -> None:
     """The sign of the effect is the author's in 8 of 8 cells: the clock falls, or a power limit is not reached."""
     for cell, (closed, settled, _) in SEED.items():
@@ -112,6 +113,7 @@ def levels(cell: tuple[str, str, str], delay_ms: float, count: int, **device: An
     return find_tiers(frames(run(options, Delay(delay_ms=delay_ms), count, fields=fields))["latency"])
 
 
+@pytest.mark.long
 def test_in_every_cell_a_longer_delay_brings_the_jump_sooner(table: dict[Any, Settling]) -> None:
     """At 20, 40 and 60 ms, from one set of parameters; two cells have no jump at 20 ms and do at 40."""
     for cell in SEED:

@@ -84,6 +84,7 @@ def seen(place: str, **settings: Any) -> dict[int, NDArray[Any]]:
     return dict(SEEN)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("settings", [{"workers": 2, "slots": 1}, {"batch": 4, "resize": "letterbox"}], ids=str)
 def test_the_network_sees_the_pictures_of_the_host(settings: dict[str, Any]) -> None:
     """Frame by frame, within one level of 255."""

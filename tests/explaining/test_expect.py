@@ -53,6 +53,7 @@ def test_clocks_that_fall_in_a_gap_of_20_ms_are_load() -> None:
     assert load > 0.9 * (found.seen - found.reproduced) / MS
 
 
+@pytest.mark.long
 def test_copies_are_left_out_by_trtexec_11_and_counted_by_trtexec_10() -> None:
     """Two copies of 0.5 ms: the number of version 11 is 1 ms lower, and its step says so."""
     settings = {**IDEAL, "option.copy_us": 500.0}

@@ -87,6 +87,7 @@ def test_a_model_that_is_none_has_no_floor_and_no_note() -> None:
     assert found(traced("null")) == ((), [])
 
 
+@pytest.mark.long
 def test_an_explanation_has_its_bounds() -> None:
     """One a model, from the scope 'model' back to back."""
     explained = api.explain("builtin:classifier", fps=30.0, settings=IDEAL, time_limit=100)

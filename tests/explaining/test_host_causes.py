@@ -63,6 +63,7 @@ def test_a_hook_that_computes_is_not_said_to_wait() -> None:
     assert [finding.code for finding in found.confirmed] == ["FP017"]
 
 
+@pytest.mark.long
 def test_a_quota_that_spinning_uses_up_is_found_and_spared() -> None:
     """Half a core, and a worker that spins through the gap: stopped for tenths of the time, until it sleeps."""
     found = explained("FP027", settings={"wait": "spin"}, quota=0.5, fps=30)
@@ -100,6 +101,7 @@ def test_shapes_that_the_host_computes_are_found() -> None:
     assert [finding.code for finding in found.confirmed] == ["FP023"]
 
 
+@pytest.mark.long
 def test_nodes_on_the_cpu_that_cost_nothing_are_an_observation() -> None:
     """They are told, and never as a cause."""
     found = explained(
@@ -109,6 +111,7 @@ def test_nodes_on_the_cpu_that_cost_nothing_are_an_observation() -> None:
     assert {finding.code: finding.verdict for finding in found.findings}["FP016"] == "undecided"
 
 
+@pytest.mark.long
 def test_the_fewest_in_flight_that_keep_the_throughput_are_told() -> None:
     """Batches of four on one worker: fewer than four in flight would fill no batch, so four it is, of 40."""
     settings = {"batch": 4, "option.latency_us": 40_000, "option.batch_us": 100}

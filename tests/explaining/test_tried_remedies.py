@@ -53,6 +53,7 @@ def ratio(remedy: TriedRemedy) -> float:
     return remedy.intervention.ratio.value
 
 
+@pytest.mark.long
 def test_size_precision_and_a_second_worker_are_tried_in_the_whole_stream() -> None:
     """Half the pixels take half the time, fewer bits less; a second worker is judged by the time between frames."""
     found = by_kind(explained())

@@ -47,6 +47,7 @@ def test_without_a_queue_a_millisecond_is_worth_a_millisecond() -> None:
         assert stage.mean.low - 0.05 <= 1 <= stage.mean.high + 0.05
 
 
+@pytest.mark.long
 def test_the_profile_has_time_of_its_own_and_says_how_much_is_missing() -> None:
     """At 5 fps the scopes leave enough of 40 s; of 16 s they do not, and with as much more as the note says they do."""
     assert profiled(fps=5, time_limit=40).what_if
@@ -133,6 +134,7 @@ def test_a_millisecond_whose_worth_is_undecided_stands_below_one_that_is_known()
     assert second.startswith("in prepare it is undecided: 289.00 ms [-359.00, 937.00] off p99")
 
 
+@pytest.mark.long
 def test_on_a_device_a_millisecond_of_inference_is_one_of_the_hosts_part() -> None:
     """The delay stands before the launches: on a device that is busy anyway it costs nothing, and kernels would."""
     case = api.make_case("builtin:classifier", settings={"backend": "simulated", "option.device": "t4"}, fps=30)

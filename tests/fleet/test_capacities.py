@@ -139,6 +139,7 @@ def test_a_search_takes_few_predictions(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(asked) == len(set(asked))
 
 
+@pytest.mark.long
 def test_what_happened_once_is_not_taken_for_frequent() -> None:
     """One inference of forty that took as long as four budgets: by that alone no rate would keep one."""
     usual = capacity(plan(), _with_events(0), _CAMERA, 1.0)

@@ -119,6 +119,7 @@ def test_an_engine_gives_its_sources_away_for_maintenance(tmp_path: Path) -> Non
     _assert_accounted(run.wait(60), kept)
 
 
+@pytest.mark.long
 def test_sources_come_go_and_change_on_any_engine(tmp_path: Path) -> None:
     """As in a run of one engine."""
     kept = Collected()
@@ -226,6 +227,7 @@ def test_traces_are_brought_from_the_hosts_of_the_engines(tmp_path: Path) -> Non
     assert sum(map(len, segments)) == sum(source.taken for source in status.sources)
 
 
+@pytest.mark.long
 def test_a_trace_that_cannot_be_brought_is_told_and_ends_no_run(tmp_path: Path) -> None:
     """The note says where it is."""
 

@@ -107,6 +107,7 @@ def test_what_cannot_be_compared_says_why() -> None:
     assert "otherwise each time" in live.why
 
 
+@pytest.mark.long
 def test_bench_tells_it_in_its_trace() -> None:
     """As a record, and in the notes; a plain plan has nothing to tell."""
     trace = api.bench(case(batch=2))

@@ -86,6 +86,7 @@ def test_where_the_library_breaks_what_emulation_keeps_the_search_has_less_room(
     assert not mended.holds
 
 
+@pytest.mark.long
 def test_the_price_of_the_nodes_is_measured_in_turn_with_fp32_and_int8(tmp_path: Path) -> None:
     """All ways are measured in one run, where the device runs the precision."""
     model, pictures = _uneven(tmp_path)

@@ -41,6 +41,7 @@ def _p99(trace: Trace) -> float:
     return float(np.quantile(frames(trace.measured())["latency"], 0.99))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "changes",
     [

@@ -75,6 +75,7 @@ def test_a_full_disk_does_not_end_a_tuning(tmp_path: Path, trials: list[int], mo
     assert any("disk is full" in note for note in result.notes)
 
 
+@pytest.mark.long
 def test_a_plan_that_cannot_be_saved_is_still_the_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`framepace.tune` returns it, and a note says that its files are missing."""
 

@@ -35,6 +35,7 @@ def case_of(plan: Plan) -> Case:
     return Case(plan=plan, workload=Workload(load=Closed()))
 
 
+@pytest.mark.long
 @settings(deadline=None, max_examples=30)
 @given(plans, around_)
 def test_combinations_make_sense(plan: Plan, around: MachineOptions) -> None:
@@ -47,6 +48,7 @@ def test_combinations_make_sense(plan: Plan, around: MachineOptions) -> None:
     assert all(sensible(c, around) for c in cases[1:])
 
 
+@pytest.mark.long
 @settings(deadline=None, max_examples=30)
 @given(plans, around_, st.data())
 def test_neighbours_are_a_step_away_and_back(plan: Plan, around: MachineOptions, data: st.DataObject) -> None:

@@ -73,6 +73,7 @@ def best_level(found: Tuning) -> int:
     return carried(found.candidates[found.best].measured)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("limit", [1, 2, 7])
 def test_predictions_that_promise_too_much_do_not_lead_to_nothing(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     """What is really carried is found, and the goal is reached."""
@@ -142,6 +143,7 @@ def trials_fail(monkeypatch: pytest.MonkeyPatch, fails: Callable[[int], bool], e
     return count
 
 
+@pytest.mark.long
 def test_a_plan_that_carried_a_load_is_the_answer_though_every_later_run_fails(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -154,6 +156,7 @@ def test_a_plan_that_carried_a_load_is_the_answer_though_every_later_run_fails(
     assert any("failed, so that it counts as missed: CUDA failed" in note for note in found.notes)
 
 
+@pytest.mark.long
 def test_a_run_that_fails_costs_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the third trial lost the same load is reached as without, or all but a camera."""
     whole = best_level(tune(simulated("t4"), GOAL, grid=GRID))
@@ -162,6 +165,7 @@ def test_a_run_that_fails_costs_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     assert best_level(found) >= min(whole - 1, 0.95 * whole)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("error", "runs"), [(BROKEN, 2), (DeviceMemoryError("too little memory"), 1)])
 def test_in_real_time_a_run_that_fails_is_tried_again(
     monkeypatch: pytest.MonkeyPatch, error: Exception, runs: int

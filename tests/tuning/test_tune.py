@@ -167,6 +167,7 @@ def test_precision_passes_the_gate_or_is_left_out() -> None:
     assert found.best is not None
 
 
+@pytest.mark.long
 def test_a_refused_precision_is_told_with_the_frame_that_agrees_least() -> None:
     """The one with the largest error, counted from 0; a node is named only where one is found."""
     case = api.make_case("builtin:classifier", fps=5, p99_ms=1000, scope="model")
@@ -182,6 +183,7 @@ def test_a_refused_precision_is_told_with_the_frame_that_agrees_least() -> None:
     assert all("accuracy: too far off; worst is frame 1 (error 0.7)" in str(c.error) for c in refused)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("tops", "best"), [(2.0, "fp32"), (130.0, "int8")])
 def test_a_lower_precision_that_is_slower_is_not_offered(tops: float, best: str) -> None:
     """INT8 that passes the gate is the answer where the device gains from it, and only there."""
@@ -194,6 +196,7 @@ def test_a_lower_precision_that_is_slower_is_not_offered(tops: float, best: str)
     assert found.plan.models[0].precision == best
 
 
+@pytest.mark.long
 def test_what_could_not_be_held_against_the_original_plan_is_not_offered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where time was left for INT8 only, the original is measured all the same, and is the answer if it is faster."""
     tried_first = iter([(1, 1)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
@@ -62,7 +63,7 @@ class RunState:
         self._warm = warm
         self._rule = rule
         self._done = clock.condition()
-        self._completions: list[int] = []
+        self._completions = array("q")  # a list of ints would take five times the memory
         self._forgotten = 0
         self.warming = warm is not None
         self.stopped: Stopped | None = None
