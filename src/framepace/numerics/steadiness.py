@@ -18,7 +18,7 @@ _FIX = "export it without what draws random numbers (dropout in training mode, R
 def differs(output: OutputAgreement) -> bool:
     """Whether an output differs by more than rounding, so that a network that draws random numbers may be why."""
     lost = bool(output.nonfinite or output.mismatch or output.lost_frames)
-    return lost or (output.relative_l2 or 0.0) > _ROUNDING or (output.equal if output.equal is not None else 1.0) < 1.0
+    return lost or (output.relative_l2 or 0.0) > _ROUNDING or output.equal not in (None, 1.0)
 
 
 def check_steady(ask: Callable[[], Tensors]) -> None:

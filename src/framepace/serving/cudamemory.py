@@ -169,8 +169,9 @@ class CudaDriver:
         cuMemcpyHtoD may return before the device has the data (CUDA driver API, "API synchronization behavior"), and
         the kernels of other processes do not queue behind it: one of them was seen to read what was there before.
         """
-        yield self._stream(device)
-        self._value(self._driver.cuStreamSynchronize(self._stream(device)))
+        stream = self._stream(device)
+        yield stream
+        self._value(self._driver.cuStreamSynchronize(stream))
 
     def _stream(self, device: int) -> Any:
         """The stream of all copies; the context of the device is current."""
