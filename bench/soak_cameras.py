@@ -25,6 +25,7 @@ FPS = 25
 _SIZE = (320, 180)
 _SECONDS = 8  # of the scene, which comes again
 _TICKS = 90_000  # per second, of MPEG-TS
+_RATE = 2_000_000  # bits per second: empty packets fill it up, as encoders of constant rate do
 _BUFFER = 1316  # bytes; seven packets of MPEG-TS, so that no frame waits for the next ones
 
 
@@ -86,7 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
         with av.open(BytesIO(self.cameras.scene), "r") as scene:
             template = scene.streams.video[0]
             packets = [packet for packet in scene.demux(template) if packet.size]
-            options = {"flush_packets": "1"}
+            options = {"flush_packets": "1", "muxrate": str(_RATE)}
             with av.open(self.wfile, "w", format="mpegts", buffer_size=_BUFFER, options=options) as out:
                 stream = out.add_stream_from_template(template)
                 for number in self._numbers(name, pace):
