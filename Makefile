@@ -5,6 +5,7 @@
 # make conformance  set up, then clients of others against the server: schemathesis, perf_analyzer, tritonclient, KServe's, and a real Triton beside it
 # make bench  the project's own figures: overhead, pacing, calibration, report, rightness, prediction, batching, strategies, tuning, serving
 # make soak   two hours of live cameras at 80 % of capacity, one lost every minute: memory, counts, clocks; SOAK_SECONDS=2000 for less
+# make soak-serve  an hour of requests at 80 % of what is carried: memory, descriptors, answers right and counted; SOAK_SERVE_SECONDS for less
 # make docs   build the documentation into build/site, in an environment of its own (.venv-docs)
 # Needs Python 3.10-3.13 with pip; everything else is installed into .venv.
 
@@ -19,7 +20,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # The tests start hundreds of interpreters: without compiled files each of them would compile all of framepace anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-long check attack conformance bench soak docs setup data browser services clean
+.PHONY: demo test test-long check attack conformance bench soak soak-serve docs setup data browser services clean
 
 # A budget that is missed is an answer (exit code 1), not an error of make's.
 demo: $(VENV)/.run
@@ -68,6 +69,10 @@ bench: $(VENV)/.dev
 SOAK_SECONDS ?= 7200
 soak: $(VENV)/.dev
 	$(BIN)/python bench/soak.py --seconds $(SOAK_SECONDS)
+
+SOAK_SERVE_SECONDS ?= 3600
+soak-serve: $(VENV)/.dev
+	$(BIN)/python bench/serving_soak.py --seconds $(SOAK_SERVE_SECONDS)
 
 docs: $(VENV)/.run $(DOCS_VENV)/.docs
 	$(BIN)/python -m tools.reference docs/reference

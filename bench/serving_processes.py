@@ -7,7 +7,6 @@ Both are driven in turn by wrk (tools/peers.sh fetches it).
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from typing import Any, NamedTuple
 
 import psutil
 from common import options, show
-from serving import ROOT, cpu_s, running
+from serving import cpu_s, peers, running
 from serving_wrk import Load, Wrk
 
 from framepace.models.builtin import model_bytes
@@ -91,10 +90,7 @@ def pairs(wrk: Wrk, side: int, folder: Path, args: Any) -> dict[int, list[Mappin
 def main() -> None:
     """Measure and print."""
     args = options(str(__doc__), pairs=5, seconds=2)
-    fetched = subprocess.run(["sh", str(ROOT / "tools" / "peers.sh")], stdout=subprocess.PIPE, text=True)
-    if fetched.returncode:
-        sys.exit(1)
-    wrk = Wrk(Path(fetched.stdout.strip()) / "wrk" / "run")
+    wrk = Wrk(peers() / "wrk" / "run")
     rows = []
     for side in SIDES:
         with tempfile.TemporaryDirectory() as folder:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,31 +19,41 @@ wrk.body = file:read("*a")
 local threads = {}
 function setup(thread) table.insert(threads, thread) end
 %(delay)s
-function init() answered = 0; refused = 0 end
+function init() asked = 0; answered = 0; refused = 0; packed = wrk.format() end
+%(count)s
 function response(status) if status == 200 then answered = answered + 1 else refused = refused + 1 end end
 function done(summary, latency)
-  local ok, no, in_time, all = 0, 0, 0, 0
-  for _, thread in ipairs(threads) do ok = ok + thread:get("answered"); no = no + thread:get("refused") end
+  local sent, ok, no, in_time, all = 0, 0, 0, 0, 0
+  for _, thread in ipairs(threads) do
+    sent = sent + thread:get("asked"); ok = ok + thread:get("answered"); no = no + thread:get("refused")
+  end
+  local e = summary.errors
   for i = 1, #latency do
     local value, count = latency(i)
     all = all + count
     if value <= %(limit)d then in_time = in_time + count end
   end
-  io.stderr:write(string.format('{"answered":%%d,"refused":%%d,"us":%%d,"p50":%%d,"p99":%%d,"in_time":%%d,"all":%%d}',
-    ok, no, summary.duration, latency:percentile(50), latency:percentile(99), in_time, all))
+  io.stderr:write(string.format('{"answered":%%d,"refused":%%d,"us":%%d,"p50":%%d,"p99":%%d,"in_time":%%d,"all":%%d,' ..
+    '"asked":%%d,"errors":%%d}', ok, no, summary.duration, latency:percentile(50), latency:percentile(99), in_time, all,
+    sent, e.connect + e.read + e.write + e.timeout))
 end
 """
+_COUNT = "function request() asked = asked + 1; return packed end"  # costs wrk a copy of each request
 
 
 @dataclass(frozen=True)
 class Load:
-    """What is sent, again and again, with a pause after each answer; answers within `limit_ms` are in time."""
+    """What is sent, again and again, with a pause after each answer; answers within `limit_ms` are in time.
+
+    `counted`: requests are counted as they are begun, too.
+    """
 
     url: str
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
     limit_ms: float = 50.0
     pause_ms: float = 0.0
+    counted: bool = False
 
     def within(self, milliseconds: float) -> Load:
         """The same with a deadline, which servers without deadlines ignore."""
@@ -53,13 +64,20 @@ class Load:
 
 @dataclass(frozen=True)
 class Done:
-    """What came of a run; latencies are those of all answers, refusals among them."""
+    """What came of a run; latencies are those of all answers, refusals among them.
+
+    Attributes:
+        asked: requests that were begun, of a load that is `counted`; some of them have no answer at the end.
+        errors: connections that failed, and answers that did not come in 10 s.
+    """
 
     answered: int
     refused: int
     seconds: float
     p99_ms: float
     in_time_share: float
+    asked: int
+    errors: int
 
     @property
     def per_second(self) -> float:
@@ -83,6 +101,7 @@ class Wrk:
 
     def __init__(self, program: Path) -> None:
         self._program = program
+        self._process: subprocess.Popen[str] | None = None
 
     def run(self, load: Load, connections: int, seconds: int) -> Done:
         """Send the load over so many connections, each in a closed loop."""
@@ -92,8 +111,18 @@ class Wrk:
             script = Path(folder) / "load.lua"
             script.write_text(_script(load, body))
             words = ["-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(script), load.url]
-            done = subprocess.run([str(self._program), *words], check=True, capture_output=True, text=True)
-        return _done(json.loads(done.stderr))
+            return _done(json.loads(self._told([str(self._program), *words])))
+
+    def stop(self) -> None:
+        """End a run that another thread waits for; it says what it has."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+
+    def _told(self, command: Sequence[str]) -> str:
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=pipe, text=True) as self._process:
+            _, told = self._process.communicate()
+        return told
 
 
 def _script(load: Load, body: Path) -> str:
@@ -104,8 +133,8 @@ def _script(load: Load, body: Path) -> str:
     if load.pause_ms:
         # Drawn anew each time, or all connections would go on together, as they began.
         delay = f"function delay() return math.floor(math.random() * {2 * load.pause_ms:.3f}) end"
-    values = {"body": json.dumps(str(body)), "headers": headers, "limit": round(load.limit_ms * 1000), "delay": delay}
-    return _SCRIPT % values
+    values = {"body": json.dumps(str(body)), "headers": headers, "limit": round(load.limit_ms * 1000)}
+    return _SCRIPT % {**values, "delay": delay, "count": _COUNT if load.counted else ""}
 
 
 def _done(document: Mapping[str, int]) -> Done:
@@ -115,6 +144,8 @@ def _done(document: Mapping[str, int]) -> Done:
         document["us"] / 1e6,
         document["p99"] / 1000,
         document["in_time"] / max(1, document["all"]),
+        document["asked"],
+        document["errors"],
     )
 
 
