@@ -75,6 +75,19 @@ def test_the_thread_of_the_devices_clock_breaks_no_capture_of_another(driver: Ma
     assert [call[0] for call in order.mock_calls] == ["mode", "wait"]
 
 
+def test_after_its_first_launch_a_graph_is_launched_with_the_lock_held(driver: MagicMock) -> None:
+    """The first one is the bindings'; one that the driver then refuses is told in the words of the bindings."""
+    codes = iter([0, 0, 719])
+    launched = MagicMock(side_effect=lambda *given: next(codes))
+    graph = LibraryGraph(11, lambda: None, SimpleNamespace(cuGraphLaunch=launched))
+    for _ in range(3):
+        graph.launch(SimpleNamespace(handle=3))
+    assert (driver.cuGraphLaunch.call_count, launched.call_args_list) == (1, [((11, 3),)] * 2)
+    driver.cuGraphLaunch.return_value = (Result(719),)
+    with pytest.raises(RuntimeError, match=r"\(719\)"):
+        graph.launch(SimpleNamespace(handle=3))
+
+
 @pytest.mark.parametrize("breaks", ["work", "end"])
 def test_a_capture_that_breaks_is_ended_and_its_stream_is_not_used_again(driver: MagicMock, breaks: str) -> None:
     """By the driver itself: cuda-core refuses to end what was invalidated. The next capture has another stream."""

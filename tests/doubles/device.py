@@ -149,6 +149,10 @@ class ScriptedDevice:
         """See Device."""
         return ScriptedEvent(self, blocking)
 
+    def is_reached(self, event: Any) -> bool:
+        """See Device."""
+        return not self.lost and self.clock.now() >= event.time
+
     def host(self, shape: tuple[int, ...], dtype: str, pinned: bool) -> NDArray[Any]:
         """See Device."""
         self.hosts += 1

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from typing import Any
+
+from framepace.devices.heldcalls import held
 
 
 class CapturingStream:
@@ -33,18 +36,29 @@ class CapturingStream:
 
 
 class LibraryGraph:
-    """See Graph: one that a library captured and frees by `free`; `executable` is its CUgraphExec as an int."""
+    """See Graph: one that a library captured and frees by `free`; `executable` is its CUgraphExec as an int.
 
-    def __init__(self, executable: int, free: Callable[[], None]) -> None:
+    Its first launch takes it to the device, which may last; those after it keep the interpreter lock.
+    """
+
+    def __init__(self, executable: int, free: Callable[[], None], library: Any = None) -> None:
         from cuda.bindings import driver
 
         self._driver = driver
-        self._executable = driver.CUgraphExec(executable)
+        self._executable = executable
         self._free: Callable[[], None] | None = free
+        self._again: Callable[[int, int], int] | None = None
+        self._library = library
 
     def launch(self, stream: Any) -> None:
         """See Graph."""
-        check(self._driver.cuGraphLaunch(self._executable, stream.handle))
+        if self._again is None or self._again(self._executable, stream.handle) != 0:
+            self._launch(stream)
+
+    def _launch(self, stream: Any) -> None:
+        """By the bindings, whose words an error has."""
+        check(self._driver.cuGraphLaunch(self._driver.CUgraphExec(self._executable), stream.handle))
+        self._again = held("cuGraphLaunch", ctypes.c_void_p, ctypes.c_void_p, library=self._library)
 
     def close(self) -> None:
         """See Graph."""

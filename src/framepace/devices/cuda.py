@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from framepace.devices.capturing import CapturingStream, check
-from framepace.devices.eventtimes import EventTimes
+from framepace.devices.capturing import CapturingStream, LibraryGraph, check
+from framepace.devices.eventreader import EventReader
 from framepace.devices.kernels import await_decoder, compiled
 from framepace.devices.protocol import Event, Kernel, Stream
 from framepace.devices.timeline import Timeline
@@ -191,19 +191,6 @@ class _Stream:
         self.wait = core.wait
 
 
-class _Graph:
-    """See device.Graph."""
-
-    def __init__(self, core: Any) -> None:
-        self._core = core
-
-    def launch(self, stream: Any) -> None:
-        self._core.launch(stream.core)
-
-    def close(self) -> None:
-        self._core.close()
-
-
 class _Memory:
     """See device.Memory; plain memory of the driver, not of a pool, so that what is freed is free to everyone."""
 
@@ -237,7 +224,9 @@ class CudaDevice:
         self._driver = driver
         self.sms = int(self._context.resources.sm.sm_count)
         self._clock = _clock_reader(str(core.pci_bus_id))
-        self._between = EventTimes().between
+        events = EventReader()
+        self._between = events.between
+        self.is_reached = events.is_reached
         self._timeline = _timeline(index)
         self._timeline.open()
         self._open = ExitStack()
@@ -316,7 +305,7 @@ class CudaDevice:
         anchor, host = self._timeline.anchor
         return host + round(self._between(anchor, event) * 1e6)
 
-    def capture(self, work: Callable[[Stream], object]) -> _Graph:
+    def capture(self, work: Callable[[Stream], object]) -> LibraryGraph:
         """See Device."""
         with _CAPTURING:
             stream = self._capture_stream = self._capture_stream or self.stream()
@@ -330,7 +319,8 @@ class CudaDevice:
                 self._driver.cuStreamEndCapture(stream.handle)
                 self._capture_stream = None
                 raise
-            return _Graph(builder.complete())
+            graph = builder.complete()
+            return LibraryGraph(int(graph.handle), graph.close)
 
     def compile(self, text: str, name: str) -> Kernel:
         """See Device."""

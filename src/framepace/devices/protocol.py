@@ -80,6 +80,9 @@ class Device(Protocol):
     def event(self, blocking: bool = False) -> Event:
         """A new event with timing; `blocking` gives the core up while waiting for it."""
 
+    def is_reached(self, event: Event) -> bool:
+        """Whether `event` was reached, asked without letting the interpreter go; False where that is not known."""
+
     def host(self, shape: tuple[int, ...], dtype: str, pinned: bool) -> NDArray[Any]:
         """A host array, page-locked or not."""
 

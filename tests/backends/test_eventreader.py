@@ -1,4 +1,4 @@
-"""Times between events: by the driver where it reads what cuda-core reads, else by cuda-core."""
+"""What events say: times between them by the driver where it reads what cuda-core reads, else by cuda-core."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from framepace.devices.eventtimes import EventTimes
+from framepace.devices.eventreader import EventReader
 
 
 class Event:
@@ -45,11 +45,11 @@ class Function:
         return 0
 
 
-def times(off: float = 0.0) -> tuple[EventTimes, Function]:
+def times(off: float = 0.0) -> tuple[EventReader, Function]:
     """Readings by a double of the driver."""
     function = Function(off)
     Event.subtractions = 0
-    return EventTimes(SimpleNamespace(cuEventElapsedTime=function)), function
+    return EventReader(SimpleNamespace(cuEventElapsedTime=function)), function
 
 
 def test_after_one_that_agrees_the_driver_is_asked_alone() -> None:
@@ -67,7 +67,7 @@ def test_a_driver_that_reads_otherwise_is_not_asked_again() -> None:
     events = [Event(float(i)) for i in range(5)]
     assert [read.between(events[0], event) for event in events] == [0, 1, 2, 3, 4]
     assert (function.calls, Event.subtractions) == (1, 5)
-    without = EventTimes(SimpleNamespace())
+    without = EventReader(SimpleNamespace())
     assert without.between(events[0], events[2]) == 2
 
 
@@ -80,3 +80,11 @@ def test_an_event_that_was_not_reached_is_told_in_the_librarys_words() -> None:
         read.between(first, never)
     assert read.between(first, second) == 1
     assert (function.calls, Event.subtractions) == (3, 1)
+
+
+def test_whether_an_event_was_reached_is_asked_of_the_driver() -> None:
+    """An error is no answer, and neither is a driver without the function: both lead to a wait, which tells."""
+    codes = {1: 0, 2: 600, 3: 700}
+    read = EventReader(SimpleNamespace(cuEventQuery=lambda handle: codes[handle]))
+    assert [read.is_reached(SimpleNamespace(handle=handle)) for handle in codes] == [True, False, False]
+    assert not EventReader(SimpleNamespace()).is_reached(SimpleNamespace(handle=1))
