@@ -1,6 +1,7 @@
 """Two models a frame on 1080p30 files in real time: what `capacity` says, and what `run` carries on a GPU.
 
     python bench/run_gpu.py                on a machine with a GPU: two to three minutes
+    python bench/run_gpu.py --processes 2  and as many runs side by side, each in a process, with a share of the cameras
     python bench/run_gpu.py --dry-run      anywhere: small, on the CPU
 
 Frames are decoded and prepared on the device (`decode=gpu`, `prepare-place=device`); the models are torchvision's
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -52,9 +54,13 @@ _LOADING_S = 120.0
 
 def main() -> None:
     """Ask, run, print: each row on standard error as it comes, all of them at the end."""
-    parser = parser_of(str(__doc__), seconds=8, capacity_s=45, most=64)
+    parser = parser_of(str(__doc__), seconds=8, capacity_s=45, most=64, processes=1)
     parser.add_argument("--dry-run", action="store_true", help="no GPU: everything small")
+    parser.add_argument("--share", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.share:
+        _be_a_share(args)
+        return
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         for row in _rows(args, Path(folder)):
@@ -65,18 +71,72 @@ def main() -> None:
 
 def _rows(args: argparse.Namespace, folder: Path) -> Iterator[Row]:
     video = str(encoded(folder, args.dry_run))
-    models = ["builtin:detector", "builtin:classifier"]
-    if not args.dry_run:
-        models[0] = detector(folder, "torch")
-    options: Row = {"fps": FPS, "p99_ms": LIMIT_MS, "settings": {**NORMALISED, **(ON_CPU if args.dry_run else ON_GPU)}}
+    models, options = _case(args, folder)
+    goal = 2 if args.dry_run else GOAL
     limits: Row = {"max_cameras": args.most, "time_limit": args.capacity_s}
     began = time.monotonic()
     said = api.capacity(models, videos=[video], **options, **limits)
     yield _said(said, time.monotonic() - began)
     plan = api.make_case(models, **options).plan
-    goal = 2 if args.dry_run else GOAL
     more = min(args.most, round(1.1 * said.cameras)) if said.missed else said.cameras
     yield from _runs(plan, video, sorted({goal, max(1, said.cameras), max(1, more)}), args.seconds)
+    if args.processes > 1:
+        yield _side_by_side(args, goal)
+
+
+def _case(args: argparse.Namespace, folder: Path) -> tuple[list[str], Row]:
+    """The models, and the options that make a plan of them."""
+    models = ["builtin:detector", "builtin:classifier"]
+    if not args.dry_run:
+        models[0] = detector(folder, "torch")
+    settings = {**NORMALISED, **(ON_CPU if args.dry_run else ON_GPU)}
+    return models, {"fps": FPS, "p99_ms": LIMIT_MS, "settings": settings}
+
+
+def _side_by_side(args: argparse.Namespace, count: int) -> Row:
+    """So many cameras, in equal shares, by runs in processes of their own that measure at the same time."""
+    shares = [count // args.processes + (place < count % args.processes) for place in range(args.processes)]
+    words = ["--seconds", str(args.seconds), *(["--dry-run"] if args.dry_run else [])]
+    pipe = subprocess.PIPE
+    runs = [
+        subprocess.Popen([sys.executable, __file__, "--share", str(share), *words], stdin=pipe, stdout=pipe, text=True)
+        for share in shares
+    ]
+    for run in runs:
+        _line(run)  # all its cameras have results
+    for run in runs:
+        assert run.stdin is not None
+        run.stdin.close()
+    seen = [json.loads(_line(run)) for run in runs]
+    for run in runs:
+        run.wait()
+    ages = np.concatenate([np.array(each["ages"]) for each in seen])
+    lost = sum(each["lost"] for each in seen)
+    cpu = sum(each["cpu"] for each in seen)
+    row = _told(count, ages, lost, cpu, seen[0]["took"])
+    return {**row, "what": f"{row['what']}, {args.processes} processes"}
+
+
+def _line(run: subprocess.Popen[str]) -> str:
+    """The next line that it prints."""
+    assert run.stdout is not None
+    return run.stdout.readline()
+
+
+def _be_a_share(args: argparse.Namespace) -> None:
+    """Run some of the cameras: print a line when they have results, measure when standard input ends, print."""
+    with tempfile.TemporaryDirectory() as folder:
+        video = str(encoded(Path(folder), args.dry_run))
+        models, options = _case(args, Path(folder))
+        ages = Ages()
+        run = _started(api.make_case(models, **options).plan, ages)
+        _fill(run, video, args.share)
+        print(flush=True)
+        sys.stdin.read()
+        lost, cpu, took = _measured(run, ages, args.seconds)
+        print(json.dumps({"ages": [*ages.ages], "lost": lost, "cpu": cpu, "took": took}), flush=True)
+        run.stop()
+        run.wait()
 
 
 def _said(said: Capacity, seconds: float) -> Row:
@@ -90,26 +150,36 @@ def _runs(plan: Plan, video: str, counts: Sequence[int], seconds: float) -> Iter
     """One run, to which cameras are added until it has so many: the plan is loaded once."""
     ages = Ages()
     began = time.monotonic()
-    sink = QueuedSink(Function(ages), SystemClock(), capacity=100_000)
-    run = Run(plan, [], [sink], Options(stays=True)).start()
+    run = _started(plan, ages)
     for count in counts:
-        for place in range(len(run.sources), count):
-            run.add(SourceSpec(name=f"camera-{place}", address=video, loop=True))
-        _await_all(run)
+        _fill(run, video, count)
         if count == counts[0]:
             yield {"what": "run: from loading to results of all cameras", "got": f"{time.monotonic() - began:.0f} s"}
-        yield _seen(run, ages, count, seconds)
+        lost, cpu, took = _measured(run, ages, seconds)
+        yield _told(count, np.array(ages.ages), lost, cpu, took)
     run.stop()
     run.wait()
 
 
-def _seen(run: Run, ages: Ages, count: int, seconds: float) -> Row:
-    """How the run stands with so many cameras."""
+def _started(plan: Plan, ages: Ages) -> Run:
+    """A run without cameras."""
+    sink = QueuedSink(Function(ages), SystemClock(), capacity=100_000)
+    return Run(plan, [], [sink], Options(stays=True)).start()
+
+
+def _fill(run: Run, video: str, count: int) -> None:
+    """Add cameras until there are so many, and wait for results of all."""
+    for place in range(len(run.sources), count):
+        run.add(SourceSpec(name=f"camera-{place}", address=video, loop=True))
+    _await_all(run)
+
+
+def _measured(run: Run, ages: Ages, seconds: float) -> tuple[int, float, float]:
+    """Pictures that were lost, CPU time of this process and time, s, while `ages` were gathered anew."""
     ages.ages.clear()
     before, began = time.process_time(), time.monotonic()
     lost = watched(run, ages, seconds)
-    cpu, took = time.process_time() - before, time.monotonic() - began
-    return _told(count, np.array(ages.ages), lost, cpu, took)
+    return lost, time.process_time() - before, time.monotonic() - began
 
 
 def _await_all(run: Run) -> None:
