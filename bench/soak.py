@@ -31,7 +31,8 @@ from common import options, show
 from soak_cameras import FPS, scene
 
 Row = dict[str, Any]
-MODEL = "builtin:classifier"
+MODEL = "builtin:classifier@112x112"
+SETTINGS = ("--set", "threads=1", "--set", "spinning=off")  # as a tuning of small networks ends
 P99_MS = 200
 LOAD = 0.8
 CAPACITY_S = 120
@@ -164,7 +165,7 @@ def capacity() -> int:
         video = Path(folder) / "scene.mp4"
         video.write_bytes(scene())
         command = [*framepace("capacity", MODEL), "--video", str(video), "--fps", str(FPS), "--p99-ms", str(P99_MS)]
-        command += ["--time-limit", str(CAPACITY_S), "--json", "--out", str(Path(folder) / "out")]
+        command += [*SETTINGS, "--time-limit", str(CAPACITY_S), "--json", "--out", str(Path(folder) / "out")]
         told = subprocess.run(command, capture_output=True, text=True, check=False)
     return int(json.loads(told.stdout)["cameras"])
 
@@ -200,7 +201,8 @@ def started(addresses: Sequence[str], names: Sequence[str]) -> Iterator[tuple[su
     """Inside, the plan runs on the cameras; its process and the address of its dashboard."""
     sources = [f"--source={name}={address}" for name, address in zip(names, addresses, strict=True)]
     shown = ["--sink", "stdout", "--json", "--log", "json", "--dashboard", "0"]
-    command = [*framepace("run", MODEL), *sources, *shown, "--fps", str(FPS), "--p99-ms", str(P99_MS)]
+    limits = ["--fps", str(FPS), "--p99-ms", str(P99_MS)]
+    command = [*framepace("run", MODEL), *sources, *shown, *SETTINGS, *limits]
     with (
         tempfile.TemporaryFile("w+") as log,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process,
@@ -315,7 +317,7 @@ def recovery_rows(samples: Samples, results: Results) -> list[Row]:
 def main() -> int:
     """Print the figures; 1 where one misses its goal."""
     args = options(__doc__ or "", seconds=7200, cameras=0)
-    fits = args.cameras
+    fits = 0
     count = args.cameras
     if not count:
         fits = capacity()
@@ -323,7 +325,7 @@ def main() -> int:
     every_s = 60.0 if args.seconds >= LONG_S else args.seconds / 3
     samples, results = soak(count, args.seconds, every_s, args.seed)
     rows = [
-        {"what": "cameras", "got": f"{count} of {fits} that fit"},
+        {"what": "cameras", "got": f"{count} of {fits} that fit" if fits else f"{count}"},
         *count_rows(results),
         memory_row(samples, args.seconds),
         clock_row(samples, args.seconds),
