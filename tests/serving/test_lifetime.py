@@ -331,6 +331,54 @@ def test_sigterm_ends_a_server_whose_requests_are_all_answered(tmp_path: Path) -
             socket.create_connection(("127.0.0.1", number), timeout=5)
 
 
+_SIGNALLED = """
+import os, signal, threading
+from itertools import count
+from framepace.{module} import {owner}
+from framepace.cli.main import main
+
+calls = count(1)
+usual = {owner}.{name}
+
+def signalled(self, *words):
+    if next(calls) == {number}:
+        os.kill(os.getpid(), signal.SIGTERM)
+        {waits}
+    return usual(self, *words)
+
+{owner}.{name} = signalled
+main()
+"""
+_FOR_EVER = "threading.Event().wait()"
+
+
+@pytest.mark.parametrize(
+    ("place", "number", "waits"),
+    [
+        ("backends.null NullBackend _load", 1, _FOR_EVER),
+        ("backends.null NullBackend _load", 2, _FOR_EVER),  # another model is served already
+        ("serving.model ServedModel _begin", 1, "pass"),  # its workers are set up, in another thread
+    ],
+)
+def test_sigterm_while_models_load_ends_it_without_serving(place: str, number: int, waits: str) -> None:
+    """With a sentence and the exit code of the signal; what is loaded is freed, and loading is not waited for."""
+    module, owner, name = place.split()
+    program = _SIGNALLED.format(module=module, owner=owner, name=name, number=number, waits=waits)
+    options = ["null", "null", "--backend", "null", "--port", "0", "--grpc-port", "0"]
+    ended = subprocess.run([sys.executable, "-c", program, "serve", *options], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (143, "")
+    assert ended.stderr == "SIGTERM: ending before anything is served (send it again to end at once)\n"
+
+
+def test_the_model_that_only_takes_time_is_not_computed() -> None:
+    """Asked of a backend that computes, it says with which it runs, beside other models too."""
+    with pytest.raises(UsageError, match=r"null\.backend=null") as caught, served(["null", "builtin:classifier"]):
+        pass
+    assert "onnxruntime" in str(caught.value)
+    with served(["null", "builtin:classifier"], {"null.backend": "null"}) as server:
+        assert ask(server, "GET", "/v2/health/ready")[0] == 200
+
+
 @pytest.mark.long
 def test_sigterm_leaves_the_time_that_was_asked_for() -> None:
     """More than other commands have to end by themselves: the request that runs is answered."""

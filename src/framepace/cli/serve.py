@@ -140,13 +140,13 @@ def _port(number: int) -> int | None:
 
 def _serve(plans: list[str], options: ServeOptions, json: bool, **case: Any) -> None:
     from framepace import api
-    from framepace.interrupts import GRACE_S, stopped_by
+    from framepace.interrupts import GRACE_S, check, stopped_by
     from framepace.reporting.terminal.progress import Progress
 
     ended = threading.Event()
     models: Any = plans[0] if len(plans) == 1 else plans
     with stopped_by(ended.set, "answering what was accepted", options.drain_s + GRACE_S):
-        with Progress() as progress:
+        with Progress() as progress, stopped_by(check, "ending before anything is served"):
             server = api.serve(models, options, tell=progress, **case)
             server.__enter__()
         try:

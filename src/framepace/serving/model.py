@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal
-from urllib.parse import quote
+from urllib import parse
 
 from numpy.typing import NDArray
 
@@ -29,7 +30,7 @@ from framepace.feeds.feed import Feed
 from framepace.feeds.pacer import Pacer
 from framepace.feeds.runstate import RunState
 from framepace.models.batchaxis import batch_symbol, declared_axes
-from framepace.models.spec import inspect
+from framepace.models.spec import NULL, inspect
 from framepace.openinference.datatypes import BYTES
 from framepace.openinference.errors import RequestError
 from framepace.openinference.messages import InferAnswer, InferRequest, Output, Region, Wanted
@@ -46,6 +47,7 @@ from framepace.video.frame import Frame
 
 State = Literal["LOADING", "READY", "UNLOADING", "UNAVAILABLE"]
 Sink = Callable[[bytes], None]
+_END_S = 2.0  # for workers that were being set up
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ class ServedModel:
         try:
             self._begin_run()
         except BaseException:
+            self._end_run(_END_S)
             self.engine.close()
             raise
 
@@ -157,13 +160,18 @@ class ServedModel:
         gone = RequestError(f"Request for unknown model: '{self.name}' is being unloaded", "unavailable")
         self.feed.close(gone)
         self.feed.drained(seconds)
-        self._run_state.stop("finished")
-        self.feed.wake()
-        self._thread.join(seconds)
+        self._end_run(seconds)
         self.feed.abandon(gone)
         self.engine.close()
         self.state = "UNAVAILABLE"
         self.reason = "unloaded"
+
+    def _end_run(self, seconds: float) -> None:
+        """End the thread of the engine, where it runs, within that time."""
+        if self._thread.is_alive():
+            self._run_state.stop("finished")
+            self.feed.wake()
+            self._thread.join(seconds)
 
     def _load(self, model: ModelPlan) -> Session:
         return self._wrapped(get_backend(model.backend).load(model, self._clock, self._around.tell))
@@ -200,7 +208,7 @@ class ServedModel:
         folder = self._around.traces
         if folder is None:
             return _forget
-        label = f"{quote(self.name, safe='')}-{self.version}"
+        label = f"{parse.quote(self.name, safe='')}-{self.version}"
         path = folder / label / f"load-{next(self._around.loads[label])}"  # while the one before may still end
         trace = ModelTrace(path, self._around.trace, self.plan, self.engine, self._clock)
         return stack.enter_context(trace).sink
@@ -288,3 +296,17 @@ def check(plan: Plan) -> None:
     for model in plan.models:
         if model.prepare.constant:
             raise UsageError("constant inputs cannot be served", got=model.name, fix="--set prepare-constant=off")
+        if model.model == NULL:
+            _check_takes_time(model)
+
+
+def _check_takes_time(model: ModelPlan) -> None:
+    """Raise UsageError where the model that has no network would be computed."""
+    backend = get_backend(model.backend)
+    if backend.computes and not backend.remote:
+        raise UsageError(
+            f"{NULL!r} has no network: it takes time, and computes nothing",
+            got=f"backend {model.backend}",
+            expected="the backend null",
+            fix=f"--set {quote(f'{model.name}.backend=null')}",
+        )
