@@ -29,10 +29,10 @@ from typing import Any
 Row = dict[str, Any]
 _ROOT = Path(__file__).resolve().parent.parent
 _LIMITS = {
-    "answers": 60.0,
+    "answers": 100.0,
     "cost": 75.0,
     "steps": 60.0,
-    "rate": 150.0,
+    "rate": 220.0,
     "poison": 100.0,
     "twice": 75.0,
 }  # seconds of a part

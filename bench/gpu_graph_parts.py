@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -34,6 +34,8 @@ _QUICK = Warmup(seconds_max=0.3)
 _OWN_US = {"tensorrt": 30.0, "torch": 30.0, "onnxruntime": 60.0}  # goals of the issue
 _SHARE = 0.9
 _SLOTS = (2, 4)
+STREAMS = {"torch": ("own", "slot"), "tensorrt": ("own", "slot")}
+"""Values of the setting 'stream' that a library tells apart."""
 _NAMES = ("h2d", "compute", "d2h")
 TWICE: tuple[Mapping[str, Any], ...] = (
     {},
@@ -82,9 +84,14 @@ def head(backend: str, what: str, got: str, **more: Any) -> Row:
 
 def answers(backend: str, args: argparse.Namespace) -> Iterator[Row]:
     """Outputs of graphs against those without, for whole batches and parts of them; then the same ones again."""
+    for stream in STREAMS.get(backend, ("own",)):
+        yield from _answers(backend, stream)
+
+
+def _answers(backend: str, stream: str) -> Iterator[Row]:
     batch = Batching(max=4, sizes=(2, 4))
     exact: Mapping[str, Any] = {} if backend == "null" else {"precision": "fp32", "options": {"tf32": False}}
-    fields = {"batch": batch, "slots": 3, **exact}
+    fields = {"batch": batch, "slots": 3, "stream": stream, **exact}
     plans = {graph: _model(backend, graph=graph, **fields) for graph in (False, True)}
     sessions = {graph: get_backend(backend).load(plan, SystemClock()) for graph, plan in plans.items()}
     workers = {graph: session.worker() for graph, session in sessions.items()}
@@ -93,11 +100,13 @@ def answers(backend: str, args: argparse.Namespace) -> Iterator[Row]:
     errors = [_error(workers, slot % workers[True].slots, count) for slot in range(6) for count in (4, 3, 1)]
     worst = max(errors)
     told = sessions[True].notes
-    yield head(backend, "answers, largest relative error", f"{worst:.1e}", goal="1e-3", met=worst <= 1e-3)
+    yield head(
+        backend, f"answers, stream={stream}, largest relative error", f"{worst:.1e}", goal="1e-3", met=worst <= 1e-3
+    )
     yield head(backend, "what a request's graph holds", str(getattr(workers[True], "_scope", None)), notes=told)
     differing = _unsteady(workers[True], 300)
     yield head(
-        backend, "answers that differ in 300 repetitions, two in flight", str(differing), goal="0", met=not differing
+        backend, "answers that differ in 300 repetitions, three in flight", str(differing), goal="0", met=not differing
     )
     for worker in workers.values():
         worker.close()
@@ -202,23 +211,25 @@ def rate(backend: str, args: argparse.Namespace) -> Iterator[Row]:
 
 def _rates(backend: str, model: ModelPlan, workers: int, args: argparse.Namespace) -> dict[str, float]:
     """Medians of the rounds, in which the sides take turns."""
-    with open_engine(model, workers) as engine, open_engine(model, workers) as apart:
+    streams = {name: replace(model, stream=name) for name in STREAMS.get(backend, ("own",))[1:]}
+    with ExitStack() as stack:
+        engine, apart = (stack.enter_context(open_engine(model, workers)) for _ in range(2))
+        engines = {f"stream={name}": stack.enter_context(open_engine(m, workers)) for name, m in streams.items()}
         bare = gpu_graph_bare.BareThreads(backend, engine.sessions[0], workers, model.slots)
-        found: dict[str, list[float]] = {"one graph": [], "apart": [], "bare": []}
+        engines = {"one graph": engine, **engines, "apart": apart}
+        found: dict[str, list[float]] = {name: [] for name in (*engines, "bare")}
         for turn in range(args.rounds):
             for side in list(found) if turn % 2 == 0 else list(found)[::-1]:
-                found[side].append(_rate(side, engine, apart, bare, workers * model.slots, args.seconds))
+                found[side].append(_rate(side, engines, bare, workers * model.slots, args.seconds))
         bare.close()
     return {side: median(values) for side, values in found.items()}
 
 
-def _rate(side: str, engine: Engine, apart: Engine, bare: Any, concurrency: int, seconds: float) -> float:
+def _rate(side: str, engines: Mapping[str, Engine], bare: Any, concurrency: int, seconds: float) -> float:
     if side == "bare":
         return float(bare.run(seconds))
-    if side == "apart":
-        with _apart():
-            return _throughput(run_closed(apart, concurrency, Stop(seconds=seconds)))
-    return _throughput(run_closed(engine, concurrency, Stop(seconds=seconds)))
+    with _apart() if side == "apart" else nullcontext():
+        return _throughput(run_closed(engines[side], concurrency, Stop(seconds=seconds)))
 
 
 def _throughput(trace: Trace) -> float:
@@ -245,7 +256,7 @@ def _rate_row(backend: str, workers: int, found: Mapping[int, Mapping[str, float
     """`found`: rates by the number of slots and side."""
     sides = next(iter(found.values()))
     best = {side: max((rates[side], slots) for slots, rates in found.items()) for side in sides}
-    share = best["one graph"][0] / best["bare"][0]
+    share = max(rate for side, (rate, _) in best.items() if side not in ("apart", "bare")) / best["bare"][0]
     rates = ", ".join(f"{side} {value:,.0f}/s (slots={slots})" for side, (value, slots) in best.items())
     all_of = "; ".join(f"slots={slots}: " + _listed(rates) for slots, rates in found.items())
     what = f"frames/s, {workers} worker{'s' if workers > 1 else ''}"

@@ -226,3 +226,30 @@ def test_priming_runs_every_slot_once_and_captures_its_graph(clock: FakeClock) -
     assert [graph.launches for graph in net.device.graphs] == [3, 3]
     net.worker.enqueue(0, BATCH)
     assert len(net.device.graphs) == 2
+
+
+@pytest.mark.parametrize("graph", [False, True])
+def test_with_a_stream_per_slot_kernels_of_a_worker_run_side_by_side(clock: FakeClock, graph: bool) -> None:
+    """The second request's kernels begin behind its own copy, while those of the first run; answers do not mix."""
+    net = Net(clock, graph=graph, stream="slot")
+    net.worker.prime()
+    for turn in range(3):
+        for slot in (0, 1):
+            net.worker.staging(slot)["x"][...] = 10 * turn + slot
+            net.worker.enqueue(slot, BATCH)
+        answers = [net.worker.wait(slot)["y"].copy() for slot in (0, 1)]
+        first, second = net.worker.times(0), net.worker.times(1)
+        assert second.compute_at == second.h2d_at + second.h2d < first.compute_at + first.compute
+        assert (first.compute, second.compute) == (5 * MS, 5 * MS)
+        assert [set(answer.ravel()) for answer in answers] == [{20.0 * turn}, {20.0 * turn + 2}]
+
+
+def test_a_library_with_a_graph_of_its_own_runs_its_slots_in_turn_all_the_same(clock: FakeClock) -> None:
+    """They share its memory: with a stream per slot kernels follow each other as without."""
+    net = Net(clock, graph=True, own_graph=True, stream="slot")
+    net.worker.prime()
+    net.worker.enqueue(0, BATCH)
+    net.worker.enqueue(1, BATCH)
+    net.worker.wait(0), net.worker.wait(1)
+    first, second = net.worker.times(0), net.worker.times(1)
+    assert second.compute_at >= first.compute_at + first.compute

@@ -49,7 +49,13 @@ SUBJECTS = [
     *(
         Subject(backend, device="cuda", settings=settings, options=options)
         for backend, options in (("onnxruntime", _EXACT), ("torch", _EXACT), ("tensorrt", {**_EXACT, **_TRT}))
-        for settings in ({}, {"graph": True}, {"slots": 1, "transfer": "pageable"}, {"spinning": False})
+        for settings in (
+            {},
+            {"graph": True},
+            {"graph": True, "stream": "slot"},
+            {"slots": 1, "transfer": "pageable"},
+            {"spinning": False},
+        )
     ),
     Subject("onnxruntime", device="cuda", settings={"sms": 64}, options=_EXACT),
     Subject("torch", device="cuda", settings={"sms": "50%"}, options=_EXACT),

@@ -49,6 +49,7 @@ class Net:
             self.launch,
             capture=self.device.capture if self.plan.graph else None,
             own_graph=own_graph,
+            side_by_side=self.plan.stream == "slot" and not own_graph,
             sizes=self.plan.batch.sizes,
             tell=self.notes.append,
         )

@@ -3,7 +3,8 @@
 A backend brings only the launch of its kernels. Without a graph three streams per worker (up, compute, down), ordered
 by events, let the copy of one request overlap the computation of another; a worker with one slot has nothing to
 overlap and keeps to one stream. With a graph all of a request is one: both copies, the kernels and the events. Each
-slot launches its own on its own stream, where its kernels wait for those of the other slots, which share their memory.
+slot launches its own on its own stream, where its kernels wait for those of the other slots, which share their memory;
+with stream=slot they have memory of their own, and wait for nothing.
 What makes several workers of one process wait for each other is how often a request lets the interpreter go: it does so
 once here, to wait, and not at all where the device is done already.
 
@@ -59,6 +60,7 @@ class DeviceWorker(Worker):
         launch: see Launch; called in the thread that made the worker.
         capture: makes graphs: each (slot, count) is captured once, after one plain run, and replayed. None: no graphs.
         own_graph: the launch replays a graph of the library's own, which can be captured into no other.
+        side_by_side: the launch has memory of its own for each slot, so that the kernels of several may run at once.
         compute: the stream of the kernels, where the backend needed one before; made here otherwise.
         sizes: the only batch sizes that are launched, ascending; others are padded to the next. Empty: any.
         close: frees what the backend made for this worker.
@@ -76,6 +78,7 @@ class DeviceWorker(Worker):
         launch: Launch,
         capture: Capture | None = None,
         own_graph: bool = False,
+        side_by_side: bool = False,
         compute: Stream | None = None,
         close: Callable[[], None] | None = None,
         sizes: Sequence[int] = (),
@@ -86,7 +89,8 @@ class DeviceWorker(Worker):
         self._launch = launch
         self._resident = plan.transfer == "device"
         self._pinned = plan.transfer != "pageable"
-        self._own_stream = plan.stream == "own"
+        self._own_stream = plan.stream != "shared"
+        self._side_by_side = side_by_side
         self._blocking = not plan.spinning
         self._full = plan.batch.max
         self._sizes = tuple(sizes)
@@ -310,14 +314,14 @@ class DeviceWorker(Worker):
             slot.lanes = lanes
             slot.events = self._events(lanes)
             slot.rivals = ()
-        if self._scope == "request":
+        if self._scope == "request" and not self._side_by_side:
             for slot in self._slots:
                 slot.lanes.compute.record(slot.events[COMPUTED])  # the others' graphs wait for it from the first on
                 slot.rivals = [other.events[COMPUTED] for other in self._slots if other is not slot]
 
     def _lanes(self) -> list[Lanes]:
         """The streams of each slot."""
-        if self._scope == "request":
+        if self._scope == "request" or self._side_by_side:
             others = [self._device.stream() for _ in self._slots[1:]]
             return [Lanes.single(stream) for stream in (self._compute, *others)]
         # Device-resident tensors are copied in the first request only, whose kernels are timed apart all the same.
@@ -329,7 +333,7 @@ class DeviceWorker(Worker):
         events = [self._device.event(self._blocking) for _ in range(EVENTS)]
         if lanes.up is lanes.compute:
             events[READY] = events[COMPUTED]
-            if self.slots == 1 and not self._resident:
+            if (self.slots == 1 or self._side_by_side) and not self._resident:
                 events[BEGAN] = events[UPLOADED]
         return events
 

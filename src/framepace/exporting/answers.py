@@ -191,7 +191,7 @@ RULES: Mapping[str, _Rule] = {
     ),
     "transfer": _transfer,
     "graph": _graph,
-    "stream": _always("not expressible", "each instance has its own stream"),
+    "stream": _always("not expressible", "each instance has its own stream, and one request at a time"),
     "sms": _always("not expressible", "no green contexts: MPS, set where the server starts", "instances share all SMs"),
     "nvtx": _always("not expressible", "Triton's own builds have ranges of their own"),
     "calibration": _always("in the file", "the ranges are in it"),

@@ -48,7 +48,9 @@ class ModelPlan(Fact, frozen=True, kw_only=True):
     `device` is 'cpu', 'cuda' or 'cuda:N' (None: the backend's own). On a GPU, `slots` are the requests a worker keeps
     in flight, so that copies overlap computation; `transfer` is how inputs and outputs travel ('device': not at all,
     after the first time); `graph` replays each inference as one CUDA graph; `sms` binds each worker to that many SMs;
-    `stream` 'shared' puts the kernels of all workers on one stream, as code on the default stream does.
+    `stream` 'own' runs the kernels of a worker one after the other; 'slot' those of its requests in flight side by
+    side, each with device memory of its own; 'shared' puts those of all workers on one stream, as code on the default
+    stream does.
     """
 
     name: Name
@@ -154,10 +156,13 @@ class ModelPlan(Fact, frozen=True, kw_only=True):
         ),
     ] = False
     stream: Annotated[
-        Literal["own", "shared"],
+        Literal["own", "slot", "shared"],
         Setting(
-            help="own: one CUDA stream per worker; shared: one for all",
-            why_value={"shared": "for comparison: like code on the default stream, where workers wait for each other"},
+            help="own: a worker's kernels in turn; slot: those of its slots side by side; shared: all in turn",
+            why_value={
+                "slot": "short kernels fill the device without more threads; each slot needs memory of its own",
+                "shared": "for comparison: like code on the default stream, where workers wait for each other",
+            },
         ),
     ] = "own"
     sms: Annotated[

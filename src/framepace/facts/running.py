@@ -124,7 +124,7 @@ class SourceStatus(Fact, frozen=True, kw_only=True):
     p99_ms: float | None  # of their age
     size: tuple[int, int] | None  # (height, width) of its pictures
     every: int
-    note: str = ""  # why it is not live
+    note: str = ""  # why it is not live, and what is wrong with what it sends
     ages: Ages | None = None
     engine: str | None = None  # the name of that which reads it, where there are several
 

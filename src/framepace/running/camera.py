@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -40,6 +40,10 @@ class Reader(Protocol):
     state: Connection
     why: str
     reconnections: int
+
+    @property
+    def remarks(self) -> list[str]:
+        """What is wrong with what it reads."""
 
     def read(self) -> Any:
         """The next picture; None at the end, or after `close`."""
@@ -146,6 +150,10 @@ class Camera:
 
     @property
     def note(self) -> str:
+        """Why it is not live, and what is wrong with what it sends; '' where there is nothing to say."""
+        return "; ".join(filter(None, [self._why(), *self._reader.remarks]))
+
+    def _why(self) -> str:
         """Why it is not live; '' where it is."""
         state = self.state
         if state == "stale":
@@ -161,6 +169,11 @@ class Camera:
         if "://" in path or path.startswith("/dev/") or not Path(path).is_file():
             return None
         return path
+
+    @property
+    def sets_no_pace(self) -> bool:
+        """Whether its pictures come as fast as they are inferred: a file if that is wanted, a folder always."""
+        return self.spec.pace == "free" or _is_folder(expanded(self.spec.address, os.environ))
 
     @property
     def reconnections(self) -> int:
@@ -224,7 +237,9 @@ class Camera:
             scheme = checked_scheme(address)
             address = scheme + address[len(scheme) :]
         if address == _STANDARD_INPUT:
-            return self._stream("standard input", partial(open_container, "pipe:0", {}, _STANDARD_INPUT_S), once=True)
+            name = "standard input"
+            opens = partial(open_container, "pipe:0", {}, _STANDARD_INPUT_S, name=name)
+            return self._stream(name, opens, once=True)
         if address.startswith("/dev/video"):
             return self._stream(address, partial(_open_device, address))
         if _is_stream(address):
@@ -244,11 +259,11 @@ class Camera:
 
     def _file(self, path: str) -> PacedFile:
         opens: Callable[[], Any] = partial(open_source, path, loop=self.spec.loop, gpu=self._gpu)
-        if path != SYNTHETIC and Path(path).is_dir():
+        if _is_folder(path):
             opens = partial(PictureFolder, Path(path), self.spec.loop)
         if self._first:
             opens = partial(_opened_at, opens, self._first)
-        return PacedFile(path, self._clock, opens, is_paced=self.spec.pace == "own", backoff=Backoff(_SPREAD))
+        return PacedFile(path, self._clock, opens, is_paced=not self.sets_no_pace, backoff=Backoff(_SPREAD))
 
 
 def check_address(spec: SourceSpec) -> None:
@@ -270,10 +285,21 @@ def check_address(spec: SourceSpec) -> None:
             expected="a video file, a folder of pictures, or a stream's address",
             fix="correct the path",
         )
-    if path.is_dir():
+    if _is_folder(address):
         PictureFolder(path, loop=False)
     else:
         VideoFile(str(path), loop=False).close()
+
+
+def check_standard_input(addresses: Sequence[str]) -> None:
+    """Raises UsageError where more than one source reads it: each would get a part of the bytes."""
+    if addresses.count(_STANDARD_INPUT) > 1:
+        fix = "name files or streams for all but one"
+        raise UsageError("standard input has two sources", got="-", expected="one at most", fix=fix)
+
+
+def _is_folder(address: str) -> bool:
+    return not _is_stream(address) and address != SYNTHETIC and Path(address.removeprefix("file://")).is_dir()
 
 
 def _is_stream(address: str) -> bool:

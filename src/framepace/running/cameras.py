@@ -17,7 +17,7 @@ from framepace.feeds.droprules import DropRule
 from framepace.feeds.feed import PictureSource
 from framepace.feeds.stream import StreamFeed, Timing
 from framepace.running.account import Account, Emit
-from framepace.running.camera import Camera
+from framepace.running.camera import Camera, check_standard_input
 from framepace.running.specs import no_such_source
 from framepace.units import NS_PER_MS, NS_PER_S
 from framepace.video.history import Remembering
@@ -149,7 +149,7 @@ class Cameras:
                 return
             self._expected = ns
             for place in self._present():
-                self._feed.change(place.number, self._rule(place.camera.spec))
+                self._feed.change(place.number, self._rule(place.camera))
 
     def present(self) -> list[Camera]:
         """The cameras there are."""
@@ -209,6 +209,8 @@ class Cameras:
 
     def _camera(self, number: int, account: Account, spec: SourceSpec, first: int = 0) -> Camera:
         """What reads a source; nothing is opened yet. Raises UsageError for an address that cannot be one."""
+        others = [place.camera.spec.address for place in self._present() if place.account is not account]
+        check_standard_input([spec.address, *others])
         phase = number * _GOLDEN % 1
         return Camera(spec, account, self._clock, phase=phase, first=first, gpu=self._limits.gpu)
 
@@ -231,23 +233,23 @@ class Cameras:
     def _adjust(self, place: _Place, spec: SourceSpec) -> None:
         place.camera.adopt(spec)
         place.account.max_age = self._max_age(spec)
-        self._feed.change(place.number, self._rule(spec))
+        self._feed.change(place.number, self._rule(place.camera))
 
     def _join(self, number: int, camera: Camera) -> None:
         timing: Timing = CameraClock(partial(getattr, camera, "reconnections"))
-        if camera.spec.pace == "free":
+        if camera.sets_no_pace:
             timing = ArrivalTime()
         source: PictureSource = camera
         if self._limits.pictures_before:
             source = Remembering(camera, self._limits.pictures_before)
-        self._feed.add(source, number=number, rule=self._rule(camera.spec), timing=timing)
+        self._feed.add(source, number=number, rule=self._rule(camera), timing=timing)
 
-    def _rule(self, spec: SourceSpec) -> DropRule:
+    def _rule(self, camera: Camera) -> DropRule:
         """A source that sets the pace never waits; one that is read as fast as possible always does."""
-        if spec.pace == "free":
+        if camera.sets_no_pace:
             return DropRule(self._limits.buffer, waits=True)
         ages = [] if self._limits.stale is None else [self._limits.stale]
-        max_age = self._max_age(spec)
+        max_age = self._max_age(camera.spec)
         if max_age is not None:
             ages.append(max(0, max_age - self._expected))
         return DropRule(self._limits.buffer, waits=False, age=min(ages, default=None))

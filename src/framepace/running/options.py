@@ -12,7 +12,7 @@ from framepace.facts.plan import Plan
 from framepace.facts.running import Result, SinkStatus, SourceSpec
 from framepace.facts.strategy import strategy_of
 from framepace.models.spec import pictures_before
-from framepace.running.camera import check_address
+from framepace.running.camera import check_address, check_standard_input
 from framepace.running.watchdog import PATIENCE_S
 from framepace.store import Rotation
 
@@ -85,6 +85,7 @@ def check(plan: Plan, sources: Sequence[SourceSpec], others: Sequence[Plan | Non
     for name in names:
         if names.count(name) > 1:
             raise UsageError("two sources have the same name", got=name, fix="give each its own")
+    check_standard_input([spec.address for spec in sources])
     for spec in sources:
         check_address(spec)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from framepace.errors import FramepaceError, one_line
+from framepace.errors import FramepaceError, UsageError, one_line
 from framepace.facts.running import SourceSpec
 from framepace.running.specs import Changes, changes, load_sources
 
@@ -56,7 +57,8 @@ class SourcesFile:
         """Do what has changed; what is refused stays as it was, and is tried again with the next change."""
         standing = {spec.name: spec for spec in self.sources}
         for name in todo.remove:
-            _is_done(run, name, partial(run.remove, name))
+            with suppress(UsageError):  # somebody else removed it before
+                run.remove(name)
             del standing[name]
         for change, specs in ((run.change, todo.change), (run.add, todo.add)):
             for spec in specs:

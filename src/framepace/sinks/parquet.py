@@ -6,6 +6,7 @@ process leaves no half file, and loses only what waited.
 
 from __future__ import annotations
 
+import importlib
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -59,7 +60,11 @@ class ParquetFolder(ResultSink):
         self._number = 0
 
     def open(self) -> None:
-        """Make the folder. Raises SinkError, SinkUnavailable."""
+        """Make the folder. Raises SinkError, SinkUnavailable.
+
+        The library is loaded here: at the end of a run, on a busy machine, there may be no time for it.
+        """
+        importlib.import_module("pyarrow.parquet")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

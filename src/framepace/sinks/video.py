@@ -13,7 +13,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
-from av.error import FFmpegError
+from av.error import FFmpegError, HTTPClientError, HTTPError
 from av.video.frame import PictureType
 
 from framepace import values
@@ -270,9 +270,11 @@ class RtspOut(_Video):
         return Encoder(address, "rtsp", {"rtsp_transport": "tcp"}, self._codec)
 
     def _failed(self, source: str, error: OSError | FFmpegError) -> SinkError:
-        got = f"{self.name}: {error.strerror or error}"
+        got = f"{self.name}: {source}: {error.strerror or error}"
         if type(error).__name__ in ("HTTPUnauthorizedError", "HTTPForbiddenError"):
             return SinkError("the RTSP server refuses the stream", got=got, fix="correct the address and its user")
+        if isinstance(error, (HTTPClientError, HTTPError)):
+            return SinkUnavailable("the RTSP server does not take the stream", got=got, fix="correct the address")
         return SinkUnavailable("the RTSP server is not reached", got=got, fix="start it, or correct the address")
 
 

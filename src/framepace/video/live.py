@@ -134,9 +134,12 @@ class LiveStream:
             notes.append(f"reconnections: {self.reconnections}, the last because {self.why}")
         if self._fallen_back:
             notes.append(self._fallen_back)
-        if self._damaged:
-            notes.append(f"damaged packets skipped: {self._damaged}")
-        return notes
+        return [*notes, *self.remarks]
+
+    @property
+    def remarks(self) -> list[str]:
+        """What is wrong with what comes."""
+        return [f"damaged packets skipped: {self._damaged}"] if self._damaged else []
 
     def read(self) -> Any:
         """See Source; None only after `close`, or where it is not opened again.
@@ -245,7 +248,7 @@ class LiveStream:
         try:
             packet = next(self._packets, None)
         except (av.FFmpegError, OSError) as error:
-            self.why = f"of: {getattr(error, 'strerror', None) or error}"
+            self.why = f"reading failed: {getattr(error, 'strerror', None) or error}"
             if _timed_out(error):
                 self.why = f"no data came for {self._timeout[1]:g} s"
             return None
@@ -337,9 +340,12 @@ def open_container(
     timeout: tuple[float, float],
     kind: str | None = None,
     *,
+    name: str = "",
     gpu: int | None = None,
 ) -> Any:
     """The container of anything that FFmpeg opens, within the first `timeout`; `kind` is the format, if given.
+
+    `name` is for messages, where it is not the address.
 
     With `gpu` that GPU decodes it.
 
@@ -352,7 +358,7 @@ def open_container(
         return _open_in_time(address, options, timeout, kind, decoder_options(gpu))
     except (av.FFmpegError, OSError, ValueError) as error:
         late = time.monotonic() - began >= timeout[0]
-        raise _unopened(address, error, late, timeout[0]) from error
+        raise _unopened(name or public(address), error, late, timeout[0]) from error
 
 
 def _open_in_time(
@@ -380,14 +386,14 @@ def _check_scheme(address: str, scheme: str) -> None:
         raise SourceError("the address is of no stream", got=public(address), expected=_EXPECTED, fix=_FIX)
 
 
-def _unopened(address: str, error: Exception, late: bool, seconds: float) -> SourceError:
+def _unopened(name: str, error: Exception, late: bool, seconds: float) -> SourceError:
     """The error for a stream that did not open; `late`: because no answer came, whatever FFmpeg reports."""
     if out_of_descriptors(error):
         fix = "close some, or raise the limit (ulimit -n)"
         message = "the stream could not be opened: too many files are open"
-        return SourceError(message, got=public(address), fix=fix)
+        return SourceError(message, got=name, fix=fix)
     reason = getattr(error, "strerror", None) or error
     if late or _timed_out(error):
         reason = f"no answer in {seconds:g} s"
-    got = f"{public(address)}: {reason}"
+    got = f"{name}: {reason}"
     return SourceError("the stream cannot be opened", got=got, expected=_EXPECTED, fix=_FIX)

@@ -12,14 +12,24 @@ from framepace.errors import SourceError, one_line
 from framepace.facts.address import shown
 from framepace.units import NS_PER_S
 from framepace.video.backoff import Backoff, pause, wait_unless
+from framepace.video.file import VideoFile
 from framepace.video.live import Connection
+from framepace.video.remarks import RATE_VARIES
 
-_PICTURES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"))
+_PICTURES = frozenset(
+    (".avif", ".bmp", ".exr", ".gif", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+)
 _LONGEST_GAP_NS = 10 * NS_PER_S  # between the times of two pictures: the file began again, or its times are damaged
 
 
 class Pictures(Protocol):
-    """What a file gives: `read` the next picture, None at its end."""
+    """What a file gives: `read` the next picture, None at its end.
+
+    Attributes:
+        notes: sentences on damage, and on what a reader of the results should know.
+    """
+
+    notes: list[str]
 
     def read(self) -> Any:
         """The next picture."""
@@ -50,11 +60,17 @@ class PacedFile:
         self._is_paced = is_paced
         self._backoff = backoff or Backoff()
         self._file: Pictures | None = None
+        self._notes: list[str] = []  # of the file
         self._closed = False
         self._owner = threading.Lock()
         self._shown_at: int | None = None  # when the last picture was to be shown
         self._last_stamp = 0
         self._gap = 0
+
+    @property
+    def remarks(self) -> list[str]:
+        """What is wrong with the file, as far as it was read. That its rate varies is none: it has its own times."""
+        return [note for note in self._notes if not note.startswith(RATE_VARIES)]
 
     def read(self) -> Any:
         """The next picture at its time; None at the end of the file, or after `close`."""
@@ -94,6 +110,7 @@ class PacedFile:
                 self.why = one_line(error)
             else:
                 self.state = "live"
+                self._notes = file.notes
                 return file
             pause(lambda: self._closed, self._clock, self._backoff.next_s())
         return None
@@ -124,6 +141,8 @@ class PacedFile:
 class PictureFolder:
     """The pictures of a folder in the order of their names, again and again when `loop`.
 
+    Files whose names are no picture's are left out; so are those that cannot be read, which `notes` tells.
+
     Raises SourceError for a folder without any.
     """
 
@@ -135,10 +154,12 @@ class PictureFolder:
                 expected=f"files that end in {', '.join(sorted(_PICTURES))}",
                 fix="name another folder",
             )
+        self.notes: list[str] = []
+        self._unread: dict[str, str] = {}  # why, by name
         self._pictures = self._all(path, loop)
 
     def read(self) -> Any:
-        """The next picture; what cannot be decoded is left out."""
+        """The next picture; None at the end."""
         return next(self._pictures, None)
 
     def pass_over(self, count: int) -> None:
@@ -154,24 +175,28 @@ class PictureFolder:
         while True:
             count = 0
             for file in _pictures_in(path):
-                picture = _decoded(file)
+                picture = self._decoded(file)
                 if picture is not None:
                     count += 1
                     yield picture
             if not loop or not count:
                 return
 
+    def _decoded(self, path: Path) -> Any:
+        """The picture in a file, the first of several; None where it cannot be read."""
+        try:
+            file = VideoFile(str(path), loop=False)
+        except SourceError as error:
+            self._unread.setdefault(path.name, one_line(error))
+            name, why = next(iter(self._unread.items()))
+            self.notes[:] = [f"files that could not be read: {len(self._unread)}, the first {name}: {why}"]
+            return None
+        picture = file.read()
+        file.close()
+        return picture
+
 
 def _pictures_in(path: Path) -> list[Path]:
-    return sorted(file for file in path.iterdir() if file.suffix.lower() in _PICTURES)
-
-
-def _decoded(path: Path) -> Any:
-    """The picture in a file; None where there is none."""
-    import av
-
-    try:
-        with av.open(f"file:{path}") as container:
-            return next(container.decode(video=0), None)
-    except (av.FFmpegError, OSError, ValueError, IndexError):
-        return None
+    """Hidden files are none: other systems leave such beside those that they copy."""
+    named = (file for file in path.iterdir() if file.suffix.lower() in _PICTURES)
+    return sorted(file for file in named if file.is_file() and not file.name.startswith("."))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+RATE_VARIES = "its rate varies"
 _BITS = 8  # of a channel that preparation reads
 _HDR = {16: "PQ", 18: "HLG"}  # transfer characteristics (ITU-T H.273) of high dynamic range
 
@@ -44,7 +45,7 @@ class Evenness:
         self._longest = max(self._longest, time_s - last)
         if was_even and not self._is_even():
             times = f"{self._shortest * 1000:.3g} and {self._longest * 1000:,.4g} ms"
-            return f"its rate varies: {times} between pictures; only --load file plays it by its own times"
+            return f"{RATE_VARIES}: {times} between pictures; only --load file plays it by its own times"
         return ""
 
     def _is_even(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,7 +12,7 @@ from msgspec import Meta
 from msgspec.structs import replace
 
 from framepace.backends.base import Backend, Session, Worker
-from framepace.backends.deviceworker import DeviceWorker, Produced, Slot
+from framepace.backends.deviceworker import DeviceWorker, Launch, Produced, Slot
 from framepace.backends.options import checked
 from framepace.backends.tensorrt import build, engine
 from framepace.backends.tensorrt.api import Library, find_library
@@ -118,7 +118,7 @@ class _TrtSession(Session):
         profile = profiler(self._lib)
         context = None
         with contextlib.suppress(DeviceMemoryError):
-            worker, context = self._make_worker(0, replace(self._plan, slots=1, graph=False))
+            worker, (context,) = self._make_worker(0, replace(self._plan, slots=1, graph=False))
             context.profiler = profile
             with contextlib.closing(worker):
                 for _ in range(_PROFILED):
@@ -160,33 +160,38 @@ class _TrtSession(Session):
     def _worker(self, index: int) -> Worker:
         return self._make_worker(index, self._plan)[0]
 
-    def _make_worker(self, index: int, plan: ModelPlan) -> tuple[Worker, Any]:
-        """A worker, and the context that it runs on until it closes."""
+    def _make_worker(self, index: int, plan: ModelPlan) -> tuple[Worker, Sequence[Any]]:
+        """A worker, and the contexts that it runs on until it closes: one, or one for each slot."""
         device = cuda.open_device(plan.device, plan.sms, index)
         with contextlib.ExitStack() as on_error:
             on_error.callback(device.close)
-            context = self._take_context(plan, device)
-            launch = _Launch(self._lib, context, self.resolved, plan.batch.max)
-            outputs = launch.outputs(engine.names(self._lib, self.engine)[1], self.engine, plan.name)
+            side_by_side = plan.stream == "slot"
+            contexts = [self._take_context(plan, device) for _ in range(plan.slots if side_by_side else 1)]
+            launches = [_Launch(self._lib, context, self.resolved, plan.batch.max) for context in contexts]
+            outputs = launches[0].outputs(engine.names(self._lib, self.engine)[1], self.engine, plan.name)
             on_error.pop_all()
-        give_back = partial(self._contexts.give_back, context, again=plan is self._plan)
         worker = DeviceWorker(
             device,
             plan,
             self.resolved,
             outputs,
-            launch,
+            _in_turn(launches),
             capture=device.capture if plan.graph else None,
-            close=give_back,
+            side_by_side=side_by_side,
+            close=partial(self._give_back, contexts, plan is self._plan),
             sizes=self.batch_sizes,
             tell=self.note,
         )
-        return worker, context
+        return worker, contexts
+
+    def _give_back(self, contexts: Sequence[Any], again: bool) -> None:
+        for context in contexts:
+            self._contexts.give_back(context, again=again)
 
     def _take_context(self, plan: ModelPlan, device: cuda.CudaDevice) -> Any:
         with cuda.lock_setup():
             context = self._contexts.take()
-        if plan.sms is not None and plan.stream == "own":
+        if plan.sms is not None and plan.stream != "shared":
             bind_streams(self.engine, context, device)
         return context
 
@@ -211,6 +216,13 @@ def file_precision(lib: Library, precision: str) -> str | None:
     if precision == "fp32" or lib.flagged:
         return None
     return precision
+
+
+def _in_turn(launches: Sequence[_Launch]) -> Launch:
+    """The launch of a worker, whose slots share one, or have one each."""
+    if len(launches) == 1:
+        return launches[0]
+    return lambda index, slot, count, stream: launches[index](index, slot, count, stream)
 
 
 class _Launch:

@@ -55,13 +55,15 @@ class CudaSession(TorchSession):
     def _worker(self, index: int) -> Worker:
         device = cuda.open_device(self.plan.device, self.plan.sms, index)
         launch = _Launch(self)
+        side_by_side = self.plan.stream == "slot"
         return DeviceWorker(
             device,
             self.plan,
             self.resolved,
             (),
             launch,
-            capture=CudaGraphs(device, torch.device(self.device)).capture if self.plan.graph else None,
+            capture=CudaGraphs(device, torch.device(self.device), side_by_side).capture if self.plan.graph else None,
+            side_by_side=side_by_side,
             close=launch.close,
             sizes=self.batch_sizes,
             tell=self.note,

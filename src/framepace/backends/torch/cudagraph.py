@@ -21,15 +21,29 @@ class CudaGraphs:
 
     They may share it because the kernels of a worker run one after the other, and their outputs are all kept. They are
     captured on a stream that is used for nothing else: other workers may share that of the kernels.
+
+    Args:
+        apart: they may run side by side, so that each has a pool of its own, and a stream, by which cuBLAS keeps its
+            workspace (aten/src/ATen/cuda/CublasHandlePool.cpp).
     """
 
-    def __init__(self, device: Device, torch_device: Any) -> None:
-        self._stream = device.stream()
-        self._own_stream = torch.cuda.ExternalStream(self._stream.handle, device=torch_device)
+    def __init__(self, device: Device, torch_device: Any, apart: bool = False) -> None:
+        self._device = device
+        self._torch_device = torch_device
+        self._apart = apart
+        self._take_stream()
+
+    def _take_stream(self) -> None:
+        self._stream = self._device.stream()
+        self._own_stream = torch.cuda.ExternalStream(self._stream.handle, device=self._torch_device)
         self._pool = torch.cuda.graph_pool_handle()
+        self._captures = 0
 
     def capture(self, work: Callable[[Stream], object]) -> Graph:
         """See requestgraphs.Capture; the work is run a few times before."""
+        if self._apart and self._captures:
+            self._take_stream()
+        self._captures += 1
         with cuda.lock_setup(), torch.cuda.stream(self._own_stream):
             for _ in range(_WARM_UP):
                 work(self._stream)

@@ -23,6 +23,7 @@ _ALL_IN: Mapping[SourceState, tuple[str, str]] = {
     "live": ("is live", "are live"),
     "ended": ("has ended", "have ended"),
 }
+_UNKNOWN = "-"
 _BROKEN = ("lost", "stale")
 _OVER = ("ended", "removed")
 _KEEPS_UP = 0.9  # of the pictures that are to be inferred; fewer are a queue or a loss, not a rounding
@@ -174,7 +175,8 @@ def states_sentence(sources: Sequence[SourceStatus]) -> str:
         if counts[state] == len(sources):
             return f"the source {one}" if len(sources) == 1 else f"{_all(len(sources))} {all_of_them}"
     others = _counted(counts, _STATES[1:])
-    return f"{counts['live']} of {plural(len(sources), 'source')} are live, {others}"
+    are = "is" if len(sources) == 1 else "are"
+    return f"{counts['live']} of {plural(len(sources), 'source')} {are} live, {others}"
 
 
 def _all(count: int) -> str:
@@ -305,7 +307,8 @@ def _device_row(device: DeviceStatus) -> Row:
     shares = (device.use, device.decoder_use, device.memory_use)
     clock = optional(device.clock_mhz, "{:,.0f} MHz".format)
     power = optional(device.power_w, "{:,.0f} W".format)
-    return Row((one_line(device.name), *(optional(value, "{:.0%}".format) for value in shares), clock, power))
+    texts = (*(optional(value, "{:.0%}".format) for value in shares), clock, power)
+    return Row((one_line(device.name), *(text or _UNKNOWN for text in texts)))
 
 
 def _engine_row(engine: EngineStatus, target_ms: float | None) -> Row:

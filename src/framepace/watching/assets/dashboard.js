@@ -214,9 +214,9 @@
     shown.image.hidden = !there;
     shown.why.hidden = there;
     shown.marks.replaceChildren();
-    put(shown.age, there ? `${ago(picture.ago_s)}, answered after ${Math.round(picture.age_ms)} ms` : "");
+    put(shown.age, there ? `${ago(picture.ago_s)}, answered after ${duration(picture.age_ms)}` : "");
     put(shown.said, there ? [picture.error, ...picture.captions].filter(Boolean).join("; ") : "");
-    if (!there) return put(shown.why, rows.get(name)?.source?.detail || "no picture yet");
+    if (!there) return put(shown.why, whyNone(rows.get(name)?.source));
     shown.image.src = `data:image/jpeg;base64,${picture.jpeg}`;
     shown.marks.setAttribute("viewBox", `0 0 ${picture.width} ${picture.height}`);
     // Text is sized in pixels of the screen, whatever the picture has.
@@ -224,6 +224,10 @@
     for (const { box, label } of picture.boxes) drawBox(shown.marks, box, label, 12 * scale);
     for (const [cx, cy] of picture.points) shown.marks.append(draw("circle", { cx, cy, r: 2.5 * scale }));
   };
+
+  const whyNone = (source) => (source && source.state !== "live" && source.detail) || "no picture yet";
+
+  const duration = (ms) => (ms < 10000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
 
   const ago = (seconds) => (seconds < 60 ? `${seconds.toFixed(1)} s ago` : `${Math.round(seconds / 60)} min ago`);
 
