@@ -29,6 +29,8 @@ def test_the_sentence_counts_the_states() -> None:
     assert states_sentence(run.status().sources) == "all 3 sources are live"
     assert states_sentence(run.step(3).sources) == "2 of 3 sources are live, 1 lost"
     assert states_sentence(ScriptedRun(1).status().sources) == "the source is live"
+    lost = replace(ScriptedRun(1).status().sources[0], state="lost")
+    assert states_sentence((lost,)) == "0 of 1 source is live, 1 lost"
     assert states_sentence(()) == "no source"
     ended = replace(run.status().sources[0], state="ended")
     assert states_sentence((ended, ended)) == "both sources have ended"
@@ -68,6 +70,11 @@ def test_trouble_is_what_happens_now() -> None:
     assert trouble_of(replace(source, state="ended", fps_out=0.0), 200.0) == ""
     assert trouble_of(source, 200.0) == ""
     assert trouble_of(replace(source, every=3, fps_out=10.0), 200.0) == ""
+
+
+def test_what_a_device_does_not_tell_is_a_dash() -> None:
+    """Not a gap, in which a reader looks for a number."""
+    assert run_view(ScriptedRun(1).status()).devices[1].texts == ("host", "61%", "-", "-", "-", "-")
 
 
 def test_sources_that_fit_keep_their_order() -> None:

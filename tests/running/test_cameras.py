@@ -20,7 +20,9 @@ from framepace.feeds.window import WindowBatcher
 from framepace.running.account import Account
 from framepace.running.camera import check_address, checked_scheme
 from framepace.running.cameras import Cameras, Limits
+from framepace.running.run import Run
 from framepace.units import NS_PER_S
+from tests.running.runs import plan
 from tests.running.videos import video
 
 
@@ -62,6 +64,17 @@ def test_a_source_that_comes_back_goes_on_where_it_was(spec: SourceSpec) -> None
         sources.add(spec)
         assert list(accounts) == [1]
         assert sources.names == ("a", "a")
+
+
+def test_standard_input_is_read_by_one_source() -> None:
+    """A second one would take bytes away from the first; when that is removed, there is room for another."""
+    with cameras() as (sources, _):
+        sources.add(SourceSpec(name="a", address="-"))
+        with pytest.raises(UsageError, match="standard input has two sources"):
+            sources.add(SourceSpec(name="b", address="-"))
+        assert [spec.name for spec in sources.specs] == ["a"]
+    with pytest.raises(UsageError, match="standard input has two sources"):
+        Run(plan(), [SourceSpec(name="a", address="-"), SourceSpec(name="b", address="-")])
 
 
 def test_what_a_recording_replays_are_files_or_synthetic_pictures(spec: SourceSpec, tmp_path: Path) -> None:

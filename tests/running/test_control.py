@@ -33,6 +33,7 @@ class Noted:
     def __init__(self) -> None:
         self.done: list[Any] = []
         self.refuses: str | None = None  # an address
+        self.gone: str | None = None  # the name of a source that was removed
         self.specs: list[SourceSpec] = []  # as they were changed
         self.sources = [SourceSpec(name="gate", address="rtsp://x/9", every=2, priority=5)]
 
@@ -51,6 +52,8 @@ class Noted:
 
     def remove(self, name: str) -> None:
         """Note it."""
+        if name == self.gone:
+            raise UsageError("there is no such source", got=name)
         self.done.append(("remove", name))
 
     def status(self) -> RunStatus:
@@ -226,6 +229,18 @@ def test_what_changes_in_the_file_changes_in_the_run(tmp_path: Path) -> None:
     _replace(path, "- b=rtsp://x/2\n")
     watched.look(run)
     assert run.done == [("remove", "c"), ("remove", "d")]
+
+
+def test_what_the_file_removes_may_be_gone_already(tmp_path: Path) -> None:
+    """Somebody removed it by the socket: nothing is told, and what else has changed is done."""
+    path = tmp_path / "cameras.yaml"
+    path.write_text("- a=rtsp://x/1\n- b=rtsp://x/2\n")
+    watched = SourcesFile(path)
+    run = Noted()
+    run.gone = "a"
+    _replace(path, "- b=rtsp://x/2\n- c=rtsp://x/3\n")
+    watched.look(run)
+    assert run.done == [("add", "c", "rtsp://x/3")]
 
 
 def test_what_is_refused_stays_as_it_was_and_is_tried_again_with_the_next_change(tmp_path: Path) -> None:

@@ -6,23 +6,27 @@ import threading
 import time
 from functools import partial
 from itertools import count
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import av
+import numpy as np
 import pytest
 from msgspec.structs import replace
 
 from framepace.errors import SinkError, SourceError, UsageError
-from framepace.facts.plan import Batching, EnginePlan, ModelPlan, Plan, Target
+from framepace.facts.plan import Batching, EnginePlan, ModelPlan, Plan, SourcePolicy, Target
 from framepace.facts.running import RunStatus, SourceSpec
 from framepace.running import results
 from framepace.running.options import Options
 from framepace.running.run import Run
 from framepace.sinks.base import ResultSink
 from framepace.sinks.queued import QueuedSink
+from tests.doubles.faulty import Faults
 from tests.running.rtsp import of, until
 from tests.running.runs import CLOCK, Collected, assert_accounted, free, plan, sink
-from tests.running.videos import PICTURES
+from tests.running.videos import PICTURES, video
 
 
 def test_every_picture_of_a_file_comes_out_once_and_in_order(path: str) -> None:
@@ -35,6 +39,39 @@ def test_every_picture_of_a_file_comes_out_once_and_in_order(path: str) -> None:
         assert collected.numbers(name) == list(range(PICTURES))
         assert of(status, name).state == "ended"
     assert status.sinks[0].written == 3 * PICTURES
+
+
+def test_a_folder_of_pictures_has_no_pace_and_loses_none(tmp_path: Path) -> None:
+    """Nobody takes them: however slow the model and small the buffer is, they wait, also without pace=free."""
+    for number in range(10):
+        av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24").save(
+            str(tmp_path / f"{number}.png")
+        )
+    Faults.reset(lambda number: CLOCK.sleep_until(CLOCK.now() + 20_000_000))
+    collected = Collected()
+    slow = plan("faulty", source=SourcePolicy(buffer=1))
+    status = Run(slow, [SourceSpec(name="a", address=str(tmp_path))], [sink(collected)]).start().wait(30)
+    assert collected.numbers("a") == list(range(10))
+    assert of(status, "a").dropped == {}
+
+
+def test_what_is_wrong_with_a_file_is_told_with_its_source(tmp_path: Path) -> None:
+    """A recording that broke off: its pictures are results, and its end says what is missing."""
+    with (
+        av.open(video(tmp_path / "whole.mp4")) as whole,
+        av.open(str(tmp_path / "a.mp4"), "w", options={"movflags": "faststart"}) as copy,
+    ):
+        stream = copy.add_stream_from_template(whole.streams.video[0])
+        for packet in whole.demux(video=0):
+            packet.stream = stream
+            if packet.size:
+                copy.mux(packet)
+    data = (tmp_path / "a.mp4").read_bytes()
+    (tmp_path / "a.mp4").write_bytes(data[: len(data) // 2])
+    status = Run(plan(), [free("a", str(tmp_path / "a.mp4"))]).start().wait(30)
+    assert 0 < of(status, "a").delivered < PICTURES
+    assert "its end was reached; " in of(status, "a").note
+    assert f"of {PICTURES} frames: truncated" in of(status, "a").note
 
 
 def test_one_of_three_pictures(path: str) -> None:

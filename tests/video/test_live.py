@@ -232,7 +232,7 @@ def test_a_packet_that_cannot_be_decoded_is_skipped_and_counted(monkeypatch: pyt
         monkeypatch.setattr(stream, "_packets", iter([Broken(), next(packets), next(packets)]))
         assert stream.read() is not None
         stream.close()
-    assert stream.notes == ["damaged packets skipped: 1"]
+    assert stream.notes == stream.remarks == ["damaged packets skipped: 1"]
 
 
 def test_a_camera_that_never_sends_a_picture_is_a_sentence() -> None:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
 from typing import Any
+
+import av
+import numpy as np
+import pytest
 
 from framepace.clock.system import SystemClock
 from framepace.errors import SourceError
 from framepace.testing import FakeClock
 from framepace.units import NS_PER_MS, NS_PER_S
-from framepace.video.paced import PacedFile
+from framepace.video.paced import PacedFile, PictureFolder
 
 
 @dataclass
@@ -26,6 +32,7 @@ class File:
     def __init__(self, *times: float) -> None:
         self._times = list(times)
         self.closed = False
+        self.notes: list[str] = []
 
     def read(self) -> Picture | None:
         """The next picture."""
@@ -70,6 +77,66 @@ def test_a_file_that_cannot_be_opened_is_tried_again() -> None:
     assert source.read() is not None
     assert states == [("connecting", ""), ("lost", "no disk"), ("lost", "no disk")]
     assert (source.state, clock.now()) == ("live", 3 * NS_PER_S)
+
+
+def test_what_is_wrong_with_a_file_is_told_but_not_that_its_rate_varies() -> None:
+    """It has its own times here, whatever they are."""
+    file = File(0.0, 1.0)
+    source = PacedFile("x", FakeClock(), lambda: file, is_paced=False)
+    assert source.remarks == []
+    source.read()
+    file.notes += ["its rate varies: 33 and 100 ms between pictures", "damaged after 1 frames: Invalid data"]
+    source.close()
+    assert source.remarks == ["damaged after 1 frames: Invalid data"]
+
+
+def picture(path: Path, codec: str, pixels: str, level: int = 100) -> None:
+    """A file with a picture of one level."""
+    encoder: Any = av.CodecContext.create(codec, "w")
+    encoder.width = encoder.height = 32
+    encoder.pix_fmt = pixels
+    encoder.time_base = Fraction(1, 25)
+    frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), level, np.uint8), format="rgb24").reformat(format=pixels)
+    frame.pts = 0
+    path.write_bytes(b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)]))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "pixels"),
+    [
+        ("bmp", "bmp", "bgr24"),
+        ("exr", "exr", "gbrpf32le"),
+        ("jp2", "jpeg2000", "rgb24"),
+        ("JPG", "mjpeg", "yuvj420p"),
+        ("pgm", "pgm", "gray"),
+        ("png", "png", "rgb48be"),
+        ("ppm", "ppm", "rgb24"),
+        ("tiff", "tiff", "rgb24"),
+        ("webp", "libwebp", "yuv420p"),
+    ],
+)
+def test_a_folder_reads_pictures_of_every_common_format(tmp_path: Path, suffix: str, codec: str, pixels: str) -> None:
+    """Each by what is in it; '%d' in a name is no pattern for others."""
+    picture(tmp_path / f"a%d.{suffix}", codec, pixels)
+    picture(tmp_path / f"a1.{suffix}", codec, pixels, 200)
+    folder = PictureFolder(tmp_path, loop=False)
+    levels = [int(one.to_ndarray(format="gray").mean()) for one in iter(folder.read, None)]
+    assert levels == pytest.approx([100, 200], abs=4)
+    assert folder.notes == []
+
+
+def test_files_of_a_folder_that_cannot_be_read_are_left_out_and_told(tmp_path: Path) -> None:
+    """An empty one and text as a picture, each once although it loops; folders, hidden files and texts are none."""
+    picture(tmp_path / "b.png", "png", "rgb24")
+    (tmp_path / "a.png").touch()
+    (tmp_path / "c.jpg").write_text("no picture" * 100)
+    (tmp_path / "notes.txt").write_text("nothing")
+    (tmp_path / ".b.png").write_text("of another system")
+    (tmp_path / "d.png").mkdir()
+    folder = PictureFolder(tmp_path, loop=True)
+    assert all(folder.read() is not None for _ in range(5))
+    assert len(folder.notes) == 1
+    assert folder.notes[0].startswith("files that could not be read: 2, the first a.png: the video is empty")
 
 
 def test_what_was_closed_between_two_reads_is_not_read() -> None:

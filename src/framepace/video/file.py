@@ -37,7 +37,9 @@ _NO_ANSWER = "check that the disk or server it is on answers"
 # Playlists and descriptions open what they name, which may be pipes, devices and addresses; 'tty' plays text.
 _NO_VIDEOS = frozenset({"concat", "dash", "hls", "image2", "rtsp", "sdp", "tty"})
 # By such a name FFmpeg takes a file for 'image2', a pattern of files' names; without one for what is in it.
-_PICTURES = frozenset({".jpeg", ".jpg", ".png"})
+PICTURES = frozenset(
+    (".avif", ".bmp", ".exr", ".gif", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+)
 _LARGEST_PICTURE = 1 << 28  # bytes
 _READ_OVER = 60  # pictures that are sooner decoded than sought
 # Quarter turns counter-clockwise, as filters of FFmpeg.
@@ -347,7 +349,7 @@ def _open_container(path: str, data: bytes | None, gpu: int | None = None) -> An
 
 def _source(path: str) -> str | BytesIO:
     """What FFmpeg reads: the file, or the bytes of a picture."""
-    if os.path.splitext(path)[1].lower() in _PICTURES:
+    if os.path.splitext(path)[1].lower() in PICTURES:
         return BytesIO(read_file(path, _FILE, _LARGEST_PICTURE))
     return f"file:{path}"  # or a name with a colon would be an address
 

@@ -12,13 +12,10 @@ from framepace.errors import SourceError, one_line
 from framepace.facts.address import shown
 from framepace.units import NS_PER_S
 from framepace.video.backoff import Backoff, pause, wait_unless
-from framepace.video.file import VideoFile
+from framepace.video.file import PICTURES, VideoFile
 from framepace.video.live import Connection
 from framepace.video.remarks import RATE_VARIES
 
-_PICTURES = frozenset(
-    (".avif", ".bmp", ".exr", ".gif", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-)
 _LONGEST_GAP_NS = 10 * NS_PER_S  # between the times of two pictures: the file began again, or its times are damaged
 
 
@@ -151,7 +148,7 @@ class PictureFolder:
             raise SourceError(
                 "the folder holds no picture",
                 got=shown(str(path)),
-                expected=f"files that end in {', '.join(sorted(_PICTURES))}",
+                expected=f"files that end in {', '.join(sorted(PICTURES))}",
                 fix="name another folder",
             )
         self.notes: list[str] = []
@@ -198,5 +195,5 @@ class PictureFolder:
 
 def _pictures_in(path: Path) -> list[Path]:
     """Hidden files are none: other systems leave such beside those that they copy."""
-    named = (file for file in path.iterdir() if file.suffix.lower() in _PICTURES)
+    named = (file for file in path.iterdir() if file.suffix.lower() in PICTURES)
     return sorted(file for file in named if file.is_file() and not file.name.startswith("."))
