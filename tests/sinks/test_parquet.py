@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import subprocess
+import sys
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -63,6 +65,21 @@ def test_a_full_disk_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(SinkUnavailable, match="No space left"):
         sink.write([result(0)])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_its_library_is_loaded_when_it_is_opened(tmp_path: Path) -> None:
+    """What first loads it at the end of a run, beside others that are busy, loses all that waited."""
+    program = f"""
+import sys
+from framepace.sinks.parquet import ParquetFolder
+from framepace.sinks.sinktext import parse
+sink = ParquetFolder(parse("parquet:{tmp_path}", {{}}))
+before = "pyarrow.parquet" in sys.modules
+sink.open()
+print(before, "pyarrow.parquet" in sys.modules)
+"""
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert told.stdout.split() == ["False", "True"]
 
 
 @pytest.mark.parametrize("place", ["file", "/proc/results"])

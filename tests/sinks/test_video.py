@@ -207,6 +207,17 @@ def test_a_stream_is_published_to_an_rtsp_server() -> None:
         sink.close()
 
 
+def test_an_rtsp_server_that_does_not_take_a_stream_is_told_from_one_that_is_gone() -> None:
+    """It answers 404; the sentence names the source, since those of others may be taken."""
+    with rtsp_recorder() as (port, _):
+        sink = RtspOut(parse(f"rtsp://127.0.0.1:{port}/nowhere#draw=own", {}))
+        sink.open()
+        with pytest.raises(SinkUnavailable, match="does not take the stream") as error:
+            write(sink, [1e9])
+        assert "door: Server returned 404" in str(error.value.got)
+        sink.close()
+
+
 def test_an_rtsp_server_that_is_gone_is_tried_again_and_its_password_not_shown() -> None:
     """The picture is offered again."""
     sink = RtspOut(parse(f"rtsp://anna:hunter2@127.0.0.1:{free_port()}/live#draw=own", {}))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace as Namespace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.doubles.cameras import ScriptedRun
 from tests.doubles.dashboards import Shown, served
@@ -109,6 +111,25 @@ def test_a_lost_camera_has_its_reason_in_place_of_a_picture(tab: Page) -> None:
         run.step(2)
         tab.wait("document.querySelector('.gallery .why').textContent.startsWith('connection refused')")
         assert tab.evaluate(SHOWN) == 0
+
+
+def test_a_live_camera_without_a_picture_has_none_yet(tab: Page) -> None:
+    """What is told of it, here its losses, is no reason why there is none."""
+    run = ScriptedRun(3)
+    run.step(2)
+    with opened(tab, Namespace(status=run.status, newest=lambda name: None)):
+        assert "buffer full" in tab.evaluate(f"{ROWS}[2].textContent")
+        tab.evaluate(f"{ROWS}[2].querySelector('button').click()")
+        tab.wait("document.querySelector('.gallery .why').textContent === 'no picture yet'")
+
+
+def test_all_counts_of_a_sink_are_in_sight_on_a_phone(tab: Page) -> None:
+    """However long its name is: it is broken over lines, and nothing has to be pushed aside."""
+    run = ScriptedRun(1)
+    sink = replace(run.status().sinks[0], name="mqtts://broker.example.com/cameras/of/the/whole/building/{source}")
+    tab.screen(390, 844)
+    with opened(tab, Namespace(status=lambda: replace(run.status(), sinks=(sink,)), newest=run.newest)):
+        assert tab.evaluate("(t => t.scrollWidth <= t.clientWidth)(document.querySelector('#sinks .table'))")
 
 
 def test_many_cameras_are_found_sorted_and_filtered(tab: Page) -> None:
