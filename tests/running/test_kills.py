@@ -7,7 +7,8 @@ import os
 import random
 import signal
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,23 +23,41 @@ from tests.running.videos import video
 KILLS = 200
 TOGETHER = 8
 FIRST_S = 0.2
-LONGEST_S = 5.0
+LEAST_S = 5.0
+PATIENCE_S = 120.0
 SEED = 21
 
 
-def killed(folders: list[Path], path: str, draw: random.Random) -> list[float]:
-    """Run one command per folder and kill each at a moment of its own (monotonic s); the moments, in their order."""
-    moments = [draw.uniform(FIRST_S, LONGEST_S) for _ in folders]
-    ended = [0.0] * len(folders)
+@contextmanager
+def commands_in(folders: list[Path], path: str) -> Iterator[list[Command]]:
+    """A run that goes on in each of the folders, which are made."""
     with ExitStack() as stack:
-        began = time.monotonic()
-        commands = [
-            stack.enter_context(
-                Command(folder, *RUN, "-s", f"a={path}", "--loop", "--out", folder / "out",
-                        "--sink", f"jsonl:{folder / 'results.jsonl'}")
-            )
-            for folder in folders
-        ]  # fmt: skip
+        commands = []
+        for folder in folders:
+            folder.mkdir()
+            out = ("--out", folder / "out", "--sink", f"jsonl:{folder / 'results.jsonl'}")
+            commands.append(stack.enter_context(Command(folder, *RUN, "-s", f"a={path}", "--loop", *out)))
+        yield commands
+
+
+def begun_after(folders: list[Path], path: str) -> float:
+    """How long it takes (s) until the last of so many runs has written its first result, on this machine now."""
+    with commands_in(folders[:1], path) as (command,):  # which loads what the others are forked from
+        command.signal(signal.SIGKILL)
+    began = time.monotonic()
+    with commands_in(folders[1:], path):
+        while not all(results_of(folder) for folder in folders[1:]):
+            assert time.monotonic() < began + PATIENCE_S
+            time.sleep(0.02)
+    return time.monotonic() - began
+
+
+def killed(folders: list[Path], path: str, draw: random.Random, longest_s: float) -> list[float]:
+    """Run one command per folder and kill each at a moment of its own (monotonic s); the moments, in their order."""
+    moments = [draw.uniform(FIRST_S, longest_s) for _ in folders]
+    ended = [0.0] * len(folders)
+    began = time.monotonic()
+    with commands_in(folders, path) as commands:
         for place in sorted(range(len(folders)), key=lambda place: moments[place]):
             time.sleep(max(0.0, began + moments[place] - time.monotonic()))
             ended[place] = time.monotonic()
@@ -66,17 +85,19 @@ def results_of(folder: Path) -> list[int]:
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_what_a_run_wrote_can_be_read_whenever_it_is_killed(tmp_path: Path) -> None:
-    """Of 200, all traces can be read, with rows up to the last second; every line of results is whole."""
+    """Of 200, all traces can be read, with rows up to the last second; every line of results is whole.
+
+    The moments reach to twice as long as a run needs to begin here and now.
+    """
     os.nice(5)
     path = video(tmp_path / "video.mp4")
     draw = random.Random(SEED)
+    longest_s = max(LEAST_S, 2 * begun_after([tmp_path / f"first-{number}" for number in range(1 + TOGETHER)], path))
     lost_s = []
     begun = 0
     for first in range(0, KILLS, TOGETHER):
         folders = [tmp_path / str(number) for number in range(first, min(first + TOGETHER, KILLS))]
-        for folder in folders:
-            folder.mkdir()
-        moments = killed(folders, path, draw)
+        moments = killed(folders, path, draw, longest_s)
         for folder, moment in zip(folders, moments, strict=True):
             trace = trace_of(folder)
             numbers = results_of(folder)

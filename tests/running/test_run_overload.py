@@ -10,6 +10,7 @@ from framepace.facts.plan import SourcePolicy
 from framepace.facts.running import SourceSpec
 from framepace.running.options import Options
 from framepace.running.run import Run
+from framepace.units import NS_PER_S
 from tests.doubles.faulty import Faults
 from tests.running.rtsp import of, until
 from tests.running.runs import CLOCK, Collected, assert_accounted, plan, sink
@@ -55,18 +56,28 @@ def test_frames_that_would_be_too_old_when_they_are_done_are_not_taken(path: str
 
 @pytest.mark.long
 def test_adaptive_sources_share_what_the_model_can_do(path: str) -> None:
-    """Two cameras of 30 fps, and a model of 50 ms: about ten per second of each, evenly, and none is lost any more."""
-    Faults.reset(lambda number: CLOCK.sleep_until(CLOCK.now() + 50_000_000))
+    """Two cameras of 30 fps, and a model of 50 ms: as many as it has time for, evenly, and none is lost any more."""
+    worked_ns = [0]
+
+    def work(number: int) -> None:
+        began = CLOCK.now()
+        CLOCK.sleep_until(began + 50_000_000)
+        worked_ns[0] += CLOCK.now() - began
+
+    Faults.reset(work)
     sources = [SourceSpec(name=name, address=path, loop=True, every="adaptive") for name in "ab"]
     run = Run(plan("faulty"), sources, options=Options(stays=True)).start()
     until(run, lambda status: of(status, "a").taken > 240)
     before = run.status()
+    worked_before = worked_ns[0]
     after = until(run, lambda status: of(status, "a").taken > 480)
+    busy = (worked_ns[0] - worked_before) / NS_PER_S / (after.seconds - before.seconds)
     run.stop()
     assert_accounted(run.wait(30))
+    skipped = [of(after, name).skipped - of(before, name).skipped for name in "ab"]
     delivered = [of(after, name).delivered - of(before, name).delivered for name in "ab"]
     lost = [sum(of(after, name).dropped.values()) - sum(of(before, name).dropped.values()) for name in "ab"]
-    assert sum(delivered) >= 0.6 * 20 * 8
+    assert busy >= 0.6 or sum(skipped) <= 0.1 * sum(delivered)  # or so few came that there is nothing to thin
     assert delivered[0] == pytest.approx(delivered[1], rel=0.1, abs=3)
     assert sum(lost) <= 0.05 * sum(delivered)
     assert after.degraded == ()
