@@ -72,6 +72,16 @@ def test_trouble_is_what_happens_now() -> None:
     assert trouble_of(replace(source, every=3, fps_out=10.0), 200.0) == ""
 
 
+def test_a_source_that_is_paused_says_so() -> None:
+    """One of ten thousand pictures is taken of it, which is no number to show."""
+    status = ScriptedRun(1).status()
+    details = []
+    for every in (1, 4, 10_000):
+        source = replace(status.sources[0], every=every)
+        details.append(run_view(replace(status, sources=(source,))).sources[0].detail)
+    assert details == ["", "one of 4 pictures is inferred", "paused"]
+
+
 def test_what_a_device_does_not_tell_is_a_dash() -> None:
     """Not a gap, in which a reader looks for a number."""
     assert run_view(ScriptedRun(1).status()).devices[1].texts == ("host", "61%", "-", "-", "-", "-")

@@ -24,6 +24,7 @@ _ALL_IN: Mapping[SourceState, tuple[str, str]] = {
     "ended": ("has ended", "have ended"),
 }
 _UNKNOWN = "-"
+_PAUSED = 10_000  # one of so many pictures is taken of a source that is paused (see running.camera)
 _BROKEN = ("lost", "stale")
 _OVER = ("ended", "removed")
 _KEEPS_UP = 0.9  # of the pictures that are to be inferred; fewer are a queue or a loss, not a rounding
@@ -250,7 +251,9 @@ def _details(source: SourceStatus) -> Iterator[str]:
     lost = dropped_text({**source.dropped, "failed": source.failed})
     if lost:
         yield f"dropped: {lost}"
-    if source.every > 1 and source.state == "live":
+    if source.every >= _PAUSED and source.state == "live":
+        yield "paused"
+    elif source.every > 1 and source.state == "live":
         yield f"one of {source.every} pictures is inferred"
 
 
