@@ -107,9 +107,12 @@ def _side_by_side(args: argparse.Namespace, count: int) -> Row:
     for run in runs:
         assert run.stdin is not None
         run.stdin.close()
-    seen = [json.loads(_line(run)) for run in runs]
-    for run in runs:
-        run.wait()
+    told = [_line(run) for run in runs]
+    failed = sum(run.wait() != 0 for run in runs)
+    if failed:
+        got = f"{failed} of {len(runs)} runs failed, as they say on standard error"
+        return {"what": f"run, {count} cameras, {args.processes} processes", "got": got, "met": False}
+    seen = [json.loads(line) for line in told]
     ages = np.concatenate([np.array(each["ages"]) for each in seen])
     lost = sum(each["lost"] for each in seen)
     cpu = sum(each["cpu"] for each in seen)

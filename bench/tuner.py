@@ -24,6 +24,7 @@ from common import show
 from msgspec.structs import replace
 
 from framepace.api import make_case
+from framepace.errors import FramepaceError
 from framepace.facts.settings import Case, apply
 from framepace.facts.tuning import Figures, Goal, Trial, Tuning, carried, tried
 from framepace.facts.workload import Warmup
@@ -143,7 +144,7 @@ def exhaustive(asked: Workload, known: Known, save: Save) -> Known:
     for number, settings in enumerate(every):
         if str(settings) not in known.truth:
             with Lab(1e9, clock=clock_for(asked.case.plan)) as lab:
-                trials = tuple(_trials(lab, apply(asked.case, settings), asked.goal, guess))
+                trials = _all_trials(lab, asked, settings, guess)
                 truth, seconds = {**known.truth, str(settings): trials}, known.exhaustive_s + lab.spent
             known = replace(known, truth=truth, exhaustive_s=seconds)
             save(known)
@@ -163,7 +164,7 @@ def judged(asked: Workload, known: Known, save: Save, count: int) -> Known:
         name = min(known.again, key=lambda n: len(known.again[n]))
         with Lab(1e9, clock=clock_for(asked.case.plan)) as lab:
             level = carried(known.truth[name]) or 1
-            trials = tuple(_trials(lab, apply(asked.case, settings[name]), asked.goal, level))
+            trials = _all_trials(lab, asked, settings[name], level)
         known.again[name].append(worth(asked.goal, trials))
         save(known)
         say(asked, f"again {known.again[name][-1]:g} with {name}")
@@ -173,6 +174,15 @@ def judged(asked: Workload, known: Known, save: Save, count: int) -> Known:
 def say(asked: Workload, text: str) -> None:
     """A line of progress."""
     print(f"{asked.name}: {text}", file=sys.stderr, flush=True)
+
+
+def _all_trials(lab: Lab, asked: Workload, settings: dict[str, Any], guess: int) -> tuple[Trial, ...]:
+    """The trials of a combination; none where one fails, as one that ends its device does: it carries nothing."""
+    try:
+        return tuple(_trials(lab, apply(asked.case, settings), asked.goal, guess))
+    except FramepaceError as error:
+        say(asked, f"failed with {settings}: {' '.join(str(error).split())[:200]}")
+        return ()
 
 
 def _trials(lab: Lab, case: Case, goal: Goal, guess: int) -> Iterator[Trial]:

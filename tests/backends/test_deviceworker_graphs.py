@@ -253,3 +253,24 @@ def test_a_library_with_a_graph_of_its_own_runs_its_slots_in_turn_all_the_same(c
     net.worker.wait(0), net.worker.wait(1)
     first, second = net.worker.times(0), net.worker.times(1)
     assert second.compute_at >= first.compute_at + first.compute
+
+
+@pytest.mark.parametrize(("times", "told"), [(2, 0), (9, 1)])
+def test_a_capture_that_is_broken_from_outside_is_tried_again(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch, times: int, told: int
+) -> None:
+    """As by a video decoder that opens meanwhile; where it is broken each time, the copies go apart, and it is told."""
+    net = Net(clock, graph=True)
+    capture = net.device.capture
+    broken = iter(range(times))
+
+    def disturbed(work: Any) -> Any:
+        if net.worker._scope == "request" and next(broken, None) is not None:
+            raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
+        return capture(work)
+
+    monkeypatch.setattr(net.worker._graphs, "_capture", disturbed)
+    net.worker.prime()
+    assert len(net.notes) == told
+    assert len(net.device.graphs) == 2
+    assert (net.worker._scope == "request") == (told == 0)

@@ -171,6 +171,22 @@ def test_a_shared_stream_makes_workers_wait_however_much_room_there_is() -> None
         assert set(latencies[1:10]) == {2 * MS}
 
 
+@pytest.mark.parametrize(("stream", "kernels"), [("own", [MS, MS]), ("slot", [0, MS])])
+def test_with_a_stream_per_slot_kernels_of_half_a_wave_run_at_once(stream: str, kernels: list[int]) -> None:
+    """Those of two requests of a worker: the second ones begin with the first, else when the first have ended."""
+    clock = VirtualClock()
+    worker = load({**ONE_MS, "blocks": 50, "gflops": 2.5}, clock, stream=stream, slots=2, transfer="device").worker()
+    worker.prime()
+    for slot in (0, 1):
+        worker.enqueue(slot, 1)
+    for slot in (0, 1):
+        worker.wait(slot)
+    first, second = worker.times(0), worker.times(1)
+    assert first is not None and second is not None
+    launch = second.compute_at - first.compute_at
+    assert [launch - launch % MS, second.compute] == kernels
+
+
 def test_memory_bandwidth_is_shared_by_those_that_need_it() -> None:
     """Two memory-bound requests take twice as long each; one beside a compute-bound one is not slowed."""
     clock = VirtualClock()

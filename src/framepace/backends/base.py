@@ -208,11 +208,13 @@ class Backend(ABC):
         computes: its outputs are those of the model.
         devices: kinds of device that it can run on, its default first.
         remote: somebody else loads and runs the model, on a machine of their own.
+        side_by_side: on a GPU the requests of a worker can run at once (`stream` 'slot').
     """
 
     name: str
     options: Mapping[str, str] = {}
     open_options: tuple[str, ...] = ()
+    side_by_side: bool = False
     simulated: bool = False
     devices: tuple[str, ...] = ("cpu",)
     remote: bool = False

@@ -35,7 +35,16 @@ from framepace.backends.deviceslot import (
     Slot,
 )
 from framepace.backends.painting import Painting
-from framepace.backends.requestgraphs import Capture, Parts, RequestGraphs, Scope, answered, check_answers
+from framepace.backends.requestgraphs import (
+    Capture,
+    Parts,
+    RequestGraphs,
+    Scope,
+    answered,
+    check_answers,
+    undisturbed,
+)
+from framepace.backends.sidebyside import disagreeing
 from framepace.devices.protocol import Device, Event, Stream
 from framepace.errors import DeviceLost, DeviceMemoryError
 from framepace.facts.model import TensorSpec
@@ -171,6 +180,16 @@ class DeviceWorker(Worker):
         for slot, size in itertools.product(range(self.slots), self._sizes[::-1] or (self._full,)):
             self.enqueue(slot, size)
             self.wait(slot)
+        if self._side_by_side and self.slots > 1 and not self._resident:
+            self._try_side_by_side()
+
+    def _try_side_by_side(self) -> None:
+        """Go back to one request after the other where several at once answer otherwise."""
+        if wrong := disagreeing(self, self._full):
+            self._side_by_side = False
+            self._tell(f"kernels of a worker follow each other: side by side {', '.join(wrong)} came out otherwise")
+            self._start_anew()
+            self.prime()
 
     def times(self, slot: int) -> DeviceTimes:
         """See Worker."""
@@ -217,7 +236,7 @@ class DeviceWorker(Worker):
         if self._scope is None:
             return partial(self._run, slot, parts)
         try:
-            return self._graphed(slot, parts)
+            return undisturbed(partial(self._graphed, slot, parts))
         except _NotCaptured as error:
             self._give_up(error)
             return self._made(index, count)
@@ -259,6 +278,10 @@ class DeviceWorker(Worker):
         else:
             self._scope = None
             self._tell(f"the copies of a request are not CUDA graphs: {why.words}")
+        self._start_anew()
+
+    def _start_anew(self) -> None:
+        """Forget the requests that were made, and lay out streams and events again."""
         self._settle()
         self._requests.clear()
         self._graphs.close()

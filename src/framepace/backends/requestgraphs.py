@@ -19,6 +19,8 @@ Capture = Callable[[Work], Graph]
 """Captures what the work enqueues, in the calling thread."""
 Scope = Literal["request", "kernels", "copies"]
 """What is one graph: all of a request; its kernels; or its copies, where the library has a graph of its own between."""
+_ATTEMPTS = 5
+_DISTURBED = ("STREAM_CAPTURE_INVALIDATED", "StreamCaptureInvalidated", "previous error during capture")
 _NEAR = 0.01  # of the largest value of an output: algorithms that round differently are no fault
 Answers = Mapping[str, NDArray[Any]]
 
@@ -94,6 +96,21 @@ class RequestGraphs:
     def _hold(self, produced: Mapping[str, Produced] | None) -> None:
         if produced:
             self._held.append(produced)
+
+
+def undisturbed(capture: Callable[[], Callable[[], None]]) -> Callable[[], None]:
+    """What `capture` returns; tried anew, a few times, where it was broken from outside.
+
+    Video decoders that open in other threads allocate on the device, which breaks any capture there
+    (CUDA_ERROR_STREAM_CAPTURE_INVALIDATED).
+    """
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return capture()
+        except Exception as error:
+            if not any(words in str(error) for words in _DISTURBED):
+                raise
+    return capture()
 
 
 def answered(run: Callable[[], None], slot: Slot) -> dict[str, NDArray[Any]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -72,6 +72,7 @@ class SimulatedBackend(Backend):
     name = "simulated"
     options = OPTIONS
     simulated = True
+    side_by_side = True
     devices = ("cuda",)
 
     def device_setting(self, device: str) -> str:
@@ -187,7 +188,7 @@ class SimulatedWorker(Worker):
         self._filled = [False] * self.slots
         self._upload = _Transfer.of(session.resolved.inputs, plan)
         self._download = _Transfer.of(session.spec.outputs, plan)
-        self._stream = _stream(self._device, session.model, plan)
+        self._streams = _streams(self._device, session.model, plan)
         self._group = _share_of_sms(session, index)
         self._host = Host(session.model, clock)
         turn = session.turn(index)
@@ -249,7 +250,9 @@ class SimulatedWorker(Worker):
 
     def _job(self, slot: int, count: int, now: int, fed: int) -> Job:
         session = self._session
-        job = Job(session.tenant, self._stream, session.demand(count), now + self._launch_ns, fed, group=self._group)
+        job = Job(
+            session.tenant, self._streams[slot], session.demand(count), now + self._launch_ns, fed, group=self._group
+        )
         if self._plan.transfer != "device" or not self._filled[slot]:
             self._add_copies(job, count)
         self._filled[slot] = True
@@ -325,10 +328,12 @@ class _Transfer:
         return self.fixed_bytes + count * self.bytes_per_item
 
 
-def _stream(device: Device, model: DeviceModel, plan: ModelPlan) -> Stream:
-    if model.serialise or plan.stream == "shared":
-        return device.shared
-    return Stream()
+def _streams(device: Device, model: DeviceModel, plan: ModelPlan) -> Sequence[Stream]:
+    """The stream of each slot."""
+    if plan.stream == "slot" and not model.serialise:
+        return [Stream() for _ in range(plan.slots)]
+    is_shared = model.serialise or plan.stream == "shared"
+    return [device.shared if is_shared else Stream()] * plan.slots
 
 
 def _share_of_sms(session: SimulatedSession, index: int) -> tuple[int, int] | None:

@@ -167,9 +167,11 @@ class _DeviceWorker(FittedWorker):
         self.slots = session.plan.slots
         self._index = index
         self._device = device
-        self._stream = Stream()
+        self._streams = [Stream()] * self.slots
         if session.plan.stream == "shared":
-            self._stream = device.shared
+            self._streams = [device.shared] * self.slots
+        if session.plan.stream == "slot":
+            self._streams = [Stream() for _ in range(self.slots)]
         self._jobs: dict[int, Job] = {}
 
     def enqueue(self, slot: int, count: int) -> None:
@@ -177,12 +179,12 @@ class _DeviceWorker(FittedWorker):
         size = padded(count, self.session.batch_sizes)
         self.clock.feeding.add(self._index)
         gap = self.pause()
-        self._jobs[slot] = self._job(size, self.clock.now(), gap)
+        self._jobs[slot] = self._job(slot, size, self.clock.now(), gap)
         self._device.submit(self._jobs[slot], self.clock.now())
         self.clock.work(Task(self.draw("enqueue", size, gap)))
         self._tail = round(self.draw("tail", size, gap))
 
-    def _job(self, size: int, now: int, gap: int) -> Job:
+    def _job(self, slot: int, size: int, now: int, gap: int) -> Job:
         """An inference of `size` frames that begins `gap` ns after the worker's last one."""
         tenant = self.session.tenant
         device_gap = now - (tenant.last_end or now)
@@ -190,7 +192,7 @@ class _DeviceWorker(FittedWorker):
         d2h = round(self.draw("d2h", size))
         launched = now + round(self.draw("lag", size, gap))
         demand = _demand(self.draw("compute", size, device_gap), self.durations.filled(size))
-        return Job(tenant, self._stream, demand, launched, launched, h2d, d2h)
+        return Job(tenant, self._streams[slot], demand, launched, launched, h2d, d2h)
 
     def wait(self, slot: int) -> Tensors:
         """See Worker."""

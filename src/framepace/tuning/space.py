@@ -100,7 +100,7 @@ def _of_device(model: ModelPlan, machine: MachineOptions, budget_ms: float) -> I
     """Axes whose values depend on whether the model runs on a GPU."""
     gpu = on_gpu(model, machine)
     if gpu:
-        yield from _gpu(machine)
+        yield from _gpu(model, machine)
     else:
         yield from _cpu(machine, model.threads)
     if machine.computes_shapes:
@@ -167,10 +167,11 @@ def _cpu(machine: MachineOptions, threads: int) -> Iterator[Axis]:
     yield Axis("workers", tuple(range(1, _CROWD * cores + 1)), _powers(_CROWD * cores))
 
 
-def _gpu(machine: MachineOptions) -> Iterator[Axis]:
+def _gpu(model: ModelPlan, machine: MachineOptions) -> Iterator[Axis]:
     yield Axis("graph", (False, True), (False, True), ordered=False)
     yield Axis("slots", (1, 2, 3), (2,))
-    yield Axis("stream", ("own", "shared"), ordered=False)
+    if get_backend(model.backend).side_by_side:
+        yield Axis("stream", ("own", "slot"), ordered=False)
     yield from _layouts(machine)
     if machine.sms:
         yield Axis("sms", (None, "50%", "25%"), ordered=False)

@@ -94,6 +94,8 @@ class WorkerSessions:
         device = cuda.open_device(self.plan.device, self.plan.sms, index)
         session = self.take(index)
         launch = _Launch(session, self.plan, self.resolved)
+        if self.plan.stream == "slot":
+            tell("ONNX Runtime's requests of one worker share its memory: stream=slot is as stream=own")
 
         def release() -> None:
             launch.close()

@@ -59,6 +59,7 @@ class TensorRTBackend(Backend):
     name = "tensorrt"
     options = OPTIONS
     devices = ("cuda",)
+    side_by_side = True
 
     def __init__(self) -> None:
         self._lib: Library | None = None

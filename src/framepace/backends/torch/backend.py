@@ -50,6 +50,7 @@ class TorchBackend(Backend):
 
     name = "torch"
     options = OPTIONS
+    side_by_side = True
 
     def __init__(self) -> None:
         self.devices = ("cpu", "cuda")
