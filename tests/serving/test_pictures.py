@@ -35,10 +35,10 @@ def encoded(codec: str = "png", layout: str = "rgb24") -> bytes:
     return b"".join(bytes(packet) for part in (frame, None) for packet in context.encode(part))
 
 
-def send(server: Server, *elements: bytes) -> Reply:
-    """One request with so many pictures."""
+def send(server: Server, *elements: bytes, behind: Sequence[int] = ()) -> Reply:
+    """One request with so many pictures; `behind` are further sizes of its shape."""
     data = b"".join(struct.pack("<I", len(element)) + element for element in elements)
-    tensor = {"name": "picture", "datatype": "BYTES", "shape": [len(elements)]}
+    tensor = {"name": "picture", "datatype": "BYTES", "shape": [len(elements), *behind]}
     document = json.dumps({"inputs": [{**tensor, "parameters": {"binary_data_size": len(data)}}]}).encode()
     return ask(server, "POST", INFER, document + data, {LENGTH_HEADER.decode(): str(len(document))})
 
@@ -68,6 +68,17 @@ def test_pictures_of_all_kinds_are_answered(server: Server, codec: str, layout: 
     """Grey, of a palette, with an alpha channel, of 16 bits."""
     status, answer, _ = send(server, encoded(codec, layout))
     assert status == 200, answer
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_pictures_may_come_as_a_column(server: Server, count: int) -> None:
+    """As Triton's ensembles take them, [batch, 1]: each is one item; another shape is none."""
+    pictures = [encoded()] * count
+    status, answer, _ = send(server, *pictures, behind=[1])
+    assert (status, answer["outputs"][0]["shape"]) == (200, [count, 1])
+    for behind in ([2], [1, 1], [0]):
+        assert send(server, *pictures, behind=behind)[0] == 400
+    assert send(server, *[encoded()] * 5, behind=[1])[0] == 400
 
 
 @pytest.mark.parametrize("broken", [b"", b"no picture", TORN, encoded()[:60]], ids=["empty", "text", "JPEG", "PNG"])

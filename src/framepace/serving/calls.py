@@ -24,6 +24,7 @@ EXTENSIONS = (
     "trace",
     "logging",
 )
+_PICTURE_DIMS = 3  # beside the batch, where the configuration may say which of them are the channels
 
 
 def server_metadata(service: Service) -> dict[str, Any]:
@@ -71,8 +72,12 @@ def model_config(repository: Repository, name: str, version: str) -> dict[str, A
 
 
 def _config_input(tensor: Tensor, interface: Interface) -> dict[str, Any]:
-    optional = {"optional": True} if tensor.default is not None else {}
-    return {**_config_tensor(tensor, interface), **optional}
+    config = _config_tensor(tensor, interface)
+    if tensor.layout and len(config["dims"]) == _PICTURE_DIMS:
+        config["format"] = f"FORMAT_{tensor.layout.upper()}"
+    if tensor.default is not None:
+        config["optional"] = True
+    return config
 
 
 def _config_tensor(tensor: Tensor, interface: Interface) -> dict[str, Any]:

@@ -81,7 +81,8 @@ class Inference:
         answer = model.answer(ticket)
         for place, output in enumerate(answer.outputs):
             if output.wanted.classes and output.data is not None:
-                answer.outputs[place] = classified(output, model.interface.batches)
+                labels = model.interface.outputs_by_name[output.name].labels
+                answer.outputs[place] = classified(output, model.interface.batches, labels)
         return answer
 
     def raw(self, model: ServedModel, body: bytes | bytearray) -> InferRequest:

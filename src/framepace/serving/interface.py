@@ -26,6 +26,9 @@ class Tensor:
         shape: of one request; -1 where the sizes of requests differ.
         axis: the batch axis, None where it has none.
         default: what is used where nothing is sent; only inputs with values in the plan have one.
+        layout: of an input that takes pictures, 'nchw' or 'nhwc'.
+        columns: whether it may come as [batch, 1], too, as ensembles of Triton take texts and pictures.
+        labels: of an output, names of classes, where the plan or the model's file says them.
     """
 
     name: str
@@ -33,6 +36,9 @@ class Tensor:
     shape: tuple[int, ...]
     axis: int | None = None
     default: NDArray[Any] | None = None
+    layout: str = ""
+    columns: bool = False
+    labels: Sequence[str] = ()
 
     @cached_property
     def of_one(self) -> tuple[int, ...]:
@@ -108,6 +114,8 @@ class Interface:
 
     def _items(self, tensor: Tensor, shape: tuple[int, ...], items: int | None) -> int | None:
         """How many items the request has, this input included."""
+        if tensor.columns and shape[1:] == (1,):
+            shape = shape[:1]
         if shape == tensor.shape:
             return items
         axis = tensor.axis
@@ -144,22 +152,33 @@ def _names(names: Any) -> str:
 
 
 def interface_of(
-    name: str, resolved: Resolved, outputs: Sequence[TensorSpec], axes: Mapping[str, int], most: int, platform: str = ""
+    name: str,
+    resolved: Resolved,
+    outputs: Sequence[TensorSpec],
+    axes: Mapping[str, int],
+    most: int,
+    platform: str = "",
+    labels: Sequence[str] = (),
 ) -> Interface:
     """The interface of a model.
 
     Args:
         axes: the batch axes of the outputs.
         most: items in one inference.
+        labels: names of the model's classes.
 
     Raises ModelError for a dtype that the protocol does not have.
     """
-    without = [t.name for t in resolved.inputs if resolved.axis(t.name) is None]
-    without += [t.name for t in outputs if t.name not in axes]
-    if without:
+    if not _has_axes(resolved, outputs, axes):
         most = 1  # what has no batch axis cannot be divided among requests
     inputs = tuple(_input(tensor, resolved, most) for tensor in resolved.inputs)
-    return Interface(name, inputs, tuple(_output(t, axes.get(t.name), most) for t in outputs), most, platform)
+    given = tuple(_output(tensor, axes.get(tensor.name), most, labels) for tensor in outputs)
+    return Interface(name, inputs, given, most, platform)
+
+
+def _has_axes(resolved: Resolved, outputs: Sequence[TensorSpec], axes: Mapping[str, int]) -> bool:
+    """Whether all inputs and outputs have a batch axis."""
+    return all(resolved.axis(t.name) is not None for t in resolved.inputs) and all(t.name in axes for t in outputs)
 
 
 def _input(tensor: TensorSpec, resolved: Resolved, most: int) -> Tensor:
@@ -169,14 +188,15 @@ def _input(tensor: TensorSpec, resolved: Resolved, most: int) -> Tensor:
         shape[axis] = -1 if most > 1 else 1
     value = resolved.values.get(tensor.name)
     default = None if value is None else value.frames[0]
-    return Tensor(tensor.name, _datatype(tensor), tuple(shape), axis, default)
+    layouts = {image.name: image.layout for image in (*resolved.images, *resolved.previous) if image.time_axis is None}
+    return Tensor(tensor.name, _datatype(tensor), tuple(shape), axis, default, layouts.get(tensor.name, ""))
 
 
-def _output(tensor: TensorSpec, axis: int | None, most: int) -> Tensor:
+def _output(tensor: TensorSpec, axis: int | None, most: int, labels: Sequence[str]) -> Tensor:
     shape = [size if isinstance(size, int) else -1 for size in tensor.shape]
     if axis is not None:
         shape[axis] = -1 if most > 1 else 1
-    return Tensor(tensor.name, _datatype(tensor), tuple(shape), axis)
+    return Tensor(tensor.name, _datatype(tensor), tuple(shape), axis, labels=labels)
 
 
 def _datatype(tensor: TensorSpec) -> str:

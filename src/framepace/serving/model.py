@@ -30,11 +30,12 @@ from framepace.feeds.feed import Feed
 from framepace.feeds.pacer import Pacer
 from framepace.feeds.runstate import RunState
 from framepace.models.batchaxis import batch_symbol, declared_axes
-from framepace.models.spec import NULL, inspect
+from framepace.models.spec import NULL, inspect, metadata
 from framepace.openinference.datatypes import BYTES
 from framepace.openinference.errors import RequestError
 from framepace.openinference.messages import InferAnswer, InferRequest, Output, Region, Wanted
 from framepace.openinference.tensors import to_bytes
+from framepace.postprocess.names import names_in_file, names_of
 from framepace.progress import Tell, silent
 from framepace.serving.feed import RequestFeed, Rules, Unfit
 from framepace.serving.interface import Interface, interface_of
@@ -278,7 +279,18 @@ def interface_of_model(model: ModelPlan, session: Session) -> Interface:
         declared = _declared(model, session)
         axes = declared_axes(declared.outputs, batch_symbol(declared.inputs, session.resolved.picture_axes))
     platform = f"framepace_{model.backend}"
-    return interface_of(model.name, session.resolved, session.spec.outputs, axes, model.batch.max, platform)
+    outputs = session.spec.outputs
+    return interface_of(model.name, session.resolved, outputs, axes, model.batch.max, platform, _labels(model))
+
+
+def _labels(model: ModelPlan) -> Sequence[str]:
+    """Names of a model's classes, from the file of its plan or its own. Raises UsageError as `names_in_file`."""
+    if model.post.names:
+        return names_in_file(model.post.names)
+    try:
+        return names_of(metadata(model.model))
+    except FramepaceError:
+        return ()
 
 
 def _declared(model: ModelPlan, session: Session) -> ModelSpec:

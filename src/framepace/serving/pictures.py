@@ -78,7 +78,7 @@ class ServedPictures(ServedModel):
             _check_takes_pictures(model, session.resolved)
             parts.append(interface_of_model(model, session))
         most = min(part.most for part in parts)
-        picture = Tensor(PICTURE, BYTES, (-1,) if most > 1 else (1,), 0)
+        picture = Tensor(PICTURE, BYTES, (-1,) if most > 1 else (1,), 0, columns=True)
         return Interface(self.name, (picture,), self._outputs(parts), most, _PLATFORM)
 
     def _outputs(self, parts: Sequence[Interface]) -> tuple[Tensor, ...]:
