@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from framepace.clock.system import SystemClock
-from framepace.errors import UsageError
+from framepace.errors import SourceError, UsageError
 from framepace.facts.plan import EnginePlan, SourcePolicy
 from framepace.facts.running import SourceSpec
 from framepace.feeds.batchrules import BatchRule
@@ -75,6 +75,16 @@ def test_standard_input_is_read_by_one_source() -> None:
         assert [spec.name for spec in sources.specs] == ["a"]
     with pytest.raises(UsageError, match="standard input has two sources"):
         Run(plan(), [SourceSpec(name="a", address="-"), SourceSpec(name="b", address="-")])
+
+
+@pytest.mark.parametrize(
+    ("address", "says"), [("nowhere.mp4", "correct the path"), ("car park=a.mp4", "a name before '='")]
+)
+def test_a_file_that_is_not_there_may_be_a_name_that_is_none(address: str, says: str) -> None:
+    """What stands before '=' with a space in it was taken for a part of the path, which is said."""
+    with pytest.raises(SourceError, match="no file") as error:
+        check_address(SourceSpec(name="source-1", address=address))
+    assert says in str(error.value.fix)
 
 
 def test_what_a_recording_replays_are_files_or_synthetic_pictures(spec: SourceSpec, tmp_path: Path) -> None:

@@ -113,6 +113,15 @@ def test_a_picture_is_read_by_what_is_in_it(tmp_path: Path, name: str) -> None:
     assert (picture.width, picture.height) == (64, 48)
 
 
+@pytest.mark.parametrize("name", ["live.m3u8", "pipe.ffconcat", "port.sdp"])
+def test_a_list_of_files_says_what_to_name_instead(tmp_path: Path, name: str) -> None:
+    """What it names is not opened, and no player would find anything wrong with it."""
+    (tmp_path / name).write_bytes(HOSTILE[name]())
+    with pytest.raises(SourceError) as error:
+        VideoFile(str(tmp_path / name))
+    assert "name one of them" in str(error.value.fix)
+
+
 def test_hostile_files_are_sentences_within_a_gigabyte(tmp_path: Path) -> None:
     """Each is refused, by one process whose address space is a gigabyte, in seconds."""
     os.mkfifo(tmp_path / "pipe")

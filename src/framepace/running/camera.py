@@ -30,6 +30,7 @@ _STANDARD_INPUT = "-"
 _STANDARD_INPUT_S = (30.0, 3600.0)  # to begin, and to go on: whoever writes may pause
 _SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "rtp", "tcp")
 _PROBE_S = 1.0
+_FIX_NAME = "correct the path; a name before '=' is of letters, digits, '.', '_' and '-' (in a file of sources of any)"
 _MOST_SKIPPED = 10_000
 """Of so many pictures one is taken of a source that is paused: its connection stays."""
 
@@ -279,11 +280,12 @@ def check_address(spec: SourceSpec) -> None:
         return
     path = Path(address.removeprefix("file://"))
     if not path.exists():
+        fix = _FIX_NAME if "=" in address else "correct the path"
         raise SourceError(
             f"there is no file for the source {spec.name!r}",
             got=shown_path(str(path)),
             expected="a video file, a folder of pictures, or a stream's address",
-            fix="correct the path",
+            fix=fix,
         )
     if _is_folder(address):
         PictureFolder(path, loop=False)

@@ -40,6 +40,7 @@ _NO_VIDEOS = frozenset({"concat", "dash", "hls", "image2", "rtsp", "sdp", "tty"}
 PICTURES = frozenset(
     (".avif", ".bmp", ".exr", ".gif", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 )
+_LISTS = frozenset((".ffconcat", ".m3u", ".m3u8", ".mpd", ".sdp"))
 _LARGEST_PICTURE = 1 << 28  # bytes
 _READ_OVER = 60  # pictures that are sooner decoded than sought
 # Quarter turns counter-clockwise, as filters of FFmpeg.
@@ -380,4 +381,8 @@ def _unreadable(path: str, error: Exception) -> FramepaceError:
         return SourceError("the video may not be read", got=got, expected="a readable file", fix=f"chmod a+r {path}")
     expected = "a video that FFmpeg can read (mp4, mkv, avi, ...)"
     fix = "check it with a player; an mp4 whose recording or download broke off has no index and cannot be read"
+    if os.path.splitext(path)[1].lower() in _LISTS:
+        fix = (
+            "it lists other files, which are not opened: name one of them, or the address of a server that has the list"
+        )
     return SourceError("the video cannot be read", got=got, expected=expected, fix=fix)
