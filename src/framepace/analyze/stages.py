@@ -19,7 +19,7 @@ STAGES: Mapping[str, str] = {
     "other models": "models of the same frame that ran before",
     "prepare": "making the model's input",
     "infer": "the inference",
-    "finish": "the finish hook",
+    "finish": "reading the outputs (post), and the finish hook",
 }
 _STAMPS = ("captured", "decoded", "queued", "batched", "started", "enqueued", "finished")
 _SUMMED = ("h2d", "compute", "d2h", "paint", "switched", "preempted", "faults", "gc")

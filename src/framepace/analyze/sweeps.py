@@ -18,7 +18,7 @@ _WORDS: Mapping[str, str] = {
     "decode": "decoding",
     "prepare": "preparation",
     "infer": "the inference",
-    "finish": "the finish hook",
+    "finish": "what follows the model",
 }
 
 

@@ -24,6 +24,7 @@ from framepace.engine.modelprocess import ModelProcesses
 from framepace.engine.packedrows import Sink
 from framepace.engine.pipeline import Pipeline
 from framepace.engine.processstate import interpreter
+from framepace.engine.reading import measured_finish
 from framepace.engine.slowing import slowed_finish, slowed_step
 from framepace.engine.step import Finish, Run, Step, finish_hook, make_step
 from framepace.engine.strategies import IN_PROCESS, Strategy, check
@@ -87,12 +88,19 @@ class Engine:
         self._crops = CropCounts()
         self._readers: dict[int, Read] = {}
         self._reading: list[str] = []
-        self._finish = slowed_finish(outputs or finish_hook(plan.engine.finish), plan.engine.slow, clock)
+        hook = finish_hook(plan.engine.finish)
         self._processes: ModelProcesses | None = None
         self._open = ExitStack()
         check(plan.engine)
         self.sessions = self._load_all(load, tell)
+        self._finish = slowed_finish(outputs or self._measured(hook), plan.engine.slow, clock)
         self.slowest = max((session.slowest for session in self.sessions), default=0)
+
+    def _measured(self, hook: Finish | None) -> Finish | None:
+        """What is done with the outputs where nobody receives them; in processes of models that is the hook alone."""
+        if self.clock.virtual or self._processes is not None:
+            return hook
+        return measured_finish(self._loaded(), hook, self._reading.append)
 
     @property
     def specs(self) -> tuple[ModelSpec, ...]:

@@ -17,15 +17,11 @@ from framepace.facts.settings import Case, apply
 
 _BLOCK_REQUESTS = 200  # so that what happens to one frame in twenty happens ten times
 _BLOCK_S = 1.0  # back to back, where requests are not counted
-_CHANGES: dict[str, dict[str, Any]] = {
-    "decode": {"scope": "pipeline"},
-    "prepare": {"prepare-constant": True, "prepare-hook": None},
-    "finish": {"finish": None},
-}
+STAGES = ("decode", "prepare", "finish")
 ADVICE = {
     "decode": "ask the source for pictures that decode evenly (fewer, smaller key frames), or decode ahead",
     "prepare": "bound what the preparation hook does per picture, or hand that work to another thread or process",
-    "finish": "bound what the finish hook does per frame, or hand its work to another thread or process",
+    "finish": "bound what reading the outputs and the finish hook do per frame, or hand it to another thread",
 }
 WAITS = 0.5  # of what the stage takes more, without CPU time
 _MAIN = 0.5  # of what late frames take more, waiting for earlier frames aside
@@ -38,9 +34,20 @@ def main_growth(late: LateFrames | None) -> Growth | None:
     if late is None or not late.working:
         return None
     growth = late.working[0]
-    if growth.more < _MAIN * sum(other.more for other in late.working) or growth.stage not in _CHANGES:
+    if growth.more < _MAIN * sum(other.more for other in late.working) or growth.stage not in STAGES:
         return None
     return growth
+
+
+def left_out(stage: str, evidence: Evidence) -> dict[str, Any]:
+    """The settings without a stage. Where models run on what others find, outputs have to be read."""
+    if stage == "decode":
+        return {"scope": "pipeline"}
+    if stage == "prepare":
+        return {"prepare-constant": True, "prepare-hook": None}
+    if any(model.after for model in evidence.models):
+        return {"finish": None}
+    return {"finish": None, "post": "none"}
 
 
 def stage_left_out(evidence: Evidence) -> Probe:
@@ -48,7 +55,7 @@ def stage_left_out(evidence: Evidence) -> Probe:
     growth = main_growth(evidence.late)
     assert growth is not None  # nothing is suspected without it
     base = _trial_base(growth, evidence)
-    return Probe(base, _CHANGES[growth.stage], TAIL, fewest=_BLOCK_REQUESTS, least_s=_BLOCK_S)
+    return Probe(base, left_out(growth.stage, evidence), TAIL, fewest=_BLOCK_REQUESTS, least_s=_BLOCK_S)
 
 
 def _trial_base(growth: Growth, evidence: Evidence) -> Case:

@@ -17,7 +17,7 @@ STAGES = {
     "decode": "taking or decoding one picture",
     "prepare": "making the input of one frame",
     "infer": "the inference",
-    "finish": "the finish hook of one frame",
+    "finish": "reading the outputs of one frame, and the finish hook",
     "after": "of the worker around a batch: from its delivery to the next one's pictures, and from those to its start",
     "wake": "how late a thread wakes that waited for a due time",
     "enqueue": "the call that hands the inference to the device",

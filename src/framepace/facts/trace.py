@@ -41,7 +41,7 @@ REQUEST_COLUMNS: Mapping[str, str] = {
     "started": "when its input was prepared and the inference began",
     "enqueued": "when the inference call returned to the host",
     "finished": "when the outputs were on the host",
-    "delivered": "when the finish hook had returned",
+    "delivered": "when its outputs were read and the finish hook had returned",
     "h2d": "device time of the copy to the device",
     "compute": "device time of the kernels",
     "d2h": "device time of the copy to the host",

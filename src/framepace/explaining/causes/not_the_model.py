@@ -1,4 +1,4 @@
-"""FP011: decoding, preparation or the finish hook dominates."""
+"""FP011: decoding, preparation, or what follows the model dominates."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from framepace.backends.base import get_backend
 from framepace.explaining.evidence import Evidence
+from framepace.explaining.hookstages import STAGES, left_out
 from framepace.explaining.hypothesis import Probe, Suspicion
 from framepace.explaining.metrics import INTERVAL, LATENCY
 from framepace.explaining.trial import Blocks
@@ -15,15 +16,10 @@ from framepace.facts.strategy import strategy_of
 from framepace.video.device.decoder import has_library
 
 _SHARE = 0.20  # of the latency
-_CHANGES: dict[str, dict[str, Any]] = {
-    "decode": {"scope": "pipeline"},
-    "prepare": {"prepare-constant": True, "prepare-hook": None},
-    "finish": {"finish": None},
-}
 _ADVICE = {
     "decode": "decode a smaller stream (substream of the camera), or on the GPU; more decoder threads add delay",
     "prepare": "ask the source for the model's size, simplify the preparation hook, or fold preparation into the graph",
-    "finish": "make the finish hook cheaper, or hand its work to another thread or process",
+    "finish": "make what follows the model cheaper (a higher score, fewer boxes), or hand it to another thread",
 }
 
 
@@ -78,7 +74,7 @@ class NotTheModel:
         """
         stage = self._largest(evidence)[0]
         base = evidence.kept_up("stream" if stage == "decode" else "pipeline")
-        return Probe(base, _CHANGES[stage], INTERVAL if evidence.overloaded else LATENCY)
+        return Probe(base, left_out(stage, evidence), INTERVAL if evidence.overloaded else LATENCY)
 
     def remedy(self, evidence: Evidence, blocks: Blocks) -> Remedy:
         """The GPU decodes and prepares, where the models run on one; else advice, for the user's code or camera."""
@@ -91,5 +87,5 @@ class NotTheModel:
 
     @staticmethod
     def _largest(evidence: Evidence) -> tuple[str, float]:
-        share, stage = max((evidence.stage(s) / max(evidence.latency, 1), s) for s in _CHANGES)
+        share, stage = max((evidence.stage(s) / max(evidence.latency, 1), s) for s in STAGES)
         return stage, share
