@@ -84,9 +84,12 @@ class Connection(asyncio.BufferedProtocol):
         self._server.connections.discard(self)
         self._let_go(self._held)
         self._waiting.clear()
+        self._arriving = None
+        self._body = None
         self.receiving = False
         running = self._running
         self._running = None
+        del self._parser  # it knows this connection: both would stay until Python looks for cycles
         if running is not None and running.on_lost is not None:
             running.on_lost()
 

@@ -221,7 +221,7 @@ class RequestFeed(Feed):
                 ticket = self._delivered.popleft()
             except IndexError:  # another worker was first
                 return
-            ticket.done(ticket)
+            ticket.finish()
 
     def drained(self, seconds: float) -> bool:
         """Wait until every accepted request was answered, at most so long; whether they were."""
@@ -381,7 +381,7 @@ class RequestFeed(Feed):
     def _fail(self, ticket: Ticket, error: RequestError) -> None:
         ticket.error = error
         ticket.answered = self._now()
-        ticket.done(ticket)
+        ticket.finish()
 
 
 def _urgency(latest: int | None, now: int) -> int:

@@ -151,7 +151,7 @@ class ServedModel:
     def answer(self, ticket: Ticket) -> InferAnswer:
         """The answer to a request that is done. Raises its RequestError."""
         if ticket.error is not None:
-            raise ticket.error
+            raise ticket.pop_error()
         outputs = [self._output(wanted, ticket.outputs) for wanted in ticket.wanted]
         return InferAnswer(self.name, self.version, outputs, ticket.id)
 

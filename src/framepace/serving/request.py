@@ -36,7 +36,7 @@ class Ticket(Struct, eq=False):
         deadline: when it must be answered (ns), None: at any time.
         latest: when it must be answered by the engine, so that its way back is in time (ns); None: at any time.
         arrived, taken, prepared, inferred, answered: times in ns.
-        done: called once, from any thread, when it was answered or has failed.
+        done: called once, from any thread, when it was answered or has failed (see `finish`).
     """
 
     arrays: dict[str, NDArray[Any] | SharedTensor]
@@ -73,9 +73,29 @@ class Ticket(Struct, eq=False):
             whole = self.outputs.setdefault(name, np.empty(shape, output.dtype))
         whole[(*(slice(None),) * axis, slice(index, index + 1))] = output
 
+    def finish(self) -> None:
+        """Tell who waits for it, and forget them.
+
+        They know it, too: a cycle would keep its tensors until Python looks for cycles, which it does seldom.
+        """
+        done = self.done
+        self.done = _nobody
+        done(self)
+
+    def pop_error(self) -> RequestError:
+        """What is wrong with a request that has failed, to be raised: it keeps what led to it then, this ticket too."""
+        assert self.error is not None
+        error = self.error
+        self.error = None
+        return error
+
     def item_done(self) -> bool:
         """Note that an item was delivered; true for the last one. Counting is atomic in CPython."""
         return next(self.finished) == self.items - 1
+
+
+def _nobody(ticket: Ticket) -> None:
+    """Who waits for a request that is done."""
 
 
 class Item(Struct, frozen=True, eq=False):
