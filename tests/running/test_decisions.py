@@ -9,7 +9,7 @@ from framepace.facts.trace import REQUEST_COLUMNS
 from framepace.running.canary import Trial
 from framepace.running.flight import Ring, Trigger
 from framepace.running.rates import Rate, ResultAges
-from framepace.running.watchdog import Restarts, hangs
+from framepace.running.watchdog import Awake, Restarts, hangs
 from framepace.units import NS_PER_MS, NS_PER_S
 
 
@@ -49,6 +49,14 @@ def test_a_hang_is_longer_than_patience_and_than_anything_before(
 ) -> None:
     """Ten seconds, and twenty times the slowest so far."""
     assert hangs(round(longest_s * NS_PER_S), round(slowest_s * NS_PER_S)) == is_hung
+
+
+def test_a_pause_of_the_process_is_no_time_of_a_worker() -> None:
+    """Asked four times per second it grows; after half a minute in which nobody asked it begins anew."""
+    awake = Awake()
+    assert [awake.ns(quarter * NS_PER_S // 4) for quarter in range(60)][-1] == 59 * NS_PER_S // 4
+    assert awake.ns(45 * NS_PER_S) == 0
+    assert awake.ns(46 * NS_PER_S) == NS_PER_S
 
 
 def test_an_engine_is_started_again_later_and_later_and_not_for_ever() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -9,6 +12,8 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from framepace.facts.plan import SourcePolicy
 from framepace.facts.running import RunStatus, SourceSpec
@@ -117,6 +122,33 @@ def test_a_model_that_is_a_hundred_times_slower_for_a_while_loses_pictures_and_r
     share_after = (lost(after, "a") - lost(well, "a")) / (of(after, "a").taken - of(well, "a").taken)
     assert set(of(after, "a").dropped) <= {"buffer full", "stale"}
     assert share_after < 0.5 * share_slow
+
+
+STOPPED = """
+import os, signal, sys
+from framepace.facts.running import SourceSpec
+from framepace.running.options import Options
+from framepace.running.run import Run
+from tests.doubles.faulty import Faults
+from tests.running.runs import assert_accounted, free, plan
+
+Faults.reset(lambda number: os.kill(os.getpid(), signal.SIGSTOP) if number == 5 else None)
+status = Run(plan("faulty"), [free("a", sys.argv[1])], options=Options(patience_s=1.0)).start().wait(60)
+assert_accounted(status)
+print(status.sources[0].delivered, [note for note in status.notes if "again" in note])
+"""
+
+
+def test_a_process_that_was_stopped_takes_no_worker_for_hung(path: str) -> None:
+    """As when a laptop or a virtual machine sleeps: for four times its patience, in the middle of an inference."""
+    with subprocess.Popen([sys.executable, "-c", STOPPED, path], stdout=subprocess.PIPE, text=True) as process:
+        while psutil.Process(process.pid).status() != psutil.STATUS_STOPPED:
+            assert process.poll() is None
+            time.sleep(0.02)
+        time.sleep(4.0)
+        process.send_signal(signal.SIGCONT)
+        told = process.communicate(timeout=60)[0]
+    assert told.split(maxsplit=1) == [str(PICTURES), "[]\n"]
 
 
 def test_a_wrong_password_is_in_no_file_of_a_run(path: str, tmp_path: Path) -> None:

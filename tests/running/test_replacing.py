@@ -142,7 +142,7 @@ def test_frames_that_are_lost_with_a_worker_hold_up_no_others() -> None:
     supervisor.begin(engine())
     assert supervisor.flying is not None
     supervisor.flying.waited([frame(1), frame(2)], CLOCK.now() - NS_PER_S)
-    supervisor.look()
+    looked(supervisor, lambda: bool(notes))
     assert "did not return" in notes[0]
     assert sources.numbers == [1, 2]
     assert batches.numbers == [1, 2]

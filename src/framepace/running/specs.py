@@ -19,7 +19,7 @@ _NAMED = re.compile(r"([\w.\-]{1,64})=(.+)", re.DOTALL)
 _YAML_PLACE = re.compile(r'\s*in "<[^"]*>", (line \d+, column \d+)')
 _LARGEST = 1 << 20  # bytes
 _FILE = InputKind("the file of sources", UsageError, expected="a YAML file", fix="name another file")
-_FIELDS = "write fields by these names; a source needs `name` and `address`"
+_FIELDS = "correct the field or the value that is named (yes is `true`); a source needs `name` and `address`"
 _EXAMPLE = "sources: [{name: door, address: 'rtsp://${USER}:${PASSWORD}@10.0.0.7/stream'}]"
 
 

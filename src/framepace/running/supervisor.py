@@ -11,7 +11,7 @@ from framepace.facts.plan import Plan
 from framepace.facts.trace import DropCause
 from framepace.feeds.feed import OnDrop
 from framepace.running.generation import Generation, InFlight, Work
-from framepace.running.watchdog import PATIENCE_S, Restarts, hangs
+from framepace.running.watchdog import PATIENCE_S, Awake, Restarts, hangs
 from framepace.units import NS_PER_S
 
 _ENDING_S = (3.0, 20.0)  # least and most for frames in flight, at the end
@@ -41,6 +41,7 @@ class Supervisor:
         self._state = work.taken.state
         self._now = self._state.clock.now
         self._restarts = Restarts()
+        self._awake = Awake()
         self._ended: deque[tuple[Generation, BaseException | None]] = deque()
         self._at_work: list[Generation] = []
         self._current: Generation | None = None
@@ -109,9 +110,10 @@ class Supervisor:
             self._drop_lost(generation, DropCause.BACKEND)
         if self._start_at is not None and self._now() >= self._start_at:
             self._start_again()
+        awake = self._awake.ns(self._now())
         for generation in list(self._at_work):
             flying = generation.flying
-            if hangs(flying.longest(self._now()), flying.slowest, self._patience_s):
+            if hangs(min(awake, flying.longest(self._now())), flying.slowest, self._patience_s):
                 self._replace_hung(generation)
         return True
 

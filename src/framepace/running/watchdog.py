@@ -8,6 +8,7 @@ from framepace.units import NS_PER_S
 
 PATIENCE_S = 10.0  # what takes less is never taken for a hang
 _TIMES = 20  # as long as the slowest so far
+_PAUSE_NS = 2 * NS_PER_S  # between two looks, of which there are several per second
 _MOST_IN_A_ROW = 5
 _LONGEST_PAUSE_S = 30
 _CALM_NS = 600 * NS_PER_S  # without a failure, after which those before are forgotten
@@ -16,6 +17,24 @@ _CALM_NS = 600 * NS_PER_S  # without a failure, after which those before are for
 def hangs(longest: int, slowest: int, patience_s: float = PATIENCE_S) -> bool:
     """Whether frames that have been with a worker for `longest` ns never come back; `slowest` took that long so far."""
     return longest > max(patience_s * NS_PER_S, _TIMES * slowest)
+
+
+@dataclass
+class Awake:
+    """For how long this process has run without a pause: where it was stopped, or its machine slept, nobody returned.
+
+    It is asked several times per second, and knows a pause from the time since it was asked before.
+    """
+
+    _since: int = 0
+    _asked: int | None = None
+
+    def ns(self, now: int) -> int:
+        """So long at `now` (ns), at most since it was first asked."""
+        if self._asked is None or now - self._asked > _PAUSE_NS:
+            self._since = now
+        self._asked = now
+        return now - self._since
 
 
 @dataclass
