@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from itertools import islice, pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -147,6 +149,31 @@ def test_a_video_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     write(sink, [2e9])
     sink.close()
     assert len(pictures(tmp_path / "out-2.ts")) == 1
+
+
+def test_attempts_on_a_full_disk_leave_no_empty_files(tmp_path: Path) -> None:
+    """A process that may write no byte, as there, tries three times: nothing is there, and no name is spent."""
+    program = f"""
+import os, resource, signal
+import numpy as np
+from framepace.errors import SinkError
+from tests.sinks.test_video import video_file, write
+from pathlib import Path
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+sink = video_file(Path("{tmp_path}/out.mkv"))
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+for attempt in range(3):
+    try:
+        write(sink, [1e9 + number / 10 for number in range(200)])
+    except SinkError:
+        print("refused", os.listdir("{tmp_path}"), flush=True)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+write(sink, [2e9])
+sink.close()
+print(os.listdir("{tmp_path}"))
+"""
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert told.stdout.splitlines() == ["refused []"] * 3 + ["['out.mkv']"], told.stderr
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".ts"])

@@ -85,7 +85,7 @@ class ParquetFolder(ResultSink):
             os.replace(partial, path)
         except OSError as error:
             partial.unlink(missing_ok=True)
-            raise failed("written", path, error) from error
+            raise failed("written", self.name, error) from error
 
     def close(self) -> None:
         """Nothing is open between two files."""

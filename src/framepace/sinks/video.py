@@ -44,12 +44,13 @@ _CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".ts": "mpegts"
 class Encoder:
     """One source's pictures on their way into a container, opened with the first of them.
 
-    Pictures of another size are scaled to that of the first. `pictures` counts those that were taken.
+    Pictures of another size are scaled to that of the first. `pictures` counts those that were taken, `place` is where.
     """
 
     def __init__(self, place: str, format: str, options: Mapping[str, str], codec: Mapping[str, str]) -> None:
         import av
 
+        self.place = place
         self._container = av.open(place, "w", format=format, options={"flush_packets": "1", **options})
         self._codec = codec
         self._stream: Any = None
@@ -167,7 +168,7 @@ class _Video(ResultSink):
         raise NotImplementedError
 
     def _failed(self, source: str, error: OSError | FFmpegError) -> SinkError:
-        return failed("written", f"{self.name} ({source})", error)
+        return failed("written", f"{self.name}: {source}", error)
 
 
 class VideoFile(_Video):
@@ -210,6 +211,15 @@ class VideoFile(_Video):
         self._written.add(new)
         return new
 
+    def _give_up(self, source: str) -> None:
+        """An empty file, as a full disk leaves one, goes: with every attempt there would be one more."""
+        encoder = self._encoders.get(source)
+        super()._give_up(source)
+        path = None if encoder is None else Path(encoder.place)
+        if path is not None and path.is_file() and not path.stat().st_size:
+            path.unlink()
+            self._written.discard(path)
+
 
 class Hls(_Video):
     """Annotated video as HLS: FOLDER/SOURCE.m3u8 with the last 12 s in segments, for any web server and browser."""
@@ -236,7 +246,7 @@ class Hls(_Video):
             if disk.f_bavail * disk.f_frsize < _ROOM:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
-            raise failed("written", self._folder, error) from error
+            raise failed("written", self.name, error) from error
         super().write(results)
 
     def _encoder(self, source: str) -> Encoder:
