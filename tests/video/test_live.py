@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BufferedIOBase, BytesIO
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -20,7 +21,7 @@ from framepace.clock.system import SystemClock
 from framepace.errors import SourceError
 from framepace.testing import FakeClock
 from framepace.units import NS_PER_S
-from framepace.video.live import Choice, LeavesOut, LiveStream
+from framepace.video.live import Choice, LeavesOut, LiveStream, open_container
 from framepace.video.source import decode_all
 
 FRAMES = 30
@@ -359,6 +360,23 @@ def test_a_camera_that_does_not_answer_is_a_sentence(address: str) -> None:
         LiveStream(address, FakeClock(), QUICK)
     assert address in str(error.value.got)
     assert error.value.fix
+
+
+def test_a_name_that_is_not_resolved_in_time_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """FFmpeg cannot be interrupted while it asks for one; a connection that comes after all is closed again."""
+    answers = threading.Event()
+    closed = threading.Event()
+
+    def opened(*_: object, **__: object) -> Any:
+        answers.wait(30)
+        return SimpleNamespace(close=closed.set)
+
+    monkeypatch.setattr(av, "open", opened)
+    with pytest.raises(SourceError, match="cannot be opened") as error:
+        open_container("rtsp://anna:geheim@camera.example/x", {}, (0.1, 0.1))
+    assert "geheim" not in str(error.value)
+    answers.set()
+    assert closed.wait(30)
 
 
 def test_a_page_that_is_no_video_is_a_sentence() -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace as replaced
 from types import SimpleNamespace as Namespace
 from typing import Any
 
+import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from tests.doubles.cameras import ScriptedRun
+from framepace.facts.answers import Detections
+from framepace.facts.running import Result
+from tests.doubles.cameras import ScriptedRun, result
 from tests.doubles.dashboards import Shown, served
 from tests.doubles.devtools import Page
 
@@ -100,6 +104,28 @@ def test_pictures_come_when_they_are_asked_for(tab: Page) -> None:
         tab.evaluate("document.getElementById('show').click()")
         tab.wait(f"{SHOWN} === 3")
     assert complaints(tab)[0] == []
+
+
+def test_labels_of_boxes_do_not_cover_each_other(tab: Page) -> None:
+    """Of twenty boxes nearly in one place: all are drawn, and of their labels those that can be read."""
+    run = ScriptedRun(1)
+
+    def newest(name: str) -> Result:
+        boxes = np.array([[40.0 + number / 4, 30, 60 + number / 4, 40] for number in range(20)], np.float32)
+        many = Detections(boxes, np.full(20, 0.9, np.float32), np.zeros(20, int), ("person",))
+        return replaced(result(name), answers={"detector": many})
+
+    with opened(tab, Namespace(status=run.status, newest=newest)):
+        tab.evaluate(f"{ROWS}[0].querySelector('button').click()")
+        tab.wait("document.querySelectorAll('.frame rect').length === 40")
+        places = tab.evaluate(
+            "[...document.querySelectorAll('.frame text')].map(e => e.getBBox())"
+            ".map(p => [p.x, p.y, p.width, p.height])"
+        )
+    assert 1 <= len(places) < 20
+    for number, (x, y, width, height) in enumerate(places):
+        for left, top, wide, high in places[:number]:
+            assert x >= left + wide or left >= x + width or y >= top + high or top >= y + height
 
 
 def test_a_lost_camera_has_its_reason_in_place_of_a_picture(tab: Page) -> None:

@@ -221,7 +221,8 @@
     shown.marks.setAttribute("viewBox", `0 0 ${picture.width} ${picture.height}`);
     // Text is sized in pixels of the screen, whatever the picture has.
     const scale = Math.max(picture.width / shown.image.clientWidth, picture.height / shown.image.clientHeight);
-    for (const { box, label } of picture.boxes) drawBox(shown.marks, box, label, 12 * scale);
+    const taken = [];
+    for (const { box, label } of picture.boxes) drawBox(shown.marks, box, label, 12 * scale, taken);
     for (const [cx, cy] of picture.points) shown.marks.append(draw("circle", { cx, cy, r: 2.5 * scale }));
   };
 
@@ -231,12 +232,20 @@
 
   const ago = (seconds) => (seconds < 60 ? `${seconds.toFixed(1)} s ago` : `${Math.round(seconds / 60)} min ago`);
 
-  const drawBox = (marks, [x, y, width, height], label, size) => {
+  // A label stands above its box, in it or below it, where no other is; one that finds no place is left out.
+  const drawBox = (marks, [x, y, width, height], label, size, taken) => {
     for (const style of ["back", ""]) marks.append(draw("rect", { x, y, width, height, class: style }));
-    const at = y > 1.4 * size ? y - 0.35 * size : y + 1.1 * size;
-    const text = marks.appendChild(draw("text", { x: Math.max(x, 0.2 * size), y: at, "font-size": size }));
+    const text = marks.appendChild(draw("text", { x: Math.max(x, 0.2 * size), "font-size": size }));
     text.textContent = label;
+    for (const at of [y - 0.35 * size, y + 1.1 * size, y + height + 1.1 * size]) {
+      text.setAttribute("y", at);
+      const place = text.getBBox();
+      if (place.y >= 0 && !taken.some((other) => overlap(place, other))) return taken.push(place);
+    }
+    text.remove();
   };
+
+  const overlap = (a, b) => a.x < b.x + b.width && b.x < a.x + a.width && a.y < b.y + b.height && b.y < a.y + a.height;
 
   // --- the rest of the page ---
 
