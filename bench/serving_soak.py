@@ -22,7 +22,7 @@ import threading
 import time
 import urllib.request
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -48,8 +48,9 @@ PIECE_S = 30
 FINDING_S = 10
 CHECK_S = 0.2
 IDLE = 12  # connections that say nothing, each for a minute
-POOL = 4  # threads that gRPC adds when calls happen to meet
+POOL = 4  # threads and descriptors that gRPC adds when calls happen to meet
 END_S = 30.0
+_SHOWN = 20  # errors
 
 
 @dataclass
@@ -104,21 +105,21 @@ class Traffic:
         """End the piece that runs; it counts."""
         self._wrk.stop()
 
-    def total(self, name: str) -> int:
+    def total(self, name: str) -> Any:
         """Of all pieces."""
         return sum(getattr(piece, name) for piece in self.pieces)
 
 
-def check(by: Mapping[str, Way], right: Sequence[Array], seconds: float, ended: threading.Event) -> Checked:
+def check(
+    checked: Checked, by: Mapping[str, Way], right: Sequence[Array], seconds: float, ended: threading.Event
+) -> None:
     """Ask in a steady rhythm, by each way in turn, and compare."""
-    checked = Checked()
     began = time.monotonic()
     for number in range(round(seconds / CHECK_S)):
         due = began + number * CHECK_S
         if ended.wait(max(0.0, due - time.monotonic())):
-            break
+            return
         _check_one(checked, by, right, number, due - began)
-    return checked
 
 
 def _check_one(checked: Checked, by: Mapping[str, Way], right: Sequence[Array], number: int, at: float) -> None:
@@ -127,14 +128,12 @@ def _check_one(checked: Checked, by: Mapping[str, Way], right: Sequence[Array], 
     began = time.monotonic()
     checked.counts["asked"] += 1
     try:
-        got = by[name](place)
+        is_wrong = not is_right(by[name](place), right[place])
     except Exception as error:  # whatever a client raises, no answer came
-        checked.errors.append(f"{name}: {error}")
+        checked.errors.append(f"{at:.0f} s, {name}: {error!r}")
         return
     checked.took.append((at, (time.monotonic() - began) * 1000))
-    checked.counts["answered"] += 1
-    checked.counts["wrong"] += not is_right(got, right[place])
-    checked.counts[name] += 1
+    checked.counts.update({"answered": 1, "wrong": int(is_wrong), name: 1})
 
 
 class Passers:
@@ -152,7 +151,7 @@ class Passers:
         try:
             self._come(second)
         except OSError as error:
-            self.errors.append(str(error))
+            self.errors.append(f"{second} s: {error!r}")
 
     def _come(self, second: int) -> None:
         if second % 3 == 0:
@@ -198,23 +197,26 @@ class Soaked:
         yield from self._request_rows()
         yield from self._account_rows()
         yield memory_row(self.samples, self.seconds)
-        yield _compared("file descriptors", self.before.descriptors, self.after.descriptors, 0)
+        yield _compared("file descriptors", self.before.descriptors, self.after.descriptors, POOL)
         yield _compared("threads", self.before.threads, self.after.threads, POOL)
         yield self._age_row()
 
     def _request_rows(self) -> Iterator[Row]:
-        traffic = self.traffic
-        rate = traffic.total("asked") / max(sum(piece.seconds for piece in traffic.pieces), 1.0)
-        answers = f"{traffic.total('answered'):,} answered, {traffic.total('refused'):,} refused"
-        yield {"what": "requests of wrk", "got": f"{traffic.total('asked'):,}: {answers}; {rate:.0f}/s"}
         counts = self.checked.counts
         by = ", ".join(f"{name} {n:,}" for name, n in counts.items() if name not in ("asked", "answered", "wrong"))
+        yield self._traffic_row()
         yield {"what": "requests whose answer is known", "got": f"{counts['asked']:,} ({by})"}
         yield {"what": "others", "got": ", ".join(f"{n:,} {name}" for name, n in self.passers.counts.items())}
         yield zero("answers that were wrong", counts["wrong"])
         yield zero("known ones without an answer", len(self.checked.errors))
-        yield zero("connections of wrk that failed", traffic.total("errors"))
+        yield zero("connections of wrk that failed", self.traffic.total("errors"))
         yield zero("other calls that failed", len(self.passers.errors))
+
+    def _traffic_row(self) -> Row:
+        asked, answered, refused = map(self.traffic.total, ("asked", "answered", "refused"))
+        rate = asked / max(self.traffic.total("seconds"), 1.0)
+        got = f"{asked:,}: {answered:,} answered, {refused:,} refused; {rate:.0f}/s"
+        return {"what": "requests of wrk", "got": got}
 
     def _account_rows(self) -> Iterator[Row]:
         """Who went away may be counted by the server, or not: it depends on how far the request had come."""
@@ -245,36 +247,45 @@ def _compared(what: str, before: int, after: int, more: int) -> Row:
 def soak(process: psutil.Process, traffic: Traffic, model: bytes, args: Any) -> Soaked:
     """Everything at once, for so long or until Ctrl-C."""
     pictures, right = right_answers(model, args.seed)
-    with ways(PORT, GRPC_PORT, pictures) as by:
-        check(by, right, CHECK_S * len(by), threading.Event())  # what is set up with the first call is there
-    leavers = Leavers(PORT, GRPC_PORT, pictures[0])
-    for _ in range(24):
-        leavers.leave()
+    warm_up(pictures, right)
     before = settled(process)
     samples = Samples()
-    began = time.monotonic()
+    checked = Checked()
     with ExitStack() as stack:
         ended = stack.enter_context(ended_by_interrupt())
         passers = Passers(pictures[0], stack)
         by = stack.enter_context(ways(PORT, GRPC_PORT, pictures))
-        checked: list[Checked] = []
-        threads = [
-            threading.Thread(target=lambda: checked.append(check(by, right, args.seconds, ended))),
-            threading.Thread(target=traffic.run, args=(args.seconds, ended)),
-        ]
-        for thread in threads:
-            thread.start()
-        watch(process, passers, samples, began + args.seconds, ended)
-        if ended.is_set():
-            traffic.stop()
-        for thread in threads:
-            thread.join()
-    return Soaked(samples.times[-1], samples, traffic, checked[0], passers, before, settled(process, before))
+        with beside(lambda: check(checked, by, right, args.seconds, ended), lambda: traffic.run(args.seconds, ended)):
+            watch(process, passers, samples, args.seconds, ended)
+            if ended.is_set():
+                traffic.stop()
+    return Soaked(samples.times[-1], samples, traffic, checked, passers, before, settled(process, before))
 
 
-def watch(process: psutil.Process, passers: Passers, samples: Samples, until: float, ended: threading.Event) -> None:
+def warm_up(pictures: Sequence[Array], right: Sequence[Array]) -> None:
+    """What is set up with the first calls is there then."""
+    with ways(PORT, GRPC_PORT, pictures) as by:
+        check(Checked(), by, right, CHECK_S * len(by), threading.Event())
+    leavers = Leavers(PORT, GRPC_PORT, pictures[0])
+    for _ in range(24):
+        leavers.leave()
+
+
+@contextmanager
+def beside(*calls: Callable[[], None]) -> Iterator[None]:
+    """Each call runs in a thread; the end waits for them."""
+    threads = [threading.Thread(target=call) for call in calls]
+    for thread in threads:
+        thread.start()
+    yield
+    for thread in threads:
+        thread.join()
+
+
+def watch(process: psutil.Process, passers: Passers, samples: Samples, seconds: float, ended: threading.Event) -> None:
     """Look every second, while others pass."""
     began = time.monotonic()
+    until = began + seconds
     for second in count():
         if ended.wait(max(0.0, began + second - time.monotonic())) or time.monotonic() >= until:
             return
@@ -311,26 +322,43 @@ def ended_by_interrupt() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, usual)
 
 
+@contextmanager
+def server(model: bytes, load: Load) -> Iterator[psutil.Process]:
+    """`framepace serve` of the model, in batches of up to 4."""
+    settings = ("--set", "workers=2", "--set", "batch=4", "--grpc-port", str(GRPC_PORT))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "m.onnx"
+        path.write_bytes(model)
+        with running(framepace(*settings)(str(path), PORT), load) as process:
+            yield process
+
+
+def carried(wrk: Wrk, load: Load, args: Any) -> float:
+    """Requests/s within the p99 that is asked for; made of `--rate`, where that is given."""
+    if args.rate:
+        return float(args.rate / LOAD)
+    rate, p99_ms = best(wrk, load, FINDING_S, args.p99_ms)
+    if not rate:
+        sys.exit(f"it carries nothing within {args.p99_ms} ms beside what else runs here; give more --p99-ms")
+    print(f"carried: {rate:.0f}/s, p99 {p99_ms:.1f} ms", file=sys.stderr, flush=True)
+    return rate
+
+
 def main() -> int:
     """Print the figures; 1 where one misses its goal."""
     args = options(__doc__ or "", seconds=3600, p99_ms=round(P99_MS), rate=0)
     wrk = Wrk(peers() / "wrk" / "run")
     load = Load(f"{ADDRESS}{PATH}", PICTURE.tobytes(), {"Inference-Header-Content-Length": "0"})
     model = model_bytes(MODEL)
-    settings = ("--set", "workers=2", "--set", "batch=4", "--grpc-port", str(GRPC_PORT))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "m.onnx"
-        path.write_bytes(model)
-        with running(framepace(*settings)(str(path), PORT), load) as process:
-            carried, p99_ms = (args.rate / LOAD, 0.0) if args.rate else best(wrk, load, FINDING_S, args.p99_ms)
-            if not carried:
-                sys.exit(f"it carries nothing within {args.p99_ms} ms beside what else runs here; give more --p99-ms")
-            print(f"carried: {carried:.0f}/s, p99 {p99_ms:.1f} ms", file=sys.stderr, flush=True)
-            traffic = Traffic(wrk, replace(load.within(DEADLINE_MS), counted=True), LOAD * carried)
-            soaked = soak(process, traffic, model, args)
-    rows = [{"what": "carried; asked of it", "got": f"{carried:.0f}/s, p99 {p99_ms:.0f} ms; {LOAD:.0%}"}, *soaked.rows]
+    with server(model, load) as process:
+        rate = carried(wrk, load, args)
+        traffic = Traffic(wrk, replace(load.within(DEADLINE_MS), counted=True), LOAD * rate)
+        soaked = soak(process, traffic, model, args)
+    rows = [{"what": "carried; asked of it", "got": f"{rate:.0f}/s; {LOAD:.0%}"}, *soaked.rows]
     errors = [*soaked.checked.errors, *soaked.passers.errors]
     memory = soaked.samples.memory[:: max(len(soaked.samples.memory) // 200, 1)]
+    for error in errors[:_SHOWN]:
+        print(error, file=sys.stderr)
     show("serving_soak", args, rows, seconds=soaked.seconds, memory=memory, errors=errors)
     return int(any(row.get("met") is False for row in rows))
 
