@@ -39,7 +39,8 @@ class LiveOptions(RunOptions, total=False):
         fps: how fast each source is, where the plan has no target.
         p99_ms: how old results may be, where the plan has no target; the frame period by default.
         sources_file: a YAML file of more sources, which is watched: what changes in it changes in the run.
-        settings_of_sources: fields of the sources that are named by their addresses (`every`, `loop`, `pace`, ...).
+        settings_of_sources: fields of the sources that are named by their addresses (`every`, `loop`, `pace`, ...), and
+            of those in the file where it says nothing about them.
         max_age_ms: a frame that would be older at the sinks is dropped.
         overload: what may be done when there is more than can be inferred: 'skip' thins all sources, 'smaller=PLAN'
             runs that plan instead, 'fewer' pauses sources of the lowest priority; in this order.
@@ -198,6 +199,7 @@ def _options(seconds: float | None, of_run: Mapping[str, Any]) -> Options:
         max_age_ms=_positive(of_run, "max_age_ms"),
         seconds=seconds,
         sources_file=_path(of_run, "sources_file"),
+        of_sources=of_run.get("settings_of_sources") or {},
         stays=bool(of_run.get("stays")),
         out=_path(of_run, "out"),
         rotation=of_run.get("rotation"),

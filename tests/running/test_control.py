@@ -209,6 +209,18 @@ def test_a_file_that_holds_no_sources_is_refused(tmp_path: Path, text: str) -> N
     assert error.value.fix
 
 
+def test_options_of_all_sources_are_of_those_in_the_file_too(tmp_path: Path) -> None:
+    """Where neither the source nor the file's defaults say otherwise, at first and with every change."""
+    path = tmp_path / "cameras.yaml"
+    path.write_text("defaults: {loop: true}\nsources:\n- a=rtsp://x/1\n- {name: b, address: 'rtsp://x/2', every: 2}\n")
+    watched = SourcesFile(path, {"every": 4, "loop": False})
+    assert [(spec.every, spec.loop) for spec in watched.sources] == [(4, True), (2, True)]
+    run = Noted()
+    _replace(path, "- {name: b, address: 'rtsp://x/2', every: 2}\n- a=rtsp://x/9\n")
+    watched.look(run)
+    assert run.done == [("change", "b", 2), ("change", "a", 4)]
+
+
 def test_what_changes_in_the_file_changes_in_the_run(tmp_path: Path) -> None:
     """Removed first, then changed, then added; a file that cannot be read changes nothing, and is told."""
     path = tmp_path / "cameras.yaml"

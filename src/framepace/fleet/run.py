@@ -71,7 +71,7 @@ class FleetRun:
         self.plan = plan
         self.options = options
         self.hanging = 0
-        self._file = None if options.sources_file is None else SourcesFile(options.sources_file)
+        self._file = None if options.sources_file is None else SourcesFile(options.sources_file, options.of_sources)
         if self._file is not None:
             sources = (*sources, *self._file.sources)
         self._sinks = tuple(sinks)

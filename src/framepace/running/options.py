@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from framepace.errors import UsageError
 from framepace.facts.plan import Plan
@@ -45,6 +45,7 @@ class Options:
         max_age_ms: a frame that would be older at the sinks is dropped, unless its source says otherwise.
         seconds: after which it ends by itself; None: at the end of all sources.
         sources_file: a YAML file of sources, which is watched: what changes in it changes in the run.
+        of_sources: fields of the sources in that file, where it says nothing about them.
         stays: it goes on without sources, since some may be added.
         out: folder of its trace, and of recordings; None: only the last minute is kept, in memory.
         rotation: of that trace.
@@ -61,6 +62,7 @@ class Options:
     max_age_ms: float | None = None
     seconds: float | None = None
     sources_file: Path | None = None
+    of_sources: Mapping[str, Any] = field(default_factory=dict)
     stays: bool = False
     out: Path | None = None
     rotation: Rotation | None = None

@@ -79,7 +79,7 @@ class Run:
         self.options = options or Options()
         self._file: SourcesFile | None = None
         if self.options.sources_file is not None:
-            self._file = SourcesFile(self.options.sources_file)
+            self._file = SourcesFile(self.options.sources_file, self.options.of_sources)
             sources = (*sources, *self._file.sources)
         check(plan, sources, (self.options.canary, self.options.smaller))
         self._tracked = tracking(plan.models)

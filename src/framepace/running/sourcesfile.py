@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from framepace.errors import FramepaceError, UsageError, one_line
 from framepace.facts.running import SourceSpec
@@ -32,13 +32,17 @@ class Changeable(Protocol):
 class SourcesFile:
     """A YAML file of sources. A file that cannot be read changes nothing, and is told.
 
+    Args:
+        settings: fields of its sources, where it says nothing about them.
+
     Raises UsageError where it cannot be read at first.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, settings: Mapping[str, Any] | None = None) -> None:
         self.path = path
+        self._settings = settings
         self._stamp = _stamp(path)
-        self.sources = load_sources(path)
+        self.sources = load_sources(path, settings)
 
     def look(self, run: Changeable) -> None:
         """Do what has changed in the file since the last look."""
@@ -47,7 +51,7 @@ class SourcesFile:
             return
         self._stamp = stamp
         try:
-            after = load_sources(self.path)
+            after = load_sources(self.path, self._settings)
         except FramepaceError as error:
             run.note(f"{self.path} was not taken over: {one_line(error)}")
             return

@@ -65,13 +65,16 @@ def no_such_source(name: str, names: Sequence[str]) -> UsageError:
     return UsageError("there is no such source", got=name, expected=expected, fix=fix)
 
 
-def load_sources(path: Path) -> tuple[SourceSpec, ...]:
+def load_sources(path: Path, settings: Mapping[str, Any] | None = None) -> tuple[SourceSpec, ...]:
     """The sources in a YAML file: a list of them, or a mapping with `sources` (and `defaults` for fields they lack).
+
+    Args:
+        settings: fields that neither a source nor the file's defaults have.
 
     Raises UsageError for a file that cannot be read, or says something that no source can be.
     """
     raw = _yaml(path)
-    defaults: Mapping[str, Any] = {}
+    defaults: object = {}
     if isinstance(raw, dict):
         unknown_keys = raw.keys() - {"sources", "defaults"}
         if unknown_keys:
@@ -80,6 +83,7 @@ def load_sources(path: Path) -> tuple[SourceSpec, ...]:
         raw = raw.get("sources") or []
     if not isinstance(raw, list) or not isinstance(defaults, dict):
         raise _wrong(path, shown(raw))
+    defaults = {**(settings or {}), **defaults}
     specs = tuple(_entry(entry, number, defaults, path) for number, entry in enumerate(raw, 1))
     _check_names(specs, path)
     return specs
