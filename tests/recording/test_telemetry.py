@@ -163,11 +163,16 @@ def test_the_host_tells_what_this_process_used(host: type[LinuxHost] | type[Port
 
 @linux
 def test_the_two_readers_of_the_host_agree() -> None:
-    """Memory and busy time through /proc and through psutil are the same within what passes between the readings."""
+    """Memory and busy time through /proc and through psutil are the same within what passes between the readings.
+
+    /proc counts the cores that this process may use, psutil all of the machine's.
+    """
     direct, portable = LinuxHost(), PortableHost()
     one, other = direct.read(), portable.read()
     assert one["memory_bytes"] == pytest.approx(other["memory_bytes"], rel=0.05)
-    assert one["system_busy"] == pytest.approx(other["system_busy"], rel=0.05)
+    shares_all = len(os.sched_getaffinity(0)) == os.cpu_count()
+    assert one["system_busy"] <= 1.05 * other["system_busy"]
+    assert not shares_all or one["system_busy"] == pytest.approx(other["system_busy"], rel=0.05)
     direct.close()
 
 
