@@ -182,7 +182,8 @@ def test_with_a_stream_per_slot_kernels_of_half_a_wave_run_at_once(stream: str, 
     for slot in (0, 1):
         worker.wait(slot)
     first, second = worker.times(0), worker.times(1)
-    assert first is not None and second is not None
+    assert first is not None
+    assert second is not None
     launch = second.compute_at - first.compute_at
     assert [launch - launch % MS, second.compute] == kernels
 

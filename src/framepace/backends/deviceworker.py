@@ -95,6 +95,7 @@ class DeviceWorker(Worker):
     ) -> None:
         self.slots = plan.slots
         self._device = device
+        self.sm_clock = device.sm_clock  # type: ignore[method-assign]  # bound once: asked twice in every request
         self._launch = launch
         self._resident = plan.transfer == "device"
         self._pinned = plan.transfer != "pageable"
@@ -200,25 +201,19 @@ class DeviceWorker(Worker):
 
     def _times_of_request(self, slot: int) -> DeviceTimes:
         before, uploaded, began, computed, ready, done = self._slots[slot].events
-        compute = self._between(began, computed)
+        elapsed = self._device.elapsed
+        compute = round(elapsed(began, computed))
         if not self._slots[slot].copied:
             return DeviceTimes(0, compute, 0, -1, self._device.at(began), -1)
-        h2d = self._between(before, uploaded)
+        h2d = round(elapsed(before, uploaded))
         h2d_at = self._device.at(before)
         compute_at = self._start(began, uploaded, h2d_at + h2d)
         d2h_at = self._start(ready, computed, compute_at + compute)
-        return DeviceTimes(h2d, compute, self._between(ready, done), h2d_at, compute_at, d2h_at)
+        return DeviceTimes(h2d, compute, round(elapsed(ready, done)), h2d_at, compute_at, d2h_at)
 
     def _start(self, first: Event, before: Event, end: int) -> int:
         """When a part began: at the `end` of the one before where it follows that on its stream."""
         return end if first is before else self._device.at(first)
-
-    def _between(self, first: Event, second: Event) -> int:
-        return round(self._device.elapsed(first, second))
-
-    def sm_clock(self) -> int:
-        """See Worker."""
-        return self._device.sm_clock()
 
     def close(self) -> None:
         """See Worker: what runs comes to its end before its graph and its memory are freed."""

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from operator import attrgetter
 from typing import Any, Literal, Protocol
 
 from framepace.errors import UsageError
@@ -24,6 +25,17 @@ class Condition(AbstractContextManager[Any], Protocol):
 
     def wait(self, timeout: float | None = None) -> bool:
         """Release the lock until notified or `timeout` seconds have passed; whether it was notified."""
+
+
+class _Condition(threading.Condition):
+    """One whose lock is taken and given up without a call of Python's: threading's own makes two, in every request."""
+
+    __enter__: Any = property(attrgetter("lock.__enter__"))
+    __exit__: Any = property(attrgetter("lock.__exit__"))
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        super().__init__(self.lock)
 
 
 class Lock(AbstractContextManager[Any], Protocol):
@@ -180,7 +192,7 @@ class SystemClock:
 
     def condition(self) -> Condition:
         """See Clock."""
-        return threading.Condition()
+        return _Condition()
 
     def joined(self, index: int, of: int) -> AbstractContextManager[None]:
         """Nothing to do: time passes for every thread."""

@@ -223,9 +223,9 @@ class CudaDevice:
         self._context = core if context is None else context  # where streams are made: the device, or a part of it
         self._driver = driver
         self.sms = int(self._context.resources.sm.sm_count)
-        self._clock = _clock_reader(str(core.pci_bus_id))
+        self.sm_clock = _clock_reader(str(core.pci_bus_id))
         events = EventReader()
-        self._between = events.between
+        self.elapsed = events.elapsed
         self.is_reached = events.is_reached
         self._timeline = _timeline(index)
         self._timeline.open()
@@ -296,14 +296,10 @@ class CudaDevice:
         """See Device."""
         check(self._driver.cuMemcpyDtoHAsync(self._address(array), memory.pointer, size, stream.handle))
 
-    def elapsed(self, first: Any, second: Any) -> float:
-        """See Device."""
-        return self._between(first, second) * 1e6
-
     def at(self, event: Any) -> int:
         """See Device."""
         anchor, host = self._timeline.anchor
-        return host + round(self._between(anchor, event) * 1e6)
+        return host + round(self.elapsed(anchor, event))
 
     def capture(self, work: Callable[[Stream], object]) -> LibraryGraph:
         """See Device."""
@@ -334,10 +330,6 @@ class CudaDevice:
     def error(self, error: Exception, doing: str) -> FramepaceError:
         """See Device."""
         return translate(error, doing)
-
-    def sm_clock(self) -> int:
-        """See Device."""
-        return self._clock()
 
     def close(self) -> None:
         """See Device."""

@@ -20,8 +20,8 @@ class EventReader:
 
     def __init__(self, library: Any = None) -> None:
         pointer = ctypes.c_void_p
-        self._read = held("cuEventElapsedTime", pointer, pointer, pointer, library=library)
-        self._query = held("cuEventQuery", pointer, library=library)
+        self._read = held("cuEventElapsedTime", pointer, pointer, pointer, library=library) or _silent
+        self._query = held("cuEventQuery", pointer, library=library) or _silent
         self._ms = ctypes.c_float()
         self._out = ctypes.byref(self._ms)
         self._handles: dict[int, tuple[int, Any]] = {}  # with the event, whose id is its own as long as it lives
@@ -29,26 +29,31 @@ class EventReader:
 
     def is_reached(self, event: Any) -> bool:
         """Whether an event was reached; False where the driver does not say, or tells an error."""
-        return self._query is not None and self._query(self._handle(event)) == 0
+        entry = self._handles.get(id(event)) or self._remembered(event)
+        return self._query(entry[0]) == 0
 
-    def between(self, first: Any, second: Any) -> float:
-        """From one event to another, ms. Raises what cuda-core does for events that were not reached."""
-        given = self._handle(first), self._handle(second)
-        if self._read is None or self._read(self._out, *given) != 0 or not self._checked:
-            return self._by_library(first, second)
-        return self._ms.value
+    def elapsed(self, first: Any, second: Any) -> float:
+        """From one event to another, ns. Raises what cuda-core does for events that were not reached."""
+        one = self._handles.get(id(first)) or self._remembered(first)
+        other = self._handles.get(id(second)) or self._remembered(second)
+        code = self._read(self._out, one[0], other[0])
+        if code == 0 and self._checked:
+            return self._ms.value * 1e6
+        return self._by_library(first, second, code) * 1e6
 
-    def _handle(self, event: Any) -> int:
-        entry = self._handles.get(id(event))
-        if entry is None:
-            entry = self._handles[id(event)] = (int(event.handle), event)
-        return entry[0]
+    def _remembered(self, event: Any) -> tuple[int, Any]:
+        self._handles[id(event)] = (int(event.handle), event)
+        return self._handles[id(event)]
 
-    def _by_library(self, first: Any, second: Any) -> float:
-        """By cuda-core, whose words an error has; from here on by the driver where it reads the same."""
+    def _by_library(self, first: Any, second: Any, code: int) -> float:
+        """By cuda-core (ms), whose words an error has; from here on by the driver where it reads the same."""
         expected = float(second - first)
-        if not self._checked:
-            self._checked = True
-            if self._read is not None and self._ms.value != expected:
-                self._read = None
+        if not self._checked and (code != 0 or self._ms.value != expected):
+            self._read = _silent
+        self._checked = True
         return expected
+
+
+def _silent(*_: Any) -> int:
+    """What stands for a function that the driver does not have, or that is not to be trusted."""
+    return 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from framepace.backends.base import DeviceTimes, Tensors
@@ -72,13 +72,15 @@ class Flight:
             self.cause = _cause(error)
 
 
-def packed_rows(flight: Flight, worker: int) -> Iterator[bytes]:
+def packed_rows(flight: Flight, worker: int) -> list[bytes]:
     """The packed rows of the frames of a flight that worker number `worker` ran."""
     tail = _tail(flight)
+    rows = []
     for frame in flight.frames:
         head = (frame.number, frame.source, flight.step.index, worker, flight.batch_id, len(flight.frames))
         stamps = (frame.due, frame.available, frame.captured, frame.decoded, frame.queued)
-        yield ROW.pack(*head, *stamps, *tail)
+        rows.append(ROW.pack(*head, *stamps, *tail))
+    return rows
 
 
 def _tail(flight: Flight) -> tuple[int, ...]:

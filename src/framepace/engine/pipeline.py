@@ -79,6 +79,7 @@ class Pipeline:
         self._steps = steps
         self._roots = [step for step in steps if step.crops is None]
         self._after = {step.index: _after(step, steps) for step in steps}
+        self._later = len(steps) - len(self._roots)  # models that begin when another has run
         self._number = number
         self._whole = whole
         self._free = free
@@ -115,8 +116,12 @@ class Pipeline:
     def submit(self, frames: Sequence[Frame]) -> Group:
         """Start every model on `frames`; a failed inference is a failed row, and the frames go on to the next model."""
         group = Group(frames)
-        parts = [(step, step.parts(frames)) for step in self._roots]
-        group.pending = sum(len(of_step) for _, of_step in parts) + len(self._steps) - len(self._roots)
+        group.pending = self._later
+        parts = []
+        for step in self._roots:
+            of_step = step.parts(frames)
+            group.pending += len(of_step)
+            parts.append((step, of_step))
         for step, of_step in parts:
             self._launch(step, group, of_step)
         return group
@@ -159,7 +164,8 @@ class Pipeline:
         """Run a model on the frames of a group, which it takes in these parts; it has `began` with the first."""
         group.left[step.index] = len(parts)
         for part in parts:
-            self._await_slot(step)
+            if not self._slots[step.index]:
+                self._await_slot(step)
             flight = self._start(step, group, part)
             if began is not None:
                 flight.before, flight.batched = began
