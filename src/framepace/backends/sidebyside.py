@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,20 @@ def disagreeing(worker: Worker, count: int) -> Sequence[str]:
 
     Each slot gets inputs of its own, for a race between equal requests shows nowhere; what was there is put back.
     """
-    before = [_copied(worker.staging(slot)) for slot in range(worker.slots)]
-    try:
-        for slot in range(worker.slots):
-            _vary(worker.staging(slot), slot)
+    with _varied(worker):
         alone = _alone(worker, count)
         wrong = {name for _ in range(_TURNS) for name in _wrong(alone, _together(worker, count))}
         return sorted(wrong.difference(_wrong(alone, _alone(worker, count))))
+
+
+@contextmanager
+def _varied(worker: Worker) -> Iterator[None]:
+    """Inside, each slot has inputs of its own."""
+    before = [_copied(worker.staging(slot)) for slot in range(worker.slots)]
+    for slot in range(worker.slots):
+        _vary(worker.staging(slot), slot)
+    try:
+        yield
     finally:
         for slot, inputs in enumerate(before):
             for name, array in inputs.items():
