@@ -285,3 +285,13 @@ def test_the_backend_names_its_library(subject: Subject) -> None:
     found = get_backend(subject.backend).versions()
     assert all(found.values())
     assert bool(found) == subject.computes
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "torch"])
+def test_the_model_that_only_takes_time_is_not_computed(backend: str) -> None:
+    """The error has the setting with which it runs."""
+    if (reason := missing(backend, "cpu")) is not None:
+        pytest.skip(reason)
+    with pytest.raises(UsageError, match="takes time, and computes nothing") as error:
+        get_backend(backend).load(ModelPlan(name="m", model="null", backend=backend), SystemClock())
+    assert error.value.fix == "--set m.backend=null"

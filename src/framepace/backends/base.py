@@ -27,7 +27,7 @@ from framepace.facts.served import ServerCounts
 from framepace.models.checked import precision_note
 from framepace.models.filling import input_filler
 from framepace.models.inputs import made_up_note
-from framepace.models.spec import Resolved
+from framepace.models.spec import NULL, Resolved, no_network
 from framepace.openinference.client.address import is_address
 from framepace.progress import Tell, silent
 from framepace.video.frame import Frame
@@ -280,6 +280,8 @@ class Backend(ABC):
 
     def _check(self, model: ModelPlan) -> None:
         """Raise UsageError for options and devices that the backend does not have."""
+        if model.model == NULL and self.computes and not self.remote:
+            raise no_network(model)
         for key in model.options:
             if key not in self.options and not self.is_open(key):
                 raise unknown(f"option of backend {self.name}", key, self.options or {"(it has none)"})

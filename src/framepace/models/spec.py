@@ -7,11 +7,12 @@ import os
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
-from framepace.errors import FramepaceError, ModelError
+from framepace.errors import FramepaceError, ModelError, UsageError
 from framepace.facts.model import ModelSpec, TensorSpec
-from framepace.facts.plan import Plan
+from framepace.facts.plan import ModelPlan, Plan
 from framepace.models import builtin, ortformat, served
 from framepace.models.batchaxis import ANY_RANK
 from framepace.models.limits import check_graph, read_onnx
@@ -49,6 +50,16 @@ _IN_PLACE = {
     "": "a dense tensor",
 }
 _SUFFIXES = (".onnx", ortformat.SUFFIX, *torchspec.SUFFIXES, ".engine", ".plan", ".trt")
+
+
+def no_network(model: ModelPlan) -> UsageError:
+    """The error for the model that only takes time, where its backend would compute it."""
+    return UsageError(
+        f"{NULL!r} has no network: it takes time, and computes nothing",
+        got=f"backend {model.backend}",
+        expected="the backend null",
+        fix=f"--set {quote(f'{model.name}.backend=null')}",
+    )
 
 
 def stem(location: str) -> str:

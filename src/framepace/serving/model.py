@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from pathlib import Path
-from shlex import quote
 from typing import Any, Literal
 from urllib import parse
 
@@ -30,7 +29,7 @@ from framepace.feeds.feed import Feed
 from framepace.feeds.pacer import Pacer
 from framepace.feeds.runstate import RunState
 from framepace.models.batchaxis import batch_symbol, declared_axes
-from framepace.models.spec import NULL, inspect, metadata
+from framepace.models.spec import inspect, metadata
 from framepace.openinference.datatypes import BYTES
 from framepace.openinference.errors import RequestError
 from framepace.openinference.messages import InferAnswer, InferRequest, Output, Region, Wanted
@@ -308,17 +307,3 @@ def check(plan: Plan) -> None:
     for model in plan.models:
         if model.prepare.constant:
             raise UsageError("constant inputs cannot be served", got=model.name, fix="--set prepare-constant=off")
-        if model.model == NULL:
-            _check_takes_time(model)
-
-
-def _check_takes_time(model: ModelPlan) -> None:
-    """Raise UsageError where the model that has no network would be computed."""
-    backend = get_backend(model.backend)
-    if backend.computes and not backend.remote:
-        raise UsageError(
-            f"{NULL!r} has no network: it takes time, and computes nothing",
-            got=f"backend {model.backend}",
-            expected="the backend null",
-            fix=f"--set {quote(f'{model.name}.backend=null')}",
-        )
