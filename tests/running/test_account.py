@@ -92,3 +92,11 @@ def test_a_failed_frame_is_a_result_that_says_why() -> None:
     account.end(0, MS, {}, "the model broke")
     assert [(result.error, dict(result.answers)) for result in results] == [("the model broke", {})]
     assert account.counts().failed == 1
+
+
+def test_a_picture_that_was_not_decoded_in_time_is_accounted_for() -> None:
+    """It is taken and dropped, with its cause."""
+    account = Account("a", lambda result: None)
+    account.lose(5, DropCause.BEHIND)
+    counts = account.counts()
+    assert (counts.taken, counts.dropped, counts.accounted) == (1, {"not decoded in time": 1}, 1)

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from framepace.running.skipping import LeavesOut, LeavingOut, Thinning
+from framepace.running.skipping import CatchingUp, LeavingOut, Thinning
+from framepace.units import NS_PER_S
+from framepace.video.choice import LeavesOut
 
 
 @given(st.floats(1, 50), st.floats(0, 0.99), st.integers(1, 500))
@@ -66,3 +68,21 @@ def test_a_source_that_wants_more_again_gets_more() -> None:
     leaving_out = LeavingOut()
     assert decoder(leaving_out, 30, 600, 2, 30)[-1] == "NONKEY"
     assert decoder(leaving_out, 1, 1, 2, 30) == ["NONE"]
+
+
+def test_a_source_that_stays_behind_catches_up_until_it_is_not() -> None:
+    """It begins two seconds after a second behind, and ends at a quarter of that; what was made up for begins none."""
+    catching = CatchingUp()
+    behind = [
+        (0.0, 1.5),
+        (1.9, 2.5),
+        (2.1, 2.6),
+        (2.5, 0.9),
+        (2.6, 0.2),
+        (3.0, 1.2),
+        (4.0, 0.5),
+        (4.5, 1.2),
+        (6.0, 1.2),
+    ]
+    got = [catching.look(round(now * NS_PER_S), round(lag * NS_PER_S)) for now, lag in behind]
+    assert got == [False, False, True, True, False, False, False, False, False]

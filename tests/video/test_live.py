@@ -21,7 +21,8 @@ from framepace.clock.system import SystemClock
 from framepace.errors import SourceError
 from framepace.testing import FakeClock
 from framepace.units import NS_PER_S
-from framepace.video.live import Choice, LeavesOut, LiveStream, open_container
+from framepace.video.choice import Choice, LeavesOut
+from framepace.video.live import LiveStream, open_container
 from framepace.video.source import decode_all
 
 FRAMES = 30

@@ -29,8 +29,9 @@ class Picture:
 class File:
     """Pictures at these times; reading it after it was closed is an error, as it is in PyAV (a crash)."""
 
-    def __init__(self, *times: float) -> None:
+    def __init__(self, *times: float, left_out: int = 0) -> None:
         self._times = list(times)
+        self.left_out = left_out
         self.closed = False
         self.notes: list[str] = []
 
@@ -52,6 +53,24 @@ def test_pictures_come_when_the_file_shows_them() -> None:
     while source.read() is not None:
         times.append(clock.now() // NS_PER_MS)
     assert times == [0, 100, 400, 700, 800]
+
+
+def test_how_far_behind_it_is_counts_pictures_that_were_left_out() -> None:
+    """One is read a second late; then 299 at 25 per second are left out: a gap of 12 s, and no new beginning."""
+    clock = FakeClock()
+    file = File(0.0, 0.04, 12.04, 0.0)
+    source = PacedFile("x", clock, lambda: file, is_paced=True)
+    source.read()
+    clock.sleep_until(1040 * NS_PER_MS)
+    source.read()
+    assert source.behind == NS_PER_S
+    clock.sleep_until(14_040 * NS_PER_MS)
+    file.left_out = 299
+    source.read()
+    assert source.behind == 2 * NS_PER_S
+    file.left_out = 9  # at the end of the file, which begins again
+    source.read()
+    assert source.behind == 2 * NS_PER_S - 400 * NS_PER_MS
 
 
 def test_a_file_that_is_read_as_fast_as_possible_waits_for_nothing() -> None:

@@ -122,6 +122,7 @@ class DropCause:
     HUNG = 10
     ENDED = 11
     LOST = 12
+    BEHIND = 13
     NAMES: Mapping[int, str] = {
         NONE: "",
         BUFFER_FULL: "buffer full",
@@ -134,6 +135,7 @@ class DropCause:
         HUNG: "worker hung",
         ENDED: "run ended",
         LOST: "engine lost",
+        BEHIND: "not decoded in time",
     }
 
 

@@ -22,7 +22,7 @@ _NOTHING = Predicted(cameras=0, frames=0.0, share=0.0, p99_ms=None)
 _LONGEST_PAUSE_S = 30.0
 _CALM_S = 60.0  # at work, after which the losses before are forgotten
 _FOR_WANT_OF_TIME = tuple(
-    DropCause.NAMES[cause] for cause in (DropCause.BUFFER_FULL, DropCause.STALE, DropCause.TOO_OLD)
+    DropCause.NAMES[cause] for cause in (DropCause.BUFFER_FULL, DropCause.STALE, DropCause.TOO_OLD, DropCause.BEHIND)
 )
 
 

@@ -91,6 +91,13 @@ class Account:
             self._skipped += count
             self.arrivals.add(now, count)
 
+    def lose(self, now: int, cause: int) -> None:
+        """A picture was taken and not decoded, because of facts.trace.DropCause `cause`."""
+        with self._lock:
+            self._taken += 1
+            self._dropped[DropCause.NAMES[cause]] += 1
+            self.arrivals.add(now)
+
     def take(self, frame: int, due: int, time: float, now: int, picture: Any = None) -> None:
         """A picture joins the queue as frame number `frame`; it was taken at `due` (ns), `time` in s since 1970."""
         with self._lock:

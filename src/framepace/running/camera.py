@@ -13,17 +13,21 @@ from framepace.clock.system import Clock
 from framepace.errors import SourceError, UsageError, one_line
 from framepace.facts.address import expanded, shown
 from framepace.facts.running import SourceSpec, SourceState
+from framepace.facts.trace import DropCause
 from framepace.inputfile import shown as shown_path
 from framepace.running.account import Account
-from framepace.running.skipping import LeavingOut, Thinning
+from framepace.running.skipping import CatchingUp, LeavingOut, Thinning
 from framepace.units import NS_PER_S
 from framepace.video.backoff import Backoff
+from framepace.video.choice import Choice, LeavesOut
 from framepace.video.file import VideoFile
 from framepace.video.history import sides
-from framepace.video.live import TIMEOUT_S, Choice, Connection, LiveStream, open_container, open_stream
+from framepace.video.live import TIMEOUT_S, Connection, LiveStream, open_container, open_stream
 from framepace.video.paced import PacedFile, PictureFolder
 from framepace.video.source import SYNTHETIC, open_source
 
+_BEHIND_NS = NS_PER_S  # pictures that are decoded may be so far behind, or their source's `max_age`
+_LOOK_NS = 50_000_000  # between two pictures that are decoded while a source catches up
 _STALE_NS = 2 * NS_PER_S  # without a picture, after which a source that is connected is stale
 _SPREAD = 0.5  # of the waits between attempts
 _STANDARD_INPUT = "-"
@@ -60,37 +64,64 @@ class _Evenly(Choice):
 
     Args:
         skipped: called for each picture that is not decoded.
+        on_lost: the same, where it is not decoded because the source is behind.
     """
 
-    def __init__(self, thinning: Thinning, skipped: Callable[[], object]) -> None:
+    def __init__(self, thinning: Thinning, clock: Clock, skipped: Callable[[], object], on_lost: Callable[[], object]):
         self.thinning = thinning
+        self._clock = clock
         self._skipped = skipped
+        self._on_lost = on_lost
         self._leaving_out = LeavingOut()
+        self._level: LeavesOut = "NONE"
         self._was_asked = False
+        self._wanted_at = 0
+
+    @property
+    def leaves_out(self) -> LeavesOut:  # type: ignore[override]
+        """See Choice."""
+        return "NONKEY" if self.catches_up else self._level
 
     def wants(self) -> bool:
         """See Choice."""
+        if self.catches_up:
+            return self._is_worth_a_look()
         self._was_asked = True
         return self.thinning.takes()
 
+    def _is_worth_a_look(self) -> bool:
+        """Whether to decode a picture to see how far behind the source is now."""
+        now = self._clock.now()
+        if now - self._wanted_at < _LOOK_NS:
+            return False
+        self._wanted_at = now
+        return True
+
+    def lost(self) -> None:
+        """See Choice."""
+        self._on_lost()
+
     def left_out(self, is_key: bool) -> None:
         """See Choice."""
+        if self.catches_up:
+            self.lost()
+            return
         if not self._was_asked:
             self.thinning.passed()
         self._was_asked = False
-        self._leaving_out.left_out(is_key, self.leaves_out)
-        self.leaves_out = self._leaving_out.level(self.thinning.every)
+        self._leaving_out.left_out(is_key, self._level)
+        self._level = self._leaving_out.level(self.thinning.every)
         self._skipped()
 
     def takes(self, is_key: bool) -> bool:
         """Whether a picture that was decoded is taken."""
         if self.thinning.every <= 1:  # as nearly always
             self._leaving_out.count(is_key)
-            self.leaves_out = "NONE"
+            self._level = "NONE"
             self._was_asked = False
             return True
-        self._leaving_out.decoded(is_key, self.leaves_out)
-        self.leaves_out = self._leaving_out.level(self.thinning.every)
+        self._leaving_out.decoded(is_key, self._level)
+        self._level = self._leaving_out.level(self.thinning.every)
         if self._was_asked:
             self._was_asked = False
             return True
@@ -128,7 +159,8 @@ class Camera:
         self._clock = clock
         self._last_picture: int | None = None
         thinning = Thinning(1 if spec.every == "adaptive" else spec.every, phase)
-        self._choice = _Evenly(thinning, self._skip)
+        self._choice = _Evenly(thinning, clock, self._skip, self._lose)
+        self._catching_up = CatchingUp()
         self._ended = ""
         self._state_at_end: SourceState | None = None
         self._reader = self._open()
@@ -177,6 +209,11 @@ class Camera:
         return self.spec.pace == "free" or _is_folder(expanded(self.spec.address, os.environ))
 
     @property
+    def knows_its_times(self) -> bool:
+        """Whether its pictures have times of their own, as those of a file, by which it sees how far behind it is."""
+        return isinstance(self._reader, PacedFile)
+
+    @property
     def reconnections(self) -> int:
         """How often it was connected again."""
         return self._reader.reconnections
@@ -200,6 +237,8 @@ class Camera:
         try:
             while (picture := self._reader.read()) is not None:
                 self._note(picture)
+                if isinstance(self._reader, PacedFile):
+                    self.follow(self._clock.now(), self._reader.behind)
                 if self._choice.takes(bool(getattr(picture, "key_frame", False))):
                     return picture
                 self._skip()
@@ -208,6 +247,11 @@ class Camera:
             return None
         self._ended = self._ended or self._reader.why or "its end was reached"
         return None
+
+    def follow(self, now: int, behind: int) -> None:
+        """Leave pictures out before they are decoded while those that come out at `now` are too far behind (ns)."""
+        self._catching_up.limit = min(_BEHIND_NS, self.account.max_age or _BEHIND_NS)
+        self._choice.catches_up = self._catching_up.look(now, behind)
 
     def fail(self, error: Exception) -> None:
         """It has ended, with an error that nobody expects."""
@@ -221,6 +265,9 @@ class Camera:
     def _note(self, picture: Any) -> None:
         self._last_picture = self._clock.now()
         self.size = sides(picture)
+
+    def _lose(self) -> None:
+        self.account.lose(self._clock.now(), DropCause.BEHIND)
 
     def _skip(self) -> None:
         self.account.skip(self._clock.now())
@@ -259,7 +306,7 @@ class Camera:
         )
 
     def _file(self, path: str) -> PacedFile:
-        opens: Callable[[], Any] = partial(open_source, path, loop=self.spec.loop, gpu=self._gpu)
+        opens: Callable[[], Any] = partial(open_source, path, loop=self.spec.loop, gpu=self._gpu, choice=self._choice)
         if _is_folder(path):
             opens = partial(PictureFolder, Path(path), self.spec.loop)
         if self._first:

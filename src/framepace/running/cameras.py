@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from typing import Any
 
 from framepace.clock.system import Clock
 from framepace.errors import UsageError
@@ -26,6 +27,20 @@ _SHOWN_NS = 60 * NS_PER_S  # a source that was removed stays in the status for s
 _KEPT_NS = 600 * NS_PER_S  # and its counts and number go on if it comes back within this time
 _NOTABLE = 0.1  # change of the time that a frame takes
 _GOLDEN = 0.618034  # multiples of it are spread evenly over a step, however many sources there are
+
+
+class _Followed:
+    """Dates the pictures of a camera, and tells it how far behind they are (see feeds.stream.Timing)."""
+
+    def __init__(self, timing: Timing, camera: Camera) -> None:
+        self._timing = timing
+        self._camera = camera
+
+    def due(self, picture: Any, now: int) -> int:
+        """See Timing."""
+        due = self._timing.due(picture, now)
+        self._camera.follow(now, now - due)
+        return due
 
 
 @dataclass(frozen=True)
@@ -237,6 +252,8 @@ class Cameras:
 
     def _join(self, number: int, camera: Camera) -> None:
         timing: Timing = CameraClock(partial(getattr, camera, "reconnections"))
+        if not camera.knows_its_times:
+            timing = _Followed(timing, camera)
         if camera.sets_no_pace:
             timing = ArrivalTime()
         source: PictureSource = camera

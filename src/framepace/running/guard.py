@@ -20,7 +20,7 @@ from framepace.units import NS_PER_S
 
 _EVERY_NS = NS_PER_S
 _FOR_WANT_OF_TIME = tuple(
-    DropCause.NAMES[cause] for cause in (DropCause.BUFFER_FULL, DropCause.STALE, DropCause.TOO_OLD)
+    DropCause.NAMES[cause] for cause in (DropCause.BUFFER_FULL, DropCause.STALE, DropCause.TOO_OLD, DropCause.BEHIND)
 )
 
 

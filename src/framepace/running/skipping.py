@@ -5,14 +5,40 @@ Both count pictures, not time: a source whose rate changes keeps its share.
 
 from __future__ import annotations
 
-from typing import Literal
+from framepace.units import NS_PER_S
+from framepace.video.choice import LeavesOut
 
-LeavesOut = Literal["NONE", "NONREF", "NONKEY"]
-"""See video.live.LeavesOut."""
+_HELD_UP_NS = 2 * NS_PER_S
 _TRIAL = 32  # pictures after which it is judged what leaving some out gives
 _GROUPS = 256  # pictures after which the share of key frames is taken as seen; groups are rarely longer
 _REMEMBERED = 1024
 _ABOUT = 0.9  # of the pictures that are wanted; key frames are no more evenly spaced than that
+
+
+class CatchingUp:
+    """Whether pictures are left out before they are decoded, because those that come out are far behind, and stay so.
+
+    What was only held up, by a network say, is made up for within a moment, and nothing of it is left out.
+
+    Args:
+        limit: so far behind a source may be (ns).
+    """
+
+    def __init__(self, limit: int = NS_PER_S) -> None:
+        self.limit = limit
+        self.is_on = False
+        self._since: int | None = None  # when it was first further behind, without a pause
+
+    def look(self, now: int, behind: int) -> bool:
+        """Whether it is on, after a picture that came out at `now`, so far behind its time (ns)."""
+        if behind <= self.limit // 4 or (behind <= self.limit and not self.is_on):
+            self._since = None
+            self.is_on = False
+        elif self._since is None:
+            self._since = now
+        elif now - self._since >= _HELD_UP_NS:
+            self.is_on = True
+        return self.is_on
 
 
 class Thinning:

@@ -10,19 +10,19 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from fractions import Fraction
 from functools import lru_cache, partial
 from io import BytesIO
-from itertools import pairwise
 from typing import Any
 
 from framepace.deadline import within
 from framepace.errors import FramepaceError, SourceError
 from framepace.inputfile import InputKind, file_size, out_of_descriptors, read_file, shown
+from framepace.video.choice import Choice, drained
 from framepace.video.decodingturns import decoding_turn
 from framepace.video.device.decoder import fallen_back, turn
 from framepace.video.device.decoder import options as decoder_options
 from framepace.video.remarks import Evenness, about_format
+from framepace.video.upright import Upright
 
 OPEN_S = 10.0  # for a file to open and give its first picture
 _LARGEST_PIXELS = 1 << 27  # of a picture: those of 16K video
@@ -42,13 +42,8 @@ PICTURES = frozenset(
 )
 _LISTS = frozenset((".ffconcat", ".m3u", ".m3u8", ".mpd", ".sdp"))
 _LARGEST_PICTURE = 1 << 28  # bytes
+_LEFT_OUT_OF_KEYS = 7  # pictures in a row, of a file that has no others, while it catches up
 _READ_OVER = 60  # pictures that are sooner decoded than sought
-# Quarter turns counter-clockwise, as filters of FFmpeg.
-_TURNS: dict[int, tuple[tuple[str, str | None], ...]] = {
-    1: (("transpose", "cclock"),),
-    2: (("hflip", None), ("vflip", None)),
-    3: (("transpose", "clock"),),
-}
 
 
 class VideoFile:
@@ -63,9 +58,18 @@ class VideoFile:
 
     live = False
 
-    def __init__(self, path: str, loop: bool = True, data: bytes | None = None, gpu: int | None = None) -> None:
+    def __init__(
+        self,
+        path: str,
+        loop: bool = True,
+        data: bytes | None = None,
+        gpu: int | None = None,
+        choice: Choice | None = None,
+    ) -> None:
         self.name = path
         self._gpu = gpu
+        self._choice = choice or Choice()
+        self.left_out = 0  # pictures before the last one that were not decoded (see Choice)
         self.notes: list[str] = []
         self._reel = self._open(path, data)
         self.fps = self._reel.fps
@@ -77,6 +81,7 @@ class VideoFile:
     def read(self) -> Any:
         """See Source. A damaged file gives what could be read, then ends (or starts again), with a note."""
         frame = self._reel.read()
+        self.left_out = self._reel.left_out
         if frame is None and self._spare is not None:
             self._wait()
             ended = self._reel
@@ -85,6 +90,7 @@ class VideoFile:
             self._winding = threading.Thread(target=ended.rewind, name="rewind", daemon=True)
             self._winding.start()
             frame = self._reel.read()
+            self.left_out += self._reel.left_out
         return frame
 
     def pass_over(self, count: int) -> None:
@@ -109,7 +115,7 @@ class VideoFile:
             return within(
                 OPEN_S,
                 "the video does not open",
-                partial(_Reel, path, data, self._note, self._gpu),
+                partial(_Reel, path, data, self._note, self._gpu, self._choice),
                 got=shown(path),
                 fix=_NO_ANSWER,
                 error=SourceError,
@@ -132,8 +138,13 @@ class VideoFile:
 class _Reel:
     """One decoder on a file, its first picture decoded ahead."""
 
-    def __init__(self, path: str, data: bytes | None, note: Callable[[str], None], gpu: int | None) -> None:
+    def __init__(
+        self, path: str, data: bytes | None, note: Callable[[str], None], gpu: int | None, choice: Choice
+    ) -> None:
         self._path = path
+        self._choice = choice
+        self._keys_only = False
+        self.left_out = 0
         self._gpu = gpu
         self._data = data
         self._note = note
@@ -147,6 +158,7 @@ class _Reel:
 
     def read(self) -> Any:
         """The next picture; None at the end."""
+        self.left_out = 0
         frame = self._ahead
         if frame is None:
             return self._next()
@@ -211,6 +223,7 @@ class _Reel:
         self._stream = video_stream(self._container, self._path)
         self.expected = int(self._stream.frames or 0)
         self.fps = stream_fps(self._stream)
+        self._is_intra_only = bool(self._stream.codec_context.codec.intra_only)
         self._tick_s = float(self._stream.time_base or 0)
         self._begin()
 
@@ -247,46 +260,31 @@ class _Reel:
 
         try:
             for packet in self._container.demux(self._stream):
+                if packet.size and self._is_left_out(packet):
+                    self._leave_out()
+                    continue
                 with self._turn:
                     frames = packet.decode()
+                    if self._keys_only:
+                        frames += drained(self._stream)
                 yield from frames
         except av.FFmpegError as error:
             if isinstance(error, MemoryError) or out_of_descriptors(error):
                 raise _unreadable(self._path, error) from error
             self._note(f"damaged after {self._count} frames: {error.strerror or error}")
 
+    def _is_left_out(self, packet: Any) -> bool:
+        """Whether a packet is not given to the decoder; after key frames alone, the others can be from the next on."""
+        if self._choice.catches_up:
+            self._keys_only = True
+            return not packet.is_keyframe or (self._is_intra_only and self.left_out < _LEFT_OUT_OF_KEYS)
+        self._keys_only = self._keys_only and not packet.is_keyframe
+        return self._keys_only
 
-class Upright:
-    """Turns frames as their display matrix says, in the decoder's format (1280x720: 0.14 ms; as RGB arrays, 3.5 ms)."""
-
-    def __init__(self) -> None:
-        self._graphs: dict[tuple[Any, ...], Any] = {}
-
-    def __call__(self, frame: Any) -> Any:
-        """The frame itself, or turned; an angle that is no quarter turn is rounded to one."""
-        turns = round(getattr(frame, "rotation", 0) / 90) % 4
-        if turns == 0:
-            return frame
-        if frame.format.name == "cuda":  # FFmpeg's filters turn what is on the host
-            frame = frame.reformat(format=frame.sw_format.name)
-        key = (turns, frame.width, frame.height, frame.format.name)
-        if key not in self._graphs:
-            self._graphs[key] = _graph(frame, _TURNS[turns])
-        self._graphs[key].push(frame)
-        return self._graphs[key].pull()
-
-
-def _graph(frame: Any, filters: tuple[tuple[str, str | None], ...]) -> Any:
-    import av.filter
-
-    graph = av.filter.Graph()
-    base = frame.time_base or Fraction(1, 1000)
-    start = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format.name, time_base=base)
-    nodes = [start, *(graph.add(name, argument) for name, argument in filters), graph.add("buffersink")]
-    for one, other in pairwise(nodes):
-        one.link_to(other)
-    graph.configure()
-    return graph
+    def _leave_out(self) -> None:
+        self._count += 1
+        self.left_out += 1
+        self._choice.lost()
 
 
 def video_stream(container: Any, name: str) -> Any:

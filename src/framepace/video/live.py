@@ -16,10 +16,12 @@ from framepace.errors import SourceError, one_line
 from framepace.facts.address import shown
 from framepace.inputfile import out_of_descriptors
 from framepace.video.backoff import Backoff, pause
+from framepace.video.choice import Choice, LeavesOut, drained
 from framepace.video.decodingturns import decoding_turn
 from framepace.video.device.decoder import fallen_back
 from framepace.video.device.decoder import options as decoder_options
-from framepace.video.file import DECODER_OPTIONS, Upright, stream_fps, video_stream
+from framepace.video.file import DECODER_OPTIONS, stream_fps, video_stream
+from framepace.video.upright import Upright
 
 TIMEOUT_S = (10.0, 5.0)  # to open, and to wait for data: a stream that hangs is a stream that broke
 _MARGIN_S = 0.5  # on the time to open, for FFmpeg to say itself what was missing
@@ -33,27 +35,8 @@ _RTSP = ("rtsp", "rtsps")
 
 Connection = Literal["connecting", "live", "lost"]
 """'lost': it broke or did not open, and is tried again."""
-LeavesOut = Literal["NONE", "NONREF", "NONKEY"]
-"""Pictures that are left out before they are decoded: none, those that no other refers to, all but key frames."""
 Open = Callable[[], Any]
 """Opens a container of PyAV. Raises SourceError."""
-
-
-class Choice:
-    """Which pictures of a stream are wanted, as far as that is decided before they are decoded: all of them.
-
-    Attributes:
-        leaves_out: which kinds of pictures are left out from now on; any thread may set it.
-    """
-
-    leaves_out: LeavesOut = "NONE"
-
-    def wants(self) -> bool:
-        """Whether the next picture is wanted. Asked of pictures that need not be decoded for the sake of others."""
-        return True
-
-    def left_out(self, is_key: bool) -> None:
-        """A picture was not decoded."""
 
 
 class LiveStream:
@@ -267,7 +250,7 @@ class LiveStream:
             with self._turn:
                 pictures = list(packet.decode())
                 if self._applied == "NONKEY":
-                    pictures += self._drained()
+                    pictures += drained(self._stream)
         except av.FFmpegError:
             self._damaged += 1
             return []
@@ -290,17 +273,6 @@ class LiveStream:
         if wanted != self._applied and (self._applied != "NONKEY" or packet.is_keyframe):
             self._applied = wanted
             codec.skip_frame = "NONREF" if wanted == "NONREF" else "DEFAULT"
-
-    def _drained(self) -> list[Any]:
-        """The key frame that the decoder holds back for those behind it, which do not come."""
-        codec = self._stream.codec_context
-        if not codec.has_b_frames:
-            return []
-        pictures = list(codec.decode(None))
-        codec.flush_buffers()
-        for picture in pictures:
-            picture.time_base = self._stream.time_base
-        return pictures
 
     def _reconnect(self) -> None:
         self._disconnect()

@@ -28,6 +28,10 @@ class Pictures(Protocol):
 
     notes: list[str]
 
+    @property
+    def left_out(self) -> int:
+        """How many pictures were not decoded before the last one."""
+
     def read(self) -> Any:
         """The next picture."""
 
@@ -41,6 +45,9 @@ class PacedFile:
     Args:
         opens: opens the file. Raises SourceError.
         is_paced: a picture comes no sooner than its time in the file, counted from the first one.
+
+    Attributes:
+        behind: how much later than its time the last picture came (ns).
     """
 
     live = True
@@ -63,6 +70,7 @@ class PacedFile:
         self._shown_at: int | None = None  # when the last picture was to be shown
         self._last_stamp = 0
         self._gap = 0
+        self.behind = 0
 
     @property
     def remarks(self) -> list[str]:
@@ -120,13 +128,15 @@ class PacedFile:
         stamp = round((getattr(picture, "time", None) or 0.0) * NS_PER_S)
         gap = stamp - self._last_stamp
         self._last_stamp = stamp
+        left_out = 0 if self._file is None else self._file.left_out
         if self._shown_at is None:
             self._shown_at = now
-        elif 0 <= gap < _LONGEST_GAP_NS:
-            self._gap = gap
+        elif 0 <= gap < _LONGEST_GAP_NS + left_out * NS_PER_S:
+            self._gap = self._gap if left_out else gap
             self._shown_at += gap
         else:  # begun again: as long after the last one as that came after the one before
-            self._shown_at += self._gap
+            self._shown_at += self._gap * (left_out + 1)
+        self.behind = max(0, now - self._shown_at)
         return wait_unless(lambda: self._closed, self._clock, self._shown_at)
 
     def _shut(self) -> None:
@@ -142,6 +152,8 @@ class PictureFolder:
 
     Raises SourceError for a folder without any.
     """
+
+    left_out = 0
 
     def __init__(self, path: Path, loop: bool) -> None:
         if not any(_pictures_in(path)):

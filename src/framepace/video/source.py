@@ -15,6 +15,7 @@ import numpy as np
 from framepace.clock.system import Clock, SystemClock
 from framepace.errors import SourceError
 from framepace.facts.address import expanded
+from framepace.video.choice import Choice
 from framepace.video.file import VideoFile
 from framepace.video.live import LiveStream
 
@@ -54,21 +55,22 @@ def open_source(
     clock: Clock | None = None,
     patience_s: float | None = None,
     gpu: int | None = None,
+    choice: Choice | None = None,
 ) -> Source:
     """A source from a video file's path, a stream's address (with '://') or 'synthetic' (frames of `size`).
 
     ${NAME} in it stands for an environment variable, so that no plan or command has to hold a password.
 
     `patience_s` is how long a stream may be without a picture (see LiveStream). With `gpu` that GPU decodes (see
-    VideoFile). Raises SourceError for what cannot be
-    opened or holds no picture, UsageError for a variable that is not set.
+    VideoFile); `choice` says which pictures of a file are decoded. Raises SourceError for what cannot be opened or
+    holds no picture, UsageError for a variable that is not set.
     """
     spec = expanded(spec, os.environ)
     if spec == SYNTHETIC:
-        return VideoFile(SYNTHETIC, loop, synthetic_video(size, seed), gpu)
+        return VideoFile(SYNTHETIC, loop, synthetic_video(size, seed), gpu, choice)
     if "://" in spec and not spec.startswith("file://"):
         return LiveStream(spec, clock or SystemClock(), patience_s=patience_s, gpu=gpu)
-    return VideoFile(spec.removeprefix("file://"), loop, gpu=gpu)
+    return VideoFile(spec.removeprefix("file://"), loop, gpu=gpu, choice=choice)
 
 
 def decode_all(
