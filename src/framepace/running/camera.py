@@ -158,8 +158,7 @@ class Camera:
         self.size: tuple[int, int] | None = None
         self._clock = clock
         self._last_picture: int | None = None
-        thinning = Thinning(1 if spec.every == "adaptive" else spec.every, phase)
-        self._choice = _Evenly(thinning, clock, self._skip, self._lose)
+        self._choice = _Evenly(_thinning(spec, phase), clock, self._skip, self._lose)
         self._catching_up = CatchingUp()
         self._ended = ""
         self._state_at_end: SourceState | None = None
@@ -312,6 +311,10 @@ class Camera:
         if self._first:
             opens = partial(_opened_at, opens, self._first)
         return PacedFile(path, self._clock, opens, is_paced=not self.sets_no_pace, backoff=Backoff(_SPREAD))
+
+
+def _thinning(spec: SourceSpec, phase: float) -> Thinning:
+    return Thinning(1 if spec.every == "adaptive" else spec.every, phase)
 
 
 def check_address(spec: SourceSpec) -> None:

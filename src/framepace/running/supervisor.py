@@ -110,12 +110,15 @@ class Supervisor:
             self._drop_lost(generation, DropCause.BACKEND)
         if self._start_at is not None and self._now() >= self._start_at:
             self._start_again()
-        awake = self._awake.ns(self._now())
+        self._look_for_hangs(self._awake.ns(self._now()))
+        return True
+
+    def _look_for_hangs(self, awake: int) -> None:
+        """Replace what has been at one frame for too long, of the time that this process was `awake` (ns)."""
         for generation in list(self._at_work):
             flying = generation.flying
             if hangs(min(awake, flying.longest(self._now())), flying.slowest, self._patience_s):
                 self._replace_hung(generation)
-        return True
 
     def join(self) -> None:
         """Wait, at the end of the run, for the frames in flight; those of workers that hang are dropped."""

@@ -125,24 +125,29 @@ class PacedFile:
         if not self._is_paced:
             return not self._closed
         now = self._clock.now()
-        stamp = round((getattr(picture, "time", None) or 0.0) * NS_PER_S)
-        gap = stamp - self._last_stamp
-        self._last_stamp = stamp
-        left_out = 0 if self._file is None else self._file.left_out
-        if self._shown_at is None:
-            self._shown_at = now
-        elif 0 <= gap < _LONGEST_GAP_NS + left_out * NS_PER_S:
-            self._gap = self._gap if left_out else gap
-            self._shown_at += gap
-        else:  # begun again: as long after the last one as that came after the one before
-            self._shown_at += self._gap * (left_out + 1)
+        self._shown_at = now if self._shown_at is None else self._shown_at + self._after_last(picture)
+        self._last_stamp = _stamp(picture)
         self.behind = max(0, now - self._shown_at)
         return wait_unless(lambda: self._closed, self._clock, self._shown_at)
+
+    def _after_last(self, picture: Any) -> int:
+        """How long after the last picture this one is to be shown (ns)."""
+        left_out = 0 if self._file is None else self._file.left_out
+        gap = _stamp(picture) - self._last_stamp
+        if 0 <= gap < _LONGEST_GAP_NS + left_out * NS_PER_S:
+            self._gap = self._gap if left_out else gap
+            return gap
+        return self._gap * (left_out + 1)  # begun again: as long as the last one came after the one before
 
     def _shut(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _stamp(picture: Any) -> int:
+    """When a picture is shown, by its file (ns); 0 where that does not say."""
+    return round((getattr(picture, "time", None) or 0.0) * NS_PER_S)
 
 
 class PictureFolder:
