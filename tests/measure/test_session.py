@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,14 @@ def test_telemetry_stands_beside_the_requests() -> None:
 def test_virtual_time_is_exact_and_takes_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand frames at 30 fps with a virtual clock: 200 us each, on the grid, and nobody sleeps for one."""
     case = apply(CASE, {"fps": 30})
-    monkeypatch.setattr(time, "sleep", None)
+    others = set(threading.enumerate()) - {threading.current_thread()}  # of tests before; they may sleep
+    sleep = time.sleep
+
+    def sleep_elsewhere(seconds: float) -> None:
+        assert threading.current_thread() in others
+        sleep(seconds)
+
+    monkeypatch.setattr(time, "sleep", sleep_elsewhere)
     trace = measure(case.plan, case.workload, clock=FakeClock())
     assert set(trace.latency.tolist()) == {200_000}
     assert trace.meta.clock == "virtual"
