@@ -175,8 +175,7 @@ def test_a_shared_stream_makes_workers_wait_however_much_room_there_is() -> None
 def test_with_a_stream_per_slot_kernels_of_half_a_wave_run_at_once(stream: str, kernels: list[int]) -> None:
     """Those of two requests of a worker: the second ones begin with the first, else when the first have ended."""
     clock = VirtualClock()
-    worker = load({**ONE_MS, "blocks": 50, "gflops": 2.5}, clock, stream=stream, slots=2, transfer="device").worker()
-    worker.prime()
+    worker = primed(load({**ONE_MS, "blocks": 50, "gflops": 2.5}, clock, stream=stream, transfer="device"))
     for slot in (0, 1):
         worker.enqueue(slot, 1)
     for slot in (0, 1):
