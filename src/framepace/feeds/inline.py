@@ -52,7 +52,7 @@ class InlineFeed(Feed):
         self._state = pacer.state
         self._numbers = Numbers()
         self._batching = lock()
-        self._reading = [lock() for _ in sources]
+        self._reading = [None if getattr(source, "is_shared", False) else lock() for source in sources]
 
     def take(self, idle: Idle | None, wait: bool = True) -> list[Frame] | None:
         """See Feed. A single-frame batch needs no lock: each worker draws its own number."""
@@ -125,9 +125,14 @@ class InlineFeed(Feed):
 
     def _read(self, number: int, due: int, available: int) -> Frame | None:
         source = number % len(self._sources)
-        with self._reading[source]:
+        lock = self._reading[source]
+        if lock is None:
             captured = self._now()
             picture = self._sources[source].read()
+        else:
+            with lock:
+                captured = self._now()
+                picture = self._sources[source].read()
         decoded = self._now()
         if picture is None:
             self._state.stop("source ended")

@@ -1,8 +1,14 @@
-"""The state of one run that its threads share: what was delivered, whether it is warm, whether it must stop."""
+"""The state of one run that its threads share: what was delivered, whether it is warm, whether it must stop.
+
+No worker waits for a lock to deliver: one that is held by a thread without the interpreter lock makes each of the others
+give that up in turn, in every request from then on (a lock convoy).
+"""
 
 from __future__ import annotations
 
+import threading
 from array import array
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
@@ -63,8 +69,10 @@ class RunState:
         self._warm = warm
         self._rule = rule
         self._done = clock.condition()
-        self._completions = array("q")  # a list of ints would take five times the memory
-        self._forgotten = 0
+        self._told: deque[tuple[int, int]] = deque()  # latency and time of deliveries that are not counted yet
+        self._counting = threading.Lock()  # never waited for
+        # Deliveries forgotten, and the times of those after them, to be read as one. (A list would be five times as large.)
+        self._completions = (0, array("q"))
         self.warming = warm is not None
         self.stopped: Stopped | None = None
         self.measured = 0
@@ -109,11 +117,27 @@ class RunState:
     @property
     def deliveries(self) -> int:
         """How many frames were delivered, in warm-up too."""
-        return self._forgotten + len(self._completions)
+        forgotten, times = self._completions
+        return forgotten + len(times)
 
     def delivered(self, latency: int, now: int) -> None:
-        """Note that a frame was delivered at `now` (ns) with `latency` ns."""
-        with self._done:
+        """Note that a frame was delivered at `now` (ns) with `latency` ns.
+
+        It is counted here, or by another thread that counts at the moment.
+        """
+        self._told.append((latency, now))
+        while self._told and self._counting.acquire(blocking=False):
+            try:
+                self._count_told()
+            finally:
+                self._counting.release()
+        if self._waiting:
+            with self._done:
+                self._done.notify_all()
+
+    def _count_told(self) -> None:
+        while self._told:
+            latency, now = self._told.popleft()
             if self.warming:
                 self._warm_up(latency, now)
             else:
@@ -121,8 +145,6 @@ class RunState:
                 if self._rule is not None and self._rule.add(latency, now):
                     self.stopped = self.stopped or "finished"
             self._remember(now)
-            if self._waiting:
-                self._done.notify_all()
 
     def _warm_up(self, latency: int, now: int) -> None:
         """Note a delivery of the warm-up."""
@@ -180,31 +202,29 @@ class RunState:
 
     def completion(self, number: int) -> int | None:
         """When delivery `number` completed (ns), waiting for it; None when the run stops first."""
+        completed = self.peek(number)
+        if completed is not None:
+            return completed
         with self._done:
-            while self._forgotten + len(self._completions) <= number:
-                if self.stopped is not None:
-                    return None
-                self._wait()
-            return self._completions[number - self._forgotten]
-
-    def _wait(self) -> None:
-        """Wait for a delivery or the end; whoever delivers need not call where nobody waits."""
-        self._waiting += 1
-        try:
-            self._done.wait(_LOOK_S)
-        finally:
-            self._waiting -= 1
+            self._waiting += 1  # before looking again: whoever delivers after that look sees that somebody waits
+            try:
+                while (completed := self.peek(number)) is None and self.stopped is None:
+                    self._done.wait(_LOOK_S)
+            finally:
+                self._waiting -= 1
+        return completed
 
     def peek(self, number: int) -> int | None:
         """When delivery `number` completed (ns), without waiting; None when it has not."""
-        with self._done:
-            place = number - self._forgotten
-            if place < len(self._completions):
-                return self._completions[place]
-            return None
+        forgotten, times = self._completions
+        place = number - forgotten
+        if place < len(times):
+            return times[place]
+        return None
 
     def _remember(self, now: int) -> None:
-        self._completions.append(now)
-        if len(self._completions) > _DELIVERIES_KEPT:
-            del self._completions[: _DELIVERIES_KEPT // 2]
-            self._forgotten += _DELIVERIES_KEPT // 2
+        forgotten, times = self._completions
+        times.append(now)
+        if len(times) > _DELIVERIES_KEPT:
+            half = _DELIVERIES_KEPT // 2
+            self._completions = (forgotten + half, times[half:])

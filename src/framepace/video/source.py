@@ -107,6 +107,7 @@ class MemorySource:
     """Pictures held in memory, again and again when `loop`; reading one costs nothing."""
 
     live = False
+    is_shared = True
     fps = None
 
     def __init__(self, pictures: Iterable[Any], loop: bool = True, name: str = "memory") -> None:
