@@ -5,32 +5,17 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 from framepace.clock.system import Clock
 
 
-class Usage(NamedTuple):
-    """Counters since some start; differences count. CPU and GC time in ns."""
+Usage = tuple[int, int, int, int, int]
+"""A reading of a thread's counters: CPU time (ns), voluntary and involuntary switches, page faults, GC time (ns).
 
-    cpu: int
-    switched: int
-    preempted: int
-    faults: int
-    gc: int
+Differences count. A plain tuple: several are made in every inference.
+"""
 
-    def since(self, before: Usage) -> Usage:
-        """The difference to an earlier reading."""
-        return Usage(  # written out: asked for in every inference
-            self.cpu - before.cpu,
-            self.switched - before.switched,
-            self.preempted - before.preempted,
-            self.faults - before.faults,
-            self.gc - before.gc,
-        )
-
-
-NOTHING = Usage(0, 0, 0, 0, 0)
+NOTHING: Usage = (0, 0, 0, 0, 0)
 
 
 class GcClock:
@@ -69,14 +54,14 @@ def thread_usage(clock: Clock) -> Callable[[], Usage]:
     """A function that reads the calling thread's counters in about 1 us; a virtual clock has CPU time only."""
     cpu = clock.cpu
     if clock.virtual:
-        return lambda: Usage(cpu(), 0, 0, 0, 0)
+        return lambda: (cpu(), 0, 0, 0, 0)
     try:
         from resource import RUSAGE_THREAD, getrusage
     except ImportError:  # not Linux
-        return lambda: Usage(cpu(), 0, 0, 0, GC_CLOCK.ns)
+        return lambda: (cpu(), 0, 0, 0, GC_CLOCK.ns)
 
     def read() -> Usage:
         used = getrusage(RUSAGE_THREAD)
-        return Usage(cpu(), used.ru_nvcsw, used.ru_nivcsw, used.ru_minflt + used.ru_majflt, GC_CLOCK.ns)
+        return (cpu(), used.ru_nvcsw, used.ru_nivcsw, used.ru_minflt + used.ru_majflt, GC_CLOCK.ns)
 
     return read

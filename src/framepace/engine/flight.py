@@ -37,8 +37,8 @@ class Group:
 class Flight:
     """A batch of one model from its preparation until it is written down.
 
-    `before` is the thread's usage when the flight got its attention; `spent` what it had used before it was left alone,
-    and `used` what it used from then on.
+    `before` is the thread's usage when the flight got its attention, `after` when it was delivered; `left` and `back`
+    when it was left alone and looked after again, which is nobody's.
     """
 
     step: Step
@@ -49,8 +49,9 @@ class Flight:
     before: Usage
     batched: int
     clock_before: int
-    spent: Usage = NOTHING
-    used: Usage = NOTHING
+    left: Usage = NOTHING
+    back: Usage = NOTHING
+    after: Usage = NOTHING
     started: int = 0
     enqueued: int = 0
     finished: int = 0
@@ -85,8 +86,10 @@ def packed_rows(flight: Flight, worker: int) -> list[bytes]:
 
 def _tail(flight: Flight) -> tuple[int, ...]:
     """The columns from 'batched' on, which all frames of a batch share."""
-    used = flight.used
-    spent = flight.spent
+    cpu, switched, preempted, faults, gc = flight.before
+    cpu_left, switched_left, preempted_left, faults_left, gc_left = flight.left
+    cpu_back, switched_back, preempted_back, faults_back, gc_back = flight.back
+    cpu_after, switched_after, preempted_after, faults_after, gc_after = flight.after
     times = flight.times
     delivered = flight.delivered
     return (
@@ -96,8 +99,11 @@ def _tail(flight: Flight) -> tuple[int, ...]:
         times.h2d, times.compute, times.d2h, times.h2d_at, times.compute_at, times.d2h_at,
         times.paint, times.paint_at,
         flight.clock_before, flight.clock_after,
-        used.cpu + spent.cpu, used.switched + spent.switched, used.preempted + spent.preempted,
-        used.faults + spent.faults, used.gc + spent.gc,
+        cpu_after - cpu_back + cpu_left - cpu,
+        switched_after - switched_back + switched_left - switched,
+        preempted_after - preempted_back + preempted_left - preempted,
+        faults_after - faults_back + faults_left - faults,
+        gc_after - gc_back + gc_left - gc,
         flight.outcome, flight.cause, flight.marks,
     )  # fmt: skip
 

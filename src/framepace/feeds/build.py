@@ -121,8 +121,8 @@ def _check_pace(sources: Sequence[PictureSource], arrivals: Sequence[Arrivals] |
 
 def _merged(arrivals: Sequence[Arrivals], share: tuple[int, int]) -> Arrivals:
     """The frames of all sources in order; of a load that is not bulk, those of this process."""
-    merged = Interleaved(arrivals)
-    if merged.bulk:
+    merged: Arrivals = arrivals[0] if len(arrivals) == 1 else Interleaved(arrivals)
+    if merged.bulk or share == (0, 1):
         return merged
     return Lane(merged, *share)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from heapq import heappop, heappush
 from itertools import count, takewhile
 
@@ -22,10 +23,10 @@ class Numbers:
 
     def draw(self) -> int:
         """The lowest number left; a heap of ints and a counter are atomic in CPython, and no number is ever in both."""
-        try:
-            return heappop(self._returned)
-        except IndexError:
-            return next(self._next)
+        if self._returned:
+            with suppress(IndexError):  # another thread drew it
+                return heappop(self._returned)
+        return next(self._next)
 
     def put_back(self, number: int) -> None:
         """Let `number` be drawn again."""
@@ -59,9 +60,13 @@ class InlineFeed(Feed):
         if self._rule.size > 1:
             return self._take_batch(idle, wait)
         number = self._numbers.draw()
-        if not wait and not self._ready(number):
-            return self._not_ready(number)
-        frame = self._frame(number, idle)
+        if not wait:
+            due = self._due_by_now(number)
+            if due is None:
+                return self._not_ready(number)
+            frame = self._read(number, due, self._now())
+        else:
+            frame = self._frame(number, idle)
         if frame is None:
             return None
         return [frame]
@@ -97,14 +102,16 @@ class InlineFeed(Feed):
             return None
         return []
 
-    def _ready(self, number: int) -> bool:
-        """Whether frame `number` could be taken now without waiting."""
+    def _due_by_now(self, number: int) -> int | None:
+        """When frame `number` was due; None where it could not be taken now without waiting."""
         due = self._arrivals.peek(number, self._state)
-        return due is not None and due <= self._now() and self._state.stopped is None
+        if due is None or due > self._now() or self._state.stopped is not None:
+            return None
+        return due
 
     def _batch_ready(self, number: int) -> bool:
         """Whether a batch from frame `number` on could be taken now without waiting."""
-        if not self._ready(number):
+        if self._due_by_now(number) is None:
             return False
         if self._arrivals.bulk:
             return True
