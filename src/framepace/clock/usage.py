@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 from framepace.clock.system import Clock
 
-
 Usage = tuple[int, int, int, int, int]
 """A reading of a thread's counters: CPU time (ns), voluntary and involuntary switches, page faults, GC time (ns).
 

@@ -1,7 +1,7 @@
 """The state of one run that its threads share: what was delivered, whether it is warm, whether it must stop.
 
-No worker waits for a lock to deliver: one that is held by a thread without the interpreter lock makes each of the others
-give that up in turn, in every request from then on (a lock convoy).
+No worker waits for a lock to deliver: one that is held by a thread without the interpreter lock makes each of the
+others give that up in turn, in every request from then on (a lock convoy).
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class RunState:
         self._done = clock.condition()
         self._told: deque[tuple[int, int]] = deque()  # latency and time of deliveries that are not counted yet
         self._counting = threading.Lock()  # never waited for
-        # Deliveries forgotten, and the times of those after them, to be read as one. (A list would be five times as large.)
+        # Deliveries forgotten, and the times of those after them, to be read as one; a list would be five times as large.
         self._completions = (0, array("q"))
         self.warming = warm is not None
         self.stopped: Stopped | None = None
