@@ -244,6 +244,51 @@ def test_with_a_stream_per_slot_kernels_of_a_worker_run_side_by_side(clock: Fake
         assert [set(answer.ravel()) for answer in answers] == [{20.0 * turn}, {20.0 * turn + 2}]
 
 
+@pytest.mark.parametrize("slots", [2, 3])
+def test_graphs_that_run_side_by_side_hold_no_events(clock: FakeClock, slots: int) -> None:
+    """The device notes the times; the host launches the graph, records one event behind it and waits for that."""
+    net = Net(clock, graph=True, slots=slots, stream="slot", batch=Batching(max=BATCH, sizes=(2, 4)))
+    net.worker.prime()
+    assert net.device.stamped == slots
+    for count in (4, 2):
+        for slot in range(slots):
+            net.device.calls.clear()
+            net.device.syncs = 0
+            began = clock.now()
+            net.worker.enqueue(slot, count)
+            net.worker.wait(slot)
+            assert net.device.calls == ["launch", "record"]
+            assert net.device.syncs == 1
+            t = net.worker.times(slot)
+            assert (t.h2d, t.compute, t.d2h) == (4 * MS, 5 * MS, MS)
+            assert (t.h2d_at, t.compute_at, t.d2h_at) == (began, began + 4 * MS, began + 9 * MS)
+    assert net.notes == []
+
+
+def test_where_kernels_cannot_be_compiled_graphs_hold_events_and_it_is_told(clock: FakeClock) -> None:
+    """Times and answers are the same; the sentence says what it costs."""
+    net = Net(clock, graph=True, stream="slot", refused="stamp")
+    net.worker.prime()
+    net.device.calls.clear()
+    net.worker.staging(1)["x"][...] = 4
+    net.worker.enqueue(1, BATCH)
+    assert (net.worker.wait(1)["y"] == 8).all()
+    assert net.device.calls == ["launch"]
+    t = net.worker.times(1)
+    assert (t.h2d, t.compute, t.d2h) == (4 * MS, 5 * MS, MS)
+    assert {note.partition(",")[0] for note in net.notes} == {"times come from events"}
+
+
+@pytest.mark.parametrize(("graph", "stream", "slots"), [(False, "slot", 2), (True, "own", 2), (True, "slot", 1)])
+def test_the_device_notes_times_only_where_graphs_run_side_by_side(
+    clock: FakeClock, graph: bool, stream: str, slots: int
+) -> None:
+    """Elsewhere events are cheaper for the device, and keep nothing from running."""
+    net = Net(clock, graph=graph, stream=stream, slots=slots)
+    net.worker.prime()
+    assert net.device.stamped == 0
+
+
 def test_a_library_with_a_graph_of_its_own_runs_its_slots_in_turn_all_the_same(clock: FakeClock) -> None:
     """They share its memory: with a stream per slot kernels follow each other as without."""
     net = Net(clock, graph=True, own_graph=True, stream="slot")

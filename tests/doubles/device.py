@@ -52,6 +52,25 @@ class ScriptedStream:
         self.free = max(self.free, event.time)
 
 
+class ScriptedStamps:
+    """See Stamps: moments that are noted as events are."""
+
+    def __init__(self, device: ScriptedDevice, count: int) -> None:
+        self._moments = [ScriptedEvent(device, blocking=False) for _ in range(count)]
+
+    def note(self, place: int, stream: Any) -> None:
+        """See Stamps."""
+        stream.record(self._moments[place])
+
+    def end(self, event: Any, stream: Any) -> None:
+        """See Stamps."""
+        stream.record(event)
+
+    def read(self) -> list[int]:
+        """See Stamps."""
+        return [moment.time for moment in self._moments]
+
+
 class CapturingStream:
     """Notes the work, and does none of it."""
 
@@ -127,6 +146,7 @@ class ScriptedDevice:
     lost: bool = False
     closed: bool = False
     refused: str = ""
+    stamped: int = 0
     calls: list[str] = field(default_factory=list)
     streams: list[ScriptedStream] = field(default_factory=list)
     uploads: list[int] = field(default_factory=list)
@@ -204,6 +224,13 @@ class ScriptedDevice:
         work(stream)
         self.graphs.append(ScriptedGraph(self, stream.nodes))
         return self.graphs[-1]
+
+    def stamps(self, count: int) -> ScriptedStamps | None:
+        """See Device."""
+        if self.refused == "stamp":
+            return None
+        self.stamped += 1
+        return ScriptedStamps(self, count)
 
     def compile(self, text: str, name: str) -> HostKernel:
         """See Device."""

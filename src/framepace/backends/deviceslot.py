@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from framepace.devices.protocol import Device, Event, Memory, Stream
+from framepace.devices.protocol import Device, Event, Memory, Stamps, Stream
 
 BEFORE, UPLOADED, BEGAN, COMPUTED, READY, DONE = range(6)  # places in Slot.events
 EVENTS = 6
@@ -53,8 +53,9 @@ class Slot:
 
     `events`: before the copy in, after it, before the kernels, after them, before the copy out, after it; on a single
     stream the end of one part is the beginning of the next, and the same event. `rivals`: the ends of the kernels of
-    other slots that are on other streams, though they share their memory with this one's. `buffers`: host memory for
-    outputs that the library produces, by name.
+    other slots that are on other streams, though they share their memory with this one's. `stamps` have the times
+    instead, each event's at one of `places`; of the events only the last is recorded then, for the host to wait for.
+    `buffers`: host memory for outputs that the library produces, by name.
     """
 
     host: dict[str, NDArray[Any]]
@@ -62,6 +63,8 @@ class Slot:
     outputs: dict[str, NDArray[Any]]
     lanes: Lanes
     events: list[Event] = field(default_factory=list)
+    stamps: Stamps | None = None
+    places: Sequence[int] = ()
     rivals: Sequence[Event] = ()
     count: int = 0
     filled: bool = False
@@ -74,6 +77,18 @@ class Slot:
     def pointers(self) -> dict[str, int]:
         """Device address of every input and output, by name."""
         return {name: memory.pointer for name, memory in self.device.items()}
+
+    def mark(self, place: int, stream: Stream) -> None:
+        """Enqueue that the time is noted when `stream` gets there."""
+        if self.stamps is None:
+            stream.record(self.events[place])
+        else:
+            self.stamps.note(place, stream)
+
+    def end(self, stream: Stream) -> None:
+        """Enqueue what the host waits for, where no event did so yet."""
+        if self.stamps is not None:
+            self.stamps.end(self.last, stream)
 
     @property
     def last(self) -> Event:
@@ -103,20 +118,20 @@ class Copies:
 
     def give(self, slot: Slot, stream: Stream) -> None:
         """Enqueue the copies to the device."""
-        stream.record(slot.events[BEFORE])
+        slot.mark(BEFORE, stream)
         for name in self._inputs:
             array = slot.host[name]
             self._device.upload(slot.device[name], array, self._part(name, array.nbytes, slot.count), stream)
-        stream.record(slot.events[UPLOADED])
+        slot.mark(UPLOADED, stream)
 
     def fetch(self, slot: Slot, stream: Stream) -> None:
         """Enqueue the copies of all outputs, behind the kernels; `slot.results` are the host arrays they will be in."""
         events = slot.events
         if events[READY] is not events[COMPUTED]:
             stream.wait(events[COMPUTED])
-            stream.record(events[READY])
+            slot.mark(READY, stream)
         slot.results = self._fetched(slot, stream)
-        stream.record(events[DONE])
+        slot.mark(DONE, stream)
 
     def _fetched(self, slot: Slot, stream: Stream) -> dict[str, NDArray[Any]]:
         results = {}

@@ -34,6 +34,7 @@ from framepace.backends.deviceslot import (
     Produced,
     Slot,
 )
+from framepace.backends.devicetimes import request_times
 from framepace.backends.painting import Painting
 from framepace.backends.requestgraphs import (
     Capture,
@@ -45,7 +46,7 @@ from framepace.backends.requestgraphs import (
     undisturbed,
 )
 from framepace.backends.sidebyside import disagreeing
-from framepace.devices.protocol import Device, Event, Stream
+from framepace.devices.protocol import Device, Event, Stamps, Stream
 from framepace.errors import DeviceLost, DeviceMemoryError
 from framepace.facts.model import TensorSpec
 from framepace.facts.plan import ModelPlan
@@ -194,26 +195,10 @@ class DeviceWorker(Worker):
 
     def times(self, slot: int) -> DeviceTimes:
         """See Worker."""
-        times = self._times_of_request(slot)
+        times = request_times(self._device, self._slots[slot])
         if self._painting is None:
             return times
         return dataclasses.replace(times, **self._painting.times(slot))
-
-    def _times_of_request(self, slot: int) -> DeviceTimes:
-        before, uploaded, began, computed, ready, done = self._slots[slot].events
-        elapsed = self._device.elapsed
-        compute = round(elapsed(began, computed))
-        if not self._slots[slot].copied:
-            return DeviceTimes(0, compute, 0, -1, self._device.at(began), -1)
-        h2d = round(elapsed(before, uploaded))
-        h2d_at = self._device.at(before)
-        compute_at = self._start(began, uploaded, h2d_at + h2d)
-        d2h_at = self._start(ready, computed, compute_at + compute)
-        return DeviceTimes(h2d, compute, round(elapsed(ready, done)), h2d_at, compute_at, d2h_at)
-
-    def _start(self, first: Event, before: Event, end: int) -> int:
-        """When a part began: at the `end` of the one before where it follows that on its stream."""
-        return end if first is before else self._device.at(first)
 
     def close(self) -> None:
         """See Worker: what runs comes to its end before its graph and its memory are freed."""
@@ -241,7 +226,7 @@ class DeviceWorker(Worker):
         self._settle()
         # Libraries load kernels and choose algorithms in their first run, which a capture does not allow.
         slot.copied = not (self._resident and slot.filled)
-        plain = partial(answered, partial(self._run, slot, parts), slot)
+        plain = partial(answered, partial(self._run_apart, slot, parts), slot)
         expected = plain()
         slot.filled = True
         slot.copied = not self._resident
@@ -295,6 +280,11 @@ class DeviceWorker(Worker):
             partial(self._copies.fetch, slot),
         )
 
+    def _run_apart(self, slot: Slot, parts: Parts) -> None:
+        """Enqueue a request without its graph, and what the host waits for."""
+        self._run(slot, parts)
+        slot.end(slot.lanes.down)
+
     def _run(self, slot: Slot, parts: Parts, lanes: Lanes | None = None) -> None:
         """Enqueue the parts of a request, on the slot's streams or others."""
         lanes = lanes or slot.lanes
@@ -303,9 +293,9 @@ class DeviceWorker(Worker):
         if slot.events[BEGAN] is not slot.events[UPLOADED]:
             for event in self._awaited(slot, lanes):
                 lanes.compute.wait(event)
-            lanes.compute.record(slot.events[BEGAN])
+            slot.mark(BEGAN, lanes.compute)
         slot.produced = parts.kernels(lanes.compute)
-        lanes.compute.record(slot.events[COMPUTED])
+        slot.mark(COMPUTED, lanes.compute)
         if slot.copied:
             parts.fetch(lanes.down)
 
@@ -332,10 +322,21 @@ class DeviceWorker(Worker):
             slot.lanes = lanes
             slot.events = self._events(lanes)
             slot.rivals = ()
+            slot.places = [_first(event, slot.events) for event in slot.events]
+            slot.stamps = self._stamps()
         if self._scope == "request" and not self._side_by_side:
             for slot in self._slots:
                 slot.lanes.compute.record(slot.events[COMPUTED])  # the others' graphs wait for it from the first on
                 slot.rivals = [other.events[COMPUTED] for other in self._slots if other is not slot]
+
+    def _stamps(self) -> Stamps | None:
+        """Where a request's times are noted: by the device itself where graphs are to run side by side."""
+        if self._scope != "request" or not self._side_by_side or self.slots == 1:
+            return None
+        stamps = self._device.stamps(EVENTS)
+        if stamps is None:
+            self._tell("times come from events, beside which few requests run at once: kernels cannot be compiled here")
+        return stamps
 
     def _lanes(self) -> list[Lanes]:
         """The streams of each slot."""
@@ -373,6 +374,11 @@ def _batched(inputs: Resolved, outputs: Sequence[TensorSpec], full: int) -> froz
     if not inputs.batched:
         return frozenset()
     return inputs.batched | {tensor.name for tensor in outputs if tensor.shape[:1] == (full,)}
+
+
+def _first(event: Event, events: Sequence[Event]) -> int:
+    """The first place of an event: the end of one part may be the beginning of the next."""
+    return next(place for place, other in enumerate(events) if other is event)
 
 
 def compute_stream(device: Device, plan: ModelPlan) -> Stream:

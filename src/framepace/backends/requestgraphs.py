@@ -49,7 +49,14 @@ class RequestGraphs:
         self._hold(slot.produced)
         launch = self._answering(graph, slot)
         stream = slot.lanes.compute
-        return lambda: launch(stream)
+        if slot.stamps is None:
+            return lambda: launch(stream)
+
+        def stamped() -> None:
+            launch(stream)
+            slot.end(stream)
+
+        return stamped
 
     def kernels(self, parts: Parts) -> Parts:
         """The parts with the kernels as a graph."""

@@ -9,16 +9,18 @@ import ctypes
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from framepace.devices import stamps
 from framepace.devices.capturing import CapturingStream, LibraryGraph, check
 from framepace.devices.eventreader import EventReader
 from framepace.devices.kernels import await_decoder, compiled
 from framepace.devices.protocol import Event, Kernel, Stream
+from framepace.devices.stamps import CudaStamps, DeviceClock
 from framepace.devices.timeline import Timeline
 from framepace.errors import BackendError, DeviceLost, DeviceMemoryError, FramepaceError, UsageError
 from framepace.facts.smshare import sm_count
@@ -31,6 +33,7 @@ _LOST = (
     "MISALIGNED_ADDRESS", "INVALID_ADDRESS_SPACE", "INVALID_PC", "ECC_UNCORRECTABLE", "DEVICE_UNAVAILABLE", "CONTAINED",
     "NVLINK_UNCORRECTABLE", "UNKNOWN", "EXTERNAL_DEVICE", "TENSOR_IPC_LEAK", "MPS_CLIENT_TERMINATED",
 )  # fmt: skip
+_STAMP_BYTES = 8
 _CAPTURING = threading.RLock()  # captures and the set-up of workers: one at a time in a process
 
 
@@ -261,15 +264,11 @@ class CudaDevice:
         return self._remember(self._pinned(size)[:size].view(kind).reshape(shape))
 
     def _pinned(self, size: int) -> NDArray[Any]:
-        """Page-locked bytes, one at least. Raises BackendError where the host cannot lock so many."""
+        """Page-locked bytes, one at least; freed with this."""
         size = max(1, size)
-        error, address = self._driver.cuMemAllocHost(size)
-        if int(error) != 0:
-            fix = "use a smaller batch or fewer slots; transfer=pageable needs none, and copies more slowly"
-            raise BackendError("the host cannot lock so much memory", got=f"{format_bytes(size)}: {error}", fix=fix)
+        address = _page_locked(size)
         self._open.callback(self._driver.cuMemFreeHost, address)
-        raw: Any = (ctypes.c_byte * size).from_address(int(address))
-        return np.frombuffer(raw, np.uint8)
+        return _bytes_at(address, size)
 
     def _remember(self, array: NDArray[Any]) -> NDArray[Any]:
         """Keep the address of an array: NumPy takes a microsecond to tell it. The array lives as long as this."""
@@ -318,6 +317,20 @@ class CudaDevice:
             graph = builder.complete()
             return LibraryGraph(int(graph.handle), graph.close)
 
+    def stamps(self, count: int) -> CudaStamps | None:
+        """See Device."""
+        try:
+            kernel = self.compile(stamps.TEXT, "note")
+        except BackendError:
+            return None
+        clock = self._timeline.device_clock(partial(self._device_clock, kernel))
+        return CudaStamps(kernel, self.host((count,), "int64", pinned=True), lambda: clock.offset)
+
+    def _device_clock(self, kernel: Kernel) -> DeviceClock:
+        """For the life of the process, as the time line is."""
+        moment = _bytes_at(_page_locked(_STAMP_BYTES), _STAMP_BYTES).view(np.int64)
+        return DeviceClock(kernel, moment, _Stream(self._core.create_stream()), self.event())
+
     def compile(self, text: str, name: str) -> Kernel:
         """See Device."""
         capability = self._core.compute_capability
@@ -337,6 +350,22 @@ class CudaDevice:
             self._closed = True
             with suppress(Exception):  # freeing what a lost device held fails, and nothing is left to do
                 self._open.close()
+
+
+def _page_locked(size: int) -> int:
+    """The address of so much page-locked memory. Raises BackendError where the host cannot lock it."""
+    from cuda.bindings import driver
+
+    error, address = driver.cuMemAllocHost(size)
+    if int(error) != 0:
+        fix = "use a smaller batch or fewer slots; transfer=pageable needs none, and copies more slowly"
+        raise BackendError("the host cannot lock so much memory", got=f"{format_bytes(size)}: {error}", fix=fix)
+    return int(address)
+
+
+def _bytes_at(address: int, size: int) -> NDArray[Any]:
+    raw: Any = (ctypes.c_byte * size).from_address(address)
+    return np.frombuffer(raw, np.uint8)
 
 
 @lru_cache

@@ -62,6 +62,19 @@ class Kernel(Protocol):
         """Enqueue it for so many blocks of so many threads; the argument is copied before this returns."""
 
 
+class Stamps(Protocol):
+    """Moments that the device notes, each at a place of its own; graphs may hold that, and run beside each other."""
+
+    def note(self, place: int, stream: Stream) -> None:
+        """Have the device note the time when `stream` gets there."""
+
+    def end(self, event: Event, stream: Stream) -> None:
+        """Put `event` behind what was enqueued so far, for the host to wait for; its time is not asked for."""
+
+    def read(self) -> list[int]:
+        """The moments noted last, laid on the host's clock, ns; once the event behind them was reached."""
+
+
 class Device(Protocol):
     """One GPU, or a part of its SMs, as one worker uses it. Made and used in the worker's thread.
 
@@ -106,6 +119,9 @@ class Device(Protocol):
 
         Each launch records the events of that work anew, and waits for those that it waits for.
         """
+
+    def stamps(self, count: int) -> Stamps | None:
+        """So many places for moments; None where kernels cannot be compiled."""
 
     def compile(self, text: str, name: str) -> Kernel:
         """The kernel called `name` of a text in CUDA C++; compiled once in a process."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
+
+from framepace.devices.stamps import DeviceClock
 
 _ANCHOR_S = 0.5
 
@@ -24,6 +27,7 @@ class Timeline:
         self._lock = threading.Lock()
         self._end = threading.Event()
         self.anchor: tuple[Any, int] = (None, 0)
+        self._clock: DeviceClock | None = None
 
     def open(self) -> None:
         """Start renewing; the first anchor is there on return."""
@@ -43,6 +47,12 @@ class Timeline:
             if self._users == 0:
                 self._end.set()
 
+    def device_clock(self, make: Callable[[], DeviceClock]) -> DeviceClock:
+        """The device's own clock, made once, which is held against the host's as often as events are."""
+        with self._lock:
+            self._clock = self._clock or make()
+            return self._clock
+
     def _make(self) -> tuple[Any, deque[Any]]:
         from cuda.core import EventOptions
 
@@ -56,6 +66,8 @@ class Timeline:
             _allow_captures_elsewhere()
             while not end.wait(_ANCHOR_S):
                 self._renew(stream, events)
+                if self._clock is not None:
+                    self._clock.renew()
 
     def _renew(self, stream: Any, events: deque[Any]) -> None:
         best: tuple[int, Any, int] | None = None

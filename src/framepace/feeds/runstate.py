@@ -71,7 +71,7 @@ class RunState:
         self._done = clock.condition()
         self._told: deque[tuple[int, int]] = deque()  # latency and time of deliveries that are not counted yet
         self._counting = threading.Lock()  # never waited for
-        # Deliveries forgotten, and the times of those after them, to be read as one; a list would be five times as large.
+        # Deliveries forgotten, and the times of those after them, read as one; a list would be five times as large.
         self._completions = (0, array("q"))
         self.warming = warm is not None
         self.stopped: Stopped | None = None
