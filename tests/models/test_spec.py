@@ -126,12 +126,14 @@ def test_operators_inside_branches_count(tmp_path: Path) -> None:
 
 
 def test_onnx_runtime_runs_convolutions_at_one_size_on_a_gpu(tmp_path: Path) -> None:
-    """Its convolutions keep cuDNN's plan of one size: full batches only, where no graph of each size is captured."""
+    """Its convolutions keep cuDNN's plan of one size, and so do graphs of them: full batches only."""
     sizes = get_backend("onnxruntime").batch_sizes
     without = model(tmp_path / "m.onnx", ["n", 3, 8, 8])
     asked = {"device": "cuda", "batch": Batching(max=8)}
     assert sizes(plan("builtin:classifier", **asked)) == (8,)
-    assert sizes(plan("builtin:classifier", graph=True, **asked)) == (1, 2, 4, 8)
+    assert sizes(plan("builtin:classifier", graph=True, **asked)) == (8,)
+    assert sizes(plan("builtin:classifier", graph=True, device="cuda", batch=Batching(max=8, sizes=(2, 4)))) == (8,)
+    assert sizes(plan(without, graph=True, **asked)) == (1, 2, 4, 8)
     assert sizes(plan(without, **asked)) == (1, 2, 4, 8)
     assert sizes(plan("builtin:classifier", batch=Batching(max=8))) == ()
 

@@ -95,17 +95,18 @@ class OnnxRuntimeBackend(Backend):
         handed_on = {key: value for key, value in model.options.items() if self.is_open(key)}
         checked_plan = replace(model, options={**checked(self.name, _Options, named), **handed_on})
         session = _SESSIONS[kind](checked_plan, tell)
-        session.notes = (*session.notes, *entries.unknown_entries(handed_on))
+        session.notes = (*session.notes, *entries.unknown_entries(handed_on), *_unused_sizes(model, kind))
         return session
 
     def batch_sizes(self, model: ModelPlan) -> tuple[int, ...]:
-        """See Backend: on a GPU graphs are captured; without, a convolution remembers cuDNN's plan of one size only.
+        """See Backend: on a GPU a convolution remembers cuDNN's plan of one size only.
 
-        It is made anew at every change of the size (onnxruntime/core/providers/cuda/nn/conv.cc, Conv::UpdateState).
+        It is made anew at every change of the size (onnxruntime/core/providers/cuda/nn/conv.cc, Conv::UpdateState), and
+        with the one before goes the code of its kernels, which a graph of that size would still run.
         """
         if (model.device or "cpu") == "cpu":
             return ()
-        if not model.graph and not _CONVOLUTIONS.isdisjoint(operators(model.model)):
+        if _is_for_one_size(model):
             return (model.batch.max,)
         return model.batch.prepared_sizes
 
@@ -114,6 +115,19 @@ class OnnxRuntimeBackend(Backend):
         import onnxruntime
 
         return {"onnxruntime": onnxruntime.__version__}
+
+
+def _unused_sizes(model: ModelPlan, kind: str) -> Sequence[str]:
+    """A sentence where sizes were asked for that are not run."""
+    if kind == "cpu" or not model.batch.sizes or not _is_for_one_size(model):
+        return ()
+    return (f"batch-sizes has no effect: ONNX Runtime's convolutions keep one size on a GPU, {model.batch.max} here",)
+
+
+def _is_for_one_size(model: ModelPlan) -> bool:
+    """Whether it has convolutions; of a file that does not tell its operators that is not known."""
+    found = operators(model.model)
+    return not found or not _CONVOLUTIONS.isdisjoint(found)
 
 
 def _set_spinning(options: Any, spinning: bool) -> None:

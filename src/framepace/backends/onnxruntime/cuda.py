@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 
 PROVIDER = "CUDAExecutionProvider"
 OPTIONS: Mapping[str, str] = {
-    "algorithms": "search of cuDNN convolution algorithms: exhaustive (heuristic with graphs of several batch sizes), "
-    "heuristic or default",
+    "algorithms": "search of cuDNN convolution algorithms: exhaustive, heuristic or default",
     "memory_mb": "limit of the device memory that the session takes",
     "tf32": "let float32 products run in TF32 (true or false)",
     "nhwc": "prefer the NHWC layout (true or false)",
@@ -40,8 +39,6 @@ OPTIONS: Mapping[str, str] = {
 _CUDNN_SEARCH = {"exhaustive": "EXHAUSTIVE", "heuristic": "HEURISTIC", "default": "DEFAULT"}
 _DTYPES = {"float": "float32", "double": "float64"}
 _RUN_ASYNC = ("disable_synchronize_execution_providers", "1")
-_SEARCHED = "ONNX Runtime failed with CUDA graphs of several batch sizes beside option.algorithms=exhaustive"
-_SEARCH_LESS = "--set option.algorithms=heuristic; or graphs of one size, with yours: --set batch-sizes=8 --set batch=8"
 _AWAITED_EACH = 1000  # runs: so often one gives back the pinned memory that the others leave (kilobytes each)
 
 
@@ -152,7 +149,7 @@ def provider_options(plan: ModelPlan, stream: int) -> dict[str, Any]:
     options = {
         "device_id": str(cuda.ordinal(plan.device)),
         "user_compute_stream": str(stream),
-        "cudnn_conv_algo_search": _cudnn_search(_search(plan)),
+        "cudnn_conv_algo_search": _cudnn_search(str(chosen.get("algorithms", "exhaustive"))),
         "use_tf32": _flag(chosen.get("tf32", True)),
         "prefer_nhwc": _flag(chosen.get("nhwc", False)),
         "enable_cuda_graph": _flag(plan.graph),
@@ -161,21 +158,6 @@ def provider_options(plan: ModelPlan, stream: int) -> dict[str, Any]:
     if "memory_mb" in chosen:
         options["gpu_mem_limit"] = str(int(chosen["memory_mb"]) << 20)
     return {**options, **provider_entries(chosen)}
-
-
-def _search(plan: ModelPlan) -> str:
-    """The search that the plan names, else the usual one.
-
-    An exhaustive one beside graphs of several batch sizes left the next run of the process with 'Failed to create CUDA
-    event' (ONNX Runtime 1.31.1, mobilenet_v3_large); with a heuristic one, or with one size, every run worked.
-    """
-    usual = "heuristic" if _captures_sizes(plan) else "exhaustive"
-    return str(plan.options.get("algorithms", usual))
-
-
-def _captures_sizes(plan: ModelPlan) -> bool:
-    """Whether there are graphs of several batch sizes."""
-    return plan.graph and len(plan.batch.prepared_sizes) > 1
 
 
 def _cudnn_search(name: str) -> str:
@@ -356,8 +338,6 @@ def _failed(error: Exception, count: int, plan: ModelPlan, resolved: Resolved) -
         return translated
     if not isinstance(translated, DeviceLost) and not of_device(str(error)):
         return inference_error(str(error), advice(count, lambda: True, resolved.made_up))
-    if _search(plan) == "exhaustive" and _captures_sizes(plan):
-        return type(translated)(_SEARCHED, got=translated.got, fix=_SEARCH_LESS)
     return translated
 
 
