@@ -70,9 +70,9 @@ def test_times_within_a_graph_are_those_of_the_parts_apart(clock: FakeClock, slo
     began = clock.now()
     net.worker.enqueue(0, BATCH)
     net.worker.wait(0)
-    t = net.worker.times(0)
-    assert (t.h2d, t.compute, t.d2h) == (4 * MS, 5 * MS, MS)
-    assert (t.h2d_at, t.compute_at, t.d2h_at) == (began, began + 4 * MS, began + 9 * MS)
+    times = net.worker.times(0)
+    assert (times.h2d, times.compute, times.d2h) == (4 * MS, 5 * MS, MS)
+    assert (times.h2d_at, times.compute_at, times.d2h_at) == (began, began + 4 * MS, began + 9 * MS)
 
 
 def test_with_graphs_kernels_of_a_worker_follow_each_other_and_copies_overlap_them(clock: FakeClock) -> None:
@@ -100,8 +100,8 @@ def test_copies_that_cannot_be_captured_go_apart_and_it_is_told(clock: FakeClock
     assert (net.worker.wait(0)["y"] == 6).all()
     assert "launch" in net.device.calls
     assert len(net.device.calls) > 1
-    t = net.worker.times(0)
-    assert (t.h2d, t.compute, t.d2h) == (4 * MS, 5 * MS, MS)
+    times = net.worker.times(0)
+    assert (times.h2d, times.compute, times.d2h) == (4 * MS, 5 * MS, MS)
     (note,) = net.notes
     assert "only the kernels of a request are a CUDA graph" in note
     assert "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED" in note
@@ -132,9 +132,9 @@ def test_a_graph_of_the_librarys_own_has_graphs_of_the_copies_beside_it(
     net.worker.enqueue(0, BATCH)
     assert (net.worker.wait(0)["y"] == 6).all()
     assert len(net.device.calls) == calls
-    t = net.worker.times(0)
-    assert (t.h2d, t.compute, t.d2h) == (4 * MS, 5 * MS, MS)
-    assert (t.compute_at - t.h2d_at, t.d2h_at - t.compute_at) == (4 * MS, 5 * MS)
+    times = net.worker.times(0)
+    assert (times.h2d, times.compute, times.d2h) == (4 * MS, 5 * MS, MS)
+    assert (times.compute_at - times.h2d_at, times.d2h_at - times.compute_at) == (4 * MS, 5 * MS)
 
 
 def test_copies_beside_a_graph_of_the_librarys_own_are_plain_where_they_cannot_be_captured(clock: FakeClock) -> None:
@@ -259,9 +259,9 @@ def test_graphs_that_run_side_by_side_hold_no_events(clock: FakeClock, slots: in
             net.worker.wait(slot)
             assert net.device.calls == ["launch", "record"]
             assert net.device.syncs == 1
-            t = net.worker.times(slot)
-            assert (t.h2d, t.compute, t.d2h) == (4 * MS, 5 * MS, MS)
-            assert (t.h2d_at, t.compute_at, t.d2h_at) == (began, began + 4 * MS, began + 9 * MS)
+            times = net.worker.times(slot)
+            assert (times.h2d, times.compute, times.d2h) == (4 * MS, 5 * MS, MS)
+            assert (times.h2d_at, times.compute_at, times.d2h_at) == (began, began + 4 * MS, began + 9 * MS)
     assert net.notes == []
 
 
@@ -274,8 +274,8 @@ def test_where_kernels_cannot_be_compiled_graphs_hold_events_and_it_is_told(cloc
     net.worker.enqueue(1, BATCH)
     assert (net.worker.wait(1)["y"] == 8).all()
     assert net.device.calls == ["launch"]
-    t = net.worker.times(1)
-    assert (t.h2d, t.compute, t.d2h) == (4 * MS, 5 * MS, MS)
+    times = net.worker.times(1)
+    assert (times.h2d, times.compute, times.d2h) == (4 * MS, 5 * MS, MS)
     assert {note.partition(",")[0] for note in net.notes} == {"times come from events"}
 
 

@@ -2,7 +2,8 @@
 
 Events with times, in a graph or around it, keep graphs of other streams from running beside it: on an H200 (driver 580)
 three or four were under way at once, whatever the number of streams, and as many as the device has room for without.
-Kernels do not, and what they wrote is read without a call of the driver's. They cost some 3 us more per request.
+Kernels do not, and what they wrote is read without a call of the driver's. A request alone takes 6 to 12 us longer
+with them.
 """
 
 from __future__ import annotations
