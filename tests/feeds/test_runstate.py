@@ -21,14 +21,14 @@ class Held:
     def __init__(self) -> None:
         self.entered = threading.Event()
         self.go_on = threading.Event()
-        self.seen: list[int] = []
+        self.counted: list[int] = []
 
     def add(self, latency: int, now: int) -> bool:
         """See StopRule."""
-        if not self.seen:
+        if not self.counted:
             self.entered.set()
             assert self.go_on.wait(PATIENCE_S)
-        self.seen.append(now)
+        self.counted.append(now)
         return False
 
     def ends_by(self, began: int) -> int | None:
@@ -49,29 +49,29 @@ def test_a_worker_delivers_though_another_is_held_up_in_counting() -> None:
         finally:
             rule.go_on.set()
         first.result(PATIENCE_S)
-    assert rule.seen == [100, 101]
+    assert rule.counted == [100, 101]
     assert state.measured == 2
     assert [state.peek(0), state.peek(1), state.peek(2)] == [100, 101, None]
 
 
 def test_each_delivery_of_many_threads_is_counted_once() -> None:
     """Also those of the warm-up, and those that are forgotten, as a closed loop looks back on the latest only."""
-    threads, each = 8, 20_000
+    threads, frames = 8, 20_000
     state = RunState(SystemClock(), Steady(Warmup(seconds_max=0)), Enough(Stop(seconds=3600)))
     together = threading.Barrier(threads)
 
     def deliver() -> None:
         together.wait(PATIENCE_S)
-        for now in range(each):
+        for now in range(frames):
             state.delivered(1, now)
 
     with ThreadPoolExecutor(threads) as pool:
         for done in [pool.submit(deliver) for _ in range(threads)]:
             done.result(PATIENCE_S)
-    assert state.deliveries == threads * each
-    assert state.measured == threads * each - 1  # the first one ends the warm-up
-    assert state.peek(threads * each - 1) is not None
-    assert state.peek(threads * each) is None
+    assert state.deliveries == threads * frames
+    assert state.measured == threads * frames - 1  # the first one ends the warm-up
+    assert state.peek(threads * frames - 1) is not None
+    assert state.peek(threads * frames) is None
 
 
 def test_who_waits_for_a_delivery_is_told_of_it_or_of_the_end() -> None:

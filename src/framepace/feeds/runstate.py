@@ -69,7 +69,7 @@ class RunState:
         self._warm = warm
         self._rule = rule
         self._done = clock.condition()
-        self._told: deque[tuple[int, int]] = deque()  # latency and time of deliveries that are not counted yet
+        self._uncounted: deque[tuple[int, int]] = deque()  # latency and time of deliveries that are not counted yet
         self._counting = threading.Lock()  # never waited for
         # Deliveries forgotten, and the times of those after them, read as one; a list would be five times as large.
         self._completions = (0, array("q"))
@@ -125,19 +125,19 @@ class RunState:
 
         It is counted here, or by another thread that counts at the moment.
         """
-        self._told.append((latency, now))
-        while self._told and self._counting.acquire(blocking=False):
+        self._uncounted.append((latency, now))
+        while self._uncounted and self._counting.acquire(blocking=False):
             try:
-                self._count_told()
+                self._count_all()
             finally:
                 self._counting.release()
         if self._waiting:
             with self._done:
                 self._done.notify_all()
 
-    def _count_told(self) -> None:
-        while self._told:
-            latency, now = self._told.popleft()
+    def _count_all(self) -> None:
+        while self._uncounted:
+            latency, now = self._uncounted.popleft()
             if self.warming:
                 self._warm_up(latency, now)
             else:

@@ -126,8 +126,8 @@ def _unused_sizes(model: ModelPlan, kind: str) -> Sequence[str]:
 
 def _is_for_one_size(model: ModelPlan) -> bool:
     """Whether it has convolutions; of a file that does not tell its operators that is not known."""
-    found = operators(model.model)
-    return not found or not _CONVOLUTIONS.isdisjoint(found)
+    kinds = operators(model.model)
+    return not kinds or not _CONVOLUTIONS.isdisjoint(kinds)
 
 
 def _set_spinning(options: Any, spinning: bool) -> None:
