@@ -125,6 +125,19 @@ def test_operators_inside_branches_count(tmp_path: Path) -> None:
     assert operators(str(tmp_path / "m.onnx")) == {"If", "Neg", "Exp"}
 
 
+def test_operators_inside_functions_count(tmp_path: Path) -> None:
+    """A network's own functions are written out when it runs, so their operators are its own."""
+    opset = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+    block = helper.make_function("own", "Block", ["a"], ["b"], [helper.make_node("Conv", ["a", "a"], ["b"])], opset[:1])
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1, 3, 3]) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("Block", ["x"], ["y"], domain="own")], "g", ends[:1], ends[1:])
+    location = str(tmp_path / "m.onnx")
+    onnx.save(helper.make_model(graph, functions=[block], opset_imports=opset), location)
+    assert operators(location) == {"Block", "Conv"}
+    on_device = plan(location, device="cuda", graph=True, batch=Batching(max=8))
+    assert get_backend("onnxruntime").batch_sizes(on_device) == (8,)
+
+
 def test_onnx_runtime_runs_convolutions_at_one_size_on_a_gpu(tmp_path: Path) -> None:
     """Its convolutions keep cuDNN's plan of one size, and so do graphs of them: full batches only."""
     sizes = get_backend("onnxruntime").batch_sizes

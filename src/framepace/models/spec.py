@@ -107,7 +107,7 @@ def _inspect_file(location: str, modified: int) -> ModelSpec:
 
 
 def operators(location: str) -> frozenset[str]:
-    """The operators of a network (a path to an ONNX file or 'builtin:NAME'), those inside If and Loop too.
+    """The operators of a network (a path to an ONNX file or 'builtin:NAME'), inside If, Loop and its functions too.
 
     Weights are not loaded. Raises ModelError as `inspect`.
     """
@@ -122,8 +122,8 @@ def _operators(location: str, modified: int) -> frozenset[str]:
         data = builtin.model_bytes(location.removeprefix("builtin:"))
     else:
         data = read_onnx(location)
-    graph, _ = _parse(location, data)
-    return frozenset(_kinds(graph))
+    model = _decode(location, data)
+    return frozenset(kind for part in (model.graph, *model.functions) for kind in _kinds(part))
 
 
 def metadata(location: str) -> dict[str, str]:
@@ -143,6 +143,7 @@ def _metadata(location: str, modified: int) -> tuple[tuple[str, str], ...]:
 
 
 def _kinds(graph: Any) -> Iterator[str]:
+    """Of the nodes of a graph, or of a function of the model's own."""
     for node in graph.node:
         yield node.op_type
         for attribute in node.attribute:
