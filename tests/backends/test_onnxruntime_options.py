@@ -13,10 +13,11 @@ from framepace import api
 from framepace.backends.base import backend_for, get_backend
 from framepace.backends.onnxruntime.entries import KNOWN, provider_entries, session_entries, unknown_entries
 from framepace.backends.onnxruntime.layers import layers
+from framepace.backends.onnxruntime.sizes import unused_sizes
 from framepace.clock.system import SystemClock
 from framepace.errors import UsageError
 from framepace.facts.model import Layer
-from framepace.facts.plan import ModelPlan
+from framepace.facts.plan import Batching, ModelPlan
 from framepace.facts.workload import Stop
 from tests.gpus import missing
 
@@ -193,3 +194,18 @@ def test_int8_may_store_activations_unsigned(tmp_path: Path, monkeypatch: pytest
     assert len(list((tmp_path / "variants").iterdir())) == 2
     with pytest.raises(UsageError):
         backend.load(replace(plan, options={"activations": "int16"}), SystemClock())
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_told"),
+    [
+        ({"sizes": (2, 4)}, True),
+        ({"sizes": (8,)}, False),
+        ({}, False),
+    ],
+)
+def test_batch_sizes_that_are_not_run_are_told(fields: dict[str, Any], is_told: bool) -> None:
+    """Where a convolution keeps one size on a GPU; that size is no surprise, and a CPU runs any."""
+    model = ModelPlan(name="m", model="builtin:classifier", batch=Batching(max=8, **fields))
+    assert bool(unused_sizes(model, "cuda")) == is_told
+    assert not unused_sizes(model, "cpu")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ctypes
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock, patch
 
 import numpy as np
 import pytest
 
 from framepace.devices import stamps
 from framepace.devices.stamps import CudaStamps, DeviceClock
+from framepace.devices.timeline import Timeline
 
 
 class Kernel:
@@ -74,17 +76,54 @@ def test_an_end_that_the_driver_refuses_is_left_to_the_bindings() -> None:
     assert asked == [event]
 
 
-def test_the_devices_clock_is_held_against_the_middle_of_the_quickest_round(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of three rounds, of 40, 10 and 30 ns: the second one's moment was noted at 105 on the host's clock."""
-    times = iter([0, 40, 100, 110, 200, 230])
-    monkeypatch.setattr(stamps, "time", SimpleNamespace(perf_counter_ns=lambda: next(times)))
+def clock_of(rounds: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch) -> DeviceClock:
+    """The device's clock after as many rounds as one renewal takes; each begins at 1,000 times its number.
+
+    Args:
+        rounds: how long each takes, and the moment that is noted in it, ns.
+    """
+    times, moments = [], iter([moment for _, moment in rounds] + [0])
+    for number, (length, _) in enumerate(rounds):
+        times += [1000 * number, 1000 * number + length]
+        if number % 3 == 2:
+            times.append(1000 * number + length)  # when the renewal ended
+    clock = iter(times)
+    monkeypatch.setattr(stamps, "time", SimpleNamespace(perf_counter_ns=lambda: next(clock)))
     kernel = Kernel()
-    moments = iter([7, 5, 9])
+    kernel.now = next(moments)
 
     def record(event: Any) -> None:
-        kernel.now = next(moments, 0)
+        kernel.now = next(moments)
 
-    kernel.now = next(moments)
-    stream = SimpleNamespace(handle=1, record=record)
-    clock = DeviceClock(kernel, np.zeros(1, np.int64), stream, SimpleNamespace(sync=lambda: None))
-    assert clock.offset == 105 - 5
+    return DeviceClock(
+        kernel, np.zeros(1, np.int64), SimpleNamespace(record=record), SimpleNamespace(sync=lambda: None)
+    )
+
+
+def test_the_devices_clock_is_held_against_the_middle_of_the_quickest_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three rounds, of 40, 10 and 30 ns: the second one's moment was noted at 1,005 on the host's clock."""
+    assert clock_of([(40, 7), (10, 5), (30, 9)], monkeypatch).offset == 1005 - 5
+
+
+def test_a_renewal_on_a_busy_device_changes_nothing_until_the_last_one_is_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rounds that wait for room are longer, and their moments off by as much; exact ones are taken at once."""
+    rounds = [(10, 5)] * 3 + [(400, 900)] * 3 + [(9, 4004)] * 3
+    clock = clock_of(rounds, monkeypatch)
+    first = clock.offset
+    clock.renew()
+    assert clock.offset == first
+    clock.renew()
+    assert clock.offset == min((1000 * number + 9 // 2) - 4004 for number in (6, 7, 8))
+
+
+def test_a_device_that_is_opened_again_has_its_clock_held_against_the_hosts_anew() -> None:
+    """Nobody renewed it in between."""
+    renewed: list[int] = []
+    timeline = Timeline(MagicMock())
+    timeline.device_clock(lambda: SimpleNamespace(renew=lambda: renewed.append(1)))  # type: ignore[arg-type, return-value]
+    fakes = {"_make": MagicMock(return_value=(None, None)), "_renew": MagicMock(), "_loop": MagicMock()}
+    with patch.multiple(Timeline, **fakes):
+        for _ in range(2):
+            timeline.open()
+            timeline.close()
+    assert renewed == [1, 1]

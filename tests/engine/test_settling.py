@@ -8,13 +8,22 @@ import pytest
 
 from framepace.backends.base import DeviceTimes, Tensors
 from framepace.engine.pipeline import Pipeline
+from framepace.engine.step import Run
 from framepace.engine.strategies import serve_overlapped
 from framepace.errors import DeviceLost, SourceError
+from framepace.facts.plan import EnginePlan
 from framepace.facts.trace import Outcome
+from framepace.facts.workload import Stop
+from framepace.feeds.batchrules import BatchRule
 from framepace.feeds.feed import Feed
-from framepace.feeds.pacer import Idle
+from framepace.feeds.inline import InlineFeed
+from framepace.feeds.pacer import Idle, Pacer
+from framepace.feeds.runstate import RunState
+from framepace.measure.load import Feedback
+from framepace.measure.stoprules import Enough
 from framepace.testing import FakeClock
 from framepace.video.frame import Frame
+from framepace.video.source import MemorySource
 from tests.doubles.engine import MS, Rows, ScriptedWorker, run_of, run_state, step
 
 
@@ -113,6 +122,25 @@ def test_a_batch_in_several_parts_keeps_all_slots_at_work() -> None:
         ("wait", 1), ("enqueue", 1),
         ("wait", 0), ("wait", 1),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("slots", "concurrency"), [(1, 1), (2, 2), (4, 2), (4, 3), (4, 4)])
+def test_the_cpu_time_of_an_inference_is_not_that_of_writing_others_down(slots: int, concurrency: int) -> None:
+    """Of 1 ms each, while every row takes 5 ms to write."""
+    clock, rows = FakeClock(), Rows()
+    state = RunState(clock, None, Enough(Stop(count=12)))
+    worker = ScriptedWorker(clock, [MS])
+    worker.slots = slots
+
+    def slow_sink(packed: bytes) -> None:
+        clock.spin_until(clock.now() + 5 * MS)
+        rows(packed)
+
+    pipeline = Pipeline([step(worker)], clock, Run("pipeline", state, slow_sink))
+    loop = Feedback(clock.now(), concurrency)
+    feed = InlineFeed([MemorySource([1.0])], loop, BatchRule(1, 0), Pacer(EnginePlan(), clock, state))
+    serve_overlapped(pipeline, feed, None)
+    assert set(rows.columns["cpu"]) == {MS}
 
 
 @pytest.mark.parametrize("slots", [1, 2, 3])

@@ -54,6 +54,32 @@ def test_a_worker_delivers_though_another_is_held_up_in_counting() -> None:
     assert [state.peek(0), state.peek(1), state.peek(2)] == [100, 101, None]
 
 
+def test_few_deliveries_wait_to_be_counted_by_a_thread_that_is_held_up() -> None:
+    """Then the worker waits too: a run that is to end is seen to end, and the warm-up with it."""
+    rule = Held()
+    state = RunState(SystemClock(), rule=rule)
+    delivered: list[int] = []
+
+    def go_on_delivering() -> None:
+        for now in range(1, 1000):
+            state.delivered(5, now)
+            delivered.append(now)
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(state.delivered, 5, 0)
+        assert rule.entered.wait(PATIENCE_S)
+        others = pool.submit(go_on_delivering)
+        try:
+            with pytest.raises(TimeoutError):
+                others.result(0.2)
+            assert len(delivered) < 10
+        finally:
+            rule.go_on.set()
+        first.result(PATIENCE_S)
+        others.result(PATIENCE_S)
+    assert state.measured == 1000
+
+
 def test_each_delivery_of_many_threads_is_counted_once() -> None:
     """Also those of the warm-up, and those that are forgotten, as a closed loop looks back on the latest only."""
     threads, frames = 8, 20_000

@@ -23,6 +23,14 @@ def test_workers_scale_until_the_cores_are_full(workers: int, rate: float) -> No
     assert found.throughput == pytest.approx(rate, rel=0.03)
 
 
+def test_workers_that_decode_for_themselves_take_turns_at_a_source() -> None:
+    """Pictures that are made one by one, as in virtual time, are made by one worker at a time."""
+    work = Workload(load=Closed(), scope="stream", stop=Stop(count=100), warmup=Warmup(seconds_max=0.1))
+    plan = Plan(models=(model(),), engine=EnginePlan(workers=2, decode="inline"))
+    trace = predict(plan, work, primitives(point(decode=1.0, infer=2.0)))
+    assert (trace.requests["decoded"] - trace.requests["captured"] >= MS).all()
+
+
 def test_an_inference_on_both_cores_leaves_none() -> None:
     """Two workers with inferences on two threads are no faster than one."""
     known = primitives(point(infer=4.0, cpu=8 * MS), plan=model(threads=2))

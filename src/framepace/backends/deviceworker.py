@@ -8,7 +8,7 @@ with stream=slot they have memory of their own, and wait for nothing.
 What makes several workers of one process wait for each other is how often a request lets the interpreter go: it does so
 once here, to wait, and not at all where the device is done already.
 
-All durations come from events.
+Durations come from events, or from the device's clock where requests run side by side.
 """
 
 from __future__ import annotations
@@ -318,25 +318,27 @@ class DeviceWorker(Worker):
 
     def _lay_out(self) -> None:
         """Give each slot its streams and its events."""
-        for slot, lanes in zip(self._slots, self._lanes(), strict=True):
+        for slot, lanes, stamps in zip(self._slots, self._lanes(), self._stamps(), strict=True):
             slot.lanes = lanes
             slot.events = self._events(lanes)
             slot.rivals = ()
             slot.places = [_first(event, slot.events) for event in slot.events]
-            slot.stamps = self._stamps()
+            slot.stamps = stamps
         if self._scope == "request" and not self._side_by_side:
             for slot in self._slots:
                 slot.lanes.compute.record(slot.events[COMPUTED])  # the others' graphs wait for it from the first on
                 slot.rivals = [other.events[COMPUTED] for other in self._slots if other is not slot]
 
-    def _stamps(self) -> Stamps | None:
-        """Where a request's times are noted: by the device itself where graphs are to run side by side."""
+    def _stamps(self) -> Sequence[Stamps | None]:
+        """Where the times of each slot are noted: by the device itself where graphs are to run side by side."""
+        none = [None] * self.slots
         if self._scope != "request" or not self._side_by_side or self.slots == 1:
-            return None
-        stamps = self._device.stamps(EVENTS)
-        if stamps is None:
+            return none
+        first = self._device.stamps(EVENTS)
+        if first is None:
             self._tell("times come from events, beside which few requests run at once: kernels cannot be compiled here")
-        return stamps
+            return none
+        return [first, *(self._device.stamps(EVENTS) for _ in self._slots[1:])]
 
     def _lanes(self) -> list[Lanes]:
         """The streams of each slot."""

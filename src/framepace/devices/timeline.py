@@ -37,6 +37,8 @@ class Timeline:
                 self._end = threading.Event()
                 stream, events = self._make()
                 self._renew(stream, events)
+                if self._clock is not None:  # of the time before, when somebody had it open
+                    self._clock.renew()
                 args = (self._end, stream, events)
                 threading.Thread(target=self._loop, args=args, name="device-clock", daemon=True).start()
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from framepace.backends.base import Tensors
 from framepace.clock.system import Clock
-from framepace.clock.usage import NOTHING, Usage, thread_usage
+from framepace.clock.usage import Usage, thread_usage
 from framepace.engine.crops import Crop, Said, answer_of, check, cuts
 from framepace.engine.flight import Flight, Group, packed_rows
 from framepace.engine.step import Run, Step
@@ -91,7 +91,6 @@ class Pipeline:
         self._batch_ids = run.batch_ids
         self._now = clock.now
         self._usage = thread_usage(clock)
-        self._last_usage = NOTHING
         self._slots = {step.index: deque(range(step.worker.slots)) for step in steps}
         self._flights: deque[Flight] = deque()
         self._unsettled: deque[Flight] = deque()
@@ -132,8 +131,7 @@ class Pipeline:
         self._settle()
         if self._flights:
             flight = self._flights.popleft()
-            # The last reading will do: since then, this thread has looked for frames and written records down.
-            flight.back = self._last_usage
+            flight.back = self._usage()
             self._collect(flight)
 
     def drain(self) -> None:
@@ -175,7 +173,7 @@ class Pipeline:
             if step.worker.slots == 1:
                 self._collect(flight)
             else:
-                flight.left = self._last_usage = self._usage()
+                flight.left = self._usage()
                 self._flights.append(flight)
                 self._settle()
 
@@ -222,7 +220,7 @@ class Pipeline:
         except Exception as error:
             flight.fail(error)
         flight.delivered = self._now()
-        flight.after = self._last_usage = self._usage()
+        flight.after = self._usage()
         flight.outputs = outputs
         self._judge(flight)
         self._unsettled.append(flight)

@@ -1,7 +1,7 @@
 """The state of one run that its threads share: what was delivered, whether it is warm, whether it must stop.
 
-No worker waits for a lock to deliver: one that is held by a thread without the interpreter lock makes each of the
-others give that up in turn, in every request from then on (a lock convoy).
+A worker hardly ever waits for a lock to deliver: one that is held by a thread without the interpreter lock makes each
+of the others give that up in turn, in every request from then on (a lock convoy).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from framepace.units import NS_PER_S
 from framepace.video.frame import Frame
 
 _DELIVERIES_KEPT = 65536  # a closed loop can look back on these; more than any concurrency
+_UNCOUNTED = 8  # deliveries that another thread is left to count
 _GRACE_NS = 3 * NS_PER_S  # on the time of a run, for a delivery to end it
 _PATIENCE = 4  # the first measured request may take so many times as long as the slowest of the warm-up
 _FIRST_FAILURES = 10  # that end a run in which nothing has succeeded
@@ -70,7 +71,7 @@ class RunState:
         self._rule = rule
         self._done = clock.condition()
         self._uncounted: deque[tuple[int, int]] = deque()  # latency and time of deliveries that are not counted yet
-        self._counting = threading.Lock()  # never waited for
+        self._counting = threading.Lock()
         # Deliveries forgotten, and the times of those after them, read as one; a list would be five times as large.
         self._completions = (0, array("q"))
         self.warming = warm is not None
@@ -123,10 +124,11 @@ class RunState:
     def delivered(self, latency: int, now: int) -> None:
         """Note that a frame was delivered at `now` (ns) with `latency` ns.
 
-        It is counted here, or by another thread that counts at the moment.
+        It is counted here, or by another thread that counts at the moment; one that is held up there is waited for when
+        many wait to be counted, so that what they end is seen to end.
         """
         self._uncounted.append((latency, now))
-        while self._uncounted and self._counting.acquire(blocking=False):
+        while self._uncounted and self._counting.acquire(blocking=len(self._uncounted) > _UNCOUNTED):
             try:
                 self._count_all()
             finally:

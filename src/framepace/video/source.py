@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache, partial
 from itertools import cycle, islice
@@ -107,7 +107,6 @@ class MemorySource:
     """Pictures held in memory, again and again when `loop`; reading one costs nothing."""
 
     live = False
-    is_shared = True
     fps = None
 
     def __init__(self, pictures: Iterable[Any], loop: bool = True, name: str = "memory") -> None:
@@ -115,6 +114,7 @@ class MemorySource:
             raise SourceError("there are no pictures", got="an empty list", expected="one picture or more")
         self.name = name
         self.notes: list[str] = []
+        self.is_shared = isinstance(pictures, Sequence)  # a generator may be run by one thread at a time
         self.read: Callable[[], Any] = partial(next, iter(pictures), None)
         if loop:
             self.read = cycle(pictures).__next__  # one call per frame less than a method that takes the next one

@@ -20,6 +20,7 @@ from framepace.backends.onnxruntime import entries
 from framepace.backends.onnxruntime.failures import NO_LOG, advice, inference_error
 from framepace.backends.onnxruntime.layers import RUN_GRAPH, profile, with_graph
 from framepace.backends.onnxruntime.raredtypes import runner
+from framepace.backends.onnxruntime.sizes import runs_one_size, unused_sizes
 from framepace.backends.options import checked
 from framepace.clock.system import Clock
 from framepace.devices import cuda
@@ -39,7 +40,7 @@ from framepace.models import builtin
 from framepace.models.convert.variant import variant
 from framepace.models.inputs import staged
 from framepace.models.resolving import running_options
-from framepace.models.spec import Resolved, inspect, operators, resolve
+from framepace.models.spec import Resolved, inspect, resolve
 from framepace.progress import Tell
 
 _LEVELS = {
@@ -57,7 +58,6 @@ OPTIONS: Mapping[str, str] = {
     "arena": "keep freed memory for the next run (true or false)",
     "activations": "int8 or uint8: of precision int8; uint8 is what CPUs multiply fastest",
 }
-_CONVOLUTION = "Conv"  # in the names of all: ConvTranspose, FusedConv and NhwcFusedConv of the library's own
 _PRECISIONS = {"cpu": ("fp32", "int8"), "cuda": ("fp32", "fp16", "int8")}
 _DEVICES = {"cpu": "CPU", "cuda": "GPU"}
 _CPU_PROVIDER = "CPUExecutionProvider"
@@ -95,7 +95,7 @@ class OnnxRuntimeBackend(Backend):
         handed_on = {key: value for key, value in model.options.items() if self.is_open(key)}
         checked_plan = replace(model, options={**checked(self.name, _Options, named), **handed_on})
         session = _SESSIONS[kind](checked_plan, tell)
-        session.notes = (*session.notes, *entries.unknown_entries(handed_on), *_unused_sizes(model, kind))
+        session.notes = (*session.notes, *entries.unknown_entries(handed_on), *unused_sizes(model, kind))
         return session
 
     def batch_sizes(self, model: ModelPlan) -> tuple[int, ...]:
@@ -106,7 +106,7 @@ class OnnxRuntimeBackend(Backend):
         """
         if (model.device or "cpu") == "cpu":
             return ()
-        if _is_for_one_size(model):
+        if runs_one_size(model):
             return (model.batch.max,)
         return model.batch.prepared_sizes
 
@@ -115,19 +115,6 @@ class OnnxRuntimeBackend(Backend):
         import onnxruntime
 
         return {"onnxruntime": onnxruntime.__version__}
-
-
-def _unused_sizes(model: ModelPlan, kind: str) -> Sequence[str]:
-    """A sentence where sizes were asked for that are not run."""
-    if kind == "cpu" or not model.batch.sizes or not _is_for_one_size(model):
-        return ()
-    return (f"batch-sizes has no effect: ONNX Runtime's convolutions keep one size on a GPU, {model.batch.max} here",)
-
-
-def _is_for_one_size(model: ModelPlan) -> bool:
-    """Whether it has convolutions; of a file that does not tell its operators that is not known."""
-    kinds = operators(model.model)
-    return not kinds or any(_CONVOLUTION in kind for kind in kinds)
 
 
 def _set_spinning(options: Any, spinning: bool) -> None:
