@@ -336,7 +336,8 @@ class DeviceWorker(Worker):
             return none
         first = self._device.stamps(EVENTS)
         if first is None:
-            self._tell("times come from events, beside which few requests run at once: kernels cannot be compiled here")
+            why = "kernels cannot be compiled here (pip install nvidia-cuda-nvrtc)"
+            self._tell(f"times come from events, beside which few requests run at once: {why}")
             return none
         return [first, *(self._device.stamps(EVENTS) for _ in self._slots[1:])]
 
